@@ -1,0 +1,5 @@
+"""`python -m edgeresnet`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,250 @@
+"""The store: artifacts found by key and checked by digest, runs found by time.
+
+An artifact is a folder with a manifest. It is written aside and renamed last, so a run killed at any moment leaves
+nothing half-made: a folder without a manifest is rubbish, a damaged one is a miss. Knows nothing of what stages do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .device import manifest
+from .errors import ArtifactError, EdgeresnetError, machine_error
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage left behind."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return self.manifest["digest"]
+
+    @property
+    def key(self) -> str:
+        return self.manifest["key"]
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        return self.manifest["notes"]
+
+    @property
+    def size_mb(self) -> float:
+        return sum(file["size"] for file in self.manifest["files"]) / 1e6
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user brought: a checkpoint or images. Its digest stands where an artifact's would."""
+
+    digest: str
+    value: Any
+
+
+Parent = Artifact | Given
+
+
+class Store:
+    def __init__(self, root: Path):
+        self.root = root
+
+    @property
+    def cache(self) -> Path:
+        """Hashes and decoded images: may be deleted at any time, costs time only."""
+        return self.root / "cache"
+
+    def path_of(self, stage: str, key: str) -> Path:
+        return self.root / stage / key[:24]
+
+    def find(self, stage: str, key: str) -> tuple[Artifact | None, str]:
+        """The whole artifact of this key, or None and why what lies there is not used (empty where nothing lies)."""
+        folder = self.path_of(stage, key)
+        if not folder.is_dir():
+            return None, ""
+        about = manifest.read(folder)
+        if about is None:
+            return None, f"{folder} has no readable manifest"
+        if about.get("format") != FORMAT:
+            return None, f"{folder} is of format {about.get('format')}, this program writes {FORMAT}"
+        wrong = manifest.problems(folder, about)
+        if not wrong and about.get("key") != key:
+            wrong = ["its key is another"]
+        return (None, f"{folder} is damaged: {'; '.join(wrong)}") if wrong else (Artifact(folder, about), "")
+
+    @contextlib.contextmanager
+    def making(self, stage: str, key: str) -> Iterator[Making]:
+        """The one place where an artifact of this key is made. A second run waits here, then finds it made."""
+        lock = self.root / "locks" / f"{stage}-{key[:24]}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with open(lock, "a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)  # the kernel drops it when a process dies, however it dies
+            work = self.root / "work" / f"{stage}-{key[:24]}"
+            shutil.rmtree(work / "out", ignore_errors=True)
+            making = Making(self, stage, key, work)
+            try:
+                (work / "out").mkdir(parents=True)
+                (work / "scratch").mkdir(exist_ok=True)
+                yield making
+            except BaseException:
+                # What a stage put into scratch (a training's last epoch) is kept for the next run.
+                shutil.rmtree(work / "out", ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    (work / "scratch").rmdir()
+                    work.rmdir()
+                raise
+            shutil.rmtree(work, ignore_errors=True)
+
+    def artifacts(self) -> Iterator[Artifact]:
+        for path in sorted(self.root.glob(f"*/*/{manifest.NAME}")):
+            about = manifest.read(path.parent)
+            if about is not None and "key" in about:
+                yield Artifact(path.parent, about)
+
+    def by_prefix(self, prefix: str) -> Artifact:
+        """The one artifact whose digest or key begins so."""
+        found = [a for a in self.artifacts() if a.digest.startswith(prefix) or a.key.startswith(prefix)]
+        if len(found) == 1:
+            return found[0]
+        many = ", ".join(f"{a.manifest['stage']} {a.digest[:12]}" for a in found[:5])
+        raise ArtifactError(
+            f"{len(found)} artifacts begin with {prefix!r}: {many}" if found else f"no artifact begins with {prefix!r}",
+            hint="give more digits" if found else "`edgeresnet show` lists those of the newest run",
+        )
+
+    def save_run(self, run: Mapping[str, Any]) -> Path:
+        path = self.root / "runs" / f"{run['id']}.json"
+        write_text(path, json.dumps(run, indent=1, ensure_ascii=False, allow_nan=False))
+        return path
+
+    def runs(self) -> list[Path]:
+        return sorted((self.root / "runs").glob("*.json"))
+
+    def load_run(self, name: str | None = None) -> dict[str, Any]:
+        """A run by id or by path to its file; the newest where none is named."""
+        if name is None:
+            if not self.runs():
+                raise ArtifactError(
+                    f"there is no run in {self.root} yet", hint="make one: `edgeresnet run pipelines/digits.yaml`"
+                )
+            path = self.runs()[-1]
+        else:
+            path = Path(name) if name.endswith(".json") else self.root / "runs" / f"{name}.json"
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            if run["format"] != FORMAT:
+                raise ArtifactError(
+                    f"{path} is a run of format {run['format']}, this program reads {FORMAT}",
+                    hint="read it with the edgeresnet that wrote it, or run the recipe again",
+                )
+        except FileNotFoundError as problem:
+            known = ", ".join(p.stem for p in self.runs()[-3:]) or "none"
+            raise ArtifactError(f"there is no run {name!r} in {self.root}", hint=f"the newest are: {known}") from problem
+        except (ValueError, KeyError, TypeError) as problem:
+            raise ArtifactError(f"{path} is not a run's file", hint="runs lie in the store, under runs/") from problem
+        return run
+
+    def clean(self, older_than_s: float, larger_than_mb: float | None = None) -> tuple[int, float]:
+        """Removes artifacts, work, caches and runs older than so many seconds, then the oldest beyond a total size.
+
+        What a living run is making is locked, and stays.
+        """
+        now, removed, freed = time.time(), 0, 0.0
+        entries = sorted(self._entries(), key=lambda entry: entry[1])
+        total = sum(size for _, _, size in entries)
+        for path, touched, size in entries:
+            too_much = larger_than_mb is not None and total > larger_than_mb * 1e6
+            if now - touched < older_than_s and not too_much:
+                continue
+            if not self._in_use(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                removed, freed, total = removed + 1, freed + size, total - size
+        return removed, freed / 1e6
+
+    def _entries(self) -> Iterator[tuple[Path, float, int]]:
+        for path in self.root.glob("*/*"):
+            if path.parent.name == "locks":
+                continue
+            files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+            stats = [file.stat() for file in files]
+            touched = max((stat.st_mtime for stat in stats), default=path.stat().st_mtime)
+            yield path, touched, sum(stat.st_size for stat in stats)
+
+    def _in_use(self, path: Path) -> bool:
+        if path.parent.name != "work":
+            return False
+        lock = self.root / "locks" / f"{path.name}.lock"
+        with contextlib.suppress(FileNotFoundError), open(lock) as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+
+@dataclass(frozen=True)
+class Making:
+    """An artifact in the making: `out` is what it will hold, `scratch` survives an interruption."""
+
+    store: Store
+    stage: str
+    key: str
+    work: Path
+
+    @property
+    def out(self) -> Path:
+        return self.work / "out"
+
+    @property
+    def scratch(self) -> Path:
+        return self.work / "scratch"
+
+    def commit(self, **about: Any) -> Artifact:
+        """Writes the manifest and puts the folder in its place, in one rename."""
+        written = manifest.write(self.out, format=FORMAT, key=self.key, stage=self.stage, **about)
+        final = self.store.path_of(self.stage, self.key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():  # damaged, or made anew by `--again`
+            shutil.rmtree(self.work / "old", ignore_errors=True)
+            final.rename(self.work / "old")
+        self.out.rename(final)
+        return Artifact(final, written)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
+    """Whole or not at all: a full disk or a kill leaves the old file."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(data)
+        aside.replace(path)
+    except OSError as problem:
+        aside.unlink(missing_ok=True)
+        problem.filename = problem.filename or str(path)
+        raise machine_error(problem) or problem from problem
+
+
+def seconds_of(age: str) -> float:
+    """"90s", "15m", "12h", "7d" → seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", age.strip())
+    if not found:
+        raise EdgeresnetError(f"{age!r} is not an age", hint="write 90s, 15m, 12h or 7d")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]

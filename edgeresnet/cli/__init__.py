@@ -1,0 +1,100 @@
+"""The doors. Click lives here and nowhere else; each command is one light file that opens, calls and prints.
+
+Importing this package, and every `--help`, loads Click and nothing that measures, reads or computes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+
+import click
+
+from .. import __version__
+from ..errors import EdgeresnetError, RecipeError, machine_error
+
+# In the order in which a newcomer meets them; each name is a module of this package with a command of that name.
+COMMANDS = ("init", "check", "plan", "run", "report", "show", "predict", "targets", "schema", "clean")
+INTERRUPTED, OUR_BUG = 130, 1
+
+
+class Doors(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f".{name}", __name__), name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean {near[0]}?" if near else "`edgeresnet --help` lists the commands"
+            raise EdgeresnetError(f"there is no command {args[0]!r}", hint=hint)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Doors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(__version__)
+def cli() -> None:
+    """May this ResNet ship to this device? A recipe in, a verdict with evidence out.
+
+    \b
+    edgeresnet init              a recipe to start from
+    edgeresnet run recipe.yaml   train, trace, compile, measure, judge
+    edgeresnet report            the newest run once more
+
+    Exit codes: 0 kept; 1 a bug of ours; 2 recipe or input; 3 a promise broken;
+    4 not measured; 5 the machine failed (disk, memory); 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Every way out: a result, or one line with a hint. A traceback is a bug of ours."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        _say("interrupted", "run it again: finished stages are kept")
+        _leave(INTERRUPTED)
+    except KeyboardInterrupt:
+        _say("interrupted", "run it again: finished stages are kept")
+        _leave(INTERRUPTED)
+    except click.ClickException as problem:
+        command = getattr(getattr(problem, "ctx", None), "command_path", "edgeresnet")
+        _say(problem.format_message(), f"`{command} --help` tells what it takes")
+        sys.exit(2)
+    except BrokenPipeError:  # `| head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as problem:  # noqa: BLE001 - the last door: sorted into ours and theirs
+        _exit_for(problem)
+
+
+def _exit_for(problem: Exception) -> None:
+    known = problem if isinstance(problem, EdgeresnetError) else machine_error(problem)
+    if known is None:
+        traceback.print_exc()
+        _say("this is a bug of edgeresnet", "please report it with the lines above")
+        sys.exit(OUR_BUG)
+    if isinstance(known, RecipeError):
+        for line in known.problems:
+            click.echo(f"  {line}", err=True)
+    _say(known.message, known.hint)
+    sys.exit(known.exit_code)
+
+
+def _say(message: str, hint: str) -> None:
+    click.echo(f"error: {' '.join(message.split())} ({hint})", err=True)
+
+
+def _leave(code: int) -> None:
+    """At once: a runtime's threads may still be busy and would hold the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

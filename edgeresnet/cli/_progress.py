@@ -1,0 +1,127 @@
+"""What a run shows while it works, on stderr: a bar on a terminal, plain lines in a log, nothing when asked."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+
+import click
+
+from ..context import Progress
+from ..pipeline import Listener, Outcome, Step
+
+_COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
+_EVERY_S = 10.0
+
+
+@contextlib.contextmanager
+def listener(*, quiet: bool, verbose: bool) -> Iterator[Listener]:
+    if quiet:
+        yield Listener()
+        return
+    if not sys.stderr.isatty():
+        plain = _Plain(verbose)
+        yield plain
+        plain.summary()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    look = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")
+    with Bars(*look, TimeRemainingColumn(compact=True), console=console, transient=True) as bars:
+        shown = _OnTerminal(verbose, bars)
+        yield shown
+    shown.summary()
+
+
+def print_report(text: str) -> None:
+    """The verdict words in colour, where stdout is a terminal and NO_COLOR is not set."""
+    for line in text.splitlines():
+        word = line.split(":")[0].split(" ")[0]
+        if word in _COLOURS:
+            line = click.style(word, fg=_COLOURS[word], bold=True) + line[len(word) :]
+        click.echo(line, color=None if _colours_wanted() else False)
+
+
+def _colours_wanted() -> bool:
+    import os
+
+    return not os.environ.get("NO_COLOR")
+
+
+class _Teller(Listener):
+    def __init__(self, verbose: bool):
+        self.verbose = verbose
+        self.made = self.found = 0
+
+    def line(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    def ends(self, outcome: Outcome) -> None:
+        name = outcome.step.id
+        if outcome.state == "made":
+            self.made += 1
+            self.line(f"{name:24} {outcome.seconds:6.1f} s")
+        elif outcome.state == "done":
+            self.found += 1
+            if self.verbose and outcome.artifact:
+                self.line(f"{name:24} found done, {outcome.artifact.digest[:12]}")
+        else:
+            self.line(f"{name:24} {outcome.state}: {outcome.reason}")
+        for sentence in outcome.warnings:
+            self.line(f"{name:24} {sentence}")
+
+    def warns(self, sentence: str) -> None:
+        self.line(f"warning: {sentence}")
+
+    def summary(self) -> None:
+        if self.found and not self.made:
+            self.line(f"nothing to do: all {self.found} stages were found done (`--again verify` measures anew)")
+        elif self.found:
+            self.line(f"{self.found} stages were found done")
+
+
+class _Plain(_Teller):
+    """One line every ten seconds: a log is read later."""
+
+    def begins(self, step: Step) -> Progress:
+        began = last = time.monotonic()
+
+        def progress(done: int, total: int, word: str) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= _EVERY_S:
+                last = now
+                rate = done / (now - began)
+                left = (total - done) / rate if rate else 0
+                self.line(f"{step.id:24} {done} of {total}, {word}, {rate:.0f}/s, {left:.0f} s left")
+
+        return progress
+
+
+class _OnTerminal(_Teller):
+    def __init__(self, verbose: bool, bars):  # type: ignore[no-untyped-def]
+        super().__init__(verbose)
+        self.bars = bars
+
+    def line(self, text: str) -> None:
+        self.bars.console.print(text, markup=False, highlight=False)
+
+    def begins(self, step: Step) -> Progress:
+        task = self.bars.add_task(step.id, total=None, rate="")
+        self.task, began = task, time.monotonic()
+
+        def progress(done: int, total: int, word: str) -> None:
+            rate = done / max(time.monotonic() - began, 1e-9)
+            self.bars.update(task, completed=done, total=total, rate=f"{rate:.0f}/s {word}")
+
+        return progress
+
+    def ends(self, outcome: Outcome) -> None:
+        for task in self.bars.task_ids:
+            self.bars.remove_task(task)
+        super().ends(outcome)

@@ -1,0 +1,59 @@
+"""edgeresnet run: do what is not done, measure, judge, print the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import _options
+
+
+@click.command()
+@_options.recipe
+@_options.store
+@_options.changes
+@click.option("--again", multiple=True, metavar="STAGE", help="Do a stage anew: verify measures once more.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell also what was found done.")
+@_options.as_json
+def run(
+    recipe_path: Path,
+    store_root: Path,
+    changes: tuple[str, ...],
+    again: tuple[str, ...],
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """Do what RECIPE names and is not done yet; measure, judge, report.
+
+    The second run of a recipe does nothing and says so. The exit code is the
+    verdict's: 0 kept, 3 broken, 4 not measured.
+    """
+    from .. import pipeline, recipe, report
+    from ..artifact import write_text
+    from ..errors import RecipeError
+    from . import _progress
+
+    unknown = sorted(set(again) - set(pipeline.STAGES))
+    if unknown:
+        raise RecipeError(f"there is no stage {unknown[0]!r}", hint=f"stages are {', '.join(pipeline.STAGES)}")
+    wanted = recipe.load(recipe_path, changes)
+    store = _options.open_store(store_root)
+    with _progress.listener(quiet=quiet, verbose=verbose) as listener:
+        done = pipeline.run(wanted, store, again=frozenset(again), listener=listener)
+    path = store.root / "runs" / f"{done['id']}.md"
+    write_text(path, report.FORMATS["md"](done))
+    if as_json:
+        _options.print_json(done)
+    else:
+        _progress.print_report(report.FORMATS["terminal"](done))
+        click.echo(f"report: {path}")
+    return exit_code(done)
+
+
+def exit_code(done: dict) -> int:
+    if done["verdict"] == "UNDECIDED" and done["undecided"] == "fail":
+        return 4
+    return {"BROKEN": 3, "NOT_MEASURED": 4}.get(done["verdict"], 0)

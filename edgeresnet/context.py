@@ -1,0 +1,20 @@
+"""What the conductor hands to every deed beside its parents and spec: progress, seed, scratch space, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Progress = Callable[[int, int, str], None]  # done, of how many, a word about it
+
+
+@dataclass
+class Context:
+    seed: int
+    scratch: Path  # survives an interruption of this stage; gone when it is finished
+    progress: Progress = lambda done, total, word: None
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, sentence: str) -> None:
+        self.warnings.append(sentence)

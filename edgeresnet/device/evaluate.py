@@ -1,0 +1,93 @@
+"""The answers of a Session over many images, and how they compare with expected ones.
+
+Knows neither files nor recipes: batches come in, logits and counts go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..errors import TargetError
+from .session import Session
+
+BATCH = 32
+
+
+def predict(
+    session: Session, batches: Iterable[np.ndarray], on_batch: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """Logits of every image, in order. A wrong shape or a number that is none ends the evaluation, named by image."""
+    logits: list[np.ndarray] = []
+    seen = 0
+    for batch in batches:
+        answer = infer(session, batch, first=seen)
+        logits.append(answer)
+        seen += len(batch)
+        if on_batch:
+            on_batch(len(batch))
+    return np.concatenate(logits) if logits else np.empty((0, session.signature.classes), np.float32)
+
+
+def infer(session: Session, batch: np.ndarray, *, first: int = 0) -> np.ndarray:
+    """One batch, cut or filled up where the network's batch is fixed, and its answer checked."""
+    fixed = session.signature.batch
+    if fixed is None:
+        return _checked(session.infer(batch), len(batch), session.signature.classes, first)
+    parts = []
+    for start in range(0, len(batch), fixed):
+        part = batch[start : start + fixed]
+        filled = np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
+        answer = _checked(session.infer(filled), fixed, session.signature.classes, first + start)
+        parts.append(answer[: len(part)])
+    return np.concatenate(parts)
+
+
+def compare(reference: np.ndarray, candidate: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Counts and decibels; proportions and intervals are `judge`'s. `flips_lost` were right before, and no more."""
+    expected, given = reference.argmax(1), candidate.argmax(1)
+    right_before, right_now = expected == labels, given == labels
+    return {
+        **accuracy(candidate, labels),
+        "agree": int((expected == given).sum()),
+        "flips_lost": int((right_before & ~right_now).sum()),
+        "flips_won": int((~right_before & right_now).sum()),
+        "sqnr_db": sqnr_db(reference, candidate),
+    }
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    k = min(5, logits.shape[1])
+    best = np.argpartition(-logits, k - 1, axis=1)[:, :k]
+    return {
+        "images": len(labels),
+        "top1": int((logits.argmax(1) == labels).sum()),
+        "top5": int((best == labels[:, None]).any(1).sum()),
+    }
+
+
+def sqnr_db(reference: np.ndarray, candidate: np.ndarray) -> float | None:
+    """10·log10(Σy² / Σ(y−ŷ)²) over all logits of all images; None where there is no difference at all."""
+    signal = np.square(reference, dtype=np.float64).sum()
+    noise = np.square(reference.astype(np.float64) - candidate).sum()
+    if noise == 0:
+        return None
+    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
+
+
+def _checked(answer: np.ndarray, images: int, classes: int, first: int) -> np.ndarray:
+    if answer.shape != (images, classes):
+        raise TargetError(
+            f"answered with shape {answer.shape} instead of {(images, classes)} from image {first} on",
+            hint="the compiled network is not the traced one: compile again with `--again compile`",
+        )
+    finite = np.isfinite(answer).all(axis=1)
+    if not finite.all():
+        image = first + int(np.argmin(finite))
+        raise TargetError(
+            f"answered NaN or infinity for image {image}",
+            hint="a range overflowed: try `float_parts: f32`, or look at that image",
+        )
+    return answer

@@ -1,0 +1,84 @@
+"""Names, sizes and sha256 of a folder's files: a folder that can prove it is whole.
+
+Used by artifacts at home and by bundles on the device. Knows nothing of what the files mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+NAME = "manifest.json"
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """One spelling per value, for digests. Refuses NaN: a digest of NaN would compare equal to nothing."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def files_in(folder: Path) -> list[dict[str, Any]]:
+    """Every file below `folder` but the manifest itself, in name order."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return [
+        {"name": name, "size": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)}
+        for name in names
+        if name != NAME
+    ]
+
+
+def content_digest(files: list[dict[str, Any]]) -> str:
+    """What came out: depends on names and bytes alone."""
+    return digest_of([[file["name"], file["sha256"]] for file in files])
+
+
+def write(folder: Path, **about: Any) -> dict[str, Any]:
+    files = files_in(folder)
+    manifest = {**about, "digest": content_digest(files), "files": files}
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / NAME).write_text(text, encoding="utf-8")
+    return manifest
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The manifest, or None where there is none that can be read."""
+    try:
+        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("files"), list) else None
+
+
+def problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """What is not as the manifest says; empty for a whole folder. A file too many is a problem too."""
+    found: list[str] = []
+    for file in manifest["files"]:
+        path = folder / file["name"]
+        if not path.is_file():
+            found.append(f"{file['name']} is missing")
+        elif path.stat().st_size != file["size"]:
+            found.append(f"{file['name']} has {path.stat().st_size} bytes instead of {file['size']}")
+        elif sha256_of(path) != file["sha256"]:
+            found.append(f"{file['name']} has changed")
+    known = {file["name"] for file in manifest["files"]} | {NAME}
+    found += [
+        f"{name} does not belong here"
+        for name in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+        if name not in known
+    ]
+    if not found and manifest.get("digest") != content_digest(manifest["files"]):
+        found.append("the manifest's digest does not fit its files")
+    return found

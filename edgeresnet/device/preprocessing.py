@@ -1,0 +1,93 @@
+"""How pixels become a network's input: one frozen description, hashed, stored with every artifact.
+
+The description and its arithmetic. Decoding and resizing files need an image library and stay in `images`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from . import manifest
+
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """`resize` is the shorter side before a centred crop of `size`; left out, it is `size` itself.
+
+    The number of channels is the number of means: one for grayscale, three for colour.
+    """
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: int | None = None
+    crop: str = "center"  # "center", or "squash": both sides scaled to `size`, the aspect given up
+    interpolation: str = "bilinear"
+    order: str = "rgb"
+
+    # Read by pydantic when a recipe holds this class; a plain dict, so that the device needs no pydantic.
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1, not {self.size}")
+        if self.resize is not None and self.resize < self.size:
+            raise ValueError(f"resize ({self.resize}) must not be smaller than size ({self.size})")
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}: give one of each per channel")
+        if len(self.mean) not in (1, 3):
+            raise ValueError(f"mean has {len(self.mean)} values: one for grayscale or three for colour images")
+        if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
+            raise ValueError("mean must be finite and std finite and positive")
+        _one_of("crop", self.crop, ("center", "squash"))
+        _one_of("interpolation", self.interpolation, INTERPOLATIONS)
+        _one_of("order", self.order, ("rgb", "bgr"))
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """What decoded pixels depend on; mean, std and order come after decoding."""
+        return {
+            "size": self.size,
+            "resize": self.resize or self.size,
+            "crop": self.crop,
+            "interpolation": self.interpolation,
+            "channels": self.channels,
+        }
+
+    @property
+    def digest(self) -> str:
+        return manifest.digest_of(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "resize": self.resize or self.size, "mean": list(self.mean), "std": list(self.std)}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Preprocessing:
+        return Preprocessing(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
+
+    def normalize(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 NHWC, RGB or grayscale → float32 NCHW: (pixel / 255 - mean) / std, in the network's channel order."""
+        std = np.asarray(self.std, np.float64)
+        scale = (1.0 / (255.0 * std)).astype(np.float32)
+        shift = (-np.asarray(self.mean, np.float64) / std).astype(np.float32)
+        if self.order == "bgr":
+            pixels = pixels[..., ::-1]
+        planes = pixels.transpose(0, 3, 1, 2)
+        out = np.empty(planes.shape, np.float32)
+        np.multiply(planes, scale[:, None, None], out=out)
+        out += shift[:, None, None]
+        return out
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{key} must be one of {', '.join(allowed)}, not {value!r}")

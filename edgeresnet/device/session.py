@@ -1,0 +1,99 @@
+"""What a target is, and what a loaded network can do. The only plug-in interface of the project.
+
+Knows no compiler: each lives in one file of `edgeresnet/targets/`. Needs numpy only as a word in annotations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a target can work here; where it cannot, why, and the line that mends it."""
+
+    ok: bool
+    reason: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What INT8 must look like for a compiler. Data, not code: equal dialects share one artifact."""
+
+    activations: str  # "u8-after-relu" or "s8-symmetric"
+    residual: str  # which edges of a residual Add carry Q/DQ: "shortcut" or "both"
+    channel_multiple: int  # channel counts that run best
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The one input and the one output of a classifier. `batch` is None where it may vary."""
+
+    input: str
+    batch: int | None
+    channels: int
+    size: int
+    output: str
+    classes: int
+
+
+class Layer(NamedTuple):
+    """What really ran: asked of the runtime, never guessed from the file."""
+
+    name: str
+    operator: str
+    precision: str
+
+
+class Throughput(NamedTuple):
+    images: int
+    seconds: float
+
+
+class Session(Protocol):
+    """A network ready to run. A context manager: leaving it frees the device."""
+
+    signature: Signature
+
+    def __enter__(self) -> Session: ...
+    def __exit__(self, *problem: object) -> None: ...
+
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        """Logits of a float32 NCHW batch; the answer is on the host when it returns, and is the caller's to keep."""
+
+    def device_times_ms(self, batch: np.ndarray, n: int) -> list[float] | None:
+        """Times of n inferences without copies, or None where host and device are one."""
+
+    def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
+        """How many images `streams` parallel requests answer in about `seconds`."""
+
+    def layers(self) -> list[Layer]: ...
+
+
+class Target(Protocol):
+    """One compiler and its runtime. Importing its file never imports the runtime."""
+
+    name: str  # the word in recipes
+    title: str  # the word in reports
+    libraries: tuple[str, ...]  # distributions whose versions belong to what was compiled
+    dialect: Dialect
+    options: type  # a frozen dataclass: what a recipe may say under this target's name
+
+    def available(self) -> Availability:
+        """Never raises."""
+
+    def half(self, options: Any) -> Any | None:
+        """The options of the half-precision twin on this machine, or None where there is none."""
+
+    def compile(self, onnx: Path, options: Any, out: Path) -> dict[str, Any]:
+        """Writes what the target runs into `out` and returns notes about it."""
+
+    def load(self, compiled: Path) -> Session: ...

@@ -1,0 +1,80 @@
+"""Every error a user can cause, with the exit code it ends in.
+
+    EdgeresnetError          2   what was asked cannot be done as asked
+    ├── RecipeError          2   a recipe or option is wrong; holds every problem at once
+    ├── ImagesError          2   a folder, a file in it, or how two sets relate
+    ├── ModelError           2   a checkpoint, an architecture, a traced graph
+    ├── ArtifactError        2   a run or artifact that is not there, or not whole
+    ├── TargetError          4   a target refused, failed, or is not here: NOT_MEASURED, the others still run
+    └── MachineError         5   the disk is full, memory ran out, a device was lost
+
+The message names the thing; the hint says what to do next. Knows nothing of how either is printed.
+This file travels to the device: standard library only, Python 3.10 syntax.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class EdgeresnetError(Exception):
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str):
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple:  # errors cross process borders with their hint
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+class RecipeError(EdgeresnetError):
+    """All wrong keys of a recipe together: a user mends a recipe once, not once per key."""
+
+    def __init__(self, message: str, *, hint: str, problems: Sequence[str] = ()):
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
+
+
+class ImagesError(EdgeresnetError):
+    pass
+
+
+class ModelError(EdgeresnetError):
+    pass
+
+
+class ArtifactError(EdgeresnetError):
+    pass
+
+
+class TargetError(EdgeresnetError):
+    exit_code = 4
+
+
+class MachineError(EdgeresnetError):
+    exit_code = 5
+
+
+def machine_error(problem: BaseException) -> MachineError | None:
+    """The MachineError behind an exception, where the machine and not the user's input failed."""
+    if isinstance(problem, MachineError):
+        return problem
+    if isinstance(problem, MemoryError):
+        return MachineError("memory ran out", hint="close other programs, or lower the batch size")
+    if isinstance(problem, OSError) and problem.errno in _DISK_FULL:
+        where = f" while writing {problem.filename}" if problem.filename else ""
+        return MachineError(
+            f"the disk is full{where}",
+            hint="free some space (`edgeresnet clean --older-than 7d` empties the store) and run again: "
+            "finished stages are kept",
+        )
+    return None
+
+
+def _rebuild(kind: type[EdgeresnetError], message: str, hint: str) -> EdgeresnetError:
+    return kind(message, hint=hint)

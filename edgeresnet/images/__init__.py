@@ -1,0 +1,71 @@
+"""Labelled images as one noun: `Samples`. Opened from a recipe's words, chosen by seed, streamed, never held whole.
+
+sources → what is there · choose → which of it · decode → pixels · cache → decoded once. Knows no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..artifact import Store
+from ..errors import ImagesError
+from ..recipe import Recipe, _Source
+from . import choose, sources
+from .samples import Batch, Samples
+
+__all__ = ["Batch", "Samples", "check_classes", "check_disjoint", "open_samples", "same_classes"]
+
+
+def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Samples:
+    """The images of one slot of a recipe: training, evaluation or calibration."""
+    asked: _Source | None = getattr(recipe.images, slot)
+    if asked is None:
+        raise ImagesError(f"the recipe names no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
+    if asked.source == "training" and slot == "calibration":
+        training = open_samples(recipe, "training", store)
+        return _counted(training, asked.count, recipe.seed, slot)
+    source = sources.open_source(asked, slot, recipe.preprocessing.channels, store)
+    samples = Samples.of(source, recipe.preprocessing, recipe.images.unreadable, store)
+    return _counted(samples, asked.count, recipe.seed, slot)
+
+
+def check_classes(samples: Samples, classes: int, where: str) -> None:
+    if len(samples.classes) != classes:
+        shown = ", ".join(samples.classes[:5]) + (" …" if len(samples.classes) > 5 else "")
+        raise ImagesError(
+            f"{where} has {len(samples.classes)} classes ({shown}), the model has {classes}",
+            hint="one folder per class, and `model.classes` their number",
+        )
+
+
+def check_disjoint(one: Samples, other: Samples, names: tuple[str, str]) -> None:
+    """Refuses two sets that share an image, by content: copies and renamed files are found too."""
+    shared = choose.shared(one, other)
+    if shared:
+        first = ", ".join(one.name(index) for index in shared[:3])
+        raise ImagesError(
+            f"{len(shared)} of the {len(one)} {names[0]} images are also {names[1]} images: {first}",
+            hint=f"take {names[0]} images from elsewhere: accuracy on images already seen says nothing",
+        )
+
+
+def same_classes(sets: Iterable[tuple[str, Samples]]) -> None:
+    (first_name, first), *rest = sets
+    for name, samples in rest:
+        if samples.classes != first.classes:
+            odd = sorted(set(samples.classes) ^ set(first.classes))
+            raise ImagesError(
+                f"the {name} images have other classes than the {first_name} images: {', '.join(odd[:5])}",
+                hint="both need the same class folders",
+            )
+
+
+def _counted(samples: Samples, count: int | None, seed: int, slot: str) -> Samples:
+    if count is None or count == len(samples):
+        return samples
+    if count > len(samples):
+        raise ImagesError(
+            f"{count} {slot} images are asked for, and {len(samples)} are there",
+            hint=f"lower `images.{slot}.count`, or give more images",
+        )
+    return samples.subset(choose.balanced(samples, count, seed))

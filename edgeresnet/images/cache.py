@@ -1,0 +1,196 @@
+"""What is remembered about images between runs: content hashes, and decoded pixels. Safe to delete; costs time only.
+
+Never trusted blindly: a hash belongs to a file's size and time, and every chunk of pixels carries a checksum.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ..artifact import Store
+from ..device import machine
+from ..errors import ImagesError
+
+Chunk = tuple[np.ndarray, np.ndarray]
+
+_FRESH_NS = 2_000_000_000  # a file changed this recently may change again within one tick of its clock
+_LARGEST_PART_OF_DISK = 0.25
+
+
+class HashIndex:
+    """sha256 of files, read once per (path, size, time of change)."""
+
+    def __init__(self, store: Store | None):
+        self._path = store.cache / "hashes.sqlite" if store else None
+
+    def of(self, paths: Sequence[Path]) -> list[bytes]:
+        paths = [path.absolute() for path in paths]
+        stats = [_stat(path) for path in paths]
+        known = self._known(paths)
+        wanted = [
+            index
+            for index, (path, stat) in enumerate(zip(paths, stats, strict=True))
+            if known.get(str(path), (None,))[:2] != (stat.st_size, stat.st_mtime_ns)
+        ]
+        with ThreadPoolExecutor(machine.cores()) as pool:
+            fresh = dict(zip(wanted, pool.map(_sha256, (paths[index] for index in wanted)), strict=True))
+        self._remember(
+            (str(paths[index]), stats[index].st_size, stats[index].st_mtime_ns, content)
+            for index, content in fresh.items()
+            if time.time_ns() - stats[index].st_mtime_ns > _FRESH_NS
+        )
+        return [fresh.get(index) or known[str(path)][2] for index, path in enumerate(paths)]
+
+    def _known(self, paths: Sequence[Path]) -> dict[str, tuple[int, int, bytes]]:
+        found: dict[str, tuple[int, int, bytes]] = {}
+        with self._open() as database:
+            for start in range(0, len(paths), 500):
+                part = [str(path) for path in paths[start : start + 500]]
+                marks = ",".join("?" * len(part))
+                for path, *about in database.execute(f"SELECT * FROM hashes WHERE path IN ({marks})", part):
+                    found[path] = tuple(about)
+        return found
+
+    def _remember(self, rows: Iterator[tuple]) -> None:
+        # A full disk or a locked index costs the next run some time, nothing else.
+        with contextlib.suppress(sqlite3.Error), self._open() as database, database:
+            database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)", rows)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        where = ":memory:"
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            where = str(self._path)
+        database = _connect(where)
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+class DecodedCache:
+    """Decoded uint8 images in one file, in order, with the indices they have and a checksum per chunk."""
+
+    def __init__(self, store: Store, key: str, shape: tuple[int, int, int]):
+        self._folder = store.cache / "pixels"
+        self._data = self._folder / f"{key[:32]}.bin"
+        self._index = self._folder / f"{key[:32]}.json"
+        self._shape = shape
+
+    def stream(self, size: int) -> Iterator[Chunk] | None:
+        """Chunks of `size` from disk; None where nothing whole is there."""
+        indices = self._indices()
+        return None if indices is None else self._read(indices, size)
+
+    def mapped(self) -> np.ndarray | None:
+        """All of it as an array that stays on disk; None where nothing whole is there."""
+        indices = self._indices()
+        if indices is None:
+            return None
+        return np.memmap(self._data, np.uint8, "r", shape=(len(indices), *self._shape))
+
+    def _indices(self) -> np.ndarray | None:
+        try:
+            index = json.loads(self._index.read_text())
+            indices = np.asarray(index["indices"], dtype=np.int64)
+            whole = self._data.stat().st_size == len(indices) * int(np.prod(self._shape))
+            return indices if whole and list(_checksums(self._data)) == index["checksums"] else None
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def fill(self, chunks: Iterator[Chunk], expected_bytes: int) -> Iterator[Chunk]:
+        """Passes chunks through and keeps them, if they fit. A cache that cannot be written is given up quietly."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if expected_bytes > _LARGEST_PART_OF_DISK * shutil.disk_usage(self._folder).free:
+            yield from chunks
+            return
+        aside = self._data.with_suffix(f".{os.getpid()}.part")
+        indices: list[int] = []
+        try:
+            with open(aside, "wb") as file:
+                for numbers, pixels in chunks:
+                    if not file.closed:
+                        indices += numbers.tolist()
+                        _write_or_close(file, pixels)
+                    yield numbers, pixels
+                complete = not file.closed
+            if complete:
+                self._publish(aside, indices)
+        finally:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+
+    def _publish(self, aside: Path, indices: list[int]) -> None:
+        with contextlib.suppress(OSError):
+            index = {"indices": indices, "checksums": list(_checksums(aside))}
+            self._index.unlink(missing_ok=True)
+            aside.replace(self._data)
+            partial = self._index.with_suffix(f".{os.getpid()}.part")
+            partial.write_text(json.dumps(index))
+            partial.replace(self._index)
+
+    def _read(self, indices: np.ndarray, size: int) -> Iterator[Chunk]:
+        one = int(np.prod(self._shape))
+        with open(self._data, "rb") as file:
+            for start in range(0, len(indices), size):
+                numbers = indices[start : start + size]
+                data = file.read(len(numbers) * one)
+                yield numbers, np.frombuffer(data, np.uint8).reshape(len(numbers), *self._shape)
+
+
+def _write_or_close(file: IO[bytes], pixels: np.ndarray) -> None:
+    try:
+        file.write(np.ascontiguousarray(pixels).data)
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+def _checksums(path: Path) -> Iterator[int]:
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            yield zlib.crc32(block)
+
+
+def _connect(where: str) -> sqlite3.Connection:
+    database = sqlite3.connect(where, timeout=30)
+    try:
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, sha256 BLOB)"
+        )
+    except sqlite3.DatabaseError:  # damaged, or on a disk that is full: work without it
+        database.close()
+        if where == ":memory:":
+            raise
+        with contextlib.suppress(OSError):
+            os.unlink(where)
+        return _connect(":memory:")
+    return database
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as problem:
+        raise ImagesError(f"{path} cannot be read: {problem.strerror}", hint="mend or remove it") from problem
+
+
+def _sha256(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as problem:
+        raise ImagesError(f"{path} cannot be read: {problem.strerror}", hint="mend or remove it") from problem

@@ -1,0 +1,40 @@
+"""Which images: class-balanced choice by seed, splits, and what two sets share. Decides by content, never by file name."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from .samples import Samples
+
+
+def balanced(samples: Samples, count: int, seed: int) -> np.ndarray:
+    """Indices of `count` images, the classes taken in turn; the same images whatever they are called or how listed."""
+    ranked: list[list[int]] = []
+    for label in range(len(samples.classes)):
+        mine = np.flatnonzero(samples.labels == label)
+        ranked.append(sorted(mine.tolist(), key=lambda index: _lot(seed, samples.hash(index))))
+    taken: list[int] = []
+    for turn in range(max(len(rank) for rank in ranked)):
+        taken += [rank[turn] for rank in ranked if turn < len(rank)]
+    return np.sort(np.asarray(taken[:count], dtype=np.int64))
+
+
+def split(samples: Samples, part: float, seed: int) -> tuple[Samples, Samples]:
+    """(the rest, a class-balanced part), with copies of one image kept on one side."""
+    count = max(len(samples.classes), round(part * len(samples)))
+    chosen = set(balanced(samples, min(count, len(samples) - 1), seed).tolist())
+    twins = {samples.hash(index) for index in chosen}
+    is_part = np.fromiter((samples.hash(index) in twins for index in range(len(samples))), bool, len(samples))
+    return samples.subset(np.flatnonzero(~is_part)), samples.subset(np.flatnonzero(is_part))
+
+
+def shared(one: Samples, other: Samples) -> list[int]:
+    """Indices into `one` of images that `other` holds too, by content."""
+    theirs = {other.hash(index) for index in range(len(other))}
+    return [index for index in range(len(one)) if one.hash(index) in theirs]
+
+
+def _lot(seed: int, content: bytes) -> bytes:
+    return hashlib.blake2b(content, key=str(seed).encode(), digest_size=16).digest()

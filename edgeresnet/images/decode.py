@@ -1,0 +1,114 @@
+"""Files to pixels: open, convert, resize and crop exactly as torchvision does on PIL images; several at a time.
+
+Threads, not processes: the image library works outside Python's lock, and nothing has to be pickled.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..device import machine
+from ..device.preprocessing import Preprocessing
+from ..errors import ImagesError
+
+if TYPE_CHECKING:
+    from .samples import Samples
+
+_INTERPOLATION = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+}
+_AHEAD = 2  # chunks in flight per core: enough to keep the cores busy, little enough to hold in memory
+
+
+def stream(samples: Samples, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(indices, uint8 NHWC) in order, decoded ahead in threads."""
+    cores = machine.cores()
+    starts = iter(range(0, len(samples), size))
+    with ThreadPoolExecutor(cores, thread_name_prefix="decode") as pool:
+        waiting: collections.deque[Future] = collections.deque()
+        try:
+            for start in itertools.islice(starts, cores * _AHEAD):
+                waiting.append(pool.submit(_chunk, samples, start, size))
+            while waiting:
+                done = waiting.popleft().result()
+                for start in itertools.islice(starts, 1):
+                    waiting.append(pool.submit(_chunk, samples, start, size))
+                if len(done[0]):
+                    yield done
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def some(samples: Samples, indices: Iterable[int]) -> Iterator[np.ndarray]:
+    with ThreadPoolExecutor(machine.cores(), thread_name_prefix="decode") as pool:
+        yield from pool.map(lambda index: pixels(samples, int(index)), indices)
+
+
+def pixels(samples: Samples, index: int) -> np.ndarray:
+    """One image of the samples, uint8 HWC; an unreadable one is an error that names it."""
+    try:
+        with samples.source.open(int(samples.chosen[index])) as image:
+            return prepare(image, samples.preprocessing)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
+        raise ImagesError(
+            f"{samples.name(index)} cannot be decoded: {_reason(problem)}",
+            hint="remove or replace it, or leave such files out with `images: {unreadable: skip}`",
+        ) from problem
+
+
+def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Converted, resized and cropped: uint8 HWC."""
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"its pixels are of mode {image.mode}: 8-bit images are read for now")
+    image = image.convert("RGB" if preprocessing.channels == 3 else "L")
+    image = _resized(image, preprocessing)
+    array = np.asarray(image)
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+def _resized(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    size, how = preprocessing.size, _INTERPOLATION[preprocessing.interpolation]
+    if preprocessing.crop == "squash":
+        return image if image.size == (size, size) else image.resize((size, size), how)
+    short = preprocessing.resize or size
+    width, height = image.size
+    if min(width, height) != short:
+        # torchvision's arithmetic: the longer side is cut down to a whole number, not rounded
+        if width <= height:
+            width, height = short, int(short * height / width)
+        else:
+            width, height = int(short * width / height), short
+        image = image.resize((width, height), how)
+    left, top = round((width - size) / 2.0), round((height - size) / 2.0)
+    return image if image.size == (size, size) else image.crop((left, top, left + size, top + size))
+
+
+def _chunk(samples: Samples, start: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    indices, images = [], []
+    for index in range(start, min(start + size, len(samples))):
+        try:
+            images.append(pixels(samples, index))
+        except ImagesError:
+            if samples.unreadable != "skip":
+                raise
+            continue
+        indices.append(index)
+    side, channels = samples.preprocessing.size, samples.preprocessing.channels
+    stacked = np.stack(images) if images else np.empty((0, side, side, channels), np.uint8)
+    return np.asarray(indices, dtype=np.int64), stacked
+
+
+def _reason(problem: BaseException) -> str:
+    if isinstance(problem, UnidentifiedImageError):
+        return "it is no image that can be recognised"
+    return str(problem) or type(problem).__name__

@@ -1,0 +1,127 @@
+"""Samples: labelled images with the preprocessing that makes them a network's input. Streams batches in order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ..artifact import Store
+from ..device import manifest
+from ..device.preprocessing import Preprocessing
+from . import decode
+from .cache import DecodedCache
+from .sources import ImageSource
+
+
+class Batch(NamedTuple):
+    """`indices` say which images these are: unreadable ones are left out where the recipe allows it."""
+
+    indices: np.ndarray
+    pixels: np.ndarray  # uint8 NHWC
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Table:
+    """Random access to decoded images, without holding them."""
+
+    samples: Samples
+    indices: np.ndarray  # the readable ones
+    mapped: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.samples.labels[self.indices]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        return self.samples.pixels(self.indices[rows]) if self.mapped is None else self.mapped[rows]
+
+
+@dataclass(frozen=True)
+class Samples:
+    source: ImageSource
+    chosen: np.ndarray  # indices into the source
+    preprocessing: Preprocessing
+    unreadable: str
+    store: Store | None
+
+    @staticmethod
+    def of(source: ImageSource, preprocessing: Preprocessing, unreadable: str, store: Store | None) -> Samples:
+        return Samples(source, np.arange(len(source.labels)), preprocessing, unreadable, store)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        return self.source.labels[self.chosen]
+
+    def name(self, index: int) -> str:
+        return self.source.name(int(self.chosen[index]))
+
+    def hash(self, index: int) -> bytes:
+        return self.source.hashes[int(self.chosen[index])]
+
+    @cached_property
+    def digest(self) -> str:
+        """Which images, in which order, of which classes, prepared how."""
+        return manifest.digest_of(
+            [self._content, self.labels.tolist(), list(self.classes), self.preprocessing.digest, self.unreadable]
+        )
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Samples:
+        return replace(self, chosen=self.chosen[np.asarray(indices, dtype=np.int64)])
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Every image once, in order, as decoded uint8; the first pass fills a cache on disk for the next ones."""
+        for indices, pixels in self._chunks(size):
+            yield Batch(indices, pixels, self.labels[indices])
+
+    def _chunks(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        cache = self._cache()
+        stored = cache.stream(size) if cache else None
+        if stored is not None:
+            yield from stored
+            return
+        fresh = decode.stream(self, size)
+        yield from cache.fill(fresh, self._bytes) if cache else fresh
+
+    def pixels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Some images by index, decoded now. Raises for an unreadable one."""
+        return np.stack(list(decode.some(self, indices)))
+
+    def table(self) -> Table:
+        """Readable images in any order, as training wants them: from the cache on disk, or decoded when asked for."""
+        indices = np.concatenate([batch.indices for batch in self.batches(256)])
+        cache = self._cache()
+        return Table(self, indices, cache.mapped() if cache else None)
+
+    @property
+    def _bytes(self) -> int:
+        return len(self) * self.preprocessing.size**2 * self.preprocessing.channels
+
+    @cached_property
+    def _content(self) -> str:
+        digest = hashlib.sha256()
+        for index in range(len(self)):
+            digest.update(self.hash(index))
+        return digest.hexdigest()
+
+    def _cache(self) -> DecodedCache | None:
+        if self.store is None:
+            return None
+        key = manifest.digest_of([self._content, self.preprocessing.geometry, self.unreadable])
+        side = self.preprocessing.size
+        return DecodedCache(self.store, key, (side, side, self.preprocessing.channels))

@@ -1,0 +1,92 @@
+"""Weights in and out of files, without ever running code that a file brings.
+
+Reads `.pt .pth .th .ckpt` through torch's weights-only unpickler, and `.safetensors`; writes safetensors.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import nn
+
+from ..artifact import write_bytes
+from ..errors import ModelError
+
+FILE = "weights.safetensors"
+_SHOWN = 10
+
+
+def load_into(network: nn.Module, path: Path, arch: str) -> None:
+    """Fills a network from a file; one that does not fit is told key by key."""
+    weights = read(path)
+    wanted = network.state_dict()
+    missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in weights if key not in wanted]
+    misshaped = [
+        f"{key} is {tuple(weights[key].shape)} and should be {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in weights and weights[key].shape != wanted[key].shape
+    ]
+    if missing or unexpected or misshaped:
+        found = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
+        parts = [_some(title, keys) for title, keys in found if keys]
+        raise ModelError(
+            f"{path} does not fit {arch}: {'; '.join(parts)}",
+            hint="name the architecture and the number of classes that these weights were trained with",
+        )
+    network.load_state_dict(weights, strict=False)
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint, out of the dictionaries and prefixes that training scripts wrap them in."""
+    if not path.is_file():
+        raise ModelError(f"there is no checkpoint {path}", hint="give the path of a weights file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_safetensors(path.read_bytes())
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as problem:
+        raise ModelError(
+            f"{path} cannot be read as weights alone: {str(problem).splitlines()[0]}",
+            hint="it holds objects that need code to load: save `model.state_dict()` where it was made",
+        ) from problem
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as problem:
+        raise ModelError(
+            f"{path} is no checkpoint, or is cut short: {str(problem).splitlines()[0]}", hint="copy the file anew"
+        ) from problem
+    return _without_prefix(_state_dict(held, path))
+
+
+def write(network: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    write_bytes(path, save_safetensors(tensors, {key: str(value) for key, value in about.items()}))
+
+
+def _state_dict(held: Any, path: Path) -> dict[str, torch.Tensor]:
+    for key in ("state_dict", "model"):
+        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
+            held = held[key]
+    tensors = {key: value for key, value in held.items() if torch.is_tensor(value)} if isinstance(held, Mapping) else {}
+    if not tensors:
+        raise ModelError(f"{path} holds no weights", hint="save `model.state_dict()`")
+    return tensors
+
+
+def _without_prefix(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """DataParallel and DDP put `module.` before every key."""
+    if all(key.startswith("module.") for key in weights):
+        return {key.removeprefix("module."): value for key, value in weights.items()}
+    return weights
+
+
+def _some(title: str, keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return f"{len(keys)} {title}: {', '.join(keys[:_SHOWN])}{more}"

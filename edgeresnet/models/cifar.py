@@ -1,0 +1,80 @@
+"""The paper's family for small images (He et al. 2016, §4.2): depth 6n+2, three stages of 16, 32 and 64 channels.
+
+Parameter names are those the field's published CIFAR weights use, so such checkpoints load as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+DEPTHS = (8, 20, 32, 44, 56, 110)
+# `cifar_resnet20` has option-A shortcuts (no parameters, as in the paper), `…b` projections, `cifar_plain20` none.
+NAMES = tuple(
+    name for depth in DEPTHS for name in (f"cifar_resnet{depth}", f"cifar_resnet{depth}b", f"cifar_plain{depth}")
+)
+
+
+def build(arch: str, classes: int, channels: int) -> nn.Module:
+    digits = "".join(letter for letter in arch if letter.isdigit())
+    shortcut = "none" if "plain" in arch else "B" if arch.endswith("b") else "A"
+    return CifarResNet(int(digits), shortcut, classes, channels)
+
+
+class PadShortcut(nn.Module):
+    """Option A: every second pixel, and zeros for the channels that the input does not have."""
+
+    def __init__(self, missing: int):
+        super().__init__()
+        self.before, self.after = missing // 2, missing - missing // 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.after))
+
+
+class Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: str):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.residual = shortcut != "none"
+        self.shortcut: nn.Module = nn.Identity()
+        if self.residual and (stride != 1 or inputs != outputs):
+            if shortcut == "A":
+                self.shortcut = PadShortcut(outputs - inputs)
+            else:
+                convolution = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+                self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + self.shortcut(x) if self.residual else y)
+
+
+class CifarResNet(nn.Module):
+    def __init__(self, depth: int, shortcut: str, classes: int, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        blocks = (depth - 2) // 6
+        self.layer1 = _stage(16, 16, blocks, 1, shortcut)
+        self.layer2 = _stage(16, 32, blocks, 2, shortcut)
+        self.layer3 = _stage(32, 64, blocks, 2, shortcut)
+        self.linear = nn.Linear(64, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.linear(x.mean((2, 3)))
+
+
+def _stage(inputs: int, outputs: int, blocks: int, stride: int, shortcut: str) -> nn.Sequential:
+    first = Block(inputs, outputs, stride, shortcut)
+    return nn.Sequential(first, *(Block(outputs, outputs, 1, shortcut) for _ in range(blocks - 1)))

@@ -1,0 +1,269 @@
+"""A recipe: what shall be done, as frozen models. YAML in, every wrong key out at once, a digest of what was meant.
+
+Knows the words and their limits; reads no images, no weights, and imports no runtime.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from . import targets as _targets
+from .device import manifest
+from .device.preprocessing import Preprocessing
+from .errors import RecipeError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(_Section):
+    """The network: an architecture by name, or `my.module:make`, a function in user code that returns one."""
+
+    arch: str
+    classes: int = Field(ge=2)
+    checkpoint: str | None = None
+
+
+def _named(value: Any) -> Any:
+    return {"from": value} if isinstance(value, str) else value
+
+
+class _Source(_Section):
+    """Where images come from: a folder of class folders, `digits` (shipped), `cifar10` (as torchvision keeps it)."""
+
+    source: str = Field(alias="from")
+    root: str | None = None  # where torchvision's CIFAR-10 lies
+    download: bool = False
+    count: int | None = Field(None, ge=1)  # a class-balanced, seeded choice of so many; left out: all
+
+
+Source = Annotated[_Source, BeforeValidator(_named)]
+
+
+class Images(_Section):
+    training: Source | None = None
+    evaluation: Source | None = None
+    calibration: Source | None = None  # `from: training` chooses among the training images
+    unreadable: Literal["error", "skip"] = "error"
+
+
+class Augment(_Section):
+    flip: bool = False  # mirror left and right, for one image in two
+    shift: int = Field(0, ge=0)  # moved by up to so many pixels, the edge repeated
+
+
+class Train(_Section):
+    epochs: int = Field(ge=1)
+    rate: float = Field(gt=0)
+    batch: int = Field(64, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["cosine", "one-cycle"] = "cosine"
+    weight_decay: float = Field(0.0005, ge=0)
+    augment: Augment = Augment()
+    validation: float = Field(0.1, gt=0, lt=0.5)  # the part of the training images that chooses the best epoch
+
+
+class Trace(_Section):
+    batch: Literal["dynamic"] | Annotated[int, Field(ge=1)] = "dynamic"
+
+
+class Promises(_Section):
+    """What must hold on every target. Only KEPT is green."""
+
+    max_drop_pp: float | None = Field(None, ge=0)
+    min_top1_pct: float | None = Field(None, ge=0, le=100)
+    max_flips_pct: float | None = Field(None, ge=0, le=100)
+    min_speedup_fp32: float | None = Field(None, gt=0)
+    min_speedup_half: float | None = Field(None, gt=0)
+    max_latency_p99_ms: float | None = Field(None, gt=0)
+    max_size_mb: float | None = Field(None, gt=0)
+    undecided: Literal["warn", "fail"] = "warn"
+
+    def limits(self) -> dict[str, float]:
+        return {key: value for key, value in self if key != "undecided" and value is not None}
+
+
+class Recipe(_Section):
+    version: Literal[1]
+    model: Model
+    preprocessing: Preprocessing
+    images: Images = Images()
+    train: Train | None = None
+    trace: Trace = Trace()
+    targets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    promises: Promises = Promises()
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Recipe:
+        if self.train and not self.images.training:
+            raise ValueError("images.training is missing: `train` learns from it")
+        if not self.train and not self.model.checkpoint:
+            raise ValueError("model.checkpoint is missing: give weights, or a `train` section that makes them")
+        if self.targets and not self.images.evaluation:
+            raise ValueError("images.evaluation is missing: accuracy on a target is measured with it")
+        calibration = self.images.calibration
+        if calibration and calibration.source == "training" and not self.images.training:
+            raise ValueError("images.training is missing: `calibration: {from: training}` chooses from it")
+        return self
+
+    def target_options(self, name: str) -> Any:
+        """The options of a target as its own frozen dataclass."""
+        return _options(name).validate_python(self.targets[name])
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+    @property
+    def digest(self) -> str:
+        return manifest.digest_of(self.to_json())
+
+
+def load(path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
+    """A recipe from a YAML file, with `--set key.path=value` applied before it is judged."""
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as problem:
+        raise RecipeError(
+            f"there is no recipe {path}", hint="`edgeresnet init` writes one to start from"
+        ) from problem
+    except (OSError, UnicodeDecodeError) as problem:
+        raise RecipeError(f"{path} cannot be read: {problem}", hint="a recipe is a YAML text file") from problem
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise RecipeError(
+            f"{path}{where}: {getattr(problem, 'problem', None) or 'not YAML'}", hint="mend the YAML there"
+        ) from problem
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path} holds no recipe", hint="it begins with `version: 1`; `edgeresnet init` writes one")
+    for change in changes:
+        _set(raw, change)
+    return parse(raw, name=str(path))
+
+
+def parse(raw: dict[str, Any], name: str = "the recipe") -> Recipe:
+    problems: list[str] = []
+    recipe = None
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as problem:
+        problems += [_in_words(error, raw) for error in problem.errors()]
+    # Targets are judged by their own option classes, and together with all the rest.
+    sections = raw.get("targets")
+    for target, options in (sections if isinstance(sections, dict) else {}).items():
+        problems += _target_problems(target, options)
+    if problems or recipe is None:
+        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise RecipeError(
+            f"{name} has {count}", hint="`edgeresnet schema` is what a recipe may say", problems=problems
+        )
+    return recipe
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12), with the options of every target that is here."""
+    found = Recipe.model_json_schema(by_alias=True)
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    found["title"] = "edgeresnet recipe"
+    properties = {}
+    for name in _targets.discover():
+        properties[name] = TypeAdapter(_targets.get(name).options).json_schema()
+    found["properties"]["targets"] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "default": {},
+    }
+    return found
+
+
+def _options(target: str) -> TypeAdapter:
+    return TypeAdapter(_targets.get(target).options)
+
+
+def _target_problems(target: str, options: Any) -> list[str]:
+    try:
+        _options(target).validate_python(options)
+    except RecipeError as problem:
+        return [f"targets.{target}: {problem.message} ({problem.hint})"]
+    except ValidationError as problem:
+        known = list(getattr(_targets.get(target).options, "__dataclass_fields__", {}))
+        return [_sentence(("targets", target, *error["loc"]), error, known) for error in problem.errors()]
+    return []
+
+
+def _in_words(error: Any, raw: dict[str, Any]) -> str:
+    return _sentence(error["loc"], error, _known_keys(error["loc"]))
+
+
+def _sentence(location: tuple[str | int, ...], error: Any, known: list[str]) -> str:
+    # pydantic puts the branch of a union into the path; a user never wrote that word.
+    parts = [str(part) for part in location if not re.match(r"(function|constrained|literal)\b", str(part))]
+    where = ".".join(parts)
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        near = difflib.get_close_matches(parts[-1], known, 1)
+        return f"{where}: unknown key" + (f", did you mean {near[0]}?" if near else f"; known are {', '.join(known)}")
+    if error["type"] in ("missing", "missing_argument"):
+        return f"{where}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    text = f"{message[0].lower()}{message[1:]}" if message[:1].isupper() else message
+    given = error.get("input")
+    said = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{where}: {text}{said}" if where else text
+
+
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+    """The keys that were possible beside the wrong one, for the nearest right word."""
+    here: Any = schema()
+    definitions = here.get("$defs", {})
+    for part in location[:-1]:
+        here = _resolved(here, definitions).get("properties", {}).get(str(part), {})
+    return list(_resolved(here, definitions).get("properties", {}))
+
+
+def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    for branch in [node, *node.get("anyOf", []), *node.get("allOf", [])]:
+        if "$ref" in branch:
+            return definitions[branch["$ref"].rsplit("/", 1)[-1]]
+        if "properties" in branch:
+            return branch
+    return node
+
+
+def _set(raw: dict[str, Any], change: str) -> None:
+    path, equals, value = change.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"--set {change!r} is not key=value", hint="write `--set prune.macs=0.6`")
+    *sections, key = path.split(".")
+    here = raw
+    for section in sections:
+        inner = here.get(section)
+        if not isinstance(inner, dict):
+            inner = {} if inner is None else {"from": inner}
+        here[section] = here = inner
+    here[key] = yaml.safe_load(value)
+
+
+def module_of_factory(arch: str) -> tuple[str, str] | None:
+    """`my.module:make` → its two halves; None for a name of ours."""
+    found = re.fullmatch(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)", arch)
+    return (found[1], found[2]) if found else None
+
+
+def file_of_module(name: str) -> Path | None:
+    """The source file of a module in user code, found without running it."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin else None

@@ -1,0 +1,14 @@
+"""Stored results → something a person or a program reads. Never measures, never judges, reads nothing but the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import json_report, markdown, terminal
+
+FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "terminal": terminal.render,
+    "md": markdown.render,
+    "json": json_report.render,
+}

@@ -1,0 +1,11 @@
+"""The run as one JSON document: for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def render(run: Mapping[str, Any]) -> str:
+    return json.dumps(run, indent=1, ensure_ascii=False) + "\n"

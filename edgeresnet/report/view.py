@@ -1,0 +1,124 @@
+"""What every format shows of a run, as plain words and rows: computed once, printed in many ways."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..device import judge, measure
+
+_MEANING = {
+    judge.KEPT: "every promise is kept",
+    judge.DEFERRED: "nothing is broken; what a bundle carries is measured on its device",
+    judge.UNDECIDED: "the images or measurements at hand cannot decide every promise",
+    judge.NOT_MEASURED: "something that was asked for was not measured",
+    judge.BROKEN: "a promise is broken",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    title: str
+    verdict: str
+    meaning: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    absent: Sequence[tuple[str, str]]  # target, and why there is no row for it
+    verdicts: Sequence[tuple[str, str, str, str]]  # verdict, target, promise, reason
+    steps: Sequence[tuple[str, str, str, str]]  # id, state, seconds, digest
+    notes: Sequence[str]
+    conditions: Sequence[str]
+
+
+COLUMNS = ("target", "as", "top-1", "drop pp (95 %)", "agree", "p50 ms", "p99 ms", "MB")
+
+
+def of(run: Mapping[str, Any]) -> View:
+    recipe = run["recipe"]
+    results = run["results"].values()
+    measured = [result for result in results if "variants" in result]
+    return View(
+        title=f"{recipe['model']['arch']}, {recipe['model']['classes']} classes",
+        verdict=run["verdict"],
+        meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
+        columns=COLUMNS,
+        rows=[_row(result, name) for result in measured for name in result["variants"]],
+        absent=[(result["target"], _reason(result)) for result in results if "variants" not in result],
+        verdicts=[(v["verdict"], v["target"], v["promise"], v["reason"]) for v in run["verdicts"]],
+        steps=[_step(step) for step in run["steps"]],
+        notes=_notes(run, measured),
+        conditions=_conditions(run, measured),
+    )
+
+
+def sqnr(value: float | None) -> str:
+    return "no difference" if value is None else f"{value:.1f} dB"
+
+
+def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    variant = result["variants"][name]
+    counts, images = variant["accuracy"], variant["accuracy"]["images"]
+    low, high = judge.tango(counts["flips_lost"], counts["flips_won"], images)
+    drop = 100 * (counts["flips_lost"] - counts["flips_won"]) / images
+    times = measure.percentiles(variant["latency"]["latency_ms"]) if variant["latency"] else {}
+    return (
+        result["target"],
+        name,
+        f"{100 * counts['top1'] / images:.2f} %",
+        f"{_signed(drop)} ({_signed(100 * low)} to {_signed(100 * high)})",
+        f"{100 * counts['agree'] / images:.2f} %",
+        _ms(times.get("p50")),
+        _ms(times.get("p99")),
+        f"{variant['size_mb']:.2f}",
+    )
+
+
+def _notes(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    notes = [f"{step['id']}: {sentence}" for step in run["steps"] for sentence in step["warnings"]]
+    for result in measured[:1]:
+        if result["skipped"]:
+            first = ", ".join(result["skipped"][:3])
+            notes.append(f"{len(result['skipped'])} unreadable evaluation images were left out: {first}")
+    if run["problem"]:
+        notes.append(f"the run ended early: {run['problem']['message']}")
+    return notes
+
+
+def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    about, lines = run["machine"], []
+    cpu = about["cpu"]
+    instructions = ", ".join(cpu["instructions"]) or "no INT8 or BF16 instructions"
+    lines.append(f"{cpu['model']}, {cpu['cores']} cores ({instructions}), {about['memory_gb']} GB, {about['system']}")
+    for result in measured:
+        versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        for name, variant in result["variants"].items():
+            counts = variant["accuracy"]
+            precision = variant["notes"].get("float_parts")
+            lines.append(
+                f"{result['target']} {name}: {versions}, {counts['images']} images, "
+                f"top-5 {100 * counts['top5'] / counts['images']:.2f} %, "
+                f"SQNR against the reference: {sqnr(counts['sqnr_db'])}"
+                + (f", float parts in {precision}" if precision else "")
+            )
+    lines.append("latency: batch 1, host to host, inputs ready in memory, spinning off, windows in turn")
+    return lines
+
+
+def _step(step: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    seconds = f"{step['seconds']:.1f} s" if step["state"] == "made" else ""
+    return step["id"], step["state"], seconds, (step["digest"] or "")[:12]
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    return f"{result['reason']} ({result['hint']})" if result["hint"] else result["reason"]
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.2f}"
+    return "0.00" if math.isclose(float(text), 0) else text

@@ -1,0 +1,32 @@
+"""The targets: one file each, found by listing this folder. A new target is one new file that defines TARGET.
+
+Importing a target's file never imports its runtime, so listing them is cheap and works where none is installed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from functools import cache
+
+from ..device.session import Target
+from ..errors import RecipeError
+
+
+@cache
+def discover() -> dict[str, Target]:
+    """Every target by its word in recipes. A file with a leading _ is shared by its neighbours and is none."""
+    found = (info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
+    return {name: importlib.import_module(f".{name}", __name__).TARGET for name in sorted(found)}
+
+
+def get(name: str) -> Target:
+    known = discover()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        raise RecipeError(
+            f"there is no target {name!r}",
+            hint=f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}",
+        )
+    return known[name]

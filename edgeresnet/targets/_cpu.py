@@ -1,0 +1,68 @@
+"""What the CPU targets share: availability by import, the sidecar beside what was compiled, thread counts."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..device import machine, manifest
+from ..device.session import Availability, Target
+from ..errors import TargetError
+
+SIDECAR = "target.json"
+
+
+def availability(module: str, libraries: tuple[str, ...]) -> Availability:
+    """Imports the runtime for real: a wheel that is installed but cannot load is not available."""
+    try:
+        importlib.import_module(module)
+    except Exception as problem:  # noqa: BLE001 - the one place where any failure becomes a reason
+        return Availability(
+            False, f"cannot import {module}: {first_line(problem)}", hint=f"pip install {' '.join(libraries)}"
+        )
+    return Availability(True, versions=machine.versions(*libraries))
+
+
+def write_sidecar(out: Path, target: Target, options: Any, onnx: Path) -> None:
+    """What was compiled, from what, by which version: read before anything is loaded."""
+    about = {
+        "target": target.name,
+        "options": asdict(options),
+        "versions": machine.versions(*target.libraries),
+        "source_sha256": manifest.sha256_of(onnx),
+    }
+    (out / SIDECAR).write_text(json.dumps(about, indent=1))
+
+
+def read_sidecar(compiled: Path, target: Target) -> dict[str, Any]:
+    try:
+        sidecar = json.loads((compiled / SIDECAR).read_text())
+    except (OSError, ValueError) as problem:
+        raise TargetError(
+            f"{compiled} was not compiled by edgeresnet: its {SIDECAR} cannot be read", hint="run the recipe again"
+        ) from problem
+    here = machine.versions(*target.libraries)
+    if sidecar["target"] != target.name:
+        raise TargetError(f"{compiled} was compiled for {sidecar['target']}, not {target.name}", hint="compile again")
+    if sidecar["versions"] != here:
+        raise TargetError(
+            f"{compiled} was compiled by {_words(sidecar['versions'])}, and {_words(here)} is installed",
+            hint="run the recipe again: it compiles anew for the installed version",
+        )
+    return sidecar
+
+
+def check_threads(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+
+
+def first_line(problem: BaseException) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0][:300]
+
+
+def _words(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,0 +1,155 @@
+"""onnxruntime on the CPU: the reference runtime, and a target in its own right.
+
+Its half-precision twin does not exist: the CPU provider runs float16 by casting it back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..device import machine
+from ..device.session import Availability, Dialect, Layer, Signature, Throughput
+from ..errors import TargetError
+from . import _cpu
+
+MODEL = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Options:
+    threads: int | None = None  # None: what the machine's quota grants
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        _cpu.check_threads(self.threads)
+
+
+class OnnxRuntime:
+    name = "onnxruntime"
+    title = "onnxruntime CPU"
+    libraries = ("onnxruntime",)
+    dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16)
+    options = Options
+
+    def available(self) -> Availability:
+        return _cpu.availability("onnxruntime", self.libraries)
+
+    def half(self, options: Options) -> None:
+        return None
+
+    def compile(self, onnx: Path, options: Options, out: Path) -> dict[str, Any]:
+        """onnxruntime compiles while loading: the file is what travels, and loading it once proves it accepted."""
+        shutil.copyfile(onnx, out / MODEL)
+        _cpu.write_sidecar(out, self, options, onnx)
+        with self.load(out) as session:
+            return {"signature": asdict(session.signature)}
+
+    def load(self, compiled: Path) -> OnnxRuntimeSession:
+        sidecar = _cpu.read_sidecar(compiled, self)
+        return OnnxRuntimeSession(compiled / MODEL, Options(**sidecar["options"]))
+
+
+class OnnxRuntimeSession:
+    def __init__(self, model: Path, options: Options):
+        self._model, self._options = model, options
+        self._session = self._open(options.threads or machine.cores())
+        self.signature = _signature(self._session)
+
+    def __enter__(self) -> OnnxRuntimeSession:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        del self._session
+
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        return self._session.run([self.signature.output], {self.signature.input: batch})[0]
+
+    def device_times_ms(self, batch: np.ndarray, n: int) -> None:
+        return None
+
+    def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
+        """One session whose single-threaded runs are issued by as many Python threads as streams."""
+        session = self._open(max(1, (self._options.threads or machine.cores()) // streams))
+        feed, done, stop = {self.signature.input: batch}, [0] * streams, time.perf_counter() + seconds
+
+        def work(stream: int) -> None:
+            while time.perf_counter() < stop:
+                session.run(None, feed)
+                done[stream] += 1
+
+        session.run(None, feed)
+        began = time.perf_counter()
+        threads = [threading.Thread(target=work, args=(stream,)) for stream in range(streams)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return Throughput(sum(done) * len(batch), time.perf_counter() - began)
+
+    def layers(self) -> list[Layer]:
+        """Runs one inference under onnxruntime's own profiler: its records are the optimised graph, as executed."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._open(1, profile=f"{folder}/layers")
+            signature = self.signature
+            image = np.zeros((signature.batch or 1, signature.channels, signature.size, signature.size), np.float32)
+            session.run(None, {signature.input: image})
+            events = json.loads(Path(session.end_profiling()).read_text())
+        ran = (event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"))
+        return [
+            Layer(event["name"].removesuffix("_kernel_time"), event["args"]["op_name"], _precision(event["args"]))
+            for event in ran
+        ]
+
+    def _open(self, threads: int, profile: str | None = None) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A pool that spins while it waits slows whatever is measured beside it (FACTS: repeat them alone).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if profile:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile
+        try:
+            return onnxruntime.InferenceSession(str(self._model), options, providers=["CPUExecutionProvider"])
+        except _ort_errors(onnxruntime) as problem:
+            raise TargetError(
+                f"onnxruntime refuses {self._model.name}: {_cpu.first_line(problem)}",
+                hint="`edgeresnet targets` shows its version; the message names what it does not accept",
+            ) from problem
+
+
+def _ort_errors(onnxruntime: Any) -> tuple[type[BaseException], ...]:
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    return state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented, state.RuntimeException
+
+
+def _signature(session: Any) -> Signature:
+    image, logits = session.get_inputs()[0], session.get_outputs()[0]
+    batch, channels, height, _ = image.shape
+    return Signature(
+        image.name, batch if isinstance(batch, int) else None, channels, height, logits.name, logits.shape[-1]
+    )
+
+
+def _precision(args: dict[str, Any]) -> str:
+    """The widest word for what the operator read: its first input's element type."""
+    for slot in args.get("input_type_shape", []):
+        for kind in slot:
+            return {"float": "f32", "float16": "f16", "uint8": "u8", "int8": "i8"}.get(kind, kind)
+    return "?"
+
+
+TARGET = OnnxRuntime()

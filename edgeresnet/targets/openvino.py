@@ -1,0 +1,176 @@
+"""OpenVINO on the CPU: Intel boxes.
+
+`float_parts` names the precision of what is not INT8. OpenVINO's own choice is BF16 on CPUs that have it, which
+changes answers silently: here it is f32 unless asked, and always recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..device import machine
+from ..device.session import Availability, Dialect, Layer, Signature, Throughput
+from ..errors import TargetError
+from . import _cpu
+
+MODEL = "model.xml"
+_PRECISIONS = ("f32", "bf16", "f16", "auto")
+_KEPT_COMPILED = 4  # one compiled network per batch size; latency and evaluation use two
+
+
+@dataclass(frozen=True)
+class Options:
+    float_parts: str = "f32"  # f32, bf16, f16, or auto: OpenVINO's own choice for this CPU
+    threads: int | None = None  # None: what the machine's quota grants
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        if self.float_parts not in _PRECISIONS:
+            raise ValueError(f"float_parts must be one of {', '.join(_PRECISIONS)}, not {self.float_parts!r}")
+        _cpu.check_threads(self.threads)
+
+
+class OpenVino:
+    name = "openvino"
+    title = "OpenVINO CPU"
+    libraries = ("openvino",)
+    dialect = Dialect(activations="u8-after-relu", residual="shortcut", channel_multiple=16)
+    options = Options
+
+    def available(self) -> Availability:
+        return _cpu.availability("openvino", self.libraries)
+
+    def half(self, options: Options) -> Options | None:
+        return replace(options, float_parts="bf16") if machine.has_bf16() else None
+
+    def compile(self, onnx: Path, options: Options, out: Path) -> dict[str, Any]:
+        import openvino
+
+        try:
+            model = openvino.Core().read_model(onnx)
+            openvino.serialize(model, out / MODEL)
+        except RuntimeError as problem:
+            raise TargetError(
+                f"OpenVINO refuses {onnx.name}: {_cpu.first_line(problem)}",
+                hint="`edgeresnet targets` shows its version; the message names the operator it does not know",
+            ) from problem
+        _cpu.write_sidecar(out, self, options, onnx)
+        with self.load(out) as session:
+            return {"signature": asdict(session.signature), "float_parts": session.float_parts()}
+
+    def load(self, compiled: Path) -> OpenVinoSession:
+        sidecar = _cpu.read_sidecar(compiled, self)
+        return OpenVinoSession(compiled / MODEL, Options(**sidecar["options"]))
+
+
+class OpenVinoSession:
+    """Compiles once per batch size, to a static shape: dynamic ones cost time at every inference."""
+
+    def __init__(self, model: Path, options: Options):
+        import openvino
+
+        self._options = options
+        self._core = openvino.Core()
+        if options.float_parts in ("bf16", "f16"):
+            _refuse_absent_precision(self._core, options.float_parts)
+        self._model = self._core.read_model(model)
+        self.signature = _signature(self._model)
+        self._compiled: dict[int, Any] = {}
+        self._compiled_for(self.signature.batch or 1)
+
+    def __enter__(self) -> OpenVinoSession:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._compiled.clear()
+
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        request = self._compiled_for(len(batch))[1]
+        return next(iter(request.infer([batch], share_inputs=True, share_outputs=False).values()))
+
+    def device_times_ms(self, batch: np.ndarray, n: int) -> None:
+        return None
+
+    def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
+        import openvino
+
+        compiled = self._compile(len(batch), streams=streams)
+        queue = openvino.AsyncInferQueue(compiled, streams)
+        queue.start_async([batch])
+        queue.wait_all()
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            queue.start_async([batch])
+            count += 1
+        queue.wait_all()
+        return Throughput(count * len(batch), time.perf_counter() - began)
+
+    def layers(self) -> list[Layer]:
+        compiled = self._compiled_for(self.signature.batch or 1)[0]
+        found = []
+        for operator in compiled.get_runtime_model().get_ordered_ops():
+            about = operator.get_rt_info()
+            kind, precision = (_text(about, key) for key in ("layerType", "runtimePrecision"))
+            if kind not in ("Const", "Input", "Output"):
+                found.append(Layer(_text(about, "originalLayersNames") or operator.friendly_name, kind, precision))
+        return found
+
+    def float_parts(self) -> str:
+        """The precision in force, as the compiled network says it."""
+        compiled = self._compiled_for(self.signature.batch or 1)[0]
+        return compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+
+    def _compiled_for(self, batch: int) -> tuple[Any, Any]:
+        if batch not in self._compiled:
+            if len(self._compiled) >= _KEPT_COMPILED:
+                self._compiled.pop(next(iter(self._compiled)))
+            compiled = self._compile(batch)
+            self._compiled[batch] = compiled, compiled.create_infer_request()
+        return self._compiled[batch]
+
+    def _compile(self, batch: int, streams: int = 1) -> Any:
+        model = self._model
+        if self.signature.batch is None:
+            model = model.clone()
+            model.reshape({0: [batch, self.signature.channels, self.signature.size, self.signature.size]})
+        settings: dict[str, Any] = {
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": self._options.threads or machine.cores(),
+        }
+        if self._options.float_parts != "auto":
+            settings["INFERENCE_PRECISION_HINT"] = self._options.float_parts
+        try:
+            return self._core.compile_model(model, "CPU", settings)
+        except RuntimeError as problem:
+            raise TargetError(
+                f"OpenVINO cannot compile the network: {_cpu.first_line(problem)}", hint="the message names the layer"
+            ) from problem
+
+
+def _refuse_absent_precision(core: Any, precision: str) -> None:
+    """OpenVINO falls back to f32 without a word; an option is accepted or refused, never changed."""
+    has = {word.lower().replace("fp", "f") for word in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")}
+    if precision not in has:
+        raise TargetError(f"this CPU has no {precision} instructions", hint="use `float_parts: f32` or `auto`")
+
+
+def _signature(model: Any) -> Signature:
+    image, logits = model.inputs[0], model.outputs[0]
+    shape, answers = image.partial_shape, logits.partial_shape
+    batch = None if shape[0].is_dynamic else shape[0].get_length()
+    return Signature(
+        image.any_name, batch, shape[1].get_length(), shape[2].get_length(), logits.any_name, answers[1].get_length()
+    )
+
+
+def _text(about: Any, key: str) -> str:
+    return about[key].astype(str) if key in about else ""
+
+
+TARGET = OpenVino()
