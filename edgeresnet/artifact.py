@@ -153,7 +153,9 @@ class Store:
                 )
         except FileNotFoundError as problem:
             known = ", ".join(p.stem for p in self.runs()[-3:]) or "none"
-            raise ArtifactError(f"there is no run {name!r} in {self.root}", hint=f"the newest are: {known}") from problem
+            raise ArtifactError(
+                f"there is no run {name!r} in {self.root}", hint=f"the newest are: {known}"
+            ) from problem
         except (ValueError, KeyError, TypeError) as problem:
             raise ArtifactError(f"{path} is not a run's file", hint="runs lie in the store, under runs/") from problem
         return run
@@ -243,7 +245,7 @@ def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
 
 
 def seconds_of(age: str) -> float:
-    """"90s", "15m", "12h", "7d" → seconds."""
+    """ "90s", "15m", "12h", "7d" → seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", age.strip())
     if not found:
         raise EdgeresnetError(f"{age!r} is not an age", hint="write 90s, 15m, 12h or 7d")

@@ -32,11 +32,7 @@ class Model(_Section):
     checkpoint: str | None = None
 
 
-def _named(value: Any) -> Any:
-    return {"from": value} if isinstance(value, str) else value
-
-
-class _Source(_Section):
+class Source(_Section):
     """Where images come from: a folder of class folders, `digits` (shipped), `cifar10` (as torchvision keeps it)."""
 
     source: str = Field(alias="from")
@@ -45,13 +41,17 @@ class _Source(_Section):
     count: int | None = Field(None, ge=1)  # a class-balanced, seeded choice of so many; left out: all
 
 
-Source = Annotated[_Source, BeforeValidator(_named)]
+def _named(value: Any) -> Any:
+    return {"from": value} if isinstance(value, str) else value
+
+
+SourceOrName = Annotated[Source, BeforeValidator(_named, json_schema_input_type=str | Source)]
 
 
 class Images(_Section):
-    training: Source | None = None
-    evaluation: Source | None = None
-    calibration: Source | None = None  # `from: training` chooses among the training images
+    training: SourceOrName | None = None
+    evaluation: SourceOrName | None = None
+    calibration: SourceOrName | None = None  # `from: training` chooses among the training images
     unreadable: Literal["error", "skip"] = "error"
 
 
@@ -133,9 +133,7 @@ def load(path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as problem:
-        raise RecipeError(
-            f"there is no recipe {path}", hint="`edgeresnet init` writes one to start from"
-        ) from problem
+        raise RecipeError(f"there is no recipe {path}", hint="`edgeresnet init` writes one to start from") from problem
     except (OSError, UnicodeDecodeError) as problem:
         raise RecipeError(f"{path} cannot be read: {problem}", hint="a recipe is a YAML text file") from problem
     except yaml.YAMLError as problem:
@@ -164,9 +162,7 @@ def parse(raw: dict[str, Any], name: str = "the recipe") -> Recipe:
         problems += _target_problems(target, options)
     if problems or recipe is None:
         count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise RecipeError(
-            f"{name} has {count}", hint="`edgeresnet schema` is what a recipe may say", problems=problems
-        )
+        raise RecipeError(f"{name} has {count}", hint="`edgeresnet schema` is what a recipe may say", problems=problems)
     return recipe
 
 

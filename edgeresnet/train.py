@@ -9,7 +9,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class _Best:
     epoch: int = 0
     top1: float = -1.0
     loss: float = math.inf
-    weights: dict[str, torch.Tensor] | None = None  # type: ignore[assignment]
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 class _Training:

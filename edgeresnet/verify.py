@@ -5,9 +5,10 @@ Judges nothing: promises are held against these numbers afterwards, so changing 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,12 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     compiled = {name: parents[name] for name in VARIANTS if name in parents}
     with ExitStack() as stack:
         sessions = {name: stack.enter_context(_load(target, artifact)) for name, artifact in compiled.items()}
-        answers = {name: _answers(session, samples, target, ctx) for name, session in sessions.items()}
-        latencies = _latencies(sessions, samples, target) if spec["latency"] else {}
+        answers = {name: _answers(session, samples, ctx) for name, session in sessions.items()}
+        latencies = _latencies(sessions, samples) if spec["latency"] else {}
         layers = {name: session.layers() for name, session in sessions.items()}
     indices = next(iter(answers.values()))[0]
     logits = {name: answer[1] for name, answer in answers.items()}
-    np.savez(out / LOGITS, indices=indices, **logits)
+    np.savez(out / LOGITS, allow_pickle=False, indices=indices, **logits)
     (out / LAYERS).write_text(json.dumps(layers))
     result = {
         "target": target.name,
@@ -76,11 +77,11 @@ def read_result(artifact: Artifact) -> dict[str, Any]:
 
 def _load(target: Target, compiled: Parent) -> Session:
     assert isinstance(compiled, Artifact)
-    with _named(target):
+    with _as_failure():
         return target.load(compiled.path)
 
 
-def _answers(session: Session, samples: Samples, target: Target, ctx: Context) -> tuple[np.ndarray, np.ndarray]:
+def _answers(session: Session, samples: Samples, ctx: Context) -> tuple[np.ndarray, np.ndarray]:
     indices: list[np.ndarray] = []
 
     def inputs() -> Iterator[np.ndarray]:
@@ -92,19 +93,19 @@ def _answers(session: Session, samples: Samples, target: Target, ctx: Context) -
         done = sum(len(part) for part in indices)
         ctx.progress(done, len(samples), "images")
 
-    with _named(target, lambda: sum(len(part) for part in indices[:-1])):
+    with _as_failure(lambda: sum(len(part) for part in indices[:-1])):
         logits = evaluate.predict(session, inputs(), on_batch)
     if not len(logits):
         raise ImagesError("not one evaluation image could be decoded", hint="look at the images' files")
     return np.concatenate(indices), logits
 
 
-def _latencies(sessions: Mapping[str, Session], samples: Samples, target: Target) -> dict[str, Any]:
+def _latencies(sessions: Mapping[str, Session], samples: Samples) -> dict[str, Any]:
     """On a real image, one at a time (or in the batch that the network is fixed to)."""
     first = next(iter(samples.batches(1)))
     image = samples.preprocessing.normalize(first.pixels)
     batch = next(iter(sessions.values())).signature.batch or 1
-    with _named(target):
+    with _as_failure():
         return measure.latency(sessions, np.repeat(image, batch, axis=0))
 
 
@@ -122,26 +123,19 @@ def _expected(reference: Parent | None, indices: np.ndarray, logits: Mapping[str
         return stored["fp32"]
 
 
-class _named:  # noqa: N801 - reads as a word: with _named(target)
-    """Whatever a runtime throws while it is used becomes this target's failure, with the image where it happened."""
-
-    def __init__(self, target: Target, image: Any = None):
-        self.target, self.image = target, image
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, problem: BaseException | None, trace: Any) -> None:
-        if not isinstance(problem, Exception):
-            return
-        machine_problem = machine_error(problem)
-        if machine_problem:
-            raise machine_problem from problem
-        if isinstance(problem, EdgeresnetError):
-            if isinstance(problem, TargetError) and not problem.message.startswith(self.target.title):
-                raise TargetError(f"{self.target.title} {problem.message}", hint=problem.hint) from problem
-            return
-        where = f" at image {self.image()}" if self.image else ""
+@contextlib.contextmanager
+def _as_failure(image: Callable[[], int] | None = None) -> Iterator[None]:
+    """Whatever a runtime throws while it is used becomes its target's failure, with the image where it happened."""
+    try:
+        yield
+    except EdgeresnetError:
+        raise
+    except Exception as problem:
+        failed = machine_error(problem)
+        if failed:
+            raise failed from problem
+        where = f" in the batch from image {image()} on" if image else ""
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise TargetError(
-            f"{self.target.title} failed{where}: {reason}", hint=f"`edgeresnet run --again verify` tries once more"
+            f"failed{where}: {reason}", hint="`edgeresnet run --again verify` tries once more"
         ) from problem

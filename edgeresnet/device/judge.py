@@ -1,6 +1,7 @@
 """Numbers in, verdicts out: intervals, and what they say of a promise.
 
-Measures nothing and prints nothing. A proportion here is a fraction of one; promises in points are converted at the door.
+Measures nothing and prints nothing. A proportion here is a fraction of one;
+promises are in points or percent.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ def tango(lost: int, won: int, images: int) -> Interval:
     )
 
 
+def finest_drop(images: int) -> float:
+    """The smallest drop that so many images can rule out: the interval's upper end when not one answer changes."""
+    return tango(0, 0, images).high
+
+
 def wilson(hits: int, images: int) -> Interval:
     """95 % score interval of one proportion."""
     if images == 0:
@@ -80,7 +86,7 @@ def wilson(hits: int, images: int) -> Interval:
 
 
 def quantile_interval(values: Sequence[float], q: float) -> Interval:
-    """Distribution-free 95 % interval of a quantile, from order statistics; open above where there are too few values."""
+    """Distribution-free 95 % interval of a quantile, from order statistics; open above for too few values."""
     ordered, n = sorted(values), len(values)
     half = _Z95 * math.sqrt(n * q * (1 - q))
     low, high = math.floor(n * q - half) - 1, math.ceil(n * q + half)
@@ -88,7 +94,7 @@ def quantile_interval(values: Sequence[float], q: float) -> Interval:
 
 
 def ratio_interval(slower: list[list[float]], faster: list[list[float]]) -> tuple[float, Interval]:
-    """How many times faster, from windows that alternated: one ratio of medians a round, t-interval of their logs."""
+    """How many times faster, from windows in turn: one ratio of medians a round, t-interval of their logs."""
     logs = [math.log(np.median(a) / np.median(b)) for a, b in zip(slower, faster, strict=True)]
     n, mean = len(logs), sum(logs) / len(logs)
     if n < 2:

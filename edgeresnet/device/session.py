@@ -61,7 +61,8 @@ class Throughput(NamedTuple):
 class Session(Protocol):
     """A network ready to run. A context manager: leaving it frees the device."""
 
-    signature: Signature
+    @property
+    def signature(self) -> Signature: ...
 
     def __enter__(self) -> Session: ...
     def __exit__(self, *problem: object) -> None: ...
@@ -81,11 +82,24 @@ class Session(Protocol):
 class Target(Protocol):
     """One compiler and its runtime. Importing its file never imports the runtime."""
 
-    name: str  # the word in recipes
-    title: str  # the word in reports
-    libraries: tuple[str, ...]  # distributions whose versions belong to what was compiled
-    dialect: Dialect
-    options: type  # a frozen dataclass: what a recipe may say under this target's name
+    @property
+    def name(self) -> str:
+        """The word in recipes."""
+
+    @property
+    def title(self) -> str:
+        """The word in sentences."""
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Distributions whose versions belong to what was compiled."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def options(self) -> type:
+        """A frozen dataclass: what a recipe may say under this target's name."""
 
     def available(self) -> Availability:
         """Never raises."""

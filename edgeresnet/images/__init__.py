@@ -6,19 +6,23 @@ sources → what is there · choose → which of it · decode → pixels · cach
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
 
 from ..artifact import Store
+from ..device.preprocessing import Preprocessing
 from ..errors import ImagesError
-from ..recipe import Recipe, _Source
-from . import choose, sources
+from ..recipe import Recipe, Source
+from . import choose, decode, sources
 from .samples import Batch, Samples
 
-__all__ = ["Batch", "Samples", "check_classes", "check_disjoint", "open_samples", "same_classes"]
+__all__ = ["Batch", "Samples", "check_classes", "check_disjoint", "open_samples", "read_image", "same_classes"]
 
 
 def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Samples:
     """The images of one slot of a recipe: training, evaluation or calibration."""
-    asked: _Source | None = getattr(recipe.images, slot)
+    asked: Source | None = getattr(recipe.images, slot)
     if asked is None:
         raise ImagesError(f"the recipe names no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
     if asked.source == "training" and slot == "calibration":
@@ -27,6 +31,11 @@ def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Sampl
     source = sources.open_source(asked, slot, recipe.preprocessing.channels, store)
     samples = Samples.of(source, recipe.preprocessing, recipe.images.unreadable, store)
     return _counted(samples, asked.count, recipe.seed, slot)
+
+
+def read_image(path: Path, preprocessing: Preprocessing) -> np.ndarray:
+    """One file by itself: uint8 HWC."""
+    return decode.read(str(path), preprocessing)
 
 
 def check_classes(samples: Samples, classes: int, where: str) -> None:

@@ -1,4 +1,4 @@
-"""Which images: class-balanced choice by seed, splits, and what two sets share. Decides by content, never by file name."""
+"""Which images: class-balanced choice by seed, splits, what two sets share. Decides by content, not by name."""
 
 from __future__ import annotations
 

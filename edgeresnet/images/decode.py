@@ -1,13 +1,16 @@
 """Files to pixels: open, convert, resize and crop exactly as torchvision does on PIL images; several at a time.
 
-Threads, not processes: the image library works outside Python's lock, and nothing has to be pickled.
+Photographs are decoded in threads: the image library works outside Python's lock, and nothing has to be pickled.
+Thumbnails are decoded in one thread: opening one takes longer than decoding it, opening holds the lock, and two threads
+that fight for it are slower than one (`benchmarks/evaluate.py`).
 """
 
 from __future__ import annotations
 
 import collections
 import itertools
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -26,24 +29,34 @@ _INTERPOLATION = {
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
+_WORTH_MANY_THREADS_S = 0.0005
 _AHEAD = 2  # chunks in flight per core: enough to keep the cores busy, little enough to hold in memory
 
 
 def stream(samples: Samples, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices, uint8 NHWC) in order, decoded ahead in threads."""
-    cores = machine.cores()
+    """(indices, uint8 NHWC) in order. The first chunk, decoded alone, tells whether threads would help."""
     starts = iter(range(0, len(samples), size))
-    with ThreadPoolExecutor(cores, thread_name_prefix="decode") as pool:
+    began = time.perf_counter()
+    first = [_chunk(samples, start, size) for start in itertools.islice(starts, 1)]
+    each_s = (time.perf_counter() - began) / size
+    threads = machine.cores() if each_s > _WORTH_MANY_THREADS_S else 1
+    for indices, images in itertools.chain(first, _ahead(samples, starts, size, threads)):
+        if len(indices):
+            yield indices, images
+
+
+def _ahead(samples: Samples, starts: Iterator[int], size: int, threads: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Chunks in order, decoded while the caller is busy with the ones before."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         waiting: collections.deque[Future] = collections.deque()
         try:
-            for start in itertools.islice(starts, cores * _AHEAD):
+            for start in itertools.islice(starts, threads * _AHEAD):
                 waiting.append(pool.submit(_chunk, samples, start, size))
             while waiting:
                 done = waiting.popleft().result()
                 for start in itertools.islice(starts, 1):
                     waiting.append(pool.submit(_chunk, samples, start, size))
-                if len(done[0]):
-                    yield done
+                yield done
         finally:
             for future in waiting:
                 future.cancel()
@@ -56,12 +69,24 @@ def some(samples: Samples, indices: Iterable[int]) -> Iterator[np.ndarray]:
 
 def pixels(samples: Samples, index: int) -> np.ndarray:
     """One image of the samples, uint8 HWC; an unreadable one is an error that names it."""
+    number = int(samples.chosen[index])
+    return _decoded(samples.source.open, samples.source.name, number, samples.preprocessing)
+
+
+def read(path: str, preprocessing: Preprocessing) -> np.ndarray:
+    """One file by itself."""
+    return _decoded(lambda _: Image.open(path), lambda _: path, 0, preprocessing)
+
+
+def _decoded(
+    open_image: Callable[[int], Image.Image], name: Callable[[int], str], index: int, preprocessing: Preprocessing
+) -> np.ndarray:
     try:
-        with samples.source.open(int(samples.chosen[index])) as image:
-            return prepare(image, samples.preprocessing)
+        with open_image(index) as image:
+            return prepare(image, preprocessing)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
         raise ImagesError(
-            f"{samples.name(index)} cannot be decoded: {_reason(problem)}",
+            f"{name(index)} cannot be decoded: {_reason(problem)}",
             hint="remove or replace it, or leave such files out with `images: {unreadable: skip}`",
         ) from problem
 
@@ -70,8 +95,8 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     """Converted, resized and cropped: uint8 HWC."""
     if image.mode.startswith(("I", "F")):
         raise ValueError(f"its pixels are of mode {image.mode}: 8-bit images are read for now")
-    image = image.convert("RGB" if preprocessing.channels == 3 else "L")
-    image = _resized(image, preprocessing)
+    mode = "RGB" if preprocessing.channels == 3 else "L"
+    image = _resized(image if image.mode == mode else image.convert(mode), preprocessing)
     array = np.asarray(image)
     return array if array.ndim == 3 else array[:, :, None]
 

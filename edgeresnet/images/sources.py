@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..artifact import Store
 from ..errors import ImagesError
-from ..recipe import _Source
+from ..recipe import Source
 from .cache import HashIndex
 
 DIGITS = "digits"
@@ -24,9 +24,14 @@ CIFAR10 = "cifar10"
 
 
 class ImageSource(Protocol):
-    classes: tuple[str, ...]
-    labels: np.ndarray  # int64
-    hashes: Sequence[bytes]
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def labels(self) -> np.ndarray: ...
+
+    @property
+    def hashes(self) -> Sequence[bytes]: ...
 
     def name(self, index: int) -> str: ...
     def open(self, index: int) -> Image.Image: ...
@@ -41,10 +46,10 @@ class Folder:
         self.hashes = HashIndex(store).of([root / name for name in self._names])
 
     def name(self, index: int) -> str:
-        return str(self.root / self._names[index])
+        return f"{self.root}/{self._names[index]}"
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(self.root / self._names[index])
+        return Image.open(self.name(index))
 
 
 class Arrays:
@@ -63,7 +68,7 @@ class Arrays:
         return Image.fromarray(self._pixels[index])
 
 
-def open_source(asked: _Source, slot: str, channels: int, store: Store | None) -> ImageSource:
+def open_source(asked: Source, slot: str, channels: int, store: Store | None) -> ImageSource:
     if asked.source == DIGITS:
         return digits(evaluation=slot == "evaluation")
     if asked.source == CIFAR10:
@@ -80,10 +85,10 @@ def digits(*, evaluation: bool) -> Arrays:
 
 
 def cifar10(root: Path, *, train: bool, download: bool) -> Arrays:
-    from torchvision.datasets import CIFAR10 as Torchvision
+    from torchvision import datasets
 
     try:
-        data = Torchvision(root, train=train, download=download)
+        data = datasets.CIFAR10(root, train=train, download=download)
     except (RuntimeError, OSError) as problem:
         raise ImagesError(
             f"CIFAR-10 is not in {root}: {problem}",

@@ -9,12 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-DEPTHS = (8, 20, 32, 44, 56, 110)
-# `cifar_resnet20` has option-A shortcuts (no parameters, as in the paper), `…b` projections, `cifar_plain20` none.
-NAMES = tuple(
-    name for depth in DEPTHS for name in (f"cifar_resnet{depth}", f"cifar_resnet{depth}b", f"cifar_plain{depth}")
-)
-
 
 def build(arch: str, classes: int, channels: int) -> nn.Module:
     digits = "".join(letter for letter in arch if letter.isdigit())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-
 
 def build(arch: str, classes: int, channels: int) -> nn.Module:
     from torchvision.models import get_model

@@ -18,7 +18,9 @@ def render(run: Mapping[str, Any]) -> str:
         parts.append(columns(seen.columns, seen.rows))
     parts += [_wrapped(f"{target}: not measured: {reason}") for target, reason in seen.absent]
     if seen.verdicts:
-        parts.append("\n".join(_wrapped(f"{v:12} {target} {name}: {why}", 13) for v, target, name, why in seen.verdicts))
+        parts.append(
+            "\n".join(_wrapped(f"{v:12} {target} {name}: {why}", 13) for v, target, name, why in seen.verdicts)
+        )
     if seen.notes:
         parts.append("\n".join(_wrapped(f"note: {note}") for note in seen.notes))
     parts.append(f"{seen.verdict}: {seen.meaning}")
@@ -32,13 +34,13 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     left = [not any(row[i][:1].isdigit() or row[i][:1] in "+-" for row in rows) for i in range(len(head))]
     gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= WIDTH else " "
     lines = [
-        gap.join(cell.ljust(w) if to_left else cell.rjust(w) for cell, w, to_left in zip(row, widths, left, strict=True))
+        gap.join(
+            cell.ljust(w) if to_left else cell.rjust(w) for cell, w, to_left in zip(row, widths, left, strict=True)
+        )
         for row in table
     ]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _wrapped(text: str, indent: int = 2) -> str:
-    return textwrap.fill(
-        text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-    )
+    return textwrap.fill(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)

@@ -102,7 +102,10 @@ def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -
                 f"SQNR against the reference: {sqnr(counts['sqnr_db'])}"
                 + (f", float parts in {precision}" if precision else "")
             )
-    lines.append("latency: batch 1, host to host, inputs ready in memory, spinning off, windows in turn")
+    batches = sorted({v["latency"]["batch"] for r in measured for v in r["variants"].values() if v["latency"]})
+    if batches:
+        shown = ", ".join(str(batch) for batch in batches)
+        lines.append(f"latency: batch {shown}, host to host, inputs ready in memory, windows in turn")
     return lines
 
 

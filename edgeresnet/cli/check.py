@@ -1,0 +1,45 @@
+"""edgeresnet check: everything that can be known about a recipe before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import _options
+
+
+@click.command()
+@_options.recipe
+@_options.store
+@_options.changes
+def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...]) -> int:
+    """Hold RECIPE against its images, its model and this machine. Runs nothing.
+
+    Says which targets are not here (exit code 4) and which promises so few
+    images cannot decide.
+    """
+    from .. import pipeline, recipe, targets
+    from ..device import judge, machine
+
+    wanted = recipe.load(recipe_path, changes)
+    steps = pipeline.steps(wanted, _options.open_store(store_root))
+    click.echo(f"{recipe_path}: {len(steps)} stages, {wanted.model.arch}, {wanted.model.classes} classes")
+    for slot, samples in pipeline.samples_of(steps).items():
+        click.echo(f"{slot}: {len(samples)} images, {len(samples.classes)} classes")
+    evaluation = pipeline.samples_of(steps).get("evaluation")
+    if evaluation is not None:
+        finest = 100 * judge.finest_drop(len(evaluation))
+        click.echo(f"the smallest drop that {len(evaluation)} images can rule out is {finest:.2f} points")
+        promised = wanted.promises.max_drop_pp
+        if promised is not None and promised < finest:
+            click.echo(f"warning: max_drop_pp {promised:g} is finer than that: it can only end UNDECIDED or BROKEN")
+    absent = 0
+    for name in wanted.targets:
+        target = targets.get(name)
+        found = machine.versions(*target.libraries)
+        here = len(found) == len(target.libraries)
+        absent += not here
+        words = ", ".join(f"{library} {version}" for library, version in found.items())
+        click.echo(f"target {name}: {words if here else 'not here: pip install ' + ' '.join(target.libraries)}")
+    return 4 if absent else 0

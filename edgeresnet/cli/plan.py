@@ -1,0 +1,32 @@
+"""edgeresnet plan: what a run would do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import _options
+
+
+@click.command()
+@_options.recipe
+@_options.store
+@_options.changes
+@_options.as_json
+def plan(recipe_path: Path, store_root: Path, changes: tuple[str, ...], as_json: bool) -> None:
+    """List the stages of RECIPE, and which of them are done already. Runs none."""
+    from .. import pipeline, recipe, report
+
+    outcomes = pipeline.plan(recipe.load(recipe_path, changes), _options.open_store(store_root))
+    rows = [
+        (o.step.id, o.state, o.artifact.digest[:12] if o.artifact else o.reason, ", ".join(o.step.parents))
+        for o in outcomes
+    ]
+    if as_json:
+        keys = ("id", "state", "digest_or_reason", "reads")
+        _options.print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    click.echo(report.terminal.columns(("step", "state", "digest", "reads"), rows))
+    left = sum(outcome.state != "done" for outcome in outcomes)
+    click.echo(f"\n{left} of {len(outcomes)} stages to do" if left else f"\nall {len(outcomes)} stages are done")

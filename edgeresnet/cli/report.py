@@ -1,0 +1,29 @@
+"""edgeresnet report: a finished run once more, in the format asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import _options
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--format", "kind", type=click.Choice(["terminal", "md", "json"]), default="terminal", show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
+@_options.store
+def report(run: str | None, kind: str, output: Path | None, store_root: Path) -> None:
+    """Print RUN (an id or a file; the newest by default). Measures nothing."""
+    from .. import report as reports
+    from ..artifact import write_text
+    from . import _progress
+
+    text = reports.FORMATS[kind](_options.open_store(store_root).load_run(run))
+    if output:
+        write_text(output, text)
+    elif kind == "terminal":
+        _progress.print_report(text)
+    else:
+        click.echo(text, nl=False)

@@ -1,0 +1,53 @@
+"""edgeresnet show: a run's artifacts, or one artifact's papers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from . import _options
+
+
+@click.command()
+@click.argument("what", required=False)
+@_options.store
+@_options.as_json
+def show(what: str | None, store_root: Any, as_json: bool) -> None:
+    """Show the artifacts of a run, or the manifest of one artifact.
+
+    WHAT is a run's id or the first digits of an artifact's digest; the newest
+    run by default.
+    """
+    from ..errors import ArtifactError
+
+    store = _options.open_store(store_root)
+    try:
+        run = store.load_run(what)
+    except ArtifactError:
+        if what is None or what.endswith(".json"):
+            raise
+        artifact = store.by_prefix(what)
+        _options.print_json(artifact.manifest) if as_json else _show_artifact(artifact)
+        return
+    _options.print_json(run) if as_json else _show_run(run)
+
+
+def _show_run(run: dict[str, Any]) -> None:
+    from .. import report
+
+    click.echo(f"run {run['id']}: {run['verdict']}, {run['seconds']:.1f} s, recipe {run['recipe_digest'][:12]}\n")
+    rows = [(s["id"], s["state"], (s["digest"] or "")[:12], s["path"] or s["reason"]) for s in run["steps"]]
+    click.echo(report.terminal.columns(("step", "state", "digest", "lies in"), rows))
+
+
+def _show_artifact(artifact: Any) -> None:
+    about = artifact.manifest
+    click.echo(f"{about['stage']} {about['digest']}\nlies in {artifact.path}, made in {about['seconds']} s")
+    for title in ("parents", "spec", "libraries", "notes"):
+        click.echo(f"\n{title}")
+        for key, value in (about[title] or {}).items():
+            click.echo(f"  {key}: {value}")
+    click.echo("\nfiles")
+    for file in about["files"]:
+        click.echo(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256'][:16]}")

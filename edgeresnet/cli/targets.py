@@ -1,0 +1,33 @@
+"""edgeresnet targets: what can be compiled for here, and what this machine is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from . import _options
+
+
+@click.command()
+@_options.as_json
+def targets(as_json: bool) -> None:
+    """List every target with its version, or why it is not here and what installs it."""
+    from .. import targets as known
+    from ..device import machine
+
+    found = {name: target.available() for name, target in known.discover().items()}
+    about = machine.describe()
+    if as_json:
+        _options.print_json({"targets": {name: asdict(state) for name, state in found.items()}, "machine": about})
+        return
+    for name, state in found.items():
+        versions = ", ".join(f"{library} {version}" for library, version in state.versions.items())
+        click.echo(f"{name:14} {'ready' if state.ok else 'not here'}: {versions if state.ok else state.reason}")
+        if not state.ok:
+            click.echo(f"{'':14} {state.hint}")
+    cpu = about["cpu"]
+    quota = "no quota" if cpu["quota"] is None else f"quota {cpu['quota']:g}"
+    click.echo(f"\nthis machine:  {cpu['model']}, {about['system']}")
+    click.echo(f"{'':14} {cpu['cores']} cores to use ({quota}), {about['memory_gb']} GB, Python {about['python']}")
+    click.echo(f"{'':14} instructions: {', '.join(cpu['instructions']) or 'none for INT8 or BF16'}")

@@ -1,0 +1,11 @@
+"""The conductor: recipe → steps → run.
+
+stages (the table) → steps (what a recipe asks for) → conductor (found or made) → document (the run, judged).
+Knows no deed from inside.
+"""
+
+from .conductor import Listener, Outcome, plan, run
+from .stages import STAGES, Step
+from .steps import samples_of, steps
+
+__all__ = ["STAGES", "Listener", "Outcome", "Step", "plan", "run", "samples_of", "steps"]

@@ -1,0 +1,149 @@
+"""Steps are found in the store or made, in order; what fails on one target leaves the others running."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import targets
+from ..artifact import Artifact, Given, Making, Parent, Store
+from ..context import Context, Progress
+from ..errors import EdgeresnetError, TargetError, machine_error
+from ..recipe import Recipe
+from .stages import Step
+from .steps import steps
+
+
+@dataclass
+class Outcome:
+    """What became of a step: `done` before, `made` now, `failed`, `skipped` for a failed parent; `todo` in a plan."""
+
+    step: Step
+    state: str
+    artifact: Artifact | None = None
+    reason: str = ""
+    hint: str = ""
+    seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+
+class Listener:
+    """Told what happens; a door overrides what it shows."""
+
+    def begins(self, step: Step) -> Progress:
+        return lambda done, total, word: None
+
+    def ends(self, outcome: Outcome) -> None: ...
+
+    def warns(self, sentence: str) -> None: ...
+
+
+def plan(recipe: Recipe, store: Store) -> list[Outcome]:
+    """What a run would find done and what it would do, without doing any of it."""
+    outcomes: dict[str, Outcome] = {}
+    for step in steps(recipe, store):
+        parents = _resolved(step, outcomes)
+        if parents is None:
+            outcomes[step.id] = Outcome(step, "todo", reason="after its parents")
+            continue
+        artifact, problem = store.find(step.stage.name, step.key(_digests(parents)))
+        outcomes[step.id] = Outcome(step, "done" if artifact else "todo", artifact, problem)
+    return list(outcomes.values())
+
+
+def run(
+    recipe: Recipe, store: Store, *, again: frozenset[str] = frozenset(), listener: Listener | None = None
+) -> dict[str, Any]:
+    """Does what is not done, judges, and returns the run as it was saved; one that fails halfway is saved too."""
+    from .document import document
+
+    listener = listener or Listener()
+    began, outcomes = time.time(), dict[str, Outcome]()
+    wanted = steps(recipe, store)  # a recipe that cannot even be planned leaves no run
+    try:
+        for step in wanted:
+            outcomes[step.id] = _do(step, outcomes, store, step.stage.name in again, listener)
+            listener.ends(outcomes[step.id])
+    except BaseException as problem:
+        with contextlib.suppress(EdgeresnetError, OSError):
+            store.save_run(document(recipe, outcomes, began, problem))
+        raise
+    finished = document(recipe, outcomes, began)
+    store.save_run(finished)
+    return finished
+
+
+def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, listener: Listener) -> Outcome:
+    parents = _resolved(step, outcomes)
+    if parents is None:
+        failed = next(o for o in outcomes.values() if o.step.id in step.parents.values() and o.artifact is None)
+        return Outcome(step, "skipped", reason=failed.reason, hint=failed.hint)
+    key = step.key(_digests(parents))
+    artifact, problem = store.find(step.stage.name, key)
+    if artifact and not again:
+        return Outcome(step, "done", artifact)
+    if problem:
+        listener.warns(f"{problem}: it is made anew")
+    try:
+        _refuse_absent(step)
+        progress = listener.begins(step)
+        with store.making(step.stage.name, key) as making:
+            return _made_meanwhile(step, making, artifact) or _make(step, making, parents, progress)
+    except TargetError as failure:
+        if step.target is None:
+            title = targets.get(step.spec["target"]).title
+            raise TargetError(f"{title} {failure.message}", hint=failure.hint) from failure
+        return Outcome(step, "failed", reason=failure.message, hint=failure.hint)
+    except (OSError, MemoryError) as caught:
+        raise machine_error(caught) or caught from caught
+
+
+def _made_meanwhile(step: Step, making: Making, before: Artifact | None) -> Outcome | None:
+    """By another run, while this one waited for it."""
+    artifact, _ = making.store.find(making.stage, making.key)
+    is_new = artifact is not None and (before is None or artifact.digest != before.digest)
+    return Outcome(step, "done", artifact) if is_new else None
+
+
+def _make(step: Step, making: Making, parents: Mapping[str, Parent], progress: Progress) -> Outcome:
+    began = time.perf_counter()
+    ctx = Context(step.spec.get("seed", 0), making.scratch, progress)
+    notes = step.stage.run(parents, step.spec, making.out, ctx)
+    seconds = time.perf_counter() - began
+    artifact = making.commit(
+        stage_version=step.stage.version,
+        spec=step.spec,
+        parents=_digests(parents),
+        libraries=step.versions(),
+        machine=step.machine(),
+        notes=notes,
+        seconds=round(seconds, 3),
+        warnings=ctx.warnings,
+    )
+    return Outcome(step, "made", artifact, seconds=seconds, warnings=ctx.warnings)
+
+
+def _refuse_absent(step: Step) -> None:
+    name = step.spec.get("target")
+    if name:
+        found = targets.get(name).available()
+        if not found.ok:
+            raise TargetError(f"is not here: {found.reason}", hint=found.hint)
+
+
+def _resolved(step: Step, outcomes: Mapping[str, Outcome]) -> dict[str, Parent] | None:
+    """The parents themselves, or None where one of them is not there (yet)."""
+    found: dict[str, Parent] = {}
+    for name, parent in step.parents.items():
+        artifact = parent if isinstance(parent, Given) else outcomes[parent].artifact
+        if artifact is None:
+            return None
+        found[name] = artifact
+    return found
+
+
+def _digests(parents: Mapping[str, Parent]) -> dict[str, str]:
+    return {name: parent.digest for name, parent in parents.items()}

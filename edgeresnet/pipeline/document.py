@@ -1,0 +1,72 @@
+"""The run as it is stored: recipe, steps, measurements, verdicts, conditions. Reports read this and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from .. import verify
+from ..artifact import FORMAT
+from ..device import judge, machine
+from ..recipe import Recipe
+from .conductor import Outcome
+
+
+def document(
+    recipe: Recipe, outcomes: Mapping[str, Outcome], began: float, problem: BaseException | None = None
+) -> dict[str, Any]:
+    results = {name: _result(name, outcomes) for name in recipe.targets}
+    limits = recipe.promises.limits()
+    verdicts = [verdict for name, result in results.items() for verdict in judge.judge(limits, name, result)]
+    words = [verdict.verdict for verdict in verdicts]
+    words += [judge.NOT_MEASURED for result in results.values() if "variants" not in result]
+    if problem is not None:
+        words.append(judge.NOT_MEASURED)
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(began))
+    return {
+        "format": FORMAT,
+        "id": f"{stamp}-{int(began * 1e6) % 1_000_000:06d}-{recipe.digest[:6]}",
+        "recipe": recipe.to_json(),
+        "recipe_digest": recipe.digest,
+        "seconds": round(time.time() - began, 3),
+        "steps": [_step(outcome) for outcome in outcomes.values()],
+        "results": results,
+        "verdicts": [verdict.to_json() for verdict in verdicts],
+        "verdict": judge.worst(words),
+        "undecided": recipe.promises.undecided,
+        "problem": None if problem is None else _problem(problem),
+        "machine": machine.describe(),
+    }
+
+
+def _step(outcome: Outcome) -> dict[str, Any]:
+    artifact = outcome.artifact
+    return {
+        "id": outcome.step.id,
+        "stage": outcome.step.stage.name,
+        "state": outcome.state,
+        "seconds": round(outcome.seconds, 3),
+        "key": artifact.key if artifact else None,
+        "digest": artifact.digest if artifact else None,
+        "path": str(artifact.path) if artifact else None,
+        "notes": artifact.notes if artifact else None,
+        "reason": outcome.reason,
+        "hint": outcome.hint,
+        "warnings": outcome.warnings,
+    }
+
+
+def _result(target: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    outcome = outcomes.get(f"verify:{target}")
+    if outcome is None or outcome.artifact is None:
+        reason = outcome.reason if outcome else "the run ended before it"
+        return {"target": target, "reason": reason, "hint": outcome.hint if outcome else ""}
+    return verify.read_result(outcome.artifact)
+
+
+def _problem(problem: BaseException) -> dict[str, str]:
+    if isinstance(problem, KeyboardInterrupt):
+        return {"message": "interrupted", "hint": "run it again: finished stages are kept"}
+    hint = getattr(problem, "hint", "this is a bug of edgeresnet")
+    return {"message": str(problem) or type(problem).__name__, "hint": hint}

@@ -1,0 +1,79 @@
+"""The table of stages, and a step: one stage with what it reads. The key of a step is decided here and nowhere else."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import targets
+from ..artifact import FORMAT, Artifact, Given, Parent
+from ..context import Context
+from ..device import machine, manifest
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    function: str  # module:function, imported when it runs: planning needs no torch
+    version: int  # raised by hand when the meaning of what it writes changes
+    libraries: tuple[str, ...]  # whose versions enter the key
+    machine: bool = False  # whether this machine enters the key
+
+    def run(self, *arguments: Any) -> dict[str, Any]:
+        module, function = self.function.split(":")
+        return getattr(importlib.import_module(module), function)(*arguments)
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("train", "edgeresnet.train:train", 1, ("torch",)),
+        Stage("trace", "edgeresnet.trace:trace", 1, ("torch", "torchvision", "onnx", "onnxscript")),
+        Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine=True),
+        Stage("verify", "edgeresnet.verify:verify", 1, ("numpy", "pillow"), machine=True),
+    )
+}
+
+
+def compile_for(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
+    """The stage `compile`: the network as ONNX in, what the target runs out."""
+    target = targets.get(spec["target"])
+    model = parents["network"]
+    assert isinstance(model, Artifact)
+    return target.compile(model.path / "model.onnx", target.options(**spec["options"]), out)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage with what it reads: other steps by id, or what the user gave."""
+
+    id: str
+    stage: Stage
+    spec: Mapping[str, Any]
+    parents: Mapping[str, str | Given]
+    # Whose failure it is: a target's leaves the other targets running, that of None ends the run.
+    target: str | None = None
+
+    def versions(self) -> dict[str, str]:
+        """Of every library that had a part in what this step writes."""
+        name = self.spec.get("target")
+        return machine.versions(*self.stage.libraries, *(targets.get(name).libraries if name else ()))
+
+    def machine(self) -> dict[str, Any] | None:
+        return machine.fingerprint() if self.stage.machine else None
+
+    def key(self, digests: Mapping[str, str]) -> str:
+        return manifest.digest_of(
+            {
+                "format": FORMAT,
+                "stage": self.stage.name,
+                "version": self.stage.version,
+                "spec": self.spec,
+                "parents": digests,
+                "libraries": self.versions(),
+                "machine": self.machine(),
+            }
+        )
