@@ -82,7 +82,7 @@ class _Teller(Listener):
         if self.found and not self.made:
             self.line(f"nothing to do: all {self.found} stages were found done (`--again verify` measures anew)")
         elif self.found:
-            self.line(f"{self.found} stages were found done")
+            self.line(f"found done: {self.found} of {self.found + self.made} stages")
 
 
 class _Plain(_Teller):

@@ -74,7 +74,7 @@ def sqnr_db(reference: np.ndarray, candidate: np.ndarray) -> float | None:
     noise = np.square(reference.astype(np.float64) - candidate).sum()
     if noise == 0:
         return None
-    return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")
+    return float(10 * np.log10(max(signal, 1e-300) / noise))
 
 
 def _checked(answer: np.ndarray, images: int, classes: int, first: int) -> np.ndarray:

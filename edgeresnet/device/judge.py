@@ -109,7 +109,7 @@ def judge(promises: Mapping[str, float], target: str, result: Mapping[str, Any])
     return [_judge_one(name, limit, target, result) for name, limit in promises.items()]
 
 
-# Promise → (what it reads off a result → value and interval, whether the limit is a ceiling). The one table of promises.
+# What a promise reads off a result: the value and its interval, or why there is none.
 _Reading = Callable[[Mapping[str, Any]], "tuple[float, Interval] | str"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from .. import targets
@@ -13,21 +12,9 @@ from ..artifact import Artifact, Given, Making, Parent, Store
 from ..context import Context, Progress
 from ..errors import EdgeresnetError, TargetError, machine_error
 from ..recipe import Recipe
-from .stages import Step
+from .document import document
+from .stages import Outcome, Step
 from .steps import steps
-
-
-@dataclass
-class Outcome:
-    """What became of a step: `done` before, `made` now, `failed`, `skipped` for a failed parent; `todo` in a plan."""
-
-    step: Step
-    state: str
-    artifact: Artifact | None = None
-    reason: str = ""
-    hint: str = ""
-    seconds: float = 0.0
-    warnings: list[str] = field(default_factory=list)
 
 
 class Listener:
@@ -58,8 +45,6 @@ def run(
     recipe: Recipe, store: Store, *, again: frozenset[str] = frozenset(), listener: Listener | None = None
 ) -> dict[str, Any]:
     """Does what is not done, judges, and returns the run as it was saved; one that fails halfway is saved too."""
-    from .document import document
-
     listener = listener or Listener()
     began, outcomes = time.time(), dict[str, Outcome]()
     wanted = steps(recipe, store)  # a recipe that cannot even be planned leaves no run

@@ -10,7 +10,7 @@ from .. import verify
 from ..artifact import FORMAT
 from ..device import judge, machine
 from ..recipe import Recipe
-from .conductor import Outcome
+from .stages import Outcome
 
 
 def document(

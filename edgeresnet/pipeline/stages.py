@@ -1,10 +1,10 @@
-"""The table of stages, and a step: one stage with what it reads. The key of a step is decided here and nowhere else."""
+"""The table of stages, a step (one stage with what it reads), its key, and what became of it."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +77,16 @@ class Step:
                 "machine": self.machine(),
             }
         )
+
+
+@dataclass
+class Outcome:
+    """What became of a step: `done` before, `made` now, `failed`, `skipped` for a failed parent; `todo` in a plan."""
+
+    step: Step
+    state: str
+    artifact: Artifact | None = None
+    reason: str = ""
+    hint: str = ""
+    seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)

@@ -1,0 +1,103 @@
+"""Shared by all tests: tiny recipes, one trained network per session, and a header that says what this machine lacks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeresnet import pipeline, recipe, targets
+from edgeresnet.artifact import Store
+
+DATA = os.environ.get("EDGERESNET_DATA")  # a folder with cifar10 class folders `eval` and `train`, and weights
+
+
+def pytest_report_header() -> list[str]:
+    lines = []
+    for name, target in targets.discover().items():
+        found = target.available()
+        lines.append(f"target {name}: {dict(found.versions) if found.ok else 'not exercised, ' + found.reason}")
+    if not DATA:
+        lines.append("real weights and images: not exercised, EDGERESNET_DATA names no folder")
+    return lines
+
+
+def tiny(**changes: Any) -> dict[str, Any]:
+    """A recipe on the shipped digits that trains in about a second."""
+    raw: dict[str, Any] = {
+        "version": 1,
+        "model": {"arch": "cifar_resnet8", "classes": 10},
+        "preprocessing": {"size": 8, "mean": [0.305], "std": [0.376]},
+        "images": {"training": {"from": "digits", "count": 500}, "evaluation": "digits"},
+        "train": {"epochs": 4, "rate": 0.01, "batch": 32, "schedule": "one-cycle"},
+        "targets": {"onnxruntime": {}},
+        "promises": {"max_drop_pp": 2.0},
+    }
+    for path, value in changes.items():
+        here = raw
+        *sections, key = path.split("__")
+        for section in sections:
+            here = here.setdefault(section, {})
+        if value is None:
+            here.pop(key, None)
+        else:
+            here[key] = value
+    return raw
+
+
+def write_recipe(folder: Path, raw: dict[str, Any]) -> Path:
+    import yaml
+
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, Any]]:
+    """A finished run of the tiny recipe, and the store it lies in. Tests that change the store copy it first."""
+    store = Store(tmp_path_factory.mktemp("trained"))
+    return store, pipeline.run(recipe.parse(tiny()), store)
+
+
+@pytest.fixture
+def own_store(trained: tuple[Store, dict[str, Any]], tmp_path: Path) -> Store:
+    """A copy of the trained store that a test may damage."""
+    shutil.copytree(trained[0].root, tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Class folders of noisy red, green and blue squares: a network that mixes up channels fails on them at once."""
+    root = tmp_path_factory.mktemp("colours")
+
+    def folder(name: str) -> Path:
+        if not (root / name).exists():
+            rng = np.random.default_rng(sum(map(ord, name)))
+            for channel, label in enumerate(("red", "green", "blue")):
+                (root / name / label).mkdir(parents=True)
+                for number in range(40):
+                    pixels = rng.integers(0, 120, (10, 12, 3))
+                    pixels[..., channel] += 110
+                    Image.fromarray(pixels.astype(np.uint8)).save(root / name / label / f"{number:03}.png")
+        return root / name
+
+    return folder
+
+
+@pytest.fixture
+def add_target(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], None]]:
+    """Puts a target of the test's own beside the real ones."""
+
+    def add(target: Any) -> None:
+        known = {**targets.discover(), target.name: target}
+        monkeypatch.setattr(targets, "discover", lambda: known)
+
+    yield add

@@ -1,0 +1,186 @@
+"""The house is tested like behaviour: who imports whom, what is light, what may travel to a device."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgeresnet
+from edgeresnet import cli, pipeline
+
+PACKAGE = Path(edgeresnet.__file__).parent
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+# From the top down: a file may import from its own room and from rooms below, never from a sibling or upwards.
+LAYERS: list[dict[str, list[str]]] = [
+    {"cli": ["cli/", "__main__.py"]},
+    {"pipeline": ["pipeline/"], "report": ["report/"], "predict": ["predict.py"]},
+    {"train": ["train.py"], "trace": ["trace.py"], "verify": ["verify.py"]},
+    {"models": ["models/"], "graph": ["graph/"], "images": ["images/"]},
+    {"recipe": ["recipe.py"], "artifact": ["artifact.py"], "context": ["context.py"]},
+    {"targets": ["targets/"]},
+    {"device": ["device/"]},
+    {"errors": ["errors.py"], "root": ["__init__.py"]},
+]
+FLOOR = ("errors.py", "device/", "targets/")
+RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"openvino"}}
+HEAVY = {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
+
+
+def room_of(file: str) -> tuple[int, str] | None:
+    for depth, layer in enumerate(LAYERS):
+        for room, prefixes in layer.items():
+            if any(file == prefix or (prefix.endswith("/") and file.startswith(prefix)) for prefix in prefixes):
+                return depth, room
+    return None
+
+
+def imported(file: str, tree: ast.AST | None = None) -> list[tuple[str, bool]]:
+    """Every import as an absolute module name, and whether it runs when the file is imported."""
+    tree = tree or ast.parse((PACKAGE / file).read_text())
+    parts = ["edgeresnet", *file.removesuffix(".py").split("/")]
+    package = parts[:-1]
+    late = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    late |= {id(n) for n in _typing_only(tree)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) not in late) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{module}.{alias.name}" for alias in node.names] if _is_package(module) else [module]
+            found += [(name, id(node) not in late) for name in names]
+    return found
+
+
+def _typing_only(tree: ast.AST) -> list[ast.AST]:
+    blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"]
+    return [inner for block in blocks for inner in ast.walk(block)]
+
+
+def _is_package(module: str) -> bool:
+    return module.startswith("edgeresnet") and (PACKAGE.parent / module.replace(".", "/")).is_dir()
+
+
+def _file_of(module: str) -> str | None:
+    if module.split(".")[0] != "edgeresnet":
+        return None
+    inner = "/".join(module.split(".")[1:])
+    for candidate in (f"{inner}.py", f"{inner}/__init__.py", "__init__.py" if not inner else ""):
+        if candidate in FILES:
+            return candidate
+    # a name out of a package's __init__
+    parent = "/".join(module.split(".")[1:-1])
+    return f"{parent}/__init__.py" if f"{parent}/__init__.py" in FILES else "__init__.py"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_stands_in_a_layer_and_imports_downwards_only(file: str) -> None:
+    here = room_of(file)
+    assert here is not None, f"{file} stands in no layer: place it in LAYERS"
+    for module, _ in imported(file):
+        target = _file_of(module)
+        if target is None:
+            continue
+        there = room_of(target)
+        assert there is not None
+        assert there == here or there[0] > here[0], f"{file} ({here[1]}) imports {module} ({there[1]}): not downwards"
+
+
+def test_the_layer_test_can_fail() -> None:
+    upwards = ast.parse("from ..pipeline import run")
+    modules = [name for name, _ in imported("device/judge.py", upwards)]
+    assert modules == ["edgeresnet.pipeline.run"]
+    assert room_of("nowhere.py") is None
+    assert room_of(_file_of(modules[0]) or "")[0] < room_of("device/judge.py")[0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith(FLOOR)])
+def test_the_floor_needs_only_the_standard_library_and_numpy(file: str) -> None:
+    for module, at_import in imported(file):
+        top = module.split(".")[0]
+        if top in sys.stdlib_module_names or top in {"numpy", "edgeresnet"}:
+            continue
+        assert top in RUNTIMES.get(file, set()), f"{file} needs {top}"
+        assert not at_import, f"{file} imports its runtime {top} when it is imported: do it inside a function"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith(FLOOR)])
+def test_the_floor_is_python_3_10(file: str) -> None:
+    ast.parse((PACKAGE / file).read_text(), feature_version=(3, 10))
+
+
+def test_targets_list_themselves_and_share_only_underscored_files() -> None:
+    for file in (f for f in FILES if f.startswith("targets/") and not f.endswith("__init__.py")):
+        for module, _ in imported(file):
+            target = _file_of(module)
+            if target and target.startswith("targets/") and target not in {file, "targets/__init__.py"}:
+                assert target.split("/")[1].startswith("_"), f"{file} leans on its sibling {target}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_sizes_and_manners(file: str) -> None:
+    text = (PACKAGE / file).read_text()
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), f"{file} does not say what it is for"
+    assert len(text.splitlines()) <= 400, f"{file} is asking to be two"
+    assert "utils" not in file
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            options = sum(ast.unparse(d).startswith("click.") for d in node.decorator_list)
+            assert lines <= 50 or options, f"{file}: {node.name} has {lines} lines"
+        if isinstance(node, ast.ExceptHandler) and "Exception" in ast.unparse(node.type or ast.Name("Exception")):
+            broad = ast.unparse(node.type) if node.type else "bare"
+            if broad in {"Exception", "BaseException", "bare"}:
+                assert file in {"targets/_cpu.py", "verify.py", "cli/__init__.py", "pipeline/conductor.py",
+                                "artifact.py"}, f"{file} catches {broad}"
+
+
+def test_click_lives_in_cli_alone() -> None:
+    for file in FILES:
+        if not file.startswith(("cli/", "__main__")):
+            assert not any(module.split(".")[0] in {"click", "rich"} for module, _ in imported(file)), file
+
+
+def _modules_after(code: str, cwd: Path) -> set[str]:
+    script = f"import sys\n{code}\nprint('\\n'.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=cwd, check=False)
+    return {line.split(".")[0] for line in done.stderr.splitlines()}
+
+
+def _through_main(*arguments: str) -> str:
+    return (
+        f"sys.argv = ['edgeresnet', *{list(arguments)!r}]\n"
+        "from edgeresnet.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass"
+    )
+
+
+@pytest.mark.parametrize("command", ["", *cli.COMMANDS])
+def test_help_is_light(command: str, tmp_path: Path) -> None:
+    loaded = _modules_after(_through_main(*([command] if command else []), "--help"), tmp_path)
+    assert "click" in loaded
+    assert not loaded & (HEAVY | {"numpy", "pydantic", "yaml", "rich", "PIL"})
+
+
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_looking_ahead_loads_no_runtime(command: str, tmp_path: Path) -> None:
+    path = PACKAGE.parent / "pipelines" / "digits.yaml"
+    loaded = _modules_after(_through_main(command, str(path)), tmp_path)
+    assert "yaml" in loaded, "the command did not run"
+    assert not loaded & HEAVY
+
+
+def test_one_word_everywhere() -> None:
+    deeds = set("train prune recover trace calibrate quantize compile verify export".split())
+    doors = set("run plan check bench report compare gate targets show init inspect predict clean schema".split())
+    assert set(pipeline.STAGES) <= deeds
+    assert set(cli.COMMANDS) <= doors | {"train", "prune", "quantize", "verify", "export"}
+    for name, stage in pipeline.STAGES.items():
+        assert stage.name == name
