@@ -76,5 +76,10 @@ def machine_error(problem: BaseException) -> MachineError | None:
     return None
 
 
+def first_line(problem: BaseException) -> str:
+    """What a foreign exception says, fit for one line of ours."""
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0][:300]
+
+
 def _rebuild(kind: type[EdgeresnetError], message: str, hint: str) -> EdgeresnetError:
     return kind(message, hint=hint)

@@ -20,7 +20,7 @@ from . import models
 from .artifact import Given, Parent, write_bytes
 from .context import Context
 from .device import machine
-from .errors import ModelError
+from .errors import ModelError, first_line
 from .graph import canonical
 from .images import Samples
 from .models import checkpoint
@@ -88,7 +88,7 @@ def to_onnx(network: nn.Module, channels: int, size: int) -> onnx.ModelProto:
         except torch.onnx.errors.OnnxExporterError as problem:
             cause = problem.__cause__ or problem
             raise ModelError(
-                f"torch cannot export this network: {str(cause).strip().splitlines()[0]}",
+                f"torch cannot export this network: {first_line(cause)}",
                 hint="its forward must be one graph, for any batch: no data-dependent branches",
             ) from problem
     assert program is not None

@@ -157,8 +157,8 @@ class _Training:
         if not path.is_file():
             return
         try:
-            state = torch.load(path, weights_only=True)
-        except (RuntimeError, EOFError, ValueError, OSError):  # not whole: begin anew
+            state = checkpoint.unpickle(path)
+        except ModelError:  # not whole: begin anew
             return
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

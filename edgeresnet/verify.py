@@ -20,7 +20,7 @@ from .artifact import Artifact, Parent
 from .context import Context
 from .device import evaluate, machine, measure
 from .device.session import Session, Target
-from .errors import EdgeresnetError, ImagesError, TargetError, machine_error
+from .errors import EdgeresnetError, ImagesError, TargetError, first_line, machine_error
 from .images import Samples
 
 RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"
@@ -135,7 +135,6 @@ def _as_failure(image: Callable[[], int] | None = None) -> Iterator[None]:
         if failed:
             raise failed from problem
         where = f" in the batch from image {image()} on" if image else ""
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise TargetError(
-            f"failed{where}: {reason}", hint="`edgeresnet run --again verify` tries once more"
+            f"failed{where}: {first_line(problem)}", hint="`edgeresnet run --again verify` tries once more"
         ) from problem

@@ -1,10 +1,10 @@
-"""Shared by all tests: tiny recipes, one trained network per session, and a header that says what this machine lacks."""
+"""Shared by all tests: tiny recipes, one trained network per session, and a header saying what is not exercised."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +93,11 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def add_target(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], None]]:
+def add_target(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Puts a target of the test's own beside the real ones."""
 
     def add(target: Any) -> None:
         known = {**targets.discover(), target.name: target}
         monkeypatch.setattr(targets, "discover", lambda: known)
 
-    yield add
+    return add

@@ -28,6 +28,9 @@ LAYERS: list[dict[str, list[str]]] = [
 ]
 FLOOR = ("errors.py", "device/", "targets/")
 RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"openvino"}}
+# available() turns any failure into a reason and verify into a target that was not measured; the last door sorts;
+# the conductor and the store clean up and raise again.
+MAY_CATCH_ALL = {"targets/_cpu.py", "verify.py", "cli/__init__.py", "pipeline/conductor.py", "artifact.py"}
 HEAVY = {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
 
 
@@ -138,8 +141,7 @@ def test_sizes_and_manners(file: str) -> None:
         if isinstance(node, ast.ExceptHandler) and "Exception" in ast.unparse(node.type or ast.Name("Exception")):
             broad = ast.unparse(node.type) if node.type else "bare"
             if broad in {"Exception", "BaseException", "bare"}:
-                assert file in {"targets/_cpu.py", "verify.py", "cli/__init__.py", "pipeline/conductor.py",
-                                "artifact.py"}, f"{file} catches {broad}"
+                assert file in MAY_CATCH_ALL, f"{file} catches {broad}"
 
 
 def test_click_lives_in_cli_alone() -> None:
@@ -178,8 +180,25 @@ def test_looking_ahead_loads_no_runtime(command: str, tmp_path: Path) -> None:
 
 
 def test_one_word_everywhere() -> None:
-    deeds = set("train prune recover trace calibrate quantize compile verify export".split())
-    doors = set("run plan check bench report compare gate targets show init inspect predict clean schema".split())
+    deeds = set(["train", "prune", "recover", "trace", "calibrate", "quantize", "compile", "verify", "export"])
+    doors = set(
+        [
+            "run",
+            "plan",
+            "check",
+            "bench",
+            "report",
+            "compare",
+            "gate",
+            "targets",
+            "show",
+            "init",
+            "inspect",
+            "predict",
+            "clean",
+            "schema",
+        ]
+    )
     assert set(pipeline.STAGES) <= deeds
     assert set(cli.COMMANDS) <= doors | {"train", "prune", "quantize", "verify", "export"}
     for name, stage in pipeline.STAGES.items():

@@ -27,6 +27,8 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     _rename(graph)
     passes.TopologicalSortPass()(graph)
     proto = ir.to_proto(graph)
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info, *proto.graph.node):
+        del value.metadata_props[:]
     onnx.checker.check_model(proto)
     return proto
 

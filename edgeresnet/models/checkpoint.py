@@ -6,6 +6,7 @@ Reads `.pt .pth .th .ckpt` through torch's weights-only unpickler, and `.safeten
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from ..artifact import write_bytes
-from ..errors import ModelError
+from ..errors import ModelError, first_line
 
 FILE = "weights.safetensors"
 _SHOWN = 10
@@ -49,20 +50,31 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint, out of the dictionaries and prefixes that training scripts wrap them in."""
     if not path.is_file():
         raise ModelError(f"there is no checkpoint {path}", hint="give the path of a weights file")
+    if path.suffix != ".safetensors":
+        return _without_prefix(_state_dict(unpickle(path), path))
     try:
-        if path.suffix == ".safetensors":
-            return load_safetensors(path.read_bytes())
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        return _without_prefix(load_safetensors(path.read_bytes()))
+    except SafetensorError as problem:
+        raise _broken(path, problem) from problem
+
+
+def unpickle(path: Path) -> Any:
+    """Whatever torch saved, as long as it is tensors and plain values; nothing that a file brings is run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         raise ModelError(
-            f"{path} cannot be read as weights alone: {str(problem).splitlines()[0]}",
+            f"{path} cannot be read as weights alone: {first_line(problem)}",
             hint="it holds objects that need code to load: save `model.state_dict()` where it was made",
         ) from problem
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as problem:
-        raise ModelError(
-            f"{path} is no checkpoint, or is cut short: {str(problem).splitlines()[0]}", hint="copy the file anew"
-        ) from problem
-    return _without_prefix(_state_dict(held, path))
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as problem:
+        raise _broken(path, problem) from problem
+
+
+def _broken(path: Path, problem: BaseException) -> ModelError:
+    return ModelError(f"{path} is no checkpoint, or is cut short: {first_line(problem)}", hint="copy the file anew")
 
 
 def write(network: nn.Module, path: Path, about: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..device import machine, manifest
 from ..device.session import Availability, Target
-from ..errors import TargetError
+from ..errors import TargetError, first_line
 
 SIDECAR = "target.json"
 
@@ -58,10 +58,6 @@ def read_sidecar(compiled: Path, target: Target) -> dict[str, Any]:
 def check_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
-
-
-def first_line(problem: BaseException) -> str:
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0][:300]
 
 
 def _words(versions: dict[str, str]) -> str:

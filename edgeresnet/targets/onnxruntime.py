@@ -18,7 +18,7 @@ import numpy as np
 
 from ..device import machine
 from ..device.session import Availability, Dialect, Layer, Signature, Throughput
-from ..errors import TargetError
+from ..errors import TargetError, first_line
 from . import _cpu
 
 MODEL = "model.onnx"
@@ -126,7 +126,7 @@ class OnnxRuntimeSession:
             return onnxruntime.InferenceSession(str(self._model), options, providers=["CPUExecutionProvider"])
         except _ort_errors(onnxruntime) as problem:
             raise TargetError(
-                f"refuses {self._model.name}: {_cpu.first_line(problem)}",
+                f"refuses {self._model.name}: {first_line(problem)}",
                 hint="`edgeresnet targets` shows its version; the message names what it does not accept",
             ) from problem
 

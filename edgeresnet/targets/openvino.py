@@ -15,7 +15,7 @@ import numpy as np
 
 from ..device import machine
 from ..device.session import Availability, Dialect, Layer, Signature, Throughput
-from ..errors import TargetError
+from ..errors import TargetError, first_line
 from . import _cpu
 
 MODEL = "model.xml"
@@ -57,7 +57,7 @@ class OpenVino:
             openvino.serialize(model, out / MODEL)
         except RuntimeError as problem:
             raise TargetError(
-                f"refuses {onnx.name}: {_cpu.first_line(problem)}",
+                f"refuses {onnx.name}: {first_line(problem)}",
                 hint="`edgeresnet targets` shows its version; the message names the operator it does not know",
             ) from problem
         _cpu.write_sidecar(out, self, options, onnx)
@@ -149,7 +149,7 @@ class OpenVinoSession:
             return self._core.compile_model(model, "CPU", settings)
         except RuntimeError as problem:
             raise TargetError(
-                f"cannot compile the network: {_cpu.first_line(problem)}", hint="the message names the layer"
+                f"cannot compile the network: {first_line(problem)}", hint="the message names the layer"
             ) from problem
 
 

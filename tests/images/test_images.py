@@ -1,0 +1,195 @@
+"""What is there, which of it, and what two sets share."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeresnet import images, recipe
+from edgeresnet.artifact import Store
+from edgeresnet.errors import ImagesError
+from edgeresnet.images import Samples, choose, sources
+from edgeresnet.images.cache import HashIndex
+
+from ..conftest import tiny
+
+COLOUR = {"size": 8, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+
+
+def opened(folder: Path | dict, store: Store | None = None, **changes: object) -> Samples:
+    raw = tiny(
+        model__classes=3, preprocessing=COLOUR, images__evaluation=folder if isinstance(folder, dict) else str(folder),
+        **changes,
+    )  # fmt: skip
+    return images.open_samples(recipe.parse(raw), "evaluation", store)
+
+
+def test_the_digits_are_all_there() -> None:
+    evaluation, training = sources.digits(evaluation=True), sources.digits(evaluation=False)
+    assert len(evaluation.labels) == 450
+    assert len(training.labels) == 1797 - 450
+    assert np.bincount(evaluation.labels).tolist() == [45] * 10
+    assert not set(evaluation.hashes) & set(training.hashes)
+
+
+def test_class_folders_are_numbered_by_name(colours: Callable[[str], Path]) -> None:
+    samples = opened(colours("a"))
+    assert samples.classes == ("blue", "green", "red")
+    assert len(samples) == 120
+    assert np.bincount(samples.labels).tolist() == [40] * 3
+    assert samples.name(0).endswith("blue/000.png")
+
+
+def test_folders_inside_classes_are_looked_into_and_hidden_files_are_not(tmp_path: Path) -> None:
+    for name in ("a/x.png", "a/deep/er/y.png", "b/z.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    for name in ("a/.hidden", "a/Thumbs.db", "labels.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / ".git").mkdir()
+    source = sources.Folder(tmp_path, None)
+    assert source.classes == ("a", "b")
+    assert source.labels.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder.rmdir(), "there is no folder"),
+        (lambda folder: None, "no class folders"),
+        (lambda folder: (folder / "cat").mkdir(), "cat has no images"),
+    ],
+)
+def test_a_folder_that_will_not_do(tmp_path: Path, make: Callable, words: str) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    make(folder)
+    with pytest.raises(ImagesError, match=words):
+        sources.Folder(folder, None)
+
+
+def test_torchvisions_cifar10(tmp_path: Path) -> None:
+    with pytest.raises(ImagesError, match="CIFAR-10 is not in"):
+        sources.cifar10(tmp_path, train=True, download=False)
+    # The producer's own format, with torchvision's own checksums switched off: its files cannot be had here.
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("test_batch", *(f"data_batch_{n}" for n in range(1, 6))):
+        batch = {"data": rng.integers(0, 256, (20, 3072), np.uint8), "labels": list(range(10)) * 2}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    labels = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": labels}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+        train = sources.cifar10(tmp_path, train=True, download=False)
+        test = sources.cifar10(tmp_path, train=False, download=False)
+    assert (len(train.labels), len(test.labels)) == (100, 20)
+    assert list(test.classes) == labels
+    assert test.open(0).size == (32, 32)
+
+
+def test_a_choice_is_balanced_seeded_and_blind_to_names(colours: Callable[[str], Path], tmp_path: Path) -> None:
+    samples = opened(colours("a"))
+    chosen = choose.balanced(samples, 31, seed=5)
+    assert sorted(np.bincount(samples.labels[chosen]).tolist()) == [10, 10, 11]
+    assert chosen.tolist() == choose.balanced(samples, 31, seed=5).tolist()
+    assert chosen.tolist() != choose.balanced(samples, 31, seed=6).tolist()
+    for number, path in enumerate(sorted(colours("a").rglob("*.png"), reverse=True)):
+        (tmp_path / path.parent.name).mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / path.parent.name / f"renamed{number:04}.png")
+    renamed = opened(tmp_path)
+    again = choose.balanced(renamed, 31, seed=5)
+    assert {samples.hash(i) for i in chosen.tolist()} == {renamed.hash(i) for i in again.tolist()}
+
+
+def test_a_choice_from_classes_of_unequal_size_takes_all_it_can(tmp_path: Path) -> None:
+    for label, count in (("few", 2), ("many", 30)):
+        (tmp_path / label).mkdir()
+        for number in range(count):
+            pixels = np.random.default_rng(hash((label, number)) % 1000).integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
+    samples = Samples.of(
+        sources.Folder(tmp_path, None), recipe.parse(tiny(preprocessing=COLOUR)).preprocessing, "error", None
+    )
+    assert np.bincount(samples.labels[choose.balanced(samples, 10, 0)]).tolist() == [2, 8]
+
+
+def test_a_split_keeps_twins_together() -> None:
+    training = images.open_samples(recipe.parse(tiny(images__training="digits")), "training")
+    doubled = training.subset(np.concatenate([np.arange(100), np.arange(100)]))
+    rest, part = choose.split(doubled, 0.2, seed=1)
+    assert len(rest) + len(part) == 200
+    assert not choose.shared(rest, part)
+    assert len(part) >= 20
+
+
+def test_sets_that_share_an_image_are_refused_even_renamed(colours: Callable[[str], Path], tmp_path: Path) -> None:
+    shutil.copytree(colours("a"), tmp_path / "a")
+    shutil.copytree(colours("b"), tmp_path / "b")
+    one, other = opened(tmp_path / "a"), opened(tmp_path / "b")
+    images.check_disjoint(one, other, ("calibration", "evaluation"))
+    shutil.copy(tmp_path / "b" / "red" / "007.png", tmp_path / "a" / "red" / "another name.png")
+    with pytest.raises(ImagesError, match=r"1 of the 121 calibration images are also evaluation images.*another name"):
+        images.check_disjoint(opened(tmp_path / "a"), other, ("calibration", "evaluation"))
+
+
+def test_more_than_there_is_cannot_be_chosen(colours: Callable[[str], Path]) -> None:
+    with pytest.raises(ImagesError, match="121 evaluation images are asked for, and 120 are there"):
+        opened({"from": str(colours("a")), "count": 121})
+
+
+def test_labels_must_match_the_model_and_each_other(colours: Callable[[str], Path], tmp_path: Path) -> None:
+    samples = opened(colours("a"))
+    with pytest.raises(ImagesError, match=r"has 3 classes .*the model has 10"):
+        images.check_classes(samples, 10, "the evaluation set")
+    shutil.copytree(colours("a"), tmp_path / "a")
+    (tmp_path / "a" / "red").rename(tmp_path / "a" / "pink")
+    with pytest.raises(ImagesError, match="pink, red"):
+        images.same_classes([("training", opened(tmp_path / "a")), ("evaluation", samples)])
+
+
+def test_the_digest_is_of_content_labels_and_preprocessing(colours: Callable[[str], Path], tmp_path: Path) -> None:
+    base = opened(colours("a")).digest
+    shutil.copytree(colours("a"), tmp_path / "moved")
+    assert opened(tmp_path / "moved").digest == base
+    assert opened(colours("a"), preprocessing__order="bgr").digest != base
+    path = tmp_path / "moved" / "red" / "000.png"
+    Image.new("RGB", (8, 8)).save(path)
+    assert opened(tmp_path / "moved").digest != base
+
+
+def test_hashes_are_remembered_by_size_and_time(tmp_path: Path) -> None:
+    store, path = Store(tmp_path / "store"), tmp_path / "x.png"
+    path.write_bytes(b"one")
+    long_ago = time.time() - 3600
+    os.utime(path, (long_ago, long_ago))
+    (first,) = HashIndex(store).of([path])
+    assert HashIndex(store)._known([path])[str(path)][2] == first
+    path.write_bytes(b"two")
+    (second,) = HashIndex(store).of([path])
+    assert second != first
+
+
+def test_a_file_that_is_still_warm_is_not_remembered(tmp_path: Path) -> None:
+    store, path = Store(tmp_path / "store"), tmp_path / "x.png"
+    path.write_bytes(b"one")
+    HashIndex(store).of([path])
+    assert not HashIndex(store)._known([path])
+
+
+def test_a_damaged_index_costs_time_and_nothing_else(tmp_path: Path) -> None:
+    store, path = Store(tmp_path / "store"), tmp_path / "x.png"
+    path.write_bytes(b"one")
+    store.cache.mkdir(parents=True)
+    (store.cache / "hashes.sqlite").write_bytes(b"this is no database, " * 100)
+    assert HashIndex(store).of([path]) == HashIndex(None).of([path])
+    assert HashIndex(store).of([path]) == HashIndex(None).of([path])

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from edgeresnet import models
+from edgeresnet.errors import ModelError
+from edgeresnet.models import checkpoint
+
+
+@pytest.mark.parametrize("arch", models.CIFAR)
+def test_the_cifar_family(arch: str) -> None:
+    network = models.build(arch, classes=7, channels=1).eval()
+    assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+    depth = int("".join(c for c in arch if c.isdigit()))
+    weighted = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    projections = 2 if arch.endswith("b") else 0
+    assert len(weighted) == depth + projections
+
+
+@pytest.mark.parametrize(("arch", "parameters"), [("cifar_resnet20", 269_722), ("cifar_resnet56", 853_018)])
+def test_the_papers_sizes(arch: str, parameters: int) -> None:
+    """0.27 M and 0.85 M in the paper's table 6."""
+    assert sum(p.numel() for p in models.build(arch, 10, 3).parameters()) == parameters
+
+
+def test_plain_twins_have_the_same_weights_and_no_shortcut() -> None:
+    plain, residual = models.build("cifar_plain20", 10, 3).eval(), models.build("cifar_resnet20", 10, 3).eval()
+    plain.load_state_dict(residual.state_dict())
+    x = torch.randn(1, 3, 32, 32)
+    assert not torch.allclose(plain(x), residual(x))
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_torchvisions_by_name(arch: str, channels: int) -> None:
+    network = models.build(arch, classes=5, channels=channels).eval()
+    assert network(torch.zeros(1, channels, 64, 64)).shape == (1, 5)
+
+
+def test_torchvisions_own_weights_fit() -> None:
+    from torchvision.models import resnet18
+
+    theirs, ours = resnet18().eval(), models.build("resnet18", 1000, 3).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_an_unknown_word_gets_the_nearest() -> None:
+    with pytest.raises(ModelError) as caught:
+        models.build("cifar_resnt20", 10, 3)
+    assert "cifar_resnet20" in caught.value.hint
+    with pytest.raises(ModelError, match="no architecture 'vgg'"):
+        models.check_arch("vgg")
+
+
+def _module(folder: Path, text: str) -> str:
+    name = f"factory_{abs(hash(text)) % 10**8}"
+    (folder / f"{name}.py").write_text(text)
+    return name
+
+
+def test_a_factory_in_user_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    text = "from torch import nn\ndef make(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(12, classes))\n"
+    name = _module(tmp_path, text)
+    network = models.build(f"{name}:make", classes=4, channels=3)
+    assert network(torch.zeros(1, 3, 2, 2)).shape == (1, 4)
+    assert models.source_of(f"{name}:make") == tmp_path / f"{name}.py"
+
+
+@pytest.mark.parametrize(
+    ("arch", "words"),
+    [("no_such_module_here:make", "is not found"), ("{}:absent", "cannot be imported"), ("{}:number", "returned int")],
+)
+def test_a_factory_that_will_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: str, words: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = _module(tmp_path, f"def number():\n    return 3  # {words}\n")
+    with pytest.raises(ModelError, match=words):
+        models.build(arch.format(name), 4, 3)
+
+
+def _network() -> nn.Module:
+    return models.build("cifar_resnet8", 10, 1)
+
+
+@pytest.mark.parametrize("wrapped", ["bare", "state_dict", "model", "module"])
+def test_checkpoints_as_training_scripts_write_them(tmp_path: Path, wrapped: str) -> None:
+    there = _network()
+    held: Any = there.state_dict()
+    if wrapped == "module":
+        held = nn.DataParallel(there).state_dict()
+    elif wrapped != "bare":
+        held = {wrapped: held, "epoch": 3, "best": 0.9}
+    torch.save(held, tmp_path / "weights.th")
+    here = _network()
+    checkpoint.load_into(here, tmp_path / "weights.th", "cifar_resnet8")
+    for key, value in here.state_dict().items():
+        torch.testing.assert_close(value, there.state_dict()[key])
+
+
+def test_safetensors_come_back(tmp_path: Path) -> None:
+    there, here = _network(), _network()
+    checkpoint.write(there, tmp_path / "w.safetensors", {"arch": "cifar_resnet8"})
+    checkpoint.load_into(here, tmp_path / "w.safetensors", "cifar_resnet8")
+    torch.testing.assert_close(here.state_dict(), there.state_dict())
+
+
+def test_another_architecture_is_told_key_by_key(tmp_path: Path) -> None:
+    torch.save(models.build("cifar_resnet20b", 7, 3).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ModelError) as caught:
+        checkpoint.load_into(_network(), tmp_path / "w.pth", "cifar_resnet8")
+    for words in ("unexpected: layer1.1", "and 74 more", "conv1.weight is (16, 3, 3, 3) and should be (16, 1, 3, 3)"):
+        assert words in caught.value.message
+
+
+class _Evil:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("pwned",)
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": _Evil()}, tmp_path / "new.pth")
+    torch.save({"state_dict": _Evil()}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(_Evil()))
+    for name in ("new.pth", "old.pth", "plain.pth"):
+        with pytest.raises(ModelError):
+            checkpoint.read(tmp_path / name)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 cut short"])
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_a_file_that_is_no_checkpoint(tmp_path: Path, content: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=name):
+        checkpoint.read(tmp_path / name)
+
+
+def test_a_checkpoint_cut_short(tmp_path: Path) -> None:
+    torch.save(_network().state_dict(), tmp_path / "w.pth")
+    data = (tmp_path / "w.pth").read_bytes()
+    (tmp_path / "w.pth").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match="cut short"):
+        checkpoint.read(tmp_path / "w.pth")
+
+
+def test_a_dictionary_without_weights(tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="holds no weights"):
+        checkpoint.read(tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="there is no checkpoint"):
+        checkpoint.read(tmp_path / "absent.pth")

@@ -1,0 +1,187 @@
+"""What every target must do, once, over all that are discovered. A new target is picked up by being there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeresnet import targets
+from edgeresnet.device.session import Availability, Dialect
+from edgeresnet.errors import RecipeError, TargetError
+
+NAMES = list(targets.discover())
+
+
+@pytest.fixture(params=NAMES)
+def target(request: pytest.FixtureRequest) -> targets.Target:
+    return targets.get(request.param)
+
+
+@pytest.fixture
+def here(target: targets.Target) -> targets.Target:
+    found = target.available()
+    if not found.ok:
+        pytest.skip(f"{target.name}: {found.reason}")
+    return target
+
+
+def small_network(batch: int | str = "batch") -> onnx.ModelProto:
+    """Conv, ReLU, mean, Gemm: 3×8×8 to four logits."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.normal(size=(5, 3, 3, 3)), "b": rng.normal(size=5),
+        "v": rng.normal(size=(5, 4)), "c": rng.normal(size=4),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["image", "w", "b"], ["y"], pads=[1] * 4),
+        helper.make_node("Relu", ["y"], ["z"]),
+        helper.make_node("GlobalAveragePool", ["z"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "v", "c"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, 8, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 4])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    onnx.save(small_network(), tmp_path / "network.onnx")
+    return tmp_path / "network.onnx"
+
+
+@pytest.fixture
+def compiled(here: targets.Target, network: Path, tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    here.compile(network, here.options(), tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_what_it_says_of_itself(target: targets.Target) -> None:
+    assert target.name in NAMES
+    assert target.title
+    assert target.libraries
+    assert isinstance(target.dialect, Dialect)
+    assert is_dataclass(target.options)
+    assert target.options.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert all(field.default is not field.default_factory for field in fields(target.options))
+    found = target.available()
+    assert isinstance(found, Availability)
+    assert found.versions if found.ok else (found.reason and found.hint)
+
+
+def test_it_answers_as_the_reference_for_any_batch(here: targets.Target, compiled: Path, network: Path) -> None:
+    reference = onnxruntime.InferenceSession(str(network), providers=["CPUExecutionProvider"])
+    with here.load(compiled) as session:
+        assert session.signature.batch is None
+        assert (session.signature.channels, session.signature.size, session.signature.classes) == (3, 8, 4)
+        for count in (1, 5, 32, 2, 7, 1):
+            batch = np.random.default_rng(count).normal(size=(count, 3, 8, 8)).astype(np.float32)
+            expected = reference.run(None, {"image": batch})[0]
+            np.testing.assert_allclose(session.infer(batch), expected, atol=1e-4)
+
+
+def test_an_answer_is_the_callers_to_keep(here: targets.Target, compiled: Path) -> None:
+    with here.load(compiled) as session:
+        first = session.infer(np.ones((1, 3, 8, 8), np.float32))
+        kept = first.copy()
+        session.infer(np.zeros((1, 3, 8, 8), np.float32))
+        np.testing.assert_array_equal(first, kept)
+
+
+def test_a_fixed_batch_is_told(here: targets.Target, tmp_path: Path) -> None:
+    onnx.save(small_network(batch=3), tmp_path / "fixed.onnx")
+    (tmp_path / "out").mkdir()
+    here.compile(tmp_path / "fixed.onnx", here.options(), tmp_path / "out")
+    with here.load(tmp_path / "out") as session:
+        assert session.signature.batch == 3
+        assert session.infer(np.ones((3, 3, 8, 8), np.float32)).shape == (3, 4)
+
+
+def test_layers_say_what_ran(here: targets.Target, compiled: Path) -> None:
+    with here.load(compiled) as session:
+        layers = session.layers()
+    convolutions = [layer for layer in layers if layer.operator.startswith("Conv")]
+    assert convolutions
+    assert {layer.precision for layer in convolutions} == {"f32"}
+    assert all(layer.name for layer in layers)
+
+
+def test_throughput_counts_images(here: targets.Target, compiled: Path) -> None:
+    with here.load(compiled) as session:
+        found = session.throughput(np.ones((2, 3, 8, 8), np.float32), streams=2, seconds=0.05)
+    assert found.images > 0
+    assert found.images % 2 == 0
+    assert found.seconds > 0
+
+
+def test_device_times_are_none_or_as_many_as_asked(here: targets.Target, compiled: Path) -> None:
+    with here.load(compiled) as session:
+        times = session.device_times_ms(np.ones((1, 3, 8, 8), np.float32), 3)
+    assert times is None or len(times) == 3
+
+
+def test_a_file_that_is_no_network_is_refused_in_words(here: targets.Target, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"this is no network")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(TargetError, match=r"bad\.onnx|model\.onnx"):
+        here.compile(tmp_path / "bad.onnx", here.options(), tmp_path / "out")
+
+
+@pytest.mark.parametrize("change", ["version", "target", "absent"])
+def test_a_stale_engine_is_refused_before_it_is_loaded(here: targets.Target, compiled: Path, change: str) -> None:
+    sidecar = compiled / "target.json"
+    about = json.loads(sidecar.read_text())
+    if change == "version":
+        about["versions"] = {here.libraries[0]: "0.0.1"}
+    if change == "target":
+        about["target"] = "another"
+    sidecar.unlink() if change == "absent" else sidecar.write_text(json.dumps(about))
+    with pytest.raises(TargetError, match=r"compiled"):
+        here.load(compiled)
+
+
+def test_options_are_refused_and_never_changed(target: targets.Target) -> None:
+    if any(field.name == "threads" for field in fields(target.options)):
+        with pytest.raises(ValueError, match="threads"):
+            target.options(threads=0)
+
+
+def test_openvino_refuses_a_precision_that_this_cpu_lacks(network: Path, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    has = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    target = targets.get("openvino")
+    (tmp_path / "out").mkdir()
+    absent = [precision for precision in ("bf16", "f16") if precision.replace("f16", "F16").upper() not in has]
+    lacking = [p for p in ("bf16", "f16") if {"bf16": "BF16", "f16": "FP16"}[p] not in has]
+    if not lacking or not absent:
+        pytest.skip("this CPU has every precision")
+    with pytest.raises(TargetError, match=lacking[0]):
+        target.compile(network, target.options(float_parts=lacking[0]), tmp_path / "out")
+
+
+def test_openvinos_own_choice_is_recorded(network: Path, tmp_path: Path) -> None:
+    target = targets.get("openvino")
+    if not target.available().ok:
+        pytest.skip(target.available().reason)
+    (tmp_path / "out").mkdir()
+    notes = target.compile(network, target.options(float_parts="auto"), tmp_path / "out")
+    assert notes["float_parts"] in {"f32", "bf16", "f16"}
+
+
+def test_an_unknown_target_gets_the_nearest_word() -> None:
+    with pytest.raises(RecipeError) as caught:
+        targets.get("openvno")
+    assert "openvino" in caught.value.hint

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from edgeresnet import recipe, targets
+from edgeresnet.errors import RecipeError
+
+from .conftest import tiny, write_recipe
+
+PIPELINES = sorted((Path(__file__).parent.parent / "pipelines").glob("*.yaml"))
+
+
+def problems_of(raw: dict) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        recipe.parse(raw)
+    return list(caught.value.problems)
+
+
+def test_a_recipe_is_frozen_and_its_digest_is_of_its_meaning() -> None:
+    one, same = recipe.parse(tiny()), recipe.parse(tiny(images__evaluation={"from": "digits"}))
+    assert one.digest == same.digest
+    assert one.digest != recipe.parse(tiny(seed=1)).digest
+    with pytest.raises(ValueError, match="frozen"):
+        one.seed = 3  # type: ignore[misc]
+
+
+def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> None:
+    raw = tiny(
+        modl={"a": 1},
+        train__epoch=3,
+        train__rate=-1,
+        preprocessing__men=[0.5],
+        images__trainig="x",
+        targets={"openvno": {}, "openvino": {"float_part": "f32"}, "onnxruntime": {"threads": 0}},
+        promises__max_drop=1,
+    )
+    found = "\n".join(problems_of(raw))
+    for expected in (
+        "modl: unknown key, did you mean model?",
+        "train.epoch: unknown key, did you mean epochs?",
+        "train.rate: input should be greater than 0 (given: -1)",
+        "preprocessing.men: unknown key, did you mean mean?",
+        "images.trainig: unknown key, did you mean training?",
+        "targets.openvno: there is no target 'openvno' (did you mean openvino?)",
+        "targets.openvino.float_part: unknown key, did you mean float_parts?",
+        "targets.onnxruntime: threads must be at least 1, not 0",
+        "promises.max_drop: unknown key, did you mean max_drop_pp?",
+    ):
+        assert expected in found, found
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train": None}, "model.checkpoint is missing"),
+        ({"images__training": None}, "images.training is missing"),
+        ({"images__evaluation": None}, "images.evaluation is missing"),
+        ({"version": 2}, "version"),
+        ({"model__classes": 1}, "model.classes"),
+        ({"preprocessing__size": 0}, "size must be at least 1"),
+        ({"preprocessing__mean": [0.1, 0.2]}, "one of each per channel"),
+        ({"targets": {"openvino": {"float_parts": "f8"}}}, "float_parts must be one of"),
+        ({"targets": []}, "targets"),
+        ({"train__optimizer": "lion"}, "train.optimizer"),
+        ({"trace": {"batch": 0}}, "trace.batch"),
+    ],
+)
+def test_what_is_wrong_is_said(changes: dict, words: str) -> None:
+    assert any(words in problem for problem in problems_of(tiny(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [", "line"), ("- a\n- b", "holds no recipe"), ("", "holds no recipe"), ("\x00", "recipe.yaml")],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=words):
+        recipe.load(tmp_path / "recipe.yaml")
+
+
+def test_set_changes_one_key(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, tiny())
+    changed = recipe.load(path, ("train.epochs=7", "images.evaluation.count=20", "promises.max_drop_pp=1.5"))
+    assert changed.train is not None
+    assert changed.train.epochs == 7
+    assert changed.images.evaluation is not None
+    assert (changed.images.evaluation.source, changed.images.evaluation.count) == ("digits", 20)
+    with pytest.raises(RecipeError, match="not key=value"):
+        recipe.load(path, ("train.epochs",))
+    with pytest.raises(RecipeError) as caught:
+        recipe.load(path, ("train.epocs=7",))
+    assert "train.epocs: unknown key, did you mean epochs?" in caught.value.problems
+
+
+def test_the_schema_accepts_what_we_accept_and_refuses_what_we_refuse() -> None:
+    schema = json.loads(json.dumps(recipe.schema()))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    judge = jsonschema.Draft202012Validator(schema)
+    assert judge.is_valid(tiny())
+    for path in PIPELINES:
+        assert judge.is_valid(yaml.safe_load(path.read_text()))
+    for changes in ({"train__epoch": 1}, {"targets": {"nothing": {}}}, {"preprocessing__men": 1}, {"version": 3}):
+        assert not judge.is_valid(tiny(**changes))
+    assert set(schema["properties"]["targets"]["properties"]) == set(targets.discover())
+
+
+def test_factories_are_told_from_names() -> None:
+    assert recipe.module_of_factory("my.module:make") == ("my.module", "make")
+    assert recipe.module_of_factory("resnet50") is None
