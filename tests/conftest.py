@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,17 @@ def pytest_report_header() -> list[str]:
     if not DATA:
         lines.append("real weights and images: not exercised, EDGERESNET_DATA names no folder")
     return lines
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--all"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: `make test-all` runs it"))
 
 
 def tiny(**changes: Any) -> dict[str, Any]:
@@ -57,6 +68,16 @@ def write_recipe(folder: Path, raw: dict[str, Any]) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(raw))
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_windows() -> Iterator[None]:
+    """No test judges real time: a twentieth of a second of it shows that the way is whole."""
+    from edgeresnet.device import measure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "WINDOW_S", 0.05)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -39,9 +39,10 @@ class Doors(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Doors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.group(cls=Doors, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """May this ResNet ship to this device? A recipe in, a verdict with evidence out.
 
     \b
@@ -52,6 +53,8 @@ def cli() -> None:
     Exit codes: 0 kept; 1 a bug of ours; 2 recipe or input; 3 a promise broken;
     4 not measured; 5 the machine failed (disk, memory); 130 interrupted.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main() -> None:

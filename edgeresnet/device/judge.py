@@ -110,6 +110,7 @@ def judge(promises: Mapping[str, float], target: str, result: Mapping[str, Any])
 
 
 # What a promise reads off a result: the value and its interval, or why there is none.
+_NO_CLOCK = "the clock did not move while it was timed"
 _Reading = Callable[[Mapping[str, Any]], "tuple[float, Interval] | str"]
 
 
@@ -133,6 +134,8 @@ def _flips(result: Mapping[str, Any]) -> tuple[float, Interval] | str:
 def _p99(result: Mapping[str, Any]) -> tuple[float, Interval] | str:
     windows = candidate(result)["latency"]["latency_ms"]
     values = [value for window in windows for value in window]
+    if not max(values) > 0:
+        return _NO_CLOCK
     return measure.percentiles(windows)["p99"], quantile_interval(values, 0.99)
 
 
@@ -148,6 +151,8 @@ def _speedup(rival: str) -> _Reading:
         if rival not in result["variants"]:
             return f"this target has no {rival} twin on this machine"
         slower = result["variants"][rival]["latency"]["latency_ms"]
+        if not all(max(window) > 0 for window in (*slower, *candidate(result)["latency"]["latency_ms"])):
+            return _NO_CLOCK
         return ratio_interval(slower, candidate(result)["latency"]["latency_ms"])
 
     return read

@@ -102,6 +102,12 @@ def test_sessions_take_turns() -> None:
     assert [len(raw[name]["latency_ms"]) for name in "ab"] == [3, 3]
 
 
+def test_a_clock_that_stands_still_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_MOST", 20)
+    raw = measure.latency({"a": Scripted()}, _images(1), rounds=2, clock=lambda: 7.0)
+    assert [len(window) for window in raw["a"]["latency_ms"]] == [20, 20]
+
+
 def test_percentiles_are_of_all_windows() -> None:
     assert measure.percentiles([[1.0, 2.0], [3.0]])["p50"] == 2.0
 

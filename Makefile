@@ -1,0 +1,40 @@
+# The two commands of the README are `make demo` and `make test`; both make the same virtual environment first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help demo test test-all check format clean
+
+help:  ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## train, trace, compile, measure and judge a small ResNet on the shipped digits
+	$(BIN)/edgeresnet run pipelines/digits.yaml
+
+test: $(READY)  ## the default tests: no GPU, no network, under three minutes on two cores
+	$(BIN)/pytest
+
+test-all: $(READY)  ## the slow ones too: big networks, more moments to be killed at, the wheel in a clean environment
+	$(BIN)/pytest --all
+
+check: $(READY)  ## lint, format, types, architecture, docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py
+
+format: $(READY)  ## mend what the formatter and the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove the environment and the store
+	rm -rf $(VENV) artifacts .pytest_cache .mypy_cache .ruff_cache
+
+# torch brings its CUDA libraries along: about 6 GB on disk and two to five minutes, once.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "edgeresnet needs Python 3.10 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

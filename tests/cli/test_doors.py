@@ -1,0 +1,300 @@
+"""The doors: what they print, where, and how they leave. In this process, except where the process is the point."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeresnet import cli, recipe
+from edgeresnet.artifact import Store
+from edgeresnet.cli import main
+
+from ..conftest import tiny, write_recipe
+
+Door = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def door(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Door:
+    """Calls edgeresnet in an empty folder; gives the exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["edgeresnet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def ran(door: Door, own_store: Store, tmp_path: Path) -> tuple[Path, Store]:
+    path = write_recipe(tmp_path, tiny())
+    assert door("run", path, "--store", own_store.root)[0] == 0
+    return path, own_store
+
+
+def test_run_prints_the_verdict_and_where_the_report_lies(door: Door, own_store: Store, tmp_path: Path) -> None:
+    code, out, err = door("run", write_recipe(tmp_path, tiny()), "--store", own_store.root)
+    assert code == 0
+    assert "KEPT: every promise is kept" in out
+    report = Path(out.split("report: ")[1].strip())
+    assert "# cifar\\_resnet8" in report.read_text() or "# cifar_resnet8" in report.read_text()
+    assert "nothing to do: all 6 stages were found done" in err
+    assert max(len(line) for line in out.splitlines() if not line.startswith("report:")) <= 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"promises": {"min_top1_pct": 100}}, 3),
+        ({"promises": {"max_drop_pp": 0.1}}, 0),
+        ({"promises": {"max_drop_pp": 0.1, "undecided": "fail"}}, 4),
+        ({"promises": {"min_speedup_fp32": 2}}, 4),
+        ({"promises": {}}, 0),
+    ],
+)
+def test_the_exit_code_is_the_verdicts(door: Door, own_store: Store, tmp_path: Path, changes: dict, code: int) -> None:
+    assert door("run", write_recipe(tmp_path, tiny(**changes)), "--store", own_store.root, "-q")[0] == code
+
+
+def test_json_is_one_document_on_stdout(door: Door, ran: tuple[Path, Store]) -> None:
+    code, out, err = door("run", ran[0], "--store", ran[1].root, "--json", "-q")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["verdict"] == "KEPT"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rnu"], "did you mean run?"),
+        (["dance"], "there is no command 'dance'"),
+        (["run"], "RECIPE"),
+        (["run", "nowhere.yaml"], "there is no recipe nowhere.yaml"),
+        (["run", "nowhere.yaml", "--agian", "verify"], "No such option"),
+        (["report"], "there is no run"),
+        (["show"], "there is no run"),
+        (["clean"], "nothing was named"),
+        (["clean", "--older-than", "soon"], "not an age"),
+        (["init", "x.yaml", "--arch", "resnet18"], "needs --classes, --size"),
+        (["predict", "nothing.png"], "there is no run"),
+    ],
+)
+def test_a_mistake_is_one_line_with_a_hint(door: Door, arguments: list[str], words: str) -> None:
+    code, out, err = door(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert len(err.strip().splitlines()) == 1
+    assert words in err
+    assert err.rstrip().endswith(")"), "no hint"
+
+
+def test_wrong_keys_are_listed_together(door: Door, tmp_path: Path) -> None:
+    code, _, err = door("check", write_recipe(tmp_path, tiny(train__epcohs=1, seeed=2)))
+    assert code == 2
+    assert "train.epcohs: unknown key, did you mean epochs?" in err
+    assert "seeed: unknown key, did you mean seed?" in err
+    assert "2 problems" in err.strip().splitlines()[-1]
+
+
+def test_again_takes_stages_only(door: Door, ran: tuple[Path, Store]) -> None:
+    code, _, err = door("run", ran[0], "--store", ran[1].root, "--again", "everything")
+    assert code == 2
+    assert "stages are train, trace, compile, verify" in err
+
+
+def test_a_bug_of_ours_is_a_traceback_and_one(door: Door, ran: tuple[Path, Store], monkeypatch: Any) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("edgeresnet.pipeline.run", broken)
+    code, _, err = door("run", ran[0], "--store", ran[1].root)
+    assert code == 1
+    assert "Traceback" in err
+    assert "this is a bug of edgeresnet" in err
+
+
+def test_check_says_what_the_images_can_decide(door: Door, tmp_path: Path) -> None:
+    code, out, _ = door("check", write_recipe(tmp_path, tiny(promises__max_drop_pp=0.5)))
+    assert code == 0
+    assert "evaluation: 450 images, 10 classes" in out
+    assert "the smallest drop that 450 images can rule out is 0.85 points" in out
+    assert "warning: max_drop_pp 0.5 is finer than that" in out
+    assert "warning" not in door("check", write_recipe(tmp_path, tiny(promises__max_drop_pp=1)))[1]
+
+
+def test_check_tells_a_target_that_is_not_here(door: Door, tmp_path: Path, add_target: Any) -> None:
+    from edgeresnet import targets
+
+    class Absent(type(targets.get("onnxruntime"))):  # type: ignore[misc]
+        name = "absent"
+        libraries = ("no-such-library",)
+
+    add_target(Absent())
+    code, out, _ = door("check", write_recipe(tmp_path, tiny(targets={"absent": {}})))
+    assert code == 4
+    assert "target absent: not here: pip install no-such-library" in out
+
+
+def test_plan_tells_done_from_todo(door: Door, ran: tuple[Path, Store]) -> None:
+    code, out, _ = door("plan", ran[0], "--store", ran[1].root)
+    assert code == 0
+    assert "all 6 stages are done" in out
+    code, out, _ = door("plan", ran[0], "--store", ran[1].root, "--set", "seed=4", "--json")
+    assert {row["state"] for row in json.loads(out)} == {"todo"}
+
+
+@pytest.mark.parametrize("kind", ["terminal", "md", "json"])
+def test_report_prints_the_newest_run(door: Door, ran: tuple[Path, Store], kind: str) -> None:
+    code, out, _ = door("report", "--store", ran[1].root, "--format", kind)
+    assert code == 0
+    assert "KEPT" in out
+    assert door("report", "--store", ran[1].root, "--format", kind, "--output", "r.txt")[1] == ""
+    assert Path("r.txt").read_text() == out
+
+
+def test_show_a_run_and_an_artifact(door: Door, ran: tuple[Path, Store]) -> None:
+    code, out, _ = door("show", "--store", ran[1].root)
+    assert code == 0
+    assert "verify:onnxruntime" in out
+    digest = ran[1].load_run()["steps"][0]["digest"]
+    code, out, _ = door("show", digest[:9], "--store", ran[1].root)
+    assert code == 0
+    assert "weights.safetensors" in out
+    assert "validation_top1" in out
+    assert json.loads(door("show", digest[:9], "--store", ran[1].root, "--json")[1])["digest"] == digest
+    assert door("show", "zzzz", "--store", ran[1].root)[0] == 2
+
+
+def test_predict_says_what_the_picture_shows(door: Door, ran: tuple[Path, Store], tmp_path: Path) -> None:
+    from edgeresnet.images import sources
+
+    digits = sources.digits(evaluation=True)
+    right = next(
+        index
+        for index, (said, true) in enumerate(
+            zip(
+                ran[1].load_run()["results"]["onnxruntime"]["variants"]["fp32"]["predicted"], digits.labels, strict=True
+            )
+        )
+        if said == true
+    )
+    digits.open(right).save(tmp_path / "digit.png")
+    code, out, _ = door("predict", tmp_path / "digit.png", "--store", ran[1].root, "--top", 3)
+    assert code == 0
+    assert out.splitlines()[0] == "onnxruntime fp32"
+    assert out.splitlines()[1].split()[-1] == str(digits.labels[right])
+    assert len(out.splitlines()) == 4
+    found = json.loads(door("predict", tmp_path / "digit.png", "--store", ran[1].root, "--json")[1])
+    assert abs(sum(a["probability"] for a in found["onnxruntime fp32"])) <= 1.0001
+    (tmp_path / "bad.png").write_bytes(b"no")
+    assert door("predict", tmp_path / "bad.png", "--store", ran[1].root)[0] == 2
+    assert door("predict", tmp_path / "digit.png", "--store", ran[1].root, "--target", "openvino")[0] == 2
+
+
+def test_predict_never_uses_a_damaged_network(door: Door, ran: tuple[Path, Store], tmp_path: Path) -> None:
+    from edgeresnet.images import sources
+
+    sources.digits(evaluation=True).open(0).save(tmp_path / "digit.png")
+    (folder,) = {s["path"] for s in ran[1].load_run()["steps"] if s["id"] == "compile:onnxruntime:fp32"}
+    data = bytearray((Path(folder) / "model.onnx").read_bytes())
+    data[-100] ^= 1
+    (Path(folder) / "model.onnx").write_bytes(data)
+    code, _, err = door("predict", tmp_path / "digit.png", "--store", ran[1].root)
+    assert code == 2
+    assert "no longer whole" in err
+
+
+def test_targets_tells_versions_and_the_machine(door: Door) -> None:
+    code, out, _ = door("targets")
+    assert code == 0
+    assert "onnxruntime    ready: onnxruntime" in out
+    assert "this machine:" in out
+    found = json.loads(door("targets", "--json")[1])
+    assert found["targets"]["onnxruntime"]["ok"]
+    assert found["machine"]["cpu"]["cores"] >= 1
+
+
+def test_schema_is_json(door: Door) -> None:
+    assert json.loads(door("schema")[1])["title"] == "edgeresnet recipe"
+
+
+def test_init_writes_recipes_that_are_recipes(door: Door, tmp_path: Path) -> None:
+    assert door("init")[0] == 0
+    assert recipe.load("recipe.yaml").model.arch == "cifar_resnet8"
+    code, _, err = door("init")
+    assert (code, "already there" in err) == (2, True)
+    code, _, err = door(
+        "init", "mine.yaml", "--checkpoint", "my: weights #1.pth", "--arch", "resnet50", "--classes", 7, "--size", 224,
+        "--resize", 256, "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", "--evaluation", "data/val",
+        "--target", "openvino",
+    )  # fmt: skip
+    assert code == 0, err
+    mine = recipe.load("mine.yaml")
+    assert mine.model.checkpoint == "my: weights #1.pth"
+    assert mine.preprocessing.resize == 256
+    assert list(mine.targets) == ["openvino"]
+    assert mine.train is None
+    assert door("init", "bad.yaml", "--checkpoint", "w", "--arch", "resnet18", "--classes", 2, "--size", 8, "--mean",
+                "a", "--std", "1", "--evaluation", "x")[0] == 2  # fmt: skip
+    assert not Path("bad.yaml").exists()
+
+
+def test_clean_empties_the_store(door: Door, ran: tuple[Path, Store]) -> None:
+    assert door("clean", "--older-than", "1d", "--store", ran[1].root)[1].startswith("removed 0")
+    assert door("clean", "--all", "--store", ran[1].root)[0] == 0
+    assert not list(ran[1].artifacts())
+    assert door("report", "--store", ran[1].root)[0] == 2
+
+
+def test_the_store_can_be_named_by_the_environment(door: Door, ran: tuple[Path, Store], monkeypatch: Any) -> None:
+    monkeypatch.setenv("EDGERESNET_STORE", str(ran[1].root))
+    assert door("report")[0] == 0
+
+
+def test_a_store_that_cannot_be_made(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = door("report", "--store", tmp_path / "file" / "inside")
+    assert code in (2, 5)
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_door_has_help_and_stands_in_the_readme(door: Door, command: str) -> None:
+    code, out, _ = door(command, "--help")
+    assert code == 0
+    assert len(out.splitlines()) > 5
+    assert max(map(len, out.splitlines())) <= 80
+    assert f"edgeresnet {command}" in (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_a_reader_that_leaves_early_is_no_crash() -> None:
+    command = f"{sys.executable} -m edgeresnet schema | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout == "{\n"
+
+
+def test_no_command_at_all_is_the_help(door: Door) -> None:
+    code, out, err = door()
+    assert (code, err) == (0, "")
+    assert "Commands:" in out
+
+
+def test_no_colour_when_asked_and_none_in_a_pipe(door: Door, ran: tuple[Path, Store]) -> None:
+    assert "\x1b[" not in door("report", "--store", ran[1].root)[1]
+
+
+def test_yaml_of_the_run_can_be_read_back(door: Door, ran: tuple[Path, Store]) -> None:
+    raw = ran[1].load_run()["recipe"]
+    assert recipe.parse(yaml.safe_load(yaml.safe_dump(raw))).digest == ran[1].load_run()["recipe_digest"]

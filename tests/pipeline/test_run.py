@@ -1,0 +1,223 @@
+"""A recipe becomes steps, each made once; what fails on one target leaves the others running."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeresnet import pipeline, recipe, targets
+from edgeresnet.artifact import Store
+from edgeresnet.device.session import Availability
+from edgeresnet.errors import ImagesError, MachineError, ModelError
+from edgeresnet.pipeline import Listener
+
+from ..conftest import tiny
+
+Trained = tuple[Store, dict[str, Any]]
+
+
+def states(run: dict[str, Any]) -> dict[str, str]:
+    return {step["id"]: step["state"] for step in run["steps"]}
+
+
+def test_the_whole_way(trained: Trained) -> None:
+    store, run = trained
+    assert list(states(run)) == [
+        "train",
+        "trace",
+        "compile:reference",
+        "verify:reference",
+        "compile:onnxruntime:fp32",
+        "verify:onnxruntime",
+    ]
+    assert run["verdict"] == "KEPT"
+    variant = run["results"]["onnxruntime"]["variants"]["fp32"]
+    assert variant["accuracy"]["images"] == 450
+    assert variant["accuracy"]["top1"] > 300
+    assert variant["accuracy"]["agree"] == 450
+    assert len(variant["predicted"]) == 450
+    assert len(variant["latency"]["latency_ms"]) == 4
+    assert store.load_run()["id"] == run["id"]
+
+
+def test_the_second_run_does_nothing(trained: Trained, own_store: Store) -> None:
+    store, first = own_store, trained[1]
+    run = pipeline.run(recipe.parse(tiny()), store)
+    assert set(states(run).values()) == {"done"}
+    assert run["results"] == first["results"]
+    assert run["verdicts"] == first["verdicts"]
+    assert {o.state for o in pipeline.plan(recipe.parse(tiny()), store)} == {"done"}
+
+
+def test_another_promise_needs_no_new_measurement(own_store: Store) -> None:
+    run = pipeline.run(recipe.parse(tiny(promises={"min_top1_pct": 100})), own_store)
+    assert set(states(run).values()) == {"done"}
+    assert run["verdict"] == "BROKEN"
+
+
+def test_again_measures_anew_and_nothing_before_it(own_store: Store, trained: Trained) -> None:
+    run = pipeline.run(recipe.parse(tiny()), own_store, again=frozenset({"verify"}))
+    found = states(run)
+    assert found["train"] == found["trace"] == found["compile:onnxruntime:fp32"] == "done"
+    assert found["verify:onnxruntime"] == "made"
+    latency = run["results"]["onnxruntime"]["variants"]["fp32"]["latency"]
+    assert latency != trained[1]["results"]["onnxruntime"]["variants"]["fp32"]["latency"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "first_made"),
+    [
+        ({"seed": 1}, "train"),
+        ({"train__rate": 0.02}, "train"),
+        ({"preprocessing__std": [0.4]}, "train"),
+        ({"trace": {"batch": 2}}, "trace"),
+        ({"targets": {"onnxruntime": {"threads": 1}}}, "compile:onnxruntime:fp32"),
+        ({"images__evaluation": {"from": "digits", "count": 100}}, "verify:reference"),
+    ],
+)
+def test_a_change_is_felt_where_it_matters_and_not_before(trained: Trained, changes: dict, first_made: str) -> None:
+    planned = pipeline.plan(recipe.parse(tiny(**changes)), trained[0])
+    names = [outcome.step.id for outcome in planned]
+    todo = [outcome.step.id for outcome in planned if outcome.state == "todo"]
+    assert todo[0] == first_made
+    assert all(o.state == "done" for o in planned[: names.index(first_made)])
+
+
+def test_planning_an_empty_store_makes_nothing(tmp_path: Path) -> None:
+    planned = pipeline.plan(recipe.parse(tiny()), Store(tmp_path))
+    assert {outcome.state for outcome in planned} == {"todo"}
+    assert not any((tmp_path / stage).exists() for stage in pipeline.STAGES)
+
+
+def test_a_library_version_is_part_of_the_key(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeresnet.device import machine
+
+    real = machine.versions
+
+    def newer(*names: str) -> dict[str, str]:
+        return {name: "99" if name == "onnxruntime" else version for name, version in real(*names).items()}
+
+    monkeypatch.setattr(machine, "versions", newer)
+    todo = {o.step.id for o in pipeline.plan(recipe.parse(tiny()), trained[0]) if o.state == "todo"}
+    assert "compile:onnxruntime:fp32" in todo
+    assert "train" not in todo
+
+
+def test_given_weights_answer_as_the_training_they_came_from(trained: Trained, own_store: Store) -> None:
+    run = trained[1]
+    weights = Path(next(s["path"] for s in run["steps"] if s["id"] == "train")) / "weights.safetensors"
+    raw = tiny(train=None, images__training=None, model__checkpoint=str(weights))
+    given = pipeline.run(recipe.parse(raw), own_store)
+    assert "train" not in states(given)
+    found, expected = (r["results"]["onnxruntime"]["variants"]["fp32"] for r in (given, run))
+    assert found["predicted"] == expected["predicted"]
+    assert found["digest"] == expected["digest"], "the same weights are the same network"
+
+
+class Absent(type(targets.get("onnxruntime"))):  # type: ignore[misc]
+    name = "absent"
+    title = "An absent target"
+
+    def available(self) -> Availability:
+        return Availability(False, "no driver was found", hint="install the driver")
+
+
+def test_a_target_that_is_not_here_leaves_the_others_running(own_store: Store, add_target: Any) -> None:
+    add_target(Absent())
+    run = pipeline.run(recipe.parse(tiny(targets={"absent": {}, "onnxruntime": {}})), own_store)
+    assert states(run)["compile:absent:fp32"] == "failed"
+    assert states(run)["verify:absent"] == "skipped"
+    assert run["verdict"] == "NOT_MEASURED"
+    assert [v["verdict"] for v in run["verdicts"]] == ["NOT_MEASURED", "KEPT"]
+    assert "no driver" in run["results"]["absent"]["reason"]
+    assert run["results"]["absent"]["hint"] == "install the driver"
+
+
+def test_a_missing_target_without_promises_is_still_no_pass(own_store: Store, add_target: Any) -> None:
+    add_target(Absent())
+    run = pipeline.run(recipe.parse(tiny(targets={"absent": {}}, promises={})), own_store)
+    assert run["verdict"] == "NOT_MEASURED"
+
+
+def test_calibration_images_that_are_also_evaluation_images(tmp_path: Path, colours: Any) -> None:
+    shutil.copytree(colours("a"), tmp_path / "calibration")
+    raw = tiny(
+        model__classes=3,
+        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
+        images={
+            "training": str(colours("b")),
+            "evaluation": str(colours("a")),
+            "calibration": str(tmp_path / "calibration"),
+        },
+    )
+    with pytest.raises(ImagesError, match="120 of the 120 calibration images are also evaluation images"):
+        pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"model__arch": "cifar_resnet9"}, ModelError, "no architecture"),
+        ({"model__classes": 9}, ImagesError, "the model has 9"),
+        ({"model__checkpoint": "nowhere.pth"}, ModelError, "no checkpoint nowhere.pth"),
+        ({"images__evaluation": "/no/such/folder"}, ImagesError, "no folder"),
+        ({"images__training": {"from": "digits", "count": 99999}}, ImagesError, "are asked for"),
+    ],
+)
+def test_what_can_be_known_before_is_said_before(tmp_path: Path, changes: dict, kind: type, words: str) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(kind, match=words):
+        pipeline.run(recipe.parse(tiny(**changes)), store)
+    assert not store.runs()
+
+
+def test_a_run_that_fails_halfway_says_where(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr("edgeresnet.trace.write_bytes", full)
+    with pytest.raises(MachineError, match="disk is full"):
+        pipeline.run(recipe.parse(tiny(trace={"batch": 3})), own_store)
+    run = own_store.load_run()
+    assert run["verdict"] == "NOT_MEASURED"
+    assert "disk is full" in run["problem"]["message"]
+    assert list(states(run)) == ["train"]
+    assert json.dumps(run)
+
+
+def test_listeners_hear_in_order(own_store: Store) -> None:
+    heard: list[str] = []
+
+    class Ear(Listener):
+        def begins(self, step: pipeline.Step) -> Any:
+            heard.append(f"begins {step.id}")
+            return super().begins(step)
+
+        def ends(self, outcome: pipeline.Outcome) -> None:
+            heard.append(f"{outcome.state} {outcome.step.id}")
+
+    pipeline.run(recipe.parse(tiny()), own_store, again=frozenset({"compile"}), listener=Ear())
+    assert heard[:4] == ["done train", "done trace", "begins compile:reference", "made compile:reference"]
+
+
+def test_unreadable_images_are_counted_in_the_run(tmp_path: Path, colours: Any, trained: Trained) -> None:
+    shutil.copytree(colours("a"), tmp_path / "set")
+    (tmp_path / "set" / "red" / "000.png").write_bytes(b"broken")
+    raw = tiny(
+        model__classes=3,
+        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
+        images={"training": str(colours("b")), "evaluation": str(tmp_path / "set"), "unreadable": "skip"},
+        train__epochs=1,
+        seed=3,
+    )
+    run = pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
+    result = run["results"]["onnxruntime"]
+    assert result["variants"]["fp32"]["accuracy"]["images"] == 119
+    assert result["skipped"] == [str(tmp_path / "set" / "red" / "000.png")]
+    raw["images"]["unreadable"] = "error"
+    with pytest.raises(ImagesError, match=r"000\.png cannot be decoded"):
+        pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))

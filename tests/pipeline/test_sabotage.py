@@ -1,0 +1,191 @@
+"""Each of these breaks something on purpose. A run that still ends green fails the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeresnet import pipeline, recipe, targets
+from edgeresnet.artifact import Store
+from edgeresnet.pipeline import Listener
+
+from ..conftest import tiny
+
+OnnxRuntime: Any = type(targets.get("onnxruntime"))
+
+
+class Sabotaged(OnnxRuntime):
+    """The real target, with one thing done to every batch or answer."""
+
+    name = "sabotaged"
+
+    def __init__(self, before: Callable | None = None, after: Callable | None = None):
+        self.before, self.after = before, after
+
+    def load(self, compiled: Path) -> Any:
+        session = super().load(compiled)
+        real, seen = session.infer, [0]
+
+        def infer(batch: np.ndarray) -> np.ndarray:
+            seen[0] += len(batch)
+            answer = real(self.before(batch) if self.before else batch)
+            return self.after(answer, seen[0]) if self.after else answer
+
+        session.infer = infer
+        return session
+
+
+def judged(store: Store, add_target: Any, target: Any, **changes: Any) -> dict[str, Any]:
+    add_target(target)
+    return pipeline.run(recipe.parse(tiny(targets={"sabotaged": {}}, **changes)), store)
+
+
+def _raise_at(image: int) -> Callable:
+    def after(answer: np.ndarray, seen: int) -> np.ndarray:
+        if seen > image:
+            raise RuntimeError("device lost")
+        return answer
+
+    return after
+
+
+def _nan_at(image: int) -> Callable:
+    return lambda answer, seen: answer if seen <= image else np.full_like(answer, np.nan)
+
+
+def _slower(answer: np.ndarray, seen: int) -> np.ndarray:
+    np.linalg.svd(np.ones((150, 150)))
+    return answer
+
+
+def test_the_harness_itself_is_green(own_store: Store, add_target: Any) -> None:
+    run = judged(own_store, add_target, Sabotaged(), promises={"max_drop_pp": 2, "max_latency_p99_ms": 1000})
+    assert run["verdict"] == "KEPT"
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "promises", "verdict", "words"),
+    [
+        (Sabotaged(after=lambda a, _: np.roll(a, 1, axis=1)), {"max_drop_pp": 2}, "BROKEN", "points lost"),
+        (Sabotaged(after=lambda a, _: a[::-1]), {"max_drop_pp": 2}, "BROKEN", "points lost"),
+        (Sabotaged(before=lambda b: -b), {"max_flips_pct": 5}, "BROKEN", "answers changed"),
+        (Sabotaged(after=lambda a, _: np.zeros_like(a)), {"max_drop_pp": 2}, "BROKEN", "points lost"),
+        (Sabotaged(after=_raise_at(300)), {"max_drop_pp": 2}, "NOT_MEASURED", "from image 288 on: device lost"),
+        (Sabotaged(after=_nan_at(300)), {"max_drop_pp": 2}, "NOT_MEASURED", "NaN or infinity for image 288"),
+        (Sabotaged(after=lambda a, _: a[:, :9]), {"max_drop_pp": 2}, "NOT_MEASURED", "shape"),
+        (Sabotaged(after=_slower), {"max_latency_p99_ms": 0.5}, "BROKEN", "ms at p99"),
+    ],
+    ids=["shuffled logits", "shuffled images", "inverted", "all equal", "raises", "nan", "shape", "slow"],
+)
+def test_a_sabotaged_target_is_caught(
+    own_store: Store, add_target: Any, sabotage: Any, promises: dict, verdict: str, words: str
+) -> None:
+    run = judged(own_store, add_target, sabotage, promises=promises)
+    assert run["verdict"] == verdict
+    assert words in run["verdicts"][0]["reason"]
+
+
+def test_bgr_for_rgb_on_the_target(tmp_path: Path, colours: Any, add_target: Any) -> None:
+    changes: dict[str, Any] = {
+        "model__classes": 3,
+        "preprocessing": {"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
+        "images": {"training": str(colours("b")), "evaluation": str(colours("a"))},
+        "train__epochs": 8,
+        "promises": {"max_drop_pp": 10, "min_top1_pct": 80},
+    }
+    store = Store(tmp_path)
+    run = judged(store, add_target, Sabotaged(), **changes)
+    assert run["verdict"] == "KEPT", run["verdicts"]
+    swapped = Sabotaged(before=lambda batch: np.ascontiguousarray(batch[:, ::-1]))
+    add_target(swapped)
+    wanted = recipe.parse(tiny(targets={"sabotaged": {}}, **changes))
+    again = pipeline.run(wanted, store, again=frozenset({"verify"}))
+    assert {verdict["verdict"] for verdict in again["verdicts"]} == {"BROKEN"}
+
+
+def test_bgr_for_rgb_in_the_recipe(tmp_path: Path, colours: Any) -> None:
+    """The weights learned RGB; a recipe that says BGR for them breaks its promise of accuracy."""
+    raw = tiny(
+        model__classes=3,
+        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
+        images={"training": str(colours("b")), "evaluation": str(colours("a"))},
+        train__epochs=8,
+        promises={"min_top1_pct": 80},
+    )
+    store = Store(tmp_path)
+    run = pipeline.run(recipe.parse(raw), store)
+    assert run["verdict"] == "KEPT"
+    weights = Path(next(step["path"] for step in run["steps"] if step["id"] == "train")) / "weights.safetensors"
+    raw.pop("train")
+    raw["model"]["checkpoint"] = str(weights)
+    raw["preprocessing"]["order"] = "bgr"
+    assert pipeline.run(recipe.parse(raw), store)["verdict"] == "BROKEN"
+
+
+class Ear(Listener):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def warns(self, sentence: str) -> None:
+        self.heard.append(sentence)
+
+
+@pytest.mark.parametrize("step", ["train", "trace", "compile:onnxruntime:fp32", "verify:onnxruntime"])
+def test_a_flipped_byte_in_an_artifact_is_never_used(own_store: Store, step: str) -> None:
+    run = pipeline.run(recipe.parse(tiny()), own_store)
+    folder = Path(next(s["path"] for s in run["steps"] if s["id"] == step))
+    largest = max((p for p in folder.iterdir() if p.name != "manifest.json"), key=lambda p: p.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    ear = Ear()
+    again = pipeline.run(recipe.parse(tiny()), own_store, listener=ear)
+    digest = next(s["digest"] for s in run["steps"] if s["id"] == step)
+    assert any(s["state"] == "made" for s in again["steps"] if digest == s["digest"] or s["id"] == step)
+    assert f"{largest.name} has changed: it is made anew" in ear.heard[0]
+    assert again["verdict"] == "KEPT"
+
+
+def test_a_stale_engine_put_in_place_of_the_new_one_is_never_used(own_store: Store) -> None:
+    """The compiled network of an earlier model, copied over a later one's: the digests tell."""
+    import shutil
+
+    first = pipeline.run(recipe.parse(tiny()), own_store)
+    other = pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store)
+    name = "compile:onnxruntime:fp32"
+    old, new = (Path(next(s["path"] for s in run["steps"] if s["id"] == name)) for run in (first, other))
+    shutil.copy(old / "model.onnx", new / "model.onnx")
+    ear = Ear()
+    again = pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store, listener=ear)
+    assert ear.heard
+    digest = next(s["digest"] for s in other["steps"] if s["id"] == name)
+    assert next(s["digest"] for s in again["steps"] if s["id"] == name) == digest
+
+
+def test_a_stale_engine_with_its_papers_is_never_used(own_store: Store) -> None:
+    """The whole folder, manifest included: then the key is another's."""
+    import shutil
+
+    first = pipeline.run(recipe.parse(tiny()), own_store)
+    other = pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store)
+    name = "compile:onnxruntime:fp32"
+    old, new = (Path(next(s["path"] for s in run["steps"] if s["id"] == name)) for run in (first, other))
+    shutil.rmtree(new)
+    shutil.copytree(old, new)
+    ear = Ear()
+    pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store, listener=ear)
+    assert "its key is another" in ear.heard[0]
+
+
+def test_a_clock_that_stands_still_keeps_no_promise(own_store: Store, add_target: Any, monkeypatch: Any) -> None:
+    from edgeresnet.device import measure
+
+    real = measure.latency
+    monkeypatch.setattr(measure, "_MOST", 20)
+    monkeypatch.setattr(measure, "latency", lambda *a, **k: real(*a, **k, clock=lambda: 0.0))
+    run = judged(own_store, add_target, Sabotaged(), promises={"max_latency_p99_ms": 5})
+    assert run["verdict"] == "NOT_MEASURED"

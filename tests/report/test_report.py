@@ -1,0 +1,117 @@
+"""One whole printed report as a string; and what must never break one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from edgeresnet import report
+
+
+def run_document(**changes: Any) -> dict[str, Any]:
+    accuracy = {
+        "images": 1000,
+        "top1": 900,
+        "top5": 990,
+        "flips_lost": 10,
+        "flips_won": 5,
+        "agree": 980,
+        "sqnr_db": 25.0,
+    }
+    variant = {
+        "accuracy": accuracy,
+        "predicted": [],
+        "latency": {"batch": 1, "latency_ms": [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]},
+        "size_mb": 1.25,
+        "digest": "d" * 64,
+        "notes": {"float_parts": "f32"},
+        "precisions": {"f32": 3},
+    }
+    result = {
+        "target": "openvino",
+        "candidate": "fp32",
+        "classes": ["a", "b"],
+        "labels": [],
+        "skipped": [],
+        "variants": {"fp32": variant},
+        "versions": {"openvino": "2026.4.1"},
+    }
+    verdict = {"target": "openvino", "promise": "max_drop_pp", "verdict": "UNDECIDED", "reason": "0.50 points lost"}
+    step = {"id": "trace", "state": "made", "seconds": 1.5, "digest": "e" * 64, "warnings": [], "path": "p"}
+    machine = {
+        "cpu": {"model": "Some CPU", "cores": 2, "instructions": ["avx2"], "quota": None},
+        "memory_gb": 8,
+        "system": "Linux x86_64",
+    }
+    return {
+        "id": "20260101-000000-000000-abcdef",
+        "recipe": {"model": {"arch": "resnet18", "classes": 2}},
+        "recipe_digest": "f" * 64,
+        "results": {"openvino": result},
+        "verdicts": [verdict],
+        "verdict": "UNDECIDED",
+        "steps": [step],
+        "problem": None,
+        "machine": machine,
+        **changes,
+    }
+
+
+def test_the_whole_terminal_report() -> None:
+    assert (
+        report.FORMATS["terminal"](run_document())
+        == """\
+resnet18, 2 classes
+
+target    as      top-1          drop pp (95 %)    agree  p50 ms  p99 ms    MB
+openvino  fp32  90.00 %  +0.50 (-0.28 to +1.34)  98.00 %   2.000   3.000  1.25
+
+UNDECIDED    openvino max_drop_pp: 0.50 points lost
+
+UNDECIDED: the images or measurements at hand cannot decide every promise
+"""
+    )
+
+
+def test_a_target_that_was_not_measured_is_said_and_not_left_out() -> None:
+    absent = {"target": "tensorrt", "reason": "is not here: no driver", "hint": "install one"}
+    run = run_document(results={"tensorrt": absent}, verdicts=[], verdict="NOT_MEASURED")
+    for kind in ("terminal", "md"):
+        text = report.FORMATS[kind](run)
+        assert "no driver (install one)" in text
+        assert "NOT_MEASURED" in text
+
+
+def test_a_run_that_failed_halfway_says_where() -> None:
+    run = run_document(
+        results={}, verdicts=[], verdict="NOT_MEASURED", problem={"message": "the disk is full", "hint": ""}
+    )
+    for kind in ("terminal", "md"):
+        assert "the run ended early: the disk is full" in report.FORMATS[kind](run)
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a|b", "line\nbreak", "🦊", "שלום", "`code`"])
+def test_odd_names_stay_text(name: str) -> None:
+    run = run_document(recipe={"model": {"arch": name, "classes": 2}})
+    run["results"]["openvino"]["skipped"] = [name]
+    text = report.FORMATS["md"](run)
+    assert "<script>" not in text
+    assert len([line for line in text.splitlines() if line.startswith("#")]) == 4 + 1
+    assert json.loads(report.FORMATS["json"](run))["recipe"]["model"]["arch"] == name
+    assert report.FORMATS["terminal"](run)
+
+
+def test_skipped_images_and_warnings_are_notes() -> None:
+    run = run_document()
+    run["results"]["openvino"]["skipped"] = ["x.png", "y.png"]
+    run["steps"][0]["warnings"] = ["went on after epoch 2"]
+    text = report.FORMATS["terminal"](run)
+    assert "note: 2 unreadable evaluation images were left out: x.png, y.png" in text
+    assert "note: trace: went on after epoch 2" in text
+
+
+def test_nothing_promised_is_said() -> None:
+    run = run_document(verdicts=[], verdict="KEPT")
+    assert "KEPT: nothing was promised" in report.FORMATS["terminal"](run)

@@ -1,0 +1,113 @@
+"""The documents are held to the code: links resolve, commands run or are planned, recipes are recipes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from edgeresnet import cli, recipe
+from edgeresnet.device import manifest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "calibration_data" / "README.md", ROOT / "CHANGELOG.md"]
+RECIPES = sorted((ROOT / "pipelines").glob("*.yaml"))
+
+
+def commands(language: str = "sh") -> list[str]:
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.parent.name + "/" + path.name)
+def test_links_resolve(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+        if not target.startswith(("http:", "https:")):
+            assert (path.parent / target).exists(), target
+
+
+def test_nothing_names_a_place_that_is_not_everywhere() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    words = re.compile("/" + "root/|/" + "work/|farm" + "-|pypi" + r"\.org")
+    for name in tracked:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".yaml", ".yml", ""} and path.is_file():
+            found = words.search(path.read_text(errors="ignore"))
+            assert found is None, f"{name} names {found and found.group()}"
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("make ")])
+def test_make_commands_exist(line: str) -> None:
+    done = subprocess.run(["make", "-n", *shlex.split(line)[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("edgeresnet ")])
+def test_our_commands_are_understood(line: str) -> None:
+    """Parsed by the real doors: names, arguments and options must exist. The recipes they name are planned below."""
+    _, name, *arguments = shlex.split(line)
+    command = cli.cli.get_command(click.Context(cli.cli), name)
+    assert command is not None, line
+    with command.make_context(name, list(arguments), resilient_parsing=False):
+        pass
+
+
+def test_other_commands_are_of_known_kinds() -> None:
+    for line in commands():
+        assert line.split()[0] in {"make", "edgeresnet", "pip", "git", "cd", "python"}, line
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("python ")])
+def test_scripts_named_in_the_readme_tell_how_they_are_used(line: str) -> None:
+    script = shlex.split(line)[1]
+    done = subprocess.run(
+        [sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    for option in re.findall(r"--[a-z-]+", line):
+        assert option in done.stdout, f"{script} has no {option}"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_shipped_recipe_is_planned_and_opens_with_its_purpose(path: Path, tmp_path: Path) -> None:
+    from edgeresnet import pipeline
+    from edgeresnet.artifact import Store
+
+    assert path.read_text().startswith("# ")
+    assert path.name in README
+    assert pipeline.plan(recipe.load(path), Store(tmp_path))
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(version: 1.*?)```", README, re.S))
+def test_recipes_in_the_readme_are_recipes(block: str) -> None:
+    import yaml
+
+    recipe.parse(yaml.safe_load(block))
+
+
+def test_the_shipped_digits_are_those_of_their_manifest() -> None:
+    folder = ROOT / "calibration_data"
+    (about,) = json.loads((folder / "manifest.json").read_text())["files"]
+    assert about["sha256"] == manifest.sha256_of(folder / about["name"])
+
+
+def test_the_version_is_said_once() -> None:
+    from importlib import metadata
+
+    import edgeresnet
+
+    assert metadata.version("edgeresnet") == edgeresnet.__version__
+
+
+def test_make_help_lists_the_verbs() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for verb in ("demo", "test", "test-all", "check", "clean"):
+        assert f"make {verb} " in done.stdout

@@ -1,0 +1,63 @@
+"""Real weights and images, where there are any: EDGERESNET_DATA names a folder with the published CIFAR-10 weights and
+class folders of JPEG files (or archives of them), which are not part of the project."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edgeresnet import images, pipeline, recipe
+from edgeresnet.artifact import Store
+from edgeresnet.models import build, checkpoint
+
+WEIGHTS = {"cifar_resnet20": ("resnet20-12fca82f.th", 81.02), "cifar_resnet32": ("resnet32-d509ac18.th", 82.90)}
+
+pytestmark = pytest.mark.skipif("EDGERESNET_DATA" not in os.environ, reason="EDGERESNET_DATA names no folder")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    given = Path(os.environ["EDGERESNET_DATA"])
+    if (given / "eval").is_dir():
+        return given / "eval"
+    out = tmp_path_factory.mktemp("data")
+    with tarfile.open(next(given.glob("*eval*.tar.gz"))) as archive:
+        archive.extractall(out, filter="data")
+    return next(path for path in [out, *out.rglob("*")] if (path / "cat").is_dir())
+
+
+def wanted(arch: str, data: Path) -> recipe.Recipe:
+    raw: dict[str, Any] = {
+        "version": 1,
+        "model": {"arch": arch, "classes": 10, "checkpoint": str(Path(os.environ["EDGERESNET_DATA"], WEIGHTS[arch][0]))},
+        "preprocessing": {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        "images": {"evaluation": str(data)},
+        "targets": {"onnxruntime": {}, "openvino": {"float_parts": "f32"}},
+        "promises": {"max_drop_pp": 0.5},
+    }
+    return recipe.parse(raw)
+
+
+@pytest.mark.parametrize("arch", list(WEIGHTS))
+def test_published_weights_keep_their_accuracy_on_every_target(arch: str, data: Path, tmp_path: Path) -> None:
+    asked, expected = wanted(arch, data), WEIGHTS[arch][1]
+    run = pipeline.run(asked, Store(tmp_path))
+    assert run["verdict"] == "KEPT"
+    for result in run["results"].values():
+        counts = result["variants"]["fp32"]["accuracy"]
+        assert counts["images"] == 5000
+        assert abs(100 * counts["top1"] / counts["images"] - expected) <= 0.04
+    network = build(arch, 10, 3).eval()
+    assert asked.model.checkpoint is not None
+    checkpoint.load_into(network, Path(asked.model.checkpoint), arch)
+    right = 0
+    with torch.no_grad():
+        for batch in images.open_samples(asked, "evaluation").batches(250):
+            logits = network(torch.from_numpy(asked.preprocessing.normalize(batch.pixels)))
+            right += int((logits.argmax(1).numpy() == batch.labels).sum())
+    assert round(100 * right / 5000, 2) == expected
