@@ -39,7 +39,11 @@ class Doors(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Doors, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.group(
+    cls=Doors,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
 @click.version_option(__version__)
 @click.pass_context
 def cli(ctx: click.Context) -> None:

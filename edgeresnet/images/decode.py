@@ -12,7 +12,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,8 +20,8 @@ from ..device import machine
 from ..device.preprocessing import Preprocessing
 from ..errors import ImagesError
 
-if TYPE_CHECKING:
-    from .samples import Samples
+Reader = Callable[[int], np.ndarray]  # an image's number → its pixels; ImagesError where it cannot be read
+Chunk = tuple[np.ndarray, np.ndarray]  # indices, pixels
 
 _INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -33,52 +32,37 @@ _WORTH_MANY_THREADS_S = 0.0005
 _AHEAD = 2  # chunks in flight per core: enough to keep the cores busy, little enough to hold in memory
 
 
-def stream(samples: Samples, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices, uint8 NHWC) in order. The first chunk, decoded alone, tells whether threads would help."""
-    starts = iter(range(0, len(samples), size))
+def stream(read: Reader, count: int, size: int, *, skip: bool) -> Iterator[Chunk]:
+    """(indices, uint8 NHWC) of images 0 to count, in order, unreadable ones left out where `skip` says so.
+
+    The first chunk, decoded alone, tells whether threads would help.
+    """
+    starts = iter(range(0, count, size))
+
+    def chunk(start: int) -> Chunk:
+        return _chunk(read, range(start, min(start + size, count)), skip)
+
     began = time.perf_counter()
-    first = [_chunk(samples, start, size) for start in itertools.islice(starts, 1)]
+    first = [chunk(start) for start in itertools.islice(starts, 1)]
     each_s = (time.perf_counter() - began) / size
     threads = machine.cores() if each_s > _WORTH_MANY_THREADS_S else 1
-    for indices, images in itertools.chain(first, _ahead(samples, starts, size, threads)):
+    for indices, images in itertools.chain(first, _ahead(chunk, starts, threads)):
         if len(indices):
             yield indices, images
 
 
-def _ahead(samples: Samples, starts: Iterator[int], size: int, threads: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Chunks in order, decoded while the caller is busy with the ones before."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        waiting: collections.deque[Future] = collections.deque()
-        try:
-            for start in itertools.islice(starts, threads * _AHEAD):
-                waiting.append(pool.submit(_chunk, samples, start, size))
-            while waiting:
-                done = waiting.popleft().result()
-                for start in itertools.islice(starts, 1):
-                    waiting.append(pool.submit(_chunk, samples, start, size))
-                yield done
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def some(samples: Samples, indices: Iterable[int]) -> Iterator[np.ndarray]:
+def some(read: Reader, indices: Iterable[int]) -> Iterator[np.ndarray]:
+    """Some images in any order, several at a time."""
     with ThreadPoolExecutor(machine.cores(), thread_name_prefix="decode") as pool:
-        yield from pool.map(lambda index: pixels(samples, int(index)), indices)
-
-
-def pixels(samples: Samples, index: int) -> np.ndarray:
-    """One image of the samples, uint8 HWC; an unreadable one is an error that names it."""
-    number = int(samples.chosen[index])
-    return _decoded(samples.source.open, samples.source.name, number, samples.preprocessing)
+        yield from pool.map(read, map(int, indices))
 
 
 def read(path: str, preprocessing: Preprocessing) -> np.ndarray:
     """One file by itself."""
-    return _decoded(lambda _: Image.open(path), lambda _: path, 0, preprocessing)
+    return decoded(lambda _: Image.open(path), lambda _: path, 0, preprocessing)
 
 
-def _decoded(
+def decoded(
     open_image: Callable[[int], Image.Image], name: Callable[[int], str], index: int, preprocessing: Preprocessing
 ) -> np.ndarray:
     try:
@@ -118,19 +102,34 @@ def _resized(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     return image if image.size == (size, size) else image.crop((left, top, left + size, top + size))
 
 
-def _chunk(samples: Samples, start: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    indices, images = [], []
-    for index in range(start, min(start + size, len(samples))):
+def _ahead(chunk: Callable[[int], Chunk], starts: Iterator[int], threads: int) -> Iterator[Chunk]:
+    """Chunks in order, decoded while the caller is busy with the ones before."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        waiting: collections.deque[Future[Chunk]] = collections.deque()
         try:
-            images.append(pixels(samples, index))
+            for start in itertools.islice(starts, threads * _AHEAD):
+                waiting.append(pool.submit(chunk, start))
+            while waiting:
+                done = waiting.popleft().result()
+                for start in itertools.islice(starts, 1):
+                    waiting.append(pool.submit(chunk, start))
+                yield done
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _chunk(read: Reader, numbers: range, skip: bool) -> Chunk:
+    indices, images = [], []
+    for index in numbers:
+        try:
+            images.append(read(index))
         except ImagesError:
-            if samples.unreadable != "skip":
+            if not skip:
                 raise
             continue
         indices.append(index)
-    side, channels = samples.preprocessing.size, samples.preprocessing.channels
-    stacked = np.stack(images) if images else np.empty((0, side, side, channels), np.uint8)
-    return np.asarray(indices, dtype=np.int64), stacked
+    return np.asarray(indices, dtype=np.int64), np.stack(images) if images else np.empty(0, np.uint8)
 
 
 def _reason(problem: BaseException) -> str:

@@ -89,18 +89,22 @@ class Samples:
         for indices, pixels in self._chunks(size):
             yield Batch(indices, pixels, self.labels[indices])
 
-    def _chunks(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _chunks(self, size: int) -> Iterator[decode.Chunk]:
         cache = self._cache()
         stored = cache.stream(size) if cache else None
         if stored is not None:
             yield from stored
             return
-        fresh = decode.stream(self, size)
+        fresh = decode.stream(self.read, len(self), size, skip=self.unreadable == "skip")
         yield from cache.fill(fresh, self._bytes) if cache else fresh
 
     def pixels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Some images by index, decoded now. Raises for an unreadable one."""
-        return np.stack(list(decode.some(self, indices)))
+        return np.stack(list(decode.some(self.read, indices)))
+
+    def read(self, index: int) -> np.ndarray:
+        """One image, decoded now: uint8 HWC; an unreadable one is an error that names it."""
+        return decode.decoded(self.source.open, self.source.name, int(self.chosen[index]), self.preprocessing)
 
     def table(self) -> Table:
         """Readable images in any order, as training wants them: from the cache on disk, or decoded when asked for."""

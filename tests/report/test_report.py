@@ -66,7 +66,7 @@ def test_the_whole_terminal_report() -> None:
 resnet18, 2 classes
 
 target    as      top-1          drop pp (95 %)    agree  p50 ms  p99 ms    MB
-openvino  fp32  90.00 %  +0.50 (-0.28 to +1.34)  98.00 %   2.000   3.000  1.25
+openvino  fp32  90.00 %  +0.50 (-0.29 to +1.39)  98.00 %   2.000   3.000  1.25
 
 UNDECIDED    openvino max_drop_pp: 0.50 points lost
 
