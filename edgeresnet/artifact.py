@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ from .device import manifest
 from .errors import ArtifactError, EdgeresnetError, machine_error
 
 FORMAT = 1
+MARK = ".edgeresnet-store"
+_OURS = re.compile(
+    r"[a-z]+/[0-9a-f]{24}|work/[a-z]+-[0-9a-f]{24}|cache/(pixels|hashes\.sqlite[-\w]*)|runs/[-\w]+\.(json|md)"
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,26 @@ Parent = Artifact | Given
 
 
 class Store:
+    """A folder of ours alone: it says so in a file, and nothing else is ever taken for one, or cleaned."""
+
     def __init__(self, root: Path):
         self.root = root
+
+    @staticmethod
+    def open(root: Path) -> Store:
+        """The store in `root`; a new or empty folder becomes one, any other folder is refused."""
+        mark = root / MARK
+        try:
+            if not mark.is_file():
+                root.mkdir(parents=True, exist_ok=True)
+                if any(entry.name not in {"lost+found", MARK} for entry in root.iterdir()):
+                    raise ArtifactError(f"{root} holds other files and is no store", hint="name a new or empty folder")
+                write_text(mark, "This folder belongs to edgeresnet: `edgeresnet clean` empties it.\n")
+        except OSError as problem:
+            raise machine_error(problem) or ArtifactError(
+                f"the store {root} cannot be opened: {problem.strerror}", hint="give another folder with --store"
+            ) from problem
+        return Store(root)
 
     @property
     def cache(self) -> Path:
@@ -87,12 +109,17 @@ class Store:
         return (None, f"{folder} is damaged: {'; '.join(wrong)}") if wrong else (Artifact(folder, about), "")
 
     @contextlib.contextmanager
-    def making(self, stage: str, key: str) -> Iterator[Making]:
+    def making(self, stage: str, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[Making]:
         """The one place where an artifact of this key is made. A second run waits here, then finds it made."""
         lock = self.root / "locks" / f"{stage}-{key[:24]}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with open(lock, "a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)  # the kernel drops it when a process dies, however it dies
+            # The kernel drops the lock when a process dies, however it dies.
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(handle, fcntl.LOCK_EX)
             work = self.root / "work" / f"{stage}-{key[:24]}"
             shutil.rmtree(work / "out", ignore_errors=True)
             making = Making(self, stage, key, work)
@@ -127,43 +154,56 @@ class Store:
         )
 
     def save_run(self, run: Mapping[str, Any]) -> Path:
+        """With its own digest: a run is evidence, and evidence that was edited is none."""
         path = self.root / "runs" / f"{run['id']}.json"
-        write_text(path, json.dumps(run, indent=1, ensure_ascii=False, allow_nan=False))
+        sealed = {**run, "digest": manifest.digest_of(run)}
+        write_text(path, json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False))
         return path
 
     def runs(self) -> list[Path]:
         return sorted((self.root / "runs").glob("*.json"))
 
     def load_run(self, name: str | None = None) -> dict[str, Any]:
-        """A run by id or by path to its file; the newest where none is named."""
-        if name is None:
-            if not self.runs():
-                raise ArtifactError(
-                    f"there is no run in {self.root} yet", hint="make one: `edgeresnet run pipelines/digits.yaml`"
-                )
-            path = self.runs()[-1]
-        else:
-            path = Path(name) if name.endswith(".json") else self.root / "runs" / f"{name}.json"
+        """A run by the beginning of its id or by path to its file; the newest where none is named."""
+        path = Path(name) if name and name.endswith(".json") else self._find_run(name)
         try:
             run = json.loads(path.read_text(encoding="utf-8"))
-            if run["format"] != FORMAT:
-                raise ArtifactError(
-                    f"{path} is a run of format {run['format']}, this program reads {FORMAT}",
-                    hint="read it with the edgeresnet that wrote it, or run the recipe again",
-                )
         except FileNotFoundError as problem:
-            known = ", ".join(p.stem for p in self.runs()[-3:]) or "none"
+            raise ArtifactError(f"there is no run {path}", hint="`edgeresnet show` names the newest") from problem
+        except (ValueError, OSError):
+            run = None
+        if not isinstance(run, dict) or "format" not in run:
+            raise _damaged(path, "it is not a run's file")
+        if run["format"] != FORMAT:
             raise ArtifactError(
-                f"there is no run {name!r} in {self.root}", hint=f"the newest are: {known}"
-            ) from problem
-        except (ValueError, KeyError, TypeError) as problem:
-            raise ArtifactError(f"{path} is not a run's file", hint="runs lie in the store, under runs/") from problem
+                f"{path} is a run of format {run['format']}, this program reads {FORMAT}",
+                hint="read it with the edgeresnet that wrote it, or run the recipe again",
+            )
+        digest = run.pop("digest", None)
+        if digest != manifest.digest_of(run):
+            raise _damaged(path, "it was changed after it was written")
         return run
+
+    def _find_run(self, name: str | None) -> Path:
+        runs = self.runs()
+        if name is None and runs:
+            return runs[-1]
+        if name is None:
+            raise ArtifactError(
+                f"there is no run in {self.root} yet",
+                hint="`edgeresnet init` writes a recipe, `edgeresnet run` runs it",
+            )
+        found = [path for path in runs if path.stem.startswith(name)]
+        if len(found) != 1:
+            newest = ", ".join(path.stem for path in (found or runs)[-3:]) or "none"
+            many = f"{len(found)} runs begin with" if found else "there is no run"
+            raise ArtifactError(f"{many} {name!r} in {self.root}", hint=f"the newest are: {newest}")
+        return found[0]
 
     def clean(self, older_than_s: float, larger_than_mb: float | None = None) -> tuple[int, float]:
         """Removes artifacts, work, caches and runs older than so many seconds, then the oldest beyond a total size.
 
-        What a living run is making is locked, and stays.
+        Hold `used(alone=True)` meanwhile.
         """
         now, removed, freed = time.time(), 0, 0.0
         entries = sorted(self._entries(), key=lambda entry: entry[1])
@@ -172,30 +212,32 @@ class Store:
             too_much = larger_than_mb is not None and total > larger_than_mb * 1e6
             if now - touched < older_than_s and not too_much:
                 continue
-            if not self._in_use(path):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-                removed, freed, total = removed + 1, freed + size, total - size
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            removed, freed, total = removed + 1, freed + size, total - size
         return removed, freed / 1e6
 
+    @contextlib.contextmanager
+    def used(self, *, alone: bool = False) -> Iterator[None]:
+        """While a run reads and writes here, nobody cleans; who cleans is alone."""
+        mark = self.root / MARK
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        with open(mark, "a") as handle:
+            try:
+                fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            except BlockingIOError as problem:
+                who = "a run is using" if alone else "somebody is cleaning"
+                raise ArtifactError(f"{who} the store {self.root}", hint="try again when that has ended") from problem
+            yield
+
     def _entries(self) -> Iterator[tuple[Path, float, int]]:
+        """What a store holds, by the names that it gives; whatever else lies there is not its own to remove."""
         for path in self.root.glob("*/*"):
-            if path.parent.name == "locks":
+            if not _OURS.fullmatch(path.relative_to(self.root).as_posix()):
                 continue
             files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
             stats = [file.stat() for file in files]
             touched = max((stat.st_mtime for stat in stats), default=path.stat().st_mtime)
             yield path, touched, sum(stat.st_size for stat in stats)
-
-    def _in_use(self, path: Path) -> bool:
-        if path.parent.name != "work":
-            return False
-        lock = self.root / "locks" / f"{path.name}.lock"
-        with contextlib.suppress(FileNotFoundError), open(lock) as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
 
 
 @dataclass(frozen=True)
@@ -227,6 +269,10 @@ class Making:
         return Artifact(final, written)
 
 
+def _damaged(path: Path, why: str) -> ArtifactError:
+    return ArtifactError(f"{path} cannot be read: {why}", hint="remove it, or name another run by its id")
+
+
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
@@ -239,9 +285,12 @@ def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
         aside.write_bytes(data)
         aside.replace(path)
     except OSError as problem:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
         problem.filename = problem.filename or str(path)
-        raise machine_error(problem) or problem from problem
+        raise machine_error(problem) or ArtifactError(
+            f"{path} cannot be written: {problem.strerror}", hint="is the folder there, and yours to write?"
+        ) from problem
 
 
 def seconds_of(age: str) -> float:

@@ -21,7 +21,7 @@ from .errors import RecipeError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Model(_Section):
@@ -39,6 +39,12 @@ class Source(_Section):
     root: str | None = None  # where torchvision's CIFAR-10 lies
     download: bool = False
     count: int | None = Field(None, ge=1)  # a class-balanced, seeded choice of so many; left out: all
+
+    @model_validator(mode="after")
+    def _whole(self) -> Source:
+        if self.source != "cifar10" and (self.root is not None or self.download):
+            raise ValueError("root and download belong to `from: cifar10` alone")
+        return self
 
 
 def _named(value: Any) -> Any:
@@ -63,7 +69,7 @@ class Augment(_Section):
 class Train(_Section):
     epochs: int = Field(ge=1)
     rate: float = Field(gt=0)
-    batch: int = Field(64, ge=1)
+    batch: int = Field(64, ge=2)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     schedule: Literal["cosine", "one-cycle"] = "cosine"
     weight_decay: float = Field(0.0005, ge=0)
@@ -110,7 +116,11 @@ class Recipe(_Section):
             raise ValueError("model.checkpoint is missing: give weights, or a `train` section that makes them")
         if self.targets and not self.images.evaluation:
             raise ValueError("images.evaluation is missing: accuracy on a target is measured with it")
+        if self.promises.limits() and not self.targets:
+            raise ValueError("targets is missing: promises are judged on targets")
         calibration = self.images.calibration
+        if calibration and calibration.source == "evaluation":
+            raise ValueError("images.calibration must not come from the evaluation images: take `from: training`")
         if calibration and calibration.source == "training" and not self.images.training:
             raise ValueError("images.training is missing: `calibration: {from: training}` chooses from it")
         return self
@@ -136,11 +146,11 @@ def load(path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
         raise RecipeError(f"there is no recipe {path}", hint="`edgeresnet init` writes one to start from") from problem
     except (OSError, UnicodeDecodeError) as problem:
         raise RecipeError(f"{path} cannot be read: {problem}", hint="a recipe is a YAML text file") from problem
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, ValueError) as problem:  # a date that is none is a ValueError
         mark = getattr(problem, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise RecipeError(
-            f"{path}{where}: {getattr(problem, 'problem', None) or 'not YAML'}", hint="mend the YAML there"
+            f"{path}{where}: {getattr(problem, 'problem', None) or problem}", hint="mend the YAML there"
         ) from problem
     if not isinstance(raw, dict):
         raise RecipeError(f"{path} holds no recipe", hint="it begins with `version: 1`; `edgeresnet init` writes one")
@@ -159,7 +169,7 @@ def parse(raw: dict[str, Any], name: str = "the recipe") -> Recipe:
     # Targets are judged by their own option classes, and together with all the rest.
     sections = raw.get("targets")
     for target, options in (sections if isinstance(sections, dict) else {}).items():
-        problems += _target_problems(target, options)
+        problems += _target_problems(str(target), options)
     if problems or recipe is None:
         count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise RecipeError(f"{name} has {count}", hint="`edgeresnet schema` is what a recipe may say", problems=problems)
@@ -239,7 +249,7 @@ def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
 def _set(raw: dict[str, Any], change: str) -> None:
     path, equals, value = change.partition("=")
     if not equals or not path:
-        raise RecipeError(f"--set {change!r} is not key=value", hint="write `--set prune.macs=0.6`")
+        raise RecipeError(f"--set {change!r} is not key=value", hint="write `--set train.epochs=3`")
     *sections, key = path.split(".")
     here = raw
     for section in sections:
@@ -247,7 +257,10 @@ def _set(raw: dict[str, Any], change: str) -> None:
         if not isinstance(inner, dict):
             inner = {} if inner is None else {"from": inner}
         here[section] = here = inner
-    here[key] = yaml.safe_load(value)
+    try:
+        here[key] = yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError) as problem:
+        raise RecipeError(f"--set {change!r}: the value is not YAML", hint="quote it as YAML wants it") from problem
 
 
 def module_of_factory(arch: str) -> tuple[str, str] | None:
@@ -262,4 +275,5 @@ def file_of_module(name: str) -> Path | None:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return None
-    return Path(spec.origin) if spec and spec.origin else None
+    path = Path(spec.origin) if spec and spec.origin else None
+    return path if path and path.is_file() else None

@@ -20,7 +20,7 @@ from . import models
 from .artifact import Given, Parent, write_bytes
 from .context import Context
 from .device import machine
-from .errors import ModelError, first_line
+from .errors import ImagesError, ModelError, first_line
 from .graph import canonical
 from .images import Samples
 from .models import checkpoint
@@ -37,6 +37,7 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     torch.set_num_threads(machine.cores())
     network = load_network(parents["network"], spec)
     samples: Samples = parents["images"].value  # type: ignore[union-attr]
+    models.check_answer(network, spec, samples.preprocessing.size)
     model = to_onnx(network, samples.preprocessing.channels, samples.preprocessing.size)
     if plan.batch != "dynamic":
         canonical.set_batch(model, plan.batch)
@@ -47,7 +48,10 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
             "edgeresnet.preprocessing": json.dumps(samples.preprocessing.to_json()),
         },
     )
-    images = samples.preprocessing.normalize(samples.pixels(range(len(samples))))
+    seen = next(samples.batches(max(len(samples), 1)), None)
+    if seen is None:
+        raise ImagesError("not one of the images for the comparison could be decoded", hint="look at the images' files")
+    images = samples.preprocessing.normalize(seen.pixels)
     difference = _difference(network, model, images, plan.batch)
     if not difference <= PARITY:
         raise ModelError(
@@ -99,9 +103,11 @@ def _difference(network: nn.Module, model: onnx.ModelProto, images: np.ndarray, 
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    if isinstance(batch, int):
-        images = np.resize(images, (batch, *images.shape[1:]))
-    answer = session.run(None, {canonical.INPUT: images})[0]
+    count = len(images)
+    if isinstance(batch, int):  # a fixed batch takes all of them too, the last one filled up
+        images = np.resize(images, (-(-count // batch) * batch, *images.shape[1:]))
+    parts = np.split(images, len(images) // batch) if isinstance(batch, int) else [images]
+    answer = np.concatenate([session.run(None, {canonical.INPUT: part})[0] for part in parts])
     with torch.no_grad():
         expected = network(torch.from_numpy(images)).numpy()
     if answer.shape != expected.shape:

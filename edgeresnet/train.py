@@ -40,6 +40,8 @@ def train(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     if "checkpoint" in parents:
         assert isinstance(parents["checkpoint"], Given)
         checkpoint.load_into(network, parents["checkpoint"].value, spec["arch"])
+    models.check_answer(network, spec, samples.preprocessing.size)
+    _tell_skipped(samples, ctx)
     learning, validation = choose.split(samples, plan.validation, ctx.seed)
     training = _Training(network, plan, _Split(learning), _Split(validation), ctx)
     training.run()
@@ -54,6 +56,13 @@ def train(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
         "validation_top1": training.best.top1,
         "epochs": len(training.history),
     }
+
+
+def _tell_skipped(samples: Samples, ctx: Context) -> None:
+    missing = sorted(set(range(len(samples))) - set(samples.table().indices.tolist()))
+    if missing:
+        first = ", ".join(samples.name(index) for index in missing[:3])
+        ctx.warn(f"{len(missing)} unreadable training images were left out: {first}")
 
 
 class _Split:

@@ -39,7 +39,8 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
         sessions = {name: stack.enter_context(_load(target, artifact)) for name, artifact in compiled.items()}
         answers = {name: _answers(session, samples, ctx) for name, session in sessions.items()}
         latencies = _latencies(sessions, samples) if spec["latency"] else {}
-        layers = {name: session.layers() for name, session in sessions.items()}
+        with _as_failure():
+            layers = {name: session.layers() for name, session in sessions.items()}
     indices = next(iter(answers.values()))[0]
     logits = {name: answer[1] for name, answer in answers.items()}
     np.savez(out / LOGITS, allow_pickle=False, indices=indices, **logits)
@@ -49,6 +50,7 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
         "candidate": spec["candidate"],
         "classes": list(samples.classes),
         "labels": samples.labels[indices].tolist(),
+        "chance": float(np.bincount(samples.labels[indices]).max() / len(indices)),
         "skipped": [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))],
         "variants": {},
         "machine": machine.describe(),

@@ -83,7 +83,7 @@ def _short_windows() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, Any]]:
     """A finished run of the tiny recipe, and the store it lies in. Tests that change the store copy it first."""
-    store = Store(tmp_path_factory.mktemp("trained"))
+    store = Store.open(tmp_path_factory.mktemp("trained"))
     return store, pipeline.run(recipe.parse(tiny()), store)
 
 

@@ -28,9 +28,17 @@ LAYERS: list[dict[str, list[str]]] = [
 ]
 FLOOR = ("errors.py", "device/", "targets/")
 RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"openvino"}}
-# available() turns any failure into a reason and verify into a target that was not measured; the last door sorts;
+# available() turns any failure into a reason, verify into a target that was not measured, models into a fault of the
+# user's code; the last door sorts;
 # the conductor and the store clean up and raise again.
-MAY_CATCH_ALL = {"targets/_cpu.py", "verify.py", "cli/__init__.py", "pipeline/conductor.py", "artifact.py"}
+MAY_CATCH_ALL = {
+    "targets/_cpu.py",
+    "models/__init__.py",
+    "verify.py",
+    "cli/__init__.py",
+    "pipeline/conductor.py",
+    "artifact.py",
+}
 HEAVY = {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
 
 

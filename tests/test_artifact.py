@@ -127,6 +127,9 @@ def test_runs_are_read_newest_first_and_refused_in_words(tmp_path: Path) -> None
     (tmp_path / "runs" / "20260104-1.json").write_text("{")
     with pytest.raises(ArtifactError, match="not a run"):
         store.load_run()
+    assert store.load_run("20260102")["id"] == "20260102-1"
+    with pytest.raises(ArtifactError, match="4 runs begin with"):
+        store.load_run("2026")
 
 
 def test_cleaning_by_age_and_by_size(tmp_path: Path) -> None:
@@ -141,13 +144,64 @@ def test_cleaning_by_age_and_by_size(tmp_path: Path) -> None:
     assert store.clean(float("inf"), larger_than_mb=0.0001)[0] == 1
 
 
-def test_what_is_being_made_is_not_cleaned(tmp_path: Path) -> None:
+def test_who_cleans_is_alone(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    with store.used(), store.used(), pytest.raises(ArtifactError, match="a run is using"), store.used(alone=True):
+        raise AssertionError
+    with store.used(alone=True), pytest.raises(ArtifactError, match="somebody is cleaning"), store.used():
+        raise AssertionError
+
+
+def test_a_folder_with_other_things_is_no_store_and_never_becomes_one(tmp_path: Path) -> None:
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    with pytest.raises(ArtifactError, match="is no store"):
+        Store.open(tmp_path)
+    assert Store.open(Store.open(tmp_path / "new").root)
+
+
+def test_cleaning_removes_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    made = make(store)
+    store.save_run({"id": "20260101-1", "format": 1})
+    mine = [
+        "train/cat/1.jpg",
+        "cache/a.txt",
+        "runs/notes.txt",
+        "work/thesis.tex",
+        "data/x/y",
+        "trace/" + "z" * 24 + "/f",
+    ]
+    for name in mine:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("precious")
+    assert store.clean(older_than_s=0)[0] == 2
+    assert not made.path.exists()
+    assert all((tmp_path / name).read_text() == "precious" for name in mine)
+
+
+def test_who_waits_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
     store = Store(tmp_path)
-    with store.making("trace", KEY) as making:
-        (making.out / "half").write_text("x")
-        store.clean(older_than_s=0)
-        assert (making.out / "half").exists()
-        making.commit(notes={})
+
+    def second() -> None:
+        with store.making("trace", KEY, lambda: told.append("waits")):
+            told.append("in")
+
+    with store.making("trace", KEY):
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not told:
+            time.sleep(0.01)
+    thread.join()
+    assert told == ["waits", "in"]
+
+
+def test_a_run_that_was_edited_is_no_evidence(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.save_run({"id": "20260101-1", "format": 1, "verdict": "BROKEN"})
+    path.write_text(path.read_text().replace("BROKEN", "KEPT"))
+    with pytest.raises(ArtifactError, match="changed after it was written"):
+        store.load_run()
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +216,12 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         artifact.write_text(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtifactError, match="cannot be written"):
+        artifact.write_text(tmp_path / "file" / "below", "x")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("1.5h", 5400), ("7d", 604800)])

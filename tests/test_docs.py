@@ -51,8 +51,10 @@ def test_make_commands_exist(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith("edgeresnet ")])
-def test_our_commands_are_understood(line: str) -> None:
+def test_our_commands_are_understood(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsed by the real doors: names, arguments and options must exist. The recipes they name are planned below."""
+    monkeypatch.chdir(tmp_path)
+    Path("picture.jpg").touch()
     _, name, *arguments = shlex.split(line)
     command = cli.cli.get_command(click.Context(cli.cli), name)
     assert command is not None, line
@@ -105,6 +107,11 @@ def test_the_version_is_said_once() -> None:
     import edgeresnet
 
     assert metadata.version("edgeresnet") == edgeresnet.__version__
+
+
+def test_nothing_was_left_to_be_filled_in() -> None:
+    for path in DOCUMENTS:
+        assert not re.search(r"^(TODO|[A-Z_]{6,})$", path.read_text(), re.M), path
 
 
 def test_make_help_lists_the_verbs() -> None:

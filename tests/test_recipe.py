@@ -62,12 +62,18 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         ({"images__evaluation": None}, "images.evaluation is missing"),
         ({"version": 2}, "version"),
         ({"model__classes": 1}, "model.classes"),
-        ({"preprocessing__size": 0}, "size must be at least 1"),
+        ({"preprocessing__size": 0}, "size must be between 1"),
         ({"preprocessing__mean": [0.1, 0.2]}, "one of each per channel"),
         ({"targets": {"openvino": {"float_parts": "f8"}}}, "float_parts must be one of"),
         ({"targets": []}, "targets"),
         ({"train__optimizer": "lion"}, "train.optimizer"),
         ({"trace": {"batch": 0}}, "trace.batch"),
+        ({"train__batch": 1}, "train.batch"),
+        ({"targets": {}}, "promises are judged on targets"),
+        ({"targets": {1: {}}}, "no target '1'"),
+        ({"promises__max_drop_pp": float("inf")}, "finite number"),
+        ({"images__calibration": "evaluation"}, "must not come from the evaluation images"),
+        ({"images__evaluation": {"from": "x", "download": True}}, "belong to `from: cifar10` alone"),
     ],
 )
 def test_what_is_wrong_is_said(changes: dict, words: str) -> None:
@@ -76,7 +82,13 @@ def test_what_is_wrong_is_said(changes: dict, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a: [", "line"), ("- a\n- b", "holds no recipe"), ("", "holds no recipe"), ("\x00", "recipe.yaml")],
+    [
+        ("a: [", "line"),
+        ("- a\n- b", "holds no recipe"),
+        ("", "holds no recipe"),
+        ("\x00", "recipe.yaml"),
+        ("seed: 2026-13-45", "month"),
+    ],
 )
 def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "recipe.yaml").write_text(text)
@@ -93,6 +105,8 @@ def test_set_changes_one_key(tmp_path: Path) -> None:
     assert (changed.images.evaluation.source, changed.images.evaluation.count) == ("digits", 20)
     with pytest.raises(RecipeError, match="not key=value"):
         recipe.load(path, ("train.epochs",))
+    with pytest.raises(RecipeError, match="not YAML"):
+        recipe.load(path, ("model.checkpoint=[1",))
     with pytest.raises(RecipeError) as caught:
         recipe.load(path, ("train.epocs=7",))
     assert "train.epocs: unknown key, did you mean epochs?" in caught.value.problems

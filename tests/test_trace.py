@@ -78,7 +78,8 @@ def test_tracing_writes_what_the_network_says_and_what_it_was_told(tmp_path: Pat
 
 
 def test_a_fixed_batch(tmp_path: Path) -> None:
-    _, model = _traced(tmp_path, models.build("cifar_resnet8", 10, 1), trace={"batch": 5})
+    notes, model = _traced(tmp_path, models.build("cifar_resnet8", 10, 1), trace={"batch": 5})
+    assert notes["parity_images"] == 16
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 5
     assert _answers(model, np.zeros((5, 1, 8, 8), np.float32)).shape == (5, 10)
 
@@ -120,8 +121,9 @@ def make():
     ("forward", "words"),
     [
         ("return self.linear(x.flatten(1) if x.sum() > 0 else -x.flatten(1))", "cannot export"),
-        ("y = self.linear(x.flatten(1)); return y, y", "2 outputs"),
-        ("return self.linear(x.flatten(1))[:, :, None]", r"shape \[batch,10,1\]"),
+        ("y = self.linear(x.flatten(1)); return y, y", "with tuple instead"),
+        ("return self.linear(x.flatten(1))[:, :, None]", r"\(2, 10, 1\) instead"),
+        ("return self.linear(x)", "cannot take images"),
     ],
 )
 def test_networks_that_are_no_classifier(

@@ -76,9 +76,6 @@ def main() -> None:
         command = getattr(getattr(problem, "ctx", None), "command_path", "edgeresnet")
         _say(problem.format_message(), f"`{command} --help` tells what it takes")
         sys.exit(2)
-    except BrokenPipeError:  # `| head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as problem:  # noqa: BLE001 - the last door: sorted into ours and theirs
         _exit_for(problem)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ store = click.option(
     default="artifacts",
     show_default=True,
     show_envvar=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Where artifacts and runs are kept.",
 )
 changes = click.option(
@@ -29,18 +31,30 @@ recipe = click.argument("recipe_path", metavar="RECIPE", type=click.Path(path_ty
 
 def open_store(root: Path) -> Store:
     from ..artifact import Store
-    from ..errors import MachineError, machine_error
 
+    return Store.open(root)
+
+
+def write_output(path: Path, text: str) -> None:
+    """A file where the user said; a folder that is not there is a slip of the pen, not a wish."""
+    from ..artifact import write_text
+    from ..errors import EdgeresnetError
+
+    if not path.parent.is_dir():
+        raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
+    write_text(path, text)
+    echo(f"wrote {path}", err=True)
+
+
+def echo(text: str, *, err: bool = False, nl: bool = True, color: bool | None = None) -> None:
+    """Prints; a reader that has left (`| head`) takes nothing from the exit code, which is the verdict's."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise machine_error(problem) or MachineError(
-            f"the store {root} cannot be made: {problem.strerror}", hint="give another folder with --store"
-        ) from problem
-    return Store(root)
+        click.echo(text, err=err, nl=nl, color=color)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
 
 
 def print_json(value: Any) -> None:
     import json
 
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    echo(json.dumps(value, indent=1, ensure_ascii=False))

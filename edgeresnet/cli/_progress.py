@@ -11,6 +11,7 @@ import click
 
 from ..context import Progress
 from ..pipeline import Listener, Outcome, Step
+from . import _options
 
 _COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
 _EVERY_S = 10.0
@@ -44,7 +45,7 @@ def print_report(text: str) -> None:
         word = line.split(":")[0].split(" ")[0]
         if word in _COLOURS:
             line = click.style(word, fg=_COLOURS[word], bold=True) + line[len(word) :]
-        click.echo(line, color=None if _colours_wanted() else False)
+        _options.echo(line, color=None if _colours_wanted() else False)
 
 
 def _colours_wanted() -> bool:
@@ -59,7 +60,7 @@ class _Teller(Listener):
         self.made = self.found = 0
 
     def line(self, text: str) -> None:
-        click.echo(text, err=True)
+        _options.echo(text, err=True)
 
     def ends(self, outcome: Outcome) -> None:
         name = outcome.step.id
@@ -74,6 +75,9 @@ class _Teller(Listener):
             self.line(f"{name:24} {outcome.state}: {outcome.reason}")
         for sentence in outcome.warnings:
             self.line(f"{name:24} {sentence}")
+
+    def waits(self, step: Step) -> None:
+        self.line(f"{step.id:24} another run is making it: waiting")
 
     def warns(self, sentence: str) -> None:
         self.line(f"warning: {sentence}")

@@ -13,27 +13,30 @@ from . import _options
 @_options.recipe
 @_options.store
 @_options.changes
-def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...]) -> int:
-    """Hold RECIPE against its images, its model and this machine. Runs nothing.
+@click.option("--decode", is_flag=True, help="Decode every image too, as the run will; it finds them decoded.")
+def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode: bool) -> int:
+    """Hold RECIPE against its images, classes and this machine. Runs nothing.
 
     Says which targets are not here (exit code 4) and which promises so few
-    images cannot decide.
+    images cannot decide. Whether the weights fit is seen when it runs.
     """
     from .. import pipeline, recipe, targets
     from ..device import judge, machine
 
     wanted = recipe.load(recipe_path, changes)
     steps = pipeline.steps(wanted, _options.open_store(store_root))
-    click.echo(f"{recipe_path}: {len(steps)} stages, {wanted.model.arch}, {wanted.model.classes} classes")
+    _options.echo(f"{recipe_path}: {len(steps)} stages, {wanted.model.arch}, {wanted.model.classes} classes")
+    if decode:
+        pipeline.look_at(pipeline.samples_of(steps), lambda done, total, word: None)
     for slot, samples in pipeline.samples_of(steps).items():
-        click.echo(f"{slot}: {len(samples)} images, {len(samples.classes)} classes")
+        _options.echo(f"{slot}: {len(samples)} images, {len(samples.classes)} classes")
     evaluation = pipeline.samples_of(steps).get("evaluation")
     if evaluation is not None:
         finest = 100 * judge.finest_drop(len(evaluation))
-        click.echo(f"the smallest drop that {len(evaluation)} images can rule out is {finest:.2f} points")
+        _options.echo(f"the smallest drop that {len(evaluation)} images can rule out is {finest:.2f} points")
         promised = wanted.promises.max_drop_pp
         if promised is not None and promised < finest:
-            click.echo(f"warning: max_drop_pp {promised:g} is finer than that: it can only end UNDECIDED or BROKEN")
+            _options.echo(f"warning: max_drop_pp {promised:g} is finer than that: it can only end UNDECIDED or BROKEN")
     absent = 0
     for name in wanted.targets:
         target = targets.get(name)
@@ -41,5 +44,5 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...]) -> int:
         here = len(found) == len(target.libraries)
         absent += not here
         words = ", ".join(f"{library} {version}" for library, version in found.items())
-        click.echo(f"target {name}: {words if here else 'not here: pip install ' + ' '.join(target.libraries)}")
+        _options.echo(f"target {name}: {words if here else 'not here: pip install ' + ' '.join(target.libraries)}")
     return 4 if absent else 0

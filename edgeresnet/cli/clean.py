@@ -11,21 +11,24 @@ from . import _options
 
 @click.command()
 @click.option("--older-than", metavar="AGE", help="Whatever was not touched for so long: 12h, 7d.")
-@click.option("--larger-than", metavar="MB", type=float, help="The oldest, until the store is no larger.")
+@click.option(
+    "--larger-than", metavar="MB", type=click.FloatRange(min=0), help="The oldest, until the store is no larger."
+)
 @click.option("--all", "everything", is_flag=True, help="All of it.")
 @_options.store
 def clean(older_than: str | None, larger_than: float | None, everything: bool, store_root: Path) -> None:
     """Remove artifacts, caches and runs from the store.
 
-    What a run is making at this moment stays. A recipe run again makes anew
-    what it needs.
+    Refused while a run uses the store. A recipe run again makes anew what it
+    needs.
     """
     from ..artifact import seconds_of
     from ..errors import EdgeresnetError
 
     if sum([older_than is not None, larger_than is not None, everything]) != 1:
-        raise EdgeresnetError("nothing was named to remove", hint="give --older-than, --larger-than or --all")
+        raise EdgeresnetError("what to remove is not clear", hint="give one of --older-than, --larger-than and --all")
     store = _options.open_store(store_root)
     age = 0.0 if everything else seconds_of(older_than) if older_than else float("inf")
-    removed, freed_mb = store.clean(age, larger_than)
-    click.echo(f"removed {removed} entries, {freed_mb:.1f} MB, from {store.root}")
+    with store.used(alone=True):
+        removed, freed_mb = store.clean(age, larger_than)
+    _options.echo(f"removed {removed} entries, {freed_mb:.1f} MB, from {store.root}")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from . import _options
+
 _TEMPLATE = """\
 # {purpose}
 # Paths are read from the folder where edgeresnet is started. `edgeresnet schema` lists every key.
@@ -55,7 +57,6 @@ def init(
     with options it is about your network and your images.
     """
     from .. import recipe
-    from ..artifact import write_text
     from ..errors import EdgeresnetError
 
     if path.exists():
@@ -87,8 +88,8 @@ def init(
     import yaml
 
     recipe.parse(yaml.safe_load(text), name="what these options say")
-    write_text(path, text)
-    click.echo(f"wrote {path}: `edgeresnet check {path}`, then `edgeresnet run {path}`")
+    _options.write_output(path, text)
+    _options.echo(f"next: `edgeresnet check {path}`, then `edgeresnet run {path}`", err=True)
 
 
 def _quoted(text: str) -> str:

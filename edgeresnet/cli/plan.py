@@ -27,6 +27,6 @@ def plan(recipe_path: Path, store_root: Path, changes: tuple[str, ...], as_json:
         keys = ("id", "state", "digest_or_reason", "reads")
         _options.print_json([dict(zip(keys, row, strict=True)) for row in rows])
         return
-    click.echo(report.terminal.columns(("step", "state", "digest", "reads"), rows))
+    _options.echo(report.terminal.columns(("step", "state", "digest", "reads"), rows))
     left = sum(outcome.state != "done" for outcome in outcomes)
-    click.echo(f"\n{left} of {len(outcomes)} stages to do" if left else f"\nall {len(outcomes)} stages are done")
+    _options.echo(f"\n{left} of {len(outcomes)} stages to do" if left else f"\nall {len(outcomes)} stages are done")

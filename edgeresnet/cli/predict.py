@@ -10,22 +10,23 @@ from . import _options
 
 
 @click.command()
-@click.argument("image", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--run", "run_name", help="A run's id; the newest by default.")
 @click.option("--target", help="One of the run's targets; all of them by default.")
-@click.option("--top", default=5, show_default=True, help="How many classes to name.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to name.")
 @_options.store
 @_options.as_json
 def predict(image: Path, run_name: str | None, target: str | None, top: int, store_root: Path, as_json: bool) -> None:
     """Ask the compiled networks of a run about IMAGE, prepared as the recipe says."""
     from .. import predict as predicting
 
-    run = _options.open_store(store_root).load_run(run_name)
-    said = predicting.predict(run, image, target, top)
+    store = _options.open_store(store_root)
+    with store.used():
+        said = predicting.predict(store, store.load_run(run_name), image, target, top)
     if as_json:
         _options.print_json(said)
         return
     for name, answers in said.items():
-        click.echo(name)
+        _options.echo(name)
         for answer in answers:
-            click.echo(f"  {100 * answer['probability']:6.2f} %  {answer['label']}")
+            _options.echo(f"  {100 * answer['probability']:6.2f} %  {answer['label']}")

@@ -33,15 +33,11 @@ def run(
     """
     from .. import pipeline, recipe, report
     from ..artifact import write_text
-    from ..errors import RecipeError
     from . import _progress
 
-    unknown = sorted(set(again) - set(pipeline.STAGES))
-    if unknown:
-        raise RecipeError(f"there is no stage {unknown[0]!r}", hint=f"stages are {', '.join(pipeline.STAGES)}")
     wanted = recipe.load(recipe_path, changes)
     store = _options.open_store(store_root)
-    with _progress.listener(quiet=quiet, verbose=verbose) as listener:
+    with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
         done = pipeline.run(wanted, store, again=frozenset(again), listener=listener)
     path = store.root / "runs" / f"{done['id']}.md"
     write_text(path, report.FORMATS["md"](done))
@@ -49,7 +45,7 @@ def run(
         _options.print_json(done)
     else:
         _progress.print_report(report.FORMATS["terminal"](done))
-        click.echo(f"report: {path}")
+        _options.echo(f"report: {path}")
     return exit_code(done)
 
 

@@ -36,18 +36,18 @@ def show(what: str | None, store_root: Any, as_json: bool) -> None:
 def _show_run(run: dict[str, Any]) -> None:
     from .. import report
 
-    click.echo(f"run {run['id']}: {run['verdict']}, {run['seconds']:.1f} s, recipe {run['recipe_digest'][:12]}\n")
+    _options.echo(f"run {run['id']}: {run['verdict']}, {run['seconds']:.1f} s, recipe {run['recipe_digest'][:12]}\n")
     rows = [(s["id"], s["state"], (s["digest"] or "")[:12], s["path"] or s["reason"]) for s in run["steps"]]
-    click.echo(report.terminal.columns(("step", "state", "digest", "lies in"), rows))
+    _options.echo(report.terminal.columns(("step", "state", "digest", "lies in"), rows))
 
 
 def _show_artifact(artifact: Any) -> None:
     about = artifact.manifest
-    click.echo(f"{about['stage']} {about['digest']}\nlies in {artifact.path}, made in {about['seconds']} s")
+    _options.echo(f"{about['stage']} {about['digest']}\nlies in {artifact.path}, made in {about['seconds']} s")
     for title in ("parents", "spec", "libraries", "notes"):
-        click.echo(f"\n{title}")
+        _options.echo(f"\n{title}")
         for key, value in (about[title] or {}).items():
-            click.echo(f"  {key}: {value}")
-    click.echo("\nfiles")
+            _options.echo(f"  {key}: {value}")
+    _options.echo("\nfiles")
     for file in about["files"]:
-        click.echo(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256'][:16]}")
+        _options.echo(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256'][:16]}")

@@ -23,11 +23,11 @@ def targets(as_json: bool) -> None:
         return
     for name, state in found.items():
         versions = ", ".join(f"{library} {version}" for library, version in state.versions.items())
-        click.echo(f"{name:14} {'ready' if state.ok else 'not here'}: {versions if state.ok else state.reason}")
+        _options.echo(f"{name:14} {'ready' if state.ok else 'not here'}: {versions if state.ok else state.reason}")
         if not state.ok:
-            click.echo(f"{'':14} {state.hint}")
+            _options.echo(f"{'':14} {state.hint}")
     cpu = about["cpu"]
     quota = "no quota" if cpu["quota"] is None else f"quota {cpu['quota']:g}"
-    click.echo(f"\nthis machine:  {cpu['model']}, {about['system']}")
-    click.echo(f"{'':14} {cpu['cores']} cores to use ({quota}), {about['memory_gb']} GB, Python {about['python']}")
-    click.echo(f"{'':14} instructions: {', '.join(cpu['instructions']) or 'none for INT8 or BF16'}")
+    _options.echo(f"\nthis machine:  {cpu['model']}, {about['system']}")
+    _options.echo(f"{'':14} {cpu['cores']} cores to use ({quota}), {about['memory_gb']} GB, Python {about['python']}")
+    _options.echo(f"{'':14} instructions: {', '.join(cpu['instructions']) or 'none for INT8 or BF16'}")

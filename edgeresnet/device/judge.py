@@ -117,6 +117,10 @@ _Reading = Callable[[Mapping[str, Any]], "tuple[float, Interval] | str"]
 def _drop(result: Mapping[str, Any]) -> tuple[float, Interval] | str:
     found = candidate(result)
     lost, won, images = found["accuracy"]["flips_lost"], found["accuracy"]["flips_won"], found["accuracy"]["images"]
+    if wilson(found["accuracy"]["top1"] + lost - won, images).low <= result["chance"]:
+        return (
+            "the FP32 reference itself is no better than chance: architecture, preprocessing or labels are not its own"
+        )
     low, high = tango(lost, won, images)
     return 100 * (lost - won) / images, Interval(100 * low, 100 * high)
 

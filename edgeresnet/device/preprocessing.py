@@ -12,6 +12,7 @@ import numpy as np
 
 from . import manifest
 
+LARGEST = 4096
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
 
@@ -34,8 +35,8 @@ class Preprocessing:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size must be at least 1, not {self.size}")
+        if not 1 <= self.size <= LARGEST:
+            raise ValueError(f"size must be between 1 and {LARGEST}, not {self.size}")
         if self.resize is not None and self.resize < self.size:
             raise ValueError(f"resize ({self.resize}) must not be smaller than size ({self.size})")
         if len(self.mean) != len(self.std):

@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -26,55 +25,56 @@ from ..errors import ImagesError
 
 Chunk = tuple[np.ndarray, np.ndarray]
 
+_LAYOUT = 1  # of the table: another one is another file
 _FRESH_NS = 2_000_000_000  # a file changed this recently may change again within one tick of its clock
 _LARGEST_PART_OF_DISK = 0.25
 
 
 class HashIndex:
-    """sha256 of files, read once per (path, size, time of change)."""
+    """sha256 of files, read once per path and stamp: size, inode, and the times of change that `touch` cannot set."""
 
     def __init__(self, store: Store | None):
-        self._path = store.cache / "hashes.sqlite" if store else None
+        self._path = store.cache / f"hashes{_LAYOUT}.sqlite" if store else None
 
     def of(self, paths: Sequence[Path]) -> list[bytes]:
         paths = [path.absolute() for path in paths]
+        names = [os.fsencode(path) for path in paths]
         stats = [_stat(path) for path in paths]
-        known = self._known(paths)
-        wanted = [
-            index
-            for index, (path, stat) in enumerate(zip(paths, stats, strict=True))
-            if known.get(str(path), (None,))[:2] != (stat.st_size, stat.st_mtime_ns)
-        ]
+        stamps = [f"{s.st_size} {s.st_ino} {s.st_mtime_ns} {s.st_ctime_ns}" for s in stats]
+        known = self._known(names)
+        wanted = [index for index, name in enumerate(names) if known.get(name, ("",))[0] != stamps[index]]
         with ThreadPoolExecutor(machine.cores()) as pool:
             fresh = dict(zip(wanted, pool.map(_sha256, (paths[index] for index in wanted)), strict=True))
         self._remember(
-            (str(paths[index]), stats[index].st_size, stats[index].st_mtime_ns, content)
+            (names[index], stamps[index], content)
             for index, content in fresh.items()
-            if time.time_ns() - stats[index].st_mtime_ns > _FRESH_NS
+            if time.time_ns() - stats[index].st_ctime_ns > _FRESH_NS
         )
-        return [fresh.get(index) or known[str(path)][2] for index, path in enumerate(paths)]
+        return [fresh.get(index) or known[name][1] for index, name in enumerate(names)]
 
-    def _known(self, paths: Sequence[Path]) -> dict[str, tuple[int, int, bytes]]:
-        found: dict[str, tuple[int, int, bytes]] = {}
-        with self._open() as database:
-            for start in range(0, len(paths), 500):
-                part = [str(path) for path in paths[start : start + 500]]
+    def _known(self, names: Sequence[bytes]) -> dict[bytes, tuple[str, bytes]]:
+        found: dict[bytes, tuple[str, bytes]] = {}
+        # A damaged or locked index knows nothing; it costs the time to read the files once more.
+        with contextlib.suppress(sqlite3.Error), self._open() as database:
+            for start in range(0, len(names), 500):
+                part = names[start : start + 500]
                 marks = ",".join("?" * len(part))
-                for path, *about in database.execute(f"SELECT * FROM hashes WHERE path IN ({marks})", part):
-                    found[path] = tuple(about)
+                for name, stamp, content in database.execute(f"SELECT * FROM hashes WHERE path IN ({marks})", part):
+                    found[name] = stamp, content
         return found
 
     def _remember(self, rows: Iterator[tuple]) -> None:
         # A full disk or a locked index costs the next run some time, nothing else.
         with contextlib.suppress(sqlite3.Error), self._open() as database, database:
-            database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)", rows)
+            database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         where = ":memory:"
         if self._path:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            where = str(self._path)
+            with contextlib.suppress(OSError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                where = str(self._path)
         database = _connect(where)
         try:
             yield database
@@ -114,25 +114,29 @@ class DecodedCache:
 
     def fill(self, chunks: Iterator[Chunk], expected_bytes: int) -> Iterator[Chunk]:
         """Passes chunks through and keeps them, if they fit. A cache that cannot be written is given up quietly."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if expected_bytes > _LARGEST_PART_OF_DISK * shutil.disk_usage(self._folder).free:
+        if not self._has_room(expected_bytes):
             yield from chunks
             return
         aside = self._data.with_suffix(f".{os.getpid()}.part")
         indices: list[int] = []
+        whole = True
         try:
-            with open(aside, "wb") as file:
-                for numbers, pixels in chunks:
-                    if not file.closed:
-                        indices += numbers.tolist()
-                        _write_or_close(file, pixels)
-                    yield numbers, pixels
-                complete = not file.closed
-            if complete:
+            for numbers, pixels in chunks:
+                whole = whole and _appended(aside, pixels, first=not indices)
+                indices += numbers.tolist()
+                yield numbers, pixels
+            if whole and indices:
                 self._publish(aside, indices)
         finally:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
+
+    def _has_room(self, expected_bytes: int) -> bool:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return expected_bytes <= _LARGEST_PART_OF_DISK * shutil.disk_usage(self._folder).free
+        except OSError:
+            return False
 
     def _publish(self, aside: Path, indices: list[int]) -> None:
         with contextlib.suppress(OSError):
@@ -152,12 +156,13 @@ class DecodedCache:
                 yield numbers, np.frombuffer(data, np.uint8).reshape(len(numbers), *self._shape)
 
 
-def _write_or_close(file: IO[bytes], pixels: np.ndarray) -> None:
+def _appended(path: Path, pixels: np.ndarray, *, first: bool) -> bool:
     try:
-        file.write(np.ascontiguousarray(pixels).data)
+        with open(path, "wb" if first else "ab") as file:
+            file.write(np.ascontiguousarray(pixels).data)
     except OSError:
-        with contextlib.suppress(OSError):
-            file.close()
+        return False
+    return True
 
 
 def _checksums(path: Path) -> Iterator[int]:
@@ -169,15 +174,14 @@ def _checksums(path: Path) -> Iterator[int]:
 def _connect(where: str) -> sqlite3.Connection:
     database = sqlite3.connect(where, timeout=30)
     try:
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, sha256 BLOB)"
-        )
-    except sqlite3.DatabaseError:  # damaged, or on a disk that is full: work without it
+        database.execute("CREATE TABLE IF NOT EXISTS hashes (path BLOB PRIMARY KEY, stamp TEXT, sha256 BLOB)")
+    except sqlite3.DatabaseError as problem:
         database.close()
         if where == ":memory:":
             raise
-        with contextlib.suppress(OSError):
-            os.unlink(where)
+        if not isinstance(problem, sqlite3.OperationalError):  # damaged, and not merely locked or out of room
+            with contextlib.suppress(OSError):
+                os.unlink(where)
         return _connect(":memory:")
     return database
 

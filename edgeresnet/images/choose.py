@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 
+from ..errors import ImagesError
 from .samples import Samples
 
 
@@ -27,6 +28,10 @@ def split(samples: Samples, part: float, seed: int) -> tuple[Samples, Samples]:
     chosen = set(balanced(samples, min(count, len(samples) - 1), seed).tolist())
     twins = {samples.hash(index) for index in chosen}
     is_part = np.fromiter((samples.hash(index) in twins for index in range(len(samples))), bool, len(samples))
+    if is_part.all():
+        raise ImagesError(
+            f"{len(samples)} images are too few, or too alike, to set some of them aside", hint="give more images"
+        )
     return samples.subset(np.flatnonzero(~is_part)), samples.subset(np.flatnonzero(is_part))
 
 

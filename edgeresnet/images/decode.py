@@ -23,6 +23,7 @@ from ..errors import ImagesError
 Reader = Callable[[int], np.ndarray]  # an image's number → its pixels; ImagesError where it cannot be read
 Chunk = tuple[np.ndarray, np.ndarray]  # indices, pixels
 
+VERSION = 1  # raised when the same file becomes other pixels
 _INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -59,26 +60,27 @@ def some(read: Reader, indices: Iterable[int]) -> Iterator[np.ndarray]:
 
 def read(path: str, preprocessing: Preprocessing) -> np.ndarray:
     """One file by itself."""
-    return decoded(lambda _: Image.open(path), lambda _: path, 0, preprocessing)
+    return decoded(lambda _: Image.open(path), lambda _: path, 0, preprocessing, hint="give another image")
 
 
 def decoded(
-    open_image: Callable[[int], Image.Image], name: Callable[[int], str], index: int, preprocessing: Preprocessing
+    open_image: Callable[[int], Image.Image],
+    name: Callable[[int], str],
+    index: int,
+    preprocessing: Preprocessing,
+    hint: str = "remove or replace it, or leave such files out with `images: {unreadable: skip}`",
 ) -> np.ndarray:
     try:
         with open_image(index) as image:
             return prepare(image, preprocessing)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise ImagesError(
-            f"{name(index)} cannot be decoded: {_reason(problem)}",
-            hint="remove or replace it, or leave such files out with `images: {unreadable: skip}`",
-        ) from problem
+        raise ImagesError(f"{name(index)} cannot be decoded: {_reason(problem)}", hint=hint) from problem
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     """Converted, resized and cropped: uint8 HWC."""
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(f"its pixels are of mode {image.mode}: 8-bit images are read for now")
+    if image.mode.startswith(("I", "F")) or any(";16" in str(part) for part in getattr(image, "tile", ())):
+        raise ValueError("its pixels have more than 8 bits, and 8-bit images are read for now")
     mode = "RGB" if preprocessing.channels == 3 else "L"
     image = _resized(image if image.mode == mode else image.convert(mode), preprocessing)
     array = np.asarray(image)

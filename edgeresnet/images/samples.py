@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..artifact import Store
-from ..device import manifest
+from ..device import machine, manifest
 from ..device.preprocessing import Preprocessing
+from ..errors import ImagesError
 from . import decode
 from .cache import DecodedCache
 from .sources import ImageSource
@@ -108,7 +109,10 @@ class Samples:
 
     def table(self) -> Table:
         """Readable images in any order, as training wants them: from the cache on disk, or decoded when asked for."""
-        indices = np.concatenate([batch.indices for batch in self.batches(256)])
+        seen = [batch.indices for batch in self.batches(256)]
+        if not seen:
+            raise ImagesError("not one of these images could be decoded", hint="look at the images' files")
+        indices = np.concatenate(seen)
         cache = self._cache()
         return Table(self, indices, cache.mapped() if cache else None)
 
@@ -126,6 +130,13 @@ class Samples:
     def _cache(self) -> DecodedCache | None:
         if self.store is None:
             return None
-        key = manifest.digest_of([self._content, self.preprocessing.geometry, self.unreadable])
+        about = [
+            self._content,
+            self.preprocessing.geometry,
+            self.unreadable,
+            decode.VERSION,
+            machine.versions("pillow"),
+        ]
+        key = manifest.digest_of(about)
         side = self.preprocessing.size
         return DecodedCache(self.store, key, (side, side, self.preprocessing.channels))

@@ -46,10 +46,14 @@ class Folder:
         self.hashes = HashIndex(store).of([root / name for name in self._names])
 
     def name(self, index: int) -> str:
-        return f"{self.root}/{self._names[index]}"
+        """For people: a name that is no text is shown with its odd bytes written out."""
+        return self._path(index).encode("utf-8", "backslashreplace").decode()
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(self.name(index))
+        return Image.open(self._path(index))
+
+    def _path(self, index: int) -> str:
+        return f"{self.root}/{self._names[index]}"
 
 
 class Arrays:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import difflib
 import importlib
 import inspect
 import sys
+import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import recipe
-from ..errors import ModelError
+from ..errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,42 +47,102 @@ def check_arch(arch: str) -> None:
     if arch in CIFAR or arch in TORCHVISION:
         return
     if recipe.module_of_factory(arch):
-        if source_of(arch) is None:
+        if not sources_of(arch):
             raise ModelError(f"the module of the factory {arch} is not found", hint=_WHERE)
         return
-    near = difflib.get_close_matches(arch, [*CIFAR, *TORCHVISION], 1)
+    near = difflib.get_close_matches(arch, [*CIFAR, *TORCHVISION], 3)
     raise ModelError(
         f"there is no architecture {arch!r}",
-        hint=f"did you mean {near[0]}?"
+        hint=f"did you mean {' or '.join(near)}?"
         if near
         else "known are cifar_resnet8 … 110, resnet18 … 152, or your own as my.module:make",
     )
 
 
-def source_of(arch: str) -> Path | None:
-    """The file behind a factory in user code, whose content belongs to what is built from it."""
+def check_answer(network: nn.Module, spec: Mapping[str, Any], size: int) -> None:
+    """Asks the network once: it must take such images and answer with one logit per class."""
+    import torch
+
+    image = torch.zeros(2, spec["channels"], size, size)
+    try:
+        with torch.no_grad():
+            answer = network.eval()(image)
+    except Exception as problem:
+        raise ModelError(
+            f"{spec['arch']} cannot take images of {tuple(image.shape[1:])}: {first_line(problem)}",
+            hint="channels and size come from `preprocessing`",
+        ) from problem
+    shape = tuple(answer.shape) if torch.is_tensor(answer) else type(answer).__name__
+    if shape != (2, spec["classes"]):
+        raise ModelError(
+            f"{spec['arch']} answers two images with {shape} instead of {(2, spec['classes'])}",
+            hint="one logit per class: `model.classes` is their number",
+        )
+
+
+def sources_of(arch: str) -> list[Path]:
+    """The files behind a factory in user code: its module and what that imports from beside it, and so on."""
     factory = recipe.module_of_factory(arch)
-    if not factory:
-        return None
+    first = _module_file(factory[0]) if factory else None
+    if first is None:
+        return []
+    found, waiting = [first], [first]
+    while waiting:
+        for name in _imports(waiting.pop()):
+            path = _module_file(name)
+            if path and path.is_relative_to(first.parent) and path not in found:
+                found.append(path)
+                waiting.append(path)
+    return sorted(found)
+
+
+def _module_file(name: str) -> Path | None:
     _look_here()
-    return recipe.file_of_module(factory[0])
+    return recipe.file_of_module(name)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError):  # told when it is imported for real
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from _beside(path, node)
+
+
+def _beside(path: Path, node: ast.ImportFrom) -> Iterator[str]:
+    """A relative import, as the absolute name it has when the file's package lies in the current folder."""
+    folder = path.parents[node.level - 1]
+    with contextlib.suppress(ValueError):
+        package = ".".join(folder.relative_to(Path.cwd()).parts)
+        base = ".".join(part for part in (package, node.module) if part)
+        yield base
+        yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def _from_user_code(arch: str, module: str, function: str, *, classes: int, channels: int) -> nn.Module:
     from torch import nn
 
     _look_here()
+    offered = {"classes": classes, "channels": channels}
     try:
         make = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as problem:
+        takes = inspect.signature(make).parameters
+        anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
+        network = make(**{key: value for key, value in offered.items() if anything or key in takes})
+    except Exception as problem:
+        where = traceback.extract_tb(problem.__traceback__)[-1]
         raise ModelError(
-            f"the factory {arch} cannot be imported: {problem}",
+            f"the factory {arch} failed: {type(problem).__name__}: {first_line(problem)} "
+            f"({where.filename}, line {where.lineno})",
             hint=_WHERE,
         ) from problem
-    offered = {"classes": classes, "channels": channels}
-    takes = inspect.signature(make).parameters
-    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
-    network = make(**{key: value for key, value in offered.items() if anything or key in takes})
     if not isinstance(network, nn.Module):
         raise ModelError(f"the factory {arch} returned {type(network).__name__}", hint="return a torch.nn.Module")
     return network

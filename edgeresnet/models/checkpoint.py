@@ -6,6 +6,7 @@ Reads `.pt .pth .th .ckpt` through torch's weights-only unpickler, and `.safeten
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +23,12 @@ from ..artifact import write_bytes
 from ..errors import ModelError, first_line
 
 FILE = "weights.safetensors"
-_SHOWN = 10
+_SHOWN = 4
+# What torch raises over a file that is damaged or none of its own: seen by damaging some hundreds.
+_BROKEN = (
+    RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError,
+    zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def load_into(network: nn.Module, path: Path, arch: str) -> None:
@@ -41,8 +47,11 @@ def load_into(network: nn.Module, path: Path, arch: str) -> None:
         parts = [_some(title, keys) for title, keys in found if keys]
         raise ModelError(
             f"{path} does not fit {arch}: {'; '.join(parts)}",
-            hint="name the architecture and the number of classes that these weights were trained with",
+            hint=_what_to_change(wanted, weights, missing, unexpected),
         )
+    for key, value in weights.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ModelError(f"{path} holds NaN or infinity in {key}", hint="take an earlier checkpoint")
     network.load_state_dict(weights, strict=False)
 
 
@@ -54,7 +63,7 @@ def read(path: Path) -> dict[str, torch.Tensor]:
         return _without_prefix(_state_dict(unpickle(path), path))
     try:
         return _without_prefix(load_safetensors(path.read_bytes()))
-    except SafetensorError as problem:
+    except (SafetensorError, OSError) as problem:
         raise _broken(path, problem) from problem
 
 
@@ -65,11 +74,14 @@ def unpickle(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
+        named = re.search(r"GLOBAL ([\w.]+)|class (?:\S+ )?([\w.]+\.[\w.]+)", str(problem))
+        if not named:
+            raise _broken(path, ValueError("its bytes are not what torch saves")) from problem
         raise ModelError(
-            f"{path} cannot be read as weights alone: {first_line(problem)}",
-            hint="it holds objects that need code to load: save `model.state_dict()` where it was made",
+            f"{path} holds more than weights ({named[1] or named[2]}), and loading that would run code",
+            hint="save `model.state_dict()` where it was made",
         ) from problem
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as problem:
+    except _BROKEN as problem:
         raise _broken(path, problem) from problem
 
 
@@ -82,11 +94,22 @@ def write(network: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
     write_bytes(path, save_safetensors(tensors, {key: str(value) for key, value in about.items()}))
 
 
+def _what_to_change(
+    wanted: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor], missing: list[str], unexpected: list[str]
+) -> str:
+    last = list(wanted)[-1]  # the classifier's bias
+    if not missing and not unexpected and weights[last].shape != wanted[last].shape:
+        return f"these weights know {len(weights[last])} classes: set `model.classes`"
+    return "name the architecture, classes and channels that these weights were trained with"
+
+
 def _state_dict(held: Any, path: Path) -> dict[str, torch.Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
             held = held[key]
-    tensors = {key: value for key, value in held.items() if torch.is_tensor(value)} if isinstance(held, Mapping) else {}
+    tensors = (
+        {str(key): value for key, value in held.items() if torch.is_tensor(value)} if isinstance(held, Mapping) else {}
+    )
     if not tensors:
         raise ModelError(f"{path} holds no weights", hint="save `model.state_dict()`")
     return tensors

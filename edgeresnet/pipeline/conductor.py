@@ -10,11 +10,12 @@ from typing import Any
 from .. import targets
 from ..artifact import Artifact, Given, Making, Parent, Store
 from ..context import Context, Progress
-from ..errors import EdgeresnetError, TargetError, machine_error
+from ..errors import EdgeresnetError, RecipeError, TargetError, machine_error
+from ..images import Samples
 from ..recipe import Recipe
 from .document import document
 from .stages import Outcome, Step
-from .steps import steps
+from .steps import samples_of, steps
 
 
 class Listener:
@@ -24,6 +25,8 @@ class Listener:
         return lambda done, total, word: None
 
     def ends(self, outcome: Outcome) -> None: ...
+
+    def waits(self, step: Step) -> None: ...
 
     def warns(self, sentence: str) -> None: ...
 
@@ -48,9 +51,12 @@ def run(
     listener = listener or Listener()
     began, outcomes = time.time(), dict[str, Outcome]()
     wanted = steps(recipe, store)  # a recipe that cannot even be planned leaves no run
+    _check_again(again, wanted)
     try:
         for step in wanted:
-            outcomes[step.id] = _do(step, outcomes, store, step.stage.name in again, listener)
+            if step.stage.long:
+                _look_at_images(step, wanted, outcomes, store, listener)
+            outcomes[step.id] = _do(step, outcomes, store, not again.isdisjoint({step.id, step.stage.name}), listener)
             listener.ends(outcomes[step.id])
     except BaseException as problem:
         with contextlib.suppress(EdgeresnetError, OSError):
@@ -61,6 +67,34 @@ def run(
     return finished
 
 
+def _look_at_images(
+    step: Step, wanted: list[Step], outcomes: Mapping[str, Outcome], store: Store, listener: Listener
+) -> None:
+    """An unreadable file must not be found after hours of training. What is decoded here is in the cache afterwards."""
+    parents = _resolved(step, outcomes)
+    if parents is None or store.find(step.stage.name, step.key(_digests(parents)))[0]:
+        return
+    look_at(samples_of(wanted), listener.begins(step))
+
+
+def look_at(sets: Mapping[str, Samples], progress: Progress) -> None:
+    """Decodes every image once, and keeps none in memory."""
+    for slot, samples in sets.items():
+        done = 0
+        for batch in samples.batches(64):
+            done += len(batch.indices)
+            progress(done, len(samples), f"{slot} images looked at")
+
+
+def _check_again(again: frozenset[str], wanted: list[Step]) -> None:
+    known = {step.stage.name for step in wanted} | {step.id for step in wanted}
+    for word in sorted(again - known):
+        names = ", ".join(dict.fromkeys(step.stage.name for step in wanted))
+        raise RecipeError(
+            f"this recipe has no stage {word!r}", hint=f"it has {names}; a single step is named as `plan` prints it"
+        )
+
+
 def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, listener: Listener) -> Outcome:
     parents = _resolved(step, outcomes)
     if parents is None:
@@ -69,14 +103,17 @@ def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, 
     key = step.key(_digests(parents))
     artifact, problem = store.find(step.stage.name, key)
     if artifact and not again:
-        return Outcome(step, "done", artifact)
-    if problem:
-        listener.warns(f"{problem}: it is made anew")
+        return Outcome(step, "done", artifact, warnings=list(artifact.manifest["warnings"]))
+    warnings = [f"{problem}: it is made anew"] if problem else []
+    for sentence in warnings:
+        listener.warns(sentence)
     try:
         _refuse_absent(step)
         progress = listener.begins(step)
-        with store.making(step.stage.name, key) as making:
-            return _made_meanwhile(step, making, artifact) or _make(step, making, parents, progress)
+        with store.making(step.stage.name, key, lambda: listener.waits(step)) as making:
+            outcome = _made_meanwhile(step, making, artifact) or _make(step, making, parents, progress)
+            outcome.warnings = [*warnings, *outcome.warnings]
+            return outcome
     except TargetError as failure:
         if step.target is None:
             title = targets.get(step.spec["target"]).title

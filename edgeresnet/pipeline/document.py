@@ -49,7 +49,7 @@ def _step(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3),
         "key": artifact.key if artifact else None,
         "digest": artifact.digest if artifact else None,
-        "path": str(artifact.path) if artifact else None,
+        "path": str(artifact.path.absolute()) if artifact else None,
         "notes": artifact.notes if artifact else None,
         "reason": outcome.reason,
         "hint": outcome.hint,

@@ -21,6 +21,7 @@ class Stage:
     version: int  # raised by hand when the meaning of what it writes changes
     libraries: tuple[str, ...]  # whose versions enter the key
     machine: bool = False  # whether this machine enters the key
+    long: bool = False  # may take hours: every image is looked at before it begins
 
     def run(self, *arguments: Any) -> dict[str, Any]:
         module, function = self.function.split(":")
@@ -30,8 +31,8 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("train", "edgeresnet.train:train", 1, ("torch",)),
-        Stage("trace", "edgeresnet.trace:trace", 1, ("torch", "torchvision", "onnx", "onnxscript")),
+        Stage("train", "edgeresnet.train:train", 1, ("torch", "torchvision", "numpy", "pillow"), long=True),
+        Stage("trace", "edgeresnet.trace:trace", 1, ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow")),
         Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine=True),
         Stage("verify", "edgeresnet.verify:verify", 1, ("numpy", "pillow"), machine=True),
     )

@@ -51,9 +51,9 @@ def _arch(recipe: Recipe) -> dict[str, Any]:
         "classes": recipe.model.classes,
         "channels": recipe.preprocessing.channels,
     }
-    source = models.source_of(recipe.model.arch)
-    if source:  # user code: another text may be another network
-        about["source_sha256"] = manifest.sha256_of(source)
+    sources = models.sources_of(recipe.model.arch)
+    if sources:  # user code: another text may be another network
+        about["sources_sha256"] = [manifest.sha256_of(source) for source in sources]
     return about
 
 
@@ -91,14 +91,17 @@ def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | Non
 
 def _target_steps(recipe: Recipe, evaluation: Given) -> Iterator[Step]:
     reference = targets.get(REFERENCE)
-    yield _compile_step("compile:reference", reference, reference.options(), None)
+    plain = reference.options()
+    yield _compile_step("compile:reference", reference, plain, None)
     spec = {"target": REFERENCE, "latency": False, "candidate": "fp32"}
     yield Step("verify:reference", STAGES["verify"], spec, {"fp32": "compile:reference", "evaluation": evaluation})
     for name in recipe.targets:
         target, options = targets.get(name), recipe.target_options(name)
         compiled: Parents = {}
         for variant, choice in (("fp32", options), ("half", target.half(options))):
-            if choice is not None:
+            if target is reference and choice == plain:
+                compiled[variant] = "compile:reference"
+            elif choice is not None:
                 step = f"compile:{name}:{variant}"
                 compiled[variant] = step
                 yield _compile_step(step, target, choice, name)

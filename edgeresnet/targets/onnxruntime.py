@@ -133,7 +133,15 @@ class OnnxRuntimeSession:
 
 def _ort_errors(onnxruntime: Any) -> tuple[type[BaseException], ...]:
     state = onnxruntime.capi.onnxruntime_pybind11_state
-    return state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented, state.RuntimeException
+    return (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
 
 
 def _signature(session: Any) -> Signature:

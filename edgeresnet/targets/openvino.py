@@ -6,6 +6,8 @@ changes answers silently: here it is f32 unless asked, and always recorded.
 
 from __future__ import annotations
 
+import errno
+import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,6 +58,8 @@ class OpenVino:
             model = openvino.Core().read_model(onnx)
             openvino.serialize(model, out / MODEL)
         except RuntimeError as problem:
+            if shutil.disk_usage(out).free < onnx.stat().st_size:  # OpenVINO does not say what kept it from writing
+                raise OSError(errno.ENOSPC, "No space left on device", str(out)) from problem
             raise TargetError(
                 f"refuses {onnx.name}: {first_line(problem)}",
                 hint="`edgeresnet targets` shows its version; the message names the operator it does not know",

@@ -79,7 +79,7 @@ def test_ratio_interval_of_equals_holds_one() -> None:
 def _result(lost: int = 0, won: int = 0, images: int = 5000, top1: int = 4500, times: float = 1.0) -> dict:
     accuracy = {"images": images, "top1": top1, "flips_lost": lost, "flips_won": won, "agree": images - lost - won}
     variant = {"accuracy": accuracy, "latency": {"latency_ms": [[times] * 1000] * 4}, "size_mb": 1.5}
-    return {"candidate": "fp32", "variants": {"fp32": variant}}
+    return {"candidate": "fp32", "chance": 0.1, "variants": {"fp32": variant}}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,12 @@ def test_verdicts(promises: dict, result: dict, verdict: str) -> None:
     (found,) = judge.judge(promises, "openvino", result)
     assert found.verdict == verdict
     assert found.reason
+
+
+def test_a_drop_from_chance_says_nothing() -> None:
+    (found,) = judge.judge({"max_drop_pp": 0.5}, "openvino", _result(top1=500))
+    assert found.verdict == "NOT_MEASURED"
+    assert "no better than chance" in found.reason
 
 
 def test_a_faster_twin_decides_min_speedup_half() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,8 +56,22 @@ def test_grayscale_networks_get_one_channel() -> None:
 
 def test_sixteen_bit_images_are_refused_and_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ImagesError, match="mode I"):
+    with pytest.raises(ImagesError, match="more than 8 bits"):
         read_image(tmp_path / "deep.png", Preprocessing(8, (0.5,), (0.5,)))
+    (tmp_path / "colour.png").write_bytes(_deep_colour_png(8))
+    with pytest.raises(ImagesError, match="more than 8 bits"):
+        read_image(tmp_path / "colour.png", Preprocessing(8, (0.5,) * 3, (0.5,) * 3))
+
+
+def _deep_colour_png(side: int) -> bytes:
+    """16 bits a channel: Pillow writes none, and reads it as if it had eight."""
+
+    def part(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + bytes(range(side * 6)) for _ in range(side))
+    header = struct.pack(">IIBBBBB", side, side, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
 
 
 def _all(samples: Samples, size: int = 16) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -134,3 +150,11 @@ def test_an_unreadable_file_is_named_or_skipped_and_counted(
         assert len(indices) == len(pixels) == len(labels) == 119
         assert 45 not in indices
     assert len(samples.table()) == 119
+
+
+def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
+    for label in ("a", "b", "c"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "x.png").write_text("no image")
+    with pytest.raises(ImagesError, match="not one of these images"):
+        opened(tmp_path, images__unreadable="skip").table()

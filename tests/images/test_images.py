@@ -17,6 +17,7 @@ from edgeresnet import images, recipe
 from edgeresnet.artifact import Store
 from edgeresnet.errors import ImagesError
 from edgeresnet.images import Samples, choose, sources
+from edgeresnet.images import cache as caches
 from edgeresnet.images.cache import HashIndex
 
 from ..conftest import tiny
@@ -173,8 +174,16 @@ def test_hashes_are_remembered_by_size_and_time(tmp_path: Path) -> None:
     long_ago = time.time() - 3600
     os.utime(path, (long_ago, long_ago))
     (first,) = HashIndex(store).of([path])
-    assert HashIndex(store)._known([path])[str(path)][2] == first
+    assert HashIndex(store)._known([os.fsencode(path)]) == {}, "it has only just been changed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(caches, "_FRESH_NS", -1)
+        HashIndex(store).of([path])
+    assert HashIndex(store)._known([os.fsencode(path)])[os.fsencode(path)][1] == first
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(caches, "_sha256", lambda path: b"read again")
+        assert HashIndex(store).of([path]) == [first]
     path.write_bytes(b"two")
+    os.utime(path, (long_ago, long_ago))  # the same size, and the time set back: the change of the inode tells
     (second,) = HashIndex(store).of([path])
     assert second != first
 
@@ -183,13 +192,36 @@ def test_a_file_that_is_still_warm_is_not_remembered(tmp_path: Path) -> None:
     store, path = Store(tmp_path / "store"), tmp_path / "x.png"
     path.write_bytes(b"one")
     HashIndex(store).of([path])
-    assert not HashIndex(store)._known([path])
+    assert not HashIndex(store)._known([os.fsencode(path)])
 
 
 def test_a_damaged_index_costs_time_and_nothing_else(tmp_path: Path) -> None:
     store, path = Store(tmp_path / "store"), tmp_path / "x.png"
     path.write_bytes(b"one")
     store.cache.mkdir(parents=True)
-    (store.cache / "hashes.sqlite").write_bytes(b"this is no database, " * 100)
+    (store.cache / "hashes1.sqlite").write_bytes(b"this is no database, " * 100)
     assert HashIndex(store).of([path]) == HashIndex(None).of([path])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(caches, "_FRESH_NS", -1)
+        HashIndex(store).of([path])
+    held = bytearray((store.cache / "hashes1.sqlite").read_bytes())
+    held[4096:8192] = b"\xff" * 4096
+    (store.cache / "hashes1.sqlite").write_bytes(held)
     assert HashIndex(store).of([path]) == HashIndex(None).of([path])
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/a/\xff.png"
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a" / "x.png")
+    os.rename(tmp_path / "a" / "x.png", odd)
+    source = sources.Folder(tmp_path, Store(tmp_path / "store"))
+    assert source.name(0).encode().endswith(b"udcff.png")
+    with source.open(0) as image:
+        assert image.size == (8, 8)
+
+
+def test_training_images_that_are_all_one_cannot_be_split(colours: Callable[[str], Path]) -> None:
+    samples = opened(colours("a"))
+    with pytest.raises(ImagesError, match="too alike"):
+        choose.split(samples.subset([0, 0, 0]), 0.1, 0)

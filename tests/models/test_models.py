@@ -75,12 +75,17 @@ def test_a_factory_in_user_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     name = _module(tmp_path, text)
     network = models.build(f"{name}:make", classes=4, channels=3)
     assert network(torch.zeros(1, 3, 2, 2)).shape == (1, 4)
-    assert models.source_of(f"{name}:make") == tmp_path / f"{name}.py"
+    assert models.sources_of(f"{name}:make") == [tmp_path / f"{name}.py"]
 
 
 @pytest.mark.parametrize(
     ("arch", "words"),
-    [("no_such_module_here:make", "is not found"), ("{}:absent", "cannot be imported"), ("{}:number", "returned int")],
+    [
+        ("no_such_module_here:make", "is not found"),
+        ("sys:exit", "is not found"),
+        ("{}:absent", "has no attribute"),
+        ("{}:number", "returned int"),
+    ],
 )
 def test_a_factory_that_will_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: str, words: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -88,6 +93,65 @@ def test_a_factory_that_will_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     name = _module(tmp_path, f"def number():\n    return 3  # {words}\n")
     with pytest.raises(ModelError, match=words):
         models.build(arch.format(name), 4, 3)
+
+
+def test_what_a_factory_imports_from_beside_it_belongs_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "helped_net.py").write_text("import json, torch\nfrom helper_of_net import build\nmake = build\n")
+    (tmp_path / "helper_of_net.py").write_text("import deeper_of_net\n")
+    (tmp_path / "deeper_of_net.py").write_text("import helped_net\n")
+    (tmp_path / "unrelated.py").write_text("")
+    found = {path.name for path in models.sources_of("helped_net:make")}
+    assert found == {"helped_net.py", "helper_of_net.py", "deeper_of_net.py"}
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").touch()
+    (tmp_path / "pack" / "net.py").write_text("from . import parts\nfrom .more import x\n")
+    for name in ("parts", "more"):
+        (tmp_path / "pack" / f"{name}.py").touch()
+    assert {"net.py", "parts.py", "more.py"} <= {path.name for path in models.sources_of("pack.net:make")}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("def make(:", "SyntaxError"),
+        ("def make():\n    raise RuntimeError('boom')", r"RuntimeError: boom \(.*line 2\)"),
+        ("make = 3", "TypeError"),
+        ("import no_such_module_at_all", "no_such_module_at_all"),
+    ],
+)
+def test_a_fault_in_user_code_is_told_as_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(ModelError, match=words):
+        models.build(f"{_module(tmp_path, body)}:make", 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [(nn.Flatten(), r"\(2, 192\) instead of \(2, 10\)"), (nn.Linear(5, 10), "cannot take images")],
+)
+def test_an_answer_must_have_a_logit_per_class(network: nn.Module, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        models.check_answer(network, {"arch": "x", "classes": 10, "channels": 3}, 8)
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    weights = _network().state_dict()
+    weights["layer2.0.conv1.weight"][3, 0, 0, 0] = float("nan")
+    torch.save(weights, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"NaN or infinity in layer2\.0\.conv1\.weight"):
+        checkpoint.load_into(_network(), tmp_path / "w.pth", "cifar_resnet8")
+
+
+def test_another_number_of_classes_is_said_in_the_hint(tmp_path: Path) -> None:
+    torch.save(models.build("cifar_resnet8", 7, 1).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ModelError) as caught:
+        checkpoint.load_into(_network(), tmp_path / "w.pth", "cifar_resnet8")
+    assert "know 7 classes" in caught.value.hint
 
 
 def _network() -> nn.Module:
@@ -120,7 +184,7 @@ def test_another_architecture_is_told_key_by_key(tmp_path: Path) -> None:
     torch.save(models.build("cifar_resnet20b", 7, 3).state_dict(), tmp_path / "w.pth")
     with pytest.raises(ModelError) as caught:
         checkpoint.load_into(_network(), tmp_path / "w.pth", "cifar_resnet8")
-    for words in ("unexpected: layer1.1", "and 74 more", "conv1.weight is (16, 3, 3, 3) and should be (16, 1, 3, 3)"):
+    for words in ("unexpected: layer1.1", "and 80 more", "conv1.weight is (16, 3, 3, 3) and should be (16, 1, 3, 3)"):
         assert words in caught.value.message
 
 
@@ -135,8 +199,9 @@ def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path, monkeypatch:
     torch.save({"state_dict": _Evil()}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(_Evil()))
     for name in ("new.pth", "old.pth", "plain.pth"):
-        with pytest.raises(ModelError):
+        with pytest.raises(ModelError) as caught:
             checkpoint.read(tmp_path / name)
+        assert "weights_only" not in caught.value.message
     assert not (tmp_path / "pwned").exists()
 
 
@@ -157,6 +222,8 @@ def test_a_checkpoint_cut_short(tmp_path: Path) -> None:
 
 
 def test_a_dictionary_without_weights(tmp_path: Path) -> None:
+    torch.save({0: torch.zeros(1)}, tmp_path / "w.pth")
+    assert list(checkpoint.read(tmp_path / "w.pth")) == ["0"]
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(ModelError, match="holds no weights"):
         checkpoint.read(tmp_path / "w.pth")

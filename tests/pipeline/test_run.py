@@ -12,7 +12,7 @@ import pytest
 from edgeresnet import pipeline, recipe, targets
 from edgeresnet.artifact import Store
 from edgeresnet.device.session import Availability
-from edgeresnet.errors import ImagesError, MachineError, ModelError
+from edgeresnet.errors import ImagesError, MachineError, ModelError, RecipeError
 from edgeresnet.pipeline import Listener
 
 from ..conftest import tiny
@@ -26,14 +26,8 @@ def states(run: dict[str, Any]) -> dict[str, str]:
 
 def test_the_whole_way(trained: Trained) -> None:
     store, run = trained
-    assert list(states(run)) == [
-        "train",
-        "trace",
-        "compile:reference",
-        "verify:reference",
-        "compile:onnxruntime:fp32",
-        "verify:onnxruntime",
-    ]
+    # onnxruntime with its own defaults is the reference: compiled once, measured as both
+    assert list(states(run)) == ["train", "trace", "compile:reference", "verify:reference", "verify:onnxruntime"]
     assert run["verdict"] == "KEPT"
     variant = run["results"]["onnxruntime"]["variants"]["fp32"]
     assert variant["accuracy"]["images"] == 450
@@ -62,7 +56,7 @@ def test_another_promise_needs_no_new_measurement(own_store: Store) -> None:
 def test_again_measures_anew_and_nothing_before_it(own_store: Store, trained: Trained) -> None:
     run = pipeline.run(recipe.parse(tiny()), own_store, again=frozenset({"verify"}))
     found = states(run)
-    assert found["train"] == found["trace"] == found["compile:onnxruntime:fp32"] == "done"
+    assert found["train"] == found["trace"] == found["compile:reference"] == "done"
     assert found["verify:onnxruntime"] == "made"
     latency = run["results"]["onnxruntime"]["variants"]["fp32"]["latency"]
     assert latency != trained[1]["results"]["onnxruntime"]["variants"]["fp32"]["latency"]
@@ -103,7 +97,7 @@ def test_a_library_version_is_part_of_the_key(trained: Trained, monkeypatch: pyt
 
     monkeypatch.setattr(machine, "versions", newer)
     todo = {o.step.id for o in pipeline.plan(recipe.parse(tiny()), trained[0]) if o.state == "todo"}
-    assert "compile:onnxruntime:fp32" in todo
+    assert "compile:reference" in todo
     assert "train" not in todo
 
 
@@ -189,6 +183,31 @@ def test_a_run_that_fails_halfway_says_where(own_store: Store, monkeypatch: pyte
     assert json.dumps(run)
 
 
+def test_an_unreadable_image_is_found_before_the_training_and_not_after(tmp_path: Path, colours: Any) -> None:
+    shutil.copytree(colours("a"), tmp_path / "set")
+    (tmp_path / "set" / "red" / "013.png").write_bytes(b"broken")
+    raw = tiny(
+        model__classes=3,
+        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
+        images={"training": str(colours("b")), "evaluation": str(tmp_path / "set")},
+    )
+    store = Store(tmp_path / "store")
+    with pytest.raises(ImagesError, match=r"013\.png"):
+        pipeline.run(recipe.parse(raw), store)
+    assert not (tmp_path / "store" / "train").exists()
+    assert store.load_run()["steps"] == []
+
+
+def test_again_is_refused_where_it_would_do_nothing(trained: Trained) -> None:
+    with pytest.raises(RecipeError, match="no stage 'prune'"):
+        pipeline.run(recipe.parse(tiny()), trained[0], again=frozenset({"prune"}))
+
+
+def test_one_step_alone_can_be_done_again(own_store: Store) -> None:
+    run = pipeline.run(recipe.parse(tiny()), own_store, again=frozenset({"verify:onnxruntime"}))
+    assert [name for name, state in states(run).items() if state == "made"] == ["verify:onnxruntime"]
+
+
 def test_listeners_hear_in_order(own_store: Store) -> None:
     heard: list[str] = []
 
@@ -218,6 +237,16 @@ def test_unreadable_images_are_counted_in_the_run(tmp_path: Path, colours: Any, 
     result = run["results"]["onnxruntime"]
     assert result["variants"]["fp32"]["accuracy"]["images"] == 119
     assert result["skipped"] == [str(tmp_path / "set" / "red" / "000.png")]
+    assert json.dumps(run)
+    (tmp_path / "set" / "red" / "001.png").write_bytes(b"broken")
+    for index in range(40):  # all of one class: some of them would have been among the images for the parity
+        (tmp_path / "set" / "green" / f"{index:03}.png").write_bytes(f"broken {index}".encode())
+    raw["images"]["training"], raw["images"]["evaluation"] = str(tmp_path / "set"), str(colours("a") / "..")
+    raw["images"]["evaluation"] = str(colours("b"))
+    run = pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
+    assert "42 unreadable training images were left out" in run["steps"][0]["warnings"][0]
+    raw["images"]["training"], raw["images"]["evaluation"] = str(colours("b")), str(tmp_path / "set")
+    assert pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))["results"]["onnxruntime"]["skipped"]
     raw["images"]["unreadable"] = "error"
     with pytest.raises(ImagesError, match=r"000\.png cannot be decoded"):
         pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))

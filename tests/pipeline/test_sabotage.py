@@ -134,7 +134,7 @@ class Ear(Listener):
         self.heard.append(sentence)
 
 
-@pytest.mark.parametrize("step", ["train", "trace", "compile:onnxruntime:fp32", "verify:onnxruntime"])
+@pytest.mark.parametrize("step", ["train", "trace", "compile:reference", "verify:onnxruntime"])
 def test_a_flipped_byte_in_an_artifact_is_never_used(own_store: Store, step: str) -> None:
     run = pipeline.run(recipe.parse(tiny()), own_store)
     folder = Path(next(s["path"] for s in run["steps"] if s["id"] == step))
@@ -148,6 +148,7 @@ def test_a_flipped_byte_in_an_artifact_is_never_used(own_store: Store, step: str
     assert any(s["state"] == "made" for s in again["steps"] if digest == s["digest"] or s["id"] == step)
     assert f"{largest.name} has changed: it is made anew" in ear.heard[0]
     assert again["verdict"] == "KEPT"
+    assert any("it is made anew" in note for s in again["steps"] for note in s["warnings"]), "and the run remembers"
 
 
 def test_a_stale_engine_put_in_place_of_the_new_one_is_never_used(own_store: Store) -> None:
@@ -156,7 +157,7 @@ def test_a_stale_engine_put_in_place_of_the_new_one_is_never_used(own_store: Sto
 
     first = pipeline.run(recipe.parse(tiny()), own_store)
     other = pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store)
-    name = "compile:onnxruntime:fp32"
+    name = "compile:reference"
     old, new = (Path(next(s["path"] for s in run["steps"] if s["id"] == name)) for run in (first, other))
     shutil.copy(old / "model.onnx", new / "model.onnx")
     ear = Ear()
@@ -172,7 +173,7 @@ def test_a_stale_engine_with_its_papers_is_never_used(own_store: Store) -> None:
 
     first = pipeline.run(recipe.parse(tiny()), own_store)
     other = pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store)
-    name = "compile:onnxruntime:fp32"
+    name = "compile:reference"
     old, new = (Path(next(s["path"] for s in run["steps"] if s["id"] == name)) for run in (first, other))
     shutil.rmtree(new)
     shutil.copytree(old, new)
