@@ -93,10 +93,9 @@ def _decode(pool: Executor, paths: list[str], wanted: recipe.Recipe) -> None:
 
 
 def _decode_chunk(chunk) -> np.ndarray:  # type: ignore[no-untyped-def]
-    from PIL import Image
 
     paths, preprocessing = chunk
-    return np.stack([decode.prepare(Image.open(path), preprocessing) for path in paths])
+    return np.stack([decode.prepare(decode.open_file(path), preprocessing) for path in paths])
 
 
 def _timed(deed: Callable[[], None]) -> float:

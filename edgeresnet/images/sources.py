@@ -17,6 +17,7 @@ from PIL import Image
 from ..artifact import Store
 from ..errors import ImagesError
 from ..recipe import Source
+from . import decode
 from .cache import HashIndex
 
 DIGITS = "digits"
@@ -50,7 +51,7 @@ class Folder:
         return self._path(index).encode("utf-8", "backslashreplace").decode()
 
     def open(self, index: int) -> Image.Image:
-        return Image.open(self._path(index))
+        return decode.open_file(self._path(index))
 
     def _path(self, index: int) -> str:
         return f"{self.root}/{self._names[index]}"
