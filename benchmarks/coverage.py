@@ -14,7 +14,7 @@ import argparse
 import math
 from collections.abc import Iterator
 
-from edgeresnet.device import judge
+from edgeresnet.device import intervals
 
 IMAGES = (200, 1000, 5000)
 DISCORDANCE = (0.005, 0.02, 0.05)
@@ -44,7 +44,7 @@ def main() -> None:
 def _exact(images: int, discordance: float, drop: float) -> tuple[float, float, float, float]:
     covered = plain_covered = width = plain_width = total = 0.0
     for lost, won, probability in _outcomes(images, (discordance + drop) / 2, (discordance - drop) / 2):
-        low, high = judge.tango(lost, won, images)
+        low, high = intervals.tango(lost, won, images)
         plain_low, plain_high = _unpaired(lost, won, images)
         total += probability
         covered += probability * (low <= drop <= high)

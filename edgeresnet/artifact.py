@@ -74,11 +74,12 @@ class Store:
         """The store in `root`; a new or empty folder becomes one, any other folder is refused."""
         mark = root / MARK
         try:
-            if not mark.is_file():
-                root.mkdir(parents=True, exist_ok=True)
-                if any(entry.name not in {"lost+found", MARK} for entry in root.iterdir()):
-                    raise ArtifactError(f"{root} holds other files and is no store", hint="name a new or empty folder")
-                write_text(mark, "This folder belongs to edgeresnet: `edgeresnet clean` empties it.\n")
+            root.mkdir(parents=True, exist_ok=True)
+            others = [entry for entry in root.iterdir() if entry.name not in {"lost+found", MARK}]
+            if others and not mark.is_file():  # looked for last: another run may just have made it, and more
+                raise ArtifactError(f"{root} holds other files and is no store", hint="name a new or empty folder")
+            with contextlib.suppress(FileExistsError), open(mark, "x") as file:
+                file.write("This folder belongs to edgeresnet: `edgeresnet clean` empties it.\n")
         except OSError as problem:
             raise machine_error(problem) or ArtifactError(
                 f"the store {root} cannot be opened: {problem.strerror}", hint="give another folder with --store"

@@ -86,6 +86,7 @@ class Promises(_Section):
 
     max_drop_pp: float | None = Field(None, ge=0)
     min_top1_pct: float | None = Field(None, ge=0, le=100)
+    min_recall_pct: dict[str, Annotated[float, Field(ge=0, le=100)]] | None = None  # per class, by its name
     max_flips_pct: float | None = Field(None, ge=0, le=100)
     min_speedup_fp32: float | None = Field(None, gt=0)
     min_speedup_half: float | None = Field(None, gt=0)
@@ -93,7 +94,7 @@ class Promises(_Section):
     max_size_mb: float | None = Field(None, gt=0)
     undecided: Literal["warn", "fail"] = "warn"
 
-    def limits(self) -> dict[str, float]:
+    def limits(self) -> dict[str, Any]:
         return {key: value for key, value in self if key != "undecided" and value is not None}
 
 

@@ -57,6 +57,7 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
         "versions": machine.versions(*target.libraries),
     }
     expected = _expected(parents.get("reference"), indices, logits)
+    result["reference_predicted"] = expected.argmax(1).tolist()
     for name in compiled:
         artifact = compiled[name]
         assert isinstance(artifact, Artifact)

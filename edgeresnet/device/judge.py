@@ -1,28 +1,25 @@
-"""Numbers in, verdicts out: intervals, and what they say of a promise.
+"""Numbers in, verdicts out: what the measurements of a target say of each promise.
 
-Measures nothing and prints nothing. A proportion here is a fraction of one;
-promises are in points or percent.
+Measures nothing and prints nothing. Promises are in points, percent, milliseconds and megabytes, as recipes say them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from . import measure
+from .intervals import Interval, drop_interval, finest_drop, quantile_interval, ratio_interval, tango, wilson, z_for
+
+__all__ = ["PROMISES", "Verdict", "candidate", "drop_interval", "finest_drop", "judge", "recalls", "worst"]
 
 KEPT, UNDECIDED, DEFERRED, NOT_MEASURED, BROKEN = "KEPT", "UNDECIDED", "DEFERRED", "NOT_MEASURED", "BROKEN"
 WORST_LAST = (KEPT, DEFERRED, UNDECIDED, NOT_MEASURED, BROKEN)
-_Z95 = 1.959963984540054
-
-
-class Interval(NamedTuple):
-    low: float
-    high: float
+_NO_CLOCK = "the clock did not move while it was timed"
+_CHANCE = "the FP32 reference itself is no better than chance: architecture, preprocessing or labels are not its own"
+_MOST_IMAGES = 1e9
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,29 @@ class Verdict:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    more_images: int | None = None  # so many more like these would decide
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a promise reads off a result. `times` is the interval that so many times these images would give."""
+
+    value: float
+    interval: Interval
+    images: int = 0
+    times: Callable[[float], Interval] | None = None
+
+
+class Recall(NamedTuple):
+    """One class: its images, and how many of them were answered right before and now."""
+
+    label: str
+    images: int
+    before: int
+    now: int
 
 
 def worst(verdicts: Sequence[str]) -> str:
@@ -47,109 +64,145 @@ def worst(verdicts: Sequence[str]) -> str:
     return max(verdicts, key=WORST_LAST.index, default=KEPT)
 
 
-def drop_interval(reference_correct: Sequence[bool], candidate_correct: Sequence[bool]) -> Interval:
-    """95 % score interval (Tango 1998) of the accuracy lost from reference to candidate on the same images.
-
-    A positive drop is a loss. Tango, "Equivalence test and confidence interval for the difference in proportions for
-    the paired-sample design", Statistics in Medicine 17: paired, so images that both get right cost no certainty.
-    """
-    before, now = np.asarray(reference_correct, bool), np.asarray(candidate_correct, bool)
-    if before.shape != now.shape or before.ndim != 1:
-        raise ValueError(f"two records of the same images are needed, not {before.shape} and {now.shape}")
-    if len(before) == 0:
-        return Interval(-1.0, 1.0)
-    return tango(int((before & ~now).sum()), int((~before & now).sum()), len(before))
-
-
-def tango(lost: int, won: int, images: int) -> Interval:
-    """The interval of (lost - won) / images, from the two counts of discordant pairs."""
-    drop = (lost - won) / images
-    return Interval(
-        _root(lambda d: _tango_score(lost, won, images, d) - _Z95, -1.0, drop),
-        _root(lambda d: _tango_score(lost, won, images, d) + _Z95, drop, 1.0),
-    )
-
-
-def finest_drop(images: int) -> float:
-    """The smallest drop that so many images can rule out: the interval's upper end when not one answer changes."""
-    return tango(0, 0, images).high
-
-
-def wilson(hits: int, images: int) -> Interval:
-    """95 % score interval of one proportion."""
-    if images == 0:
-        return Interval(0.0, 1.0)
-    p, z2 = hits / images, _Z95**2
-    middle = (p + z2 / (2 * images)) / (1 + z2 / images)
-    half = _Z95 / (1 + z2 / images) * math.sqrt(p * (1 - p) / images + z2 / (4 * images**2))
-    return Interval(max(0.0, middle - half), min(1.0, middle + half))
-
-
-def quantile_interval(values: Sequence[float], q: float) -> Interval:
-    """Distribution-free 95 % interval of a quantile, from order statistics; open above for too few values."""
-    ordered, n = sorted(values), len(values)
-    half = _Z95 * math.sqrt(n * q * (1 - q))
-    low, high = math.floor(n * q - half) - 1, math.ceil(n * q + half)
-    return Interval(ordered[low] if low >= 0 else 0.0, ordered[high] if high < n else math.inf)
-
-
-def ratio_interval(slower: list[list[float]], faster: list[list[float]]) -> tuple[float, Interval]:
-    """How many times faster, from windows in turn: one ratio of medians a round, t-interval of their logs."""
-    logs = [math.log(np.median(a) / np.median(b)) for a, b in zip(slower, faster, strict=True)]
-    n, mean = len(logs), sum(logs) / len(logs)
-    if n < 2:
-        return math.exp(mean), Interval(0.0, math.inf)
-    spread = math.sqrt(sum((value - mean) ** 2 for value in logs) / (n - 1) / n)
-    reach = _T95[min(n - 1, len(_T95)) - 1] * spread
-    return math.exp(mean), Interval(math.exp(mean - reach), math.exp(mean + reach))
-
-
-def judge(promises: Mapping[str, float], target: str, result: Mapping[str, Any]) -> list[Verdict]:
+def judge(promises: Mapping[str, Any], target: str, result: Mapping[str, Any]) -> list[Verdict]:
     """Every promise on one target's result: the measurements of `verify`, or the reason why there are none."""
-    return [_judge_one(name, limit, target, result) for name, limit in promises.items()]
+    return [verdict for name, limit in promises.items() for verdict in _judged(name, limit, target, result)]
 
 
-# What a promise reads off a result: the value and its interval, or why there is none.
-_NO_CLOCK = "the clock did not move while it was timed"
-_Reading = Callable[[Mapping[str, Any]], "tuple[float, Interval] | str"]
+def candidate(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The variant that would ship."""
+    return result["variants"][result["candidate"]]
 
 
-def _drop(result: Mapping[str, Any]) -> tuple[float, Interval] | str:
-    found = candidate(result)
-    lost, won, images = found["accuracy"]["flips_lost"], found["accuracy"]["flips_won"], found["accuracy"]["images"]
-    if wilson(found["accuracy"]["top1"] + lost - won, images).low <= result["chance"]:
-        return (
-            "the FP32 reference itself is no better than chance: architecture, preprocessing or labels are not its own"
-        )
-    low, high = tango(lost, won, images)
-    return 100 * (lost - won) / images, Interval(100 * low, 100 * high)
+def recalls(result: Mapping[str, Any], variant: str | None = None) -> list[Recall]:
+    """Per class, in order; computed when read, from the answers to every image."""
+    predicted = result["variants"][variant or result["candidate"]]["predicted"]
+    found = []
+    for index, label in enumerate(result["classes"]):
+        mine = [i for i, true in enumerate(result["labels"]) if true == index]
+        before = sum(result["reference_predicted"][i] == index for i in mine)
+        found.append(Recall(label, len(mine), before, sum(predicted[i] == index for i in mine)))
+    return found
 
 
-def _top1(result: Mapping[str, Any]) -> tuple[float, Interval] | str:
+def _judged(name: str, limit: Any, target: str, result: Mapping[str, Any]) -> Iterator[Verdict]:
+    if name == "min_recall_pct":
+        for label, least in limit.items():
+            read = _recall(label, looks=len(limit))
+            yield _verdict(f"{name} {label}", least, target, result, read, ceiling=False, unit=f"% of {label} found")
+        return
+    read, ceiling, unit = _PROMISES[name]
+    yield _verdict(name, limit, target, result, read, ceiling=ceiling, unit=unit)
+
+
+def _verdict(
+    name: str, limit: float, target: str, result: Mapping[str, Any], read: _Reader, *, ceiling: bool, unit: str
+) -> Verdict:
+    if "variants" not in result:
+        return Verdict(target, name, NOT_MEASURED, limit, result["reason"])
+    reading = read(result)
+    if isinstance(reading, str):
+        return Verdict(target, name, NOT_MEASURED, limit, reading)
+    value, (low, high) = reading.value, reading.interval
+    if not math.isfinite(value):
+        return Verdict(target, name, NOT_MEASURED, limit, f"the measured value is {value}")
+    verdict = _side(reading.interval, limit, ceiling)
+    span = "" if low == high else f", 95 % interval {low:.2f} to {high:.2f}"
+    reason = f"{value:.2f} {unit}{span}; promised {'at most' if ceiling else 'at least'} {limit:g}"
+    more = _further_images(reading, limit, ceiling) if verdict == UNDECIDED else None
+    if more:
+        reason += f"; about {_round(more):,} more images like these would decide"
+    return Verdict(target, name, verdict, limit, reason, value, low, high if math.isfinite(high) else None, more)
+
+
+def _side(interval: Interval, limit: float, ceiling: bool) -> str:
+    kept, broken = (interval.high <= limit, interval.low > limit) if ceiling else (
+        interval.low >= limit, interval.high < limit
+    )  # fmt: skip
+    return KEPT if kept else BROKEN if broken else UNDECIDED
+
+
+def _further_images(reading: Reading, limit: float, ceiling: bool) -> int | None:
+    """How many more images in the same proportions would decide; None where no number would, or images are no help."""
+    if reading.times is None or reading.images == 0:
+        return None
+    low, high = 1.0, 2.0
+    while _side(reading.times(high), limit, ceiling) == UNDECIDED:
+        low, high = high, 2 * high
+        if high * reading.images > _MOST_IMAGES:
+            return None
+    for _ in range(20):
+        middle = (low + high) / 2
+        if _side(reading.times(middle), limit, ceiling) == UNDECIDED:
+            low = middle
+        else:
+            high = middle
+    return math.ceil(reading.images * (high - 1))
+
+
+def _round(count: int) -> int:
+    """Upwards to two digits: more would pretend."""
+    unit = 10 ** max(len(str(count)) - 2, 0)
+    return -(-count // unit) * unit
+
+
+_Reader = Callable[[Mapping[str, Any]], "Reading | str"]
+
+
+def _proportion(hits: int, images: int, z: float | None = None) -> Reading:
+    def times(k: float) -> Interval:
+        return _in_percent(wilson(k * hits, k * images, z) if z else wilson(k * hits, k * images))
+
+    return Reading(100 * hits / max(images, 1), times(1), images, times)
+
+
+def _drop(result: Mapping[str, Any]) -> Reading | str:
     counts = candidate(result)["accuracy"]
-    return _percent(counts["top1"], counts["images"])
+    lost, won, images = counts["flips_lost"], counts["flips_won"], counts["images"]
+    if wilson(counts["top1"] + lost - won, images).low <= result["chance"]:
+        return _CHANCE
+
+    def times(k: float) -> Interval:
+        return _in_percent(tango(k * lost, k * won, k * images))
+
+    return Reading(100 * (lost - won) / images, times(1), images, times)
 
 
-def _flips(result: Mapping[str, Any]) -> tuple[float, Interval] | str:
+def _top1(result: Mapping[str, Any]) -> Reading:
     counts = candidate(result)["accuracy"]
-    return _percent(counts["images"] - counts["agree"], counts["images"])
+    return _proportion(counts["top1"], counts["images"])
 
 
-def _p99(result: Mapping[str, Any]) -> tuple[float, Interval] | str:
+def _flips(result: Mapping[str, Any]) -> Reading:
+    counts = candidate(result)["accuracy"]
+    return _proportion(counts["images"] - counts["agree"], counts["images"])
+
+
+def _recall(label: str, looks: int) -> _Reader:
+    def read(result: Mapping[str, Any]) -> Reading | str:
+        found = next((recall for recall in recalls(result) if recall.label == label), None)
+        if found is None or found.images == 0:
+            return f"there is no evaluation image of {label}"
+        return _proportion(found.now, found.images, z_for(looks))
+
+    return read
+
+
+def _p99(result: Mapping[str, Any]) -> Reading | str:
     windows = candidate(result)["latency"]["latency_ms"]
     values = [value for window in windows for value in window]
     if not max(values) > 0:
         return _NO_CLOCK
-    return measure.percentiles(windows)["p99"], quantile_interval(values, 0.99)
+    return Reading(measure.percentiles(windows)["p99"], quantile_interval(values, 0.99))
 
 
-def _size(result: Mapping[str, Any]) -> tuple[float, Interval] | str:
+def _size(result: Mapping[str, Any]) -> Reading:
     size = candidate(result)["size_mb"]
-    return size, Interval(size, size)
+    return Reading(size, Interval(size, size))
 
 
-def _speedup(rival: str) -> _Reading:
-    def read(result: Mapping[str, Any]) -> tuple[float, Interval] | str:
+def _speedup(rival: str) -> _Reader:
+    def read(result: Mapping[str, Any]) -> Reading | str:
         if result["candidate"] == "fp32":
             return "only the FP32 network was built: nothing is there that could be faster than it"
         if rival not in result["variants"]:
@@ -157,12 +210,13 @@ def _speedup(rival: str) -> _Reading:
         slower = result["variants"][rival]["latency"]["latency_ms"]
         if not all(max(window) > 0 for window in (*slower, *candidate(result)["latency"]["latency_ms"])):
             return _NO_CLOCK
-        return ratio_interval(slower, candidate(result)["latency"]["latency_ms"])
+        return Reading(*ratio_interval(slower, candidate(result)["latency"]["latency_ms"]))
 
     return read
 
 
-_PROMISES: dict[str, tuple[_Reading, bool, str]] = {
+# Promise → how it is read, whether its limit is a ceiling, and its unit in words. min_recall_pct is one per class.
+_PROMISES: dict[str, tuple[_Reader, bool, str]] = {
     "max_drop_pp": (_drop, True, "points lost against the FP32 reference"),
     "min_top1_pct": (_top1, False, "% top-1"),
     "max_flips_pct": (_flips, True, "% of answers changed"),
@@ -171,59 +225,8 @@ _PROMISES: dict[str, tuple[_Reading, bool, str]] = {
     "max_latency_p99_ms": (_p99, True, "ms at p99"),
     "max_size_mb": (_size, True, "MB"),
 }
-PROMISES = tuple(_PROMISES)
+PROMISES = (*_PROMISES, "min_recall_pct")
 
 
-def candidate(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The variant that would ship."""
-    return result["variants"][result["candidate"]]
-
-
-def _judge_one(name: str, limit: float, target: str, result: Mapping[str, Any]) -> Verdict:
-    read, ceiling, unit = _PROMISES[name]
-    if "variants" not in result:
-        return Verdict(target, name, NOT_MEASURED, limit, result["reason"])
-    reading = read(result)
-    if isinstance(reading, str):
-        return Verdict(target, name, NOT_MEASURED, limit, reading)
-    value, (low, high) = reading
-    if not math.isfinite(value):
-        return Verdict(target, name, NOT_MEASURED, limit, f"the measured value is {value}")
-    kept, broken = (high <= limit, low > limit) if ceiling else (low >= limit, high < limit)
-    verdict = KEPT if kept else BROKEN if broken else UNDECIDED
-    bound = "at most" if ceiling else "at least"
-    span = "" if low == high else f", 95 % interval {low:.2f} to {high:.2f}"
-    reason = f"{value:.2f} {unit}{span}; promised {bound} {limit:g}"
-    return Verdict(target, name, verdict, limit, reason, value, low, high if math.isfinite(high) else None)
-
-
-def _percent(hits: int, images: int) -> tuple[float, Interval]:
-    low, high = wilson(hits, images)
-    return 100 * hits / max(images, 1), Interval(100 * low, 100 * high)
-
-
-def _tango_score(lost: int, won: int, images: int, drop: float) -> float:
-    """The score statistic of a hypothetical drop; falls as the drop grows."""
-    top = lost - won - images * drop
-    a = 2.0 * images
-    b = -lost - won + (2 * images - lost + won) * drop
-    c = -won * drop * (1 - drop)
-    q = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
-    variance = images * (2 * q + drop * (1 - drop))
-    if variance <= 0:
-        return 0.0 if abs(top) < 1e-12 else math.copysign(math.inf, top)
-    return top / math.sqrt(variance)
-
-
-def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    for _ in range(60):
-        middle = (low + high) / 2
-        if falling(middle) > 0:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-# Two-sided 95 % points of Student's t for 1, 2, 3 … degrees of freedom; the last serves all beyond.
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+def _in_percent(interval: Interval) -> Interval:
+    return Interval(100 * interval.low, 100 * interval.high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -72,10 +73,22 @@ def _samples(recipe: Recipe, store: Store) -> dict[str, Given]:
         images.check_classes(samples, recipe.model.classes, f"the {slot} set")
     if found:
         images.same_classes(found.items())
+    _check_promised_classes(recipe, found)
     for slot in ("training", "calibration"):
         if slot in found and "evaluation" in found:
             images.check_disjoint(found[slot], found["evaluation"], (slot, "evaluation"))
     return {slot: Given(samples.digest, samples) for slot, samples in found.items()}
+
+
+def _check_promised_classes(recipe: Recipe, found: dict[str, images.Samples]) -> None:
+    for label in recipe.promises.min_recall_pct or {}:
+        known = found["evaluation"].classes
+        if label not in known:
+            near = difflib.get_close_matches(label, known, 1)
+            raise RecipeError(
+                f"promises.min_recall_pct names {label!r}, which is no class of the evaluation images",
+                hint=f"did you mean {near[0]}?" if near else f"classes are {', '.join(known[:10])}",
+            )
 
 
 def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | None, samples: dict[str, Given]) -> Step:

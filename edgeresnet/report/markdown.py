@@ -17,6 +17,7 @@ def render(run: Mapping[str, Any]) -> str:
         "\n".join(f"- **{_cell(target)}** was not measured: {_cell(reason)}" for target, reason in seen.absent),
         _section("Promises", table(("verdict", "target", "promise", "why"), seen.verdicts) if seen.verdicts else ""),
         _section("Notes", "\n".join(f"- {_cell(note)}" for note in seen.notes)),
+        _section("Classes", table(view.CLASS_COLUMNS, seen.classes) if seen.classes else ""),
         _section("Steps", table(("step", "state", "time", "digest"), seen.steps)),
         _section("Conditions", "\n".join(f"- {_cell(line)}" for line in seen.conditions)),
         f"Run `{run['id']}`, recipe `{run['recipe_digest'][:12]}`.",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..device import judge, measure
+from ..device import intervals, judge, measure
 
 _MEANING = {
     judge.KEPT: "every promise is kept",
@@ -29,9 +29,11 @@ class View:
     verdicts: Sequence[tuple[str, str, str, str]]  # verdict, target, promise, reason
     steps: Sequence[tuple[str, str, str, str]]  # id, state, seconds, digest
     notes: Sequence[str]
+    classes: Sequence[tuple[str, ...]]
     conditions: Sequence[str]
 
 
+CLASS_COLUMNS = ("target", "class", "images", "found before", "found now", "lost pp (corrected 95 %)", "")
 COLUMNS = ("target", "as", "top-1", "drop pp (95 %)", "agree", "p50 ms", "p99 ms", "MB")
 
 
@@ -49,6 +51,7 @@ def of(run: Mapping[str, Any]) -> View:
         verdicts=[(v["verdict"], v["target"], v["promise"], v["reason"]) for v in run["verdicts"]],
         steps=[_step(step) for step in run["steps"]],
         notes=_notes(run, measured),
+        classes=[row for result in measured for row in _class_rows(result)],
         conditions=_conditions(run, measured),
     )
 
@@ -60,7 +63,7 @@ def sqnr(value: float | None) -> str:
 def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
     variant = result["variants"][name]
     counts, images = variant["accuracy"], variant["accuracy"]["images"]
-    low, high = judge.tango(counts["flips_lost"], counts["flips_won"], images)
+    low, high = intervals.tango(counts["flips_lost"], counts["flips_won"], images)
     drop = 100 * (counts["flips_lost"] - counts["flips_won"]) / images
     times = measure.percentiles(variant["latency"]["latency_ms"]) if variant["latency"] else {}
     return (
@@ -75,12 +78,44 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
     )
 
 
+def _class_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Recall per class, before and now; the interval is corrected for looking at so many classes."""
+    found = [recall for recall in judge.recalls(result) if recall.images]
+    rows: list[tuple[str, ...]] = []
+    for recall in found:
+        lost, won = _flips_of(result, recall.label)
+        low, high = intervals.tango(lost, won, recall.images, intervals.z_for(len(found)))
+        rows.append(
+            (
+                result["target"],
+                recall.label,
+                str(recall.images),
+                f"{100 * recall.before / recall.images:.2f} %",
+                f"{100 * recall.now / recall.images:.2f} %",
+                f"{_signed(100 * (lost - won) / recall.images)} ({_signed(100 * low)} to {_signed(100 * high)})",
+                "worse" if low > 0 else "better" if high < 0 else "",
+            )
+        )
+    return rows
+
+
+def _flips_of(result: Mapping[str, Any], label: str) -> tuple[int, int]:
+    """(lost, won) among the images of one class."""
+    index = result["classes"].index(label)
+    answers = zip(result["labels"], result["reference_predicted"], judge.candidate(result)["predicted"], strict=True)
+    pairs = [(before == index, now == index) for true, before, now in answers if true == index]
+    return sum(before and not now for before, now in pairs), sum(now and not before for before, now in pairs)
+
+
 def _notes(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:
     notes = [f"{step['id']}: {sentence}" for step in run["steps"] for sentence in step["warnings"]]
     for result in measured[:1]:
         if result["skipped"]:
             first = ", ".join(result["skipped"][:3])
             notes.append(f"{len(result['skipped'])} unreadable evaluation images were left out: {first}")
+    for target, label, _, before, now, lost, word in (row for result in measured for row in _class_rows(result)):
+        if word == "worse":
+            notes.append(f"{target}: {label} is found less often than before: {before} → {now}, {lost} points lost")
     if run["problem"]:
         notes.append(f"the run ended early: {run['problem']['message']}")
     return notes
@@ -100,6 +135,8 @@ def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -
                 f"{result['target']} {name}: {versions}, {counts['images']} images, "
                 f"top-5 {100 * counts['top5'] / counts['images']:.2f} %, "
                 f"SQNR against the reference: {sqnr(counts['sqnr_db'])}"
+                f", McNemar p {intervals.mcnemar(counts['flips_lost'], counts['flips_won']):.3g}, "
+                f"balanced accuracy {100 * _balanced(result, name):.2f} %"
                 + (f", float parts in {precision}" if precision else "")
             )
     batches = sorted({v["latency"]["batch"] for r in measured for v in r["variants"].values() if v["latency"]})
@@ -107,6 +144,12 @@ def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -
         shown = ", ".join(str(batch) for batch in batches)
         lines.append(f"latency: batch {shown}, host to host, inputs ready in memory, windows in turn")
     return lines
+
+
+def _balanced(result: Mapping[str, Any], variant: str) -> float:
+    """The mean recall of the classes that have images."""
+    found = [recall.now / recall.images for recall in judge.recalls(result, variant) if recall.images]
+    return sum(found) / max(len(found), 1)
 
 
 def _step(step: Mapping[str, Any]) -> tuple[str, str, str, str]:

@@ -158,6 +158,7 @@ def test_calibration_images_that_are_also_evaluation_images(tmp_path: Path, colo
         ({"model__arch": "cifar_resnet9"}, ModelError, "no architecture"),
         ({"model__classes": 9}, ImagesError, "the model has 9"),
         ({"model__checkpoint": "nowhere.pth"}, ModelError, "no checkpoint nowhere.pth"),
+        ({"promises": {"min_recall_pct": {"seven": 90}}}, RecipeError, "'seven', which is no class"),
         ({"images__evaluation": "/no/such/folder"}, ImagesError, "no folder"),
         ({"images__training": {"from": "digits", "count": 99999}}, ImagesError, "are asked for"),
     ],

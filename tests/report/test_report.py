@@ -22,7 +22,7 @@ def run_document(**changes: Any) -> dict[str, Any]:
     }
     variant = {
         "accuracy": accuracy,
-        "predicted": [],
+        "predicted": [0] * 60 + [1] * 140,
         "latency": {"batch": 1, "latency_ms": [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]},
         "size_mb": 1.25,
         "digest": "d" * 64,
@@ -33,7 +33,8 @@ def run_document(**changes: Any) -> dict[str, Any]:
         "target": "openvino",
         "candidate": "fp32",
         "classes": ["a", "b"],
-        "labels": [],
+        "labels": [0] * 100 + [1] * 100,
+        "reference_predicted": [0] * 100 + [1] * 100,
         "skipped": [],
         "variants": {"fp32": variant},
         "versions": {"openvino": "2026.4.1"},
@@ -70,6 +71,9 @@ openvino  fp32  90.00 %  +0.50 (-0.29 to +1.39)  98.00 %   2.000   3.000  1.25
 
 UNDECIDED    openvino max_drop_pp: 0.50 points lost
 
+note: openvino: a is found less often than before: 100.00 % → 60.00 %, +40.00
+  (+29.75 to +51.20) points lost
+
 UNDECIDED: the images or measurements at hand cannot decide every promise
 """
     )
@@ -98,7 +102,7 @@ def test_odd_names_stay_text(name: str) -> None:
     run["results"]["openvino"]["skipped"] = [name]
     text = report.FORMATS["md"](run)
     assert "<script>" not in text
-    assert len([line for line in text.splitlines() if line.startswith("#")]) == 4 + 1
+    assert len([line for line in text.splitlines() if line.startswith("#")]) == 5 + 1
     assert json.loads(report.FORMATS["json"](run))["recipe"]["model"]["arch"] == name
     assert report.FORMATS["terminal"](run)
 
@@ -110,6 +114,14 @@ def test_skipped_images_and_warnings_are_notes() -> None:
     text = report.FORMATS["terminal"](run)
     assert "note: 2 unreadable evaluation images were left out: x.png, y.png" in text
     assert "note: trace: went on after epoch 2" in text
+
+
+def test_classes_stand_in_the_markdown_with_what_they_lost() -> None:
+    text = report.FORMATS["md"](run_document())
+    assert "| openvino | a | 100 | 100.00 % | 60.00 % | +40.00" in text
+    assert "| worse |" in text
+    assert "balanced accuracy 80.00 %" in text
+    assert "McNemar p 0.302" in text
 
 
 def test_nothing_promised_is_said() -> None:

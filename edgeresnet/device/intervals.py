@@ -1,0 +1,119 @@
+"""What numbers can and cannot tell: intervals and paired tests. Knows no promises; a proportion is a fraction of one.
+
+Counts may be fractions of an image: "with twice as many images like these" is asked with twice the counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+Z95 = NormalDist().inv_cdf(0.975)
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+
+def z_for(looks: int) -> float:
+    """The two-sided 95 % point, corrected (Bonferroni) for looking at so many things at once."""
+    return NormalDist().inv_cdf(1 - 0.025 / max(looks, 1))
+
+
+def drop_interval(reference_correct: Sequence[bool], candidate_correct: Sequence[bool]) -> Interval:
+    """95 % score interval (Tango 1998) of the accuracy lost from reference to candidate on the same images.
+
+    A positive drop is a loss. Tango, "Equivalence test and confidence interval for the difference in proportions for
+    the paired-sample design", Statistics in Medicine 17: paired, so images that both get right cost no certainty.
+    `benchmarks/coverage.py` shows how often it holds the true drop.
+    """
+    before, now = np.asarray(reference_correct, bool), np.asarray(candidate_correct, bool)
+    if before.shape != now.shape or before.ndim != 1:
+        raise ValueError(f"two records of the same images are needed, not {before.shape} and {now.shape}")
+    return tango(int((before & ~now).sum()), int((~before & now).sum()), len(before))
+
+
+def tango(lost: float, won: float, images: float, z: float = Z95) -> Interval:
+    """The interval of (lost - won) / images, from the two counts of discordant pairs."""
+    if images == 0:
+        return Interval(-1.0, 1.0)
+    drop = (lost - won) / images
+    return Interval(
+        _root(lambda d: _tango_score(lost, won, images, d) - z, -1.0, drop),
+        _root(lambda d: _tango_score(lost, won, images, d) + z, drop, 1.0),
+    )
+
+
+def finest_drop(images: int) -> float:
+    """The smallest drop that so many images can rule out: the interval's upper end when not one answer changes."""
+    return tango(0, 0, images).high
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """Exact two-sided p-value that losses and wins are equally likely."""
+    n, k = lost + won, min(lost, won)
+    if n == 0:
+        return 1.0
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2) for i in range(k + 1)]
+    return min(1.0, 2 * sum(map(math.exp, logs)))
+
+
+def wilson(hits: float, images: float, z: float = Z95) -> Interval:
+    """95 % score interval of one proportion."""
+    if images == 0:
+        return Interval(0.0, 1.0)
+    p, z2 = hits / images, z**2
+    middle = (p + z2 / (2 * images)) / (1 + z2 / images)
+    half = z / (1 + z2 / images) * math.sqrt(p * (1 - p) / images + z2 / (4 * images**2))
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+
+
+def quantile_interval(values: Sequence[float], q: float) -> Interval:
+    """Distribution-free 95 % interval of a quantile, from order statistics; open above for too few values."""
+    ordered, n = sorted(values), len(values)
+    half = Z95 * math.sqrt(n * q * (1 - q))
+    low, high = math.floor(n * q - half) - 1, math.ceil(n * q + half)
+    return Interval(ordered[low] if low >= 0 else 0.0, ordered[high] if high < n else math.inf)
+
+
+def ratio_interval(slower: list[list[float]], faster: list[list[float]]) -> tuple[float, Interval]:
+    """How many times faster, from windows in turn: one ratio of medians a round, t-interval of their logs."""
+    logs = [math.log(np.median(a) / np.median(b)) for a, b in zip(slower, faster, strict=True)]
+    n, mean = len(logs), sum(logs) / len(logs)
+    if n < 2:
+        return math.exp(mean), Interval(0.0, math.inf)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in logs) / (n - 1) / n)
+    reach = _T95[min(n - 1, len(_T95)) - 1] * spread
+    return math.exp(mean), Interval(math.exp(mean - reach), math.exp(mean + reach))
+
+
+def _tango_score(lost: float, won: float, images: float, drop: float) -> float:
+    """The score statistic of a hypothetical drop; falls as the drop grows."""
+    top = lost - won - images * drop
+    a = 2.0 * images
+    b = -lost - won + (2 * images - lost + won) * drop
+    c = -won * drop * (1 - drop)
+    q = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    variance = images * (2 * q + drop * (1 - drop))
+    if variance <= 0:
+        return 0.0 if abs(top) < 1e-12 else math.copysign(math.inf, top)
+    return top / math.sqrt(variance)
+
+
+def _root(falling: Callable[[float], float], low: float, high: float) -> float:
+    for _ in range(60):
+        middle = (low + high) / 2
+        if falling(middle) > 0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+# Two-sided 95 % points of Student's t for 1, 2, 3 … degrees of freedom; the last serves all beyond.
+_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
