@@ -137,6 +137,14 @@ class Store:
                 raise
             shutil.rmtree(work, ignore_errors=True)
 
+    def tidy(self, stage: str, key: str) -> None:
+        """Removes what a run killed just after its last rename left of an artifact's making."""
+        work = self.root / "work" / f"{stage}-{key[:24]}"
+        if work.is_dir():
+            with contextlib.suppress(OSError), open(self.root / "locks" / f"{work.name}.lock", "a") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(work, ignore_errors=True)
+
     def artifacts(self) -> Iterator[Artifact]:
         for path in sorted(self.root.glob(f"*/*/{manifest.NAME}")):
             about = manifest.read(path.parent)

@@ -80,6 +80,19 @@ def test_scratch_survives_an_interruption_and_goes_with_success(tmp_path: Path) 
     assert not making.scratch.exists()
 
 
+def test_what_a_kill_after_the_last_rename_left_is_tidied(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    make(store)
+    left = tmp_path / "work" / f"trace-{KEY[:24]}"
+    (left / "scratch").mkdir(parents=True)
+    store.tidy("trace", KEY)
+    assert not left.exists()
+    with store.making("trace", KEY) as making:
+        store.tidy("trace", KEY)  # it is being made: hands off
+        assert making.scratch.exists()
+        making.commit(notes={})
+
+
 def test_two_makers_of_one_key_take_turns(tmp_path: Path) -> None:
     order: list[str] = []
 

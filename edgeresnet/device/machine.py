@@ -78,6 +78,16 @@ def versions(*distributions: str) -> dict[str, str]:
     return found
 
 
+def others_cpu_s(root: Path = Path("/")) -> float:
+    """CPU seconds that all other programs of this machine have used so far; 0 where that cannot be read."""
+    fields = next((line.split()[1:] for line in _lines(root / "proc/stat") if line.startswith("cpu ")), [])
+    if len(fields) < 8:
+        return 0.0
+    user, nice, system, _, _, irq, softirq, _ = map(int, fields[:8])
+    mine = os.times()
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - (mine.user + mine.system)
+
+
 def peak_memory_mb() -> float | None:
     """The largest this process has been."""
     for line in (_text(Path("/proc/self/status")) or "").splitlines():

@@ -103,6 +103,7 @@ def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, 
     key = step.key(_digests(parents))
     artifact, problem = store.find(step.stage.name, key)
     if artifact and not again:
+        store.tidy(step.stage.name, key)
         return Outcome(step, "done", artifact, warnings=list(artifact.manifest["warnings"]))
     warnings = [f"{problem}: it is made anew"] if problem else []
     for sentence in warnings:

@@ -34,7 +34,7 @@ STAGES = {
         Stage("train", "edgeresnet.train:train", 1, ("torch", "torchvision", "numpy", "pillow"), long=True),
         Stage("trace", "edgeresnet.trace:trace", 1, ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow")),
         Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine=True),
-        Stage("verify", "edgeresnet.verify:verify", 2, ("numpy", "pillow"), machine=True),
+        Stage("verify", "edgeresnet.verify:verify", 3, ("numpy", "pillow"), machine=True),
     )
 }
 

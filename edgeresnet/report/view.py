@@ -116,6 +116,10 @@ def _notes(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> lis
     for target, label, _, before, now, lost, word in (row for result in measured for row in _class_rows(result)):
         if word == "worse":
             notes.append(f"{target}: {label} is found less often than before: {before} → {now}, {lost} points lost")
+    for result in measured:
+        for name, variant in result["variants"].items():
+            found = measure.troubles(variant["latency"]) if variant["latency"] else []
+            notes += [f"{result['target']} {name}: {trouble}" for trouble in found]
     if run["problem"]:
         notes.append(f"the run ended early: {run['problem']['message']}")
     return notes

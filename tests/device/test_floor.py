@@ -74,7 +74,7 @@ def test_sqnr_of_known_noise() -> None:
 
 def test_warm_up_is_found_and_not_counted() -> None:
     session = Scripted(takes=[0.05] * 6 + [0.01] * 20 + [0.001])
-    raw = measure.latency({"fp32": session}, _images(1), rounds=2, window_s=0.05, clock=session.clock)
+    raw = measure.latency({"fp32": session}, _images(1), least=2, most=2, window_s=0.05, clock=session.clock)
     assert raw["fp32"]["first_ms"] == pytest.approx(50)
     assert raw["fp32"]["warmup"] >= 10
     values = [value for window in raw["fp32"]["latency_ms"] for value in window]
@@ -96,16 +96,66 @@ def test_sessions_take_turns() -> None:
             return super().infer(batch)
 
     sessions = {"a": Named("a"), "b": Named("b")}
-    raw = measure.latency(sessions, _images(1), rounds=3, window_s=0.1, clock=lambda: ticks[0])
+    raw = measure.latency(sessions, _images(1), least=3, most=3, window_s=0.1, clock=lambda: ticks[0])
     turns = [name for index, name in enumerate(order) if index == 0 or order[index - 1] != name]
     assert turns == ["a", "b"] * 4
     assert [len(raw[name]["latency_ms"]) for name in "ab"] == [3, 3]
 
 
 def test_a_clock_that_stands_still_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "_MOST", 20)
-    raw = measure.latency({"a": Scripted()}, _images(1), rounds=2, clock=lambda: 7.0)
+    monkeypatch.setattr(measure, "_MOST_IN_A_ROW", 20)
+    raw = measure.latency({"a": Scripted()}, _images(1), least=2, clock=lambda: 7.0)
     assert [len(window) for window in raw["a"]["latency_ms"]] == [20, 20]
+
+
+def _raw(*windows: list[float], **about: float) -> dict:
+    return {"latency_ms": list(windows), "clock_ms": 1e-6, "others_cpus": 0.0, **about}
+
+
+def _noise(count: int, middle: float = 1.0, width: float = 0.01, seed: int = 0) -> list[float]:
+    return (middle * np.exp(width * np.random.default_rng(seed).normal(size=count))).tolist()
+
+
+def test_quiet_values_have_no_troubles() -> None:
+    assert measure.troubles(_raw(*(_noise(200, seed=n) for n in range(4)))) == []
+    wide = [_noise(500, width=0.3, seed=n) for n in range(4)]
+    assert measure.troubles(_raw(*wide)) == [], "one wide bell is not two speeds"
+
+
+@pytest.mark.parametrize(
+    ("raw", "word"),
+    [
+        (_raw([1.0, 1.1, 1.2]), "only 3 inferences"),
+        (_raw(*(_noise(200, seed=n) for n in range(4)), clock_ms=0.5), "too coarse"),
+        (_raw([1.0, 2.0] * 100, [1.0, 2.0] * 100), "too coarse"),
+        (_raw(*(_noise(200, seed=n) for n in range(4)), others_cpus=0.9), "other programs kept 0.9 CPUs busy"),
+        (_raw(*(_noise(200, 1 + 0.05 * n, seed=n) for n in range(4))), "slowed down by 15 %"),
+        (_raw(_noise(200), _noise(200, 1.3), _noise(200), _noise(200, 1.3)), "unstable"),
+        (_raw(*(_noise(100, seed=n) + _noise(100, 1.5, seed=9 + n) for n in range(4))), "two speeds, 1 and 1.5 ms"),
+    ],
+)
+def test_troubles_are_told(raw: dict, word: str) -> None:
+    assert word in "; ".join(measure.troubles(raw))
+
+
+def test_windows_go_on_until_they_agree_or_the_cap_is_reached() -> None:
+    def rounds(takes: list[float]) -> int:
+        session = Scripted(takes=[0.01] * 11 + takes)
+        raw = measure.latency({"a": session}, _images(1), window_s=0.05, clock=session.clock, others_cpu_s=lambda: 0)
+        return len(raw["a"]["latency_ms"])
+
+    assert rounds([0.01]) == 4
+    assert 4 < rounds([0.02] * 6 + [0.01]) < 12
+    assert rounds([value for n in range(200) for value in [0.01 + 0.01 * (n % 2)] * 3]) == 12
+
+
+def test_what_others_use_of_the_cpu_is_kept_with_the_values() -> None:
+    session = Scripted(takes=[0.01])
+    raw = measure.latency(
+        {"a": session}, _images(1), window_s=0.05, clock=session.clock, others_cpu_s=lambda: 0.5 * session.now
+    )
+    assert raw["a"]["others_cpus"] == pytest.approx(0.5)
+    assert machine.others_cpu_s() > 0
 
 
 def test_percentiles_are_of_all_windows() -> None:

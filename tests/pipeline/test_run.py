@@ -34,7 +34,7 @@ def test_the_whole_way(trained: Trained) -> None:
     assert variant["accuracy"]["top1"] > 300
     assert variant["accuracy"]["agree"] == 450
     assert len(variant["predicted"]) == 450
-    assert len(variant["latency"]["latency_ms"]) == 4
+    assert 4 <= len(variant["latency"]["latency_ms"]) <= 12
     assert store.load_run()["id"] == run["id"]
 
 

@@ -186,7 +186,7 @@ def test_a_clock_that_stands_still_keeps_no_promise(own_store: Store, add_target
     from edgeresnet.device import measure
 
     real = measure.latency
-    monkeypatch.setattr(measure, "_MOST", 20)
+    monkeypatch.setattr(measure, "_MOST_IN_A_ROW", 20)
     monkeypatch.setattr(measure, "latency", lambda *a, **k: real(*a, **k, clock=lambda: 0.0))
     run = judged(own_store, add_target, Sabotaged(), promises={"max_latency_p99_ms": 5})
     assert run["verdict"] == "NOT_MEASURED"

@@ -73,6 +73,7 @@ UNDECIDED    openvino max_drop_pp: 0.50 points lost
 
 note: openvino: a is found less often than before: 100.00 % → 60.00 %, +40.00
   (+29.75 to +51.20) points lost
+note: openvino fp32: only 6 inferences were timed: p99 is one or two of them
 
 UNDECIDED: the images or measurements at hand cannot decide every promise
 """
