@@ -81,6 +81,20 @@ def test_a_change_is_felt_where_it_matters_and_not_before(trained: Trained, chan
     assert all(o.state == "done" for o in planned[: names.index(first_made)])
 
 
+def test_where_the_cpu_has_bf16_openvinos_own_choice_stands_beside_f32(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeresnet.device import machine
+
+    recipes = recipe.parse(tiny(targets={"openvino": {"float_parts": "f32"}, "onnxruntime": {}}))
+    for has, expected in ((False, ["fp32"]), (True, ["fp32", "half"])):
+        monkeypatch.setattr(machine, "has_bf16", lambda has=has: has)
+        found = {o.step.id: o.step for o in pipeline.plan(recipes, trained[0])}
+        assert [name for name in found["verify:openvino"].parents if name in ("fp32", "half")] == expected
+        assert [name for name in found["verify:onnxruntime"].parents if name in ("fp32", "half")] == ["fp32"]
+    assert found["compile:openvino:half"].spec["options"]["float_parts"] == "bf16"
+
+
 def test_planning_an_empty_store_makes_nothing(tmp_path: Path) -> None:
     planned = pipeline.plan(recipe.parse(tiny()), Store(tmp_path))
     assert {outcome.state for outcome in planned} == {"todo"}
