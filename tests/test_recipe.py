@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from edgeresnet import recipe, targets
+from edgeresnet.device import judge
 from edgeresnet.errors import RecipeError
 
 from .conftest import tiny, write_recipe
@@ -115,15 +116,19 @@ def test_set_changes_one_key(tmp_path: Path) -> None:
 def test_the_schema_accepts_what_we_accept_and_refuses_what_we_refuse() -> None:
     schema = json.loads(json.dumps(recipe.schema()))
     jsonschema.Draft202012Validator.check_schema(schema)
-    judge = jsonschema.Draft202012Validator(schema)
-    assert judge.is_valid(tiny())
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid(tiny())
     for path in PIPELINES:
-        assert judge.is_valid(yaml.safe_load(path.read_text()))
+        assert validator.is_valid(yaml.safe_load(path.read_text()))
     for changes in ({"train__epoch": 1}, {"targets": {"nothing": {}}}, {"preprocessing__men": 1}, {"version": 3}):
-        assert not judge.is_valid(tiny(**changes))
+        assert not validator.is_valid(tiny(**changes))
     assert set(schema["properties"]["targets"]["properties"]) == set(targets.discover())
 
 
 def test_factories_are_told_from_names() -> None:
     assert recipe.module_of_factory("my.module:make") == ("my.module", "make")
     assert recipe.module_of_factory("resnet50") is None
+
+
+def test_every_promise_of_a_recipe_has_its_judge_and_no_judge_is_idle() -> None:
+    assert set(recipe.Promises.model_fields) - {"undecided"} == set(judge.PROMISES)

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from . import measure
 from .intervals import Interval, drop_interval, finest_drop, quantile_interval, ratio_interval, tango, wilson, z_for
 
-__all__ = ["PROMISES", "Verdict", "candidate", "drop_interval", "finest_drop", "judge", "recalls", "worst"]
+__all__ = ["PROMISES", "Verdict", "candidate", "drop_interval", "finest_drop", "flips", "judge", "recalls", "worst"]
 
 KEPT, UNDECIDED, DEFERRED, NOT_MEASURED, BROKEN = "KEPT", "UNDECIDED", "DEFERRED", "NOT_MEASURED", "BROKEN"
 WORST_LAST = (KEPT, DEFERRED, UNDECIDED, NOT_MEASURED, BROKEN)
@@ -76,13 +78,27 @@ def candidate(result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def recalls(result: Mapping[str, Any], variant: str | None = None) -> list[Recall]:
     """Per class, in order; computed when read, from the answers to every image."""
-    predicted = result["variants"][variant or result["candidate"]]["predicted"]
-    found = []
-    for index, label in enumerate(result["classes"]):
-        mine = [i for i, true in enumerate(result["labels"]) if true == index]
-        before = sum(result["reference_predicted"][i] == index for i in mine)
-        found.append(Recall(label, len(mine), before, sum(predicted[i] == index for i in mine)))
-    return found
+    labels, before, now = _right(result, variant)
+    counts = (_per_class(result, labels), _per_class(result, labels[before]), _per_class(result, labels[now]))
+    return [Recall(label, *numbers) for label, *numbers in zip(result["classes"], *counts, strict=True)]
+
+
+def flips(result: Mapping[str, Any], variant: str | None = None) -> list[tuple[int, int]]:
+    """(lost, won) per class, in order."""
+    labels, before, now = _right(result, variant)
+    lost, won = _per_class(result, labels[before & ~now]), _per_class(result, labels[now & ~before])
+    return list(zip(lost, won, strict=True))
+
+
+def _right(result: Mapping[str, Any], variant: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(labels, whether the reference was right, whether the variant is), image by image."""
+    labels = np.asarray(result["labels"], dtype=np.int64)
+    predicted = np.asarray(result["variants"][variant or result["candidate"]]["predicted"])
+    return labels, np.asarray(result["reference_predicted"]) == labels, predicted == labels
+
+
+def _per_class(result: Mapping[str, Any], labels: np.ndarray) -> list[int]:
+    return np.bincount(labels, minlength=len(result["classes"])).tolist()
 
 
 def _judged(name: str, limit: Any, target: str, result: Mapping[str, Any]) -> Iterator[Verdict]:

@@ -88,14 +88,6 @@ def others_cpu_s(root: Path = Path("/")) -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - (mine.user + mine.system)
 
 
-def peak_memory_mb() -> float | None:
-    """The largest this process has been."""
-    for line in (_text(Path("/proc/self/status")) or "").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return None
-
-
 def _quotas_v2(root: Path) -> list[float]:
     group = next((line[3:] for line in _lines(root / "proc/self/cgroup") if line.startswith("0::")), "/")
     found, here = [], root / "sys/fs/cgroup"

@@ -41,6 +41,7 @@ def of(run: Mapping[str, Any]) -> View:
     recipe = run["recipe"]
     results = run["results"].values()
     measured = [result for result in results if "variants" in result]
+    classes = [row for result in measured for row in _class_rows(result)]
     return View(
         title=f"{recipe['model']['arch']}, {recipe['model']['classes']} classes",
         verdict=run["verdict"],
@@ -50,8 +51,8 @@ def of(run: Mapping[str, Any]) -> View:
         absent=[(result["target"], _reason(result)) for result in results if "variants" not in result],
         verdicts=[(v["verdict"], v["target"], v["promise"], v["reason"]) for v in run["verdicts"]],
         steps=[_step(step) for step in run["steps"]],
-        notes=_notes(run, measured),
-        classes=[row for result in measured for row in _class_rows(result)],
+        notes=_notes(run, measured, classes),
+        classes=classes,
         conditions=_conditions(run, measured),
     )
 
@@ -80,10 +81,10 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def _class_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Recall per class, before and now; the interval is corrected for looking at so many classes."""
-    found = [recall for recall in judge.recalls(result) if recall.images]
+    both = zip(judge.recalls(result), judge.flips(result), strict=True)
+    found = [(recall, changed) for recall, changed in both if recall.images]
     rows: list[tuple[str, ...]] = []
-    for recall in found:
-        lost, won = _flips_of(result, recall.label)
+    for recall, (lost, won) in found:
         low, high = intervals.tango(lost, won, recall.images, intervals.z_for(len(found)))
         rows.append(
             (
@@ -99,21 +100,15 @@ def _class_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _flips_of(result: Mapping[str, Any], label: str) -> tuple[int, int]:
-    """(lost, won) among the images of one class."""
-    index = result["classes"].index(label)
-    answers = zip(result["labels"], result["reference_predicted"], judge.candidate(result)["predicted"], strict=True)
-    pairs = [(before == index, now == index) for true, before, now in answers if true == index]
-    return sum(before and not now for before, now in pairs), sum(now and not before for before, now in pairs)
-
-
-def _notes(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:
+def _notes(
+    run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]], classes: Sequence[tuple[str, ...]]
+) -> list[str]:
     notes = [f"{step['id']}: {sentence}" for step in run["steps"] for sentence in step["warnings"]]
     for result in measured[:1]:
         if result["skipped"]:
             first = ", ".join(result["skipped"][:3])
             notes.append(f"{len(result['skipped'])} unreadable evaluation images were left out: {first}")
-    for target, label, _, before, now, lost, word in (row for result in measured for row in _class_rows(result)):
+    for target, label, _, before, now, lost, word in classes:
         if word == "worse":
             notes.append(f"{target}: {label} is found less often than before: {before} → {now}, {lost} points lost")
     for result in measured:

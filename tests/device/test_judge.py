@@ -146,6 +146,7 @@ def test_the_worst_verdict_is_the_runs() -> None:
 def test_recalls_are_read_off_the_answers() -> None:
     result = _answers(("crack", 100, 99, 90), ("fine", 50, 50, 50), ("absent", 0, 0, 0))
     assert judge.recalls(result) == [("crack", 100, 99, 90), ("fine", 50, 50, 50), ("absent", 0, 0, 0)]
+    assert judge.flips(result) == [(9, 0), (0, 0), (0, 0)]
 
 
 @pytest.mark.parametrize(
