@@ -106,7 +106,7 @@ def _target_steps(recipe: Recipe, evaluation: Given) -> Iterator[Step]:
     reference = targets.get(REFERENCE)
     plain = reference.options()
     yield _compile_step("compile:reference", reference, plain, None)
-    spec = {"target": REFERENCE, "latency": False, "candidate": "fp32"}
+    spec: dict[str, Any] = {"target": REFERENCE, "latency": None, "candidate": "fp32"}
     yield Step("verify:reference", STAGES["verify"], spec, {"fp32": "compile:reference", "evaluation": evaluation})
     for name in recipe.targets:
         target, options = targets.get(name), recipe.target_options(name)
@@ -118,7 +118,7 @@ def _target_steps(recipe: Recipe, evaluation: Given) -> Iterator[Step]:
                 step = f"compile:{name}:{variant}"
                 compiled[variant] = step
                 yield _compile_step(step, target, choice, name)
-        spec = {"target": name, "latency": True, "candidate": "fp32"}
+        spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": "fp32"}
         parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
         yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name)
 
