@@ -1,4 +1,4 @@
-"""A target that is slower by a known part: `latency.py` plants it. In a file of its own, for fresh processes to find."""
+"""A target that is slower by a known part, for `latency.py` to plant. A file of its own: fresh processes import it."""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     Says which targets are not here (exit code 4) and which promises so few
     images cannot decide. Whether the weights fit is seen when it runs.
     """
+    import numpy as np
+
     from .. import pipeline, recipe, targets
     from ..device import judge, machine
 
@@ -34,9 +36,13 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     if evaluation is not None:
         finest = 100 * judge.finest_drop(len(evaluation))
         _options.echo(f"the smallest drop that {len(evaluation)} images can rule out is {finest:.2f} points")
-        promised = wanted.promises.max_drop_pp
-        if promised is not None and promised < finest:
-            _options.echo(f"warning: max_drop_pp {promised:g} is finer than that: it can only end UNDECIDED or BROKEN")
+        counts = dict(
+            zip(evaluation.classes, np.bincount(evaluation.labels, minlength=len(evaluation.classes)), strict=True)
+        )
+        for sentence in judge.out_of_reach(wanted.promises.limits(), counts):
+            _options.echo(f"warning: {sentence}, so it can only end UNDECIDED or BROKEN")
+    if wanted.verify.processes == 1 and {"min_speedup_fp32", "min_speedup_half"} & set(wanted.promises.limits()):
+        _options.echo("warning: one process shows no speed-up: give `verify.processes` 3 or more")
     absent = 0
     for name in wanted.targets:
         target = targets.get(name)

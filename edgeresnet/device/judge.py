@@ -15,7 +15,18 @@ import numpy as np
 from . import measure, troubles
 from .intervals import Interval, drop_interval, finest_drop, ratio_interval, tail_interval, tango, wilson, z_for
 
-__all__ = ["PROMISES", "Verdict", "candidate", "drop_interval", "finest_drop", "flips", "judge", "recalls", "worst"]
+__all__ = [
+    "PROMISES",
+    "Verdict",
+    "candidate",
+    "drop_interval",
+    "finest_drop",
+    "flips",
+    "judge",
+    "out_of_reach",
+    "recalls",
+    "worst",
+]
 
 KEPT, UNDECIDED, DEFERRED, NOT_MEASURED, BROKEN = "KEPT", "UNDECIDED", "DEFERRED", "NOT_MEASURED", "BROKEN"
 WORST_LAST = (KEPT, DEFERRED, UNDECIDED, NOT_MEASURED, BROKEN)
@@ -70,6 +81,29 @@ def worst(verdicts: Sequence[str]) -> str:
 def judge(promises: Mapping[str, Any], target: str, result: Mapping[str, Any]) -> list[Verdict]:
     """Every promise on one target's result: the measurements of `verify`, or the reason why there are none."""
     return [verdict for name, limit in promises.items() for verdict in _judged(name, limit, target, result)]
+
+
+def out_of_reach(promises: Mapping[str, Any], images: Mapping[str, int]) -> list[str]:
+    """Which promises so many images per class could not show to be kept, even if every answer were right."""
+    count = sum(images.values())
+    best: dict[str, tuple[str, float, float]] = {
+        "max_drop_pp": ("the smallest drop that can be ruled out is", 100 * finest_drop(count), -1),
+        "max_flips_pct": ("the fewest flips that can be ruled out are", 100 * wilson(0, count).high, -1),
+        "min_top1_pct": ("the most that can be shown is", 100 * wilson(count, count).low, 1),
+    }
+    found = []
+    for name, (words, reach, sign) in best.items():
+        if name in promises and sign * promises[name] > sign * reach:
+            found.append(f"{name} {promises[name]:g} is finer than {count} images can decide: {words} {reach:.2f}")
+    for label, least in promises.get("min_recall_pct", {}).items():
+        there = images.get(label, 0)
+        reach = 100 * wilson(there, there, z_for(len(promises["min_recall_pct"]))).low
+        if least > reach:
+            found.append(
+                f"min_recall_pct {label} {least:g} is finer than its {there} images can decide: "
+                f"the most that can be shown is {reach:.2f}"
+            )
+    return found
 
 
 def candidate(result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -55,6 +55,32 @@ def test_more_images_decide_finer_drops() -> None:
     assert intervals.finest_drop(5000) < intervals.finest_drop(450)
 
 
+@pytest.mark.parametrize(
+    ("promises", "within"),
+    [
+        ({"max_drop_pp": 30}, True),
+        ({"max_drop_pp": 20}, False),
+        ({"min_top1_pct": 72}, True),
+        ({"min_top1_pct": 75}, False),
+        ({"max_flips_pct": 28}, True),
+        ({"max_flips_pct": 25}, False),
+        ({"min_recall_pct": {"crack": 50}}, True),
+        ({"min_recall_pct": {"crack": 60}}, False),
+        ({"min_recall_pct": {"crack": 50, "fine": 45}}, False),
+        ({"max_size_mb": 1e-9}, True),
+    ],
+)
+def test_what_ten_images_can_show(promises: dict, within: bool) -> None:
+    """`check` warns of exactly those promises that perfect answers would leave undecided."""
+    counts = {"crack": 4, "fine": 6}
+    assert (judge.out_of_reach(promises, counts) == []) is within
+    perfect = _answers(("crack", 4, 4, 4), ("fine", 6, 6, 6))
+    perfect["variants"]["fp32"]["accuracy"] = {"images": 10, "top1": 10, "flips_lost": 0, "flips_won": 0, "agree": 10}
+    if "max_size_mb" not in promises:
+        kept = all(verdict.verdict == "KEPT" for verdict in judge.judge(promises, "x", perfect))
+        assert kept is within
+
+
 def test_wilson_never_leaves_the_unit_interval() -> None:
     assert intervals.wilson(0, 0) == (0, 1)
     assert intervals.wilson(10, 10).high == pytest.approx(1)
