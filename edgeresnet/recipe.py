@@ -35,10 +35,22 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+_ONNX = r"\.[oO][nN][nN][xX]$"
+
+
 class Model(_Section):
     """The network: weights with an architecture by name, or with `my.module:make`, a function in user code that returns
     one; or an ONNX file, which holds both.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["arch"], "properties": {"arch": {"type": "string"}}},
+                {"required": ["checkpoint"], "properties": {"checkpoint": {"type": "string", "pattern": _ONNX}}},
+            ]
+        }
+    )
 
     checkpoint: str | None = None
     arch: str | None = Field(None, validate_default=True)
@@ -309,7 +321,7 @@ def _set(raw: dict[str, Any], change: str) -> None:
 
 
 def is_onnx(path: str | None) -> bool:
-    return path is not None and path.lower().endswith(".onnx")
+    return path is not None and re.search(_ONNX, path) is not None
 
 
 def module_of_factory(arch: str) -> tuple[str, str] | None:

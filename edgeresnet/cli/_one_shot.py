@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,7 @@ def _from_file(files: list[str], said: dict[str, Any]) -> str:
     """Fills in what was not said from the first file that edgeresnet wrote itself: it carries its preprocessing."""
     from .. import recipe
     from ..device import onnx_file
+    from ..device.preprocessing import Preprocessing
 
     if all(key in said for key in ("size", "mean", "std")):
         return ""
@@ -116,9 +118,10 @@ def _from_file(files: list[str], said: dict[str, Any]) -> str:
         except ValueError:
             continue
         if isinstance(held, dict):
-            if "size" in said:
-                held.pop("resize", None)  # it belongs to the other size
-            taken = {key: value for key, value in held.items() if key not in said}
+            if "size" in said or held.get("resize") == held.get("size"):
+                held.pop("resize", None)  # it belongs to the other size, or says nothing
+            defaults = {field.name: field.default for field in fields(Preprocessing)}
+            taken = {key: value for key, value in held.items() if key not in said and value != defaults.get(key)}
             said |= taken
             return f"taken from {name} itself: " + ", ".join(f"{key} {value}" for key, value in taken.items())
     return ""

@@ -22,13 +22,16 @@ NEWER = 18  # what our own exports are written in
 
 
 def adopt(path: Path, preprocessing: Preprocessing, classes: int) -> onnx.ModelProto:
-    model = _loaded(path)
-    _weights_are_no_inputs(model)
-    _fix_sides(model, preprocessing, classes)
     try:
+        model = onnx.load(path)  # with the weights that lie beside it
+        _weights_are_no_inputs(model)
+        _fix_sides(model, preprocessing, classes)
+        checker.check_model(model)
         model = canonical.canonical(shape_inference.infer_shapes(_new_enough(model, path)))
-    except (checker.ValidationError, shape_inference.InferenceError) as problem:
-        raise _not_valid(path, problem) from problem
+    except (checker.ValidationError, shape_inference.InferenceError, DecodeError, OSError, ValueError) as problem:
+        raise ModelError(
+            f"{path} is no valid ONNX model: {first_line(problem)}", hint="export it again; `onnx.checker` tells more"
+        ) from problem
     for entry in [entry for entry in model.metadata_props if entry.key.startswith("edgeresnet.")]:
         model.metadata_props.remove(entry)  # an earlier adoption's: they are written anew
     return model
@@ -37,21 +40,6 @@ def adopt(path: Path, preprocessing: Preprocessing, classes: int) -> onnx.ModelP
 def parameters(model: onnx.ModelProto) -> int:
     kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
     return sum(math.prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in kinds)
-
-
-def _loaded(path: Path) -> onnx.ModelProto:
-    """With the weights that lie beside it."""
-    try:
-        checker.check_model(str(path))
-        return onnx.load(path)
-    except (checker.ValidationError, DecodeError, OSError, ValueError) as problem:
-        raise _not_valid(path, problem) from problem
-
-
-def _not_valid(path: Path, problem: BaseException) -> ModelError:
-    return ModelError(
-        f"{path} is no valid ONNX model: {first_line(problem)}", hint="export it again; `onnx.checker` says the same"
-    )
 
 
 def _weights_are_no_inputs(model: onnx.ModelProto) -> None:
