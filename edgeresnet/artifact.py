@@ -24,7 +24,7 @@ from .errors import ArtifactError, EdgeresnetError, machine_error
 FORMAT = 1
 MARK = ".edgeresnet-store"
 _OURS = re.compile(
-    r"[a-z]+/[0-9a-f]{24}|work/[a-z]+-[0-9a-f]{24}|cache/(pixels|hashes\.sqlite[-\w]*)|runs/[-\w]+\.(json|md)"
+    r"[a-z]+/[0-9a-f]{24}|work/[a-z]+-[0-9a-f]{24}|cache/(pixels|hashes\.sqlite[-\w]*)|(runs|bench)/[-\w]+\.(json|md)"
 )
 
 
@@ -192,6 +192,17 @@ class Store:
         if digest != manifest.digest_of(run):
             raise _damaged(path, "it was changed after it was written")
         return run
+
+    def artifact_of(self, run: Mapping[str, Any], digest: str) -> Artifact:
+        """What a run made under this digest, if it is still here and whole: never a later one of the same key."""
+        step = next(step for step in run["steps"] if step["digest"] == digest)
+        artifact, _ = self.find(step["stage"], step["key"])
+        if artifact is None or artifact.digest != digest:
+            raise ArtifactError(
+                f"the compiled network of run {run['id']} is no longer whole in {self.root}",
+                hint="run its recipe again",
+            )
+        return artifact
 
     def _find_run(self, name: str | None) -> Path:
         runs = self.runs()

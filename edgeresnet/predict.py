@@ -12,7 +12,7 @@ from . import targets
 from .artifact import Store
 from .device import evaluate
 from .device.preprocessing import Preprocessing
-from .errors import ArtifactError, EdgeresnetError, TargetError
+from .errors import EdgeresnetError
 from .images import read_image
 
 
@@ -31,24 +31,12 @@ def predict(
         )
     said: dict[str, list[dict[str, Any]]] = {}
     for name in [target] if target else measured:
-        found = targets.get(name).available()
-        if not found.ok:
-            raise TargetError(f"{name} is not here: {found.reason}", hint=found.hint)
+        known = targets.require(name)
         for variant, about in measured[name]["variants"].items():
-            with targets.get(name).load(_compiled(store, run, about["digest"])) as session:
+            with known.load(store.artifact_of(run, about["digest"]).path) as session:
                 logits = evaluate.infer(session, batch)[0]
             said[f"{name} {variant}"] = _ranked(logits, measured[name]["classes"], top)
     return said
-
-
-def _compiled(store: Store, run: Mapping[str, Any], digest: str) -> Path:
-    step = next(step for step in run["steps"] if step["digest"] == digest)
-    artifact, _ = store.find(step["stage"], step["key"])
-    if artifact is None or artifact.digest != digest:
-        raise ArtifactError(
-            f"the compiled network of run {run['id']} is no longer whole in {store.root}", hint="run its recipe again"
-        )
-    return artifact.path
 
 
 def _ranked(logits: np.ndarray, classes: list[str], top: int) -> list[dict[str, Any]]:

@@ -128,6 +128,13 @@ class Trace(_Section):
     batch: Literal["dynamic"] | Annotated[int, Field(ge=1)] = "dynamic"
 
 
+class Verify(_Section):
+    """How latency is measured: fresh processes, each timing every variant in turn."""
+
+    processes: int = Field(5, ge=1, le=100)
+    seconds: float = Field(30.0, gt=0)  # at most about so many for all of them, on each target
+
+
 class Promises(_Section):
     """What must hold on every target. Only KEPT is green."""
 
@@ -139,6 +146,7 @@ class Promises(_Section):
     min_speedup_half: float | None = Field(None, gt=0)
     max_latency_p99_ms: float | None = Field(None, gt=0)
     max_size_mb: float | None = Field(None, gt=0)
+    max_peak_memory_mb: float | None = Field(None, gt=0)
     undecided: Literal["warn", "fail"] = "warn"
 
     def limits(self) -> dict[str, Any]:
@@ -152,6 +160,7 @@ class Recipe(_Section):
     images: Images = Images()
     train: Train | None = None
     trace: Trace = Trace()
+    verify: Verify = Verify()
     targets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     promises: Promises = Promises()
     seed: int = Field(0, ge=0)

@@ -6,22 +6,24 @@ Judges nothing: promises are held against these numbers afterwards, so changing 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import targets
-from .artifact import Artifact, Parent
+from .artifact import Artifact, Parent, write_bytes
 from .context import Context
 from .device import evaluate, machine, measure
 from .device.session import Session, Target
+from .device.worker import Job
 from .errors import EdgeresnetError, ImagesError, TargetError, first_line, machine_error
-from .images import Samples
+from .images import FILES, FromFiles, Samples
 
 RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"
 VARIANTS = ("fp32", "half", "int8", "candidate")  # the last one there is the one that would ship; `half` is its rival
@@ -30,19 +32,18 @@ VARIANTS = ("fp32", "half", "int8", "candidate")  # the last one there is the on
 def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
     """Parents: a compiled network per variant, the `evaluation` images and, but for the reference itself, its answers.
 
-    spec: the target, whether latency is measured, and which variant would ship.
+    spec: the target, how latency is measured (None: not at all), and which variant would ship. An interrupted one goes
+    on where it was: each variant's answers and each round of processes are kept as soon as they are there.
     """
     target = targets.get(spec["target"])
     samples: Samples = parents["evaluation"].value  # type: ignore[union-attr]
     compiled = {name: parents[name] for name in VARIANTS if name in parents}
-    with ExitStack() as stack:
-        sessions = {name: stack.enter_context(_load(target, artifact)) for name, artifact in compiled.items()}
-        answers = {name: _answers(session, samples, ctx) for name, session in sessions.items()}
-        latencies = _latencies(sessions, samples) if spec["latency"] else {}
-        with _as_failure():
-            layers = {name: session.layers() for name, session in sessions.items()}
+    answers, layers = {}, {}
+    for name, artifact in compiled.items():
+        answers[name], layers[name] = _asked(name, target, artifact, samples, ctx)
     indices = next(iter(answers.values()))[0]
     logits = {name: answer[1] for name, answer in answers.items()}
+    latencies = _latencies(target, compiled, samples, indices, spec["latency"], ctx) if spec["latency"] else {}
     np.savez(out / LOGITS, allow_pickle=False, indices=indices, **logits)
     (out / LAYERS).write_text(json.dumps(layers))
     result = {
@@ -68,7 +69,7 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
             "size_mb": artifact.size_mb,
             "digest": artifact.digest,
             "notes": artifact.notes,
-            "precisions": dict(Counter(layer.precision for layer in layers[name])),
+            "precisions": dict(Counter(precision for _, _, precision in layers[name])),
         }
     (out / RESULT).write_text(json.dumps(result, ensure_ascii=False))
     return {"images": len(indices), "skipped": len(result["skipped"])}
@@ -78,10 +79,25 @@ def read_result(artifact: Artifact) -> dict[str, Any]:
     return json.loads((artifact.path / RESULT).read_text(encoding="utf-8"))
 
 
-def _load(target: Target, compiled: Parent) -> Session:
+def _asked(
+    name: str, target: Target, compiled: Parent, samples: Samples, ctx: Context
+) -> tuple[tuple[np.ndarray, np.ndarray], list[tuple[str, str, str]]]:
+    """((which images, their logits), what really ran): asked now, or as an interrupted run kept it."""
     assert isinstance(compiled, Artifact)
-    with _as_failure():
-        return target.load(compiled.path)
+    kept = ctx.scratch / f"{name}-{compiled.digest[:12]}.npz"
+    if kept.is_file():
+        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(kept) as stored:
+            return (stored["indices"], stored["logits"]), json.loads(str(stored["layers"]))
+    with contextlib.ExitStack() as stack:
+        with _as_failure():
+            session = stack.enter_context(target.load(compiled.path))
+        indices, logits = _answers(session, samples, ctx)
+        with _as_failure():
+            layers = [tuple(layer) for layer in session.layers()]
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, indices=indices, logits=logits, layers=json.dumps(layers))
+    write_bytes(kept, buffer.getbuffer())
+    return (indices, logits), layers  # type: ignore[return-value]
 
 
 def _answers(session: Session, samples: Samples, ctx: Context) -> tuple[np.ndarray, np.ndarray]:
@@ -103,13 +119,39 @@ def _answers(session: Session, samples: Samples, ctx: Context) -> tuple[np.ndarr
     return np.concatenate(indices), logits
 
 
-def _latencies(sessions: Mapping[str, Session], samples: Samples) -> dict[str, Any]:
+def _latencies(
+    target: Target,
+    compiled: Mapping[str, Parent],
+    samples: Samples,
+    indices: np.ndarray,
+    plan: Mapping[str, Any],
+    ctx: Context,
+) -> dict[str, Any]:
     """On a real image, one at a time (or in the batch that the network is fixed to)."""
-    first = next(iter(samples.batches(1)))
-    image = samples.preprocessing.normalize(first.pixels)
-    batch = next(iter(sessions.values())).signature.batch or 1
+    image = samples.preprocessing.normalize(samples.pixels(indices[:1]))
+    files = FromFiles.of(samples, indices[:FILES].tolist())
+    jobs = {}
+    for name, artifact in compiled.items():
+        assert isinstance(artifact, Artifact)
+        batch = artifact.notes["signature"]["batch"] or 1
+        jobs[name] = Job(target, artifact.path, np.repeat(image, batch, axis=0), files)
+    return measure.collected(jobs, _rounds(jobs, plan, [a.digest for a in compiled.values()], ctx))
+
+
+def _rounds(jobs: Mapping[str, Job], plan: Mapping[str, Any], digests: list[str], ctx: Context) -> list[measure.Round]:
+    """Those that an interrupted run kept, of these very networks and in this state of the machine, and the rest."""
+    kept, about = ctx.scratch / "rounds.json", [digests, machine.conditions()]
+    found: list[measure.Round] = []
+    with contextlib.suppress(OSError, ValueError):
+        stored = json.loads(kept.read_text())
+        found = stored["rounds"] if stored["about"] == about else []
+    ctx.progress(len(found), plan["processes"], "processes timed")
     with _as_failure():
-        return measure.latency(sessions, np.repeat(image, batch, axis=0))
+        for one in measure.rounds(jobs, **plan, first=len(found)):
+            found.append(one)
+            write_bytes(kept, json.dumps({"about": about, "rounds": found}).encode())
+            ctx.progress(len(found), plan["processes"], "processes timed")
+    return found
 
 
 def _expected(reference: Parent | None, indices: np.ndarray, logits: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -47,6 +47,7 @@ def tiny(**changes: Any) -> dict[str, Any]:
         "preprocessing": {"size": 8, "mean": [0.305], "std": [0.376]},
         "images": {"training": {"from": "digits", "count": 500}, "evaluation": "digits"},
         "train": {"epochs": 4, "rate": 0.01, "batch": 32, "schedule": "one-cycle"},
+        "verify": {"processes": 3},
         "targets": {"onnxruntime": {}},
         "promises": {"max_drop_pp": 2.0},
     }
@@ -72,11 +73,16 @@ def write_recipe(folder: Path, raw: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _short_windows() -> Iterator[None]:
-    """No test judges real time: a twentieth of a second of it shows that the way is whole."""
-    from edgeresnet.device import measure
+    """No test judges real time: a few windows of a twentieth of a second, in this process, show that the way is whole.
+
+    Real processes have tests of their own (tests/device/test_measure.py, and where `start` is set back).
+    """
+    from edgeresnet.device import measure, worker
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "WINDOW_S", 0.05)
+        patch.setattr(measure, "WINDOW_S", 0.02)
+        patch.setattr(worker, "_WARM_GROUP_S", 0.01)
+        patch.setattr(worker, "start", worker.Worker)
         yield
 
 

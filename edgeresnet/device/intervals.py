@@ -15,6 +15,9 @@ import numpy as np
 Z95 = NormalDist().inv_cdf(0.975)
 
 
+Processes = Sequence[Sequence[Sequence[float]]]  # process by process, window by window, times
+
+
 class Interval(NamedTuple):
     low: float
     high: float
@@ -81,15 +84,38 @@ def quantile_interval(values: Sequence[float], q: float) -> Interval:
     return Interval(ordered[low] if low >= 0 else 0.0, ordered[high] if high < n else math.inf)
 
 
-def ratio_interval(slower: list[list[float]], faster: list[list[float]]) -> tuple[float, Interval]:
-    """How many times faster, from windows in turn: one ratio of medians a round, t-interval of their logs."""
-    logs = [math.log(np.median(a) / np.median(b)) for a, b in zip(slower, faster, strict=True)]
-    n, mean = len(logs), sum(logs) / len(logs)
+def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interval]:
+    """How many times faster, from fresh processes in turn: one log ratio per pair of processes, Student's t over them.
+
+    What varies most is the process, so windows of one process are one observation, however many there are; a single
+    pair of processes says nothing of how much pairs differ.
+    """
+    logs = [
+        sum(math.log(np.median(a) / np.median(b)) for a, b in zip(one, other, strict=True)) / len(one)
+        for one, other in zip(slower, faster, strict=True)
+    ]
+    mean, reach = _t_interval(logs)
+    return math.exp(mean), Interval(math.exp(mean - reach), math.exp(mean + reach) if reach < 700 else math.inf)
+
+
+def tail_interval(processes: Processes, q: float) -> Interval:
+    """Of a quantile of times: wide enough for what varies inside processes and for what varies between them."""
+    pooled = [value for windows in processes for window in windows for value in window]
+    low, high = quantile_interval(pooled, q)
+    each = [float(np.quantile([value for window in windows for value in window], q)) for windows in processes]
+    if len(each) > 1:
+        mean, reach = _t_interval(each)
+        low, high = min(low, max(0.0, mean - reach)), max(high, mean + reach)
+    return Interval(low, high)
+
+
+def _t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """(mean, half the width of its 95 % interval); infinite for a single value."""
+    n, mean = len(values), sum(values) / len(values)
     if n < 2:
-        return math.exp(mean), Interval(0.0, math.inf)
-    spread = math.sqrt(sum((value - mean) ** 2 for value in logs) / (n - 1) / n)
-    reach = _T95[min(n - 1, len(_T95)) - 1] * spread
-    return math.exp(mean), Interval(math.exp(mean - reach), math.exp(mean + reach))
+        return mean, math.inf
+    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    return mean, _T95[min(n - 1, len(_T95)) - 1] * spread
 
 
 def _tango_score(lost: float, won: float, images: float, drop: float) -> float:

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import measure
-from .intervals import Interval, drop_interval, finest_drop, quantile_interval, ratio_interval, tango, wilson, z_for
+from . import measure, troubles
+from .intervals import Interval, drop_interval, finest_drop, ratio_interval, tail_interval, tango, wilson, z_for
 
 __all__ = ["PROMISES", "Verdict", "candidate", "drop_interval", "finest_drop", "flips", "judge", "recalls", "worst"]
 
 KEPT, UNDECIDED, DEFERRED, NOT_MEASURED, BROKEN = "KEPT", "UNDECIDED", "DEFERRED", "NOT_MEASURED", "BROKEN"
 WORST_LAST = (KEPT, DEFERRED, UNDECIDED, NOT_MEASURED, BROKEN)
-_NO_CLOCK = "the clock did not move while it was timed"
+_PROCESSES = "a quieter machine or more `verify.processes` would decide"
 _CHANCE = "the FP32 reference itself is no better than chance: architecture, preprocessing or labels are not its own"
 _MOST_IMAGES = 1e9
 
@@ -50,6 +50,7 @@ class Reading:
     interval: Interval
     images: int = 0
     times: Callable[[float], Interval] | None = None
+    more: str = ""  # what would decide, where images would not
 
 
 class Recall(NamedTuple):
@@ -123,11 +124,17 @@ def _verdict(
     if not math.isfinite(value):
         return Verdict(target, name, NOT_MEASURED, limit, f"the measured value is {value}")
     verdict = _side(reading.interval, limit, ceiling)
-    span = "" if low == high else f", 95 % interval {low:.2f} to {high:.2f}"
+    if verdict != BROKEN and name.split(" ")[0] in _OF_ANSWERS and (same := _one_answer(result)):
+        return Verdict(target, name, NOT_MEASURED, limit, same)
+    span = "" if low == high else f", 95 % interval {low:.2f} to {high:.2f}" if math.isfinite(high) else (
+        f", 95 % interval {low:.2f} to beyond what so few values can tell"
+    )  # fmt: skip
     reason = f"{value:.2f} {unit}{span}; promised {'at most' if ceiling else 'at least'} {limit:g}"
     more = _further_images(reading, limit, ceiling) if verdict == UNDECIDED else None
     if more:
         reason += f"; about {_round(more):,} more images like these would decide"
+    elif verdict == UNDECIDED and reading.more:
+        reason += f"; {reading.more}"
     return Verdict(target, name, verdict, limit, reason, value, low, high if math.isfinite(high) else None, more)
 
 
@@ -136,6 +143,14 @@ def _side(interval: Interval, limit: float, ceiling: bool) -> str:
         interval.low >= limit, interval.high < limit
     )  # fmt: skip
     return KEPT if kept else BROKEN if broken else UNDECIDED
+
+
+def _one_answer(result: Mapping[str, Any]) -> str:
+    """A network that says the same of every image may be right often enough, and has still not been seen to work."""
+    given = candidate(result).get("predicted", ())
+    if len(given) < 2 or len(set(given)) > 1:
+        return ""
+    return f"every image is answered {result['classes'][given[0]]}: nothing shows that the network looks at them"
 
 
 def _further_images(reading: Reading, limit: float, ceiling: bool) -> int | None:
@@ -205,16 +220,21 @@ def _recall(label: str, looks: int) -> _Reader:
 
 
 def _p99(result: Mapping[str, Any]) -> Reading | str:
-    windows = candidate(result)["latency"]["latency_ms"]
-    values = [value for window in windows for value in window]
-    if not max(values) > 0:
-        return _NO_CLOCK
-    return Reading(measure.percentiles(windows)["p99"], quantile_interval(values, 0.99))
+    latency = candidate(result)["latency"]
+    if trouble := _untimed([latency]):
+        return trouble
+    return Reading(measure.percentiles(latency)["p99"], tail_interval(measure.windows(latency), 0.99), more=_PROCESSES)
 
 
 def _size(result: Mapping[str, Any]) -> Reading:
-    size = candidate(result)["size_mb"]
-    return Reading(size, Interval(size, size))
+    return _exactly(candidate(result)["size_mb"])
+
+
+def _peak_memory(result: Mapping[str, Any]) -> Reading | str:
+    """The largest of all processes: a box that runs out of memory once has run out of it."""
+    found = [process.get("peak_memory_mb") for process in candidate(result)["latency"]["processes"]]
+    known = [value for value in found if value is not None]
+    return _exactly(max(known)) if known else "this system does not tell a process's peak memory"
 
 
 def _speedup(rival: str) -> _Reader:
@@ -223,12 +243,30 @@ def _speedup(rival: str) -> _Reader:
             return "only the FP32 network was built: nothing is there that could be faster than it"
         if rival not in result["variants"]:
             return f"this target has no {rival} twin on this machine"
-        slower = result["variants"][rival]["latency"]["latency_ms"]
-        if not all(max(window) > 0 for window in (*slower, *candidate(result)["latency"]["latency_ms"])):
-            return _NO_CLOCK
-        return Reading(*ratio_interval(slower, candidate(result)["latency"]["latency_ms"]))
+        slower, faster = result["variants"][rival]["latency"], candidate(result)["latency"]
+        if trouble := _untimed([slower, faster]):
+            return trouble
+        return Reading(*ratio_interval(measure.windows(slower), measure.windows(faster)), more=_PROCESSES)
 
     return read
+
+
+def _untimed(latencies: Sequence[Mapping[str, Any] | None]) -> str:
+    """Why these times are none, or cannot be held against one another; empty where they can."""
+    timed = [latency for latency in latencies if latency]
+    if len(timed) < len(latencies):
+        return "its latency was not measured"
+    if any(troubles.stepped_back(latency) for latency in timed):
+        return "the clock stepped back while it was timed"
+    if any(not max(window) > 0 for latency in timed for windows in measure.windows(latency) for window in windows):
+        return "the clock did not move while it was timed"
+    if any(latency["machine"] != timed[0]["machine"] for latency in timed):
+        return "measured on two machines, or on one in two states: such times are not comparable"
+    return ""
+
+
+def _exactly(value: float) -> Reading:
+    return Reading(value, Interval(value, value))
 
 
 # Promise → how it is read, whether its limit is a ceiling, and its unit in words. min_recall_pct is one per class.
@@ -240,8 +278,10 @@ _PROMISES: dict[str, tuple[_Reader, bool, str]] = {
     "min_speedup_half": (_speedup("half"), False, "× as fast as the half-precision twin"),
     "max_latency_p99_ms": (_p99, True, "ms at p99"),
     "max_size_mb": (_size, True, "MB"),
+    "max_peak_memory_mb": (_peak_memory, True, "MB of memory at the peak"),
 }
 PROMISES = (*_PROMISES, "min_recall_pct")
+_OF_ANSWERS = {"max_drop_pp", "min_top1_pct", "max_flips_pct", "min_recall_pct"}
 
 
 def _in_percent(interval: Interval) -> Interval:

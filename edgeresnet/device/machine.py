@@ -1,6 +1,8 @@
-"""What this machine is: CPU, its INT8 and BF16 instructions, cores it may use, memory, load, versions.
+"""What this machine is, what on it can be changed, and how it does now: all that decides how a latency is to be read.
 
-Reads the operating system; starts nothing. What it cannot read is None, never a guess.
+Reads the operating system, and starts nvidia-smi and nvpmodel where they are. What it cannot learn is None or empty,
+never a guess. Told here so that numbers of two machines are never averaged, nor those of one under two conditions; that
+nobody does is for others to see to.
 """
 
 from __future__ import annotations
@@ -10,11 +12,23 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from . import probe
+from .probe import Ask
+from .probe import ask as _ask
 
 # The instructions that decide how INT8 and BF16 run; the rest of /proc/cpuinfo's flags says nothing here.
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "avx512_bf16", "amx_bf16", "asimddp", "bf16")
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
+_CPUS = "sys/devices/system/cpu"
+
+
+class CpuTimes(NamedTuple):
+    """CPU seconds since the machine started."""
+
+    others_s: float  # used by all other programs
+    stolen_s: float  # wanted here and given to another guest by the hypervisor
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -34,37 +48,103 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
 
 
 def has_bf16() -> bool:
-    return bool(_BF16 & set(describe()["cpu"]["instructions"]))
+    return bool(_BF16 & set(_instructions(_cpuinfo(Path("/")))))
 
 
-def fingerprint() -> dict[str, Any]:
-    """The part that lasts: what a compiled artifact or a measurement belongs to."""
-    about = describe()
-    return {
-        "cpu": about["cpu"]["model"],
-        "instructions": about["cpu"]["instructions"],
-        "cores": about["cpu"]["cores"],
-        "system": about["system"],
-    }
-
-
-def describe(root: Path = Path("/")) -> dict[str, Any]:
+def describe(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
+    """All that is known of this machine, for a person and for the record."""
     info = _cpuinfo(root)
-    flags = set((info.get("flags") or info.get("Features") or "").split())
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "cpu": {
-            "model": info.get("model name") or platform.processor() or platform.machine(),
-            "instructions": [name for name in INSTRUCTIONS if name in flags],
+            "model": _cpu_model(root, info),
+            "instructions": _instructions(info),
             "cores": cores(root),
             "quota": cpu_quota(root),
-            "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "governor": _governor(root),
         },
         "memory_gb": _memory_gb(root),
-        "load": load,
+        "load": _load(root),
+        "board": probe.board(root),
+        "l4t": probe.l4t(root),
+        "power_mode": probe.power_mode(ask),
+        "gpus": probe.gpus(root, ask),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def fingerprint(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
+    """The part that lasts: what a compiled artifact belongs to."""
+    info = _cpuinfo(root)
+    return {
+        "cpu": _cpu_model(root, info),
+        "instructions": _instructions(info),
+        "cores": cores(root),
+        "system": f"{platform.system()} {platform.machine()}",
+        "board": probe.board(root),
+        "gpus": [{key: gpu[key] for key in ("name", "compute_capability")} for gpu in probe.gpus(root, ask)],
+    }
+
+
+def conditions(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
+    """The fingerprint and what a person can change on the same machine that changes its speed: what a measurement
+    belongs to. Read anew each time, but for the driver, which stays while a program uses it.
+    """
+    return {
+        **fingerprint(root, ask),
+        "governor": _governor(root),
+        "power_mode": probe.power_mode(ask),
+        "gpu_driver": next((gpu["driver"] for gpu in probe.gpus(root, ask)), None),
+        "l4t": probe.l4t(root),
+    }
+
+
+def state(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
+    """What moves while one measures, to be taken before and after.
+
+    The counter under "throttled" only grows, and threads of a core and cores of a package each count the same event:
+    that it grew is the news, not how much.
+    """
+    # /proc/cpuinfo has clocks too, but in a virtual machine they are a constant
+    khz = probe.numbers(root / _CPUS, "cpu[0-9]*/cpufreq/scaling_cur_freq")
+    throttled = probe.numbers(root / _CPUS, "cpu[0-9]*/thermal_throttle/core_throttle_count")
+    throttled += probe.numbers(root / _CPUS, "cpu[0-9]*/thermal_throttle/package_throttle_count")
+    return {
+        "load": _load(root),
+        "cpu_mhz": sum(khz) / len(khz) / 1000 if khz else None,
+        "throttled": int(sum(throttled)) if throttled else None,
+        "temperature_c": max(probe.temperatures_c(root), default=None),
+        "gpus": probe.gpu_states(root, ask),
+    }
+
+
+def cpu_times(root: Path = Path("/")) -> CpuTimes:
+    """CPU seconds that others used and that were stolen so far; zeros where that cannot be read."""
+    fields = next((line.split()[1:] for line in probe.lines(root / "proc/stat") if line.startswith("cpu ")), [])
+    ticks = [value for value in map(probe.number, fields[:8]) if value is not None]
+    if len(ticks) < 8:
+        return CpuTimes(0.0, 0.0)
+    user, nice, system, _, _, irq, softirq, steal = (value / os.sysconf("SC_CLK_TCK") for value in ticks)
+    mine = os.times()
+    return CpuTimes(user + nice + system + irq + softirq - (mine.user + mine.system), steal)
+
+
+def others_cpu_s(root: Path = Path("/")) -> float:
+    """CPU seconds that all other programs of this machine have used so far; 0 where that cannot be read."""
+    return cpu_times(root).others_s
+
+
+def peak_memory_mb(root: Path = Path("/")) -> float | None:
+    """The most memory that this process ever held.
+
+    Not getrusage's maximum: fork and exec hand that down, and a small child of a large parent would show the parent's.
+    """
+    for line in probe.lines(root / "proc/self/status"):
+        key, _, value = line.partition(":")
+        kib = probe.number(value.removesuffix("kB"))
+        if key == "VmHWM" and kib is not None:
+            return kib * 1024 / 1e6
+    return None
 
 
 def versions(*distributions: str) -> dict[str, str]:
@@ -78,55 +158,54 @@ def versions(*distributions: str) -> dict[str, str]:
     return found
 
 
-def others_cpu_s(root: Path = Path("/")) -> float:
-    """CPU seconds that all other programs of this machine have used so far; 0 where that cannot be read."""
-    fields = next((line.split()[1:] for line in _lines(root / "proc/stat") if line.startswith("cpu ")), [])
-    if len(fields) < 8:
-        return 0.0
-    user, nice, system, _, _, irq, softirq, _ = map(int, fields[:8])
-    mine = os.times()
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - (mine.user + mine.system)
-
-
 def _quotas_v2(root: Path) -> list[float]:
-    group = next((line[3:] for line in _lines(root / "proc/self/cgroup") if line.startswith("0::")), "/")
+    group = next((line[3:] for line in probe.lines(root / "proc/self/cgroup") if line.startswith("0::")), "/")
     found, here = [], root / "sys/fs/cgroup"
     for part in ["", *Path(group).parts[1:]]:
         here = here / part
-        fields = (_text(here / "cpu.max") or "").split()
-        if len(fields) == 2 and fields[0] != "max":
-            found.append(int(fields[0]) / int(fields[1]))
+        fields = (probe.text(here / "cpu.max") or "").split()
+        quota, period = map(probe.number, fields) if len(fields) == 2 else (None, None)
+        if quota and period:
+            found.append(quota / period)
     return found
 
 
 def _quotas_v1(root: Path) -> list[float]:
     folder = root / "sys/fs/cgroup/cpu"
-    quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
-    return [int(quota) / int(period)] if quota and period and int(quota) > 0 else []
+    quota, period = (probe.number(probe.text(folder / f"cpu.cfs_{name}_us")) for name in ("quota", "period"))
+    return [quota / period] if quota and period and quota > 0 else []
 
 
 def _cpuinfo(root: Path) -> dict[str, str]:
     info: dict[str, str] = {}
-    for line in _lines(root / "proc/cpuinfo"):
+    for line in probe.lines(root / "proc/cpuinfo"):
         key, colon, value = line.partition(":")
         if colon:
             info.setdefault(key.strip(), value.strip())
     return info
 
 
+def _cpu_model(root: Path, info: dict[str, str]) -> str:
+    # ARM first: where a Jetson's kernel has a model name, it says "ARMv8 Processor rev 1 (v8l)" of every chip
+    return probe.arm_cpu(root) or info.get("model name") or platform.processor() or platform.machine()
+
+
+def _instructions(info: dict[str, str]) -> list[str]:
+    flags = set((info.get("flags") or info.get("Features") or "").split())
+    return [name for name in INSTRUCTIONS if name in flags]
+
+
+def _governor(root: Path) -> str | None:
+    return probe.text(root / _CPUS / "cpu0/cpufreq/scaling_governor")
+
+
+def _load(root: Path) -> float | None:
+    return probe.number(next(iter((probe.text(root / "proc/loadavg") or "").split()), None))
+
+
 def _memory_gb(root: Path) -> float | None:
-    for line in _lines(root / "proc/meminfo"):
+    for line in probe.lines(root / "proc/meminfo"):
         if line.startswith("MemTotal:"):
-            return round(int(line.split()[1]) / 1024**2, 1)
+            kib = probe.number(line.partition(":")[2].removesuffix("kB"))
+            return None if kib is None else round(kib / 1024**2, 1)
     return None
-
-
-def _lines(path: Path) -> list[str]:
-    return (_text(path) or "").splitlines()
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except (OSError, ValueError):
-        return None

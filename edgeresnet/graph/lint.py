@@ -47,11 +47,11 @@ def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, agains
             f"{file.path} leaves open more than its batch: {_shown(file.inputs[0])} in, {_shown(file.outputs[0])} out",
             hint="it is compiled as it is: fix every other side where it was made",
         )
-    if fixed is not None and fixed != (against or 1):
-        other = f"batches of {against}" if against else "any batch"
+    if (fixed or 1) != (against or 1):  # they are timed in turn: each call must carry as many images
+        takes = [f"batches of {batch}" if batch else "any batch" for batch in (fixed, against)]
         raise ModelError(
-            f"{file.path} is fixed to batches of {fixed}, and the network it is judged against takes {other}",
-            hint=f"`trace: {{batch: {fixed}}}` fixes that one too, or make both with a batch that may vary",
+            f"{file.path} takes {takes[0]}, and the network it is judged against takes {takes[1]}",
+            hint="fix both to the same batch (`trace.batch` fixes the other one), or leave both open",
         )
 
 

@@ -15,9 +15,20 @@ from ..device.preprocessing import Preprocessing
 from ..errors import ImagesError
 from ..recipe import Recipe, Source
 from . import choose, decode, sources
+from .files import FILES, FromFiles
 from .samples import Batch, Samples
 
-__all__ = ["Batch", "Samples", "check_classes", "check_disjoint", "open_samples", "read_image", "same_classes"]
+__all__ = [
+    "FILES",
+    "Batch",
+    "FromFiles",
+    "Samples",
+    "check_classes",
+    "check_disjoint",
+    "open_samples",
+    "read_image",
+    "same_classes",
+]
 
 
 def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Samples:

@@ -72,6 +72,10 @@ class Samples:
     def name(self, index: int) -> str:
         return self.source.name(int(self.chosen[index]))
 
+    def path(self, index: int) -> str | None:
+        """Where the image's own file is, for those that have one."""
+        return self.source.path(int(self.chosen[index]))
+
     def hash(self, index: int) -> bytes:
         return self.source.hashes[int(self.chosen[index])]
 

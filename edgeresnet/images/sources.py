@@ -35,6 +35,7 @@ class ImageSource(Protocol):
     def hashes(self) -> Sequence[bytes]: ...
 
     def name(self, index: int) -> str: ...
+    def path(self, index: int) -> str | None: ...
     def open(self, index: int) -> Image.Image: ...
 
 
@@ -48,12 +49,12 @@ class Folder:
 
     def name(self, index: int) -> str:
         """For people: a name that is no text is shown with its odd bytes written out."""
-        return self._path(index).encode("utf-8", "backslashreplace").decode()
+        return self.path(index).encode("utf-8", "backslashreplace").decode()
 
     def open(self, index: int) -> Image.Image:
-        return decode.open_file(self._path(index))
+        return decode.open_file(self.path(index))
 
-    def _path(self, index: int) -> str:
+    def path(self, index: int) -> str:
         return f"{self.root}/{self._names[index]}"
 
 
@@ -68,6 +69,9 @@ class Arrays:
 
     def name(self, index: int) -> str:
         return f"{self._title}[{index}]"
+
+    def path(self, index: int) -> None:
+        return None
 
     def open(self, index: int) -> Image.Image:
         return Image.fromarray(self._pixels[index])

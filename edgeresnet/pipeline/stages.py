@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .. import targets
 from ..artifact import FORMAT, Artifact, Given, Parent
@@ -20,7 +20,8 @@ class Stage:
     function: str  # module:function, imported when it runs: planning needs no torch
     version: int  # raised by hand when the meaning of what it writes changes
     libraries: tuple[str, ...]  # whose versions enter the key
-    machine: bool = False  # whether this machine enters the key
+    # What of this machine enters the key: nothing; what it is; or also the state that it was put in (power mode, …).
+    machine: Literal["", "fingerprint", "conditions"] = ""
     long: bool = False  # may take hours: every image is looked at before it begins
 
     def run(self, *arguments: Any) -> dict[str, Any]:
@@ -33,8 +34,8 @@ STAGES = {
     for stage in (
         Stage("train", "edgeresnet.train:train", 1, ("torch", "torchvision", "numpy", "pillow"), long=True),
         Stage("trace", "edgeresnet.trace:trace", 1, ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow")),
-        Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine=True),
-        Stage("verify", "edgeresnet.verify:verify", 3, ("numpy", "pillow"), machine=True),
+        Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine="fingerprint"),
+        Stage("verify", "edgeresnet.verify:verify", 4, ("numpy", "pillow"), machine="conditions"),
     )
 }
 
@@ -64,7 +65,7 @@ class Step:
         return machine.versions(*self.stage.libraries, *(targets.get(name).libraries if name else ()))
 
     def machine(self) -> dict[str, Any] | None:
-        return machine.fingerprint() if self.stage.machine else None
+        return getattr(machine, self.stage.machine)() if self.stage.machine else None
 
     def key(self, digests: Mapping[str, str]) -> str:
         return manifest.digest_of(

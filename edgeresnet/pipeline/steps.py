@@ -128,7 +128,7 @@ def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) ->
     reference = targets.get(REFERENCE)
     plain = reference.options()
     yield _compile_step("compile:reference", reference, plain, "trace", None)
-    spec = {"target": REFERENCE, "latency": False, "candidate": "fp32"}
+    spec: dict[str, Any] = {"target": REFERENCE, "latency": None, "candidate": "fp32"}
     yield Step("verify:reference", STAGES["verify"], spec, {"fp32": "compile:reference", "evaluation": evaluation})
     for name in recipe.targets:
         target, options = targets.get(name), recipe.target_options(name)
@@ -143,7 +143,8 @@ def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) ->
         if candidate:
             compiled["candidate"] = f"compile:{name}:candidate"
             yield _compile_step(f"compile:{name}:candidate", target, options, candidate, name)
-        spec = {"target": name, "latency": True, "candidate": "candidate" if candidate else "fp32"}
+        ships = "candidate" if candidate else "fp32"
+        spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": ships}
         parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
         yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import json_report, markdown, terminal
+from . import bench_text, json_report, markdown, terminal
+
+__all__ = ["FORMATS", "bench_text", "terminal"]
 
 FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "terminal": terminal.render,

@@ -14,6 +14,8 @@ def render(run: Mapping[str, Any]) -> str:
         f"# {_cell(seen.title)}: {seen.verdict}",
         f"{seen.meaning[:1].upper()}{seen.meaning[1:]}.",
         table(seen.columns, seen.rows) if seen.rows else "",
+        table(*view.filled(view.LATENCY_COLUMNS, seen.latencies)) if seen.latencies else "",
+        "\n".join(f"- {_cell(sentence)}" for sentence in seen.speedups),
         "\n".join(f"- **{_cell(target)}** was not measured: {_cell(reason)}" for target, reason in seen.absent),
         _section("Promises", table(("verdict", "target", "promise", "why"), seen.verdicts) if seen.verdicts else ""),
         _section("Notes", "\n".join(f"- {_cell(note)}" for note in seen.notes)),

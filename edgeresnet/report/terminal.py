@@ -16,13 +16,15 @@ def render(run: Mapping[str, Any]) -> str:
     parts = [seen.title]
     if seen.rows:
         parts.append(columns(seen.columns, seen.rows))
-    parts += [_wrapped(f"{target}: not measured: {reason}") for target, reason in seen.absent]
+    if seen.latencies:
+        parts.append(columns(*view.filled(view.LATENCY_COLUMNS, seen.latencies)))
+    if seen.speedups:
+        parts.append("\n".join(wrapped(sentence) for sentence in seen.speedups))
+    parts += [wrapped(f"{target}: not measured: {reason}") for target, reason in seen.absent]
     if seen.verdicts:
-        parts.append(
-            "\n".join(_wrapped(f"{v:12} {target} {name}: {why}", 13) for v, target, name, why in seen.verdicts)
-        )
+        parts.append("\n".join(wrapped(f"{v:12} {target} {name}: {why}", 13) for v, target, name, why in seen.verdicts))
     if seen.notes:
-        parts.append("\n".join(_wrapped(f"note: {note}") for note in seen.notes))
+        parts.append("\n".join(wrapped(f"note: {note}") for note in seen.notes))
     parts.append(f"{seen.verdict}: {seen.meaning}")
     return "\n\n".join(parts) + "\n"
 
@@ -42,5 +44,5 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _wrapped(text: str, indent: int = 2) -> str:
+def wrapped(text: str, indent: int = 2) -> str:
     return textwrap.fill(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)

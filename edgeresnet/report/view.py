@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from ..device import intervals, judge, measure
+from ..device import intervals, judge, measure, troubles
 
 _MEANING = {
     judge.KEPT: "every promise is kept",
@@ -26,6 +26,8 @@ class View:
     meaning: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    latencies: Sequence[tuple[str, ...]]
+    speedups: Sequence[str]
     absent: Sequence[tuple[str, str]]  # target, and why there is no row for it
     verdicts: Sequence[tuple[str, str, str, str]]  # verdict, target, promise, reason
     steps: Sequence[tuple[str, str, str, str]]  # id, state, seconds, digest
@@ -35,7 +37,8 @@ class View:
 
 
 CLASS_COLUMNS = ("target", "class", "images", "found before", "found now", "lost pp (corrected 95 %)", "")
-COLUMNS = ("target", "as", "top-1", "drop pp (95 %)", "agree", "p50 ms", "p99 ms", "MB")
+COLUMNS = ("target", "as", "top-1", "drop pp (95 %)", "agree", "MB")
+LATENCY_COLUMNS = ("target", "as", "p50 ms", "p90 ms", "p99 ms", "file p50", "load ms", "first ms", "peak MB")
 
 
 def of(run: Mapping[str, Any]) -> View:
@@ -48,6 +51,10 @@ def of(run: Mapping[str, Any]) -> View:
         meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
         columns=COLUMNS,
         rows=[_row(result, name) for result in measured for name in result["variants"]],
+        latencies=[
+            latency_row((result["target"], name), raw) for result in measured for name, raw in _timed(result).items()
+        ],
+        speedups=[sentence for result in measured for sentence in _speedups(result)],
         absent=[(result["target"], _reason(result)) for result in results if "variants" not in result],
         verdicts=[(v["verdict"], v["target"], v["promise"], v["reason"]) for v in run["verdicts"]],
         steps=[_step(step) for step in run["steps"]],
@@ -75,17 +82,50 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
     counts, images = variant["accuracy"], variant["accuracy"]["images"]
     low, high = intervals.tango(counts["flips_lost"], counts["flips_won"], images)
     drop = 100 * (counts["flips_lost"] - counts["flips_won"]) / images
-    times = measure.percentiles(variant["latency"]["latency_ms"]) if variant["latency"] else {}
     return (
         result["target"],
         name,
         f"{100 * counts['top1'] / images:.2f} %",
         f"{_signed(drop)} ({_signed(100 * low)} to {_signed(100 * high)})",
         f"{100 * counts['agree'] / images:.2f} %",
-        _ms(times.get("p50")),
-        _ms(times.get("p99")),
         f"{variant['size_mb']:.2f}",
     )
+
+
+def filled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Without the columns that are empty in every row: what was not measured takes no room."""
+    kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
+
+
+def latency_row(names: tuple[str, ...], raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Host to host; from the file on beside it; and what is measured once per process, the median of its processes."""
+    times, files = measure.percentiles(raw), measure.percentiles(raw, "file")
+    once = (measure.middle(raw, key) for key in ("load_ms", "first_ms", "peak_memory_mb"))
+    return (*names, *(ms(times.get(p)) for p in ("p50", "p90", "p99")), ms(files.get("p50")), *map(ms, once))
+
+
+def speedup(faster: str, than: str, rival: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
+    """The headline of two networks timed in turn, with its interval over fresh processes."""
+    value, (low, high) = intervals.ratio_interval(measure.windows(rival), measure.windows(raw))
+    if not math.isfinite(high):
+        return f"{faster}: {value:.3f} times as fast as {than} in the one process there was: no interval"
+    word = "" if low > 1 or high < 1 else "; no difference is shown"
+    return f"{faster}: {value:.3f} times as fast as {than}, 95 % interval {low:.3f} to {high:.3f}{word}"
+
+
+def _timed(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {name: variant["latency"] for name, variant in result["variants"].items() if variant["latency"]}
+
+
+def _speedups(result: Mapping[str, Any]) -> list[str]:
+    timed = _timed(result)
+    return [
+        speedup(f"{result['target']} {name}", rival, timed[rival], raw)
+        for rival in ("fp32", "half")
+        for name, raw in timed.items()
+        if rival in timed and list(timed).index(name) > list(timed).index(rival)
+    ]
 
 
 def _class_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -117,13 +157,17 @@ def _notes(
         if result["skipped"]:
             first = ", ".join(result["skipped"][:3])
             notes.append(f"{len(result['skipped'])} unreadable evaluation images were left out: {first}")
+    absent = [recall.label for result in measured[:1] for recall in judge.recalls(result) if not recall.images]
+    if absent:
+        notes.append(
+            f"{len(absent)} classes have no evaluation image, so nothing is known of them: {', '.join(absent[:5])}"
+        )
     for target, label, _, before, now, lost, word in classes:
         if word == "worse":
             notes.append(f"{target}: {label} is found less often than before: {before} → {now}, {lost} points lost")
     for result in measured:
-        for name, variant in result["variants"].items():
-            found = measure.troubles(variant["latency"]) if variant["latency"] else []
-            notes += [f"{result['target']} {name}: {trouble}" for trouble in found]
+        timed = _timed(result)
+        notes += [f"{result['target']}: {trouble}" for trouble in troubles.troubles(timed)]
     if run["problem"]:
         notes.append(f"the run ended early: {run['problem']['message']}")
     return notes
@@ -150,7 +194,10 @@ def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -
     batches = sorted({v["latency"]["batch"] for r in measured for v in r["variants"].values() if v["latency"]})
     if batches:
         shown = ", ".join(str(batch) for batch in batches)
-        lines.append(f"latency: batch {shown}, host to host, inputs ready in memory, windows in turn")
+        lines.append(
+            f"latency: batch {shown}, inputs and answers in the host's memory, in fresh processes, windows in turn; "
+            "'file' starts at the image file, in the system's cache; load, first and peak are medians over processes"
+        )
     return lines
 
 
@@ -169,7 +216,7 @@ def _reason(result: Mapping[str, Any]) -> str:
     return f"{result['reason']} ({result['hint']})" if result["hint"] else result["reason"]
 
 
-def _ms(value: float | None) -> str:
+def ms(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 

@@ -11,7 +11,7 @@ import pkgutil
 from functools import cache
 
 from ..device.session import Target
-from ..errors import RecipeError
+from ..errors import RecipeError, TargetError
 
 
 @cache
@@ -30,3 +30,11 @@ def get(name: str) -> Target:
             hint=f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}",
         )
     return known[name]
+
+
+def require(name: str) -> Target:
+    """The target, where it can work here; else its reason and what mends it."""
+    found = get(name).available()
+    if not found.ok:
+        raise TargetError(f"{name} is not here: {found.reason}", hint=found.hint)
+    return get(name)

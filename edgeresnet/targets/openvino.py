@@ -95,8 +95,16 @@ class OpenVinoSession:
         self._compiled.clear()
 
     def infer(self, batch: np.ndarray) -> np.ndarray:
+        """In through the request's own tensors: its convenient call by dictionary costs a small network a tenth."""
         request = self._compiled_for(len(batch))[1]
-        return next(iter(request.infer([batch], share_inputs=True, share_outputs=False).values()))
+        tensor = request.get_input_tensor().data
+        if tensor.shape != batch.shape:  # or numpy would stretch one to the other
+            raise TargetError(
+                f"takes {tensor.shape[1:]} images, not {batch.shape[1:]}", hint="compile for the preprocessing in use"
+            )
+        np.copyto(tensor, batch)
+        request.infer()
+        return request.get_output_tensor().data.copy()
 
     def device_times_ms(self, batch: np.ndarray, n: int) -> None:
         return None

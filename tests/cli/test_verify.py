@@ -199,7 +199,10 @@ def test_an_onnx_file_needs_no_torch_and_looking_ahead_no_onnx(net: Path, own_st
         yaml.safe_dump(tiny(model={"checkpoint": "net.onnx"}, train=None, images={"evaluation": "digits"}))
     )
     never = {"verify": {"torch", "torchvision"}, "plan": {"torch", "onnx", "onnxscript", "onnxruntime", "openvino"}}
-    for arguments in (["plan", "r.yaml"], ["verify", "net.onnx", *DIGITS]):
+    for arguments in (
+        ["plan", "r.yaml"],
+        ["verify", "net.onnx", *DIGITS, "--set", "verify={processes: 1, seconds: 1}"],
+    ):
         script = (
             f"import sys\nsys.argv = ['edgeresnet', *{arguments!r}]\nfrom edgeresnet.cli import main\n"
             "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code\n"

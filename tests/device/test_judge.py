@@ -69,16 +69,38 @@ def test_quantile_interval_is_open_where_values_are_too_few() -> None:
     assert high - low < 250
 
 
-def test_ratio_interval_of_equals_holds_one() -> None:
-    value, (low, high) = intervals.ratio_interval([[2.0, 2.1], [2.0, 2.2]], [[1.0, 1.05], [1.0, 1.1]])
+def test_ratio_interval_is_over_processes() -> None:
+    slower = [[[2.0, 2.1], [2.0, 2.2]], [[2.1, 2.2]], [[1.9, 2.0]]]
+    faster = [[[1.0, 1.05], [1.0, 1.1]], [[1.05, 1.1]], [[0.96, 1.0]]]
+    value, (low, high) = intervals.ratio_interval(slower, faster)
     assert value == pytest.approx(2.0, rel=0.01)
-    assert low <= value <= high
-    assert intervals.ratio_interval([[1.0]], [[1.0]])[1] == (0, math.inf)
+    assert 1.9 < low <= value <= high < 2.1
+    many_windows = [[[2.0] * 100] * 8, [[2.4] * 100] * 8]
+    _, (low, high) = intervals.ratio_interval(many_windows, [[[1.0] * 100] * 8] * 2)
+    assert low < 1, "two processes that differ say little, however many windows they have"
+    assert high > 4
+    assert intervals.ratio_interval([[[1.0]]], [[[1.0]]])[1] == (0, math.inf)
+
+
+def test_a_tail_varies_inside_processes_and_between_them() -> None:
+    same = [[[1.0 + 0.0001 * n for n in range(1000)]]] * 5
+    inner = intervals.tail_interval(same, 0.99)
+    assert inner.low <= 1.099 <= inner.high
+    other = [*same[:4], [[2 * value for value in same[0][0]]]]
+    outer = intervals.tail_interval(other, 0.99)
+    assert outer.high > 2
+    assert outer.low < inner.low
+    assert intervals.tail_interval([[[1.0] * 20]], 0.99).high == math.inf
+
+
+def _latency(times: float, processes: int = 5) -> dict:
+    windows = [[times] * 200, [times] * 200]
+    return {"machine": {"cpu": "this"}, "processes": [{"host_ms": windows, "peak_memory_mb": 100.0}] * processes}
 
 
 def _result(lost: int = 0, won: int = 0, images: int = 5000, top1: int = 4500, times: float = 1.0) -> dict:
     accuracy = {"images": images, "top1": top1, "flips_lost": lost, "flips_won": won, "agree": images - lost - won}
-    variant = {"accuracy": accuracy, "latency": {"latency_ms": [[times] * 1000] * 4}, "size_mb": 1.5}
+    variant = {"accuracy": accuracy, "latency": _latency(times), "size_mb": 1.5}
     return {"candidate": "fp32", "chance": 0.1, "variants": {"fp32": variant}}
 
 
@@ -110,6 +132,8 @@ def _answers(*classes: tuple[str, int, int, int]) -> dict:
         ({"max_latency_p99_ms": 0.9}, _result(), "BROKEN"),
         ({"max_size_mb": 2}, _result(), "KEPT"),
         ({"max_size_mb": 1}, _result(), "BROKEN"),
+        ({"max_peak_memory_mb": 100}, _result(), "KEPT"),
+        ({"max_peak_memory_mb": 99}, _result(), "BROKEN"),
         ({"min_speedup_fp32": 1.2}, _result(), "NOT_MEASURED"),
         ({"max_drop_pp": 0.5}, {"reason": "is not here"}, "NOT_MEASURED"),
         ({"max_latency_p99_ms": 5}, _result(times=float("nan")), "NOT_MEASURED"),
@@ -127,13 +151,64 @@ def test_a_drop_from_chance_says_nothing() -> None:
     assert "no better than chance" in found.reason
 
 
-def test_a_faster_twin_decides_min_speedup_half() -> None:
+def _faster(by: float, half: bool = True, processes: int = 5) -> dict:
     result = _result()
-    result["variants"]["half"] = result["variants"]["fp32"]
-    quick = {**result["variants"]["fp32"], "latency": {"latency_ms": [[0.5] * 100] * 4}}
-    result["variants"]["int8"], result["candidate"] = quick, "int8"
-    found = judge.judge({"min_speedup_half": 1.5, "min_speedup_fp32": 2.5}, "openvino", result)
+    result["variants"]["fp32"]["latency"] = _latency(1.0, processes)
+    if half:
+        result["variants"]["half"] = result["variants"]["fp32"]
+    result["variants"]["int8"] = {**result["variants"]["fp32"], "latency": _latency(1 / by, processes)}
+    return {**result, "candidate": "int8"}
+
+
+def test_a_faster_twin_decides_min_speedup_half() -> None:
+    found = judge.judge({"min_speedup_half": 1.5, "min_speedup_fp32": 2.5}, "openvino", _faster(2))
     assert [verdict.verdict for verdict in found] == ["KEPT", "BROKEN"]
+    (absent,) = judge.judge({"min_speedup_half": 1.5}, "onnxruntime", _faster(2, half=False))
+    assert (absent.verdict, "no half twin" in absent.reason) == ("NOT_MEASURED", True)
+
+
+def test_one_process_cannot_show_a_speed_up() -> None:
+    (found,) = judge.judge({"min_speedup_fp32": 1.5}, "openvino", _faster(2, processes=1))
+    assert found.verdict == "UNDECIDED"
+    assert "more `verify.processes`" in found.reason
+
+
+def test_times_of_two_machines_are_never_held_against_one_another() -> None:
+    result = _faster(2)
+    result["variants"]["int8"]["latency"]["machine"] = {"cpu": "another"}
+    (found,) = judge.judge({"min_speedup_fp32": 1.5}, "openvino", result)
+    assert found.verdict == "NOT_MEASURED"
+    assert "two machines" in found.reason
+
+
+def test_a_clock_that_stepped_back_measured_nothing() -> None:
+    result = _faster(2)
+    latency = result["variants"]["int8"]["latency"]
+    latency["processes"] = [*latency["processes"][:4], {"host_ms": [[0.5] * 99 + [-100.0]], "peak_memory_mb": 1.0}]
+    found = judge.judge({"min_speedup_fp32": 1.5, "max_latency_p99_ms": 5}, "openvino", result)
+    assert [verdict.verdict for verdict in found] == ["NOT_MEASURED"] * 2
+    assert "stepped back" in found[0].reason
+
+
+def test_the_process_that_used_most_memory_counts() -> None:
+    result = _result()
+    result["variants"]["fp32"]["latency"]["processes"] = [{"peak_memory_mb": 90.0}, {"peak_memory_mb": 110.0}]
+    (found,) = judge.judge({"max_peak_memory_mb": 100}, "x", result)
+    assert (found.verdict, found.value) == ("BROKEN", 110.0)
+    result["variants"]["fp32"]["latency"]["processes"] = [{"peak_memory_mb": None}]
+    assert judge.judge({"max_peak_memory_mb": 100}, "x", result)[0].verdict == "NOT_MEASURED"
+
+
+@pytest.mark.parametrize("promise", [{"min_top1_pct": 90}, {"max_drop_pp": 5}, {"min_recall_pct": {"fine": 90}}])
+def test_the_same_answer_to_every_image_keeps_no_promise(promise: dict) -> None:
+    """98 in 100 images are of one class: a network that always names it is right often enough."""
+    result = _answers(("fine", 980, 980, 980), ("crack", 20, 15, 0))
+    result["variants"]["fp32"]["predicted"] = [0] * 1000
+    result["variants"]["fp32"]["accuracy"] |= {"images": 1000, "top1": 980, "agree": 985, "flips_lost": 15}
+    result["chance"] = 0.5
+    (found,) = judge.judge(promise, "x", result)
+    assert found.verdict == "NOT_MEASURED"
+    assert "every image is answered fine" in found.reason
 
 
 def test_the_worst_verdict_is_the_runs() -> None:

@@ -80,8 +80,10 @@ def test_a_fixed_batch_contradicts_another(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is fixed to batches of 2, and `trace\.batch` asks for 4"):
         lint.reference(fixed, IMAGES, 4, 4)
     lint.candidate(fixed, IMAGES, 4, 2)
-    with pytest.raises(ModelError, match="is fixed to batches of 2, and the network it is judged against takes any"):
+    with pytest.raises(ModelError, match="takes batches of 2, and the network it is judged against takes any batch"):
         lint.candidate(fixed, IMAGES, 4, None)
+    with pytest.raises(ModelError, match="takes any batch, and the network it is judged against takes batches of 2"):
+        lint.candidate(_written(tmp_path, {}), IMAGES, 4, 2)
 
 
 def test_a_quantized_file_is_no_reference_and_the_hint_says_what_it_is(tmp_path: Path) -> None:

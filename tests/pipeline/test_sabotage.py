@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeresnet import pipeline, recipe, targets
+from edgeresnet import pipeline, recipe, report, targets
 from edgeresnet.artifact import Store
-from edgeresnet.pipeline import Listener
+from edgeresnet.device import evaluate, machine, worker
+from edgeresnet.errors import TargetError
+from edgeresnet.pipeline import Listener, stages
 
 from ..conftest import tiny
 
@@ -44,6 +47,17 @@ def judged(store: Store, add_target: Any, target: Any, **changes: Any) -> dict[s
     return pipeline.run(recipe.parse(tiny(targets={"sabotaged": {}}, **changes)), store)
 
 
+class Backwards:
+    """An hour back, after every forty looks at it."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return 0.001 * self.looks - 3600 * (self.looks // 40)
+
+
 def _raise_at(image: int) -> Callable:
     def after(answer: np.ndarray, seen: int) -> np.ndarray:
         if seen > image:
@@ -58,7 +72,7 @@ def _nan_at(image: int) -> Callable:
 
 
 def _slower(answer: np.ndarray, seen: int) -> np.ndarray:
-    np.linalg.svd(np.ones((150, 150)))
+    time.sleep(0.005)
     return answer
 
 
@@ -182,11 +196,101 @@ def test_a_stale_engine_with_its_papers_is_never_used(own_store: Store) -> None:
     assert "its key is another" in ear.heard[0]
 
 
-def test_a_clock_that_stands_still_keeps_no_promise(own_store: Store, add_target: Any, monkeypatch: Any) -> None:
-    from edgeresnet.device import measure
-
-    real = measure.latency
-    monkeypatch.setattr(measure, "_MOST_IN_A_ROW", 20)
-    monkeypatch.setattr(measure, "latency", lambda *a, **k: real(*a, **k, clock=lambda: 0.0))
+@pytest.mark.parametrize(
+    ("clock", "words"),
+    [(lambda: 0.0, "did not move"), (Backwards(), "stepped back")],
+    ids=["stands still", "steps back"],
+)
+def test_a_clock_that_is_none_keeps_no_promise(
+    own_store: Store, add_target: Any, monkeypatch: Any, clock: Any, words: str
+) -> None:
+    monkeypatch.setattr(worker, "MOST_IN_A_ROW", 20)
+    monkeypatch.setattr(worker, "start", lambda job: worker.Worker(job, clock=clock))
     run = judged(own_store, add_target, Sabotaged(), promises={"max_latency_p99_ms": 5})
     assert run["verdict"] == "NOT_MEASURED"
+    assert words in run["verdicts"][0]["reason"]
+
+
+def test_a_session_that_slows_down_with_time_is_told(own_store: Store, add_target: Any) -> None:
+    asked = [0]
+
+    def slower(answer: np.ndarray, _: int) -> np.ndarray:
+        asked[0] += 1
+        until = time.perf_counter() + 1e-6 * asked[0]
+        while time.perf_counter() < until:
+            pass
+        return answer
+
+    run = judged(own_store, add_target, Sabotaged(after=slower))
+    assert "it slowed down by" in " ".join(report.view.of(run).notes)
+
+
+def test_a_session_that_answers_differently_the_second_time(own_store: Store, add_target: Any) -> None:
+    def forgets(answer: np.ndarray, seen: int) -> np.ndarray:
+        return answer if seen <= 450 else answer[:, ::-1]
+
+    run = judged(own_store, add_target, Sabotaged(after=forgets), promises={"max_drop_pp": 50})
+    assert run["verdict"] == "NOT_MEASURED"
+    assert "answered differently when it was asked" in run["verdicts"][0]["reason"]
+
+
+def test_a_process_that_dies_while_it_is_timed_leaves_the_rest(own_store: Store, monkeypatch: Any) -> None:
+    """onnxruntime dies, OpenVINO does not; what was evaluated before is kept for the next run."""
+    real = worker.Worker
+
+    def start(job: worker.Job) -> worker.Worker:
+        if job.target.name == "onnxruntime":  # type: ignore[attr-defined]
+            raise TargetError("ended the process in which it was timed with signal 11", hint="again")
+        return real(job)
+
+    monkeypatch.setattr(worker, "start", start)
+    wanted = recipe.parse(tiny(targets={"onnxruntime": {}, "openvino": {}}, verify={"processes": 2}))
+    run = pipeline.run(wanted, own_store)
+    assert [verdict["verdict"] for verdict in run["verdicts"]] == ["NOT_MEASURED", "KEPT"]
+    monkeypatch.setattr(worker, "start", real)
+    asked: list[int] = []
+    monkeypatch.setattr(evaluate, "predict", lambda *_: asked.append(1))
+    assert pipeline.run(wanted, own_store)["verdict"] == "KEPT"
+    assert not asked, "the answers were there already"
+
+
+def test_an_interrupted_measurement_goes_on_where_it_was(own_store: Store, monkeypatch: Any) -> None:
+    started: list[str] = []
+    real = worker.Worker
+
+    def start(job: worker.Job) -> worker.Worker:
+        started.append("x")
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        return real(job)
+
+    monkeypatch.setattr(worker, "start", start)
+    wanted = recipe.parse(tiny(verify={"processes": 4}))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(wanted, own_store)
+    assert len(started) == 3
+    run = pipeline.run(wanted, own_store)
+    assert len(started) == 3 + 2, "two of four rounds were kept"
+    assert len(run["results"]["onnxruntime"]["variants"]["fp32"]["latency"]["processes"]) == 4
+
+
+def test_rounds_of_a_machine_in_another_state_are_not_continued(own_store: Store, monkeypatch: Any) -> None:
+    """The power mode was changed while the run stood still: fast rounds and slow ones are not one measurement."""
+    started: list[str] = []
+    real, mode = worker.Worker, ["MAXN"]
+    monkeypatch.setattr(machine, "conditions", lambda: {"power_mode": mode[0]})
+
+    def start(job: worker.Job) -> worker.Worker:
+        started.append("x")
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        return real(job)
+
+    monkeypatch.setattr(worker, "start", start)
+    monkeypatch.setattr(stages.Step, "machine", lambda self: None)  # or the key alone would tell
+    wanted = recipe.parse(tiny(verify={"processes": 4}))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(wanted, own_store)
+    mode[0] = "15W"
+    pipeline.run(wanted, own_store)
+    assert len(started) == 3 + 4

@@ -20,10 +20,16 @@ def run_document(**changes: Any) -> dict[str, Any]:
         "agree": 980,
         "sqnr_db": 25.0,
     }
+    process = {
+        "host_ms": [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]],
+        "load_ms": 50.0,
+        "first_ms": 9.0,
+        "peak_memory_mb": 120.0,
+    }
     variant = {
         "accuracy": accuracy,
         "predicted": [0] * 60 + [1] * 140,
-        "latency": {"batch": 1, "latency_ms": [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]},
+        "latency": {"batch": 1, "machine": {}, "processes": [process] * 2},
         "size_mb": 1.25,
         "digest": "d" * 64,
         "notes": {"float_parts": "f32"},
@@ -66,14 +72,17 @@ def test_the_whole_terminal_report() -> None:
         == """\
 resnet18, 2 classes
 
-target    as      top-1          drop pp (95 %)    agree  p50 ms  p99 ms    MB
-openvino  fp32  90.00 %  +0.50 (-0.29 to +1.39)  98.00 %   2.000   3.000  1.25
+target    as      top-1          drop pp (95 %)    agree    MB
+openvino  fp32  90.00 %  +0.50 (-0.29 to +1.39)  98.00 %  1.25
+
+target    as    p50 ms  p90 ms  p99 ms  load ms  first ms  peak MB
+openvino  fp32   2.000   3.000   3.000     50.0     9.000    120.0
 
 UNDECIDED    openvino max_drop_pp: 0.50 points lost
 
 note: openvino: a is found less often than before: 100.00 % → 60.00 %, +40.00
   (+29.75 to +51.20) points lost
-note: openvino fp32: only 6 inferences were timed: p99 is one or two of them
+note: openvino: fp32: only 12 inferences were timed: p99 is one or two of them
 
 UNDECIDED: the images or measurements at hand cannot decide every promise
 """

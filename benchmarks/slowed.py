@@ -1,0 +1,35 @@
+"""A target that is slower by a known part: `latency.py` plants it. In a file of its own, for fresh processes to find."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeresnet import targets
+
+
+@dataclass(frozen=True)
+class Slowed:
+    """Every inference takes `part` longer than it did, by waiting busily."""
+
+    target: str
+    part: float
+
+    def load(self, compiled: Path) -> Any:
+        session = targets.get(self.target).load(compiled)
+        real, part = session.infer, 1 + self.part
+
+        def infer(batch: np.ndarray) -> np.ndarray:
+            began = time.perf_counter()
+            answer = real(batch)
+            until = began + part * (time.perf_counter() - began)
+            while time.perf_counter() < until:
+                pass
+            return answer
+
+        session.infer = infer
+        return session

@@ -1,0 +1,108 @@
+"""edgeresnet bench: how fast, and how many times as fast, in fresh processes in turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import _options
+
+if TYPE_CHECKING:
+    from ..artifact import Store
+
+
+@click.command()
+@click.argument("what", nargs=-1)
+@click.option("--target", "wanted", multiple=True, help="May be repeated; by default the run's, or every one here.")
+@click.option("--processes", type=click.IntRange(1, 100), default=5, show_default=True, help="Fresh ones for each.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="At most about so long for latency; throughput comes on top.",
+)
+@click.option("--batch", default="1", show_default=True, help="Latency at the first size, throughput at all: 1,8,32.")
+@click.option("--streams", default="", help="Measure throughput with so many requests at once: 1,2,4.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
+@_options.store
+@_options.as_json
+def bench(
+    what: tuple[str, ...],
+    wanted: tuple[str, ...],
+    processes: int,
+    seconds: float,
+    batch: str,
+    streams: str,
+    quiet: bool,
+    store_root: Path,
+    as_json: bool,
+) -> int:
+    """Time networks side by side, window by window, in fresh processes.
+
+    WHAT is a run (the newest by default) or ONNX files, which are compiled
+    first; the first network is what the others are held against. The interval
+    is of the ratio, over processes. Raw values are kept in the store.
+    """
+    import json
+    import tempfile
+
+    from .. import bench as benching
+    from .. import report
+    from ..artifact import write_text
+
+    batches, parallel = _counts(batch, "--batch"), _counts(streams, "--streams")
+    store = _options.open_store(store_root)
+    with store.used(), tempfile.TemporaryDirectory() as folder:
+        subjects, files = _subjects(what, wanted, store, Path(folder))
+        done = benching.bench(
+            subjects,
+            processes=processes,
+            seconds=seconds,
+            batches=batches or [1],
+            streams=parallel,
+            files=files,
+            on_round=lambda count, total: None if quiet else _told(count, total, seconds),
+        )
+    path = store.root / "bench" / f"{done['id']}.json"
+    write_text(path, json.dumps(done, ensure_ascii=False, allow_nan=False))
+    if as_json:
+        _options.print_json(done)
+    else:
+        _options.echo(report.bench_text.render(done), nl=False)
+        _options.echo(f"\nraw values: {path}")
+    return done["problem"]["exit_code"] if done["problem"] else 0
+
+
+def _subjects(what: tuple[str, ...], wanted: tuple[str, ...], store: Store, folder: Path) -> tuple[list, Any]:
+    from .. import bench as benching
+    from .. import targets
+    from ..errors import EdgeresnetError
+
+    files = [Path(word) for word in what if word.endswith(".onnx")]
+    if files and len(files) == len(what):
+        names = wanted or [name for name, target in targets.discover().items() if target.available().ok]
+        return benching.of_files(files, names, folder), None
+    if len(what) > 1 or files:
+        raise EdgeresnetError(f"{', '.join(what)}: neither one run nor ONNX files", hint="give a run's id, or files")
+    run = store.load_run(what[0] if what else None)
+    return benching.of_run(store, run, wanted), benching.files_of(store, run)
+
+
+def _told(count: int, total: int, seconds: float) -> None:
+    said = f"timing: {count} of {total} processes" if count else f"timing in {total} processes, about {seconds:.0f} s"
+    _options.echo(said, err=True)
+
+
+def _counts(text: str, option: str) -> list[int]:
+    from ..errors import EdgeresnetError
+
+    try:
+        found = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        found = [0]
+    if any(not 1 <= count <= 4096 for count in found):
+        raise EdgeresnetError(f"{option} {text!r} is not counts", hint="write 1,8,32")
+    return found

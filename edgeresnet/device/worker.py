@@ -1,0 +1,304 @@
+"""One network in a process of its own: loaded, warmed up, and timed window by window when it is asked.
+
+What varies most between two measurements is the process (where its memory fell, how its threads were placed), and two
+runtimes in one process get in each other's way. So each side of a comparison lives alone; while one is timed the others
+wait for a word on a pipe, and no thread of theirs spins. What a small box asks, load time, first inference and peak
+memory, is then the network's own too.
+
+Knows no target by name: a Job brings along whatever can load what was compiled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import EdgeresnetError, MachineError, TargetError, first_line, machine_error
+from . import machine
+from .session import Session
+
+Clock = Callable[[], float]
+KINDS = ("host", "device", "file")  # with copies to and from the host; on the device alone; from the image file on
+MOST_IN_A_ROW = 50_000  # inferences: a clock that stands still must not hold a run for ever
+_WARM_GROUP_S, _WARM_CAP_S = 0.05, 2.0
+
+
+class Loader(Protocol):
+    """The part of a target that a measurement needs."""
+
+    def load(self, compiled: Path) -> Session: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to load and what to ask it. Travels to the process by pickle."""
+
+    target: Loader
+    compiled: Path
+    batch: np.ndarray
+    files: Callable[[int, int], np.ndarray] | None = None  # (first, count) → that many images, read and prepared now
+
+
+class Worker:
+    """Does the work, in whatever process it stands. Times are milliseconds."""
+
+    def __init__(self, job: Job, clock: Clock = time.perf_counter):
+        self.job, self.clock = job, clock
+        self._session: Session | None = None
+
+    def load(self) -> dict[str, Any]:
+        """From nothing to the first answer. `load_ms` includes importing the runtime where this process had not."""
+        began = self.clock()
+        session = self.job.target.load(self.job.compiled)
+        self._session = session.__enter__()
+        loaded = self.clock()
+        self._session.infer(self.job.batch)
+        answered = self.clock()
+        return {
+            "load_ms": _ms(loaded - began),
+            "first_ms": _ms(answered - loaded),
+            "clock_ms": _ms(_granularity(self.clock)),
+        }
+
+    def warm_up(self) -> list[float]:
+        """Group medians until two groups in a row bring nothing: the warm-up is found, not assumed."""
+        groups: list[float] = []
+        began, idle = self.clock(), 0
+        while idle < 2 and len(groups) < 40 and 0 <= self.clock() - began < _WARM_CAP_S:
+            median = statistics.median(self._loop(self._infer, _WARM_GROUP_S, least=5, cap_s=_WARM_CAP_S))
+            idle = idle + 1 if groups and median > 0.98 * min(groups) else 0
+            groups.append(median)
+        return groups
+
+    def window(self, kind: str, seconds: float) -> dict[str, Any] | None:
+        """One window of single inferences, or None where the session knows no such kind. Begins with one uncounted."""
+        deed = {"host": self._infer, "device": None, "file": self._from_file}[kind]
+        if kind == "file" and self.job.files is None:
+            return None
+        pace_s = _pace(self.clock)
+        before, began = machine.cpu_times(), time.perf_counter()
+        if deed is None:
+            values = self._device_times(seconds)
+            if values is None:
+                return None
+        else:
+            deed(0)
+            values = self._loop(deed, seconds)
+        took, after = time.perf_counter() - began, machine.cpu_times()
+        return {
+            "ms": values,
+            "pace_ms": _ms(pace_s),
+            "others_cpus": max(0.0, after.others_s - before.others_s) / took,
+            "stolen_cpus": max(0.0, after.stolen_s - before.stolen_s) / took,
+        }
+
+    def sweep(self, batches: Sequence[int], streams: Sequence[int], seconds: float) -> list[dict[str, Any]]:
+        """Per batch size the latency alone, and per number of requests under way at once the images per second."""
+        found = []
+        for size in batches:
+            batch = np.resize(self.job.batch, (size, *self.job.batch.shape[1:]))
+            self.session.infer(batch)
+            alone = self._loop(lambda _: self.session.infer(batch), seconds)  # noqa: B023 - it is over before the next
+            for count in streams:
+                many = self.session.throughput(batch, count, seconds)
+                cell = {"batch": size, "streams": count, "images_per_s": round(many.images / many.seconds, 2)}
+                found.append({**cell, "ms": alone})
+        return found
+
+    def peak_memory_mb(self) -> float | None:
+        return machine.peak_memory_mb()
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.__exit__(None, None, None)
+            self._session = None
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None, "load first"
+        return self._session
+
+    def _infer(self, _: int) -> None:
+        self.session.infer(self.job.batch)
+
+    def _from_file(self, number: int) -> None:
+        assert self.job.files is not None
+        count = len(self.job.batch)
+        self.session.infer(self.job.files(number * count, count))
+
+    def _device_times(self, seconds: float) -> list[float] | None:
+        probe = self.session.device_times_ms(self.job.batch, 3)
+        if probe is None:
+            return None
+        count = int(1000 * seconds / max(statistics.median(probe), 1e-3))
+        return self.session.device_times_ms(self.job.batch, max(1, min(count, MOST_IN_A_ROW)))
+
+    def _loop(
+        self, deed: Callable[[int], object], seconds: float, *, least: int = 1, cap_s: float = float("inf")
+    ) -> list[float]:
+        """Until the time is over and `least` are there. A clock that steps back ends it: the value is kept and told."""
+        times: list[float] = []
+        began = now = self.clock()
+        while (now - began < seconds or (len(times) < least and now - began < cap_s)) and len(times) < MOST_IN_A_ROW:
+            last, before = now, self.clock()
+            deed(len(times))
+            now = self.clock()
+            times.append(_ms(min(now - before, before - last) if before < last else now - before))
+            if times[-1] < 0:
+                break
+        return times
+
+
+class Apart:
+    """A Worker in a fresh process of its own, asked over a pipe."""
+
+    def __init__(self, job: Job):
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        code = (
+            "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+            f"import {__name__} as worker; worker.serve()"  # the same search path: the same program
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+        self._send(replace(job, files=_Later(pickle.dumps(job.files))) if job.files else job)
+
+    def load(self) -> dict[str, Any]:
+        return self._ask("load")
+
+    def warm_up(self) -> list[float]:
+        return self._ask("warm_up")
+
+    def window(self, kind: str, seconds: float) -> dict[str, Any] | None:
+        return self._ask("window", kind, seconds)
+
+    def sweep(self, batches: Sequence[int], streams: Sequence[int], seconds: float) -> list[dict[str, Any]]:
+        return self._ask("sweep", batches, streams, seconds)
+
+    def peak_memory_mb(self) -> float | None:
+        return self._ask("peak_memory_mb")
+
+    def close(self) -> None:
+        """At once: a runtime's threads may be slow to end, and nothing of theirs is wanted any more."""
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        self._send((name, arguments))
+        assert self._process.stdout is not None
+        try:
+            kind, value = pickle.load(self._process.stdout)
+        except (EOFError, pickle.UnpicklingError):
+            raise self._dead() from None
+        if kind == "failed":
+            raise value
+        return value
+
+    def _send(self, message: Any) -> None:
+        assert self._process.stdin is not None
+        try:
+            pickle.dump(message, self._process.stdin)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._dead() from None
+
+    def _dead(self) -> EdgeresnetError:
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return MachineError(
+                "the system killed the process in which the network was timed: memory ran out?",
+                hint="close other programs, or lower the batch size",
+            )
+        self._errors.seek(0)
+        said = [line for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        how = f"signal {-code}" if code < 0 else f"code {code}"
+        return TargetError(
+            f"ended the process in which it was timed with {how}{': ' + said[-1][:300] if said else ''}",
+            hint="`edgeresnet run --again verify` tries once more; the runtime's own message is above, if it left one",
+        )
+
+
+start: Callable[[Job], Worker | Apart] = Apart
+
+
+def serve() -> None:
+    """The other end: answers until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; it ends this one
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a runtime that prints must not print into the answers
+    requests = sys.stdin.buffer
+    worker = Worker(pickle.load(requests))
+    while True:
+        try:
+            name, arguments = pickle.load(requests)
+        except EOFError:
+            os._exit(0)
+        try:
+            answer = ("done", getattr(worker, name)(*arguments))
+        except Exception as problem:  # noqa: BLE001 - carried to the process that asked
+            answer = ("failed", _to_carry(problem))
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+class _Later:
+    """What reads files brings an image library along: it is loaded when first asked, after the memory was read."""
+
+    def __init__(self, pickled: bytes):
+        self._pickled = pickled
+        self._deed: Callable[[int, int], np.ndarray] | None = None
+
+    def __call__(self, first: int, count: int) -> np.ndarray:
+        if self._deed is None:
+            self._deed = pickle.loads(self._pickled)
+        return self._deed(first, count)
+
+
+def _to_carry(problem: Exception) -> EdgeresnetError:
+    if isinstance(problem, EdgeresnetError):
+        return problem
+    return machine_error(problem) or TargetError(
+        f"failed while it was timed: {first_line(problem)}", hint="`edgeresnet run --again verify` tries once more"
+    )
+
+
+def _pace(clock: Clock) -> float:
+    """The best of five times of a fixed piece of work that fits into a register: the processor's own speed just now."""
+    best = float("inf")
+    for _ in range(5):
+        began = clock()
+        sum(range(50_000))
+        best = min(best, clock() - began)
+    return best
+
+
+def _granularity(clock: Clock) -> float:
+    """The smallest step that this clock was seen to take."""
+    best, before = float("inf"), clock()
+    for _ in range(1000):
+        now = clock()
+        if now > before:
+            best = min(best, now - before)
+        before = now
+    return best if best < float("inf") else 0.0
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 6)

@@ -1,0 +1,33 @@
+"""Image files as a network's input, one after the other: what a latency from the file on is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..device.preprocessing import Preprocessing
+from . import decode
+from .samples import Samples
+
+FILES = 32  # so many are gone through in turn
+
+
+@dataclass(frozen=True)
+class FromFiles:
+    """Reads, decodes, prepares: everything between a file on the disk and the network. Small enough to travel."""
+
+    paths: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @staticmethod
+    def of(samples: Samples, indices: Sequence[int]) -> FromFiles | None:
+        """None where these images are no files of their own."""
+        paths = [path for path in map(samples.path, indices) if path is not None]
+        return FromFiles(tuple(paths), samples.preprocessing) if paths else None
+
+    def __call__(self, first: int, count: int) -> np.ndarray:
+        """So many images from number `first` on; after the last comes the first again."""
+        wanted = (self.paths[number % len(self.paths)] for number in range(first, first + count))
+        return self.preprocessing.normalize(np.stack([decode.read(path, self.preprocessing) for path in wanted]))
