@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from . import targets as _targets
 from .device import manifest
@@ -24,12 +35,48 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Model(_Section):
-    """The network: an architecture by name, or `my.module:make`, a function in user code that returns one."""
+_ONNX = r"\.[oO][nN][nN][xX]$"
 
-    arch: str
-    classes: int = Field(ge=2)
+
+class Model(_Section):
+    """The network: weights with an architecture by name, or with `my.module:make`, a function in user code that returns
+    one; or an ONNX file, which holds both.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["arch"], "properties": {"arch": {"type": "string"}}},
+                {"required": ["checkpoint"], "properties": {"checkpoint": {"type": "string", "pattern": _ONNX}}},
+            ]
+        }
+    )
+
     checkpoint: str | None = None
+    arch: str | None = Field(None, validate_default=True)
+    classes: int | None = Field(None, ge=2)  # left out: as many as there are class folders
+    candidate: str | None = None  # an ONNX file made elsewhere from the same network: judged, as it is, against it
+
+    @field_validator("arch")
+    @classmethod
+    def _where_needed(cls, arch: str | None, info: ValidationInfo) -> str | None:
+        onnx = is_onnx(info.data.get("checkpoint"))
+        if arch is None and not onnx:
+            raise PydanticCustomError("missing", "missing")
+        if arch is not None and onnx:
+            raise ValueError("leave it out: an ONNX file holds its own architecture")
+        return arch
+
+    @field_validator("candidate")
+    @classmethod
+    def _is_onnx(cls, candidate: str | None) -> str | None:
+        if candidate is not None and not is_onnx(candidate):
+            raise ValueError("must be an .onnx file: convert it, or make it the checkpoint of its own recipe")
+        return candidate
+
+    @property
+    def title(self) -> str:
+        return self.arch or Path(self.checkpoint or "").name
 
 
 class Source(_Section):
@@ -124,6 +171,10 @@ class Recipe(_Section):
             raise ValueError("images.training is missing: `train` learns from it")
         if not self.train and not self.model.checkpoint:
             raise ValueError("model.checkpoint is missing: give weights, or a `train` section that makes them")
+        if self.train and is_onnx(self.model.checkpoint):
+            raise ValueError("train: an ONNX file is not trained further: give weights and their arch")
+        if self.model.candidate and not self.targets:
+            raise ValueError("targets is missing: model.candidate is judged on targets")
         if self.targets and not self.images.evaluation:
             raise ValueError("images.evaluation is missing: accuracy on a target is measured with it")
         if self.promises.limits() and not self.targets:
@@ -164,9 +215,14 @@ def load(path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
         ) from problem
     if not isinstance(raw, dict):
         raise RecipeError(f"{path} holds no recipe", hint="it begins with `version: 1`; `edgeresnet init` writes one")
-    for change in changes:
-        _set(raw, change)
+    change(raw, changes)
     return parse(raw, name=str(path))
+
+
+def change(raw: dict[str, Any], changes: tuple[str, ...]) -> None:
+    """Applies `key.path=value` to what will be a recipe, in place."""
+    for one in changes:
+        _set(raw, one)
 
 
 def parse(raw: dict[str, Any], name: str = "the recipe") -> Recipe:
@@ -271,6 +327,10 @@ def _set(raw: dict[str, Any], change: str) -> None:
         here[key] = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError) as problem:
         raise RecipeError(f"--set {change!r}: the value is not YAML", hint="quote it as YAML wants it") from problem
+
+
+def is_onnx(path: str | None) -> bool:
+    return path is not None and re.search(_ONNX, path) is not None
 
 
 def module_of_factory(arch: str) -> tuple[str, str] | None:

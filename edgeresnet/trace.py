@@ -1,4 +1,7 @@
-"""torch → canonical ONNX, compared with torch on real images on the spot. A failed parity is an error, not a note."""
+"""torch, or an ONNX file from elsewhere → canonical ONNX, compared with where it came from on real images on the spot.
+
+A failed parity is an error, not a note. torch is imported where a torch network is traced, and not before.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,23 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import onnx
-import torch
-from torch import nn
 
 from . import models
 from .artifact import Given, Parent, write_bytes
 from .context import Context
 from .device import machine
 from .errors import ImagesError, ModelError, first_line
-from .graph import canonical
+from .graph import adopt, canonical
 from .images import Samples
-from .models import checkpoint
-from .recipe import Trace
+from .recipe import Trace, is_onnx
+from .targets import onnxruntime as reference
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FILE = "model.onnx"
 OPSET = 18  # the exporter's own, and old enough for TensorRT 10.3 and JetPack 6
@@ -32,13 +36,14 @@ PARITY = 1e-4  # largest difference allowed, as a part of the largest logit
 
 
 def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """Parents: the `network` (a training or a checkpoint) and a few real `images` for the comparison."""
+    """Parents: the `network` (a training, a checkpoint or an ONNX file) and a few real `images` for the comparison."""
     plan = Trace(**spec["trace"])
-    torch.set_num_threads(machine.cores())
-    network = load_network(parents["network"], spec)
     samples: Samples = parents["images"].value  # type: ignore[union-attr]
-    models.check_answer(network, spec, samples.preprocessing.size)
-    model = to_onnx(network, samples.preprocessing.channels, samples.preprocessing.size)
+    images = _images(samples)
+    network = parents["network"]
+    adopted = isinstance(network, Given) and is_onnx(str(network.value))
+    make: Any = _adopted if adopted else _exported
+    model, expected, original, parameters = make(network, spec, samples, images)
     if plan.batch != "dynamic":
         canonical.set_batch(model, plan.batch)
     canonical.add_metadata(
@@ -48,16 +53,12 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
             "edgeresnet.preprocessing": json.dumps(samples.preprocessing.to_json()),
         },
     )
-    seen = next(samples.batches(max(len(samples), 1)), None)
-    if seen is None:
-        raise ImagesError("not one of the images for the comparison could be decoded", hint="look at the images' files")
-    images = samples.preprocessing.normalize(seen.pixels)
-    difference = _difference(network, model, images, plan.batch)
+    difference = _difference(model, images, expected)
     if not difference <= PARITY:
         raise ModelError(
-            f"the ONNX file does not answer as torch does: logits differ by {difference:.2g} of the largest, "
+            f"the traced network does not answer as {original} does: logits differ by {difference:.2g} of the largest, "
             f"{PARITY:g} is allowed",
-            hint="something in the network's forward depends on its data or on its mode; make it a plain function",
+            hint="something in the network depends on its data or on its mode; make it a plain function",
         )
     write_bytes(out / FILE, model.SerializeToString())
     return {
@@ -65,11 +66,51 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
         "parity_images": len(images),
         "opset": model.opset_import[0].version,
         "operators": _counted(model),
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": parameters,
     }
 
 
+def _images(samples: Samples) -> np.ndarray:
+    seen = next(samples.batches(max(len(samples), 1)), None)
+    if seen is None:
+        raise ImagesError("not one of the images for the comparison could be decoded", hint="look at the images' files")
+    return samples.preprocessing.normalize(seen.pixels)
+
+
+class _Traced(NamedTuple):
+    model: onnx.ModelProto
+    expected: np.ndarray  # the original's answers
+    original: str  # whose they are
+    parameters: int
+
+
+def _exported(network: Parent, spec: Mapping[str, Any], samples: Samples, images: np.ndarray) -> _Traced:
+    import torch
+
+    torch.set_num_threads(machine.cores())
+    built = load_network(network, spec)
+    models.check_answer(built, spec, samples.preprocessing.size)
+    model = to_onnx(built, samples.preprocessing.channels, samples.preprocessing.size)
+    with torch.no_grad():
+        expected = built(torch.from_numpy(images)).numpy()
+    return _Traced(model, expected, "torch", sum(p.numel() for p in built.parameters()))
+
+
+def _adopted(network: Given, spec: Mapping[str, Any], samples: Samples, images: np.ndarray) -> _Traced:
+    model = adopt.adopt(network.value, samples.preprocessing, spec["classes"])
+    expected = _answers(str(network.value), images)
+    if expected.shape != (len(images), spec["classes"]):  # a file need not say what comes out
+        raise ModelError(
+            f"{network.value} answers {len(images)} images with {expected.shape}, the images have "
+            f"{spec['classes']} classes",
+            hint="one logit per class, and one class folder per logit",
+        )
+    return _Traced(model, expected, str(network.value), adopt.parameters(model))
+
+
 def load_network(network: Parent, spec: Mapping[str, Any]) -> nn.Module:
+    from .models import checkpoint
+
     path = network.value if isinstance(network, Given) else network.path / checkpoint.FILE
     built = models.build(spec["arch"], spec["classes"], spec["channels"])
     checkpoint.load_into(built, path, spec["arch"])
@@ -78,6 +119,8 @@ def load_network(network: Parent, spec: Mapping[str, Any]) -> nn.Module:
 
 def to_onnx(network: nn.Module, channels: int, size: int) -> onnx.ModelProto:
     """A canonical model with a dynamic batch."""
+    import torch
+
     example = torch.zeros(2, channels, size, size)  # two images: a batch of one would be taken for a constant
     with _quiet():
         try:
@@ -99,20 +142,35 @@ def to_onnx(network: nn.Module, channels: int, size: int) -> onnx.ModelProto:
     return canonical.canonical(program.model_proto)
 
 
-def _difference(network: nn.Module, model: onnx.ModelProto, images: np.ndarray, batch: int | str) -> float:
+def _difference(model: onnx.ModelProto, images: np.ndarray, expected: np.ndarray) -> float:
+    answer = _answers(model.SerializeToString(), images)
+    if answer.shape != expected.shape:
+        raise ModelError(
+            f"the original answers {expected.shape}, the traced network {answer.shape}", hint="report this network"
+        )
+    return float(np.abs(answer - expected).max() / max(np.abs(expected).max(), 1e-12))
+
+
+def _answers(model: str | bytes, images: np.ndarray) -> np.ndarray:
+    """onnxruntime's, to a file (with its weights beside it) or a serialised model."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    count = len(images)
-    if isinstance(batch, int):  # a fixed batch takes all of them too, the last one filled up
-        images = np.resize(images, (-(-count // batch) * batch, *images.shape[1:]))
-    parts = np.split(images, len(images) // batch) if isinstance(batch, int) else [images]
-    answer = np.concatenate([session.run(None, {canonical.INPUT: part})[0] for part in parts])
-    with torch.no_grad():
-        expected = network(torch.from_numpy(images)).numpy()
-    if answer.shape != expected.shape:
-        raise ModelError(f"torch answers {expected.shape}, the ONNX file {answer.shape}", hint="report this network")
-    return float(np.abs(answer - expected).max() / max(np.abs(expected).max(), 1e-12))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        image = session.get_inputs()[0]
+        batch = image.shape[0] if isinstance(image.shape[0], int) else len(images)
+        # A fixed batch takes all of them too, the last one filled up.
+        filled = np.resize(images, (-(-len(images) // batch) * batch, *images.shape[1:]))
+        parts = np.split(filled, len(filled) // batch)
+        return np.concatenate([session.run(None, {image.name: part})[0] for part in parts])[: len(images)]
+    except reference.errors() as problem:
+        name = model if isinstance(model, str) else "the traced network"
+        raise ModelError(
+            f"onnxruntime cannot run {name}: {first_line(problem)}",
+            hint="the network must run there as it is: its answers are what all others are held against",
+        ) from problem
 
 
 def _counted(model: onnx.ModelProto) -> dict[str, int]:

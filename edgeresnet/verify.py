@@ -26,7 +26,7 @@ from .errors import EdgeresnetError, ImagesError, TargetError, first_line, machi
 from .images import FILES, FromFiles, Samples
 
 RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"
-VARIANTS = ("fp32", "half", "int8")  # the last one there is the one that would ship; `half` is its rival
+VARIANTS = ("fp32", "half", "int8", "candidate")  # the last one there is the one that would ship; `half` is its rival
 
 
 def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:

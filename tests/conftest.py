@@ -100,6 +100,13 @@ def own_store(trained: tuple[Store, dict[str, Any]], tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
+@pytest.fixture
+def net(trained: tuple[Store, dict[str, Any]], tmp_path: Path) -> Path:
+    """The trained network as an ONNX file of the user's own."""
+    traced = next(step["path"] for step in trained[1]["steps"] if step["id"] == "trace")
+    return Path(shutil.copy(Path(traced) / "model.onnx", tmp_path / "net.onnx"))
+
+
 @pytest.fixture(scope="session")
 def colours(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Class folders of noisy red, green and blue squares: a network that mixes up channels fails on them at once."""

@@ -75,6 +75,12 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         ({"promises__max_drop_pp": float("inf")}, "finite number"),
         ({"images__calibration": "evaluation"}, "must not come from the evaluation images"),
         ({"images__evaluation": {"from": "x", "download": True}}, "belong to `from: cifar10` alone"),
+        ({"model": {"checkpoint": "w.pth"}}, "model.arch: missing"),
+        ({"model__checkpoint": "n.onnx"}, "model.arch: leave it out: an ONNX file holds its own architecture"),
+        ({"model": {"checkpoint": "n.ONNX"}}, "train: an ONNX file is not trained further"),
+        ({"model__candidate": "w.pth"}, "model.candidate: must be an .onnx file"),
+        ({"model__candidate": "n.onnx", "targets": {}, "promises": {}}, "model.candidate is judged on targets"),
+        ({"model__candidate": "n.onnx", "images__evaluation": None}, "images.evaluation is missing"),
     ],
 )
 def test_what_is_wrong_is_said(changes: dict, words: str) -> None:
@@ -120,6 +126,11 @@ def test_the_schema_accepts_what_we_accept_and_refuses_what_we_refuse() -> None:
     assert validator.is_valid(tiny())
     for path in PIPELINES:
         assert validator.is_valid(yaml.safe_load(path.read_text()))
+    onnx = {"model": {"checkpoint": "n.onnx", "candidate": "int8.onnx"}, "train": None}
+    assert validator.is_valid(recipe.parse(tiny(**onnx)).to_json())
+    assert validator.is_valid(recipe.parse(tiny()).to_json())
+    for changes in ({"model": {"classes": 2}}, {"model__checkpoint": "n.onnx"}):
+        assert not validator.is_valid(tiny(**changes))
     for changes in ({"train__epoch": 1}, {"targets": {"nothing": {}}}, {"preprocessing__men": 1}, {"version": 3}):
         assert not validator.is_valid(tiny(**changes))
     assert set(schema["properties"]["targets"]["properties"]) == set(targets.discover())

@@ -16,7 +16,20 @@ from .. import __version__
 from ..errors import EdgeresnetError, RecipeError, machine_error
 
 # In the order in which a newcomer meets them; each name is a module of this package with a command of that name.
-COMMANDS = ("init", "check", "plan", "run", "bench", "report", "show", "predict", "targets", "schema", "clean")
+COMMANDS = (
+    "init",
+    "check",
+    "plan",
+    "run",
+    "verify",
+    "bench",
+    "report",
+    "show",
+    "predict",
+    "targets",
+    "schema",
+    "clean",
+)
 INTERRUPTED, OUR_BUG = 130, 1
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +29,50 @@ changes = click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe: train.epochs=3."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="Tell also what was found done.")
 recipe = click.argument("recipe_path", metavar="RECIPE", type=click.Path(path_type=Path))
+
+_MODEL = (
+    click.option("--arch", help="cifar_resnet20, resnet50, … or my.module:make."),
+    click.option("--classes", type=int, help="How many classes."),
+    click.option("--size", type=int, help="Side of the network's input, in pixels."),
+    click.option("--resize", type=int, help="Shorter side before the centred crop; --size by default."),
+    click.option("--mean", help="One per channel: 0.485,0.456,0.406."),
+    click.option("--std", help="One per channel: 0.229,0.224,0.225."),
+    click.option("--evaluation", help="Folder of class folders to evaluate on."),
+    click.option("--target", "targets", multiple=True, help="May be repeated; every CPU target by default."),
+)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """A user's network and images, as the options of several doors tell them; None where nothing was said."""
+
+    arch: str | None
+    classes: int | None
+    size: int | None
+    resize: int | None
+    mean: str | None
+    std: str | None
+    evaluation: str | None
+    targets: tuple[str, ...]
+
+    def given(self) -> list[str]:
+        """The options that were given, as they are spelled."""
+        values = {("target" if f.name == "targets" else f.name): getattr(self, f.name) for f in fields(self)}
+        return [f"--{name}" for name, value in values.items() if value not in (None, ())]
+
+
+def model_options(door: Callable) -> Callable:
+    """Declares them on a door, which takes them together as `about`."""
+
+    @functools.wraps(door)
+    def gathered(**given: Any) -> Any:
+        about = ModelOptions(**{field.name: given.pop(field.name) for field in fields(ModelOptions)})
+        return door(about=about, **given)
+
+    return functools.reduce(lambda inner, option: option(inner), reversed(_MODEL), gathered)
 
 
 def open_store(root: Path) -> Store:

@@ -27,7 +27,8 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
 
     wanted = recipe.load(recipe_path, changes)
     steps = pipeline.steps(wanted, _options.open_store(store_root))
-    _options.echo(f"{recipe_path}: {len(steps)} stages, {wanted.model.arch}, {wanted.model.classes} classes")
+    classes = next(step.spec["classes"] for step in steps if "classes" in step.spec)
+    _options.echo(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {classes} classes")
     if decode:
         pipeline.look_at(pipeline.samples_of(steps), lambda done, total, word: None)
     for slot, samples in pipeline.samples_of(steps).items():

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from . import _options
+from . import _one_shot, _options
 
 _TEMPLATE = """\
 # {purpose}
 # Paths are read from the folder where edgeresnet is started. `edgeresnet schema` lists every key.
 version: 1
-model:         {{arch: {arch}, classes: {classes}{checkpoint}}}
+model:         {{{model}}}
 # How the network wants its pixels: one mean and std per channel. These must be the ones it was trained with.
 preprocessing: {{size: {size}, {resize}mean: {mean}, std: {std}}}
 images:        {{{images}}}
@@ -28,29 +28,10 @@ _TRAIN = "train:         {epochs: 15, rate: 0.01, batch: 32, schedule: one-cycle
 
 @click.command()
 @click.argument("path", default="recipe.yaml", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--checkpoint", help="Weights of the network; without them it is trained.")
-@click.option("--arch", help="cifar_resnet20, resnet50, … or my.module:make.")
-@click.option("--classes", type=int, help="How many classes.")
-@click.option("--size", type=int, help="Side of the network's input, in pixels.")
-@click.option("--resize", type=int, help="Shorter side before the centred crop; --size by default.")
-@click.option("--mean", help="One per channel: 0.485,0.456,0.406.")
-@click.option("--std", help="One per channel: 0.229,0.224,0.225.")
+@click.option("--checkpoint", help="Weights, or an ONNX file; without them it is trained.")
 @click.option("--training", help="Folder of class folders to train on.")
-@click.option("--evaluation", help="Folder of class folders to evaluate on.")
-@click.option("--target", "targets", multiple=True, help="May be repeated; every CPU target by default.")
-def init(
-    path: Path,
-    checkpoint: str | None,
-    arch: str | None,
-    classes: int | None,
-    size: int | None,
-    resize: int | None,
-    mean: str | None,
-    std: str | None,
-    training: str | None,
-    evaluation: str | None,
-    targets: tuple[str, ...],
-) -> None:
+@_options.model_options
+def init(path: Path, checkpoint: str | None, training: str | None, about: _options.ModelOptions) -> None:
     """Write a recipe to PATH (recipe.yaml by default).
 
     Without options it runs on handwritten digits that ship with edgeresnet;
@@ -61,29 +42,29 @@ def init(
 
     if path.exists():
         raise EdgeresnetError(f"{path} is already there", hint="give another name")
-    mine = any([checkpoint, arch, classes, size, resize, mean, std, training, evaluation])
-    needed = {"--arch": arch, "--classes": classes, "--size": size, "--mean": mean, "--std": std}
-    needed |= {"--evaluation": evaluation, "--checkpoint or --training": checkpoint or training}
-    missing = [option for option, value in needed.items() if value is None]
-    if mine and missing:
-        raise EdgeresnetError(
-            f"a recipe for your network needs {', '.join(missing)} too",
-            hint="or give no option at all, for a recipe that runs on the shipped digits",
-        )
+    mine = bool(checkpoint or training or set(about.given()) - {"--target"})
+    onnx = recipe.is_onnx(checkpoint)
+    if mine:
+        needed = {} if onnx else {"--arch": about.arch, "--classes": about.classes}
+        needed |= {"--size": about.size, "--mean": about.mean, "--std": about.std, "--evaluation": about.evaluation}
+        needed |= {"--checkpoint or --training": checkpoint or training}
+        hint = "or give no option at all, for a recipe that runs on the shipped digits"
+        _one_shot.refuse_missing(needed, "a recipe for your network", hint)
+    named = {"arch": about.arch, "classes": about.classes, "checkpoint": checkpoint}
+    if not mine:
+        named |= {"arch": "cifar_resnet8", "classes": 10}
     slots = [f"training: {_quoted(training)}"] if training else []
-    slots += [f"evaluation: {_quoted(evaluation)}"] if evaluation else []
+    slots += [f"evaluation: {_quoted(about.evaluation)}"] if about.evaluation else []
     text = _TEMPLATE.format(
         purpose="My network on my images." if mine else "A small ResNet on the handwritten digits that ship along.",
-        arch=_quoted(arch or "cifar_resnet8"),
-        classes=classes or 10,
-        checkpoint=f", checkpoint: {_quoted(checkpoint)}" if checkpoint else "",
-        size=size or 8,
-        resize=f"resize: {resize}, " if resize else "",
-        mean=_numbers(mean or "0.305", "--mean"),
-        std=_numbers(std or "0.376", "--std"),
+        model=", ".join(f"{key}: {_quoted(str(value))}" for key, value in named.items() if value is not None),
+        size=about.size or 8,
+        resize=f"resize: {about.resize}, " if about.resize else "",
+        mean=_one_shot.numbers(about.mean or "0.305", "--mean"),
+        std=_one_shot.numbers(about.std or "0.376", "--std"),
         images=", ".join(slots) or "training: digits, evaluation: digits",
         train="" if checkpoint else _TRAIN,
-        targets="\n".join(f"  {name}: {{}}" for name in targets or ("onnxruntime", "openvino")),
+        targets="\n".join(f"  {name}: {{}}" for name in about.targets or _one_shot.CPU_TARGETS),
     )
     import yaml
 
@@ -96,12 +77,3 @@ def _quoted(text: str) -> str:
     """As YAML, whatever the path holds: JSON strings are YAML strings."""
     plain = text.replace("/", "").replace("_", "").replace(".", "").replace("-", "").isalnum()
     return text if plain else json.dumps(text, ensure_ascii=False)
-
-
-def _numbers(text: str, option: str) -> list[float]:
-    from ..errors import EdgeresnetError
-
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as problem:
-        raise EdgeresnetError(f"{option} {text!r} is not numbers", hint="write 0.485,0.456,0.406") from problem

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from . import _options
+
+if TYPE_CHECKING:
+    from ..artifact import Store
+    from ..recipe import Recipe
 
 
 @click.command()
@@ -14,8 +19,8 @@ from . import _options
 @_options.store
 @_options.changes
 @click.option("--again", multiple=True, metavar="STAGE", help="Do a stage anew: verify measures once more.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell also what was found done.")
+@_options.quiet
+@_options.verbose
 @_options.as_json
 def run(
     recipe_path: Path,
@@ -31,12 +36,18 @@ def run(
     The second run of a recipe does nothing and says so. The exit code is the
     verdict's: 0 kept, 3 broken, 4 not measured.
     """
-    from .. import pipeline, recipe, report
+    from .. import recipe
+
+    wanted, store = recipe.load(recipe_path, changes), _options.open_store(store_root)
+    return judged(wanted, store, again=again, quiet=quiet, verbose=verbose, as_json=as_json)
+
+
+def judged(wanted: Recipe, store: Store, *, again: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool) -> int:
+    """Every door that ends in a verdict: a recipe run and reported; gives the exit code."""
+    from .. import pipeline, report
     from ..artifact import write_text
     from . import _progress
 
-    wanted = recipe.load(recipe_path, changes)
-    store = _options.open_store(store_root)
     with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
         done = pipeline.run(wanted, store, again=frozenset(again), listener=listener)
     path = store.root / "runs" / f"{done['id']}.md"

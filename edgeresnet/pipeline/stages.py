@@ -41,11 +41,11 @@ STAGES = {
 
 
 def compile_for(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """The stage `compile`: the network as ONNX in, what the target runs out."""
+    """The stage `compile`: a traced network, or an ONNX file that was given, in; what the target runs out."""
     target = targets.get(spec["target"])
-    model = parents["network"]
-    assert isinstance(model, Artifact)
-    return target.compile(model.path / "model.onnx", target.options(**spec["options"]), out)
+    network = parents["network"]
+    file = network.value if isinstance(network, Given) else network.path / "model.onnx"
+    return target.compile(file, target.options(**spec["options"]), out)
 
 
 @dataclass(frozen=True)

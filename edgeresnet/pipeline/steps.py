@@ -10,10 +10,11 @@ from typing import Any
 
 from .. import images, models, targets
 from ..artifact import Given, Store
-from ..device import manifest
+from ..device import manifest, onnx_file
 from ..errors import ModelError, RecipeError
+from ..graph import lint
 from ..images import choose
-from ..recipe import Recipe
+from ..recipe import Recipe, is_onnx
 from .stages import STAGES, Step
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are held against
@@ -25,7 +26,9 @@ Parents = dict[str, str | Given]
 
 def steps(recipe: Recipe, store: Store) -> list[Step]:
     """Refuses whatever can be known to be wrong before anything runs."""
-    arch, network, samples = _arch(recipe), _checkpoint(recipe), _samples(recipe, store)
+    samples = _samples(recipe, store)
+    arch = _arch(recipe, samples)
+    network, candidate = _networks(recipe, arch["classes"])
     found: list[Step] = []
     if recipe.train:
         spec = {**arch, "train": recipe.train.model_dump(mode="json"), "seed": recipe.seed}
@@ -35,7 +38,7 @@ def steps(recipe: Recipe, store: Store) -> list[Step]:
         found.append(Step("train", STAGES["train"], spec, parents))
     found.append(_trace_step(recipe, arch, "train" if recipe.train else network, samples))
     if recipe.targets:
-        found += _target_steps(recipe, samples["evaluation"])
+        found += _target_steps(recipe, samples["evaluation"], candidate)
     return found
 
 
@@ -45,32 +48,53 @@ def samples_of(found: Sequence[Step]) -> dict[str, images.Samples]:
     return {name: given[name].value for name in SLOTS if isinstance(given.get(name), Given)}  # type: ignore[union-attr]
 
 
-def _arch(recipe: Recipe) -> dict[str, Any]:
-    models.check_arch(recipe.model.arch)
+def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
+    if not {"evaluation", "training"} & samples.keys():
+        raise RecipeError("the recipe names no images", hint="tracing compares its answers on real images: give some")
     about: dict[str, Any] = {
         "arch": recipe.model.arch,
-        "classes": recipe.model.classes,
+        "classes": recipe.model.classes or len(next(iter(samples.values())).value.classes),
         "channels": recipe.preprocessing.channels,
     }
+    if recipe.model.arch is None:  # an ONNX file is its own
+        return about
+    models.check_arch(recipe.model.arch)
     sources = models.sources_of(recipe.model.arch)
     if sources:  # user code: another text may be another network
         about["sources_sha256"] = [manifest.sha256_of(source) for source in sources]
     return about
 
 
-def _checkpoint(recipe: Recipe) -> Given | None:
-    if not recipe.model.checkpoint:
-        return None
-    path = Path(recipe.model.checkpoint).expanduser()
+def _networks(recipe: Recipe, classes: int) -> tuple[Given | None, Given | None]:
+    """The checkpoint and the candidate. Of an ONNX file all is said that can be said against it without running it."""
+    network = candidate = None
+    batch = None if recipe.trace.batch == "dynamic" else recipe.trace.batch
+    if is_onnx(recipe.model.checkpoint):
+        file = onnx_file.read(_path(recipe.model.checkpoint))
+        batch = lint.reference(file, recipe.preprocessing, classes, batch)
+        network = Given(file.digest, file.path)
+    elif recipe.model.checkpoint:
+        path = _path(recipe.model.checkpoint)
+        network = Given(manifest.sha256_of(path), path)
+    if recipe.model.candidate:
+        file = onnx_file.read(_path(recipe.model.candidate))
+        lint.candidate(file, recipe.preprocessing, classes, batch)
+        candidate = Given(file.digest, file.path)
+    return network, candidate
+
+
+def _path(given: str | None) -> Path:
+    path = Path(given or "").expanduser()
     if not path.is_file():
-        raise ModelError(f"there is no checkpoint {path}", hint="`model.checkpoint` is read from the current folder")
-    return Given(manifest.sha256_of(path), path)
+        raise ModelError(f"there is no checkpoint {path}", hint="`model` names files from the current folder on")
+    return path
 
 
 def _samples(recipe: Recipe, store: Store) -> dict[str, Given]:
     found = {slot: images.open_samples(recipe, slot, store) for slot in SLOTS if getattr(recipe.images, slot)}
     for slot, samples in found.items():
-        images.check_classes(samples, recipe.model.classes, f"the {slot} set")
+        if recipe.model.classes:
+            images.check_classes(samples, recipe.model.classes, f"the {slot} set")
     if found:
         images.same_classes(found.items())
     _check_promised_classes(recipe, found)
@@ -92,9 +116,7 @@ def _check_promised_classes(recipe: Recipe, found: dict[str, images.Samples]) ->
 
 
 def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | None, samples: dict[str, Given]) -> Step:
-    seen = samples.get("evaluation") or samples.get("training")
-    if seen is None:
-        raise RecipeError("the recipe names no images", hint="tracing compares its answers on real images: give some")
+    seen = samples.get("evaluation") or samples["training"]
     assert network is not None  # the recipe has a checkpoint or a training
     chosen = choose.balanced(seen.value, min(_PARITY_IMAGES, len(seen.value)), recipe.seed)
     few = seen.value.subset(chosen)
@@ -102,10 +124,10 @@ def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | Non
     return Step("trace", STAGES["trace"], spec, {"network": network, "images": Given(few.digest, few)})
 
 
-def _target_steps(recipe: Recipe, evaluation: Given) -> Iterator[Step]:
+def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) -> Iterator[Step]:
     reference = targets.get(REFERENCE)
     plain = reference.options()
-    yield _compile_step("compile:reference", reference, plain, None)
+    yield _compile_step("compile:reference", reference, plain, "trace", None)
     spec: dict[str, Any] = {"target": REFERENCE, "latency": None, "candidate": "fp32"}
     yield Step("verify:reference", STAGES["verify"], spec, {"fp32": "compile:reference", "evaluation": evaluation})
     for name in recipe.targets:
@@ -117,12 +139,16 @@ def _target_steps(recipe: Recipe, evaluation: Given) -> Iterator[Step]:
             elif choice is not None:
                 step = f"compile:{name}:{variant}"
                 compiled[variant] = step
-                yield _compile_step(step, target, choice, name)
-        spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": "fp32"}
+                yield _compile_step(step, target, choice, "trace", name)
+        if candidate:
+            compiled["candidate"] = f"compile:{name}:candidate"
+            yield _compile_step(f"compile:{name}:candidate", target, options, candidate, name)
+        ships = "candidate" if candidate else "fp32"
+        spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": ships}
         parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
         yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name)
 
 
-def _compile_step(step: str, target: targets.Target, options: Any, blamed: str | None) -> Step:
+def _compile_step(step: str, target: targets.Target, options: Any, network: str | Given, blamed: str | None) -> Step:
     spec = {"target": target.name, "options": asdict(options)}
-    return Step(step, STAGES["compile"], spec, {"network": "trace"}, blamed)
+    return Step(step, STAGES["compile"], spec, {"network": network}, blamed)

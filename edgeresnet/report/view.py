@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from ..device import intervals, judge, measure, troubles
@@ -41,12 +42,11 @@ LATENCY_COLUMNS = ("target", "as", "p50 ms", "p90 ms", "p99 ms", "file p50", "lo
 
 
 def of(run: Mapping[str, Any]) -> View:
-    recipe = run["recipe"]
     results = run["results"].values()
     measured = [result for result in results if "variants" in result]
     classes = [row for result in measured for row in _class_rows(result)]
     return View(
-        title=f"{recipe['model']['arch']}, {recipe['model']['classes']} classes",
+        title=_title(run["recipe"]["model"], measured),
         verdict=run["verdict"],
         meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
         columns=COLUMNS,
@@ -66,6 +66,15 @@ def of(run: Mapping[str, Any]) -> View:
 
 def sqnr(value: float | None) -> str:
     return "no difference" if value is None else f"{value:.1f} dB"
+
+
+def _title(model: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> str:
+    """An ONNX file stands for its architecture; the images know the classes where the recipe leaves them out."""
+    name = model["arch"] or PurePath(model["checkpoint"]).name
+    if model.get("candidate"):
+        name = f"{PurePath(model['candidate']).name} against {name}"
+    classes = len(measured[0]["classes"]) if measured else model["classes"]
+    return f"{name}, {classes} classes" if classes else name
 
 
 def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..device import machine
+from ..device import machine, onnx_file
 from ..device.session import Availability, Dialect, Layer, Signature, Throughput
-from ..errors import TargetError, first_line
+from ..errors import ModelError, TargetError, first_line
 from . import _cpu
 
 MODEL = "model.onnx"
@@ -50,6 +50,9 @@ class OnnxRuntime:
     def compile(self, onnx: Path, options: Options, out: Path) -> dict[str, Any]:
         """onnxruntime compiles while loading: the file is what travels, and loading it once proves it accepted."""
         shutil.copyfile(onnx, out / MODEL)
+        for name in _external(onnx):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(onnx.parent / name, out / name)
         _cpu.write_sidecar(out, self, options, onnx)
         with self.load(out) as session:
             return {"signature": asdict(session.signature)}
@@ -124,14 +127,25 @@ class OnnxRuntimeSession:
             options.profile_file_prefix = profile
         try:
             return onnxruntime.InferenceSession(str(self._model), options, providers=["CPUExecutionProvider"])
-        except _ort_errors(onnxruntime) as problem:
+        except errors() as problem:
             raise TargetError(
                 f"refuses {self._model.name}: {first_line(problem)}",
                 hint="`edgeresnet targets` shows its version; the message names what it does not accept",
             ) from problem
 
 
-def _ort_errors(onnxruntime: Any) -> tuple[type[BaseException], ...]:
+def _external(onnx: Path) -> tuple[str, ...]:
+    """The weights that lie beside the file and must travel with it."""
+    try:
+        return onnx_file.read(onnx).external
+    except ModelError as problem:
+        raise TargetError(f"refuses {onnx.name}: {problem.message}", hint=problem.hint) from problem
+
+
+def errors() -> tuple[type[BaseException], ...]:
+    """Whatever onnxruntime raises of its own: its exceptions have no common name."""
+    import onnxruntime
+
     state = onnxruntime.capi.onnxruntime_pybind11_state
     return (
         state.Fail,

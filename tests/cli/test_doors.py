@@ -14,27 +14,9 @@ import yaml
 
 from edgeresnet import cli, recipe
 from edgeresnet.artifact import Store
-from edgeresnet.cli import main
 
 from ..conftest import tiny, write_recipe
-
-Door = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def door(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Door:
-    """Calls edgeresnet in an empty folder; gives the exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["edgeresnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return call
+from .conftest import Door
 
 
 @pytest.fixture

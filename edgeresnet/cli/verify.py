@@ -1,0 +1,88 @@
+"""edgeresnet verify: may this very network ship? A checkpoint, an ONNX file, or an INT8 file against its original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import _options
+
+if TYPE_CHECKING:
+    from ..artifact import Store
+
+
+@click.command()
+@click.argument("model", required=False)
+@_options.model_options
+@click.option("--reference", help="The FP32 original of MODEL, an ONNX file or a checkpoint.")
+@click.option("--count", type=click.IntRange(min=1), help="So many of the images, balanced over the classes.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of that choice; 0 by default.")
+@click.option("--max-drop-pp", type=float, help="Promise: at most so many points of top-1 lost.")
+@click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too.")
+@_options.changes
+@_options.store
+@_options.as_json
+@_options.quiet
+@_options.verbose
+def verify(
+    model: str | None,
+    about: _options.ModelOptions,
+    reference: str | None,
+    count: int | None,
+    seed: int | None,
+    max_drop_pp: float | None,
+    save_recipe: Path | None,
+    changes: tuple[str, ...],
+    store_root: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Measure MODEL on every target and hold it against its promises.
+
+    MODEL is an ONNX file, or a checkpoint with --arch. With --reference it is
+    a network made from that one (INT8, pruned, half precision), judged as it
+    is. Without MODEL the networks of the newest run are measured anew.
+    """
+    from . import _one_shot
+    from .run import judged
+
+    store = _options.open_store(store_root)
+    promises = {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}
+    if model is None:
+        others = {"--reference": reference, "--count": count, "--seed": seed}
+        _refuse_without_model(about.given() + [name for name, value in others.items() if value is not None])
+        raw, taken = _newest(store, promises), ""
+    else:
+        raw, taken = _one_shot.recipe_of(model, about, reference=reference, count=count, seed=seed, promises=promises)
+    if taken and not quiet:
+        _options.echo(taken, err=True)
+    wanted = _one_shot.parsed(raw, changes, save_recipe, "verify")
+    again = ("verify",) if model is None else ()
+    return judged(wanted, store, again=again, quiet=quiet, verbose=verbose, as_json=as_json)
+
+
+def _refuse_without_model(options: list[str]) -> None:
+    from ..errors import EdgeresnetError
+
+    if options:
+        raise EdgeresnetError(
+            f"{', '.join(options)} without a MODEL says nothing",
+            hint="name the network first; without one the newest run is measured anew, as its recipe says",
+        )
+
+
+def _newest(store: Store, promises: dict[str, Any]) -> dict[str, Any]:
+    """The newest run's recipe, with other promises where some are given."""
+    from ..errors import EdgeresnetError
+
+    if not store.runs():
+        raise EdgeresnetError(
+            f"there is no run in {store.root} yet whose networks could be measured anew",
+            hint="give a network and images: `edgeresnet verify net.onnx --evaluation DIR`",
+        )
+    raw = store.load_run()["recipe"]
+    raw["promises"] |= promises
+    return raw

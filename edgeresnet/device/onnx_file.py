@@ -1,0 +1,198 @@
+"""What an ONNX file says of itself: inputs, outputs, operators, metadata, and the files beside it that hold weights.
+
+Reads protobuf's wire format with the standard library alone, so that `check` and `plan` need no onnx, and passes over
+the weights. Judges nothing: whether a network fits its images is asked in `graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ModelError
+from . import manifest
+
+FLOAT, FLOAT16 = 1, 10
+KINDS = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16", 11: "float64", 16: "bfloat16"}
+
+# Message → field → the message inside it: the ways that lead to an operator or to a tensor's external file.
+# Numbers as in onnx.proto, which never changes them.
+_INSIDE = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+
+
+class Value(NamedTuple):
+    """An input or output. None for a shape that is not told, and in it for a side that may vary."""
+
+    name: str
+    kind: int
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    path: Path
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    operators: frozenset[str]
+    metadata: dict[str, str]
+    external: tuple[str, ...]  # relative to the file's folder
+
+    @property
+    def digest(self) -> str:
+        """Of the file and of the weights that lie beside it: either may change without the other."""
+        own = manifest.sha256_of(self.path)
+        beside = [[name, manifest.sha256_of(self.path.parent / name)] for name in self.external]
+        return manifest.digest_of([own, beside]) if beside else own
+
+
+def read(path: Path) -> OnnxFile:
+    """Refuses what is no ONNX file, or not whole."""
+    try:
+        data = memoryview(path.read_bytes())
+    except FileNotFoundError as problem:
+        raise ModelError(f"there is no file {path}", hint="paths are read from the current folder") from problem
+    except OSError as problem:
+        raise ModelError(f"{path} cannot be read: {problem.strerror}", hint="is it a file, yours to read?") from problem
+    try:
+        found = _described(path, data)
+    except (_BrokenFile, RecursionError) as problem:
+        raise ModelError(f"{path} is no ONNX file, or is cut short", hint="copy or export it again") from problem
+    for name in found.external:
+        _check_external(path, name)
+    return found
+
+
+def _check_external(path: Path, name: str) -> None:
+    inside = Path(name)
+    if inside.is_absolute() or ".." in inside.parts:
+        raise ModelError(
+            f"{path} keeps weights outside its own folder, in {name}", hint="put the weights beside the ONNX file"
+        )
+    if not (path.parent / inside).is_file():
+        raise ModelError(
+            f"{path} keeps its weights in {name}, which is not beside it", hint="copy both files into one folder"
+        )
+
+
+class _BrokenFile(Exception):
+    pass
+
+
+_Field = tuple[int, "int | memoryview"]
+
+
+def _described(path: Path, data: memoryview) -> OnnxFile:
+    graph = [inner for number, inner in _fields(data) if number == 7]
+    parts = list(_walk("model", data))
+    operators = frozenset(_text(part, 4) for kind, part in parts if kind == "node")
+    if len(graph) != 1 or not operators:
+        raise _BrokenFile
+    fields = list(_fields(_message(graph[0])))
+    # Old exporters list the weights among the inputs, too.
+    weights = {_text(_message(inner), 8) for number, inner in fields if number == 5}
+    inputs = (_value(_message(inner)) for number, inner in fields if number == 11)
+    entries = [_message(inner) for number, inner in _fields(data) if number == 14]
+    external = {name for kind, part in parts if kind == "tensor" for name in _locations(part)}
+    return OnnxFile(
+        path,
+        inputs=tuple(value for value in inputs if value.name not in weights),
+        outputs=tuple(_value(_message(inner)) for number, inner in fields if number == 12),
+        operators=operators,
+        metadata={_text(entry, 1): _text(entry, 2) for entry in entries},
+        external=tuple(sorted(external)),
+    )
+
+
+def _walk(kind: str, data: memoryview) -> Iterator[tuple[str, memoryview]]:
+    """Every message below this one that `_INSIDE` knows a way to."""
+    for number, inner in _fields(data):
+        below = _INSIDE.get(kind, {}).get(number)
+        if below:
+            yield below, _message(inner)
+            yield from _walk(below, _message(inner))
+
+
+def _locations(tensor: memoryview) -> Iterator[str]:
+    for number, entry in _fields(tensor):
+        if number == 13 and _text(_message(entry), 1) == "location":
+            yield _text(_message(entry), 2)
+
+
+def _value(info: memoryview) -> Value:
+    kind, shape = 0, None
+    for tensor in _inner(info, 2, 1):  # its type, a tensor's
+        for number, field in _fields(tensor):
+            if number == 1 and isinstance(field, int):
+                kind = field
+            elif number == 2:
+                shape = tuple(_side(_message(dim)) for inner, dim in _fields(_message(field)) if inner == 1)
+    return Value(_text(info, 1), kind, shape)
+
+
+def _side(dim: memoryview) -> int | None:
+    """Some exporters write -1 or 0 for a side that may vary."""
+    lengths = [length for number, length in _fields(dim) if number == 1 and isinstance(length, int)]
+    return lengths[-1] if lengths and 0 < lengths[-1] < 1 << 63 else None
+
+
+def _inner(data: memoryview, *way: int) -> Iterator[memoryview]:
+    if not way:
+        yield data
+        return
+    for number, field in _fields(data):
+        if number == way[0]:
+            yield from _inner(_message(field), *way[1:])
+
+
+def _text(data: memoryview, wanted: int) -> str:
+    found = [field for number, field in _fields(data) if number == wanted]
+    return str(_message(found[-1]), "utf-8", "replace") if found else ""
+
+
+def _message(field: int | memoryview) -> memoryview:
+    if isinstance(field, int):
+        raise _BrokenFile
+    return field
+
+
+def _fields(data: memoryview) -> Iterator[_Field]:
+    """One message's fields: (number, value). The value is a number, or the bytes of a text, tensor or message."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, at = _varint(data, at)
+            yield number, value
+            continue
+        if wire == 2:
+            length, at = _varint(data, at)
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+        else:
+            raise _BrokenFile
+        if at + length > len(data):
+            raise _BrokenFile
+        yield number, data[at : at + length]
+        at += length
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            raise _BrokenFile
+        byte, at = data[at], at + 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise _BrokenFile

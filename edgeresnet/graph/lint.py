@@ -1,0 +1,103 @@
+"""What can be said against an ONNX file before anything runs: is it a classifier of these very images?
+
+Reads what the file says of itself and no weights; needs no onnx. Every refusal is one line that names file and numbers.
+"""
+
+from __future__ import annotations
+
+from ..device.onnx_file import FLOAT, FLOAT16, KINDS, OnnxFile, Value
+from ..device.preprocessing import Preprocessing
+from ..errors import ModelError
+
+_EXPORT = "export the classifier alone: one batch of images in, batch × classes logits out"
+_QUANTIZED = {
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+}
+
+
+def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, asked: int | None) -> int | None:
+    """Of an ONNX file in a checkpoint's place; gives the batch that it will have, None where that may vary."""
+    quantized = sorted(file.operators & _QUANTIZED)
+    if quantized:
+        raise ModelError(
+            f"{file.path} is quantized already ({quantized[0]}), and no FP32 reference",
+            hint="judge it against its original: `model.candidate` in a recipe, or "
+            "`edgeresnet verify INT8.onnx --reference FP32.onnx`",
+        )
+    fixed = _fits(file, preprocessing, classes, (FLOAT,))
+    if asked is not None and fixed is not None and asked != fixed:
+        raise ModelError(
+            f"{file.path} is fixed to batches of {fixed}, and `trace.batch` asks for {asked}",
+            hint="leave `trace.batch` out, or export the file with a batch that may vary",
+        )
+    return asked or fixed
+
+
+def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, against: int | None) -> None:
+    """Of a network that was made elsewhere and runs as it is, beside one whose batch is `against`."""
+    fixed = _fits(file, preprocessing, classes, (FLOAT, FLOAT16))
+    _, *sides = file.inputs[0].shape or ()
+    if None in sides or file.outputs[0].shape is None or file.outputs[0].shape[1] is None:
+        raise ModelError(
+            f"{file.path} leaves open more than its batch: {_shown(file.inputs[0])} in, {_shown(file.outputs[0])} out",
+            hint="it is compiled as it is: fix every other side where it was made",
+        )
+    if (fixed or 1) != (against or 1):  # they are timed in turn: each call must carry as many images
+        takes = [f"batches of {batch}" if batch else "any batch" for batch in (fixed, against)]
+        raise ModelError(
+            f"{file.path} takes {takes[0]}, and the network it is judged against takes {takes[1]}",
+            hint="fix both to the same batch (`trace.batch` fixes the other one), or leave both open",
+        )
+
+
+def _fits(file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: tuple[int, ...]) -> int | None:
+    """Refuses what is no classifier of such images; gives the fixed batch, or None."""
+    if len(file.inputs) != 1 or len(file.outputs) != 1:
+        raise ModelError(
+            f"{file.path} has {len(file.inputs)} inputs and {len(file.outputs)} outputs instead of one each",
+            hint=_EXPORT,
+        )
+    image, logits = file.inputs[0], file.outputs[0]
+    if image.kind != FLOAT or logits.kind not in answers:
+        kinds = [KINDS.get(value.kind, "another type") for value in (image, logits)]
+        raise ModelError(
+            f"{file.path} takes {kinds[0]} and answers {kinds[1]}, not float32",
+            hint="keep the types of input and output when converting (`keep_io_types`)",
+        )
+    if image.shape is None or len(image.shape) != 4:
+        raise ModelError(f"{file.path} takes {_shown(image)}, which is no batch of images", hint=_EXPORT)
+    _check_images(file, image.shape[1:], preprocessing)
+    if logits.shape is not None and (len(logits.shape) != 2 or logits.shape[1] not in (None, classes)):
+        said = f"{logits.shape[1]} classes" if len(logits.shape) == 2 else _shown(logits)
+        raise ModelError(
+            f"{file.path} answers with {said}, the images have {classes} classes",
+            hint="one logit per class, and one class folder per logit",
+        )
+    return image.shape[0]
+
+
+def _check_images(file: OnnxFile, sides: tuple[int | None, ...], preprocessing: Preprocessing) -> None:
+    made = (preprocessing.channels, preprocessing.size, preprocessing.size)
+    if sides[2] == made[0] and sides[0] != made[0] and sides[2] != made[2]:
+        raise ModelError(
+            f"{file.path} takes its images as {_product(sides)}, channels last",
+            hint="export it with channels first (NCHW), as ONNX convolutions want them",
+        )
+    if any(side not in (None, wanted) for side, wanted in zip(sides, made, strict=True)):
+        raise ModelError(
+            f"{file.path} takes {_product(sides)} images, preprocessing makes {_product(made)}",
+            hint="size is `preprocessing.size`; channels are as many as `preprocessing.mean` has numbers",
+        )
+
+
+def _shown(value: Value) -> str:
+    return "an unknown shape" if value.shape is None else _product(value.shape)
+
+
+def _product(sides: tuple[int | None, ...]) -> str:
+    return "×".join("?" if side is None else str(side) for side in sides) or "a single number"

@@ -1,0 +1,217 @@
+"""The door `verify`: options become a recipe, the recipe is run, and it can be handed over."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import numpy_helper
+
+from edgeresnet import recipe
+from edgeresnet.artifact import Store
+
+from ..conftest import tiny, write_recipe
+from .conftest import Door
+
+DIGITS = ("--evaluation", "digits", "--target", "onnxruntime")
+
+
+@pytest.fixture
+def broken(net: Path) -> Path:
+    """The network with its logits in another order."""
+    model = onnx.load(net)
+    for tensor in model.graph.initializer:
+        if tensor.dims[:1] == [10]:
+            shuffled = np.roll(numpy_helper.to_array(tensor), 1, axis=0)
+            tensor.CopyFrom(numpy_helper.from_array(shuffled, tensor.name))
+    onnx.save(model, net.with_name("broken.onnx"))
+    return net.with_name("broken.onnx")
+
+
+def _digests(store: Store) -> dict[str, str]:
+    return {step["id"]: step["digest"] for step in store.load_run()["steps"]}
+
+
+def test_a_file_of_our_own_says_how_it_wants_its_pixels(door: Door, own_store: Store, net: Path) -> None:
+    code, out, err = door("verify", "net.onnx", *DIGITS, "--store", own_store.root)
+    assert code == 0
+    assert out.startswith("net.onnx, 10 classes\n")
+    assert "KEPT: nothing was promised" in out
+    assert "report: " in out
+    assert "taken from net.onnx itself: size 8, mean [0.305], std [0.376]" in err.splitlines()
+    code, _, err = door("verify", "net.onnx", *DIGITS, "--store", own_store.root, "--std", "0.4", "--mean", "0.3")
+    assert code == 0
+    assert "taken from net.onnx itself: size 8" in err.splitlines()
+    _, _, err = door("verify", "net.onnx", *DIGITS, "--store", own_store.root, "--size", 8, "--mean", 0.3, "--std", 0.4)
+    assert "taken from" not in err
+
+
+def test_the_second_call_finds_everything_done_and_json_is_one_document(
+    door: Door, own_store: Store, net: Path
+) -> None:
+    asked = ("verify", "net.onnx", *DIGITS, "--store", own_store.root, "--max-drop-pp", 2)
+    assert door(*asked)[0] == 0
+    code, out, err = door(*asked, "--json")
+    assert code == 0
+    assert json.loads(out)["verdict"] == "KEPT"
+    assert "nothing to do: all 4 stages were found done" in err
+    assert door(*asked, "--json", "-q")[2] == ""
+
+
+def test_a_candidate_against_its_original(door: Door, own_store: Store, net: Path, broken: Path) -> None:
+    to = (*DIGITS, "--store", own_store.root, "--max-drop-pp", 2)
+    code, out, _ = door("verify", "net.onnx", "--reference", "net.onnx", *to)
+    assert code == 0
+    assert "onnxruntime candidate" in out
+    code, out, _ = door("verify", "broken.onnx", "--reference", "net.onnx", *to)
+    assert code == 3
+    assert out.startswith("broken.onnx against net.onnx, 10 classes\n")
+    assert "BROKEN: a promise is broken" in out
+
+
+def test_a_checkpoint_and_a_candidate_made_from_it(door: Door, own_store: Store, trained: Any, net: Path) -> None:
+    weights = Path(trained[1]["steps"][0]["path"]) / "weights.safetensors"
+    asked = ("--arch", "cifar_resnet8", *DIGITS, "--store", own_store.root, "--max-drop-pp", 2)
+    asked += ("--count", 200, "--seed", 3)
+    code, _, err = door("verify", weights, *asked)
+    assert code == 2
+    assert f"{weights} needs --size, --mean, --std too" in err
+    code, out, err = door("verify", "net.onnx", "--reference", weights, *asked)
+    assert code == 0, err
+    assert "taken from net.onnx itself" in err
+    assert out.startswith("net.onnx against cifar_resnet8, 10 classes\n")
+    run = own_store.load_run()
+    assert run["results"]["onnxruntime"]["variants"]["candidate"]["accuracy"]["images"] == 200
+    assert run["recipe"]["seed"] == 3
+
+
+def test_the_recipe_that_is_handed_over_does_the_same(door: Door, own_store: Store, net: Path) -> None:
+    asked = ("verify", "./net.onnx", *DIGITS, "--store", own_store.root, "--max-drop-pp", 2, "--save-recipe", "r.yaml")
+    assert door(*asked, "--set", "promises.min_top1_pct=50")[0] == 0
+    raw = yaml.safe_load(Path("r.yaml").read_text())
+    assert raw["model"] == {"checkpoint": "./net.onnx"}, "as the user wrote it"
+    assert raw["promises"] == {"max_drop_pp": 2.0, "min_top1_pct": 50}
+    first = _digests(own_store)
+    code, _, err = door("run", "r.yaml", "--store", own_store.root)
+    assert code == 0
+    assert "nothing to do" in err
+    assert _digests(own_store) == first
+    assert door(*asked, "--set", "promises.min_top1_pct=50")[0] == 0, "the same again may be written again"
+    code, _, err = door(*asked)
+    assert (code, "r.yaml is already there" in err) == (2, True)
+
+
+def test_the_recipe_is_written_before_it_runs(door: Door, own_store: Store, net: Path) -> None:
+    asked = ("verify", "net.onnx", "--evaluation", "nowhere", "--store", own_store.root, "--save-recipe", "r.yaml")
+    assert door(*asked)[0] == 2
+    assert list(recipe.load("r.yaml").targets) == ["onnxruntime", "openvino"]
+
+
+def test_without_a_network_the_newest_runs_are_measured_anew(door: Door, own_store: Store, tmp_path: Path) -> None:
+    assert door("run", write_recipe(tmp_path, tiny()), "--store", own_store.root)[0] == 0
+    before = _digests(own_store)
+    code, out, err = door("verify", "--store", own_store.root, "--set", "promises.min_top1_pct=100", "--max-drop-pp", 3)
+    assert code == 3
+    assert "promised at most 3" in out
+    assert "promised at least 100" in out
+    after = _digests(own_store)
+    assert {step for step in after if after[step] != before[step]} >= {"verify:onnxruntime"}
+    assert after["trace"] == before["trace"]
+    assert "verify:onnxruntime" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "there is no run in artifacts yet"),
+        (["--size", 8, "--target", "openvino", "--count", 3], "--size, --target, --count without a MODEL"),
+        (["--reference", "net.onnx"], "--reference without a MODEL"),
+        (["net.onnx"], "net.onnx needs --evaluation too"),
+        (["weights.pth"], "weights.pth needs --evaluation, --arch, --size, --mean, --std too"),
+        (["nowhere.onnx"], "there is no file nowhere.onnx"),
+        (["text.onnx"], "text.onnx is no ONNX file"),
+        (["net.onnx", "--evaluation", "digits", "--mean", "a"], "--mean 'a' is not numbers"),
+        (["net.onnx", "--evaluation", "digits", "--size", 16], "takes 1×8×8 images, preprocessing makes 1×16×16"),
+        (["net.onnx", "--evaluation", "digits", "--count", 0], "--count"),
+        (["net.onnx", "--evaluation", "digits", "--count", 451], "451 evaluation images are asked for, and 450"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_with_a_hint(door: Door, net: Path, arguments: list[Any], words: str) -> None:
+    Path("text.onnx").write_text("this is no network")
+    code, out, err = door("verify", *arguments)
+    lines = [line for line in err.splitlines() if not line.startswith("taken from")]
+    assert (code, out, len(lines)) == (2, "", 1), err
+    assert lines[0].startswith("error: ")
+    assert words in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--arch", "resnet18"], "model.arch: leave it out: an ONNX file holds its own architecture"),
+        (["--target", "openvno"], "targets.openvno: there is no target 'openvno' (did you mean openvino?)"),
+        (["--set", "promisse.x=1"], "promisse: unknown key, did you mean promises?"),
+    ],
+)
+def test_options_are_held_to_what_a_recipe_may_say(door: Door, net: Path, arguments: list[str], words: str) -> None:
+    code, _, err = door("verify", "net.onnx", "--evaluation", "digits", *arguments)
+    assert code == 2
+    assert words in err
+    assert "what these options say has one problem" in err
+
+
+def test_a_candidate_that_is_no_onnx_file(door: Door, net: Path) -> None:
+    code, _, err = door("verify", "weights.pth", "--reference", "net.onnx", *DIGITS)
+    assert (code, "model.candidate: must be an .onnx file" in err) == (2, True)
+
+
+def test_words_of_a_file_that_make_no_sense_are_not_taken(door: Door, net: Path) -> None:
+    model = onnx.load(net)
+    for entry in model.metadata_props:
+        if entry.key == "edgeresnet.preprocessing":
+            entry.value = "{no json"
+    onnx.save(model, net)
+    code, _, err = door("verify", "net.onnx", *DIGITS)
+    assert (code, "net.onnx needs --size, --mean, --std too" in err) == (2, True)
+
+
+def test_init_takes_an_onnx_file_without_arch_and_classes(door: Door, net: Path) -> None:
+    code, _, err = door("init", "mine.yaml", "--checkpoint", "net.onnx", "--evaluation", "digits")
+    assert (code, "needs --size, --mean, --std too" in err) == (2, True)
+    sizes = ("--size", 8, "--mean", 0.305, "--std", 0.376)
+    assert door("init", "mine.yaml", "--checkpoint", "net.onnx", "--evaluation", "digits", *sizes)[0] == 0
+    assert recipe.load("mine.yaml").model.arch is None
+    code, out, _ = door("check", "mine.yaml")
+    assert code == 0
+    assert "mine.yaml: 7 stages, net.onnx, 10 classes" in out or "8 stages" in out  # a BF16 twin where the CPU has it
+
+
+def test_an_onnx_file_needs_no_torch_and_looking_ahead_no_onnx(net: Path, own_store: Store, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        yaml.safe_dump(tiny(model={"checkpoint": "net.onnx"}, train=None, images={"evaluation": "digits"}))
+    )
+    never = {"verify": {"torch", "torchvision"}, "plan": {"torch", "onnx", "onnxscript", "onnxruntime", "openvino"}}
+    for arguments in (
+        ["plan", "r.yaml"],
+        ["verify", "net.onnx", *DIGITS, "--set", "verify={processes: 1, seconds: 1}"],
+    ):
+        script = (
+            f"import sys\nsys.argv = ['edgeresnet', *{arguments!r}]\nfrom edgeresnet.cli import main\n"
+            "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code\n"
+            "print('modules', *sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False,
+            env={**os.environ, "EDGERESNET_STORE": str(own_store.root)},
+        )  # fmt: skip
+        modules = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+        assert "yaml" in modules, done.stderr
+        assert not modules & never[arguments[0]]

@@ -1,0 +1,101 @@
+"""What is refused before anything runs: one line each, with the numbers of both sides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgeresnet.device import onnx_file
+from edgeresnet.device.preprocessing import Preprocessing
+from edgeresnet.errors import ModelError
+from edgeresnet.graph import lint
+
+from .classifier import classifier, written
+
+IMAGES = Preprocessing(8, (0.5,) * 3, (0.25,) * 3)
+
+
+def _two_outputs() -> onnx.ModelProto:
+    model = classifier()
+    model.graph.output.append(helper.make_tensor_value_info("e", TensorProto.FLOAT, ("n", 8)))
+    return model
+
+
+def _quantized() -> onnx.ModelProto:
+    model = classifier()
+    model.graph.node.append(helper.make_node("QuantizeLinear", ["c", "bn.scale", "z"], ["q"]))
+    return model
+
+
+WRONG: list[tuple[Any, str]] = [
+    ({"image": ("n", 3, 16, 16)}, "takes 3×16×16 images, preprocessing makes 3×8×8"),
+    ({"image": ("n", 1, 8, 8)}, "takes 1×8×8 images, preprocessing makes 3×8×8"),
+    ({"image": ("n", 3, "h", 4)}, r"takes 3×\?×4 images, preprocessing makes 3×8×8"),
+    ({"image": ("n", 8, 8, 3)}, "takes its images as 8×8×3, channels last"),
+    ({"image": ("n", "h", "w", 3)}, r"takes its images as \?×\?×3, channels last"),
+    ({"image": ("n", 192)}, r"takes \?×192, which is no batch of images"),
+    ({"logits": ("n", 5)}, "answers with 5 classes, the images have 4 classes"),
+    ({"logits": ("n", 4, 1, 1)}, "answers with .×4×1×1, the images have 4 classes"),
+    ({"kinds": (TensorProto.FLOAT16, TensorProto.FLOAT)}, "takes float16 and answers float32, not float32"),
+    ({"kinds": (TensorProto.UINT8, TensorProto.FLOAT)}, "takes uint8"),
+    ({"kinds": (TensorProto.FLOAT, TensorProto.INT64)}, "answers int64"),
+    (_two_outputs, "1 inputs and 2 outputs"),
+]
+
+
+def _written(folder: Path, about: Any) -> onnx_file.OnnxFile:
+    path = written(folder, about()) if callable(about) else written(folder, **about)
+    return onnx_file.read(path)
+
+
+@pytest.mark.parametrize(("about", "words"), WRONG)
+@pytest.mark.parametrize("judge", [lint.reference, lint.candidate])
+def test_a_network_that_does_not_fit_the_images(tmp_path: Path, about: Any, words: str, judge: Any) -> None:
+    with pytest.raises(ModelError, match=words) as caught:
+        judge(_written(tmp_path, about), IMAGES, 4, None)
+    assert caught.value.message.startswith(f"{tmp_path}/net.onnx ")
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("about", "asked", "batch"),
+    [
+        ({}, None, None),
+        ({}, 5, 5),
+        ({"image": (2, 3, 8, 8), "logits": (2, 4)}, None, 2),
+        ({"image": (2, 3, 8, 8), "logits": (2, 4)}, 2, 2),
+        ({"image": (-1, 3, "h", "w"), "logits": None}, None, None),
+    ],
+)
+def test_a_reference_keeps_its_batch(tmp_path: Path, about: Any, asked: int | None, batch: int | None) -> None:
+    assert lint.reference(_written(tmp_path, about), IMAGES, 4, asked) == batch
+
+
+def test_a_fixed_batch_contradicts_another(tmp_path: Path) -> None:
+    fixed = _written(tmp_path, {"image": (2, 3, 8, 8), "logits": (2, 4)})
+    with pytest.raises(ModelError, match=r"is fixed to batches of 2, and `trace\.batch` asks for 4"):
+        lint.reference(fixed, IMAGES, 4, 4)
+    lint.candidate(fixed, IMAGES, 4, 2)
+    with pytest.raises(ModelError, match="takes batches of 2, and the network it is judged against takes any batch"):
+        lint.candidate(fixed, IMAGES, 4, None)
+    with pytest.raises(ModelError, match="takes any batch, and the network it is judged against takes batches of 2"):
+        lint.candidate(_written(tmp_path, {}), IMAGES, 4, 2)
+
+
+def test_a_quantized_file_is_no_reference_and_the_hint_says_what_it_is(tmp_path: Path) -> None:
+    file = _written(tmp_path, _quantized)
+    with pytest.raises(ModelError, match="is quantized already") as caught:
+        lint.reference(file, IMAGES, 4, None)
+    assert "--reference FP32.onnx" in caught.value.hint
+    assert "`model.candidate`" in caught.value.hint
+    lint.candidate(file, IMAGES, 4, None)
+
+
+@pytest.mark.parametrize("about", [{"image": ("n", 3, "h", "w")}, {"logits": ("n", "k")}, {"logits": None}])
+def test_a_candidate_leaves_nothing_open_but_its_batch(tmp_path: Path, about: dict) -> None:
+    with pytest.raises(ModelError, match="leaves open more than its batch"):
+        lint.candidate(_written(tmp_path, about), IMAGES, 4, None)

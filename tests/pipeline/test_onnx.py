@@ -1,0 +1,230 @@
+"""An ONNX file as a recipe's network, and a candidate that was made elsewhere from it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edgeresnet import pipeline, recipe, trace
+from edgeresnet.artifact import Store
+from edgeresnet.errors import ImagesError, ModelError
+from edgeresnet.graph import adopt
+from edgeresnet.pipeline import Outcome
+
+from ..conftest import tiny
+
+
+def about(checkpoint: Path, **changes: Any) -> recipe.Recipe:
+    """A recipe that says of its network no more than where it lies."""
+    start: dict[str, Any] = {
+        "model": {"checkpoint": str(checkpoint)},
+        "train": None,
+        "images": {"evaluation": "digits"},
+    }
+    return recipe.parse(tiny(**{**start, **changes}))
+
+
+def states(outcomes: list[Outcome]) -> dict[str, str]:
+    return {outcome.step.id: outcome.state for outcome in outcomes}
+
+
+def variants(run: dict[str, Any], target: str = "onnxruntime") -> dict[str, Any]:
+    return run["results"][target]["variants"]
+
+
+def changed(net: Path, name: str, change: Any) -> Path:
+    """The network with one thing done to the tensors of its classifier."""
+    model = onnx.load(net)
+    width = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    for tensor in model.graph.initializer:
+        if tensor.dims and width in tensor.dims[:1]:
+            array = change(numpy_helper.to_array(tensor))
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
+    onnx.save(model, net.with_name(name))
+    return net.with_name(name)
+
+
+def beside(net: Path) -> Path:
+    onnx.save(onnx.load(net), net, save_as_external_data=True, location="net.weights", size_threshold=1024)
+    return net
+
+
+def scribble(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[3] ^= 1  # the last byte of a number: still one
+    path.write_bytes(data)
+
+
+def test_an_onnx_file_is_a_network(own_store: Store, net: Path, trained: Any) -> None:
+    run = pipeline.run(about(net), own_store)
+    assert run["verdict"] == "KEPT"
+    assert variants(run)["fp32"]["predicted"] == variants(trained[1])["fp32"]["predicted"]
+    traced = next(step for step in run["steps"] if step["id"] == "trace")
+    assert traced["notes"]["parity"] < 1e-5
+    # what edgeresnet wrote itself comes back as the very bytes: all that follows is found done
+    assert traced["digest"] == next(step["digest"] for step in trained[1]["steps"] if step["id"] == "trace")
+    assert [step["id"] for step in run["steps"] if step["state"] == "made"] == ["trace"]
+
+
+def test_classes_are_those_of_the_images_where_the_recipe_leaves_them_out(own_store: Store, trained: Any) -> None:
+    weights = Path(trained[1]["steps"][0]["path"]) / "weights.safetensors"
+    named = {"checkpoint": str(weights), "arch": "cifar_resnet8"}
+    left_out, said = (about(weights, model=m) for m in (named, {**named, "classes": 10}))
+    keys = [[o.step.spec for o in pipeline.plan(wanted, own_store)] for wanted in (left_out, said)]
+    assert keys[0] == keys[1]
+    with pytest.raises(ImagesError, match="has 10 classes"):
+        pipeline.plan(about(weights, model={**named, "classes": 9}), own_store)
+
+
+def test_a_fixed_batch_is_kept(own_store: Store, net: Path) -> None:
+    from edgeresnet.graph import canonical
+
+    model = onnx.load(net)
+    canonical.set_batch(model, 4)
+    onnx.save(model, net)
+    run = pipeline.run(about(net), own_store)
+    assert run["verdict"] == "KEPT"
+    assert variants(run)["fp32"]["latency"]["batch"] == 4
+    with pytest.raises(ModelError, match=r"is fixed to batches of 4, and `trace\.batch` asks for 2"):
+        pipeline.plan(about(net, trace={"batch": 2}), own_store)
+
+
+def test_an_adopted_network_that_answers_otherwise_is_an_error(
+    own_store: Store, net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = adopt.adopt(
+        changed(net, "other.onnx", lambda array: array * np.float32(1.01)), about(net).preprocessing, 10
+    )
+    monkeypatch.setattr(adopt, "adopt", lambda *_: other)
+    with pytest.raises(ModelError, match=r"does not answer as .*net\.onnx does"):
+        pipeline.run(about(net), own_store)
+
+
+def test_weights_beside_the_file_are_part_of_what_was_asked(tmp_path: Path, own_store: Store, net: Path) -> None:
+    beside(net)
+    assert pipeline.run(about(net), own_store)["verdict"] == "KEPT"
+    assert set(states(pipeline.plan(about(net), own_store)).values()) == {"done"}
+    scribble(tmp_path / "net.weights")
+    assert states(pipeline.plan(about(net), own_store))["trace"] == "todo"
+    (tmp_path / "net.weights").unlink()
+    with pytest.raises(ModelError, match="is not beside it"):
+        pipeline.plan(about(net), own_store)
+
+
+def test_a_candidate_that_is_the_reference_loses_nothing(own_store: Store, net: Path) -> None:
+    wanted = about(net, model__candidate=str(net), promises={"max_drop_pp": 2, "max_flips_pct": 2})
+    run = pipeline.run(wanted, own_store)
+    assert run["verdict"] == "KEPT"
+    result = run["results"]["onnxruntime"]
+    assert result["candidate"] == "candidate"
+    assert list(result["variants"]) == ["fp32", "candidate"]
+    counts = result["variants"]["candidate"]["accuracy"]
+    assert (counts["flips_lost"], counts["flips_won"], counts["agree"], counts["sqnr_db"]) == (0, 0, 450, None)
+    assert result["variants"]["candidate"]["latency"]
+    compiled = next(step["path"] for step in run["steps"] if step["id"] == "compile:onnxruntime:candidate")
+    assert (Path(compiled) / "model.onnx").read_bytes() == net.read_bytes()
+
+
+def test_a_candidate_with_shuffled_logits_is_broken_and_its_reference_is_not_blamed(
+    own_store: Store, net: Path
+) -> None:
+    shuffled = changed(net, "shuffled.onnx", lambda array: np.roll(array, 1, axis=0))
+    run = pipeline.run(about(net, model__candidate=str(shuffled)), own_store)
+    assert run["verdict"] == "BROKEN"
+    assert variants(run)["fp32"]["accuracy"]["agree"] == 450
+    assert variants(run)["candidate"]["accuracy"]["agree"] < 100
+
+
+def test_a_real_int8_file_is_judged_as_it_is_and_is_no_reference(own_store: Store, net: Path) -> None:
+    import onnxruntime.quantization as ort
+
+    from edgeresnet import images
+
+    class Reader(ort.CalibrationDataReader):
+        def __init__(self) -> None:
+            samples = images.open_samples(recipe.parse(tiny()), "training").subset(range(64))
+            self.batches = iter([samples.preprocessing.normalize(batch.pixels) for batch in samples.batches(16)])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {"image": batch}
+
+    int8 = net.with_name("int8.onnx")
+    # Unsigned activations: OpenVINO cannot compile asymmetric signed ones around a Pad.
+    ort.quantize_static(net, int8, Reader(), activation_type=ort.QuantType.QUInt8)
+    both = {"onnxruntime": {}, "openvino": {}}
+    run = pipeline.run(about(net, model__candidate=str(int8), targets=both, promises={"max_drop_pp": 10}), own_store)
+    assert run["verdict"] == "KEPT", run["results"]
+    for target in both:
+        found = variants(run, target)["candidate"]
+        assert found["accuracy"]["agree"] > 400
+        assert found["accuracy"]["sqnr_db"] < 60, "it is the FP32 network"
+    with pytest.raises(ModelError, match="is quantized already"):
+        pipeline.plan(about(int8), own_store)
+
+
+def test_a_candidate_with_weights_beside_it_runs_on_every_target(tmp_path: Path, own_store: Store, net: Path) -> None:
+    (tmp_path / "made").mkdir()
+    made = beside(Path(shutil.copy(net, tmp_path / "made" / "net.onnx")))
+    wanted = about(net, model__candidate=str(made), targets={"onnxruntime": {}, "openvino": {}})
+    assert pipeline.run(wanted, own_store)["verdict"] == "KEPT"
+    scribble(tmp_path / "made" / "net.weights")
+    found = states(pipeline.plan(wanted, own_store))
+    assert found["compile:onnxruntime:candidate"] == found["compile:openvino:candidate"] == "todo"
+    assert found["trace"] == found["verify:reference"] == "done"
+
+
+def test_a_candidate_that_does_not_fit_ends_before_anything_runs(own_store: Store, net: Path) -> None:
+    runs = len(own_store.runs())
+    narrow = changed(net, "narrow.onnx", lambda array: array[:9])
+    model = onnx.load(narrow)
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 9
+    onnx.save(model, narrow)
+    with pytest.raises(ModelError, match=r"narrow\.onnx answers with 9 classes, the images have 10 classes"):
+        pipeline.run(about(net, model__candidate=str(narrow)), own_store)
+    with pytest.raises(ModelError, match=r"there is no checkpoint nowhere\.onnx"):
+        pipeline.run(about(net, model__candidate="nowhere.onnx"), own_store)
+    assert len(own_store.runs()) == runs
+
+
+def test_a_candidate_that_a_target_refuses_is_that_targets_failure(own_store: Store, net: Path) -> None:
+    odd = net.with_name("odd.onnx")
+    model = onnx.load(net)
+    model.graph.node[0].domain = "somebody.else"
+    model.opset_import.add(domain="somebody.else", version=1)
+    onnx.save(model, odd)
+    run = pipeline.run(about(net, model__candidate=str(odd)), own_store)
+    assert run["verdict"] == "NOT_MEASURED"
+    assert "refuses" in run["results"]["onnxruntime"]["reason"]
+
+
+def test_the_file_names_the_report_where_no_architecture_does(own_store: Store, net: Path) -> None:
+    from edgeresnet import report
+
+    assert report.FORMATS["terminal"](pipeline.run(about(net), own_store)).startswith("net.onnx, 10 classes\n")
+    run = pipeline.run(about(net, model__candidate=str(net)), own_store)
+    assert report.FORMATS["md"](run).startswith("# net.onnx against net.onnx, 10 classes")
+
+
+def test_a_network_that_onnxruntime_cannot_run_is_one_line(own_store: Store, net: Path) -> None:
+    model = onnx.load(net)
+    model.graph.node[0].domain = "somebody.else"
+    model.opset_import.add(domain="somebody.else", version=1)
+    onnx.save(model, net)
+    with pytest.raises(ModelError, match=r"cannot run|no valid ONNX") as caught:
+        pipeline.run(about(net), own_store)
+    assert "\n" not in caught.value.message
+
+
+def test_parity_is_the_same_rule_for_both(net: Path) -> None:
+    images = np.zeros((3, 1, 8, 8), np.float32)
+    model = onnx.load(net)
+    expected = trace._answers(str(net), images)
+    assert trace._difference(model, images, expected) == 0
+    assert trace._difference(model, images, expected + np.abs(expected).max()) > trace.PARITY
