@@ -13,6 +13,7 @@ from . import _options
 @_options.as_json
 def targets(as_json: bool) -> None:
     """List every target with its version, or why it is not here and what installs it."""
+    from .. import report
     from .. import targets as known
     from ..device import machine
 
@@ -26,8 +27,6 @@ def targets(as_json: bool) -> None:
         _options.echo(f"{name:14} {'ready' if state.ok else 'not here'}: {versions if state.ok else state.reason}")
         if not state.ok:
             _options.echo(f"{'':14} {state.hint}")
-    cpu = about["cpu"]
-    quota = "no quota" if cpu["quota"] is None else f"quota {cpu['quota']:g}"
-    _options.echo(f"\nthis machine:  {cpu['model']}, {about['system']}")
-    _options.echo(f"{'':14} {cpu['cores']} cores to use ({quota}), {about['memory_gb']} GB, Python {about['python']}")
-    _options.echo(f"{'':14} instructions: {', '.join(cpu['instructions']) or 'none for INT8 or BF16'}")
+    _options.echo("\nthis machine")
+    for line in [*report.view.machine_lines(about), f"Python {about['python']}"]:
+        _options.echo(report.terminal.wrapped(f"  {line}"))

@@ -71,7 +71,7 @@ class Session(Protocol):
         """Logits of a float32 NCHW batch; the answer is on the host when it returns, and is the caller's to keep."""
 
     def device_times_ms(self, batch: np.ndarray, n: int) -> list[float] | None:
-        """Times of n inferences without copies, or None where host and device are one."""
+        """Times of n inferences by the device's or the runtime's own clock, without copies; None where it has none."""
 
     def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
         """How many images `streams` parallel requests answer in about `seconds`."""

@@ -17,9 +17,7 @@ def render(bench: Mapping[str, Any]) -> str:
     first, *others = results
     raw = results[first]
     on = ", ".join(f"{name} {version}" for name, version in bench["versions"].items())
-    head = (
-        f"{on}; batch {raw['batch']}, {len(raw['processes'])} fresh processes each, in turn, {bench['seconds']:.0f} s"
-    )
+    head = f"{on}; batch {raw['batch']}, {_processes(raw)} each, in turn, {bench['seconds']:.0f} s"
     rows = [view.latency_row((name,), results[name]) for name in results]
     ratios = [view.speedup(name, first, raw, results[name]) for name in others]
     notes = troubles.troubles(results) + ([bench["problem"]["message"]] if bench["problem"] else [])
@@ -31,6 +29,11 @@ def render(bench: Mapping[str, Any]) -> str:
         "\n".join(terminal.wrapped(f"note: {note}") for note in notes),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _processes(raw: Mapping[str, Any]) -> str:
+    count = len(raw["processes"])
+    return f"{count} fresh {'process' if count == 1 else 'processes'}"
 
 
 def _swept(results: Mapping[str, Any]) -> list[tuple[str, ...]]:

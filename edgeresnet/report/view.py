@@ -37,8 +37,8 @@ class View:
 
 
 CLASS_COLUMNS = ("target", "class", "images", "found before", "found now", "lost pp (corrected 95 %)", "")
-COLUMNS = ("target", "as", "top-1", "drop pp (95 %)", "agree", "MB")
-LATENCY_COLUMNS = ("target", "as", "p50 ms", "p90 ms", "p99 ms", "file p50", "load ms", "first ms", "peak MB")
+COLUMNS = ("target", "as", "top-1", "drop pp (95 %)", "agree", "lost/won", "MB")
+LATENCY_COLUMNS = ("target", "as", "p50 ms", "p90", "p99", "device", "file", "load", "first", "peak MB")
 
 
 def of(run: Mapping[str, Any]) -> View:
@@ -88,6 +88,7 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
         f"{100 * counts['top1'] / images:.2f} %",
         f"{_signed(drop)} ({_signed(100 * low)} to {_signed(100 * high)})",
         f"{100 * counts['agree'] / images:.2f} %",
+        f"{counts['flips_lost']}/{counts['flips_won']}",
         f"{variant['size_mb']:.2f}",
     )
 
@@ -99,10 +100,11 @@ def filled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[
 
 
 def latency_row(names: tuple[str, ...], raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """Host to host; from the file on beside it; and what is measured once per process, the median of its processes."""
-    times, files = measure.percentiles(raw), measure.percentiles(raw, "file")
+    """Host to host; the p50 of other kinds beside it; and what each process measures once, the median over them."""
+    times = measure.percentiles(raw)
+    others = (measure.percentiles(raw, kind).get("p50") for kind in ("device", "file"))
     once = (measure.middle(raw, key) for key in ("load_ms", "first_ms", "peak_memory_mb"))
-    return (*names, *(ms(times.get(p)) for p in ("p50", "p90", "p99")), ms(files.get("p50")), *map(ms, once))
+    return (*names, *(ms(times.get(p)) for p in ("p50", "p90", "p99")), *map(ms, others), *map(ms, once))
 
 
 def speedup(faster: str, than: str, rival: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
@@ -174,10 +176,7 @@ def _notes(
 
 
 def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    about, lines = run["machine"], []
-    cpu = about["cpu"]
-    instructions = ", ".join(cpu["instructions"]) or "no INT8 or BF16 instructions"
-    lines.append(f"{cpu['model']}, {cpu['cores']} cores ({instructions}), {about['memory_gb']} GB, {about['system']}")
+    lines = machine_lines(run["machine"])
     for result in measured:
         versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         for name, variant in result["variants"].items():
@@ -196,8 +195,27 @@ def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -
         shown = ", ".join(str(batch) for batch in batches)
         lines.append(
             f"latency: batch {shown}, inputs and answers in the host's memory, in fresh processes, windows in turn; "
-            "'file' starts at the image file, in the system's cache; load, first and peak are medians over processes"
+            "'device' is p50 by the runtime's own clock, without copies; 'file' is p50 from the image file on, in the "
+            "system's cache; load, first inference and peak memory are medians over processes"
         )
+    return lines
+
+
+def machine_lines(about: Mapping[str, Any]) -> list[str]:
+    """What the machine is and the state that it was put in; what is not known of it is left out."""
+    cpu = about["cpu"]
+    instructions = ", ".join(cpu["instructions"]) or "no INT8 or BF16 instructions"
+    quota = f", quota {cpu['quota']:g}" if cpu.get("quota") else ""
+    lines = [
+        f"{cpu['model']}, {cpu['cores']} cores{quota} ({instructions}), {about['memory_gb']} GB, {about['system']}"
+    ]
+    state = {"board": about.get("board"), "L4T": about.get("l4t"), "power mode": about.get("power_mode")}
+    state["governor"] = cpu.get("governor")
+    told = [f"{name} {value}" for name, value in state.items() if value]
+    lines += [", ".join(told)] if told else []
+    for gpu in about.get("gpus", ()):
+        parts = {"driver": gpu["driver"], "compute capability": gpu["compute_capability"], "GB": gpu["memory_gb"]}
+        lines.append(", ".join([gpu["name"], *(f"{name} {value}" for name, value in parts.items() if value)]))
     return lines
 
 

@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class OpenVino:
             if shutil.disk_usage(out).free < onnx.stat().st_size:  # OpenVINO does not say what kept it from writing
                 raise OSError(errno.ENOSPC, "No space left on device", str(out)) from problem
             raise TargetError(
-                f"refuses {onnx.name}: {first_line(problem)}",
+                f"refuses {onnx.name}: {_said(problem)}",
                 hint="`edgeresnet targets` shows its version; the message names the operator it does not know",
             ) from problem
         _cpu.write_sidecar(out, self, options, onnx)
@@ -71,6 +71,15 @@ class OpenVino:
     def load(self, compiled: Path) -> OpenVinoSession:
         sidecar = _cpu.read_sidecar(compiled, self)
         return OpenVinoSession(compiled / MODEL, Options(**sidecar["options"]))
+
+
+class _Ready(NamedTuple):
+    """A network compiled for one batch size, its request, and the two tensors that a request of static shapes keeps."""
+
+    network: Any
+    request: Any
+    image: np.ndarray
+    logits: np.ndarray
 
 
 class OpenVinoSession:
@@ -85,7 +94,7 @@ class OpenVinoSession:
             _refuse_absent_precision(self._core, options.float_parts)
         self._model = self._core.read_model(model)
         self.signature = _signature(self._model)
-        self._compiled: dict[int, tuple[Any, Any, np.ndarray, np.ndarray]] = {}
+        self._compiled: dict[int, _Ready] = {}
         self._compiled_for(self.signature.batch or 1)
 
     def __enter__(self) -> OpenVinoSession:
@@ -95,18 +104,20 @@ class OpenVinoSession:
         self._compiled.clear()
 
     def infer(self, batch: np.ndarray) -> np.ndarray:
-        """Through the request's own tensors: its convenient call by dictionary costs a small network a tenth."""
-        _, request, image, logits = self._compiled_for(len(batch))
-        if image.shape != batch.shape:  # or numpy would stretch one to the other
-            raise TargetError(
-                f"takes {image.shape[1:]} images, not {batch.shape[1:]}", hint="compile for the preprocessing in use"
-            )
-        np.copyto(image, batch)
-        request.infer()
-        return logits.copy()
+        """Through the request's own tensors. Its call by dictionary costs a small network a tenth; sharing the caller's
+        array, which OpenVINO did not align, costs more than the copy.
+        """
+        ready = self._filled(batch)
+        ready.request.infer()
+        return ready.logits.copy()
 
-    def device_times_ms(self, batch: np.ndarray, n: int) -> None:
-        return None
+    def device_times_ms(self, batch: np.ndarray, n: int) -> list[float]:
+        """By OpenVINO's own clock: the inference alone, without the copies and the Python around it."""
+        request, times = self._filled(batch).request, []
+        for _ in range(n):
+            request.infer()
+            times.append(request.latency)
+        return times
 
     def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
         import openvino
@@ -123,7 +134,7 @@ class OpenVinoSession:
         return Throughput(count * len(batch), time.perf_counter() - began)
 
     def layers(self) -> list[Layer]:
-        compiled = self._compiled_for(self.signature.batch or 1)[0]
+        compiled = self._compiled_for(self.signature.batch or 1).network
         found = []
         for operator in compiled.get_runtime_model().get_ordered_ops():
             about = operator.get_rt_info()
@@ -134,18 +145,27 @@ class OpenVinoSession:
 
     def float_parts(self) -> str:
         """The precision in force, as the compiled network says it."""
-        compiled = self._compiled_for(self.signature.batch or 1)[0]
+        compiled = self._compiled_for(self.signature.batch or 1).network
         return compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
 
-    def _compiled_for(self, batch: int) -> tuple[Any, Any, np.ndarray, np.ndarray]:
-        """(network, request, its input, its output): shapes are static, so the request keeps its two tensors."""
+    def _filled(self, batch: np.ndarray) -> _Ready:
+        ready = self._compiled_for(len(batch))
+        if ready.image.shape != batch.shape:  # or numpy would stretch one to the other
+            raise TargetError(
+                f"takes {ready.image.shape[1:]} images, not {batch.shape[1:]}",
+                hint="compile for the preprocessing in use",
+            )
+        np.copyto(ready.image, batch)
+        return ready
+
+    def _compiled_for(self, batch: int) -> _Ready:
         if batch not in self._compiled:
             if len(self._compiled) >= _KEPT_COMPILED:
                 self._compiled.pop(next(iter(self._compiled)))
             compiled = self._compile(batch)
             request = compiled.create_infer_request()
             tensors = request.get_input_tensor().data, request.get_output_tensor().data
-            self._compiled[batch] = compiled, request, *tensors
+            self._compiled[batch] = _Ready(compiled, request, *tensors)
         return self._compiled[batch]
 
     def _compile(self, batch: int, streams: int = 1) -> Any:
@@ -163,7 +183,7 @@ class OpenVinoSession:
             return self._core.compile_model(model, "CPU", settings)
         except RuntimeError as problem:
             raise TargetError(
-                f"cannot compile the network: {first_line(problem)}", hint="the message names the layer"
+                f"cannot compile the network: {_said(problem)}", hint="the message names the layer"
             ) from problem
 
 
@@ -172,6 +192,13 @@ def _refuse_absent_precision(core: Any, precision: str) -> None:
     has = {word.lower().replace("fp", "f") for word in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")}
     if precision not in has:
         raise TargetError(f"this CPU has no {precision} instructions", hint="use `float_parts: f32` or `auto`")
+
+
+def _said(problem: RuntimeError) -> str:
+    """OpenVINO begins with where in its source it noticed, and says what it noticed below that."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return first_line(RuntimeError(said[0])) if said else first_line(problem)
 
 
 def _signature(model: Any) -> Signature:

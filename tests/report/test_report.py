@@ -72,11 +72,11 @@ def test_the_whole_terminal_report() -> None:
         == """\
 resnet18, 2 classes
 
-target    as      top-1          drop pp (95 %)    agree    MB
-openvino  fp32  90.00 %  +0.50 (-0.29 to +1.39)  98.00 %  1.25
+target    as      top-1          drop pp (95 %)    agree  lost/won    MB
+openvino  fp32  90.00 %  +0.50 (-0.29 to +1.39)  98.00 %      10/5  1.25
 
-target    as    p50 ms  p90 ms  p99 ms  load ms  first ms  peak MB
-openvino  fp32   2.000   3.000   3.000     50.0     9.000    120.0
+target    as    p50 ms    p90    p99  load  first  peak MB
+openvino  fp32   2.000  3.000  3.000  50.0  9.000    120.0
 
 UNDECIDED    openvino max_drop_pp: 0.50 points lost
 

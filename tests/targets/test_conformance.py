@@ -101,6 +101,25 @@ def test_an_answer_is_the_callers_to_keep(here: targets.Target, compiled: Path) 
         np.testing.assert_array_equal(first, kept)
 
 
+def test_the_same_array_with_other_images_gets_another_answer(here: targets.Target, compiled: Path) -> None:
+    """As a camera's buffer does. A view that is no plain array is seen as it is now, too."""
+    rng = np.random.default_rng(0)
+    with here.load(compiled) as session:
+        buffer = np.zeros((2, 3, 8, 8), np.float32)
+        turned = buffer.transpose(0, 1, 3, 2)
+        for _ in range(3):
+            buffer[...] = rng.normal(size=buffer.shape)
+            fresh, fresh_turned = buffer.copy(), np.ascontiguousarray(turned)
+            first, second = session.infer(buffer), session.infer(turned)
+            np.testing.assert_array_equal(first, session.infer(fresh))
+            np.testing.assert_array_equal(second, session.infer(fresh_turned))
+
+
+def test_images_of_another_shape_are_refused(here: targets.Target, compiled: Path) -> None:
+    with here.load(compiled) as session, pytest.raises(Exception, match=r"(?i)images|dimension"):
+        session.infer(np.zeros((1, 1, 8, 8), np.float32))
+
+
 def test_a_fixed_batch_is_told(here: targets.Target, tmp_path: Path) -> None:
     onnx.save(small_network(batch=3), tmp_path / "fixed.onnx")
     (tmp_path / "out").mkdir()
