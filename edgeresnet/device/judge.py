@@ -255,7 +255,7 @@ def _recall(label: str, looks: int) -> _Reader:
 
 def _p99(result: Mapping[str, Any]) -> Reading | str:
     latency = candidate(result)["latency"]
-    if trouble := _untimed([latency]):
+    if trouble := troubles.untimed([latency]):
         return trouble
     return Reading(measure.percentiles(latency)["p99"], tail_interval(measure.windows(latency), 0.99), more=_PROCESSES)
 
@@ -278,25 +278,11 @@ def _speedup(rival: str) -> _Reader:
         if rival not in result["variants"]:
             return f"this target has no {rival} twin on this machine"
         slower, faster = result["variants"][rival]["latency"], candidate(result)["latency"]
-        if trouble := _untimed([slower, faster]):
+        if trouble := troubles.untimed([slower, faster]):
             return trouble
         return Reading(*ratio_interval(measure.windows(slower), measure.windows(faster)), more=_PROCESSES)
 
     return read
-
-
-def _untimed(latencies: Sequence[Mapping[str, Any] | None]) -> str:
-    """Why these times are none, or cannot be held against one another; empty where they can."""
-    timed = [latency for latency in latencies if latency]
-    if len(timed) < len(latencies):
-        return "its latency was not measured"
-    if any(troubles.stepped_back(latency) for latency in timed):
-        return "the clock stepped back while it was timed"
-    if any(not max(window) > 0 for latency in timed for windows in measure.windows(latency) for window in windows):
-        return "the clock did not move while it was timed"
-    if any(latency["machine"] != timed[0]["machine"] for latency in timed):
-        return "measured on two machines, or on one in two states: such times are not comparable"
-    return ""
 
 
 def _exactly(value: float) -> Reading:

@@ -45,29 +45,24 @@ def rounds(
     slows them all alike; who comes first changes from round to round. `sweep`, batch sizes and numbers of streams, asks
     for throughput too, on top of the seconds, when the latencies of its round are measured.
     """
-    began = clock()
+    window_s, start = window_s or WINDOW_S, start or worker.start
+    began, others_s = clock(), 0.0  # what other kinds than host latency take, as the round before this one showed
     for number in range(first, processes):
         order = list(jobs)[:: 1 if number % 2 == 0 else -1]
-        until = began + seconds * (number + 1 - first) / (processes - first)
+        until = began + seconds * (number + 1 - first) / (processes - first) - others_s
         with contextlib.ExitStack() as stack:
-            found: Round = {}
             workers: dict[str, Any] = {}
-            for name in order:
-                workers[name] = stack.enter_context(contextlib.closing((start or worker.start)(jobs[name])))
+            found: Round = {}
+            for name in order:  # one after the other: a process that starts would disturb one that loads
+                workers[name] = stack.enter_context(contextlib.closing(start(jobs[name])))
                 found[name] = {"began": time.time(), **workers[name].load()}
-            for name in order:
-                found[name]["warmup_ms"] = workers[name].warm_up()
-            before = machine.state()  # now, not earlier: an idle processor's clock is no news
-            _windows(workers, found, window_s or WINDOW_S, until, clock)
-            after = machine.state()
-            for name in order:
-                found[name] |= {"before": before, "after": after}
-                found[name]["peak_memory_mb"] = workers[name].peak_memory_mb()
-                for kind in ("device", "file"):
-                    window = workers[name].window(kind, window_s or WINDOW_S)
-                    found[name][f"{kind}_ms"] = window and [window["ms"]]
-                if sweep:
-                    found[name]["sweep"] = workers[name].sweep(*sweep, window_s or WINDOW_S)
+            _host(workers, found, window_s, until, clock)
+            ended = clock()
+            _other_kinds(workers, found, window_s)
+            others_s = clock() - ended
+            for name in order if sweep else ():
+                found[name]["sweep"] = workers[name].sweep(*sweep, window_s)  # type: ignore[misc]
+            began += clock() - ended - others_s
         yield {name: found[name] for name in jobs}
 
 
@@ -108,20 +103,33 @@ def middle(raw: Mapping[str, Any], key: str) -> float | None:
     return statistics.median(found) if found else None
 
 
-def _windows(workers: Mapping[str, Any], found: Round, window_s: float, until: float, clock: Clock) -> None:
-    for about in found.values():
-        about |= {"host_ms": [], "pace_ms": [], "others_cpus": [], "stolen_cpus": []}
+def _host(workers: Mapping[str, Any], found: Round, window_s: float, until: float, clock: Clock) -> None:
+    """Warmed up, then in turn: windows from and to the host's memory."""
+    for name, about in found.items():
+        about |= {"warmup_ms": workers[name].warm_up(), "host_ms": []}
+        about |= {"pace_ms": [], "others_cpus": [], "stolen_cpus": []}
+    before = machine.state()  # now, not earlier: an idle processor's clock is no news
     for done in range(_MOST):
         began = clock()
         for name in list(workers)[:: 1 if done % 2 == 0 else -1]:
             window = workers[name].window("host", window_s)
-            about = found[name]
-            about["host_ms"].append(window["ms"])
+            found[name]["host_ms"].append(window["ms"])
             for key in ("pace_ms", "others_cpus", "stolen_cpus"):
-                about[key].append(window[key])
+                found[name][key].append(window[key])
         stable = done + 1 >= _LEAST and all(_spread(about["host_ms"][-_LEAST:]) <= _STABLE for about in found.values())
         if stable or 2 * clock() - began > until:
-            return
+            break
+    after = machine.state()
+    for about in found.values():
+        about |= {"before": before, "after": after}
+
+
+def _other_kinds(workers: Mapping[str, Any], found: Round, window_s: float) -> None:
+    for name, about in found.items():
+        about["peak_memory_mb"] = workers[name].peak_memory_mb()  # before what reads files is loaded
+        for kind in ("device", "file"):
+            window = workers[name].window(kind, window_s)
+            about[f"{kind}_ms"] = window and [window["ms"]]
 
 
 def _spread(parts: Sequence[Sequence[float]]) -> float:

@@ -24,14 +24,28 @@ def troubles(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [*own, *_of_the_machine([process for raw in measured.values() for process in raw["processes"]])]
 
 
-def stepped_back(raw: Mapping[str, Any]) -> bool:
+def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
+    """Why these are no times, or cannot be held against one another; empty where they can."""
+    timed = [raw for raw in measured if raw]
+    if len(timed) < len(measured):
+        return "its latency was not measured"
+    if any(_stepped_back(raw) for raw in timed):
+        return "the clock stepped back while it was timed"
+    if any(not np.median(window) > 0 for raw in timed for windows in measure.windows(raw) for window in windows):
+        return "the clock did not move while it was timed"
+    if any(raw["machine"] != timed[0]["machine"] for raw in timed):
+        return "measured on two machines, or on one in two states: such times are not comparable"
+    return ""
+
+
+def _stepped_back(raw: Mapping[str, Any]) -> bool:
     return bool((measure.values(raw) < 0).any())
 
 
 def _of_values(raw: Mapping[str, Any]) -> Iterator[str]:
     values, processes = measure.values(raw), raw["processes"]
     p50 = float(np.median(values))
-    if stepped_back(raw):
+    if _stepped_back(raw):
         yield "the clock stepped back while it was timed"
     if len(values) < _FEW:
         yield f"only {len(values)} inferences were timed: p99 is one or two of them"

@@ -109,6 +109,8 @@ def latency_row(names: tuple[str, ...], raw: Mapping[str, Any]) -> tuple[str, ..
 
 def speedup(faster: str, than: str, rival: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     """The headline of two networks timed in turn, with its interval over fresh processes."""
+    if trouble := troubles.untimed([rival, raw]):
+        return f"{faster}: not held against {than}: {trouble}"
     value, (low, high) = intervals.ratio_interval(measure.windows(rival), measure.windows(raw))
     if not math.isfinite(high):
         return f"{faster}: {value:.3f} times as fast as {than} in the one process there was: no interval"

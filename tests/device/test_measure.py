@@ -69,6 +69,20 @@ def test_even_the_smallest_budget_measures_once() -> None:
     assert [len(windows) for windows in measure.windows(raw)] == [1, 1, 1]
 
 
+def test_a_sweep_comes_on_top_of_the_seconds() -> None:
+    """The budget is for latency: what throughput takes is not taken from the rounds after it."""
+    session = Scripted(takes=[0.01 * 1.001**n for n in range(5000)])
+    real = session.throughput
+
+    def slow(batch: np.ndarray, streams: int, seconds: float) -> Any:
+        session.now += 1000
+        return real(batch, streams, seconds)
+
+    session.throughput = slow  # type: ignore[method-assign]
+    choices = {"processes": 3, "seconds": 60, "sweep": ((1,), (1,)), "window_s": 0.5}
+    assert [len(windows) for windows in measure.windows(one(session, **choices))] == [8, 8, 8]
+
+
 def test_rounds_can_be_continued() -> None:
     session = Scripted()
     jobs = {"a": job(session)}

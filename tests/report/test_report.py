@@ -106,6 +106,24 @@ def test_a_run_that_failed_halfway_says_where() -> None:
         assert "the run ended early: the disk is full" in report.FORMATS[kind](run)
 
 
+@pytest.mark.parametrize(
+    ("windows", "words"),
+    [
+        ([[0.0, 0.0, 0.0]], "half: not held against fp32: the clock did not move"),
+        ([[1.0, 1.0, -5.0]], "half: not held against fp32: the clock stepped back"),
+        ([[1.0, 1.0, 1.0]], "half: 2.000 times as fast as fp32, 95 % interval 2.000 to 2.000"),
+    ],
+)
+def test_times_that_are_none_make_no_ratio_and_break_no_report(windows: list, words: str) -> None:
+    run = run_document()
+    variants = run["results"]["openvino"]["variants"]
+    process = {**variants["fp32"]["latency"]["processes"][0], "host_ms": windows}
+    variants["half"] = {**variants["fp32"], "latency": {"batch": 1, "machine": {}, "processes": [process] * 2}}
+    variants["fp32"]["latency"]["processes"] = [{**process, "host_ms": [[2.0, 2.0, 2.0]]}] * 2
+    for kind in ("terminal", "md"):
+        assert words in " ".join(report.FORMATS[kind](run).split())
+
+
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a|b", "line\nbreak", "🦊", "שלום", "`code`"])
 def test_odd_names_stay_text(name: str) -> None:
     run = run_document(recipe={"model": {"arch": name, "classes": 2}})
