@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from slowed import Slowed
 
-from edgeresnet import models, targets, trace
+from edgeresnet import models, recipe, targets, trace
 from edgeresnet.device import intervals, machine, measure, troubles
 from edgeresnet.device.worker import Job
 
@@ -142,8 +142,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--target", default="openvino")
     parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--processes", type=int, default=measure.PROCESSES)
-    parser.add_argument("--seconds", type=float, default=measure.BUDGET_S)
+    parser.add_argument("--processes", type=int, default=recipe.Verify().processes)
+    parser.add_argument("--seconds", type=float, default=recipe.Verify().seconds)
     parser.add_argument("--part", type=float, default=0.05, help="how much slower the planted session is")
     parser.add_argument("--no-planted", dest="planted", action="store_false")
     parser.add_argument("--busy", action="store_true", help="one core is kept busy by something else meanwhile")

@@ -21,7 +21,7 @@ from typing import Any
 from .device import manifest
 from .errors import ArtifactError, EdgeresnetError, machine_error
 
-FORMAT = 1
+FORMAT = 2
 MARK = ".edgeresnet-store"
 _OURS = re.compile(
     r"[a-z]+/[0-9a-f]{24}|work/[a-z]+-[0-9a-f]{24}|cache/(pixels|hashes\.sqlite[-\w]*)|(runs|bench)/[-\w]+\.(json|md)"
@@ -276,6 +276,10 @@ class Making:
     @property
     def scratch(self) -> Path:
         return self.work / "scratch"
+
+    def clear_scratch(self) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir()
 
     def commit(self, **about: Any) -> Artifact:
         """Writes the manifest and puts the folder in its place, in one rename."""

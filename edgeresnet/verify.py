@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -51,7 +52,6 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
         "candidate": spec["candidate"],
         "classes": list(samples.classes),
         "labels": samples.labels[indices].tolist(),
-        "chance": float(np.bincount(samples.labels[indices]).max() / len(indices)),
         "skipped": [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))],
         "variants": {},
         "machine": machine.describe(),
@@ -140,14 +140,19 @@ def _latencies(
 
 def _rounds(jobs: Mapping[str, Job], plan: Mapping[str, Any], digests: list[str], ctx: Context) -> list[measure.Round]:
     """Those that an interrupted run kept, of these very networks and in this state of the machine, and the rest."""
-    kept, about = ctx.scratch / "rounds.json", [digests, machine.conditions()]
+    kept, about = ctx.scratch / "rounds.json", [digests, machine.conditions(), machine.identity()]
     found: list[measure.Round] = []
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, KeyError):
         stored = json.loads(kept.read_text())
         found = stored["rounds"] if stored["about"] == about else []
+    if found:
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(one["began"] for one in found[0].values())))
+        ctx.warn(f"{len(found)} of {plan['processes']} rounds of processes were timed before an interruption, {since}")
     ctx.progress(len(found), plan["processes"], "processes timed")
     with _as_failure():
         for one in measure.rounds(jobs, **plan, first=len(found)):
+            if any(process.get("cut") for process in one.values()):
+                continue  # what cut it short is raised next; the whole rounds are kept
             found.append(one)
             write_bytes(kept, json.dumps({"about": about, "rounds": found}).encode())
             ctx.progress(len(found), plan["processes"], "processes timed")

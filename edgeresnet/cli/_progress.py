@@ -32,8 +32,10 @@ def listener(*, quiet: bool, verbose: bool) -> Iterator[Listener]:
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
-    look = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")
-    with Bars(*look, TimeRemainingColumn(compact=True), console=console, transient=True) as bars:
+    rate, left = TextColumn("{task.fields[rate]}"), TimeRemainingColumn(compact=True)
+    look = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), rate, left
+    # Once a second: a thread of this process draws it, also while networks are timed in processes beside this one.
+    with Bars(*look, console=console, transient=True, refresh_per_second=1) as bars:
         shown = _OnTerminal(verbose, bars)
         yield shown
     shown.summary()

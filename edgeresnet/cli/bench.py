@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,7 @@ from . import _options
 
 if TYPE_CHECKING:
     from ..artifact import Store
+    from ..bench import Lineup
 
 
 @click.command()
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="At most about so long for latency; throughput comes on top.",
 )
-@click.option("--batch", default="1", show_default=True, help="Latency at the first size, throughput at all: 1,8,32.")
-@click.option("--streams", default="", help="Measure throughput with so many requests at once: 1,2,4.")
+@click.option(
+    "--batch",
+    help="Latency at the first size, throughput at all: 1,8,32. By default the networks' own, or 1.",
+)
+@click.option("--streams", help="Measure throughput with so many requests at once: 1,2,4.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
 @_options.store
 @_options.as_json
@@ -34,8 +39,8 @@ def bench(
     wanted: tuple[str, ...],
     processes: int,
     seconds: float,
-    batch: str,
-    streams: str,
+    batch: str | None,
+    streams: str | None,
     quiet: bool,
     store_root: Path,
     as_json: bool,
@@ -52,18 +57,19 @@ def bench(
     from .. import bench as benching
     from .. import report
     from ..artifact import write_text
+    from ..errors import EdgeresnetError, TargetError
 
+    if not math.isfinite(seconds):  # a limit that no clock reaches, and that JSON cannot hold
+        raise EdgeresnetError(f"--seconds {seconds} is no time", hint="write 30")
     batches, parallel = _counts(batch, "--batch"), _counts(streams, "--streams")
     store = _options.open_store(store_root)
     with store.used(), tempfile.TemporaryDirectory() as folder:
-        subjects, files = _subjects(what, wanted, store, Path(folder))
         done = benching.bench(
-            subjects,
+            _lineup(what, wanted, store, Path(folder)),
             processes=processes,
             seconds=seconds,
-            batches=batches or [1],
+            batches=batches,
             streams=parallel,
-            files=files,
             on_round=lambda count, total: None if quiet else _told(count, total, seconds),
         )
     path = store.root / "bench" / f"{done['id']}.json"
@@ -73,22 +79,24 @@ def bench(
     else:
         _options.echo(report.bench_text.render(done), nl=False)
         _options.echo(f"\nraw values: {path}")
-    return done["problem"]["exit_code"] if done["problem"] else 0
+    if done["problem"]:
+        return done["problem"]["exit_code"]
+    return TargetError.exit_code if done["absent"] else 0
 
 
-def _subjects(what: tuple[str, ...], wanted: tuple[str, ...], store: Store, folder: Path) -> tuple[list, Any]:
+def _lineup(what: tuple[str, ...], wanted: tuple[str, ...], store: Store, folder: Path) -> Lineup:
     from .. import bench as benching
-    from .. import targets
+    from .. import recipe, targets
     from ..errors import EdgeresnetError
 
-    files = [Path(word) for word in what if word.endswith(".onnx")]
+    wanted = tuple(dict.fromkeys(wanted))
+    files = [Path(word) for word in what if recipe.is_onnx(word)]
     if files and len(files) == len(what):
         names = wanted or [name for name, target in targets.discover().items() if target.available().ok]
-        return benching.of_files(files, names, folder), None
+        return benching.of_files(files, names, folder)
     if len(what) > 1 or files:
         raise EdgeresnetError(f"{', '.join(what)}: neither one run nor ONNX files", hint="give a run's id, or files")
-    run = store.load_run(what[0] if what else None)
-    return benching.of_run(store, run, wanted), benching.files_of(store, run)
+    return benching.of_run(store, store.load_run(what[0] if what else None), wanted)
 
 
 def _told(count: int, total: int, seconds: float) -> None:
@@ -96,13 +104,13 @@ def _told(count: int, total: int, seconds: float) -> None:
     _options.echo(said, err=True)
 
 
-def _counts(text: str, option: str) -> list[int]:
+def _counts(text: str | None, option: str) -> list[int]:
     from ..errors import EdgeresnetError
 
     try:
-        found = [int(part) for part in text.split(",") if part.strip()]
+        found = [int(part) for part in text.split(",")] if text is not None else []
     except ValueError:
         found = [0]
     if any(not 1 <= count <= 4096 for count in found):
         raise EdgeresnetError(f"{option} {text!r} is not counts", hint="write 1,8,32")
-    return found
+    return list(dict.fromkeys(found))

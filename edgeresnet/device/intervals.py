@@ -77,11 +77,21 @@ def wilson(hits: float, images: float, z: float = Z95) -> Interval:
 
 
 def quantile_interval(values: Sequence[float], q: float) -> Interval:
-    """Distribution-free 95 % interval of a quantile, from order statistics; open above for too few values."""
+    """Distribution-free 95 % interval of a quantile, from exact order statistics; open above for too few values.
+
+    So many values lie below the quantile as a binomial draw says: the ends are where that draw has 2.5 % beyond it.
+    """
     ordered, n = sorted(values), len(values)
-    half = Z95 * math.sqrt(n * q * (1 - q))
-    low, high = math.floor(n * q - half) - 1, math.ceil(n * q + half)
-    return Interval(ordered[low] if low >= 0 else 0.0, ordered[high] if high < n else math.inf)
+    log_p, beyond, low, high = n * math.log(q), 0.0, 0.0, math.inf
+    for k in range(n, 0, -1):
+        beyond += math.exp(log_p)  # that k or more lie below
+        if beyond <= 0.025:
+            high = ordered[k - 1]
+        if beyond >= 0.975:
+            low = ordered[k - 1]
+            break
+        log_p += math.log(k / (n - k + 1) * (1 - q) / q)
+    return Interval(low, high)
 
 
 def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interval]:
@@ -99,14 +109,17 @@ def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interva
 
 
 def tail_interval(processes: Processes, q: float) -> Interval:
-    """Of a quantile of times: wide enough for what varies inside processes and for what varies between them."""
+    """Of a quantile of times: wide enough for what varies inside processes and for what varies between them.
+
+    A single process says nothing of the second.
+    """
+    if len(processes) < 2:
+        return Interval(0.0, math.inf)
     pooled = [value for windows in processes for window in windows for value in window]
     low, high = quantile_interval(pooled, q)
     each = [float(np.quantile([value for window in windows for value in window], q)) for windows in processes]
-    if len(each) > 1:
-        mean, reach = _t_interval(each)
-        low, high = min(low, max(0.0, mean - reach)), max(high, mean + reach)
-    return Interval(low, high)
+    mean, reach = _t_interval(each)
+    return Interval(min(low, max(0.0, mean - reach)), max(high, mean + reach))
 
 
 def _t_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,8 +30,11 @@ __all__ = [
 
 KEPT, UNDECIDED, DEFERRED, NOT_MEASURED, BROKEN = "KEPT", "UNDECIDED", "DEFERRED", "NOT_MEASURED", "BROKEN"
 WORST_LAST = (KEPT, DEFERRED, UNDECIDED, NOT_MEASURED, BROKEN)
-_PROCESSES = "a quieter machine or more `verify.processes` would decide"
-_CHANCE = "the FP32 reference itself is no better than chance: architecture, preprocessing or labels are not its own"
+_PROCESSES = "a quieter machine or more processes would decide"
+_CHANCE = (
+    "these images do not show the FP32 reference to be better than chance: they are too few or too much alike, or "
+    "architecture, preprocessing or labels are not its own"
+)
 _MOST_IMAGES = 1e9
 
 
@@ -61,7 +64,8 @@ class Reading:
     interval: Interval
     images: int = 0
     times: Callable[[float], Interval] | None = None
-    more: str = ""  # what would decide, where images would not
+    like: str = "images like these"  # of which more would decide
+    more: str = ""  # what else would, where images would not
 
 
 class Recall(NamedTuple):
@@ -83,8 +87,8 @@ def judge(promises: Mapping[str, Any], target: str, result: Mapping[str, Any]) -
     return [verdict for name, limit in promises.items() for verdict in _judged(name, limit, target, result)]
 
 
-def out_of_reach(promises: Mapping[str, Any], images: Mapping[str, int]) -> list[str]:
-    """Which promises so many images per class could not show to be kept, even if every answer were right."""
+def out_of_reach(promises: Mapping[str, Any], images: Mapping[str, int], processes: int) -> list[str]:
+    """Which promises so many images per class, and processes, could not show to be kept whatever comes out."""
     count = sum(images.values())
     best: dict[str, tuple[str, float, float]] = {
         "max_drop_pp": ("the smallest drop that can be ruled out is", 100 * finest_drop(count), -1),
@@ -103,6 +107,9 @@ def out_of_reach(promises: Mapping[str, Any], images: Mapping[str, int]) -> list
                 f"min_recall_pct {label} {least:g} is finer than its {there} images can decide: "
                 f"the most that can be shown is {reach:.2f}"
             )
+    timed = [name for name in ("min_speedup_fp32", "min_speedup_half", "max_latency_p99_ms") if name in promises]
+    if processes < 2 and timed:
+        found.append(f"{', '.join(timed)}: one process does not show how much processes differ")
     return found
 
 
@@ -160,16 +167,23 @@ def _verdict(
     verdict = _side(reading.interval, limit, ceiling)
     if verdict != BROKEN and name.split(" ")[0] in _OF_ANSWERS and (same := _one_answer(result)):
         return Verdict(target, name, NOT_MEASURED, limit, same)
-    span = "" if low == high else f", 95 % interval {low:.2f} to {high:.2f}" if math.isfinite(high) else (
-        f", 95 % interval {low:.2f} to beyond what so few values can tell"
-    )  # fmt: skip
-    reason = f"{value:.2f} {unit}{span}; promised {'at most' if ceiling else 'at least'} {limit:g}"
+    shown = _spelling(value, unit)
+    span = "" if low == high else f", 95 % interval {shown(low)} to {shown(high)}"
+    reason = f"{shown(value)} {unit}{span}; promised {'at most' if ceiling else 'at least'} {limit:g}"
     more = _further_images(reading, limit, ceiling) if verdict == UNDECIDED else None
     if more:
-        reason += f"; about {_round(more):,} more images like these would decide"
+        reason += f"; about {_round(more):,} more {reading.like} would decide"
     elif verdict == UNDECIDED and reading.more:
         reason += f"; {reading.more}"
     return Verdict(target, name, verdict, limit, reason, value, low, high if math.isfinite(high) else None, more)
+
+
+def _spelling(value: float, unit: str) -> Callable[[float], str]:
+    """Two decimals for points and percent; three digits for milliseconds, which may be few or many."""
+    places = 2
+    if unit.startswith(("ms", "×", "MB")) and 0 < abs(value) < 1:
+        places = 2 - math.floor(math.log10(abs(value)))
+    return lambda number: f"{number:.{places}f}" if math.isfinite(number) else "beyond what so few values tell"
 
 
 def _side(interval: Interval, limit: float, ceiling: bool) -> str:
@@ -224,13 +238,20 @@ def _proportion(hits: int, images: int, z: float | None = None) -> Reading:
 def _drop(result: Mapping[str, Any]) -> Reading | str:
     counts = candidate(result)["accuracy"]
     lost, won, images = counts["flips_lost"], counts["flips_won"], counts["images"]
-    if wilson(counts["top1"] + lost - won, images).low <= result["chance"]:
+    if wilson(counts["top1"] + lost - won, images).low <= _chance(result):
         return _CHANCE
 
     def times(k: float) -> Interval:
         return _in_percent(tango(k * lost, k * won, k * images))
 
     return Reading(100 * (lost - won) / images, times(1), images, times)
+
+
+def _chance(result: Mapping[str, Any]) -> float:
+    """How often the reference would be right if its answers had nothing to do with the images, only as frequent."""
+    count = len(result["classes"])
+    labels, answers = (np.bincount(result[key], minlength=count) for key in ("labels", "reference_predicted"))
+    return float((labels / labels.sum()) @ (answers / answers.sum()))
 
 
 def _top1(result: Mapping[str, Any]) -> Reading:
@@ -248,7 +269,7 @@ def _recall(label: str, looks: int) -> _Reader:
         found = next((recall for recall in recalls(result) if recall.label == label), None)
         if found is None or found.images == 0:
             return f"there is no evaluation image of {label}"
-        return _proportion(found.now, found.images, z_for(looks))
+        return replace(_proportion(found.now, found.images, z_for(looks)), like=f"images of {label}")
 
     return read
 
@@ -257,7 +278,9 @@ def _p99(result: Mapping[str, Any]) -> Reading | str:
     latency = candidate(result)["latency"]
     if trouble := troubles.untimed([latency]):
         return trouble
-    return Reading(measure.percentiles(latency)["p99"], tail_interval(measure.windows(latency), 0.99), more=_PROCESSES)
+    interval, count = tail_interval(measure.windows(latency), 0.99), len(measure.values(latency))
+    few = f"{count} inferences are few: more seconds would decide" if interval.high == math.inf else _PROCESSES
+    return Reading(measure.percentiles(latency)["p99"], interval, more=few)
 
 
 def _size(result: Mapping[str, Any]) -> Reading:
@@ -266,7 +289,8 @@ def _size(result: Mapping[str, Any]) -> Reading:
 
 def _peak_memory(result: Mapping[str, Any]) -> Reading | str:
     """The largest of all processes: a box that runs out of memory once has run out of it."""
-    found = [process.get("peak_memory_mb") for process in candidate(result)["latency"]["processes"]]
+    latency = candidate(result)["latency"] or {"processes": ()}
+    found = [process.get("peak_memory_mb") for process in latency["processes"]]
     known = [value for value in found if value is not None]
     return _exactly(max(known)) if known else "this system does not tell a process's peak memory"
 

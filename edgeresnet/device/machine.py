@@ -19,7 +19,9 @@ from .probe import Ask
 from .probe import ask as _ask
 
 # The instructions that decide how INT8 and BF16 run; the rest of /proc/cpuinfo's flags says nothing here.
-INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "avx512_bf16", "amx_bf16", "asimddp", "bf16")
+_X86 = ("avx2", "avx512f", "avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "avx512_bf16", "amx_bf16")
+_ARM = ("asimddp", "i8mm", "bf16")
+INSTRUCTIONS = (*_X86, *_ARM)
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 _CPUS = "sys/devices/system/cpu"
 
@@ -99,39 +101,48 @@ def conditions(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
     }
 
 
+def identity(root: Path = Path("/")) -> dict[str, Any]:
+    """Which machine of its kind, and since when it runs: two equal boxes are two machines."""
+    return {
+        "host": platform.node(),
+        "boot": probe.text(root / "proc/sys/kernel/random/boot_id"),
+        "cpus": os.cpu_count() or 1,  # of the whole machine, whatever part of them may be used
+    }
+
+
 def state(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
     """What moves while one measures, to be taken before and after.
 
     The counter under "throttled" only grows, and threads of a core and cores of a package each count the same event:
     that it grew is the news, not how much.
     """
-    # /proc/cpuinfo has clocks too, but in a virtual machine they are a constant
-    khz = probe.numbers(root / _CPUS, "cpu[0-9]*/cpufreq/scaling_cur_freq")
     throttled = probe.numbers(root / _CPUS, "cpu[0-9]*/thermal_throttle/core_throttle_count")
     throttled += probe.numbers(root / _CPUS, "cpu[0-9]*/thermal_throttle/package_throttle_count")
     return {
         "load": _load(root),
-        "cpu_mhz": sum(khz) / len(khz) / 1000 if khz else None,
+        "cpu_mhz": cpu_mhz(root),
         "throttled": int(sum(throttled)) if throttled else None,
         "temperature_c": max(probe.temperatures_c(root), default=None),
         "gpus": probe.gpu_states(root, ask),
     }
 
 
-def cpu_times(root: Path = Path("/")) -> CpuTimes:
-    """CPU seconds that others used and that were stolen so far; zeros where that cannot be read."""
+def cpu_mhz(root: Path = Path("/")) -> float | None:
+    """The fastest CPU's clock just now: while one thread works and others wait, the mean would tell of the waiting."""
+    # /proc/cpuinfo has clocks too, but in a virtual machine they are a constant
+    khz = probe.numbers(root / _CPUS, "cpu[0-9]*/cpufreq/scaling_cur_freq")
+    return max(khz) / 1000 if khz else None
+
+
+def cpu_times(root: Path = Path("/")) -> CpuTimes | None:
+    """CPU seconds that others used and that were stolen so far; None where that cannot be read."""
     fields = next((line.split()[1:] for line in probe.lines(root / "proc/stat") if line.startswith("cpu ")), [])
     ticks = [value for value in map(probe.number, fields[:8]) if value is not None]
     if len(ticks) < 8:
-        return CpuTimes(0.0, 0.0)
+        return None
     user, nice, system, _, _, irq, softirq, steal = (value / os.sysconf("SC_CLK_TCK") for value in ticks)
     mine = os.times()
     return CpuTimes(user + nice + system + irq + softirq - (mine.user + mine.system), steal)
-
-
-def others_cpu_s(root: Path = Path("/")) -> float:
-    """CPU seconds that all other programs of this machine have used so far; 0 where that cannot be read."""
-    return cpu_times(root).others_s
 
 
 def peak_memory_mb(root: Path = Path("/")) -> float | None:

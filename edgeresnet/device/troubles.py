@@ -27,13 +27,16 @@ def troubles(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
     """Why these are no times, or cannot be held against one another; empty where they can."""
     timed = [raw for raw in measured if raw]
-    if len(timed) < len(measured):
+    processes = [process for raw in timed for process in raw["processes"]]
+    if len(timed) < len(measured) or not processes:
         return "its latency was not measured"
     if any(_stepped_back(raw) for raw in timed):
         return "the clock stepped back while it was timed"
     if any(not np.median(window) > 0 for raw in timed for windows in measure.windows(raw) for window in windows):
         return "the clock did not move while it was timed"
-    if any(raw["machine"] != timed[0]["machine"] for raw in timed):
+    if any(_too_coarse(raw) for raw in timed):
+        return "the timer is too coarse for inferences this short"
+    if any(process["machine"] != processes[0]["machine"] for process in processes):
         return "measured on two machines, or on one in two states: such times are not comparable"
     return ""
 
@@ -42,15 +45,20 @@ def _stepped_back(raw: Mapping[str, Any]) -> bool:
     return bool((measure.values(raw) < 0).any())
 
 
+def _too_coarse(raw: Mapping[str, Any]) -> bool:
+    """A tick of more than a hundredth of an inference makes equal medians out of different ones."""
+    values = measure.values(raw)
+    finest = max(process.get("clock_ms", 0.0) for process in raw["processes"])
+    return finest > 0.01 * float(np.median(values)) or (len(values) >= 1000 and len(np.unique(values)) < 10)
+
+
 def _of_values(raw: Mapping[str, Any]) -> Iterator[str]:
-    values, processes = measure.values(raw), raw["processes"]
-    p50 = float(np.median(values))
+    values = measure.values(raw)
     if _stepped_back(raw):
         yield "the clock stepped back while it was timed"
     if len(values) < _FEW:
         yield f"only {len(values)} inferences were timed: p99 is one or two of them"
-    finest = max(process.get("clock_ms", 0.0) for process in processes)
-    if finest > 0.01 * p50 or (len(values) >= _FEW and len(np.unique(values)) < 10):
+    if _too_coarse(raw):
         yield "the timer is too coarse for inferences this short"
     modes = _two_modes(values)
     if modes:
@@ -58,44 +66,46 @@ def _of_values(raw: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_processes(raw: Mapping[str, Any]) -> Iterator[str]:
-    if len(raw["processes"]) == 1:
+    processes, by_process = raw["processes"], measure.windows(raw)
+    if len(processes) == 1:
         yield "timed in one process only: how much processes differ is not known"
-    by_process = measure.windows(raw)
+    restless = sum(process.get("stable") is False for process in processes)
+    if restless:
+        yield f"its windows had not come to agree when the time was over, in {restless} of {len(processes)} processes"
     slowed = _slowed(by_process)
     if slowed > 0.05:
         yield f"it slowed down by {100 * slowed:.0f} % while it was timed: throttled?"
-        return
-    within = max((_spread(windows) for windows in by_process), default=0.0)
-    if within > 0.1:
+    within = max((measure.spread(windows) for windows in by_process), default=0.0)
+    if within > 0.1 and slowed <= 0.05:
         yield f"the windows of one process differ by {100 * within:.0f} %: unstable"
-    between = _spread([[value for window in windows for value in window] for windows in by_process])
+    between = measure.spread([[value for window in windows for value in window] for windows in by_process])
     if between > 0.1:
-        yield f"processes differ by {100 * between:.0f} %: the ratio's interval counts that, p50 and p99 do not"
+        yield f"processes differ by {100 * between:.0f} %: the ratio's interval counts that, p50 does not"
 
 
 def _of_the_machine(processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     others, stolen = _mean(processes, "others_cpus"), _mean(processes, "stolen_cpus")
-    if others > 0.1:
+    if others is None:
+        yield "how busy other programs kept the machine meanwhile cannot be seen on this system"
+    elif others - max(_spare(process) for process in processes) > 0.1:
         yield f"other programs kept {others:.1f} CPUs busy meanwhile"
-    if stolen > 0.05:
+    if stolen and stolen > 0.05:
         yield f"the machine's host took {stolen:.2f} CPUs away meanwhile"
-    pace = [value for process in processes for value in process.get("pace_ms", ()) if value > 0]
-    if pace and max(pace) > 1.1 * min(pace):
+    pace = _all(processes, "pace_ms")
+    if min(pace, default=0) > 0 and max(pace) > 1.1 * min(pace):
         yield (
             f"the processor's own pace changed by {100 * (max(pace) / min(pace) - 1):.0f} % meanwhile: "
             "its clock, or a neighbour on the same core"
         )
-    states = [(process["before"], process["after"]) for process in processes if "before" in process]
-    clocks = [state["cpu_mhz"] for pair in states for state in pair if state.get("cpu_mhz")]
+    clocks = _all(processes, "cpu_mhz")
     if clocks and max(clocks) > 1.1 * min(clocks):
         yield f"the CPU's clock went from {min(clocks):.0f} to {max(clocks):.0f} MHz meanwhile"
-    if any(after["throttled"] > before["throttled"] for before, after in states if after.get("throttled") is not None):
+    states = [(process["before"], process["after"]) for process in processes if "after" in process]
+    if any((after["throttled"] or 0) > (before["throttled"] or 0) for before, after in states):
         yield "the CPU was throttled for its temperature meanwhile"
-    reasons = sorted(
-        {reason for pair in states for state in pair for gpu in state["gpus"] for reason in gpu["throttle"]}
-    )
+    reasons = {reason for pair in states for state in pair for gpu in state["gpus"] for reason in gpu["throttle"]}
     if reasons:
-        yield f"the GPU was slowed down meanwhile: {', '.join(reasons)}"
+        yield f"the GPU was slowed down meanwhile: {', '.join(sorted(reasons))}"
 
 
 def _slowed(by_process: Sequence[Sequence[Sequence[float]]]) -> float:
@@ -104,13 +114,12 @@ def _slowed(by_process: Sequence[Sequence[Sequence[float]]]) -> float:
     for windows in by_process:
         values = [value for window in windows for value in window]
         third = len(values) // 3
-        if third >= 10 and (first := statistics.median(values[:third])) > 0:
+        if third >= 5 and (first := statistics.median(values[:third])) > 0:
             inside.append(statistics.median(values[-third:]) / first - 1)
     medians = [statistics.median(value for window in windows for value in window) for windows in by_process]
-    across = (
-        medians[-1] / medians[0] - 1 if len(medians) >= 3 and medians[0] > 0 and medians == sorted(medians) else 0.0
-    )
-    return max(statistics.median(inside) if inside else 0.0, across)
+    # Five in order by chance are one in 120; three would be one in six.
+    steady = len(medians) >= 5 and medians[0] > 0 and medians == sorted(medians)
+    return max(statistics.median(inside) if inside else 0.0, medians[-1] / medians[0] - 1 if steady else 0.0)
 
 
 def _two_modes(values: np.ndarray) -> tuple[float, float] | None:
@@ -130,11 +139,16 @@ def _two_modes(values: np.ndarray) -> tuple[float, float] | None:
     return (low, high) if high > 1.15 * low and (left + right).min() < 0.15 * total else None
 
 
-def _mean(processes: Sequence[Mapping[str, Any]], key: str) -> float:
-    found = [value for process in processes for value in process.get(key, ())]
-    return sum(found) / len(found) if found else 0.0
+def _spare(process: Mapping[str, Any]) -> int:
+    """CPUs of the machine beyond those that may be used here: what others do there takes nothing away."""
+    about = process.get("machine", {})
+    return max(0, about.get("cpus", 0) - about.get("cores", 0))
 
 
-def _spread(parts: Sequence[Sequence[float]]) -> float:
-    medians = [statistics.median(part) for part in parts if part]
-    return max(medians) / min(medians) - 1 if medians and min(medians) > 0 else 0.0
+def _all(processes: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [value for process in processes for value in process.get(key, ()) if value is not None]
+
+
+def _mean(processes: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    found = _all(processes, key)
+    return sum(found) / len(found) if found else None

@@ -10,15 +10,18 @@ Knows no target by name: a Job brings along whatever can load what was compiled.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
+import select
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +34,7 @@ from . import machine
 from .session import Session
 
 Clock = Callable[[], float]
-KINDS = ("host", "device", "file")  # with copies to and from the host; on the device alone; from the image file on
+PATIENCE_S = 900.0  # for one answer: a load may build an engine, a window takes a second
 MOST_IN_A_ROW = 50_000  # inferences: a clock that stands still must not hold a run for ever
 _WARM_GROUP_S, _WARM_CAP_S = 0.05, 2.0
 
@@ -84,7 +87,11 @@ class Worker:
         return groups
 
     def window(self, kind: str, seconds: float) -> dict[str, Any] | None:
-        """One window of single inferences, or None where the session knows no such kind. Begins with one uncounted."""
+        """One window of single inferences of a kind, begun with one that does not count; None where there is no such.
+
+        host: with copies from and to the host's memory; device: by the device's or the runtime's own clock, without
+        them; file: from the image file on.
+        """
         deed = {"host": self._infer, "device": None, "file": self._from_file}[kind]
         if kind == "file" and self.job.files is None:
             return None
@@ -97,12 +104,14 @@ class Worker:
         else:
             deed(0)
             values = self._loop(deed, seconds)
-        took, after = time.perf_counter() - began, machine.cpu_times()
+        mhz, took, after = machine.cpu_mhz(), time.perf_counter() - began, machine.cpu_times()  # the clock while hot
+        known = before is not None and after is not None
         return {
             "ms": values,
             "pace_ms": _ms(pace_s),
-            "others_cpus": max(0.0, after.others_s - before.others_s) / took,
-            "stolen_cpus": max(0.0, after.stolen_s - before.stolen_s) / took,
+            "cpu_mhz": mhz,
+            "others_cpus": max(0.0, after.others_s - before.others_s) / took if known else None,  # type: ignore[union-attr]
+            "stolen_cpus": max(0.0, after.stolen_s - before.stolen_s) / took if known else None,  # type: ignore[union-attr]
         }
 
     def sweep(self, batches: Sequence[int], streams: Sequence[int], seconds: float) -> list[dict[str, Any]]:
@@ -143,6 +152,8 @@ class Worker:
         probe = self.session.device_times_ms(self.job.batch, 3)
         if probe is None:
             return None
+        if sum(probe) >= 1000 * seconds:
+            return probe
         count = int(1000 * seconds / max(statistics.median(probe), 1e-3))
         return self.session.device_times_ms(self.job.batch, max(1, min(count, MOST_IN_A_ROW)))
 
@@ -197,12 +208,18 @@ class Apart:
     def close(self) -> None:
         """At once: a runtime's threads may be slow to end, and nothing of theirs is wanted any more."""
         self._process.kill()
-        self._process.communicate()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in its driver cannot be waited for
+            self._process.communicate(timeout=10)
         self._errors.close()
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         self._send((name, arguments))
         assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], PATIENCE_S)[0]:
+            raise TargetError(
+                f"did not answer for {PATIENCE_S / 60:.0f} minutes while it was timed",
+                hint="the device or its driver hangs: look at the system's log",
+            )
         try:
             kind, value = pickle.load(self._process.stdout)
         except (EOFError, pickle.UnpicklingError):
@@ -231,7 +248,7 @@ class Apart:
         how = f"signal {-code}" if code < 0 else f"code {code}"
         return TargetError(
             f"ended the process in which it was timed with {how}{': ' + said[-1][:300] if said else ''}",
-            hint="`edgeresnet run --again verify` tries once more; the runtime's own message is above, if it left one",
+            hint="measure once more; the words after the code, if there are any, are the runtime's last",
         )
 
 
@@ -274,8 +291,10 @@ class _Later:
 def _to_carry(problem: Exception) -> EdgeresnetError:
     if isinstance(problem, EdgeresnetError):
         return problem
+    where = traceback.extract_tb(problem.__traceback__)[-1]
     return machine_error(problem) or TargetError(
-        f"failed while it was timed: {first_line(problem)}", hint="`edgeresnet run --again verify` tries once more"
+        f"failed while it was timed: {type(problem).__name__}: {first_line(problem)}",
+        hint=f"measure once more; it was raised in {Path(where.filename).name}, line {where.lineno}",
     )
 
 

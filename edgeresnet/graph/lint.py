@@ -10,6 +10,7 @@ from ..device.preprocessing import Preprocessing
 from ..errors import ModelError
 
 _EXPORT = "export the classifier alone: one batch of images in, batch × classes logits out"
+_KINDS = "keep the types of input and output when converting (`keep_io_types`)"
 _QUANTIZED = {
     "QuantizeLinear",
     "DequantizeLinear",
@@ -55,30 +56,52 @@ def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, agains
         )
 
 
+def timed(file: OnnxFile) -> None:
+    """Of a network that is only timed, on random images: their sides must be the file's own, and its batch may vary."""
+    _one_of_each(file)
+    image = file.inputs[0]
+    if image.kind != FLOAT:
+        raise ModelError(f"{file.path} takes {KINDS.get(image.kind, 'another type')}, not float32", hint=_KINDS)
+    _, *sides = _sides(file)
+    if None in sides or sides[1] != sides[2]:
+        raise ModelError(
+            f"{file.path} takes {_shown(image)}: it is timed on square images of one known size, channels first",
+            hint="fix channels, height and width where it was made; the batch alone may stay open",
+        )
+
+
 def _fits(file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: tuple[int, ...]) -> int | None:
     """Refuses what is no classifier of such images; gives the fixed batch, or None."""
-    if len(file.inputs) != 1 or len(file.outputs) != 1:
-        raise ModelError(
-            f"{file.path} has {len(file.inputs)} inputs and {len(file.outputs)} outputs instead of one each",
-            hint=_EXPORT,
-        )
+    _one_of_each(file)
     image, logits = file.inputs[0], file.outputs[0]
     if image.kind != FLOAT or logits.kind not in answers:
         kinds = [KINDS.get(value.kind, "another type") for value in (image, logits)]
-        raise ModelError(
-            f"{file.path} takes {kinds[0]} and answers {kinds[1]}, not float32",
-            hint="keep the types of input and output when converting (`keep_io_types`)",
-        )
-    if image.shape is None or len(image.shape) != 4:
-        raise ModelError(f"{file.path} takes {_shown(image)}, which is no batch of images", hint=_EXPORT)
-    _check_images(file, image.shape[1:], preprocessing)
+        raise ModelError(f"{file.path} takes {kinds[0]} and answers {kinds[1]}, not float32", hint=_KINDS)
+    batch, *sides = _sides(file)
+    _check_images(file, tuple(sides), preprocessing)
     if logits.shape is not None and (len(logits.shape) != 2 or logits.shape[1] not in (None, classes)):
         said = f"{logits.shape[1]} classes" if len(logits.shape) == 2 else _shown(logits)
         raise ModelError(
             f"{file.path} answers with {said}, the images have {classes} classes",
             hint="one logit per class, and one class folder per logit",
         )
-    return image.shape[0]
+    return batch
+
+
+def _one_of_each(file: OnnxFile) -> None:
+    if len(file.inputs) != 1 or len(file.outputs) != 1:
+        raise ModelError(
+            f"{file.path} has {len(file.inputs)} inputs and {len(file.outputs)} outputs instead of one each",
+            hint=_EXPORT,
+        )
+
+
+def _sides(file: OnnxFile) -> tuple[int | None, ...]:
+    """Of its batch of images, as it says them: four."""
+    image = file.inputs[0]
+    if image.shape is None or len(image.shape) != 4:
+        raise ModelError(f"{file.path} takes {_shown(image)}, which is no batch of images", hint=_EXPORT)
+    return image.shape
 
 
 def _check_images(file: OnnxFile, sides: tuple[int | None, ...], preprocessing: Preprocessing) -> None:

@@ -98,7 +98,8 @@ def _check_again(again: frozenset[str], wanted: list[Step]) -> None:
 def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, listener: Listener) -> Outcome:
     parents = _resolved(step, outcomes)
     if parents is None:
-        failed = next(o for o in outcomes.values() if o.step.id in step.parents.values() and o.artifact is None)
+        needed = [parent for name, parent in step.parents.items() if name not in step.optional]
+        failed = next(o for o in outcomes.values() if o.step.id in needed and o.artifact is None)
         return Outcome(step, "skipped", reason=failed.reason, hint=failed.hint)
     key = step.key(_digests(parents))
     artifact, problem = store.find(step.stage.name, key)
@@ -112,7 +113,7 @@ def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, 
         _refuse_absent(step)
         progress = listener.begins(step)
         with store.making(step.stage.name, key, lambda: listener.waits(step)) as making:
-            outcome = _made_meanwhile(step, making, artifact) or _make(step, making, parents, progress)
+            outcome = _made_meanwhile(step, making, artifact) or _make(step, making, parents, progress, again)
             outcome.warnings = [*warnings, *outcome.warnings]
             return outcome
     except TargetError as failure:
@@ -131,7 +132,9 @@ def _made_meanwhile(step: Step, making: Making, before: Artifact | None) -> Outc
     return Outcome(step, "done", artifact) if is_new else None
 
 
-def _make(step: Step, making: Making, parents: Mapping[str, Parent], progress: Progress) -> Outcome:
+def _make(step: Step, making: Making, parents: Mapping[str, Parent], progress: Progress, again: bool) -> Outcome:
+    if again:  # anew is anew: not on from where an interrupted attempt was
+        making.clear_scratch()
     began = time.perf_counter()
     ctx = Context(step.spec.get("seed", 0), making.scratch, progress)
     notes = step.stage.run(parents, step.spec, making.out, ctx)
@@ -162,6 +165,8 @@ def _resolved(step: Step, outcomes: Mapping[str, Outcome]) -> dict[str, Parent] 
     found: dict[str, Parent] = {}
     for name, parent in step.parents.items():
         artifact = parent if isinstance(parent, Given) else outcomes[parent].artifact
+        if artifact is None and name in step.optional and outcomes[parent].state in ("failed", "skipped"):  # type: ignore[index]
+            continue
         if artifact is None:
             return None
         found[name] = artifact

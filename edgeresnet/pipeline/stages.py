@@ -58,6 +58,8 @@ class Step:
     parents: Mapping[str, str | Given]
     # Whose failure it is: a target's leaves the other targets running, that of None ends the run.
     target: str | None = None
+    # Parents without which it goes on: a twin that cannot be made is left out, and told.
+    optional: frozenset[str] = frozenset()
 
     def versions(self) -> dict[str, str]:
         """Of every library that had a part in what this step writes."""

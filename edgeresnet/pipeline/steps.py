@@ -146,7 +146,7 @@ def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) ->
         ships = "candidate" if candidate else "fp32"
         spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": ships}
         parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
-        yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name)
+        yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name, optional=frozenset({"half"}))
 
 
 def _compile_step(step: str, target: targets.Target, options: Any, network: str | Given, blamed: str | None) -> Step:

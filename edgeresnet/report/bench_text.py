@@ -18,17 +18,27 @@ def render(bench: Mapping[str, Any]) -> str:
     raw = results[first]
     on = ", ".join(f"{name} {version}" for name, version in bench["versions"].items())
     head = f"{on}; batch {raw['batch']}, {_processes(raw)} each, in turn, {bench['seconds']:.0f} s"
+    machine = view.machine_lines(bench["machine"])[0]  # so that a pasted bench says where it was measured
     rows = [view.latency_row((name,), results[name]) for name in results]
     ratios = [view.speedup(name, first, raw, results[name]) for name in others]
-    notes = troubles.troubles(results) + ([bench["problem"]["message"]] if bench["problem"] else [])
+    absent = [f"{one['name']}: not timed: {one['reason']} ({one['hint']})" for one in bench["absent"]]
     parts = [
-        terminal.wrapped(head),
+        f"{terminal.wrapped(head)}\n{terminal.wrapped(machine)}",
         terminal.columns(*view.filled(("network", *view.LATENCY_COLUMNS[2:]), rows)),
         "\n".join(map(terminal.wrapped, ratios)),
         terminal.columns(_SWEEP, swept) if (swept := _swept(results)) else "",
-        "\n".join(terminal.wrapped(f"note: {note}") for note in notes),
+        "\n".join(map(terminal.wrapped, absent)),
+        "\n".join(terminal.wrapped(f"note: {note}") for note in _notes(bench, results)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _notes(bench: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
+    notes = [*bench["notes"], *troubles.troubles(results)]
+    problem = bench["problem"]
+    if problem:
+        notes.append(f"{problem['message']} ({problem['hint']})" if problem["hint"] else problem["message"])
+    return notes
 
 
 def _processes(raw: Mapping[str, Any]) -> str:
@@ -37,14 +47,16 @@ def _processes(raw: Mapping[str, Any]) -> str:
 
 
 def _swept(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """A row per batch and streams: the median over processes, and their range."""
+    """A row per batch and streams: the median over processes that came so far, and their range."""
     rows = []
     for name, raw in results.items():
-        cells = [process.get("sweep") or [] for process in raw["processes"]]
-        for same in zip(*cells, strict=True):
+        cells: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+        for cell in (cell for process in raw["processes"] for cell in process.get("sweep") or ()):
+            cells.setdefault((cell["batch"], cell["streams"]), []).append(cell)
+        for (batch, streams), same in cells.items():
             rates = [cell["images_per_s"] for cell in same]
             alone = [value for cell in same for value in cell["ms"]]
-            sizes = (str(same[0]["batch"]), str(same[0]["streams"]))
             numbers = (statistics.median(rates), min(rates), max(rates))
-            rows.append((name, *sizes, *(f"{rate:,.0f}" for rate in numbers), view.ms(statistics.median(alone))))
+            shown = (f"{rate:,.0f}" for rate in numbers)
+            rows.append((name, str(batch), str(streams), *shown, view.ms(statistics.median(alone))))
     return rows

@@ -157,6 +157,10 @@ def _notes(
     run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]], classes: Sequence[tuple[str, ...]]
 ) -> list[str]:
     notes = [f"{step['id']}: {sentence}" for step in run["steps"] for sentence in step["warnings"]]
+    shown = {result["target"] for result in measured}
+    for step in run["steps"]:  # a twin that could not be made left its target standing
+        if step["state"] == "failed" and step["id"].split(":")[1:2] and step["id"].split(":")[1] in shown:
+            notes.append(f"{step['id']} failed: {step['reason']}")
     for result in measured[:1]:
         if result["skipped"]:
             first = ", ".join(result["skipped"][:3])
@@ -198,7 +202,8 @@ def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -
         lines.append(
             f"latency: batch {shown}, inputs and answers in the host's memory, in fresh processes, windows in turn; "
             "'device' is p50 by the runtime's own clock, without copies; 'file' is p50 from the image file on, in the "
-            "system's cache; load, first inference and peak memory are medians over processes"
+            "system's cache; load (the runtime's import included), first inference and peak memory (Python and the "
+            "runtime included) are medians over processes"
         )
     return lines
 
@@ -208,16 +213,17 @@ def machine_lines(about: Mapping[str, Any]) -> list[str]:
     cpu = about["cpu"]
     instructions = ", ".join(cpu["instructions"]) or "no INT8 or BF16 instructions"
     quota = f", quota {cpu['quota']:g}" if cpu.get("quota") else ""
-    lines = [
-        f"{cpu['model']}, {cpu['cores']} cores{quota} ({instructions}), {about['memory_gb']} GB, {about['system']}"
-    ]
+    memory = f", {about['memory_gb']} GB" if about["memory_gb"] else ""
+    lines = [f"{cpu['model']}, {cpu['cores']} cores{quota} ({instructions}){memory}, {about['system']}"]
     state = {"board": about.get("board"), "L4T": about.get("l4t"), "power mode": about.get("power_mode")}
     state["governor"] = cpu.get("governor")
     told = [f"{name} {value}" for name, value in state.items() if value]
     lines += [", ".join(told)] if told else []
     for gpu in about.get("gpus", ()):
         parts = {"driver": gpu["driver"], "compute capability": gpu["compute_capability"], "GB": gpu["memory_gb"]}
-        lines.append(", ".join([gpu["name"], *(f"{name} {value}" for name, value in parts.items() if value)]))
+        lines.append(
+            ", ".join([gpu["name"] or "a GPU", *(f"{name} {value}" for name, value in parts.items() if value)])
+        )
     return lines
 
 

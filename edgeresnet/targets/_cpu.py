@@ -1,18 +1,23 @@
-"""What the CPU targets share: availability by import, the sidecar beside what was compiled, thread counts."""
+"""What the CPU targets share: availability by import, the sidecar of what was compiled, thread counts, signatures."""
 
 from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..device import machine, manifest
-from ..device.session import Availability, Target
+from ..device.session import Availability, Signature, Target
 from ..errors import TargetError, first_line
 
 SIDECAR = "target.json"
+
+_EXPORT = "export one batch of images in, batch × classes logits out, with every side but the batch fixed"
+
+Sides = Sequence[int | None] | None  # None for a side that may vary, and where not even their number is known
 
 
 def availability(module: str, libraries: tuple[str, ...]) -> Availability:
@@ -58,6 +63,30 @@ def read_sidecar(compiled: Path, target: Target) -> dict[str, Any]:
 def check_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
+
+
+def signature(inputs: Sequence[tuple[str, Sides]], outputs: Sequence[tuple[str, Sides]]) -> Signature:
+    """Of a network as its runtime tells of it, each value by name and sides; refuses what a Signature cannot say."""
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise TargetError(
+            f"finds {len(inputs)} inputs and {len(outputs)} outputs in the network instead of one each", hint=_EXPORT
+        )
+    (image, sides), (logits, answers) = inputs[0], outputs[0]
+    known = [side for side in (sides or ())[1:] if side is not None]
+    if not sides or len(sides) != 4 or len(known) != 3 or known[1] != known[2]:
+        raise TargetError(
+            f"reads the network's input as {_shown(sides)}, not as square images of one known size", hint=_EXPORT
+        )
+    classes = answers[1] if answers and len(answers) > 1 else None
+    if classes is None:
+        raise TargetError(
+            f"reads the network's answer as {_shown(answers)}, not as batch × so many classes", hint=_EXPORT
+        )
+    return Signature(image, sides[0], known[0], known[1], logits, classes)
+
+
+def _shown(sides: Sides) -> str:
+    return "×".join("?" if side is None else str(side) for side in sides) if sides else "an unknown shape"
 
 
 def _words(versions: dict[str, str]) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,23 +81,26 @@ class OnnxRuntimeSession:
         return None
 
     def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
-        """One session whose single-threaded runs are issued by as many Python threads as streams."""
-        session = self._open(max(1, (self._options.threads or machine.cores()) // streams))
-        feed, done, stop = {self.signature.input: batch}, [0] * streams, time.perf_counter() + seconds
+        """One session, asked by as many Python threads as streams; each answers once at least.
 
-        def work(stream: int) -> None:
-            while time.perf_counter() < stop:
-                session.run(None, feed)
-                done[stream] += 1
-
-        session.run(None, feed)
+        Runs at the same time share the session's helpers, and each works in the thread that asked as well: helpers and
+        askers together are the cores, or the streams alone where those are more.
+        """
+        session = self._open(max(1, (self._options.threads or machine.cores()) - streams + 1))
+        feed = {self.signature.input: batch}
+        session.run(None, feed)  # the first one prepares its memory, and does not count
         began = time.perf_counter()
-        threads = [threading.Thread(target=work, args=(stream,)) for stream in range(streams)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return Throughput(sum(done) * len(batch), time.perf_counter() - began)
+
+        def work(_: int) -> int:
+            done = 0
+            while not done or time.perf_counter() - began < seconds:
+                session.run(None, feed)
+                done += 1
+            return done
+
+        with ThreadPoolExecutor(streams) as pool:
+            done = sum(pool.map(work, range(streams)))  # what one of them raises is raised here
+        return Throughput(done * len(batch), time.perf_counter() - began)
 
     def layers(self) -> list[Layer]:
         """Runs one inference under onnxruntime's own profiler: its records are the optimised graph, as executed."""
@@ -159,11 +162,13 @@ def errors() -> tuple[type[BaseException], ...]:
 
 
 def _signature(session: Any) -> Signature:
-    image, logits = session.get_inputs()[0], session.get_outputs()[0]
-    batch, channels, height, _ = image.shape
-    return Signature(
-        image.name, batch if isinstance(batch, int) else None, channels, height, logits.name, logits.shape[-1]
-    )
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    return _cpu.signature([_told(value) for value in inputs], [_told(value) for value in outputs])
+
+
+def _told(value: Any) -> tuple[str, list[int | None]]:
+    """A side that may vary is a word or nothing there; a value of unknown shape has no sides."""
+    return value.name, [side if isinstance(side, int) and side > 0 else None for side in value.shape]
 
 
 def _precision(args: dict[str, Any]) -> str:

@@ -92,8 +92,13 @@ class OpenVinoSession:
         self._core = openvino.Core()
         if options.float_parts in ("bf16", "f16"):
             _refuse_absent_precision(self._core, options.float_parts)
-        self._model = self._core.read_model(model)
-        self.signature = _signature(self._model)
+        try:
+            self._model = self._core.read_model(model)
+            self.signature = _signature(self._model)
+        except RuntimeError as problem:
+            raise TargetError(
+                f"cannot read {model.name}: {_said(problem)}", hint="compile the network again"
+            ) from problem
         self._compiled: dict[int, _Ready] = {}
         self._compiled_for(self.signature.batch or 1)
 
@@ -169,10 +174,6 @@ class OpenVinoSession:
         return self._compiled[batch]
 
     def _compile(self, batch: int, streams: int = 1) -> Any:
-        model = self._model
-        if self.signature.batch is None:
-            model = model.clone()
-            model.reshape({0: [batch, self.signature.channels, self.signature.size, self.signature.size]})
         settings: dict[str, Any] = {
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": self._options.threads or machine.cores(),
@@ -180,6 +181,10 @@ class OpenVinoSession:
         if self._options.float_parts != "auto":
             settings["INFERENCE_PRECISION_HINT"] = self._options.float_parts
         try:
+            model = self._model
+            if self.signature.batch is None:
+                model = model.clone()
+                model.reshape({0: [batch, self.signature.channels, self.signature.size, self.signature.size]})
             return self._core.compile_model(model, "CPU", settings)
         except RuntimeError as problem:
             raise TargetError(
@@ -195,19 +200,21 @@ def _refuse_absent_precision(core: Any, precision: str) -> None:
 
 
 def _said(problem: RuntimeError) -> str:
-    """OpenVINO begins with where in its source it noticed, and says what it noticed below that."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    """OpenVINO begins with where in its source it noticed, under headings that end in a colon; then it says what."""
+    lines = [line.strip(" -") for line in str(problem).splitlines()]
+    said = [line for line in lines if line and not line.endswith(":") and not line.startswith("Model wasn't fully")]
     return first_line(RuntimeError(said[0])) if said else first_line(problem)
 
 
 def _signature(model: Any) -> Signature:
-    image, logits = model.inputs[0], model.outputs[0]
-    shape, answers = image.partial_shape, logits.partial_shape
-    batch = None if shape[0].is_dynamic else shape[0].get_length()
-    return Signature(
-        image.any_name, batch, shape[1].get_length(), shape[2].get_length(), logits.any_name, answers[1].get_length()
-    )
+    return _cpu.signature([_told(port) for port in model.inputs], [_told(port) for port in model.outputs])
+
+
+def _told(port: Any) -> tuple[str, list[int | None] | None]:
+    shape = port.partial_shape
+    if shape.rank.is_dynamic:
+        return port.any_name, None
+    return port.any_name, [None if side.is_dynamic else side.get_length() for side in shape]
 
 
 def _text(about: Any, key: str) -> str:

@@ -7,15 +7,48 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
-from edgeresnet import pipeline, recipe
+from edgeresnet import pipeline, recipe, targets
 from edgeresnet.artifact import Store
 from edgeresnet.device import worker
+from edgeresnet.device.session import Availability
 from edgeresnet.errors import TargetError
+from edgeresnet.graph import canonical
 
 from ..conftest import tiny
+from ..graph.classifier import classifier
 from .conftest import Door
+
+OnnxRuntime: Any = type(targets.get("onnxruntime"))
+
+
+class Refuses(OnnxRuntime):
+    name, title = "picky", "Picky"
+
+    def compile(self, *arguments: Any) -> Any:
+        raise TargetError("refuses the network: no Conv", hint="another one")
+
+
+class Elsewhere(Refuses):
+    name, title = "elsewhere", "Elsewhere"
+
+    def available(self) -> Availability:
+        return Availability(False, "no device", hint="plug it in")
+
+
+def _fixed(net: Path, batch: int, name: str) -> None:
+    model = onnx.load(net)
+    canonical.set_batch(model, batch)
+    onnx.save(model, name)
+
+
+def _two_inputs() -> onnx.ModelProto:
+    model = classifier()
+    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ("n", 3, 8, 8)))
+    return model
 
 
 def test_a_network_against_itself_in_real_processes(
@@ -27,17 +60,20 @@ def test_a_network_against_itself_in_real_processes(
     head, *rest = out.splitlines()
     assert head.startswith("onnxruntime ")
     assert "batch 1, 2 fresh processes each, in turn" in head
-    assert rest[1].split() == ["network", "p50", "ms", "p90", "p99", "load", "first", "peak", "MB"]
+    assert " cores" in rest[0], "the machine, so that a pasted bench says where it was measured"
+    table = rest.index("") + 1
+    assert rest[table].split() == ["network", "p50", "ms", "p90", "p99", "load", "first", "peak", "MB"]
     assert "net #2: " in out
     assert "times as fast as net, 95 % interval" in " ".join(out.split())
     assert max(map(len, out.splitlines()[:-1])) <= 80
     assert "timing: 2 of 2 processes" in err
     kept = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
     assert kept["subjects"] == ["net", "net #2"]
+    assert (kept["absent"], kept["notes"], kept["problem"]) == ([], [], None)
+    assert kept["machine"]["cpu"]
     for raw in kept["results"].values():
         assert len(raw["processes"]) == 2
         assert all(process["load_ms"] > 0 and process["peak_memory_mb"] > 20 for process in raw["processes"])
-        assert raw["machine"]["cpu"]
 
 
 def test_the_newest_run_is_the_default_and_every_target_is_named(door: Door, own_store: Store) -> None:
@@ -65,21 +101,54 @@ def test_throughput_of_every_batch_and_number_of_streams(door: Door, net: Path) 
     assert "batch  streams  images/s" in out
 
 
-def test_latency_from_the_file_on_where_images_are_files(door: Door, tmp_path: Path, colours: Any) -> None:
+@pytest.fixture
+def coloured(tmp_path: Path, colours: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, dict[str, Any]]:
+    """A run whose recipe names its images from the current folder on, as image files."""
+    monkeypatch.chdir(tmp_path)
+    for name, made in (("train", "b"), ("val", "a")):
+        shutil.copytree(colours(made), tmp_path / name)
     raw = tiny(
         model__classes=3,
         preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
-        images={"training": str(colours("b")), "evaluation": str(colours("a"))},
+        images={"training": "train", "evaluation": "val"},
         train__epochs=1,
     )
     store = Store.open(tmp_path / "own")
-    run = pipeline.run(recipe.parse(raw), store)
+    return store, pipeline.run(recipe.parse(raw), store)
+
+
+def test_latency_from_the_file_on_where_images_are_files(door: Door, coloured: Any) -> None:
+    store, run = coloured
     (process, *_) = run["results"]["onnxruntime"]["variants"]["fp32"]["latency"]["processes"]
     assert process["file_ms"]
     assert process["device_ms"] is None, "onnxruntime has no clock of its own"
     code, out, _ = door("bench", "--store", store.root, "-q", "--processes", 1)
     assert code == 0
-    assert out.splitlines()[2].split()[-5:] == ["file", "load", "first", "peak", "MB"]
+    (table,) = (line for line in out.splitlines() if line.startswith("network"))
+    assert table.split()[-5:] == ["file", "load", "first", "peak", "MB"]
+    assert "not timed from the file on" not in out
+
+
+def test_images_that_are_not_the_runs_are_not_timed_from_the_file_on(
+    door: Door, coloured: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store, _ = coloured
+    asked = ("bench", "--store", store.root, "-q", "--processes", 1)
+    (tmp_path / "val" / "red" / "000.png").unlink()
+    code, out, _ = door(*asked)
+    said = " ".join(out.split())
+    assert code == 0
+    assert "file on: the evaluation images are not those that the run was measured on" in said
+    (table,) = (line for line in out.splitlines() if line.startswith("network"))
+    assert "file" not in table
+    shutil.rmtree(store.root / "verify")
+    assert "the evaluation images of the run are no longer known to the store" in " ".join(door(*asked)[1].split())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, out, _ = door(*asked)
+    said = " ".join(out.split())
+    assert code == 0
+    assert "not timed from the file on: there is no folder val (paths are read from the current folder)" in said
 
 
 def test_an_interruption_prints_and_keeps_what_was_measured(
@@ -96,7 +165,7 @@ def test_an_interruption_prints_and_keeps_what_was_measured(
     monkeypatch.setattr(worker, "start", start)
     code, out, _ = door("bench", "net.onnx", "--target", "onnxruntime", "-q")
     assert code == 130
-    assert "note: interrupted, after 2 of 5 processes" in out
+    assert "note: interrupted in process 3 of 5\n" in out
     kept = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
     assert len(kept["results"]["net"]["processes"]) == 2
 
@@ -106,16 +175,40 @@ def test_a_session_that_fails_later_leaves_what_was_measured(
 ) -> None:
     started: list[int] = []
 
-    def start(job: worker.Job) -> worker.Worker:
-        started.append(1)
-        if len(started) == 2:
-            raise TargetError("failed while it was timed: device lost", hint="again")
-        return worker.Worker(job)
+    class Fails(worker.Worker):
+        def load(self) -> Any:
+            if len(started) == 2:
+                raise TargetError("failed while it was timed: device lost", hint="again")
+            return super().load()
 
-    monkeypatch.setattr(worker, "start", start)
+    monkeypatch.setattr(worker, "start", lambda job: started.append(1) or Fails(job))
     code, out, _ = door("bench", "net.onnx", "--target", "onnxruntime", "-q")
     assert code == 4
-    assert "device lost, after 1 of 5 processes" in " ".join(out.split())
+    assert "ended in process 2 of 5: net failed while it was timed: device lost (again)" in " ".join(out.split())
+    problem = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())["problem"]
+    assert problem["hint"] == "again"
+
+
+def test_a_round_that_was_cut_short_is_kept_and_not_counted(
+    door: Door, net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    class Ends(worker.Worker):
+        def sweep(self, *asked: Any) -> Any:
+            if len(started) == 3:
+                raise KeyboardInterrupt
+            return super().sweep(*asked)
+
+    monkeypatch.setattr(worker, "start", lambda job: started.append(1) or Ends(job))
+    code, out, err = door("bench", "net.onnx", "--target", "onnxruntime", "--streams", "1,2")
+    assert code == 130
+    assert "note: interrupted in process 3 of 5\n" in out
+    assert [line for line in err.splitlines() if " of 5 " in line][-1] == "timing: 2 of 5 processes"
+    raw = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())["results"]["net"]
+    assert [process.get("cut", False) for process in raw["processes"]] == [False, False, True]
+    assert len(raw["processes"][2]["host_ms"]) >= 1
+    assert "batch  streams  images/s" in out, "of the processes that came so far"
 
 
 @pytest.mark.parametrize(
@@ -128,8 +221,12 @@ def test_a_session_that_fails_later_leaves_what_was_measured(
         (["net.onnx", "--batch", "0"], 2, "is not counts"),
         (["net.onnx", "--streams", "x"], 2, "--streams 'x' is not counts"),
         (["net.onnx", "--target", "opnvino"], 2, "did you mean openvino?"),
-        (["text.onnx", "--target", "openvino"], 4, "OpenVINO CPU refuses text.onnx"),
+        (["text.onnx", "--target", "openvino"], 2, "text.onnx is no ONNX file"),
+        (["net.onnx", "text.onnx"], 2, "text.onnx is no ONNX file"),
         (["net.onnx", "--processes", "0"], 2, "--processes"),
+        (["net.onnx", "--batch", ""], 2, "--batch '' is not counts"),
+        (["net.onnx", "--seconds", "inf"], 2, "--seconds inf is no time"),
+        (["net.onnx", "--seconds", "nan"], 2, "--seconds nan is no time"),
     ],
 )
 def test_a_mistake_is_one_line_with_a_hint(door: Door, net: Path, arguments: list[str], code: int, words: str) -> None:
@@ -141,20 +238,85 @@ def test_a_mistake_is_one_line_with_a_hint(door: Door, net: Path, arguments: lis
     assert words in err
 
 
-def test_a_fixed_batch_is_timed_at_that_batch_or_refused(door: Door, net: Path) -> None:
-    import onnx
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (classifier(image=("n", 3, "h", "w")), "takes ?×3×?×?: it is timed on square images of one known size"),
+        (classifier(image=("n", 3, 8, 16)), "takes ?×3×8×16: it is timed on square images"),
+        (classifier(image=("n", 8, 8, 3)), "takes ?×8×8×3: it is timed on square images of one known size, channels"),
+        (classifier(image=("n", 192)), "takes ?×192, which is no batch of images"),
+        (classifier(image=None), "takes an unknown shape, which is no batch of images"),  # type: ignore[arg-type]
+        (classifier(kinds=(TensorProto.UINT8, TensorProto.FLOAT)), "takes uint8, not float32"),
+        (classifier(kinds=(TensorProto.FLOAT16, TensorProto.FLOAT)), "takes float16, not float32"),
+        (_two_inputs(), "has 2 inputs and 1 outputs"),
+    ],
+)
+def test_a_file_whose_images_cannot_be_made_up_is_refused_before_anything_is_compiled(
+    door: Door, net: Path, model: onnx.ModelProto, words: str
+) -> None:
+    onnx.save(model, "odd.onnx")
+    code, out, err = door("bench", "net.onnx", "odd.onnx")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert f"error: odd.onnx {words}" in err
 
-    from edgeresnet.graph import canonical
 
-    model = onnx.load(net)
-    canonical.set_batch(model, 4)
-    onnx.save(model, "fixed.onnx")
-    code, _, err = door("bench", "fixed.onnx", "--target", "openvino", "--batch", "1,4")
-    assert code == 2
-    assert "fixed is fixed to batch 4" in err
-    code, out, _ = door("bench", "fixed.onnx", "--target", "openvino", "--batch", "4", "-q", "--processes", 1)
+def test_a_file_that_leaves_its_answers_shape_out_is_timed(door: Door, net: Path) -> None:
+    onnx.save(classifier(logits=None), "ODD.ONNX")
+    code, out, _ = door("bench", "ODD.ONNX", "net.onnx", "--processes", 1, "-q", "--seconds", 1)
     assert code == 0
-    assert "batch 4, 1 fresh process" in out
+    said = " ".join(out.split())
+    assert "onnxruntime ODD" in said
+    assert "note: onnxruntime net takes 1×8×8 images and onnxruntime ODD 3×8×8: they do not do the same work" in said
+    assert "openvino ODD takes" not in said, "as the first one does"
+
+
+def test_a_target_that_refuses_leaves_the_others_timed(door: Door, net: Path, add_target: Any) -> None:
+    add_target(Refuses())
+    add_target(Elsewhere())
+    asked = ("--processes", 1, "--seconds", 1, "-q")
+    wanted = ("--target", "elsewhere", "--target", "picky", "--target", "onnxruntime")
+    code, out, err = door("bench", "net.onnx", *wanted, *asked)
+    assert (code, err) == (4, "")
+    assert "picky net: not timed: Picky refuses the network: no Conv (another one)" in out.splitlines()
+    assert "elsewhere net: not timed: elsewhere is not here: no device (plug it in)" in out.splitlines()
+    kept = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
+    assert kept["subjects"] == ["onnxruntime net"]
+    assert kept["absent"][1] == {
+        "name": "picky net",
+        "reason": "Picky refuses the network: no Conv",
+        "hint": "another one",
+    }
+    code, out, err = door("bench", "net.onnx", *wanted[:4], *asked)
+    assert (code, out, len(err.splitlines())) == (4, "", 1)
+    assert "error: elsewhere net: elsewhere is not here: no device; picky net: Picky refuses" in err
+
+
+def test_a_runs_target_that_is_not_here_any_more_leaves_the_others_timed(
+    door: Door, own_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.run(recipe.parse(tiny(targets={"onnxruntime": {}, "openvino": {}})), own_store)
+    gone = Availability(False, "cannot import openvino", hint="pip install openvino")
+    monkeypatch.setattr(type(targets.get("openvino")), "available", lambda self: gone)
+    code, out, _ = door("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1)
+    assert code == 4
+    assert "openvino fp32: not timed: openvino is not here" in out
+    assert "onnxruntime fp32" in out
+
+
+def test_a_fixed_batch_is_timed_at_that_batch_or_refused(door: Door, net: Path) -> None:
+    _fixed(net, 4, "fixed.onnx")
+    _fixed(net, 2, "other.onnx")
+    asked = ("--target", "openvino", "-q", "--processes", 1, "--seconds", 1)
+    code, _, err = door("bench", "fixed.onnx", *asked, "--batch", "1,4")
+    assert code == 2
+    assert "fixed is fixed to batch 4 and cannot be timed at 1 (give `--batch 4`, or no --batch)" in err
+    for given in ((), ("--batch", "4")):
+        code, out, _ = door("bench", "net.onnx", "fixed.onnx", *asked, *given)
+        assert code == 0
+        assert "batch 4, 1 fresh process" in out
+    code, out, err = door("bench", "fixed.onnx", "other.onnx", *asked)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "are fixed to different batches and cannot be timed together: fixed to 4, other to 2" in err
 
 
 def test_a_network_that_is_gone_from_the_store_is_not_timed(door: Door, own_store: Store) -> None:
@@ -164,3 +326,11 @@ def test_a_network_that_is_gone_from_the_store_is_not_timed(door: Door, own_stor
     code, _, err = door("bench", "--store", own_store.root)
     assert code == 2
     assert "no longer whole" in err
+
+
+def test_the_display_of_a_run_hardly_disturbs_what_is_timed_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeresnet.cli import _progress
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with _progress.listener(quiet=False, verbose=False) as shown:
+        assert shown.bars.live.refresh_per_second == 1  # type: ignore[attr-defined]

@@ -105,6 +105,31 @@ class Killed:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Hangs:
+    def load(self, compiled: Path) -> Any:
+        import time
+
+        time.sleep(1000)
+
+
+class ReadsFiles:
+    """Brings a library of 80 MB along when it is unpickled, as decoding files does."""
+
+    ballast: Any = None
+
+    def __reduce__(self) -> tuple:
+        return _with_ballast, ()
+
+    def __call__(self, first: int, count: int) -> np.ndarray:
+        return np.zeros((count, 1, 2, 2), np.float32)
+
+
+def _with_ballast() -> ReadsFiles:
+    found = ReadsFiles()
+    found.ballast = np.ones(10_000_000)
+    return found
+
+
 class Large:
     def load(self, compiled: Path) -> Any:
         session = Scripted()

@@ -244,7 +244,7 @@ def test_a_process_that_dies_while_it_is_timed_leaves_the_rest(own_store: Store,
         return real(job)
 
     monkeypatch.setattr(worker, "start", start)
-    wanted = recipe.parse(tiny(targets={"onnxruntime": {}, "openvino": {}}, verify={"processes": 2}))
+    wanted = recipe.parse(tiny(targets={"onnxruntime": {}, "openvino": {}}, verify={"processes": 2, "seconds": 0.5}))
     run = pipeline.run(wanted, own_store)
     assert [verdict["verdict"] for verdict in run["verdicts"]] == ["NOT_MEASURED", "KEPT"]
     monkeypatch.setattr(worker, "start", real)
@@ -265,7 +265,7 @@ def test_an_interrupted_measurement_goes_on_where_it_was(own_store: Store, monke
         return real(job)
 
     monkeypatch.setattr(worker, "start", start)
-    wanted = recipe.parse(tiny(verify={"processes": 4}))
+    wanted = recipe.parse(tiny(verify={"processes": 4, "seconds": 0.5}))
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(wanted, own_store)
     assert len(started) == 3
@@ -288,9 +288,101 @@ def test_rounds_of_a_machine_in_another_state_are_not_continued(own_store: Store
 
     monkeypatch.setattr(worker, "start", start)
     monkeypatch.setattr(stages.Step, "machine", lambda self: None)  # or the key alone would tell
-    wanted = recipe.parse(tiny(verify={"processes": 4}))
+    wanted = recipe.parse(tiny(verify={"processes": 4, "seconds": 0.5}))
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(wanted, own_store)
     mode[0] = "15W"
     pipeline.run(wanted, own_store)
     assert len(started) == 3 + 4
+
+
+def test_anew_is_anew_after_an_interruption_too(own_store: Store, monkeypatch: Any) -> None:
+    started: list[str] = []
+    real = worker.Worker
+
+    def start(job: worker.Job) -> worker.Worker:
+        started.append("x")
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        return real(job)
+
+    monkeypatch.setattr(worker, "start", start)
+    wanted, anew = recipe.parse(tiny()), frozenset({"verify"})
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(wanted, own_store, again=anew)
+    pipeline.run(wanted, own_store, again=anew)
+    assert len(started) == 3 + 3, "all three rounds, not the one that was missing"
+
+
+def test_what_an_interruption_left_is_told_with_its_time(own_store: Store, monkeypatch: Any) -> None:
+    real, left = worker.Worker, [2]
+
+    def start(job: worker.Job) -> worker.Worker:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(job)
+
+    monkeypatch.setattr(worker, "start", start)
+    wanted = recipe.parse(tiny(verify={"processes": 4, "seconds": 0.5}))
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(wanted, own_store)
+    left[0] = 99
+    notes = " ".join(report.view.of(pipeline.run(wanted, own_store)).notes)
+    assert "2 of 4 rounds of processes were timed before an interruption, 20" in notes
+
+
+def test_a_twin_that_cannot_be_made_leaves_its_target_standing(own_store: Store, monkeypatch: Any) -> None:
+    openvino = targets.get("openvino")
+    monkeypatch.setattr(type(openvino), "half", lambda self, options: options.__class__(float_parts="f16", threads=3))
+    real = type(openvino).compile
+
+    def compiled(self: Any, onnx: Path, options: Any, out: Path) -> Any:
+        if options.float_parts == "f16":
+            raise TargetError("this CPU has no f16 instructions", hint="use f32")
+        return real(self, onnx, options, out)
+
+    monkeypatch.setattr(type(openvino), "compile", compiled)
+    wanted = recipe.parse(tiny(targets={"openvino": {}}, promises={"max_drop_pp": 2}))
+    run = pipeline.run(wanted, own_store)
+    assert run["verdict"] == "KEPT"
+    assert list(run["results"]["openvino"]["variants"]) == ["fp32"]
+    assert "compile:openvino:half failed: this CPU has no f16 instructions" in report.view.of(run).notes
+
+
+def test_a_target_that_slows_down_at_image_300_is_told(own_store: Store, add_target: Any) -> None:
+    """Of those that are timed: the session is quick for its first 300 inferences, and slow from there on."""
+    asked = [0]
+
+    def slower(answer: np.ndarray, seen: int) -> np.ndarray:
+        asked[0] = 1 if seen > 1 and len(answer) > 1 else asked[0] + 1  # a batch: it is evaluated; then timed
+        until = time.perf_counter() + (0.001 if asked[0] % 600 > 300 else 0)
+        while time.perf_counter() < until:
+            pass
+        return answer
+
+    run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 3, "seconds": 3})
+    notes = " ".join(report.view.of(run).notes)
+    assert any(word in notes for word in ("slowed down", "two speeds", "had not come to agree")), notes
+
+
+def test_a_class_without_images_is_told_and_its_promise_is_not_kept(tmp_path: Path, colours: Any) -> None:
+    """Every file of one class is damaged, and `unreadable: skip` leaves them out."""
+    import shutil
+
+    damaged = tmp_path / "evaluation"
+    shutil.copytree(colours("a"), damaged)
+    for path in (damaged / "green").iterdir():
+        path.write_bytes(b"no image")
+    raw = tiny(
+        model__classes=3,
+        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
+        images={"training": str(colours("b")), "evaluation": str(damaged), "unreadable": "skip"},
+        train__epochs=4,
+        promises={"min_recall_pct": {"green": 1}, "max_drop_pp": 15},
+    )
+    run = pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
+    words = {verdict["promise"]: verdict["verdict"] for verdict in run["verdicts"]}
+    assert words["min_recall_pct green"] == "NOT_MEASURED"
+    assert run["verdict"] == "NOT_MEASURED"
+    assert "1 classes have no evaluation image, so nothing is known of them: green" in report.view.of(run).notes

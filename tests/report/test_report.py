@@ -21,6 +21,8 @@ def run_document(**changes: Any) -> dict[str, Any]:
         "sqnr_db": 25.0,
     }
     process = {
+        "machine": {"cpus": 2, "cores": 2},
+        "others_cpus": [0.0],
         "host_ms": [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]],
         "load_ms": 50.0,
         "first_ms": 9.0,
@@ -29,7 +31,7 @@ def run_document(**changes: Any) -> dict[str, Any]:
     variant = {
         "accuracy": accuracy,
         "predicted": [0] * 60 + [1] * 140,
-        "latency": {"batch": 1, "machine": {}, "processes": [process] * 2},
+        "latency": {"batch": 1, "processes": [process] * 2},
         "size_mb": 1.25,
         "digest": "d" * 64,
         "notes": {"float_parts": "f32"},
@@ -118,7 +120,7 @@ def test_times_that_are_none_make_no_ratio_and_break_no_report(windows: list, wo
     run = run_document()
     variants = run["results"]["openvino"]["variants"]
     process = {**variants["fp32"]["latency"]["processes"][0], "host_ms": windows}
-    variants["half"] = {**variants["fp32"], "latency": {"batch": 1, "machine": {}, "processes": [process] * 2}}
+    variants["half"] = {**variants["fp32"], "latency": {"batch": 1, "processes": [process] * 2}}
     variants["fp32"]["latency"]["processes"] = [{**process, "host_ms": [[2.0, 2.0, 2.0]]}] * 2
     for kind in ("terminal", "md"):
         assert words in " ".join(report.FORMATS[kind](run).split())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeresnet import targets
 from edgeresnet.device.session import Availability, Dialect
 from edgeresnet.errors import RecipeError, TargetError
+
+from ..graph.classifier import classifier
 
 NAMES = list(targets.discover())
 
@@ -146,6 +151,52 @@ def test_throughput_counts_images(here: targets.Target, compiled: Path) -> None:
     assert found.seconds > 0
 
 
+class Slow:
+    """An onnxruntime session in which the first run, which does not count, takes longer than the time allowed."""
+
+    def __init__(self, fails_at: int = 0):
+        self._numbers, self._fails_at = itertools.count(1), fails_at
+        self.runs: list[int] = []
+
+    def run(self, names: None, feed: Any) -> None:
+        number = next(self._numbers)
+        self.runs.append(number)
+        time.sleep(0.02)
+        if number == self._fails_at:
+            raise RuntimeError("out of memory")
+
+
+@pytest.fixture
+def slow(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Loads onnxruntime for 8 threads, with sessions for throughput that are slow; notes the threads that they get."""
+    target: Any = targets.get("onnxruntime")
+    (tmp_path / "out").mkdir()
+    target.compile(network, target.options(threads=8), tmp_path / "out")
+
+    def load(session: Slow) -> Any:
+        loaded, given = target.load(tmp_path / "out"), []
+        monkeypatch.setattr(loaded, "_open", lambda threads: given.append(threads) or session)
+        return loaded, given
+
+    return load
+
+
+@pytest.mark.parametrize(("streams", "threads"), [(1, 8), (2, 7), (8, 1), (12, 1)])
+def test_a_slow_network_has_a_throughput_too(slow: Any, streams: int, threads: int) -> None:
+    loaded, given = slow(session := Slow())
+    found = loaded.throughput(np.ones((2, 3, 8, 8), np.float32), streams, seconds=0.001)
+    assert found.images == 2 * streams, "each stream answers once, however short the time"
+    assert len(session.runs) == streams + 1
+    assert 0.02 <= found.seconds < 5
+    assert given == [threads], "askers and helpers together are the cores"
+
+
+def test_what_a_stream_raises_is_no_throughput(slow: Any) -> None:
+    loaded, _ = slow(Slow(fails_at=3))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        loaded.throughput(np.ones((1, 3, 8, 8), np.float32), streams=3, seconds=0.001)
+
+
 def test_device_times_are_none_or_as_many_as_asked(here: targets.Target, compiled: Path) -> None:
     with here.load(compiled) as session:
         times = session.device_times_ms(np.ones((1, 3, 8, 8), np.float32), 3)
@@ -157,6 +208,68 @@ def test_a_file_that_is_no_network_is_refused_in_words(here: targets.Target, tmp
     (tmp_path / "out").mkdir()
     with pytest.raises(TargetError, match=r"bad\.onnx|model\.onnx"):
         here.compile(tmp_path / "bad.onnx", here.options(), tmp_path / "out")
+
+
+def _more(value: str, *nodes: onnx.NodeProto, also: str = "output") -> onnx.ModelProto:
+    """With further nodes, and one more value among the outputs or inputs."""
+    model = classifier()
+    model.graph.node.extend(nodes)
+    getattr(model.graph, also).append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
+    return model
+
+
+def _answering(node: onnx.NodeProto, kind: int) -> onnx.ModelProto:
+    model = classifier()
+    model.graph.node.append(node)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(node.output[0], kind, None))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (classifier(image=("n", 3, "h", "w")), r"input as \?×3×\?×\?"),
+        (classifier(image=("n", 3, 8, 16)), r"input as \?×3×8×16"),
+        (_more("e"), "1 inputs and 2 outputs"),
+        (_more("z", also="input"), "2 inputs and 1 outputs"),
+        (_answering(helper.make_node("ArgMax", ["y"], ["k"], axis=1, keepdims=0), TensorProto.INT64), r"answer as \?,"),
+        (_answering(helper.make_node("NonZero", ["y"], ["k"]), TensorProto.INT64), r"answer as 2×\?,"),
+    ],
+    ids=["open sides", "not square", "two outputs", "two inputs", "no classes", "unknown classes"],
+)
+def test_what_a_signature_cannot_say_is_refused_in_words(
+    here: targets.Target, tmp_path: Path, model: onnx.ModelProto, words: str
+) -> None:
+    onnx.save(model, tmp_path / "odd.onnx")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(TargetError, match=words) as caught:
+        here.compile(tmp_path / "odd.onnx", here.options(), tmp_path / "out")
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_what_the_file_leaves_out_the_runtime_finds_out(here: targets.Target, tmp_path: Path) -> None:
+    onnx.save(classifier(logits=None, weights_as_inputs=True, opset=9), tmp_path / "old.onnx")
+    (tmp_path / "out").mkdir()
+    notes = here.compile(tmp_path / "old.onnx", here.options(), tmp_path / "out")
+    assert notes["signature"]["classes"] == 4
+
+
+def test_an_operator_that_openvino_does_not_know_is_named(tmp_path: Path) -> None:
+    target = targets.get("openvino")
+    if not target.available().ok:
+        pytest.skip(target.available().reason)
+    onnx.save(_answering(helper.make_node("Fancy", ["y"], ["k"]), TensorProto.FLOAT), tmp_path / "odd.onnx")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(TargetError, match=r"refuses odd\.onnx: No conversion rule found for operations: Fancy"):
+        target.compile(tmp_path / "odd.onnx", target.options(), tmp_path / "out")
+
+
+def test_a_scribbled_network_is_an_error_of_its_loading(compiled: Path, here: targets.Target) -> None:
+    for path in compiled.glob("model.*"):
+        path.write_bytes(b"<net")
+    with pytest.raises(TargetError, match=r"model\.(onnx|xml)"):
+        here.load(compiled)
 
 
 @pytest.mark.parametrize("change", ["version", "target", "absent"])
