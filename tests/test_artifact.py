@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeresnet import artifact
-from edgeresnet.artifact import Artifact, Store
+from edgeresnet.artifact import FORMAT, Artifact, Store
 from edgeresnet.errors import ArtifactError, EdgeresnetError, MachineError
 
 KEY = "ab" * 32
@@ -52,7 +52,7 @@ def test_a_damaged_artifact_is_a_miss_that_says_why(tmp_path: Path, damage: str)
         (folder / "new").touch()
     else:
         text = (folder / "manifest.json").read_text()
-        (folder / "manifest.json").write_text(text.replace('"format": 1', '"format": 99'))
+        (folder / "manifest.json").write_text(text.replace(f'"format": {FORMAT}', '"format": 99'))
     found, problem = store.find("trace", KEY)
     assert found is None
     assert str(folder) in problem
@@ -128,7 +128,7 @@ def test_runs_are_read_newest_first_and_refused_in_words(tmp_path: Path) -> None
     with pytest.raises(ArtifactError, match="no run"):
         store.load_run()
     for name in ("20260101-1", "20260102-1"):
-        store.save_run({"id": name, "format": 1})
+        store.save_run({"id": name, "format": FORMAT})
     assert store.load_run()["id"] == "20260102-1"
     assert store.load_run("20260101-1")["id"] == "20260101-1"
     assert store.load_run(str(tmp_path / "runs" / "20260101-1.json"))["id"] == "20260101-1"
@@ -175,7 +175,7 @@ def test_a_folder_with_other_things_is_no_store_and_never_becomes_one(tmp_path: 
 def test_cleaning_removes_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     made = make(store)
-    store.save_run({"id": "20260101-1", "format": 1})
+    store.save_run({"id": "20260101-1", "format": FORMAT})
     mine = [
         "train/cat/1.jpg",
         "cache/a.txt",
@@ -211,7 +211,7 @@ def test_who_waits_is_told(tmp_path: Path) -> None:
 
 def test_a_run_that_was_edited_is_no_evidence(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    path = store.save_run({"id": "20260101-1", "format": 1, "verdict": "BROKEN"})
+    path = store.save_run({"id": "20260101-1", "format": FORMAT, "verdict": "BROKEN"})
     path.write_text(path.read_text().replace("BROKEN", "KEPT"))
     with pytest.raises(ArtifactError, match="changed after it was written"):
         store.load_run()

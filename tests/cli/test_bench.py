@@ -78,12 +78,14 @@ def test_a_network_against_itself_in_real_processes(
 
 def test_the_newest_run_is_the_default_and_every_target_is_named(door: Door, own_store: Store) -> None:
     pipeline.run(recipe.parse(tiny(targets={"onnxruntime": {}, "openvino": {}})), own_store)
-    code, out, err = door("bench", "--store", own_store.root, "-q", "--processes", 1)
+    code, out, err = door("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1)
     assert (code, err) == (0, "")
     assert "onnxruntime fp32" in out
     assert "openvino fp32: " in out
     assert "in the one process there was: no interval" in " ".join(out.split())
-    code, out, _ = door("bench", own_store.runs()[-1].stem, "--store", own_store.root, "--target", "openvino", "-q")
+    code, out, _ = door(
+        "bench", own_store.runs()[-1].stem, "--store", own_store.root, "--target", "openvino", "-q", "--seconds", 1
+    )
     assert code == 0
     assert "onnxruntime" not in out
 
@@ -122,7 +124,7 @@ def test_latency_from_the_file_on_where_images_are_files(door: Door, coloured: A
     (process, *_) = run["results"]["onnxruntime"]["variants"]["fp32"]["latency"]["processes"]
     assert process["file_ms"]
     assert process["device_ms"] is None, "onnxruntime has no clock of its own"
-    code, out, _ = door("bench", "--store", store.root, "-q", "--processes", 1)
+    code, out, _ = door("bench", "--store", store.root, "-q", "--processes", 1, "--seconds", 1)
     assert code == 0
     (table,) = (line for line in out.splitlines() if line.startswith("network"))
     assert table.split()[-5:] == ["file", "load", "first", "peak", "MB"]
@@ -163,7 +165,7 @@ def test_an_interruption_prints_and_keeps_what_was_measured(
         return worker.Worker(job)
 
     monkeypatch.setattr(worker, "start", start)
-    code, out, _ = door("bench", "net.onnx", "--target", "onnxruntime", "-q")
+    code, out, _ = door("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2)
     assert code == 130
     assert "note: interrupted in process 3 of 5\n" in out
     kept = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
@@ -182,7 +184,7 @@ def test_a_session_that_fails_later_leaves_what_was_measured(
             return super().load()
 
     monkeypatch.setattr(worker, "start", lambda job: started.append(1) or Fails(job))
-    code, out, _ = door("bench", "net.onnx", "--target", "onnxruntime", "-q")
+    code, out, _ = door("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2)
     assert code == 4
     assert "ended in process 2 of 5: net failed while it was timed: device lost (again)" in " ".join(out.split())
     problem = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())["problem"]

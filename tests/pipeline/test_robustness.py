@@ -16,7 +16,12 @@ import pytest
 
 from ..conftest import tiny, write_recipe
 
-SLOW = tiny(images__training={"from": "digits", "count": 300}, train__epochs=6, promises={})
+SLOW = tiny(
+    verify={"processes": 1, "seconds": 0.1},
+    images__training={"from": "digits", "count": 300},
+    train__epochs=6,
+    promises={},
+)
 
 
 def start(recipe: Path, store: Path, *more: str) -> subprocess.Popen[str]:
@@ -75,7 +80,10 @@ def test_two_runs_share_one_store_at_once(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_in_one_line_and_training_goes_on_later(tmp_path: Path) -> None:
-    recipe, store = write_recipe(tmp_path, tiny(train__epochs=200, promises={})), tmp_path / "store"
+    recipe, store = (
+        write_recipe(tmp_path, tiny(verify={"processes": 1, "seconds": 0.1}, train__epochs=200, promises={})),
+        tmp_path / "store",
+    )
     process = start(recipe, store)
     wait_for(store, "work/train-*/scratch/state.pt", process)
     process.send_signal(signal.SIGINT)
