@@ -56,6 +56,10 @@ def _colours_wanted() -> bool:
     return not os.environ.get("NO_COLOR")
 
 
+def _per_second(rate: float) -> str:
+    return f"{rate:.0f}/s" if rate >= 1 or rate <= 0 else f"{1 / rate:.0f} s each"
+
+
 class _Teller(Listener):
     def __init__(self, verbose: bool):
         self.verbose = verbose
@@ -104,7 +108,7 @@ class _Plain(_Teller):
                 last = now
                 rate = done / (now - began)
                 left = (total - done) / rate if rate else 0
-                self.line(f"{step.id:24} {done} of {total}, {word}, {rate:.0f}/s, {left:.0f} s left")
+                self.line(f"{step.id:24} {done} of {total} {word}, {_per_second(rate)}, {left:.0f} s left")
 
         return progress
 
@@ -123,7 +127,7 @@ class _OnTerminal(_Teller):
 
         def progress(done: int, total: int, word: str) -> None:
             rate = done / max(time.monotonic() - began, 1e-9)
-            self.bars.update(task, completed=done, total=total, rate=f"{rate:.0f}/s {word}")
+            self.bars.update(task, completed=done, total=total, rate=f"{word}, {_per_second(rate)}")
 
         return progress
 

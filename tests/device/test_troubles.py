@@ -73,6 +73,10 @@ def test_what_others_do_on_cpus_that_are_not_ours_is_no_trouble() -> None:
     assert "kept 63.0 CPUs busy" in told(quiet(others_cpus=[63.0], machine={"cpus": 64, "cores": 2}))
 
 
+def test_one_unsteady_reading_of_the_pace_is_no_change() -> None:
+    assert told([*quiet(pace_ms=[1.0] * 6), process(noise(200), pace_ms=[1.0, 1.0, 1.4])]) == ""
+
+
 def test_three_processes_in_order_are_chance() -> None:
     found = [process(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(3)]
     assert "slowed down" not in told(found)
