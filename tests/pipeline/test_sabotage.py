@@ -254,7 +254,8 @@ def test_a_process_that_dies_while_it_is_timed_leaves_the_rest(own_store: Store,
     assert not asked, "the answers were there already"
 
 
-def test_an_interrupted_measurement_goes_on_where_it_was(own_store: Store, monkeypatch: Any) -> None:
+def interrupted_at_the_third(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ctrl-C while the third process is started, once; gives a mark for every process that was asked for."""
     started: list[str] = []
     real = worker.Worker
 
@@ -265,6 +266,11 @@ def test_an_interrupted_measurement_goes_on_where_it_was(own_store: Store, monke
         return real(job)
 
     monkeypatch.setattr(worker, "start", start)
+    return started
+
+
+def test_an_interrupted_measurement_goes_on_where_it_was(own_store: Store, monkeypatch: Any) -> None:
+    started = interrupted_at_the_third(monkeypatch)
     wanted = recipe.parse(tiny(verify={"processes": 4, "seconds": 0.5}))
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(wanted, own_store)
@@ -276,17 +282,9 @@ def test_an_interrupted_measurement_goes_on_where_it_was(own_store: Store, monke
 
 def test_rounds_of_a_machine_in_another_state_are_not_continued(own_store: Store, monkeypatch: Any) -> None:
     """The power mode was changed while the run stood still: fast rounds and slow ones are not one measurement."""
-    started: list[str] = []
-    real, mode = worker.Worker, ["MAXN"]
+    mode = ["MAXN"]
     monkeypatch.setattr(machine, "conditions", lambda: {"power_mode": mode[0]})
-
-    def start(job: worker.Job) -> worker.Worker:
-        started.append("x")
-        if len(started) == 3:
-            raise KeyboardInterrupt
-        return real(job)
-
-    monkeypatch.setattr(worker, "start", start)
+    started = interrupted_at_the_third(monkeypatch)
     monkeypatch.setattr(stages.Step, "machine", lambda self: None)  # or the key alone would tell
     wanted = recipe.parse(tiny(verify={"processes": 4, "seconds": 0.5}))
     with pytest.raises(KeyboardInterrupt):
@@ -297,16 +295,7 @@ def test_rounds_of_a_machine_in_another_state_are_not_continued(own_store: Store
 
 
 def test_anew_is_anew_after_an_interruption_too(own_store: Store, monkeypatch: Any) -> None:
-    started: list[str] = []
-    real = worker.Worker
-
-    def start(job: worker.Job) -> worker.Worker:
-        started.append("x")
-        if len(started) == 3:
-            raise KeyboardInterrupt
-        return real(job)
-
-    monkeypatch.setattr(worker, "start", start)
+    started = interrupted_at_the_third(monkeypatch)
     wanted, anew = recipe.parse(tiny()), frozenset({"verify"})
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(wanted, own_store, again=anew)
@@ -315,19 +304,10 @@ def test_anew_is_anew_after_an_interruption_too(own_store: Store, monkeypatch: A
 
 
 def test_what_an_interruption_left_is_told_with_its_time(own_store: Store, monkeypatch: Any) -> None:
-    real, left = worker.Worker, [2]
-
-    def start(job: worker.Job) -> worker.Worker:
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return real(job)
-
-    monkeypatch.setattr(worker, "start", start)
+    interrupted_at_the_third(monkeypatch)
     wanted = recipe.parse(tiny(verify={"processes": 4, "seconds": 0.5}))
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(wanted, own_store)
-    left[0] = 99
     notes = " ".join(report.view.of(pipeline.run(wanted, own_store)).notes)
     assert "2 of 4 rounds of processes were timed before an interruption, 20" in notes
 
