@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib.util
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +39,26 @@ def test_the_interval_holds_the_estimate_and_mirrors(images: int, data: st.DataO
     assert -1 <= low <= (lost - won) / images + 1e-9
     assert (lost - won) / images - 1e-9 <= high <= 1
     assert intervals.tango(won, lost, images) == pytest.approx((-high, -low), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "images", [200, pytest.param(1000, marks=pytest.mark.slow), pytest.param(5000, marks=pytest.mark.slow)]
+)
+def test_the_interval_holds_the_true_drop_as_often_as_it_says(images: int) -> None:
+    """The benchmark's own exact enumeration, over its discordances and drops."""
+    path = Path(__file__).parents[2] / "benchmarks" / "coverage.py"
+    spec = importlib.util.spec_from_file_location("coverage_benchmark", path)
+    assert spec
+    assert spec.loader
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    found = [
+        benchmark._exact(images, discordance, part * discordance)[0]
+        for discordance in benchmark.DISCORDANCE
+        for part in benchmark.PARTS
+    ]
+    assert min(found) >= 0.94
+    assert 0.95 <= sum(found) / len(found) <= 0.98
 
 
 def test_the_interval_from_records_is_paired() -> None:
