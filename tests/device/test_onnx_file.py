@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from pathlib import Path
 
 import onnx
@@ -41,10 +42,12 @@ def test_it_reads_what_onnx_reads(tmp_path: Path, net: Path, which: str) -> None
     elif which == "beside":
         net = with_weights_beside(tmp_path, classifier())
     elif which == "torch":
-        torch.onnx.export(
-            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).eval(), (torch.zeros(1, 1, 8, 8),), net,
-            dynamo=True, verbose=False, external_data=True,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter warns of itself
+            torch.onnx.export(
+                torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).eval(), (torch.zeros(1, 1, 8, 8),), net,
+                dynamo=True, verbose=False, external_data=True,
+            )  # fmt: skip
     found = onnx_file.read(net)
     inputs, outputs, operators, metadata = _by_onnx(net)
     assert [tuple(value) for value in found.inputs] == inputs

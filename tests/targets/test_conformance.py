@@ -261,7 +261,7 @@ def test_an_operator_that_openvino_does_not_know_is_named(tmp_path: Path) -> Non
         pytest.skip(target.available().reason)
     onnx.save(_answering(helper.make_node("Fancy", ["y"], ["k"]), TensorProto.FLOAT), tmp_path / "odd.onnx")
     (tmp_path / "out").mkdir()
-    with pytest.raises(TargetError, match=r"refuses odd\.onnx: No conversion rule found for operations: Fancy"):
+    with pytest.raises(TargetError, match=r"refuses odd\.onnx: .*operations: Fancy"):
         target.compile(tmp_path / "odd.onnx", target.options(), tmp_path / "out")
 
 
