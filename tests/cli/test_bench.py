@@ -336,3 +336,13 @@ def test_the_display_of_a_run_hardly_disturbs_what_is_timed_beside_it(monkeypatc
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with _progress.listener(quiet=False, verbose=False) as shown:
         assert shown.bars.live.refresh_per_second == 1  # type: ignore[attr-defined]
+
+
+def test_bench_and_verify_measure_alike_by_default() -> None:
+    from edgeresnet import cli
+
+    command = cli.cli.get_command(None, "bench")  # type: ignore[arg-type]
+    assert command
+    defaults = {option.name: option.default for option in command.params}
+    said = recipe.Verify()
+    assert (defaults["processes"], defaults["seconds"]) == (said.processes, said.seconds)
