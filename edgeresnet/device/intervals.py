@@ -109,12 +109,9 @@ def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interva
 
 
 def tail_interval(processes: Processes, q: float) -> Interval:
-    """Of a quantile of times: wide enough for what varies inside processes and for what varies between them.
-
-    A single process says nothing of the second.
+    """Of a quantile of times: wide enough for what varies inside processes and for what varies between them, of which
+    a single process says nothing.
     """
-    if len(processes) < 2:
-        return Interval(0.0, math.inf)
     pooled = [value for windows in processes for window in windows for value in window]
     low, high = quantile_interval(pooled, q)
     each = [float(np.quantile([value for window in windows for value in window], q)) for windows in processes]
