@@ -28,9 +28,10 @@ class Availability:
 class Dialect:
     """What INT8 must look like for a compiler. Data, not code: equal dialects share one artifact."""
 
-    activations: str  # "u8-after-relu" or "s8-symmetric"
+    activations: str  # "u8-after-relu" (all others s8), or "s8-symmetric"; every zero point is 0 in both
     residual: str  # which edges of a residual Add carry Q/DQ: "shortcut" or "both"
     channel_multiple: int  # channel counts that run best
+    smallest_gemm: int = 0  # a Gemm with fewer outputs stays float
 
 
 @dataclass(frozen=True)
