@@ -41,7 +41,7 @@ def main() -> None:
         model = Path(folder, "model.onnx")
         network = models.build(asked.arch, 10, 3).eval()
         model.write_bytes(trace.to_onnx(network, 3, asked.size).SerializeToString())
-        for name in asked.target or list(targets.discover()):
+        for name in asked.target or [name for name, target in targets.discover().items() if target.available().ok]:
             _one_target(name, wanted, model, Path(folder, name), asked.rounds)
 
 

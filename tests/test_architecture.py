@@ -27,7 +27,7 @@ LAYERS: list[dict[str, list[str]]] = [
     {"errors": ["errors.py"], "root": ["__init__.py"]},
 ]
 FLOOR = ("errors.py", "device/", "targets/")
-RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"openvino"}}
+RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"openvino"}}  # NVIDIA's come by name
 # available() turns any failure into a reason, a timing process carries it home, verify turns it into a target that was
 # not measured, models into a fault of the user's code; the last door sorts;
 # the conductor and the store clean up and raise again.

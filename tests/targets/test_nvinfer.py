@@ -1,0 +1,191 @@
+"""What TensorRT and TensorRT-RTX share: told in words where they are absent, and asked in earnest where one is here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from edgeresnet import pipeline, recipe, targets
+from edgeresnet.artifact import Store
+from edgeresnet.errors import TargetError
+from edgeresnet.targets import _nvinfer, tensorrt_rtx
+
+from ..conftest import tiny
+from ..graph.quantized import clean
+
+NAMES = ["tensorrt", "tensorrt_rtx"]
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="TensorRT-RTX is not installed: pip install 'edgeresnet[tensorrt-rtx]'",
+)
+
+
+@pytest.fixture
+def invented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A library by another name, whose text the test writes, to be imported here and in a fresh process."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(text: str) -> str:
+        (tmp_path / "invented_trt.py").write_text(text)
+        sys.modules.pop("invented_trt", None)
+        return "invented_trt"
+
+    yield write
+    sys.modules.pop("invented_trt", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("raise ImportError('libnvinfer.so.11: cannot open')", "cannot import invented_trt: libnvinfer.so.11"),
+        ("raise FileNotFoundError('the libraries were not fetched')", "the libraries were not fetched"),
+    ],
+)
+def test_a_library_that_is_not_whole_is_a_reason(invented: Any, text: str, words: str) -> None:
+    found = _nvinfer.availability(invented(text), ("invented",))
+    assert not found.ok
+    assert words in found.reason
+    assert found.hint == "pip install invented"
+
+
+def test_a_machine_without_a_gpu_is_a_reason(invented: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_nvinfer, "gpu_trouble", lambda: "there is no NVIDIA driver")
+    assert _nvinfer.availability(invented(""), ("invented",)).reason == "there is no NVIDIA driver"
+
+
+def test_it_is_not_called_ready_before_it_compiles(invented: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_nvinfer, "gpu_trouble", lambda: "")
+    found = _nvinfer.availability(invented(""), ("invented",))
+    assert not found.ok
+    assert "does not compile for it yet" in found.reason
+
+
+def test_a_driver_is_asked_itself(tmp_path: Path) -> None:
+    assert _nvinfer.gpu_trouble("libnothere.so.1") == "there is no NVIDIA driver"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_compiles_nor_loads_yet(name: str, tmp_path: Path) -> None:
+    target = targets.get(name)
+    assert target.half(target.options()) is None
+    for deed in (lambda: target.compile(tmp_path, target.options(), tmp_path), lambda: target.load(tmp_path)):
+        with pytest.raises(TargetError, match="this version of edgeresnet yet") as caught:
+            deed()
+        assert caught.value.hint
+        assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_that_names_it_still_measures_the_others(
+    name: str, trained: tuple[Store, dict[str, Any]], own_store: Store
+) -> None:
+    run = pipeline.run(recipe.parse(tiny(targets={"onnxruntime": {}, name: {}})), own_store)
+    verdicts = {(each["target"], each["verdict"]) for each in run["verdicts"]}
+    assert ("onnxruntime", "KEPT") in verdicts
+    assert (name, "NOT_MEASURED") in verdicts
+    assert run["verdict"] == "NOT_MEASURED"
+    (step,) = [step for step in run["steps"] if step["id"] == f"compile:{name}:fp32"]
+    assert step["state"] == "failed"
+    assert step["reason"].startswith("is not here: ")
+    assert "\n" not in step["reason"]
+
+
+FAKE = """
+import enum, os, signal
+__version__ = "9.9"
+class ILogger:
+    class Severity(enum.IntEnum):
+        ERROR = 1
+        WARNING = 2
+        INFO = 3
+class NetworkDefinitionCreationFlag(enum.IntEnum):
+    STRONGLY_TYPED = 0
+class Builder:
+    def __init__(self, logger): self.logger = logger
+    def create_network(self, flags): return "network"
+    def create_builder_config(self): os.kill(os.getpid(), signal.SIGSEGV)
+class Error:
+    def desc(self):
+        return "Invalid Node - c\\nIt is bad. In check at /_src/a.cpp:3)\\n[x::catchCudaError] (cudaError 35)"
+    def node_name(self): return "c"
+    def node_operator(self): return "Conv"
+class OnnxParser:
+    def __init__(self, network, logger): self.logger, self.num_errors = logger, %(errors)s
+    def get_error(self, place): return Error()
+    def parse_from_file(self, path):
+        print("noise")
+        for _ in range(3): self.logger.log(ILogger.Severity.WARNING, "onnxOpImporters.cpp:12: as int8")
+        self.logger.log(ILogger.Severity.INFO, "hello")
+        %(deed)s
+        return not self.num_errors
+"""
+
+
+def test_warnings_are_counted_and_errors_name_their_node(invented: Any, tmp_path: Path) -> None:
+    reading = _nvinfer.read(invented(FAKE % {"errors": 1, "deed": "pass"}), tmp_path / "net.onnx")
+    assert (reading.version, reading.accepted) == ("9.9", False)
+    assert reading.complaints == (
+        _nvinfer.Complaint("error", "c", "Conv", "It is bad."),
+        _nvinfer.Complaint("warning", "", "", "as int8", times=3),
+    )
+
+
+@pytest.mark.parametrize(("deed", "word"), [("os.kill(os.getpid(), signal.SIGSEGV)", "parser"), ("pass", "builder")])
+def test_a_library_that_dies_is_a_complaint(invented: Any, tmp_path: Path, deed: str, word: str) -> None:
+    module = invented(FAKE % {"errors": 0, "deed": deed})
+    with pytest.raises(TargetError, match=rf"the {word} dies of this file \(signal 11\)"):
+        _nvinfer.build(module, tmp_path / "net.onnx", tmp_path / "net.engine", (1, 1, 1), [])
+
+
+def test_a_library_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="No module named 'no_such_trt'"):
+        _nvinfer.read("no_such_trt", tmp_path / "net.onnx")
+
+
+@needs_rtx
+@pytest.mark.slow
+def test_rtx_reads_and_builds_for_the_capabilities_asked(tmp_path: Path) -> None:
+    net, engine = tmp_path / "net.onnx", tmp_path / "net.engine"
+    onnx.save(clean().model(), net)
+    reading = tensorrt_rtx.read(net)
+    assert (reading.accepted, reading.complaints) == (True, ())
+    assert reading.version
+    built = {}
+    for asked in (["8.6"], ["8.6", "12.0"], []):
+        assert tensorrt_rtx.build(net, engine, capabilities=asked, batches=(1, 8, 64)).complaints == ()
+        built[len(asked)] = engine.read_bytes()
+    assert all(built.values())
+    assert built[1] != built[2]
+    with pytest.raises(TargetError, match=r"compute capability 9\.9, only for 7\.5, 8\.0"):
+        tensorrt_rtx.build(net, engine, capabilities=["8.6", "9.9"])
+
+
+@needs_rtx
+@pytest.mark.slow
+def test_rtx_refuses_what_is_no_network(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"\xff" * 20)
+    reading = tensorrt_rtx.read(tmp_path / "bad.onnx")
+    assert not reading.accepted
+    assert "Failed to parse the ONNX model" in reading.complaints[0].said
+    with pytest.raises(TargetError, match=r"refuses bad\.onnx: .*Failed to parse"):
+        tensorrt_rtx.build(tmp_path / "bad.onnx", tmp_path / "bad.engine")
+    assert not (tmp_path / "bad.engine").exists()
+
+
+@needs_rtx
+@pytest.mark.slow
+def test_asking_rtx_imports_nothing_here(tmp_path: Path) -> None:
+    onnx.save(clean().model(), tmp_path / "net.onnx")
+    code = (
+        "import json, sys; from pathlib import Path; from edgeresnet.targets import tensorrt_rtx as t; "
+        "t.read(Path('net.onnx')); print(json.dumps('tensorrt_rtx' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) is False
