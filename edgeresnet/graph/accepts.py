@@ -1,0 +1,360 @@
+"""Would this compiler take this quantized file, whoever wrote it, and read what was meant?
+
+An error is what the compiler refuses, or takes for something else; a warning costs time. The rules for TensorRT are
+written from what TensorRT-RTX 1.7.1's parser and builder said to files of every kind (tests/graph/test_peers.py holds
+them to it), those for OpenVINO from what 2026.4.1 compiled. Knows no quantizer; asks no compiler.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from ..device.session import Dialect
+from .quantized import (
+    DEQUANTIZE,
+    INTEGER_OPERATORS,
+    MOVES,
+    QUANTIZE,
+    WEIGHTED,
+    Node,
+    Plan,
+    attribute,
+    title,
+    zero_point,
+)
+
+ERROR, WARNING = "error", "warning"
+
+
+@dataclass(frozen=True)
+class Finding:
+    severity: str
+    rule: str
+    place: str  # the node
+    what: str
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The compiler in question."""
+
+    name: str
+    dialect: Dialect
+
+    @property
+    def symmetric(self) -> bool:
+        """TensorRT and its kin."""
+        return self.dialect.activations == "s8-symmetric"
+
+
+Rule = Callable[[Plan, Asked], Iterator[Finding]]
+
+
+def findings(model: onnx.ModelProto, target: str, dialect: Dialect) -> list[Finding]:
+    """Errors first. Nothing is said against a file that is not quantized."""
+    plan, asked = Plan(model), Asked(target, dialect)
+    if not plan.summary().quantized:
+        return []
+    found = [finding for rule in _RULES for finding in rule(plan, asked)]
+    return sorted(found, key=lambda finding: finding.severity != ERROR)
+
+
+def _types(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    """What TensorRT makes of integers other than int8."""
+    for node in plan.pairs() if asked.symmetric else ():
+        kind = plan.integer(node)
+        if kind == TensorProto.UINT8:
+            silent = not zero_point(node)
+            held = node.op_type == DEQUANTIZE and plan.sides(node.input[0]) is not None
+            why = "it reads them as int8 and clips all above 127, half of the range after a ReLU"
+            why += ", without a word where no zero point names the type" if silent else ", with no more than a warning"
+            why = "its parser refuses constants of uint8" if held and node.input[0] not in plan.maker else why
+            yield Finding(
+                ERROR, "uint8", title(node), "8-bit values are unsigned", why, "quantize to int8, zero point 0"
+            )
+        elif kind == TensorProto.INT32 and node.op_type == DEQUANTIZE:
+            yield Finding(
+                ERROR, "int32-bias", title(node), "a bias is held as int32",
+                "its parser refuses DequantizeLinear of int32",
+                "keep biases float (onnxruntime.quantization: `QuantizeBias=False`)",
+            )  # fmt: skip
+        elif kind in (TensorProto.INT16, TensorProto.UINT16):
+            yield Finding(
+                ERROR, "16-bit", title(node), "values have 16 bits", "its parser knows no such type", "quantize to int8"
+            )
+
+
+def _zero_points(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    for node in plan.pairs() if asked.symmetric else ():
+        name = zero_point(node)
+        value = plan.value(name) if name else None
+        if value is not None and value.any():
+            what = f"the zero point is {int(value.reshape(-1)[np.flatnonzero(value)[0]])}, not 0"
+            yield Finding(
+                ERROR, "zero-point", title(node), what, "its parser takes symmetric ranges only",
+                "quantize symmetrically: int8, every zero point 0",
+            )  # fmt: skip
+        elif name and not plan.is_constant(name) and not _dynamic(plan, name):
+            yield _computed(node, "zero point")
+
+
+def _scales(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    for node in plan.pairs():
+        value = plan.value(node.input[1])
+        if value is None:
+            if asked.symmetric and not plan.is_constant(node.input[1]) and not _dynamic(plan, node.input[1]):
+                yield _computed(node, "scale")
+            continue
+        bad = value[~((value > 0) & np.isfinite(value))]
+        if bad.size:
+            yield Finding(
+                ERROR, "scale", title(node), f"a scale is {bad.reshape(-1)[0]:g}",
+                "a scale that is not a positive number makes zeros, NaNs or values of the wrong sign",
+                "calibrate again: a range was empty or broken",
+            )  # fmt: skip
+        sides, axis = plan.sides(node.input[0]), attribute(node, "axis", 1)
+        if (
+            value.ndim == 1
+            and value.size > 1
+            and sides
+            and -len(sides) <= axis < len(sides)
+            and sides[axis] != value.size
+        ):
+            yield Finding(
+                ERROR, "scale-count", title(node), f"{value.size} scales for {sides[axis]} channels",
+                "there must be one for each channel along `axis`", "write the file again: this one is damaged",
+            )  # fmt: skip
+
+
+def _computed(node: Node, what: str) -> Finding:
+    return Finding(
+        ERROR, "computed", title(node), f"its {what} is computed from the data",
+        "it takes constants only; TensorRT-RTX 1.7.1's builder dies of it", "quantize statically, with calibration",
+    )  # fmt: skip
+
+
+def _dynamic(plan: Plan, name: str) -> bool:
+    """Made by an operator that is refused itself."""
+    node = plan.maker.get(name)
+    return node is not None and node.op_type in INTEGER_OPERATORS
+
+
+def _operators(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    for node in plan.nodes:
+        if node.op_type not in INTEGER_OPERATORS or asked.name == "onnxruntime":
+            continue
+        if not asked.symmetric and not _refused_by_openvino(node, plan):
+            continue
+        yield Finding(
+            ERROR, "operator", title(node), f"{node.op_type} computes on integers itself",
+            "it takes INT8 as QuantizeLinear and DequantizeLinear around float operators",
+            "quantize into that form (onnxruntime.quantization: `quant_format=QuantFormat.QDQ`)",
+        )  # fmt: skip
+
+
+def _refused_by_openvino(node: Node, plan: Plan) -> bool:
+    """onnxruntime's own operators, and a scale per channel in ONNX's; dynamic ones it takes."""
+    if node.op_type == "QLinearConv":
+        return (plan.sides(node.input[4]) or ()) not in ((), (1,))
+    return node.domain == "com.microsoft"
+
+
+def _loose_ends(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    for node in plan.pairs():
+        if node.op_type != QUANTIZE:
+            continue
+        takers = plan.takers[node.output[0]]
+        for taker in takers:
+            if taker.op_type not in {DEQUANTIZE, "Cast", *MOVES, *INTEGER_OPERATORS}:
+                yield Finding(
+                    ERROR, "no-dequantize", title(taker), f"{taker.op_type} is given integers",
+                    f"{title(node)} has no DequantizeLinear behind it", "put one between the two",
+                )  # fmt: skip
+        if not takers and node.output[0] not in plan.outputs:
+            yield Finding(
+                WARNING, "unused", title(node), "nothing takes what it makes", "it was meant for something",
+                "look at what wrote the file",
+            )  # fmt: skip
+
+
+def _mixed_floats(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    for node in plan.nodes:
+        if node.op_type in {*WEIGHTED, "Add", QUANTIZE} and len(plan.float_types(node)) > 1:
+            names = " and ".join(sorted(TensorProto.DataType.Name(each).lower() for each in plan.float_types(node)))
+            yield Finding(
+                ERROR, "mixed-floats", title(node), f"{node.op_type} is given {names} at once",
+                "a DequantizeLinear answers in the type of its scale, and nothing is cast by itself",
+                "write scales in the type of the float parts",
+            )  # fmt: skip
+        elif asked.symmetric and node.op_type == DEQUANTIZE and plan.types.get(node.input[1]) == TensorProto.FLOAT16:
+            yield Finding(
+                WARNING, "half-scale", title(node), "its scale is float16", "the builder turns such scales to float32",
+                "keep scales float32, unless the float parts are meant to be float16",
+            )  # fmt: skip
+
+
+def _padding(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    for node in plan.nodes:
+        if node.op_type != "Pad":
+            continue
+        value = plan.maker.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        if asked.symmetric and value is not None and value.op_type == DEQUANTIZE and plan.is_constant(value.output[0]):
+            yield Finding(
+                ERROR, "padding", title(node), "the value that it pads with is quantized",
+                "its parser takes the file, its builder then refuses the constant",
+                "leave that constant float, or out where it is 0",
+            )  # fmt: skip
+        data = plan.origin(node.input[0])
+        if asked.name == "openvino" and data is not None and _shares_zero_point(plan, node, data):
+            yield Finding(
+                ERROR, "shared-zero-point", title(node), "it pads values whose zero point others share, and is not 0",
+                "OpenVINO 2026.4.1 fits that one constant to the padding, for the others too: shapes no longer match",
+                "quantize what a ReLU makes as uint8 (zero point 0), or give each DequantizeLinear its own zero point",
+            )  # fmt: skip
+
+
+def _shares_zero_point(plan: Plan, pad: Node, data: Node) -> bool:
+    if data.op_type != DEQUANTIZE or not _pads_channels(plan, pad):
+        return False
+    value = plan.value(zero_point(data)) if zero_point(data) else None
+    if value is None or not value.any():
+        return False
+    behind = {id(node) for node in _behind(plan, pad)}
+    sharing = [node for node in plan.takers[zero_point(data)] if node.op_type == DEQUANTIZE and node is not data]
+    return any(id(node) not in behind for node in sharing)
+
+
+def _pads_channels(plan: Plan, pad: Node) -> bool:
+    widths = plan.value(pad.input[1]) if len(pad.input) > 1 else None
+    is_constant = not any(each.name == "mode" and each.s not in (b"", b"constant") for each in pad.attribute)
+    return is_constant and widths is not None and widths.size == 8 and bool(widths[1] or widths[5])
+
+
+def _behind(plan: Plan, node: Node) -> Iterator[Node]:
+    """The Q and DQ that follow at once."""
+    for out in node.output:
+        for taker in plan.takers[out]:
+            if taker.op_type in {QUANTIZE, DEQUANTIZE, *MOVES}:
+                yield taker
+                yield from _behind(plan, taker)
+
+
+def _weighted(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    """Convolutions and Gemms that stay float although half of them is INT8; scales along the wrong axis."""
+    for node in plan.nodes:
+        if node.op_type not in WEIGHTED:
+            continue
+        data, weights = plan.is_int8(node.input[0]), plan.maker.get(node.input[1])
+        is_held = weights is not None and weights.op_type == DEQUANTIZE
+        if data != is_held:
+            which = ("data", "weights") if data else ("weights", "data")
+            yield Finding(
+                WARNING, "half-quantized", title(node), f"its {which[0]} are INT8, its {which[1]} are not",
+                "it runs in float, and pays for the conversion", f"quantize its {which[1]} too, or neither",
+            )  # fmt: skip
+        if asked.symmetric and weights is not None and is_held:
+            yield from _weight_scales(plan, node, weights)
+            yield from _data_scales(plan, node)
+
+
+def _weight_scales(plan: Plan, node: Node, weights: Node) -> Iterator[Finding]:
+    sides, scales = plan.sides(node.input[1]), plan.sides(weights.input[1])
+    if not sides or scales is None:
+        return
+    transposed = node.op_type == "Gemm" and attribute(node, "transB", 0)
+    wanted = 0 if node.op_type == "Conv" or transposed else len(sides) - 1
+    if math.prod(scales) == 1:
+        yield Finding(
+            WARNING, "per-tensor", title(weights), "one scale for all its weights",
+            "it takes one for each output channel, which costs no time and keeps more accuracy",
+            "quantize weights per channel",
+        )  # fmt: skip
+    elif len(scales) != 1 or attribute(weights, "axis", 1) % len(sides) != wanted:
+        yield Finding(
+            WARNING, "weight-axis", title(weights), "its scales do not run along the output channels",
+            "TensorRT-RTX takes the file and computes this in float", f"one scale for each output: axis {wanted}",
+        )  # fmt: skip
+
+
+def _data_scales(plan: Plan, node: Node) -> Iterator[Finding]:
+    data = plan.origin(node.input[0])
+    if data is not None and data.op_type == DEQUANTIZE and plan.sides(data.input[1]) not in (None, ()):
+        yield Finding(
+            WARNING, "per-channel-data", title(data), "the scale of its data is a list",
+            "NVIDIA allows lists for weights only; TensorRT-RTX takes it and computes in float, for a list of one too",
+            "one scale for the whole tensor, as a single number of no dimension",
+        )  # fmt: skip
+
+
+def _residual(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    for node in plan.nodes:
+        if node.op_type != "Add" or any(plan.is_constant(name) for name in node.input):
+            continue
+        int8 = [plan.is_int8(name) for name in node.input]
+        if not any(int8):
+            yield Finding(
+                WARNING, "residual-float", title(node), "both of its inputs are float",
+                "it runs in float, and so does what comes between it and the next QuantizeLinear",
+                "quantize its shortcut: behind the ReLU before the block, or behind the downsampling convolution",
+            )  # fmt: skip
+        elif all(int8) and asked.symmetric and any(_from_convolution(plan, name) for name in node.input):
+            yield Finding(
+                WARNING, "residual-both", title(node), "the convolution before it is quantized on its way here",
+                "Conv, Add and ReLU cannot become one (NVIDIA/TensorRT#1992)", "quantize its shortcut alone",
+            )  # fmt: skip
+        elif not all(int8) and asked.dialect.residual == "both":
+            yield Finding(
+                WARNING, "residual-one", title(node), "one of its inputs is float", "it runs in float here",
+                "quantize both of its inputs for this target",
+            )  # fmt: skip
+
+
+def _from_convolution(plan: Plan, name: str) -> bool:
+    """Convolution, Q, DQ, and then this value."""
+    dequantize = plan.origin(name)
+    quantize = plan.maker.get(dequantize.input[0]) if dequantize is not None else None
+    made = plan.maker.get(quantize.input[0]) if quantize is not None and quantize.op_type == QUANTIZE else None
+    return made is not None and made.op_type == "Conv"
+
+
+def _signed(plan: Plan, asked: Asked) -> Iterator[Finding]:
+    """What costs time, or a CPU with AMX, where ReLU outputs should be unsigned."""
+    for node in plan.pairs() if asked.dialect.activations == "u8-after-relu" else ():
+        if node.op_type != QUANTIZE or plan.integer(node) != TensorProto.INT8 or plan.is_constant(node.input[0]):
+            continue
+        made = plan.origin(node.input[0])
+        if made is not None and made.op_type == "Relu":
+            yield Finding(
+                WARNING, "signed-relu", title(node), "what a ReLU makes is signed",
+                "half of the range is never used, or shifted by a zero point; unsigned is faster here",
+                "quantize it as uint8 with zero point 0 for this target",
+            )  # fmt: skip
+        value = plan.value(zero_point(node)) if zero_point(node) else None
+        if asked.name == "openvino" and value is not None and value.any():
+            yield Finding(
+                WARNING, "signed-shifted", title(node), "signed values have a zero point that is not 0",
+                "on CPUs with AMX, OpenVINO 2026.4.1 cannot compile a convolution of them with `float_parts: bf16`",
+                "quantize symmetrically, or as uint8",
+            )  # fmt: skip
+
+
+_RULES: tuple[Rule, ...] = (
+    _types,
+    _zero_points,
+    _scales,
+    _operators,
+    _loose_ends,
+    _mixed_floats,
+    _padding,
+    _weighted,
+    _residual,
+    _signed,
+)

@@ -1,0 +1,153 @@
+"""The Q/DQ of an ONNX file as a wiring plan: who makes a value, who takes it, what is constant, which type it has.
+
+Reads files of any quantizer. Judges nothing: what a compiler makes of it is asked in `accepts`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+Node = onnx.NodeProto
+
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+# Arithmetic on integers as an operator of its own: onnxruntime's QOperator form, and dynamic quantization.
+INTEGER_OPERATORS = {
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+    "DynamicQuantizeLinear",
+    "QLinearAdd",
+    "QLinearMul",
+    "QLinearConcat",
+    "QLinearSigmoid",
+    "QLinearLeakyRelu",
+    "QLinearSoftmax",
+    "QLinearAveragePool",
+    "QLinearGlobalAveragePool",
+    "QLinearReduceMean",
+    "QLinearWhere",
+    "QGemm",
+}
+# Values are moved or chosen among, never computed: what was an INT8 value before them is one after them.
+MOVES = {"Slice", "Pad", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "MaxPool", "Gather"}
+WEIGHTED = {"Conv", "Gemm", "MatMul"}
+_FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a file is, in numbers."""
+
+    operators: dict[str, int]
+    quantized: bool
+    int8: int  # convolutions and Gemms whose data and weights are both INT8
+    weighted: int  # of so many
+
+
+class Plan:
+    def __init__(self, model: onnx.ModelProto):
+        self.nodes: list[Node] = list(model.graph.node)
+        self.outputs = {value.name for value in model.graph.output}
+        self.maker = {out: node for node in self.nodes for out in node.output if out}
+        self.takers: dict[str, list[Node]] = defaultdict(list)
+        for node in self.nodes:
+            for name in filter(None, node.input):
+                self.takers[name].append(node)
+        self._held = {tensor.name: tensor for tensor in model.graph.initializer}
+        for node in self.nodes:
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.name == "value":
+                    self._held[node.output[0]] = attribute.t
+        self.types = self._inferred(model)
+
+    def summary(self) -> Summary:
+        kinds = Counter(node.op_type for node in self.nodes)
+        weighted = [node for node in self.nodes if node.op_type in WEIGHTED]
+        whole = sum(self.is_int8(node.input[0]) and self.is_int8(node.input[1]) for node in weighted)
+        form = {QUANTIZE, DEQUANTIZE} | INTEGER_OPERATORS
+        return Summary(dict(sorted(kinds.items())), bool(form & kinds.keys()), whole, len(weighted))
+
+    def pairs(self) -> list[Node]:
+        """Every QuantizeLinear and DequantizeLinear, of whatever domain."""
+        return [node for node in self.nodes if node.op_type in (QUANTIZE, DEQUANTIZE)]
+
+    def origin(self, name: str) -> Node | None:
+        """The node that made this value, behind those that only moved it."""
+        node = self.maker.get(name)
+        while node is not None and node.op_type in MOVES:
+            node = self.maker.get(node.input[0])
+        return node
+
+    def is_int8(self, name: str) -> bool:
+        node = self.origin(name)
+        return node is not None and node.op_type == DEQUANTIZE
+
+    def is_constant(self, name: str) -> bool:
+        """Held by the file, or computed from nothing else."""
+        if name in self._held:
+            return True
+        node = self.maker.get(name)
+        return node is not None and all(self.is_constant(each) for each in node.input if each)
+
+    def value(self, name: str) -> np.ndarray | None:
+        """Of a constant that stands in the file as it is."""
+        node = self.maker.get(name)
+        if name not in self._held and node is not None and node.op_type == "Identity":
+            return self.value(node.input[0])
+        return numpy_helper.to_array(self._held[name]) if name in self._held else None
+
+    def sides(self, name: str) -> tuple[int, ...] | None:
+        """Of a constant, behind the Q/DQ around it."""
+        node = self.maker.get(name)
+        if name in self._held:
+            return tuple(self._held[name].dims)
+        return self.sides(node.input[0]) if node is not None and node.op_type in (QUANTIZE, DEQUANTIZE) else None
+
+    def integer(self, node: Node) -> int | None:
+        """The integer type of a Q or DQ as ONNX means it: the zero point's, else what it says or takes, else uint8."""
+        if zero_point(node):
+            return self.types.get(zero_point(node))
+        if node.op_type == DEQUANTIZE:
+            return self.types.get(node.input[0])
+        return int(attribute(node, "output_dtype", 0)) or TensorProto.UINT8
+
+    def _inferred(self, model: onnx.ModelProto) -> dict[str, int]:
+        """Element types: of most operators what goes in comes out."""
+        found = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+        found |= {name: tensor.data_type for name, tensor in self._held.items()}
+        for node in self.nodes:
+            kind = found.get(node.input[0]) if node.input else None
+            if node.op_type == QUANTIZE:
+                zero = zero_point(node)
+                kind = found.get(zero) if zero else int(attribute(node, "output_dtype", 0)) or TensorProto.UINT8
+            elif node.op_type == DEQUANTIZE:
+                kind = found.get(node.input[1])
+            elif node.op_type == "Cast":
+                kind = int(attribute(node, "to", 0))
+            elif node.op_type in INTEGER_OPERATORS:
+                kind = None
+            if kind:
+                found.update((out, kind) for out in node.output if out and out not in found)
+        return found
+
+    def float_types(self, node: Node) -> set[int]:
+        return {self.types[name] for name in node.input if self.types.get(name) in _FLOATS}
+
+
+def zero_point(node: Node) -> str:
+    """Of a Q or DQ; empty where it has none."""
+    return node.input[2] if len(node.input) > 2 else ""
+
+
+def attribute(node: Node, name: str, default: int) -> int:
+    return next((each.i for each in node.attribute if each.name == name), default)
+
+
+def title(node: Node) -> str:
+    return node.name or (node.output[0] if node.output else node.op_type)

@@ -1,0 +1,196 @@
+"""What is said against quantized files: one fault each, for each compiler. The compilers themselves are asked, too."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeresnet import targets
+from edgeresnet.errors import TargetError
+from edgeresnet.graph import accepts, quantized
+from edgeresnet.targets import tensorrt_rtx
+
+from .classifier import classifier
+from .quantized import CHANNELS, CLASSES, ERRORS, GOOD, SILENT, WARNINGS, Net, clean
+
+Make = Callable[[], onnx.ModelProto]
+
+
+def rules(model: onnx.ModelProto, target: str = "tensorrt", severity: str = "") -> set[str]:
+    found = accepts.findings(model, target, targets.get(target).dialect)
+    assert all(each.place and each.what and each.why and each.remedy for each in found)
+    return {each.rule for each in found if severity in ("", each.severity)}
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt_rtx"])
+@pytest.mark.parametrize(("rule", "make"), (ERRORS | SILENT).values(), ids=(ERRORS | SILENT).keys())
+def test_what_tensorrt_refuses_or_misreads_is_an_error(target: str, rule: str, make: Make) -> None:
+    assert rules(make(), target, "error") == {rule}
+
+
+@pytest.mark.parametrize(("rule", "make"), WARNINGS.values(), ids=WARNINGS.keys())
+def test_what_costs_tensorrt_time_is_a_warning(rule: str, make: Make) -> None:
+    found = accepts.findings(make(), "tensorrt", targets.get("tensorrt").dialect)
+    assert {(each.severity, each.rule) for each in found} == {("warning", rule)}
+
+
+@pytest.mark.parametrize("make", GOOD.values(), ids=GOOD.keys())
+def test_nothing_is_said_against_a_file_as_it_should_be(make: Make) -> None:
+    assert rules(make()) == set()
+
+
+def test_a_finding_names_its_node() -> None:
+    _, make = ERRORS["int8 with a zero point"]
+    found = accepts.findings(make(), "tensorrt", targets.get("tensorrt").dialect)
+    assert {each.place for each in found} == {"r1.q_QuantizeLinear", "r1.dq_DequantizeLinear"}
+    assert {each.what for each in found} == {"the zero point is -3, not 0"}
+
+
+def test_errors_come_first() -> None:
+    model = clean(conv_edge={}, relu={"zero": 1}).model()
+    severities = [each.severity for each in accepts.findings(model, "tensorrt", targets.get("tensorrt").dialect)]
+    assert severities == sorted(severities)
+    assert set(severities) == {"error", "warning"}
+
+
+@pytest.mark.parametrize("target", targets.discover())
+def test_a_float_file_has_no_findings(target: str) -> None:
+    assert rules(classifier(), target) == set()
+    assert not quantized.Plan(classifier()).summary().quantized
+
+
+def test_how_much_of_it_is_int8() -> None:
+    about = quantized.Plan(clean().model()).summary()
+    assert (about.quantized, about.int8, about.weighted) == (True, 3, 3)
+    assert about.operators["QuantizeLinear"] == 4
+    about = quantized.Plan(WARNINGS["float weights"][1]()).summary()
+    assert (about.int8, about.weighted) == (2, 3)
+
+
+def _padded(*, kind: type = np.int8, zero: int = -128, shared: bool = True, width: int = 8) -> onnx.ModelProto:
+    """An option-A shortcut, each of its steps between Q and DQ, as onnxruntime.quantization writes it."""
+    net, half = Net(), CHANNELS - 2 * width
+    bias = net.hold("b", np.ones(half, np.float32))
+    value = net.qdq(net.add("Relu", [net.conv("image", "c1", net.weights("w1", half, 3, 3, 3), bias)], "r1"),
+                    zero=zero, kind=kind)  # fmt: skip
+    weights = net.dq_weights("w2", CHANNELS, half, 3, 3)
+    made = net.conv(value, "c2", weights, strides=[2, 1])
+    for name, number in (("from", 0), ("to", 8), ("axis", 2), ("step", 2)):
+        net.hold(name, np.array([number]))
+    value = net.qdq(net.add("Slice", [value, "from", "to", "axis", "step"], "cut"), zero=zero, kind=kind)
+    if shared:
+        for name in ("cut.q", "cut.dq"):
+            net.maker(name).input[2] = "r1.zero"
+    padded = net.add("Pad", [value, net.hold("pads", np.array([0, width, 0, 0, 0, width, 0, 0]))], "padded")
+    added = net.add("Add", [made, padded], "sum")
+    pooled = net.add("Flatten", [net.add("GlobalAveragePool", [added], "pooled")], "flat")
+    bias = net.hold("fc.b", np.zeros(CLASSES, np.float32))
+    net.add("Gemm", [pooled, net.weights("fc", CLASSES, CHANNELS), bias], "logits", transB=1)
+    return net.model(batch=1)
+
+
+_PADDED = [
+    pytest.param({}, True, id="shared, signed"),
+    pytest.param({"kind": np.uint8, "zero": 3}, True, id="shared, unsigned"),
+    pytest.param({"shared": False}, False, id="each its own"),
+    pytest.param({"zero": 0}, False, id="a zero point of 0"),
+    pytest.param({"width": 0}, False, id="no channel is padded"),
+]
+
+
+@pytest.mark.parametrize(("about", "refused"), _PADDED)
+def test_a_padded_shortcut_with_a_shared_zero_point_is_refused_by_openvino(about: dict, refused: bool) -> None:
+    """The lint and OpenVINO itself."""
+    openvino = pytest.importorskip("openvino")
+    model = _padded(**about)
+    assert rules(model, "openvino", "error") == ({"shared-zero-point"} if refused else set())
+    core = openvino.Core()
+    network = core.read_model(model.SerializeToString())
+    if refused and openvino.__version__.startswith("2026.4"):
+        with pytest.raises(RuntimeError, match="shapes are inconsistent"):
+            core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    elif not refused:
+        core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+@pytest.mark.parametrize(
+    ("target", "case", "expected"),
+    [
+        ("openvino", "uint8 after a ReLU", set()),
+        ("onnxruntime", "uint8 after a ReLU", {"residual-one"}),
+        ("openvino", "int8 with a zero point", {"signed-relu", "signed-shifted"}),
+        ("openvino", "QLinearConv", {"operator", "signed-relu"}),
+        ("onnxruntime", "QLinearConv", {"residual-one", "signed-relu"}),
+        ("openvino", "ConvInteger", {"signed-relu"}),
+        ("openvino", "DynamicQuantizeLinear", {"signed-relu"}),
+        ("openvino", "int32 bias", {"signed-relu"}),
+        ("openvino", "a scale of 0", {"scale", "signed-relu"}),
+        ("openvino", "no DequantizeLinear", {"no-dequantize", "half-quantized", "signed-relu"}),
+    ],
+)
+def test_what_the_cpu_targets_make_of_it(target: str, case: str, expected: set[str]) -> None:
+    """uint8 is theirs: the last ReLU of these networks is signed, and told, unless all are unsigned."""
+    _, make = ERRORS[case]
+    assert rules(make(), target) - ({"signed-relu"} if "uint8" in case else set()) == expected
+
+
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="TensorRT-RTX is not installed: pip install 'edgeresnet[tensorrt-rtx]'",
+)
+
+
+def _objections(model: onnx.ModelProto, folder: Path) -> list[str]:
+    """What TensorRT-RTX's parser says, or else its builder."""
+    onnx.save(model, folder / "net.onnx")
+    reading = tensorrt_rtx.read(folder / "net.onnx")
+    if not reading.accepted or reading.complaints:
+        return [each.said for each in reading.complaints]
+    try:
+        reading = tensorrt_rtx.build(folder / "net.onnx", folder / "net.engine", capabilities=["8.6"])
+    except TargetError as problem:
+        return [problem.message]
+    return [each.said for each in reading.complaints]
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.parametrize(("rule", "make"), ERRORS.values(), ids=ERRORS.keys())
+def test_tensorrt_rtx_objects_to_every_error(tmp_path: Path, rule: str, make: Make) -> None:
+    assert _objections(make(), tmp_path)
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make", [*GOOD.values(), *(make for _, make in (WARNINGS | SILENT).values())], ids=[*GOOD, *WARNINGS, *SILENT]
+)
+def test_tensorrt_rtx_takes_all_else_without_a_word(tmp_path: Path, make: Make) -> None:
+    assert _objections(make(), tmp_path) == []
+
+
+@needs_rtx
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case",
+    [
+        "a list of one scale",
+        "a scale per channel of the data",
+        "scales along the inputs",
+        "scales along the inputs of a Gemm",
+        "float data",
+    ],
+)
+def test_what_runs_in_float_makes_tensorrt_rtxs_engine_larger(tmp_path: Path, case: str) -> None:
+    """The engine holds float weights then: without a GPU the only sign of what will run."""
+    sizes = []
+    for model in (clean().model(), WARNINGS[case][1]()):
+        onnx.save(model, tmp_path / "net.onnx")
+        tensorrt_rtx.build(tmp_path / "net.onnx", tmp_path / "net.engine", capabilities=["8.6"])
+        sizes.append((tmp_path / "net.engine").stat().st_size)
+    assert sizes[1] > 1.1 * sizes[0]
