@@ -18,7 +18,13 @@ FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*
 # From the top down: a file may import from its own room and from rooms below, never from a sibling or upwards.
 LAYERS: list[dict[str, list[str]]] = [
     {"cli": ["cli/", "__main__.py"]},
-    {"pipeline": ["pipeline/"], "report": ["report/"], "predict": ["predict.py"], "bench": ["bench.py"]},
+    {
+        "pipeline": ["pipeline/"],
+        "report": ["report/"],
+        "predict": ["predict.py"],
+        "bench": ["bench.py"],
+        "inspect": ["inspect.py"],
+    },
     {"train": ["train.py"], "trace": ["trace.py"], "verify": ["verify.py"]},
     {"models": ["models/"], "graph": ["graph/"], "images": ["images/"]},
     {"recipe": ["recipe.py"], "artifact": ["artifact.py"], "context": ["context.py"]},

@@ -26,6 +26,7 @@ COMMANDS = (
     "report",
     "show",
     "predict",
+    "inspect",
     "targets",
     "schema",
     "clean",

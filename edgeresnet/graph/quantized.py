@@ -51,6 +51,8 @@ class Summary:
 
 
 class Plan:
+    """Takes a model that `onnx.checker` takes."""
+
     def __init__(self, model: onnx.ModelProto):
         self.nodes: list[Node] = list(model.graph.node)
         self.outputs = {value.name for value in model.graph.output}
@@ -64,6 +66,10 @@ class Plan:
             for attribute in node.attribute:
                 if node.op_type == "Constant" and attribute.name == "value":
                     self._held[node.output[0]] = attribute.t
+        self._constant = set(self._held)
+        for node in self.nodes:  # parents first, as ONNX demands
+            if all(name in self._constant for name in node.input if name):
+                self._constant.update(node.output)
         self.types = self._inferred(model)
 
     def summary(self) -> Summary:
@@ -90,10 +96,7 @@ class Plan:
 
     def is_constant(self, name: str) -> bool:
         """Held by the file, or computed from nothing else."""
-        if name in self._held:
-            return True
-        node = self.maker.get(name)
-        return node is not None and all(self.is_constant(each) for each in node.input if each)
+        return name in self._constant
 
     def value(self, name: str) -> np.ndarray | None:
         """Of a constant that stands in the file as it is."""

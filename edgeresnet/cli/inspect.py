@@ -1,0 +1,34 @@
+"""edgeresnet inspect: what is this file, and would a target take it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import _options
+
+
+@click.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--target", "names", multiple=True, help="May be repeated; all targets by default, here or not.")
+@_options.as_json
+def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
+    """Say what an ONNX FILE is, and what each target has against it.
+
+    An error is what a target refuses or reads as something else than was
+    meant; a warning costs time. Where TensorRT-RTX is installed, its parser
+    reads the file too. Runs nothing and needs no target to be here.
+
+    Exit codes: 0 no target would refuse or misread it; 2 one would.
+    """
+    from .. import inspect as inspecting
+    from .. import report
+    from ..errors import ModelError
+
+    about = inspecting.inspect(path, names)
+    if as_json:
+        _options.print_json(about)
+    else:
+        _options.echo(report.inspect_text.render(about), nl=False)
+    return ModelError.exit_code if about["refused_by"] else 0

@@ -1,0 +1,79 @@
+"""A file that somebody holds: what it is, and what each target would say to it. Compiles, runs and changes nothing.
+
+Reads ONNX files so far. Where TensorRT-RTX is installed its parser is asked, too, and its word stays its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import targets
+from .device import machine, onnx_file
+from .errors import ModelError, TargetError, first_line
+from .graph import accepts, quantized
+from .targets import tensorrt_rtx
+
+_OTHERS = {
+    **dict.fromkeys((".pt", ".pth", ".th", ".ckpt", ".safetensors"), "a checkpoint"),
+    **dict.fromkeys((".engine", ".plan", ".trt"), "an engine"),
+}
+
+
+def inspect(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
+    """All targets by default. `refused_by` are those that would refuse the file or misread it."""
+    wanted = {name: targets.get(name) for name in dict.fromkeys(names or targets.discover())}
+    file = _read(path)
+    model = _loaded(path)
+    summary = quantized.Plan(model).summary()
+    found = {name: accepts.findings(model, name, target.dialect) for name, target in wanted.items()}
+    parser = _parser(path) if {"tensorrt", "tensorrt_rtx"} & wanted.keys() else None
+    refused = [name for name, each in found.items() if any(one.severity == accepts.ERROR for one in each)]
+    if parser and parser["accepted"] is False:
+        refused += [name for name in ("tensorrt", "tensorrt_rtx") if name in wanted and name not in refused]
+    return {
+        "file": str(path),
+        "opset": next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), None),
+        "producer": " ".join(filter(None, (model.producer_name, model.producer_version))),
+        "inputs": [value._asdict() for value in file.inputs],
+        "outputs": [value._asdict() for value in file.outputs],
+        **asdict(summary),
+        "targets": {name: [asdict(each) for each in one] for name, one in found.items()},
+        "tensorrt_rtx_parser": parser,
+        "refused_by": refused,
+    }
+
+
+def _read(path: Path) -> onnx_file.OnnxFile:
+    if path.suffix.lower() in _OTHERS:
+        raise ModelError(
+            f"{path} is {_OTHERS[path.suffix.lower()]} by its name, and this version inspects ONNX files only",
+            hint="`edgeresnet init` and `edgeresnet run` make an ONNX file from a checkpoint",
+        )
+    return onnx_file.read(path)
+
+
+def _loaded(path: Path) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        onnx.checker.check_model(str(path))  # by its path: weights may lie beside it
+        return onnx.load(path)
+    except (onnx.checker.ValidationError, DecodeError, OSError, ValueError) as problem:
+        raise ModelError(
+            f"{path} is no valid ONNX model: {first_line(problem)}", hint="export it again; `onnx.checker` tells more"
+        ) from problem
+
+
+def _parser(path: Path) -> dict[str, Any]:
+    """What TensorRT-RTX's parser makes of it. `accepted` is None where it could not be asked."""
+    nobody: dict[str, Any] = {"version": "", "accepted": None, "complaints": []}
+    if not machine.versions(*tensorrt_rtx.TARGET.libraries):
+        return {**nobody, "reason": "TensorRT-RTX is not installed", "hint": "pip install 'edgeresnet[tensorrt-rtx]'"}
+    try:
+        return {**asdict(tensorrt_rtx.read(path.resolve())), "reason": "", "hint": ""}
+    except TargetError as problem:
+        return {**nobody, "reason": problem.message, "hint": problem.hint}

@@ -1,0 +1,71 @@
+"""What `inspect` found, in 80 columns: one paragraph for each kind of finding, with the places where it was found."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import terminal
+
+_SHOWN = 3  # places by name; `--json` has all
+
+
+def render(about: Mapping[str, Any]) -> str:
+    lines = [*_head(about), ""]
+    for target, findings in about["targets"].items():
+        lines += _findings(target, findings, about)
+    if about["tensorrt_rtx_parser"]:
+        lines += ["", *_parser(about["tensorrt_rtx_parser"])]
+    return "\n".join(lines) + "\n"
+
+
+def _head(about: Mapping[str, Any]) -> list[str]:
+    by = f" by {about['producer']}" if about["producer"] else ""
+    counted = sorted(about["operators"].items(), key=lambda each: (-each[1], each[0]))
+    values = [f"{_value(each)} {where}" for where in ("in", "out") for each in about[f"{where}puts"]]
+    kind = "not quantized: every operator computes in float"
+    if about["quantized"]:
+        kind = f"quantized: {about['int8']} of {about['weighted']} convolutions and Gemms have INT8 data and weights"
+        if not about["weighted"]:
+            kind = "quantized: its operators compute on integers themselves"
+    sentences = [
+        f"{about['file']}: ONNX opset {about['opset']}{by}, {', '.join(values)}",
+        f"operators: {', '.join(f'{count} {name}' for name, count in counted)}",
+        kind,
+    ]
+    return [terminal.wrapped(sentence) for sentence in sentences]
+
+
+def _value(value: Mapping[str, Any]) -> str:
+    shape = value["shape"]
+    return f"{value['name']} " + ("of unknown shape" if shape is None else "×".join(str(side or "?") for side in shape))
+
+
+def _findings(target: str, findings: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> list[str]:
+    if not findings:
+        return [f"{target}: nothing against it" + ("" if about["quantized"] else "; it would run in float")]
+    kinds = defaultdict(list)
+    for each in findings:
+        kinds[each["severity"], each["rule"]].append(each)
+    lines = []
+    for (severity, _), alike in kinds.items():
+        one, places = alike[0], list(dict.fromkeys(each["place"] for each in alike))
+        more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+        where = ", ".join(places[:_SHOWN]) + more
+        lines.append(
+            terminal.wrapped(f"{target}: {severity}: {one['what']}: {one['why']}; {one['remedy']} ({where})", 4)
+        )
+    return lines
+
+
+def _parser(parser: Mapping[str, Any]) -> list[str]:
+    if parser["accepted"] is None:
+        return [terminal.wrapped(f"TensorRT-RTX's parser was not asked: {parser['reason']} ({parser['hint']})", 4)]
+    name = f"TensorRT-RTX {parser['version']}'s parser".replace("  ", " ")
+    lines = [f"{name} {'accepts the file' if parser['accepted'] else 'refuses the file'}"]
+    for each in parser["complaints"]:
+        where = f" at {each['node']}" if each["node"] else ""
+        times = f", {each['times']} times" if each["times"] > 1 else ""
+        lines.append(terminal.wrapped(f"  {each['severity']}{where}{times}: {each['said']}", 4))
+    return lines

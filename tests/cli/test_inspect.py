@@ -1,0 +1,178 @@
+"""`edgeresnet inspect`: what a file is, what each target has against it, and how it leaves."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from edgeresnet import inspect, targets
+from edgeresnet.device import machine
+from edgeresnet.errors import TargetError
+from edgeresnet.targets import tensorrt_rtx
+from edgeresnet.targets._nvinfer import Complaint, Reading
+
+from ..graph.classifier import classifier
+from ..graph.quantized import ERRORS, clean
+from .conftest import Door
+
+
+@pytest.fixture
+def no_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "versions", lambda *names: {})
+
+
+@pytest.fixture
+def rtx_says(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Puts words into the mouth of TensorRT-RTX's parser."""
+
+    def says(answer: Any) -> None:
+        def read(path: Path) -> Reading:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(machine, "versions", lambda *names: {"tensorrt-rtx": "9.9"})
+        monkeypatch.setattr(tensorrt_rtx, "read", read)
+
+    return says
+
+
+def net(model: onnx.ModelProto) -> str:
+    """In the folder where the door opens."""
+    onnx.save(model, "net.onnx")
+    return "net.onnx"
+
+
+def test_a_good_file_and_how_it_is_told(door: Door, no_rtx: None) -> None:
+    code, out, err = door("inspect", net(clean().model()), "--target", "tensorrt")
+    assert (code, err) == (0, "")
+    assert "net.onnx: ONNX opset 18, image ?×3×8×8 in, logits ?×16 out" in out
+    assert "7 DequantizeLinear" in out
+    assert "quantized: 3 of 3 convolutions and Gemms have INT8 data and weights" in out
+    assert "tensorrt: nothing against it\n" in out
+    assert "TensorRT-RTX's parser was not asked: TensorRT-RTX is not installed" in out
+
+
+def test_a_float_file_says_so(door: Door, no_rtx: None) -> None:
+    code, out, _ = door("inspect", net(classifier()))
+    assert code == 0
+    assert "not quantized: every operator computes in float" in out
+    for name in targets.discover():
+        assert f"{name}: nothing against it; it would run in float" in out
+
+
+def test_an_error_leaves_with_2_and_a_warning_with_0(door: Door, no_rtx: None) -> None:
+    path = net(ERRORS["uint8 after a ReLU"][1]())
+    code, out, _ = door("inspect", path)
+    assert code == 2
+    assert "tensorrt: error: 8-bit values are unsigned" in " ".join(out.split())
+    assert "openvino: error" not in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert door("inspect", path, "--target", "openvino")[0] == 0
+    assert door("inspect", path, "--target", "openvino", "--target", "tensorrt_rtx")[0] == 2
+    assert door("inspect", net(clean(conv_edge={}).model()))[0] == 0
+
+
+def test_alike_findings_are_one_paragraph_and_json_has_all(door: Door, no_rtx: None) -> None:
+    path = net(clean(image={"zero": 1}, relu={"zero": 2}).model())
+    code, out, _ = door("inspect", path, "--target", "tensorrt")
+    assert out.count("error:") == 1
+    assert "and 1 more" in " ".join(out.split())
+    code, out, _ = door("inspect", path, "--target", "tensorrt", "--json")
+    about = json.loads(out)
+    assert code == 2
+    assert len(about["targets"]["tensorrt"]) == 4
+    assert about["refused_by"] == ["tensorrt"]
+    assert about["tensorrt_rtx_parser"]["accepted"] is None
+
+
+def test_the_parsers_word_is_told_as_its_own(door: Door, rtx_says: Any) -> None:
+    warning = Complaint("warning", "", "", "reads it as something else", times=7)
+    rtx_says(Reading("9.9", True, (warning,)))
+    code, out, _ = door("inspect", net(clean().model()), "--target", "tensorrt")
+    assert code == 0
+    assert "TensorRT-RTX 9.9's parser accepts the file\n" in out
+    assert "  warning, 7 times: reads it as something else" in out
+
+
+def test_a_file_that_the_parser_refuses_is_refused(door: Door, rtx_says: Any) -> None:
+    rtx_says(Reading("9.9", False, (Complaint("error", "c1", "Conv", "no such thing"),)))
+    path = net(clean().model())
+    code, out, _ = door("inspect", path, "--target", "tensorrt")
+    assert code == 2
+    assert "TensorRT-RTX 9.9's parser refuses the file\n  error at c1: no such thing" in out
+    code, out, _ = door("inspect", path, "--target", "openvino")
+    assert code == 0
+    assert "parser" not in out, "nobody asked about TensorRT"
+
+
+def test_a_parser_that_cannot_be_asked_is_told(door: Door, rtx_says: Any) -> None:
+    rtx_says(TargetError("tensorrt_rtx did not finish", hint="wait"))
+    code, out, _ = door("inspect", net(clean().model()), "--target", "tensorrt_rtx")
+    assert code == 0
+    assert "TensorRT-RTX's parser was not asked: tensorrt_rtx did not finish (wait)" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent.onnx", None, "there is no file absent.onnx"),
+        ("net.onnx", b"this is no network", "no ONNX file"),
+        ("net.onnx", b"", "no ONNX file"),
+        ("net.txt", b"hello", "no ONNX file"),
+        ("net.pth", b"", "a checkpoint by its name, and this version inspects ONNX files only"),
+        ("net.engine", b"", "an engine by its name"),
+        ("folder", "folder", "cannot be read: Is a directory"),
+        ("odd.onnx", "invalid", "no valid ONNX model"),
+    ],
+)
+def test_what_is_no_onnx_file_gets_one_line(door: Door, name: str, content: Any, words: str) -> None:
+    if content == "folder":
+        Path(name).mkdir()
+    elif content == "invalid":
+        model = clean().model()
+        del model.graph.node[1].input[1:]
+        onnx.save(model, name)
+    elif content is not None:
+        Path(name).write_bytes(content)
+    code, out, err = door("inspect", name)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_a_target_that_is_not_known_is_told(door: Door, no_rtx: None) -> None:
+    code, _, err = door("inspect", net(clean().model()), "--target", "tensort")
+    assert code == 2
+    assert "did you mean tensorrt?" in err
+
+
+def test_it_needs_no_runtime(tmp_path: Path) -> None:
+    onnx.save(clean().model(), tmp_path / "net.onnx")
+    code = (
+        "import sys; from edgeresnet.cli import main\nsys.argv = ['edgeresnet', 'inspect', 'net.onnx', '--json']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx'}\n"
+        "print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["quantized"]
+    assert done.stderr.strip() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="TensorRT-RTX is not installed")
+def test_the_real_parser_is_asked(tmp_path: Path) -> None:
+    onnx.save(ERRORS["uint8 after a ReLU"][1](), tmp_path / "net.onnx")
+    parser = inspect.inspect(tmp_path / "net.onnx", ["tensorrt"])["tensorrt_rtx_parser"]
+    assert parser["accepted"] is True
+    assert parser["version"]
+    assert "Defaulting to INT8" in parser["complaints"][0]["said"]
