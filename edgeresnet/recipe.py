@@ -85,7 +85,8 @@ class Source(_Section):
     source: str = Field(alias="from")
     root: str | None = None  # where torchvision's CIFAR-10 lies
     download: bool = False
-    count: int | None = Field(None, ge=1)  # a class-balanced, seeded choice of so many; left out: all
+    # A class-balanced, seeded choice of so many; left out: all of them, for calibration 512 at most.
+    count: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _whole(self) -> Source:
@@ -124,6 +125,24 @@ class Train(_Section):
     validation: float = Field(0.1, gt=0, lt=0.5)  # the part of the training images that chooses the best epoch
 
 
+class Quantize(_Section):
+    """INT8 for every target, from one calibration."""
+
+    effort: Literal["fast"] = "fast"
+    estimator: Literal["min-max", "percentile", "entropy", "mse"] = "mse"  # how a tensor's range is chosen
+    exclude: tuple[str, ...] = ()  # layers that stay float: regular expressions on their names
+
+    @field_validator("exclude")
+    @classmethod
+    def _are_expressions(cls, exclude: tuple[str, ...]) -> tuple[str, ...]:
+        for one in exclude:
+            try:
+                re.compile(one)
+            except re.error as problem:
+                raise ValueError(f"{one!r} is no regular expression: {problem}") from problem
+        return exclude
+
+
 class Trace(_Section):
     batch: Literal["dynamic"] | Annotated[int, Field(ge=1)] = "dynamic"
 
@@ -160,6 +179,7 @@ class Recipe(_Section):
     images: Images = Images()
     train: Train | None = None
     trace: Trace = Trace()
+    quantize: Quantize | None = None
     verify: Verify = Verify()
     targets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     promises: Promises = Promises()
@@ -175,7 +195,13 @@ class Recipe(_Section):
             raise ValueError("train: an ONNX file is not trained further: give weights and their arch")
         if self.model.candidate and not self.targets:
             raise ValueError("targets is missing: model.candidate is judged on targets")
-        if self.targets and not self.images.evaluation:
+        if self.quantize and not self.targets:
+            raise ValueError("targets is missing: INT8 is written for a target")
+        if self.quantize and not self.images.calibration:
+            raise ValueError("images.calibration is missing: ranges are measured on images, never made up")
+        if self.quantize and self.model.candidate:
+            raise ValueError("model.candidate and quantize: one network ships, give one of them")
+        if self.targets and not self.images.evaluation and not self.quantize:
             raise ValueError("images.evaluation is missing: accuracy on a target is measured with it")
         if self.promises.limits() and not self.targets:
             raise ValueError("targets is missing: promises are judged on targets")

@@ -25,7 +25,7 @@ LAYERS: list[dict[str, list[str]]] = [
         "bench": ["bench.py"],
         "inspect": ["inspect.py"],
     },
-    {"train": ["train.py"], "trace": ["trace.py"], "verify": ["verify.py"]},
+    {"train": ["train.py"], "trace": ["trace.py"], "quantize": ["quantize/"], "verify": ["verify.py"]},
     {"models": ["models/"], "graph": ["graph/"], "images": ["images/"]},
     {"recipe": ["recipe.py"], "artifact": ["artifact.py"], "context": ["context.py"]},
     {"targets": ["targets/"]},

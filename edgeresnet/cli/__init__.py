@@ -21,6 +21,7 @@ COMMANDS = (
     "check",
     "plan",
     "run",
+    "quantize",
     "verify",
     "bench",
     "report",

@@ -22,9 +22,9 @@ def recipe_of(
     about: ModelOptions,
     *,
     reference: str | None = None,
-    count: int | None = None,
+    images: Mapping[str, Any],
     seed: int | None = None,
-    promises: Mapping[str, Any],
+    sections: Mapping[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """What will be a recipe, and a sentence on what was taken from the ONNX file itself (empty: nothing)."""
     original = reference or model
@@ -32,22 +32,27 @@ def recipe_of(
     preprocessing |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
     preprocessing = {key: value for key, value in preprocessing.items() if value is not None}
     taken = _from_file([original, model], preprocessing)
-    needed = {"--evaluation": about.evaluation, "--arch": _arch_or_onnx(about.arch, original)}
+    needed = {f"--{slot}": given for slot, given in images.items()} | {"--arch": _arch_or_onnx(about.arch, original)}
     needed |= {f"--{key}": preprocessing.get(key) for key in ("size", "mean", "std")}
     refuse_missing(needed, original, "size, mean and std are those it was trained with: they are never guessed")
     named = {"checkpoint": original, "arch": about.arch, "classes": about.classes}
     named |= {"candidate": model if reference else None}
-    evaluation: Any = {"from": about.evaluation, "count": count} if count is not None else about.evaluation
+    both = {"evaluation": about.evaluation, **images}
     raw: dict[str, Any] = {
         "version": 1,
         "model": {key: value for key, value in named.items() if value is not None},
         "preprocessing": preprocessing,
-        "images": {"evaluation": evaluation},
+        "images": {slot: given for slot, given in both.items() if given is not None},
         "targets": {name: {} for name in about.targets or _here()},
     }
-    raw |= {"promises": dict(promises)} if promises else {}
+    raw |= {name: dict(section) for name, section in sections.items() if section}
     raw |= {"seed": seed} if seed is not None else {}
     return raw, taken
+
+
+def counted(folder: str | None, count: int | None) -> Any:
+    """Images as a recipe names them."""
+    return {"from": folder, "count": count} if folder is not None and count is not None else folder
 
 
 def parsed(raw: dict[str, Any], changes: tuple[str, ...], save_as: Path | None, command: str) -> Recipe:

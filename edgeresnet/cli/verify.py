@@ -56,7 +56,9 @@ def verify(
         _refuse_without_model(about.given() + [name for name, value in others.items() if value is not None])
         raw, taken = _newest(store, promises), ""
     else:
-        raw, taken = _one_shot.recipe_of(model, about, reference=reference, count=count, seed=seed, promises=promises)
+        images = {"evaluation": _one_shot.counted(about.evaluation, count)}
+        sections = {"promises": promises}
+        raw, taken = _one_shot.recipe_of(model, about, reference=reference, images=images, seed=seed, sections=sections)
     if taken and not quiet:
         _options.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, changes, save_recipe, "verify")

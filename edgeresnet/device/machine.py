@@ -23,6 +23,7 @@ _X86 = ("avx2", "avx512f", "avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8
 _ARM = ("asimddp", "i8mm", "bf16")
 INSTRUCTIONS = (*_X86, *_ARM)
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
+_INT8 = {"avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}  # products of INT8 added in 32 bits
 _CPUS = "sys/devices/system/cpu"
 
 
@@ -51,6 +52,11 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
 
 def has_bf16() -> bool:
     return bool(_BF16 & set(_instructions(_cpuinfo(Path("/")))))
+
+
+def has_int8() -> bool:
+    """Whether INT8 products are added up without saturating: without these instructions, 16 bits hold two of them."""
+    return bool(_INT8 & set(_instructions(_cpuinfo(Path("/")))))
 
 
 def describe(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Dialect:
     residual: str  # which edges of a residual Add carry Q/DQ: "shortcut" or "both"
     channel_multiple: int  # channel counts that run best
     smallest_gemm: int = 0  # a Gemm with fewer outputs stays float
+    weights: str = "full"  # or "half" of the INT8 range, for CPUs whose sums of products saturate in 16 bits
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ class Target(Protocol):
 
     @property
     def dialect(self) -> Dialect: ...
+
+    def speaks(self, options: Any) -> Dialect:
+        """Its dialect, as these options and this machine have it."""
 
     @property
     def options(self) -> type:

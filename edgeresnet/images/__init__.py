@@ -18,6 +18,8 @@ from . import choose, decode, sources
 from .files import FILES, FromFiles
 from .samples import Batch, Samples
 
+CALIBRATION = 512  # images, where the recipe names no count
+
 __all__ = [
     "FILES",
     "Batch",
@@ -38,10 +40,10 @@ def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Sampl
         raise ImagesError(f"the recipe names no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
     if asked.source == "training" and slot == "calibration":
         training = open_samples(recipe, "training", store)
-        return _counted(training, asked.count, recipe.seed, slot)
+        return _counted(training, _count(asked, slot, len(training)), recipe.seed, slot)
     source = sources.open_source(asked, slot, recipe.preprocessing.channels, store)
     samples = Samples.of(source, recipe.preprocessing, recipe.images.unreadable, store)
-    return _counted(samples, asked.count, recipe.seed, slot)
+    return _counted(samples, _count(asked, slot, len(samples)), recipe.seed, slot)
 
 
 def read_image(path: Path, preprocessing: Preprocessing) -> np.ndarray:
@@ -78,6 +80,11 @@ def same_classes(sets: Iterable[tuple[str, Samples]]) -> None:
                 f"the {name} images have other classes than the {first_name} images: {', '.join(odd[:5])}",
                 hint="both need the same class folders",
             )
+
+
+def _count(asked: Source, slot: str, there: int) -> int | None:
+    """Ranges are settled after a few hundred images: more cost time and change nothing that can be measured."""
+    return asked.count or (min(CALIBRATION, there) if slot == "calibration" else None)
 
 
 def _counted(samples: Samples, count: int | None, seed: int, slot: str) -> Samples:

@@ -4,8 +4,8 @@ stages (the table) → steps (what a recipe asks for) → conductor (found or ma
 Knows no deed from inside.
 """
 
-from .conductor import Listener, look_at, plan, run
+from .conductor import Listener, look_at, make, plan, run
 from .stages import STAGES, Outcome, Step
 from .steps import samples_of, steps
 
-__all__ = ["STAGES", "Listener", "Outcome", "Step", "look_at", "plan", "run", "samples_of", "steps"]
+__all__ = ["STAGES", "Listener", "Outcome", "Step", "look_at", "make", "plan", "run", "samples_of", "steps"]

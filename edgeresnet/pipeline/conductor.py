@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import targets
@@ -13,7 +13,7 @@ from ..context import Context, Progress
 from ..errors import EdgeresnetError, RecipeError, TargetError, machine_error
 from ..images import Samples
 from ..recipe import Recipe
-from .document import document
+from .document import document, part
 from .stages import Outcome, Step
 from .steps import samples_of, steps
 
@@ -42,6 +42,20 @@ def plan(recipe: Recipe, store: Store) -> list[Outcome]:
         artifact, problem = store.find(step.stage.name, step.key(_digests(parents)))
         outcomes[step.id] = Outcome(step, "done" if artifact else "todo", artifact, problem)
     return list(outcomes.values())
+
+
+def make(recipe: Recipe, store: Store, wanted: Callable[[Step], bool], listener: Listener) -> dict[str, Any]:
+    """Does what leads to the steps that are wanted and no other, and saves no run: for a door to a part of a recipe."""
+    every = {step.id: step for step in steps(recipe, store)}
+    needed = [step.id for step in every.values() if wanted(step)]
+    for step in needed:  # grows while it is walked: parents' parents too
+        needed += [parent for parent in every[step].parents.values() if isinstance(parent, str)]
+    outcomes: dict[str, Outcome] = {}
+    for step in every.values():
+        if step.id in needed:
+            outcomes[step.id] = _do(step, outcomes, store, again=False, listener=listener)
+            listener.ends(outcomes[step.id])
+    return part(recipe, outcomes)
 
 
 def run(

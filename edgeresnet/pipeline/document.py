@@ -11,6 +11,7 @@ from ..artifact import FORMAT
 from ..device import judge, machine
 from ..recipe import Recipe
 from .stages import Outcome
+from .steps import int8_of
 
 
 def document(
@@ -37,6 +38,17 @@ def document(
         "undecided": recipe.promises.undecided,
         "problem": None if problem is None else _problem(problem),
         "machine": machine.describe(),
+    }
+
+
+def part(recipe: Recipe, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """What a door to a part of a recipe shows: its steps, what was measured in them, and who wrote whose INT8."""
+    made = {name: outcome for name, outcome in outcomes.items() if outcome.artifact is not None}
+    return {
+        "recipe": recipe.to_json(),
+        "steps": {name: _step(outcome) for name, outcome in made.items()},
+        "results": {name: verify.read_result(o.artifact) for name, o in made.items() if o.step.stage.name == "verify"},
+        "int8": int8_of(recipe),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from .. import images, models, targets
 from ..artifact import Given, Store
 from ..device import manifest, onnx_file
+from ..device.session import Dialect
 from ..errors import ModelError, RecipeError
 from ..graph import lint
 from ..images import choose
@@ -37,9 +38,19 @@ def steps(recipe: Recipe, store: Store) -> list[Step]:
             parents["checkpoint"] = network
         found.append(Step("train", STAGES["train"], spec, parents))
     found.append(_trace_step(recipe, arch, "train" if recipe.train else network, samples))
-    if recipe.targets:
+    if recipe.quantize:
+        found += _quantize_steps(recipe, samples["calibration"])
+    if recipe.targets and "evaluation" in samples:
         found += _target_steps(recipe, samples["evaluation"], candidate)
     return found
+
+
+def int8_of(recipe: Recipe) -> dict[str, str]:
+    """target → the step that writes its INT8 network: one step for all that speak one dialect."""
+    if recipe.quantize is None:
+        return {}
+    first: dict[Dialect, str] = {}
+    return {name: f"quantize:{first.setdefault(_dialect(recipe, name), name)}" for name in recipe.targets}
 
 
 def samples_of(found: Sequence[Step]) -> dict[str, images.Samples]:
@@ -49,7 +60,7 @@ def samples_of(found: Sequence[Step]) -> dict[str, images.Samples]:
 
 
 def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
-    if not {"evaluation", "training"} & samples.keys():
+    if not samples:
         raise RecipeError("the recipe names no images", hint="tracing compares its answers on real images: give some")
     about: dict[str, Any] = {
         "arch": recipe.model.arch,
@@ -116,7 +127,7 @@ def _check_promised_classes(recipe: Recipe, found: dict[str, images.Samples]) ->
 
 
 def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | None, samples: dict[str, Given]) -> Step:
-    seen = samples.get("evaluation") or samples["training"]
+    seen = next(samples[slot] for slot in ("evaluation", "training", "calibration") if slot in samples)
     assert network is not None  # the recipe has a checkpoint or a training
     chosen = choose.balanced(seen.value, min(_PARITY_IMAGES, len(seen.value)), recipe.seed)
     few = seen.value.subset(chosen)
@@ -124,12 +135,34 @@ def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | Non
     return Step("trace", STAGES["trace"], spec, {"network": network, "images": Given(few.digest, few)})
 
 
+def _dialect(recipe: Recipe, target: str) -> Dialect:
+    return targets.get(target).speaks(recipe.target_options(target))
+
+
+def _quantize_steps(recipe: Recipe, calibration: Given) -> Iterator[Step]:
+    """One calibration, and one INT8 network per dialect."""
+    assert recipe.quantize is not None
+    given: Parents = {"network": "trace", "calibration": calibration}
+    yield Step("calibrate", STAGES["calibrate"], {"seed": recipe.seed}, given)
+    for step in dict.fromkeys(int8_of(recipe).values()):
+        dialect = asdict(_dialect(recipe, step.removeprefix("quantize:")))
+        spec = {**recipe.quantize.model_dump(mode="json"), "dialect": dialect, "seed": recipe.seed}
+        yield Step(step, STAGES["quantize"], spec, {**given, "ranges": "calibrate"})
+
+
 def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) -> Iterator[Step]:
+    int8 = int8_of(recipe)
     reference = targets.get(REFERENCE)
     plain = reference.options()
     yield _compile_step("compile:reference", reference, plain, "trace", None)
     spec: dict[str, Any] = {"target": REFERENCE, "latency": None, "candidate": "fp32"}
     yield Step("verify:reference", STAGES["verify"], spec, {"fp32": "compile:reference", "evaluation": evaluation})
+    for step in dict.fromkeys(int8.values()):  # what Q/DQ alone cost, whatever a compiler makes of it
+        word = step.removeprefix("quantize:")
+        yield _compile_step(f"compile:reference:{word}", reference, plain, step, None)
+        both: Parents = {"fp32": "compile:reference", "int8": f"compile:reference:{word}", "evaluation": evaluation}
+        spec = {"target": REFERENCE, "latency": None, "candidate": "int8"}
+        yield Step(f"verify:reference:{word}", STAGES["verify"], spec, {**both, "reference": "verify:reference"})
     for name in recipe.targets:
         target, options = targets.get(name), recipe.target_options(name)
         compiled: Parents = {}
@@ -143,7 +176,10 @@ def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) ->
         if candidate:
             compiled["candidate"] = f"compile:{name}:candidate"
             yield _compile_step(f"compile:{name}:candidate", target, options, candidate, name)
-        ships = "candidate" if candidate else "fp32"
+        if name in int8:
+            compiled["int8"] = f"compile:{name}:int8"
+            yield _compile_step(f"compile:{name}:int8", target, options, int8[name], name)
+        ships = "candidate" if candidate else "int8" if int8 else "fp32"
         spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": ships}
         parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
         yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name, optional=frozenset({"half"}))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..device import machine, manifest
-from ..device.session import Availability, Signature, Target
-from ..errors import TargetError, first_line
+from ..device import machine, manifest, onnx_file
+from ..device.session import Availability, Dialect, Signature, Target
+from ..errors import ModelError, TargetError, first_line
 
 SIDECAR = "target.json"
+CPUS = ("this", "avx2", "vnni", "amx")
+RESIDUALS = ("shortcut", "both")
 
 _EXPORT = "export one batch of images in, batch × classes logits out, with every side but the batch fixed"
 
@@ -31,6 +33,20 @@ def availability(module: str, libraries: tuple[str, ...]) -> Availability:
     return Availability(True, versions=machine.versions(*libraries))
 
 
+def check_int8(cpu: str, residual: str | None) -> None:
+    """Of the options that decide how INT8 is written: judged when they are given."""
+    if cpu not in CPUS:
+        raise ValueError(f"cpu must be one of {', '.join(CPUS)}, not {cpu!r}")
+    if residual is not None and residual not in RESIDUALS:
+        raise ValueError(f"residual must be one of {', '.join(RESIDUALS)}, not {residual!r}")
+
+
+def spoken(dialect: Dialect, cpu: str, residual: str | None) -> Dialect:
+    """`cpu` is the one that will run it: INT8 weights keep to half their range where it has no VNNI."""
+    half = not machine.has_int8() if cpu == "this" else cpu == "avx2"
+    return replace(dialect, residual=residual or dialect.residual, weights="half" if half else "full")
+
+
 def write_sidecar(out: Path, target: Target, options: Any, onnx: Path) -> None:
     """What was compiled, from what, by which version: read before anything is loaded."""
     about = {
@@ -38,6 +54,7 @@ def write_sidecar(out: Path, target: Target, options: Any, onnx: Path) -> None:
         "options": asdict(options),
         "versions": machine.versions(*target.libraries),
         "source_sha256": manifest.sha256_of(onnx),
+        "weights": _weights(onnx),
     }
     (out / SIDECAR).write_text(json.dumps(about, indent=1))
 
@@ -49,6 +66,11 @@ def read_sidecar(compiled: Path, target: Target) -> dict[str, Any]:
         raise TargetError(
             f"{compiled} was not compiled by edgeresnet: its {SIDECAR} cannot be read", hint="run the recipe again"
         ) from problem
+    if sidecar.get("weights") == "full" and not machine.has_int8():
+        raise TargetError(
+            "was quantized with the full range of INT8 weights, and this CPU has no VNNI: its sums would saturate",
+            hint=f"quantize for it: `targets.{target.name}.cpu: avx2`",
+        )
     here = machine.versions(*target.libraries)
     if sidecar["target"] != target.name:
         raise TargetError(f"{compiled} was compiled for {sidecar['target']}, not {target.name}", hint="compile again")
@@ -58,6 +80,14 @@ def read_sidecar(compiled: Path, target: Target) -> dict[str, Any]:
             hint="run the recipe again: it compiles anew for the installed version",
         )
     return sidecar
+
+
+def _weights(onnx: Path) -> str | None:
+    """Which part of INT8's range our own quantizer used; None for other networks."""
+    try:
+        return json.loads(onnx_file.read(onnx).metadata.get("edgeresnet.dialect", "{}")).get("weights")
+    except (ModelError, ValueError, AttributeError):
+        return None
 
 
 def check_threads(threads: int | None) -> None:

@@ -27,11 +27,14 @@ MODEL = "model.onnx"
 @dataclass(frozen=True)
 class Options:
     threads: int | None = None  # None: what the machine's quota grants
+    cpu: str = "this"  # that will run its INT8: this, avx2, vnni, amx
+    residual: str | None = None  # which inputs of a residual addition are INT8: shortcut, both; None: as it runs best
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         _cpu.check_threads(self.threads)
+        _cpu.check_int8(self.cpu, self.residual)
 
 
 class OnnxRuntime:
@@ -43,6 +46,9 @@ class OnnxRuntime:
 
     def available(self) -> Availability:
         return _cpu.availability("onnxruntime", self.libraries)
+
+    def speaks(self, options: Options) -> Dialect:
+        return _cpu.spoken(self.dialect, options.cpu, options.residual)
 
     def half(self, options: Options) -> None:
         return None

@@ -29,6 +29,8 @@ _KEPT_COMPILED = 4  # one compiled network per batch size; latency and evaluatio
 class Options:
     float_parts: str = "f32"  # f32, bf16, f16, or auto: OpenVINO's own choice for this CPU
     threads: int | None = None  # None: what the machine's quota grants
+    cpu: str = "this"  # that will run its INT8: this, avx2, vnni, amx
+    residual: str | None = None  # which inputs of a residual addition are INT8: shortcut, both; None: as it runs best
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -36,6 +38,7 @@ class Options:
         if self.float_parts not in _PRECISIONS:
             raise ValueError(f"float_parts must be one of {', '.join(_PRECISIONS)}, not {self.float_parts!r}")
         _cpu.check_threads(self.threads)
+        _cpu.check_int8(self.cpu, self.residual)
 
 
 class OpenVino:
@@ -47,6 +50,9 @@ class OpenVino:
 
     def available(self) -> Availability:
         return _cpu.availability("openvino", self.libraries)
+
+    def speaks(self, options: Options) -> Dialect:
+        return _cpu.spoken(self.dialect, options.cpu, options.residual)
 
     def half(self, options: Options) -> Options | None:
         return replace(options, float_parts="bf16") if machine.has_bf16() else None

@@ -32,6 +32,9 @@ class TensorRt:
     def available(self) -> Availability:
         return _nvinfer.availability("tensorrt", self.libraries)
 
+    def speaks(self, options: Options) -> Dialect:
+        return self.dialect
+
     def half(self, options: Options) -> None:
         """Its twin is another file: under strong typing FP16 must be in the graph, and that is written later."""
         return

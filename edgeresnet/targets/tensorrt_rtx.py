@@ -53,6 +53,9 @@ class TensorRtRtx:
     def available(self) -> Availability:
         return _nvinfer.availability(MODULE, self.libraries)
 
+    def speaks(self, options: Options) -> Dialect:
+        return self.dialect
+
     def half(self, options: Options) -> None:
         """Its twin is another file: under strong typing FP16 must be in the graph, and that is written later."""
         return

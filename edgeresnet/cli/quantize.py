@@ -1,0 +1,104 @@
+"""edgeresnet quantize: a network and images in, INT8 out, one ONNX file per target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import _options
+
+if TYPE_CHECKING:
+    from ..pipeline import Step
+
+
+@click.command()
+@click.argument("model")
+@_options.model_options
+@click.option("--calibration", help="Folder of class folders to measure ranges on.")
+@click.option("--output", type=click.Path(path_type=Path), help="The INT8 file; a folder where there are more targets.")
+@click.option("--effort", help="How much is tried: fast.")
+@click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy.")
+@click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated.")
+@click.option("--count", type=click.IntRange(min=1), help="So many calibration images; at most 512 by default.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of that choice; 0 by default.")
+@click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too.")
+@_options.changes
+@_options.store
+@_options.as_json
+@_options.quiet
+@_options.verbose
+def quantize(
+    model: str,
+    about: _options.ModelOptions,
+    calibration: str | None,
+    output: Path | None,
+    effort: str | None,
+    estimator: str | None,
+    exclude: tuple[str, ...],
+    count: int | None,
+    seed: int | None,
+    save_recipe: Path | None,
+    changes: tuple[str, ...],
+    store_root: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Write MODEL as INT8, calibrated on images, as each target wants it.
+
+    MODEL is an ONNX file, or a checkpoint with --arch. Without images there
+    is no INT8: a range that was not measured is a guess.
+    """
+    from .. import pipeline, report
+    from . import _one_shot, _progress
+
+    store = _options.open_store(store_root)
+    choices = {"effort": effort, "estimator": estimator, "exclude": list(exclude) or None}
+    sections = {"quantize": {key: value for key, value in choices.items() if value is not None} or {"effort": "fast"}}
+    images = {"calibration": _one_shot.counted(calibration, count)}
+    raw, taken = _one_shot.recipe_of(model, about, images=images, seed=seed, sections=sections)
+    if taken and not quiet:
+        _options.echo(taken, err=True)
+    wanted = _one_shot.parsed(raw, changes, save_recipe, "quantize")
+    output = _check_output(output, list(wanted.targets))
+    with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
+        done = pipeline.make(wanted, store, _is_wanted, listener)
+    found = report.quantized.of(done)
+    _write(found, output)
+    if as_json:
+        _options.print_json(found)
+    else:
+        _options.echo(report.quantized.render(found))
+    return 0
+
+
+def _is_wanted(step: Step) -> bool:
+    """What writes INT8, and, where there are evaluation images, what it does to accuracy before any compiler."""
+    return step.stage.name == "quantize" or step.id.startswith("verify:reference:")
+
+
+def _check_output(output: Path | None, targets: list[str]) -> Path:
+    """Before anything is computed."""
+    from ..errors import EdgeresnetError
+
+    if output is None:
+        raise EdgeresnetError("--output is missing", hint="a file for one target, a folder for more")
+    if len(targets) == 1 and (output.is_dir() or output.suffix.lower() != ".onnx"):
+        raise EdgeresnetError(f"{output} is no .onnx file", hint="one target gives one file: --output int8.onnx")
+    if len(targets) > 1 and (output.suffix.lower() == ".onnx" or output.is_file()):
+        raise EdgeresnetError(f"{output} is no folder", hint=f"{len(targets)} targets give as many files: --output DIR")
+    if not output.parent.is_dir():
+        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
+    return output
+
+
+def _write(found: dict[str, Any], output: Path) -> None:
+    from ..artifact import write_bytes
+
+    for target, about in found["targets"].items():
+        path = output if len(found["targets"]) == 1 else output / f"{found['name']}-{target}-int8.onnx"
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, Path(about["artifact"]).read_bytes())
+        about["file"] = str(path)

@@ -1,0 +1,162 @@
+"""INT8 that is right on every compiler: one calibration, written once per dialect. The stages `calibrate`, `quantize`.
+
+equalize → ranges → scales → placement → refine → qdq: channels are made to need one scale, tensors are looked at,
+scales are chosen, Q/DQ get their places, biases and weights are corrected, and a graph is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from ..artifact import Artifact, Given, Parent, write_bytes
+from ..context import Context
+from ..device import manifest
+from ..device.session import Dialect
+from ..errors import EdgeresnetError, ModelError
+from ..graph import canonical
+from ..images import Samples
+from . import engine
+from .calibration import Calibration
+from .net import Net
+from .ranges import Ranges, collect
+
+FILE = "model.onnx"
+EQUALIZED, RANGES, EQUALIZED_RANGES = "equalized.onnx", "ranges.json", "equalized-ranges.json"
+_OBSERVED = 64  # images whose gradients equalizing looks at
+_KEEP_EVERY_S = 5.0
+
+
+def calibrate(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
+    """Parents: the traced `network` and the `calibration` images. Writes ranges, of the network and of its equal with
+    channels rescaled, which it writes too.
+    """
+    model, about = _network(parents["network"]), _about(parents)
+    images = Calibration.of(_samples(parents))
+    if not Net(model).weighted():
+        raise ModelError(
+            "there is no convolution and no fully connected layer in the network that could become INT8",
+            hint="`edgeresnet inspect` lists its operators",
+        )
+    plain = _collected(model, images, about, "ranges", ctx)
+    (out / RANGES).write_bytes(plain.dump())
+    _tell(plain, ctx)
+    equalized = _equalized(model, images, spec["seed"], ctx)
+    if equalized is not None:
+        (out / EQUALIZED).write_bytes(equalized.SerializeToString())
+        ranges = _collected(equalized, images, about, "ranges, channels equalized", ctx)
+        (out / EQUALIZED_RANGES).write_bytes(ranges.dump())
+    dead = {name: int(((t.lowest == 0) & (t.highest == 0)).sum()) for name, t in plain.tensors.items()}
+    return {
+        "images": plain.images,
+        "held_out": len(images.held_out),
+        "tensors": len(plain.tensors),
+        "dead_channels": {name: count for name, count in dead.items() if count},
+        "not_reproduced": plain.not_reproduced(),
+    }
+
+
+def quantize(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
+    """Parents: the traced `network`, its `ranges` and the `calibration` images. spec: the dialect, and the choices."""
+    model, about = _network(parents["network"]), _about(parents)
+    calibrated = parents["ranges"]
+    assert isinstance(calibrated, Artifact)
+    plain = engine.Source(model, Ranges.load(calibrated.path / RANGES, about))
+    equalized = None
+    if (calibrated.path / EQUALIZED).is_file():
+        ranges = Ranges.load(calibrated.path / EQUALIZED_RANGES, about)
+        equalized = engine.Source(onnx.load(calibrated.path / EQUALIZED), ranges)
+    dialect, images = Dialect(**spec["dialect"]), Calibration.of(_samples(parents))
+    found = engine.quantize(
+        plain,
+        equalized,
+        dialect,
+        images.batches,
+        images.held(engine.most_held_out(spec["effort"])),
+        estimator=spec["estimator"],
+        effort=spec["effort"],
+        exclude=tuple(spec["exclude"]),
+    )
+    if not found.placement.weights:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
+        raise ModelError(f"no layer is left that would become INT8 ({reasons})", hint="exclude less")
+    canonical.add_metadata(
+        found.model,
+        {
+            "edgeresnet.dialect": json.dumps(spec["dialect"]),
+            "edgeresnet.parents": json.dumps({name: parents[name].digest for name in ("network", "calibration")}),
+        },
+    )
+    onnx.checker.check_model(found.model)
+    data = found.model.SerializeToString()
+    write_bytes(out / FILE, data)
+    before = parents["network"]
+    assert isinstance(before, Artifact)
+    sizes = {"bytes_before": (before.path / FILE).stat().st_size, "bytes_after": len(data)}
+    return {**found.notes(), **sizes, "dialect": dict(spec["dialect"])}
+
+
+def _collected(model: onnx.ModelProto, images: Calibration, about: dict[str, str], word: str, ctx: Context) -> Ranges:
+    """From where an interrupted one was."""
+    kept = ctx.scratch / f"{word.replace(' ', '-').replace(',', '')}.json"
+    ranges = Ranges(about)
+    if kept.is_file():
+        with contextlib.suppress(EdgeresnetError):
+            ranges = Ranges.load(kept, about)
+    if ranges.images:
+        ctx.warn(f"{ranges.images} images had been looked at before an interruption ({word})")
+    last = time.monotonic()
+
+    def on_images(so_far: Ranges) -> None:
+        nonlocal last
+        ctx.progress(so_far.images, len(images.learn), word)
+        if time.monotonic() - last >= _KEEP_EVERY_S:
+            write_bytes(kept, so_far.dump())
+            last = time.monotonic()
+
+    return collect(model, images.batches(skip=ranges.images), ranges, on_images, images.learn.name)
+
+
+def _equalized(model: onnx.ModelProto, images: Calibration, seed: int, ctx: Context) -> onnx.ModelProto | None:
+    from . import equalize
+
+    try:
+        return equalize.equalize(model, images.first(_OBSERVED), seed)
+    except ModelError as problem:
+        ctx.warn(f"channels are not equalized: {problem.message}")
+        return None
+
+
+def _tell(ranges: Ranges, ctx: Context) -> None:
+    odd = ranges.not_reproduced()
+    if odd:
+        shown = ", ".join(f"{name} ({one:.3g} and {two:.3g})" for name, (one, two) in list(odd.items())[:3])
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        ctx.warn(f"two halves of the calibration images do not agree on the range of {shown}{more}: give more images")
+
+
+def _network(network: Parent) -> onnx.ModelProto:
+    assert isinstance(network, Artifact)
+    return onnx.load(network.path / FILE)
+
+
+def _samples(parents: Mapping[str, Parent]) -> Samples:
+    given = parents["calibration"]
+    assert isinstance(given, Given)
+    return given.value
+
+
+def _about(parents: Mapping[str, Parent]) -> dict[str, str]:
+    """What ranges belong to. The images are told by their content, whatever their order."""
+    samples = _samples(parents)
+    return {
+        "network": parents["network"].digest,
+        "images": manifest.digest_of(sorted(samples.hash(index).hex() for index in range(len(samples)))),
+        "preprocessing": samples.preprocessing.digest,
+    }

@@ -1,0 +1,58 @@
+"""The calibration images as the quantizer takes them: in the order of their content, most to learn from, some held out.
+
+Nothing here depends on how the images are listed or in which batches a network takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ImagesError
+from ..images import Samples
+from .session import batch_for
+
+HELD_OUT = 8  # one image in so many
+_FEWEST = 16  # with fewer, none can be spared
+
+
+@dataclass(frozen=True)
+class Calibration:
+    learn: Samples
+    held_out: Samples
+
+    @staticmethod
+    def of(samples: Samples) -> Calibration:
+        order = np.array(sorted(range(len(samples)), key=samples.hash), np.int64)
+        held = np.arange(len(order)) % HELD_OUT == HELD_OUT - 1 if len(order) >= _FEWEST else np.zeros(len(order), bool)
+        return Calibration(samples.subset(order[~held]), samples.subset(order[held]))
+
+    def batches(self, skip: int = 0, count: int | None = None) -> Iterator[np.ndarray]:
+        """Of the images to learn from, normalised; the first `skip` of them left out, `count` at most."""
+        left = len(self.learn) if count is None else count
+        for pixels in _pixels(self.learn):
+            fresh = pixels[skip:][: max(left, 0)]
+            skip = max(0, skip - len(pixels))
+            left -= len(fresh)
+            if len(fresh):
+                yield self.learn.preprocessing.normalize(fresh)
+
+    def first(self, count: int) -> np.ndarray:
+        found = list(self.batches(count=count))
+        if not found:
+            raise ImagesError("not one calibration image could be decoded", hint="look at the images' files")
+        return np.concatenate(found)
+
+    def held(self, count: int) -> np.ndarray:
+        few = self.held_out.subset(np.arange(min(count, len(self.held_out))))
+        shape = (0, self.learn.preprocessing.channels, *[self.learn.preprocessing.size] * 2)
+        found = [few.preprocessing.normalize(pixels) for pixels in _pixels(few)]
+        return np.concatenate(found) if found else np.empty(shape, np.float32)
+
+
+def _pixels(samples: Samples) -> Iterator[np.ndarray]:
+    side, channels = samples.preprocessing.size, samples.preprocessing.channels
+    for batch in samples.batches(batch_for((channels, side, side))):
+        yield batch.pixels

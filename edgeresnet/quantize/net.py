@@ -1,0 +1,73 @@
+"""A canonical network as its parts: nodes in order, constants as arrays, who makes and who reads each tensor.
+
+What the quantizer's files share. Reads a graph and never changes one; knows no scales.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import onnx
+from onnx import numpy_helper
+
+WEIGHTED = ("Conv", "Gemm")
+
+
+@dataclass(frozen=True)
+class Node:
+    """`name` is that of its first output: unique in any graph, which the name in the file need not be."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.outputs[0]
+
+
+class Net:
+    def __init__(self, model: onnx.ModelProto):
+        self.input, self.output = model.graph.input[0].name, model.graph.output[0].name
+        shape = model.graph.input[0].type.tensor_type.shape.dim
+        self.image_channels = shape[1].dim_value
+        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.nodes = [_node(node) for node in model.graph.node]
+
+    @cached_property
+    def maker(self) -> dict[str, Node]:
+        return {name: node for node in self.nodes for name in node.outputs}
+
+    @cached_property
+    def readers(self) -> dict[str, list[tuple[Node, int]]]:
+        """tensor → who reads it, and as which of its inputs."""
+        found: dict[str, list[tuple[Node, int]]] = {}
+        for node in self.nodes:
+            for slot, name in enumerate(node.inputs):
+                found.setdefault(name, []).append((node, slot))
+        return found
+
+    @cached_property
+    def depth(self) -> dict[str, int]:
+        """tensor → how many weighted layers the longest way from the images to it has."""
+        found = {self.input: 0}
+        for node in self.nodes:
+            before = max((found.get(name, 0) for name in node.inputs), default=0)
+            found.update(dict.fromkeys(node.outputs, before + (node.kind in WEIGHTED)))
+        return found
+
+    def weighted(self) -> list[Node]:
+        """Convolutions and fully connected layers whose weights are constants of their own."""
+        return [
+            node
+            for node in self.nodes
+            if node.kind in WEIGHTED and len(node.inputs) > 1 and node.inputs[1] in self.constants
+        ]
+
+
+def _node(node: onnx.NodeProto) -> Node:
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    return Node(node.op_type, tuple(node.input), tuple(node.output), attributes)

@@ -1,0 +1,115 @@
+"""A placement and its scales as an ONNX graph: QuantizeLinear and DequantizeLinear, weights as INT8, biases in float.
+
+Writes and decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from .net import Net, Node
+from .placement import Placement, weight_axis
+from .scales import Grid, fake
+
+
+@dataclass
+class Values:
+    """What a placement does not decide: a scale per tensor, and per layer its weights, their scales and its bias."""
+
+    scales: dict[str, float] = field(default_factory=dict)  # by the tensor that decides them
+    weights: dict[str, np.ndarray] = field(default_factory=dict)  # float, by layer
+    weight_scales: dict[str, np.ndarray] = field(default_factory=dict)
+    biases: dict[str, np.ndarray] = field(default_factory=dict)  # where they are not the network's own
+
+    def bias(self, net: Net, layer: Node) -> np.ndarray:
+        """Of a layer, zero where it has none."""
+        if layer.name in self.biases:
+            return self.biases[layer.name]
+        own = net.constants.get(layer.inputs[2]) if len(layer.inputs) > 2 else None
+        outputs = net.constants[layer.inputs[1]].shape[weight_axis(layer)]
+        return np.zeros(outputs) if own is None else np.broadcast_to(own, outputs).astype(np.float64)
+
+
+def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.ModelProto:
+    """A new model. What a layer no longer reads is left out."""
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    graph = found.graph
+    nodes: list[onnx.NodeProto] = []
+    constants: list[onnx.TensorProto] = []
+    if graph.input[0].name in placement.points:
+        nodes += _quantized(graph.input[0].name, placement, values, constants)
+    for node in graph.node:
+        name = node.output[0]
+        for slot, tensor in enumerate(list(node.input)):
+            if (name, slot) in placement.reads:
+                node.input[slot] = _dequantized(tensor)
+        if name in placement.weights:
+            nodes.append(_weights(node, placement, values, constants))
+        nodes.append(node)
+        for output in node.output:
+            if output in placement.points:
+                nodes += _quantized(output, placement, values, constants)
+    read = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend([*kept, *constants])
+    return found
+
+
+def integers(weights: np.ndarray, scales: np.ndarray, axis: int, grid: Grid) -> np.ndarray:
+    shape = [-1 if side == axis else 1 for side in range(weights.ndim)]
+    return np.rint(fake(weights, scales.reshape(shape), grid) / scales.reshape(shape)).astype(np.int8)
+
+
+def _dequantized(tensor: str) -> str:
+    return f"{tensor}_dequantized"
+
+
+def _quantized(
+    tensor: str, placement: Placement, values: Values, constants: list[onnx.TensorProto]
+) -> list[onnx.NodeProto]:
+    signed = placement.points[tensor].low < 0
+    scale = np.float32(values.scales[placement.source(tensor)])
+    constants.append(numpy_helper.from_array(np.asarray(scale), f"{tensor}_scale"))
+    constants.append(numpy_helper.from_array(np.zeros((), np.int8 if signed else np.uint8), f"{tensor}_zero"))
+    inputs = [f"{tensor}_scale", f"{tensor}_zero"]
+    return [
+        helper.make_node("QuantizeLinear", [tensor, *inputs], [f"{tensor}_quantized"], f"{tensor}_quantize"),
+        helper.make_node(
+            "DequantizeLinear", [f"{tensor}_quantized", *inputs], [_dequantized(tensor)], f"{tensor}_dequantize"
+        ),
+    ]
+
+
+def _weights(
+    node: onnx.NodeProto, placement: Placement, values: Values, constants: list[onnx.TensorProto]
+) -> onnx.NodeProto:
+    """Puts INT8 weights and the corrected bias in front of a layer."""
+    name, weight = node.output[0], node.input[1]
+    layer = placement.weights[name]
+    axis = weight_axis(layer)
+    scales = values.weight_scales[name]
+    stored = integers(values.weights[name], scales, axis, placement.weight_grid)
+    constants.append(numpy_helper.from_array(stored, f"{weight}_quantized"))
+    constants.append(numpy_helper.from_array(scales.astype(np.float32), f"{weight}_scale"))
+    constants.append(numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{weight}_zero"))
+    node.input[1] = _dequantized(weight)
+    if name in values.biases:
+        constants.append(numpy_helper.from_array(values.biases[name].astype(np.float32), f"{name}_bias"))
+        if len(node.input) > 2:
+            node.input[2] = f"{name}_bias"
+        else:
+            node.input.append(f"{name}_bias")
+    return helper.make_node(
+        "DequantizeLinear",
+        [f"{weight}_quantized", f"{weight}_scale", f"{weight}_zero"],
+        [_dequantized(weight)],
+        f"{weight}_dequantize",
+        axis=axis,
+    )

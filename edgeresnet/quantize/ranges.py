@@ -1,0 +1,199 @@
+"""What values each tensor takes over the calibration images: collected once, for every dialect and every estimator.
+
+The engine fixes its own batch and visits the images in the order of their content, so neither the batch that the
+network is fixed to nor the order of the files changes a bit. Knows no scales and no dialects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ..errors import EdgeresnetError, ImagesError, ModelError
+from . import session
+from .histogram import Histogram
+from .net import Net
+
+VERSION = 1
+HALVES = 2  # disjoint: what only one of them shows is chance
+_COUNTED = 1 << 14  # values of one tensor and image that enter its histogram; its extremes are over all of them
+
+
+@dataclass
+class Tensor:
+    """Extremes and second moments are per channel."""
+
+    halves: list[Histogram] = field(default_factory=lambda: [Histogram() for _ in range(HALVES)])
+    lowest: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    highest: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    squares: np.ndarray = field(default_factory=lambda: np.empty(0))  # summed over the values that were counted
+    counted: int = 0  # of them, per channel
+
+    @property
+    def whole(self) -> Histogram:
+        return self.halves[0].plus(self.halves[1])
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        return float(self.lowest.min()), float(self.highest.max())
+
+    @property
+    def mean_squares(self) -> np.ndarray:
+        return self.squares / max(self.counted, 1)
+
+    def add(self, values: np.ndarray, half: int) -> None:
+        """One image's, channels first."""
+        flat = values.reshape(len(values), -1)
+        lowest, highest = flat.min(1), flat.max(1)
+        few = flat[:, :: _stride(flat.shape)]
+        squares = np.square(few, dtype=np.float64).sum(1)
+        if not self.counted:
+            self.lowest, self.highest, self.squares = lowest, highest, squares
+        else:
+            np.minimum(self.lowest, lowest, out=self.lowest)
+            np.maximum(self.highest, highest, out=self.highest)
+            self.squares += squares
+        self.counted += few.shape[1]
+        self.halves[half].add(few)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "halves": [half.to_json() for half in self.halves],
+            "lowest": self.lowest.tolist(),
+            "highest": self.highest.tolist(),
+            "squares": self.squares.tolist(),
+            "counted": self.counted,
+        }
+
+    @staticmethod
+    def from_json(stored: dict[str, Any]) -> Tensor:
+        return Tensor(
+            [Histogram.from_json(half) for half in stored["halves"]],
+            np.asarray(stored["lowest"], np.float32),
+            np.asarray(stored["highest"], np.float32),
+            np.asarray(stored["squares"], np.float64),
+            stored["counted"],
+        )
+
+
+@dataclass
+class Ranges:
+    """`about` says of which network, images and preprocessing; `images` how many have been seen so far."""
+
+    about: dict[str, str]
+    images: int = 0
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def dump(self) -> bytes:
+        tensors = {name: tensor.to_json() for name, tensor in self.tensors.items()}
+        return json.dumps({"version": VERSION, "about": self.about, "images": self.images, "tensors": tensors}).encode()
+
+    @staticmethod
+    def load(path: Path, about: Mapping[str, str]) -> Ranges:
+        """Refused when they are of another network, other images or another preprocessing."""
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            found = Ranges(
+                stored["about"],
+                stored["images"],
+                {name: Tensor.from_json(tensor) for name, tensor in stored["tensors"].items()},
+            )
+            version = stored["version"]
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise EdgeresnetError(f"{path} holds no ranges: {problem}", hint="calibrate again") from problem
+        other = [what for what in about if found.about.get(what) != about[what]]
+        if version != VERSION or other:
+            raise EdgeresnetError(
+                f"{path} was collected with {_other(other) if other else 'another version of edgeresnet'}",
+                hint="calibrate again: ranges hold for one network, its images and their preprocessing",
+            )
+        return found
+
+    def not_reproduced(self, tolerance: float = 0.25) -> dict[str, tuple[float, float]]:
+        """Tensors whose range one half of the images does not show as the other half does: tensor → both ranges."""
+        found = {}
+        for name, tensor in self.tensors.items():
+            one, two = (_reach(half) for half in tensor.halves)
+            if max(one, two) > (1 + tolerance) * min(one, two):
+                found[name] = (one, two)
+        return found
+
+
+def wanted(net: Net) -> list[str]:
+    """Every tensor that some dialect may quantize: what weighted layers, additions and poolings read."""
+    readers = ("Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "AveragePool", "ReduceMean")
+    inputs = (name for node in net.nodes if node.kind in readers for name in node.inputs)
+    return list(dict.fromkeys(name for name in inputs if name and name not in net.constants))
+
+
+def collect(
+    model: onnx.ModelProto,
+    batches: Iterable[np.ndarray],
+    ranges: Ranges,
+    on_images: Callable[[Ranges], None] = lambda ranges: None,
+    name: Callable[[int], str] = lambda index: f"image {index}",
+) -> Ranges:
+    """Goes on where `ranges` is, in place. `batches` are the images that it has not seen, in order."""
+    net = Net(model)
+    tensors = [tensor for tensor in wanted(net) if tensor != net.input]
+    run = session.Runner(model, tensors)
+    for batch in batches:
+        values = dict(zip(tensors, run(batch), strict=True))
+        values[net.input] = batch
+        for tensor, value in values.items():
+            _refuse_infinite(tensor, value, ranges.images, name)
+            into = ranges.tensors.setdefault(tensor, Tensor())
+            for index in range(len(batch)):
+                into.add(value[index], (ranges.images + index) % HALVES)
+        ranges.images += len(batch)
+        on_images(ranges)
+    _refuse_constant(ranges, net)
+    return ranges
+
+
+def _stride(shape: tuple[int, ...]) -> int:
+    """Over one channel's values: odd, so that it does not walk down one column."""
+    channels, each = shape
+    step = max(1, -(-channels * each // _COUNTED))
+    return step if step % 2 or step == 1 else step + 1
+
+
+def _reach(histogram: Histogram) -> float:
+    """The magnitude that one value in ten thousand exceeds: extremes themselves are reproduced by no two sets."""
+    counts = histogram.counts.astype(np.float64)
+    middle = len(counts) // 2
+    folded = counts[middle:] + counts[:middle][::-1]
+    beyond = np.cumsum(folded[::-1])[::-1]
+    over = np.flatnonzero(beyond > 1e-4 * max(beyond[0], 1.0))
+    return float((over[-1] + 1 if len(over) else 1) * 2.0**histogram.exponent)
+
+
+def _refuse_infinite(tensor: str, value: np.ndarray, first: int, name: Callable[[int], str]) -> None:
+    if np.isfinite(value.sum()):
+        return
+    finite = np.isfinite(value.reshape(len(value), -1)).all(1)
+    if finite.all():
+        return  # its sum alone is too large
+    raise ModelError(
+        f"{tensor} is NaN or infinite for {name(first + int(np.argmin(finite)))}",
+        hint="no range can be found for it: look at that image, and at the layer that makes this tensor",
+    )
+
+
+def _refuse_constant(ranges: Ranges, net: Net) -> None:
+    lowest, highest = ranges.tensors[net.input].lowest, ranges.tensors[net.input].highest
+    if bool((lowest == highest).all()):
+        raise ImagesError(
+            "the calibration images are all of one colour: every range would be a guess",
+            hint="calibrate with images as the network will see them",
+        )
+
+
+def _other(what: list[str]) -> str:
+    return "another " + " and other ".join(what)

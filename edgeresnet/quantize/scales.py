@@ -1,0 +1,124 @@
+"""One scale out of what a tensor was seen to be: four ways, in one table. And one per channel for weights.
+
+Every scale is a float16: so the half-precision twin carries the very same integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .histogram import Histogram
+
+_TRIED = 96  # ranges, from a quarter of the extreme to all of it, in equal ratios
+_NARROWEST = 0.25
+_SMALLEST = 2.0**-14  # float16's smallest normal number
+_PERCENTILE = 99.999
+
+
+class Grid(NamedTuple):
+    """The integers that a tensor may become; its zero is always the integer 0."""
+
+    low: int
+    high: int
+
+
+def activation(histogram: Histogram, extremes: tuple[float, float], grid: Grid, estimator: str) -> float:
+    reach = _reach_of(extremes, grid)
+    if reach == 0 or not len(histogram):
+        return 1.0 / grid.high  # all zero: any scale is right
+    return float(half_precision(ESTIMATORS[estimator](histogram, reach, grid) / grid.high))
+
+
+def weights(values: np.ndarray, axis: int, grid: Grid) -> np.ndarray:
+    """Per channel along `axis`, each of least squared error; symmetric."""
+    rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).astype(np.float32)
+    extreme = np.abs(rows).max(1)
+    extreme[extreme == 0] = grid.high  # a channel of zeros: any scale is right
+    best, least = half_precision(extreme / grid.high), np.full(len(rows), np.inf)
+    for part in np.geomspace(0.5, 1.0, 40)[::-1]:
+        scale = half_precision(part * extreme / grid.high)
+        error = np.square(fake(rows, scale[:, None], grid) - rows).sum(1)
+        best = np.where(error < least, scale, best)
+        least = np.minimum(error, least)
+    return best.astype(np.float32)
+
+
+def fake(values: np.ndarray, scale: np.ndarray | float, grid: Grid) -> np.ndarray:
+    """To the grid and back."""
+    return np.clip(np.rint(values / scale), grid.low, grid.high) * scale
+
+
+def half_precision(scale: np.ndarray | float) -> np.ndarray:
+    return np.maximum(np.float16(np.maximum(scale, _SMALLEST)), np.float16(_SMALLEST)).astype(np.float32)
+
+
+def _min_max(histogram: Histogram, reach: float, grid: Grid) -> float:
+    return reach
+
+
+def _percentile(histogram: Histogram, reach: float, grid: Grid) -> float:
+    magnitudes, counts = _folded(histogram, grid)
+    order = np.argsort(magnitudes)
+    share = np.cumsum(counts[order]) / counts.sum()
+    found = int(np.searchsorted(share, _PERCENTILE / 100))
+    return float(min(magnitudes[order][min(found, len(order) - 1)], reach))
+
+
+def _mse(histogram: Histogram, reach: float, grid: Grid) -> float:
+    there = np.flatnonzero(histogram.counts)
+    values, counts = histogram.centres[there], histogram.counts[there].astype(np.float64)
+    ranges = reach * np.geomspace(_NARROWEST, 1.0, _TRIED)
+    errors = [float((counts * np.square(fake(values, part / grid.high, grid) - values)).sum()) for part in ranges]
+    return float(ranges[int(np.argmin(errors))])
+
+
+def _entropy(histogram: Histogram, reach: float, grid: Grid) -> float:
+    """The range whose quantized distribution differs least from the original's (Kullback-Leibler).
+
+    The bin at zero is left out: what a ReLU cut off would outweigh all the rest.
+    """
+    magnitudes, counts = (part[1:] for part in _folded(histogram, grid))
+    counts = counts.astype(np.float64)
+    if len(counts) <= grid.high:
+        return reach
+    best, least = reach, np.inf
+    for stop in np.unique(np.linspace(grid.high, len(counts), _TRIED).astype(int)):
+        kept = counts[:stop].copy()
+        kept[-1] += counts[stop:].sum()
+        level = np.arange(stop) * grid.high // stop
+        there = counts[:stop] > 0
+        total = np.bincount(level, counts[:stop], grid.high)
+        number = np.maximum(np.bincount(level, there, grid.high), 1)
+        spread = np.where(there, (total / number)[level], 0.0)
+        p, q = kept / kept.sum(), spread / max(spread.sum(), 1e-300)
+        both = (p > 0) & (q > 0)
+        divergence = float((p[both] * np.log(p[both] / q[both])).sum()) + float(p[(p > 0) & (q <= 0)].sum()) * 20
+        if divergence < least:
+            best, least = float(magnitudes[stop - 1]), divergence
+    return min(best, reach)
+
+
+ESTIMATORS: dict[str, Callable[[Histogram, float, Grid], float]] = {
+    "min-max": _min_max,
+    "percentile": _percentile,
+    "entropy": _entropy,
+    "mse": _mse,
+}
+
+
+def _reach_of(extremes: tuple[float, float], grid: Grid) -> float:
+    """The magnitude that the grid's largest integer must stand for, so that nothing is clipped."""
+    lowest, highest = extremes
+    return max(highest, -lowest * grid.high / -grid.low) if grid.low < 0 else max(highest, 0.0)
+
+
+def _folded(histogram: Histogram, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitudes and how often each was seen, zero and below left out where the grid has no negative side."""
+    middle = len(histogram.counts) // 2
+    counts = histogram.counts[middle:].copy()
+    if grid.low < 0:
+        counts = counts + histogram.counts[:middle][::-1]
+    return histogram.centres[middle:], counts

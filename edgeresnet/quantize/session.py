@@ -1,0 +1,58 @@
+"""onnxruntime as the quantizer's calculator: some tensors of a network for a batch of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from ..device import machine
+from ..errors import ModelError, first_line
+from ..targets import onnxruntime as runtime
+
+
+def batch_for(shape: Sequence[int]) -> int:
+    """How many images of this shape the engine takes at once: its own choice, so that results depend on no other."""
+    return int(np.clip((1 << 18) // max(int(np.prod(shape)), 1), 1, 64))
+
+
+class Runner:
+    """Runs batches of any size, also of a network that is fixed to one."""
+
+    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str], *, as_written: bool = False):
+        import onnxruntime
+
+        asked = onnx.ModelProto()
+        asked.CopyFrom(model)
+        for value in (asked.graph.input[0], asked.graph.output[0]):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        del asked.graph.value_info[:]
+        there = {value.name for value in asked.graph.output}
+        wanted = [name for name in tensors if name not in there]
+        asked.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in wanted)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = machine.cores()
+        options.enable_mem_pattern = False
+        if as_written:  # Q/DQ as its definition says, not as fused INT8 kernels round
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._tensors = list(tensors)
+        self._input = model.graph.input[0].name
+        try:
+            self._session = onnxruntime.InferenceSession(
+                asked.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except runtime.errors() as problem:
+            raise ModelError(
+                f"onnxruntime cannot run the network: {first_line(problem)}", hint="report this network"
+            ) from problem
+
+    def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
+        try:
+            return self._session.run(self._tensors, {self._input: batch})
+        except runtime.errors() as problem:
+            raise ModelError(
+                f"the network cannot take a batch of {len(batch)}: {first_line(problem)}",
+                hint="export it with a batch that may vary",
+            ) from problem
