@@ -6,6 +6,7 @@ order and precision: the answers are those of the original on normalised images,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,17 @@ from onnx import TensorProto, checker, helper, numpy_helper
 
 from ..device.preprocessing import Preprocessing
 from ..errors import ModelError
+from . import about
 
 LAYOUTS = ("NCHW", "NHWC")
 _PREFIX = "pixels."
 
 
 def with_raw_input(model: onnx.ModelProto, preprocessing: Preprocessing, layout: str = "NHWC") -> onnx.ModelProto:
-    """The input keeps its name and its batch; it becomes uint8, in RGB or grayscale, channels where `layout` says."""
+    """The input keeps its name and its batch; it becomes uint8, in RGB or grayscale, channels where `layout` says.
+
+    The file says so of itself, with the preprocessing that is inside.
+    """
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
     _fits(model, preprocessing)
@@ -32,6 +37,7 @@ def with_raw_input(model: onnx.ModelProto, preprocessing: Preprocessing, layout:
         raw.graph.node.insert(at, node)
     raw.graph.initializer.extend(_constants(preprocessing))
     _become_pixels(image, preprocessing, layout)
+    about.write(raw, replace(about.of(raw), preprocessing=preprocessing, input=f"uint8 {layout}"))
     checker.check_model(raw, full_check=True)
     return raw
 
