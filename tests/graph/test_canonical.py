@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeresnet.errors import ModelError
 from edgeresnet.graph import canonical
 
 from .running import answers
@@ -144,3 +145,10 @@ def test_weights_that_two_convolutions_share_are_scaled_for_one_alone() -> None:
     lines = ["Conv x v -> a", "BatchNormalization a n -> b", "Conv b v -> c", "Relu c -> z", *_HEAD]
     model = _model(lines, {**_CONV, "v": (3, 3, 3, 3), "fw": (4, 3), **_bn(3)})
     assert _same(model) == ["Conv", *_FOLDED]
+
+
+def test_an_answer_that_is_also_scaled_for_a_second_output_is_refused_in_one_line() -> None:
+    model = _model(["Conv x w -> c", "Relu c -> z", *_HEAD, "Mul y s -> twice"], {**_CONV, "s": (1,)})
+    model.graph.output.append(helper.make_tensor_value_info("twice", TensorProto.FLOAT, ["n", 4]))
+    with pytest.raises(ModelError, match="has 1 inputs and 2 outputs"):
+        canonical.canonical(model)
