@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from .artifact import Given, Parent, write_bytes
 from .context import Context
 from .device import machine
 from .errors import ImagesError, ModelError, first_line
-from .graph import adopt, canonical
+from .graph import about, adopt, canonical
 from .images import Samples
 from .recipe import Trace, is_onnx
 from .targets import onnxruntime as reference
@@ -46,13 +45,7 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     model, expected, original, parameters = make(network, spec, samples, images)
     if plan.batch != "dynamic":
         canonical.set_batch(model, plan.batch)
-    canonical.add_metadata(
-        model,
-        {
-            "edgeresnet.classes": json.dumps(list(samples.classes), ensure_ascii=False),
-            "edgeresnet.preprocessing": json.dumps(samples.preprocessing.to_json()),
-        },
-    )
+    about.write(model, about.About(classes=tuple(samples.classes), preprocessing=samples.preprocessing))
     difference = _difference(model, images, expected)
     if not difference <= PARITY:
         raise ModelError(

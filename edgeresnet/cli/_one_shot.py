@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -113,15 +112,12 @@ def _from_file(files: list[str], said: dict[str, Any]) -> str:
     from .. import recipe
     from ..device import onnx_file
     from ..device.preprocessing import Preprocessing
+    from ..graph import about
 
     if all(key in said for key in ("size", "mean", "std")):
         return ""
     for name in filter(recipe.is_onnx, files):
-        text = onnx_file.read(Path(name).expanduser()).metadata.get("edgeresnet.preprocessing", "null")
-        try:
-            held = json.loads(text)
-        except ValueError:
-            continue
+        held = about.entry(onnx_file.read(Path(name).expanduser()).metadata, "preprocessing")
         if isinstance(held, dict):
             if "size" in said or held.get("resize") == held.get("size"):
                 held.pop("resize", None)  # it belongs to the other size, or says nothing

@@ -75,11 +75,15 @@ class Preprocessing:
     def from_json(value: dict[str, Any]) -> Preprocessing:
         return Preprocessing(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
 
-    def normalize(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 NHWC, RGB or grayscale → float32 NCHW: (pixel / 255 - mean) / std, in the network's channel order."""
+    def scale_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
+        """float32, one of each per channel: a pixel times `scale` plus `shift` is what the network takes."""
         std = np.asarray(self.std, np.float64)
         scale = (1.0 / (255.0 * std)).astype(np.float32)
-        shift = (-np.asarray(self.mean, np.float64) / std).astype(np.float32)
+        return scale, (-np.asarray(self.mean, np.float64) / std).astype(np.float32)
+
+    def normalize(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 NHWC, RGB or grayscale → float32 NCHW: (pixel / 255 - mean) / std, in the network's channel order."""
+        scale, shift = self.scale_and_shift()
         if self.order == "bgr":
             pixels = pixels[..., ::-1]
         planes = pixels.transpose(0, 3, 1, 2)

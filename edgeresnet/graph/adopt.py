@@ -15,7 +15,7 @@ from onnx import checker, shape_inference, version_converter
 
 from ..device.preprocessing import Preprocessing
 from ..errors import ModelError, first_line
-from . import canonical
+from . import about, canonical
 
 OLDEST = 13  # below it Q/DQ knows no axis, so no INT8 could be written from this network
 NEWER = 18  # what our own exports are written in
@@ -32,8 +32,7 @@ def adopt(path: Path, preprocessing: Preprocessing, classes: int) -> onnx.ModelP
         raise ModelError(
             f"{path} is no valid ONNX model: {first_line(problem)}", hint="export it again; `onnx.checker` tells more"
         ) from problem
-    for entry in [entry for entry in model.metadata_props if entry.key.startswith("edgeresnet.")]:
-        model.metadata_props.remove(entry)  # an earlier adoption's: they are written anew
+    about.clear(model)  # an earlier adoption's words: they are written anew
     return model
 
 

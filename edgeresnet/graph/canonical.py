@@ -1,7 +1,8 @@
 """The canonical form: what every later stage may rely on.
 
 One float input and one output by our names, batch normalisation and constants folded, nothing dead, nothing about the
-exporter left inside. Says what it did; a graph that is canonical already comes back unchanged.
+exporter left inside. Whatever follows a Conv or Gemm alone and is constant per channel is inside it; what stands before
+one stays, since padding comes between. Says what it did; a graph that is canonical already comes back unchanged.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from onnxscript.ir.passes import common as passes
 from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule
 
 from ..errors import ModelError
+from . import absorb
 
 INPUT, OUTPUT = "image", "logits"
 
@@ -20,6 +22,7 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = ir.from_proto(model)
     optimizer.optimize(graph)
     rewriter.rewrite(graph, [fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule])
+    absorb.absorb(graph.graph)
     passes.RemoveUnusedNodesPass()(graph)
     passes.RemoveUnusedFunctionsPass()(graph)
     passes.ClearMetadataAndDocStringPass()(graph)
@@ -38,12 +41,6 @@ def set_batch(model: onnx.ModelProto, batch: int) -> None:
     for value in (model.graph.input[0], model.graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_value = batch
     del model.graph.value_info[:]
-
-
-def add_metadata(model: onnx.ModelProto, about: dict[str, str]) -> None:
-    for key in sorted(about):
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, about[key]
 
 
 def _check(graph: ir.Model) -> None:

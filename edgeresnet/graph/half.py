@@ -1,0 +1,179 @@
+"""The half-precision twin: the same network in float16, float32 only at its two ends.
+
+TensorRT builds what the file says: for a float16 engine, float16 must stand in the graph. Knows no target and runs
+nothing: activations beyond float16's largest number show when the twin is verified.
+
+In a Q/DQ network the INT8 weights stay bit for bit. A scale becomes float16 where it is a normal number there: our
+quantizer's are so exactly, others move by 1/2048 at most, as every activation beside them does. TensorRT's strong types
+want it so (a DequantizeLinear gives the type of its scale), and NVIDIA's own quantizer takes the Casts out that would
+otherwise stand around every convolution. Only where a scale would lose more do its Q/DQ stay float32, behind a Cast.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, checker, helper, numpy_helper, shape_inference, version_converter
+
+from ..errors import ModelError, first_line
+
+_QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_OPSET = 19  # the first whose Q/DQ take float16 scales; TensorRT 10.3 reads up to 20
+_NORMAL = np.finfo(np.float16).smallest_normal
+_LARGEST = np.finfo(np.float16).max
+
+_REFUSALS = (checker.ValidationError, shape_inference.InferenceError, version_converter.ConvertError, RuntimeError)
+_Constants = dict[str, np.ndarray]
+
+
+def half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights beyond float16 are refused, and so is an operator that takes float32 alone."""
+    try:
+        twin = _new_enough(model)
+        del twin.graph.value_info[:]
+        constants = _constants(twin.graph)
+        _fold_quantizations(twin.graph, constants)
+        wide = _wide(twin.graph, constants)
+        _narrow(twin.graph, constants, wide)
+        _widen(twin.graph, wide)
+        _float_ends(twin.graph)
+        twin = shape_inference.infer_shapes(twin, strict_mode=True)
+        checker.check_model(twin, full_check=True)
+    except _REFUSALS as problem:
+        raise ModelError(
+            f"the network cannot be written in half precision: {first_line(problem)}",
+            hint="the message names the operator; this network runs in float32",
+        ) from problem
+    return twin
+
+
+def _new_enough(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy, raised where its Q/DQ could not take float16 scales."""
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    version = next(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
+    quantized = {_QUANTIZE, _DEQUANTIZE} & {node.op_type for node in model.graph.node}
+    if not quantized or version >= _OPSET:
+        return twin
+    return version_converter.convert_version(twin, _OPSET)
+
+
+def _constants(graph: onnx.GraphProto) -> _Constants:
+    """Every tensor that the graph holds, by name; Constant nodes become initializers."""
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        value = helper.get_attribute_value(node.attribute[0])
+        if not isinstance(value, TensorProto):
+            kind = np.float32 if node.attribute[0].name.startswith("value_float") else np.int64
+            value = numpy_helper.from_array(np.asarray(value, kind))
+        value.name = node.output[0]
+        graph.initializer.append(value)
+        graph.node.remove(node)
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def _fold_quantizations(graph: onnx.GraphProto, constants: _Constants) -> None:
+    """What the file quantizes or dequantizes of its own constants, done here in float32.
+
+    Weights quantized at run time would be so from float16; scales of int32 biases fit no float16, nor does TensorRT
+    take such biases. INT8 weights keep their DequantizeLinear: it is what makes a convolution INT8.
+    """
+    for node in [node for node in graph.node if node.op_type in (_QUANTIZE, _DEQUANTIZE)]:
+        values = constants.get(node.input[0])
+        if values is None or (node.op_type == _DEQUANTIZE and values.dtype != np.int32):
+            continue
+        scale, zero = _parameters(node, constants, values.ndim)
+        if node.op_type == _QUANTIZE:
+            limits = np.iinfo(zero.dtype)
+            # In float32, and half to even, as the operator does it.
+            folded = np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(zero.dtype)
+        else:
+            folded = (values - zero).astype(np.float32) * scale
+        constants[node.output[0]] = folded
+        graph.initializer.append(numpy_helper.from_array(folded, node.output[0]))
+        graph.node.remove(node)
+
+
+def _parameters(node: onnx.NodeProto, constants: _Constants, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero point of a Q/DQ, shaped to be multiplied with its values."""
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    scale = _scale(node, constants)
+    zero = constants[node.input[2]] if len(node.input) > 2 else np.zeros_like(scale, np.uint8)
+    shape = [1] * rank
+    if scale.size > 1:
+        shape[axis] = scale.size
+    return scale.reshape(shape), zero.reshape(shape)
+
+
+def _scale(node: onnx.NodeProto, constants: _Constants) -> np.ndarray:
+    if node.input[1] not in constants:
+        raise ModelError(
+            f"the scale of {node.name or node.output[0]} is computed while the network runs",
+            hint="quantize it statically, with scales found by calibration",
+        )
+    return constants[node.input[1]]
+
+
+def _wide(graph: onnx.GraphProto, constants: _Constants) -> set[str]:
+    """Scales that float16 has no normal number for."""
+    scales = {node.input[1]: _scale(node, constants) for node in graph.node if node.op_type in (_QUANTIZE, _DEQUANTIZE)}
+    return {name for name, scale in scales.items() if scale.min() < _NORMAL or scale.max() > _LARGEST}
+
+
+def _narrow(graph: onnx.GraphProto, constants: _Constants, wide: set[str]) -> None:
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in wide:
+            tensor.CopyFrom(_narrowed(constants[tensor.name], tensor.name))
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == TensorProto.FLOAT:
+                attribute.t.CopyFrom(_narrowed(numpy_helper.to_array(attribute.t), node.output[0]))
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+
+
+def _narrowed(values: np.ndarray, name: str) -> TensorProto:
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float16)
+    if not np.isfinite(narrow).all():
+        worst = values.flat[np.argmax(~np.isfinite(narrow))]
+        raise ModelError(
+            f"{name} holds {worst:g}, and half precision ends at {_LARGEST:g}",
+            hint="such a network runs in float32 alone; look at how it was trained",
+        )
+    return numpy_helper.from_array(narrow, name)
+
+
+def _widen(graph: onnx.GraphProto, wide: set[str]) -> None:
+    """Casts around the Q/DQ whose scales stayed float32."""
+    for node in [node for node in graph.node if len(node.input) > 1 and node.input[1] in wide]:
+        at, name = list(graph.node).index(node), f"{node.output[0]}.wide"
+        if node.op_type == _QUANTIZE:
+            graph.node.insert(at, _cast(node.input[0], name, TensorProto.FLOAT))
+            node.input[0] = name
+        else:
+            graph.node.insert(at + 1, _cast(name, node.output[0], TensorProto.FLOAT16))
+            node.output[0] = name
+
+
+def _float_ends(graph: onnx.GraphProto) -> None:
+    """Whoever feeds the twin and reads its answers need not know that it is one."""
+    for value in graph.input:
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            _rename(graph, value.name, f"{value.name}.half")
+            graph.node.insert(0, _cast(value.name, f"{value.name}.half", TensorProto.FLOAT16))
+    for value in graph.output:
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            _rename(graph, value.name, f"{value.name}.half")
+            graph.node.append(_cast(f"{value.name}.half", value.name, TensorProto.FLOAT))
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for at, name in enumerate(names):
+                if name == old:
+                    names[at] = new
+
+
+def _cast(before: str, after: str, kind: int) -> onnx.NodeProto:
+    return helper.make_node("Cast", [before], [after], name=f"{before} to {after}", to=kind)
