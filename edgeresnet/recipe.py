@@ -128,7 +128,8 @@ class Train(_Section):
 class Quantize(_Section):
     """INT8 for every target, from one calibration."""
 
-    effort: Literal["fast"] = "fast"
+    effort: Literal["fast", "balanced", "best"] = "fast"  # the last two learn
+    minutes: float = Field(10.0, gt=0)  # that learning may take, for each dialect
     estimator: Literal["min-max", "percentile", "entropy", "mse"] = "mse"  # how a tensor's range is chosen
     exclude: tuple[str, ...] = ()  # layers that stay float: regular expressions on their names
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @_options.model_options
 @click.option("--calibration", help="Folder of class folders to measure ranges on.")
 @click.option("--output", type=click.Path(path_type=Path), help="The INT8 file; a folder where there are more targets.")
-@click.option("--effort", help="How much is tried: fast.")
+@click.option("--effort", help="How much is tried: fast (default), balanced, best.")
 @click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy.")
 @click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated.")
 @click.option("--count", type=click.IntRange(min=1), help="So many calibration images; at most 512 by default.")

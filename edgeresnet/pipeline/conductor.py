@@ -48,8 +48,8 @@ def make(recipe: Recipe, store: Store, wanted: Callable[[Step], bool], listener:
     """Does what leads to the steps that are wanted and no other, and saves no run: for a door to a part of a recipe."""
     every = {step.id: step for step in steps(recipe, store)}
     needed = [step.id for step in every.values() if wanted(step)]
-    for step in needed:  # grows while it is walked: parents' parents too
-        needed += [parent for parent in every[step].parents.values() if isinstance(parent, str)]
+    for name in needed:  # grows while it is walked: parents' parents too
+        needed += [parent for parent in every[name].parents.values() if isinstance(parent, str)]
     outcomes: dict[str, Outcome] = {}
     for step in every.values():
         if step.id in needed:

@@ -43,11 +43,11 @@ def document(
 
 def part(recipe: Recipe, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
     """What a door to a part of a recipe shows: its steps, what was measured in them, and who wrote whose INT8."""
-    made = {name: outcome for name, outcome in outcomes.items() if outcome.artifact is not None}
+    measured = [(name, one.artifact) for name, one in outcomes.items() if one.step.stage.name == "verify"]
     return {
         "recipe": recipe.to_json(),
-        "steps": {name: _step(outcome) for name, outcome in made.items()},
-        "results": {name: verify.read_result(o.artifact) for name, o in made.items() if o.step.stage.name == "verify"},
+        "steps": {name: _step(outcome) for name, outcome in outcomes.items()},
+        "results": {name: verify.read_result(artifact) for name, artifact in measured if artifact},
         "int8": int8_of(recipe),
     }
 

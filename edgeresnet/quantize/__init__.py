@@ -7,9 +7,9 @@ scales are chosen, Q/DQ get their places, biases and weights are corrected, and 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..context import Context
 from ..device import manifest
 from ..device.session import Dialect
 from ..errors import EdgeresnetError, ModelError
-from ..graph import canonical
+from ..graph import about
 from ..images import Samples
 from . import engine
 from .calibration import Calibration
@@ -37,20 +37,20 @@ def calibrate(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path,
     """Parents: the traced `network` and the `calibration` images. Writes ranges, of the network and of its equal with
     channels rescaled, which it writes too.
     """
-    model, about = _network(parents["network"]), _about(parents)
+    model, of_what = _network(parents["network"]), _of_what(parents)
     images = Calibration.of(_samples(parents))
     if not Net(model).weighted():
         raise ModelError(
             "there is no convolution and no fully connected layer in the network that could become INT8",
             hint="`edgeresnet inspect` lists its operators",
         )
-    plain = _collected(model, images, about, "ranges", ctx)
+    plain = _collected(model, images, of_what, "ranges", ctx)
     (out / RANGES).write_bytes(plain.dump())
     _tell(plain, ctx)
     equalized = _equalized(model, images, spec["seed"], ctx)
     if equalized is not None:
         (out / EQUALIZED).write_bytes(equalized.SerializeToString())
-        ranges = _collected(equalized, images, about, "ranges, channels equalized", ctx)
+        ranges = _collected(equalized, images, of_what, "ranges, channels equalized", ctx)
         (out / EQUALIZED_RANGES).write_bytes(ranges.dump())
     dead = {name: int(((t.lowest == 0) & (t.highest == 0)).sum()) for name, t in plain.tensors.items()}
     return {
@@ -64,35 +64,26 @@ def calibrate(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path,
 
 def quantize(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
     """Parents: the traced `network`, its `ranges` and the `calibration` images. spec: the dialect, and the choices."""
-    model, about = _network(parents["network"]), _about(parents)
+    model, of_what = _network(parents["network"]), _of_what(parents)
     calibrated = parents["ranges"]
     assert isinstance(calibrated, Artifact)
-    plain = engine.Source(model, Ranges.load(calibrated.path / RANGES, about))
+    plain = engine.Source(model, Ranges.load(calibrated.path / RANGES, of_what))
     equalized = None
     if (calibrated.path / EQUALIZED).is_file():
-        ranges = Ranges.load(calibrated.path / EQUALIZED_RANGES, about)
+        ranges = Ranges.load(calibrated.path / EQUALIZED_RANGES, of_what)
         equalized = engine.Source(onnx.load(calibrated.path / EQUALIZED), ranges)
-    dialect, images = Dialect(**spec["dialect"]), Calibration.of(_samples(parents))
-    found = engine.quantize(
-        plain,
-        equalized,
-        dialect,
-        images.batches,
-        images.held(engine.most_held_out(spec["effort"])),
-        estimator=spec["estimator"],
-        effort=spec["effort"],
-        exclude=tuple(spec["exclude"]),
+    images = Calibration.of(_samples(parents))
+    chosen = {key: spec[key] for key in ("estimator", "effort", "minutes", "seed")}
+    choices = engine.Choices(Dialect(**spec["dialect"]), exclude=tuple(spec["exclude"]), **chosen)
+    held_out = images.held(engine.EFFORTS[choices.effort].held_out)
+    found = engine.quantize(plain, equalized, choices, images.batches, held_out, ctx.progress)
+    said = replace(
+        about.of(model),
+        dialect=spec["dialect"],
+        largest_weight=found.placement.weight_grid.high,
+        parents={name: parents[name].digest for name in ("network", "calibration")},
     )
-    if not found.placement.weights:
-        reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
-        raise ModelError(f"no layer is left that would become INT8 ({reasons})", hint="exclude less")
-    canonical.add_metadata(
-        found.model,
-        {
-            "edgeresnet.dialect": json.dumps(spec["dialect"]),
-            "edgeresnet.parents": json.dumps({name: parents[name].digest for name in ("network", "calibration")}),
-        },
-    )
+    about.write(found.model, said)
     onnx.checker.check_model(found.model)
     data = found.model.SerializeToString()
     write_bytes(out / FILE, data)
@@ -102,13 +93,13 @@ def quantize(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, 
     return {**found.notes(), **sizes, "dialect": dict(spec["dialect"])}
 
 
-def _collected(model: onnx.ModelProto, images: Calibration, about: dict[str, str], word: str, ctx: Context) -> Ranges:
+def _collected(model: onnx.ModelProto, images: Calibration, of_what: dict[str, str], word: str, ctx: Context) -> Ranges:
     """From where an interrupted one was."""
     kept = ctx.scratch / f"{word.replace(' ', '-').replace(',', '')}.json"
-    ranges = Ranges(about)
+    ranges = Ranges(of_what)
     if kept.is_file():
         with contextlib.suppress(EdgeresnetError):
-            ranges = Ranges.load(kept, about)
+            ranges = Ranges.load(kept, of_what)
     if ranges.images:
         ctx.warn(f"{ranges.images} images had been looked at before an interruption ({word})")
     last = time.monotonic()
@@ -152,7 +143,7 @@ def _samples(parents: Mapping[str, Parent]) -> Samples:
     return given.value
 
 
-def _about(parents: Mapping[str, Parent]) -> dict[str, str]:
+def _of_what(parents: Mapping[str, Parent]) -> dict[str, str]:
     """What ranges belong to. The images are told by their content, whatever their order."""
     samples = _samples(parents)
     return {

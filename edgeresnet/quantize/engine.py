@@ -8,22 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 
 from ..device import evaluate
 from ..device.session import Dialect
-from . import placement as place
+from ..errors import ModelError
+from . import placement as places
 from . import qdq, refine, scales, session
 from .net import Net
 from .ranges import Ranges
 
-_MOST_HELD_OUT = {"fast": 32, "balanced": 64, "best": 64}
 _CORRECTED_WITH = 128  # images that bias correction looks at: more change hundredths of a decibel
+_LARGE = 1 << 16  # values of an image from which on a step of learning takes fewer of them
 
-Images = Callable[[], Iterator[np.ndarray]]  # normalised batches of the engine's size, again at every call
+Batches = Callable[..., Iterator[np.ndarray]]  # normalised batches of the engine's size, again at every call
+Progress = Callable[[int, int, str], None]
+
+
+class Effort(NamedTuple):
+    held_out: int  # images at most
+    steps: int  # of learning
+
+
+EFFORTS = {"fast": Effort(32, 0), "balanced": Effort(64, 300), "best": Effort(64, 2000)}
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,17 @@ class Source:
     ranges: Ranges
 
 
-@dataclass
+@dataclass(frozen=True)
+class Choices:
+    dialect: Dialect
+    estimator: str = "mse"
+    effort: str = "fast"
+    exclude: tuple[str, ...] = ()
+    minutes: float = 10.0  # that learning may take
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Step:
     """What a step came to on the held-out images; None where there are none."""
 
@@ -45,17 +65,21 @@ class Step:
 
 @dataclass
 class Quantized:
+    """One state of the work: where it comes from, what it is, and how it answers."""
+
+    source: Source
+    placement: places.Placement
+    values: qdq.Values
     model: onnx.ModelProto
-    placement: place.Placement
-    steps: list[Step] = field(default_factory=list)
     sqnr_db: float | None = None
     agree: int = 0
     held_out: int = 0
+    steps: list[Step] = field(default_factory=list)
 
     def notes(self) -> dict[str, Any]:
         return {
             "steps": [asdict(step) for step in self.steps],
-            "int8": [place.label(node) for node in self.placement.weights.values()],
+            "int8": [places.label(node) for node in self.placement.weights.values()],
             "kept_float": dict(self.placement.kept),
             "held_out": {"images": self.held_out, "agree": self.agree, "sqnr_db": self.sqnr_db},
         }
@@ -64,82 +88,74 @@ class Quantized:
 def quantize(
     plain: Source,
     equalized: Source | None,
-    dialect: Dialect,
-    learn: Images,
+    choices: Choices,
+    learn: Batches,
     held_out: np.ndarray,
-    *,
-    estimator: str = "mse",
-    effort: str = "fast",
-    exclude: tuple[str, ...] = (),
+    progress: Progress = lambda done, total, word: None,
 ) -> Quantized:
-    judge = _Judge(plain.model, held_out)
-    found: Quantized | None = None
-    steps: list[Step] = []
-    for name, source in (("", plain), ("equalize", equalized)):
-        if source is None:
-            continue
-        placement = place.place(Net(source.model), dialect, exclude)
-        values = _values(source, placement, estimator)
-        tried = _corrected(source, placement, values, learn, judge, None if name else steps)
-        if name:
-            steps.append(Step(name, tried.sqnr_db, _better(tried, found)))
-        if found is None or steps[-1].name != name or steps[-1].kept:
-            found = tried
-    assert found is not None
+    judge, steps = _Judge(plain.model, held_out), list[Step]()
+
+    def keep(name: str, tried: Quantized, before: Quantized) -> Quantized:
+        better = before.sqnr_db is None or tried.sqnr_db is None or tried.sqnr_db >= before.sqnr_db
+        steps.append(Step(name, tried.sqnr_db, better))
+        return tried if better else before
+
+    found = _scaled(plain, choices, judge)
+    if not found.placement.weights:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
+        raise ModelError(f"no layer is left that would become INT8 ({reasons})", hint="exclude less")
+    steps.append(Step("scales", found.sqnr_db, kept=True))
+    found = keep("bias correction", _corrected(found, learn, judge), found)
+    if equalized is not None:
+        found = keep("equalized channels", _corrected(_scaled(equalized, choices, judge), learn, judge), found)
+    if EFFORTS[choices.effort].steps:
+        tried, word = _learned(found, choices, learn, judge, progress)
+        found = keep(word, tried, found)
     found.steps = steps
     return found
 
 
-def most_held_out(effort: str) -> int:
-    return _MOST_HELD_OUT[effort]
-
-
-def _corrected(
-    source: Source,
-    placement: place.Placement,
-    values: qdq.Values,
-    learn: Images,
-    judge: _Judge,
-    steps: list[Step] | None,
-) -> Quantized:
-    """With biases corrected where that helps; `steps` is told, where it is given."""
-    before = judge(qdq.write(source.model, placement, values), placement)
-    if not placement.weights:
-        return before
-    corrected = refine.bias_correction(source.model, placement, values, _first(learn(), _CORRECTED_WITH))
-    after = judge(qdq.write(source.model, placement, corrected), placement)
-    if steps is not None:
-        steps.append(Step("scales", before.sqnr_db, kept=True))
-        steps.append(Step("bias correction", after.sqnr_db, _better(after, before)))
-    return after if _better(after, before) else before
-
-
-def _values(source: Source, placement: place.Placement, estimator: str) -> qdq.Values:
+def _scaled(source: Source, choices: Choices, judge: _Judge) -> Quantized:
     net, values = Net(source.model), qdq.Values()
+    placement = places.place(net, choices.dialect, choices.exclude)
     for tensor, grid in placement.points.items():
         decides = placement.source(tensor)
         if decides not in values.scales:
             seen = source.ranges.tensors[decides]
-            values.scales[decides] = scales.activation(seen.whole, seen.extremes, grid, estimator)
+            values.scales[decides] = scales.activation(seen.whole, seen.extremes, grid, choices.estimator)
     for name, layer in placement.weights.items():
         weights = net.constants[layer.inputs[1]]
         values.weights[name] = weights
-        values.weight_scales[name] = scales.weights(weights, place.weight_axis(layer), placement.weight_grid)
-    return values
+        values.weight_scales[name] = scales.weights(weights, places.weight_axis(layer), placement.weight_grid)
+    return judge(source, placement, values)
 
 
-def _better(one: Quantized, other: Quantized | None) -> bool:
-    if other is None or one.sqnr_db is None or other.sqnr_db is None:
-        return True  # nothing held out can say otherwise
-    return one.sqnr_db >= other.sqnr_db
+def _corrected(before: Quantized, learn: Batches, judge: _Judge) -> Quantized:
+    source, placement = before.source, before.placement
+    values = refine.bias_correction(source.model, placement, before.values, learn(count=_CORRECTED_WITH))
+    return judge(source, placement, values)
 
 
-def _first(batches: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    for batch in batches:
-        if count <= 0:
-            return
-        yield batch[:count]
-        count -= len(batch)
+def _learned(
+    before: Quantized, choices: Choices, learn: Batches, judge: _Judge, progress: Progress
+) -> tuple[Quantized, str]:
+    from . import learn as learning
+
+    images = np.concatenate(list(learn()))
+    batch = 32 if images[0].size < _LARGE else 4
+    budget = learning.Budget(EFFORTS[choices.effort].steps, 60 * choices.minutes, batch)
+    done = learning.learn(
+        before.source.model,
+        before.placement,
+        before.values,
+        images,
+        budget,
+        choices.seed,
+        lambda step, total: progress(step, total, "steps of learning"),
+    )
+    cut = f" of {budget.steps}, cut by the time budget" if done.steps < budget.steps else ""
+    word = f"learned rounding, biases and scales ({done.steps} steps{cut}, {done.seconds:.0f} s)"
+    return judge(before.source, before.placement, done.values), word
 
 
 class _Judge:
@@ -149,16 +165,20 @@ class _Judge:
         self._images = images
         self._expected = self._answers(model) if len(images) else None
 
-    def __call__(self, model: onnx.ModelProto, placement: place.Placement) -> Quantized:
-        if self._expected is None:
-            return Quantized(model, placement)
-        given = self._answers(model)
-        sqnr = evaluate.sqnr_db(self._expected, given)
-        agree = int((given.argmax(1) == self._expected.argmax(1)).sum())
-        exact = float("inf") if sqnr is None else sqnr
-        return Quantized(model, placement, sqnr_db=exact, agree=agree, held_out=len(given))
+    def __call__(self, source: Source, placement: places.Placement, values: qdq.Values) -> Quantized:
+        found = Quantized(source, placement, values, qdq.write(source.model, placement, values))
+        if self._expected is not None:
+            given = self._answers(found.model)
+            sqnr = evaluate.sqnr_db(self._expected, given)
+            found.sqnr_db = _EXACT_DB if sqnr is None else sqnr
+            found.agree = int((given.argmax(1) == self._expected.argmax(1)).sum())
+            found.held_out = len(given)
+        return found
 
     def _answers(self, model: onnx.ModelProto) -> np.ndarray:
         run = session.Runner(model, [model.graph.output[0].name])
         size = session.batch_for(self._images.shape[1:])
         return np.concatenate([run(self._images[i : i + size])[0] for i in range(0, len(self._images), size)])
+
+
+_EXACT_DB = 200.0  # no difference at all: more than float32 tells apart

@@ -47,16 +47,17 @@ def render(found: Mapping[str, Any]) -> str:
     if dead:
         lines += [
             "",
-            terminal.wrapped(f"note: {dead} channels are dead: no image reached them, and any scale is right"),
+            terminal.wrapped(f"note: {dead} channels are dead: no calibration image reaches them"),
         ]
     return "\n".join(lines)
 
 
 def _target(target: str, about: Mapping[str, Any]) -> list[str]:
+    layers = f"{len(about['int8'])} layers INT8"
     before, after = about["bytes_before"], about["bytes_after"]
     lines = [
         f"{target}: {about.get('file', about['artifact'])}",
-        f"  {before / 1e6:.2f} MB → {after / 1e6:.2f} MB, {len(about['int8'])} layers INT8, digest {about['digest'][:12]}",
+        f"  {before / 1e6:.2f} MB → {after / 1e6:.2f} MB, {layers}, digest {about['digest'][:12]}",
     ]
     lines += [
         terminal.wrapped(f"  stays float: {name}: {why}", 4) for name, why in list(about["kept_float"].items())[:_SHOWN]
