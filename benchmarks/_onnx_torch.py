@@ -1,4 +1,4 @@
-"""A folded ONNX classifier as a torch module, for a peer that takes nothing else. Imported in the peers' interpreter."""
+"""A folded ONNX classifier as a torch module, for a peer that takes nothing else. Runs in the peers' interpreter."""
 
 from __future__ import annotations
 

@@ -10,9 +10,11 @@ evaluation, and was seen by nothing before.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +31,13 @@ from edgeresnet.models import checkpoint
 ARCH = "bottleneck:make"  # a factory in user code, as a recipe names it from this folder
 LEARNT = 0.7  # of each class, in the order of file names
 SEED = 0
-PLAN = {"epochs": 30, "rate": 0.1, "optimizer": "sgd", "schedule": "one-cycle", "augment": {"flip": True, "shift": 4}}
+PLAN: dict[str, Any] = {
+    "epochs": 30,
+    "rate": 0.1,
+    "optimizer": "sgd",
+    "schedule": "one-cycle",
+    "augment": {"flip": True, "shift": 4},
+}
 EXPANSION = 4
 
 
@@ -123,7 +131,8 @@ def train_to(data: Path, output: Path) -> None:
         out.mkdir()
         scratch.mkdir()
         spec = {"arch": ARCH, "classes": 10, "channels": 3, "train": PLAN}
-        notes = train.train({"training": Given(learnt.digest, learnt)}, spec, out, Context(SEED, scratch))
+        context = Context(SEED, scratch, lambda done, total, word: _told(done, total, word, began))
+        notes = train.train({"training": Given(learnt.digest, learnt)}, spec, out, context)
         output.write_bytes((out / checkpoint.FILE).read_bytes())
     seconds = time.perf_counter() - began
     network = load(output)
@@ -133,6 +142,11 @@ def train_to(data: Path, output: Path) -> None:
             answer = network(torch.from_numpy(held.preprocessing.normalize(batch.pixels)))
             right += int((answer.argmax(1).numpy() == batch.labels).sum())
     print(f"bottleneck: {seconds:.0f} s on {len(learnt)} images; {notes}; held out {100 * right / len(held):.2f} %")
+
+
+def _told(done: int, total: int, word: str, began: float) -> None:
+    if done % (total // PLAN["epochs"]) == 0:
+        print(f"{word}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 def main() -> None:
