@@ -168,6 +168,7 @@ _ORT_U8: Options = {**_ORT, "activations": "u8", "op_types": _FEW, "OpTypesToExc
 _ORT_S8: Options = {**_ORT_U8, "activations": "s8", "ActivationSymmetric": True}
 _ORT_U8_ALL: Options = {"activations": "u8", "per_channel": True, "method": "Percentile", "batch": 64}
 _MODELOPT_MAX: Options = {"calibration_method": "max", "high_precision_dtype": "fp32", "batch": 64}
+_TORCH_U8: Options = {"batch": 64, "unsigned": True}
 
 # What was found best so far, network by network; several where they lie close together, and the table shows them all.
 # A network that is not named here was not searched on: it gets them all.
