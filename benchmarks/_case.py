@@ -1,0 +1,27 @@
+"""One network with what it is quantized and judged on, as files in a folder: `_networks.py` lays them there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network with what it is quantized and judged on."""
+
+    name: str
+    folder: Path
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / "fp32.onnx"
+
+    @property
+    def calibration(self) -> Path:
+        return self.folder / "calibration.npy"
+
+    def load(self, what: str) -> np.ndarray:
+        return np.load(self.folder / f"{what}.npy")

@@ -1,0 +1,112 @@
+"""What quantizing a ResNet-50 costs, and how fast the file is that comes out. For an idle machine."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from _judged import fresh
+from _settings import LATENCY_PEERS
+
+from edgeresnet import bench, models, trace
+from edgeresnet.device import intervals, measure
+from edgeresnet.targets import openvino
+
+SIZE, CLASSES = 224, 1000
+IMAGES = (128, 512)
+_MATRICES = ("Convolution", "FullyConnected", "MatMul", "GroupConvolution")
+_PEERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "NNCF, default": ("nncf", {}),
+    "onnxruntime, MinMax": ("onnxruntime", {"method": "MinMax", "per_channel": True}),
+    "ModelOpt, max": ("modelopt", {"calibration_method": "max", "high_precision_dtype": "fp32"}),
+}
+
+
+def cost(folder: Path, peers: str) -> None:
+    """Each in a fresh process that begins with an ONNX file: seconds with imports, and the most it ever held."""
+    network = _resnet50(folder)
+    print(f"\nResNet-50 at {SIZE}, random weights\n{'':34} {'images':>6} {'s':>8} {'peak MB':>8}")
+    jobs = [(title, peer, options, IMAGES[0]) for title, (peer, options) in _PEERS.items()]
+    for effort, count in (("fast", IMAGES[0]), ("fast", IMAGES[1]), ("best", IMAGES[0])):
+        jobs.append((f"edgeresnet {effort}", "ours", {"dialect": "openvino", "effort": effort}, count))
+    for title, peer, options, count in jobs:
+        answer = _made(folder, network, peers, peer, options, count)[1]
+        if answer["ok"]:
+            print(f"{title:34} {count:6} {answer['whole_seconds']:8.1f} {answer['peak_mb']:8.0f}", flush=True)
+        else:
+            print(f"{title:34} {count:6} skipped: {answer['problem'][:90]}", flush=True)
+
+
+def latency(folder: Path, peers: str, processes: int, seconds: float) -> None:
+    """As `edgeresnet bench` measures: fresh processes, in turn, and the ratio with its interval over them."""
+    network = _resnet50(folder)
+    files = [network]
+    wanted = [(title, peer, options) for title, (peer, options) in LATENCY_PEERS.items()]
+    for residual in ("shortcut", "both"):
+        options = {"dialect": "openvino", "effort": "fast", "residual": residual}
+        wanted.append((f"edgeresnet {residual}", "ours", options))
+    for title, peer, options in wanted:
+        out, answer = _made(folder, network, peers, peer, options, IMAGES[0])
+        if not answer["ok"]:
+            print(f"{title:24} skipped: {answer['problem'][:90]}", flush=True)
+            continue
+        named = out.rename(folder / f"{title.replace(', ', '-').replace(' ', '-')}.onnx")
+        files.append(named)
+        _print_executed(named)
+    compiled = folder / "compiled"
+    compiled.mkdir(exist_ok=True)
+    lineup = bench.of_files(files, ["openvino"], compiled)
+    found = bench.bench(lineup, processes=processes, seconds=seconds, batches=[1], streams=[])
+    raw, names = found["results"], found["subjects"]
+    held = next((name for name in names if name.startswith("NNCF")), names[0])
+    print(f"\n{'':24} {'p50 ms':>7}  times {held}'s p50 (95 %)")
+    for name in names:
+        ratio, (low, high) = intervals.ratio_interval(measure.windows(raw[name]), measure.windows(raw[held]))
+        print(f"{name:24} {measure.percentiles(raw[name])['p50']:7.2f}  {ratio:.3f} ({low:.3f} to {high:.3f})")
+    for note in found["notes"]:
+        print(note)
+
+
+def _print_executed(file: Path) -> None:
+    """What OpenVINO really ran in INT8, asked of the compiled network."""
+    with openvino.OpenVinoSession(file, openvino.Options()) as session:
+        matrices = [layer for layer in session.layers() if layer.operator in _MATRICES]
+    counted = Counter(layer.precision for layer in matrices)
+    floats = [layer.name for layer in matrices if layer.precision not in ("i8", "u8")]
+    print(f"{file.stem:24} Conv and Gemm by precision: {dict(counted)}; not INT8: {floats or 'none'}", flush=True)
+
+
+def _made(
+    folder: Path, network: Path, peers: str, peer: str, options: dict[str, Any], count: int
+) -> tuple[Path, dict[str, Any]]:
+    out = folder / f"made-{peer}.onnx"
+    out.unlink(missing_ok=True)
+    job = {"peer": peer, "options": options, "onnx": str(network), "images": str(_smooth(folder, count))}
+    python = sys.executable if peer in ("ours", "onnxruntime") else peers
+    return out, fresh(python, {**job, "out": str(out)})
+
+
+def _resnet50(folder: Path) -> Path:
+    path = folder / "resnet50-fp32.onnx"
+    if not path.is_file():
+        import torch
+
+        torch.manual_seed(0)
+        model = trace.to_onnx(models.build("resnet50", CLASSES, 3).eval(), 3, SIZE)
+        onnx.save(model, path)
+    return path
+
+
+def _smooth(folder: Path, count: int) -> Path:
+    """Images of blurred noise: no photographs, but with neighbours alike and ranges as normalised photographs have."""
+    path = folder / f"smooth-{count}.npy"
+    if not path.is_file():
+        rng = np.random.default_rng(0)
+        coarse = rng.standard_normal((count, 3, SIZE // 16, SIZE // 16), dtype=np.float32)
+        fine = rng.standard_normal((count, 3, SIZE, SIZE), dtype=np.float32)
+        np.save(path, coarse.repeat(16, axis=2).repeat(16, axis=3) + np.float32(0.2) * fine)
+    return path

@@ -1,0 +1,134 @@
+"""A quantized file's answers against the FP32 network's, in the words of the table; and the peers' processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from _case import Case
+
+from edgeresnet.device import evaluate, intervals
+from edgeresnet.targets import openvino
+
+PROGRAM, OURS = (Path(__file__).with_name(name) for name in ("_peers.py", "_ours.py"))
+BATCH = 50
+
+
+class Peer:
+    """A process in the peers' interpreter that does one job after the other; a fresh one for what is measured."""
+
+    def __init__(self, python: str, program: Path = PROGRAM):
+        quiet = {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
+        self._process = subprocess.Popen(
+            [python, str(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **quiet},
+        )
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+            for line in self._process.stdout:
+                if line.startswith('{"ok"'):
+                    return json.loads(line)
+        except BrokenPipeError:
+            pass
+        return {"ok": False, "problem": f"its process ended with {self._process.wait()}"}
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def fresh(python: str, job: dict[str, Any]) -> dict[str, Any]:
+    """In a process of its own: the seconds are those of the whole process, imports included."""
+    began = time.perf_counter()
+    with Peer(python, OURS if job["peer"] == "ours" else PROGRAM) as peer:
+        answer = peer.do(job)
+    return {**answer, "whole_seconds": time.perf_counter() - began}
+
+
+def judge(case: Case, file: Path, runtime: str) -> dict[str, Any]:
+    """SQNR, agreement and top-1 of a file, with the paired drop's 95 % interval."""
+    logits = _answers(file, case.load("evaluation"), runtime)
+    reference, labels = case.load("logits"), case.load("labels")
+    found = evaluate.compare(reference, logits, labels)
+    drop = intervals.tango(found["flips_lost"], found["flips_won"], len(labels))
+    return {
+        "sqnr_db": found["sqnr_db"],
+        "agree_pct": 100 * found["agree"] / len(labels),
+        "top1_pct": 100 * found["top1"] / len(labels),
+        "drop_high_pp": 100 * drop.high,
+    }
+
+
+def _answers(file: Path, images: np.ndarray, runtime: str) -> np.ndarray:
+    parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    if runtime == "openvino":
+        with openvino.OpenVinoSession(file, openvino.Options(float_parts="f32")) as session:
+            return np.concatenate([session.infer(part) for part in parts])
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # The file as it is written: no fusion that rounds elsewhere. This is the simulation of a compiler that is not here.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: part})[0] for part in parts])
+
+
+def has_uint8(file: Path) -> bool:
+    return bool(_uint8(onnx.load(file)))
+
+
+def as_tensorrt_reads(file: Path, out: Path) -> Path:
+    """uint8 zero points of 0 taken for int8 ones, as TensorRT reads such a file: 0 to 127 is what is left."""
+    model = onnx.load(file)
+    for tensor in _uint8(model):
+        zeros = np.zeros(onnx.numpy_helper.to_array(tensor).shape, np.int8)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(zeros, tensor.name))
+    del model.graph.value_info[:]
+    onnx.save(model, out)
+    return out
+
+
+def rewritten_signed(file: Path, out: Path) -> Path:
+    """The same with scales widened from 255 steps to 127, as one could do by hand: signed, nothing clipped."""
+    model = onnx.load(file)
+    points = {tensor.name for tensor in _uint8(model)}
+    scales = {node.input[1] for node in model.graph.node if len(node.input) > 2 and node.input[2] in points}
+    for tensor in model.graph.initializer:
+        if tensor.name in scales:
+            wider = onnx.numpy_helper.to_array(tensor) * np.float32(255 / 127)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(wider, tensor.name))
+    onnx.save(model, out)
+    return as_tensorrt_reads(out, out)
+
+
+def _uint8(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    points = {node.input[2] for node in model.graph.node if node.op_type.endswith("tizeLinear") and len(node.input) > 2}
+    return [
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.name in points and tensor.data_type == onnx.TensorProto.UINT8
+    ]

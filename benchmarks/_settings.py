@@ -1,0 +1,221 @@
+"""What the peers can be told: their defaults, the knobs that the search turns, and the best settings that it found.
+
+Plain data that travels to the peers' interpreter as JSON. A knob's value None is the peer's own choice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Options = dict[str, Any]
+
+
+def _range(statistics: str, aggregator: tuple[str, str], outliers: float | None = None) -> Options:
+    low, high = {"minmax": ("min", "max"), "abs_max": ("min", "abs_max"), "abs_quantile": ("min", "abs_quantile")}.get(
+        statistics, (statistics, statistics)
+    )
+    more = {"outliers": outliers} if outliers is not None else {}
+    return {"min": [low, aggregator[0]], "max": [high, aggregator[1]], **more}
+
+
+_MINMAX = _range("minmax", ("min", "max"))
+_RANGES = [
+    None,
+    _MINMAX,
+    _range("minmax", ("mean", "mean")),
+    _range("minmax", ("median", "median")),
+    _range("minmax", ("mean_no_outliers", "mean_no_outliers"), 1e-2),
+    _range("minmax", ("min", "mean")),
+    *(_range("quantile", ("mean", "mean"), part) for part in (1e-5, 1e-4, 1e-3)),
+    *(_range("quantile", ("min", "max"), part) for part in (1e-5, 1e-4, 1e-3, 3e-3)),
+    _range("raw", ("histogram", "histogram")),
+]
+_WEIGHT_RANGES = [
+    None,
+    *(_range("abs_quantile", ("max", "max"), part) for part in (1e-3, 5e-3, 2e-2)),
+    _range("raw", ("histogram", "histogram")),
+]
+
+_NNCF: dict[str, list[Any]] = {
+    "overflow_fix": ["disable", None],
+    "activations_range": _RANGES,
+    "preset": ["performance", "mixed"],
+    "disable_bias_correction": [True, None],
+    "fast_bias_correction": [None, False],
+    "weights_range": _WEIGHT_RANGES,
+    "propagation": ["DO_NOT_MERGE_BRANCHES", "MERGE_IF_ALL_BRANCHES_SAME", "MERGE_WITH_POTENTIAL_REQUANTIZATION", None],
+    "smooth": [{"convolution": alpha} for alpha in (0.05, 0.15, 0.5)] + [None],
+    "disable_channel_alignment": [None, False],
+    "batch": [64, 16, 1],
+    "batchwise_statistics": [None, True],
+    "target_device": [None, "CPU", "NPU"],
+}
+
+_ORT_COMMON: dict[str, list[Any]] = {
+    "method": ["Percentile", "Entropy", "MinMax", "Distribution"],
+    "CalibPercentile": [None, 99.99, 99.995, 99.998, 99.9995, 99.9999],
+    "CalibTensorRangeSymmetric": [None, False, True],
+    "op_types": [
+        None,
+        ["Conv", "Gemm"],
+        ["Conv", "Gemm", "Add"],
+        ["Conv", "Gemm", "Add", "Relu"],
+        ["Conv", "Gemm", "Add", "Relu", "ReduceMean", "GlobalAveragePool"],
+        ["Conv", "Gemm", "Relu"],
+    ],
+    "OpTypesToExcludeOutputQuantization": [
+        None,
+        ["Gemm"],
+        ["Conv"],
+        ["Conv", "Gemm"],
+        ["Conv", "Gemm", "Add"],
+        ["Conv", "Gemm", "Add", "Relu"],
+    ],
+    "per_channel": [True, False],
+    "bins": [None, {"num_bins": 4096}, {"num_bins": 16384}, {"num_bins": 1024, "num_quantized_bins": 255}],
+    "QDQDisableWeightAdjustForInt32Bias": [None, True],
+    "DedicatedQDQPair": [None, True],
+    "AddQDQPairToWeight": [None, True],
+    "QDQKeepRemovableActivations": [None, True],
+    "ForceQuantizeNoInputCheck": [None, True],
+    "preprocess": [None, True],
+    "CalibMovingAverage": [None, True],
+    "batch": [64, 1],
+}
+
+_MODELOPT: dict[str, list[Any]] = {
+    "calibration_method": ["entropy", "max"],
+    "op_types_to_quantize": [
+        None,
+        ["Conv"],
+        ["Conv", "Gemm"],
+        ["Conv", "Gemm", "Add"],
+        ["Conv", "Add"],
+        ["Conv", "Gemm", "Add", "ReduceMean", "GlobalAveragePool"],
+    ],
+    "batch": [1, 16, 64, 512],
+    "calibrate_per_node": [None, True],
+    "simplify": [None, True],
+    "passes": [None, []],
+    "target_dla": [None, True],
+}
+
+_MODELOPT_TORCH: dict[str, list[Any]] = {
+    "method": ["max", "percentile", "entropy", "mse"],
+    "percentile": [None, 99.9, 99.999, 99.9995],
+    "batch": [64, 512],
+}
+
+# What makes a peer write TensorRT's form at all: signed and symmetric.
+FORMS: dict[tuple[str, str], Options] = {
+    ("onnxruntime", "tensorrt"): {"activations": "s8", "ActivationSymmetric": True},
+    ("modelopt", "openvino"): {"high_precision_dtype": "fp32"},
+    ("modelopt", "tensorrt"): {"high_precision_dtype": "fp32"},
+}
+
+_UNCLIPPED: Options = {"overflow_fix": "disable", "activations_range": _MINMAX, "batch": 64}
+_FEW = ["Conv", "Gemm"]  # their inputs alone: nothing on the residual edges, which stay float
+_ORT: Options = {"per_channel": True, "method": "Percentile", "QuantizeBias": False, "batch": 64}
+
+STARTS: dict[tuple[str, str], list[Options]] = {
+    ("nncf", "openvino"): [
+        {**_UNCLIPPED, "disable_bias_correction": True},
+        {**_UNCLIPPED, "fast_bias_correction": False, "preset": "mixed"},
+    ],
+    ("onnxruntime", "openvino"): [
+        {**_ORT, "activations": "u8"},
+        {**_ORT, "activations": "u8", "op_types": _FEW, "OpTypesToExcludeOutputQuantization": _FEW},
+    ],
+    ("onnxruntime", "tensorrt"): [
+        {**_ORT, "op_types": [*_FEW, "Add"], "OpTypesToExcludeOutputQuantization": [*_FEW, "Add"]},
+        {**_ORT, "op_types": _FEW, "OpTypesToExcludeOutputQuantization": _FEW},
+    ],
+    ("modelopt", "openvino"): [{}],
+    ("modelopt", "tensorrt"): [{}],
+    ("modelopt-torch", "openvino"): [{"batch": 64}],
+    ("modelopt-torch", "tensorrt"): [{"batch": 64}],
+}
+
+KNOBS: dict[tuple[str, str], dict[str, list[Any]]] = {
+    ("nncf", "openvino"): {
+        **_NNCF,
+        "backend": [None, "openvino"],
+        "form": [None, {"weights": {"narrow_range": True}}, {"weights": {"narrow_range": False}}],
+    },
+    ("onnxruntime", "openvino"): {
+        "ActivationRestrictedAsymmetric": [None, True],
+        "QuantizeBias": [None, False],
+        **_ORT_COMMON,
+        "activations": ["u8", "s8"],
+        "ActivationSymmetric": [None, True],
+    },
+    ("onnxruntime", "tensorrt"): {"QuantizeBias": [False], **_ORT_COMMON},
+    ("modelopt", "openvino"): _MODELOPT,
+    ("modelopt", "tensorrt"): _MODELOPT,
+    ("modelopt-torch", "openvino"): {**_MODELOPT_TORCH, "unsigned": [True, None]},
+    ("modelopt-torch", "tensorrt"): _MODELOPT_TORCH,
+}
+
+REWRITTEN = "rewritten"  # ends the title of a row whose file this benchmark made signed by hand
+
+_ACCURATE: Options = {"overflow_fix": "disable", "fast_bias_correction": False, "batch": 64}
+_NNCF_FOUND: list[Options] = [
+    _ACCURATE,  # with its own ranges: the mean of each batch's extremes
+    {**_ACCURATE, "preset": "mixed"},
+    {**_UNCLIPPED, "preset": "mixed", "disable_bias_correction": True},
+]
+_ORT_U8: Options = {**_ORT, "activations": "u8", "op_types": _FEW, "OpTypesToExcludeOutputQuantization": _FEW}
+_ORT_S8: Options = {**_ORT_U8, "activations": "s8", "ActivationSymmetric": True}
+_ORT_U8_ALL: Options = {"activations": "u8", "per_channel": True, "method": "Percentile", "batch": 64}
+_MODELOPT_MAX: Options = {"calibration_method": "max", "high_precision_dtype": "fp32", "batch": 64}
+_TORCH_U8: Options = {"batch": 64, "unsigned": True}
+
+# What was found best so far, network by network; several where they lie close together, and the table shows them all.
+# A network that is not named here was not searched on: it gets them all.
+TUNED: dict[tuple[str, str], dict[str, list[Options]]] = {
+    ("nncf", "openvino"): {"resnet20": _NNCF_FOUND, "resnet32": _NNCF_FOUND},
+    ("nncf", "tensorrt"): {"resnet20": [_ACCURATE], "resnet32": [_ACCURATE]},
+    ("onnxruntime", "openvino"): {"resnet20": [_ORT_U8, _ORT_U8_ALL], "resnet32": [_ORT_U8, _ORT_U8_ALL]},
+    ("onnxruntime", "tensorrt"): {"resnet20": [_ORT_S8], "resnet32": [_ORT_S8]},
+    ("modelopt", "openvino"): {"resnet20": [_MODELOPT_MAX], "resnet32": [_MODELOPT_MAX]},
+    ("modelopt", "tensorrt"): {"resnet20": [_MODELOPT_MAX], "resnet32": [_MODELOPT_MAX]},
+    ("modelopt-torch", "openvino"): {
+        "resnet20": [{"batch": 64, "unsigned": True}],
+        "resnet32": [{"batch": 64, "unsigned": True}],
+    },
+    ("modelopt-torch", "tensorrt"): {"resnet20": [{"batch": 64}], "resnet32": [{"batch": 64}]},
+}
+
+_DEFAULTS: dict[tuple[str, str], Options] = {
+    ("nncf", "openvino"): {},
+    ("nncf", "tensorrt"): {},
+    ("onnxruntime", "openvino"): {},
+    ("onnxruntime", "tensorrt"): {"activations": "s8", "ActivationSymmetric": True},
+    ("modelopt", "openvino"): {"high_precision_dtype": "fp32"},
+    ("modelopt", "tensorrt"): {"high_precision_dtype": "fp32"},
+}
+_NAMES = {"nncf": "NNCF", "onnxruntime": "onnxruntime", "modelopt": "ModelOpt", "modelopt-torch": "ModelOpt torch"}
+
+LATENCY_PEERS: dict[str, tuple[str, Options]] = {
+    "NNCF, default": ("nncf", {}),
+    "NNCF, tuned": ("nncf", _ACCURATE),
+}
+
+
+def table(network: str, dialect: str) -> list[tuple[str, str, Options]]:
+    """(title, peer, options), row by row."""
+    rows: list[tuple[str, str, Options]] = []
+    for (peer, form), options in _DEFAULTS.items():
+        if form == dialect:
+            rows.append((f"{_NAMES[peer]}, default", peer, options))
+    for (peer, form), by_network in TUNED.items():
+        if form != dialect:
+            continue
+        all_of_them = [one for found in by_network.values() for one in found]
+        chosen = by_network.get(network, all_of_them)
+        unlike = [one for number, one in enumerate(chosen) if one not in chosen[:number]]
+        for number, options in enumerate(unlike, 1):
+            more = f" {number}" if len(unlike) > 1 else ""
+            ending = f", {REWRITTEN}" if (peer, dialect) == ("nncf", "tensorrt") else ""
+            rows.append((f"{_NAMES[peer]}, tuned{more}{ending}", peer, options))
+    return rows
