@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -25,11 +25,13 @@ from ..images import Samples
 from . import engine
 from .calibration import Calibration
 from .net import Net
-from .ranges import Ranges, collect
+from .ranges import Ranges, Views, collect
+
+if TYPE_CHECKING:
+    from .equalize import Equalizer
 
 FILE = "model.onnx"
 EQUALIZED, RANGES, EQUALIZED_RANGES = "equalized.onnx", "ranges.json", "equalized-ranges.json"
-_OBSERVED = 64  # images whose gradients equalizing looks at
 _KEEP_EVERY_S = 5.0
 
 
@@ -44,14 +46,14 @@ def calibrate(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path,
             "there is no convolution and no fully connected layer in the network that could become INT8",
             hint="`edgeresnet inspect` lists its operators",
         )
-    plain = _collected(model, images, of_what, "ranges", ctx)
+    equalizer = _equalizer(model, images, spec["seed"], ctx)
+    views = _collected(model, images, of_what, equalizer, ctx)
+    plain = views.plain
     (out / RANGES).write_bytes(plain.dump())
     _tell(plain, ctx)
-    equalized = _equalized(model, images, spec["seed"], ctx)
-    if equalized is not None:
-        (out / EQUALIZED).write_bytes(equalized.SerializeToString())
-        ranges = _collected(equalized, images, of_what, "ranges, channels equalized", ctx)
-        (out / EQUALIZED_RANGES).write_bytes(ranges.dump())
+    if equalizer is not None and views.equalized is not None:
+        (out / EQUALIZED).write_bytes(equalizer.applied(model).SerializeToString())
+        (out / EQUALIZED_RANGES).write_bytes(views.equalized.dump())
     dead = {name: int(((t.lowest == 0) & (t.highest == 0)).sum()) for name, t in plain.tensors.items()}
     return {
         "images": plain.images,
@@ -93,35 +95,43 @@ def quantize(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, 
     return {**found.notes(), **sizes, "dialect": dict(spec["dialect"])}
 
 
-def _collected(model: onnx.ModelProto, images: Calibration, of_what: dict[str, str], word: str, ctx: Context) -> Ranges:
+def _collected(
+    model: onnx.ModelProto, images: Calibration, of_what: dict[str, str], equalizer: Equalizer | None, ctx: Context
+) -> Views:
     """From where an interrupted one was."""
-    kept = ctx.scratch / f"{word.replace(' ', '-').replace(',', '')}.json"
-    ranges = Ranges(of_what)
-    if kept.is_file():
-        with contextlib.suppress(EdgeresnetError):
-            ranges = Ranges.load(kept, of_what)
-    if ranges.images:
-        ctx.warn(f"{ranges.images} images had been looked at before an interruption ({word})")
+    kept = {name: ctx.scratch / name for name in (RANGES, EQUALIZED_RANGES)}
+    found = {name: Ranges(of_what) for name in kept}
+    with contextlib.suppress(EdgeresnetError):
+        stored = {name: Ranges.load(path, of_what) for name, path in kept.items() if path.is_file()}
+        if len({ranges.images for ranges in stored.values()}) == 1:  # written together, or begun anew
+            found |= stored
+    plain = found[RANGES]
+    views = Views(plain, found[EQUALIZED_RANGES], equalizer.of) if equalizer else Views(plain)
+    if plain.images:
+        ctx.warn(f"{plain.images} images had been looked at before an interruption")
     last = time.monotonic()
 
-    def on_images(so_far: Ranges) -> None:
+    def on_images(so_far: Views) -> None:
         nonlocal last
-        ctx.progress(so_far.images, len(images.learn), word)
+        ctx.progress(so_far.plain.images, len(images.learn), "images")
         if time.monotonic() - last >= _KEEP_EVERY_S:
-            write_bytes(kept, so_far.dump())
+            for name, ranges in ((RANGES, so_far.plain), (EQUALIZED_RANGES, so_far.equalized)):
+                if ranges is not None:
+                    write_bytes(kept[name], ranges.dump())
             last = time.monotonic()
 
-    return collect(model, images.batches(skip=ranges.images), ranges, on_images, images.learn.name)
+    return collect(model, images.batches(skip=plain.images), views, on_images, images.learn.name)
 
 
-def _equalized(model: onnx.ModelProto, images: Calibration, seed: int, ctx: Context) -> onnx.ModelProto | None:
+def _equalizer(model: onnx.ModelProto, images: Calibration, seed: int, ctx: Context) -> Equalizer | None:
     from . import equalize
 
     try:
-        return equalize.equalize(model, images.first(_OBSERVED), seed)
+        found = equalize.Equalizer(model, images.first(equalize.observed(images.shape)), seed)
     except ModelError as problem:
         ctx.warn(f"channels are not equalized: {problem.message}")
         return None
+    return found if found.changes else None
 
 
 def _tell(ranges: Ranges, ctx: Context) -> None:

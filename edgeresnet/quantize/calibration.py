@@ -29,6 +29,11 @@ class Calibration:
         held = np.arange(len(order)) % HELD_OUT == HELD_OUT - 1 if len(order) >= _FEWEST else np.zeros(len(order), bool)
         return Calibration(samples.subset(order[~held]), samples.subset(order[held]))
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        side = self.learn.preprocessing.size
+        return self.learn.preprocessing.channels, side, side
+
     def batches(self, skip: int = 0, count: int | None = None) -> Iterator[np.ndarray]:
         """Of the images to learn from, normalised; the first `skip` of them left out, `count` at most."""
         left = len(self.learn) if count is None else count
@@ -47,9 +52,8 @@ class Calibration:
 
     def held(self, count: int) -> np.ndarray:
         few = self.held_out.subset(np.arange(min(count, len(self.held_out))))
-        shape = (0, self.learn.preprocessing.channels, *[self.learn.preprocessing.size] * 2)
         found = [few.preprocessing.normalize(pixels) for pixels in _pixels(few)]
-        return np.concatenate(found) if found else np.empty(shape, np.float32)
+        return np.concatenate(found) if found else np.empty((0, *self.shape), np.float32)
 
 
 def _pixels(samples: Samples) -> Iterator[np.ndarray]:

@@ -21,7 +21,8 @@ from . import qdq, refine, scales, session
 from .net import Net
 from .ranges import Ranges
 
-_CORRECTED_WITH = 128  # images that bias correction looks at: more change hundredths of a decibel
+_CORRECTED_WITH = 1 << 20  # values of all images that bias correction looks at: more change hundredths of a decibel
+_FEWEST = 16  # of them, however large
 _LARGE = 1 << 16  # values of an image from which on a step of learning takes fewer of them
 
 Batches = Callable[..., Iterator[np.ndarray]]  # normalised batches of the engine's size, again at every call
@@ -132,7 +133,7 @@ def _scaled(source: Source, choices: Choices, judge: _Judge) -> Quantized:
 
 def _corrected(before: Quantized, learn: Batches, judge: _Judge) -> Quantized:
     source, placement = before.source, before.placement
-    values = refine.bias_correction(source.model, placement, before.values, learn(count=_CORRECTED_WITH))
+    values = refine.bias_correction(source.model, placement, before.values, learn(count=judge.few))
     return judge(source, placement, values)
 
 
@@ -164,6 +165,7 @@ class _Judge:
     def __init__(self, model: onnx.ModelProto, images: np.ndarray):
         self._images = images
         self._expected = self._answers(model) if len(images) else None
+        self.few = max(_FEWEST, min(128, _CORRECTED_WITH // int(np.prod(images.shape[1:]))))
 
     def __call__(self, source: Source, placement: places.Placement, values: qdq.Values) -> Quantized:
         found = Quantized(source, placement, values, qdq.write(source.model, placement, values))

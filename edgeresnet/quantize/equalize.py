@@ -8,7 +8,6 @@ how much the logits care for each channel, is least. Knows no images but the few
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import NamedTuple
 
@@ -27,7 +26,14 @@ _ANY = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple
 _STEPS, _RATE = 300, 0.03
 _CAUTION = 0.1  # how much a factor far from 1 must win: the weights behind it are rounded too
 _OUTLIERS = 5e-4  # the part of a channel's values that may be clipped
+_OBSERVED = 1 << 20  # values of all images
+_SHARPNESS = 40.0  # how closely the smooth maximum of a tensor's channels follows the true one
 _LARGEST = 5.0  # the logarithm of a factor stays within
+
+
+def observed(shape: tuple[int, ...]) -> int:
+    """How many images of this shape are looked at, gradients and all."""
+    return int(np.clip(_OBSERVED // int(np.prod(shape)), 8, 64))
 
 
 class Stats(NamedTuple):
@@ -37,16 +43,27 @@ class Stats(NamedTuple):
     sensitivity: dict[str, Tensor]
 
 
-def equalize(model: onnx.ModelProto, images: np.ndarray, seed: int) -> onnx.ModelProto | None:
-    """The same function with channels rescaled; None where nothing is free to be."""
-    net = Net(model)
-    placement = place(net, _ANY)
-    channels = Channels(net)
-    if not placement.points or not bool(channels.free.any()):
-        return None
-    stats = observe(net, images, set(placement.points), seed)
-    factors = _best(placement, channels, stats)
-    return _rescaled(model, net, channels, factors)
+class Equalizer:
+    """The factors that were found for a network: what they make of it, and of every tensor in it."""
+
+    def __init__(self, model: onnx.ModelProto, images: np.ndarray, seed: int):
+        net = Net(model)
+        placement, self._channels = place(net, _ANY), Channels(net)
+        stats = observe(net, images, set(placement.points), seed)
+        self._factors = _best(placement, self._channels, stats)
+
+    @property
+    def changes(self) -> bool:
+        return bool(self._factors.any())
+
+    def of(self, tensor: str) -> np.ndarray | None:
+        """Per channel; None where it stays what it was."""
+        if tensor not in self._channels.of:
+            return None
+        return np.exp(self._factors[self._channels.of[tensor]].double().numpy())
+
+    def applied(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        return _rescaled(model, self)
 
 
 class Channels:
@@ -69,7 +86,7 @@ class Channels:
     def _through(self, node: Node) -> None:
         first = node.inputs[0]
         if node.kind in ("Conv", "Gemm") and node in self._net.weighted() and first in self._of:
-            self._new(node.name, self._net.constants[node.inputs[1]].shape[weight_axis(node)])
+            self._new(node.name, self._net.constants.shape(node.inputs[1])[weight_axis(node)])
         elif node.kind == "Add" and all(name in self._of for name in node.inputs):
             one, two = (self._of[name] for name in node.inputs)
             self._of[node.name] = one
@@ -142,46 +159,69 @@ def observe(net: Net, images: np.ndarray, tensors: set[str], seed: int) -> Stats
 
 def _best(placement: Placement, channels: Channels, stats: Stats) -> Tensor:
     """Logarithms of the factors of least predicted noise, by gradient descent: a few vectors, no image."""
+    names = [n for n in placement.points if placement.source(n) == n and n in channels.of]
+    factors = torch.zeros(len(channels.free))
+    if not names or not bool(channels.free.any()):
+        return factors
+    sizes = torch.tensor([len(channels.of[name]) for name in names])
+    noise = _Noise(
+        torch.cat([channels.of[name] for name in names]),
+        torch.repeat_interleave(torch.arange(len(names)), sizes),
+        torch.cat([stats.reach[name] for name in names]).log(),
+        torch.cat([stats.sensitivity[name] for name in names]),
+    )
     with torch.enable_grad():
-        factors = torch.zeros(len(channels.free), requires_grad=True)
-        optimizer = torch.optim.Adam([factors], lr=_RATE)
-        for step in range(_STEPS):
-            optimizer.param_groups[0]["lr"] = _RATE * 0.5 * (1 + math.cos(math.pi * step / _STEPS))
+        factors = factors.requires_grad_()
+        mean, square = torch.zeros_like(factors), torch.zeros_like(factors)
+        for step in range(1, _STEPS + 1):
             used = factors * channels.free
-            loss = _noise(used, placement, channels, stats).log() + _CAUTION * used.square().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            loss = noise(used).log() + _CAUTION * used.square().mean()
+            (slope,) = torch.autograd.grad(loss, [factors])
+            # Adam by hand: torch.optim loads its compiler first, which takes longer than all of this.
+            mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()
+            move = (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-12)
+            rate = _RATE * 0.5 * (1 + math.cos(math.pi * step / _STEPS))
+            factors = (factors - rate * move).detach().requires_grad_()
     return (factors.detach() * channels.free).clamp(-_LARGEST, _LARGEST)
 
 
-def _noise(factors: Tensor, placement: Placement, channels: Channels, stats: Stats) -> Tensor:
-    """A step's square by twelve, in the channel's own units, times what the logits make of it."""
-    total = torch.zeros(())
-    for name, grid in placement.points.items():
-        if placement.source(name) != name or name not in channels.of:
-            continue
-        factor = factors[channels.of[name]]
-        reach = stats.reach[name].log() + factor
-        step = torch.logsumexp(40.0 * reach, 0) / 40.0 - math.log(grid.high)
-        total = total + ((2 * step - 2 * factor).exp() * stats.sensitivity[name]).sum() / 12
-    return total
+class _Noise(NamedTuple):
+    """Of rounding, as the logits feel it: all channels of all quantized tensors in one row."""
+
+    classes: Tensor
+    tensor: Tensor  # which each channel belongs to
+    reach: Tensor  # its logarithm
+    sensitivity: Tensor
+
+    def __call__(self, factors: Tensor) -> Tensor:
+        """A step's square by twelve, in the channel's own units, times what the logits make of it.
+
+        A tensor's step follows its farthest channel, taken smoothly so that others near it count, too.
+        """
+        factor = factors[self.classes]
+        reach = _SHARPNESS * (self.reach + factor)
+        count = int(self.tensor[-1]) + 1
+        highest = torch.full((count,), -math.inf).scatter_reduce(0, self.tensor, reach.detach(), "amax")
+        above = torch.zeros(count).index_add(0, self.tensor, (reach - highest[self.tensor]).exp())
+        step = (above.log() + highest) / _SHARPNESS
+        return ((2 * step[self.tensor] - 2 * factor).exp() * self.sensitivity).sum() / 12
 
 
-def _rescaled(model: onnx.ModelProto, net: Net, channels: Channels, factors: Tensor) -> onnx.ModelProto:
-    changed: dict[str, np.ndarray] = {}
+def _rescaled(model: onnx.ModelProto, equalizer: Equalizer) -> onnx.ModelProto:
+    net = Net(model)
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    tensors = {tensor.name: tensor for tensor in found.graph.initializer}
+
+    def change(name: str, values: np.ndarray) -> None:
+        tensors[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
+
     for node in net.weighted():
-        if node.name not in channels.of or node.inputs[0] not in channels.of:
-            continue
-        before, after = (factors[channels.of[name]].double().exp().numpy() for name in (node.inputs[0], node.name))
-        weights = changed.get(node.inputs[1], net.constants[node.inputs[1]]).astype(np.float64)
-        changed[node.inputs[1]] = _weights_rescaled(node, weights, before, after)
-        if len(node.inputs) > 2:
-            changed[node.inputs[2]] = net.constants[node.inputs[2]].astype(np.float64) * after
-    found = copy.deepcopy(model)
-    for tensor in found.graph.initializer:
-        if tensor.name in changed:
-            tensor.CopyFrom(numpy_helper.from_array(changed[tensor.name].astype(np.float32), tensor.name))
+        before, after = equalizer.of(node.inputs[0]), equalizer.of(node.name)
+        if before is not None and after is not None and not (np.all(before == 1) and np.all(after == 1)):
+            change(node.inputs[1], _weights_rescaled(node, net.constants[node.inputs[1]], before, after))
+            if len(node.inputs) > 2:
+                change(node.inputs[2], net.constants[node.inputs[2]] * after)
     return found
 
 

@@ -5,10 +5,12 @@ What the quantizer's files share. Reads a graph and never changes one; knows no 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
 
@@ -34,7 +36,7 @@ class Net:
         self.input, self.output = model.graph.input[0].name, model.graph.output[0].name
         shape = model.graph.input[0].type.tensor_type.shape.dim
         self.image_channels = shape[1].dim_value
-        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.constants = Constants(model)
         self.nodes = [_node(node) for node in model.graph.node]
 
     @cached_property
@@ -66,6 +68,28 @@ class Net:
             for node in self.nodes
             if node.kind in WEIGHTED and len(node.inputs) > 1 and node.inputs[1] in self.constants
         ]
+
+
+class Constants(Mapping[str, np.ndarray]):
+    """Arrays made when they are asked for: a second copy of all weights would be most of the memory."""
+
+    def __init__(self, model: onnx.ModelProto):
+        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return numpy_helper.to_array(self._tensors[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._tensors[name].dims)
 
 
 def _node(node: onnx.NodeProto) -> Node:

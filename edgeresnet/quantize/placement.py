@@ -141,7 +141,7 @@ def _why_float(net: Net, node: Node, dialect: Dialect, exclude: tuple[str, ...])
     for pattern in exclude:
         if re.search(pattern, label(node)) or re.search(pattern, node.name):
             return f"excluded by {pattern!r}"
-    outputs = net.constants[node.inputs[1]].shape[weight_axis(node)]
+    outputs = net.constants.shape(node.inputs[1])[weight_axis(node)]
     if node.kind == "Gemm" and outputs < dialect.smallest_gemm:
         return f"{outputs} outputs, and fewer than {dialect.smallest_gemm} stay float for this target"
     if node.kind == "Gemm" and (node.attributes.get("transA") or node.attributes.get("alpha", 1.0) != 1.0):

@@ -30,20 +30,19 @@ class Values:
         if layer.name in self.biases:
             return self.biases[layer.name]
         own = net.constants.get(layer.inputs[2]) if len(layer.inputs) > 2 else None
-        outputs = net.constants[layer.inputs[1]].shape[weight_axis(layer)]
+        outputs = net.constants.shape(layer.inputs[1])[weight_axis(layer)]
         return np.zeros(outputs) if own is None else np.broadcast_to(own, outputs).astype(np.float64)
 
 
 def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.ModelProto:
-    """A new model. What a layer no longer reads is left out."""
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
-    graph = found.graph
+    """A new model. What a layer no longer reads is left out, and never copied: it may be large."""
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
-    if graph.input[0].name in placement.points:
-        nodes += _quantized(graph.input[0].name, placement, values, constants)
-    for node in graph.node:
+    if model.graph.input[0].name in placement.points:
+        nodes += _quantized(model.graph.input[0].name, placement, values, constants)
+    for original in model.graph.node:
+        node = onnx.NodeProto()
+        node.CopyFrom(original)
         name = node.output[0]
         for slot, tensor in enumerate(list(node.input)):
             if (name, slot) in placement.reads:
@@ -55,10 +54,13 @@ def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.
             if output in placement.points:
                 nodes += _quantized(output, placement, values, constants)
     read = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend([*kept, *constants])
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    graph = helper.make_graph(
+        nodes, model.graph.name, model.graph.input, model.graph.output, [*kept, *constants], model.graph.doc_string
+    )
+    found = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    found.producer_name, found.producer_version = model.producer_name, model.producer_version
+    found.metadata_props.extend(model.metadata_props)
     return found
 
 

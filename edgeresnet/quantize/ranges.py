@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -47,11 +47,14 @@ class Tensor:
     def mean_squares(self) -> np.ndarray:
         return self.squares / max(self.counted, 1)
 
-    def add(self, values: np.ndarray, half: int) -> None:
-        """One image's, channels first."""
+    def add(self, values: np.ndarray, half: int, factors: np.ndarray | None = None) -> None:
+        """One image's, channels first, each channel times its factor."""
         flat = values.reshape(len(values), -1)
         lowest, highest = flat.min(1), flat.max(1)
         few = flat[:, :: _stride(flat.shape)]
+        if factors is not None:
+            by = factors.astype(np.float32)
+            lowest, highest, few = lowest * by, highest * by, few * by[:, None]
         squares = np.square(few, dtype=np.float64).sum(1)
         if not self.counted:
             self.lowest, self.highest, self.squares = lowest, highest, squares
@@ -132,14 +135,31 @@ def wanted(net: Net) -> list[str]:
     return list(dict.fromkeys(name for name in inputs if name and name not in net.constants))
 
 
+class Views(NamedTuple):
+    """One pass over the images seen twice: as the network is, and as it would be with its channels rescaled."""
+
+    plain: Ranges
+    equalized: Ranges | None = None
+    factors: Callable[[str], np.ndarray | None] = lambda tensor: None
+
+    def add(self, tensor: str, image: np.ndarray, half: int) -> None:
+        self.plain.tensors.setdefault(tensor, Tensor()).add(image, half)
+        if self.equalized is not None:
+            self.equalized.tensors.setdefault(tensor, Tensor()).add(image, half, self.factors(tensor))
+
+    def counted(self, images: int) -> None:
+        for each in filter(None, (self.plain, self.equalized)):
+            each.images += images
+
+
 def collect(
     model: onnx.ModelProto,
     batches: Iterable[np.ndarray],
-    ranges: Ranges,
-    on_images: Callable[[Ranges], None] = lambda ranges: None,
+    views: Views,
+    on_images: Callable[[Views], None] = lambda views: None,
     name: Callable[[int], str] = lambda index: f"image {index}",
-) -> Ranges:
-    """Goes on where `ranges` is, in place. `batches` are the images that it has not seen, in order."""
+) -> Views:
+    """Goes on where `views` are, in place. `batches` are the images that they have not seen, in order."""
     net = Net(model)
     tensors = [tensor for tensor in wanted(net) if tensor != net.input]
     run = session.Runner(model, tensors)
@@ -147,14 +167,13 @@ def collect(
         values = dict(zip(tensors, run(batch), strict=True))
         values[net.input] = batch
         for tensor, value in values.items():
-            _refuse_infinite(tensor, value, ranges.images, name)
-            into = ranges.tensors.setdefault(tensor, Tensor())
+            _refuse_infinite(tensor, value, views.plain.images, name)
             for index in range(len(batch)):
-                into.add(value[index], (ranges.images + index) % HALVES)
-        ranges.images += len(batch)
-        on_images(ranges)
-    _refuse_constant(ranges, net)
-    return ranges
+                views.add(tensor, value[index], (views.plain.images + index) % HALVES)
+        views.counted(len(batch))
+        on_images(views)
+    _refuse_constant(views.plain, net)
+    return views
 
 
 def _stride(shape: tuple[int, ...]) -> int:

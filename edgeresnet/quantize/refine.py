@@ -23,11 +23,14 @@ def bias_correction(
     model: onnx.ModelProto, placement: Placement, values: qdq.Values, batches: Iterable[np.ndarray]
 ) -> qdq.Values:
     layers = list(placement.weights)
-    run = session.Runner(_beside(model, placement, values), [*layers, *(f"{name}{_BESIDE}" for name in layers)])
+    beside = _beside(model, placement, values)
+    both = [*layers, *(f"{name}{_BESIDE}" for name in layers)]
+    means = [_mean_into(beside, name, spatial=placement.weights[_layer(name)].kind == "Conv") for name in both]
+    run = session.Runner(model, means, beside=beside)
     sums: list[np.ndarray] = []
     images = 0
     for batch in batches:
-        found = [_channel_means(value).sum(0) for value in run(batch)]
+        found = [value.sum(0, dtype=np.float64) for value in run(batch)]
         sums = [one + two for one, two in zip(sums, found, strict=True)] if sums else found
         images += len(batch)
     if not images:
@@ -39,14 +42,13 @@ def bias_correction(
     return replace(values, biases=biases)
 
 
-def _beside(model: onnx.ModelProto, placement: Placement, values: qdq.Values) -> onnx.ModelProto:
-    """The FP32 network, and beside each layer the same layer in INT8, reading the same activations."""
+def _beside(model: onnx.ModelProto, placement: Placement, values: qdq.Values) -> onnx.GraphProto:
+    """What stands beside the FP32 network: each layer once more in INT8, reading the same activations."""
     quantized = qdq.write(model, placement, values)
     maker = {name: node for node in quantized.graph.node for name in node.output}
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
-    there = {tensor.name for tensor in found.graph.initializer}
-    found.graph.initializer.extend(t for t in quantized.graph.initializer if t.name not in there)
+    there = {tensor.name for tensor in model.graph.initializer}
+    found = onnx.GraphProto()
+    found.initializer.extend(t for t in quantized.graph.initializer if t.name not in there)
     taken: set[str] = set()
 
     def take(tensor: str) -> None:
@@ -55,7 +57,7 @@ def _beside(model: onnx.ModelProto, placement: Placement, values: qdq.Values) ->
             taken.add(tensor)
             for name in node.input:
                 take(name)
-            found.graph.node.append(node)
+            found.node.append(node)
 
     for name in placement.weights:
         layer = onnx.NodeProto()
@@ -63,9 +65,18 @@ def _beside(model: onnx.ModelProto, placement: Placement, values: qdq.Values) ->
         for tensor in layer.input:
             take(tensor)
         layer.name = layer.output[0] = f"{name}{_BESIDE}"
-        found.graph.node.append(layer)
+        found.node.append(layer)
     return found
 
 
-def _channel_means(value: np.ndarray) -> np.ndarray:
-    return value.reshape(*value.shape[:2], -1).mean(2, dtype=np.float64)
+def _mean_into(graph: onnx.GraphProto, tensor: str, *, spatial: bool) -> str:
+    """Adds the mean over a tensor's positions to a graph, so that no large tensor leaves it; gives its name."""
+    if not spatial:
+        return tensor
+    graph.node.append(onnx.helper.make_node("GlobalAveragePool", [tensor], [f"{tensor}_pooled"]))
+    graph.node.append(onnx.helper.make_node("Flatten", [f"{tensor}_pooled"], [f"{tensor}_mean"]))
+    return f"{tensor}_mean"
+
+
+def _layer(name: str) -> str:
+    return name.removesuffix(_BESIDE)

@@ -14,6 +14,8 @@ from .histogram import Histogram
 
 _TRIED = 96  # ranges, from a quarter of the extreme to all of it, in equal ratios
 _NARROWEST = 0.25
+_WEIGHT_RANGES = np.geomspace(0.65, 1.0, 16)[::-1]  # parts of a channel's extreme
+_CACHED = 1 << 16  # values
 _SMALLEST = 2.0**-14  # float16's smallest normal number
 _PERCENTILE = 99.999
 
@@ -37,13 +39,19 @@ def weights(values: np.ndarray, axis: int, grid: Grid) -> np.ndarray:
     rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).astype(np.float32)
     extreme = np.abs(rows).max(1)
     extreme[extreme == 0] = grid.high  # a channel of zeros: any scale is right
-    best, least = half_precision(extreme / grid.high), np.full(len(rows), np.inf)
-    for part in np.geomspace(0.5, 1.0, 40)[::-1]:
-        scale = half_precision(part * extreme / grid.high)
-        error = np.square(fake(rows, scale[:, None], grid) - rows).sum(1)
-        best = np.where(error < least, scale, best)
-        least = np.minimum(error, least)
-    return best.astype(np.float32)
+    tried = [half_precision(part * extreme / grid.high) for part in _WEIGHT_RANGES]
+    best = np.empty(len(rows), np.float32)
+    few = max(1, _CACHED // rows.shape[1])
+    for start in range(0, len(rows), few):  # some rows at a time: what is in the cache is read many times
+        part = slice(start, start + few)
+        errors = [_squared_error(rows[part], scale[part, None], grid) for scale in tried]
+        best[part] = np.choose(np.argmin(errors, axis=0), [scale[part] for scale in tried])
+    return best
+
+
+def _squared_error(rows: np.ndarray, scale: np.ndarray, grid: Grid) -> np.ndarray:
+    difference = fake(rows, scale, grid) - rows
+    return np.einsum("ij,ij->i", difference, difference)
 
 
 def fake(values: np.ndarray, scale: np.ndarray | float, grid: Grid) -> np.ndarray:

@@ -18,19 +18,26 @@ def batch_for(shape: Sequence[int]) -> int:
 
 
 class Runner:
-    """Runs batches of any size, also of a network that is fixed to one."""
+    """Runs batches of any size, also of a network that is fixed to one. `beside` is added to the graph."""
 
-    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str], *, as_written: bool = False):
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        tensors: Sequence[str],
+        *,
+        beside: onnx.GraphProto | None = None,
+        as_written: bool = False,
+    ):
         import onnxruntime
 
-        asked = onnx.ModelProto()
-        asked.CopyFrom(model)
-        for value in (asked.graph.input[0], asked.graph.output[0]):
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-        del asked.graph.value_info[:]
-        there = {value.name for value in asked.graph.output}
+        more = onnx.ModelProto()
+        if beside is not None:
+            more.graph.CopyFrom(beside)
+        there = {value.name for value in model.graph.output}
         wanted = [name for name in tensors if name not in there]
-        asked.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in wanted)
+        more.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in wanted)
+        # Two messages in one string are their union: so no network is copied for what is added to it.
+        data = _any_batch(model).SerializeToString() + more.SerializeToString()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = machine.cores()
@@ -40,9 +47,7 @@ class Runner:
         self._tensors = list(tensors)
         self._input = model.graph.input[0].name
         try:
-            self._session = onnxruntime.InferenceSession(
-                asked.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except runtime.errors() as problem:
             raise ModelError(
                 f"onnxruntime cannot run the network: {first_line(problem)}", hint="report this network"
@@ -56,3 +61,16 @@ class Runner:
                 f"the network cannot take a batch of {len(batch)}: {first_line(problem)}",
                 hint="export it with a batch that may vary",
             ) from problem
+
+
+def _any_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model itself where its batch may vary already."""
+    ends = [model.graph.input[0], model.graph.output[0]]
+    if not any(value.type.tensor_type.shape.dim[0].dim_value for value in ends):
+        return model
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    for value in (found.graph.input[0], found.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del found.graph.value_info[:]
+    return found

@@ -28,7 +28,9 @@ class TorchNet:
                 f"{', '.join(unknown)} cannot be refined", hint="`effort: fast` quantizes it without training"
             )
         self.constants = {
-            name: torch.from_numpy(value.copy()) for name, value in net.constants.items() if value.dtype == np.float32
+            name: torch.from_numpy(np.require(value, requirements="W"))
+            for name, value in net.constants.items()
+            if value.dtype == np.float32
         }
         self._last = {name: index for index, node in enumerate(net.nodes) for name in node.inputs}
 
