@@ -28,7 +28,8 @@ def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, asked:
         raise ModelError(
             f"{file.path} is quantized already ({quantized[0]}), and no FP32 reference",
             hint="judge it against its original: `model.candidate` in a recipe, or "
-            "`edgeresnet verify INT8.onnx --reference FP32.onnx`",
+            "`edgeresnet verify INT8.onnx --reference FP32.onnx`; "
+            "`edgeresnet inspect INT8.onnx --target T` says whether a compiler takes it",
         )
     fixed = _fits(file, preprocessing, classes, (FLOAT,))
     if asked is not None and fixed is not None and asked != fixed:

@@ -24,7 +24,7 @@ from ..graph import about
 from ..images import Samples
 from . import engine
 from .calibration import Calibration
-from .net import Net
+from .net import Net, unshare
 from .ranges import Ranges, Views, collect
 
 if TYPE_CHECKING:
@@ -144,7 +144,9 @@ def _tell(ranges: Ranges, ctx: Context) -> None:
 
 def _network(network: Parent) -> onnx.ModelProto:
     assert isinstance(network, Artifact)
-    return onnx.load(network.path / FILE)
+    model = onnx.load(network.path / FILE)
+    unshare(model)
+    return model
 
 
 def _samples(parents: Mapping[str, Parent]) -> Samples:

@@ -26,7 +26,8 @@ class Histogram:
         if not values.size:
             return
         self._widen(_exponent(float(values.max()), float(values.min())))
-        bins = np.floor(values.ravel() * np.float32(2.0**-self.exponent)).astype(np.int32)
+        # in 64 bits: in 32, the smallest negative values would become 0 on the way, and change sides
+        bins = np.floor(np.multiply(values.ravel(), 2.0**-self.exponent, dtype=np.float64)).astype(np.int32)
         self.counts += np.bincount(bins + SIDE, minlength=2 * SIDE)
 
     def plus(self, other: Histogram) -> Histogram:
@@ -67,11 +68,11 @@ class Histogram:
 def _exponent(highest: float, lowest: float) -> int:
     """Of the narrowest bins that hold both: highest < SIDE·2^e, and lowest ≥ −SIDE·2^e."""
     found = _NARROWEST
-    for value in (highest, -lowest):
+    for value, is_lowest in ((highest, False), (-lowest, True)):
         if value > 0:
             _, power = np.frexp(value)  # value < 2^power
             needed = int(power) - SIDE.bit_length() + 1
-            if value == -lowest and value == 2.0 ** (int(power) - 1):
+            if is_lowest and value == 2.0 ** (int(power) - 1):
                 needed -= 1  # exactly the lower edge belongs to the last bin
             found = max(found, needed)
     return found

@@ -1,6 +1,6 @@
 """A canonical network as its parts: nodes in order, constants as arrays, who makes and who reads each tensor.
 
-What the quantizer's files share. Reads a graph and never changes one; knows no scales.
+What the quantizer's files share. Changes no graph, but for constants that layers share; knows no scales.
 """
 
 from __future__ import annotations
@@ -68,6 +68,19 @@ class Net:
             for node in self.nodes
             if node.kind in WEIGHTED and len(node.inputs) > 1 and node.inputs[1] in self.constants
         ]
+
+
+def unshare(model: onnx.ModelProto) -> None:
+    """Gives every weighted layer weights and a bias of its own, in place: what one is given must not reach another."""
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    taken: set[str] = set()
+    for node in model.graph.node:
+        for slot, name in enumerate(node.input):
+            if node.op_type in WEIGHTED and name in taken and name in held:
+                own = model.graph.initializer.add()
+                own.CopyFrom(held[name])
+                own.name = node.input[slot] = f"{node.output[0]}.{('', 'weight', 'bias')[slot]}"
+        taken.update(node.input)
 
 
 class Constants(Mapping[str, np.ndarray]):

@@ -125,7 +125,7 @@ def _carry(found: Placement, net: Net, dialect: Dialect, node: Node) -> None:
     decides = source if any(other in found.reads for other in others) else found.source(result)
     _quantize(found, net, dialect, node, 0)
     former = found.source(result)
-    for tensor in [source, result, *(t for t, of in found.alike.items() if of == former)]:
+    for tensor in [source, result, former, *(t for t, of in found.alike.items() if of == former)]:
         found.alike[tensor] = decides
     found.alike.pop(decides, None)
 

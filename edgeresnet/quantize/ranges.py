@@ -194,8 +194,9 @@ def _reach(histogram: Histogram) -> float:
 
 
 def _refuse_infinite(tensor: str, value: np.ndarray, first: int, name: Callable[[int], str]) -> None:
-    if np.isfinite(value.sum()):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(value.sum()):
+            return
     finite = np.isfinite(value.reshape(len(value), -1)).all(1)
     if finite.all():
         return  # its sum alone is too large

@@ -1,0 +1,150 @@
+"""The door `quantize`: a network and images in, INT8 files out, and what was done in words and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from edgeresnet import targets
+from edgeresnet.artifact import Store
+from edgeresnet.graph import accepts
+
+from .conftest import Door
+
+IMAGES = ("--calibration", "digits", "--count", 40)
+ONE = ("--target", "openvino")
+
+
+@pytest.fixture
+def asked(door: Door, own_store: Store, net: Path) -> Door:
+    """The door with the network and the store in place."""
+    return lambda *rest: door("quantize", "net.onnx", "--store", own_store.root, *rest)
+
+
+def test_one_target_gives_one_file(asked: Door, tmp_path: Path) -> None:
+    code, out, err = asked(*IMAGES, *ONE, "--output", "int8.onnx")
+    assert code == 0, err
+    model = onnx.load(tmp_path / "int8.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert accepts.findings(model, "openvino", targets.get("openvino").dialect) == []
+    assert out.startswith("net: ranges of 35 calibration images, 5 held out of them\n")
+    assert "openvino: int8.onnx" in out
+    assert "layers INT8" in out
+    assert "  held out: same answer for " in out
+    assert "bias correction: " in out
+    assert "taken from net.onnx itself: size 8, mean [0.305], std [0.376]" in err
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_two_targets_give_a_folder_and_json_has_it_all(asked: Door, tmp_path: Path) -> None:
+    both = ("--target", "tensorrt", "--target", "openvino")
+    code, out, err = asked(*IMAGES, *both, "--output", "files", "--exclude", "layer1", "--json", "-q")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["images"] == {"images": 35, "held_out": 5}
+    assert set(found["targets"]) == {"tensorrt", "openvino"}
+    for target, about in found["targets"].items():
+        path = tmp_path / "files" / f"net-{target}-int8.onnx"
+        assert (tmp_path / about["file"]) == path
+        assert path.stat().st_size == about["bytes_after"]
+        found_there = accepts.findings(onnx.load(path), target, targets.get(target).dialect)
+        assert {each.rule for each in found_there} <= {"residual-float"}  # behind what was excluded
+        excluded = {name for name, why in about["kept_float"].items() if why == "excluded by 'layer1'"}
+        assert excluded
+        assert all("layer1" in name for name in excluded)
+        assert about["evaluation"] is None
+        assert [step["name"] for step in about["steps"]][:2] == ["scales", "bias correction"]
+    kept = found["targets"]["tensorrt"]["kept_float"]
+    assert "10 outputs, and fewer than 16 stay float for this target" in kept.values()
+
+
+def test_with_evaluation_images_it_says_what_int8_costs(asked: Door) -> None:
+    code, out, err = asked("--calibration", "digits", "--evaluation", "digits", *ONE, "--output", "int8.onnx", "--set",
+                           "images.calibration.count=24")  # fmt: skip
+    assert code == 0, err
+    words = " ".join(out.split())
+    assert "450 evaluation images, in onnxruntime before any compiler: top-1 " in words
+    assert "drop " in words
+
+
+def test_the_same_again_writes_the_same_bytes_and_does_nothing_else(asked: Door, tmp_path: Path) -> None:
+    files = []
+    for name in ("one.onnx", "two.onnx"):
+        code, _, err = asked(*IMAGES, *ONE, "--output", name)
+        assert code == 0
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1]
+    assert "nothing to do" in err
+
+
+def test_too_few_images_to_hold_any_out_are_told(asked: Door) -> None:
+    code, out, _ = asked("--calibration", "digits", "--count", 10, *ONE, "--output", "int8.onnx")
+    assert code == 0
+    assert "too few images to hold any out" in " ".join(out.split())
+    assert "bias correction: kept; no image was held out" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((*ONE, "--output", "int8.onnx"), "net.onnx needs --calibration too"),
+        ((*IMAGES, *ONE), "--output is missing"),
+        ((*IMAGES, *ONE, "--output", "."), ". is no .onnx file"),
+        ((*IMAGES, *ONE, "--output", "int8.xml"), "int8.xml is no .onnx file"),
+        ((*IMAGES, *ONE, "--output", "absent/int8.onnx"), "there is no folder absent"),
+        ((*IMAGES, *ONE, "--target", "tensorrt", "--output", "int8.onnx"), "int8.onnx is no folder"),
+        ((*IMAGES, "--target", "openvino", "--target", "tensorrt", "--output", "net.onnx"), "net.onnx is no folder"),
+        ((*IMAGES, "--target", "opnvino", "--output", "int8.onnx"), "did you mean openvino?"),
+        ((*IMAGES, *ONE, "--output", "int8.onnx", "--effort", "much"), "quantize.effort"),
+        ((*IMAGES, *ONE, "--output", "int8.onnx", "--estimator", "guess"), "quantize.estimator"),
+        ((*IMAGES, *ONE, "--output", "int8.onnx", "--exclude", "["), "is no regular expression"),
+        ((*IMAGES, *ONE, "--output", "int8.onnx", "--exclude", "."), "no layer is left that would become INT8"),
+        (("--calibration", "absent", *ONE, "--output", "int8.onnx"), "absent"),
+        (("--calibration", "digits", "--count", 5000, *ONE, "--output", "int8.onnx"), "5000 calibration images"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    asked: Door, tmp_path: Path, options: tuple[object, ...], said: str
+) -> None:
+    before = (tmp_path / "net.onnx").read_bytes()
+    code, out, err = asked(*options)
+    assert code == 2
+    assert out == ""
+    assert said in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not (tmp_path / "int8.onnx").exists()
+    assert (tmp_path / "net.onnx").read_bytes() == before
+
+
+def test_an_int8_file_is_not_quantized_again(asked: Door, door: Door, own_store: Store) -> None:
+    assert asked(*IMAGES, *ONE, "--output", "int8.onnx")[0] == 0
+    code, _, err = door("quantize", "int8.onnx", "--store", own_store.root, *IMAGES, *ONE, "--output", "again.onnx")
+    assert code == 2
+    assert "is quantized already" in " ".join(err.split())
+    assert "edgeresnet inspect" in " ".join(err.split())
+    assert door("inspect", "int8.onnx", "--target", "openvino")[0] == 0
+
+
+def test_a_checkpoint_needs_its_arch_and_gives_the_same_kind_of_file(
+    door: Door, own_store: Store, trained: object, tmp_path: Path
+) -> None:
+    weights = Path(trained[1]["steps"][0]["path"]) / "weights.safetensors"  # type: ignore[index]
+    rest = (*IMAGES, *ONE, "--output", "int8.onnx", "--store", own_store.root)
+    code, _, err = door("quantize", weights, *rest)
+    assert code == 2
+    assert "--arch" in err
+    about = ("--arch", "cifar_resnet8", "--classes", 10, "--size", 8, "--mean", 0.305, "--std", 0.376)
+    code, out, err = door("quantize", weights, *about, *rest)
+    assert code == 0, err
+    assert out.startswith("cifar_resnet8: ranges of 35 calibration images")
+    assert (tmp_path / "int8.onnx").is_file()
+
+
+def test_the_recipe_can_be_handed_over(asked: Door, tmp_path: Path) -> None:
+    code, _, err = asked(*IMAGES, *ONE, "--output", "int8.onnx", "--estimator", "entropy", "--save-recipe", "r.yaml")
+    assert code == 0, err
+    text = (tmp_path / "r.yaml").read_text()
+    assert "estimator: entropy" in text

@@ -1,0 +1,129 @@
+"""Each step is held against the best so far on images that had no part in it, and undone where it lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeresnet.errors import ModelError
+from edgeresnet.quantize import engine, learn, qdq, refine, scales
+
+from ..graph.running import answers, sqnr
+from .nets import CPU, TENSORRT, basic, constants, equalize, images, int8, plain, source
+
+
+def names(found: engine.Quantized) -> list[str]:
+    return [step.name for step in found.steps]
+
+
+def test_the_first_two_steps_and_what_they_came_to() -> None:
+    found = int8(basic(), TENSORRT)
+    assert names(found) == ["scales", "bias correction"]
+    assert found.steps[0].kept
+    best = max(step.sqnr_db for step in found.steps if step.sqnr_db is not None)
+    assert found.sqnr_db == best
+    assert found.held_out == 16
+    assert found.sqnr_db == pytest.approx(
+        sqnr(answers(basic(), images(16, seed=9)), answers(found.model, images(16, seed=9))), abs=1.0
+    )
+
+
+def test_a_step_that_loses_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(model: Any, placement: Any, values: qdq.Values, batches: Any) -> qdq.Values:
+        return replace(values, biases={"c1_out": np.full(8, 5.0)})
+
+    monkeypatch.setattr(refine, "bias_correction", spoil)
+    found = int8(plain(), TENSORRT)
+    first, second = found.steps
+    assert (first.kept, second.kept) == (True, False)
+    assert second.sqnr_db < first.sqnr_db
+    assert found.sqnr_db == first.sqnr_db
+    assert found.values.biases == {}
+    assert (constants(found.model)["c1.bias"] == constants(plain())["c1.bias"]).all()
+
+
+def test_equalized_channels_are_taken_where_they_win_and_left_where_they_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(equalized: onnx.ModelProto) -> engine.Quantized:
+        def batches(count: int | None = None) -> Iterator[np.ndarray]:
+            yield images()[:count]
+
+        both = source(plain()), source(equalized)
+        return engine.quantize(*both, engine.Choices(TENSORRT), batches, images(16, seed=9))
+
+    rescaled = equalize(plain(), images(), 0)
+    assert rescaled is not None
+    found = run(rescaled)
+    assert names(found) == ["scales", "bias correction", "equalized channels"]
+    assert (found.source.model is rescaled) == found.steps[2].kept
+    lost = run(basic())  # the answers of another network
+    assert not lost.steps[2].kept
+    assert lost.source.model.SerializeToString() == plain().SerializeToString()
+    assert lost.sqnr_db == max(step.sqnr_db for step in lost.steps)
+
+
+def test_without_images_held_out_every_step_stays_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = int8(plain(), TENSORRT, held=0)
+    assert [(step.sqnr_db, step.kept) for step in found.steps] == [(None, True), (None, True)]
+    assert found.notes()["held_out"] == {"images": 0, "agree": 0, "sqnr_db": None}
+
+
+def test_all_layers_excluded_is_an_error_that_says_why() -> None:
+    with pytest.raises(ModelError, match=r"no layer is left that would become INT8 \(c1: excluded by") as caught:
+        int8(plain(), TENSORRT, exclude=(".",))
+    assert caught.value.hint == "exclude less"
+
+
+def test_wrong_scales_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = int8(plain(), TENSORRT).sqnr_db
+    right = scales.activation
+    monkeypatch.setattr(scales, "activation", lambda *given: 8 * right(*given))
+    wrong = int8(plain(), TENSORRT).sqnr_db
+    assert good is not None
+    assert wrong is not None
+    assert wrong < good - 6
+
+
+def test_half_the_weight_range_costs_decibels_and_is_kept_to() -> None:
+    found = int8(plain(), replace(CPU, weights="half"))
+    full = int8(plain(), CPU)
+    assert max(np.abs(v).max() for n, v in constants(found.model).items() if n.endswith("weight_quantized")) == 63
+    assert max(np.abs(v).max() for n, v in constants(full.model).items() if n.endswith("weight_quantized")) == 127
+
+
+def test_the_estimator_is_used() -> None:
+    found = {word: int8(plain(), CPU, estimator=word).values.scales for word in scales.ESTIMATORS}
+    assert found["min-max"] != found["mse"]
+
+
+def test_notes_name_what_became_int8_and_what_did_not() -> None:
+    notes = int8(plain(), TENSORRT, exclude=("c2",)).notes()
+    assert notes["int8"] == ["c1", "fc"]
+    assert notes["kept_float"] == {"c2": "excluded by 'c2'"}
+    assert notes["held_out"]["images"] == 16
+    assert [step["name"] for step in notes["steps"]] == ["scales", "bias correction"]
+
+
+def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(engine.EFFORTS, "balanced", engine.Effort(16, 4))
+    told: list[tuple[int, int]] = []
+
+    def short(model: Any, placement: Any, values: Any, given: Any, budget: learn.Budget, *rest: Any) -> learn.Learned:
+        assert budget.seconds == 30
+        assert len(given) == 32
+        rest[-1](3, 4)
+        return learn.Learned(values, 3, 30.2)
+
+    monkeypatch.setattr(learn, "learn", short)
+    found = int8(plain(), TENSORRT, effort="balanced", minutes=0.5)
+    assert names(found)[-1] == "learned rounding, biases and scales (3 steps of 4, cut by the time budget, 30 s)"
+    assert told == []
+
+
+def test_an_exact_network_is_told_as_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdq, "write", lambda model, placement, values: model)
+    assert int8(plain(), TENSORRT).sqnr_db == 200.0

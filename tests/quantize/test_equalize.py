@@ -1,0 +1,164 @@
+"""Rescaled channels: the same function, and closer to it in INT8 where the channels were uneven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeresnet.errors import ModelError
+from edgeresnet.graph import canonical
+from edgeresnet.quantize import engine, qdq
+from edgeresnet.quantize.equalize import Channels
+from edgeresnet.quantize.net import Net
+
+from ..graph.running import answers, sqnr
+from .nets import (
+    CPU,
+    RESIDUAL,
+    TENSORRT,
+    Maker,
+    basic,
+    bottleneck,
+    changed,
+    constants,
+    equalize,
+    images,
+    plain,
+    source,
+    squeezed,
+)
+
+Make = Callable[[], onnx.ModelProto]
+networks = pytest.mark.parametrize("make", RESIDUAL.values(), ids=RESIDUAL.keys())
+
+
+def uneven(model: onnx.ModelProto, layer: str, reader: str, channel: int = 3, factor: float = 50.0) -> onnx.ModelProto:
+    """The same function with one channel many times as large, which the layer behind takes back."""
+    held = constants(model)
+    weights, bias, behind = (held[n].copy() for n in (f"{layer}.weight", f"{layer}.bias", f"{reader}.weight"))
+    weights[channel] *= factor
+    bias[channel] *= factor
+    behind[:, channel] /= factor
+    for name, value in ((f"{layer}.weight", weights), (f"{layer}.bias", bias), (f"{reader}.weight", behind)):
+        model = changed(model, name, value)
+    return model
+
+
+def closeness(model: onnx.ModelProto) -> float:
+    found = engine._scaled(source(model), engine.Choices(TENSORRT), engine._Judge(model, images(32, seed=9)))
+    assert found.sqnr_db is not None
+    return found.sqnr_db
+
+
+def rescaled(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
+    found = equalize(model, images(), seed)
+    assert found is not None
+    onnx.checker.check_model(found)
+    return found
+
+
+@networks
+def test_the_function_is_unchanged_beyond_100_db(make: Make) -> None:
+    given = images(16, seed=5)
+    before = make().SerializeToString()
+    model = make()
+    found = rescaled(model)
+    assert model.SerializeToString() == before
+    assert any((constants(found)[name] != value).any() for name, value in constants(model).items())
+    assert sqnr(answers(model, given), answers(found, given)) > 100
+
+
+@networks
+def test_neither_the_image_nor_the_answer_is_rescaled(make: Make) -> None:
+    channels = Channels(Net(make()))
+    assert not channels.free[channels.of["image"]].any()
+    assert not channels.free[channels.of["logits"]].any()
+    assert channels.free[channels.of["stem_out"]].all()
+
+
+def test_channels_that_an_addition_ties_together_have_one_factor() -> None:
+    channels = Channels(Net(basic("B")))
+    assert (channels.of["stem_out"] == channels.of["b1.conv2_out"]).all()
+    assert (channels.of["b2.short_out"] == channels.of["b2.conv2_out"]).all()
+    assert not set(channels.of["stem_out"].tolist()) & set(channels.of["b1.conv1_out"].tolist())
+
+
+def test_option_a_ties_the_stream_of_one_stage_to_the_middle_of_the_next() -> None:
+    channels = Channels(Net(basic("A")))
+    assert (channels.of["b2.conv2_out"][4:12] == channels.of["stem_out"]).all()
+    assert channels.free[channels.of["b2"]].all()
+
+
+@pytest.mark.parametrize("make", [plain, basic, bottleneck])
+def test_one_channel_too_large_costs_decibels_and_equalizing_wins_them_back(make: Make) -> None:
+    layer, reader = ("c1", "c2") if make is plain else ("b1.conv1", "b1.conv2")
+    fair = make()
+    spoiled = uneven(fair, layer, reader)
+    assert sqnr(answers(fair, images()), answers(spoiled, images())) > 100
+    before, after = closeness(spoiled), closeness(rescaled(spoiled))
+    assert after > before + 3
+
+
+def test_grouped_convolutions_are_rescaled_within_their_groups() -> None:
+    model = bottleneck(2)
+    found = rescaled(model)
+    assert (constants(found)["b1.conv2.weight"] != constants(model)["b1.conv2.weight"]).any()
+
+
+def test_an_operator_of_which_nothing_is_known_leaves_its_channels_as_they_are() -> None:
+    channels = Channels(Net(squeezed()))
+    assert not channels.free[channels.of["b1.conv1_out"]].any()
+    assert not channels.free[channels.of["se.up_out"]].any()
+    assert channels.free[channels.of["se.down_out"]].all()
+    found = rescaled(squeezed())
+    assert sqnr(answers(squeezed(), images()), answers(found, images())) > 100
+
+
+def test_an_operator_that_torch_is_not_taught_is_told() -> None:
+    net = Maker()
+    x = net.conv(net.relu(net.conv("image", "c1", 8)), "c2", 8)
+    with pytest.raises(ModelError, match="Softsign cannot be refined"):
+        equalize(net.head(net.add("Softsign", [x], "soft")), images(), 0)
+
+
+def test_a_tensor_that_is_reshaped_before_a_layer_is_left_alone() -> None:
+    net = Maker()
+    x = net.relu(net.conv("image", "c1", 8))
+    x = net.add("Reshape", [x, net.hold("shape", [0, 4, 16, 8])], "reshaped", 4)
+    model = net.head(net.relu(net.conv(x, "c2", 8)))
+    assert not Channels(Net(model)).free[Channels(Net(model)).of["c1_out"]].any()
+    assert equalize(model, images(), 0) is None
+
+
+def test_nothing_is_rescaled_where_nothing_is_free() -> None:
+    net = Maker()
+    pooled = net.add("GlobalAveragePool", ["image"], "pooled")
+    assert equalize(net.gemm(net.add("Flatten", [pooled], "flat"), 16), images(), 0) is None
+
+
+def test_a_dead_channel_does_no_harm() -> None:
+    weights, bias = constants(plain())["c1.weight"].copy(), constants(plain())["c1.bias"].copy()
+    weights[2], bias[2] = 0.0, -1.0
+    model = changed(changed(plain(), "c1.weight", weights), "c1.bias", bias)
+    found = rescaled(model)
+    assert all(np.isfinite(value).all() for value in constants(found).values())
+    assert sqnr(answers(model, images()), answers(found, images())) > 100
+
+
+def test_the_same_seed_gives_the_same_file_and_a_fixed_batch_is_no_hindrance() -> None:
+    assert rescaled(basic()).SerializeToString() == rescaled(basic()).SerializeToString()
+    fixed = basic()
+    canonical.set_batch(fixed, 7)
+    found = rescaled(fixed)
+    assert constants(found).keys() == constants(fixed).keys()
+    assert all((constants(found)[name] == value).all() for name, value in constants(rescaled(basic())).items())
+
+
+def test_what_is_rescaled_can_be_quantized_for_a_cpu_too() -> None:
+    model = rescaled(uneven(plain(), "c1", "c2"))
+    found = engine._scaled(source(model), engine.Choices(CPU), engine._Judge(model, images(16)))
+    file = qdq.write(model, found.placement, found.values)
+    assert sqnr(answers(plain(), images()), answers(file, images())) > 20

@@ -1,0 +1,74 @@
+"""What `quantize` prints: every step with what it won, what stays float, and nothing where nothing is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeresnet.report import quantized
+
+
+def target(**changes: Any) -> dict[str, Any]:
+    return {
+        "steps": [
+            {"name": "scales", "sqnr_db": 20.0, "kept": True},
+            {"name": "bias correction", "sqnr_db": 19.0, "kept": False},
+            {"name": "equalized channels", "sqnr_db": 23.5, "kept": True},
+        ],
+        "int8": ["conv1", "conv2"],
+        "kept_float": {},
+        "held_out": {"images": 8, "agree": 7, "sqnr_db": 23.5},
+        "bytes_before": 4_000_000,
+        "bytes_after": 1_000_000,
+        "digest": "0123456789abcdef",
+        "artifact": "store/model.onnx",
+        "evaluation": None,
+        **changes,
+    }
+
+
+def words(dead: dict[str, int] | None = None, **changes: Any) -> str:
+    found = {
+        "name": "net",
+        "images": {"images": 56, "held_out": 8},
+        "dead_channels": dead or {},
+        "targets": {"tensorrt": target(**changes)},
+    }
+    text = quantized.render(found)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    return " ".join(text.split())
+
+
+def test_each_step_is_held_against_the_best_so_far() -> None:
+    text = words()
+    assert "bias correction: 19.0 dB (-1.00 dB, undone)" in text
+    assert "equalized channels: 23.5 dB (+3.50 dB)" in text
+    assert "held out: same answer for 7 of 8, SQNR 23.5 dB" in text
+
+
+def test_sizes_layers_and_the_file() -> None:
+    text = words(file="out/int8.onnx")
+    assert "tensorrt: out/int8.onnx" in text
+    assert "4.00 MB → 1.00 MB, 2 layers INT8, digest 0123456789ab" in text
+    assert "tensorrt: store/model.onnx" in words()
+
+
+def test_what_stays_float_is_named_with_its_reason_up_to_six_of_them() -> None:
+    text = words(kept_float={f"layer{i}": "excluded by 'layer'" for i in range(9)})
+    assert "stays float: layer5: excluded by 'layer'" in text
+    assert "layer6" not in text
+    assert "and 3 more stay float (--json names them)" in text
+
+
+def test_nothing_is_claimed_where_no_image_was_held_out() -> None:
+    steps = [{"name": "scales", "sqnr_db": None, "kept": True}]
+    text = words(steps=steps, held_out={"images": 0, "agree": 0, "sqnr_db": None})
+    assert "scales: kept; no image was held out to hold it against" in text
+    assert "too few images to hold any out: nothing says how close it is" in text
+
+
+def test_dead_channels_and_the_evaluation_are_told() -> None:
+    counts = {"images": 1000, "top1": 900, "agree": 990, "flips_lost": 6, "flips_won": 2, "sqnr_db": 25.0}
+    text = words({"a": 2, "b": 1}, evaluation=counts)
+    assert "note: 3 channels are dead: no calibration image reaches them" in text
+    assert "top-1 90.00 %, drop +0.40 points (" in text
+    assert "same answer for 99.00 %" in text
