@@ -23,6 +23,7 @@ from .ranges import Ranges
 
 _CORRECTED_WITH = 1 << 20  # values of all images that bias correction looks at: more change hundredths of a decibel
 _FEWEST = 16  # of them, however large
+_EXACT_DB = 200.0  # no difference at all: more than float32 tells apart
 _LARGE = 1 << 16  # values of an image from which on a step of learning takes fewer of them
 
 Batches = Callable[..., Iterator[np.ndarray]]  # normalised batches of the engine's size, again at every call
@@ -181,6 +182,3 @@ class _Judge:
         run = session.Runner(model, [model.graph.output[0].name])
         size = session.batch_for(self._images.shape[1:])
         return np.concatenate([run(self._images[i : i + size])[0] for i in range(0, len(self._images), size)])
-
-
-_EXACT_DB = 200.0  # no difference at all: more than float32 tells apart

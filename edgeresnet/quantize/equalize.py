@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ..device.session import Dialect
 from .net import Net, Node
-from .placement import POOLING, Placement, place, weight_axis
+from .placement import POOLING, Placement, moves, place, weight_axis
+from .session import batch_for
 from .torch_net import TorchNet
 
 _ANY = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple=1)  # what all dialects have in common
@@ -138,12 +139,13 @@ class Channels:
 
 
 def observe(net: Net, images: np.ndarray, tensors: set[str], seed: int) -> Stats:
-    """One image after another forwards and backwards: the memory is that of one."""
+    """A few images at a time forwards and backwards, large ones one by one: the memory is theirs."""
     runner, generator = TorchNet(net), torch.Generator().manual_seed(seed)
     values: dict[str, list[Tensor]] = {name: [] for name in tensors}
     sensitivity: dict[str, Tensor] = {}
-    for start in range(0, len(images), _batch(images)):
-        batch = torch.from_numpy(images[start : start + _batch(images)]).requires_grad_()
+    size = batch_for(images.shape[1:])
+    for start in range(0, len(images), size):
+        batch = torch.from_numpy(images[start : start + size]).requires_grad_()
         kept = {**runner.run(batch, runner.constants, keep=tensors), net.input: batch}
         logits = kept[net.output]
         signs = torch.randint(0, 2, logits.shape, generator=generator) * 2.0 - 1.0
@@ -249,9 +251,7 @@ def _channels_moved(net: Net, node: Node, count: int) -> tuple[np.ndarray | None
                 return np.arange(count)[int(start) : int(stop) : int(step)], (0, 0)
         return unmoved
     pads = operands[0]
-    if pads is None or len(pads) != 8 or node.attributes.get("mode", b"constant") != b"constant":
-        return None, (0, 0)
-    if len(operands) > 1 and node.inputs[2] and (operands[1] is None or float(operands[1]) != 0):
+    if pads is None or len(pads) != 8 or not moves(net, node):
         return None, (0, 0)
     return np.arange(count), (int(pads[1]), int(pads[5]))
 
@@ -272,7 +272,3 @@ def _reach(parts: list[Tensor]) -> Tensor:
     kept = max(1, all_of.shape[1] // max(len(parts), 1))
     reach = all_of.topk(kept, 1).values[:, -1]
     return torch.maximum(reach, 1e-3 * reach.max()).clamp_min(1e-12)
-
-
-def _batch(images: np.ndarray) -> int:
-    return max(1, min(64, (1 << 18) // int(np.prod(images.shape[1:]))))

@@ -63,7 +63,7 @@ def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = ()) -> Placemen
         if node.kind in POOLING and _all_read_quantized(found, net, node.name):
             _quantize(found, net, dialect, node, 0)
     for node in reversed(net.nodes):
-        if _moves(net, node) and node.name in found.points and node.inputs[0] in net.maker:
+        if moves(net, node) and node.name in found.points and node.inputs[0] in net.maker:
             _carry(found, net, dialect, node)
     for node in net.nodes:
         if node.kind not in _INT8 and net.depth[node.name] > 0 and _leads_to(net, node, set(found.weights)):
@@ -77,7 +77,17 @@ def nonnegative(net: Net, tensor: str) -> bool:
         return False
     if node.kind == "Relu" or (node.kind == "Clip" and _floor(net, node) >= 0):
         return True
-    return (node.kind in POOLING or _moves(net, node)) and nonnegative(net, node.inputs[0])
+    return (node.kind in POOLING or moves(net, node)) and nonnegative(net, node.inputs[0])
+
+
+def moves(net: Net, node: Node) -> bool:
+    """It passes values on as they are: a scale that fits before it fits behind it."""
+    if node.kind == "Pad":
+        mode = node.attributes.get("mode", b"constant")
+        value = net.constants.get(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+        named = len(node.inputs) > 2 and bool(node.inputs[2])
+        return mode == b"constant" and (not named or (value is not None and float(value) == 0.0))
+    return node.kind in MOVING
 
 
 def shortcut_of(net: Net, add: Node) -> int | None:
@@ -112,7 +122,7 @@ def _made_by_int8(found: Placement, net: Net, tensor: str) -> bool:
     node = net.maker.get(tensor)
     if node is None:
         return False
-    return node.name in found.weights or (_moves(net, node) and _made_by_int8(found, net, node.inputs[0]))
+    return node.name in found.weights or (moves(net, node) and _made_by_int8(found, net, node.inputs[0]))
 
 
 def _carry(found: Placement, net: Net, dialect: Dialect, node: Node) -> None:
@@ -121,7 +131,7 @@ def _carry(found: Placement, net: Net, dialect: Dialect, node: Node) -> None:
     The scale is that of the values which a layer, an addition or a pooling reads, the earliest of them.
     """
     source, result = node.inputs[0], node.name
-    others = [(reader.name, slot) for reader, slot in net.readers[source] if not _moves(net, reader)]
+    others = [(reader.name, slot) for reader, slot in net.readers[source] if not moves(net, reader)]
     decides = source if any(other in found.reads for other in others) else found.source(result)
     _quantize(found, net, dialect, node, 0)
     former = found.source(result)
@@ -154,20 +164,11 @@ def weight_axis(node: Node) -> int:
     return 1 if node.kind == "Gemm" and not node.attributes.get("transB") else 0
 
 
-def _moves(net: Net, node: Node) -> bool:
-    if node.kind == "Pad":
-        mode = node.attributes.get("mode", b"constant")
-        value = net.constants.get(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-        named = len(node.inputs) > 2 and bool(node.inputs[2])
-        return mode == b"constant" and (not named or (value is not None and float(value) == 0.0))
-    return node.kind in MOVING
-
-
 def _all_read_quantized(found: Placement, net: Net, tensor: str) -> bool:
     """Every reader of a tensor reads it quantized, or moves it to where it is."""
     readers = net.readers.get(tensor, [])
     return bool(readers) and all(
-        (reader.name, slot) in found.reads or (_moves(net, reader) and _all_read_quantized(found, net, reader.name))
+        (reader.name, slot) in found.reads or (moves(net, reader) and _all_read_quantized(found, net, reader.name))
         for reader, slot in readers
     )
 

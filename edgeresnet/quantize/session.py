@@ -26,7 +26,6 @@ class Runner:
         tensors: Sequence[str],
         *,
         beside: onnx.GraphProto | None = None,
-        as_written: bool = False,
     ):
         import onnxruntime
 
@@ -42,8 +41,6 @@ class Runner:
         options.log_severity_level = 3
         options.intra_op_num_threads = machine.cores()
         options.enable_mem_pattern = False
-        if as_written:  # Q/DQ as its definition says, not as fused INT8 kernels round
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._tensors = list(tensors)
         self._input = model.graph.input[0].name
         try:

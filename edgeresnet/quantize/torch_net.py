@@ -142,9 +142,7 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Clip": lambda node, x, low=None, high=None: x.clamp(low, high) if low is not None or high is not None else x,
     "Concat": lambda node, *parts: torch.cat(parts, node.attributes["axis"]),
     "Div": lambda node, x, y: x / y,
-    "HardSigmoid": lambda node, x: (node.attributes.get("alpha", 0.2) * x + node.attributes.get("beta", 0.5)).clamp(
-        0, 1
-    ),
+    "HardSigmoid": _hard_sigmoid,
     "MatMul": lambda node, x, y: x @ y,
     "Sigmoid": lambda node, x: torch.sigmoid(x),
     "Softmax": lambda node, x: F.softmax(x, node.attributes.get("axis", -1)),

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..device import intervals
 from . import terminal, view
 
 _SHOWN = 6  # names; `--json` has all
@@ -92,10 +91,9 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _evaluated(counts: Mapping[str, Any]) -> str:
     images = counts["images"]
-    low, high = intervals.tango(counts["flips_lost"], counts["flips_won"], images)
-    drop = 100 * (counts["flips_lost"] - counts["flips_won"]) / images
+    drop, low, high = view.drop_pp(counts)
     return (
         f"{images} evaluation images, in onnxruntime before any compiler: top-1 {100 * counts['top1'] / images:.2f} %, "
-        f"drop {drop:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}), same answer for "
+        f"drop {drop:+.2f} points ({low:+.2f} to {high:+.2f}), same answer for "
         f"{100 * counts['agree'] / images:.2f} %, SQNR {view.sqnr(counts['sqnr_db'])}"
     )

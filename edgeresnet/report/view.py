@@ -80,17 +80,23 @@ def _title(model: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> s
 def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
     variant = result["variants"][name]
     counts, images = variant["accuracy"], variant["accuracy"]["images"]
-    low, high = intervals.tango(counts["flips_lost"], counts["flips_won"], images)
-    drop = 100 * (counts["flips_lost"] - counts["flips_won"]) / images
+    drop, low, high = drop_pp(counts)
     return (
         result["target"],
         name,
         f"{100 * counts['top1'] / images:.2f} %",
-        f"{_signed(drop)} ({_signed(100 * low)} to {_signed(100 * high)})",
+        f"{_signed(drop)} ({_signed(low)} to {_signed(high)})",
         f"{100 * counts['agree'] / images:.2f} %",
         f"{counts['flips_lost']}/{counts['flips_won']}",
         f"{variant['size_mb']:.2f}",
     )
+
+
+def drop_pp(counts: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Points of top-1 lost, and the 95 % interval of that."""
+    images = counts["images"]
+    low, high = intervals.tango(counts["flips_lost"], counts["flips_won"], images)
+    return 100 * (counts["flips_lost"] - counts["flips_won"]) / images, 100 * low, 100 * high
 
 
 def filled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
