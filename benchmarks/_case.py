@@ -7,6 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeresnet.device.preprocessing import Preprocessing
+
+
+def preprocessing(size: int) -> Preprocessing:
+    """Of every network here."""
+    return Preprocessing(size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
 
 @dataclass(frozen=True)
 class Case:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from _case import preprocessing
 from _judged import fresh
 from _settings import LATENCY_PEERS
 
@@ -102,11 +103,12 @@ def _resnet50(folder: Path) -> Path:
 
 
 def _smooth(folder: Path, count: int) -> Path:
-    """Images of blurred noise: no photographs, but with neighbours alike and ranges as normalised photographs have."""
+    """Images of blurred noise: no photographs, but pixels of 256 levels with neighbours alike, and normalised so."""
     path = folder / f"smooth-{count}.npy"
     if not path.is_file():
         rng = np.random.default_rng(0)
-        coarse = rng.standard_normal((count, 3, SIZE // 16, SIZE // 16), dtype=np.float32)
-        fine = rng.standard_normal((count, 3, SIZE, SIZE), dtype=np.float32)
-        np.save(path, coarse.repeat(16, axis=2).repeat(16, axis=3) + np.float32(0.2) * fine)
+        coarse = rng.standard_normal((count, SIZE // 16, SIZE // 16, 3), dtype=np.float32)
+        fine = rng.standard_normal((count, SIZE, SIZE, 3), dtype=np.float32)
+        levels = 120 + 60 * (coarse.repeat(16, axis=1).repeat(16, axis=2) + np.float32(0.2) * fine)
+        np.save(path, preprocessing(SIZE).normalize(np.rint(levels.clip(0, 255)).astype(np.uint8)))
     return path

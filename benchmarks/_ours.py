@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from _case import preprocessing
 from _peers import serve
 
 from edgeresnet import targets
@@ -42,7 +43,8 @@ def ours(onnx_file: Path, images: np.ndarray, dialect: str, effort: str, residua
     plain = engine.Source(model, views.plain)
     equal = engine.Source(equalizer.applied(model), views.equalized)
     spoken = targets.get(dialect).dialect
-    choices = engine.Choices(replace(spoken, residual=residual or spoken.residual), effort=effort)
+    spoken = replace(spoken, residual=residual or spoken.residual)
+    choices = engine.Choices(spoken, effort=effort, preprocessing=preprocessing(images.shape[-1]))
     found = engine.quantize(plain, equal, choices, batches, images[held[: engine.EFFORTS[effort].held_out]])
     for step in found.steps:
         print(step, file=sys.stderr)

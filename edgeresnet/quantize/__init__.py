@@ -76,7 +76,8 @@ def quantize(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, 
         equalized = engine.Source(onnx.load(calibrated.path / EQUALIZED), ranges)
     images = Calibration.of(_samples(parents))
     chosen = {key: spec[key] for key in ("estimator", "effort", "minutes", "seed")}
-    choices = engine.Choices(Dialect(**spec["dialect"]), exclude=tuple(spec["exclude"]), **chosen)
+    dialect, preprocessing = Dialect(**spec["dialect"]), images.learn.preprocessing
+    choices = engine.Choices(dialect, exclude=tuple(spec["exclude"]), preprocessing=preprocessing, **chosen)
     held_out = images.held(engine.EFFORTS[choices.effort].held_out)
     found = engine.quantize(plain, equalized, choices, images.batches, held_out, ctx.progress)
     said = replace(

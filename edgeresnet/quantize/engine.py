@@ -6,7 +6,7 @@ have no part in any number of the network, and decide which steps stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,10 +14,11 @@ import numpy as np
 import onnx
 
 from ..device import evaluate
+from ..device.preprocessing import Preprocessing
 from ..device.session import Dialect
 from ..errors import ModelError
+from . import pixels, qdq, refine, scales, session
 from . import placement as places
-from . import qdq, refine, scales, session
 from .net import Net
 from .ranges import Ranges
 
@@ -40,10 +41,15 @@ EFFORTS = {"fast": Effort(64, 0), "balanced": Effort(64, 300), "best": Effort(64
 
 @dataclass(frozen=True)
 class Source:
-    """A network, equalized or not, with the ranges that were collected on it."""
+    """A network, equalized or not, with the ranges that were collected on it, and scales that need none."""
 
     model: onnx.ModelProto
     ranges: Ranges
+    known: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def image(self) -> str:
+        return str(self.model.graph.input[0].name)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Choices:
     exclude: tuple[str, ...] = ()
     minutes: float = 10.0  # that learning may take
     seed: int = 0
+    preprocessing: Preprocessing | None = None  # of images that were pixels before
 
 
 @dataclass(frozen=True)
@@ -107,9 +114,13 @@ def quantize(
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
         raise ModelError(f"no layer is left that would become INT8 ({reasons})", hint="exclude less")
     steps.append(Step("scales", found.sqnr_db, kept=True))
+    exact = _in_levels(plain, choices) if plain.image in found.placement.points else None
+    if exact is not None:
+        found = keep("images in levels", _scaled(exact, choices, judge), found)
     found = keep("bias correction", _corrected(found, learn, judge), found)
     if equalized is not None:
-        found = keep("equalized channels", _corrected(_scaled(equalized, choices, judge), learn, judge), found)
+        equal = _in_levels(equalized, choices) if found.source is exact else None
+        found = keep("equalized channels", _corrected(_scaled(equal or equalized, choices, judge), learn, judge), found)
     if EFFORTS[choices.effort].steps:
         tried, word = _learned(found, choices, learn, judge, progress)
         found = keep(word, tried, found)
@@ -123,13 +134,24 @@ def _scaled(source: Source, choices: Choices, judge: _Judge) -> Quantized:
     for tensor, grid in placement.points.items():
         decides = placement.source(tensor)
         if decides not in values.scales:
-            seen = source.ranges.tensors[decides]
-            values.scales[decides] = scales.activation(seen.whole, seen.extremes, grid, choices.estimator)
+            values.scales[decides] = _scale(source, decides, grid, choices.estimator)
     for name, layer in placement.weights.items():
         weights = net.constants[layer.inputs[1]]
         values.weights[name] = weights
         values.weight_scales[name] = scales.weights(weights, places.weight_axis(layer), placement.weight_grid)
     return judge(source, placement, values)
+
+
+def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str) -> float:
+    if tensor in source.known:
+        return source.known[tensor]
+    seen = source.ranges.tensors[tensor]
+    return scales.activation(seen.whole, seen.extremes, grid, estimator)
+
+
+def _in_levels(source: Source, choices: Choices) -> Source | None:
+    model = pixels.in_levels(source.model, choices.preprocessing) if choices.preprocessing else None
+    return None if model is None else Source(model, source.ranges, {pixels.LEVELS: pixels.SCALE})
 
 
 def _corrected(before: Quantized, learn: Batches, judge: _Judge) -> Quantized:

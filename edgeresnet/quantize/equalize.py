@@ -27,14 +27,14 @@ _ANY = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple
 _STEPS, _RATE = 300, 0.03
 _CAUTION = 0.1  # how much a factor far from 1 must win: the weights behind it are rounded too
 _OUTLIERS = 5e-4  # the part of a channel's values that may be clipped
-_OBSERVED = 1 << 20  # values of all images
+_OBSERVED = 1_400_000  # values of all images
 _SHARPNESS = 40.0  # how closely the smooth maximum of a tensor's channels follows the true one
 _LARGEST = 5.0  # the logarithm of a factor stays within
 
 
 def observed(shape: tuple[int, ...]) -> int:
     """How many images of this shape are looked at, gradients and all."""
-    return int(np.clip(_OBSERVED // int(np.prod(shape)), 8, 64))
+    return int(np.clip(_OBSERVED // int(np.prod(shape)), 8, 512))
 
 
 class Stats(NamedTuple):

@@ -64,9 +64,20 @@ def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.
     return found
 
 
-def integers(weights: np.ndarray, scales: np.ndarray, axis: int, grid: Grid) -> np.ndarray:
-    shape = [-1 if side == axis else 1 for side in range(weights.ndim)]
-    return np.rint(fake(weights, scales.reshape(shape), grid) / scales.reshape(shape)).astype(np.int8)
+def dequantized(values: Values, layer: Node, grid: Grid) -> np.ndarray:
+    """A layer's weights as its INT8 form has them."""
+    return fake(values.weights[layer.name], _along(values, layer), grid)
+
+
+def integers(values: Values, layer: Node, grid: Grid) -> np.ndarray:
+    return np.rint(dequantized(values, layer, grid) / _along(values, layer)).astype(np.int8)
+
+
+def _along(values: Values, layer: Node) -> np.ndarray:
+    """A layer's scales as they meet its weights."""
+    axis = weight_axis(layer)
+    shape = [-1 if side == axis else 1 for side in range(values.weights[layer.name].ndim)]
+    return values.weight_scales[layer.name].reshape(shape)
 
 
 def _dequantized(tensor: str) -> str:
@@ -95,9 +106,8 @@ def _weights(
     """Puts INT8 weights and the corrected bias in front of a layer."""
     name, weight = node.output[0], node.input[1]
     layer = placement.weights[name]
-    axis = weight_axis(layer)
     scales = values.weight_scales[name]
-    stored = integers(values.weights[name], scales, axis, placement.weight_grid)
+    stored = integers(values, layer, placement.weight_grid)
     constants.append(numpy_helper.from_array(stored, f"{weight}_quantized"))
     constants.append(numpy_helper.from_array(scales.astype(np.float32), f"{weight}_scale"))
     constants.append(numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{weight}_zero"))
@@ -113,5 +123,5 @@ def _weights(
         [f"{weight}_quantized", f"{weight}_scale", f"{weight}_zero"],
         [_dequantized(weight)],
         f"{weight}_dequantize",
-        axis=axis,
+        axis=weight_axis(layer),
     )

@@ -1,7 +1,8 @@
-"""Closer to the FP32 network than rounding alone comes, on calibration images only. Each function returns new values.
+"""The mean error that rounding leaves behind a layer is known beforehand, and its bias can take it away.
 
-Bias correction: rounding moves the mean of a layer's channels; the bias takes it back. Each layer is looked at by
-itself, on the FP32 network's own activations put on the grid: no layer corrects what an earlier one corrects already.
+Each layer is looked at by itself, on the FP32 network's own activations put on the grid: no layer corrects what an
+earlier one corrects already. A mean over positions is linear, so means of what each weight reads are enough: no second
+network runs, and no large tensor is kept.
 """
 
 from __future__ import annotations
@@ -13,70 +14,70 @@ import numpy as np
 import onnx
 
 from . import qdq, session
-from .net import Net
-from .placement import Placement
-
-_BESIDE = "_beside"
+from .net import Net, Node
+from .placement import Placement, weight_axis
+from .scales import fake
 
 
 def bias_correction(
     model: onnx.ModelProto, placement: Placement, values: qdq.Values, batches: Iterable[np.ndarray]
 ) -> qdq.Values:
-    layers = list(placement.weights)
-    beside = _beside(model, placement, values)
-    both = [*layers, *(f"{name}{_BESIDE}" for name in layers)]
-    means = [_mean_into(beside, name, spatial=placement.weights[_layer(name)].kind == "Conv") for name in both]
-    run = session.Runner(model, means, beside=beside)
-    sums: list[np.ndarray] = []
-    images = 0
+    net, layers = Net(model), placement.weights
+    read = {name: node.inputs[0] for name, node in layers.items()}
+    tensors = list(dict.fromkeys(tensor for tensor in read.values() if tensor != net.input))
+    run = session.Runner(model, tensors)
+    exact, rounded, images = dict[str, np.ndarray](), dict[str, np.ndarray](), 0
     for batch in batches:
-        found = [value.sum(0, dtype=np.float64) for value in run(batch)]
-        sums = [one + two for one, two in zip(sums, found, strict=True)] if sums else found
+        seen = {net.input: batch, **dict(zip(tensors, run(batch), strict=True))}
+        for tensor in dict.fromkeys(read.values()):
+            grid = placement.points[tensor]
+            on_grid = fake(seen[tensor], np.float32(values.scales[placement.source(tensor)]), grid)
+            for name, node in layers.items():
+                if read[name] == tensor:
+                    _add(exact, name, _taken(node, net, seen[tensor]))
+                    _add(rounded, name, _taken(node, net, on_grid))
         images += len(batch)
     if not images:
         return values
-    exact, rounded = sums[: len(layers)], sums[len(layers) :]
-    net, biases = Net(model), {}
-    for name, one, two in zip(layers, exact, rounded, strict=True):
-        biases[name] = values.bias(net, placement.weights[name]) + (one - two) / images
+    biases = {}
+    for name, node in layers.items():
+        stored = qdq.dequantized(values, node, placement.weight_grid)
+        one, two = _mean(node, net.constants[node.inputs[1]], exact[name]), _mean(node, stored, rounded[name])
+        biases[name] = values.bias(net, node) + (one - two) / images
     return replace(values, biases=biases)
 
 
-def _beside(model: onnx.ModelProto, placement: Placement, values: qdq.Values) -> onnx.GraphProto:
-    """What stands beside the FP32 network: each layer once more in INT8, reading the same activations."""
-    quantized = qdq.write(model, placement, values)
-    maker = {name: node for node in quantized.graph.node for name in node.output}
-    there = {tensor.name for tensor in model.graph.initializer}
-    found = onnx.GraphProto()
-    found.initializer.extend(t for t in quantized.graph.initializer if t.name not in there)
-    taken: set[str] = set()
+def _taken(node: Node, net: Net, values: np.ndarray) -> np.ndarray:
+    """What each weight of a layer reads on average over positions, summed over images: per input channel (and tap)."""
+    total = values.sum(0, dtype=np.float64)
+    if node.kind != "Conv":
+        return total
+    rows, columns = (_positions(node, net, axis, total.shape[1 + axis]) for axis in (0, 1))
+    return np.asarray(rows @ total @ columns.T)
 
-    def take(tensor: str) -> None:
-        node = maker.get(tensor)
-        if node is not None and node.op_type in ("QuantizeLinear", "DequantizeLinear") and tensor not in taken:
-            taken.add(tensor)
-            for name in node.input:
-                take(name)
-            found.node.append(node)
 
-    for name in placement.weights:
-        layer = onnx.NodeProto()
-        layer.CopyFrom(maker[name])
-        for tensor in layer.input:
-            take(tensor)
-        layer.name = layer.output[0] = f"{name}{_BESIDE}"
-        found.node.append(layer)
+def _positions(node: Node, net: Net, axis: int, length: int) -> np.ndarray:
+    """taps × positions: how often a tap reads each position along one side, as a part of all that it reads."""
+    a = node.attributes
+    taps = net.constants.shape(node.inputs[1])[2 + axis]
+    pads, step = a.get("pads") or [0] * 4, (a.get("strides") or [1, 1])[axis]
+    apart = (a.get("dilations") or [1, 1])[axis]
+    before, behind = pads[axis], pads[2 + axis]
+    outputs = (length + before + behind - apart * (taps - 1) - 1) // step + 1
+    found = np.zeros((taps, length))
+    for tap in range(taps):
+        at = np.arange(outputs) * step + tap * apart - before
+        found[tap, at[(at >= 0) & (at < length)]] = 1 / outputs
     return found
 
 
-def _mean_into(graph: onnx.GraphProto, tensor: str, *, spatial: bool) -> str:
-    """Adds the mean over a tensor's positions to a graph, so that no large tensor leaves it; gives its name."""
-    if not spatial:
-        return tensor
-    graph.node.append(onnx.helper.make_node("GlobalAveragePool", [tensor], [f"{tensor}_pooled"]))
-    graph.node.append(onnx.helper.make_node("Flatten", [f"{tensor}_pooled"], [f"{tensor}_mean"]))
-    return f"{tensor}_mean"
+def _mean(node: Node, weights: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """The mean of a layer's output per channel, without its bias."""
+    rows = np.moveaxis(weights, weight_axis(node), 0)
+    groups = node.attributes.get("group", 1)
+    inputs = taken.reshape(groups, -1)
+    return np.einsum("goi,gi->go", rows.reshape(groups, len(rows) // groups, -1), inputs).ravel()
 
 
-def _layer(name: str) -> str:
-    return name.removesuffix(_BESIDE)
+def _add(sums: dict[str, np.ndarray], name: str, more: np.ndarray) -> None:
+    sums[name] = sums[name] + more if name in sums else more

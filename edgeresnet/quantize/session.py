@@ -18,20 +18,12 @@ def batch_for(shape: Sequence[int]) -> int:
 
 
 class Runner:
-    """Runs batches of any size, also of a network that is fixed to one. `beside` is added to the graph."""
+    """Runs batches of any size, also of a network that is fixed to one."""
 
-    def __init__(
-        self,
-        model: onnx.ModelProto,
-        tensors: Sequence[str],
-        *,
-        beside: onnx.GraphProto | None = None,
-    ):
+    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]):
         import onnxruntime
 
         more = onnx.ModelProto()
-        if beside is not None:
-            more.graph.CopyFrom(beside)
         there = {value.name for value in model.graph.output}
         wanted = [name for name in tensors if name not in there]
         more.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in wanted)

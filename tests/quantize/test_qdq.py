@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from edgeresnet import targets
 from edgeresnet.quantize import qdq
-from edgeresnet.quantize.net import Net
+from edgeresnet.quantize.net import Net, Node
 from edgeresnet.quantize.placement import weight_axis
 from edgeresnet.quantize.scales import Grid, fake
 
@@ -73,10 +73,14 @@ def test_weights_are_exactly_the_nearest_integers_within_the_grid(make: Make, di
 
 def test_integers_run_along_the_axis_they_are_asked_to() -> None:
     weights = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    scales = np.float32([0.01, 0.02, 0.03])
-    grid = Grid(-127, 127)
-    assert (qdq.integers(weights, scales, 1, grid) == np.clip(np.rint(weights / scales), -127, 127)).all()
-    assert (qdq.integers(weights.T, scales, 0, grid) == qdq.integers(weights, scales, 1, grid).T).all()
+    scales, grid = np.float32([0.01, 0.02, 0.03]), Grid(-127, 127)
+
+    def integers(given: np.ndarray, transposed: int) -> np.ndarray:
+        layer = Node("Gemm", ("x", "w"), ("y",), {"transB": transposed})
+        return qdq.integers(qdq.Values(weights={"y": given}, weight_scales={"y": scales}), layer, grid)
+
+    assert (integers(weights, 0) == np.clip(np.rint(weights / scales), -127, 127)).all()
+    assert (integers(weights.T, 1) == integers(weights, 0).T).all()
 
 
 def test_biases_stay_float_and_untouched_unless_corrected() -> None:

@@ -1,0 +1,139 @@
+"""The first layer reads levels: the same function, and no loss at the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeresnet.device.preprocessing import Preprocessing
+from edgeresnet.graph.half import half
+from edgeresnet.graph.raw_input import with_raw_input
+from edgeresnet.quantize import engine, qdq
+from edgeresnet.quantize.net import Net
+from edgeresnet.quantize.pixels import LEVELS, in_levels
+
+from ..graph.running import answers, openvino_answers, sqnr
+from .nets import CPU, RESIDUAL, SIZE, TENSORRT, basic, constants, images, int8, plain, source
+
+Make = Callable[[], onnx.ModelProto]
+PREPROCESSING = Preprocessing(SIZE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+PIXELS = np.random.default_rng(5).integers(0, 256, (12, SIZE, SIZE, 3), np.uint8)
+PIXELS[0], PIXELS[1] = 0, 255  # all black, all white: nothing is clipped
+NORMAL = PREPROCESSING.normalize(PIXELS)
+
+
+def counted(model: onnx.ModelProto) -> onnx.ModelProto:
+    found = in_levels(model, PREPROCESSING)
+    assert found is not None
+    onnx.checker.check_model(found, full_check=True)
+    return found
+
+
+def shown(model: onnx.ModelProto, tensor: str) -> np.ndarray:
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    del found.graph.output[:]
+    found.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
+    return answers(found, NORMAL)
+
+
+@pytest.mark.parametrize("make", [plain, *RESIDUAL.values()], ids=["plain", *RESIDUAL.keys()])
+def test_the_function_is_the_same(make: Make) -> None:
+    model = make()
+    before = model.SerializeToString()
+    assert sqnr(answers(model, NORMAL), answers(counted(model), NORMAL)) > 100
+    assert model.SerializeToString() == before
+
+
+def test_what_the_first_layer_reads_are_whole_numbers_that_int8_has() -> None:
+    levels = shown(counted(plain()), LEVELS)
+    inside = levels[:, :, 1:-1, 1:-1]
+    assert np.abs(inside - np.rint(inside)).max() < 1e-4
+    assert (np.rint(inside) == PIXELS.transpose(0, 3, 1, 2).astype(int) - 128).all()
+    assert (inside.min(), inside.max()) == pytest.approx((-128, 127), abs=1e-4)
+
+
+def test_padding_still_means_zero() -> None:
+    """A border of normalised zeros: mean coloured, and not black."""
+    border = shown(counted(plain()), LEVELS)[:, :, 0]
+    assert np.allclose(border, 255 * np.array(PREPROCESSING.mean).reshape(1, 3, 1) - 128, atol=1e-3)
+
+
+def test_backwards_channels_and_a_layer_without_bias() -> None:
+    backwards = replace(PREPROCESSING, order="bgr")
+    model = plain()
+    del model.graph.node[0].input[2]
+    found = in_levels(model, backwards)
+    assert found is not None
+    given = backwards.normalize(PIXELS)
+    assert sqnr(answers(model, given), answers(found, given)) > 100
+
+
+def test_int8_loses_nothing_at_the_images() -> None:
+    """All else in float: only the images are rounded. What is left is the border, whose zeros are no level."""
+    found = []
+    for before in (plain(), counted(plain())):
+        known = {LEVELS: 1.0}
+        held = engine.Source(before, source(plain()).ranges, known)
+        scaled = engine._scaled(held, engine.Choices(TENSORRT), engine._Judge(plain(), NORMAL[:0]))
+        placement = scaled.placement
+        first = min(placement.weights.values(), key=lambda node: node.name != "c1_out")
+        read = first.inputs[0]
+        alone = replace(placement, points={read: placement.points[read]}, reads={(first.name, 0)}, weights={})
+        found.append(sqnr(answers(before, NORMAL), answers(qdq.write(before, alone, scaled.values), NORMAL)))
+    assert found[1] > max(65, found[0] + 10)
+
+
+@pytest.mark.parametrize("dialect", [TENSORRT, CPU], ids=["tensorrt", "cpu"])
+def test_it_is_a_step_of_its_own_and_wins(dialect: engine.Dialect) -> None:
+    def run(preprocessing: Preprocessing | None) -> engine.Quantized:
+        def batches(count: int | None = None) -> Iterator[np.ndarray]:
+            yield NORMAL[:count]
+
+        choices = engine.Choices(dialect, preprocessing=preprocessing)
+        return engine.quantize(source(basic(), NORMAL), None, choices, batches, NORMAL)
+
+    with_it, without = run(PREPROCESSING), run(None)
+    assert [step.name for step in with_it.steps] == ["scales", "images in levels", "bias correction"]
+    assert [step.name for step in without.steps] == ["scales", "bias correction"]
+    assert with_it.steps[1].kept
+    assert with_it.sqnr_db > without.sqnr_db
+    assert constants(with_it.model)[f"{LEVELS}_scale"] == 1.0
+    assert sqnr(answers(with_it.model, NORMAL), openvino_answers(with_it.model, NORMAL)) > 30
+
+
+def test_it_is_undone_where_it_loses() -> None:
+    """Values that no pixel gives: far outside of black and white."""
+    given = 40 * images()
+    choices = engine.Choices(TENSORRT, preprocessing=PREPROCESSING)
+    found = engine.quantize(source(basic(), given), None, choices, lambda count=None: iter([given[:count]]), given)
+    assert not found.steps[1].kept
+    assert LEVELS not in Net(found.model).maker
+
+
+def test_an_excluded_first_layer_keeps_its_images() -> None:
+    found = int8(basic(), TENSORRT, preprocessing=PREPROCESSING, exclude=("^stem",))
+    assert "images in levels" not in [step.name for step in found.steps]
+
+
+def test_other_networks_are_left_alone() -> None:
+    gray = Preprocessing(SIZE, mean=(0.5,), std=(0.5,))
+    assert in_levels(plain(), gray) is None
+    twice = plain()
+    twice.graph.node.add().CopyFrom(twice.graph.node[0])
+    twice.graph.node[-1].output[0] = "again"
+    assert in_levels(twice, PREPROCESSING) is None
+
+
+def test_its_half_precision_twin_and_its_pixel_input_answer_alike() -> None:
+    choices = engine.Choices(TENSORRT, preprocessing=PREPROCESSING)
+    file = engine.quantize(
+        source(basic(), NORMAL), None, choices, lambda count=None: iter([NORMAL[:count]]), NORMAL
+    ).model
+    expected = answers(file, NORMAL)
+    assert sqnr(expected, answers(half(file), NORMAL)) > 35
+    assert sqnr(expected, answers(with_raw_input(file, PREPROCESSING), PIXELS)) > 100
