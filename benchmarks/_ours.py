@@ -21,31 +21,35 @@ from edgeresnet.quantize import engine, equalize, ranges, session
 from edgeresnet.quantize.calibration import HELD_OUT
 
 
-def ours(onnx_file: Path, images: np.ndarray, dialect: str, effort: str, residual: str | None, out: Path) -> Path:
+def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str | None, out: Path) -> Path:
     """An ONNX file and calibration images in, a quantized file out, as the stages `calibrate` and `quantize` do it.
 
-    `images` are N×C×S×S normalised float32, mapped from a file; `dialect` is a target's name, `effort` fast, balanced
-    or best, `residual` shortcut, both or None for the target's own.
+    `images` holds N×C×S×S normalised float32; `dialect` is a target's name, `effort` fast, balanced or best, `residual`
+    shortcut, both or None for the target's own.
     """
-    held_out = np.arange(len(images)) % HELD_OUT == HELD_OUT - 1
+    count, *shape = np.load(images, mmap_mode="r").shape
+    held_out = np.arange(count) % HELD_OUT == HELD_OUT - 1
     learn, held = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    size = session.batch_for(images.shape[1:])
+    size = session.batch_for(shape)
+
+    def some(which: np.ndarray) -> np.ndarray:
+        return np.load(images, mmap_mode="r")[which]  # mapped no longer than that: its pages would count as ours
 
     def batches(count: int | None = None) -> Iterator[np.ndarray]:
-        some = learn[:count]
-        for start in range(0, len(some), size):
-            yield images[some[start : start + size]]
+        wanted = learn[:count]
+        for start in range(0, len(wanted), size):
+            yield some(wanted[start : start + size])
 
     model = onnx.load(onnx_file)
-    equalizer = equalize.Equalizer(model, images[learn[: equalize.observed(images.shape[1:])]], 0)
+    equalizer = equalize.Equalizer(model, some(learn[: equalize.observed(tuple(shape))]), 0)
     views = ranges.Views(ranges.Ranges({}), ranges.Ranges({}), equalizer.of)
     ranges.collect(model, batches(), views)
     plain = engine.Source(model, views.plain)
     equal = engine.Source(equalizer.applied(model), views.equalized)
     spoken = targets.get(dialect).dialect
     spoken = replace(spoken, residual=residual or spoken.residual)
-    choices = engine.Choices(spoken, effort=effort, preprocessing=preprocessing(images.shape[-1]))
-    found = engine.quantize(plain, equal, choices, batches, images[held[: engine.EFFORTS[effort].held_out]])
+    choices = engine.Choices(spoken, effort=effort, preprocessing=preprocessing(shape[-1]))
+    found = engine.quantize(plain, equal, choices, batches, some(held[: engine.EFFORTS[effort].held_out]))
     for step in found.steps:
         print(step, file=sys.stderr)
     onnx.save(found.model, out)
@@ -54,8 +58,8 @@ def ours(onnx_file: Path, images: np.ndarray, dialect: str, effort: str, residua
 
 def _job(job: dict[str, Any]) -> dict[str, Any]:
     about = job["options"]
-    images = np.load(job["images"], mmap_mode="r")
-    made = ours(Path(job["onnx"]), images, about["dialect"], about["effort"], about.get("residual"), Path(job["out"]))
+    images, out = Path(job["images"]), Path(job["out"])
+    made = ours(Path(job["onnx"]), images, about["dialect"], about["effort"], about.get("residual"), out)
     return {"out": str(made)}
 
 

@@ -7,7 +7,7 @@ have no part in any number of the network, and decide which steps stay.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,6 +90,7 @@ class Quantized:
             "steps": [asdict(step) for step in self.steps],
             "int8": [places.label(node) for node in self.placement.weights.values()],
             "kept_float": dict(self.placement.kept),
+            "images_in_levels": pixels.LEVELS in self.placement.points,
             "held_out": {"images": self.held_out, "agree": self.agree, "sqnr_db": self.sqnr_db},
         }
 
@@ -102,7 +103,9 @@ def quantize(
     held_out: np.ndarray,
     progress: Progress = lambda done, total, word: None,
 ) -> Quantized:
+    """The networks become the engine's: their first layer is changed in place."""
     judge, steps = _Judge(plain.model, held_out), list[Step]()
+    plain, equalized = _in_levels(plain, choices), _in_levels(equalized, choices) if equalized else None
 
     def keep(name: str, tried: Quantized, before: Quantized) -> Quantized:
         better = before.sqnr_db is None or tried.sqnr_db is None or tried.sqnr_db >= before.sqnr_db
@@ -114,13 +117,9 @@ def quantize(
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
         raise ModelError(f"no layer is left that would become INT8 ({reasons})", hint="exclude less")
     steps.append(Step("scales", found.sqnr_db, kept=True))
-    exact = _in_levels(plain, choices) if plain.image in found.placement.points else None
-    if exact is not None:
-        found = keep("images in levels", _scaled(exact, choices, judge), found)
     found = keep("bias correction", _corrected(found, learn, judge), found)
     if equalized is not None:
-        equal = _in_levels(equalized, choices) if found.source is exact else None
-        found = keep("equalized channels", _corrected(_scaled(equal or equalized, choices, judge), learn, judge), found)
+        found = keep("equalized channels", _corrected(_scaled(equalized, choices, judge), learn, judge), found)
     if EFFORTS[choices.effort].steps:
         tried, word = _learned(found, choices, learn, judge, progress)
         found = keep(word, tried, found)
@@ -137,7 +136,6 @@ def _scaled(source: Source, choices: Choices, judge: _Judge) -> Quantized:
             values.scales[decides] = _scale(source, decides, grid, choices.estimator)
     for name, layer in placement.weights.items():
         weights = net.constants[layer.inputs[1]]
-        values.weights[name] = weights
         values.weight_scales[name] = scales.weights(weights, places.weight_axis(layer), placement.weight_grid)
     return judge(source, placement, values)
 
@@ -149,9 +147,12 @@ def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str) -> fl
     return scales.activation(seen.whole, seen.extremes, grid, estimator)
 
 
-def _in_levels(source: Source, choices: Choices) -> Source | None:
-    model = pixels.in_levels(source.model, choices.preprocessing) if choices.preprocessing else None
-    return None if model is None else Source(model, source.ranges, {pixels.LEVELS: pixels.SCALE})
+def _in_levels(source: Source, choices: Choices) -> Source:
+    """Images that were pixels cost nothing, unless the layer that reads them stays float."""
+    read = source.image in places.place(Net(source.model), choices.dialect, choices.exclude).points
+    if read and choices.preprocessing and pixels.count_in_levels(source.model, choices.preprocessing):
+        return replace(source, known={pixels.LEVELS: pixels.SCALE})
+    return source
 
 
 def _corrected(before: Quantized, learn: Batches, judge: _Judge) -> Quantized:

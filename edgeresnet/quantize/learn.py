@@ -122,7 +122,7 @@ class _Student:
 class _Layer:
     def __init__(self, net: Net, node: Node, values: Values):
         self._node, self._axis = node, weight_axis(node)
-        weights = torch.from_numpy(np.array(values.weights[node.name], np.float32))
+        weights = torch.from_numpy(np.array(values.weight(net, node), np.float32))
         shape = [-1 if side == self._axis else 1 for side in range(weights.dim())]
         self._step = torch.from_numpy(values.weight_scales[node.name]).view(shape)
         self.weights = (weights / self._step).requires_grad_()  # in steps

@@ -1,7 +1,7 @@
 """Images come as pixels of 256 levels: the first layer is made to read just these, so that INT8 costs it nothing.
 
 Normalised images need one scale for channels of unlike ranges, and lose a third to a half of all that INT8 loses at the
-very beginning. Counted in levels, each channel fills the grid exactly: the normalisation is undone in front of the first
+very beginning. Counted in levels each channel fills the grid exactly: the normalisation is undone in front of the first
 convolution, whose weights and bias take it in. Zero padding happens before, where zero still means what it meant.
 """
 
@@ -20,27 +20,25 @@ LEVELS = f"{_PREFIX}shifted"
 _MIDDLE = 128  # levels from 0 to 255 become integers from -128 to 127
 
 
-def in_levels(model: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto | None:
-    """A new model of the same function; None where something else than one plain convolution reads the images."""
+def count_in_levels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
+    """In place, and the function stays. False where something else than one plain convolution reads the images."""
     net = Net(model)
     first = _first(net, preprocessing)
     if first is None:
-        return None
+        return False
     scale, shift = (values.astype(np.float64) for values in preprocessing.scale_and_shift())
     factor, offset = 1 / scale, -shift / scale - _MIDDLE  # a normalised value times factor plus offset is its integer
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
-    layer = next(node for node in found.graph.node if node.output[0] == first.name)
-    _take_in(found.graph, layer, net, factor, offset)
+    layer = next(node for node in model.graph.node if node.output[0] == first.name)
+    _take_in(model.graph, layer, net, factor, offset)
     nodes, constants = _in_front(net.input, first, factor, offset)
     layer.input[0] = LEVELS
     for attribute in layer.attribute:
         if attribute.name == "pads":
             attribute.ints[:] = [0] * len(attribute.ints)
     for at, node in enumerate(nodes):
-        found.graph.node.insert(at, node)
-    found.graph.initializer.extend(constants)
-    return found
+        model.graph.node.insert(at, node)
+    model.graph.initializer.extend(constants)
+    return True
 
 
 def _first(net: Net, preprocessing: Preprocessing) -> Node | None:
@@ -69,9 +67,7 @@ def _in_front(
     return nodes, constants
 
 
-def _take_in(
-    graph: onnx.GraphProto, layer: onnx.NodeProto, net: Net, factor: np.ndarray, offset: np.ndarray
-) -> None:
+def _take_in(graph: onnx.GraphProto, layer: onnx.NodeProto, net: Net, factor: np.ndarray, offset: np.ndarray) -> None:
     """Weights and bias of the first layer, for inputs counted in levels."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     weights = net.constants[layer.input[1]] / factor.reshape(1, -1, 1, 1)

@@ -18,12 +18,19 @@ from .scales import Grid, fake
 
 @dataclass
 class Values:
-    """What a placement does not decide: a scale per tensor, and per layer its weights, their scales and its bias."""
+    """What a placement does not decide: a scale per tensor, and per layer the scales of its weights.
+
+    Weights and biases are here only where they are not the network's own: a second copy of them may be large.
+    """
 
     scales: dict[str, float] = field(default_factory=dict)  # by the tensor that decides them
-    weights: dict[str, np.ndarray] = field(default_factory=dict)  # float, by layer
     weight_scales: dict[str, np.ndarray] = field(default_factory=dict)
-    biases: dict[str, np.ndarray] = field(default_factory=dict)  # where they are not the network's own
+    weights: dict[str, np.ndarray] = field(default_factory=dict)  # float, by layer
+    biases: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def weight(self, net: Net, layer: Node) -> np.ndarray:
+        found = self.weights.get(layer.name)
+        return net.constants[layer.inputs[1]] if found is None else found
 
     def bias(self, net: Net, layer: Node) -> np.ndarray:
         """Of a layer, zero where it has none."""
@@ -38,6 +45,7 @@ def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.
     """A new model. What a layer no longer reads is left out, and never copied: it may be large."""
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
+    net = Net(model)
     if model.graph.input[0].name in placement.points:
         nodes += _quantized(model.graph.input[0].name, placement, values, constants)
     for original in model.graph.node:
@@ -48,7 +56,7 @@ def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.
             if (name, slot) in placement.reads:
                 node.input[slot] = _dequantized(tensor)
         if name in placement.weights:
-            nodes.append(_weights(node, placement, values, constants))
+            nodes.append(_weights(node, net, placement, values, constants))
         nodes.append(node)
         for output in node.output:
             if output in placement.points:
@@ -64,19 +72,22 @@ def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.
     return found
 
 
-def dequantized(values: Values, layer: Node, grid: Grid) -> np.ndarray:
-    """A layer's weights as its INT8 form has them."""
-    return fake(values.weights[layer.name], _along(values, layer), grid)
+def integers(net: Net, layer: Node, values: Values, grid: Grid) -> np.ndarray:
+    """A layer's weights as INT8."""
+    weights = values.weight(net, layer)
+    scales = _along(weights, layer, values)
+    return np.rint(fake(weights, scales, grid) / scales).astype(np.int8)
 
 
-def integers(values: Values, layer: Node, grid: Grid) -> np.ndarray:
-    return np.rint(dequantized(values, layer, grid) / _along(values, layer)).astype(np.int8)
+def dequantized(net: Net, layer: Node, values: Values, grid: Grid) -> np.ndarray:
+    """A layer's weights as its INT8 form reads them."""
+    weights = values.weight(net, layer)
+    return fake(weights, _along(weights, layer, values), grid)
 
 
-def _along(values: Values, layer: Node) -> np.ndarray:
+def _along(weights: np.ndarray, layer: Node, values: Values) -> np.ndarray:
     """A layer's scales as they meet its weights."""
-    axis = weight_axis(layer)
-    shape = [-1 if side == axis else 1 for side in range(values.weights[layer.name].ndim)]
+    shape = [-1 if side == weight_axis(layer) else 1 for side in range(weights.ndim)]
     return values.weight_scales[layer.name].reshape(shape)
 
 
@@ -101,13 +112,13 @@ def _quantized(
 
 
 def _weights(
-    node: onnx.NodeProto, placement: Placement, values: Values, constants: list[onnx.TensorProto]
+    node: onnx.NodeProto, net: Net, placement: Placement, values: Values, constants: list[onnx.TensorProto]
 ) -> onnx.NodeProto:
     """Puts INT8 weights and the corrected bias in front of a layer."""
     name, weight = node.output[0], node.input[1]
     layer = placement.weights[name]
     scales = values.weight_scales[name]
-    stored = integers(values, layer, placement.weight_grid)
+    stored = integers(net, layer, values, placement.weight_grid)
     constants.append(numpy_helper.from_array(stored, f"{weight}_quantized"))
     constants.append(numpy_helper.from_array(scales.astype(np.float32), f"{weight}_scale"))
     constants.append(numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{weight}_zero"))

@@ -41,7 +41,7 @@ def bias_correction(
         return values
     biases = {}
     for name, node in layers.items():
-        stored = qdq.dequantized(values, node, placement.weight_grid)
+        stored = qdq.dequantized(net, node, values, placement.weight_grid)
         one, two = _mean(node, net.constants[node.inputs[1]], exact[name]), _mean(node, stored, rounded[name])
         biases[name] = values.bias(net, node) + (one - two) / images
     return replace(values, biases=biases)

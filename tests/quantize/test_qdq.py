@@ -77,7 +77,7 @@ def test_integers_run_along_the_axis_they_are_asked_to() -> None:
 
     def integers(given: np.ndarray, transposed: int) -> np.ndarray:
         layer = Node("Gemm", ("x", "w"), ("y",), {"transB": transposed})
-        return qdq.integers(qdq.Values(weights={"y": given}, weight_scales={"y": scales}), layer, grid)
+        return qdq.integers(Net(plain()), layer, qdq.Values(weights={"y": given}, weight_scales={"y": scales}), grid)
 
     assert (integers(weights, 0) == np.clip(np.rint(weights / scales), -127, 127)).all()
     assert (integers(weights.T, 1) == integers(weights, 0).T).all()

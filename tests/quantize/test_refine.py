@@ -28,7 +28,7 @@ def shown(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
 def test_a_planted_shift_of_the_mean_is_taken_back() -> None:
     model, given = plain(), images()
     placement, values = scaled(model, TENSORRT)
-    values.weights["c1_out"] = values.weights["c1_out"] + 0.5  # as if every weight had been rounded up
+    values.weights["c1_out"] = constants(model)["c1.weight"] + 0.5  # as if every weight had been rounded up
     values.weight_scales["c1_out"] = values.weight_scales["c1_out"] * 1.5
     given = given + 1.0
     expected = answers(shown(model, "c1_out"), given).mean((0, 2, 3))
@@ -62,7 +62,7 @@ def test_each_layer_is_looked_at_on_the_networks_own_activations() -> None:
     model = plain()
     placement, values = scaled(model, TENSORRT)
     plainly = bias_correction(model, placement, values, [images()])
-    values.weights["c1_out"] = values.weights["c1_out"] * 0.2
+    values.weights["c1_out"] = constants(model)["c1.weight"] * 0.2
     spoiled = bias_correction(model, placement, values, [images()])
     assert (plainly.biases["c1_out"] != spoiled.biases["c1_out"]).any()
     assert (plainly.biases["c2_out"] == spoiled.biases["c2_out"]).all()
