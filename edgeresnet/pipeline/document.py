@@ -17,7 +17,8 @@ from .steps import int8_of
 def document(
     recipe: Recipe, outcomes: Mapping[str, Outcome], began: float, problem: BaseException | None = None
 ) -> dict[str, Any]:
-    results = {name: _result(name, outcomes) for name in recipe.targets}
+    written = {name: f"verify:reference:{step.removeprefix('quantize:')}" for name, step in int8_of(recipe).items()}
+    results = {name: _result(name, outcomes, written.get(name)) for name in recipe.targets}
     limits = recipe.promises.limits()
     verdicts = [verdict for name, result in results.items() for verdict in judge.judge(limits, name, result)]
     words = [verdict.verdict for verdict in verdicts]
@@ -69,12 +70,17 @@ def _step(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _result(target: str, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+def _result(target: str, outcomes: Mapping[str, Outcome], as_written: str | None) -> dict[str, Any]:
+    """`as_written` is the step that ran the target's INT8 file as it is written, before the target's compiler."""
     outcome = outcomes.get(f"verify:{target}")
     if outcome is None or outcome.artifact is None:
         reason = outcome.reason if outcome else "the run ended before it"
         return {"target": target, "reason": reason, "hint": outcome.hint if outcome else ""}
-    return verify.read_result(outcome.artifact)
+    found = verify.read_result(outcome.artifact)
+    before = outcomes[as_written].artifact if as_written in outcomes else None
+    if before is not None:
+        found["as_written"] = verify.read_result(before)["variants"]["int8"]["accuracy"]
+    return found
 
 
 def _problem(problem: BaseException) -> dict[str, str]:

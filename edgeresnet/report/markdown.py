@@ -14,6 +14,7 @@ def render(run: Mapping[str, Any]) -> str:
         f"# {_cell(seen.title)}: {seen.verdict}",
         f"{seen.meaning[:1].upper()}{seen.meaning[1:]}.",
         table(seen.columns, seen.rows) if seen.rows else "",
+        "\n".join(f"- {_cell(sentence)}" for sentence in seen.losses),
         table(*view.filled(view.LATENCY_COLUMNS, seen.latencies)) if seen.latencies else "",
         "\n".join(f"- {_cell(sentence)}" for sentence in seen.speedups),
         "\n".join(f"- **{_cell(target)}** was not measured: {_cell(reason)}" for target, reason in seen.absent),

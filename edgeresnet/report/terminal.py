@@ -16,6 +16,8 @@ def render(run: Mapping[str, Any]) -> str:
     parts = [seen.title]
     if seen.rows:
         parts.append(columns(seen.columns, seen.rows))
+    if seen.losses:
+        parts.append("\n".join(wrapped(sentence) for sentence in seen.losses))
     if seen.latencies:
         parts.append(columns(*view.filled(view.LATENCY_COLUMNS, seen.latencies)))
     if seen.speedups:

@@ -26,6 +26,7 @@ class View:
     meaning: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    losses: Sequence[str]  # whose an INT8 network's loss is
     latencies: Sequence[tuple[str, ...]]
     speedups: Sequence[str]
     absent: Sequence[tuple[str, str]]  # target, and why there is no row for it
@@ -36,6 +37,7 @@ class View:
     conditions: Sequence[str]
 
 
+_MORE = 1.26  # times the noise, 1 dB: less lies within what rounding does by chance
 CLASS_COLUMNS = ("target", "class", "images", "found before", "found now", "lost pp (corrected 95 %)", "")
 COLUMNS = ("target", "as", "top-1", "drop pp (95 %)", "agree", "lost/won", "MB")
 LATENCY_COLUMNS = ("target", "as", "p50 ms", "p90", "p99", "device", "file", "load", "first", "peak MB")
@@ -51,6 +53,7 @@ def of(run: Mapping[str, Any]) -> View:
         meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
         columns=COLUMNS,
         rows=[_row(result, name) for result in measured for name in result["variants"]],
+        losses=[_loss(result) for result in measured if "as_written" in result and "int8" in result["variants"]],
         latencies=[
             latency_row((result["target"], name), raw) for result in measured for name, raw in _timed(result).items()
         ],
@@ -90,6 +93,22 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
         f"{counts['flips_lost']}/{counts['flips_won']}",
         f"{variant['size_mb']:.2f}",
     )
+
+
+def _loss(result: Mapping[str, Any]) -> str:
+    """The file as it is written against what the compiler made of it: which of the two is to blame."""
+    written, compiled = result["as_written"], result["variants"]["int8"]["accuracy"]
+    before, after = (_noise(counts["sqnr_db"]) for counts in (written, compiled))
+    word = "the compiler adds to it" if after > _MORE * before else "the loss is quantization's, not the compiler's"
+    said = (
+        f"{sqnr(counts['sqnr_db'])} and {100 * counts['agree'] / counts['images']:.2f} % same answers"
+        for counts in (written, compiled)
+    )
+    return f"{result['target']} int8: {next(said)} as written (in onnxruntime), {next(said)} as compiled: {word}"
+
+
+def _noise(decibels: float | None) -> float:
+    return 0.0 if decibels is None else 10 ** (-decibels / 10)
 
 
 def drop_pp(counts: Mapping[str, Any]) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeresnet import pipeline, recipe, targets
+from edgeresnet import pipeline, recipe, report, targets
 from edgeresnet.artifact import Store
 from edgeresnet.device import machine
 from edgeresnet.errors import ImagesError, ModelError, RecipeError, TargetError
@@ -57,12 +57,32 @@ def test_int8_ships_and_promises_are_judged_on_it(shipped: Run) -> None:
         assert result["candidate"] == "int8"
         assert {"fp32", "int8"} <= set(result["variants"])
         assert result["variants"]["int8"]["accuracy"]["agree"] > 400
+        assert result["as_written"]["images"] == 450
     assert {verdict["promise"] for verdict in run["verdicts"]} == {"max_drop_pp", "max_size_mb"}
+    assert "quantization's, not the compiler's" in " ".join(report.FORMATS["terminal"](run).split())
+
     fp32 = run["results"]["onnxruntime"]["variants"]["fp32"]["size_mb"]
     int8 = run["results"]["onnxruntime"]["variants"]["int8"]["size_mb"]
     assert int8 < 0.5 * fp32
     sizes = [v for v in run["verdicts"] if v["promise"] == "max_size_mb" and v["target"] == "onnxruntime"]
     assert sizes[0]["verdict"] == ("KEPT" if int8 <= 0.3 else "BROKEN")
+
+
+def test_a_compiler_that_spoils_int8_is_named(own_store: Store, add_target: Any) -> None:
+    class Spoiling(type(targets.get("onnxruntime"))):  # type: ignore[misc]
+        name = "spoiling"
+
+        def load(self, compiled: Path) -> Any:
+            session = super().load(compiled)
+            if any(node.op_type == "DequantizeLinear" for node in onnx.load(compiled / "model.onnx").graph.node):
+                real = session.infer
+                session.infer = lambda batch: np.round(real(batch))
+            return session
+
+    add_target(Spoiling())
+    run = pipeline.run(recipe.parse(quantized(targets={"spoiling": {}})), own_store)
+    text = " ".join(report.FORMATS["terminal"](run).split())
+    assert "as compiled: the compiler adds to it" in text
 
 
 def test_one_calibration_serves_every_dialect(shipped: Run) -> None:

@@ -157,3 +157,21 @@ def test_classes_stand_in_the_markdown_with_what_they_lost() -> None:
 def test_nothing_promised_is_said() -> None:
     run = run_document(verdicts=[], verdict="KEPT")
     assert "KEPT: nothing was promised" in report.FORMATS["terminal"](run)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "word"),
+    [(24.5, "the loss is quantization's, not the compiler's"), (18.0, "the compiler adds to it")],
+)
+def test_a_loss_is_told_from_the_compilers(compiled: float, word: str) -> None:
+    run = run_document()
+    result = run["results"]["openvino"]
+    counts = result["variants"]["fp32"]["accuracy"]
+    result["as_written"] = {**counts, "agree": 985}
+    result["variants"]["int8"] = {**result["variants"]["fp32"], "accuracy": {**counts, "sqnr_db": compiled}}
+    said = (
+        f"openvino int8: 25.0 dB and 98.50 % same answers as written (in onnxruntime), {compiled} dB and 98.00 % same "
+        f"answers as compiled: {word}"
+    )
+    for kind in ("terminal", "md"):
+        assert said in " ".join(report.FORMATS[kind](run).split())
