@@ -199,6 +199,7 @@ _NAMES = {"nncf": "NNCF", "onnxruntime": "onnxruntime", "modelopt": "ModelOpt", 
 LATENCY_PEERS: dict[str, tuple[str, Options]] = {
     "NNCF, default": ("nncf", {}),
     "NNCF, tuned": ("nncf", _ACCURATE),
+    "NNCF, tuned, mixed": ("nncf", {**_UNCLIPPED, "preset": "mixed", "disable_bias_correction": True}),
 }
 
 

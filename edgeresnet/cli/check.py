@@ -32,7 +32,8 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     if decode:
         pipeline.look_at(pipeline.samples_of(steps), lambda done, total, word: None)
     for slot, samples in pipeline.samples_of(steps).items():
-        _options.echo(f"{slot}: {len(samples)} images, {len(samples.classes)} classes")
+        known = f"{len(samples.classes)} classes" if samples.classes else "not sorted into classes"
+        _options.echo(f"{slot}: {len(samples)} images, {known}")
     evaluation = pipeline.samples_of(steps).get("evaluation")
     if evaluation is not None:
         finest = 100 * judge.finest_drop(len(evaluation))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @_options.model_options
-@click.option("--calibration", help="Folder of class folders to measure ranges on.")
+@click.option("--calibration", help="Folder of images to measure ranges on, in class folders or not.")
 @click.option("--output", type=click.Path(path_type=Path), help="The INT8 file; a folder where there are more targets.")
 @click.option("--effort", help="How much is tried: fast (default), balanced, best.")
 @click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy.")

@@ -52,7 +52,7 @@ def read_image(path: Path, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def check_classes(samples: Samples, classes: int, where: str) -> None:
-    if len(samples.classes) != classes:
+    if samples.classes and len(samples.classes) != classes:
         shown = ", ".join(samples.classes[:5]) + (" …" if len(samples.classes) > 5 else "")
         raise ImagesError(
             f"{where} has {len(samples.classes)} classes ({shown}), the model has {classes}",
@@ -72,8 +72,10 @@ def check_disjoint(one: Samples, other: Samples, names: tuple[str, str]) -> None
 
 
 def same_classes(sets: Iterable[tuple[str, Samples]]) -> None:
-    (first_name, first), *rest = sets
-    for name, samples in rest:
+    """Of all that have classes at all."""
+    labelled = [(name, samples) for name, samples in sets if samples.classes]
+    for name, samples in labelled[1:]:
+        first_name, first = labelled[0]
         if samples.classes != first.classes:
             odd = sorted(set(samples.classes) ^ set(first.classes))
             raise ImagesError(

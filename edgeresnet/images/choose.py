@@ -13,7 +13,7 @@ from .samples import Samples
 def balanced(samples: Samples, count: int, seed: int) -> np.ndarray:
     """Indices of `count` images, the classes taken in turn; the same images whatever they are called or how listed."""
     ranked: list[list[int]] = []
-    for label in range(len(samples.classes)):
+    for label in np.unique(samples.labels):
         mine = np.flatnonzero(samples.labels == label)
         ranked.append(sorted(mine.tolist(), key=lambda index: _lot(seed, samples.hash(index))))
     taken: list[int] = []

@@ -40,11 +40,14 @@ class ImageSource(Protocol):
 
 
 class Folder:
-    """One folder per class, in name order, as torchvision's ImageFolder numbers them. Hidden files are passed over."""
+    """One folder per class, in name order, as torchvision's ImageFolder numbers them. Hidden files are passed over.
 
-    def __init__(self, root: Path, store: Store | None):
+    Where no label is needed the images may lie in the folder itself: it has no classes then.
+    """
+
+    def __init__(self, root: Path, store: Store | None, *, labelled: bool = True):
         self.root = root
-        self.classes, self._names, self.labels = _listed(root)
+        self.classes, self._names, self.labels = _listed(root, labelled)
         self.hashes = HashIndex(store).of([root / name for name in self._names])
 
     def name(self, index: int) -> str:
@@ -82,7 +85,7 @@ def open_source(asked: Source, slot: str, channels: int, store: Store | None) ->
         return digits(evaluation=slot == "evaluation")
     if asked.source == CIFAR10:
         return cifar10(Path(asked.root or "."), train=slot != "evaluation", download=asked.download)
-    return Folder(Path(asked.source).expanduser(), store)
+    return Folder(Path(asked.source).expanduser(), store, labelled=slot != "calibration")
 
 
 def digits(*, evaluation: bool) -> Arrays:
@@ -113,12 +116,16 @@ def shipped(folder: str) -> Path:
     return inside if inside.is_dir() else beside
 
 
-def _listed(root: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
+def _listed(root: Path, labelled: bool) -> tuple[tuple[str, ...], list[str], np.ndarray]:
     if not root.is_dir():
         raise ImagesError(f"there is no folder {root}", hint="it should hold one folder of images per class")
     classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != "."))
+    flat = [] if classes or labelled else sorted(_files(root, "."))
+    if flat:
+        return (), flat, np.zeros(len(flat), np.int64)
     if not classes:
-        raise ImagesError(f"{root} has no class folders", hint="put the images of each class into a folder of its own")
+        what = "class folders" if labelled else "images"
+        raise ImagesError(f"{root} has no {what}", hint="put the images of each class into a folder of its own")
     names: list[str] = []
     counts = []
     for label in classes:
@@ -135,5 +142,7 @@ def _files(root: Path, label: str) -> list[str]:
     for folder, inner, files in os.walk(root / label, followlinks=True):
         inner[:] = [name for name in inner if name[0] != "."]
         prefix = os.path.relpath(folder, root)
-        found += [os.path.join(prefix, name) for name in files if name[0] != "." and name != "Thumbs.db"]
+        found += [
+            os.path.normpath(os.path.join(prefix, name)) for name in files if name[0] != "." and name != "Thumbs.db"
+        ]
     return found

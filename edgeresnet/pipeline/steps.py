@@ -64,7 +64,7 @@ def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
         raise RecipeError("the recipe names no images", hint="tracing compares its answers on real images: give some")
     about: dict[str, Any] = {
         "arch": recipe.model.arch,
-        "classes": recipe.model.classes or len(next(iter(samples.values())).value.classes),
+        "classes": recipe.model.classes or _classes(recipe, samples),
         "channels": recipe.preprocessing.channels,
     }
     if recipe.model.arch is None:  # an ONNX file is its own
@@ -74,6 +74,18 @@ def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
     if sources:  # user code: another text may be another network
         about["sources_sha256"] = [manifest.sha256_of(source) for source in sources]
     return about
+
+
+def _classes(recipe: Recipe, samples: dict[str, Given]) -> int:
+    """By the images; by an ONNX file itself where these have no labels."""
+    known = [len(given.value.classes) for given in samples.values() if given.value.classes]
+    if known:
+        return known[0]
+    logits = onnx_file.read(_path(recipe.model.checkpoint)).outputs if is_onnx(recipe.model.checkpoint) else []
+    last = logits[0].shape[-1] if logits and logits[0].shape else None
+    if last is None:
+        raise RecipeError("nothing says how many classes there are", hint="give `model.classes`, or class folders")
+    return last
 
 
 def _networks(recipe: Recipe, classes: int) -> tuple[Given | None, Given | None]:
@@ -106,8 +118,7 @@ def _samples(recipe: Recipe, store: Store) -> dict[str, Given]:
     for slot, samples in found.items():
         if recipe.model.classes:
             images.check_classes(samples, recipe.model.classes, f"the {slot} set")
-    if found:
-        images.same_classes(found.items())
+    images.same_classes(found.items())
     _check_promised_classes(recipe, found)
     for slot in ("training", "calibration"):
         if slot in found and "evaluation" in found:

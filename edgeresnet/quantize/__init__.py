@@ -137,6 +137,7 @@ def _equalizer(model: onnx.ModelProto, images: Calibration, seed: int, ctx: Cont
 
 def _tell(ranges: Ranges, ctx: Context) -> None:
     odd = ranges.not_reproduced()
+    odd = dict(sorted(odd.items(), key=lambda item: min(item[1]) / max(item[1])))  # the least alike first
     if odd:
         shown = ", ".join(f"{name} ({one:.3g} and {two:.3g})" for name, (one, two) in list(odd.items())[:3])
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""

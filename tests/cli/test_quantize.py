@@ -7,10 +7,12 @@ from pathlib import Path
 
 import onnx
 import pytest
+from PIL import Image
 
 from edgeresnet import targets
 from edgeresnet.artifact import Store
 from edgeresnet.graph import accepts
+from edgeresnet.images import sources
 
 from .conftest import Door
 
@@ -85,6 +87,51 @@ def test_too_few_images_to_hold_any_out_are_told(asked: Door) -> None:
     assert code == 0
     assert "too few images to hold any out" in " ".join(out.split())
     assert "bias correction: kept; no image was held out" in " ".join(out.split())
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Digits as files in one folder, sorted into nothing."""
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for index, image in enumerate(sources.digits(evaluation=False)._pixels[:40]):
+        Image.fromarray(image).save(folder / f"{index:03}.png")
+    return folder
+
+
+def test_calibration_images_need_no_class_folders(asked: Door, flat: Path, tmp_path: Path) -> None:
+    code, out, err = asked("--calibration", flat, *ONE, "--output", "int8.onnx")
+    assert code == 0, err
+    assert out.startswith("net: ranges of 35 calibration images, 5 held out of them\n")
+    (flat / "seven").mkdir()
+    for file in sorted(flat.glob("*.png")):
+        file.rename(flat / "seven" / file.name)
+    code, _, err = asked("--calibration", flat, *ONE, "--output", "again.onnx")
+    assert code == 2  # class folders are held against the network's classes, wherever they are
+    assert "1 classes" in err
+    code, _, err = asked("--calibration", flat / "seven", *ONE, "--evaluation", "digits", "--output", "again.onnx")
+    assert code == 0, err
+    scales = [
+        [t.raw_data for t in onnx.load(tmp_path / name).graph.initializer] for name in ("int8.onnx", "again.onnx")
+    ]
+    assert scales[0] == scales[1]
+
+
+def test_evaluation_images_do_need_them(asked: Door, flat: Path) -> None:
+    code, _, err = asked(*IMAGES, "--evaluation", flat, *ONE, "--output", "int8.onnx")
+    assert code == 2
+    assert "flat has no class folders" in err
+
+
+def test_an_unreadable_calibration_image_is_named(asked: Door, flat: Path, tmp_path: Path) -> None:
+    (flat / "broken.png").write_bytes(b"no image at all")
+    code, _, err = asked("--calibration", flat, *ONE, "--output", "int8.onnx")
+    assert code == 2
+    assert "broken.png" in err
+    assert not (tmp_path / "int8.onnx").exists()
+    code, out, err = asked("--calibration", flat, *ONE, "--output", "int8.onnx", "--set", "images.unreadable=skip")
+    assert code == 0, err
+    assert "ranges of" in out
 
 
 @pytest.mark.parametrize(
