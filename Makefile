@@ -15,7 +15,8 @@ demo: $(READY)  ## train, trace, compile, measure and judge a small ResNet on th
 test: $(READY)  ## the default tests: no GPU, no network, under three minutes on two cores
 	$(BIN)/pytest
 
-test-all: $(READY)  ## the slow ones too: big networks, more moments to be killed at, the wheel in a clean environment
+test-all: $(READY)  ## the slow ones too: big networks, TensorRT-RTX, more moments to be killed at, the wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,tensorrt-rtx]'
 	$(BIN)/pytest --all
 
 check: $(READY)  ## lint, format, types, architecture, docs

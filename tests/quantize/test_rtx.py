@@ -1,0 +1,72 @@
+"""TensorRT-RTX takes what is written for TensorRT without a word: parsed and built, with no GPU. Random weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeresnet import models, targets, trace
+from edgeresnet.device.preprocessing import Preprocessing
+from edgeresnet.graph import accepts
+from edgeresnet.quantize import engine, equalize, ranges
+from edgeresnet.targets import tensorrt_rtx
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("tensorrt_rtx") is None,
+        reason="TensorRT-RTX is not installed: pip install 'edgeresnet[tensorrt-rtx]'",
+    ),
+]
+ARCHITECTURES = {"cifar_resnet8": 32, "cifar_resnet20": 32, "resnet18": 224, "resnet50": 224}
+IMAGES = 8
+
+
+def quantized(arch: str, size: int) -> onnx.ModelProto:
+    """As the stages do it: equalized, scaled, corrected, images in levels."""
+    preprocessing = Preprocessing(size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), np.uint8)
+    images = preprocessing.normalize(pixels)
+
+    def batches(count: int | None = None) -> Iterator[np.ndarray]:
+        yield images[:count]
+
+    model = trace.to_onnx(models.build(arch, 10, 3).eval(), 3, size)
+    equalizer = equalize.Equalizer(model, images[:2], 0)
+    views = ranges.collect(model, batches(), ranges.Views(ranges.Ranges({}), ranges.Ranges({}), equalizer.of))
+    sources = engine.Source(model, views.plain), engine.Source(equalizer.applied(model), views.equalized)
+    choices = engine.Choices(targets.get("tensorrt").dialect, preprocessing=preprocessing)
+    found = engine.quantize(*sources, choices, batches, images[:0])
+    assert found.notes()["images_in_levels"]
+    return found.model
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_it_parses_and_builds_what_we_write_without_a_word(arch: str, tmp_path: Path) -> None:
+    model, path = quantized(arch, ARCHITECTURES[arch]), tmp_path / "int8.onnx"
+    onnx.save(model, path)
+    for name in ("tensorrt", "tensorrt_rtx"):
+        assert accepts.findings(model, name, targets.get(name).dialect) == []
+    reading = tensorrt_rtx.read(path)
+    assert (reading.accepted, reading.complaints) == (True, ())
+    assert tensorrt_rtx.build(path, tmp_path / "net.engine", capabilities=["8.6"]).complaints == ()
+    assert (tmp_path / "net.engine").stat().st_size > 10_000
+
+
+def test_it_does_object_to_the_same_file_with_an_unsigned_zero_point(tmp_path: Path) -> None:
+    """So silence means something; and the lint sees it, too."""
+    model, path = quantized("cifar_resnet8", 32), tmp_path / "int8.onnx"
+    zero = next(
+        tensor for tensor in model.graph.initializer if tensor.name.startswith("relu") and "zero" in tensor.name
+    )
+    zero.CopyFrom(onnx.numpy_helper.from_array(np.zeros((), np.uint8), zero.name))
+    onnx.save(model, path)
+    reading = tensorrt_rtx.read(path)
+    assert not reading.accepted or reading.complaints
+    findings = accepts.findings(model, "tensorrt", targets.get("tensorrt").dialect)
+    assert "uint8" in {each.rule for each in findings if each.severity == accepts.ERROR}
