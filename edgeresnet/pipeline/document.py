@@ -77,9 +77,9 @@ def _result(target: str, outcomes: Mapping[str, Outcome], as_written: str | None
         reason = outcome.reason if outcome else "the run ended before it"
         return {"target": target, "reason": reason, "hint": outcome.hint if outcome else ""}
     found = verify.read_result(outcome.artifact)
-    before = outcomes[as_written].artifact if as_written in outcomes else None
-    if before is not None:
-        found["as_written"] = verify.read_result(before)["variants"]["int8"]["accuracy"]
+    before = outcomes.get(as_written or "")
+    if before is not None and before.artifact is not None:
+        found["as_written"] = verify.read_result(before.artifact)["variants"]["int8"]["accuracy"]
     return found
 
 
