@@ -72,7 +72,9 @@ def test_how_much_of_it_is_int8() -> None:
     assert (about.int8, about.weighted) == (2, 3)
 
 
-def _padded(*, kind: type = np.int8, zero: int = -128, shared: bool = True, width: int = 8) -> onnx.ModelProto:
+def _padded(
+    *, kind: type = np.int8, zero: int = -128, shared: bool = True, width: int = 8, behind: bool = False
+) -> onnx.ModelProto:
     """An option-A shortcut, each of its steps between Q and DQ, as onnxruntime.quantization writes it."""
     net, half = Net(), CHANNELS - 2 * width
     bias = net.hold("b", np.ones(half, np.float32))
@@ -87,6 +89,10 @@ def _padded(*, kind: type = np.int8, zero: int = -128, shared: bool = True, widt
         for name in ("cut.q", "cut.dq"):
             net.maker(name).input[2] = "r1.zero"
     padded = net.add("Pad", [value, net.hold("pads", np.array([0, width, 0, 0, 0, width, 0, 0]))], "padded")
+    if behind:
+        padded = net.qdq(padded, zero=zero, kind=kind)
+        for name in ("padded.q", "padded.dq"):
+            net.maker(name).input[2] = "cut.zero"
     added = net.add("Add", [made, padded], "sum")
     pooled = net.add("Flatten", [net.add("GlobalAveragePool", [added], "pooled")], "flat")
     bias = net.hold("fc.b", np.zeros(CLASSES, np.float32))
@@ -98,6 +104,7 @@ _PADDED = [
     pytest.param({}, True, id="shared, signed"),
     pytest.param({"kind": np.uint8, "zero": 3}, True, id="shared, unsigned"),
     pytest.param({"shared": False}, False, id="each its own"),
+    pytest.param({"shared": False, "behind": True}, False, id="shared with what follows the padding"),
     pytest.param({"zero": 0}, False, id="a zero point of 0"),
     pytest.param({"width": 0}, False, id="no channel is padded"),
 ]
@@ -137,6 +144,16 @@ def test_what_the_cpu_targets_make_of_it(target: str, case: str, expected: set[s
     """uint8 is theirs: the last ReLU of these networks is signed, and told, unless all are unsigned."""
     _, make = ERRORS[case]
     assert rules(make(), target) - ({"signed-relu"} if "uint8" in case else set()) == expected
+
+
+def test_only_what_a_relu_makes_is_told_to_be_signed() -> None:
+    model = clean().model()
+    found = accepts.findings(model, "openvino", targets.get("openvino").dialect)
+    maker = {name: node for node in model.graph.node for name in node.output}
+    pairs = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    behind = {node.name for node in pairs if node.input[0] in maker and maker[node.input[0]].op_type == "Relu"}
+    assert {each.place for each in found if each.rule == "signed-relu"} == behind
+    assert 0 < len(behind) < len(pairs)
 
 
 needs_rtx = pytest.mark.skipif(
