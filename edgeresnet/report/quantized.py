@@ -61,6 +61,8 @@ def _target(target: str, about: Mapping[str, Any]) -> list[str]:
     lines += [
         terminal.wrapped(f"  stays float: {name}: {why}", 4) for name, why in list(about["kept_float"].items())[:_SHOWN]
     ]
+    if about["images_in_levels"]:
+        lines.append("  images are read in their 256 levels: INT8 loses nothing there")
     if len(about["kept_float"]) > _SHOWN:
         lines.append(f"  and {len(about['kept_float']) - _SHOWN} more stay float (--json names them)")
     lines += [terminal.wrapped(f"  {sentence}", 4) for sentence in _steps(about["steps"])]

@@ -16,6 +16,7 @@ def target(**changes: Any) -> dict[str, Any]:
         ],
         "int8": ["conv1", "conv2"],
         "kept_float": {},
+        "images_in_levels": True,
         "held_out": {"images": 8, "agree": 7, "sqnr_db": 23.5},
         "bytes_before": 4_000_000,
         "bytes_after": 1_000_000,
@@ -57,6 +58,11 @@ def test_what_stays_float_is_named_with_its_reason_up_to_six_of_them() -> None:
     assert "stays float: layer5: excluded by 'layer'" in text
     assert "layer6" not in text
     assert "and 3 more stay float (--json names them)" in text
+
+
+def test_how_images_are_read_is_told() -> None:
+    assert "read in their 256 levels" in words()
+    assert "256 levels" not in words(images_in_levels=False)
 
 
 def test_nothing_is_claimed_where_no_image_was_held_out() -> None:
