@@ -36,7 +36,7 @@ class Effort(NamedTuple):
     steps: int  # of learning
 
 
-EFFORTS = {"fast": Effort(64, 0), "balanced": Effort(64, 300), "best": Effort(64, 2000)}
+EFFORTS = {"fast": Effort(64, 0), "balanced": Effort(64, 300), "best": Effort(64, 1200)}
 
 
 @dataclass(frozen=True)

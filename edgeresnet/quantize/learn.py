@@ -26,7 +26,7 @@ from .qdq import Values
 from .scales import Grid, half_precision
 from .torch_net import TorchNet
 
-_WEIGHT_RATE, _BIAS_RATE, _SCALE_RATE = 0.02, 0.01, 5e-4
+_WEIGHT_RATE, _BIAS_RATE, _SCALE_RATE = 0.008, 0.01, 4e-3
 _SHIFT = 8  # images are moved by up to this part of their side
 _WARM = 0.05  # the part of all steps in which rates rise
 
