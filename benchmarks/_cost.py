@@ -38,6 +38,8 @@ def cost(folder: Path, peers: str) -> None:
         answer = _made(folder, network, peers, peer, options, count)[1]
         if answer["ok"]:
             print(f"{title:34} {count:6} {answer['whole_seconds']:8.1f} {answer['peak_mb']:8.0f}", flush=True)
+            for step in answer.get("steps", ()):  # decibels on held-out images, and what each step won
+                print(f"    {step}", flush=True)
         else:
             print(f"{title:34} {count:6} skipped: {answer['problem'][:90]}", flush=True)
 

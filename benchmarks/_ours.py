@@ -5,9 +5,8 @@ Imports nothing but what quantizing needs, so that its memory is the quantizer's
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from _peers import serve
 from edgeresnet import targets
 from edgeresnet.quantize import engine, equalize, ranges, session
 from edgeresnet.quantize.calibration import HELD_OUT
+from edgeresnet.report.quantized import told
 
 
-def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str | None, out: Path) -> Path:
+def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str | None, out: Path) -> list[str]:
     """An ONNX file and calibration images in, a quantized file out, as the stages `calibrate` and `quantize` do it.
 
     `images` holds N×C×S×S normalised float32; `dialect` is a target's name, `effort` fast, balanced or best, `residual`
@@ -50,17 +50,15 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     spoken = replace(spoken, residual=residual or spoken.residual)
     choices = engine.Choices(spoken, effort=effort, preprocessing=preprocessing(shape[-1]))
     found = engine.quantize(plain, equal, choices, batches, some(held[: engine.EFFORTS[effort].held_out]))
-    for step in found.steps:
-        print(step, file=sys.stderr)
     onnx.save(found.model, out)
-    return out
+    return told([asdict(step) for step in found.steps])
 
 
 def _job(job: dict[str, Any]) -> dict[str, Any]:
     about = job["options"]
     images, out = Path(job["images"]), Path(job["out"])
-    made = ours(Path(job["onnx"]), images, about["dialect"], about["effort"], about.get("residual"), out)
-    return {"out": str(made)}
+    steps = ours(Path(job["onnx"]), images, about["dialect"], about["effort"], about.get("residual"), out)
+    return {"steps": steps}
 
 
 if __name__ == "__main__":

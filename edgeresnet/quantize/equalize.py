@@ -51,17 +51,17 @@ class Equalizer:
         net = Net(model)
         placement, self._channels = place(net, _ANY), Channels(net)
         stats = observe(net, images, set(placement.points), seed)
-        self._factors = _best(placement, self._channels, stats)
+        self._factors = _best(placement, self._channels, stats).double().exp().numpy()
 
     @property
     def changes(self) -> bool:
-        return bool(self._factors.any())
+        return bool((self._factors != 1).any())
 
     def of(self, tensor: str) -> np.ndarray | None:
         """Per channel; None where it stays what it was."""
         if tensor not in self._channels.of:
             return None
-        return np.exp(self._factors[self._channels.of[tensor]].double().numpy())
+        return np.asarray(self._factors[self._channels.of[tensor].numpy()])
 
     def applied(self, model: onnx.ModelProto) -> onnx.ModelProto:
         return _rescaled(model, self)

@@ -26,9 +26,12 @@ class Histogram:
         if not values.size:
             return
         self._widen(_exponent(float(values.max()), float(values.min())))
-        # in 64 bits: in 32, the smallest negative values would become 0 on the way, and change sides
-        bins = np.floor(np.multiply(values.ravel(), 2.0**-self.exponent, dtype=np.float64)).astype(np.int32)
-        self.counts += np.bincount(bins + SIDE, minlength=2 * SIDE)
+        # A power of two changes no digit. But where it makes values smaller, the smallest negative ones would become 0
+        # in 32 bits, and change sides.
+        precise = np.float32 if -126 <= self.exponent <= 0 else np.float64
+        bins = np.floor(np.multiply(values.ravel(), precise(2.0**-self.exponent), dtype=precise)).astype(np.intp)
+        bins += SIDE
+        self.counts += np.bincount(bins, minlength=2 * SIDE)
 
     def plus(self, other: Histogram) -> Histogram:
         one, two = (Histogram(h.exponent, h.counts.copy()) for h in (self, other))

@@ -20,20 +20,18 @@ from . import session
 from .histogram import Histogram
 from .net import Net
 
-VERSION = 1
+VERSION = 2
 HALVES = 2  # disjoint: what only one of them shows is chance
 _COUNTED = 1 << 14  # values of one tensor and image that enter its histogram; its extremes are over all of them
 
 
 @dataclass
 class Tensor:
-    """Extremes and second moments are per channel."""
+    """Extremes are per channel."""
 
     halves: list[Histogram] = field(default_factory=lambda: [Histogram() for _ in range(HALVES)])
     lowest: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     highest: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
-    squares: np.ndarray = field(default_factory=lambda: np.empty(0))  # summed over the values that were counted
-    counted: int = 0  # of them, per channel
 
     @property
     def whole(self) -> Histogram:
@@ -43,26 +41,12 @@ class Tensor:
     def extremes(self) -> tuple[float, float]:
         return float(self.lowest.min()), float(self.highest.max())
 
-    @property
-    def mean_squares(self) -> np.ndarray:
-        return self.squares / max(self.counted, 1)
-
-    def add(self, values: np.ndarray, half: int, factors: np.ndarray | None = None) -> None:
-        """One image's, channels first, each channel times its factor."""
-        flat = values.reshape(len(values), -1)
-        lowest, highest = flat.min(1), flat.max(1)
-        few = flat[:, :: _stride(flat.shape)]
-        if factors is not None:
-            by = factors.astype(np.float32)
-            lowest, highest, few = lowest * by, highest * by, few * by[:, None]
-        squares = np.square(few, dtype=np.float64).sum(1)
-        if not self.counted:
-            self.lowest, self.highest, self.squares = lowest, highest, squares
+    def add(self, lowest: np.ndarray, highest: np.ndarray, few: np.ndarray, half: int) -> None:
+        """Of one image: its channels' extremes, and the values that are counted."""
+        if not len(self.lowest):
+            self.lowest, self.highest = lowest, highest
         else:
-            np.minimum(self.lowest, lowest, out=self.lowest)
-            np.maximum(self.highest, highest, out=self.highest)
-            self.squares += squares
-        self.counted += few.shape[1]
+            self.lowest, self.highest = np.minimum(self.lowest, lowest), np.maximum(self.highest, highest)
         self.halves[half].add(few)
 
     def to_json(self) -> dict[str, Any]:
@@ -70,8 +54,6 @@ class Tensor:
             "halves": [half.to_json() for half in self.halves],
             "lowest": self.lowest.tolist(),
             "highest": self.highest.tolist(),
-            "squares": self.squares.tolist(),
-            "counted": self.counted,
         }
 
     @staticmethod
@@ -80,8 +62,6 @@ class Tensor:
             [Histogram.from_json(half) for half in stored["halves"]],
             np.asarray(stored["lowest"], np.float32),
             np.asarray(stored["highest"], np.float32),
-            np.asarray(stored["squares"], np.float64),
-            stored["counted"],
         )
 
 
@@ -143,9 +123,16 @@ class Views(NamedTuple):
     factors: Callable[[str], np.ndarray | None] = lambda tensor: None
 
     def add(self, tensor: str, image: np.ndarray, half: int) -> None:
-        self.plain.tensors.setdefault(tensor, Tensor()).add(image, half)
+        """One image's values of a tensor, channels first."""
+        flat = image.reshape(len(image), -1)
+        lowest, highest, few = flat.min(1), flat.max(1), flat[:, :: _stride(flat.shape)]
+        self.plain.tensors.setdefault(tensor, Tensor()).add(lowest, highest, few, half)
         if self.equalized is not None:
-            self.equalized.tensors.setdefault(tensor, Tensor()).add(image, half, self.factors(tensor))
+            factors = self.factors(tensor)
+            if factors is not None:
+                by = factors.astype(np.float32)
+                lowest, highest, few = lowest * by, highest * by, few * by[:, None]
+            self.equalized.tensors.setdefault(tensor, Tensor()).add(lowest, highest, few, half)
 
     def counted(self, images: int) -> None:
         for each in filter(None, (self.plain, self.equalized)):

@@ -65,7 +65,7 @@ def _target(target: str, about: Mapping[str, Any]) -> list[str]:
         lines.append("  images are read in their 256 levels: INT8 loses nothing there")
     if len(about["kept_float"]) > _SHOWN:
         lines.append(f"  and {len(about['kept_float']) - _SHOWN} more stay float (--json names them)")
-    lines += [terminal.wrapped(f"  {sentence}", 4) for sentence in _steps(about["steps"])]
+    lines += [terminal.wrapped(f"  {sentence}", 4) for sentence in told(about["steps"])]
     held = about["held_out"]
     if held["images"]:
         agree = f"{held['agree']} of {held['images']}"
@@ -77,7 +77,7 @@ def _target(target: str, about: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _steps(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+def told(steps: Sequence[Mapping[str, Any]]) -> list[str]:
     """What each step came to; the next is held against the best so far."""
     told, best = [], None
     for step in steps:
