@@ -108,8 +108,11 @@ def _resnet50(folder: Path) -> Path:
         import torch
 
         torch.manual_seed(0)
-        model = trace.to_onnx(models.build("resnet50", CLASSES, 3).eval(), 3, SIZE)
-        onnx.save(model, path)
+        network = models.build("resnet50", CLASSES, 3).eval()
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):  # a trained network's convolutions have biases
+                torch.nn.init.normal_(layer.bias, std=0.1)
+        onnx.save(trace.to_onnx(network, 3, SIZE), path)
     return path
 
 

@@ -72,7 +72,7 @@ _ORT_COMMON: dict[str, list[Any]] = {
         ["Conv", "Gemm", "Add", "Relu"],
     ],
     "per_channel": [True, False],
-    "bins": [None, {"num_bins": 4096}, {"num_bins": 16384}, {"num_bins": 1024, "num_quantized_bins": 255}],
+    "bins": [None, {"num_bins": 4096}],
     "QDQDisableWeightAdjustForInt32Bias": [None, True],
     "DedicatedQDQPair": [None, True],
     "AddQDQPairToWeight": [None, True],
@@ -159,24 +159,33 @@ KNOBS: dict[tuple[str, str], dict[str, list[Any]]] = {
 REWRITTEN = "rewritten"  # ends the title of a row whose file this benchmark made signed by hand
 
 _ACCURATE: Options = {"overflow_fix": "disable", "fast_bias_correction": False, "batch": 64}
+_EVEN = _range("minmax", ("mean_no_outliers", "mean_no_outliers"), 1e-2)
 _NNCF_FOUND: list[Options] = [
-    _ACCURATE,  # with its own ranges: the mean of each batch's extremes
-    {**_ACCURATE, "preset": "mixed"},
+    {
+        "overflow_fix": "disable",
+        "batch": 64,
+        "preset": "mixed",
+        "disable_bias_correction": True,
+        "activations_range": _EVEN,
+    },
     {**_UNCLIPPED, "preset": "mixed", "disable_bias_correction": True},
+    _ACCURATE,  # with its own ranges: the mean of each batch's extremes
 ]
 _ORT_U8: Options = {**_ORT, "activations": "u8", "op_types": _FEW, "OpTypesToExcludeOutputQuantization": _FEW}
-_ORT_S8: Options = {**_ORT_U8, "activations": "s8", "ActivationSymmetric": True}
+_ORT_U8_20: Options = {**_ORT_U8, "CalibPercentile": 99.998, "CalibTensorRangeSymmetric": False}
+_ORT_U8_32: Options = {**_ORT_U8, "CalibPercentile": 99.9995, "bins": {"num_bins": 4096}}
 _ORT_U8_ALL: Options = {"activations": "u8", "per_channel": True, "method": "Percentile", "batch": 64}
+_ORT_S8: Options = {**_ORT_U8, "activations": "s8", "ActivationSymmetric": True, "CalibPercentile": 99.998}
+_ORT_S8_32: Options = {**_ORT_S8, "CalibTensorRangeSymmetric": False}
 _MODELOPT_MAX: Options = {"calibration_method": "max", "high_precision_dtype": "fp32", "batch": 64}
-_TORCH_U8: Options = {"batch": 64, "unsigned": True}
 
 # What was found best so far, network by network; several where they lie close together, and the table shows them all.
 # A network that is not named here was not searched on: it gets them all.
 TUNED: dict[tuple[str, str], dict[str, list[Options]]] = {
     ("nncf", "openvino"): {"resnet20": _NNCF_FOUND, "resnet32": _NNCF_FOUND},
     ("nncf", "tensorrt"): {"resnet20": [_ACCURATE], "resnet32": [_ACCURATE]},
-    ("onnxruntime", "openvino"): {"resnet20": [_ORT_U8, _ORT_U8_ALL], "resnet32": [_ORT_U8, _ORT_U8_ALL]},
-    ("onnxruntime", "tensorrt"): {"resnet20": [_ORT_S8], "resnet32": [_ORT_S8]},
+    ("onnxruntime", "openvino"): {"resnet20": [_ORT_U8_20, _ORT_U8_ALL], "resnet32": [_ORT_U8_32, _ORT_U8_ALL]},
+    ("onnxruntime", "tensorrt"): {"resnet20": [_ORT_S8], "resnet32": [_ORT_S8_32]},
     ("modelopt", "openvino"): {"resnet20": [_MODELOPT_MAX], "resnet32": [_MODELOPT_MAX]},
     ("modelopt", "tensorrt"): {"resnet20": [_MODELOPT_MAX], "resnet32": [_MODELOPT_MAX]},
     ("modelopt-torch", "openvino"): {

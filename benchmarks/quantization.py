@@ -89,7 +89,7 @@ def _quality(case: Case, asked: argparse.Namespace) -> None:
                 best = found
         ours = [(effort, None) for effort in asked.effort or EFFORTS]
         if dialect == "openvino":  # what the other way with residual additions would give
-            ours.insert(1, (ours[0][0], "both"))
+            ours.insert(1, (ours[0][0], "shortcut"))
         for effort, residual in ours:
             found = _our_row(case, dialect, effort, residual, asked)
             if found and best:

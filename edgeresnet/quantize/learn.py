@@ -108,7 +108,7 @@ class _Student:
             scales = {name: float(half_precision(float(log.exp()))) for name, log in self._scales.items()}
             layers = self._layers.items()
             weights = {name: layer.float_weights().numpy() for name, layer in layers}
-            biases = {name: layer.float_bias().double().numpy() for name, layer in layers}
+            biases = {name: layer.float_bias().double().numpy() for name, layer in layers if layer.has_bias}
         return replace(before, scales=scales, weights=weights, biases=biases)
 
     def _read(self, node: Node, slot: int, value: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class _Student:
 
 class _Layer:
     def __init__(self, net: Net, node: Node, values: Values):
-        self._node, self._axis = node, weight_axis(node)
+        self._node, self._axis, self.has_bias = node, weight_axis(node), len(node.inputs) > 2
         weights = torch.from_numpy(np.array(values.weight(net, node), np.float32))
         shape = [-1 if side == self._axis else 1 for side in range(weights.dim())]
         self._step = torch.from_numpy(values.weight_scales[node.name]).view(shape)
@@ -134,14 +134,14 @@ class _Layer:
     def into(self, constants: dict[str, Tensor], grid: Grid) -> None:
         integers = _Round.apply(self.weights.clamp(grid.low, grid.high))
         constants[self._node.inputs[1]] = integers * self._step
-        if len(self._node.inputs) > 2:
+        if self.has_bias:
             constants[self._node.inputs[2]] = self.float_bias()
 
     def float_weights(self) -> Tensor:
         return self.weights * self._step
 
     def float_bias(self) -> Tensor:
-        return self._own + self.bias * self._unit if len(self._node.inputs) > 2 else self._own
+        return self._own + self.bias * self._unit
 
 
 class _Round(torch.autograd.Function):

@@ -125,10 +125,7 @@ def _weights(
     node.input[1] = _dequantized(weight)
     if name in values.biases:
         constants.append(numpy_helper.from_array(values.biases[name].astype(np.float32), f"{name}_bias"))
-        if len(node.input) > 2:
-            node.input[2] = f"{name}_bias"
-        else:
-            node.input.append(f"{name}_bias")
+        node.input[2] = f"{name}_bias"
     return helper.make_node(
         "DequantizeLinear",
         [f"{weight}_quantized", f"{weight}_scale", f"{weight}_zero"],

@@ -1,8 +1,8 @@
 """The mean error that rounding leaves behind a layer is known beforehand, and its bias can take it away.
 
 Each layer is looked at by itself, on the FP32 network's own activations put on the grid: no layer corrects what an
-earlier one corrects already. A mean over positions is linear, so means of what each weight reads are enough: no second
-network runs, and no large tensor is kept.
+earlier one corrects already. One that has no bias gets none: adding it takes time. A mean over positions is linear, so
+means of what each weight reads are enough: no second network runs, and no large tensor is kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from .scales import fake
 def bias_correction(
     model: onnx.ModelProto, placement: Placement, values: qdq.Values, batches: Iterable[np.ndarray]
 ) -> qdq.Values:
-    net, layers = Net(model), placement.weights
+    net = Net(model)
+    layers = {name: node for name, node in placement.weights.items() if len(node.inputs) > 2}
     read = {name: node.inputs[0] for name, node in layers.items()}
     tensors = list(dict.fromkeys(tensor for tensor in read.values() if tensor != net.input))
     run = session.Runner(model, tensors)

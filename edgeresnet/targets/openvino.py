@@ -45,7 +45,7 @@ class OpenVino:
     name = "openvino"
     title = "OpenVINO CPU"
     libraries = ("openvino",)
-    dialect = Dialect(activations="u8-after-relu", residual="shortcut", channel_multiple=16)
+    dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16)
     options = Options
 
     def available(self) -> Availability:

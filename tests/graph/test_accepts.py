@@ -128,16 +128,16 @@ def test_a_padded_shortcut_with_a_shared_zero_point_is_refused_by_openvino(about
 @pytest.mark.parametrize(
     ("target", "case", "expected"),
     [
-        ("openvino", "uint8 after a ReLU", set()),
+        ("openvino", "uint8 after a ReLU", {"residual-one"}),
         ("onnxruntime", "uint8 after a ReLU", {"residual-one"}),
-        ("openvino", "int8 with a zero point", {"signed-relu", "signed-shifted"}),
-        ("openvino", "QLinearConv", {"operator", "signed-relu"}),
+        ("openvino", "int8 with a zero point", {"residual-one", "signed-relu", "signed-shifted"}),
+        ("openvino", "QLinearConv", {"residual-one", "operator", "signed-relu"}),
         ("onnxruntime", "QLinearConv", {"residual-one", "signed-relu"}),
-        ("openvino", "ConvInteger", {"signed-relu"}),
-        ("openvino", "DynamicQuantizeLinear", {"signed-relu"}),
-        ("openvino", "int32 bias", {"signed-relu"}),
-        ("openvino", "a scale of 0", {"scale", "signed-relu"}),
-        ("openvino", "no DequantizeLinear", {"no-dequantize", "half-quantized", "signed-relu"}),
+        ("openvino", "ConvInteger", {"residual-one", "signed-relu"}),
+        ("openvino", "DynamicQuantizeLinear", {"residual-one", "signed-relu"}),
+        ("openvino", "int32 bias", {"residual-one", "signed-relu"}),
+        ("openvino", "a scale of 0", {"residual-one", "scale", "signed-relu"}),
+        ("openvino", "no DequantizeLinear", {"residual-one", "no-dequantize", "half-quantized", "signed-relu"}),
     ],
 )
 def test_what_the_cpu_targets_make_of_it(target: str, case: str, expected: set[str]) -> None:

@@ -71,6 +71,15 @@ def test_the_same_seed_learns_the_same_and_another_another() -> None:
     assert any((one.weights[name] != other.weights[name]).any() for name in one.weights)
 
 
+def test_a_layer_without_a_bias_learns_none() -> None:
+    model = plain()
+    del model.graph.node[0].input[2]
+    found = learned(model, 3, 0).values
+    assert "c1_out" in found.weights
+    assert "c1_out" not in found.biases
+    assert found.biases
+
+
 def test_the_time_budget_cuts_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr(learning.time, "monotonic", lambda: float(next(clock)))  # a second at each look

@@ -97,17 +97,6 @@ def test_biases_stay_float_and_untouched_unless_corrected() -> None:
     assert "stem.bias" not in constants(file)
 
 
-def test_a_layer_without_a_bias_gets_one_only_where_there_is_something_to_correct() -> None:
-    model = plain()
-    del model.graph.node[0].input[2]
-    placement, values = scaled(model, TENSORRT)
-    assert len(makers(qdq.write(model, placement, values))["c1_out"].input) == 2
-    values.biases["c1_out"] = np.ones(8)
-    file = qdq.write(model, placement, values)
-    onnx.checker.check_model(file, full_check=True)
-    assert (constants(file)[makers(file)["c1_out"].input[2]] == 1).all()
-
-
 def test_nothing_is_left_that_nothing_reads_and_the_network_itself_is_not_changed() -> None:
     model = basic()
     before = model.SerializeToString()

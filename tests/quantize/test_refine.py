@@ -77,11 +77,13 @@ def test_the_batches_are_no_matter_and_no_images_change_nothing() -> None:
     assert bias_correction(model, placement, values, []) is values
 
 
-def test_a_layer_without_a_bias_is_corrected_too() -> None:
+def test_a_layer_without_a_bias_gets_none() -> None:
     model = plain()
     del model.graph.node[0].input[2]
     placement, values = scaled(model, TENSORRT)
     corrected = bias_correction(model, placement, values, [images()])
+    assert "c1_out" not in corrected.biases
+    assert corrected.biases
     file = qdq.write(model, placement, corrected)
     onnx.checker.check_model(file, full_check=True)
     assert sqnr(answers(model, images()), answers(file, images())) > 20
