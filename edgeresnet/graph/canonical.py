@@ -2,7 +2,8 @@
 
 One float input and one output by our names, batch normalisation and constants folded, nothing dead, nothing about the
 exporter left inside. Whatever follows a Conv or Gemm alone and is constant per channel is inside it; what stands before
-one stays, since padding comes between. Says what it did; a graph that is canonical already comes back unchanged.
+one stays, since padding comes between. Padding is in numbers wherever the sides of images are known. Says what it did;
+a graph that is canonical already comes back unchanged.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     optimizer.optimize(graph)
     rewriter.rewrite(graph, [fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule])
     absorb.absorb(graph.graph)
+    for node in graph.graph:
+        if "auto_pad" in node.attributes:
+            _count_padding(node)
     passes.RemoveUnusedNodesPass()(graph)
     passes.RemoveUnusedFunctionsPass()(graph)
     passes.ClearMetadataAndDocStringPass()(graph)
@@ -34,6 +38,29 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
         del value.metadata_props[:]
     onnx.checker.check_model(proto)
     return proto
+
+
+def _count_padding(node: ir.Node) -> None:
+    """`SAME_UPPER` and its like as pads, which is what everybody who reads the network on understands."""
+    a = {name: attribute.value for name, attribute in node.attributes.items()}
+    image, weights = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+    shape = image.shape if image is not None else None
+    kernel = a.get("kernel_shape") or (list(weights.shape)[2:] if weights is not None and weights.shape else None)
+    if a["auto_pad"] in ("SAME_UPPER", "SAME_LOWER"):
+        sides = list(shape)[2:] if shape is not None else [None]
+        if kernel is None or not all(isinstance(side, int) for side in sides):
+            return
+        begin, end = [], []
+        for axis, (side, taps) in enumerate(zip(sides, kernel, strict=True)):
+            step, apart = (a.get(name, [1] * len(sides))[axis] for name in ("strides", "dilations"))
+            total = max((-(-side // step) - 1) * step + (taps - 1) * apart + 1 - side, 0)
+            less, more = total // 2, total - total // 2
+            begin.append(less if a["auto_pad"] == "SAME_UPPER" else more)
+            end.append(more if a["auto_pad"] == "SAME_UPPER" else less)
+        node.attributes["pads"] = ir.AttrInt64s("pads", [*begin, *end])
+    elif a["auto_pad"] == "VALID":
+        node.attributes.pop("pads", None)
+    del node.attributes["auto_pad"]
 
 
 def set_batch(model: onnx.ModelProto, batch: int) -> None:

@@ -47,6 +47,7 @@ def _first(net: Net, preprocessing: Preprocessing) -> Node | None:
         return None
     ((node, slot),) = readers
     plain = node.kind == "Conv" and slot == 0 and node.attributes.get("group", 1) == 1 and node in net.weighted()
+    plain = plain and "auto_pad" not in node.attributes
     return node if plain and len(net.readers[node.inputs[1]]) == 1 else None
 
 

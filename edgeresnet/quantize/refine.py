@@ -23,7 +23,9 @@ def bias_correction(
     model: onnx.ModelProto, placement: Placement, values: qdq.Values, batches: Iterable[np.ndarray]
 ) -> qdq.Values:
     net = Net(model)
-    layers = {name: node for name, node in placement.weights.items() if len(node.inputs) > 2}
+    layers = {
+        n: node for n, node in placement.weights.items() if len(node.inputs) > 2 and "auto_pad" not in node.attributes
+    }
     read = {name: node.inputs[0] for name, node in layers.items()}
     tensors = list(dict.fromkeys(tensor for tensor in read.values() if tensor != net.input))
     run = session.Runner(model, tensors)

@@ -23,6 +23,7 @@ class TorchNet:
     def __init__(self, net: Net):
         self.net = net
         unknown = sorted({node.kind for node in net.nodes} - set(_OPERATORS))
+        unknown += [f"{node.name}'s padding" for node in net.nodes if "auto_pad" in node.attributes]
         if unknown:
             raise ModelError(
                 f"{', '.join(unknown)} cannot be refined", hint="`effort: fast` quantizes it without training"

@@ -35,7 +35,7 @@ def _model(lines: list[str], held: dict[str, Any]) -> onnx.ModelProto:
         attributes = {key: eval(value) for key, value in (word.split("=") for word in words if "=" in word)}
         if operator == "BatchNormalization":
             inputs[1:] = [f"{inputs[1]}.{key}" for key in ("scale", "bias", "mean", "var")]
-        if operator == "Conv":
+        if operator == "Conv" and "auto_pad" not in attributes:
             attributes["pads"] = [1, 1, 1, 1]
         nodes.append(helper.make_node(operator, inputs, [word for word in words if "=" not in word], **attributes))
     tensors = []
@@ -139,6 +139,30 @@ KEPT: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize(("lines", "held", "operators"), KEPT.values(), ids=KEPT)
 def test_what_cannot_be_folded_stays_as_it_is(lines: list[str], held: dict[str, Any], operators: list[str]) -> None:
     assert _same(_model(lines, {**_CONV, **held})) == operators
+
+
+PADDED = {
+    "same, up": ["Conv x w -> c auto_pad='SAME_UPPER' strides=[2,2]", "Relu c -> z"],
+    "same, low": ["Conv x w -> c auto_pad='SAME_LOWER' strides=[2,2]", "Relu c -> z"],
+    "same, one by one": ["Conv x w -> c auto_pad='SAME_UPPER' kernel_shape=[3,3]", "Relu c -> z"],
+    "valid": ["Conv x w -> c auto_pad='VALID'", "Relu c -> z"],
+    "nothing said": ["Conv x w -> c auto_pad='NOTSET' pads=[1,0,2,1]", "Relu c -> z"],
+    "a pooling": [
+        "Conv x w -> c", "Relu c -> r",
+        "MaxPool r -> z auto_pad='SAME_UPPER' kernel_shape=[3,3] strides=[3,3]",
+    ],
+    "an average": [
+        "Conv x w -> c auto_pad='VALID'", "Relu c -> r",
+        "AveragePool r -> z auto_pad='SAME_LOWER' kernel_shape=[4,4] strides=[4,4]",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", PADDED.values(), ids=PADDED)
+def test_padding_is_in_numbers(lines: list[str]) -> None:
+    model = _model([*lines, *_HEAD], _CONV)
+    _same(model)
+    assert not [a for node in canonical.canonical(model).graph.node for a in node.attribute if a.name == "auto_pad"]
 
 
 def test_weights_that_two_convolutions_share_are_scaled_for_one_alone() -> None:

@@ -113,6 +113,9 @@ def test_an_excluded_first_layer_keeps_its_images() -> None:
 def test_other_networks_are_left_alone() -> None:
     gray = Preprocessing(SIZE, mean=(0.5,), std=(0.5,))
     assert not count_in_levels(plain(), gray)
+    untold = plain()  # padding that no one has counted
+    untold.graph.node[0].attribute.append(onnx.helper.make_attribute("auto_pad", "SAME_UPPER"))
+    assert not count_in_levels(untold, PREPROCESSING)
     twice = plain()
     twice.graph.node.add().CopyFrom(twice.graph.node[0])
     twice.graph.node[-1].output[0] = "again"
