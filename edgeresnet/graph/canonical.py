@@ -8,6 +8,8 @@ a graph that is canonical already comes back unchanged.
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 from onnxscript import ir, optimizer, rewriter
 from onnxscript.ir.passes import common as passes
@@ -42,13 +44,13 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _count_padding(node: ir.Node) -> None:
     """`SAME_UPPER` and its like as pads, which is what everybody who reads the network on understands."""
-    a = {name: attribute.value for name, attribute in node.attributes.items()}
+    a: dict[str, Any] = {name: attribute.value for name, attribute in node.attributes.items()}
     image, weights = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
     shape = image.shape if image is not None else None
     kernel = a.get("kernel_shape") or (list(weights.shape)[2:] if weights is not None and weights.shape else None)
     if a["auto_pad"] in ("SAME_UPPER", "SAME_LOWER"):
-        sides = list(shape)[2:] if shape is not None else [None]
-        if kernel is None or not all(isinstance(side, int) for side in sides):
+        sides = [side for side in list(shape)[2:] if isinstance(side, int)] if shape is not None else []
+        if kernel is None or len(sides) != len(kernel):
             return
         begin, end = [], []
         for axis, (side, taps) in enumerate(zip(sides, kernel, strict=True)):
