@@ -27,12 +27,12 @@ _PEERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def cost(folder: Path, peers: str) -> None:
+def cost(folder: Path, peers: str, efforts: list[str]) -> None:
     """Each in a fresh process that begins with an ONNX file: seconds with imports, and the most it ever held."""
     network = _resnet50(folder)
     print(f"\nResNet-50 at {SIZE}, random weights\n{'':34} {'images':>6} {'s':>8} {'peak MB':>8}")
     jobs = [(title, peer, options, IMAGES[0]) for title, (peer, options) in _PEERS.items()]
-    for effort, count in (("fast", IMAGES[0]), ("fast", IMAGES[1]), ("best", IMAGES[0])):
+    for effort, count in [(e, n) for e in efforts for n in (IMAGES if e == "fast" else IMAGES[:1])]:
         jobs.append((f"edgeresnet {effort}", "ours", {"dialect": "openvino", "effort": effort}, count))
     for title, peer, options, count in jobs:
         answer = _made(folder, network, peers, peer, options, count)[1]

@@ -57,7 +57,7 @@ def main() -> None:
     print(f"{cpu['cores']} cores of {cpu['model']}", flush=True)
     with _folder(asked.work) as folder:
         if asked.what == "cost":
-            _cost.cost(folder, asked.peers)
+            _cost.cost(folder, asked.peers, asked.effort or ["fast", "best"])
         elif asked.what == "latency":
             _cost.latency(folder, asked.peers, asked.processes, asked.seconds)
         else:

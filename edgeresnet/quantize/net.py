@@ -107,4 +107,6 @@ class Constants(Mapping[str, np.ndarray]):
 
 def _node(node: onnx.NodeProto) -> Node:
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if attributes.get("auto_pad") == b"NOTSET":  # what is meant without it, too
+        del attributes["auto_pad"]
     return Node(node.op_type, tuple(node.input), tuple(node.output), attributes)
