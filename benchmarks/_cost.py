@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -54,7 +55,8 @@ def latency(folder: Path, peers: str, processes: int, seconds: float) -> None:
             wanted.append((f"edgeresnet {residual}", ("ours", options)))
         files = [network, *_files(folder, network, peers, target, wanted)]
         compiled = folder / f"compiled-{target}"
-        compiled.mkdir(exist_ok=True)
+        shutil.rmtree(compiled, ignore_errors=True)
+        compiled.mkdir()
         found = bench.bench(
             bench.of_files(files, [target], compiled), processes=processes, seconds=seconds, batches=[1], streams=[]
         )
