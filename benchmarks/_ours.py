@@ -18,7 +18,7 @@ from _peers import serve
 from edgeresnet import targets
 from edgeresnet.quantize import engine, equalize, ranges, session
 from edgeresnet.quantize.calibration import HELD_OUT
-from edgeresnet.report.quantized import told
+from edgeresnet.report.quantized import gains
 
 
 def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str | None, out: Path) -> list[str]:
@@ -51,7 +51,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     choices = engine.Choices(spoken, effort=effort, preprocessing=preprocessing(shape[-1]))
     found = engine.quantize(plain, equal, choices, batches, some(held[: engine.EFFORTS[effort].held_out]))
     onnx.save(found.model, out)
-    return told([asdict(step) for step in found.steps])
+    return gains([asdict(step) for step in found.steps])
 
 
 def _job(job: dict[str, Any]) -> dict[str, Any]:

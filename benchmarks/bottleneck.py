@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from _case import preprocessing
 from torch import nn
 
 from edgeresnet import images, recipe, train
@@ -114,7 +115,7 @@ def of_folder(folder: Path, slot: str = "training", **more: object) -> recipe.Re
         {
             "version": 1,
             "model": {"arch": "cifar_resnet20", "classes": 10, "checkpoint": "none"},
-            "preprocessing": {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+            "preprocessing": preprocessing(32).to_json(),
             "images": {
                 "evaluation": {"from": str(folder)},
                 slot: {"from": str(folder), **more},

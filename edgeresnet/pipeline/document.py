@@ -11,14 +11,14 @@ from ..artifact import FORMAT
 from ..device import judge, machine
 from ..recipe import Recipe
 from .stages import Outcome
-from .steps import int8_of
+from .steps import as_written_of, int8_of
 
 
 def document(
     recipe: Recipe, outcomes: Mapping[str, Outcome], began: float, problem: BaseException | None = None
 ) -> dict[str, Any]:
-    written = {name: f"verify:reference:{step.removeprefix('quantize:')}" for name, step in int8_of(recipe).items()}
-    results = {name: _result(name, outcomes, written.get(name)) for name in recipe.targets}
+    as_written = as_written_of(recipe)
+    results = {name: _result(name, outcomes, as_written.get(name)) for name in recipe.targets}
     limits = recipe.promises.limits()
     verdicts = [verdict for name, result in results.items() for verdict in judge.judge(limits, name, result)]
     words = [verdict.verdict for verdict in verdicts]
@@ -50,6 +50,7 @@ def part(recipe: Recipe, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
         "steps": {name: _step(outcome) for name, outcome in outcomes.items()},
         "results": {name: verify.read_result(artifact) for name, artifact in measured if artifact},
         "int8": int8_of(recipe),
+        "as_written": as_written_of(recipe),
     }
 
 

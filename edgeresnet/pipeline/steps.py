@@ -53,6 +53,15 @@ def int8_of(recipe: Recipe) -> dict[str, str]:
     return {name: f"quantize:{first.setdefault(_dialect(recipe, name), name)}" for name in recipe.targets}
 
 
+def as_written_of(recipe: Recipe) -> dict[str, str]:
+    """target → the step that runs its INT8 network as it is written, before the target's compiler."""
+    return {name: _as_written(step) for name, step in int8_of(recipe).items()}
+
+
+def _as_written(quantized: str) -> str:
+    return f"verify:reference:{quantized.removeprefix('quantize:')}"
+
+
 def samples_of(found: Sequence[Step]) -> dict[str, images.Samples]:
     """The image sets that these steps read, by slot."""
     given = {name: parent for step in found for name, parent in step.parents.items()}
@@ -173,7 +182,7 @@ def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) ->
         yield _compile_step(f"compile:reference:{word}", reference, plain, step, None)
         both: Parents = {"fp32": "compile:reference", "int8": f"compile:reference:{word}", "evaluation": evaluation}
         spec = {"target": REFERENCE, "latency": None, "candidate": "int8"}
-        yield Step(f"verify:reference:{word}", STAGES["verify"], spec, {**both, "reference": "verify:reference"})
+        yield Step(_as_written(step), STAGES["verify"], spec, {**both, "reference": "verify:reference"})
     for name in recipe.targets:
         target, options = targets.get(name), recipe.target_options(name)
         compiled: Parents = {}

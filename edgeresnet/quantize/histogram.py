@@ -28,7 +28,7 @@ class Histogram:
         self._widen(_exponent(float(values.max()), float(values.min())))
         # A power of two changes no digit. But where it makes values smaller, the smallest negative ones would become 0
         # in 32 bits, and change sides.
-        precise = np.float32 if -126 <= self.exponent <= 0 else np.float64
+        precise = np.float32 if self.exponent <= 0 else np.float64
         bins = np.floor(np.multiply(values.ravel(), precise(2.0**-self.exponent), dtype=precise)).astype(np.intp)
         bins += SIDE
         self.counts += np.bincount(bins, minlength=2 * SIDE)

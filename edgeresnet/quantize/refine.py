@@ -26,19 +26,20 @@ def bias_correction(
     layers = {
         n: node for n, node in placement.weights.items() if len(node.inputs) > 2 and "auto_pad" not in node.attributes
     }
-    read = {name: node.inputs[0] for name, node in layers.items()}
-    tensors = list(dict.fromkeys(tensor for tensor in read.values() if tensor != net.input))
+    readers: dict[str, list[str]] = {}
+    for name, node in layers.items():
+        readers.setdefault(node.inputs[0], []).append(name)
+    tensors = [tensor for tensor in readers if tensor != net.input]
     run = session.Runner(model, tensors)
     exact, rounded, images = dict[str, np.ndarray](), dict[str, np.ndarray](), 0
     for batch in batches:
         seen = {net.input: batch, **dict(zip(tensors, run(batch), strict=True))}
-        for tensor in dict.fromkeys(read.values()):
-            grid = placement.points[tensor]
-            on_grid = fake(seen[tensor], np.float32(values.scales[placement.source(tensor)]), grid)
-            for name, node in layers.items():
-                if read[name] == tensor:
-                    _add(exact, name, _taken(node, net, seen[tensor]))
-                    _add(rounded, name, _taken(node, net, on_grid))
+        for tensor, names in readers.items():
+            scale = np.float32(values.scales[placement.source(tensor)])
+            on_grid = fake(seen[tensor], scale, placement.points[tensor])
+            for name in names:
+                exact[name] = exact.get(name, 0) + _taken(layers[name], net, seen[tensor])
+                rounded[name] = rounded.get(name, 0) + _taken(layers[name], net, on_grid)
         images += len(batch)
     if not images:
         return values
@@ -80,7 +81,3 @@ def _mean(node: Node, weights: np.ndarray, taken: np.ndarray) -> np.ndarray:
     groups = node.attributes.get("group", 1)
     inputs = taken.reshape(groups, -1)
     return np.einsum("goi,gi->go", rows.reshape(groups, len(rows) // groups, -1), inputs).ravel()
-
-
-def _add(sums: dict[str, np.ndarray], name: str, more: np.ndarray) -> None:
-    sums[name] = sums[name] + more if name in sums else more

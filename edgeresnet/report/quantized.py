@@ -23,7 +23,7 @@ def of(part: Mapping[str, Any]) -> dict[str, Any]:
     }
     for target, step in part["int8"].items():
         about = steps[step]
-        scored = part["results"].get(f"verify:reference:{step.removeprefix('quantize:')}")
+        scored = part["results"].get(part["as_written"][target])
         found["targets"][target] = {
             **about["notes"],
             "digest": about["digest"],
@@ -61,11 +61,11 @@ def _target(target: str, about: Mapping[str, Any]) -> list[str]:
     lines += [
         terminal.wrapped(f"  stays float: {name}: {why}", 4) for name, why in list(about["kept_float"].items())[:_SHOWN]
     ]
-    if about["images_in_levels"]:
-        lines.append("  images are read in their 256 levels: INT8 loses nothing there")
     if len(about["kept_float"]) > _SHOWN:
         lines.append(f"  and {len(about['kept_float']) - _SHOWN} more stay float (--json names them)")
-    lines += [terminal.wrapped(f"  {sentence}", 4) for sentence in told(about["steps"])]
+    if about["images_in_levels"]:
+        lines.append("  images are read in their 256 levels: INT8 loses nothing there")
+    lines += [terminal.wrapped(f"  {sentence}", 4) for sentence in gains(about["steps"])]
     held = about["held_out"]
     if held["images"]:
         agree = f"{held['agree']} of {held['images']}"
@@ -77,7 +77,7 @@ def _target(target: str, about: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def told(steps: Sequence[Mapping[str, Any]]) -> list[str]:
+def gains(steps: Sequence[Mapping[str, Any]]) -> list[str]:
     """What each step came to; the next is held against the best so far."""
     told, best = [], None
     for step in steps:

@@ -57,6 +57,7 @@ def test_what_stays_float_is_named_with_its_reason_up_to_six_of_them() -> None:
     text = words(kept_float={f"layer{i}": "excluded by 'layer'" for i in range(9)})
     assert "stays float: layer5: excluded by 'layer'" in text
     assert "layer6" not in text
+    assert "'layer' and 3 more stay float" in text  # right behind them
     assert "and 3 more stay float (--json names them)" in text
 
 
