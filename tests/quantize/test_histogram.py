@@ -100,3 +100,9 @@ def test_the_smallest_and_largest_floats_are_counted(value: float) -> None:
     assert len(histogram) == 1
     middle = histogram.centres[int(np.argmax(histogram.counts))]
     assert abs(middle - np.float64(np.float32(value))) <= 2.0**histogram.exponent
+
+
+def test_tiny_negatives_stay_negative_among_the_largest_values() -> None:
+    found = Histogram()
+    found.add(np.float32([1e38, -1e-45]))
+    assert found.counts[SIDE - 1] == 1  # the bin just below zero

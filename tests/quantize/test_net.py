@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import onnx
+import pytest
 
+from edgeresnet.errors import ModelError
 from edgeresnet.quantize import qdq
 from edgeresnet.quantize.net import Net, unshare
 from edgeresnet.quantize.placement import label
+from edgeresnet.quantize.torch_net import TorchNet
 
 from ..graph.running import answers, sqnr
 from .nets import TENSORRT, Maker, equalize, images, plain, scaled
@@ -48,3 +51,15 @@ def test_a_network_that_shares_nothing_stays_as_it_is() -> None:
     model = plain()
     unshare(model)
     assert model.SerializeToString() == plain().SerializeToString()
+
+
+def padded(word: str) -> onnx.ModelProto:
+    model = plain()
+    model.graph.node[0].attribute.append(onnx.helper.make_attribute("auto_pad", word))
+    return model
+
+
+def test_padding_that_nobody_counted_is_not_taken_for_none() -> None:
+    TorchNet(Net(padded("NOTSET")))
+    with pytest.raises(ModelError, match="c1_out's padding cannot be refined"):
+        TorchNet(Net(padded("SAME_UPPER")))

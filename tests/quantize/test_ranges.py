@@ -13,10 +13,10 @@ from edgeresnet.context import Context
 from edgeresnet.errors import EdgeresnetError, ImagesError, ModelError
 from edgeresnet.graph import canonical
 from edgeresnet.images import Samples
-from edgeresnet.quantize import _collected, calibrate, engine, session
+from edgeresnet.quantize import _collected, _tell, calibrate, engine, session
 from edgeresnet.quantize.calibration import Calibration
 from edgeresnet.quantize.net import Net
-from edgeresnet.quantize.ranges import Ranges, wanted
+from edgeresnet.quantize.ranges import Ranges, Views, wanted
 
 from .nets import CPU, TENSORRT, basic, changed, collect, constants, images, plain, samples, source
 
@@ -265,3 +265,23 @@ def test_a_network_with_nothing_to_quantize_is_refused(tmp_path: Path) -> None:
 
 def test_a_source_for_tests_is_what_the_stage_collects() -> None:
     assert source(plain()).ranges.images == 32
+
+
+def test_the_range_that_is_reproduced_least_is_named_first() -> None:
+    found = Ranges({})
+    found.not_reproduced = lambda: {"mild": (1.0, 1.5), "worst": (9.0, 1.0), "bad": (1.0, 4.0)}  # type: ignore[method-assign]
+    ctx = Context(0, Path())
+    _tell(found, ctx)
+    (sentence,) = ctx.warnings
+    assert sentence.index("worst") < sentence.index("bad") < sentence.index("mild")
+
+
+def test_the_rescaled_view_counts_rescaled_values() -> None:
+    factors = np.array([0.5, 2.0, 4.0])
+    views = Views(Ranges({}), Ranges({}), lambda tensor: factors)
+    image = images(1)[0]
+    views.add("image", image, 0)
+    alone = Views(Ranges({}))
+    alone.add("image", image * factors.astype(np.float32)[:, None, None], 0)
+    assert views.equalized is not None
+    assert views.equalized.tensors["image"].to_json() == alone.plain.tensors["image"].to_json()

@@ -9,7 +9,8 @@ import onnx
 import pytest
 
 from edgeresnet.quantize import qdq
-from edgeresnet.quantize.refine import bias_correction
+from edgeresnet.quantize.net import Net
+from edgeresnet.quantize.refine import _mean, _taken, bias_correction
 
 from ..graph.running import answers, sqnr
 from .nets import CPU, RESIDUAL, TENSORRT, basic, changed, constants, images, plain, scaled
@@ -97,3 +98,16 @@ def test_it_brings_a_network_of_coarse_weights_closer() -> None:
     one = sqnr(expected, answers(qdq.write(model, placement, values), images()))
     corrected = bias_correction(model, placement, values, [images()])
     assert sqnr(expected, answers(qdq.write(model, placement, corrected), images())) > one + 0.5
+
+
+@pytest.mark.parametrize("make", RESIDUAL.values(), ids=RESIDUAL.keys())
+def test_means_of_what_weights_read_give_the_mean_of_every_layer(make: Make) -> None:
+    """Strides, paddings and groups as they are in residual networks."""
+    model, given = make(), images(6)
+    net = Net(model)
+    for node in net.weighted():
+        read = given if node.inputs[0] == net.input else answers(shown(model, node.inputs[0]), given)
+        means = _mean(node, net.constants[node.inputs[1]], _taken(node, net, read)) / len(given)
+        made = answers(shown(model, node.name), given)
+        bias = net.constants[node.inputs[2]] if len(node.inputs) > 2 else 0.0
+        assert np.allclose(means + bias, made.reshape(*made.shape[:2], -1).mean((0, 2)), atol=1e-4), node.name
