@@ -16,7 +16,7 @@ from _case import preprocessing
 from _peers import serve
 
 from edgeresnet import targets
-from edgeresnet.quantize import engine, equalize, ranges, session
+from edgeresnet.quantize import engine, equalize, ranges, sensitivity, session
 from edgeresnet.quantize.calibration import HELD_OUT
 from edgeresnet.report.quantized import gains
 
@@ -41,7 +41,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
             yield some(wanted[start : start + size])
 
     model = onnx.load(onnx_file)
-    equalizer = equalize.Equalizer(model, some(learn[: equalize.observed(tuple(shape))]), 0)
+    equalizer = equalize.Equalizer(model, some(learn[: sensitivity.observed(tuple(shape))]), 0)
     views = ranges.Views(ranges.Ranges({}), ranges.Ranges({}), equalizer.of)
     ranges.collect(model, batches(), views)
     plain = engine.Source(model, views.plain)
@@ -50,7 +50,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     spoken = replace(spoken, residual=residual or spoken.residual)
     choices = engine.Choices(spoken, effort=effort, preprocessing=preprocessing(shape[-1]))
     found = engine.quantize(plain, equal, choices, batches, some(held[: engine.EFFORTS[effort].held_out]))
-    onnx.save(found.model, out)
+    onnx.save(found.model(), out)
     return gains([asdict(step) for step in found.steps])
 
 

@@ -34,8 +34,8 @@ STAGES = {
     for stage in (
         Stage("train", "edgeresnet.train:train", 1, ("torch", "torchvision", "numpy", "pillow"), long=True),
         Stage("trace", "edgeresnet.trace:trace", 2, ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow")),
-        Stage("calibrate", "edgeresnet.quantize:calibrate", 2, ("onnxruntime", "torch", "numpy", "pillow")),
-        Stage("quantize", "edgeresnet.quantize:quantize", 2, ("onnxruntime", "torch", "onnx", "numpy", "pillow")),
+        Stage("calibrate", "edgeresnet.quantize:calibrate", 3, ("onnxruntime", "torch", "numpy", "pillow")),
+        Stage("quantize", "edgeresnet.quantize:quantize", 3, ("onnxruntime", "torch", "onnx", "numpy", "pillow")),
         Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine="fingerprint"),
         Stage("verify", "edgeresnet.verify:verify", 4, ("numpy", "pillow"), machine="conditions"),
     )

@@ -86,9 +86,10 @@ def quantize(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, 
         largest_weight=found.placement.weight_grid.high,
         parents={name: parents[name].digest for name in ("network", "calibration")},
     )
-    about.write(found.model, said)
-    onnx.checker.check_model(found.model)
-    data = found.model.SerializeToString()
+    written = found.model()
+    about.write(written, said)
+    onnx.checker.check_model(written)
+    data = written.SerializeToString()
     write_bytes(out / FILE, data)
     before = parents["network"]
     assert isinstance(before, Artifact)
@@ -125,10 +126,10 @@ def _collected(
 
 
 def _equalizer(model: onnx.ModelProto, images: Calibration, seed: int, ctx: Context) -> Equalizer | None:
-    from . import equalize
+    from . import equalize, sensitivity
 
     try:
-        found = equalize.Equalizer(model, images.first(equalize.observed(images.shape)), seed)
+        found = equalize.Equalizer(model, images.first(sensitivity.observed(images.shape)), seed)
     except ModelError as problem:
         ctx.warn(f"channels are not equalized: {problem.message}")
         return None

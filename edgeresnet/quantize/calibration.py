@@ -14,7 +14,7 @@ from ..errors import ImagesError
 from ..images import Samples
 from .session import batch_for
 
-HELD_OUT = 8  # one image in so many
+HELD_OUT = 4  # one image in so many
 _FEWEST = 16  # with fewer, none can be spared
 
 

@@ -23,7 +23,7 @@ from .net import Net
 from .ranges import Ranges
 
 _CORRECTED_WITH = 1 << 20  # values of all images that bias correction looks at: more change hundredths of a decibel
-_FEWEST = 16  # of them, however large
+_FEWEST, _MOST = 16, 128  # images, however large or small
 _EXACT_DB = 200.0  # no difference at all: more than float32 tells apart
 _LARGE = 1 << 16  # values of an image from which on a step of learning takes fewer of them
 
@@ -36,7 +36,7 @@ class Effort(NamedTuple):
     steps: int  # of learning
 
 
-EFFORTS = {"fast": Effort(64, 0), "balanced": Effort(64, 300), "best": Effort(64, 1200)}
+EFFORTS = {"fast": Effort(128, 0), "balanced": Effort(128, 300), "best": Effort(128, 1200)}
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,13 @@ class Quantized:
     source: Source
     placement: places.Placement
     values: qdq.Values
-    model: onnx.ModelProto
     sqnr_db: float | None = None
     agree: int = 0
     held_out: int = 0
     steps: list[Step] = field(default_factory=list)
+
+    def model(self) -> onnx.ModelProto:
+        return qdq.write(self.source.model, self.placement, self.values)
 
     def notes(self) -> dict[str, Any]:
         return {
@@ -112,22 +114,24 @@ def quantize(
         steps.append(Step(name, tried.sqnr_db, better))
         return tried if better else before
 
-    found = _scaled(plain, choices, judge)
+    found = judge(_scaled(plain, choices))
     if not found.placement.weights:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
         raise ModelError(f"no layer is left that would become INT8 ({reasons})", hint="exclude less")
     steps.append(Step("scales", found.sqnr_db, kept=True))
-    found = keep("bias correction", _corrected(found, learn, judge), found)
+    few = _enough(held_out.shape[1:])
+    found = keep("bias correction", judge(_corrected(found, learn(count=few))), found)
     if equalized is not None:
-        found = keep("equalized channels", _corrected(_scaled(equalized, choices, judge), learn, judge), found)
+        other = _corrected(_scaled(equalized, choices), learn(count=few))
+        found = keep("equalized channels", judge(other), found)
     if EFFORTS[choices.effort].steps:
-        tried, word = _learned(found, choices, learn, judge, progress)
-        found = keep(word, tried, found)
+        tried, word = _learned(found, choices, learn, progress)
+        found = keep(word, judge(tried), found)
     found.steps = steps
     return found
 
 
-def _scaled(source: Source, choices: Choices, judge: _Judge) -> Quantized:
+def _scaled(source: Source, choices: Choices) -> Quantized:
     net, values = Net(source.model), qdq.Values()
     placement = places.place(net, choices.dialect, choices.exclude)
     for tensor, grid in placement.points.items():
@@ -137,7 +141,7 @@ def _scaled(source: Source, choices: Choices, judge: _Judge) -> Quantized:
     for name, layer in placement.weights.items():
         weights = net.constants[layer.inputs[1]]
         values.weight_scales[name] = scales.weights(weights, places.weight_axis(layer), placement.weight_grid)
-    return judge(source, placement, values)
+    return Quantized(source, placement, values)
 
 
 def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str) -> float:
@@ -155,15 +159,17 @@ def _in_levels(source: Source, choices: Choices) -> Source:
     return source
 
 
-def _corrected(before: Quantized, learn: Batches, judge: _Judge) -> Quantized:
-    source, placement = before.source, before.placement
-    values = refine.bias_correction(source.model, placement, before.values, learn(count=judge.few))
-    return judge(source, placement, values)
+def _corrected(before: Quantized, batches: Iterator[np.ndarray]) -> Quantized:
+    values = refine.bias_correction(before.source.model, before.placement, before.values, batches)
+    return Quantized(before.source, before.placement, values)
 
 
-def _learned(
-    before: Quantized, choices: Choices, learn: Batches, judge: _Judge, progress: Progress
-) -> tuple[Quantized, str]:
+def _enough(shape: tuple[int, ...]) -> int:
+    """Images of this shape that bias correction looks at."""
+    return max(_FEWEST, min(_MOST, _CORRECTED_WITH // int(np.prod(shape))))
+
+
+def _learned(before: Quantized, choices: Choices, learn: Batches, progress: Progress) -> tuple[Quantized, str]:
     from . import learn as learning
 
     images = np.concatenate(list(learn()))
@@ -171,7 +177,7 @@ def _learned(
     budget = learning.Budget(EFFORTS[choices.effort].steps, 60 * choices.minutes, batch)
     done = learning.learn(
         before.source.model,
-        before.placement,
+        before.placement.executed(),
         before.values,
         images,
         budget,
@@ -180,21 +186,19 @@ def _learned(
     )
     cut = f" of {budget.steps}, cut by the time budget" if done.steps < budget.steps else ""
     word = f"learned rounding, biases and scales ({done.steps} steps{cut}, {done.seconds:.0f} s)"
-    return judge(before.source, before.placement, done.values), word
+    return Quantized(before.source, before.placement, done.values), word
 
 
 class _Judge:
-    """How an INT8 network answers the held-out images, against the FP32 network."""
+    """Adds how an INT8 network answers the held-out images, against the FP32 network."""
 
     def __init__(self, model: onnx.ModelProto, images: np.ndarray):
         self._images = images
         self._expected = self._answers(model) if len(images) else None
-        self.few = max(_FEWEST, min(128, _CORRECTED_WITH // int(np.prod(images.shape[1:]))))
 
-    def __call__(self, source: Source, placement: places.Placement, values: qdq.Values) -> Quantized:
-        found = Quantized(source, placement, values, qdq.write(source.model, placement, values))
+    def __call__(self, found: Quantized) -> Quantized:
         if self._expected is not None:
-            given = self._answers(found.model)
+            given = self._answers(qdq.write(found.source.model, found.placement.executed(), found.values))
             sqnr = evaluate.sqnr_db(self._expected, given)
             found.sqnr_db = _EXACT_DB if sqnr is None else sqnr
             found.agree = int((given.argmax(1) == self._expected.argmax(1)).sum())

@@ -7,7 +7,7 @@ a pad with zeros, reshapes) carries its input's grid on, so that nothing between
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,20 +25,25 @@ _WEIGHTS = {"full": Grid(-127, 127), "half": Grid(-63, 63)}
 @dataclass
 class Placement:
     """`weight_grid`: of every layer's weights. `points`: tensor → its grid. `alike`: tensor → the one whose scale it
-    shares. `reads`: who reads quantized, as (node, input). `weights`: layers whose weights become INT8. `kept`: layer →
-    why it stays float.
+    shares. `reads`: who reads quantized, as (node, input). `unrounded`: those of them for which the compiler has the
+    float value at hand, and takes it. `weights`: layers whose weights become INT8. `kept`: layer → why it stays float.
     """
 
     weight_grid: Grid
     points: dict[str, Grid] = field(default_factory=dict)
     alike: dict[str, str] = field(default_factory=dict)
     reads: set[tuple[str, int]] = field(default_factory=set)
+    unrounded: set[tuple[str, int]] = field(default_factory=set)
     weights: dict[str, Node] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
 
     def source(self, tensor: str) -> str:
         """The tensor whose values decide the scale."""
         return self.alike.get(tensor, tensor)
+
+    def executed(self) -> Placement:
+        """As the compiler rounds."""
+        return replace(self, reads=self.reads - self.unrounded)
 
 
 def label(node: Node) -> str:
@@ -111,6 +116,8 @@ def _place_add(found: Placement, net: Net, dialect: Dialect, add: Node) -> None:
     fused = branch is not None and branch.name in found.weights and len(net.readers[branch.name]) == 1
     if dialect.residual == "both" or not fused:
         _quantize(found, net, dialect, add, 1 - shortcut)
+    if dialect.sums_in_float and fused:
+        found.unrounded.add((add.name, 1 - shortcut))
 
 
 def _worthwhile(found: Placement, net: Net, add: Node) -> bool:

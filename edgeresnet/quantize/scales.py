@@ -18,6 +18,7 @@ _WEIGHT_RANGES = np.geomspace(0.65, 1.0, 16)[::-1]  # parts of a channel's extre
 _CACHED = 1 << 16  # values
 _SMALLEST = 2.0**-14  # float16's smallest normal number
 _PERCENTILE = 99.999
+_CLIPPED = 4.0  # what an error of clipping costs against one of rounding: it has one sign, and adds up over positions
 
 
 class Grid(NamedTuple):
@@ -79,8 +80,14 @@ def _mse(histogram: Histogram, reach: float, grid: Grid) -> float:
     there = np.flatnonzero(histogram.counts)
     values, counts = histogram.centres[there], histogram.counts[there].astype(np.float64)
     ranges = reach * np.geomspace(_NARROWEST, 1.0, _TRIED)
-    errors = [float((counts * np.square(fake(values, part / grid.high, grid) - values)).sum()) for part in ranges]
+    errors = [_cost(values, counts, part / grid.high, grid) for part in ranges]
     return float(ranges[int(np.argmin(errors))])
+
+
+def _cost(values: np.ndarray, counts: np.ndarray, scale: float, grid: Grid) -> float:
+    error = np.square(fake(values, scale, grid) - values)
+    clipped = (values < grid.low * scale) | (values > grid.high * scale)
+    return float((counts * np.where(clipped, _CLIPPED, 1.0) * error).sum())
 
 
 def _entropy(histogram: Histogram, reach: float, grid: Grid) -> float:

@@ -45,7 +45,7 @@ class OpenVino:
     name = "openvino"
     title = "OpenVINO CPU"
     libraries = ("openvino",)
-    dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16)
+    dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16, sums_in_float=True)
     options = Options
 
     def available(self) -> Availability:

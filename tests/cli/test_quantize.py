@@ -32,7 +32,7 @@ def test_one_target_gives_one_file(asked: Door, tmp_path: Path) -> None:
     model = onnx.load(tmp_path / "int8.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert accepts.findings(model, "openvino", targets.get("openvino").dialect) == []
-    assert out.startswith("net: ranges of 35 calibration images, 5 held out of them\n")
+    assert out.startswith("net: ranges of 30 calibration images, 10 held out of them\n")
     assert "openvino: int8.onnx" in out
     assert "layers INT8" in out
     assert "  held out: same answer for " in out
@@ -46,7 +46,7 @@ def test_two_targets_give_a_folder_and_json_has_it_all(asked: Door, tmp_path: Pa
     code, out, err = asked(*IMAGES, *both, "--output", "files", "--exclude", "layer1", "--json", "-q")
     assert (code, err) == (0, "")
     found = json.loads(out)
-    assert found["images"] == {"images": 35, "held_out": 5}
+    assert found["images"] == {"images": 30, "held_out": 10}
     assert set(found["targets"]) == {"tensorrt", "openvino"}
     for target, about in found["targets"].items():
         path = tmp_path / "files" / f"net-{target}-int8.onnx"
@@ -102,7 +102,7 @@ def flat(tmp_path: Path) -> Path:
 def test_calibration_images_need_no_class_folders(asked: Door, flat: Path, tmp_path: Path) -> None:
     code, out, err = asked("--calibration", flat, *ONE, "--output", "int8.onnx")
     assert code == 0, err
-    assert out.startswith("net: ranges of 35 calibration images, 5 held out of them\n")
+    assert out.startswith("net: ranges of 30 calibration images, 10 held out of them\n")
     (flat / "seven").mkdir()
     for file in sorted(flat.glob("*.png")):
         file.rename(flat / "seven" / file.name)
@@ -186,7 +186,7 @@ def test_a_checkpoint_needs_its_arch_and_gives_the_same_kind_of_file(
     about = ("--arch", "cifar_resnet8", "--classes", 10, "--size", 8, "--mean", 0.305, "--std", 0.376)
     code, out, err = door("quantize", weights, *about, *rest)
     assert code == 0, err
-    assert out.startswith("cifar_resnet8: ranges of 35 calibration images")
+    assert out.startswith("cifar_resnet8: ranges of 30 calibration images")
     assert (tmp_path / "int8.onnx").is_file()
 
 

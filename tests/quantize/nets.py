@@ -199,7 +199,7 @@ def int8(model: onnx.ModelProto, dialect: Dialect, held: int = 16, **choices: An
 
 def scaled(model: onnx.ModelProto, dialect: Dialect) -> tuple[Placement, qdq.Values]:
     """Placed and scaled, and nothing refined."""
-    found = engine._scaled(source(model), engine.Choices(dialect), engine._Judge(model, images(0)))
+    found = engine._scaled(source(model), engine.Choices(dialect))
     return found.placement, found.values
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import canonical
 from edgeresnet.quantize import engine, qdq
-from edgeresnet.quantize.equalize import Channels
+from edgeresnet.quantize.channels import Channels
+from edgeresnet.quantize.equalize import _best, _Part
 from edgeresnet.quantize.net import Net
 
 from ..graph.running import answers, sqnr
@@ -48,7 +50,7 @@ def uneven(model: onnx.ModelProto, layer: str, reader: str, channel: int = 3, fa
 
 
 def closeness(model: onnx.ModelProto) -> float:
-    found = engine._scaled(source(model), engine.Choices(TENSORRT), engine._Judge(model, images(32, seed=9)))
+    found = engine._Judge(model, images(32, seed=9))(engine._scaled(source(model), engine.Choices(TENSORRT)))
     assert found.sqnr_db is not None
     return found.sqnr_db
 
@@ -159,6 +161,17 @@ def test_the_same_seed_gives_the_same_file_and_a_fixed_batch_is_no_hindrance() -
 
 def test_what_is_rescaled_can_be_quantized_for_a_cpu_too() -> None:
     model = rescaled(uneven(plain(), "c1", "c2"))
-    found = engine._scaled(source(model), engine.Choices(CPU), engine._Judge(model, images(16)))
+    found = engine._scaled(source(model), engine.Choices(CPU))
     file = qdq.write(model, found.placement, found.values)
     assert sqnr(answers(plain(), images()), answers(file, images())) > 20
+
+
+def test_a_small_channel_grows_until_the_weights_behind_it_would_suffer() -> None:
+    """Rounding of the activations asks for factors; weights that the logits feel more refuse them."""
+    classes, free = torch.tensor([0, 1]), torch.ones(2)
+    channels = _Part(classes, 1.0, torch.tensor([1.0, 0.1]), torch.ones(2))
+    weights = _Part(classes, -1.0, torch.ones(2), torch.full((2,), 1e3))
+    alone, both = _best([channels], free), _best([channels, weights], free)
+    assert alone[1] - alone[0] > 1.0
+    assert abs(both[1] - both[0]) < 0.1
+    assert not _best([channels], torch.zeros(2)).any()

@@ -78,7 +78,7 @@ def test_int8_loses_nothing_at_the_images() -> None:
     for before in (plain(), counted(plain())):
         known = {LEVELS: 1.0}
         held = engine.Source(before, source(plain()).ranges, known)
-        scaled = engine._scaled(held, engine.Choices(TENSORRT), engine._Judge(plain(), NORMAL[:0]))
+        scaled = engine._scaled(held, engine.Choices(TENSORRT))
         placement = scaled.placement
         first = min(placement.weights.values(), key=lambda node: node.name != "c1_out")
         read = first.inputs[0]
@@ -100,14 +100,14 @@ def test_the_engine_does_so_where_it_knows_the_preprocessing(dialect: engine.Dia
     with_it, without = run(PREPROCESSING), run(None)
     assert with_it.notes()["images_in_levels"]
     assert not without.notes()["images_in_levels"]
-    assert constants(with_it.model)[f"{LEVELS}_scale"] == 1.0
-    assert sqnr(answers(with_it.model, NORMAL), openvino_answers(with_it.model, NORMAL)) > 30
+    assert constants(with_it.model())[f"{LEVELS}_scale"] == 1.0
+    assert sqnr(answers(with_it.model(), NORMAL), openvino_answers(with_it.model(), NORMAL)) > 30
 
 
 def test_an_excluded_first_layer_keeps_its_images() -> None:
     found = int8(basic(), TENSORRT, preprocessing=PREPROCESSING, exclude=("^stem",))
     assert not found.notes()["images_in_levels"]
-    assert LEVELS not in Net(found.model).maker
+    assert LEVELS not in Net(found.model()).maker
 
 
 def test_other_networks_are_left_alone() -> None:
@@ -126,7 +126,7 @@ def test_its_half_precision_twin_and_its_pixel_input_answer_alike() -> None:
     choices = engine.Choices(TENSORRT, preprocessing=PREPROCESSING)
     file = engine.quantize(
         source(basic(), NORMAL), None, choices, lambda count=None: iter([NORMAL[:count]]), NORMAL
-    ).model
+    ).model()
     expected = answers(file, NORMAL)
     assert sqnr(expected, answers(half(file), NORMAL)) > 35
     assert sqnr(expected, answers(with_raw_input(file, PREPROCESSING), PIXELS)) > 100

@@ -59,6 +59,16 @@ def test_the_dialect_may_ask_for_both(make: Make) -> None:
 
 
 @networks
+def test_a_compiler_that_sums_in_float_is_written_for_alike_and_told_apart(make: Make) -> None:
+    net, usual = placed(make(), BOTH)
+    _, found = placed(make(), replace(BOTH, sums_in_float=True))
+    assert (found.reads, found.points) == (usual.reads, usual.points)
+    assert found.unrounded == {(add.name, 1 - shortcut_of(net, add)) for add in adds(net)}  # type: ignore[operator]
+    assert found.executed().reads == found.reads - found.unrounded
+    assert usual.unrounded == set()
+
+
+@networks
 @dialects
 def test_every_layer_is_int8_and_what_it_reads_is_quantized(make: Make, dialect: Dialect) -> None:
     net, found = placed(make(), dialect)

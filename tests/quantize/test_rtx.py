@@ -43,7 +43,7 @@ def quantized(arch: str, size: int) -> onnx.ModelProto:
     choices = engine.Choices(targets.get("tensorrt").dialect, preprocessing=preprocessing)
     found = engine.quantize(*sources, choices, batches, images[:0])
     assert found.notes()["images_in_levels"]
-    return found.model
+    return found.model()
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -39,7 +39,7 @@ def test_a_real_network_becomes_int8_as_every_compiler_wants_it(arch: str) -> No
     assert sqnr(expected, answers(equalized, given)) > 100
     source = engine.Source(model, collect(model, [given], Ranges({})))
     for name, target in targets.discover().items():
-        found = engine._scaled(source, engine.Choices(target.dialect), engine._Judge(model, given[:0]))
+        found = engine._scaled(source, engine.Choices(target.dialect))
         assert found.placement.kept == {}
         assert set(found.placement.weights) == {node.name for node in Net(model).weighted()}
         file = qdq.write(model, found.placement, found.values)

@@ -1,0 +1,108 @@
+"""Which channels of which tensors are tied: what ReLU, addition, pooling, slices and a pad with zeros pass on.
+
+Along a whole residual stream, the same channel is one class; a class that something else reads is not free.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .net import Net, Node
+from .placement import POOLING, moves, weight_axis
+
+
+class Channels:
+    """Which channels of which tensors must have the same factor. A class that something else reads is not free."""
+
+    def __init__(self, net: Net):
+        self._net = net
+        self._of: dict[str, np.ndarray] = {}
+        self._parent: list[int] = []
+        self._fixed: set[int] = set()
+        self._fix(net.input, net.image_channels)
+        for node in net.nodes:
+            self._through(node)
+        self._fix(net.output, None)
+        roots = {name: np.array([self._root(i) for i in ids], np.int64) for name, ids in self._of.items()}
+        known, fixed = np.unique(np.concatenate(list(roots.values()))), {self._root(i) for i in self._fixed}
+        self.free = torch.tensor([float(root not in fixed) for root in known.tolist()])
+        self.of = {name: torch.from_numpy(np.searchsorted(known, ids)) for name, ids in roots.items()}
+
+    def _through(self, node: Node) -> None:
+        first = node.inputs[0]
+        if node.kind in ("Conv", "Gemm") and node in self._net.weighted() and first in self._of:
+            self._new(node.name, self._net.constants.shape(node.inputs[1])[weight_axis(node)])
+        elif node.kind == "Add" and all(name in self._of for name in node.inputs):
+            one, two = (self._of[name] for name in node.inputs)
+            self._of[node.name] = one
+            if len(one) == len(two):
+                self._unite(one, two)
+            else:
+                self._fix_all(node)
+        elif (node.kind in ("Relu", "MaxPool", *POOLING) or _flattens(self._net, node)) and first in self._of:
+            self._of[node.name] = self._of[first]
+        elif node.kind in ("Slice", "Pad") and first in self._of:
+            self._moved(node)
+        else:
+            self._fix_all(node)
+
+    def _moved(self, node: Node) -> None:
+        """Each channel of the result is one of the input's, or a new one that is all zero."""
+        before, after = _channels_moved(self._net, node, len(self._of[node.inputs[0]]))
+        if before is None:
+            self._fix_all(node)
+            return
+        taken = self._of[node.inputs[0]][before]
+        self._new(node.name, after[0] + len(taken) + after[1])
+        self._of[node.name][after[0] : after[0] + len(taken)] = taken
+
+    def _new(self, name: str, count: int) -> None:
+        self._of[name] = np.arange(len(self._parent), len(self._parent) + count)
+        self._parent.extend(range(len(self._parent), len(self._parent) + count))
+
+    def _fix(self, name: str, count: int | None) -> None:
+        if name not in self._of and count is not None:
+            self._new(name, count)
+        self._fixed.update(self._of.get(name, np.empty(0, np.int64)).tolist())
+
+    def _fix_all(self, node: Node) -> None:
+        """An operator of which nothing is known here: what it reads and makes stays as it is."""
+        for name in (*node.inputs, *node.outputs):
+            self._fix(name, None)
+
+    def _unite(self, one: np.ndarray, two: np.ndarray) -> None:
+        for i, j in zip(one.tolist(), two.tolist(), strict=True):
+            i, j = self._root(i), self._root(j)
+            self._parent[max(i, j)] = min(i, j)
+
+    def _root(self, index: int) -> int:
+        while self._parent[index] != index:
+            self._parent[index] = self._parent[self._parent[index]]
+            index = self._parent[index]
+        return index
+
+
+def _channels_moved(net: Net, node: Node, count: int) -> tuple[np.ndarray | None, tuple[int, int]]:
+    """Which input channels the result has, and how many new ones before and behind; None: not to be told."""
+    unmoved = np.arange(count), (0, 0)
+    operands = [net.constants.get(name) for name in node.inputs[1:]]
+    if node.kind == "Slice":
+        axes = operands[2] if len(operands) > 2 else np.arange(len(operands[0])) if operands[0] is not None else None
+        if axes is None or operands[0] is None or operands[1] is None:
+            return None, (0, 0)
+        steps = operands[3] if len(operands) > 3 and operands[3] is not None else np.ones(len(axes), np.int64)
+        for start, stop, axis, step in zip(operands[0], operands[1], axes, steps, strict=True):
+            if int(axis) in (1, -3):
+                return np.arange(count)[int(start) : int(stop) : int(step)], (0, 0)
+        return unmoved
+    pads = operands[0]
+    if pads is None or len(pads) != 8 or not moves(net, node):
+        return None, (0, 0)
+    return np.arange(count), (int(pads[1]), int(pads[5]))
+
+
+def _flattens(net: Net, node: Node) -> bool:
+    """What follows a global pooling: channels stay what they were."""
+    maker = net.maker.get(node.inputs[0])
+    return node.kind in ("Flatten", "Reshape", "Squeeze", "Identity") and maker is not None and maker.kind in POOLING

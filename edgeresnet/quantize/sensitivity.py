@@ -1,0 +1,135 @@
+"""How far channels reach, and how much noise in a channel or a weight moves the logits: a few images and gradients.
+
+Knows no factors and no scales.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .net import Net, Node
+from .placement import Placement, weight_axis
+from .session import batch_for
+from .torch_net import TorchNet
+
+_OBSERVED = 1_400_000  # values of all images
+_TAIL = 8  # one image in so many shows how far a channel reaches,
+_BEYOND = 4.0  # in so many times as many images as were seen
+_ROWS = 16  # outputs of a layer whose weights speak for all
+_NOTHING = 1e-12
+
+
+def observed(shape: tuple[int, ...]) -> int:
+    """How many images of this shape are looked at."""
+    return int(np.clip(_OBSERVED // int(np.prod(shape)), 8, 512))
+
+
+class Seen(NamedTuple):
+    """Per tensor and channel the magnitude that it reaches, and how much noise in it moves the logits (squared, summed
+    over images); the latter also for the weights of some of a layer's outputs (`rows`), taps together.
+    """
+
+    reach: dict[str, Tensor]
+    of_channels: dict[str, Tensor]
+    of_weights: dict[str, Tensor]
+
+
+def observe(net: Net, placement: Placement, images: np.ndarray, seed: int) -> Seen:
+    """A few images at a time forwards and backwards, large ones one by one: the memory is theirs."""
+    runner, generator = TorchNet(net), torch.Generator().manual_seed(seed)
+    tensors = {name: _Channels() for name in sorted(placement.points)}
+    layers = {node.name: _Weights(node) for node in placement.weights.values()}
+    asked = [name for layer in layers.values() for name in layer.node.inputs[1:] if name in runner.constants]
+    constants = {**runner.constants, **{name: runner.constants[name].detach().requires_grad_() for name in asked}}
+    size = batch_for(images.shape[1:])
+    for start in range(0, len(images), size):
+        batch = torch.from_numpy(images[start : start + size]).requires_grad_()
+        values = {**runner.run(batch, constants, keep=tensors), net.input: batch}
+        logits = values[net.output]
+        # With random signs, the square of a sum over images and logits is on average the sum of their squares.
+        signs = torch.randint(0, 2, logits.shape, generator=generator) * 2.0 - 1.0
+        read = {name: values[name] for name in tensors} | {name: constants[name] for name in asked}
+        slopes = dict(zip(read, torch.autograd.grad((logits * signs).sum(), list(read.values())), strict=True))
+        for name, tensor in tensors.items():
+            tensor.add(values[name].detach(), slopes[name])
+        for layer in layers.values():
+            layer.add(*(slopes[name] for name in layer.node.inputs[1:] if name in slopes))
+    return Seen(
+        {name: tensor.reach() for name, tensor in tensors.items()},
+        {name: tensor.felt for name, tensor in tensors.items()},
+        {name: layer.felt(tensors[layer.node.inputs[0]].mean()) for name, layer in layers.items()},
+    )
+
+
+def rows(node: Node, weights: Tensor) -> Tensor:
+    """Of some of its outputs: outputs × inputs × taps"""
+    found = _some(weights.movedim(weight_axis(node), 0))
+    return found.reshape(*found.shape[:2], math.prod(found.shape[2:]))
+
+
+def by_rows(node: Node, channels: Tensor, outputs: int) -> Tensor:
+    """What is known per channel of a layer's input, as each of its rows reads it: outputs × inputs"""
+    groups = channels.reshape(node.attributes.get("group", 1), -1)
+    return groups[_some(torch.arange(outputs)) * len(groups) // outputs]
+
+
+def _some(outputs: Tensor) -> Tensor:
+    return outputs[:: max(1, len(outputs) // _ROWS)]
+
+
+class _Channels:
+    """Of one tensor, seen batch by batch."""
+
+    def __init__(self) -> None:
+        self.felt = torch.zeros(())
+        self._sum, self._count = torch.zeros(()), 0
+        self._peaks: list[Tensor] = []
+
+    def add(self, values: Tensor, slopes: Tensor) -> None:
+        values, slopes = (each.reshape(*each.shape[:2], -1) for each in (values, slopes))
+        self.felt = self.felt + (slopes.square() * (values != 0)).sum((0, 2))  # zero stays what it is
+        self._sum, self._count = self._sum + values.sum((0, 2)), self._count + len(values) * values.shape[2]
+        self._peaks.append(values.abs().amax(2))
+
+    def mean(self) -> Tensor:
+        return self._sum / self._count
+
+    def reach(self) -> Tensor:
+        """The magnitude that a channel exceeds once in many images, however rarely it is active.
+
+        The farthest peaks are taken for the tail of an exponential: the largest that a few hundred images show is
+        chance, and what lies beyond it will be clipped. A dead channel reaches nothing: as little as is safe.
+        """
+        peaks = torch.cat(self._peaks)
+        few = min(len(peaks), max(4, len(peaks) // _TAIL))
+        tail = peaks.topk(few, 0).values
+        found = tail[-1] + (tail.mean(0) - tail[-1]) * math.log(few * _BEYOND)
+        return torch.maximum(found, 1e-3 * found.max()).clamp_min(_NOTHING)
+
+
+class _Weights:
+    """Of some outputs of a layer, seen batch by batch."""
+
+    def __init__(self, node: Node):
+        self.node = node
+        self._outputs = 0
+        self._squares = self._with_bias = self._of_bias = torch.zeros(())
+
+    def add(self, slopes: Tensor, of_bias: Tensor | None = None) -> None:
+        self._outputs = slopes.shape[weight_axis(self.node)]
+        mine = rows(self.node, slopes)
+        self._squares = self._squares + mine.square().sum(2)
+        if of_bias is not None and of_bias.numel() == self._outputs:
+            bias = _some(of_bias.flatten())[:, None]
+            self._with_bias = self._with_bias + mine.sum(2) * bias
+            self._of_bias = self._of_bias + bias.square() * mine.shape[2]
+
+    def felt(self, mean: Tensor) -> Tensor:
+        """Where there is a bias, without what its input's mean would add: bias correction takes that away."""
+        means = by_rows(self.node, mean, self._outputs)
+        return (self._squares - 2 * means * self._with_bias + means.square() * self._of_bias).clamp_min(0)
