@@ -49,7 +49,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     spoken = targets.get(dialect).dialect
     spoken = replace(spoken, residual=residual or spoken.residual)
     choices = engine.Choices(spoken, effort=effort, preprocessing=preprocessing(shape[-1]))
-    found = engine.quantize(plain, equal, choices, batches, some(held[: engine.EFFORTS[effort].held_out]))
+    found = engine.quantize(plain, equal, choices, batches, some(held[: engine.judged(shape)]))
     onnx.save(found.model(), out)
     return gains([asdict(step) for step in found.steps])
 

@@ -6,9 +6,9 @@ have no part in any number of the network, and decide which steps stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,11 +19,13 @@ from ..device.session import Dialect
 from ..errors import ModelError
 from . import pixels, qdq, refine, scales, session
 from . import placement as places
-from .net import Net
+from .net import Net, Node
 from .ranges import Ranges
 
-_CORRECTED_WITH = 1 << 20  # values of all images that bias correction looks at: more change hundredths of a decibel
-_FEWEST, _MOST = 16, 128  # images, however large or small
+# Values of all images that bias correction looks at, since more change hundredths of a decibel, and that steps are
+# judged on; and images, however small.
+_CORRECTED_WITH, _JUDGED_WITH, _MOST = 1 << 20, 1 << 23, 128
+_FEWEST = 16  # however large
 _EXACT_DB = 200.0  # no difference at all: more than float32 tells apart
 _LARGE = 1 << 16  # values of an image from which on a step of learning takes fewer of them
 
@@ -31,12 +33,7 @@ Batches = Callable[..., Iterator[np.ndarray]]  # normalised batches of the engin
 Progress = Callable[[int, int, str], None]
 
 
-class Effort(NamedTuple):
-    held_out: int  # images at most
-    steps: int  # of learning
-
-
-EFFORTS = {"fast": Effort(128, 0), "balanced": Effort(128, 300), "best": Effort(128, 1200)}
+EFFORTS = {"fast": 0, "balanced": 300, "best": 1200}  # steps of learning
 
 
 @dataclass(frozen=True)
@@ -119,12 +116,12 @@ def quantize(
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
         raise ModelError(f"no layer is left that would become INT8 ({reasons})", hint="exclude less")
     steps.append(Step("scales", found.sqnr_db, kept=True))
-    few = _enough(held_out.shape[1:])
+    few = _enough(_CORRECTED_WITH, held_out.shape[1:])
     found = keep("bias correction", judge(_corrected(found, learn(count=few))), found)
     if equalized is not None:
         other = _corrected(_scaled(equalized, choices), learn(count=few))
         found = keep("equalized channels", judge(other), found)
-    if EFFORTS[choices.effort].steps:
+    if EFFORTS[choices.effort]:
         tried, word = _learned(found, choices, learn, progress)
         found = keep(word, judge(tried), found)
     found.steps = steps
@@ -138,9 +135,12 @@ def _scaled(source: Source, choices: Choices) -> Quantized:
         decides = placement.source(tensor)
         if decides not in values.scales:
             values.scales[decides] = _scale(source, decides, grid, choices.estimator)
-    for name, layer in placement.weights.items():
-        weights = net.constants[layer.inputs[1]]
-        values.weight_scales[name] = scales.weights(weights, places.weight_axis(layer), placement.weight_grid)
+
+    def of_weights(layer: Node) -> np.ndarray:
+        return scales.weights(net.constants[layer.inputs[1]], places.weight_axis(layer), placement.weight_grid)
+
+    found = session.each(of_weights, placement.weights.values())
+    values.weight_scales = dict(zip(placement.weights, found, strict=True))
     return Quantized(source, placement, values)
 
 
@@ -164,9 +164,13 @@ def _corrected(before: Quantized, batches: Iterator[np.ndarray]) -> Quantized:
     return Quantized(before.source, before.placement, values)
 
 
-def _enough(shape: tuple[int, ...]) -> int:
-    """Images of this shape that bias correction looks at."""
-    return max(_FEWEST, min(_MOST, _CORRECTED_WITH // int(np.prod(shape))))
+def judged(shape: Sequence[int]) -> int:
+    """Of so many held-out images of this shape at most."""
+    return _enough(_JUDGED_WITH, shape)
+
+
+def _enough(values: int, shape: Sequence[int]) -> int:
+    return max(_FEWEST, min(_MOST, values // int(np.prod(shape))))
 
 
 def _learned(before: Quantized, choices: Choices, learn: Batches, progress: Progress) -> tuple[Quantized, str]:
@@ -174,7 +178,7 @@ def _learned(before: Quantized, choices: Choices, learn: Batches, progress: Prog
 
     images = np.concatenate(list(learn()))
     batch = 32 if images[0].size < _LARGE else 4
-    budget = learning.Budget(EFFORTS[choices.effort].steps, 60 * choices.minutes, batch)
+    budget = learning.Budget(EFFORTS[choices.effort], 60 * choices.minutes, batch)
     done = learning.learn(
         before.source.model,
         before.placement.executed(),

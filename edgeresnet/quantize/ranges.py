@@ -122,17 +122,23 @@ class Views(NamedTuple):
     equalized: Ranges | None = None
     factors: Callable[[str], np.ndarray | None] = lambda tensor: None
 
+    def expect(self, tensors: Iterable[str]) -> None:
+        """In this order, whichever is looked at first."""
+        for each in filter(None, (self.plain, self.equalized)):
+            for tensor in tensors:
+                each.tensors.setdefault(tensor, Tensor())
+
     def add(self, tensor: str, image: np.ndarray, half: int) -> None:
-        """One image's values of a tensor, channels first."""
+        """One image's values of a tensor that is expected, channels first."""
         flat = image.reshape(len(image), -1)
         lowest, highest, few = flat.min(1), flat.max(1), flat[:, :: _stride(flat.shape)]
-        self.plain.tensors.setdefault(tensor, Tensor()).add(lowest, highest, few, half)
+        self.plain.tensors[tensor].add(lowest, highest, few, half)
         if self.equalized is not None:
             factors = self.factors(tensor)
             if factors is not None:
                 by = factors.astype(np.float32)
                 lowest, highest, few = lowest * by, highest * by, few * by[:, None]
-            self.equalized.tensors.setdefault(tensor, Tensor()).add(lowest, highest, few, half)
+            self.equalized.tensors[tensor].add(lowest, highest, few, half)
 
     def counted(self, images: int) -> None:
         for each in filter(None, (self.plain, self.equalized)):
@@ -153,10 +159,15 @@ def collect(
     for batch in batches:
         values = dict(zip(tensors, run(batch), strict=True))
         values[net.input] = batch
-        for tensor, value in values.items():
-            _refuse_infinite(tensor, value, views.plain.images, name)
-            for index in range(len(batch)):
-                views.add(tensor, value[index], (views.plain.images + index) % HALVES)
+        before = views.plain.images
+
+        def look(tensor: str, values: dict[str, np.ndarray] = values, before: int = before) -> None:
+            _refuse_infinite(tensor, values[tensor], before, name)
+            for index, image in enumerate(values[tensor]):
+                views.add(tensor, image, (before + index) % HALVES)
+
+        views.expect(values)
+        session.each(look, values)
         views.counted(len(batch))
         on_images(views)
     _refuse_constant(views.plain, net)

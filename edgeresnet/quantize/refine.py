@@ -34,12 +34,15 @@ def bias_correction(
     exact, rounded, images = dict[str, np.ndarray](), dict[str, np.ndarray](), 0
     for batch in batches:
         seen = {net.input: batch, **dict(zip(tensors, run(batch), strict=True))}
-        for tensor, names in readers.items():
+
+        def take(tensor: str, seen: dict[str, np.ndarray] = seen) -> None:
             scale = np.float32(values.scales[placement.source(tensor)])
             on_grid = fake(seen[tensor], scale, placement.points[tensor])
-            for name in names:
+            for name in readers[tensor]:
                 exact[name] = exact.get(name, 0) + _taken(layers[name], net, seen[tensor])
                 rounded[name] = rounded.get(name, 0) + _taken(layers[name], net, on_grid)
+
+        session.each(take, readers)
         images += len(batch)
     if not images:
         return values

@@ -111,7 +111,7 @@ def test_notes_name_what_became_int8_and_what_did_not() -> None:
 
 
 def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engine.EFFORTS, "balanced", engine.Effort(16, 4))
+    monkeypatch.setitem(engine.EFFORTS, "balanced", 4)
     told: list[tuple[int, int]] = []
 
     def short(model: Any, placement: Any, values: Any, given: Any, budget: learn.Budget, *rest: Any) -> learn.Learned:

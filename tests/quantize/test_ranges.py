@@ -277,8 +277,10 @@ def test_the_rescaled_view_counts_rescaled_values() -> None:
     factors = np.array([0.5, 2.0, 4.0])
     views = Views(Ranges({}), Ranges({}), lambda tensor: factors)
     image = images(1)[0]
+    views.expect(["image"])
     views.add("image", image, 0)
     alone = Views(Ranges({}))
+    alone.expect(["image"])
     alone.add("image", image * factors.astype(np.float32)[:, None, None], 0)
     assert views.equalized is not None
     assert views.equalized.tensors["image"].to_json() == alone.plain.tensors["image"].to_json()
