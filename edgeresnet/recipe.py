@@ -36,6 +36,7 @@ class _Section(BaseModel):
 
 
 _ONNX = r"\.[oO][nN][nN][xX]$"
+_WHERE, HERE, BUNDLE = "where", "here", "bundle"  # a key that every target has, beside its own options
 
 
 class Model(_Section):
@@ -215,7 +216,11 @@ class Recipe(_Section):
 
     def target_options(self, name: str) -> Any:
         """The options of a target as its own frozen dataclass."""
-        return _options(name).validate_python(self.targets[name])
+        return _options(name).validate_python(_own(self.targets[name]))
+
+    def where(self, name: str) -> str:
+        """Whether a target's network is built and measured `here`, or on the device that gets a `bundle`."""
+        return str(self.targets[name].get(_WHERE, HERE))
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)
@@ -277,6 +282,7 @@ def schema() -> dict[str, Any]:
     properties = {}
     for name in _targets.discover():
         properties[name] = TypeAdapter(_targets.get(name).options).json_schema()
+        properties[name]["properties"][_WHERE] = {"enum": [HERE, BUNDLE], "default": HERE}
     found["properties"]["targets"] = {
         "type": "object",
         "properties": properties,
@@ -286,19 +292,27 @@ def schema() -> dict[str, Any]:
     return found
 
 
+def _own(options: Any) -> Any:
+    """A target's options without what every target has."""
+    return {key: value for key, value in options.items() if key != _WHERE} if isinstance(options, dict) else options
+
+
 def _options(target: str) -> TypeAdapter:
     return TypeAdapter(_targets.get(target).options)
 
 
 def _target_problems(target: str, options: Any) -> list[str]:
+    where = options.get(_WHERE, HERE) if isinstance(options, dict) else HERE
+    wrong = where if where not in (HERE, BUNDLE) else ""
+    found = [f"targets.{target}.{_WHERE}: must be {HERE} or {BUNDLE}, not {wrong!r}"] if wrong else []
     try:
-        _options(target).validate_python(options)
+        _options(target).validate_python(_own(options))
     except RecipeError as problem:
         return [f"targets.{target}: {problem.message} ({problem.hint})"]
     except ValidationError as problem:
-        known = list(getattr(_targets.get(target).options, "__dataclass_fields__", {}))
-        return [_sentence(("targets", target, *error["loc"]), error, known) for error in problem.errors()]
-    return []
+        known = [*getattr(_targets.get(target).options, "__dataclass_fields__", {}), _WHERE]
+        return found + [_sentence(("targets", target, *error["loc"]), error, known) for error in problem.errors()]
+    return found
 
 
 def _in_words(error: Any, raw: dict[str, Any]) -> str:

@@ -10,8 +10,7 @@ import io
 import json
 import time
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,11 @@ import numpy as np
 from . import targets
 from .artifact import Artifact, Parent, write_bytes
 from .context import Context
-from .device import evaluate, machine, measure
-from .device.session import Session, Target
+from .device import evaluate, machine, measure, trial
+from .device.session import Layer, Target
 from .device.worker import Job
-from .errors import EdgeresnetError, ImagesError, TargetError, first_line, machine_error
+from .errors import ImagesError
 from .images import FILES, FromFiles, Samples
-
-RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"
-VARIANTS = ("fp32", "half", "int8", "candidate")  # the last one there is the one that would ship; `half` is its rival
 
 
 def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
@@ -38,90 +34,59 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     """
     target = targets.get(spec["target"])
     samples: Samples = parents["evaluation"].value  # type: ignore[union-attr]
-    compiled = {name: parents[name] for name in VARIANTS if name in parents}
-    answers, layers = {}, {}
-    for name, artifact in compiled.items():
-        answers[name], layers[name] = _asked(name, target, artifact, samples, ctx)
-    indices = next(iter(answers.values()))[0]
-    logits = {name: answer[1] for name, answer in answers.items()}
-    latencies = _latencies(target, compiled, samples, indices, spec["latency"], ctx) if spec["latency"] else {}
-    np.savez(out / LOGITS, allow_pickle=False, indices=indices, **logits)
-    (out / LAYERS).write_text(json.dumps(layers))
-    result = {
-        "target": target.name,
-        "candidate": spec["candidate"],
-        "classes": list(samples.classes),
-        "labels": samples.labels[indices].tolist(),
-        "skipped": [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))],
-        "variants": {},
-        "machine": machine.describe(),
-        "versions": machine.versions(*target.libraries),
-    }
+    networks = {name: _network(parents[name]) for name in trial.VARIANTS if name in parents}
+    answered, indices = {}, np.empty(0, np.int64)
+    for name, network in networks.items():
+        indices, answered[name] = _asked(name, target, network, samples, ctx)
+    logits = {name: each.logits for name, each in answered.items()}
+    latencies = _latencies(target, networks, samples, indices, spec["latency"], ctx) if spec["latency"] else {}
+    np.savez(out / trial.LOGITS, allow_pickle=False, indices=indices, **logits)
+    (out / trial.LAYERS).write_text(json.dumps({name: each.layers for name, each in answered.items()}))
+    skipped = [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
     expected = _expected(parents.get("reference"), indices, logits)
-    result["reference_predicted"] = expected.argmax(1).tolist()
-    for name in compiled:
-        artifact = compiled[name]
-        assert isinstance(artifact, Artifact)
-        result["variants"][name] = {
-            "accuracy": evaluate.compare(expected, logits[name], samples.labels[indices]),
-            "predicted": logits[name].argmax(1).tolist(),
-            "latency": latencies.get(name),
-            "size_mb": artifact.size_mb,
-            "digest": artifact.digest,
-            "notes": artifact.notes,
-            "precisions": dict(Counter(precision for _, _, precision in layers[name])),
-        }
-    (out / RESULT).write_text(json.dumps(result, ensure_ascii=False))
-    return {"images": len(indices), "skipped": len(result["skipped"])}
+    asked = trial.Asked(samples.classes, samples.labels[indices], expected, skipped)
+    result = trial.result(target, spec["candidate"], asked, networks, answered, latencies)
+    (out / trial.RESULT).write_text(json.dumps(result, ensure_ascii=False))
+    return {"images": len(indices), "skipped": len(skipped)}
+
+
+def _network(artifact: Parent) -> trial.Network:
+    assert isinstance(artifact, Artifact)
+    return trial.Network(artifact.path, artifact.digest, artifact.size_mb, artifact.notes)
 
 
 def read_result(artifact: Artifact) -> dict[str, Any]:
-    return json.loads((artifact.path / RESULT).read_text(encoding="utf-8"))
+    return json.loads((artifact.path / trial.RESULT).read_text(encoding="utf-8"))
 
 
 def _asked(
-    name: str, target: Target, compiled: Parent, samples: Samples, ctx: Context
-) -> tuple[tuple[np.ndarray, np.ndarray], list[tuple[str, str, str]]]:
-    """((which images, their logits), what really ran): asked now, or as an interrupted run kept it."""
-    assert isinstance(compiled, Artifact)
-    kept = ctx.scratch / f"{name}-{compiled.digest[:12]}.npz"
+    name: str, target: Target, network: trial.Network, samples: Samples, ctx: Context
+) -> tuple[np.ndarray, trial.Answers]:
+    """(which images, what is answered to them): asked now, or as an interrupted run kept it."""
+    kept = ctx.scratch / f"{name}-{network.digest[:12]}.npz"
     if kept.is_file():
         with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(kept) as stored:
-            return (stored["indices"], stored["logits"]), json.loads(str(stored["layers"]))
-    with contextlib.ExitStack() as stack:
-        with _as_failure():
-            session = stack.enter_context(target.load(compiled.path))
-        indices, logits = _answers(session, samples, ctx)
-        with _as_failure():
-            layers = [tuple(layer) for layer in session.layers()]
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, indices=indices, logits=logits, layers=json.dumps(layers))
-    write_bytes(kept, buffer.getbuffer())
-    return (indices, logits), layers  # type: ignore[return-value]
-
-
-def _answers(session: Session, samples: Samples, ctx: Context) -> tuple[np.ndarray, np.ndarray]:
-    indices: list[np.ndarray] = []
+            layers = [Layer(*layer) for layer in json.loads(str(stored["layers"]))]
+            return stored["indices"], trial.Answers(stored["logits"], layers)
+    seen: list[np.ndarray] = []
 
     def inputs() -> Iterator[np.ndarray]:
         for batch in samples.batches(evaluate.BATCH):
-            indices.append(batch.indices)
+            seen.append(batch.indices)
             yield samples.preprocessing.normalize(batch.pixels)
 
-    def on_batch(_: int) -> None:
-        done = sum(len(part) for part in indices)
-        ctx.progress(done, len(samples), "images")
-
-    with _as_failure(lambda: sum(len(part) for part in indices[:-1])):
-        logits = evaluate.predict(session, inputs(), on_batch)
-    if not len(logits):
+    found = trial.answers(target, network.compiled, inputs(), lambda done: ctx.progress(done, len(samples), "images"))
+    if not len(found.logits):
         raise ImagesError("not one evaluation image could be decoded", hint="look at the images' files")
-    return np.concatenate(indices), logits
+    indices, buffer = np.concatenate(seen), io.BytesIO()
+    np.savez(buffer, allow_pickle=False, indices=indices, logits=found.logits, layers=json.dumps(found.layers))
+    write_bytes(kept, buffer.getbuffer())
+    return indices, found
 
 
 def _latencies(
     target: Target,
-    compiled: Mapping[str, Parent],
+    networks: Mapping[str, trial.Network],
     samples: Samples,
     indices: np.ndarray,
     plan: Mapping[str, Any],
@@ -130,12 +95,11 @@ def _latencies(
     """On a real image, one at a time (or in the batch that the network is fixed to)."""
     image = samples.preprocessing.normalize(samples.pixels(indices[:1]))
     files = FromFiles.of(samples, indices[:FILES].tolist())
-    jobs = {}
-    for name, artifact in compiled.items():
-        assert isinstance(artifact, Artifact)
-        batch = artifact.notes["signature"]["batch"] or 1
-        jobs[name] = Job(target, artifact.path, np.repeat(image, batch, axis=0), files)
-    return measure.collected(jobs, _rounds(jobs, plan, [a.digest for a in compiled.values()], ctx))
+    jobs = {
+        name: Job(target, network.compiled, np.repeat(image, network.batch, axis=0), files)
+        for name, network in networks.items()
+    }
+    return measure.collected(jobs, _rounds(jobs, plan, [network.digest for network in networks.values()], ctx))
 
 
 def _rounds(jobs: Mapping[str, Job], plan: Mapping[str, Any], digests: list[str], ctx: Context) -> list[measure.Round]:
@@ -149,7 +113,7 @@ def _rounds(jobs: Mapping[str, Job], plan: Mapping[str, Any], digests: list[str]
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(one["began"] for one in found[0].values())))
         ctx.warn(f"{len(found)} of {plan['processes']} rounds of processes were timed before an interruption, {since}")
     ctx.progress(len(found), plan["processes"], "processes timed")
-    with _as_failure():
+    with trial.as_failure():
         for one in measure.rounds(jobs, **plan, first=len(found)):
             if any(process.get("cut") for process in one.values()):
                 continue  # what cut it short is raised next; the whole rounds are kept
@@ -164,27 +128,10 @@ def _expected(reference: Parent | None, indices: np.ndarray, logits: Mapping[str
     if reference is None:
         return logits["fp32"]
     assert isinstance(reference, Artifact)
-    with np.load(reference.path / LOGITS) as stored:
+    with np.load(reference.path / trial.LOGITS) as stored:
         if not np.array_equal(stored["indices"], indices):
             raise ImagesError(
                 "some images could be decoded for one network and not for another",
                 hint="the files changed during the run: run it again",
             )
         return stored["fp32"]
-
-
-@contextlib.contextmanager
-def _as_failure(image: Callable[[], int] | None = None) -> Iterator[None]:
-    """Whatever a runtime throws while it is used becomes its target's failure, with the image where it happened."""
-    try:
-        yield
-    except EdgeresnetError:
-        raise
-    except Exception as problem:
-        failed = machine_error(problem)
-        if failed:
-            raise failed from problem
-        where = f" in the batch from image {image()} on" if image else ""
-        raise TargetError(
-            f"failed{where}: {first_line(problem)}", hint="`edgeresnet run --again verify` tries once more"
-        ) from problem

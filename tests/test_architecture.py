@@ -25,7 +25,14 @@ LAYERS: list[dict[str, list[str]]] = [
         "bench": ["bench.py"],
         "inspect": ["inspect.py"],
     },
-    {"train": ["train.py"], "trace": ["trace.py"], "quantize": ["quantize/"], "verify": ["verify.py"]},
+    {
+        "train": ["train.py"],
+        "trace": ["trace.py"],
+        "quantize": ["quantize/"],
+        "verify": ["verify.py"],
+        "export": ["export.py"],
+        "handover": ["handover/"],  # what a bundle holds beside the floor
+    },
     {"models": ["models/"], "graph": ["graph/"], "images": ["images/"]},
     {"recipe": ["recipe.py"], "artifact": ["artifact.py"], "context": ["context.py"]},
     {"targets": ["targets/"]},
@@ -40,7 +47,7 @@ RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"
 MAY_CATCH_ALL = {
     "targets/_cpu.py",
     "models/__init__.py",
-    "verify.py",
+    "device/trial.py",
     "device/worker.py",
     "cli/__init__.py",
     "pipeline/conductor.py",

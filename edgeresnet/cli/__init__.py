@@ -22,6 +22,7 @@ COMMANDS = (
     "plan",
     "run",
     "quantize",
+    "export",
     "verify",
     "bench",
     "report",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 @click.option("--count", type=click.IntRange(min=1), help="So many of the images, balanced over the classes.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of that choice; 0 by default.")
 @click.option("--max-drop-pp", type=float, help="Promise: at most so many points of top-1 lost.")
+@click.option(
+    "--from", "brought", type=click.Path(dir_okay=False, path_type=Path), help="A device's result.json, brought home."
+)
 @click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too.")
 @_options.changes
 @_options.store
@@ -33,6 +36,7 @@ def verify(
     count: int | None,
     seed: int | None,
     max_drop_pp: float | None,
+    brought: Path | None,
     save_recipe: Path | None,
     changes: tuple[str, ...],
     store_root: Path,
@@ -44,16 +48,21 @@ def verify(
 
     MODEL is an ONNX file, or a checkpoint with --arch. With --reference it is
     a network made from that one (INT8, pruned, half precision), judged as it
-    is. Without MODEL the networks of the newest run are measured anew.
+    is. Without MODEL the networks of the newest run are measured anew. With
+    --from, what a bundle's deploy.py measured on its device is judged.
     """
     from . import _one_shot
     from .run import judged
 
     store = _options.open_store(store_root)
     promises = {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}
-    if model is None:
-        others = {"--reference": reference, "--count": count, "--seed": seed}
-        _refuse_without_model(about.given() + [name for name, value in others.items() if value is not None])
+    others = {"--reference": reference, "--count": count, "--seed": seed}
+    told = about.given() + [name for name, value in others.items() if value is not None]
+    if brought is not None:
+        _refuse_beside_from([*told, *(["MODEL"] if model else [])])
+        raw, taken = _of_device(brought, store, promises), ""
+    elif model is None:
+        _refuse_without_model(told)
         raw, taken = _newest(store, promises), ""
     else:
         images = {"evaluation": _one_shot.counted(about.evaluation, count)}
@@ -62,7 +71,7 @@ def verify(
     if taken and not quiet:
         _options.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, changes, save_recipe, "verify")
-    again = ("verify",) if model is None else ()
+    again = ("verify",) if model is None and brought is None else ()
     return judged(wanted, store, again=again, quiet=quiet, verbose=verbose, as_json=as_json)
 
 
@@ -74,6 +83,24 @@ def _refuse_without_model(options: list[str]) -> None:
             f"{', '.join(options)} without a MODEL says nothing",
             hint="name the network first; without one the newest run is measured anew, as its recipe says",
         )
+
+
+def _refuse_beside_from(told: list[str]) -> None:
+    from ..errors import EdgeresnetError
+
+    if told:
+        raise EdgeresnetError(
+            f"{', '.join(told)} beside --from says nothing",
+            hint="the bundle that was measured holds its network and images",
+        )
+
+
+def _of_device(path: Path, store: Store, promises: dict[str, Any]) -> dict[str, Any]:
+    from .. import pipeline
+
+    raw = pipeline.bring_home(path, store).to_json()
+    raw["promises"] |= promises
+    return raw
 
 
 def _newest(store: Store, promises: dict[str, Any]) -> dict[str, Any]:

@@ -157,7 +157,8 @@ def _verdict(
     name: str, limit: float, target: str, result: Mapping[str, Any], read: _Reader, *, ceiling: bool, unit: str
 ) -> Verdict:
     if "variants" not in result:
-        return Verdict(target, name, NOT_MEASURED, limit, result["reason"])
+        verdict = DEFERRED if result.get("deferred") else NOT_MEASURED
+        return Verdict(target, name, verdict, limit, result["reason"])
     reading = read(result)
     if isinstance(reading, str):
         return Verdict(target, name, NOT_MEASURED, limit, reading)

@@ -62,8 +62,10 @@ def read(folder: Path) -> dict[str, Any] | None:
     return manifest if isinstance(manifest, dict) and isinstance(manifest.get("files"), list) else None
 
 
-def problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """What is not as the manifest says; empty for a whole folder. A file too many is a problem too."""
+def problems(folder: Path, manifest: dict[str, Any], besides: tuple[str, ...] = ()) -> list[str]:
+    """What is not as the manifest says; empty for a whole folder. A file too many is a problem too, unless it is one of
+    those that may come later, or lies below one.
+    """
     found: list[str] = []
     for file in manifest["files"]:
         path = folder / file["name"]
@@ -77,7 +79,7 @@ def problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
     found += [
         f"{name} does not belong here"
         for name in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-        if name not in known
+        if name not in known and name.split("/")[0] not in besides
     ]
     if not found and manifest.get("digest") != content_digest(manifest["files"]):
         found.append("the manifest's digest does not fit its files")

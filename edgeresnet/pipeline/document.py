@@ -22,7 +22,7 @@ def document(
     limits = recipe.promises.limits()
     verdicts = [verdict for name, result in results.items() for verdict in judge.judge(limits, name, result)]
     words = [verdict.verdict for verdict in verdicts]
-    words += [judge.NOT_MEASURED for result in results.values() if "variants" not in result]
+    words += [_missing(result) for result in results.values() if "variants" not in result]
     if problem is not None:
         words.append(judge.NOT_MEASURED)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(began))
@@ -76,12 +76,18 @@ def _result(target: str, outcomes: Mapping[str, Outcome], as_written: str | None
     outcome = outcomes.get(f"verify:{target}")
     if outcome is None or outcome.artifact is None:
         reason = outcome.reason if outcome else "the run ended before it"
-        return {"target": target, "reason": reason, "hint": outcome.hint if outcome else ""}
+        deferred = outcome is not None and outcome.state == "deferred"
+        about = {"target": target, "reason": reason, "hint": outcome.hint if outcome else ""}
+        return {**about, "deferred": True} if deferred else about
     found = verify.read_result(outcome.artifact)
     before = outcomes.get(as_written or "")
     if before is not None and before.artifact is not None:
         found["as_written"] = verify.read_result(before.artifact)["variants"]["int8"]["accuracy"]
     return found
+
+
+def _missing(result: Mapping[str, Any]) -> str:
+    return judge.DEFERRED if result.get("deferred") else judge.NOT_MEASURED
 
 
 def _problem(problem: BaseException) -> dict[str, str]:

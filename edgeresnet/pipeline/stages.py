@@ -38,8 +38,11 @@ STAGES = {
         Stage("quantize", "edgeresnet.quantize:quantize", 3, ("onnxruntime", "torch", "onnx", "numpy", "pillow")),
         Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine="fingerprint"),
         Stage("verify", "edgeresnet.verify:verify", 4, ("numpy", "pillow"), machine="conditions"),
+        Stage("export", "edgeresnet.export:export", 1, ("numpy", "pillow")),
     )
 }
+# What a device measured and a person brought home: made by no run here, and asked for by what was handed over alone.
+ELSEWHERE = Stage("verify", "", 1, ())
 
 
 def compile_for(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
@@ -87,7 +90,9 @@ class Step:
 
 @dataclass
 class Outcome:
-    """What became of a step: `done` before, `made` now, `failed`, `skipped` for a failed parent; `todo` in a plan."""
+    """What became of a step: `done` before, `made` now, `failed`, `skipped` for a failed parent, `deferred` to a
+    device; `todo` in a plan.
+    """
 
     step: Step
     state: str

@@ -15,8 +15,8 @@ from ..device.session import Dialect
 from ..errors import ModelError, RecipeError
 from ..graph import lint
 from ..images import choose
-from ..recipe import Recipe, is_onnx
-from .stages import STAGES, Step
+from ..recipe import BUNDLE, Recipe, is_onnx
+from .stages import ELSEWHERE, STAGES, Step
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are held against
 SLOTS = ("training", "evaluation", "calibration")
@@ -184,6 +184,9 @@ def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) ->
         spec = {"target": REFERENCE, "latency": None, "candidate": "int8"}
         yield Step(_as_written(step), STAGES["verify"], spec, {**both, "reference": "verify:reference"})
     for name in recipe.targets:
+        if recipe.where(name) == BUNDLE:
+            yield from _bundle_steps(recipe, name, evaluation, int8.get(name), candidate)
+            continue
         target, options = targets.get(name), recipe.target_options(name)
         compiled: Parents = {}
         for variant, choice in (("fp32", options), ("half", target.half(options))):
@@ -199,10 +202,37 @@ def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) ->
         if name in int8:
             compiled["int8"] = f"compile:{name}:int8"
             yield _compile_step(f"compile:{name}:int8", target, options, int8[name], name)
-        ships = "candidate" if candidate else "int8" if int8 else "fp32"
-        spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": ships}
+        spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": _ships(recipe)}
         parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
         yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name, optional=frozenset({"half"}))
+
+
+def _bundle_steps(
+    recipe: Recipe, name: str, evaluation: Given, int8: str | None, candidate: Given | None
+) -> Iterator[Step]:
+    """What a device gets, and what it is to bring home."""
+    parents: Parents = {"fp32": "trace", "evaluation": evaluation, "reference": "verify:reference"}
+    parents |= {"int8": int8} if int8 else {}
+    parents |= {"candidate": candidate} if candidate else {}
+    spec = {
+        "target": name,
+        "options": asdict(recipe.target_options(name)),
+        "candidate": _ships(recipe),
+        "verify": recipe.verify.model_dump(mode="json"),
+        "network": recipe.model.title,
+    }
+    yield Step(f"export:{name}", STAGES["export"], spec, parents, name)
+    yield elsewhere(name)
+
+
+def elsewhere(target: str) -> Step:
+    """What a bundle's device is to bring home."""
+    return Step(f"verify:{target}", ELSEWHERE, {"on": target}, {"bundle": f"export:{target}"}, target)
+
+
+def _ships(recipe: Recipe) -> str:
+    """The variant that would ship."""
+    return "candidate" if recipe.model.candidate else "int8" if recipe.quantize else "fp32"
 
 
 def _compile_step(step: str, target: targets.Target, options: Any, network: str | Given, blamed: str | None) -> Step:

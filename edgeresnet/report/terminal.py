@@ -22,7 +22,7 @@ def render(run: Mapping[str, Any]) -> str:
         parts.append(columns(*view.filled(view.LATENCY_COLUMNS, seen.latencies)))
     if seen.speedups:
         parts.append("\n".join(wrapped(sentence) for sentence in seen.speedups))
-    parts += [wrapped(f"{target}: not measured: {reason}") for target, reason in seen.absent]
+    parts += [wrapped(f"{target}: {reason}") for target, reason in seen.absent]
     if seen.verdicts:
         parts.append("\n".join(wrapped(f"{v:12} {target} {name}: {why}", 13) for v, target, name, why in seen.verdicts))
     if seen.notes:

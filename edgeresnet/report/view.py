@@ -29,7 +29,7 @@ class View:
     losses: Sequence[str]  # whose an INT8 network's loss is
     latencies: Sequence[tuple[str, ...]]
     speedups: Sequence[str]
-    absent: Sequence[tuple[str, str]]  # target, and why there is no row for it
+    absent: Sequence[tuple[str, str]]  # target, and why there is no row for it, or not yet
     verdicts: Sequence[tuple[str, str, str, str]]  # verdict, target, promise, reason
     steps: Sequence[tuple[str, str, str, str]]  # id, state, seconds, digest
     notes: Sequence[str]
@@ -264,7 +264,8 @@ def _step(step: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _reason(result: Mapping[str, Any]) -> str:
-    return f"{result['reason']} ({result['hint']})" if result["hint"] else result["reason"]
+    word = "handed over" if result.get("deferred") else "not measured"
+    return f"{word}: {result['reason']}" + (f" ({result['hint']})" if result["hint"] else "")
 
 
 def ms(value: float | None) -> str:

@@ -24,6 +24,7 @@ from ..errors import TargetError
 from . import _cpu
 
 ERROR, WARNING = "error", "warning"
+UNFINISHED = "is not compiled for by this version of edgeresnet yet"
 PATIENCE_S = 1800.0  # for one file; TensorRT-RTX builds a ResNet-50 in a second, TensorRT tries kernels for minutes
 _INSPECT = "`edgeresnet inspect` names every place in a file that this compiler does not take"
 _NO_GPU = re.compile(r"catchCudaError.*cudaError (35|100)\b")  # no driver, no device: said of every refused node
@@ -63,7 +64,7 @@ def availability(module: str, libraries: tuple[str, ...]) -> Availability:
 def not_yet() -> TargetError:
     """A failure of the target, not of the recipe: the other targets still run."""
     return TargetError(
-        "is not compiled for by this version of edgeresnet yet",
+        UNFINISHED,
         hint="leave it out; `edgeresnet inspect` tells what it will say to an ONNX file",
     )
 

@@ -28,6 +28,7 @@ class TensorRt:
     # leaves narrower Gemms float.
     dialect = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple=32, smallest_gemm=16)
     options = Options
+    unfinished = _nvinfer.UNFINISHED
 
     def available(self) -> Availability:
         return _nvinfer.availability("tensorrt", self.libraries)

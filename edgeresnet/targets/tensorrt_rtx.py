@@ -49,6 +49,7 @@ class TensorRtRtx:
     # As TensorRT's, whose parser and whose rules for Q/DQ it has. That INT8 convolutions are fast in it is not proven.
     dialect = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple=32, smallest_gemm=16)
     options = Options
+    unfinished = _nvinfer.UNFINISHED
 
     def available(self) -> Availability:
         return _nvinfer.availability(MODULE, self.libraries)

@@ -1,0 +1,132 @@
+"""On the device: a bundle is checked, built, asked and timed, and what came out is written down to be taken home.
+
+What `verify` measures at home is measured here, by the same code; what it means is judged at home.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import EdgeresnetError, TargetError
+from . import evaluate, manifest, measure, trial
+from .bundle import BUILT, FORMAT, Bundle, sealed
+from .session import Target
+from .worker import Job
+
+PACKAGE = __name__.split(".")[0]
+
+
+def main(folder: Path, words: Sequence[str] | None = None) -> int:
+    """Exit codes are those of `edgeresnet`: 0 measured, 2 the bundle or an option, 4 the target, 5 the machine."""
+    asked = _arguments().parse_args(words)
+    try:
+        _deploy(folder, asked)
+    except EdgeresnetError as problem:
+        _say(f"error: {problem.message}\n  {problem.hint}")
+        return problem.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted: what was built is kept")
+        return 130
+    return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deploy.py", description="Build this bundle's network here, measure it, and write result.json."
+    )
+    parser.add_argument("--check", action="store_true", help="only whether the bundle is whole and can be built here")
+    parser.add_argument("--processes", type=int, help="fresh processes that are timed; as the recipe says by default")
+    parser.add_argument("--seconds", type=float, help="for timing; as the recipe says by default")
+    parser.add_argument("--output", type=Path, help="result.json beside deploy.py by default")
+    return parser
+
+
+def _deploy(folder: Path, asked: argparse.Namespace) -> None:
+    bundle = Bundle.open(folder)
+    target: Target = importlib.import_module(f"{PACKAGE}.targets.{bundle.about['target']}").TARGET
+    found = target.available()
+    _say(f"bundle {bundle.digest[:12]}: whole; {bundle.about['network']} for {target.title}")
+    if not found.ok:
+        raise TargetError(f"{target.title} is not here: {found.reason}", hint=found.hint)
+    _say(f"{', '.join(f'{name} {version}' for name, version in found.versions.items())}: here")
+    if asked.check:
+        return
+    networks = _built(bundle, target)
+    result = _tried(bundle, target, networks, asked)
+    output = asked.output or folder / trial.RESULT
+    written = sealed({"format": FORMAT, "bundle": bundle.digest, "measured": time.time(), "result": result})
+    output.write_text(json.dumps(written, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    _tell(result)
+    _say(f"wrote {output}\n  at home: edgeresnet verify --from {output.name}")
+
+
+def _built(bundle: Bundle, target: Target) -> dict[str, trial.Network]:
+    """Each variant compiled, with the options it was handed over with; a twin only where this device has one."""
+    found = {}
+    for name, about in bundle.about["variants"].items():
+        options = target.options(**about["options"])
+        if about.get("twin"):
+            options = target.half(options)
+            if options is None:
+                _say(f"{name}: this device has none")
+                continue
+        out = bundle.folder / BUILT / name
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        began = time.perf_counter()
+        notes = target.compile(bundle.network(name), options, out)
+        _say(f"{name}: built in {time.perf_counter() - began:.1f} s")
+        files = manifest.files_in(out)
+        size_mb = sum(file["size"] for file in files) / 1e6
+        found[name] = trial.Network(out, manifest.content_digest(files), size_mb, notes)
+    return found
+
+
+def _tried(bundle: Bundle, target: Target, networks: dict[str, trial.Network], asked: argparse.Namespace) -> Any:
+    pixels, labels, expected = (bundle.array(name) for name in ("pixels", "labels", "expected"))
+    answered = {}
+    for name, network in networks.items():
+        began = time.perf_counter()
+        answered[name] = trial.answers(target, network.compiled, _batches(bundle, pixels))
+        _say(f"{name}: {len(labels)} images answered in {time.perf_counter() - began:.1f} s")
+    image = bundle.preprocessing.normalize(np.asarray(pixels[:1]))
+    jobs = {
+        name: Job(target, network.compiled, np.repeat(image, network.batch, axis=0))
+        for name, network in networks.items()
+    }
+    plan = dict(bundle.about["verify"])
+    plan |= {key: value for key in plan if (value := getattr(asked, key)) is not None}
+    timed = []
+    for one in measure.rounds(jobs, **plan):
+        timed.append(one)
+        _say(f"timed: {len(timed)} of {plan['processes']} processes")
+    about = trial.Asked(bundle.about["classes"], np.asarray(labels), np.asarray(expected), bundle.about["skipped"])
+    return trial.result(target, bundle.about["candidate"], about, networks, answered, measure.collected(jobs, timed))
+
+
+def _batches(bundle: Bundle, pixels: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(pixels), evaluate.BATCH):
+        yield bundle.preprocessing.normalize(np.asarray(pixels[start : start + evaluate.BATCH]))
+
+
+def _tell(result: dict[str, Any]) -> None:
+    for name, variant in result["variants"].items():
+        counts, times = variant["accuracy"], measure.percentiles(variant["latency"])
+        print(
+            f"{name:5} top-1 {100 * counts['top1'] / counts['images']:.2f} %, same answer as FP32 at home "
+            f"{counts['agree']} of {counts['images']}, p50 {times['p50']:.3f} ms, p99 {times['p99']:.3f} ms"
+        )
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)

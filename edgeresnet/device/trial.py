@@ -1,0 +1,123 @@
+"""A trial of one target: what its networks answer, what really ran, and how long they take, as one result.
+
+At home `verify` makes it of a run's artifacts, on the device of a bundle's files: the same numbers, under the same
+names. Judges nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import EdgeresnetError, TargetError, first_line, machine_error
+from . import evaluate, machine
+from .session import Layer, Target
+
+RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"  # what it leaves behind, at home
+VARIANTS = ("fp32", "half", "int8", "candidate")  # the last one there is the one that would ship; `half` is its rival
+
+
+@dataclass(frozen=True)
+class Network:
+    """A variant, compiled. `digest` names what it is, `notes` is what its compiler said."""
+
+    compiled: Path
+    digest: str
+    size_mb: float
+    notes: Mapping[str, Any]
+
+    @property
+    def batch(self) -> int:
+        """How many images at a time its latency is measured with."""
+        return self.notes["signature"]["batch"] or 1
+
+
+class Answers(NamedTuple):
+    logits: np.ndarray
+    layers: list[Layer]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The images that were asked about. `expected` are the FP32 reference's logits."""
+
+    classes: Sequence[str]
+    labels: np.ndarray
+    expected: np.ndarray
+    skipped: Sequence[str] = ()
+
+
+def answers(
+    target: Target, compiled: Path, batches: Iterable[np.ndarray], on_batch: Callable[[int], None] = lambda done: None
+) -> Answers:
+    """Of every image, in order; `on_batch` is told how many are done."""
+    with contextlib.ExitStack() as stack:
+        with as_failure():
+            session = stack.enter_context(target.load(compiled))
+        done = 0
+
+        def count(images: int) -> None:
+            nonlocal done
+            done += images
+            on_batch(done)
+
+        with as_failure(lambda: done):
+            logits = evaluate.predict(session, batches, count)
+        with as_failure():
+            return Answers(logits, list(session.layers()))
+
+
+def result(
+    target: Target,
+    candidate: str,
+    asked: Asked,
+    networks: Mapping[str, Network],
+    answered: Mapping[str, Answers],
+    latencies: Mapping[str, Any],
+) -> dict[str, Any]:
+    """`candidate` is the variant that would ship; `latencies` are `measure.collected`, where any were measured."""
+    return {
+        "target": target.name,
+        "candidate": candidate,
+        "classes": list(asked.classes),
+        "labels": asked.labels.tolist(),
+        "skipped": list(asked.skipped),
+        "variants": {
+            name: {
+                "accuracy": evaluate.compare(asked.expected, answered[name].logits, asked.labels),
+                "predicted": answered[name].logits.argmax(1).tolist(),
+                "latency": latencies.get(name),
+                "size_mb": network.size_mb,
+                "digest": network.digest,
+                "notes": dict(network.notes),
+                "precisions": dict(Counter(layer.precision for layer in answered[name].layers)),
+            }
+            for name, network in networks.items()
+        },
+        "machine": machine.describe(),
+        "versions": machine.versions(*target.libraries),
+        "reference_predicted": asked.expected.argmax(1).tolist(),
+    }
+
+
+@contextlib.contextmanager
+def as_failure(image: Callable[[], int] | None = None) -> Iterator[None]:
+    """Whatever a runtime throws while it is used becomes its target's failure, with the image where it happened."""
+    try:
+        yield
+    except EdgeresnetError:
+        raise
+    except Exception as problem:
+        failed = machine_error(problem)
+        if failed:
+            raise failed from problem
+        where = f" in the batch from image {image()} on" if image else ""
+        raise TargetError(
+            f"failed{where}: {first_line(problem)}", hint="`edgeresnet run --again verify` tries once more"
+        ) from problem

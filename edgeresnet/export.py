@@ -1,0 +1,169 @@
+"""What goes to the device: a bundle, a folder with all that is needed to build, check and measure a network there.
+
+The code in it is the portable floor, file for file as it stands here. The same parents give the same bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import __version__, targets
+from .artifact import Artifact, Given, Parent
+from .context import Context
+from .device import bundle, manifest, trial
+from .device.session import Target
+from .errors import ImagesError, TargetError
+from .images import Samples
+
+FOLDER = "bundle"
+_HERE = Path(__file__).parent
+_CARRIED = ("deploy.py",)  # of handover/, as they are
+_WHAT = {
+    "fp32": "the network as it was, FP32",
+    "half": "its half-precision twin, which INT8 must beat",
+    "int8": "the INT8 network that would ship",
+    "candidate": "the network that would ship, made elsewhere",
+}
+
+
+def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
+    """Parents: a network per variant, the `evaluation` images, and the `reference` that answered them.
+
+    spec: the target and its options, which variant would ship, how latency is measured, what the network is called.
+    """
+    folder, target = out / FOLDER, targets.get(spec["target"])
+    unfinished = getattr(target, "unfinished", "")
+    if unfinished:
+        raise TargetError(unfinished, hint="`edgeresnet quantize` writes its INT8 file already")
+    (folder / bundle.NETWORKS).mkdir(parents=True)
+    samples = _samples(parents["evaluation"])
+    variants = _networks(parents, spec, folder)
+    skipped = _evaluation(samples, parents["reference"], folder / bundle.EVALUATION, ctx)
+    _floor(target, folder)
+    preprocessing = samples.preprocessing
+    about = {
+        "made_by": __version__,
+        "target": target.name,
+        "network": spec["network"],
+        "candidate": spec["candidate"],
+        "classes": list(samples.classes),
+        "skipped": skipped,
+        "preprocessing": asdict(preprocessing),
+        "variants": variants,
+        "verify": dict(spec["verify"]),
+    }
+    (folder / bundle.ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in samples.classes), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(about, target), encoding="utf-8")
+    written = manifest.write(folder, format=bundle.FORMAT)
+    size_mb = sum(file["size"] for file in written["files"]) / 1e6
+    return {"bundle": written["digest"], "files": len(written["files"]), "size_mb": round(size_mb, 3)}
+
+
+def archive(folder: Path, name: str) -> bytes:
+    """As .tar.gz, `name` its only folder: equal folders give equal bytes."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as squeezed,
+        tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                about = tarfile.TarInfo(f"{name}/{path.relative_to(folder).as_posix()}")
+                about.size, about.mode = path.stat().st_size, 0o644
+                with open(path, "rb") as file:
+                    tar.addfile(about, file)
+    return packed.getvalue()
+
+
+def _networks(parents: Mapping[str, Parent], spec: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+    """The files, and what each variant is built from with which options. A `twin` is the device's own to choose."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("fp32", "int8", "candidate"):
+        if name in parents:
+            shutil.copyfile(_file(parents[name]), folder / bundle.NETWORKS / f"{name}.onnx")
+            found[name] = {"file": f"{name}.onnx", "options": dict(spec["options"])}
+    twin = {**found["fp32"], "twin": True}
+    return {"fp32": found.pop("fp32"), "half": twin, **found}
+
+
+def _evaluation(samples: Samples, reference: Parent, folder: Path, ctx: Context) -> list[str]:
+    """Pixels as they come out of decoding, labels, and the FP32 network's answers; gives the images left out."""
+    folder.mkdir()
+    with np.load(_path(reference) / trial.LOGITS) as stored:
+        indices, expected = stored["indices"], stored["fp32"]
+    side, channels = samples.preprocessing.size, samples.preprocessing.channels
+    shape = (len(indices), side, side, channels)
+    pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+    done = 0
+    for batch in samples.batches(64):
+        if not np.array_equal(batch.indices, indices[done : done + len(batch.indices)]):
+            raise ImagesError("the evaluation images changed during the run", hint="run it again")
+        pixels[done : done + len(batch.indices)] = batch.pixels
+        done += len(batch.indices)
+        ctx.progress(done, len(indices), "images")
+    pixels.flush()
+    np.save(folder / "labels.npy", samples.labels[indices])
+    np.save(folder / "expected.npy", expected)
+    return [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
+
+
+def _floor(target: Target, folder: Path) -> None:
+    """What runs on the device, verbatim."""
+    package = folder / "edgeresnet"
+    shared = [path.name for path in (_HERE / "targets").glob("_*.py")]
+    names = ["__init__.py", "errors.py", *(f"targets/{name}" for name in (*shared, f"{target.name}.py"))]
+    names += [path.relative_to(_HERE).as_posix() for path in (_HERE / "device").glob("*.py")]
+    for name in names:
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_HERE / name, package / name)
+    for name in _CARRIED:
+        shutil.copyfile(_HERE / "handover" / name, folder / name)
+
+
+def _readme(about: Mapping[str, Any], target: Target) -> str:
+    preprocessing = about["preprocessing"]
+    channels, size = len(preprocessing["mean"]), preprocessing["size"]
+    rows = [f"| `networks/{one['file']}` | {_WHAT[name]} |" for name, one in about["variants"].items()]
+    rows += [
+        "| `evaluation/` | images, labels and the answers that the FP32 network gave at home |",
+        "| `labels.txt` | the classes, in the order of the answers |",
+        "| `edgeresnet/` | the code that builds and measures, as it runs at home |",
+        "| `manifest.json` | size and SHA-256 of every file |",
+    ]
+    text = (_HERE / "handover" / "README.md").read_text(encoding="utf-8")
+    return text.format(
+        network=about["network"],
+        title=target.title,
+        version=about["made_by"],
+        install=f"python3 -m pip install numpy {' '.join(target.libraries)}",
+        runtime=" ".join(target.libraries),
+        rows="\n".join(rows),
+        input=f"float32 images, 1×{channels}×{size}×{size}, normalised by mean {preprocessing['mean']} and std "
+        f"{preprocessing['std']}",
+        classes=len(about["classes"]),
+    )
+
+
+def _file(parent: Parent) -> Path:
+    return parent.value if isinstance(parent, Given) else parent.path / "model.onnx"
+
+
+def _path(parent: Parent) -> Path:
+    assert isinstance(parent, Artifact)
+    return parent.path
+
+
+def _samples(parent: Parent) -> Samples:
+    assert isinstance(parent, Given)
+    return parent.value
