@@ -16,8 +16,7 @@ from _case import preprocessing
 from _peers import serve
 
 from edgeresnet import targets
-from edgeresnet.quantize import engine, equalize, ranges, sensitivity, session
-from edgeresnet.quantize.calibration import HELD_OUT
+from edgeresnet.quantize import calibration, engine, equalize, ranges, sensitivity, session
 from edgeresnet.report.quantized import gains
 
 
@@ -28,7 +27,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     shortcut, both or None for the target's own.
     """
     count, *shape = np.load(images, mmap_mode="r").shape
-    held_out = np.arange(count) % HELD_OUT == HELD_OUT - 1
+    held_out = calibration.held_out(count, shape)
     learn, held = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     size = session.batch_for(shape)
 
@@ -49,7 +48,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     spoken = targets.get(dialect).dialect
     spoken = replace(spoken, residual=residual or spoken.residual)
     choices = engine.Choices(spoken, effort=effort, preprocessing=preprocessing(shape[-1]))
-    found = engine.quantize(plain, equal, choices, batches, some(held[: engine.judged(shape)]))
+    found = engine.quantize(plain, equal, choices, batches, some(held))
     onnx.save(found.model(), out)
     return gains([asdict(step) for step in found.steps])
 

@@ -33,7 +33,7 @@ class Dialect:
     channel_multiple: int  # channel counts that run best
     smallest_gemm: int = 0  # a Gemm with fewer outputs stays float
     weights: str = "full"  # or "half" of the INT8 range, for CPUs whose sums of products saturate in 16 bits
-    sums_in_float: bool = False  # a convolution's result meets the shortcut before it is rounded, whatever Q/DQ say
+    sums_in_float: bool = False  # of Conv → Add → ReLU: the sum is taken before it is rounded, whatever Q/DQ say
 
 
 @dataclass(frozen=True)

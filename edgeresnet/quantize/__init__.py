@@ -78,7 +78,7 @@ def quantize(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, 
     chosen = {key: spec[key] for key in ("estimator", "effort", "minutes", "seed")}
     dialect, preprocessing = Dialect(**spec["dialect"]), images.learn.preprocessing
     choices = engine.Choices(dialect, exclude=tuple(spec["exclude"]), preprocessing=preprocessing, **chosen)
-    held_out = images.held(engine.judged(images.shape))
+    held_out = images.held()
     found = engine.quantize(plain, equalized, choices, images.batches, held_out, ctx.progress)
     said = replace(
         about.of(model),

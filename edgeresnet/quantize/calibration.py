@@ -5,13 +5,14 @@ Nothing here depends on how the images are listed or in which batches a network 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ImagesError
 from ..images import Samples
+from .engine import judged
 from .session import batch_for
 
 HELD_OUT = 4  # one image in so many
@@ -26,7 +27,8 @@ class Calibration:
     @staticmethod
     def of(samples: Samples) -> Calibration:
         order = np.array(sorted(range(len(samples)), key=samples.hash), np.int64)
-        held = np.arange(len(order)) % HELD_OUT == HELD_OUT - 1 if len(order) >= _FEWEST else np.zeros(len(order), bool)
+        side, channels = samples.preprocessing.size, samples.preprocessing.channels
+        held = held_out(len(order), (channels, side, side))
         return Calibration(samples.subset(order[~held]), samples.subset(order[held]))
 
     @property
@@ -50,10 +52,17 @@ class Calibration:
             raise ImagesError("not one calibration image could be decoded", hint="look at the images' files")
         return np.concatenate(found)
 
-    def held(self, count: int) -> np.ndarray:
-        few = self.held_out.subset(np.arange(min(count, len(self.held_out))))
-        found = [few.preprocessing.normalize(pixels) for pixels in _pixels(few)]
+    def held(self) -> np.ndarray:
+        found = [self.held_out.preprocessing.normalize(pixels) for pixels in _pixels(self.held_out)]
         return np.concatenate(found) if found else np.empty((0, *self.shape), np.float32)
+
+
+def held_out(count: int, shape: Sequence[int]) -> np.ndarray:
+    """Which of so many images of this shape: one in four, evenly apart, and no more than steps are judged on."""
+    found = np.zeros(count, bool)
+    few = min(count // HELD_OUT, judged(shape)) if count >= _FEWEST else 0
+    found[(np.arange(few) + 1) * count // max(few, 1) - 1] = True
+    return found
 
 
 def _pixels(samples: Samples) -> Iterator[np.ndarray]:

@@ -22,10 +22,9 @@ from . import placement as places
 from .net import Net, Node
 from .ranges import Ranges
 
-# Values of all images that bias correction looks at, since more change hundredths of a decibel, and that steps are
-# judged on; and images, however small.
-_CORRECTED_WITH, _JUDGED_WITH, _MOST = 1 << 20, 1 << 23, 128
-_FEWEST = 16  # however large
+_CORRECTED_WITH = 1 << 20  # values of all images that bias correction looks at: more change hundredths of a decibel
+_JUDGED_WITH = 1 << 23  # and that steps are judged on
+_FEWEST, _MOST = 16, 128  # images, however large or small
 _EXACT_DB = 200.0  # no difference at all: more than float32 tells apart
 _LARGE = 1 << 16  # values of an image from which on a step of learning takes fewer of them
 

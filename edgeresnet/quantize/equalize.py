@@ -17,11 +17,12 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from ..device import machine
 from ..device.session import Dialect
 from .channels import Channels
 from .net import Net, Node
 from .placement import Placement, place, weight_axis
-from .sensitivity import Seen, by_rows, observe, rows
+from .sensitivity import NOTHING, Seen, by_rows, observe, rows
 
 _ANY = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple=1)  # what all dialects have in common
 _STEPS, _RATE = 100, 0.1
@@ -29,7 +30,6 @@ _CAUTION = 0.2  # how much a factor far from 1 must win
 _ACTIVATION_LEVELS, _WEIGHT_LEVELS = 180.0, 127.0  # above zero: between those of signed and of unsigned integers
 _SHARPNESS = 40.0  # how closely the smooth maximum of a tensor's channels follows the true one
 _LARGEST = 5.0  # the logarithm of a factor stays within
-_NOTHING = 1e-12
 
 
 class Equalizer:
@@ -38,8 +38,10 @@ class Equalizer:
     def __init__(self, model: onnx.ModelProto, images: np.ndarray, seed: int):
         net = Net(model)
         placement, self._channels = place(net, _ANY), Channels(net)
-        parts = _parts(net, placement, self._channels, observe(net, placement, images, seed))
-        self._factors = _best(parts, self._channels.free).double().exp().numpy()
+        torch.set_num_threads(machine.cores())  # sums depend on it
+        with torch.enable_grad():
+            parts = _parts(net, placement, self._channels, observe(net, placement, images, seed))
+            self._factors = _best(parts, self._channels.free).double().exp().numpy()
 
     @property
     def changes(self) -> bool:
@@ -65,10 +67,10 @@ class _Part(NamedTuple):
 
 
 def _parts(net: Net, placement: Placement, channels: Channels, seen: Seen) -> list[_Part]:
-    """The channels of a tensor, and the weights of an output."""
+    """The channels of a tensor, and the weights of an output. What has no free factor is what it is."""
     found = []
     for name in placement.points:
-        if placement.source(name) == name and name in channels.of:
+        if placement.source(name) == name and name in channels.of and bool(channels.free[channels.of[name]].any()):
             felt = seen.of_channels[name] / _ACTIVATION_LEVELS**2
             found.append(_Part(channels.of[name], 1.0, seen.reach[name], felt))
     for node in placement.weights.values():
@@ -87,18 +89,19 @@ def _best(parts: list[_Part], free: Tensor) -> Tensor:
     if not parts or not bool(free.any()):
         return factors
     noise = _Noise.of(parts)
-    with torch.enable_grad():
-        factors = factors.requires_grad_()
-        mean, square = torch.zeros_like(factors), torch.zeros_like(factors)
-        for step in range(1, _STEPS + 1):
-            used = factors * free
-            loss = noise(used).log() + _CAUTION * used.square().mean()
-            (slope,) = torch.autograd.grad(loss, [factors])
-            # Adam by hand: torch.optim loads its compiler first, which takes longer than all of this.
-            mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()
-            move = (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-12)
-            rate = _RATE * 0.5 * (1 + math.cos(math.pi * step / _STEPS))
-            factors = (factors - rate * move).detach().requires_grad_()
+    if not 0 < float(noise(factors)) < math.inf:
+        return factors  # nothing reaches the logits
+    factors = factors.requires_grad_()
+    mean, square = torch.zeros_like(factors), torch.zeros_like(factors)
+    for step in range(1, _STEPS + 1):
+        used = factors * free
+        loss = noise(used).log() + _CAUTION * used.square().mean()
+        (slope,) = torch.autograd.grad(loss, [factors])
+        # Adam by hand: torch.optim loads its compiler first, which takes longer than all of this.
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()
+        move = (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-12)
+        rate = _RATE * 0.5 * (1 + math.cos(math.pi * step / _STEPS))
+        factors = (factors - rate * move).detach().requires_grad_()
     return (factors.detach() * free).clamp(-_LARGEST, _LARGEST)
 
 
@@ -118,7 +121,7 @@ class _Noise(NamedTuple):
             torch.cat([part.classes for part in parts]),
             torch.repeat_interleave(torch.tensor([part.sign for part in parts]), sizes),
             torch.repeat_interleave(torch.arange(len(parts)), sizes),
-            torch.cat([part.reach for part in parts]).clamp_min(_NOTHING).log(),
+            torch.cat([part.reach for part in parts]).clamp_min(NOTHING).log(),
             torch.cat([part.sensitivity for part in parts]),
         )
 
@@ -127,13 +130,14 @@ class _Noise(NamedTuple):
 
         A part's step follows its farthest value, taken smoothly so that others near it count, too.
         """
-        factor = self.sign * factors[self.classes]
+        # index_select, since the gradient of [] adds in whatever order threads come.
+        factor = self.sign * factors.index_select(0, self.classes)
         reach = _SHARPNESS * (self.reach + factor)
         count = int(self.part[-1]) + 1
         highest = torch.full((count,), -math.inf).scatter_reduce(0, self.part, reach.detach(), "amax")
         above = torch.zeros(count).index_add(0, self.part, (reach - highest[self.part]).exp())
         step = (above.log() + highest) / _SHARPNESS
-        return ((2 * step[self.part] - 2 * factor).exp() * self.sensitivity).sum() / 12
+        return ((2 * step.index_select(0, self.part) - 2 * factor).exp() * self.sensitivity).sum() / 12
 
 
 def _rescaled(model: onnx.ModelProto, equalizer: Equalizer) -> onnx.ModelProto:

@@ -116,7 +116,8 @@ def _place_add(found: Placement, net: Net, dialect: Dialect, add: Node) -> None:
     fused = branch is not None and branch.name in found.weights and len(net.readers[branch.name]) == 1
     if dialect.residual == "both" or not fused:
         _quantize(found, net, dialect, add, 1 - shortcut)
-    if dialect.sums_in_float and fused:
+    behind = [reader.kind for reader, _ in net.readers.get(add.name, [])]
+    if dialect.sums_in_float and dialect.residual == "both" and fused and behind == ["Relu"]:
         found.unrounded.add((add.name, 1 - shortcut))
 
 

@@ -122,23 +122,20 @@ class Views(NamedTuple):
     equalized: Ranges | None = None
     factors: Callable[[str], np.ndarray | None] = lambda tensor: None
 
-    def expect(self, tensors: Iterable[str]) -> None:
-        """In this order, whichever is looked at first."""
-        for each in filter(None, (self.plain, self.equalized)):
-            for tensor in tensors:
-                each.tensors.setdefault(tensor, Tensor())
-
-    def add(self, tensor: str, image: np.ndarray, half: int) -> None:
-        """One image's values of a tensor that is expected, channels first."""
+    def add(self, tensor: str, image: np.ndarray, half: int) -> bool:
+        """One image's values of a tensor, channels first; refused where some are no numbers, or infinite."""
         flat = image.reshape(len(image), -1)
         lowest, highest, few = flat.min(1), flat.max(1), flat[:, :: _stride(flat.shape)]
-        self.plain.tensors[tensor].add(lowest, highest, few, half)
+        if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
+            return False
+        self.plain.tensors.setdefault(tensor, Tensor()).add(lowest, highest, few, half)
         if self.equalized is not None:
             factors = self.factors(tensor)
             if factors is not None:
                 by = factors.astype(np.float32)
                 lowest, highest, few = lowest * by, highest * by, few * by[:, None]
-            self.equalized.tensors[tensor].add(lowest, highest, few, half)
+            self.equalized.tensors.setdefault(tensor, Tensor()).add(lowest, highest, few, half)
+        return True
 
     def counted(self, images: int) -> None:
         for each in filter(None, (self.plain, self.equalized)):
@@ -159,15 +156,14 @@ def collect(
     for batch in batches:
         values = dict(zip(tensors, run(batch), strict=True))
         values[net.input] = batch
-        before = views.plain.images
-
-        def look(tensor: str, values: dict[str, np.ndarray] = values, before: int = before) -> None:
-            _refuse_infinite(tensor, values[tensor], before, name)
-            for index, image in enumerate(values[tensor]):
-                views.add(tensor, image, (before + index) % HALVES)
-
-        views.expect(values)
-        session.each(look, values)
+        for tensor, value in values.items():
+            for index, image in enumerate(value, views.plain.images):
+                if not views.add(tensor, image, index % HALVES):
+                    raise ModelError(
+                        f"{tensor} is NaN or infinite for {name(index)}",
+                        hint="no range can be found for it: look at that image, and at the layer that makes this "
+                        "tensor",
+                    )
         views.counted(len(batch))
         on_images(views)
     _refuse_constant(views.plain, net)
@@ -189,19 +185,6 @@ def _reach(histogram: Histogram) -> float:
     beyond = np.cumsum(folded[::-1])[::-1]
     over = np.flatnonzero(beyond > 1e-4 * max(beyond[0], 1.0))
     return float((over[-1] + 1 if len(over) else 1) * 2.0**histogram.exponent)
-
-
-def _refuse_infinite(tensor: str, value: np.ndarray, first: int, name: Callable[[int], str]) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(value.sum()):
-            return
-    finite = np.isfinite(value.reshape(len(value), -1)).all(1)
-    if finite.all():
-        return  # its sum alone is too large
-    raise ModelError(
-        f"{tensor} is NaN or infinite for {name(first + int(np.argmin(finite)))}",
-        hint="no range can be found for it: look at that image, and at the layer that makes this tensor",
-    )
 
 
 def _refuse_constant(ranges: Ranges, net: Net) -> None:

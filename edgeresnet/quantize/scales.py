@@ -86,7 +86,7 @@ def _mse(histogram: Histogram, reach: float, grid: Grid) -> float:
 
 def _cost(values: np.ndarray, counts: np.ndarray, scale: float, grid: Grid) -> float:
     error = np.square(fake(values, scale, grid) - values)
-    clipped = (values < grid.low * scale) | (values > grid.high * scale)
+    clipped = (values < (grid.low - 0.5) * scale) | (values > (grid.high + 0.5) * scale)
     return float((counts * np.where(clipped, _CLIPPED, 1.0) * error).sum())
 
 

@@ -21,7 +21,7 @@ _OBSERVED = 1_400_000  # values of all images
 _TAIL = 8  # one image in so many shows how far a channel reaches,
 _BEYOND = 4.0  # in so many times as many images as were seen
 _ROWS = 16  # outputs of a layer whose weights speak for all
-_NOTHING = 1e-12
+NOTHING = 1e-12
 
 
 def observed(shape: tuple[int, ...]) -> int:
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 def observe(net: Net, placement: Placement, images: np.ndarray, seed: int) -> Seen:
     """A few images at a time forwards and backwards, large ones one by one: the memory is theirs."""
     runner, generator = TorchNet(net), torch.Generator().manual_seed(seed)
-    tensors = {name: _Channels() for name in sorted(placement.points)}
+    tensors = {name: _Tensor() for name in sorted(placement.points)}
     layers = {node.name: _Weights(node) for node in placement.weights.values()}
     asked = [name for layer in layers.values() for name in layer.node.inputs[1:] if name in runner.constants]
     constants = {**runner.constants, **{name: runner.constants[name].detach().requires_grad_() for name in asked}}
@@ -68,21 +68,24 @@ def observe(net: Net, placement: Placement, images: np.ndarray, seed: int) -> Se
 
 def rows(node: Node, weights: Tensor) -> Tensor:
     """Of some of its outputs: outputs × inputs × taps"""
-    found = _some(weights.movedim(weight_axis(node), 0))
+    found = weights.movedim(weight_axis(node), 0)
+    found = found[_some(node, len(found))]
     return found.reshape(*found.shape[:2], math.prod(found.shape[2:]))
 
 
 def by_rows(node: Node, channels: Tensor, outputs: int) -> Tensor:
     """What is known per channel of a layer's input, as each of its rows reads it: outputs × inputs"""
     groups = channels.reshape(node.attributes.get("group", 1), -1)
-    return groups[_some(torch.arange(outputs)) * len(groups) // outputs]
+    return groups[_some(node, outputs) * len(groups) // outputs]
 
 
-def _some(outputs: Tensor) -> Tensor:
-    return outputs[:: max(1, len(outputs) // _ROWS)]
+def _some(node: Node, outputs: int) -> Tensor:
+    """Evenly apart, and of each group one at least: each reads other inputs."""
+    count = min(outputs, max(_ROWS, node.attributes.get("group", 1)))
+    return torch.arange(count) * outputs // count
 
 
-class _Channels:
+class _Tensor:
     """Of one tensor, seen batch by batch."""
 
     def __init__(self) -> None:
@@ -100,16 +103,18 @@ class _Channels:
         return self._sum / self._count
 
     def reach(self) -> Tensor:
-        """The magnitude that a channel exceeds once in many images, however rarely it is active.
+        """The magnitude that a channel exceeds once in many images.
 
         The farthest peaks are taken for the tail of an exponential: the largest that a few hundred images show is
-        chance, and what lies beyond it will be clipped. A dead channel reaches nothing: as little as is safe.
+        chance, and what lies beyond will be clipped. What an eighth of them show it reaches at least, however seldom
+        it is active. A dead channel reaches nothing: as little as is safe.
         """
         peaks = torch.cat(self._peaks)
         few = min(len(peaks), max(4, len(peaks) // _TAIL))
         tail = peaks.topk(few, 0).values
-        found = tail[-1] + (tail.mean(0) - tail[-1]) * math.log(few * _BEYOND)
-        return torch.maximum(found, 1e-3 * found.max()).clamp_min(_NOTHING)
+        slope = (tail - tail[-1]).sum(0) / max(few - 1, 1)
+        found = torch.maximum(tail[-1] + slope * math.log(few * _BEYOND), tail[few // 8])
+        return torch.maximum(found, 1e-3 * found.max()).clamp_min(NOTHING)
 
 
 class _Weights:
@@ -125,7 +130,7 @@ class _Weights:
         mine = rows(self.node, slopes)
         self._squares = self._squares + mine.square().sum(2)
         if of_bias is not None and of_bias.numel() == self._outputs:
-            bias = _some(of_bias.flatten())[:, None]
+            bias = of_bias.flatten()[_some(self.node, self._outputs), None]
             self._with_bias = self._with_bias + mine.sum(2) * bias
             self._of_bias = self._of_bias + bias.square() * mine.shape[2]
 

@@ -12,8 +12,9 @@ import torch
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import canonical
 from edgeresnet.quantize import engine, qdq
+from edgeresnet.quantize import equalize as equalizing
 from edgeresnet.quantize.channels import Channels
-from edgeresnet.quantize.equalize import _best, _Part
+from edgeresnet.quantize.equalize import Equalizer, _best, _Part
 from edgeresnet.quantize.net import Net
 
 from ..graph.running import answers, sqnr
@@ -175,3 +176,34 @@ def test_a_small_channel_grows_until_the_weights_behind_it_would_suffer() -> Non
     assert alone[1] - alone[0] > 1.0
     assert abs(both[1] - both[0]) < 0.1
     assert not _best([channels], torch.zeros(2)).any()
+
+
+def test_the_weights_have_their_say_in_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With weights as coarse as one bit nothing is gained by factors that spread them; with fine ones there is."""
+    moved = []
+    for levels in (1.0, 1e6):
+        monkeypatch.setattr(equalizing, "_WEIGHT_LEVELS", levels)
+        found = Equalizer(uneven(plain(), "c1", "c2", factor=3.0), images(), 0)
+        factors = found.of("c1_out")
+        assert factors is not None
+        moved.append(float(np.log(factors).std()))
+    assert moved[0] < 0.7 * moved[1]
+
+
+def test_a_network_that_looks_at_nothing_is_left_as_it_is() -> None:
+    """Its last ReLU is dead: no noise reaches the logits."""
+    dead = constants(plain())
+    model = changed(plain(), "c2.bias", np.full_like(dead["c2.bias"], -1e6))
+    assert not Equalizer(model, images(), 0).changes
+
+
+def test_factors_do_not_depend_on_threads_that_add_at_once() -> None:
+    """More values than torch's threads share out among them."""
+    rng = np.random.default_rng(0)
+    classes = torch.from_numpy(rng.integers(0, 200, 200_000))
+    reach = torch.from_numpy(rng.uniform(0.1, 1, 200_000).astype(np.float32))
+    parts = [
+        _Part(classes[i : i + 1000], 1.0, reach[i : i + 1000], reach[i : i + 1000]) for i in range(0, 200_000, 1000)
+    ]
+    one, *others = (_best(parts, torch.ones(200)) for _ in range(3))
+    assert all(torch.equal(one, other) for other in others)

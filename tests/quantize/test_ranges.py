@@ -14,7 +14,7 @@ from edgeresnet.errors import EdgeresnetError, ImagesError, ModelError
 from edgeresnet.graph import canonical
 from edgeresnet.images import Samples
 from edgeresnet.quantize import _collected, _tell, calibrate, engine, session
-from edgeresnet.quantize.calibration import Calibration
+from edgeresnet.quantize.calibration import Calibration, held_out
 from edgeresnet.quantize.net import Net
 from edgeresnet.quantize.ranges import Ranges, Views, wanted
 
@@ -48,7 +48,7 @@ def test_the_order_of_the_images_changes_no_bit(few_at_once: None, seed: int) ->
     given = [samples(), samples(order=shuffled)]
     one, two = (collected(basic(), each) for each in given)
     assert one.dump() == two.dump()
-    held = [Calibration.of(each).held(99) for each in given]
+    held = [Calibration.of(each).held() for each in given]
     assert (held[0] == held[1]).all()
     for dialect in (CPU, TENSORRT):
         scales = [
@@ -196,7 +196,14 @@ def test_few_images_are_all_learned_from_and_of_more_one_in_four_is_held_out() -
     hashes = [{each.hash(i) for i in range(len(each))} for each in (many.learn, many.held_out)]
     assert not hashes[0] & hashes[1]
     assert len(hashes[0] | hashes[1]) == 40
-    assert Calibration.of(samples(15)).held(32).shape == (0, 3, 8, 8)
+    assert Calibration.of(samples(15)).held().shape == (0, 3, 8, 8)
+
+
+def test_no_more_are_held_out_than_steps_are_judged_on() -> None:
+    assert [int(held_out(count, (3, 32, 32)).sum()) for count in (64, 512, 5000)] == [16, 128, 128]
+    assert [int(held_out(count, (3, 224, 224)).sum()) for count in (64, 512, 5000)] == [16, 55, 55]
+    apart = np.diff(np.flatnonzero(held_out(5000, (3, 32, 32))))
+    assert apart.max() - apart.min() <= 1
 
 
 def test_batches_skip_and_count_whole_images(few_at_once: None) -> None:
@@ -277,10 +284,8 @@ def test_the_rescaled_view_counts_rescaled_values() -> None:
     factors = np.array([0.5, 2.0, 4.0])
     views = Views(Ranges({}), Ranges({}), lambda tensor: factors)
     image = images(1)[0]
-    views.expect(["image"])
     views.add("image", image, 0)
     alone = Views(Ranges({}))
-    alone.expect(["image"])
     alone.add("image", image * factors.astype(np.float32)[:, None, None], 0)
     assert views.equalized is not None
     assert views.equalized.tensors["image"].to_json() == alone.plain.tensors["image"].to_json()

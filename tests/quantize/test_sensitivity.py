@@ -12,7 +12,7 @@ import torch
 from edgeresnet.quantize import sensitivity
 from edgeresnet.quantize.net import Net
 from edgeresnet.quantize.placement import place
-from edgeresnet.quantize.sensitivity import Seen, by_rows, observe
+from edgeresnet.quantize.sensitivity import Seen, by_rows, observe, rows
 from edgeresnet.quantize.torch_net import TorchNet
 
 from .nets import RESIDUAL, TENSORRT, changed, constants, images, plain
@@ -107,7 +107,7 @@ def test_reach_is_what_few_images_exceed_however_chance_had_it() -> None:
     """Of peaks that fall off exponentially, one in four times as many exceeds it."""
     found = []
     for seed in range(20):
-        channels = sensitivity._Channels()
+        channels = sensitivity._Tensor()
         peaks = torch.from_numpy(np.random.default_rng(seed).exponential(size=(448, 3, 1, 1)).astype(np.float32))
         channels.add(peaks, torch.ones_like(peaks))
         found.append(channels.reach().numpy())
@@ -121,13 +121,22 @@ def test_one_image_is_enough() -> None:
     assert all(bool(torch.isfinite(each).all()) and bool((each > 0).all()) for each in found.reach.values())
 
 
-def test_some_outputs_speak_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_outputs_speak_for_all_and_of_each_group_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensitivity, "_ROWS", 3)
-    found = seen(RESIDUAL["grouped"](), images())
-    net = Net(RESIDUAL["grouped"]())
-    for node in net.weighted():
-        outputs = net.constants.shape(node.inputs[1])[0]
-        assert len(found.of_weights[node.name]) == -(-outputs // (outputs // 3))
+    node = next(node for node in Net(RESIDUAL["grouped"]()).weighted() if node.attributes.get("group") == 2)
+    read = by_rows(node, torch.arange(8), 8)
+    assert read.tolist() == [[0, 1, 2, 3], [0, 1, 2, 3], [4, 5, 6, 7]]
+    assert rows(node, torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 4, 3, 3))[:, 0, 0].tolist() == [0, 2, 5]
+    monkeypatch.setattr(sensitivity, "_ROWS", 1)
+    assert by_rows(node, torch.arange(8), 8).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_a_channel_that_a_few_images_reach_far_in_is_not_taken_for_small() -> None:
+    tensor = sensitivity._Tensor()
+    peaks = torch.zeros(448, 1, 1, 1)
+    peaks[:10] = 1.0
+    tensor.add(peaks, peaks)
+    assert tensor.reach()[0] >= 1.0
 
 
 def test_batches_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
