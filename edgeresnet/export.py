@@ -23,10 +23,11 @@ from .context import Context
 from .device import bundle, manifest, trial
 from .device.session import Target
 from .errors import ImagesError, TargetError
-from .images import Samples
+from .images import Samples, decode
 
 FOLDER = "bundle"
 _HERE = Path(__file__).parent
+_PHOTOGRAPHS, _JPEG = 16, b"\xff\xd8\xff"
 _CARRIED = ("deploy.py",)  # of handover/, as they are
 _WHAT = {
     "fp32": "the network as it was, FP32",
@@ -49,6 +50,7 @@ def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     samples = _samples(parents["evaluation"])
     variants = _networks(parents, spec, folder)
     skipped = _evaluation(samples, parents["reference"], folder / bundle.EVALUATION, ctx)
+    _photographs(samples, folder / bundle.SAMPLES)
     _floor(target, folder)
     preprocessing = samples.preprocessing
     about = {
@@ -118,6 +120,22 @@ def _evaluation(samples: Samples, reference: Parent, folder: Path, ctx: Context)
     return [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
 
 
+def _photographs(samples: Samples, folder: Path) -> None:
+    """Some images as JPEG files, the user's own where they are such, and the pixels that become of them here."""
+    folder.mkdir()
+    pixels = []
+    for number, index in enumerate(np.linspace(0, len(samples) - 1, min(_PHOTOGRAPHS, len(samples))).astype(int)):
+        path = folder / f"{number:02}.jpg"
+        own = samples.path(int(index))
+        data = Path(own).read_bytes() if own else b""
+        if data.startswith(_JPEG):
+            path.write_bytes(data)
+        else:
+            samples.open(int(index)).save(path, "JPEG", quality=95)
+        pixels.append(decode.read(str(path), samples.preprocessing))
+    np.save(folder / "pixels.npy", np.stack(pixels))
+
+
 def _floor(target: Target, folder: Path) -> None:
     """What runs on the device, verbatim."""
     package = folder / "edgeresnet"
@@ -137,6 +155,7 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
     rows = [f"| `networks/{one['file']}` | {_WHAT[name]} |" for name, one in about["variants"].items()]
     rows += [
         "| `evaluation/` | images, labels and the answers that the FP32 network gave at home |",
+        "| `samples/` | sixteen of them as JPEG files, and the pixels that became of them at home |",
         "| `labels.txt` | the classes, in the order of the answers |",
         "| `edgeresnet/` | the code that builds and measures, as it runs at home |",
         "| `manifest.json` | size and SHA-256 of every file |",

@@ -19,7 +19,7 @@ from .preprocessing import Preprocessing
 
 FORMAT = 1
 ABOUT, NETWORKS, BUILT = "bundle.json", "networks", "built"
-EVALUATION = "evaluation"
+EVALUATION, SAMPLES = "evaluation", "samples"
 _OURS_TO_WRITE = (BUILT, "result.json")  # what the device adds
 
 

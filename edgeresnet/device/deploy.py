@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import EdgeresnetError, TargetError
-from . import evaluate, manifest, measure, trial
-from .bundle import BUILT, FORMAT, Bundle, sealed
+from . import decoding, evaluate, manifest, measure, trial
+from .bundle import BUILT, FORMAT, SAMPLES, Bundle, sealed
 from .session import Target
 from .worker import Job
 
@@ -63,6 +63,7 @@ def _deploy(folder: Path, asked: argparse.Namespace) -> None:
         return
     networks = _built(bundle, target)
     result = _tried(bundle, target, networks, asked)
+    result["decoding"] = _decoded(bundle, target, networks[bundle.about["candidate"]])
     output = asked.output or folder / trial.RESULT
     written = sealed({"format": FORMAT, "bundle": bundle.digest, "measured": time.time(), "result": result})
     output.write_text(json.dumps(written, ensure_ascii=False, allow_nan=False), encoding="utf-8")
@@ -112,6 +113,29 @@ def _tried(bundle: Bundle, target: Target, networks: dict[str, trial.Network], a
         _say(f"timed: {len(timed)} of {plan['processes']} processes")
     about = trial.Asked(bundle.about["classes"], np.asarray(labels), np.asarray(expected), bundle.about["skipped"])
     return trial.result(target, bundle.about["candidate"], about, networks, answered, measure.collected(jobs, timed))
+
+
+def _decoded(bundle: Bundle, target: Target, network: trial.Network) -> dict[str, Any]:
+    """By library: how far its pixels are from home's, and how many answers change; None where it is not here."""
+    files = sorted((bundle.folder / SAMPLES).glob("*.jpg"))
+    home = np.load(bundle.folder / SAMPLES / "pixels.npy", allow_pickle=False)
+    found: dict[str, Any] = {}
+    for library in decoding.LIBRARIES:
+        pixels = decoding.decoded(library, files, bundle.preprocessing)
+        if pixels is None:
+            found[library] = None
+            _say(f"decoding with {library}: not compared, it is not here")
+            continue
+        both = (bundle.preprocessing.normalize(each) for each in (home, pixels))
+        one, other = (trial.answers(target, network.compiled, [each]).logits.argmax(1) for each in both)
+        apart = np.abs(pixels.astype(np.int16) - home)
+        about = {"images": len(files), "mean_levels": float(apart.mean()), "largest_levels": int(apart.max())}
+        found[library] = {**about, "answers_changed": int((one != other).sum())}
+        _say(
+            f"decoding with {library}: {about['mean_levels']:.2f} levels from home's on average, "
+            f"{about['largest_levels']} at most; {found[library]['answers_changed']} of {len(files)} answers change"
+        )
+    return found
 
 
 def _batches(bundle: Bundle, pixels: np.ndarray) -> Iterator[np.ndarray]:

@@ -53,6 +53,18 @@ class Preprocessing:
     def channels(self) -> int:
         return len(self.mean)
 
+    def fit(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What an image is resized to, (width, height), and where the square of `size` is then cut out, (left, top)."""
+        if self.crop == "squash":
+            return (self.size, self.size), (0, 0)
+        short = self.resize or self.size
+        if min(width, height) != short:
+            # torchvision's arithmetic: the longer side is cut down to a whole number, not rounded
+            width, height = (
+                (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+            )
+        return (width, height), (round((width - self.size) / 2.0), round((height - self.size) / 2.0))
+
     @property
     def geometry(self) -> dict[str, Any]:
         """What decoded pixels depend on; mean, std and order come after decoding."""

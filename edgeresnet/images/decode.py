@@ -96,18 +96,8 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
 
 def _resized(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     size, how = preprocessing.size, _INTERPOLATION[preprocessing.interpolation]
-    if preprocessing.crop == "squash":
-        return image if image.size == (size, size) else image.resize((size, size), how)
-    short = preprocessing.resize or size
-    width, height = image.size
-    if min(width, height) != short:
-        # torchvision's arithmetic: the longer side is cut down to a whole number, not rounded
-        if width <= height:
-            width, height = short, int(short * height / width)
-        else:
-            width, height = int(short * width / height), short
-        image = image.resize((width, height), how)
-    left, top = round((width - size) / 2.0), round((height - size) / 2.0)
+    sides, (left, top) = preprocessing.fit(*image.size)
+    image = image if image.size == sides else image.resize(sides, how)
     return image if image.size == (size, size) else image.crop((left, top, left + size, top + size))
 
 

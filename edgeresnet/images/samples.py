@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ..artifact import Store
 from ..device import machine, manifest
@@ -110,6 +111,11 @@ class Samples:
     def read(self, index: int) -> np.ndarray:
         """One image, decoded now: uint8 HWC; an unreadable one is an error that names it."""
         return decode.decoded(self.source.open, self.source.name, int(self.chosen[index]), self.preprocessing)
+
+    def open(self, index: int) -> Image.Image:
+        """One image as it is, in 8-bit colours or grays."""
+        with self.source.open(int(self.chosen[index])) as image:
+            return image.convert("RGB" if self.preprocessing.channels == 3 else "L")
 
     def table(self) -> Table:
         """Readable images in any order, as training wants them: from the cache on disk, or decoded when asked for."""

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,12 @@ def asked(door: Door, own_store: Store, net: Path) -> Door:
     return lambda *rest: door("export", "net.onnx", "--store", own_store.root, *rest)
 
 
-def bare(folder: Path, target: str) -> dict[str, str]:
+def bare(folder: Path, target: str, *more: str) -> dict[str, str]:
     """An environment whose only packages are numpy and the runtime, with what these need: no edgeresnet, no torch."""
     home = Path(np.__file__).parent.parent
     packages = folder / "packages"
     packages.mkdir()
-    for name in ("numpy", "numpy.libs", "flatbuffers", "google", *NEEDED[target]):
+    for name in ("numpy", "numpy.libs", "flatbuffers", "google", *NEEDED[target], *more):
         if (home / name).is_dir():
             (packages / name).symlink_to(home / name)
     for about in home.glob(f"{target}-*.dist-info"):
@@ -45,16 +46,12 @@ def bare(folder: Path, target: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages), "HOME": str(folder)}
 
 
-def deployed(there: Path, target: str, *words: str) -> subprocess.CompletedProcess:
+def deployed(there: Path, target: str, *words: str, more: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
     """`-S` and `-s`: no site-packages but those that were put there."""
-    command = [sys.executable, "-S", "-s", str(there / "deploy.py"), *words]
-    environment = bare(there.parent, target) if not (there.parent / "packages").exists() else None
-    environment = environment or {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(there.parent / "packages"),
-        "HOME": str(there.parent),
-    }
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=there.parent, check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = bare(Path(folder), target, *more)
+        command = [sys.executable, "-S", "-s", str(there / "deploy.py"), *words]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
 
 
 def carried(packed: Path, where: Path) -> Path:
@@ -96,6 +93,8 @@ def test_the_whole_way_of_a_bundle(asked: Door, door: Door, own_store: Store, tm
         assert brought["variants"][name]["accuracy"] == here["variants"][name]["accuracy"]
         assert brought["variants"][name]["predicted"] == here["variants"][name]["predicted"]
     assert len(brought["variants"]["int8"]["latency"]["processes"]) == 2
+    assert brought["decoding"] == {"pillow": None, "opencv": None}
+    assert "decoding with pillow: not compared, it is not here" in done.stderr
 
 
 def asked_here(door: Door, store: Store, target: str) -> tuple[int, str, str]:
@@ -238,3 +237,11 @@ def test_an_older_python_is_told_so_in_one_line() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 1
     assert found.stderr == "error: deploy.py needs Python 3.10 or newer, this is 3.8 (try python3.10)\n"
+
+
+def test_what_the_device_decodes_itself_is_held_against_home(made: Path) -> None:
+    """With Pillow, which home uses, there is no difference."""
+    found = deployed(made, "onnxruntime", "--processes", "1", "--seconds", "0.2", more=("PIL", "pillow.libs"))
+    assert found.returncode == 0, found.stderr
+    about = json.loads((made / "result.json").read_text())["result"]["decoding"]["pillow"]
+    assert about == {"images": 16, "mean_levels": 0.0, "largest_levels": 0, "answers_changed": 0}

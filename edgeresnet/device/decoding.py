@@ -1,0 +1,50 @@
+"""How far a device's own decoding and resizing are from home's: the same JPEG files, through the libraries it has.
+
+Home uses Pillow. OpenCV resizes otherwise, and JPEG decoders differ by a few levels; a network may feel both.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .preprocessing import Preprocessing
+
+LIBRARIES = ("pillow", "opencv")
+
+
+def decoded(library: str, files: Sequence[Path], preprocessing: Preprocessing) -> np.ndarray | None:
+    """uint8 NHWC, in RGB or grayscale; None where the library is not here."""
+    try:
+        module = importlib.import_module({"pillow": "PIL.Image", "opencv": "cv2"}[library])
+    except ImportError:
+        return None
+    one = {"pillow": _with_pillow, "opencv": _with_opencv}[library]
+    return np.stack([one(module, file, preprocessing) for file in files])
+
+
+def _with_pillow(pil: Any, file: Path, preprocessing: Preprocessing) -> np.ndarray:
+    with pil.open(file) as opened:
+        image = opened.convert("RGB" if preprocessing.channels == 3 else "L")
+    sides, (left, top) = preprocessing.fit(*image.size)
+    resized = image.resize(sides, getattr(pil.Resampling, preprocessing.interpolation.upper()))
+    return _square(np.asarray(resized), left, top, preprocessing)
+
+
+def _with_opencv(cv2: Any, file: Path, preprocessing: Preprocessing) -> np.ndarray:
+    """As people write it: its own names for the same interpolations, which mean something else when images shrink."""
+    colour = preprocessing.channels == 3
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
+    sides, (left, top) = preprocessing.fit(image.shape[1], image.shape[0])
+    how = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "nearest": cv2.INTER_NEAREST}
+    image = cv2.resize(image, sides, interpolation=how[preprocessing.interpolation])
+    return _square(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image, left, top, preprocessing)
+
+
+def _square(image: np.ndarray, left: int, top: int, preprocessing: Preprocessing) -> np.ndarray:
+    size = preprocessing.size
+    return image[top : top + size, left : left + size].reshape(size, size, preprocessing.channels)

@@ -1,0 +1,54 @@
+"""The device's own decoding, held against home's on the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeresnet.device import decoding
+from edgeresnet.device.preprocessing import Preprocessing
+from edgeresnet.images import decode
+
+HOW = [
+    Preprocessing(16, (0.5,) * 3, (0.2,) * 3, resize=20),
+    Preprocessing(16, (0.5,) * 3, (0.2,) * 3, resize=20, interpolation="bicubic"),
+    Preprocessing(16, (0.5,) * 3, (0.2,) * 3, crop="squash"),
+    Preprocessing(16, (0.5,), (0.2,), interpolation="nearest"),
+]
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> list[Path]:
+    files = []
+    for number, (width, height) in enumerate([(37, 53), (53, 37), (16, 16)]):
+        pixels = np.random.default_rng(number).integers(0, 256, (4, 5, 3)).astype(np.uint8)
+        path = tmp_path / f"{number}.jpg"
+        Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC).save(path, quality=95)
+        files.append(path)
+    return files
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_pillow_gives_what_home_gives(photographs: list[Path], how: Preprocessing) -> None:
+    found = decoding.decoded("pillow", photographs, how)
+    assert found is not None
+    assert (found == np.stack([decode.read(str(path), how) for path in photographs])).all()
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_opencv_gives_nearly_that_in_the_same_colours(photographs: list[Path], how: Preprocessing) -> None:
+    pytest.importorskip("cv2")
+    found = decoding.decoded("opencv", photographs, how)
+    assert found is not None
+    home = np.stack([decode.read(str(path), how) for path in photographs])
+    assert found.shape == home.shape
+    assert np.abs(found.astype(int) - home).mean() < 12
+    assert np.corrcoef(found.ravel(), home.ravel())[0, 1] > 0.9
+
+
+def test_a_library_that_is_not_here_is_none(monkeypatch: pytest.MonkeyPatch, photographs: list[Path]) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    assert decoding.decoded("opencv", photographs, HOW[0]) is None
