@@ -42,7 +42,7 @@ def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
 
     spec: the target and its options, which variant would ship, how latency is measured, what the network is called.
     """
-    folder, target = out / FOLDER, targets.get(spec["target"])
+    folder, target = out / FOLDER, targets.get(spec["on"])
     unfinished = getattr(target, "unfinished", "")
     if unfinished:
         raise TargetError(unfinished, hint="`edgeresnet quantize` writes its INT8 file already")

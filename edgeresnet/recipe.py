@@ -303,15 +303,14 @@ def _options(target: str) -> TypeAdapter:
 
 def _target_problems(target: str, options: Any) -> list[str]:
     where = options.get(_WHERE, HERE) if isinstance(options, dict) else HERE
-    wrong = where if where not in (HERE, BUNDLE) else ""
-    found = [f"targets.{target}.{_WHERE}: must be {HERE} or {BUNDLE}, not {wrong!r}"] if wrong else []
+    found = [] if where in (HERE, BUNDLE) else [f"targets.{target}.{_WHERE}: must be {HERE} or {BUNDLE}, not {where!r}"]
     try:
         _options(target).validate_python(_own(options))
     except RecipeError as problem:
         return [f"targets.{target}: {problem.message} ({problem.hint})"]
     except ValidationError as problem:
-        known = [*getattr(_targets.get(target).options, "__dataclass_fields__", {}), _WHERE]
-        return found + [_sentence(("targets", target, *error["loc"]), error, known) for error in problem.errors()]
+        keys = [*getattr(_targets.get(target).options, "__dataclass_fields__", {}), _WHERE]
+        return found + [_sentence(("targets", target, *error["loc"]), error, keys) for error in problem.errors()]
     return found
 
 

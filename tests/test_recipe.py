@@ -143,3 +143,12 @@ def test_factories_are_told_from_names() -> None:
 
 def test_every_promise_of_a_recipe_has_its_judge_and_no_judge_is_idle() -> None:
     assert set(recipe.Promises.model_fields) - {"undecided"} == set(judge.PROMISES)
+
+
+@pytest.mark.parametrize("word", ["elsewhere", "", None, 3])
+def test_where_a_target_is_measured_is_one_of_two_words(word: object) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe.parse(tiny(targets={"openvino": {"where": word, "threads": 0}}))
+    assert any(line.startswith("targets.openvino.where: must be here or bundle") for line in caught.value.problems)
+    assert any("threads must be at least 1" in line for line in caught.value.problems)
+    assert recipe.parse(tiny(targets={"openvino": {"where": "bundle"}})).where("openvino") == "bundle"

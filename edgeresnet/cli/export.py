@@ -120,8 +120,10 @@ def _bundles(wanted: Recipe, store: Store, output: Path, *, quiet: bool, verbose
 
 def _made(store: Store) -> list[tuple[str, Path]]:
     """The bundles of the newest run, by target."""
+    from .. import export as deed
+
     steps = [step for step in store.load_run()["steps"] if step["stage"] == "export" and step["path"]]
-    return [(step["id"].split(":")[1], Path(step["path"]) / "bundle") for step in steps]
+    return [(step["id"].split(":")[1], Path(step["path"]) / deed.FOLDER) for step in steps]
 
 
 def _lay(folder: Path, output: Path, name: str) -> None:

@@ -16,11 +16,12 @@ import numpy as np
 from ..errors import ArtifactError
 from . import manifest
 from .preprocessing import Preprocessing
+from .trial import RESULT
 
 FORMAT = 1
 ABOUT, NETWORKS, BUILT = "bundle.json", "networks", "built"
 EVALUATION, SAMPLES = "evaluation", "samples"
-_OURS_TO_WRITE = (BUILT, "result.json")  # what the device adds
+_OURS_TO_WRITE = (BUILT, RESULT)  # what the device adds
 
 
 @dataclass(frozen=True)

@@ -128,8 +128,7 @@ def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, 
     for sentence in warnings:
         listener.warns(sentence)
     try:
-        if step.stage.name != "export":  # what is handed over need not be here
-            _refuse_absent(step)
+        _refuse_absent(step)
         progress = listener.begins(step)
         with store.making(step.stage.name, key, lambda: listener.waits(step)) as making:
             outcome = _made_meanwhile(step, making, artifact) or _make(step, making, parents, progress, again)

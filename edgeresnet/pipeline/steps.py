@@ -215,7 +215,7 @@ def _bundle_steps(
     parents |= {"int8": int8} if int8 else {}
     parents |= {"candidate": candidate} if candidate else {}
     spec = {
-        "target": name,
+        "on": name,  # not here: neither its runtime nor its version has a part in the bundle
         "options": asdict(recipe.target_options(name)),
         "candidate": _ships(recipe),
         "verify": recipe.verify.model_dump(mode="json"),
