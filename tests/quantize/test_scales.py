@@ -87,7 +87,8 @@ def test_mse_is_never_worse_than_min_max(values: np.ndarray) -> None:
 def test_one_outlier_is_not_followed(estimator: str) -> None:
     values = np.append(normal(400_000), 20.0)
     assert scale(values, SIGNED, "min-max") * 127 == pytest.approx(20, rel=1e-2)
-    assert 2.5 < scale(values, SIGNED, estimator) * 127 < 14
+    most = 14 if estimator == "mse" else 10  # clipping counts four times there
+    assert 2.5 < scale(values, SIGNED, estimator) * 127 < most
 
 
 def test_entropy_keeps_the_whole_of_what_is_even() -> None:
