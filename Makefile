@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test test-all check format clean
+.PHONY: help demo test test-all check-tensorrt-api check format clean
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: $(READY)  ## the default tests: no GPU, no network, under three minutes on
 test-all: $(READY)  ## the slow ones too: big networks, TensorRT-RTX, more moments to be killed at, the wheel
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,tensorrt-rtx]'
 	$(BIN)/pytest --all
+
+check-tensorrt-api: $(READY)  ## TensorRT's real classes, 10.3 and the newest 11, have every name that is used here
+	$(BIN)/pytest --all tests/targets/test_nvapi.py
 
 check: $(READY)  ## lint, format, types, architecture, docs
 	$(BIN)/ruff check .

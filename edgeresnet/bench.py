@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +234,11 @@ def _images(subject: Subject) -> str:
 
 def _job(subject: Subject, size: int, files: Callable[[int, int], np.ndarray] | None) -> Job:
     about = subject.signature
-    shape = (size, about.channels, about.size, about.size)
-    batch = np.random.default_rng(_SEED).standard_normal(shape, dtype=np.float32)
+    rng = np.random.default_rng(_SEED)
+    batch: np.ndarray
+    if about.pixels:
+        batch = rng.integers(0, 256, about.shape(size), dtype=np.uint8)
+        files = replace(files, pixels=True) if isinstance(files, FromFiles) else files
+    else:
+        batch = rng.standard_normal(about.shape(size), dtype=np.float32)
     return Job(targets.get(subject.target), subject.compiled, batch, files)

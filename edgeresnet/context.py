@@ -14,6 +14,7 @@ class Context:
     seed: int
     scratch: Path  # survives an interruption of this stage; gone when it is finished
     progress: Progress = lambda done, total, word: None
+    cache: Path | None = None  # a folder for what makes the next time faster, and may be lost
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, sentence: str) -> None:

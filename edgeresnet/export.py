@@ -21,14 +21,16 @@ from . import __version__, targets
 from .artifact import Artifact, Given, Parent
 from .context import Context
 from .device import bundle, manifest, trial
+from .device.preprocessing import Preprocessing
 from .device.session import Target
-from .errors import ImagesError, TargetError
+from .errors import ImagesError
 from .images import Samples, decode
 
 FOLDER = "bundle"
 _HERE = Path(__file__).parent
 _PHOTOGRAPHS, _JPEG = 16, b"\xff\xd8\xff"
-_CARRIED = ("deploy.py",)  # of handover/, as they are
+_EXAMPLES = ("example.py", "bundle.hpp")
+_CPP = {"tensorrt_rtx": "tensorrt"}  # whose C++ interface it has
 _WHAT = {
     "fp32": "the network as it was, FP32",
     "half": "its half-precision twin, which INT8 must beat",
@@ -43,12 +45,9 @@ def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     spec: the target and its options, which variant would ship, how latency is measured, what the network is called.
     """
     folder, target = out / FOLDER, targets.get(spec["on"])
-    unfinished = getattr(target, "unfinished", "")
-    if unfinished:
-        raise TargetError(unfinished, hint="`edgeresnet quantize` writes its INT8 file already")
     (folder / bundle.NETWORKS).mkdir(parents=True)
     samples = _samples(parents["evaluation"])
-    variants = _networks(parents, spec, folder)
+    variants = _networks(parents, spec, target, folder / bundle.NETWORKS)
     skipped = _evaluation(samples, parents["reference"], folder / bundle.EVALUATION, ctx)
     _photographs(samples, folder / bundle.SAMPLES)
     _floor(target, folder)
@@ -61,11 +60,13 @@ def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
         "classes": list(samples.classes),
         "skipped": skipped,
         "preprocessing": asdict(preprocessing),
+        "input": "uint8" if "preprocessing" in spec else "float32",
         "variants": variants,
         "verify": dict(spec["verify"]),
     }
     (folder / bundle.ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in samples.classes), encoding="utf-8")
+    (folder / "normalize.txt").write_text(_arithmetic(preprocessing), encoding="utf-8")
     (folder / "README.md").write_text(_readme(about, target), encoding="utf-8")
     written = manifest.write(folder, format=bundle.FORMAT)
     size_mb = sum(file["size"] for file in written["files"]) / 1e6
@@ -88,15 +89,34 @@ def archive(folder: Path, name: str) -> bytes:
     return packed.getvalue()
 
 
-def _networks(parents: Mapping[str, Parent], spec: Mapping[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
-    """The files, and what each variant is built from with which options. A `twin` is the device's own to choose."""
+def _networks(
+    parents: Mapping[str, Parent], spec: Mapping[str, Any], target: Target, folder: Path
+) -> dict[str, dict[str, Any]]:
+    """The files, and what each variant is built from with which options.
+
+    A `twin` has no file of its own: the device builds FP32's with the half precision that it has.
+    """
+    from .graph import deliver  # brings onnx along: planning reads this file, too
+
+    options = target.options(**spec["options"])
+    pixels = Preprocessing.from_json(spec["preprocessing"]) if "preprocessing" in spec else None
+    full, half = target.full(options), target.half(options)
+    choices = {"fp32": full, "half": half, "int8": options, "candidate": full}
+    in_file = half is not None and bool(target.in_file(half))
     found: dict[str, dict[str, Any]] = {}
-    for name in ("fp32", "int8", "candidate"):
-        if name in parents:
-            shutil.copyfile(_file(parents[name]), folder / bundle.NETWORKS / f"{name}.onnx")
-            found[name] = {"file": f"{name}.onnx", "options": dict(spec["options"])}
-    twin = {**found["fp32"], "twin": True}
-    return {"fp32": found.pop("fp32"), "half": twin, **found}
+    for name in trial.VARIANTS:
+        source = parents.get("fp32" if name == "half" else name)
+        if source is None or (name == "fp32" and in_file and not spec["fp32"]):
+            continue
+        if name == "half" and not in_file:
+            found[name] = {**found["fp32"], "twin": True}
+            continue
+        halved = bool(target.in_file(choices[name]))
+        made = deliver.delivered(_file(source), folder / f"{name}.onnx", halved=halved, pixels=pixels)
+        if made != folder / f"{name}.onnx":
+            shutil.copyfile(made, folder / f"{name}.onnx")
+        found[name] = {"file": f"{name}.onnx", "options": asdict(choices[name])}
+    return found
 
 
 def _evaluation(samples: Samples, reference: Parent, folder: Path, ctx: Context) -> list[str]:
@@ -145,8 +165,18 @@ def _floor(target: Target, folder: Path) -> None:
     for name in names:
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_HERE / name, package / name)
-    for name in _CARRIED:
-        shutil.copyfile(_HERE / "handover" / name, folder / name)
+    shutil.copyfile(_HERE / "handover" / "deploy.py", folder / "deploy.py")
+    (folder / "examples").mkdir()
+    for name in (*_EXAMPLES, f"{_CPP.get(target.name, target.name)}.cpp"):
+        shutil.copyfile(_HERE / "handover" / "examples" / name, folder / "examples" / name)
+
+
+def _arithmetic(preprocessing: Preprocessing) -> str:
+    """For programs in other languages: a line for each of the network's channels."""
+    channels = range(preprocessing.channels)
+    order = reversed(channels) if preprocessing.order == "bgr" else channels
+    numbers = zip(order, *preprocessing.scale_and_shift(), strict=True)
+    return "".join(f"{channel} {scale:.9g} {shift:.9g}\n" for channel, scale, shift in numbers)
 
 
 def _readme(about: Mapping[str, Any], target: Target) -> str:
@@ -157,6 +187,7 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
         "| `evaluation/` | images, labels and the answers that the FP32 network gave at home |",
         "| `samples/` | sixteen of them as JPEG files, and the pixels that became of them at home |",
         "| `labels.txt` | the classes, in the order of the answers |",
+        "| `examples/` | how a program calls what was built, in Python and C++; `normalize.txt` is for them |",
         "| `edgeresnet/` | the code that builds and measures, as it runs at home |",
         "| `manifest.json` | size and SHA-256 of every file |",
     ]
@@ -165,10 +196,12 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
         network=about["network"],
         title=target.title,
         version=about["made_by"],
-        install=f"python3 -m pip install numpy {' '.join(target.libraries)}",
-        runtime=" ".join(target.libraries),
+        install=target.install,
+        runtime=target.title,
         rows="\n".join(rows),
-        input=f"float32 images, 1×{channels}×{size}×{size}, normalised by mean {preprocessing['mean']} and std "
+        input=f"pixels as they are decoded, uint8, 1×{size}×{size}×{channels}: preprocessing is inside"
+        if about["input"] == "uint8"
+        else f"float32 images, 1×{channels}×{size}×{size}, normalised by mean {preprocessing['mean']} and std "
         f"{preprocessing['std']}",
         classes=len(about["classes"]),
     )

@@ -11,6 +11,7 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def _asked(
     def inputs() -> Iterator[np.ndarray]:
         for batch in samples.batches(evaluate.BATCH):
             seen.append(batch.indices)
-            yield samples.preprocessing.normalize(batch.pixels)
+            yield network.images(batch.pixels, samples.preprocessing)
 
     found = trial.answers(target, network.compiled, inputs(), lambda done: ctx.progress(done, len(samples), "images"))
     if not len(found.logits):
@@ -93,12 +94,13 @@ def _latencies(
     ctx: Context,
 ) -> dict[str, Any]:
     """On a real image, one at a time (or in the batch that the network is fixed to)."""
-    image = samples.preprocessing.normalize(samples.pixels(indices[:1]))
+    pixels = samples.pixels(indices[:1])
     files = FromFiles.of(samples, indices[:FILES].tolist())
-    jobs = {
-        name: Job(target, network.compiled, np.repeat(image, network.batch, axis=0), files)
-        for name, network in networks.items()
-    }
+    jobs = {}
+    for name, network in networks.items():
+        image = network.images(pixels, samples.preprocessing)
+        own = files and replace(files, pixels=image is pixels)
+        jobs[name] = Job(target, network.compiled, np.repeat(image, network.batch, axis=0), own)
     return measure.collected(jobs, _rounds(jobs, plan, [network.digest for network in networks.values()], ctx))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ from PIL import Image
 
 from edgeresnet import pipeline, recipe, targets
 from edgeresnet.artifact import Store
+from edgeresnet.targets import _cuda
 
+STANDIN = Path(__file__).parent / "standin"  # for TensorRT and a GPU
 DATA = os.environ.get("EDGERESNET_DATA")  # a folder with cifar10 class folders `eval` and `train`, and weights
 
 
@@ -135,3 +139,23 @@ def add_target(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
         monkeypatch.setattr(targets, "discover", lambda: known)
 
     return add
+
+
+@pytest.fixture
+def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """`standin(version="11.4.0", fails="memory")` is the target `tensorrt` as it would be there, here and in processes
+    that are started from here.
+    """
+    monkeypatch.syspath_prepend(str(STANDIN))
+    monkeypatch.setattr(_cuda, "load", _cuda.load)  # put back afterwards: importing the stand-in changes it
+    sys.modules.pop("tensorrt", None)
+
+    def use(**said: str) -> targets.Target:
+        for name, value in said.items():
+            monkeypatch.setenv(f"STANDIN_{name.upper()}", value)
+        sys.modules.pop("tensorrt", None)
+        importlib.import_module("tensorrt")
+        return targets.get("tensorrt")
+
+    yield use
+    sys.modules.pop("tensorrt", None)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -149,6 +150,20 @@ def test_every_promise_of_a_recipe_has_its_judge_and_no_judge_is_idle() -> None:
 def test_where_a_target_is_measured_is_one_of_two_words(word: object) -> None:
     with pytest.raises(RecipeError) as caught:
         recipe.parse(tiny(targets={"openvino": {"where": word, "threads": 0}}))
-    assert any(line.startswith("targets.openvino.where: must be here or bundle") for line in caught.value.problems)
+    assert any(line.startswith("targets.openvino.where: ") and "bundle" in line for line in caught.value.problems)
     assert any("threads must be at least 1" in line for line in caught.value.problems)
-    assert recipe.parse(tiny(targets={"openvino": {"where": "bundle"}})).where("openvino") == "bundle"
+    assert recipe.parse(tiny(targets={"openvino": {"where": "bundle"}})).delivery("openvino").where == "bundle"
+
+
+def test_what_ships_is_int8_where_it_is_quantized_unless_another_precision_is_asked_for() -> None:
+    def ships(**changes: Any) -> str:
+        return recipe.parse(tiny(**changes)).ships("openvino")
+
+    quantized = {"quantize": {}, "images__calibration": {"from": "training", "count": 20}}
+    assert ships(targets={"openvino": {}}) == "fp32"
+    assert ships(targets={"openvino": {}}, **quantized) == "int8"
+    assert ships(targets={"openvino": {"precision": "fp16"}}, **quantized) == "half"
+    assert ships(targets={"openvino": {"precision": "fp32"}}, **quantized) == "fp32"
+    with pytest.raises(RecipeError) as caught:
+        ships(targets={"openvino": {"precision": "int8"}})
+    assert caught.value.problems == ("quantize is missing: targets.openvino.precision is int8",)

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 @click.option(
     "--output", type=click.Path(path_type=Path), help="The folder for bundles; the ONNX file without --target."
 )
-@click.option("--precision", type=click.Choice(["int8", "fp32"]), help="What would ship; int8 by default.")
+@click.option("--precision", type=click.Choice(["int8", "fp16", "fp32"]), help="What would ship; int8 by default.")
+@click.option(
+    "--where",
+    type=click.Choice(["bundle", "here"]),
+    help="A bundle for the device (default), or built and measured here.",
+)
+@click.option(
+    "--input", "taken_as", type=click.Choice(["float32", "uint8"]), help="uint8: raw pixels in, preprocessing inside."
+)
 @click.option("--effort", help="How much is tried: fast (default), balanced, best.")
 @click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated.")
 @click.option("--count", type=click.IntRange(min=1), help="So many calibration images; at most 512 by default.")
@@ -39,6 +47,8 @@ def export(
     calibration: str | None,
     output: Path | None,
     precision: str | None,
+    where: str | None,
+    taken_as: str | None,
     effort: str | None,
     exclude: tuple[str, ...],
     count: int | None,
@@ -59,8 +69,14 @@ def export(
     """
     from . import _one_shot
 
+    of_int8 = {"--calibration": calibration, "--count": count, "--effort": effort, "--exclude": exclude}
+    quantized = bool(about.targets) and precision in (None, "int8")
+    if not about.targets:
+        of_targets = {"--precision": precision, "--where": where, "--max-drop-pp": max_drop_pp}
+        _refuse(of_int8 | of_targets, "without --target", "name one: with --target tensorrt it hands a bundle over")
+    elif not quantized:
+        _refuse(of_int8, f"with --precision {precision}", "INT8 alone is calibrated")
     store = _options.open_store(store_root)
-    quantized = bool(about.targets) and precision != "fp32"
     choices = {"effort": effort, "exclude": list(exclude) or None} if quantized else {}
     sections: dict[str, Any] = {"promises": {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}}
     if quantized:
@@ -69,14 +85,24 @@ def export(
     if about.targets:
         images["evaluation"] = about.evaluation
     raw, taken = _one_shot.recipe_of(model, about, images=images, seed=seed, sections=sections)
-    raw["targets"] = {name: {"where": "bundle"} for name in about.targets}
+    said = {"where": where or "bundle", "precision": precision, "input": taken_as}
+    raw["targets"] = {name: {key: value for key, value in said.items() if value is not None} for name in about.targets}
     if taken and not quiet:
         _options.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, changes, save_recipe, "export")
     output = _check_output(output, bundles=bool(about.targets))
     if about.targets:
-        return _bundles(wanted, store, output, quiet=quiet, verbose=verbose, as_json=as_json)
-    return _onnx(wanted, store, output, quiet=quiet, verbose=verbose)
+        return _handed_over(wanted, store, output, quiet=quiet, verbose=verbose, as_json=as_json)
+    return _onnx(wanted, store, output, pixels=taken_as == "uint8", quiet=quiet, verbose=verbose)
+
+
+def _refuse(given: dict[str, Any], where: str, hint: str) -> None:
+    """Options that would be passed over in silence."""
+    from ..errors import EdgeresnetError
+
+    idle = [name for name, value in given.items() if value not in (None, ())]
+    if idle:
+        raise EdgeresnetError(f"{', '.join(idle)} {where} says nothing", hint=hint)
 
 
 def _check_output(output: Path | None, *, bundles: bool) -> Path:
@@ -94,51 +120,66 @@ def _check_output(output: Path | None, *, bundles: bool) -> Path:
     return output
 
 
-def _onnx(wanted: Recipe, store: Store, output: Path, *, quiet: bool, verbose: bool) -> int:
+def _onnx(wanted: Recipe, store: Store, output: Path, *, pixels: bool, quiet: bool, verbose: bool) -> int:
+    import tempfile
+
     from .. import pipeline
     from ..artifact import write_bytes
+    from ..graph import deliver
     from . import _progress
 
     with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
         done = pipeline.make(wanted, store, lambda step: step.id == "trace", listener)
-    write_bytes(output, (Path(done["steps"]["trace"]["path"]) / "model.onnx").read_bytes())
+    traced = Path(done["steps"]["trace"]["path"]) / "model.onnx"
+    inside = wanted.preprocessing if pixels else None
+    with tempfile.TemporaryDirectory() as folder:
+        made = deliver.delivered(traced, Path(folder) / "model.onnx", halved=False, pixels=inside)
+        write_bytes(output, made.read_bytes())
     _options.echo(f"wrote {output}, {output.stat().st_size / 1e6:.2f} MB")
     return 0
 
 
-def _bundles(wanted: Recipe, store: Store, output: Path, *, quiet: bool, verbose: bool, as_json: bool) -> int:
+def _handed_over(wanted: Recipe, store: Store, output: Path, *, quiet: bool, verbose: bool, as_json: bool) -> int:
     """Run as a recipe is, so that what the devices bring home has a run to belong to."""
+    from .. import export as deed
     from .run import judged
 
     code = judged(wanted, store, again=(), quiet=quiet, verbose=verbose, as_json=as_json)
-    for target, folder in _made(store):
+    run = store.load_run()
+    for target in wanted.targets:
         name = f"{Path(wanted.model.title).stem}-{target}"
-        _lay(folder, output, name)
-        _options.echo(f"wrote {output / name}/ and {output / name}.tar.gz", err=True)
+        bundles = [Path(step["path"]) for step in run["steps"] if step["id"] == f"export:{target}" and step["path"]]
+        if bundles:
+            _lay(bundles[0] / deed.FOLDER, output, name, packed=True)
+        elif "variants" in run["results"][target]:
+            _lay(_shipping(run, target, store), output, name, packed=False)
     return code
 
 
-def _made(store: Store) -> list[tuple[str, Path]]:
-    """The bundles of the newest run, by target."""
-    from .. import export as deed
+def _shipping(run: dict[str, Any], target: str, store: Store) -> Path:
+    """What was built here of the network to ship, with its sidecar: INT8 that is no faster than its twin is not it."""
+    from ..device import advice
 
-    steps = [step for step in store.load_run()["steps"] if step["stage"] == "export" and step["path"]]
-    return [(step["id"].split(":")[1], Path(step["path"]) / deed.FOLDER) for step in steps]
+    result = run["results"][target]
+    found = advice.advice(result)
+    return store.artifact_of(run, result["variants"][found.ship if found else result["candidate"]]["digest"]).path
 
 
-def _lay(folder: Path, output: Path, name: str) -> None:
-    """As a folder and packed; one that lies there is replaced when it is a bundle itself."""
+def _lay(folder: Path, output: Path, name: str, *, packed: bool) -> None:
+    """What lies there is replaced when it is of our making."""
     import shutil
 
     from .. import export as deed
     from ..artifact import write_bytes
-    from ..device import bundle
+    from ..device import manifest
     from ..errors import EdgeresnetError
 
     output.mkdir(exist_ok=True)
     there = output / name
-    if there.exists() and not (there / bundle.ABOUT).is_file():
-        raise EdgeresnetError(f"{there} is already there, and no bundle", hint="give another --output")
+    if there.exists() and not (there / manifest.NAME).is_file():
+        raise EdgeresnetError(f"{there} is already there, and not ours", hint="give another --output")
     shutil.rmtree(there, ignore_errors=True)
     shutil.copytree(folder, there)
-    write_bytes(output / f"{name}.tar.gz", deed.archive(folder, name))
+    if packed:
+        write_bytes(output / f"{name}.tar.gz", deed.archive(folder, name))
+    _options.echo(f"wrote {there}/" + (f" and {there}.tar.gz" if packed else ""), err=True)

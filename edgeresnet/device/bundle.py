@@ -52,9 +52,7 @@ class Bundle:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        held: dict[str, Any] = self.about["preprocessing"]
-        numbers = {key: tuple(value) for key, value in held.items() if isinstance(value, list)}
-        return Preprocessing(**{**held, **numbers})
+        return Preprocessing.from_json(self.about["preprocessing"])
 
     def network(self, variant: str) -> Path:
         return self.folder / NETWORKS / str(self.about["variants"][variant]["file"])

@@ -62,6 +62,11 @@ def _deploy(folder: Path, asked: argparse.Namespace) -> None:
     if asked.check:
         return
     networks = _built(bundle, target)
+    if bundle.about["candidate"] not in networks:
+        raise TargetError(
+            f"{target.title} has no half precision on this device, and this bundle's network is in it",
+            hint="hand over a bundle of INT8 or FP32: `edgeresnet export --precision`",
+        )
     result = _tried(bundle, target, networks, asked)
     result["decoding"] = _decoded(bundle, target, networks[bundle.about["candidate"]])
     output = asked.output or folder / trial.RESULT
@@ -85,8 +90,10 @@ def _built(bundle: Bundle, target: Target) -> dict[str, trial.Network]:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         began = time.perf_counter()
-        notes = target.compile(bundle.network(name), options, out)
+        notes = target.compile(bundle.network(name), options, out, bundle.folder / BUILT)
         _say(f"{name}: built in {time.perf_counter() - began:.1f} s")
+        for sentence in notes.pop("warnings", ()):
+            _say(f"{name}: {target.title} says: {sentence}")
         files = manifest.files_in(out)
         size_mb = sum(file["size"] for file in files) / 1e6
         found[name] = trial.Network(out, manifest.content_digest(files), size_mb, notes)
@@ -98,11 +105,15 @@ def _tried(bundle: Bundle, target: Target, networks: dict[str, trial.Network], a
     answered = {}
     for name, network in networks.items():
         began = time.perf_counter()
-        answered[name] = trial.answers(target, network.compiled, _batches(bundle, pixels))
+        answered[name] = trial.answers(target, network.compiled, _batches(bundle, network, pixels))
         _say(f"{name}: {len(labels)} images answered in {time.perf_counter() - began:.1f} s")
-    image = bundle.preprocessing.normalize(np.asarray(pixels[:1]))
+    image = np.asarray(pixels[:1])
     jobs = {
-        name: Job(target, network.compiled, np.repeat(image, network.batch, axis=0))
+        name: Job(
+            target,
+            network.compiled,
+            np.repeat(network.images(image, bundle.preprocessing), network.batch, axis=0),
+        )
         for name, network in networks.items()
     }
     plan = dict(bundle.about["verify"])
@@ -126,7 +137,7 @@ def _decoded(bundle: Bundle, target: Target, network: trial.Network) -> dict[str
             found[library] = None
             _say(f"decoding with {library}: not compared, it is not here")
             continue
-        both = (bundle.preprocessing.normalize(each) for each in (home, pixels))
+        both = (network.images(each, bundle.preprocessing) for each in (home, pixels))
         one, other = (trial.answers(target, network.compiled, [each]).logits.argmax(1) for each in both)
         apart = np.abs(pixels.astype(np.int16) - home)
         about = {"images": len(files), "mean_levels": float(apart.mean()), "largest_levels": int(apart.max())}
@@ -138,9 +149,9 @@ def _decoded(bundle: Bundle, target: Target, network: trial.Network) -> dict[str
     return found
 
 
-def _batches(bundle: Bundle, pixels: np.ndarray) -> Iterator[np.ndarray]:
+def _batches(bundle: Bundle, network: trial.Network, pixels: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(pixels), evaluate.BATCH):
-        yield bundle.preprocessing.normalize(np.asarray(pixels[start : start + evaluate.BATCH]))
+        yield network.images(np.asarray(pixels[start : start + evaluate.BATCH]), bundle.preprocessing)
 
 
 def _tell(result: dict[str, Any]) -> None:

@@ -40,15 +40,16 @@ def predict(
 
 
 def infer(session: Session, batch: np.ndarray, *, first: int = 0) -> np.ndarray:
-    """One batch, cut or filled up where the network's batch is fixed, and its answer checked."""
-    fixed = session.signature.batch
-    if fixed is None:
-        return _checked(session.infer(batch), len(batch), session.signature.classes, first)
+    """One batch, cut or filled up to what the network takes at once, and its answer checked."""
+    about = session.signature
+    least, most = (about.batch, about.batch) if about.batch else (about.least, about.most or len(batch))
+    if least <= len(batch) <= most:
+        return _checked(session.infer(batch), len(batch), about.classes, first)
     parts = []
-    for start in range(0, len(batch), fixed):
-        part = batch[start : start + fixed]
-        filled = np.concatenate([part, np.repeat(part[-1:], fixed - len(part), axis=0)])
-        answer = _checked(session.infer(filled), fixed, session.signature.classes, first + start)
+    for start in range(0, len(batch), most):
+        part = batch[start : start + most]
+        filled = np.concatenate([part, np.repeat(part[-1:], max(0, least - len(part)), axis=0)])
+        answer = _checked(session.infer(filled), len(filled), about.classes, first + start)
         parts.append(answer[: len(part)])
     return np.concatenate(parts)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..errors import ModelError
 from . import manifest
 
-FLOAT, FLOAT16 = 1, 10
+FLOAT, UINT8, FLOAT16 = 1, 2, 10
 KINDS = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16", 11: "float64", 16: "bfloat16"}
 
 # Message → field → the message inside it: the ways that lead to an operator or to a tensor's external file.

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ..errors import TargetError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -22,6 +24,7 @@ class Availability:
     reason: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     hint: str = ""
+    builds: bool = False  # it can compile here what it cannot run here
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,39 @@ class Signature:
     size: int
     output: str
     classes: int
+    pixels: bool = False  # takes pixels as they are decoded, uint8 and N×H×W×C; else normalised float32, N×C×H×W
+    least: int = 1  # of a batch that may vary
+    most: int | None = None  # None: whatever memory holds
+
+    @property
+    def kind(self) -> str:
+        return "uint8" if self.pixels else "float32"
+
+    def shape(self, batch: int) -> tuple[int, int, int, int]:
+        if self.pixels:
+            return batch, self.size, self.size, self.channels
+        return batch, self.channels, self.size, self.size
+
+    def check(self, batch: np.ndarray) -> None:
+        """Refuses what it was not compiled for, before numpy stretches one shape to another."""
+        count = len(batch)
+        if (str(batch.dtype) == "uint8") != self.pixels:
+            raise TargetError(
+                f"takes {'pixels as they are, uint8' if self.pixels else 'normalised images'}, not {batch.dtype}",
+                hint="`uint8` networks hold their preprocessing; all others are given normalised float32",
+            )
+        if batch.shape != self.shape(count):
+            raise TargetError(
+                f"takes {self.shape(count)[1:]} images, not {batch.shape[1:]}",
+                hint="compile for the preprocessing in use",
+            )
+        least, most = (self.batch, self.batch) if self.batch else (self.least, self.most or count)
+        if not least <= count <= most:
+            span = f"{least}" if least == most else f"{least} to {most}"
+            raise TargetError(
+                f"was built for batches of {span} images, not of {count}",
+                hint="name the batches that it must take: `batch: [1, 8, 64]` under the target, then compile again",
+            )
 
 
 class Layer(NamedTuple):
@@ -71,7 +107,7 @@ class Session(Protocol):
     def __exit__(self, *problem: object) -> None: ...
 
     def infer(self, batch: np.ndarray) -> np.ndarray:
-        """Logits of a float32 NCHW batch; the answer is on the host when it returns, and is the caller's to keep."""
+        """Logits of a batch as the signature wants it; on the host when it returns, and the caller's to keep."""
 
     def device_times_ms(self, batch: np.ndarray, n: int) -> list[float] | None:
         """Times of n inferences by the device's or the runtime's own clock, without copies; None where it has none."""
@@ -98,6 +134,10 @@ class Target(Protocol):
         """Distributions whose versions belong to what was compiled."""
 
     @property
+    def install(self) -> str:
+        """What brings the runtime to a machine, in a line."""
+
+    @property
     def dialect(self) -> Dialect: ...
 
     def speaks(self, options: Any) -> Dialect:
@@ -110,10 +150,19 @@ class Target(Protocol):
     def available(self) -> Availability:
         """Never raises."""
 
+    def full(self, options: Any) -> Any:
+        """The options of the FP32 network."""
+
     def half(self, options: Any) -> Any | None:
         """The options of the half-precision twin on this machine, or None where there is none."""
 
-    def compile(self, onnx: Path, options: Any, out: Path) -> dict[str, Any]:
-        """Writes what the target runs into `out` and returns notes about it."""
+    def in_file(self, options: Any) -> str:
+        """The float type that must stand in the file itself: "f16", or empty where an option says it."""
+
+    def compile(self, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> dict[str, Any]:
+        """Writes what the target runs into `out` and returns notes about it.
+
+        `cache` is a folder for what makes the next time faster: it may be empty, and may be lost.
+        """
 
     def load(self, compiled: Path) -> Session: ...

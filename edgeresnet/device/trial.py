@@ -17,6 +17,8 @@ import numpy as np
 
 from ..errors import EdgeresnetError, TargetError, first_line, machine_error
 from . import evaluate, machine
+from .advice import float_layers
+from .preprocessing import Preprocessing
 from .session import Layer, Target
 
 RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"  # what it leaves behind, at home
@@ -35,7 +37,12 @@ class Network:
     @property
     def batch(self) -> int:
         """How many images at a time its latency is measured with."""
-        return self.notes["signature"]["batch"] or 1
+        about = self.notes["signature"]
+        return about["batch"] or about["least"]
+
+    def images(self, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+        """What it is given of decoded images."""
+        return pixels if self.notes["signature"]["pixels"] else preprocessing.normalize(pixels)
 
 
 class Answers(NamedTuple):
@@ -97,11 +104,12 @@ def result(
                 "digest": network.digest,
                 "notes": dict(network.notes),
                 "precisions": dict(Counter(layer.precision for layer in answered[name].layers)),
+                **({"float_layers": float_layers(answered[name].layers)} if name in ("int8", "candidate") else {}),
             }
             for name, network in networks.items()
         },
         "machine": machine.describe(),
-        "versions": machine.versions(*target.libraries),
+        "versions": dict(target.available().versions),
         "reference_predicted": asked.expected.argmax(1).tolist(),
     }
 

@@ -20,6 +20,7 @@ class FromFiles:
 
     paths: tuple[str, ...]
     preprocessing: Preprocessing
+    pixels: bool = False  # as they are decoded, for a network with its preprocessing inside
 
     @staticmethod
     def of(samples: Samples, indices: Sequence[int]) -> FromFiles | None:
@@ -30,4 +31,5 @@ class FromFiles:
     def __call__(self, first: int, count: int) -> np.ndarray:
         """So many images from number `first` on; after the last comes the first again."""
         wanted = (self.paths[number % len(self.paths)] for number in range(first, first + count))
-        return self.preprocessing.normalize(np.stack([decode.read(path, self.preprocessing) for path in wanted]))
+        pixels = np.stack([decode.read(path, self.preprocessing) for path in wanted])
+        return pixels if self.pixels else self.preprocessing.normalize(pixels)

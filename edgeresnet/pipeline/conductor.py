@@ -154,7 +154,7 @@ def _make(step: Step, making: Making, parents: Mapping[str, Parent], progress: P
     if again:  # anew is anew: not on from where an interrupted attempt was
         making.clear_scratch()
     began = time.perf_counter()
-    ctx = Context(step.spec.get("seed", 0), making.scratch, progress)
+    ctx = Context(step.spec.get("seed", 0), making.scratch, progress, making.store.cache)
     notes = step.stage.run(parents, step.spec, making.out, ctx)
     seconds = time.perf_counter() - began
     artifact = making.commit(
@@ -174,7 +174,7 @@ def _refuse_absent(step: Step) -> None:
     name = step.spec.get("target")
     if name:
         found = targets.get(name).available()
-        if not found.ok:
+        if not (found.ok or (found.builds and step.stage.name == "compile")):
             raise TargetError(f"is not here: {found.reason}", hint=found.hint)
 
 

@@ -12,6 +12,7 @@ from .. import targets
 from ..artifact import FORMAT, Artifact, Given, Parent
 from ..context import Context
 from ..device import machine, manifest
+from ..device.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,19 @@ ELSEWHERE = Stage("verify", "", 1, ())
 def compile_for(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
     """The stage `compile`: a traced network, or an ONNX file that was given, in; what the target runs out."""
     target = targets.get(spec["target"])
-    network = parents["network"]
+    network, options = parents["network"], target.options(**spec["options"])
     file = network.value if isinstance(network, Given) else network.path / "model.onnx"
-    return target.compile(file, target.options(**spec["options"]), out)
+    inside = spec.get("preprocessing")  # of a network that takes pixels
+    if inside or target.in_file(options):
+        from ..graph import deliver  # brings onnx along
+
+        pixels = Preprocessing.from_json(inside) if inside else None
+        halved = bool(target.in_file(options))
+        file = deliver.delivered(file, ctx.scratch / "model.onnx", halved=halved, pixels=pixels)
+    notes = target.compile(file, options, out, ctx.cache)
+    for sentence in notes.pop("warnings", ()):
+        ctx.warn(f"{target.title}: {sentence}")
+    return notes
 
 
 @dataclass(frozen=True)

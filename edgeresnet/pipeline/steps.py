@@ -15,7 +15,7 @@ from ..device.session import Dialect
 from ..errors import ModelError, RecipeError
 from ..graph import lint
 from ..images import choose
-from ..recipe import BUNDLE, Recipe, is_onnx
+from ..recipe import Recipe, is_onnx
 from .stages import ELSEWHERE, STAGES, Step
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are held against
@@ -50,7 +50,8 @@ def int8_of(recipe: Recipe) -> dict[str, str]:
     if recipe.quantize is None:
         return {}
     first: dict[Dialect, str] = {}
-    return {name: f"quantize:{first.setdefault(_dialect(recipe, name), name)}" for name in recipe.targets}
+    wanted = [name for name in recipe.targets if recipe.ships(name) == "int8"]
+    return {name: f"quantize:{first.setdefault(_dialect(recipe, name), name)}" for name in wanted}
 
 
 def as_written_of(recipe: Recipe) -> dict[str, str]:
@@ -184,27 +185,35 @@ def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) ->
         spec = {"target": REFERENCE, "latency": None, "candidate": "int8"}
         yield Step(_as_written(step), STAGES["verify"], spec, {**both, "reference": "verify:reference"})
     for name in recipe.targets:
-        if recipe.where(name) == BUNDLE:
+        if recipe.delivery(name).where == "bundle":
             yield from _bundle_steps(recipe, name, evaluation, int8.get(name), candidate)
             continue
-        target, options = targets.get(name), recipe.target_options(name)
+        target, options, ships = targets.get(name), recipe.target_options(name), recipe.ships(name)
+        inside = _inside(recipe, name)
+        if ships == "half" and target.half(options) is None:
+            raise RecipeError(
+                f"targets.{name}.precision is fp16, and {target.title} has no half-precision twin on this machine",
+                hint="`precision: fp32` or INT8; where a device has one, hand it a bundle: `where: bundle`",
+            )
         compiled: Parents = {}
-        for variant, choice in (("fp32", options), ("half", target.half(options))):
-            if target is reference and choice == plain:
+        for variant, choice in (("fp32", target.full(options)), ("half", target.half(options))):
+            if target is reference and choice == plain and not inside:
                 compiled[variant] = "compile:reference"
             elif choice is not None:
                 step = f"compile:{name}:{variant}"
                 compiled[variant] = step
-                yield _compile_step(step, target, choice, "trace", name)
+                yield _compile_step(step, target, choice, "trace", name, inside)
         if candidate:
             compiled["candidate"] = f"compile:{name}:candidate"
-            yield _compile_step(f"compile:{name}:candidate", target, options, candidate, name)
+            as_it_is = target.full(options)  # whatever types are in it: it was made elsewhere, and is judged as it came
+            yield _compile_step(f"compile:{name}:candidate", target, as_it_is, candidate, name, inside)
         if name in int8:
             compiled["int8"] = f"compile:{name}:int8"
-            yield _compile_step(f"compile:{name}:int8", target, options, int8[name], name)
-        spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": _ships(recipe)}
+            yield _compile_step(f"compile:{name}:int8", target, options, int8[name], name, inside)
+        spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": ships}
         parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
-        yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name, optional=frozenset({"half"}))
+        optional = frozenset({"half"} - {ships})
+        yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name, optional=optional)
 
 
 def _bundle_steps(
@@ -217,7 +226,9 @@ def _bundle_steps(
     spec = {
         "on": name,  # not here: neither its runtime nor its version has a part in the bundle
         "options": asdict(recipe.target_options(name)),
-        "candidate": _ships(recipe),
+        "candidate": recipe.ships(name),
+        "fp32": recipe.ships(name) == "fp32" or "min_speedup_fp32" in recipe.promises.limits(),
+        **_inside(recipe, name),
         "verify": recipe.verify.model_dump(mode="json"),
         "network": recipe.model.title,
     }
@@ -230,11 +241,20 @@ def elsewhere(target: str) -> Step:
     return Step(f"verify:{target}", ELSEWHERE, {"on": target}, {"bundle": f"export:{target}"}, target)
 
 
-def _ships(recipe: Recipe) -> str:
-    """The variant that would ship."""
-    return "candidate" if recipe.model.candidate else "int8" if recipe.quantize else "fp32"
+def _inside(recipe: Recipe, name: str) -> dict[str, Any]:
+    """What moves into a network that is to take pixels as they are decoded."""
+    if recipe.delivery(name).input == "float32":
+        return {}
+    return {"preprocessing": asdict(recipe.preprocessing)}
 
 
-def _compile_step(step: str, target: targets.Target, options: Any, network: str | Given, blamed: str | None) -> Step:
-    spec = {"target": target.name, "options": asdict(options)}
+def _compile_step(
+    step: str,
+    target: targets.Target,
+    options: Any,
+    network: str | Given,
+    blamed: str | None,
+    inside: dict[str, Any] | None = None,
+) -> Step:
+    spec = {"target": target.name, "options": asdict(options), **(inside or {})}
     return Step(step, STAGES["compile"], spec, {"network": network}, blamed)

@@ -17,6 +17,7 @@ def render(run: Mapping[str, Any]) -> str:
         "\n".join(f"- {_cell(sentence)}" for sentence in seen.losses),
         table(*view.filled(view.LATENCY_COLUMNS, seen.latencies)) if seen.latencies else "",
         "\n".join(f"- {_cell(sentence)}" for sentence in seen.speedups),
+        "\n".join(f"- **{_cell(sentence)}**" for sentence in seen.advice),
         "\n".join(f"- **{_cell(target)}** {_cell(reason)}" for target, reason in seen.absent),
         _section("Promises", table(("verdict", "target", "promise", "why"), seen.verdicts) if seen.verdicts else ""),
         _section("Notes", "\n".join(f"- {_cell(note)}" for note in seen.notes)),

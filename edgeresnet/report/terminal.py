@@ -22,6 +22,8 @@ def render(run: Mapping[str, Any]) -> str:
         parts.append(columns(*view.filled(view.LATENCY_COLUMNS, seen.latencies)))
     if seen.speedups:
         parts.append("\n".join(wrapped(sentence) for sentence in seen.speedups))
+    if seen.advice:
+        parts.append("\n".join(wrapped(sentence) for sentence in seen.advice))
     parts += [wrapped(f"{target}: {reason}") for target, reason in seen.absent]
     if seen.verdicts:
         parts.append("\n".join(wrapped(f"{v:12} {target} {name}: {why}", 13) for v, target, name, why in seen.verdicts))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from ..device import intervals, judge, measure, troubles
+from ..device import advice, intervals, judge, measure, troubles
 
 _MEANING = {
     judge.KEPT: "every promise is kept",
@@ -29,6 +29,7 @@ class View:
     losses: Sequence[str]  # whose an INT8 network's loss is
     latencies: Sequence[tuple[str, ...]]
     speedups: Sequence[str]
+    advice: Sequence[str]  # which network to ship, where INT8 is not faster
     absent: Sequence[tuple[str, str]]  # target, and why there is no row for it, or not yet
     verdicts: Sequence[tuple[str, str, str, str]]  # verdict, target, promise, reason
     steps: Sequence[tuple[str, str, str, str]]  # id, state, seconds, digest
@@ -58,6 +59,7 @@ def of(run: Mapping[str, Any]) -> View:
             latency_row((result["target"], name), raw) for result in measured for name, raw in _timed(result).items()
         ],
         speedups=[sentence for result in measured for sentence in _speedups(result)],
+        advice=[f"{result['target']}: {found.sentence}" for result in measured if (found := advice.advice(result))],
         absent=[(result["target"], _reason(result)) for result in results if "variants" not in result],
         verdicts=[(v["verdict"], v["target"], v["promise"], v["reason"]) for v in run["verdicts"]],
         steps=[_step(step) for step in run["steps"]],

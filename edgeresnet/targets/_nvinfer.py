@@ -1,33 +1,34 @@
-"""What TensorRT and TensorRT-RTX share: one C++ library's interface under two module names, and the GPU they need.
+"""The library behind TensorRT and TensorRT-RTX at work on a file: what its parser says, and the engine it builds.
 
 Knows neither by name: each function takes a module's, so that no engine and no word of the one can pass for the
-other's. The library works in a process of its own: TensorRT-RTX 1.7.1's builder dies of a Q/DQ scale computed from the
-data.
+other's. What a release may lack is asked for by name, here alone. The library works in a process of its own:
+TensorRT-RTX 1.7.1's builder dies of a Q/DQ scale computed from the data.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..device.session import Availability
-from ..errors import TargetError
-from . import _cpu
+from ..errors import MachineError, TargetError
 
 ERROR, WARNING = "error", "warning"
-UNFINISHED = "is not compiled for by this version of edgeresnet yet"
+NONE = "NONE"  # no hardware compatibility: the engine is for this GPU
 PATIENCE_S = 1800.0  # for one file; TensorRT-RTX builds a ResNet-50 in a second, TensorRT tries kernels for minutes
 _INSPECT = "`edgeresnet inspect` names every place in a file that this compiler does not take"
 _NO_GPU = re.compile(r"catchCudaError.*cudaError (35|100)\b")  # no driver, no device: said of every refused node
+_SILENT = "it gives no engine and does not say why"
+NO_MEMORY = re.compile(r"(?i)out ?of ?memory|insufficient memory|requested amount of (gpu )?memory")
+_OLD_DRIVER = re.compile(r"(?i)driver version is insufficient|cuda.*error:? ?35\b")
 
 
 @dataclass(frozen=True)
@@ -48,35 +49,20 @@ class Reading:
     version: str
     accepted: bool
     complaints: tuple[Complaint, ...]
+    inputs: tuple[tuple[str, tuple[int | None, ...]], ...] = ()  # of what it accepts: name and sides
+    outputs: tuple[tuple[str, tuple[int | None, ...]], ...] = ()
 
 
-def availability(module: str, libraries: tuple[str, ...]) -> Availability:
-    """Never ok in this version, which neither compiles for these targets nor loads their engines."""
-    found = _cpu.availability(module, libraries)
-    if not found.ok:
-        return found
-    reason = gpu_trouble() or "this version of edgeresnet does not compile for it yet"
-    return Availability(
-        False, reason, found.versions, hint="`edgeresnet inspect` tells what it will say to an ONNX file"
-    )
+@dataclass(frozen=True)
+class Plan:
+    """How an engine shall be built. Names are NVIDIA's own; what this release has not is refused."""
 
-
-def not_yet() -> TargetError:
-    """A failure of the target, not of the recipe: the other targets still run."""
-    return TargetError(
-        UNFINISHED,
-        hint="leave it out; `edgeresnet inspect` tells what it will say to an ONNX file",
-    )
-
-
-def gpu_trouble(library: str = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1") -> str:
-    """Why no NVIDIA GPU can be used here; empty where one can. Asks the driver, as the runtime will."""
-    try:
-        driver = ctypes.CDLL(library)
-    except OSError:
-        return "there is no NVIDIA driver"
-    code = driver.cuInit(0)
-    return f"the NVIDIA driver finds no GPU to use (cuInit answers {code})" if code else ""
+    batches: tuple[int, int, int] = (1, 1, 1)  # least, best and most, where the file's may vary
+    flags: tuple[str, ...] = ()  # of BuilderFlag, to be set
+    hardware: str = NONE  # of HardwareCompatibilityLevel
+    capabilities: tuple[str, ...] = ()  # as NVIDIA writes them, "8.6"; none leaves the choice to the builder
+    workspace_mb: int | None = None
+    timing_cache: str = ""  # a file, read and written
 
 
 def read(module: str, onnx: Path) -> Reading:
@@ -84,18 +70,56 @@ def read(module: str, onnx: Path) -> Reading:
     return _apart(module, onnx, {})
 
 
-def build(module: str, onnx: Path, engine: Path, batches: tuple[int, int, int], capabilities: Sequence[str]) -> Reading:
-    """Writes an engine, strongly typed. `batches` are least, best and most, where the file's may vary.
-
-    Capabilities are written as NVIDIA does, "8.6"; none asked leaves the choice to the builder.
-    """
-    task = {"engine": str(engine), "batches": batches, "capabilities": list(capabilities)}
-    reading = _apart(module, onnx, task)
-    errors = [each.said for each in reading.complaints if each.severity == ERROR]
-    if errors:
-        deed = "cannot build" if reading.accepted else "refuses"
-        raise TargetError(f"{deed} {onnx.name}: {errors[0]}", hint=_INSPECT)
+def build(module: str, onnx: Path, engine: Path, plan: Plan) -> Reading:
+    """Writes an engine, strongly typed, and gives what was said on the way."""
+    engine.unlink(missing_ok=True)
+    reading = _apart(module, onnx, {"engine": str(engine), "plan": asdict(plan)})
+    if not engine.is_file():  # an error that it got over is no refusal: a kernel that did not fit while it was tried
+        raise _refusal(reading, onnx)
     return reading
+
+
+def hearing(trt: Any) -> tuple[Any, list[tuple[str, str]]]:
+    """A logger for the library, and the list of (severity, sentence) in which what it says from WARNING on is kept."""
+    heard: list[tuple[str, str]] = []
+    severities = trt.ILogger.Severity
+
+    class Ear(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= severities.WARNING:  # the more severe, the smaller
+                heard.append((WARNING if severity == severities.WARNING else ERROR, message))
+
+    return Ear(), heard
+
+
+def sentence(said: str) -> str:
+    """One line: without the place in NVIDIA's source, the node's name over again, and the GPU that is not there."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not _NO_GPU.search(line)]
+    lines = [line for line in lines if not line.startswith("Invalid Node - ")] or lines or ["it does not say why"]
+    return re.sub(r"^\w+\.cpp:\d+: | In \w+ at /\S+\)?$", "", lines[0])[:400]
+
+
+def _refusal(reading: Reading, onnx: Path) -> MachineError | TargetError:
+    errors = [each for each in reading.complaints if each.severity == ERROR] or [Complaint(ERROR, "", "", _SILENT)]
+    for each in errors:
+        if NO_MEMORY.search(each.said):
+            return MachineError(
+                f"memory ran out while an engine was built of {onnx.name}: {each.said}",
+                hint="close what else uses the GPU, or give less to work in: `workspace_mb`, a smaller `batch`",
+            )
+        if _OLD_DRIVER.search(each.said):
+            return TargetError(
+                f"is newer than the NVIDIA driver: {each.said}",
+                hint="update the driver, or install the release for its CUDA: pip install tensorrt-cu12",
+            )
+    first = errors[0]
+    where = f" at {first.node} ({first.operator})" if first.node else ""
+    deed = "cannot build" if reading.accepted else "refuses"
+    hint = f"{_INSPECT}; `quantize.exclude: ['^{re.escape(first.node)}$']` keeps it float" if first.node else _INSPECT
+    return TargetError(f"{deed} {onnx.name}{where}: {first.said}", hint=hint)
 
 
 def _apart(module: str, onnx: Path, task: dict[str, Any]) -> Reading:
@@ -119,11 +143,16 @@ def _apart(module: str, onnx: Path, task: dict[str, Any]) -> Reading:
     about: dict[str, Any] = (
         json.loads(lines[-1]) if lines[-1].startswith("{") else {"version": "", "accepted": False, "complaints": []}
     )
-    complaints = [Complaint(**each) for each in about["complaints"]]
+    complaints = [Complaint(**each) for each in about.pop("complaints")]
+    if done.returncode == -signal.SIGKILL:
+        raise MachineError(
+            f"the system killed {module} while it worked on {onnx.name}: memory ran out?",
+            hint="close other programs, or give it less to work in: `workspace_mb`",
+        )
     if done.returncode < 0:
         deed = "builder" if about["accepted"] else "parser"
         complaints.insert(0, Complaint(ERROR, "", "", f"the {deed} dies of this file (signal {-done.returncode})"))
-    return Reading(about["version"], about["accepted"], tuple(complaints))
+    return Reading(complaints=tuple(complaints), **about)
 
 
 def serve(module: str, onnx: str, task: str) -> None:
@@ -131,86 +160,127 @@ def serve(module: str, onnx: str, task: str) -> None:
     may be the last.
     """
     trt, wanted = importlib.import_module(module), json.loads(task)
-    making = _Making(trt)
-    accepted = making.parse(Path(onnx))
+    ear, heard = hearing(trt)
+    accepted, making = False, None
 
     def answer() -> None:
-        sys.stdout.write("\n" + json.dumps(asdict(Reading(trt.__version__, accepted, making.complaints()))) + "\n")
+        complaints = _complaints(heard, making.refusals() if making else [])
+        ends = making.ends() if making and accepted else ()
+        sys.stdout.write("\n" + json.dumps(asdict(Reading(trt.__version__, accepted, complaints, *ends))) + "\n")
         sys.stdout.flush()
 
+    try:
+        making = _Making(trt, ear)
+    except TypeError as problem:  # what pybind11 makes of a factory that gives nothing: no driver, or one too old
+        heard.append((ERROR, f"it does not start: {problem}"))
+        answer()
+        return
+    accepted = making.parse(Path(onnx))
     answer()
     if accepted and wanted:
-        making.build(Path(wanted["engine"]), tuple(wanted["batches"]), wanted["capabilities"])
+        heard += [(ERROR, problem) for problem in making.build(Path(wanted["engine"]), Plan(**wanted["plan"]))]
         answer()
 
 
+def _complaints(heard: list[tuple[str, str]], refusals: list[tuple[str, str, str]]) -> tuple[Complaint, ...]:
+    """The parser's errors name their nodes; where there are any, its log says the same again, without."""
+    found = [(ERROR, node, operator, sentence(said)) for node, operator, said in refusals]
+    found += [
+        (severity, "", "", sentence(message))
+        for severity, message in heard
+        if (severity == WARNING or not refusals) and not _NO_GPU.search(message)
+    ]
+    return tuple(Complaint(*each, times=times) for each, times in Counter(found).items())
+
+
 class _Making:
-    """A network on its way from a file to an engine, and the ear that hears what is said about it."""
+    """A network on its way from a file to an engine. The library keeps no reference to the logger: this one does."""
 
-    def __init__(self, trt: Any):
-        self.heard = heard = list[tuple[str, str]]()
-        severities = trt.ILogger.Severity
-
-        class Ear(trt.ILogger):
-            def __init__(self) -> None:
-                trt.ILogger.__init__(self)
-
-            def log(self, severity: Any, message: str) -> None:
-                if severity <= severities.WARNING:  # the more severe, the smaller
-                    heard.append((WARNING if severity == severities.WARNING else ERROR, message))
-
-        self._trt, self._ear = trt, Ear()  # the library keeps no reference of its own
-        self._builder = trt.Builder(self._ear)
+    def __init__(self, trt: Any, ear: Any):
+        self._trt, self._ear = trt, ear
+        self._builder = trt.Builder(ear)
         self._network = self._builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        self._parser = trt.OnnxParser(self._network, self._ear)
+        self._parser = trt.OnnxParser(self._network, ear)
 
     def parse(self, onnx: Path) -> bool:
         return bool(self._parser.parse_from_file(str(onnx)))
 
-    def build(self, engine: Path, batches: tuple[int, int, int], capabilities: Sequence[str]) -> None:
-        config = self._builder.create_builder_config()
-        if not self._aim(config, capabilities):
-            return
-        image = self._network.get_input(0)
-        if -1 in image.shape:
-            profile = self._builder.create_optimization_profile()
-            profile.set_shape(image.name, *([batch, *tuple(image.shape)[1:]] for batch in batches))
-            config.add_optimization_profile(profile)
-        built = self._builder.build_serialized_network(self._network, config)
-        if built is not None:
-            engine.write_bytes(built)
-        elif not any(severity == ERROR for severity, _ in self.heard):
-            self.heard.append((ERROR, "the builder gives no engine and does not say why"))
+    def ends(self) -> Iterator[tuple[tuple[str, tuple[int | None, ...]], ...]]:
+        """Inputs, then outputs."""
+        network = self._network
+        for count, get in ((network.num_inputs, network.get_input), (network.num_outputs, network.get_output)):
+            tensors = [get(place) for place in range(count)]
+            yield tuple((each.name, tuple(side if side > 0 else None for side in each.shape)) for each in tensors)
 
-    def _aim(self, config: Any, capabilities: Sequence[str]) -> bool:
-        members = self._trt.ComputeCapability.__members__ if capabilities else {}
-        known = {f"{name[2:-1]}.{name[-1]}": value for name, value in members.items() if name[2:].isdigit()}
-        if not known.keys() >= set(capabilities):
-            wanted = ", ".join(sorted(set(capabilities) - known.keys()))
-            self.heard.append(
-                (ERROR, f"it does not build for compute capability {wanted}, only for {', '.join(known)}")
-            )
-            return False
-        if capabilities:
-            config.num_compute_capabilities = len(capabilities)
-        for place, wanted in enumerate(capabilities):
-            config.set_compute_capability(known[wanted], place)
-        return True
-
-    def complaints(self) -> tuple[Complaint, ...]:
-        """The parser's errors name their nodes; where there are any, its log says the same again, without."""
+    def refusals(self) -> list[tuple[str, str, str]]:
+        """The parser's: node, operator, what it says."""
         errors = [self._parser.get_error(place) for place in range(self._parser.num_errors)]
-        found = [(ERROR, each.node_name(), each.node_operator(), _sentence(each.desc())) for each in errors]
-        found += [
-            (severity, "", "", _sentence(message))
-            for severity, message in self.heard
-            if (severity == WARNING or not errors) and not _NO_GPU.search(message)
-        ]
-        return tuple(Complaint(*each, times=times) for each, times in Counter(found).items())
+        return [(error.node_name(), error.node_operator(), error.desc()) for error in errors]
+
+    def build(self, engine: Path, plan: Plan) -> list[str]:
+        """Writes the engine, or gives what in the plan this release cannot do."""
+        config = self._builder.create_builder_config()
+        problems = _configure(self._trt, config, plan)
+        if problems:
+            return problems
+        image = self._network.get_input(0)
+        if -1 in tuple(image.shape):
+            profile = self._builder.create_optimization_profile()
+            profile.set_shape(image.name, *([batch, *tuple(image.shape)[1:]] for batch in plan.batches))
+            config.add_optimization_profile(profile)
+        cache = _timing_cache(config, Path(plan.timing_cache)) if plan.timing_cache else None
+        built = self._builder.build_serialized_network(self._network, config)
+        if built is not None and cache is not None:
+            cache = config.get_timing_cache()
+            Path(plan.timing_cache).write_bytes(bytes(cache.serialize()))
+        if built is not None:
+            engine.write_bytes(bytes(built))
+        return []
 
 
-def _sentence(said: str) -> str:
-    """One line: without the place in NVIDIA's source, the node's name over again, and the GPU that is not there."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not _NO_GPU.search(line)]
-    lines = [line for line in lines if not line.startswith("Invalid Node - ")] or lines or ["it does not say why"]
-    return re.sub(r"^\w+\.cpp:\d+: | In \w+ at /\S+\)?$", "", lines[0])[:400]
+def _configure(trt: Any, config: Any, plan: Plan) -> list[str]:
+    """Whatever is not the same in every release is looked up by its name: its number changes from one to the next."""
+    problems = []
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    # What is FP32 in the file is FP32: TensorFloat-32 would round it to ten bits without a word.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    for name in plan.flags:
+        flag = getattr(trt.BuilderFlag, name, None)
+        if flag is None:
+            problems.append(f"release {trt.__version__} has no {name}")
+        else:
+            config.set_flag(flag)
+    level = getattr(trt.HardwareCompatibilityLevel, plan.hardware, None)
+    if level is None:
+        problems.append(f"release {trt.__version__} has no hardware compatibility level {plan.hardware}")
+    elif plan.hardware != NONE:
+        config.hardware_compatibility_level = level
+    if plan.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, plan.workspace_mb << 20)
+    return problems + _aim(trt, config, plan.capabilities)
+
+
+def _aim(trt: Any, config: Any, capabilities: tuple[str, ...]) -> list[str]:
+    if not capabilities:
+        return []
+    members = getattr(getattr(trt, "ComputeCapability", None), "__members__", {})
+    known = {f"{name[2:-1]}.{name[-1]}": value for name, value in members.items() if name[2:].isdigit()}
+    unknown = sorted(set(capabilities) - known.keys())
+    if unknown:
+        return [f"it does not build for compute capability {', '.join(unknown)}, only for {', '.join(known)}"]
+    config.num_compute_capabilities = len(capabilities)
+    for place, one in enumerate(capabilities):
+        config.set_compute_capability(known[one], place)
+    return []
+
+
+def _timing_cache(config: Any, file: Path) -> Any:
+    """What was timed before, by this release on this GPU; begun anew where the file is another's, or damaged."""
+    try:
+        cache = config.create_timing_cache(file.read_bytes())
+    except OSError:
+        cache = None
+    if cache is None or not config.set_timing_cache(cache, False):
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache

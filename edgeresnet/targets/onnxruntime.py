@@ -19,7 +19,7 @@ import numpy as np
 from ..device import machine, onnx_file
 from ..device.session import Availability, Dialect, Layer, Signature, Throughput
 from ..errors import ModelError, TargetError, first_line
-from . import _cpu
+from . import _compiled, _cpu
 
 MODEL = "model.onnx"
 
@@ -41,19 +41,26 @@ class OnnxRuntime:
     name = "onnxruntime"
     title = "onnxruntime CPU"
     libraries = ("onnxruntime",)
+    install = "pip install onnxruntime"
     dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16)
     options = Options
 
     def available(self) -> Availability:
-        return _cpu.availability("onnxruntime", self.libraries)
+        return _compiled.availability("onnxruntime", self)
 
     def speaks(self, options: Options) -> Dialect:
         return _cpu.spoken(self.dialect, options.cpu, options.residual)
 
+    def full(self, options: Options) -> Options:
+        return options
+
     def half(self, options: Options) -> None:
         return None
 
-    def compile(self, onnx: Path, options: Options, out: Path) -> dict[str, Any]:
+    def in_file(self, options: Options) -> str:
+        return ""
+
+    def compile(self, onnx: Path, options: Options, out: Path, cache: Path | None = None) -> dict[str, Any]:
         """onnxruntime compiles while loading: the file is what travels, and loading it once proves it accepted."""
         shutil.copyfile(onnx, out / MODEL)
         for name in _external(onnx):
@@ -113,7 +120,7 @@ class OnnxRuntimeSession:
         with tempfile.TemporaryDirectory() as folder:
             session = self._open(1, profile=f"{folder}/layers")
             signature = self.signature
-            image = np.zeros((signature.batch or 1, signature.channels, signature.size, signature.size), np.float32)
+            image = np.zeros(signature.shape(signature.batch or 1), signature.kind)
             session.run(None, {signature.input: image})
             events = json.loads(Path(session.end_profiling()).read_text())
         ran = (event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"))
@@ -169,7 +176,8 @@ def errors() -> tuple[type[BaseException], ...]:
 
 def _signature(session: Any) -> Signature:
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    return _cpu.signature([_told(value) for value in inputs], [_told(value) for value in outputs])
+    pixels = [value.type for value in inputs] == ["tensor(uint8)"]
+    return _compiled.signature([_told(value) for value in inputs], [_told(value) for value in outputs], pixels=pixels)
 
 
 def _told(value: Any) -> tuple[str, list[int | None]]:

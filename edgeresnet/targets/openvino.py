@@ -18,7 +18,7 @@ import numpy as np
 from ..device import machine
 from ..device.session import Availability, Dialect, Layer, Signature, Throughput
 from ..errors import TargetError, first_line
-from . import _cpu
+from . import _compiled, _cpu
 
 MODEL = "model.xml"
 _PRECISIONS = ("f32", "bf16", "f16", "auto")
@@ -45,19 +45,26 @@ class OpenVino:
     name = "openvino"
     title = "OpenVINO CPU"
     libraries = ("openvino",)
+    install = "pip install openvino"
     dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16, sums_in_float=True)
     options = Options
 
     def available(self) -> Availability:
-        return _cpu.availability("openvino", self.libraries)
+        return _compiled.availability("openvino", self)
 
     def speaks(self, options: Options) -> Dialect:
         return _cpu.spoken(self.dialect, options.cpu, options.residual)
 
+    def full(self, options: Options) -> Options:
+        return options
+
     def half(self, options: Options) -> Options | None:
         return replace(options, float_parts="bf16") if machine.has_bf16() else None
 
-    def compile(self, onnx: Path, options: Options, out: Path) -> dict[str, Any]:
+    def in_file(self, options: Options) -> str:
+        return ""
+
+    def compile(self, onnx: Path, options: Options, out: Path, cache: Path | None = None) -> dict[str, Any]:
         import openvino
 
         try:
@@ -160,12 +167,8 @@ class OpenVinoSession:
         return compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
 
     def _filled(self, batch: np.ndarray) -> _Ready:
+        self.signature.check(batch)
         ready = self._compiled_for(len(batch))
-        if ready.image.shape != batch.shape:  # or numpy would stretch one to the other
-            raise TargetError(
-                f"takes {ready.image.shape[1:]} images, not {batch.shape[1:]}",
-                hint="compile for the preprocessing in use",
-            )
         np.copyto(ready.image, batch)
         return ready
 
@@ -190,7 +193,7 @@ class OpenVinoSession:
             model = self._model
             if self.signature.batch is None:
                 model = model.clone()
-                model.reshape({0: [batch, self.signature.channels, self.signature.size, self.signature.size]})
+                model.reshape({0: list(self.signature.shape(batch))})
             return self._core.compile_model(model, "CPU", settings)
         except RuntimeError as problem:
             raise TargetError(
@@ -213,7 +216,9 @@ def _said(problem: RuntimeError) -> str:
 
 
 def _signature(model: Any) -> Signature:
-    return _cpu.signature([_told(port) for port in model.inputs], [_told(port) for port in model.outputs])
+    pixels = [port.element_type.get_type_name() for port in model.inputs] == ["u8"]
+    inputs, outputs = ([_told(port) for port in ports] for ports in (model.inputs, model.outputs))
+    return _compiled.signature(inputs, outputs, pixels=pixels)
 
 
 def _told(port: Any) -> tuple[str, list[int | None] | None]:

@@ -1,4 +1,4 @@
-"""TensorRT on NVIDIA GPUs and Jetson: so far what INT8 must look like for it. It neither compiles nor loads yet.
+"""TensorRT 10 and 11 on NVIDIA GPUs and Jetson. Its builder needs the GPU that will run the engine.
 
 Its INT8 sits in the file as Q/DQ: calibrators are gone since 11.0, and 10 takes the same files.
 """
@@ -6,45 +6,72 @@ Its INT8 sits in the file as Q/DQ: calibrators are gone since 11.0, and 10 takes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ..device.session import Availability, Dialect, Session
-from . import _nvinfer
+from ..device.session import Dialect
+from . import _cuda, _nvengine
+from ._nvinfer import NONE, Plan
+
+_HARDWARE = {"same": NONE, "same-capability": "SAME_COMPUTE_CAPABILITY", "ampere-plus": "AMPERE_PLUS"}
+_INSTALL = (
+    "pip install tensorrt-cu12 (-cu13 for a driver of CUDA 13); its libraries come from NVIDIA's own index, which must "
+    "be reachable. On a Jetson it is part of JetPack: take the system's python3"
+)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Nothing to choose before it compiles."""
+    float_parts: str = "f16"  # of what is not INT8: f16, f32
+    batch: int | tuple[int, ...] | None = None  # one, or least, best and most; None: as the file is fixed, else 1
+    sparse: bool = False  # use 2:4 sparse weights where the network has them
+    hardware: str = "same"  # GPUs that may run the engine: same, same-capability (11), ampere-plus
+    version_compatible: bool = False  # later releases of the same major may run it
+    workspace_mb: int | None = None  # that the builder may take on the GPU; None: all there is
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
+    def __post_init__(self) -> None:
+        if self.hardware not in _HARDWARE:
+            raise ValueError(f"hardware must be one of {', '.join(_HARDWARE)}, not {self.hardware!r}")
+        batches = _nvengine.check_options(self.float_parts, self.batch, self.workspace_mb)
+        object.__setattr__(self, "batch", batches)
 
-class TensorRt:
+
+class TensorRt(_nvengine.NvTarget):
     name = "tensorrt"
     title = "TensorRT"
-    libraries = ("tensorrt",)
+    libraries = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+    install = _INSTALL
+    module = "tensorrt"
     # 32: the width of its vectorised INT8 layout. 16: the tile of a tensor core; ModelOpt, NVIDIA's own quantizer,
     # leaves narrower Gemms float.
     dialect = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple=32, smallest_gemm=16)
     options = Options
-    unfinished = _nvinfer.UNFINISHED
 
-    def available(self) -> Availability:
-        return _nvinfer.availability("tensorrt", self.libraries)
+    def _plan(self, options: Options) -> Plan:
+        flags = {"SPARSE_WEIGHTS": options.sparse, "VERSION_COMPATIBLE": options.version_compatible}
+        return Plan(
+            flags=tuple(name for name, wanted in flags.items() if wanted),
+            hardware=_HARDWARE[options.hardware],
+            workspace_mb=options.workspace_mb,
+        )
 
-    def speaks(self, options: Options) -> Dialect:
-        return self.dialect
+    def _may_load(self, built: dict[str, str], here: dict[str, str], plan: dict[str, Any]) -> bool:
+        if "VERSION_COMPATIBLE" not in plan["flags"]:
+            return built == here
+        before, now = (_numbers(each[self.libraries[0]]) for each in (built, here))
+        return before[:1] == now[:1] and before <= now
 
-    def half(self, options: Options) -> None:
-        """Its twin is another file: under strong typing FP16 must be in the graph, and that is written later."""
-        return
+    def _may_run(self, sidecar: dict[str, Any], here: _cuda.Device) -> bool:
+        built, level = sidecar["gpu"], sidecar["plan"]["hardware"]
+        if level == _HARDWARE["ampere-plus"]:
+            return _numbers(here.capability) >= (8, 0)
+        same = built["capability"] == here.capability
+        return same and (level == _HARDWARE["same-capability"] or built["name"] == here.name)
 
-    def compile(self, onnx: Path, options: Options, out: Path) -> dict[str, Any]:
-        raise _nvinfer.not_yet()
 
-    def load(self, compiled: Path) -> Session:
-        raise _nvinfer.not_yet()
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 TARGET = TensorRt()

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,11 +22,12 @@ from edgeresnet.artifact import Store
 from edgeresnet.device import bundle, manifest
 from edgeresnet.export import archive
 
+from ..conftest import STANDIN
 from .conftest import Door
 
 TARGETS = ["onnxruntime", "openvino"]
 ASKED = ("--calibration", "digits", "--count", 40, "--evaluation", "digits")
-NEEDED = {"onnxruntime": ("onnxruntime",), "openvino": ("openvino",)}
+NEEDED = {"onnxruntime": ("onnxruntime",), "openvino": ("openvino",), "tensorrt": ()}
 
 
 @pytest.fixture
@@ -52,6 +54,15 @@ def deployed(there: Path, target: str, *words: str, more: tuple[str, ...] = ()) 
         environment = bare(Path(folder), target, *more)
         command = [sys.executable, "-S", "-s", str(there / "deploy.py"), *words]
         return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+
+
+def deployed_on_a_standin(there: Path, *words: str, **said: str) -> subprocess.CompletedProcess:
+    """TensorRT's bundle where a stand-in is in place of TensorRT and the GPU: the code is the bundle's own."""
+    home = Path(np.__file__).parent.parent
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(STANDIN), str(home)])}
+    environment |= {f"STANDIN_{name.upper()}": value for name, value in said.items()}
+    command = [sys.executable, "-S", "-s", str(there / "deploy.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=there.parent, check=False)
 
 
 def carried(packed: Path, where: Path) -> Path:
@@ -95,6 +106,109 @@ def test_the_whole_way_of_a_bundle(asked: Door, door: Door, own_store: Store, tm
     assert len(brought["variants"]["int8"]["latency"]["processes"]) == 2
     assert brought["decoding"] == {"pillow": None, "opencv": None}
     assert "decoding with pillow: not compared, it is not here" in done.stderr
+
+
+def test_the_whole_way_of_tensorrts_bundle_on_a_standin(
+    asked: Door, door: Door, own_store: Store, tmp_path: Path
+) -> None:
+    code, out, err = asked(*ASKED, "--target", "tensorrt", "--output", "out", "--max-drop-pp", 30)
+    assert code == 0, err
+    assert "DEFERRED" in out
+    there = carried(tmp_path / "out" / "net-tensorrt.tar.gz", tmp_path / "device")
+    assert sorted(path.name for path in (there / "networks").iterdir()) == ["half.onnx", "int8.onnx"]
+    for path in (there / "networks").iterdir():
+        kinds = {tensor.data_type for tensor in onnx.load(path).graph.initializer}
+        assert onnx.TensorProto.FLOAT16 in kinds, "half precision stands in the file"
+
+    refused = deployed(there, "tensorrt", "--check")
+    assert refused.returncode == 4
+    assert "TensorRT is not here: cannot import tensorrt" in refused.stderr
+    assert "JetPack" in refused.stderr
+
+    assert "10.3.0: here" in deployed_on_a_standin(there, "--check").stderr
+    done = deployed_on_a_standin(there, "--processes", "2", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    assert (there / "built" / "tensorrt-10.3.0-8.7.timing").is_file()
+    assert "fp32" not in done.stdout, "nothing was promised about it"
+
+    code, out, err = door("verify", "--from", there / "result.json", "--store", own_store.root)
+    assert code == 0, err
+    result = own_store.load_run()["results"]["tensorrt"]
+    assert list(result["variants"]) == ["half", "int8"]
+    assert result["variants"]["int8"]["precisions"]["i8"] > 0
+    assert result["versions"] == {"tensorrt": "10.3.0"}
+
+
+def test_a_promise_about_fp32_makes_the_bundle_carry_it(asked: Door, tmp_path: Path) -> None:
+    words = ("--set", "promises.min_speedup_fp32=1", "--target", "tensorrt", "--output", "out")
+    assert asked(*ASKED, *words)[0] == 0
+    networks = tmp_path / "out" / "net-tensorrt" / "networks"
+    assert sorted(path.name for path in networks.iterdir()) == ["fp32.onnx", "half.onnx", "int8.onnx"]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_another_precision_ships_alone_and_needs_no_calibration(asked: Door, tmp_path: Path, precision: str) -> None:
+    words = ("--evaluation", "digits", "--target", "tensorrt", "--precision", precision, "--output", "out")
+    code, _, err = asked(*words)
+    assert code == 0, err
+    there = tmp_path / "out" / "net-tensorrt"
+    assert json.loads((there / "bundle.json").read_text())["candidate"] == {"fp16": "half"}.get(precision, precision)
+    done = deployed_on_a_standin(there, "--processes", "1", "--seconds", "0.2")
+    assert done.returncode == 0, done.stderr
+    code, _, err = asked(*words, "--calibration", "digits")
+    assert code == 2
+    assert f"--calibration with --precision {precision} says nothing" in err
+
+
+def test_half_precision_that_a_device_has_not_is_told(asked: Door, tmp_path: Path) -> None:
+    assert asked("--evaluation", "digits", "--target", "onnxruntime", "--precision", "fp16", "--output", "out")[0] == 0
+    done = deployed(tmp_path / "out" / "net-onnxruntime", "onnxruntime")
+    assert done.returncode == 4
+    assert "onnxruntime CPU has no half precision on this device" in done.stderr
+
+
+def test_options_that_would_say_nothing_are_refused(asked: Door) -> None:
+    code, _, err = asked("--evaluation", "digits", "--calibration", "digits", "--effort", "best", "--output", "x.onnx")
+    assert code == 2
+    assert "--calibration, --effort without --target says nothing" in err
+
+
+def test_what_is_built_here_is_laid_down_with_its_sidecar(asked: Door, tmp_path: Path) -> None:
+    words = ("--set", "verify.processes=2", "--set", "verify.seconds=1")
+    code, _, err = asked(*ASKED, "--target", "onnxruntime", "--where", "here", "--output", "out", *words)
+    assert code == 0, err
+    there = tmp_path / "out" / "net-onnxruntime"
+    assert f"wrote out/{there.name}/" in err
+    assert json.loads((there / "target.json").read_text())["target"] == "onnxruntime"
+    assert (there / "model.onnx").is_file()
+    assert not there.with_suffix(".tar.gz").exists()
+    assert asked(*ASKED, "--target", "onnxruntime", "--where", "here", "--output", "out", *words)[0] == 0, "replaced"
+
+
+@pytest.mark.parametrize("where", ["here", "bundle"])
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino", "tensorrt"])
+def test_pixels_go_in_as_they_are_decoded(
+    asked: Door, door: Door, own_store: Store, tmp_path: Path, standin: Any, target: str, where: str
+) -> None:
+    """The same answers as with preprocessing outside, on every target."""
+    if target == "tensorrt":
+        standin()
+    short = ("--set", "verify.processes=2", "--set", "verify.seconds=1", "--target", target)
+    results = {}
+    for taken_as in ("float32", "uint8"):
+        code, _, err = asked(*ASKED, *short, "--where", where, "--input", taken_as, "--output", taken_as)
+        assert code == 0, err
+        if where == "bundle":
+            there = tmp_path / taken_as / f"net-{target}"
+            quick = ("--processes", "2", "--seconds", "0.2")
+            done = deployed_on_a_standin(there, *quick) if target == "tensorrt" else deployed(there, target, *quick)
+            assert done.returncode == 0, done.stderr
+            assert door("verify", "--from", there / "result.json", "--store", own_store.root)[0] == 0
+        results[taken_as] = own_store.load_run()["results"][target]
+    both = [results[name]["variants"]["int8"] for name in ("float32", "uint8")]
+    assert [each["notes"]["signature"]["pixels"] for each in both] == [False, True]
+    assert both[0]["predicted"] == both[1]["predicted"]
+    assert both[0]["accuracy"]["sqnr_db"] == pytest.approx(both[1]["accuracy"]["sqnr_db"], abs=0.5)
 
 
 def asked_here(door: Door, store: Store, target: str) -> tuple[int, str, str]:
@@ -245,3 +359,47 @@ def test_what_the_device_decodes_itself_is_held_against_home(made: Path) -> None
     assert found.returncode == 0, found.stderr
     about = json.loads((made / "result.json").read_text())["result"]["decoding"]["pillow"]
     assert about == {"images": 16, "mean_levels": 0.0, "largest_levels": 0, "answers_changed": 0}
+
+
+def test_the_python_example_answers_a_photograph(made: Path) -> None:
+    result_of(made)
+    photograph = sorted((made / "samples").glob("*.jpg"))[3]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = bare(Path(folder), "onnxruntime", "PIL", "pillow.libs")
+        command = [sys.executable, "-S", "-s", str(made / "examples" / "example.py"), str(photograph)]
+        found = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert len(lines) == 3
+    logits = [float(line.split(": ")[1]) for line in lines]
+    assert logits == sorted(logits, reverse=True)
+    assert manifest.problems(made, manifest.read(made), ("built", "result.json")) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("taken_as", ["float32", "uint8"])
+def test_the_cpp_example_answers_as_python_does(asked: Door, tmp_path: Path, taken_as: str) -> None:
+    """OpenVINO's wheel brings its headers along; those of the other runtimes are not to be had from PyPI."""
+    import openvino
+
+    assert asked(*ASKED, "--target", "openvino", "--input", taken_as, "--output", "out")[0] == 0
+    there = tmp_path / "out" / "net-openvino"
+    assert deployed(there, "openvino", "--processes", "1", "--seconds", "0.2").returncode == 0
+    package = Path(openvino.__file__).parent
+    (library,) = (package / "libs").glob("libopenvino.so*")
+    command = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-isystem", str(package / "include")]
+    command += ["examples/openvino.cpp", "-o", "example", str(library)]
+    subprocess.run(command, cwd=there, check=True)
+    libraries = os.pathsep.join([str(package / "libs"), os.environ.get("LD_LIBRARY_PATH", "")])
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    found = subprocess.run(["./example"], cwd=there, env=environment, capture_output=True, text=True, check=True)
+    held = bundle.Bundle(there, "", json.loads((there / "bundle.json").read_text()))
+    from edgeresnet import targets
+
+    with targets.get("openvino").load(there / "built" / "int8") as session:
+        pixels = np.load(there / "samples" / "pixels.npy")
+        given = pixels if taken_as == "uint8" else held.preprocessing.normalize(pixels)
+        logits = np.concatenate([session.infer(given[at : at + 1]) for at in range(len(given))])
+    expected = [f"image {at}: {held.about['classes'][row.argmax()]} ({row.max():.6g})" for at, row in enumerate(logits)]
+    assert found.stdout.splitlines() == expected

@@ -317,7 +317,7 @@ def test_a_twin_that_cannot_be_made_leaves_its_target_standing(own_store: Store,
     monkeypatch.setattr(type(openvino), "half", lambda self, options: options.__class__(float_parts="f16", threads=3))
     real = type(openvino).compile
 
-    def compiled(self: Any, onnx: Path, options: Any, out: Path) -> Any:
+    def compiled(self: Any, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> Any:
         if options.float_parts == "f16":
             raise TargetError("this CPU has no f16 instructions", hint="use f32")
         return real(self, onnx, options, out)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from edgeresnet import pipeline, recipe, targets
 from edgeresnet.artifact import Store
 from edgeresnet.errors import TargetError
-from edgeresnet.targets import _nvinfer, tensorrt_rtx
+from edgeresnet.targets import _compiled, _cuda, _nvinfer, tensorrt_rtx
 
 from ..conftest import tiny
 from ..graph.quantized import clean
@@ -49,37 +50,26 @@ def invented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ],
 )
 def test_a_library_that_is_not_whole_is_a_reason(invented: Any, text: str, words: str) -> None:
-    found = _nvinfer.availability(invented(text), ("invented",))
+    found = _compiled.availability(invented(text), targets.get("tensorrt"))
     assert not found.ok
     assert words in found.reason
-    assert found.hint == "pip install invented"
+    assert "NVIDIA's own index" in found.hint
 
 
-def test_a_machine_without_a_gpu_is_a_reason(invented: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_nvinfer, "gpu_trouble", lambda: "there is no NVIDIA driver")
-    assert _nvinfer.availability(invented(""), ("invented",)).reason == "there is no NVIDIA driver"
+def test_a_driver_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cuda, "LIBRARY", "libnothere.so.1")
+    assert _cuda.trouble() == "there is no NVIDIA driver"
 
 
-def test_it_is_not_called_ready_before_it_compiles(invented: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_nvinfer, "gpu_trouble", lambda: "")
-    found = _nvinfer.availability(invented(""), ("invented",))
-    assert not found.ok
-    assert "does not compile for it yet" in found.reason
-
-
-def test_a_driver_is_asked_itself(tmp_path: Path) -> None:
-    assert _nvinfer.gpu_trouble("libnothere.so.1") == "there is no NVIDIA driver"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_neither_compiles_nor_loads_yet(name: str, tmp_path: Path) -> None:
-    target = targets.get(name)
-    assert target.half(target.options()) is None
-    for deed in (lambda: target.compile(tmp_path, target.options(), tmp_path), lambda: target.load(tmp_path)):
-        with pytest.raises(TargetError, match="this version of edgeresnet yet") as caught:
-            deed()
-        assert caught.value.hint
-        assert "\n" not in caught.value.message
+def test_where_there_is_no_gpu_rtx_still_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cuda, "trouble", lambda: "there is no NVIDIA driver")
+    for name, builds in (("tensorrt", False), ("tensorrt_rtx", True)):
+        module = types.ModuleType(name)
+        module.__version__ = "9.9"  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, module)
+        found = targets.get(name).available()
+        assert (found.ok, found.builds, found.reason) == (False, builds, "there is no NVIDIA driver")
+        assert "where: bundle" in found.hint
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,9 +97,12 @@ class ILogger:
         INFO = 3
 class NetworkDefinitionCreationFlag(enum.IntEnum):
     STRONGLY_TYPED = 0
+class Network:
+    num_inputs = num_outputs = 0
+    get_input = get_output = None
 class Builder:
     def __init__(self, logger): self.logger = logger
-    def create_network(self, flags): return "network"
+    def create_network(self, flags): return Network()
     def create_builder_config(self): os.kill(os.getpid(), signal.SIGSEGV)
 class Error:
     def desc(self):
@@ -141,7 +134,7 @@ def test_warnings_are_counted_and_errors_name_their_node(invented: Any, tmp_path
 def test_a_library_that_dies_is_a_complaint(invented: Any, tmp_path: Path, deed: str, word: str) -> None:
     module = invented(FAKE % {"errors": 0, "deed": deed})
     with pytest.raises(TargetError, match=rf"the {word} dies of this file \(signal 11\)"):
-        _nvinfer.build(module, tmp_path / "net.onnx", tmp_path / "net.engine", (1, 1, 1), [])
+        _nvinfer.build(module, tmp_path / "net.onnx", tmp_path / "net.engine", _nvinfer.Plan())
 
 
 def test_a_library_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -158,7 +151,7 @@ def test_rtx_reads_and_builds_for_the_capabilities_asked(tmp_path: Path) -> None
     assert (reading.accepted, reading.complaints) == (True, ())
     assert reading.version
     built = {}
-    for asked in (["8.6"], ["8.6", "12.0"], []):
+    for asked in (("8.6",), ("8.6", "12.0"), ()):
         assert tensorrt_rtx.build(net, engine, capabilities=asked, batches=(1, 8, 64)).complaints == ()
         built[len(asked)] = engine.read_bytes()
     assert all(built.values())

@@ -1,0 +1,56 @@
+"""Which network to ship to a target, where INT8 was made to be faster and was not: numbers in, one sentence out.
+
+A network that is no faster than its half-precision twin costs accuracy for nothing. Measures nothing and promises
+nothing: what was promised is judged in `judge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from . import measure, troubles
+from .intervals import ratio_interval
+
+_SHOWN = 5
+_INT8 = ("i8", "u8")
+
+
+class Advice(NamedTuple):
+    ship: str  # the variant
+    sentence: str
+
+
+def advice(result: Mapping[str, Any]) -> Advice | None:
+    """None where the candidate is shown to be faster than its twin, or where nothing tells."""
+    name, variants = result.get("candidate"), result.get("variants", {})
+    if name not in ("int8", "candidate") or "half" not in variants:
+        return None
+    half, int8 = variants["half"]["latency"], variants[name]["latency"]
+    if troubles.untimed([half, int8]):
+        return None
+    value, (low, high) = ratio_interval(measure.windows(half), measure.windows(int8))
+    if low > 1:
+        return None
+    what = "INT8" if name == "int8" else "the candidate"
+    measured = f"{value:.3f} times as fast, 95 % interval {low:.3f} to {high:.3f}"
+    if high <= 1:
+        said = f"ship the half-precision twin: {what} is no faster ({measured}), and what it loses buys nothing"
+        return Advice("half", said + _in_the_way(variants[name]))
+    said = f"{what} is not shown to be faster than its half-precision twin ({measured}): measure longer or ship that"
+    return Advice(name, said + _in_the_way(variants[name]))
+
+
+def _in_the_way(variant: Mapping[str, Any]) -> str:
+    """The layers that did not run in INT8, as the runtime tells of them."""
+    found = variant.get("float_layers", ())
+    if not found:
+        return ""
+    named = ", ".join(f"{name} ({operator}, {precision})" for name, operator, precision in found[:_SHOWN])
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"; not in INT8: {named}{more}"
+
+
+def float_layers(layers: Any) -> list[list[str]]:
+    """Of what ran, all that did not read INT8."""
+    return [list(layer) for layer in layers if layer.precision not in (*_INT8, "?")]

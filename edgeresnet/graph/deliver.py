@@ -1,0 +1,31 @@
+"""A network's file as a target wants to find it: half precision in the graph, preprocessing in front.
+
+Knows no target: what is wanted is said in words of files. Each step lives in its own module.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from ..device.preprocessing import Preprocessing
+from .half import half
+from .raw_input import with_raw_input
+
+
+def delivered(network: Path, out: Path, *, halved: bool, pixels: Preprocessing | None) -> Path:
+    """The file itself where nothing is to be changed, else what is written to `out`.
+
+    `pixels` is the preprocessing that moves in: the network then takes uint8 images, channels last.
+    """
+    if not halved and pixels is None:
+        return network
+    model = onnx.load(network)
+    if halved:
+        model = half(model)
+    if pixels is not None:
+        model = with_raw_input(model, pixels)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, out)
+    return out

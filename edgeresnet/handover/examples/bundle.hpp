@@ -1,0 +1,70 @@
+// What the C++ examples need of this bundle: its sample images, how they are normalised, and its labels.
+// C++17 and its standard library alone.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace bundle {
+
+struct Images {
+    std::size_t count, height, width, channels;
+    std::vector<std::uint8_t> pixels;  // one image after the other, row by row, channels last
+};
+
+inline std::string read(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw std::runtime_error("cannot read " + path);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// samples/pixels.npy: numpy's format, version 1, uint8.
+inline Images images(const std::string& path) {
+    const std::string data = read(path);
+    if (data.size() < 10 || data.compare(1, 5, "NUMPY") != 0) throw std::runtime_error(path + " is no .npy file");
+    const std::size_t head = std::uint8_t(data[8]) + 256u * std::uint8_t(data[9]);
+    const std::string about = data.substr(10, head);
+    if (about.find("|u1") == std::string::npos) throw std::runtime_error(path + " does not hold pixels");
+    std::vector<std::size_t> sides;
+    std::stringstream shape(about.substr(about.find('(') + 1));
+    for (std::size_t side; sides.size() < 4 && shape >> side; shape.ignore(2)) sides.push_back(side);
+    if (sides.size() != 4) throw std::runtime_error(path + " does not hold images");
+    Images found{sides[0], sides[1], sides[2], sides[3], {}};
+    found.pixels.assign(data.begin() + 10 + head, data.end());
+    if (found.pixels.size() != sides[0] * sides[1] * sides[2] * sides[3]) throw std::runtime_error(path + " is cut short");
+    return found;
+}
+
+// One image as the network takes it: float32, channels first. normalize.txt has a line for each of the network's
+// channels: which channel of the pixels it is, and what that is multiplied with and raised by.
+inline std::vector<float> normalized(const Images& all, std::size_t number, const std::string& path = "normalize.txt") {
+    std::istringstream lines(read(path));
+    const std::uint8_t* image = all.pixels.data() + number * all.height * all.width * all.channels;
+    std::vector<float> found;
+    std::size_t channel;
+    for (float scale, shift; lines >> channel >> scale >> shift;)
+        for (std::size_t at = 0; at < all.height * all.width; ++at)
+            found.push_back(image[at * all.channels + channel] * scale + shift);
+    return found;
+}
+
+inline std::vector<std::string> labels(const std::string& path = "labels.txt") {
+    std::istringstream lines(read(path));
+    std::vector<std::string> found;
+    for (std::string line; std::getline(lines, line);) found.push_back(line);
+    return found;
+}
+
+inline void tell(std::size_t number, const std::vector<float>& logits, const std::vector<std::string>& labels) {
+    const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+    std::cout << "image " << number << ": " << labels.at(best) << " (" << logits[best] << ")\n";
+}
+
+}  // namespace bundle

@@ -1,0 +1,83 @@
+"""What is wrong with a recipe, in words: each problem with its path and the nearest right word."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .. import targets
+from ..errors import RecipeError
+from .sections import EVERY, Delivery, Recipe, every, options_of, own
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12), with the options of every target that is here."""
+    found = Recipe.model_json_schema(by_alias=True)
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    found["title"] = "edgeresnet recipe"
+    properties = {}
+    for name in targets.discover():
+        properties[name] = TypeAdapter(targets.get(name).options).json_schema()
+        properties[name]["properties"] |= Delivery.model_json_schema()["properties"]
+    found["properties"]["targets"] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "default": {},
+    }
+    return found
+
+
+def of_target(target: str, options: Any) -> list[str]:
+    found = []
+    try:
+        keys = [*getattr(targets.get(target).options, "__dataclass_fields__", {}), *EVERY]
+    except RecipeError as problem:
+        return [f"targets.{target}: {problem.message} ({problem.hint})"]
+    for adapter, part in ((TypeAdapter(Delivery), every(options)), (options_of(target), own(options))):
+        try:
+            adapter.validate_python(part)
+        except ValidationError as problem:
+            found += [_sentence(("targets", target, *error["loc"]), error, keys) for error in problem.errors()]
+    return found
+
+
+def in_words(error: Any, raw: dict[str, Any]) -> str:
+    return _sentence(error["loc"], error, _known_keys(error["loc"]))
+
+
+def _sentence(location: tuple[str | int, ...], error: Any, known: list[str]) -> str:
+    # pydantic puts the branch of a union into the path; a user never wrote that word.
+    parts = [str(part) for part in location if not re.match(r"(function|constrained|literal)\b", str(part))]
+    where = ".".join(parts)
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        near = difflib.get_close_matches(parts[-1], known, 1)
+        return f"{where}: unknown key" + (f", did you mean {near[0]}?" if near else f"; known are {', '.join(known)}")
+    if error["type"] in ("missing", "missing_argument"):
+        return f"{where}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    text = f"{message[0].lower()}{message[1:]}" if message[:1].isupper() else message
+    given = error.get("input")
+    said = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{where}: {text}{said}" if where else text
+
+
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+    """The keys that were possible beside the wrong one, for the nearest right word."""
+    here: Any = schema()
+    definitions = here.get("$defs", {})
+    for part in location[:-1]:
+        here = _resolved(here, definitions).get("properties", {}).get(str(part), {})
+    return list(_resolved(here, definitions).get("properties", {}))
+
+
+def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    for branch in [node, *node.get("anyOf", []), *node.get("allOf", [])]:
+        if "$ref" in branch:
+            return definitions[branch["$ref"].rsplit("/", 1)[-1]]
+        if "properties" in branch:
+            return branch
+    return node

@@ -1,0 +1,200 @@
+"""The GPU's memory, streams and clock, asked of NVIDIA's driver library itself by ctypes.
+
+Not of libcudart: TensorRT-RTX brings none along, and where a device has several, TensorRT's is hard to tell. The
+driver's library is there wherever a GPU works, and its primary context is the one that TensorRT uses. So a device needs
+neither torch nor a CUDA package. Knows no TensorRT.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from collections.abc import Callable
+from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import MachineError, TargetError
+
+LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+_OUT_OF_MEMORY = 2
+_LOST = {46, 214, 700, 702, 709, 713, 714, 715, 716, 717, 718, 719, 999}  # the context is dead, or the device is
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_…
+_NON_BLOCKING = 1
+# Arguments by function; every one answers with an error code. Names with _v2 are what cuda.h makes of those without.
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "cuInit": (c_uint,),
+    "cuGetErrorName": (c_int, POINTER(c_char_p)),
+    "cuDriverGetVersion": (POINTER(c_int),),
+    "cuDeviceGet": (POINTER(c_int), c_int),
+    "cuDeviceGetName": (c_char_p, c_int, c_int),
+    "cuDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
+    "cuDevicePrimaryCtxRetain": (POINTER(c_void_p), c_int),
+    "cuCtxSetCurrent": (c_void_p,),
+    "cuMemAlloc_v2": (POINTER(c_uint64), c_size_t),
+    "cuMemFree_v2": (c_uint64,),
+    "cuMemAllocHost_v2": (POINTER(c_void_p), c_size_t),
+    "cuMemFreeHost": (c_void_p,),
+    "cuMemcpyHtoDAsync_v2": (c_uint64, c_void_p, c_size_t, c_void_p),
+    "cuMemcpyDtoHAsync_v2": (c_void_p, c_uint64, c_size_t, c_void_p),
+    "cuStreamCreate": (POINTER(c_void_p), c_uint),
+    "cuStreamDestroy_v2": (c_void_p,),
+    "cuStreamSynchronize": (c_void_p,),
+    "cuEventCreate": (POINTER(c_void_p), c_uint),
+    "cuEventDestroy_v2": (c_void_p,),
+    "cuEventRecord": (c_void_p, c_void_p),
+    "cuEventSynchronize": (c_void_p,),
+    "cuEventElapsedTime": (POINTER(c_float), c_void_p, c_void_p),
+}
+
+
+def trouble() -> str:
+    """Why no NVIDIA GPU can be used here; empty where one can. Asks the driver, as the runtime will."""
+    try:
+        driver = load(LIBRARY)
+    except OSError:
+        return "there is no NVIDIA driver"
+    code = driver.cuInit(0)
+    return f"the NVIDIA driver finds no GPU to use ({_name(driver, code)})" if code else ""
+
+
+@functools.cache
+def load(library: str) -> Any:
+    """The driver's library with its functions' types."""
+    driver = ctypes.CDLL(library)
+    for name, arguments in _FUNCTIONS.items():
+        function = getattr(driver, name)
+        function.argtypes, function.restype = arguments, c_int
+    return driver
+
+
+class Device(NamedTuple):
+    """The first GPU, as its driver tells of it."""
+
+    name: str
+    capability: str  # as NVIDIA writes it: "8.7" is an Orin
+    cuda: str  # the newest that the driver serves
+
+
+def device() -> Device:
+    """Asked without a context, which would take memory."""
+    call = _opened()
+    call("cuDeviceGet", byref(handle := c_int()), 0)
+    name, version, (major, minor) = ctypes.create_string_buffer(256), c_int(), (c_int(), c_int())
+    call("cuDeviceGetName", name, len(name), handle)
+    call("cuDeviceGetAttribute", byref(major), _MAJOR, handle)
+    call("cuDeviceGetAttribute", byref(minor), _MINOR, handle)
+    call("cuDriverGetVersion", byref(version))
+    cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    return Device(name.value.decode(errors="replace"), f"{major.value}.{minor.value}", cuda)
+
+
+class Gpu:
+    """The first GPU, whose primary context is current in this thread from then on."""
+
+    def __init__(self) -> None:
+        self.call = _opened()
+        self.call("cuDeviceGet", byref(handle := c_int()), 0)
+        self.call("cuDevicePrimaryCtxRetain", byref(context := c_void_p()), handle)
+        self.call("cuCtxSetCurrent", context)
+
+
+def _opened() -> Callable[..., None]:
+    """The driver's functions, by name; an error code becomes an error."""
+    problem = trouble()
+    if problem:
+        raise TargetError(f"needs a GPU: {problem}", hint="`nvidia-smi` tells whether the driver works")
+    driver = load(LIBRARY)
+
+    def call(function: str, *arguments: Any) -> None:
+        code = getattr(driver, function)(*arguments)
+        if code == _OUT_OF_MEMORY:
+            raise MachineError(
+                "the GPU's memory ran out", hint="close what else uses it, or lower `batch`; `nvidia-smi` tells who"
+            )
+        if code in _LOST:
+            raise MachineError(
+                f"the GPU failed: {function} answers {_name(driver, code)}",
+                hint="run again; if it stays so, the driver or the board needs a restart",
+            )
+        if code:
+            raise TargetError(
+                f"failed on the GPU: {function} answers {_name(driver, code)}", hint="`nvidia-smi` tells more"
+            )
+
+    return call
+
+
+class Pair:
+    """One tensor in the GPU's memory and in page-locked memory of the host, which copies need to be fast."""
+
+    def __init__(self, gpu: Gpu, shape: tuple[int, ...], kind: Any):
+        self._gpu, self.nbytes = gpu, int(np.prod(shape)) * np.dtype(kind).itemsize
+        self.device, self._host = c_uint64(), c_void_p()
+        gpu.call("cuMemAlloc_v2", byref(self.device), self.nbytes)
+        try:
+            gpu.call("cuMemAllocHost_v2", byref(self._host), self.nbytes)
+        except (MachineError, TargetError):
+            gpu.call("cuMemFree_v2", self.device)
+            raise
+        held = (ctypes.c_uint8 * self.nbytes).from_address(self._host.value or 0)
+        self.array = np.frombuffer(held, kind).reshape(shape)
+
+    def to_device(self, stream: c_void_p, rows: int) -> None:
+        self._gpu.call("cuMemcpyHtoDAsync_v2", self.device, self._host, self._part(rows), stream)
+
+    def to_host(self, stream: c_void_p, rows: int) -> None:
+        self._gpu.call("cuMemcpyDtoHAsync_v2", self._host, self.device, self._part(rows), stream)
+
+    def free(self) -> None:
+        self._gpu.call("cuMemFree_v2", self.device)
+        self._gpu.call("cuMemFreeHost", self._host)
+
+    def _part(self, rows: int) -> int:
+        return self.nbytes // len(self.array) * rows
+
+
+class Stream:
+    """Work in order. Not the default stream, which waits for all others."""
+
+    def __init__(self, gpu: Gpu):
+        self._gpu, self.handle = gpu, c_void_p()
+        gpu.call("cuStreamCreate", byref(self.handle), _NON_BLOCKING)
+
+    def wait(self) -> None:
+        self._gpu.call("cuStreamSynchronize", self.handle)
+
+    def free(self) -> None:
+        self._gpu.call("cuStreamDestroy_v2", self.handle)
+
+
+class Stopwatch:
+    """Times what a stream does by the GPU's own clock."""
+
+    def __init__(self, gpu: Gpu, stream: Stream):
+        self._gpu, self._stream = gpu, stream
+        self._events = c_void_p(), c_void_p()
+        for event in self._events:
+            gpu.call("cuEventCreate", byref(event), 0)
+
+    def start(self) -> None:
+        self._gpu.call("cuEventRecord", self._events[0], self._stream.handle)
+
+    def stop_ms(self) -> float:
+        self._gpu.call("cuEventRecord", self._events[1], self._stream.handle)
+        self._gpu.call("cuEventSynchronize", self._events[1])
+        self._gpu.call("cuEventElapsedTime", byref(took := c_float()), *self._events)
+        return took.value
+
+    def free(self) -> None:
+        for event in self._events:
+            self._gpu.call("cuEventDestroy_v2", event)
+
+
+def _name(driver: Any, code: int) -> str:
+    name = c_char_p()
+    known = driver.cuGetErrorName(code, byref(name)) == 0 and name.value
+    return name.value.decode() if known and name.value else f"error {code}"

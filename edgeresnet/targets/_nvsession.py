@@ -1,0 +1,209 @@
+"""An engine of TensorRT or TensorRT-RTX, loaded on the GPU and asked by the names of its tensors.
+
+Knows neither library by name, and no file but the engine: whether it may be loaded here was asked before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..device.session import Layer, Signature, Throughput
+from ..errors import EdgeresnetError, MachineError, TargetError
+from . import _cuda, _nvinfer
+
+# By what a layer reads, in the words of 10.x ("Format/Datatype": "Int8", or a sentence that ends in it) and of 11.x,
+# which tells type and layout apart. The first that fits: "BFloat16" holds "Float", and "UInt8" holds "Int8".
+_TYPES = (
+    ("u8", r"uint8"),
+    ("i8", r"int8"),
+    ("bf16", r"bf16|bfloat"),
+    ("f16", r"fp16|half"),
+    ("f8", r"fp8"),
+    ("f32", r"fp32|float"),
+    ("i32", r"int32"),
+    ("i64", r"int64"),
+)
+_AGAIN = "build it again here: `deploy.py` does, and so does the recipe with `--again compile`"
+
+
+class EngineSession:
+    """Memory for the largest batch is taken once; answers are on the host when `infer` returns."""
+
+    def __init__(self, module: str, engine: Path, signature: Signature, portable: bool):
+        self._trt = importlib.import_module(module)
+        self.signature = signature
+        self._ear, self._heard = _nvinfer.hearing(self._trt)
+        self._gpu = _cuda.Gpu()  # before the runtime: it works in the context that is current
+        with contextlib.ExitStack() as stack:
+            self._runtime = self._made(lambda: self._trt.Runtime(self._ear), "the runtime")
+            if portable:  # a version-compatible engine brings code for the host along: it is our own
+                self._runtime.engine_host_code_allowed = True
+            self._engine = self._made(lambda: self._runtime.deserialize_cuda_engine(engine.read_bytes()), engine.name)
+            self._lane = stack.enter_context(self._new_lane())
+            self._stopwatch = _cuda.Stopwatch(self._gpu, self._lane.stream)
+            stack.callback(self._stopwatch.free)
+            self._open = stack.pop_all()
+
+    def __enter__(self) -> EngineSession:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        with contextlib.suppress(EdgeresnetError):  # after a failure of the GPU it takes nothing back
+            self._open.close()
+        del self._lane, self._engine, self._runtime
+
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        lane = self._lane
+        lane.fill(batch)
+        lane.run()
+        lane.stream.wait()
+        return lane.logits.array[: len(batch)].copy()
+
+    def device_times_ms(self, batch: np.ndarray, n: int) -> list[float]:
+        """Between two events of the GPU around the inference alone; the images are there before."""
+        self.infer(batch)
+        times = []
+        for _ in range(n):
+            self._stopwatch.start()
+            self._lane.enqueue()
+            times.append(self._stopwatch.stop_ms())
+        return times
+
+    def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
+        """As many streams as asked, each with a context and memory of its own, fed and waited for in turn."""
+        with contextlib.ExitStack() as stack:
+            lanes = [stack.enter_context(self._new_lane()) for _ in range(streams)]
+            for lane in lanes:
+                lane.fill(batch)
+                lane.run()
+            for lane in lanes:
+                lane.stream.wait()
+            began, count = time.perf_counter(), 0
+            while not count or time.perf_counter() - began < seconds:
+                for lane in lanes:
+                    lane.stream.wait()  # its last answer is there
+                    lane.fill(batch)
+                    lane.run()
+                count += len(lanes)
+            for lane in lanes:
+                lane.stream.wait()
+            return Throughput(count * len(batch), time.perf_counter() - began)
+
+    def layers(self) -> list[Layer]:
+        inspector = self._engine.create_engine_inspector()
+        form = self._trt.LayerInformationFormat.JSON
+        found = [layer_of(inspector.get_layer_information(place, form)) for place in range(self._engine.num_layers)]
+        return [layer for layer in found if layer.operator != "NoOp"]
+
+    def _new_lane(self) -> _Lane:
+        context = self._made(self._engine.create_execution_context, "an execution context")
+        return _Lane.open(self._gpu, context, self.signature)
+
+    def _made(self, make: Any, what: str) -> Any:
+        """The library gives nothing where it fails, and says why to its logger."""
+        before = len(self._heard)
+        try:
+            made = make()
+        except TypeError:  # a constructor cannot give nothing: pybind11 complains instead
+            made = None
+        if made is not None:
+            return made
+        said = [message for severity, message in self._heard[before:] if severity == _nvinfer.ERROR]
+        why = _nvinfer.sentence(said[0]) if said else "it does not say why"
+        if _nvinfer.NO_MEMORY.search(" ".join(said)):
+            raise MachineError(
+                f"the GPU's memory ran out while {what} was made: {why}",
+                hint="close what else uses it, or lower the largest `batch`",
+            )
+        raise TargetError(f"does not load {what}: {why}", hint=_AGAIN)
+
+
+@dataclass
+class _Lane:
+    """One request under way: an execution context, its stream, and memory for the largest batch."""
+
+    context: Any
+    stream: _cuda.Stream
+    image: _cuda.Pair
+    logits: _cuda.Pair
+    signature: Signature
+    rows: int = 0
+    closing: Any = None
+
+    @staticmethod
+    def open(gpu: _cuda.Gpu, context: Any, signature: Signature) -> _Lane:
+        most = signature.batch or signature.most or 1
+        with contextlib.ExitStack() as stack:
+            stream = _cuda.Stream(gpu)
+            stack.callback(stream.free)
+            image = _cuda.Pair(gpu, signature.shape(most), signature.kind)
+            stack.callback(image.free)
+            logits = _cuda.Pair(gpu, (most, signature.classes), np.float32)
+            stack.callback(logits.free)
+            for name, pair in ((signature.input, image), (signature.output, logits)):
+                if not context.set_tensor_address(name, pair.device.value):
+                    raise TargetError(f"has no tensor {name} in this engine", hint=_AGAIN)
+            return _Lane(context, stream, image, logits, signature, closing=stack.pop_all())
+
+    def __enter__(self) -> _Lane:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        with contextlib.suppress(EdgeresnetError):
+            self.stream.wait()  # nothing may still be written into what is given back
+        self.context = None
+        self.closing.close()
+
+    def fill(self, batch: np.ndarray) -> None:
+        self.signature.check(batch)
+        if len(batch) != self.rows:
+            if not self.context.set_input_shape(self.signature.input, tuple(batch.shape)):
+                raise TargetError(f"does not take a batch of {len(batch)}", hint=_AGAIN)
+            self.rows = len(batch)
+        np.copyto(self.image.array[: self.rows], batch)
+
+    def run(self) -> None:
+        self.image.to_device(self.stream.handle, self.rows)
+        self.enqueue()
+        self.logits.to_host(self.stream.handle, self.rows)
+
+    def enqueue(self) -> None:
+        if not self.context.execute_async_v3(self.stream.handle.value):
+            raise TargetError("does not start an inference", hint="run again; `nvidia-smi` tells how the GPU is")
+
+
+def layer_of(text: str) -> Layer:
+    """One layer, as the engine's inspector tells it; metadata may hold quotes that no JSON parser takes."""
+    try:
+        about = json.loads(text)
+    except ValueError:
+        about = {key: _said(text, key) for key in ("Name", "LayerType")} | {"Inputs": [{"Format": _first(text)}]}
+    if not isinstance(about, dict):  # names alone, where an engine was built without details
+        return Layer(str(about), "?", "?")
+    reads = [each for each in about.get("Inputs", ()) if isinstance(each, dict)] or about.get("Outputs", ())
+    return Layer(about.get("Name", "?"), about.get("LayerType", "?"), _precision(reads[0]) if reads else "?")
+
+
+def _precision(tensor: dict[str, Any]) -> str:
+    words = " ".join(str(tensor.get(key, "")) for key in ("Format/Datatype", "DataType", "Datatype", "Format"))
+    return next((name for name, pattern in _TYPES if re.search(pattern, words, re.IGNORECASE)), "?")
+
+
+def _said(text: str, key: str) -> str:
+    found = re.search(rf'"{key}": *"([^"]*)"', text)
+    return found.group(1) if found else "?"
+
+
+def _first(text: str) -> str:
+    """The first type or layout that is named, which is the first input's."""
+    found = re.search(r'"(?:Format/Datatype|DataType|Format)": *"([^"]*)"', text)
+    return found.group(1) if found else ""
