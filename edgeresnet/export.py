@@ -48,24 +48,27 @@ def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     (folder / bundle.NETWORKS).mkdir(parents=True)
     samples = _samples(parents["evaluation"])
     variants = _networks(parents, spec, target, folder / bundle.NETWORKS)
-    skipped = _evaluation(samples, parents["reference"], folder / bundle.EVALUATION, ctx)
+    skipped = _evaluation(samples, parents["reference"], spec["judged"], folder / bundle.EVALUATION, ctx)
     _photographs(samples, folder / bundle.SAMPLES)
     _floor(target, folder)
     preprocessing = samples.preprocessing
+    outputs = np.load(folder / bundle.EVALUATION / "expected.npy").shape[1]
+    classes = list(samples.classes) or [str(number) for number in range(outputs)]  # nobody said what they are called
     about = {
         "made_by": __version__,
         "target": target.name,
         "network": spec["network"],
         "candidate": spec["candidate"],
-        "classes": list(samples.classes),
+        "classes": classes,
         "skipped": skipped,
         "preprocessing": asdict(preprocessing),
         "input": "uint8" if "preprocessing" in spec else "float32",
         "variants": variants,
         "verify": dict(spec["verify"]),
+        "rebuilds": spec["rebuilds"],
     }
     (folder / bundle.ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
-    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in samples.classes), encoding="utf-8")
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
     (folder / "normalize.txt").write_text(_arithmetic(preprocessing), encoding="utf-8")
     (folder / "README.md").write_text(_readme(about, target), encoding="utf-8")
     written = manifest.write(folder, format=bundle.FORMAT)
@@ -119,7 +122,7 @@ def _networks(
     return found
 
 
-def _evaluation(samples: Samples, reference: Parent, folder: Path, ctx: Context) -> list[str]:
+def _evaluation(samples: Samples, reference: Parent, judged: bool, folder: Path, ctx: Context) -> list[str]:
     """Pixels as they come out of decoding, labels, and the FP32 network's answers; gives the images left out."""
     folder.mkdir()
     with np.load(_path(reference) / trial.LOGITS) as stored:
@@ -135,7 +138,8 @@ def _evaluation(samples: Samples, reference: Parent, folder: Path, ctx: Context)
         done += len(batch.indices)
         ctx.progress(done, len(indices), "images")
     pixels.flush()
-    np.save(folder / "labels.npy", samples.labels[indices])
+    if judged:
+        np.save(folder / "labels.npy", samples.labels[indices])
     np.save(folder / "expected.npy", expected)
     return [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
 
@@ -184,7 +188,7 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
     channels, size = len(preprocessing["mean"]), preprocessing["size"]
     rows = [f"| `networks/{one['file']}` | {_WHAT[name]} |" for name, one in about["variants"].items()]
     rows += [
-        "| `evaluation/` | images, labels and the answers that the FP32 network gave at home |",
+        "| `evaluation/` | images, their labels where they are known, and what the FP32 network answered at home |",
         "| `samples/` | sixteen of them as JPEG files, and the pixels that became of them at home |",
         "| `labels.txt` | the classes, in the order of the answers |",
         "| `examples/` | how a program calls what was built, in Python and C++; `normalize.txt` is for them |",

@@ -35,7 +35,8 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     """
     target = targets.get(spec["target"])
     samples: Samples = parents["evaluation"].value  # type: ignore[union-attr]
-    networks = {name: _network(parents[name]) for name in trial.VARIANTS if name in parents}
+    built = [name for variant in trial.VARIANTS for name in sorted(parents) if name.split(trial.REBUILT)[0] == variant]
+    networks = {name: _network(parents[name]) for name in built}
     answered, indices = {}, np.empty(0, np.int64)
     for name, network in networks.items():
         indices, answered[name] = _asked(name, target, network, samples, ctx)

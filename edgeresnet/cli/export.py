@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated.")
 @click.option("--count", type=click.IntRange(min=1), help="So many calibration images; at most 512 by default.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of that choice; 0 by default.")
+@click.option("--rebuilds", type=click.IntRange(1, 20), help="Build what would ship so often; judge the worst.")
 @click.option("--max-drop-pp", type=float, help="Promise: at most so many points of top-1 lost.")
 @click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too.")
 @_options.changes
@@ -53,6 +54,7 @@ def export(
     exclude: tuple[str, ...],
     count: int | None,
     seed: int | None,
+    rebuilds: int | None,
     max_drop_pp: float | None,
     save_recipe: Path | None,
     changes: tuple[str, ...],
@@ -72,17 +74,19 @@ def export(
     of_int8 = {"--calibration": calibration, "--count": count, "--effort": effort, "--exclude": exclude}
     quantized = bool(about.targets) and precision in (None, "int8")
     if not about.targets:
-        of_targets = {"--precision": precision, "--where": where, "--max-drop-pp": max_drop_pp}
+        of_targets = {"--precision": precision, "--where": where, "--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp}
         _refuse(of_int8 | of_targets, "without --target", "name one: with --target tensorrt it hands a bundle over")
     elif not quantized:
         _refuse(of_int8, f"with --precision {precision}", "INT8 alone is calibrated")
     store = _options.open_store(store_root)
     choices = {"effort": effort, "exclude": list(exclude) or None} if quantized else {}
     sections: dict[str, Any] = {"promises": {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}}
+    if rebuilds is not None:
+        sections["verify"] = {"rebuilds": rebuilds}
     if quantized:
         sections["quantize"] = {key: value for key, value in choices.items() if value is not None} or {"effort": "fast"}
     images = {"calibration": _one_shot.counted(calibration, count)} if quantized else {}
-    if about.targets:
+    if where == "here":
         images["evaluation"] = about.evaluation
     raw, taken = _one_shot.recipe_of(model, about, images=images, seed=seed, sections=sections)
     said = {"where": where or "bundle", "precision": precision, "input": taken_as}

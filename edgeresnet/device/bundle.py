@@ -57,6 +57,12 @@ class Bundle:
     def network(self, variant: str) -> Path:
         return self.folder / NETWORKS / str(self.about["variants"][variant]["file"])
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        """None where the images that stand for evaluation have none."""
+        judged = (self.folder / EVALUATION / "labels.npy").is_file()
+        return np.asarray(self.array("labels")) if judged else None
+
     def array(self, name: str) -> np.ndarray:
         """Of the evaluation images: `pixels`, `labels`, or the FP32 network's answers, `expected`."""
         return np.load(self.folder / EVALUATION / f"{name}.npy", mmap_mode="r", allow_pickle=False)

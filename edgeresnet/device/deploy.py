@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EdgeresnetError, TargetError
-from . import decoding, evaluate, manifest, measure, trial
+from . import advice, decoding, evaluate, machine, manifest, measure, trial, troubles
 from .bundle import BUILT, FORMAT, SAMPLES, Bundle, sealed
 from .session import Target
 from .worker import Job
@@ -47,6 +47,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="only whether the bundle is whole and can be built here")
     parser.add_argument("--processes", type=int, help="fresh processes that are timed; as the recipe says by default")
     parser.add_argument("--seconds", type=float, help="for timing; as the recipe says by default")
+    parser.add_argument("--rebuilds", type=int, help="builds what would ship so often; as the recipe says by default")
     parser.add_argument("--output", type=Path, help="result.json beside deploy.py by default")
     return parser
 
@@ -61,7 +62,7 @@ def _deploy(folder: Path, asked: argparse.Namespace) -> None:
     _say(f"{', '.join(f'{name} {version}' for name, version in found.versions.items())}: here")
     if asked.check:
         return
-    networks = _built(bundle, target)
+    networks = _built(bundle, target, asked.rebuilds or bundle.about["rebuilds"])
     if bundle.about["candidate"] not in networks:
         raise TargetError(
             f"{target.title} has no half precision on this device, and this bundle's network is in it",
@@ -76,37 +77,42 @@ def _deploy(folder: Path, asked: argparse.Namespace) -> None:
     _say(f"wrote {output}\n  at home: edgeresnet verify --from {output.name}")
 
 
-def _built(bundle: Bundle, target: Target) -> dict[str, trial.Network]:
+def _built(bundle: Bundle, target: Target, rebuilds: int) -> dict[str, trial.Network]:
     """Each variant compiled, with the options it was handed over with; a twin only where this device has one."""
     found = {}
-    for name, about in bundle.about["variants"].items():
+    for variant, about in bundle.about["variants"].items():
         options = target.options(**about["options"])
         if about.get("twin"):
             options = target.half(options)
-            if options is None:
-                _say(f"{name}: this device has none")
-                continue
-        out = bundle.folder / BUILT / name
-        shutil.rmtree(out, ignore_errors=True)
-        out.mkdir(parents=True)
-        began = time.perf_counter()
-        notes = target.compile(bundle.network(name), options, out, bundle.folder / BUILT)
-        _say(f"{name}: built in {time.perf_counter() - began:.1f} s")
-        for sentence in notes.pop("warnings", ()):
-            _say(f"{name}: {target.title} says: {sentence}")
-        files = manifest.files_in(out)
-        size_mb = sum(file["size"] for file in files) / 1e6
-        found[name] = trial.Network(out, manifest.content_digest(files), size_mb, notes)
+        if options is None:
+            _say(f"{variant}: this device has none")
+            continue
+        for name in trial.builds(variant, rebuilds if variant == bundle.about["candidate"] else 1):
+            found[name] = _build(name, bundle, target, bundle.network(variant), options)
     return found
 
 
+def _build(name: str, bundle: Bundle, target: Target, network: Path, options: Any) -> trial.Network:
+    out, again = bundle.folder / BUILT / name, trial.REBUILT in name
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    began = time.perf_counter()
+    # What was timed before would make the second engine the first one's copy: whether they differ is what is asked.
+    notes = target.compile(network, options, out, None if again else bundle.folder / BUILT)
+    _say(f"{name}: built in {time.perf_counter() - began:.1f} s")
+    for sentence in notes.pop("warnings", ()):
+        _say(f"{name}: {target.title} says: {sentence}")
+    files = manifest.files_in(out)
+    return trial.Network(out, manifest.content_digest(files), sum(file["size"] for file in files) / 1e6, notes)
+
+
 def _tried(bundle: Bundle, target: Target, networks: dict[str, trial.Network], asked: argparse.Namespace) -> Any:
-    pixels, labels, expected = (bundle.array(name) for name in ("pixels", "labels", "expected"))
+    pixels, expected = bundle.array("pixels"), np.asarray(bundle.array("expected"))
     answered = {}
     for name, network in networks.items():
         began = time.perf_counter()
         answered[name] = trial.answers(target, network.compiled, _batches(bundle, network, pixels))
-        _say(f"{name}: {len(labels)} images answered in {time.perf_counter() - began:.1f} s")
+        _say(f"{name}: {len(pixels)} images answered in {time.perf_counter() - began:.1f} s")
     image = np.asarray(pixels[:1])
     jobs = {
         name: Job(
@@ -117,12 +123,12 @@ def _tried(bundle: Bundle, target: Target, networks: dict[str, trial.Network], a
         for name, network in networks.items()
     }
     plan = dict(bundle.about["verify"])
-    plan |= {key: value for key in plan if (value := getattr(asked, key)) is not None}
+    plan |= {key: value for key in plan if (value := getattr(asked, key, None)) is not None}
     timed = []
     for one in measure.rounds(jobs, **plan):
         timed.append(one)
         _say(f"timed: {len(timed)} of {plan['processes']} processes")
-    about = trial.Asked(bundle.about["classes"], np.asarray(labels), np.asarray(expected), bundle.about["skipped"])
+    about = trial.Asked(bundle.about["classes"], bundle.labels, expected, bundle.about["skipped"])
     return trial.result(target, bundle.about["candidate"], about, networks, answered, measure.collected(jobs, timed))
 
 
@@ -154,13 +160,33 @@ def _batches(bundle: Bundle, network: trial.Network, pixels: np.ndarray) -> Iter
         yield network.images(np.asarray(pixels[start : start + evaluate.BATCH]), bundle.preprocessing)
 
 
+def _conditions(result: dict[str, Any]) -> Iterator[str]:
+    """In which state this device was: the same numbers in another power mode are other numbers."""
+    about, now = result["machine"], machine.state()
+    known = {"board": about["board"], "power mode": about["power_mode"], "CPU governor": about["cpu"]["governor"]}
+    known |= {"CPU MHz": now["cpu_mhz"], "hottest °C": now["temperature_c"]}
+    for gpu in now["gpus"]:
+        known |= {"GPU MHz": gpu["sm_mhz"], "GPU °C": gpu["temperature_c"], "held down by": ", ".join(gpu["throttle"])}
+    told = [
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in known.items() if value
+    ]
+    yield "conditions: " + (", ".join(told) or "this device tells nothing of its power mode, clocks and temperature")
+    yield from troubles.troubles({name: variant["latency"] for name, variant in result["variants"].items()})
+    found = advice.advice(result)
+    if found:
+        yield found.sentence
+
+
 def _tell(result: dict[str, Any]) -> None:
     for name, variant in result["variants"].items():
         counts, times = variant["accuracy"], measure.percentiles(variant["latency"])
+        right = f"top-1 {100 * counts['top1'] / counts['images']:.2f} %, " if "top1" in counts else ""
         print(
-            f"{name:5} top-1 {100 * counts['top1'] / counts['images']:.2f} %, same answer as FP32 at home "
-            f"{counts['agree']} of {counts['images']}, p50 {times['p50']:.3f} ms, p99 {times['p99']:.3f} ms"
+            f"{name:5} {right}same answer as FP32 at home {counts['agree']} of {counts['images']}, "
+            f"p50 {times['p50']:.3f} ms, p99 {times['p99']:.3f} ms"
         )
+    for sentence in _conditions(result):
+        print(sentence)
 
 
 def _say(sentence: str) -> None:

@@ -20,11 +20,13 @@ __all__ = [
     "Verdict",
     "candidate",
     "drop_interval",
+    "each_build",
     "finest_drop",
     "flips",
     "judge",
     "out_of_reach",
     "recalls",
+    "unlabelled",
     "worst",
 ]
 
@@ -35,6 +37,7 @@ _CHANCE = (
     "these images do not show the FP32 reference to be better than chance: they are too few or too much alike, or "
     "architecture, preprocessing or labels are not its own"
 )
+_NO_LABELS = "no evaluation images were given, and without labels no answer is right or wrong: `--evaluation DIR`"
 _MOST_IMAGES = 1e9
 
 
@@ -87,6 +90,13 @@ def judge(promises: Mapping[str, Any], target: str, result: Mapping[str, Any]) -
     return [verdict for name, limit in promises.items() for verdict in _judged(name, limit, target, result)]
 
 
+def each_build(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The result once for each time that what would ship was built."""
+    name, variants = result.get("candidate"), result.get("variants", {})
+    again = [{**result, "variants": {**variants, name: build}} for build in result.get("rebuilds", ())]
+    return [result, *again]
+
+
 def out_of_reach(promises: Mapping[str, Any], images: Mapping[str, int], processes: int) -> list[str]:
     """Which promises so many images per class, and processes, could not show to be kept whatever comes out."""
     count = sum(images.values())
@@ -118,6 +128,11 @@ def candidate(result: Mapping[str, Any]) -> Mapping[str, Any]:
     return result["variants"][result["candidate"]]
 
 
+def unlabelled(result: Mapping[str, Any]) -> bool:
+    """Whether no image that this target was or will be asked about has a label."""
+    return bool(result.get("unlabelled")) or ("labels" in result and result["labels"] is None)
+
+
 def recalls(result: Mapping[str, Any], variant: str | None = None) -> list[Recall]:
     """Per class, in order; computed when read, from the answers to every image."""
     labels, before, now = _right(result, variant)
@@ -147,15 +162,30 @@ def _judged(name: str, limit: Any, target: str, result: Mapping[str, Any]) -> It
     if name == "min_recall_pct":
         for label, least in limit.items():
             read = _recall(label, looks=len(limit))
-            yield _verdict(f"{name} {label}", least, target, result, read, ceiling=False, unit=f"% of {label} found")
+            yield _worst_build(f"{name} {label}", least, target, result, (read, False, f"% of {label} found"))
         return
-    read, ceiling, unit = _PROMISES[name]
-    yield _verdict(name, limit, target, result, read, ceiling=ceiling, unit=unit)
+    yield _worst_build(name, limit, target, result, _PROMISES[name])
+
+
+def _worst_build(
+    name: str, limit: float, target: str, result: Mapping[str, Any], about: tuple[_Reader, bool, str]
+) -> Verdict:
+    """One network built twice may be two engines: what ships is one of them, and nobody knows which."""
+    read, ceiling, unit = about
+    builds = each_build(result)
+    found = [_verdict(name, limit, target, build, read, ceiling=ceiling, unit=unit) for build in builds]
+    sign = 1 if ceiling else -1
+    worst_one = max(found, key=lambda one: (WORST_LAST.index(one.verdict), sign * (one.value or 0.0)))
+    return (
+        worst_one if len(found) == 1 else replace(worst_one, reason=f"{worst_one.reason}; worst of {len(found)} builds")
+    )
 
 
 def _verdict(
     name: str, limit: float, target: str, result: Mapping[str, Any], read: _Reader, *, ceiling: bool, unit: str
 ) -> Verdict:
+    if name.split(" ")[0] in _OF_ANSWERS and unlabelled(result):
+        return Verdict(target, name, NOT_MEASURED, limit, _NO_LABELS)
     if "variants" not in result:
         verdict = DEFERRED if result.get("deferred") else NOT_MEASURED
         return Verdict(target, name, verdict, limit, result["reason"])

@@ -22,6 +22,7 @@ from .preprocessing import Preprocessing
 from .session import Layer, Target
 
 RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"  # what it leaves behind, at home
+REBUILT = "#"  # "int8#2" is the second build of int8: the same file, and with some compilers another engine
 VARIANTS = ("fp32", "half", "int8", "candidate")  # the last one there is the one that would ship; `half` is its rival
 
 
@@ -52,10 +53,10 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """The images that were asked about. `expected` are the FP32 reference's logits."""
+    """The images that were asked about. `expected` are the FP32 reference's logits; no labels, no accuracy."""
 
     classes: Sequence[str]
-    labels: np.ndarray
+    labels: np.ndarray | None
     expected: np.ndarray
     skipped: Sequence[str] = ()
 
@@ -89,29 +90,40 @@ def result(
     latencies: Mapping[str, Any],
 ) -> dict[str, Any]:
     """`candidate` is the variant that would ship; `latencies` are `measure.collected`, where any were measured."""
+    every = {name: _variant(name, asked, network, answered[name], latencies) for name, network in networks.items()}
+    again = [every.pop(name) for name in list(every) if REBUILT in name]
     return {
         "target": target.name,
         "candidate": candidate,
         "classes": list(asked.classes),
-        "labels": asked.labels.tolist(),
+        "labels": None if asked.labels is None else asked.labels.tolist(),
         "skipped": list(asked.skipped),
-        "variants": {
-            name: {
-                "accuracy": evaluate.compare(asked.expected, answered[name].logits, asked.labels),
-                "predicted": answered[name].logits.argmax(1).tolist(),
-                "latency": latencies.get(name),
-                "size_mb": network.size_mb,
-                "digest": network.digest,
-                "notes": dict(network.notes),
-                "precisions": dict(Counter(layer.precision for layer in answered[name].layers)),
-                **({"float_layers": float_layers(answered[name].layers)} if name in ("int8", "candidate") else {}),
-            }
-            for name, network in networks.items()
-        },
+        "variants": every,
+        **({"rebuilds": again} if again else {}),
         "machine": machine.describe(),
         "versions": dict(target.available().versions),
         "reference_predicted": asked.expected.argmax(1).tolist(),
     }
+
+
+def _variant(
+    name: str, asked: Asked, network: Network, answered: Answers, latencies: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "accuracy": evaluate.compare(asked.expected, answered.logits, asked.labels),
+        "predicted": answered.logits.argmax(1).tolist(),
+        "latency": latencies.get(name),
+        "size_mb": network.size_mb,
+        "digest": network.digest,
+        "notes": dict(network.notes),
+        "precisions": dict(Counter(layer.precision for layer in answered.layers)),
+        **({"float_layers": float_layers(answered.layers)} if name in ("int8", "candidate") else {}),
+    }
+
+
+def builds(variant: str, count: int) -> list[str]:
+    """The names of a variant that is built so many times."""
+    return [variant, *(f"{variant}{REBUILT}{number}" for number in range(2, count + 1))]
 
 
 @contextlib.contextmanager

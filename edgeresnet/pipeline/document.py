@@ -18,7 +18,8 @@ def document(
     recipe: Recipe, outcomes: Mapping[str, Outcome], began: float, problem: BaseException | None = None
 ) -> dict[str, Any]:
     as_written = as_written_of(recipe)
-    results = {name: _result(name, outcomes, as_written.get(name)) for name in recipe.targets}
+    unlabelled = recipe.images.evaluation is None
+    results = {name: _result(name, outcomes, as_written.get(name), unlabelled) for name in recipe.targets}
     limits = recipe.promises.limits()
     verdicts = [verdict for name, result in results.items() for verdict in judge.judge(limits, name, result)]
     words = [verdict.verdict for verdict in verdicts]
@@ -71,14 +72,15 @@ def _step(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _result(target: str, outcomes: Mapping[str, Outcome], as_written: str | None) -> dict[str, Any]:
+def _result(target: str, outcomes: Mapping[str, Outcome], as_written: str | None, unlabelled: bool) -> dict[str, Any]:
     """`as_written` is the step that ran the target's INT8 file as it is written, before the target's compiler."""
     outcome = outcomes.get(f"verify:{target}")
     if outcome is None or outcome.artifact is None:
-        reason = outcome.reason if outcome else "the run ended before it"
+        early = "there are no evaluation images" if unlabelled else "the run ended before it"
+        reason = outcome.reason if outcome else early
         deferred = outcome is not None and outcome.state == "deferred"
         about = {"target": target, "reason": reason, "hint": outcome.hint if outcome else ""}
-        return {**about, "deferred": True} if deferred else about
+        return {**about, "deferred": True, "unlabelled": unlabelled} if deferred else about
     found = verify.read_result(outcome.artifact)
     before = outcomes.get(as_written or "")
     if before is not None and before.artifact is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import images, models, targets
 from ..artifact import Given, Store
-from ..device import manifest, onnx_file
+from ..device import manifest, onnx_file, trial
 from ..device.session import Dialect
 from ..errors import ModelError, RecipeError
 from ..graph import lint
@@ -42,6 +42,8 @@ def steps(recipe: Recipe, store: Store) -> list[Step]:
         found += _quantize_steps(recipe, samples["calibration"])
     if recipe.targets and "evaluation" in samples:
         found += _target_steps(recipe, samples["evaluation"], candidate)
+    elif any(recipe.delivery(name).where == "bundle" for name in recipe.targets):
+        found += _unjudged_steps(recipe, _some(recipe, samples), candidate)
     return found
 
 
@@ -147,13 +149,17 @@ def _check_promised_classes(recipe: Recipe, found: dict[str, images.Samples]) ->
             )
 
 
-def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | None, samples: dict[str, Given]) -> Step:
+def _some(recipe: Recipe, samples: dict[str, Given]) -> Given:
+    """A few images, chosen by the seed, of whichever there are."""
     seen = next(samples[slot] for slot in ("evaluation", "training", "calibration") if slot in samples)
+    few = seen.value.subset(choose.balanced(seen.value, min(_PARITY_IMAGES, len(seen.value)), recipe.seed))
+    return Given(few.digest, few)
+
+
+def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | None, samples: dict[str, Given]) -> Step:
     assert network is not None  # the recipe has a checkpoint or a training
-    chosen = choose.balanced(seen.value, min(_PARITY_IMAGES, len(seen.value)), recipe.seed)
-    few = seen.value.subset(chosen)
     spec = {**arch, "trace": recipe.trace.model_dump(mode="json")}
-    return Step("trace", STAGES["trace"], spec, {"network": network, "images": Given(few.digest, few)})
+    return Step("trace", STAGES["trace"], spec, {"network": network, "images": _some(recipe, samples)})
 
 
 def _dialect(recipe: Recipe, target: str) -> Dialect:
@@ -171,49 +177,70 @@ def _quantize_steps(recipe: Recipe, calibration: Given) -> Iterator[Step]:
         yield Step(step, STAGES["quantize"], spec, {**given, "ranges": "calibrate"})
 
 
+def _unjudged_steps(recipe: Recipe, few: Given, candidate: Given | None) -> Iterator[Step]:
+    """Bundles where no image has a label to judge by: a device can still tell whether it answers as home does."""
+    int8 = int8_of(recipe)
+    yield from _reference_steps(few)
+    for name in recipe.targets:
+        if recipe.delivery(name).where == "bundle":
+            yield from _bundle_steps(recipe, name, few, int8.get(name), candidate)
+
+
+def _reference_steps(evaluation: Given) -> Iterator[Step]:
+    reference = targets.get(REFERENCE)
+    yield _compile_step("compile:reference", reference, reference.options(), "trace", None)
+    spec: dict[str, Any] = {"target": REFERENCE, "latency": None, "candidate": "fp32"}
+    yield Step("verify:reference", STAGES["verify"], spec, {"fp32": "compile:reference", "evaluation": evaluation})
+
+
 def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) -> Iterator[Step]:
     int8 = int8_of(recipe)
     reference = targets.get(REFERENCE)
-    plain = reference.options()
-    yield _compile_step("compile:reference", reference, plain, "trace", None)
-    spec: dict[str, Any] = {"target": REFERENCE, "latency": None, "candidate": "fp32"}
-    yield Step("verify:reference", STAGES["verify"], spec, {"fp32": "compile:reference", "evaluation": evaluation})
+    yield from _reference_steps(evaluation)
     for step in dict.fromkeys(int8.values()):  # what Q/DQ alone cost, whatever a compiler makes of it
         word = step.removeprefix("quantize:")
-        yield _compile_step(f"compile:reference:{word}", reference, plain, step, None)
+        yield _compile_step(f"compile:reference:{word}", reference, reference.options(), step, None)
         both: Parents = {"fp32": "compile:reference", "int8": f"compile:reference:{word}", "evaluation": evaluation}
         spec = {"target": REFERENCE, "latency": None, "candidate": "int8"}
         yield Step(_as_written(step), STAGES["verify"], spec, {**both, "reference": "verify:reference"})
     for name in recipe.targets:
-        if recipe.delivery(name).where == "bundle":
-            yield from _bundle_steps(recipe, name, evaluation, int8.get(name), candidate)
-            continue
-        target, options, ships = targets.get(name), recipe.target_options(name), recipe.ships(name)
-        inside = _inside(recipe, name)
-        if ships == "half" and target.half(options) is None:
-            raise RecipeError(
-                f"targets.{name}.precision is fp16, and {target.title} has no half-precision twin on this machine",
-                hint="`precision: fp32` or INT8; where a device has one, hand it a bundle: `where: bundle`",
-            )
-        compiled: Parents = {}
-        for variant, choice in (("fp32", target.full(options)), ("half", target.half(options))):
-            if target is reference and choice == plain and not inside:
-                compiled[variant] = "compile:reference"
-            elif choice is not None:
-                step = f"compile:{name}:{variant}"
-                compiled[variant] = step
-                yield _compile_step(step, target, choice, "trace", name, inside)
-        if candidate:
-            compiled["candidate"] = f"compile:{name}:candidate"
-            as_it_is = target.full(options)  # whatever types are in it: it was made elsewhere, and is judged as it came
-            yield _compile_step(f"compile:{name}:candidate", target, as_it_is, candidate, name, inside)
-        if name in int8:
-            compiled["int8"] = f"compile:{name}:int8"
-            yield _compile_step(f"compile:{name}:int8", target, options, int8[name], name, inside)
-        spec = {"target": name, "latency": recipe.verify.model_dump(mode="json"), "candidate": ships}
-        parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
-        optional = frozenset({"half"} - {ships})
-        yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name, optional=optional)
+        steps_of = _bundle_steps if recipe.delivery(name).where == "bundle" else _steps_here
+        yield from steps_of(recipe, name, evaluation, int8.get(name), candidate)
+
+
+def _steps_here(
+    recipe: Recipe, name: str, evaluation: Given, int8: str | None, candidate: Given | None
+) -> Iterator[Step]:
+    """Every variant compiled, what would ship as often as it is to be built, and all of them verified."""
+    target, options, ships, inside = (
+        targets.get(name),
+        recipe.target_options(name),
+        recipe.ships(name),
+        _inside(recipe, name),
+    )
+    if ships == "half" and target.half(options) is None:
+        raise RecipeError(
+            f"targets.{name}.precision is fp16, and {target.title} has no half-precision twin on this machine",
+            hint="`precision: fp32` or INT8; where a device has one, hand it a bundle: `where: bundle`",
+        )
+    choices: dict[str, tuple[Any, str | Given | None]] = {
+        "fp32": (target.full(options), "trace"),
+        "half": (target.half(options), "trace"),
+        "candidate": (target.full(options), candidate),  # made elsewhere, and judged as it came, whatever types it has
+        "int8": (options, int8),
+    }
+    is_reference = name == REFERENCE and target.full(options) == target.options() and not inside
+    compiled: Parents = {"fp32": "compile:reference"} if is_reference else {}
+    for variant, (choice, source) in choices.items():
+        for build in trial.builds(variant, recipe.verify.rebuilds if variant == ships else 1):
+            if choice is not None and source is not None and build not in compiled:
+                step = f"compile:{name}:{build}"
+                compiled[build] = step
+                yield _compile_step(step, target, choice, source, name, inside, build)
+    spec = {"target": name, "latency": recipe.verify.plan(), "candidate": ships}
+    parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
+    optional = frozenset({"half"} - {ships})
+    yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name, optional=optional)
 
 
 def _bundle_steps(
@@ -229,8 +256,10 @@ def _bundle_steps(
         "candidate": recipe.ships(name),
         "fp32": recipe.ships(name) == "fp32" or "min_speedup_fp32" in recipe.promises.limits(),
         **_inside(recipe, name),
-        "verify": recipe.verify.model_dump(mode="json"),
+        "verify": recipe.verify.plan(),
+        "rebuilds": recipe.verify.rebuilds,
         "network": recipe.model.title,
+        "judged": recipe.images.evaluation is not None,  # else what stands for them has no labels to judge by
     }
     yield Step(f"export:{name}", STAGES["export"], spec, parents, name)
     yield elsewhere(name)
@@ -255,6 +284,9 @@ def _compile_step(
     network: str | Given,
     blamed: str | None,
     inside: dict[str, Any] | None = None,
+    build: str = "",
 ) -> Step:
     spec = {"target": target.name, "options": asdict(options), **(inside or {})}
+    if trial.REBUILT in build:  # or the store would take the first build for the second
+        spec["build"] = build
     return Step(step, STAGES["compile"], spec, {"network": network}, blamed)

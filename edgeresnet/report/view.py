@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
+
 from ..device import advice, intervals, judge, measure, troubles
 
 _MEANING = {
@@ -47,7 +49,8 @@ LATENCY_COLUMNS = ("target", "as", "p50 ms", "p90", "p99", "device", "file", "lo
 def of(run: Mapping[str, Any]) -> View:
     results = run["results"].values()
     measured = [result for result in results if "variants" in result]
-    classes = [row for result in measured for row in _class_rows(result)]
+    judged = [result for result in measured if not judge.unlabelled(result)]
+    classes = [row for result in judged for row in _class_rows(result)]
     return View(
         title=_title(run["recipe"]["model"], measured),
         verdict=run["verdict"],
@@ -59,11 +62,12 @@ def of(run: Mapping[str, Any]) -> View:
             latency_row((result["target"], name), raw) for result in measured for name, raw in _timed(result).items()
         ],
         speedups=[sentence for result in measured for sentence in _speedups(result)],
-        advice=[f"{result['target']}: {found.sentence}" for result in measured if (found := advice.advice(result))],
+        advice=[sentence for result in measured for sentence in _builds(result)]
+        + [f"{result['target']}: {found.sentence}" for result in measured if (found := advice.advice(result))],
         absent=[(result["target"], _reason(result)) for result in results if "variants" not in result],
         verdicts=[(v["verdict"], v["target"], v["promise"], v["reason"]) for v in run["verdicts"]],
         steps=[_step(step) for step in run["steps"]],
-        notes=_notes(run, measured, classes),
+        notes=_notes(run, measured, judged, classes),
         classes=classes,
         conditions=_conditions(run, measured),
     )
@@ -85,15 +89,18 @@ def _title(model: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> s
 def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
     variant = result["variants"][name]
     counts, images = variant["accuracy"], variant["accuracy"]["images"]
+    agree, size = f"{100 * counts['agree'] / images:.2f} %", f"{variant['size_mb']:.2f}"
+    if judge.unlabelled(result):
+        return result["target"], name, "not known", "no labels", agree, "", size
     drop, low, high = drop_pp(counts)
     return (
         result["target"],
         name,
         f"{100 * counts['top1'] / images:.2f} %",
         f"{_signed(drop)} ({_signed(low)} to {_signed(high)})",
-        f"{100 * counts['agree'] / images:.2f} %",
+        agree,
         f"{counts['flips_lost']}/{counts['flips_won']}",
-        f"{variant['size_mb']:.2f}",
+        size,
     )
 
 
@@ -159,6 +166,23 @@ def _speedups(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _builds(result: Mapping[str, Any]) -> list[str]:
+    """How far builds of one network are apart."""
+    builds = [judge.candidate(one) for one in judge.each_build(result)]
+    if len(builds) == 1:
+        return []
+    answers = np.asarray([build["predicted"] for build in builds])
+    same = 100 * float((answers == answers[0]).all(axis=0).mean())
+    said = [f"{result['target']} {result['candidate']}: built {len(builds)} times, all give {same:.2f} % same answers"]
+    if not judge.unlabelled(result):
+        top1 = [100 * build["accuracy"]["top1"] / build["accuracy"]["images"] for build in builds]
+        said.append(f"top-1 {min(top1):.2f} to {max(top1):.2f} %")
+    times = [measure.percentiles(build["latency"]).get("p50") for build in builds if build["latency"]]
+    known = [time for time in times if time is not None]
+    said += [f"p50 {min(known):.3f} to {max(known):.3f} ms"] if known else []
+    return ["; ".join([", ".join(said), "each promise is judged by its worst build"])]
+
+
 def _class_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Recall per class, before and now; the interval is corrected for looking at so many classes."""
     both = zip(judge.recalls(result), judge.flips(result), strict=True)
@@ -181,7 +205,10 @@ def _class_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _notes(
-    run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]], classes: Sequence[tuple[str, ...]]
+    run: Mapping[str, Any],
+    measured: Sequence[Mapping[str, Any]],
+    judged: Sequence[Mapping[str, Any]],
+    classes: Sequence[tuple[str, ...]],
 ) -> list[str]:
     notes = [f"{step['id']}: {sentence}" for step in run["steps"] for sentence in step["warnings"]]
     shown = {result["target"] for result in measured}
@@ -192,7 +219,7 @@ def _notes(
         if result["skipped"]:
             first = ", ".join(result["skipped"][:3])
             notes.append(f"{len(result['skipped'])} unreadable evaluation images were left out: {first}")
-    absent = [recall.label for result in measured[:1] for recall in judge.recalls(result) if not recall.images]
+    absent = [recall.label for result in judged[:1] for recall in judge.recalls(result) if not recall.images]
     if absent:
         notes.append(
             f"{len(absent)} classes have no evaluation image, so nothing is known of them: {', '.join(absent[:5])}"
@@ -215,14 +242,18 @@ def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -
         for name, variant in result["variants"].items():
             counts = variant["accuracy"]
             precision = variant["notes"].get("float_parts")
-            lines.append(
-                f"{result['target']} {name}: {versions}, {counts['images']} images, "
-                f"top-5 {100 * counts['top5'] / counts['images']:.2f} %, "
-                f"SQNR against the reference: {sqnr(counts['sqnr_db'])}"
-                f", McNemar p {intervals.mcnemar(counts['flips_lost'], counts['flips_won']):.3g}, "
-                f"balanced accuracy {100 * _balanced(result, name):.2f} %"
-                + (f", float parts in {precision}" if precision else "")
-            )
+            said = [
+                f"{result['target']} {name}: {versions}",
+                f"{counts['images']} images",
+                f"SQNR against the reference: {sqnr(counts['sqnr_db'])}",
+            ]
+            if not judge.unlabelled(result):
+                said += [
+                    f"top-5 {100 * counts['top5'] / counts['images']:.2f} %",
+                    f"McNemar p {intervals.mcnemar(counts['flips_lost'], counts['flips_won']):.3g}",
+                    f"balanced accuracy {100 * _balanced(result, name):.2f} %",
+                ]
+            lines.append(", ".join(said + ([f"float parts in {precision}"] if precision else [])))
     batches = sorted({v["latency"]["batch"] for r in measured for v in r["variants"].values() if v["latency"]})
     if batches:
         shown = ", ".join(str(batch) for batch in batches)

@@ -326,6 +326,52 @@ def test_a_runtime_that_is_not_there_is_told(made: Path) -> None:
     assert "pip install onnxruntime" in found.stderr
 
 
+def test_without_evaluation_images_nothing_is_said_of_accuracy(
+    asked: Door, door: Door, own_store: Store, tmp_path: Path
+) -> None:
+    words = ("--calibration", "digits", "--count", 40, "--target", "onnxruntime", "--output", "out")
+    code, out, err = asked(*words, "--max-drop-pp", 1)
+    assert code == 4, err
+    assert "NOT_MEASURED onnxruntime max_drop_pp: no evaluation images were given" in out
+    there = tmp_path / "out" / "net-onnxruntime"
+    assert not (there / "evaluation" / "labels.npy").exists()
+    assert len(np.load(there / "evaluation" / "expected.npy")) == 16
+    result = result_of(there)["result"]
+    assert result["labels"] is None
+    assert set(result["variants"]["int8"]["accuracy"]) == {"images", "agree", "sqnr_db"}
+    code, out, err = door("verify", "--from", there / "result.json", "--store", own_store.root)
+    assert code == 4, err
+    assert "not known" in out
+    assert "without labels no answer is right or wrong" in " ".join(out.split())
+    for form in ("md", "json"):
+        assert door("report", "--format", form, "--store", own_store.root)[0] == 0
+    code, out, err = asked(*words)
+    assert code == 0, "nothing is promised about what cannot be known"
+
+
+def test_what_is_built_anew_is_judged_by_its_worst(asked: Door, door: Door, own_store: Store, tmp_path: Path) -> None:
+    words = ("--target", "tensorrt", "--output", "out", "--rebuilds", 3, "--set", "promises.max_flips_pct=0.1")
+    assert asked(*ASKED, *words)[0] == 0
+    there = tmp_path / "out" / "net-tensorrt"
+    done = deployed_on_a_standin(there, "--processes", "1", "--seconds", "0.3", fails="varies")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (there / "built").glob("int8*")) == ["int8", "int8#2", "int8#3"]
+    result = json.loads((there / "result.json").read_text())["result"]
+    builds = [result["variants"]["int8"], *result["rebuilds"]]
+    agree = [build["accuracy"]["agree"] for build in builds]
+    assert len(set(agree)) > 1, "the stand-in builds another engine each time"
+    code, out, err = door("verify", "--from", there / "result.json", "--store", own_store.root)
+    assert code == 3, err
+    (verdict,) = own_store.load_run()["verdicts"]
+    images = builds[0]["accuracy"]["images"]
+    assert verdict["value"] == pytest.approx(100 * (1 - min(agree) / images))
+    assert verdict["reason"].endswith("; worst of 3 builds")
+    assert "built 3 times" in out
+    same = deployed_on_a_standin(there, "--processes", "1", "--seconds", "0.2", "--rebuilds", "1")
+    assert same.returncode == 0, same.stderr
+    assert "rebuilds" not in json.loads((there / "result.json").read_text())["result"]
+
+
 def test_an_archive_depends_on_names_and_bytes_alone(tmp_path: Path) -> None:
     for name, stamp in (("one", 1), ("two", 2)):
         (tmp_path / name / "inner").mkdir(parents=True)

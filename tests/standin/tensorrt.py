@@ -204,6 +204,7 @@ class Builder:
             "verbosity": config.profiling_verbosity.name,
             "hardware": config.hardware_compatibility_level.name,
             "limits": config.limits,
+            "noise": int.from_bytes(os.urandom(4), "little") if _FAILS == "varies" else None,
         }
         return _Memory(json.dumps(about).encode() + b"\n" + network.model.SerializeToString())
 
@@ -252,7 +253,9 @@ class _Inspector:
             kinds.get(node.input[0] if node.input else "", 0), ""
         )
         key = "Format/Datatype" if __version__.startswith("10.") else "DataType"
-        return json.dumps({"Name": node.name, "LayerType": node.op_type, "Inputs": [{"Name": "x", key: word}]})
+        return json.dumps(
+            {"Name": node.name or node.op_type, "LayerType": node.op_type, "Inputs": [{"Name": "x", key: word}]}
+        )
 
 
 class _Context:
@@ -280,6 +283,9 @@ class _Context:
         kind = np.uint8 if image.type == "tensor(uint8)" else np.float32
         given = _view(self._addresses[image.name], self._shape, kind)
         (answer,) = self._session.run([logits.name], {image.name: given.copy()})
+        if self._engine.about["noise"] is not None:  # another engine at each build, as TensorRT's are
+            rng = np.random.default_rng(self._engine.about["noise"])
+            answer = answer + rng.normal(0, 0.05 * np.abs(answer).max(), answer.shape[1:]).astype(np.float32)
         _view(self._addresses[logits.name], answer.shape, np.float32)[...] = answer
         return True
 

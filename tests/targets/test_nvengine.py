@@ -109,6 +109,7 @@ def test_what_the_options_say_is_what_is_built(standin: Any, network: Path) -> N
         "verbosity": "DETAILED",
         "hardware": "AMPERE_PLUS",
         "limits": {"WORKSPACE": 256 << 20},
+        "noise": None,
     }
 
 
