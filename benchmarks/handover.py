@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +66,12 @@ def _engines(folder: Path) -> None:
         network, images = _network(arch, size, folder), _images(size, folder / f"images-{size}")
         int8 = folder / f"{arch}-int8.onnx"
         _door("quantize", network, images, size, folder, "--target", "tensorrt_rtx", "--output", str(int8))
-        for name, file, parts in (("INT8", int8, "f16"), ("FP16", network, "f16"), ("FP32", network, "f32")):
-            options = replace(target.options(), float_parts=parts)
+        own = target.options()
+        for name, file, options in (
+            ("INT8", int8, own),
+            ("FP16", network, target.half(own)),
+            ("FP32", network, target.full(own)),
+        ):
             given = deliver.delivered(file, folder / "given.onnx", halved=bool(target.in_file(options)), pixels=None)
             out = folder / f"{arch}-{name}"
             out.mkdir()

@@ -24,7 +24,8 @@ def targets(as_json: bool) -> None:
         return
     for name, state in found.items():
         versions = ", ".join(f"{library} {version}" for library, version in state.versions.items())
-        _options.echo(f"{name:14} {'ready' if state.ok else 'not here'}: {versions if state.ok else state.reason}")
+        word = "ready" if state.ok else "builds only" if state.builds else "not here"
+        _options.echo(f"{name:14} {word}: {', '.join(filter(None, [versions, state.reason]))}")
         if not state.ok:
             _options.echo(f"{'':14} {state.hint}")
     _options.echo("\nthis machine")

@@ -23,7 +23,8 @@ MODULE = "tensorrt_rtx"
 
 @dataclass(frozen=True)
 class Options:
-    float_parts: str = "f16"  # of what is not INT8: f16, f32
+    # Of what is not INT8: f16, f32. Its builder turns float16 scales back to float32, with a warning for each.
+    float_parts: str = "f32"
     batch: int | tuple[int, ...] | None = None  # one, or least, best and most; None: as the file is fixed, else 1
     capabilities: tuple[str, ...] = ()  # of the GPUs that shall run it, "8.6"; none: all that it is portable over
     workspace_mb: int | None = None  # that the builder may take

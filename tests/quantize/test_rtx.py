@@ -12,7 +12,7 @@ import pytest
 
 from edgeresnet import models, targets, trace
 from edgeresnet.device.preprocessing import Preprocessing
-from edgeresnet.graph import accepts
+from edgeresnet.graph import accepts, deliver
 from edgeresnet.quantize import engine, equalize, ranges
 from edgeresnet.targets import tensorrt_rtx
 
@@ -56,6 +56,26 @@ def test_it_parses_and_builds_what_we_write_without_a_word(arch: str, tmp_path: 
     assert (reading.accepted, reading.complaints) == (True, ())
     assert tensorrt_rtx.build(path, tmp_path / "net.engine", capabilities=["8.6"]).complaints == ()
     assert (tmp_path / "net.engine").stat().st_size > 10_000
+    assert_builds(path, targets.get("tensorrt_rtx").options().float_parts, tmp_path / "as it ships")
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_its_rivals_build_without_a_word_too(arch: str, tmp_path: Path) -> None:
+    path = tmp_path / "fp32.onnx"
+    onnx.save(trace.to_onnx(models.build(arch, 10, 3).eval(), 3, ARCHITECTURES[arch]), path)
+    for float_parts in ("f16", "f32"):
+        assert_builds(path, float_parts, tmp_path / float_parts)
+
+
+def assert_builds(path: Path, float_parts: str, out: Path) -> None:
+    """The way that a recipe goes."""
+    target = targets.get("tensorrt_rtx")
+    options = target.options(float_parts=float_parts)
+    out.mkdir()
+    given = deliver.delivered(path, out / "given.onnx", halved=float_parts == "f16", pixels=None)
+    warnings = target.compile(given, options, out)["warnings"]
+    assert warnings == [], warnings
+    assert (out / "model.engine").stat().st_size > 10_000
 
 
 def test_it_does_object_to_the_same_file_with_an_unsigned_zero_point(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""INT8 that is no faster than its twin is found, and what stood in its way is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgeresnet.device import advice
+from edgeresnet.device.session import Layer
+
+
+def timed(milliseconds: float, spread: float = 0.01) -> dict[str, Any]:
+    """Five processes, each a little faster or slower than the others."""
+    processes = [
+        {
+            "host_ms": [
+                [milliseconds * (1 + spread * (number - 2)) + 1e-4 * each for each in range(100)] for _ in range(2)
+            ]
+        }
+        | {"machine": {}, "clock_ms": 0.0}
+        for number in range(5)
+    ]
+    return {"batch": 1, "processes": processes}
+
+
+def result(int8_ms: float, half_ms: float, candidate: str = "int8", spread: float = 0.01) -> dict[str, Any]:
+    layers = [Layer("conv1", "Conv", "i8"), Layer("fc", "Gemm", "f16"), Layer("pool", "Pool", "f32")]
+    return {
+        "candidate": candidate,
+        "variants": {
+            "half": {"latency": timed(half_ms, spread)},
+            candidate: {"latency": timed(int8_ms, spread), "float_layers": advice.float_layers(layers)},
+        },
+    }
+
+
+def test_what_is_faster_needs_no_advice() -> None:
+    assert advice.advice(result(1.0, 1.5)) is None
+
+
+@pytest.mark.parametrize(("candidate", "word"), [("int8", "INT8"), ("candidate", "the candidate")])
+def test_what_is_slower_is_not_what_to_ship(candidate: str, word: str) -> None:
+    found = advice.advice(result(1.5, 1.0, candidate))
+    assert found is not None
+    assert found.ship == "half"
+    assert found.sentence.startswith(f"ship the half-precision twin: {word} is no faster (0.668 times as fast")
+    assert found.sentence.endswith("not in INT8: fc (Gemm, f16), pool (Pool, f32)")
+
+
+def test_what_is_not_decided_is_told_and_ships() -> None:
+    restless = result(1.0, 1.0, spread=0.1)
+    restless["variants"]["half"]["latency"] = timed(1.0, -0.1)
+    found = advice.advice(restless)
+    assert found is not None
+    assert found.ship == "int8"
+    assert "is not shown to be faster" in found.sentence
+
+
+def test_where_nothing_tells_there_is_no_advice() -> None:
+    slower = result(1.5, 1.0)
+    slower["variants"]["half"]["latency"] = None
+    assert advice.advice(slower) is None
+    assert advice.advice(result(1.5, 1.0, "fp32")) is None
+    assert advice.advice({"target": "tensorrt", "reason": "handed over"}) is None
+    del slower["variants"]["half"]
+    assert advice.advice(slower) is None
+
+
+def test_many_layers_are_counted() -> None:
+    slower = result(1.5, 1.0)
+    slower["variants"]["int8"]["float_layers"] = [[f"l{number}", "Conv", "f32"] for number in range(9)]
+    found = advice.advice(slower)
+    assert found is not None
+    assert found.sentence.endswith("l4 (Conv, f32) and 4 more")
