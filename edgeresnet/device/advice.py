@@ -14,6 +14,7 @@ from .intervals import ratio_interval
 
 _SHOWN = 5
 _INT8 = ("i8", "u8")
+_FREE = ("Reshape", "Constant")  # move nothing
 
 
 class Advice(NamedTuple):
@@ -52,5 +53,5 @@ def _in_the_way(variant: Mapping[str, Any]) -> str:
 
 
 def float_layers(layers: Any) -> list[list[str]]:
-    """Of what ran, all that did not read INT8."""
-    return [list(layer) for layer in layers if layer.precision not in (*_INT8, "?")]
+    """Of what ran, all that took time and did not read INT8."""
+    return [list(layer) for layer in layers if layer.precision not in (*_INT8, "?") and layer.operator not in _FREE]

@@ -26,6 +26,7 @@ def timed(milliseconds: float, spread: float = 0.01) -> dict[str, Any]:
 
 def result(int8_ms: float, half_ms: float, candidate: str = "int8", spread: float = 0.01) -> dict[str, Any]:
     layers = [Layer("conv1", "Conv", "i8"), Layer("fc", "Gemm", "f16"), Layer("pool", "Pool", "f32")]
+    layers += [Layer("flat", "Reshape", "f32"), Layer("whole", "?", "?")]
     return {
         "candidate": candidate,
         "variants": {
