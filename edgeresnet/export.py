@@ -6,7 +6,6 @@ The code in it is the portable floor, file for file as it stands here. The same 
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import shutil
 import tarfile
@@ -23,7 +22,7 @@ from .context import Context
 from .device import bundle, manifest, trial
 from .device.preprocessing import Preprocessing
 from .device.session import Target
-from .errors import ImagesError
+from .errors import ImagesError, ModelError
 from .images import Samples, decode
 
 FOLDER = "bundle"
@@ -47,9 +46,10 @@ def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     folder, target = out / FOLDER, targets.get(spec["on"])
     (folder / bundle.NETWORKS).mkdir(parents=True)
     samples = _samples(parents["evaluation"])
-    variants = _networks(parents, spec, target, folder / bundle.NETWORKS)
+    variants = _networks(parents, spec, target, folder / bundle.NETWORKS, ctx)
     skipped = _evaluation(samples, parents["reference"], spec["judged"], folder / bundle.EVALUATION, ctx)
-    _photographs(samples, folder / bundle.SAMPLES)
+    readable = [index for index in range(len(samples)) if samples.name(index) not in set(skipped)]
+    _photographs(samples.subset(readable), folder / bundle.SAMPLES)
     _floor(target, folder)
     preprocessing = samples.preprocessing
     outputs = np.load(folder / bundle.EVALUATION / "expected.npy").shape[1]
@@ -76,10 +76,11 @@ def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     return {"bundle": written["digest"], "files": len(written["files"]), "size_mb": round(size_mb, 3)}
 
 
-def archive(folder: Path, name: str) -> bytes:
-    """As .tar.gz, `name` its only folder: equal folders give equal bytes."""
-    packed = io.BytesIO()
+def archive(folder: Path, name: str, out: Path) -> None:
+    """As .tar.gz, `name` its only folder: equal folders give equal bytes. Written aside, and renamed last."""
+    aside = out.with_name(f"{out.name}.part")
     with (
+        open(aside, "wb") as packed,
         gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as squeezed,
         tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
@@ -89,11 +90,11 @@ def archive(folder: Path, name: str) -> bytes:
                 about.size, about.mode = path.stat().st_size, 0o644
                 with open(path, "rb") as file:
                     tar.addfile(about, file)
-    return packed.getvalue()
+    aside.replace(out)
 
 
 def _networks(
-    parents: Mapping[str, Parent], spec: Mapping[str, Any], target: Target, folder: Path
+    parents: Mapping[str, Parent], spec: Mapping[str, Any], target: Target, folder: Path, ctx: Context
 ) -> dict[str, dict[str, Any]]:
     """The files, and what each variant is built from with which options.
 
@@ -115,9 +116,15 @@ def _networks(
             found[name] = {**found["fp32"], "twin": True}
             continue
         halved = bool(target.in_file(choices[name]))
-        made = deliver.delivered(_file(source), folder / f"{name}.onnx", halved=halved, pixels=pixels)
+        try:
+            made = deliver.delivered(_file(source), folder / f"{name}.onnx", halved=halved, pixels=pixels)
+        except ModelError as problem:
+            if name != "half" or spec["candidate"] == name:
+                raise
+            ctx.warn(f"{target.title} gets no half-precision twin: {problem.message}")
+            continue
         if made != folder / f"{name}.onnx":
-            shutil.copyfile(made, folder / f"{name}.onnx")
+            deliver.copied(made, folder / f"{name}.onnx")
         found[name] = {"file": f"{name}.onnx", "options": asdict(choices[name])}
     return found
 
@@ -160,19 +167,29 @@ def _photographs(samples: Samples, folder: Path) -> None:
     np.save(folder / "pixels.npy", np.stack(pixels))
 
 
+def carried_digest(target: str) -> str:
+    """Of all that is carried as it stands here: another text of it is another bundle."""
+    files = [*_carried(target).values(), _HERE / "handover" / "README.md", _HERE / "export.py"]
+    return manifest.digest_of([manifest.sha256_of(path) for path in files])
+
+
+def _carried(target: str) -> dict[str, Path]:
+    """What runs on the device, and is read there: its place in a bundle → where it stands here."""
+    shared = sorted(path.name for path in (_HERE / "targets").glob("_*.py"))
+    names = ["__init__.py", "errors.py", *(f"targets/{name}" for name in (*shared, f"{target}.py"))]
+    names += sorted(path.relative_to(_HERE).as_posix() for path in (_HERE / "device").glob("*.py"))
+    examples = [*_EXAMPLES, f"{_CPP.get(target, target)}.cpp"]
+    return {
+        **{f"edgeresnet/{name}": _HERE / name for name in names},
+        **{f"examples/{name}": _HERE / "handover" / "examples" / name for name in examples},
+        "deploy.py": _HERE / "handover" / "deploy.py",
+    }
+
+
 def _floor(target: Target, folder: Path) -> None:
-    """What runs on the device, verbatim."""
-    package = folder / "edgeresnet"
-    shared = [path.name for path in (_HERE / "targets").glob("_*.py")]
-    names = ["__init__.py", "errors.py", *(f"targets/{name}" for name in (*shared, f"{target.name}.py"))]
-    names += [path.relative_to(_HERE).as_posix() for path in (_HERE / "device").glob("*.py")]
-    for name in names:
-        (package / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(_HERE / name, package / name)
-    shutil.copyfile(_HERE / "handover" / "deploy.py", folder / "deploy.py")
-    (folder / "examples").mkdir()
-    for name in (*_EXAMPLES, f"{_CPP.get(target.name, target.name)}.cpp"):
-        shutil.copyfile(_HERE / "handover" / "examples" / name, folder / "examples" / name)
+    for name, path in _carried(target.name).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / name)
 
 
 def _arithmetic(preprocessing: Preprocessing) -> str:

@@ -23,7 +23,7 @@ from .context import Context
 from .device import evaluate, machine, measure, trial
 from .device.session import Layer, Target
 from .device.worker import Job
-from .errors import ImagesError
+from .errors import ImagesError, TargetError
 from .images import FILES, FromFiles, Samples
 
 
@@ -38,8 +38,14 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     built = [name for variant in trial.VARIANTS for name in sorted(parents) if name.split(trial.REBUILT)[0] == variant]
     networks = {name: _network(parents[name]) for name in built}
     answered, indices = {}, np.empty(0, np.int64)
-    for name, network in networks.items():
-        indices, answered[name] = _asked(name, target, network, samples, ctx)
+    for name, network in list(networks.items()):
+        try:
+            indices, answered[name] = _asked(name, target, network, samples, ctx)
+        except TargetError as problem:
+            if not trial.may_miss(name, spec["candidate"]):
+                raise
+            ctx.warn(f"the half-precision twin is left out: it {problem.message}")
+            del networks[name]
     logits = {name: each.logits for name, each in answered.items()}
     latencies = _latencies(target, networks, samples, indices, spec["latency"], ctx) if spec["latency"] else {}
     np.savez(out / trial.LOGITS, allow_pickle=False, indices=indices, **logits)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     "--input", "taken_as", type=click.Choice(["float32", "uint8"]), help="uint8: raw pixels in, preprocessing inside."
 )
 @click.option("--effort", help="How much is tried: fast (default), balanced, best.")
+@click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy.")
 @click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated.")
 @click.option("--count", type=click.IntRange(min=1), help="So many calibration images; at most 512 by default.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of that choice; 0 by default.")
@@ -51,6 +52,7 @@ def export(
     where: str | None,
     taken_as: str | None,
     effort: str | None,
+    estimator: str | None,
     exclude: tuple[str, ...],
     count: int | None,
     seed: int | None,
@@ -71,15 +73,16 @@ def export(
     """
     from . import _one_shot
 
-    of_int8 = {"--calibration": calibration, "--count": count, "--effort": effort, "--exclude": exclude}
+    choices = {"effort": effort, "estimator": estimator, "exclude": list(exclude) or None}
+    of_int8 = {"--calibration": calibration, "--count": count, **{f"--{key}": value for key, value in choices.items()}}
     quantized = bool(about.targets) and precision in (None, "int8")
     if not about.targets:
-        of_targets = {"--precision": precision, "--where": where, "--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp}
+        of_targets: dict[str, Any] = {"--json": as_json or None, "--precision": precision, "--where": where}
+        of_targets |= {"--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp}
         _refuse(of_int8 | of_targets, "without --target", "name one: with --target tensorrt it hands a bundle over")
     elif not quantized:
         _refuse(of_int8, f"with --precision {precision}", "INT8 alone is calibrated")
     store = _options.open_store(store_root)
-    choices = {"effort": effort, "exclude": list(exclude) or None} if quantized else {}
     sections: dict[str, Any] = {"promises": {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}}
     if rebuilds is not None:
         sections["verify"] = {"rebuilds": rebuilds}
@@ -104,7 +107,7 @@ def _refuse(given: dict[str, Any], where: str, hint: str) -> None:
     """Options that would be passed over in silence."""
     from ..errors import EdgeresnetError
 
-    idle = [name for name, value in given.items() if value not in (None, ())]
+    idle = [name for name, value in given.items() if value is not None]
     if idle:
         raise EdgeresnetError(f"{', '.join(idle)} {where} says nothing", hint=hint)
 
@@ -146,27 +149,30 @@ def _onnx(wanted: Recipe, store: Store, output: Path, *, pixels: bool, quiet: bo
 def _handed_over(wanted: Recipe, store: Store, output: Path, *, quiet: bool, verbose: bool, as_json: bool) -> int:
     """Run as a recipe is, so that what the devices bring home has a run to belong to."""
     from .. import export as deed
-    from .run import judged
+    from .run import ran, told
 
-    code = judged(wanted, store, again=(), quiet=quiet, verbose=verbose, as_json=as_json)
-    run = store.load_run()
+    run = ran(wanted, store, again=(), quiet=quiet, verbose=verbose)
+    code = told(run, store, as_json=as_json)
     for target in wanted.targets:
         name = f"{Path(wanted.model.title).stem}-{target}"
         bundles = [Path(step["path"]) for step in run["steps"] if step["id"] == f"export:{target}" and step["path"]]
         if bundles:
             _lay(bundles[0] / deed.FOLDER, output, name, packed=True)
         elif "variants" in run["results"][target]:
-            _lay(_shipping(run, target, store), output, name, packed=False)
+            variant, folder = _shipping(run, target, store)
+            _lay(folder, output, name, packed=False)
+            _options.echo(f"{name} is the network of {variant}", err=True)
     return code
 
 
-def _shipping(run: dict[str, Any], target: str, store: Store) -> Path:
+def _shipping(run: dict[str, Any], target: str, store: Store) -> tuple[str, Path]:
     """What was built here of the network to ship, with its sidecar: INT8 that is no faster than its twin is not it."""
     from ..device import advice
 
     result = run["results"][target]
     found = advice.advice(result)
-    return store.artifact_of(run, result["variants"][found.ship if found else result["candidate"]]["digest"]).path
+    variant = found.ship if found else result["candidate"]
+    return variant, store.artifact_of(run, result["variants"][variant]["digest"]).path
 
 
 def _lay(folder: Path, output: Path, name: str, *, packed: bool) -> None:
@@ -174,16 +180,19 @@ def _lay(folder: Path, output: Path, name: str, *, packed: bool) -> None:
     import shutil
 
     from .. import export as deed
-    from ..artifact import write_bytes
-    from ..device import manifest
+    from ..device import manifest, trial
     from ..errors import EdgeresnetError
 
     output.mkdir(exist_ok=True)
     there = output / name
     if there.exists() and not (there / manifest.NAME).is_file():
         raise EdgeresnetError(f"{there} is already there, and not ours", hint="give another --output")
+    if (there / trial.RESULT).exists() and packed:
+        raise EdgeresnetError(
+            f"{there} holds a {trial.RESULT}, which would be lost", hint="bring it home first, or give another --output"
+        )
     shutil.rmtree(there, ignore_errors=True)
     shutil.copytree(folder, there)
     if packed:
-        write_bytes(output / f"{name}.tar.gz", deed.archive(folder, name))
+        deed.archive(folder, name, output / f"{name}.tar.gz")
     _options.echo(f"wrote {there}/" + (f" and {there}.tar.gz" if packed else ""), err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -39,17 +39,24 @@ def run(
     from .. import recipe
 
     wanted, store = recipe.load(recipe_path, changes), _options.open_store(store_root)
-    return judged(wanted, store, again=again, quiet=quiet, verbose=verbose, as_json=as_json)
+    return told(ran(wanted, store, again=again, quiet=quiet, verbose=verbose), store, as_json=as_json)
 
 
-def judged(wanted: Recipe, store: Store, *, again: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool) -> int:
-    """Every door that ends in a verdict: a recipe run and reported; gives the exit code."""
-    from .. import pipeline, report
-    from ..artifact import write_text
+def ran(wanted: Recipe, store: Store, *, again: tuple[str, ...], quiet: bool, verbose: bool) -> dict[str, Any]:
+    """Every door that runs a recipe to its verdict."""
+    from .. import pipeline
     from . import _progress
 
     with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
-        done = pipeline.run(wanted, store, again=frozenset(again), listener=listener)
+        return pipeline.run(wanted, store, again=frozenset(again), listener=listener)
+
+
+def told(done: dict[str, Any], store: Store, *, as_json: bool) -> int:
+    """Every door that ends in a verdict: the run is reported; gives the exit code."""
+    from .. import report
+    from ..artifact import write_text
+    from . import _progress
+
     path = store.root / "runs" / f"{done['id']}.md"
     write_text(path, report.FORMATS["md"](done))
     if as_json:

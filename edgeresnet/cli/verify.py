@@ -52,17 +52,17 @@ def verify(
     --from, what a bundle's deploy.py measured on its device is judged.
     """
     from . import _one_shot
-    from .run import judged
+    from .run import ran, told
 
     store = _options.open_store(store_root)
     promises = {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}
     others = {"--reference": reference, "--count": count, "--seed": seed}
-    told = about.given() + [name for name, value in others.items() if value is not None]
+    said = about.given() + [name for name, value in others.items() if value is not None]
     if brought is not None:
-        _refuse_beside_from([*told, *(["MODEL"] if model else [])])
-        raw, taken = _of_device(brought, store, promises), ""
-    elif model is None:
-        _refuse_without_model(told)
+        _refuse_beside_from([*said, *(["MODEL"] if model else []), *(["--save-recipe"] if save_recipe else [])])
+        return told(_of_device(brought, store, promises, changes), store, as_json=as_json)
+    if model is None:
+        _refuse_without_model(said)
         raw, taken = _newest(store, promises), ""
     else:
         images = {"evaluation": _one_shot.counted(about.evaluation, count)}
@@ -71,8 +71,8 @@ def verify(
     if taken and not quiet:
         _options.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, changes, save_recipe, "verify")
-    again = ("verify",) if model is None and brought is None else ()
-    return judged(wanted, store, again=again, quiet=quiet, verbose=verbose, as_json=as_json)
+    again = ("verify",) if model is None else ()
+    return told(ran(wanted, store, again=again, quiet=quiet, verbose=verbose), store, as_json=as_json)
 
 
 def _refuse_without_model(options: list[str]) -> None:
@@ -95,12 +95,12 @@ def _refuse_beside_from(told: list[str]) -> None:
         )
 
 
-def _of_device(path: Path, store: Store, promises: dict[str, Any]) -> dict[str, Any]:
+def _of_device(path: Path, store: Store, promises: dict[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
     from .. import pipeline
 
-    raw = pipeline.bring_home(path, store).to_json()
-    raw["promises"] |= promises
-    return raw
+    asked = [f"promises.{name}={value}" for name, value in promises.items()]
+    with store.used():
+        return pipeline.bring_home(path, store, (*asked, *changes))
 
 
 def _newest(store: Store, promises: dict[str, Any]) -> dict[str, Any]:

@@ -16,12 +16,11 @@ import numpy as np
 from ..errors import ArtifactError
 from . import manifest
 from .preprocessing import Preprocessing
-from .trial import RESULT
 
 FORMAT = 1
 ABOUT, NETWORKS, BUILT = "bundle.json", "networks", "built"
 EVALUATION, SAMPLES = "evaluation", "samples"
-_OURS_TO_WRITE = (BUILT, RESULT)  # what the device adds
+_LATER = (f"{BUILT}/*", "*.json")  # what the device adds; any other file too many might be imported
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Bundle:
                 f"{folder} is a bundle of format {written.get('format')}, this program reads {FORMAT}",
                 hint="use the deploy.py that came with it",
             )
-        wrong = manifest.problems(folder, written, besides=_OURS_TO_WRITE)
+        wrong = manifest.problems(folder, written, besides=_LATER)
         if wrong:
             more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             raise ArtifactError(
@@ -82,7 +81,11 @@ def opened(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"there is no {path}", hint="deploy.py writes it on the device") from problem
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as problem:
         raise ArtifactError(f"{path} is no result of a device", hint="bring home what deploy.py wrote") from problem
-    if found.get("format") != FORMAT or digest != manifest.digest_of(found):
+    try:
+        same = found.get("format") == FORMAT and digest == manifest.digest_of(found)
+    except ValueError:  # a number that is none
+        same = False
+    if not same:
         raise ArtifactError(
             f"{path} is not as deploy.py wrote it: it was changed, or damaged on its way", hint="copy it once more"
         )

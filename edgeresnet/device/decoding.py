@@ -31,7 +31,8 @@ def _with_pillow(pil: Any, file: Path, preprocessing: Preprocessing) -> np.ndarr
     with pil.open(file) as opened:
         image = opened.convert("RGB" if preprocessing.channels == 3 else "L")
     sides, (left, top) = preprocessing.fit(*image.size)
-    resized = image.resize(sides, getattr(pil.Resampling, preprocessing.interpolation.upper()))
+    names = getattr(pil, "Resampling", pil)  # before Pillow 9.1, Ubuntu 22.04's, they were the module's own
+    resized = image.resize(sides, getattr(names, preprocessing.interpolation.upper()))
     return _square(np.asarray(resized), left, top, preprocessing)
 
 
@@ -39,6 +40,8 @@ def _with_opencv(cv2: Any, file: Path, preprocessing: Preprocessing) -> np.ndarr
     """As people write it: its own names for the same interpolations, which mean something else when images shrink."""
     colour = preprocessing.channels == 3
     image = cv2.imread(str(file), cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
+    if image is None:  # it does not say why
+        raise ValueError(f"{file.name} cannot be read")
     sides, (left, top) = preprocessing.fit(image.shape[1], image.shape[0])
     how = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "nearest": cv2.INTER_NEAREST}
     image = cv2.resize(image, sides, interpolation=how[preprocessing.interpolation])

@@ -6,6 +6,7 @@ What `verify` measures at home is measured here, by the same code; what it means
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import shutil
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EdgeresnetError, TargetError
+from ..errors import EdgeresnetError, MachineError, TargetError, first_line, machine_error
 from . import advice, decoding, evaluate, machine, manifest, measure, trial, troubles
 from .bundle import BUILT, FORMAT, SAMPLES, Bundle, sealed
 from .session import Target
@@ -34,8 +35,12 @@ def main(folder: Path, words: Sequence[str] | None = None) -> int:
     except EdgeresnetError as problem:
         _say(f"error: {problem.message}\n  {problem.hint}")
         return problem.exit_code
+    except (OSError, MemoryError) as caught:
+        failed = machine_error(caught) or MachineError(str(caught), hint="is the folder yours to write?")
+        _say(f"error: {failed.message}\n  {failed.hint}")
+        return failed.exit_code
     except KeyboardInterrupt:
-        _say("interrupted: what was built is kept")
+        _say("interrupted: run it once more")
         return 130
     return 0
 
@@ -45,11 +50,23 @@ def _arguments() -> argparse.ArgumentParser:
         prog="deploy.py", description="Build this bundle's network here, measure it, and write result.json."
     )
     parser.add_argument("--check", action="store_true", help="only whether the bundle is whole and can be built here")
-    parser.add_argument("--processes", type=int, help="fresh processes that are timed; as the recipe says by default")
-    parser.add_argument("--seconds", type=float, help="for timing; as the recipe says by default")
-    parser.add_argument("--rebuilds", type=int, help="builds what would ship so often; as the recipe says by default")
+    parser.add_argument("--processes", type=_count, help="fresh processes to time; by default as the recipe says")
+    parser.add_argument("--seconds", type=_seconds, help="for timing; as the recipe says by default")
+    parser.add_argument("--rebuilds", type=_count, help="build what would ship so often; by default as the recipe says")
     parser.add_argument("--output", type=Path, help="result.json beside deploy.py by default")
     return parser
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not 0 < float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be more than 0, not {text}")
+    return float(text)
 
 
 def _deploy(folder: Path, asked: argparse.Namespace) -> None:
@@ -62,15 +79,17 @@ def _deploy(folder: Path, asked: argparse.Namespace) -> None:
     _say(f"{', '.join(f'{name} {version}' for name, version in found.versions.items())}: here")
     if asked.check:
         return
+    output = asked.output or folder / trial.RESULT
+    if not output.parent.is_dir():
+        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
     networks = _built(bundle, target, asked.rebuilds or bundle.about["rebuilds"])
     if bundle.about["candidate"] not in networks:
         raise TargetError(
             f"{target.title} has no half precision on this device, and this bundle's network is in it",
             hint="hand over a bundle of INT8 or FP32: `edgeresnet export --precision`",
         )
-    result = _tried(bundle, target, networks, asked)
-    result["decoding"] = _decoded(bundle, target, networks[bundle.about["candidate"]])
-    output = asked.output or folder / trial.RESULT
+    decoding_told = _decoded(bundle, target, networks[bundle.about["candidate"]])
+    result = {**_tried(bundle, target, networks, asked), "decoding": decoding_told}
     written = sealed({"format": FORMAT, "bundle": bundle.digest, "measured": time.time(), "result": result})
     output.write_text(json.dumps(written, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     _tell(result)
@@ -88,8 +107,20 @@ def _built(bundle: Bundle, target: Target, rebuilds: int) -> dict[str, trial.Net
             _say(f"{variant}: this device has none")
             continue
         for name in trial.builds(variant, rebuilds if variant == bundle.about["candidate"] else 1):
-            found[name] = _build(name, bundle, target, bundle.network(variant), options)
+            with _left_out(variant, bundle):
+                found[name] = _build(name, bundle, target, bundle.network(variant), options)
     return found
+
+
+@contextlib.contextmanager
+def _left_out(variant: str, bundle: Bundle) -> Iterator[None]:
+    """A twin that fails takes nothing with it, unless it is what would ship."""
+    try:
+        yield
+    except TargetError as problem:
+        if not trial.may_miss(variant, bundle.about["candidate"]):
+            raise
+        _say(f"{variant}: left out, it {problem.message}")
 
 
 def _build(name: str, bundle: Bundle, target: Target, network: Path, options: Any) -> trial.Network:
@@ -111,8 +142,10 @@ def _tried(bundle: Bundle, target: Target, networks: dict[str, trial.Network], a
     answered = {}
     for name, network in networks.items():
         began = time.perf_counter()
-        answered[name] = trial.answers(target, network.compiled, _batches(bundle, network, pixels))
-        _say(f"{name}: {len(pixels)} images answered in {time.perf_counter() - began:.1f} s")
+        with _left_out(name, bundle):
+            answered[name] = trial.answers(target, network.compiled, _batches(bundle, network, pixels))
+            _say(f"{name}: {len(pixels)} images answered in {time.perf_counter() - began:.1f} s")
+    networks = {name: network for name, network in networks.items() if name in answered}
     image = np.asarray(pixels[:1])
     jobs = {
         name: Job(
@@ -138,7 +171,12 @@ def _decoded(bundle: Bundle, target: Target, network: trial.Network) -> dict[str
     home = np.load(bundle.folder / SAMPLES / "pixels.npy", allow_pickle=False)
     found: dict[str, Any] = {}
     for library in decoding.LIBRARIES:
-        pixels = decoding.decoded(library, files, bundle.preprocessing)
+        try:
+            pixels = decoding.decoded(library, files, bundle.preprocessing)
+        except (AttributeError, ValueError, OSError) as problem:  # what an old or a bare library cannot do
+            found[library] = None
+            _say(f"decoding with {library}: not compared, it fails here: {first_line(problem)}")
+            continue
         if pixels is None:
             found[library] = None
             _say(f"decoding with {library}: not compared, it is not here")

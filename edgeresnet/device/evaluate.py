@@ -59,27 +59,26 @@ def compare(reference: np.ndarray, candidate: np.ndarray, labels: np.ndarray | N
 
     Without labels, how far the answers are from the reference's, and no word of right and wrong.
     """
-    expected, given = reference.argmax(1), candidate.argmax(1)
-    near = {"agree": int((expected == given).sum()), "sqnr_db": sqnr_db(reference, candidate)}
+    found = counts(reference.argmax(1), candidate.argmax(1), labels) | {"sqnr_db": sqnr_db(reference, candidate)}
+    return found if labels is None else found | {"top5": _top5(candidate, labels)}
+
+
+def counts(expected: np.ndarray, given: np.ndarray, labels: np.ndarray | None) -> dict[str, int]:
+    """What follows from the first answer to each image alone."""
+    if given.shape != expected.shape:
+        raise ValueError(f"{len(given)} answers to {len(expected)} images")
+    found = {"images": len(given), "agree": int((expected == given).sum())}
     if labels is None:
-        return {"images": len(given), **near}
-    right_before, right_now = expected == labels, given == labels
-    return {
-        **accuracy(candidate, labels),
-        **near,
-        "flips_lost": int((right_before & ~right_now).sum()),
-        "flips_won": int((~right_before & right_now).sum()),
-    }
+        return found
+    before, now = expected == labels, given == labels
+    flips = {"flips_lost": int((before & ~now).sum()), "flips_won": int((~before & now).sum())}
+    return {**found, "top1": int(now.sum()), **flips}
 
 
-def accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def _top5(logits: np.ndarray, labels: np.ndarray) -> int:
     k = min(5, logits.shape[1])
     best = np.argpartition(-logits, k - 1, axis=1)[:, :k]
-    return {
-        "images": len(labels),
-        "top1": int((logits.argmax(1) == labels).sum()),
-        "top5": int((best == labels[:, None]).any(1).sum()),
-    }
+    return int((best == labels[:, None]).any(1).sum())
 
 
 def sqnr_db(reference: np.ndarray, candidate: np.ndarray) -> float | None:

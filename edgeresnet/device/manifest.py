@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def problems(folder: Path, manifest: dict[str, Any], besides: tuple[str, ...] = ()) -> list[str]:
     """What is not as the manifest says; empty for a whole folder. A file too many is a problem too, unless it is one of
-    those that may come later, or lies below one.
+    those that may come later.
     """
     found: list[str] = []
     for file in manifest["files"]:
@@ -79,7 +80,8 @@ def problems(folder: Path, manifest: dict[str, Any], besides: tuple[str, ...] = 
     found += [
         f"{name} does not belong here"
         for name in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-        if name not in known and name.split("/")[0] not in besides
+        if name not in known
+        and not any(fnmatchcase(name, late) for late in besides if late.count("/") or "/" not in name)
     ]
     if not found and manifest.get("digest") != content_digest(manifest["files"]):
         found.append("the manifest's digest does not fit its files")

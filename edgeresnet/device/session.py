@@ -115,6 +115,9 @@ class Session(Protocol):
     def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
         """How many images `streams` parallel requests answer in about `seconds`."""
 
+    def device_memory_mb(self) -> float:
+        """What it holds of a device's memory beside the process's own; 0 on a CPU."""
+
     def layers(self) -> list[Layer]: ...
 
 

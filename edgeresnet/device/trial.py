@@ -121,6 +121,11 @@ def _variant(
     }
 
 
+def may_miss(variant: str, candidate: str) -> bool:
+    """Whether the others are told without it: a twin whose numbers do not fit into half precision is no twin."""
+    return variant == "half" and candidate != "half"
+
+
 def builds(variant: str, count: int) -> list[str]:
     """The names of a variant that is built so many times."""
     return [variant, *(f"{variant}{REBUILT}{number}" for number in range(2, count + 1))]

@@ -128,7 +128,9 @@ class Worker:
         return found
 
     def peak_memory_mb(self) -> float | None:
-        return machine.peak_memory_mb()
+        """Of the process, and what its network holds of a GPU: on a Jetson both are the same memory."""
+        peak = machine.peak_memory_mb()
+        return None if peak is None else peak + self.session.device_memory_mb()
 
     def close(self) -> None:
         if self._session is not None:

@@ -16,6 +16,8 @@ _Affine = tuple[np.ndarray, np.ndarray]  # scale and shift per channel
 def absorb(graph: ir.Graph) -> None:
     for node in [node for node in graph if node.op_type == "MatMul"]:
         _become_gemm(graph, node)
+    for node in [node for node in graph if node.op_type == "Gemm"]:
+        _become_plain(graph, node)
     while any(_take_next(graph, node) for node in list(graph) if node.op_type in ("Conv", "Gemm")):
         pass  # each took one more in
 
@@ -26,6 +28,23 @@ def _become_gemm(graph: ir.Graph, node: ir.Node) -> None:
         return
     gemm = ir.node("Gemm", inputs=node.inputs, name=node.name)
     ir.convenience.replace_nodes_and_values(graph, node, [node], [gemm], node.outputs, gemm.outputs)
+
+
+def _become_plain(graph: ir.Graph, node: ir.Node) -> None:
+    """Without factors, and with a bias for each output: `alpha` goes into constant weights, `beta` into the bias."""
+    weights = _constant(node.inputs[1])
+    if weights is None or weights.ndim != 2:
+        return
+    name, outputs = node.outputs[0].name, weights.shape[0 if _number(node, "transB", 0) else 1]
+    alpha, beta = _number(node, "alpha", 1.0), _number(node, "beta", 1.0)
+    if alpha != 1:
+        node.replace_input_with(1, _held(graph, f"{name}.weight", weights * alpha))
+        del node.attributes["alpha"]
+    given = _constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    bias = None if given is None else _per_channel(given, outputs, 2)
+    if bias is not None and (beta != 1 or given is None or given.shape != bias.shape):
+        node.replace_input_with(2, _held(graph, f"{name}.bias", bias * beta))
+        node.attributes.pop("beta", None)
 
 
 def _take_next(graph: ir.Graph, node: ir.Node) -> bool:
@@ -78,7 +97,7 @@ def _per_channel(number: np.ndarray | None, channels: int, rank: int) -> np.ndar
     sides = (1,) * (rank - number.ndim) + number.shape
     if sides[1] not in (1, channels) or sides[1] != number.size:
         return None
-    return np.broadcast_to(number.reshape(-1), channels)
+    return np.broadcast_to(number.reshape(-1), (channels,))
 
 
 def _bias(node: ir.Node, channels: int) -> np.ndarray | None:

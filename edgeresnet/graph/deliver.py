@@ -5,10 +5,12 @@ Knows no target: what is wanted is said in words of files. Each step lives in it
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import onnx
 
+from ..device import onnx_file
 from ..device.preprocessing import Preprocessing
 from .half import half
 from .raw_input import with_raw_input
@@ -29,3 +31,11 @@ def delivered(network: Path, out: Path, *, halved: bool, pixels: Preprocessing |
     out.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, out)
     return out
+
+
+def copied(network: Path, out: Path) -> None:
+    """As one file, with the weights inside that lie beside it."""
+    if onnx_file.read(network).external:
+        onnx.save(onnx.load(network), out)
+    else:
+        shutil.copyfile(network, out)

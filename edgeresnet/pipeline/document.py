@@ -20,12 +20,30 @@ def document(
     as_written = as_written_of(recipe)
     unlabelled = recipe.images.evaluation is None
     results = {name: _result(name, outcomes, as_written.get(name), unlabelled) for name in recipe.targets}
-    limits = recipe.promises.limits()
-    verdicts = [verdict for name, result in results.items() for verdict in judge.judge(limits, name, result)]
-    words = [verdict.verdict for verdict in verdicts]
-    words += [_missing(result) for result in results.values() if "variants" not in result]
-    if problem is not None:
-        words.append(judge.NOT_MEASURED)
+    return {
+        **_head(recipe, began),
+        "steps": [_step(outcome) for outcome in outcomes.values()],
+        "results": results,
+        **_judged(recipe, results, problem is not None),
+        "problem": None if problem is None else _problem(problem),
+        "machine": machine.describe(),
+    }
+
+
+def amended(
+    run: Mapping[str, Any], recipe: Recipe, target: str, result: dict[str, Any], step: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A run as a new one, with what a device brought home in its place: nothing else of it is done again.
+
+    `recipe` is the run's own, with other promises where some are given.
+    """
+    results = {**run["results"], target: result}
+    steps = [{**each, **step} if each["id"] == f"verify:{target}" else each for each in run["steps"]]
+    verdicts = _judged(recipe, results, run["problem"] is not None)
+    return {**run, **_head(recipe, time.time()), "steps": steps, "results": results, **verdicts}
+
+
+def _head(recipe: Recipe, began: float) -> dict[str, Any]:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(began))
     return {
         "format": FORMAT,
@@ -33,13 +51,20 @@ def document(
         "recipe": recipe.to_json(),
         "recipe_digest": recipe.digest,
         "seconds": round(time.time() - began, 3),
-        "steps": [_step(outcome) for outcome in outcomes.values()],
-        "results": results,
+    }
+
+
+def _judged(recipe: Recipe, results: Mapping[str, Mapping[str, Any]], incomplete: bool) -> dict[str, Any]:
+    limits = recipe.promises.limits()
+    verdicts = [verdict for name, result in results.items() for verdict in judge.judge(limits, name, result)]
+    words = [verdict.verdict for verdict in verdicts]
+    words += [_missing(result) for result in results.values() if "variants" not in result]
+    if incomplete:
+        words.append(judge.NOT_MEASURED)
+    return {
         "verdicts": [verdict.to_json() for verdict in verdicts],
         "verdict": judge.worst(words),
         "undecided": recipe.promises.undecided,
-        "problem": None if problem is None else _problem(problem),
-        "machine": machine.describe(),
     }
 
 

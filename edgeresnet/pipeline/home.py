@@ -9,37 +9,75 @@ from typing import Any
 
 import numpy as np
 
-from .. import export, recipe
+from .. import export, recipe, verify
 from ..artifact import Artifact, Store
-from ..device import bundle, trial
+from ..device import bundle, evaluate, trial
 from ..device.bundle import Bundle
 from ..errors import ArtifactError
-from ..recipe import Recipe
+from .document import amended
 from .stages import ELSEWHERE
-from .steps import elsewhere
+from .steps import as_written_of, elsewhere
+
+_ONCE_MORE = "run deploy.py once more on the device"
 
 
-def bring_home(path: Path, store: Store) -> Recipe:
-    """Puts a device's result where the run that handed the bundle over looks for it; gives that run's recipe."""
+def bring_home(path: Path, store: Store, changes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The run that handed the bundle over as a new run, with the device's result in its place, judged and saved.
+
+    Nothing is made or measured here. `changes` are of promises alone: `promises.max_drop_pp=1`.
+    """
+    other = [change for change in changes if not change.startswith("promises.")]
+    if other:
+        raise ArtifactError(
+            f"--set {other[0]} beside --from says nothing: it was measured already", hint="promises can be set"
+        )
     found = bundle.opened(path)
     made = _exported(found["bundle"], path, store)
-    wanted, target = _of_run(made, store)
-    result = _fitting(found["result"], made, target, path)
+    run, target = _run_of(made, store)
+    raw = run["recipe"]
+    recipe.change(raw, changes)
+    wanted = recipe.parse(raw, name=f"the recipe of run {run['id']}")
+    try:
+        result = _fitting(found["result"], Bundle.open(made.path / export.FOLDER), target)
+        notes = {"images": len(result["reference_predicted"]), "from": path.name, "measured": found["measured"]}
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
+        raise ArtifactError(f"{path} is not whole: {problem!r}", hint=_ONCE_MORE) from problem
+    except ArtifactError as problem:
+        raise ArtifactError(f"{path} does not fit its bundle: {problem.message}", hint=problem.hint) from problem
+    kept = _kept(result, made, target, notes, store)
+    before = _as_written(run, as_written_of(wanted).get(target), store)
+    where = {"key": kept.key, "digest": kept.digest, "path": str(kept.path.absolute())}
+    step = {**where, "state": "done", "notes": notes, "reason": "", "hint": "", "seconds": 0.0}
+    done = amended(run, wanted, target, {**result, **before}, step)
+    store.save_run(done)
+    return done
+
+
+def _kept(result: dict[str, Any], made: Artifact, target: str, notes: dict[str, Any], store: Store) -> Artifact:
+    """Where a run of the same recipe finds it, too."""
     step = elsewhere(target)
-    key = step.key({"bundle": made.digest})
-    with store.making(ELSEWHERE.name, key) as making:
+    with store.making(ELSEWHERE.name, step.key({"bundle": made.digest})) as making:
         (making.out / trial.RESULT).write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
-        making.commit(
+        return making.commit(
             stage_version=ELSEWHERE.version,
             spec=step.spec,
             parents={"bundle": made.digest},
             libraries=result["versions"],
             machine=result["machine"],
-            notes={"images": len(result["reference_predicted"]), "from": path.name, "measured": found["measured"]},
+            notes=notes,
             seconds=0.0,
             warnings=[],
         )
-    return wanted
+
+
+def _as_written(run: Mapping[str, Any], wanted: str | None, store: Store) -> dict[str, Any]:
+    """What its Q/DQ cost before any compiler, where the run measured that and it is still here."""
+    for step in run["steps"]:
+        if step["id"] == wanted and step["key"]:
+            artifact, _ = store.find(step["stage"], step["key"])
+            if artifact is not None and artifact.digest == step["digest"]:
+                return {"as_written": verify.read_result(artifact)["variants"]["int8"]["accuracy"]}
+    return {}
 
 
 def _exported(digest: str, path: Path, store: Store) -> Artifact:
@@ -55,38 +93,45 @@ def _exported(digest: str, path: Path, store: Store) -> Artifact:
     )
 
 
-def _of_run(made: Artifact, store: Store) -> tuple[Recipe, str]:
-    """The recipe of the newest run that handed this bundle over, and for which target."""
+def _run_of(made: Artifact, store: Store) -> tuple[dict[str, Any], str]:
+    """The newest run that handed this bundle over, and for which target. A damaged run is none."""
     for path in reversed(store.runs()):
-        run = store.load_run(str(path))
+        try:
+            run = store.load_run(str(path))
+        except ArtifactError:
+            continue
         for step in run["steps"]:
             if step["stage"] == "export" and step["digest"] == made.digest:
-                return recipe.parse(run["recipe"], name=f"the recipe of run {run['id']}"), step["id"].split(":")[1]
+                return run, step["id"].split(":")[1]
     raise ArtifactError(
         f"no run in {store.root} handed bundle {made.notes['bundle'][:12]} over",
         hint="`edgeresnet run` with the recipe that made it, then bring the result home again",
     )
 
 
-def _fitting(result: Mapping[str, Any], made: Artifact, target: str, path: Path) -> dict[str, Any]:
-    """Counted again from the answers to every image: what was judged must be what was answered."""
-    held = Bundle.open(made.path / export.FOLDER)
-    labels, expected = held.labels, held.array("expected")
-    before, known = expected.argmax(1), None if labels is None else labels.tolist()
-    problem = ""
-    if result.get("target") != target or result.get("candidate") not in result.get("variants", {}):
-        problem = "it holds another target, or not the network that would ship"
-    elif result["labels"] != known or result["reference_predicted"] != before.tolist():
-        problem = "its images are not the bundle's"
-    else:
-        again = [(result["candidate"], build) for build in result.get("rebuilds", ())]
-        for name, variant in [*result["variants"].items(), *again]:
-            given = np.asarray(variant["predicted"])
-            counts = variant["accuracy"]
-            fits = given.shape == before.shape and counts["images"] == len(before)
-            right = int((given == labels).sum()) if fits and labels is not None else None
-            if not fits or counts.get("top1") != right or counts["agree"] != (given == before).sum():
-                problem = f"{name}'s counts do not follow from its answers"
-    if problem:
-        raise ArtifactError(f"{path} does not fit its bundle: {problem}", hint="run deploy.py once more on the device")
+def _fitting(result: Mapping[str, Any], held: Bundle, target: str) -> dict[str, Any]:
+    """All that is judged, counted here from the answers to every image: what stands beside them must be the same."""
+    about, labels, before = held.about, held.labels, np.asarray(held.array("expected")).argmax(1)
+    if result["target"] != target or result["candidate"] != about["candidate"]:
+        raise ArtifactError("it holds another target, or not the network that would ship", hint=_ONCE_MORE)
+    known = None if labels is None else labels.tolist()
+    same = result["labels"] == known and result["reference_predicted"] == before.tolist()
+    if not same or result["classes"] != about["classes"] or result["skipped"] != about["skipped"]:
+        raise ArtifactError("its images are not the bundle's", hint=_ONCE_MORE)
+    again = result.get("rebuilds", [])
+    if len(again) + 1 < about["rebuilds"]:
+        raise ArtifactError(
+            f"what would ship was built {len(again) + 1} times, and {about['rebuilds']} were asked for",
+            hint="run deploy.py once more on the device, without --rebuilds",
+        )
+    if result["candidate"] not in result["variants"] or not set(result["variants"]) <= set(about["variants"]):
+        raise ArtifactError("its networks are not the bundle's", hint=_ONCE_MORE)
+    for name, variant in [*result["variants"].items(), *((result["candidate"], build) for build in again)]:
+        counted = evaluate.counts(before, np.asarray(variant["predicted"]), labels)
+        if any(variant["accuracy"][key] != value for key, value in counted.items()):
+            raise ArtifactError(f"{name}'s counts do not follow from its answers", hint=_ONCE_MORE)
+        if set(variant["accuracy"]) != {*counted, "sqnr_db", *(() if labels is None else ("top5",))}:
+            raise ArtifactError(f"{name}'s counts are not those of this bundle's images", hint=_ONCE_MORE)
+        if not (variant["latency"] or {}).get("processes"):
+            raise ArtifactError(f"{name} was not timed", hint=_ONCE_MORE)
     return dict(result)

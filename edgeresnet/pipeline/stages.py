@@ -13,6 +13,7 @@ from ..artifact import FORMAT, Artifact, Given, Parent
 from ..context import Context
 from ..device import machine, manifest
 from ..device.preprocessing import Preprocessing
+from ..errors import ModelError, TargetError
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ STAGES = {
         Stage("quantize", "edgeresnet.quantize:quantize", 3, ("onnxruntime", "torch", "onnx", "numpy", "pillow")),
         Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine="fingerprint"),
         Stage("verify", "edgeresnet.verify:verify", 4, ("numpy", "pillow"), machine="conditions"),
-        Stage("export", "edgeresnet.export:export", 1, ("numpy", "pillow")),
+        Stage("export", "edgeresnet.export:export", 2, ("numpy", "pillow", "onnx")),
     )
 }
 # What a device measured and a person brought home: made by no run here, and asked for by what was handed over alone.
@@ -57,7 +58,10 @@ def compile_for(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Pat
 
         pixels = Preprocessing.from_json(inside) if inside else None
         halved = bool(target.in_file(options))
-        file = deliver.delivered(file, ctx.scratch / "model.onnx", halved=halved, pixels=pixels)
+        try:
+            file = deliver.delivered(file, ctx.scratch / "model.onnx", halved=halved, pixels=pixels)
+        except ModelError as problem:  # as if the compiler had refused it: other targets, and other variants, go on
+            raise TargetError(f"gets no {spec['target']} file: {problem.message}", hint=problem.hint) from problem
     # A second build is to show how builds differ: what was timed before would make it the first one's copy.
     notes = target.compile(file, options, out, None if "build" in spec else ctx.cache)
     for sentence in notes.pop("warnings", ()):
@@ -81,7 +85,12 @@ class Step:
     def versions(self) -> dict[str, str]:
         """Of every library that had a part in what this step writes."""
         name = self.spec.get("target")
-        return machine.versions(*self.stage.libraries, *(targets.get(name).libraries if name else ()))
+        found = machine.versions(*self.stage.libraries)
+        if not name:
+            return found
+        target = targets.get(name)
+        # pip knows all but what an archive or JetPack brought: that is asked itself
+        return found | (machine.versions(*target.libraries) or dict(target.available().versions))
 
     def machine(self) -> dict[str, Any] | None:
         return getattr(machine, self.stage.machine)() if self.stage.machine else None

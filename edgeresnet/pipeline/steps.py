@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .. import images, models, targets
+from .. import export, images, models, targets
 from ..artifact import Given, Store
 from ..device import manifest, onnx_file, trial
 from ..device.session import Dialect
@@ -256,6 +256,7 @@ def _bundle_steps(
         "candidate": recipe.ships(name),
         "fp32": recipe.ships(name) == "fp32" or "min_speedup_fp32" in recipe.promises.limits(),
         **_inside(recipe, name),
+        "carried": export.carried_digest(name),
         "verify": recipe.verify.plan(),
         "rebuilds": recipe.verify.rebuilds,
         "network": recipe.model.title,

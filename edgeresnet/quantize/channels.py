@@ -92,14 +92,24 @@ def _channels_moved(net: Net, node: Node, count: int) -> tuple[np.ndarray | None
         if axes is None or operands[0] is None or operands[1] is None:
             return None, (0, 0)
         steps = operands[3] if len(operands) > 3 and operands[3] is not None else np.ones(len(axes), np.int64)
+        channel = (1, -1) if _is_flat(net, node.inputs[0]) else (1, -3)
         for start, stop, axis, step in zip(operands[0], operands[1], axes, steps, strict=True):
-            if int(axis) in (1, -3):
+            if int(axis) in channel:
                 return np.arange(count)[int(start) : int(stop) : int(step)], (0, 0)
         return unmoved
     pads = operands[0]
     if pads is None or len(pads) != 8 or not moves(net, node):
         return None, (0, 0)
     return np.arange(count), (int(pads[1]), int(pads[5]))
+
+
+def _is_flat(net: Net, name: str) -> bool:
+    """Whether a tensor has channels and no sides any more."""
+    while (maker := net.maker.get(name)) is not None and maker.kind not in ("Conv", *POOLING):
+        if maker.kind in ("Gemm", "Flatten", "Reshape", "Squeeze"):
+            return True
+        name = maker.inputs[0]
+    return False
 
 
 def _flattens(net: Net, node: Node) -> bool:

@@ -223,8 +223,9 @@ class Recipe(_Section):
             "targets is missing: promises are judged on targets": self.promises.limits() and none,
         }
         for name, options in self.targets.items():
-            asks = every(options).get("precision") == "int8" and not quantize
-            wrong[f"quantize is missing: targets.{name}.precision is int8"] = asks
+            asks = every(options).get("precision")
+            wrong[f"quantize is missing: targets.{name}.precision is int8"] = asks == "int8" and not quantize
+            wrong[f"targets.{name}.precision: model.candidate is what would ship"] = asks and candidate
         _refuse_first(wrong)
         return self
 

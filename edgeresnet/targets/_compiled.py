@@ -23,10 +23,15 @@ Sides = Sequence[int | None] | None  # None for a side that may vary, and where 
 def availability(module: str, target: Target) -> Availability:
     """Imports the runtime for real: a wheel that is installed but cannot load is not available."""
     try:
-        importlib.import_module(module)
+        version_of(module)
     except Exception as problem:  # noqa: BLE001 - the one place where any failure becomes a reason
         return Availability(False, f"cannot import {module}: {first_line(problem)}", hint=target.install)
     return Availability(True, versions=machine.versions(*target.libraries))
+
+
+def version_of(module: str) -> str:
+    """By the module itself. A folder of that name without a library inside has none, and is no runtime."""
+    return str(importlib.import_module(module).__version__)
 
 
 def write_sidecar(out: Path, target: Target, options: Any, onnx: Path, versions: dict[str, str], **about: Any) -> None:

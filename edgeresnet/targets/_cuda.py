@@ -22,7 +22,7 @@ LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 _OUT_OF_MEMORY = 2
 _LOST = {46, 214, 700, 702, 709, 713, 714, 715, 716, 717, 718, 719, 999}  # the context is dead, or the device is
-_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_…
+_PROCESSORS, _MAJOR, _MINOR = 16, 75, 76  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, …_COMPUTE_CAPABILITY_…
 _NON_BLOCKING = 1
 # Arguments by function; every one answers with an error code. Names with _v2 are what cuda.h makes of those without.
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
@@ -34,6 +34,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cuDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
     "cuDevicePrimaryCtxRetain": (POINTER(c_void_p), c_int),
     "cuCtxSetCurrent": (c_void_p,),
+    "cuMemGetInfo_v2": (POINTER(c_size_t), POINTER(c_size_t)),
     "cuMemAlloc_v2": (POINTER(c_uint64), c_size_t),
     "cuMemFree_v2": (c_uint64,),
     "cuMemAllocHost_v2": (POINTER(c_void_p), c_size_t),
@@ -77,19 +78,23 @@ class Device(NamedTuple):
     name: str
     capability: str  # as NVIDIA writes it: "8.7" is an Orin
     cuda: str  # the newest that the driver serves
+    processors: int  # an AGX Orin, an Orin NX and an Orin Nano share name and capability
 
 
 def device() -> Device:
     """Asked without a context, which would take memory."""
     call = _opened()
     call("cuDeviceGet", byref(handle := c_int()), 0)
-    name, version, (major, minor) = ctypes.create_string_buffer(256), c_int(), (c_int(), c_int())
+    name, version = ctypes.create_string_buffer(256), c_int()
     call("cuDeviceGetName", name, len(name), handle)
-    call("cuDeviceGetAttribute", byref(major), _MAJOR, handle)
-    call("cuDeviceGetAttribute", byref(minor), _MINOR, handle)
     call("cuDriverGetVersion", byref(version))
+    numbers = []
+    for which in (_MAJOR, _MINOR, _PROCESSORS):
+        call("cuDeviceGetAttribute", byref(number := c_int()), which, handle)
+        numbers.append(number.value)
+    major, minor, processors = numbers
     cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
-    return Device(name.value.decode(errors="replace"), f"{major.value}.{minor.value}", cuda)
+    return Device(name.value.decode(errors="replace"), f"{major}.{minor}", cuda, processors)
 
 
 class Gpu:
@@ -100,6 +105,11 @@ class Gpu:
         self.call("cuDeviceGet", byref(handle := c_int()), 0)
         self.call("cuDevicePrimaryCtxRetain", byref(context := c_void_p()), handle)
         self.call("cuCtxSetCurrent", context)
+
+    def free_mb(self) -> float:
+        """Of its memory, whoever holds the rest. A Jetson's is the board's own."""
+        self.call("cuMemGetInfo_v2", byref(free := c_size_t()), byref(c_size_t()))
+        return free.value / 1e6
 
 
 def _opened() -> Callable[..., None]:

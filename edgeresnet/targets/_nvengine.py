@@ -6,7 +6,6 @@ a sidecar tells which release built it, for which GPU. The two targets differ by
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ._nvsession import EngineSession
 
 ENGINE = "model.engine"
 FLOAT_PARTS = ("f16", "f32")
-_ANEW = "build it here: `edgeresnet run` with its recipe, or deploy.py with its bundle"
+_ANEW = "build it here: `edgeresnet run --again compile` with its recipe, or deploy.py with its bundle"
 
 
 def check_options(float_parts: str, batch: Any, workspace_mb: int | None) -> tuple[int, ...] | None:
@@ -115,10 +114,9 @@ class NvTarget:
             )
         here = _cuda.device()
         if not self._may_run(sidecar, here):
-            built = sidecar["gpu"] or {"name": "GPUs", "capability": ", ".join(sidecar["plan"]["capabilities"])}
+            asked = {"name": "GPUs", "capability": ", ".join(sidecar["plan"]["capabilities"]), "processors": None}
             raise TargetError(
-                f"{compiled} was built for {built['name']} of compute capability {built['capability']}, and here is "
-                f"{here.name} of {here.capability}",
+                f"{compiled} was built for {_named(sidecar['gpu'] or asked)}, and here is {_named(here._asdict())}",
                 hint=_ANEW,
             )
         return sidecar
@@ -137,7 +135,12 @@ class NvTarget:
 
     def _versions(self) -> dict[str, str]:
         """By the module itself: pip knows TensorRT under several names, and JetPack's not at all."""
-        return {self.libraries[0]: str(importlib.import_module(self.module).__version__)}
+        return {self.libraries[0]: _compiled.version_of(self.module)}
+
+
+def _named(gpu: dict[str, Any]) -> str:
+    processors = f" and {gpu['processors']} multiprocessors" if gpu["processors"] else ""
+    return f"{gpu['name']} of compute capability {gpu['capability']}{processors}"
 
 
 def _signature(module: str, onnx: Path, options: Any) -> tuple[Signature, tuple[int, int, int]]:
@@ -155,6 +158,12 @@ def _signature(module: str, onnx: Path, options: Any) -> tuple[Signature, tuple[
         reading = _nvinfer.read(module, onnx)
         inputs, outputs = (list(reading.inputs), list(reading.outputs)) if reading.accepted else (inputs, outputs)
     told = _compiled.signature(inputs, outputs, pixels=pixels)
+    odd = [value for value in file.outputs if value.kind not in (onnx_file.FLOAT, 0)]
+    if odd:
+        raise TargetError(
+            f"answers in {onnx_file.KINDS.get(odd[0].kind, 'another type')}, and logits are read as float32",
+            hint="end the network with a Cast to float32",
+        )
     asked = options.batch
     if told.batch is not None:
         if asked not in (None, (told.batch,)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -130,7 +131,9 @@ def _apart(module: str, onnx: Path, task: dict[str, Any]) -> Reading:
     )
     command = [sys.executable, "-c", code, json.dumps(sys.path), module, str(onnx), json.dumps(task)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False
+        )
     except subprocess.TimeoutExpired as problem:
         raise TargetError(
             f"{module} did not finish with {onnx} in {PATIENCE_S / 60:.0f} minutes",
@@ -140,9 +143,8 @@ def _apart(module: str, onnx: Path, task: dict[str, Any]) -> Reading:
     if done.returncode > 0:
         said = [line for line in done.stderr.splitlines() if line.strip()] or lines
         raise TargetError(f"{module} could not work on {onnx}: {said[-1][:300]}", hint="`edgeresnet targets`")
-    about: dict[str, Any] = (
-        json.loads(lines[-1]) if lines[-1].startswith("{") else {"version": "", "accepted": False, "complaints": []}
-    )
+    answers = [line for line in lines if line.startswith('{"version"')]  # a library may print after the last of them
+    about: dict[str, Any] = json.loads(answers[-1]) if answers else {"version": "", "accepted": False, "complaints": []}
     complaints = [Complaint(**each) for each in about.pop("complaints")]
     if done.returncode == -signal.SIGKILL:
         raise MachineError(
@@ -156,7 +158,7 @@ def _apart(module: str, onnx: Path, task: dict[str, Any]) -> Reading:
 
 
 def serve(module: str, onnx: str, task: str) -> None:
-    """The other end. The answer is the last line, whatever the library prints, and written before each step that
+    """The other end. The answer is a line of its own, whatever the library prints, and written before each step that
     may be the last.
     """
     trt, wanted = importlib.import_module(module), json.loads(task)
@@ -232,7 +234,9 @@ class _Making:
         built = self._builder.build_serialized_network(self._network, config)
         if built is not None and cache is not None:
             cache = config.get_timing_cache()
-            Path(plan.timing_cache).write_bytes(bytes(cache.serialize()))
+            aside = Path(f"{plan.timing_cache}.{os.getpid()}")
+            aside.write_bytes(bytes(cache.serialize()))
+            aside.replace(plan.timing_cache)
         if built is not None:
             engine.write_bytes(bytes(built))
         return []

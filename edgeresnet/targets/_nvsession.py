@@ -43,6 +43,7 @@ class EngineSession:
         self.signature = signature
         self._ear, self._heard = _nvinfer.hearing(self._trt)
         self._gpu = _cuda.Gpu()  # before the runtime: it works in the context that is current
+        self._free_mb = self._gpu.free_mb()
         with contextlib.ExitStack() as stack:
             self._runtime = self._made(lambda: self._trt.Runtime(self._ear), "the runtime")
             if portable:  # a version-compatible engine brings code for the host along: it is our own
@@ -97,6 +98,9 @@ class EngineSession:
             for lane in lanes:
                 lane.stream.wait()
             return Throughput(count * len(batch), time.perf_counter() - began)
+
+    def device_memory_mb(self) -> float:
+        return max(0.0, self._free_mb - self._gpu.free_mb())
 
     def layers(self) -> list[Layer]:
         inspector = self._engine.create_engine_inspector()

@@ -115,6 +115,9 @@ class OnnxRuntimeSession:
             done = sum(pool.map(work, range(streams)))  # what one of them raises is raised here
         return Throughput(done * len(batch), time.perf_counter() - began)
 
+    def device_memory_mb(self) -> float:
+        return 0.0
+
     def layers(self) -> list[Layer]:
         """Runs one inference under onnxruntime's own profiler: its records are the optimised graph, as executed."""
         with tempfile.TemporaryDirectory() as folder:

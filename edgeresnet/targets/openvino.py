@@ -151,6 +151,9 @@ class OpenVinoSession:
         queue.wait_all()
         return Throughput(count * len(batch), time.perf_counter() - began)
 
+    def device_memory_mb(self) -> float:
+        return 0.0
+
     def layers(self) -> list[Layer]:
         compiled = self._compiled_for(self.signature.batch or 1).network
         found = []

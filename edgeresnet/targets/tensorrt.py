@@ -66,8 +66,9 @@ class TensorRt(_nvengine.NvTarget):
         built, level = sidecar["gpu"], sidecar["plan"]["hardware"]
         if level == _HARDWARE["ampere-plus"]:
             return _numbers(here.capability) >= (8, 0)
-        same = built["capability"] == here.capability
-        return same and (level == _HARDWARE["same-capability"] or built["name"] == here.name)
+        if level == _HARDWARE["same-capability"]:
+            return bool(built["capability"] == here.capability)
+        return all(built[key] == getattr(here, key) for key in ("name", "capability", "processors"))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -19,14 +19,17 @@ import onnx
 import pytest
 
 from edgeresnet.artifact import Store
-from edgeresnet.device import bundle, manifest
+from edgeresnet.device import bundle, machine, manifest, onnx_file
+from edgeresnet.errors import ModelError
 from edgeresnet.export import archive
+from edgeresnet.graph import deliver
 
 from ..conftest import STANDIN
 from .conftest import Door
 
 TARGETS = ["onnxruntime", "openvino"]
 ASKED = ("--calibration", "digits", "--count", 40, "--evaluation", "digits")
+QUICK = ("--set", "verify.processes=2", "--set", "verify.seconds=1")
 NEEDED = {"onnxruntime": ("onnxruntime",), "openvino": ("openvino",), "tensorrt": ()}
 
 
@@ -75,7 +78,7 @@ def carried(packed: Path, where: Path) -> Path:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_whole_way_of_a_bundle(asked: Door, door: Door, own_store: Store, tmp_path: Path, target: str) -> None:
-    code, out, err = asked(*ASKED, "--target", target, "--output", "bundles", "--max-drop-pp", 30)
+    code, out, err = asked(*ASKED, *QUICK, "--target", target, "--output", "bundles", "--max-drop-pp", 30)
     assert code == 0, err
     assert "DEFERRED" in out
     assert f"wrote bundles/net-{target}/ and bundles/net-{target}.tar.gz" in err
@@ -86,10 +89,10 @@ def test_the_whole_way_of_a_bundle(asked: Door, door: Door, own_store: Store, tm
     assert "whole" in checked.stderr
     assert not (there / "built").exists()
 
-    done = deployed(there, target, "--processes", "2", "--seconds", "1")
+    done = deployed(there, target)
     assert done.returncode == 0, done.stderr
     assert "int8" in done.stdout
-    assert manifest.problems(there, manifest.read(there), ("built", "result.json")) == []  # type: ignore[arg-type]
+    assert manifest.problems(there, manifest.read(there), ("built/*", "result.json")) == []  # type: ignore[arg-type]
 
     shutil.copy(there / "result.json", tmp_path / "brought.json")
     code, out, err = door("verify", "--from", "brought.json", "--store", own_store.root)
@@ -174,26 +177,34 @@ def test_options_that_would_say_nothing_are_refused(asked: Door) -> None:
 
 
 def test_what_is_built_here_is_laid_down_with_its_sidecar(asked: Door, tmp_path: Path) -> None:
-    words = ("--set", "verify.processes=2", "--set", "verify.seconds=1")
-    code, _, err = asked(*ASKED, "--target", "onnxruntime", "--where", "here", "--output", "out", *words)
+    code, _, err = asked(*ASKED, "--target", "onnxruntime", "--where", "here", "--output", "out", *QUICK)
     assert code == 0, err
     there = tmp_path / "out" / "net-onnxruntime"
     assert f"wrote out/{there.name}/" in err
     assert json.loads((there / "target.json").read_text())["target"] == "onnxruntime"
     assert (there / "model.onnx").is_file()
     assert not there.with_suffix(".tar.gz").exists()
-    assert asked(*ASKED, "--target", "onnxruntime", "--where", "here", "--output", "out", *words)[0] == 0, "replaced"
+    assert asked(*ASKED, "--target", "onnxruntime", "--where", "here", "--output", "out", *QUICK)[0] == 0, "replaced"
 
 
-@pytest.mark.parametrize("where", ["here", "bundle"])
-@pytest.mark.parametrize("target", ["onnxruntime", "openvino", "tensorrt"])
+@pytest.mark.parametrize(
+    ("target", "where"),
+    [
+        ("tensorrt", "bundle"),
+        ("openvino", "here"),
+        pytest.param("onnxruntime", "bundle", marks=pytest.mark.slow),
+        pytest.param("openvino", "bundle", marks=pytest.mark.slow),
+        pytest.param("onnxruntime", "here", marks=pytest.mark.slow),
+        pytest.param("tensorrt", "here", marks=pytest.mark.slow),
+    ],
+)
 def test_pixels_go_in_as_they_are_decoded(
     asked: Door, door: Door, own_store: Store, tmp_path: Path, standin: Any, target: str, where: str
 ) -> None:
     """The same answers as with preprocessing outside, on every target."""
     if target == "tensorrt":
         standin()
-    short = ("--set", "verify.processes=2", "--set", "verify.seconds=1", "--target", target)
+    short = (*QUICK, "--target", target)
     results = {}
     for taken_as in ("float32", "uint8"):
         code, _, err = asked(*ASKED, *short, "--where", where, "--input", taken_as, "--output", taken_as)
@@ -220,11 +231,13 @@ def asked_here(door: Door, store: Store, target: str) -> tuple[int, str, str]:
 
 
 def test_the_same_inputs_give_the_same_bytes(asked: Door, tmp_path: Path) -> None:
+    both = ("--target", "onnxruntime", "--target", "tensorrt", "--input", "uint8")
     for name in ("one", "two"):
-        code, _, err = asked(*ASKED, "--target", "onnxruntime", "--output", name, "--store", tmp_path / f"{name}-store")
+        code, _, err = asked(*ASKED, *both, "--output", name, "--store", tmp_path / f"{name}-store")
         assert code == 0, err
-    one, two = (tmp_path / name / "net-onnxruntime.tar.gz" for name in ("one", "two"))
-    assert one.read_bytes() == two.read_bytes()
+    for target in ("onnxruntime", "tensorrt"):
+        one, two = (tmp_path / name / f"net-{target}.tar.gz" for name in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
 
 
 def test_the_floor_is_carried_verbatim_and_no_more(asked: Door, tmp_path: Path) -> None:
@@ -301,6 +314,37 @@ def test_a_result_that_is_not_the_bundles_is_refused(made: Path, door: Door, own
     wrong = json.loads(json.dumps(found))
     wrong["result"]["variants"]["int8"]["accuracy"]["top1"] += 1
     assert "int8's counts do not follow from its answers" in home(bundle.sealed(wrong))
+
+    def changed(change: Any) -> str:
+        copy = json.loads(json.dumps(found))
+        change(copy["result"])
+        return home(bundle.sealed(copy))
+
+    def hide_the_flips(result: dict) -> None:
+        """Answers that are all wrong, counted honestly but for what a promise of the drop is judged by."""
+        int8 = result["variants"]["int8"]
+        int8["predicted"] = [(label + 1) % 10 for label in result["labels"]]
+        agree = sum(a == b for a, b in zip(int8["predicted"], result["reference_predicted"], strict=True))
+        int8["accuracy"] |= {"top1": 0, "agree": agree}
+
+    assert "int8's counts do not follow from its answers" in changed(hide_the_flips)
+    assert "not the network that would ship" in changed(lambda result: result.update(candidate="fp32"))
+    assert "its images are not the bundle's" in changed(lambda result: result["classes"].reverse())
+    assert "int8 was not timed" in changed(lambda result: result["variants"]["int8"].update(latency=None))
+    assert "its networks are not the bundle's" in changed(lambda r: r["variants"].update(more=r["variants"]["int8"]))
+    assert "is not whole: KeyError" in changed(lambda result: result["variants"]["int8"].pop("predicted"))
+    assert "is not whole: ValueError" in changed(lambda result: result["variants"]["int8"]["predicted"].pop())
+    (tmp_path / "r.json").write_text(
+        json.dumps(bundle.sealed(found)).replace('"measured": 1', '"measured": NaN, "x": 1', 1)
+    )
+    assert "not as deploy.py wrote it" in door("verify", "--from", "r.json", "--store", own_store.root)[2]
+    for run in own_store.runs():
+        shutil.copy(run, run.with_name(f"9{run.name}"))
+        run.with_name(f"9{run.name}").write_text("{}")  # a damaged run, the newest, is in nobody's way
+    (tmp_path / "r.json").write_text(json.dumps(bundle.sealed(found)))
+    assert door("verify", "--from", "r.json", "--store", own_store.root)[0] == 0
+    for run in own_store.runs():
+        run.unlink() if run.name.startswith("9") else None
     assert "which was not made in" in home(bundle.sealed({**found, "bundle": "0" * 64}))
     assert "holds another target" in home(bundle.sealed({**found, "result": {**result, "target": "openvino"}}))
     assert "there is no" in door("verify", "--from", "none.json", "--store", own_store.root)[2]
@@ -346,7 +390,115 @@ def test_without_evaluation_images_nothing_is_said_of_accuracy(
     for form in ("md", "json"):
         assert door("report", "--format", form, "--store", own_store.root)[0] == 0
     code, out, err = asked(*words)
+    assert code == 2
+    assert "holds a result.json, which would be lost" in err
+    (there / "result.json").unlink()
+    code, out, err = asked(*words)
     assert code == 0, "nothing is promised about what cannot be known"
+
+
+def test_what_was_brought_home_is_judged_though_home_has_changed(
+    made: Path, door: Door, own_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another release of a library at home would make another bundle: the one that was measured is judged."""
+    result_of(made)
+    monkeypatch.setattr(machine, "versions", lambda *names: dict.fromkeys(names, "9.9"))
+    code, out, err = door(
+        "verify",
+        "--from",
+        made / "result.json",
+        "--store",
+        own_store.root,
+        "--max-drop-pp",
+        40,
+        "--set",
+        "promises.undecided=fail",
+    )
+    assert code == 0, err
+    assert "KEPT         onnxruntime max_drop_pp" in out
+    assert "as written (in onnxruntime)" in out
+    run = own_store.load_run()
+    assert {step["state"] for step in run["steps"] if step["id"].startswith("verify:onnxruntime")} == {"done"}
+    code, out, err = door("verify", "--from", made / "result.json", "--store", own_store.root, "--set", "seed=1")
+    assert code == 2
+    assert "--set seed=1 beside --from says nothing" in err
+
+
+def test_another_text_of_what_is_carried_is_another_bundle(
+    asked: Door, own_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--target", "onnxruntime", "--output", "out")
+    assert asked(*ASKED, *words)[0] == 0
+    assert state_of("export:onnxruntime", own_store) == "made"
+    assert asked(*ASKED, *words)[0] == 0
+    assert state_of("export:onnxruntime", own_store) == "done"
+    real = manifest.sha256_of
+    monkeypatch.setattr(manifest, "sha256_of", lambda path: "0" if path.name == "decoding.py" else real(path))
+    assert asked(*ASKED, *words)[0] == 0
+    assert state_of("export:onnxruntime", own_store) == "made"
+
+
+def state_of(step: str, store: Store) -> str:
+    return next(each["state"] for each in store.load_run()["steps"] if each["id"] == step)
+
+
+def test_a_twin_that_half_precision_cannot_hold_is_left_out(
+    asked: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(model: onnx.ModelProto) -> onnx.ModelProto:
+        raise ModelError("the network cannot be written in half precision: 70000 is too large", hint="float32")
+
+    monkeypatch.setattr(deliver, "half", too_large)
+    words = ("--target", "tensorrt", "--output", "out", "--set")
+    code, out, err = asked(*ASKED, *words, "targets.tensorrt.float_parts=f32")
+    assert code == 0, err
+    assert "TensorRT gets no half-precision twin: the network cannot be written in half precision" in " ".join(
+        out.split()
+    )
+    there = tmp_path / "out" / "net-tensorrt"
+    assert [path.name for path in (there / "networks").iterdir()] == ["int8.onnx"]
+    code, _, err = asked(*ASKED, *words, "targets.tensorrt.float_parts=f16")
+    assert code == 2, "INT8's float part is what would ship"
+    assert "cannot be written in half precision" in err
+
+
+def test_a_candidates_weights_go_along(door: Door, own_store: Store, net: Path, tmp_path: Path) -> None:
+    onnx.save(onnx.load(net), "apart.onnx", save_as_external_data=True, location="apart.bin", size_threshold=0)
+    raw = {
+        "version": 1,
+        "model": {"checkpoint": "net.onnx", "candidate": "apart.onnx"},
+        "preprocessing": {"size": 8, "mean": [0.305], "std": [0.376]},
+        "images": {"evaluation": "digits"},
+        "targets": {"onnxruntime": {"where": "bundle"}},
+    }
+    Path("r.yaml").write_text(json.dumps(raw))
+    code, _, err = door("run", "r.yaml", "--store", own_store.root)
+    assert code == 0, err
+    (step,) = [step for step in own_store.load_run()["steps"] if step["stage"] == "export"]
+    there = Path(step["path"]) / "bundle"
+    shutil.copytree(there, tmp_path / "device")
+    assert not onnx_file.read(tmp_path / "device" / "networks" / "candidate.onnx").external
+    done = deployed(tmp_path / "device", "onnxruntime", "--processes", "1", "--seconds", "0.2")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--processes", "0"), "must be at least 1"),
+        (("--rebuilds", "0"), "must be at least 1"),
+        (("--seconds", "-1"), "must be more than 0"),
+        (("--output", "nowhere/r.json"), "there is no folder nowhere"),
+    ],
+)
+def test_a_slip_of_the_pen_on_the_device_is_told_before_anything_is_built(
+    made: Path, words: tuple[str, ...], said: str
+) -> None:
+    found = deployed(made, "onnxruntime", *words)
+    assert found.returncode == 2
+    assert said in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (made / "built").exists()
 
 
 def test_what_is_built_anew_is_judged_by_its_worst(asked: Door, door: Door, own_store: Store, tmp_path: Path) -> None:
@@ -378,7 +530,9 @@ def test_an_archive_depends_on_names_and_bytes_alone(tmp_path: Path) -> None:
         for file in ("b.txt", "inner/a.txt") if stamp == 1 else ("inner/a.txt", "b.txt"):
             (tmp_path / name / file).write_text(file)
             os.utime(tmp_path / name / file, (stamp, stamp))
-    assert archive(tmp_path / "one", "x") == archive(tmp_path / "two", "x")
+    for name in ("one", "two"):
+        archive(tmp_path / name, "x", tmp_path / f"{name}.tar.gz")
+    assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
 
 
 def test_an_older_python_is_told_so_in_one_line() -> None:
@@ -419,7 +573,7 @@ def test_the_python_example_answers_a_photograph(made: Path) -> None:
     assert len(lines) == 3
     logits = [float(line.split(": ")[1]) for line in lines]
     assert logits == sorted(logits, reverse=True)
-    assert manifest.problems(made, manifest.read(made), ("built", "result.json")) == []  # type: ignore[arg-type]
+    assert manifest.problems(made, manifest.read(made), ("built/*", "result.json")) == []  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -435,11 +589,11 @@ def test_the_cpp_example_answers_as_python_does(asked: Door, tmp_path: Path, tak
     package = Path(openvino.__file__).parent
     (library,) = (package / "libs").glob("libopenvino.so*")
     command = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-isystem", str(package / "include")]
-    command += ["examples/openvino.cpp", "-o", "example", str(library)]
+    command += ["examples/openvino.cpp", "-o", "built/example", str(library)]
     subprocess.run(command, cwd=there, check=True)
     libraries = os.pathsep.join([str(package / "libs"), os.environ.get("LD_LIBRARY_PATH", "")])
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
-    found = subprocess.run(["./example"], cwd=there, env=environment, capture_output=True, text=True, check=True)
+    found = subprocess.run(["built/example"], cwd=there, env=environment, capture_output=True, text=True, check=True)
     held = bundle.Bundle(there, "", json.loads((there / "bundle.json").read_text()))
     from edgeresnet import targets
 

@@ -29,6 +29,9 @@ class Scripted:
     def device_times_ms(self, batch: np.ndarray, n: int) -> list[float] | None:
         return None
 
+    def device_memory_mb(self) -> float:
+        return 0.0
+
     def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
         return Throughput(streams * len(batch) * 10, seconds)
 

@@ -52,3 +52,26 @@ def test_opencv_gives_nearly_that_in_the_same_colours(photographs: list[Path], h
 def test_a_library_that_is_not_here_is_none(monkeypatch: pytest.MonkeyPatch, photographs: list[Path]) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     assert decoding.decoded("opencv", photographs, HOW[0]) is None
+
+
+def test_an_old_pillow_has_its_names_elsewhere(photographs: list[Path]) -> None:
+    """Ubuntu 22.04's, on every Jetson of JetPack 6, is 9.0.1: the filters became an enumeration in 9.1."""
+
+    class Old:
+        open = staticmethod(Image.open)
+        BILINEAR = Image.Resampling.BILINEAR
+
+    found = decoding._with_pillow(Old, photographs[0], HOW[0])
+    assert (found == decode.read(str(photographs[0]), HOW[0])).all()
+
+
+def test_an_opencv_that_cannot_read_a_file_says_which(photographs: list[Path]) -> None:
+    class Silent:
+        IMREAD_COLOR = 1
+
+        @staticmethod
+        def imread(path: str, how: int) -> None:
+            return None
+
+    with pytest.raises(ValueError, match=r"0\.jpg cannot be read"):
+        decoding._with_opencv(Silent, photographs[0], HOW[0])

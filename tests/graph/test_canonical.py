@@ -67,6 +67,7 @@ _FROM_Z = {
     "matmul": [*_HEAD[:2], "Transpose fw -> t perm=[1,0]", "MatMul q t -> y"],
     "matmul add": [*_HEAD[:2], "Transpose fw -> t perm=[1,0]", "MatMul q t -> m", "Add m fb -> y"],
     "add matmul": [*_HEAD[:2], "Transpose fw -> t perm=[1,0]", "MatMul q t -> m", "Add fb m -> y"],
+    "factors": [*_HEAD[:2], "Gemm q fw fb -> y transB=1 alpha=0.5 beta=2.0"],
     "scaled logits": [*_HEAD[:2], "Gemm q fw fb -> m transB=1", "Mul m fb -> o", "Div o fb -> y"],
 }
 
@@ -92,6 +93,14 @@ def test_all_that_belongs_to_a_convolution_is_inside_it(lines: list[str], held: 
 @pytest.mark.parametrize("lines", _FROM_Z.values(), ids=_FROM_Z)
 def test_the_classifier_is_one_gemm(lines: list[str]) -> None:
     assert _same(_model(["Conv x w -> c", "Relu c -> z", *lines], _CONV)) == _FOLDED
+
+
+@pytest.mark.parametrize("bias", [(), (1,), (1, 1), (1, 4)])
+def test_a_bias_has_a_number_for_each_output(bias: tuple[int, ...]) -> None:
+    model = _model(["Conv x w -> c", "Relu c -> z", *_HEAD], {**_CONV, "fb": np.ones(bias, np.float32)})
+    assert _same(model) == _FOLDED
+    (held,) = [each for each in canonical.canonical(model).graph.initializer if list(each.dims) == [4]]
+    np.testing.assert_array_equal(numpy_helper.to_array(held), np.ones(4))
 
 
 KEPT: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgeresnet import pipeline, recipe, targets
+from edgeresnet import pipeline, recipe, report, targets
 from edgeresnet.artifact import Store
 from edgeresnet.device.session import Availability
 from edgeresnet.errors import ImagesError, MachineError, ModelError, RecipeError
@@ -267,3 +267,18 @@ def test_unreadable_images_are_counted_in_the_run(tmp_path: Path, colours: Any, 
     raw["images"]["unreadable"] = "error"
     with pytest.raises(ImagesError, match=r"000\.png cannot be decoded"):
         pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
+
+
+def test_what_would_ship_is_built_as_often_as_asked_for(own_store: Store) -> None:
+    run = pipeline.run(recipe.parse(tiny(verify__rebuilds=3, promises={"max_drop_pp": 5})), own_store)
+    assert [step["id"] for step in run["steps"] if "#" in step["id"]] == [
+        "compile:onnxruntime:fp32#2",
+        "compile:onnxruntime:fp32#3",
+    ]
+    result = run["results"]["onnxruntime"]
+    assert list(result["variants"]) == ["fp32"]
+    assert [build["accuracy"] for build in result["rebuilds"]] == [result["variants"]["fp32"]["accuracy"]] * 2
+    assert all(build["latency"]["processes"] for build in result["rebuilds"])
+    assert run["verdicts"][0]["verdict"] == "KEPT"
+    assert run["verdicts"][0]["reason"].endswith("; worst of 3 builds")
+    assert "built 3 times, all give 100.00 % same answers" in " ".join(report.view.of(run).advice)

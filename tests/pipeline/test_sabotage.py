@@ -367,3 +367,26 @@ def test_a_class_without_images_is_told_and_its_promise_is_not_kept(tmp_path: Pa
     assert words["min_recall_pct green"] == "NOT_MEASURED"
     assert run["verdict"] == "NOT_MEASURED"
     assert "1 classes have no evaluation image, so nothing is known of them: green" in report.view.of(run).notes
+
+
+def test_a_twin_whose_answers_are_no_numbers_is_left_out(
+    own_store: Store, standin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What half precision cannot hold shows when the twin is asked. What would ship is judged all the same."""
+    from edgeresnet import verify
+
+    standin()
+    real = verify._asked
+
+    def asked(name: str, *more: Any) -> Any:
+        if name == "half":
+            raise TargetError("answered NaN or infinity for image 0", hint="")
+        return real(name, *more)
+
+    monkeypatch.setattr(verify, "_asked", asked)
+    run = pipeline.run(recipe.parse(tiny(targets={"tensorrt": {}})), own_store)
+    assert run["verdict"] == "KEPT"
+    assert list(run["results"]["tensorrt"]["variants"]) == ["fp32"]
+    assert "the half-precision twin is left out: it answered NaN" in " ".join(report.view.of(run).notes)
+    again = pipeline.run(recipe.parse(tiny(targets={"tensorrt": {"precision": "fp16"}})), own_store)
+    assert again["verdict"] == "NOT_MEASURED", "unless it is what would ship"

@@ -136,6 +136,18 @@ def test_a_tensor_that_is_reshaped_before_a_layer_is_left_alone() -> None:
     assert equalize(model, images(), 0) is None
 
 
+def test_a_slice_of_what_has_no_sides_counts_its_channels_from_the_end() -> None:
+    """Axis -1 is the width of an image, and the channels behind a pooling."""
+    net = Maker()
+    x = net.relu(net.conv("image", "c1", 8))
+    flat = net.add("Flatten", [net.add("GlobalAveragePool", [net.relu(net.conv(x, "c2", 8))], "pooled")], "flat")
+    parts = [net.hold(f"cut.{part}", value) for part, value in (("from", [2]), ("to", [6]), ("axes", [-1]))]
+    model = net.gemm(net.add("Slice", [flat, *parts], "cut", 4), 5)
+    channels = Channels(Net(model))
+    assert channels.of["cut"].tolist() == channels.of["flat"].tolist()[2:6]
+    assert sqnr(answers(model, images()), answers(rescaled(model), images())) > 100
+
+
 def test_nothing_is_rescaled_where_nothing_is_free() -> None:
     net = Maker()
     pooled = net.add("GlobalAveragePool", ["image"], "pooled")

@@ -27,9 +27,13 @@ ARCHITECTURES = {"cifar_resnet8": 32, "cifar_resnet20": 32, "resnet18": 224, "re
 IMAGES = 8
 
 
+def prepared(size: int) -> Preprocessing:
+    return Preprocessing(size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
 def quantized(arch: str, size: int) -> onnx.ModelProto:
     """As the stages do it: equalized, scaled, corrected, images in levels."""
-    preprocessing = Preprocessing(size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    preprocessing = prepared(size)
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, size, size, 3), np.uint8)
     images = preprocessing.normalize(pixels)
 
@@ -56,7 +60,9 @@ def test_it_parses_and_builds_what_we_write_without_a_word(arch: str, tmp_path: 
     assert (reading.accepted, reading.complaints) == (True, ())
     assert tensorrt_rtx.build(path, tmp_path / "net.engine", capabilities=["8.6"]).complaints == ()
     assert (tmp_path / "net.engine").stat().st_size > 10_000
-    assert_builds(path, targets.get("tensorrt_rtx").options().float_parts, tmp_path / "as it ships")
+    ships = targets.get("tensorrt_rtx").options().float_parts
+    assert_builds(path, ships, tmp_path / "as it ships")
+    assert_builds(path, ships, tmp_path / "of pixels", prepared(ARCHITECTURES[arch]))
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -65,14 +71,15 @@ def test_its_rivals_build_without_a_word_too(arch: str, tmp_path: Path) -> None:
     onnx.save(trace.to_onnx(models.build(arch, 10, 3).eval(), 3, ARCHITECTURES[arch]), path)
     for float_parts in ("f16", "f32"):
         assert_builds(path, float_parts, tmp_path / float_parts)
+        assert_builds(path, float_parts, tmp_path / f"{float_parts} of pixels", prepared(ARCHITECTURES[arch]))
 
 
-def assert_builds(path: Path, float_parts: str, out: Path) -> None:
+def assert_builds(path: Path, float_parts: str, out: Path, pixels: Preprocessing | None = None) -> None:
     """The way that a recipe goes."""
     target = targets.get("tensorrt_rtx")
     options = target.options(float_parts=float_parts)
     out.mkdir()
-    given = deliver.delivered(path, out / "given.onnx", halved=float_parts == "f16", pixels=None)
+    given = deliver.delivered(path, out / "given.onnx", halved=float_parts == "f16", pixels=pixels)
     warnings = target.compile(given, options, out)["warnings"]
     assert warnings == [], warnings
     assert (out / "model.engine").stat().st_size > 10_000

@@ -25,6 +25,7 @@ from edgeresnet.targets import _cuda
 __version__ = os.environ.get("STANDIN_VERSION", "10.3.0")
 _GPU = os.environ.get("STANDIN_GPU", "Stand-in GPU")
 _CAPABILITY = os.environ.get("STANDIN_CAPABILITY", "8.7")
+_PROCESSORS = os.environ.get("STANDIN_PROCESSORS", "16")
 _FAILS = os.environ.get("STANDIN_FAILS", "")
 
 
@@ -285,7 +286,7 @@ class _Context:
         (answer,) = self._session.run([logits.name], {image.name: given.copy()})
         if self._engine.about["noise"] is not None:  # another engine at each build, as TensorRT's are
             rng = np.random.default_rng(self._engine.about["noise"])
-            answer = answer + rng.normal(0, 0.05 * np.abs(answer).max(), answer.shape[1:]).astype(np.float32)
+            answer = answer + rng.normal(0, 0.2 * np.abs(answer).max(), answer.shape[1:]).astype(np.float32)
         _view(self._addresses[logits.name], answer.shape, np.float32)[...] = answer
         return True
 
@@ -349,9 +350,12 @@ _DRIVER = types.SimpleNamespace(
     cuDriverGetVersion=lambda pointer: _set(pointer, 12040),
     cuDeviceGet=lambda pointer, number: _set(pointer, number),
     cuDeviceGetName=_named,
-    cuDeviceGetAttribute=lambda pointer, which, device: _set(pointer, int(_CAPABILITY.split(".")[which - 75])),
+    cuDeviceGetAttribute=lambda pointer, which, device: _set(
+        pointer, int(_PROCESSORS if which == 16 else _CAPABILITY.split(".")[which - 75])
+    ),
     cuDevicePrimaryCtxRetain=_new,
     cuCtxSetCurrent=lambda context: 0,
+    cuMemGetInfo_v2=lambda free, total: _set(free, (8 << 30) - sum(len(memory) for memory in _held.values())),
     cuMemAlloc_v2=_take,
     cuMemFree_v2=_give_back,
     cuMemAllocHost_v2=_take,

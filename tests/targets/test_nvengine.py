@@ -75,6 +75,7 @@ def test_what_is_taken_from_the_gpu_is_given_back(standin: Any, network: Path) -
     with target.load(out) as session:
         session.infer(images(1))
         before = held()
+        assert session.device_memory_mb() == pytest.approx(2 * (3 * 8 * 8 + 4) * 4 / 1e6, rel=0.1), "both ends, twice"
         assert session.throughput(images(1), streams=3, seconds=0.01).images >= 3
         assert held() == before
         assert all(time > 0 for time in session.device_times_ms(images(1), 4))
@@ -166,8 +167,9 @@ def test_a_file_of_a_fixed_batch_cannot_take_another(standin: Any, tmp_path: Pat
     [
         ({"version": "10.13.2"}, r"built by tensorrt 10\.3\.0, and tensorrt 10\.13\.2 is here"),
         ({"version": "11.4.0"}, r"built by tensorrt 10\.3\.0, and tensorrt 11\.4\.0 is here"),
-        ({"capability": "8.9"}, r"for Stand-in GPU of compute capability 8\.7, and here is Stand-in GPU of 8\.9"),
-        ({"gpu": "Another GPU"}, r"for Stand-in GPU of compute capability 8\.7, and here is Another GPU of 8\.7"),
+        ({"capability": "8.9"}, r"for Stand-in GPU of compute capability 8\.7 .* here is Stand-in GPU .* 8\.9"),
+        ({"gpu": "Another GPU"}, r"for Stand-in GPU of compute capability 8\.7 .* here is Another GPU .* 8\.7"),
+        ({"processors": "8"}, r"8\.7 and 16 multiprocessors, and here is .* 8\.7 and 8 multiprocessors"),
     ],
 )
 def test_an_engine_from_elsewhere_is_refused_before_it_is_read(
@@ -211,7 +213,7 @@ def test_a_damaged_engine_is_refused_before_it_is_read(standin: Any, network: Pa
 def test_the_sidecar_says_where_it_is_at_home(standin: Any, network: Path) -> None:
     about = json.loads((compiled(standin(), network) / "target.json").read_text())
     assert about["versions"] == {"tensorrt": "10.3.0"}
-    assert about["gpu"] == {"name": "Stand-in GPU", "capability": "8.7", "cuda": "12.4"}
+    assert about["gpu"] == {"name": "Stand-in GPU", "capability": "8.7", "cuda": "12.4", "processors": 16}
     assert about["plan"]["batches"] == [1, 1, 1]
     assert {"driver", "engine_sha256", "source_sha256", "options"} <= about.keys()
 

@@ -1,8 +1,8 @@
 // Calls what deploy.py built, through onnxruntime's C++ interface, on the images in samples/. From the bundle's folder,
 // with onnxruntime's release unpacked in $ORT:
 //
-//   c++ -std=c++17 -O2 examples/onnxruntime.cpp -o example -I$ORT/include -L$ORT/lib -lonnxruntime
-//   LD_LIBRARY_PATH=$ORT/lib ./example built/int8/model.onnx
+//   c++ -std=c++17 -O2 examples/onnxruntime.cpp -o built/example -I$ORT/include -L$ORT/lib -lonnxruntime
+//   LD_LIBRARY_PATH=$ORT/lib built/example built/int8/model.onnx
 #include <onnxruntime_cxx_api.h>
 
 #include "bundle.hpp"

@@ -1,7 +1,7 @@
 // Calls what deploy.py built, through OpenVINO's C++ interface, on the images in samples/. From the bundle's folder:
 //
-//   c++ -std=c++17 -O2 examples/openvino.cpp -o example $(pkg-config --cflags --libs openvino)
-//   ./example built/int8/model.xml
+//   c++ -std=c++17 -O2 examples/openvino.cpp -o built/example $(pkg-config --cflags --libs openvino)
+//   built/example built/int8/model.xml
 #include <openvino/openvino.hpp>
 
 #include "bundle.hpp"

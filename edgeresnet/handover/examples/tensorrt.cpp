@@ -2,8 +2,8 @@
 // folder, with CUDA in /usr/local/cuda (TensorRT-RTX: the same file, its own headers, and -ltensorrt_rtx):
 //
 //   export CPATH=/usr/local/cuda/include LIBRARY_PATH=/usr/local/cuda/lib64
-//   c++ -std=c++17 -O2 examples/tensorrt.cpp -o example -lnvinfer -lcudart
-//   ./example built/int8/model.engine
+//   c++ -std=c++17 -O2 examples/tensorrt.cpp -o built/example -lnvinfer -lcudart
+//   built/example built/int8/model.engine
 //
 // An engine belongs to the release and the GPU that built it: target.json beside it tells which.
 #include <NvInfer.h>
