@@ -35,11 +35,22 @@ def advice(result: Mapping[str, Any]) -> Advice | None:
         return None
     what = "INT8" if name == "int8" else "the candidate"
     measured = f"{value:.3f} times as fast, 95 % interval {low:.3f} to {high:.3f}"
-    if high <= 1:
+    if high <= 1 and _half_pays(variants):
         said = f"ship the half-precision twin: {what} is no faster ({measured}), and what it loses buys nothing"
         return Advice("half", said + _in_the_way(variants[name]))
+    if high <= 1:
+        said = f"ship FP32: {what} is no faster than its half-precision twin ({measured}), nor is that than FP32"
+        return Advice("fp32", said + _in_the_way(variants[name]))
     said = f"{what} is not shown to be faster than its half-precision twin ({measured}): measure longer or ship that"
     return Advice(name, said + _in_the_way(variants[name]))
+
+
+def _half_pays(variants: Mapping[str, Any]) -> bool:
+    """Whether the twin is shown to be faster than FP32, or nobody timed that."""
+    full, half = variants.get("fp32", {}).get("latency"), variants["half"]["latency"]
+    if troubles.untimed([full, half]):
+        return True
+    return ratio_interval(measure.windows(full), measure.windows(half))[1].low > 1
 
 
 def _in_the_way(variant: Mapping[str, Any]) -> str:

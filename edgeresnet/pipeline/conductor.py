@@ -11,13 +11,12 @@ from .. import targets
 from ..artifact import Artifact, Given, Making, Parent, Store
 from ..context import Context, Progress
 from ..errors import EdgeresnetError, RecipeError, TargetError, machine_error
+from ..export import FOLDER
 from ..images import Samples
 from ..recipe import Recipe
 from .document import document, part
 from .stages import ELSEWHERE, Outcome, Step
 from .steps import samples_of, steps
-
-_BRING_HOME = "run deploy.py there, then `edgeresnet verify --from result.json` here"
 
 
 class Listener:
@@ -123,7 +122,10 @@ def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, 
         store.tidy(step.stage.name, key)
         return Outcome(step, "done", artifact, warnings=list(artifact.manifest["warnings"]))
     if step.stage is ELSEWHERE:
-        return Outcome(step, "deferred", reason="its bundle is to be measured on the device", hint=_BRING_HOME)
+        bundle = parents["bundle"]
+        where = f" {bundle.path / FOLDER}" if isinstance(bundle, Artifact) else ""
+        hint = f"carry{where} there, run deploy.py in it, then `edgeresnet verify --from result.json` here"
+        return Outcome(step, "deferred", reason="its bundle is to be measured on the device", hint=hint)
     warnings = [f"{problem}: it is made anew"] if problem else []
     for sentence in warnings:
         listener.warns(sentence)

@@ -49,6 +49,17 @@ def test_what_is_slower_is_not_what_to_ship(candidate: str, word: str) -> None:
     assert found.sentence.endswith("not in INT8: fc (Gemm, f16), pool (Pool, f32)")
 
 
+def test_where_the_twin_is_no_faster_either_it_is_fp32() -> None:
+    slower = result(1.5, 1.0)
+    slower["variants"]["fp32"] = {"latency": timed(2.0)}
+    assert advice.advice(slower).ship == "half"  # type: ignore[union-attr]
+    slower["variants"]["fp32"] = {"latency": timed(0.9)}
+    found = advice.advice(slower)
+    assert found is not None
+    assert found.ship == "fp32"
+    assert found.sentence.startswith("ship FP32: INT8 is no faster than its half-precision twin")
+
+
 def test_what_is_not_decided_is_told_and_ships() -> None:
     restless = result(1.0, 1.0, spread=0.1)
     restless["variants"]["half"]["latency"] = timed(1.0, -0.1)
