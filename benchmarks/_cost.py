@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from _case import preprocessing
 from _judged import fresh
 from _settings import LATENCY_PEERS
+from PIL import Image
 
 from edgeresnet import bench, models, trace
 from edgeresnet.device import intervals, measure
@@ -20,6 +24,10 @@ from edgeresnet.targets import openvino
 
 SIZE, CLASSES = 224, 1000
 IMAGES = (128, 512)
+_DOOR = (
+    "import atexit; from edgeresnet.device import machine; "
+    "atexit.register(lambda: print('PEAK', machine.peak_memory_mb())); from edgeresnet.cli import main; main()"
+)
 _MATRICES = ("Convolution", "FullyConnected", "MatMul", "GroupConvolution")
 _PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "NNCF, default": ("nncf", {}),
@@ -43,6 +51,31 @@ def cost(folder: Path, peers: str, efforts: list[str]) -> None:
                 print(f"    {step}", flush=True)
         else:
             print(f"{title:34} {count:6} skipped: {answer['problem'][:90]}", flush=True)
+    _from_checkpoint(folder)
+
+
+def _from_checkpoint(folder: Path) -> None:
+    """The door as a user opens it: weights and JPEG files in, traced on the way, torch included."""
+    images, weights, store = folder / "jpeg", folder / "resnet50.pth", folder / "store"
+    images.mkdir(exist_ok=True)
+    pixels = np.load(_smooth(folder, IMAGES[0]), mmap_mode="r")
+    scale, shift = preprocessing(SIZE).scale_and_shift()
+    for number, one in enumerate(pixels):
+        levels = (one.transpose(1, 2, 0) - shift) / scale
+        Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)).save(images / f"{number:03}.jpg", quality=95)
+    torch.save(_network().state_dict(), weights)
+    shutil.rmtree(store, ignore_errors=True)
+    command = [sys.executable, "-c", _DOOR, "quantize", str(weights), "--arch", "resnet50", "--classes", str(CLASSES)]
+    command += ["--calibration", str(images), "--size", str(SIZE), "--mean", "0.485,0.456,0.406"]
+    command += ["--std", "0.229,0.224,0.225", "--target", "openvino", "--output", str(folder / "door.onnx")]
+    began = time.perf_counter()
+    done = subprocess.run([*command, "--store", str(store)], capture_output=True, text=True, check=False)
+    took = time.perf_counter() - began
+    peak = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("PEAK ")]
+    if done.returncode or not peak:
+        print(f"{'edgeresnet quantize, checkpoint':34} failed: {done.stderr[-200:]}")
+    else:
+        print(f"{'edgeresnet quantize, checkpoint':34} {IMAGES[0]:6} {took:8.1f} {float(peak[0]):8.0f}", flush=True)
 
 
 def latency(folder: Path, peers: str, processes: int, seconds: float) -> None:
@@ -104,17 +137,19 @@ def _made(
     return out, fresh(python, {**job, "out": str(out)})
 
 
+def _network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    network = models.build("resnet50", CLASSES, 3).eval()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):  # a trained network's convolutions have biases
+            torch.nn.init.normal_(layer.bias, std=0.1)
+    return network
+
+
 def _resnet50(folder: Path) -> Path:
     path = folder / "resnet50-fp32.onnx"
     if not path.is_file():
-        import torch
-
-        torch.manual_seed(0)
-        network = models.build("resnet50", CLASSES, 3).eval()
-        for layer in network.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):  # a trained network's convolutions have biases
-                torch.nn.init.normal_(layer.bias, std=0.1)
-        onnx.save(trace.to_onnx(network, 3, SIZE), path)
+        onnx.save(trace.to_onnx(_network(), 3, SIZE), path)
     return path
 
 

@@ -9,6 +9,7 @@ import gzip
 import json
 import shutil
 import tarfile
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +37,9 @@ _WHAT = {
     "int8": "the INT8 network that would ship",
     "candidate": "the network that would ship, made elsewhere",
 }
+
+
+_TWIN = "the same file, built in half precision where this device has it: INT8 must beat that"
 
 
 def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
@@ -203,7 +207,10 @@ def _arithmetic(preprocessing: Preprocessing) -> str:
 def _readme(about: Mapping[str, Any], target: Target) -> str:
     preprocessing = about["preprocessing"]
     channels, size = len(preprocessing["mean"]), preprocessing["size"]
-    rows = [f"| `networks/{one['file']}` | {_WHAT[name]} |" for name, one in about["variants"].items()]
+    rows = [
+        f"| `networks/{one['file']}` | {_TWIN if one.get('twin') else _WHAT[name]} |"
+        for name, one in about["variants"].items()
+    ]
     rows += [
         "| `evaluation/` | images, their labels where they are known, and what the FP32 network answered at home |",
         "| `samples/` | sixteen of them as JPEG files, and the pixels that became of them at home |",
@@ -213,6 +220,11 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
         "| `manifest.json` | size and SHA-256 of every file |",
     ]
     text = (_HERE / "handover" / "README.md").read_text(encoding="utf-8")
+    mean, std = (", ".join(f"{value:g}" for value in preprocessing[name]) for name in ("mean", "std"))
+    takes = f"float32 images, 1×{channels}×{size}×{size}, normalised by mean {mean} and std {std}"
+    if about["input"] == "uint8":
+        takes = f"pixels as they are decoded, uint8, 1×{size}×{size}×{channels}: preprocessing is inside"
+    answers = f"it answers {len(about['classes'])} logits, in the order of `labels.txt`"
     return text.format(
         network=about["network"],
         title=target.title,
@@ -220,11 +232,7 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
         install=target.install,
         runtime=target.title,
         rows="\n".join(rows),
-        input=f"pixels as they are decoded, uint8, 1×{size}×{size}×{channels}: preprocessing is inside"
-        if about["input"] == "uint8"
-        else f"float32 images, 1×{channels}×{size}×{size}, normalised by mean {preprocessing['mean']} and std "
-        f"{preprocessing['std']}",
-        classes=len(about["classes"]),
+        input=textwrap.fill(f"The network takes {takes}; {answers}.", 120),
     )
 
 

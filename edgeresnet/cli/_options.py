@@ -41,7 +41,7 @@ _MODEL = (
     click.option("--mean", help="One per channel: 0.485,0.456,0.406."),
     click.option("--std", help="One per channel: 0.229,0.224,0.225."),
     click.option("--evaluation", help="Folder of class folders to evaluate on."),
-    click.option("--target", "targets", multiple=True, help="May be repeated; every CPU target by default."),
+    click.option("--target", "targets", multiple=True, help="A word of `edgeresnet targets`. May be repeated."),
 )
 
 

@@ -46,10 +46,11 @@ def quantize(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Write MODEL as INT8, calibrated on images, as each target wants it.
+    """Write MODEL as INT8, calibrated on images, as each --target wants it.
 
-    MODEL is an ONNX file, or a checkpoint with --arch. Without images there
-    is no INT8: a range that was not measured is a guess.
+    Every CPU target that is here, by default. MODEL is an ONNX file, or a
+    checkpoint with --arch. Without images there is no INT8: a range that was
+    not measured is a guess.
     """
     from .. import pipeline, report
     from . import _one_shot, _progress

@@ -27,7 +27,7 @@ def targets(as_json: bool) -> None:
         word = "ready" if state.ok else "builds only" if state.builds else "not here"
         _options.echo(f"{name:14} {word}: {', '.join(filter(None, [versions, state.reason]))}")
         if not state.ok:
-            _options.echo(f"{'':14} {state.hint}")
+            _options.echo(report.terminal.wrapped(f"{'':14} {state.hint}", 15))
     _options.echo("\nthis machine")
     for line in [*report.view.machine_lines(about), f"Python {about['python']}"]:
         _options.echo(report.terminal.wrapped(f"  {line}"))

@@ -44,12 +44,13 @@ def verify(
     quiet: bool,
     verbose: bool,
 ) -> int:
-    """Measure MODEL on every target and hold it against its promises.
+    """Measure MODEL on each --target (every CPU target that is here, by default).
 
-    MODEL is an ONNX file, or a checkpoint with --arch. With --reference it is
-    a network made from that one (INT8, pruned, half precision), judged as it
-    is. Without MODEL the networks of the newest run are measured anew. With
-    --from, what a bundle's deploy.py measured on its device is judged.
+    Its promises are judged. MODEL is an ONNX file, or a checkpoint with
+    --arch. With --reference it is a network made from that one (INT8, pruned,
+    half precision), judged as it is. Without MODEL the networks of the newest
+    run are measured anew. With --from, what a bundle's deploy.py measured on
+    its device is judged.
     """
     from . import _one_shot
     from .run import ran, told

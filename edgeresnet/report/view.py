@@ -228,11 +228,22 @@ def _notes(
         if word == "worse":
             notes.append(f"{target}: {label} is found less often than before: {before} → {now}, {lost} points lost")
     for result in measured:
+        notes += _decoding(result)
         timed = _timed(result)
         notes += [f"{result['target']}: {trouble}" for trouble in troubles.troubles(timed)]
     if run["problem"]:
         notes.append(f"the run ended early: {run['problem']['message']}")
     return notes
+
+
+def _decoding(result: Mapping[str, Any]) -> list[str]:
+    """What a device's own way from a file to pixels changes, where it was held against home's."""
+    return [
+        f"{result['target']}: decoded with {library} on the device, {about['answers_changed']} of {about['images']} "
+        f"answers change ({about['mean_levels']:.2f} levels on average, {about['largest_levels']} at most)"
+        for library, about in result.get("decoding", {}).items()
+        if about and about["largest_levels"]
+    ]
 
 
 def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:

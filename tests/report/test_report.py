@@ -175,3 +175,14 @@ def test_a_loss_is_told_from_the_compilers(compiled: float, word: str) -> None:
     )
     for kind in ("terminal", "md"):
         assert said in " ".join(report.FORMATS[kind](run).split())
+
+
+def test_what_a_devices_own_decoding_changes_is_told() -> None:
+    run = run_document()
+    changed = {"images": 16, "mean_levels": 0.6, "largest_levels": 9, "answers_changed": 2}
+    same = {"images": 16, "mean_levels": 0.0, "largest_levels": 0, "answers_changed": 0}
+    run["results"]["openvino"]["decoding"] = {"opencv": changed, "pillow": same, "other": None}
+    notes = [note for note in report.view.of(run).notes if "decoded with" in note]
+    assert notes == [
+        "openvino: decoded with opencv on the device, 2 of 16 answers change (0.60 levels on average, 9 at most)"
+    ]
