@@ -1,10 +1,12 @@
 """A file that somebody holds: what it is, and what each target would say to it. Compiles, runs and changes nothing.
 
-Reads ONNX files so far. Where TensorRT-RTX is installed its parser is asked, too, and its word stays its own.
+Reads ONNX files and checkpoints. Where TensorRT-RTX is installed its parser is asked, too, and its word stays its own.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +16,11 @@ from . import targets
 from .device import machine, onnx_file
 from .errors import ModelError, TargetError, first_line
 from .graph import accepts, quantized
+from .models import recognise, shapes
 from .targets import tensorrt_rtx
 
-_OTHERS = {
-    **dict.fromkeys((".pt", ".pth", ".th", ".ckpt", ".safetensors"), "a checkpoint"),
-    **dict.fromkeys((".engine", ".plan", ".trt"), "an engine"),
-}
+CHECKPOINTS = (".pt", ".pth", ".th", ".ckpt", ".safetensors")
+_OTHERS = dict.fromkeys((".engine", ".plan", ".trt"), "an engine")
 
 
 def inspect(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
@@ -46,11 +47,26 @@ def inspect(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
     }
 
 
+def checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, as far as its tensors' names and shapes tell. Loads no weights and no torch."""
+    weights = shapes.read(path)
+    found = recognise.recognise(weights)
+    kinds = Counter(each.kind for each in weights.values())
+    return {
+        "file": str(path),
+        "tensors": len(weights),
+        "parameters": sum(math.prod(each.shape) for each in weights.values()),
+        "kinds": dict(kinds),
+        "recognised": asdict(found) if found else None,
+        "first": list(weights)[:5],
+    }
+
+
 def _read(path: Path) -> onnx_file.OnnxFile:
     if path.suffix.lower() in _OTHERS:
         raise ModelError(
-            f"{path} is {_OTHERS[path.suffix.lower()]} by its name, and this version inspects ONNX files only",
-            hint="`edgeresnet init` and `edgeresnet run` make an ONNX file from a checkpoint",
+            f"{path} is {_OTHERS[path.suffix.lower()]} by its name, and only ONNX files and checkpoints are inspected",
+            hint="target.json beside an engine of ours tells what it is",
         )
     return onnx_file.read(path)
 

@@ -14,9 +14,11 @@ from . import _options
 @click.option("--target", "names", multiple=True, help="May be repeated; all targets by default, here or not.")
 @_options.as_json
 def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
-    """Say what an ONNX FILE is, and what each target has against it.
+    """Say what FILE is: a checkpoint, or an ONNX file and what each target has
+    against it.
 
-    An error is what a target refuses or reads as something else than was
+    Of a checkpoint: which network it is, told from its tensors. Of an ONNX
+    file, an error is what a target refuses or reads as something else than was
     meant; a warning costs time. Where TensorRT-RTX is installed, its parser
     reads the file too. Runs nothing and needs no target to be here.
 
@@ -26,6 +28,10 @@ def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
     from .. import report
     from ..errors import ModelError
 
+    if path.suffix.lower() in inspecting.CHECKPOINTS:
+        held = inspecting.checkpoint(path)
+        _options.print_json(held) if as_json else _options.echo(report.inspect_text.checkpoint(held), nl=False)
+        return 0
     about = inspecting.inspect(path, names)
     if as_json:
         _options.print_json(about)

@@ -28,7 +28,11 @@ CIFAR = tuple(
     for depth in (8, 20, 32, 44, 56, 110)
     for name in (f"cifar_resnet{depth}", f"cifar_resnet{depth}b", f"cifar_plain{depth}")
 )
-TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+TORCHVISION = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("wide_resnet50_2", "wide_resnet101_2"),
+    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+)
 
 
 def build(arch: str, classes: int, channels: int) -> nn.Module:
@@ -55,7 +59,8 @@ def check_arch(arch: str) -> None:
         f"there is no architecture {arch!r}",
         hint=f"did you mean {' or '.join(near)}?"
         if near
-        else "known are cifar_resnet8 … 110, resnet18 … 152, or your own as my.module:make",
+        else "known are cifar_resnet8 … 110, torchvision's resnet18 … 152, wide_resnet… and resnext…, or your own as "
+        "my.module:make",
     )
 
 

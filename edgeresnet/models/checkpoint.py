@@ -21,6 +21,7 @@ from torch import nn
 
 from ..artifact import write_bytes
 from ..errors import ModelError, first_line
+from . import shapes, unwrap
 
 FILE = "weights.safetensors"
 _SHOWN = 4
@@ -59,10 +60,11 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint, out of the dictionaries and prefixes that training scripts wrap them in."""
     if not path.is_file():
         raise ModelError(f"there is no checkpoint {path}", hint="give the path of a weights file")
+    shapes.read(path)  # what is no checkpoint, or wants code to be run, is refused before torch looks at it
     if path.suffix != ".safetensors":
-        return _without_prefix(_state_dict(unpickle(path), path))
+        return unwrap.tensors(unpickle(path), torch.is_tensor)
     try:
-        return _without_prefix(load_safetensors(path.read_bytes()))
+        return unwrap.without_prefixes(load_safetensors(path.read_bytes()))
     except (SafetensorError, OSError) as problem:
         raise _broken(path, problem) from problem
 
@@ -101,25 +103,6 @@ def _what_to_change(
     if not missing and not unexpected and weights[last].shape != wanted[last].shape:
         return f"these weights know {len(weights[last])} classes: set `model.classes`"
     return "name the architecture, classes and channels that these weights were trained with"
-
-
-def _state_dict(held: Any, path: Path) -> dict[str, torch.Tensor]:
-    for key in ("state_dict", "model"):
-        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
-            held = held[key]
-    tensors = (
-        {str(key): value for key, value in held.items() if torch.is_tensor(value)} if isinstance(held, Mapping) else {}
-    )
-    if not tensors:
-        raise ModelError(f"{path} holds no weights", hint="save `model.state_dict()`")
-    return tensors
-
-
-def _without_prefix(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """DataParallel and DDP put `module.` before every key."""
-    if all(key.startswith("module.") for key in weights):
-        return {key.removeprefix("module."): value for key, value in weights.items()}
-    return weights
 
 
 def _some(title: str, keys: list[str]) -> str:

@@ -20,6 +20,22 @@ def render(about: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def checkpoint(about: Mapping[str, Any]) -> str:
+    found = about["recognised"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in about["kinds"].items())
+    size = f"{about['tensors']} tensors ({kinds}), {about['parameters'] / 1e6:.2f} M numbers"
+    sentences = [f"{about['file']}: a checkpoint, {size}"]
+    if found is None:
+        sentences.append(f"not recognised: no ResNet of ours has tensors named {', '.join(about['first'])}, …")
+        sentences.append("give a factory in your own code, `--arch my.module:make`, or an ONNX file")
+    else:
+        sentences.append(found["words"])
+        archs = list(found["archs"])
+        fits = f"; {', '.join(archs[1:])} fits as well" if len(archs) > 1 else ""
+        sentences.append(f"--arch {archs[0]}{fits}" if archs else "no --arch of ours builds it: my.module:make does")
+    return "\n".join(terminal.wrapped(sentence) for sentence in sentences) + "\n"
+
+
 def _head(about: Mapping[str, Any]) -> list[str]:
     by = f" by {about['producer']}" if about["producer"] else ""
     counted = sorted(about["operators"].items(), key=lambda each: (-each[1], each[0]))

@@ -1,0 +1,138 @@
+"""What tensors a checkpoint holds, by name and shape, without torch and without running anything that it brings.
+
+torch's own format is a pickle beside the raw numbers: it is read here by an unpickler that knows a handful of names and
+makes no object of theirs. So a plan can say which network a file holds before anything heavy is loaded; the weights
+themselves are read in `checkpoint`.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import ModelError, first_line
+from . import unwrap
+
+_MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6: a row of pickles
+_LONGEST_HEADER = 100_000_000
+_BROKEN = (
+    pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError,
+    struct.error, zipfile.BadZipFile, RecursionError, MemoryError,
+)  # fmt: skip
+
+
+class Tensor(NamedTuple):
+    shape: tuple[int, ...]
+    kind: str  # "Float", "Half", …: torch's word
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Without the wrappers that training scripts put around a network's own names."""
+    try:
+        held = _held(path)
+    except FileNotFoundError as problem:
+        raise ModelError(f"there is no checkpoint {path}", hint="give the path of a weights file") from problem
+    except _Code as problem:
+        raise ModelError(
+            f"{path} holds more than weights ({problem}), and loading that would run code",
+            hint="save `model.state_dict()` where it was made: torch.save(model.state_dict(), 'weights.pth')",
+        ) from problem
+    except _BROKEN as problem:
+        raise ModelError(
+            f"{path} is no checkpoint, or is cut short: {first_line(problem)}", hint="copy the file anew"
+        ) from problem
+    found = unwrap.tensors(held, lambda value: isinstance(value, Tensor))
+    if not found:
+        raise ModelError(f"{path} holds no weights", hint="save `model.state_dict()`")
+    return found
+
+
+def _held(path: Path) -> Any:
+    with open(path, "rb") as file:
+        start = file.read(512)
+        file.seek(0)
+        if start.lstrip()[:1] == b"<":
+            raise ModelError(
+                f"{path} is an HTML page, not a checkpoint", hint="the download gave a page: look at it in a browser"
+            )
+        if path.suffix == ".safetensors":
+            return _safetensors(file, path.stat().st_size)
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            return _row_of_pickles(file)
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            if any(name.endswith("/constants.pkl") for name in names):
+                raise ModelError(
+                    f"{path} is a TorchScript archive, which holds code", hint="export it to ONNX where it was made"
+                )
+            with archive.open(next(name for name in names if name.endswith("/data.pkl"))) as pickled:
+                return _Reader(pickled).load()
+
+
+def _safetensors(file: Any, size: int) -> dict[str, Tensor]:
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > min(size, _LONGEST_HEADER):
+        raise ValueError("its header is longer than the file")
+    about = json.loads(file.read(length))
+    about.pop("__metadata__", None)
+    return {name: Tensor(tuple(each["shape"]), each["dtype"]) for name, each in about.items()}
+
+
+def _row_of_pickles(file: Any) -> Any:
+    if _Reader(file).load() != _MAGIC:
+        raise ValueError("its bytes are not what torch saves")
+    _Reader(file).load()  # protocol
+    _Reader(file).load()  # the machine that wrote it
+    return _Reader(file).load()
+
+
+class _Code(Exception):
+    """A name that only running code could make something of."""
+
+
+class _Reader(pickle.Unpickler):
+    """Makes plain values and Tensors; every other name ends the reading."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = _KNOWN.get(f"{module}.{name}")
+        if known is not None:
+            return known
+        if module in ("torch", "torch.storage") and name.endswith("Storage"):
+            return name.removesuffix("Storage")  # only named, never made
+        if module == "torch" and name in _KINDS:
+            return name
+        raise _Code(f"{module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        return pid[1] if isinstance(pid, tuple) and len(pid) > 1 else None
+
+
+def _tensor(storage: Any, offset: int, shape: Any, *_: Any) -> Tensor:
+    return Tensor(tuple(int(side) for side in shape), str(storage))
+
+
+def _parameter(held: Any, *_: Any) -> Any:
+    return held
+
+
+def _plain(*values: Any) -> Any:
+    return values
+
+
+_KINDS = {"float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool"}
+_KNOWN: Mapping[str, Any] = {
+    "collections.OrderedDict": collections.OrderedDict,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch.Size": tuple,
+    "torch.device": _plain,
+}
