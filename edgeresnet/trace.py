@@ -41,6 +41,9 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     images = _images(samples)
     network = parents["network"]
     adopted = isinstance(network, Given) and is_onnx(str(network.value))
+    if "fits_too" in spec:
+        others = ", ".join(spec["fits_too"])
+        ctx.warn(f"taken for {spec['arch']}; its tensors would fit {others} as well: name `model.arch` if it is that")
     make: Any = _adopted if adopted else _exported
     model, expected, original, parameters = make(network, spec, samples, images)
     if plan.batch != "dynamic":

@@ -76,7 +76,7 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         ({"promises__max_drop_pp": float("inf")}, "finite number"),
         ({"images__calibration": "evaluation"}, "must not come from the evaluation images"),
         ({"images__evaluation": {"from": "x", "download": True}}, "belong to `from: cifar10` alone"),
-        ({"model": {"checkpoint": "w.pth"}}, "model.arch: missing"),
+        ({"model": {"classes": 10}}, "model.arch: missing"),
         ({"model__checkpoint": "n.onnx"}, "model.arch: leave it out: an ONNX file holds its own architecture"),
         ({"model": {"checkpoint": "n.ONNX"}}, "train: an ONNX file is not trained further"),
         ({"model__candidate": "w.pth"}, "model.candidate: must be an .onnx file"),

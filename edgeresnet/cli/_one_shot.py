@@ -31,7 +31,7 @@ def recipe_of(
     preprocessing |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
     preprocessing = {key: value for key, value in preprocessing.items() if value is not None}
     taken = _from_file([original, model], preprocessing)
-    needed = {f"--{slot}": given for slot, given in images.items()} | {"--arch": _arch_or_onnx(about.arch, original)}
+    needed = {f"--{slot}": given for slot, given in images.items()}
     needed |= {f"--{key}": preprocessing.get(key) for key in ("size", "mean", "std")}
     refuse_missing(needed, original, "size, mean and std are those it was trained with: they are never guessed")
     named = {"checkpoint": original, "arch": about.arch, "classes": about.classes}
@@ -89,12 +89,6 @@ def numbers(text: str | None, option: str) -> list[float] | None:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError as problem:
         raise EdgeresnetError(f"{option} {text!r} is not numbers", hint="write 0.485,0.456,0.406") from problem
-
-
-def _arch_or_onnx(arch: str | None, checkpoint: str) -> Any:
-    from .. import recipe
-
-    return arch or recipe.is_onnx(checkpoint) or None
 
 
 def _here() -> list[str]:

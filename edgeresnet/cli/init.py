@@ -43,9 +43,8 @@ def init(path: Path, checkpoint: str | None, training: str | None, about: _optio
     if path.exists():
         raise EdgeresnetError(f"{path} is already there", hint="give another name")
     mine = bool(checkpoint or training or set(about.given()) - {"--target"})
-    onnx = recipe.is_onnx(checkpoint)
     if mine:
-        needed = {} if onnx else {"--arch": about.arch, "--classes": about.classes}
+        needed = {} if checkpoint else {"--arch": about.arch, "--classes": about.classes}
         needed |= {"--size": about.size, "--mean": about.mean, "--std": about.std, "--evaluation": about.evaluation}
         needed |= {"--checkpoint or --training": checkpoint or training}
         hint = "or give no option at all, for a recipe that runs on the shipped digits"

@@ -15,6 +15,7 @@ from ..device.session import Dialect
 from ..errors import ModelError, RecipeError
 from ..graph import lint
 from ..images import choose
+from ..models import recognise, shapes
 from ..recipe import Recipe, is_onnx
 from .stages import ELSEWHERE, STAGES, Step
 
@@ -74,25 +75,53 @@ def samples_of(found: Sequence[Step]) -> dict[str, images.Samples]:
 def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
     if not samples:
         raise RecipeError("the recipe names no images", hint="tracing compares its answers on real images: give some")
+    found = _recognised(recipe)
+    arch = found.archs[0] if found else recipe.model.arch
     about: dict[str, Any] = {
-        "arch": recipe.model.arch,
-        "classes": recipe.model.classes or _classes(recipe, samples),
+        "arch": arch,
+        "classes": recipe.model.classes or _classes(recipe, samples, found),
         "channels": recipe.preprocessing.channels,
     }
-    if recipe.model.arch is None:  # an ONNX file is its own
+    if arch is None:  # an ONNX file is its own
         return about
-    models.check_arch(recipe.model.arch)
-    sources = models.sources_of(recipe.model.arch)
+    if found and len(found.archs) > 1:
+        about["fits_too"] = list(found.archs[1:])
+    if found and about["classes"] != found.classes:
+        raise ModelError(
+            f"{recipe.model.checkpoint} knows {found.classes} classes, and there are {about['classes']}",
+            hint="give the images that it was trained for, or the weights of these classes",
+        )
+    models.check_arch(arch)
+    sources = models.sources_of(arch)
     if sources:  # user code: another text may be another network
         about["sources_sha256"] = [manifest.sha256_of(source) for source in sources]
     return about
 
 
-def _classes(recipe: Recipe, samples: dict[str, Given]) -> int:
-    """By the images; by an ONNX file itself where these have no labels."""
+def _recognised(recipe: Recipe) -> recognise.Recognised | None:
+    """What the weights themselves say, where nobody named their architecture."""
+    given = recipe.model.checkpoint
+    if recipe.model.arch is not None or is_onnx(given):
+        return None
+    found = recognise.recognise(shapes.read(_path(given)))
+    name = "name it: `model.arch` or --arch, by a word of ours or as my.module:make"
+    if found is None:
+        raise ModelError(f"{given} holds no network that is recognised by its tensors", hint=name)
+    if not found.archs:
+        raise ModelError(f"{given} holds {found.words}", hint=name)
+    if found.channels != recipe.preprocessing.channels:
+        raise ModelError(
+            f"{given} takes {found.channels} channels, and preprocessing makes {recipe.preprocessing.channels}",
+            hint="one mean and one std for each channel",
+        )
+    return found
+
+
+def _classes(recipe: Recipe, samples: dict[str, Given], found: recognise.Recognised | None) -> int:
+    """By the images; by the weights or an ONNX file itself where these have no labels."""
     known = [len(given.value.classes) for given in samples.values() if given.value.classes]
-    if known:
-        return known[0]
+    if known or found:
+        return known[0] if known else found.classes  # type: ignore[union-attr]
     logits = onnx_file.read(_path(recipe.model.checkpoint)).outputs if is_onnx(recipe.model.checkpoint) else []
     last = logits[0].shape[-1] if logits and logits[0].shape else None
     if last is None:

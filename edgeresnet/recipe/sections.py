@@ -31,29 +31,37 @@ _ONNX = r"\.[oO][nN][nN][xX]$"
 
 
 class Model(_Section):
-    """The network: weights with an architecture by name, or with `my.module:make`, a function in user code that returns
-    one; or an ONNX file, which holds both.
+    """The network: weights, whose architecture is told from them unless it is named, or is `my.module:make`, a function
+    in user code that returns one; or an ONNX file, which holds both.
     """
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [
+            "anyOf": [
                 {"required": ["arch"], "properties": {"arch": {"type": "string"}}},
-                {"required": ["checkpoint"], "properties": {"checkpoint": {"type": "string", "pattern": _ONNX}}},
-            ]
+                {"required": ["checkpoint"], "properties": {"checkpoint": {"type": "string"}}},
+            ],
+            "not": {  # an ONNX file holds its own
+                "required": ["arch", "checkpoint"],
+                "properties": {
+                    "arch": {"type": "string", "not": {"const": "auto"}},
+                    "checkpoint": {"type": "string", "pattern": _ONNX},
+                },
+            },
         }
     )
 
     checkpoint: str | None = None
-    arch: str | None = Field(None, validate_default=True)
+    arch: str | None = Field(None, validate_default=True)  # auto, or left out: recognised from the checkpoint
     classes: int | None = Field(None, ge=2)  # left out: as many as there are class folders
     candidate: str | None = None  # an ONNX file made elsewhere from the same network: judged, as it is, against it
 
     @field_validator("arch")
     @classmethod
     def _where_needed(cls, arch: str | None, info: ValidationInfo) -> str | None:
-        onnx = is_onnx(info.data.get("checkpoint"))
-        if arch is None and not onnx:
+        given = info.data.get("checkpoint")
+        onnx, arch = is_onnx(given), None if arch == "auto" else arch
+        if arch is None and given is None:
             raise PydanticCustomError("missing", "missing")
         if arch is not None and onnx:
             raise ValueError("leave it out: an ONNX file holds its own architecture")

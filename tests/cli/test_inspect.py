@@ -127,7 +127,7 @@ def test_a_parser_that_cannot_be_asked_is_told(door: Door, rtx_says: Any) -> Non
         ("net.onnx", b"this is no network", "no ONNX file"),
         ("net.onnx", b"", "no ONNX file"),
         ("net.txt", b"hello", "no ONNX file"),
-        ("net.pth", b"", "a checkpoint by its name, and this version inspects ONNX files only"),
+        ("net.pth", b"", "is no checkpoint, or is cut short"),
         ("net.engine", b"", "an engine by its name"),
         ("folder", "folder", "cannot be read: Is a directory"),
         ("odd.onnx", "invalid", "no valid ONNX model"),
@@ -176,3 +176,22 @@ def test_the_real_parser_is_asked(tmp_path: Path) -> None:
     assert parser["accepted"] is True
     assert parser["version"]
     assert "Defaulting to INT8" in parser["complaints"][0]["said"]
+
+
+def test_a_checkpoint_says_what_it_is(door: Door, tmp_path: Path) -> None:
+    import torch
+
+    from edgeresnet import models
+
+    torch.save({"state_dict": models.build("cifar_resnet8b", 4, 1).state_dict()}, tmp_path / "w.pth")
+    code, out, err = door("inspect", "w.pth")
+    assert (code, err) == (0, "")
+    assert "ResNet-8, CIFAR family, projection shortcuts, 4 classes, 1 channel" in " ".join(out.split())
+    assert "--arch cifar_resnet8b" in out
+    assert max(map(len, out.splitlines())) <= 80
+    code, out, _ = door("inspect", "w.pth", "--json")
+    assert json.loads(out)["recognised"]["archs"] == ["cifar_resnet8b"]
+    torch.save({"features.0.weight": torch.zeros(2, 2)}, tmp_path / "o.pth")
+    code, out, _ = door("inspect", "o.pth")
+    assert code == 0
+    assert "not recognised: no ResNet of ours has tensors named features.0.weight" in out

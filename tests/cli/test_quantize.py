@@ -175,19 +175,22 @@ def test_an_int8_file_is_not_quantized_again(asked: Door, door: Door, own_store:
     assert door("inspect", "int8.onnx", "--target", "openvino")[0] == 0
 
 
-def test_a_checkpoint_needs_its_arch_and_gives_the_same_kind_of_file(
+def test_a_checkpoint_gives_the_same_kind_of_file_named_or_not(
     door: Door, own_store: Store, trained: object, tmp_path: Path
 ) -> None:
     weights = Path(trained[1]["steps"][0]["path"]) / "weights.safetensors"  # type: ignore[index]
     rest = (*IMAGES, *ONE, "--output", "int8.onnx", "--store", own_store.root)
     code, _, err = door("quantize", weights, *rest)
     assert code == 2
-    assert "--arch" in err
-    about = ("--arch", "cifar_resnet8", "--classes", 10, "--size", 8, "--mean", 0.305, "--std", 0.376)
-    code, out, err = door("quantize", weights, *about, *rest)
-    assert code == 0, err
-    assert out.startswith("cifar_resnet8: ranges of 30 calibration images")
-    assert (tmp_path / "int8.onnx").is_file()
+    assert "needs --size, --mean, --std too" in err
+    prepared = ("--size", 8, "--mean", 0.305, "--std", 0.376)
+    files = []
+    for named in (("--arch", "cifar_resnet8", "--classes", 10), ("--arch", "auto"), ()):
+        code, out, err = door("quantize", weights, *named, *prepared, *rest)
+        assert code == 0, err
+        assert "ranges of 30 calibration images" in out
+        files.append((tmp_path / "int8.onnx").read_bytes())
+    assert files[0] == files[1] == files[2]
 
 
 def test_the_recipe_can_be_handed_over(asked: Door, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_without_a_network_the_newest_runs_are_measured_anew(door: Door, own_sto
         (["--size", 8, "--target", "openvino", "--count", 3], "--size, --target, --count without a MODEL"),
         (["--reference", "net.onnx"], "--reference without a MODEL"),
         (["net.onnx"], "net.onnx needs --evaluation too"),
-        (["weights.pth"], "weights.pth needs --evaluation, --arch, --size, --mean, --std too"),
+        (["weights.pth"], "weights.pth needs --evaluation, --size, --mean, --std too"),
         (["nowhere.onnx"], "there is no file nowhere.onnx"),
         (["text.onnx"], "text.onnx is no ONNX file"),
         (["net.onnx", "--evaluation", "digits", "--mean", "a"], "--mean 'a' is not numbers"),

@@ -282,3 +282,49 @@ def test_what_would_ship_is_built_as_often_as_asked_for(own_store: Store) -> Non
     assert run["verdicts"][0]["verdict"] == "KEPT"
     assert run["verdicts"][0]["reason"].endswith("; worst of 3 builds")
     assert "built 3 times, all give 100.00 % same answers" in " ".join(report.view.of(run).advice)
+
+
+def test_an_architecture_that_nobody_names_is_told_from_the_weights(own_store: Store, tmp_path: Path) -> None:
+    given = torch_weights(tmp_path, "cifar_resnet8", 10, 1)
+    raw = tiny(model={"checkpoint": str(given), "arch": "auto"}, train=None, promises={"max_drop_pp": 100})
+    run = pipeline.run(recipe.parse(raw), own_store)
+    assert run["recipe"]["model"]["arch"] is None
+    (step,) = [step for step in run["steps"] if step["id"] == "trace"]
+    assert step["state"] == "made"
+    assert step["warnings"] == [
+        "taken for cifar_resnet8; its tensors would fit cifar_plain8 as well: name `model.arch` if it is that"
+    ]
+    named = tiny(model={"checkpoint": str(given), "arch": "cifar_plain8"}, train=None, promises={})
+    plain = pipeline.run(recipe.parse(named), own_store)
+    assert not any(step["warnings"] for step in plain["steps"] if step["id"] == "trace")
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (("cifar_resnet8", 7, 1), "knows 7 classes, and there are 10"),
+        (("cifar_resnet8", 10, 3), "takes 3 channels, and preprocessing makes 1"),
+        (None, "holds no network that is recognised by its tensors"),
+    ],
+)
+def test_what_the_weights_say_is_held_against_the_recipe(
+    own_store: Store, tmp_path: Path, weights: tuple[str, int, int] | None, words: str
+) -> None:
+    given = torch_weights(tmp_path, *weights) if weights else tmp_path / "w.pth"
+    if weights is None:
+        import torch
+
+        torch.save({"features.weight": torch.zeros(2, 2)}, given)
+    raw = tiny(model={"checkpoint": str(given)}, train=None)
+    with pytest.raises(ModelError, match=words) as caught:
+        pipeline.plan(recipe.parse(raw), own_store)
+    assert caught.value.hint
+
+
+def torch_weights(folder: Path, arch: str, classes: int, channels: int) -> Path:
+    import torch
+
+    from edgeresnet import models
+
+    torch.save(models.build(arch, classes, channels).state_dict(), folder / "w.pth")
+    return folder / "w.pth"
