@@ -1,6 +1,7 @@
 """A file that somebody holds: what it is, and what each target would say to it. Compiles, runs and changes nothing.
 
-Reads ONNX files and checkpoints. Where TensorRT-RTX is installed its parser is asked, too, and its word stays its own.
+Reads ONNX files, checkpoints and folders of images. Where TensorRT-RTX is installed its parser is asked, too, and its
+word stays its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from . import targets
 from .device import machine, onnx_file
 from .errors import ModelError, TargetError, first_line
 from .graph import accepts, quantized
+from .images import survey
 from .models import recognise, shapes
 from .targets import tensorrt_rtx
 
@@ -60,6 +62,14 @@ def checkpoint(path: Path) -> dict[str, Any]:
         "recognised": asdict(found) if found else None,
         "first": list(weights)[:5],
     }
+
+
+def folder(path: Path) -> dict[str, Any]:
+    """A folder of images. `wrong`: something in it must be mended before it is used."""
+    found = survey.survey(path)
+    splits = {name: asdict(split) for name, split in found["splits"].items()}
+    wrong = bool(found["shared"]) or any(split["unreadable"] for split in splits.values())
+    return {**found, "splits": splits, "wrong": wrong}
 
 
 def _read(path: Path) -> onnx_file.OnnxFile:

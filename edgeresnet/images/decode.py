@@ -81,7 +81,7 @@ def decoded(
         with open_image(index) as image:
             return prepare(image, preprocessing)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise ImagesError(f"{name(index)} cannot be decoded: {_reason(problem)}", hint=hint) from problem
+        raise ImagesError(f"{name(index)} cannot be decoded: {reason(problem)}", hint=hint) from problem
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
@@ -131,7 +131,7 @@ def _chunk(read: Reader, numbers: range, skip: bool) -> Chunk:
     return np.asarray(indices, dtype=np.int64), np.stack(images) if images else np.empty(0, np.uint8)
 
 
-def _reason(problem: BaseException) -> str:
+def reason(problem: BaseException) -> str:
     if isinstance(problem, UnidentifiedImageError):
         return "it is no image that can be recognised"
     return str(problem) or type(problem).__name__

@@ -24,7 +24,7 @@ from ..errors import ModelError, first_line
 from . import shapes, unwrap
 
 FILE = "weights.safetensors"
-_SHOWN = 4
+_SHOWN = 10
 # What torch raises over a file that is damaged or none of its own: seen by damaging some hundreds.
 _BROKEN = (
     RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError,

@@ -36,6 +36,55 @@ def checkpoint(about: Mapping[str, Any]) -> str:
     return "\n".join(terminal.wrapped(sentence) for sentence in sentences) + "\n"
 
 
+def folder(about: Mapping[str, Any]) -> str:
+    lines = []
+    for name, split in about["splits"].items():
+        counts = split["classes"]
+        kinds = f"{len(counts)} classes" if counts else "not sorted into classes"
+        lines.append(f"{name}: {split['images']} images, {kinds}" + _balance(counts))
+        lines.append(f"  sizes: {_sizes(split['sizes'])}; modes: {_counted(split['modes'])}")
+        if split["unreadable"]:
+            named = ", ".join(f"{path} ({why})" for path, why in split["unreadable"][:_SHOWN])
+            lines.append(f"  error: {len(split['unreadable'])} cannot be read: {named}{_more(split['unreadable'])}")
+        if split["duplicates"]:
+            named = "; ".join(" = ".join(names[:2]) for names in split["duplicates"][:_SHOWN])
+            lines.append(f"  {len(split['duplicates'])} are there more than once: {named}{_more(split['duplicates'])}")
+    for one, other, names in about["shared"]:
+        lines.append(
+            f"error: {len(names)} images of {one} are in {other} too: {', '.join(names[:_SHOWN])}{_more(names)}"
+        )
+    return "\n".join(terminal.wrapped(line, 4) for line in lines) + "\n"
+
+
+def _balance(counts: Mapping[str, int]) -> str:
+    if len(counts) < 2:
+        return ""
+    ranked = sorted(counts.items(), key=lambda each: each[1])
+    (least, few), (most, many) = ranked[0], ranked[-1]
+    if few == many:
+        return f" of {few} each"
+    return f", from {few} ({least}) to {many} ({most})" + (
+        "; a class with so few decides little" if 10 * few < many else ""
+    )
+
+
+def _sizes(sizes: Sequence[Any]) -> str:
+    if not sizes:
+        return "none"
+    ((width, height), count), *others = sizes
+    known = [tuple(size) for size, _ in sizes]
+    span = f"; {len(known)} sizes from {'×'.join(map(str, min(known)))} to {'×'.join(map(str, max(known)))}"
+    return f"{width}×{height} ({count})" + (span if others else "")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def _more(all_of_them: Sequence[Any]) -> str:
+    return f" and {len(all_of_them) - _SHOWN} more" if len(all_of_them) > _SHOWN else ""
+
+
 def _head(about: Mapping[str, Any]) -> list[str]:
     by = f" by {about['producer']}" if about["producer"] else ""
     counted = sorted(about["operators"].items(), key=lambda each: (-each[1], each[0]))

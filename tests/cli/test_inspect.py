@@ -129,7 +129,7 @@ def test_a_parser_that_cannot_be_asked_is_told(door: Door, rtx_says: Any) -> Non
         ("net.txt", b"hello", "no ONNX file"),
         ("net.pth", b"", "is no checkpoint, or is cut short"),
         ("net.engine", b"", "an engine by its name"),
-        ("folder", "folder", "cannot be read: Is a directory"),
+        ("folder", "folder", "folder has no images"),
         ("odd.onnx", "invalid", "no valid ONNX model"),
     ],
 )
@@ -195,3 +195,23 @@ def test_a_checkpoint_says_what_it_is(door: Door, tmp_path: Path) -> None:
     code, out, _ = door("inspect", "o.pth")
     assert code == 0
     assert "not recognised: no ResNet of ours has tensors named features.0.weight" in out
+
+
+def test_a_folder_of_images_is_looked_at(door: Door, tmp_path: Path) -> None:
+    from ..images.test_survey import fill
+
+    fill(tmp_path / "data" / "cat", 30, 1)
+    fill(tmp_path / "data" / "dog", 2, 2)
+    code, out, err = door("inspect", "data")
+    assert (code, err) == (0, "")
+    assert "data: 32 images, 2 classes, from 2 (dog) to 30 (cat); a class with so few decides little" in " ".join(
+        out.split()
+    )
+    assert "sizes: 9×7 (32); modes: RGB 32" in out
+    (tmp_path / "data" / "cat" / "RGB-0.png").write_bytes(b"\x89PNG")
+    code, out, _ = door("inspect", "data")
+    assert code == 2
+    assert "error: 1 cannot be read: data/cat/RGB-0.png" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
+    code, out, _ = door("inspect", "data", "--json")
+    assert json.loads(out)["wrong"] is True

@@ -1,0 +1,93 @@
+"""A folder of images, looked at before anything is made of it: what is in it, what cannot be read, what is there twice.
+
+Decodes every image once and keeps none. Changes nothing, and needs no recipe.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..device import machine
+from ..errors import ImagesError
+from . import decode
+from .sources import Folder
+
+_BROKEN = (OSError, SyntaxError, ValueError, decode.Image.DecompressionBombError)
+
+
+class _Seen(NamedTuple):
+    size: tuple[int, int]
+    mode: str
+    why: str  # not empty: it cannot be decoded
+
+
+@dataclass(frozen=True)
+class Split:
+    """One set of images: class folders, or images without classes."""
+
+    images: int
+    classes: dict[str, int]
+    sizes: list[tuple[tuple[int, int], int]]  # (width, height) and how many, the most frequent first
+    modes: dict[str, int]  # Pillow's words: RGB, L, CMYK, P, I;16, …
+    unreadable: list[tuple[str, str]]  # name, why
+    duplicates: list[list[str]]  # the same bytes under several names
+
+
+def survey(root: Path) -> dict[str, Any]:
+    """`shared` are images of one split that are in another too: (split, split, names)."""
+    folders = _splits(root)
+    sources = {name: Folder(folder, None, labelled=False) for name, folder in folders.items()}
+    holders = {name: _names_by_content(source) for name, source in sources.items()}
+    shared = []
+    for one, other in itertools.combinations(holders, 2):
+        both = sorted(min(holders[one][content]) for content in holders[one].keys() & holders[other].keys())
+        if both:
+            shared.append((one, other, both))
+    splits = {name: _looked_at(source, holders[name]) for name, source in sources.items()}
+    return {"folder": str(root), "splits": splits, "shared": shared}
+
+
+def _splits(root: Path) -> dict[str, Path]:
+    """`train` and `val` below one folder are two sets: they hold folders of images themselves."""
+    if not root.is_dir():
+        raise ImagesError(f"there is no folder {root}", hint="give a folder of images")
+    inside = sorted(entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    nested = [each for each in inside if any(entry.is_dir() for entry in list(each.iterdir()))]
+    return {each.name: each for each in nested} if nested and len(nested) == len(inside) else {root.name: root}
+
+
+def _names_by_content(source: Folder) -> dict[bytes, list[str]]:
+    found: dict[bytes, list[str]] = defaultdict(list)
+    for index, content in enumerate(source.hashes):
+        found[content].append(source.name(index))
+    return found
+
+
+def _looked_at(source: Folder, holders: dict[bytes, list[str]]) -> Split:
+    count = len(source.labels)
+    with ThreadPoolExecutor(machine.cores()) as pool:
+        seen = list(pool.map(lambda index: _seen(source, index), range(count)))
+    whole = [each for each in seen if not each.why]
+    labels = Counter(source.labels.tolist())
+    return Split(
+        images=count,
+        classes={name: labels[number] for number, name in enumerate(source.classes)},
+        sizes=Counter(each.size for each in whole).most_common(),
+        modes=dict(Counter(each.mode for each in whole).most_common()),
+        unreadable=[(source.name(index), each.why) for index, each in enumerate(seen) if each.why],
+        duplicates=[sorted(names) for names in holders.values() if len(names) > 1],
+    )
+
+
+def _seen(source: Folder, index: int) -> _Seen:
+    try:
+        with source.open(index) as image:
+            image.load()
+            return _Seen(image.size, image.mode, "")
+    except _BROKEN as problem:
+        return _Seen((0, 0), "", decode.reason(problem))
