@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# In this order: where a checkpoint keeps an average of its weights beside them, it is said, and not taken in silence.
+# In this order: the weights themselves before an average of them.
 NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "ema", "state_dict_ema")
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "ema.")
 
