@@ -72,7 +72,7 @@ def _engines(folder: Path) -> None:
             ("FP16", network, target.half(own)),
             ("FP32", network, target.full(own)),
         ):
-            given = deliver.delivered(file, folder / "given.onnx", halved=bool(target.in_file(options)), pixels=None)
+            given = deliver.delivered(file, folder / "given.onnx", halved=target.half_in_file(options), pixels=None)
             out = folder / f"{arch}-{name}"
             out.mkdir()
             began = time.perf_counter()

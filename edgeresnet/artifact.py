@@ -63,6 +63,11 @@ class Given:
 Parent = Artifact | Given
 
 
+def file_of(parent: Parent, name: str) -> Path:
+    """The file that was given, or the one of this name that an artifact holds."""
+    return Path(parent.value) if isinstance(parent, Given) else parent.path / name
+
+
 class Store:
     """A folder of ours alone: it says so in a file, and nothing else is ever taken for one, or cleaned."""
 

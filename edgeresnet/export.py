@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__, targets
-from .artifact import Artifact, Given, Parent
+from .artifact import Artifact, Given, Parent, file_of
 from .context import Context
 from .device import bundle, manifest, trial
 from .device.preprocessing import Preprocessing
@@ -110,7 +110,7 @@ def _networks(
     pixels = Preprocessing.from_json(spec["preprocessing"]) if "preprocessing" in spec else None
     full, half = target.full(options), target.half(options)
     choices = {"fp32": full, "half": half, "int8": options, "candidate": full}
-    in_file = half is not None and bool(target.in_file(half))
+    in_file = half is not None and target.half_in_file(half)
     found: dict[str, dict[str, Any]] = {}
     for name in trial.VARIANTS:
         source = parents.get("fp32" if name == "half" else name)
@@ -119,9 +119,11 @@ def _networks(
         if name == "half" and not in_file:
             found[name] = {**found["fp32"], "twin": True}
             continue
-        halved = bool(target.in_file(choices[name]))
+        halved = target.half_in_file(choices[name])
         try:
-            made = deliver.delivered(_file(source), folder / f"{name}.onnx", halved=halved, pixels=pixels)
+            made = deliver.delivered(
+                file_of(source, "model.onnx"), folder / f"{name}.onnx", halved=halved, pixels=pixels
+            )
         except ModelError as problem:
             if name != "half" or spec["candidate"] == name:
                 raise
@@ -234,10 +236,6 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
         rows="\n".join(rows),
         input=textwrap.fill(f"The network takes {takes}; {answers}.", 120),
     )
-
-
-def _file(parent: Parent) -> Path:
-    return parent.value if isinstance(parent, Given) else parent.path / "model.onnx"
 
 
 def _path(parent: Parent) -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 from . import models
-from .artifact import Given, Parent, write_bytes
+from .artifact import Given, Parent, file_of, write_bytes
 from .context import Context
 from .device import machine
 from .errors import ImagesError, ModelError, first_line
@@ -107,7 +107,7 @@ def _adopted(network: Given, spec: Mapping[str, Any], samples: Samples, images: 
 def load_network(network: Parent, spec: Mapping[str, Any]) -> nn.Module:
     from .models import checkpoint
 
-    path = network.value if isinstance(network, Given) else network.path / checkpoint.FILE
+    path = file_of(network, checkpoint.FILE)
     built = models.build(spec["arch"], spec["classes"], spec["channels"])
     checkpoint.load_into(built, path, spec["arch"])
     return built.eval()

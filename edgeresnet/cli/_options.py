@@ -64,15 +64,81 @@ class ModelOptions:
         return [f"--{name}" for name, value in values.items() if value not in (None, ())]
 
 
+_INT8 = (
+    click.option("--calibration", help="Folder of images to measure ranges on, in class folders or not."),
+    click.option("--effort", help="How much is tried: fast (default), balanced, best."),
+    click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy."),
+    click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated."),
+    click.option("--count", type=click.IntRange(min=1), help="So many calibration images; at most 512 by default."),
+    click.option("--seed", type=click.IntRange(min=0), help="Of that choice; 0 by default."),
+)
+
+
+@dataclass(frozen=True)
+class Int8Options:
+    """How INT8 is made; None where nothing was said."""
+
+    calibration: str | None
+    effort: str | None
+    estimator: str | None
+    exclude: tuple[str, ...]
+    count: int | None
+    seed: int | None
+
+    def section(self) -> dict[str, Any]:
+        """A recipe's `quantize`."""
+        said = {"effort": self.effort, "estimator": self.estimator, "exclude": list(self.exclude) or None}
+        return {key: value for key, value in said.items() if value is not None} or {"effort": "fast"}
+
+    def given(self) -> list[str]:
+        """Those that speak of INT8 alone, as they are spelled; the seed chooses other images, too."""
+        return [f"--{f.name}" for f in fields(self) if f.name != "seed" and getattr(self, f.name) not in (None, ())]
+
+
+_RUN = (
+    click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too."),
+    changes,
+    store,
+    as_json,
+    quiet,
+    verbose,
+)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What every door that makes a recipe of its options and runs it can be told about that."""
+
+    save_recipe: Path | None
+    changes: tuple[str, ...]
+    store_root: Path
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+
 def model_options(door: Callable) -> Callable:
     """Declares them on a door, which takes them together as `about`."""
+    return _gathered(door, "about", ModelOptions, _MODEL)
 
+
+def int8_options(door: Callable) -> Callable:
+    """As `int8`."""
+    return _gathered(door, "int8", Int8Options, _INT8)
+
+
+def run_options(door: Callable) -> Callable:
+    """As `how`."""
+    return _gathered(door, "how", RunOptions, _RUN)
+
+
+def _gathered(door: Callable, word: str, kind: type, options: tuple[Callable, ...]) -> Callable:
     @functools.wraps(door)
     def gathered(**given: Any) -> Any:
-        about = ModelOptions(**{field.name: given.pop(field.name) for field in fields(ModelOptions)})
-        return door(about=about, **given)
+        together = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        return door(**{word: together}, **given)
 
-    return functools.reduce(lambda inner, option: option(inner), reversed(_MODEL), gathered)
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), gathered)
 
 
 def open_store(root: Path) -> Store:

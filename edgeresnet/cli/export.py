@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @_options.model_options
-@click.option("--calibration", help="Folder of images to measure ranges on, in class folders or not.")
+@_options.int8_options
 @click.option(
     "--output", type=click.Path(path_type=Path), help="The folder for bundles; the ONNX file without --target."
 )
@@ -30,40 +30,20 @@ if TYPE_CHECKING:
 @click.option(
     "--input", "taken_as", type=click.Choice(["float32", "uint8"]), help="uint8: raw pixels in, preprocessing inside."
 )
-@click.option("--effort", help="How much is tried: fast (default), balanced, best.")
-@click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy.")
-@click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated.")
-@click.option("--count", type=click.IntRange(min=1), help="So many calibration images; at most 512 by default.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of that choice; 0 by default.")
 @click.option("--rebuilds", type=click.IntRange(1, 20), help="Build what would ship so often; judge the worst.")
 @click.option("--max-drop-pp", type=float, help="Promise: at most so many points of top-1 lost.")
-@click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too.")
-@_options.changes
-@_options.store
-@_options.as_json
-@_options.quiet
-@_options.verbose
+@_options.run_options
 def export(
     model: str,
     about: _options.ModelOptions,
-    calibration: str | None,
+    int8: _options.Int8Options,
     output: Path | None,
     precision: str | None,
     where: str | None,
     taken_as: str | None,
-    effort: str | None,
-    estimator: str | None,
-    exclude: tuple[str, ...],
-    count: int | None,
-    seed: int | None,
     rebuilds: int | None,
     max_drop_pp: float | None,
-    save_recipe: Path | None,
-    changes: tuple[str, ...],
-    store_root: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    how: _options.RunOptions,
 ) -> int:
     """Hand MODEL over: a bundle to build and measure on each target's device.
 
@@ -73,41 +53,39 @@ def export(
     """
     from . import _one_shot
 
-    choices = {"effort": effort, "estimator": estimator, "exclude": list(exclude) or None}
-    of_int8 = {"--calibration": calibration, "--count": count, **{f"--{key}": value for key, value in choices.items()}}
     quantized = bool(about.targets) and precision in (None, "int8")
     if not about.targets:
-        of_targets: dict[str, Any] = {"--json": as_json or None, "--precision": precision, "--where": where}
+        of_targets: dict[str, Any] = {"--json": how.as_json or None, "--precision": precision, "--where": where}
         of_targets |= {"--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp}
-        _refuse(of_int8 | of_targets, "without --target", "name one: with --target tensorrt it hands a bundle over")
+        idle = [*int8.given(), *(name for name, value in of_targets.items() if value is not None)]
+        _refuse(idle, "without --target", "name one: with --target tensorrt it hands a bundle over")
     elif not quantized:
-        _refuse(of_int8, f"with --precision {precision}", "INT8 alone is calibrated")
-    store = _options.open_store(store_root)
+        _refuse(int8.given(), f"with --precision {precision}", "INT8 alone is calibrated")
+    store = _options.open_store(how.store_root)
     sections: dict[str, Any] = {"promises": {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}}
     if rebuilds is not None:
         sections["verify"] = {"rebuilds": rebuilds}
     if quantized:
-        sections["quantize"] = {key: value for key, value in choices.items() if value is not None} or {"effort": "fast"}
-    images = {"calibration": _one_shot.counted(calibration, count)} if quantized else {}
+        sections["quantize"] = int8.section()
+    images = {"calibration": _one_shot.counted(int8.calibration, int8.count)} if quantized else {}
     if where == "here":
         images["evaluation"] = about.evaluation
-    raw, taken = _one_shot.recipe_of(model, about, images=images, seed=seed, sections=sections)
+    raw, taken = _one_shot.recipe_of(model, about, images=images, seed=int8.seed, sections=sections)
     said = {"where": where or "bundle", "precision": precision, "input": taken_as}
     raw["targets"] = {name: {key: value for key, value in said.items() if value is not None} for name in about.targets}
-    if taken and not quiet:
+    if taken and not how.quiet:
         _options.echo(taken, err=True)
-    wanted = _one_shot.parsed(raw, changes, save_recipe, "export")
+    wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "export")
     output = _check_output(output, bundles=bool(about.targets))
     if about.targets:
-        return _handed_over(wanted, store, output, quiet=quiet, verbose=verbose, as_json=as_json)
-    return _onnx(wanted, store, output, pixels=taken_as == "uint8", quiet=quiet, verbose=verbose)
+        return _handed_over(wanted, store, output, how)
+    return _onnx(wanted, store, output, how, pixels=taken_as == "uint8")
 
 
-def _refuse(given: dict[str, Any], where: str, hint: str) -> None:
+def _refuse(idle: list[str], where: str, hint: str) -> None:
     """Options that would be passed over in silence."""
     from ..errors import EdgeresnetError
 
-    idle = [name for name, value in given.items() if value is not None]
     if idle:
         raise EdgeresnetError(f"{', '.join(idle)} {where} says nothing", hint=hint)
 
@@ -127,7 +105,7 @@ def _check_output(output: Path | None, *, bundles: bool) -> Path:
     return output
 
 
-def _onnx(wanted: Recipe, store: Store, output: Path, *, pixels: bool, quiet: bool, verbose: bool) -> int:
+def _onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions, *, pixels: bool) -> int:
     import tempfile
 
     from .. import pipeline
@@ -135,7 +113,7 @@ def _onnx(wanted: Recipe, store: Store, output: Path, *, pixels: bool, quiet: bo
     from ..graph import deliver
     from . import _progress
 
-    with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
+    with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
         done = pipeline.make(wanted, store, lambda step: step.id == "trace", listener)
     traced = Path(done["steps"]["trace"]["path"]) / "model.onnx"
     inside = wanted.preprocessing if pixels else None
@@ -146,13 +124,13 @@ def _onnx(wanted: Recipe, store: Store, output: Path, *, pixels: bool, quiet: bo
     return 0
 
 
-def _handed_over(wanted: Recipe, store: Store, output: Path, *, quiet: bool, verbose: bool, as_json: bool) -> int:
+def _handed_over(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions) -> int:
     """Run as a recipe is, so that what the devices bring home has a run to belong to."""
     from .. import export as deed
     from .run import ran, told
 
-    run = ran(wanted, store, again=(), quiet=quiet, verbose=verbose)
-    code = told(run, store, as_json=as_json)
+    run = ran(wanted, store, again=(), quiet=how.quiet, verbose=how.verbose)
+    code = told(run, store, as_json=how.as_json)
     for target in wanted.targets:
         name = f"{Path(wanted.model.title).stem}-{target}"
         bundles = [Path(step["path"]) for step in run["steps"] if step["id"] == f"export:{target}" and step["path"]]

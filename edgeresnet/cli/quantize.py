@@ -16,35 +16,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @_options.model_options
-@click.option("--calibration", help="Folder of images to measure ranges on, in class folders or not.")
+@_options.int8_options
 @click.option("--output", type=click.Path(path_type=Path), help="The INT8 file; a folder where there are more targets.")
-@click.option("--effort", help="How much is tried: fast (default), balanced, best.")
-@click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy.")
-@click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated.")
-@click.option("--count", type=click.IntRange(min=1), help="So many calibration images; at most 512 by default.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of that choice; 0 by default.")
-@click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too.")
-@_options.changes
-@_options.store
-@_options.as_json
-@_options.quiet
-@_options.verbose
+@_options.run_options
 def quantize(
     model: str,
     about: _options.ModelOptions,
-    calibration: str | None,
+    int8: _options.Int8Options,
     output: Path | None,
-    effort: str | None,
-    estimator: str | None,
-    exclude: tuple[str, ...],
-    count: int | None,
-    seed: int | None,
-    save_recipe: Path | None,
-    changes: tuple[str, ...],
-    store_root: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    how: _options.RunOptions,
 ) -> int:
     """Write MODEL as INT8, calibrated on images, as each --target wants it.
 
@@ -55,20 +35,19 @@ def quantize(
     from .. import pipeline, report
     from . import _one_shot, _progress
 
-    store = _options.open_store(store_root)
-    choices = {"effort": effort, "estimator": estimator, "exclude": list(exclude) or None}
-    sections = {"quantize": {key: value for key, value in choices.items() if value is not None} or {"effort": "fast"}}
-    images = {"calibration": _one_shot.counted(calibration, count)}
-    raw, taken = _one_shot.recipe_of(model, about, images=images, seed=seed, sections=sections)
-    if taken and not quiet:
+    store = _options.open_store(how.store_root)
+    images = {"calibration": _one_shot.counted(int8.calibration, int8.count)}
+    sections = {"quantize": int8.section()}
+    raw, taken = _one_shot.recipe_of(model, about, images=images, seed=int8.seed, sections=sections)
+    if taken and not how.quiet:
         _options.echo(taken, err=True)
-    wanted = _one_shot.parsed(raw, changes, save_recipe, "quantize")
+    wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "quantize")
     output = _check_output(output, list(wanted.targets))
-    with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
+    with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
         done = pipeline.make(wanted, store, _is_wanted, listener)
     found = report.quantized.of(done)
     _write(found, output)
-    if as_json:
+    if how.as_json:
         _options.print_json(found)
     else:
         _options.echo(report.quantized.render(found))

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--from", "brought", type=click.Path(dir_okay=False, path_type=Path), help="A device's result.json, brought home."
 )
-@click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too.")
-@_options.changes
-@_options.store
-@_options.as_json
-@_options.quiet
-@_options.verbose
+@_options.run_options
 def verify(
     model: str | None,
     about: _options.ModelOptions,
@@ -37,12 +32,7 @@ def verify(
     seed: int | None,
     max_drop_pp: float | None,
     brought: Path | None,
-    save_recipe: Path | None,
-    changes: tuple[str, ...],
-    store_root: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    how: _options.RunOptions,
 ) -> int:
     """Measure MODEL on each --target (every CPU target that is here, by default).
 
@@ -55,13 +45,13 @@ def verify(
     from . import _one_shot
     from .run import ran, told
 
-    store = _options.open_store(store_root)
+    store = _options.open_store(how.store_root)
     promises = {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}
     others = {"--reference": reference, "--count": count, "--seed": seed}
     said = about.given() + [name for name, value in others.items() if value is not None]
     if brought is not None:
-        _refuse_beside_from([*said, *(["MODEL"] if model else []), *(["--save-recipe"] if save_recipe else [])])
-        return told(_of_device(brought, store, promises, changes), store, as_json=as_json)
+        _refuse_beside_from([*said, *(["MODEL"] if model else []), *(["--save-recipe"] if how.save_recipe else [])])
+        return told(_of_device(brought, store, promises, how.changes), store, as_json=how.as_json)
     if model is None:
         _refuse_without_model(said)
         raw, taken = _newest(store, promises), ""
@@ -69,11 +59,11 @@ def verify(
         images = {"evaluation": _one_shot.counted(about.evaluation, count)}
         sections = {"promises": promises}
         raw, taken = _one_shot.recipe_of(model, about, reference=reference, images=images, seed=seed, sections=sections)
-    if taken and not quiet:
+    if taken and not how.quiet:
         _options.echo(taken, err=True)
-    wanted = _one_shot.parsed(raw, changes, save_recipe, "verify")
+    wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "verify")
     again = ("verify",) if model is None else ()
-    return told(ran(wanted, store, again=again, quiet=quiet, verbose=verbose), store, as_json=as_json)
+    return told(ran(wanted, store, again=again, quiet=how.quiet, verbose=how.verbose), store, as_json=how.as_json)
 
 
 def _refuse_without_model(options: list[str]) -> None:

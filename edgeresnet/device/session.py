@@ -159,8 +159,8 @@ class Target(Protocol):
     def half(self, options: Any) -> Any | None:
         """The options of the half-precision twin on this machine, or None where there is none."""
 
-    def in_file(self, options: Any) -> str:
-        """The float type that must stand in the file itself: "f16", or empty where an option says it."""
+    def half_in_file(self, options: Any) -> bool:
+        """Whether these options want half precision to stand in the file itself: an option cannot say it."""
 
     def compile(self, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> dict[str, Any]:
         """Writes what the target runs into `out` and returns notes about it.

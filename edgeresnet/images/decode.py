@@ -24,6 +24,7 @@ from ..errors import ImagesError
 Reader = Callable[[int], np.ndarray]  # an image's number → its pixels; ImagesError where it cannot be read
 Chunk = tuple[np.ndarray, np.ndarray]  # indices, pixels
 
+BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)  # Pillow, over a file
 VERSION = 1  # raised when the same file becomes other pixels
 _INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -80,7 +81,7 @@ def decoded(
     try:
         with open_image(index) as image:
             return prepare(image, preprocessing)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
+    except BROKEN as problem:
         raise ImagesError(f"{name(index)} cannot be decoded: {reason(problem)}", hint=hint) from problem
 
 

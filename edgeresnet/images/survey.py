@@ -17,8 +17,6 @@ from ..errors import ImagesError
 from . import decode
 from .sources import Folder
 
-_BROKEN = (OSError, SyntaxError, ValueError, decode.Image.DecompressionBombError)
-
 
 class _Seen(NamedTuple):
     size: tuple[int, int]
@@ -89,5 +87,5 @@ def _seen(source: Folder, index: int) -> _Seen:
         with source.open(index) as image:
             image.load()
             return _Seen(image.size, image.mode, "")
-    except _BROKEN as problem:
+    except decode.BROKEN as problem:
         return _Seen((0, 0), "", decode.reason(problem))

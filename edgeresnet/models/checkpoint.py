@@ -58,8 +58,6 @@ def load_into(network: nn.Module, path: Path, arch: str) -> None:
 
 def read(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint, out of the dictionaries and prefixes that training scripts wrap them in."""
-    if not path.is_file():
-        raise ModelError(f"there is no checkpoint {path}", hint="give the path of a weights file")
     shapes.read(path)  # what is no checkpoint, or wants code to be run, is refused before torch looks at it
     if path.suffix != ".safetensors":
         return unwrap.tensors(unpickle(path), torch.is_tensor)

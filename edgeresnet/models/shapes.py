@@ -34,10 +34,10 @@ class Tensor(NamedTuple):
 
 def read(path: Path) -> dict[str, Tensor]:
     """Without the wrappers that training scripts put around a network's own names."""
+    if not path.is_file():
+        raise ModelError(f"there is no checkpoint {path}", hint="give the path of a weights file")
     try:
         held = _held(path)
-    except FileNotFoundError as problem:
-        raise ModelError(f"there is no checkpoint {path}", hint="give the path of a weights file") from problem
     except _Code as problem:
         raise ModelError(
             f"{path} holds more than weights ({problem}), and loading that would run code",

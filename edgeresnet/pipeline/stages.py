@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import targets
-from ..artifact import FORMAT, Artifact, Given, Parent
+from ..artifact import FORMAT, Artifact, Given, Parent, file_of
 from ..context import Context
 from ..device import machine, manifest
 from ..device.preprocessing import Preprocessing
@@ -51,13 +51,13 @@ def compile_for(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Pat
     """The stage `compile`: a traced network, or an ONNX file that was given, in; what the target runs out."""
     target = targets.get(spec["target"])
     network, options = parents["network"], target.options(**spec["options"])
-    file = network.value if isinstance(network, Given) else network.path / "model.onnx"
+    file = file_of(network, "model.onnx")
     inside = spec.get("preprocessing")  # of a network that takes pixels
-    if inside or target.in_file(options):
+    halved = target.half_in_file(options)
+    if inside or halved:
         from ..graph import deliver  # brings onnx along
 
         pixels = Preprocessing.from_json(inside) if inside else None
-        halved = bool(target.in_file(options))
         try:
             file = deliver.delivered(file, ctx.scratch / "model.onnx", halved=halved, pixels=pixels)
         except ModelError as problem:  # as if the compiler had refused it: other targets, and other variants, go on

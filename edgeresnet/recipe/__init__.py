@@ -70,7 +70,7 @@ def parse(raw: dict[str, Any], name: str = "the recipe") -> Recipe:
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as problem:
-        problems += [_problems.in_words(error, raw) for error in problem.errors()]
+        problems += [_problems.in_words(error) for error in problem.errors()]
     # Targets are judged by their own option classes, and together with all the rest.
     sections = raw.get("targets")
     for target, options in (sections if isinstance(sections, dict) else {}).items():

@@ -45,7 +45,7 @@ def of_target(target: str, options: Any) -> list[str]:
     return found
 
 
-def in_words(error: Any, raw: dict[str, Any]) -> str:
+def in_words(error: Any) -> str:
     return _sentence(error["loc"], error, _known_keys(error["loc"]))
 
 

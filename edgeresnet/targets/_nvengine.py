@@ -18,7 +18,6 @@ from ._nvsession import EngineSession
 
 ENGINE = "model.engine"
 FLOAT_PARTS = ("f16", "f32")
-_ANEW = "build it here: `edgeresnet run --again compile` with its recipe, or deploy.py with its bundle"
 
 
 def check_options(float_parts: str, batch: Any, workspace_mb: int | None) -> tuple[int, ...] | None:
@@ -65,9 +64,9 @@ class NvTarget:
     def half(self, options: Any) -> Any:
         return replace(options, float_parts="f16")
 
-    def in_file(self, options: Any) -> str:
+    def half_in_file(self, options: Any) -> bool:
         """Networks are strongly typed: a float16 engine wants float16 in the graph."""
-        return "f16" if options.float_parts == "f16" else ""
+        return bool(options.float_parts == "f16")
 
     def compile(self, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> dict[str, Any]:
         signature, batches = _signature(self.module, onnx, options)
@@ -105,19 +104,19 @@ class NvTarget:
         sidecar = _compiled.read_sidecar(compiled, self)
         engine = compiled / ENGINE
         if not engine.is_file() or manifest.sha256_of(engine) != sidecar["engine_sha256"]:
-            raise TargetError(f"{engine} is not the engine that its sidecar tells of", hint=_ANEW)
+            raise TargetError(f"{engine} is not the engine that its sidecar tells of", hint=_nvinfer.ANEW)
         if not self._may_load(sidecar["versions"], self._versions(), sidecar["plan"]):
             raise TargetError(
                 f"{compiled} was built by {_compiled.words(sidecar['versions'])}, and "
                 f"{_compiled.words(self._versions())} is here: engines do not pass from one to the other",
-                hint=_ANEW,
+                hint=_nvinfer.ANEW,
             )
         here = _cuda.device()
         if not self._may_run(sidecar, here):
             asked = {"name": "GPUs", "capability": ", ".join(sidecar["plan"]["capabilities"]), "processors": None}
             raise TargetError(
                 f"{compiled} was built for {_named(sidecar['gpu'] or asked)}, and here is {_named(here._asdict())}",
-                hint=_ANEW,
+                hint=_nvinfer.ANEW,
             )
         return sidecar
 

@@ -25,6 +25,7 @@ from ..errors import MachineError, TargetError
 ERROR, WARNING = "error", "warning"
 NONE = "NONE"  # no hardware compatibility: the engine is for this GPU
 PATIENCE_S = 1800.0  # for one file; TensorRT-RTX builds a ResNet-50 in a second, TensorRT tries kernels for minutes
+ANEW = "build it here: `edgeresnet run --again compile` with its recipe, or deploy.py with its bundle"
 _INSPECT = "`edgeresnet inspect` names every place in a file that this compiler does not take"
 _NO_GPU = re.compile(r"catchCudaError.*cudaError (35|100)\b")  # no driver, no device: said of every refused node
 _SILENT = "it gives no engine and does not say why"

@@ -32,7 +32,6 @@ _TYPES = (
     ("i32", r"int32"),
     ("i64", r"int64"),
 )
-_AGAIN = "build it again here: `deploy.py` does, and so does the recipe with `--again compile`"
 
 
 class EngineSession:
@@ -128,7 +127,7 @@ class EngineSession:
                 f"the GPU's memory ran out while {what} was made: {why}",
                 hint="close what else uses it, or lower the largest `batch`",
             )
-        raise TargetError(f"does not load {what}: {why}", hint=_AGAIN)
+        raise TargetError(f"does not load {what}: {why}", hint=_nvinfer.ANEW)
 
 
 @dataclass
@@ -155,7 +154,7 @@ class _Lane:
             stack.callback(logits.free)
             for name, pair in ((signature.input, image), (signature.output, logits)):
                 if not context.set_tensor_address(name, pair.device.value):
-                    raise TargetError(f"has no tensor {name} in this engine", hint=_AGAIN)
+                    raise TargetError(f"has no tensor {name} in this engine", hint=_nvinfer.ANEW)
             return _Lane(context, stream, image, logits, signature, closing=stack.pop_all())
 
     def __enter__(self) -> _Lane:
@@ -171,7 +170,7 @@ class _Lane:
         self.signature.check(batch)
         if len(batch) != self.rows:
             if not self.context.set_input_shape(self.signature.input, tuple(batch.shape)):
-                raise TargetError(f"does not take a batch of {len(batch)}", hint=_AGAIN)
+                raise TargetError(f"does not take a batch of {len(batch)}", hint=_nvinfer.ANEW)
             self.rows = len(batch)
         np.copyto(self.image.array[: self.rows], batch)
 

@@ -57,8 +57,8 @@ class OnnxRuntime:
     def half(self, options: Options) -> None:
         return None
 
-    def in_file(self, options: Options) -> str:
-        return ""
+    def half_in_file(self, options: Options) -> bool:
+        return False
 
     def compile(self, onnx: Path, options: Options, out: Path, cache: Path | None = None) -> dict[str, Any]:
         """onnxruntime compiles while loading: the file is what travels, and loading it once proves it accepted."""

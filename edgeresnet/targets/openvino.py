@@ -61,8 +61,8 @@ class OpenVino:
     def half(self, options: Options) -> Options | None:
         return replace(options, float_parts="bf16") if machine.has_bf16() else None
 
-    def in_file(self, options: Options) -> str:
-        return ""
+    def half_in_file(self, options: Options) -> bool:
+        return False
 
     def compile(self, onnx: Path, options: Options, out: Path, cache: Path | None = None) -> dict[str, Any]:
         import openvino

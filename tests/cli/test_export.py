@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgeresnet import pipeline, recipe
 from edgeresnet.artifact import Store
 from edgeresnet.device import bundle, machine, manifest, onnx_file
 from edgeresnet.errors import ModelError
@@ -432,8 +433,15 @@ def test_another_text_of_what_is_carried_is_another_bundle(
     assert state_of("export:onnxruntime", own_store) == "made"
     assert asked(*ASKED, *words)[0] == 0
     assert state_of("export:onnxruntime", own_store) == "done"
-    real = manifest.sha256_of
+    wanted = recipe.parse(own_store.load_run()["recipe"])
+
+    def asked_for() -> dict[str, Any]:
+        (step,) = [step for step in pipeline.steps(wanted, own_store) if step.id == "export:onnxruntime"]
+        return dict(step.spec)
+
+    before, real = asked_for(), manifest.sha256_of
     monkeypatch.setattr(manifest, "sha256_of", lambda path: "0" if path.name == "decoding.py" else real(path))
+    assert asked_for() != before, "what it is asked for by, not only what is found there"
     assert asked(*ASKED, *words)[0] == 0
     assert state_of("export:onnxruntime", own_store) == "made"
 
@@ -522,6 +530,9 @@ def test_what_is_built_anew_is_judged_by_its_worst(asked: Door, door: Door, own_
     same = deployed_on_a_standin(there, "--processes", "1", "--seconds", "0.2", "--rebuilds", "1")
     assert same.returncode == 0, same.stderr
     assert "rebuilds" not in json.loads((there / "result.json").read_text())["result"]
+    code, _, err = door("verify", "--from", there / "result.json", "--store", own_store.root)
+    assert code == 2
+    assert "what would ship was built 1 times, and 3 were asked for" in " ".join(err.split())
 
 
 def test_an_archive_depends_on_names_and_bytes_alone(tmp_path: Path) -> None:

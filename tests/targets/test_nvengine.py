@@ -18,8 +18,10 @@ import pytest
 
 from edgeresnet import targets
 from edgeresnet.device import evaluate, measure
+from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.device.worker import Job
 from edgeresnet.errors import EdgeresnetError, MachineError, TargetError
+from edgeresnet.graph import deliver
 from edgeresnet.graph.half import half
 from edgeresnet.targets import _nvsession
 
@@ -152,6 +154,21 @@ def test_a_batch_is_static_unless_it_may_vary(standin: Any, network: Path) -> No
             session.infer(images(1))
         assert "batch: [1, 8, 64]" in caught.value.hint
         assert evaluate.predict(session, [images(9)]).shape == (9, 4)
+
+
+def test_pixels_and_normalised_images_are_not_taken_for_each_other(standin: Any, network: Path, tmp_path: Path) -> None:
+    target = standin()
+    preprocessing = Preprocessing(8, mean=(0.5,) * 3, std=(0.25,) * 3)
+    given = deliver.delivered(network, tmp_path / "pixels.onnx", halved=False, pixels=preprocessing)
+    pixels = np.zeros((1, 8, 8, 3), np.uint8)
+    for file, right, wrong, words in (
+        (given, pixels, pixels.astype(np.float32), "takes pixels as they are, uint8, not float32"),
+        (network, images(1), images(1).astype(np.uint8), "takes normalised images, not uint8"),
+    ):
+        with target.load(compiled(target, file)) as session:
+            assert session.infer(right).shape == (1, 4)
+            with pytest.raises(TargetError, match=words):
+                session.infer(wrong)
 
 
 def test_a_file_of_a_fixed_batch_cannot_take_another(standin: Any, tmp_path: Path) -> None:
