@@ -50,7 +50,7 @@ def tiny(**changes: Any) -> dict[str, Any]:
         "model": {"arch": "cifar_resnet8", "classes": 10},
         "preprocessing": {"size": 8, "mean": [0.305], "std": [0.376]},
         "images": {"training": {"from": "digits", "count": 500}, "evaluation": "digits"},
-        "train": {"epochs": 4, "rate": 0.01, "batch": 32, "schedule": "one-cycle"},
+        "train": {"epochs": 4, "rate": 0.01, "batch": 32, "schedule": "one-cycle", "precision": "f32"},
         "verify": {"processes": 3, "seconds": 0.5},
         "targets": {"onnxruntime": {}},
         "promises": {"max_drop_pp": 2.0},

@@ -26,7 +26,7 @@ LAYERS: list[dict[str, list[str]]] = [
         "inspect": ["inspect.py"],
     },
     {
-        "train": ["train.py"],
+        "train": ["train/"],
         "trace": ["trace.py"],
         "quantize": ["quantize/"],
         "verify": ["verify.py"],

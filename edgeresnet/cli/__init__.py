@@ -21,6 +21,7 @@ COMMANDS = (
     "check",
     "plan",
     "run",
+    "train",
     "quantize",
     "export",
     "verify",

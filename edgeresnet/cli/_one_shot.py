@@ -17,24 +17,28 @@ _PURPOSE = "# What `edgeresnet {command}` was told, as a recipe: `edgeresnet run
 
 
 def recipe_of(
-    model: str,
+    model: str | None,
     about: ModelOptions,
     *,
     reference: str | None = None,
     images: Mapping[str, Any],
     seed: int | None = None,
     sections: Mapping[str, Any],
+    targeted: bool = True,
 ) -> tuple[dict[str, Any], str]:
-    """What will be a recipe, and a sentence on what was taken from the ONNX file itself (empty: nothing)."""
-    original = reference or model
+    """What will be a recipe, and a sentence on what was taken from the ONNX file itself (empty: nothing).
+
+    No `model` is an architecture without weights; `targeted`: for the CPU targets that are here, where none is named.
+    """
+    original = reference or model or about.arch or "a network"
     preprocessing: dict[str, Any] = {"size": about.size, "resize": about.resize}
     preprocessing |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
     preprocessing = {key: value for key, value in preprocessing.items() if value is not None}
-    taken = _from_file([original, model], preprocessing)
+    taken = _from_file([name for name in (original, model) if name], preprocessing)
     needed = {f"--{slot}": given for slot, given in images.items()}
     needed |= {f"--{key}": preprocessing.get(key) for key in ("size", "mean", "std")}
     refuse_missing(needed, original, "size, mean and std are those it was trained with: they are never guessed")
-    named = {"checkpoint": original, "arch": about.arch, "classes": about.classes}
+    named = {"checkpoint": reference or model, "arch": about.arch, "classes": about.classes}
     named |= {"candidate": model if reference else None}
     both = {"evaluation": about.evaluation, **images}
     raw: dict[str, Any] = {
@@ -42,7 +46,7 @@ def recipe_of(
         "model": {key: value for key, value in named.items() if value is not None},
         "preprocessing": preprocessing,
         "images": {slot: given for slot, given in both.items() if given is not None},
-        "targets": {name: {} for name in about.targets or _here()},
+        "targets": {name: {} for name in about.targets or (_here() if targeted else ())},
     }
     raw |= {name: dict(section) for name, section in sections.items() if section}
     raw |= {"seed": seed} if seed is not None else {}

@@ -41,6 +41,8 @@ _MODEL = (
     click.option("--mean", help="One per channel: 0.485,0.456,0.406."),
     click.option("--std", help="One per channel: 0.229,0.224,0.225."),
     click.option("--evaluation", help="Folder of class folders to evaluate on."),
+)
+_TARGETS = (
     click.option("--target", "targets", multiple=True, help="A word of `edgeresnet targets`. May be repeated."),
 )
 
@@ -56,7 +58,7 @@ class ModelOptions:
     mean: str | None
     std: str | None
     evaluation: str | None
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
 
     def given(self) -> list[str]:
         """The options that were given, as they are spelled."""
@@ -95,6 +97,54 @@ class Int8Options:
         return [f"--{f.name}" for f in fields(self) if f.name != "seed" and getattr(self, f.name) not in (None, ())]
 
 
+_LEARN = (
+    click.option("--training", help="Folder of class folders to learn from."),
+    click.option("--epochs", type=click.IntRange(min=1), help="How often every image is learned from."),
+    click.option("--rate", type=float, help="Of learning; 0.001 by default."),
+    click.option("--batch", type=int, help="Images in a step; 64 by default."),
+    click.option("--optimizer", help="adamw (default) or sgd."),
+    click.option("--schedule", help="cosine (default) or one-cycle."),
+    click.option("--head", help="keep (default), or new: for other classes than the weights know."),
+    click.option("--freeze", multiple=True, metavar="REGEX", help="Parameters that stay, or all-but-head."),
+    click.option("--layer-decay", type=float, help="Each stage's rate is so much of the next one's; 1 by default."),
+    click.option("--label-smoothing", type=float, help="0 by default."),
+    click.option("--precision", help="auto (default: BF16 where it is faster), f32, bf16."),
+    click.option("--patience", type=int, help="Stop after so many epochs that were no better."),
+    click.option("--flip", is_flag=True, default=None, help="Mirror one image in two."),
+    click.option("--shift", type=int, help="Move images by up to so many pixels."),
+)
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """How a network is trained; None where nothing was said."""
+
+    training: str | None
+    epochs: int | None
+    rate: float | None
+    batch: int | None
+    optimizer: str | None
+    schedule: str | None
+    head: str | None
+    freeze: tuple[str, ...]
+    layer_decay: float | None
+    label_smoothing: float | None
+    precision: str | None
+    patience: int | None
+    flip: bool | None
+    shift: int | None
+
+    def section(self) -> dict[str, Any]:
+        """A recipe's `train`."""
+        said: dict[str, Any] = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("training", "freeze", "flip", "shift")
+        }
+        said["freeze"] = list(self.freeze) or None
+        moves = {"flip": self.flip, "shift": self.shift}
+        said["augment"] = {key: value for key, value in moves.items() if value is not None} or None
+        return {key: value for key, value in said.items() if value is not None}
+
+
 _RUN = (
     click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too."),
     changes,
@@ -119,12 +169,22 @@ class RunOptions:
 
 def model_options(door: Callable) -> Callable:
     """Declares them on a door, which takes them together as `about`."""
+    return _gathered(door, "about", ModelOptions, _MODEL + _TARGETS)
+
+
+def untargeted_options(door: Callable) -> Callable:
+    """The same, for a door that has nothing to do with targets."""
     return _gathered(door, "about", ModelOptions, _MODEL)
 
 
 def int8_options(door: Callable) -> Callable:
     """As `int8`."""
     return _gathered(door, "int8", Int8Options, _INT8)
+
+
+def learn_options(door: Callable) -> Callable:
+    """As `learn`."""
+    return _gathered(door, "learn", LearnOptions, _LEARN)
 
 
 def run_options(door: Callable) -> Callable:
@@ -135,7 +195,7 @@ def run_options(door: Callable) -> Callable:
 def _gathered(door: Callable, word: str, kind: type, options: tuple[Callable, ...]) -> Callable:
     @functools.wraps(door)
     def gathered(**given: Any) -> Any:
-        together = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+        together = kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
         return door(**{word: together}, **given)
 
     return functools.reduce(lambda inner, option: option(inner), reversed(options), gathered)
@@ -147,14 +207,14 @@ def open_store(root: Path) -> Store:
     return Store.open(root)
 
 
-def write_output(path: Path, text: str) -> None:
+def write_output(path: Path, data: str | bytes) -> None:
     """A file where the user said; a folder that is not there is a slip of the pen, not a wish."""
-    from ..artifact import write_text
+    from ..artifact import write_bytes
     from ..errors import EdgeresnetError
 
     if not path.parent.is_dir():
         raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
-    write_text(path, text)
+    write_bytes(path, data.encode() if isinstance(data, str) else data)
     echo(f"wrote {path}", err=True)
 
 

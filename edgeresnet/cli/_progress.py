@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,12 +21,13 @@ _EVERY_S = 10.0
 
 
 @contextlib.contextmanager
-def listener(*, quiet: bool, verbose: bool) -> Iterator[Listener]:
+def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None) -> Iterator[Listener]:
+    """`metrics` is a file that gets a line of JSON for every epoch that a training has done."""
     if quiet:
-        yield Listener()
+        yield _Recorder(metrics)
         return
     if not sys.stderr.isatty():
-        plain = _Plain(verbose)
+        plain = _Plain(metrics, verbose)
         yield plain
         plain.summary()
         return
@@ -36,7 +40,7 @@ def listener(*, quiet: bool, verbose: bool) -> Iterator[Listener]:
     look = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), rate, left
     # Once a second: a thread of this process draws it, also while networks are timed in processes beside this one.
     with Bars(*look, console=console, transient=True, refresh_per_second=1) as bars:
-        shown = _OnTerminal(verbose, bars)
+        shown = _OnTerminal(metrics, verbose, bars)
         yield shown
     shown.summary()
 
@@ -60,8 +64,19 @@ def _per_second(rate: float) -> str:
     return f"{rate:.0f}/s" if rate >= 1 or rate <= 0 else f"{1 / rate:.0f} s each"
 
 
-class _Teller(Listener):
-    def __init__(self, verbose: bool):
+class _Recorder(Listener):
+    def __init__(self, metrics: Path | None):
+        self.metrics = metrics
+
+    def records(self, step: Step, line: Mapping[str, Any]) -> None:
+        if self.metrics:
+            with open(self.metrics, "a") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+class _Teller(_Recorder):
+    def __init__(self, metrics: Path | None, verbose: bool):
+        super().__init__(metrics)
         self.verbose = verbose
         self.made = self.found = 0
 
@@ -81,6 +96,12 @@ class _Teller(Listener):
             self.line(f"{name:24} {outcome.state}: {outcome.reason}")
         for sentence in outcome.warnings:
             self.line(f"{name:24} {sentence}")
+
+    def records(self, step: Step, line: Mapping[str, Any]) -> None:
+        super().records(step, line)
+        if self.verbose:
+            learned = f"loss {line['loss']:.4f}, {line['images_per_s']:.0f} images/s"
+            self.line(f"{step.id:24} epoch {line['epoch']}: {learned}, {100 * line['validation_top1']:.2f} % right")
 
     def waits(self, step: Step) -> None:
         self.line(f"{step.id:24} another run is making it: waiting")
@@ -114,8 +135,8 @@ class _Plain(_Teller):
 
 
 class _OnTerminal(_Teller):
-    def __init__(self, verbose: bool, bars):  # type: ignore[no-untyped-def]
-        super().__init__(verbose)
+    def __init__(self, metrics: Path | None, verbose: bool, bars):  # type: ignore[no-untyped-def]
+        super().__init__(metrics, verbose)
         self.bars = bars
 
     def line(self, text: str) -> None:

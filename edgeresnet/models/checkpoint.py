@@ -32,10 +32,10 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def load_into(network: nn.Module, path: Path, arch: str) -> None:
-    """Fills a network from a file; one that does not fit is told key by key."""
-    weights = read(path)
-    wanted = network.state_dict()
+def load_into(network: nn.Module, path: Path, arch: str, but: str | None = None) -> None:
+    """Fills a network from a file, `but` for what begins so; one that does not fit is told key by key."""
+    weights = {key: value for key, value in read(path).items() if but is None or not key.startswith(but)}
+    wanted = {key: value for key, value in network.state_dict().items() if but is None or not key.startswith(but)}
     missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in weights if key not in wanted]
     misshaped = [
@@ -99,7 +99,7 @@ def _what_to_change(
 ) -> str:
     last = list(wanted)[-1]  # the classifier's bias
     if not missing and not unexpected and weights[last].shape != wanted[last].shape:
-        return f"these weights know {len(weights[last])} classes: set `model.classes`"
+        return f"these weights know {len(weights[last])} classes: set `model.classes`, or train with --head new"
     return "name the architecture, classes and channels that these weights were trained with"
 
 

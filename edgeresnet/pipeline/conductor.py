@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +25,8 @@ class Listener:
 
     def begins(self, step: Step) -> Progress:
         return lambda done, total, word: None
+
+    def records(self, step: Step, line: Mapping[str, Any]) -> None: ...
 
     def ends(self, outcome: Outcome) -> None: ...
 
@@ -131,9 +134,8 @@ def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, 
         listener.warns(sentence)
     try:
         _refuse_absent(step)
-        progress = listener.begins(step)
         with store.making(step.stage.name, key, lambda: listener.waits(step)) as making:
-            outcome = _made_meanwhile(step, making, artifact) or _make(step, making, parents, progress, again)
+            outcome = _made_meanwhile(step, making, artifact) or _make(step, making, parents, listener, again)
             outcome.warnings = [*warnings, *outcome.warnings]
             return outcome
     except TargetError as failure:
@@ -152,11 +154,12 @@ def _made_meanwhile(step: Step, making: Making, before: Artifact | None) -> Outc
     return Outcome(step, "done", artifact) if is_new else None
 
 
-def _make(step: Step, making: Making, parents: Mapping[str, Parent], progress: Progress, again: bool) -> Outcome:
+def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: Listener, again: bool) -> Outcome:
     if again:  # anew is anew: not on from where an interrupted attempt was
         making.clear_scratch()
     began = time.perf_counter()
-    ctx = Context(step.spec.get("seed", 0), making.scratch, progress, making.store.cache)
+    seed, record = step.spec.get("seed", 0), functools.partial(listener.records, step)
+    ctx = Context(seed, making.scratch, listener.begins(step), record, making.store.cache)
     notes = step.stage.run(parents, step.spec, making.out, ctx)
     seconds = time.perf_counter() - began
     artifact = making.commit(

@@ -43,6 +43,8 @@ def steps(recipe: Recipe, store: Store) -> list[Step]:
         found += _quantize_steps(recipe, samples["calibration"])
     if recipe.targets and "evaluation" in samples:
         found += _target_steps(recipe, samples["evaluation"], candidate)
+    elif "evaluation" in samples:  # how good it is can be told without a target
+        found += _reference_steps(samples["evaluation"])
     elif any(recipe.delivery(name).where == "bundle" for name in recipe.targets):
         found += _unjudged_steps(recipe, _some(recipe, samples), candidate)
     return found
@@ -86,10 +88,11 @@ def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
         return about
     if found and len(found.archs) > 1:
         about["fits_too"] = list(found.archs[1:])
-    if found and about["classes"] != found.classes:
+    anew = recipe.train is not None and recipe.train.head == "new"
+    if found and about["classes"] != found.classes and not anew:
         raise ModelError(
             f"{recipe.model.checkpoint} knows {found.classes} classes, and there are {about['classes']}",
-            hint="give the images that it was trained for, or the weights of these classes",
+            hint="give the images or the weights of the others, or train a new head: `train: {head: new}`, --head new",
         )
     models.check_arch(arch)
     sources = models.sources_of(arch)

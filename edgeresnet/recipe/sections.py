@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -109,6 +110,22 @@ class Images(_Section):
     unreadable: Literal["error", "skip"] = "error"
 
 
+def _compiles(expression: str) -> str:
+    try:
+        re.compile(expression)
+    except re.error as problem:
+        raise ValueError(f"{expression!r} is no regular expression: {problem}") from problem
+    return expression
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Expression = Annotated[str, AfterValidator(_compiles)]
+Frozen = Annotated[tuple[Expression, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])]
+
+
 class Augment(_Section):
     flip: bool = False  # mirror left and right, for one image in two
     shift: int = Field(0, ge=0)  # moved by up to so many pixels, the edge repeated
@@ -116,12 +133,18 @@ class Augment(_Section):
 
 class Train(_Section):
     epochs: int = Field(ge=1)
-    rate: float = Field(gt=0)
+    rate: float = Field(0.001, gt=0)
     batch: int = Field(64, ge=2)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     schedule: Literal["cosine", "one-cycle"] = "cosine"
     weight_decay: float = Field(0.0005, ge=0)
     augment: Augment = Augment()
+    head: Literal["keep", "new"] = "keep"  # of given weights: a new one learns other classes
+    freeze: Frozen = ()  # regular expressions on parameters' names, or `all-but-head`
+    layer_decay: float = Field(1.0, gt=0, le=1)  # each stage's rate is so much of that of the one after it
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["auto", "f32", "bf16"] = "auto"  # auto: BF16 where a step is faster with it
+    patience: int | None = Field(None, ge=1)  # stop after so many epochs that were no better
     validation: float = Field(0.1, gt=0, lt=0.5)  # the part of the training images that chooses the best epoch
 
 
@@ -131,17 +154,7 @@ class Quantize(_Section):
     effort: Literal["fast", "balanced", "best"] = "fast"  # the last two learn
     minutes: float = Field(10.0, gt=0)  # that learning may take, for each dialect
     estimator: Literal["min-max", "percentile", "entropy", "mse"] = "mse"  # how a tensor's range is chosen
-    exclude: tuple[str, ...] = ()  # layers that stay float: regular expressions on their names
-
-    @field_validator("exclude")
-    @classmethod
-    def _are_expressions(cls, exclude: tuple[str, ...]) -> tuple[str, ...]:
-        for one in exclude:
-            try:
-                re.compile(one)
-            except re.error as problem:
-                raise ValueError(f"{one!r} is no regular expression: {problem}") from problem
-        return exclude
+    exclude: tuple[Expression, ...] = ()  # layers that stay float: regular expressions on their names
 
 
 class Trace(_Section):
@@ -207,6 +220,9 @@ class Recipe(_Section):
             "model.checkpoint is missing: give weights, or a `train` section that makes them": not self.train
             and not self.model.checkpoint,
             "train: an ONNX file is not trained further: give weights and their arch": self.train and onnx,
+            "train.head: there are no weights to give a new head": self.train
+            and self.train.head == "new"
+            and not self.model.checkpoint,
             "images.calibration must not come from the evaluation images: take `from: training`": calibration
             and calibration.source == "evaluation",
             "images.training is missing: `calibration: {from: training}` chooses from it": calibration

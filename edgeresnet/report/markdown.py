@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import view
+from . import curve, view
 
 
 def render(run: Mapping[str, Any]) -> str:
@@ -22,6 +22,10 @@ def render(run: Mapping[str, Any]) -> str:
         _section("Promises", table(("verdict", "target", "promise", "why"), seen.verdicts) if seen.verdicts else ""),
         _section("Notes", "\n".join(f"- {_cell(note)}" for note in seen.notes)),
         _section("Classes", table(view.CLASS_COLUMNS, seen.classes) if seen.classes else ""),
+        *(
+            _section("Training", f"{_cell(sentence)}\n\n{table(curve.COLUMNS, rows)}")
+            for sentence, rows in seen.trainings
+        ),
         _section("Steps", table(("step", "state", "time", "digest"), seen.steps)),
         _section("Conditions", "\n".join(f"- {_cell(line)}" for line in seen.conditions)),
         f"Run `{run['id']}`, recipe `{run['recipe_digest'][:12]}`.",

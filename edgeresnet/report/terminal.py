@@ -13,7 +13,7 @@ WIDTH = 80
 
 def render(run: Mapping[str, Any]) -> str:
     seen = view.of(run)
-    parts = [seen.title]
+    parts = [seen.title, *(wrapped(f"train: {sentence}") for sentence, _ in seen.trainings)]
     if seen.rows:
         parts.append(columns(seen.columns, seen.rows))
     if seen.losses:

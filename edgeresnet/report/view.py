@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..device import advice, intervals, judge, measure, troubles
+from . import curve
 
 _MEANING = {
     judge.KEPT: "every promise is kept",
@@ -26,6 +27,7 @@ class View:
     title: str
     verdict: str
     meaning: str
+    trainings: Sequence[tuple[str, list[tuple[str, ...]]]]  # in one line, and as rows of a table
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     losses: Sequence[str]  # whose an INT8 network's loss is
@@ -55,6 +57,7 @@ def of(run: Mapping[str, Any]) -> View:
         title=_title(run["recipe"]["model"], measured),
         verdict=run["verdict"],
         meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
+        trainings=_trainings(run),
         columns=COLUMNS,
         rows=[_row(result, name) for result in measured for name in result["variants"]],
         losses=[_loss(result) for result in measured if "as_written" in result and "int8" in result["variants"]],
@@ -71,6 +74,11 @@ def of(run: Mapping[str, Any]) -> View:
         classes=classes,
         conditions=_conditions(run, measured),
     )
+
+
+def _trainings(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]:
+    notes = [step["notes"] for step in run["steps"] if step["id"] == "train" and step.get("notes")]
+    return [(sentence, curve.rows(each)) for each in notes if (sentence := curve.line(each))]
 
 
 def sqnr(value: float | None) -> str:

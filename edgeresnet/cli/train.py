@@ -1,0 +1,131 @@
+"""edgeresnet train: weights and images in, better weights for these images out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import _options
+
+if TYPE_CHECKING:
+    from ..artifact import Store
+    from ..pipeline import Step
+    from ..recipe import Recipe
+
+
+@click.command()
+@click.argument("model")
+@_options.untargeted_options
+@_options.learn_options
+@click.option("--seed", type=click.IntRange(min=0), help="Of images' order and of new weights; 0 by default.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The weights: W.safetensors.")
+@click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), help="A line of JSON for every epoch.")
+@_options.run_options
+def train(
+    model: str,
+    about: _options.ModelOptions,
+    learn: _options.LearnOptions,
+    seed: int | None,
+    output: Path | None,
+    metrics: Path | None,
+    how: _options.RunOptions,
+) -> int:
+    """Train MODEL, a checkpoint, on images; or an architecture from nothing:
+    cifar_resnet20, resnet18, my.module:make.
+
+    A tenth of the training images chooses the best epoch; --evaluation, which
+    no step has seen, tells how good that is. An interrupted training goes on
+    where it was. On several GPUs, or processes:
+
+    \b
+    torchrun --nproc-per-node 2 -m edgeresnet train MODEL …
+    """
+    from .. import pipeline, report
+    from ..train import team
+    from . import _progress
+
+    output = _check_output(output)
+    store = _options.open_store(how.store_root)
+    with team.entered() as mine, store.used():
+        wanted = _wanted(model, about, learn, seed, how, leads=mine.leads)
+        if not mine.leads:
+            _follow(wanted, store)
+            return 0
+        with _progress.listener(quiet=how.quiet, verbose=how.verbose, metrics=metrics) as listener:
+            done = pipeline.make(wanted, store, _is_wanted, listener)
+        mine.dismiss()
+    found = report.trained.of(done)
+    _options.write_output(output, Path(found["artifact"]).read_bytes())
+    found["file"] = str(output)
+    if how.as_json:
+        _options.print_json(found)
+    else:
+        _options.echo(report.trained.render(found), nl=False)
+    return 0
+
+
+def _wanted(
+    model: str,
+    about: _options.ModelOptions,
+    learn: _options.LearnOptions,
+    seed: int | None,
+    how: _options.RunOptions,
+    *,
+    leads: bool,
+) -> Recipe:
+    from dataclasses import replace
+
+    from . import _one_shot
+
+    is_file = Path(model).expanduser().exists() or about.arch is not None or _is_file_name(model)
+    about = about if is_file else replace(about, arch=model)
+    _one_shot.refuse_missing({"--epochs": learn.epochs}, model, "how often every image is learned from")
+    raw, taken = _one_shot.recipe_of(
+        model if is_file else None,
+        about,
+        images={"training": learn.training},
+        seed=seed,
+        sections={"train": learn.section()},
+        targeted=False,
+    )
+    if taken and leads and not how.quiet:
+        _options.echo(taken, err=True)
+    return _one_shot.parsed(raw, how.changes, how.save_recipe if leads else None, "train")
+
+
+def _is_file_name(model: str) -> bool:
+    """A slip in a file's name is told as that, and not as an architecture that nobody knows."""
+    from ..inspect import CHECKPOINTS
+
+    return Path(model).suffix.lower() in (*CHECKPOINTS, ".onnx") or "/" in model
+
+
+def _is_wanted(step: Step) -> bool:
+    """The weights and, where there are evaluation images, how good they are in the reference runtime."""
+    return step.id in ("train", "verify:reference")
+
+
+def _follow(wanted: Recipe, store: Store) -> None:
+    import tempfile
+
+    from .. import pipeline
+    from ..context import Context
+    from ..train import follow
+
+    step = next(step for step in pipeline.steps(wanted, store) if step.id == "train")
+    with tempfile.TemporaryDirectory() as scratch:
+        follow(step.parents, step.spec, Context(step.spec["seed"], Path(scratch)))  # type: ignore[arg-type]
+
+
+def _check_output(output: Path | None) -> Path:
+    """Before anything is computed."""
+    from ..errors import EdgeresnetError
+
+    if output is None or output.suffix.lower() != ".safetensors":
+        what = "--output is missing" if output is None else f"{output} is no .safetensors file"
+        raise EdgeresnetError(what, hint="weights are written as W.safetensors, which any framework reads without code")
+    if not output.parent.is_dir():
+        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
+    return output

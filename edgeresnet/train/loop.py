@@ -1,0 +1,208 @@
+"""Epoch after epoch: learn, validate, keep the best, save.
+
+Ends when all are done, when nothing gets better any more, or when the loss is no number any longer; what was best until
+then is kept.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..artifact import write_bytes
+from ..context import Context
+from ..errors import ModelError
+from ..models import checkpoint
+from ..recipe import Train
+from . import parts, team
+from . import precision as precisions
+from .batches import Moves, Split
+
+STATE = "state.pt"
+_VALIDATED_AT_ONCE = 256
+
+
+@dataclass
+class Best:
+    epoch: int = -1
+    top1: float = -1.0
+    loss: float = math.inf
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class _Diverged(Exception):
+    """The loss is no number any longer."""
+
+
+class Training:
+    """One training, as it is saved after every epoch and taken up again. `able` is a network that can do something
+    already: what it does before it learns is epoch 0, and may turn out to be the best.
+    """
+
+    def __init__(
+        self, network: nn.Module, plan: Train, learning: Split, validation: Split, ctx: Context, *, able: bool
+    ):
+        self.plan, self.learning, self.validation, self.ctx, self.able = plan, learning, validation, ctx, able
+        self.team = team.mine()
+        self.device = self.team.device
+        parts.freeze(network, plan.freeze)
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.steps = math.ceil(len(learning) / plan.batch)
+        self.optimizer = parts.optimizer(network, plan)
+        self.scheduler = parts.scheduler(self.optimizer, plan, self.steps)
+        self.best, self.precision, self.stopped = Best(), "", ""
+        self.history: list[dict[str, Any]] = []
+
+    @property
+    def epochs(self) -> int:
+        """So many are done."""
+        return self.history[-1]["epoch"] if self.history else 0
+
+    def run(self) -> None:
+        self._take_up()
+        self.precision = self.precision or self.team.share(self._precision() if self.team.leads else None)
+        self.learner = self.team.joined(self.network)
+        if self.able and not self.history:
+            self._validated({"epoch": 0})
+        for epoch in range(self.epochs + 1, self.plan.epochs + 1):
+            if self._is_no_better():
+                break
+            try:
+                self._one(epoch)
+            except _Diverged as problem:
+                self._stop_after(problem)
+                break
+        if self.stopped:
+            self.ctx.warn(f"{self.stopped}: the best epoch, {self.best.epoch}, is kept")
+        elif self.best.epoch == 0:
+            self.ctx.warn(f"no epoch was better than the given weights on {len(self.validation)} images: they are kept")
+
+    def _one(self, epoch: int) -> None:
+        began = time.perf_counter()
+        rate = max(self.scheduler.get_last_lr())
+        loss = self.learn(epoch)
+        seconds = time.perf_counter() - began
+        line = self._validated({"epoch": epoch, "rate": rate, "loss": loss})
+        if self.team.leads:
+            self._save()
+        self.ctx.record({**line, "seconds": seconds, "images_per_s": len(self.learning) / seconds})
+
+    def _is_no_better(self) -> bool:
+        since = self.epochs - max(self.best.epoch, 0)
+        if self.plan.patience is None or since < self.plan.patience:
+            return False
+        self.stopped = f"training stopped after epoch {self.epochs}: none of the last {since} was better"
+        return True
+
+    def _stop_after(self, problem: _Diverged) -> None:
+        """Epoch 0 is nothing that was learned: an error tells it better than the given weights once more."""
+        if self.best.epoch < 1:
+            raise ModelError(str(problem), hint=f"lower `train.rate`, which is {self.plan.rate:g}") from None
+        self.stopped = f"{problem}, and training stopped (a lower `train.rate` than {self.plan.rate:g} may go on)"
+
+    def learn(self, epoch: int) -> float:
+        """Learns from every image once; the mean loss."""
+        parts.to_training(self.network)
+        # Order and augmentation depend on seed and epoch alone, so a resumed training is the same training.
+        rng = np.random.default_rng([self.ctx.seed, epoch])
+        order, total = rng.permutation(len(self.learning)), 0.0
+        for step in range(self.steps):
+            rows = order[step * self.plan.batch : (step + 1) * self.plan.batch]
+            if len(rows) == 1 and self.steps > 1:
+                continue  # batch normalisation cannot learn from one image
+            loss = self._loss(rows, rng)
+            mean = self.team.sum(loss)[0] / self.team.size
+            if not math.isfinite(mean):
+                raise _Diverged(f"the loss became {mean} in epoch {epoch}, step {step + 1} of {self.steps}")
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.scheduler.step()
+            total += mean * len(rows)
+            done = (epoch - 1) * self.steps + step + 1
+            self.ctx.progress(done, self.plan.epochs * self.steps, f"epoch {epoch} of {self.plan.epochs}")
+        return total / len(self.learning)
+
+    def _loss(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+        """Of this process's part, so that the mean over processes is the mean over the batch."""
+        moves, part = Moves.drawn(len(rows), self.plan.augment, rng), self.team.part(len(rows))
+        images, labels = self.learning.batch(rows[part], self.device)
+        with precisions.autocast(self.device, self.precision):
+            logits = self.learner(moves.of(part).on(images, self.plan.augment.shift))
+        smoothing = self.plan.label_smoothing
+        loss = F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
+        return loss * (self.team.size / len(rows))
+
+    def _validated(self, line: dict[str, Any]) -> dict[str, Any]:
+        """What an epoch came to, into the history; the best so far is kept."""
+        top1, loss = self._validate()
+        if not math.isfinite(loss):
+            raise _Diverged(f"the loss on the validation images became {loss} after epoch {line['epoch']}")
+        line = {**line, "validation_top1": top1, "validation_loss": loss}
+        self.history.append(line)
+        if (top1, -loss) > (self.best.top1, -self.best.loss):
+            weights = {key: value.clone() for key, value in self.network.state_dict().items()}
+            self.best = Best(line["epoch"], top1, loss, weights)
+        return line
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float]:
+        self.network.eval()
+        count, right, loss = len(self.validation), torch.zeros(()), torch.zeros(())
+        for start in range(0, count, _VALIDATED_AT_ONCE):
+            rows = np.arange(start, min(start + _VALIDATED_AT_ONCE, count))
+            images, labels = self.validation.batch(rows[self.team.part(len(rows))], self.device)
+            logits = self.network(images)
+            right += (logits.argmax(1) == labels).sum().cpu()
+            loss += F.cross_entropy(logits, labels, reduction="sum").cpu()
+        all_right, all_loss = self.team.sum(right, loss)
+        return all_right / count, all_loss / count
+
+    def _precision(self) -> str:
+        rows = np.arange(min(self.plan.batch, len(self.learning)))
+        parts.to_training(self.network)
+        return precisions.chosen(
+            self.plan.precision, self.network, self.device, lambda: self.learning.batch(rows, self.device)
+        )
+
+    def _save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "best": vars(self.best),
+            "history": self.history,
+            "precision": self.precision,
+            "torch_rng": torch.get_rng_state(),
+        }
+        held = io.BytesIO()
+        torch.save(state, held)
+        write_bytes(self.ctx.scratch / STATE, held.getbuffer())
+
+    def _take_up(self) -> None:
+        state = self.team.share(self._saved() if self.team.leads else None)
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        torch.set_rng_state(state["torch_rng"])
+        self.best, self.history, self.precision = Best(**state["best"]), state["history"], state["precision"]
+        self.ctx.warn(f"training went on after epoch {self.epochs}, where it was interrupted")
+
+    def _saved(self) -> Any:
+        path = self.ctx.scratch / STATE
+        if not path.is_file():
+            return None
+        try:
+            return checkpoint.unpickle(path)
+        except ModelError:  # not whole: begin anew
+            return None

@@ -1,0 +1,101 @@
+"""The parts of a network as training sees them: its head, what is frozen, and how fast each part learns.
+
+Parts are told by their parameters' names, so that a user's own network has them as ours do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from ..recipe import Train
+
+ALL_BUT_HEAD = "all-but-head"
+_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+def head_of(network: nn.Module) -> str:
+    """The prefix of the classifier's parameters: of the last module that has any."""
+    return _names(network)[-1].rpartition(".")[0] + "."
+
+
+def freeze(network: nn.Module, wanted: Sequence[str]) -> None:
+    """Takes what is named out of learning. An expression that names nothing is a slip of the pen."""
+    names, head = _names(network), head_of(network)
+    frozen: set[str] = set()
+    for expression in wanted:
+        if expression == ALL_BUT_HEAD:
+            found = {name for name in names if not name.startswith(head)}
+        else:
+            found = {name for name in names if re.search(expression, name)}
+        if not found:
+            tops = dict.fromkeys(name.split(".")[0] for name in names)
+            raise ModelError(f"train.freeze: {expression!r} names no parameter", hint=f"they are in {', '.join(tops)}")
+        frozen |= found
+    if len(frozen) == len(names):
+        raise ModelError("train.freeze leaves nothing to learn", hint="leave the head free at least")
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+
+
+def to_training(network: nn.Module) -> None:
+    """Learning, but for frozen normalisation: that keeps its statistics, too."""
+    network.train()
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        if isinstance(module, _NORMS) and own and not any(each.requires_grad for each in own):
+            module.eval()
+
+
+def rates(network: nn.Module, decay: float) -> dict[str, float]:
+    """parameter → the part of the rate that it learns at: the head's is 1, each stage before it has `decay` times
+    that of the one after it.
+    """
+    stages = stages_of(_names(network), head_of(network))
+    last = max(stages.values())
+    return {name: decay ** (last - stage) for name, stage in stages.items()}
+
+
+def stages_of(names: Sequence[str], head: str) -> dict[str, int]:
+    """parameter → which stage it belongs to, from the image on: 0 is what lies before the first stage of several that
+    are numbered alike (`layer1`, `layer2`), the last is the head.
+    """
+    body = [name.split(".") for name in names if not name.startswith(head)]
+    shared = next((depth for depth, words in enumerate(zip(*body, strict=False)) if len(set(words)) > 1), 0)
+    tops = list(dict.fromkeys(words[shared] for words in body))
+    words = [re.sub(r"\d+$", "", top) for top in tops]
+    numbered = [index for index, word in enumerate(words) if word != tops[index] and words.count(word) >= 3]
+    first = numbered[0] if numbered else 1
+    number = {top: max(0, index - first + 1) for index, top in enumerate(tops)}
+    last = max(number.values(), default=-1) + 1
+    return {name: last if name.startswith(head) else number[name.split(".")[shared]] for name in names}
+
+
+def optimizer(network: nn.Module, plan: Train) -> torch.optim.Optimizer:
+    """Weight decay for matrices only: on biases and normalisation it shrinks what should not shrink."""
+    part = rates(network, plan.layer_decay)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            decay = plan.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((plan.rate * part[name], decay), []).append(parameter)
+    listed = [{"params": held, "lr": rate, "weight_decay": decay} for (rate, decay), held in groups.items()]
+    if plan.optimizer == "sgd":
+        return torch.optim.SGD(listed, lr=plan.rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(listed, lr=plan.rate)
+
+
+def scheduler(optimizer: torch.optim.Optimizer, plan: Train, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    total = plan.epochs * steps
+    if plan.schedule == "one-cycle":
+        highest = [group["lr"] for group in optimizer.param_groups]
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=highest, total_steps=total + 1)
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=total)
+
+
+def _names(network: nn.Module) -> list[str]:
+    return [name for name, _ in network.named_parameters()]

@@ -1,0 +1,129 @@
+"""The door `train`: weights and images in, better weights out, with the curve and what they are worth elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from edgeresnet import models
+from edgeresnet.models import checkpoint
+
+from .conftest import Door
+
+DIGITS = ("--size", 8, "--mean", 0.305, "--std", 0.376, "--training", "digits", "--precision", "f32")
+SOME = ("--set", "images.training={from: digits, count: 300}", "--batch", 32, "--rate", 0.01)
+OUTPUT = ("--output", "w.safetensors")
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    checkpoint.write(models.build("cifar_resnet8", 10, 1), tmp_path / "given.safetensors", {})
+    return tmp_path / "given.safetensors"
+
+
+def test_weights_in_better_weights_out(door: Door, given: Path, tmp_path: Path) -> None:
+    asked = ("train", "given.safetensors", *DIGITS, *SOME, "--evaluation", "digits", "--epochs", 3, *OUTPUT)
+    code, out, err = door(*asked, "--metrics", "m.jsonl", "-v")
+    assert code == 0, err
+    assert "given, from given.safetensors: 270 images, 3 epochs on cpu in f32" in out
+    assert "validation loss █" in out
+    assert "evaluation: " in out
+    assert "% of 450 images, 95 % interval" in out
+    assert out.splitlines()[-1].startswith("w.safetensors, digest ")
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert "epoch 3: loss" in err
+    assert "wrote w.safetensors" in err
+    lines = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert all({"rate", "loss", "validation_top1", "seconds"} <= line.keys() for line in lines)
+    assert not torch.equal(load_file("w.safetensors")["conv1.weight"], load_file("given.safetensors")["conv1.weight"])
+    with safe_open("w.safetensors", "pt") as file:
+        about = file.metadata()
+    assert (about["arch"], about["classes"], about["channels"]) == ("cifar_resnet8", "10", "1")
+    assert json.loads(about["preprocessing"])["mean"] == [0.305]
+    assert json.loads(about["labels"]) == [str(digit) for digit in range(10)]
+    code, out, err = door(*asked, "--json", "-q")  # again: found done
+    assert (code, err) == (0, "wrote w.safetensors\n")
+    found = json.loads(out)
+    assert [line["epoch"] for line in found["history"]] == [0, 1, 2, 3]
+    assert found["evaluation"]["images"] == 450
+
+
+def test_an_architecture_from_nothing(door: Door) -> None:
+    code, out, err = door("train", "cifar_resnet8", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "-q")
+    assert code == 0, err
+    assert out.startswith("cifar_resnet8, from nothing: 270 images, 1 epoch on cpu in f32\n")
+    assert "evaluation" not in out
+
+
+def test_other_classes_need_a_new_head(door: Door, tmp_path: Path) -> None:
+    checkpoint.write(models.build("cifar_resnet8", 3, 1), tmp_path / "three.safetensors", {})
+    asked = ("train", "three.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "-q")
+    code, _, err = door(*asked)
+    assert code == 2
+    assert "three.safetensors knows 3 classes, and there are 10" in err
+    assert "--head new" in err
+    code, _, err = door(*asked, "--head", "new", "--freeze", "all-but-head")
+    assert code == 0, err
+    learned = load_file("w.safetensors")
+    assert learned["linear.weight"].shape == (10, 64)
+    assert torch.equal(learned["conv1.weight"], load_file("three.safetensors")["conv1.weight"])
+
+
+def test_the_recipe_that_these_options_make_is_the_same_training(door: Door, given: Path) -> None:
+    more = ("--flip", "--shift", 1, "--layer-decay", 0.8, "--label-smoothing", 0.1, "--patience", 2, "--seed", 3)
+    asked = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, *more)
+    code, _, err = door(*asked, "--save-recipe", "r.yaml", "-q")
+    assert code == 0, err
+    learn = yaml.safe_load(Path("r.yaml").read_text())["train"]
+    assert learn["augment"] == {"flip": True, "shift": 1}
+    assert (learn["layer_decay"], learn["label_smoothing"], learn["patience"]) == (0.8, 0.1, 2)
+    code, _, err = door("run", "r.yaml", "-v")
+    assert code == 0, err
+    assert "train                    found done" in err
+    code, out, _ = door("report")
+    assert "train: validation loss" in out
+    code, out, _ = door("report", "--format", "md")
+    assert "## Training" in out
+    assert "| epoch | loss | validation loss | validation top-1 |  |" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("given.safetensors", *DIGITS, "--epochs", 1), "--output is missing"),
+        (("given.safetensors", *DIGITS, "--epochs", 1, "--output", "w.pth"), "w.pth is no .safetensors file"),
+        (("given.safetensors", *DIGITS, "--epochs", 1, "--output", "no/w.safetensors"), "there is no folder no"),
+        (("given.safetensors", *DIGITS, *OUTPUT), "needs --epochs too"),
+        (("given.safetensors", "--epochs", 1, *OUTPUT), "needs --training, --size, --mean, --std too"),
+        (("gone.safetensors", *DIGITS, "--epochs", 1, *OUTPUT), "there is no checkpoint gone.safetensors"),
+        (("cifar_resnet9", *DIGITS, "--epochs", 1, *OUTPUT), "there is no architecture 'cifar_resnet9'"),
+        (("net.onnx", *DIGITS, "--epochs", 1, *OUTPUT), "an ONNX file is not trained further"),
+        (("cifar_resnet8", *DIGITS, "--epochs", 1, "--head", "new", *OUTPUT), "no weights to give a new head"),
+        (("given.safetensors", *DIGITS, "--epochs", 1, "--freeze", "(", *OUTPUT), "'(' is no regular expression"),
+        (("given.safetensors", *DIGITS, "--epochs", 1, "--layer-decay", 2, *OUTPUT), "train.layer_decay"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_learned(
+    arguments: tuple, said: str, door: Door, given: Path, tmp_path: Path
+) -> None:
+    code, out, err = door("train", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_a_training_that_fails_leaves_the_old_weights(door: Door, given: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"the old ones")
+    asked = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 2, *OUTPUT)
+    code, _, err = door(*asked, "--rate", 1e12, "--optimizer", "sgd")
+    assert code == 2
+    assert "the loss became" in err
+    assert (tmp_path / "w.safetensors").read_bytes() == b"the old ones"
