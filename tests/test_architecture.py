@@ -27,6 +27,7 @@ LAYERS: list[dict[str, list[str]]] = [
     },
     {
         "train": ["train/"],
+        "prune": ["prune/"],
         "trace": ["trace.py"],
         "quantize": ["quantize/"],
         "verify": ["verify.py"],

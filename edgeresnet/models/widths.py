@@ -1,0 +1,60 @@
+"""A network made as narrow as weights are that were cut: how many channels a layer has is told by their shapes alone.
+
+So a pruned network needs nothing beside its tensors to be built again. Cuts nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from . import cifar
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def is_narrower(wanted: Shapes, shapes: Shapes) -> bool:
+    """Whether weights of these `shapes` may be `wanted`'s with channels cut out: same names, nothing wider, the same
+    images in and the same classes out.
+    """
+    named, theirs = ([name for name in one if not name.endswith("num_batches_tracked")] for one in (wanted, shapes))
+    if set(named) != set(theirs) or any(len(shapes[name]) != len(wanted[name]) for name in named):
+        return False
+    if any(given > full for name in named for given, full in zip(shapes[name], wanted[name], strict=True)):
+        return False
+    same_kernels = all(shapes[name][2:] == wanted[name][2:] for name in named)
+    first, last = named[0], named[-1]
+    return same_kernels and shapes[first][1:] == wanted[first][1:] and shapes[last][:1] == wanted[last][:1]
+
+
+def narrow(network: nn.Module, shapes: Shapes) -> None:
+    """In place; the weights that were cut are no numbers yet."""
+    for name, module in network.named_modules():
+        key = f"{name}.weight"
+        if key in shapes and tuple(module.weight.shape) != tuple(shapes[key]):
+            _narrow_one(module, tuple(shapes[key]))
+    for module in network.modules():
+        if isinstance(module, cifar.Block) and isinstance(module.shortcut, cifar.PadShortcut):
+            module.shortcut = cifar.PadShortcut(module.conv2.out_channels - module.conv1.in_channels)
+
+
+def _narrow_one(module: nn.Module, shape: tuple[int, ...]) -> None:
+    if isinstance(module, nn.Conv2d):
+        # Whole groups are cut: what a filter sees stays as wide as it was, and there are fewer filters.
+        each = module.out_channels // module.groups
+        module.groups = shape[0] // each if module.groups > 1 else 1
+        module.out_channels, module.in_channels = shape[0], shape[1] * module.groups
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = shape
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        module.num_features = shape[0]
+    else:
+        raise ValueError(f"{type(module).__name__} is not made narrower")
+    module.weight = nn.Parameter(torch.empty(shape, dtype=module.weight.dtype, device=module.weight.device))
+    for name in ("bias", "running_mean", "running_var"):
+        held = getattr(module, name, None)
+        if held is not None:
+            empty = torch.empty(shape[:1], dtype=held.dtype, device=held.device)
+            setattr(module, name, nn.Parameter(empty) if name == "bias" else empty)

@@ -1,0 +1,124 @@
+"""Which units to keep for a goal: the least important go first, in widths that compilers like. Cuts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import ModelError
+from .units import Cuttable, Place, Pool
+
+GOALS = ("macs", "params", "ratio")
+_STEPS = 400  # of strength, from nothing cut to as much as may be
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What stays: yes or no for each unit of each pool."""
+
+    cuttable: Cuttable
+    kept: tuple[np.ndarray, ...]
+
+    @cached_property
+    def widths(self) -> dict[Place, int]:
+        """How many channels stay where; a place that no pool knows keeps all."""
+        found: dict[Place, int] = {}
+        for pool, kept in zip(self.cuttable.pools, self.kept, strict=True):
+            for place, rows in pool.places.items():
+                found[place] = found.get(place, 0) + int(kept.sum()) * rows.shape[1]
+        return found
+
+    @cached_property
+    def macs(self) -> int:
+        return sum(weights * positions for weights, positions in self._weights())
+
+    @cached_property
+    def params(self) -> int:
+        vectors = sum(self.widths.get(Place(layer, "out"), length) for layer, length in self.cuttable.vectors)
+        return vectors + sum(weights for weights, _ in self._weights())
+
+    @cached_property
+    def ratio(self) -> float:
+        """The part that goes of the channels that may be cut."""
+        pools = [(pool, kept) for pool, kept in zip(self.cuttable.pools, self.kept, strict=True) if pool.may_be_cut]
+        count = sum(pool.units * pool.channels for pool, _ in pools)
+        return sum(int((~kept).sum()) * pool.channels for pool, kept in pools) / max(count, 1)
+
+    def _weights(self) -> list[tuple[int, int]]:
+        """Of each layer: how many weights, and how often each is multiplied."""
+        found = []
+        for layer in self.cuttable.layers:
+            outputs = self.widths.get(Place(layer.name, "out"), layer.outputs)
+            inputs = self.widths.get(Place(layer.name, "in"), layer.inputs) if layer.groups == 1 else layer.inputs
+            found.append((outputs * (inputs // layer.groups) * layer.kernel, layer.positions))
+        return found
+
+
+class Chooser:
+    """All choices that one ranking gives, from nothing cut on, each a little stronger than the one before."""
+
+    def __init__(self, cuttable: Cuttable, scores: Sequence[np.ndarray], *, multiple: int, every_layer_alike: bool):
+        self.cuttable, self.scores = cuttable, scores
+        self.multiple, self.alike = multiple, every_layer_alike
+        may = [values for pool, values in zip(cuttable.pools, scores, strict=True) if pool.may_be_cut]
+        if not may:
+            raise ModelError("nothing of this network can be cut", hint="its channels are tied to its output")
+        self._ranked = np.sort(np.concatenate(may))
+        self.dense = self.at(0.0)
+
+    def at(self, strength: float) -> Choice:
+        """`strength` is the part of the units that would go if widths could be anything."""
+        count = len(self._ranked)
+        worst = self._ranked[min(int(strength * count), count - 1)] if strength > 0 else -np.inf
+        both = zip(self.cuttable.pools, self.scores, strict=True)
+        return Choice(self.cuttable, tuple(self._kept(pool, values, worst, strength) for pool, values in both))
+
+    def _kept(self, pool: Pool, values: np.ndarray, worst: float, strength: float) -> np.ndarray:
+        if not pool.may_be_cut or strength <= 0:
+            return np.ones(pool.units, bool)
+        wanted = round(pool.units * (1 - strength)) if self.alike else int((values > worst).sum())
+        step = max(1, self.multiple // pool.channels)
+        rounded = step * round(wanted / step) if pool.units > step else pool.units
+        keep = min(pool.units, max(rounded, min(step, pool.units), 1))
+        kept = np.zeros(pool.units, bool)
+        kept[np.argsort(-values, kind="stable")[:keep]] = True
+        return kept
+
+    def each(self) -> list[Choice]:
+        """Every choice that there is, the mildest first."""
+        found = [self.dense]
+        for step in range(1, _STEPS + 1):
+            one = self.at(step / _STEPS)
+            if one.macs < found[-1].macs or one.params < found[-1].params:
+                found.append(one)
+        return found
+
+    def mildest(self, reaches: Callable[[Choice], bool]) -> Choice | None:
+        """The first that reaches a goal; None where the strongest does not."""
+        low, high = 0, _STEPS
+        if not reaches(self.at(1.0)):
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if reaches(self.at(middle / _STEPS)) else (middle + 1, high)
+        return self.at(low / _STEPS)
+
+    def for_goal(self, goal: str, value: float) -> Choice:
+        """`macs` and `params` are the part that stays, `ratio` the part of the channels that goes."""
+
+        def reaches(one: Choice) -> bool:
+            return one.ratio >= value if goal == "ratio" else getattr(one, goal) <= value * getattr(self.dense, goal)
+
+        found = self.mildest(reaches)
+        if found is None:
+            best = self.at(1.0)
+            reached = best.ratio if goal == "ratio" else getattr(best, goal) / getattr(self.dense, goal)
+            curve = ", ".join(f"{self.at(part).macs / self.dense.macs:.2f}" for part in (0.25, 0.5, 0.75, 1.0))
+            raise ModelError(
+                f"prune.{goal} {value:g} cannot be reached: {reached:.3f} is the most, with every width at its least",
+                hint=f"MACs that stay at a quarter, half, three quarters and all of the strength: {curve}",
+            )
+        return found

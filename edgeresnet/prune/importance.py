@@ -1,0 +1,61 @@
+"""How much a network would miss each of its units: four ways to say it, in one table.
+
+Each gives a number for every channel of a layer's side; a unit's is the mean over all of its places, and pools are made
+comparable by their own mean. Cuts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from .units import Cuttable, Place, Pool
+
+# name → what one weight is worth, given the weight and, for `taylor`, the gradient of the loss.
+_WORTH: Mapping[str, Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]] = {
+    "l1": lambda weight, _: weight.abs(),
+    "l2": lambda weight, _: weight**2,
+    "bn": lambda weight, _: weight.abs(),  # of normalisation's scales alone
+    "taylor": lambda weight, gradient: (weight * _given(gradient)).abs(),
+}
+
+
+def scores(network: nn.Module, cuttable: Cuttable, how: str) -> list[np.ndarray]:
+    """One array for each pool, one number for each unit; a pool's mean is 1. For `taylor` gradients must be there."""
+    modules = dict(network.named_modules())
+    found = [_of_pool(pool, modules, how) for pool in cuttable.pools]
+    return [values / (values.mean() or 1.0) for values in found]
+
+
+def _of_pool(pool: Pool, modules: Mapping[str, nn.Module], how: str) -> np.ndarray:
+    values = [
+        per_channel[rows].sum(1)
+        for place, rows in pool.places.items()
+        if (per_channel := _per_channel(modules[place.layer], place, how)) is not None
+    ]
+    if not values:
+        raise ModelError(
+            f"{pool.title} has no normalisation to tell its channels' importance by", hint="take l1, l2 or taylor"
+        )
+    return np.mean(values, axis=0)
+
+
+def _per_channel(module: nn.Module, place: Place, how: str) -> np.ndarray | None:
+    is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    if how == "bn" and not is_norm:
+        return None
+    if place.side == "in" and getattr(module, "groups", 1) > 1:  # its groups are counted as outputs
+        return None
+    weight: torch.Tensor = module.weight  # type: ignore[assignment]
+    worth = _WORTH[how](weight.detach(), weight.grad)
+    other = [axis for axis in range(worth.ndim) if axis != (1 if place.side == "in" else 0)]
+    return (worth.sum(other) if other else worth).double().cpu().numpy()
+
+
+def _given(gradient: torch.Tensor | None) -> torch.Tensor:
+    assert gradient is not None, "taylor needs gradients"
+    return gradient

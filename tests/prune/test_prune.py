@@ -1,0 +1,228 @@
+"""What is cut goes everywhere that it reaches, and nothing else changes.
+
+A cut network answers as the whole one does with those channels silenced.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgeresnet import models
+from edgeresnet.errors import ModelError
+from edgeresnet.models import widths
+from edgeresnet.prune import choose, cut, importance, units
+
+
+def network_of(arch: str) -> nn.Module:
+    """With normalisation that has seen images, so that every channel counts."""
+    torch.manual_seed(0)
+    network = models.build(arch, 7, 3).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_()
+            module.running_mean.normal_()  # type: ignore[operator]
+            module.running_var.uniform_(0.5, 2.0)  # type: ignore[operator]
+    return network
+
+
+def chooser(network: nn.Module, how: str = "l2", multiple: int = 8, size: int = 32, alike: bool = False):  # type: ignore[no-untyped-def]
+    found = units.of(network, 3, size)
+    return choose.Chooser(found, importance.scores(network, found, how), multiple=multiple, every_layer_alike=alike)
+
+
+def silenced(network: nn.Module, choice: choose.Choice) -> nn.Module:
+    """The whole network, with what was cut giving nothing."""
+    whole = copy.deepcopy(network)
+    modules = dict(whole.named_modules())
+    for pool, kept in zip(choice.cuttable.pools, choice.kept, strict=True):
+        for place, rows in pool.places.items():
+            if place.side == "out":
+                gone, module = rows[~kept].ravel(), modules[place.layer]
+                module.weight.data[gone] = 0
+                if module.bias is not None:
+                    module.bias.data[gone] = 0
+    return whole
+
+
+ARCHS = ["cifar_resnet8", "cifar_resnet20", "cifar_resnet8b", "cifar_plain8", "resnet18"]
+LARGE = [pytest.param(arch, marks=pytest.mark.slow) for arch in ("resnet50", "resnext50_32x4d", "wide_resnet50_2")]
+
+
+@pytest.mark.parametrize("arch", ARCHS + LARGE)
+@pytest.mark.parametrize("macs", [0.75, 0.4])
+def test_a_cut_network_answers_as_the_whole_one_with_those_channels_silenced(arch: str, macs: float) -> None:
+    network, images = network_of(arch), torch.randn(3, 3, 32, 32)
+    every = chooser(network)
+    choice = every.for_goal("macs", macs)
+    narrow = cut.cut(network, choice)
+    with torch.no_grad():
+        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
+    assert 0.5 * macs < choice.macs / every.dense.macs <= macs
+    assert choice.params == sum(parameter.numel() for parameter in narrow.parameters())
+    assert every.dense.params == sum(parameter.numel() for parameter in network.parameters())
+    again = units.of(narrow, 3, 32)  # what is counted beforehand is what comes out
+    assert choose.Chooser(again, [np.ones(pool.units) for pool in again.pools], multiple=1, every_layer_alike=True)
+    assert (
+        sum(one.outputs * (one.inputs // one.groups) * one.kernel * one.positions for one in again.layers)
+        == choice.macs
+    )
+
+
+@pytest.mark.parametrize("arch", ["cifar_resnet8", "resnet18"])
+def test_a_cut_network_is_cut_again(arch: str) -> None:
+    network, images = network_of(arch), torch.randn(2, 3, 32, 32)
+    once = cut.cut(network, chooser(network).for_goal("macs", 0.7))
+    choice = chooser(once).for_goal("macs", 0.7)
+    twice = cut.cut(once, choice)
+    with torch.no_grad():
+        torch.testing.assert_close(twice(images), silenced(once, choice)(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("arch", [*ARCHS, pytest.param("resnext50_32x4d", marks=pytest.mark.slow)])
+def test_a_cut_network_is_built_again_from_its_tensors_alone(arch: str) -> None:
+    network, images = network_of(arch), torch.randn(2, 3, 32, 32)
+    narrow = cut.cut(network, chooser(network).for_goal("macs", 0.5))
+    held = narrow.state_dict()
+    fresh = models.build(arch, 7, 3).eval()
+    shapes = {key: tuple(value.shape) for key, value in held.items()}
+    assert widths.is_narrower({key: tuple(value.shape) for key, value in fresh.state_dict().items()}, shapes)
+    widths.narrow(fresh, shapes)
+    fresh.load_state_dict(held)
+    with torch.no_grad():
+        torch.testing.assert_close(fresh(images), narrow(images), rtol=0, atol=0)
+
+
+def test_other_weights_are_not_taken_for_cut_ones() -> None:
+    def shapes(arch: str, classes: int = 7, channels: int = 3) -> dict[str, tuple[int, ...]]:
+        return {key: tuple(value.shape) for key, value in models.build(arch, classes, channels).state_dict().items()}
+
+    full = shapes("resnet18")
+    assert widths.is_narrower(full, full)
+    assert not widths.is_narrower(full, shapes("resnet18", classes=5))
+    assert not widths.is_narrower(full, shapes("resnet18", channels=1))
+    assert not widths.is_narrower(full, shapes("resnet34"))
+    assert not widths.is_narrower(full, {**full, "layer1.0.conv1.weight": (128, 64, 3, 3)})
+    assert not widths.is_narrower(full, {**full, "layer1.0.conv1.weight": (32, 64, 1, 1)})
+
+
+@pytest.mark.parametrize("multiple", [8, 16])
+@pytest.mark.parametrize("arch", ["resnet18", "cifar_resnet20"])
+def test_widths_are_those_that_compilers_like(arch: str, multiple: int) -> None:
+    network = network_of(arch)
+    narrow = cut.cut(network, chooser(network, multiple=multiple).for_goal("macs", 0.6))
+    for module in narrow.modules():
+        if isinstance(module, nn.Conv2d):
+            assert module.out_channels % multiple == 0
+
+
+@pytest.mark.slow
+def test_of_a_grouped_convolution_whole_groups_go() -> None:
+    network = network_of("resnext50_32x4d")
+    narrow = cut.cut(network, chooser(network).for_goal("macs", 0.5))
+    for name, module in narrow.named_modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            before = dict(network.named_modules())[name]
+            assert module.out_channels // module.groups == before.out_channels // before.groups
+            assert module.groups < 32
+
+
+@pytest.mark.parametrize("how", ["l1", "l2", "bn"])
+def test_what_is_small_goes_first(how: str) -> None:
+    """Some channels of each block are made small on purpose: they are what is cut."""
+    network = network_of("cifar_resnet20")
+    small = {}
+    for name, module in network.named_modules():
+        if name.endswith(("conv1", "bn1")) and "layer" in name:
+            width = len(module.weight)
+            small[name.rpartition(".")[0]] = set(range(width // 2))
+            module.weight.data[: width // 2] *= 1e-3
+    choice = chooser(network, how, multiple=1).for_goal("ratio", 0.3)
+    for pool, kept in zip(choice.cuttable.pools, choice.kept, strict=True):
+        block = pool.title.rpartition(".")[0]
+        if block in small and pool.title.endswith("conv1"):
+            gone = set(np.flatnonzero(~kept).tolist())
+            assert gone <= small[block]
+            assert gone
+
+
+def test_taylor_is_told_by_gradients() -> None:
+    network = network_of("cifar_resnet8")
+    loss = nn.functional.cross_entropy(network(torch.randn(8, 3, 32, 32)), torch.randint(0, 7, (8,)))
+    loss.backward()
+    dead = network.layer1[0].conv1  # type: ignore[index,union-attr]
+    dead.weight.grad[:4] = 0  # type: ignore[index]
+    network.layer1[0].bn1.weight.grad[:4] = 0  # type: ignore[index,union-attr]
+    network.layer1[0].conv2.weight.grad[:, :4] = 0  # type: ignore[index,union-attr]
+    found = units.of(network, 3, 32)
+    scores = importance.scores(network, found, "taylor")
+    mine = next(values for pool, values in zip(found.pools, scores, strict=True) if pool.title == "layer1.0.conv1")
+    assert (mine[:4] == 0).all()
+    assert (mine[4:] > 0).all()
+
+
+def test_layer_by_layer_takes_the_same_part_of_each() -> None:
+    network = network_of("resnet18")
+    choice = chooser(network, alike=True, multiple=1).for_goal("ratio", 0.25)
+    parts = [kept.mean() for pool, kept in zip(choice.cuttable.pools, choice.kept, strict=True) if pool.may_be_cut]
+    assert max(parts) - min(parts) < 0.02
+
+
+def test_choices_get_stronger_and_none_is_passed_over() -> None:
+    each = chooser(network_of("cifar_resnet8")).each()
+    macs = [one.macs for one in each]
+    assert macs == sorted(macs, reverse=True)
+    assert len(set(macs)) == len(macs) > 5
+    assert all(kept.any() for kept in each[-1].kept)
+
+
+def test_a_goal_out_of_reach_says_how_far_it_goes() -> None:
+    with pytest.raises(ModelError, match=r"prune\.macs 0\.01 cannot be reached: 0\.\d+ is the most") as caught:
+        chooser(network_of("cifar_resnet8")).for_goal("macs", 0.01)
+    assert "MACs that stay" in caught.value.hint
+
+
+class OwnPads(nn.Module):
+    """A user's network whose shortcut is padded in code: what it adds cannot be changed from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.inner = nn.Conv2d(16, 24, 3, padding=1)
+        self.outer = nn.Conv2d(24, 32, 3, padding=1)
+        self.fc = nn.Linear(32, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.relu(self.stem(x))
+        y = self.outer(nn.functional.relu(self.inner(x)))
+        return self.fc((y + nn.functional.pad(x, (0, 0, 0, 0, 8, 8))).mean((2, 3)))
+
+
+def test_what_a_users_own_pads_reach_is_left_alone() -> None:
+    network, images = OwnPads().eval(), torch.randn(2, 3, 16, 16)
+    every = chooser(network, size=16)
+    assert {pool.title for pool in every.cuttable.pools if pool.may_be_cut} == {"inner"}
+    choice = every.for_goal("ratio", 0.3)
+    narrow = cut.cut(network, choice)
+    assert narrow.inner.out_channels < 24
+    with torch.no_grad():
+        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
+
+
+class AllTied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Conv2d(3, 7, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.only(x).mean((2, 3))
+
+
+def test_a_network_of_which_nothing_can_be_cut_is_told() -> None:
+    with pytest.raises(ModelError, match="nothing of this network can be cut"):
+        chooser(AllTied(), size=16)
