@@ -81,11 +81,15 @@ class Chooser:
             return np.ones(pool.units, bool)
         wanted = round(pool.units * (1 - strength)) if self.alike else int((values > worst).sum())
         step = max(1, self.multiple // pool.channels)
-        rounded = step * round(wanted / step) if pool.units > step else pool.units
-        keep = min(pool.units, max(rounded, min(step, pool.units), 1))
+        least = 0 if self._may_vanish(pool) else min(step, pool.units)
+        keep = min(pool.units, max(step * round(wanted / step), least))
         kept = np.zeros(pool.units, bool)
         kept[np.argsort(-values, kind="stable")[:keep]] = True
         return kept
+
+    def _may_vanish(self, pool: Pool) -> bool:
+        """Where all that it is a part of has other channels too: what a padded shortcut adds to a stage."""
+        return any(pool.places.keys() < other.places.keys() for other in self.cuttable.pools)
 
     def each(self) -> list[Choice]:
         """Every choice that there is, the mildest first."""
@@ -97,14 +101,37 @@ class Chooser:
         return found
 
     def mildest(self, reaches: Callable[[Choice], bool]) -> Choice | None:
-        """The first that reaches a goal; None where the strongest does not."""
+        """The first that reaches a goal, with whatever it need not have cut given back; None where none reaches it."""
         low, high = 0, _STEPS
         if not reaches(self.at(1.0)):
             return None
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if reaches(self.at(middle / _STEPS)) else (middle + 1, high)
-        return self.at(low / _STEPS)
+        return self._given_back(self.at(low / _STEPS), reaches)
+
+    def _given_back(self, choice: Choice, reaches: Callable[[Choice], bool]) -> Choice:
+        """Rounded widths fall in large steps, and all at once: the most important of what fell comes back first."""
+        tried: set[int] = set()
+        while True:
+            fallen = [index for index, kept in enumerate(choice.kept) if not kept.all() and index not in tried]
+            if not fallen:
+                return choice
+            best = max(fallen, key=lambda index: self.scores[index][~choice.kept[index]].max())
+            more = self._wider(choice, best)
+            if reaches(more):
+                choice = more
+            else:
+                tried.add(best)
+
+    def _wider(self, choice: Choice, index: int) -> Choice:
+        """By one step of one pool's width."""
+        pool, kept = self.cuttable.pools[index], choice.kept[index].copy()
+        step = max(1, self.multiple // pool.channels)
+        gone = np.flatnonzero(~kept)
+        back = gone[np.argsort(-self.scores[index][gone], kind="stable")]
+        kept[back[: step - int(kept.sum()) % step]] = True
+        return Choice(self.cuttable, (*choice.kept[:index], kept, *choice.kept[index + 1 :]))
 
     def for_goal(self, goal: str, value: float) -> Choice:
         """`macs` and `params` are the part that stays, `ratio` the part of the channels that goes."""

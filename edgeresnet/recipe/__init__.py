@@ -16,13 +16,15 @@ from pydantic import ValidationError
 from ..errors import RecipeError
 from . import problems as _problems
 from .problems import schema
-from .sections import Augment, Delivery, Promises, Recipe, Source, Trace, Train, Verify, is_onnx
+from .sections import Augment, Delivery, Promises, Prune, Recipe, Recover, Source, Trace, Train, Verify, is_onnx
 
 __all__ = [
     "Augment",
     "Delivery",
     "Promises",
+    "Prune",
     "Recipe",
+    "Recover",
     "Source",
     "Trace",
     "Train",

@@ -131,21 +131,63 @@ class Augment(_Section):
     shift: int = Field(0, ge=0)  # moved by up to so many pixels, the edge repeated
 
 
-class Train(_Section):
-    epochs: int = Field(ge=1)
+class Learning(_Section):
+    """What every training can be told."""
+
     rate: float = Field(0.001, gt=0)
     batch: int = Field(64, ge=2)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     schedule: Literal["cosine", "one-cycle"] = "cosine"
     weight_decay: float = Field(0.0005, ge=0)
     augment: Augment = Augment()
-    head: Literal["keep", "new"] = "keep"  # of given weights: a new one learns other classes
     freeze: Frozen = ()  # regular expressions on parameters' names, or `all-but-head`
     layer_decay: float = Field(1.0, gt=0, le=1)  # each stage's rate is so much of that of the one after it
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     precision: Literal["auto", "f32", "bf16"] = "auto"  # auto: BF16 where a step is faster with it
     patience: int | None = Field(None, ge=1)  # stop after so many epochs that were no better
     validation: float = Field(0.1, gt=0, lt=0.5)  # the part of the training images that chooses the best epoch
+
+
+class Train(Learning):
+    epochs: int = Field(ge=1)
+    head: Literal["keep", "new"] = "keep"  # of given weights: a new one learns other classes
+
+
+class Prune(_Section):
+    """Whole channels are cut out, until one goal is reached."""
+
+    macs: float | None = Field(None, gt=0, lt=1)  # the part of the multiplications that stays
+    params: float | None = Field(None, gt=0, lt=1)  # the part of the weights that stays
+    ratio: float | None = Field(None, gt=0, lt=1)  # the part of the channels that goes
+    importance: Literal["l1", "l2", "bn", "taylor"] = "l2"
+    scope: Literal["global", "per-layer"] = "global"
+    multiple: int | None = Field(None, ge=1)  # widths are multiples of it; left out: what the targets like best
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> Prune:
+        given = [goal for goal in PRUNE_GOALS if getattr(self, goal) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one goal of {', '.join(PRUNE_GOALS)}" + (f", not {len(given)}" if given else ""))
+        return self
+
+    def goal(self) -> tuple[str, float]:
+        return next((goal, value) for goal in PRUNE_GOALS if (value := getattr(self, goal)) is not None)
+
+
+PRUNE_GOALS = ("macs", "params", "ratio")
+
+
+class Recover(Learning):
+    """After pruning: normalisation's statistics are measured anew, then it learns from the images and from what the
+    network answered before it was pruned.
+    """
+
+    epochs: int = Field(5, ge=0)  # of a round; 0: statistics alone, in seconds
+    rounds: int = Field(1, ge=1)
+    minutes: float | None = Field(None, gt=0)  # that all of them may take
+    enough_pp: float = Field(0.0, ge=0)  # no further round within so many points of the network before
+    distill: float = Field(0.7, ge=0, le=1)  # the part of what is learned that the network before teaches
+    temperature: float = Field(2.0, gt=0)
 
 
 class Quantize(_Section):

@@ -39,9 +39,7 @@ def train(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     training.run()
     best, network = training.best, training.network
     network.load_state_dict(best.weights)
-    about = {key: spec[key] for key in ("arch", "classes", "channels")}
-    about |= {"preprocessing": json.dumps(samples.preprocessing.to_json()), "labels": json.dumps(samples.classes)}
-    checkpoint.write(network, out / checkpoint.FILE, about)
+    checkpoint.write(network, out / checkpoint.FILE, about(spec, samples))
     (out / METRICS).write_text("".join(json.dumps(line) + "\n" for line in training.history))
     return {
         "images": len(training.learning),
@@ -78,6 +76,16 @@ def _prepared(parents: Mapping[str, Parent], spec: Mapping[str, Any], ctx: Conte
     models.check_answer(network, spec, samples.preprocessing.size)
     learning, validation = choose.split(samples, plan.validation, ctx.seed)
     return Training(network, plan, Split(learning), Split(validation), ctx, able=given and plan.head == "keep")
+
+
+def about(spec: Mapping[str, Any], samples: Samples) -> dict[str, str]:
+    """What weights say of themselves, beside their tensors."""
+    told = {key: str(spec[key]) for key in ("arch", "classes", "channels")}
+    return {
+        **told,
+        "preprocessing": json.dumps(samples.preprocessing.to_json()),
+        "labels": json.dumps(samples.classes),
+    }
 
 
 def _tell_skipped(samples: Samples, ctx: Context) -> None:

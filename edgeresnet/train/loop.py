@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +22,13 @@ from ..artifact import write_bytes
 from ..context import Context
 from ..errors import ModelError
 from ..models import checkpoint
-from ..recipe import Train
+from ..recipe import Recover, Train
 from . import parts, team
 from . import precision as precisions
 from .batches import Moves, Split
 
 STATE = "state.pt"
+Teach = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # images and logits → what a teacher says against them
 _VALIDATED_AT_ONCE = 256
 
 
@@ -48,8 +50,18 @@ class Training:
     """
 
     def __init__(
-        self, network: nn.Module, plan: Train, learning: Split, validation: Split, ctx: Context, *, able: bool
+        self,
+        network: nn.Module,
+        plan: Train | Recover,
+        learning: Split,
+        validation: Split,
+        ctx: Context,
+        *,
+        able: bool,
+        teach: Teach | None = None,
+        until: float = math.inf,
     ):
+        self.teach, self.until = teach, until
         self.plan, self.learning, self.validation, self.ctx, self.able = plan, learning, validation, ctx, able
         self.team = team.mine()
         self.device = self.team.device
@@ -60,6 +72,7 @@ class Training:
         self.scheduler = parts.scheduler(self.optimizer, plan, self.steps)
         self.best, self.precision, self.stopped = Best(), "", ""
         self.history: list[dict[str, Any]] = []
+        self.longest = 0.0  # seconds of an epoch
 
     @property
     def epochs(self) -> int:
@@ -73,7 +86,7 @@ class Training:
         if self.able and not self.history:
             self._validated({"epoch": 0})
         for epoch in range(self.epochs + 1, self.plan.epochs + 1):
-            if self._is_no_better():
+            if self._is_over():
                 break
             try:
                 self._one(epoch)
@@ -90,12 +103,18 @@ class Training:
         rate = max(self.scheduler.get_last_lr())
         loss = self.learn(epoch)
         seconds = time.perf_counter() - began
+        self.longest = max(self.longest, seconds)
         line = self._validated({"epoch": epoch, "rate": rate, "loss": loss})
         if self.team.leads:
             self._save()
         self.ctx.record({**line, "seconds": seconds, "images_per_s": len(self.learning) / seconds})
 
-    def _is_no_better(self) -> bool:
+    def _is_over(self) -> bool:
+        """Before its last epoch: nothing gets better, or there is no time for another epoch."""
+        left = self.until - time.monotonic()
+        if self.team.share(left < self.longest):
+            self.stopped = f"its time was over after epoch {self.epochs} of {self.plan.epochs}"
+            return True
         since = self.epochs - max(self.best.epoch, 0)
         if self.plan.patience is None or since < self.plan.patience:
             return False
@@ -136,9 +155,12 @@ class Training:
         moves, part = Moves.drawn(len(rows), self.plan.augment, rng), self.team.part(len(rows))
         images, labels = self.learning.batch(rows[part], self.device)
         with precisions.autocast(self.device, self.precision):
-            logits = self.learner(moves.of(part).on(images, self.plan.augment.shift))
+            images = moves.of(part).on(images, self.plan.augment.shift)
+            logits = self.learner(images)
+            loss = self.teach(images, logits) if self.teach else None
         smoothing = self.plan.label_smoothing
-        loss = F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
+        labelled = F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
+        loss = labelled if loss is None else loss + (1 - self.plan.distill) * labelled  # type: ignore[union-attr]
         return loss * (self.team.size / len(rows))
 
     def _validated(self, line: dict[str, Any]) -> dict[str, Any]:
@@ -153,18 +175,8 @@ class Training:
             self.best = Best(line["epoch"], top1, loss, weights)
         return line
 
-    @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
-        self.network.eval()
-        count, right, loss = len(self.validation), torch.zeros(()), torch.zeros(())
-        for start in range(0, count, _VALIDATED_AT_ONCE):
-            rows = np.arange(start, min(start + _VALIDATED_AT_ONCE, count))
-            images, labels = self.validation.batch(rows[self.team.part(len(rows))], self.device)
-            logits = self.network(images)
-            right += (logits.argmax(1) == labels).sum().cpu()
-            loss += F.cross_entropy(logits, labels, reduction="sum").cpu()
-        all_right, all_loss = self.team.sum(right, loss)
-        return all_right / count, all_loss / count
+        return validate(self.network, self.validation, self.team)
 
     def _precision(self) -> str:
         rows = np.arange(min(self.plan.batch, len(self.learning)))
@@ -206,3 +218,18 @@ class Training:
             return checkpoint.unpickle(path)
         except ModelError:  # not whole: begin anew
             return None
+
+
+@torch.no_grad()
+def validate(network: nn.Module, split: Split, among: team.Team) -> tuple[float, float]:
+    """The part of right answers, and the mean loss."""
+    network.eval()
+    count, right, loss = len(split), torch.zeros(()), torch.zeros(())
+    for start in range(0, count, _VALIDATED_AT_ONCE):
+        rows = np.arange(start, min(start + _VALIDATED_AT_ONCE, count))
+        images, labels = split.batch(rows[among.part(len(rows))], among.device)
+        logits = network(images)
+        right += (logits.argmax(1) == labels).sum().cpu()
+        loss += F.cross_entropy(logits, labels, reduction="sum").cpu()
+    all_right, all_loss = among.sum(right, loss)
+    return all_right / count, all_loss / count

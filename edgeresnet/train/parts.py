@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from ..recipe import Train
+from ..recipe import Recover, Train
 
 ALL_BUT_HEAD = "all-but-head"
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
@@ -75,7 +75,7 @@ def stages_of(names: Sequence[str], head: str) -> dict[str, int]:
     return {name: last if name.startswith(head) else number[name.split(".")[shared]] for name in names}
 
 
-def optimizer(network: nn.Module, plan: Train) -> torch.optim.Optimizer:
+def optimizer(network: nn.Module, plan: Train | Recover) -> torch.optim.Optimizer:
     """Weight decay for matrices only: on biases and normalisation it shrinks what should not shrink."""
     part = rates(network, plan.layer_decay)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -89,7 +89,9 @@ def optimizer(network: nn.Module, plan: Train) -> torch.optim.Optimizer:
     return torch.optim.AdamW(listed, lr=plan.rate)
 
 
-def scheduler(optimizer: torch.optim.Optimizer, plan: Train, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+def scheduler(
+    optimizer: torch.optim.Optimizer, plan: Train | Recover, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
     total = plan.epochs * steps
     if plan.schedule == "one-cycle":
         highest = [group["lr"] for group in optimizer.param_groups]

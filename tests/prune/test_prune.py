@@ -121,6 +121,24 @@ def test_widths_are_those_that_compilers_like(arch: str, multiple: int) -> None:
             assert module.out_channels % multiple == 0
 
 
+def test_what_pads_add_to_a_stage_may_go_altogether() -> None:
+    network, images = network_of("cifar_resnet20"), torch.randn(2, 3, 32, 32)
+    every = chooser(network, multiple=16)
+    choice = every.at(1.0)
+    narrow = cut.cut(network, choice)
+    assert {module.out_channels for module in narrow.modules() if isinstance(module, nn.Conv2d)} == {16}
+    with torch.no_grad():
+        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_goal_is_met_and_not_passed_by_far() -> None:
+    """All widths are rounded at once; what need not go comes back, the most important first."""
+    for macs in (0.8, 0.667, 0.5):
+        every = chooser(network_of("cifar_resnet20"))
+        choice = every.for_goal("macs", macs)
+        assert macs - 0.04 < choice.macs / every.dense.macs <= macs
+
+
 @pytest.mark.slow
 def test_of_a_grouped_convolution_whole_groups_go() -> None:
     network = network_of("resnext50_32x4d")

@@ -1,0 +1,156 @@
+"""After pruning: normalisation's statistics measured anew, then rounds of learning, from the images and from what the
+network answered before it was pruned. The best of all that is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .. import models
+from ..artifact import Parent, file_of
+from ..context import Context
+from ..device import machine
+from ..images import Samples, choose
+from ..models import checkpoint
+from ..recipe import Recover
+from . import about, team
+from .batches import Split
+from .loop import Teach, Training, validate
+
+_STATISTICS_IMAGES = 2048
+_AT_ONCE = 256
+
+
+def recover(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
+    """Parents: `network`, pruned; `dense`, the one before; `training` images."""
+    plan = Recover(**spec["recover"])
+    torch.set_num_threads(machine.cores())
+    torch.manual_seed(ctx.seed)
+    samples: Samples = parents["training"].value  # type: ignore[union-attr]
+    network, dense = (_built(parents[name], spec) for name in ("network", "dense"))
+    models.check_answer(network, spec, samples.preprocessing.size)
+    learning, validation = (Split(each) for each in choose.split(samples, plan.validation, ctx.seed))
+    among = team.mine()
+    wanted, _ = validate(dense, validation, among)
+    before, after = statistics_anew(network, learning, validation, ctx)
+    rounds = _Rounds(network, plan, learning, validation, ctx, taught(dense, plan) if plan.distill else None)
+    top1 = rounds.run(max(before, after), wanted - plan.enough_pp / 100)
+    checkpoint.write(network, out / checkpoint.FILE, about(spec, samples))
+    return {
+        "images": len(learning),
+        "validation_images": len(validation),
+        "dense_top1": wanted,
+        "pruned_top1": before,
+        "statistics_top1": after,
+        "validation_top1": top1,
+        "rounds": rounds.done,
+        "best_epoch": rounds.best_epoch,
+        "epochs": rounds.epochs,
+        "history": rounds.history,
+    }
+
+
+def taught(teacher: nn.Module, plan: Recover) -> Teach:
+    """How far the softened answers are from the teacher's (Hinton et al. 2015), added up over a batch's images."""
+    device = team.mine().device
+    teacher = teacher.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    warm = plan.temperature
+
+    def apart(images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            wanted = F.log_softmax(teacher(images).float() / warm, 1)
+        found = F.log_softmax(logits.float() / warm, 1)
+        return plan.distill * warm**2 * F.kl_div(found, wanted, log_target=True, reduction="sum")
+
+    return apart
+
+
+def statistics_anew(network: nn.Module, learning: Split, validation: Split, ctx: Context) -> tuple[float, float]:
+    """What pruning left of the answers, and what is right with statistics measured anew; the better ones stay."""
+    among = team.mine()
+    before, _ = validate(network, validation, among)
+    old = {key: value.clone() for key, value in network.state_dict().items()}
+    _measure_statistics(network, learning, ctx)
+    after, _ = validate(network, validation, among)
+    if after < before:
+        network.load_state_dict(old)
+        ctx.warn("statistics of normalisation measured anew make it worse: the old ones are kept")
+    return before, after
+
+
+class _Rounds:
+    """Each begins with the best until then; one that was done before an interruption is found done."""
+
+    def __init__(
+        self, network: nn.Module, plan: Recover, learning: Split, validation: Split, ctx: Context, teach: Teach | None
+    ):
+        self.network, self.plan, self.ctx, self.teach = network, plan, ctx, teach
+        self.learning, self.validation = learning, validation
+        self.until = time.monotonic() + 60 * plan.minutes if plan.minutes else float("inf")
+        self.history: list[dict[str, Any]] = []
+        self.done = self.best_epoch = self.epochs = 0
+
+    def run(self, top1: float, wanted: float) -> float:
+        for number in range(1, self.plan.rounds + 1 if self.plan.epochs else 1):
+            if self.done and (top1 >= wanted or time.monotonic() > self.until):
+                break
+            top1 = self._one(number)
+        return top1
+
+    def _one(self, number: int) -> float:
+        scratch = self.ctx.scratch / f"round-{number}"
+        scratch.mkdir(parents=True, exist_ok=True)
+        ctx = replace(self.ctx, seed=self.ctx.seed + number, scratch=scratch, warnings=[])
+        training = Training(
+            self.network,
+            self.plan,
+            self.learning,
+            self.validation,
+            ctx,
+            able=True,
+            teach=self.teach,
+            until=self.until,
+        )
+        training.run()
+        best = training.best
+        self.network.load_state_dict(best.weights)
+        lines = [line for line in training.history if line["epoch"] or not self.history]
+        self.history += [{**line, "round": number, "epoch": self.epochs + line["epoch"]} for line in lines]
+        self.best_epoch = self.epochs + best.epoch if best.epoch else self.best_epoch
+        self.epochs, self.done = self.epochs + training.epochs, number
+        self.ctx.warnings += [f"round {number}: {sentence}" for sentence in ctx.warnings]
+        return best.top1
+
+
+@torch.no_grad()
+def _measure_statistics(network: nn.Module, learning: Split, ctx: Context) -> None:
+    """The plain mean over some images, each seen once."""
+    norms = [each for each in network.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    momentum = [each.momentum for each in norms]
+    network.train()
+    for each in norms:
+        each.reset_running_stats()
+        each.momentum = None  # torch's word for a mean over all that was seen
+    rows = np.random.default_rng(ctx.seed).permutation(len(learning))[:_STATISTICS_IMAGES]
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        if len(part) > 1 or len(rows) == 1:
+            network(learning.batch(part, team.mine().device)[0])
+    for each, value in zip(norms, momentum, strict=True):
+        each.momentum = value
+
+
+def _built(parent: Parent, spec: Mapping[str, Any]) -> nn.Module:
+    network = models.build(spec["arch"], spec["classes"], spec["channels"])
+    checkpoint.load_into(network, file_of(parent, checkpoint.FILE), spec["arch"])
+    device = team.mine().device
+    return network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
