@@ -33,6 +33,7 @@ _EXAMPLES = ("example.py", "bundle.hpp")
 _CPP = {"tensorrt_rtx": "tensorrt"}  # whose C++ interface it has
 _WHAT = {
     "fp32": "the network as it was, FP32",
+    "pruned": "the pruned network, FP32",
     "half": "its half-precision twin, which INT8 must beat",
     "int8": "the INT8 network that would ship",
     "candidate": "the network that would ship, made elsewhere",
@@ -109,15 +110,16 @@ def _networks(
     options = target.options(**spec["options"])
     pixels = Preprocessing.from_json(spec["preprocessing"]) if "preprocessing" in spec else None
     full, half = target.full(options), target.half(options)
-    choices = {"fp32": full, "half": half, "int8": options, "candidate": full}
+    choices = {"fp32": full, "pruned": full, "half": half, "int8": options, "candidate": full}
+    whole = "pruned" if "pruned" in parents else "fp32"  # what the twin is a twin of
     in_file = half is not None and target.half_in_file(half)
     found: dict[str, dict[str, Any]] = {}
     for name in trial.VARIANTS:
-        source = parents.get("fp32" if name == "half" else name)
-        if source is None or (name == "fp32" and in_file and not spec["fp32"]):
+        source = parents.get(whole if name == "half" else name)
+        if source is None or (in_file and name in ("fp32", "pruned") and name not in spec["float32"]):
             continue
         if name == "half" and not in_file:
-            found[name] = {**found["fp32"], "twin": True}
+            found[name] = {**found[whole], "twin": True}
             continue
         halved = target.half_in_file(choices[name])
         try:

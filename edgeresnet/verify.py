@@ -67,6 +67,12 @@ def read_result(artifact: Artifact) -> dict[str, Any]:
     return json.loads((artifact.path / trial.RESULT).read_text(encoding="utf-8"))
 
 
+def as_written(artifact: Artifact) -> dict[str, Any]:
+    """What an INT8 file's answers are worth before any compiler, held against the network that was quantized."""
+    int8 = read_result(artifact)["variants"]["int8"]
+    return int8.get("against_pruned", int8["accuracy"])
+
+
 def _asked(
     name: str, target: Target, network: trial.Network, samples: Samples, ctx: Context
 ) -> tuple[np.ndarray, trial.Answers]:

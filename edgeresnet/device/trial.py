@@ -23,7 +23,8 @@ from .session import Layer, Target
 
 RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"  # what it leaves behind, at home
 REBUILT = "#"  # "int8#2" is the second build of int8: the same file, and with some compilers another engine
-VARIANTS = ("fp32", "half", "int8", "candidate")  # the last one there is the one that would ship; `half` is its rival
+# `fp32` is what all are held against: the network as it was given or trained. `half` is the rival of what would ship.
+VARIANTS = ("fp32", "pruned", "half", "int8", "candidate")
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ def result(
 ) -> dict[str, Any]:
     """`candidate` is the variant that would ship; `latencies` are `measure.collected`, where any were measured."""
     every = {name: _variant(name, asked, network, answered[name], latencies) for name, network in networks.items()}
+    if "pruned" in answered and "int8" in every:  # quantization's loss, without pruning's
+        before, after = answered["pruned"].logits, answered["int8"].logits
+        every["int8"]["against_pruned"] = evaluate.compare(before, after, asked.labels)
     again = [every.pop(name) for name in list(every) if REBUILT in name]
     return {
         "target": target.name,

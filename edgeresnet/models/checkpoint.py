@@ -21,7 +21,7 @@ from torch import nn
 
 from ..artifact import write_bytes
 from ..errors import ModelError, first_line
-from . import shapes, unwrap
+from . import shapes, unwrap, widths
 
 FILE = "weights.safetensors"
 _SHOWN = 10
@@ -36,6 +36,10 @@ def load_into(network: nn.Module, path: Path, arch: str, but: str | None = None)
     """Fills a network from a file, `but` for what begins so; one that does not fit is told key by key."""
     weights = {key: value for key, value in read(path).items() if but is None or not key.startswith(but)}
     wanted = {key: value for key, value in network.state_dict().items() if but is None or not key.startswith(but)}
+    given = {key: tuple(value.shape) for key, value in weights.items()}
+    if but is None and widths.is_narrower({key: tuple(value.shape) for key, value in wanted.items()}, given):
+        widths.narrow(network, given)
+        wanted = network.state_dict()
     missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in weights if key not in wanted]
     misshaped = [

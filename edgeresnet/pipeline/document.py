@@ -109,7 +109,7 @@ def _result(target: str, outcomes: Mapping[str, Outcome], as_written: str | None
     found = verify.read_result(outcome.artifact)
     before = outcomes.get(as_written or "")
     if before is not None and before.artifact is not None:
-        found["as_written"] = verify.read_result(before.artifact)["variants"]["int8"]["accuracy"]
+        found["as_written"] = verify.as_written(before.artifact)
     return found
 
 

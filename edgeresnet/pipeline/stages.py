@@ -35,12 +35,14 @@ STAGES = {
     stage.name: stage
     for stage in (
         Stage("train", "edgeresnet.train:train", 2, ("torch", "torchvision", "numpy", "pillow"), long=True),
+        Stage("prune", "edgeresnet.prune:prune", 1, ("torch", "torchvision", "torch-pruning", "numpy")),
+        Stage("recover", "edgeresnet.train.recover:recover", 1, ("torch", "torchvision", "numpy", "pillow"), long=True),
         Stage("trace", "edgeresnet.trace:trace", 2, ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow")),
         Stage("calibrate", "edgeresnet.quantize:calibrate", 3, ("onnxruntime", "torch", "numpy", "pillow")),
         Stage("quantize", "edgeresnet.quantize:quantize", 3, ("onnxruntime", "torch", "onnx", "numpy", "pillow")),
         Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine="fingerprint"),
-        Stage("verify", "edgeresnet.verify:verify", 4, ("numpy", "pillow"), machine="conditions"),
-        Stage("export", "edgeresnet.export:export", 2, ("numpy", "pillow", "onnx")),
+        Stage("verify", "edgeresnet.verify:verify", 5, ("numpy", "pillow"), machine="conditions"),
+        Stage("export", "edgeresnet.export:export", 3, ("numpy", "pillow", "onnx")),
     )
 }
 # What a device measured and a person brought home: made by no run here, and asked for by what was handed over alone.

@@ -21,6 +21,7 @@ from .stages import ELSEWHERE, STAGES, Step
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are held against
 SLOTS = ("training", "evaluation", "calibration")
+WHOLE = "trace:dense"  # the network before it was pruned
 _PARITY_IMAGES = 16
 
 Parents = dict[str, str | Given]
@@ -31,20 +32,18 @@ def steps(recipe: Recipe, store: Store) -> list[Step]:
     samples = _samples(recipe, store)
     arch = _arch(recipe, samples)
     network, candidate = _networks(recipe, arch["classes"])
-    found: list[Step] = []
-    if recipe.train:
-        spec = {**arch, "train": recipe.train.model_dump(mode="json"), "seed": recipe.seed}
-        parents: Parents = {"training": samples["training"]}
-        if network:
-            parents["checkpoint"] = network
-        found.append(Step("train", STAGES["train"], spec, parents))
-    found.append(_trace_step(recipe, arch, "train" if recipe.train else network, samples))
+    found = list(_learning_steps(recipe, arch, network, samples))
+    last = found[-1].id if found else network
+    if recipe.prune:  # all is held against the network before
+        before = next((step.id for step in found if step.id == "train"), network)
+        found.append(_trace_step(recipe, arch, WHOLE, before, samples))
+    found.append(_trace_step(recipe, arch, "trace", last, samples))
     if recipe.quantize:
         found += _quantize_steps(recipe, samples["calibration"])
     if recipe.targets and "evaluation" in samples:
         found += _target_steps(recipe, samples["evaluation"], candidate)
     elif "evaluation" in samples:  # how good it is can be told without a target
-        found += _reference_steps(samples["evaluation"])
+        found += _reference_steps(recipe, samples["evaluation"])
     elif any(recipe.delivery(name).where == "bundle" for name in recipe.targets):
         found += _unjudged_steps(recipe, _some(recipe, samples), candidate)
     return found
@@ -188,10 +187,44 @@ def _some(recipe: Recipe, samples: dict[str, Given]) -> Given:
     return Given(few.digest, few)
 
 
-def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | None, samples: dict[str, Given]) -> Step:
+def _learning_steps(
+    recipe: Recipe, arch: dict[str, Any], network: Given | None, samples: dict[str, Given]
+) -> Iterator[Step]:
+    """What changes the weights: train, prune, recover."""
+    given: Parents = {"checkpoint": network} if network else {}
+    if recipe.train:
+        spec = {**arch, "train": recipe.train.model_dump(mode="json"), "seed": recipe.seed}
+        yield Step("train", STAGES["train"], spec, {**given, "training": samples["training"]})
+    if recipe.prune is None:
+        return
+    before: str | Given | None = "train" if recipe.train else network
+    assert before is not None  # the recipe has a checkpoint or a training
+    multiple = recipe.prune.multiple or max(
+        (_dialect(recipe, name).channel_multiple for name in recipe.targets), default=8
+    )
+    plan = {"prune": recipe.prune.model_dump(mode="json"), "multiple": multiple, "size": recipe.preprocessing.size}
+    parents: Parents = {"network": before}
+    if recipe.prune.importance == "taylor":
+        parents["training"] = samples["training"]
+    size = recipe.preprocessing.size
+    yield Step("prune", STAGES["prune"], {**arch, **plan, "size": size, "seed": recipe.seed}, parents)
+    if recipe.recover:
+        spec = {**arch, "recover": recipe.recover.model_dump(mode="json"), "seed": recipe.seed}
+        both: Parents = {"network": "prune", "dense": before, "training": samples["training"]}
+        yield Step("recover", STAGES["recover"], spec, both)
+
+
+def _trace_step(
+    recipe: Recipe, arch: dict[str, Any], step: str, network: str | Given | None, samples: dict[str, Given]
+) -> Step:
     assert network is not None  # the recipe has a checkpoint or a training
     spec = {**arch, "trace": recipe.trace.model_dump(mode="json")}
-    return Step("trace", STAGES["trace"], spec, {"network": network, "images": _some(recipe, samples)})
+    return Step(step, STAGES["trace"], spec, {"network": network, "images": _some(recipe, samples)})
+
+
+def _whole(recipe: Recipe) -> str:
+    """The step that traces what all is held against."""
+    return WHOLE if recipe.prune else "trace"
 
 
 def _dialect(recipe: Recipe, target: str) -> Dialect:
@@ -212,29 +245,39 @@ def _quantize_steps(recipe: Recipe, calibration: Given) -> Iterator[Step]:
 def _unjudged_steps(recipe: Recipe, few: Given, candidate: Given | None) -> Iterator[Step]:
     """Bundles where no image has a label to judge by: a device can still tell whether it answers as home does."""
     int8 = int8_of(recipe)
-    yield from _reference_steps(few)
+    yield from _reference_steps(recipe, few)
     for name in recipe.targets:
         if recipe.delivery(name).where == "bundle":
             yield from _bundle_steps(recipe, name, few, int8.get(name), candidate)
 
 
-def _reference_steps(evaluation: Given) -> Iterator[Step]:
+def _reference_steps(recipe: Recipe, evaluation: Given) -> Iterator[Step]:
     reference = targets.get(REFERENCE)
-    yield _compile_step("compile:reference", reference, reference.options(), "trace", None)
+    yield _compile_step("compile:reference", reference, reference.options(), _whole(recipe), None)
     spec: dict[str, Any] = {"target": REFERENCE, "latency": None, "candidate": "fp32"}
     yield Step("verify:reference", STAGES["verify"], spec, {"fp32": "compile:reference", "evaluation": evaluation})
+    if recipe.prune:
+        yield _compile_step("compile:reference:pruned", reference, reference.options(), "trace", None)
+        spec = {**spec, "candidate": "pruned"}
+        yield Step("verify:reference:pruned", STAGES["verify"], spec, _in_reference(recipe, evaluation))
+
+
+def _in_reference(recipe: Recipe, evaluation: Given) -> Parents:
+    """What the reference runtime is asked again for whatever is held against the network as it was."""
+    asked: Parents = {"fp32": "compile:reference", "evaluation": evaluation, "reference": "verify:reference"}
+    return {**asked, "pruned": "compile:reference:pruned"} if recipe.prune else asked
 
 
 def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) -> Iterator[Step]:
     int8 = int8_of(recipe)
     reference = targets.get(REFERENCE)
-    yield from _reference_steps(evaluation)
+    yield from _reference_steps(recipe, evaluation)
     for step in dict.fromkeys(int8.values()):  # what Q/DQ alone cost, whatever a compiler makes of it
         word = step.removeprefix("quantize:")
         yield _compile_step(f"compile:reference:{word}", reference, reference.options(), step, None)
-        both: Parents = {"fp32": "compile:reference", "int8": f"compile:reference:{word}", "evaluation": evaluation}
         spec = {"target": REFERENCE, "latency": None, "candidate": "int8"}
-        yield Step(_as_written(step), STAGES["verify"], spec, {**both, "reference": "verify:reference"})
+        asked = {**_in_reference(recipe, evaluation), "int8": f"compile:reference:{word}"}
+        yield Step(_as_written(step), STAGES["verify"], spec, asked)
     for name in recipe.targets:
         steps_of = _bundle_steps if recipe.delivery(name).where == "bundle" else _steps_here
         yield from steps_of(recipe, name, evaluation, int8.get(name), candidate)
@@ -256,7 +299,8 @@ def _steps_here(
             hint="`precision: fp32` or INT8; where a device has one, hand it a bundle: `where: bundle`",
         )
     choices: dict[str, tuple[Any, str | Given | None]] = {
-        "fp32": (target.full(options), "trace"),
+        "fp32": (target.full(options), _whole(recipe)),
+        "pruned": (target.full(options), "trace" if recipe.prune else None),
         "half": (target.half(options), "trace"),
         "candidate": (target.full(options), candidate),  # made elsewhere, and judged as it came, whatever types it has
         "int8": (options, int8),
@@ -279,14 +323,15 @@ def _bundle_steps(
     recipe: Recipe, name: str, evaluation: Given, int8: str | None, candidate: Given | None
 ) -> Iterator[Step]:
     """What a device gets, and what it is to bring home."""
-    parents: Parents = {"fp32": "trace", "evaluation": evaluation, "reference": "verify:reference"}
+    parents: Parents = {"fp32": _whole(recipe), "evaluation": evaluation, "reference": "verify:reference"}
+    parents |= {"pruned": "trace"} if recipe.prune else {}
     parents |= {"int8": int8} if int8 else {}
     parents |= {"candidate": candidate} if candidate else {}
     spec = {
         "on": name,  # not here: neither its runtime nor its version has a part in the bundle
         "options": asdict(recipe.target_options(name)),
         "candidate": recipe.ships(name),
-        "fp32": recipe.ships(name) == "fp32" or "min_speedup_fp32" in recipe.promises.limits(),
+        "float32": [recipe.ships(name)] + ["fp32"] * ("min_speedup_fp32" in recipe.promises.limits()),
         **_inside(recipe, name),
         "carried": export.carried_digest(name),
         "verify": recipe.verify.plan(),

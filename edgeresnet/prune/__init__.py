@@ -2,3 +2,76 @@
 
 units (what stands or falls together) → importance → choose (for a goal, in widths that compilers like) → cut.
 """
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .. import models
+from ..artifact import Parent, file_of
+from ..context import Context
+from ..device import machine
+from ..images import Samples
+from ..images import choose as chosen_images
+from ..models import checkpoint
+from ..recipe import Prune
+from . import choose, cut, importance, units
+
+_TAYLOR_IMAGES = 512
+_AT_ONCE = 64
+
+
+def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
+    """Parents: the `network`'s weights and, for taylor, `training` images. Writes the narrower network's weights."""
+    plan = Prune(**spec["prune"])
+    torch.set_num_threads(machine.cores())
+    network = models.build(spec["arch"], spec["classes"], spec["channels"])
+    checkpoint.load_into(network, file_of(parents["network"], checkpoint.FILE), spec["arch"])
+    models.check_answer(network, spec, spec["size"])
+    if plan.importance == "taylor":
+        _ask_the_loss(network, parents["training"].value, ctx)  # type: ignore[union-attr]
+    cuttable = units.of(network, spec["channels"], spec["size"])
+    scores = importance.scores(network, cuttable, plan.importance)
+    chooser = choose.Chooser(cuttable, scores, multiple=spec["multiple"], every_layer_alike=plan.scope == "per-layer")
+    choice = chooser.for_goal(*plan.goal())
+    narrow = cut.cut(network, choice)
+    models.check_answer(narrow, spec, spec["size"])
+    widths = _widths(network, narrow)
+    told = {key: spec[key] for key in ("arch", "classes", "channels")}
+    checkpoint.write(narrow, out / checkpoint.FILE, {**told, "pruned": json.dumps(widths)})
+    return {
+        "macs": [chooser.dense.macs, choice.macs],
+        "params": [chooser.dense.params, choice.params],
+        "ratio": choice.ratio,
+        "widths": widths,
+        "importance": plan.importance,
+        "multiple": spec["multiple"],
+    }
+
+
+def _widths(network: nn.Module, narrow: nn.Module) -> dict[str, list[int]]:
+    """Of each convolution: how many channels it gave, and gives now."""
+    both = zip(network.named_modules(), narrow.modules(), strict=True)
+    return {
+        name: [before.out_channels, after.out_channels]
+        for (name, before), after in both
+        if isinstance(before, nn.Conv2d) and isinstance(after, nn.Conv2d)
+    }
+
+
+def _ask_the_loss(network: nn.Module, samples: Samples, ctx: Context) -> None:
+    """Leaves in the weights what the loss on some images feels of each."""
+    few = samples.subset(chosen_images.balanced(samples, min(_TAYLOR_IMAGES, len(samples)), ctx.seed))
+    network.eval().zero_grad(set_to_none=True)
+    for batch in few.batches(_AT_ONCE):
+        images = torch.from_numpy(samples.preprocessing.normalize(np.asarray(batch.pixels)))
+        labels = torch.from_numpy(batch.labels)
+        nn.functional.cross_entropy(network(images), labels, reduction="sum").backward()
+        ctx.progress(int(batch.indices[-1]) + 1, len(few), "images asked for taylor")

@@ -12,6 +12,7 @@ from ..errors import ModelError
 from .units import Cuttable, Place, Pool
 
 GOALS = ("macs", "params", "ratio")
+_LEAST = 8  # no compiler gains by a narrower step
 _STEPS = 400  # of strength, from nothing cut to as much as may be
 
 
@@ -80,12 +81,19 @@ class Chooser:
         if not pool.may_be_cut or strength <= 0:
             return np.ones(pool.units, bool)
         wanted = round(pool.units * (1 - strength)) if self.alike else int((values > worst).sum())
-        step = max(1, self.multiple // pool.channels)
+        step = self._step(pool)
         least = 0 if self._may_vanish(pool) else min(step, pool.units)
         keep = min(pool.units, max(step * round(wanted / step), least))
         kept = np.zeros(pool.units, bool)
         kept[np.argsort(-values, kind="stable")[:keep]] = True
         return kept
+
+    def _step(self, pool: Pool) -> int:
+        """Units that go or stay together for the sake of width; of a layer of two steps or less, half as many."""
+        step = self.multiple
+        while step > _LEAST and pool.units * pool.channels < 2 * step:
+            step //= 2
+        return max(1, step // pool.channels)
 
     def _may_vanish(self, pool: Pool) -> bool:
         """Where all that it is a part of has other channels too: what a padded shortcut adds to a stage."""
@@ -127,7 +135,7 @@ class Chooser:
     def _wider(self, choice: Choice, index: int) -> Choice:
         """By one step of one pool's width."""
         pool, kept = self.cuttable.pools[index], choice.kept[index].copy()
-        step = max(1, self.multiple // pool.channels)
+        step = self._step(pool)
         gone = np.flatnonzero(~kept)
         back = gone[np.argsort(-self.scores[index][gone], kind="stable")]
         kept[back[: step - int(kept.sum()) % step]] = True

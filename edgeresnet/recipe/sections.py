@@ -247,6 +247,8 @@ class Recipe(_Section):
     preprocessing: Preprocessing
     images: Images = Images()
     train: Train | None = None
+    prune: Prune | None = None
+    recover: Recover | None = None
     trace: Trace = Trace()
     quantize: Quantize | None = None
     verify: Verify = Verify()
@@ -265,6 +267,14 @@ class Recipe(_Section):
             "train.head: there are no weights to give a new head": self.train
             and self.train.head == "new"
             and not self.model.checkpoint,
+            "prune: an ONNX file is not cut: pruning needs the trainable network, its weights and arch": self.prune
+            and onnx,
+            "recover: there is nothing to recover from: add `prune`, or `train`": self.recover and not self.prune,
+            "images.training is missing: `recover` learns from it": self.recover and not images.training,
+            "images.training is missing: prune.importance taylor asks the loss on some of them": self.prune
+            and self.prune.importance == "taylor"
+            and not images.training,
+            "prune and model.candidate: one network ships, give one of them": self.prune and self.model.candidate,
             "images.calibration must not come from the evaluation images: take `from: training`": calibration
             and calibration.source == "evaluation",
             "images.training is missing: `calibration: {from: training}` chooses from it": calibration
@@ -307,7 +317,7 @@ class Recipe(_Section):
         if self.model.candidate:
             return "candidate"
         asked = self.delivery(name).precision or ("int8" if self.quantize else "fp32")
-        return {"fp16": "half"}.get(asked, asked)
+        return {"fp16": "half", "fp32": "pruned" if self.prune else "fp32"}.get(asked, asked)
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)

@@ -114,7 +114,8 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def _loss(result: Mapping[str, Any]) -> str:
     """The file as it is written against what the compiler made of it: which of the two is to blame."""
-    written, compiled = result["as_written"], result["variants"]["int8"]["accuracy"]
+    written, int8 = result["as_written"], result["variants"]["int8"]
+    compiled = int8.get("against_pruned", int8["accuracy"])
     before, after = (_noise(counts["sqnr_db"]) for counts in (written, compiled))
     word = "the compiler adds to it" if after > _MORE * before else "the loss is quantization's, not the compiler's"
     said = (
