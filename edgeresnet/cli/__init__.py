@@ -22,6 +22,7 @@ COMMANDS = (
     "plan",
     "run",
     "train",
+    "prune",
     "quantize",
     "export",
     "verify",

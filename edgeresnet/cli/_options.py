@@ -145,6 +145,32 @@ class LearnOptions:
         return {key: value for key, value in said.items() if value is not None}
 
 
+_CUT = (
+    click.option("--macs", type=float, help="The part of the multiplications that stays."),
+    click.option("--params", type=float, help="The part of the weights that stays."),
+    click.option("--ratio", type=float, help="The part of the channels that goes."),
+    click.option("--importance", help="l2 (default), l1, bn, taylor."),
+    click.option("--scope", help="global (default), or per-layer: the same part of each."),
+    click.option("--multiple", type=int, help="Widths are multiples of it; what targets like by default."),
+)
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """What is cut from a network; None where nothing was said."""
+
+    macs: float | None
+    params: float | None
+    ratio: float | None
+    importance: str | None
+    scope: str | None
+    multiple: int | None
+
+    def section(self) -> dict[str, Any]:
+        """A recipe's `prune`."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+
 _RUN = (
     click.option("--save-recipe", type=click.Path(dir_okay=False, path_type=Path), help="Hand the recipe over, too."),
     changes,
@@ -187,6 +213,11 @@ def learn_options(door: Callable) -> Callable:
     return _gathered(door, "learn", LearnOptions, _LEARN)
 
 
+def cut_options(door: Callable) -> Callable:
+    """As `cut`."""
+    return _gathered(door, "cut", CutOptions, _CUT)
+
+
 def run_options(door: Callable) -> Callable:
     """As `how`."""
     return _gathered(door, "how", RunOptions, _RUN)
@@ -199,6 +230,18 @@ def _gathered(door: Callable, word: str, kind: type, options: tuple[Callable, ..
         return door(**{word: together}, **given)
 
     return functools.reduce(lambda inner, option: option(inner), reversed(options), gathered)
+
+
+def check_weights_file(output: Path | None) -> Path:
+    """Where weights are to be written: said before anything is computed."""
+    from ..errors import EdgeresnetError
+
+    if output is None or output.suffix.lower() != ".safetensors":
+        what = "--output is missing" if output is None else f"{output} is no .safetensors file"
+        raise EdgeresnetError(what, hint="weights are written as W.safetensors, which any framework reads without code")
+    if not output.parent.is_dir():
+        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
+    return output
 
 
 def open_store(root: Path) -> Store:

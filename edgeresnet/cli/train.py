@@ -46,7 +46,7 @@ def train(
     from ..train import team
     from . import _progress
 
-    output = _check_output(output)
+    output = _options.check_weights_file(output)
     store = _options.open_store(how.store_root)
     with team.entered() as mine, store.used():
         wanted = _wanted(model, about, learn, seed, how, leads=mine.leads)
@@ -117,15 +117,3 @@ def _follow(wanted: Recipe, store: Store) -> None:
     step = next(step for step in pipeline.steps(wanted, store) if step.id == "train")
     with tempfile.TemporaryDirectory() as scratch:
         follow(step.parents, step.spec, Context(step.spec["seed"], Path(scratch)))  # type: ignore[arg-type]
-
-
-def _check_output(output: Path | None) -> Path:
-    """Before anything is computed."""
-    from ..errors import EdgeresnetError
-
-    if output is None or output.suffix.lower() != ".safetensors":
-        what = "--output is missing" if output is None else f"{output} is no .safetensors file"
-        raise EdgeresnetError(what, hint="weights are written as W.safetensors, which any framework reads without code")
-    if not output.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
-    return output

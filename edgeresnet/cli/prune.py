@@ -1,0 +1,76 @@
+"""edgeresnet prune: weights in, the weights of a narrower network out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import _options
+
+if TYPE_CHECKING:
+    from ..pipeline import Step
+
+
+@click.command()
+@click.argument("model")
+@_options.model_options
+@_options.cut_options
+@click.option("--training", help="Folder of class folders to recover with.")
+@click.option("--recover-epochs", type=click.IntRange(min=0), help="0: measure normalisation's statistics anew, only.")
+@click.option("--recover-rounds", type=click.IntRange(min=1), help="Of so many epochs, until accuracy is back.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of choices and of images' order; 0 by default.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The weights: W.safetensors.")
+@_options.run_options
+def prune(
+    model: str,
+    about: _options.ModelOptions,
+    cut: _options.CutOptions,
+    training: str | None,
+    recover_epochs: int | None,
+    recover_rounds: int | None,
+    seed: int | None,
+    output: Path | None,
+    how: _options.RunOptions,
+) -> int:
+    """Cut whole channels out of MODEL, a checkpoint, until one goal is reached:
+    --macs, --params or --ratio.
+
+    With --training, what was lost is learned again, from the images and from
+    the network as it was. --evaluation tells what both are worth. What is
+    written is an ordinary checkpoint: train, prune, quantize, export take it.
+    How much faster it is, a recipe measures: `--save-recipe` begins one.
+    """
+    from .. import pipeline, report
+    from ..errors import EdgeresnetError
+    from . import _one_shot, _progress
+
+    output = _options.check_weights_file(output)
+    store = _options.open_store(how.store_root)
+    recover = {"epochs": recover_epochs, "rounds": recover_rounds}
+    recover = {key: value for key, value in recover.items() if value is not None}
+    if recover and training is None:
+        raise EdgeresnetError("--recover-epochs needs --training too", hint="a folder of class folders to learn from")
+    sections = {"prune": cut.section(), **({"recover": recover or {"epochs": 5}} if training else {})}
+    images = {"training": training} if training else {}
+    raw, taken = _one_shot.recipe_of(model, about, images=images, seed=seed, sections=sections, targeted=False)
+    if taken and not how.quiet:
+        _options.echo(taken, err=True)
+    raw.setdefault("prune", {})
+    wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "prune")
+    with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
+        done = pipeline.make(wanted, store, _is_wanted, listener)
+    found = report.pruned.of(done)
+    _options.write_output(output, Path(found["artifact"]).read_bytes())
+    found["file"] = str(output)
+    if how.as_json:
+        _options.print_json(found)
+    else:
+        _options.echo(report.pruned.render(found), nl=False)
+    return 0
+
+
+def _is_wanted(step: Step) -> bool:
+    """The weights and, where there are evaluation images, how good they are beside the whole network."""
+    return step.id in ("prune", "recover", "verify:reference", "verify:reference:pruned")

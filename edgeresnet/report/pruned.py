@@ -1,0 +1,68 @@
+"""What `prune` did: data for `--json`, and the same in 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from . import curve, terminal, view
+
+_WEIGHTS = "weights.safetensors"
+
+
+def of(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Out of the part of a recipe that was done."""
+    model, steps = part["recipe"]["model"], part["steps"]
+    last = steps.get("recover") or steps["prune"]
+    scored = part["results"].get("verify:reference:pruned")
+    return {
+        "name": model["arch"] or PurePath(model["checkpoint"]).stem,
+        **steps["prune"]["notes"],
+        "recovered": steps["recover"]["notes"] if "recover" in steps else None,
+        "warnings": [sentence for step in steps.values() for sentence in step["warnings"]],
+        "digest": last["digest"],
+        "artifact": str(Path(last["path"]) / _WEIGHTS),
+        "evaluation": {name: each["accuracy"] for name, each in scored["variants"].items()} if scored else None,
+    }
+
+
+def render(found: Mapping[str, Any]) -> str:
+    parts = [terminal.wrapped(f"{found['name']}: {sentence(found)}")]
+    recovered = found["recovered"]
+    if recovered:
+        parts.append(terminal.wrapped(recovery(recovered)))
+        if recovered["history"]:
+            parts.append(terminal.columns(curve.COLUMNS, curve.rows(recovered)))
+    if found["evaluation"]:
+        whole, pruned = found["evaluation"]["fp32"], found["evaluation"]["pruned"]
+        drop, low, high = view.drop_pp(pruned)
+        said = (
+            f"evaluation: {100 * pruned['top1'] / pruned['images']:.2f} % of {pruned['images']} images, "
+            f"{100 * whole['top1'] / whole['images']:.2f} % before: {drop:.2f} points lost, 95 % interval {low:.2f} to "
+            f"{high:.2f}"
+        )
+        parts.append(terminal.wrapped(said))
+    parts += [terminal.wrapped(f"note: {each}") for each in found["warnings"]]
+    parts.append(f"{found['file']}, digest {found['digest'][:12]}")
+    return "\n\n".join(parts) + "\n"
+
+
+def sentence(notes: Mapping[str, Any]) -> str:
+    """What was cut."""
+    (macs, less), (params, fewer) = notes["macs"], notes["params"]
+    return (
+        f"{less / 1e6:.1f} of {macs / 1e6:.1f} million multiplications stay ({100 * less / macs:.1f} %), "
+        f"{fewer / 1e6:.2f} of {params / 1e6:.2f} million weights ({100 * fewer / params:.1f} %); "
+        f"{100 * notes['ratio']:.1f} % of the channels went, by {notes['importance']}, in widths of {notes['multiple']}"
+    )
+
+
+def recovery(notes: Mapping[str, Any]) -> str:
+    """What came back of what was lost."""
+    learned = f", {100 * notes['validation_top1']:.2f} % after epoch {notes['best_epoch']} of {notes['epochs']}"
+    return (
+        f"{notes['validation_images']} validation images: {100 * notes['pruned_top1']:.2f} % right as it was cut, "
+        f"{100 * notes['statistics_top1']:.2f} % with statistics measured anew{learned if notes['epochs'] else ''}; "
+        f"{100 * notes['dense_top1']:.2f} % before it was cut"
+    )
