@@ -27,7 +27,7 @@ def recipe_of(
 ) -> tuple[dict[str, Any], str]:
     """What will be a recipe, and a sentence on what was taken from the ONNX file itself (empty: nothing)."""
     original = reference or model
-    preprocessing: dict[str, Any] = {"size": about.size, "resize": about.resize}
+    preprocessing: dict[str, Any] = {"size": about.size, "resize": about.resize, "bits": about.bits}
     preprocessing |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
     preprocessing = {key: value for key, value in preprocessing.items() if value is not None}
     taken = _from_file([original, model], preprocessing)
@@ -36,12 +36,12 @@ def recipe_of(
     refuse_missing(needed, original, "size, mean and std are those it was trained with: they are never guessed")
     named = {"checkpoint": original, "arch": about.arch, "classes": about.classes}
     named |= {"candidate": model if reference else None}
-    both = {"evaluation": about.evaluation, **images}
+    every = {"evaluation": about.evaluation, **images, "names": about.names}
     raw: dict[str, Any] = {
         "version": 1,
         "model": {key: value for key, value in named.items() if value is not None},
         "preprocessing": preprocessing,
-        "images": {slot: given for slot, given in both.items() if given is not None},
+        "images": {slot: given for slot, given in every.items() if given is not None},
         "targets": {name: {} for name in about.targets or _here()},
     }
     raw |= {name: dict(section) for name, section in sections.items() if section}

@@ -67,7 +67,7 @@ def test_an_old_pillow_has_its_names_elsewhere(photographs: list[Path]) -> None:
 
 def test_an_opencv_that_cannot_read_a_file_says_which(photographs: list[Path]) -> None:
     class Silent:
-        IMREAD_COLOR = 1
+        IMREAD_COLOR, IMREAD_IGNORE_ORIENTATION = 1, 128
 
         @staticmethod
         def imread(path: str, how: int) -> None:
