@@ -235,9 +235,8 @@ class Recipe(_Section):
         }
         for name, options in self.targets.items():
             asks = every(options).get("precision")
-            wrong[
-                f"targets.{name}.input is uint8, and preprocessing.bits is {self.preprocessing.bits}: leave it out"
-            ] = self.preprocessing.bits != 8 and every(options).get("input") == "uint8"
+            deep = self.preprocessing.bits != 8 and every(options).get("input") == "uint8"
+            wrong[f"targets.{name}.input: uint8 holds 8 bits, preprocessing.bits is more: leave it out"] = deep
             wrong[f"quantize is missing: targets.{name}.precision is int8"] = asks == "int8" and not quantize
             wrong[f"targets.{name}.precision: model.candidate is what would ship"] = asks and candidate
         _refuse_first(wrong)
