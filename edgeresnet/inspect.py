@@ -21,7 +21,6 @@ from .images import sources, survey
 from .models import recognise, shapes
 from .targets import tensorrt_rtx
 
-IMAGES = sources.SUFFIXES
 CHECKPOINTS = (".pt", ".pth", ".th", ".ckpt", ".safetensors")
 _OTHERS = dict.fromkeys((".engine", ".plan", ".trt"), "an engine")
 
@@ -63,6 +62,10 @@ def checkpoint(path: Path) -> dict[str, Any]:
         "recognised": asdict(found) if found else None,
         "first": list(weights)[:5],
     }
+
+
+def holds_images(path: Path) -> bool:
+    return path.is_dir() or sources.is_named_so(path)
 
 
 def images(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
     from .. import report
     from ..errors import ImagesError, ModelError
 
-    if path.is_dir() or path.suffix.lower() in inspecting.IMAGES:
+    if inspecting.holds_images(path):
         looked = inspecting.images(path)
         _options.print_json(looked) if as_json else _options.echo(report.inspect_text.images(looked), nl=False)
         return ImagesError.exit_code if looked["wrong"] else 0

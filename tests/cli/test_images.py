@@ -118,8 +118,10 @@ def test_lists_arrays_and_archives_are_inspected(door: Door, digits: dict[str, s
     code, out, _ = door("inspect", "leaky.npz")
     assert code == 2
     assert "1 images of train are in test too: leaky.npz:x_train[19]" in " ".join(out.split())
-    code, _, err = door("inspect", "gone.csv")
-    assert (code, "there is no file gone.csv" in err) == (2, True)
+    for name, words in (("gone.csv", "there is no file gone.csv"), ("set.tar.gz", "set.tar.gz is compressed")):
+        Path("set.tar.gz").touch()
+        code, _, err = door("inspect", name)
+        assert (code, words in err) == (2, True), err
 
 
 def test_init_writes_what_it_was_told(door: Door, digits: dict[str, str]) -> None:

@@ -104,7 +104,7 @@ def test_a_compressed_tar_is_refused_by_its_name_and_by_its_content(colours: Fol
     (tmp_path / f"set.tar.{kind}").rename(tmp_path / "set.tar")
     with pytest.raises(ImagesError, match=r"cannot be read as a plain \.tar") as caught:
         opened(tmp_path / "set.tar")
-    assert "compressed" in caught.value.hint
+    assert "without compression" in caught.value.hint
 
 
 def test_a_damaged_tar_does_not_pass_for_a_shorter_one(colours: Folder, tmp_path: Path) -> None:

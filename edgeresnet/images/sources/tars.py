@@ -70,8 +70,10 @@ def _read(path: Path) -> _Members:
         with open(path, "rb") as file:
             _walk(file, "", found)
     except (tarfile.TarError, OSError, EOFError) as problem:
-        hint = "is it compressed? Unpack it: images are read in place" if path.is_file() else "give a .tar file"
-        raise ImagesError(f"{path} cannot be read as a plain .tar: {problem}", hint=hint) from problem
+        raise ImagesError(
+            f"{path} cannot be read as a plain .tar: {problem}",
+            hint="pack its folder anew, and without compression: images are read in place",
+        ) from problem
     places = dict(zip(found.names, zip(found.starts, found.sizes, strict=True), strict=True)) if found.links else {}
     lost = Counted()
     for name, other in found.links:
