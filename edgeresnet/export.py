@@ -227,6 +227,8 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
     text = (_HERE / "handover" / "README.md").read_text(encoding="utf-8")
     mean, std = (", ".join(f"{value:g}" for value in preprocessing[name]) for name in ("mean", "std"))
     takes = f"float32 images, 1×{channels}×{size}×{size}, normalised by mean {mean} and std {std}"
+    if "bits" in preprocessing:
+        takes += f", of pixels divided by {2 ** preprocessing['bits'] - 1}"
     if about["input"] == "uint8":
         takes = f"pixels as they are decoded, uint8, 1×{size}×{size}×{channels}: preprocessing is inside"
     answers = f"it answers {len(about['classes'])} logits, in the order of `labels.txt`"

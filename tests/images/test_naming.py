@@ -98,7 +98,7 @@ def test_a_name_of_two_classes_gets_their_numbers(by_id: Path, tmp_path: Path) -
     [
         ("n.txt", b"a\nb\n", "names 2 classes, and 3 of the 3 of .* are not among them: n01, n02, n03"),
         ("n.txt", b"n01 a\nn02 b\nn04 c\n", "names 3 classes, and 1 of the 3 of .* are not among them: n03"),
-        ("n.txt", b"n01 a\nn01 b\nn02 c\nn03 d\n", "names 4 classes, and 3 of the 3"),  # no ids, for two are one
+        ("n.txt", b"n01 a\nn01 b\nn02 c\nn03 d\n", "are they ids, or parts of names"),  # two ids are one
         ("n.txt", b"n01\ta\nn01\tb\nn02\tc\n", "has n01 twice"),
         ("n.txt", b"a\n\nb\n", "line 2 is empty"),
         ("n.txt", b"", "names no classes"),
@@ -135,6 +135,17 @@ def test_folders_that_are_numbers_are_not_named_by_their_order(colours: Folder, 
     samples = called(tmp_path / "names.txt", tmp_path / "set", classes=12)
     assert samples.classes == tuple(words)
     assert samples.labels[[0, 80]].tolist() == [0, 10]
+
+
+def test_first_words_that_are_folders_are_not_taken_for_other_folders_names(colours: Folder, tmp_path: Path) -> None:
+    """By their order alone, blue would be called `red wine`."""
+    (tmp_path / "names.txt").write_text("red wine\nblue sky\ngreen leaf\n")
+    with pytest.raises(ImagesError, match="are they ids, or parts of names"):
+        called(tmp_path / "names.txt", colours("a"))
+    (tmp_path / "names.txt").write_text("red\twine\nblue\tsky\ngreen\tleaf\n")
+    samples = called(tmp_path / "names.txt", colours("a"))
+    assert samples.classes == ("wine", "sky", "leaf")
+    assert samples.labels[[0, 40, 119]].tolist() == [1, 2, 0]
 
 
 def test_all_sets_of_a_recipe_are_called_alike(colours: Folder, by_id: Path, tmp_path: Path) -> None:

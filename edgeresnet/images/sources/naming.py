@@ -76,6 +76,11 @@ class Names:
             return Named(source, self.names, [known[word] for word in words])
         if source.numbered:
             return _by_number(source, self.names, f"{self.path} names {len(self.names)} classes")
+        if len(strange) == len(words) and not self.ids and {name.split()[0] for name in self.names} >= set(words):
+            raise ImagesError(
+                f"the classes of {where} are the first words of {self.path}: are they ids, or parts of names?",
+                hint="put a tab behind an id",
+            )
         if len(strange) == len(words) == len(self.names) and not self.ids:
             _check_order(words, self.path, where)
             return Named(source, self.names, range(len(words)))
