@@ -66,7 +66,7 @@ def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
         "candidate": spec["candidate"],
         "classes": classes,
         "skipped": skipped,
-        "preprocessing": asdict(preprocessing),
+        "preprocessing": preprocessing.to_json(),
         "input": "uint8" if "preprocessing" in spec else "float32",
         "variants": variants,
         "verify": dict(spec["verify"]),
@@ -144,7 +144,7 @@ def _evaluation(samples: Samples, reference: Parent, judged: bool, folder: Path,
         indices, expected = stored["indices"], stored["fp32"]
     side, channels = samples.preprocessing.size, samples.preprocessing.channels
     shape = (len(indices), side, side, channels)
-    pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+    pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=samples.preprocessing.pixel, shape=shape)
     done = 0
     for batch in samples.batches(64):
         if not np.array_equal(batch.indices, indices[done : done + len(batch.indices)]):
@@ -160,17 +160,20 @@ def _evaluation(samples: Samples, reference: Parent, judged: bool, folder: Path,
 
 
 def _photographs(samples: Samples, folder: Path) -> None:
-    """Some images as JPEG files, the user's own where they are such, and the pixels that become of them here."""
+    """Some images as JPEG files, the user's own where they are such, and the pixels that become of them here.
+
+    Of 16 bits: as PNG files, for JPEG has eight.
+    """
     folder.mkdir()
-    pixels = []
+    pixels, (kind, ending) = [], ("PNG", "png") if samples.preprocessing.bits == 16 else ("JPEG", "jpg")
     for number, index in enumerate(np.linspace(0, len(samples) - 1, min(_PHOTOGRAPHS, len(samples))).astype(int)):
-        path = folder / f"{number:02}.jpg"
+        path = folder / f"{number:02}.{ending}"
         own = samples.path(int(index))
         data = Path(own).read_bytes() if own else b""
         if data.startswith(_JPEG):
             path.write_bytes(data)
         else:
-            samples.open(int(index)).save(path, "JPEG", quality=95)
+            samples.open(int(index)).save(path, kind, quality=95)
         pixels.append(decode.read(str(path), samples.preprocessing))
     np.save(folder / "pixels.npy", np.stack(pixels))
 
@@ -217,7 +220,7 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
     ]
     rows += [
         "| `evaluation/` | images, their labels where they are known, and what the FP32 network answered at home |",
-        "| `samples/` | sixteen of them as JPEG files, and the pixels that became of them at home |",
+        "| `samples/` | sixteen of them as JPEG files (PNG, of 16 bits), and the pixels that became of them at home |",
         "| `labels.txt` | the classes, in the order of the answers |",
         "| `examples/` | how a program calls what was built, in Python and C++; `normalize.txt` is for them |",
         "| `edgeresnet/` | the code that builds and measures, as it runs at home |",
@@ -226,6 +229,8 @@ def _readme(about: Mapping[str, Any], target: Target) -> str:
     text = (_HERE / "handover" / "README.md").read_text(encoding="utf-8")
     mean, std = (", ".join(f"{value:g}" for value in preprocessing[name]) for name in ("mean", "std"))
     takes = f"float32 images, 1×{channels}×{size}×{size}, normalised by mean {mean} and std {std}"
+    if "bits" in preprocessing:
+        takes += f", of pixels divided by {2 ** preprocessing['bits'] - 1}"
     if about["input"] == "uint8":
         takes = f"pixels as they are decoded, uint8, 1×{size}×{size}×{channels}: preprocessing is inside"
     answers = f"it answers {len(about['classes'])} logits, in the order of `labels.txt`"

@@ -1,7 +1,7 @@
 """A file that somebody holds: what it is, and what each target would say to it. Compiles, runs and changes nothing.
 
-Reads ONNX files, checkpoints and folders of images. Where TensorRT-RTX is installed its parser is asked, too, and its
-word stays its own.
+Reads ONNX files, checkpoints and images, in folders, lists, arrays and archives. Where TensorRT-RTX is installed its
+parser is asked, too, and its word stays its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import targets
 from .device import machine, onnx_file
 from .errors import ModelError, TargetError, first_line
 from .graph import accepts, quantized
-from .images import survey
+from .images import sources, survey
 from .models import recognise, shapes
 from .targets import tensorrt_rtx
 
@@ -64,8 +64,12 @@ def checkpoint(path: Path) -> dict[str, Any]:
     }
 
 
-def folder(path: Path) -> dict[str, Any]:
-    """A folder of images. `wrong`: something in it must be mended before it is used."""
+def holds_images(path: Path) -> bool:
+    return path.is_dir() or sources.is_named_so(path)
+
+
+def images(path: Path) -> dict[str, Any]:
+    """A folder of images, a list of them, a .tar, an .npz. `wrong`: something must be mended before they are used."""
     found = survey.survey(path)
     splits = {name: asdict(split) for name, split in found["splits"].items()}
     wrong = bool(found["shared"]) or any(split["unreadable"] for split in splits.values())

@@ -20,7 +20,7 @@ from . import models
 from .artifact import Given, Parent, file_of, write_bytes
 from .context import Context
 from .device import machine
-from .errors import ImagesError, ModelError, first_line
+from .errors import ModelError, first_line
 from .graph import about, adopt, canonical
 from .images import Samples
 from .recipe import Trace, is_onnx
@@ -67,10 +67,7 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
 
 
 def _images(samples: Samples) -> np.ndarray:
-    seen = next(samples.batches(max(len(samples), 1)), None)
-    if seen is None:
-        raise ImagesError("not one of the images for the comparison could be decoded", hint="look at the images' files")
-    return samples.preprocessing.normalize(seen.pixels)
+    return samples.preprocessing.normalize(next(samples.batches(len(samples))).pixels)
 
 
 class _Traced(NamedTuple):

@@ -31,7 +31,7 @@ def recipe_of(
     No `model` is an architecture without weights; `targeted`: for the CPU targets that are here, where none is named.
     """
     original = reference or model or about.arch or "a network"
-    preprocessing: dict[str, Any] = {"size": about.size, "resize": about.resize}
+    preprocessing: dict[str, Any] = {"size": about.size, "resize": about.resize, "bits": about.bits}
     preprocessing |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
     preprocessing = {key: value for key, value in preprocessing.items() if value is not None}
     taken = _from_file([name for name in (original, model) if name], preprocessing)
@@ -40,12 +40,12 @@ def recipe_of(
     refuse_missing(needed, original, "size, mean and std are those it was trained with: they are never guessed")
     named = {"checkpoint": reference or model, "arch": about.arch, "classes": about.classes}
     named |= {"candidate": model if reference else None}
-    both = {"evaluation": about.evaluation, **images}
+    every = {"evaluation": about.evaluation, **images, "names": about.names}
     raw: dict[str, Any] = {
         "version": 1,
         "model": {key: value for key, value in named.items() if value is not None},
         "preprocessing": preprocessing,
-        "images": {slot: given for slot, given in both.items() if given is not None},
+        "images": {slot: given for slot, given in every.items() if given is not None},
         "targets": {name: {} for name in about.targets or (_here() if targeted else ())},
     }
     raw |= {name: dict(section) for name, section in sections.items() if section}

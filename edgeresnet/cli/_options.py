@@ -40,7 +40,9 @@ _MODEL = (
     click.option("--resize", type=int, help="Shorter side before the centred crop; --size by default."),
     click.option("--mean", help="One per channel: 0.485,0.456,0.406."),
     click.option("--std", help="One per channel: 0.229,0.224,0.225."),
-    click.option("--evaluation", help="Folder of class folders to evaluate on."),
+    click.option("--bits", type=int, help="Of a pixel: 8 by default, or 16 with one channel."),
+    click.option("--evaluation", help="Images to evaluate on: class folders, or a .csv, .json, .npz, .tar."),
+    click.option("--names", help="File of what the classes are called, in the order of the network's answers."),
 )
 _TARGETS = (
     click.option("--target", "targets", multiple=True, help="A word of `edgeresnet targets`. May be repeated."),
@@ -57,7 +59,9 @@ class ModelOptions:
     resize: int | None
     mean: str | None
     std: str | None
+    bits: int | None
     evaluation: str | None
+    names: str | None
     targets: tuple[str, ...] = ()
 
     def given(self) -> list[str]:
@@ -67,7 +71,7 @@ class ModelOptions:
 
 
 _INT8 = (
-    click.option("--calibration", help="Folder of images to measure ranges on, in class folders or not."),
+    click.option("--calibration", help="Images to measure ranges on, as for --evaluation; they need no labels."),
     click.option("--effort", help="How much is tried: fast (default), balanced, best."),
     click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy."),
     click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated."),
@@ -98,7 +102,7 @@ class Int8Options:
 
 
 _LEARN = (
-    click.option("--training", help="Folder of class folders to learn from."),
+    click.option("--training", help="Images to learn from: class folders, or a .csv, .json, .npz, .tar."),
     click.option("--epochs", type=click.IntRange(min=1), help="How often every image is learned from."),
     click.option("--rate", type=float, help="Of learning; 0.001 by default."),
     click.option("--batch", type=int, help="Images in a step; 64 by default."),

@@ -15,7 +15,7 @@ _TEMPLATE = """\
 version: 1
 model:         {{{model}}}
 # How the network wants its pixels: one mean and std per channel. These must be the ones it was trained with.
-preprocessing: {{size: {size}, {resize}mean: {mean}, std: {std}}}
+preprocessing: {{size: {size}, {resize}mean: {mean}, std: {std}{bits}}}
 images:        {{{images}}}
 {train}targets:
 {targets}
@@ -29,7 +29,7 @@ _TRAIN = "train:         {epochs: 15, rate: 0.01, batch: 32, schedule: one-cycle
 @click.command()
 @click.argument("path", default="recipe.yaml", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--checkpoint", help="Weights, or an ONNX file; without them it is trained.")
-@click.option("--training", help="Folder of class folders to train on.")
+@click.option("--training", help="Images to train on: class folders, or a .csv, .json, .npz, .tar.")
 @_options.model_options
 def init(path: Path, checkpoint: str | None, training: str | None, about: _options.ModelOptions) -> None:
     """Write a recipe to PATH (recipe.yaml by default).
@@ -54,6 +54,7 @@ def init(path: Path, checkpoint: str | None, training: str | None, about: _optio
         named |= {"arch": "cifar_resnet8", "classes": 10}
     slots = [f"training: {_quoted(training)}"] if training else []
     slots += [f"evaluation: {_quoted(about.evaluation)}"] if about.evaluation else []
+    slots += [f"names: {_quoted(about.names)}"] if about.names else []
     text = _TEMPLATE.format(
         purpose="My network on my images." if mine else "A small ResNet on the handwritten digits that ship along.",
         model=", ".join(f"{key}: {_quoted(str(value))}" for key, value in named.items() if value is not None),
@@ -61,6 +62,7 @@ def init(path: Path, checkpoint: str | None, training: str | None, about: _optio
         resize=f"resize: {about.resize}, " if about.resize else "",
         mean=_one_shot.numbers(about.mean or "0.305", "--mean"),
         std=_one_shot.numbers(about.std or "0.376", "--std"),
+        bits=f", bits: {about.bits}" if about.bits else "",
         images=", ".join(slots) or "training: digits, evaluation: digits",
         train="" if checkpoint else _TRAIN,
         targets="\n".join(f"  {name}: {{}}" for name in about.targets or _one_shot.CPU_TARGETS),

@@ -14,10 +14,10 @@ from . import _options
 @click.option("--target", "names", multiple=True, help="May be repeated; all targets by default, here or not.")
 @_options.as_json
 def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
-    """Say what FILE is: a checkpoint, a folder of images, or an ONNX file and
-    what each target has against it.
+    """Say what FILE is: a checkpoint, images (a folder, .csv, .json, .npz,
+    .tar), or an ONNX file and what each target has against it.
 
-    Of a checkpoint: which network it is, told from its tensors. Of a folder:
+    Of a checkpoint: which network it is, told from its tensors. Of images:
     classes, sizes, what cannot be read, what is there twice or in two splits.
     Of an ONNX file, an error is what a target refuses or reads as something else than was
     meant; a warning costs time. Where TensorRT-RTX is installed, its parser
@@ -30,9 +30,9 @@ def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
     from .. import report
     from ..errors import ImagesError, ModelError
 
-    if path.is_dir():
-        looked = inspecting.folder(path)
-        _options.print_json(looked) if as_json else _options.echo(report.inspect_text.folder(looked), nl=False)
+    if inspecting.holds_images(path):
+        looked = inspecting.images(path)
+        _options.print_json(looked) if as_json else _options.echo(report.inspect_text.images(looked), nl=False)
         return ImagesError.exit_code if looked["wrong"] else 0
     if path.suffix.lower() in inspecting.CHECKPOINTS:
         held = inspecting.checkpoint(path)

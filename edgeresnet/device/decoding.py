@@ -18,7 +18,7 @@ LIBRARIES = ("pillow", "opencv")
 
 
 def decoded(library: str, files: Sequence[Path], preprocessing: Preprocessing) -> np.ndarray | None:
-    """uint8 NHWC, in RGB or grayscale; None where the library is not here."""
+    """Pixels NHWC, in RGB or grayscale; None where the library is not here."""
     try:
         module = importlib.import_module({"pillow": "PIL.Image", "opencv": "cv2"}[library])
     except ImportError:
@@ -29,22 +29,31 @@ def decoded(library: str, files: Sequence[Path], preprocessing: Preprocessing) -
 
 def _with_pillow(pil: Any, file: Path, preprocessing: Preprocessing) -> np.ndarray:
     with pil.open(file) as opened:
-        image = opened.convert("RGB" if preprocessing.channels == 3 else "L")
+        image = importlib.import_module("PIL.ImageOps").exif_transpose(opened) if preprocessing.exif else opened
+        if preprocessing.bits == 16:
+            image = pil.fromarray(np.asarray(image).astype(np.float32))  # resized as it is, and nothing is cut off
+        else:
+            image = image.convert("RGB" if preprocessing.channels == 3 else "L")
     sides, (left, top) = preprocessing.fit(*image.size)
     names = getattr(pil, "Resampling", pil)  # before Pillow 9.1, Ubuntu 22.04's, they were the module's own
-    resized = image.resize(sides, getattr(names, preprocessing.interpolation.upper()))
-    return _square(np.asarray(resized), left, top, preprocessing)
+    resized = np.asarray(image.resize(sides, getattr(names, preprocessing.interpolation.upper())))
+    if preprocessing.bits == 16:
+        resized = np.rint(resized).clip(0, preprocessing.brightest)
+    return _square(resized.astype(preprocessing.pixel), left, top, preprocessing)
 
 
 def _with_opencv(cv2: Any, file: Path, preprocessing: Preprocessing) -> np.ndarray:
     """As people write it: its own names for the same interpolations, which mean something else when images shrink."""
     colour = preprocessing.channels == 3
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
+    how = cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE
+    how |= 0 if preprocessing.exif else cv2.IMREAD_IGNORE_ORIENTATION  # it turns photographs unasked
+    how |= cv2.IMREAD_ANYDEPTH if preprocessing.bits == 16 else 0
+    image = cv2.imread(str(file), how)
     if image is None:  # it does not say why
         raise ValueError(f"{file.name} cannot be read")
     sides, (left, top) = preprocessing.fit(image.shape[1], image.shape[0])
-    how = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "nearest": cv2.INTER_NEAREST}
-    image = cv2.resize(image, sides, interpolation=how[preprocessing.interpolation])
+    names = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "nearest": cv2.INTER_NEAREST}
+    image = cv2.resize(image, sides, interpolation=names[preprocessing.interpolation])
     return _square(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image, left, top, preprocessing)
 
 

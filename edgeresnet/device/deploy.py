@@ -167,7 +167,7 @@ def _tried(bundle: Bundle, target: Target, networks: dict[str, trial.Network], a
 
 def _decoded(bundle: Bundle, target: Target, network: trial.Network) -> dict[str, Any]:
     """By library: how far its pixels are from home's, and how many answers change; None where it is not here."""
-    files = sorted((bundle.folder / SAMPLES).glob("*.jpg"))
+    files = sorted(path for path in (bundle.folder / SAMPLES).iterdir() if path.suffix in (".jpg", ".png"))
     home = np.load(bundle.folder / SAMPLES / "pixels.npy", allow_pickle=False)
     found: dict[str, Any] = {}
     for library in decoding.LIBRARIES:
@@ -183,7 +183,7 @@ def _decoded(bundle: Bundle, target: Target, network: trial.Network) -> dict[str
             continue
         both = (network.images(each, bundle.preprocessing) for each in (home, pixels))
         one, other = (trial.answers(target, network.compiled, [each]).logits.argmax(1) for each in both)
-        apart = np.abs(pixels.astype(np.int16) - home)
+        apart = np.abs(pixels.astype(np.int32) - home)
         about = {"images": len(files), "mean_levels": float(apart.mean()), "largest_levels": int(apart.max())}
         found[library] = {**about, "answers_changed": int((one != other).sum())}
         _say(

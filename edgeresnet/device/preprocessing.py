@@ -30,6 +30,8 @@ class Preprocessing:
     crop: str = "center"  # "center", or "squash": both sides scaled to `size`, the aspect given up
     interpolation: str = "bilinear"
     order: str = "rgb"
+    bits: int = 8  # of a pixel: 8, or 16 with one channel
+    exif: bool = False  # photographs are turned as their camera noted it; the ecosystem leaves them as they lie
 
     # Read by pydantic when a recipe holds this class; a plain dict, so that the device needs no pydantic.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -48,10 +50,24 @@ class Preprocessing:
         _one_of("crop", self.crop, ("center", "squash"))
         _one_of("interpolation", self.interpolation, INTERPOLATIONS)
         _one_of("order", self.order, ("rgb", "bgr"))
+        if self.bits not in (8, 16):
+            raise ValueError(f"bits must be 8 or 16, not {self.bits}")
+        if self.bits == 16 and self.channels != 1:
+            raise ValueError("bits is 16 and mean has three values: images of 16 bits have one channel here")
 
     @property
     def channels(self) -> int:
         return len(self.mean)
+
+    @property
+    def brightest(self) -> int:
+        """The pixel that becomes 1 before mean and std."""
+        return 2**self.bits - 1
+
+    @property
+    def pixel(self) -> np.dtype:
+        """What a decoded pixel is held in."""
+        return np.dtype(f"u{self.bits // 8}")
 
     def fit(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """What an image is resized to, (width, height), and where the square of `size` is then cut out, (left, top)."""
@@ -74,14 +90,22 @@ class Preprocessing:
             "crop": self.crop,
             "interpolation": self.interpolation,
             "channels": self.channels,
+            **self._unusual,
         }
+
+    @property
+    def _unusual(self) -> dict[str, Any]:
+        """What came later, where it is not as it always was: digests and files of all others stay what they were."""
+        said = {"bits": (self.bits, 8), "exif": (self.exif, False)}
+        return {key: value for key, (value, default) in said.items() if value != default}
 
     @property
     def digest(self) -> str:
         return manifest.digest_of(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "resize": self.resize or self.size, "mean": list(self.mean), "std": list(self.std)}
+        said = {**asdict(self), "resize": self.resize or self.size, "mean": list(self.mean), "std": list(self.std)}
+        return {key: value for key, value in said.items() if key not in ("bits", "exif")} | self._unusual
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Preprocessing:
@@ -90,11 +114,14 @@ class Preprocessing:
     def scale_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
         """float32, one of each per channel: a pixel times `scale` plus `shift` is what the network takes."""
         std = np.asarray(self.std, np.float64)
-        scale = (1.0 / (255.0 * std)).astype(np.float32)
+        scale = (1.0 / (self.brightest * std)).astype(np.float32)
         return scale, (-np.asarray(self.mean, np.float64) / std).astype(np.float32)
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 NHWC, RGB or grayscale → float32 NCHW: (pixel / 255 - mean) / std, in the network's channel order."""
+        """Pixels NHWC, RGB or grayscale → float32 NCHW: (pixel / 255 - mean) / std, in the network's channel order.
+
+        Of 16 bits: pixel / 65535.
+        """
         scale, shift = self.scale_and_shift()
         if self.order == "bgr":
             pixels = pixels[..., ::-1]

@@ -78,6 +78,11 @@ def _become_pixels(image: onnx.ValueInfoProto, preprocessing: Preprocessing, lay
 
 
 def _fits(model: onnx.ModelProto, preprocessing: Preprocessing) -> None:
+    if preprocessing.bits != 8:
+        raise ModelError(
+            f"uint8 pixels have 8 bits, and the network's images have {preprocessing.bits}",
+            hint="leave its input float32: images are normalised in front of it",
+        )
     tensor = model.graph.input[0].type.tensor_type
     if tensor.elem_type != TensorProto.FLOAT:
         kind = TensorProto.DataType.Name(tensor.elem_type).lower()

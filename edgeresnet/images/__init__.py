@@ -41,13 +41,13 @@ def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Sampl
     if asked.source == "training" and slot == "calibration":
         training = open_samples(recipe, "training", store)
         return _counted(training, _count(asked, slot, len(training)), recipe.seed, slot)
-    source = sources.open_source(asked, slot, recipe.preprocessing.channels, store)
+    source = sources.open_source(asked, slot, store, names=recipe.images.names, classes=recipe.model.classes)
     samples = Samples.of(source, recipe.preprocessing, recipe.images.unreadable, store)
     return _counted(samples, _count(asked, slot, len(samples)), recipe.seed, slot)
 
 
 def read_image(path: Path, preprocessing: Preprocessing) -> np.ndarray:
-    """One file by itself: uint8 HWC."""
+    """One file by itself: HWC."""
     return decode.read(str(path), preprocessing)
 
 
@@ -56,7 +56,8 @@ def check_classes(samples: Samples, classes: int, where: str) -> None:
         shown = ", ".join(samples.classes[:5]) + (" …" if len(samples.classes) > 5 else "")
         raise ImagesError(
             f"{where} has {len(samples.classes)} classes ({shown}), the model has {classes}",
-            hint="one folder per class, and `model.classes` their number",
+            hint="`model.classes` is as many as there are class folders; where some of them are missing on purpose, "
+            "`images.names` is a file of all classes in the network's order",
         )
 
 
@@ -77,10 +78,10 @@ def same_classes(sets: Iterable[tuple[str, Samples]]) -> None:
     for name, samples in labelled[1:]:
         first_name, first = labelled[0]
         if samples.classes != first.classes:
-            odd = sorted(set(samples.classes) ^ set(first.classes))
+            odd = sorted(set(samples.classes) ^ set(first.classes)) or ["in another order"]
             raise ImagesError(
                 f"the {name} images have other classes than the {first_name} images: {', '.join(odd[:5])}",
-                hint="both need the same class folders",
+                hint="give both the same class folders, or name all classes in the network's order in `images.names`",
             )
 
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +29,17 @@ Chunk = tuple[np.ndarray, np.ndarray]
 
 _LAYOUT = 1  # of the table: another one is another file
 _FRESH_NS = 2_000_000_000  # a file changed this recently may change again within one tick of its clock
+_BLOCK = 500  # so many at a time are looked up
 _LARGEST_PART_OF_DISK = 0.25
+
+
+class Thing(NamedTuple):
+    """What has content: the name it is remembered by, what tells that it changed, when it did, and how it is hashed."""
+
+    name: bytes
+    stamp: str
+    changed_ns: int
+    hashed: Callable[[], bytes]
 
 
 class HashIndex:
@@ -36,34 +48,46 @@ class HashIndex:
     def __init__(self, store: Store | None):
         self._path = store.cache / f"hashes{_LAYOUT}.sqlite" if store else None
 
-    def of(self, paths: Sequence[Path]) -> list[bytes]:
-        paths = [path.absolute() for path in paths]
-        names = [os.fsencode(path) for path in paths]
-        stats = [_stat(path) for path in paths]
-        stamps = [f"{s.st_size} {s.st_ino} {s.st_mtime_ns} {s.st_ctime_ns}" for s in stats]
-        known = self._known(names)
-        wanted = [index for index, name in enumerate(names) if known.get(name, ("",))[0] != stamps[index]]
+    def of(self, paths: Iterable[Path]) -> list[bytes]:
+        return self._of(map(_file, paths))
+
+    def of_parts(self, path: Path, parts: Iterable[tuple[str, int, int]]) -> list[bytes]:
+        """Of stretches of one file, each (name, offset, size)."""
+        whole = _file(path)
+
+        def part(name: str, offset: int, size: int) -> Thing:
+            key = whole.name + b"\0" + os.fsencode(name)
+            return Thing(key, f"{whole.stamp} {offset} {size}", whole.changed_ns, lambda: _sha256(path, offset, size))
+
+        return self._of(part(*each) for each in parts)
+
+    def _of(self, things: Iterable[Thing]) -> list[bytes]:
+        """Some at a time: of a hundred thousand nothing but the hashes is held."""
+        found: list[bytes] = []
+        things = iter(things)
         with ThreadPoolExecutor(machine.cores()) as pool:
-            fresh = dict(zip(wanted, pool.map(_sha256, (paths[index] for index in wanted)), strict=True))
-        self._remember(
-            (names[index], stamps[index], content)
-            for index, content in fresh.items()
-            if time.time_ns() - stats[index].st_ctime_ns > _FRESH_NS
-        )
-        return [fresh.get(index) or known[name][1] for index, name in enumerate(names)]
+            while block := list(itertools.islice(things, _BLOCK)):
+                known = self._known([thing.name for thing in block])
+                wanted = [thing for thing in block if known.get(thing.name, ("",))[0] != thing.stamp]
+                fresh = dict(zip(wanted, pool.map(lambda thing: thing.hashed(), wanted), strict=True))
+                self._remember(
+                    (thing.name, thing.stamp, content)
+                    for thing, content in fresh.items()
+                    if time.time_ns() - thing.changed_ns > _FRESH_NS
+                )
+                found += [fresh.get(thing) or known[thing.name][1] for thing in block]
+        return found
 
     def _known(self, names: Sequence[bytes]) -> dict[bytes, tuple[str, bytes]]:
         found: dict[bytes, tuple[str, bytes]] = {}
         # A damaged or locked index knows nothing; it costs the time to read the files once more.
         with contextlib.suppress(sqlite3.Error), self._open() as database:
-            for start in range(0, len(names), 500):
-                part = names[start : start + 500]
-                marks = ",".join("?" * len(part))
-                for name, stamp, content in database.execute(f"SELECT * FROM hashes WHERE path IN ({marks})", part):
-                    found[name] = stamp, content
+            marks = ",".join("?" * len(names))
+            for name, stamp, content in database.execute(f"SELECT * FROM hashes WHERE path IN ({marks})", names):
+                found[name] = stamp, content
         return found
 
-    def _remember(self, rows: Iterator[tuple]) -> None:
+    def _remember(self, rows: Iterable[tuple]) -> None:
         # A full disk or a locked index costs the next run some time, nothing else.
         with contextlib.suppress(sqlite3.Error), self._open() as database, database:
             database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
@@ -83,13 +107,14 @@ class HashIndex:
 
 
 class DecodedCache:
-    """Decoded uint8 images in one file, in order, with the indices they have and a checksum per chunk."""
+    """Decoded images in one file, in order, with the indices they have and a checksum per chunk."""
 
-    def __init__(self, store: Store, key: str, shape: tuple[int, int, int]):
+    def __init__(self, store: Store, key: str, shape: tuple[int, int, int], pixel: np.dtype):
         self._folder = store.cache / "pixels"
         self._data = self._folder / f"{key[:32]}.bin"
         self._index = self._folder / f"{key[:32]}.json"
-        self._shape = shape
+        self._shape, self._pixel = shape, pixel
+        self._image_bytes = int(np.prod(shape)) * pixel.itemsize
 
     def stream(self, size: int) -> Iterator[Chunk] | None:
         """Chunks of `size` from disk; None where nothing whole is there."""
@@ -101,13 +126,13 @@ class DecodedCache:
         indices = self._indices()
         if indices is None:
             return None
-        return np.memmap(self._data, np.uint8, "r", shape=(len(indices), *self._shape))
+        return np.memmap(self._data, self._pixel, "r", shape=(len(indices), *self._shape))
 
     def _indices(self) -> np.ndarray | None:
         try:
             index = json.loads(self._index.read_text())
             indices = np.asarray(index["indices"], dtype=np.int64)
-            whole = self._data.stat().st_size == len(indices) * int(np.prod(self._shape))
+            whole = self._data.stat().st_size == len(indices) * self._image_bytes
             return indices if whole and list(_checksums(self._data)) == index["checksums"] else None
         except (OSError, ValueError, KeyError):
             return None
@@ -148,12 +173,11 @@ class DecodedCache:
             partial.replace(self._index)
 
     def _read(self, indices: np.ndarray, size: int) -> Iterator[Chunk]:
-        one = int(np.prod(self._shape))
         with open(self._data, "rb") as file:
             for start in range(0, len(indices), size):
                 numbers = indices[start : start + size]
-                data = file.read(len(numbers) * one)
-                yield numbers, np.frombuffer(data, np.uint8).reshape(len(numbers), *self._shape)
+                data = file.read(len(numbers) * self._image_bytes)
+                yield numbers, np.frombuffer(data, self._pixel).reshape(len(numbers), *self._shape)
 
 
 def _appended(path: Path, pixels: np.ndarray, *, first: bool) -> bool:
@@ -186,15 +210,20 @@ def _connect(where: str) -> sqlite3.Connection:
     return database
 
 
-def _stat(path: Path) -> os.stat_result:
+def _file(path: Path) -> Thing:
+    path = path.absolute()
     try:
-        return path.stat()
+        stat = path.stat()
     except OSError as problem:
         raise ImagesError(f"{path} cannot be read: {problem.strerror}", hint="mend or remove it") from problem
+    stamp = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+    return Thing(os.fsencode(path), stamp, stat.st_ctime_ns, lambda: _sha256(path))
 
 
-def _sha256(path: Path) -> bytes:
+def _sha256(path: Path, offset: int = 0, size: int = -1) -> bytes:
     try:
-        return hashlib.sha256(path.read_bytes()).digest()
+        with open(path, "rb", buffering=0) as file:
+            file.seek(offset)
+            return hashlib.sha256(file.read(size)).digest()
     except OSError as problem:
         raise ImagesError(f"{path} cannot be read: {problem.strerror}", hint="mend or remove it") from problem

@@ -1,5 +1,7 @@
 """Files to pixels: open, convert, resize and crop exactly as torchvision does on PIL images; several at a time.
 
+Of 8 bits, or of 16 where the preprocessing says so: these are resized in float, and nothing is cut off.
+
 Photographs are decoded in threads: the image library works outside Python's lock, and nothing has to be pickled.
 Thumbnails are decoded in one thread: opening one takes longer than decoding it, opening holds the lock, and two threads
 that fight for it are slower than one (`benchmarks/evaluate.py`).
@@ -10,12 +12,13 @@ from __future__ import annotations
 import collections
 import io
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..device import machine
 from ..device.preprocessing import Preprocessing
@@ -31,12 +34,14 @@ _INTERPOLATION = {
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
 }
+_ORIENTATION = 0x0112  # EXIF's tag: 1 is as it lies
+_DEPTH = re.compile(r"(?<!BGR);(\d+)")  # in Pillow's words for what a file holds: I;16B, RGB;16L; BGR;16 has 5, 6 and 5
 _WORTH_MANY_THREADS_S = 0.0005
 _AHEAD = 2  # chunks in flight per core: enough to keep the cores busy, little enough to hold in memory
 
 
 def stream(read: Reader, count: int, size: int, *, skip: bool) -> Iterator[Chunk]:
-    """(indices, uint8 NHWC) of images 0 to count, in order, unreadable ones left out where `skip` says so.
+    """(indices, pixels NHWC) of images 0 to count, in order, unreadable ones left out where `skip` says so.
 
     The first chunk, decoded alone, tells whether threads would help.
     """
@@ -86,13 +91,56 @@ def decoded(
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """Converted, resized and cropped: uint8 HWC."""
-    if image.mode.startswith(("I", "F")) or any(";16" in str(part) for part in getattr(image, "tile", ())):
-        raise ValueError("its pixels have more than 8 bits, and 8-bit images are read for now")
-    mode = "RGB" if preprocessing.channels == 3 else "L"
-    image = _resized(image if image.mode == mode else image.convert(mode), preprocessing)
+    """Converted, resized and cropped: HWC. Of an image as it was opened: once it is loaded, its depth is forgotten."""
+    _check_depth(image, preprocessing.bits)
+    image = ImageOps.exif_transpose(image) if preprocessing.exif else image
+    if preprocessing.bits == 16:
+        return _deep(image, preprocessing)
+    image = _resized(plain(image, preprocessing.channels), preprocessing)
     # numpy's own way asks the image for an interface first, which takes longer than decoding a thumbnail
     return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, preprocessing.channels)
+
+
+def plain(image: Image.Image, channels: int) -> Image.Image:
+    """In colours or grays of 8 bits, as torchvision's loader has them: what is transparent shows what is under it."""
+    mode = "RGB" if channels == 3 else "L"
+    if image.mode == mode:
+        return image
+    if image.mode == "P":
+        image.info.pop("transparency", None)  # Pillow would warn that it is lost, each time
+    return image.convert(mode)
+
+
+def depth(image: Image.Image) -> int:
+    """Bits of each channel, as the file holds them: Pillow makes eight of a colour's sixteen, and says nothing."""
+    held = max(map(int, _DEPTH.findall(str(getattr(image, "tile", "")))), default=0)
+    if image.mode.startswith("I;16"):
+        return held or 16
+    if image.mode in ("I", "F"):
+        return held or 32
+    return max(held, 8)
+
+
+def turned(image: Image.Image) -> bool:
+    """Its EXIF tag says that it lies otherwise than it was seen; a damaged one says nothing."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    except BROKEN:
+        return False
+
+
+def _check_depth(image: Image.Image, bits: int) -> None:
+    held = depth(image)
+    if held == 16 and (len(image.getbands()) > 1 or re.search(r";16\w*S", str(getattr(image, "tile", "")))):
+        raise ValueError("its pixels have 16 bits, and these are read of one channel alone, without a sign")
+    if held != bits:
+        raise ValueError(f"its pixels have {held} bits, and `preprocessing.bits` is {bits}")
+
+
+def _deep(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    levels = np.asarray(image).astype(np.float32)  # holds 65535 exactly, and Pillow resizes it as it is
+    resized = np.rint(np.asarray(_resized(Image.fromarray(levels), preprocessing)))
+    return resized.clip(0, preprocessing.brightest).astype(preprocessing.pixel)[..., None]
 
 
 def _resized(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:

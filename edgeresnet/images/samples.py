@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..artifact import Store
 from ..device import machine, manifest
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     """`indices` say which images these are: unreadable ones are left out where the recipe allows it."""
 
     indices: np.ndarray
-    pixels: np.ndarray  # uint8 NHWC
+    pixels: np.ndarray  # NHWC, uint8 or uint16
     labels: np.ndarray
 
 
@@ -91,9 +91,13 @@ class Samples:
         return replace(self, chosen=self.chosen[np.asarray(indices, dtype=np.int64)])
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Every image once, in order, as decoded uint8; the first pass fills a cache on disk for the next ones."""
+        """Every image once, in order, as decoded; the first pass fills a cache on disk for the next ones."""
+        seen = 0
         for indices, pixels in self._chunks(size):
+            seen += len(indices)
             yield Batch(indices, pixels, self.labels[indices])
+        if not seen and len(self):
+            self._tell_why_none()
 
     def _chunks(self, size: int) -> Iterator[decode.Chunk]:
         cache = self._cache()
@@ -109,26 +113,35 @@ class Samples:
         return np.stack(list(decode.some(self.read, indices)))
 
     def read(self, index: int) -> np.ndarray:
-        """One image, decoded now: uint8 HWC; an unreadable one is an error that names it."""
+        """One image, decoded now: HWC; an unreadable one is an error that names it."""
         return decode.decoded(self.source.open, self.source.name, int(self.chosen[index]), self.preprocessing)
 
     def open(self, index: int) -> Image.Image:
-        """One image as it is, in 8-bit colours or grays."""
-        with self.source.open(int(self.chosen[index])) as image:
-            return image.convert("RGB" if self.preprocessing.channels == 3 else "L")
+        """One image at its own size, in colours or grays, turned as its pixels are."""
+        with self.source.open(int(self.chosen[index])) as opened:
+            image = ImageOps.exif_transpose(opened) if self.preprocessing.exif else opened.copy()
+        if self.preprocessing.bits == 16:
+            return Image.fromarray(np.asarray(image).astype(self.preprocessing.pixel))
+        return decode.plain(image, self.preprocessing.channels)
 
     def table(self) -> Table:
         """Readable images in any order, as training wants them: from the cache on disk, or decoded when asked for."""
-        seen = [batch.indices for batch in self.batches(256)]
-        if not seen:
-            raise ImagesError("not one of these images could be decoded", hint="look at the images' files")
-        indices = np.concatenate(seen)
+        indices = np.concatenate([batch.indices for batch in self.batches(256)])
         cache = self._cache()
         return Table(self, indices, cache.mapped() if cache else None)
 
     @property
     def _bytes(self) -> int:
-        return len(self) * self.preprocessing.size**2 * self.preprocessing.channels
+        one = self.preprocessing.size**2 * self.preprocessing.channels * self.preprocessing.pixel.itemsize
+        return len(self) * one
+
+    def _tell_why_none(self) -> None:
+        try:
+            self.read(0)
+        except ImagesError as problem:
+            raise ImagesError(
+                f"not one of these {len(self)} images could be decoded: {problem.message}", hint=problem.hint
+            ) from problem
 
     @cached_property
     def _content(self) -> str:
@@ -149,4 +162,4 @@ class Samples:
         ]
         key = manifest.digest_of(about)
         side = self.preprocessing.size
-        return DecodedCache(self.store, key, (side, side, self.preprocessing.channels))
+        return DecodedCache(self.store, key, (side, side, self.preprocessing.channels), self.preprocessing.pixel)

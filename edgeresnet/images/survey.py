@@ -1,4 +1,4 @@
-"""A folder of images, looked at before anything is made of it: what is in it, what cannot be read, what is there twice.
+"""Images, looked at before anything is made of them: what is there, what cannot be read, what is there twice.
 
 Decodes every image once and keeps none. Changes nothing, and needs no recipe.
 """
@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..device import machine
-from ..errors import ImagesError
 from . import decode
-from .sources import Folder
+from .sources import ImageSource, arrays, at
 
 
 class _Seen(NamedTuple):
     size: tuple[int, int]
     mode: str
+    turned: bool
     why: str  # not empty: it cannot be decoded
 
 
@@ -31,15 +32,15 @@ class Split:
     images: int
     classes: dict[str, int]
     sizes: list[tuple[tuple[int, int], int]]  # (width, height) and how many, the most frequent first
-    modes: dict[str, int]  # Pillow's words: RGB, L, CMYK, P, I;16, …
+    modes: dict[str, int]  # Pillow's words: RGB, L, CMYK, P, I;16, …; RGB;16 where it has more bits than Pillow keeps
+    turned: int  # so many should be turned, by their EXIF tag
     unreadable: list[tuple[str, str]]  # name, why
     duplicates: list[list[str]]  # the same bytes under several names
 
 
-def survey(root: Path) -> dict[str, Any]:
+def survey(path: Path) -> dict[str, Any]:
     """`shared` are images of one split that are in another too: (split, split, names)."""
-    folders = _splits(root)
-    sources = {name: Folder(folder, None, labelled=False) for name, folder in folders.items()}
+    sources = _sources(path)
     holders = {name: _names_by_content(source) for name, source in sources.items()}
     shared = []
     for one, other in itertools.combinations(holders, 2):
@@ -47,26 +48,31 @@ def survey(root: Path) -> dict[str, Any]:
         if both:
             shared.append((one, other, both))
     splits = {name: _looked_at(source, holders[name]) for name, source in sources.items()}
-    return {"folder": str(root), "splits": splits, "shared": shared}
+    return {"path": str(path), "splits": splits, "shared": shared}
+
+
+def _sources(path: Path) -> Mapping[str, ImageSource]:
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return arrays.parts(path)
+    folders = _splits(path) if path.is_dir() else {path.name: path}
+    return {name: at(each, "calibration", None) for name, each in folders.items()}
 
 
 def _splits(root: Path) -> dict[str, Path]:
     """`train` and `val` below one folder are two sets: they hold folders of images themselves."""
-    if not root.is_dir():
-        raise ImagesError(f"there is no folder {root}", hint="give a folder of images")
     inside = sorted(entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
     nested = [each for each in inside if any(entry.is_dir() for entry in list(each.iterdir()))]
     return {each.name: each for each in nested} if nested and len(nested) == len(inside) else {root.name: root}
 
 
-def _names_by_content(source: Folder) -> dict[bytes, list[str]]:
+def _names_by_content(source: ImageSource) -> dict[bytes, list[str]]:
     found: dict[bytes, list[str]] = defaultdict(list)
     for index, content in enumerate(source.hashes):
         found[content].append(source.name(index))
     return found
 
 
-def _looked_at(source: Folder, holders: dict[bytes, list[str]]) -> Split:
+def _looked_at(source: ImageSource, holders: dict[bytes, list[str]]) -> Split:
     count = len(source.labels)
     with ThreadPoolExecutor(machine.cores()) as pool:
         seen = list(pool.map(lambda index: _seen(source, index), range(count)))
@@ -77,15 +83,18 @@ def _looked_at(source: Folder, holders: dict[bytes, list[str]]) -> Split:
         classes={name: labels[number] for number, name in enumerate(source.classes)},
         sizes=Counter(each.size for each in whole).most_common(),
         modes=dict(Counter(each.mode for each in whole).most_common()),
+        turned=sum(each.turned for each in whole),
         unreadable=[(source.name(index), each.why) for index, each in enumerate(seen) if each.why],
         duplicates=[sorted(names) for names in holders.values() if len(names) > 1],
     )
 
 
-def _seen(source: Folder, index: int) -> _Seen:
+def _seen(source: ImageSource, index: int) -> _Seen:
     try:
         with source.open(index) as image:
+            bits = decode.depth(image)  # before it is loaded
             image.load()
-            return _Seen(image.size, image.mode, "")
+            mode = f"{image.mode};{bits}" if bits > 8 and image.mode[0] not in "IF" else image.mode
+            return _Seen(image.size, mode, decode.turned(image), "")
     except decode.BROKEN as problem:
-        return _Seen((0, 0), "", decode.reason(problem))
+        return _Seen((0, 0), "", False, decode.reason(problem))

@@ -352,7 +352,7 @@ def _inside(recipe: Recipe, name: str) -> dict[str, Any]:
     """What moves into a network that is to take pixels as they are decoded."""
     if recipe.delivery(name).input == "float32":
         return {}
-    return {"preprocessing": asdict(recipe.preprocessing)}
+    return {"preprocessing": recipe.preprocessing.to_json()}
 
 
 def _compile_step(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ImagesError
 from ..images import Samples
 from .engine import judged
 from .session import batch_for
@@ -47,10 +46,7 @@ class Calibration:
                 yield self.learn.preprocessing.normalize(fresh)
 
     def first(self, count: int) -> np.ndarray:
-        found = list(self.batches(count=count))
-        if not found:
-            raise ImagesError("not one calibration image could be decoded", hint="look at the images' files")
-        return np.concatenate(found)
+        return np.concatenate(list(self.batches(count=count)))
 
     def held(self) -> np.ndarray:
         found = [self.held_out.preprocessing.normalize(pixels) for pixels in _pixels(self.held_out)]

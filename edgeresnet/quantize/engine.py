@@ -58,6 +58,10 @@ class Choices:
     seed: int = 0
     preprocessing: Preprocessing | None = None  # of images that were pixels before
 
+    def placed(self, net: Net) -> places.Placement:
+        deep = self.preprocessing is not None and self.preprocessing.bits > 8
+        return places.place(net, self.dialect, self.exclude, deep=deep)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -129,7 +133,7 @@ def quantize(
 
 def _scaled(source: Source, choices: Choices) -> Quantized:
     net, values = Net(source.model), qdq.Values()
-    placement = places.place(net, choices.dialect, choices.exclude)
+    placement = choices.placed(net)
     for tensor, grid in placement.points.items():
         decides = placement.source(tensor)
         if decides not in values.scales:
@@ -152,7 +156,7 @@ def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str) -> fl
 
 def _in_levels(source: Source, choices: Choices) -> Source:
     """Images that were pixels cost nothing, unless the layer that reads them stays float."""
-    read = source.image in places.place(Net(source.model), choices.dialect, choices.exclude).points
+    read = source.image in choices.placed(Net(source.model)).points
     if read and choices.preprocessing and pixels.count_in_levels(source.model, choices.preprocessing):
         return replace(source, known={pixels.LEVELS: pixels.SCALE})
     return source

@@ -3,6 +3,7 @@
 Normalised images need one scale for channels of unlike ranges, and lose a third to a half of all that INT8 loses at the
 very beginning. Counted in levels each channel fills the grid exactly: the normalisation is undone in front of the first
 convolution, whose weights and bias take it in. Zero padding happens before, where zero still means what it meant.
+Images of 16 bits have more levels than any grid of INT8: of them nothing is known here.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def count_in_levels(model: onnx.ModelProto, preprocessing: Preprocessing) -> boo
 
 def _first(net: Net, preprocessing: Preprocessing) -> Node | None:
     readers = net.readers.get(net.input, [])
-    if len(readers) != 1 or net.image_channels != preprocessing.channels:
+    if len(readers) != 1 or net.image_channels != preprocessing.channels or preprocessing.bits != 8:
         return None
     ((node, slot),) = readers
     plain = node.kind == "Conv" and slot == 0 and node.attributes.get("group", 1) == 1 and node in net.weighted()

@@ -52,10 +52,13 @@ def label(node: Node) -> str:
     return named if re.search(r"[A-Za-z]", named) else node.name
 
 
-def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = ()) -> Placement:
+def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bool = False) -> Placement:
+    """`deep`: the images have more levels than INT8, and what reads them stays float."""
     found = Placement(weight_grid=_WEIGHTS[dialect.weights])
     for node in net.weighted():
         why = _why_float(net, node, dialect, exclude)
+        if deep and not net.depth.get(node.inputs[0], 0):
+            why = why or "it reads images of 16 bits, and INT8 has 256 levels"
         if why:
             found.kept[label(node)] = why
         else:

@@ -81,7 +81,9 @@ class Model(_Section):
 
 
 class Source(_Section):
-    """Where images come from: a folder of class folders, `digits` (shipped), `cifar10` (as torchvision keeps it)."""
+    """Where images come from: a folder of class folders, or a .tar of them; a list, .csv or .json; arrays, .npz;
+    `digits` (shipped), `cifar10` (as torchvision keeps it).
+    """
 
     source: str = Field(alias="from")
     root: str | None = None  # where torchvision's CIFAR-10 lies
@@ -107,6 +109,7 @@ class Images(_Section):
     training: SourceOrName | None = None
     evaluation: SourceOrName | None = None
     calibration: SourceOrName | None = None  # `from: training` chooses among the training images
+    names: str | None = None  # a file: what the classes are called, in the order of the network's answers
     unreadable: Literal["error", "skip"] = "error"
 
 
@@ -300,6 +303,8 @@ class Recipe(_Section):
         }
         for name, options in self.targets.items():
             asks = every(options).get("precision")
+            deep = self.preprocessing.bits != 8 and every(options).get("input") == "uint8"
+            wrong[f"targets.{name}.input: uint8 holds 8 bits, preprocessing.bits is more: leave it out"] = deep
             wrong[f"quantize is missing: targets.{name}.precision is int8"] = asks == "int8" and not quantize
             wrong[f"targets.{name}.precision: model.candidate is what would ship"] = asks and candidate
         _refuse_first(wrong)

@@ -36,13 +36,18 @@ def checkpoint(about: Mapping[str, Any]) -> str:
     return "\n".join(terminal.wrapped(sentence) for sentence in sentences) + "\n"
 
 
-def folder(about: Mapping[str, Any]) -> str:
+def images(about: Mapping[str, Any]) -> str:
     lines = []
     for name, split in about["splits"].items():
         counts = split["classes"]
         kinds = f"{len(counts)} classes" if counts else "not sorted into classes"
         lines.append(f"{name}: {split['images']} images, {kinds}" + _balance(counts))
         lines.append(f"  sizes: {_sizes(split['sizes'])}; modes: {_counted(split['modes'])}")
+        if split["turned"]:
+            lines.append(
+                f"  {split['turned']} are to be turned, their cameras noted (EXIF), and are read as they lie: "
+                "`preprocessing: {exif: true}` turns them"
+            )
         if split["unreadable"]:
             named = ", ".join(f"{path} ({why})" for path, why in split["unreadable"][:_SHOWN])
             lines.append(f"  error: {len(split['unreadable'])} cannot be read: {named}{_more(split['unreadable'])}")

@@ -67,7 +67,7 @@ def test_an_old_pillow_has_its_names_elsewhere(photographs: list[Path]) -> None:
 
 def test_an_opencv_that_cannot_read_a_file_says_which(photographs: list[Path]) -> None:
     class Silent:
-        IMREAD_COLOR = 1
+        IMREAD_COLOR, IMREAD_IGNORE_ORIENTATION = 1, 128
 
         @staticmethod
         def imread(path: str, how: int) -> None:
@@ -75,3 +75,27 @@ def test_an_opencv_that_cannot_read_a_file_says_which(photographs: list[Path]) -
 
     with pytest.raises(ValueError, match=r"0\.jpg cannot be read"):
         decoding._with_opencv(Silent, photographs[0], HOW[0])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_opencv_turns_photographs_only_where_that_is_asked(tmp_path: Path, turned: bool) -> None:
+    """Left alone, it always does."""
+    pytest.importorskip("cv2")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    shades = np.linspace(0, 255, 32 * 32).reshape(32, 32).astype(np.uint8)
+    Image.fromarray(shades).save(tmp_path / "x.jpg", exif=exif, quality=100)
+    for how in (Preprocessing(32, (0.5,), (0.2,), exif=turned), Preprocessing(32, (0.5,) * 3, (0.2,) * 3, exif=turned)):
+        found = decoding.decoded("opencv", [tmp_path / "x.jpg"], how)
+        assert found is not None
+        assert np.abs(found[0].astype(int) - decode.read(str(tmp_path / "x.jpg"), how)).max() < 6
+
+
+def test_opencv_keeps_16_bits(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    pixels = np.random.default_rng(0).integers(0, 2**16, (9, 9), np.uint16)
+    for name in ("x.png", "x.tiff"):
+        Image.fromarray(pixels).save(tmp_path / name)
+        found = decoding.decoded("opencv", [tmp_path / name], Preprocessing(9, (0.5,), (0.2,), bits=16))
+        assert found is not None
+        assert (found[0, ..., 0] == pixels).all()

@@ -26,11 +26,9 @@ COLOUR = {"size": 8, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 
 def opened(folder: Path | dict, store: Store | None = None, **changes: object) -> Samples:
-    raw = tiny(
-        model__classes=3, preprocessing=COLOUR, images__evaluation=folder if isinstance(folder, dict) else str(folder),
-        **changes,
-    )  # fmt: skip
-    return images.open_samples(recipe.parse(raw), "evaluation", store)
+    given = folder if isinstance(folder, dict) else str(folder)
+    said = {"model__classes": 3, "preprocessing": dict(COLOUR), "images__evaluation": given, **changes}
+    return images.open_samples(recipe.parse(tiny(**said)), "evaluation", store)
 
 
 def test_the_digits_are_all_there() -> None:

@@ -110,6 +110,18 @@ def test_an_excluded_first_layer_keeps_its_images() -> None:
     assert LEVELS not in Net(found.model()).maker
 
 
+def test_images_of_16_bits_are_read_in_float_and_all_behind_them_in_int8() -> None:
+    """Levels from 0 to 65535, counted in INT8, would be clipped to the first 256 of them."""
+    deep = Preprocessing(SIZE, mean=(0.5,), std=(0.5,), bits=16)
+    found, usual = int8(basic(), TENSORRT, preprocessing=deep), int8(basic(), TENSORRT)
+    assert found.placement.kept["stem"] == "it reads images of 16 bits, and INT8 has 256 levels"
+    assert set(usual.placement.weights) - set(found.placement.weights) == {"stem_out"}
+    assert Net(found.model()).input not in found.placement.points
+    gray = plain()
+    gray.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+    assert not count_in_levels(gray, deep)
+
+
 def test_other_networks_are_left_alone() -> None:
     gray = Preprocessing(SIZE, mean=(0.5,), std=(0.5,))
     assert not count_in_levels(plain(), gray)

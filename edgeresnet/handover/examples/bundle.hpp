@@ -15,8 +15,9 @@
 namespace bundle {
 
 struct Images {
-    std::size_t count, height, width, channels;
-    std::vector<std::uint8_t> pixels;  // one image after the other, row by row, channels last
+    std::size_t count, height, width, channels, bytes;  // of one value: 1, or 2 with the low one first
+    std::vector<std::uint8_t> pixels;                   // one image after the other, row by row, channels last
+    float value(std::size_t at) const { return bytes == 1 ? pixels[at] : pixels[2 * at] + 256 * pixels[2 * at + 1]; }
 };
 
 inline std::string read(const std::string& path) {
@@ -25,20 +26,21 @@ inline std::string read(const std::string& path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// samples/pixels.npy: numpy's format, version 1, uint8.
+// samples/pixels.npy: numpy's format, version 1, uint8 or uint16.
 inline Images images(const std::string& path) {
     const std::string data = read(path);
     if (data.size() < 10 || data.compare(1, 5, "NUMPY") != 0) throw std::runtime_error(path + " is no .npy file");
     const std::size_t head = std::uint8_t(data[8]) + 256u * std::uint8_t(data[9]);
     const std::string about = data.substr(10, head);
-    if (about.find("|u1") == std::string::npos) throw std::runtime_error(path + " does not hold pixels");
+    const std::size_t bytes = about.find("|u1") != std::string::npos ? 1 : about.find("<u2") != std::string::npos ? 2 : 0;
+    if (bytes == 0) throw std::runtime_error(path + " does not hold pixels");
     std::vector<std::size_t> sides;
     std::stringstream shape(about.substr(about.find('(') + 1));
     for (std::size_t side; sides.size() < 4 && shape >> side; shape.ignore(2)) sides.push_back(side);
     if (sides.size() != 4) throw std::runtime_error(path + " does not hold images");
-    Images found{sides[0], sides[1], sides[2], sides[3], {}};
+    Images found{sides[0], sides[1], sides[2], sides[3], bytes, {}};
     found.pixels.assign(data.begin() + 10 + head, data.end());
-    if (found.pixels.size() != sides[0] * sides[1] * sides[2] * sides[3]) throw std::runtime_error(path + " is cut short");
+    if (found.pixels.size() != bytes * sides[0] * sides[1] * sides[2] * sides[3]) throw std::runtime_error(path + " is cut short");
     return found;
 }
 
@@ -46,12 +48,12 @@ inline Images images(const std::string& path) {
 // channels: which channel of the pixels it is, and what that is multiplied with and raised by.
 inline std::vector<float> normalized(const Images& all, std::size_t number, const std::string& path = "normalize.txt") {
     std::istringstream lines(read(path));
-    const std::uint8_t* image = all.pixels.data() + number * all.height * all.width * all.channels;
+    const std::size_t first = number * all.height * all.width * all.channels;
     std::vector<float> found;
     std::size_t channel;
     for (float scale, shift; lines >> channel >> scale >> shift;)
         for (std::size_t at = 0; at < all.height * all.width; ++at)
-            found.push_back(image[at * all.channels + channel] * scale + shift);
+            found.push_back(all.value(first + at * all.channels + channel) * scale + shift);
     return found;
 }
 

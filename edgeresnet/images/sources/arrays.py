@@ -1,0 +1,177 @@
+"""Images that came as arrays: an .npz file, the shipped digits, torchvision's CIFAR-10."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...errors import ImagesError
+
+PARTS = {"training": ("train",), "evaluation": ("test", "val", "valid"), "calibration": ("train",)}
+_PAIRS = (
+    ("images", "labels"), ("x", "y"), ("X", "y"), ("data", "labels"), ("data", "target"), ("arr_0", "arr_1"),
+)  # fmt: skip
+_SAVE = "save them as np.savez(FILE, images=…, labels=…): uint8 or uint16, N×H×W or N×H×W×3, and N integers or words"
+
+
+class Arrays:
+    """uint8, N×H×W or N×H×W×3, or uint16, N×H×W. `numbered`: the classes are integers."""
+
+    def __init__(
+        self,
+        title: str,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        classes: Sequence[str],
+        *,
+        numbered: bool = False,
+    ):
+        self._title, self._pixels = title, pixels
+        self.labels = labels.astype(np.int64)
+        self.classes, self.numbered = tuple(classes), numbered
+        self.hashes = [hashlib.sha256(image.tobytes()).digest() for image in pixels]
+
+    def name(self, index: int) -> str:
+        return f"{self._title}[{index}]"
+
+    def path(self, index: int) -> None:
+        return None
+
+    def open(self, index: int) -> Image.Image:
+        return Image.fromarray(self._pixels[index])
+
+
+def digits(*, evaluation: bool) -> Arrays:
+    """The 1,797 handwritten digits that ship with the project; 450 of them are set aside for evaluation."""
+    path = shipped("calibration_data") / "digits.npz"
+    with np.load(path) as file:
+        mine = file["evaluation"] == evaluation
+        return Arrays("digits", file["images"][mine], file["labels"][mine], [str(n) for n in range(10)])
+
+
+def cifar10(root: Path, *, train: bool, download: bool) -> Arrays:
+    from torchvision import datasets
+
+    try:
+        data = datasets.CIFAR10(root, train=train, download=download)
+    except (RuntimeError, OSError) as problem:
+        raise ImagesError(
+            f"CIFAR-10 is not in {root}: {problem}",
+            hint="put torchvision's cifar-10-batches-py there, or write `{from: cifar10, root: DIR, download: true}`",
+        ) from problem
+    return Arrays("cifar10", data.data, np.asarray(data.targets), data.classes)
+
+
+def shipped(folder: str) -> Path:
+    """A folder that travels with the project: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parent.parent.parent
+    inside, beside = package / folder, package.parent / folder
+    return inside if inside.is_dir() else beside
+
+
+def npz(path: Path, slot: str) -> Arrays:
+    """Of a file with several parts, training and calibration images are `train`, evaluation's `test`, else `val`."""
+    labelled = slot != "calibration"
+    keys = _keys(path)
+    for part in ("", *PARTS[slot]):
+        pair = _pair(keys, part, labelled)
+        if pair:
+            return _arrays(path, *pair)
+    what = f"{slot} images" + (" with labels" if labelled else "")
+    raise ImagesError(f"{path} holds {', '.join(keys) or 'nothing'}, and no {what} by these names", hint=_SAVE)
+
+
+def parts(path: Path) -> dict[str, Arrays]:
+    """All that an .npz file holds, by part; by the file's own name where it has none."""
+    keys = _keys(path)
+    pairs = {part or path.name: _pair(keys, part, False) for part in ("", "train", *PARTS["evaluation"])}
+    found = {part: _arrays(path, *pair) for part, pair in pairs.items() if pair}
+    if not found:
+        raise ImagesError(f"{path} holds {', '.join(keys) or 'nothing'}, and no images by these names", hint=_SAVE)
+    return found
+
+
+def _keys(path: Path) -> list[str]:
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as problem:
+        raise ImagesError(f"{path} cannot be read as an .npz file: {problem}", hint=_SAVE) from problem
+
+
+def _pair(keys: Sequence[str], part: str, labelled: bool) -> tuple[str, str | None] | None:
+    """Under which names images and their labels lie; None where they do not."""
+    spelled = ["{}"] if not part else [f"{part}_{{}}", f"{{}}_{part}"]
+    for images, labels in _PAIRS:
+        for form in spelled:
+            if form.format(images) in keys and (form.format(labels) in keys or not labelled):
+                return form.format(images), form.format(labels) if form.format(labels) in keys else None
+    return None
+
+
+def _arrays(path: Path, image_key: str, label_key: str | None) -> Arrays:
+    title = f"{path}:{image_key}"
+    pixels = _checked(title, _array(path, image_key))
+    if label_key is None:
+        return Arrays(title, pixels, np.zeros(len(pixels), np.int64), ())
+    labels = _array(path, label_key)
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.shape != (len(pixels),) or labels.dtype.kind not in "iuU":
+        raise ImagesError(
+            f"{path}: {label_key} is {_words(labels)}, and {image_key} has {len(pixels)} images",
+            hint="one integer, or one word, for each image",
+        )
+    if not len(labels):
+        raise ImagesError(f"{path}: {image_key} holds no images", hint=_SAVE)
+    words, numbers = np.unique(labels, return_inverse=True)
+    return Arrays(title, pixels, numbers, [str(word) for word in words], numbered=labels.dtype.kind != "U")
+
+
+def _checked(title: str, pixels: np.ndarray) -> np.ndarray:
+    if pixels.ndim == 4 and pixels.shape[3] == 1:
+        pixels = pixels[..., 0]
+    colour = pixels.ndim == 4 and pixels.shape[3] in (3, 4)
+    if not (pixels.ndim == 3 or colour):
+        first = pixels.ndim == 4 and pixels.shape[1] in (1, 3)
+        hint = "put the channels last: images.transpose(0, 2, 3, 1)" if first else _SAVE
+        raise ImagesError(f"{title} is {_words(pixels)}, and no images", hint=hint)
+    if pixels.dtype not in (np.uint8, np.uint16) or (colour and pixels.dtype != np.uint8):
+        raise ImagesError(f"{title} is {_words(pixels)}: no pixels of 8 bits, or of 16 in one channel", hint=_SAVE)
+    return pixels
+
+
+def _words(array: np.ndarray) -> str:
+    return f"{array.dtype} {'×'.join(map(str, array.shape)) or 'alone'}"
+
+
+def _array(path: Path, key: str) -> np.ndarray:
+    """As it lies in the file where it is not compressed: what is not looked at takes no memory."""
+    with _readable(path), zipfile.ZipFile(path) as archive:
+        about = archive.getinfo(f"{key}.npy")
+        if about.compress_type == zipfile.ZIP_STORED:
+            with archive.open(about) as member:
+                version = np.lib.format.read_magic(member)
+                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, columns_first, kind = read[version](member) if version in read else ((), True, np.dtype("O"))
+                head = member.tell()
+            if not columns_first and kind.kind in "iu" and 0 not in shape:
+                with open(path, "rb") as file:
+                    file.seek(about.header_offset + 26)
+                    name, extra = struct.unpack("<HH", file.read(4))
+                start = about.header_offset + 30 + name + extra + head
+                return np.memmap(path, kind, "r", offset=start, shape=shape)
+        with np.load(path, allow_pickle=False) as held:
+            return np.asarray(held[key])

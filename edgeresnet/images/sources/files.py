@@ -1,0 +1,107 @@
+"""Image files on a disk: class folders, or a list that names them. What is there is listed; nothing is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...artifact import Store
+from ...errors import ImagesError
+from .. import decode
+from ..cache import HashIndex
+from . import listing
+
+
+class Files:
+    """Files below a folder, or anywhere. `numbered`: the classes are integers, and not the words of folders."""
+
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[str],
+        classes: tuple[str, ...],
+        labels: np.ndarray,
+        store: Store | None,
+        *,
+        numbered: bool = False,
+    ):
+        self.root, self._names = root, names
+        self.classes, self.labels, self.numbered = classes, labels, numbered
+        self.hashes = HashIndex(store).of(root / name for name in names)
+
+    def name(self, index: int) -> str:
+        """For people: a name that is no text is shown with its odd bytes written out."""
+        return self.path(index).encode("utf-8", "backslashreplace").decode()
+
+    def open(self, index: int) -> Image.Image:
+        return decode.open_file(self.path(index))
+
+    def path(self, index: int) -> str:
+        return os.path.join(self.root, self._names[index])
+
+
+class Folder(Files):
+    """One folder per class, in name order, as torchvision's ImageFolder numbers them. Hidden files are passed over.
+
+    Where no label is needed the images may lie in the folder itself: it has no classes then.
+    """
+
+    def __init__(self, root: Path, store: Store | None, *, labelled: bool = True):
+        classes, names, labels = _found(root, labelled)
+        super().__init__(root, names, classes, labels, store)
+
+
+class Listed(Files):
+    """The files that a .csv or .json list names, from its own folder on."""
+
+    def __init__(self, path: Path, store: Store | None, *, labelled: bool = True):
+        found = listing.read(path, labelled=labelled)
+        missing = listing.Counted()
+        for name in found.names:
+            if not os.path.isfile(os.path.join(path.parent, name)):
+                missing.add(name)
+        if missing.count:
+            raise ImagesError(
+                f"{missing.count} of the {len(found.names)} files that {path} lists are not there: {missing}",
+                hint=f"paths are read from the list's own folder, {path.parent}",
+            )
+        super().__init__(path.parent, found.names, found.classes, found.labels, store, numbered=found.numbered)
+
+
+def _found(root: Path, labelled: bool) -> tuple[tuple[str, ...], list[str], np.ndarray]:
+    if not root.is_dir():
+        raise ImagesError(f"there is no folder {root}", hint="it should hold one folder of images per class")
+    classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != "."))
+    flat = [] if classes or labelled else sorted(_below(root, "."))
+    if flat:
+        return (), flat, np.zeros(len(flat), np.int64)
+    if not classes:
+        what = "class folders" if labelled else "images"
+        raise ImagesError(f"{root} has no {what}", hint="put the images of each class into a folder of its own")
+    names: list[str] = []
+    counts = []
+    for label in classes:
+        inside = sorted(_below(root, label))
+        if not inside:
+            raise ImagesError(f"the class folder {root / label} has no images", hint="fill it or remove it")
+        names += inside
+        counts.append(len(inside))
+    return classes, names, np.repeat(np.arange(len(classes)), counts)
+
+
+def _below(root: Path, label: str) -> list[str]:
+    found: list[str] = []
+    for folder, inner, files in os.walk(root / label, followlinks=True):
+        inner[:] = [name for name in inner if name[0] != "."]
+        prefix = os.path.relpath(folder, root)
+        found += [os.path.normpath(os.path.join(prefix, name)) for name in files if is_image(name)]
+    return found
+
+
+def is_image(name: str) -> bool:
+    """By its name: all but hidden files, and what Windows leaves behind."""
+    return name[0] != "." and name != "Thumbs.db"

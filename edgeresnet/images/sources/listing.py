@@ -1,0 +1,195 @@
+"""A list of images and their labels, .csv or .json, read and held against its own rules. Opens no image.
+
+A .csv has a path and a label in each row; a first row that names its columns may hold others beside them. A .json is a
+list of [path, label], a list of {"path": …, "label": …}, or {path: label}. Where no labels are needed, paths will do.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...errors import ImagesError
+
+PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path")
+LABELS = ("label", "class", "category", "target")
+_INTEGER = re.compile(r"[+-]?\d+")
+_SHAPES = 'write `path,label` rows with a first row `path,label`; or JSON: [["a.jpg", "cat"], …]'
+
+
+class Listing(NamedTuple):
+    names: list[str]
+    classes: tuple[str, ...]  # the labels as they are written, in name order; none where there are no labels
+    labels: np.ndarray
+    numbered: bool  # every label is an integer
+
+
+class Row(NamedTuple):
+    where: int  # line of a .csv, entry of a .json
+    name: str
+    label: str | None  # None: there is no place for it; empty: it was left out
+
+
+class Counted:
+    """How many, and the first ten by name."""
+
+    def __init__(self) -> None:
+        self.count, self._first = 0, list[str]()
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if len(self._first) < 10:
+            self._first.append(name)
+
+    def __str__(self) -> str:
+        more = self.count - len(self._first)
+        return ", ".join(self._first) + (f" and {more} more" if more else "")
+
+
+def read(path: Path, *, labelled: bool) -> Listing:
+    rows, unit = (_csv(path), "line") if path.suffix.lower() == ".csv" else (_json(path), "entry")
+    names, numbers, words = list[str](), array("q"), dict[str, int]()
+    seen, twice, without = dict[str, int](), Counted(), Counted()
+    for row in rows:
+        name = os.path.normpath(row.name)
+        if name in seen:
+            twice.add(f"{name} ({unit} {seen[name]} and {row.where})")
+        if row.label == "" or (row.label is None and (labelled or words)):
+            without.add(f"{unit} {row.where}")
+        seen.setdefault(name, row.where)
+        names.append(name)
+        if row.label is not None:
+            numbers.append(words.setdefault(row.label, len(words)))
+    if not names:
+        raise ImagesError(f"{path} lists no images", hint=_SHAPES)
+    if twice.count:
+        raise ImagesError(
+            f"{path} lists some images twice ({twice.count}): {twice}", hint="each image once, with one label"
+        )
+    if without.count or 0 < len(numbers) < len(names):
+        raise ImagesError(
+            f"{path} gives some images no label ({without.count} of {len(names)}): {without}", hint=_SHAPES
+        )
+    classes = tuple(sorted(words))
+    ranks = {word: rank for rank, word in enumerate(classes)}
+    order = np.array([ranks[word] for word in words], np.int64)
+    labels = order[np.asarray(numbers)] if words else np.zeros(len(names), np.int64)
+    return Listing(names, classes, labels, bool(words) and all(map(_INTEGER.fullmatch, words)))
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    columns: tuple[int, int | None] | None = None
+    width, odd = 0, Counted()
+    with _opened(path) as file:
+        reader = csv.reader(file, skipinitialspace=True, strict=True)
+        try:
+            for cells in reader:
+                if not any(map(str.strip, cells)):
+                    continue
+                if columns is None:
+                    width, columns = len(cells), _named(path, cells)
+                    if columns:
+                        continue
+                    columns = _unnamed(path, cells)
+                if len(cells) != width or not cells[columns[0]].strip():
+                    odd.add(f"line {reader.line_num}")
+                    continue
+                label = None if columns[1] is None else cells[columns[1]].strip()
+                yield Row(reader.line_num, cells[columns[0]].strip(), label)
+        except csv.Error as problem:
+            raise ImagesError(f"{path}, line {reader.line_num}: {problem}", hint=_SHAPES) from problem
+        except UnicodeDecodeError as problem:
+            raise _not_text(path) from problem
+    if odd.count:
+        raise ImagesError(
+            f"{path} has rows without a path, or with other than the first row's {width} cells ({odd.count}): {odd}",
+            hint="put quotes around a path that holds a comma",
+        )
+
+
+def _named(path: Path, cells: Sequence[str]) -> tuple[int, int | None] | None:
+    """Where path and label stand, told by a first row; None where it names no path."""
+    words = [cell.strip().lower() for cell in cells]
+    paths, labels = ([at for at, word in enumerate(words) if word in known] for known in (PATHS, LABELS))
+    if not paths:
+        return None
+    if len(paths) > 1 or len(labels) > 1:
+        raise ImagesError(
+            f"{path} names more than one column for the {'path' if len(paths) > 1 else 'label'}: {', '.join(cells)}",
+            hint=f"one of {', '.join(PATHS)}, and one of {', '.join(LABELS)}",
+        )
+    return paths[0], labels[0] if labels else None
+
+
+def _unnamed(path: Path, cells: Sequence[str]) -> tuple[int, int | None]:
+    if len(cells) > 2:
+        raise ImagesError(
+            f"{path} has {len(cells)} columns, and its first row does not say which is which",
+            hint=f"begin it with a row that names them: one of {', '.join(PATHS)}, and one of {', '.join(LABELS)}",
+        )
+    return 0, 1 if len(cells) == 2 else None
+
+
+def _json(path: Path) -> Iterator[Row]:
+    try:
+        with _opened(path) as file:
+            held = json.load(file, object_pairs_hook=each_once)
+    except UnicodeDecodeError as problem:
+        raise _not_text(path) from problem
+    except (ValueError, RecursionError) as problem:
+        raise ImagesError(f"{path} cannot be read as JSON: {problem}", hint=_SHAPES) from problem
+    if not isinstance(held, list | dict):
+        raise ImagesError(f"{path} holds no list of images", hint=_SHAPES)
+    for where, entry in enumerate(held.items() if isinstance(held, dict) else held, 1):
+        name, label = _entry(entry)
+        if not isinstance(name, str) or not name or not _is_label(label):
+            shown = json.dumps(entry, ensure_ascii=False)[:80]
+            raise ImagesError(f"{path}, entry {where} is no image with its label: {shown}", hint=_SHAPES)
+        yield Row(where, name, None if label is None else str(label).strip())
+
+
+def _entry(entry: Any) -> tuple[Any, Any]:
+    if isinstance(entry, str):
+        return entry, None
+    if isinstance(entry, dict):
+        names, labels = ([entry[key] for key in known if key in entry] for known in (PATHS, LABELS))
+        return (names[0] if len(names) == 1 else None), (labels[0] if labels else None)
+    return (entry[0], entry[1]) if isinstance(entry, list | tuple) and len(entry) == 2 else (None, None)
+
+
+def _is_label(label: Any) -> bool:
+    return label is None or isinstance(label, str) or (isinstance(label, int) and not isinstance(label, bool))
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For JSON objects: of two values of one key Python would keep the last, in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"it has {twice!r} twice")
+    return found
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return open(path, encoding="utf-8-sig", newline="")
+    except OSError as problem:
+        raise ImagesError(f"{path} cannot be read: {problem.strerror}", hint="give a .csv or .json list") from problem
+
+
+def _not_text(path: Path) -> ImagesError:
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return ImagesError(f"{path}, line {number} is not UTF-8", hint="save the list as UTF-8")
+    return ImagesError(f"{path} is not UTF-8", hint="save the list as UTF-8")

@@ -1,0 +1,149 @@
+"""A .tar of class folders, read where it lies: each image by its place in the file, nothing unpacked.
+
+Also one whose class folders are .tar files themselves, as ImageNet's training images come.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import tarfile
+from array import array
+from collections.abc import Sequence
+from itertools import compress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ...artifact import Store
+from ...errors import ImagesError
+from ..cache import HashIndex
+from .files import is_image
+from .listing import Counted
+
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
+
+
+class Tar:
+    """Numbered as the same folder would be: a folder around all class folders is passed by."""
+
+    numbered = False
+
+    def __init__(self, path: Path, store: Store | None, *, labelled: bool = True):
+        self._path, found = path, _read(path)
+        self.classes, order, self.labels = _sorted(path, found, labelled)
+        self._names = [found.names[index] for index in order]
+        self._starts, self._sizes = np.asarray(found.starts)[order], np.asarray(found.sizes)[order]
+        spans = zip(self._names, self._starts.tolist(), self._sizes.tolist(), strict=True)
+        self.hashes = HashIndex(store).of_parts(path, spans)
+
+    def name(self, index: int) -> str:
+        return f"{self._path}:{self._names[index]}".encode("utf-8", "backslashreplace").decode()
+
+    def path(self, index: int) -> None:
+        return None
+
+    def open(self, index: int) -> Image.Image:
+        with open(self._path, "rb", buffering=0) as file:
+            file.seek(self._starts[index])
+            return Image.open(io.BytesIO(file.read(self._sizes[index])))
+
+
+class _Members(NamedTuple):
+    names: list[str]
+    starts: array[int]
+    sizes: array[int]
+    folders: set[str]
+    links: list[tuple[str, str]]  # a name, and that of the member which holds its bytes
+
+    def add(self, name: str, start: int, size: int) -> None:
+        self.names.append(name)
+        self.starts.append(start)
+        self.sizes.append(size)
+
+
+def _read(path: Path) -> _Members:
+    found = _Members([], array("q"), array("q"), set(), [])
+    try:
+        with open(path, "rb") as file:
+            _walk(file, "", found)
+    except (tarfile.TarError, OSError, EOFError) as problem:
+        raise ImagesError(
+            f"{path} cannot be read as a plain .tar: {problem}",
+            hint="pack its folder anew, and without compression: images are read in place",
+        ) from problem
+    places = dict(zip(found.names, zip(found.starts, found.sizes, strict=True), strict=True)) if found.links else {}
+    lost = Counted()
+    for name, other in found.links:
+        if other in places:
+            found.add(name, *places[other])
+        else:
+            lost.add(f"{name} → {other}")
+    if lost.count:
+        raise ImagesError(f"{path} has links to what it does not hold ({lost.count}): {lost}", hint="store the files")
+    return found
+
+
+def _walk(file: BinaryIO, inside: str, found: _Members) -> None:
+    with tarfile.TarFile(fileobj=file) as tar:
+        while (member := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # or all would be kept, a kilobyte each
+            name = posixpath.normpath(posixpath.join(inside, member.name.lstrip("/")))
+            if any(part[0] == "." for part in name.split("/")):
+                continue
+            if member.isdir():
+                found.folders.add(name)
+            elif member.islnk() or member.issym():
+                here = inside if member.islnk() else posixpath.dirname(name)
+                found.links.append((name, posixpath.normpath(posixpath.join(here, member.linkname))))
+            elif member.issparse():
+                raise tarfile.ReadError(f"{name} is stored with holes")
+            elif member.isfile() and not inside and "/" not in name and name.endswith(".tar"):
+                file.seek(member.offset_data)
+                _walk(file, name.removesuffix(".tar"), found)
+            elif member.isfile() and is_image(posixpath.basename(name)):
+                found.add(name, member.offset_data, member.size)
+        file.seek(tar.offset)
+        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # it ended where it does not end
+            raise tarfile.ReadError(f"it is damaged at byte {tar.offset}")
+
+
+def _sorted(path: Path, found: _Members, labelled: bool) -> tuple[tuple[str, ...], list[int], np.ndarray]:
+    """Classes, the members in a folder's order, and their labels. What lies beside the class folders is passed over."""
+    depth = _depth(found.names)
+    parts = [name.split("/", depth + 1) for name in found.names]
+    inside = [len(each) > depth + 1 for each in parts]
+    label = {index: parts[index][depth] for index in compress(range(len(parts)), inside)}
+    # Of two members of one name the last one counts, as when they are unpacked.
+    last = {found.names[index]: index for index in (label or range(len(parts)))}
+    classes = tuple(sorted(set(label.values())))
+    if not last or (labelled and not classes):
+        what = "class folders" if labelled else "images"
+        raise ImagesError(f"{path} has no {what}", hint="put the images of each class into a folder of its own")
+    if not classes:
+        return (), [last[name] for name in sorted(last)], np.zeros(len(last), np.int64)
+    _refuse_empty(path, found, depth, classes)
+    order = sorted(last.values(), key=lambda index: (label[index], found.names[index]))
+    numbers = {word: number for number, word in enumerate(classes)}
+    return classes, order, np.array([numbers[label[index]] for index in order], np.int64)
+
+
+def _depth(names: Sequence[str]) -> int:
+    """How many folders stand around the class folders."""
+    depth = 0
+    while names:
+        heads = {"/".join(name.split("/")[: depth + 1]) for name in names}
+        deeper = any(name.count("/") > depth + 1 for name in names)
+        if len(heads) > 1 or not deeper:
+            break
+        depth += 1
+    return depth
+
+
+def _refuse_empty(path: Path, found: _Members, depth: int, classes: Sequence[str]) -> None:
+    at_level = (folder.split("/") for folder in found.folders if folder.count("/") == depth)
+    empty = sorted({folder[depth] for folder in at_level} - set(classes))
+    if empty:
+        raise ImagesError(f"the class folder {path}:{empty[0]} has no images", hint="fill it or leave it out")

@@ -1,0 +1,160 @@
+"""Images of 16 bits the whole way: trained, in INT8, in a bundle, on a device and home, asked about, timed from files.
+
+All that tells the two classes apart is in the low byte: whoever looks at 8 bits sees nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeresnet.artifact import Store
+
+from ..conftest import tiny, write_recipe
+from .conftest import Door
+from .test_export import deployed
+
+SIDE = 12
+SAID = {"size": SIDE, "mean": [0.488], "std": [0.005], "bits": 16}
+
+
+def stripes(label: str, number: int) -> np.ndarray:
+    """Upright or lying, somewhere in the low byte; the high byte is a matter of chance."""
+    rng = np.random.default_rng([number, len(label)])
+    wave = np.sin(2 * np.pi * (np.arange(SIDE) / 4 + rng.random()))
+    wave = np.tile(wave, (SIDE, 1))
+    low = 128 + 90 * (wave if label == "upright" else wave.T) + rng.normal(0, 8, (SIDE, SIDE))
+    return (256 * rng.integers(124, 127) + low.clip(0, 255)).astype(np.uint16)
+
+
+def fill(folder: Path, first: int, count: int) -> None:
+    for label in ("upright", "lying"):
+        (folder / label).mkdir(parents=True)
+        for number in range(first, first + count):
+            kind = ("png", "tiff")[number % 2]
+            Image.fromarray(stripes(label, number)).save(folder / label / f"{number}.{kind}")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("deep")
+    fill(root / "train", 0, 100)
+    fill(root / "val", 500, 60)
+    return root
+
+
+def said(data: Path, **changes: object) -> dict:
+    raw = tiny(
+        model__classes=2, preprocessing=dict(SAID), images={"training": str(data / "train"),
+        "evaluation": str(data / "val"), "calibration": {"from": "training", "count": 64}},
+        train={"epochs": 4, "rate": 0.02, "batch": 16, "schedule": "one-cycle"}, quantize={"effort": "fast"},
+        verify={"processes": 1, "seconds": 0.2}, promises={"min_top1_pct": 90, "max_drop_pp": 8},
+        targets={"onnxruntime": {}, "openvino": {}},
+    )  # fmt: skip
+    return raw | changes
+
+
+@pytest.fixture(scope="module")
+def run_once(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The whole recipe, here."""
+    from edgeresnet import pipeline, recipe
+
+    store = Store.open(tmp_path_factory.mktemp("deep-store"))
+    pipeline.run(recipe.parse(said(data)), store)
+    return store
+
+
+def test_the_low_byte_gets_through_training_and_int8(run_once: Store) -> None:
+    run = run_once.load_run()
+    assert run["verdict"] == "KEPT", run["verdicts"]
+    for target in ("onnxruntime", "openvino"):
+        int8 = run["results"][target]["variants"]["int8"]
+        assert int8["accuracy"]["top1"] >= 0.95 * 120
+    quantized = next(step for step in run["steps"] if step["stage"] == "quantize")
+    assert not quantized["notes"]["images_in_levels"]
+    assert list(quantized["notes"]["kept_float"].values()) == ["it reads images of 16 bits, and INT8 has 256 levels"]
+    assert len(quantized["notes"]["int8"]) >= 6
+
+
+def test_a_bundle_of_it_is_measured_elsewhere_and_brought_home(
+    run_once: Store, door: Door, data: Path, tmp_path: Path
+) -> None:
+    write_recipe(tmp_path, said(data, targets={"onnxruntime": {"where": "bundle"}}))
+    assert door("run", "recipe.yaml", "--store", run_once.root)[0] == 0
+    (bundle,) = run_once.root.glob("export/*/bundle")
+    there = Path(shutil.copytree(bundle, tmp_path / "there"))
+    assert np.load(there / "evaluation" / "pixels.npy").dtype == np.uint16
+    assert json.loads((there / "bundle.json").read_text())["preprocessing"]["bits"] == 16
+    assert len(list((there / "samples").glob("*.png"))) == 16
+    done = deployed(there, "onnxruntime", more=("PIL", "pillow.libs"))
+    assert done.returncode == 0, done.stderr
+    brought = json.loads((there / "result.json").read_text())["result"]
+    assert brought["decoding"]["pillow"] == {
+        "images": 16, "mean_levels": 0.0, "largest_levels": 0, "answers_changed": 0,
+    }  # fmt: skip
+    code, out, err = door("verify", "--from", there / "result.json", "--store", run_once.root)
+    assert (code, "DEFERRED" in out) == (0, False), out + err
+    home = run_once.load_run()["results"]["onnxruntime"]["variants"]["int8"]["accuracy"]
+    assert home["top1"] >= 0.95 * 120
+
+
+def test_the_doors_take_it_by_its_options(run_once: Store, door: Door, data: Path, tmp_path: Path) -> None:
+    steps = next(run for run in map(run_once.load_run, map(str, run_once.runs())))["steps"]
+    traced = next(Path(step["path"]) for step in steps if step["id"] == "trace")
+    shutil.copy(traced / "model.onnx", tmp_path / "net.onnx")
+    given = ("--size", SIDE, "--mean", 0.488, "--std", 0.005, "--bits", 16, "--evaluation", data / "val")
+    quick = ("--set", "verify.processes=1", "--set", "verify.seconds=0.2", "--store", tmp_path / "store")
+    code, out, err = door(
+        "quantize", "net.onnx", *given, "--calibration", data / "train", "--count", 32, "--target", "openvino",
+        "--output", "int8.onnx", "--store", tmp_path / "store", "--save-recipe", "net.yaml",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "it reads images of 16 bits, and INT8 has 256 levels" in " ".join(out.split())
+    assert "bits: 16" in (tmp_path / "net.yaml").read_text()
+    # our own file says so of itself
+    code, out, err = door(
+        "verify", "int8.onnx", "--reference", "net.onnx", "--evaluation", data / "val", "--target", "openvino", *quick
+    )
+    assert code == 0, out + err
+    assert "bits 16" in err
+    picture = data / "val" / "upright" / "500.png"
+    code, out, err = door("predict", picture, "--store", tmp_path / "store")
+    assert code == 0, err
+    best = [line.split()[-1] for line in out.splitlines() if line.startswith("  ")][::2]
+    assert best == ["upright"] * len(best)
+    code, out, err = door("bench", "--processes", 1, "--seconds", 0.2, "--store", tmp_path / "store")
+    assert code == 0, err
+    assert "from the file on" not in err
+
+
+def test_other_bits_and_uint8_are_refused_in_a_line(run_once: Store, door: Door, data: Path, tmp_path: Path) -> None:
+    steps = run_once.load_run(str(run_once.runs()[0]))["steps"]
+    traced = next(Path(step["path"]) for step in steps if step["id"] == "trace")
+    shutil.copy(traced / "model.onnx", tmp_path / "net.onnx")
+    given = ("--size", SIDE, "--mean", 0.488, "--std", 0.005, "--evaluation", data / "val", "--store", "store")
+    code, _, err = door("verify", "net.onnx", *given)
+    assert code == 2
+    assert "its pixels have 16 bits, and `preprocessing.bits` is 8" in err
+    deep = (*given, "--bits", 16, "--output")
+    raw = ("--precision", "fp16", "--input", "uint8")
+    code, _, err = door("export", "net.onnx", *deep, "out", "--target", "tensorrt", *raw)
+    assert code == 2
+    assert "targets.tensorrt.input: uint8 holds 8 bits" in " ".join(err.split())
+    code, _, err = door("export", "net.onnx", *deep, "out.onnx", "--input", "uint8")
+    assert code == 2
+    assert "uint8 pixels have 8 bits, and the network's images have 16" in err
+    for number, path in enumerate((data / "val" / "lying").iterdir()):
+        (tmp_path / "flat" / "lying").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "flat" / "upright").mkdir(parents=True, exist_ok=True)
+        Image.fromarray((np.asarray(Image.open(path)) // 256).astype(np.uint8)).save(
+            tmp_path / "flat" / ("lying", "upright")[number % 2] / f"{number}.png"
+        )
+    shallow = tuple(tmp_path / "flat" if word == data / "val" else word for word in given)
+    code, _, err = door("verify", "net.onnx", *shallow, "--bits", 16)
+    assert code == 2
+    assert "its pixels have 8 bits, and `preprocessing.bits` is 16" in err

@@ -1,0 +1,145 @@
+"""Images as users have them, at the doors: the same digits as a folder, a list, arrays and an archive."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from edgeresnet.artifact import Store
+from edgeresnet.images import sources
+
+from .conftest import Door
+
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+NET = ("--size", 8, "--mean", 0.305, "--std", 0.376, "--target", "onnxruntime", "--store", "store")
+QUICK = ("--set", "verify.processes=1", "--set", "verify.seconds=0.2")
+
+
+@pytest.fixture
+def digits(tmp_path: Path, door: Door) -> dict[str, str]:
+    """200 evaluation digits, in the folder where the door opens; the classes have ids, and names in a file."""
+    held, rows = sources.digits(evaluation=True), []
+    for index in range(200):
+        label = int(held.labels[index])
+        name = Path("data") / f"d{label}" / f"{index:03}.png"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        held.open(index).save(name)
+        rows.append((str(name), label))
+    with open("list.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("file", "label"), *rows])
+    Path("list.json").write_text(json.dumps([{"path": name, "label": f"d{label}"} for name, label in rows]))
+    with tarfile.open("set.tar", "w") as tar:
+        tar.add("data")
+    np.savez("set.npz", x_test=held._pixels[:200], y_test=held.labels[:200])
+    Path("names.txt").write_text("".join(f"d{number} {word}\n" for number, word in enumerate(WORDS)))
+    return {"folder": "data", "csv": "list.csv", "json": "list.json", "tar": "set.tar", "npz": "set.npz"}
+
+
+def test_every_door_to_images_leads_to_the_same_answers(door: Door, net: Path, digits: dict[str, str]) -> None:
+    store, found = Store(Path("store")), {}
+    for kind, where in digits.items():
+        code, out, err = door("verify", "net.onnx", *NET, "--evaluation", where, "--names", "names.txt", *QUICK)
+        assert code == 0, (kind, out, err)
+        result = store.load_run()["results"]["onnxruntime"]
+        assert result["classes"] == WORDS, kind
+        found[kind] = result["variants"]["fp32"]["accuracy"]["top1"]
+    assert len(set(found.values())) == 1, found
+    assert found["folder"] > 180
+    seven = min(Path("data/d7").iterdir())
+    code, out, _ = door("predict", seven, "--store", "store", "--top", 1)
+    assert (code, out.split()[-1]) == (0, "seven")
+
+
+def test_a_promise_for_a_class_is_made_by_its_name(door: Door, net: Path, digits: dict[str, str]) -> None:
+    given = (*NET, "--evaluation", "list.csv", "--names", "names.txt", *QUICK)
+    code, out, err = door("verify", "net.onnx", *given, "--set", "promises.min_recall_pct={seven: 50}")
+    assert code == 0, err
+    assert "min_recall_pct seven" in out
+    code, _, err = door("verify", "net.onnx", *given, "--set", "promises.min_recall_pct={seve: 50}")
+    assert code == 2
+    assert "did you mean seven?" in err
+
+
+def test_a_calibration_list_without_labels_and_arrays(door: Door, net: Path, digits: dict[str, str]) -> None:
+    held = sources.digits(evaluation=False)
+    np.savez("calibration.npz", images=held._pixels[:40])
+    Path("calibration").mkdir()
+    for index in range(40):
+        held.open(index).save(f"calibration/{index}.png")
+    Path("calibration.csv").write_text("".join(f"calibration/{index}.png\n" for index in range(40)))
+    written = []
+    for where in ("calibration.npz", "calibration.csv", "calibration"):
+        code, _, err = door("quantize", "net.onnx", *NET, "--calibration", where, "--output", "int8.onnx")
+        assert code == 0, err
+        model = onnx.load("int8.onnx")
+        del model.metadata_props[:]  # which tell the digest of images in this order
+        written.append(model)
+    assert written[1] == written[2]
+
+
+def test_names_that_do_not_match_leave_with_a_line(door: Door, net: Path, digits: dict[str, str]) -> None:
+    Path("few.txt").write_text("".join(f"d{number} {word}\n" for number, word in enumerate(WORDS[:9])))
+    code, _, err = door("verify", "net.onnx", *NET, "--evaluation", "data", "--names", "few.txt")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "few.txt names 9 classes, and 1 of the 10 of data are not among them: d9" in err
+    Path("data/d9").rename("data/d9x")
+    code, _, err = door("verify", "net.onnx", *NET, "--evaluation", "data", "--names", "names.txt")
+    assert code == 2
+    assert "did you mean d9?" in err
+
+
+def test_a_list_whose_files_are_gone_leaves_with_a_line(door: Door, net: Path, digits: dict[str, str]) -> None:
+    for path in Path("data/d3").iterdir():
+        path.unlink()
+    code, _, err = door("verify", "net.onnx", *NET, "--evaluation", "list.csv")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "of the 200 files that list.csv lists are not there: data/d3/" in err
+
+
+def test_lists_arrays_and_archives_are_inspected(door: Door, digits: dict[str, str]) -> None:
+    for where in ("list.csv", "list.json", "set.tar"):
+        code, out, err = door("inspect", where)
+        assert code == 0, err
+        assert f"{where}: 200 images, 10 classes" in out
+        assert "sizes: 8×8 (200); modes: L 200" in out
+    code, out, _ = door("inspect", "set.npz")
+    assert "test: 200 images, 10 classes" in out
+    held = sources.digits(evaluation=True)
+    first, rest = slice(20), slice(19, 30)
+    train = {"x_train": held._pixels[first], "y_train": held.labels[first]}
+    np.savez("leaky.npz", **train, x_test=held._pixels[rest], y_test=held.labels[rest])
+    code, out, _ = door("inspect", "leaky.npz")
+    assert code == 2
+    assert "1 images of train are in test too: leaky.npz:x_train[19]" in " ".join(out.split())
+    for name, words in (("gone.csv", "there is no file gone.csv"), ("set.tar.gz", "set.tar.gz is compressed")):
+        Path("set.tar.gz").touch()
+        code, _, err = door("inspect", name)
+        assert (code, words in err) == (2, True), err
+
+
+def test_init_writes_what_it_was_told(door: Door, digits: dict[str, str]) -> None:
+    code, _, err = door(
+        "init", "mine.yaml", "--training", "list.csv", "--arch", "cifar_resnet8", "--classes", 10, "--size", 8,
+        "--mean", 0.3, "--std", 0.3, "--bits", 16, "--evaluation", "set.tar", "--names", "names.txt",
+    )  # fmt: skip
+    assert code == 0, err
+    text = Path("mine.yaml").read_text()
+    assert "bits: 16}" in text
+    assert "images:        {training: list.csv, evaluation: set.tar, names: names.txt}" in text
+
+
+def test_a_photograph_that_lies_on_its_side_is_told(door: Door, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Path("set/a").mkdir(parents=True)
+    Image.new("RGB", (8, 8), (1, 2, 3)).save("set/a/x.jpg", exif=exif)
+    _, out, _ = door("inspect", "set")
+    assert "1 are to be turned, their cameras noted (EXIF), and are read as they lie" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
