@@ -41,9 +41,8 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     images = _images(samples)
     network = parents["network"]
     adopted = isinstance(network, Given) and is_onnx(str(network.value))
-    if "fits_too" in spec:
-        others = ", ".join(spec["fits_too"])
-        ctx.warn(f"taken for {spec['arch']}; its tensors would fit {others} as well: name `model.arch` if it is that")
+    for sentence in spec.get("told", ()):
+        ctx.warn(sentence)
     make: Any = _adopted if adopted else _exported
     model, expected, original, parameters = make(network, spec, samples, images)
     if plan.batch != "dynamic":
@@ -107,9 +106,9 @@ def _adopted(network: Given, spec: Mapping[str, Any], samples: Samples, images: 
 def load_network(network: Parent, spec: Mapping[str, Any]) -> nn.Module:
     from .models import checkpoint
 
-    path = file_of(network, checkpoint.FILE)
+    weights = network.value if isinstance(network, Given) else file_of(network, checkpoint.FILE)
     built = models.build(spec["arch"], spec["classes"], spec["channels"])
-    checkpoint.load_into(built, path, spec["arch"])
+    checkpoint.load_into(built, weights, spec["arch"])
     return built.eval()
 
 
