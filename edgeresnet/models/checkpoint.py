@@ -71,13 +71,11 @@ def read(given: Path | Weights) -> dict[str, torch.Tensor]:
 
 def _renamed(weights: dict[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """As the network calls them: by the names that both have, without wrappers, or in torchvision's words, whichever
-    of these says all of the network's names; else as they are.
+    says the most of the network's names.
     """
-    for in_words in (_as_they_are, _without_wrappers, _as_torchvision):
-        theirs, ours = in_words(weights), in_words(wanted)
-        if all(word in theirs for word in ours if not word.endswith(plans.COUNTER)):
-            return {ours.get(word, name): weights[name] for word, name in theirs.items()}
-    return weights
+    pairs = [(in_words(weights), in_words(wanted)) for in_words in (_as_they_are, _without_wrappers, _as_torchvision)]
+    theirs, ours = max(pairs, key=lambda pair: len(pair[0].keys() & pair[1].keys()))
+    return {ours.get(word, name): weights[name] for word, name in theirs.items()}
 
 
 # Each gives word → name.

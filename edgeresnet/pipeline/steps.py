@@ -110,7 +110,9 @@ def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[str]]
         raise ModelError(f"{given} holds no average of its weights", hint="leave out `model.weights`")
     told = []
     if model.weights is None and unwrap.AVERAGE in held.networks:
-        told.append(f"{given} holds its weights and an average of them: the weights are taken (`model.weights: ema`)")
+        told.append(
+            f"{given} holds its weights and an average of them: the weights are taken; `model.weights: ema` takes that"
+        )
     found = recognise.recognise(held.networks[model.weights or unwrap.MODEL], held.arch)
     if found and found.around and not module_of_factory(model.arch or ""):
         told.append(f"{given}: {found.around}")

@@ -171,6 +171,13 @@ def test_what_tensors_do_not_tell_is_not_guessed(make: type[nn.Module], said: st
         checkpoint.load_into(models.build("resnet18", 7, 3), tmp_path / "w.pth", "resnet18")
 
 
+def test_what_does_not_fit_is_told_by_its_own_names(tmp_path: Path) -> None:
+    torch.save(Wrapper(nn.Sequential(nn.Linear(512, 8), nn.Linear(8, 7))).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ModelError) as caught:
+        checkpoint.load_into(models.build("resnet18", 7, 3), tmp_path / "w.pth", "resnet18")
+    assert "2 missing: fc.weight, fc.bias; 4 unexpected: head.0.weight, head.0.bias, head.1.w" in caught.value.message
+
+
 def test_a_factorys_own_names_come_first(tmp_path: Path) -> None:
     """Also where all of them begin as a wrapper's would."""
     theirs = enlivened(nn.Sequential(OrderedDict(model=Wrapper(nn.Sequential(nn.Linear(512, 8), nn.Linear(8, 7))))))
