@@ -18,7 +18,8 @@ from .device import machine, onnx_file
 from .errors import ModelError, TargetError, first_line
 from .graph import accepts, quantized
 from .images import sources, survey
-from .models import recognise, shapes
+from .models import names as architectures
+from .models import recognise, records, shapes, unwrap
 from .targets import tensorrt_rtx
 
 CHECKPOINTS = (".pt", ".pth", ".th", ".ckpt", ".safetensors")
@@ -50,9 +51,14 @@ def inspect(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, as far as its tensors' names and shapes tell. Loads no weights and no torch."""
-    weights = shapes.read(path)
-    found = recognise.recognise(weights)
+    """What a checkpoint holds, as far as its tensors' names and shapes tell, and what its publisher's record says.
+
+    Loads no weights, and no torch but for a published file's record.
+    """
+    held = shapes.look(path)
+    weights = held.networks[unwrap.MODEL]
+    found = recognise.recognise(weights, held.arch)
+    record = records.of(path, found.archs if found else ())
     kinds = Counter(each.kind for each in weights.values())
     return {
         "file": str(path),
@@ -60,6 +66,11 @@ def checkpoint(path: Path) -> dict[str, Any]:
         "parameters": sum(math.prod(each.shape) for each in weights.values()),
         "kinds": dict(kinds),
         "recognised": asdict(found) if found else None,
+        "says": held.arch,
+        "average": unwrap.AVERAGE in held.networks,
+        "record": asdict(record) if record else None,
+        "doubt": records.doubt(path),
+        "missing_library": architectures.missing_library(found.archs[0]) if found and found.archs else "",
         "first": list(weights)[:5],
     }
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 from . import models
-from .artifact import Given, Parent, file_of, write_bytes
+from .artifact import Given, Parent, write_bytes
 from .context import Context
 from .device import machine
 from .errors import ModelError, first_line
@@ -41,9 +41,8 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     images = _images(samples)
     network = parents["network"]
     adopted = isinstance(network, Given) and is_onnx(str(network.value))
-    if "fits_too" in spec:
-        others = ", ".join(spec["fits_too"])
-        ctx.warn(f"taken for {spec['arch']}; its tensors would fit {others} as well: name `model.arch` if it is that")
+    for sentence in spec.get("told", ()):
+        ctx.warn(sentence)
     make: Any = _adopted if adopted else _exported
     model, expected, original, parameters = make(network, spec, samples, images)
     if plan.batch != "dynamic":
@@ -104,9 +103,8 @@ def _adopted(network: Given, spec: Mapping[str, Any], samples: Samples, images: 
 def load_network(network: Parent, spec: Mapping[str, Any]) -> nn.Module:
     from .models import checkpoint
 
-    path = file_of(network, checkpoint.FILE)
     built = models.build(spec["arch"], spec["classes"], spec["channels"])
-    checkpoint.load_into(built, path, spec["arch"])
+    checkpoint.load_into(built, checkpoint.of(network), spec["arch"])
     return built.eval()
 
 

@@ -54,7 +54,7 @@ MAY_CATCH_ALL = {
     "pipeline/conductor.py",
     "artifact.py",
 }
-HEAVY = {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
+HEAVY = {"torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
 
 
 def room_of(file: str) -> tuple[int, str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,31 +26,28 @@ def recipe_of(
     sections: Mapping[str, Any],
     targeted: bool = True,
 ) -> tuple[dict[str, Any], str]:
-    """What will be a recipe, and a sentence on what was taken from the ONNX file itself (empty: nothing).
+    """What will be a recipe, and a sentence on what was taken from the file itself or its record (empty: nothing).
 
     No `model` is an architecture without weights; `targeted`: for the CPU targets that are here, where none is named.
     """
     original = reference or model or about.arch or "a network"
-    preprocessing: dict[str, Any] = {"size": about.size, "resize": about.resize, "bits": about.bits}
-    preprocessing |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
-    preprocessing = {key: value for key, value in preprocessing.items() if value is not None}
-    taken = _from_file([name for name in (original, model) if name], preprocessing)
+    known = of_files([name for name in (original, model) if name and model], about)
     needed = {f"--{slot}": given for slot, given in images.items()}
-    needed |= {f"--{key}": preprocessing.get(key) for key in ("size", "mean", "std")}
-    refuse_missing(needed, original, "size, mean and std are those it was trained with: they are never guessed")
-    named = {"checkpoint": reference or model, "arch": about.arch, "classes": about.classes}
+    needed |= known.needed()
+    refuse_missing(needed, original, known.hint)
+    named = {"checkpoint": reference or model, "arch": known.arch, "classes": about.classes}
     named |= {"candidate": model if reference else None}
     every = {"evaluation": about.evaluation, **images, "names": about.names}
     raw: dict[str, Any] = {
         "version": 1,
         "model": {key: value for key, value in named.items() if value is not None},
-        "preprocessing": preprocessing,
+        "preprocessing": known.preprocessing,
         "images": {slot: given for slot, given in every.items() if given is not None},
         "targets": {name: {} for name in about.targets or (_here() if targeted else ())},
     }
     raw |= {name: dict(section) for name, section in sections.items() if section}
     raw |= {"seed": seed} if seed is not None else {}
-    return raw, taken
+    return raw, known.taken
 
 
 def counted(folder: str | None, count: int | None) -> Any:
@@ -105,22 +102,72 @@ def _here() -> list[str]:
     return found
 
 
-def _from_file(files: list[str], said: dict[str, Any]) -> str:
-    """Fills in what was not said from the first file that edgeresnet wrote itself: it carries its preprocessing."""
+@dataclass
+class Known:
+    """A network's architecture and preprocessing: what the options say, filled up from its files."""
+
+    arch: str | None
+    preprocessing: dict[str, Any]
+    taken: str = ""  # a sentence on what was filled up, and from where
+    hint: str = "size, mean and std are those it was trained with: they are never guessed"
+
+    def needed(self) -> dict[str, Any]:
+        return {f"--{key}": self.preprocessing.get(key) for key in ("size", "mean", "std")}
+
+
+def of_files(files: list[str], about: ModelOptions) -> Known:
+    """From the first file that tells: an ONNX file that edgeresnet wrote carries its preprocessing, and weights may
+    have a record of their publisher's own.
+    """
     from .. import recipe
+
+    said: dict[str, Any] = {"size": about.size, "resize": about.resize, "bits": about.bits}
+    said |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
+    known = Known(
+        None if about.arch == "auto" else about.arch, {key: value for key, value in said.items() if value is not None}
+    )
+    for name in files:
+        if all(value is not None for value in known.needed().values()):
+            break
+        (_from_onnx if recipe.is_onnx(name) else _from_record)(name, known)
+    return known
+
+
+def _from_onnx(name: str, known: Known) -> None:
     from ..device import onnx_file
-    from ..device.preprocessing import Preprocessing
     from ..graph import about
 
-    if all(key in said for key in ("size", "mean", "std")):
-        return ""
-    for name in filter(recipe.is_onnx, files):
-        held = about.entry(onnx_file.read(Path(name).expanduser()).metadata, "preprocessing")
-        if isinstance(held, dict):
-            if "size" in said or held.get("resize") == held.get("size"):
-                held.pop("resize", None)  # it belongs to the other size, or says nothing
-            defaults = {field.name: field.default for field in fields(Preprocessing)}
-            taken = {key: value for key, value in held.items() if key not in said and value != defaults.get(key)}
-            said |= taken
-            return f"taken from {name} itself: " + ", ".join(f"{key} {value}" for key, value in taken.items())
-    return ""
+    held = about.entry(onnx_file.read(Path(name).expanduser()).metadata, "preprocessing")
+    if isinstance(held, dict):
+        _fill(known, f"{name} itself", held)
+
+
+def _from_record(name: str, known: Known) -> None:
+    from ..models import recognise, records, shapes, unwrap
+
+    path = Path(name).expanduser()
+    held = shapes.look(path)
+    found = recognise.recognise(held.networks[unwrap.MODEL], held.arch)
+    record = records.of(path, found.archs if found else ())
+    if record is None:
+        known.hint = "; ".join(filter(None, (records.doubt(path), known.hint)))
+    elif record.why_not:
+        known.hint = f"{record.source} is no help: {record.why_not}"
+    else:
+        arch = known.arch or record.arch
+        _fill(known, record.source, dict(record.preprocessing), *([] if known.arch else [f"arch {arch}"]))
+        known.arch = arch
+
+
+def _fill(known: Known, source: str, held: dict[str, Any], *more: str) -> None:
+    """What was not said."""
+    from ..device.preprocessing import Preprocessing
+
+    if "size" in known.preprocessing or held.get("resize") == held.get("size"):
+        held.pop("resize", None)  # it belongs to the other size, or says nothing
+    defaults = {field.name: field.default for field in fields(Preprocessing)}
+    filled = {
+        key: value for key, value in held.items() if key not in known.preprocessing and value != defaults.get(key)
+    }
+    known.preprocessing |= filled
+    known.taken = f"taken from {source}: " + ", ".join([*more, *(f"{key} {value}" for key, value in filled.items())])

@@ -15,7 +15,7 @@ _TEMPLATE = """\
 version: 1
 model:         {{{model}}}
 # How the network wants its pixels: one mean and std per channel. These must be the ones it was trained with.
-preprocessing: {{size: {size}, {resize}mean: {mean}, std: {std}{bits}}}
+preprocessing: {{{preprocessing}}}
 images:        {{{images}}}
 {train}targets:
 {targets}
@@ -42,27 +42,25 @@ def init(path: Path, checkpoint: str | None, training: str | None, about: _optio
 
     if path.exists():
         raise EdgeresnetError(f"{path} is already there", hint="give another name")
+    known = _one_shot.of_files([checkpoint] if checkpoint else [], about)
     mine = bool(checkpoint or training or set(about.given()) - {"--target"})
     if mine:
         needed = {} if checkpoint else {"--arch": about.arch, "--classes": about.classes}
-        needed |= {"--size": about.size, "--mean": about.mean, "--std": about.std, "--evaluation": about.evaluation}
+        needed |= {**known.needed(), "--evaluation": about.evaluation}
         needed |= {"--checkpoint or --training": checkpoint or training}
         hint = "or give no option at all, for a recipe that runs on the shipped digits"
-        _one_shot.refuse_missing(needed, "a recipe for your network", hint)
-    named = {"arch": about.arch, "classes": about.classes, "checkpoint": checkpoint}
+        _one_shot.refuse_missing(needed, "a recipe for your network", known.hint if checkpoint else hint)
+    named = {"arch": known.arch, "classes": about.classes, "checkpoint": checkpoint}
     if not mine:
         named |= {"arch": "cifar_resnet8", "classes": 10}
+        known.preprocessing = {"size": 8, "mean": [0.305], "std": [0.376]}
     slots = [f"training: {_quoted(training)}"] if training else []
     slots += [f"evaluation: {_quoted(about.evaluation)}"] if about.evaluation else []
     slots += [f"names: {_quoted(about.names)}"] if about.names else []
     text = _TEMPLATE.format(
         purpose="My network on my images." if mine else "A small ResNet on the handwritten digits that ship along.",
         model=", ".join(f"{key}: {_quoted(str(value))}" for key, value in named.items() if value is not None),
-        size=about.size or 8,
-        resize=f"resize: {about.resize}, " if about.resize else "",
-        mean=_one_shot.numbers(about.mean or "0.305", "--mean"),
-        std=_one_shot.numbers(about.std or "0.376", "--std"),
-        bits=f", bits: {about.bits}" if about.bits else "",
+        preprocessing=", ".join(f"{key}: {value}" for key, value in known.preprocessing.items()),
         images=", ".join(slots) or "training: digits, evaluation: digits",
         train="" if checkpoint else _TRAIN,
         targets="\n".join(f"  {name}: {{}}" for name in about.targets or _one_shot.CPU_TARGETS),
@@ -71,6 +69,8 @@ def init(path: Path, checkpoint: str | None, training: str | None, about: _optio
 
     recipe.parse(yaml.safe_load(text), name="what these options say")
     _options.write_output(path, text)
+    if known.taken:
+        _options.echo(known.taken, err=True)
     _options.echo(f"next: `edgeresnet check {path}`, then `edgeresnet run {path}`", err=True)
 
 

@@ -1,4 +1,7 @@
-"""Networks by name: the paper's CIFAR family, torchvision's ResNets, or a factory in user code. Trains nothing."""
+"""Networks by name: the paper's CIFAR family, torchvision's and timm's ResNets, or a factory in user code.
+
+Trains nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,26 @@ from typing import TYPE_CHECKING, Any
 
 from .. import recipe
 from ..errors import ModelError, first_line
+from . import names
+from .names import CIFAR, SMALL_IMAGES, TIMM, TORCHVISION
+from .unwrap import Weights
 
 if TYPE_CHECKING:
     from torch import nn
 
+__all__ = [
+    "CIFAR",
+    "SMALL_IMAGES",
+    "TIMM",
+    "TORCHVISION",
+    "Weights",
+    "build",
+    "check_answer",
+    "check_arch",
+    "sources_of",
+]
 
 _WHERE = "run from the folder that holds the module, or install it; write my.module:make"
-
-# `cifar_resnet20` has option-A shortcuts (no parameters, as in the paper), `…b` projections, `cifar_plain20` none.
-CIFAR = tuple(
-    name
-    for depth in (8, 20, 32, 44, 56, 110)
-    for name in (f"cifar_resnet{depth}", f"cifar_resnet{depth}b", f"cifar_plain{depth}")
-)
-TORCHVISION = (
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    *("wide_resnet50_2", "wide_resnet101_2"),
-    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
-)
 
 
 def build(arch: str, classes: int, channels: int) -> nn.Module:
@@ -43,23 +48,25 @@ def build(arch: str, classes: int, channels: int) -> nn.Module:
         return _from_user_code(arch, *factory, classes=classes, channels=channels)
     from . import cifar, zoo
 
-    return (cifar if arch in CIFAR else zoo).build(arch, classes, channels)
+    return (cifar if names.cifar(arch) else zoo).build(arch, classes, channels)
 
 
 def check_arch(arch: str) -> None:
     """Refuses a word that names no architecture; imports no torch, so that `check` and `plan` can ask."""
-    if arch in CIFAR or arch in TORCHVISION:
+    if names.is_known(arch):
+        if names.missing_library(arch):
+            raise ModelError(f"{arch} is a network of timm, which is not here", hint="pip install 'edgeresnet[timm]'")
         return
     if recipe.module_of_factory(arch):
         if not sources_of(arch):
             raise ModelError(f"the module of the factory {arch} is not found", hint=_WHERE)
         return
-    near = difflib.get_close_matches(arch, [*CIFAR, *TORCHVISION], 3)
+    near = difflib.get_close_matches(arch, names.everything(), 3)
     raise ModelError(
         f"there is no architecture {arch!r}",
         hint=f"did you mean {' or '.join(near)}?"
         if near
-        else "known are cifar_resnet8 … 110, torchvision's resnet18 … 152, wide_resnet… and resnext…, or your own as "
+        else "known are cifar_resnet8 … 110, torchvision's and timm's ResNets by their own names, or your own as "
         "my.module:make",
     )
 

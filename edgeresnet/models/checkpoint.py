@@ -19,9 +19,10 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from ..artifact import write_bytes
+from ..artifact import Given, Parent, write_bytes
 from ..errors import ModelError, first_line
-from . import shapes, unwrap, widths
+from . import parts, plans, shapes, unwrap, widths
+from .unwrap import Weights
 
 FILE = "weights.safetensors"
 _SHOWN = 10
@@ -32,15 +33,24 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def load_into(network: nn.Module, path: Path, arch: str, but: str | None = None) -> None:
-    """Fills a network from a file, `but` for what begins so; one that does not fit is told key by key."""
-    weights = {key: value for key, value in read(path).items() if but is None or not key.startswith(but)}
+def of(parent: Parent) -> Path | Weights:
+    """The weights that were given, or that an artifact holds."""
+    return parent.value if isinstance(parent, Given) else parent.path / FILE
+
+
+def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | None = None) -> None:
+    """Fills a network from a file, `but` for what begins so; one that does not fit is told key by key.
+
+    Weights that were cut make the network as narrow as they are.
+    """
+    path = Path(given)
+    weights = _renamed(read(given), network.state_dict())
+    if but is not None:
+        weights = {key: value for key, value in weights.items() if not key.startswith(but)}
+    elif widths.is_narrower(_shapes(network.state_dict()), _shapes(weights)):
+        widths.narrow(network, _shapes(weights))
     wanted = {key: value for key, value in network.state_dict().items() if but is None or not key.startswith(but)}
-    given = {key: tuple(value.shape) for key, value in weights.items()}
-    if but is None and widths.is_narrower({key: tuple(value.shape) for key, value in wanted.items()}, given):
-        widths.narrow(network, given)
-        wanted = network.state_dict()
-    missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
+    missing = [key for key in wanted if key not in weights and not key.endswith(plans.COUNTER)]
     unexpected = [key for key in weights if key not in wanted]
     misshaped = [
         f"{key} is {tuple(weights[key].shape)} and should be {tuple(wanted[key].shape)}"
@@ -49,9 +59,9 @@ def load_into(network: nn.Module, path: Path, arch: str, but: str | None = None)
     ]
     if missing or unexpected or misshaped:
         found = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
-        parts = [_some(title, keys) for title, keys in found if keys]
+        said = [_some(title, keys) for title, keys in found if keys]
         raise ModelError(
-            f"{path} does not fit {arch}: {'; '.join(parts)}",
+            f"{path} does not fit {arch}: {'; '.join(said)}",
             hint=_what_to_change(wanted, weights, missing, unexpected),
         )
     for key, value in weights.items():
@@ -60,15 +70,44 @@ def load_into(network: nn.Module, path: Path, arch: str, but: str | None = None)
     network.load_state_dict(weights, strict=False)
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
+def read(given: Path | Weights) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint, out of the dictionaries and prefixes that training scripts wrap them in."""
-    shapes.read(path)  # what is no checkpoint, or wants code to be run, is refused before torch looks at it
-    if path.suffix != ".safetensors":
-        return unwrap.tensors(unpickle(path), torch.is_tensor)
-    try:
-        return unwrap.without_prefixes(load_safetensors(path.read_bytes()))
-    except (SafetensorError, OSError) as problem:
-        raise _broken(path, problem) from problem
+    path, which = Path(given), getattr(given, "which", "")
+    shapes.look(path)  # what is no checkpoint, or wants code to be run, is refused before torch looks at it
+    held = unpickle(path) if path.suffix != ".safetensors" else _safetensors(path)
+    found = unwrap.networks(held, torch.is_tensor)
+    if which and which not in found:
+        raise ModelError(f"{path} holds no average of its weights", hint="leave out `model.weights`")
+    return found[which or unwrap.MODEL]
+
+
+def _renamed(weights: dict[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As the network calls them: by the names that both have, without wrappers, or in torchvision's words, whichever
+    says the most of the network's names.
+    """
+    pairs = [(in_words(weights), in_words(wanted)) for in_words in (_as_they_are, _without_wrappers, _as_torchvision)]
+    theirs, ours = max(pairs, key=lambda pair: len(pair[0].keys() & pair[1].keys()))
+    return {ours.get(word, name): weights[name] for word, name in theirs.items()}
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in tensors.items()}
+
+
+# Each gives word → name.
+
+
+def _as_they_are(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    return {name: name for name in tensors}
+
+
+def _without_wrappers(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    return unwrap.without_prefixes(_as_they_are(tensors))
+
+
+def _as_torchvision(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    found = parts.of({name: tuple(value.shape) for name, value in tensors.items()})
+    return {found.words.get(name, name) if found else name: name for name in tensors}
 
 
 def unpickle(path: Path) -> Any:
@@ -86,6 +125,13 @@ def unpickle(path: Path) -> Any:
             hint="save `model.state_dict()` where it was made",
         ) from problem
     except _BROKEN as problem:
+        raise _broken(path, problem) from problem
+
+
+def _safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_safetensors(path.read_bytes())
+    except (SafetensorError, OSError) as problem:
         raise _broken(path, problem) from problem
 
 

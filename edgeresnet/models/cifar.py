@@ -1,4 +1,5 @@
-"""The paper's family for small images (He et al. 2016, §4.2): depth 6n+2, three stages of 16, 32 and 64 channels.
+"""The paper's family for small images (He et al. 2016, §4.2): depth 6n+2, three stages of 16, 32 and 64 channels, or
+of another width that a name says.
 
 Parameter names are those the field's published CIFAR weights use, so such checkpoints load as they are.
 """
@@ -9,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import names
+
 
 def build(arch: str, classes: int, channels: int) -> nn.Module:
-    digits = "".join(letter for letter in arch if letter.isdigit())
-    shortcut = "none" if "plain" in arch else "B" if arch.endswith("b") else "A"
-    return CifarResNet(int(digits), shortcut, classes, channels)
+    said = names.cifar(arch)
+    assert said is not None  # the name was checked
+    return CifarResNet(*said, classes, channels)
 
 
 class PadShortcut(nn.Module):
@@ -50,15 +53,15 @@ class Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    def __init__(self, depth: int, shortcut: str, classes: int, channels: int):
+    def __init__(self, depth: int, shortcut: str, width: int, classes: int, channels: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
+        self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         blocks = (depth - 2) // 6
-        self.layer1 = _stage(16, 16, blocks, 1, shortcut)
-        self.layer2 = _stage(16, 32, blocks, 2, shortcut)
-        self.layer3 = _stage(32, 64, blocks, 2, shortcut)
-        self.linear = nn.Linear(64, classes)
+        self.layer1 = _stage(width, width, blocks, 1, shortcut)
+        self.layer2 = _stage(width, 2 * width, blocks, 2, shortcut)
+        self.layer3 = _stage(2 * width, 4 * width, blocks, 2, shortcut)
+        self.linear = nn.Linear(4 * width, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)

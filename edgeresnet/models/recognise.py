@@ -1,55 +1,74 @@
-"""Which network a checkpoint holds, told from its tensors' names and shapes. Loads nothing; a guess is told as one."""
+"""Which network a checkpoint holds, told from its tensors' names and shapes. Loads nothing; a guess is told as one.
+
+Every network that can be named has a plan, and a plan has tensors: what fits is what has these very tensors. Where
+several do, all are told: tensors do not show a max-pool, nor how a stride is smoothed.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from . import names, parts, plans
+from .parts import Parts
+from .plans import Plan, Shape
 from .shapes import Tensor
 
-# Blocks per stage → depth, by whether blocks are bottlenecks.
-_DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
-    (False, (2, 2, 2, 2)): 18,
-    (False, (3, 4, 6, 3)): 34,
-    (True, (3, 4, 6, 3)): 50,
-    (True, (3, 4, 23, 3)): 101,
-    (True, (3, 8, 36, 3)): 152,
-}
-# A bottleneck's width in the first stage, and the inputs that each of its 3×3 filters sees → name by depth.
-_WIDTHS = {
-    (64, 64): "resnet{depth}",
-    (128, 128): "wide_resnet{depth}_2",
-    (128, 4): "resnext{depth}_32x4d",
-    (256, 8): "resnext{depth}_32x8d",
-    (256, 4): "resnext{depth}_64x4d",
-}
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """`archs` are those that fit, the likeliest first; empty where this version builds none of them."""
+    """`archs` are those that fit, the likeliest first; empty where none that can be named does."""
 
     archs: tuple[str, ...]
     classes: int
     channels: int
     words: str  # for a person
+    around: str = ""  # what stands around the network in the file, and how it is taken
 
 
-def recognise(weights: Mapping[str, Tensor]) -> Recognised | None:
-    """None for what is no ResNet that is known here."""
-    stem, head = weights.get("conv1.weight"), weights.get("linear.weight") or weights.get("fc.weight")
-    blocks = _blocks(weights)
-    if stem is None or head is None or len(stem.shape) != 4 or len(head.shape) != 2 or not blocks:
+def recognise(weights: Mapping[str, Tensor], said: str = "") -> Recognised | None:
+    """None for what is no ResNet that is known here. `said` is what the file itself says of its architecture."""
+    shapes = {name: each.shape for name, each in weights.items()}
+    if len(bodies := parts.bodies(shapes)) > 1:
+        where = " and ".join(f"{prefix}*" for prefix in bodies)
+        return Recognised((), 0, 0, f"{len(bodies)} ResNets, {where}: which of them is meant is not in the tensors")
+    found = parts.of(shapes)
+    held = {found.words[name]: each.shape for name, each in weights.items() if name in found.words} if found else {}
+    stem, blocks = held.get("conv1.weight", held.get("conv1.0.weight", ())), _blocks(held)
+    if found is None or len(stem) != 4 or len(blocks) not in (3, 4):
         return None
-    family = _cifar if len(blocks) == 3 else _imagenet if len(blocks) == 4 else None
-    return family(weights, stem.shape, head.shape, blocks) if family else None
+    if not found.head:
+        return Recognised((), 0, stem[1], f"{_outline(held, blocks)}{_strange_head(found, weights)}")
+    held = {name: shape for name, shape in held.items() if not name.endswith(plans.COUNTER)}
+    head = held["fc.weight"]
+    candidates = {name: names.plan(name) for name in _candidates(held, stem, blocks)}
+    archs = [name for name, plan in candidates.items() if plans.tensors(plan, head[0], stem[1]) == held]
+    counts = f"{head[0]} classes, {stem[1]} channel{'' if stem[1] == 1 else 's'}"
+    if not archs:
+        near = _nearest(candidates, held)
+        return Recognised((), head[0], stem[1], f"{_outline(held, blocks)}, of a kind of its own{near}, {counts}")
+    archs = [said] if said in archs else archs
+    return Recognised(tuple(archs), head[0], stem[1], f"{_words(archs[0])}, {counts}", _around(found))
 
 
-def _blocks(weights: Mapping[str, Tensor]) -> tuple[int, ...]:
+def _around(found: Parts) -> str:
+    """Empty where the network stands by itself."""
+    if found.usual:
+        return ""
+    of_body = f" of {found.body}*" if found.body else ""
+    return (
+        f"{found.head} is taken for the classifier{of_body}: as far as tensors tell, averaging and this one Linear are "
+        "all that stands behind the last block"
+    )
+
+
+def _blocks(held: Mapping[str, Shape]) -> tuple[int, ...]:
     """How many blocks each stage has; empty where they are not numbered as stages are."""
     found: dict[int, set[int]] = {}
-    for name in weights:
+    for name in held:
         numbered = re.fullmatch(r"layer(\d+)\.(\d+)\.conv1\.weight", name)
         if numbered:
             found.setdefault(int(numbered[1]), set()).add(int(numbered[2]))
@@ -59,41 +78,93 @@ def _blocks(weights: Mapping[str, Tensor]) -> tuple[int, ...]:
     return tuple(len(found[stage]) for stage in sorted(found)) if whole else ()
 
 
-def _cifar(
-    weights: Mapping[str, Tensor], stem: tuple[int, ...], head: tuple[int, ...], blocks: tuple[int, ...]
-) -> Recognised | None:
-    if stem[2:] != (3, 3) or len(set(blocks)) != 1 or head[1] != 4 * stem[0]:
-        return None
-    depth, projected = 6 * blocks[0] + 2, any(".shortcut." in name for name in weights)
-    kind = "projection shortcuts" if projected else "option-A shortcuts, or none: they have no weights"
-    usual = stem[0] == 16 and "linear.weight" in weights
-    width = "" if stem[0] == 16 else f", {stem[0]} channels wide instead of 16"
-    archs = (f"cifar_resnet{depth}b",) if projected else (f"cifar_resnet{depth}", f"cifar_plain{depth}")
-    words = f"ResNet-{depth}, CIFAR family{width}, {kind}, {head[0]} classes, {_channels(stem[1])}"
-    return Recognised(archs if usual else (), head[0], stem[1], words)
+def _candidates(held: Mapping[str, Shape], stem: Shape, blocks: tuple[int, ...]) -> Iterator[str]:
+    if len(blocks) == 3:
+        depth, width = 6 * blocks[0] + 2, "" if stem[0] == 16 else f"_w{stem[0]}"
+        projected = any(".downsample." in name for name in held)
+        kinds = (f"resnet{depth}b",) if projected else (f"resnet{depth}", f"plain{depth}")
+        yield from filter(names.is_known, (f"cifar_{kind}{width}" for kind in kinds))
+        return
+    bottleneck = "layer1.0.conv3.weight" in held
+    for name in (*names.TORCHVISION, *names.SMALL_IMAGES, *names.TIMM):
+        plan = names.plan(name)
+        if (plan.blocks, plan.bottleneck) == (blocks, bottleneck):
+            yield name
 
 
-def _imagenet(
-    weights: Mapping[str, Tensor], stem: tuple[int, ...], head: tuple[int, ...], blocks: tuple[int, ...]
-) -> Recognised | None:
-    bottleneck = "layer1.0.conv3.weight" in weights
-    depth = _DEPTHS.get((bottleneck, blocks))
-    middle = weights["layer1.0.conv2.weight"].shape if "layer1.0.conv2.weight" in weights else ()
-    if depth is None or len(middle) != 4:
-        return None
-    name = _WIDTHS.get((middle[0], middle[1]))
-    usual = stem[0] == 64 and stem[2:] == (7, 7) and "fc.weight" in weights and (bottleneck or middle[0] == 64)
-    arch = name.format(depth=depth) if name and usual and (bottleneck or name.startswith("resnet")) else None
-    title = _title(arch, depth) if arch else f"blocks like ResNet-{depth}'s, but of a kind of its own"
-    words = f"{title}, torchvision's family, {head[0]} classes, {_channels(stem[1])}"
-    return Recognised((arch,) if arch else (), head[0], stem[1], words)
+def _words(arch: str) -> str:
+    plan, cifar = names.plan(arch), names.cifar(arch)
+    if cifar:
+        depth, shortcut, width = cifar
+        wide = "" if width == 16 else f", {width} channels wide instead of 16"
+        kind = "projection shortcuts" if shortcut == "B" else "option-A shortcuts, or none: they have no weights"
+        return f"ResNet-{depth}, CIFAR family{wide}, {kind}"
+    family = "timm's family" if arch in names.TIMM else "torchvision's family"
+    small = ", a 3×3 stem for small images" if arch in names.SMALL_IMAGES else ""
+    return f"{_title(plan)}, {family}{small}{_detail(plan)}"
 
 
-def _title(arch: str, depth: int) -> str:
-    kind = {"wide": "Wide-ResNet", "resn": "ResNet"}[arch[:4]] if not arch.startswith("resnext") else "ResNeXt"
-    detail = arch.split("_", 1)[1] if arch.startswith("resnext") else ""
-    return f"{kind}-{depth}" + (f" {detail}" if detail else "")
+def _title(plan: Plan) -> str:
+    kind = "ResNeXt" if plan.groups > 1 else "ResNet"
+    wide = "Wide-" if plan.groups == 1 and plan.group_width > 64 else ""
+    attention = {"": "", "eca": "ECA-"}.get(plan.attention, "SE-")
+    grouped = f" {plan.groups}x{plan.group_width}d" if plan.groups > 1 else ""
+    return f"{attention}{wide}{kind}-{plan.depth}{grouped}"
 
 
-def _channels(count: int) -> str:
-    return f"{count} channel" + ("" if count == 1 else "s")
+def _detail(plan: Plan) -> str:
+    """What it has that torchvision's have not."""
+    said = {
+        f"a stem of three convolutions ({', '.join(map(str, plan.stem))})": len(plan.stem) > 1,
+        "a convolution for the max-pool": plan.convolved_pool,
+        "averaged shortcuts": plan.pooled_shortcut,
+        "group normalisation": not plan.batch_norm,
+    }
+    return "".join(f", {words}" for words, holds in said.items() if holds)
+
+
+def _outline(held: Mapping[str, Shape], blocks: tuple[int, ...]) -> str:
+    bottleneck = "layer1.0.conv3.weight" in held
+    depth = Plan(blocks, bottleneck).depth
+    width = held.get(f"layer1.0.{'conv3' if bottleneck else 'conv2'}.weight", (0,))[0]
+    kind = "bottleneck" if bottleneck else "basic"
+    return (
+        f"a ResNet of depth {depth}: {', '.join(map(str, blocks))} {kind} blocks, {width} channels in the first of them"
+    )
+
+
+def _nearest(candidates: Mapping[str, Plan], held: Mapping[str, Shape]) -> str:
+    """In which tensors the likest of the known networks differs; another width of all of them differs in all."""
+    classes, channels = held["fc.weight"][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
+    differing = {}
+    for name, plan in candidates.items():
+        wanted = plans.tensors(plan, classes, channels)
+        differing[name] = [each for each in sorted({*wanted, *held}) if wanted.get(each) != held.get(each)]
+    if not differing:
+        return ""
+    name = min(differing, key=lambda each: len(differing[each]))
+    wanted, different = plans.tensors(candidates[name], classes, channels), differing[name]
+    if 2 * len(different) > len(wanted):
+        return ""
+    shown = [_difference(each, held.get(each), wanted.get(each)) for each in different[:_SHOWN]]
+    more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
+    return f": like {name}, but {'; '.join(shown)}{more}"
+
+
+def _difference(name: str, here: Shape | None, wanted: Shape | None) -> str:
+    if here is None:
+        return f"without {name}"
+    shape = "×".join(map(str, here))
+    return f"with {name} ({shape})" if wanted is None else f"{name} is {shape}, not {'×'.join(map(str, wanted))}"
+
+
+def _strange_head(found: Parts, weights: Mapping[str, Tensor]) -> str:
+    under = f" under {found.body}*" if found.body else ""
+    if not found.others:
+        return f"{under}, without a classifier"
+    shown = [f"{name} ({'×'.join(map(str, weights[name].shape))})" for name in found.others[:_SHOWN]]
+    more = f" and {len(found.others) - _SHOWN} more" if len(found.others) > _SHOWN else ""
+    return (
+        f"{under}, and beside it {', '.join(shown)}{more}: no single Linear with a bias, and what stands between these "
+        "is not in the tensors"
+    )

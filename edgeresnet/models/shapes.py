@@ -32,28 +32,40 @@ class Tensor(NamedTuple):
     kind: str  # "Float", "Half", …: torch's word
 
 
+class Contents(NamedTuple):
+    networks: dict[str, dict[str, Tensor]]  # `model` and, where it holds an average too, `ema`
+    arch: str  # what the file itself says of its architecture; empty where it does not
+
+
 def read(path: Path) -> dict[str, Tensor]:
-    """Without the wrappers that training scripts put around a network's own names."""
+    """Of the network itself, without the wrappers that training scripts put around its own names."""
+    return look(path).networks[unwrap.MODEL]
+
+
+def look(path: Path) -> Contents:
     if not path.is_file():
         raise ModelError(f"there is no checkpoint {path}", hint="give the path of a weights file")
     try:
-        held = _held(path)
+        held, arch = _held(path)
+        found = unwrap.networks(held, lambda value: isinstance(value, Tensor))
     except _Code as problem:
         raise ModelError(
             f"{path} holds more than weights ({problem}), and loading that would run code",
-            hint="save `model.state_dict()` where it was made: torch.save(model.state_dict(), 'weights.pth')",
+            hint="save `model.state_dict()` where it was made, or convert it where you trust it: "
+            f"held = torch.load('{path.name}', weights_only=False), then torch.save(held['state_dict'], 'weights.pth') "
+            "by its own word for them; of a whole network, held.state_dict()",
         ) from problem
     except _BROKEN as problem:
         raise ModelError(
             f"{path} is no checkpoint, or is cut short: {first_line(problem)}", hint="copy the file anew"
         ) from problem
-    found = unwrap.tensors(held, lambda value: isinstance(value, Tensor))
     if not found:
         raise ModelError(f"{path} holds no weights", hint="save `model.state_dict()`")
-    return found
+    return Contents(found, arch or unwrap.architecture(held))
 
 
-def _held(path: Path) -> Any:
+def _held(path: Path) -> tuple[Any, str]:
+    """What was saved and, of safetensors, the architecture that its metadata name."""
     with open(path, "rb") as file:
         start = file.read(512)
         file.seek(0)
@@ -65,7 +77,7 @@ def _held(path: Path) -> Any:
             return _safetensors(file, path.stat().st_size)
         if not zipfile.is_zipfile(file):
             file.seek(0)
-            return _row_of_pickles(file)
+            return _row_of_pickles(file), ""
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             if any(name.endswith("/constants.pkl") for name in names):
@@ -73,16 +85,16 @@ def _held(path: Path) -> Any:
                     f"{path} is a TorchScript archive, which holds code", hint="export it to ONNX where it was made"
                 )
             with archive.open(next(name for name in names if name.endswith("/data.pkl"))) as pickled:
-                return _Reader(pickled).load()
+                return _Reader(pickled).load(), ""
 
 
-def _safetensors(file: Any, size: int) -> dict[str, Tensor]:
+def _safetensors(file: Any, size: int) -> tuple[dict[str, Tensor], str]:
     (length,) = struct.unpack("<Q", file.read(8))
     if length > min(size, _LONGEST_HEADER):
         raise ValueError("its header is longer than the file")
     about = json.loads(file.read(length))
-    about.pop("__metadata__", None)
-    return {name: Tensor(tuple(each["shape"]), each["dtype"]) for name, each in about.items()}
+    said = unwrap.architecture(about.pop("__metadata__", None))
+    return {name: Tensor(tuple(each["shape"]), each["dtype"]) for name, each in about.items()}, said
 
 
 def _row_of_pickles(file: Any) -> Any:

@@ -1,36 +1,71 @@
 """A network's tensors out of what training scripts save around them. Knows no format and no library.
 
 Checkpoints are nested (`state_dict`, `model`, `ema`), and wrappers put their own names before every key: DataParallel
-and DDP `module.`, torch.compile `_orig_mod.`, Lightning the attribute that held the network.
+and DDP `module.`, torch.compile `_orig_mod.`, Lightning the attribute that held the network. An average of the weights
+(EMA) may lie beside them: it is another network, and which of the two is meant is not decided here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# In this order: the weights themselves before an average of them.
-NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "ema", "state_dict_ema")
-_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "ema.")
+MODEL, AVERAGE = "model", "ema"
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
+_AVERAGES = ("ema", "state_dict_ema", "model_ema", "ema_model", "ema_state_dict")
+_AVERAGED = tuple(f"{name}." for name in _AVERAGES)  # as a second network among a script's tensors
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", *_AVERAGED)
+_COUNT = "n_averaged"  # what torch's AveragedModel puts beside its network's tensors
 
 
-def tensors(held: Any, is_tensor: Callable[[Any], bool]) -> dict[str, Any]:
-    """The innermost mapping of names to tensors, without wrappers' prefixes; empty where there is none."""
-    while isinstance(held, Mapping):
-        inner = next((held[key] for key in NESTED if isinstance(held.get(key), Mapping)), None)
-        if inner is None or any(is_tensor(value) for value in held.values()):
-            return without_prefixes({str(key): value for key, value in held.items() if is_tensor(value)})
-        held = inner
-    return {}
+@dataclass(frozen=True)
+class Weights:
+    """A file and which of the networks in it is meant, where somebody said so."""
+
+    path: Path
+    which: str = ""
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def networks(held: Any, is_tensor: Callable[[Any], bool]) -> dict[str, dict[str, Any]]:
+    """The innermost mappings of names to tensors, without wrappers' prefixes: the `model`, and the `ema` beside it."""
+    if not isinstance(held, Mapping):
+        return {}
+    found, average = _inside(held, _NESTED, is_tensor), _inside(held, _AVERAGES, is_tensor)
+    if found or average:  # tensors beside them are no weights: PyTorch's own example saves its best accuracy as one
+        beside = {AVERAGE: average[MODEL]} if found and average else {}
+        return {**beside, **(found or average)}
+    named = {str(key): value for key, value in held.items() if is_tensor(value)}
+    averaged = {key: value for key, value in named.items() if key.startswith(_AVERAGED)}
+    if averaged and len(averaged) < len(named):
+        plain = {key: value for key, value in named.items() if key not in averaged}
+        return {MODEL: without_prefixes(plain), AVERAGE: without_prefixes(averaged)}
+    return {MODEL: without_prefixes(named)} if named else {}
+
+
+def architecture(held: Any) -> str:
+    """What a training script wrote down of it, as timm's and PyTorch's own do; empty where it did not."""
+    said = held.get("arch") if isinstance(held, Mapping) else None
+    return said if isinstance(said, str) else ""
 
 
 def without_prefixes(named: Mapping[str, T]) -> dict[str, T]:
     """Wrappers may be wrapped again: taken off as long as every name bears one."""
     found = dict(named)
     while True:
+        found.pop(_COUNT, None)
         common = next((each for each in _WRAPPERS if found and all(key.startswith(each) for key in found)), None)
         if common is None:
             return found
         found = {key.removeprefix(common): value for key, value in found.items()}
+
+
+def _inside(held: Mapping[Any, Any], keys: tuple[str, ...], is_tensor: Callable[[Any], bool]) -> dict[str, Any]:
+    """What lies under the first of these keys that holds tensors."""
+    return next(filter(None, (networks(held.get(key), is_tensor) for key in keys)), {})

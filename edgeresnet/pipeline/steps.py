@@ -10,13 +10,13 @@ from typing import Any
 
 from .. import export, images, models, targets
 from ..artifact import Given, Store
-from ..device import manifest, onnx_file, trial
+from ..device import machine, manifest, onnx_file, trial
 from ..device.session import Dialect
 from ..errors import ModelError, RecipeError
 from ..graph import lint
 from ..images import choose
-from ..models import recognise, shapes
-from ..recipe import Recipe, is_onnx
+from ..models import recognise, shapes, unwrap
+from ..recipe import Recipe, is_onnx, module_of_factory
 from .stages import ELSEWHERE, STAGES, Step
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are held against
@@ -76,7 +76,7 @@ def samples_of(found: Sequence[Step]) -> dict[str, images.Samples]:
 def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
     if not samples:
         raise RecipeError("the recipe names no images", hint="tracing compares its answers on real images: give some")
-    found = _recognised(recipe)
+    found, told = _recognised(recipe)
     arch = found.archs[0] if found else recipe.model.arch
     about: dict[str, Any] = {
         "arch": arch,
@@ -85,8 +85,8 @@ def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
     }
     if arch is None:  # an ONNX file is its own
         return about
-    if found and len(found.archs) > 1:
-        about["fits_too"] = list(found.archs[1:])
+    if told:
+        about["told"] = told
     anew = recipe.train is not None and recipe.train.head == "new"
     if found and about["classes"] != found.classes and not anew:
         raise ModelError(
@@ -94,29 +94,53 @@ def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
             hint="give the images or the weights of the others, or train a new head: `train: {head: new}`, --head new",
         )
     models.check_arch(arch)
+    if arch in models.TIMM:  # another timm may build it otherwise
+        about["libraries"] = machine.versions("timm")
     sources = models.sources_of(arch)
     if sources:  # user code: another text may be another network
         about["sources_sha256"] = [manifest.sha256_of(source) for source in sources]
     return about
 
 
-def _recognised(recipe: Recipe) -> recognise.Recognised | None:
-    """What the weights themselves say, where nobody named their architecture."""
-    given = recipe.model.checkpoint
-    if recipe.model.arch is not None or is_onnx(given):
-        return None
-    found = recognise.recognise(shapes.read(_path(given)))
-    name = "name it: `model.arch` or --arch, by a word of ours or as my.module:make"
+def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[str]]:
+    """What the weights themselves say, where nobody named their architecture; and what is to be told of them."""
+    given, model = recipe.model.checkpoint, recipe.model
+    if given is None or is_onnx(given):
+        return None, []
+    held = shapes.look(_path(given))
+    if (model.weights or unwrap.MODEL) not in held.networks:
+        raise ModelError(f"{given} holds no average of its weights", hint="leave out `model.weights`")
+    told = []
+    if model.weights is None and unwrap.AVERAGE in held.networks:
+        told.append(
+            f"{given} holds its weights and an average of them: the weights are taken; `model.weights: ema` takes that"
+        )
+    found = recognise.recognise(held.networks[model.weights or unwrap.MODEL], held.arch)
+    if found and found.around and not module_of_factory(model.arch or ""):
+        told.append(f"{given}: {found.around}")
+    if model.arch is not None:
+        return None, told
+    _check_recognised(given, found, recipe.preprocessing.channels)
+    assert found is not None
+    if len(found.archs) > 1:
+        first, *others = found.archs
+        told.append(
+            f"taken for {first}; its tensors would fit {', '.join(others)} as well: name `model.arch` if it is that"
+        )
+    return found, told
+
+
+def _check_recognised(given: str, found: recognise.Recognised | None, channels: int) -> None:
+    name = "name it: `model.arch` or --arch, by a word of ours or as my.module:make, a function that returns it"
     if found is None:
         raise ModelError(f"{given} holds no network that is recognised by its tensors", hint=name)
     if not found.archs:
         raise ModelError(f"{given} holds {found.words}", hint=name)
-    if found.channels != recipe.preprocessing.channels:
+    if found.channels != channels:
         raise ModelError(
-            f"{given} takes {found.channels} channels, and preprocessing makes {recipe.preprocessing.channels}",
+            f"{given} takes {found.channels} channels, and preprocessing makes {channels}",
             hint="one mean and one std for each channel",
         )
-    return found
 
 
 def _classes(recipe: Recipe, samples: dict[str, Given], found: recognise.Recognised | None) -> int:
@@ -140,8 +164,10 @@ def _networks(recipe: Recipe, classes: int) -> tuple[Given | None, Given | None]
         batch = lint.reference(file, recipe.preprocessing, classes, batch)
         network = Given(file.digest, file.path)
     elif recipe.model.checkpoint:
-        path = _path(recipe.model.checkpoint)
+        path, which = _path(recipe.model.checkpoint), recipe.model.weights
         network = Given(manifest.sha256_of(path), path)
+        if which:  # the same file holds another network too
+            network = Given(manifest.digest_of([network.digest, which]), models.Weights(path, which))
     if recipe.model.candidate:
         file = onnx_file.read(_path(recipe.model.candidate))
         lint.candidate(file, recipe.preprocessing, classes, batch)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .. import models
-from ..artifact import Parent, file_of
+from ..artifact import Parent
 from ..context import Context
 from ..device import machine
 from ..images import Samples
@@ -33,7 +33,7 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     plan = Prune(**spec["prune"])
     torch.set_num_threads(machine.cores())
     network = models.build(spec["arch"], spec["classes"], spec["channels"])
-    checkpoint.load_into(network, file_of(parents["network"], checkpoint.FILE), spec["arch"])
+    checkpoint.load_into(network, checkpoint.of(parents["network"]), spec["arch"])
     models.check_answer(network, spec, spec["size"])
     if plan.importance == "taylor":
         _ask_the_loss(network, parents["training"].value, ctx)  # type: ignore[union-attr]

@@ -85,7 +85,8 @@ def nonnegative(net: Net, tensor: str) -> bool:
         return False
     if node.kind == "Relu" or (node.kind == "Clip" and _floor(net, node) >= 0):
         return True
-    return (node.kind in POOLING or moves(net, node)) and nonnegative(net, node.inputs[0])
+    mirrors = node.kind == "Pad" and node.attributes.get("mode", b"constant") != b"constant"  # or repeats an edge
+    return (node.kind in POOLING or mirrors or moves(net, node)) and nonnegative(net, node.inputs[0])
 
 
 def moves(net: Net, node: Node) -> bool:

@@ -55,6 +55,8 @@ class Model(_Section):
     checkpoint: str | None = None
     arch: str | None = Field(None, validate_default=True)  # auto, or left out: recognised from the checkpoint
     classes: int | None = Field(None, ge=2)  # left out: as many as there are class folders
+    # Where a checkpoint holds an average of its weights (EMA) beside them: which of the two; left out: the weights.
+    weights: Literal["model", "ema"] | None = None
     candidate: str | None = None  # an ONNX file made elsewhere from the same network: judged, as it is, against it
 
     @field_validator("arch")
@@ -67,6 +69,14 @@ class Model(_Section):
         if arch is not None and onnx:
             raise ValueError("leave it out: an ONNX file holds its own architecture")
         return arch
+
+    @field_validator("weights")
+    @classmethod
+    def _of_a_checkpoint(cls, weights: str | None, info: ValidationInfo) -> str | None:
+        given = info.data.get("checkpoint")
+        if weights is not None and (given is None or is_onnx(given)):
+            raise ValueError("chooses in a checkpoint, and there is none")
+        return weights
 
     @field_validator("candidate")
     @classmethod

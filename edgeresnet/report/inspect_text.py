@@ -29,11 +29,32 @@ def checkpoint(about: Mapping[str, Any]) -> str:
         sentences.append(f"not recognised: no ResNet of ours has tensors named {', '.join(about['first'])}, …")
         sentences.append("give a factory in your own code, `--arch my.module:make`, or an ONNX file")
     else:
-        sentences.append(found["words"])
-        archs = list(found["archs"])
-        fits = f"; {', '.join(archs[1:])} fits as well" if len(archs) > 1 else ""
-        sentences.append(f"--arch {archs[0]}{fits}" if archs else "no --arch of ours builds it: my.module:make does")
+        sentences += [found["words"], *filter(None, [found["around"]]), _archs(found["archs"], about)]
+    if about["average"]:
+        sentences.append("an average of these weights (EMA) lies beside them: `model.weights: ema` takes it instead")
+    sentences.append(_record(about))
     return "\n".join(terminal.wrapped(sentence) for sentence in sentences) + "\n"
+
+
+def _archs(archs: Sequence[str], about: Mapping[str, Any]) -> str:
+    if not archs:
+        return "no --arch of ours builds it: my.module:make does, a function of yours that returns the network"
+    others = f"; {', '.join(archs[1:])} {'fits' if len(archs) == 2 else 'fit'} as well" if len(archs) > 1 else ""
+    said = " (the file says so itself)" if archs[0] == about["says"] else ""
+    library = about["missing_library"]
+    needs = f"; needs {library}: pip install 'edgeresnet[{library}]'" if library else ""
+    return f"--arch {archs[0]}{said}{others}{needs}"
+
+
+def _record(about: Mapping[str, Any]) -> str:
+    record = about["record"]
+    if record and record["why_not"]:
+        return f"its preprocessing is not taken from {record['source']}: {record['why_not']}"
+    if record:
+        wants = ", ".join(f"{key} {value}" for key, value in record["preprocessing"].items())
+        return f"wants {wants} ({record['source']}, arch {record['arch']})"
+    why = about["doubt"] or "no record speaks of this file"
+    return f"its preprocessing is not known ({why}): give what it was trained with"
 
 
 def images(about: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .. import models
-from ..artifact import Parent, file_of
+from ..artifact import Parent
 from ..context import Context
 from ..device import machine
 from ..images import Samples, choose
@@ -72,7 +72,7 @@ def _prepared(parents: Mapping[str, Parent], spec: Mapping[str, Any], ctx: Conte
     given = "checkpoint" in parents
     if given:
         head = parts.head_of(network) if plan.head == "new" else None
-        checkpoint.load_into(network, file_of(parents["checkpoint"], checkpoint.FILE), spec["arch"], but=head)
+        checkpoint.load_into(network, checkpoint.of(parents["checkpoint"]), spec["arch"], but=head)
     models.check_answer(network, spec, samples.preprocessing.size)
     learning, validation = choose.split(samples, plan.validation, ctx.seed)
     return Training(network, plan, Split(learning), Split(validation), ctx, able=given and plan.head == "keep")

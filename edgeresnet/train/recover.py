@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .. import models
-from ..artifact import Parent, file_of
+from ..artifact import Parent
 from ..context import Context
 from ..device import machine
 from ..images import Samples, choose
@@ -151,6 +151,6 @@ def _measure_statistics(network: nn.Module, learning: Split, ctx: Context) -> No
 
 def _built(parent: Parent, spec: Mapping[str, Any]) -> nn.Module:
     network = models.build(spec["arch"], spec["classes"], spec["channels"])
-    checkpoint.load_into(network, file_of(parent, checkpoint.FILE), spec["arch"])
+    checkpoint.load_into(network, checkpoint.of(parent), spec["arch"])
     device = team.mine().device
     return network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -38,18 +38,6 @@ def test_plain_twins_have_the_same_weights_and_no_shortcut() -> None:
     assert not torch.allclose(plain(x), residual(x))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("arch", models.TORCHVISION)
-def test_every_torchvision_resnet_traces(arch: str) -> None:
-    from edgeresnet import trace
-
-    network = models.build(arch, classes=5, channels=1).eval()
-    model = trace.to_onnx(network, 1, 64)
-    assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
-    images = torch.randn(2, 1, 64, 64).numpy()
-    assert trace._difference(model, images, network(torch.from_numpy(images)).detach().numpy()) < trace.PARITY
-
-
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_torchvisions_by_name(arch: str, channels: int) -> None:

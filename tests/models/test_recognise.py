@@ -5,6 +5,7 @@ run code. Each file is written by its real producer.
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.optim.swa_utils import AveragedModel
 
 from edgeresnet import models
-from edgeresnet.errors import ModelError
+from edgeresnet.errors import MachineError, ModelError
 from edgeresnet.models import checkpoint, recognise, shapes
 
 SMALL = [arch for arch in models.CIFAR if not any(depth in arch for depth in ("56", "110"))]
@@ -42,7 +44,8 @@ def test_torchvisions_networks_are_recognised(arch: str) -> None:
     held = {name: shapes.Tensor(tuple(value.shape), "Float") for name, value in weights(arch, 5, 3).items()}
     found = recognise.recognise(held)
     assert found is not None
-    assert (found.archs, found.classes, found.channels) == ((arch,), 5, 3)
+    assert (found.archs[0], found.classes, found.channels) == (arch, 5, 3)
+    assert all(other.startswith(("resnetaa", "resnetblur")) for other in found.archs[1:])
 
 
 @pytest.mark.slow
@@ -70,14 +73,42 @@ def changed(**shape: tuple[int, ...]) -> dict[str, shapes.Tensor]:
 
 
 def test_what_is_no_network_of_ours_is_told_and_not_guessed() -> None:
-    stem = recognise.recognise(changed(conv1__weight=(64, 3, 3, 3)))
-    assert stem is not None
-    assert stem.archs == ()
-    assert "of a kind of its own" in stem.words
+    other = recognise.recognise(changed(layer3__1__conv2__weight=(256, 256, 5, 5)))
+    assert other is not None
+    assert other.archs == ()
+    assert (
+        "of a kind of its own: like resnet18, but layer3.1.conv2.weight is 256×256×5×5, not 256×256×3×3" in other.words
+    )
     assert recognise.recognise({"features.0.weight": shapes.Tensor((64, 3, 3, 3), "Float")}) is None
     gap = changed()
     del gap["layer3.0.conv1.weight"]
     assert recognise.recognise(gap) is None
+
+
+@pytest.mark.parametrize(
+    ("arch", "fit", "words"),
+    [
+        ("resnet18_3x3", ("resnet18_3x3", "resnet18_3x3_maxpool"), "ResNet-18, torchvision's family, a 3×3 stem"),
+        ("resnetaa34d", ("resnet34d", "resnetaa34d"), "timm's family, a stem of three convolutions (32, 32, 64), aver"),
+        ("resnet18", ("resnet18", "resnetblur18"), "ResNet-18, torchvision's family, 7 classes"),
+        ("resnet10t", ("resnet10t",), "ResNet-10, timm's family, a stem of three convolutions (24, 32, 64), averaged"),
+        ("seresnet18", ("seresnet18",), "SE-ResNet-18, timm's family"),
+        ("ecaresnet26t", ("ecaresnet26t",), "ECA-ResNet-26, timm's family"),
+        ("cifar_resnet14_w32", ("cifar_resnet14_w32", "cifar_plain14_w32"), "CIFAR family, 32 channels wide instead"),
+    ],
+)
+def test_where_several_fit_all_are_told(arch: str, fit: tuple[str, ...], words: str) -> None:
+    held = {name: shapes.Tensor(tuple(value.shape), "Float") for name, value in weights(arch).items()}
+    found = recognise.recognise(held)
+    assert found is not None
+    assert found.archs == fit
+    assert words in found.words
+    said = recognise.recognise(held, said=fit[-1])
+    assert said is not None
+    assert said.archs == (fit[-1],)
+    wrong = recognise.recognise(held, said="resnet50")
+    assert wrong is not None
+    assert wrong.archs == fit
 
 
 WRAPPED: dict[str, Any] = {
@@ -116,6 +147,92 @@ def test_whatever_a_script_wraps_around_them(wrap: Any, form: str, tmp_path: Pat
     checkpoint.load_into(network, path, "cifar_resnet8")
     for key, value in network.state_dict().items():
         torch.testing.assert_close(value, held[key], atol=0.01, rtol=0.01)
+
+
+def averaged() -> tuple[torch.nn.Module, torch.nn.Module]:
+    """A network, and torch's average of it and another."""
+    torch.manual_seed(0)
+    network = models.build("cifar_resnet8", 7, 1)
+    average = AveragedModel(network, use_buffers=True)
+    for _ in range(2):
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter)
+        average.update_parameters(network)
+    return network, average
+
+
+BESIDE: dict[str, Any] = {
+    "torchvision's": lambda held, ema: {"model": held, "model_ema": ema, "epoch": 3},
+    "timm's": lambda held, ema: {"state_dict": held, "state_dict_ema": ema, "epoch": 3},
+    "in one": lambda held, ema: {"ema": ema, "model": held},
+    "of another name": lambda held, ema: {"ema_model": ema, "net": held},
+    "nested": lambda held, ema: {"model": {"state_dict": held, "ema": ema}},
+    "among the tensors": lambda held, ema: {
+        "state_dict": {
+            f"{of}.{key}": value for of, each in (("model", held), ("ema", ema)) for key, value in each.items()
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE)
+def test_an_average_beside_the_weights_is_another_network(beside: Any, tmp_path: Path) -> None:
+    network, average = averaged()
+    held, ema = network.state_dict(), average.state_dict()
+    torch.save(beside(held, ema), tmp_path / "w.pth")
+    assert set(shapes.look(tmp_path / "w.pth").networks) == {"model", "ema"}
+    for which, expected in (("", network), ("model", network), ("ema", average.module)):
+        loaded = models.build("cifar_resnet8", 7, 1)
+        checkpoint.load_into(loaded, models.Weights(tmp_path / "w.pth", which), "cifar_resnet8")
+        torch.testing.assert_close(loaded.state_dict(), expected.state_dict())
+    assert not torch.equal(network.conv1.weight, average.module.conv1.weight)
+
+
+def test_an_average_alone_is_the_network(tmp_path: Path) -> None:
+    _, average = averaged()
+    for held in (average.state_dict(), {"model_ema": average.state_dict()}):
+        torch.save(held, tmp_path / "w.pth")
+        assert set(shapes.look(tmp_path / "w.pth").networks) == {"model"}
+        loaded = models.build("cifar_resnet8", 7, 1)
+        checkpoint.load_into(loaded, tmp_path / "w.pth", "cifar_resnet8")
+        torch.testing.assert_close(loaded.state_dict(), average.module.state_dict())
+    with pytest.raises(ModelError, match="holds no average of its weights"):
+        checkpoint.read(models.Weights(tmp_path / "w.pth", "ema"))
+
+
+def test_what_pytorchs_own_example_saves(tmp_path: Path) -> None:
+    """Its best accuracy is a tensor beside the weights; the architecture is a word."""
+    held = {"epoch": 3, "arch": "cifar_plain8", "state_dict": weights(), "best_acc1": torch.tensor(76.1)}
+    torch.save(held, tmp_path / "w.pth")
+    found = shapes.look(tmp_path / "w.pth")
+    assert found.arch == "cifar_plain8"
+    assert found.networks["model"].keys() == weights().keys() == checkpoint.read(tmp_path / "w.pth").keys()
+
+
+def test_a_dictionary_that_holds_itself(tmp_path: Path) -> None:
+    held: dict[str, Any] = {}
+    held["model"] = held
+    torch.save(held, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="is no checkpoint"):
+        shapes.read(tmp_path / "w.pth")
+
+
+def test_a_full_disk_leaves_the_old_weights(tmp_path: Path) -> None:
+    """The kernel itself refuses the rest of the file, as it does where a disk is full."""
+    path = tmp_path / "w.safetensors"
+    old, new = models.build("cifar_resnet8", 7, 1), models.build("cifar_resnet20", 7, 1)
+    checkpoint.write(old, path, {"arch": "cifar_resnet8"})
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 1000, hard))
+    try:
+        with pytest.raises(MachineError, match="the disk is full while writing"):
+            checkpoint.write(new, path, {"arch": "cifar_resnet20"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    checkpoint.load_into(models.build("cifar_resnet8", 7, 1), path, "cifar_resnet8")
 
 
 def test_a_parameter_counts_as_a_tensor(tmp_path: Path) -> None:

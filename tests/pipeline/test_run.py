@@ -299,6 +299,44 @@ def test_an_architecture_that_nobody_names_is_told_from_the_weights(own_store: S
     assert not any(step["warnings"] for step in plain["steps"] if step["id"] == "trace")
 
 
+def test_which_of_two_networks_in_a_file_is_meant(own_store: Store, tmp_path: Path) -> None:
+    import torch
+
+    from edgeresnet import models
+
+    held, average = (models.build("cifar_resnet8b", 10, 1).state_dict() for _ in range(2))
+    torch.save({"state_dict": held, "state_dict_ema": average}, tmp_path / "w.pth")
+
+    def traced(**model: Any) -> pipeline.Step:
+        raw = tiny(model={"checkpoint": str(tmp_path / "w.pth"), **model}, train=None)
+        return next(step for step in pipeline.steps(recipe.parse(raw), own_store) if step.id == "trace")
+
+    silent, model, ema = traced(), traced(weights="model"), traced(weights="ema")
+    assert "holds its weights and an average of them: the weights are taken" in silent.spec["told"][0]
+    assert "told" not in model.spec
+    assert "told" not in ema.spec
+    assert len({step.parents["network"].digest for step in (silent, model, ema)}) == 3
+    assert ema.parents["network"].value.which == "ema"
+    del held["conv1.weight"]
+    torch.save(held, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="holds no average of its weights"):
+        traced(weights="ema", arch="cifar_resnet8b")
+
+
+def test_what_stands_around_a_network_is_told(own_store: Store, tmp_path: Path) -> None:
+    import torch
+
+    from edgeresnet import models
+
+    held = {f"backbone.{key}": value for key, value in models.build("cifar_resnet8b", 10, 1).state_dict().items()}
+    held = {key.replace("backbone.linear", "head"): value for key, value in held.items()}
+    torch.save(held, tmp_path / "w.pth")
+    for model in ({}, {"arch": "cifar_resnet8b"}):
+        raw = tiny(model={"checkpoint": str(tmp_path / "w.pth"), **model}, train=None)
+        step = next(step for step in pipeline.steps(recipe.parse(raw), own_store) if step.id == "trace")
+        assert "head is taken for the classifier of backbone.*" in step.spec["told"][0]
+
+
 @pytest.mark.parametrize(
     ("weights", "words"),
     [

@@ -123,6 +123,19 @@ def test_only_what_a_relu_leaves_is_unsigned_and_only_for_cpus() -> None:
     assert found.points["b1_relu"] == Grid(0, 255)
 
 
+def test_mirroring_what_a_relu_leaves_brings_nothing_negative() -> None:
+    """As networks do that blur before they stride."""
+    net = Maker()
+    x = net.relu(net.conv("image", "c1", 8))
+    sides = net.hold("sides", [0, 0, 1, 1, 0, 0, 1, 1])
+    below = net.hold("below", -1, np.float32)
+    mirrored = net.conv(net.add("Pad", [x, sides], "mirrored", mode="reflect"), "blur", 8, group=8)
+    filled = net.conv(net.add("Pad", [net.relu(mirrored), sides, below], "filled"), "c2", 8)
+    _, found = placed(net.head(filled), CPU)
+    assert found.points["mirrored"] == Grid(0, 255)
+    assert found.points["filled"] == Grid(-128, 127)
+
+
 def test_a_clip_above_zero_leaves_nothing_negative_either() -> None:
     net = Maker()
     x = net.conv("image", "c1", 8)

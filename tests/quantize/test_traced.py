@@ -13,6 +13,7 @@ from edgeresnet.quantize.net import Net
 from edgeresnet.quantize.ranges import Ranges
 
 from ..graph.running import answers, openvino_answers, sqnr
+from ..models.networks import lively
 from .nets import collect, engine, equalize
 
 
@@ -45,6 +46,26 @@ def test_a_real_network_becomes_int8_as_every_compiler_wants_it(arch: str) -> No
         file = qdq.write(model, found.placement, found.values)
         onnx.checker.check_model(file, full_check=True)
         assert accepts.findings(file, name, target.dialect) == []
+        assert sqnr(expected, answers(file, given)) > 15
+        if name == "openvino":
+            assert sqnr(expected, openvino_answers(file, given)) > 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["resnet18d", "resnetblur18", "seresnet18", "ecaresnet26t"])
+def test_timms_kinds_become_int8(arch: str) -> None:
+    """Averaged shortcuts and blurred strides whole; what scales channels by a sigmoid stays float, and is named."""
+    model = trace.to_onnx(lively(arch, 16, 3), 3, 64)
+    given = np.random.default_rng(0).normal(size=(8, 3, 64, 64)).astype(np.float32)
+    expected, source = answers(model, given), engine.Source(model, collect(model, [given], Ranges({})))
+    for name, target in targets.discover().items():
+        found = engine._scaled(source, engine.Choices(target.dialect))
+        assert bool(found.placement.kept) is (arch.startswith(("se", "eca")))
+        assert set(found.placement.weights) == {node.name for node in Net(model).weighted()}
+        file = qdq.write(model, found.placement, found.values)
+        onnx.checker.check_model(file, full_check=True)
+        problems = accepts.findings(file, name, target.dialect)
+        assert [each for each in problems if each.severity == accepts.ERROR] == []
         assert sqnr(expected, answers(file, given)) > 15
         if name == "openvino":
             assert sqnr(expected, openvino_answers(file, given)) > 15

@@ -1,0 +1,128 @@
+"""Every architecture that can be named, and how it is built. Imports neither torch nor timm: plans ask here.
+
+A test holds the lists and what is said of each network against torchvision and timm themselves.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from functools import cache
+
+from .plans import Plan
+
+# `cifar_resnet20` has option-A shortcuts (no parameters, as in the paper), `…b` projections, `cifar_plain20` none. Any
+# depth of 6n+2 can be named, and `_w32` for another width than the paper's 16; these are the usual ones.
+CIFAR = tuple(
+    name
+    for depth in (8, 20, 32, 44, 56, 110)
+    for name in (f"cifar_resnet{depth}", f"cifar_resnet{depth}b", f"cifar_plain{depth}")
+)
+TORCHVISION = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("wide_resnet50_2", "wide_resnet101_2"),
+    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+)
+# The same blocks for small images: a 3×3 stem of stride 1, without the max-pool, or with it.
+_SMALL, _SMALL_POOLED = "_3x3", "_3x3_maxpool"
+SMALL_IMAGES = tuple(name + kind for name in TORCHVISION for kind in (_SMALL, _SMALL_POOLED))
+# What timm's ResNet class builds and torchvision has not; but not what timm pruned, whose widths follow no rule.
+TIMM = (
+    *("resnet10t", "resnet14t", "resnet18d", "resnet26", "resnet26d", "resnet26t", "resnet34d"),
+    *("resnet50_gn", "resnet50c", "resnet50d", "resnet50s", "resnet50t", "resnet101c", "resnet101d", "resnet101s"),
+    *("resnet152c", "resnet152d", "resnet152s", "resnet200", "resnet200d"),
+    *("resnetaa34d", "resnetaa50", "resnetaa50d", "resnetaa101d"),
+    *("resnetblur18", "resnetblur50", "resnetblur50d", "resnetblur101d"),
+    *("resnetrs50", "resnetrs101", "resnetrs152", "resnetrs200", "resnetrs270", "resnetrs350", "resnetrs420"),
+    *("resnext50d_32x4d", "resnext101_32x4d", "resnext101_32x16d", "resnext101_32x32d"),
+    *("ecaresnet26t", "ecaresnet50d", "ecaresnet50t", "ecaresnet101d", "ecaresnet200d", "ecaresnet269d"),
+    *("ecaresnetlight", "ecaresnext26t_32x4d", "ecaresnext50t_32x4d"),
+    *("seresnet18", "seresnet34", "seresnet50", "seresnet50t", "seresnet101", "seresnet152", "seresnet152d"),
+    *("seresnet200d", "seresnet269d", "seresnetaa50d", "seresnext26d_32x4d", "seresnext26t_32x4d"),
+    *("seresnext50_32x4d", "seresnext101_32x4d", "seresnext101_32x8d", "seresnext101_64x4d", "seresnext101d_32x8d"),
+    *("seresnextaa101d_32x8d", "seresnextaa201d_32x8d", "senet154"),
+)
+_BASIC = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+_BOTTLENECK = {
+    14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3),
+    201: (3, 24, 36, 4), 269: (3, 30, 48, 8), 270: (4, 29, 53, 4), 350: (4, 36, 72, 4), 420: (4, 44, 87, 4),
+}  # fmt: skip
+_STEMS = {"c": (32, 32, 64), "d": (32, 32, 64), "s": (64, 64, 128), "t": (24, 32, 64)}
+_NAME = re.compile(
+    r"(?P<attention>se|eca)?res(?:net|next)(?P<kind>aa|blur|rs)?(?P<depth>\d+)(?P<stem>[cdst])?(?P<groupnorm>_gn)?"
+    r"(?:_(?P<groups>\d+)x(?P<width>\d+)d)?"
+)
+_WIDE = re.compile(r"wide_resnet(\d+)_2")
+_CIFAR = re.compile(r"cifar_(?P<kind>resnet|plain)(?P<depth>\d+)(?P<projected>b?)(?:_w(?P<width>\d+))?")
+
+
+def is_known(arch: str) -> bool:
+    return cifar(arch) is not None or arch in TORCHVISION or arch in SMALL_IMAGES or arch in TIMM
+
+
+def missing_library(arch: str) -> str:
+    """timm, where a network needs it and it is not here."""
+    return "timm" if arch in TIMM and importlib.util.find_spec("timm") is None else ""
+
+
+def everything() -> tuple[str, ...]:
+    """The likeliest first, where tensors cannot tell two networks apart."""
+    return (*CIFAR, *TORCHVISION, *SMALL_IMAGES, *TIMM)
+
+
+def cifar(arch: str) -> tuple[int, str, int] | None:
+    """Depth, shortcut ("A", "B", "none") and width of a network of the paper's CIFAR family."""
+    said = _CIFAR.fullmatch(arch)
+    if said is None or int(said["depth"]) < 8 or int(said["depth"]) % 6 != 2:
+        return None
+    if (said["kind"] == "plain" and said["projected"]) or said["width"] in ("0", "16"):
+        return None
+    shortcut = "none" if said["kind"] == "plain" else "B" if said["projected"] else "A"
+    return int(said["depth"]), shortcut, int(said["width"] or 16)
+
+
+def small_images(arch: str) -> tuple[str, bool]:
+    """torchvision's network whose blocks it has, and whether it keeps the max-pool."""
+    return (arch.removesuffix(_SMALL_POOLED), True) if arch.endswith("_maxpool") else (arch.removesuffix(_SMALL), False)
+
+
+@cache
+def plan(arch: str) -> Plan:
+    """Of a name that is known."""
+    of_paper = cifar(arch)
+    if of_paper:
+        depth, shortcut, width = of_paper
+        blocks = ((depth - 2) // 6,) * 3
+        return Plan(blocks, width=width, stem=(width,), kernel=3, projected=shortcut == "B")
+    if arch in SMALL_IMAGES:
+        base = plan(small_images(arch)[0])
+        return Plan(**{**vars(base), "kernel": 3})
+    if arch == "senet154":
+        return Plan(
+            _BOTTLENECK[152], True, groups=64, group_width=4, stem=(64, 64, 128), shortcut_kernel=3, first_narrowed=2,
+            attention="se16",
+        )  # fmt: skip
+    if arch == "ecaresnetlight":
+        return Plan((1, 1, 11, 3), True, pooled_shortcut=True, attention="eca")
+    wide = _WIDE.fullmatch(arch)
+    if wide:
+        return Plan(_BOTTLENECK[int(wide[1])], True, group_width=128)
+    return _by_rule(arch)
+
+
+def _by_rule(arch: str) -> Plan:
+    said = _NAME.fullmatch(arch)
+    assert said is not None, arch
+    depth, scaled = int(said["depth"]), said["kind"] == "rs"
+    stem = "s" if depth == 201 else "d" if scaled else said["stem"]
+    return Plan(
+        _BASIC.get(depth) or _BOTTLENECK[depth],
+        depth not in _BASIC,
+        groups=int(said["groups"] or 1),
+        group_width=int(said["width"] or 64),
+        stem=_STEMS.get(stem, (64,)),
+        convolved_pool=scaled,
+        pooled_shortcut=scaled or said["stem"] in ("d", "t"),
+        attention={"se": "se16", "eca": "eca"}.get(said["attention"], "se4" if scaled else ""),
+        batch_norm=not said["groupnorm"],
+    )

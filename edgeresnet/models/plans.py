@@ -1,0 +1,109 @@
+"""How a ResNet is built, as data, and which tensors one that is built so has. Knows no library and no network by name.
+
+Tensors bear torchvision's names, which timm's networks share: `conv1`, `bn1`, `layer2.0.downsample.0`, `fc`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Shape = tuple[int, ...]
+
+COUNTER = "num_batches_tracked"  # of a batch normalisation in training; older files have none
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What of a network's build its tensors show."""
+
+    blocks: tuple[int, ...]  # of each stage
+    bottleneck: bool = False
+    width: int = 64  # of the first stage; each stage is twice as wide as the one before
+    groups: int = 1
+    group_width: int = 64  # of a bottleneck's 3×3 convolution, for each 64 of its stage's width
+    stem: tuple[int, ...] = (64,)  # what its convolutions give
+    kernel: int = 7  # of the stem's only convolution; three are 3×3 each
+    convolved_pool: bool = False  # a convolution instead of the max-pool
+    projected: bool = True  # a shortcut that changes its shape has a convolution
+    pooled_shortcut: bool = False  # averaged before that convolution
+    shortcut_kernel: int = 1
+    first_narrowed: int = 1  # a bottleneck's first convolution has one part in so many of its second's width
+    attention: str = ""  # "se16", "se4": squeeze and excite through so small a part; "eca"
+    batch_norm: bool = True  # else group normalisation
+
+    @property
+    def depth(self) -> int:
+        return sum(self.blocks) * (3 if self.bottleneck else 2) + 2
+
+    @property
+    def features(self) -> int:
+        return self.width * 2 ** (len(self.blocks) - 1) * (4 if self.bottleneck else 1)
+
+
+def tensors(plan: Plan, classes: int, channels: int) -> dict[str, Shape]:
+    """Without counters, in which files differ."""
+    return dict(_tensors(plan, classes, channels))
+
+
+def _tensors(plan: Plan, classes: int, channels: int) -> Iterator[tuple[str, Shape]]:
+    inputs = channels
+    kernel = plan.kernel if len(plan.stem) == 1 else 3
+    for position, outputs in enumerate(plan.stem):
+        name = "conv1" if len(plan.stem) == 1 else f"conv1.{3 * position}"
+        yield f"{name}.weight", (outputs, inputs, kernel, kernel)
+        last = position == len(plan.stem) - 1
+        yield from _norm(plan, "bn1" if last else f"conv1.{3 * position + 1}", outputs)
+        inputs = outputs
+    if plan.convolved_pool:
+        yield "maxpool.0.weight", (inputs, inputs, 3, 3)
+        yield from _norm(plan, "maxpool.1", inputs)
+    for stage, count in enumerate(plan.blocks):
+        planes = plan.width * 2**stage
+        outputs = planes * (4 if plan.bottleneck else 1)
+        for block in range(count):
+            strided = stage > 0 and block == 0
+            name = f"layer{stage + 1}.{block}"
+            yield from _convolutions(plan, name, inputs, planes)
+            yield from _attention(plan, f"{name}.se", outputs)
+            if plan.projected and (strided or inputs != outputs):
+                yield from _shortcut(plan, f"{name}.downsample", inputs, outputs, strided)
+            inputs = outputs
+    yield "fc.weight", (classes, inputs)
+    yield "fc.bias", (classes,)
+
+
+def _convolutions(plan: Plan, name: str, inputs: int, planes: int) -> Iterator[tuple[str, Shape]]:
+    middle = planes * plan.group_width // 64 * plan.groups
+    first = middle // plan.first_narrowed
+    shapes = [(planes, inputs, 3, 3), (planes, planes, 3, 3)]
+    if plan.bottleneck:
+        shapes = [(first, inputs, 1, 1), (middle, first // plan.groups, 3, 3), (4 * planes, middle, 1, 1)]
+    for number, shape in enumerate(shapes, 1):
+        yield f"{name}.conv{number}.weight", shape
+        yield from _norm(plan, f"{name}.bn{number}", shape[0])
+
+
+def _shortcut(plan: Plan, name: str, inputs: int, outputs: int, strided: bool) -> Iterator[tuple[str, Shape]]:
+    at, kernel = int(plan.pooled_shortcut), plan.shortcut_kernel if strided else 1
+    yield f"{name}.{at}.weight", (outputs, inputs, kernel, kernel)
+    yield from _norm(plan, f"{name}.{at + 1}", outputs)
+
+
+def _attention(plan: Plan, name: str, channels: int) -> Iterator[tuple[str, Shape]]:
+    if plan.attention == "eca":
+        reach = int(abs(math.log2(channels) + 1) / 2)
+        yield f"{name}.conv.weight", (1, 1, max(reach if reach % 2 else reach + 1, 3))
+    elif plan.attention:
+        small = max(8, int(channels / int(plan.attention.removeprefix("se")) + 4) // 8 * 8)  # the nearest multiple of 8
+        yield f"{name}.fc1.weight", (small, channels, 1, 1)
+        yield f"{name}.fc1.bias", (small,)
+        yield f"{name}.fc2.weight", (channels, small, 1, 1)
+        yield f"{name}.fc2.bias", (channels,)
+
+
+def _norm(plan: Plan, name: str, channels: int) -> Iterator[tuple[str, Shape]]:
+    parts = ("weight", "bias", "running_mean", "running_var") if plan.batch_norm else ("weight", "bias")
+    for part in parts:
+        yield f"{name}.{part}", (channels,)

@@ -1,0 +1,124 @@
+"""What weights want their pixels like, from the records of those who published them: torchvision's and timm's own.
+
+A record is believed where the file is the one it speaks of: published files bear the beginning of their sha256 in
+their name, and timm's hub lays a `config.json` beside `model.safetensors`. Never from an architecture's name alone: the
+same network has been trained in many ways. What a recipe cannot say is told, and nothing near it is taken instead.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..device import manifest
+from ..device.preprocessing import INTERPOLATIONS
+from . import names
+
+_HUB_WEIGHTS, _HUB_CONFIG = "model.safetensors", "config.json"
+_PUBLISHED = re.compile(r".+-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)")
+_USUAL_CROP = 0.875  # timm's, where a record has none
+# What timm writes down of every network, and what has no part in its answers.
+_PLAIN_ARGUMENTS = {"num_classes", "in_chans", "drop_rate", "drop_path_rate", "drop_block_rate"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """`preprocessing` in a recipe's words; empty where `why_not` tells what cannot be said in them."""
+
+    source: str  # whose record, and its name there
+    arch: str
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    why_not: str = ""
+
+
+def of(path: Path, fits: Collection[str]) -> Record | None:
+    """The record that speaks of this very file, whose tensors are those of the architectures that fit.
+
+    Imports torchvision, and timm, only for a file that its name and content may have there.
+    """
+    if path.name == _HUB_WEIGHTS and (path.parent / _HUB_CONFIG).is_file():
+        return _of_hub(path.parent / _HUB_CONFIG, fits)
+    digits = _PUBLISHED.fullmatch(path.name)
+    if digits is None or not manifest.sha256_of(path).startswith(digits[1]):
+        return None
+    return next((record for file, record in _published() if file == path.name), None)
+
+
+def doubt(path: Path) -> str:
+    """Why a file that is called like a published one is not taken for it; empty where it is not called so, or is it."""
+    digits = _PUBLISHED.fullmatch(path.name)
+    if digits is None or (found := manifest.sha256_of(path)).startswith(digits[1]):
+        return ""
+    return f"it is called like a published file, but its sha256 begins with {found[: len(digits[1])]}: no record counts"
+
+
+def _published() -> Iterator[tuple[str, Record]]:
+    """File names with their records."""
+    yield from _torchvisions()
+    if importlib.util.find_spec("timm"):
+        yield from _timms()
+
+
+def _torchvisions() -> Iterator[tuple[str, Record]]:
+    from torchvision.models import get_model_weights
+
+    for arch in names.TORCHVISION:
+        for weights in get_model_weights(arch):
+            wanted = weights.transforms()
+            (size,), (resize,) = wanted.crop_size, wanted.resize_size
+            said = {"size": size, "resize": resize, "interpolation": wanted.interpolation.value}
+            said |= {"mean": list(wanted.mean), "std": list(wanted.std)}
+            yield weights.url.rsplit("/", 1)[-1], Record(f"torchvision's record {weights}", arch, said)
+
+
+def _timms() -> Iterator[tuple[str, Record]]:
+    import timm
+
+    for name in timm.list_models(module="resnet", pretrained=True):
+        arch = name.split(".")[0]
+        about = timm.models.get_pretrained_cfg(name)
+        if about and isinstance(about.url, str) and names.is_known(arch):
+            yield about.url.rsplit("/", 1)[-1], _in_recipes_words(f"timm's record {name}", arch, about.to_dict())
+
+
+def _of_hub(path: Path, fits: Collection[str]) -> Record | None:
+    """None for another library's `config.json`."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        arch, wants, arguments = about["architecture"], about["pretrained_cfg"], about.get("model_args") or {}
+        plain = {*_PLAIN_ARGUMENTS, *({"global_pool"} if arguments.get("global_pool") == "avg" else ())}
+        own = {key: value for key, value in arguments.items() if key not in plain}
+        record = _in_recipes_words(f"timm's record {path}", str(arch), wants)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    if own:
+        said = ", ".join(f"{key} {value}" for key, value in own.items())
+        return replace(record, preprocessing={}, why_not=f"its network was made with arguments of its own ({said})")
+    if arch not in fits:
+        return replace(record, preprocessing={}, why_not=f"it speaks of {arch}, which these tensors are not")
+    return record
+
+
+def _in_recipes_words(source: str, arch: str, wants: Mapping[str, Any]) -> Record:
+    """As timm's `create_transform` reads such a record for evaluation."""
+    _, height, width = wants.get("input_size") or (3, 224, 224)
+    crop, mode = wants.get("crop_pct") or _USUAL_CROP, wants.get("crop_mode") or "center"
+    interpolation = wants.get("interpolation") or "bicubic"
+    wrong = {
+        f"its images are {width}×{height}, not square": width != height,
+        f"its crop is {mode!r}": mode not in ("center", "squash") or (mode == "squash" and crop != 1),
+        f"its interpolation is {interpolation!r}": interpolation not in INTERPOLATIONS,
+        "its mean and std are not named": not wants.get("mean") or not wants.get("std"),
+    }
+    why_not = next((words for words, holds in wrong.items() if holds), "")
+    if why_not:
+        return Record(source, arch, why_not=f"{why_not}, which a recipe cannot say")
+    said = {"size": height, "resize": math.floor(height / crop), "interpolation": interpolation}
+    said |= {"crop": mode} if mode == "squash" else {}
+    return Record(source, arch, {**said, "mean": list(wants["mean"]), "std": list(wants["std"])})

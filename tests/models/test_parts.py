@@ -1,0 +1,189 @@
+"""A ResNet inside a network of a user's own: found, told, loaded and the same function; or refused in words."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional
+from torchvision.models import resnet18
+from torchvision.models.resnet import BasicBlock, ResNet
+
+from edgeresnet import models
+from edgeresnet.errors import ModelError
+from edgeresnet.models import checkpoint, recognise, shapes
+
+from .networks import enlivened
+
+
+class Wrapper(nn.Module):
+    """As fine-tuning scripts write it: somebody's network without its classifier, and a head."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.backbone = resnet18()
+        self.backbone.fc = nn.Identity()
+        self.head = head
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(x))
+
+
+class Timms(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = timm.create_model("resnet10t", num_classes=0)
+        self.classifier = nn.Linear(512, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(functional.dropout(self.encoder(x), 0.2, self.training))
+
+
+class Children(nn.Module):
+    """The body taken apart and put into a row: its names become numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*list(resnet18().children())[:-1])
+        self.fc = nn.Linear(512, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.features(x).flatten(1))
+
+
+class SmallBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+        return functional.relu(y + self.shortcut(x))
+
+
+class SmallImages(nn.Module):
+    """ResNet-18 as it is usually written for CIFAR: a 3×3 stem, no max-pool, and names of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        for stage, (inputs, outputs) in enumerate([(64, 64), (64, 128), (128, 256), (256, 512)], 1):
+            first = SmallBlock(inputs, outputs, 1 if stage == 1 else 2)
+            setattr(self, f"layer{stage}", nn.Sequential(first, SmallBlock(outputs, outputs, 1)))
+        self.linear = nn.Linear(512, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = functional.relu(self.bn1(self.conv1(x)))
+        y = self.layer4(self.layer3(self.layer2(self.layer1(y))))
+        return self.linear(functional.avg_pool2d(y, 4).flatten(1))
+
+
+def with_dropout() -> nn.Module:
+    network = resnet18()
+    network.fc = nn.Sequential(nn.Dropout(0.5), nn.Linear(512, 7))
+    return network
+
+
+UNDERSTOOD = {
+    "one Linear": (lambda: Wrapper(nn.Linear(512, 7)), "resnet18", "head is taken for the classifier of backbone.*: "),
+    "dropout before it": (with_dropout, "resnet18", "fc.1 is taken for the classifier: "),
+    "timm's without a head": (Timms, "resnet10t", "classifier is taken for the classifier of encoder.*"),
+    "in a row": (Children, "resnet18", "fc is taken for the classifier of features.*"),
+    "in two rows": (
+        lambda: nn.Sequential(nn.Sequential(*list(resnet18().children())[:-1]), nn.Flatten(), nn.Linear(512, 7)),
+        "resnet18",
+        "2 is taken for the classifier of 0.*",
+    ),
+    "for small images": (SmallImages, "resnet18_3x3", ""),
+}
+
+
+@pytest.mark.parametrize(("make", "arch", "around"), UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_a_network_around_a_resnet_is_loaded_as_one_of_ours(
+    make: type[nn.Module], arch: str, around: str, tmp_path: Path
+) -> None:
+    theirs = enlivened(make())
+    torch.save(
+        {"state_dict": {f"module.{key}": value for key, value in theirs.state_dict().items()}}, tmp_path / "w.pth"
+    )
+    found = recognise.recognise(shapes.read(tmp_path / "w.pth"))
+    assert found is not None
+    assert (found.archs[0], found.classes, found.channels) == (arch, 7, 3)
+    assert found.around.startswith(around)
+    assert bool(found.around) is bool(around)
+    ours = models.build(arch, 7, 3).eval()
+    checkpoint.load_into(ours, tmp_path / "w.pth", arch)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images))
+
+
+def cosine() -> nn.Module:
+    return Wrapper(nn.Linear(512, 7, bias=False))
+
+
+REFUSED = {
+    "two layers": (
+        lambda: Wrapper(nn.Sequential(nn.Linear(512, 32), nn.ReLU(), nn.Linear(32, 7))),
+        "under backbone.*, and beside it head.0.weight (32×512), head.0.bias (32), head.2.weight (7×32) and 1 more",
+    ),
+    "no bias, as of a cosine": (cosine, "beside it head.weight (7×512): no single Linear with a bias"),
+    "a normalisation before it": (
+        lambda: Wrapper(nn.Sequential(nn.BatchNorm1d(512), nn.Linear(512, 7))),
+        "beside it head.0.weight (512), head.0.bias (512), head.0.running_mean (512) and 3 more: no single Linear",
+    ),
+    "no head": (lambda: Wrapper(nn.Identity()), "under backbone.*, without a classifier"),
+    "two of them": (
+        lambda: nn.ModuleDict({"left": resnet18(), "right": resnet18()}),
+        "2 ResNets, left.* and right.*: which of them is meant",
+    ),
+    "another input of the head": (lambda: Wrapper(nn.Linear(1024, 7)), "like resnet18, but fc.weight is 7×1024, not"),
+    "another stem": (lambda: stem(5), "like resnet18, but conv1.weight is 64×3×5×5, not 64×3×7×7, 7 classes"),
+    "other depths": (lambda: ResNet(BasicBlock, [1, 2, 2, 1]), "depth 14: 1, 2, 2, 1 basic blocks, 64 channels"),
+}
+
+
+def stem(kernel: int) -> nn.Module:
+    network = resnet18(num_classes=7)
+    network.conv1 = nn.Conv2d(3, 64, kernel, 1, kernel // 2, bias=False)
+    return network
+
+
+@pytest.mark.parametrize(("make", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_tensors_do_not_tell_is_not_guessed(make: type[nn.Module], said: str, tmp_path: Path) -> None:
+    torch.save(make().state_dict(), tmp_path / "w.pth")
+    found = recognise.recognise(shapes.read(tmp_path / "w.pth"))
+    assert found is not None
+    assert found.archs == ()
+    assert said in found.words
+    with pytest.raises(ModelError, match="does not fit resnet18"):
+        checkpoint.load_into(models.build("resnet18", 7, 3), tmp_path / "w.pth", "resnet18")
+
+
+def test_what_does_not_fit_is_told_by_its_own_names(tmp_path: Path) -> None:
+    torch.save(Wrapper(nn.Sequential(nn.Linear(512, 8), nn.Linear(8, 7))).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ModelError) as caught:
+        checkpoint.load_into(models.build("resnet18", 7, 3), tmp_path / "w.pth", "resnet18")
+    assert "2 missing: fc.weight, fc.bias; 4 unexpected: head.0.weight, head.0.bias, head.1.w" in caught.value.message
+
+
+def test_a_factorys_own_names_come_first(tmp_path: Path) -> None:
+    """Also where all of them begin as a wrapper's would."""
+    theirs = enlivened(nn.Sequential(OrderedDict(model=Wrapper(nn.Sequential(nn.Linear(512, 8), nn.Linear(8, 7))))))
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    ours = nn.Sequential(OrderedDict(model=Wrapper(nn.Sequential(nn.Linear(512, 8), nn.Linear(8, 7))))).eval()
+    checkpoint.load_into(ours, tmp_path / "w.pth", "my.module:make")
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images))
