@@ -47,7 +47,7 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
     weights = _renamed(read(given), network.state_dict())
     if but is not None:
         weights = {key: value for key, value in weights.items() if not key.startswith(but)}
-    elif widths.is_narrower(_shapes(network.state_dict()), _shapes(weights)):
+    elif plans.is_narrower(_shapes(network.state_dict()), _shapes(weights)):
         widths.narrow(network, _shapes(weights))
     wanted = {key: value for key, value in network.state_dict().items() if but is None or not key.startswith(but)}
     missing = [key for key in wanted if key not in weights and not key.endswith(plans.COUNTER)]

@@ -6,7 +6,7 @@ Tensors bear torchvision's names, which timm's networks share: `conv1`, `bn1`, `
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 Shape = tuple[int, ...]
@@ -45,6 +45,20 @@ class Plan:
 def tensors(plan: Plan, classes: int, channels: int) -> dict[str, Shape]:
     """Without counters, in which files differ."""
     return dict(_tensors(plan, classes, channels))
+
+
+def is_narrower(wanted: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> bool:
+    """Whether weights of these `shapes` may be `wanted`'s with channels cut out: same names, nothing wider, the same
+    images in and the same classes out.
+    """
+    named, theirs = ([name for name in one if not name.endswith(COUNTER)] for one in (wanted, shapes))
+    if set(named) != set(theirs) or any(len(shapes[name]) != len(wanted[name]) for name in named):
+        return False
+    if any(given > full for name in named for given, full in zip(shapes[name], wanted[name], strict=True)):
+        return False
+    same_kernels = all(shapes[name][2:] == wanted[name][2:] for name in named)
+    first, last = named[0], named[-1]
+    return same_kernels and shapes[first][1:] == wanted[first][1:] and shapes[last][:1] == wanted[last][:1]
 
 
 def _tensors(plan: Plan, classes: int, channels: int) -> Iterator[tuple[str, Shape]]:

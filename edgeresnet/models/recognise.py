@@ -6,6 +6,7 @@ several do, all are told: tensors do not show a max-pool, nor how a stride is sm
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,11 +48,30 @@ def recognise(weights: Mapping[str, Tensor], said: str = "") -> Recognised | Non
     candidates = {name: names.plan(name) for name in _candidates(held, stem, blocks)}
     archs = [name for name, plan in candidates.items() if plans.tensors(plan, head[0], stem[1]) == held]
     counts = f"{head[0]} classes, {stem[1]} channel{'' if stem[1] == 1 else 's'}"
+    if not archs and (cut := _cut(held, said, candidates)):
+        count = {name: _weights(plans.tensors(names.plan(name), head[0], stem[1])) for name in cut}
+        words = f"{_words(cut[0])}, pruned to {100 * _weights(held) / count[cut[0]]:.1f} % of its weights, {counts}"
+        return Recognised(cut, head[0], stem[1], words, _around(found))
     if not archs:
         near = _nearest(candidates, held)
         return Recognised((), head[0], stem[1], f"{_outline(held, blocks)}, of a kind of its own{near}, {counts}")
     archs = [said] if said in archs else archs
     return Recognised(tuple(archs), head[0], stem[1], f"{_words(archs[0])}, {counts}", _around(found))
+
+
+def _cut(held: Mapping[str, Shape], said: str, candidates: Mapping[str, Plan]) -> tuple[str, ...]:
+    """Whose channels these may be when some were cut out: what the file says of itself, then the smallest."""
+    classes, channels = held["fc.weight"][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
+    every = {re.sub(r"_w\d+$", "", name): None for name in candidates} | dict.fromkeys(candidates)
+    if said and names.is_known(said):
+        every = {said: None, **every}
+    wanted = {name: plans.tensors(names.plan(name), classes, channels) for name in every}
+    fit = [name for name, tensors in wanted.items() if plans.is_narrower(tensors, held)]
+    return tuple(sorted(fit, key=lambda name: (name != said, _weights(wanted[name]))))
+
+
+def _weights(tensors: Mapping[str, Shape]) -> int:
+    return sum(math.prod(shape) for name, shape in tensors.items() if not name.endswith(("mean", "var")))
 
 
 def _around(found: Parts) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..device import manifest
-from ..device.preprocessing import INTERPOLATIONS
-from . import names
+from ..device.preprocessing import INTERPOLATIONS, Preprocessing
+from . import names, shapes
 
 _HUB_WEIGHTS, _HUB_CONFIG = "model.safetensors", "config.json"
 _PUBLISHED = re.compile(r".+-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)")
@@ -38,16 +38,29 @@ class Record:
 
 
 def of(path: Path, fits: Collection[str]) -> Record | None:
-    """The record that speaks of this very file, whose tensors are those of the architectures that fit.
+    """The record that speaks of this very file, whose tensors are those of the architectures that fit; the file's own
+    where edgeresnet wrote it.
 
     Imports torchvision, and timm, only for a file that its name and content may have there.
     """
+    if own := _own(path):
+        return own
     if path.name == _HUB_WEIGHTS and (path.parent / _HUB_CONFIG).is_file():
         return _of_hub(path.parent / _HUB_CONFIG, fits)
     digits = _PUBLISHED.fullmatch(path.name)
     if digits is None or not manifest.sha256_of(path).startswith(digits[1]):
         return None
     return next((record for file, record in _published() if file == path.name), None)
+
+
+def _own(path: Path) -> Record | None:
+    """What `train` and `prune` write down beside the weights."""
+    held = shapes.metadata(path)
+    try:
+        wants = Preprocessing.from_json(json.loads(held["preprocessing"])).to_json()
+        return Record(f"{path} itself", held["arch"], wants)
+    except (LookupError, ValueError, TypeError):
+        return None
 
 
 def doubt(path: Path) -> str:

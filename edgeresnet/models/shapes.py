@@ -20,6 +20,7 @@ from ..errors import ModelError, first_line
 from . import unwrap
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6: a row of pickles
+_METADATA = "__metadata__"
 _LONGEST_HEADER = 100_000_000
 _BROKEN = (
     pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError,
@@ -64,6 +65,19 @@ def look(path: Path) -> Contents:
     return Contents(found, arch or unwrap.architecture(held))
 
 
+def metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself beside its tensors; nothing of other files, or of none that is whole."""
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            about = json.loads(file.read(min(length, _LONGEST_HEADER))).get(_METADATA, {})
+        return {str(key): str(value) for key, value in about.items()}
+    except _BROKEN:
+        return {}
+
+
 def _held(path: Path) -> tuple[Any, str]:
     """What was saved and, of safetensors, the architecture that its metadata name."""
     with open(path, "rb") as file:
@@ -93,7 +107,7 @@ def _safetensors(file: Any, size: int) -> tuple[dict[str, Tensor], str]:
     if length > min(size, _LONGEST_HEADER):
         raise ValueError("its header is longer than the file")
     about = json.loads(file.read(length))
-    said = unwrap.architecture(about.pop("__metadata__", None))
+    said = unwrap.architecture(about.pop(_METADATA, None))
     return {name: Tensor(tuple(each["shape"]), each["dtype"]) for name, each in about.items()}, said
 
 

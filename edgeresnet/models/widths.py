@@ -1,6 +1,7 @@
 """A network made as narrow as weights are that were cut: how many channels a layer has is told by their shapes alone.
 
-So a pruned network needs nothing beside its tensors to be built again. Cuts nothing itself.
+So a pruned network needs nothing beside its tensors to be built again; whose they may be, `plans.is_narrower` says.
+Cuts nothing itself.
 """
 
 from __future__ import annotations
@@ -11,25 +12,10 @@ import torch
 from torch import nn
 
 from . import cifar
-
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-def is_narrower(wanted: Shapes, shapes: Shapes) -> bool:
-    """Whether weights of these `shapes` may be `wanted`'s with channels cut out: same names, nothing wider, the same
-    images in and the same classes out.
-    """
-    named, theirs = ([name for name in one if not name.endswith("num_batches_tracked")] for one in (wanted, shapes))
-    if set(named) != set(theirs) or any(len(shapes[name]) != len(wanted[name]) for name in named):
-        return False
-    if any(given > full for name in named for given, full in zip(shapes[name], wanted[name], strict=True)):
-        return False
-    same_kernels = all(shapes[name][2:] == wanted[name][2:] for name in named)
-    first, last = named[0], named[-1]
-    return same_kernels and shapes[first][1:] == wanted[first][1:] and shapes[last][:1] == wanted[last][:1]
+from .plans import Shape
 
 
-def narrow(network: nn.Module, shapes: Shapes) -> None:
+def narrow(network: nn.Module, shapes: Mapping[str, Shape]) -> None:
     """In place; the weights that were cut are no numbers yet."""
     for name, module in network.named_modules():
         key = f"{name}.weight"

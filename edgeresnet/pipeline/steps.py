@@ -5,18 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from .. import export, images, models, targets
+from .. import export, images, targets
 from ..artifact import Given, Store
-from ..device import machine, manifest, onnx_file, trial
+from ..device import trial
 from ..device.session import Dialect
-from ..errors import ModelError, RecipeError
-from ..graph import lint
+from ..errors import RecipeError
 from ..images import choose
-from ..models import recognise, shapes, unwrap
-from ..recipe import Recipe, is_onnx, module_of_factory
+from ..recipe import Recipe
+from . import network
 from .stages import ELSEWHERE, STAGES, Step
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are held against
@@ -30,12 +28,14 @@ Parents = dict[str, str | Given]
 def steps(recipe: Recipe, store: Store) -> list[Step]:
     """Refuses whatever can be known to be wrong before anything runs."""
     samples = _samples(recipe, store)
-    arch = _arch(recipe, samples)
-    network, candidate = _networks(recipe, arch["classes"])
-    found = list(_learning_steps(recipe, arch, network, samples))
-    last = found[-1].id if found else network
+    arch = network.about(recipe, samples)
+    given, candidate = network.files(recipe, arch["classes"])
+    found = list(_learning_steps(recipe, arch, given, samples))
+    last = found[-1].id if found else given
+    if not samples:  # nothing can be traced or measured: weights are cut, and that is all
+        return found
     if recipe.prune:  # all is held against the network before
-        before = next((step.id for step in found if step.id == "train"), network)
+        before = "train" if recipe.train else given
         found.append(_trace_step(recipe, arch, WHOLE, before, samples))
     found.append(_trace_step(recipe, arch, "trace", last, samples))
     if recipe.quantize:
@@ -73,115 +73,6 @@ def samples_of(found: Sequence[Step]) -> dict[str, images.Samples]:
     return {name: given[name].value for name in SLOTS if isinstance(given.get(name), Given)}  # type: ignore[union-attr]
 
 
-def _arch(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
-    if not samples:
-        raise RecipeError("the recipe names no images", hint="tracing compares its answers on real images: give some")
-    found, told = _recognised(recipe)
-    arch = found.archs[0] if found else recipe.model.arch
-    about: dict[str, Any] = {
-        "arch": arch,
-        "classes": recipe.model.classes or _classes(recipe, samples, found),
-        "channels": recipe.preprocessing.channels,
-    }
-    if arch is None:  # an ONNX file is its own
-        return about
-    if told:
-        about["told"] = told
-    anew = recipe.train is not None and recipe.train.head == "new"
-    if found and about["classes"] != found.classes and not anew:
-        raise ModelError(
-            f"{recipe.model.checkpoint} knows {found.classes} classes, and there are {about['classes']}",
-            hint="give the images or the weights of the others, or train a new head: `train: {head: new}`, --head new",
-        )
-    models.check_arch(arch)
-    if arch in models.TIMM:  # another timm may build it otherwise
-        about["libraries"] = machine.versions("timm")
-    sources = models.sources_of(arch)
-    if sources:  # user code: another text may be another network
-        about["sources_sha256"] = [manifest.sha256_of(source) for source in sources]
-    return about
-
-
-def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[str]]:
-    """What the weights themselves say, where nobody named their architecture; and what is to be told of them."""
-    given, model = recipe.model.checkpoint, recipe.model
-    if given is None or is_onnx(given):
-        return None, []
-    held = shapes.look(_path(given))
-    if (model.weights or unwrap.MODEL) not in held.networks:
-        raise ModelError(f"{given} holds no average of its weights", hint="leave out `model.weights`")
-    told = []
-    if model.weights is None and unwrap.AVERAGE in held.networks:
-        told.append(
-            f"{given} holds its weights and an average of them: the weights are taken; `model.weights: ema` takes that"
-        )
-    found = recognise.recognise(held.networks[model.weights or unwrap.MODEL], held.arch)
-    if found and found.around and not module_of_factory(model.arch or ""):
-        told.append(f"{given}: {found.around}")
-    if model.arch is not None:
-        return None, told
-    _check_recognised(given, found, recipe.preprocessing.channels)
-    assert found is not None
-    if len(found.archs) > 1:
-        first, *others = found.archs
-        told.append(
-            f"taken for {first}; its tensors would fit {', '.join(others)} as well: name `model.arch` if it is that"
-        )
-    return found, told
-
-
-def _check_recognised(given: str, found: recognise.Recognised | None, channels: int) -> None:
-    name = "name it: `model.arch` or --arch, by a word of ours or as my.module:make, a function that returns it"
-    if found is None:
-        raise ModelError(f"{given} holds no network that is recognised by its tensors", hint=name)
-    if not found.archs:
-        raise ModelError(f"{given} holds {found.words}", hint=name)
-    if found.channels != channels:
-        raise ModelError(
-            f"{given} takes {found.channels} channels, and preprocessing makes {channels}",
-            hint="one mean and one std for each channel",
-        )
-
-
-def _classes(recipe: Recipe, samples: dict[str, Given], found: recognise.Recognised | None) -> int:
-    """By the images; by the weights or an ONNX file itself where these have no labels."""
-    known = [len(given.value.classes) for given in samples.values() if given.value.classes]
-    if known or found:
-        return known[0] if known else found.classes  # type: ignore[union-attr]
-    logits = onnx_file.read(_path(recipe.model.checkpoint)).outputs if is_onnx(recipe.model.checkpoint) else []
-    last = logits[0].shape[-1] if logits and logits[0].shape else None
-    if last is None:
-        raise RecipeError("nothing says how many classes there are", hint="give `model.classes`, or class folders")
-    return last
-
-
-def _networks(recipe: Recipe, classes: int) -> tuple[Given | None, Given | None]:
-    """The checkpoint and the candidate. Of an ONNX file all is said that can be said against it without running it."""
-    network = candidate = None
-    batch = None if recipe.trace.batch == "dynamic" else recipe.trace.batch
-    if is_onnx(recipe.model.checkpoint):
-        file = onnx_file.read(_path(recipe.model.checkpoint))
-        batch = lint.reference(file, recipe.preprocessing, classes, batch)
-        network = Given(file.digest, file.path)
-    elif recipe.model.checkpoint:
-        path, which = _path(recipe.model.checkpoint), recipe.model.weights
-        network = Given(manifest.sha256_of(path), path)
-        if which:  # the same file holds another network too
-            network = Given(manifest.digest_of([network.digest, which]), models.Weights(path, which))
-    if recipe.model.candidate:
-        file = onnx_file.read(_path(recipe.model.candidate))
-        lint.candidate(file, recipe.preprocessing, classes, batch)
-        candidate = Given(file.digest, file.path)
-    return network, candidate
-
-
-def _path(given: str | None) -> Path:
-    path = Path(given or "").expanduser()
-    if not path.is_file():
-        raise ModelError(f"there is no checkpoint {path}", hint="`model` names files from the current folder on")
-    return path
-
-
 def _samples(recipe: Recipe, store: Store) -> dict[str, Given]:
     found = {slot: images.open_samples(recipe, slot, store) for slot in SLOTS if getattr(recipe.images, slot)}
     for slot, samples in found.items():
@@ -214,16 +105,16 @@ def _some(recipe: Recipe, samples: dict[str, Given]) -> Given:
 
 
 def _learning_steps(
-    recipe: Recipe, arch: dict[str, Any], network: Given | None, samples: dict[str, Given]
+    recipe: Recipe, arch: dict[str, Any], weights: Given | None, samples: dict[str, Given]
 ) -> Iterator[Step]:
     """What changes the weights: train, prune, recover."""
-    given: Parents = {"checkpoint": network} if network else {}
+    given: Parents = {"checkpoint": weights} if weights else {}
     if recipe.train:
         spec = {**arch, "train": recipe.train.model_dump(mode="json"), "seed": recipe.seed}
         yield Step("train", STAGES["train"], spec, {**given, "training": samples["training"]})
     if recipe.prune is None:
         return
-    before: str | Given | None = "train" if recipe.train else network
+    before: str | Given | None = "train" if recipe.train else weights
     assert before is not None  # the recipe has a checkpoint or a training
     multiple = recipe.prune.multiple or max(
         (_dialect(recipe, name).channel_multiple for name in recipe.targets), default=8
@@ -241,11 +132,11 @@ def _learning_steps(
 
 
 def _trace_step(
-    recipe: Recipe, arch: dict[str, Any], step: str, network: str | Given | None, samples: dict[str, Given]
+    recipe: Recipe, arch: dict[str, Any], step: str, weights: str | Given | None, samples: dict[str, Given]
 ) -> Step:
-    assert network is not None  # the recipe has a checkpoint or a training
+    assert weights is not None  # the recipe has a checkpoint or a training
     spec = {**arch, "trace": recipe.trace.model_dump(mode="json")}
-    return Step(step, STAGES["trace"], spec, {"network": network, "images": _some(recipe, samples)})
+    return Step(step, STAGES["trace"], spec, {"network": weights, "images": _some(recipe, samples)})
 
 
 def _whole(recipe: Recipe) -> str:

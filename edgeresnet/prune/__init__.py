@@ -20,7 +20,7 @@ from ..context import Context
 from ..device import machine
 from ..images import Samples
 from ..images import choose as chosen_images
-from ..models import checkpoint
+from ..models import checkpoint, shapes
 from ..recipe import Prune
 from . import choose, cut, importance, units
 
@@ -44,7 +44,8 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     narrow = cut.cut(network, choice)
     models.check_answer(narrow, spec, spec["size"])
     widths = _widths(network, narrow)
-    told = {key: spec[key] for key in ("arch", "classes", "channels")}
+    told = shapes.metadata(Path(checkpoint.of(parents["network"])))
+    told |= {key: str(spec[key]) for key in ("arch", "classes", "channels")}
     checkpoint.write(narrow, out / checkpoint.FILE, {**told, "pruned": json.dumps(widths)})
     return {
         "macs": [chooser.dense.macs, choice.macs],

@@ -48,6 +48,13 @@ def test_weights_in_better_weights_out(door: Door, given: Path, tmp_path: Path) 
     assert (about["arch"], about["classes"], about["channels"]) == ("cifar_resnet8", "10", "1")
     assert json.loads(about["preprocessing"])["mean"] == [0.305]
     assert json.loads(about["labels"]) == [str(digit) for digit in range(10)]
+    code, out, err = door("inspect", "w.safetensors")
+    assert "wants size 8, mean [0.305]" in " ".join(out.split())
+    code, out, err = door(
+        "train", "w.safetensors", "--training", "digits", *SOME, "--epochs", 1, "--output", "v.safetensors"
+    )
+    assert code == 0, err
+    assert "taken from w.safetensors itself: arch cifar_resnet8, size 8, mean [0.305], std [0.376]" in err
     code, out, err = door(*asked, "--json", "-q")  # again: found done
     assert (code, err) == (0, "wrote w.safetensors\n")
     found = json.loads(out)

@@ -14,7 +14,7 @@ from torch import nn
 
 from edgeresnet import models
 from edgeresnet.errors import ModelError
-from edgeresnet.models import widths
+from edgeresnet.models import plans, widths
 from edgeresnet.prune import choose, cut, importance, units
 
 
@@ -91,7 +91,7 @@ def test_a_cut_network_is_built_again_from_its_tensors_alone(arch: str) -> None:
     held = narrow.state_dict()
     fresh = models.build(arch, 7, 3).eval()
     shapes = {key: tuple(value.shape) for key, value in held.items()}
-    assert widths.is_narrower({key: tuple(value.shape) for key, value in fresh.state_dict().items()}, shapes)
+    assert plans.is_narrower({key: tuple(value.shape) for key, value in fresh.state_dict().items()}, shapes)
     widths.narrow(fresh, shapes)
     fresh.load_state_dict(held)
     with torch.no_grad():
@@ -103,12 +103,12 @@ def test_other_weights_are_not_taken_for_cut_ones() -> None:
         return {key: tuple(value.shape) for key, value in models.build(arch, classes, channels).state_dict().items()}
 
     full = shapes("resnet18")
-    assert widths.is_narrower(full, full)
-    assert not widths.is_narrower(full, shapes("resnet18", classes=5))
-    assert not widths.is_narrower(full, shapes("resnet18", channels=1))
-    assert not widths.is_narrower(full, shapes("resnet34"))
-    assert not widths.is_narrower(full, {**full, "layer1.0.conv1.weight": (128, 64, 3, 3)})
-    assert not widths.is_narrower(full, {**full, "layer1.0.conv1.weight": (32, 64, 1, 1)})
+    assert plans.is_narrower(full, full)
+    assert not plans.is_narrower(full, shapes("resnet18", classes=5))
+    assert not plans.is_narrower(full, shapes("resnet18", channels=1))
+    assert not plans.is_narrower(full, shapes("resnet34"))
+    assert not plans.is_narrower(full, {**full, "layer1.0.conv1.weight": (128, 64, 3, 3)})
+    assert not plans.is_narrower(full, {**full, "layer1.0.conv1.weight": (32, 64, 1, 1)})
 
 
 @pytest.mark.parametrize("multiple", [8, 16])

@@ -1,0 +1,194 @@
+"""The door `prune`: weights in, the weights of a narrower network out, that every other door takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from edgeresnet import cli, models
+from edgeresnet.models import checkpoint
+
+from .conftest import Door
+
+DIGITS = ("--size", 8, "--mean", 0.305, "--std", 0.376)
+SOME = ("--training", "digits", "--set", "images.training={from: digits, count: 300}")
+OUTPUT = ("--output", "p.safetensors")
+
+
+@pytest.fixture
+def given(door: Door, trained: tuple, tmp_path: Path) -> Path:
+    """Weights that know the digits."""
+    path = next(step["path"] for step in trained[1]["steps"] if step["id"] == "train")
+    (tmp_path / "w.safetensors").write_bytes((Path(path) / checkpoint.FILE).read_bytes())
+    return tmp_path / "w.safetensors"
+
+
+def test_what_is_written_is_an_ordinary_checkpoint(door: Door, given: Path) -> None:
+    asked = ("prune", "w.safetensors", "--macs", 0.6, *SOME, "--evaluation", "digits", "--recover-epochs", 2)
+    code, out, err = door(*asked, *OUTPUT, "--set", "recover.rate=0.01")
+    assert code == 0, err
+    assert "taken from w.safetensors itself" in err
+    assert "cifar_resnet8: " in out
+    assert "million multiplications stay" in out
+    assert "% right as it was cut" in out
+    assert "evaluation: " in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    narrow, whole = load_file("p.safetensors"), load_file("w.safetensors")
+    assert sum(value.numel() for value in narrow.values()) < 0.8 * sum(value.numel() for value in whole.values())
+    code, out, _ = door("inspect", "p.safetensors")
+    assert code == 0
+    assert "pruned to" in out
+    assert "cifar_resnet8 (the file says so itself)" in out
+    assert "wants size 8" in " ".join(out.split())
+    for command in (
+        ("train", "p.safetensors", *SOME, "--epochs", 1, "--output", "t.safetensors"),
+        ("prune", "p.safetensors", "--macs", 0.8, "--output", "twice.safetensors"),
+        (
+            "quantize",
+            "p.safetensors",
+            "--calibration",
+            "digits",
+            "--count",
+            40,
+            "--target",
+            "openvino",
+            "--output",
+            "i.onnx",
+        ),
+        ("export", "p.safetensors", "--evaluation", "digits", "--output", "f.onnx"),
+    ):
+        code, out, err = door(*command)
+        assert code == 0, err
+    again = {key: value.shape for key, value in load_file("t.safetensors").items()}
+    assert again == {key: value.shape for key, value in narrow.items()}
+
+
+def test_without_images_it_is_cut_and_that_is_all(door: Door, given: Path) -> None:
+    code, out, err = door("prune", "w.safetensors", "--ratio", 0.2, *OUTPUT, "--json", "-q")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["ratio"] >= 0.2
+    assert found["macs"][1] < found["macs"][0]
+    assert found["recovered"] is None
+    assert found["evaluation"] is None
+    assert {name: now for name, (_, now) in found["widths"].items()}["conv1"] <= 16
+
+
+def test_statistics_alone_take_no_learning(door: Door, given: Path) -> None:
+    code, out, err = door(
+        "prune", "w.safetensors", "--macs", 0.7, *SOME, "--recover-epochs", 0, *OUTPUT, "--json", "-q"
+    )
+    assert code == 0, err
+    found = json.loads(out)["recovered"]
+    assert (found["epochs"], found["rounds"], found["history"]) == (0, 0, [])
+    assert found["validation_top1"] == max(found["pruned_top1"], found["statistics_top1"])
+
+
+@pytest.mark.parametrize("importance", ["l1", "bn", "taylor"])
+def test_other_importance(importance: str, door: Door, given: Path) -> None:
+    more = SOME if importance == "taylor" else ()
+    asked = ("prune", "w.safetensors", "--params", 0.7, "--importance", importance, *more, "--json", "-q", *OUTPUT)
+    code, out, err = door(*asked, *(("--recover-epochs", 0) if more else ()))
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["importance"] == importance
+    assert found["params"][1] <= 0.7 * found["params"][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("w.safetensors", *OUTPUT), "give one goal of macs, params, ratio"),
+        (("w.safetensors", "--macs", 0.5, "--ratio", 0.5, *OUTPUT), "give one goal of macs, params, ratio, not 2"),
+        (("w.safetensors", "--macs", 0.5), "--output is missing"),
+        (("w.safetensors", "--macs", 0.001, *OUTPUT), "prune.macs 0.001 cannot be reached"),
+        (("w.safetensors", "--macs", 0.5, "--recover-epochs", 1, *OUTPUT), "--recover-epochs needs --training too"),
+        (("w.safetensors", "--macs", 0.5, "--importance", "taylor", *OUTPUT), "taylor asks the loss"),
+        (("net.onnx", *DIGITS, "--macs", 0.5, *OUTPUT), "pruning needs the trainable network"),
+        (("gone.pth", *DIGITS, "--macs", 0.5, *OUTPUT), "there is no checkpoint gone.pth"),
+    ],
+)
+def test_what_is_wrong_is_told(arguments: tuple, said: str, door: Door, given: Path, net: Path) -> None:
+    code, out, err = door("prune", *arguments)
+    assert (code, out) == (2, ""), err
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_recipe_measures_what_fewer_channels_bring(door: Door, tmp_path: Path, given: Path) -> None:
+    (tmp_path / "r.yaml").write_text("""
+version: 1
+model: {checkpoint: w.safetensors}
+preprocessing: {size: 8, mean: [0.305], std: [0.376]}
+images: {training: {from: digits, count: 300}, evaluation: digits, calibration: {from: training, count: 60}}
+prune: {macs: 0.6}
+recover: {epochs: 1, rate: 0.01}
+quantize: {}
+verify: {processes: 2, seconds: 0.5}
+targets: {onnxruntime: {}, tensorrt: {where: bundle, precision: fp32}}
+promises: {max_drop_pp: 60}
+""")
+    code, out, err = door("run", "r.yaml")
+    assert code == 0, err
+    assert "onnxruntime  pruned" in out
+    assert "onnxruntime pruned: " in out
+    assert "times as fast as fp32" in out
+    code, out, _ = door("report", "--format", "json")
+    run = json.loads(out)
+    variants = run["results"]["onnxruntime"]["variants"]
+    assert list(variants) == ["fp32", "pruned", "int8"]
+    assert variants["fp32"]["accuracy"]["agree"] == 450  # the network before is what all is held against
+    written, compiled = run["results"]["onnxruntime"]["as_written"], variants["int8"]["against_pruned"]
+    assert written["sqnr_db"] == pytest.approx(compiled["sqnr_db"], abs=3)
+    assert variants["pruned"]["size_mb"] < variants["fp32"]["size_mb"]
+    bundle = next(step["path"] for step in run["steps"] if step["id"] == "export:tensorrt")
+    about = json.loads((Path(bundle) / "bundle" / "bundle.json").read_text())
+    assert about["candidate"] == "pruned"
+    assert list(about["variants"]) == ["pruned", "half"]
+
+
+def test_a_recovery_that_is_interrupted_in_its_third_round_goes_on_there(
+    door: Door, given: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeresnet.train.loop import Training
+
+    asked = (
+        "prune",
+        "w.safetensors",
+        "--macs",
+        0.6,
+        *SOME,
+        "--recover-epochs",
+        1,
+        "--recover-rounds",
+        4,
+        "-q",
+        *OUTPUT,
+    )
+    seeds: list[int] = []
+    learn = Training.learn
+
+    def until_the_third(self: Training, epoch: int) -> float:
+        seeds.append(self.ctx.seed)
+        if len(seeds) == 3:
+            raise KeyboardInterrupt
+        return learn(self, epoch)
+
+    monkeypatch.setattr(Training, "learn", until_the_third)
+    monkeypatch.setattr(cli, "_leave", sys.exit)
+    code, _, err = door(*asked, "--set", "recover.rate=0.0001")
+    assert code == 130, err
+    code, _, err = door(*asked, "--set", "recover.rate=0.0001")
+    assert code == 0, err
+    assert seeds == [1, 2, 3, 3, 4]
+
+
+def test_weights_of_another_network_are_not_taken_for_pruned_ones(door: Door, given: Path, tmp_path: Path) -> None:
+    checkpoint.write(models.build("resnet18", 10, 1), tmp_path / "other.safetensors", {})
+    code, _, err = door("prune", "other.safetensors", "--arch", "cifar_resnet8", *DIGITS, "--macs", 0.5, *OUTPUT)
+    assert code == 2
+    assert "does not fit cifar_resnet8" in err
