@@ -9,12 +9,13 @@ a graph that is canonical already comes back unchanged.
 from __future__ import annotations
 
 import onnx
+from onnx_ir.passes.common import IdentityEliminationPass
 from onnxscript import ir, optimizer, rewriter
 from onnxscript.ir.passes import common as passes
 from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule
 
 from ..errors import ModelError
-from . import absorb, layout, padding
+from . import absorb, layout, padding, reshapes
 
 INPUT, OUTPUT = "image", "logits"
 _ALL = 1 << 62
@@ -23,16 +24,17 @@ _ALL = 1 << 62
 def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = ir.from_proto(model)
     _fold(graph)
-    if layout.sink(graph.graph):
+    if any([reshapes.settle(graph.graph), layout.sink(graph.graph), reshapes.settle(graph.graph)]):
         _fold(graph)  # what a Transpose kept apart is side by side now
+    IdentityEliminationPass()(graph)
+    _check(graph)
+    _rename(graph)
     rewriter.rewrite(graph, [fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule])
     absorb.absorb(graph.graph)
     padding.settle(graph.graph)
     passes.RemoveUnusedNodesPass()(graph)
     passes.RemoveUnusedFunctionsPass()(graph)
     passes.ClearMetadataAndDocStringPass()(graph)
-    _check(graph)
-    _rename(graph)
     passes.TopologicalSortPass()(graph)
     proto = ir.to_proto(graph)
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info, *proto.graph.node):
@@ -43,7 +45,7 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _fold(graph: ir.Model) -> None:
     """Every constant, however large: weights that are first turned or reshaped are weights."""
-    optimizer.optimize_ir(graph, input_size_limit=_ALL, output_size_limit=_ALL, should_fold=_is_plain)
+    optimizer.optimize_ir(graph, output_size_limit=_ALL, should_fold=_is_plain)
 
 
 def _is_plain(node: ir.Node) -> bool:
@@ -73,8 +75,11 @@ def _check(graph: ir.Model) -> None:
 
 
 def _rename(graph: ir.Model) -> None:
-    graph.graph.inputs[0].name = INPUT
-    graph.graph.outputs[0].name = OUTPUT
+    image, logits = graph.graph.inputs[0], graph.graph.outputs[0]
+    for value in [value for node in graph.graph for value in node.outputs]:
+        if value.name in (INPUT, OUTPUT):  # somebody else's word for something else
+            value.name = f"{value.name}.inner"
+    image.name, logits.name = INPUT, OUTPUT
     graph.graph.name = "edgeresnet"
     graph.producer_name = "edgeresnet"
     graph.producer_version = None

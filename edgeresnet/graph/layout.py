@@ -72,15 +72,11 @@ def _pass(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     (perm,) = perms
     rewrite: Callable[..., _Rewritten | None] | None = _REWRITES.get(node.op_type)
-    found = rewrite(graph, node, perm) if rewrite else None
-    if found is None:
+    rewritten = rewrite(graph, node, perm) if rewrite else None
+    if rewritten is None:
         return False
-    inputs, attributes, behind = found
-    kept = {name: value for name, value in node.attributes.items() if name not in attributes}
-    made = [ir.convert_attribute(name, value) for name, value in attributes.items() if value is not None]
-    passed = ir.node(node.op_type, inputs, name=node.name)
-    for attribute in (*kept.values(), *made):
-        passed.attributes[attribute.name] = attribute
+    inputs, attributes, behind = rewritten
+    passed = ir.node(node.op_type, inputs, {**node.attributes, **attributes}, name=node.name)
     answer, result = node.outputs[0], passed.outputs[0]
     if behind == tuple(range(len(behind))):
         ir.convenience.replace_nodes_and_values(graph, node, [node], [passed], [answer], [result])
@@ -141,12 +137,13 @@ def _reduced(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
 
 
 def _slice(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
-    source, starts = _source(node), _numbers(node.inputs[1])
-    axes = _numbers(node.inputs[3]) if len(node.inputs) > 3 else None
-    if source is None or starts is None or (axes is None and len(node.inputs) > 3 and node.inputs[3] is not None):
+    source, starts = _source(node), _constant(node.inputs[1])
+    given = node.inputs[3] if len(node.inputs) > 3 else None
+    axes = _numbers(given)
+    if source is None or starts is None or (given is not None and axes is None):
         return None
-    turned = [perm[axis] for axis in (axes or range(len(starts)))]
-    held = _held(graph, f"{node.outputs[0].name}.axes", np.array(turned, np.int64))
+    turned = [perm[axis] for axis in (range(starts.size) if axes is None else axes)]
+    held = _held(graph, f"{node.outputs[0].name}.axes", np.array(turned, starts.dtype))
     return [source, node.inputs[1], node.inputs[2], held, *node.inputs[4:]], {}, perm
 
 
@@ -158,22 +155,18 @@ def _concat(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
 
 
 def _flat(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
-    """Where only sides of one are moved about, all numbers lie as they lay."""
+    """Where only sides of one are moved about, all numbers lie as they lay, in whatever sides they are read."""
     source = _source(node)
     sides = list(source.shape) if source is not None and source.shape is not None else []
     long = [axis for axis in perm if len(sides) == len(perm) and sides[axis] != 1]
     if not long or long != sorted(long) or perm[0] != 0:
         return None
-    rank = _rank_two(node)
-    return ([source, *node.inputs[1:]], {}, rank) if rank else None
-
-
-def _rank_two(node: ir.Node) -> Perm:
-    """Of a Flatten or Reshape into batch and numbers; empty for another, whose answer may hang on more sides."""
     if node.op_type == "Flatten":
-        return (0, 1) if node.attributes.get_int("axis", 1) == 1 else ()
+        return ([source], {}, (0, 1)) if node.attributes.get_int("axis", 1) == 1 else None
     to = _numbers(node.inputs[1])
-    return (0, 1) if to is not None and len(to) == 2 and to[1] != 0 else ()
+    if to is None or 0 in to[1:]:  # a side as it was, whichever that was
+        return None
+    return [source, node.inputs[1]], {}, tuple(range(len(to)))
 
 
 _REWRITES: dict[str, Callable[[ir.Graph, ir.Node, Perm], _Rewritten | None]] = {

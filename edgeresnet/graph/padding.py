@@ -48,7 +48,7 @@ def _take_in(pool: ir.Node) -> None:
     No window may lie in the padding alone: there the one answers zero, the other nothing.
     """
     pad = pool.inputs[0].producer() if pool.inputs[0] is not None else None
-    if pad is None or pad.op_type != "Pad" or len(pool.outputs) != 1 or pool.attributes.get_int("ceil_mode", 0):
+    if pad is None or pad.op_type != "Pad" or len(pool.outputs) != 1 or pool.attributes.get_int("ceil_mode", 0) == 1:
         return
     kernel, own = pool.attributes["kernel_shape"].value, pool.attributes.get_ints("pads", [0] * 4)
     added = _spatial(pad)
