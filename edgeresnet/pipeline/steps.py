@@ -188,6 +188,8 @@ def _some(recipe: Recipe, samples: dict[str, Given]) -> Given:
 def _trace_step(recipe: Recipe, arch: dict[str, Any], network: str | Given | None, samples: dict[str, Given]) -> Step:
     assert network is not None  # the recipe has a checkpoint or a training
     spec = {**arch, "trace": recipe.trace.model_dump(mode="json")}
+    if recipe.model.candidate and onnx_file.read(_path(recipe.model.candidate)).last in lint.PROBABILITIES:
+        spec["as_probabilities"] = True  # what is judged against it answers so, and is left as it is
     return Step("trace", STAGES["trace"], spec, {"network": network, "images": _some(recipe, samples)})
 
 
