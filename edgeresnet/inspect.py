@@ -16,7 +16,7 @@ from typing import Any
 from . import targets
 from .device import machine, onnx_file
 from .errors import ModelError, TargetError, first_line
-from .graph import accepts, quantized
+from .graph import accepts, lint, quantized
 from .images import sources, survey
 from .models import names as architectures
 from .models import recognise, records, shapes, unwrap
@@ -44,6 +44,7 @@ def inspect(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
         "inputs": [value._asdict() for value in file.inputs],
         "outputs": [value._asdict() for value in file.outputs],
         **asdict(summary),
+        "otherwise": [] if summary.quantized else lint.otherwise(_channels_last(file), file.last),
         "targets": {name: [asdict(each) for each in one] for name, one in found.items()},
         "tensorrt_rtx_parser": parser,
         "refused_by": refused,
@@ -94,6 +95,10 @@ def _read(path: Path) -> onnx_file.OnnxFile:
             hint="target.json beside an engine of ours tells what it is",
         )
     return onnx_file.read(path)
+
+
+def _channels_last(file: onnx_file.OnnxFile) -> bool:
+    return bool(file.inputs) and lint.channels_last(file.inputs[0].shape or (), (1, 3))
 
 
 def _loaded(path: Path) -> Any:

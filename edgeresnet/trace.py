@@ -21,7 +21,7 @@ from .artifact import Given, Parent, write_bytes
 from .context import Context
 from .device import machine
 from .errors import ModelError, first_line
-from .graph import about, adopt, canonical
+from .graph import about, adopt, canonical, lint
 from .images import Samples
 from .recipe import Trace, is_onnx
 from .targets import onnxruntime as reference
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 FILE = "model.onnx"
-OPSET = 18  # the exporter's own, and old enough for TensorRT 10.3 and JetPack 6
 PARITY = 1e-4  # largest difference allowed, as a part of the largest logit
 
 
@@ -44,7 +43,7 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     for sentence in spec.get("told", ()):
         ctx.warn(sentence)
     make: Any = _adopted if adopted else _exported
-    model, expected, original, parameters = make(network, spec, samples, images)
+    model, expected, original, parameters = make(network, spec, samples, images, ctx)
     if plan.batch != "dynamic":
         canonical.set_batch(model, plan.batch)
     about.write(model, about.About(classes=tuple(samples.classes), preprocessing=samples.preprocessing))
@@ -76,7 +75,7 @@ class _Traced(NamedTuple):
     parameters: int
 
 
-def _exported(network: Parent, spec: Mapping[str, Any], samples: Samples, images: np.ndarray) -> _Traced:
+def _exported(network: Parent, spec: Mapping[str, Any], samples: Samples, images: np.ndarray, ctx: Context) -> _Traced:
     import torch
 
     torch.set_num_threads(machine.cores())
@@ -88,16 +87,41 @@ def _exported(network: Parent, spec: Mapping[str, Any], samples: Samples, images
     return _Traced(model, expected, "torch", sum(p.numel() for p in built.parameters()))
 
 
-def _adopted(network: Given, spec: Mapping[str, Any], samples: Samples, images: np.ndarray) -> _Traced:
-    model = adopt.adopt(network.value, samples.preprocessing, spec["classes"])
-    expected = _answers(str(network.value), images)
+def _adopted(network: Given, spec: Mapping[str, Any], samples: Samples, images: np.ndarray, ctx: Context) -> _Traced:
+    path: Path = network.value
+    found = adopt.adopt(path, samples.preprocessing, spec["classes"], as_probabilities="as_probabilities" in spec)
+    expected = _original(found, images.transpose(0, 2, 3, 1) if found.channels_last else images, str(path), ctx)
     if expected.shape != (len(images), spec["classes"]):  # a file need not say what comes out
         raise ModelError(
-            f"{network.value} answers {len(images)} images with {expected.shape}, the images have "
-            f"{spec['classes']} classes",
+            f"{path} answers {len(images)} images with {expected.shape}, the images have {spec['classes']} classes",
             hint="one logit per class, and one class folder per logit",
         )
-    return _Traced(model, expected, str(network.value), adopt.parameters(model))
+    for sentence in lint.otherwise(found.channels_last, found.last):
+        ctx.warn(sentence)
+    return _Traced(found.model, expected, str(path), adopt.parameters(found.model))
+
+
+def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context) -> np.ndarray:
+    """The file's own logits, in the newest words that the runtime knows."""
+    try:
+        answer, *logits = _answers(found.original.SerializeToString(), images, name)
+    except ModelError:
+        older = adopt.lowered(found.original)
+        if older is found.original:
+            raise
+        answer, *logits = _answers(older.SerializeToString(), images, name)
+        ctx.warn(
+            f"opset {adopt.version(found.original)} is newer than onnxruntime knows: compared with the file as onnx "
+            f"writes it in opset {adopt.OPSET}"
+        )
+    if not logits:
+        return answer
+    taken = logits[0].reshape(len(images), -1)
+    parts = np.exp(taken - taken.max(axis=1, keepdims=True))
+    said = np.exp(answer) if found.last == "LogSoftmax" else answer
+    if said.shape != taken.shape or np.abs(parts / parts.sum(axis=1, keepdims=True) - said).max() > PARITY:
+        raise ModelError(f"the {found.last} at the end of {name} is none over its classes", hint="export it without")
+    return taken
 
 
 def load_network(network: Parent, spec: Mapping[str, Any]) -> nn.Module:
@@ -120,7 +144,7 @@ def to_onnx(network: nn.Module, channels: int, size: int) -> onnx.ModelProto:
                 (example,),
                 dynamo=True,
                 verbose=False,
-                opset_version=OPSET,
+                opset_version=adopt.OPSET,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
         except torch.onnx.errors.OnnxExporterError as problem:
@@ -134,7 +158,7 @@ def to_onnx(network: nn.Module, channels: int, size: int) -> onnx.ModelProto:
 
 
 def _difference(model: onnx.ModelProto, images: np.ndarray, expected: np.ndarray) -> float:
-    answer = _answers(model.SerializeToString(), images)
+    (answer,) = _answers(model.SerializeToString(), images, "the traced network")
     if answer.shape != expected.shape:
         raise ModelError(
             f"the original answers {expected.shape}, the traced network {answer.shape}", hint="report this network"
@@ -142,8 +166,8 @@ def _difference(model: onnx.ModelProto, images: np.ndarray, expected: np.ndarray
     return float(np.abs(answer - expected).max() / max(np.abs(expected).max(), 1e-12))
 
 
-def _answers(model: str | bytes, images: np.ndarray) -> np.ndarray:
-    """onnxruntime's, to a file (with its weights beside it) or a serialised model."""
+def _answers(model: bytes, images: np.ndarray, name: str) -> list[np.ndarray]:
+    """onnxruntime's, of each output."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -154,10 +178,9 @@ def _answers(model: str | bytes, images: np.ndarray) -> np.ndarray:
         batch = image.shape[0] if isinstance(image.shape[0], int) else len(images)
         # A fixed batch takes all of them too, the last one filled up.
         filled = np.resize(images, (-(-len(images) // batch) * batch, *images.shape[1:]))
-        parts = np.split(filled, len(filled) // batch)
-        return np.concatenate([session.run(None, {image.name: part})[0] for part in parts])[: len(images)]
+        parts = [session.run(None, {image.name: part}) for part in np.split(filled, len(filled) // batch)]
+        return [np.concatenate(each)[: len(images)] for each in zip(*parts, strict=True)]
     except reference.errors() as problem:
-        name = model if isinstance(model, str) else "the traced network"
         raise ModelError(
             f"onnxruntime cannot run {name}: {first_line(problem)}",
             hint="the network must run there as it is: its answers are what all others are held against",

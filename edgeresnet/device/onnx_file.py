@@ -15,6 +15,7 @@ from ..errors import ModelError
 from . import manifest
 
 FLOAT, UINT8, FLOAT16 = 1, 2, 10
+ONLY_SHAPES = frozenset({"Identity", "Flatten", "Reshape", "Squeeze"})  # the same numbers, one after the other
 KINDS = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16", 11: "float64", 16: "bfloat16"}
 
 # Message → field → the message inside it: the ways that lead to an operator or to a tensor's external file.
@@ -45,6 +46,7 @@ class OnnxFile:
     operators: frozenset[str]
     metadata: dict[str, str]
     external: tuple[str, ...]  # relative to the file's folder
+    last: str = ""  # the operator that computes the first output, behind those that only change its shape
 
     @property
     def digest(self) -> str:
@@ -109,7 +111,19 @@ def _described(path: Path, data: memoryview) -> OnnxFile:
         operators=operators,
         metadata={_text(entry, 1): _text(entry, 2) for entry in entries},
         external=tuple(sorted(external)),
+        last=_last(fields),
     )
+
+
+def _last(graph: list[_Field]) -> str:
+    """From the back: whoever makes a value stands before those who take it."""
+    wanted = next((_text(_message(inner), 1) for number, inner in graph if number == 12), "")
+    for node in (_message(inner) for number, inner in reversed(graph) if number == 1):
+        if wanted in _texts(node, 2):
+            if _text(node, 4) not in ONLY_SHAPES:
+                return _text(node, 4)
+            wanted = next(iter(_texts(node, 1)), "")
+    return ""
 
 
 def _walk(kind: str, data: memoryview) -> Iterator[tuple[str, memoryview]]:
@@ -154,8 +168,12 @@ def _inner(data: memoryview, *way: int) -> Iterator[memoryview]:
 
 
 def _text(data: memoryview, wanted: int) -> str:
-    found = [field for number, field in _fields(data) if number == wanted]
-    return str(_message(found[-1]), "utf-8", "replace") if found else ""
+    found = _texts(data, wanted)
+    return found[-1] if found else ""
+
+
+def _texts(data: memoryview, wanted: int) -> list[str]:
+    return [str(_message(field), "utf-8", "replace") for number, field in _fields(data) if number == wanted]
 
 
 def _message(field: int | memoryview) -> memoryview:

@@ -62,7 +62,9 @@ def _take_next(graph: ir.Graph, node: ir.Node) -> bool:
     scale, shift = affine
     scaled = weights * scale.reshape([-1 if at == axis else 1 for at in range(weights.ndim)])
     name = user.outputs[0].name
-    held = [_held(graph, f"{name}.weight", scaled), _held(graph, f"{name}.bias", bias * scale + shift)]
+    held = [_held(graph, f"{name}.weight", scaled)]
+    if (moved := bias * scale + shift).any():
+        held.append(_held(graph, f"{name}.bias", moved))
     whole = ir.node(node.op_type, [node.inputs[0], *held], node.attributes, name=node.name)
     ir.convenience.replace_nodes_and_values(graph, user, [user, node], [whole], user.outputs, whole.outputs)
     return True

@@ -8,32 +8,33 @@ a graph that is canonical already comes back unchanged.
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx
+from onnx_ir.passes.common import IdentityEliminationPass
 from onnxscript import ir, optimizer, rewriter
 from onnxscript.ir.passes import common as passes
 from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule
 
 from ..errors import ModelError
-from . import absorb
+from . import absorb, layout, padding, reshapes
 
 INPUT, OUTPUT = "image", "logits"
+_ALL = 1 << 62
 
 
 def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = ir.from_proto(model)
-    optimizer.optimize(graph)
+    _fold(graph)
+    if any([reshapes.settle(graph.graph), layout.sink(graph.graph), reshapes.settle(graph.graph)]):
+        _fold(graph)  # what a Transpose kept apart is side by side now
+    IdentityEliminationPass()(graph)
+    _check(graph)
+    _rename(graph)
     rewriter.rewrite(graph, [fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule])
     absorb.absorb(graph.graph)
-    for node in graph.graph:
-        if "auto_pad" in node.attributes:
-            _count_padding(node)
+    padding.settle(graph.graph)
     passes.RemoveUnusedNodesPass()(graph)
     passes.RemoveUnusedFunctionsPass()(graph)
     passes.ClearMetadataAndDocStringPass()(graph)
-    _check(graph)
-    _rename(graph)
     passes.TopologicalSortPass()(graph)
     proto = ir.to_proto(graph)
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info, *proto.graph.node):
@@ -42,27 +43,14 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-def _count_padding(node: ir.Node) -> None:
-    """`SAME_UPPER` and its like as pads, which is what everybody who reads the network on understands."""
-    a: dict[str, Any] = {name: attribute.value for name, attribute in node.attributes.items()}
-    image, weights = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
-    shape = image.shape if image is not None else None
-    kernel = a.get("kernel_shape") or (list(weights.shape)[2:] if weights is not None and weights.shape else None)
-    if a["auto_pad"] in ("SAME_UPPER", "SAME_LOWER"):
-        sides = [side for side in list(shape)[2:] if isinstance(side, int)] if shape is not None else []
-        if kernel is None or len(sides) != len(kernel):
-            return
-        begin, end = [], []
-        for axis, (side, taps) in enumerate(zip(sides, kernel, strict=True)):
-            step, apart = (a.get(name, [1] * len(sides))[axis] for name in ("strides", "dilations"))
-            total = max((-(-side // step) - 1) * step + (taps - 1) * apart + 1 - side, 0)
-            less, more = total // 2, total - total // 2
-            begin.append(less if a["auto_pad"] == "SAME_UPPER" else more)
-            end.append(more if a["auto_pad"] == "SAME_UPPER" else less)
-        node.attributes["pads"] = ir.AttrInt64s("pads", [*begin, *end])
-    elif a["auto_pad"] == "VALID":
-        node.attributes.pop("pads", None)
-    del node.attributes["auto_pad"]
+def _fold(graph: ir.Model) -> None:
+    """Every constant, however large: weights that are first turned or reshaped are weights."""
+    optimizer.optimize_ir(graph, output_size_limit=_ALL, should_fold=_is_plain)
+
+
+def _is_plain(node: ir.Node) -> bool:
+    """Folding the Q/DQ of weights would unquantize them."""
+    return node.op_type not in ("QuantizeLinear", "DequantizeLinear")
 
 
 def set_batch(model: onnx.ModelProto, batch: int) -> None:
@@ -87,8 +75,11 @@ def _check(graph: ir.Model) -> None:
 
 
 def _rename(graph: ir.Model) -> None:
-    graph.graph.inputs[0].name = INPUT
-    graph.graph.outputs[0].name = OUTPUT
+    image, logits = graph.graph.inputs[0], graph.graph.outputs[0]
+    for value in [value for node in graph.graph for value in node.outputs]:
+        if value.name in (INPUT, OUTPUT):  # somebody else's word for something else
+            value.name = f"{value.name}.inner"
+    image.name, logits.name = INPUT, OUTPUT
     graph.graph.name = "edgeresnet"
     graph.producer_name = "edgeresnet"
     graph.producer_version = None

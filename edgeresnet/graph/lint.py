@@ -5,10 +5,13 @@ Reads what the file says of itself and no weights; needs no onnx. Every refusal 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from ..device.onnx_file import FLOAT, FLOAT16, KINDS, OnnxFile, Value
 from ..device.preprocessing import Preprocessing
 from ..errors import ModelError
 
+PROBABILITIES = ("Softmax", "LogSoftmax")  # what makes them of logits: other numbers, in the same order
 _EXPORT = "export the classifier alone: one batch of images in, batch × classes logits out"
 _KINDS = "keep the types of input and output when converting (`keep_io_types`)"
 _QUANTIZED = {
@@ -19,6 +22,27 @@ _QUANTIZED = {
     "QLinearMatMul",
     "ConvInteger",
 }
+
+
+def channels_last(sides: Sequence[int | None], channels: Collection[int]) -> bool:
+    """Whether images of so many channels lie so, as TensorFlow has them. What says nothing has them first."""
+    return len(sides) == 4 and sides[3] in channels and sides[1] not in channels
+
+
+def sides(preprocessing: Preprocessing, last: bool) -> tuple[int, int, int]:
+    """Of one image."""
+    size, channels = preprocessing.size, preprocessing.channels
+    return (size, size, channels) if last else (channels, size, size)
+
+
+def otherwise(turned: bool, last: str) -> list[str]:
+    """What a reference has otherwise than the file that it is made of, a sentence each."""
+    found = []
+    if turned:
+        found.append("the file takes images channels last (NHWC), what is made of it takes them channels first (NCHW)")
+    if last in PROBABILITIES:
+        found.append(f"the file ends in a {last}, what is made of it answers with the logits before it")
+    return found
 
 
 def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, asked: int | None) -> int | None:
@@ -43,8 +67,14 @@ def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, asked:
 def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, against: int | None) -> None:
     """Of a network that was made elsewhere and runs as it is, beside one whose batch is `against`."""
     fixed = _fits(file, preprocessing, classes, (FLOAT, FLOAT16))
-    _, *sides = file.inputs[0].shape or ()
-    if None in sides or file.outputs[0].shape is None or file.outputs[0].shape[1] is None:
+    _, *own = file.inputs[0].shape or ()
+    if channels_last((None, *own), (preprocessing.channels,)):
+        raise ModelError(
+            f"{file.path} takes its images as {_product(tuple(own))}, channels last",
+            hint="it is compiled as it is, and targets are fed channels first: quantize what `edgeresnet export` "
+            "writes of its original, with channels first",
+        )
+    if None in own or file.outputs[0].shape is None or file.outputs[0].shape[1] is None:
         raise ModelError(
             f"{file.path} leaves open more than its batch: {_shown(file.inputs[0])} in, {_shown(file.outputs[0])} out",
             hint="it is compiled as it is: fix every other side where it was made",
@@ -63,8 +93,8 @@ def timed(file: OnnxFile) -> None:
     image = file.inputs[0]
     if image.kind != FLOAT:
         raise ModelError(f"{file.path} takes {KINDS.get(image.kind, 'another type')}, not float32", hint=_KINDS)
-    _, *sides = _sides(file)
-    if None in sides or sides[1] != sides[2]:
+    _, *own = _sides(file)
+    if None in own or own[1] != own[2]:
         raise ModelError(
             f"{file.path} takes {_shown(image)}: it is timed on square images of one known size, channels first",
             hint="fix channels, height and width where it was made; the batch alone may stay open",
@@ -78,8 +108,8 @@ def _fits(file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: t
     if image.kind != FLOAT or logits.kind not in answers:
         kinds = [KINDS.get(value.kind, "another type") for value in (image, logits)]
         raise ModelError(f"{file.path} takes {kinds[0]} and answers {kinds[1]}, not float32", hint=_KINDS)
-    batch, *sides = _sides(file)
-    _check_images(file, tuple(sides), preprocessing)
+    batch, *own = _sides(file)
+    _check_images(file, tuple(own), preprocessing)
     if logits.shape is not None and (len(logits.shape) != 2 or logits.shape[1] not in (None, classes)):
         said = f"{logits.shape[1]} classes" if len(logits.shape) == 2 else _shown(logits)
         raise ModelError(
@@ -105,16 +135,11 @@ def _sides(file: OnnxFile) -> tuple[int | None, ...]:
     return image.shape
 
 
-def _check_images(file: OnnxFile, sides: tuple[int | None, ...], preprocessing: Preprocessing) -> None:
-    made = (preprocessing.channels, preprocessing.size, preprocessing.size)
-    if sides[2] == made[0] and sides[0] != made[0] and sides[2] != made[2]:
+def _check_images(file: OnnxFile, own: tuple[int | None, ...], preprocessing: Preprocessing) -> None:
+    made = sides(preprocessing, channels_last((None, *own), (preprocessing.channels,)))
+    if any(side not in (None, wanted) for side, wanted in zip(own, made, strict=True)):
         raise ModelError(
-            f"{file.path} takes its images as {_product(sides)}, channels last",
-            hint="export it with channels first (NCHW), as ONNX convolutions want them",
-        )
-    if any(side not in (None, wanted) for side, wanted in zip(sides, made, strict=True)):
-        raise ModelError(
-            f"{file.path} takes {_product(sides)} images, preprocessing makes {_product(made)}",
+            f"{file.path} takes {_product(own)} images, preprocessing makes {_product(made)}",
             hint="size is `preprocessing.size`; channels are as many as `preprocessing.mean` has numbers",
         )
 

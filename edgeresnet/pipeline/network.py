@@ -47,6 +47,10 @@ def about(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
     return about
 
 
+def answers_probabilities(onnx: str) -> bool:
+    return onnx_file.read(_path(onnx)).last in lint.PROBABILITIES
+
+
 def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[str]]:
     """What the weights themselves say, and what is to be told of them."""
     given, model = recipe.model.checkpoint, recipe.model

@@ -136,6 +136,8 @@ def _trace_step(
 ) -> Step:
     assert weights is not None  # the recipe has a checkpoint or a training
     spec = {**arch, "trace": recipe.trace.model_dump(mode="json")}
+    if recipe.model.candidate and network.answers_probabilities(recipe.model.candidate):
+        spec["as_probabilities"] = True  # what is judged against it answers so, and is left as it is
     return Step(step, STAGES["trace"], spec, {"network": weights, "images": _some(recipe, samples)})
 
 

@@ -124,6 +124,7 @@ def _head(about: Mapping[str, Any]) -> list[str]:
         f"{about['file']}: ONNX opset {about['opset']}{by}, {', '.join(values)}",
         f"operators: {', '.join(f'{count} {name}' for name, count in counted)}",
         kind,
+        *about["otherwise"],
     ]
     return [terminal.wrapped(sentence) for sentence in sentences]
 

@@ -68,6 +68,15 @@ def test_a_float_file_says_so(door: Door, no_rtx: None) -> None:
         assert f"{name}: nothing against it; it would run in float" in out
 
 
+def test_what_would_be_made_of_a_float_file_is_told(door: Door, no_rtx: None) -> None:
+    _, out, _ = door("inspect", net(classifier(channels_last=True, last="Softmax")))
+    said = " ".join(out.split())
+    assert "the file takes images channels last (NHWC), what is made of it takes them channels first (NCHW)" in said
+    assert "the file ends in a Softmax, what is made of it answers with the logits before it" in said
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert "channels" not in door("inspect", net(classifier()))[1]
+
+
 def test_an_error_leaves_with_2_and_a_warning_with_0(door: Door, no_rtx: None) -> None:
     path = net(ERRORS["uint8 after a ReLU"][1]())
     code, out, _ = door("inspect", path)

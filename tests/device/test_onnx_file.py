@@ -108,3 +108,14 @@ def test_weights_that_are_missing_or_lie_elsewhere(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="outside its own folder"):
         onnx_file.read(path)
+
+
+def test_the_last_operator_is_the_one_that_computes(tmp_path: Path) -> None:
+    assert onnx_file.read(written(tmp_path)).last == "Gemm"
+    model = classifier(last="Softmax")
+    assert onnx_file.read(written(tmp_path, model)).last == "Softmax"
+    model.graph.node[-1].output[0] = "s"
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["s", "to"], ["y"]))
+    assert onnx_file.read(written(tmp_path, model)).last == "Softmax"
+    del model.graph.node[:-1]
+    assert onnx_file.read(written(tmp_path, model)).last == ""

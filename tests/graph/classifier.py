@@ -21,8 +21,13 @@ def classifier(
     channels: int = 3,
     classes: int = 4,
     weights_as_inputs: bool = False,
+    channels_last: bool = False,
+    last: str = "",
 ) -> onnx.ModelProto:
-    """Convolution, batch normalisation, ReLU, pooling, classifier: all that canonical form must fold or keep."""
+    """Convolution, batch normalisation, ReLU, pooling, classifier: all that canonical form must fold or keep.
+
+    `channels_last` and `last`, the operator at the end, as TensorFlow's networks have them.
+    """
     rng = np.random.default_rng(0)
     weights = {
         "conv.w": rng.normal(size=(8, channels, 3, 3)),
@@ -41,7 +46,21 @@ def classifier(
         helper.make_node("Flatten", ["d"], ["e"]),
         helper.make_node("Gemm", ["e", "fc.w", "fc.b"], ["y"], transB=1),
     ]
-    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    if channels_last:
+        image = (image[0], *image[2:], image[1])
+        nodes[0].input[0] = "first"
+        nodes.insert(0, helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2]))
+        nodes[-3:] = [
+            helper.make_node("Transpose", ["c"], ["last"], perm=[0, 2, 3, 1]),
+            helper.make_node("ReduceMean", ["last"], ["e"], axes=[1, 2], keepdims=0),  # so until opset 17
+            helper.make_node("MatMul", ["e", "fc.w"], ["m"]),
+            helper.make_node("Add", ["m", "fc.b"], ["y"]),
+        ]
+        weights["fc.w"] = weights["fc.w"].T
+    if last:
+        nodes[-1].output[0] = "l"
+        nodes.append(helper.make_node(last, ["l"], ["y"]))
+    held = [numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name) for name, value in weights.items()]
     inputs = [helper.make_tensor_value_info("x", kinds[0], image)]
     if weights_as_inputs:
         inputs += [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, t.dims) for t in held]

@@ -59,6 +59,16 @@ _TO_C = {
     "times one": (["Conv x w -> a", "Mul a s -> c"], {"s": np.float32(1)}),
     "dead": (["Conv x w -> c", "Sigmoid c -> dead"], {"never": (3,)}),
     "pad": (["Pad x pads -> p0", "Conv p0 w -> c"], {"pads": np.int64([0, 0, 1, 1, 0, 0, 1, 1])}),
+    "pads that are computed": (
+        [
+            "ConstantOfShape four -> f",
+            "Cast f -> n to=7",
+            "Concat n ones n ones -> pads axis=0",
+            "Pad x pads -> p0",
+            "Conv p0 w -> c",
+        ],
+        {"four": np.int64([2]), "ones": np.int64([1, 1])},
+    ),
     "weights out of nodes": (["Constant -> s value_floats=[2.0]", "Mul w s -> v", "Conv x v -> c"], {}),
 }
 _FROM_Z = {
@@ -68,6 +78,25 @@ _FROM_Z = {
     "matmul add": [*_HEAD[:2], "Transpose fw -> t perm=[1,0]", "MatMul q t -> m", "Add m fb -> y"],
     "add matmul": [*_HEAD[:2], "Transpose fw -> t perm=[1,0]", "MatMul q t -> m", "Add fb m -> y"],
     "factors": [*_HEAD[:2], "Gemm q fw fb -> y transB=1 alpha=0.5 beta=2.0"],
+    "the batch in front": [
+        _HEAD[0],
+        "Shape p -> sh",
+        "Gather sh zero -> a",
+        "Unsqueeze a zeros -> b",
+        "Concat b rest -> to axis=0",
+        "Reshape p to -> q",
+        _HEAD[2],
+    ],
+    "the batch in front, by a slice": [
+        _HEAD[0],
+        "Shape p -> sh",
+        "Cast sh -> s32 to=6",
+        "Slice s32 zeros ones zeros -> b",
+        "Cast b -> b64 to=7",
+        "Concat b64 rest -> to axis=0",
+        "Reshape p to -> q",
+        _HEAD[2],
+    ],
     "scaled logits": [*_HEAD[:2], "Gemm q fw fb -> m transB=1", "Mul m fb -> o", "Div o fb -> y"],
 }
 
@@ -90,9 +119,24 @@ def test_all_that_belongs_to_a_convolution_is_inside_it(lines: list[str], held: 
     assert _same(_model([*lines, "Relu c -> z", *_HEAD], {**_CONV, **held})) == _FOLDED
 
 
+def test_weights_are_weights_however_large_and_wherever_they_come_from() -> None:
+    turned = [
+        "Transpose hwio -> v perm=[3,2,0,1]",
+        "Conv x v -> a",
+        "Relu a -> b",
+        "Reshape flat to -> u",
+        "Conv b u -> d",
+    ]
+    twice = ["Relu d -> e", "Conv e big -> f", "Relu f -> g", "Transpose big -> t perm=[1,0,2,3]", "Conv g t -> c"]
+    held = {"hwio": (3, 3, 3, 40), "flat": (200 * 40 * 9,), "to": np.int64([200, 40, 3, 3]), "big": (200, 200, 3, 3)}
+    model = _model([*turned, *twice, "Relu c -> z", *_HEAD], {**_CONV, **held, "fw": (4, 200)})
+    assert _same(model) == ["Conv", "Relu"] * 3 + _FOLDED
+
+
 @pytest.mark.parametrize("lines", _FROM_Z.values(), ids=_FROM_Z)
 def test_the_classifier_is_one_gemm(lines: list[str]) -> None:
-    assert _same(_model(["Conv x w -> c", "Relu c -> z", *lines], _CONV)) == _FOLDED
+    held = {"zero": np.int64(0), "zeros": np.int64([0]), "ones": np.int64([1]), "rest": np.int64([-1])}
+    assert _same(_model(["Conv x w -> c", "Relu c -> z", *lines], _CONV | held)) == _FOLDED
 
 
 @pytest.mark.parametrize("bias", [(), (1,), (1, 1), (1, 4)])
@@ -134,13 +178,25 @@ KEPT: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
         {"axes": np.int64([2, 3])},
         ["Conv", "Relu", "ReduceMean", "Gemm"],
     ),
-    "a shape found at run time": (
+    "as many as somebody else's first side": (
         [
-            "Conv x w -> c", "Relu c -> z", _HEAD[0], "Shape p -> sh", "Gather sh zero -> a", "Unsqueeze a zeros -> b",
-            "Concat b rest -> to axis=0", "Reshape p to -> q", _HEAD[2],
+            "Conv x w -> c", "Relu c -> z", _HEAD[0], "Flatten p -> r", "Shape r -> sh", "Gather sh zero -> a",
+            "Unsqueeze a zeros -> b", "Concat b rest -> to axis=0", "Transpose r -> t perm=[1,0]", "Reshape t to -> q",
+            _HEAD[2],
         ],
         {"zero": np.int64(0), "zeros": np.int64([0]), "rest": np.int64([-1])},
-        ["Conv", "Relu", "GlobalAveragePool", "Shape", "Gather", "Unsqueeze", "Concat", "Reshape", "Gemm"],
+        [
+            "Conv", "Relu", "GlobalAveragePool", "Reshape", "Shape", "Gather", "Unsqueeze", "Concat", "Transpose",
+            "Reshape", "Gemm",
+        ],
+    ),
+    "a shape that hangs on more than the batch": (
+        [
+            "Conv x w -> c", "Relu c -> z", _HEAD[0], "Shape p -> sh", "Gather sh zero -> a", "Max a one -> a1",
+            "Unsqueeze a1 zeros -> b", "Concat b rest -> to axis=0", "Reshape p to -> q", _HEAD[2],
+        ],
+        {"zero": np.int64(0), "zeros": np.int64([0]), "rest": np.int64([-1]), "one": np.int64(1)},
+        ["Conv", "Relu", "GlobalAveragePool", "Shape", "Gather", "Max", "Unsqueeze", "Concat", "Reshape", "Gemm"],
     ),
 }  # fmt: skip
 
@@ -185,3 +241,14 @@ def test_an_answer_that_is_also_scaled_for_a_second_output_is_refused_in_one_lin
     model.graph.output.append(helper.make_tensor_value_info("twice", TensorProto.FLOAT, ["n", 4]))
     with pytest.raises(ModelError, match="has 1 inputs and 2 outputs"):
         canonical.canonical(model)
+
+
+def test_what_somebody_else_calls_by_our_names_is_called_otherwise() -> None:
+    lines = [
+        "Conv x w -> image",
+        "Relu image -> z",
+        *_HEAD[:2],
+        "Gemm q fw fb -> logits transB=1",
+        "Softmax logits -> y",
+    ]
+    assert _same(_model(lines, _CONV)) == [*_FOLDED, "Softmax"]

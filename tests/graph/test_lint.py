@@ -35,8 +35,8 @@ WRONG: list[tuple[Any, str]] = [
     ({"image": ("n", 3, 16, 16)}, "takes 3×16×16 images, preprocessing makes 3×8×8"),
     ({"image": ("n", 1, 8, 8)}, "takes 1×8×8 images, preprocessing makes 3×8×8"),
     ({"image": ("n", 3, "h", 4)}, r"takes 3×\?×4 images, preprocessing makes 3×8×8"),
-    ({"image": ("n", 8, 8, 3)}, "takes its images as 8×8×3, channels last"),
-    ({"image": ("n", "h", "w", 3)}, r"takes its images as \?×\?×3, channels last"),
+    ({"image": ("n", 16, 16, 3)}, "takes 16×16×3 images, preprocessing makes 8×8×3"),
+    ({"image": ("n", 8, 8, 1)}, "takes 8×8×1 images, preprocessing makes 3×8×8"),
     ({"image": ("n", 192)}, r"takes \?×192, which is no batch of images"),
     ({"logits": ("n", 5)}, "answers with 5 classes, the images have 4 classes"),
     ({"logits": ("n", 4, 1, 1)}, "answers with .×4×1×1, the images have 4 classes"),
@@ -59,6 +59,32 @@ def test_a_network_that_does_not_fit_the_images(tmp_path: Path, about: Any, word
         judge(_written(tmp_path, about), IMAGES, 4, None)
     assert caught.value.message.startswith(f"{tmp_path}/net.onnx ")
     assert "\n" not in caught.value.message
+
+
+def test_images_that_lie_channels_last_are_a_references_but_no_candidates(tmp_path: Path) -> None:
+    last = _written(tmp_path, {"channels_last": True, "image": ("n", 3, 8, 8)})
+    assert lint.reference(last, IMAGES, 4, None) is None
+    with pytest.raises(ModelError, match="takes its images as 8×8×3, channels last") as caught:
+        lint.candidate(last, IMAGES, 4, None)
+    assert "edgeresnet export" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("sides", "channels", "last"),
+    [
+        (("n", 3, 8, 8), (3,), False),
+        ((None, 8, 8, 3), (3,), True),
+        ((None, None, None, 3), (1, 3), True),
+        ((None, None, None, None), (1, 3), False),
+        ((1, 3, 3, 3), (3,), False),
+        ((None, 28, 28, 1), (1,), True),
+        ((None, 28, 28, 1), (3,), False),
+        ((None, 1, 1, 1), (1,), False),
+        ((None, 192), (3,), False),
+    ],
+)
+def test_where_the_channels_are(sides: Any, channels: tuple[int, ...], last: bool) -> None:
+    assert lint.channels_last(sides, channels) is last
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper, version_converter
 
 from edgeresnet import pipeline, recipe, trace
 from edgeresnet.artifact import Store
@@ -101,7 +101,8 @@ def test_an_adopted_network_that_answers_otherwise_is_an_error(
     other = adopt.adopt(
         changed(net, "other.onnx", lambda array: array * np.float32(1.01)), about(net).preprocessing, 10
     )
-    monkeypatch.setattr(adopt, "adopt", lambda *_: other)
+    wrong = other._replace(original=onnx.load(net))
+    monkeypatch.setattr(adopt, "adopt", lambda *_, **__: wrong)
     with pytest.raises(ModelError, match=r"does not answer as .*net\.onnx does"):
         pipeline.run(about(net), own_store)
 
@@ -115,6 +116,70 @@ def test_weights_beside_the_file_are_part_of_what_was_asked(tmp_path: Path, own_
     (tmp_path / "net.weights").unlink()
     with pytest.raises(ModelError, match="is not beside it"):
         pipeline.plan(about(net), own_store)
+
+
+def as_tensorflow_would(net: Path, *, last: str = "Softmax", channels_last: bool = True) -> Path:
+    """The same network, with images channels last and probabilities at the end."""
+    model = onnx.load(net)
+    image, logits = model.graph.input[0], model.graph.output[0]
+    if channels_last:
+        for node in model.graph.node:
+            node.input[:] = ["first" if name == image.name else name for name in node.input]
+        model.graph.node.insert(0, helper.make_node("Transpose", [image.name], ["first"], perm=[0, 3, 1, 2]))
+        image.CopyFrom(helper.make_tensor_value_info(image.name, onnx.TensorProto.FLOAT, ("n", 8, 8, 1)))
+    model.graph.node.append(helper.make_node(last, [logits.name], ["probabilities"]))
+    logits.name = "probabilities"
+    del model.graph.value_info[:], model.metadata_props[:]
+    onnx.save(model, net.with_name("tensorflow.onnx"))
+    return net.with_name("tensorflow.onnx")
+
+
+def test_a_network_as_tensorflow_writes_it_is_the_same_network(own_store: Store, net: Path) -> None:
+    original = as_tensorflow_would(net)
+    images = {"evaluation": "digits", "calibration": {"from": "digits", "count": 40}}
+    small = {"images": images, "quantize": {"effort": "fast"}, "targets": {"onnxruntime": {}, "openvino": {}}}
+    run = pipeline.run(about(original, **small), own_store)
+    assert run["verdict"] == "KEPT"
+    steps = {step["id"]: step for step in run["steps"]}
+    (turned, taken_off) = steps["trace"]["warnings"]
+    assert "channels last (NHWC)" in turned
+    assert "ends in a Softmax" in taken_off
+    made, before = (onnx.load(path) for path in (Path(steps["trace"]["path"]) / trace.FILE, net))
+    assert [node.op_type for node in made.graph.node] == [node.op_type for node in before.graph.node]
+    assert steps["trace"]["notes"]["parity"] < 1e-6
+    for target in ("onnxruntime", "openvino"):
+        assert variants(run, target)["fp32"]["accuracy"]["agree"] == 450
+        assert variants(run, target)["int8"]["accuracy"]["sqnr_db"] > 25
+
+
+def test_a_softmax_that_is_none_over_the_classes_is_refused(own_store: Store, net: Path) -> None:
+    original = as_tensorflow_would(net)
+    model = onnx.load(original)
+    model.graph.node[-1].attribute.append(helper.make_attribute("axis", 0))
+    onnx.save(model, original)
+    with pytest.raises(ModelError, match=r"the Softmax at the end of .*tensorflow\.onnx is none over its classes"):
+        pipeline.run(about(original), own_store)
+
+
+def test_an_opset_that_the_runtime_does_not_know_yet(own_store: Store, net: Path) -> None:
+    newest = net.with_name("newest.onnx")
+    onnx.save(version_converter.convert_version(onnx.load(net), onnx.defs.onnx_opset_version()), newest)
+    run = pipeline.run(about(newest), own_store)
+    assert run["verdict"] == "KEPT"
+    steps = {step["id"]: step for step in run["steps"]}
+    assert steps["trace"]["notes"]["opset"] == adopt.OPSET
+
+
+def test_a_candidate_of_probabilities_is_held_against_probabilities(own_store: Store, net: Path) -> None:
+    """It stays as it is, and its noise is told in the numbers that it answers with."""
+    both = as_tensorflow_would(net, channels_last=False)
+    run = pipeline.run(about(both, model__candidate=str(both)), own_store)
+    assert run["verdict"] == "KEPT"
+    steps = {step["id"]: step for step in run["steps"]}
+    assert steps["trace"]["notes"]["operators"]["Softmax"] == 1
+    assert steps["trace"]["warnings"] == []
+    counts = variants(run)["candidate"]["accuracy"]
+    assert (counts["agree"], counts["sqnr_db"]) == (450, None)
 
 
 def test_a_candidate_that_is_the_reference_loses_nothing(own_store: Store, net: Path) -> None:
@@ -217,6 +282,11 @@ def test_a_network_that_onnxruntime_cannot_run_is_one_line(own_store: Store, net
     model.graph.node[0].domain = "somebody.else"
     model.opset_import.add(domain="somebody.else", version=1)
     onnx.save(model, net)
+    with pytest.raises(ModelError, match=r"operators that are not ONNX's own: somebody\.else\.") as caught:
+        pipeline.run(about(net), own_store)
+    assert "\n" not in caught.value.message
+    model.graph.node[0].domain, model.graph.node[0].op_type = "", "SequenceErase"  # onnx takes it as it is
+    onnx.save(model, net)
     with pytest.raises(ModelError, match=r"cannot run|no valid ONNX") as caught:
         pipeline.run(about(net), own_store)
     assert "\n" not in caught.value.message
@@ -225,6 +295,6 @@ def test_a_network_that_onnxruntime_cannot_run_is_one_line(own_store: Store, net
 def test_parity_is_the_same_rule_for_both(net: Path) -> None:
     images = np.zeros((3, 1, 8, 8), np.float32)
     model = onnx.load(net)
-    expected = trace._answers(str(net), images)
+    (expected,) = trace._answers(net.read_bytes(), images, "net")
     assert trace._difference(model, images, expected) == 0
     assert trace._difference(model, images, expected + np.abs(expected).max()) > trace.PARITY
