@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,15 +24,19 @@ def recipe_of(
     images: Mapping[str, Any],
     seed: int | None = None,
     sections: Mapping[str, Any],
+    open_keys: Collection[str] = (),
 ) -> tuple[dict[str, Any], str]:
-    """What will be a recipe, and a sentence on what was taken from the ONNX file itself (empty: nothing)."""
+    """What will be a recipe, and a sentence on what was taken from the ONNX file itself (empty: nothing).
+
+    `open_keys` of its preprocessing may stay unsaid: who asks fills them in.
+    """
     original = reference or model
     preprocessing: dict[str, Any] = {"size": about.size, "resize": about.resize}
     preprocessing |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
     preprocessing = {key: value for key, value in preprocessing.items() if value is not None}
     taken = _from_file([original, model], preprocessing)
     needed = {f"--{slot}": given for slot, given in images.items()}
-    needed |= {f"--{key}": preprocessing.get(key) for key in ("size", "mean", "std")}
+    needed |= {f"--{key}": preprocessing.get(key) for key in ("size", "mean", "std") if key not in open_keys}
     refuse_missing(needed, original, "size, mean and std are those it was trained with: they are never guessed")
     named = {"checkpoint": original, "arch": about.arch, "classes": about.classes}
     named |= {"candidate": model if reference else None}
