@@ -159,3 +159,43 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     yield use
     sys.modules.pop("tensorrt", None)
+
+
+@pytest.fixture(scope="session")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Class folders of wide pictures of a bar. Its colour, how bright it is and how wide tell the class: whoever turns
+    channels round, scales pixels otherwise or squashes the picture sees other classes, and no mere exchange of them.
+    """
+    root = tmp_path_factory.mktemp("bars")
+    colours = {"amber": (200, 130, 30), "brown": (110, 70, 20), "green": (40, 170, 60), "rust": (180, 50, 20)}
+
+    def folder(name: str) -> Path:
+        if not (root / name).exists():
+            rng = np.random.default_rng(sum(map(ord, name)))
+            for colour, level in colours.items():
+                for width in (3, 6):
+                    label = root / name / f"{colour}{width}"
+                    label.mkdir(parents=True)
+                    for number in range(40):
+                        pixels = rng.integers(60, 110, (16, 30, 3))
+                        left = int(rng.integers(9, 16))
+                        pixels[:, left : left + width] = np.asarray(level) + rng.integers(-12, 13, (16, width, 3))
+                        Image.fromarray(pixels.astype(np.uint8)).save(label / f"{number:03}.png")
+        return root / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bars_run(
+    bars: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Store, dict[str, Any], Path]:
+    """(store, run, evaluation folder) of a network that tells these bars apart, trained on 16×16 middles of them."""
+    raw = tiny(
+        model={"arch": "cifar_resnet8"},
+        preprocessing={"size": 16, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        images={"training": str(bars("training")), "evaluation": str(bars("evaluation"))},
+        train={"epochs": 10, "rate": 0.01, "batch": 32, "schedule": "one-cycle", "precision": "f32"},
+    )
+    store = Store.open(tmp_path_factory.mktemp("bars-store"))
+    return store, pipeline.run(recipe.parse(raw), store), bars("evaluation")

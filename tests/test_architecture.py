@@ -24,6 +24,7 @@ LAYERS: list[dict[str, list[str]]] = [
         "predict": ["predict.py"],
         "bench": ["bench.py"],
         "inspect": ["inspect.py"],
+        "explain": ["explain/"],
     },
     {
         "train": ["train/"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +25,17 @@ def recipe_of(
     seed: int | None = None,
     sections: Mapping[str, Any],
     targeted: bool = True,
+    open_keys: Collection[str] = (),
 ) -> tuple[dict[str, Any], str]:
     """What will be a recipe, and a sentence on what was taken from the file itself or its record (empty: nothing).
 
     No `model` is an architecture without weights; `targeted`: for the CPU targets that are here, where none is named.
+    `open_keys` of its preprocessing may stay unsaid: who asks fills them in.
     """
     original = reference or model or about.arch or "a network"
     known = of_files([name for name in (original, model) if name and model], about)
     needed = {f"--{slot}": given for slot, given in images.items()}
-    needed |= known.needed()
+    needed |= {f"--{key}": value for key, value in known.needed().items() if key not in open_keys}
     refuse_missing(needed, original, known.hint)
     named = {"checkpoint": reference or model, "arch": known.arch, "classes": about.classes}
     named |= {"candidate": model if reference else None}
@@ -112,7 +114,8 @@ class Known:
     hint: str = "size, mean and std are those it was trained with: they are never guessed"
 
     def needed(self) -> dict[str, Any]:
-        return {f"--{key}": self.preprocessing.get(key) for key in ("size", "mean", "std")}
+        """What a recipe cannot do without."""
+        return {key: self.preprocessing.get(key) for key in ("size", "mean", "std")}
 
 
 def of_files(files: list[str], about: ModelOptions) -> Known:

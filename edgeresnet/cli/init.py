@@ -46,7 +46,8 @@ def init(path: Path, checkpoint: str | None, training: str | None, about: _optio
     mine = bool(checkpoint or training or set(about.given()) - {"--target"})
     if mine:
         needed = {} if checkpoint else {"--arch": about.arch, "--classes": about.classes}
-        needed |= {**known.needed(), "--evaluation": about.evaluation}
+        needed |= {f"--{key}": value for key, value in known.needed().items()}
+        needed |= {"--evaluation": about.evaluation}
         needed |= {"--checkpoint or --training": checkpoint or training}
         hint = "or give no option at all, for a recipe that runs on the shipped digits"
         _one_shot.refuse_missing(needed, "a recipe for your network", known.hint if checkpoint else hint)

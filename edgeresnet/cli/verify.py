@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
 @click.argument("model", required=False)
 @_options.model_options
 @click.option("--reference", help="The FP32 original of MODEL, an ONNX file or a checkpoint.")
-@click.option("--count", type=click.IntRange(min=1), help="So many of the images, balanced over the classes.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    help="So many of the images, balanced over the classes; with --explain 100 by default, and others to confirm.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Of that choice; 0 by default.")
 @click.option("--max-drop-pp", type=float, help="Promise: at most so many points of top-1 lost.")
 @click.option(
     "--from", "brought", type=click.Path(dir_okay=False, path_type=Path), help="A device's result.json, brought home."
 )
+@click.option("--explain", "asks_why", is_flag=True, help="Accuracy surprises: what would explain it?")
 @_options.run_options
 def verify(
     model: str | None,
@@ -32,6 +38,7 @@ def verify(
     seed: int | None,
     max_drop_pp: float | None,
     brought: Path | None,
+    asks_why: bool,
     how: _options.RunOptions,
 ) -> int:
     """Measure MODEL on each --target (every CPU target that is here, by default).
@@ -41,6 +48,12 @@ def verify(
     half precision), judged as it is. Without MODEL the networks of the newest
     run are measured anew. With --from, what a bundle's deploy.py measured on
     its device is judged.
+
+    With --explain nothing is judged: BGR, other means, pixels to 255, other
+    resizing and another order of the classes are tried in onnxruntime on a
+    hundred images, and what is best is confirmed on three hundred others, or
+    not.
+    --mean and --std may be left out then. Exit code 0 whatever it finds.
     """
     from . import _one_shot
     from .run import ran, told
@@ -49,6 +62,11 @@ def verify(
     promises = {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}
     others = {"--reference": reference, "--count": count, "--seed": seed}
     said = about.given() + [name for name, value in others.items() if value is not None]
+    if asks_why:
+        idle: dict[str, Any] = {"--reference": reference, "--target": about.targets or None, "--from": brought}
+        idle |= {"--max-drop-pp": max_drop_pp, "--save-recipe": how.save_recipe}
+        _refuse_beside_explain([name for name, value in idle.items() if value is not None])
+        return _explained(model, about, store, how, count, seed)
     if brought is not None:
         _refuse_beside_from([*said, *(["MODEL"] if model else []), *(["--save-recipe"] if how.save_recipe else [])])
         return told(_of_device(brought, store, promises, how.changes), store, as_json=how.as_json)
@@ -84,6 +102,39 @@ def _refuse_beside_from(told: list[str]) -> None:
             f"{', '.join(told)} beside --from says nothing",
             hint="the bundle that was measured holds its network and images",
         )
+
+
+def _refuse_beside_explain(told: list[str]) -> None:
+    from ..errors import EdgeresnetError
+
+    if told:
+        raise EdgeresnetError(
+            f"{', '.join(told)} beside --explain says nothing",
+            hint="MODEL is asked in onnxruntime; preprocessing is that of the FP32 original: name that one",
+        )
+
+
+def _explained(
+    model: str | None,
+    about: _options.ModelOptions,
+    store: Store,
+    how: _options.RunOptions,
+    count: int | None,
+    seed: int | None,
+) -> int:
+    from . import _explain, _one_shot
+
+    if model is None:
+        _refuse_without_model(about.given())
+        raw = _explain.of_run(_newest(store, {}), how.changes)
+        made = _one_shot.parsed(deepcopy(raw), (), None, "verify")
+        asked = _one_shot.parsed(raw, how.changes, None, "verify")
+        return _explain.explained(made, asked, store, how, said=True, count=count, seed=seed)
+    raw, taken, mean_is_said = _explain.of_model(model, about, how.changes)
+    if taken and not how.quiet:
+        _options.echo(taken, err=True)
+    made = _one_shot.parsed(raw, (), None, "verify")
+    return _explain.explained(made, made, store, how, said=mean_is_said, count=count, seed=seed)
 
 
 def _of_device(path: Path, store: Store, promises: dict[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import bench_text, inspect_text, json_report, markdown, pruned, quantized, terminal, trained, view
+from . import bench_text, explain_text, inspect_text, json_report, markdown, pruned, quantized, terminal, trained, view
 
-__all__ = ["FORMATS", "bench_text", "inspect_text", "pruned", "quantized", "terminal", "trained", "view"]
+__all__ = [
+    "FORMATS",
+    "bench_text",
+    "explain_text",
+    "inspect_text",
+    "pruned",
+    "quantized",
+    "terminal",
+    "trained",
+    "view",
+]
 
 FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "terminal": terminal.render,
