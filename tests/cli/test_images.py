@@ -131,7 +131,7 @@ def test_init_writes_what_it_was_told(door: Door, digits: dict[str, str]) -> Non
     )  # fmt: skip
     assert code == 0, err
     text = Path("mine.yaml").read_text()
-    assert "bits: 16}" in text
+    assert "bits: 16" in text
     assert "images:        {training: list.csv, evaluation: set.tar, names: names.txt}" in text
 
 
