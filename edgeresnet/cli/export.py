@@ -47,9 +47,9 @@ def export(
 ) -> int:
     """Hand MODEL over: a bundle to build and measure on each target's device.
 
-    MODEL is an ONNX file, or a checkpoint with --arch. A bundle holds the
-    INT8 network, calibrated on --calibration, its rivals, the evaluation
-    images and deploy.py. Without --target it is one FP32 ONNX file.
+    MODEL is an ONNX file or a checkpoint. A bundle holds the INT8 network,
+    calibrated on --calibration, its rivals, the evaluation images and
+    deploy.py. Without --target it is one FP32 ONNX file.
     """
     from . import _one_shot
 

@@ -28,9 +28,9 @@ def quantize(
 ) -> int:
     """Write MODEL as INT8, calibrated on images, as each --target wants it.
 
-    Every CPU target that is here, by default. MODEL is an ONNX file, or a
-    checkpoint with --arch. Without images there is no INT8: a range that was
-    not measured is a guess.
+    Every CPU target that is here, by default. MODEL is an ONNX file or a
+    checkpoint. Without images there is no INT8: a range that was not measured
+    is a guess.
     """
     from .. import pipeline, report
     from . import _one_shot, _progress
@@ -78,7 +78,8 @@ def _write(found: dict[str, Any], output: Path) -> None:
     from ..artifact import write_bytes
 
     for target, about in found["targets"].items():
-        path = output if len(found["targets"]) == 1 else output / f"{found['name']}-{target}-int8.onnx"
+        name = found["name"].replace(":", "-")  # a factory's, in a file's name
+        path = output if len(found["targets"]) == 1 else output / f"{name}-{target}-int8.onnx"
         path.parent.mkdir(exist_ok=True)
         write_bytes(path, Path(about["artifact"]).read_bytes())
         about["file"] = str(path)
