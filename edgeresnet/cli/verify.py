@@ -43,10 +43,10 @@ def verify(
 ) -> int:
     """Measure MODEL on each --target (every CPU target that is here, by default).
 
-    Its promises are judged. MODEL is an ONNX file, or a checkpoint with
-    --arch. With --reference it is a network made from that one (INT8, pruned,
-    half precision), judged as it is. Without MODEL the networks of the newest
-    run are measured anew. With --from, what a bundle's deploy.py measured on
+    Its promises are judged. MODEL is an ONNX file or a checkpoint. With
+    --reference it is a network made from that one (INT8, pruned, half
+    precision), judged as it is. Without MODEL the networks of the newest run
+    are measured anew. With --from, what a bundle's deploy.py measured on
     its device is judged.
 
     With --explain nothing is judged: BGR, other means, pixels to 255, other
