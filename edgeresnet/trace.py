@@ -79,7 +79,7 @@ def _exported(network: Parent, spec: Mapping[str, Any], samples: Samples, images
     import torch
 
     torch.set_num_threads(machine.cores())
-    built = load_network(network, spec)
+    built = checkpoint.network_of(network, spec)
     models.check_answer(built, spec, samples.preprocessing.size)
     model = to_onnx(built, samples.preprocessing.channels, samples.preprocessing.size)
     with torch.no_grad():
@@ -119,14 +119,6 @@ def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context)
     if said.shape != taken.shape or np.abs(parts / parts.sum(axis=1, keepdims=True) - said).max() > PARITY:
         raise ModelError(f"the {found.last} at the end of {name} is none over its classes", hint="export it without")
     return taken
-
-
-def load_network(network: Parent, spec: Mapping[str, Any]) -> nn.Module:
-    from .models import checkpoint
-
-    built = models.build(spec["arch"], spec["classes"], spec["channels"])
-    checkpoint.load_into(built, checkpoint.of(network), spec["arch"])
-    return built.eval()
 
 
 def to_onnx(network: nn.Module, channels: int, size: int) -> onnx.ModelProto:

@@ -69,8 +69,7 @@ def read_result(artifact: Artifact) -> dict[str, Any]:
 
 def as_written(artifact: Artifact) -> dict[str, Any]:
     """What an INT8 file's answers are worth before any compiler, held against the network that was quantized."""
-    int8 = read_result(artifact)["variants"]["int8"]
-    return int8.get("against_pruned", int8["accuracy"])
+    return dict(trial.of_quantizing(read_result(artifact)["variants"]["int8"]))
 
 
 def _asked(

@@ -265,6 +265,13 @@ def write_output(path: Path, data: str | bytes) -> None:
     echo(f"wrote {path}", err=True)
 
 
+def hand_out(found: dict[str, Any], output: Path, render: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
+    """The weights that a door made, and what it has to say of them."""
+    write_output(output, Path(found["artifact"]).read_bytes())
+    found["file"] = str(output)
+    print_json(found) if as_json else echo(render(found), nl=False)
+
+
 def echo(text: str, *, err: bool = False, nl: bool = True, color: bool | None = None) -> None:
     """Prints; a reader that has left (`| head`) takes nothing from the exit code, which is the verdict's."""
     try:

@@ -62,12 +62,7 @@ def prune(
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
         done = pipeline.make(wanted, store, _is_wanted, listener)
     found = report.pruned.of(done)
-    _options.write_output(output, Path(found["artifact"]).read_bytes())
-    found["file"] = str(output)
-    if how.as_json:
-        _options.print_json(found)
-    else:
-        _options.echo(report.pruned.render(found), nl=False)
+    _options.hand_out(found, output, report.pruned.render, as_json=how.as_json)
     return 0
 
 

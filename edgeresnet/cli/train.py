@@ -57,12 +57,7 @@ def train(
             done = pipeline.make(wanted, store, _is_wanted, listener)
         mine.dismiss()
     found = report.trained.of(done)
-    _options.write_output(output, Path(found["artifact"]).read_bytes())
-    found["file"] = str(output)
-    if how.as_json:
-        _options.print_json(found)
-    else:
-        _options.echo(report.trained.render(found), nl=False)
+    _options.hand_out(found, output, report.trained.render, as_json=how.as_json)
     return 0
 
 

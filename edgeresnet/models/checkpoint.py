@@ -21,7 +21,7 @@ from torch import nn
 
 from ..artifact import Given, Parent, write_bytes
 from ..errors import ModelError, first_line
-from . import parts, plans, shapes, unwrap, widths
+from . import build, parts, plans, shapes, unwrap, widths
 from .unwrap import Weights
 
 FILE = "weights.safetensors"
@@ -36,6 +36,13 @@ _BROKEN = (
 def of(parent: Parent) -> Path | Weights:
     """The weights that were given, or that an artifact holds."""
     return parent.value if isinstance(parent, Given) else parent.path / FILE
+
+
+def network_of(parent: Parent, spec: Mapping[str, Any]) -> nn.Module:
+    """Built as a step's spec says, with these weights."""
+    network = build(spec["arch"], spec["classes"], spec["channels"])
+    load_into(network, of(parent), spec["arch"])
+    return network.eval()
 
 
 def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | None = None) -> None:

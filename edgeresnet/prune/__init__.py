@@ -32,8 +32,7 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     """Parents: the `network`'s weights and, for taylor, `training` images. Writes the narrower network's weights."""
     plan = Prune(**spec["prune"])
     torch.set_num_threads(machine.cores())
-    network = models.build(spec["arch"], spec["classes"], spec["channels"])
-    checkpoint.load_into(network, checkpoint.of(parents["network"]), spec["arch"])
+    network = checkpoint.network_of(parents["network"], spec)
     models.check_answer(network, spec, spec["size"])
     if plan.importance == "taylor":
         _ask_the_loss(network, parents["training"].value, ctx)  # type: ignore[union-attr]
@@ -70,7 +69,7 @@ def _widths(network: nn.Module, narrow: nn.Module) -> dict[str, list[int]]:
 def _ask_the_loss(network: nn.Module, samples: Samples, ctx: Context) -> None:
     """Leaves in the weights what the loss on some images feels of each."""
     few = samples.subset(chosen_images.balanced(samples, min(_TAYLOR_IMAGES, len(samples)), ctx.seed))
-    network.eval().zero_grad(set_to_none=True)
+    network.zero_grad(set_to_none=True)
     for batch in few.batches(_AT_ONCE):
         images = torch.from_numpy(samples.preprocessing.normalize(np.asarray(batch.pixels)))
         labels = torch.from_numpy(batch.labels)

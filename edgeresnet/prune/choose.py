@@ -11,7 +11,6 @@ import numpy as np
 from ..errors import ModelError
 from .units import Cuttable, Place, Pool
 
-GOALS = ("macs", "params", "ratio")
 _LEAST = 8  # no compiler gains by a narrower step
 _STEPS = 400  # of strength, from nothing cut to as much as may be
 
@@ -98,15 +97,6 @@ class Chooser:
     def _may_vanish(self, pool: Pool) -> bool:
         """Where all that it is a part of has other channels too: what a padded shortcut adds to a stage."""
         return any(pool.places.keys() < other.places.keys() for other in self.cuttable.pools)
-
-    def each(self) -> list[Choice]:
-        """Every choice that there is, the mildest first."""
-        found = [self.dense]
-        for step in range(1, _STEPS + 1):
-            one = self.at(step / _STEPS)
-            if one.macs < found[-1].macs or one.params < found[-1].params:
-                found.append(one)
-        return found
 
     def mildest(self, reaches: Callable[[Choice], bool]) -> Choice | None:
         """The first that reaches a goal, with whatever it need not have cut given back; None where none reaches it."""

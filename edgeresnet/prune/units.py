@@ -100,8 +100,7 @@ class _Unit:
 
 def _pool(alike: list[_Unit]) -> Pool:
     places = {place: np.asarray([sorted(unit.channels[place]) for unit in alike]) for place in alike[0].channels}
-    first = next(place for place in places)
-    order = np.argsort(places[first][:, 0])
+    order = np.argsort(next(iter(places.values()))[:, 0])
     return Pool({place: rows[order] for place, rows in places.items()}, not alike[0].fixed)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from . import curve, terminal, view
-
-_WEIGHTS = "weights.safetensors"
+from .trained import WEIGHTS
 
 
 def of(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,7 +21,7 @@ def of(part: Mapping[str, Any]) -> dict[str, Any]:
         "recovered": steps["recover"]["notes"] if "recover" in steps else None,
         "warnings": [sentence for step in steps.values() for sentence in step["warnings"]],
         "digest": last["digest"],
-        "artifact": str(Path(last["path"]) / _WEIGHTS),
+        "artifact": str(Path(last["path"]) / WEIGHTS),
         "evaluation": {name: each["accuracy"] for name, each in scored["variants"].items()} if scored else None,
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..device import intervals
 from . import curve, terminal
 
-_WEIGHTS = "weights.safetensors"
+WEIGHTS = "weights.safetensors"
 
 
 def of(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def of(part: Mapping[str, Any]) -> dict[str, Any]:
         "warnings": step["warnings"],
         "seconds": step["seconds"],
         "digest": step["digest"],
-        "artifact": str(Path(step["path"]) / _WEIGHTS),
+        "artifact": str(Path(step["path"]) / WEIGHTS),
         "evaluation": scored["variants"]["fp32"]["accuracy"] if scored else None,
     }
 

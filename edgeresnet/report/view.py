@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import advice, intervals, judge, measure, troubles
+from ..device import advice, intervals, judge, measure, trial, troubles
 from . import curve
 
 _MEANING = {
@@ -114,8 +114,7 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def _loss(result: Mapping[str, Any]) -> str:
     """The file as it is written against what the compiler made of it: which of the two is to blame."""
-    written, int8 = result["as_written"], result["variants"]["int8"]
-    compiled = int8.get("against_pruned", int8["accuracy"])
+    written, compiled = result["as_written"], trial.of_quantizing(result["variants"]["int8"])
     before, after = (_noise(counts["sqnr_db"]) for counts in (written, compiled))
     word = "the compiler adds to it" if after > _MORE * before else "the loss is quantization's, not the compiler's"
     said = (

@@ -83,16 +83,13 @@ class Training:
         self._take_up()
         self.precision = self.precision or self.team.share(self._precision() if self.team.leads else None)
         self.learner = self.team.joined(self.network)
-        if self.able and not self.history:
-            self._validated({"epoch": 0})
-        for epoch in range(self.epochs + 1, self.plan.epochs + 1):
-            if self._is_over():
-                break
-            try:
-                self._one(epoch)
-            except _Diverged as problem:
-                self._stop_after(problem)
-                break
+        try:
+            if self.able and not self.history:
+                self._validated({"epoch": 0})
+            while self.epochs < self.plan.epochs and not self._is_over():
+                self._one(self.epochs + 1)
+        except _Diverged as problem:
+            self._stop_after(problem)
         if self.stopped:
             self.ctx.warn(f"{self.stopped}: the best epoch, {self.best.epoch}, is kept")
         elif self.best.epoch == 0:
@@ -122,10 +119,14 @@ class Training:
         return True
 
     def _stop_after(self, problem: _Diverged) -> None:
-        """Epoch 0 is nothing that was learned: an error tells it better than the given weights once more."""
-        if self.best.epoch < 1:
-            raise ModelError(str(problem), hint=f"lower `train.rate`, which is {self.plan.rate:g}") from None
-        self.stopped = f"{problem}, and training stopped (a lower `train.rate` than {self.plan.rate:g} may go on)"
+        """Where nothing good is there yet it is an error; given weights are nothing that was trained, but all that is
+        to be recovered.
+        """
+        recovers = isinstance(self.plan, Recover)
+        rate = f"`{'recover' if recovers else 'train'}.rate`"
+        if self.best.epoch < (0 if recovers else 1):
+            raise ModelError(str(problem), hint=f"lower {rate}, which is {self.plan.rate:g}") from None
+        self.stopped = f"{problem}, and training stopped (a lower {rate} than {self.plan.rate:g} may go on)"
 
     def learn(self, epoch: int) -> float:
         """Learns from every image once; the mean loss."""

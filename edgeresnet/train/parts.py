@@ -34,10 +34,10 @@ def freeze(network: nn.Module, wanted: Sequence[str]) -> None:
             found = {name for name in names if re.search(expression, name)}
         if not found:
             tops = dict.fromkeys(name.split(".")[0] for name in names)
-            raise ModelError(f"train.freeze: {expression!r} names no parameter", hint=f"they are in {', '.join(tops)}")
+            raise ModelError(f"freeze: {expression!r} names no parameter", hint=f"they are in {', '.join(tops)}")
         frozen |= found
     if len(frozen) == len(names):
-        raise ModelError("train.freeze leaves nothing to learn", hint="leave the head free at least")
+        raise ModelError("freeze leaves nothing to learn", hint="leave the head free at least")
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
 

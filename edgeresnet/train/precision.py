@@ -26,7 +26,7 @@ def chosen(
 ) -> str:
     """f32 or bf16."""
     if asked == "bf16" and not has_bf16(device):
-        raise ModelError("train.precision is bf16, which this machine does not have", hint="write f32, or auto")
+        raise ModelError("precision is bf16, which this machine does not have", hint="write f32, or auto")
     if asked != "auto" or not has_bf16(device):
         return "f32" if asked == "auto" else asked
     images, labels = batch()

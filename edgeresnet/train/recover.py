@@ -61,8 +61,6 @@ def recover(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, c
 
 def taught(teacher: nn.Module, plan: Recover) -> Teach:
     """How far the softened answers are from the teacher's (Hinton et al. 2015), added up over a batch's images."""
-    device = team.mine().device
-    teacher = teacher.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     warm = plan.temperature
 
     def apart(images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
@@ -150,7 +148,5 @@ def _measure_statistics(network: nn.Module, learning: Split, ctx: Context) -> No
 
 
 def _built(parent: Parent, spec: Mapping[str, Any]) -> nn.Module:
-    network = models.build(spec["arch"], spec["classes"], spec["channels"])
-    checkpoint.load_into(network, checkpoint.of(parent), spec["arch"])
-    device = team.mine().device
-    return network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network, device = checkpoint.network_of(parent, spec), team.mine().device
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
