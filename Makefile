@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 KERAS  := .venv-keras
+# Several at a time: what the tests wait for most is one Python. Four at most, for memory.
+PYTEST  = $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo test test-all test-keras check-tensorrt-api check format clean
 
@@ -13,13 +15,13 @@ help:  ## list these verbs
 demo: $(READY)  ## train, trace, compile, measure and judge a small ResNet on the shipped digits
 	$(BIN)/edgeresnet run pipelines/digits.yaml
 
-test: $(READY)  ## the default tests: no GPU, no network, under three minutes on two cores
-	$(BIN)/pytest
+test: $(READY)  ## the default tests: no GPU, no network
+	$(PYTEST)
 
-test-all: $(READY)  ## the slow ones too: big networks, TensorRT-RTX, Keras, more moments to be killed at, the wheel
+test-all: test  ## then the slow ones: big networks, TensorRT-RTX, Keras, more moments to be killed at, the wheel
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,tensorrt-rtx]'
 	@$(MAKE) --no-print-directory $(KERAS)/.ready || echo "no environment with Keras: its tests are skipped"
-	$(BIN)/pytest --all
+	$(PYTEST) --slow
 
 test-keras: $(READY) $(KERAS)/.ready  ## real Keras ResNets, written by Keras' own exporters in an environment of theirs
 	$(BIN)/pytest --all tests/keras

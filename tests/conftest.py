@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Threads that wait for work sleep: those of several tests at once would take the cores from each other by spinning.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,10 +37,13 @@ def pytest_report_header() -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="the slow tests too")
+    parser.addoption("--slow", action="store_true", help="what is left out without: slow tests, and TensorRT-RTX's")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--all"):
+    if config.getoption("--slow"):
+        items[:] = [item for item in items if item.get_closest_marker("slow") or "tensorrt_rtx" in item.nodeid]
+    elif not config.getoption("--all"):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="slow: `make test-all` runs it"))
