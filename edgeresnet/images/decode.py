@@ -121,6 +121,15 @@ def depth(image: Image.Image) -> int:
     return max(held, 8)
 
 
+def has_bits(image: Image.Image, bits: int) -> bool:
+    """Whether it can be read under `preprocessing.bits` of so many; asked before it is loaded."""
+    try:
+        _check_depth(image, bits)
+        return True
+    except ValueError:
+        return False
+
+
 def turned(image: Image.Image) -> bool:
     """Its EXIF tag says that it lies otherwise than it was seen; a damaged one says nothing."""
     try:
