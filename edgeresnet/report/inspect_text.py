@@ -87,7 +87,9 @@ def _split(name: str, split: Mapping[str, Any]) -> list[str]:
             "`preprocessing: {exif: true}` turns them"
         )
     if split["deep"]:
-        lines.append(f"  {split['deep']} have one channel of 16 bits: `preprocessing: {{bits: 16}}`, --bits 16, reads them")
+        lines.append(
+            f"  {split['deep']} have one channel of 16 bits: `preprocessing: {{bits: 16}}`, --bits 16, reads them"
+        )
     if split["too_deep"]:
         lines.append(
             f"  error: {split['too_deep']} have colours of 16 bits, signs or 32 bits, which are not read: convert them "
@@ -98,7 +100,9 @@ def _split(name: str, split: Mapping[str, Any]) -> list[str]:
         lines.append(f"  error: {len(split['unreadable'])} cannot be read: {named}")
     for key, words in (("duplicates", "are there more than once"), ("contradictions", "are in more than one class")):
         if split[key]:
-            lines.append(f"  {len(split[key])} {words}: {_named([' = '.join(names[:2]) for names in split[key]], '; ')}")
+            lines.append(
+                f"  {len(split[key])} {words}: {_named([' = '.join(names[:2]) for names in split[key]], '; ')}"
+            )
     return lines
 
 
