@@ -192,7 +192,9 @@ class _Reader(pickle.Unpickler):
         self.storages: dict[str, int] = {}  # their bytes
 
     def find_class(self, module: str, name: str) -> Any:
-        known = _KNOWN.get(f"{module.replace('__builtin__', 'builtins')}.{name}")  # Python 2's word: torch still says it
+        known = _KNOWN.get(
+            f"{module.replace('__builtin__', 'builtins')}.{name}"
+        )  # Python 2's word: torch still says it
         if known is not None:
             return known
         if module in ("torch", "torch.storage") and name.endswith("Storage"):

@@ -258,7 +258,7 @@ def test_what_would_run_code_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_what_scripts_write_down_beside_weights_is_passed_over(zipped: bool, tmp_path: Path) -> None:
-    """torchvision's and timm's own training scripts save their options so; a numpy number is the usual best accuracy."""
+    """torchvision's and timm's own training scripts save their options so; numpy's number is a best accuracy."""
     beside = {
         "args": argparse.Namespace(lr=0.1, output=tmp_path, since=datetime.datetime.now()),
         "best": np.float64(93.2),
@@ -270,6 +270,16 @@ def test_what_scripts_write_down_beside_weights_is_passed_over(zipped: bool, tmp
     torch.save({"model": saved, **beside}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
     assert shapes.read(tmp_path / "w.pth").keys() == saved.keys()
     torch.testing.assert_close(checkpoint.read(tmp_path / "w.pth"), dict(saved))
+
+
+def test_a_losss_class_weights_are_no_part_of_the_network(tmp_path: Path) -> None:
+    """As a Lightning module saves them where its criterion is a module with weights."""
+    saved = weights()
+    held = {f"model.{name}": value for name, value in saved.items()} | {"criterion.weight": torch.ones(7)}
+    torch.save({"state_dict": held, "pytorch-lightning_version": "2.5.0"}, tmp_path / "w.ckpt")
+    found = recognise.recognise(shapes.read(tmp_path / "w.ckpt"))
+    assert (found.archs[0], found.around) == ("cifar_resnet8", "")  # type: ignore[union-attr]
+    assert checkpoint.read(tmp_path / "w.ckpt").keys() == saved.keys()
 
 
 def test_weights_under_a_strange_word_are_told(tmp_path: Path) -> None:
