@@ -22,7 +22,7 @@ from .models import names as architectures
 from .models import recognise, records, shapes, unwrap
 from .targets import tensorrt_rtx
 
-CHECKPOINTS = (".pt", ".pth", ".th", ".ckpt", ".safetensors")
+CHECKPOINTS = (".pt", ".pth", ".th", ".ckpt", ".safetensors", ".bin", ".pth.tar", ".pt.tar")  # the last are no archives
 _OTHERS = dict.fromkeys((".engine", ".plan", ".trt"), "an engine")
 
 
@@ -76,6 +76,11 @@ def checkpoint(path: Path) -> dict[str, Any]:
     }
 
 
+def is_named_checkpoint(path: Path) -> bool:
+    """A slip in such a name is told as that."""
+    return path.name.lower().endswith(CHECKPOINTS) and not path.is_dir()
+
+
 def holds_images(path: Path) -> bool:
     return path.is_dir() or sources.is_named_so(path)
 
@@ -84,7 +89,7 @@ def images(path: Path) -> dict[str, Any]:
     """A folder of images, a list of them, a .tar, an .npz. `wrong`: something must be mended before they are used."""
     found = survey.survey(path)
     splits = {name: asdict(split) for name, split in found["splits"].items()}
-    wrong = bool(found["shared"]) or any(split["unreadable"] for split in splits.values())
+    wrong = bool(found["shared"]) or any(split["unreadable"] or split["too_deep"] for split in splits.values())
     return {**found, "splits": splits, "wrong": wrong}
 
 
@@ -94,7 +99,15 @@ def _read(path: Path) -> onnx_file.OnnxFile:
             f"{path} is {_OTHERS[path.suffix.lower()]} by its name, and only ONNX files and checkpoints are inspected",
             hint="target.json beside an engine of ours tells what it is",
         )
-    return onnx_file.read(path)
+    try:
+        return onnx_file.read(path)
+    except ModelError as problem:
+        if path.suffix.lower() == ".onnx" or not path.is_file():
+            raise
+        raise ModelError(
+            f"{path} is no ONNX file, nor anything else by its name",
+            hint=f"checkpoints are called {' '.join(CHECKPOINTS)}; images are a folder, or {' '.join(sources.KINDS)}",
+        ) from problem
 
 
 def _channels_last(file: onnx_file.OnnxFile) -> bool:

@@ -30,14 +30,14 @@ def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
     from .. import report
     from ..errors import ImagesError, ModelError
 
+    if inspecting.is_named_checkpoint(path):
+        held = inspecting.checkpoint(path)
+        _options.print_json(held) if as_json else _options.echo(report.inspect_text.checkpoint(held), nl=False)
+        return 0
     if inspecting.holds_images(path):
         looked = inspecting.images(path)
         _options.print_json(looked) if as_json else _options.echo(report.inspect_text.images(looked), nl=False)
         return ImagesError.exit_code if looked["wrong"] else 0
-    if path.suffix.lower() in inspecting.CHECKPOINTS:
-        held = inspecting.checkpoint(path)
-        _options.print_json(held) if as_json else _options.echo(report.inspect_text.checkpoint(held), nl=False)
-        return 0
     about = inspecting.inspect(path, names)
     if as_json:
         _options.print_json(about)

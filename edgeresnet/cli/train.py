@@ -94,7 +94,7 @@ def _is_file_name(model: str) -> bool:
     """A slip in a file's name is told as that, and not as an architecture that nobody knows."""
     from ..inspect import CHECKPOINTS
 
-    return Path(model).suffix.lower() in (*CHECKPOINTS, ".onnx") or "/" in model
+    return model.lower().endswith((*CHECKPOINTS, ".onnx")) or "/" in model
 
 
 def _is_wanted(step: Step) -> bool:

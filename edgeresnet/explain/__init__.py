@@ -136,14 +136,18 @@ def _counted(right: np.ndarray) -> dict[str, Any]:
 
 
 def _row(trial: Trial, before: Trial, looks: int) -> dict[str, Any]:
-    """On the images that were tried on; its interval is corrected for how many were tried."""
-    won, lost = discordant(trial.right, before.right)
-    low, high = gain(trial.right, before.right, looks)
+    """On the images that were tried on, as many as it was asked about; its interval is corrected for how many rows
+    there are.
+    """
+    right, was = trial.right[trial.asked], before.right[trial.asked]
+    won, lost = discordant(right, was)
+    low, high = gain(right, was, looks)
     return {
         "name": trial.variant.name,
         "changes": list(trial.variant.changes),
         "preprocessing": trial.preprocessing.to_json(),
-        "top1": int(trial.right.sum()),
+        "images": len(right),
+        "top1": int(right.sum()),
         "reordered_top1": int(trial.ordered.sum()),
         "won": won,
         "lost": lost,

@@ -23,19 +23,33 @@ from .variants import Axes, Variant
 
 Tell = Callable[[str], None]
 
-_LIKELY = 4  # so many means, the best ones, are tried under every cut
+_LIKELY = 4  # so many means, of those that may be the best, are tried under every cut
 _FINALISTS = 3  # each look at the other images widens the interval of what they confirm
+_FEW = evaluate.BATCH  # images that show what is hopeless
+_HOPELESS = 3.0  # standard errors behind the best, on these few
+_HELD_BYTES = 1 << 28  # of decoded images, for as many geometries as that is enough for
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One variant's answers to every image. `ordered` are right in the order of classes that the answers tell."""
+    """One variant's answers to every image, or to a few where these were hopeless: -1 for those that were not asked,
+    which are not right either. `ordered` are right in the order of classes that the answers tell.
+    """
 
     variant: Variant
     preprocessing: Preprocessing
     predicted: np.ndarray
     right: np.ndarray
     ordered: np.ndarray
+
+    @property
+    def asked(self) -> np.ndarray:
+        return self.predicted >= 0
+
+    @property
+    def score(self) -> np.ndarray:
+        """Right in the one order or in the other, whichever is more."""
+        return max(self.right, self.ordered, key=np.sum)
 
 
 class Images:
@@ -44,7 +58,7 @@ class Images:
     def __init__(self, session: Session, samples: Samples, given: Preprocessing):
         self._session, self._given = session, given
         self._samples = replace(samples, store=None)  # a few images, decoded so once: not worth keeping
-        self._held: tuple[str, np.ndarray, str] | None = None
+        self._held: dict[str, tuple[np.ndarray, str]] = {}
         self._asked: dict[tuple, Trial] = {}
         self.labels = samples.labels
         self.classes = len(samples.classes)
@@ -52,33 +66,56 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def ask(self, variant: Variant) -> Trial:
-        """What was asked before in other words, on these images, is not asked again."""
+    def ask(self, variant: Variant, best: Trial | None = None) -> Trial:
+        """What was asked before in other words, on these images, is not asked again; nor are all of them where a few
+        show that the `best` so far is better beyond doubt.
+        """
         preprocessing = variant.of(self._given)
         pixels, content = self._pixels(preprocessing)
         about = content, preprocessing.mean, preprocessing.std, preprocessing.order
-        if about not in self._asked:
-            starts = range(0, len(pixels), evaluate.BATCH)
-            answers = np.concatenate([self._answers(preprocessing, pixels, start) for start in starts])
-            ordered = labels.right_in_order(self.labels, answers, self.classes)
-            self._asked[about] = Trial(variant, preprocessing, answers, answers == self.labels, ordered)
-        return self._asked[about]
+        trial = self._asked.get(about) or self._none(variant, preprocessing)
+        if best is not None and len(self) > 2 * _FEW and not trial.asked.any():
+            trial = self._answered(trial, pixels, np.linspace(0, len(self) - 1, _FEW).round().astype(np.int64))
+        if best is None or not _is_hopeless(trial, best):
+            trial = self._answered(trial, pixels, np.flatnonzero(~trial.asked))
+        self._asked[about] = trial
+        return trial
 
-    def _answers(self, preprocessing: Preprocessing, pixels: np.ndarray, start: int) -> np.ndarray:
-        batch = preprocessing.normalize(pixels[start : start + evaluate.BATCH])
-        with as_failure(lambda: start):
-            return evaluate.infer(self._session, batch, first=start).argmax(1)
+    def _none(self, variant: Variant, preprocessing: Preprocessing) -> Trial:
+        wrong = np.zeros(len(self), bool)
+        return Trial(variant, preprocessing, np.full(len(self), -1), wrong, wrong)
+
+    def _answered(self, trial: Trial, pixels: np.ndarray, places: np.ndarray) -> Trial:
+        """With answers to these images, too."""
+        predicted, ordered = trial.predicted.copy(), np.zeros(len(self), bool)
+        for start in range(0, len(places), evaluate.BATCH):
+            part = places[start : start + evaluate.BATCH]
+            batch = trial.preprocessing.normalize(pixels[part])
+            with as_failure(lambda: int(part[0])):  # noqa: B023  # called before the next part
+                predicted[part] = evaluate.infer(self._session, batch, first=int(part[0])).argmax(1)
+        asked = predicted >= 0
+        ordered[asked] = labels.right_in_order(self.labels[asked], predicted[asked], self.classes)
+        return replace(trial, predicted=predicted, right=predicted == self.labels, ordered=ordered)
 
     def _pixels(self, preprocessing: Preprocessing) -> tuple[np.ndarray, str]:
         geometry = manifest.digest_of(preprocessing.geometry)
-        if self._held is None or self._held[0] != geometry:
+        if geometry not in self._held:
             found = list(replace(self._samples, preprocessing=preprocessing).batches(evaluate.BATCH))
             if not found:
                 raise ImagesError("not one of these images could be decoded", hint="look at the images' files")
             pixels = np.concatenate([batch.pixels for batch in found])
             self.labels = np.concatenate([batch.labels for batch in found])
-            self._held = geometry, pixels, hashlib.sha256(pixels.data).hexdigest()
-        return self._held[1], self._held[2]
+            while self._held and pixels.nbytes * (len(self._held) + 1) > _HELD_BYTES:
+                self._held.pop(next(iter(self._held)))
+            self._held[geometry] = pixels, hashlib.sha256(pixels.data).hexdigest()
+        return self._held[geometry]
+
+
+def _is_hopeless(trial: Trial, best: Trial) -> bool:
+    """What was asked shows it; nothing does where the answers are right in another order of the classes."""
+    few = trial.asked
+    reordered = beaten(best.ordered, best.right, 1.0) or beaten(trial.ordered[few], trial.right[few], 1.0)
+    return not few.all() and not reordered and beaten(best.right[few], trial.right[few], _HOPELESS)
 
 
 @dataclass(frozen=True)
@@ -102,12 +139,14 @@ def search(images: Images, axes: Axes, tell: Tell) -> Found:
         variants = list(variants)
         tell(f"{words}: {len(variants)} on {len(images)} images")
         for variant in variants:
-            trial = images.ask(variant)
+            best = max(trials.values(), key=lambda trial: int(trial.right.sum()), default=None)
+            trial = images.ask(variant, best)
             trials.setdefault(trial.variant.name, trial)
 
     attempt("mean, std and order of channels", (start._replace(colours=one) for one in axes.colours))
-    ranked = sorted(trials.values(), key=lambda trial: -int(max(trial.right.sum(), trial.ordered.sum())))
-    likely = [trial.variant for trial in ranked if trial.variant != start][:_LIKELY]
+    ranked = sorted(trials.values(), key=lambda trial: -int(trial.score.sum()))
+    level = [each for each in ranked if not beaten(ranked[0].score, each.score, intervals.Z95)]
+    likely = [trial.variant for trial in level if trial.variant != start][:_LIKELY]
     attempt("how images are cut", (start._replace(cut=cut) for cut in axes.cuts[1:]))
     attempt("interpolation", (start._replace(interpolation=one) for one in axes.interpolations[1:]))
     attempt("two at once", (variant._replace(cut=cut) for cut in axes.cuts[1:] for variant in likely))

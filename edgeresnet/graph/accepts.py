@@ -299,16 +299,22 @@ def _residual(plan: Plan, asked: Asked) -> Iterator[Finding]:
         if node.op_type != "Add" or any(plan.is_constant(name) for name in node.input):
             continue
         int8 = [plan.is_int8(name) for name in node.input]
+        made = [_made(plan, name) for name in node.input]
+        scaled = next((each for each in made if each is not None and each.op_type == "Mul"), None)
         if not any(int8):
             yield Finding(
                 WARNING, "residual-float", title(node), "both of its inputs are float",
                 "it runs in float, and so does what comes between it and the next QuantizeLinear",
-                "quantize its shortcut: behind the ReLU before the block, or behind the downsampling convolution",
+                "quantize its shortcut: behind the ReLU before the block, or behind the downsampling convolution"
+                if scaled is None else
+                f"quantize what {title(scaled)} makes, and its other input unless a convolution makes it",
             )  # fmt: skip
-        elif all(int8) and asked.symmetric and any(_from_convolution(plan, name) for name in node.input):
+        elif all(int8) and asked.symmetric and any(each is not None and each.op_type == "Conv" for each in made):
             yield Finding(
                 WARNING, "residual-both", title(node), "the convolution before it is quantized on its way here",
-                "Conv, Add and ReLU cannot become one (NVIDIA/TensorRT#1992)", "quantize its shortcut alone",
+                "Conv, Add and ReLU cannot become one (NVIDIA/TensorRT#1992)",
+                "quantize its shortcut alone" if scaled is None else
+                f"quantize what {title(scaled)} makes alone, and leave the convolution's",
             )  # fmt: skip
         elif not all(int8) and asked.dialect.residual == "both":
             yield Finding(
@@ -317,12 +323,13 @@ def _residual(plan: Plan, asked: Asked) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _from_convolution(plan: Plan, name: str) -> bool:
-    """Convolution, Q, DQ, and then this value."""
-    dequantize = plan.origin(name)
-    quantize = plan.maker.get(dequantize.input[0]) if dequantize is not None else None
-    made = plan.maker.get(quantize.input[0]) if quantize is not None and quantize.op_type == QUANTIZE else None
-    return made is not None and made.op_type == "Conv"
+def _made(plan: Plan, name: str) -> Node | None:
+    """What makes this value, before the Q and DQ on its way."""
+    made = plan.origin(name)
+    if made is None or made.op_type != DEQUANTIZE:
+        return made
+    quantize = plan.maker.get(made.input[0])
+    return plan.maker.get(quantize.input[0]) if quantize is not None and quantize.op_type == QUANTIZE else None
 
 
 def _signed(plan: Plan, asked: Asked) -> Iterator[Finding]:

@@ -87,7 +87,9 @@ def decoded(
         with open_image(index) as image:
             return prepare(image, preprocessing)
     except BROKEN as problem:
-        raise ImagesError(f"{name(index)} cannot be decoded: {reason(problem)}", hint=hint) from problem
+        raise ImagesError(
+            f"{name(index)} cannot be decoded: {reason(problem)}", hint=getattr(problem, "hint", hint)
+        ) from problem
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
@@ -121,6 +123,15 @@ def depth(image: Image.Image) -> int:
     return max(held, 8)
 
 
+def has_bits(image: Image.Image, bits: int) -> bool:
+    """Whether it can be read under `preprocessing.bits` of so many; asked before it is loaded."""
+    try:
+        _check_depth(image, bits)
+        return True
+    except ValueError:
+        return False
+
+
 def turned(image: Image.Image) -> bool:
     """Its EXIF tag says that it lies otherwise than it was seen; a damaged one says nothing."""
     try:
@@ -129,12 +140,19 @@ def turned(image: Image.Image) -> bool:
         return False
 
 
+class _OtherBits(ValueError):
+    def __init__(self, held: int, bits: int):
+        super().__init__(f"its pixels have {held} bits, and `preprocessing.bits` is {bits}")
+        other = "`bits: 16` (--bits 16) is for networks that were trained so" if held == 16 else "convert it"
+        self.hint = f"{other}; or leave such files out with `images: {{unreadable: skip}}`"
+
+
 def _check_depth(image: Image.Image, bits: int) -> None:
     held = depth(image)
     if held == 16 and (len(image.getbands()) > 1 or re.search(r";16\w*S", str(getattr(image, "tile", "")))):
         raise ValueError("its pixels have 16 bits, and these are read of one channel alone, without a sign")
     if held != bits:
-        raise ValueError(f"its pixels have {held} bits, and `preprocessing.bits` is {bits}")
+        raise _OtherBits(held, bits)
 
 
 def _deep(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:

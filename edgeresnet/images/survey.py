@@ -22,6 +22,7 @@ class _Seen(NamedTuple):
     size: tuple[int, int]
     mode: str
     turned: bool
+    bits: int  # 8 or 16 as they are read; 0: they are not
     why: str  # not empty: it cannot be decoded
 
 
@@ -36,6 +37,9 @@ class Split:
     turned: int  # so many should be turned, by their EXIF tag
     unreadable: list[tuple[str, str]]  # name, why
     duplicates: list[list[str]]  # the same bytes under several names
+    contradictions: list[list[str]]  # of these, what lies in more than one class
+    deep: int  # so many have one channel of 16 bits
+    too_deep: int  # so many have bits that are not read: colours of 16, signed ones, 32
 
 
 def survey(path: Path) -> dict[str, Any]:
@@ -86,15 +90,27 @@ def _looked_at(source: ImageSource, holders: dict[bytes, list[str]]) -> Split:
         turned=sum(each.turned for each in whole),
         unreadable=[(source.name(index), each.why) for index, each in enumerate(seen) if each.why],
         duplicates=[sorted(names) for names in holders.values() if len(names) > 1],
+        contradictions=_contradictions(source),
+        deep=sum(each.bits == 16 for each in whole),
+        too_deep=sum(each.bits == 0 for each in whole),
     )
+
+
+def _contradictions(source: ImageSource) -> list[list[str]]:
+    """One image, by its content, and what its classes are."""
+    classes: dict[bytes, dict[int, str]] = defaultdict(dict)
+    for index, content in enumerate(source.hashes):
+        classes[content].setdefault(int(source.labels[index]), source.name(index))
+    return [sorted(names.values()) for names in classes.values() if len(names) > 1]
 
 
 def _seen(source: ImageSource, index: int) -> _Seen:
     try:
         with source.open(index) as image:
             bits = decode.depth(image)  # before it is loaded
+            read = next((each for each in (8, 16) if decode.has_bits(image, each)), 0)
             image.load()
             mode = f"{image.mode};{bits}" if bits > 8 and image.mode[0] not in "IF" else image.mode
-            return _Seen(image.size, mode, decode.turned(image), "")
+            return _Seen(image.size, mode, decode.turned(image), read, "")
     except decode.BROKEN as problem:
-        return _Seen((0, 0), "", False, decode.reason(problem))
+        return _Seen((0, 0), "", False, 0, decode.reason(problem))

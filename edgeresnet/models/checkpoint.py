@@ -120,7 +120,10 @@ def _as_torchvision(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
 def unpickle(path: Path) -> Any:
     """Whatever torch saved, as long as it is tensors and plain values; nothing that a file brings is run."""
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals([(shapes.Note, name) for name in shapes.NOTES]),
+        ):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:

@@ -21,6 +21,16 @@ from . import unwrap
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6: a row of pickles
 _METADATA = "__metadata__"
+_POINTER = b"version https://git-lfs"
+# What training scripts write down beside the weights: options, dates, paths, numpy's numbers. Whatever it was, it is
+# made into a Note, so nothing of it is run; which names these are is all that is known of them.
+NOTES = (
+    *("argparse.Namespace", "types.SimpleNamespace", "datetime.datetime", "datetime.date", "datetime.timedelta"),
+    *(f"pathlib{part}.{kind}" for part in ("", "._local") for kind in ("PosixPath", "WindowsPath", "PurePosixPath")),
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *("numpy.ndarray", "numpy.dtype", "collections.Counter", "_codecs.encode"),
+    *(f"builtins.{kind}" for kind in ("set", "frozenset", "bytearray", "complex")),
+)
 _LONGEST_HEADER = 100_000_000
 _BROKEN = (
     pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError,
@@ -31,6 +41,19 @@ _BROKEN = (
 class Tensor(NamedTuple):
     shape: tuple[int, ...]
     kind: str  # "Float", "Half", …: torch's word
+
+
+class Note:
+    """Stands where a file has something that is neither a tensor nor a plain value, and is not wanted."""
+
+    def __new__(cls, *_: Any) -> Note:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
 class Contents(NamedTuple):
@@ -53,7 +76,7 @@ def look(path: Path) -> Contents:
         raise ModelError(
             f"{path} holds more than weights ({problem}), and loading that would run code",
             hint="save `model.state_dict()` where it was made, or convert it where you trust it: "
-            f"held = torch.load('{path.name}', weights_only=False), then torch.save(held['state_dict'], 'weights.pth') "
+            f"held = {problem.loaded.format(path.name)}, then torch.save(held['state_dict'], 'weights.pth') "
             "by its own word for them; of a whole network, held.state_dict()",
         ) from problem
     except _BROKEN as problem:
@@ -61,8 +84,20 @@ def look(path: Path) -> Contents:
             f"{path} is no checkpoint, or is cut short: {first_line(problem)}", hint="copy the file anew"
         ) from problem
     if not found:
-        raise ModelError(f"{path} holds no weights", hint="save `model.state_dict()`")
+        raise _without_weights(path, held)
     return Contents(found, arch or unwrap.architecture(held))
+
+
+def _without_weights(path: Path, held: Any) -> ModelError:
+    """Networks may lie under words that only their maker knows."""
+    inside = {key: value for key, value in held.items() if isinstance(value, Mapping)} if isinstance(held, dict) else {}
+    under = [str(key) for key, value in inside.items() if any(isinstance(each, Tensor) for each in value.values())]
+    if not under:
+        return ModelError(f"{path} holds no weights", hint="save `model.state_dict()`")
+    return ModelError(
+        f"{path} holds tensors under {', '.join(under[:5])}, and no word that says which are the network's",
+        hint=f"torch.save(torch.load('{path.name}')['{under[0]}'], 'weights.pth'), if it is that one",
+    )
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -87,11 +122,14 @@ def _held(path: Path) -> tuple[Any, str]:
             raise ModelError(
                 f"{path} is an HTML page, not a checkpoint", hint="the download gave a page: look at it in a browser"
             )
+        if start.startswith(_POINTER):
+            raise ModelError(f"{path} is a pointer of Git LFS, not the file itself", hint="`git lfs pull` fetches it")
+        size = path.stat().st_size
         if path.suffix == ".safetensors":
-            return _safetensors(file, path.stat().st_size)
+            return _safetensors(file, size)
         if not zipfile.is_zipfile(file):
             file.seek(0)
-            return _row_of_pickles(file), ""
+            return _row_of_pickles(file, start, size), ""
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             if any(name.endswith("/constants.pkl") for name in names):
@@ -108,26 +146,55 @@ def _safetensors(file: Any, size: int) -> tuple[dict[str, Tensor], str]:
         raise ValueError("its header is longer than the file")
     about = json.loads(file.read(length))
     said = unwrap.architecture(about.pop(_METADATA, None))
+    _check_whole(8 + length + max((each["data_offsets"][1] for each in about.values()), default=0), size)
     return {name: Tensor(tuple(each["shape"]), each["dtype"]) for name, each in about.items()}, said
 
 
-def _row_of_pickles(file: Any) -> Any:
-    if _Reader(file).load() != _MAGIC:
+def _row_of_pickles(file: Any, start: bytes, size: int) -> Any:
+    if not start:
+        raise ValueError("it is empty")
+    if start.startswith(b"PK"):
+        raise ValueError("it begins as an archive, and the archive's end is not there")
+    if not start.startswith(pickle.PROTO):
         raise ValueError("its bytes are not what torch saves")
+    try:
+        if _Reader(file).load() != _MAGIC:
+            raise ValueError("its bytes are not what torch saves")
+    except _Code as problem:  # torch's own row begins with a number
+        raise _Code(problem.name, "pickle.load(open('{}', 'rb'))") from problem
     _Reader(file).load()  # protocol
     _Reader(file).load()  # the machine that wrote it
-    return _Reader(file).load()
+    reader = _Reader(file)
+    held = reader.load()
+    order = _Reader(file).load()  # of the raw numbers, which follow: a count, and so many
+    _check_whole(file.tell() + 8 * len(order) + sum(reader.storages.values()), size)
+    return held
+
+
+def _check_whole(wanted: int, size: int) -> None:
+    if wanted > size:
+        raise ValueError(f"of {wanted:,} bytes it has {size:,}")
 
 
 class _Code(Exception):
-    """A name that only running code could make something of."""
+    """A name that only running code could make something of; and how a person who trusts the file loads it."""
+
+    def __init__(self, name: str, loaded: str = "torch.load('{}', weights_only=False)"):
+        super().__init__(name)
+        self.name, self.loaded = name, loaded
 
 
 class _Reader(pickle.Unpickler):
-    """Makes plain values and Tensors; every other name ends the reading."""
+    """Makes plain values, Tensors and Notes; every other name ends the reading."""
+
+    def __init__(self, file: Any):
+        super().__init__(file)
+        self.storages: dict[str, int] = {}  # their bytes
 
     def find_class(self, module: str, name: str) -> Any:
-        known = _KNOWN.get(f"{module}.{name}")
+        known = _KNOWN.get(
+            f"{module.replace('__builtin__', 'builtins')}.{name}"
+        )  # Python 2's word: torch still says it
         if known is not None:
             return known
         if module in ("torch", "torch.storage") and name.endswith("Storage"):
@@ -137,7 +204,11 @@ class _Reader(pickle.Unpickler):
         raise _Code(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
-        return pid[1] if isinstance(pid, tuple) and len(pid) > 1 else None
+        if not isinstance(pid, tuple) or len(pid) < 5:
+            return None
+        _, kind, key, _, count, *_ = pid
+        self.storages[key] = count * _BYTES.get(kind, 1)
+        return kind
 
 
 def _tensor(storage: Any, offset: int, shape: Any, *_: Any) -> Tensor:
@@ -153,7 +224,9 @@ def _plain(*values: Any) -> Any:
 
 
 _KINDS = {"float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool"}
+_BYTES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "Half": 2, "BFloat16": 2, "Short": 2}
 _KNOWN: Mapping[str, Any] = {
+    **dict.fromkeys(NOTES, Note),
     "collections.OrderedDict": collections.OrderedDict,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,

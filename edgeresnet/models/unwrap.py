@@ -19,6 +19,7 @@ _NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
 _AVERAGES = ("ema", "state_dict_ema", "model_ema", "ema_model", "ema_state_dict")
 _AVERAGED = tuple(f"{name}." for name in _AVERAGES)  # as a second network among a script's tensors
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", *_AVERAGED)
+_LOSSES = ("criterion.", "loss.", "loss_fn.")  # a Lightning module's: its class weights have no part in any answer
 _COUNT = "n_averaged"  # what torch's AveragedModel puts beside its network's tensors
 
 
@@ -41,7 +42,7 @@ def networks(held: Any, is_tensor: Callable[[Any], bool]) -> dict[str, dict[str,
     if found or average:  # tensors beside them are no weights: PyTorch's own example saves its best accuracy as one
         beside = {AVERAGE: average[MODEL]} if found and average else {}
         return {**beside, **(found or average)}
-    named = {str(key): value for key, value in held.items() if is_tensor(value)}
+    named = {str(key): value for key, value in held.items() if is_tensor(value) and not str(key).startswith(_LOSSES)}
     averaged = {key: value for key, value in named.items() if key.startswith(_AVERAGED)}
     if averaged and len(averaged) < len(named):
         plain = {key: value for key, value in named.items() if key not in averaged}

@@ -86,8 +86,9 @@ def _check_recognised(given: str, found: recognise.Recognised | None, channels: 
     if not found.archs:
         raise ModelError(f"{given} holds {found.words}", hint=name)
     if found.channels != channels:
+        many = "1 channel" if found.channels == 1 else f"{found.channels} channels"
         raise ModelError(
-            f"{given} takes {found.channels} channels, and preprocessing makes {channels}",
+            f"{given} takes {many}, and preprocessing makes {channels}",
             hint="one mean and one std for each channel",
         )
 

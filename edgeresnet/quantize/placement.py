@@ -116,13 +116,21 @@ def _place_add(found: Placement, net: Net, dialect: Dialect, add: Node) -> None:
         return  # its layer stays float, and so does the addition: one float input would bring the other back anyway
     if not _worthwhile(found, net, add):
         return
+    fused = _taken_in(found, net, branch)
+    if not fused and dialect.residual == "shortcut" and _taken_in(found, net, net.maker.get(add.inputs[shortcut])):
+        _quantize(found, net, dialect, add, 1 - shortcut)  # the branch ends in attention: the addition joins the other
+        return
     _quantize(found, net, dialect, add, shortcut)
-    fused = branch is not None and branch.name in found.weights and len(net.readers[branch.name]) == 1
     if dialect.residual == "both" or not fused:
         _quantize(found, net, dialect, add, 1 - shortcut)
     behind = [reader.kind for reader, _ in net.readers.get(add.name, [])]
     if dialect.sums_in_float and dialect.residual == "both" and fused and behind == ["Relu"]:
         found.unrounded.add((add.name, 1 - shortcut))
+
+
+def _taken_in(found: Placement, net: Net, layer: Node | None) -> bool:
+    """A compiler may compute an INT8 layer and the addition behind it as one."""
+    return layer is not None and layer.name in found.weights and len(net.readers[layer.name]) == 1
 
 
 def _worthwhile(found: Placement, net: Net, add: Node) -> bool:

@@ -20,10 +20,10 @@ def line(notes: Mapping[str, Any]) -> str:
     losses = [each["validation_loss"] for each in shown]
     right = [100 * each["validation_top1"] for each in shown]
     count = notes["validation_images"]
+    span = f"{_number(losses[0], 3)} to {_number(losses[-1], 3)}"
     return (
-        f"validation loss {_bars(losses)} {losses[0]:.3f} to {losses[-1]:.3f}, top-1 {_bars(right)} {right[0]:.2f} to "
-        f"{right[-1]:.2f} % of {count} images; best in epoch {notes['best_epoch']} of {notes['epochs']}: "
-        f"{100 * notes['validation_top1']:.2f} %"
+        f"validation loss {_bars(losses)} {span}, top-1 {_bars(right)} {right[0]:.2f} to {right[-1]:.2f} % of {count} "
+        f"images; best in epoch {notes['best_epoch']} of {notes['epochs']}: {100 * notes['validation_top1']:.2f} %"
     )
 
 
@@ -33,8 +33,8 @@ def rows(notes: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             str(each["epoch"]),
-            f"{each['loss']:.4f}" if "loss" in each else "",
-            f"{each['validation_loss']:.4f}",
+            _number(each["loss"], 4) if "loss" in each else "",
+            _number(each["validation_loss"], 4),
             f"{100 * each['validation_top1']:.2f} %",
             "best" if each["epoch"] == best else "",
         )
@@ -48,6 +48,11 @@ def _some(history: Sequence[Mapping[str, Any]], best: int) -> list[Mapping[str, 
     every = math.ceil(len(history) / (_LONGEST - 3))
     last = history[-1]["epoch"]
     return [each for index, each in enumerate(history) if index % every == 0 or each["epoch"] in (best, last)]
+
+
+def _number(loss: float, digits: int) -> str:
+    """A loss that ran away stays short."""
+    return f"{loss:.{digits}f}" if abs(loss) < 1e5 else f"{loss:.3g}"
 
 
 def _bars(values: Sequence[float]) -> str:

@@ -24,21 +24,31 @@ def render(about: Mapping[str, Any]) -> str:
 
 def _table(about: Mapping[str, Any]) -> str:
     """The best ones, and what they are held against: what was given, or the best where nothing was."""
-    images, said = about["images"]["tried"], about["given"]["said"]
+    said = about["given"]["said"]
     first, *others = about["variants"]
-    ranked = sorted(others if said else about["variants"], key=lambda row: -row["top1"])
+    ranked = sorted(others if said else about["variants"], key=lambda row: -_share(row, about))
     shown, rest = ranked[:_ROWS], ranked[_ROWS:]
     rows: list[tuple[str, ...]] = []
     for row in ([first] if said else []) + shown:
         against = row["won"] == row["lost"] == 0 and row["name"] in (first["name"] if said else about["best"]["name"])
-        gain = f"{_signed((row['won'] - row['lost']) / images)} ({_signed(row['low'])} to {_signed(row['high'])})"
+        gain = _signed((row["won"] - row["lost"]) / _asked(row, about))
+        gain += f" ({_signed(row['low'])} to {_signed(row['high'])})"
         name, *more = textwrap.wrap(row["name"], _NAME)
-        rows.append((name, _pct(row["top1"] / images), "" if against else gain))
+        rows.append((name, _pct(_share(row, about)), "" if against else gain))
         rows += [(f"  {line}", "", "") for line in more]
     head = "gain pp (corrected 95 %)" if said else "to the best pp (corr. 95 %)"
     text = terminal.columns(("tried", "top-1", head), rows)
-    best = f"{_pct(rest[0]['top1'] / images)}" if rest else ""
+    best = _pct(_share(rest[0], about)) if rest else ""
     return text + (f"\n… and {len(rest)} more, at most {best} (`--json` has all)" if rest else "")
+
+
+def _asked(row: Mapping[str, Any], about: Mapping[str, Any]) -> int:
+    """What a few images showed to be hopeless was asked about no more."""
+    return row.get("images", about["images"]["tried"])
+
+
+def _share(row: Mapping[str, Any], about: Mapping[str, Any]) -> float:
+    return row["top1"] / _asked(row, about)
 
 
 def _conclusion(about: Mapping[str, Any]) -> str:

@@ -60,26 +60,54 @@ def _record(about: Mapping[str, Any]) -> str:
 def images(about: Mapping[str, Any]) -> str:
     lines = []
     for name, split in about["splits"].items():
-        counts = split["classes"]
-        kinds = f"{len(counts)} classes" if counts else "not sorted into classes"
-        lines.append(f"{name}: {split['images']} images, {kinds}" + _balance(counts))
-        lines.append(f"  sizes: {_sizes(split['sizes'])}; modes: {_counted(split['modes'])}")
-        if split["turned"]:
-            lines.append(
-                f"  {split['turned']} are to be turned, their cameras noted (EXIF), and are read as they lie: "
-                "`preprocessing: {exif: true}` turns them"
-            )
-        if split["unreadable"]:
-            named = ", ".join(f"{path} ({why})" for path, why in split["unreadable"][:_SHOWN])
-            lines.append(f"  error: {len(split['unreadable'])} cannot be read: {named}{_more(split['unreadable'])}")
-        if split["duplicates"]:
-            named = "; ".join(" = ".join(names[:2]) for names in split["duplicates"][:_SHOWN])
-            lines.append(f"  {len(split['duplicates'])} are there more than once: {named}{_more(split['duplicates'])}")
+        lines += _split(name, split)
     for one, other, names in about["shared"]:
-        lines.append(
-            f"error: {len(names)} images of {one} are in {other} too: {', '.join(names[:_SHOWN])}{_more(names)}"
-        )
+        many = "1 image" if len(names) == 1 else f"{len(names)} images"
+        also = "is" if len(names) == 1 else "are"
+        lines.append(f"error: {many} of {one} {also} in {other} too: {_named(names)}")
+    named = {name: set(split["classes"]) for name, split in about["splits"].items() if split["classes"]}
+    for name, classes in named.items():
+        absent = sorted(set().union(*named.values()) - classes)
+        if absent:
+            lines.append(f"{name} has no {_named(absent)}: sets that are used together have the same classes")
     return "\n".join(terminal.wrapped(line, 4) for line in lines) + "\n"
+
+
+def _split(name: str, split: Mapping[str, Any]) -> list[str]:
+    """Errors are what ends a run."""
+    counts = split["classes"]
+    kinds = f"{len(counts)} classes" if counts else "not sorted into classes"
+    lines = [
+        f"{name}: {split['images']} images, {kinds}" + _balance(counts),
+        f"  sizes: {_sizes(split['sizes'])}; modes: {_counted(split['modes'])}",
+    ]
+    if split["turned"]:
+        lines.append(
+            f"  {split['turned']} are to be turned, their cameras noted (EXIF), and are read as they lie: "
+            "`preprocessing: {exif: true}` turns them"
+        )
+    if split["deep"]:
+        lines.append(
+            f"  {split['deep']} have one channel of 16 bits: `preprocessing: {{bits: 16}}`, --bits 16, reads them"
+        )
+    if split["too_deep"]:
+        lines.append(
+            f"  error: {split['too_deep']} have colours of 16 bits, signs or 32 bits, which are not read: convert them "
+            "to 8 bits, or to one channel of 16"
+        )
+    if split["unreadable"]:
+        named = _named([f"{path} ({why})" for path, why in split["unreadable"]])
+        lines.append(f"  error: {len(split['unreadable'])} cannot be read: {named}")
+    for key, words in (("duplicates", "are there more than once"), ("contradictions", "are in more than one class")):
+        if split[key]:
+            lines.append(
+                f"  {len(split[key])} {words}: {_named([' = '.join(names[:2]) for names in split[key]], '; ')}"
+            )
+    return lines
+
+
+def _named(words: Sequence[str], between: str = ", ") -> str:
+    return between.join(words[:_SHOWN]) + _more(words)
 
 
 def _balance(counts: Mapping[str, int]) -> str:

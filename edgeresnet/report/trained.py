@@ -17,7 +17,7 @@ def of(part: Mapping[str, Any]) -> dict[str, Any]:
     model, step = part["recipe"]["model"], part["steps"]["train"]
     scored = part["results"].get("verify:reference")
     return {
-        "name": model["arch"] or PurePath(model["checkpoint"]).stem,
+        "name": model["arch"] or step["notes"].get("arch") or PurePath(model["checkpoint"]).stem,
         "from": model["checkpoint"],
         **step["notes"],
         "warnings": step["warnings"],

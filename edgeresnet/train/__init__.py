@@ -33,6 +33,8 @@ METRICS = "metrics.jsonl"  # one line for each epoch
 def train(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
     """Parents: `training` images and, to fine-tune, a `checkpoint`. Writes the best weights and the history."""
     samples: Samples = parents["training"].value  # type: ignore[union-attr]
+    for sentence in spec.get("told", ()):
+        ctx.warn(sentence)
     _tell_skipped(samples, ctx)
     training = _prepared(parents, spec, ctx)
     team.mine().call()
@@ -42,6 +44,7 @@ def train(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     checkpoint.write(network, out / checkpoint.FILE, about(spec, samples))
     (out / METRICS).write_text("".join(json.dumps(line) + "\n" for line in training.history))
     return {
+        "arch": spec["arch"],
         "images": len(training.learning),
         "validation_images": len(training.validation),
         "best_epoch": best.epoch,

@@ -140,6 +140,7 @@ def test_other_bits_and_uint8_are_refused_in_a_line(run_once: Store, door: Door,
     code, _, err = door("verify", "net.onnx", *given)
     assert code == 2
     assert "its pixels have 16 bits, and `preprocessing.bits` is 8" in err
+    assert "(`bits: 16` (--bits 16) is for networks that were trained so; or leave" in err
     deep = (*given, "--bits", 16, "--output")
     raw = ("--precision", "fp16", "--input", "uint8")
     code, _, err = door("export", "net.onnx", *deep, "out", "--target", "tensorrt", *raw)

@@ -117,7 +117,7 @@ def test_lists_arrays_and_archives_are_inspected(door: Door, digits: dict[str, s
     np.savez("leaky.npz", **train, x_test=held._pixels[rest], y_test=held.labels[rest])
     code, out, _ = door("inspect", "leaky.npz")
     assert code == 2
-    assert "1 images of train are in test too: leaky.npz:x_train[19]" in " ".join(out.split())
+    assert "1 image of train is in test too: leaky.npz:x_train[19]" in " ".join(out.split())
     for name, words in (("gone.csv", "there is no file gone.csv"), ("set.tar.gz", "set.tar.gz is compressed")):
         Path("set.tar.gz").touch()
         code, _, err = door("inspect", name)
@@ -143,3 +143,33 @@ def test_a_photograph_that_lies_on_its_side_is_told(door: Door, tmp_path: Path) 
     _, out, _ = door("inspect", "set")
     assert "1 are to be turned, their cameras noted (EXIF), and are read as they lie" in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_what_lies_in_two_classes_or_has_other_bits_is_told(door: Door) -> None:
+    for split, label, shade in (("train", "a", 1), ("train", "b", 1), ("val", "a", 2)):
+        Path("data", split, label).mkdir(parents=True)
+        Image.new("L", (8, 8), shade).save(Path("data", split, label, "x.png"))
+    code, out, _ = door("inspect", "data")
+    said = " ".join(out.split())
+    assert (code, "1 are in more than one class: data/train/a/x.png = data/train/b/x.png" in said) == (0, True), out
+    assert "val has no b: sets that are used together have the same classes" in said
+    Path("deep/a").mkdir(parents=True)
+    Image.new("I;16", (8, 8), 40000).save("deep/a/x.png")
+    code, out, _ = door("inspect", "deep")
+    assert (code, "1 have one channel of 16 bits: `preprocessing: {bits: 16}`" in " ".join(out.split())) == (0, True)
+    Image.new("F", (8, 8), 0.5).save("deep/a/y.tif")
+    code, out, _ = door("inspect", "deep")
+    assert (code, "error: 1 have colours of 16 bits, signs or 32 bits" in " ".join(out.split())) == (2, True), out
+
+
+def test_a_checkpoint_may_be_called_tar_and_what_nobody_knows_is_told_what_is_known(door: Door) -> None:
+    import torch
+
+    from edgeresnet import models
+
+    torch.save({"state_dict": models.build("cifar_resnet8", 3, 1).state_dict()}, "model_best.pth.tar")
+    code, out, err = door("inspect", "model_best.pth.tar")
+    assert (code, "ResNet-8, CIFAR family" in out) == (0, True), err
+    Path("val.txt").write_text("a/x.png 0\n")
+    code, _, err = door("inspect", "val.txt")
+    assert (code, "nor anything else by its name" in err, ".csv .json .npz .tar" in err) == (2, True, True), err

@@ -31,7 +31,8 @@ def test_weights_in_better_weights_out(door: Door, given: Path, tmp_path: Path) 
     asked = ("train", "given.safetensors", *DIGITS, *SOME, "--evaluation", "digits", "--epochs", 3, *OUTPUT)
     code, out, err = door(*asked, "--metrics", "m.jsonl", "-v")
     assert code == 0, err
-    assert "given, from given.safetensors: 270 images, 3 epochs on cpu in f32" in out
+    assert "cifar_resnet8, from given.safetensors: 270 images, 3 epochs on cpu in f32" in out
+    assert " ".join(out.split()).count("its tensors would fit cifar_plain8 as well") == 1  # by training alone
     assert "validation loss █" in out
     assert "evaluation: " in out
     assert "% of 450 images, 95 % interval" in out

@@ -39,6 +39,13 @@ def listed(path: Path, *, labelled: bool = True) -> sources.Listed:
     return sources.Listed(path, None, labelled=labelled)
 
 
+def test_paths_of_windows_are_told(root: Path) -> None:
+    (root / "list.csv").write_text("data\\red\\0.png,red\n")
+    with pytest.raises(ImagesError, match="not there") as caught:
+        listed(root / "list.csv")
+    assert "as Windows has them" in caught.value.hint
+
+
 def test_a_list_is_the_folder_it_lists(colours: Folder, root: Path) -> None:
     """In the list's own folder's terms, wherever edgeresnet was started."""
     rows = [(f"data/{name}", label) for name, label in pairs(colours("a"))]
@@ -54,6 +61,10 @@ def test_a_list_is_the_folder_it_lists(colours: Folder, root: Path) -> None:
         assert found.classes == ("blue", "green", "red")
         assert found.digest == samples.digest
         assert found.path(0) == str(root / rows[0][0])
+    for mark in ";\t":  # a spreadsheet where numbers have commas
+        text = "".join(f"{name}{mark}{label}\n" for name, label in [("path", "label"), *rows])
+        (root / "marked.csv").write_text(text, encoding="utf-8-sig")
+        assert opened(root / "marked.csv").digest == samples.digest
     shapes = {"pairs": rows, "objects": [{"file": name, "label": label} for name, label in rows], "map": dict(rows)}
     for name, held in shapes.items():
         (root / f"{name}.json").write_text(json.dumps(held))

@@ -5,12 +5,16 @@ run code. Each file is written by its real producer.
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
+import pickle
 import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -241,19 +245,58 @@ def test_a_parameter_counts_as_a_tensor(tmp_path: Path) -> None:
 
 
 def test_what_would_run_code_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    torch.save({"state_dict": weights(), "args": argparse.Namespace(lr=0.1)}, tmp_path / "w.pth")
+    torch.save({"state_dict": weights(), "args": collections.ChainMap()}, tmp_path / "w.pth")
     for read in (shapes.read, checkpoint.read):
-        with pytest.raises(ModelError, match=r"holds more than weights \(argparse\.Namespace\)") as caught:
+        with pytest.raises(ModelError, match=r"holds more than weights \(collections\.ChainMap\)") as caught:
             read(tmp_path / "w.pth")
         assert "state_dict()" in caught.value.hint
+        assert "torch.load('w.pth', weights_only=False)" in caught.value.hint
     torch.save(models.build("cifar_resnet8", 7, 1), tmp_path / "whole.pth")
     with pytest.raises(ModelError, match=r"edgeresnet\.models\.cifar\.CifarResNet"):
         shapes.read(tmp_path / "whole.pth")
 
 
-def test_a_pickle_that_runs_code_does_not_run_it(tmp_path: Path) -> None:
-    import pickle
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_scripts_write_down_beside_weights_is_passed_over(zipped: bool, tmp_path: Path) -> None:
+    """torchvision's and timm's own training scripts save their options so; numpy's number is a best accuracy."""
+    beside = {
+        "args": argparse.Namespace(lr=0.1, output=tmp_path, since=datetime.datetime.now()),
+        "best": np.float64(93.2),
+        "confusion": np.eye(3),
+        "seen": {1, 2},
+        "counted": collections.Counter("ab"),
+    }
+    saved = weights()
+    torch.save({"model": saved, **beside}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    assert shapes.read(tmp_path / "w.pth").keys() == saved.keys()
+    torch.testing.assert_close(checkpoint.read(tmp_path / "w.pth"), dict(saved))
 
+
+def test_a_losss_class_weights_are_no_part_of_the_network(tmp_path: Path) -> None:
+    """As a Lightning module saves them where its criterion is a module with weights."""
+    saved = weights()
+    held = {f"model.{name}": value for name, value in saved.items()} | {"criterion.weight": torch.ones(7)}
+    torch.save({"state_dict": held, "pytorch-lightning_version": "2.5.0"}, tmp_path / "w.ckpt")
+    found = recognise.recognise(shapes.read(tmp_path / "w.ckpt"))
+    assert (found.archs[0], found.around) == ("cifar_resnet8", "")  # type: ignore[union-attr]
+    assert checkpoint.read(tmp_path / "w.ckpt").keys() == saved.keys()
+
+
+def test_weights_under_a_strange_word_are_told(tmp_path: Path) -> None:
+    torch.save({"student": weights(), "teacher": weights(), "epoch": 3}, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="holds tensors under student, teacher") as caught:
+        shapes.read(tmp_path / "w.pth")
+    assert "torch.load('w.pth')['student']" in caught.value.hint
+
+
+def test_a_plain_pickle_is_converted_with_pickle(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(pickle.dumps(weights()))
+    with pytest.raises(ModelError, match="would run code") as caught:
+        shapes.read(tmp_path / "w.pth")
+    assert "pickle.load(open('w.pth', 'rb'))" in caught.value.hint
+
+
+def test_a_pickle_that_runs_code_does_not_run_it(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
             return Path.touch, (tmp_path / "ran",)
@@ -268,9 +311,11 @@ def test_a_pickle_that_runs_code_does_not_run_it(tmp_path: Path) -> None:
     ("data", "said"),
     [
         (b"<!DOCTYPE html><html>not found</html>", "is an HTML page, not a checkpoint"),
-        (b"", "is no checkpoint, or is cut short"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a pointer of Git LFS"),
+        (b'{"message": "Not Found"}', "its bytes are not what torch saves"),
+        (b"", "is no checkpoint, or is cut short: it is empty"),
         (b"\x80\x02K\x01.", "its bytes are not what torch saves"),
-        (b"PK\x03\x04cut", "is no checkpoint, or is cut short"),
+        (b"PK\x03\x04cut", "is no checkpoint, or is cut short: it begins as an archive, and the archive's end is not"),
     ],
 )
 def test_what_is_no_checkpoint_is_told(data: bytes, said: str, tmp_path: Path) -> None:
@@ -290,8 +335,9 @@ def test_a_file_cut_anywhere_is_told(tmp_path: Path) -> None:
         data = path.read_bytes()
         for part in range(1, 10):
             path.write_bytes(data[: len(data) * part // 10])
-            with pytest.raises(ModelError):
-                checkpoint.read(path)
+            for read in (shapes.read, checkpoint.read):
+                with pytest.raises(ModelError):
+                    read(path)
 
 
 def test_a_torchscript_archive_holds_code(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def preact() -> onnx.ModelProto:
     return net.head(net.relu(x))
 
 
-def squeezed() -> onnx.ModelProto:
+def squeezed(*, projected: bool = False) -> onnx.ModelProto:
     """Squeeze-and-excitation: a sigmoid weighs the channels of the branch."""
     net = Maker()
     x = net.relu(net.conv("image", "stem", 8))
@@ -142,7 +142,7 @@ def squeezed() -> onnx.ModelProto:
     s = net.add("GlobalAveragePool", [y], "squeeze")
     s = net.conv(net.relu(net.conv(s, "se.down", 4, side=1)), "se.up", 8, side=1)
     y = net.add("Mul", [y, net.add("Sigmoid", [s], "gate")], "weighed")
-    x = net.relu(net.plus(y, x, "b1"))
+    x = net.relu(net.plus(y, net.conv(x, "b1.short", 8, side=1) if projected else x, "b1"))
     return net.head(net.relu(net.conv(x, "last", 8)))
 
 

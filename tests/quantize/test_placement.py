@@ -258,3 +258,18 @@ def test_no_compiler_has_anything_against_what_is_written(make: Make, target: st
     assert accepts.findings(written, target, known.dialect) == []
     about = Plan(written).summary()
     assert about.int8 == about.weighted
+
+
+def test_behind_attention_the_shortcuts_own_convolution_is_what_the_addition_joins() -> None:
+    """The Mul of an SE block is quantized, and from the shortcut's convolution to the addition nothing is."""
+    model = squeezed(projected=True)
+    net, found = placed(model, TENSORRT)
+    (add,) = adds(net)
+    kinds = {net.maker[name].kind: (add.name, slot) in found.reads for slot, name in enumerate(add.inputs)}
+    assert kinds == {"Mul": True, "Conv": False}
+    written = qdq.write(model, *scaled(model, TENSORRT))
+    assert accepts.findings(written, "tensorrt", TENSORRT) == []
+    both = qdq.write(model, *scaled(model, replace(TENSORRT, residual="both")))
+    (finding,) = accepts.findings(both, "tensorrt", TENSORRT)
+    remedy = "quantize what weighed makes alone, and leave the convolution's"
+    assert (finding.rule, finding.remedy) == ("residual-both", remedy)

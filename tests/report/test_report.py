@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeresnet import report
+from edgeresnet.report import curve
 
 
 def run_document(**changes: Any) -> dict[str, Any]:
@@ -186,3 +187,12 @@ def test_what_a_devices_own_decoding_changes_is_told() -> None:
     assert notes == [
         "openvino: decoded with opencv on the device, 2 of 16 answers change (0.60 levels on average, 9 at most)"
     ]
+
+
+def test_a_loss_that_ran_away_stays_short() -> None:
+    history = [
+        {"epoch": epoch, "validation_loss": loss, "validation_top1": 0.5} for epoch, loss in ((0, 0.5), (1, 1e30))
+    ]
+    notes = {"history": history, "best_epoch": 0, "epochs": 1, "validation_images": 12, "validation_top1": 0.5}
+    assert [row[2] for row in curve.rows(notes)] == ["0.5000", "1e+30"]
+    assert "0.500 to 1e+30" in curve.line(notes)

@@ -37,7 +37,7 @@ __all__ = [
 
 DIGITS = "digits"
 CIFAR10 = "cifar10"
-_KINDS = (".csv", ".json", ".npz", ".tar")
+KINDS = (".csv", ".json", ".npz", ".tar")
 
 
 class ImageSource(Protocol):
@@ -70,7 +70,7 @@ def open_source(
 def at(path: Path, slot: str, store: Store | None) -> ImageSource:
     """Whatever holds images there, by its name. Calibration images need no labels."""
     labelled, kind = slot != "calibration", path.suffix.lower()
-    if path.is_dir() or not (path.exists() or kind in _KINDS):
+    if path.is_dir() or not (path.exists() or kind in KINDS):
         return Folder(path, store, labelled=labelled)
     if not path.is_file():
         raise ImagesError(f"there is no file {path}", hint="paths are read from the folder where edgeresnet is started")
@@ -86,13 +86,13 @@ def at(path: Path, slot: str, store: Store | None) -> ImageSource:
         )
     raise ImagesError(
         f"{path} is a file of a kind that is not known",
-        hint=f"images come in class folders, or as {', '.join(_KINDS)}",
+        hint=f"images come in class folders, or as {', '.join(KINDS)}",
     )
 
 
 def is_named_so(path: Path) -> bool:
     """Its name says that it is a list, or an archive, or arrays."""
-    return path.name.lower().endswith((*_KINDS, *COMPRESSED))
+    return path.name.lower().endswith((*KINDS, *COMPRESSED))
 
 
 def _opened(asked: Source, slot: str, store: Store | None) -> ImageSource:

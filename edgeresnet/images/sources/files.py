@@ -67,7 +67,9 @@ class Listed(Files):
         if missing.count:
             raise ImagesError(
                 f"{missing.count} of the {len(found.names)} files that {path} lists are not there: {missing}",
-                hint=f"paths are read from the list's own folder, {path.parent}",
+                hint="write / for \\: its paths are as Windows has them"
+                if "\\" in str(missing)
+                else f"paths are read from the list's own folder, {path.parent}",
             )
         super().__init__(path.parent, found.names, found.classes, found.labels, store, numbered=found.numbered)
 

@@ -1,7 +1,8 @@
 """A list of images and their labels, .csv or .json, read and held against its own rules. Opens no image.
 
-A .csv has a path and a label in each row; a first row that names its columns may hold others beside them. A .json is a
-list of [path, label], a list of {"path": …, "label": …}, or {path: label}. Where no labels are needed, paths will do.
+A .csv has a path and a label in each row, with a comma, semicolon or tab between; a first row that names its columns
+may hold others beside them. A .json is a list of [path, label], a list of {"path": …, "label": …}, or {path: label}.
+Where no labels are needed, paths will do.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _csv(path: Path) -> Iterator[Row]:
     columns: tuple[int, int | None] | None = None
     width, odd = 0, Counted()
     with _opened(path) as file:
-        reader = csv.reader(file, skipinitialspace=True, strict=True)
+        reader = csv.reader(file, delimiter=_delimiter(path), skipinitialspace=True, strict=True)
         try:
             for cells in reader:
                 if not any(map(str.strip, cells)):
@@ -114,6 +115,16 @@ def _csv(path: Path) -> Iterator[Row]:
             f"{path} has rows without a path, or with other than the first row's {width} cells ({odd.count}): {odd}",
             hint="put quotes around a path that holds a comma",
         )
+
+
+def _delimiter(path: Path) -> str:
+    """A comma; where the first line has none, what spreadsheets write in its stead where numbers have commas."""
+    with _opened(path) as file:
+        try:
+            first = file.readline()
+        except UnicodeDecodeError as problem:
+            raise _not_text(path) from problem
+    return next((mark for mark in (",", ";", "\t") if mark in first), ",")
 
 
 def _named(path: Path, cells: Sequence[str]) -> tuple[int, int | None] | None:
