@@ -11,6 +11,9 @@ import pytest
 
 import edgeresnet
 from edgeresnet import cli, pipeline
+from edgeresnet.artifact import FORMAT, Store
+
+from .report.test_report import run_document
 
 PACKAGE = Path(edgeresnet.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
@@ -39,7 +42,7 @@ LAYERS: list[dict[str, list[str]]] = [
     {"recipe": ["recipe/"], "artifact": ["artifact.py"], "context": ["context.py"]},
     {"targets": ["targets/"]},
     {"device": ["device/"]},
-    {"errors": ["errors.py"], "root": ["__init__.py"]},
+    {"errors": ["errors.py"], "text": ["text.py"], "root": ["__init__.py"]},
 ]
 FLOOR = ("errors.py", "device/", "targets/")
 RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"openvino"}}  # NVIDIA's come by name
@@ -177,7 +180,7 @@ def test_click_lives_in_cli_alone() -> None:
 def _modules_after(code: str, cwd: Path) -> set[str]:
     script = f"import sys\n{code}\nprint('\\n'.join(sys.modules), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=cwd, check=False)
-    return {line.split(".")[0] for line in done.stderr.splitlines()}
+    return {name for line in done.stderr.splitlines() for name in (line, line.split(".")[0])}
 
 
 def _through_main(*arguments: str) -> str:
@@ -201,6 +204,17 @@ def test_looking_ahead_loads_no_runtime(command: str, tmp_path: Path) -> None:
     loaded = _modules_after(_through_main(command, str(path)), tmp_path)
     assert "yaml" in loaded, "the command did not run"
     assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_reading_runs_loads_no_runtime(command: str, tmp_path: Path) -> None:
+    """Nor what a recipe needs to be read: a finished run is a document."""
+    store = Store.open(tmp_path / "store")
+    for number in (1, 2):
+        store.save_run(run_document(format=FORMAT, id=f"20260101-00000{number}"))
+    loaded = _modules_after(_through_main(command, "--store", str(store.root)), tmp_path)
+    assert "edgeresnet.report.view" in loaded, "the command did not run"
+    assert not loaded & (HEAVY | {"pydantic", "yaml", "PIL", "rich"})
 
 
 def test_one_word_everywhere() -> None:

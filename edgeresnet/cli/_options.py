@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..text import visible
+
 if TYPE_CHECKING:
     from ..artifact import Store
+
+_COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
 
 store = click.option(
     "--store",
@@ -272,15 +276,29 @@ def hand_out(found: dict[str, Any], output: Path, render: Callable[[dict[str, An
     print_json(found) if as_json else echo(render(found), nl=False)
 
 
-def echo(text: str, *, err: bool = False, nl: bool = True, color: bool | None = None) -> None:
-    """Prints; a reader that has left (`| head`) takes nothing from the exit code, which is the verdict's."""
+def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = False) -> None:
+    """Prints; a reader that has left (`| head`) takes nothing from the exit code, which is the verdict's.
+
+    Names come from anywhere, and none may write to the terminal what it pleases; `as_it_is` is for whatever was made
+    safe by its format, and for colours of our own, which leave with `NO_COLOR` and where no terminal is.
+    """
     try:
-        click.echo(text, err=err, nl=nl, color=color)
+        plain = bool(os.environ.get("NO_COLOR"))
+        click.echo(text if as_it_is else visible(text), err=err, nl=nl, color=False if plain else None)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
+
+
+def print_report(text: str) -> None:
+    """The verdict words in colour, where stdout is a terminal and NO_COLOR is not set."""
+    for line in visible(text).splitlines():
+        word = line.split(":")[0].split(" ")[0]
+        if word in _COLOURS:
+            line = click.style(word, fg=_COLOURS[word], bold=True) + line[len(word) :]
+        echo(line, as_it_is=True)
 
 
 def print_json(value: Any) -> None:
     import json
 
-    echo(json.dumps(value, indent=1, ensure_ascii=False))
+    echo(json.dumps(value, indent=1, ensure_ascii=False), as_it_is=True)

@@ -10,13 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ..context import Progress
 from ..pipeline import Listener, Outcome, Step
 from . import _options
 
-_COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
 _EVERY_S = 10.0
 
 
@@ -43,21 +40,6 @@ def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None) -> Iter
         shown = _OnTerminal(metrics, verbose, bars)
         yield shown
     shown.summary()
-
-
-def print_report(text: str) -> None:
-    """The verdict words in colour, where stdout is a terminal and NO_COLOR is not set."""
-    for line in text.splitlines():
-        word = line.split(":")[0].split(" ")[0]
-        if word in _COLOURS:
-            line = click.style(word, fg=_COLOURS[word], bold=True) + line[len(word) :]
-        _options.echo(line, color=None if _colours_wanted() else False)
-
-
-def _colours_wanted() -> bool:
-    import os
-
-    return not os.environ.get("NO_COLOR")
 
 
 def _per_second(rate: float) -> str:

@@ -17,12 +17,11 @@ from . import _options
 def report(run: str | None, kind: str, output: Path | None, store_root: Path) -> None:
     """Print RUN (an id or a file; the newest by default). Measures nothing."""
     from .. import report as reports
-    from . import _progress
 
     text = reports.FORMATS[kind](_options.open_store(store_root).load_run(run))
     if output:
         _options.write_output(output, text)
     elif kind == "terminal":
-        _progress.print_report(text)
+        _options.print_report(text)
     else:
-        _options.echo(text, nl=False)
+        _options.echo(text, nl=False, as_it_is=True)

@@ -55,14 +55,13 @@ def told(done: dict[str, Any], store: Store, *, as_json: bool) -> int:
     """Every door that ends in a verdict: the run is reported; gives the exit code."""
     from .. import report
     from ..artifact import write_text
-    from . import _progress
 
     path = store.root / "runs" / f"{done['id']}.md"
     write_text(path, report.FORMATS["md"](done))
     if as_json:
         _options.print_json(done)
     else:
-        _progress.print_report(report.FORMATS["terminal"](done))
+        _options.print_report(report.FORMATS["terminal"](done))
         _options.echo(f"report: {path}")
     return exit_code(done)
 
