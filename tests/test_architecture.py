@@ -20,7 +20,7 @@ FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*
 
 # From the top down: a file may import from its own room and from rooms below, never from a sibling or upwards.
 LAYERS: list[dict[str, list[str]]] = [
-    {"cli": ["cli/", "__main__.py"]},
+    {"cli": ["cli/", "__main__.py"], "api": ["api.py"]},
     {
         "pipeline": ["pipeline/"],
         "report": ["report/"],
@@ -113,9 +113,9 @@ def _file_of(module: str) -> str | None:
 def test_every_file_stands_in_a_layer_and_imports_downwards_only(file: str) -> None:
     here = room_of(file)
     assert here is not None, f"{file} stands in no layer: place it in LAYERS"
-    for module, _ in imported(file):
+    for module, at_import in imported(file):
         target = _file_of(module)
-        if target is None:
+        if target is None or (here[1] == "root" and not at_import):  # it names what it hands on when it is asked
             continue
         there = room_of(target)
         assert there is not None

@@ -16,11 +16,12 @@ from . import changes, view
 
 Run = Mapping[str, Any]
 RIVALS = ("half", "fp32")
+_FIRST = "A"
 
 
 def of(runs: Sequence[Run]) -> dict[str, Any]:
     """Two runs or more; the first is what the others are held against."""
-    named = {chr(ord("A") + number): run for number, run in enumerate(runs)}
+    named = {_name(number): run for number, run in enumerate(runs)}
     first = runs[0]
     return {
         "runs": [_about(name, run) for name, run in named.items()],
@@ -30,10 +31,15 @@ def of(runs: Sequence[Run]) -> dict[str, Any]:
             _difference(name, first, run, *pair)
             for pair in _pairs(runs)
             for name, run in named.items()
-            if run is not first and _variant(first, *pair) and _variant(run, *pair)
+            if name != _FIRST and _variant(first, *pair) and _variant(run, *pair)
         ],
-        "changed": [{"run": name, **changes.between(first, run)} for name, run in named.items() if run is not first],
+        "changed": [{"run": name, **changes.between(first, run)} for name, run in named.items() if name != _FIRST],
     }
+
+
+def _name(number: int) -> str:
+    """A to Z, then AA."""
+    return (_name(number // 26 - 1) if number >= 26 else "") + chr(ord(_FIRST) + number % 26)
 
 
 def _about(name: str, run: Run) -> dict[str, Any]:
