@@ -20,7 +20,8 @@ FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*
 
 # From the top down: a file may import from its own room and from rooms below, never from a sibling or upwards.
 LAYERS: list[dict[str, list[str]]] = [
-    {"cli": ["cli/", "__main__.py"], "api": ["api.py"]},
+    {"cli": ["cli/", "__main__.py"]},
+    {"api": ["api.py"]},
     {
         "pipeline": ["pipeline/"],
         "report": ["report/"],
@@ -235,6 +236,7 @@ def test_one_word_everywhere() -> None:
             "predict",
             "clean",
             "schema",
+            "completion",  # a shell's, not one of edgeresnet's own words
         ]
     )
     assert set(pipeline.STAGES) <= deeds

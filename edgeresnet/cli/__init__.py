@@ -35,6 +35,7 @@ COMMANDS = (
     "inspect",
     "targets",
     "schema",
+    "completion",
     "clean",
 )
 INTERRUPTED, OUR_BUG = 130, 1
@@ -50,7 +51,7 @@ class Doors(click.Group):
         return getattr(importlib.import_module(f".{name}", __name__), name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)

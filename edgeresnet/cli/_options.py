@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..text import visible
+from . import _complete
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -45,11 +46,25 @@ _MODEL = (
     click.option("--mean", help="One per channel: 0.485,0.456,0.406."),
     click.option("--std", help="One per channel: 0.229,0.224,0.225."),
     click.option("--bits", type=int, help="Of a pixel: 8 by default, or 16 with one channel."),
-    click.option("--evaluation", help="Images to evaluate on: class folders, or a .csv, .json, .npz, .tar."),
-    click.option("--names", help="File of what the classes are called, in the order of the network's answers."),
+    click.option(
+        "--evaluation",
+        shell_complete=_complete.files,
+        help="Images to evaluate on: class folders, or a .csv, .json, .npz, .tar.",
+    ),
+    click.option(
+        "--names",
+        shell_complete=_complete.files,
+        help="File of what the classes are called, in the order of the network's answers.",
+    ),
 )
 _TARGETS = (
-    click.option("--target", "targets", multiple=True, help="A word of `edgeresnet targets`. May be repeated."),
+    click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        shell_complete=_complete.targets,
+        help="A word of `edgeresnet targets`. May be repeated.",
+    ),
 )
 
 
@@ -75,7 +90,11 @@ class ModelOptions:
 
 
 _INT8 = (
-    click.option("--calibration", help="Images to measure ranges on, as for --evaluation; they need no labels."),
+    click.option(
+        "--calibration",
+        shell_complete=_complete.files,
+        help="Images to measure ranges on, as for --evaluation; they need no labels.",
+    ),
     click.option("--effort", help="How much is tried: fast (default), balanced, best."),
     click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy."),
     click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated."),
@@ -106,7 +125,11 @@ class Int8Options:
 
 
 _LEARN = (
-    click.option("--training", help="Images to learn from: class folders, or a .csv, .json, .npz, .tar."),
+    click.option(
+        "--training",
+        shell_complete=_complete.files,
+        help="Images to learn from: class folders, or a .csv, .json, .npz, .tar.",
+    ),
     click.option("--epochs", type=click.IntRange(min=1), help="How often every image is learned from."),
     click.option("--rate", type=float, help="Of learning; 0.001 by default."),
     click.option("--batch", type=int, help="Images in a step; 64 by default."),

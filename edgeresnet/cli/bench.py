@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("what", nargs=-1)
-@click.option("--target", "wanted", multiple=True, help="May be repeated; by default the run's, or every one here.")
+@click.argument("what", nargs=-1, shell_complete=_complete.runs_or_files)
+@click.option(
+    "--target",
+    "wanted",
+    multiple=True,
+    shell_complete=_complete.targets,
+    help="May be repeated; by default the run's, or every one here.",
+)
 @click.option("--processes", type=click.IntRange(1, 100), default=5, show_default=True, help="Fresh ones for each.")
 @click.option(
     "--seconds",

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 if TYPE_CHECKING:
     from ..artifact import Store
 
 
 @click.command()
-@click.argument("names", metavar="RUN_A RUN_B ...", nargs=-1)
+@click.argument("names", metavar="RUN_A RUN_B ...", nargs=-1, shell_complete=_complete.runs)
 @click.option("--format", "kind", type=click.Choice(["terminal", "md", "json"]), default="terminal", show_default=True)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
 @_options.store

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 
 @click.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--run", "run_name", help="A run's id; the newest by default.")
-@click.option("--target", help="One of the run's targets; all of them by default.")
+@click.option("--run", "run_name", shell_complete=_complete.runs, help="A run's id; the newest by default.")
+@click.option("--target", shell_complete=_complete.targets, help="One of the run's targets; all of them by default.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to name.")
 @_options.store
 @_options.as_json

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @_options.recipe
 @_options.store
 @_options.changes
-@click.option("--again", multiple=True, metavar="STAGE", help="Do a stage anew: verify measures once more.")
+@click.option(
+    "--again",
+    multiple=True,
+    metavar="STAGE",
+    shell_complete=_complete.stages,
+    help="Do a stage anew: verify measures once more.",
+)
 @_options.quiet
 @_options.verbose
 @_options.as_json

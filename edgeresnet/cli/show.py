@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 
 @click.command()
-@click.argument("what", required=False)
+@click.argument("what", required=False, shell_complete=_complete.runs)
 @_options.store
 @_options.as_json
 def show(what: str | None, store_root: Any, as_json: bool) -> None:
