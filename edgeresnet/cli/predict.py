@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..text import on_one_line
 from . import _complete, _options
 
 
@@ -29,4 +30,4 @@ def predict(image: Path, run_name: str | None, target: str | None, top: int, sto
     for name, answers in said.items():
         _options.echo(name)
         for answer in answers:
-            _options.echo(f"  {100 * answer['probability']:6.2f} %  {answer['label']}")
+            _options.echo(f"  {100 * answer['probability']:6.2f} %  {on_one_line(answer['label'])}")

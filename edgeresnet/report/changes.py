@@ -79,8 +79,9 @@ def _verdicts(run: Run) -> dict[str, str]:
 
 
 def _both(before: Run, after: Run) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    theirs = after["results"]
-    return {target: (one, theirs[target]) for target, one in before["results"].items() if target in theirs}
+    """Targets that were measured in both."""
+    ours, theirs = ({t: r for t, r in run["results"].items() if "variants" in r} for run in (before, after))
+    return {target: (ours[target], theirs[target]) for target in ours if target in theirs}
 
 
 def _machines(before: Run, after: Run) -> list[Change]:
