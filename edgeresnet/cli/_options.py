@@ -288,7 +288,7 @@ def write_output(path: Path, data: str | bytes) -> None:
 
     if not path.parent.is_dir():
         raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
-    write_bytes(path, data.encode() if isinstance(data, str) else data)
+    write_bytes(path, data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
     echo(f"wrote {path}", err=True)
 
 
@@ -306,8 +306,8 @@ def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = Fals
     safe by its format, and for colours of our own, which leave with `NO_COLOR` and where no terminal is.
     """
     try:
-        plain = bool(os.environ.get("NO_COLOR"))
-        click.echo(text if as_it_is else visible(text), err=err, nl=nl, color=False if plain else None)
+        plain, safe = bool(os.environ.get("NO_COLOR")), text if as_it_is else visible(text)
+        click.echo(safe.encode("utf-8", "backslashreplace").decode(), err=err, nl=nl, color=False if plain else None)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
 

@@ -25,7 +25,7 @@ def show(what: str | None, store_root: Any, as_json: bool) -> None:
     try:
         run = store.load_run(what)
     except ArtifactError:
-        if what is None or what.endswith(".json"):
+        if what is None or what.endswith(".json") or any(path.stem.startswith(what) for path in store.runs()):
             raise
         artifact = store.by_prefix(what)
         _options.print_json(artifact.manifest) if as_json else _show_artifact(artifact)

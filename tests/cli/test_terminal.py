@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from edgeresnet import text
 from edgeresnet.artifact import FORMAT, Store
-from edgeresnet.cli import _progress
+from edgeresnet.cli import _options, _progress
 
 from ..conftest import tiny, write_recipe
 from ..report.test_report import run_document
@@ -54,7 +55,7 @@ def test_doors_that_read_runs_fit_eighty_columns(door: Door, tmp_path: Path, nam
         code, out, err = door(*words, "--store", store.root)
         assert (code, err) == (0, "")
         within_eighty(out)
-    for words in (["report", name], ["compare", name, "20260101-000001"], ["predict", name], ["show", name]):
+    for words in (["report", name], ["compare", f"{name}.json", "20260101-000001"], ["predict", name], ["show", name]):
         code, _, err = door(*words, "--store", store.root)
         assert code == 2
         assert len(err.splitlines()) == 1
@@ -70,6 +71,24 @@ def test_doors_that_look_fit_eighty_columns(door: Door, own_store: Store, tmp_pa
         code, out, _ = door(*words, *([] if words == ["targets"] else ["--store", own_store.root]))
         assert code == 0
         within_eighty(out)
+
+
+def test_whatever_a_door_says_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    _options.echo("\x1b[31mred\u202e")
+    _options.print_json({"name": "bad\udcff.png\x1b"})
+    assert capsys.readouterr().out == '\\x1b[31mred\\u202e\n{\n "name": "bad\\udcff.png\\u001b"\n}\n'
+
+
+def test_a_name_that_is_no_utf_8_is_kept_and_shown(door: Door, tmp_path: Path) -> None:
+    store, name = Store.open(tmp_path / "store"), os.fsdecode(b"bad\xff.png")
+    for number in (1, 2):
+        store.save_run(named(name, number))
+    assert store.load_run()["results"]["openvino"]["skipped"] == [name]
+    for words in (["report"], ["report", "--format", "md"], ["report", "--format", "json"], ["compare"]):
+        for output in ([], ["--output", "file"]):
+            code, _, err = door(*words, *output, "--store", store.root)
+            assert (code, "bug" in err) == (0, False)
+    assert json.loads(door("report", "--format", "json", "--store", store.root)[1])["recipe"]["model"]["arch"] == name
 
 
 @pytest.mark.parametrize("wanted", [True, False])
