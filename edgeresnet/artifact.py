@@ -303,7 +303,8 @@ def _damaged(path: Path, why: str) -> ArtifactError:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+    """A file's name that is no text in UTF-8 is written as its codes, which JSON reads back."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:

@@ -14,6 +14,7 @@ import click
 
 from .. import __version__
 from ..errors import EdgeresnetError, RecipeError, machine_error
+from ..text import on_one_line, visible
 
 # In the order in which a newcomer meets them; each name is a module of this package with a command of that name.
 COMMANDS = (
@@ -28,11 +29,13 @@ COMMANDS = (
     "verify",
     "bench",
     "report",
+    "compare",
     "show",
     "predict",
     "inspect",
     "targets",
     "schema",
+    "completion",
     "clean",
 )
 INTERRUPTED, OUR_BUG = 130, 1
@@ -48,7 +51,7 @@ class Doors(click.Group):
         return getattr(importlib.import_module(f".{name}", __name__), name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
@@ -106,13 +109,13 @@ def _exit_for(problem: Exception) -> None:
         sys.exit(OUR_BUG)
     if isinstance(known, RecipeError):
         for line in known.problems:
-            click.echo(f"  {line}", err=True)
+            click.echo(f"  {on_one_line(line)}", err=True)
     _say(known.message, known.hint)
     sys.exit(known.exit_code)
 
 
 def _say(message: str, hint: str) -> None:
-    click.echo(f"error: {' '.join(message.split())} ({hint})", err=True)
+    click.echo(f"error: {visible(' '.join(message.split()))} ({visible(hint)})", err=True)
 
 
 def _leave(code: int) -> None:

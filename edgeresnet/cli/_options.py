@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..text import visible
+from . import _complete
+
 if TYPE_CHECKING:
     from ..artifact import Store
+
+_COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
 
 store = click.option(
     "--store",
@@ -41,11 +46,25 @@ _MODEL = (
     click.option("--mean", help="One per channel: 0.485,0.456,0.406."),
     click.option("--std", help="One per channel: 0.229,0.224,0.225."),
     click.option("--bits", type=int, help="Of a pixel: 8 by default, or 16 with one channel."),
-    click.option("--evaluation", help="Images to evaluate on: class folders, or a .csv, .json, .npz, .tar."),
-    click.option("--names", help="File of what the classes are called, in the order of the network's answers."),
+    click.option(
+        "--evaluation",
+        shell_complete=_complete.files,
+        help="Images to evaluate on: class folders, or a .csv, .json, .npz, .tar.",
+    ),
+    click.option(
+        "--names",
+        shell_complete=_complete.files,
+        help="File of what the classes are called, in the order of the network's answers.",
+    ),
 )
 _TARGETS = (
-    click.option("--target", "targets", multiple=True, help="A word of `edgeresnet targets`. May be repeated."),
+    click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        shell_complete=_complete.targets,
+        help="A word of `edgeresnet targets`. May be repeated.",
+    ),
 )
 
 
@@ -71,7 +90,11 @@ class ModelOptions:
 
 
 _INT8 = (
-    click.option("--calibration", help="Images to measure ranges on, as for --evaluation; they need no labels."),
+    click.option(
+        "--calibration",
+        shell_complete=_complete.files,
+        help="Images to measure ranges on, as for --evaluation; they need no labels.",
+    ),
     click.option("--effort", help="How much is tried: fast (default), balanced, best."),
     click.option("--estimator", help="How ranges are chosen: mse (default), min-max, percentile, entropy."),
     click.option("--exclude", multiple=True, metavar="REGEX", help="Layers that stay float. May be repeated."),
@@ -102,7 +125,11 @@ class Int8Options:
 
 
 _LEARN = (
-    click.option("--training", help="Images to learn from: class folders, or a .csv, .json, .npz, .tar."),
+    click.option(
+        "--training",
+        shell_complete=_complete.files,
+        help="Images to learn from: class folders, or a .csv, .json, .npz, .tar.",
+    ),
     click.option("--epochs", type=click.IntRange(min=1), help="How often every image is learned from."),
     click.option("--rate", type=float, help="Of learning; 0.001 by default."),
     click.option("--batch", type=int, help="Images in a step; 64 by default."),
@@ -261,7 +288,7 @@ def write_output(path: Path, data: str | bytes) -> None:
 
     if not path.parent.is_dir():
         raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
-    write_bytes(path, data.encode() if isinstance(data, str) else data)
+    write_bytes(path, data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
     echo(f"wrote {path}", err=True)
 
 
@@ -272,15 +299,29 @@ def hand_out(found: dict[str, Any], output: Path, render: Callable[[dict[str, An
     print_json(found) if as_json else echo(render(found), nl=False)
 
 
-def echo(text: str, *, err: bool = False, nl: bool = True, color: bool | None = None) -> None:
-    """Prints; a reader that has left (`| head`) takes nothing from the exit code, which is the verdict's."""
+def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = False) -> None:
+    """Prints; a reader that has left (`| head`) takes nothing from the exit code, which is the verdict's.
+
+    Names come from anywhere, and none may write to the terminal what it pleases; `as_it_is` is for whatever was made
+    safe by its format, and for colours of our own, which leave with `NO_COLOR` and where no terminal is.
+    """
     try:
-        click.echo(text, err=err, nl=nl, color=color)
+        plain, safe = bool(os.environ.get("NO_COLOR")), text if as_it_is else visible(text)
+        click.echo(safe.encode("utf-8", "backslashreplace").decode(), err=err, nl=nl, color=False if plain else None)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
+
+
+def print_report(text: str) -> None:
+    """The verdict words in colour, where stdout is a terminal and NO_COLOR is not set."""
+    for line in visible(text).splitlines():
+        word = line.split(":")[0].split(" ")[0]
+        if word in _COLOURS:
+            line = click.style(word, fg=_COLOURS[word], bold=True) + line[len(word) :]
+        echo(line, as_it_is=True)
 
 
 def print_json(value: Any) -> None:
     import json
 
-    echo(json.dumps(value, indent=1, ensure_ascii=False))
+    echo(json.dumps(value, indent=1, ensure_ascii=False), as_it_is=True)

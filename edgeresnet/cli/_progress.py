@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ..context import Progress
 from ..pipeline import Listener, Outcome, Step
+from ..text import cut, visible
 from . import _options
 
-_COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
 _EVERY_S = 10.0
+_NAME = 20  # columns of a step beside its bar: with a million images all of it fits eighty
 
 
 @contextlib.contextmanager
@@ -36,8 +35,8 @@ def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None) -> Iter
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
-    rate, left = TextColumn("{task.fields[rate]}"), TimeRemainingColumn(compact=True)
-    look = TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), rate, left
+    rate, left = TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn(compact=True)
+    look = TextColumn("{task.description}", markup=False), BarColumn(8), MofNCompleteColumn(), rate, left
     # Once a second: a thread of this process draws it, also while networks are timed in processes beside this one.
     with Bars(*look, console=console, transient=True, refresh_per_second=1) as bars:
         shown = _OnTerminal(metrics, verbose, bars)
@@ -45,23 +44,24 @@ def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None) -> Iter
     shown.summary()
 
 
-def print_report(text: str) -> None:
-    """The verdict words in colour, where stdout is a terminal and NO_COLOR is not set."""
-    for line in text.splitlines():
-        word = line.split(":")[0].split(" ")[0]
-        if word in _COLOURS:
-            line = click.style(word, fg=_COLOURS[word], bold=True) + line[len(word) :]
-        _options.echo(line, color=None if _colours_wanted() else False)
+@contextlib.contextmanager
+def counted(name: str) -> Iterator[Progress]:
+    """For a door that has one thing to do, and no steps."""
+    with listener(quiet=False, verbose=False) as shown:
+        assert isinstance(shown, _Teller)
+        yield shown.counts(name)
 
 
-def _colours_wanted() -> bool:
-    import os
-
-    return not os.environ.get("NO_COLOR")
+def span(seconds: float) -> str:
+    """A time that is left, no finer than it is known."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _per_second(rate: float) -> str:
-    return f"{rate:.0f}/s" if rate >= 1 or rate <= 0 else f"{1 / rate:.0f} s each"
+    return f"{rate:.0f}/s" if rate >= 1 or rate <= 0 else f"{span(1 / rate)} each"
 
 
 class _Recorder(Listener):
@@ -82,6 +82,12 @@ class _Teller(_Recorder):
 
     def line(self, text: str) -> None:
         _options.echo(text, err=True)
+
+    def counts(self, name: str) -> Progress:
+        raise NotImplementedError
+
+    def begins(self, step: Step) -> Progress:
+        return self.counts(step.id)
 
     def ends(self, outcome: Outcome) -> None:
         name = outcome.step.id
@@ -119,7 +125,7 @@ class _Teller(_Recorder):
 class _Plain(_Teller):
     """One line every ten seconds: a log is read later."""
 
-    def begins(self, step: Step) -> Progress:
+    def counts(self, name: str) -> Progress:
         began = last = time.monotonic()
 
         def progress(done: int, total: int, word: str) -> None:
@@ -128,8 +134,8 @@ class _Plain(_Teller):
             if now - last >= _EVERY_S:
                 last = now
                 rate = done / (now - began)
-                left = (total - done) / rate if rate else 0
-                self.line(f"{step.id:24} {done} of {total} {word}, {_per_second(rate)}, {left:.0f} s left")
+                left = f", {span((total - done) / rate)} left" if rate else ""
+                self.line(f"{name:24} {done} of {total} {word}, {_per_second(rate)}{left}")
 
         return progress
 
@@ -140,11 +146,10 @@ class _OnTerminal(_Teller):
         self.bars = bars
 
     def line(self, text: str) -> None:
-        self.bars.console.print(text, markup=False, highlight=False)
+        self.bars.console.print(visible(text), markup=False, highlight=False)
 
-    def begins(self, step: Step) -> Progress:
-        task = self.bars.add_task(step.id, total=None, rate="")
-        self.task, began = task, time.monotonic()
+    def counts(self, name: str) -> Progress:
+        task, began = self.bars.add_task(cut(visible(name), _NAME), total=None, rate=""), time.monotonic()
 
         def progress(done: int, total: int, word: str) -> None:
             rate = done / max(time.monotonic() - began, 1e-9)

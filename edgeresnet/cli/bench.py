@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -16,8 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("what", nargs=-1)
-@click.option("--target", "wanted", multiple=True, help="May be repeated; by default the run's, or every one here.")
+@click.argument("what", nargs=-1, shell_complete=_complete.runs_or_files)
+@click.option(
+    "--target",
+    "wanted",
+    multiple=True,
+    shell_complete=_complete.targets,
+    help="May be repeated; by default the run's, or every one here.",
+)
 @click.option("--processes", type=click.IntRange(1, 100), default=5, show_default=True, help="Fresh ones for each.")
 @click.option(
     "--seconds",
@@ -70,7 +77,7 @@ def bench(
             seconds=seconds,
             batches=batches,
             streams=parallel,
-            on_round=lambda count, total: None if quiet else _told(count, total, seconds),
+            on_round=_silent if quiet else _teller(seconds),
         )
     path = store.root / "bench" / f"{done['id']}.json"
     write_text(path, json.dumps(done, ensure_ascii=False, allow_nan=False))
@@ -99,9 +106,24 @@ def _lineup(what: tuple[str, ...], wanted: tuple[str, ...], store: Store, folder
     return benching.of_run(store, store.load_run(what[0] if what else None), wanted)
 
 
-def _told(count: int, total: int, seconds: float) -> None:
-    said = f"timing: {count} of {total} processes" if count else f"timing in {total} processes, about {seconds:.0f} s"
-    _options.echo(said, err=True)
+def _silent(count: int, total: int) -> None: ...
+
+
+def _teller(seconds: float) -> Callable[[int, int], None]:
+    import time
+
+    from . import _progress
+
+    began = time.monotonic()
+
+    def told(count: int, total: int) -> None:
+        left = (time.monotonic() - began) / max(count, 1) * (total - count)
+        said = f"timing in {total} processes, about {_progress.span(seconds)}"
+        if count:
+            said = f"timing: {count} of {total} processes" + (f", {_progress.span(left)} left" if count < total else "")
+        _options.echo(said, err=True)
+
+    return told
 
 
 def _counts(text: str | None, option: str) -> list[int]:

@@ -22,27 +22,32 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     """
     import numpy as np
 
-    from .. import pipeline, recipe, targets
+    from .. import pipeline, recipe, report, targets
     from ..device import judge, machine
+    from . import _progress
+
+    def say(sentence: str) -> None:
+        _options.echo(report.terminal.wrapped(sentence))
 
     wanted = recipe.load(recipe_path, changes)
     steps = pipeline.steps(wanted, _options.open_store(store_root))
     classes = next(step.spec["classes"] for step in steps if "classes" in step.spec)
-    _options.echo(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {classes} classes")
+    say(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {classes} classes")
     if decode:
-        pipeline.look_at(pipeline.samples_of(steps), lambda done, total, word: None)
+        with _progress.counted("decode") as progress:
+            pipeline.look_at(pipeline.samples_of(steps), progress)
     for slot, samples in pipeline.samples_of(steps).items():
         known = f"{len(samples.classes)} classes" if samples.classes else "not sorted into classes"
-        _options.echo(f"{slot}: {len(samples)} images, {known}")
+        say(f"{slot}: {len(samples)} images, {known}")
     evaluation = pipeline.samples_of(steps).get("evaluation")
     if evaluation is not None:
         finest = 100 * judge.finest_drop(len(evaluation))
-        _options.echo(f"the smallest drop that {len(evaluation)} images can rule out is {finest:.2f} points")
+        say(f"the smallest drop that {len(evaluation)} images can rule out is {finest:.2f} points")
         counts = dict(
             zip(evaluation.classes, np.bincount(evaluation.labels, minlength=len(evaluation.classes)), strict=True)
         )
         for sentence in judge.out_of_reach(wanted.promises.limits(), counts, wanted.verify.processes):
-            _options.echo(f"warning: {sentence}, so it can only end UNDECIDED or BROKEN")
+            say(f"warning: {sentence}, so it can only end UNDECIDED or BROKEN")
     absent = 0
     for name in wanted.targets:
         target = targets.get(name)
@@ -50,5 +55,5 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
         here = len(found) == len(target.libraries)
         absent += not here
         words = ", ".join(f"{library} {version}" for library, version in found.items())
-        _options.echo(f"target {name}: {words if here else 'not here: pip install ' + ' '.join(target.libraries)}")
+        say(f"target {name}: {words if here else 'not here: pip install ' + ' '.join(target.libraries)}")
     return 4 if absent else 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import _one_shot, _options
+from . import _complete, _one_shot, _options
 
 _TEMPLATE = """\
 # {purpose}
@@ -28,8 +28,14 @@ _TRAIN = "train:         {epochs: 15, rate: 0.01, batch: 32, schedule: one-cycle
 
 @click.command()
 @click.argument("path", default="recipe.yaml", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--checkpoint", help="Weights, or an ONNX file; without them it is trained.")
-@click.option("--training", help="Images to train on: class folders, or a .csv, .json, .npz, .tar.")
+@click.option(
+    "--checkpoint", shell_complete=_complete.files, help="Weights, or an ONNX file; without them it is trained."
+)
+@click.option(
+    "--training",
+    shell_complete=_complete.files,
+    help="Images to train on: class folders, or a .csv, .json, .npz, .tar.",
+)
 @_options.model_options
 def init(path: Path, checkpoint: str | None, training: str | None, about: _options.ModelOptions) -> None:
     """Write a recipe to PATH (recipe.yaml by default).

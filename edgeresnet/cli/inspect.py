@@ -6,12 +6,18 @@ from pathlib import Path
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 
 @click.command()
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--target", "names", multiple=True, help="May be repeated; all targets by default, here or not.")
+@click.option(
+    "--target",
+    "names",
+    multiple=True,
+    shell_complete=_complete.targets,
+    help="May be repeated; all targets by default, here or not.",
+)
 @_options.as_json
 def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
     """Say what FILE is: a checkpoint, images (a folder, .csv, .json, .npz,

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from . import _options
+from ..text import on_one_line
+from . import _complete, _options
 
 
 @click.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--run", "run_name", help="A run's id; the newest by default.")
-@click.option("--target", help="One of the run's targets; all of them by default.")
+@click.option("--run", "run_name", shell_complete=_complete.runs, help="A run's id; the newest by default.")
+@click.option("--target", shell_complete=_complete.targets, help="One of the run's targets; all of them by default.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to name.")
 @_options.store
 @_options.as_json
@@ -29,4 +30,4 @@ def predict(image: Path, run_name: str | None, target: str | None, top: int, sto
     for name, answers in said.items():
         _options.echo(name)
         for answer in answers:
-            _options.echo(f"  {100 * answer['probability']:6.2f} %  {answer['label']}")
+            _options.echo(f"  {100 * answer['probability']:6.2f} %  {on_one_line(answer['label'])}")

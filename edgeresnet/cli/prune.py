@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 if TYPE_CHECKING:
     from ..pipeline import Step
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=_complete.files)
 @_options.model_options
 @_options.cut_options
-@click.option("--training", help="Images to recover with: class folders, or a .csv, .json, …")
+@click.option(
+    "--training", shell_complete=_complete.files, help="Images to recover with: class folders, or a .csv, .json, …"
+)
 @click.option("--recover-epochs", type=click.IntRange(min=0), help="0: measure normalisation's statistics anew, only.")
 @click.option("--recover-rounds", type=click.IntRange(min=1), help="Of so many epochs, until accuracy is back.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of choices and of images' order; 0 by default.")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 if TYPE_CHECKING:
     from ..pipeline import Step
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=_complete.files)
 @_options.model_options
 @_options.int8_options
 @click.option("--output", type=click.Path(path_type=Path), help="The INT8 file; a folder where there are more targets.")

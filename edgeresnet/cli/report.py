@@ -6,23 +6,22 @@ from pathlib import Path
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=_complete.runs)
 @click.option("--format", "kind", type=click.Choice(["terminal", "md", "json"]), default="terminal", show_default=True)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
 @_options.store
 def report(run: str | None, kind: str, output: Path | None, store_root: Path) -> None:
     """Print RUN (an id or a file; the newest by default). Measures nothing."""
     from .. import report as reports
-    from . import _progress
 
     text = reports.FORMATS[kind](_options.open_store(store_root).load_run(run))
     if output:
         _options.write_output(output, text)
     elif kind == "terminal":
-        _progress.print_report(text)
+        _options.print_report(text)
     else:
-        _options.echo(text, nl=False)
+        _options.echo(text, nl=False, as_it_is=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @_options.recipe
 @_options.store
 @_options.changes
-@click.option("--again", multiple=True, metavar="STAGE", help="Do a stage anew: verify measures once more.")
+@click.option(
+    "--again",
+    multiple=True,
+    metavar="STAGE",
+    shell_complete=_complete.stages,
+    help="Do a stage anew: verify measures once more.",
+)
 @_options.quiet
 @_options.verbose
 @_options.as_json
@@ -55,14 +61,13 @@ def told(done: dict[str, Any], store: Store, *, as_json: bool) -> int:
     """Every door that ends in a verdict: the run is reported; gives the exit code."""
     from .. import report
     from ..artifact import write_text
-    from . import _progress
 
     path = store.root / "runs" / f"{done['id']}.md"
     write_text(path, report.FORMATS["md"](done))
     if as_json:
         _options.print_json(done)
     else:
-        _progress.print_report(report.FORMATS["terminal"](done))
+        _options.print_report(report.FORMATS["terminal"](done))
         _options.echo(f"report: {path}")
     return exit_code(done)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 
 @click.command()
-@click.argument("what", required=False)
+@click.argument("what", required=False, shell_complete=_complete.runs)
 @_options.store
 @_options.as_json
 def show(what: str | None, store_root: Any, as_json: bool) -> None:
@@ -25,7 +25,7 @@ def show(what: str | None, store_root: Any, as_json: bool) -> None:
     try:
         run = store.load_run(what)
     except ArtifactError:
-        if what is None or what.endswith(".json"):
+        if what is None or what.endswith(".json") or any(path.stem.startswith(what) for path in store.runs()):
             raise
         artifact = store.by_prefix(what)
         _options.print_json(artifact.manifest) if as_json else _show_artifact(artifact)
@@ -42,12 +42,19 @@ def _show_run(run: dict[str, Any]) -> None:
 
 
 def _show_artifact(artifact: Any) -> None:
+    from .. import report
+
     about = artifact.manifest
-    _options.echo(f"{about['stage']} {about['digest']}\nlies in {artifact.path}, made in {about['seconds']} s")
+
+    def say(sentence: str) -> None:
+        _options.echo(report.terminal.wrapped(sentence, 6))
+
+    say(f"{about['stage']} {about['digest']}")
+    say(f"lies in {artifact.path}, made in {about['seconds']} s")
     for title in ("parents", "spec", "libraries", "notes"):
         _options.echo(f"\n{title}")
         for key, value in (about[title] or {}).items():
-            _options.echo(f"  {key}: {value}")
+            say(f"  {key}: {value}")
     _options.echo("\nfiles")
     for file in about["files"]:
-        _options.echo(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256'][:16]}")
+        say(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256'][:16]}")

@@ -25,7 +25,8 @@ def targets(as_json: bool) -> None:
     for name, state in found.items():
         versions = ", ".join(f"{library} {version}" for library, version in state.versions.items())
         word = "ready" if state.ok else "builds only" if state.builds else "not here"
-        _options.echo(f"{name:14} {word}: {', '.join(filter(None, [versions, state.reason]))}")
+        told = ", ".join(filter(None, [versions, state.reason]))
+        _options.echo(report.terminal.wrapped(f"{name:14} {word}: {told}", 15))
         if not state.ok:
             _options.echo(report.terminal.wrapped(f"{'':14} {state.hint}", 15))
     _options.echo("\nthis machine")

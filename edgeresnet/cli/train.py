@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=_complete.files)
 @_options.untargeted_options
 @_options.learn_options
 @click.option("--seed", type=click.IntRange(min=0), help="Of images' order and of new weights; 0 by default.")

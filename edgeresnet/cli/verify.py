@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _options
+from . import _complete, _options
 
 if TYPE_CHECKING:
     from ..artifact import Store
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=_complete.files)
 @_options.model_options
-@click.option("--reference", help="The FP32 original of MODEL, an ONNX file or a checkpoint.")
+@click.option(
+    "--reference", shell_complete=_complete.files, help="The FP32 original of MODEL, an ONNX file or a checkpoint."
+)
 @click.option(
     "--count",
     type=click.IntRange(min=1),

@@ -76,6 +76,21 @@ def wilson(hits: float, images: float, z: float = Z95) -> Interval:
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
+def independent_drop(before: int, images_before: int, now: int, images_now: int) -> Interval:
+    """95 % interval of the accuracy lost between two sets of images that have nothing to do with one another.
+
+    Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17,
+    method 10: the distances to the ends of both score intervals, added as independent errors are. Wider than a paired
+    one, since here the images differ, too.
+    """
+    if not images_before or not images_now:
+        return Interval(-1.0, 1.0)
+    p, q = before / images_before, now / images_now
+    one, other = wilson(before, images_before), wilson(now, images_now)
+    low = p - q - math.hypot(p - one.low, other.high - q)
+    return Interval(max(-1.0, low), min(1.0, p - q + math.hypot(one.high - p, q - other.low)))
+
+
 def quantile_interval(values: Sequence[float], q: float) -> Interval:
     """Distribution-free 95 % interval of a quantile, from exact order statistics; open above for too few values.
 
@@ -100,12 +115,33 @@ def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interva
     What varies most is the process, so windows of one process are one observation, however many there are; a single
     pair of processes says nothing of how much pairs differ.
     """
-    logs = [
+    return _from_logs(*_t_interval(ratio_logs(slower, faster)))
+
+
+def ratio_logs(slower: Processes, faster: Processes) -> list[float]:
+    """The log ratio of each pair of processes."""
+    return [
         sum(math.log(np.median(a) / np.median(b)) for a, b in zip(one, other, strict=True)) / len(one)
         for one, other in zip(slower, faster, strict=True)
     ]
-    mean, reach = _t_interval(logs)
-    return math.exp(mean), Interval(math.exp(mean - reach), math.exp(mean + reach) if reach < 700 else math.inf)
+
+
+def time_logs(processes: Processes) -> list[float]:
+    """The log time of each process."""
+    return [sum(math.log(np.median(window)) for window in windows) / len(windows) for windows in processes]
+
+
+def independent_ratio(before: Sequence[float], now: Sequence[float]) -> tuple[float, Interval]:
+    """exp(mean before - mean now) of logs that were measured apart: Welch's t, whose degrees of freedom are rounded
+    down. Knows how the processes of each differ, and nothing of what else changed between the two measurements.
+    """
+    (mean, one), (other_mean, other) = (_mean_and_variance(logs) for logs in (before, now))
+    difference, variance = mean - other_mean, one + other
+    if not math.isfinite(variance):
+        return _from_logs(difference, math.inf)
+    shares = one**2 / (len(before) - 1) + other**2 / (len(now) - 1)
+    freedom = int(variance**2 / shares) if shares else len(_T95)
+    return _from_logs(difference, _T95[max(1, min(freedom, len(_T95))) - 1] * math.sqrt(variance))
 
 
 def tail_interval(processes: Processes, q: float) -> Interval:
@@ -119,13 +155,20 @@ def tail_interval(processes: Processes, q: float) -> Interval:
     return Interval(min(low, max(0.0, mean - reach)), max(high, mean + reach))
 
 
+def _mean_and_variance(values: Sequence[float]) -> tuple[float, float]:
+    """(mean, the variance of that mean), which a single value says nothing of."""
+    n, mean = len(values), sum(values) / len(values)
+    return mean, sum((value - mean) ** 2 for value in values) / (n - 1) / n if n > 1 else math.inf
+
+
+def _from_logs(mean: float, reach: float) -> tuple[float, Interval]:
+    return math.exp(mean), Interval(math.exp(mean - reach), math.exp(mean + reach) if reach < 700 else math.inf)
+
+
 def _t_interval(values: Sequence[float]) -> tuple[float, float]:
     """(mean, half the width of its 95 % interval); infinite for a single value."""
-    n, mean = len(values), sum(values) / len(values)
-    if n < 2:
-        return mean, math.inf
-    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
-    return mean, _T95[min(n - 1, len(_T95)) - 1] * spread
+    mean, variance = _mean_and_variance(values)
+    return mean, _T95[min(max(len(values) - 1, 1), len(_T95)) - 1] * math.sqrt(variance)
 
 
 def _tango_score(lost: float, won: float, images: float, drop: float) -> float:

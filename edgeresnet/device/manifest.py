@@ -28,7 +28,7 @@ def canonical(value: Any) -> str:
 
 
 def digest_of(value: Any) -> str:
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def files_in(folder: Path) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def write(folder: Path, **about: Any) -> dict[str, Any]:
     files = files_in(folder)
     manifest = {**about, "digest": content_digest(files), "files": files}
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / NAME).write_text(text, encoding="utf-8")
+    (folder / NAME).write_text(text, encoding="utf-8", errors="backslashreplace")
     return manifest
 
 

@@ -101,7 +101,7 @@ def look_at(sets: Mapping[str, Samples], progress: Progress) -> None:
         done = 0
         for batch in samples.batches(64):
             done += len(batch.indices)
-            progress(done, len(samples), f"{slot} images looked at")
+            progress(done, len(samples), f"{slot} images")
 
 
 def _check_again(again: frozenset[str], wanted: list[Step]) -> None:

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import bench_text, explain_text, inspect_text, json_report, markdown, pruned, quantized, terminal, trained, view
+from . import (
+    bench_text,
+    compare_text,
+    compared,
+    explain_text,
+    inspect_text,
+    json_report,
+    markdown,
+    pruned,
+    quantized,
+    terminal,
+    trained,
+    view,
+)
 
 __all__ = [
     "FORMATS",
     "bench_text",
+    "compare_text",
+    "compared",
     "explain_text",
     "inspect_text",
     "pruned",

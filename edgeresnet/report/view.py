@@ -54,7 +54,7 @@ def of(run: Mapping[str, Any]) -> View:
     judged = [result for result in measured if not judge.unlabelled(result)]
     classes = [row for result in judged for row in _class_rows(result)]
     return View(
-        title=_title(run["recipe"]["model"], measured),
+        title=title(run["recipe"]["model"], measured),
         verdict=run["verdict"],
         meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
         trainings=_trainings(run),
@@ -67,7 +67,7 @@ def of(run: Mapping[str, Any]) -> View:
         speedups=[sentence for result in measured for sentence in _speedups(result)],
         advice=[sentence for result in measured for sentence in _builds(result)]
         + [f"{result['target']}: {found.sentence}" for result in measured if (found := advice.advice(result))],
-        absent=[(result["target"], _reason(result)) for result in results if "variants" not in result],
+        absent=[(result["target"], reason(result)) for result in results if "variants" not in result],
         verdicts=[(v["verdict"], v["target"], v["promise"], v["reason"]) for v in run["verdicts"]],
         steps=[_step(step) for step in run["steps"]],
         notes=_notes(run, measured, judged, classes),
@@ -85,7 +85,7 @@ def sqnr(value: float | None) -> str:
     return "no difference" if value is None else f"{value:.1f} dB"
 
 
-def _title(model: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> str:
+def title(model: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> str:
     """An ONNX file stands for its architecture; the images know the classes where the recipe leaves them out."""
     name = model["arch"] or PurePath(model["checkpoint"]).name
     if model.get("candidate"):
@@ -105,7 +105,7 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
         result["target"],
         name,
         f"{100 * counts['top1'] / images:.2f} %",
-        f"{_signed(drop)} ({_signed(low)} to {_signed(high)})",
+        f"{signed(drop)} ({signed(low)} to {signed(high)})",
         agree,
         f"{counts['flips_lost']}/{counts['flips_won']}",
         size,
@@ -205,7 +205,7 @@ def _class_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 str(recall.images),
                 f"{100 * recall.before / recall.images:.2f} %",
                 f"{100 * recall.now / recall.images:.2f} %",
-                f"{_signed(100 * (lost - won) / recall.images)} ({_signed(100 * low)} to {_signed(100 * high)})",
+                f"{signed(100 * (lost - won) / recall.images)} ({signed(100 * low)} to {signed(100 * high)})",
                 "worse" if low > 0 else "better" if high < 0 else "",
             )
         )
@@ -315,7 +315,7 @@ def _step(step: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return step["id"], step["state"], seconds, (step["digest"] or "")[:12]
 
 
-def _reason(result: Mapping[str, Any]) -> str:
+def reason(result: Mapping[str, Any]) -> str:
     word = "handed over" if result.get("deferred") else "not measured"
     return f"{word}: {result['reason']}" + (f" ({result['hint']})" if result["hint"] else "")
 
@@ -324,6 +324,6 @@ def ms(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     text = f"{value:+.2f}"
     return "0.00" if math.isclose(float(text), 0) else text

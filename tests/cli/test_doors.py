@@ -160,6 +160,18 @@ def test_show_a_run_and_an_artifact(door: Door, ran: tuple[Path, Store]) -> None
     assert door("show", "zzzz", "--store", ran[1].root)[0] == 2
 
 
+def test_a_run_that_cannot_be_read_is_said_and_not_taken_for_an_artifact(door: Door, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    (store.root / "runs").mkdir()
+    (store.root / "runs" / "20250101-old.json").write_text(json.dumps({"format": 1, "id": "20250101-old"}))
+    (store.root / "runs" / "20250102-new.json").write_text(json.dumps({"format": 99}))
+    for command in ("show", "report"):
+        for name, words in (("20250101", "a run of format 1, this program reads"), ("20250102", "a run of format 99")):
+            code, out, err = door(command, name, "--store", store.root)
+            assert (code, out, len(err.splitlines())) == (2, "", 1)
+            assert words in err
+
+
 def test_predict_says_what_the_picture_shows(door: Door, ran: tuple[Path, Store], tmp_path: Path) -> None:
     from edgeresnet.images import sources
 

@@ -1,0 +1,46 @@
+"""What a shell may complete beside commands and options. Asked at every TAB: reads names of files, nothing else.
+
+Never writes, not even a store that is not there yet, and never fails: what cannot be read completes to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+
+def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of the store that is meant, the newest first; a path to a run's file where it looks like one."""
+    if "/" in incomplete or incomplete.startswith("."):
+        return files(ctx, param, incomplete)
+    taken = ctx.params.get(param.name or "") or ()
+    found = sorted((path.stem for path in (_store(ctx) / "runs").glob("*.json")), reverse=True)
+    return [CompletionItem(name) for name in found if name.startswith(incomplete) and name not in taken]
+
+
+def runs_or_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return (runs(ctx, param, incomplete) if incomplete else []) or files(ctx, param, incomplete)
+
+
+def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The shell knows them best."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Each is a file of that name, here or not: asking one would import it."""
+    found = sorted(path.stem for path in (Path(__file__).parents[1] / "targets").glob("[!_]*.py"))
+    return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def stages(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from ..api import DEEDS
+
+    return [CompletionItem(name) for name in DEEDS if name.startswith(incomplete)]
+
+
+def _store(ctx: click.Context) -> Path:
+    return Path(ctx.params.get("store_root") or os.environ.get("EDGERESNET_STORE") or "artifacts")

@@ -1,0 +1,76 @@
+"""The door compare: which runs it takes, what it refuses in a line, and the same page in three formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.artifact import FORMAT, Store
+
+from ..report.test_compared import document
+from .conftest import Door
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store.open(tmp_path / "store")
+    for number in (1, 2, 3):
+        store.save_run(document(str(number), wrong=number, format=FORMAT))
+    return store
+
+
+def test_which_runs_are_compared(door: Door, store: Store) -> None:
+    """None: the two newest. One: the newest against it. A file may be of another store."""
+    file = store.root / "runs" / "20260101-000001.json"
+    for names, wanted in (
+        ([], "23"),
+        (["20260101-000001"], "13"),
+        (["20260101-000003", "20260101-000001"], "31"),
+        ([file, "20260101-000002", "20260101-000003"], "123"),
+    ):
+        code, out, err = door("compare", *names, "--store", store.root)
+        assert (code, err) == (0, "")
+        heads = [line.split()[1][-1] for line in out.splitlines()[: len(wanted)]]
+        assert "".join(heads) == wanted
+
+
+def test_three_formats_and_a_file(door: Door, store: Store) -> None:
+    for kind, words in (("terminal", "What changed"), ("md", "## What changed"), ("json", '"changed"')):
+        code, out, _ = door("compare", "--store", store.root, "--format", kind)
+        assert code == 0
+        assert words in out
+        assert door("compare", "--store", store.root, "--format", kind, "--output", "page")[1] == ""
+        assert Path("page").read_text() == out
+    assert json.loads(out)["differences"][1]["accuracy"]["flips_lost"] == 1
+
+
+def test_what_cannot_be_compared_is_one_line(door: Door, store: Store, tmp_path: Path) -> None:
+    runs = store.root / "runs"
+    (runs / "20250101-old.json").write_text(json.dumps({"format": 1, "id": "20250101-old"}))
+    (runs / "20250102-html.json").write_text("<html>")
+    edited = (runs / "20260101-000001.json").read_text().replace("UNDECIDED", "KEPT")
+    (runs / "20250103-edited.json").write_text(edited)
+    for names, words in (
+        (["20260101-000003"], "would be held against itself"),
+        (["2026", "20260101-000002"], "3 runs begin with '2026'"),
+        (["1999", "20260101-000002"], "there is no run '1999'"),
+        (["nowhere.json", "20260101-000002"], "there is no run nowhere.json"),
+        (["20250101"], "is a run of format 1, this program reads 2"),
+        (["20250102"], "it is not a run's file"),
+        (["20250103"], "it was changed after it was written"),
+    ):
+        code, out, err = door("compare", *names, "--store", store.root)
+        assert (code, out) == (2, "")
+        assert words in err
+        assert len(err.splitlines()) == 1
+    code, _, err = door("compare", "--store", tmp_path / "empty")
+    assert (code, "there is no run in" in err) == (2, True)
+
+
+def test_a_single_run_has_nothing_to_be_held_against(door: Door, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "one")
+    store.save_run(document("1", format=FORMAT))
+    code, _, err = door("compare", "--store", store.root)
+    assert (code, "there is one run in" in err) == (2, True)

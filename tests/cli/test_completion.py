@@ -1,0 +1,105 @@
+"""Completion, in the shells themselves where they are here: bash in full, zsh and fish as far as they can be asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from edgeresnet import cli, targets
+from edgeresnet.artifact import FORMAT, Store
+from edgeresnet.cli import _complete
+
+from ..report.test_report import run_document
+from .conftest import Door
+
+IDS = ["20260101-000001", "20260101-000002"]
+BASH = """
+eval "$(edgeresnet completion bash)"
+tab() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+    _edgeresnet_completion edgeresnet
+    echo "${COMPREPLY[*]}"
+}
+"""
+
+
+def asked(shell: list[str], script: str, folder: Path) -> list[str]:
+    """Lines of stdout; whatever is said on stderr is a failure: it would stand in the middle of a person's line."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    known = {**os.environ, "PATH": path, "HOME": str(folder)}
+    done = subprocess.run([*shell, script], capture_output=True, text=True, check=False, cwd=folder, env=known)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store.open(tmp_path / "store")
+    for name in IDS:
+        store.save_run(run_document(format=FORMAT, id=name))
+    return store
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_bash_completes_commands_options_runs_and_targets(store: Store, tmp_path: Path) -> None:
+    lines = asked(
+        ["bash", "-c"],
+        BASH
+        + "tab edgeresnet rep\ntab edgeresnet compare --fo\ntab edgeresnet report --store store 2026\n"
+        + f"tab edgeresnet compare --store store {IDS[0]} ''\ntab edgeresnet verify --target openv\n"
+        + "tab edgeresnet report --store nowhere 20\ntab edgeresnet dance 20",
+        tmp_path,
+    )
+    assert lines == ["report", "--format", " ".join(reversed(IDS)), IDS[1], "openvino", "", ""]
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="there is no fish")
+def test_fish_completes(store: Store, tmp_path: Path) -> None:
+    lines = asked(["fish", "-c"], "edgeresnet completion fish | source; complete -C 'edgeresnet rep'", tmp_path)
+    assert [line.split("\t")[0] for line in lines] == ["report"]
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh")
+def test_zsh_takes_it(store: Store, tmp_path: Path) -> None:
+    script = 'autoload -U compinit; compinit -u; eval "$(edgeresnet completion zsh)"; echo $_comps[edgeresnet]'
+    assert asked(["zsh", "-f", "-c"], script, tmp_path) == ["_edgeresnet_completion"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"), [("bash", "complete -o"), ("zsh", "compdef"), ("fish", "complete --no-files")]
+)
+def test_each_shell_has_its_lines(door: Door, shell: str, words: str) -> None:
+    code, out, _ = door("completion", shell)
+    assert code == 0
+    assert words in out
+    assert f"_EDGERESNET_COMPLETE={shell}_complete" in out
+
+
+def test_a_shell_that_is_not_known_is_one_line(door: Door) -> None:
+    code, out, err = door("completion", "csh")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_targets_are_those_that_are_known() -> None:
+    context = click.Context(cli.cli)
+    found = [item.value for item in _complete.targets(context, click.Option(["--target"]), "")]
+    assert found == sorted(targets.discover())
+
+
+def test_every_file_and_target_that_a_door_takes_is_completed() -> None:
+    """What is a path by its type, click completes itself."""
+    named = {"model", "reference", "checkpoint", "evaluation", "calibration", "training", "names", "target"}
+    for name in cli.COMMANDS:
+        command = cli.cli.get_command(click.Context(cli.cli), name)
+        assert command is not None
+        for parameter in command.params:
+            words = {parameter.name, *(option.lstrip("-") for option in parameter.opts)}
+            if words & named and isinstance(parameter.type, click.types.StringParamType):
+                assert parameter._custom_shell_complete is not None, f"{name} {parameter.name}"

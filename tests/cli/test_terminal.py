@@ -1,0 +1,167 @@
+"""What stands on a terminal: eighty columns whatever the names are, colours only where they are wanted, progress."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgeresnet import text
+from edgeresnet.artifact import FORMAT, Store
+from edgeresnet.cli import _options, _progress
+
+from ..conftest import tiny, write_recipe
+from ..report.test_report import run_document
+from .conftest import Door
+
+LONG = "a-rather-long-name " * 8
+ODD = ["x" * 120, LONG, "🦊" * 30, "שלום עולם " * 12, "\x1b[31m\u202e<b>'\"|`", "two\nlines\r"]
+
+
+def within_eighty(out: str) -> None:
+    """A single word may be longer: a path is there to be copied."""
+    assert not set(out) & {"\x1b", "\u202e", "\r", "\x07"}
+    for line in out.splitlines():
+        assert text.width(line) <= 80 or " " not in line.strip(), line
+
+
+def named(name: str, number: int) -> dict[str, Any]:
+    """A run in which whatever a user names is called so."""
+    run = run_document(format=FORMAT, id=f"20260101-00000{number}", seconds=1.5)
+    run["recipe"]["model"]["arch"] = name
+    result = run["results"]["openvino"]
+    result |= {"classes": [name, "b"], "skipped": [name]}
+    run["steps"] = [{**run["steps"][0], "path": f"/{name}/trace", "warnings": [name], "key": "k", "reason": ""}]
+    run["problem"] = {"message": f"{name} cannot be read", "hint": name}
+    run["verdicts"][0]["reason"] = f"{name}: 0.50 points lost"
+    return run
+
+
+@pytest.mark.parametrize("name", ODD, ids=["word", "words", "emoji", "rtl", "codes", "lines"])
+def test_doors_that_read_runs_fit_eighty_columns(door: Door, tmp_path: Path, name: str) -> None:
+    store = Store.open(tmp_path / "store")
+    for number in (1, 2):
+        store.save_run(named(name, number))
+    for words in (["report"], ["compare"], ["show"]):
+        code, out, err = door(*words, "--store", store.root)
+        assert (code, err) == (0, "")
+        within_eighty(out)
+    for words in (["report", name], ["compare", f"{name}.json", "20260101-000001"], ["predict", name], ["show", name]):
+        code, _, err = door(*words, "--store", store.root)
+        assert code == 2
+        assert len(err.splitlines()) == 1
+        assert not set(err) & {"\x1b", "\u202e", "\r"}
+
+
+def test_doors_that_look_fit_eighty_columns(door: Door, own_store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / ("deep" * 30) / "🦊"
+    folder.mkdir(parents=True)
+    path = write_recipe(folder, tiny(promises={"max_drop_pp": 0.01, "min_top1_pct": 99.999}))
+    digest = own_store.load_run()["steps"][0]["digest"]
+    for words in (["check", path], ["plan", path], ["show"], ["show", digest], ["targets"]):
+        code, out, _ = door(*words, *([] if words == ["targets"] else ["--store", own_store.root]))
+        assert code == 0
+        within_eighty(out)
+
+
+def test_whatever_a_door_says_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    _options.echo("\x1b[31mred\u202e")
+    _options.print_json({"name": "bad\udcff.png\x1b"})
+    assert capsys.readouterr().out == '\\x1b[31mred\\u202e\n{\n "name": "bad\\udcff.png\\u001b"\n}\n'
+
+
+def test_a_name_that_is_no_utf_8_is_kept_and_shown(door: Door, tmp_path: Path) -> None:
+    store, name = Store.open(tmp_path / "store"), os.fsdecode(b"bad\xff.png")
+    for number in (1, 2):
+        store.save_run(named(name, number))
+    assert store.load_run()["results"]["openvino"]["skipped"] == [name]
+    for words in (["report"], ["report", "--format", "md"], ["report", "--format", "json"], ["compare"]):
+        for output in ([], ["--output", "file"]):
+            code, _, err = door(*words, *output, "--store", store.root)
+            assert (code, "bug" in err) == (0, False)
+    assert json.loads(door("report", "--format", "json", "--store", store.root)[1])["recipe"]["model"]["arch"] == name
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_colours_on_a_terminal_and_none_with_no_color(tmp_path: Path, wanted: bool) -> None:
+    store = Store.open(tmp_path / "store")
+    store.save_run(run_document(format=FORMAT))
+    ours, theirs = pty.openpty()
+    known = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    command = [sys.executable, "-m", "edgeresnet", "report", "--store", str(store.root)]
+    subprocess.run(command, stdout=theirs, check=True, env=known if wanted else {**known, "NO_COLOR": "1"})
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16)
+    assert b"UNDECIDED" in shown
+    assert (b"\x1b[33m" in shown) == wanted
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    now = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: now.now)
+    return now
+
+
+Count = Callable[[int, int, str], None]
+
+
+def test_a_log_gets_a_line_every_ten_seconds_with_rate_and_what_is_left(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _progress.counted("verify:openvino") as progress:
+        for second in range(1, 31):
+            clock.now = float(second)
+            progress(second * 8, 2400, "images")
+    assert capsys.readouterr().err.splitlines() == [
+        "verify:openvino          80 of 2400 images, 8/s, 5 min left",
+        "verify:openvino          160 of 2400 images, 8/s, 5 min left",
+        "verify:openvino          240 of 2400 images, 8/s, 4 min left",
+    ]
+
+
+def test_a_terminal_gets_a_bar_that_fits(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich import console
+
+    shown = io.StringIO()
+    real = console.Console
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(
+        console, "Console", lambda stderr: real(file=shown, width=80, force_terminal=True, color_system=None)
+    )
+    with _progress.counted("compile:reference:[red]" + "x" * 60) as progress:
+        for second in range(1, 6):
+            clock.now = float(second)
+            progress(second * 100_000, 1_000_000, "evaluation images")
+        bars = progress.__closure__  # the bars are drawn once a second: now, for the test
+        assert bars
+        next(cell.cell_contents for cell in bars if hasattr(cell.cell_contents, "bars")).bars.refresh()
+    line = max((part for part in shown.getvalue().replace("\r", "\n").splitlines() if "/s" in part), key=len)
+    assert "compile:re…xxxxxxxxx ━━━━" in line
+    assert " 500000/1000000 evaluation images, 100000/s 00:05" in line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (89, "89 s"), (95, "2 min"), (3600, "60 min"), (7500, "2 h 5 min")]
+)
+def test_what_is_left_is_told_no_finer_than_it_is_known(seconds: float, words: str) -> None:
+    assert _progress.span(seconds) == words
+
+
+def test_quiet_says_nothing_and_verbose_says_more(door: Door, own_store: Store, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, tiny())
+    said = {flag: door("run", path, "--store", own_store.root, *flag)[2] for flag in ((), ("-q",), ("-v",))}
+    assert said["-q",] == ""
+    assert said[()].splitlines() == ["nothing to do: all 5 stages were found done (`--again verify` measures anew)"]
+    assert len(said["-v",].splitlines()) == 6
+    assert "trace" in said["-v",]
+    assert "found done" in said["-v",]

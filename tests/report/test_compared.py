@@ -1,0 +1,278 @@
+"""Runs held against one another: what is paired, what is not comparable, what changed; and the page as a string."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from typing import Any
+
+import pytest
+
+from edgeresnet import report
+from edgeresnet.device import intervals
+
+from .test_report import run_document
+
+LABELS = [0] * 100 + [1] * 100
+MACHINE = {"host": "box", "boot": "1", "cpu": "Some CPU", "power_mode": None, "cpus": 2, "cores": 2}
+
+
+def timed(milliseconds: float, machine: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Three processes, two percent apart."""
+    process = {"machine": machine or MACHINE, "others_cpus": [0.0]}
+    each = [{**process, "host_ms": [[milliseconds * (1 + 0.02 * n)] * 50] * 2} for n in range(3)]
+    return {"batch": 1, "processes": each}
+
+
+def variant(predicted: list[int], milliseconds: float, **changes: Any) -> dict[str, Any]:
+    right = sum(one == label for one, label in zip(predicted, LABELS, strict=True))
+    accuracy = {"images": 200, "top1": right, "top5": 200, "flips_lost": 0, "flips_won": 0, "agree": 200}
+    base = run_document()["results"]["openvino"]["variants"]["fp32"]
+    return {
+        **base,
+        "accuracy": {**accuracy, "sqnr_db": 30.0},
+        "predicted": predicted,
+        "latency": timed(milliseconds),
+        **changes,
+    }
+
+
+def document(name: str, wrong: int = 0, int8_ms: float = 1.0, **changes: Any) -> dict[str, Any]:
+    """INT8 in half of FP32's time, wrong about so many of the first images."""
+    run = run_document(id=f"20260101-00000{name}", **changes)
+    result = run["results"]["openvino"]
+    said = [1 - label for label in LABELS[:wrong]] + LABELS[wrong:]
+    result |= {"labels": LABELS, "reference_predicted": LABELS, "images": "i" * 64, "candidate": "int8"}
+    result["variants"] = {"fp32": variant(LABELS, 2.0), "int8": variant(said, int8_ms)}
+    return run
+
+
+def of(*runs: dict[str, Any]) -> dict[str, Any]:
+    return report.compared.of(runs)
+
+
+def int8(found: dict[str, Any]) -> dict[str, Any]:
+    return next(one for one in found["differences"] if one["variant"] == "int8")
+
+
+def text(*runs: dict[str, Any], kind: str = "terminal") -> str:
+    return report.compare_text.FORMATS[kind](of(*runs))
+
+
+def test_the_whole_page() -> None:
+    one, other = document("1", wrong=2), document("2", wrong=10, int8_ms=0.8, verdict="BROKEN")
+    other["recipe"] = {"model": {"arch": "resnet18", "classes": 2}, "quantize": {"estimator": "mse"}}
+    other["steps"] = [{**other["steps"][0], "digest": "a" * 64}]
+    assert (
+        text(one, other)
+        == """\
+A  20260101-000001  resnet18, 2 classes: UNDECIDED
+B  20260101-000002  resnet18, 2 classes: BROKEN
+
+What was measured
+target    as    run     top-1     SQNR  p50 ms    p99  × fp32    MB
+openvino  fp32  A    100.00 %  30.0 dB   2.040  2.080          1.25
+openvino  fp32  B    100.00 %  30.0 dB   2.040  2.080          1.25
+openvino  int8  A     99.00 %  30.0 dB   1.020  1.040   2.000  1.25
+openvino  int8  B     95.00 %  30.0 dB   0.816  0.832   2.500  1.25
+
+Accuracy against A
+target    as    run          drop pp (95 %)     agree  lost/won    dB
+openvino  fp32  B     0.00 (-1.88 to +1.88)  100.00 %       0/0  +0.0
+openvino  int8  B    +4.00 (+2.04 to +7.69)   96.00 %       8/0  +0.0
+
+Latency and size against A
+target    as    run    times as fast (95 %)  its gain, times (95 %)    MB
+openvino  fp32  B    1.000 (0.957 to 1.045)                          0.00
+openvino  int8  B    1.250 (1.196 to 1.307)  1.250 (1.250 to 1.250)  0.00
+times as fast: the runs were not timed in turn, and the interval knows only how
+  processes of one run differ; the gain is against a rival that was timed in
+  turn with it, in each run
+
+What changed from A to B
+recipe, quantize: nothing → {estimator: mse}
+artifacts: 0 are the same; the first that differs is trace (eeeeeeeeeeee →
+  aaaaaaaaaaaa)
+the machine is the same
+"""
+    )
+
+
+def test_the_same_images_are_paired_and_others_are_not() -> None:
+    one, other = document("1", wrong=2), document("2", wrong=10)
+    paired = int8(of(one, other))["accuracy"]
+    assert (paired["flips_lost"], paired["flips_won"], paired["paired"]) == (8, 0, True)
+    assert paired["low_pp"] == pytest.approx(100 * intervals.tango(8, 0, 200).low)
+    other["results"]["openvino"]["images"] = "j" * 64
+    apart = int8(of(one, other))["accuracy"]
+    assert not apart["paired"]
+    assert "agree" not in apart
+    assert apart["drop_pp"] == pytest.approx(paired["drop_pp"])
+    assert apart["low_pp"] < paired["low_pp"]
+    assert apart["high_pp"] > paired["high_pp"]
+    assert "images are not the same (digest iiiiiiiiiiii, here jjjjjjjjjjjj)" in " ".join(text(one, other).split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"images": None}, "an older run does not say which images"),
+        ({"classes": ["a", "c"]}, "their classes are not the same"),
+        ({"skipped": ["x.png"]}, "not the same images could be read"),
+    ],
+)
+def test_whatever_may_not_be_paired_is_said(changes: dict[str, Any], words: str) -> None:
+    one, other = document("1"), document("2")
+    other["results"]["openvino"] |= changes
+    for kind in ("terminal", "md"):
+        assert words in " ".join(text(one, other, kind=kind).split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cpu": "Another CPU", "host": "b"}, "measured on another machine: host b, in run A box; cpu Another CPU"),
+        ({"power_mode": "15W"}, "measured on this machine in another state: power_mode 15W, in run A nothing"),
+        ({"boot": "2"}, "the machine was started anew in between"),
+    ],
+)
+def test_times_of_two_machines_or_states_are_never_held_against_each_other(changes: dict, words: str) -> None:
+    one, other = document("1"), document("2")
+    for each in other["results"]["openvino"]["variants"].values():
+        each["latency"] = timed(1.0, {**MACHINE, **changes})
+    told = int8(of(one, other))["latency"]
+    assert set(told) == {"why_not"}
+    said = " ".join(text(one, other).split())
+    assert f"B openvino: times are not held against A's: {words}" in said
+    assert "not comparable" in said
+
+
+def test_times_that_are_none_or_of_other_batches_make_no_ratio() -> None:
+    one, other = document("1"), document("2")
+    other["results"]["openvino"]["variants"]["int8"]["latency"]["batch"] = 8
+    assert "with 8 images at once, in run A with 1" in int8(of(one, other))["latency"]["why_not"]
+    other["results"]["openvino"]["variants"]["int8"]["latency"] = None
+    assert int8(of(one, other))["latency"]["why_not"] == "its latency was not measured"
+    assert int8(of(other, one))["latency"]["why_not"] == "in run A its latency was not measured"
+    assert text(one, other)
+
+
+def test_one_process_has_no_interval() -> None:
+    one, other = document("1"), document("2")
+    for run in (one, other):
+        for each in run["results"]["openvino"]["variants"].values():
+            each["latency"]["processes"] = each["latency"]["processes"][:1]
+    assert "1.000, no interval" in text(one, other)
+    assert json.loads(text(one, other, kind="json"))["differences"][0]["latency"]["than_first"]["high"] is None
+
+
+def test_a_shared_measurement_is_no_comparison() -> None:
+    one, other = document("1"), document("2", recipe_digest="0" * 64)
+    for run in (one, other):
+        run["steps"].append({"id": "verify:openvino", "digest": "v" * 64, "key": "k", "state": "done"})
+    assert int8(of(one, other))["same_measurement"]
+    said = " ".join(text(one, other).split())
+    assert "one and the same measurement in both: nothing was measured anew" in said
+    assert "Accuracy against A" not in said
+
+
+def test_what_was_asked_alike_and_came_out_otherwise_is_named() -> None:
+    one, other = document("1"), document("2")
+    one["steps"] = [{"id": name, "digest": f"{name}-1", "key": "k"} for name in ("train", "trace", "quantize:openvino")]
+    other["steps"] = [{"id": name, "digest": f"{name}-2", "key": "k"} for name in ("train", "prune", "trace")]
+    other["steps"][2]["key"] = "another"
+    about = of(one, other)["changed"][0]["artifacts"]
+    assert about["first"] == "train"
+    assert [each["step"] for each in about["differ"]] == ["train", "prune", "trace", "quantize:openvino"]
+    said = " ".join(text(one, other).split())
+    assert "the first that differs is train (train-1 → train-2)" in said
+    assert "asked for the same, and came out otherwise when it was made anew: train" in said
+
+
+def test_machines_versions_and_verdicts_are_told_from_before_to_after() -> None:
+    one, other = document("1"), document("2")
+    other["results"]["openvino"]["versions"] = {"openvino": "2026.5"}
+    other["machine"] = {**one["machine"], "memory_gb": 16, "load": 3.0}
+    other["verdicts"] = [{**one["verdicts"][0], "verdict": "KEPT"}]
+    said = text(one, other)
+    assert "machine, memory_gb: 8 → 16" in said
+    assert "load" not in said
+    assert "version, openvino.openvino: 2026.4.1 → 2026.5" in said
+    assert "promise, openvino max_drop_pp: UNDECIDED → KEPT" in said
+
+
+def test_what_is_in_one_run_alone_or_was_not_measured_is_said() -> None:
+    one, other = document("1"), document("2", problem={"message": "the disk is full", "hint": ""})
+    other["results"] = {"tensorrt": {"target": "tensorrt", "reason": "the run ended before it", "hint": ""}}
+    for kind in ("terminal", "md"):
+        said = " ".join(text(one, other, kind=kind).split())
+        assert "B tensorrt: not measured: the run ended before it" in said
+        assert "it ended early: the disk is full" in said
+    assert of(one, other)["differences"] == []
+
+
+def test_images_without_labels_have_answers_to_compare_and_no_accuracy() -> None:
+    one, other = document("1", wrong=2), document("2", wrong=10)
+    for run in (one, other):
+        run["results"]["openvino"]["labels"] = None
+        for each in run["results"]["openvino"]["variants"].values():
+            each["accuracy"] = {"images": 200, "agree": 200, "sqnr_db": None}
+    told = int8(of(one, other))["accuracy"]
+    assert told["agree"] == 192
+    assert "drop_pp" not in told
+    assert "not known" in text(one, other)
+
+
+def test_many_runs_fit_eighty_columns_and_each_is_held_against_the_first() -> None:
+    runs = [document(str(number), wrong=number, int8_ms=1 + number / 10) for number in range(5)]
+    for run in runs:
+        run["results"]["onnxruntime"] = {**copy.deepcopy(run["results"]["openvino"]), "target": "onnxruntime"}
+        variants = run["results"]["onnxruntime"]["variants"]
+        run["results"]["onnxruntime"]["variants"] = {
+            **variants,
+            "half": variants["fp32"],
+            "candidate": variants["int8"],
+        }
+    said = text(*runs)
+    assert max(map(len, said.splitlines())) <= 80
+    assert "What changed from A to E" in said
+    assert {one["run"] for one in of(*runs)["differences"]} == set("BCDE")
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "a|b", "line\nbreak", "🦊 'x\"", "שלום", "`code`", "![i](u)"]
+)
+def test_odd_names_stay_text(name: str) -> None:
+    one, other = document("1"), document("2")
+    other["recipe"] = {"model": {"arch": name, "classes": 2}}
+    said = text(one, other, kind="md")
+    assert "<script>" not in said
+    assert "![i]" not in said
+    assert [line for line in said.splitlines() if line.startswith("#")] == [
+        "# 2 runs, held against 20260101-000001",
+        "## What was measured",
+        "## Accuracy against A",
+        "## Latency and size against A",
+        "## What changed from A to B",
+    ]
+    assert name.splitlines()[0] in text(one, other)
+    assert json.loads(text(one, other, kind="json"))["changed"][0]["recipe"][0][2] == name
+
+
+def test_independent_intervals_are_the_published_ones() -> None:
+    """Newcombe 1998, table II, method 10: 56/70 against 48/80, 9/10 against 3/10, 10/10 against 0/10."""
+    for counts, low, high in (((56, 70, 48, 80), 0.0524, 0.3339), ((9, 10, 3, 10), 0.1705, 0.8090)):
+        assert intervals.independent_drop(*counts) == pytest.approx((low, high), abs=1e-4)
+    assert intervals.independent_drop(10, 10, 0, 10) == pytest.approx((0.6075, 1.0), abs=1e-4)
+    assert intervals.independent_drop(0, 0, 5, 10) == (-1.0, 1.0)
+
+
+def test_an_independent_ratio_is_welchs() -> None:
+    """Against scipy.stats.ttest_ind(equal_var=False).confidence_interval(): 3.98 degrees of freedom, cut down to 3."""
+    value, (low, high) = intervals.independent_ratio([0.0, 0.02, 0.04], [0.5, 0.52, 0.55])
+    assert value == pytest.approx(math.exp(0.02 - 0.5233333), rel=1e-6)
+    assert low < value < high
+    reach = 3.182 * math.sqrt(0.0004 / 3 + 0.000633333 / 3)
+    assert math.log(high / value) == pytest.approx(reach, rel=1e-3)
+    assert intervals.independent_ratio([1.0], [0.0, 0.1])[1] == (0.0, math.inf)

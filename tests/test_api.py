@@ -1,0 +1,166 @@
+"""edgeresnet from Python: light to import, honest about what it offers, and the README's example as it stands there."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import edgeresnet
+from edgeresnet import api, errors, pipeline
+from edgeresnet.artifact import Store
+
+from .conftest import tiny, write_recipe
+
+Trained = tuple[Store, dict[str, Any]]
+EXAMPLE = re.findall(r"```python\n(.*?)```", (Path(__file__).parent.parent / "README.md").read_text(), re.S)
+
+
+@pytest.fixture
+def store(trained: Trained) -> Path:
+    return trained[0].root
+
+
+def test_what_is_offered_is_there_and_is_all(tmp_path: Path) -> None:
+    for name in edgeresnet.__all__:
+        assert getattr(edgeresnet, name).__module__.startswith("edgeresnet.")
+        assert name in dir(edgeresnet)
+    assert edgeresnet.run is api.run
+    with pytest.raises(AttributeError, match="no attribute 'rum'"):
+        edgeresnet.rum  # type: ignore[attr-defined]  # noqa: B018
+    code = "from edgeresnet import *\nprint(sorted(name for name in globals() if not name.startswith('_')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == str(sorted(edgeresnet.__all__))
+
+
+def test_importing_it_is_light(tmp_path: Path) -> None:
+    code = "import sys, edgeresnet, edgeresnet.api\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"torch", "onnx", "numpy", "onnxruntime", "openvino", "pydantic", "yaml", "click", "PIL"}
+
+
+def test_it_is_typed() -> None:
+    assert (Path(edgeresnet.__file__).parent / "py.typed").is_file()
+    for name in ("run", "make", "plan", "load_run", "compare"):
+        about = inspect.signature(getattr(edgeresnet, name))
+        assert about.return_annotation is not inspect.Signature.empty
+        assert all(each.annotation is not inspect.Parameter.empty for each in about.parameters.values())
+
+
+@pytest.mark.slow
+def test_type_checkers_see_the_types(tmp_path: Path) -> None:
+    script = tmp_path / "user.py"
+    script.write_text(
+        "import edgeresnet\nrun = edgeresnet.run('r.yaml')\n"
+        "reveal_type(run.verdict)\nreveal_type(run.verdicts[0].low)\n"
+        "edgeresnet.make('r.yaml', 'bake')\nedgeresnet.load_run(3)\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--config-file=", "--ignore-missing-imports", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    said = done.stdout.replace("builtins.", "").replace("Union[float, None]", "float | None")
+    assert 'Revealed type is "str"' in said, done.stdout + done.stderr
+    assert 'Revealed type is "float | None"' in said
+    assert re.findall(r'error: Argument \d to "(\w+)"', said) == ["make", "load_run"]
+
+
+def test_the_deeds_are_the_stages() -> None:
+    assert set(get_args(api.Deed)) == set(pipeline.STAGES)
+
+
+@pytest.mark.parametrize("kind", ["path", "dict", "parsed"])
+def test_a_recipe_is_a_path_a_dict_or_parsed(trained: Trained, store: Path, tmp_path: Path, kind: str) -> None:
+    path = write_recipe(tmp_path, tiny())
+    recipe = {"path": path, "dict": tiny(), "parsed": api.parsed(tiny())}[kind]
+    assert all(edgeresnet.plan(recipe, store=store).values())
+    run = edgeresnet.run(recipe, store=store)
+    assert run.verdict == "KEPT"
+    assert run.results["onnxruntime"]["variants"]["fp32"]["size_mb"] > 0
+    (verdict,) = run.verdicts
+    assert (verdict.target, verdict.promise, verdict.verdict) == ("onnxruntime", "max_drop_pp", "KEPT")
+    assert (run.artifact("trace") / "model.onnx").is_file()
+    assert edgeresnet.load_run(run.id, store=store) == run
+
+
+def test_reports_are_those_of_the_door(store: Path, tmp_path: Path) -> None:
+    run = edgeresnet.load_run(store=store)
+    assert run.report().startswith("cifar_resnet8, 10 classes")
+    assert run.save_report(tmp_path / "r.md").read_text() == run.report("md")
+    assert json.loads(run.save_report(str(tmp_path / "r.JSON")).read_text())["id"] == run.id
+    with pytest.raises(errors.EdgeresnetError, match="no report ends so"):
+        run.save_report(tmp_path / "r.docx")
+    with pytest.raises(errors.EdgeresnetError, match="no format 'word'"):
+        run.report("word")
+
+
+def test_a_deed_is_made_and_no_other(trained: Trained, store: Path) -> None:
+    before = len(Store(store).runs())
+    told: list[str] = []
+
+    class Told(edgeresnet.Listener):
+        def ends(self, outcome: pipeline.Outcome) -> None:
+            told.append(outcome.step.id)
+
+    made = edgeresnet.make(tiny(), "trace", store=store, listener=Told())
+    assert told == ["train", "trace"]
+    assert (made.artifact() / "model.onnx").is_file()
+    assert made.artifact("train").is_dir()
+    assert made.notes("train")["epochs"] == 4
+    assert made.missing == {}
+    assert len(Store(store).runs()) == before
+
+
+def test_mistakes_are_errors_with_hints(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.RecipeError, match="there is no recipe") as caught:
+        edgeresnet.run(tmp_path / "none.yaml", store=store)
+    assert caught.value.hint
+    with pytest.raises(errors.RecipeError) as caught:
+        edgeresnet.run(tiny(tarin={"epochs": 1}), store=store)
+    assert caught.value.problems == ("tarin: unknown key, did you mean train?",)
+    with pytest.raises(errors.RecipeError, match="no stage 'quantize'"):
+        edgeresnet.make(tiny(), "quantize", store=store)
+    with pytest.raises(errors.RecipeError, match="no deed 'bake'"):
+        edgeresnet.make(tiny(), "bake", store=store)  # type: ignore[arg-type]
+    with pytest.raises(errors.ArtifactError, match="has no step 'quantize'"):
+        edgeresnet.load_run(store=store).artifact("quantize")
+    with pytest.raises(errors.EdgeresnetError, match="nothing to be held against"):
+        edgeresnet.compare(edgeresnet.load_run(store=store))
+
+
+def test_a_target_that_is_not_here_is_missing_and_told(store: Path, add_target: Any) -> None:
+    from .pipeline.test_run import Absent
+
+    add_target(Absent())
+    recipe = tiny(targets={"onnxruntime": {}, "absent": {}})
+    made = edgeresnet.make(recipe, "verify", store=store)
+    assert list(made.missing) == ["verify:absent"]
+    with pytest.raises(errors.EdgeresnetError, match="made nothing"):
+        made.artifact("verify:absent")
+    assert made.artifact("verify:onnxruntime").is_dir()
+
+
+def test_runs_are_compared(store: Path) -> None:
+    run = edgeresnet.load_run(store=store)
+    found = edgeresnet.compare(run, run)
+    assert found["changed"][0]["artifacts"]["differ"] == []
+
+
+def test_the_readme_s_example_runs(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a recipe that this store has done."""
+    (example,) = EXAMPLE
+    write_recipe(tmp_path, tiny()).rename(tmp_path / "mine.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGERESNET_STORE", str(trained[0].root))
+    exec(compile(example, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "onnxruntime max_drop_pp KEPT 0.00 points lost" in out
+    assert Path(out.splitlines()[-1]).is_file()
+    assert Path("report.md").read_text().startswith("# cifar_resnet8")
