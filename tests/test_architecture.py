@@ -20,6 +20,7 @@ LAYERS: list[dict[str, list[str]]] = [
     {"cli": ["cli/", "__main__.py"]},
     {
         "pipeline": ["pipeline/"],
+        "gate": ["gate/"],
         "report": ["report/"],
         "predict": ["predict.py"],
         "bench": ["bench.py"],

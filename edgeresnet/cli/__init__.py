@@ -28,6 +28,7 @@ COMMANDS = (
     "verify",
     "bench",
     "report",
+    "gate",
     "show",
     "predict",
     "inspect",

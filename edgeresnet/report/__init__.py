@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import bench_text, explain_text, inspect_text, json_report, markdown, pruned, quantized, terminal, trained, view
+from . import (
+    bench_text,
+    explain_text,
+    gate_text,
+    inspect_text,
+    json_report,
+    junit,
+    markdown,
+    pruned,
+    quantized,
+    terminal,
+    trained,
+    view,
+)
 
 __all__ = [
     "FORMATS",
     "bench_text",
     "explain_text",
+    "gate_text",
     "inspect_text",
     "pruned",
     "quantized",
@@ -23,4 +37,5 @@ FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "terminal": terminal.render,
     "md": markdown.render,
     "json": json_report.render,
+    "junit": junit.render,
 }

@@ -12,7 +12,7 @@ import pytest
 
 from edgeresnet import pipeline, recipe, report, targets
 from edgeresnet.artifact import Store
-from edgeresnet.device import evaluate, machine, worker
+from edgeresnet.device import evaluate, machine, worker, yardstick
 from edgeresnet.errors import TargetError
 from edgeresnet.pipeline import Listener, stages
 
@@ -256,11 +256,13 @@ def test_a_process_that_dies_while_it_is_timed_leaves_the_rest(own_store: Store,
 
 
 def interrupted_at_the_third(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ctrl-C while the third process is started, once; gives a mark for every process that was asked for."""
+    """Ctrl-C while the network's third process is started, once; gives a mark for every one that was asked for."""
     started: list[str] = []
     real = worker.Worker
 
     def start(job: worker.Job) -> worker.Worker:
+        if job.batch.shape == yardstick.image().shape:
+            return real(job)
         started.append("x")
         if len(started) == 3:
             raise KeyboardInterrupt
