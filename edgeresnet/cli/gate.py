@@ -25,6 +25,7 @@ _FORMATS = ["terminal", "md", "github", "junit", "json"]
 @click.option("--update", is_flag=True, help="Make RUN the baseline; margins stay.")
 @click.option("--max-loss-pp", help="With --update: points of top-1 that may be lost; none: not gated.")
 @click.option("--max-slowdown-pct", help="With --update: so much slower it may be; none: not gated.")
+@click.option("--max-runtime-slowdown-pct", help="With --update: the same of the runtime; none: not gated.")
 @click.option("--max-growth-pct", help="With --update: so much larger it may be; none: not gated.")
 @click.option("--max-age", default="1h", show_default=True, help="Older measurements count as none: 90s, 15m, 7d.")
 @click.option("--across-recipes", is_flag=True, help="Judge a run of another recipe or model, too.")
@@ -40,6 +41,7 @@ def gate(
     update: bool,
     max_loss_pp: str | None,
     max_slowdown_pct: str | None,
+    max_runtime_slowdown_pct: str | None,
     max_growth_pct: str | None,
     max_age: str,
     across_recipes: bool,
@@ -63,7 +65,8 @@ def gate(
     from ..errors import EdgeresnetError
     from .run import exit_code
 
-    said = {"max_loss_pp": max_loss_pp, "max_slowdown_pct": max_slowdown_pct, "max_growth_pct": max_growth_pct}
+    said = {"max_loss_pp": max_loss_pp, "max_growth_pct": max_growth_pct}
+    said |= {"max_slowdown_pct": max_slowdown_pct, "max_runtime_slowdown_pct": max_runtime_slowdown_pct}
     margins = {name: _number(name, value) for name, value in said.items() if value is not None}
     if margins and not update:
         words = ", ".join(f"--{name.replace('_', '-')}" for name in margins)

@@ -30,7 +30,8 @@ class Margins:
     """What a change may cost; None: that is not gated."""
 
     max_loss_pp: float | None = 1.0
-    max_slowdown_pct: float | None = 10.0
+    max_slowdown_pct: float | None = 10.0  # against the twin, and against the yardstick
+    max_runtime_slowdown_pct: float | None = 25.0  # of the yardstick itself, against plain Python: a coarse comparison
     max_growth_pct: float | None = 10.0  # of what would ship, in bytes
 
     @staticmethod

@@ -120,10 +120,9 @@ def _of_target(
     why = "the run has no such target" if result is None else stale
     if result is not None and "variants" not in result:
         why = result["reason"]
-    times = [rival for rival in kept["times"] if margins.max_slowdown_pct is not None]
+    times = [rival for rival in kept["times"] if getattr(margins, _margin(rival)) is not None]
     if why or result is None:
-        names = ["max_loss_pp", *(f"max_slowdown_pct {rival}" for rival in times), "max_growth_pct"]
-        for promise in names:
+        for promise in ["max_loss_pp", *map(_promise, times), "max_growth_pct"]:
             if (limit := getattr(margins, promise.split(" ")[0])) is not None:
                 yield Verdict(name, promise, judge.NOT_MEASURED, limit, why)
         return
@@ -180,8 +179,7 @@ def _same_count(case: _Case, labels: np.ndarray) -> bool:
 
 
 def _slowdown(case: _Case, rival: str) -> Verdict:
-    limit, promise = case.margins.max_slowdown_pct, f"max_slowdown_pct {rival}"
-    assert limit is not None
+    limit, promise = getattr(case.margins, _margin(rival)), _promise(rival)
     if why := _incomparable(case, rival):
         return Verdict(case.name, promise, judge.NOT_MEASURED, limit, why)
     now, before = record.rate(case.result, rival), record.logs(case.kept["times"][rival])
@@ -200,6 +198,14 @@ def _slowdown(case: _Case, rival: str) -> Verdict:
     if rival == record.PACE and verdict.verdict == judge.BROKEN and (noise := _disturbed(case)):
         return replace(verdict, verdict=judge.UNDECIDED, reason=f"{verdict.reason}; but {noise}")
     return verdict
+
+
+def _margin(rival: str) -> str:
+    return "max_runtime_slowdown_pct" if rival == record.PACE else "max_slowdown_pct"
+
+
+def _promise(rival: str) -> str:
+    return _margin(rival) if rival == record.PACE else f"{_margin(rival)} {rival}"
 
 
 def _percent(times: float) -> float:
