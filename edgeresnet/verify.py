@@ -53,7 +53,7 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
         jobs, digests = _jobs(target, networks, samples, indices), [network.digest for network in networks.values()]
         if yardstick.NAME in parents:
             unit = _network(parents[yardstick.NAME])
-            jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image())
+            jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
             digests.append(unit.digest)
         latencies = measure.collected(jobs, _rounds(jobs, spec["latency"], digests, ctx))
     np.savez(out / trial.LOGITS, allow_pickle=False, indices=indices, **logits)

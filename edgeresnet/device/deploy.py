@@ -172,7 +172,7 @@ def _tried(
         for name, network in networks.items()
     }
     if unit:
-        jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image())
+        jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
     plan = dict(bundle.about["verify"])
     plan |= {key: value for key in plan if (value := getattr(asked, key, None)) is not None}
     timed = []
