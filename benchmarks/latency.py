@@ -21,11 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _load import busy
 from slowed import Slowed
 
 from edgeresnet import models, recipe, targets, trace
@@ -59,7 +59,7 @@ def _itself(job: Job, asked: argparse.Namespace) -> None:
         jobs["slower"] = Job(Slowed(asked.target, asked.part), job.compiled, job.batch)
     held = found = told = 0
     widths, planted, seconds = [], [], []
-    with _busy() if asked.busy else contextlib.nullcontext():
+    with busy() if asked.busy else contextlib.nullcontext():
         for run in range(1, asked.runs + 1):
             began = time.perf_counter()
             raw = measure.latency(jobs, processes=asked.processes, seconds=asked.seconds)
@@ -87,17 +87,6 @@ def _itself(job: Job, asked: argparse.Namespace) -> None:
 
 def _ratio(raw: dict[str, Any], slower: str, faster: str) -> tuple[float, intervals.Interval]:
     return intervals.ratio_interval(measure.windows(raw[slower]), measure.windows(raw[faster]))
-
-
-@contextlib.contextmanager
-def _busy() -> Iterator[None]:
-    code = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # it must not outlive this program
-    process = subprocess.Popen([sys.executable, "-c", code])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _rival(job: Job, model: Path, asked: argparse.Namespace) -> None:

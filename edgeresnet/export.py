@@ -20,7 +20,7 @@ import numpy as np
 from . import __version__, targets
 from .artifact import Artifact, Given, Parent, file_of
 from .context import Context
-from .device import bundle, manifest, trial
+from .device import bundle, manifest, trial, yardstick
 from .device.preprocessing import Preprocessing
 from .device.session import Target
 from .errors import ImagesError, ModelError
@@ -66,6 +66,7 @@ def export(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
         "candidate": spec["candidate"],
         "classes": classes,
         "skipped": skipped,
+        "images": samples.identity,
         "preprocessing": preprocessing.to_json(),
         "input": "uint8" if "preprocessing" in spec else "float32",
         "variants": variants,
@@ -189,6 +190,7 @@ def _carried(target: str) -> dict[str, Path]:
     shared = sorted(path.name for path in (_HERE / "targets").glob("_*.py"))
     names = ["__init__.py", "errors.py", *(f"targets/{name}" for name in (*shared, f"{target}.py"))]
     names += sorted(path.relative_to(_HERE).as_posix() for path in (_HERE / "device").glob("*.py"))
+    names.append(yardstick.file().relative_to(_HERE).as_posix())
     examples = [*_EXAMPLES, f"{_CPP.get(target, target)}.cpp"]
     return {
         **{f"edgeresnet/{name}": _HERE / name for name in names},

@@ -20,7 +20,7 @@ import numpy as np
 from . import targets
 from .artifact import Artifact, Parent, write_bytes
 from .context import Context
-from .device import evaluate, machine, measure, trial
+from .device import evaluate, machine, measure, trial, yardstick
 from .device.session import Layer, Target
 from .device.worker import Job
 from .errors import ImagesError, TargetError
@@ -28,7 +28,8 @@ from .images import FILES, FromFiles, Samples
 
 
 def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """Parents: a compiled network per variant, the `evaluation` images and, but for the reference itself, its answers.
+    """Parents: a compiled network per variant, the `evaluation` images and, but for the reference itself, its answers;
+    the compiled `yardstick`, where latency is measured.
 
     spec: the target, how latency is measured (None: not at all), and which variant would ship. An interrupted one goes
     on where it was: each variant's answers and each round of processes are kept as soon as they are there.
@@ -47,12 +48,19 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
             ctx.warn(f"the half-precision twin is left out: it {problem.message}")
             del networks[name]
     logits = {name: each.logits for name, each in answered.items()}
-    latencies = _latencies(target, networks, samples, indices, spec["latency"], ctx) if spec["latency"] else {}
+    latencies = {}
+    if spec["latency"]:
+        jobs, digests = _jobs(target, networks, samples, indices), [network.digest for network in networks.values()]
+        if yardstick.NAME in parents:
+            unit = _network(parents[yardstick.NAME])
+            jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
+            digests.append(unit.digest)
+        latencies = measure.collected(jobs, _rounds(jobs, spec["latency"], digests, ctx))
     np.savez(out / trial.LOGITS, allow_pickle=False, indices=indices, **logits)
     (out / trial.LAYERS).write_text(json.dumps({name: each.layers for name, each in answered.items()}))
     skipped = [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
     expected = _expected(parents.get("reference"), indices, logits)
-    asked = trial.Asked(samples.classes, samples.labels[indices], expected, skipped)
+    asked = trial.Asked(samples.classes, samples.labels[indices], expected, skipped, samples.identity)
     result = trial.result(target, spec["candidate"], asked, networks, answered, latencies)
     (out / trial.RESULT).write_text(json.dumps(result, ensure_ascii=False))
     return {"images": len(indices), "skipped": len(skipped)}
@@ -95,14 +103,9 @@ def _asked(
     return indices, found
 
 
-def _latencies(
-    target: Target,
-    networks: Mapping[str, trial.Network],
-    samples: Samples,
-    indices: np.ndarray,
-    plan: Mapping[str, Any],
-    ctx: Context,
-) -> dict[str, Any]:
+def _jobs(
+    target: Target, networks: Mapping[str, trial.Network], samples: Samples, indices: np.ndarray
+) -> dict[str, Job]:
     """On a real image, one at a time (or in the batch that the network is fixed to)."""
     pixels = samples.pixels(indices[:1])
     files = FromFiles.of(samples, indices[:FILES].tolist())
@@ -111,7 +114,7 @@ def _latencies(
         image = network.images(pixels, samples.preprocessing)
         own = files and replace(files, pixels=image is pixels)
         jobs[name] = Job(target, network.compiled, np.repeat(image, network.batch, axis=0), own)
-    return measure.collected(jobs, _rounds(jobs, plan, [network.digest for network in networks.values()], ctx))
+    return jobs
 
 
 def _rounds(jobs: Mapping[str, Job], plan: Mapping[str, Any], digests: list[str], ctx: Context) -> list[measure.Round]:

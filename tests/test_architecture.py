@@ -24,6 +24,7 @@ LAYERS: list[dict[str, list[str]]] = [
     {"api": ["api.py"]},
     {
         "pipeline": ["pipeline/"],
+        "gate": ["gate/"],
         "report": ["report/"],
         "predict": ["predict.py"],
         "bench": ["bench.py"],

@@ -30,6 +30,7 @@ COMMANDS = (
     "bench",
     "report",
     "compare",
+    "gate",
     "show",
     "predict",
     "inspect",

@@ -11,7 +11,9 @@ from . import _complete, _options
 
 @click.command()
 @click.argument("run", required=False, shell_complete=_complete.runs)
-@click.option("--format", "kind", type=click.Choice(["terminal", "md", "json"]), default="terminal", show_default=True)
+@click.option(
+    "--format", "kind", type=click.Choice(["terminal", "md", "json", "junit"]), default="terminal", show_default=True
+)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
 @_options.store
 def report(run: str | None, kind: str, output: Path | None, store_root: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EdgeresnetError, MachineError, TargetError, first_line, machine_error
-from . import advice, decoding, evaluate, machine, manifest, measure, trial, troubles
+from . import advice, decoding, evaluate, machine, manifest, measure, trial, troubles, yardstick
 from .bundle import BUILT, FORMAT, SAMPLES, Bundle, sealed
 from .session import Target
 from .worker import Job
@@ -89,7 +89,8 @@ def _deploy(folder: Path, asked: argparse.Namespace) -> None:
             hint="hand over a bundle of INT8 or FP32: `edgeresnet export --precision`",
         )
     decoding_told = _decoded(bundle, target, networks[bundle.about["candidate"]])
-    result = {**_tried(bundle, target, networks, asked), "decoding": decoding_told}
+    unit = _yardstick(bundle, target)
+    result = {**_tried(bundle, target, networks, unit, asked), "decoding": decoding_told}
     written = sealed({"format": FORMAT, "bundle": bundle.digest, "measured": time.time(), "result": result})
     output.write_text(json.dumps(written, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     _tell(result)
@@ -123,6 +124,15 @@ def _left_out(variant: str, bundle: Bundle) -> Iterator[None]:
         _say(f"{variant}: left out, it {problem.message}")
 
 
+def _yardstick(bundle: Bundle, target: Target) -> trial.Network | None:
+    """Built as everywhere, whatever the options of the bundle's own network; what fails takes nothing with it."""
+    try:
+        return _build(yardstick.NAME, bundle, target, yardstick.file(), target.full(target.options()))
+    except TargetError as problem:
+        _say(f"{yardstick.NAME}: left out, {target.title} {problem.message}")
+        return None
+
+
 def _build(name: str, bundle: Bundle, target: Target, network: Path, options: Any) -> trial.Network:
     out, again = bundle.folder / BUILT / name, trial.REBUILT in name
     shutil.rmtree(out, ignore_errors=True)
@@ -137,7 +147,13 @@ def _build(name: str, bundle: Bundle, target: Target, network: Path, options: An
     return trial.Network(out, manifest.content_digest(files), sum(file["size"] for file in files) / 1e6, notes)
 
 
-def _tried(bundle: Bundle, target: Target, networks: dict[str, trial.Network], asked: argparse.Namespace) -> Any:
+def _tried(
+    bundle: Bundle,
+    target: Target,
+    networks: dict[str, trial.Network],
+    unit: trial.Network | None,
+    asked: argparse.Namespace,
+) -> Any:
     pixels, expected = bundle.array("pixels"), np.asarray(bundle.array("expected"))
     answered = {}
     for name, network in networks.items():
@@ -155,13 +171,16 @@ def _tried(bundle: Bundle, target: Target, networks: dict[str, trial.Network], a
         )
         for name, network in networks.items()
     }
+    if unit:
+        jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
     plan = dict(bundle.about["verify"])
     plan |= {key: value for key in plan if (value := getattr(asked, key, None)) is not None}
     timed = []
     for one in measure.rounds(jobs, **plan):
         timed.append(one)
         _say(f"timed: {len(timed)} of {plan['processes']} processes")
-    about = trial.Asked(bundle.about["classes"], bundle.labels, expected, bundle.about["skipped"])
+    said = bundle.about
+    about = trial.Asked(said["classes"], bundle.labels, expected, said["skipped"], said.get("images"))
     return trial.result(target, bundle.about["candidate"], about, networks, answered, measure.collected(jobs, timed))
 
 

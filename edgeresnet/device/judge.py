@@ -19,6 +19,7 @@ __all__ = [
     "PROMISES",
     "Verdict",
     "candidate",
+    "decided",
     "drop_interval",
     "each_build",
     "finest_drop",
@@ -189,15 +190,26 @@ def _verdict(
     if "variants" not in result:
         verdict = DEFERRED if result.get("deferred") else NOT_MEASURED
         return Verdict(target, name, verdict, limit, result["reason"])
-    reading = read(result)
+    found = decided(target, name, limit, read(result), ceiling=ceiling, unit=unit)
+    if found.verdict != BROKEN and name.split(" ")[0] in _OF_ANSWERS and (same := _one_answer(result)):
+        return Verdict(target, name, NOT_MEASURED, limit, same)
+    return found
+
+
+def decided(
+    target: str, name: str, limit: float, reading: Reading | str, *, ceiling: bool, unit: str, sure: float | None = None
+) -> Verdict:
+    """A reading held against its limit: its 95 % interval decides. With `sure`, the lower end of a wider one, what lies
+    beyond a ceiling is BROKEN only where that does, too.
+    """
     if isinstance(reading, str):
         return Verdict(target, name, NOT_MEASURED, limit, reading)
     value, (low, high) = reading.value, reading.interval
     if not math.isfinite(value):
         return Verdict(target, name, NOT_MEASURED, limit, f"the measured value is {value}")
     verdict = _side(reading.interval, limit, ceiling)
-    if verdict != BROKEN and name.split(" ")[0] in _OF_ANSWERS and (same := _one_answer(result)):
-        return Verdict(target, name, NOT_MEASURED, limit, same)
+    if verdict == BROKEN and sure is not None and not sure > limit:
+        verdict = UNDECIDED
     shown = _spelling(value, unit)
     span = "" if low == high else f", 95 % interval {shown(low)} to {shown(high)}"
     reason = f"{shown(value)} {unit}{span}; promised {'at most' if ceiling else 'at least'} {limit:g}"

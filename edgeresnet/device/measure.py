@@ -61,9 +61,11 @@ def rounds(
                     workers[name] = stack.enter_context(contextlib.closing(_Named(name, start(jobs[name]))))
                     about = {"began": time.time(), "machine": machine.conditions() | machine.identity()}
                     found[name] = {**about, **workers[name].load()}
-                _host(workers, found, window_s, until - others_s, -(-_ENOUGH // processes), clock)
+                enough = {name: 0 if job.is_unit else -(-_ENOUGH // processes) for name, job in jobs.items()}
+                _host(workers, found, window_s, until - others_s, enough, clock)
                 ended = clock()
-                _other_kinds(workers, found, window_s, until, clock)
+                others = {name: workers[name] for name in order if not jobs[name].is_unit}
+                _other_kinds(others, found, window_s, until, clock)
                 others_s = clock() - ended
                 for name in order if sweep else ():
                     found[name]["sweep"] = workers[name].sweep(*sweep, window_s)  # type: ignore[misc]
@@ -138,7 +140,14 @@ class _Named:
 _PER_WINDOW = ("pace_ms", "cpu_mhz", "others_cpus", "stolen_cpus")
 
 
-def _host(workers: Mapping[str, Any], found: Round, window_s: float, until: float, enough: int, clock: Clock) -> None:
+def _host(
+    workers: Mapping[str, Any],
+    found: Round,
+    window_s: float,
+    until: float,
+    enough: Mapping[str, int],
+    clock: Clock,
+) -> None:
     """Warmed up, then in turn: windows from and to the host's memory, until they agree and are enough."""
     for name, about in found.items():
         about |= {"warmup_ms": workers[name].warm_up(), "host_ms": [], "stable": False}
@@ -153,7 +162,7 @@ def _host(workers: Mapping[str, Any], found: Round, window_s: float, until: floa
                 found[name][key].append(window[key])
         for about in found.values():
             about["stable"] = done >= _LEAST and spread(about["host_ms"][-_LEAST:]) <= _STABLE
-        whole = all(sum(map(len, about["host_ms"])) >= enough for about in found.values())
+        whole = all(sum(map(len, about["host_ms"])) >= enough[name] for name, about in found.items())
         if (whole and all(about["stable"] for about in found.values())) or 2 * clock() - began > until:
             break
     after = machine.state()
@@ -162,11 +171,11 @@ def _host(workers: Mapping[str, Any], found: Round, window_s: float, until: floa
 
 
 def _other_kinds(workers: Mapping[str, Any], found: Round, window_s: float, until: float, clock: Clock) -> None:
-    for name, about in found.items():
-        about["peak_memory_mb"] = workers[name].peak_memory_mb()  # before what reads files is loaded
+    for name, worker_of in workers.items():
+        found[name]["peak_memory_mb"] = worker_of.peak_memory_mb()  # before what reads files is loaded
         for kind in ("device", "file"):
-            window = workers[name].window(kind, window_s) if clock() < until else None
-            about[f"{kind}_ms"] = window and [window["ms"]]
+            window = worker_of.window(kind, window_s) if clock() < until else None
+            found[name][f"{kind}_ms"] = window and [window["ms"]]
 
 
 def _cut(found: Round, jobs: Mapping[str, Job]) -> bool:

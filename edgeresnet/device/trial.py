@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import EdgeresnetError, TargetError, first_line, machine_error
-from . import evaluate, machine
+from . import evaluate, machine, yardstick
 from .advice import float_layers
 from .preprocessing import Preprocessing
 from .session import Layer, Target
@@ -54,12 +54,16 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """The images that were asked about. `expected` are the FP32 reference's logits; no labels, no accuracy."""
+    """The images that were asked about. `expected` are the FP32 reference's logits; no labels, no accuracy.
+
+    `images` is their digest: another run's answers to them can be held against these, image by image.
+    """
 
     classes: Sequence[str]
     labels: np.ndarray | None
     expected: np.ndarray
     skipped: Sequence[str] = ()
+    images: str | None = None
 
 
 def answers(
@@ -90,7 +94,10 @@ def result(
     answered: Mapping[str, Answers],
     latencies: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """`candidate` is the variant that would ship; `latencies` are `measure.collected`, where any were measured."""
+    """`candidate` is the variant that would ship; `latencies` are `measure.collected`, where any were measured.
+
+    The yardstick's times stand beside the variants: it is none.
+    """
     every = {name: _variant(name, asked, network, answered[name], latencies) for name, network in networks.items()}
     if "pruned" in answered and "int8" in every:  # quantization's loss, without pruning's
         before, after = answered["pruned"].logits, answered["int8"].logits
@@ -102,8 +109,10 @@ def result(
         "classes": list(asked.classes),
         "labels": None if asked.labels is None else asked.labels.tolist(),
         "skipped": list(asked.skipped),
+        "images": asked.images,
         "variants": every,
         **({"rebuilds": again} if again else {}),
+        "yardstick": {"sha256": yardstick.SHA256, "latency": latencies.get(yardstick.NAME)},
         "machine": machine.describe(),
         "versions": dict(target.available().versions),
         "reference_predicted": asked.expected.argmax(1).tolist(),

@@ -21,7 +21,12 @@ def troubles(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
     own = [
         f"{name}: {sentence}" for name, raw in measured.items() for sentence in (*_of_values(raw), *_of_processes(raw))
     ]
-    return [*own, *_of_the_machine([process for raw in measured.values() for process in raw["processes"]])]
+    return [*own, *of_machine(measured)]
+
+
+def of_machine(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What befell the machine meanwhile: of such times, some that moved together say nothing of what was timed."""
+    return list(_of_the_machine([process for raw in measured.values() for process in raw["processes"]]))
 
 
 def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
@@ -30,6 +35,8 @@ def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
     processes = [process for raw in timed for process in raw["processes"]]
     if len(timed) < len(measured) or not processes:
         return "its latency was not measured"
+    if any(not np.isfinite(measure.values(raw)).all() for raw in timed):
+        return "its times are no finite numbers"
     if any(_stepped_back(raw) for raw in timed):
         return "the clock stepped back while it was timed"
     if any(not np.median(window) > 0 for raw in timed for windows in measure.windows(raw) for window in windows):

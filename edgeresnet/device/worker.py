@@ -53,6 +53,9 @@ class Job:
     compiled: Path
     batch: np.ndarray
     files: Callable[[int, int], np.ndarray] | None = None  # (first, count) → that many images, read and prepared now
+    is_unit: bool = (
+        False  # the yardstick: times in turn with the others' are wanted of it, neither a p99 nor more kinds
+    )
 
 
 class Worker:

@@ -87,6 +87,11 @@ class Samples:
             [self._content, self.labels.tolist(), list(self.classes), self.preprocessing.digest, self.unreadable]
         )
 
+    @cached_property
+    def identity(self) -> str:
+        """Which images, in which order, with which labels; whatever becomes of them on the way to a network."""
+        return manifest.digest_of([self._content, self.labels.tolist()])
+
     def subset(self, indices: Sequence[int] | np.ndarray) -> Samples:
         return replace(self, chosen=self.chosen[np.asarray(indices, dtype=np.int64)])
 

@@ -116,6 +116,7 @@ def _fitting(result: Mapping[str, Any], held: Bundle, target: str) -> dict[str, 
         raise ArtifactError("it holds another target, or not the network that would ship", hint=_ONCE_MORE)
     known = None if labels is None else labels.tolist()
     same = result["labels"] == known and result["reference_predicted"] == before.tolist()
+    same = same and result.get("images") == about.get("images")
     if not same or result["classes"] != about["classes"] or result["skipped"] != about["skipped"]:
         raise ArtifactError("its images are not the bundle's", hint=_ONCE_MORE)
     again = result.get("rebuilds", [])

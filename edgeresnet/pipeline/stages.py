@@ -41,8 +41,8 @@ STAGES = {
         Stage("calibrate", "edgeresnet.quantize:calibrate", 3, ("onnxruntime", "torch", "numpy", "pillow")),
         Stage("quantize", "edgeresnet.quantize:quantize", 5, ("onnxruntime", "torch", "onnx", "numpy", "pillow")),
         Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine="fingerprint"),
-        Stage("verify", "edgeresnet.verify:verify", 5, ("numpy", "pillow"), machine="conditions"),
-        Stage("export", "edgeresnet.export:export", 3, ("numpy", "pillow", "onnx")),
+        Stage("verify", "edgeresnet.verify:verify", 6, ("numpy", "pillow"), machine="conditions"),
+        Stage("export", "edgeresnet.export:export", 4, ("numpy", "pillow", "onnx")),
     )
 }
 # What a device measured and a person brought home: made by no run here, and asked for by what was handed over alone.

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import export, images, targets
 from ..artifact import Given, Store
-from ..device import trial
+from ..device import trial, yardstick
 from ..device.session import Dialect
 from ..errors import RecipeError
 from ..images import choose
@@ -232,9 +232,11 @@ def _steps_here(
                 step = f"compile:{name}:{build}"
                 compiled[build] = step
                 yield _compile_step(step, target, choice, source, name, inside, build)
+    unit = f"compile:{name}:{yardstick.NAME}"
+    yield _compile_step(unit, target, target.full(target.options()), Given(yardstick.SHA256, yardstick.file()), name)
     spec = {"target": name, "latency": recipe.verify.plan(), "candidate": ships}
-    parents: Parents = {**compiled, "evaluation": evaluation, "reference": "verify:reference"}
-    optional = frozenset({"half"} - {ships})
+    parents: Parents = {**compiled, yardstick.NAME: unit, "evaluation": evaluation, "reference": "verify:reference"}
+    optional = frozenset({"half", yardstick.NAME} - {ships})
     yield Step(f"verify:{name}", STAGES["verify"], spec, parents, name, optional=optional)
 
 

@@ -32,7 +32,7 @@ def test_run_prints_the_verdict_and_where_the_report_lies(door: Door, own_store:
     assert "KEPT: every promise is kept" in out
     report = Path(out.split("report: ")[1].strip())
     assert "# cifar\\_resnet8" in report.read_text() or "# cifar_resnet8" in report.read_text()
-    assert "nothing to do: all 5 stages were found done" in err
+    assert "nothing to do: all 6 stages were found done" in err
     assert max(len(line) for line in out.splitlines() if not line.startswith("report:")) <= 80
 
 
@@ -133,7 +133,7 @@ def test_check_tells_a_target_that_is_not_here(door: Door, tmp_path: Path, add_t
 def test_plan_tells_done_from_todo(door: Door, ran: tuple[Path, Store]) -> None:
     code, out, _ = door("plan", ran[0], "--store", ran[1].root)
     assert code == 0
-    assert "all 5 stages are done" in out
+    assert "all 6 stages are done" in out
     code, out, _ = door("plan", ran[0], "--store", ran[1].root, "--set", "seed=4", "--json")
     assert {row["state"] for row in json.loads(out)} == {"todo"}
 

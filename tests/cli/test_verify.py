@@ -64,7 +64,7 @@ def test_the_second_call_finds_everything_done_and_json_is_one_document(
     code, out, err = door(*asked, "--json")
     assert code == 0
     assert json.loads(out)["verdict"] == "KEPT"
-    assert "nothing to do: all 4 stages were found done" in err
+    assert "nothing to do: all 5 stages were found done" in err
     assert door(*asked, "--json", "-q")[2] == ""
 
 

@@ -61,6 +61,17 @@ def test_sessions_take_turns_and_who_begins_changes() -> None:
     assert list(found[1]) == ["a", "b"], "the caller's order is kept"
 
 
+def test_a_unit_is_timed_in_turn_and_holds_nobody_up() -> None:
+    """One that is slow would need many windows for a p99 that nobody asks for, and other kinds cost time."""
+    quick, slow = Scripted(takes=[0.001]), Scripted(takes=[0.02])
+    jobs = {"net": job(quick), "unit": job(slow, is_unit=True)}
+    raw = measure.latency(jobs, processes=1, seconds=1000, window_s=0.2, start=here, clock=lambda: quick.now + slow.now)
+    windows = {name: [len(window) for window in measure.windows(one)[0]] for name, one in raw.items()}
+    assert windows["unit"] == [10, 10]
+    assert len(windows["net"]) == 2
+    assert raw["unit"]["processes"][0].get("device_ms") is None
+
+
 def test_windows_go_on_until_they_agree_and_are_enough_for_a_p99_or_the_time_is_over() -> None:
     def windows(takes: list[float], **choices: Any) -> tuple[int, int, bool]:
         session = Scripted(takes=[0.01] * 16 + takes)

@@ -27,7 +27,8 @@ def states(run: dict[str, Any]) -> dict[str, str]:
 def test_the_whole_way(trained: Trained) -> None:
     store, run = trained
     # onnxruntime with its own defaults is the reference: compiled once, measured as both
-    assert list(states(run)) == ["train", "trace", "compile:reference", "verify:reference", "verify:onnxruntime"]
+    names = ["train", "trace", "compile:reference", "verify:reference", "compile:onnxruntime:yardstick"]
+    assert list(states(run)) == [*names, "verify:onnxruntime"]
     assert run["verdict"] == "KEPT"
     variant = run["results"]["onnxruntime"]["variants"]["fp32"]
     assert variant["accuracy"]["images"] == 450

@@ -12,7 +12,7 @@ import pytest
 
 from edgeresnet import pipeline, recipe, report, targets
 from edgeresnet.artifact import Store
-from edgeresnet.device import evaluate, machine, worker
+from edgeresnet.device import evaluate, machine, worker, yardstick
 from edgeresnet.errors import TargetError
 from edgeresnet.pipeline import Listener, stages
 
@@ -77,7 +77,8 @@ def _slower(answer: np.ndarray, seen: int) -> np.ndarray:
 
 
 def test_the_harness_itself_is_green(own_store: Store, add_target: Any) -> None:
-    run = judged(own_store, add_target, Sabotaged(), promises={"max_drop_pp": 2, "max_latency_p99_ms": 1000})
+    promises = {"max_drop_pp": 2, "max_latency_p99_ms": 1000}
+    run = judged(own_store, add_target, Sabotaged(), promises=promises, verify={"processes": 3, "seconds": 3})
     assert run["verdict"] == "KEPT"
 
 
@@ -256,11 +257,13 @@ def test_a_process_that_dies_while_it_is_timed_leaves_the_rest(own_store: Store,
 
 
 def interrupted_at_the_third(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ctrl-C while the third process is started, once; gives a mark for every process that was asked for."""
+    """Ctrl-C while the network's third process is started, once; gives a mark for every one that was asked for."""
     started: list[str] = []
     real = worker.Worker
 
     def start(job: worker.Job) -> worker.Worker:
+        if job.batch.shape == yardstick.image().shape:
+            return real(job)
         started.append("x")
         if len(started) == 3:
             raise KeyboardInterrupt

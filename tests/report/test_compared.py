@@ -268,11 +268,10 @@ def test_independent_intervals_are_the_published_ones() -> None:
     assert intervals.independent_drop(0, 0, 5, 10) == (-1.0, 1.0)
 
 
-def test_an_independent_ratio_is_welchs() -> None:
-    """Against scipy.stats.ttest_ind(equal_var=False).confidence_interval(): 3.98 degrees of freedom, cut down to 3."""
-    value, (low, high) = intervals.independent_ratio([0.0, 0.02, 0.04], [0.5, 0.52, 0.55])
+def test_two_measurements_apart_are_held_against_each_other_by_welchs_interval() -> None:
+    """Against scipy.stats.ttest_ind(equal_var=False).confidence_interval(), of 3.806 degrees of freedom."""
+    value, (low, high) = intervals.change_interval([0.5, 0.52, 0.55], [0.0, 0.02, 0.04], drift=0.0)
     assert value == pytest.approx(math.exp(0.02 - 0.5233333), rel=1e-6)
     assert low < value < high
-    reach = 3.182 * math.sqrt(0.0004 / 3 + 0.000633333 / 3)
-    assert math.log(high / value) == pytest.approx(reach, rel=1e-3)
-    assert intervals.independent_ratio([1.0], [0.0, 0.1])[1] == (0.0, math.inf)
+    assert math.log(high / value) == pytest.approx(0.05258155, rel=1e-6)
+    assert intervals.change_interval([0.0, 0.1], [1.0], drift=0.0)[1] == (0.0, math.inf)

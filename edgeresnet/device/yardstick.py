@@ -1,0 +1,32 @@
+"""The yardstick: a small network that ships with this code, the same bytes everywhere, timed beside every other one.
+
+A time in milliseconds belongs to a machine and an hour; as so many times the yardstick's, taken in turn with it, it can
+be held against another hour's, and a network that became wider together with its twin shows. It would ship to nobody:
+it has no answers worth asking for, and no promise is about it. `benchmarks/yardstick.py` tells how it was made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ArtifactError
+from . import manifest
+
+NAME = "yardstick"
+SHA256 = "05aeddd98256a0e76aebb9b9c940137e598ecde86d4bd7aee612350162a50ef5"
+FILE = Path(__file__).with_name("yardstick.onnx")
+_SIDE = 32
+
+
+def file() -> Path:
+    """The network's file; one that is not the pinned one would be another unit under the same name."""
+    if not FILE.is_file() or manifest.sha256_of(FILE) != SHA256:
+        raise ArtifactError(f"{FILE} is not the pinned yardstick", hint="it came with edgeresnet: install that anew")
+    return FILE
+
+
+def image() -> np.ndarray:
+    """What it is asked, one at a time: the same everywhere."""
+    return np.random.default_rng(0).standard_normal((1, 3, _SIDE, _SIDE), dtype=np.float32)

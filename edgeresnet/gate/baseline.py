@@ -1,0 +1,178 @@
+"""The baseline: what a gate keeps of a run, as a small file that a person reads in a merge request.
+
+All of it but the margins was measured, and a digest of its own says so: what was edited by hand is refused. Margins are
+a person's decision: they may be set by hand, and stay when all else is renewed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePath
+from typing import Any
+
+from .. import __version__
+from ..device import intervals, manifest
+from ..errors import EdgeresnetError
+from . import record
+
+FORMAT = 1
+_FORMAT_KEY = "edgeresnet_gate"
+_RENEW = "`edgeresnet gate --update` writes it from a finished run; then review and commit it"
+_WHAT_CHANGES = ("version", "images", "verify", "promises")  # of a recipe: judged, known by its content, or no matter
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What a change may cost; None: that is not gated."""
+
+    max_loss_pp: float | None = 1.0
+    max_slowdown_pct: float | None = 10.0  # against the twin, and against the yardstick
+    max_runtime_slowdown_pct: float | None = 25.0  # of the yardstick itself, against plain Python: a coarse comparison
+    max_growth_pct: float | None = 10.0  # of what would ship, in bytes
+
+    @staticmethod
+    def parse(raw: Any, path: Path | str) -> Margins:
+        known = [field.name for field in fields(Margins)]
+        if not isinstance(raw, dict) or set(raw) - set(known):
+            raise EdgeresnetError(f"{path}: margins are {raw!r}", hint=f"they are {', '.join(known)}: numbers, or null")
+        for name, value in raw.items():
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and math.isfinite(value) and value >= 0):
+                raise EdgeresnetError(
+                    f"{path}: {name} is {value!r}", hint="a number from 0 on; null where it shall not be gated"
+                )
+        return Margins(**{name: None if raw.get(name) is None else float(raw[name]) for name in known})
+
+
+def of(run: Mapping[str, Any], margins: Margins) -> dict[str, Any]:
+    """A run as a baseline: only one that is whole, for what is not in it would never be gated."""
+    if run["problem"]:
+        raise _unfit(run, f"it ended early: {run['problem']['message']}")
+    if not run["results"]:
+        raise _unfit(run, "it has no target")
+    targets = {}
+    for name, result in run["results"].items():
+        kept = record.of(result)
+        if isinstance(kept, str):
+            raise _unfit(run, f"{name}: {kept}")
+        targets[name] = kept
+    images = {(result["images"], len(result["labels"])) for result in run["results"].values()}
+    if len(images) > 1:
+        raise _unfit(run, "its targets were asked about different images")
+    ((digest, count),) = images
+    found = {
+        _FORMAT_KEY: FORMAT,
+        "margins": asdict(margins),
+        "made_by": f"edgeresnet {__version__}",
+        "run": run["id"],
+        "images": {"digest": digest, "count": count},
+        "recipe": {"digest": run["recipe_digest"], **identity(run["recipe"])},
+        "networks": networks(run),
+        "targets": targets,
+    }
+    return {**found, "digest": _digest(found)}
+
+
+def remarks(baseline: Mapping[str, Any]) -> list[str]:
+    """What a person who reviews it should know: what it holds, and where it is too weak to decide anything."""
+    said, margins = [], Margins.parse(baseline["margins"], "the baseline")
+    for name, kept in baseline["targets"].items():
+        right, count = kept["top1"]["right"], kept["top1"]["images"]
+        times = ", ".join(f"{each['as_long_as']:g} of {rival}" for rival, each in kept["times"].items())
+        said.append(f"{name} {kept['ships']}: {100 * right / count:.2f} % of {count} images; times {times}")
+        said += [f"{name}: {sentence}, and so the times in it are noisy" for sentence in kept["troubles"]]
+        if min(len(each["processes"]) for each in kept["times"].values()) < 2:
+            said.append(f"{name}: one process does not show how much processes differ: no slow-down could be decided")
+    finest = 100 * intervals.finest_drop(baseline["images"]["count"])
+    if margins.max_loss_pp is not None and margins.max_loss_pp < finest:
+        said.append(
+            f"max_loss_pp {margins.max_loss_pp:g} is finer than {baseline['images']['count']} images can decide: not "
+            f"even of an unchanged network can less than {finest:.2f} be shown"
+        )
+    return said
+
+
+def networks(run: Mapping[str, Any]) -> dict[str, str]:
+    """What all is made of, by digest: the traced networks."""
+    return {step["id"]: step["digest"] for step in run["steps"] if step["stage"] == "trace" and step["digest"]}
+
+
+def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a recipe this one. Weights are what is judged, images are known by their content."""
+    kept = {key: value for key, value in recipe.items() if key not in _WHAT_CHANGES}
+    model = dict(recipe["model"])
+    for name in ("checkpoint", "candidate"):  # wherever they lie; their names stand for an architecture that none gives
+        path = model.pop(name, None)
+        if path is not None and (name == "candidate" or model.get("arch") is None):
+            model[name] = PurePath(path).name
+    return _filled({**kept, "model": model})
+
+
+def text(baseline: Mapping[str, Any]) -> str:
+    """Readable, a short list on a line of its own; the same baseline gives the same bytes."""
+    spread = json.dumps(baseline, indent=1, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"\[\n([^\[\]{}]*?)\n\s*\]", lambda found: f"[{' '.join(found[1].split())}]", spread) + "\n"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Whole and unchanged, or an error that says what is wrong with it."""
+    found = _opened(path)
+    Margins.parse(found.get("margins"), path)
+    try:
+        same = found.get("digest") == _digest(found)
+    except ValueError:  # a number that is none
+        same = False
+    if not same:
+        raise EdgeresnetError(
+            f"{path} was changed after it was written: what it says was not measured",
+            hint=f"its margins alone may be edited by hand; {_RENEW}",
+        )
+    return found
+
+
+def margins_of(path: Path) -> Margins:
+    """Those of a baseline that is to be renewed: all else in it may be as it likes."""
+    return Margins.parse(_opened(path).get("margins"), path)
+
+
+def _opened(path: Path) -> dict[str, Any]:
+    try:
+        written = path.read_text(encoding="utf-8")
+        found = json.loads(written) if written.strip() else None
+    except FileNotFoundError as problem:
+        raise EdgeresnetError(f"there is no baseline {path}", hint=_RENEW) from problem
+    except (OSError, ValueError) as problem:
+        where = f", line {problem.lineno}" if isinstance(problem, json.JSONDecodeError) else ""
+        raise EdgeresnetError(f"{path} is no baseline: it is not JSON{where}", hint=_RENEW) from problem
+    if not isinstance(found, dict) or not isinstance(found.get(_FORMAT_KEY), int):
+        what = "it is empty" if found is None else f"it has no {_FORMAT_KEY}"
+        raise EdgeresnetError(f"{path} is no baseline: {what}", hint=_RENEW)
+    if found[_FORMAT_KEY] != FORMAT:
+        word = "a newer" if found[_FORMAT_KEY] > FORMAT else "an older"
+        raise EdgeresnetError(
+            f"{path} was written by {word} edgeresnet: its format is {found[_FORMAT_KEY]}, this program reads {FORMAT}",
+            hint="use the edgeresnet that wrote it, or remove the file and make it anew with --update",
+        )
+    return found
+
+
+def _digest(baseline: Mapping[str, Any]) -> str:
+    return manifest.digest_of({key: value for key, value in baseline.items() if key not in ("margins", "digest")})
+
+
+def _filled(value: Any) -> Any:
+    """Without what says nothing."""
+    if not isinstance(value, dict):
+        return value
+    return {key: inner for key, one in value.items() if (inner := _filled(one)) is not None}
+
+
+def _unfit(run: Mapping[str, Any], why: str) -> EdgeresnetError:
+    return EdgeresnetError(
+        f"run {run['id']} is no baseline: {why}",
+        hint="a baseline holds everything that shall be gated: finish the run, or leave that target out of its recipe",
+    )

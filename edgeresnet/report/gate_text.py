@@ -1,0 +1,77 @@
+"""What a gate found, for a terminal, as Markdown, and as the lines by which a workflow marks a merge request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..device import judge
+from . import json_report, junit, markdown, terminal
+
+_MEANING = {
+    judge.KEPT: "nothing was lost beyond its margin",
+    judge.UNDECIDED: "nothing is shown to be lost, and not everything to be kept",
+    judge.NOT_MEASURED: "something was not measured, or cannot be compared: that is no pass",
+    judge.BROKEN: "a margin, or a promise of the recipe, is broken",
+}
+_COLUMNS = ("verdict", "target", "promise", "why")
+
+
+def render(found: Mapping[str, Any]) -> str:
+    verdicts = [
+        terminal.wrapped(f"{one['verdict']:12} {one['target']} {one['promise']}: {one['reason']}", 13)
+        for one in found["verdicts"]
+    ]
+    parts = ["\n".join(verdicts), *(terminal.wrapped(f"note: {note}") for note in found["notes"])]
+    parts.append(terminal.wrapped(f"gate {found['verdict']}: {_meaning(found)}"))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def as_markdown(found: Mapping[str, Any]) -> str:
+    rows = [(one["verdict"], one["target"], one["promise"], one["reason"]) for one in found["verdicts"]]
+    parts = [
+        f"# Gate: {found['verdict']}",
+        f"{_meaning(found)[:1].upper()}{_meaning(found)[1:]}.",
+        markdown.table(_COLUMNS, rows),
+        "\n".join(f"- {markdown.cell(note)}" for note in found["notes"]),
+        f"Run `{found['run']}` against the baseline of run `{found['baseline']['run']}`, digest "
+        f"`{found['baseline']['digest'][:12]}`.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def marks(found: Mapping[str, Any]) -> str:
+    """GitHub's workflow commands: shown beside the baseline's file, whatever is not kept."""
+    return "".join(f"{line}\n" for line in _marks(found))
+
+
+def _marks(found: Mapping[str, Any]) -> Iterator[str]:
+    for one in found["verdicts"]:
+        is_red = one["verdict"] in (judge.BROKEN, judge.NOT_MEASURED)
+        is_red = is_red or (one["verdict"] == judge.UNDECIDED and found["undecided"] == "fail")
+        if one["verdict"] != judge.KEPT:
+            title = _property(f"{one['target']} {one['promise']}: {one['verdict']}")
+            file = _property(found["baseline"]["path"])
+            yield f"::{'error' if is_red else 'warning'} file={file},title={title}::{_message(one['reason'])}"
+    yield f"::notice title=edgeresnet gate::{_message(found['verdict'] + ': ' + _meaning(found))}"
+
+
+def _meaning(found: Mapping[str, Any]) -> str:
+    return _MEANING[found["verdict"]]
+
+
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")
+
+
+FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "terminal": render,
+    "md": as_markdown,
+    "github": marks,
+    "junit": junit.render,
+    "json": json_report.render,
+}

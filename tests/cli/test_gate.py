@@ -1,0 +1,180 @@
+"""The door `gate`: exit codes, what lands where, and that it is light enough to run at every push."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from edgeresnet.artifact import Store
+
+from ..gate import runs
+from ..test_architecture import HEAVY, _modules_after, _through_main
+from .conftest import Door
+
+Gate = Callable[..., tuple[int, str, str]]
+
+
+def fresh(**changes: Any) -> dict[str, Any]:
+    return runs.result("openvino", began=time.time(), **changes)
+
+
+@pytest.fixture
+def gate(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Of a store with one finished run, and a baseline made of it."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    store = Store.open(tmp_path / "store")
+    store.save_run(runs.run(fresh()))
+    assert door("gate", "--update", "--store", store.root)[0] == 0
+    return lambda *words: door("gate", *words, "--store", store.root)
+
+
+def run_again(tmp_path: Path, *results: dict[str, Any], **changes: Any) -> None:
+    Store(tmp_path / "store").save_run(runs.run(*results, id="20270115-090000-000000-abcdef", **changes))
+
+
+def test_an_unchanged_run_passes(gate: Gate) -> None:
+    code, out, err = gate()
+    assert (code, err) == (0, "")
+    assert "gate KEPT: nothing was lost beyond its margin" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_loss_a_slow_down_and_what_is_missing_leave_by_their_codes(gate: Gate, tmp_path: Path) -> None:
+    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    code, out, _ = gate()
+    assert code == 3
+    assert "BROKEN       openvino max_loss_pp: 5.00 points lost against the baseline" in out
+    run_again(tmp_path, fresh(slower={"int8": 1.3}))
+    assert gate()[0] == 3
+    run_again(tmp_path, {"target": "openvino", "reason": "waits", "hint": "", "deferred": True})
+    assert gate()[0] == 4
+    run_again(tmp_path, fresh(by=(0.0, 0.5, -0.3, 0.2, -0.4)))
+    assert gate()[0] == 0, "undecided, and the recipe only warns of that"
+    run_again(tmp_path, fresh(by=(0.0, 0.5, -0.3, 0.2, -0.4)), undecided="fail")
+    assert gate()[0] == 4
+
+
+def test_an_old_measurement_is_no_pass(gate: Gate, tmp_path: Path) -> None:
+    run_again(tmp_path, runs.result("openvino", began=time.time() - 7200))
+    code, out, _ = gate()
+    assert code == 4
+    assert "ago, --max-age is 1 h: measure anew" in " ".join(out.split())
+    assert gate("--max-age", "3h")[0] == 0
+    assert gate("--max-age", "soon")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--baseline", "other.json"), "there is no baseline other.json"),
+        (("--max-loss-pp", "2"), "--max-loss-pp without --update says nothing"),
+        (("--update", "--max-loss-pp", "much"), "--max-loss-pp 'much' is no number"),
+        (("--update", "--max-loss-pp", "-1"), "max_loss_pp is -1.0"),
+        (("--update", "--max-loss-pp", "nan"), "max_loss_pp is nan"),
+        (("20200101",), "there is no run '20200101'"),
+        (("--junit", "no/where.xml"), "there is no folder no"),
+        (("--update", "--baseline", "no/where.json"), "there is no folder no"),
+    ],
+)
+def test_a_mistake_is_one_line(gate: Gate, words: tuple[str, ...], said: str) -> None:
+    code, _, err = gate(*words)
+    assert code == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("written", ["", "{}", '{"edgeresnet_gate": 9}', "<html>"])
+def test_what_is_no_baseline_is_one_line(gate: Gate, tmp_path: Path, written: str) -> None:
+    (tmp_path / "gate.json").write_text(written)
+    for words in ((), ("--update",)):
+        code, _, err = gate(*words)
+        assert code == 2
+        assert len(err.strip().splitlines()) == 1
+
+
+def test_margins_stay_when_the_rest_is_renewed(gate: Gate, tmp_path: Path) -> None:
+    path = tmp_path / "gate.json"
+    by_hand = json.loads(path.read_text())
+    by_hand["margins"] = {"max_loss_pp": 0.3, "max_slowdown_pct": None}
+    path.write_text(json.dumps(by_hand))
+    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    assert gate()[0] == 3
+    code, out, _ = gate("--update", "--max-growth-pct", "7")
+    assert code == 0
+    assert "openvino int8: 84." in out
+    now = json.loads(path.read_text())["margins"]
+    assert now == {
+        "max_loss_pp": 0.3, "max_slowdown_pct": None, "max_runtime_slowdown_pct": None, "max_growth_pct": 7.0,
+    }  # fmt: skip
+    assert gate()[0] == 0
+    assert gate("--update", "--max-loss-pp", "none")[0] == 0
+    assert json.loads(path.read_text())["margins"]["max_loss_pp"] is None
+
+
+def test_a_changed_recipe_is_refused_with_its_digests(gate: Gate, tmp_path: Path) -> None:
+    document = runs.run(fresh(), id="20270115-090000-000000-abcdef", recipe_digest="a" * 64)
+    document["recipe"]["seed"] = 7
+    Store(tmp_path / "store").save_run(document)
+    code, _, err = gate()
+    assert code == 2
+    assert "another recipe (ffffffffffff there, aaaaaaaaaaaa here): seed 0 → 7" in err
+    assert gate("--across-recipes")[0] == 0
+
+
+def test_a_run_that_is_no_number_is_not_even_read(gate: Gate, tmp_path: Path) -> None:
+    path = Store(tmp_path / "store").runs()[0]
+    path.write_text(path.read_text().replace('"size_mb": 1.25', '"size_mb": NaN'))
+    code, _, err = gate()
+    assert code == 2
+    assert "cannot be read" in err
+
+
+def test_each_format_is_one_document(gate: Gate, tmp_path: Path) -> None:
+    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    code, out, err = gate("--json", "--junit", "gate.xml")
+    assert (code, json.loads(out)["verdict"]) == (3, "BROKEN")
+    assert err == "wrote gate.xml\n"
+    failed = ElementTree.parse(tmp_path / "gate.xml").getroot().findall(".//failure/..")
+    assert [case.get("name") for case in failed] == ["max_loss_pp"]
+    assert ElementTree.fromstring(gate("--format", "junit")[1]).get("failures") == "1"
+    assert gate("--format", "md")[1].startswith("# Gate: BROKEN\n")
+    marks = gate("--format", "github")[1].splitlines()
+    assert marks[0].startswith("::error file=gate.json,title=openvino max_loss_pp%3A BROKEN::5.00 points lost")
+    assert "95 %25 interval" in marks[0]
+    assert marks[-1].startswith("::notice title=edgeresnet gate::BROKEN: ")
+
+
+def test_in_a_workflow_it_marks_the_request_and_adds_to_the_summary(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    summary = tmp_path / "summary.md"
+    summary.write_text("# What another step said\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    _, out, _ = gate()
+    assert "\n::error file=gate.json" in out
+    assert summary.read_text().startswith("# What another step said\n")
+    assert "# Gate: BROKEN" in summary.read_text()
+    _, out, err = gate("--json")
+    assert json.loads(out)
+    assert "::error file=gate.json" in err
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "where.md"))
+    code, _, err = gate()
+    assert code == 2
+    assert "cannot be written" in err
+
+
+@pytest.mark.parametrize("words", [("gate",), ("gate", "--update"), ("report", "--format", "junit")])
+def test_it_loads_no_runtime(gate: Gate, tmp_path: Path, words: tuple[str, ...]) -> None:
+    loaded = _modules_after(_through_main(*words, "--store", str(tmp_path / "store")), tmp_path)
+    assert "numpy" in loaded, "the command did not run"
+    assert not loaded & HEAVY
+    assert words[0] == "report" or not loaded & {"pydantic", "yaml", "PIL"}

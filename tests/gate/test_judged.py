@@ -1,0 +1,293 @@
+"""What a gate says of a run. Most of these break something on purpose: one that still passed would fail the suite."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeresnet import gate
+from edgeresnet.errors import EdgeresnetError
+
+from . import runs
+
+BASELINE = gate.of(runs.run(), gate.Margins(max_loss_pp=1.0, max_slowdown_pct=5.0))
+
+
+def judged(document: dict[str, Any], held: dict[str, Any] = BASELINE, **how: Any) -> dict[str, Any]:
+    return gate.gate(document, held, **{"now": runs.NOW + 600, **how})
+
+
+def words(found: dict[str, Any]) -> dict[str, str]:
+    return {f"{one['target']} {one['promise']}": one["verdict"] for one in found["verdicts"]}
+
+
+def test_an_unchanged_run_is_kept_whole() -> None:
+    found = judged(runs.run())
+    assert found["verdict"] == "KEPT"
+    each = ["max_loss_pp", "max_slowdown_pct half", "max_slowdown_pct yardstick", "max_runtime_slowdown_pct"]
+    each.append("max_growth_pct")
+    wanted = {f"{target} {name}" for target in ("openvino", "onnxruntime") for name in (*each, "max_drop_pp")}
+    assert set(words(found)) == wanted
+    assert found["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "promise", "verdict"),
+    [
+        ({"predicted": np.roll(runs.EXPECTED, 1)}, "max_loss_pp", "BROKEN"),
+        ({"predicted": np.random.default_rng(0).permutation(runs.EXPECTED)}, "max_loss_pp", "BROKEN"),
+        ({"predicted": runs.wrong_for(0.03)}, "max_loss_pp", "BROKEN"),
+        ({"predicted": runs.wrong_for(0.012)}, "max_loss_pp", "UNDECIDED"),
+        ({"predicted": runs.wrong_for(0.002)}, "max_loss_pp", "KEPT"),
+        ({"slower": {"int8": 1.15}}, "max_slowdown_pct half", "BROKEN"),
+        ({"slower": {"int8": 1.15}}, "max_slowdown_pct yardstick", "BROKEN"),
+        ({"slower": {"int8": 1.04}}, "max_slowdown_pct half", "UNDECIDED"),
+        ({"slower": {"int8": 1.02}}, "max_slowdown_pct half", "KEPT"),
+        ({"slower": {"int8": 0.5}}, "max_slowdown_pct half", "KEPT"),
+        # a wider model, and its twin with it: the ratio of the two says nothing, the yardstick does
+        ({"slower": {"int8": 1.3, "half": 1.3, "fp32": 1.3}}, "max_slowdown_pct half", "KEPT"),
+        ({"slower": {"int8": 1.3, "half": 1.3, "fp32": 1.3}}, "max_slowdown_pct yardstick", "BROKEN"),
+        # a slower runtime: model, twin and yardstick together; the processor kept its pace
+        ({"slower": dict.fromkeys(("int8", "half", "fp32", "yardstick"), 1.5)}, "max_slowdown_pct yardstick", "KEPT"),
+        ({"slower": dict.fromkeys(("int8", "half", "fp32", "yardstick"), 1.5)}, "max_runtime_slowdown_pct", "BROKEN"),
+        # so noisy that nothing is shown: never a pass that would be called one
+        ({"by": (0.0, 0.5, -0.3, 0.2, -0.4)}, "max_slowdown_pct half", "UNDECIDED"),
+    ],
+)
+def test_what_changed_on_one_target_shows_there_and_only_there(changes: dict, promise: str, verdict: str) -> None:
+    found = judged(runs.run(runs.result("openvino", **changes), runs.result("onnxruntime")))
+    assert words(found)[f"openvino {promise}"] == verdict
+    assert {value for name, value in words(found).items() if name.startswith("onnxruntime")} == {"KEPT"}
+    if verdict == "BROKEN":
+        assert found["verdict"] == "BROKEN"
+
+
+def _in_windows(value: float) -> Any:
+    def change(result: dict[str, Any]) -> None:
+        result["variants"]["int8"]["latency"]["processes"][2]["host_ms"] = [[value] * 60] * 2
+
+    return change
+
+
+def _without(*path: str) -> Any:
+    def change(result: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            result = result[key]
+        del result[path[-1]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "promise", "reason"),
+    [
+        (_in_windows(math.nan), "max_slowdown_pct half", "its times are no finite numbers"),
+        (_in_windows(math.inf), "max_slowdown_pct yardstick", "its times are no finite numbers"),
+        (_in_windows(0.0), "max_slowdown_pct half", "the clock did not move"),
+        (_in_windows(-1.0), "max_slowdown_pct half", "the clock stepped back"),
+        (lambda r: r["variants"]["int8"].update(latency=None), "max_slowdown_pct half", "was not measured"),
+        (lambda r: r["yardstick"].update(latency=None), "max_slowdown_pct yardstick", "was not measured"),
+        (lambda r: r["yardstick"].update(sha256="0" * 64), "max_slowdown_pct yardstick", "the yardstick is another"),
+        (_without("yardstick"), "max_runtime_slowdown_pct", "the yardstick is another: 05aeddd98256 there, none here"),
+        (_without("variants", "half"), "max_slowdown_pct half", "no half twin"),
+        (lambda r: r["variants"]["int8"]["predicted"].pop(), "max_loss_pp", "for each of 2000 images"),
+        (lambda r: r["variants"]["int8"]["predicted"].__setitem__(7, math.nan), "max_loss_pp", "one of 10 classes"),
+        (lambda r: r["variants"]["int8"]["predicted"].__setitem__(7, 10), "max_loss_pp", "one of 10 classes"),
+        (lambda r: r["variants"]["int8"]["predicted"].reverse(), "max_loss_pp", "do not follow from its answers"),
+        (lambda r: r["variants"]["int8"]["accuracy"].update(top1=math.nan), "max_loss_pp", "do not follow from"),
+        (lambda r: r["variants"]["int8"]["accuracy"].pop("top1"), "max_loss_pp", "do not follow from its answers"),
+        (lambda r: r["variants"]["int8"].update(size_mb=math.inf), "max_growth_pct", "the measured value is inf"),
+        (lambda r: r.update(labels=None), "max_loss_pp", "no image has a label"),
+        (lambda r: r.update(images=None), "max_loss_pp", "an older edgeresnet measured it"),
+        (lambda r: r["machine"].update(python="3.12.1"), "max_runtime_slowdown_pct", "Python 3.11 there, and of 3.12"),
+    ],
+)
+def test_what_is_no_number_or_not_there_is_no_pass(change: Any, promise: str, reason: str) -> None:
+    found = judged(runs.altered(runs.run(), change))
+    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", promise))
+    assert one["verdict"] == "NOT_MEASURED"
+    assert reason in one["reason"]
+    assert found["verdict"] in ("NOT_MEASURED", "BROKEN")
+
+
+def test_times_of_another_machine_are_not_compared_but_answers_are() -> None:
+    def other(result: dict[str, Any]) -> None:
+        for raw in (*(one["latency"] for one in result["variants"].values()), result["yardstick"]["latency"]):
+            for process in raw["processes"]:
+                process["machine"] = {**runs.MACHINE, "cpu": "Another CPU"}
+
+    found = judged(runs.altered(runs.run(), other))
+    assert words(found)["openvino max_slowdown_pct half"] == "NOT_MEASURED"
+    assert words(found)["openvino max_loss_pp"] == "KEPT"
+    reason = next(one["reason"] for one in found["verdicts"] if one["promise"] == "max_slowdown_pct half")
+    assert "cpu Some CPU there, Another CPU here" in reason
+
+
+def test_another_machine_of_the_same_kind_is_the_same_here() -> None:
+    def other(result: dict[str, Any]) -> None:
+        for raw in (*(one["latency"] for one in result["variants"].values()), result["yardstick"]["latency"]):
+            for process in raw["processes"]:
+                process["machine"] = {**runs.MACHINE, "host": "b"}
+
+    assert judged(runs.altered(runs.run(), other))["verdict"] == "KEPT"
+
+
+def test_a_slower_machine_is_not_taken_for_a_slower_runtime() -> None:
+    """Others kept it busy meanwhile: that the yardstick takes longer is no news of the runtime, and no pass either."""
+    slower = dict.fromkeys(("int8", "half", "fp32", "yardstick"), 1.5)
+
+    def busy(result: dict[str, Any]) -> None:
+        for process in result["yardstick"]["latency"]["processes"]:
+            process["others_cpus"] = [1.0, 1.0]
+
+    found = judged(runs.altered(runs.run(runs.result("openvino", slower=slower), runs.result("onnxruntime")), busy))
+    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", "max_runtime_slowdown_pct"))
+    assert one["verdict"] == "UNDECIDED"
+    assert "but other programs kept" in one["reason"]
+
+
+@pytest.mark.parametrize(
+    ("began", "reason"),
+    [
+        (runs.NOW - 3600, "measured 75 min ago, --max-age is 1 h"),
+        (runs.NOW - 30 * 86400, "measured 30 d ago"),
+        (runs.NOW + 86400, "a clock is wrong"),
+        (math.nan, "does not say when it was measured"),
+    ],
+)
+def test_a_stale_run_is_no_pass(began: float, reason: str) -> None:
+    found = judged(runs.run(runs.result("openvino", began=began), runs.result("onnxruntime")))
+    mine = [one for one in found["verdicts"] if one["target"] == "openvino"]
+    assert {one["verdict"] for one in mine} == {"NOT_MEASURED"}, "the recipe's own promises too"
+    assert all(reason in one["reason"] for one in mine)
+    assert {one["verdict"] for one in found["verdicts"] if one["target"] != "openvino"} == {"KEPT"}
+    assert judged(runs.run(runs.result("openvino", began=runs.NOW - 3600)), max_age_s=7200, held=_of_openvino())[
+        "verdict"
+    ] == ("KEPT")
+
+
+def _of_openvino() -> dict[str, Any]:
+    return gate.of(runs.run(runs.result("openvino")), gate.Margins(max_slowdown_pct=5.0))
+
+
+def test_other_images_in_equal_number_are_refused() -> None:
+    with pytest.raises(
+        EdgeresnetError, match=r"is of other images than openvino .* iiiiiiiiiiii .* there, oooooooooooo"
+    ):
+        judged(runs.run(runs.result("openvino", images="o" * 64), runs.result("onnxruntime")))
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "said"),
+    [
+        ("model", {"arch": "resnet50"}, "another model (ffffffffffff there, aaaaaaaaaaaa here): model.arch resnet18"),
+        (
+            "quantize",
+            {"effort": "best"},
+            "another recipe (ffffffffffff there, aaaaaaaaaaaa here): quantize.effort fast",
+        ),
+    ],
+)
+def test_another_recipe_is_refused_or_told(section: str, changes: dict, said: str) -> None:
+    document = runs.run(recipe_digest="a" * 64)
+    document["recipe"][section] = {**document["recipe"][section], **changes}
+    with pytest.raises(EdgeresnetError) as caught:
+        judged(document)
+    assert said in caught.value.message
+    found = judged(document, across_recipes=True)
+    assert found["verdict"] == "KEPT"
+    assert said in found["notes"][0]
+
+
+def test_other_weights_and_promises_of_the_same_recipe_are_what_is_judged() -> None:
+    document = runs.run(promises={"max_drop_pp": 20.0}, recipe_digest="a" * 64)
+    document["recipe"]["model"]["checkpoint"] = "weights/v2.pth"
+    document["steps"][0]["digest"] = "a" * 64
+    found = judged(document)
+    assert found["verdict"] == "KEPT"
+    assert found["notes"] == ["trace: another network than the baseline's, eeeeeeeeeeee → aaaaaaaaaaaa"]
+
+
+def test_a_target_that_vanished_is_no_pass() -> None:
+    document = runs.run(runs.result("openvino"))
+    document["recipe"]["targets"]["onnxruntime"] = {}
+    found = judged(document)
+    assert found["verdict"] == "NOT_MEASURED"
+    assert words(found)["onnxruntime max_loss_pp"] == "NOT_MEASURED"
+
+
+def test_a_target_that_nobody_reviewed_is_no_pass() -> None:
+    held = _of_openvino()
+    held["recipe"]["targets"]["onnxruntime"] = {}
+    found = judged(runs.run(), held)
+    assert found["verdict"] == "NOT_MEASURED"
+    assert (
+        "the baseline has no such target"
+        in next(v for v in found["verdicts"] if v["target"] == "onnxruntime")["reason"]
+    )
+
+
+@pytest.mark.parametrize("deferred", [True, False])
+def test_what_waits_for_a_device_or_failed_was_not_measured(deferred: bool) -> None:
+    absent = {"target": "openvino", "reason": "its bundle is to be measured on the device", "hint": ""}
+    document = runs.run(absent | ({"deferred": True} if deferred else {}), runs.result("onnxruntime"))
+    assert document["verdict"] == ("DEFERRED" if deferred else "NOT_MEASURED")
+    found = judged(document)
+    assert {one["verdict"] for one in found["verdicts"] if one["target"] == "openvino"} == {"NOT_MEASURED"}
+
+
+def test_a_run_that_ended_early_is_no_pass() -> None:
+    found = judged(runs.run(problem={"message": "the disk is full", "hint": ""}))
+    assert words(found)["run whole"] == "NOT_MEASURED"
+
+
+def test_the_recipes_own_broken_promise_is_red_here_too() -> None:
+    assert judged(runs.run(promises={"min_top1_pct": 99.0}))["verdict"] == "BROKEN"
+
+
+def test_of_several_builds_the_worst_is_judged() -> None:
+    def built_again(result: dict[str, Any]) -> None:
+        result["rebuilds"] = [runs.answered(runs.wrong_for(0.05), 1.3)]
+
+    found = judged(runs.altered(runs.run(), built_again))
+    assert words(found)["openvino max_loss_pp"] == "BROKEN"
+    assert words(found)["openvino max_slowdown_pct half"] == "BROKEN"
+
+
+def test_what_has_no_margin_is_not_gated() -> None:
+    held = {
+        **BASELINE,
+        "margins": {
+            "max_loss_pp": None,
+            "max_slowdown_pct": None,
+            "max_growth_pct": None,
+            "max_runtime_slowdown_pct": None,
+        },
+    }
+    document = runs.run(runs.result("openvino", predicted=runs.wrong_for(0.5)), runs.result("onnxruntime"))
+    assert all(one["by"] == "recipe" for one in judged(document, held)["verdicts"])
+
+
+def test_both_measurements_noise_counts() -> None:
+    """A slow-down that a quiet baseline would show is not shown against a noisy one."""
+    slower = runs.run(runs.result("openvino", slower={"int8": 1.12}))
+    noisy = gate.of(
+        runs.run(runs.result("openvino", by=(0.0, 0.2, -0.15, 0.1, -0.1))), gate.Margins(max_slowdown_pct=5)
+    )
+    assert words(judged(slower, _of_openvino()))["openvino max_slowdown_pct half"] == "BROKEN"
+    assert words(judged(slower, noisy))["openvino max_slowdown_pct half"] == "UNDECIDED"
+
+
+def test_red_by_chance_is_shared_among_all_promises() -> None:
+    """The more targets, the more it takes: what is shown to be lost on one is not sure enough among forty."""
+    part = 0.018
+    one = runs.run(runs.result("openvino", predicted=runs.wrong_for(part)))
+    assert judged(one, _of_openvino())["verdict"] == "BROKEN"
+    held = copy.deepcopy(_of_openvino())
+    for n in range(40):
+        held["targets"][f"another{n}"] = held["targets"]["openvino"]
+    assert words(judged(one, held))["openvino max_loss_pp"] == "UNDECIDED"

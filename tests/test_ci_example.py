@@ -1,0 +1,85 @@
+"""The workflow in pipelines/ci is run as it stands: its `run:` steps as shell scripts, on a tiny recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import write_recipe
+
+FILE = Path(__file__).parent.parent / "pipelines" / "ci" / "gate.yml"
+WORKFLOW = yaml.safe_load(FILE.read_text())
+
+
+@pytest.fixture
+def job(tmp_path: Path, net: Path) -> Any:
+    """A job's scripts in order, as a runner calls them, until one fails; gives that exit code and all that was said."""
+    raw = {
+        "version": 1,
+        "model": {"checkpoint": net.name},
+        "preprocessing": {"size": 8, "mean": [0.305], "std": [0.376]},
+        "images": {"evaluation": {"from": "digits", "count": 300}},
+        "targets": {"onnxruntime": {}},
+        "verify": {"processes": 1, "seconds": 0.2},
+        "promises": {"max_drop_pp": 2.0},
+    }
+    write_recipe(tmp_path, raw)
+    environment = {
+        **os.environ,
+        **{name: str(value) for name, value in WORKFLOW["env"].items()},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+        "EDGERESNET_STORE": "artifacts",
+    }
+
+    def run(name: str) -> tuple[int, str]:
+        said = ""
+        for step in WORKFLOW["jobs"][name]["steps"]:
+            if "run" in step:
+                command = ["bash", "-e", "-o", "pipefail", "-c", step["run"]]
+                done = subprocess.run(
+                    command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+                )
+                said += done.stdout + done.stderr
+                if done.returncode:
+                    return done.returncode, said
+        return 0, said
+
+    return run
+
+
+def test_the_workflow_says_what_it_is_for_and_ends_where_it_says() -> None:
+    assert FILE.read_text().startswith("# A gate for GitHub Actions")
+    assert set(WORKFLOW["jobs"]) == {"gate", "renew"}
+
+
+def test_renewed_reviewed_and_held_against(job: Any, tmp_path: Path) -> None:
+    code, said = job("renew")
+    assert code == 0, said
+    path = tmp_path / "gate.json"
+    held = json.loads(path.read_text())
+    held["margins"] = {"max_loss_pp": 2.0, "max_growth_pct": 0.0}  # how fast it is depends on who else is here
+    path.write_text(json.dumps(held))
+    code, said = job("gate")
+    assert code == 0, said
+    assert "::notice title=edgeresnet gate::KEPT" in said
+    assert "# Gate: KEPT" in (tmp_path / "summary.md").read_text()
+    assert (tmp_path / "gate.xml").is_file()
+
+
+@pytest.mark.slow
+def test_a_broken_promise_of_the_recipe_reaches_the_gate_and_is_red_there(job: Any, tmp_path: Path) -> None:
+    assert job("renew")[0] == 0
+    recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    write_recipe(tmp_path, {**recipe, "promises": {"min_top1_pct": 100}})
+    code, said = job("gate")
+    assert code == 3, said
+    assert "::error file=gate.json,title=onnxruntime min_top1_pct%3A BROKEN" in said
