@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from edgeresnet import targets
+from edgeresnet.device import machine
 from edgeresnet.errors import TargetError
 from edgeresnet.graph import accepts, quantized
 from edgeresnet.targets import tensorrt_rtx
@@ -112,12 +113,14 @@ _PADDED = [
 
 @pytest.mark.parametrize(("about", "refused"), _PADDED)
 def test_a_padded_shortcut_with_a_shared_zero_point_is_refused_by_openvino(about: dict, refused: bool) -> None:
-    """The lint and OpenVINO itself."""
+    """The lint, and OpenVINO itself: signed, on CPUs with INT8 instructions alone."""
     openvino = pytest.importorskip("openvino")
     model = _padded(**about)
     assert rules(model, "openvino", "error") == ({"shared-zero-point"} if refused else set())
     core = openvino.Core()
     network = core.read_model(model.SerializeToString())
+    if refused and "kind" not in about and not machine.has_int8():
+        return
     if refused and openvino.__version__.startswith("2026.4"):
         with pytest.raises(RuntimeError, match="shapes are inconsistent"):
             core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
