@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -109,39 +110,61 @@ def quantile_interval(values: Sequence[float], q: float) -> Interval:
     return Interval(low, high)
 
 
-def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interval]:
-    """How many times faster, from fresh processes in turn: one log ratio per pair of processes, Student's t over them.
+def log_ratios(slower: Processes, faster: Processes) -> list[float]:
+    """One per pair of fresh processes in turn, the mean over their windows.
 
-    What varies most is the process, so windows of one process are one observation, however many there are; a single
-    pair of processes says nothing of how much pairs differ.
+    What varies most is the process, so windows of one process are one observation, however many there are.
     """
-    return _from_logs(*_t_interval(ratio_logs(slower, faster)))
-
-
-def ratio_logs(slower: Processes, faster: Processes) -> list[float]:
-    """The log ratio of each pair of processes."""
     return [
         sum(math.log(np.median(a) / np.median(b)) for a, b in zip(one, other, strict=True)) / len(one)
         for one, other in zip(slower, faster, strict=True)
     ]
 
 
-def time_logs(processes: Processes) -> list[float]:
-    """The log time of each process."""
-    return [sum(math.log(np.median(window)) for window in windows) / len(windows) for windows in processes]
-
-
-def independent_ratio(before: Sequence[float], now: Sequence[float]) -> tuple[float, Interval]:
-    """exp(mean before - mean now) of logs that were measured apart: Welch's t, whose degrees of freedom are rounded
-    down. Knows how the processes of each differ, and nothing of what else changed between the two measurements.
+def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interval]:
+    """How many times faster: Student's t over the log ratios of pairs of processes, of which a single one says nothing
+    of how much pairs differ.
     """
-    (mean, one), (other_mean, other) = (_mean_and_variance(logs) for logs in (before, now))
-    difference, variance = mean - other_mean, one + other
+    mean, reach = _t_interval(log_ratios(slower, faster))
+    return math.exp(mean), Interval(math.exp(mean - reach), _exp(mean + reach))
+
+
+def change_interval(
+    before: Sequence[float], now: Sequence[float], *, drift: float, alpha: float = 0.025
+) -> tuple[float, Interval]:
+    """How many times as large a ratio is now as before, from the log ratios of two measurements; `alpha` beyond each
+    end. Both had their own noise (Welch's t), and between two hours things move that neither could see: `drift`, the
+    standard deviation of that.
+    """
+    parts = [_variance(values) / len(values) if len(values) > 1 else math.inf for values in (before, now)]
+    variance = sum(parts) + drift**2
+    mean = sum(now) / len(now) - sum(before) / len(before)
     if not math.isfinite(variance):
-        return _from_logs(difference, math.inf)
-    shares = one**2 / (len(before) - 1) + other**2 / (len(now) - 1)
-    freedom = int(variance**2 / shares) if shares else len(_T95)
-    return _from_logs(difference, _T95[max(1, min(freedom, len(_T95))) - 1] * math.sqrt(variance))
+        return _exp(mean), Interval(0.0, math.inf)
+    spent = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (before, now), strict=True))
+    freedom = variance**2 / spent if spent > 0 else math.inf
+    reach = t_point(alpha, freedom) * math.sqrt(variance)
+    return _exp(mean), Interval(_exp(mean - reach), _exp(mean + reach))
+
+
+@lru_cache(maxsize=256)
+def t_point(alpha: float, freedom: float) -> float:
+    """What Student's t exceeds with this probability (below one half). From 1e4 degrees of freedom on, the normal's.
+
+    With t = √f·tan(θ) the tail beyond t is the area under cos(θ)^(f-1): smooth, and over at a right angle or, of many
+    degrees of freedom, long before.
+    """
+    if freedom > 1e4:
+        return NormalDist().inv_cdf(1 - alpha)
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+
+    def tail(theta: float) -> float:
+        grid, step = np.linspace(theta, min(math.pi / 2, theta + 12 / math.sqrt(freedom)), 401, retstep=True)
+        heights = np.clip(np.cos(grid), 0, 1) ** (freedom - 1)
+        simpson = 4 * heights[1::2].sum() + 2 * heights[2:-1:2].sum() + heights[0] + heights[-1]
+        return scale * float(step) / 3 * float(simpson)
+
+    return math.sqrt(freedom) * math.tan(_root(lambda theta: tail(theta) - alpha, 0.0, math.pi / 2))
 
 
 def tail_interval(processes: Processes, q: float) -> Interval:
@@ -155,20 +178,21 @@ def tail_interval(processes: Processes, q: float) -> Interval:
     return Interval(min(low, max(0.0, mean - reach)), max(high, mean + reach))
 
 
-def _mean_and_variance(values: Sequence[float]) -> tuple[float, float]:
-    """(mean, the variance of that mean), which a single value says nothing of."""
-    n, mean = len(values), sum(values) / len(values)
-    return mean, sum((value - mean) ** 2 for value in values) / (n - 1) / n if n > 1 else math.inf
-
-
-def _from_logs(mean: float, reach: float) -> tuple[float, Interval]:
-    return math.exp(mean), Interval(math.exp(mean - reach), math.exp(mean + reach) if reach < 700 else math.inf)
-
-
 def _t_interval(values: Sequence[float]) -> tuple[float, float]:
     """(mean, half the width of its 95 % interval); infinite for a single value."""
-    mean, variance = _mean_and_variance(values)
-    return mean, _T95[min(max(len(values) - 1, 1), len(_T95)) - 1] * math.sqrt(variance)
+    n, mean = len(values), sum(values) / len(values)
+    if n < 2:
+        return mean, math.inf
+    return mean, t_point(0.025, n - 1) * math.sqrt(_variance(values) / n)
+
+
+def _variance(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _exp(power: float) -> float:
+    return math.exp(power) if power < 700 else math.inf
 
 
 def _tango_score(lost: float, won: float, images: float, drop: float) -> float:
@@ -192,7 +216,3 @@ def _root(falling: Callable[[float], float], low: float, high: float) -> float:
         else:
             high = middle
     return (low + high) / 2
-
-
-# Two-sided 95 % points of Student's t for 1, 2, 3 … degrees of freedom; the last serves all beyond.
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
