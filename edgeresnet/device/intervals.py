@@ -121,11 +121,6 @@ def log_ratios(slower: Processes, faster: Processes) -> list[float]:
     ]
 
 
-def time_logs(processes: Processes) -> list[float]:
-    """The log time of each process."""
-    return [sum(math.log(np.median(window)) for window in windows) / len(windows) for windows in processes]
-
-
 def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interval]:
     """How many times faster: Student's t over the log ratios of pairs of processes, of which a single one says nothing
     of how much pairs differ.

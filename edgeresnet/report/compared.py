@@ -176,15 +176,25 @@ def _latency(first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
     batches = [each["latency"]["batch"] for each in (before, now)]
     if batches[0] != batches[1]:
         return {"why_not": f"they were timed with {batches[1]} images at once, in run A with {batches[0]}"}
-    then, here = (intervals.time_logs(measure.windows(each["latency"])) for each in (before, now))
-    told: dict[str, Any] = {"why_not": "", "than_first": _interval(*intervals.change_interval(here, then, drift=0.0))}
+    were, are = (_time_logs(measure.windows(each["latency"])) for each in (before, now))
+    told: dict[str, Any] = {"why_not": "", "than_first": _apart(are, were)}
     for rival in RIVALS:
         ours, theirs = _logs(run, target, rival, variant), _logs(first, target, rival, variant)
         if ours and theirs:
             told["rival"] = rival
-            told["rival_ratio"] = _interval(*intervals.change_interval(theirs, ours, drift=0.0))
+            told["rival_ratio"] = _apart(theirs, ours)
             break
     return told
+
+
+def _time_logs(processes: intervals.Processes) -> list[float]:
+    """The log time of each process."""
+    return [sum(math.log(np.median(window)) for window in windows) / len(windows) for windows in processes]
+
+
+def _apart(before: Sequence[float], now: Sequence[float]) -> dict[str, Any]:
+    """By what factor logs that were measured apart went up; it knows how the processes of each differ, and no more."""
+    return _interval(*intervals.change_interval(before, now, drift=0.0))
 
 
 def _interval(value: float, interval: intervals.Interval) -> dict[str, Any]:
