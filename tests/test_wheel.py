@@ -29,7 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_what_it_needs(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"edgeresnet/calibration_data/digits.npz", "edgeresnet/pipelines/digits.yaml"} <= names
-    assert "edgeresnet/calibration_data/LICENSE.digits" in names
+    assert {"edgeresnet/calibration_data/LICENSE.digits", "edgeresnet/device/yardstick.onnx"} <= names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 
