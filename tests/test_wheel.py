@@ -30,6 +30,7 @@ def test_the_wheel_carries_what_it_needs(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"edgeresnet/calibration_data/digits.npz", "edgeresnet/pipelines/digits.yaml"} <= names
     assert {"edgeresnet/calibration_data/LICENSE.digits", "edgeresnet/py.typed"} <= names
+    assert "edgeresnet/device/yardstick.onnx" in names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 

@@ -164,7 +164,13 @@ def t_point(alpha: float, freedom: float) -> float:
         simpson = 4 * heights[1::2].sum() + 2 * heights[2:-1:2].sum() + heights[0] + heights[-1]
         return scale * float(step) / 3 * float(simpson)
 
-    return math.sqrt(freedom) * math.tan(_root(lambda theta: tail(theta) - alpha, 0.0, math.pi / 2))
+    theta = 0.0  # the tail is convex, and so Newton's steps from its left never go too far
+    for _ in range(100):
+        step = (tail(theta) - alpha) / (scale * math.cos(theta) ** (freedom - 1))
+        theta += step
+        if step < 1e-12:
+            break
+    return math.sqrt(freedom) * math.tan(theta)
 
 
 def tail_interval(processes: Processes, q: float) -> Interval:

@@ -109,6 +109,9 @@ def test_the_whole_way_of_a_bundle(asked: Door, door: Door, own_store: Store, tm
         assert brought["variants"][name]["predicted"] == here["variants"][name]["predicted"]
     assert len(brought["variants"]["int8"]["latency"]["processes"]) == 2
     assert brought["decoding"] == {"pillow": None, "opencv": None}
+    assert len(brought["yardstick"]["latency"]["processes"]) == 2, "timed there beside the others"
+    assert brought["images"] == here["images"]
+    assert "yardstick" not in brought["variants"]
     assert "decoding with pillow: not compared, it is not here" in done.stderr
 
 

@@ -283,11 +283,11 @@ def test_both_measurements_noise_counts() -> None:
 
 
 def test_red_by_chance_is_shared_among_all_promises() -> None:
-    """The more targets, the more it takes: what is shown to be lost on one is not sure enough among forty."""
+    """The more targets, the more it takes: what is shown to be lost on one is not sure enough among four hundred."""
     part = 0.018
     one = runs.run(runs.result("openvino", predicted=runs.wrong_for(part)))
     assert judged(one, _of_openvino())["verdict"] == "BROKEN"
     held = copy.deepcopy(_of_openvino())
-    for n in range(40):
+    for n in range(400):
         held["targets"][f"another{n}"] = held["targets"]["openvino"]
     assert words(judged(one, held))["openvino max_loss_pp"] == "UNDECIDED"

@@ -36,6 +36,10 @@ def test_the_whole_way(trained: Trained) -> None:
     assert variant["accuracy"]["agree"] == 450
     assert len(variant["predicted"]) == 450
     processes = variant["latency"]["processes"]
+    unit = run["results"]["onnxruntime"]["yardstick"]["latency"]["processes"]
+    assert len(unit) == len(processes), "timed in turn with it"
+    assert [len(one["host_ms"]) for one in unit] == [len(one["host_ms"]) for one in processes]
+    assert list(run["results"]["onnxruntime"]["variants"]) == ["fp32"], "and no network that could ship"
     assert len(processes) == 3
     assert all(1 <= len(process["host_ms"]) <= 8 for process in processes)
     assert store.load_run()["id"] == run["id"]

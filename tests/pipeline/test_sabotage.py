@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeresnet import pipeline, recipe, report, targets
+from edgeresnet import gate, pipeline, recipe, report, targets
 from edgeresnet.artifact import Store
 from edgeresnet.device import evaluate, machine, worker, yardstick
 from edgeresnet.errors import TargetError
@@ -393,3 +393,27 @@ def test_a_twin_whose_answers_are_no_numbers_is_left_out(
     assert "the half-precision twin is left out: it answered NaN" in " ".join(report.view.of(run).notes)
     again = pipeline.run(recipe.parse(tiny(targets={"tensorrt": {"precision": "fp16"}})), own_store)
     assert again["verdict"] == "NOT_MEASURED", "unless it is what would ship"
+
+
+def test_a_yardstick_that_cannot_be_built_leaves_its_target_standing_and_the_gate_red(
+    own_store: Store, monkeypatch: Any
+) -> None:
+    onnxruntime = targets.get("onnxruntime")
+    real = type(onnxruntime).compile
+
+    def compiled(self: Any, onnx: Path, *more: Any) -> Any:
+        if onnx.name == yardstick.FILE.name:
+            raise TargetError("refuses yardstick.onnx", hint="")
+        return real(self, onnx, *more)
+
+    whole = pipeline.run(recipe.parse(tiny()), own_store)
+    held = gate.of(whole, gate.Margins(max_slowdown_pct=1000, max_runtime_slowdown_pct=1000))
+    assert gate.gate(whole, held)["verdict"] != "NOT_MEASURED"
+    monkeypatch.setattr(type(onnxruntime), "compile", compiled)
+    again = frozenset({"compile:onnxruntime:yardstick", "verify:onnxruntime"})
+    run = pipeline.run(recipe.parse(tiny()), own_store, again=again)
+    assert run["verdict"] == "KEPT"
+    found = gate.gate(run, held)
+    assert found["verdict"] == "NOT_MEASURED"
+    reasons = {one["promise"]: one["reason"] for one in found["verdicts"]}
+    assert reasons["max_slowdown_pct yardstick"] == "yardstick: its latency was not measured"
