@@ -11,7 +11,13 @@ from . import _options
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--format", "kind", type=click.Choice(["terminal", "md", "json"]), default="terminal", show_default=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["terminal", "md", "json", "html"]),
+    default="terminal",
+    show_default=True,
+)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
 @_options.store
 def report(run: str | None, kind: str, output: Path | None, store_root: Path) -> None:
@@ -19,7 +25,9 @@ def report(run: str | None, kind: str, output: Path | None, store_root: Path) ->
     from .. import report as reports
     from . import _progress
 
-    text = reports.FORMATS[kind](_options.open_store(store_root).load_run(run))
+    store = _options.open_store(store_root)
+    found = store.load_run(run)
+    text = reports.html.of_store(found, store) if kind == "html" else reports.FORMATS[kind](found)
     if output:
         _options.write_output(output, text)
     elif kind == "terminal":
