@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import edgeresnet
-from edgeresnet import cli, pipeline
+from edgeresnet import cli, pipeline, report
+from edgeresnet.artifact import Store
+
+from .report import runs
 
 PACKAGE = Path(edgeresnet.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
@@ -201,6 +205,20 @@ def test_looking_ahead_loads_no_runtime(command: str, tmp_path: Path) -> None:
     loaded = _modules_after(_through_main(command, str(path)), tmp_path)
     assert "yaml" in loaded, "the command did not run"
     assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("kind", list(report.FORMATS))
+def test_a_report_loads_no_runtime(kind: str, tmp_path: Path) -> None:
+    """Of a run whose images are still there to be shown, which is the most that it reads."""
+    for number, label in enumerate(("cat", "dog", "newt")):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for image in range(4):
+            Image.new("RGB", (9, 9), (80 * number, image, 0)).save(tmp_path / "images" / label / f"{image}.png")
+    runs.on_images(Store.open(tmp_path / "store"), tmp_path / "images")
+    command = _through_main("report", "--store", str(tmp_path / "store"), "--format", kind, "--output", "report")
+    loaded = _modules_after(command, tmp_path)
+    assert not loaded & HEAVY
+    assert kind != "html" or (tmp_path / "report").read_text().count("<img") == 2
 
 
 def test_one_word_everywhere() -> None:

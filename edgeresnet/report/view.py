@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..device import advice, intervals, judge, measure, trial, troubles
 from . import curve
+
+Cell = TypeVar("Cell")
 
 _MEANING = {
     judge.KEPT: "every promise is kept",
@@ -151,7 +153,7 @@ def drop_pp(counts: Mapping[str, Any]) -> tuple[float, float, float]:
     return 100 * (counts["flips_lost"] - counts["flips_won"]) / images, 100 * low, 100 * high
 
 
-def filled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+def filled(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[list[str], list[list[Cell]]]:
     """Without the columns that are empty in every row: what was not measured takes no room."""
     kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]

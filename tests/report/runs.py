@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeresnet import recipe
+from edgeresnet import images, recipe
 from edgeresnet.artifact import FORMAT, Store
 
 from ..conftest import tiny
@@ -112,3 +112,25 @@ def stored(root: Path, *runs: dict[str, Any]) -> Store:
     for each in runs:
         store.save_run(each)
     return store
+
+
+def on_images(store: Store, folder: Path) -> dict[str, Any]:
+    """A run on class folders of colours; the first image, and another one, are answered otherwise than before."""
+    raw = tiny(
+        model={"arch": "cifar_resnet8"},
+        preprocessing={"size": 8, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+        images={"training": "digits", "evaluation": str(folder)},
+    )
+    asked = recipe.parse(raw)
+    samples = images.open_samples(asked, "evaluation", store)
+    labels = samples.labels.tolist()
+    now = [labels[-1], *labels[1:5], 0, *labels[6:]]
+    every = {"fp32": variant(labels, labels, labels, 2.0, 1), "int8": variant(now, labels, labels, 1.0, 2)}
+    about = {"classes": list(samples.classes), "labels": labels, "reference_predicted": labels, "variants": every}
+    with store.making("verify", digest(88)) as making:
+        (making.out / "x").write_text("x")
+        made = making.commit(parents={"evaluation": samples.digest}, notes={})
+    done = [*steps()[:-1], {**steps()[-1], "key": made.key, "digest": made.digest}]
+    found = run(results={"openvino": result(**about)}, recipe=asked.to_json(), steps=done)
+    store.save_run(found)
+    return found

@@ -137,8 +137,8 @@ def test_odd_names_are_shown_as_text_wherever_they_stand(name: str) -> None:
     run["steps"][0] |= {"warnings": [name], "reason": name, "state": "failed"}
     run["steps"][4]["notes"]["kept_float"] = {name: name}
     run["machine"]["cpu"]["model"] = name
-    pictures = {0: (name, "data:image/png;base64,AA=="), 7: (name, "data:image/png;base64,AA==")}
-    text = page.page(run, beside.Beside(pictures=pictures, no_pictures=name, unread=name))
+    pictures, names = dict.fromkeys((0, 7), "data:image/png;base64,AA=="), {0: name, 7: name}
+    text = page.page(run, beside.Beside(names=names, pictures=pictures, no_pictures=name, unread=name))
     seen = Read(text)
     assert {tag for tag, _ in seen.found} <= {tag for tag, _ in plain.found} | {"img", "dl", "dt", "dd"}
     assert seen.count("script") == seen.count("style") == 1
@@ -268,7 +268,7 @@ def test_a_thousand_classes_and_many_images_stay_small() -> None:
         about = {"classes": classes, "labels": labels, "reference_predicted": before, "variants": every}
         run["results"][target] = runs.result(target, **about)
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
-    picture = ("a.jpg", beside._uri(Image.fromarray(pixels)))
+    picture = beside._uri(Image.fromarray(pixels))
     text = page.page(run, beside.Beside(pictures=dict.fromkeys(beside.changed(run)[: beside.MOST], picture)))
     assert text.count("<img") == beside.MOST
     assert len(text) < 3_000_000
@@ -310,26 +310,8 @@ def flipped(colours: Callable[[str], Path], tmp_path: Path) -> tuple[Store, dict
         (folder / label).mkdir(parents=True)
         for path in sorted((colours("evaluation") / label).iterdir())[:4]:
             (folder / label / path.name).write_bytes(path.read_bytes())
-    raw = tiny(
-        model={"arch": "cifar_resnet8", "classes": 3},
-        preprocessing={"size": 8, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
-        images={"training": "digits", "evaluation": str(folder)},
-    )
     store = Store.open(tmp_path / "store")
-    asked = recipe.parse(raw)
-    from edgeresnet import images
-
-    samples = images.open_samples(asked, "evaluation", store)
-    labels = samples.labels.tolist()
-    now = [2, *labels[1:5], 0, *labels[6:]]
-    every = {"fp32": runs.variant(labels, labels, labels, 2.0, 1), "int8": runs.variant(now, labels, labels, 1.0, 2)}
-    about = {"classes": list(samples.classes), "labels": labels, "reference_predicted": labels, "variants": every}
-    with store.making("verify", runs.digest(88)) as making:
-        (making.out / "x").write_text("x")
-        made = making.commit(parents={"evaluation": samples.digest}, notes={})
-    steps = [*runs.steps()[:-1], {**runs.steps()[-1], "key": made.key, "digest": made.digest}]
-    run = runs.run(results={"openvino": runs.result(**about)}, recipe=asked.to_json(), steps=steps)
-    store.save_run(run)
+    run = runs.on_images(store, folder)
     return store, run, folder
 
 

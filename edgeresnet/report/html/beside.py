@@ -7,6 +7,7 @@ The one place of a report that reads more than the run. Loads no runtime, and me
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from ...artifact import Store
 from ...device import manifest
 from ...errors import EdgeresnetError
 from ...images import Samples, decode
-from .flips import MOST, changed
+from .flips import MOST, NAMED, changed
 
 _SIDE = 96  # pixels of a picture on the page
 _TINY = 48  # up to so many a picture stays as it is, to the pixel
@@ -34,15 +35,16 @@ class Beside:
     parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # step → what it read → digest
     others: Sequence[Mapping[str, Any]] = ()  # runs of the same model, the newest first
     unread: str = ""  # a sentence on those that were left out
-    pictures: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # number of an image → (name, data: URI)
+    names: Mapping[int, str] = field(default_factory=dict)  # number of an image → what its file is called
+    pictures: Mapping[int, str] = field(default_factory=dict)  # number of an image → data: URI
     no_pictures: str = ""  # a sentence
 
 
 def look(run: Mapping[str, Any], store: Store) -> Beside:
     parents = {step["id"]: found for step in run["steps"] if (found := _parents(step, store))}
     others, unread = _others(run, store)
-    pictures, why = _pictures(run, store, parents)
-    return Beside(parents, others, unread, pictures, why)
+    names, pictures, why = _pictures(run, store, parents)
+    return Beside(parents, others, unread, names, pictures, why)
 
 
 def _parents(step: Mapping[str, Any], store: Store) -> Mapping[str, str] | None:
@@ -89,26 +91,24 @@ def _asked(run: Mapping[str, Any]) -> Any:
 
 def _pictures(
     run: Mapping[str, Any], store: Store, parents: Mapping[str, Mapping[str, str]]
-) -> tuple[dict[int, tuple[str, str]], str]:
-    wanted = changed(run)[:MOST]
+) -> tuple[dict[int, str], dict[int, str], str]:
+    wanted = changed(run)
     if not wanted:
-        return {}, ""
+        return {}, {}, ""
     try:
         samples = _unchanged(run, store, parents)
         result = next(result for result in run["results"].values() if "variants" in result)
         readable = _readable(samples, result)
     except _NotThere as why:
-        return {}, str(why)
+        return {}, {}, str(why)
     except EdgeresnetError as problem:
-        return {}, f"The images cannot be shown: {problem.message} ({problem.hint})."
-    found: dict[int, tuple[str, str]] = {}
-    for number in wanted:
-        index = int(readable[number])
-        try:
-            found[number] = PurePath(samples.name(index)).name, _uri(samples.open(index))
-        except (*decode.BROKEN, EdgeresnetError):
-            continue
-    return found, ""
+        return {}, {}, f"The images cannot be shown: {problem.message} ({problem.hint})."
+    names = {number: PurePath(samples.name(int(readable[number]))).name for number in wanted[:NAMED]}
+    pictures: dict[int, str] = {}
+    for number in wanted[:MOST]:
+        with contextlib.suppress(*decode.BROKEN, EdgeresnetError):
+            pictures[number] = _uri(samples.open(int(readable[number])))
+    return names, pictures, ""
 
 
 class _NotThere(Exception):

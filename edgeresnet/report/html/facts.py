@@ -91,7 +91,10 @@ def advised(run: Mapping[str, Any], target: str) -> str:
     worst = [each for each in run["verdicts"] if each["target"] == target and each["verdict"] == verdict]
     said = f"{worst[0]['promise']}: {worst[0]['reason']}" if worst else ""
     if "variants" not in result:
-        return _sentence(result["hint"] or result["reason"])
+        early = (run["problem"] or {}).get(
+            "hint"
+        ) or "mend what ended the run, and run it again: finished steps are kept"
+        return _sentence(result["hint"] or (early if run["problem"] else "see why, and run it again"))
     ship = result["candidate"]
     if verdict == judge.BROKEN:
         return f"Do not ship {ship}: {said}."
@@ -133,7 +136,8 @@ def _gain(result: Mapping[str, Any]) -> str:
     found = [each for each in against(result) if each.rival == "fp32" and each.low and each.low > 1]
     gains = [f"{each.times:.2f} times as fast as FP32" for each in found]
     part = ship["size_mb"] / variants["fp32"]["size_mb"] if variants["fp32"]["size_mb"] else 1
-    gains += [f"{100 * part:.0f} % of its size"] if part < 0.95 else []
+    whose = "its" if gains else "FP32's"
+    gains += [f"{100 * part:.0f} % of {whose} size"] if part < 0.95 else []
     return f": {' and '.join(gains)}" if gains else ""
 
 

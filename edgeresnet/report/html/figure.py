@@ -44,7 +44,9 @@ def figure(
 
 
 def digest(origin: Origin) -> list[Child]:
-    return [f"{origin.step} ", el("code", origin.digest[:12] or "no digest", title=origin.digest or None)]
+    if not origin.digest:
+        return [f"{origin.step} (not made)"]
+    return [f"{origin.step} ", el("code", origin.digest[:12], title=origin.digest)]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Child]]) -> Markup:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST = 48  # pictures on a page
 _AT_ONCE = 12  # the others are a touch away
-_TABLED = 200
+NAMED = 200  # rows of the table
 
 
 def changed(run: Mapping[str, Any]) -> list[int]:
@@ -50,15 +50,15 @@ def section(run: Mapping[str, Any], beside: Beside) -> Markup | None:
     if not numbers:
         said = "Every image is answered as FP32 answers it."
         return el("section", el("p", said), el("p", "From ", origins, class_="caption"), class_="flips")
-    cards = [_card(run, number, beside.pictures[number]) for number in numbers if number in beside.pictures]
+    cards = [_card(run, number, beside) for number in numbers if number in beside.pictures]
     more = len(numbers) - len(cards)
     said = f"{len(numbers)} images are answered otherwise than in FP32: {_sums(run)}."
     if cards and more:
         said += f" Shown are {len(cards)}, those first that were right before."
     why = beside.no_pictures or ("" if cards else "Pictures are looked up by `edgeresnet report --format html`.")
     columns = ("image", "is", "FP32", *(result["target"] for result in judged))
-    rows = [_row(run, number, beside) for number in numbers[:_TABLED]]
-    cut = f"The first {_TABLED} of {len(numbers)}" if len(numbers) > _TABLED else "All of them"
+    rows = [_row(run, number, beside) for number in numbers[:NAMED]]
+    cut = f"The first {NAMED} of {len(numbers)}" if len(numbers) > NAMED else "All of them"
     return el(
         "section",
         el("p", said),
@@ -74,7 +74,9 @@ def section(run: Mapping[str, Any], beside: Beside) -> Markup | None:
 def _behind(cards: list[Markup]) -> Markup | None:
     if not cards:
         return None
-    return el("details", el("summary", f"{len(cards)} more pictures"), el("ul", cards, class_="pictures"))
+    return el(
+        "details", el("summary", f"{len(cards)} more pictures"), el("ul", cards, class_="pictures"), class_="more"
+    )
 
 
 def _sums(run: Mapping[str, Any]) -> str:
@@ -88,8 +90,8 @@ def _sums(run: Mapping[str, Any]) -> str:
     return "; ".join(told)
 
 
-def _card(run: Mapping[str, Any], number: int, picture: tuple[str, str]) -> Markup:
-    called, uri = picture
+def _card(run: Mapping[str, Any], number: int, beside: Beside) -> Markup:
+    called = beside.names.get(number, f"image {number}")
     judged = facts.judged(run)
     first = judged[0]
     label = first["classes"][first["labels"][number]]
@@ -100,7 +102,7 @@ def _card(run: Mapping[str, Any], number: int, picture: tuple[str, str]) -> Mark
         said.append(_answer(result["target"], now, now == label))
     return el(
         "li",
-        el("img", src=uri, alt=f"{called}, which is {label}", width=84, height=84),
+        el("img", src=beside.pictures[number], alt=f"{called}, which is {label}", width=84, height=84),
         el("p", name(label), class_="label"),
         el("p", name(called), class_="file"),
         el("dl", said),
@@ -116,6 +118,6 @@ def _row(run: Mapping[str, Any], number: int, beside: Beside) -> list[Child]:
     judged = facts.judged(run)
     first = judged[0]
     classes = first["classes"]
-    called = beside.pictures[number][0] if number in beside.pictures else f"image {number}"
+    called = beside.names.get(number, f"image {number}")
     now = [result["classes"][result["variants"][result["candidate"]]["predicted"][number]] for result in judged]
     return [called, classes[first["labels"][number]], classes[first["reference_predicted"][number]], *now]

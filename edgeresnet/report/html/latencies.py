@@ -47,7 +47,7 @@ def _of_target(run: Mapping[str, Any], result: Mapping[str, Any]) -> Markup | No
         for number, (name, numbers) in enumerate(values.items())
     ]
     drawn = plot.axes(across, None, _HIGH * len(values), ("ms per inference", ""), rows)
-    table = _COLUMNS, [_numbers(name, values[name], timed[name]) for name in values]
+    table = view.filled(_COLUMNS, [_numbers(name, values[name], timed[name]) for name in values])
     return figure(f"Latency on {result['target']}", said, drawn, [facts.verified(run, result)], table)
 
 

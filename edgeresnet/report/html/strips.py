@@ -59,5 +59,6 @@ def bar(row: Strip, scale: Scale, line: float | None = None) -> Markup:
     held = None
     if line is not None:
         held = el("line", x1=scale.across(line), x2=scale.across(line), y1=0, y2=_HIGH, class_="held")
-    base = el("line", x1=0, x2="100%", y1=middle, y2=middle, class_="base")
+    known = row.value is not None or row.low is not None
+    base = el("line", x1=0, x2="100%", y1=middle, y2=middle, class_="base" if known else "base absent")
     return el("svg", base, held, mark(row.said, *shapes, class_=row.kind), width="100%", height=_HIGH, class_="bar")
