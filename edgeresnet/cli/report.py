@@ -23,7 +23,6 @@ from . import _options
 def report(run: str | None, kind: str, output: Path | None, store_root: Path) -> None:
     """Print RUN (an id or a file; the newest by default). Measures nothing."""
     from .. import report as reports
-    from . import _progress
 
     store = _options.open_store(store_root)
     found = store.load_run(run)
@@ -31,6 +30,8 @@ def report(run: str | None, kind: str, output: Path | None, store_root: Path) ->
     if output:
         _options.write_output(output, text)
     elif kind == "terminal":
+        from . import _progress
+
         _progress.print_report(text)
     else:
         _options.echo(text, nl=False)

@@ -59,11 +59,12 @@ def told(done: dict[str, Any], store: Store, *, as_json: bool) -> int:
 
     path = store.root / "runs" / f"{done['id']}.md"
     write_text(path, report.FORMATS["md"](done))
-    write_text(path.with_suffix(".html"), report.html.of_store(done, store))
     if as_json:
         _options.print_json(done)
     else:
         _progress.print_report(report.FORMATS["terminal"](done))
+    write_text(path.with_suffix(".html"), report.html.of_store(done, store))
+    if not as_json:
         _options.echo(f"page: {path.with_suffix('.html')}\nreport: {path}")
     return exit_code(done)
 

@@ -98,7 +98,8 @@ def test_every_chart_names_its_digest_and_has_its_numbers_beneath() -> None:
         "Latency on openvino",
         "Classes on openvino, int8 against FP32",
         "Quantization noise, openvino",
-        "Pruning",
+        "Pruning for openvino: what is faster",
+        "Channels that stay",
         "Training",
         "Recovery",
     ]

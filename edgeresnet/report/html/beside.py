@@ -60,13 +60,13 @@ def _others(run: Mapping[str, Any], store: Store) -> tuple[list[Mapping[str, Any
     for path in reversed(store.runs()):
         if path.stem == run["id"]:
             continue
-        room -= path.stat().st_size
-        if room < 0:
-            older += 1
-            continue
         try:
+            room -= path.stat().st_size
+            if room < 0:
+                older += 1
+                continue
             other = store.load_run(str(path))
-        except EdgeresnetError:
+        except (EdgeresnetError, OSError):
             broken += 1
             continue
         if _same_model(run, other):

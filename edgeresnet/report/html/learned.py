@@ -79,37 +79,6 @@ def _lines(
     return plot.axes(across, up, _HIGH, ("epoch", unit), inside)
 
 
-def cut(run: Mapping[str, Any]) -> list[Markup]:
-    """What pruning left of each layer."""
-    found = [step for step in run["steps"] if step["stage"] == "prune" and step["notes"]]
-    return [_widths(step) for step in found if step["notes"].get("widths")]
-
-
-def _widths(step: Mapping[str, Any]) -> Markup:
-    notes = step["notes"]
-    rows = [
-        Strip(
-            layer, f"{layer}: {now} of {before} channels stay", f"{now}/{before}", None, 0, 100 * now / before, "part"
-        )
-        for layer, (before, now) in notes["widths"].items()
-    ]
-    said = pruned.sentence(notes)
-    table = (
-        ("layer", "channels before", "now", "stay"),
-        [
-            (layer, str(before), str(now), f"{100 * now / before:.0f} %")
-            for layer, (before, now) in notes["widths"].items()
-        ],
-    )
-    return figure(
-        "Pruning",
-        f"{said[:1].upper()}{said[1:]}. Milliseconds stand above, beside the other networks.",
-        strips(rows, Scale(0, 100), unit="% that stay"),
-        [Origin(step["id"], step["digest"] or "")],
-        table,
-    )
-
-
 def noise(run: Mapping[str, Any]) -> list[Markup]:
     """SQNR of INT8: after each step of quantizing, as the file is written, and as the target compiled it."""
     return [

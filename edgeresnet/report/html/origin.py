@@ -46,7 +46,8 @@ def lineage(run: Mapping[str, Any], beside: Beside) -> Markup:
 
 
 def notes(seen: view.View) -> Markup | None:
-    return el("ul", [el("li", name(note)) for note in seen.notes], class_="notes") if seen.notes else None
+    told = [*seen.advice, *seen.notes]
+    return el("ul", [el("li", name(note)) for note in told], class_="notes") if told else None
 
 
 def conditions(run: Mapping[str, Any], seen: view.View) -> Markup:

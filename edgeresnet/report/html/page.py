@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import view
-from . import changes, first, flips, latencies, learned, origin, promises, tradeoff
+from . import changes, cutting, first, flips, latencies, learned, origin, promises, tradeoff
 from .element import Child, Markup, el, name
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def _sections(run: Mapping[str, Any], seen: view.View, beside: Beside) -> list[t
     found: list[tuple[str, Child]] = [
         ("Promises", promises.section(run)),
         ("Accuracy against latency", tradeoff.section(run, beside.others, beside.unread)),
-        ("Latency", latencies.section(run)),
+        ("Latency", [*latencies.section(run), *_sentences(seen.speedups)]),
         ("Classes", changes.section(run)),
         ("Flipped images", flips.section(run, beside)),
         ("INT8", [*learned.noise(run), *_sentences(seen.losses)]),
-        ("Pruning", learned.cut(run)),
+        ("Pruning", cutting.section(run)),
         ("Learning", learned.curves(run)),
         ("Notes", [each for each in (origin.notes(seen), learned.absent(run)) if each]),
         ("Recipe", origin.recipe(run)),
