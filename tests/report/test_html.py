@@ -294,8 +294,8 @@ def test_other_runs_of_the_same_model_stand_beside_it(tmp_path: Path) -> None:
     store = runs.stored(tmp_path / "store", mine, other, else_, elsewhere)
     (store.root / "runs" / "20260101-000000-000000-abcdef.json").write_text('{"format": 1}')
     seen = Read(report.html.of_store(mine, store))
-    assert "1 runs of this store cannot be read" in seen.text
-    assert "1 that were timed on another machine, or in another batch, stand in the table alone" in seen.text
+    assert "Runs of this store that cannot be read, or are of another format: 1." in seen.text
+    assert "In the table alone, as timed on another machine or in another batch: 1." in seen.text
     assert f"{other['id']} {runs.digest(200)[:12]}" in seen.text
     assert f"not drawn {elsewhere['id']} {runs.digest(202)[:12]}" in seen.text
     assert runs.digest(201)[:12] not in seen.text
@@ -391,3 +391,11 @@ def test_a_scale_holds_what_it_was_made_around() -> None:
     assert wide.log
     assert 0 < wide.at(0.3) < wide.at(1) < wide.at(40) < 1
     assert not around([-1.0, 40.0]).log
+
+
+def test_a_page_is_cleaned_away_with_its_run(tmp_path: Path) -> None:
+    store = runs.stored(tmp_path / "store", runs.run())
+    page_of = store.root / "runs" / f"{runs.run()['id']}.html"
+    page_of.write_text("x")
+    store.clean(0)
+    assert not page_of.exists()

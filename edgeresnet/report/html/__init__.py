@@ -1,8 +1,8 @@
 """A run as one page for a browser: no library, no request, a phone's width or paper, light or dark.
 
 element → scale → strips, plot → figure: what a chart is made of. first: what is seen first. promises, tradeoff,
-latencies, changes, flips, cutting, learned, origin: one part each. `beside` alone reads more than the run; drawing knows
-no file.
+latencies, changes, flips, cutting, learned, origin: one part each. `beside` alone reads more than the run; drawing
+knows no file.
 """
 
 from __future__ import annotations

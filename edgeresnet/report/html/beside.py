@@ -71,8 +71,8 @@ def _others(run: Mapping[str, Any], store: Store) -> tuple[list[Mapping[str, Any
             continue
         if _same_model(run, other):
             found.append(other)
-    said = [f"{older} older runs of this store were not looked at."] if older else []
-    said += [f"{broken} runs of this store cannot be read, or are of another format."] if broken else []
+    said = [f"Older runs of this store that were not looked at: {older}."] if older else []
+    said += [f"Runs of this store that cannot be read, or are of another format: {broken}."] if broken else []
     return found, " ".join(said)
 
 

@@ -105,7 +105,7 @@ def _noise(run: Mapping[str, Any], step: Mapping[str, Any]) -> Markup:
     float_ = "; ".join(f"{layer}: {why}" for layer, why in notes["kept_float"].items())
     said = (
         f"SQNR against the network that was quantized, in dB: 10 more is a tenth of the noise. Steps are told on "
-        f"{notes['held_out']['images']} held-out images. {len(notes['int8'])} layers are INT8"
+        f"{notes['held_out']['images']} held-out images. INT8 layers: {len(notes['int8'])}"
         f"{f'; stays float: {float_}' if float_ else ''}. Layer by layer it was not measured."
     )
     table = (

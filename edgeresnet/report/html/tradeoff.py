@@ -79,7 +79,7 @@ def section(run: Mapping[str, Any], others: Sequence[Mapping[str, Any]], unread:
     if rest:
         said.append("Hollow ones are of other runs, timed at another time: their distances in time are less certain.")
     if left_out:
-        said.append(f"{left_out} that were timed on another machine, or in another batch, stand in the table alone.")
+        said.append(f"In the table alone, as timed on another machine or in another batch: {left_out}.")
     columns = ("target", "as", "top-1", "95 % interval", "p50 ms", "", "run", "digest")
     shown = [facts.verified(run, result) for result in facts.judged(run)]
     origins = [*shown, *(Origin("run", other["id"]) for other in others if any(p.run == other["id"] for p in rest))]
