@@ -397,3 +397,22 @@ def test_a_page_is_cleaned_away_with_its_run(tmp_path: Path) -> None:
     page_of.write_text("x")
     store.clean(0)
     assert not page_of.exists()
+
+
+@pytest.mark.parametrize(
+    ("fp32", "words"),
+    [
+        (0.4, "Ship int8: 0.50 times as fast as FP32 and 25 % of its size."),
+        (0.8, "Ship int8: 25 % of FP32's size."),
+    ],
+)
+def test_what_is_slower_is_not_passed_over_and_chance_is_no_gain(fp32: float, words: str) -> None:
+    run = runs.run()
+    variants = run["results"]["openvino"]["variants"]
+    variants["fp32"]["latency"] = runs.latency(fp32)
+    for number, process in enumerate(variants["fp32"]["latency"]["processes"]):
+        process["host_ms"] = [[value * (1 + 0.02 * (number - 1)) for value in each] for each in process["host_ms"]]
+    del variants["half"]
+    text = read(run).text
+    assert words in text
+    assert (": no difference is shown" in text[: text.index("The upright line")]) == (fp32 == 0.8)

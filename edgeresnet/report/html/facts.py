@@ -25,7 +25,6 @@ class Against:
     """How many times as fast as another network it is, or why that is not known."""
 
     rival: str
-    p50: float | None
     times: float | None = None
     low: float | None = None
     high: float | None = None
@@ -68,11 +67,16 @@ def against(result: Mapping[str, Any]) -> Iterator[Against]:
         slower, faster = variants[rival]["latency"], variants[name]["latency"]
         trouble = troubles.untimed([slower, faster])
         if trouble:
-            yield Against(rival, p50(variants[rival]), trouble=trouble)
+            yield Against(rival, trouble=trouble)
             continue
         times, (low, high) = intervals.ratio_interval(measure.windows(slower), measure.windows(faster))
         known = math.isfinite(high)
-        yield Against(rival, p50(variants[rival]), times, low if known else None, high if known else None)
+        yield Against(rival, times, low if known else None, high if known else None)
+
+
+def differs(each: Against) -> bool:
+    """Its interval lies on one side of one."""
+    return each.low is not None and each.high is not None and (each.low > 1 or each.high < 1)
 
 
 def p50(variant: Mapping[str, Any]) -> float | None:
@@ -129,12 +133,12 @@ def drop(result: Mapping[str, Any]) -> tuple[float, float, float]:
 
 
 def _gain(result: Mapping[str, Any]) -> str:
-    """What it brings, where that is shown."""
+    """What it brings, and what that costs in time, where it is shown."""
     variants, ship = result["variants"], judge.candidate(result)
     if result["candidate"] == "fp32" or "fp32" not in variants:
         return ""
-    found = [each for each in against(result) if each.rival == "fp32" and each.low and each.low > 1]
-    gains = [f"{each.times:.2f} times as fast as FP32" for each in found]
+    shown = [each for each in against(result) if each.rival == "fp32" and differs(each)]
+    gains = [f"{each.times:.2f} times as fast as FP32" for each in shown]
     part = ship["size_mb"] / variants["fp32"]["size_mb"] if variants["fp32"]["size_mb"] else 1
     whose = "its" if gains else "FP32's"
     gains += [f"{100 * part:.0f} % of {whose} size"] if part < 0.95 else []

@@ -94,8 +94,8 @@ def _top1(result: Mapping[str, Any]) -> Markup:
         f"{before:.2f} → {now:.2f} %",
         [
             f"lost: {lost:.2f} points ({least:+.2f} to {most:+.2f})",
-            f"FP32: {span[0]:.2f} to {span[1]:.2f} %, {result['candidate']}: {low:.2f} to {high:.2f} %",
-            f"{images:,} images, 95 % intervals",
+            f"95 % intervals: {span[0]:.2f} to {span[1]:.2f} before,",
+            f"{low:.2f} to {high:.2f} now, of {images:,} images",
         ],
     )
 
@@ -111,7 +111,10 @@ def _latency(result: Mapping[str, Any]) -> Markup:
         if each.times is None:
             lines.append(f"not held against {rival}: {each.trouble}")
             continue
-        span = f" ({each.low:.2f} to {each.high:.2f})" if each.low is not None else " (one process: no interval)"
+        span = " (one process: no interval)"
+        if each.low is not None and each.high is not None:
+            span = f" ({each.low:.2f} to {each.high:.2f})"
+            span += "" if facts.differs(each) else ": no difference is shown"
         lines.append(f"{each.times:.2f} × as fast as {rival}{span}")
     if "half" not in result["variants"]:
         lines.append("no half-precision twin here")
