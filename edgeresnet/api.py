@@ -66,6 +66,8 @@ class Run:
 
         if kind not in report.FORMATS:
             raise EdgeresnetError(f"there is no format {kind!r}", hint=f"formats are {', '.join(report.FORMATS)}")
+        if kind == "html":
+            return report.html.of_store(self.document, Store(self.store))
         return report.FORMATS[kind](self.document)
 
     def save_report(self, path: str | os.PathLike[str]) -> Path:

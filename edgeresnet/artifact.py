@@ -24,7 +24,7 @@ from .errors import ArtifactError, EdgeresnetError, machine_error
 FORMAT = 2
 MARK = ".edgeresnet-store"
 _OURS = re.compile(
-    r"[a-z]+/[0-9a-f]{24}|work/[a-z]+-[0-9a-f]{24}|cache/(pixels|hashes\.sqlite[-\w]*|[-\w.]+\.timing(\.\d+)?)|(runs|bench)/[-\w]+\.(json|md)"
+    r"[a-z]+/[0-9a-f]{24}|work/[a-z]+-[0-9a-f]{24}|cache/(pixels|hashes\.sqlite[-\w]*|[-\w.]+\.timing(\.\d+)?)|(runs|bench)/[-\w]+\.(json|md|html)"
 )
 
 

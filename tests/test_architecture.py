@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import edgeresnet
-from edgeresnet import cli, pipeline
+from edgeresnet import cli, pipeline, report
 from edgeresnet.artifact import FORMAT, Store
 
+from .report import runs
 from .report.test_report import run_document
 
 PACKAGE = Path(edgeresnet.__file__).parent
@@ -217,6 +219,20 @@ def test_reading_runs_loads_no_runtime(command: str, tmp_path: Path) -> None:
     loaded = _modules_after(_through_main(command, "--store", str(store.root)), tmp_path)
     assert "edgeresnet.report.view" in loaded, "the command did not run"
     assert not loaded & (HEAVY | {"pydantic", "yaml", "PIL", "rich"})
+
+
+@pytest.mark.parametrize("kind", list(report.FORMATS))
+def test_a_report_loads_no_runtime(kind: str, tmp_path: Path) -> None:
+    """Of a run whose images are still there to be shown, which is the most that it reads."""
+    for number, label in enumerate(("cat", "dog", "newt")):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for image in range(4):
+            Image.new("RGB", (9, 9), (80 * number, image, 0)).save(tmp_path / "images" / label / f"{image}.png")
+    runs.on_images(Store.open(tmp_path / "store"), tmp_path / "images")
+    command = _through_main("report", "--store", str(tmp_path / "store"), "--format", kind, "--output", "report")
+    loaded = _modules_after(command, tmp_path)
+    assert not loaded & HEAVY
+    assert kind != "html" or (tmp_path / "report").read_text().count("<img") == 2
 
 
 def test_one_word_everywhere() -> None:

@@ -12,7 +12,11 @@ from . import _complete, _options
 @click.command()
 @click.argument("run", required=False, shell_complete=_complete.runs)
 @click.option(
-    "--format", "kind", type=click.Choice(["terminal", "md", "json", "junit"]), default="terminal", show_default=True
+    "--format",
+    "kind",
+    type=click.Choice(["terminal", "md", "json", "html", "junit"]),
+    default="terminal",
+    show_default=True,
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
 @_options.store
@@ -20,7 +24,9 @@ def report(run: str | None, kind: str, output: Path | None, store_root: Path) ->
     """Print RUN (an id or a file; the newest by default). Measures nothing."""
     from .. import report as reports
 
-    text = reports.FORMATS[kind](_options.open_store(store_root).load_run(run))
+    store = _options.open_store(store_root)
+    found = store.load_run(run)
+    text = reports.html.of_store(found, store) if kind == "html" else reports.FORMATS[kind](found)
     if output:
         _options.write_output(output, text)
     elif kind == "terminal":

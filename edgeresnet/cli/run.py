@@ -68,7 +68,9 @@ def told(done: dict[str, Any], store: Store, *, as_json: bool) -> int:
         _options.print_json(done)
     else:
         _options.print_report(report.FORMATS["terminal"](done))
-        _options.echo(f"report: {path}")
+    write_text(path.with_suffix(".html"), report.html.of_store(done, store))
+    if not as_json:
+        _options.echo(f"page: {path.with_suffix('.html')}\nreport: {path}")
     return exit_code(done)
 
 

@@ -70,15 +70,17 @@ def run(
     began, outcomes = time.time(), dict[str, Outcome]()
     wanted = steps(recipe, store)  # a recipe that cannot even be planned leaves no run
     _check_again(again, wanted)
+    where = ""
     try:
         for step in wanted:
+            where = step.id
             if step.stage.long:
                 _look_at_images(step, wanted, outcomes, store, listener)
             outcomes[step.id] = _do(step, outcomes, store, not again.isdisjoint({step.id, step.stage.name}), listener)
             listener.ends(outcomes[step.id])
     except BaseException as problem:
         with contextlib.suppress(EdgeresnetError, OSError):
-            store.save_run(document(recipe, outcomes, began, problem))
+            store.save_run(document(recipe, outcomes, began, problem, where))
         raise
     finished = document(recipe, outcomes, began)
     store.save_run(finished)

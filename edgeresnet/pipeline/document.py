@@ -15,8 +15,13 @@ from .steps import as_written_of, int8_of
 
 
 def document(
-    recipe: Recipe, outcomes: Mapping[str, Outcome], began: float, problem: BaseException | None = None
+    recipe: Recipe,
+    outcomes: Mapping[str, Outcome],
+    began: float,
+    problem: BaseException | None = None,
+    where: str = "",
 ) -> dict[str, Any]:
+    """`where` is the step in which a problem ended it."""
     as_written = as_written_of(recipe)
     unlabelled = recipe.images.evaluation is None
     results = {name: _result(name, outcomes, as_written.get(name), unlabelled) for name in recipe.targets}
@@ -25,7 +30,7 @@ def document(
         "steps": [_step(outcome) for outcome in outcomes.values()],
         "results": results,
         **_judged(recipe, results, problem is not None),
-        "problem": None if problem is None else _problem(problem),
+        "problem": None if problem is None else {**_problem(problem), "step": where},
         "machine": machine.describe(),
     }
 

@@ -1,4 +1,7 @@
-"""Stored results → something a person or a program reads. Never measures, never judges, reads nothing but the run."""
+"""Stored results → something a person or a program reads. Never measures, never judges, reads nothing but the run.
+
+HTML alone also looks at what still lies beside it: its images, and other runs of its model.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from . import (
     compared,
     explain_text,
     gate_text,
+    html,
     inspect_text,
     json_report,
     junit,
@@ -29,6 +33,7 @@ __all__ = [
     "compared",
     "explain_text",
     "gate_text",
+    "html",
     "inspect_text",
     "pruned",
     "quantized",
@@ -41,5 +46,6 @@ FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "terminal": terminal.render,
     "md": markdown.render,
     "json": json_report.render,
+    "html": html.render,
     "junit": junit.render,
 }

@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..device import advice, intervals, judge, measure, trial, troubles
 from . import curve
+
+Cell = TypeVar("Cell")
 
 _MEANING = {
     judge.KEPT: "every promise is kept",
@@ -42,6 +44,22 @@ class View:
     conditions: Sequence[str]
 
 
+class Change(NamedTuple):
+    """One class: its images, how many of them were found before and now, and the points lost with their interval."""
+
+    label: str
+    images: int
+    before: int
+    now: int
+    lost: float
+    low: float
+    high: float
+
+    @property
+    def word(self) -> str:
+        return "worse" if self.low > 0 else "better" if self.high < 0 else ""
+
+
 _MORE = 1.26  # times the noise, 1 dB: less lies within what rounding does by chance
 CLASS_COLUMNS = ("target", "class", "images", "found before", "found now", "lost pp (corrected 95 %)", "")
 COLUMNS = ("target", "as", "top-1", "drop pp (95 %)", "agree", "lost/won", "MB")
@@ -52,7 +70,7 @@ def of(run: Mapping[str, Any]) -> View:
     results = run["results"].values()
     measured = [result for result in results if "variants" in result]
     judged = [result for result in measured if not judge.unlabelled(result)]
-    classes = [row for result in judged for row in _class_rows(result)]
+    classes = [(result["target"], *change_row(each)) for result in judged for each in changes(result)]
     return View(
         title=title(run["recipe"]["model"], measured),
         verdict=run["verdict"],
@@ -135,7 +153,7 @@ def drop_pp(counts: Mapping[str, Any]) -> tuple[float, float, float]:
     return 100 * (counts["flips_lost"] - counts["flips_won"]) / images, 100 * low, 100 * high
 
 
-def filled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+def filled(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[list[str], list[list[Cell]]]:
     """Without the columns that are empty in every row: what was not measured takes no room."""
     kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
     return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
@@ -191,25 +209,22 @@ def _builds(result: Mapping[str, Any]) -> list[str]:
     return ["; ".join([", ".join(said), "each promise is judged by its worst build"])]
 
 
-def _class_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Recall per class, before and now; the interval is corrected for looking at so many classes."""
+def changes(result: Mapping[str, Any]) -> list[Change]:
+    """Per class that has images, in order; the interval is corrected for looking at so many of them."""
     both = zip(judge.recalls(result), judge.flips(result), strict=True)
     found = [(recall, changed) for recall, changed in both if recall.images]
-    rows: list[tuple[str, ...]] = []
+    told = []
     for recall, (lost, won) in found:
         low, high = intervals.tango(lost, won, recall.images, intervals.z_for(len(found)))
-        rows.append(
-            (
-                result["target"],
-                recall.label,
-                str(recall.images),
-                f"{100 * recall.before / recall.images:.2f} %",
-                f"{100 * recall.now / recall.images:.2f} %",
-                f"{signed(100 * (lost - won) / recall.images)} ({signed(100 * low)} to {signed(100 * high)})",
-                "worse" if low > 0 else "better" if high < 0 else "",
-            )
-        )
-    return rows
+        told.append(Change(*recall, 100 * (lost - won) / recall.images, 100 * low, 100 * high))
+    return told
+
+
+def change_row(each: Change) -> tuple[str, ...]:
+    """Under CLASS_COLUMNS, but for the target."""
+    before, now = (f"{100 * count / each.images:.2f} %" for count in (each.before, each.now))
+    span = f"{signed(each.lost)} ({signed(each.low)} to {signed(each.high)})"
+    return each.label, str(each.images), before, now, span, each.word
 
 
 def _notes(
@@ -240,8 +255,13 @@ def _notes(
         timed = _timed(result)
         notes += [f"{result['target']}: {trouble}" for trouble in troubles.troubles(timed)]
     if run["problem"]:
-        notes.append(f"the run ended early: {run['problem']['message']}")
+        notes.append(f"the run ended early{_place(run['problem'])}: {run['problem']['message']}")
     return notes
+
+
+def _place(problem: Mapping[str, Any]) -> str:
+    """Runs of older versions do not tell it."""
+    return f" in step {problem['step']}" if problem.get("step") else ""
 
 
 def _decoding(result: Mapping[str, Any]) -> list[str]:

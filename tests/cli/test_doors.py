@@ -32,8 +32,10 @@ def test_run_prints_the_verdict_and_where_the_report_lies(door: Door, own_store:
     assert "KEPT: every promise is kept" in out
     report = Path(out.split("report: ")[1].strip())
     assert "# cifar\\_resnet8" in report.read_text() or "# cifar_resnet8" in report.read_text()
+    assert f"page: {report.with_suffix('.html')}" in out
+    assert report.with_suffix(".html").read_text().startswith("<!doctype html>")
     assert "nothing to do: all 6 stages were found done" in err
-    assert max(len(line) for line in out.splitlines() if not line.startswith("report:")) <= 80
+    assert max(len(line) for line in out.splitlines() if not line.startswith(("report:", "page:"))) <= 80
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_plan_tells_done_from_todo(door: Door, ran: tuple[Path, Store]) -> None:
     assert {row["state"] for row in json.loads(out)} == {"todo"}
 
 
-@pytest.mark.parametrize("kind", ["terminal", "md", "json"])
+@pytest.mark.parametrize("kind", ["terminal", "md", "json", "html"])
 def test_report_prints_the_newest_run(door: Door, ran: tuple[Path, Store], kind: str) -> None:
     code, out, _ = door("report", "--store", ran[1].root, "--format", kind)
     assert code == 0

@@ -1,0 +1,149 @@
+"""What a run says of each target, as numbers that several parts of the page show. Reads raw values; judges nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...device import advice, intervals, judge, measure, troubles
+from ..view import drop_pp
+from .figure import Origin
+
+WORDS = {
+    judge.KEPT: "Every promise is kept",
+    judge.BROKEN: "A promise is broken",
+    judge.UNDECIDED: "Not decided yet",
+    judge.NOT_MEASURED: "Not measured",
+    judge.DEFERRED: "To be measured on its device",
+}
+
+
+@dataclass(frozen=True)
+class Against:
+    """How many times as fast as another network it is, or why that is not known."""
+
+    rival: str
+    times: float | None = None
+    low: float | None = None
+    high: float | None = None
+    trouble: str = ""
+
+
+def measured(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [result for result in run["results"].values() if "variants" in result]
+
+
+def judged(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those whose answers can be right or wrong."""
+    return [result for result in measured(run) if not judge.unlabelled(result)]
+
+
+def verdict_of(run: Mapping[str, Any], target: str) -> str:
+    """The worst of what was promised there; a target that was not measured is never better than that."""
+    found = [each["verdict"] for each in run["verdicts"] if each["target"] == target]
+    result = run["results"][target]
+    if "variants" not in result:
+        found.append(judge.DEFERRED if result.get("deferred") else judge.NOT_MEASURED)
+    return judge.worst(found)
+
+
+def in_words(run: Mapping[str, Any], target: str) -> str:
+    result, verdict = run["results"][target], verdict_of(run, target)
+    if verdict == judge.KEPT and not any(each["target"] == target for each in run["verdicts"]):
+        return "Nothing was promised"
+    if verdict == judge.NOT_MEASURED and "variants" in result:
+        return "A promise was not measured"
+    return WORDS[verdict]
+
+
+def against(result: Mapping[str, Any]) -> Iterator[Against]:
+    """What would ship, held against FP32 and its half-precision twin, where they stand beside it."""
+    variants, name = result["variants"], result["candidate"]
+    for rival in ("fp32", "half"):
+        if rival == name or rival not in variants:
+            continue
+        slower, faster = variants[rival]["latency"], variants[name]["latency"]
+        trouble = troubles.untimed([slower, faster])
+        if trouble:
+            yield Against(rival, trouble=trouble)
+            continue
+        times, (low, high) = intervals.ratio_interval(measure.windows(slower), measure.windows(faster))
+        known = math.isfinite(high)
+        yield Against(rival, times, low if known else None, high if known else None)
+
+
+def differs(each: Against) -> bool:
+    """Its interval lies on one side of one."""
+    return each.low is not None and each.high is not None and (each.low > 1 or each.high < 1)
+
+
+def p50(variant: Mapping[str, Any]) -> float | None:
+    return measure.percentiles(variant["latency"]).get("p50") if variant["latency"] else None
+
+
+def top1(right: int, images: int) -> tuple[float, float, float]:
+    """In percent, with its 95 % interval."""
+    low, high = intervals.wilson(right, images)
+    return 100 * right / max(images, 1), 100 * low, 100 * high
+
+
+def advised(run: Mapping[str, Any], target: str) -> str:
+    """One sentence: what to do now."""
+    result, verdict = run["results"][target], verdict_of(run, target)
+    worst = [each for each in run["verdicts"] if each["target"] == target and each["verdict"] == verdict]
+    said = f"{worst[0]['promise']}: {worst[0]['reason']}" if worst else ""
+    if "variants" not in result:
+        early = (run["problem"] or {}).get(
+            "hint"
+        ) or "mend what ended the run, and run it again: finished steps are kept"
+        return _sentence(result["hint"] or (early if run["problem"] else "see why, and run it again"))
+    ship = result["candidate"]
+    if verdict == judge.BROKEN:
+        return f"Do not ship {ship}: {said}."
+    if verdict == judge.NOT_MEASURED:
+        return f"Not on this evidence: {said}."
+    if found := advice.advice(result):
+        return _sentence(found.sentence)
+    if verdict == judge.UNDECIDED:
+        return f"Not yet: {said}."
+    if not worst:
+        return "Promise something in the recipe, and the next run is judged by it."
+    return f"Ship {ship}{_gain(result)}."
+
+
+def origin(run: Mapping[str, Any], step: str) -> Origin:
+    """The step by its id, and what it left."""
+    found = next((each["digest"] for each in run["steps"] if each["id"] == step), None)
+    return Origin(step, found or "")
+
+
+def verified(run: Mapping[str, Any], result: Mapping[str, Any]) -> Origin:
+    return origin(run, f"verify:{result['target']}")
+
+
+def variant_class(name: str) -> str:
+    """A word that the style knows a colour for."""
+    return f"v-{name}" if name in ("fp32", "pruned", "half", "candidate", "int8") else "v-other"
+
+
+def drop(result: Mapping[str, Any]) -> tuple[float, float, float]:
+    return drop_pp(judge.candidate(result)["accuracy"])
+
+
+def _gain(result: Mapping[str, Any]) -> str:
+    """What it brings, and what that costs in time, where it is shown."""
+    variants, ship = result["variants"], judge.candidate(result)
+    if result["candidate"] == "fp32" or "fp32" not in variants:
+        return ""
+    shown = [each for each in against(result) if each.rival == "fp32" and differs(each)]
+    gains = [f"{each.times:.2f} times as fast as FP32" for each in shown]
+    part = ship["size_mb"] / variants["fp32"]["size_mb"] if variants["fp32"]["size_mb"] else 1
+    whose = "its" if gains else "FP32's"
+    gains += [f"{100 * part:.0f} % of {whose} size"] if part < 0.95 else []
+    return f": {' and '.join(gains)}" if gains else ""
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".")
