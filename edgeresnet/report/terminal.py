@@ -14,6 +14,9 @@ WIDTH = 80
 def render(run: Mapping[str, Any]) -> str:
     seen = view.of(run)
     parts = [seen.title, *(wrapped(f"train: {sentence}") for sentence, _ in seen.trainings)]
+    for sentence, head, rows in seen.cuts:
+        parts.append(wrapped(f"prune: {sentence}"))
+        parts += [columns(*view.filled(head, rows))] if rows else []
     if seen.rows:
         parts.append(columns(seen.columns, seen.rows))
     if seen.losses:
