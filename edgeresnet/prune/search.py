@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 _STRIDE = 4  # rungs at a time, on the way down
+_CLOSE = 0.8  # of the goal: a stride cannot bring more than what is missing then
 _CHECKS = 8
 
 Look = Callable[[int], float]
@@ -38,13 +39,21 @@ def mildest(rungs: int, look: Look, check: Check) -> Found | None:
 
 
 def _bracket(rungs: int, look: Look) -> tuple[int, int | None]:
-    """(the last that does not reach it, the first that does), in strides; one stride more for who reads the curve."""
-    below = 0
+    """(the last that does not reach it, the first that does), in strides; one stride more for who reads the curve.
+
+    Where the curve falls back close to the goal, the rungs of that stride are looked at one by one.
+    """
+    below, before = 0, 0.0
     for rung in [*range(_STRIDE, rungs, _STRIDE), rungs]:
-        if look(rung) >= 1:
+        score = look(rung)
+        if score >= 1:
             look(min(rung + _STRIDE, rungs))
             return below, rung
-        below = rung
+        if before > max(score, _CLOSE):
+            for between in range(below + 1, rung):
+                if look(between) >= 1:
+                    return between - 1, between
+        below, before = rung, score
     return below, None
 
 

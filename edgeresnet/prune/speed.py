@@ -73,8 +73,8 @@ def fastest(network: nn.Module, chooser: Chooser, asked: Asked, ctx: Context) ->
             "times waver too much here to say that no milder cut reaches prune.speedup: measure on a quiet machine, "
             "or longer (`verify.seconds`)"
         )
-    for sentence in curve.troubles:
-        ctx.warn(f"while the cut was timed: {sentence}")
+    for sentence in dict.fromkeys(curve.troubles):
+        ctx.warn(f"while the chosen cut was timed, {sentence}")
     return curve.rungs[found.rung].choice, curve.notes(found)
 
 
@@ -158,8 +158,7 @@ class _Curve:
             for number in numbers:
                 sides = {"whole": each[WHOLE], "cut": each[f"rung-{number}"]}
                 found[number][target] = {side: _medians(values) for side, values in sides.items()}
-        # Of the last measurement, which is the one that decides.
-        self.troubles = [f"{target}: {said}" for target, each in raw.items() for said in troubles.troubles(each)]
+        self.troubles = [said for each in raw.values() for said in _of_the_machine(each)]  # the last decides
         return found
 
     def _checked(self, number: int) -> Evidence:
@@ -186,6 +185,11 @@ class _Curve:
                 self.checks = [(numbers, dict(found)) for numbers, found in stored["checks"]]
                 self.looks = dict(stored["looks"])
                 self.ctx.warn(f"{len(self.looks)} cuts were timed before an interruption")
+
+
+def _of_the_machine(raw: Mapping[str, Any]) -> list[str]:
+    """Without what is said of single networks: the interval over processes has that in it."""
+    return [said for said in troubles.troubles(raw) if said.split(":")[0] not in raw]
 
 
 def _size(choice: Choice) -> dict[str, Any]:

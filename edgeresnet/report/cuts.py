@@ -15,6 +15,8 @@ from ..device import intervals, measure, troubles
 COLUMNS = ("MACs %", "params %", "whole ms", "ms", "times as fast (95 %)", "top-1 %", "")
 BESIDE = ("target", "as", "MACs %", "params %", "p50 ms", "times fp32 (95 %)")
 
+_SHIPS = {"pruned": "FP32", "half": "half precision", "int8": "INT8"}  # what is timed is what would ship
+
 
 def sentence(notes: Mapping[str, Any]) -> str:
     """What was cut."""
@@ -35,7 +37,7 @@ def curves(notes: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]:
 def _asked(found: Mapping[str, Any], target: str) -> str:
     goal, chosen = found["goals"][target], found["curve"][found["chosen"]]
     before = [row for row in found["curve"] if row["macs"] > chosen["macs"]]
-    said = [f"{target} {found['ships'][target]}: {goal:g} times as fast was asked for"]
+    said = [f"{target}, {_SHIPS[found['ships'][target]]}: {goal:g} times as fast as the whole network was asked for"]
     if found["milder"] is None:
         said.append("the mildest cut there is reaches it")
     elif found["sure"]:
