@@ -42,14 +42,14 @@ class Measuring:
     def _on(self, name: str, networks: Mapping[str, Any], processes: int, seconds: float) -> dict[str, dict[str, Any]]:
         target = targets.get(name)
         try:
-            compiled = {title: self._compiled(name, title, network) for title, network in networks.items()}
-            jobs = {title: Job(target, path, _batch(about)) for title, (path, about) in compiled.items()}
+            jobs = {title: self.job(name, title, network) for title, network in networks.items()}
             with trial.as_failure():
                 return measure.latency(jobs, processes=processes, seconds=seconds)
         except TargetError as problem:
             raise TargetError(f"{target.title} {problem.message}", hint=problem.hint) from problem
 
-    def _compiled(self, name: str, title: str, network: Any) -> tuple[Path, Signature]:
+    def job(self, name: str, title: str, network: Any) -> Job:
+        """One network, compiled for one target; what `title` was compiled as before is not looked at again."""
         about = self.spec["timed"][name]
         folder = self.ctx.scratch / "compiled" / f"{name}-{title}"
         if manifest.read(folder) is None:
@@ -63,7 +63,7 @@ class Measuring:
             manifest.write(folder, notes=notes)
         stored = manifest.read(folder)
         assert stored is not None
-        return folder, Signature(**stored["notes"]["signature"])
+        return Job(targets.get(name), folder, _batch(Signature(**stored["notes"]["signature"])))
 
     def _written(self, about: Mapping[str, Any], network: Any, work: Path) -> Path:
         """As ONNX, in the dialect where INT8 would ship."""
