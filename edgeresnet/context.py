@@ -1,13 +1,21 @@
-"""What the conductor hands to every deed beside its parents and spec: progress, seed, scratch space, warnings."""
+"""What the conductor hands to a deed beside its parents and spec: progress, seed, scratch space, warnings, times."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 Progress = Callable[[int, int, str], None]  # done, of how many, a word about it
+
+
+class Measure(Protocol):
+    """Networks timed in turn as they would ship, in fresh processes: target → name → raw values."""
+
+    def __call__(
+        self, networks: Mapping[str, Any], *, processes: int, seconds: float
+    ) -> Mapping[str, Mapping[str, Mapping[str, Any]]]: ...
 
 
 @dataclass
@@ -17,6 +25,7 @@ class Context:
     progress: Progress = lambda done, total, word: None
     record: Callable[[Mapping[str, Any]], None] = lambda line: None  # what was just learned, for who watches
     cache: Path | None = None  # a folder for what makes the next time faster, and may be lost
+    measure: Measure | None = None  # for a deed that has to know what its networks' times are while it works
     warnings: list[str] = field(default_factory=list)
 
     def warn(self, sentence: str) -> None:

@@ -180,6 +180,12 @@ _CUT = (
     click.option("--macs", type=float, help="The part of the multiplications that stays."),
     click.option("--params", type=float, help="The part of the weights that stays."),
     click.option("--ratio", type=float, help="The part of the channels that goes."),
+    click.option(
+        "--speedup",
+        multiple=True,
+        metavar="TARGET=TIMES",
+        help="So many times as fast on a target, measured: openvino=1.6. May be repeated.",
+    ),
     click.option("--importance", help="l2 (default), l1, bn, taylor."),
     click.option("--scope", help="global (default), or per-layer: the same part of each."),
     click.option("--multiple", type=int, help="Widths are multiples of it; what targets like by default."),
@@ -193,13 +199,25 @@ class CutOptions:
     macs: float | None
     params: float | None
     ratio: float | None
+    speedup: tuple[str, ...]
     importance: str | None
     scope: str | None
     multiple: int | None
 
     def section(self) -> dict[str, Any]:
         """A recipe's `prune`."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        said = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) not in (None, ())}
+        return said | ({"speedup": dict(map(self._goal, self.speedup))} if self.speedup else {})
+
+    @staticmethod
+    def _goal(said: str) -> tuple[str, float]:
+        from ..errors import EdgeresnetError
+
+        target, _, times = said.partition("=")
+        try:
+            return target, float(times)
+        except ValueError as problem:
+            raise EdgeresnetError(f"--speedup {said!r} is not TARGET=TIMES", hint="write openvino=1.6") from problem
 
 
 _RUN = (

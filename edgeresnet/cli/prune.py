@@ -37,12 +37,13 @@ def prune(
     how: _options.RunOptions,
 ) -> int:
     """Cut whole channels out of MODEL, a checkpoint, until one goal is reached:
-    --macs, --params or --ratio.
+    --macs, --params, --ratio or --speedup, which measures cuts, compiled for
+    its target, until one is so many times as fast as MODEL.
 
     With --training, what was lost is learned again, from the images and from
     the network as it was. --evaluation tells what both are worth. What is
     written is an ordinary checkpoint: train, prune, quantize, export take it.
-    How much faster it is, a recipe measures: `--save-recipe` begins one.
+    How much faster it is, is measured with --target and --evaluation, too.
     """
     from .. import pipeline, report
     from ..errors import EdgeresnetError
@@ -60,14 +61,19 @@ def prune(
     if taken and not how.quiet:
         _options.echo(taken, err=True)
     raw.setdefault("prune", {})
+    for name in raw["prune"].get("speedup", ()):
+        raw["targets"].setdefault(name, {})
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "prune")
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
-        done = pipeline.make(wanted, store, _is_wanted, listener)
+        done = pipeline.make(wanted, store, lambda step: _is_wanted(step, timed=not cut.speedup), listener)
     found = report.pruned.of(done)
     _options.hand_out(found, output, report.pruned.render, as_json=how.as_json)
     return 0
 
 
-def _is_wanted(step: Step) -> bool:
-    """The weights and, where there are evaluation images, how good they are beside the whole network."""
-    return step.id in ("prune", "recover", "verify:reference", "verify:reference:pruned")
+def _is_wanted(step: Step, *, timed: bool) -> bool:
+    """The weights and, where there are evaluation images, how good they are beside the whole network; how fast, on the
+    targets that were named, unless that was the goal.
+    """
+    here = step.stage.name == "verify" and step.target is not None and bool(step.stage.function)
+    return step.id in ("prune", "recover", "verify:reference", "verify:reference:pruned") or (timed and here)

@@ -16,6 +16,7 @@ from ..export import FOLDER
 from ..images import Samples
 from ..recipe import Recipe
 from .document import document, part
+from .measuring import Measuring
 from .stages import ELSEWHERE, Outcome, Step
 from .steps import samples_of, steps
 
@@ -142,8 +143,8 @@ def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, 
             return outcome
     except TargetError as failure:
         if step.target is None:
-            title = targets.get(step.spec["target"]).title
-            raise TargetError(f"{title} {failure.message}", hint=failure.hint) from failure
+            title = f"{targets.get(step.spec['target']).title} " if "target" in step.spec else ""
+            raise TargetError(f"{title}{failure.message}", hint=failure.hint) from failure
         return Outcome(step, "failed", reason=failure.message, hint=failure.hint)
     except (OSError, MemoryError) as caught:
         raise machine_error(caught) or caught from caught
@@ -162,6 +163,8 @@ def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: L
     began = time.perf_counter()
     seed, record = step.spec.get("seed", 0), functools.partial(listener.records, step)
     ctx = Context(seed, making.scratch, listener.begins(step), record, making.store.cache)
+    if "timed" in step.spec:
+        ctx.measure = Measuring(step.spec, ctx)
     notes = step.stage.run(parents, step.spec, making.out, ctx)
     seconds = time.perf_counter() - began
     artifact = making.commit(
@@ -178,11 +181,11 @@ def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: L
 
 
 def _refuse_absent(step: Step) -> None:
-    name = step.spec.get("target")
-    if name:
+    for name in step.runs_on():
         found = targets.get(name).available()
+        whose = "" if "target" in step.spec else f"prune.speedup.{name} cannot be measured: {targets.get(name).title} "
         if not (found.ok or (found.builds and step.stage.name == "compile")):
-            raise TargetError(f"is not here: {found.reason}", hint=found.hint)
+            raise TargetError(f"{whose}is not here: {found.reason}", hint=found.hint)
 
 
 def _resolved(step: Step, outcomes: Mapping[str, Outcome]) -> dict[str, Parent] | None:

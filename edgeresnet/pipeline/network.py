@@ -19,7 +19,8 @@ from ..recipe import Recipe, is_onnx, module_of_factory
 
 def about(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
     """Architecture, classes and channels, as every step that has to do with the network is told."""
-    if not samples and not (recipe.prune and recipe.model.checkpoint and not recipe.targets):
+    timed = (recipe.prune and recipe.prune.speedup) or {}  # targets that need no images: nothing is judged on them
+    if not samples and not (recipe.prune and recipe.model.checkpoint and recipe.targets.keys() <= timed.keys()):
         raise RecipeError("the recipe names no images", hint="tracing compares its answers on real images: give some")
     found, told = _recognised(recipe)
     arch = recipe.model.arch or (found.archs[0] if found else None)

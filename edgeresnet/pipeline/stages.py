@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ STAGES = {
     stage.name: stage
     for stage in (
         Stage("train", "edgeresnet.train:train", 2, ("torch", "torchvision", "numpy", "pillow"), long=True),
-        Stage("prune", "edgeresnet.prune:prune", 1, ("torch", "torchvision", "torch-pruning", "numpy")),
+        Stage("prune", "edgeresnet.prune:prune", 2, ("torch", "torchvision", "torch-pruning", "numpy")),
         Stage("recover", "edgeresnet.train.recover:recover", 1, ("torch", "torchvision", "numpy", "pillow"), long=True),
         Stage("trace", "edgeresnet.trace:trace", 3, ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow")),
         Stage("calibrate", "edgeresnet.quantize:calibrate", 3, ("onnxruntime", "torch", "numpy", "pillow")),
@@ -45,6 +45,9 @@ STAGES = {
         Stage("export", "edgeresnet.export:export", 4, ("numpy", "pillow", "onnx")),
     )
 }
+# A goal in milliseconds: what comes out depends on what traced and timed, and on the machine.
+_TIMED = ("onnx", "onnxscript")
+PRUNE_TIMED = replace(STAGES["prune"], libraries=(*STAGES["prune"].libraries, *_TIMED), machine="conditions")
 # What a device measured and a person brought home: made by no run here, and asked for by what was handed over alone.
 ELSEWHERE = Stage("verify", "", 1, ())
 
@@ -84,15 +87,17 @@ class Step:
     # Parents without which it goes on: a twin that cannot be made is left out, and told.
     optional: frozenset[str] = frozenset()
 
+    def runs_on(self) -> tuple[str, ...]:
+        """The targets that must be here for this step to be made."""
+        return (self.spec["target"],) if self.spec.get("target") else tuple(self.spec.get("timed", ()))
+
     def versions(self) -> dict[str, str]:
         """Of every library that had a part in what this step writes."""
-        name = self.spec.get("target")
         found = machine.versions(*self.stage.libraries)
-        if not name:
-            return found
-        target = targets.get(name)
-        # pip knows all but what an archive or JetPack brought: that is asked itself
-        return found | (machine.versions(*target.libraries) or dict(target.available().versions))
+        for target in map(targets.get, self.runs_on()):
+            # pip knows all but what an archive or JetPack brought: that is asked itself
+            found |= machine.versions(*target.libraries) or dict(target.available().versions)
+        return found
 
     def machine(self) -> dict[str, Any] | None:
         return getattr(machine, self.stage.machine)() if self.stage.machine else None

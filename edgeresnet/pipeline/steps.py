@@ -15,7 +15,7 @@ from ..errors import RecipeError
 from ..images import choose
 from ..recipe import Recipe
 from . import network
-from .stages import ELSEWHERE, STAGES, Step
+from .stages import ELSEWHERE, PRUNE_TIMED, STAGES, Step
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are held against
 SLOTS = ("training", "evaluation", "calibration")
@@ -123,12 +123,43 @@ def _learning_steps(
     parents: Parents = {"network": before}
     if recipe.prune.importance == "taylor":
         parents["training"] = samples["training"]
-    size = recipe.preprocessing.size
-    yield Step("prune", STAGES["prune"], {**arch, **plan, "size": size, "seed": recipe.seed}, parents)
+    stage = STAGES["prune"]
+    if recipe.prune.speedup:
+        stage = PRUNE_TIMED
+        plan |= {"timed": _timed(recipe), "verify": recipe.verify.plan(), "batch": recipe.trace.batch}
+        seen = next((slot for slot in ("evaluation", "training") if slot in samples), None)
+        parents |= {seen: samples[seen]} if seen else {}
+    yield Step("prune", stage, {**arch, **plan, "seed": recipe.seed}, parents)
     if recipe.recover:
         spec = {**arch, "recover": recipe.recover.model_dump(mode="json"), "seed": recipe.seed}
         both: Parents = {"network": "prune", "dense": before, "training": samples["training"]}
         yield Step("recover", STAGES["recover"], spec, both)
+
+
+def _timed(recipe: Recipe) -> dict[str, Any]:
+    """target → what would ship to it, as it is compiled and as INT8 is written for it."""
+    assert recipe.prune is not None
+    found: dict[str, Any] = {}
+    for name in recipe.prune.speedup or ():
+        ships, choice = recipe.ships(name), _shipped(recipe, name)
+        found[name] = {"target": name, "options": asdict(choice), "ships": ships, **_inside(recipe, name)}
+        if ships == "int8":
+            assert recipe.quantize is not None
+            found[name] |= {"dialect": asdict(_dialect(recipe, name)), "exclude": list(recipe.quantize.exclude)}
+            found[name] |= {"images": recipe.preprocessing.to_json()}
+    return found
+
+
+def _shipped(recipe: Recipe, name: str) -> Any:
+    """The options that what would ship to a target is compiled with."""
+    target, options, ships = targets.get(name), recipe.target_options(name), recipe.ships(name)
+    half = target.half(options)
+    if ships == "half" and half is None:
+        raise RecipeError(
+            f"targets.{name}.precision is fp16, and {target.title} has no half-precision twin on this machine",
+            hint="`precision: fp32` or INT8; where a device has one, hand it a bundle: `where: bundle`",
+        )
+    return {"half": half, "int8": options}.get(ships, target.full(options))
 
 
 def _trace_step(
@@ -212,11 +243,7 @@ def _steps_here(
         recipe.ships(name),
         _inside(recipe, name),
     )
-    if ships == "half" and target.half(options) is None:
-        raise RecipeError(
-            f"targets.{name}.precision is fp16, and {target.title} has no half-precision twin on this machine",
-            hint="`precision: fp32` or INT8; where a device has one, hand it a bundle: `where: bundle`",
-        )
+    _shipped(recipe, name)  # or it is refused
     choices: dict[str, tuple[Any, str | Given | None]] = {
         "fp32": (target.full(options), _whole(recipe)),
         "pruned": (target.full(options), "trace" if recipe.prune else None),

@@ -1,12 +1,13 @@
 """Structured pruning: channels are cut out whole, and what is left is an ordinary, narrower network.
 
-units (what stands or falls together) → importance → choose (for a goal, in widths that compilers like) → cut.
+units (what stands or falls together) → importance → choose (for a goal, in widths that compilers like) → cut. For a
+goal in milliseconds speed measures cuts, and search says which.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,18 @@ from ..images import Samples
 from ..images import choose as chosen_images
 from ..models import checkpoint, shapes
 from ..recipe import Prune
-from . import choose, cut, importance, units
+from . import choose, cut, importance, speed, units
 
 _TAYLOR_IMAGES = 512
 _AT_ONCE = 64
+# Images that tell how right a cut is: as many as this number of multiplications allows, within limits.
+_SEEN_WITH, _FEWEST_SEEN, _MOST_SEEN = 300_000_000_000, 64, 1000
 
 
 def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """Parents: the `network`'s weights and, for taylor, `training` images. Writes the narrower network's weights."""
+    """Parents: the `network`'s weights; `training` images for taylor; for a goal in milliseconds, images that tell how
+    right a cut is. Writes the narrower network's weights.
+    """
     plan = Prune(**spec["prune"])
     torch.set_num_threads(machine.cores())
     network = checkpoint.network_of(parents["network"], spec)
@@ -39,7 +44,12 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     cuttable = units.of(network, spec["channels"], spec["size"])
     scores = importance.scores(network, cuttable, plan.importance)
     chooser = choose.Chooser(cuttable, scores, multiple=spec["multiple"], every_layer_alike=plan.scope == "per-layer")
-    choice = chooser.for_goal(*plan.goal())
+    goal, value = plan.goal()
+    curve: dict[str, Any] | None = None
+    if goal == "speedup":
+        choice, curve = speed.fastest(network, chooser, _asked(value, parents, spec, chooser), ctx)
+    else:
+        choice = chooser.for_goal(goal, value)
     narrow = cut.cut(network, choice)
     models.check_answer(narrow, spec, spec["size"])
     widths = _widths(network, narrow)
@@ -53,6 +63,7 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
         "widths": widths,
         "importance": plan.importance,
         "multiple": spec["multiple"],
+        "speedup": curve,
     }
 
 
@@ -66,12 +77,36 @@ def _widths(network: nn.Module, narrow: nn.Module) -> dict[str, list[int]]:
     }
 
 
+def _asked(
+    goals: Mapping[str, float], parents: Mapping[str, Parent], spec: Mapping[str, Any], chooser: choose.Chooser
+) -> speed.Asked:
+    """With a few images, where there are labels, to tell how right each cut is before anything is recovered."""
+    ships = {name: each["ships"] for name, each in spec["timed"].items()}
+    slot = next((slot for slot in ("evaluation", "training") if slot in parents), None)
+    samples: Samples | None = parents[slot].value if slot else None  # type: ignore[union-attr]
+    if samples is None or not samples.classes:
+        return speed.Asked(goals, ships, spec["verify"])
+    count = min(len(samples), max(_FEWEST_SEEN, min(_MOST_SEEN, _SEEN_WITH // chooser.dense.macs)))
+    few = samples.subset(chosen_images.balanced(samples, count, spec["seed"]))
+    return speed.Asked(goals, ships, spec["verify"], lambda network: _right(network, few), len(few))
+
+
+@torch.no_grad()
+def _right(network: nn.Module, samples: Samples) -> int:
+    return sum(int((network(images).argmax(1) == labels).sum()) for images, labels, _ in _batches(samples))
+
+
+def _batches(samples: Samples) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+    """Images, labels, and how many these were so far."""
+    for batch in samples.batches(_AT_ONCE):
+        images = torch.from_numpy(samples.preprocessing.normalize(np.asarray(batch.pixels)))
+        yield images, torch.from_numpy(batch.labels), int(batch.indices[-1]) + 1
+
+
 def _ask_the_loss(network: nn.Module, samples: Samples, ctx: Context) -> None:
     """Leaves in the weights what the loss on some images feels of each."""
     few = samples.subset(chosen_images.balanced(samples, min(_TAYLOR_IMAGES, len(samples)), ctx.seed))
     network.zero_grad(set_to_none=True)
-    for batch in few.batches(_AT_ONCE):
-        images = torch.from_numpy(samples.preprocessing.normalize(np.asarray(batch.pixels)))
-        labels = torch.from_numpy(batch.labels)
+    for images, labels, done in _batches(few):
         nn.functional.cross_entropy(network(images), labels, reduction="sum").backward()
-        ctx.progress(int(batch.indices[-1]) + 1, len(few), "images asked for taylor")
+        ctx.progress(done, len(few), "images asked for taylor")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import onnx
 from ..artifact import Artifact, Given, Parent, write_bytes
 from ..context import Context
 from ..device import manifest
+from ..device.preprocessing import Preprocessing
 from ..device.session import Dialect
 from ..errors import EdgeresnetError, ModelError
 from ..graph import about
@@ -95,6 +96,17 @@ def quantize(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, 
     assert isinstance(before, Artifact)
     sizes = {"bytes_before": (before.path / FILE).stat().st_size, "bytes_after": len(data)}
     return {**found.notes(), **sizes, "dialect": dict(spec["dialect"])}
+
+
+def stand_in(
+    model: onnx.ModelProto, dialect: Dialect, exclude: tuple[str, ...], preprocessing: Preprocessing
+) -> onnx.ModelProto:
+    """A traced network as `quantize` would write it, but for the numbers: to be timed, and thrown away."""
+    unshare(model)
+    choices = engine.Choices(dialect, exclude=exclude, preprocessing=preprocessing)
+    written = engine.stand_in(model, choices)
+    about.write(written, about.About(dialect=asdict(dialect)))
+    return written
 
 
 def _collected(

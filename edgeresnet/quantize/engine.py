@@ -131,6 +131,19 @@ def quantize(
     return found
 
 
+def stand_in(model: onnx.ModelProto, choices: Choices) -> onnx.ModelProto:
+    """The INT8 network as far as a clock can tell, without one image: how long it takes is decided by where Q/DQ stand,
+    not by the numbers between them. No two scales are alike, or a compiler might leave one out.
+    """
+    source = _in_levels(Source(model, Ranges({})), choices)
+    net = Net(source.model)
+    placement = choices.placed(net)
+    alike = dict.fromkeys(map(placement.source, placement.points))
+    made_up = {tensor: 2.0**-5 * (1 + number / 1024) for number, tensor in enumerate(alike)}
+    found = _scaled(replace(source, known=made_up | dict(source.known)), choices)
+    return qdq.write(source.model, placement, found.values)
+
+
 def _scaled(source: Source, choices: Choices) -> Quantized:
     net, values = Net(source.model), qdq.Values()
     placement = choices.placed(net)

@@ -172,6 +172,8 @@ class Prune(_Section):
     macs: float | None = Field(None, gt=0, lt=1)  # the part of the multiplications that stays
     params: float | None = Field(None, gt=0, lt=1)  # the part of the weights that stays
     ratio: float | None = Field(None, gt=0, lt=1)  # the part of the channels that goes
+    # target → how many times as fast as the network before, both as they would ship there: measured, not reckoned
+    speedup: dict[str, Annotated[float, Field(gt=1)]] | None = Field(None, min_length=1)
     importance: Literal["l1", "l2", "bn", "taylor"] = "l2"
     scope: Literal["global", "per-layer"] = "global"
     multiple: int | None = Field(None, ge=1)  # widths are multiples of it; left out: what the targets like best
@@ -183,11 +185,11 @@ class Prune(_Section):
             raise ValueError(f"give one goal of {', '.join(PRUNE_GOALS)}" + (f", not {len(given)}" if given else ""))
         return self
 
-    def goal(self) -> tuple[str, float]:
+    def goal(self) -> tuple[str, Any]:
         return next((goal, value) for goal in PRUNE_GOALS if (value := getattr(self, goal)) is not None)
 
 
-PRUNE_GOALS = ("macs", "params", "ratio")
+PRUNE_GOALS = ("macs", "params", "ratio", "speedup")
 
 
 class Recover(Learning):
@@ -300,7 +302,8 @@ class Recipe(_Section):
     @model_validator(mode="after")
     def _targets_whole(self) -> Recipe:
         quantize, none, candidate = self.quantize, not self.targets, self.model.candidate
-        wrong = {
+        speedup = (self.prune and self.prune.speedup) or {}
+        wrong: dict[str, Any] = {
             "targets is missing: model.candidate is judged on targets": candidate and none,
             "targets is missing: INT8 is written for a target": quantize and none,
             "images.calibration is missing: ranges are measured on images, never made up": quantize
@@ -308,9 +311,19 @@ class Recipe(_Section):
             "model.candidate and quantize: one network ships, give one of them": quantize and candidate,
             "images.evaluation is missing: accuracy on a target is measured with it": not self.images.evaluation
             and not quantize
+            and not speedup
             and any(every(options).get("where") != "bundle" for options in self.targets.values()),
             "targets is missing: promises are judged on targets": self.promises.limits() and none,
         }
+        for name in speedup:
+            away = every(self.targets.get(name)).get("where") == "bundle"
+            wrong[f"prune.speedup.{name} is no target of this recipe: name it under `targets` too"] = (
+                name not in self.targets
+            )
+            wrong[
+                f"prune.speedup.{name} is measured here, and targets.{name} is a bundle: prune to `macs`, or "
+                "`where: here`"
+            ] = away
         for name, options in self.targets.items():
             asks = every(options).get("precision")
             deep = self.preprocessing.bits != 8 and every(options).get("input") == "uint8"

@@ -32,6 +32,10 @@ def render(run: Mapping[str, Any]) -> str:
             _section("Training", f"{cell(sentence)}\n\n{table(curve.COLUMNS, rows)}")
             for sentence, rows in seen.trainings
         ),
+        *(
+            _section("Pruning", "\n\n".join([_cell(sentence), *([table(*view.filled(head, rows))] if rows else [])]))
+            for sentence, head, rows in seen.cuts
+        ),
         _section("Steps", table(("step", "state", "time", "digest"), seen.steps)),
         _section("Conditions", "\n".join(f"- {cell(line)}" for line in seen.conditions)),
         f"Run `{run['id']}`, recipe `{run['recipe_digest'][:12]}`.",

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from . import curve, terminal, view
+from . import curve, cuts, terminal, view
 from .trained import WEIGHTS
+
+_UNTIMED = (
+    "how many milliseconds that is was not measured: give --target and --evaluation, or --speedup for a goal in them"
+)
 
 
 def of(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,11 +27,18 @@ def of(part: Mapping[str, Any]) -> dict[str, Any]:
         "digest": last["digest"],
         "artifact": str(Path(last["path"]) / WEIGHTS),
         "evaluation": {name: each["accuracy"] for name, each in scored["variants"].items()} if scored else None,
+        "times": [each for result in part["results"].values() for each in cuts.beside(steps["prune"]["notes"], result)],
     }
 
 
 def render(found: Mapping[str, Any]) -> str:
-    parts = [terminal.wrapped(f"{found['name']}: {sentence(found)}")]
+    parts = [terminal.wrapped(f"{found['name']}: {cuts.sentence(found)}")]
+    for title, rows in cuts.curves(found):
+        parts += [terminal.wrapped(title), terminal.columns(*view.filled(cuts.COLUMNS, rows))]
+    if found["times"]:
+        parts.append(terminal.columns(*view.filled(cuts.BESIDE, cuts.rows(found["times"]))))
+    elif not found.get("speedup"):
+        parts.append(terminal.wrapped(_UNTIMED))
     recovered = found["recovered"]
     if recovered:
         parts.append(terminal.wrapped(recovery(recovered)))
@@ -45,16 +56,6 @@ def render(found: Mapping[str, Any]) -> str:
     parts += [terminal.wrapped(f"note: {each}") for each in found["warnings"]]
     parts.append(f"{found['file']}, digest {found['digest'][:12]}")
     return "\n\n".join(parts) + "\n"
-
-
-def sentence(notes: Mapping[str, Any]) -> str:
-    """What was cut."""
-    (macs, less), (params, fewer) = notes["macs"], notes["params"]
-    return (
-        f"{less / 1e6:.1f} of {macs / 1e6:.1f} million multiplications stay ({100 * less / macs:.1f} %), "
-        f"{fewer / 1e6:.2f} of {params / 1e6:.2f} million weights ({100 * fewer / params:.1f} %); "
-        f"{100 * notes['ratio']:.1f} % of the channels went, by {notes['importance']}, in widths of {notes['multiple']}"
-    )
 
 
 def recovery(notes: Mapping[str, Any]) -> str:

@@ -16,6 +16,9 @@ _LEAST = 12  # columns of a word that was cut
 def render(run: Mapping[str, Any]) -> str:
     seen = view.of(run)
     parts = [wrapped(seen.title), *(wrapped(f"train: {sentence}") for sentence, _ in seen.trainings)]
+    for sentence, head, rows in seen.cuts:
+        parts.append(wrapped(f"prune: {sentence}"))
+        parts += [columns(*view.filled(head, rows))] if rows else []
     if seen.rows:
         parts.append(columns(seen.columns, seen.rows))
     if seen.losses:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..device import advice, intervals, judge, measure, trial, troubles
-from . import curve
+from . import curve, cuts
+from .cuts import ms as ms
 
 Cell = TypeVar("Cell")
 
@@ -30,6 +31,7 @@ class View:
     verdict: str
     meaning: str
     trainings: Sequence[tuple[str, list[tuple[str, ...]]]]  # in one line, and as rows of a table
+    cuts: Sequence[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]  # what was pruned, and its times in a table
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     losses: Sequence[str]  # whose an INT8 network's loss is
@@ -76,6 +78,7 @@ def of(run: Mapping[str, Any]) -> View:
         verdict=run["verdict"],
         meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
         trainings=_trainings(run),
+        cuts=_cuts(run, measured),
         columns=COLUMNS,
         rows=[_row(result, name) for result in measured for name in result["variants"]],
         losses=[_loss(result) for result in measured if "as_written" in result and "int8" in result["variants"]],
@@ -97,6 +100,19 @@ def of(run: Mapping[str, Any]) -> View:
 def _trainings(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]:
     notes = [step["notes"] for step in run["steps"] if step["id"] == "train" and step.get("notes")]
     return [(sentence, curve.rows(each)) for each in notes if (sentence := curve.line(each))]
+
+
+def _cuts(
+    run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """What stays, beside its milliseconds; and how a goal in milliseconds was found."""
+    notes = next((step["notes"] for step in run["steps"] if step["id"] == "prune" and step.get("notes")), None)
+    if notes is None:
+        return []
+    rows = cuts.rows([each for result in measured for each in cuts.beside(notes, result)])
+    untimed = "" if rows else "; how many milliseconds that is was not measured"
+    curves = [(sentence, cuts.COLUMNS, rows) for sentence, rows in cuts.curves(notes)]
+    return [(f"{cuts.sentence(notes)}{untimed}", cuts.BESIDE, rows), *curves]
 
 
 def sqnr(value: float | None) -> str:
@@ -338,10 +354,6 @@ def _step(step: Mapping[str, Any]) -> tuple[str, str, str, str]:
 def reason(result: Mapping[str, Any]) -> str:
     word = "handed over" if result.get("deferred") else "not measured"
     return f"{word}: {result['reason']}" + (f" ({result['hint']})" if result["hint"] else "")
-
-
-def ms(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def signed(value: float) -> str:

@@ -102,8 +102,11 @@ def test_other_importance(importance: str, door: Door, given: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("w.safetensors", *OUTPUT), "give one goal of macs, params, ratio"),
-        (("w.safetensors", "--macs", 0.5, "--ratio", 0.5, *OUTPUT), "give one goal of macs, params, ratio, not 2"),
+        (("w.safetensors", *OUTPUT), "give one goal of macs, params, ratio, speedup"),
+        (
+            ("w.safetensors", "--macs", 0.5, "--ratio", 0.5, *OUTPUT),
+            "give one goal of macs, params, ratio, speedup, not 2",
+        ),
         (("w.safetensors", "--macs", 0.5), "--output is missing"),
         (("w.safetensors", "--macs", 0.001, *OUTPUT), "prune.macs 0.001 cannot be reached"),
         (("w.safetensors", "--macs", 0.5, "--recover-epochs", 1, *OUTPUT), "--recover-epochs needs --training too"),

@@ -1,0 +1,48 @@
+"""Is a pruned network really faster? Milliseconds beside every multiplication that was cut.
+
+    speed     ResNet-50 at 224, batch 1, OpenVINO: half the multiplications and a quarter fewer, in FP32 and INT8, timed
+              in turn with the whole network in the same precision; and pruned INT8 against the whole one in FP32.
+    speed --goal 1.6    `edgeresnet prune --speedup openvino=1.6` by its door; then the cut that it chose, and the next
+              milder one, are made anew, and timed again in fresh processes.
+    choose    Seconds and peak memory of choosing what to cut from ResNet-50, a whole process, from weights to weights.
+    accuracy  What cutting and recovering cost ResNet-20 and -32, against a rival that was given the same.
+
+    python benchmarks/pruning.py speed [--goal 1.6 [--int8]] [--seconds 60]
+    python benchmarks/pruning.py choose
+
+ResNet-50 has random weights here: its times are real, and it says nothing of accuracy. INT8 stands where `quantize`
+puts it, between scales that are made up: no time depends on them. Nothing else may run on the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+SUBCOMMANDS = {"speed": "_faster", "choose": "_faster", "accuracy": "_recovering"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(dest="what", required=True)
+    speed = parts.add_parser("speed", help="milliseconds of cuts, or of a goal in them")
+    speed.add_argument("--goal", type=float, help="so many times as fast, found by the door and measured again")
+    speed.add_argument("--int8", action="store_true", help="the goal is for INT8 against INT8")
+    speed.add_argument("--seconds", type=float, default=60.0, help="about so long for each table")
+    speed.add_argument("--processes", type=int, default=5)
+    for each in (speed, parts.add_parser("choose", help="seconds and peak memory of choosing")):
+        each.add_argument("--arch", default="resnet50")
+        each.add_argument("--size", type=int, default=224)
+        each.add_argument("--target", default="openvino")
+    accuracy = parts.add_parser("accuracy", help="top-1 after recovery, against a rival")
+    accuracy.add_argument("--data", type=Path, required=True, help="holds `train`, `eval` and the weights")
+    asked, more = parser.parse_known_args()
+    if asked.what != "accuracy" and more:
+        parser.error(f"unknown: {' '.join(more)}")
+    asked.more = more  # for the part that knows them
+    getattr(importlib.import_module(SUBCOMMANDS[asked.what]), asked.what)(asked)
+
+
+if __name__ == "__main__":
+    main()

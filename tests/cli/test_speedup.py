@@ -1,0 +1,203 @@
+"""A goal in milliseconds by the doors: the whole way is real but for the times, which stand in a script."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from edgeresnet import cli, models
+from edgeresnet.device import measure
+from edgeresnet.device.session import Availability
+from edgeresnet.models import checkpoint
+from edgeresnet.pipeline import measuring
+from edgeresnet.targets import openvino
+
+from ..prune import timing
+from ..prune.timing import Clock
+from .conftest import Door
+
+ABOUT = ("--size", 8, "--mean", 0.305, "--std", 0.376, "--arch", "cifar_resnet8", "--classes", 10)
+ASKED = ("prune", "w.safetensors", *ABOUT, "--output", "p.safetensors")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """In place of tracing, compiling and timing cuts: a part of the weights takes that part of the time."""
+    found = Clock(openvino=lambda part: 1 / part)
+    monkeypatch.setattr(measuring.Measuring, "__call__", lambda self, networks, **plan: found(networks, **plan))
+    return found
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    checkpoint.write(models.build("cifar_resnet8", 10, 1), tmp_path / "w.safetensors", {})
+    return tmp_path / "w.safetensors"
+
+
+def test_a_network_is_cut_until_it_is_so_many_times_as_fast(door: Door, weights: Path, clock: Clock) -> None:
+    code, out, err = door(*ASKED, "--speedup", "openvino=1.5", "--save-recipe", "r.yaml")
+    assert code == 0, err
+    assert "million multiplications stay" in out
+    said = " ".join(out.split())
+    assert "openvino, FP32: 1.5 times as fast as the whole network was asked for" in said
+    assert "the next milder cut does not reach it, measured again in fresh processes" in said
+    rows = out[out.index("MACs %") :].split("\n\n")[0].splitlines()
+    assert rows[0].split()[:6] == ["MACs", "%", "params", "%", "whole", "ms"]
+    assert [row.rstrip().endswith("chosen") for row in rows].count(True) == 1
+    assert any(row.rstrip().endswith("next milder") for row in rows)
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert "was not measured" not in out
+    cut, whole = load_file("p.safetensors"), load_file("w.safetensors")
+    assert sum(each.numel() for each in cut.values()) < 0.7 * sum(each.numel() for each in whole.values())
+    before = len(clock.calls)
+    code, _, err = door("run", "r.yaml")  # the same recipe: nothing is left to be cut or timed
+    assert code == 4, err  # without evaluation images nothing is known of the target
+    assert len(clock.calls) == before
+
+
+def test_json_has_the_curve_in_numbers_and_the_same_cut_can_be_asked_for(
+    door: Door, weights: Path, clock: Clock
+) -> None:
+    code, out, err = door(
+        *ASKED, "--speedup", "openvino=1.5", "--evaluation", "digits", "--set", "images.evaluation.count=100", "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out)["speedup"]
+    chosen = found["curve"][found["chosen"]]
+    assert found["goals"] == {"openvino": 1.5}
+    assert chosen["targets"]["openvino"]["times"] >= 1.5
+    assert all({"macs", "params", "ratio", "part"} <= row.keys() for row in found["curve"])
+    assert all({"ms", "whole_ms", "low", "high"} <= row["targets"]["openvino"].keys() for row in found["curve"])
+    assert found["images"] == 100
+    assert 0 <= chosen["top1"] <= 1
+    code, out, err = door(*ASKED[:-1], "again.safetensors", "--macs", chosen["part"], "--multiple", 16, "--json", "-q")
+    assert code == 0, err
+    assert json.loads(out)["macs"][1] == chosen["macs"]
+
+
+def test_a_search_that_is_interrupted_goes_on_where_it_was(
+    door: Door, weights: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_leave", sys.exit)
+    clock.ends_at = 3
+    code, _, err = door(*ASKED, "--speedup", "openvino=1.5")
+    assert code == 130, err
+    clock.ends_at = 1000
+    code, out, err = door(*ASKED, "--speedup", "openvino=1.5")
+    assert code == 0, err
+    assert "2 cuts were timed before an interruption" in out or "3 cuts were timed" in out
+    assert len(set(clock.calls)) == len(clock.calls), "one measurement was taken twice"
+
+
+def by_size(jobs: Mapping[str, Any], *, processes: int, seconds: float) -> dict[str, Any]:
+    return {
+        name: timing.raw((job.compiled / "model.bin").stat().st_size / 1e4, processes) for name, job in jobs.items()
+    }
+
+
+RECIPE = """
+version: 1
+model: {checkpoint: w.safetensors, arch: cifar_resnet8, classes: 10}
+preprocessing: {size: 8, mean: [0.305], std: [0.376]}
+images:
+  training: {from: digits, count: 60}
+  evaluation: {from: digits, count: 60}
+  calibration: {from: training, count: 20}
+prune: {speedup: {openvino: 1.4}}
+quantize: {}
+verify: {processes: 2, seconds: 0.2}
+targets: {openvino: {}}
+"""
+
+
+def test_a_run_tells_multiplications_beside_milliseconds_in_every_format(
+    door: Door, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    monkeypatch.setattr(measure, "latency", by_size)  # of the search alone: a run's own times are real
+    code, out, err = door("run", "r.yaml")
+    assert code == 0, err
+    said = " ".join(out.split())
+    assert "prune: " in out
+    assert "openvino, INT8: 1.4 times as fast as the whole network was asked for" in said
+    table = out[out.index("target    as      MACs %") :].split("\n\n")[0].splitlines()
+    assert [row.split()[:2] for row in table[1:]] == [["openvino", name] for name in ("fp32", "pruned", "int8")]
+    assert [row.split()[2] == "100.0" for row in table[1:]] == [True, False, False]
+    code, out, _ = door("report", "--format", "md")
+    assert "## Pruning" in out
+    assert "| target | as | MACs % | params % | p50 ms | times fp32 (95 %) |" in out
+    assert "| MACs % | params % | whole ms | ms | times as fast (95 %) | top-1 % |  |" in out
+    code, out, _ = door("report", "--format", "json")
+    notes = next(step["notes"] for step in json.loads(out)["steps"] if step["id"] == "prune")
+    assert notes["speedup"]["ships"] == {"openvino": "int8"}
+    assert notes["speedup"]["images"] == 60
+    code, _, err = door("run", "r.yaml")
+    assert "nothing to do" in err
+
+
+def test_other_goals_are_told_with_milliseconds_where_a_target_is_named(door: Door, weights: Path) -> None:
+    few = ("--set", "images.evaluation.count=60", "--set", "verify.processes=2", "--set", "verify.seconds=0.2")
+    asked = (*ASKED, "--macs", 0.6, "--evaluation", "digits", *few)
+    code, out, err = door(*asked)
+    assert code == 0, err
+    assert "how many milliseconds that is was not measured" in " ".join(out.split())
+    code, out, err = door(*asked, "--target", "onnxruntime", "--multiple", 8)
+    assert code == 0, err
+    assert "was not measured" not in out
+    table = out[out.index("target       as      MACs %") :].split("\n\n")[0].splitlines()
+    assert [row.split()[:2] for row in table[1:]] == [["onnxruntime", "fp32"], ["onnxruntime", "pruned"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--speedup", "openvino"), "--speedup 'openvino' is not TARGET=TIMES"),
+        (("--speedup", "openvino=fast"), "--speedup 'openvino=fast' is not TARGET=TIMES"),
+        (("--speedup", "openvino=0.9"), "prune.speedup.openvino: input should be greater than 1"),
+        (("--speedup", "openvino=nan"), "prune.speedup.openvino: input should be"),
+        (("--speedup", "openvin=2"), "openvin"),
+        (("--speedup", "openvino=1.5", "--macs", 0.5), "not 2"),
+        (("--speedup", "openvino=1.5", "--set", "targets.openvino.where=bundle"), "targets.openvino is a bundle"),
+    ],
+)
+def test_what_is_wrong_is_told(arguments: tuple, said: str, door: Door, weights: Path, clock: Clock) -> None:
+    code, out, err = door(*ASKED, *arguments)
+    assert (code, out) == (2, ""), err
+    assert said in err
+    assert "Traceback" not in err
+    assert clock.calls == []
+
+
+def test_a_target_that_the_recipe_does_not_have_is_told(door: Door, weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE.replace("targets: {openvino: {}}", "targets: {onnxruntime: {}}"))
+    code, _, err = door("check", "r.yaml")
+    assert code == 2
+    assert "prune.speedup.openvino is no target of this recipe" in err
+
+
+def test_a_target_that_is_not_here_is_told(
+    door: Door, weights: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = Availability(False, "cannot import openvino", hint="pip install openvino")
+    monkeypatch.setattr(openvino.OpenVino, "available", lambda self: absent)
+    code, _, err = door(*ASKED, "--speedup", "openvino=1.5")
+    assert code == 4
+    assert "prune.speedup.openvino cannot be measured: OpenVINO CPU is not here: cannot import openvino" in err
+    assert "pip install openvino" in err
+
+
+def test_a_goal_out_of_reach_says_how_far_it_goes(door: Door, weights: Path, clock: Clock) -> None:
+    code, out, err = door(*ASKED, "--speedup", "openvino=50")
+    assert (code, out) == (2, "")
+    assert "prune.speedup openvino 50 cannot be reached: " in err
+    assert "times as fast by multiplications that stay: " in err
+    before = len(clock.calls)
+    code, _, err = door(*ASKED, "--speedup", "openvino=50")
+    assert code == 2
+    assert len(clock.calls) == before, "what was measured is known the second time"

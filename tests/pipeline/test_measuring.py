@@ -1,0 +1,157 @@
+"""What a deed is handed to time its networks with: the real way to a compiled network, where only structure counts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+
+from edgeresnet import models, quantize, recipe, targets, trace
+from edgeresnet.artifact import Store
+from edgeresnet.context import Context
+from edgeresnet.device import measure
+from edgeresnet.errors import TargetError
+from edgeresnet.pipeline import STAGES, steps
+from edgeresnet.pipeline.measuring import Measuring
+
+from ..conftest import tiny
+
+
+def planned(store: Store, **changes: Any) -> Any:
+    """The step `prune` of a recipe with a goal in milliseconds."""
+    raw = tiny(prune={"speedup": {"openvino": 1.3}}, targets={"openvino": {}, "onnxruntime": {}}, **changes)
+    return next(step for step in steps(recipe.parse(raw), store) if step.id == "prune")
+
+
+@pytest.fixture
+def tmp_store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+QUANTIZED = {"quantize": {}, "images__calibration": {"from": "training", "count": 40}}
+
+
+@pytest.mark.parametrize(("arch", "name"), [("cifar_resnet8", "openvino"), ("cifar_resnet8b", "onnxruntime")])
+def test_int8_with_made_up_scales_runs_the_very_layers_that_the_real_one_runs(
+    arch: str, name: str, tmp_path: Path
+) -> None:
+    """So how long it takes is how long the real one takes."""
+    from edgeresnet.quantize import engine, ranges
+
+    torch.manual_seed(0)
+    traced = trace.to_onnx(models.build(arch, 10, 1).eval(), 1, 8)
+    wanted = recipe.parse(tiny())
+    target = targets.get(name)
+    dialect = target.speaks(target.options())
+
+    real = onnx.ModelProto.FromString(traced.SerializeToString())
+    quantize.unshare(real)
+    images = torch.randn(8, 1, 8, 8).numpy()
+    views = ranges.collect(real, [images], ranges.Views(ranges.Ranges({})))
+    choices = engine.Choices(dialect, preprocessing=wanted.preprocessing)
+    found = engine.quantize(engine.Source(real, views.plain), None, choices, lambda **_: iter([images]), images[:0])
+    layers = {}
+    for title, model in (
+        ("real", found.model()),
+        ("stand-in", quantize.stand_in(traced, dialect, (), wanted.preprocessing)),
+    ):
+        onnx.checker.check_model(model)
+        onnx.save(model, tmp_path / f"{title}.onnx")
+        (tmp_path / title).mkdir()
+        target.compile(tmp_path / f"{title}.onnx", target.options(), tmp_path / title)
+        with target.load(tmp_path / title) as session:
+            layers[title] = [(layer.operator, layer.precision) for layer in session.layers()]
+    assert layers["stand-in"] == layers["real"]
+    assert sum(precision in ("u8", "i8") for _, precision in layers["real"]) >= 8
+
+
+def test_networks_are_timed_as_they_would_ship_and_compiled_once(tmp_path: Path, tmp_store: Store) -> None:
+    step = planned(tmp_store, **QUANTIZED)
+    (about,) = step.spec["timed"].values()
+    assert (about["target"], about["ships"]) == ("openvino", "int8")
+    assert about["dialect"] == asdict(targets.get("openvino").speaks(targets.get("openvino").options()))
+    networks = {"whole": models.build("cifar_resnet8", 10, 1).eval(), "rung-1": models.build("cifar_plain8", 10, 1)}
+    measuring = Measuring(step.spec, Context(0, tmp_path))
+    raw = measuring(networks, processes=2, seconds=0.2)
+    assert list(raw) == ["openvino"]
+    assert list(raw["openvino"]) == ["whole", "rung-1"]
+    for each in raw["openvino"].values():
+        assert len(measure.windows(each)) == 2
+        assert each["batch"] == 1
+    folders = sorted(path.name for path in (tmp_path / "compiled").iterdir())
+    assert folders == ["openvino-rung-1", "openvino-whole"]
+    with targets.get("openvino").load(tmp_path / "compiled" / "openvino-whole") as session:
+        assert {"i8", "u8"} & {layer.precision for layer in session.layers()}
+    networks = dict.fromkeys(networks)  # type: ignore[arg-type]
+    assert measuring(networks, processes=1, seconds=0.1)["openvino"].keys() == networks.keys()
+
+
+def test_one_that_was_compiled_halfway_is_compiled_anew(tmp_path: Path, tmp_store: Store) -> None:
+    step = planned(tmp_store)
+    networks = {"whole": models.build("cifar_resnet8", 10, 1).eval()}
+    Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
+    folder = tmp_path / "compiled" / "openvino-whole"
+    (folder / "manifest.json").unlink()
+    (folder / "model.bin").unlink()
+    Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
+    assert (folder / "model.bin").is_file()
+
+
+def test_a_target_that_refuses_a_cut_is_named(
+    tmp_path: Path, tmp_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise TargetError("refuses it", hint="another")
+
+    step = planned(tmp_store)
+    monkeypatch.setattr(type(targets.get("openvino")), "compile", refuses)
+    with pytest.raises(TargetError, match="OpenVINO CPU refuses it"):
+        Measuring(step.spec, Context(0, tmp_path))(
+            {"whole": models.build("cifar_resnet8", 10, 1).eval()}, processes=1, seconds=0.1
+        )
+
+
+@pytest.mark.parametrize(("input_", "batch"), [("uint8", "dynamic"), ("float32", 4)])
+def test_inputs_and_batches_are_those_of_the_recipe(input_: str, batch: Any, tmp_path: Path, tmp_store: Store) -> None:
+    raw = tiny(prune={"speedup": {"openvino": 1.3}}, targets={"openvino": {"input": input_}}, trace={"batch": batch})
+    step = next(step for step in steps(recipe.parse(raw), tmp_store) if step.id == "prune")
+    networks = {"whole": models.build("cifar_resnet8", 10, 1).eval()}
+    raw = Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
+    assert raw["openvino"]["whole"]["batch"] == (1 if batch == "dynamic" else batch)
+    with targets.get("openvino").load(tmp_path / "compiled" / "openvino-whole") as session:
+        assert session.signature.pixels == (input_ == "uint8")
+
+
+def test_machine_and_runtime_belong_to_a_cut_that_was_timed_and_to_no_other(
+    tmp_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeresnet.device import machine
+
+    def keys() -> tuple[str, str]:
+        other = next(step for step in steps(recipe.parse(tiny(prune={"macs": 0.5})), tmp_store) if step.id == "prune")
+        return planned(tmp_store).key({}), other.key({})
+
+    timed, reckoned = keys()
+    real = machine.versions
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            machine, "versions", lambda *names: real(*names) | ({"openvino": "1999.1"} if "openvino" in names else {})
+        )
+        assert keys()[0] != timed
+        assert keys()[1] == reckoned
+    with monkeypatch.context() as patch:
+        conditions = machine.conditions()
+        patch.setattr(machine, "conditions", lambda: {**conditions, "governor": "another"})
+        assert keys()[0] != timed
+        assert keys()[1] == reckoned
+    assert keys() == (timed, reckoned)
+    assert planned(tmp_store).stage.version == STAGES["prune"].version
+
+
+def test_how_long_is_measured_belongs_to_it_too(tmp_store: Store) -> None:
+    one, other = (planned(tmp_store, verify={"processes": 3, "seconds": seconds}) for seconds in (1, 2))
+    assert one.key({}) != other.key({})
