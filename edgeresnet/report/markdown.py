@@ -33,7 +33,7 @@ def render(run: Mapping[str, Any]) -> str:
             for sentence, rows in seen.trainings
         ),
         *(
-            _section("Pruning", "\n\n".join([_cell(sentence), *([table(*view.filled(head, rows))] if rows else [])]))
+            _section("Pruning", "\n\n".join([cell(sentence), *([table(*view.filled(head, rows))] if rows else [])]))
             for sentence, head, rows in seen.cuts
         ),
         _section("Steps", table(("step", "state", "time", "digest"), seen.steps)),

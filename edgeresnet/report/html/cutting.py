@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .. import pruned, view
+from .. import cuts as cut_words
+from .. import view
 from . import plot
 from .element import Child, Markup, el
 from .figure import Origin, figure, mark
@@ -36,7 +37,7 @@ def _widths(step: Mapping[str, Any]) -> Markup:
         )
         for layer, (before, now) in notes["widths"].items()
     ]
-    said = pruned.sentence(notes)
+    said = cut_words.sentence(notes)
     table = (
         ("layer", "channels before", "now", "stay"),
         [
