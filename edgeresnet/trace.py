@@ -78,6 +78,8 @@ class _Traced(NamedTuple):
 def _exported(network: Parent, spec: Mapping[str, Any], samples: Samples, images: np.ndarray, ctx: Context) -> _Traced:
     import torch
 
+    from .models import checkpoint
+
     torch.set_num_threads(machine.cores())
     built = checkpoint.network_of(network, spec)
     models.check_answer(built, spec, samples.preprocessing.size)
