@@ -26,6 +26,10 @@ def render(run: Mapping[str, Any]) -> str:
             _section("Training", f"{_cell(sentence)}\n\n{table(curve.COLUMNS, rows)}")
             for sentence, rows in seen.trainings
         ),
+        *(
+            _section("Recovery", _cell(sentence) + (f"\n\n{table(curve.COLUMNS, rows)}" if rows else ""))
+            for sentence, rows in seen.recoveries
+        ),
         _section("Steps", table(("step", "state", "time", "digest"), seen.steps)),
         _section("Conditions", "\n".join(f"- {_cell(line)}" for line in seen.conditions)),
         f"Run `{run['id']}`, recipe `{run['recipe_digest'][:12]}`.",

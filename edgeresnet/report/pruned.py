@@ -30,7 +30,7 @@ def render(found: Mapping[str, Any]) -> str:
     parts = [terminal.wrapped(f"{found['name']}: {sentence(found)}")]
     recovered = found["recovered"]
     if recovered:
-        parts.append(terminal.wrapped(recovery(recovered)))
+        parts.append(terminal.wrapped(curve.recovery(recovered)))
         if recovered["history"]:
             parts.append(terminal.columns(curve.COLUMNS, curve.rows(recovered)))
     if found["evaluation"]:
@@ -54,14 +54,4 @@ def sentence(notes: Mapping[str, Any]) -> str:
         f"{less / 1e6:.1f} of {macs / 1e6:.1f} million multiplications stay ({100 * less / macs:.1f} %), "
         f"{fewer / 1e6:.2f} of {params / 1e6:.2f} million weights ({100 * fewer / params:.1f} %); "
         f"{100 * notes['ratio']:.1f} % of the channels went, by {notes['importance']}, in widths of {notes['multiple']}"
-    )
-
-
-def recovery(notes: Mapping[str, Any]) -> str:
-    """What came back of what was lost."""
-    learned = f", {100 * notes['validation_top1']:.2f} % after epoch {notes['best_epoch']} of {notes['epochs']}"
-    return (
-        f"{notes['validation_images']} validation images: {100 * notes['pruned_top1']:.2f} % right as it was cut, "
-        f"{100 * notes['statistics_top1']:.2f} % with statistics measured anew{learned if notes['epochs'] else ''}; "
-        f"{100 * notes['dense_top1']:.2f} % before it was cut"
     )

@@ -28,6 +28,7 @@ class View:
     verdict: str
     meaning: str
     trainings: Sequence[tuple[str, list[tuple[str, ...]]]]  # in one line, and as rows of a table
+    recoveries: Sequence[tuple[str, list[tuple[str, ...]]]]  # what came back after pruning, in the same way
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     losses: Sequence[str]  # whose an INT8 network's loss is
@@ -58,6 +59,7 @@ def of(run: Mapping[str, Any]) -> View:
         verdict=run["verdict"],
         meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
         trainings=_trainings(run),
+        recoveries=[(curve.recovery(notes), curve.rows(notes)) for notes in _notes_of(run, "recover")],
         columns=COLUMNS,
         rows=[_row(result, name) for result in measured for name in result["variants"]],
         losses=[_loss(result) for result in measured if "as_written" in result and "int8" in result["variants"]],
@@ -77,8 +79,12 @@ def of(run: Mapping[str, Any]) -> View:
 
 
 def _trainings(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]:
-    notes = [step["notes"] for step in run["steps"] if step["id"] == "train" and step.get("notes")]
+    notes = _notes_of(run, "train")
     return [(sentence, curve.rows(each)) for each in notes if (sentence := curve.line(each))]
+
+
+def _notes_of(run: Mapping[str, Any], deed: str) -> list[Mapping[str, Any]]:
+    return [step["notes"] for step in run["steps"] if step["id"] == deed and step.get("notes")]
 
 
 def sqnr(value: float | None) -> str:

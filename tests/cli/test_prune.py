@@ -140,6 +140,7 @@ promises: {max_drop_pp: 60}
     code, out, err = door("run", "r.yaml")
     assert code == 0, err
     assert "onnxruntime  pruned" in out
+    assert "recover: 30 validation images: " in out
     assert "onnxruntime pruned: " in out
     assert "times as fast as fp32" in out
     code, out, _ = door("report", "--format", "json")
