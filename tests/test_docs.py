@@ -79,13 +79,45 @@ def test_scripts_named_in_the_readme_tell_how_they_are_used(line: str) -> None:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
-def test_every_shipped_recipe_is_planned_and_opens_with_its_purpose(path: Path, tmp_path: Path) -> None:
+def test_every_shipped_recipe_is_planned_and_opens_with_its_purpose(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from edgeresnet import pipeline
     from edgeresnet.artifact import Store
 
     assert path.read_text().startswith("# ")
     assert path.name in README
-    assert pipeline.plan(recipe.load(path), Store(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    wanted = recipe.load(path)
+    _stand_in(wanted)
+    assert pipeline.plan(wanted, Store(tmp_path / "store"))
+
+
+def _stand_in(wanted: recipe.Recipe) -> None:
+    """The weights and images that a recipe names, from the folder where one starts: of the right form, and no more."""
+    import torch
+
+    from edgeresnet import models
+    from edgeresnet.models import checkpoint
+
+    if wanted.model.checkpoint:
+        network, file = (
+            models.build(wanted.model.arch or "", wanted.model.classes or 10, 3),
+            _within(wanted.model.checkpoint),
+        )
+        is_ours = file.suffix == ".safetensors"
+        checkpoint.write(network, file, {}) if is_ours else torch.save(network.state_dict(), file)
+    for number, source in enumerate((wanted.images.training, wanted.images.evaluation, wanted.images.calibration)):
+        if source and source.source not in {"digits", "training", "cifar10"}:
+            for index in range(600):  # none is decoded
+                image = _within(f"{source.source}/{index % (wanted.model.classes or 10)}/{index}.png")
+                image.write_bytes(bytes([number, index % 256, index // 256]))
+
+
+def _within(name: str) -> Path:
+    assert not Path(name).is_absolute()
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    return Path(name)
 
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(version: 1.*?)```", README, re.S))

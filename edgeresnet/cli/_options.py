@@ -171,8 +171,7 @@ class LearnOptions:
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("training", "freeze", "flip", "shift")
         }
         said["freeze"] = list(self.freeze) or None
-        moves = {"flip": self.flip, "shift": self.shift}
-        said["augment"] = {key: value for key, value in moves.items() if value is not None} or None
+        said["augment"] = _moves(self.flip, self.shift)
         return {key: value for key, value in said.items() if value is not None}
 
 
@@ -218,6 +217,46 @@ class CutOptions:
             return target, float(times)
         except ValueError as problem:
             raise EdgeresnetError(f"--speedup {said!r} is not TARGET=TIMES", hint="write openvino=1.6") from problem
+
+
+_RECOVER = (
+    click.option(
+        "--training",
+        shell_complete=_complete.files,
+        help="Images to recover with: class folders, or a .csv, .json, .npz, .tar.",
+    ),
+    click.option("--recover-epochs", type=click.IntRange(min=0), help="5 by default; 0: statistics anew, only."),
+    click.option("--recover-rounds", type=click.IntRange(min=1), help="Of so many epochs, until accuracy is back."),
+    click.option("--recover-minutes", type=float, help="For all rounds; of the epochs those that fit are planned."),
+    click.option("--recover-rate", type=float, help="Of learning; 0.001 by default."),
+    click.option("--flip", is_flag=True, default=None, help="Mirror one image in two."),
+    click.option("--shift", type=int, help="Move images by up to so many pixels."),
+)
+
+
+@dataclass(frozen=True)
+class RecoverOptions:
+    """How a network that was cut learns again; None where nothing was said."""
+
+    training: str | None
+    recover_epochs: int | None
+    recover_rounds: int | None
+    recover_minutes: float | None
+    recover_rate: float | None
+    flip: bool | None
+    shift: int | None
+
+    def section(self) -> dict[str, Any]:
+        """A recipe's `recover`."""
+        words = ("epochs", "rounds", "minutes", "rate")
+        said: dict[str, Any] = {word: getattr(self, f"recover_{word}") for word in words}
+        said["augment"] = _moves(self.flip, self.shift)
+        return {key: value for key, value in said.items() if value is not None} or {"epochs": 5}
+
+    def given(self) -> list[str]:
+        """The options that speak of learning, as they are spelled."""
+        names = (f.name for f in fields(self) if f.name != "training" and getattr(self, f.name) is not None)
+        return [f"--{name.replace('_', '-')}" for name in names]
 
 
 _RUN = (
@@ -267,6 +306,11 @@ def cut_options(door: Callable) -> Callable:
     return _gathered(door, "cut", CutOptions, _CUT)
 
 
+def recover_options(door: Callable) -> Callable:
+    """As `again`."""
+    return _gathered(door, "again", RecoverOptions, _RECOVER)
+
+
 def run_options(door: Callable) -> Callable:
     """As `how`."""
     return _gathered(door, "how", RunOptions, _RUN)
@@ -279,6 +323,11 @@ def _gathered(door: Callable, word: str, kind: type, options: tuple[Callable, ..
         return door(**{word: together}, **given)
 
     return functools.reduce(lambda inner, option: option(inner), reversed(options), gathered)
+
+
+def _moves(flip: bool | None, shift: int | None) -> dict[str, Any] | None:
+    """A recipe's `augment`."""
+    return {key: value for key, value in {"flip": flip, "shift": shift}.items() if value is not None} or None
 
 
 def check_weights_file(output: Path | None) -> Path:

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 @click.argument("model", shell_complete=_complete.files)
 @_options.model_options
 @_options.cut_options
-@click.option(
-    "--training", shell_complete=_complete.files, help="Images to recover with: class folders, or a .csv, .json, …"
-)
-@click.option("--recover-epochs", type=click.IntRange(min=0), help="0: measure normalisation's statistics anew, only.")
-@click.option("--recover-rounds", type=click.IntRange(min=1), help="Of so many epochs, until accuracy is back.")
+@_options.recover_options
 @click.option("--seed", type=click.IntRange(min=0), help="Of choices and of images' order; 0 by default.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The weights: W.safetensors.")
 @_options.run_options
@@ -29,9 +25,7 @@ def prune(
     model: str,
     about: _options.ModelOptions,
     cut: _options.CutOptions,
-    training: str | None,
-    recover_epochs: int | None,
-    recover_rounds: int | None,
+    again: _options.RecoverOptions,
     seed: int | None,
     output: Path | None,
     how: _options.RunOptions,
@@ -51,12 +45,10 @@ def prune(
 
     output = _options.check_weights_file(output)
     store = _options.open_store(how.store_root)
-    recover = {"epochs": recover_epochs, "rounds": recover_rounds}
-    recover = {key: value for key, value in recover.items() if value is not None}
-    if recover and training is None:
-        raise EdgeresnetError("--recover-epochs needs --training too", hint="a folder of class folders to learn from")
-    sections = {"prune": cut.section(), **({"recover": recover or {"epochs": 5}} if training else {})}
-    images = {"training": training} if training else {}
+    if again.given() and again.training is None:
+        raise EdgeresnetError(f"{again.given()[0]} needs --training too", hint="class folders to learn from")
+    sections = {"prune": cut.section(), **({"recover": again.section()} if again.training else {})}
+    images = {"training": again.training} if again.training else {}
     raw, taken = _one_shot.recipe_of(model, about, images=images, seed=seed, sections=sections, targeted=False)
     if taken and not how.quiet:
         _options.echo(taken, err=True)

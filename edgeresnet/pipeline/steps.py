@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import export, images, targets
 from ..artifact import Given, Store
-from ..device import trial, yardstick
+from ..device import machine, trial, yardstick
 from ..device.session import Dialect
 from ..errors import RecipeError
 from ..images import choose
@@ -224,7 +224,9 @@ def _target_steps(recipe: Recipe, evaluation: Given, candidate: Given | None) ->
     yield from _reference_steps(recipe, evaluation)
     for step in dict.fromkeys(int8.values()):  # what Q/DQ alone cost, whatever a compiler makes of it
         word = step.removeprefix("quantize:")
-        yield _compile_step(f"compile:reference:{word}", reference, reference.options(), step, None)
+        saturates = _dialect(recipe, word).weights == "full" and not machine.has_int8()  # here, not where it will run
+        options = reference.options(fused=not saturates)
+        yield _compile_step(f"compile:reference:{word}", reference, options, step, None)
         spec = {"target": REFERENCE, "latency": None, "candidate": "int8"}
         asked = {**_in_reference(recipe, evaluation), "int8": f"compile:reference:{word}"}
         yield Step(_as_written(step), STAGES["verify"], spec, asked)

@@ -1,4 +1,4 @@
-"""A training, epoch by epoch: as one line, and as a table that is never longer than a screen."""
+"""A training or a recovery, epoch by epoch: as one line, and as a table that is never longer than a screen."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ def line(notes: Mapping[str, Any]) -> str:
     return (
         f"validation loss {_bars(losses)} {span}, top-1 {_bars(right)} {right[0]:.2f} to {right[-1]:.2f} % of {count} "
         f"images; best in epoch {notes['best_epoch']} of {notes['epochs']}: {100 * notes['validation_top1']:.2f} %"
+    )
+
+
+def recovery(notes: Mapping[str, Any]) -> str:
+    """What came back of what was lost."""
+    best, epochs = notes["best_epoch"], notes["epochs"]
+    learned = f", {100 * notes['validation_top1']:.2f} % after epoch {best} of {epochs}"
+    if not best:
+        learned = f", no better after {epochs} epoch{'' if epochs == 1 else 's'} of learning" if epochs else ""
+    return (
+        f"{notes['validation_images']} validation images: {100 * notes['pruned_top1']:.2f} % right as it was cut, "
+        f"{100 * notes['statistics_top1']:.2f} % with statistics measured anew{learned}; "
+        f"{100 * notes['dense_top1']:.2f} % before it was cut"
     )
 
 

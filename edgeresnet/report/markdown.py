@@ -36,6 +36,10 @@ def render(run: Mapping[str, Any]) -> str:
             _section("Pruning", "\n\n".join([cell(sentence), *([table(*view.filled(head, rows))] if rows else [])]))
             for sentence, head, rows in seen.cuts
         ),
+        *(
+            _section("Recovery", cell(sentence) + (f"\n\n{table(curve.COLUMNS, rows)}" if rows else ""))
+            for sentence, rows in seen.recoveries
+        ),
         _section("Steps", table(("step", "state", "time", "digest"), seen.steps)),
         _section("Conditions", "\n".join(f"- {cell(line)}" for line in seen.conditions)),
         f"Run `{run['id']}`, recipe `{run['recipe_digest'][:12]}`.",

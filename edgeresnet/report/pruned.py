@@ -41,7 +41,7 @@ def render(found: Mapping[str, Any]) -> str:
         parts.append(terminal.wrapped(_UNTIMED))
     recovered = found["recovered"]
     if recovered:
-        parts.append(terminal.wrapped(recovery(recovered)))
+        parts.append(terminal.wrapped(curve.recovery(recovered)))
         if recovered["history"]:
             parts.append(terminal.columns(curve.COLUMNS, curve.rows(recovered)))
     if found["evaluation"]:
@@ -56,13 +56,3 @@ def render(found: Mapping[str, Any]) -> str:
     parts += [terminal.wrapped(f"note: {each}") for each in found["warnings"]]
     parts.append(f"{found['file']}, digest {found['digest'][:12]}")
     return "\n\n".join(parts) + "\n"
-
-
-def recovery(notes: Mapping[str, Any]) -> str:
-    """What came back of what was lost."""
-    learned = f", {100 * notes['validation_top1']:.2f} % after epoch {notes['best_epoch']} of {notes['epochs']}"
-    return (
-        f"{notes['validation_images']} validation images: {100 * notes['pruned_top1']:.2f} % right as it was cut, "
-        f"{100 * notes['statistics_top1']:.2f} % with statistics measured anew{learned if notes['epochs'] else ''}; "
-        f"{100 * notes['dense_top1']:.2f} % before it was cut"
-    )

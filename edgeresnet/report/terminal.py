@@ -19,6 +19,7 @@ def render(run: Mapping[str, Any]) -> str:
     for sentence, head, rows in seen.cuts:
         parts.append(wrapped(f"prune: {sentence}"))
         parts += [columns(*view.filled(head, rows))] if rows else []
+    parts += [wrapped(f"recover: {sentence}") for sentence, _ in seen.recoveries]
     if seen.rows:
         parts.append(columns(seen.columns, seen.rows))
     if seen.losses:

@@ -32,6 +32,7 @@ class View:
     meaning: str
     trainings: Sequence[tuple[str, list[tuple[str, ...]]]]  # in one line, and as rows of a table
     cuts: Sequence[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]  # what was pruned, and its times in a table
+    recoveries: Sequence[tuple[str, list[tuple[str, ...]]]]  # what came back after pruning, in the same way
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     losses: Sequence[str]  # whose an INT8 network's loss is
@@ -79,6 +80,7 @@ def of(run: Mapping[str, Any]) -> View:
         meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
         trainings=_trainings(run),
         cuts=_cuts(run, measured),
+        recoveries=[(curve.recovery(notes), curve.rows(notes)) for notes in _notes_of(run, "recover")],
         columns=COLUMNS,
         rows=[_row(result, name) for result in measured for name in result["variants"]],
         losses=[_loss(result) for result in measured if "as_written" in result and "int8" in result["variants"]],
@@ -98,7 +100,7 @@ def of(run: Mapping[str, Any]) -> View:
 
 
 def _trainings(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]:
-    notes = [step["notes"] for step in run["steps"] if step["id"] == "train" and step.get("notes")]
+    notes = _notes_of(run, "train")
     return [(sentence, curve.rows(each)) for each in notes if (sentence := curve.line(each))]
 
 
@@ -113,6 +115,10 @@ def _cuts(
     untimed = "" if rows else "; how many milliseconds that is was not measured"
     curves = [(sentence, cuts.COLUMNS, rows) for sentence, rows in cuts.curves(notes)]
     return [(f"{cuts.sentence(notes)}{untimed}", cuts.BESIDE, rows), *curves]
+
+
+def _notes_of(run: Mapping[str, Any], deed: str) -> list[Mapping[str, Any]]:
+    return [step["notes"] for step in run["steps"] if step["id"] == deed and step.get("notes")]
 
 
 def sqnr(value: float | None) -> str:

@@ -37,7 +37,7 @@ def write_sidecar(out: Path, target: Target, options: Any, onnx: Path) -> None:
 
 def read_sidecar(compiled: Path, target: Target) -> dict[str, Any]:
     sidecar = _compiled.read_sidecar(compiled, target)
-    if sidecar.get("weights") == "full" and not machine.has_int8():
+    if sidecar.get("weights") == "full" and sidecar["options"].get("fused", True) and not machine.has_int8():
         raise TargetError(
             "was quantized with the full range of INT8 weights, and this CPU has no VNNI: its sums would saturate",
             hint=f"quantize for it: `targets.{target.name}.cpu: avx2`",

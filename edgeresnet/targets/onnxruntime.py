@@ -29,6 +29,9 @@ class Options:
     threads: int | None = None  # None: what the machine's quota grants
     cpu: str = "this"  # that will run its INT8: this, avx2, vnni, amx
     residual: str | None = None  # which inputs of a residual addition are INT8: shortcut, both; None: as it runs best
+    fused: bool = (
+        True  # False: nothing is fused, INT8 is computed in float as it is written; slower, on every CPU the same
+    )
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -141,6 +144,8 @@ class OnnxRuntimeSession:
         options.log_severity_level = 3
         # Threads that spin between runs slow whatever is measured beside them; inside a run spinning is a tenth faster.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if not self._options.fused:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if profile:
             options.enable_profiling = True
             options.profile_file_prefix = profile

@@ -6,6 +6,7 @@ then is kept.
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import time
@@ -30,6 +31,7 @@ from .batches import Moves, Split
 STATE = "state.pt"
 Teach = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # images and logits → what a teacher says against them
 _VALIDATED_AT_ONCE = 256
+_BESIDE = 1.2  # times the steps of an epoch: images are moved, weights changed, validated
 
 
 @dataclass
@@ -68,8 +70,7 @@ class Training:
         parts.freeze(network, plan.freeze)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.steps = math.ceil(len(learning) / plan.batch)
-        self.optimizer = parts.optimizer(network, plan)
-        self.scheduler = parts.scheduler(self.optimizer, plan, self.steps)
+        self._plan_for(plan.epochs)
         self.best, self.precision, self.stopped = Best(), "", ""
         self.history: list[dict[str, Any]] = []
         self.longest = 0.0  # seconds of an epoch
@@ -82,11 +83,13 @@ class Training:
     def run(self) -> None:
         self._take_up()
         self.precision = self.precision or self.team.share(self._precision() if self.team.leads else None)
+        if not self.history:
+            self._plan_for(self.team.share(self._fitting() if self.team.leads else None))
         self.learner = self.team.joined(self.network)
         try:
             if self.able and not self.history:
                 self._validated({"epoch": 0})
-            while self.epochs < self.plan.epochs and not self._is_over():
+            while self.epochs < self.planned and not self._is_over():
                 self._one(self.epochs + 1)
         except _Diverged as problem:
             self._stop_after(problem)
@@ -100,8 +103,8 @@ class Training:
         rate = max(self.scheduler.get_last_lr())
         loss = self.learn(epoch)
         seconds = time.perf_counter() - began
-        self.longest = max(self.longest, seconds)
         line = self._validated({"epoch": epoch, "rate": rate, "loss": loss})
+        self.longest = max(self.longest, time.perf_counter() - began)
         if self.team.leads:
             self._save()
         self.ctx.record({**line, "seconds": seconds, "images_per_s": len(self.learning) / seconds})
@@ -110,7 +113,7 @@ class Training:
         """Before its last epoch: nothing gets better, or there is no time for another epoch."""
         left = self.until - time.monotonic()
         if self.team.share(left < self.longest):
-            self.stopped = f"its time was over after epoch {self.epochs} of {self.plan.epochs}"
+            self.stopped = f"its time was over after epoch {self.epochs} of {self.planned}"
             return True
         since = self.epochs - max(self.best.epoch, 0)
         if self.plan.patience is None or since < self.plan.patience:
@@ -148,7 +151,7 @@ class Training:
             self.scheduler.step()
             total += mean * len(rows)
             done = (epoch - 1) * self.steps + step + 1
-            self.ctx.progress(done, self.plan.epochs * self.steps, f"epoch {epoch} of {self.plan.epochs}")
+            self.ctx.progress(done, self.planned * self.steps, f"epoch {epoch} of {self.planned}")
         return total / len(self.learning)
 
     def _loss(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
@@ -179,12 +182,27 @@ class Training:
     def _validate(self) -> tuple[float, float]:
         return validate(self.network, self.validation, self.team)
 
+    def _plan_for(self, epochs: int) -> None:
+        self.planned = epochs
+        self.optimizer = parts.optimizer(self.network, self.plan)
+        self.scheduler = parts.scheduler(self.optimizer, self.plan, epochs * self.steps)
+
+    def _fitting(self) -> int:
+        """So many epochs as there is time for: what was learned settles where the rate has come down, not before."""
+        if self.until == math.inf:
+            return self.plan.epochs
+        images, labels = self._some()
+        a_step = precisions.step_s(copy.deepcopy(self.network), images, labels, self.precision, self.teach)
+        fitting = int((self.until - time.monotonic()) / (_BESIDE * a_step * self.steps))
+        return max(1, min(fitting, self.plan.epochs))
+
     def _precision(self) -> str:
-        rows = np.arange(min(self.plan.batch, len(self.learning)))
+        return precisions.chosen(self.plan.precision, self.network, self.device, self._some)
+
+    def _some(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch to time a step with."""
         parts.to_training(self.network)
-        return precisions.chosen(
-            self.plan.precision, self.network, self.device, lambda: self.learning.batch(rows, self.device)
-        )
+        return self.learning.batch(np.arange(min(self.plan.batch, len(self.learning))), self.device)
 
     def _save(self) -> None:
         state = {
@@ -194,6 +212,7 @@ class Training:
             "best": vars(self.best),
             "history": self.history,
             "precision": self.precision,
+            "planned": self.planned,
             "torch_rng": torch.get_rng_state(),
         }
         held = io.BytesIO()
@@ -205,6 +224,7 @@ class Training:
         if state is None:
             return
         self.network.load_state_dict(state["network"])
+        self._plan_for(state["planned"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["torch_rng"])

@@ -90,9 +90,8 @@ def optimizer(network: nn.Module, plan: Train | Recover) -> torch.optim.Optimize
 
 
 def scheduler(
-    optimizer: torch.optim.Optimizer, plan: Train | Recover, steps: int
+    optimizer: torch.optim.Optimizer, plan: Train | Recover, total: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    total = plan.epochs * steps
     if plan.schedule == "one-cycle":
         highest = [group["lr"] for group in optimizer.param_groups]
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=highest, total_steps=total + 1)

@@ -96,10 +96,11 @@ class _Rounds:
         self.until = time.monotonic() + 60 * plan.minutes if plan.minutes else float("inf")
         self.history: list[dict[str, Any]] = []
         self.done = self.best_epoch = self.epochs = 0
+        self.longest = 0.0  # seconds of an epoch
 
     def run(self, top1: float, wanted: float) -> float:
         for number in range(1, self.plan.rounds + 1 if self.plan.epochs else 1):
-            if self.done and (top1 >= wanted or time.monotonic() > self.until):
+            if self.done and (top1 >= wanted or self.until - time.monotonic() < self.longest):
                 break
             top1 = self._one(number)
         return top1
@@ -125,6 +126,7 @@ class _Rounds:
         self.history += [{**line, "round": number, "epoch": self.epochs + line["epoch"]} for line in lines]
         self.best_epoch = self.epochs + best.epoch if best.epoch else self.best_epoch
         self.epochs, self.done = self.epochs + training.epochs, number
+        self.longest = max(self.longest, training.longest)
         self.ctx.warnings += [f"round {number}: {sentence}" for sentence in ctx.warnings]
         return best.top1
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 from edgeresnet import cli, models
@@ -29,8 +30,11 @@ def given(door: Door, trained: tuple, tmp_path: Path) -> Path:
 
 def test_what_is_written_is_an_ordinary_checkpoint(door: Door, given: Path) -> None:
     asked = ("prune", "w.safetensors", "--macs", 0.6, *SOME, "--evaluation", "digits", "--recover-epochs", 2)
-    code, out, err = door(*asked, *OUTPUT, "--set", "recover.rate=0.01")
+    learn = ("--recover-rate", 0.01, "--recover-rounds", 2, "--recover-minutes", 9, "--flip", "--shift", 1)
+    code, out, err = door(*asked, *learn, *OUTPUT, "--save-recipe", "again.yaml")
     assert code == 0, err
+    recover = {"epochs": 2, "rounds": 2, "minutes": 9.0, "rate": 0.01, "augment": {"flip": True, "shift": 1}}
+    assert yaml.safe_load(Path("again.yaml").read_text())["recover"] == recover
     assert "taken from w.safetensors itself" in err
     assert "cifar_resnet8: " in out
     assert "million multiplications stay" in out
@@ -110,6 +114,7 @@ def test_other_importance(importance: str, door: Door, given: Path) -> None:
         (("w.safetensors", "--macs", 0.5), "--output is missing"),
         (("w.safetensors", "--macs", 0.001, *OUTPUT), "prune.macs 0.001 cannot be reached"),
         (("w.safetensors", "--macs", 0.5, "--recover-epochs", 1, *OUTPUT), "--recover-epochs needs --training too"),
+        (("w.safetensors", "--macs", 0.5, "--recover-minutes", 1, *OUTPUT), "--recover-minutes needs --training too"),
         (("w.safetensors", "--macs", 0.5, "--importance", "taylor", *OUTPUT), "taylor asks the loss"),
         (("net.onnx", *DIGITS, "--macs", 0.5, *OUTPUT), "pruning needs the trainable network"),
         (("gone.pth", *DIGITS, "--macs", 0.5, *OUTPUT), "there is no checkpoint gone.pth"),
@@ -138,6 +143,7 @@ promises: {max_drop_pp: 60}
     code, out, err = door("run", "r.yaml")
     assert code == 0, err
     assert "onnxruntime  pruned" in out
+    assert "recover: 30 validation images: " in out
     assert "onnxruntime pruned: " in out
     assert "times as fast as fp32" in out
     code, out, _ = door("report", "--format", "json")
@@ -183,9 +189,9 @@ def test_a_recovery_that_is_interrupted_in_its_third_round_goes_on_there(
 
     monkeypatch.setattr(Training, "learn", until_the_third)
     monkeypatch.setattr(cli, "_leave", sys.exit)
-    code, _, err = door(*asked, "--set", "recover.rate=0.0001")
+    code, _, err = door(*asked, "--recover-rate", 0.0001)
     assert code == 130, err
-    code, _, err = door(*asked, "--set", "recover.rate=0.0001")
+    code, _, err = door(*asked, "--recover-rate", 0.0001)
     assert code == 0, err
     assert seeds == [1, 2, 3, 3, 4]
 

@@ -231,6 +231,22 @@ def test_full_range_weights_are_refused_at_load_where_sums_would_saturate(
     assert f"`targets.{name}.cpu: avx2`" in caught.value.hint
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_what_is_written_for_elsewhere_is_asked_as_it_is_written_where_sums_would_saturate(
+    has: bool, shipped: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle for TensorRT has the full range, and may be made on a CPU that cannot run that."""
+    store, _ = shipped
+    monkeypatch.setattr(machine, "has_int8", lambda: has)
+    wanted = recipe.parse(quantized(targets={"onnxruntime": {}, "tensorrt": {"where": "bundle"}}))
+    fused = {one.step.id: one.step.spec.get("options", {}).get("fused") for one in pipeline.plan(wanted, store)}
+    assert fused["compile:reference:onnxruntime"] is fused["compile:onnxruntime:int8"] is True
+    assert fused["compile:reference:tensorrt"] is has
+    part = pipeline.make(wanted, store, lambda step: step.id == "verify:reference:tensorrt", pipeline.Listener())
+    told = part["results"]["verify:reference:tensorrt"]["variants"]["int8"]["accuracy"]
+    assert told["sqnr_db"] > 20
+
+
 @pytest.mark.parametrize(("cpu", "has", "weights"), [
     ("this", True, "full"), ("this", False, "half"), ("avx2", True, "half"), ("vnni", False, "full"),
     ("amx", False, "full"),

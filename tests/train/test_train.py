@@ -193,7 +193,7 @@ def test_bf16_learns_too(tmp_path: Path) -> None:
 def test_bf16_is_chosen_where_a_step_is_faster_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for seconds, chosen in ((0.5, "bf16"), (0.95, "f32"), (2.0, "f32")):
         monkeypatch.setattr(precision, "has_bf16", lambda device: True)
-        monkeypatch.setattr(precision, "_step_s", lambda *given, s=seconds: s if given[-1] == "bf16" else 1.0)
+        monkeypatch.setattr(precision, "step_s", lambda *given, s=seconds: s if given[-1] == "bf16" else 1.0)
         assert trained(tmp_path / str(seconds), train__precision="auto", train__epochs=1)[1]["precision"] == chosen
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)
     assert trained(tmp_path / "none", train__precision="auto", train__epochs=1)[1]["precision"] == "f32"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...device import trial
-from .. import curve, pruned, view
+from .. import curve, view
 from ..quantized import gains
 from . import facts, plot
 from .element import Child, Markup, el, name
@@ -48,7 +48,7 @@ def _curve(step: Mapping[str, Any]) -> Markup:
         )
         for each in shown
     ]
-    said = pruned.recovery(notes) if step["stage"] == "recover" else curve.line(notes).split("; ", 1)[-1]
+    said = curve.recovery(notes) if step["stage"] == "recover" else curve.line(notes).split("; ", 1)[-1]
     title = "Recovery" if step["stage"] == "recover" else "Training"
     said = f"{said[:1].upper()}{said[1:]}. The ring is the epoch that was kept."
     origin = Origin(step["id"], step["digest"] or "")

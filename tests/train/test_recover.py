@@ -1,0 +1,221 @@
+"""Recovery: what it may take, when it ends, and that what it gives back is never worse than what it got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgeresnet import images, models, recipe
+from edgeresnet.artifact import Given, Parent, Store
+from edgeresnet.context import Context
+from edgeresnet.models import checkpoint
+from edgeresnet.prune import prune
+from edgeresnet.recipe import Prune, Recover
+from edgeresnet.train import loop, precision, recover
+from edgeresnet.train.loop import Training
+
+from ..conftest import tiny
+
+ABOUT = {"arch": "cifar_resnet8", "classes": 10, "channels": 1}
+
+
+@dataclass
+class Case:
+    parents: dict[str, Parent]
+    folder: Path
+
+    def recovered(self, name: str = "one", **plan: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any], Context]:
+        """weights, notes, context; the same name goes on where it was interrupted."""
+        for part in ("out", "scratch"):
+            (self.folder / name / part).mkdir(parents=True, exist_ok=True)
+        ctx = Context(0, self.folder / name / "scratch")
+        said = Recover(**{"batch": 32, "precision": "f32", "validation": 0.3, **plan}).model_dump(mode="json")
+        notes = recover.recover(self.parents, {**ABOUT, "recover": said}, self.folder / name / "out", ctx)
+        return load_file(self.folder / name / "out" / checkpoint.FILE), notes, ctx
+
+    @property
+    def given(self) -> dict[str, torch.Tensor]:
+        return load_file(checkpoint.of(self.parents["network"]))
+
+
+@pytest.fixture(scope="module")
+def cut(trained: tuple[Store, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parent]:
+    """A network that knows the digits, and what is left of it at a third of its multiplications."""
+    path = next(step["path"] for step in trained[1]["steps"] if step["id"] == "train")
+    dense = Given("d", Path(path) / checkpoint.FILE)
+    out = tmp_path_factory.mktemp("cut")
+    spec = {**ABOUT, "size": 8, "multiple": 8, "prune": Prune(macs=0.35).model_dump(mode="json")}
+    prune({"network": dense}, spec, out, Context(0, out))
+    wanted = recipe.parse(tiny(images__training={"from": "digits", "count": 150}))
+    samples = images.open_samples(wanted, "training")
+    return {"dense": dense, "network": Given("n", out / checkpoint.FILE), "training": Given("x", samples)}
+
+
+@pytest.fixture
+def case(cut: dict[str, Parent], tmp_path: Path) -> Case:
+    return Case(cut, tmp_path)
+
+
+def is_statistics(key: str) -> bool:
+    return "running_" in key or key.endswith("num_batches_tracked")
+
+
+def test_statistics_alone_change_no_weight(case: Case) -> None:
+    weights, notes, _ = case.recovered(epochs=0, rounds=3)
+    assert (notes["rounds"], notes["epochs"], notes["history"]) == (0, 0, [])
+    for key, value in case.given.items():
+        assert torch.equal(weights[key], value) != is_statistics(key), key
+    assert notes["validation_top1"] == max(notes["pruned_top1"], notes["statistics_top1"])
+
+
+def test_statistics_that_make_it_worse_are_not_kept(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoilt(network: torch.nn.Module, *_: Any) -> None:
+        for key, value in network.state_dict().items():
+            if key.endswith("running_mean"):
+                value += 100
+
+    monkeypatch.setattr(recover, "_measure_statistics", spoilt)
+    weights, notes, ctx = case.recovered(epochs=0)
+    assert all(torch.equal(weights[key], value) for key, value in case.given.items())
+    assert notes["statistics_top1"] < notes["pruned_top1"] == notes["validation_top1"]
+    assert any("the old ones are kept" in each for each in ctx.warnings)
+
+
+def test_it_learns_back_what_was_lost(case: Case) -> None:
+    _, notes, _ = case.recovered(epochs=4, rate=0.01)
+    assert notes["validation_top1"] > notes["statistics_top1"]
+    assert [line["epoch"] for line in notes["history"]] == [0, 1, 2, 3, 4]
+
+
+def test_rounds_end_when_accuracy_is_back(case: Case) -> None:
+    _, notes, _ = case.recovered("near", epochs=1, rounds=3, enough_pp=100)
+    assert notes["rounds"] == 1
+    _, notes, _ = case.recovered("far", epochs=1, rounds=3, rate=1e-7)
+    assert notes["rounds"] == 3
+    assert [line["epoch"] for line in notes["history"]] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("rate", [30.0, nan])
+def test_a_recovery_that_makes_it_worse_gives_back_what_it_got(
+    rate: float, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rate != rate:
+        monkeypatch.setattr(Training, "_loss", lambda self, rows, rng: torch.tensor(nan, requires_grad=True))
+    alone, before, _ = case.recovered("alone", epochs=0)
+    weights, notes, ctx = case.recovered("learned", epochs=2, rate=rate if rate == rate else 0.01)
+    assert notes["validation_top1"] == before["validation_top1"]
+    assert notes["best_epoch"] == 0
+    assert all(torch.equal(weights[key], value) for key, value in alone.items())
+    (said,) = ctx.warnings
+    assert said.startswith("round 1: ")
+    assert "kept" in said
+
+
+class Clock:
+    """Ticks where the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, a_step_s: float, an_epoch_s: float):
+        self.now = 0.0
+        ticking = SimpleNamespace(monotonic=lambda: self.now, perf_counter=lambda: self.now)
+        for module in (loop, recover):
+            monkeypatch.setattr(module, "time", ticking)
+        monkeypatch.setattr(precision, "step_s", lambda *given: a_step_s)
+        learn = Training.learn
+
+        def slow(training: Training, epoch: int) -> float:
+            self.now += an_epoch_s
+            return learn(training, epoch)
+
+        monkeypatch.setattr(Training, "learn", slow)
+
+
+def test_as_many_epochs_are_planned_as_there_is_time_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """105 images are 4 steps of 32: at 5 s a step an epoch takes 24 s, so two fit into a minute, and the rate comes
+    down within these two.
+    """
+    Clock(monkeypatch, a_step_s=5, an_epoch_s=24)
+    _, notes, _ = case.recovered(epochs=50, minutes=1, rate=0.01)
+    assert notes["epochs"] == 2
+    rates = [line["rate"] for line in notes["history"][1:]]
+    assert rates == pytest.approx([0.01, 0.005])
+
+
+def test_rounds_share_one_budget(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch, a_step_s=5, an_epoch_s=24)
+    _, notes, _ = case.recovered("enough", epochs=2, rounds=9, minutes=2, rate=1e-7)
+    assert (notes["rounds"], notes["epochs"]) == (3, 5)
+
+
+def test_what_takes_longer_than_was_thought_ends_in_time(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, a_step_s=0.1, an_epoch_s=25)
+    _, notes, ctx = case.recovered(epochs=50, minutes=1, rate=0.01)
+    assert notes["epochs"] == 2
+    assert clock.now <= 60
+    assert any("its time was over after epoch 2 of 50" in each for each in ctx.warnings)
+
+
+def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Ctrl-C as the so-maniest epoch begins; called, it undoes that."""
+    learn, begun = Training.learn, []
+
+    def until_then(training: Training, epoch: int) -> float:
+        begun.append(epoch)
+        if len(begun) == number:
+            raise KeyboardInterrupt
+        return learn(training, epoch)
+
+    monkeypatch.setattr(Training, "learn", until_then)
+    return lambda: monkeypatch.setattr(Training, "learn", learn)
+
+
+def test_interrupted_in_the_third_round_it_keeps_the_second(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = {"epochs": 2, "rounds": 3, "rate": 0.003, "augment": {"shift": 1}}
+    whole, told, _ = case.recovered("whole", **plan)
+    assert told["rounds"] == 3
+    undo = interrupted_at(5, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        case.recovered("broken", **plan)
+    undo()
+    begun = interrupted_at(99, monkeypatch)
+    weights, notes, ctx = case.recovered("broken", **plan)
+    begun()
+    assert notes == told
+    assert all(torch.equal(weights[key], value) for key, value in whole.items())
+    assert sum("went on after epoch 2" in each for each in ctx.warnings) == 2  # the first two rounds, found done
+
+
+def test_a_round_that_is_taken_up_again_keeps_its_plan(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast a step is by then: a rate that had come down does not go up again."""
+    with monkeypatch.context() as first:
+        Clock(first, a_step_s=2.4, an_epoch_s=12)
+        undo = interrupted_at(3, first)
+        with pytest.raises(KeyboardInterrupt):
+            case.recovered(epochs=50, minutes=1, rate=0.01)
+        undo()
+    Clock(monkeypatch, a_step_s=0.01, an_epoch_s=1)
+    _, notes, _ = case.recovered(epochs=50, minutes=1, rate=0.01)
+    assert notes["epochs"] == 5
+    rates = [line["rate"] for line in notes["history"][1:]]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_teacher_that_says_the_same_teaches_nothing() -> None:
+    torch.manual_seed(0)
+    network = models.build("cifar_resnet8", 10, 1).eval()
+    pixels = torch.randn(4, 1, 8, 8)
+    says = recover.taught(network, Recover(distill=0.5, temperature=4))
+    with torch.no_grad():
+        assert says(pixels, network(pixels)).item() == pytest.approx(0, abs=1e-5)
+        apart = says(pixels, 2 * network(pixels)).item()
+    assert apart > 0
+    half = recover.taught(network, Recover(distill=0.25, temperature=4))
+    with torch.no_grad():
+        assert half(pixels, 2 * network(pixels)).item() == pytest.approx(apart / 2)
