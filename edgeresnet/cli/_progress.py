@@ -38,7 +38,7 @@ def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None) -> Iter
     rate, left = TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn(compact=True)
     look = TextColumn("{task.description}", markup=False), BarColumn(8), MofNCompleteColumn(), rate, left
     # Once a second: a thread of this process draws it, also while networks are timed in processes beside this one.
-    with Bars(*look, console=console, transient=True, refresh_per_second=1) as bars:
+    with Bars(*look, console=console, transient=True, refresh_per_second=1, get_time=time.monotonic) as bars:
         shown = _OnTerminal(metrics, verbose, bars)
         yield shown
     shown.summary()

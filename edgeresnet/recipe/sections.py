@@ -147,7 +147,7 @@ class Augment(_Section):
 class Learning(_Section):
     """What every training can be told."""
 
-    rate: float = Field(0.001, gt=0, le=1000)
+    rate: float = Field(0.001, gt=0, le=1e30)  # beyond it, a step is no float
     batch: int = Field(64, ge=2)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     schedule: Literal["cosine", "one-cycle"] = "cosine"

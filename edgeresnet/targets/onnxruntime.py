@@ -29,9 +29,8 @@ class Options:
     threads: int | None = None  # None: what the machine's quota grants
     cpu: str = "this"  # that will run its INT8: this, avx2, vnni, amx
     residual: str | None = None  # which inputs of a residual addition are INT8: shortcut, both; None: as it runs best
-    fused: bool = (
-        True  # False: nothing is fused, INT8 is computed in float as it is written; slower, on every CPU the same
-    )
+    # False: nothing is fused, and INT8 is computed in float, as it is written: slower, and on every CPU the same.
+    fused: bool = True
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 

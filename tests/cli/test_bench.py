@@ -114,6 +114,7 @@ def coloured(tmp_path: Path, colours: Any, monkeypatch: pytest.MonkeyPatch) -> t
         preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
         images={"training": "train", "evaluation": "val"},
         train__epochs=1,
+        verify={"processes": 2, "seconds": 4},  # until windows agree: what is left is for those from the file on
     )
     store = Store.open(tmp_path / "own")
     return store, pipeline.run(recipe.parse(raw), store)

@@ -161,7 +161,7 @@ def test_quiet_says_nothing_and_verbose_says_more(door: Door, own_store: Store, 
     path = write_recipe(tmp_path, tiny())
     said = {flag: door("run", path, "--store", own_store.root, *flag)[2] for flag in ((), ("-q",), ("-v",))}
     assert said["-q",] == ""
-    assert said[()].splitlines() == ["nothing to do: all 5 stages were found done (`--again verify` measures anew)"]
-    assert len(said["-v",].splitlines()) == 6
+    assert said[()].splitlines() == ["nothing to do: all 6 stages were found done (`--again verify` measures anew)"]
+    assert len(said["-v",].splitlines()) == 7
     assert "trace" in said["-v",]
     assert "found done" in said["-v",]

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from edgeresnet.device import machine
 from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import canonical, half
@@ -55,7 +56,8 @@ def test_openvino_answers_alike(tmp_path: Path, layout: str) -> None:
     for kind, model in _kinds(tmp_path).items():
         raw = with_raw_input(model, BGR, layout)
         expected = openvino_answers(model, BGR.normalize(PIXELS))
-        assert sqnr(expected, openvino_answers(raw, _fed(layout, PIXELS))) > (100 if kind == "float32" else 40), kind
+        least = 100 if kind == "float32" else 40 if machine.has_int8() else 15  # where sums saturate, a level is much
+        assert sqnr(expected, openvino_answers(raw, _fed(layout, PIXELS))) > least, kind
 
 
 def test_grayscale_and_a_fixed_batch() -> None:

@@ -218,12 +218,12 @@ def test_a_session_that_slows_down_with_time_is_told(own_store: Store, add_targe
 
     def slower(answer: np.ndarray, _: int) -> np.ndarray:
         asked[0] += 1
-        until = time.perf_counter() + 1e-6 * asked[0]
+        until = time.perf_counter() + 5e-6 * asked[0]
         while time.perf_counter() < until:
             pass
         return answer
 
-    run = judged(own_store, add_target, Sabotaged(after=slower))
+    run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 3, "seconds": 3})
     assert "it slowed down by" in " ".join(report.view.of(run).notes)
 
 

@@ -14,7 +14,7 @@ from edgeresnet import targets
 from edgeresnet.errors import ModelError
 from edgeresnet.quantize import engine, learn, qdq, refine, scales, session
 
-from ..graph.running import answers, openvino_answers, sqnr
+from ..graph.running import answers, openvino_answers, sqnr, whole_sums
 from .nets import BOTH, CPU, RESIDUAL, TENSORRT, basic, constants, equalize, images, int8, makers, plain, source
 
 
@@ -149,6 +149,7 @@ def test_what_the_compiler_does_not_round_is_neither_judged_nor_learned_as_round
     assert taught[1] < taught[0]
 
 
+@whole_sums
 @pytest.mark.parametrize("make", [make for name, make in RESIDUAL.items() if name != "preact"])
 def test_openvino_sums_in_float(make: Callable[[], onnx.ModelProto]) -> None:
     """The dialect says so; here the compiler itself does: its answers are nearer to a file without that rounding."""

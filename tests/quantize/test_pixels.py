@@ -16,7 +16,7 @@ from edgeresnet.quantize import engine, qdq
 from edgeresnet.quantize.net import Net
 from edgeresnet.quantize.pixels import LEVELS, count_in_levels
 
-from ..graph.running import answers, openvino_answers, sqnr
+from ..graph.running import answers, openvino_answers, sqnr, whole_sums
 from .nets import CPU, RESIDUAL, SIZE, TENSORRT, basic, constants, equalize, int8, plain, source
 
 Make = Callable[[], onnx.ModelProto]
@@ -87,6 +87,7 @@ def test_int8_loses_nothing_at_the_images() -> None:
     assert found[1] > max(65, found[0] + 10)
 
 
+@whole_sums
 @pytest.mark.parametrize("dialect", [TENSORRT, CPU], ids=["tensorrt", "cpu"])
 def test_the_engine_does_so_where_it_knows_the_preprocessing(dialect: engine.Dialect) -> None:
     def run(preprocessing: Preprocessing | None) -> engine.Quantized:

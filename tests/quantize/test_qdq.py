@@ -10,6 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from edgeresnet import targets
+from edgeresnet.device import machine
 from edgeresnet.quantize import qdq
 from edgeresnet.quantize.net import Net, Node
 from edgeresnet.quantize.placement import weight_axis
@@ -122,7 +123,8 @@ def test_it_runs_and_answers_much_as_the_network_does(make: Make, dialect: str) 
     given = images(16, seed=5)
     expected, model = answers(make(), given), written(make(), dialect)
     assert sqnr(expected, answers(model, given)) > 15
-    assert sqnr(expected, openvino_answers(model, given)) > 15
+    if machine.has_int8():  # or full-range products would saturate
+        assert sqnr(expected, openvino_answers(model, given)) > 15
 
 
 def test_squeeze_and_excitation_runs_too() -> None:

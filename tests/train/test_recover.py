@@ -48,11 +48,11 @@ class Case:
 
 @pytest.fixture(scope="module")
 def cut(trained: tuple[Store, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parent]:
-    """A network that knows the digits, and what is left of it at a third of its multiplications."""
+    """A network that knows the digits, and what is left of it at a quarter of its multiplications."""
     path = next(step["path"] for step in trained[1]["steps"] if step["id"] == "train")
     dense = Given("d", Path(path) / checkpoint.FILE)
     out = tmp_path_factory.mktemp("cut")
-    spec = {**ABOUT, "size": 8, "multiple": 8, "prune": Prune(macs=0.35).model_dump(mode="json")}
+    spec = {**ABOUT, "size": 8, "multiple": 8, "prune": Prune(macs=0.25).model_dump(mode="json")}
     prune({"network": dense}, spec, out, Context(0, out))
     wanted = recipe.parse(tiny(images__training={"from": "digits", "count": 150}))
     samples = images.open_samples(wanted, "training")

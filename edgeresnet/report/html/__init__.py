@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import page
-
 if TYPE_CHECKING:
     from ...artifact import Store
 
@@ -20,6 +18,7 @@ __all__ = ["of_store", "render"]
 
 def render(run: Mapping[str, Any]) -> str:
     """Of the run alone: no pictures, no other runs."""
+    from . import page
     from .beside import Beside
 
     return page.page(run, Beside(no_pictures="Pictures are shown where the store is at hand."))
@@ -27,6 +26,7 @@ def render(run: Mapping[str, Any]) -> str:
 
 def of_store(run: Mapping[str, Any], store: Store) -> str:
     """With what still lies beside it."""
+    from . import page
     from .beside import look
 
     return page.page(run, look(run, store))
