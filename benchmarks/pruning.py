@@ -9,6 +9,7 @@
 
     python benchmarks/pruning.py speed [--goal 1.6 [--int8]] [--seconds 60]
     python benchmarks/pruning.py choose
+    python benchmarks/pruning.py accuracy --data DIR
 
 ResNet-50 has random weights here: its times are real, and it says nothing of accuracy. INT8 stands where `quantize`
 puts it, between scales that are made up: no time depends on them. Nothing else may run on the machine meanwhile.

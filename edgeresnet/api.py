@@ -41,7 +41,7 @@ class Run:
 
     @property
     def verdict(self) -> str:
-        """KEPT, DEFERRED, UNDECIDED, NOT_MEASURED or BROKEN: the worst of `verdicts`. Only KEPT is green."""
+        """KEPT, DEFERRED, UNDECIDED, NOT_MEASURED or BROKEN: the worst of `verdicts` and of what was not done."""
         return self.document["verdict"]
 
     @property

@@ -7,7 +7,7 @@ import unicodedata
 
 # What moves the cursor, changes colours, or turns the direction of all that follows; and what is no character at all.
 _HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u2028-\u202e\u2066-\u2069\ufdd0-\ufdef\ud800-\udfff]"
 )
 _JOINER, _FILL = "\u200d", "\ufdd0"
 
@@ -15,6 +15,11 @@ _JOINER, _FILL = "\u200d", "\ufdd0"
 def visible(text: str) -> str:
     """An escape sequence or an override of direction in a name is shown as its code. Lines and tabs stay."""
     return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def in_json(text: str) -> str:
+    """The same of a JSON document, in its own words: what it says is what it said."""
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def on_one_line(text: str) -> str:

@@ -51,8 +51,7 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     latencies = {}
     if spec["latency"]:
         jobs, digests = _jobs(target, networks, samples, indices), [network.digest for network in networks.values()]
-        if yardstick.NAME in parents:
-            unit = _network(parents[yardstick.NAME])
+        if yardstick.NAME in parents and (unit := _unit(target, _network(parents[yardstick.NAME]), ctx)):
             jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
             digests.append(unit.digest)
         latencies = measure.collected(jobs, _rounds(jobs, spec["latency"], digests, ctx))
@@ -64,6 +63,16 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
     result = trial.result(target, spec["candidate"], asked, networks, answered, latencies)
     (out / trial.RESULT).write_text(json.dumps(result, ensure_ascii=False))
     return {"images": len(indices), "skipped": len(skipped)}
+
+
+def _unit(target: Target, unit: trial.Network, ctx: Context) -> trial.Network | None:
+    """The yardstick, where it runs: its failure takes nothing else along."""
+    try:
+        trial.answers(target, unit.compiled, [yardstick.image()])
+    except TargetError as problem:
+        ctx.warn(f"the yardstick is left out: it {problem.message}")
+        return None
+    return unit
 
 
 def _network(artifact: Parent) -> trial.Network:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from edgeresnet import text
+from edgeresnet.cli import _options
 from edgeresnet.report import markdown, terminal
 
 
@@ -31,6 +34,18 @@ def test_a_name_writes_nothing_to_a_terminal_but_itself(name: str, shown: str) -
     assert text.visible(name) == shown
     assert shown in terminal.wrapped(name)
     shown.encode()
+
+
+def test_json_says_the_same_and_writes_nothing_to_a_terminal() -> None:
+    said = "a\x7fb\x9bc\u202ed\u2028e"
+    document = text.in_json(json.dumps({"said": said}, ensure_ascii=False))
+    assert json.loads(document) == {"said": said}
+    assert document.isascii()
+
+
+def test_no_name_begins_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    _options.print_report("note: a\u2028KEPT openvino min_top1_pct: 99 %\n")
+    assert capsys.readouterr().out.splitlines() == ["note: a\\u2028KEPT openvino min_top1_pct: 99 %"]
 
 
 def test_a_long_name_is_cut_in_the_middle() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..text import visible
+from ..text import in_json, visible
 from . import _complete
 
 if TYPE_CHECKING:
@@ -381,7 +381,7 @@ def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = Fals
 
 def print_report(text: str) -> None:
     """The verdict words in colour, where stdout is a terminal and NO_COLOR is not set."""
-    for line in visible(text).splitlines():
+    for line in visible(text).removesuffix("\n").split("\n"):
         word = line.split(":")[0].split(" ")[0]
         if word in _COLOURS:
             line = click.style(word, fg=_COLOURS[word], bold=True) + line[len(word) :]
@@ -391,4 +391,4 @@ def print_report(text: str) -> None:
 def print_json(value: Any) -> None:
     import json
 
-    echo(json.dumps(value, indent=1, ensure_ascii=False), as_it_is=True)
+    echo(in_json(json.dumps(value, indent=1, ensure_ascii=False)), as_it_is=True)

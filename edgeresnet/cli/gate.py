@@ -76,7 +76,8 @@ def gate(
         )
     store = _options.open_store(store_root)
     if update:
-        return _updated(store.load_run(run), baseline, margins)
+        _refuse_beside_update(kind, across_recipes, junit)
+        return _updated(store.load_run(run), baseline, margins, as_json=as_json)
     held, age_s = gates.read(baseline), seconds_of(max_age)
     done = store.load_run(run)
     found = gates.gate(done, held, path=baseline, max_age_s=age_s, across_recipes=across_recipes)
@@ -87,7 +88,7 @@ def gate(
 def _tell(found: dict[str, Any], kind: str, junit: Path | None) -> None:
     from ..report import gate_text
 
-    _options.echo(gate_text.FORMATS[kind](found), nl=False)
+    _options.echo(gate_text.FORMATS[kind](found), nl=False, as_it_is=kind == "json")
     if junit:
         _options.write_output(junit, gate_text.FORMATS["junit"](found))
     if os.environ.get("GITHUB_ACTIONS") and kind != "github":
@@ -109,7 +110,18 @@ def _append(path: Path, text: str) -> None:
         ) from problem
 
 
-def _updated(run: dict[str, Any], path: Path, margins: dict[str, float | None]) -> int:
+def _refuse_beside_update(kind: str, across_recipes: bool, junit: Path | None) -> None:
+    from ..errors import EdgeresnetError
+
+    given = {"--format": kind != "terminal", "--across-recipes": across_recipes, "--junit": junit is not None}
+    if words := [name for name, is_given in given.items() if is_given]:
+        raise EdgeresnetError(
+            f"{', '.join(words)} beside --update says nothing: nothing is judged",
+            hint="gate once more without --update",
+        )
+
+
+def _updated(run: dict[str, Any], path: Path, margins: dict[str, float | None], *, as_json: bool) -> int:
     """The run as the new baseline; margins are those of the file that was there, but for what is said now."""
     from dataclasses import asdict
 
@@ -118,6 +130,9 @@ def _updated(run: dict[str, Any], path: Path, margins: dict[str, float | None]) 
     before = gates.margins_of(path) if path.exists() else gates.Margins()
     made = gates.of(run, gates.Margins.parse({**asdict(before), **margins}, path))
     _options.write_output(path, gates.text(made))
+    if as_json:
+        _options.print_json(made)
+        return 0
     for sentence in gates.remarks(made):
         _options.echo(sentence)
     return 0

@@ -40,14 +40,19 @@ def advice(result: Mapping[str, Any]) -> Advice | None:
         return Advice("half", said + _in_the_way(variants[name]))
     if high <= 1:
         said = f"ship FP32: {what} is no faster than its half-precision twin ({measured}), nor is that than FP32"
-        return Advice("fp32", said + _in_the_way(variants[name]))
+        return Advice(_full(variants), said + _in_the_way(variants[name]))
     said = f"{what} is not shown to be faster than its half-precision twin ({measured}): measure longer or ship that"
     return Advice(name, said + _in_the_way(variants[name]))
 
 
+def _full(variants: Mapping[str, Any]) -> str:
+    """The same network in FP32: of one that was pruned, not the one before."""
+    return "pruned" if "pruned" in variants else "fp32"
+
+
 def _half_pays(variants: Mapping[str, Any]) -> bool:
     """Whether the twin is shown to be faster than FP32, or nobody timed that."""
-    full, half = variants.get("fp32", {}).get("latency"), variants["half"]["latency"]
+    full, half = variants.get(_full(variants), {}).get("latency"), variants["half"]["latency"]
     if troubles.untimed([full, half]):
         return True
     return ratio_interval(measure.windows(full), measure.windows(half))[1].low > 1

@@ -9,7 +9,8 @@ BROKEN asks for more, since a gate is asked at every change and has many promise
 one of 100 runs even if every truth lay on its very margin, and a change that changes nothing lies far inside. Four
 fifths of that are divided among the accuracies, which need it most, one fifth among the times. A time's interval counts
 the noise of both measurements, the baseline's and the run's (Welch), and what moves from hour to hour where neither
-sees it. Between KEPT and BROKEN lies UNDECIDED, which is as red as the recipe says. What is missing, is no number, or
+sees it. Between KEPT and BROKEN lies UNDECIDED, which is as red as the recipe says, or said in
+the baseline; the recipe's own promises are judged as in any run. What is missing, is no number, or
 cannot be compared is NOT_MEASURED, and no pass. `benchmarks/gate_power.py` shows how often this is red, and for what.
 """
 

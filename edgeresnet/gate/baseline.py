@@ -22,6 +22,7 @@ from . import record
 FORMAT = 1
 _FORMAT_KEY = "edgeresnet_gate"
 _RENEW = "`edgeresnet gate --update` writes it from a finished run; then review and commit it"
+_ANEW = f"mend it, or remove it: {_RENEW}"
 _WHAT_CHANGES = ("version", "images", "verify", "promises")  # of a recipe: judged, known by its content, or no matter
 
 
@@ -45,7 +46,7 @@ class Margins:
                 raise EdgeresnetError(
                     f"{path}: {name} is {value!r}", hint="a number from 0 on; null where it shall not be gated"
                 )
-        return Margins(**{name: None if raw.get(name) is None else float(raw[name]) for name in known})
+        return Margins(**{name: None if value is None else float(value) for name, value in raw.items()})
 
 
 def of(run: Mapping[str, Any], margins: Margins) -> dict[str, Any]:
@@ -71,6 +72,8 @@ def of(run: Mapping[str, Any], margins: Margins) -> dict[str, Any]:
         "run": run["id"],
         "images": {"digest": digest, "count": count},
         "recipe": {"digest": run["recipe_digest"], **identity(run["recipe"])},
+        "promises": promises(run["recipe"]),
+        "undecided": run["undecided"],
         "networks": networks(run),
         "targets": targets,
     }
@@ -101,6 +104,11 @@ def networks(run: Mapping[str, Any]) -> dict[str, str]:
     return {step["id"]: step["digest"] for step in run["steps"] if step["stage"] == "trace" and step["digest"]}
 
 
+def promises(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's own: a change to them is told, since it changes what is judged."""
+    return _filled(dict(recipe.get("promises") or {}))
+
+
 def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a recipe this one. Weights are what is judged, images are known by their content."""
     kept = {key: value for key, value in recipe.items() if key not in _WHAT_CHANGES}
@@ -115,7 +123,12 @@ def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def text(baseline: Mapping[str, Any]) -> str:
     """Readable, a short list on a line of its own; the same baseline gives the same bytes."""
     spread = json.dumps(baseline, indent=1, ensure_ascii=False, allow_nan=False)
-    return re.sub(r"\[\n([^\[\]{}]*?)\n\s*\]", lambda found: f"[{' '.join(found[1].split())}]", spread) + "\n"
+    return re.sub(r"\[\n([^\[\]{}]*?)\n\s*\]", lambda found: f"[{_joined(found[1])}]", spread) + "\n"
+
+
+def _joined(lines: str) -> str:
+    """What is inside a string stays as it is."""
+    return " ".join(line.strip(" ") for line in lines.split("\n"))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -145,12 +158,14 @@ def _opened(path: Path) -> dict[str, Any]:
         found = json.loads(written) if written.strip() else None
     except FileNotFoundError as problem:
         raise EdgeresnetError(f"there is no baseline {path}", hint=_RENEW) from problem
-    except (OSError, ValueError) as problem:
+    except OSError as problem:
+        raise EdgeresnetError(f"{path} cannot be read: {problem.strerror}", hint=_ANEW) from problem
+    except ValueError as problem:
         where = f", line {problem.lineno}" if isinstance(problem, json.JSONDecodeError) else ""
-        raise EdgeresnetError(f"{path} is no baseline: it is not JSON{where}", hint=_RENEW) from problem
+        raise EdgeresnetError(f"{path} is no baseline: it is not JSON{where}", hint=_ANEW) from problem
     if not isinstance(found, dict) or not isinstance(found.get(_FORMAT_KEY), int):
         what = "it is empty" if found is None else f"it has no {_FORMAT_KEY}"
-        raise EdgeresnetError(f"{path} is no baseline: {what}", hint=_RENEW)
+        raise EdgeresnetError(f"{path} is no baseline: {what}", hint=_ANEW)
     if found[_FORMAT_KEY] != FORMAT:
         word = "a newer" if found[_FORMAT_KEY] > FORMAT else "an older"
         raise EdgeresnetError(

@@ -72,7 +72,7 @@ def gate(
         "baseline": {"path": str(path), "digest": held["digest"], "run": held["run"]},
         "margins": asdict(margins),
         "verdict": judge.worst([one.verdict for one in verdicts] + [one["verdict"] for one in promised]),
-        "undecided": run["undecided"],
+        "undecided": "fail" if "fail" in (run["undecided"], held["undecided"]) else "warn",  # nobody softens it unseen
         "verdicts": [{**one.to_json(), "by": "baseline"} for one in verdicts] + promised,
         "notes": [*told, *_notes(run, held)],
     }
@@ -185,6 +185,10 @@ def _slowdown(case: _Case, rival: str) -> Verdict:
     now, before = record.rate(case.result, rival), record.logs(case.kept["times"][rival])
     if isinstance(now, str):
         return Verdict(case.name, promise, judge.NOT_MEASURED, limit, now)
+    if min(len(now), len(before)) < 2:
+        side = "the run" if len(now) < 2 else "the baseline"
+        why = f"{side} timed one process alone, which does not show how much processes differ: `verify.processes`"
+        return Verdict(case.name, promise, judge.NOT_MEASURED, limit, why)
     drift = _DRIFT.get(rival, _DRIFT_OF_TWINS)
     change, found = intervals.change_interval(before, now, drift=drift)
     _, sure = intervals.change_interval(before, now, drift=drift, alpha=case.alpha["times"])
@@ -289,6 +293,8 @@ def _promised(one: Mapping[str, Any], stale: str) -> dict[str, Any]:
 
 def _notes(run: Mapping[str, Any], held: Mapping[str, Any]) -> Iterator[str]:
     """What is another than it was: not judged, and worth knowing where something is red."""
+    if held["promises"] != baselines.promises(run["recipe"]):
+        yield "the recipe's own promises are not those that it had in the baseline"
     for step, digest in baselines.networks(run).items():
         before = held["networks"].get(step)
         if before != digest:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..text import in_json
 from . import changes, markdown, terminal, view
 
 _MEASURED = ("target", "as", "run", "top-1", "SQNR", "p50 ms", "p99", "× fp32", "× half", "MB")
@@ -43,7 +44,7 @@ def markdown_text(found: Mapping[str, Any]) -> str:
 
 
 def json_text(found: Mapping[str, Any]) -> str:
-    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return in_json(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 FORMATS = {"terminal": terminal_text, "md": markdown_text, "json": json_text}
@@ -55,9 +56,9 @@ def _parts(found: Mapping[str, Any]) -> Iterator[_Part]:
     if found["measured"] or absent:
         yield _Part("What was measured", _MEASURED, [_measured(row) for row in found["measured"]], absent)
     anew = [one for one in found["differences"] if not one["same_measurement"]]
-    if any(_accuracy(one) for one in anew):
-        rows = [row for one in anew if (row := _accuracy(one))]
-        yield _Part("Accuracy against A", _ACCURACY, rows, _why_apart(anew))
+    rows, apart = [row for one in anew if (row := _accuracy(one))], _why_apart(anew)
+    if rows or apart:
+        yield _Part("Accuracy against A", _ACCURACY, rows, apart)
     timed = [one for one in anew if not one["latency"]["why_not"]]
     sentences = [*_untold(anew), *([_APART] if timed else [])]
     if timed or sentences:
@@ -126,8 +127,11 @@ def _span(ratio: Mapping[str, Any]) -> str:
 
 
 def _why_apart(differences: Sequence[Mapping[str, Any]]) -> list[str]:
-    told = _together((one, one["accuracy"]["why_not_paired"]) for one in differences)
-    return [f"{who}: {why}: its interval takes them for independent" for who, why in told]
+    def why(one: Mapping[str, Any]) -> str:
+        said, is_told = one["accuracy"]["why_not_paired"], "drop_pp" in one["accuracy"]
+        return said and f"{said}: " + ("its interval takes them for independent" if is_told else "not held against A's")
+
+    return [f"{who}: {words}" for who, words in _together((one, why(one)) for one in differences)]
 
 
 def _untold(differences: Sequence[Mapping[str, Any]]) -> list[str]:

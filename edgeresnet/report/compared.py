@@ -138,7 +138,7 @@ def _accuracy(
             return told
         lost, won, images = counts["flips_lost"], counts["flips_won"], counts["images"]
         return told | _points((lost - won) / images, intervals.tango(lost, won, images))
-    if judge.unlabelled(one) or judge.unlabelled(other):
+    if judge.unlabelled(one) or judge.unlabelled(other) or one["classes"] != other["classes"]:
         return told
     asked = [(each["accuracy"]["top1"], each["accuracy"]["images"]) for each in (before, now)]
     (right, images), (right_now, images_now) = asked

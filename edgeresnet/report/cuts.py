@@ -38,12 +38,12 @@ def _asked(found: Mapping[str, Any], target: str) -> str:
     goal, chosen = found["goals"][target], found["curve"][found["chosen"]]
     before = [row for row in found["curve"] if row["macs"] > chosen["macs"]]
     said = [f"{target}, {_SHIPS[found['ships'][target]]}: {goal:g} times as fast as the whole network was asked for"]
-    if found["milder"] is None:
-        said.append("the mildest cut there is reaches it")
-    elif found["sure"]:
-        said.append("the next milder cut does not reach it, measured again in fresh processes as the chosen one was")
-    else:
+    if not found["sure"]:
         said.append("times waver too much to say that no milder cut reaches it")
+    elif found["milder"] is None:
+        said.append("the mildest cut there is reaches it")
+    else:
+        said.append("the next milder cut does not reach it, measured again in fresh processes as the chosen one was")
     slow = [row["part"] for row in before if row["targets"][target]["times"] <= 1]
     if slow:
         said.append(f"no faster than the whole network, and not chosen: {_parts(slow)} of the multiplications")

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..text import in_json
+
 
 def render(run: Mapping[str, Any]) -> str:
-    return json.dumps(run, indent=1, ensure_ascii=False) + "\n"
+    return in_json(json.dumps(run, indent=1, ensure_ascii=False)) + "\n"

@@ -27,6 +27,11 @@ def of(part: Mapping[str, Any]) -> dict[str, Any]:
         "digest": last["digest"],
         "artifact": str(Path(last["path"]) / WEIGHTS),
         "evaluation": {name: each["accuracy"] for name, each in scored["variants"].items()} if scored else None,
+        "untimed": [
+            f"{step['id']}: {step['reason']}"
+            for step in steps.values()
+            if step["stage"] == "verify" and step["path"] is None
+        ],
         "times": [each for result in part["results"].values() for each in cuts.beside(steps["prune"]["notes"], result)],
     }
 
@@ -38,7 +43,7 @@ def render(found: Mapping[str, Any]) -> str:
     if found["times"]:
         parts.append(terminal.columns(*view.filled(cuts.BESIDE, cuts.rows(found["times"]))))
     elif not found.get("speedup"):
-        parts.append(terminal.wrapped(_UNTIMED))
+        parts += [terminal.wrapped(each) for each in found["untimed"] or [_UNTIMED]]
     recovered = found["recovered"]
     if recovered:
         parts.append(terminal.wrapped(curve.recovery(recovered)))

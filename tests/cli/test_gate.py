@@ -102,7 +102,7 @@ def test_what_is_no_baseline_is_one_line(gate: Gate, tmp_path: Path, written: st
 def test_margins_stay_when_the_rest_is_renewed(gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "gate.json"
     by_hand = json.loads(path.read_text())
-    by_hand["margins"] = {"max_loss_pp": 0.3, "max_slowdown_pct": None}
+    by_hand["margins"] = {"max_loss_pp": 0.3, "max_slowdown_pct": None, "max_runtime_slowdown_pct": None}
     path.write_text(json.dumps(by_hand))
     run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
     assert gate()[0] == 3

@@ -58,6 +58,8 @@ def test_where_the_twin_is_no_faster_either_it_is_fp32() -> None:
     assert found is not None
     assert found.ship == "fp32"
     assert found.sentence.startswith("ship FP32: INT8 is no faster than its half-precision twin")
+    slower["variants"]["pruned"] = {"latency": timed(0.5)}  # the same network in FP32: that of the cut one's twin
+    assert advice.advice(slower).ship == "pruned"  # type: ignore[union-attr]
 
 
 def test_what_is_not_decided_is_told_and_ships() -> None:

@@ -38,6 +38,21 @@ def test_it_is_read_as_it_was_written_and_written_the_same_again(file: Path) -> 
     assert max(map(len, file.read_text().splitlines())) < 1000
 
 
+def test_spaces_inside_of_what_a_recipe_says_stay(file: Path) -> None:
+    document = runs.run()
+    document["recipe"]["quantize"] = {"exclude": ["a  b", "c\u00a0d"]}
+    file.write_text(gate.text(gate.of(document, gate.Margins())))
+    assert gate.read(file)["recipe"]["quantize"]["exclude"] == ["a  b", "c\u00a0d"]
+
+
+def test_a_margin_that_is_left_out_is_the_usual_one_and_gates(file: Path) -> None:
+    edited(file, lambda found: found.update(margins={}))
+    found = gate.gate(runs.run(runs.result("openvino", predicted=runs.wrong_for(0.2)), runs.result("onnxruntime")),
+                      gate.read(file), now=runs.NOW + 600)  # fmt: skip
+    assert found["margins"]["max_loss_pp"] == gate.Margins().max_loss_pp
+    assert found["verdict"] == "BROKEN"
+
+
 def test_other_spaces_are_no_other_baseline(file: Path) -> None:
     found = edited(file, lambda _: None)
     assert gate.read(found)["run"] == runs.run()["id"]

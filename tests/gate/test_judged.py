@@ -209,7 +209,10 @@ def test_other_weights_and_promises_of_the_same_recipe_are_what_is_judged() -> N
     document["steps"][0]["digest"] = "a" * 64
     found = judged(document)
     assert found["verdict"] == "KEPT"
-    assert found["notes"] == ["trace: another network than the baseline's, eeeeeeeeeeee → aaaaaaaaaaaa"]
+    assert found["notes"] == [
+        "the recipe's own promises are not those that it had in the baseline",
+        "trace: another network than the baseline's, eeeeeeeeeeee → aaaaaaaaaaaa",
+    ]
 
 
 def test_a_target_that_vanished_is_no_pass() -> None:
@@ -291,3 +294,22 @@ def test_red_by_chance_is_shared_among_all_promises() -> None:
     for n in range(400):
         held["targets"][f"another{n}"] = held["targets"]["openvino"]
     assert words(judged(one, held))["openvino max_loss_pp"] == "UNDECIDED"
+
+
+@pytest.mark.parametrize("side", ["run", "baseline"])
+def test_one_process_is_no_measurement_to_compare(side: str) -> None:
+    """Or a change that times one process could be as slow as it likes."""
+    slow = runs.result("openvino", slower={"int8": 3.0})
+    for each in (*slow["variants"].values(), slow["yardstick"]):
+        each["latency"]["processes"] = each["latency"]["processes"][:1]
+    alone = runs.run(slow, runs.result("onnxruntime"))
+    found = judged(alone) if side == "run" else judged(runs.run(), gate.of(alone, gate.Margins()))
+    assert words(found)["openvino max_slowdown_pct half"] == "NOT_MEASURED"
+    assert found["verdict"] == "NOT_MEASURED"
+
+
+def test_a_run_cannot_soften_what_its_baseline_was_strict_about() -> None:
+    strict = gate.of(runs.run(undecided="fail"), gate.Margins())
+    found = judged(runs.run(promises={}), strict)
+    assert found["undecided"] == "fail"
+    assert any("own promises are not those" in note for note in found["notes"])

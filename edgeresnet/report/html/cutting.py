@@ -9,24 +9,30 @@ from .. import cuts as cut_words
 from .. import view
 from . import plot
 from .element import Child, Markup, el
-from .figure import Origin, figure, mark
+from .figure import Origin, figure, mark, table
 from .scale import Scale, around
 from .strips import Strip, strips
 
 _HIGH = 190
-_COLUMNS = ("MACs %", "whole ms", "ms", "times as fast", "95 % interval", "top-1 before recovery", "")
 
 
-def section(run: Mapping[str, Any]) -> list[Markup]:
-    return [each for step in run["steps"] if step["stage"] == "prune" and step["notes"] for each in _of(step)]
+def section(run: Mapping[str, Any], seen: view.View) -> list[Markup]:
+    return [each for step in run["steps"] if step["stage"] == "prune" and step["notes"] for each in _of(step, seen)]
 
 
-def _of(step: Mapping[str, Any]) -> Iterator[Markup]:
+def _of(step: Mapping[str, Any], seen: view.View) -> Iterator[Markup]:
     if step["notes"].get("speedup"):
-        for target in step["notes"]["speedup"]["goals"]:
-            yield _curve(step, target)
+        for target, (asked, rows) in zip(
+            step["notes"]["speedup"]["goals"], cut_words.curves(step["notes"]), strict=True
+        ):
+            yield _curve(step, target, asked, rows)
     if step["notes"].get("widths"):
         yield _widths(step)
+    for said, head, rows in seen.cuts[
+        :1
+    ]:  # multiplications never stand without their milliseconds, or that there are none
+        yield el("p", f"{said[:1].upper()}{said[1:]}.", class_="said")
+        yield from [table(*view.filled(head, rows))] if rows else []
 
 
 def _widths(step: Mapping[str, Any]) -> Markup:
@@ -37,8 +43,7 @@ def _widths(step: Mapping[str, Any]) -> Markup:
         )
         for layer, (before, now) in notes["widths"].items()
     ]
-    said = cut_words.sentence(notes)
-    table = (
+    rows_of = (
         ("layer", "channels before", "now", "stay"),
         [
             (layer, str(before), str(now), f"{100 * now / before:.0f} %")
@@ -47,14 +52,14 @@ def _widths(step: Mapping[str, Any]) -> Markup:
     )
     return figure(
         "Channels that stay",
-        f"{said[:1].upper()}{said[1:]}. Milliseconds stand beside those of the other networks, above.",
+        "Of each layer, how many of its channels were kept.",
         strips(rows, Scale(0, 100), unit="% that stay"),
         [Origin(step["id"], step["digest"] or "")],
-        table,
+        rows_of,
     )
 
 
-def _curve(step: Mapping[str, Any], target: str) -> Markup:
+def _curve(step: Mapping[str, Any], target: str, asked: str, rows: Sequence[Sequence[str]]) -> Markup:
     """`speedup` of the notes: goals by target, and a row for each cut that was timed in turn with the whole network."""
     found, whole = step["notes"]["speedup"], step["notes"]["macs"][0]
     cuts = [(100 * row["macs"] / whole, row, row["targets"][target]) for row in found["curve"]]
@@ -64,15 +69,14 @@ def _curve(step: Mapping[str, Any], target: str) -> Markup:
     if any(row["top1"] is not None for _, row, _ in cuts):
         drawn.append(_right(across, cuts, found["top1"], chosen))
     said = (
-        f"Each cut against the whole network, timed in turn with it; {goal:g} times as fast was asked for (the level "
-        "line), the ring is what was chosen: the mildest cut that is shown to reach it. Whiskers are 95 % intervals; "
-        f"top-1 is before recovery{'' if len(drawn) > 1 else ', and was not measured'}."
+        f"{asked[:1].upper()}{asked[1:]}. Each cut was timed in turn with the whole network; the level line is the "
+        "goal, the ring what was chosen, whiskers are 95 % intervals; top-1 is before recovery"
+        f"{'' if len(drawn) > 1 else ', and was not measured'}."
     )
-    words = {chosen: "chosen", found.get("milder"): "next milder"}
-    rows = [_row(part, row, each, words.get(number, "")) for number, (part, row, each) in enumerate(cuts)]
     title = f"Pruning for {target}: what is faster"
     body = el("div", drawn, class_="pair")
-    return figure(title, said, body, [Origin(step["id"], step["digest"] or "")], (_COLUMNS, rows))
+    numbers = view.filled(cut_words.COLUMNS, rows)
+    return figure(title, said, body, [Origin(step["id"], step["digest"] or "")], numbers)
 
 
 Cuts = Sequence[tuple[float, Mapping[str, Any], Mapping[str, Any]]]
@@ -107,9 +111,3 @@ def _right(across: Scale, cuts: Cuts, whole: float | None, chosen: int) -> Marku
         kind = "v-fp32" if number < 0 else "v-pruned kept" if number == chosen else "v-pruned"
         inside.append(plot.dot(f"{what}: {100 * top1:.2f} % right before recovery", x, y, 4, kind))
     return plot.axes(across, up, _HIGH, ("multiplications that stay, %", "top-1 before recovery, %"), inside)
-
-
-def _row(part: float, row: Mapping[str, Any], each: Mapping[str, Any], word: str) -> list[str]:
-    span = "" if each["high"] is None else f"{each['low']:.3f} to {each['high']:.3f}"
-    top1 = "not measured" if row["top1"] is None else f"{100 * row['top1']:.2f} %"
-    return [f"{part:.1f}", view.ms(each["whole_ms"]), view.ms(each["ms"]), f"{each['times']:.3f}", span, top1, word]

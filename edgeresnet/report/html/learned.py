@@ -28,7 +28,8 @@ def curves(run: Mapping[str, Any]) -> list[Markup]:
 def _curve(step: Mapping[str, Any]) -> Markup:
     notes = step["notes"]
     history, best = notes["history"], notes["best_epoch"]
-    shown = [each for number, each in enumerate(history) if number % (1 + len(history) // _EPOCHS_DRAWN) == 0]
+    every = 1 + len(history) // _EPOCHS_DRAWN
+    shown = [each for number, each in enumerate(history) if number % every == 0 or each["epoch"] == best]
     losses = [
         ("training", "loss", [each for each in shown if "loss" in each]),
         ("validation", "validation_loss", shown),

@@ -82,7 +82,14 @@ def section(run: Mapping[str, Any], others: Sequence[Mapping[str, Any]], unread:
         said.append(f"In the table alone, as timed on another machine or in another batch: {left_out}.")
     columns = ("target", "as", "top-1", "95 % interval", "p50 ms", "", "run", "digest")
     shown = [facts.verified(run, result) for result in facts.judged(run)]
-    origins = [*shown, *(Origin("run", other["id"]) for other in others if any(p.run == other["id"] for p in rest))]
+    origins = [
+        *shown,
+        *(
+            Origin(f"run {other['id']}:", other["recipe_digest"])
+            for other in others
+            if any(p.run == other["id"] for p in rest)
+        ),
+    ]
     table = columns, [_row(point, drawn, best, run["id"]) for point in every]
     targets = list(dict.fromkeys(point.target for point in drawn))
     scatter = _scatter(drawn, best, targets, run["id"])
