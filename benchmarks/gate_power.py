@@ -15,6 +15,7 @@
 
 Goals, in quiet noise: unchanged at most 0.5 % red; a loss of 1.0 point beyond the margin, of 2 % that differ, at least
 98 %; a slow-down of 10 % beyond the margin at least 95 %. Nothing else may run on the machine while it records.
+The recipe is one of `undecided: warn`. What is recorded is one session's noise: what moves between days is not in it.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ def _ended(timing: dict[str, Any]) -> float:
 def _tell(trial: Trial, title: str, goal: str, codes: list[tuple[int, str]]) -> None:
     red, count = sum(code != 0 for code, _ in codes), len(codes)
     low, high = intervals.wilson(red, count)
-    span = f"95 % interval {100 * low:.2f} to {100 * high:.2f}"
+    span = f"95 % interval of the drawing alone {100 * low:.2f} to {100 * high:.2f}"
     print(f"\n{title}: {100 * red / count:.2f} % red ({red} of {count}, {span})")
     print(f"  goal {goal}; worst promises: ", end="")
     words = sorted({word for _, word in codes}, key=lambda word: -sum(word == other for _, other in codes))
