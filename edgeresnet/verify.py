@@ -68,7 +68,7 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
 def _unit(target: Target, unit: trial.Network, ctx: Context) -> trial.Network | None:
     """The yardstick, where it runs: its failure takes nothing else along."""
     try:
-        trial.answers(target, unit.compiled, [yardstick.image()])
+        trial.runs(target, unit.compiled, yardstick.image())
     except TargetError as problem:
         ctx.warn(f"the yardstick is left out: it {problem.message}")
         return None

@@ -128,7 +128,7 @@ def _yardstick(bundle: Bundle, target: Target) -> trial.Network | None:
     """Built as everywhere, whatever the options of the bundle's own network; what fails takes nothing with it."""
     try:
         unit = _build(yardstick.NAME, bundle, target, yardstick.file(), target.full(target.options()))
-        trial.answers(target, unit.compiled, [yardstick.image()])
+        trial.runs(target, unit.compiled, yardstick.image())
         return unit
     except TargetError as problem:
         _say(f"{yardstick.NAME}: left out, {target.title} {problem.message}")

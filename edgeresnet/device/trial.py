@@ -66,6 +66,12 @@ class Asked:
     images: str | None = None
 
 
+def runs(target: Target, compiled: Path, image: np.ndarray) -> None:
+    """Asked once; a TargetError where it does not."""
+    with as_failure(), target.load(compiled) as session:
+        session.infer(image)
+
+
 def answers(
     target: Target, compiled: Path, batches: Iterable[np.ndarray], on_batch: Callable[[int], None] = lambda done: None
 ) -> Answers:
