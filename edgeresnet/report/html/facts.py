@@ -111,7 +111,11 @@ def advised(run: Mapping[str, Any], target: str) -> str:
     if not worst:
         return "Promise something in the recipe, and the next run is judged by it."
     shown = [each for each in against(result) if each.rival == "fp32" and differs(each)]
-    choice = " where size counts, FP32 where time does" if any(each.times < 1 for each in shown) else ""
+    choice = (
+        " where size counts, FP32 where time does"
+        if any(each.times is not None and each.times < 1 for each in shown)
+        else ""
+    )
     return f"Ship {ship}{choice}{_gain(result)}."
 
 
