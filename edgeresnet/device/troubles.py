@@ -49,7 +49,7 @@ def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
 
 
 def _stepped_back(raw: Mapping[str, Any]) -> bool:
-    return bool((measure.values(raw) < 0).any())
+    return bool((measure.values(raw) < 0).any()) or any(p.get("clock_ms", 0.0) < 0 for p in raw["processes"])
 
 
 def _too_coarse(raw: Mapping[str, Any]) -> bool:

@@ -314,11 +314,11 @@ def _pace(clock: Clock) -> float:
 
 
 def _granularity(clock: Clock) -> float:
-    """The smallest step that this clock was seen to take."""
+    """The smallest step that this clock was seen to take: below zero where it stepped back."""
     best, before = float("inf"), clock()
     for _ in range(1000):
         now = clock()
-        if now > before:
+        if now != before:
             best = min(best, now - before)
         before = now
     return best if best < float("inf") else 0.0

@@ -46,6 +46,7 @@ def test_quiet_values_have_no_troubles() -> None:
         ([process([1.0, 2.0] * 100, [1.0, 2.0] * 100)] * 3, "too coarse"),
         ([process([*noise(30), *noise(30, 1.2)], [*noise(30), *noise(30, 1.2)])] * 3, "two speeds"),
         ([*quiet()[:2], process(noise(200), [*noise(10), -5.0])], "stepped back"),
+        (quiet(clock_ms=-1.0), "stepped back"),
         (quiet(others_cpus=[0.9, 0.9]), "other programs kept 0.9 CPUs busy"),
         (quiet(stolen_cpus=[0.2]), "host took 0.20 CPUs away"),
         (quiet(pace_ms=[1.0, 1.3]), "pace changed by 30 %"),
