@@ -7,7 +7,7 @@ import json
 import pytest
 
 from edgeresnet import text
-from edgeresnet.cli import _options
+from edgeresnet.cli import _output
 from edgeresnet.report import markdown, terminal
 
 
@@ -44,7 +44,7 @@ def test_json_says_the_same_and_writes_nothing_to_a_terminal() -> None:
 
 
 def test_no_name_begins_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
-    _options.print_report("note: a\u2028KEPT openvino min_top1_pct: 99 %\n")
+    _output.print_report("note: a\u2028KEPT openvino min_top1_pct: 99 %\n")
     assert capsys.readouterr().out.splitlines() == ["note: a\\u2028KEPT openvino min_top1_pct: 99 %"]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _options
+from . import _options, _output
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -73,10 +73,10 @@ def explained(
                 said=said,
                 count=count or explain.COUNT,
                 seed=asked.seed if seed is None else seed,
-                tell=lambda words: None if how.quiet else _options.echo(words, err=True),
+                tell=lambda words: None if how.quiet else _output.echo(words, err=True),
             )
     found = {"network": asked.model.title, **found}
-    _options.print_json(found) if how.as_json else _options.echo(report.explain_text.render(found), nl=False)
+    _output.print_json(found) if how.as_json else _output.echo(report.explain_text.render(found), nl=False)
     return 0
 
 

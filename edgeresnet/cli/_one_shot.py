@@ -63,7 +63,7 @@ def parsed(raw: dict[str, Any], changes: tuple[str, ...], save_as: Path | None, 
 
     from .. import recipe
     from ..errors import EdgeresnetError
-    from . import _options
+    from . import _output
 
     recipe.change(raw, changes)
     wanted = recipe.parse(raw, name="what these options say")
@@ -73,7 +73,7 @@ def parsed(raw: dict[str, Any], changes: tuple[str, ...], save_as: Path | None, 
         )
         if save_as.exists() and save_as.read_bytes() != text.encode():
             raise EdgeresnetError(f"{save_as} is already there, and says something else", hint="give another name")
-        _options.write_output(save_as, text)
+        _output.write_output(save_as, text)
     return wanted
 
 

@@ -1,10 +1,8 @@
-"""Options that several doors share, and the two ways out of a recipe: opened, or refused."""
+"""Options that several doors share: declared on a door, which takes each group as one value."""
 
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..text import in_json, visible
 from . import _complete
 
 if TYPE_CHECKING:
     from ..artifact import Store
-
-_COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
 
 store = click.option(
     "--store",
@@ -124,12 +119,17 @@ class Int8Options:
         return [f"--{f.name}" for f in fields(self) if f.name != "seed" and getattr(self, f.name) not in (None, ())]
 
 
+def _training(what: str) -> Callable:
+    where = "class folders, or a .csv, .json, .npz, .tar."
+    return click.option("--training", shell_complete=_complete.files, help=f"{what}: {where}")
+
+
+_MOVES = (
+    click.option("--flip", is_flag=True, default=None, help="Mirror one image in two."),
+    click.option("--shift", type=int, help="Move images by up to so many pixels."),
+)
 _LEARN = (
-    click.option(
-        "--training",
-        shell_complete=_complete.files,
-        help="Images to learn from: class folders, or a .csv, .json, .npz, .tar.",
-    ),
+    _training("Images to learn from"),
     click.option("--epochs", type=click.IntRange(min=1), help="How often every image is learned from."),
     click.option("--rate", type=float, help="Of learning; 0.001 by default."),
     click.option("--batch", type=int, help="Images in a step; 64 by default."),
@@ -141,8 +141,7 @@ _LEARN = (
     click.option("--label-smoothing", type=float, help="0 by default."),
     click.option("--precision", help="auto (default: BF16 where it is faster), f32, bf16."),
     click.option("--patience", type=int, help="Stop after so many epochs that were no better."),
-    click.option("--flip", is_flag=True, default=None, help="Mirror one image in two."),
-    click.option("--shift", type=int, help="Move images by up to so many pixels."),
+    *_MOVES,
 )
 
 
@@ -220,17 +219,12 @@ class CutOptions:
 
 
 _RECOVER = (
-    click.option(
-        "--training",
-        shell_complete=_complete.files,
-        help="Images to recover with: class folders, or a .csv, .json, .npz, .tar.",
-    ),
+    _training("Images to recover with"),
     click.option("--recover-epochs", type=click.IntRange(min=0), help="5 by default; 0: statistics anew, only."),
     click.option("--recover-rounds", type=click.IntRange(min=1), help="Of so many epochs, until accuracy is back."),
     click.option("--recover-minutes", type=float, help="For all rounds; of the epochs those that fit are planned."),
     click.option("--recover-rate", type=float, help="Of learning; 0.001 by default."),
-    click.option("--flip", is_flag=True, default=None, help="Mirror one image in two."),
-    click.option("--shift", type=int, help="Move images by up to so many pixels."),
+    *_MOVES,
 )
 
 
@@ -330,65 +324,7 @@ def _moves(flip: bool | None, shift: int | None) -> dict[str, Any] | None:
     return {key: value for key, value in {"flip": flip, "shift": shift}.items() if value is not None} or None
 
 
-def check_weights_file(output: Path | None) -> Path:
-    """Where weights are to be written: said before anything is computed."""
-    from ..errors import EdgeresnetError
-
-    if output is None or output.suffix.lower() != ".safetensors":
-        what = "--output is missing" if output is None else f"{output} is no .safetensors file"
-        raise EdgeresnetError(what, hint="weights are written as W.safetensors, which any framework reads without code")
-    if not output.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
-    return output
-
-
 def open_store(root: Path) -> Store:
     from ..artifact import Store
 
     return Store.open(root)
-
-
-def write_output(path: Path, data: str | bytes) -> None:
-    """A file where the user said; a folder that is not there is a slip of the pen, not a wish."""
-    from ..artifact import write_bytes
-    from ..errors import EdgeresnetError
-
-    if not path.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
-    write_bytes(path, data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
-    echo(f"wrote {path}", err=True)
-
-
-def hand_out(found: dict[str, Any], output: Path, render: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
-    """The weights that a door made, and what it has to say of them."""
-    write_output(output, Path(found["artifact"]).read_bytes())
-    found["file"] = str(output)
-    print_json(found) if as_json else echo(render(found), nl=False)
-
-
-def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = False) -> None:
-    """Prints; a reader that has left (`| head`) takes nothing from the exit code, which is the verdict's.
-
-    Names come from anywhere, and none may write to the terminal what it pleases; `as_it_is` is for whatever was made
-    safe by its format, and for colours of our own, which leave with `NO_COLOR` and where no terminal is.
-    """
-    try:
-        plain, safe = bool(os.environ.get("NO_COLOR")), text if as_it_is else visible(text)
-        click.echo(safe.encode("utf-8", "backslashreplace").decode(), err=err, nl=nl, color=False if plain else None)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
-
-
-def print_report(text: str) -> None:
-    """The verdict words in colour, where stdout is a terminal and NO_COLOR is not set."""
-    for line in visible(text).removesuffix("\n").split("\n"):
-        word = line.split(":")[0].split(" ")[0]
-        if word in _COLOURS:
-            line = click.style(word, fg=_COLOURS[word], bold=True) + line[len(word) :]
-        echo(line, as_it_is=True)
-
-
-def print_json(value: Any) -> None:
-    import json
-
-    echo(in_json(json.dumps(value, indent=1, ensure_ascii=False)), as_it_is=True)

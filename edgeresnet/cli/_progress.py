@@ -13,7 +13,7 @@ from typing import Any
 from ..context import Progress
 from ..pipeline import Listener, Outcome, Step
 from ..text import cut, visible
-from . import _options
+from . import _output
 
 _EVERY_S = 10.0
 _NAME = 20  # columns of a step beside its bar: with a million images all of it fits eighty
@@ -78,10 +78,10 @@ class _Teller(_Recorder):
     def __init__(self, metrics: Path | None, verbose: bool):
         super().__init__(metrics)
         self.verbose = verbose
-        self.made = self.found = 0
+        self.made = self.found = self.missing = 0
 
     def line(self, text: str) -> None:
-        _options.echo(text, err=True)
+        _output.echo(text, err=True)
 
     def counts(self, name: str) -> Progress:
         raise NotImplementedError
@@ -99,6 +99,7 @@ class _Teller(_Recorder):
             if self.verbose and outcome.artifact:
                 self.line(f"{name:24} found done, {outcome.artifact.digest[:12]}")
         else:
+            self.missing += 1
             self.line(f"{name:24} {outcome.state}: {outcome.reason}")
         for sentence in outcome.warnings:
             self.line(f"{name:24} {sentence}")
@@ -116,10 +117,10 @@ class _Teller(_Recorder):
         self.line(f"warning: {sentence}")
 
     def summary(self) -> None:
-        if self.found and not self.made:
+        if self.found and not self.made and not self.missing:
             self.line(f"nothing to do: all {self.found} stages were found done (`--again verify` measures anew)")
         elif self.found:
-            self.line(f"found done: {self.found} of {self.found + self.made} stages")
+            self.line(f"found done: {self.found} of {self.found + self.made + self.missing} stages")
 
 
 class _Plain(_Teller):

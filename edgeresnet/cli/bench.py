@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -82,10 +82,10 @@ def bench(
     path = store.root / "bench" / f"{done['id']}.json"
     write_text(path, json.dumps(done, ensure_ascii=False, allow_nan=False))
     if as_json:
-        _options.print_json(done)
+        _output.print_json(done)
     else:
-        _options.echo(report.bench_text.render(done), nl=False)
-        _options.echo(f"\nraw values: {path}")
+        _output.echo(report.bench_text.render(done), nl=False)
+        _output.echo(f"\nraw values: {path}")
     if done["problem"]:
         return done["problem"]["exit_code"]
     return TargetError.exit_code if done["absent"] else 0
@@ -121,7 +121,7 @@ def _teller(seconds: float) -> Callable[[int, int], None]:
         said = f"timing in {total} processes, about {_progress.span(seconds)}"
         if count:
             said = f"timing: {count} of {total} processes" + (f", {_progress.span(left)} left" if count < total else "")
-        _options.echo(said, err=True)
+        _output.echo(said, err=True)
 
     return told
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _options
+from . import _options, _output
 
 
 @click.command()
@@ -27,7 +27,7 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     from . import _progress
 
     def say(sentence: str) -> None:
-        _options.echo(report.terminal.wrapped(sentence))
+        _output.echo(report.terminal.wrapped(sentence))
 
     wanted = recipe.load(recipe_path, changes)
     steps = pipeline.steps(wanted, _options.open_store(store_root))

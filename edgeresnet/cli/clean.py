@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _options
+from . import _options, _output
 
 
 @click.command()
@@ -31,4 +31,4 @@ def clean(older_than: str | None, larger_than: float | None, everything: bool, s
     age = 0.0 if everything else seconds_of(older_than) if older_than else float("inf")
     with store.used(alone=True):
         removed, freed_mb = store.clean(age, larger_than)
-    _options.echo(f"removed {removed} entries, {freed_mb:.1f} MB, from {store.root}")
+    _output.echo(f"removed {removed} entries, {freed_mb:.1f} MB, from {store.root}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -33,9 +33,9 @@ def compare(names: tuple[str, ...], kind: str, output: Path | None, store_root: 
     found = report.compared.of(_runs(names, _options.open_store(store_root)))
     text = report.compare_text.FORMATS[kind](found)
     if output:
-        _options.write_output(output, text)
+        _output.write_output(output, text)
     else:
-        _options.echo(text, nl=False, as_it_is=True)
+        _output.echo(text, nl=False, as_it_is=True)
 
 
 def _runs(names: tuple[str, ...], store: Store) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from . import _options
+from . import _output
 
 _NAME = "edgeresnet"
 
@@ -28,4 +28,4 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None  # each choice has one
-    _options.echo(kind(cli, {}, _NAME, f"_{_NAME.upper()}_COMPLETE").source(), as_it_is=True)
+    _output.echo(kind(cli, {}, _NAME, f"_{_NAME.upper()}_COMPLETE").source(), as_it_is=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -74,7 +74,7 @@ def export(
     said = {"where": where or "bundle", "precision": precision, "input": taken_as}
     raw["targets"] = {name: {key: value for key, value in said.items() if value is not None} for name in about.targets}
     if taken and not how.quiet:
-        _options.echo(taken, err=True)
+        _output.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "export")
     output = _check_output(output, bundles=bool(about.targets))
     if about.targets:
@@ -120,7 +120,7 @@ def _onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions, 
     with tempfile.TemporaryDirectory() as folder:
         made = deliver.delivered(traced, Path(folder) / "model.onnx", halved=False, pixels=inside)
         write_bytes(output, made.read_bytes())
-    _options.echo(f"wrote {output}, {output.stat().st_size / 1e6:.2f} MB")
+    _output.echo(f"wrote {output}, {output.stat().st_size / 1e6:.2f} MB")
     return 0
 
 
@@ -139,7 +139,7 @@ def _handed_over(wanted: Recipe, store: Store, output: Path, how: _options.RunOp
         elif "variants" in run["results"][target]:
             variant, folder = _shipping(run, target, store)
             _lay(folder, output, name, packed=False)
-            _options.echo(f"{name} is the network of {variant}", err=True)
+            _output.echo(f"{name} is the network of {variant}", err=True)
     return code
 
 
@@ -173,4 +173,4 @@ def _lay(folder: Path, output: Path, name: str, *, packed: bool) -> None:
     shutil.copytree(folder, there)
     if packed:
         deed.archive(folder, name, output / f"{name}.tar.gz")
-    _options.echo(f"wrote {there}/" + (f" and {there}.tar.gz" if packed else ""), err=True)
+    _output.echo(f"wrote {there}/" + (f" and {there}.tar.gz" if packed else ""), err=True)

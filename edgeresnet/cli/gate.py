@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from . import _options
+from . import _complete, _options, _output
 
 _FORMATS = ["terminal", "md", "github", "junit", "json"]
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=_complete.runs)
 @click.option(
     "--baseline",
     default="gate.json",
@@ -88,11 +88,11 @@ def gate(
 def _tell(found: dict[str, Any], kind: str, junit: Path | None) -> None:
     from ..report import gate_text
 
-    _options.echo(gate_text.FORMATS[kind](found), nl=False, as_it_is=kind == "json")
+    _output.echo(gate_text.FORMATS[kind](found), nl=False, as_it_is=kind == "json")
     if junit:
-        _options.write_output(junit, gate_text.FORMATS["junit"](found))
+        _output.write_output(junit, gate_text.FORMATS["junit"](found))
     if os.environ.get("GITHUB_ACTIONS") and kind != "github":
-        _options.echo(gate_text.FORMATS["github"](found), nl=False, err=kind != "terminal")
+        _output.echo(gate_text.FORMATS["github"](found), nl=False, err=kind != "terminal")
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         _append(Path(summary), gate_text.FORMATS["md"](found))
 
@@ -129,12 +129,12 @@ def _updated(run: dict[str, Any], path: Path, margins: dict[str, float | None], 
 
     before = gates.margins_of(path) if path.exists() else gates.Margins()
     made = gates.of(run, gates.Margins.parse({**asdict(before), **margins}, path))
-    _options.write_output(path, gates.text(made))
+    _output.write_output(path, gates.text(made))
     if as_json:
-        _options.print_json(made)
+        _output.print_json(made)
         return 0
     for sentence in gates.remarks(made):
-        _options.echo(sentence)
+        _output.echo(sentence)
     return 0
 
 

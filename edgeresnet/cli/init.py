@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _one_shot, _options
+from . import _complete, _one_shot, _options, _output
 
 _TEMPLATE = """\
 # {purpose}
@@ -75,10 +75,10 @@ def init(path: Path, checkpoint: str | None, training: str | None, about: _optio
     import yaml
 
     recipe.parse(yaml.safe_load(text), name="what these options say")
-    _options.write_output(path, text)
+    _output.write_output(path, text)
     if known.taken:
-        _options.echo(known.taken, err=True)
-    _options.echo(f"next: `edgeresnet check {path}`, then `edgeresnet run {path}`", err=True)
+        _output.echo(known.taken, err=True)
+    _output.echo(f"next: `edgeresnet check {path}`, then `edgeresnet run {path}`", err=True)
 
 
 def _quoted(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 
 @click.command()
@@ -38,15 +38,15 @@ def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
 
     if inspecting.is_named_checkpoint(path):
         held = inspecting.checkpoint(path)
-        _options.print_json(held) if as_json else _options.echo(report.inspect_text.checkpoint(held), nl=False)
+        _output.print_json(held) if as_json else _output.echo(report.inspect_text.checkpoint(held), nl=False)
         return 0
     if inspecting.holds_images(path):
         looked = inspecting.images(path)
-        _options.print_json(looked) if as_json else _options.echo(report.inspect_text.images(looked), nl=False)
+        _output.print_json(looked) if as_json else _output.echo(report.inspect_text.images(looked), nl=False)
         return ImagesError.exit_code if looked["wrong"] else 0
     about = inspecting.inspect(path, names)
     if as_json:
-        _options.print_json(about)
+        _output.print_json(about)
     else:
-        _options.echo(report.inspect_text.render(about), nl=False)
+        _output.echo(report.inspect_text.render(about), nl=False)
     return ModelError.exit_code if about["refused_by"] else 0

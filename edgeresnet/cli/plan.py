@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _options
+from . import _options, _output
 
 
 @click.command()
@@ -25,8 +25,8 @@ def plan(recipe_path: Path, store_root: Path, changes: tuple[str, ...], as_json:
     ]
     if as_json:
         keys = ("id", "state", "digest_or_reason", "reads")
-        _options.print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        _output.print_json([dict(zip(keys, row, strict=True)) for row in rows])
         return
-    _options.echo(report.terminal.columns(("step", "state", "digest", "reads"), rows))
+    _output.echo(report.terminal.columns(("step", "state", "digest", "reads"), rows))
     left = sum(outcome.state != "done" for outcome in outcomes)
-    _options.echo(f"\n{left} of {len(outcomes)} stages to do" if left else f"\nall {len(outcomes)} stages are done")
+    _output.echo(f"\n{left} of {len(outcomes)} stages to do" if left else f"\nall {len(outcomes)} stages are done")

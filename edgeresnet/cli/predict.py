@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..text import on_one_line
-from . import _complete, _options
+from . import _complete, _options, _output
 
 
 @click.command()
@@ -25,9 +25,9 @@ def predict(image: Path, run_name: str | None, target: str | None, top: int, sto
     with store.used():
         said = predicting.predict(store, store.load_run(run_name), image, target, top)
     if as_json:
-        _options.print_json(said)
+        _output.print_json(said)
         return
     for name, answers in said.items():
-        _options.echo(name)
+        _output.echo(name)
         for answer in answers:
-            _options.echo(f"  {100 * answer['probability']:6.2f} %  {on_one_line(answer['label'])}")
+            _output.echo(f"  {100 * answer['probability']:6.2f} %  {on_one_line(answer['label'])}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..pipeline import Step
@@ -40,32 +41,40 @@ def prune(
     How much faster it is, is measured with --target and --evaluation, too.
     """
     from .. import pipeline, report
+    from .. import recipe as recipes
     from ..errors import EdgeresnetError
     from . import _one_shot, _progress
 
-    output = _options.check_weights_file(output)
+    output = _output.check_weights_file(output)
     store = _options.open_store(how.store_root)
+    if recipes.is_onnx(model):
+        raise EdgeresnetError(
+            f"{model} is an ONNX file, which is not cut: pruning needs the trainable network",
+            hint="give the checkpoint that it was exported from, and --arch where that is no ResNet by name",
+        )
     if again.given() and again.training is None:
         raise EdgeresnetError(f"{again.given()[0]} needs --training too", hint="class folders to learn from")
     sections = {"prune": cut.section(), **({"recover": again.section()} if again.training else {})}
     images = {"training": again.training} if again.training else {}
     raw, taken = _one_shot.recipe_of(model, about, images=images, seed=seed, sections=sections, targeted=False)
     if taken and not how.quiet:
-        _options.echo(taken, err=True)
+        _output.echo(taken, err=True)
     raw.setdefault("prune", {})
-    for name in raw["prune"].get("speedup", ()):
+    goals = raw["prune"].get("speedup", {})
+    for name in goals:
         raw["targets"].setdefault(name, {})
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "prune")
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
-        done = pipeline.make(wanted, store, lambda step: _is_wanted(step, timed=not cut.speedup), listener)
+        done = pipeline.make(wanted, store, lambda step: _is_wanted(step, goals), listener)
     found = report.pruned.of(done)
-    _options.hand_out(found, output, report.pruned.render, as_json=how.as_json)
+    _output.hand_out(found, output, report.pruned.render, as_json=how.as_json)
     return 0
 
 
-def _is_wanted(step: Step, *, timed: bool) -> bool:
+def _is_wanted(step: Step, goals: Mapping[str, float]) -> bool:
     """The weights and, where there are evaluation images, how good they are beside the whole network; how fast, on the
-    targets that were named, unless that was the goal.
+    targets that were named, but for those on which that was the goal.
     """
     here = step.stage.name == "verify" and step.target is not None and bool(step.stage.function)
-    return step.id in ("prune", "recover", "verify:reference", "verify:reference:pruned") or (timed and here)
+    scored = step.id in ("prune", "recover", "verify:reference", "verify:reference:pruned")
+    return scored or (here and step.target not in goals)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..pipeline import Step
@@ -40,7 +40,7 @@ def quantize(
     sections = {"quantize": int8.section()}
     raw, taken = _one_shot.recipe_of(model, about, images=images, seed=int8.seed, sections=sections)
     if taken and not how.quiet:
-        _options.echo(taken, err=True)
+        _output.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "quantize")
     output = _check_output(output, list(wanted.targets))
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
@@ -48,9 +48,9 @@ def quantize(
     found = report.quantized.of(done)
     _write(found, output)
     if how.as_json:
-        _options.print_json(found)
+        _output.print_json(found)
     else:
-        _options.echo(report.quantized.render(found))
+        _output.echo(report.quantized.render(found))
     return 0
 
 

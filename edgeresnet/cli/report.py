@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 
 @click.command()
@@ -28,8 +28,8 @@ def report(run: str | None, kind: str, output: Path | None, store_root: Path) ->
     found = store.load_run(run)
     text = reports.html.of_store(found, store) if kind == "html" else reports.FORMATS[kind](found)
     if output:
-        _options.write_output(output, text)
+        _output.write_output(output, text)
     elif kind == "terminal":
-        _options.print_report(text)
+        _output.print_report(text)
     else:
-        _options.echo(text, nl=False, as_it_is=True)
+        _output.echo(text, nl=False, as_it_is=kind != "junit")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -65,12 +65,12 @@ def told(done: dict[str, Any], store: Store, *, as_json: bool) -> int:
     path = store.root / "runs" / f"{done['id']}.md"
     write_text(path, report.FORMATS["md"](done))
     if as_json:
-        _options.print_json(done)
+        _output.print_json(done)
     else:
-        _options.print_report(report.FORMATS["terminal"](done))
+        _output.print_report(report.FORMATS["terminal"](done))
     write_text(path.with_suffix(".html"), report.html.of_store(done, store))
     if not as_json:
-        _options.echo(f"page: {path.with_suffix('.html')}\nreport: {path}")
+        _output.echo(f"page: {path.with_suffix('.html')}\nreport: {path}")
     return exit_code(done)
 
 

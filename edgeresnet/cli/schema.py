@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import _options
+from . import _output
 
 
 @click.command()
@@ -12,4 +12,4 @@ def schema() -> None:
     """Print the JSON Schema of a recipe, with the options of every target."""
     from .. import recipe
 
-    _options.print_json(recipe.schema())
+    _output.print_json(recipe.schema())

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 
 @click.command()
@@ -28,17 +28,17 @@ def show(what: str | None, store_root: Any, as_json: bool) -> None:
         if what is None or what.endswith(".json") or any(path.stem.startswith(what) for path in store.runs()):
             raise
         artifact = store.by_prefix(what)
-        _options.print_json(artifact.manifest) if as_json else _show_artifact(artifact)
+        _output.print_json(artifact.manifest) if as_json else _show_artifact(artifact)
         return
-    _options.print_json(run) if as_json else _show_run(run)
+    _output.print_json(run) if as_json else _show_run(run)
 
 
 def _show_run(run: dict[str, Any]) -> None:
     from .. import report
 
-    _options.echo(f"run {run['id']}: {run['verdict']}, {run['seconds']:.1f} s, recipe {run['recipe_digest'][:12]}\n")
+    _output.echo(f"run {run['id']}: {run['verdict']}, {run['seconds']:.1f} s, recipe {run['recipe_digest'][:12]}\n")
     rows = [(s["id"], s["state"], (s["digest"] or "")[:12], s["path"] or s["reason"]) for s in run["steps"]]
-    _options.echo(report.terminal.columns(("step", "state", "digest", "lies in"), rows))
+    _output.echo(report.terminal.columns(("step", "state", "digest", "lies in"), rows))
 
 
 def _show_artifact(artifact: Any) -> None:
@@ -47,14 +47,14 @@ def _show_artifact(artifact: Any) -> None:
     about = artifact.manifest
 
     def say(sentence: str) -> None:
-        _options.echo(report.terminal.wrapped(sentence, 6))
+        _output.echo(report.terminal.wrapped(sentence, 6))
 
     say(f"{about['stage']} {about['digest']}")
     say(f"lies in {artifact.path}, made in {about['seconds']} s")
     for title in ("parents", "spec", "libraries", "notes"):
-        _options.echo(f"\n{title}")
+        _output.echo(f"\n{title}")
         for key, value in (about[title] or {}).items():
             say(f"  {key}: {value}")
-    _options.echo("\nfiles")
+    _output.echo("\nfiles")
     for file in about["files"]:
         say(f"  {file['name']}  {file['size']:,} bytes  sha256 {file['sha256'][:16]}")

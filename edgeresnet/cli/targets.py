@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from . import _options
+from . import _options, _output
 
 
 @click.command()
@@ -20,15 +20,15 @@ def targets(as_json: bool) -> None:
     found = {name: target.available() for name, target in known.discover().items()}
     about = machine.describe()
     if as_json:
-        _options.print_json({"targets": {name: asdict(state) for name, state in found.items()}, "machine": about})
+        _output.print_json({"targets": {name: asdict(state) for name, state in found.items()}, "machine": about})
         return
     for name, state in found.items():
         versions = ", ".join(f"{library} {version}" for library, version in state.versions.items())
         word = "ready" if state.ok else "builds only" if state.builds else "not here"
         told = ", ".join(filter(None, [versions, state.reason]))
-        _options.echo(report.terminal.wrapped(f"{name:14} {word}: {told}", 15))
+        _output.echo(report.terminal.wrapped(f"{name:14} {word}: {told}", 15))
         if not state.ok:
-            _options.echo(report.terminal.wrapped(f"{'':14} {state.hint}", 15))
-    _options.echo("\nthis machine")
+            _output.echo(report.terminal.wrapped(f"{'':14} {state.hint}", 15))
+    _output.echo("\nthis machine")
     for line in [*report.view.machine_lines(about), f"Python {about['python']}"]:
-        _options.echo(report.terminal.wrapped(f"  {line}"))
+        _output.echo(report.terminal.wrapped(f"  {line}"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -46,7 +46,8 @@ def train(
     from ..train import team
     from . import _progress
 
-    output = _options.check_weights_file(output)
+    output = _output.check_weights_file(output)
+    _output.check_lines_file(metrics)
     store = _options.open_store(how.store_root)
     with team.entered() as mine, store.used():
         wanted = _wanted(model, about, learn, seed, how, leads=mine.leads)
@@ -57,7 +58,7 @@ def train(
             done = pipeline.make(wanted, store, _is_wanted, listener)
         mine.dismiss()
     found = report.trained.of(done)
-    _options.hand_out(found, output, report.trained.render, as_json=how.as_json)
+    _output.hand_out(found, output, report.trained.render, as_json=how.as_json)
     return 0
 
 
@@ -86,7 +87,7 @@ def _wanted(
         targeted=False,
     )
     if taken and leads and not how.quiet:
-        _options.echo(taken, err=True)
+        _output.echo(taken, err=True)
     return _one_shot.parsed(raw, how.changes, how.save_recipe if leads else None, "train")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import _complete, _options
+from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..artifact import Store
@@ -80,7 +80,7 @@ def verify(
         sections = {"promises": promises}
         raw, taken = _one_shot.recipe_of(model, about, reference=reference, images=images, seed=seed, sections=sections)
     if taken and not how.quiet:
-        _options.echo(taken, err=True)
+        _output.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "verify")
     again = ("verify",) if model is None else ()
     return told(ran(wanted, store, again=again, quiet=how.quiet, verbose=how.verbose), store, as_json=how.as_json)
@@ -134,7 +134,7 @@ def _explained(
         return _explain.explained(made, asked, store, how, said=True, count=count, seed=seed)
     raw, taken, mean_is_said = _explain.of_model(model, about, how.changes)
     if taken and not how.quiet:
-        _options.echo(taken, err=True)
+        _output.echo(taken, err=True)
     made = _one_shot.parsed(raw, (), None, "verify")
     return _explain.explained(made, made, store, how, said=mean_is_said, count=count, seed=seed)
 

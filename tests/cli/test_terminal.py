@@ -17,7 +17,7 @@ import pytest
 
 from edgeresnet import text
 from edgeresnet.artifact import FORMAT, Store
-from edgeresnet.cli import _options, _progress
+from edgeresnet.cli import _output, _progress
 
 from ..conftest import tiny, write_recipe
 from ..report.test_report import run_document
@@ -74,8 +74,8 @@ def test_doors_that_look_fit_eighty_columns(door: Door, own_store: Store, tmp_pa
 
 
 def test_whatever_a_door_says_is_text(capsys: pytest.CaptureFixture[str]) -> None:
-    _options.echo("\x1b[31mred\u202e")
-    _options.print_json({"name": "bad\udcff.png\x1b"})
+    _output.echo("\x1b[31mred\u202e")
+    _output.print_json({"name": "bad\udcff.png\x1b"})
     assert capsys.readouterr().out == '\\x1b[31mred\\u202e\n{\n "name": "bad\\udcff.png\\u001b"\n}\n'
 
 
