@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -170,8 +171,8 @@ class Store:
     def save_run(self, run: Mapping[str, Any]) -> Path:
         """With its own digest: a run is evidence, and evidence that was edited is none."""
         path = self.root / "runs" / f"{run['id']}.json"
-        sealed = {**run, "digest": manifest.digest_of(run)}
-        write_text(path, json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False))
+        text = json.dumps(run, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        write_bytes(path, _sealed(text.encode("utf-8", "backslashreplace")))
         return path
 
     def runs(self) -> list[Path]:
@@ -181,7 +182,8 @@ class Store:
         """A run by the beginning of its id or by path to its file; the newest where none is named."""
         path = Path(name) if name and name.endswith(".json") else self._find_run(name)
         try:
-            run = json.loads(path.read_text(encoding="utf-8"))
+            data = path.read_bytes().rstrip()
+            run = json.loads(data)
         except FileNotFoundError as problem:
             raise ArtifactError(f"there is no run {path}", hint="`edgeresnet show` names the newest") from problem
         except (ValueError, OSError):
@@ -194,11 +196,9 @@ class Store:
                 hint="read it with the edgeresnet that wrote it, or run the recipe again",
             )
         digest = run.pop("digest", None)
-        try:
-            same = digest == manifest.digest_of(run)
-        except ValueError:  # a number that is none: never written here
-            same = False
-        if not same:
+        if digest is None:
+            raise ArtifactError(f"{path} is a report of a run, not its file", hint="name runs/<id>.json of the store")
+        if not (_is_sealed(data) or _was_sealed(run, digest)):
             raise _damaged(path, "it was changed after it was written")
         return run
 
@@ -304,6 +304,23 @@ class Making:
 
 def _damaged(path: Path, why: str) -> ArtifactError:
     return ArtifactError(f"{path} cannot be read: {why}", hint="remove it, or name another run by its id")
+
+
+def _sealed(document: bytes) -> bytes:
+    """A JSON object with the digest of its own bytes as its last key: to check it, nothing is spelled again."""
+    return document[:-1] + b',"digest":"%s"}' % hashlib.sha256(document).hexdigest().encode()
+
+
+def _is_sealed(data: bytes) -> bool:
+    return data == _sealed(data[: -len(_sealed(b"}"))] + b"}")
+
+
+def _was_sealed(run: Mapping[str, Any], digest: object) -> bool:
+    """As runs were at first: the digest is of the values' canonical spelling."""
+    try:
+        return digest == manifest.digest_of(run)
+    except ValueError:  # a number that is none: never written here
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from edgeresnet import artifact
 from edgeresnet.artifact import FORMAT, Artifact, Store
+from edgeresnet.device import manifest
 from edgeresnet.errors import ArtifactError, EdgeresnetError, MachineError
 
 KEY = "ab" * 32
@@ -209,12 +211,28 @@ def test_who_waits_is_told(tmp_path: Path) -> None:
     assert told == ["waits", "in"]
 
 
-def test_a_run_that_was_edited_is_no_evidence(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    path = store.save_run({"id": "20260101-1", "format": FORMAT, "verdict": "BROKEN"})
-    path.write_text(path.read_text().replace("BROKEN", "KEPT"))
+@pytest.mark.parametrize("sealed", ["by its bytes", "by its values, as at first"])
+def test_a_run_that_was_edited_is_no_evidence(tmp_path: Path, sealed: str) -> None:
+    store, run = Store(tmp_path), {"id": "20260101-1", "format": FORMAT, "verdict": "BROKEN", "name": "µ\udcff"}
+    path = store.save_run(run)
+    if sealed != "by its bytes":
+        artifact.write_text(path, json.dumps({**run, "digest": manifest.digest_of(run)}, indent=1, ensure_ascii=False))
+    assert store.load_run()["verdict"] == "BROKEN"
+    path.write_bytes(path.read_bytes().replace(b"BROKEN", b"KEPT"))
     with pytest.raises(ArtifactError, match="changed after it was written"):
         store.load_run()
+
+
+def test_a_report_of_a_run_is_no_runs_file_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"id": "20260101-1", "format": FORMAT}))
+    with pytest.raises(ArtifactError, match="a report of a run, not its file"):
+        Store(tmp_path).load_run(str(tmp_path / "a.json"))
+
+
+def test_a_newline_that_an_editor_added_changes_nothing(tmp_path: Path) -> None:
+    path = Store(tmp_path).save_run({"id": "20260101-1", "format": FORMAT})
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert Store(tmp_path).load_run()["id"] == "20260101-1"
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,9 @@ def test_a_changed_recipe_is_refused_with_its_digests(gate: Gate, tmp_path: Path
 
 def test_a_run_that_is_no_number_is_not_even_read(gate: Gate, tmp_path: Path) -> None:
     path = Store(tmp_path / "store").runs()[0]
-    path.write_text(path.read_text().replace('"size_mb": 1.25', '"size_mb": NaN'))
+    before = path.read_text()
+    path.write_text(before.replace('"size_mb":1.25', '"size_mb":NaN'))
+    assert path.read_text() != before
     code, _, err = gate()
     assert code == 2
     assert "cannot be read" in err
