@@ -39,7 +39,7 @@ STAGES = {
         Stage("recover", "edgeresnet.train.recover:recover", 2, ("torch", "torchvision", "numpy", "pillow"), long=True),
         Stage("trace", "edgeresnet.trace:trace", 3, ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow")),
         Stage("calibrate", "edgeresnet.quantize:calibrate", 3, ("onnxruntime", "torch", "numpy", "pillow")),
-        Stage("quantize", "edgeresnet.quantize:quantize", 5, ("onnxruntime", "torch", "onnx", "numpy", "pillow")),
+        Stage("quantize", "edgeresnet.quantize:quantize", 6, ("onnxruntime", "torch", "onnx", "numpy", "pillow")),
         Stage("compile", "edgeresnet.pipeline.stages:compile_for", 1, (), machine="fingerprint"),
         Stage("verify", "edgeresnet.verify:verify", 6, ("numpy", "pillow"), machine="conditions"),
         Stage("export", "edgeresnet.export:export", 4, ("numpy", "pillow", "onnx")),

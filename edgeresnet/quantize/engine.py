@@ -17,7 +17,7 @@ from ..device import evaluate
 from ..device.preprocessing import Preprocessing
 from ..device.session import Dialect
 from ..errors import ModelError
-from . import pixels, qdq, refine, scales, session
+from . import layers, pixels, qdq, refine, scales, session
 from . import placement as places
 from .net import Net, Node
 from .ranges import Ranges
@@ -25,6 +25,7 @@ from .ranges import Ranges
 _CORRECTED_WITH = 1 << 20  # values of all images that bias correction looks at: more change hundredths of a decibel
 _JUDGED_WITH = 1 << 23  # and that steps are judged on
 _FEWEST, _MOST = 16, 128  # images, however large or small
+_LAYER_BY_LAYER = 8, 1 << 20  # images at least, and values of all images, that the layers' noise is told on
 _EXACT_DB = 200.0  # no difference at all: more than float32 tells apart
 _LARGE = 1 << 16  # values of an image from which on a step of learning takes fewer of them
 
@@ -83,13 +84,19 @@ class Quantized:
     agree: int = 0
     held_out: int = 0
     steps: list[Step] = field(default_factory=list)
+    layers: dict[str, float | None] = field(default_factory=dict)  # SQNR of each one's output; empty: not known
 
     def model(self) -> onnx.ModelProto:
         return qdq.write(self.source.model, self.placement, self.values)
 
+    def executed(self) -> onnx.ModelProto:
+        """As the compiler rounds."""
+        return qdq.write(self.source.model, self.placement.executed(), self.values)
+
     def notes(self) -> dict[str, Any]:
         return {
             "steps": [asdict(step) for step in self.steps],
+            "layers": self.layers,
             "int8": [places.label(node) for node in self.placement.weights.values()],
             "kept_float": dict(self.placement.kept),
             "images_in_levels": pixels.LEVELS in self.placement.points,
@@ -128,6 +135,11 @@ def quantize(
         tried, word = _learned(found, choices, learn, progress)
         found = keep(word, judge(tried), found)
     found.steps = steps
+    if len(held_out):
+        outputs = {places.label(node): node.outputs[0] for node in found.placement.weights.values()}
+        least, values = _LAYER_BY_LAYER
+        some = held_out[: max(least, min(_MOST, values // held_out[0].size))]
+        found.layers = layers.noise(found.source.model, found.executed(), outputs, some)
     return found
 
 
@@ -218,7 +230,7 @@ class _Judge:
 
     def __call__(self, found: Quantized) -> Quantized:
         if self._expected is not None:
-            given = self._answers(qdq.write(found.source.model, found.placement.executed(), found.values))
+            given = self._answers(found.executed())
             sqnr = evaluate.sqnr_db(self._expected, given)
             found.sqnr_db = _EXACT_DB if sqnr is None else sqnr
             found.agree = int((given.argmax(1) == self._expected.argmax(1)).sum())

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import terminal, view
 
-_SHOWN = 6  # names; `--json` has all
+_SHOWN, _NOISIEST = 6, 3  # names; `--json` has all
 
 
 def of(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,6 +72,7 @@ def _target(target: str, about: Mapping[str, Any]) -> list[str]:
         lines.append(f"  held out: same answer for {agree}, SQNR {view.sqnr(held['sqnr_db'])}")
     else:
         lines.append(terminal.wrapped("  too few images to hold any out: nothing says how close it is", 4))
+    lines += [terminal.wrapped(f"  {sentence}", 4) for sentence in noisiest(about)]
     if about["evaluation"]:
         lines.append(terminal.wrapped(f"  {_evaluated(about['evaluation'])}", 4))
     return lines
@@ -89,6 +90,15 @@ def gains(steps: Sequence[Mapping[str, Any]]) -> list[str]:
         told.append(f"{step['name']}: {view.sqnr(value)}{change}")
         best = value if best is None or step["kept"] else best
     return told
+
+
+def noisiest(notes: Mapping[str, Any]) -> list[str]:
+    """The layers whose output is furthest from FP32's; an older version did not look."""
+    known = [(value, layer) for layer, value in notes.get("layers", {}).items() if value is not None]
+    if not known:
+        return []
+    worst = ", ".join(f"{layer} {view.sqnr(value)}" for value, layer in sorted(known)[:_NOISIEST])
+    return [f"noisiest layers (SQNR of what comes out of them, with all that came before): {worst}"]
 
 
 def _evaluated(counts: Mapping[str, Any]) -> str:

@@ -101,6 +101,7 @@ def steps() -> list[dict[str, Any]]:
     back = {"dense_top1": 0.95, "pruned_top1": 0.4, "statistics_top1": 0.7}
     tried = [{"name": "scales", "sqnr_db": 25.0, "kept": True}, {"name": "bias", "sqnr_db": 24.0, "kept": False}]
     int8 = {"steps": tried, "int8": ["conv1"], "kept_float": {"fc": "named"}, "held_out": {"images": 64, "agree": 60}}
+    int8 |= {"layers": {"conv1": 31.5, "layer1.0": 18.25, "fc": None}}
     return [
         step("train", 1, learned),
         step("prune", 2, cut | {"widths": {"conv1": [16, 8], "layer1.0": [32, 16]}}),

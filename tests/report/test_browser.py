@@ -132,7 +132,7 @@ def test_nothing_is_asked_for_and_nothing_complained_about(one: browser.Browser,
     one.open(shown(), width=1400)
     assert [url for url in one.requests() if not url.startswith("data:")] == [shown().as_uri()]
     assert one.complaints() == []
-    assert one.ask("document.querySelectorAll('figure.chart').length") == 11
+    assert one.ask("document.querySelectorAll('figure.chart').length") == 12
     wide = "(f) => f.querySelector('.drawn svg').getBoundingClientRect().width > 100"
     assert one.ask(f"[...document.querySelectorAll('figure.chart')].every({wide})")
     assert one.ask("[...document.images].every((each) => each.complete && each.naturalWidth)")

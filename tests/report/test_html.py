@@ -98,6 +98,7 @@ def test_every_chart_names_its_digest_and_has_its_numbers_beneath() -> None:
         "Latency on openvino",
         "Classes on openvino, int8 against FP32",
         "Quantization noise, openvino",
+        "Noise by layer, openvino",
         "Pruning for openvino: what is faster",
         "Channels that stay",
         "Training",
@@ -215,6 +216,17 @@ def test_without_labels_or_times_nothing_is_made_up() -> None:
     assert "Top-1 not known the images have no labels" in seen.text
     assert "Latency not measured" in seen.text
     assert "Accuracy against latency" not in seen.text
+
+
+def test_noise_is_told_layer_by_layer_where_it_is_known() -> None:
+    run = runs.run()
+    seen = read(run)
+    assert "layer1.0: 18.2 dB" in seen.text
+    assert "fc: no difference" in seen.text
+    assert "Layer by layer it was not measured." not in seen.text
+    del run["steps"][4]["notes"]["layers"]  # of an older version
+    seen = read(run)
+    assert "Noise by layer" not in seen.text
     assert "Layer by layer it was not measured." in seen.text
 
 

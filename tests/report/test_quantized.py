@@ -46,6 +46,12 @@ def test_each_step_is_held_against_the_best_so_far() -> None:
     assert "held out: same answer for 7 of 8, SQNR 23.5 dB" in text
 
 
+def test_the_noisiest_layers_are_named_where_they_are_known() -> None:
+    text = words(layers={"conv1": 30.0, "conv2": 12.5, "conv3": None, "conv4": 20.0, "fc": 40.0})
+    assert "with all that came before): conv2 12.5 dB, conv4 20.0 dB, conv1 30.0 dB" in text
+    assert "noisiest" not in words()
+
+
 def test_sizes_layers_and_the_file() -> None:
     text = words(file="out/int8.onnx")
     assert "tensorrt: out/int8.onnx" in text

@@ -81,10 +81,9 @@ def _lines(
 
 
 def noise(run: Mapping[str, Any]) -> list[Markup]:
-    """SQNR of INT8: after each step of quantizing, as the file is written, and as the target compiled it."""
-    return [
-        _noise(run, step) for step in run["steps"] if step["stage"] == "quantize" and (step["notes"] or {}).get("steps")
-    ]
+    """SQNR of INT8: after each step of quantizing, as the file is written, as the target compiled it; and by layer."""
+    steps = [step for step in run["steps"] if step["stage"] == "quantize" and (step["notes"] or {}).get("steps")]
+    return [each for step in steps for each in (_noise(run, step), *_layers(step))]
 
 
 def _noise(run: Mapping[str, Any], step: Mapping[str, Any]) -> Markup:
@@ -107,7 +106,8 @@ def _noise(run: Mapping[str, Any], step: Mapping[str, Any]) -> Markup:
     said = (
         f"SQNR against the network that was quantized, in dB: 10 more is a tenth of the noise. Steps are told on "
         f"{notes['held_out']['images']} held-out images. INT8 layers: {len(notes['int8'])}"
-        f"{f'; stays float: {float_}' if float_ else ''}. Layer by layer it was not measured."
+        f"{f'; stays float: {float_}' if float_ else ''}."
+        f"{'' if notes.get('layers') else ' Layer by layer it was not measured.'}"
     )
     table = (
         ("what", "SQNR", "said"),
@@ -117,6 +117,25 @@ def _noise(run: Mapping[str, Any], step: Mapping[str, Any]) -> Markup:
         f"Quantization noise, {word}", said, strips(rows, around(known, room=0.15, log=False), unit="dB"),
         origins, table,
     )  # fmt: skip
+
+
+def _layers(step: Mapping[str, Any]) -> list[Markup]:
+    found = step["notes"].get("layers")
+    if not found:
+        return []
+    known = [value for value in found.values() if value is not None]
+    rows = [
+        Strip(layer, f"{layer}: {view.sqnr(value)}", view.sqnr(value), value, kind="v-int8")
+        for layer, value in found.items()
+    ]
+    said = (
+        "SQNR of what comes out of each INT8 layer, in dB, against the same network in float: with all the noise that "
+        "came before it. A layer that falls far below its neighbours is one to leave out: `quantize.exclude`."
+    )
+    table = ("layer", "SQNR"), [(row.label, row.shown) for row in rows]
+    drawn = strips(rows, around(known or [1.0], room=0.15, log=False), unit="dB")
+    title = f"Noise by layer, {step['id'].removeprefix('quantize:')}"
+    return [figure(title, said, drawn, [Origin(step["id"], step["digest"] or "")], table)]
 
 
 def _told(notes: Mapping[str, Any], rows: Sequence[Strip]) -> list[str]:
