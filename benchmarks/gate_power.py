@@ -107,7 +107,7 @@ class Trial:
 
     def changed(self, answers: np.ndarray, loss: float, differ: float) -> np.ndarray:
         """So much accuracy lost, and so many answers that became right or wrong, in expectation."""
-        right = answers == self.labels
+        right, differ = answers == self.labels, max(differ, abs(loss))
         chance = np.where(right, (differ + loss) / 2 / right.mean(), (differ - loss) / 2 / (1 - right.mean()))
         flip = self.rng.random(IMAGES) < chance
         return np.where(flip, np.where(right, (self.labels + 2) % CLASSES, self.labels), answers)

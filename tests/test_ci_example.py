@@ -35,6 +35,7 @@ def job(tmp_path: Path, net: Path) -> Any:
         **os.environ,
         **{name: str(value) for name, value in WORKFLOW["env"].items()},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "EDGERESNET": "edgeresnet",  # is here already
         "GITHUB_ACTIONS": "true",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
         "EDGERESNET_STORE": "artifacts",

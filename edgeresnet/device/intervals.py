@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 Z95 = NormalDist().inv_cdf(0.975)
+_DRIFT_FREEDOM = 8  # what moves from hour to hour is known from a few dozen recordings, and not exactly
 
 
 Processes = Sequence[Sequence[Sequence[float]]]  # process by process, window by window, times
@@ -129,22 +130,43 @@ def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interva
     return math.exp(mean), Interval(math.exp(mean - reach), _exp(mean + reach))
 
 
+class Center(NamedTuple):
+    """Where values lie, the variance of that, and its degrees of freedom."""
+
+    value: float
+    variance: float
+    freedom: int
+
+
+def center(values: Sequence[float]) -> Center:
+    """The mean without the lowest and the highest fifth, and what is known of it (Tukey and McLaughlin 1963): of five
+    processes, one that fell badly in memory does not speak for the others. Fewer than five are taken as they are.
+    """
+    ordered, cut = sorted(values), len(values) // 5
+    kept = ordered[cut : len(ordered) - cut]
+    mean = sum(kept) / len(kept)
+    if len(values) < 2:
+        return Center(mean, math.inf, 0)
+    pulled = [min(max(value, kept[0]), kept[-1]) for value in ordered]
+    return Center(mean, (len(pulled) - 1) * _variance(pulled) / (len(kept) * (len(kept) - 1)), len(kept) - 1)
+
+
 def change_interval(
     before: Sequence[float], now: Sequence[float], *, drift: float, alpha: float = 0.025
 ) -> tuple[float, Interval]:
     """How many times as large a ratio is now as before, from the log ratios of two measurements; `alpha` beyond each
-    end. Both had their own noise (Welch's t), and between two hours things move that neither could see: `drift`, the
-    standard deviation of that.
+    end. Both had their own noise (Yuen's t, which is Welch's without outliers), and between two hours things move that
+    neither could see: `drift`, the standard deviation of that.
     """
-    parts = [_variance(values) / len(values) if len(values) > 1 else math.inf for values in (before, now)]
-    variance = sum(parts) + drift**2
-    mean = sum(now) / len(now) - sum(before) / len(before)
+    both = center(before), center(now)
+    variance = sum(each.variance for each in both) + drift**2
+    change = both[1].value - both[0].value
     if not math.isfinite(variance):
-        return _exp(mean), Interval(0.0, math.inf)
-    spent = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (before, now), strict=True))
+        return _exp(change), Interval(0.0, math.inf)
+    spent = sum(each.variance**2 / each.freedom for each in both) + drift**4 / _DRIFT_FREEDOM
     freedom = variance**2 / spent if spent > 0 else math.inf
     reach = t_point(alpha, freedom) * math.sqrt(variance)
-    return _exp(mean), Interval(_exp(mean - reach), _exp(mean + reach))
+    return _exp(change), Interval(_exp(change - reach), _exp(change + reach))
 
 
 @lru_cache(maxsize=256)

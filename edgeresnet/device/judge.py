@@ -197,23 +197,35 @@ def _verdict(
 
 
 def decided(
-    target: str, name: str, limit: float, reading: Reading | str, *, ceiling: bool, unit: str, sure: float | None = None
+    target: str,
+    name: str,
+    limit: float,
+    reading: Reading | str,
+    *,
+    ceiling: bool,
+    unit: str,
+    broken: Callable[[float], bool] | None = None,
 ) -> Verdict:
-    """A reading held against its limit: its 95 % interval decides. With `sure`, the lower end of a wider one, what lies
-    beyond a ceiling is BROKEN only where that does, too.
+    """A reading held against its limit: its 95 % interval decides. `broken` decides instead what is beyond the limit,
+    with so many times as many images.
     """
     if isinstance(reading, str):
         return Verdict(target, name, NOT_MEASURED, limit, reading)
     value, (low, high) = reading.value, reading.interval
     if not math.isfinite(value):
         return Verdict(target, name, NOT_MEASURED, limit, f"the measured value is {value}")
-    verdict = _side(reading.interval, limit, ceiling)
-    if verdict == BROKEN and sure is not None and not sure > limit:
-        verdict = UNDECIDED
+
+    def side(interval: Interval, times: float) -> str:
+        found = _side(interval, limit, ceiling)
+        return found if broken is None or found == KEPT else BROKEN if broken(times) else UNDECIDED
+
+    verdict = side(reading.interval, 1)
     shown = _spelling(value, unit)
     span = "" if low == high else f", 95 % interval {shown(low)} to {shown(high)}"
     reason = f"{shown(value)} {unit}{span}; promised {'at most' if ceiling else 'at least'} {limit:g}"
-    more = _further_images(reading, limit, ceiling) if verdict == UNDECIDED else None
+    if verdict == UNDECIDED and _side(reading.interval, limit, ceiling) == BROKEN:
+        reason += "; to be red for it a gate asks for more than 95 %"
+    more = _further_images(reading, side) if verdict == UNDECIDED else None
     if more:
         reason += f"; about {_round(more):,} more {reading.like} would decide"
     elif verdict == UNDECIDED and reading.more:
@@ -244,18 +256,18 @@ def _one_answer(result: Mapping[str, Any]) -> str:
     return f"every image is answered {result['classes'][given[0]]}: nothing shows that the network looks at them"
 
 
-def _further_images(reading: Reading, limit: float, ceiling: bool) -> int | None:
+def _further_images(reading: Reading, side: Callable[[Interval, float], str]) -> int | None:
     """How many more images in the same proportions would decide; None where no number would, or images are no help."""
     if reading.times is None or reading.images == 0:
         return None
     low, high = 1.0, 2.0
-    while _side(reading.times(high), limit, ceiling) == UNDECIDED:
+    while side(reading.times(high), high) == UNDECIDED:
         low, high = high, 2 * high
         if high * reading.images > _MOST_IMAGES:
             return None
     for _ in range(20):
         middle = (low + high) / 2
-        if _side(reading.times(middle), limit, ceiling) == UNDECIDED:
+        if side(reading.times(middle), middle) == UNDECIDED:
             low = middle
         else:
             high = middle

@@ -23,7 +23,8 @@ FORMAT = 1
 _FORMAT_KEY = "edgeresnet_gate"
 _RENEW = "`edgeresnet gate --update` writes it from a finished run; then review and commit it"
 _ANEW = f"mend it, or remove it: {_RENEW}"
-_WHAT_CHANGES = ("version", "images", "verify", "promises")  # of a recipe: judged, known by its content, or no matter
+_WHAT_CHANGES = ("version", "verify", "promises")  # of a recipe: judged, or no matter
+_WHERE = ("from", "source", "root", "download")  # images lie; what they are, their content tells
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,9 @@ def remarks(baseline: Mapping[str, Any]) -> list[str]:
 
 
 def networks(run: Mapping[str, Any]) -> dict[str, str]:
-    """What all is made of, by digest: the traced networks."""
-    return {step["id"]: step["digest"] for step in run["steps"] if step["stage"] == "trace" and step["digest"]}
+    """What all is made of, by digest: as traced and as quantized, which other calibration images change."""
+    made = [step for step in run["steps"] if step["stage"] in ("trace", "quantize")]
+    return {step["id"]: step["digest"] for step in made if step["digest"]}
 
 
 def promises(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,14 +112,18 @@ def promises(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a recipe this one. Weights are what is judged, images are known by their content."""
+    """What makes a recipe this one. Weights are what is judged; evaluation images are known by their content."""
     kept = {key: value for key, value in recipe.items() if key not in _WHAT_CHANGES}
     model = dict(recipe["model"])
     for name in ("checkpoint", "candidate"):  # wherever they lie; their names stand for an architecture that none gives
         path = model.pop(name, None)
         if path is not None and (name == "candidate" or model.get("arch") is None):
             model[name] = PurePath(path).name
-    return _filled({**kept, "model": model})
+    images = {key: value for key, value in (recipe.get("images") or {}).items() if key not in ("evaluation", "names")}
+    for slot, asked in images.items():
+        if isinstance(asked, dict):
+            images[slot] = {key: value for key, value in asked.items() if key not in _WHERE}
+    return _filled({**kept, "model": model, "images": images})
 
 
 def text(baseline: Mapping[str, Any]) -> str:

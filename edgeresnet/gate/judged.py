@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
@@ -20,7 +20,7 @@ from . import record
 from .baseline import Margins
 
 ALPHA = 0.01  # all promises of a gate together may be red by chance in so many runs
-_OF_ANSWERS = 0.8  # the part of that which the accuracies get
+_OF_ANSWERS = 0.8  # the part of that which the accuracies get; the times get the rest
 # Standard deviations, as logs, of what moves a time from hour to hour and is not seen inside a measurement: where
 # memory fell, what a neighbour's cache held. The pace is another kind of work, and follows the machine less closely.
 _DRIFT = {record.PACE: 0.03}
@@ -41,8 +41,15 @@ class _Case:
     margins: Margins
     alpha: Mapping[str, float]
 
-    def verdict(self, promise: str, limit: float, reading: Reading | str, unit: str, sure: float | None) -> Verdict:
-        return judge.decided(self.name, promise, limit, reading, ceiling=True, unit=unit, sure=sure)
+    def verdict(
+        self,
+        promise: str,
+        limit: float,
+        reading: Reading | str,
+        unit: str,
+        broken: Callable[[float], bool] | None = None,
+    ) -> Verdict:
+        return judge.decided(self.name, promise, limit, reading, ceiling=True, unit=unit, broken=broken)
 
 
 def gate(
@@ -122,9 +129,11 @@ def _of_target(
         why = result["reason"]
     times = [rival for rival in kept["times"] if getattr(margins, _margin(rival)) is not None]
     if why or result is None:
-        for promise in ["max_loss_pp", *map(_promise, times), "max_growth_pct"]:
-            if (limit := getattr(margins, promise.split(" ")[0])) is not None:
-                yield Verdict(name, promise, judge.NOT_MEASURED, limit, why)
+        every = ["max_loss_pp", *map(_promise, times), "max_growth_pct"]
+        limits = {promise: getattr(margins, promise.split(" ")[0]) for promise in every}
+        gated = {promise: limit for promise, limit in limits.items() if limit is not None}
+        for promise, limit in (gated or {"measured": 0.0}).items():  # missing is no pass, whatever is gated
+            yield Verdict(name, promise, judge.NOT_MEASURED, limit, why)
         return
     builds = judge.each_build(result)
     looks = sum(len(each["times"]) for each in held["targets"].values())
@@ -146,7 +155,7 @@ def _of_build(case: _Case, times: list[str]) -> Iterator[Verdict]:
         before, now = case.kept["size_mb"], judge.candidate(case.result)["size_mb"]
         growth = _percent(now / before) if before > 0 else float("inf")
         reading = Reading(growth, Interval(growth, growth))
-        yield case.verdict("max_growth_pct", limit, reading, f"% larger ({before:.2f} → {now:.2f} MB)", None)
+        yield case.verdict("max_growth_pct", limit, reading, f"% larger ({before:.2f} → {now:.2f} MB)")
 
 
 def _loss(case: _Case) -> Verdict:
@@ -155,27 +164,31 @@ def _loss(case: _Case) -> Verdict:
     unit = "points lost against the baseline"
     now = record.answers(case.result)
     if isinstance(now, str):
-        return case.verdict("max_loss_pp", limit, now, unit, None)
+        return case.verdict("max_loss_pp", limit, now, unit)
     labels, classes = np.asarray(case.result["labels"]), len(case.result["classes"])
-    before = record.unpacked(case.kept["answers"], labels, classes) if _same_count(case, labels) else None
-    if before is None:
-        what = f"the baseline has {case.kept['top1']['images']} answers, the run {len(labels)}"
-        return case.verdict("max_loss_pp", limit, what, unit, None)
+    if why := _other_images(case, len(labels)):
+        return case.verdict("max_loss_pp", limit, why, unit)
+    before = record.unpacked(case.kept["answers"], labels, classes)
     lost, won = int(((before == labels) & (now != labels)).sum()), int(((before != labels) & (now == labels)).sum())
 
     def interval(k: float, z: float) -> Interval:
         low, high = intervals.tango(k * lost, k * won, k * len(labels), z)
         return Interval(100 * low, 100 * high)
 
-    sure = interval(1, NormalDist().inv_cdf(1 - case.alpha["answers"])).low
+    certain = NormalDist().inv_cdf(1 - case.alpha["answers"])
     found = interval(1, intervals.Z95)
     reading = Reading(100 * (lost - won) / len(labels), found, len(labels), lambda k: interval(k, intervals.Z95))
     said = f"{unit} ({100 * case.kept['top1']['right'] / len(labels):.2f} → {100 * (now == labels).mean():.2f} %)"
-    return case.verdict("max_loss_pp", limit, reading, said, sure)
+    return case.verdict("max_loss_pp", limit, reading, said, lambda k: interval(k, certain).low > limit)
 
 
-def _same_count(case: _Case, labels: np.ndarray) -> bool:
-    return case.kept["top1"]["images"] == len(labels)
+def _other_images(case: _Case, count: int) -> str:
+    """Why answers cannot be paired, though both were asked about the same images: not all could be read."""
+    if case.kept["top1"]["images"] != count:
+        return f"the baseline has {case.kept['top1']['images']} answers, the run {count}"
+    before, now = case.kept["unread"], record.unread(case.result)
+    apart = sorted(set(before) ^ set(now))
+    return f"other images could not be read than in the baseline: {', '.join(apart[:3])}" if apart else ""
 
 
 def _slowdown(case: _Case, rival: str) -> Verdict:
@@ -192,13 +205,11 @@ def _slowdown(case: _Case, rival: str) -> Verdict:
     drift = _DRIFT.get(rival, _DRIFT_OF_TWINS)
     change, found = intervals.change_interval(before, now, drift=drift)
     _, sure = intervals.change_interval(before, now, drift=drift, alpha=case.alpha["times"])
-    reading = Reading(
-        _percent(change),
-        Interval(_percent(found.low), _percent(found.high)),
-        more="a quieter machine or more processes would decide",
-    )
+    slower = _percent(change)
+    more = "a quieter machine or more processes would decide"
+    reading = Reading(slower, Interval(_percent(found.low), _percent(found.high)), more=more)
     unit = _SLOWER.get(rival, f"% slower than in the baseline, against its {rival} twin")
-    verdict = case.verdict(promise, limit, reading, unit, _percent(sure.low))
+    verdict = case.verdict(promise, limit, reading, unit, lambda _: slower > limit and sure.low > 1)
     if rival == record.PACE and verdict.verdict == judge.BROKEN and (noise := _disturbed(case)):
         return replace(verdict, verdict=judge.UNDECIDED, reason=f"{verdict.reason}; but {noise}")
     return verdict

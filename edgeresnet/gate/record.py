@@ -9,6 +9,7 @@ import base64
 import math
 import zlib
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ def of(result: Mapping[str, Any]) -> dict[str, Any] | str:
         "digest": ships["digest"],
         "top1": {"right": int((found == labels).sum()), "images": len(labels)},
         "answers": packed(found, labels, len(result["classes"])),
+        "unread": unread(result),
         "size_mb": round(ships["size_mb"], 6),
         "times": times,
         "versions": dict(result["versions"]),
@@ -75,6 +77,11 @@ def answers(result: Mapping[str, Any]) -> np.ndarray | str:
     if any(judge.candidate(result)["accuracy"].get(key) != value for key, value in counted.items()):
         return "its counts do not follow from its answers"
     return predicted
+
+
+def unread(result: Mapping[str, Any]) -> list[str]:
+    """The images that could not be read, by their files' names: answers stand without them."""
+    return sorted("/".join(PurePath(name).parts[-2:]) for name in result["skipped"])
 
 
 def better_than_chance(predicted: np.ndarray, labels: np.ndarray, count: int) -> bool:
@@ -137,7 +144,7 @@ def _logs(times: intervals.Processes, rival: intervals.Processes) -> list[float]
 
 
 def _middle(values: list[float]) -> float:
-    return float(f"{math.exp(sum(values) / len(values)):.5g}")
+    return float(f"{math.exp(intervals.center(values).value):.5g}")
 
 
 def _rounded(values: list[float]) -> list[float]:

@@ -47,6 +47,13 @@ def test_a_change_counts_the_noise_of_both_and_what_neither_saw() -> None:
     assert intervals.change_interval([0.1] * 3, [0.2] * 3, drift=0.0)[1] == pytest.approx([math.exp(0.1)] * 2)
 
 
+def test_the_middle_leaves_a_fifth_at_each_end_out_and_its_variance_is_the_winsorized_one() -> None:
+    """By hand: 0, 1, 2 stay of five; pulled in they are 0, 0, 1, 2, 2, whose variance is 1: (5-1)·1/(3·2)."""
+    assert intervals.center([9.0, 1.0, 0.0, -7.0, 2.0]) == pytest.approx((1.0, 4 / 6, 2))
+    assert intervals.center([1.0, 2.0, 6.0]) == pytest.approx((3.0, 7 / 3, 2)), "of fewer than five none is left out"
+    assert intervals.center([1.0]) == (1.0, math.inf, 0)
+
+
 def test_it_holds_the_truth_as_often_as_it_says() -> None:
     """Five processes each, of unlike noise, and a drift between them; a seed for 2,000 pairs of measurements."""
     rng, held, beyond = np.random.default_rng(0), 0, 0

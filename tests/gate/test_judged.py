@@ -275,6 +275,68 @@ def test_what_has_no_margin_is_not_gated() -> None:
     assert all(one["by"] == "recipe" for one in judged(document, held)["verdicts"])
 
 
+def test_a_target_that_is_missing_is_no_pass_whatever_is_gated() -> None:
+    margins = dict.fromkeys(("max_loss_pp", "max_slowdown_pct", "max_growth_pct", "max_runtime_slowdown_pct"))
+    absent = {"target": "openvino", "reason": "OpenVINO is not here", "hint": ""}
+    document = runs.run(absent, runs.result("onnxruntime"), promises={})
+    found = judged(document, {**BASELINE, "margins": margins})
+    assert words(found)["openvino measured"] == "NOT_MEASURED"
+    assert found["verdict"] == "NOT_MEASURED"
+
+
+def test_one_process_that_fell_badly_says_nothing_and_four_do() -> None:
+    """Of five on each side: a single one that is half as slow again is left out, a slow-down of all is not."""
+    badly = runs.run(runs.result("openvino", by=(0.0, 0.003, 0.5, 0.001, -0.001)), runs.result("onnxruntime"))
+    assert words(judged(badly))["openvino max_slowdown_pct half"] == "KEPT"
+    slower = runs.run(runs.result("openvino", by=(0.12, 0.125, 0.12, -0.3, 0.118)), runs.result("onnxruntime"))
+    assert words(judged(slower))["openvino max_slowdown_pct half"] == "BROKEN"
+
+
+def test_a_slow_down_is_red_where_it_is_certain_and_by_all_that_is_known_beyond_the_margin() -> None:
+    """6 %, give or take 2: certainly slower, and probably by more than the margin of 5."""
+    unsteady = (0.06, 0.048, 0.062, 0.071, 0.06)
+    found = judged(runs.run(runs.result("openvino", by=unsteady), runs.result("onnxruntime")))
+    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", "max_slowdown_pct half"))
+    assert one["verdict"] == "BROKEN"
+    assert one["low"] < 5 < one["value"]
+
+
+def test_how_many_more_images_would_decide_is_asked_of_the_gates_own_rule() -> None:
+    """Lost beyond the margin at 95 %, not at what a gate asks for: not one more image, but hundreds."""
+    found = judged(runs.run(runs.result("openvino", predicted=runs.wrong_for(0.015)), runs.result("onnxruntime")))
+    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", "max_loss_pp"))
+    assert one["verdict"] == "UNDECIDED"
+    assert one["low"] > 1.0
+    assert "a gate asks for more than 95 %" in one["reason"]
+    assert one["more_images"] > 50
+
+
+def test_answers_without_other_images_are_not_paired() -> None:
+    def unread(result: dict[str, Any]) -> None:
+        result["skipped"] = ["elsewhere/val/cat/7.jpg"]
+
+    held = gate.of(runs.altered(runs.run(), unread), gate.Margins())
+    found = judged(runs.run(), held)
+    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", "max_loss_pp"))
+    assert one["verdict"] == "NOT_MEASURED"
+    assert "other images could not be read than in the baseline: cat/7.jpg" in one["reason"]
+    assert judged(runs.altered(runs.run(), unread), held)["verdict"] == "KEPT"
+
+
+def test_other_calibration_images_are_another_recipe_or_are_told() -> None:
+    changed = runs.run()
+    changed["recipe"]["images"]["calibration"] = {"from": "elsewhere", "count": 16}
+    with pytest.raises(EdgeresnetError, match=r"images\.calibration nothing → \{'count': 16\}"):
+        judged(changed)
+    held = gate.of(changed, gate.Margins())
+    moved = copy.deepcopy(changed)
+    moved["recipe"]["images"]["calibration"]["from"] = "/another/place"
+    moved["steps"].append({**moved["steps"][0], "id": "quantize:openvino", "stage": "quantize", "digest": "9" * 64})
+    found = judged(moved, held)
+    assert found["verdict"] == "KEPT"
+    assert "quantize:openvino: another network than the baseline's, none → 999999999999" in found["notes"]
+
+
 def test_both_measurements_noise_counts() -> None:
     """A slow-down that a quiet baseline would show is not shown against a noisy one."""
     slower = runs.run(runs.result("openvino", slower={"int8": 1.12}))
