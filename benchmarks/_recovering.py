@@ -2,9 +2,13 @@
 
     dense          the published weights, which never saw JPEG, after `--epochs` on `train`: what all is held against,
                    and what teaches. Epochs are the budget, the same for all: minutes are told.
+    dense, twice   the same after twice as many (--twice): what is cut begins from the dense network, and has learned as
+                   long in all
     cut 1.5, 2.0   the dense network with so many times fewer multiplications, after as many epochs of recovery
     torch-pruning  its documented global pruner (group norm, L2), and the plain loop of its example (SGD, 0.01, steps),
-                   for as many epochs of the same images, mirrored and shifted the same way
+                   for as many epochs of the same images, mirrored and shifted the same way. What option A's pads add to
+                   a stage it takes for what stands at the same number before them, so that its cuts move channels apart
+                   that belong together: that is part of what it is here
 
     python benchmarks/_recovering.py --data DIR
 
@@ -23,6 +27,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,11 +35,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeresnet import images, models, pipeline, recipe
+from edgeresnet import images, models, pipeline, recipe, targets
 from edgeresnet.artifact import Store
+from edgeresnet.context import Context
 from edgeresnet.device import intervals, machine, measure, trial
 from edgeresnet.images import choose
 from edgeresnet.models import checkpoint
+from edgeresnet.pipeline.measuring import Measuring
 from edgeresnet.recipe import Augment, Recipe
 from edgeresnet.train.batches import Moves, Split
 
@@ -59,6 +66,11 @@ class Row(NamedTuple):
     sqnr_db: float | None = None
 
 
+def accuracy(asked: argparse.Namespace) -> None:
+    """As a part of `pruning.py`, which knows --data alone."""
+    main(["--data", str(asked.data), *asked.more])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     given = _arguments(argv)
     torch.set_num_threads(machine.cores())
@@ -75,6 +87,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--network", action="append", choices=tuple(NETWORKS), help="one of them; both by default")
     parser.add_argument("--fewer", action="append", type=float, help="so many times fewer MACs; 1.5 and 2.0 by default")
     parser.add_argument("--epochs", type=int, default=10, help="of every learning; 10 by default")
+    parser.add_argument("--twice", action="store_true", help="show the dense network after twice as many epochs, too")
     parser.add_argument("--count", type=int, help="so many images of each set, for a trial")
     parser.add_argument("--seconds", type=float, default=30, help="of timing, for each network; 30 by default")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="of the recipe")
@@ -100,13 +113,16 @@ def _compare(name: str, given: argparse.Namespace, store: Store) -> None:
     judged = len(samples["evaluation"])
     print(f"\n{name}: {len(samples['training'])} images, {judged} to judge by\n{HEADER}", flush=True)
     _print(first, first)
+    if given.twice:
+        longer = pipeline.run(_recipe(name, given, None, times=2), store)
+        _print(_row("dense, twice", 1.0, 1.0, _step(longer, "train"), longer, "fp32"), first)
     for fewer in given.fewer or (1.5, 2.0):
         _print(_ours(name, fewer, given, store), first)
         if not given.without_torch_pruning:
-            _print(_torch_pruning(dense, fewer, samples, given.epochs), first)
+            _print(_torch_pruning(dense, fewer, samples, given), first)
 
 
-def _recipe(name: str, given: argparse.Namespace, fewer: float | None) -> Recipe:
+def _recipe(name: str, given: argparse.Namespace, fewer: float | None, times: int = 1) -> Recipe:
     weights = next(iter(sorted(given.data.glob(NETWORKS[name]))), None)
     if weights is None:
         raise SystemExit(f"there is no {NETWORKS[name]} in {given.data}")
@@ -121,7 +137,7 @@ def _recipe(name: str, given: argparse.Namespace, fewer: float | None) -> Recipe
             "evaluation": {"from": str(given.data / "eval"), **count},
             "calibration": {"from": "training", "count": min(512, given.count or 512)},
         },
-        "train": learn,
+        "train": {**learn, "epochs": times * given.epochs},
         "quantize": {"effort": "fast"},
         "verify": {"processes": 3 if given.count else 5, "seconds": given.seconds},
         "targets": {"openvino": {"float_parts": "f32"}},
@@ -149,7 +165,9 @@ def _row(title: str, macs: float, params: float, learned: dict[str, Any], run: d
     return Row(title, macs, params, right, _minutes(learned), measure.percentiles(mine)["p50"], times, sqnr_db)
 
 
-def _torch_pruning(dense: nn.Module, fewer: float, samples: dict[str, images.Samples], epochs: int) -> Row:
+def _torch_pruning(
+    dense: nn.Module, fewer: float, samples: dict[str, images.Samples], given: argparse.Namespace
+) -> Row:
     """Its README's way: steps of the global pruner until the goal is reached. Then it learns as its example does."""
     import torch_pruning
 
@@ -169,10 +187,29 @@ def _torch_pruning(dense: nn.Module, fewer: float, samples: dict[str, images.Sam
     while after[0] > before[0] / fewer:
         pruner.step()
         after = torch_pruning.utils.count_ops_and_params(network, sample)
-    _plain_loop(network, choose.split(samples["training"], 0.1, 0)[0], epochs)
+    _plain_loop(network, choose.split(samples["training"], 0.1, 0)[0], given.epochs)
     minutes = (time.perf_counter() - began) / 60
     right = _right(network, samples["evaluation"])
-    return Row(f"torch-pruning {fewer:g}", after[0] / before[0], after[1] / before[1], right, minutes)
+    ms, times = _timed(dense, network.to(memory_format=torch.contiguous_format), given)
+    return Row(f"torch-pruning {fewer:g}", after[0] / before[0], after[1] / before[1], right, minutes, ms, times)
+
+
+def _timed(dense: nn.Module, network: nn.Module, given: argparse.Namespace) -> tuple[float, float]:
+    """Milliseconds, and times as fast as the dense network in the same run, compiled as ours are."""
+    target = targets.require("openvino")
+    options = {**asdict(target.options()), "float_parts": "f32"}
+    spec = {
+        "channels": 3,
+        "size": 32,
+        "batch": "dynamic",
+        "timed": {target.name: {"target": target.name, "options": options}},
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        measuring = Measuring(spec, Context(0, Path(scratch)))
+        plan = {"processes": 3 if given.count else 5, "seconds": given.seconds}
+        raw = measuring({"dense": dense, "cut": network}, **plan)[target.name]
+    times = intervals.ratio_interval(measure.windows(raw["dense"]), measure.windows(raw["cut"]))[0]
+    return measure.percentiles(raw["cut"])["p50"], times
 
 
 def _plain_loop(network: nn.Module, learning: images.Samples, epochs: int) -> None:

@@ -25,6 +25,8 @@ class Advice(NamedTuple):
 def advice(result: Mapping[str, Any]) -> Advice | None:
     """None where the candidate is shown to be faster than its twin, or where nothing tells."""
     name, variants = result.get("candidate"), result.get("variants", {})
+    if name == "pruned":
+        return _of_pruned(variants)
     if name not in ("int8", "candidate") or "half" not in variants:
         return None
     half, int8 = variants["half"]["latency"], variants[name]["latency"]
@@ -43,6 +45,20 @@ def advice(result: Mapping[str, Any]) -> Advice | None:
         return Advice(_full(variants), said + _in_the_way(variants[name]))
     said = f"{what} is not shown to be faster than its half-precision twin ({measured}): measure longer or ship that"
     return Advice(name, said + _in_the_way(variants[name]))
+
+
+def _of_pruned(variants: Mapping[str, Any]) -> Advice | None:
+    """Fewer multiplications that buy no time are not worth what they cost."""
+    before, after = (variants.get(name, {}).get("latency") for name in ("fp32", "pruned"))
+    if troubles.untimed([before, after]):
+        return None
+    value, (low, high) = ratio_interval(measure.windows(before), measure.windows(after))
+    measured = f"{value:.3f} times as fast, 95 % interval {low:.3f} to {high:.3f}"
+    if high <= 1:
+        return Advice("fp32", f"ship the network as it was before: pruned it is no faster ({measured})")
+    if low <= 1:
+        return Advice("pruned", f"pruned it is not shown to be faster than before ({measured}): measure longer")
+    return None
 
 
 def _full(variants: Mapping[str, Any]) -> str:

@@ -48,14 +48,19 @@ def network_of(parent: Parent, spec: Mapping[str, Any]) -> nn.Module:
 def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | None = None) -> None:
     """Fills a network from a file, `but` for what begins so; one that does not fit is told key by key.
 
-    Weights that were cut make the network as narrow as they are.
+    Weights that were cut make the network as narrow as they are, also what they do not fill.
     """
     path = Path(given)
-    weights = _renamed(read(given), network.state_dict())
+    weights, own = _renamed(read(given), network.state_dict()), _shapes(network.state_dict())
+    held = _shapes(weights)
     if but is not None:
+        held |= {key: (*own[key][:1], *held[key][1:]) for key in own if key.startswith(but) and key in held}
         weights = {key: value for key, value in weights.items() if not key.startswith(but)}
-    elif plans.is_narrower(_shapes(network.state_dict()), _shapes(weights)):
-        widths.narrow(network, _shapes(weights))
+    if plans.is_narrower(own, held):
+        widths.narrow(network, held)
+        for name, module in network.named_modules():
+            if but is not None and f"{name}." == but and own[f"{name}.weight"] != held[f"{name}.weight"]:
+                module.reset_parameters()
     wanted = {key: value for key, value in network.state_dict().items() if but is None or not key.startswith(but)}
     missing = [key for key in wanted if key not in weights and not key.endswith(plans.COUNTER)]
     unexpected = [key for key in weights if key not in wanted]

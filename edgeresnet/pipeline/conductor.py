@@ -56,10 +56,12 @@ def make(recipe: Recipe, store: Store, wanted: Callable[[Step], bool], listener:
     for name in needed:  # grows while it is walked: parents' parents too
         needed += [parent for parent in every[name].parents.values() if isinstance(parent, str)]
     outcomes: dict[str, Outcome] = {}
-    for step in every.values():
-        if step.id in needed:
-            outcomes[step.id] = _do(step, outcomes, store, again=False, listener=listener)
-            listener.ends(outcomes[step.id])
+    done = [step for step in every.values() if step.id in needed]
+    for step in done:
+        if step.stage.long:
+            _look_at_images(step, done, outcomes, store, listener)
+        outcomes[step.id] = _do(step, outcomes, store, again=False, listener=listener)
+        listener.ends(outcomes[step.id])
     return part(recipe, outcomes)
 
 

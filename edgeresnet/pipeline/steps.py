@@ -120,6 +120,7 @@ def _learning_steps(
         (_dialect(recipe, name).channel_multiple for name in recipe.targets), default=8
     )
     plan = {"prune": recipe.prune.model_dump(mode="json"), "multiple": multiple, "size": recipe.preprocessing.size}
+    plan |= {"preprocessing": recipe.preprocessing.to_json()}  # a checkpoint says how its images are prepared
     parents: Parents = {"network": before}
     if recipe.prune.importance == "taylor":
         parents["training"] = samples["training"]

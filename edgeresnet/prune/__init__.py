@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from .. import models
-from ..artifact import Parent
+from ..artifact import Given, Parent
 from ..context import Context
 from ..device import machine
+from ..errors import ModelError
 from ..images import Samples
 from ..images import choose as chosen_images
 from ..models import checkpoint, shapes
@@ -55,7 +56,9 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     widths = _widths(network, narrow)
     told = shapes.metadata(Path(checkpoint.of(parents["network"])))
     told |= {key: str(spec[key]) for key in ("arch", "classes", "channels")}
-    checkpoint.write(narrow, out / checkpoint.FILE, {**told, "pruned": json.dumps(widths)})
+    told |= {"preprocessing": json.dumps(spec["preprocessing"]), "pruned": json.dumps(widths)}
+    checkpoint.write(narrow, out / checkpoint.FILE, told)
+    _check_again(out / checkpoint.FILE, spec)
     return {
         "macs": [chooser.dense.macs, choice.macs],
         "params": [chooser.dense.params, choice.params],
@@ -65,6 +68,17 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
         "multiple": spec["multiple"],
         "speedup": curve,
     }
+
+
+def _check_again(path: Path, spec: Mapping[str, Any]) -> None:
+    """What was written is what will be read: whether a network of a user's own can be, its file alone shows."""
+    try:
+        checkpoint.network_of(Given("", path), spec)
+    except ModelError as problem:
+        raise ModelError(
+            f"what is left of {spec['arch']} could not be read again: {problem.message}",
+            hint="register its layers in the order of their use: first what sees images, last the classifier",
+        ) from problem
 
 
 def _widths(network: nn.Module, narrow: nn.Module) -> dict[str, list[int]]:

@@ -65,7 +65,7 @@ class Chooser:
         self.multiple, self.alike = multiple, every_layer_alike
         may = [values for pool, values in zip(cuttable.pools, scores, strict=True) if pool.may_be_cut]
         if not may:
-            raise ModelError("nothing of this network can be cut", hint="its channels are tied to its output")
+            raise ModelError("nothing of this network can be cut", hint="; ".join(cuttable.tied()))
         self._ranked = np.sort(np.concatenate(may))
         self.dense = self.at(0.0)
 
@@ -142,8 +142,9 @@ class Chooser:
             best = self.at(1.0)
             reached = best.ratio if goal == "ratio" else getattr(best, goal) / getattr(self.dense, goal)
             curve = ", ".join(f"{self.at(part).macs / self.dense.macs:.2f}" for part in (0.25, 0.5, 0.75, 1.0))
+            said = f"MACs that stay at a quarter, half, three quarters and all of the strength: {curve}"
             raise ModelError(
                 f"prune.{goal} {value:g} cannot be reached: {reached:.3f} is the most, with every width at its least",
-                hint=f"MACs that stay at a quarter, half, three quarters and all of the strength: {curve}",
+                hint="; ".join([said, *self.cuttable.tied()]),
             )
         return found

@@ -61,6 +61,8 @@ def _per_channel(module: nn.Module, place: Place, how: str) -> np.ndarray | None
         return None
     if place.side == "in" and getattr(module, "groups", 1) > 1:  # its groups are counted as outputs
         return None
+    if module.weight is None:  # a normalisation without a scale
+        return None
     weight: torch.Tensor = module.weight  # type: ignore[assignment]
     worth = _WORTH[how](weight.detach(), weight.grad)
     other = [axis for axis in range(worth.ndim) if axis != (1 if place.side == "in" else 0)]

@@ -27,7 +27,6 @@ from .cut import cut
 WHOLE = "whole"
 _PART = 0.95  # of the rung before
 _QUICK = 3  # times fewer seconds for a look than for a check, and three processes at most
-_NAMED = 5
 
 # target → side, `whole` or `cut` → process by process, the median of each window in milliseconds
 Evidence = dict[str, dict[str, list[list[float]]]]
@@ -87,7 +86,7 @@ class _Curve:
         self.checks: list[tuple[list[int], dict[int, Evidence]]] = []
         self.right: dict[int, int] = {}
         self.troubles: list[str] = []
-        self._replayed = 0
+        self.stored: list[tuple[list[int], dict[int, Evidence]]] = []  # checks of before, not yet asked for again
         self._kept = ctx.scratch / "curve.json"
         self._about = [machine.identity(), [rung.choice.macs for rung in rungs]]
         self._load()
@@ -97,18 +96,26 @@ class _Curve:
             plan = self.asked.verify
             processes, seconds = min(_QUICK, plan["processes"]), plan["seconds"] / _QUICK
             self.looks[number] = self._timed([number], processes, seconds)[number]
-            for one in (0, number) if self.asked.right else ():
-                if one not in self.right:
-                    self.right[one] = self.asked.right(self._network(one))  # type: ignore[misc]
+            self._ask([0, number])
             self._keep()
         return self._score(self.looks[number])
 
     def check(self, numbers: Sequence[int]) -> dict[int, float]:
-        if self._replayed == len(self.checks):
+        """Those of before an interruption in their order, each with what was known then and no more."""
+        if self.stored and self.stored[0][0] == list(numbers):
+            self.checks.append(self.stored.pop(0))
+        else:
+            self.stored.clear()
             self.checks.append((list(numbers), self._timed(numbers, **self.asked.verify)))
+            self._ask(numbers)
             self._keep()
-        self._replayed += 1
         return {number: self._score(self._checked(number)) for number in numbers}
+
+    def _ask(self, numbers: Sequence[int]) -> None:
+        """How right they are, and the whole network, before anything is recovered."""
+        for number in numbers if self.asked.right else ():
+            if number not in self.right:
+                self.right[number] = self.asked.right(self._network(number))  # type: ignore[misc]
 
     def row(self, number: int) -> dict[str, Any]:
         """Of the curve: what it was measured as with most care."""
@@ -173,16 +180,18 @@ class _Curve:
         return min(_ratio(evidence[target])[0] / goal for target, goal in self.asked.goals.items())
 
     def _keep(self) -> None:
-        checks = [[numbers, list(found.items())] for numbers, found in self.checks]
+        checks = [[numbers, list(found.items())] for numbers, found in (*self.checks, *self.stored)]
         stored = {"about": self._about, "looks": list(self.looks.items()), "checks": checks}
-        write_bytes(self._kept, json.dumps({**stored, "right": list(self.right.items())}).encode())
+        stored |= {"right": list(self.right.items()), "troubles": self.troubles}
+        write_bytes(self._kept, json.dumps(stored).encode())
 
     def _load(self) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             stored = json.loads(self._kept.read_text())
             if stored["about"] == self._about:
                 self.right = dict(stored["right"])
-                self.checks = [(numbers, dict(found)) for numbers, found in stored["checks"]]
+                self.stored = [(numbers, dict(found)) for numbers, found in stored["checks"]]
+                self.troubles = stored["troubles"]
                 self.looks = dict(stored["looks"])
                 self.ctx.warn(f"{len(self.looks)} cuts were timed before an interruption")
 
@@ -227,9 +236,8 @@ def _out_of_reach(curve: _Curve, chooser: Chooser) -> ModelError:
             f"prune.speedup {target} {goal:g} cannot be reached: {best['targets'][target]['times']:.2f} times as fast "
             f"is the most, with {best['macs'] / dense:.2f} of the multiplications"
         )
-    tied = [pool.title for pool in chooser.cuttable.pools if not pool.may_be_cut]
-    kept = [f"{len(tied)} layers may not be cut ({', '.join(tied[:_NAMED])})"] if tied else []
-    return ModelError("; ".join(said), hint="; ".join([*_in_words(rows, curve.asked.goals, dense), *kept]))
+    hint = [*_in_words(rows, curve.asked.goals, dense), *chooser.cuttable.tied()]
+    return ModelError("; ".join(said), hint="; ".join(hint))
 
 
 def _in_words(rows: Sequence[Mapping[str, Any]], goals: Mapping[str, float], dense: int) -> Iterator[str]:

@@ -22,6 +22,7 @@ from torch import nn
 from ..models import cifar
 
 _NORMS = nn.modules.batchnorm._BatchNorm
+_NAMED = 5  # layers, in a sentence
 Member = tuple["Place", int]
 
 
@@ -75,6 +76,11 @@ class Cuttable:
     pools: tuple[Pool, ...]
     layers: tuple[Layer, ...]
     vectors: tuple[tuple[str, int], ...]  # layer and length of what has one number for each output channel
+
+    def tied(self) -> list[str]:
+        """What no goal may touch, in one clause for a hint; none where everything may be cut."""
+        names = [pool.title for pool in self.pools if not pool.may_be_cut]
+        return [f"{len(names)} layers may not be cut ({', '.join(names[:_NAMED])})"] if names else []
 
 
 def of(network: nn.Module, channels: int, size: int) -> Cuttable:
@@ -141,8 +147,7 @@ def _from_group(graph: Any, module: nn.Module, indices: list[int], names: Mappin
                 if index < _width(layer, place.side):  # a user's own pads lead beyond
                     found[root].channels[place].append(index)
         ends = type(layer).__name__ == "_OutputOp" or (isinstance(layer, nn.Linear) and place.side == "out")
-        pads = "ConstantPad" in item.dep.target.name and _pads_channels(item.dep.target.grad_fn)
-        if ends or pads or (not known and any(True for _ in layer.parameters())):
+        if ends or (_is_bare(layer) if known else _is_tied(item.dep.target, layer)):
             for root in item.root_idxs:
                 found[root].fixed = True
     return list(found.values())
@@ -154,6 +159,21 @@ def _width(layer: Any, side: str) -> int:
     if isinstance(layer, nn.Linear):
         return layer.out_features if side == "out" else layer.in_features
     return layer.out_channels if side == "out" else layer.in_channels
+
+
+def _is_bare(layer: Any) -> bool:
+    """Normalisation without a scale: its tensors do not tell how wide it is."""
+    return isinstance(layer, _NORMS) and layer.weight is None
+
+
+def _is_tied(node: Any, layer: Any) -> bool:
+    """What is no layer that can be cut here: one of another kind, a number for each channel that a network holds by
+    itself, a convolution that is written in code, as of a blurred pool, and a user's own pad.
+    """
+    if isinstance(layer, nn.Parameter) or "Convolution" in node.name:
+        return True
+    pads = "ConstantPad" in node.name and _pads_channels(node.grad_fn)
+    return pads or any(True for _ in layer.parameters())
 
 
 def _pads_channels(grad_fn: Any) -> bool:

@@ -35,8 +35,7 @@ def curves(notes: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]]:
 
 
 def _asked(found: Mapping[str, Any], target: str) -> str:
-    goal, chosen = found["goals"][target], found["curve"][found["chosen"]]
-    before = [row for row in found["curve"] if row["macs"] > chosen["macs"]]
+    goal = found["goals"][target]
     said = [f"{target}, {_SHIPS[found['ships'][target]]}: {goal:g} times as fast as the whole network was asked for"]
     if not found["sure"]:
         said.append("times waver too much to say that no milder cut reaches it")
@@ -44,7 +43,7 @@ def _asked(found: Mapping[str, Any], target: str) -> str:
         said.append("the mildest cut there is reaches it")
     else:
         said.append("the next milder cut does not reach it, measured again in fresh processes as the chosen one was")
-    slow = [row["part"] for row in before if row["targets"][target]["times"] <= 1]
+    slow = [row["part"] for row in found["curve"] if row["targets"][target]["times"] <= 1]
     if slow:
         said.append(f"no faster than the whole network, and not chosen: {_parts(slow)} of the multiplications")
     outrun = [row["part"] for number, row in enumerate(found["curve"]) if _outrun(found["curve"], number, target)]
@@ -97,6 +96,16 @@ def beside(notes: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
         p50 = measure.percentiles(raw)["p50"]
         found.append({"target": result["target"], "as": name, **sizes, "p50_ms": p50, **told})
     return found
+
+
+def slower(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of `beside`: where fewer multiplications bought no time."""
+    return [
+        f"{each['target']}: ship the network as it was: {100 * each['macs']:.1f} % of its multiplications are no "
+        f"faster there ({each['times']:.3f} times as fast, 95 % interval {each['low']:.3f} to {each['high']:.3f})"
+        for each in found
+        if each["as"] == "pruned" and each["high"] is not None and each["high"] <= 1
+    ]
 
 
 def rows(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

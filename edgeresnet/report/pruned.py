@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from ..device import troubles
 from . import curve, cuts, terminal, view
 from .trained import WEIGHTS
 
@@ -19,6 +20,7 @@ def of(part: Mapping[str, Any]) -> dict[str, Any]:
     model, steps = part["recipe"]["model"], part["steps"]
     last = steps.get("recover") or steps["prune"]
     scored = part["results"].get("verify:reference:pruned")
+    timed = {name: result for name, result in part["results"].items() if not name.startswith("verify:reference")}
     return {
         "name": model["arch"] or PurePath(model["checkpoint"]).stem,
         **steps["prune"]["notes"],
@@ -31,9 +33,17 @@ def of(part: Mapping[str, Any]) -> dict[str, Any]:
             f"{step['id']}: {step['reason']}"
             for step in steps.values()
             if step["stage"] == "verify" and step["path"] is None
-        ],
-        "times": [each for result in part["results"].values() for each in cuts.beside(steps["prune"]["notes"], result)],
+        ]
+        + [said for name, result in timed.items() if (said := _trouble(name, result))],
+        "times": [each for result in timed.values() for each in cuts.beside(steps["prune"]["notes"], result)],
     }
+
+
+def _trouble(name: str, result: Mapping[str, Any]) -> str:
+    """Why what was timed says nothing."""
+    raw = [each["latency"] for each in result.get("variants", {}).values()]
+    why = troubles.untimed(raw) if raw else ""
+    return f"{name}: its milliseconds say nothing: {why}" if why else ""
 
 
 def render(found: Mapping[str, Any]) -> str:
@@ -42,8 +52,9 @@ def render(found: Mapping[str, Any]) -> str:
         parts += [terminal.wrapped(title), terminal.columns(*view.filled(cuts.COLUMNS, rows))]
     if found["times"]:
         parts.append(terminal.columns(*view.filled(cuts.BESIDE, cuts.rows(found["times"]))))
-    elif not found.get("speedup"):
-        parts += [terminal.wrapped(each) for each in found["untimed"] or [_UNTIMED]]
+    elif not found["untimed"] and not found.get("speedup"):
+        parts.append(terminal.wrapped(_UNTIMED))
+    parts += [terminal.wrapped(each) for each in (*cuts.slower(found["times"]), *found["untimed"])]
     recovered = found["recovered"]
     if recovered:
         parts.append(terminal.wrapped(curve.recovery(recovered)))

@@ -89,7 +89,8 @@ def of(run: Mapping[str, Any]) -> View:
         ],
         speedups=[sentence for result in measured for sentence in _speedups(result)],
         advice=[sentence for result in measured for sentence in _builds(result)]
-        + [f"{result['target']}: {found.sentence}" for result in measured if (found := advice.advice(result))],
+        + [f"{result['target']}: {found.sentence}" for result in measured if (found := advice.advice(result))]
+        + _slower(run, measured),
         absent=[(result["target"], reason(result)) for result in results if "variants" not in result],
         verdicts=[(v["verdict"], v["target"], v["promise"], v["reason"]) for v in run["verdicts"]],
         steps=[_step(step) for step in run["steps"]],
@@ -115,6 +116,17 @@ def _cuts(
     untimed = "" if rows else "; how many milliseconds that is was not measured"
     curves = [(sentence, cuts.COLUMNS, rows) for sentence, rows in cuts.curves(notes)]
     return [(f"{cuts.sentence(notes)}{untimed}", cuts.BESIDE, rows), *curves]
+
+
+def _slower(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where pruning bought no time; advice says it of what would ship."""
+    others = [result for result in measured if result["candidate"] != "pruned"]
+    return [
+        sentence
+        for notes in _notes_of(run, "prune")
+        for result in others
+        for sentence in cuts.slower(cuts.beside(notes, result))
+    ]
 
 
 def _notes_of(run: Mapping[str, Any], deed: str) -> list[Mapping[str, Any]]:

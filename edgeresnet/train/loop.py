@@ -74,6 +74,7 @@ class Training:
         self.best, self.precision, self.stopped = Best(), "", ""
         self.history: list[dict[str, Any]] = []
         self.longest = 0.0  # seconds of an epoch
+        self.spent, self.began = 0.0, time.monotonic()  # seconds before an interruption, and since when after it
 
     @property
     def epochs(self) -> int:
@@ -83,8 +84,8 @@ class Training:
     def run(self) -> None:
         self._take_up()
         self.precision = self.precision or self.team.share(self._precision() if self.team.leads else None)
-        if not self.history:
-            self._plan_for(self.team.share(self._fitting() if self.team.leads else None))
+        if not self.history and self.until < math.inf:
+            self._fit(self.team.share(self._fitting() if self.team.leads else None))
         self.learner = self.team.joined(self.network)
         try:
             if self.able and not self.history:
@@ -101,18 +102,18 @@ class Training:
     def _one(self, epoch: int) -> None:
         began = time.perf_counter()
         rate = max(self.scheduler.get_last_lr())
-        loss = self.learn(epoch)
+        loss, seen = self.learn(epoch)
         seconds = time.perf_counter() - began
         line = self._validated({"epoch": epoch, "rate": rate, "loss": loss})
         self.longest = max(self.longest, time.perf_counter() - began)
         if self.team.leads:
             self._save()
-        self.ctx.record({**line, "seconds": seconds, "images_per_s": len(self.learning) / seconds})
+        self.ctx.record({**line, "seconds": seconds, "images_per_s": seen / seconds})
 
     def _is_over(self) -> bool:
         """Before its last epoch: nothing gets better, or there is no time for another epoch."""
         left = self.until - time.monotonic()
-        if self.team.share(left < self.longest):
+        if self.team.share(left < self.longest or left < 0):
             self.stopped = f"its time was over after epoch {self.epochs} of {self.planned}"
             return True
         since = self.epochs - max(self.best.epoch, 0)
@@ -131,13 +132,15 @@ class Training:
             raise ModelError(str(problem), hint=f"lower {rate}, which is {self.plan.rate:g}") from None
         self.stopped = f"{problem}, and training stopped (a lower {rate} than {self.plan.rate:g} may go on)"
 
-    def learn(self, epoch: int) -> float:
-        """Learns from every image once; the mean loss."""
+    def learn(self, epoch: int) -> tuple[float, int]:
+        """Learns from every image once, if there is time for all; the mean loss, and of how many images that is."""
         parts.to_training(self.network)
         # Order and augmentation depend on seed and epoch alone, so a resumed training is the same training.
         rng = np.random.default_rng([self.ctx.seed, epoch])
-        order, total = rng.permutation(len(self.learning)), 0.0
+        order, total, seen = rng.permutation(len(self.learning)), 0.0, 0
         for step in range(self.steps):
+            if step and self.until < math.inf and self.team.share(time.monotonic() > self.until):
+                break
             rows = order[step * self.plan.batch : (step + 1) * self.plan.batch]
             if len(rows) == 1 and self.steps > 1:
                 continue  # batch normalisation cannot learn from one image
@@ -149,10 +152,10 @@ class Training:
             loss.backward()
             self.optimizer.step()
             self.scheduler.step()
-            total += mean * len(rows)
+            total, seen = total + mean * len(rows), seen + len(rows)
             done = (epoch - 1) * self.steps + step + 1
             self.ctx.progress(done, self.planned * self.steps, f"epoch {epoch} of {self.planned}")
-        return total / len(self.learning)
+        return total / max(seen, 1), seen
 
     def _loss(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         """Of this process's part, so that the mean over processes is the mean over the batch."""
@@ -187,14 +190,19 @@ class Training:
         self.optimizer = parts.optimizer(self.network, self.plan)
         self.scheduler = parts.scheduler(self.optimizer, self.plan, epochs * self.steps)
 
-    def _fitting(self) -> int:
+    def _fitting(self) -> float:
         """So many epochs as there is time for: what was learned settles where the rate has come down, not before."""
-        if self.until == math.inf:
-            return self.plan.epochs
         images, labels = self._some()
         a_step = precisions.step_s(copy.deepcopy(self.network), images, labels, self.precision, self.teach)
-        fitting = int((self.until - time.monotonic()) / (_BESIDE * a_step * self.steps))
-        return max(1, min(fitting, self.plan.epochs))
+        fitting = (self.until - time.monotonic()) / (_BESIDE * a_step * self.steps)
+        return min(max(fitting, 0.0), self.plan.epochs)
+
+    def _fit(self, epochs: float) -> None:
+        """Whole ones; or a part of the only one, from some of the images."""
+        if epochs < 1:
+            whole, self.steps = self.steps, max(1, int(epochs * self.steps))
+            self.ctx.warn(f"there is time for {self.steps} of the {whole} steps of one epoch: most images are not seen")
+        self._plan_for(max(1, int(epochs)))
 
     def _precision(self) -> str:
         return precisions.chosen(self.plan.precision, self.network, self.device, self._some)
@@ -213,6 +221,8 @@ class Training:
             "history": self.history,
             "precision": self.precision,
             "planned": self.planned,
+            "steps": self.steps,
+            "spent": self.spent + time.monotonic() - self.began,
             "torch_rng": torch.get_rng_state(),
         }
         held = io.BytesIO()
@@ -224,19 +234,23 @@ class Training:
         if state is None:
             return
         self.network.load_state_dict(state["network"])
+        self.steps, self.spent = state["steps"], state["spent"]
+        self.until -= self.spent
         self._plan_for(state["planned"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["torch_rng"])
         self.best, self.history, self.precision = Best(**state["best"]), state["history"], state["precision"]
-        self.ctx.warn(f"training went on after epoch {self.epochs}, where it was interrupted")
+        if self.epochs < self.planned:
+            self.ctx.warn(f"training went on after epoch {self.epochs}, where it was interrupted")
 
     def _saved(self) -> Any:
         path = self.ctx.scratch / STATE
         if not path.is_file():
             return None
         try:
-            return checkpoint.unpickle(path)
+            found = checkpoint.unpickle(path)
+            return found if "spent" in found else None  # an older version's
         except ModelError:  # not whole: begin anew
             return None
 

@@ -32,7 +32,7 @@ _AT_ONCE = 256
 
 def recover(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
     """Parents: `network`, pruned; `dense`, the one before; `training` images."""
-    plan = Recover(**spec["recover"])
+    plan, began = Recover(**spec["recover"]), time.monotonic()
     torch.set_num_threads(machine.cores())
     torch.manual_seed(ctx.seed)
     samples: Samples = parents["training"].value  # type: ignore[union-attr]
@@ -42,7 +42,8 @@ def recover(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, c
     among = team.mine()
     wanted, _ = validate(dense, validation, among)
     before, after = statistics_anew(network, learning, validation, ctx)
-    rounds = _Rounds(network, plan, learning, validation, ctx, taught(dense, plan) if plan.distill else None)
+    until = began + 60 * plan.minutes if plan.minutes else float("inf")
+    rounds = _Rounds(network, plan, learning, validation, ctx, taught(dense, plan) if plan.distill else None, until)
     top1 = rounds.run(max(before, after), wanted - plan.enough_pp / 100)
     checkpoint.write(network, out / checkpoint.FILE, about(spec, samples))
     return {
@@ -89,18 +90,24 @@ class _Rounds:
     """Each begins with the best until then; one that was done before an interruption is found done."""
 
     def __init__(
-        self, network: nn.Module, plan: Recover, learning: Split, validation: Split, ctx: Context, teach: Teach | None
+        self,
+        network: nn.Module,
+        plan: Recover,
+        learning: Split,
+        validation: Split,
+        ctx: Context,
+        teach: Teach | None,
+        until: float,
     ):
         self.network, self.plan, self.ctx, self.teach = network, plan, ctx, teach
-        self.learning, self.validation = learning, validation
-        self.until = time.monotonic() + 60 * plan.minutes if plan.minutes else float("inf")
+        self.learning, self.validation, self.until = learning, validation, until
         self.history: list[dict[str, Any]] = []
         self.done = self.best_epoch = self.epochs = 0
         self.longest = 0.0  # seconds of an epoch
 
     def run(self, top1: float, wanted: float) -> float:
         for number in range(1, self.plan.rounds + 1 if self.plan.epochs else 1):
-            if self.done and (top1 >= wanted or self.until - time.monotonic() < self.longest):
+            if top1 >= wanted or (self.done and self.until - time.monotonic() < max(self.longest, 0.0)):
                 break
             top1 = self._one(number)
         return top1
@@ -120,6 +127,7 @@ class _Rounds:
             until=self.until,
         )
         training.run()
+        self.until = training.until  # what was spent before an interruption is spent
         best = training.best
         self.network.load_state_dict(best.weights)
         lines = [line for line in training.history if line["epoch"] or not self.history]

@@ -44,6 +44,8 @@ def silenced(network: nn.Module, choice: choose.Choice) -> nn.Module:
         for place, rows in pool.places.items():
             if place.side == "out":
                 gone, module = rows[~kept].ravel(), modules[place.layer]
+                if module.weight is None:
+                    continue
                 module.weight.data[gone] = 0
                 if module.bias is not None:
                     module.bias.data[gone] = 0
@@ -67,7 +69,8 @@ def test_a_cut_network_answers_as_the_whole_one_with_those_channels_silenced(arc
     assert choice.params == sum(parameter.numel() for parameter in narrow.parameters())
     assert every.dense.params == sum(parameter.numel() for parameter in network.parameters())
     again = units.of(narrow, 3, 32)  # what is counted beforehand is what comes out
-    assert choose.Chooser(again, [np.ones(pool.units) for pool in again.pools], multiple=1, every_layer_alike=True)
+    counted = choose.Chooser(again, [np.ones(pool.units) for pool in again.pools], multiple=1, every_layer_alike=True)
+    assert (counted.dense.macs, counted.dense.params) == (choice.macs, choice.params)
     assert (
         sum(one.outputs * (one.inputs // one.groups) * one.kernel * one.positions for one in again.layers)
         == choice.macs
@@ -252,6 +255,9 @@ def test_what_a_users_own_pads_reach_is_left_alone() -> None:
     network, images = OwnPads().eval(), torch.randn(2, 3, 16, 16)
     every = chooser(network, size=16)
     assert {pool.title for pool in every.cuttable.pools if pool.may_be_cut} == {"inner"}
+    with pytest.raises(ModelError) as caught:
+        every.for_goal("macs", 0.1)
+    assert "layers may not be cut (stem, outer)" in caught.value.hint
     choice = every.for_goal("ratio", 0.3)
     narrow = cut.cut(network, choice)
     assert narrow.inner.out_channels < 24
@@ -272,6 +278,51 @@ class Grouped(nn.Module):
         x = nn.functional.relu(self.stem(x))
         y = nn.functional.relu(self.inner(nn.functional.relu(self.reduce(x))))
         return self.fc((x + self.expand(y)).mean((2, 3)))
+
+
+class Scaled(nn.Module):
+    """A number for each channel that the network holds by itself, and a normalisation without a scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.bare = nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16, affine=False)
+        self.free, self.last = nn.Conv2d(16, 24, 3, padding=1), nn.Conv2d(24, 32, 3, padding=1)
+        self.gamma = nn.Parameter(torch.rand(1, 32, 1, 1))
+        self.fc = nn.Linear(32, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.last(nn.functional.relu(self.free(self.bare(self.stem(x)))))
+        return self.fc((self.gamma * x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("how", ["l2", "bn"])
+def test_what_knows_its_width_by_itself_is_left_alone(how: str) -> None:
+    network, images = Scaled().eval(), torch.randn(2, 3, 16, 16)
+    if how == "bn":
+        with pytest.raises(ModelError, match="no normalisation to tell its channels' importance by"):
+            chooser(network, how, size=16)
+        return
+    every = chooser(network, how, size=16)
+    assert {pool.title for pool in every.cuttable.pools if pool.may_be_cut} == {"free"}
+    choice = every.for_goal("ratio", 0.3)
+    narrow = cut.cut(network, choice)
+    with torch.no_grad():
+        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ["resnetblur18", "resnet50_gn"])
+def test_what_a_blurred_pool_or_a_group_normalisation_reads_is_left_alone(arch: str) -> None:
+    pytest.importorskip("timm")
+    network, images = network_of(arch), torch.randn(2, 3, 64, 64)
+    if arch == "resnet50_gn":
+        with pytest.raises(ModelError, match="nothing of this network can be cut") as caught:
+            chooser(network, size=64)
+        assert "layers may not be cut (" in caught.value.hint
+        return
+    choice = chooser(network, size=64).for_goal("macs", 0.8)
+    narrow = cut.cut(network, choice)
+    with torch.no_grad():
+        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-3, atol=1e-3)
 
 
 class AllTied(nn.Module):

@@ -17,7 +17,7 @@ from edgeresnet.errors import ModelError, TargetError
 from edgeresnet.prune import choose, cut, importance, speed, units
 
 from .test_prune import OwnPads
-from .timing import Clock, params
+from .timing import Clock, params, raw
 
 VERIFY = {"processes": 3, "seconds": 9.0}
 SIZE = 16
@@ -148,6 +148,46 @@ def test_what_was_measured_before_an_interruption_is_not_measured_again(
     assert "timed before an interruption" in ctx.warnings[0]
 
 
+class Wavering:
+    """Times as fast by script: for each rung and each time that it is timed, the next number of its list."""
+
+    def __init__(self, **by_rung: list[float]):
+        self.by_rung, self.calls, self.ends_at = by_rung, list[tuple[str, ...]](), 1000
+
+    def __call__(self, networks: Any, *, processes: int, seconds: float) -> Any:
+        if len(self.calls) == self.ends_at:
+            raise KeyboardInterrupt
+        taken = {name: sum(name in call for call in self.calls) for name in networks}
+        self.calls.append(tuple(networks))
+        found = {}
+        for name in networks:
+            rung = int(name.removeprefix("rung-")) if name != "whole" else 0
+            usual = [1.0 + 0.12 * rung]
+            script = self.by_rung.get(name.replace("-", "_"), usual)
+            found[name] = raw(8 / script[min(taken[name], len(script) - 1)], processes)
+        return {"one": found}
+
+
+@pytest.mark.parametrize("until", range(1, 9))
+def test_an_interrupted_search_that_wavers_decides_as_one_that_was_not(
+    until: int, network: nn.Module, chooser: choose.Chooser, tmp_path: Path
+) -> None:
+    """The checks of 4 go up and down: taken up again, none of them may know what only later ones found."""
+    script = {"rung_4": [1.5, 1.45, 1.6, 1.5, 1.5], "rung_3": [1.36, 1.52, 1.35, 1.3], "rung_5": [1.7]}
+    whole = Wavering(**script)
+    wanted = speed.fastest(network, chooser, asked(one=1.48), Context(0, tmp_path / "whole", measure=whole))
+    assert len(whole.calls) > 5
+    clock = Wavering(**script)
+    clock.ends_at = until
+    if until < len(whole.calls):
+        with pytest.raises(KeyboardInterrupt):
+            speed.fastest(network, chooser, asked(one=1.48), Context(0, tmp_path / "cut", measure=clock))
+    clock.ends_at = 1000
+    found = speed.fastest(network, chooser, asked(one=1.48), Context(0, tmp_path / "cut", measure=clock))
+    assert clock.calls == whole.calls
+    assert (found[0].macs, found[1]) == (wanted[0].macs, wanted[1])
+
+
 def test_another_machine_does_not_go_on_with_these_times(
     network: nn.Module, chooser: choose.Chooser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,3 +222,4 @@ def test_how_right_a_cut_is_before_recovery_is_on_the_curve(
     assert (notes["images"], notes["top1"]) == (100, 0.9)
     assert notes["curve"][notes["chosen"]]["top1"] == 0.4
     assert len(seen) == len(set(seen)), "no network is asked twice"
+    assert all(row["top1"] is not None for row in notes["curve"])

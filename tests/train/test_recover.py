@@ -52,10 +52,11 @@ def cut(trained: tuple[Store, dict[str, Any]], tmp_path_factory: pytest.TempPath
     path = next(step["path"] for step in trained[1]["steps"] if step["id"] == "train")
     dense = Given("d", Path(path) / checkpoint.FILE)
     out = tmp_path_factory.mktemp("cut")
-    spec = {**ABOUT, "size": 8, "multiple": 8, "prune": Prune(macs=0.25).model_dump(mode="json")}
-    prune({"network": dense}, spec, out, Context(0, out))
     wanted = recipe.parse(tiny(images__training={"from": "digits", "count": 150}))
     samples = images.open_samples(wanted, "training")
+    spec = {**ABOUT, "size": 8, "multiple": 8, "prune": Prune(macs=0.25).model_dump(mode="json")}
+    spec["preprocessing"] = samples.preprocessing.to_json()
+    prune({"network": dense}, spec, out, Context(0, out))
     return {"dense": dense, "network": Given("n", out / checkpoint.FILE), "training": Given("x", samples)}
 
 
@@ -95,8 +96,16 @@ def test_it_learns_back_what_was_lost(case: Case) -> None:
     assert [line["epoch"] for line in notes["history"]] == [0, 1, 2, 3, 4]
 
 
+def _missing(case: Case) -> float:
+    """Points that statistics alone leave to be learned back."""
+    _, notes, _ = case.recovered("statistics", epochs=0)
+    return 100 * (notes["dense_top1"] - notes["statistics_top1"])
+
+
 def test_rounds_end_when_accuracy_is_back(case: Case) -> None:
     _, notes, _ = case.recovered("near", epochs=1, rounds=3, enough_pp=100)
+    assert (notes["rounds"], notes["epochs"]) == (0, 0), "back already, with statistics measured anew"
+    _, notes, _ = case.recovered("soon", epochs=4, rounds=3, rate=0.01, enough_pp=_missing(case) - 1)
     assert notes["rounds"] == 1
     _, notes, _ = case.recovered("far", epochs=1, rounds=3, rate=1e-7)
     assert notes["rounds"] == 3
@@ -130,7 +139,7 @@ class Clock:
         monkeypatch.setattr(precision, "step_s", lambda *given: a_step_s)
         learn = Training.learn
 
-        def slow(training: Training, epoch: int) -> float:
+        def slow(training: Training, epoch: int) -> tuple[float, int]:
             self.now += an_epoch_s
             return learn(training, epoch)
 
@@ -162,11 +171,48 @@ def test_what_takes_longer_than_was_thought_ends_in_time(case: Case, monkeypatch
     assert any("its time was over after epoch 2 of 50" in each for each in ctx.warnings)
 
 
+def test_time_for_less_than_an_epoch_is_spent_on_a_part_of_one(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """4 steps of 30 s, and 100 s for them: two."""
+    Clock(monkeypatch, a_step_s=30 / 1.2, an_epoch_s=60)
+    _, notes, ctx = case.recovered(epochs=50, minutes=1, rate=0.01)
+    assert notes["epochs"] == 1
+    assert any("there is time for 2 of the 4 steps of one epoch" in each for each in ctx.warnings)
+
+
+def test_an_epoch_ends_where_its_time_does(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, loss = Clock(monkeypatch, a_step_s=1, an_epoch_s=0), Training._loss
+    steps: list[int] = []
+
+    def slower_than_thought(training: Training, rows: Any, rng: Any) -> torch.Tensor:
+        steps.append(len(rows))
+        clock.now += 25
+        return loss(training, rows, rng)
+
+    monkeypatch.setattr(Training, "_loss", slower_than_thought)
+    _, notes, ctx = case.recovered(epochs=5, minutes=1, rate=0.01)
+    assert len(steps) == 3, "the fourth would begin after a minute"
+    assert notes["epochs"] == 1
+    assert any("its time was over after epoch 1 of 5" in each for each in ctx.warnings)
+
+
+def test_minutes_that_were_spent_before_an_interruption_are_spent(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as first:
+        Clock(first, a_step_s=1, an_epoch_s=24)
+        undo = interrupted_at(2, first)
+        with pytest.raises(KeyboardInterrupt):
+            case.recovered(epochs=9, minutes=1, rate=0.01)
+        undo()
+    clock = Clock(monkeypatch, a_step_s=1, an_epoch_s=24)
+    _, notes, _ = case.recovered(epochs=9, minutes=1, rate=0.01)
+    assert notes["epochs"] == 2
+    assert clock.now <= 36
+
+
 def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Ctrl-C as the so-maniest epoch begins; called, it undoes that."""
     learn, begun = Training.learn, []
 
-    def until_then(training: Training, epoch: int) -> float:
+    def until_then(training: Training, epoch: int) -> tuple[float, int]:
         begun.append(epoch)
         if len(begun) == number:
             raise KeyboardInterrupt
@@ -184,12 +230,18 @@ def test_interrupted_in_the_third_round_it_keeps_the_second(case: Case, monkeypa
     with pytest.raises(KeyboardInterrupt):
         case.recovered("broken", **plan)
     undo()
-    begun = interrupted_at(99, monkeypatch)
+    learn, begun = Training.learn, list[int]()
+
+    def counted(training: Training, epoch: int) -> tuple[float, int]:
+        begun.append(epoch)
+        return learn(training, epoch)
+
+    monkeypatch.setattr(Training, "learn", counted)
     weights, notes, ctx = case.recovered("broken", **plan)
-    begun()
+    assert begun == [1, 2], "the first two rounds are found done, the third begins"
     assert notes == told
     assert all(torch.equal(weights[key], value) for key, value in whole.items())
-    assert sum("went on after epoch 2" in each for each in ctx.warnings) == 2  # the first two rounds, found done
+    assert not any("went on after" in each for each in ctx.warnings)
 
 
 def test_a_round_that_is_taken_up_again_keeps_its_plan(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

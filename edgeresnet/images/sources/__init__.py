@@ -69,6 +69,14 @@ def open_source(
 
 def at(path: Path, slot: str, store: Store | None) -> ImageSource:
     """Whatever holds images there, by its name. Calibration images need no labels."""
+    try:
+        return _at(path, slot, store)
+    except PermissionError as problem:
+        where = problem.filename or path
+        raise ImagesError(f"{where} may not be read", hint="ask whose it is, or read as who owns it") from problem
+
+
+def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
     labelled, kind = slot != "calibration", path.suffix.lower()
     if path.is_dir() or not (path.exists() or kind in KINDS):
         return Folder(path, store, labelled=labelled)
