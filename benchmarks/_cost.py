@@ -19,7 +19,7 @@ from _settings import LATENCY_PEERS
 from PIL import Image
 
 from edgeresnet import bench, models, trace
-from edgeresnet.device import intervals, measure
+from edgeresnet.device import intervals, timings
 from edgeresnet.targets import openvino
 
 SIZE, CLASSES = 224, 1000
@@ -97,8 +97,8 @@ def latency(folder: Path, peers: str, processes: int, seconds: float) -> None:
         held = next((name for name in names if name.startswith("NNCF")), names[0])
         print(f"\n{target:24} {'p50 ms':>7}  times {held}'s p50 (95 %)")
         for name in names:
-            ratio, (low, high) = intervals.ratio_interval(measure.windows(raw[name]), measure.windows(raw[held]))
-            print(f"{name:24} {measure.percentiles(raw[name])['p50']:7.2f}  {ratio:.3f} ({low:.3f} to {high:.3f})")
+            ratio, (low, high) = intervals.ratio_interval(timings.windows(raw[name]), timings.windows(raw[held]))
+            print(f"{name:24} {timings.percentiles(raw[name])['p50']:7.2f}  {ratio:.3f} ({low:.3f} to {high:.3f})")
         for note in found["notes"]:
             print(note)
 

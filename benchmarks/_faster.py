@@ -20,7 +20,7 @@ from torch import nn
 
 from edgeresnet import models, targets
 from edgeresnet.context import Context
-from edgeresnet.device import intervals, machine, measure, troubles
+from edgeresnet.device import intervals, machine, measure, timings, troubles
 from edgeresnet.models import checkpoint
 from edgeresnet.pipeline.measuring import Measuring
 from edgeresnet.prune import choose as choosing
@@ -78,8 +78,8 @@ def _line(
     least: float | None,
 ) -> str:
     macs, params = (100 * getattr(choice, size) / getattr(chooser.dense, size) for size in ("macs", "params"))
-    times, (low, high) = intervals.ratio_interval(measure.windows(whole), measure.windows(raw))
-    p50, before = (measure.percentiles(each)["p50"] for each in (raw, whole))
+    times, (low, high) = intervals.ratio_interval(timings.windows(whole), timings.windows(raw))
+    p50, before = (timings.percentiles(each)["p50"] for each in (raw, whole))
     word = "" if least is None else f"{least:g}: {'kept' if times >= least else 'BROKEN'}"
     said = f"{times:.3f} ({low:.3f} to {high:.3f})"
     return f"{macs:7.1f} {params:9.1f} {precision:>5} {p50:8.2f} {before:9.2f}  {said:23} {word}"
@@ -134,7 +134,7 @@ def _goal(asked: argparse.Namespace, folder: Path) -> None:
     raw = _timed(networks, asked, folder / "again", precision)[precision]
     print(f"\nmeasured again:\n{HEADER}")
     for name, choice in choices.items():
-        times, _ = intervals.ratio_interval(measure.windows(raw["whole"]), measure.windows(raw[name]))
+        times, _ = intervals.ratio_interval(timings.windows(raw["whole"]), timings.windows(raw[name]))
         reached = "reaches" if times >= asked.goal else "does not reach"
         line = _line(chooser, choice, precision, raw[name], raw["whole"], None)
         print(f"{line} the {name} cut {reached} {asked.goal:g}", flush=True)

@@ -38,7 +38,7 @@ from torch import nn
 from edgeresnet import images, models, pipeline, recipe, targets
 from edgeresnet.artifact import Store
 from edgeresnet.context import Context
-from edgeresnet.device import intervals, machine, measure, trial
+from edgeresnet.device import intervals, judge, machine, timings
 from edgeresnet.images import choose
 from edgeresnet.models import checkpoint
 from edgeresnet.pipeline.measuring import Measuring
@@ -159,10 +159,10 @@ def _row(title: str, macs: float, params: float, learned: dict[str, Any], run: d
     result = run["results"]["openvino"]
     found = result["variants"]
     dense, mine = (found[each]["latency"] for each in ("fp32", variant))
-    times = intervals.ratio_interval(measure.windows(dense), measure.windows(mine))[0]
+    times = intervals.ratio_interval(timings.windows(dense), timings.windows(mine))[0]
     right = np.asarray(found[variant]["predicted"]) == np.asarray(result["labels"])
-    sqnr_db = trial.of_quantizing(found["int8"])["sqnr_db"]
-    return Row(title, macs, params, right, _minutes(learned), measure.percentiles(mine)["p50"], times, sqnr_db)
+    sqnr_db = judge.of_quantizing(found["int8"])["sqnr_db"]
+    return Row(title, macs, params, right, _minutes(learned), timings.percentiles(mine)["p50"], times, sqnr_db)
 
 
 def _torch_pruning(
@@ -208,8 +208,8 @@ def _timed(dense: nn.Module, network: nn.Module, given: argparse.Namespace) -> t
         measuring = Measuring(spec, Context(0, Path(scratch)))
         plan = {"processes": 3 if given.count else 5, "seconds": given.seconds}
         raw = measuring({"dense": dense, "cut": network}, **plan)[target.name]
-    times = intervals.ratio_interval(measure.windows(raw["dense"]), measure.windows(raw["cut"]))[0]
-    return measure.percentiles(raw["cut"])["p50"], times
+    times = intervals.ratio_interval(timings.windows(raw["dense"]), timings.windows(raw["cut"]))[0]
+    return timings.percentiles(raw["cut"])["p50"], times
 
 
 def _plain_loop(network: nn.Module, learning: images.Samples, epochs: int) -> None:

@@ -29,7 +29,7 @@ from _load import busy
 from slowed import Slowed
 
 from edgeresnet import models, recipe, targets, trace
-from edgeresnet.device import intervals, machine, measure, troubles
+from edgeresnet.device import intervals, machine, measure, timings, troubles
 from edgeresnet.device.worker import Job
 
 
@@ -86,7 +86,7 @@ def _itself(job: Job, asked: argparse.Namespace) -> None:
 
 
 def _ratio(raw: dict[str, Any], slower: str, faster: str) -> tuple[float, intervals.Interval]:
-    return intervals.ratio_interval(measure.windows(raw[slower]), measure.windows(raw[faster]))
+    return intervals.ratio_interval(timings.windows(raw[slower]), timings.windows(raw[faster]))
 
 
 def _rival(job: Job, model: Path, asked: argparse.Namespace) -> None:
@@ -109,7 +109,7 @@ def _rival(job: Job, model: Path, asked: argparse.Namespace) -> None:
 def _ours(job: Job, asked: argparse.Namespace) -> dict[str, float]:
     """With copies and Python's own call around it, and by OpenVINO's own clock, which benchmark_app reads too."""
     raw = measure.latency({"ours": job}, processes=1, seconds=asked.seconds)["ours"]
-    return {kind: measure.percentiles(raw, kind)["p50"] for kind in ("host", "device")}
+    return {kind: timings.percentiles(raw, kind)["p50"] for kind in ("host", "device")}
 
 
 def _benchmark_app(model: Path, asked: argparse.Namespace) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 from . import targets
 from .artifact import Artifact, Parent, write_bytes
 from .context import Context
-from .device import evaluate, machine, measure, trial, yardstick
+from .device import evaluate, judge, machine, measure, trial, yardstick
 from .device.session import Layer, Target
 from .device.worker import Job
 from .errors import ImagesError, TargetError
@@ -86,7 +86,7 @@ def read_result(artifact: Artifact) -> dict[str, Any]:
 
 def as_written(artifact: Artifact) -> dict[str, Any]:
     """What an INT8 file's answers are worth before any compiler, held against the network that was quantized."""
-    return dict(trial.of_quantizing(read_result(artifact)["variants"]["int8"]))
+    return dict(judge.of_quantizing(read_result(artifact)["variants"]["int8"]))
 
 
 def _asked(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from . import measure, troubles
+from . import timings, troubles
 from .intervals import ratio_interval
 
 _SHOWN = 5
@@ -32,7 +32,7 @@ def advice(result: Mapping[str, Any]) -> Advice | None:
     half, int8 = variants["half"]["latency"], variants[name]["latency"]
     if troubles.untimed([half, int8]):
         return None
-    value, (low, high) = ratio_interval(measure.windows(half), measure.windows(int8))
+    value, (low, high) = ratio_interval(timings.windows(half), timings.windows(int8))
     if low > 1:
         return None
     what = "INT8" if name == "int8" else "the candidate"
@@ -52,7 +52,7 @@ def _of_pruned(variants: Mapping[str, Any]) -> Advice | None:
     before, after = (variants.get(name, {}).get("latency") for name in ("fp32", "pruned"))
     if troubles.untimed([before, after]):
         return None
-    value, (low, high) = ratio_interval(measure.windows(before), measure.windows(after))
+    value, (low, high) = ratio_interval(timings.windows(before), timings.windows(after))
     measured = f"{value:.3f} times as fast, 95 % interval {low:.3f} to {high:.3f}"
     if high <= 1:
         return Advice("fp32", f"ship the network as it was before: pruned it is no faster ({measured})")
@@ -71,7 +71,7 @@ def _half_pays(variants: Mapping[str, Any]) -> bool:
     full, half = variants.get(_full(variants), {}).get("latency"), variants["half"]["latency"]
     if troubles.untimed([full, half]):
         return True
-    return ratio_interval(measure.windows(full), measure.windows(half))[1].low > 1
+    return ratio_interval(timings.windows(full), timings.windows(half))[1].low > 1
 
 
 def _in_the_way(variant: Mapping[str, Any]) -> str:

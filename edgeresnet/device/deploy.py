@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EdgeresnetError, MachineError, TargetError, first_line, machine_error
-from . import advice, decoding, evaluate, machine, manifest, measure, trial, troubles, yardstick
+from . import advice, decoding, evaluate, machine, manifest, measure, timings, trial, troubles, yardstick
 from .bundle import BUILT, FORMAT, SAMPLES, Bundle, sealed
 from .session import Target
 from .worker import Job
@@ -238,7 +238,7 @@ def _conditions(result: dict[str, Any]) -> Iterator[str]:
 
 def _tell(result: dict[str, Any]) -> None:
     for name, variant in result["variants"].items():
-        counts, times = variant["accuracy"], measure.percentiles(variant["latency"])
+        counts, times = variant["accuracy"], timings.percentiles(variant["latency"])
         right = f"top-1 {100 * counts['top1'] / counts['images']:.2f} %, " if "top1" in counts else ""
         print(
             f"{name:5} {right}same answer as FP32 at home {counts['agree']} of {counts['images']}, "

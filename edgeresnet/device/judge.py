@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import measure, troubles
+from . import timings, troubles
 from .intervals import Interval, drop_interval, finest_drop, ratio_interval, tail_interval, tango, wilson, z_for
 
 __all__ = [
@@ -127,6 +127,11 @@ def out_of_reach(promises: Mapping[str, Any], images: Mapping[str, int], process
 def candidate(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """The variant that would ship."""
     return result["variants"][result["candidate"]]
+
+
+def of_quantizing(variant: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What INT8 answers, held against the network that was quantized: the pruned one where there is one."""
+    return variant.get("against_pruned", variant["accuracy"])
 
 
 def unlabelled(result: Mapping[str, Any]) -> bool:
@@ -333,9 +338,9 @@ def _p99(result: Mapping[str, Any]) -> Reading | str:
     latency = candidate(result)["latency"]
     if trouble := troubles.untimed([latency]):
         return trouble
-    interval, count = tail_interval(measure.windows(latency), 0.99), len(measure.values(latency))
+    interval, count = tail_interval(timings.windows(latency), 0.99), len(timings.values(latency))
     few = f"{count} inferences are few: more seconds would decide" if interval.high == math.inf else _PROCESSES
-    return Reading(measure.percentiles(latency)["p99"], interval, more=few)
+    return Reading(timings.percentiles(latency)["p99"], interval, more=few)
 
 
 def _size(result: Mapping[str, Any]) -> Reading:
@@ -359,7 +364,7 @@ def _speedup(rival: str) -> _Reader:
         slower, faster = result["variants"][rival]["latency"], candidate(result)["latency"]
         if trouble := troubles.untimed([slower, faster]):
             return trouble
-        return Reading(*ratio_interval(measure.windows(slower), measure.windows(faster)), more=_PROCESSES)
+        return Reading(*ratio_interval(timings.windows(slower), timings.windows(faster)), more=_PROCESSES)
 
     return read
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,6 +165,8 @@ def peak_memory_mb(root: Path = Path("/")) -> float | None:
 
 def versions(*distributions: str) -> dict[str, str]:
     """Installed versions by distribution name, without importing anything; absent ones are left out."""
+    from importlib import metadata  # brings the parser of mails along
+
     found = {}
     for name in distributions:
         try:

@@ -1,22 +1,20 @@
 """How long inferences take: in fresh processes, the sessions in turn, window by window until stable; raw values kept.
 
-Measures and stores; `troubles` says what is wrong with stored values, `judge` what they mean. A *round* is one
-generation of fresh processes, one for each session. Clocks and processes are parameters, so that tests can script them.
+Measures and stores; `timings` reads what is stored, `troubles` says what is wrong with it, `judge` what it means. A
+*round* is one generation of fresh processes, one for each session. Clocks and processes are parameters, so that tests
+can script them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import EdgeresnetError
-from . import machine, worker
+from . import machine, timings, worker
 from .worker import Clock, Job
 
 Start = Callable[[Job], Any]
@@ -91,36 +89,6 @@ def latency(jobs: Mapping[str, Job], **choices: Any) -> dict[str, dict[str, Any]
     return collected(jobs, rounds(jobs, **choices))
 
 
-def windows(raw: Mapping[str, Any], kind: str = "host") -> list[list[list[float]]]:
-    """Process by process, the windows of one kind: milliseconds per inference. Empty where it was not measured."""
-    return [process[f"{kind}_ms"] for process in raw["processes"] if process.get(f"{kind}_ms")]
-
-
-def values(raw: Mapping[str, Any], kind: str = "host") -> np.ndarray:
-    return np.asarray([value for process in windows(raw, kind) for window in process for value in window])
-
-
-def percentiles(raw: Mapping[str, Any], kind: str = "host") -> dict[str, float]:
-    """p50, p90 and p99 of all values of a kind, computed when read; empty where it was not measured."""
-    found = values(raw, kind)
-    if not len(found):
-        return {}
-    p50, p90, p99 = np.percentile(found, [50, 90, 99])
-    return {"p50": float(p50), "p90": float(p90), "p99": float(p99)}
-
-
-def middle(raw: Mapping[str, Any], key: str) -> float | None:
-    """The median over processes of what each measured once: load_ms, first_ms, peak_memory_mb."""
-    found = [process[key] for process in raw["processes"] if process.get(key) is not None]
-    return statistics.median(found) if found else None
-
-
-def spread(parts: Sequence[Sequence[float]]) -> float:
-    """By how much the largest median exceeds the smallest, as a part of it."""
-    medians = [statistics.median(part) for part in parts if part]
-    return max(medians) / min(medians) - 1 if medians and min(medians) > 0 else 0.0
-
-
 class _Named:
     """A worker whose failures say whose they are."""
 
@@ -161,7 +129,7 @@ def _host(
             for key in _PER_WINDOW:
                 found[name][key].append(window[key])
         for about in found.values():
-            about["stable"] = done >= _LEAST and spread(about["host_ms"][-_LEAST:]) <= _STABLE
+            about["stable"] = done >= _LEAST and timings.spread(about["host_ms"][-_LEAST:]) <= _STABLE
         whole = all(sum(map(len, about["host_ms"])) >= enough[name] for name, about in found.items())
         if (whole and all(about["stable"] for about in found.values())) or 2 * clock() - began > until:
             break

@@ -140,11 +140,6 @@ def _variant(
     }
 
 
-def of_quantizing(variant: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What INT8 answers, held against the network that was quantized: the pruned one where there is one."""
-    return variant.get("against_pruned", variant["accuracy"])
-
-
 def may_miss(variant: str, candidate: str) -> bool:
     """Whether the others are told without it: a twin whose numbers do not fit into half precision is no twin."""
     return variant == "half" and candidate != "half"

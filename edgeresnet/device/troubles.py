@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import measure
+from . import timings
 
 _FEW = 100
 
@@ -35,11 +35,11 @@ def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
     processes = [process for raw in timed for process in raw["processes"]]
     if len(timed) < len(measured) or not processes:
         return "its latency was not measured"
-    if any(not np.isfinite(measure.values(raw)).all() for raw in timed):
+    if any(not np.isfinite(timings.values(raw)).all() for raw in timed):
         return "its times are no finite numbers"
     if any(_stepped_back(raw) for raw in timed):
         return "the clock stepped back while it was timed"
-    if any(not np.median(window) > 0 for raw in timed for windows in measure.windows(raw) for window in windows):
+    if any(not np.median(window) > 0 for raw in timed for windows in timings.windows(raw) for window in windows):
         return "the clock did not move while it was timed"
     if any(_too_coarse(raw) for raw in timed):
         return "the timer is too coarse for inferences this short"
@@ -49,18 +49,18 @@ def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
 
 
 def _stepped_back(raw: Mapping[str, Any]) -> bool:
-    return bool((measure.values(raw) < 0).any()) or any(p.get("clock_ms", 0.0) < 0 for p in raw["processes"])
+    return bool((timings.values(raw) < 0).any()) or any(p.get("clock_ms", 0.0) < 0 for p in raw["processes"])
 
 
 def _too_coarse(raw: Mapping[str, Any]) -> bool:
     """A tick of more than a hundredth of an inference makes equal medians out of different ones."""
-    values = measure.values(raw)
+    values = timings.values(raw)
     finest = max(process.get("clock_ms", 0.0) for process in raw["processes"])
     return finest > 0.01 * float(np.median(values)) or (len(values) >= 1000 and len(np.unique(values)) < 10)
 
 
 def _of_values(raw: Mapping[str, Any]) -> Iterator[str]:
-    values = measure.values(raw)
+    values = timings.values(raw)
     if _stepped_back(raw):
         yield "the clock stepped back while it was timed"
     if len(values) < _FEW:
@@ -73,7 +73,7 @@ def _of_values(raw: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_processes(raw: Mapping[str, Any]) -> Iterator[str]:
-    processes, by_process = raw["processes"], measure.windows(raw)
+    processes, by_process = raw["processes"], timings.windows(raw)
     if len(processes) == 1:
         yield "timed in one process only: how much processes differ is not known"
     restless = sum(process.get("stable") is False for process in processes)
@@ -82,10 +82,10 @@ def _of_processes(raw: Mapping[str, Any]) -> Iterator[str]:
     slowed = _slowed(by_process)
     if slowed > 0.05:
         yield f"it slowed down by {100 * slowed:.0f} % while it was timed: throttled?"
-    within = max((measure.spread(windows) for windows in by_process), default=0.0)
+    within = max((timings.spread(windows) for windows in by_process), default=0.0)
     if within > 0.1 and slowed <= 0.05:
         yield f"the windows of one process differ by {100 * within:.0f} %: unstable"
-    between = measure.spread([[value for window in windows for value in window] for windows in by_process])
+    between = timings.spread([[value for window in windows for value in window] for windows in by_process])
     if between > 0.1:
         yield f"processes differ by {100 * between:.0f} %: the ratio's interval counts that, p50 does not"
 

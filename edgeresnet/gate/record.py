@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import evaluate, intervals, judge, measure, troubles, yardstick
+from ..device import evaluate, intervals, judge, timings, troubles, yardstick
 
 PACE = "pace"  # the yardstick's time as so many of a fixed piece of work in plain Python
 _IDENTITY = ("host", "boot", "cpus")  # of a process's machine: which one of its kind; a pool of equal ones is one here
@@ -99,12 +99,12 @@ def rate(result: Mapping[str, Any], name: str) -> list[float] | str:
             return f"yardstick: {troubles.untimed([unit])}"
         if not all(process.get("pace_ms") for process in unit["processes"]):
             return "the processor's own pace was not measured beside the yardstick"
-        return _logs(measure.windows(unit), [[[pace] for pace in process["pace_ms"]] for process in unit["processes"]])
+        return _logs(timings.windows(unit), [[[pace] for pace in process["pace_ms"]] for process in unit["processes"]])
     rival = unit if name == yardstick.NAME else result["variants"].get(name, {}).get("latency")
     trouble = troubles.untimed([ships, rival])
     if trouble or rival is None:
         return trouble if rival or not ships else f"{name}: {trouble}"
-    return _logs(measure.windows(ships), measure.windows(rival))
+    return _logs(timings.windows(ships), timings.windows(rival))
 
 
 def timed(result: Mapping[str, Any]) -> dict[str, Any]:

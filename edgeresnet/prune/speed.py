@@ -18,7 +18,7 @@ from torch import nn
 
 from ..artifact import write_bytes
 from ..context import Context
-from ..device import intervals, machine, measure, troubles
+from ..device import intervals, machine, timings, troubles
 from ..errors import ModelError, TargetError
 from . import search
 from .choose import Choice, Chooser
@@ -206,7 +206,7 @@ def _size(choice: Choice) -> dict[str, Any]:
 
 
 def _medians(raw: Mapping[str, Any]) -> list[list[float]]:
-    return [[float(np.median(window)) for window in windows] for windows in measure.windows(raw)]
+    return [[float(np.median(window)) for window in windows] for windows in timings.windows(raw)]
 
 
 def _ratio(sides: Mapping[str, list[list[float]]]) -> tuple[float, intervals.Interval]:

@@ -1,51 +1,75 @@
 """Stored results → something a person or a program reads. Never measures, never judges, reads nothing but the run.
 
-HTML alone also looks at what still lies beside it: its images, and other runs of its model.
+HTML alone also looks at what still lies beside it: its images, and other runs of its model. A format is loaded when it
+is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from . import (
-    bench_text,
-    compare_text,
-    compared,
-    explain_text,
-    gate_text,
-    html,
-    inspect_text,
-    json_report,
-    junit,
-    markdown,
-    pruned,
-    quantized,
-    terminal,
-    trained,
-    view,
-)
+if TYPE_CHECKING:
+    from . import (
+        bench_text as bench_text,
+    )
+    from . import (
+        compare_text as compare_text,
+    )
+    from . import (
+        compared as compared,
+    )
+    from . import (
+        explain_text as explain_text,
+    )
+    from . import (
+        gate_text as gate_text,
+    )
+    from . import (
+        html as html,
+    )
+    from . import (
+        inspect_text as inspect_text,
+    )
+    from . import (
+        pruned as pruned,
+    )
+    from . import (
+        quantized as quantized,
+    )
+    from . import (
+        terminal as terminal,
+    )
+    from . import (
+        trained as trained,
+    )
+    from . import (
+        view as view,
+    )
 
-__all__ = [
-    "FORMATS",
-    "bench_text",
-    "compare_text",
-    "compared",
-    "explain_text",
-    "gate_text",
-    "html",
-    "inspect_text",
-    "pruned",
-    "quantized",
-    "terminal",
-    "trained",
-    "view",
-]
+Render = Callable[[Mapping[str, Any]], str]
+_MODULES = {"terminal": "terminal", "md": "markdown", "json": "json_report", "html": "html", "junit": "junit"}
 
-FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "terminal": terminal.render,
-    "md": markdown.render,
-    "json": json_report.render,
-    "html": html.render,
-    "junit": junit.render,
-}
+
+class _Formats(Mapping[str, Render]):
+    def __getitem__(self, name: str) -> Render:
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}").render
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+FORMATS: Mapping[str, Render] = _Formats()
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    try:
+        return importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as problem:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from problem

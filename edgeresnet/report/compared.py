@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import evaluate, intervals, judge, measure, troubles
+from ..device import evaluate, intervals, judge, timings, troubles
 from . import changes, view
 
 Run = Mapping[str, Any]
@@ -76,7 +76,7 @@ def _row(name: str, run: Run, target: str, variant: str) -> dict[str, Any] | Non
     found = _variant(run, target, variant)
     if found is None:
         return None
-    counts, times = found["accuracy"], measure.percentiles(found["latency"] or _UNTIMED)
+    counts, times = found["accuracy"], timings.percentiles(found["latency"] or _UNTIMED)
     top1 = None if "top1" not in counts else 100 * counts["top1"] / counts["images"]
     return {
         "target": target,
@@ -97,7 +97,7 @@ def _than(run: Run, target: str, rival: str, variant: str) -> dict[str, Any] | N
     logs = _logs(run, target, rival, variant)
     if not logs:
         return None
-    slower, faster = (measure.windows(run["results"][target]["variants"][name]["latency"]) for name in (rival, variant))
+    slower, faster = (timings.windows(run["results"][target]["variants"][name]["latency"]) for name in (rival, variant))
     return _interval(*intervals.ratio_interval(slower, faster))
 
 
@@ -105,7 +105,7 @@ def _logs(run: Run, target: str, rival: str, variant: str) -> list[float]:
     slower, faster = _variant(run, target, rival), _variant(run, target, variant)
     if rival == variant or not slower or not faster or troubles.untimed([slower["latency"], faster["latency"]]):
         return []
-    return intervals.log_ratios(measure.windows(slower["latency"]), measure.windows(faster["latency"]))
+    return intervals.log_ratios(timings.windows(slower["latency"]), timings.windows(faster["latency"]))
 
 
 def _difference(name: str, first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _latency(first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
     batches = [each["latency"]["batch"] for each in (before, now)]
     if batches[0] != batches[1]:
         return {"why_not": f"they were timed with {batches[1]} images at once, in run A with {batches[0]}"}
-    were, are = (_time_logs(measure.windows(each["latency"])) for each in (before, now))
+    were, are = (_time_logs(timings.windows(each["latency"])) for each in (before, now))
     told: dict[str, Any] = {"why_not": "", "than_first": _apart(are, were)}
     for rival in RIVALS:
         ours, theirs = _logs(run, target, rival, variant), _logs(first, target, rival, variant)

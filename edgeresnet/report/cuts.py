@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..device import intervals, measure, troubles
+from ..device import intervals, timings, troubles
 
 COLUMNS = ("MACs %", "params %", "whole ms", "ms", "times as fast (95 %)", "top-1 %", "")
 BESIDE = ("target", "as", "MACs %", "params %", "p50 ms", "times fp32 (95 %)")
@@ -91,9 +91,9 @@ def beside(notes: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
     found = []
     for name, raw in timed.items():
         sizes = {size: 1.0 if name == "fp32" else notes[size][1] / notes[size][0] for size in ("macs", "params")}
-        times, (low, high) = intervals.ratio_interval(measure.windows(timed["fp32"]), measure.windows(raw))
+        times, (low, high) = intervals.ratio_interval(timings.windows(timed["fp32"]), timings.windows(raw))
         told = {"times": times, "low": low, "high": high if math.isfinite(high) else None}
-        p50 = measure.percentiles(raw)["p50"]
+        p50 = timings.percentiles(raw)["p50"]
         found.append({"target": result["target"], "as": name, **sizes, "p50_ms": p50, **told})
     return found
 

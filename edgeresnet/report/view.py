@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..device import advice, intervals, judge, measure, trial, troubles
+from ..device import advice, intervals, judge, timings, troubles
 from . import curve, cuts
 from .cuts import ms as ms
 
@@ -166,7 +166,7 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def _loss(result: Mapping[str, Any]) -> str:
     """The file as it is written against what the compiler made of it: which of the two is to blame."""
-    written, compiled = result["as_written"], trial.of_quantizing(result["variants"]["int8"])
+    written, compiled = result["as_written"], judge.of_quantizing(result["variants"]["int8"])
     before, after = (_noise(counts["sqnr_db"]) for counts in (written, compiled))
     word = "the compiler adds to it" if after > _MORE * before else "the loss is quantization's, not the compiler's"
     said = (
@@ -195,9 +195,9 @@ def filled(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[list
 
 def latency_row(names: tuple[str, ...], raw: Mapping[str, Any]) -> tuple[str, ...]:
     """Host to host; the p50 of other kinds beside it; and what each process measures once, the median over them."""
-    times = measure.percentiles(raw)
-    others = (measure.percentiles(raw, kind).get("p50") for kind in ("device", "file"))
-    once = (measure.middle(raw, key) for key in ("load_ms", "first_ms", "peak_memory_mb"))
+    times = timings.percentiles(raw)
+    others = (timings.percentiles(raw, kind).get("p50") for kind in ("device", "file"))
+    once = (timings.middle(raw, key) for key in ("load_ms", "first_ms", "peak_memory_mb"))
     return (*names, *(ms(times.get(p)) for p in ("p50", "p90", "p99")), *map(ms, others), *map(ms, once))
 
 
@@ -205,7 +205,7 @@ def speedup(faster: str, than: str, rival: Mapping[str, Any], raw: Mapping[str, 
     """The headline of two networks timed in turn, with its interval over fresh processes."""
     if trouble := troubles.untimed([rival, raw]):
         return f"{faster}: not held against {than}: {trouble}"
-    value, (low, high) = intervals.ratio_interval(measure.windows(rival), measure.windows(raw))
+    value, (low, high) = intervals.ratio_interval(timings.windows(rival), timings.windows(raw))
     if not math.isfinite(high):
         return f"{faster}: {value:.3f} times as fast as {than} in the one process there was: no interval"
     word = "" if low > 1 or high < 1 else "; no difference is shown"
@@ -237,7 +237,7 @@ def _builds(result: Mapping[str, Any]) -> list[str]:
     if not judge.unlabelled(result):
         top1 = [100 * build["accuracy"]["top1"] / build["accuracy"]["images"] for build in builds]
         said.append(f"top-1 {min(top1):.2f} to {max(top1):.2f} %")
-    times = [measure.percentiles(build["latency"]).get("p50") for build in builds if build["latency"]]
+    times = [timings.percentiles(build["latency"]).get("p50") for build in builds if build["latency"]]
     known = [time for time in times if time is not None]
     said += [f"p50 {min(known):.3f} to {max(known):.3f} ms"] if known else []
     return ["; ".join([", ".join(said), "each promise is judged by its worst build"])]

@@ -95,7 +95,7 @@ def test_targets_are_those_that_are_known() -> None:
 
 def test_every_file_and_target_that_a_door_takes_is_completed() -> None:
     """What is a path by its type, click completes itself."""
-    named = {"model", "reference", "checkpoint", "evaluation", "calibration", "training", "names", "target"}
+    named = {"run", "model", "reference", "checkpoint", "evaluation", "calibration", "training", "names", "target"}
     for name in cli.COMMANDS:
         command = cli.cli.get_command(click.Context(cli.cli), name)
         assert command is not None

@@ -83,6 +83,21 @@ def test_without_images_it_is_cut_and_that_is_all(door: Door, given: Path) -> No
     assert {name: now for name, (_, now) in found["widths"].items()}["conv1"] <= 16
 
 
+def test_what_is_cut_from_a_bare_file_says_how_its_images_are_prepared(door: Door, given: Path, tmp_path: Path) -> None:
+    import torch
+
+    torch.save(load_file("w.safetensors"), tmp_path / "bare.pth")
+    asked = ("prune", "bare.pth", "--arch", "cifar_resnet8", *DIGITS, "--macs", 0.7, *OUTPUT, "-q")
+    code, _, err = door(*asked)
+    assert code == 0, err
+    code, out, err = door(
+        "verify", "p.safetensors", "--evaluation", "digits", "--target", "onnxruntime", "--json", "-q"
+    )
+    assert code in (0, 4), err
+    assert "needs --size" not in err
+    assert json.loads(out)["recipe"]["preprocessing"]["mean"] == [0.305]
+
+
 def test_statistics_alone_take_no_learning(door: Door, given: Path) -> None:
     code, out, err = door(
         "prune", "w.safetensors", "--macs", 0.7, *SOME, "--recover-epochs", 0, *OUTPUT, "--json", "-q"

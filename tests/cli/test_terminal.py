@@ -20,6 +20,7 @@ from edgeresnet.artifact import FORMAT, Store
 from edgeresnet.cli import _output, _progress
 
 from ..conftest import tiny, write_recipe
+from ..report import runs
 from ..report.test_report import run_document
 from .conftest import Door
 
@@ -155,6 +156,22 @@ def test_a_terminal_gets_a_bar_that_fits(clock: SimpleNamespace, monkeypatch: py
 )
 def test_what_is_left_is_told_no_finer_than_it_is_known(seconds: float, words: str) -> None:
     assert _progress.span(seconds) == words
+
+
+def test_junit_says_nothing_to_a_terminal_that_a_name_made_up(door: Door, own_store: Store) -> None:
+    own_store.save_run(runs.run(verdicts=[runs.verdict(reason="\x9b31m\u202e")]))
+    code, out, _ = door("report", "--format", "junit", "--store", own_store.root)
+    assert code == 0
+    assert not {"\x9b", "\u202e"} & set(out)
+
+
+def test_where_a_stage_failed_not_all_was_found_done(door: Door, own_store: Store, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, tiny(targets={"onnxruntime": {}, "tensorrt": {}}))
+    for _ in range(2):
+        code, _, err = door("run", path, "--store", own_store.root)
+        assert code == 4, err
+    assert "nothing to do" not in err
+    assert "found done: " in err
 
 
 def test_quiet_says_nothing_and_verbose_says_more(door: Door, own_store: Store, tmp_path: Path) -> None:

@@ -27,6 +27,14 @@ def given(tmp_path: Path) -> Path:
     return tmp_path / "given.safetensors"
 
 
+def test_a_file_of_metrics_that_cannot_be_written_is_told_before_anything_is_learned(door: Door, given: Path) -> None:
+    asked = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "--metrics", "nowhere/m.jsonl")
+    code, out, err = door(*asked)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: nowhere/m.jsonl cannot be written: No such file or directory (")
+    assert len(err.splitlines()) == 1
+
+
 def test_weights_in_better_weights_out(door: Door, given: Path, tmp_path: Path) -> None:
     asked = ("train", "given.safetensors", *DIGITS, *SOME, "--evaluation", "digits", "--epochs", 3, *OUTPUT)
     code, out, err = door(*asked, "--metrics", "m.jsonl", "-v")

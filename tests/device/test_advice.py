@@ -87,3 +87,16 @@ def test_many_layers_are_counted() -> None:
     found = advice.advice(slower)
     assert found is not None
     assert found.sentence.endswith("l4 (Conv, f32) and 4 more")
+
+
+@pytest.mark.parametrize(("pruned_ms", "ship"), [(1.2, "fp32"), (1.001, "pruned"), (0.5, None)])
+def test_a_cut_that_buys_no_time_is_not_what_to_ship(pruned_ms: float, ship: str | None) -> None:
+    variants = {"fp32": {"latency": timed(1.0)}, "pruned": {"latency": timed(pruned_ms)}}
+    # a little apart in each process, or no interval would hold 1
+    for number, process in enumerate(variants["pruned"]["latency"]["processes"]):
+        process["host_ms"] = [[one * (1 + 0.01 * (number % 2)) for one in each] for each in process["host_ms"]]
+    found = advice.advice({"candidate": "pruned", "variants": variants})
+    assert (found.ship if found else None) == ship
+    if ship == "fp32":
+        assert found is not None
+        assert found.sentence.startswith("ship the network as it was before: pruned it is no faster (0.8")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeresnet.device import machine, measure, worker
+from edgeresnet.device import machine, measure, timings, worker
 from edgeresnet.device.troubles import untimed
 from edgeresnet.errors import MachineError, TargetError
 
@@ -34,7 +34,7 @@ def test_warm_up_is_found_and_not_counted() -> None:
     assert process["first_ms"] == pytest.approx(50)
     assert process["warmup_ms"][0] > 40
     assert process["warmup_ms"][-1] == pytest.approx(1)
-    assert max(measure.values(raw)) < 1.5, "a warm-up value was counted"
+    assert max(timings.values(raw)) < 1.5, "a warm-up value was counted"
 
 
 def test_a_warm_up_that_never_ends_is_ended() -> None:
@@ -66,7 +66,7 @@ def test_a_unit_is_timed_in_turn_and_holds_nobody_up() -> None:
     quick, slow = Scripted(takes=[0.001]), Scripted(takes=[0.02])
     jobs = {"net": job(quick), "unit": job(slow, is_unit=True)}
     raw = measure.latency(jobs, processes=1, seconds=1000, window_s=0.2, start=here, clock=lambda: quick.now + slow.now)
-    windows = {name: [len(window) for window in measure.windows(one)[0]] for name, one in raw.items()}
+    windows = {name: [len(window) for window in timings.windows(one)[0]] for name, one in raw.items()}
     assert windows["unit"] == [10, 10]
     assert len(windows["net"]) == 2
     assert raw["unit"]["processes"][0].get("device_ms") is None
@@ -91,7 +91,7 @@ def test_windows_go_on_until_they_agree_and_are_enough_for_a_p99_or_the_time_is_
 
 def test_even_the_smallest_budget_measures_once() -> None:
     raw = one(Scripted(takes=[0.2]), seconds=0.001, processes=3)
-    assert [len(windows) for windows in measure.windows(raw)] == [1, 1, 1]
+    assert [len(windows) for windows in timings.windows(raw)] == [1, 1, 1]
 
 
 def test_a_sweep_comes_on_top_of_the_seconds() -> None:
@@ -105,7 +105,7 @@ def test_a_sweep_comes_on_top_of_the_seconds() -> None:
 
     session.throughput = slow  # type: ignore[method-assign]
     choices = {"processes": 3, "seconds": 60, "sweep": ((1,), (1,)), "window_s": 0.5}
-    assert min(len(windows) for windows in measure.windows(one(session, **choices))) >= 3
+    assert min(len(windows) for windows in timings.windows(one(session, **choices))) >= 3
 
 
 def test_a_round_that_is_cut_short_is_handed_out_as_far_as_it_came() -> None:
@@ -211,12 +211,12 @@ def test_a_clock_that_stands_still_holds_nobody(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(worker, "MOST_IN_A_ROW", 20)
     session = Scripted()
     session.clock = lambda: 7.0  # type: ignore[method-assign]
-    assert {len(window) for window in measure.windows(one(session))[0]} == {20}
+    assert {len(window) for window in timings.windows(one(session))[0]} == {20}
 
 
 def test_a_clock_that_steps_back_ends_its_window_and_the_value_is_kept() -> None:
     session = Scripted(takes=[0.01] * 20 + [-3600.0] + [0.01])
-    first, *_ = measure.windows(one(session, clock=lambda: 0.0))[0]
+    first, *_ = timings.windows(one(session, clock=lambda: 0.0))[0]
     assert first == pytest.approx([10, 10, 10, -3_600_000]), "the window ended there"
 
 
@@ -229,7 +229,7 @@ def test_a_step_back_between_two_inferences_is_seen_too() -> None:
 
     session.clock = clock  # type: ignore[method-assign]
     raw = one(session, clock=lambda: 0.0)
-    assert min(measure.values(raw)) == pytest.approx(-3_600_000, rel=1e-3)
+    assert min(timings.values(raw)) == pytest.approx(-3_600_000, rel=1e-3)
 
 
 def test_what_others_use_of_the_cpu_is_kept_with_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,17 +258,17 @@ def test_kinds_never_mix() -> None:
 
     jobs = {"a": job(session, images=2, files=files)}
     raw = measure.latency(jobs, processes=1, seconds=9, window_s=0.1, start=here, clock=session.clock)["a"]
-    assert set(np.round(measure.values(raw), 3)) == {1.0}
-    assert set(measure.values(raw, "device")) == {7.0}
-    assert set(np.round(measure.values(raw, "file"), 3)) == {21.0}
+    assert set(np.round(timings.values(raw), 3)) == {1.0}
+    assert set(timings.values(raw, "device")) == {7.0}
+    assert set(np.round(timings.values(raw, "file"), 3)) == {21.0}
     assert seen[:3] == [(0, 2), (0, 2), (2, 2)], "one uncounted, then in turn"
-    assert measure.percentiles(raw, "file")["p50"] == pytest.approx(21)
+    assert timings.percentiles(raw, "file")["p50"] == pytest.approx(21)
 
 
 def test_what_is_not_there_is_not_measured() -> None:
     raw = one(Scripted())
-    assert measure.windows(raw, "device") == measure.windows(raw, "file") == []
-    assert measure.percentiles(raw, "device") == {}
+    assert timings.windows(raw, "device") == timings.windows(raw, "file") == []
+    assert timings.percentiles(raw, "device") == {}
 
 
 def test_a_sweep_asks_for_every_batch_and_number_of_streams() -> None:
@@ -285,8 +285,8 @@ def test_conditions_are_stored_with_the_values() -> None:
     (process,) = raw["processes"]
     assert process["machine"] == machine.conditions() | machine.identity()
     assert process["before"].keys() == machine.state().keys()
-    assert measure.middle(raw, "peak_memory_mb")
-    assert measure.middle({"processes": [{"x": 1}, {"x": 5}, {"x": 2}]}, "x") == 2
+    assert timings.middle(raw, "peak_memory_mb")
+    assert timings.middle({"processes": [{"x": 1}, {"x": 5}, {"x": 2}]}, "x") == 2
 
 
 # Real processes

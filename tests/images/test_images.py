@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +75,16 @@ def test_a_folder_that_will_not_do(tmp_path: Path, make: Callable, words: str) -
     make(folder)
     with pytest.raises(ImagesError, match=words):
         sources.Folder(folder, None)
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "cat").mkdir()
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(ImagesError, match="may not be read"):
+        sources.at(tmp_path, "evaluation", None)
 
 
 def test_torchvisions_cifar10(tmp_path: Path) -> None:

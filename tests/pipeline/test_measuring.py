@@ -13,7 +13,7 @@ import torch
 from edgeresnet import models, quantize, recipe, targets, trace
 from edgeresnet.artifact import Store
 from edgeresnet.context import Context
-from edgeresnet.device import measure
+from edgeresnet.device import timings
 from edgeresnet.errors import TargetError
 from edgeresnet.pipeline import STAGES, steps
 from edgeresnet.pipeline.measuring import Measuring
@@ -80,7 +80,7 @@ def test_networks_are_timed_as_they_would_ship_and_compiled_once(tmp_path: Path,
     assert list(raw) == ["openvino"]
     assert list(raw["openvino"]) == ["whole", "rung-1"]
     for each in raw["openvino"].values():
-        assert len(measure.windows(each)) == 2
+        assert len(timings.windows(each)) == 2
         assert each["batch"] == 1
     folders = sorted(path.name for path in (tmp_path / "compiled").iterdir())
     assert folders == ["openvino-rung-1", "openvino-whole"]

@@ -15,3 +15,20 @@ def test_what_is_not_sure_is_not_said() -> None:
     assert "the mildest cut there is" not in said
     notes["speedup"] = {**runs.speedup(), "milder": None}
     assert "the mildest cut there is reaches it" in cuts.curves(notes)[0][0]
+
+
+def test_fewer_multiplications_that_are_no_faster_are_said_in_words() -> None:
+    row = {"target": "openvino", "as": "pruned", "macs": 0.8, "params": 0.8, "p50_ms": 2.0, "times": 0.93}
+    (said,) = cuts.slower([{**row, "low": 0.91, "high": 0.95}])
+    assert said.startswith(
+        "openvino: ship the network as it was: 80.0 % of its multiplications are no faster there (0.930"
+    )
+    assert cuts.slower([{**row, "low": 0.91, "high": 1.05}, {**row, "as": "int8", "low": 0.9, "high": 0.95}]) == []
+
+
+def test_a_harder_cut_that_is_slower_than_none_is_named_too() -> None:
+    found = runs.speedup()
+    found["curve"].append({**found["curve"][-1], "part": 0.3, "macs": 6e5})
+    found["curve"][-1]["targets"] = {"openvino": {**found["curve"][-1]["targets"]["openvino"], "times": 0.9}}
+    ((said, _),) = cuts.curves({"macs": [2e6, 1e6], "params": [2e5, 1e5], "speedup": found})
+    assert "no faster than the whole network, and not chosen: 0.9, 0.3 of the multiplications" in said

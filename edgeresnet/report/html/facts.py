@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...device import advice, intervals, judge, measure, troubles
+from ...device import advice, intervals, judge, timings, troubles
 from ..view import drop_pp
 from .figure import Origin
 
@@ -69,7 +69,7 @@ def against(result: Mapping[str, Any]) -> Iterator[Against]:
         if trouble:
             yield Against(rival, trouble=trouble)
             continue
-        times, (low, high) = intervals.ratio_interval(measure.windows(slower), measure.windows(faster))
+        times, (low, high) = intervals.ratio_interval(timings.windows(slower), timings.windows(faster))
         known = math.isfinite(high)
         yield Against(rival, times, low if known else None, high if known else None)
 
@@ -80,7 +80,7 @@ def differs(each: Against) -> bool:
 
 
 def p50(variant: Mapping[str, Any]) -> float | None:
-    return measure.percentiles(variant["latency"]).get("p50") if variant["latency"] else None
+    return timings.percentiles(variant["latency"]).get("p50") if variant["latency"] else None
 
 
 def top1(right: int, images: int) -> tuple[float, float, float]:

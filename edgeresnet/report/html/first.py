@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...device import judge, measure
+from ...device import judge, timings
 from .. import view
 from . import facts
 from .element import Child, Markup, el, name
@@ -104,7 +104,7 @@ def _latency(result: Mapping[str, Any]) -> Markup:
     p50 = facts.p50(judge.candidate(result))
     if p50 is None:
         return _metric("Latency", "not measured", [])
-    times = measure.percentiles(judge.candidate(result)["latency"])
+    times = timings.percentiles(judge.candidate(result)["latency"])
     lines = [f"p50 of batch {judge.candidate(result)['latency']['batch']}; p99 {view.ms(times['p99'])} ms"]
     for each in facts.against(result):
         rival = "FP32" if each.rival == "fp32" else "the half-precision twin"

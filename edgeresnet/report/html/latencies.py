@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...device import measure
+from ...device import timings
 from .. import view
 from . import facts, plot
 from .element import Child, Markup, el, name
@@ -29,7 +29,7 @@ def section(run: Mapping[str, Any]) -> list[Markup]:
 
 def _of_target(run: Mapping[str, Any], result: Mapping[str, Any]) -> Markup | None:
     timed = {name: each for name, each in result["variants"].items() if each["latency"]}
-    values = {name: measure.values(each["latency"]) for name, each in timed.items()}
+    values = {name: timings.values(each["latency"]) for name, each in timed.items()}
     values = {name: each[each > 0] for name, each in values.items()}
     values = {name: each for name, each in values.items() if len(each)}
     if not values:
@@ -78,7 +78,7 @@ def _ridge(variant: str, values: np.ndarray, latency: Mapping[str, Any], across:
                 ),
             )
         )
-    for index, windows in enumerate(measure.windows(latency)):
+    for index, windows in enumerate(timings.windows(latency)):
         own = statistics.median(value for window in windows for value in window)
         said = f"{variant}: process {index + 1} had a p50 of {view.ms(own)} ms"
         marks.append(plot.dot(said, across.across(own), ground + 7, 2.5, "process"))

@@ -1,0 +1,42 @@
+"""What was measured, read: raw values process by process, window by window; percentiles are computed when read.
+
+Measures nothing: `measure` does, and says how values are kept.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def windows(raw: Mapping[str, Any], kind: str = "host") -> list[list[list[float]]]:
+    """Process by process, the windows of one kind: milliseconds per inference. Empty where it was not measured."""
+    return [process[f"{kind}_ms"] for process in raw["processes"] if process.get(f"{kind}_ms")]
+
+
+def values(raw: Mapping[str, Any], kind: str = "host") -> np.ndarray:
+    return np.asarray([value for process in windows(raw, kind) for window in process for value in window])
+
+
+def percentiles(raw: Mapping[str, Any], kind: str = "host") -> dict[str, float]:
+    """p50, p90 and p99 of all values of a kind, computed when read; empty where it was not measured."""
+    found = values(raw, kind)
+    if not len(found):
+        return {}
+    p50, p90, p99 = np.percentile(found, [50, 90, 99])
+    return {"p50": float(p50), "p90": float(p90), "p99": float(p99)}
+
+
+def middle(raw: Mapping[str, Any], key: str) -> float | None:
+    """The median over processes of what each measured once: load_ms, first_ms, peak_memory_mb."""
+    found = [process[key] for process in raw["processes"] if process.get(key) is not None]
+    return statistics.median(found) if found else None
+
+
+def spread(parts: Sequence[Sequence[float]]) -> float:
+    """By how much the largest median exceeds the smallest, as a part of it."""
+    medians = [statistics.median(part) for part in parts if part]
+    return max(medians) / min(medians) - 1 if medians and min(medians) > 0 else 0.0
