@@ -3,7 +3,7 @@
     record      The noise of this machine: one small network (a ResNet-20, its INT8 network and the yardstick, on
                 onnxruntime and OpenVINO) is verified again and again by the real `verify`, all else found done. What it
                 took, window by window, goes into a file. With --busy one core is kept busy meanwhile.
-    simulate    Two of those measurements at random are a baseline and a run, with their real noise and whatever moved
+    simulate    Any two of those measurements are a baseline and a run, with their real noise and whatever moved
                 between them. Answers to 5,000 images are drawn, a change is planted on one of the targets, and the real
                 gate is asked: the baseline is written and read as a file, all promises of all targets are judged
                 together, the recipe's own too. Red is any exit code but 0.
@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import itertools
 import json
 import random
 import tempfile
@@ -99,7 +100,7 @@ class Trial:
     """The images, what the reference and the baseline's networks answered, and runs made of recorded times."""
 
     def __init__(self, seed: int, margins: gate.Margins, folder: Path):
-        self.rng, self.draw, self.margins = np.random.default_rng(seed), random.Random(seed), margins
+        self.rng, self.margins = np.random.default_rng(seed), margins
         self.labels = self.rng.integers(0, CLASSES, IMAGES)
         self.expected = np.where(self.rng.random(IMAGES) < TOP1, self.labels, (self.labels + 1) % CLASSES)
         self.before = self.changed(self.expected, 0.0, DIFFER)
@@ -153,6 +154,8 @@ def _simulate(asked: argparse.Namespace) -> None:
     before = json.loads(asked.noise.read_text())["runs"]
     now = json.loads(asked.now.read_text())["runs"] if asked.now else before
     pairs = [(i, j) for i in range(len(before)) for j in range(len(now)) if asked.now or i != j]
+    cases = [(i, j, one) for i, j in pairs for one in now[j]]
+    random.Random(asked.seed).shuffle(cases)
     if not pairs:
         raise SystemExit(f"{asked.noise} holds {len(before)} measurements: at least two are needed")
     loss, slow = asked.max_loss_pp / 100 + 0.01, 1 + asked.max_slowdown_pct / 100 + 0.10
@@ -169,20 +172,20 @@ def _simulate(asked: argparse.Namespace) -> None:
             (f"{100 * loss:g} points lost on one target", changed(loss, DIFFER), 1.0, "at least 98 %"),
             (f"{100 * (slow - 1):g} % slower on one target", None, slow, "at least 95 % where quiet"),
         ):
-            _tell(trial, title, goal, [_code(trial, before, now, pairs, answers, slower) for _ in range(asked.runs)])
+            taken = itertools.islice(itertools.cycle(cases), asked.runs)  # each once before any is taken twice
+            _tell(trial, title, goal, [_code(trial, before, now, case, answers, slower) for case in taken])
 
 
 def _code(
     trial: Trial,
     before: list[dict[str, Any]],
     now: list[dict[str, Any]],
-    pairs: list[tuple[int, int]],
+    case: tuple[int, int, str],
     answers: Callable[[], np.ndarray] | None,
     slower: float,
 ) -> tuple[int, str]:
     """The exit code of one simulated gate, and its worst promise."""
-    i, j = trial.draw.choice(pairs)
-    one = trial.draw.choice(list(now[j]))
+    i, j, one = case
     given = dict.fromkeys(now[j], trial.before) | ({one: answers()} if answers else {})
     run = trial.run(now[j], given, {one: slower})
     found = gate.gate(run, trial.baseline(i, before[i]), now=_ended(now[j]) + 60)

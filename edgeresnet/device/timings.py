@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ def windows(raw: Mapping[str, Any], kind: str = "host") -> list[list[list[float]
 
 
 def values(raw: Mapping[str, Any], kind: str = "host") -> np.ndarray:
-    return np.asarray([value for process in windows(raw, kind) for window in process for value in window])
+    found = chain.from_iterable(chain.from_iterable(windows(raw, kind)))
+    return np.fromiter(found, np.float64)
 
 
 def percentiles(raw: Mapping[str, Any], kind: str = "host") -> dict[str, float]:

@@ -39,7 +39,8 @@ def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
         return "its times are no finite numbers"
     if any(_stepped_back(raw) for raw in timed):
         return "the clock stepped back while it was timed"
-    if any(not np.median(window) > 0 for raw in timed for windows in timings.windows(raw) for window in windows):
+    every = (window for raw in timed for windows in timings.windows(raw) for window in windows)
+    if any(not (window and statistics.median(window) > 0) for window in every):
         return "the clock did not move while it was timed"
     if any(_too_coarse(raw) for raw in timed):
         return "the timer is too coarse for inferences this short"

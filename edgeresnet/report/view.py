@@ -73,13 +73,14 @@ def of(run: Mapping[str, Any]) -> View:
     results = run["results"].values()
     measured = [result for result in results if "variants" in result]
     judged = [result for result in measured if not judge.unlabelled(result)]
+    beside = _beside(run, measured)
     classes = [(result["target"], *change_row(each)) for result in judged for each in changes(result)]
     return View(
         title=title(run["recipe"]["model"], measured),
         verdict=run["verdict"],
         meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
         trainings=_trainings(run),
-        cuts=_cuts(run, measured),
+        cuts=_cuts(run, beside),
         recoveries=[(curve.recovery(notes), curve.rows(notes)) for notes in _notes_of(run, "recover")],
         columns=COLUMNS,
         rows=[_row(result, name) for result in measured for name in result["variants"]],
@@ -90,7 +91,9 @@ def of(run: Mapping[str, Any]) -> View:
         speedups=[sentence for result in measured for sentence in _speedups(result)],
         advice=[sentence for result in measured for sentence in _builds(result)]
         + [f"{result['target']}: {found.sentence}" for result in measured if (found := advice.advice(result))]
-        + _slower(run, measured),
+        + cuts.slower(
+            [each for result in measured if result["candidate"] != "pruned" for each in beside[result["target"]]]
+        ),
         absent=[(result["target"], reason(result)) for result in results if "variants" not in result],
         verdicts=[(v["verdict"], v["target"], v["promise"], v["reason"]) for v in run["verdicts"]],
         steps=[_step(step) for step in run["steps"]],
@@ -105,28 +108,23 @@ def _trainings(run: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, ...]]]
     return [(sentence, curve.rows(each)) for each in notes if (sentence := curve.line(each))]
 
 
+def _beside(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Per target, what pruning left beside what that is in milliseconds; empty where nothing was cut."""
+    notes = next(iter(_notes_of(run, "prune")), None)
+    return {result["target"]: cuts.beside(notes, result) if notes else [] for result in measured}
+
+
 def _cuts(
-    run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]
+    run: Mapping[str, Any], beside: Mapping[str, list[dict[str, Any]]]
 ) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     """What stays, beside its milliseconds; and how a goal in milliseconds was found."""
-    notes = next((step["notes"] for step in run["steps"] if step["id"] == "prune" and step.get("notes")), None)
+    notes = next(iter(_notes_of(run, "prune")), None)
     if notes is None:
         return []
-    rows = cuts.rows([each for result in measured for each in cuts.beside(notes, result)])
+    rows = cuts.rows([each for found in beside.values() for each in found])
     untimed = "" if rows else "; how many milliseconds that is was not measured"
     curves = [(sentence, cuts.COLUMNS, rows) for sentence, rows in cuts.curves(notes)]
     return [(f"{cuts.sentence(notes)}{untimed}", cuts.BESIDE, rows), *curves]
-
-
-def _slower(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where pruning bought no time; advice says it of what would ship."""
-    others = [result for result in measured if result["candidate"] != "pruned"]
-    return [
-        sentence
-        for notes in _notes_of(run, "prune")
-        for result in others
-        for sentence in cuts.slower(cuts.beside(notes, result))
-    ]
 
 
 def _notes_of(run: Mapping[str, Any], deed: str) -> list[Mapping[str, Any]]:
