@@ -230,6 +230,8 @@ def decided(
     reason = f"{shown(value)} {unit}{span}; promised {'at most' if ceiling else 'at least'} {limit:g}"
     if verdict == UNDECIDED and _side(reading.interval, limit, ceiling) == BROKEN:
         reason += "; to be red for it a gate asks for more than 95 %"
+    if verdict == BROKEN and _side(reading.interval, limit, ceiling) == UNDECIDED:
+        reason += "; worse beyond doubt, and by more than that as far as was measured"
     more = _further_images(reading, side) if verdict == UNDECIDED else None
     if more:
         reason += f"; about {_round(more):,} more {reading.like} would decide"

@@ -19,7 +19,7 @@ from ..device import intervals, manifest
 from ..errors import EdgeresnetError
 from . import record
 
-FORMAT = 1
+FORMAT = 2
 _FORMAT_KEY = "edgeresnet_gate"
 _RENEW = "`edgeresnet gate --update` writes it from a finished run; then review and commit it"
 _ANEW = f"mend it, or remove it: {_RENEW}"

@@ -19,7 +19,7 @@ from . import baseline as baselines
 from . import record
 from .baseline import Margins
 
-ALPHA = 0.01  # all promises of a gate together may be red by chance in so many runs
+ALPHA = 0.01  # all promises of a gate together may be red by chance in so many runs that changed nothing
 _OF_ANSWERS = 0.8  # the part of that which the accuracies get; the times get the rest
 # Standard deviations, as logs, of what moves a time from hour to hour and is not seen inside a measurement: where
 # memory fell, what a neighbour's cache held. The pace is another kind of work, and follows the machine less closely.

@@ -81,7 +81,7 @@ def answers(result: Mapping[str, Any]) -> np.ndarray | str:
 
 def unread(result: Mapping[str, Any]) -> list[str]:
     """The images that could not be read, by their files' names: answers stand without them."""
-    return sorted("/".join(PurePath(name).parts[-2:]) for name in result["skipped"])
+    return sorted(PurePath(name).name for name in result["skipped"])
 
 
 def better_than_chance(predicted: np.ndarray, labels: np.ndarray, count: int) -> bool:

@@ -59,7 +59,8 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
     if plans.is_narrower(own, held):
         widths.narrow(network, held)
         for name, module in network.named_modules():
-            if but is not None and f"{name}." == but and own[f"{name}.weight"] != held[f"{name}.weight"]:
+            changed = f"{name}.weight" in own and own[f"{name}.weight"] != held[f"{name}.weight"]
+            if but is not None and f"{name}." == but and changed:  # as wide as it was never: no numbers yet
                 module.reset_parameters()
     wanted = {key: value for key, value in network.state_dict().items() if but is None or not key.startswith(but)}
     missing = [key for key in wanted if key not in weights and not key.endswith(plans.COUNTER)]

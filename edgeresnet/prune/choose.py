@@ -65,7 +65,8 @@ class Chooser:
         self.multiple, self.alike = multiple, every_layer_alike
         may = [values for pool, values in zip(cuttable.pools, scores, strict=True) if pool.may_be_cut]
         if not may:
-            raise ModelError("nothing of this network can be cut", hint="; ".join(cuttable.tied()))
+            why = "; ".join(cuttable.tied()) or "it has no convolution that could be"
+            raise ModelError("nothing of this network can be cut", hint=why)
         self._ranked = np.sort(np.concatenate(may))
         self.dense = self.at(0.0)
 

@@ -200,7 +200,7 @@ class Recover(Learning):
     epochs: int = Field(5, ge=0)  # of a round; 0: statistics alone, in seconds
     rounds: int = Field(1, ge=1)
     minutes: float | None = Field(None, gt=0)  # that all of them may take
-    enough_pp: float = Field(0.0, ge=0)  # no further round within so many points of the network before
+    enough_pp: float = Field(0.0, ge=0)  # no round begins within so many points of the network before
     distill: float = Field(0.7, ge=0, le=1)  # the part of what is learned that the network before teaches
     temperature: float = Field(2.0, gt=0)
 

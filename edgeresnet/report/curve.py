@@ -33,8 +33,8 @@ def recovery(notes: Mapping[str, Any]) -> str:
     learned = f", {100 * notes['validation_top1']:.2f} % after epoch {best} of {epochs}"
     if not best:
         learned = f", no better after {epochs} epoch{'' if epochs == 1 else 's'} of learning" if epochs else ""
-    if not epochs and max(notes["pruned_top1"], notes["statistics_top1"]) >= notes["dense_top1"]:
-        learned = ", which leaves nothing to be learned back"
+    if notes.get("enough"):
+        learned = ", which is enough: nothing was learned"
     return (
         f"{notes['validation_images']} validation images: {100 * notes['pruned_top1']:.2f} % right as it was cut, "
         f"{100 * notes['statistics_top1']:.2f} % with statistics measured anew{learned}; "

@@ -101,8 +101,8 @@ def beside(notes: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
 def slower(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """Of `beside`: where fewer multiplications bought no time."""
     return [
-        f"{each['target']}: ship the network as it was: {100 * each['macs']:.1f} % of its multiplications are no "
-        f"faster there ({each['times']:.3f} times as fast, 95 % interval {each['low']:.3f} to {each['high']:.3f})"
+        f"{each['target']}: pruned, in FP32, it is no faster: {100 * each['macs']:.1f} % of the multiplications, "
+        f"{each['times']:.3f} times as fast, 95 % interval {each['low']:.3f} to {each['high']:.3f}"
         for each in found
         if each["as"] == "pruned" and each["high"] is not None and each["high"] <= 1
     ]

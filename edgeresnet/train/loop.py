@@ -90,10 +90,12 @@ class Training:
         try:
             if self.able and not self.history:
                 self._validated({"epoch": 0})
-            while self.epochs < self.planned and not self._is_over():
+            while self.epochs < self.planned and not self.stopped and not self._is_over():
                 self._one(self.epochs + 1)
         except _Diverged as problem:
             self._stop_after(problem)
+        if self.stopped and self.team.leads:
+            self._save()
         if self.stopped:
             self.ctx.warn(f"{self.stopped}: the best epoch, {self.best.epoch}, is kept")
         elif self.best.epoch == 0:
@@ -194,15 +196,19 @@ class Training:
         """So many epochs as there is time for: what was learned settles where the rate has come down, not before."""
         images, labels = self._some()
         a_step = precisions.step_s(copy.deepcopy(self.network), images, labels, self.precision, self.teach)
-        fitting = (self.until - time.monotonic()) / (_BESIDE * a_step * self.steps)
+        first = a_step / 3 * len(self.validation) / self.plan.batch  # before it learns: forwards alone
+        fitting = (self.until - time.monotonic() - first) / (_BESIDE * a_step * self.steps)
         return min(max(fitting, 0.0), self.plan.epochs)
 
     def _fit(self, epochs: float) -> None:
-        """Whole ones; or a part of the only one, from some of the images."""
-        if epochs < 1:
-            whole, self.steps = self.steps, max(1, int(epochs * self.steps))
-            self.ctx.warn(f"there is time for {self.steps} of the {whole} steps of one epoch: most images are not seen")
+        """Whole ones; or a part of the only one, from some of the images; or none."""
+        whole, part = self.steps, int(min(epochs, 1) * self.steps)
+        self.steps = max(1, part)
         self._plan_for(max(1, int(epochs)))
+        if not part:
+            self.planned, self.stopped = 0, "there was no time to learn"
+        elif part < whole:
+            self.ctx.warn(f"there is time for {part} of the {whole} steps of one epoch: not all images are seen")
 
     def _precision(self) -> str:
         return precisions.chosen(self.plan.precision, self.network, self.device, self._some)
@@ -223,6 +229,8 @@ class Training:
             "planned": self.planned,
             "steps": self.steps,
             "spent": self.spent + time.monotonic() - self.began,
+            "longest": self.longest,
+            "stopped": self.stopped,
             "torch_rng": torch.get_rng_state(),
         }
         held = io.BytesIO()
@@ -234,14 +242,15 @@ class Training:
         if state is None:
             return
         self.network.load_state_dict(state["network"])
-        self.steps, self.spent = state["steps"], state["spent"]
+        self.steps, self.spent, self.longest = state["steps"], state["spent"], state["longest"]
         self.until -= self.spent
         self._plan_for(state["planned"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["torch_rng"])
         self.best, self.history, self.precision = Best(**state["best"]), state["history"], state["precision"]
-        if self.epochs < self.planned:
+        self.stopped = state["stopped"]
+        if self.epochs < self.planned and not self.stopped:
             self.ctx.warn(f"training went on after epoch {self.epochs}, where it was interrupted")
 
     def _saved(self) -> Any:
@@ -250,7 +259,7 @@ class Training:
             return None
         try:
             found = checkpoint.unpickle(path)
-            return found if "spent" in found else None  # an older version's
+            return found if "stopped" in found else None  # else an older version's
         except ModelError:  # not whole: begin anew
             return None
 

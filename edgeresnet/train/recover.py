@@ -54,6 +54,7 @@ def recover(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, c
         "statistics_top1": after,
         "validation_top1": top1,
         "rounds": rounds.done,
+        "enough": rounds.enough,
         "best_epoch": rounds.best_epoch,
         "epochs": rounds.epochs,
         "history": rounds.history,
@@ -104,10 +105,12 @@ class _Rounds:
         self.history: list[dict[str, Any]] = []
         self.done = self.best_epoch = self.epochs = 0
         self.longest = 0.0  # seconds of an epoch
+        self.enough = False  # with statistics alone, where learning was asked for
 
     def run(self, top1: float, wanted: float) -> float:
         for number in range(1, self.plan.rounds + 1 if self.plan.epochs else 1):
             if top1 >= wanted or (self.done and self.until - time.monotonic() < max(self.longest, 0.0)):
+                self.enough = not self.done
                 break
             top1 = self._one(number)
         return top1

@@ -116,8 +116,8 @@ def test_what_was_measured_may_not_be_edited(file: Path, change: Any) -> None:
         ("<<<<<<< HEAD\n{}", "it is not JSON, line 1"),
         ("[]", "it has no edgeresnet_gate"),
         ("{}", "it has no edgeresnet_gate"),
-        ('{"edgeresnet_gate": 2}', "by a newer edgeresnet: its format is 2, this program reads 1"),
-        ('{"edgeresnet_gate": 0}', "by an older edgeresnet"),
+        ('{"edgeresnet_gate": 3}', "by a newer edgeresnet: its format is 3, this program reads 2"),
+        ('{"edgeresnet_gate": 1}', "by an older edgeresnet"),
     ],
 )
 def test_what_is_no_baseline_is_said_in_a_line(tmp_path: Path, written: str | None, words: str) -> None:

@@ -172,11 +172,20 @@ def test_what_takes_longer_than_was_thought_ends_in_time(case: Case, monkeypatch
 
 
 def test_time_for_less_than_an_epoch_is_spent_on_a_part_of_one(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """4 steps of 30 s, and 100 s for them: two."""
+    """105 images are 4 steps of 30 s with all that is beside them; validating 45 first takes 12 of the 80 s."""
     Clock(monkeypatch, a_step_s=30 / 1.2, an_epoch_s=60)
-    _, notes, ctx = case.recovered(epochs=50, minutes=1, rate=0.01)
+    _, notes, ctx = case.recovered(epochs=50, minutes=80 / 60, rate=0.01)
     assert notes["epochs"] == 1
     assert any("there is time for 2 of the 4 steps of one epoch" in each for each in ctx.warnings)
+
+
+def test_without_time_to_learn_nothing_is_learned_and_that_is_said(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch, a_step_s=600, an_epoch_s=2400)
+    _, notes, ctx = case.recovered(epochs=50, minutes=1, rate=0.01)
+    assert notes["epochs"] == 0
+    assert notes["validation_top1"] == max(notes["pruned_top1"], notes["statistics_top1"])
+    assert [each for each in ctx.warnings if "there was no time to learn" in each]
+    assert not any("there is time for" in each for each in ctx.warnings)
 
 
 def test_an_epoch_ends_where_its_time_does(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

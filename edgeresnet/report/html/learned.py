@@ -124,13 +124,10 @@ def _layers(step: Mapping[str, Any]) -> list[Markup]:
     if not found:
         return []
     known = [value for value in found.values() if value is not None]
-    rows = [
-        Strip(layer, f"{layer}: {view.sqnr(value)}", view.sqnr(value), value, kind="v-int8")
-        for layer, value in found.items()
-    ]
+    rows = [_strip(layer, value, "") for layer, value in found.items()]
     said = (
         "SQNR of what comes out of each INT8 layer, in dB, against the same network in float: with all the noise that "
-        "came before it. A layer that falls far below its neighbours is one to leave out: `quantize.exclude`."
+        "came before it. A layer that falls far below its neighbours is one to leave float (quantize.exclude)."
     )
     table = ("layer", "SQNR"), [(row.label, row.shown) for row in rows]
     drawn = strips(rows, around(known or [1.0], room=0.15, log=False), unit="dB")
