@@ -11,10 +11,10 @@ BROKEN where no truth within the margin explains the answers; a time is where it
 by more than the margin as far as was measured: times are too noisy to be sure of both, so a slow-down just inside its
 margin may be red. What is known of them counts the noise of both measurements, the baseline's and the run's, but for
 the fifth of the processes at each end, and what moves from hour to hour where neither sees it. Four fifths of the
-chance are divided among the accuracies, which need it most, one fifth among the times. Between KEPT and BROKEN lies UNDECIDED,
-which is as red as the recipe says, or said in the baseline; the recipe's own promises are judged as in any run. What is
-missing, is no number, or cannot be compared is NOT_MEASURED, and no pass.
-`benchmarks/gate_power.py` shows how often this is red, and for what.
+chance are divided among the accuracies, which need it most, one fifth among the times. Between KEPT and BROKEN lies
+UNDECIDED, which is as red as the recipe says, or said in the baseline; the recipe's own promises are judged as in any
+run. What is missing, is no number, or cannot be compared is NOT_MEASURED, and no pass. `benchmarks/gate_power.py` shows
+how often this is red, and for what.
 """
 
 from .baseline import FORMAT, Margins, margins_of, of, read, remarks, text
