@@ -223,7 +223,7 @@ def test_a_session_that_slows_down_with_time_is_told(own_store: Store, add_targe
             pass
         return answer
 
-    run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 3, "seconds": 3})
+    run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 2, "seconds": 3})
     assert "it slowed down by" in " ".join(report.view.of(run).notes)
 
 
@@ -345,7 +345,7 @@ def test_a_target_that_slows_down_at_image_300_is_told(own_store: Store, add_tar
             pass
         return answer
 
-    run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 3, "seconds": 3})
+    run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 2, "seconds": 3})
     notes = " ".join(report.view.of(run).notes)
     assert any(word in notes for word in ("slowed down", "two speeds", "had not come to agree")), notes
 
