@@ -84,10 +84,12 @@ def _top5(logits: np.ndarray, labels: np.ndarray) -> int:
 def sqnr_db(reference: np.ndarray, candidate: np.ndarray) -> float | None:
     """10·log10(Σy² / Σ(y−ŷ)²) over all logits of all images; None where there is no difference at all."""
     signal = np.square(reference, dtype=np.float64).sum()
-    noise = np.square(reference.astype(np.float64) - candidate).sum()
-    if noise == 0:
-        return None
-    return float(10 * np.log10(max(signal, 1e-300) / noise))
+    return decibels(signal, np.square(reference.astype(np.float64) - candidate).sum())
+
+
+def decibels(signal: float, noise: float) -> float | None:
+    """Of two sums of squares; None where there is no noise at all."""
+    return float(10 * np.log10(max(signal, 1e-300) / noise)) if noise else None
 
 
 def _check_repeated(before: np.ndarray, again: np.ndarray) -> None:

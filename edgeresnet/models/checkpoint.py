@@ -58,10 +58,8 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
         weights = {key: value for key, value in weights.items() if not key.startswith(but)}
     if plans.is_narrower(own, held):
         widths.narrow(network, held)
-        for name, module in network.named_modules():
-            changed = f"{name}.weight" in own and own[f"{name}.weight"] != held[f"{name}.weight"]
-            if but is not None and f"{name}." == but and changed:  # as wide as it was never: no numbers yet
-                module.reset_parameters()
+        if but is not None and own.get(f"{but}weight") != held.get(f"{but}weight"):  # made anew, without numbers
+            network.get_submodule(but.removesuffix(".")).reset_parameters()  # type: ignore[operator]
     wanted = {key: value for key, value in network.state_dict().items() if but is None or not key.startswith(but)}
     missing = [key for key in wanted if key not in weights and not key.endswith(plans.COUNTER)]
     unexpected = [key for key in weights if key not in wanted]

@@ -58,10 +58,7 @@ def make(recipe: Recipe, store: Store, wanted: Callable[[Step], bool], listener:
     outcomes: dict[str, Outcome] = {}
     done = [step for step in every.values() if step.id in needed]
     for step in done:
-        if step.stage.long:
-            _look_at_images(step, done, outcomes, store, listener)
-        outcomes[step.id] = _do(step, outcomes, store, again=False, listener=listener)
-        listener.ends(outcomes[step.id])
+        _take(step, done, outcomes, store, listener, again=False)
     return part(recipe, outcomes)
 
 
@@ -77,10 +74,7 @@ def run(
     try:
         for step in wanted:
             where = step.id
-            if step.stage.long:
-                _look_at_images(step, wanted, outcomes, store, listener)
-            outcomes[step.id] = _do(step, outcomes, store, not again.isdisjoint({step.id, step.stage.name}), listener)
-            listener.ends(outcomes[step.id])
+            _take(step, wanted, outcomes, store, listener, again=not again.isdisjoint({step.id, step.stage.name}))
     except BaseException as problem:
         with contextlib.suppress(EdgeresnetError, OSError):
             store.save_run(document(recipe, outcomes, began, problem, where))
@@ -88,6 +82,16 @@ def run(
     finished = document(recipe, outcomes, began)
     store.save_run(finished)
     return finished
+
+
+def _take(
+    step: Step, wanted: list[Step], outcomes: dict[str, Outcome], store: Store, listener: Listener, *, again: bool
+) -> None:
+    """One of the steps that are wanted, after those before it."""
+    if step.stage.long:
+        _look_at_images(step, wanted, outcomes, store, listener)
+    outcomes[step.id] = _do(step, outcomes, store, again, listener)
+    listener.ends(outcomes[step.id])
 
 
 def _look_at_images(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
+from ..device import evaluate
 from .session import Runner, batch_for
 
 
@@ -29,4 +30,4 @@ def noise(
             signal[at] += np.square(expected, dtype=np.float64).sum()
             apart[at] += np.square(given.astype(np.float64) - expected).sum()
     pairs = zip(outputs, signal, apart, strict=True)
-    return {layer: float(10 * np.log10(max(s, 1e-300) / n)) if n else None for layer, s, n in pairs}
+    return {layer: evaluate.decibels(loud, quiet) for layer, loud, quiet in pairs}

@@ -115,7 +115,7 @@ class Training:
     def _is_over(self) -> bool:
         """Before its last epoch: nothing gets better, or there is no time for another epoch."""
         left = self.until - time.monotonic()
-        if self.team.share(left < self.longest or left < 0):
+        if self.team.share(left < self.longest):
             self.stopped = f"its time was over after epoch {self.epochs} of {self.planned}"
             return True
         since = self.epochs - max(self.best.epoch, 0)

@@ -109,7 +109,7 @@ class _Rounds:
 
     def run(self, top1: float, wanted: float) -> float:
         for number in range(1, self.plan.rounds + 1 if self.plan.epochs else 1):
-            if top1 >= wanted or (self.done and self.until - time.monotonic() < max(self.longest, 0.0)):
+            if top1 >= wanted or (self.done and self.until - time.monotonic() < self.longest):
                 self.enough = not self.done
                 break
             top1 = self._one(number)
