@@ -126,7 +126,12 @@ def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interva
     """How many times faster: Student's t over the log ratios of pairs of processes, of which a single one says nothing
     of how much pairs differ.
     """
-    mean, reach = _t_interval(log_ratios(slower, faster))
+    return ratio_of(log_ratios(slower, faster))
+
+
+def ratio_of(logs: Sequence[float]) -> tuple[float, Interval]:
+    """The same, of `log_ratios` that are at hand."""
+    mean, reach = _t_interval(logs)
     return math.exp(mean), Interval(math.exp(mean - reach), _exp(mean + reach))
 
 

@@ -5,7 +5,6 @@ Measures nothing: `measure` does, and says how values are kept.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -35,10 +34,10 @@ def percentiles(raw: Mapping[str, Any], kind: str = "host") -> dict[str, float]:
 def middle(raw: Mapping[str, Any], key: str) -> float | None:
     """The median over processes of what each measured once: load_ms, first_ms, peak_memory_mb."""
     found = [process[key] for process in raw["processes"] if process.get(key) is not None]
-    return statistics.median(found) if found else None
+    return float(np.median(found)) if found else None
 
 
 def spread(parts: Sequence[Sequence[float]]) -> float:
     """By how much the largest median exceeds the smallest, as a part of it."""
-    medians = [statistics.median(part) for part in parts if part]
+    medians = [float(np.median(part)) for part in parts if part]
     return max(medians) / min(medians) - 1 if medians and min(medians) > 0 else 0.0

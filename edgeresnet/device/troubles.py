@@ -5,7 +5,6 @@ Reads stored values and measures nothing. Each finding is a sentence; a rule's n
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,38 +34,48 @@ def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
     processes = [process for raw in timed for process in raw["processes"]]
     if len(timed) < len(measured) or not processes:
         return "its latency was not measured"
-    if any(not np.isfinite(timings.values(raw)).all() for raw in timed):
+    values = [timings.values(raw) for raw in timed]
+    if any(not np.isfinite(each).all() for each in values):
         return "its times are no finite numbers"
-    if any(_stepped_back(raw) for raw in timed):
+    if any(map(_stepped_back, timed, values)):
         return "the clock stepped back while it was timed"
-    every = (window for raw in timed for windows in timings.windows(raw) for window in windows)
-    if any(not (window and statistics.median(window) > 0) for window in every):
+    if any(map(_stood_still, timed, values)):
         return "the clock did not move while it was timed"
-    if any(_too_coarse(raw) for raw in timed):
+    if any(map(_too_coarse, timed, values)):
         return "the timer is too coarse for inferences this short"
     if any(process["machine"] != processes[0]["machine"] for process in processes):
         return "measured on two machines, or on one in two states: such times are not comparable"
     return ""
 
 
-def _stepped_back(raw: Mapping[str, Any]) -> bool:
-    return bool((timings.values(raw) < 0).any()) or any(p.get("clock_ms", 0.0) < 0 for p in raw["processes"])
+def _stepped_back(raw: Mapping[str, Any], values: np.ndarray) -> bool:
+    return bool((values < 0).any()) or any(p.get("clock_ms", 0.0) < 0 for p in raw["processes"])
 
 
-def _too_coarse(raw: Mapping[str, Any]) -> bool:
+def _stood_still(raw: Mapping[str, Any], values: np.ndarray) -> bool:
+    """In half of a window or more, or nothing was timed in it."""
+    every = [window for windows in timings.windows(raw) for window in windows]
+    return not all(every) or bool((values <= 0).any() and any(np.median(window) <= 0 for window in every))
+
+
+def _too_coarse(raw: Mapping[str, Any], values: np.ndarray) -> bool:
     """A tick of more than a hundredth of an inference makes equal medians out of different ones."""
-    values = timings.values(raw)
     finest = max(process.get("clock_ms", 0.0) for process in raw["processes"])
-    return finest > 0.01 * float(np.median(values)) or (len(values) >= 1000 and len(np.unique(values)) < 10)
+    return finest > 0.01 * float(np.median(values)) or (len(values) >= 1000 and _fewer_than(10, values))
+
+
+def _fewer_than(some: int, values: np.ndarray) -> bool:
+    """Different values: the first hundred have more than a few where all have."""
+    return len(set(values[:100].tolist())) < some and len(set(values.tolist())) < some
 
 
 def _of_values(raw: Mapping[str, Any]) -> Iterator[str]:
     values = timings.values(raw)
-    if _stepped_back(raw):
+    if _stepped_back(raw, values):
         yield "the clock stepped back while it was timed"
     if len(values) < _FEW:
         yield f"only {len(values)} inferences were timed: p99 is one or two of them"
-    if _too_coarse(raw):
+    if _too_coarse(raw, values):
         yield "the timer is too coarse for inferences this short"
     modes = _two_modes(values)
     if modes:
@@ -120,16 +129,17 @@ def _of_the_machine(processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _slowed(by_process: Sequence[Sequence[Sequence[float]]]) -> float:
     """From the first to the last third of a process, or steadily from process to process: as a part of the first."""
-    inside = []
+    inside: list[float] = []
+    medians: list[float] = []
     for windows in by_process:
-        values = [value for window in windows for value in window]
+        values = np.concatenate(windows)
+        medians.append(float(np.median(values)))
         third = len(values) // 3
-        if third >= 5 and (first := statistics.median(values[:third])) > 0:
-            inside.append(statistics.median(values[-third:]) / first - 1)
-    medians = [statistics.median(value for window in windows for value in window) for windows in by_process]
+        if third >= 5 and (first := float(np.median(values[:third]))) > 0:
+            inside.append(float(np.median(values[-third:])) / first - 1)
     # Five in order by chance are one in 120; three would be one in six.
     steady = len(medians) >= 5 and medians[0] > 0 and medians == sorted(medians)
-    return max(statistics.median(inside) if inside else 0.0, medians[-1] / medians[0] - 1 if steady else 0.0)
+    return max(float(np.median(inside)) if inside else 0.0, medians[-1] / medians[0] - 1 if steady else 0.0)
 
 
 def _two_modes(values: np.ndarray) -> tuple[float, float] | None:

@@ -95,10 +95,7 @@ def _row(name: str, run: Run, target: str, variant: str) -> dict[str, Any] | Non
 def _than(run: Run, target: str, rival: str, variant: str) -> dict[str, Any] | None:
     """How many times as fast as a rival that was timed in turn with it; None where there is none, or no saying."""
     logs = _logs(run, target, rival, variant)
-    if not logs:
-        return None
-    slower, faster = (timings.windows(run["results"][target]["variants"][name]["latency"]) for name in (rival, variant))
-    return _interval(*intervals.ratio_interval(slower, faster))
+    return _interval(*intervals.ratio_of(logs)) if logs else None
 
 
 def _logs(run: Run, target: str, rival: str, variant: str) -> list[float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pickle
 import shutil
 import time
 from collections.abc import Callable
@@ -85,27 +84,6 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(ImagesError, match="may not be read"):
         sources.at(tmp_path, "evaluation", None)
-
-
-def test_torchvisions_cifar10(tmp_path: Path) -> None:
-    with pytest.raises(ImagesError, match="CIFAR-10 is not in"):
-        sources.cifar10(tmp_path, train=True, download=False)
-    # The producer's own format, with torchvision's own checksums switched off: its files cannot be had here.
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for name in ("test_batch", *(f"data_batch_{n}" for n in range(1, 6))):
-        batch = {"data": rng.integers(0, 256, (20, 3072), np.uint8), "labels": list(range(10)) * 2}
-        (folder / name).write_bytes(pickle.dumps(batch))
-    labels = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": labels}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
-        train = sources.cifar10(tmp_path, train=True, download=False)
-        test = sources.cifar10(tmp_path, train=False, download=False)
-    assert (len(train.labels), len(test.labels)) == (100, 20)
-    assert list(test.classes) == labels
-    assert test.open(0).size == (32, 32)
 
 
 def test_a_choice_is_balanced_seeded_and_blind_to_names(colours: Callable[[str], Path], tmp_path: Path) -> None:

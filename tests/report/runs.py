@@ -128,12 +128,12 @@ def stored(root: Path, *runs: dict[str, Any]) -> Store:
     return store
 
 
-def on_images(store: Store, folder: Path) -> dict[str, Any]:
+def on_images(store: Store, folder: Path | dict[str, Any]) -> dict[str, Any]:
     """A run on class folders of colours; the first image, and another one, are answered otherwise than before."""
     raw = tiny(
         model={"arch": "cifar_resnet8"},
         preprocessing={"size": 8, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
-        images={"training": "digits", "evaluation": str(folder)},
+        images={"training": "digits", "evaluation": folder if isinstance(folder, dict) else str(folder)},
     )
     asked = recipe.parse(raw)
     samples = images.open_samples(asked, "evaluation", store)

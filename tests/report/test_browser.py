@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgeresnet import report
-from edgeresnet.report.html import beside, page
+from edgeresnet.report.html import beside, facts, page
 
 from . import browser, runs
 
@@ -108,7 +108,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     path = tmp_path_factory.mktemp("page") / "report.html"
     other = runs.run(id="20260102-120000-000000-abcdef")
     other["results"]["openvino"]["variants"]["int8"]["digest"] = "e" * 64
-    names, pictures = (dict.fromkeys(beside.changed(whole())[: beside.MOST], each) for each in (LONG, PIXEL))
+    names, pictures = (dict.fromkeys(facts.changed(whole())[: facts.PICTURES], each) for each in (LONG, PIXEL))
     looked = beside.Beside(others=[other], names=names, pictures=pictures)
     path.write_text(page.page(whole(), looked), encoding="utf-8")
     return lambda: path

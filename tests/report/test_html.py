@@ -17,11 +17,12 @@ from PIL import Image
 from edgeresnet import pipeline, recipe, report
 from edgeresnet.artifact import Store
 from edgeresnet.errors import ArtifactError
-from edgeresnet.report.html import beside, page, tradeoff
+from edgeresnet.report.html import beside, facts, page, tradeoff
 from edgeresnet.report.html.element import Markup, el
 from edgeresnet.report.html.scale import Scale, around
 
 from ..conftest import tiny
+from ..images import test_cifar
 from . import runs
 
 VOID = {"meta", "link", "img", "br", "hr"}
@@ -282,8 +283,8 @@ def test_a_thousand_classes_and_many_images_stay_small() -> None:
         run["results"][target] = runs.result(target, **about)
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
     picture = beside._uri(Image.fromarray(pixels))
-    text = page.page(run, beside.Beside(pictures=dict.fromkeys(beside.changed(run)[: beside.MOST], picture)))
-    assert text.count("<img") == beside.MOST
+    text = page.page(run, beside.Beside(pictures=dict.fromkeys(facts.changed(run)[: facts.PICTURES], picture)))
+    assert text.count("<img") == facts.PICTURES
     assert len(text) < 3_000_000
     assert "the table has 200 of them, `--format json` all" in Read(text).text
 
@@ -353,10 +354,13 @@ def test_images_that_changed_or_are_gone_are_not_shown(flipped: tuple[Store, dic
     assert seen.count("img") == 0
 
 
-def test_images_that_torchvision_keeps_are_not_read(flipped: tuple[Store, dict[str, Any], Path]) -> None:
-    store, run, _ = flipped
-    run["recipe"]["images"]["evaluation"] = {"from": "cifar10", "root": "x", "download": True, "count": None}
-    assert "torchvision keeps them, and a report does not load it" in Read(report.html.of_store(run, store)).text
+def test_images_as_torchvision_keeps_them_are_shown_too(tmp_path: Path) -> None:
+    test_cifar.written(tmp_path)
+    store = Store.open(tmp_path / "store")
+    run = runs.on_images(store, {"from": "cifar10", "root": str(tmp_path)})
+    seen = Read(report.html.of_store(run, store))
+    assert seen.count("img") == 2
+    assert "airplane cifar10[0] FP32 airplane right openvino truck wrong" in seen.text
 
 
 @pytest.mark.parametrize("bits", [8, 16])

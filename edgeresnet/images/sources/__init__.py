@@ -15,7 +15,8 @@ from PIL import Image
 from ...artifact import Store
 from ...errors import ImagesError
 from ...recipe import Source
-from .arrays import Arrays, cifar10, digits, npz
+from .arrays import Arrays, digits, npz
+from .cifar import cifar10
 from .files import Folder, Listed
 from .naming import Names, settled
 from .tars import COMPRESSED, Tar

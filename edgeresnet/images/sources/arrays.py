@@ -1,4 +1,4 @@
-"""Images that came as arrays: an .npz file, the shipped digits, torchvision's CIFAR-10."""
+"""Images that came as arrays: an .npz file, the shipped digits."""
 
 from __future__ import annotations
 
@@ -55,19 +55,6 @@ def digits(*, evaluation: bool) -> Arrays:
     with np.load(path) as file:
         mine = file["evaluation"] == evaluation
         return Arrays("digits", file["images"][mine], file["labels"][mine], [str(n) for n in range(10)])
-
-
-def cifar10(root: Path, *, train: bool, download: bool) -> Arrays:
-    from torchvision import datasets
-
-    try:
-        data = datasets.CIFAR10(root, train=train, download=download)
-    except (RuntimeError, OSError) as problem:
-        raise ImagesError(
-            f"CIFAR-10 is not in {root}: {problem}",
-            hint="put torchvision's cifar-10-batches-py there, or write `{from: cifar10, root: DIR, download: true}`",
-        ) from problem
-    return Arrays("cifar10", data.data, np.asarray(data.targets), data.classes)
 
 
 def shipped(folder: str) -> Path:

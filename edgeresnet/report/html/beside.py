@@ -22,7 +22,7 @@ from ...artifact import Store
 from ...device import manifest
 from ...errors import EdgeresnetError
 from ...images import Samples, decode
-from .flips import MOST, NAMED, changed
+from . import facts
 
 _SIDE = 96  # pixels of a picture on the page
 _TINY = 48  # up to so many a picture stays as it is, to the pixel
@@ -92,7 +92,7 @@ def _asked(run: Mapping[str, Any]) -> Any:
 def _pictures(
     run: Mapping[str, Any], store: Store, parents: Mapping[str, Mapping[str, str]]
 ) -> tuple[dict[int, str], dict[int, str], str]:
-    wanted = changed(run)
+    wanted = facts.changed(run)
     if not wanted:
         return {}, {}, ""
     try:
@@ -103,9 +103,9 @@ def _pictures(
         return {}, {}, str(why)
     except EdgeresnetError as problem:
         return {}, {}, f"The images cannot be shown: {problem.message} ({problem.hint})."
-    names = {number: PurePath(samples.name(int(readable[number]))).name for number in wanted[:NAMED]}
+    names = {number: PurePath(samples.name(int(readable[number]))).name for number in wanted[: facts.NAMED]}
     pictures: dict[int, str] = {}
-    for number in wanted[:MOST]:
+    for number in wanted[: facts.PICTURES]:
         with contextlib.suppress(*decode.BROKEN, EdgeresnetError):
             pictures[number] = _uri(samples.open(int(readable[number])))
     return names, pictures, ""
@@ -121,9 +121,6 @@ def _unchanged(run: Mapping[str, Any], store: Store, parents: Mapping[str, Mappi
     digests = {found["evaluation"] for found in parents.values() if "evaluation" in found}
     if len(digests) != 1:
         raise _NotThere("The images cannot be shown: what tells that they are the same is no longer in the store.")
-    source = asked.images.evaluation
-    if source is not None and source.source == "cifar10":  # torchvision's own reader, which brings torch along
-        raise _NotThere("The images cannot be shown: torchvision keeps them, and a report does not load it.")
     samples = images.open_samples(asked, "evaluation", store)
     if samples.digest not in digests:
         raise _NotThere("The images are not shown: they have changed since they were measured.")

@@ -7,9 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...device import advice, intervals, judge, timings, troubles
 from ..view import drop_pp
 from .figure import Origin
+
+PICTURES = 48  # of changed images, on a page
+NAMED = 200  # of them, in its table
 
 WORDS = {
     judge.KEPT: "Every promise is kept",
@@ -153,3 +158,25 @@ def _gain(result: Mapping[str, Any]) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+def changed(run: Mapping[str, Any]) -> list[int]:
+    """Numbers of images that what would ship answers otherwise than FP32 did, what was lost on most targets first."""
+    lost, other = _counts(run)
+    return sorted(set(lost) | set(other), key=lambda number: (-lost.get(number, 0), -other.get(number, 0), number))
+
+
+def _counts(run: Mapping[str, Any]) -> tuple[dict[int, int], dict[int, int]]:
+    lost: dict[int, int] = {}
+    other: dict[int, int] = {}
+    for result in judged(run):
+        before, now, labels = _answers(result)
+        for number in np.flatnonzero(before != now).tolist():
+            into = lost if before[number] == labels[number] else other
+            into[number] = into.get(number, 0) + 1
+    return lost, other
+
+
+def _answers(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    now = result["variants"][result["candidate"]]["predicted"]
+    return np.asarray(result["reference_predicted"]), np.asarray(now), np.asarray(result["labels"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import facts
 from .element import Child, Markup, el, name
 from .figure import between, digest, table
@@ -14,38 +12,14 @@ from .figure import between, digest, table
 if TYPE_CHECKING:
     from .beside import Beside
 
-MOST = 48  # pictures on a page
-_AT_ONCE = 12  # the others are a touch away
-NAMED = 200  # rows of the table
-
-
-def changed(run: Mapping[str, Any]) -> list[int]:
-    """Numbers of images that what would ship answers otherwise than FP32 did, what was lost on most targets first."""
-    lost, other = _counts(run)
-    return sorted(set(lost) | set(other), key=lambda number: (-lost.get(number, 0), -other.get(number, 0), number))
-
-
-def _counts(run: Mapping[str, Any]) -> tuple[dict[int, int], dict[int, int]]:
-    lost: dict[int, int] = {}
-    other: dict[int, int] = {}
-    for result in facts.judged(run):
-        before, now, labels = _answers(result)
-        for number in np.flatnonzero(before != now).tolist():
-            into = lost if before[number] == labels[number] else other
-            into[number] = into.get(number, 0) + 1
-    return lost, other
-
-
-def _answers(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    now = result["variants"][result["candidate"]]["predicted"]
-    return np.asarray(result["reference_predicted"]), np.asarray(now), np.asarray(result["labels"])
+_AT_ONCE = 12  # pictures; the others are a touch away
 
 
 def section(run: Mapping[str, Any], beside: Beside) -> Markup | None:
     judged = facts.judged(run)
     if not judged:
         return None
-    numbers = changed(run)
+    numbers = facts.changed(run)
     origins = between(", ", (digest(facts.verified(run, result)) for result in judged))
     if not numbers:
         said = "Every image is answered as FP32 answers it."
@@ -57,8 +31,8 @@ def section(run: Mapping[str, Any], beside: Beside) -> Markup | None:
         said += f" Shown are {len(cards)}, those first that were right before."
     why = beside.no_pictures or ("" if cards else "Pictures are looked up by `edgeresnet report --format html`.")
     columns = ("image", "is", "FP32", *(result["target"] for result in judged))
-    rows = [_row(run, number, beside) for number in numbers[:NAMED]]
-    cut = f"The first {NAMED} of {len(numbers)}" if len(numbers) > NAMED else "All of them"
+    rows = [_row(run, number, beside) for number in numbers[: facts.NAMED]]
+    cut = f"The first {facts.NAMED} of {len(numbers)}" if len(numbers) > facts.NAMED else "All of them"
     return el(
         "section",
         el("p", said),

@@ -1,0 +1,118 @@
+"""CIFAR-10 in its makers' own format: the files themselves cannot be had here, so small ones are written like them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeresnet.errors import ImagesError
+from edgeresnet.images import sources
+from edgeresnet.images.sources.cifar import FOLDER
+
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+BATCHES = ("test_batch", *(f"data_batch_{number}" for number in range(1, 6)))
+
+
+def written(root: Path, images: int = 20) -> Path:
+    """`images` in each batch, as Python 2's pickle wrote them."""
+    folder = root / FOLDER
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in BATCHES:
+        labels = [number % 10 for number in range(images)]
+        save(folder / name, {"data": rng.integers(0, 256, (images, 3072), np.uint8), "labels": labels})
+    save(folder / "batches.meta", {"label_names": CLASSES})
+    return folder
+
+
+def save(path: Path, held: Any) -> None:
+    path.write_bytes(pickle.dumps(held, protocol=2))
+
+
+def test_it_is_read_as_torchvision_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    written(tmp_path)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)  # its files' digests
+    for train, images in ((True, 100), (False, 20)):
+        found = sources.cifar10(tmp_path, train=train, download=False)
+        theirs = datasets.CIFAR10(str(tmp_path), train=train)
+        assert (list(found.classes), len(found.labels)) == (CLASSES, images)
+        assert found.labels.tolist() == theirs.targets
+        assert all(np.array_equal(found.open(each), theirs.data[each]) for each in range(images))
+
+
+def test_keys_may_be_bytes(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    save(folder / "test_batch", {b"data": np.zeros((1, 3072), np.uint8), b"labels": [3]})
+    assert sources.cifar10(tmp_path, train=False, download=False).labels.tolist() == [3]
+
+
+def test_it_needs_no_torch(tmp_path: Path) -> None:
+    written(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from edgeresnet.images import sources\n"
+        f"sources.cifar10(Path({str(tmp_path)!r}), train=False, download=True)\n"
+        "print([name for name in sys.modules if name.startswith('torch')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_is_absent_is_fetched_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImagesError, match=f"CIFAR-10 is not in .*: there is no {FOLDER}/data_batch_1") as told:
+        sources.cifar10(tmp_path, train=True, download=False)
+    assert "download: true" in told.value.hint
+    monkeypatch.setattr(
+        "torchvision.datasets.CIFAR10", lambda root, download: written(Path(root)) if download else None
+    )
+    assert len(sources.cifar10(tmp_path, train=True, download=True).labels) == 100
+
+
+def test_a_download_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("no way out")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", offline)
+    with pytest.raises(ImagesError, match=r"CIFAR-10 is not in .*: no way out"):
+        sources.cifar10(tmp_path, train=True, download=True)
+
+
+class Harm:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("harmed",)
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ({"data": Harm(), "labels": []}, "asks for .*mkdir, which is not run"),
+        ([1, 2], "it holds a list"),
+        ({"labels": [1]}, "data"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}, "labels do not fit"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": [10]}, "labels do not fit"),
+        ({"data": np.zeros((1, 30), np.uint8), "labels": [1]}, "reshape"),
+    ],
+)
+def test_other_files_are_refused_and_nothing_is_run(
+    held: Any, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(written(tmp_path) / "test_batch", held)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ImagesError, match=f"is not CIFAR-10 as it is published: .*{told}"):
+        sources.cifar10(tmp_path, train=False, download=False)
+    assert not Path("harmed").exists()
+
+
+def test_a_torn_file_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path) / "test_batch"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ImagesError, match="test_batch is not CIFAR-10 as it is published"):
+        sources.cifar10(tmp_path, train=False, download=False)
