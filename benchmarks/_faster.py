@@ -147,9 +147,10 @@ def choose(asked: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint.write(_network(asked.arch), folder / "whole.safetensors", {})
-        for how in ("l2", "bn"):
+        for how in ("l1", "l2", "bn", "taylor"):  # taylor asks the loss of images: that learning follows is left out
+            asks = ["--training", str(_noise(folder)), "--set", "recover=null"] if how == "taylor" else []
             began = time.perf_counter()
-            done = _door(asked, folder, "--macs", "0.5", "--importance", how)
+            done = _door(asked, folder, "--macs", "0.5", "--importance", how, *asks)
             took = time.perf_counter() - began
             peak = next(line.split()[1] for line in done.stderr.splitlines() if line.startswith("PEAK "))
             print(f"choosing by {how}: {took:.1f} s (under 20), {float(peak):.0f} MB (under 3000)", flush=True)

@@ -7,6 +7,7 @@
     choose    Seconds and peak memory of choosing what to cut from ResNet-50, a whole process, from weights to weights.
     accuracy  What cutting and recovering cost ResNet-20 and -32, against a rival that was given the same.
 
+    python benchmarks/pruning.py --data DIR             # all of it, one after the other: two to three hours
     python benchmarks/pruning.py speed [--goal 1.6 [--int8]] [--seconds 60]
     python benchmarks/pruning.py choose
     python benchmarks/pruning.py accuracy --data DIR
@@ -19,14 +20,19 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 
 SUBCOMMANDS = {"speed": "_faster", "choose": "_faster", "accuracy": "_recovering"}
 
 
-def main() -> None:
+ALL = (["choose"], ["speed"], ["speed", "--goal", "1.6"], ["speed", "--goal", "1.6", "--int8"], ["accuracy"])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = parser.add_subparsers(dest="what", required=True)
+    parser.add_argument("--data", dest="whole", type=Path, help="for all of it: holds `train`, `eval` and the weights")
+    parts = parser.add_subparsers(dest="what")
     speed = parts.add_parser("speed", help="milliseconds of cuts, or of a goal in them")
     speed.add_argument("--goal", type=float, help="so many times as fast, found by the door and measured again")
     speed.add_argument("--int8", action="store_true", help="the goal is for INT8 against INT8")
@@ -38,9 +44,16 @@ def main() -> None:
         each.add_argument("--target", default="openvino")
     accuracy = parts.add_parser("accuracy", help="top-1 after recovery, against a rival")
     accuracy.add_argument("--data", type=Path, required=True, help="holds `train`, `eval` and the weights")
-    asked, more = parser.parse_known_args()
+    asked, more = parser.parse_known_args(argv)
     if asked.what != "accuracy" and more:
         parser.error(f"unknown: {' '.join(more)}")
+    if asked.what is None:
+        if asked.whole is None:
+            parser.error(f"say which part, {', '.join(SUBCOMMANDS)}, or --data DIR for all of it")
+        for part in ALL:
+            print(f"\n== {' '.join(part)}", flush=True)
+            main([*part, *(["--data", str(asked.whole)] if part == ["accuracy"] else [])])
+        return
     asked.more = more  # for the part that knows them
     getattr(importlib.import_module(SUBCOMMANDS[asked.what]), asked.what)(asked)
 

@@ -45,7 +45,7 @@ def recipe_of(
         "model": {key: value for key, value in named.items() if value is not None},
         "preprocessing": known.preprocessing,
         "images": {slot: given for slot, given in every.items() if given is not None},
-        "targets": {name: {} for name in about.targets or (_here() if targeted else ())},
+        "targets": {name: {} for name in about.targets or (cpu_targets_here() if targeted else ())},
     }
     raw |= {name: dict(section) for name, section in sections.items() if section}
     raw |= {"seed": seed} if seed is not None else {}
@@ -94,7 +94,8 @@ def numbers(text: str | None, option: str) -> list[float] | None:
         raise EdgeresnetError(f"{option} {text!r} is not numbers", hint="write 0.485,0.456,0.406") from problem
 
 
-def _here() -> list[str]:
+def cpu_targets_here() -> list[str]:
+    """The fastest last."""
     from .. import targets
     from ..errors import EdgeresnetError
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ..pipeline import Step
 
 
+_NARROWEST = 8  # as without images: nobody said where it is to run
+
+
 @click.command()
 @click.argument("model", shell_complete=_complete.files)
 @_options.model_options
@@ -38,7 +41,8 @@ def prune(
     With --training, what was lost is learned again, from the images and from
     the network as it was. --evaluation tells what both are worth. What is
     written is an ordinary checkpoint: train, prune, quantize, export take it.
-    How much faster it is, is measured with --target and --evaluation, too.
+    With it, how much faster it is is measured, too: on --target, or on a CPU
+    target that is here.
     """
     from .. import pipeline, report
     from .. import recipe as recipes
@@ -63,6 +67,9 @@ def prune(
     goals = raw["prune"].get("speedup", {})
     for name in goals:
         raw["targets"].setdefault(name, {})
+    if about.evaluation and not raw["targets"]:  # multiplications are not told without milliseconds
+        raw["targets"] = {_one_shot.cpu_targets_here()[-1]: {}}
+        raw["prune"].setdefault("multiple", _NARROWEST)
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "prune")
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
         done = pipeline.make(wanted, store, lambda step: _is_wanted(step, goals), listener)

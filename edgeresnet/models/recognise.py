@@ -60,14 +60,14 @@ def recognise(weights: Mapping[str, Tensor], said: str = "") -> Recognised | Non
 
 
 def _cut(held: Mapping[str, Shape], said: str, candidates: Mapping[str, Plan]) -> tuple[str, ...]:
-    """Whose channels these may be when some were cut out: what the file says of itself, then the smallest."""
+    """Whose channels these may be when some were cut out: what the file says of itself, else the smallest first."""
     classes, channels = held["fc.weight"][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
     every = {re.sub(r"_w\d+$", "", name): None for name in candidates} | dict.fromkeys(candidates)
     if said and names.is_known(said):
         every = {said: None, **every}
     wanted = {name: plans.tensors(names.plan(name), classes, channels) for name in every}
     fit = [name for name, tensors in wanted.items() if plans.is_narrower(tensors, held)]
-    return tuple(sorted(fit, key=lambda name: (name != said, _weights(wanted[name]))))
+    return (said,) if said in fit else tuple(sorted(fit, key=lambda name: _weights(wanted[name])))
 
 
 def _weights(tensors: Mapping[str, Shape]) -> int:

@@ -16,7 +16,7 @@ from .plans import Shape
 
 
 def narrow(network: nn.Module, shapes: Mapping[str, Shape]) -> None:
-    """In place; the weights that were cut are no numbers yet."""
+    """In place; the weights that were cut are no numbers yet. What `prune` never makes narrower stays as it is."""
     for name, module in network.named_modules():
         key = f"{name}.weight"
         if key in shapes and tuple(module.weight.shape) != tuple(shapes[key]):
@@ -37,7 +37,7 @@ def _narrow_one(module: nn.Module, shape: tuple[int, ...]) -> None:
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):
         module.num_features = shape[0]
     else:
-        raise ValueError(f"{type(module).__name__} is not made narrower")
+        return
     module.weight = nn.Parameter(torch.empty(shape, dtype=module.weight.dtype, device=module.weight.device))
     for name in ("bias", "running_mean", "running_var"):
         held = getattr(module, name, None)

@@ -36,7 +36,8 @@ def steps(recipe: Recipe, store: Store) -> list[Step]:
         return found
     if recipe.prune:  # all is held against the network before
         before = "train" if recipe.train else given
-        found.append(_trace_step(recipe, arch, WHOLE, before, samples))
+        told = {key: value for key, value in arch.items() if key != "told"}  # by `prune` or `train` already
+        found.append(_trace_step(recipe, told, WHOLE, before, samples))
     found.append(_trace_step(recipe, arch, "trace", last, samples))
     if recipe.quantize:
         found += _quantize_steps(recipe, samples["calibration"])
@@ -282,7 +283,7 @@ def _bundle_steps(
         "on": name,  # not here: neither its runtime nor its version has a part in the bundle
         "options": asdict(recipe.target_options(name)),
         "candidate": recipe.ships(name),
-        "float32": [recipe.ships(name)] + ["fp32"] * ("min_speedup_fp32" in recipe.promises.limits()),
+        "float32": _wanted_in_float32(recipe, name),
         **_inside(recipe, name),
         "carried": export.carried_digest(name),
         "verify": recipe.verify.plan(),
@@ -292,6 +293,15 @@ def _bundle_steps(
     }
     yield Step(f"export:{name}", STAGES["export"], spec, parents, name)
     yield elsewhere(name)
+
+
+def _wanted_in_float32(recipe: Recipe, name: str) -> list[str]:
+    """What ships, and what a promise or a cut is told by: multiplications are told beside FP32's milliseconds, and
+    INT8's loss beside the pruned network's answers.
+    """
+    if recipe.prune:
+        return ["fp32", "pruned"]
+    return [recipe.ships(name)] + ["fp32"] * ("min_speedup_fp32" in recipe.promises.limits())
 
 
 def elsewhere(target: str) -> Step:

@@ -26,10 +26,12 @@ from ..models import checkpoint, shapes
 from ..recipe import Prune
 from . import choose, cut, importance, speed, units
 
-_TAYLOR_IMAGES = 512
+# As many images as so many multiplications allow, the fewest, the most: of those that tell how right a cut is, and of
+# those whose loss is asked for, there and back.
+_SEEN = (300_000_000_000, 64, 1000)
+_TAYLOR = (500_000_000_000, 64, 512)
 _AT_ONCE = 64
-# Images that tell how right a cut is: as many as this number of multiplications allows, within limits.
-_SEEN_WITH, _FEWEST_SEEN, _MOST_SEEN = 300_000_000_000, 64, 1000
+_PIXELS_AT_ONCE = 8 * 224 * 224  # what a network holds of an image, to go back through, may be a hundred times as much
 
 
 def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
@@ -40,9 +42,12 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     torch.set_num_threads(machine.cores())
     network = checkpoint.network_of(parents["network"], spec)
     models.check_answer(network, spec, spec["size"])
-    if plan.importance == "taylor":
-        _ask_the_loss(network, parents["training"].value, ctx)  # type: ignore[union-attr]
+    if isinstance(parents["network"], Given):  # else its training told
+        for sentence in spec.get("told", ()):
+            ctx.warn(sentence)
     cuttable = units.of(network, spec["channels"], spec["size"])
+    if plan.importance == "taylor":
+        _ask_the_loss(network, parents["training"].value, cuttable.macs, ctx)  # type: ignore[union-attr]
     scores = importance.scores(network, cuttable, plan.importance)
     chooser = choose.Chooser(cuttable, scores, multiple=spec["multiple"], every_layer_alike=plan.scope == "per-layer")
     goal, value = plan.goal()
@@ -66,6 +71,7 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
         "widths": widths,
         "importance": plan.importance,
         "multiple": spec["multiple"],
+        "finest": chooser.finest,
         "speedup": curve,
     }
 
@@ -100,27 +106,38 @@ def _asked(
     samples: Samples | None = parents[slot].value if slot else None  # type: ignore[union-attr]
     if samples is None or not samples.classes:
         return speed.Asked(goals, ships, spec["verify"])
-    count = min(len(samples), max(_FEWEST_SEEN, min(_MOST_SEEN, _SEEN_WITH // chooser.dense.macs)))
-    few = samples.subset(chosen_images.balanced(samples, count, spec["seed"]))
+    few = _some(samples, chooser.dense.macs, _SEEN, spec["seed"])
     return speed.Asked(goals, ships, spec["verify"], lambda network: _right(network, few), len(few))
 
 
+def _some(samples: Samples, macs: int, bounds: tuple[int, int, int], seed: int) -> Samples:
+    """Balanced over classes."""
+    multiplications, fewest, most = bounds
+    count = min(len(samples), max(fewest, min(most, multiplications // max(macs, 1))))
+    return samples.subset(chosen_images.balanced(samples, count, seed))
+
+
 @torch.no_grad()
-def _right(network: nn.Module, samples: Samples) -> int:
-    return sum(int((network(images).argmax(1) == labels).sum()) for images, labels, _ in _batches(samples))
+def _right(network: nn.Module, samples: Samples) -> float:
+    """The part of those that can be read."""
+    right = seen = 0
+    for images, labels, _ in _batches(samples):
+        right += int((network(images).argmax(1) == labels).sum())
+        seen += len(labels)
+    return right / max(seen, 1)
 
 
 def _batches(samples: Samples) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
     """Images, labels, and how many these were so far."""
-    for batch in samples.batches(_AT_ONCE):
+    for batch in samples.batches(max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // samples.preprocessing.size**2))):
         images = torch.from_numpy(samples.preprocessing.normalize(np.asarray(batch.pixels)))
         yield images, torch.from_numpy(batch.labels), int(batch.indices[-1]) + 1
 
 
-def _ask_the_loss(network: nn.Module, samples: Samples, ctx: Context) -> None:
-    """Leaves in the weights what the loss on some images feels of each."""
-    few = samples.subset(chosen_images.balanced(samples, min(_TAYLOR_IMAGES, len(samples)), ctx.seed))
-    network.zero_grad(set_to_none=True)
+def _ask_the_loss(network: nn.Module, samples: Samples, macs: int, ctx: Context) -> None:
+    """Leaves in the weights what the loss on some images feels of each, frozen or not."""
+    few = _some(samples, macs, _TAYLOR, ctx.seed)
+    network.requires_grad_(True).zero_grad(set_to_none=True)
     for images, labels, done in _batches(few):
         nn.functional.cross_entropy(network(images), labels, reduction="sum").backward()
         ctx.progress(done, len(few), "images asked for taylor")

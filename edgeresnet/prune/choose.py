@@ -95,6 +95,11 @@ class Chooser:
             step //= 2
         return max(1, step // pool.channels)
 
+    @property
+    def finest(self) -> int:
+        """The narrowest step of a width that there is."""
+        return min(self._step(pool) * pool.channels for pool in self.cuttable.pools if pool.may_be_cut)
+
     def _may_vanish(self, pool: Pool) -> bool:
         """Where all that it is a part of has other channels too: what a padded shortcut adds to a stage."""
         return any(pool.places.keys() < other.places.keys() for other in self.cuttable.pools)

@@ -28,12 +28,16 @@ _STREAM = 1.2
 
 
 def scores(network: nn.Module, cuttable: Cuttable, how: str) -> list[np.ndarray]:
-    """One array for each pool, one number for each unit; a pool's mean is 1, a residual stream's somewhat above it.
-    For `taylor` gradients must be there.
+    """One array for each pool, one number for each unit; a pool's mean is 1, a residual stream's somewhat above it. Of
+    what may not be cut all is alike. For `taylor` gradients must be there.
     """
     modules = dict(network.named_modules())
-    found = [(_of_pool(pool, modules, how), _STREAM if _is_stream(pool, modules) else 1.0) for pool in cuttable.pools]
-    return [worth * values / (values.mean() or 1.0) for values, worth in found]
+    return [_scores(pool, modules, how) if pool.may_be_cut else np.ones(pool.units) for pool in cuttable.pools]
+
+
+def _scores(pool: Pool, modules: Mapping[str, nn.Module], how: str) -> np.ndarray:
+    values = _of_pool(pool, modules, how)
+    return (_STREAM if _is_stream(pool, modules) else 1.0) * values / (values.mean() or 1.0)
 
 
 def _is_stream(pool: Pool, modules: Mapping[str, nn.Module]) -> bool:

@@ -63,13 +63,13 @@ def _checked(rung: int, rungs: int, check: Check) -> Found | None:
     for _ in range(_CHECKS):
         milder = rung - 1
         scores |= check([milder, rung] if milder else [rung])
-        if scores[rung] < 1:
-            if rung == rungs:
-                break
-            rung += 1
-        elif scores.get(milder, 0.0) >= 1:
+        if scores.get(milder, 0.0) >= 1:  # whatever the other one is
             rung = milder
-        else:
+        elif scores[rung] >= 1:
             return Found(rung, sure=True)
+        elif rung == rungs:
+            break
+        else:
+            rung += 1
     reached = [one for one, score in scores.items() if score >= 1]
     return Found(min(reached), sure=False) if reached else None

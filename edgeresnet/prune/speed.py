@@ -39,12 +39,14 @@ class Rung(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """`goals`: target → times as fast. `verify` is how carefully the end is measured, `right` counts right answers."""
+    """`goals`: target → times as fast. `verify` is how carefully the end is measured, `right` tells the part of some
+    images that is answered right.
+    """
 
     goals: Mapping[str, float]
     ships: Mapping[str, str]
     verify: Mapping[str, Any]
-    right: Callable[[nn.Module], int] | None = None
+    right: Callable[[nn.Module], float] | None = None
     images: int = 0
 
 
@@ -64,6 +66,11 @@ def ladder(chooser: Chooser) -> list[Rung]:
 def fastest(network: nn.Module, chooser: Chooser, asked: Asked, ctx: Context) -> tuple[Choice, dict[str, Any]]:
     """The mildest cut that reaches every target's goal, and the curve that led there."""
     curve = _Curve(network, ladder(chooser), asked, ctx)
+    if len(curve.rungs) == 1:
+        raise ModelError(
+            "prune.speedup cannot be reached: every width that may be cut is at its least",
+            hint="; ".join(chooser.cuttable.tied()) or "cut the network that it was made from",
+        )
     found = search.mildest(len(curve.rungs) - 1, curve.look, curve.check)
     if found is None:
         raise _out_of_reach(curve, chooser)
@@ -84,7 +91,7 @@ class _Curve:
         self.network, self.rungs, self.asked, self.ctx = network, rungs, asked, ctx
         self.looks: dict[int, Evidence] = {}
         self.checks: list[tuple[list[int], dict[int, Evidence]]] = []
-        self.right: dict[int, int] = {}
+        self.right: dict[int, float] = {}
         self.troubles: list[str] = []
         self.stored: list[tuple[list[int], dict[int, Evidence]]] = []  # checks of before, not yet asked for again
         self._kept = ctx.scratch / "curve.json"
@@ -146,7 +153,7 @@ class _Curve:
         }
 
     def _top1(self, number: int) -> float | None:
-        return self.right[number] / self.asked.images if number in self.right else None
+        return self.right.get(number)
 
     def _network(self, number: int) -> nn.Module:
         return cut(self.network, self.rungs[number].choice) if number else self.network

@@ -49,8 +49,10 @@ class Pool:
 
     @property
     def channels(self) -> int:
-        """Of one unit, where it has most."""
-        return max(rows.shape[1] for rows in self.places.values())
+        """Of one unit, where it has most; what flattening makes of one channel is still one."""
+        sides = {place.side for place in self.places}
+        side = "out" if "out" in sides else "in"
+        return max(rows.shape[1] for place, rows in self.places.items() if place.side == side)
 
     @cached_property
     def title(self) -> str:
@@ -76,6 +78,13 @@ class Cuttable:
     pools: tuple[Pool, ...]
     layers: tuple[Layer, ...]
     vectors: tuple[tuple[str, int], ...]  # layer and length of what has one number for each output channel
+
+    @property
+    def macs(self) -> int:
+        """Of the whole network."""
+        return sum(
+            layer.outputs * (layer.inputs // layer.groups) * layer.kernel * layer.positions for layer in self.layers
+        )
 
     def tied(self) -> list[str]:
         """What no goal may touch, in one clause for a hint; none where everything may be cut."""
@@ -112,7 +121,7 @@ def _pool(alike: list[_Unit]) -> Pool:
 
 def _units(network: nn.Module, channels: int, size: int) -> list[_Unit]:
     """As torch-pruning sees them, in a copy whose padded shortcuts lead nowhere: those are tied together afterwards."""
-    seen = copy.deepcopy(network)
+    seen = copy.deepcopy(network).requires_grad_(True)  # the graph is seen by its gradients, and weights may be frozen
     for block in seen.modules():
         if isinstance(block, cifar.Block) and isinstance(block.shortcut, cifar.PadShortcut):
             block.shortcut = _Nowhere(block.conv2.out_channels)

@@ -10,9 +10,7 @@ from ..device import troubles
 from . import curve, cuts, terminal, view
 from .trained import WEIGHTS
 
-_UNTIMED = (
-    "how many milliseconds that is was not measured: give --target and --evaluation, or --speedup for a goal in them"
-)
+_UNTIMED = "how many milliseconds that is was not measured: give --evaluation, or --speedup for a goal in them"
 
 
 def of(part: Mapping[str, Any]) -> dict[str, Any]:

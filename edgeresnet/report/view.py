@@ -122,7 +122,7 @@ def _cuts(
     if notes is None:
         return []
     rows = cuts.rows([each for found in beside.values() for each in found])
-    untimed = "" if rows else "; how many milliseconds that is was not measured"
+    untimed = "" if rows or notes.get("speedup") else "; how many milliseconds that is was not measured"
     curves = [(sentence, cuts.COLUMNS, rows) for sentence, rows in cuts.curves(notes)]
     return [(f"{cuts.sentence(notes)}{untimed}", cuts.BESIDE, rows), *curves]
 

@@ -19,7 +19,7 @@ from ..artifact import Parent
 from ..context import Context
 from ..device import machine
 from ..images import Samples, choose
-from ..models import checkpoint
+from ..models import checkpoint, shapes
 from ..recipe import Train
 from . import parts, team
 from .batches import Split
@@ -41,7 +41,7 @@ def train(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     training.run()
     best, network = training.best, training.network
     network.load_state_dict(best.weights)
-    checkpoint.write(network, out / checkpoint.FILE, about(spec, samples))
+    checkpoint.write(network, out / checkpoint.FILE, about(spec, samples, parents.get("checkpoint")))
     (out / METRICS).write_text("".join(json.dumps(line) + "\n" for line in training.history))
     return {
         "arch": spec["arch"],
@@ -81,11 +81,13 @@ def _prepared(parents: Mapping[str, Parent], spec: Mapping[str, Any], ctx: Conte
     return Training(network, plan, Split(learning), Split(validation), ctx, able=given and plan.head == "keep")
 
 
-def about(spec: Mapping[str, Any], samples: Samples) -> dict[str, str]:
-    """What weights say of themselves, beside their tensors."""
+def about(spec: Mapping[str, Any], samples: Samples, before: Parent | None) -> dict[str, str]:
+    """What weights say of themselves, beside their tensors; of what was cut, what those `before` said."""
     told = {key: str(spec[key]) for key in ("arch", "classes", "channels")}
+    said = shapes.metadata(Path(checkpoint.of(before))) if before else {}
     return {
         **told,
+        **{key: said[key] for key in ("pruned",) if key in said},
         "preprocessing": json.dumps(samples.preprocessing.to_json()),
         "labels": json.dumps(samples.classes),
     }

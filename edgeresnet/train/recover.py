@@ -38,14 +38,15 @@ def recover(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, c
     samples: Samples = parents["training"].value  # type: ignore[union-attr]
     network, dense = (_built(parents[name], spec) for name in ("network", "dense"))
     models.check_answer(network, spec, samples.preprocessing.size)
-    learning, validation = (Split(each) for each in choose.split(samples, plan.validation, ctx.seed))
+    sides = choose.split(samples, plan.validation, ctx.seed)
+    learning, validation = (Split(each if plan.epochs else _some(each, ctx.seed)) for each in sides)
     among = team.mine()
     wanted, _ = validate(dense, validation, among)
     before, after = statistics_anew(network, learning, validation, ctx)
     until = began + 60 * plan.minutes if plan.minutes else float("inf")
     rounds = _Rounds(network, plan, learning, validation, ctx, taught(dense, plan) if plan.distill else None, until)
     top1 = rounds.run(max(before, after), wanted - plan.enough_pp / 100)
-    checkpoint.write(network, out / checkpoint.FILE, about(spec, samples))
+    checkpoint.write(network, out / checkpoint.FILE, about(spec, samples, parents["network"]))
     return {
         "images": len(learning),
         "validation_images": len(validation),
@@ -59,6 +60,13 @@ def recover(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, c
         "epochs": rounds.epochs,
         "history": rounds.history,
     }
+
+
+def _some(samples: Samples, seed: int) -> Samples:
+    """For statistics alone: what more there is would only cost time."""
+    if len(samples) <= _STATISTICS_IMAGES:
+        return samples
+    return samples.subset(choose.balanced(samples, _STATISTICS_IMAGES, seed))
 
 
 def taught(teacher: nn.Module, plan: Recover) -> Teach:

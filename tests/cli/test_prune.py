@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from safetensors.torch import load_file
 from edgeresnet import cli, models
 from edgeresnet.models import checkpoint
 
+from . import test_export
 from .conftest import Door
 
 DIGITS = ("--size", 8, "--mean", 0.305, "--std", 0.376)
 SOME = ("--training", "digits", "--set", "images.training={from: digits, count: 300}")
+QUICK = ("--set", "verify.processes=2", "--set", "verify.seconds=0.5")
 OUTPUT = ("--output", "p.safetensors")
 
 
@@ -31,7 +34,7 @@ def given(door: Door, trained: tuple, tmp_path: Path) -> Path:
 def test_what_is_written_is_an_ordinary_checkpoint(door: Door, given: Path) -> None:
     asked = ("prune", "w.safetensors", "--macs", 0.6, *SOME, "--evaluation", "digits", "--recover-epochs", 2)
     learn = ("--recover-rate", 0.01, "--recover-rounds", 2, "--recover-minutes", 9, "--flip", "--shift", 1)
-    code, out, err = door(*asked, *learn, *OUTPUT, "--save-recipe", "again.yaml")
+    code, out, err = door(*asked, *learn, *OUTPUT, *QUICK, "--save-recipe", "again.yaml")
     assert code == 0, err
     recover = {"epochs": 2, "rounds": 2, "minutes": 9.0, "rate": 0.01, "augment": {"flip": True, "shift": 1}}
     assert yaml.safe_load(Path("again.yaml").read_text())["recover"] == recover
@@ -40,6 +43,9 @@ def test_what_is_written_is_an_ordinary_checkpoint(door: Door, given: Path) -> N
     assert "million multiplications stay" in out
     assert "% right as it was cut" in out
     assert "evaluation: " in out
+    rows = out[out.index("target ") :].split("\n\n")[0].splitlines()  # multiplications beside milliseconds
+    assert [row.split()[:2] for row in rows] == [["target", "as"], ["openvino", "fp32"], ["openvino", "pruned"]]
+    assert "was not measured" not in out
     assert all(len(line) <= 80 for line in out.splitlines())
     narrow, whole = load_file("p.safetensors"), load_file("w.safetensors")
     assert sum(value.numel() for value in narrow.values()) < 0.8 * sum(value.numel() for value in whole.values())
@@ -173,7 +179,36 @@ promises: {max_drop_pp: 60}
     bundle = next(step["path"] for step in run["steps"] if step["id"] == "export:tensorrt")
     about = json.loads((Path(bundle) / "bundle" / "bundle.json").read_text())
     assert about["candidate"] == "pruned"
-    assert list(about["variants"]) == ["pruned", "half"]
+    assert list(about["variants"]) == ["fp32", "pruned", "half"]
+
+
+def test_a_pruned_network_that_comes_home_is_told_as_one_here(door: Door, tmp_path: Path, given: Path) -> None:
+    (tmp_path / "r.yaml").write_text("""
+version: 1
+model: {checkpoint: w.safetensors}
+preprocessing: {size: 8, mean: [0.305], std: [0.376]}
+images: {training: digits, evaluation: digits, calibration: {from: training, count: 60}}
+prune: {macs: 0.6, multiple: 8}
+quantize: {}
+targets: {tensorrt: {where: bundle}}
+""")
+    code, _, err = door("run", "r.yaml")
+    assert code == 0, err
+    code, out, _ = door("report", "--format", "json")
+    bundle = next(Path(step["path"]) for step in json.loads(out)["steps"] if step["id"] == "export:tensorrt")
+    shutil.copytree(bundle / "bundle", tmp_path / "there")
+    done = test_export.deployed_on_a_standin(tmp_path / "there", "--processes", "2", "--seconds", "0.5")
+    assert done.returncode == 0, done.stderr
+    code, out, err = door("verify", "--from", tmp_path / "there" / "result.json")
+    assert code == 0, err
+    told = " ".join(out.split())
+    assert "was not measured" not in told
+    rows = out[out.index("MACs %") :].split("\n\n")[0].splitlines()
+    assert [row.split()[:2] for row in rows[1:]] == [["tensorrt", each] for each in ("fp32", "pruned", "half", "int8")]
+    code, out, _ = door("report", "--format", "json")
+    result = json.loads(out)["results"]["tensorrt"]
+    int8 = result["variants"]["int8"]
+    assert int8["against_pruned"]["sqnr_db"] > int8["accuracy"]["sqnr_db"] + 3, "pruning's loss is not quantization's"
 
 
 def test_a_recovery_that_is_interrupted_in_its_third_round_goes_on_there(

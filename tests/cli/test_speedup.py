@@ -141,12 +141,20 @@ def test_a_run_tells_multiplications_beside_milliseconds_in_every_format(
     assert "nothing to do" in err
 
 
-def test_other_goals_are_told_with_milliseconds_where_a_target_is_named(door: Door, weights: Path) -> None:
+def test_other_goals_are_told_with_milliseconds_where_there_are_images(door: Door, weights: Path) -> None:
     few = ("--set", "images.evaluation.count=60", "--set", "verify.processes=2", "--set", "verify.seconds=0.2")
-    asked = (*ASKED, "--macs", 0.6, "--evaluation", "digits", *few)
+    asked = (*ASKED, "--macs", 0.6)
     code, out, err = door(*asked)
     assert code == 0, err
+    unseen = load_file("p.safetensors")
     assert "how many milliseconds that is was not measured" in " ".join(out.split())
+    asked = (*asked, "--evaluation", "digits", *few)
+    code, out, err = door(*asked, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    seen = load_file("p.safetensors")
+    assert all(seen[name].equal(each) for name, each in unseen.items()), "what is cut does not depend on what is known"
+    assert {each["target"] for each in found["times"]} == {"openvino"}
     code, out, err = door(*asked, "--target", "onnxruntime", "--multiple", 8)
     assert code == 0, err
     assert "was not measured" not in out

@@ -280,6 +280,59 @@ class Grouped(nn.Module):
         return self.fc((x + self.expand(y)).mean((2, 3)))
 
 
+@pytest.mark.parametrize("frozen", [("conv1", "bn1", "layer1"), ("",)])
+def test_frozen_weights_are_cut_as_others_are(frozen: tuple[str, ...]) -> None:
+    network = network_of("cifar_resnet8")
+    free = chooser(network)
+    for name in frozen:
+        network.get_submodule(name).requires_grad_(False)
+    found = chooser(network)
+    assert [pool.title for pool in found.cuttable.pools] == [pool.title for pool in free.cuttable.pools]
+    assert found.for_goal("macs", 0.5).macs == free.for_goal("macs", 0.5).macs
+
+
+class Flat(nn.Module):
+    """Flattening makes 49 numbers of each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.last = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(32, 64, 3, padding=1)
+        self.pool, self.fc = nn.AdaptiveAvgPool2d(7), nn.Linear(64 * 49, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.pool(self.last(nn.functional.relu(self.stem(x)))).flatten(1))
+
+
+def test_what_is_flattened_gets_widths_like_the_others() -> None:
+    network, images = Flat().eval(), torch.randn(2, 3, 16, 16)
+    every = chooser(network, size=16)
+    assert {pool.title: pool.channels for pool in every.cuttable.pools} == {"stem": 1, "last": 1}
+    choice = every.for_goal("ratio", 0.3)
+    narrow = cut.cut(network, choice)
+    assert narrow.last.out_channels % 8 == 0
+    assert narrow.fc.in_features == 49 * narrow.last.out_channels
+    with torch.no_grad():
+        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
+
+
+class Convolved(nn.Module):
+    """Normalised but for its last convolution, which is the classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32)
+        self.last = nn.Conv2d(32, 7, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(nn.functional.relu(self.norm(self.stem(x)))).mean((2, 3))
+
+
+def test_what_may_not_be_cut_needs_no_normalisation() -> None:
+    every = chooser(Convolved().eval(), "bn", size=16)
+    assert [pool.title for pool in every.cuttable.pools if pool.may_be_cut] == ["stem"]
+    assert every.for_goal("ratio", 0.25).ratio == 0.25
+
+
 class Scaled(nn.Module):
     """A number for each channel that the network holds by itself, and a normalisation without a scale."""
 

@@ -118,6 +118,16 @@ def test_out_of_reach_says_the_best_and_the_curve(network: nn.Module, chooser: c
     assert caught.value.hint.count(": 1.40") > 1
 
 
+def test_a_network_that_cannot_get_narrower_is_told(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = models.build("cifar_resnet8_w8", 7, 3).eval()
+    every = chooser_of(network)
+    least = cut.cut(network, every.at(1.0))
+    assert len(speed.ladder(chooser_of(least))) == 1
+    with pytest.raises(ModelError, match=r"prune\.speedup cannot be reached: every width .* is at its least"):
+        speed.fastest(least, chooser_of(least), asked(one=1.01), Context(0, tmp_path, measure=Clock(one=lambda _: 2.0)))
+
+
 def test_layers_that_may_not_be_cut_are_named_where_a_goal_is_out_of_reach(tmp_path: Path) -> None:
     own = OwnPads().eval()
     clock = Clock(one=lambda part: part**-0.1)
@@ -212,9 +222,9 @@ def test_how_right_a_cut_is_before_recovery_is_on_the_curve(
 ) -> None:
     seen: list[int] = []
 
-    def right(one: nn.Module) -> int:
+    def right(one: nn.Module) -> float:
         seen.append(params(one))
-        return 90 if params(one) == params(network) else 40
+        return 0.9 if params(one) == params(network) else 0.4
 
     ctx = Context(0, tmp_path, measure=Clock(one=lambda part: part**-0.7))
     wanted = speed.Asked({"one": 1.5}, {"one": "fp32"}, VERIFY, right, 100)

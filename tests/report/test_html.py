@@ -354,13 +354,17 @@ def test_images_that_changed_or_are_gone_are_not_shown(flipped: tuple[Store, dic
     assert seen.count("img") == 0
 
 
-def test_images_as_torchvision_keeps_them_are_shown_too(tmp_path: Path) -> None:
+def test_images_as_torchvision_keeps_them_are_shown_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     test_cifar.written(tmp_path)
     store = Store.open(tmp_path / "store")
     run = runs.on_images(store, {"from": "cifar10", "root": str(tmp_path)})
     seen = Read(report.html.of_store(run, store))
     assert seen.count("img") == 2
     assert "airplane cifar10[0] FP32 airplane right openvino truck wrong" in seen.text
+    run["recipe"]["images"]["evaluation"] |= {"root": str(tmp_path / "away"), "download": True}
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", None)  # called, it would be a TypeError
+    seen = Read(report.html.of_store(run, store))
+    assert f"The images cannot be shown: CIFAR-10 is not in {tmp_path / 'away'}" in seen.text
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -17,6 +17,10 @@ from .arrays import Arrays
 FOLDER = "cifar-10-batches-py"
 _TRAINING = tuple(f"data_batch_{number}" for number in range(1, 6))
 _LAYOUT = (3, 32, 32)
+# What unpickling raises over a file that is damaged or none of its own.
+_BROKEN = (
+    pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError
+)  # fmt: skip
 
 
 def cifar10(root: Path, *, train: bool, download: bool) -> Arrays:
@@ -50,7 +54,7 @@ def _read(path: Path, root: Path) -> dict[str, Any]:
         held = _ArraysAlone(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except OSError as problem:
         raise _absent(root, f"there is no {FOLDER}/{path.name}") from problem
-    except Exception as problem:
+    except _BROKEN as problem:
         raise _unreadable(path, problem) from problem
     if not isinstance(held, dict):
         raise _unreadable(path, f"it holds a {type(held).__name__}")

@@ -117,7 +117,7 @@ class _NotThere(Exception):
 
 def _unchanged(run: Mapping[str, Any], store: Store, parents: Mapping[str, Mapping[str, str]]) -> Samples:
     """The evaluation images, if they are those that were measured: of every one the content, the label, the order."""
-    asked = recipe.parse(run["recipe"], name=f"the recipe of run {run['id']}")
+    asked = recipe.parse(_fetching_nothing(run["recipe"]), name=f"the recipe of run {run['id']}")
     digests = {found["evaluation"] for found in parents.values() if "evaluation" in found}
     if len(digests) != 1:
         raise _NotThere("The images cannot be shown: what tells that they are the same is no longer in the store.")
@@ -125,6 +125,12 @@ def _unchanged(run: Mapping[str, Any], store: Store, parents: Mapping[str, Mappi
     if samples.digest not in digests:
         raise _NotThere("The images are not shown: they have changed since they were measured.")
     return samples
+
+
+def _fetching_nothing(asked: Mapping[str, Any]) -> dict[str, Any]:
+    found = asked["images"].get("evaluation")
+    told = {**found, "download": False} if found and found.get("download") else found
+    return {**asked, "images": {**asked["images"], "evaluation": told}}
 
 
 def _readable(samples: Samples, result: Mapping[str, Any]) -> np.ndarray:
