@@ -171,6 +171,18 @@ def test_what_tensors_do_not_tell_is_not_guessed(make: type[nn.Module], said: st
         checkpoint.load_into(models.build("resnet18", 7, 3), tmp_path / "w.pth", "resnet18")
 
 
+def test_narrower_weights_of_what_pruning_leaves_alone_are_told(tmp_path: Path) -> None:
+    def normalised(width: int) -> nn.Module:
+        body = (nn.Conv2d(3, width, 3), nn.GroupNorm(2, width), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return nn.Sequential(*body, nn.Linear(width, 7))
+
+    torch.save(normalised(8).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(
+        ModelError, match=r"does not fit mine:make: 2 of another shape: 1\.weight is \(8,\) and should be"
+    ):
+        checkpoint.load_into(normalised(16), tmp_path / "w.pth", "mine:make")
+
+
 def test_what_does_not_fit_is_told_by_its_own_names(tmp_path: Path) -> None:
     torch.save(Wrapper(nn.Sequential(nn.Linear(512, 8), nn.Linear(8, 7))).state_dict(), tmp_path / "w.pth")
     with pytest.raises(ModelError) as caught:

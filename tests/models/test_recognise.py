@@ -115,6 +115,19 @@ def test_where_several_fit_all_are_told(arch: str, fit: tuple[str, ...], words: 
     assert wrong.archs == fit
 
 
+def test_a_cut_network_that_says_what_it_is_is_no_guess() -> None:
+    network = models.build("cifar_resnet8", 7, 3)
+    narrow = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    narrow |= {"layer1.0.conv1.weight": (8, 16, 3, 3), "layer1.0.conv2.weight": (16, 8, 3, 3)}
+    narrow |= {f"layer1.0.bn1.{each}": (8,) for each in ("weight", "bias", "running_mean", "running_var")}
+    held = {name: shapes.Tensor(shape, "Float") for name, shape in narrow.items()}
+    unsaid, said = recognise.recognise(held), recognise.recognise(held, said="cifar_plain8")
+    assert unsaid is not None
+    assert unsaid.archs[:2] == ("cifar_resnet8", "cifar_plain8")
+    assert said is not None
+    assert said.archs == ("cifar_plain8",)
+
+
 WRAPPED: dict[str, Any] = {
     "bare": lambda held: held,
     "state_dict": lambda held: {"state_dict": held, "epoch": 3, "best_acc1": 0.5},

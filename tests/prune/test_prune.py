@@ -6,16 +6,22 @@ A cut network answers as the whole one does with those channels silenced.
 from __future__ import annotations
 
 import copy
+import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from edgeresnet import models
+from edgeresnet import images, models, recipe
+from edgeresnet import prune as pruning
 from edgeresnet.errors import ModelError
 from edgeresnet.models import plans, widths
 from edgeresnet.prune import choose, cut, importance, units
+
+from ..conftest import tiny
 
 
 def network_of(arch: str) -> nn.Module:
@@ -212,6 +218,36 @@ def test_taylor_is_told_by_gradients() -> None:
     mine = next(values for pool, values in zip(found.pools, scores, strict=True) if pool.title == "layer1.0.conv1")
     assert (mine[:4] == 0).all()
     assert (mine[4:] > 0).all()
+
+
+def test_a_large_network_is_asked_about_fewer_images_and_fewer_at_once(colours: Any, tmp_path: Path) -> None:
+    about = {"size": 448, "mean": [0.5] * 3, "std": [0.5] * 3}
+    asked = recipe.parse(tiny(model__classes=3, preprocessing=about, images__training=str(colours("a"))))
+    samples = images.open_samples(asked, "training")
+    assert len(pruning._some(samples, 10**6, (10**9, 4, 90), 0)) == min(90, len(samples))
+    assert len(pruning._some(samples, 10**8, (10**9, 4, 90), 0)) == 10
+    assert len(pruning._some(samples, 10**10, (10**9, 4, 90), 0)) == 4
+    few = pruning._some(samples, 10**8, (10**9, 4, 90), 0)
+    assert [len(labels) for _, labels, _ in pruning._batches(few)] == [2] * 5
+
+
+def test_images_that_cannot_be_read_are_neither_right_nor_wrong(colours: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(colours("a"), folder)
+    for path in sorted(folder.rglob("*.png"))[::2]:
+        path.write_bytes(b"none")
+    about = {"size": 8, "mean": [0.5] * 3, "std": [0.5] * 3}
+    raw = tiny(model__classes=3, preprocessing=about, images__training=str(folder), images__unreadable="skip")
+    samples = images.open_samples(recipe.parse(raw), "training")
+
+    class Right(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.eye(3)[self.labels]  # type: ignore[index]
+
+    network = Right()
+    for batch in samples.batches(64):
+        network.labels = torch.from_numpy(batch.labels)
+    assert pruning._right(network, samples) == 1.0
 
 
 def test_layer_by_layer_takes_the_same_part_of_each() -> None:

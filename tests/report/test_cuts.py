@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeresnet.report import cuts
+from edgeresnet.report import cuts, view
 
 from . import runs
 
@@ -15,6 +15,29 @@ def test_what_is_not_sure_is_not_said() -> None:
     assert "the mildest cut there is" not in said
     notes["speedup"] = {**runs.speedup(), "milder": None}
     assert "the mildest cut there is reaches it" in cuts.curves(notes)[0][0]
+
+
+def test_a_milder_cut_that_may_reach_the_goal_as_well_is_not_said_to_miss_it() -> None:
+    """By its interval, and not by the one number alone."""
+    notes = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "speedup": runs.speedup()}
+    milder = notes["speedup"]["curve"][1]["targets"]["openvino"]
+    for high, words in ((1.5, "the next milder cut does not reach it"), (1.7, "but not beyond doubt"), (None, "doubt")):
+        milder["high"] = high
+        ((said, _),) = cuts.curves(notes)
+        assert words in said
+
+
+def test_narrower_steps_are_said() -> None:
+    notes = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "ratio": 0.3, "importance": "l2", "multiple": 16}
+    assert cuts.sentence(notes | {"finest": 16}).endswith("in widths of 16")
+    assert cuts.sentence(notes | {"finest": 8}).endswith("in widths of 16, of 8 where layers are narrow")
+
+
+def test_a_measured_curve_is_no_word_of_what_was_not_measured() -> None:
+    run = runs.run(results={})
+    assert "was not measured" not in view.of(run).cuts[0][0]
+    run["steps"][1]["notes"]["speedup"] = None
+    assert "how many milliseconds that is was not measured" in view.of(run).cuts[0][0]
 
 
 def test_fewer_multiplications_that_are_no_faster_are_said_in_words() -> None:

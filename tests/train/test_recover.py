@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -16,10 +18,10 @@ from safetensors.torch import load_file
 from edgeresnet import images, models, recipe
 from edgeresnet.artifact import Given, Parent, Store
 from edgeresnet.context import Context
-from edgeresnet.models import checkpoint
+from edgeresnet.models import checkpoint, shapes
 from edgeresnet.prune import prune
-from edgeresnet.recipe import Prune, Recover
-from edgeresnet.train import loop, precision, recover
+from edgeresnet.recipe import Prune, Recover, Train
+from edgeresnet.train import loop, precision, recover, train
 from edgeresnet.train.loop import Training
 
 from ..conftest import tiny
@@ -88,6 +90,27 @@ def test_statistics_that_make_it_worse_are_not_kept(case: Case, monkeypatch: pyt
     assert all(torch.equal(weights[key], value) for key, value in case.given.items())
     assert notes["statistics_top1"] < notes["pruned_top1"] == notes["validation_top1"]
     assert any("the old ones are kept" in each for each in ctx.warnings)
+
+
+def test_statistics_alone_look_at_no_more_images_than_they_need(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recover, "_STATISTICS_IMAGES", 20)
+    _, notes, _ = case.recovered(epochs=0)
+    assert (notes["images"], notes["validation_images"]) == (20, 20)
+    _, notes, _ = case.recovered("learning", epochs=1)
+    assert notes["images"] > 20 < notes["validation_images"]
+
+
+def test_what_was_cut_is_still_said_after_learning(case: Case) -> None:
+    """By recovery, and by training on."""
+    cut = json.loads(shapes.metadata(Path(checkpoint.of(case.parents["network"])))["pruned"])
+    assert any(before > now for before, now in cut.values())
+    case.recovered(epochs=0)
+    recovered = case.folder / "one" / "out" / checkpoint.FILE
+    assert json.loads(shapes.metadata(recovered)["pruned"]) == cut
+    about = Train(epochs=1, batch=32, precision="f32", validation=0.3).model_dump(mode="json")
+    parents = {"checkpoint": Given("c", recovered), "training": case.parents["training"]}
+    train(parents, {**ABOUT, "train": about}, case.folder, Context(0, case.folder))
+    assert json.loads(shapes.metadata(case.folder / checkpoint.FILE)["pruned"]) == cut
 
 
 def test_it_learns_back_what_was_lost(case: Case) -> None:
@@ -205,20 +228,18 @@ def test_an_epoch_ends_where_its_time_does(case: Case, monkeypatch: pytest.Monke
 
 
 def test_minutes_that_were_spent_before_an_interruption_are_spent(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as first:
+    with interrupted_at(2, monkeypatch) as first:
         Clock(first, a_step_s=1, an_epoch_s=24)
-        undo = interrupted_at(2, first)
-        with pytest.raises(KeyboardInterrupt):
-            case.recovered(epochs=9, minutes=1, rate=0.01)
-        undo()
+        case.recovered(epochs=9, minutes=1, rate=0.01)
     clock = Clock(monkeypatch, a_step_s=1, an_epoch_s=24)
     _, notes, _ = case.recovered(epochs=9, minutes=1, rate=0.01)
     assert notes["epochs"] == 2
     assert clock.now <= 36
 
 
-def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Ctrl-C as the so-maniest epoch begins; called, it undoes that."""
+@contextlib.contextmanager
+def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Ctrl-C as the so-maniest epoch begins; what else is patched meanwhile is undone with it."""
     learn, begun = Training.learn, []
 
     def until_then(training: Training, epoch: int) -> tuple[float, int]:
@@ -227,18 +248,17 @@ def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[],
             raise KeyboardInterrupt
         return learn(training, epoch)
 
-    monkeypatch.setattr(Training, "learn", until_then)
-    return lambda: monkeypatch.setattr(Training, "learn", learn)
+    with monkeypatch.context() as first, pytest.raises(KeyboardInterrupt):
+        first.setattr(Training, "learn", until_then)
+        yield first
 
 
 def test_interrupted_in_the_third_round_it_keeps_the_second(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = {"epochs": 2, "rounds": 3, "rate": 0.003, "augment": {"shift": 1}}
     whole, told, _ = case.recovered("whole", **plan)
     assert told["rounds"] == 3
-    undo = interrupted_at(5, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(5, monkeypatch):
         case.recovered("broken", **plan)
-    undo()
     learn, begun = Training.learn, list[int]()
 
     def counted(training: Training, epoch: int) -> tuple[float, int]:
@@ -255,12 +275,9 @@ def test_interrupted_in_the_third_round_it_keeps_the_second(case: Case, monkeypa
 
 def test_a_round_that_is_taken_up_again_keeps_its_plan(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast a step is by then: a rate that had come down does not go up again."""
-    with monkeypatch.context() as first:
+    with interrupted_at(3, monkeypatch) as first:
         Clock(first, a_step_s=2.4, an_epoch_s=12)
-        undo = interrupted_at(3, first)
-        with pytest.raises(KeyboardInterrupt):
-            case.recovered(epochs=50, minutes=1, rate=0.01)
-        undo()
+        case.recovered(epochs=50, minutes=1, rate=0.01)
     Clock(monkeypatch, a_step_s=0.01, an_epoch_s=1)
     _, notes, _ = case.recovered(epochs=50, minutes=1, rate=0.01)
     assert notes["epochs"] == 5
