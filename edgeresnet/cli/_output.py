@@ -22,8 +22,7 @@ def check_weights_file(output: Path | None) -> Path:
     if output is None or output.suffix.lower() != ".safetensors":
         what = "--output is missing" if output is None else f"{output} is no .safetensors file"
         raise EdgeresnetError(what, hint="weights are written as W.safetensors, which any framework reads without code")
-    if not output.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
+    _check_folder(output)
     return output
 
 
@@ -41,14 +40,24 @@ def check_lines_file(path: Path | None) -> None:
 
 
 def write_output(path: Path, data: str | bytes) -> None:
-    """A file where the user said; a folder that is not there is a slip of the pen, not a wish."""
+    """A file where the user said."""
     from ..artifact import write_bytes
-    from ..errors import EdgeresnetError
 
-    if not path.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
+    _check_folder(path)
     write_bytes(path, data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
     echo(f"wrote {path}", err=True)
+
+
+def _check_folder(path: Path) -> None:
+    """One that is not there is a slip of the pen, not a wish."""
+    from ..errors import EdgeresnetError
+
+    try:
+        is_there = path.parent.is_dir()
+    except OSError as problem:  # below a folder that may not be looked into
+        raise EdgeresnetError(f"{path} cannot be written: {problem.strerror}", hint="write elsewhere") from problem
+    if not is_there:
+        raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
 
 
 def hand_out(found: dict[str, Any], output: Path, render: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
@@ -69,6 +78,11 @@ def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = Fals
         click.echo(safe.encode("utf-8", "backslashreplace").decode(), err=err, nl=nl, color=False if plain else None)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
+
+
+def error(message: str, hint: str) -> None:
+    """One line, whatever the names in it are."""
+    echo(f"error: {' '.join(message.split())} ({hint})", err=True)
 
 
 def print_report(text: str) -> None:

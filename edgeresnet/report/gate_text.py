@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..device import judge
+from ..errors import EdgeresnetError
 from . import json_report, junit, markdown, terminal
 
 _MEANING = {
@@ -43,6 +45,18 @@ def as_markdown(found: Mapping[str, Any]) -> str:
 def marks(found: Mapping[str, Any]) -> str:
     """GitHub's workflow commands: shown beside the baseline's file, whatever is not kept."""
     return "".join(f"{line}\n" for line in _marks(found))
+
+
+def refusal(problem: EdgeresnetError, baseline: Path) -> dict[str, str]:
+    """What is told, and how, where nothing was judged: no pass, and never silence."""
+    said = f"{problem.message} ({problem.hint})"
+    case = {"target": "gate", "promise": "judged", "verdict": judge.NOT_MEASURED, "reason": said}
+    head = f"file={_property(str(baseline))},title={_property('edgeresnet gate: refused')}"
+    return {
+        "md": f"# Gate: refused\n\n{markdown.cell(said)}\n",
+        "github": f"::error {head}::{_message(said)}\n",
+        "junit": junit.render({"verdicts": [case], "undecided": "warn"}),
+    }
 
 
 def _marks(found: Mapping[str, Any]) -> Iterator[str]:

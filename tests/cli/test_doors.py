@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -83,6 +84,32 @@ def test_a_mistake_is_one_line_with_a_hint(door: Door, arguments: list[str], wor
     assert len(err.strip().splitlines()) == 1
     assert words in err
     assert err.rstrip().endswith(")"), "no hint"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "--output", "closed/report.txt"],
+        ["init", "closed/mine.yaml"],
+        ["train", "closed/net.pth", "--output", "closed/out.safetensors", "--training", "digits", "--epochs", 1],
+    ],
+)
+def test_a_path_that_may_not_be_looked_at_is_one_line(
+    door: Door, ran: tuple[Path, Store], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """As Python tells it of a file below a folder that is closed to the user."""
+    looked = Path.stat
+
+    def closed(path: Path, **how: Any) -> Any:
+        if path.parts[:1] == ("closed",):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked(path, **how)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    code, _, err = door(*words, "--store", ran[1].root) if words[0] != "init" else door(*words)
+    assert (code, len(err.splitlines())) == (2, 1), err
+    assert "closed" in err
+    assert "Permission denied" in err
 
 
 def test_wrong_keys_are_listed_together(door: Door, tmp_path: Path) -> None:
