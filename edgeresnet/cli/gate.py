@@ -70,9 +70,9 @@ def gate(
     if update:
         _refuse_beside_update(kind, across_recipes, junit)
         numbers = {name: _number(name, value) for name, value in margins.items()}
-        return _updated(_options.open_store(store_root).load_run(run), baseline, numbers, as_json=as_json)
+        return _updated(_options.read_store(store_root, run).load_run(run), baseline, numbers, as_json=as_json)
     return _gated(
-        lambda: _held(_options.open_store(store_root), run, baseline, list(margins), max_age, across_recipes),
+        lambda: _held(_options.read_store(store_root, run), run, baseline, list(margins), max_age, across_recipes),
         baseline,
         "json" if as_json else kind,
         junit,
