@@ -86,6 +86,7 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Every way out: a result, or one line with a hint. A traceback is a bug of ours."""
+    _output.spell_what_streams_lack()
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

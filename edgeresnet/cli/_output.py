@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +15,22 @@ import click
 from ..text import in_json, visible
 
 _COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
+
+
+def spell_what_streams_lack() -> None:
+    """A stream of few letters, as of an old locale, gets codes for the others, and no verdict is lost on it."""
+    codecs.register_error("as-in-json", _as_in_json)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            stream.reconfigure(errors="as-in-json")
+
+
+def _as_in_json(problem: UnicodeError) -> tuple[str, int]:
+    """So that a document that is printed stays one."""
+    import json
+
+    assert isinstance(problem, UnicodeEncodeError)
+    return json.dumps(problem.object[problem.start : problem.end])[1:-1], problem.end
 
 
 def check_weights_file(output: Path | None) -> Path:

@@ -92,6 +92,26 @@ def test_a_name_that_is_no_utf_8_is_kept_and_shown(door: Door, tmp_path: Path) -
     assert json.loads(door("report", "--format", "json", "--store", store.root)[1])["recipe"]["model"]["arch"] == name
 
 
+def test_a_stream_that_knows_few_letters_gets_codes_for_the_others(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    store.save_run(named("net é → 🦊", 1))
+
+    def said(*words: str) -> tuple[int, str, str]:
+        environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+        command = [sys.executable, "-m", "edgeresnet", "report", "--store", str(store.root), *words]
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
+        return done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1")
+
+    code, out, err = said()
+    assert (code, err) == (0, "")
+    assert "\\u2192 \\ud83e\\udd8a, 2 classes" in out
+    code, out, _ = said("--format", "json")
+    assert (code, json.loads(out)["recipe"]["model"]["arch"]) == (0, "net é → 🦊"), "one document still"
+    code, _, err = said("→")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "there is no run '\\u2192'" in err
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_colours_on_a_terminal_and_none_with_no_color(tmp_path: Path, wanted: bool) -> None:
     store = Store.open(tmp_path / "store")
