@@ -363,6 +363,22 @@ def test_images_as_torchvision_keeps_them_are_shown_too(tmp_path: Path) -> None:
     assert "airplane cifar10[0] FP32 airplane right openvino truck wrong" in seen.text
 
 
+def test_a_photograph_is_decoded_as_small_as_its_picture_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, label in enumerate(("blue", "green", "red")):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for image in range(4):
+            pixels = np.full((1000, 1600, 3), 60 * number + 10 * image, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{image}.jpg")
+    store, real = Store.open(tmp_path / "store"), beside._uri
+    run, given = runs.on_images(store, tmp_path / "images"), []
+    monkeypatch.setattr(beside, "_uri", lambda image: given.append(image.size) or real(image))
+    seen = Read(report.html.of_store(run, store))
+    assert seen.count("img") == 2
+    assert given == [(400, 250)] * 2
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_picture_is_small_and_tells_nothing_else(bits: int) -> None:
     large = np.random.default_rng(0).integers(0, 256, (400, 300, 3)).astype(np.uint8)
