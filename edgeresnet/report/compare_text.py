@@ -74,7 +74,7 @@ _APART = (
 
 
 def _run(run: Mapping[str, Any]) -> str:
-    ended = f"; it ended early: {run['ended_early']}" if run["ended_early"] else ""
+    ended = f"; it {run['ended_early']}" if run["ended_early"] else ""
     return f"{run['name']}  {run['id']}  {run['title']}: {run['verdict']}{ended}"
 
 

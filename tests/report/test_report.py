@@ -101,12 +101,17 @@ def test_a_target_that_was_not_measured_is_said_and_not_left_out() -> None:
         assert "NOT_MEASURED" in text
 
 
-def test_a_run_that_failed_halfway_says_where() -> None:
-    run = run_document(
-        results={}, verdicts=[], verdict="NOT_MEASURED", problem={"message": "the disk is full", "hint": ""}
-    )
-    for kind in ("terminal", "md"):
-        assert "the run ended early: the disk is full" in report.FORMATS[kind](run)
+@pytest.mark.parametrize("kind", ["terminal", "md", "junit", "compare", "compare md", "compare json"])
+@pytest.mark.parametrize(("step", "place"), [({"step": "trace"}, " in step trace"), ({}, "")], ids=["now", "older"])
+def test_every_report_of_a_run_that_failed_halfway_says_where(kind: str, step: dict[str, str], place: str) -> None:
+    problem = {"message": "the disk is full", "hint": "", **step}
+    run = run_document(results={}, verdicts=[], verdict="NOT_MEASURED", problem=problem, undecided="warn")
+    if kind.startswith("compare"):
+        found = report.compared.of([run_document(), {**run, "id": "20260102-000000-000000-abcdef"}])
+        text = report.compare_text.FORMATS[kind.partition(" ")[2] or "terminal"](found)
+    else:
+        text = report.FORMATS[kind](run)
+    assert f"ended early{place}: the disk is full" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
