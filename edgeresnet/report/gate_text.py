@@ -31,13 +31,14 @@ def render(found: Mapping[str, Any]) -> str:
 
 def as_markdown(found: Mapping[str, Any]) -> str:
     rows = [(one["verdict"], one["target"], one["promise"], one["reason"]) for one in found["verdicts"]]
+    ids = found["run"], found["baseline"]["run"], found["baseline"]["digest"][:12]
+    run, held, digest = map(markdown.code, ids)
     parts = [
         f"# Gate: {found['verdict']}",
         f"{_meaning(found)[:1].upper()}{_meaning(found)[1:]}.",
         markdown.table(_COLUMNS, rows),
         "\n".join(f"- {markdown.cell(note)}" for note in found["notes"]),
-        f"Run `{found['run']}` against the baseline of run `{found['baseline']['run']}`, digest "
-        f"`{found['baseline']['digest'][:12]}`.",
+        f"Run {run} against the baseline of run {held}, digest {digest}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

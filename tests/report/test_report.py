@@ -201,3 +201,23 @@ def test_a_loss_that_ran_away_stays_short() -> None:
     notes = {"history": history, "best_epoch": 0, "epochs": 1, "validation_images": 12, "validation_top1": 0.5}
     assert [row[2] for row in curve.rows(notes)] == ["0.5000", "1e+30"]
     assert "0.500 to 1e+30" in curve.line(notes)
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "`a` <img src=x>", "\x1b[31m", "a\n# b"])
+def test_an_id_is_a_name_like_all_others(name: str) -> None:
+    """A run's file, and a baseline, may have been written by somebody else."""
+    run = run_document(id=name, recipe_digest=name)
+    verdict = {"target": "openvino", "promise": "max_loss_pp", "verdict": "KEPT", "reason": "0 lost"}
+    found = {"verdict": "KEPT", "verdicts": [verdict], "notes": [], "undecided": "warn", "run": name}
+    pages = {
+        "md": report.FORMATS["md"](run),
+        "compare": report.compare_text.FORMATS["md"](report.compared.of([run, run_document()])),
+        "gate": report.gate_text.FORMATS["md"]({**found, "baseline": {"path": "g", "digest": name, "run": name}}),
+    }
+    for kind, page in pages.items():
+        assert name not in page, kind
+        assert "<" not in page, kind
+        assert "\x1b" not in page, kind
+        assert "# b" not in page.splitlines(), kind
+    plain = report.FORMATS["md"](run_document())
+    assert "Run `20260101-000000-000000-abcdef`, recipe `ffffffffffff`." in plain
