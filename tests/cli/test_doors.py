@@ -15,6 +15,7 @@ import yaml
 
 from edgeresnet import cli, recipe
 from edgeresnet.artifact import Store
+from edgeresnet.errors import ArtifactError, ModelError
 
 from ..conftest import tiny, write_recipe
 from .conftest import Door
@@ -51,6 +52,67 @@ def test_run_prints_the_verdict_and_where_the_report_lies(door: Door, own_store:
 )
 def test_the_exit_code_is_the_verdicts(door: Door, own_store: Store, tmp_path: Path, changes: dict, code: int) -> None:
     assert door("run", write_recipe(tmp_path, tiny(**changes)), "--store", own_store.root, "-q")[0] == code
+
+
+def failing(problem: BaseException) -> Callable[..., Any]:
+    def fails(*_: object) -> None:
+        raise problem
+
+    return fails
+
+
+def pages(store: Store) -> set[str]:
+    return {path.name for path in (store.root / "runs").iterdir() if path.suffix in (".md", ".html")}
+
+
+def test_a_run_that_fails_halfway_leaves_its_pages_and_then_its_error(
+    door: Door, own_store: Store, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = failing(ModelError("it has no end", hint="give another"))
+    words = ["verify", net, "--evaluation", "digits", "--size", 8, "--mean", 0.3, "--std", 0.4, "--seed", 7]
+    for stage, door_words in (
+        ("trace.trace", ["run", write_recipe(tmp_path, tiny(seed=7, train__epochs=1))]),
+        ("verify.verify", words),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"edgeresnet.{stage}", broken)
+            code, out, err = door(*door_words, "--store", own_store.root)
+        page = own_store.runs()[-1].with_suffix(".html")
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-2:] == [f"page: {page}", "error: it has no end (give another)"]
+        step = "trace" if stage == "trace.trace" else "verify:reference"
+        assert f"The run ended early in step {step}." in page.read_text()
+        assert f"the run ended early in step {step}: it has no end" in page.with_suffix(".md").read_text()
+        with monkeypatch.context() as patch:
+            patch.setattr(f"edgeresnet.{stage}", broken)
+            assert door(*door_words, "--store", own_store.root, "-q")[1:] == (
+                "", "error: it has no end (give another)\n",
+            )  # fmt: skip
+
+
+def test_a_page_that_cannot_be_made_hides_no_error(
+    door: Door, own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeresnet.trace.trace", failing(OSError(errno.ENOSPC, "No space left on device")))
+    for problem in (ZeroDivisionError(), ArtifactError("no", hint="page")):
+        monkeypatch.setattr("edgeresnet.report.html.of_store", failing(problem))
+        code, _, err = door("run", write_recipe(tmp_path, tiny(seed=7, train__epochs=1)), "--store", own_store.root)
+        assert code == 5
+        assert err.splitlines()[-1].startswith("error: the disk is full (")
+        assert "Traceback" not in err
+
+
+def test_an_interrupted_run_leaves_no_page(
+    door: Door, own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pages(own_store)
+    monkeypatch.setattr("edgeresnet.trace.trace", failing(KeyboardInterrupt()))
+    monkeypatch.setattr(cli, "_leave", sys.exit)
+    code, _, err = door("run", write_recipe(tmp_path, tiny(seed=7, train__epochs=1)), "--store", own_store.root)
+    assert code == 130
+    assert err.splitlines()[-1].startswith("error: interrupted (")
+    assert own_store.load_run()["problem"]["step"] == "trace"
+    assert pages(own_store) == before
 
 
 def test_json_is_one_document_on_stdout(door: Door, ran: tuple[Path, Store]) -> None:
