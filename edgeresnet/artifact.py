@@ -78,19 +78,30 @@ class Store:
     @staticmethod
     def open(root: Path) -> Store:
         """The store in `root`; a new or empty folder becomes one, any other folder is refused."""
-        mark = root / MARK
         try:
             root.mkdir(parents=True, exist_ok=True)
-            others = [entry for entry in root.iterdir() if entry.name not in {"lost+found", MARK}]
-            if others and not mark.is_file():  # looked for last: another run may just have made it, and more
-                raise ArtifactError(f"{root} holds other files and is no store", hint="name a new or empty folder")
-            with contextlib.suppress(FileExistsError), open(mark, "x") as file:
+            _refuse_other(root, "name a new or empty folder")
+            with contextlib.suppress(FileExistsError), open(root / MARK, "x") as file:
                 file.write("This folder belongs to edgeresnet: `edgeresnet clean` empties it.\n")
         except OSError as problem:
-            raise machine_error(problem) or ArtifactError(
-                f"the store {root} cannot be opened: {problem.strerror}", hint="give another folder with --store"
-            ) from problem
+            raise machine_error(problem) or _unopened(root, problem) from problem
         return Store(root)
+
+    @staticmethod
+    def to_read(root: Path) -> Store:
+        """The same for who only reads: nothing is made or marked, and a store that is not there yet holds no run."""
+        try:
+            _refuse_other(root, "give another folder with --store, or name runs by their files")
+        except FileNotFoundError:
+            pass
+        except OSError as problem:
+            raise _unopened(root, problem) from problem
+        return Store(root)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether a store is there at all."""
+        return (self.root / MARK).is_file()
 
     @property
     def cache(self) -> Path:
@@ -300,6 +311,18 @@ class Making:
             final.rename(self.work / "old")
         self.out.rename(final)
         return Artifact(final, written)
+
+
+def _refuse_other(root: Path, hint: str) -> None:
+    others = [entry for entry in root.iterdir() if entry.name not in {"lost+found", MARK}]
+    if others and not (root / MARK).is_file():  # looked for last: another run may just have made it, and more
+        raise ArtifactError(f"{root} holds other files and is no store", hint=hint)
+
+
+def _unopened(root: Path, problem: OSError) -> ArtifactError:
+    return ArtifactError(
+        f"the store {root} cannot be opened: {problem.strerror}", hint="give another folder with --store"
+    )
 
 
 def _damaged(path: Path, why: str) -> ArtifactError:

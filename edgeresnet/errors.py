@@ -15,13 +15,15 @@ This file travels to the device: standard library only, Python 3.10 syntax.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class EdgeresnetError(Exception):
     exit_code = 2
+    run: Mapping[str, Any] | None = None  # the one that ended so, as it was saved: for who reports it, in this process
 
     def __init__(self, message: str, *, hint: str):
         super().__init__(message)

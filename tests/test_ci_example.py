@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,6 +61,26 @@ def job(tmp_path: Path, net: Path) -> Any:
 def test_the_workflow_says_what_it_is_for_and_ends_where_it_says() -> None:
     assert FILE.read_text().startswith("# A gate for GitHub Actions")
     assert set(WORKFLOW["jobs"]) == {"gate", "renew"}
+
+
+def test_no_branch_cancels_anothers_gate_and_no_fork_runs_its_code_on_the_runner() -> None:
+    group = WORKFLOW["concurrency"]["group"]
+    assert "github.ref" in group, "a gate that waits is cancelled by the next one of its group"
+    asked_for = WORKFLOW[True]  # YAML's word for `on`
+    assert asked_for["push"] == {"branches": ["main"]}, "a branch is measured once, by its pull request"
+    assert set(asked_for) == {"push", "pull_request", "workflow_dispatch"}
+    condition = WORKFLOW["jobs"]["gate"]["if"].replace("||", "or")
+    for event, whose, runs in (
+        ("push", None, True),
+        ("pull_request", "me/mine", True),
+        ("pull_request", "fork/mine", False),
+        ("pull_request", None, False),  # of a fork that is gone
+        ("workflow_dispatch", None, False),
+    ):
+        head = SimpleNamespace(repo=SimpleNamespace(full_name=whose))
+        about = SimpleNamespace(pull_request=SimpleNamespace(head=head))
+        github = SimpleNamespace(event_name=event, event=about, repository="me/mine")
+        assert eval(condition, {"github": github}) == runs, (event, whose)
 
 
 def test_renewed_reviewed_and_held_against(job: Any, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import click
 
 from .. import __version__
 from ..errors import EdgeresnetError, RecipeError, machine_error
-from ..text import on_one_line, visible
+from ..text import on_one_line
+from . import _output
 
 # In the order in which a newcomer meets them; each name is a module of this package with a command of that name.
 COMMANDS = (
@@ -85,38 +86,43 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Every way out: a result, or one line with a hint. A traceback is a bug of ours."""
+    _output.spell_what_streams_lack()
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
-        _say("interrupted", "run it again: finished stages are kept")
+        _output.error("interrupted", "run it again: finished stages are kept")
         _leave(INTERRUPTED)
     except KeyboardInterrupt:
-        _say("interrupted", "run it again: finished stages are kept")
+        _output.error("interrupted", "run it again: finished stages are kept")
         _leave(INTERRUPTED)
     except click.ClickException as problem:
         command = getattr(getattr(problem, "ctx", None), "command_path", "edgeresnet")
-        _say(problem.format_message(), f"`{command} --help` tells what it takes")
+        _output.error(problem.format_message(), f"`{command} --help` tells what it takes")
         sys.exit(2)
     except Exception as problem:  # noqa: BLE001 - the last door: sorted into ours and theirs
         _exit_for(problem)
 
 
 def _exit_for(problem: Exception) -> None:
-    known = problem if isinstance(problem, EdgeresnetError) else machine_error(problem)
+    known = problem if isinstance(problem, EdgeresnetError) else machine_error(problem) or _closed(problem)
     if known is None:
         traceback.print_exc()
-        _say("this is a bug of edgeresnet", "please report it with the lines above")
+        _output.error("this is a bug of edgeresnet", "please report it with the lines above")
         sys.exit(OUR_BUG)
     if isinstance(known, RecipeError):
         for line in known.problems:
             click.echo(f"  {on_one_line(line)}", err=True)
-    _say(known.message, known.hint)
+    _output.error(known.message, known.hint)
     sys.exit(known.exit_code)
 
 
-def _say(message: str, hint: str) -> None:
-    click.echo(f"error: {visible(' '.join(message.split()))} ({visible(hint)})", err=True)
+def _closed(problem: Exception) -> EdgeresnetError | None:
+    """Even to ask whether a file is there is refused below a folder that may not be looked into."""
+    if not isinstance(problem, PermissionError):
+        return None
+    hint = "is it, with the folders above it, yours to read and to write?"
+    return EdgeresnetError(f"{problem.filename or 'a file'}: {problem.strerror}", hint=hint)
 
 
 def _leave(code: int) -> None:

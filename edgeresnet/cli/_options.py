@@ -328,3 +328,11 @@ def open_store(root: Path) -> Store:
     from ..artifact import Store
 
     return Store.open(root)
+
+
+def read_store(root: Path, *runs: str | None) -> Store:
+    """For a door that only reads `runs` (None: the newest): where each is named by its file, none has to be there."""
+    from ..artifact import Store
+
+    are_files = bool(runs) and all(name and name.endswith(".json") for name in runs)
+    return Store(root) if are_files else Store.to_read(root)

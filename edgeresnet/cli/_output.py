@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +17,22 @@ from ..text import in_json, visible
 _COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
 
 
+def spell_what_streams_lack() -> None:
+    """A stream of few letters, as of an old locale, gets codes for the others, and no verdict is lost on it."""
+    codecs.register_error("as-in-json", _as_in_json)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            stream.reconfigure(errors="as-in-json")
+
+
+def _as_in_json(problem: UnicodeError) -> tuple[str, int]:
+    """So that a document that is printed stays one."""
+    import json
+
+    assert isinstance(problem, UnicodeEncodeError)
+    return json.dumps(problem.object[problem.start : problem.end])[1:-1], problem.end
+
+
 def check_weights_file(output: Path | None) -> Path:
     """Where weights are to be written: said before anything is computed."""
     from ..errors import EdgeresnetError
@@ -22,8 +40,7 @@ def check_weights_file(output: Path | None) -> Path:
     if output is None or output.suffix.lower() != ".safetensors":
         what = "--output is missing" if output is None else f"{output} is no .safetensors file"
         raise EdgeresnetError(what, hint="weights are written as W.safetensors, which any framework reads without code")
-    if not output.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
+    _check_folder(output)
     return output
 
 
@@ -41,14 +58,24 @@ def check_lines_file(path: Path | None) -> None:
 
 
 def write_output(path: Path, data: str | bytes) -> None:
-    """A file where the user said; a folder that is not there is a slip of the pen, not a wish."""
+    """A file where the user said."""
     from ..artifact import write_bytes
-    from ..errors import EdgeresnetError
 
-    if not path.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
+    _check_folder(path)
     write_bytes(path, data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
     echo(f"wrote {path}", err=True)
+
+
+def _check_folder(path: Path) -> None:
+    """One that is not there is a slip of the pen, not a wish."""
+    from ..errors import EdgeresnetError
+
+    try:
+        is_there = path.parent.is_dir()
+    except OSError as problem:  # below a folder that may not be looked into
+        raise EdgeresnetError(f"{path} cannot be written: {problem.strerror}", hint="write elsewhere") from problem
+    if not is_there:
+        raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
 
 
 def hand_out(found: dict[str, Any], output: Path, render: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
@@ -69,6 +96,11 @@ def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = Fals
         click.echo(safe.encode("utf-8", "backslashreplace").decode(), err=err, nl=nl, color=False if plain else None)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
+
+
+def error(message: str, hint: str) -> None:
+    """One line, whatever the names in it are."""
+    echo(f"error: {' '.join(message.split())} ({hint})", err=True)
 
 
 def print_report(text: str) -> None:

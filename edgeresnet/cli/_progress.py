@@ -61,7 +61,7 @@ def span(seconds: float) -> str:
 
 
 def _per_second(rate: float) -> str:
-    return f"{rate:.0f}/s" if rate >= 1 or rate <= 0 else f"{span(1 / rate)} each"
+    return f"{rate:.0f}/s" if rate >= 1 else f"{span(1 / rate)} each"
 
 
 class _Recorder(Listener):
@@ -123,20 +123,47 @@ class _Teller(_Recorder):
             self.line(f"found done: {self.found} of {self.found + self.made + self.missing} stages")
 
 
+class _Pace:
+    """How much is done in a second: of this count alone, and only of what was done while somebody looked.
+
+    A step may count several times: the images of each network, then processes. Epochs go on with one count.
+    """
+
+    def __init__(self) -> None:
+        self.first, self.last = 0, (0, 0, "")
+        self.began: float | None = None
+
+    def begins(self, done: int, total: int, word: str) -> bool:
+        """Told each time; whether another count than before has begun."""
+        _, before_total, before_word = self.last
+        is_other = total != before_total and word != before_word
+        is_new = self.began is None or done < self.last[0] or is_other
+        self.last = (done, total, word)
+        if is_new:
+            self.first, self.began = done, time.monotonic()
+        return is_new
+
+    @property
+    def per_second(self) -> float:
+        """0 where it is not known yet."""
+        took = time.monotonic() - (self.began or 0.0)
+        return (self.last[0] - self.first) / took if took > 0 else 0.0
+
+
 class _Plain(_Teller):
     """One line every ten seconds: a log is read later."""
 
     def counts(self, name: str) -> Progress:
-        began = last = time.monotonic()
+        last, pace = time.monotonic(), _Pace()
 
         def progress(done: int, total: int, word: str) -> None:
             nonlocal last
+            pace.begins(done, total, word)
             now = time.monotonic()
             if now - last >= _EVERY_S:
-                last = now
-                rate = done / (now - began)
-                left = f", {span((total - done) / rate)} left" if rate else ""
-                self.line(f"{name:24} {done} of {total} {word}, {_per_second(rate)}{left}")
+                last, rate = now, pace.per_second
+                told = f", {_per_second(rate)}, {span((total - done) / rate)} left" if rate else ""
+                self.line(f"{name:24} {done} of {total} {word}{told}")
 
         return progress
 
@@ -150,11 +177,14 @@ class _OnTerminal(_Teller):
         self.bars.console.print(visible(text), markup=False, highlight=False)
 
     def counts(self, name: str) -> Progress:
-        task, began = self.bars.add_task(cut(visible(name), _NAME), total=None, rate=""), time.monotonic()
+        task, pace = self.bars.add_task(cut(visible(name), _NAME), total=None, rate=""), _Pace()
 
         def progress(done: int, total: int, word: str) -> None:
-            rate = done / max(time.monotonic() - began, 1e-9)
-            self.bars.update(task, completed=done, total=total, rate=f"{word}, {_per_second(rate)}")
+            if pace.begins(done, total, word):
+                self.bars.reset(task)  # what it knew of the count before would be taken for this one's
+            rate = pace.per_second
+            told = f"{word}, {_per_second(rate)}" if rate else word
+            self.bars.update(task, completed=done, total=total, rate=told)
 
         return progress
 

@@ -30,7 +30,8 @@ def compare(names: tuple[str, ...], kind: str, output: Path | None, store_root: 
     """
     from .. import report
 
-    found = report.compared.of(_runs(names, _options.open_store(store_root)))
+    named = names if len(names) > 1 else (*names, None)
+    found = report.compared.of(_runs(names, _options.read_store(store_root, *named)))
     text = report.compare_text.FORMATS[kind](found)
     if output:
         _output.write_output(output, text)

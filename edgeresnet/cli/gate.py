@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import _complete, _options, _output
+
+if TYPE_CHECKING:
+    from ..artifact import Store
 
 _FORMATS = ["terminal", "md", "github", "junit", "json"]
 
@@ -60,41 +64,70 @@ def gate(
     With --update RUN becomes the baseline: look at what changed, and commit it.
     In GitHub's workflows annotations are printed and a summary is appended.
     """
+    said = {"max_loss_pp": max_loss_pp, "max_growth_pct": max_growth_pct}
+    said |= {"max_slowdown_pct": max_slowdown_pct, "max_runtime_slowdown_pct": max_runtime_slowdown_pct}
+    margins = {name: value for name, value in said.items() if value is not None}
+    if update:
+        _refuse_beside_update(kind, across_recipes, junit)
+        numbers = {name: _number(name, value) for name, value in margins.items()}
+        return _updated(_options.read_store(store_root, run).load_run(run), baseline, numbers, as_json=as_json)
+    return _gated(
+        lambda: _held(_options.read_store(store_root, run), run, baseline, list(margins), max_age, across_recipes),
+        baseline,
+        "json" if as_json else kind,
+        junit,
+    )
+
+
+def _held(
+    store: Store, run: str | None, baseline: Path, margins: list[str], max_age: str, across_recipes: bool
+) -> dict[str, Any]:
     from .. import gate as gates
     from ..artifact import seconds_of
     from ..errors import EdgeresnetError
-    from .run import exit_code
 
-    said = {"max_loss_pp": max_loss_pp, "max_growth_pct": max_growth_pct}
-    said |= {"max_slowdown_pct": max_slowdown_pct, "max_runtime_slowdown_pct": max_runtime_slowdown_pct}
-    margins = {name: _number(name, value) for name, value in said.items() if value is not None}
-    if margins and not update:
+    if margins:
         words = ", ".join(f"--{name.replace('_', '-')}" for name in margins)
         raise EdgeresnetError(
             f"{words} without --update says nothing: margins stand in the baseline, where they are reviewed",
             hint=f"edit the margins in {baseline}, or give them with --update",
         )
-    store = _options.open_store(store_root)
-    if update:
-        _refuse_beside_update(kind, across_recipes, junit)
-        return _updated(store.load_run(run), baseline, margins, as_json=as_json)
     held, age_s = gates.read(baseline), seconds_of(max_age)
-    done = store.load_run(run)
-    found = gates.gate(done, held, path=baseline, max_age_s=age_s, across_recipes=across_recipes)
-    _tell(found, "json" if as_json else kind, junit)
-    return exit_code(found)
+    return gates.gate(store.load_run(run), held, path=baseline, max_age_s=age_s, across_recipes=across_recipes)
 
 
-def _tell(found: dict[str, Any], kind: str, junit: Path | None) -> None:
+def _gated(held: Callable[[], dict[str, Any]], baseline: Path, kind: str, junit: Path | None) -> int:
+    """Told wherever a gate is read, a refusal too: an older report would stay there and pass for this run's."""
+    from ..errors import EdgeresnetError
     from ..report import gate_text
+    from .run import exit_code
 
-    _output.echo(gate_text.FORMATS[kind](found), nl=False, as_it_is=kind == "json")
-    if junit:
-        _output.write_output(junit, gate_text.FORMATS["junit"](found))
+    try:
+        found = held()
+    except EdgeresnetError as problem:
+        _tell(gate_text.refusal(problem, baseline), kind, junit)
+        raise
+    unwritten = _tell({name: text(found) for name, text in gate_text.FORMATS.items()}, kind, junit)
+    return exit_code(found) or unwritten
+
+
+def _tell(said: Mapping[str, str], kind: str, junit: Path | None) -> int:
+    """0, or the code of the first report that could not be written: the others are written all the same."""
+    from ..errors import EdgeresnetError
+
+    if kind in said:
+        _output.echo(said[kind], nl=False, as_it_is=kind == "json")
     if os.environ.get("GITHUB_ACTIONS") and kind != "github":
-        _output.echo(gate_text.FORMATS["github"](found), nl=False, err=kind != "terminal")
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        _append(Path(summary), gate_text.FORMATS["md"](found))
+        _output.echo(said["github"], nl=False, err=kind != "terminal")
+    summary, code = os.environ.get("GITHUB_STEP_SUMMARY"), 0
+    for path, write, text in ((junit, _output.write_output, said["junit"]), (summary, _append, said["md"])):
+        try:
+            if path:
+                write(Path(path), text)
+        except EdgeresnetError as problem:
+            _output.error(problem.message, problem.hint)
+            code = code or problem.exit_code
+    return code
 
 
 def _append(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -21,9 +22,10 @@ def predict(image: Path, run_name: str | None, target: str | None, top: int, sto
     """Ask the compiled networks of a run about IMAGE, prepared as the recipe says."""
     from .. import predict as predicting
 
-    store = _options.open_store(store_root)
-    with store.used():
-        said = predicting.predict(store, store.load_run(run_name), image, target, top)
+    store = _options.read_store(store_root)
+    run = store.load_run(run_name)
+    with store.used() if store.is_marked else contextlib.nullcontext():
+        said = predicting.predict(store, run, image, target, top)
     if as_json:
         _output.print_json(said)
         return

@@ -24,9 +24,10 @@ def report(run: str | None, kind: str, output: Path | None, store_root: Path) ->
     """Print RUN (an id or a file; the newest by default). Measures nothing."""
     from .. import report as reports
 
-    store = _options.open_store(store_root)
+    store = _options.read_store(store_root, run)
     found = store.load_run(run)
-    text = reports.html.of_store(found, store) if kind == "html" else reports.FORMATS[kind](found)
+    has_more = kind == "html" and store.is_marked
+    text = reports.html.of_store(found, store) if has_more else reports.FORMATS[kind](found)
     if output:
         _output.write_output(output, text)
     elif kind == "terminal":

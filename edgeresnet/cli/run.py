@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,29 +51,55 @@ def run(
 
 
 def ran(wanted: Recipe, store: Store, *, again: tuple[str, ...], quiet: bool, verbose: bool) -> dict[str, Any]:
-    """Every door that runs a recipe to its verdict."""
+    """Every door that runs a recipe to its verdict; one that fails halfway has its page all the same."""
     from .. import pipeline
+    from ..errors import EdgeresnetError
     from . import _progress
 
-    with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
-        return pipeline.run(wanted, store, again=frozenset(again), listener=listener)
+    try:
+        with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
+            return pipeline.run(wanted, store, again=frozenset(again), listener=listener)
+    except EdgeresnetError as problem:
+        with contextlib.suppress(Exception):  # whatever is wrong with the page, what is wrong with the run comes next
+            if problem.run is not None:
+                _write_text(problem.run, store)
+                page = _write_page(problem.run, store)
+                if not quiet:
+                    _output.echo(f"page: {page}", err=True)
+        raise
 
 
 def told(done: dict[str, Any], store: Store, *, as_json: bool) -> int:
     """Every door that ends in a verdict: the run is reported; gives the exit code."""
     from .. import report
-    from ..artifact import write_text
 
-    path = store.root / "runs" / f"{done['id']}.md"
-    write_text(path, report.FORMATS["md"](done))
+    path = _write_text(done, store)
     if as_json:
         _output.print_json(done)
     else:
         _output.print_report(report.FORMATS["terminal"](done))
-    write_text(path.with_suffix(".html"), report.html.of_store(done, store))
+    page = _write_page(done, store)
     if not as_json:
-        _output.echo(f"page: {path.with_suffix('.html')}\nreport: {path}")
+        _output.echo(f"page: {page}\nreport: {path}")
     return exit_code(done)
+
+
+def _write_text(done: Mapping[str, Any], store: Store) -> Path:
+    from .. import report
+    from ..artifact import write_text
+
+    path = store.root / "runs" / f"{done['id']}.md"
+    write_text(path, report.FORMATS["md"](done))
+    return path
+
+
+def _write_page(done: Mapping[str, Any], store: Store) -> Path:
+    from .. import report
+    from ..artifact import write_text
+
+    path = store.root / "runs" / f"{done['id']}.html"
+    write_text(path, report.html.of_store(done, store))
+    return path
 
 
 def exit_code(done: dict) -> int:

@@ -21,7 +21,7 @@ def show(what: str | None, store_root: Any, as_json: bool) -> None:
     """
     from ..errors import ArtifactError
 
-    store = _options.open_store(store_root)
+    store = _options.read_store(store_root, what)
     try:
         run = store.load_run(what)
     except ArtifactError:

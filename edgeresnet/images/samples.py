@@ -121,9 +121,14 @@ class Samples:
         """One image, decoded now: HWC; an unreadable one is an error that names it."""
         return decode.decoded(self.source.open, self.source.name, int(self.chosen[index]), self.preprocessing)
 
-    def open(self, index: int) -> Image.Image:
-        """One image at its own size, in colours or grays, turned as its pixels are."""
+    def open(self, index: int, *, least: int | None = None) -> Image.Image:
+        """One image at its own size, in colours or grays, turned as its pixels are.
+
+        `least` is for who shows it small: a larger JPEG is decoded to a part of its size, so many pixels to a side.
+        """
         with self.source.open(int(self.chosen[index])) as opened:
+            if least:
+                opened.draft(None, (least, least))
             image = ImageOps.exif_transpose(opened) if self.preprocessing.exif else opened.copy()
         if self.preprocessing.bits == 16:
             return Image.fromarray(np.asarray(image).astype(self.preprocessing.pixel))

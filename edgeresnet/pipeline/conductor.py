@@ -77,7 +77,10 @@ def run(
             _take(step, wanted, outcomes, store, listener, again=not again.isdisjoint({step.id, step.stage.name}))
     except BaseException as problem:
         with contextlib.suppress(EdgeresnetError, OSError):
-            store.save_run(document(recipe, outcomes, began, problem, where))
+            ended = document(recipe, outcomes, began, problem, where)
+            store.save_run(ended)
+            if isinstance(problem, EdgeresnetError):
+                problem.run = ended
         raise
     finished = document(recipe, outcomes, began)
     store.save_run(finished)

@@ -35,7 +35,7 @@ def terminal_text(found: Mapping[str, Any]) -> str:
 
 
 def markdown_text(found: Mapping[str, Any]) -> str:
-    told = [f"# {len(found['runs'])} runs, held against {found['runs'][0]['id']}"]
+    told = [f"# {len(found['runs'])} runs, held against {markdown.cell(found['runs'][0]['id'])}"]
     for part in _parts(found):
         told += [f"## {markdown.cell(part.title)}"] if part.title else []
         told += [markdown.table(*view.filled(part.columns, part.rows))] if part.rows else []
@@ -74,7 +74,7 @@ _APART = (
 
 
 def _run(run: Mapping[str, Any]) -> str:
-    ended = f"; it ended early: {run['ended_early']}" if run["ended_early"] else ""
+    ended = f"; it {run['ended_early']}" if run["ended_early"] else ""
     return f"{run['name']}  {run['id']}  {run['title']}: {run['verdict']}{ended}"
 
 

@@ -50,7 +50,7 @@ def _about(name: str, run: Run) -> dict[str, Any]:
         "title": view.title(run["recipe"]["model"], measured),
         "verdict": run["verdict"],
         "recipe_digest": run["recipe_digest"],
-        "ended_early": run["problem"]["message"] if run.get("problem") else None,
+        "ended_early": view.ended_early(run["problem"]) if run.get("problem") else None,
     }
 
 

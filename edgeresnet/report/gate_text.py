@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..device import judge
+from ..errors import EdgeresnetError
 from . import json_report, junit, markdown, terminal
 
 _MEANING = {
@@ -29,13 +31,14 @@ def render(found: Mapping[str, Any]) -> str:
 
 def as_markdown(found: Mapping[str, Any]) -> str:
     rows = [(one["verdict"], one["target"], one["promise"], one["reason"]) for one in found["verdicts"]]
+    ids = found["run"], found["baseline"]["run"], found["baseline"]["digest"][:12]
+    run, held, digest = map(markdown.code, ids)
     parts = [
         f"# Gate: {found['verdict']}",
         f"{_meaning(found)[:1].upper()}{_meaning(found)[1:]}.",
         markdown.table(_COLUMNS, rows),
         "\n".join(f"- {markdown.cell(note)}" for note in found["notes"]),
-        f"Run `{found['run']}` against the baseline of run `{found['baseline']['run']}`, digest "
-        f"`{found['baseline']['digest'][:12]}`.",
+        f"Run {run} against the baseline of run {held}, digest {digest}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -43,6 +46,18 @@ def as_markdown(found: Mapping[str, Any]) -> str:
 def marks(found: Mapping[str, Any]) -> str:
     """GitHub's workflow commands: shown beside the baseline's file, whatever is not kept."""
     return "".join(f"{line}\n" for line in _marks(found))
+
+
+def refusal(problem: EdgeresnetError, baseline: Path) -> dict[str, str]:
+    """What is told, and how, where nothing was judged: no pass, and never silence."""
+    said = f"{problem.message} ({problem.hint})"
+    case = {"target": "gate", "promise": "judged", "verdict": judge.NOT_MEASURED, "reason": said}
+    head = f"file={_property(str(baseline))},title={_property('edgeresnet gate: refused')}"
+    return {
+        "md": f"# Gate: refused\n\n{markdown.cell(said)}\n",
+        "github": f"::error {head}::{_message(said)}\n",
+        "junit": junit.render({"verdicts": [case], "undecided": "warn"}),
+    }
 
 
 def _marks(found: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from . import curve, view
 
 # An underscore inside a word is one, everywhere: cifar_resnet8 stays readable as it is.
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
+_ID = re.compile(r"[A-Za-z0-9-]+")
 _BLOCK = re.compile(r"^(\d*)([#>+-]|(?<=\d)[.)])(?=[#>+-]*(\s|$))")  # a heading, a quotation, a list, a rule
 
 
@@ -42,7 +43,7 @@ def render(run: Mapping[str, Any]) -> str:
         ),
         _section("Steps", table(("step", "state", "time", "digest"), seen.steps)),
         _section("Conditions", "\n".join(f"- {cell(line)}" for line in seen.conditions)),
-        f"Run `{run['id']}`, recipe `{run['recipe_digest'][:12]}`.",
+        f"Run {code(run['id'])}, recipe {code(run['recipe_digest'][:12])}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -54,6 +55,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"## {title}\n\n{body}" if body else ""
+
+
+def code(name: str) -> str:
+    """An id or a digest, in the letters of code; whatever else stands there is text."""
+    return f"`{name}`" if _ID.fullmatch(name) else cell(name)
 
 
 def cell(name: str) -> str:

@@ -287,11 +287,16 @@ def _notes(
         timed = _timed(result)
         notes += [f"{result['target']}: {trouble}" for trouble in troubles.troubles(timed)]
     if run["problem"]:
-        notes.append(f"the run ended early{_place(run['problem'])}: {run['problem']['message']}")
+        notes.append(f"the run {ended_early(run['problem'])}")
     return notes
 
 
-def _place(problem: Mapping[str, Any]) -> str:
+def ended_early(problem: Mapping[str, Any]) -> str:
+    """What every report says of a run that failed halfway."""
+    return f"ended early{place(problem)}: {problem['message']}"
+
+
+def place(problem: Mapping[str, Any]) -> str:
     """Runs of older versions do not tell it."""
     return f" in step {problem['step']}" if problem.get("step") else ""
 

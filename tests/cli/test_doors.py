@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import yaml
 
 from edgeresnet import cli, recipe
 from edgeresnet.artifact import Store
+from edgeresnet.errors import ArtifactError, ModelError
 
 from ..conftest import tiny, write_recipe
 from .conftest import Door
@@ -52,6 +54,67 @@ def test_the_exit_code_is_the_verdicts(door: Door, own_store: Store, tmp_path: P
     assert door("run", write_recipe(tmp_path, tiny(**changes)), "--store", own_store.root, "-q")[0] == code
 
 
+def failing(problem: BaseException) -> Callable[..., Any]:
+    def fails(*_: object) -> None:
+        raise problem
+
+    return fails
+
+
+def pages(store: Store) -> set[str]:
+    return {path.name for path in (store.root / "runs").iterdir() if path.suffix in (".md", ".html")}
+
+
+def test_a_run_that_fails_halfway_leaves_its_pages_and_then_its_error(
+    door: Door, own_store: Store, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = failing(ModelError("it has no end", hint="give another"))
+    words = ["verify", net, "--evaluation", "digits", "--size", 8, "--mean", 0.3, "--std", 0.4, "--seed", 7]
+    for stage, door_words in (
+        ("trace.trace", ["run", write_recipe(tmp_path, tiny(seed=7, train__epochs=1))]),
+        ("verify.verify", words),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"edgeresnet.{stage}", broken)
+            code, out, err = door(*door_words, "--store", own_store.root)
+        page = own_store.runs()[-1].with_suffix(".html")
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-2:] == [f"page: {page}", "error: it has no end (give another)"]
+        step = "trace" if stage == "trace.trace" else "verify:reference"
+        assert f"The run ended early in step {step}." in page.read_text()
+        assert f"the run ended early in step {step}: it has no end" in page.with_suffix(".md").read_text()
+        with monkeypatch.context() as patch:
+            patch.setattr(f"edgeresnet.{stage}", broken)
+            assert door(*door_words, "--store", own_store.root, "-q")[1:] == (
+                "", "error: it has no end (give another)\n",
+            )  # fmt: skip
+
+
+def test_a_page_that_cannot_be_made_hides_no_error(
+    door: Door, own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeresnet.trace.trace", failing(OSError(errno.ENOSPC, "No space left on device")))
+    for problem in (ZeroDivisionError(), ArtifactError("no", hint="page")):
+        monkeypatch.setattr("edgeresnet.report.html.of_store", failing(problem))
+        code, _, err = door("run", write_recipe(tmp_path, tiny(seed=7, train__epochs=1)), "--store", own_store.root)
+        assert code == 5
+        assert err.splitlines()[-1].startswith("error: the disk is full (")
+        assert "Traceback" not in err
+
+
+def test_an_interrupted_run_leaves_no_page(
+    door: Door, own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pages(own_store)
+    monkeypatch.setattr("edgeresnet.trace.trace", failing(KeyboardInterrupt()))
+    monkeypatch.setattr(cli, "_leave", sys.exit)
+    code, _, err = door("run", write_recipe(tmp_path, tiny(seed=7, train__epochs=1)), "--store", own_store.root)
+    assert code == 130
+    assert err.splitlines()[-1].startswith("error: interrupted (")
+    assert own_store.load_run()["problem"]["step"] == "trace"
+    assert pages(own_store) == before
+
+
 def test_json_is_one_document_on_stdout(door: Door, ran: tuple[Path, Store]) -> None:
     code, out, err = door("run", ran[0], "--store", ran[1].root, "--json", "-q")
     assert (code, err) == (0, "")
@@ -83,6 +146,32 @@ def test_a_mistake_is_one_line_with_a_hint(door: Door, arguments: list[str], wor
     assert len(err.strip().splitlines()) == 1
     assert words in err
     assert err.rstrip().endswith(")"), "no hint"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "--output", "closed/report.txt"],
+        ["init", "closed/mine.yaml"],
+        ["train", "closed/net.pth", "--output", "closed/out.safetensors", "--training", "digits", "--epochs", 1],
+    ],
+)
+def test_a_path_that_may_not_be_looked_at_is_one_line(
+    door: Door, ran: tuple[Path, Store], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """As Python tells it of a file below a folder that is closed to the user."""
+    looked = Path.stat
+
+    def closed(path: Path, **how: Any) -> Any:
+        if path.parts[:1] == ("closed",):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked(path, **how)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    code, _, err = door(*words, "--store", ran[1].root) if words[0] != "init" else door(*words)
+    assert (code, len(err.splitlines())) == (2, 1), err
+    assert "closed" in err
+    assert "Permission denied" in err
 
 
 def test_wrong_keys_are_listed_together(door: Door, tmp_path: Path) -> None:

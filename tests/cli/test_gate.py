@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Callable
@@ -168,10 +169,101 @@ def test_in_a_workflow_it_marks_the_request_and_adds_to_the_summary(
     _, out, err = gate("--json")
     assert json.loads(out)
     assert "::error file=gate.json" in err
+
+
+def test_a_report_that_cannot_be_written_is_told_and_never_hides_the_verdict(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    code, out, err = gate("--junit", "no/where.xml")
+    assert code == 3
+    assert err == "error: there is no folder no (make it, or write elsewhere)\n"
+    assert "\n::error file=gate.json" in out
+    assert "# Gate: BROKEN" in (tmp_path / "summary.md").read_text()
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "where.md"))
-    code, _, err = gate()
+    code, _, err = gate("--junit", "gate.xml")
+    assert code == 3
+    assert err.splitlines()[0] == "wrote gate.xml"
+    assert "where.md cannot be written" in err.splitlines()[1]
+    run_again(tmp_path, fresh())
+    code, _, err = gate("--junit", "no/where.xml")
+    assert (code, len(err.splitlines())) == (2, 2), "nobody can rely on a report that is not there"
+
+
+@pytest.mark.parametrize("kind", ["--junit", "--format"])
+def test_a_refusal_is_no_pass_in_any_report(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path, summary = tmp_path / "gate.xml", tmp_path / "summary.md"
+    path.write_text("<testsuites tests='1'/>")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    words = ("--junit", path) if kind == "--junit" else ("--format", "junit")
+    code, out, err = gate("--baseline", "other<b>.json", *words)
     assert code == 2
-    assert "cannot be written" in err
+    assert err.splitlines()[-1].startswith("error: there is no baseline other<b>.json (")
+    root = ElementTree.fromstring(path.read_text() if kind == "--junit" else out)
+    assert (root.get("tests"), root.get("errors")) == ("1", "1")
+    (told,) = (error.get("message") or "" for error in root.iter("error"))
+    assert told.startswith("NOT_MEASURED: there is no baseline other<b>.json (")
+    marks = (out if kind == "--junit" else err).splitlines()
+    assert any(
+        line.startswith("::error file=other<b>.json,title=edgeresnet gate%3A refused::there is no") for line in marks
+    )
+    assert summary.read_text().startswith("# Gate: refused\n\nthere is no baseline other&lt;b>.json (")
+
+
+def test_whatever_is_refused_is_told_everywhere(gate: Gate, tmp_path: Path) -> None:
+    run_again(tmp_path, fresh(images="j" * 64))
+    for words, said in (
+        ((), "is of other images"),
+        (("--max-age", "soon"), "is not an age"),
+        (("--max-loss-pp", "1"), "without --update"),
+        (("20200101",), "there is no run"),
+    ):
+        (tmp_path / "gate.xml").unlink(missing_ok=True)
+        code, out, err = gate(*words, "--junit", "gate.xml")
+        assert (code, out) == (2, "")
+        assert said in err.splitlines()[-1]
+        assert said in (tmp_path / "gate.xml").read_text()
+    code, _, err = gate("20200101", "--junit", "no/where.xml")
+    assert code == 2
+    assert [line.split(" (")[0] for line in err.splitlines()] == [
+        "error: there is no folder no",
+        f"error: there is no run '20200101' in {tmp_path / 'store'}",
+    ]
+
+
+def test_a_baseline_that_may_not_be_looked_at_is_one_line(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Path.exists
+
+    def closed(path: Path, **how: Any) -> bool:
+        if path.name == "mine.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked(path, **how)
+
+    monkeypatch.setattr(Path, "exists", closed)
+    code, _, err = gate("--update", "--baseline", "closed/mine.json")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert err.startswith("error: closed/mine.json: Permission denied (")
+
+
+def test_a_report_below_a_closed_folder_takes_nothing_from_the_verdict(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    looked = Path.is_dir
+
+    def closed(path: Path) -> bool:
+        if path.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked(path)
+
+    monkeypatch.setattr(Path, "is_dir", closed)
+    code, _, err = gate("--junit", "closed/gate.xml")
+    assert (code, err) == (3, "error: closed/gate.xml cannot be written: Permission denied (write elsewhere)\n")
 
 
 @pytest.mark.parametrize("words", [("gate",), ("gate", "--update"), ("report", "--format", "junit")])

@@ -92,6 +92,26 @@ def test_a_name_that_is_no_utf_8_is_kept_and_shown(door: Door, tmp_path: Path) -
     assert json.loads(door("report", "--format", "json", "--store", store.root)[1])["recipe"]["model"]["arch"] == name
 
 
+def test_a_stream_that_knows_few_letters_gets_codes_for_the_others(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    store.save_run(named("net é → 🦊", 1))
+
+    def said(*words: str) -> tuple[int, str, str]:
+        environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+        command = [sys.executable, "-m", "edgeresnet", "report", "--store", str(store.root), *words]
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
+        return done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1")
+
+    code, out, err = said()
+    assert (code, err) == (0, "")
+    assert "\\u2192 \\ud83e\\udd8a, 2 classes" in out
+    code, out, _ = said("--format", "json")
+    assert (code, json.loads(out)["recipe"]["model"]["arch"]) == (0, "net é → 🦊"), "one document still"
+    code, _, err = said("→")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "there is no run '\\u2192'" in err
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_colours_on_a_terminal_and_none_with_no_color(tmp_path: Path, wanted: bool) -> None:
     store = Store.open(tmp_path / "store")
@@ -130,25 +150,82 @@ def test_a_log_gets_a_line_every_ten_seconds_with_rate_and_what_is_left(
     ]
 
 
-def test_a_terminal_gets_a_bar_that_fits(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def verified(clock: SimpleNamespace, progress: Count) -> None:
+    """Two networks, the second ten times as slow, and then five processes that are timed for a minute each."""
+    for pace in (1.0, 10.0):
+        for done in range(64, 641, 64):
+            clock.now += pace
+            progress(done, 640, "images")
+    for done in range(6):
+        progress(done, 5, "processes timed")
+        clock.now += 60.0
+
+
+def test_each_count_has_a_rate_of_its_own(clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    with _progress.counted("verify:openvino") as progress:
+        verified(clock, progress)
+    told = [line[25:] for line in capsys.readouterr().err.splitlines()]
+    assert told[0].startswith("640 of 640 images, 64/s")
+    assert told[1] == "64 of 640 images", "how fast is not known after the first of them"
+    assert told[2:4] == ["128 of 640 images, 6/s, 80 s left", "192 of 640 images, 6/s, 70 s left"]
+    assert told[-6:-3] == [
+        "640 of 640 images, 6/s, 0 s left",
+        "1 of 5 processes timed, 60 s each, 4 min left",
+        "2 of 5 processes timed, 60 s each, 3 min left",
+    ]
+
+
+def test_what_an_interrupted_one_had_done_counts_for_no_rate(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _progress.counted("train") as progress:
+        for step in range(801, 1001):
+            clock.now += 0.5
+            progress(step, 1000, f"epoch {9 if step <= 900 else 10} of 10")
+    told = [line[25:] for line in capsys.readouterr().err.splitlines()]
+    assert told[0] == "820 of 1000 epoch 9 of 10, 2/s, 2 min left"
+    assert told[5] == "920 of 1000 epoch 10 of 10, 2/s, 40 s left", "the next epoch is the same count"
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal of eighty columns gets."""
     from rich import console
 
-    shown = io.StringIO()
-    real = console.Console
+    shown, real = io.StringIO(), console.Console
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(
         console, "Console", lambda stderr: real(file=shown, width=80, force_terminal=True, color_system=None)
     )
+    return shown
+
+
+def refresh(progress: Count) -> None:
+    """The bars are drawn once a second: now, for the test."""
+    cells = progress.__closure__ or ()
+    next(cell.cell_contents for cell in cells if hasattr(cell.cell_contents, "bars")).bars.refresh()
+
+
+def test_a_terminal_gets_a_bar_that_fits(clock: SimpleNamespace, drawn: io.StringIO) -> None:
     with _progress.counted("compile:reference:[red]" + "x" * 60) as progress:
         for second in range(1, 6):
             clock.now = float(second)
             progress(second * 100_000, 1_000_000, "evaluation images")
-        bars = progress.__closure__  # the bars are drawn once a second: now, for the test
-        assert bars
-        next(cell.cell_contents for cell in bars if hasattr(cell.cell_contents, "bars")).bars.refresh()
-    line = max((part for part in shown.getvalue().replace("\r", "\n").splitlines() if "/s" in part), key=len)
+        refresh(progress)
+    line = max((part for part in drawn.getvalue().replace("\r", "\n").splitlines() if "/s" in part), key=len)
     assert "compile:re…xxxxxxxxx ━━━━" in line
     assert " 500000/1000000 evaluation images, 100000/s 00:05" in line
+
+
+def test_a_bar_begins_anew_with_each_count(clock: SimpleNamespace, drawn: io.StringIO) -> None:
+    with _progress.counted("verify:openvino") as progress:
+        for pace, until in ((1.0, 641), (10.0, 321)):
+            for done in range(64, until, 64):
+                clock.now += pace
+                progress(done, 640, "images")
+        refresh(progress)
+    line = [part for part in drawn.getvalue().replace("\r", "\n").splitlines() if "/s" in part][-1]
+    assert "320/640 images, 6/s 00:50" in line
 
 
 @pytest.mark.parametrize(

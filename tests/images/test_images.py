@@ -213,3 +213,38 @@ def test_training_images_that_are_all_one_cannot_be_split(colours: Callable[[str
     samples = opened(colours("a"))
     with pytest.raises(ImagesError, match="too alike"):
         choose.split(samples.subset([0, 0, 0]), 0.1, 0)
+
+
+def scene(width: int, height: int) -> np.ndarray:
+    """Smooth, and another one in each corner."""
+    rows, columns = np.mgrid[:height, :width] / max(width, height)
+    return np.stack([255 * columns, 255 * rows, 128 + 100 * np.sin(9 * columns)], -1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_photograph_that_is_shown_small_is_not_decoded_whole(tmp_path: Path, channels: int) -> None:
+    for label in "abc":
+        (tmp_path / label).mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6  # as a phone held upright writes it
+    Image.fromarray(scene(1600, 1200)).save(tmp_path / "a" / "0.jpg", quality=95, exif=turned)
+    Image.fromarray(scene(1600, 1200)).save(tmp_path / "b" / "1.png")
+    Image.fromarray(scene(300, 200)).save(tmp_path / "c" / "2.jpg", quality=95)
+    one = {"size": 8, "mean": [0.5] * channels, "std": [0.25] * channels, "exif": True}
+    samples = opened(tmp_path, preprocessing=one)
+    assert [samples.open(index, least=192).size for index in range(3)] == [(300, 400), (1600, 1200), (300, 200)]
+    assert samples.open(0).size == (1200, 1600)
+    small, whole = samples.open(0, least=192), samples.open(0)
+    assert small.mode == whole.mode == ("RGB" if channels == 3 else "L")
+    before, after = (np.asarray(each.resize((72, 96))).astype(float) for each in (whole, small))
+    assert np.abs(before - after).max() < 6
+
+
+def test_what_has_16_bits_is_opened_whole(tmp_path: Path) -> None:
+    levels = (np.arange(1200 * 900).reshape(900, 1200) % 60_000).astype(np.uint16)
+    for label in "abc":
+        (tmp_path / label).mkdir()
+        Image.fromarray(levels).save(tmp_path / label / "0.png")
+    one = {"size": 8, "mean": [0.5], "std": [0.25], "bits": 16}
+    samples = opened(tmp_path, preprocessing=one)
+    np.testing.assert_array_equal(np.asarray(samples.open(0, least=192)), levels)

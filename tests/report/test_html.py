@@ -289,6 +289,29 @@ def test_a_thousand_classes_and_many_images_stay_small() -> None:
     assert "the table has 200 of them, `--format json` all" in Read(text).text
 
 
+def test_promises_of_a_thousand_classes_stay_small_and_the_worst_are_seen() -> None:
+    verdicts = []
+    for target in ("onnxruntime", "openvino", "tensorrt"):
+        for number in range(1000):
+            about = {"target": target, "promise": f"min_recall_pct n{number:08} some longer name of a class"}
+            about |= {"limit": 50.0, "value": 60.0 + number / 100, "low": 55.0, "high": 90.0}
+            verdicts.append(runs.verdict(**about, reason="60.00 % of it found; promised at least 50"))
+    verdicts[1500] |= {"verdict": "BROKEN", "reason": "this one is broken", "value": 10.0, "low": 1.0, "high": 20.0}
+    verdicts[1600] |= {"verdict": "UNDECIDED", "reason": "this one is not decided", "value": 51.0}
+    verdicts[2700] |= {"verdict": "NOT_MEASURED", "reason": "this one was not measured", "value": None}
+    verdicts[2999] |= {"reason": "this one is kept narrowly", "value": 50.1}
+    text = report.FORMATS["html"](runs.run(verdicts=verdicts, verdict="BROKEN"))
+    assert len(text) < 3_000_000 / 10, "the rest of the page needs its room, too"
+    section = Read(re.search(r'<figure[^>]*aria-label="Promises".*?</figure>', text, re.S)[0])  # type: ignore[index]
+    assert "Drawn are the 24 worst of 3,000, 2,976 more are not; the table has the 200 worst" in section.text
+    found = [section.text.index(f"this one {words}") for words in
+             ("is broken", "was not measured", "is not decided", "is kept narrowly")]  # fmt: skip
+    assert found == sorted(found)
+    assert (section.count("li"), section.count("tr")) == (24, 1 + 200)
+    few = Read(report.FORMATS["html"](runs.run(verdicts=verdicts[:24], verdict="KEPT")))
+    assert "Drawn are" not in few.text
+
+
 def test_the_frontier_holds_what_no_other_beats() -> None:
     def point(p50: float, right: int) -> tradeoff.Point:
         return tradeoff.Point("r", "t", "v", "d", 100, right, p50, "here")
@@ -365,6 +388,22 @@ def test_images_as_torchvision_keeps_them_are_shown_too(tmp_path: Path, monkeypa
     monkeypatch.setattr("torchvision.datasets.CIFAR10", None)  # called, it would be a TypeError
     seen = Read(report.html.of_store(run, store))
     assert f"The images cannot be shown: CIFAR-10 is not in {tmp_path / 'away'}" in seen.text
+
+
+def test_a_photograph_is_decoded_as_small_as_its_picture_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, label in enumerate(("blue", "green", "red")):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for image in range(4):
+            pixels = np.full((1000, 1600, 3), 60 * number + 10 * image, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{image}.jpg")
+    store, real = Store.open(tmp_path / "store"), beside._uri
+    run, given = runs.on_images(store, tmp_path / "images"), []
+    monkeypatch.setattr(beside, "_uri", lambda image: given.append(image.size) or real(image))
+    seen = Read(report.html.of_store(run, store))
+    assert seen.count("img") == 2
+    assert given == [(400, 250)] * 2
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -101,12 +101,17 @@ def test_a_target_that_was_not_measured_is_said_and_not_left_out() -> None:
         assert "NOT_MEASURED" in text
 
 
-def test_a_run_that_failed_halfway_says_where() -> None:
-    run = run_document(
-        results={}, verdicts=[], verdict="NOT_MEASURED", problem={"message": "the disk is full", "hint": ""}
-    )
-    for kind in ("terminal", "md"):
-        assert "the run ended early: the disk is full" in report.FORMATS[kind](run)
+@pytest.mark.parametrize("kind", ["terminal", "md", "junit", "compare", "compare md", "compare json"])
+@pytest.mark.parametrize(("step", "place"), [({"step": "trace"}, " in step trace"), ({}, "")], ids=["now", "older"])
+def test_every_report_of_a_run_that_failed_halfway_says_where(kind: str, step: dict[str, str], place: str) -> None:
+    problem = {"message": "the disk is full", "hint": "", **step}
+    run = run_document(results={}, verdicts=[], verdict="NOT_MEASURED", problem=problem, undecided="warn")
+    if kind.startswith("compare"):
+        found = report.compared.of([run_document(), {**run, "id": "20260102-000000-000000-abcdef"}])
+        text = report.compare_text.FORMATS[kind.partition(" ")[2] or "terminal"](found)
+    else:
+        text = report.FORMATS[kind](run)
+    assert f"ended early{place}: the disk is full" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
@@ -196,3 +201,23 @@ def test_a_loss_that_ran_away_stays_short() -> None:
     notes = {"history": history, "best_epoch": 0, "epochs": 1, "validation_images": 12, "validation_top1": 0.5}
     assert [row[2] for row in curve.rows(notes)] == ["0.5000", "1e+30"]
     assert "0.500 to 1e+30" in curve.line(notes)
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "`a` <img src=x>", "\x1b[31m", "a\n# b"])
+def test_an_id_is_a_name_like_all_others(name: str) -> None:
+    """A run's file, and a baseline, may have been written by somebody else."""
+    run = run_document(id=name, recipe_digest=name)
+    verdict = {"target": "openvino", "promise": "max_loss_pp", "verdict": "KEPT", "reason": "0 lost"}
+    found = {"verdict": "KEPT", "verdicts": [verdict], "notes": [], "undecided": "warn", "run": name}
+    pages = {
+        "md": report.FORMATS["md"](run),
+        "compare": report.compare_text.FORMATS["md"](report.compared.of([run, run_document()])),
+        "gate": report.gate_text.FORMATS["md"]({**found, "baseline": {"path": "g", "digest": name, "run": name}}),
+    }
+    for kind, page in pages.items():
+        assert name not in page, kind
+        assert "<" not in page, kind
+        assert "\x1b" not in page, kind
+        assert "# b" not in page.splitlines(), kind
+    plain = report.FORMATS["md"](run_document())
+    assert "Run `20260101-000000-000000-abcdef`, recipe `ffffffffffff`." in plain

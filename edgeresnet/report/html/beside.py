@@ -107,7 +107,7 @@ def _pictures(
     pictures: dict[int, str] = {}
     for number in wanted[: facts.PICTURES]:
         with contextlib.suppress(*decode.BROKEN, EdgeresnetError):
-            pictures[number] = _uri(samples.open(int(readable[number])))
+            pictures[number] = _uri(samples.open(int(readable[number]), least=2 * _SIDE))
     return names, pictures, ""
 
 

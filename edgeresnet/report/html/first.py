@@ -43,8 +43,7 @@ def _ended_early(run: Mapping[str, Any]) -> Markup | None:
     if not problem:
         return None
     done = [step["id"] for step in run["steps"] if step["state"] in ("made", "done")]
-    where = problem.get("step") or ""
-    place = f" in step {where}" if where else f" after step {done[-1]}" if done else " before its first step"
+    place = view.place(problem) or (f" after step {done[-1]}" if done else " before its first step")
     return el(
         "div",
         el("p", el("b", f"The run ended early{place}.")),

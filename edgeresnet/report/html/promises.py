@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ...device import judge
 from . import facts
 from .element import Markup, el, name
 from .figure import Origin, figure
@@ -13,11 +14,15 @@ from .first import verdict
 from .scale import Scale
 from .strips import Strip, bar
 
+_DRAWN = 24
+_TABLED = 200  # rows; a promise for each of a thousand classes, on several targets, is more than a page can hold
+
 
 def section(run: Mapping[str, Any]) -> Markup | None:
     found = run["verdicts"]
     if not found:
         return None
+    shown = found if len(found) <= _DRAWN else sorted(found, key=_badness, reverse=True)
     origins: dict[str, Origin] = {each["target"]: facts.origin(run, f"verify:{each['target']}") for each in found}
     columns = ("target", "promise", "promised", "found", "lowest (95 %)", "highest (95 %)", "verdict")
     rows = [
@@ -27,17 +32,31 @@ def section(run: Mapping[str, Any]) -> Markup | None:
             *(_spelled(each.get(key)) for key in ("limit", "value", "low", "high")),
             each["verdict"],
         )
-        for each in found
+        for each in shown[:_TABLED]
     ]
     return figure(
         "Promises",
         "The upright line is what was promised: an interval wholly to the left of it is kept, wholly to the right is "
-        "broken, across it is undecided. Each row has a scale of its own.",
-        el("ul", [_row(each) for each in found], class_="promises"),
+        f"broken, across it is undecided. Each row has a scale of its own.{_left_out(len(found))}",
+        el("ul", [_row(each) for each in shown[:_DRAWN]], class_="promises"),
         origins.values(),
         (columns, rows),
         headed=False,
     )
+
+
+def _left_out(count: int) -> str:
+    if count <= _DRAWN:
+        return ""
+    cut = f"; the table has the {_TABLED} worst, `--format json` all" if count > _TABLED else ""
+    return f" Drawn are the {_DRAWN} worst of {count:,}, {count - _DRAWN:,} more are not{cut}."
+
+
+def _badness(each: Mapping[str, Any]) -> tuple[int, float]:
+    """By its verdict, and how near to its limit, or how far beyond, it was found."""
+    value = each.get("value")
+    beyond = -math.inf if value is None else _beyond(each["promise"], value, each["limit"])
+    return judge.WORST_LAST.index(each["verdict"]), beyond
 
 
 def _row(each: Mapping[str, Any]) -> Markup:

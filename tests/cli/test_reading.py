@@ -1,0 +1,103 @@
+"""Doors that only read make no store, and need none where runs are named by their files."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.artifact import Store
+
+from ..report import runs
+from .conftest import Door
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Two runs as somebody sent them: files, and no store around them."""
+    store = Store.open(tmp_path / "elsewhere")
+    paths = [store.save_run(runs.run(id=f"2026010{day}-120000-000000-abcdef")) for day in "12"]
+    one, other = (Path(shutil.copy(path, tmp_path / f"{name}.json")) for path, name in zip(paths, "ab", strict=True))
+    shutil.rmtree(store.root)
+    return one, other
+
+
+READS = [
+    ("compare", "a.json", "b.json"),
+    ("report", "a.json"),
+    ("report", "a.json", "--format", "html"),
+    ("show", "a.json"),
+]
+
+
+@pytest.mark.parametrize("words", READS, ids=" ".join)
+def test_files_need_no_store_and_make_none(
+    door: Door, files: tuple[Path, Path], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    code, out, err = door(*words)
+    assert (code, err) == (0, "")
+    assert "KEPT" in out
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "thesis.txt").touch()
+    assert door(*words) == (code, out, err)
+    assert [path.name for path in (tmp_path / "artifacts").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("there", [(), ("thesis.txt",), None])
+@pytest.mark.parametrize(
+    "words",
+    [("report",), ("compare",), ("compare", "a.json"), ("compare", "2026", "b.json"), ("show",), ("predict", "x.png")],
+    ids=" ".join,
+)
+def test_whoever_names_no_file_is_told_that_there_is_no_store(
+    door: Door, files: tuple[Path, Path], tmp_path: Path, words: tuple[str, ...], there: tuple[str, ...] | None
+) -> None:
+    store = tmp_path / "artifacts"
+    (tmp_path / "x.png").touch()
+    if there is not None:
+        store.mkdir()
+        for name in there:
+            (store / name).touch()
+    code, out, err = door(*words)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert ("artifacts holds other files and is no store" if there else "there is no run") in err
+    assert store.exists() == (there is not None)
+    assert there is None or sorted(path.name for path in store.iterdir()) == sorted(there)
+
+
+def test_networks_that_lie_in_no_store_are_asked_nothing(door: Door, files: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "x.png").touch()
+    code, _, err = door("predict", "x.png", "--run", "a.json")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_gate_of_files_needs_no_store(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ..gate import runs as gated
+
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    store = Store.open(tmp_path / "elsewhere")
+    shutil.copy(store.save_run(gated.run(gated.result("openvino", began=time.time()))), tmp_path / "run.json")
+    shutil.rmtree(store.root)
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "thesis.txt").touch()
+    assert door("gate", "--update", "run.json")[0] == 0
+    assert door("gate", "run.json")[0] == 0
+    assert [path.name for path in (tmp_path / "artifacts").iterdir()] == ["thesis.txt"]
+    code, _, err = door("gate")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "artifacts holds other files and is no store" in err
+
+
+def test_the_page_of_a_run_in_its_store_has_what_lies_beside_it(door: Door, tmp_path: Path) -> None:
+    older, newest = (runs.run(id=f"2026010{day}-120000-000000-abcdef") for day in (1, 2))
+    older["results"]["openvino"]["variants"]["int8"]["digest"] = runs.digest(200)
+    store = runs.stored(tmp_path / "store", older, newest)
+    code, out, _ = door("report", store.runs()[-1], "--format", "html", "--store", store.root)
+    assert code == 0
+    assert older["id"] in out
