@@ -240,14 +240,11 @@ def test_images_that_cannot_be_read_are_neither_right_nor_wrong(colours: Any, tm
     raw = tiny(model__classes=3, preprocessing=about, images__training=str(folder), images__unreadable="skip")
     samples = images.open_samples(recipe.parse(raw), "training")
 
-    class Right(nn.Module):
+    class Sees(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.eye(3)[self.labels]  # type: ignore[index]
+            return x.mean((2, 3)).flip(1)  # blue, green, red
 
-    network = Right()
-    for batch in samples.batches(64):
-        network.labels = torch.from_numpy(batch.labels)
-    assert pruning._right(network, samples) == 1.0
+    assert pruning._right(Sees(), samples) == 1.0
 
 
 def test_layer_by_layer_takes_the_same_part_of_each() -> None:
