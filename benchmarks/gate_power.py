@@ -15,7 +15,8 @@
 
 Goals, in quiet noise: unchanged at most 0.5 % red; a loss of 1.0 point beyond the margin, of 2 % that differ, at least
 98 %; a slow-down of 10 % beyond the margin at least 95 %. Nothing else may run on the machine while it records.
-The recipe is one of `undecided: warn`. What is recorded is one session's noise: what moves between days is not in it.
+The recipe is one of `undecided: warn`. What moves between days is in it as far as several sessions recorded it. Each
+pair of measurements is taken once before any is taken twice, and never twice where nothing else differs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +152,14 @@ class Trial:
 
 def _simulate(asked: argparse.Namespace) -> None:
     margins = gate.Margins(asked.max_loss_pp, asked.max_slowdown_pct)
-    before = json.loads(asked.noise.read_text())["runs"]
-    now = json.loads(asked.now.read_text())["runs"] if asked.now else before
+    before = _recorded(asked.noise)
+    now = _recorded(asked.now) if asked.now else before
     pairs = [(i, j) for i in range(len(before)) for j in range(len(now)) if asked.now or i != j]
     cases = [(i, j, one) for i, j in pairs for one in now[j]]
-    random.Random(asked.seed).shuffle(cases)
+    for each in (pairs, cases):
+        random.Random(asked.seed).shuffle(each)
     if not pairs:
-        raise SystemExit(f"{asked.noise} holds {len(before)} measurements: at least two are needed")
+        raise SystemExit(f"{len(before)} measurements are recorded: at least two are needed")
     loss, slow = asked.max_loss_pp / 100 + 0.01, 1 + asked.max_slowdown_pct / 100 + 0.10
     print(f"{len(before)} and {len(now)} measurements, {len(pairs)} pairs; {', '.join(before[0])}; margins {margins}")
     with tempfile.TemporaryDirectory() as folder:
@@ -172,8 +174,14 @@ def _simulate(asked: argparse.Namespace) -> None:
             (f"{100 * loss:g} points lost on one target", changed(loss, DIFFER), 1.0, "at least 98 %"),
             (f"{100 * (slow - 1):g} % slower on one target", None, slow, "at least 95 % where quiet"),
         ):
-            taken = itertools.islice(itertools.cycle(cases), asked.runs)  # each once before any is taken twice
-            _tell(trial, title, goal, [_code(trial, before, now, case, answers, slower) for case in taken])
+            every = cases if answers or slower != 1.0 else [(i, j, "") for i, j in pairs]
+            taken = itertools.cycle(every) if answers else every  # what draws nothing is the same each time
+            codes = [_code(trial, before, now, case, answers, slower) for case in itertools.islice(taken, asked.runs)]
+            _tell(trial, title, goal, codes)
+
+
+def _recorded(files: Sequence[Path]) -> list[dict[str, Any]]:
+    return [run for file in files for run in json.loads(file.read_text())["runs"]]
 
 
 def _code(
@@ -217,8 +225,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--processes", type=int, default=recipe.Verify().processes)
     parser.add_argument("--seconds", type=float, default=recipe.Verify().seconds)
-    parser.add_argument("--noise", type=Path, help="of simulate: what was recorded")
-    parser.add_argument("--now", type=Path, help="other noise for the run than for the baseline")
+    parser.add_argument(
+        "--noise", type=Path, nargs="+", help="of simulate: what was recorded, in one session or several"
+    )
+    parser.add_argument("--now", type=Path, nargs="+", help="other noise for the run than for the baseline")
     parser.add_argument("--max-loss-pp", type=float, default=0.5)
     parser.add_argument("--max-slowdown-pct", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,9 +1,12 @@
-"""Text as a terminal shows it: how wide it is, and what of a name must never reach one. The standard library alone."""
+"""Text as a terminal shows it: how wide it is, and what of a name must never reach one; and a sentence that all say.
+The standard library alone.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 # What moves the cursor, changes colours, or turns the direction of all that follows; and what is no character at all.
 _HIDDEN = re.compile(
@@ -68,3 +71,13 @@ def _columns(char: str) -> int:
     if char == _JOINER or unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def ended_early(problem: Mapping[str, str]) -> str:
+    """What every report says of a run that failed halfway."""
+    return f"ended early{place(problem)}: {problem['message']}"
+
+
+def place(problem: Mapping[str, str]) -> str:
+    """Where that was; runs of older versions do not tell it."""
+    return f" in step {problem['step']}" if problem.get("step") else ""

@@ -6,6 +6,7 @@ nothing: what was promised is judged in `judge`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ def advice(result: Mapping[str, Any]) -> Advice | None:
     if low > 1:
         return None
     what = "INT8" if name == "int8" else "the candidate"
-    measured = f"{value:.3f} times as fast, 95 % interval {low:.3f} to {high:.3f}"
+    measured = _measured(value, low, high)
     if high <= 1 and _half_pays(variants):
         said = f"ship the half-precision twin: {what} is no faster ({measured}), and what it loses buys nothing"
         return Advice("half", said + _in_the_way(variants[name]))
@@ -47,13 +48,19 @@ def advice(result: Mapping[str, Any]) -> Advice | None:
     return Advice(name, said + _in_the_way(variants[name]))
 
 
+def _measured(value: float, low: float, high: float) -> str:
+    if not math.isfinite(high):
+        return f"{value:.3f} times as fast, in one process: no interval"
+    return f"{value:.3f} times as fast, 95 % interval {low:.3f} to {high:.3f}"
+
+
 def _of_pruned(variants: Mapping[str, Any]) -> Advice | None:
     """Fewer multiplications that buy no time are not worth what they cost."""
     before, after = (variants.get(name, {}).get("latency") for name in ("fp32", "pruned"))
     if troubles.untimed([before, after]):
         return None
     value, (low, high) = ratio_interval(timings.windows(before), timings.windows(after))
-    measured = f"{value:.3f} times as fast, 95 % interval {low:.3f} to {high:.3f}"
+    measured = _measured(value, low, high)
     if high <= 1:
         return Advice("fp32", f"ship the network as it was before: pruned it is no faster ({measured})")
     if low <= 1:

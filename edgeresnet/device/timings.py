@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+# Standard deviation, as a log, of how a ratio of two that are timed in turn moves from hour to hour, which is not seen
+# inside a measurement: where memory fell, what a neighbour's cache held.
+DRIFT_OF_TWINS = 0.01
+
 
 def windows(raw: Mapping[str, Any], kind: str = "host") -> list[list[list[float]]]:
     """Process by process, the windows of one kind: milliseconds per inference. Empty where it was not measured."""

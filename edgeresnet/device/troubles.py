@@ -25,7 +25,17 @@ def troubles(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def of_machine(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What befell the machine meanwhile: of such times, some that moved together say nothing of what was timed."""
-    return list(_of_the_machine([process for raw in measured.values() for process in raw["processes"]]))
+    processes = _processes(measured)
+    return [*_taken_away(processes), *_of_the_machine(processes)]
+
+
+def taken_away(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Of that, what can make everything slower, whatever is timed."""
+    return list(_taken_away(_processes(measured)))
+
+
+def _processes(measured: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [process for raw in measured.values() for process in raw["processes"]]
 
 
 def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
@@ -100,14 +110,23 @@ def _of_processes(raw: Mapping[str, Any]) -> Iterator[str]:
         yield f"processes differ by {100 * between:.0f} %: the ratio's interval counts that, p50 does not"
 
 
-def _of_the_machine(processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _taken_away(processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     others, stolen = _mean(processes, "others_cpus"), _mean(processes, "stolen_cpus")
-    if others is None:
-        yield "how busy other programs kept the machine meanwhile cannot be seen on this system"
-    elif others - max(_spare(process) for process in processes) > 0.1:
+    if others is not None and others - max(_spare(process) for process in processes) > 0.1:
         yield f"other programs kept {others:.1f} CPUs busy meanwhile"
     if stolen and stolen > 0.05:
         yield f"the machine's host took {stolen:.2f} CPUs away meanwhile"
+    states = [(process["before"], process["after"]) for process in processes if "after" in process]
+    if any((after["throttled"] or 0) > (before["throttled"] or 0) for before, after in states):
+        yield "the CPU was throttled for its temperature meanwhile"
+    reasons = {reason for pair in states for state in pair for gpu in state["gpus"] for reason in gpu["throttle"]}
+    if reasons:
+        yield f"the GPU was slowed down meanwhile: {', '.join(sorted(reasons))}"
+
+
+def _of_the_machine(processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if _mean(processes, "others_cpus") is None:
+        yield "how busy other programs kept the machine meanwhile cannot be seen on this system"
     pace = _all(processes, "pace_ms")
     if min(pace, default=0) > 0:
         fast, slow = np.percentile(pace, [10, 90])  # single readings of half a millisecond are unsteady by nature
@@ -119,12 +138,6 @@ def _of_the_machine(processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     clocks = _all(processes, "cpu_mhz")
     if clocks and max(clocks) > 1.1 * min(clocks):
         yield f"the CPU's clock went from {min(clocks):.0f} to {max(clocks):.0f} MHz meanwhile"
-    states = [(process["before"], process["after"]) for process in processes if "after" in process]
-    if any((after["throttled"] or 0) > (before["throttled"] or 0) for before, after in states):
-        yield "the CPU was throttled for its temperature meanwhile"
-    reasons = {reason for pair in states for state in pair for gpu in state["gpus"] for reason in gpu["throttle"]}
-    if reasons:
-        yield f"the GPU was slowed down meanwhile: {', '.join(sorted(reasons))}"
 
 
 def _slowed(by_process: Sequence[Sequence[Sequence[float]]]) -> float:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
@@ -19,7 +19,7 @@ from ..device import intervals, manifest
 from ..errors import EdgeresnetError
 from . import record
 
-FORMAT = 2
+FORMAT = 3
 _FORMAT_KEY = "edgeresnet_gate"
 _RENEW = "`edgeresnet gate --update` writes it from a finished run; then review and commit it"
 _ANEW = f"mend it, or remove it: {_RENEW}"
@@ -72,10 +72,12 @@ def of(run: Mapping[str, Any], margins: Margins) -> dict[str, Any]:
         "made_by": f"edgeresnet {__version__}",
         "run": run["id"],
         "images": {"digest": digest, "count": count},
-        "recipe": {"digest": run["recipe_digest"], **identity(run["recipe"])},
+        "recipe": {"digest": run["recipe_digest"], **identity(run)},
+        "verify": dict(run["recipe"].get("verify") or {}),
         "promises": promises(run["recipe"]),
         "undecided": run["undecided"],
         "networks": networks(run),
+        "measured": measurements(run),
         "targets": targets,
     }
     return {**found, "digest": _digest(found)}
@@ -89,6 +91,8 @@ def remarks(baseline: Mapping[str, Any]) -> list[str]:
         times = ", ".join(f"{each['as_long_as']:g} of {rival}" for rival, each in kept["times"].items())
         said.append(f"{name} {kept['ships']}: {100 * right / count:.2f} % of {count} images; times {times}")
         said += [f"{name}: {sentence}, and so the times in it are noisy" for sentence in kept["troubles"]]
+        if kept["disturbed"] and margins.max_runtime_slowdown_pct is not None:
+            said.append(f"{name}: so max_runtime_slowdown_pct can find nothing BROKEN: measure while nothing else runs")
         if min(len(each["processes"]) for each in kept["times"].values()) < 2:
             said.append(f"{name}: one process does not show how much processes differ: no slow-down could be decided")
     finest = 100 * intervals.finest_drop(baseline["images"]["count"])
@@ -106,24 +110,38 @@ def networks(run: Mapping[str, Any]) -> dict[str, str]:
     return {step["id"]: step["digest"] for step in made if step["digest"]}
 
 
+def measurements(run: Mapping[str, Any]) -> dict[str, str]:
+    """target → the digest of what was measured on it."""
+    made = {step["id"].partition(":")[2]: step["digest"] for step in run["steps"] if step["stage"] == "verify"}
+    return {name: digest for name, digest in made.items() if digest and name in run["results"]}
+
+
 def promises(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe's own: a change to them is told, since it changes what is judged."""
     return _filled(dict(recipe.get("promises") or {}))
 
 
-def identity(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a recipe this one. Weights are what is judged; evaluation images are known by their content."""
+def identity(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a recipe this one. Weights are what is judged, whatever their files are called; evaluation images are
+    known by their content.
+    """
+    recipe = run["recipe"]
     kept = {key: value for key, value in recipe.items() if key not in _WHAT_CHANGES}
-    model = dict(recipe["model"])
-    for name in ("checkpoint", "candidate"):  # wherever they lie; their names stand for an architecture that none gives
-        path = model.pop(name, None)
-        if path is not None and (name == "candidate" or model.get("arch") is None):
-            model[name] = PurePath(path).name
+    model = {key: value for key, value in recipe["model"].items() if key != "checkpoint"}
+    model["candidate"] = "a file" if model.get("candidate") else None
+    if model.get("arch") is None:
+        model |= _as_traced(run)
     images = {key: value for key, value in (recipe.get("images") or {}).items() if key not in ("evaluation", "names")}
     for slot, asked in images.items():
         if isinstance(asked, dict):
             images[slot] = {key: value for key, value in asked.items() if key not in _WHERE}
     return _filled({**kept, "model": model, "images": images})
+
+
+def _as_traced(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Stands for an architecture that nobody named: its operators, and how many weights it has."""
+    traced = next((step for step in run["steps"] if step["stage"] == "trace" and step.get("notes")), None)
+    return {key: traced["notes"][key] for key in ("operators", "parameters")} if traced else {}
 
 
 def text(baseline: Mapping[str, Any]) -> str:

@@ -11,20 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from ..device import intervals, judge, troubles, yardstick
+from ..device import intervals, judge, timings, troubles, yardstick
 from ..device.intervals import Interval
 from ..device.judge import Reading, Verdict
 from ..errors import EdgeresnetError
+from ..text import ended_early
 from . import baseline as baselines
 from . import record
 from .baseline import Margins
 
 ALPHA = 0.01  # all promises of a gate together may be red by chance in so many runs that changed nothing
 _OF_ANSWERS = 0.8  # the part of that which the accuracies get; the times get the rest
-# Standard deviations, as logs, of what moves a time from hour to hour and is not seen inside a measurement: where
-# memory fell, what a neighbour's cache held. The pace is another kind of work, and follows the machine less closely.
+# As `timings.DRIFT_OF_TWINS`: the pace is another kind of work, and follows the machine less closely.
 _DRIFT = {record.PACE: 0.03}
-_DRIFT_OF_TWINS = 0.01
 HOUR_S = 3600.0
 _AHEAD_S = 120.0  # clocks of two machines may differ by so much
 _RENEW = "`edgeresnet gate --update` records it, once it was reviewed"
@@ -71,7 +70,7 @@ def gate(
     verdicts = [one for name in held["targets"] for one in _of_target(name, run, held, margins, stale.get(name, ""))]
     verdicts += [_unknown(name, margins) for name in run["results"] if name not in held["targets"]]
     if run["problem"]:
-        verdicts.append(Verdict("run", "whole", judge.NOT_MEASURED, 0, f"it ended early: {run['problem']['message']}"))
+        verdicts.append(Verdict("run", "whole", judge.NOT_MEASURED, 0, f"it {ended_early(run['problem'])}"))
     promised = [_promised(one, stale.get(one["target"], "")) for one in run["verdicts"]]
     return {
         "format": baselines.FORMAT,
@@ -97,7 +96,9 @@ def _refuse_another(
                 hint="answers to other images cannot be compared: measure on those, or make a new baseline (--update)",
             )
     before = {key: value for key, value in held["recipe"].items() if key != "digest"}
-    after = baselines.identity(run["recipe"])
+    after = baselines.identity(run)
+    if run["problem"]:  # it may have ended before it was traced
+        before["model"] = {key: value for key, value in before["model"].items() if key in after["model"]}
     changed = sorted(_changes(before, after))
     if not changed:
         return []
@@ -127,6 +128,8 @@ def _of_target(
     why = "the run has no such target" if result is None else stale
     if result is not None and "variants" not in result:
         why = result["reason"]
+    elif result is not None and not why and len(judge.each_build(result)) < kept["builds"]:
+        why = f"built {len(judge.each_build(result))} times, and {kept['builds']} in the baseline: `verify.rebuilds`"
     times = [rival for rival in kept["times"] if getattr(margins, _margin(rival)) is not None]
     if why or result is None:
         every = ["max_loss_pp", *map(_promise, times), "max_growth_pct"]
@@ -202,7 +205,10 @@ def _slowdown(case: _Case, rival: str) -> Verdict:
         side = "the run" if len(now) < 2 else "the baseline"
         why = f"{side} timed one process alone, which does not show how much processes differ: `verify.processes`"
         return Verdict(case.name, promise, judge.NOT_MEASURED, limit, why)
-    drift = _DRIFT.get(rival, _DRIFT_OF_TWINS)
+    if len(now) < len(before):
+        why = f"timed in {len(now)} processes, the baseline in {len(before)}: less tells less; `verify.processes`"
+        return Verdict(case.name, promise, judge.NOT_MEASURED, limit, why)
+    drift = _DRIFT.get(rival, timings.DRIFT_OF_TWINS)
     change, found = intervals.change_interval(before, now, drift=drift)
     _, sure = intervals.change_interval(before, now, drift=drift, alpha=case.alpha["times"])
     slower = _percent(change)
@@ -235,10 +241,10 @@ _SLOWER = {
 
 def _disturbed(case: _Case) -> str:
     """What made the machine slower, and not the runtime."""
-    now = troubles.of_machine(record.timed(case.result))
+    now = troubles.taken_away(record.timed(case.result))
     if now:
         return now[0]
-    return f"in the baseline {case.kept['troubles'][0]}" if case.kept["troubles"] else ""
+    return f"in the baseline {case.kept['disturbed'][0]}" if case.kept["disturbed"] else ""
 
 
 def _incomparable(case: _Case, rival: str) -> str:
@@ -306,6 +312,11 @@ def _notes(run: Mapping[str, Any], held: Mapping[str, Any]) -> Iterator[str]:
     """What is another than it was: not judged, and worth knowing where something is red."""
     if held["promises"] != baselines.promises(run["recipe"]):
         yield "the recipe's own promises are not those that it had in the baseline"
+    for change in _changes(held["verify"], run["recipe"].get("verify") or {}, "verify"):
+        yield f"how it is measured was changed: {change}"
+    for name, digest in baselines.measurements(run).items():
+        if held["measured"].get(name) == digest:
+            yield f"{name}: this is the very measurement that the baseline was made of: nothing was measured since"
     for step, digest in baselines.networks(run).items():
         before = held["networks"].get(step)
         if before != digest:

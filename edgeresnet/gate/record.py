@@ -51,6 +51,8 @@ def of(result: Mapping[str, Any]) -> dict[str, Any] | str:
         "python": result["machine"]["python"],
         "yardstick": result["yardstick"]["sha256"],
         "troubles": troubles.of_machine(measured),
+        "disturbed": troubles.taken_away(measured),
+        "builds": len(judge.each_build(result)),
     }
 
 

@@ -69,7 +69,7 @@ def _parts(found: Mapping[str, Any]) -> Iterator[_Part]:
 
 _APART = (
     "times as fast: the runs were not timed in turn, and the interval knows only how processes of one run differ; the "
-    "gain is against a rival that was timed in turn with it, in each run"
+    "gain is against a rival that was timed in turn with it, in each run, and counts what moves from hour to hour"
 )
 
 

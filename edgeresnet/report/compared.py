@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..device import evaluate, intervals, judge, timings, troubles
+from ..text import ended_early
 from . import changes, view
 
 Run = Mapping[str, Any]
@@ -50,7 +51,7 @@ def _about(name: str, run: Run) -> dict[str, Any]:
         "title": view.title(run["recipe"]["model"], measured),
         "verdict": run["verdict"],
         "recipe_digest": run["recipe_digest"],
-        "ended_early": view.ended_early(run["problem"]) if run.get("problem") else None,
+        "ended_early": ended_early(run["problem"]) if run.get("problem") else None,
     }
 
 
@@ -179,7 +180,7 @@ def _latency(first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
         ours, theirs = _logs(run, target, rival, variant), _logs(first, target, rival, variant)
         if ours and theirs:
             told["rival"] = rival
-            told["rival_ratio"] = _apart(theirs, ours)
+            told["rival_ratio"] = _apart(theirs, ours, timings.DRIFT_OF_TWINS)
             break
     return told
 
@@ -189,9 +190,11 @@ def _time_logs(processes: intervals.Processes) -> list[float]:
     return [sum(math.log(np.median(window)) for window in windows) / len(windows) for windows in processes]
 
 
-def _apart(before: Sequence[float], now: Sequence[float]) -> dict[str, Any]:
-    """By what factor logs that were measured apart went up; it knows how the processes of each differ, and no more."""
-    return _interval(*intervals.change_interval(before, now, drift=0.0))
+def _apart(before: Sequence[float], now: Sequence[float], drift: float = 0.0) -> dict[str, Any]:
+    """By what factor logs that were measured apart went up: by how the processes of each differ and, of ratios, by what
+    is known to move between hours. How much times themselves move then is not known.
+    """
+    return _interval(*intervals.change_interval(before, now, drift=drift))
 
 
 def _interval(value: float, interval: intervals.Interval) -> dict[str, Any]:

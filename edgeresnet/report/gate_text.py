@@ -72,7 +72,8 @@ def _marks(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _meaning(found: Mapping[str, Any]) -> str:
-    return _MEANING[found["verdict"]]
+    red = found["verdict"] == judge.UNDECIDED and found["undecided"] == "fail"
+    return _MEANING[found["verdict"]] + (", and that is red here: `undecided: fail`" if red else "")
 
 
 def _message(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ..device import judge
-from . import view
+from ..text import ended_early
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in no way to be written there
 _KIND = {judge.BROKEN: "failure", judge.NOT_MEASURED: "error", judge.UNDECIDED: "skipped", judge.DEFERRED: "skipped"}
@@ -53,7 +53,7 @@ def _cases(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         else:
             yield target, "measured", judge.DEFERRED if result.get("deferred") else judge.NOT_MEASURED, result["reason"]
     if document.get("problem"):
-        yield "run", "whole", judge.NOT_MEASURED, f"the run {view.ended_early(document['problem'])}"
+        yield "run", "whole", judge.NOT_MEASURED, f"the run {ended_early(document['problem'])}"
 
 
 def _text(text: str) -> str:

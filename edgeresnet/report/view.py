@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..device import advice, intervals, judge, timings, troubles
+from ..text import ended_early
 from . import curve, cuts
 from .cuts import ms as ms
 
@@ -289,16 +290,6 @@ def _notes(
     if run["problem"]:
         notes.append(f"the run {ended_early(run['problem'])}")
     return notes
-
-
-def ended_early(problem: Mapping[str, Any]) -> str:
-    """What every report says of a run that failed halfway."""
-    return f"ended early{place(problem)}: {problem['message']}"
-
-
-def place(problem: Mapping[str, Any]) -> str:
-    """Runs of older versions do not tell it."""
-    return f" in step {problem['step']}" if problem.get("step") else ""
 
 
 def _decoding(result: Mapping[str, Any]) -> list[str]:

@@ -40,6 +40,18 @@ def test_what_is_faster_needs_no_advice() -> None:
     assert advice.advice(result(1.0, 1.5)) is None
 
 
+@pytest.mark.parametrize("candidate", ["int8", "pruned"])
+def test_one_process_has_no_interval(candidate: str) -> None:
+    one = result(1.0, 1.2, candidate)
+    one["variants"]["fp32"] = one["variants"]["half"]
+    for variant in one["variants"].values():
+        variant["latency"]["processes"] = variant["latency"]["processes"][:1]
+    found = advice.advice(one)
+    assert found is not None
+    assert "1.199 times as fast, in one process: no interval" in found.sentence
+    assert "inf" not in found.sentence
+
+
 @pytest.mark.parametrize(("candidate", "word"), [("int8", "INT8"), ("candidate", "the candidate")])
 def test_what_is_slower_is_not_what_to_ship(candidate: str, word: str) -> None:
     found = advice.advice(result(1.5, 1.0, candidate))

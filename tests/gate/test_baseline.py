@@ -116,7 +116,7 @@ def test_what_was_measured_may_not_be_edited(file: Path, change: Any) -> None:
         ("<<<<<<< HEAD\n{}", "it is not JSON, line 1"),
         ("[]", "it has no edgeresnet_gate"),
         ("{}", "it has no edgeresnet_gate"),
-        ('{"edgeresnet_gate": 3}', "by a newer edgeresnet: its format is 3, this program reads 2"),
+        ('{"edgeresnet_gate": 4}', "by a newer edgeresnet: its format is 4, this program reads 3"),
         ('{"edgeresnet_gate": 1}', "by an older edgeresnet"),
     ],
 )

@@ -136,6 +136,90 @@ def test_another_machine_of_the_same_kind_is_the_same_here() -> None:
     assert judged(runs.altered(runs.run(), other))["verdict"] == "KEPT"
 
 
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_less_measuring_than_the_baselines_is_no_pass(processes: int) -> None:
+    """Fewer processes show less: a change that asks for fewer must not pass for that."""
+    by = (0.0, 0.05, -0.05, 0.02)[:processes]
+    document = runs.run()
+    for raw in (each["latency"] for each in document["results"]["openvino"]["variants"].values()):
+        raw["processes"] = runs.times(1.0, by=by)["processes"]
+    document["results"]["openvino"]["yardstick"]["latency"] = runs.times(1.0, by=by)
+    document["recipe"]["verify"] = {"processes": processes}
+    found = judged(document)
+    assert words(found)["openvino max_slowdown_pct half"] == "NOT_MEASURED"
+    assert words(found)["openvino max_slowdown_pct yardstick"] == "NOT_MEASURED"
+    assert found["notes"] == [f"how it is measured was changed: verify.processes 5 → {processes}"]
+
+
+def test_fewer_builds_than_the_baselines_are_no_pass() -> None:
+    whole = runs.run()
+    whole["results"]["openvino"]["rebuilds"] = [copy.deepcopy(whole["results"]["openvino"]["variants"]["int8"])]
+    held = gate.of(whole, gate.Margins())
+    assert judged(whole, held)["verdict"] == "KEPT"
+    found = judged(runs.run(), held)
+    assert words(found)["openvino max_loss_pp"] == "NOT_MEASURED"
+    said = next(one["reason"] for one in found["verdicts"] if one["target"] == "openvino")
+    assert said == "built 1 times, and 2 in the baseline: `verify.rebuilds`"
+
+
+def test_the_baselines_own_measurement_is_told() -> None:
+    document = runs.run()
+    document["steps"].append({"id": "verify:openvino", "stage": "verify", "digest": "b" * 64})
+    held = gate.of(document, gate.Margins())
+    (note,) = judged(document, held)["notes"]
+    assert note == "openvino: this is the very measurement that the baseline was made of: nothing was measured since"
+    document["steps"][-1] = {**document["steps"][-1], "digest": "c" * 64}
+    assert judged(document, held)["notes"] == []
+
+
+def test_without_a_name_a_network_is_known_by_what_was_traced() -> None:
+    def traced(parameters: int, checkpoint: str) -> dict[str, Any]:
+        document = runs.run()
+        document["recipe"]["model"] |= {"arch": None, "checkpoint": checkpoint}
+        document["steps"][0]["notes"] = {"operators": {"Conv": 3}, "parameters": parameters}
+        return document
+
+    held = gate.of(traced(1000, "v1.onnx"), gate.Margins())
+    assert judged(traced(1000, "v2.onnx"), held)["verdict"] == "KEPT", "its weights may be others"
+    with pytest.raises(EdgeresnetError, match=r"another model .*: model\.parameters 1000 → 1001"):
+        judged(traced(1001, "v1.onnx"), held)
+    early = traced(1000, "v1.onnx") | {"steps": [], "problem": {"message": "no room", "step": "trace"}}
+    found = judged(early, held)
+    assert found["verdict"] == "NOT_MEASURED"
+    assert [one["reason"] for one in found["verdicts"] if one["target"] == "run"] == [
+        "it ended early in step trace: no room"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "verdict"),
+    [
+        ("stolen_cpus", [0.3, 0.3], "UNDECIDED"),
+        ("others_cpus", [None, None], "BROKEN"),  # not to be seen here: no reason to think that there were any
+        ("cpu_mhz", [2000.0, 3000.0], "BROKEN"),  # the pace has that in it
+    ],
+)
+def test_what_does_not_explain_a_slower_runtime_does_not_excuse_it(key: str, values: list, verdict: str) -> None:
+    slower = dict.fromkeys(("int8", "half", "fp32", "yardstick"), 1.5)
+
+    def strange(result: dict[str, Any]) -> None:
+        for raw in (*(one["latency"] for one in result["variants"].values()), result["yardstick"]["latency"]):
+            for process in raw["processes"]:
+                process[key] = values
+
+    found = judged(runs.altered(runs.run(runs.result("openvino", slower=slower), runs.result("onnxruntime")), strange))
+    assert words(found)["openvino max_runtime_slowdown_pct"] == verdict
+
+
+def test_a_baseline_that_can_decide_nothing_of_the_runtime_says_so() -> None:
+    def busy(result: dict[str, Any]) -> None:
+        for process in result["yardstick"]["latency"]["processes"]:
+            process["stolen_cpus"] = [1.0, 1.0]
+
+    said = gate.remarks(gate.of(runs.altered(runs.run(), busy), gate.Margins()))
+    assert any("openvino: so max_runtime_slowdown_pct can find nothing BROKEN" in each for each in said)
+
+
 def test_a_slower_machine_is_not_taken_for_a_slower_runtime() -> None:
     """Others kept it busy meanwhile: that the yardstick takes longer is no news of the runtime, and no pass either."""
     slower = dict.fromkeys(("int8", "half", "fp32", "yardstick"), 1.5)

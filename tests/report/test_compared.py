@@ -85,10 +85,10 @@ openvino  int8  B    +4.00 (+2.04 to +7.69)   96.00 %       8/0  +0.0
 Latency and size against A
 target    as    run    times as fast (95 %)  its gain, times (95 %)    MB
 openvino  fp32  B    1.000 (0.957 to 1.045)                          0.00
-openvino  int8  B    1.250 (1.196 to 1.307)  1.250 (1.250 to 1.250)  0.00
+openvino  int8  B    1.250 (1.196 to 1.307)  1.250 (1.222 to 1.279)  0.00
 times as fast: the runs were not timed in turn, and the interval knows only how
   processes of one run differ; the gain is against a rival that was timed in
-  turn with it, in each run
+  turn with it, in each run, and counts what moves from hour to hour
 
 What changed from A to B
 recipe, quantize: nothing → {estimator: mse}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...device import judge, timings
+from ...text import place
 from .. import view
 from . import facts
 from .element import Child, Markup, el, name
@@ -43,10 +44,10 @@ def _ended_early(run: Mapping[str, Any]) -> Markup | None:
     if not problem:
         return None
     done = [step["id"] for step in run["steps"] if step["state"] in ("made", "done")]
-    place = view.place(problem) or (f" after step {done[-1]}" if done else " before its first step")
+    where = place(problem) or (f" after step {done[-1]}" if done else " before its first step")
     return el(
         "div",
-        el("p", el("b", f"The run ended early{place}.")),
+        el("p", el("b", f"The run ended early{where}.")),
         el("p", name(problem["message"])),
         el("p", name(problem["hint"]), class_="quiet") if problem["hint"] else None,
         el("p", f"Done before: {', '.join(done) or 'nothing'}.", class_="quiet"),
