@@ -43,6 +43,7 @@ def drop_interval(reference_correct: Sequence[bool], candidate_correct: Sequence
     return tango(int((before & ~now).sum()), int((~before & now).sum()), len(before))
 
 
+@lru_cache(maxsize=4096)  # of a thousand classes most have lost and won as many as another
 def tango(lost: float, won: float, images: float, z: float = Z95) -> Interval:
     """The interval of (lost - won) / images, from the two counts of discordant pairs."""
     if images == 0:

@@ -441,6 +441,12 @@ def test_ticks_are_round_and_few(low: float, high: float, log: bool, ticks: list
     assert Scale(low, high, log).ticks() == ticks
 
 
+@pytest.mark.parametrize("scale", [Scale(-2.0, 6.0), Scale(0.5, 80.0, True)])
+def test_a_scale_goes_both_ways(scale: Scale) -> None:
+    assert [scale.at(scale.back(part)) for part in (0.0, 0.25, 1.0)] == pytest.approx([0.0, 0.25, 1.0])
+    assert (scale.back(0.0), scale.back(1.0)) == pytest.approx((scale.low, scale.high))
+
+
 def test_a_scale_holds_what_it_was_made_around() -> None:
     assert around([]).low < around([]).high
     assert around([5.0, 5.0]).at(5.0) == pytest.approx(0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,7 +78,7 @@ def _ridge(variant: str, values: np.ndarray, latency: Mapping[str, Any], across:
             )
         )
     for index, windows in enumerate(timings.windows(latency)):
-        own = statistics.median(value for window in windows for value in window)
+        own = float(np.median(np.concatenate(windows)))
         said = f"{variant}: process {index + 1} had a p50 of {view.ms(own)} ms"
         marks.append(plot.dot(said, across.across(own), ground + 7, 2.5, "process"))
     hill = el("svg", plot.stretched(_hill(values, across), _HILL, "hill"), y=ground - _HILL, overflow="visible")
@@ -95,7 +94,8 @@ def name_text(text: str) -> str:
 
 def _hill(values: np.ndarray, across: Scale) -> str:
     edges = np.linspace(0, 1, int(np.clip(3 * len(values) ** 0.5, *_BINS)) + 1)
-    counts, _ = np.histogram([across.at(value) for value in values if value <= across.high], bins=edges)
+    shown = np.clip(values[values <= across.high], across.low, None)
+    counts, _ = np.histogram(shown, bins=[across.back(edge) for edge in edges])
     smooth = np.convolve(counts, [0.25, 0.5, 0.25], mode="same")
     heights = _HILL * (1 - smooth / max(smooth.max(), 1e-12))
     middles = (edges[:-1] + edges[1:]) / 2

@@ -20,6 +20,12 @@ class Scale:
         low, high, value = self._bent(self.low), self._bent(self.high), self._bent(value)
         return min(1.0, max(0.0, (value - low) / (high - low)))
 
+    def back(self, part: float) -> float:
+        """The number whose place that is: `at`, the other way round."""
+        low, high = self._bent(self.low), self._bent(self.high)
+        bent = low + part * (high - low)
+        return math.exp(bent) if self.log else bent
+
     def across(self, value: float) -> str:
         """From left to right, in percent of whatever room there is."""
         return f"{100 * self.at(value):.2f}%"
