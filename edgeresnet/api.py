@@ -157,7 +157,8 @@ def plan(recipe: AnyRecipe, *, store: str | os.PathLike[str] | None = None) -> d
 
 def load_run(name: str | None = None, *, store: str | os.PathLike[str] | None = None) -> Run:
     """A run by the beginning of its id or by its file; the newest by default."""
-    opened = _opened(store)
+    is_file = isinstance(name, str) and name.endswith(".json")  # needs no store
+    opened = Store(_root(store)) if is_file else Store.to_read(_root(store))
     return Run(opened.load_run(name), opened.root)
 
 
@@ -182,7 +183,11 @@ def parsed(recipe: AnyRecipe) -> Recipe:
 
 
 def _opened(store: str | os.PathLike[str] | None) -> Store:
-    return Store.open(Path(store or os.environ.get("EDGERESNET_STORE") or "artifacts"))
+    return Store.open(_root(store))
+
+
+def _root(store: str | os.PathLike[str] | None) -> Path:
+    return Path(store or os.environ.get("EDGERESNET_STORE") or "artifacts")
 
 
 def _folder(steps: Iterable[Mapping[str, Any]], step: str, whose: str) -> Path:

@@ -100,8 +100,11 @@ class Store:
 
     @property
     def is_marked(self) -> bool:
-        """Whether a store is there at all."""
-        return (self.root / MARK).is_file()
+        """Whether a store is there at all, and may be looked into."""
+        try:
+            return (self.root / MARK).is_file()
+        except PermissionError:
+            return False
 
     @property
     def cache(self) -> Path:

@@ -78,6 +78,14 @@ def machine_error(problem: BaseException) -> MachineError | None:
     return None
 
 
+def closed(problem: BaseException) -> EdgeresnetError | None:
+    """Of a file that may not be read or written, or not even looked for, below a folder that may not be looked into."""
+    if not isinstance(problem, PermissionError):
+        return None
+    hint = "is it, with the folders above it, yours to read and to write?"
+    return EdgeresnetError(f"{problem.filename or 'a file'}: {problem.strerror}", hint=hint)
+
+
 def first_line(problem: BaseException) -> str:
     """What a foreign exception says, fit for one line of ours."""
     return (str(problem).strip() or type(problem).__name__).splitlines()[0][:300]

@@ -13,7 +13,7 @@ import traceback
 import click
 
 from .. import __version__
-from ..errors import EdgeresnetError, RecipeError, machine_error
+from ..errors import EdgeresnetError, RecipeError, closed, machine_error
 from ..text import on_one_line
 from . import _output
 
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _exit_for(problem: Exception) -> None:
-    known = problem if isinstance(problem, EdgeresnetError) else machine_error(problem) or _closed(problem)
+    known = problem if isinstance(problem, EdgeresnetError) else machine_error(problem) or closed(problem)
     if known is None:
         traceback.print_exc()
         _output.error("this is a bug of edgeresnet", "please report it with the lines above")
@@ -115,14 +115,6 @@ def _exit_for(problem: Exception) -> None:
             click.echo(f"  {on_one_line(line)}", err=True)
     _output.error(known.message, known.hint)
     sys.exit(known.exit_code)
-
-
-def _closed(problem: Exception) -> EdgeresnetError | None:
-    """Even to ask whether a file is there is refused below a folder that may not be looked into."""
-    if not isinstance(problem, PermissionError):
-        return None
-    hint = "is it, with the folders above it, yours to read and to write?"
-    return EdgeresnetError(f"{problem.filename or 'a file'}: {problem.strerror}", hint=hint)
 
 
 def _leave(code: int) -> None:

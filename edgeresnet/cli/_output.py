@@ -18,7 +18,9 @@ _COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECID
 
 
 def spell_what_streams_lack() -> None:
-    """A stream of few letters, as of an old locale, gets codes for the others, and no verdict is lost on it."""
+    """A stream of few letters, as of an old locale, gets codes for the others, and no verdict is lost on it. (Where it
+    knows ASCII alone, Click writes UTF-8.)
+    """
     codecs.register_error("as-in-json", _as_in_json)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":

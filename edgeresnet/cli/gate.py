@@ -23,7 +23,7 @@ _FORMATS = ["terminal", "md", "github", "junit", "json"]
     "--baseline",
     default="gate.json",
     show_default=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),  # a folder is refused where every refusal is told
     help="The file to hold it against.",
 )
 @click.option("--update", is_flag=True, help="Make RUN the baseline; margins stay.")

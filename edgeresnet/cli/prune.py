@@ -41,8 +41,8 @@ def prune(
     With --training, what was lost is learned again, from the images and from
     the network as it was. --evaluation tells what both are worth. What is
     written is an ordinary checkpoint: train, prune, quantize, export take it.
-    With it, how much faster it is is measured, too: on --target, or on a CPU
-    target that is here.
+    Where --evaluation is given, how much faster it is is measured, too: on
+    --target, or on a CPU target that is here.
     """
     from .. import pipeline, report
     from .. import recipe as recipes
@@ -67,7 +67,8 @@ def prune(
     goals = raw["prune"].get("speedup", {})
     for name in goals:
         raw["targets"].setdefault(name, {})
-    if about.evaluation and not raw["targets"]:  # multiplications are not told without milliseconds
+    told = any(each.startswith(("targets", "prune.speedup")) for each in how.changes)
+    if about.evaluation and not raw["targets"] and not told:  # multiplications are not told without milliseconds
         raw["targets"] = {_one_shot.cpu_targets_here()[-1]: {}}
         raw["prune"].setdefault("multiple", _NARROWEST)
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "prune")

@@ -17,6 +17,7 @@ from typing import Any
 from .. import __version__
 from ..device import intervals, manifest
 from ..errors import EdgeresnetError
+from ..text import ended_early
 from . import record
 
 FORMAT = 3
@@ -53,7 +54,7 @@ class Margins:
 def of(run: Mapping[str, Any], margins: Margins) -> dict[str, Any]:
     """A run as a baseline: only one that is whole, for what is not in it would never be gated."""
     if run["problem"]:
-        raise _unfit(run, f"it ended early: {run['problem']['message']}")
+        raise _unfit(run, f"it {ended_early(run['problem'])}")
     if not run["results"]:
         raise _unfit(run, "it has no target")
     targets = {}
@@ -172,11 +173,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def margins_of(path: Path) -> Margins:
-    """Those of a baseline that is to be renewed: all else in it may be as it likes."""
-    return Margins.parse(_opened(path).get("margins"), path)
+    """Those of a baseline that is to be renewed: all else in it may be as it likes, also of an older format."""
+    return Margins.parse(_opened(path, any_format=True).get("margins"), path)
 
 
-def _opened(path: Path) -> dict[str, Any]:
+def _opened(path: Path, *, any_format: bool = False) -> dict[str, Any]:
     try:
         written = path.read_text(encoding="utf-8")
         found = json.loads(written) if written.strip() else None
@@ -190,11 +191,11 @@ def _opened(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get(_FORMAT_KEY), int):
         what = "it is empty" if found is None else f"it has no {_FORMAT_KEY}"
         raise EdgeresnetError(f"{path} is no baseline: {what}", hint=_ANEW)
-    if found[_FORMAT_KEY] != FORMAT:
+    if found[_FORMAT_KEY] > FORMAT or (found[_FORMAT_KEY] < FORMAT and not any_format):
         word = "a newer" if found[_FORMAT_KEY] > FORMAT else "an older"
         raise EdgeresnetError(
             f"{path} was written by {word} edgeresnet: its format is {found[_FORMAT_KEY]}, this program reads {FORMAT}",
-            hint="use the edgeresnet that wrote it, or remove the file and make it anew with --update",
+            hint="use the edgeresnet that wrote it, or --update: an older file's margins stay",
         )
     return found
 

@@ -312,7 +312,7 @@ def _notes(run: Mapping[str, Any], held: Mapping[str, Any]) -> Iterator[str]:
     """What is another than it was: not judged, and worth knowing where something is red."""
     if held["promises"] != baselines.promises(run["recipe"]):
         yield "the recipe's own promises are not those that it had in the baseline"
-    for change in _changes(held["verify"], run["recipe"].get("verify") or {}, "verify"):
+    for change in sorted(_changes(held["verify"], run["recipe"].get("verify") or {}, "verify")):
         yield f"how it is measured was changed: {change}"
     for name, digest in baselines.measurements(run).items():
         if held["measured"].get(name) == digest:

@@ -11,7 +11,7 @@ from typing import Any
 from .. import targets
 from ..artifact import Artifact, Given, Making, Parent, Store
 from ..context import Context, Progress
-from ..errors import EdgeresnetError, RecipeError, TargetError, machine_error
+from ..errors import EdgeresnetError, RecipeError, TargetError, closed, machine_error
 from ..export import FOLDER
 from ..images import Samples
 from ..recipe import Recipe
@@ -156,7 +156,7 @@ def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, 
             raise TargetError(f"{title}{failure.message}", hint=failure.hint) from failure
         return Outcome(step, "failed", reason=failure.message, hint=failure.hint)
     except (OSError, MemoryError) as caught:
-        raise machine_error(caught) or caught from caught
+        raise machine_error(caught) or closed(caught) or caught from caught
 
 
 def _made_meanwhile(step: Step, making: Making, before: Artifact | None) -> Outcome | None:

@@ -35,8 +35,8 @@ STAGES = {
     stage.name: stage
     for stage in (
         Stage("train", "edgeresnet.train:train", 3, ("torch", "torchvision", "numpy", "pillow"), long=True),
-        Stage("prune", "edgeresnet.prune:prune", 2, ("torch", "torchvision", "torch-pruning", "numpy")),
-        Stage("recover", "edgeresnet.train.recover:recover", 2, ("torch", "torchvision", "numpy", "pillow"), long=True),
+        Stage("prune", "edgeresnet.prune:prune", 3, ("torch", "torchvision", "torch-pruning", "numpy")),
+        Stage("recover", "edgeresnet.train.recover:recover", 3, ("torch", "torchvision", "numpy", "pillow"), long=True),
         Stage("trace", "edgeresnet.trace:trace", 3, ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow")),
         Stage("calibrate", "edgeresnet.quantize:calibrate", 3, ("onnxruntime", "torch", "numpy", "pillow")),
         Stage("quantize", "edgeresnet.quantize:quantize", 6, ("onnxruntime", "torch", "onnx", "numpy", "pillow")),

@@ -153,6 +153,23 @@ def test_a_promise_about_fp32_makes_the_bundle_carry_it(asked: Door, tmp_path: P
     assert sorted(path.name for path in networks.iterdir()) == ["fp32.onnx", "half.onnx", "int8.onnx"]
 
 
+def test_a_rival_that_cannot_be_built_takes_nothing_with_it(
+    asked: Door, door: Door, own_store: Store, tmp_path: Path
+) -> None:
+    words = ("--set", "promises.min_speedup_fp32=1", "--target", "tensorrt", "--output", "out")
+    assert asked(*ASKED, *words)[0] == 0
+    there = tmp_path / "out" / "net-tensorrt"
+    done = deployed_on_a_standin(there, "--processes", "2", "--seconds", "0.3", fails="fp32")
+    assert done.returncode == 0, done.stderr
+    assert "fp32: left out, it" in done.stderr
+    code, _, err = door("verify", "--from", there / "result.json", "--store", own_store.root)
+    assert code == 4, err
+    run = own_store.load_run()
+    assert list(run["results"]["tensorrt"]["variants"]) == ["half", "int8"]
+    (verdict,) = (each for each in run["verdicts"] if each["promise"] == "min_speedup_fp32")
+    assert verdict["verdict"] == "NOT_MEASURED"
+
+
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_another_precision_ships_alone_and_needs_no_calibration(asked: Door, tmp_path: Path, precision: str) -> None:
     words = ("--evaluation", "digits", "--target", "tensorrt", "--precision", precision, "--output", "out")

@@ -162,6 +162,15 @@ def test_other_goals_are_told_with_milliseconds_where_there_are_images(door: Doo
     assert [row.split()[:2] for row in table[1:]] == [["onnxruntime", "fp32"], ["onnxruntime", "pruned"]]
 
 
+def test_what_set_says_of_targets_is_not_added_to(door: Door, weights: Path) -> None:
+    few = ("--set", "images.evaluation.count=60", "--set", "targets.onnxruntime={}", "--set", "verify.processes=2")
+    asked = (*ASKED, "--macs", 0.6, "--evaluation", "digits", *few, "--set", "verify.seconds=0.2")
+    code, out, err = door(*asked, "--json", "--save-recipe", "r.yaml")
+    assert code == 0, err
+    assert {each["target"] for each in json.loads(out)["times"]} == {"onnxruntime"}
+    assert "multiple" not in Path("r.yaml").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

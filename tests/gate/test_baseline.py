@@ -154,6 +154,18 @@ def test_a_run_with_something_missing_is_no_baseline(change: Any, words: str) ->
         gate.of(document, gate.Margins())
 
 
+def test_margins_of_an_older_format_stay_and_of_a_newer_one_are_not_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "gate.json"
+    path.write_text('{"edgeresnet_gate": 1, "margins": {"max_loss_pp": 0.3}}')
+    assert gate.margins_of(path).max_loss_pp == 0.3
+    with pytest.raises(EdgeresnetError, match="by an older edgeresnet") as told:
+        gate.read(path)
+    assert "an older file's margins stay" in told.value.hint
+    path.write_text('{"edgeresnet_gate": 99, "margins": {"max_loss_pp": 0.3}}')
+    with pytest.raises(EdgeresnetError, match="by a newer edgeresnet"):
+        gate.margins_of(path)
+
+
 def test_answers_no_better_than_chance_have_nothing_to_lose() -> None:
     predicted = np.random.default_rng(5).permutation(runs.EXPECTED)
     with pytest.raises(EdgeresnetError, match="better than chance"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeresnet import images, recipe
 from edgeresnet.errors import ImagesError
 from edgeresnet.images import sources
+from edgeresnet.images.sources import cifar
 from edgeresnet.images.sources.cifar import FOLDER
 
+from ..conftest import tiny
+
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+PUBLISHED = cifar._MD5
 BATCHES = ("test_batch", *(f"data_batch_{number}" for number in range(1, 6)))
 
 
@@ -32,8 +39,28 @@ def written(root: Path, images: int = 20) -> Path:
     return folder
 
 
+class _Python2(pickle._Pickler):  # type: ignore[name-defined]
+    """Its texts were bytes, and so is what an array holds."""
+
+    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]  # noqa: RUF012
+
+    def _text(self, text: str | bytes) -> None:
+        content = text.encode("latin1") if isinstance(text, str) else text
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(text)
+
+    dispatch[str] = dispatch[bytes] = _text
+
+
 def save(path: Path, held: Any) -> None:
-    path.write_bytes(pickle.dumps(held, protocol=2))
+    with open(path, "wb") as file:
+        _Python2(file, protocol=2).dump(held)
+
+
+@pytest.fixture(autouse=True)
+def any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written here has other digests than what is published."""
+    monkeypatch.setattr(cifar, "_MD5", {})
 
 
 def test_it_is_read_as_torchvision_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +76,37 @@ def test_it_is_read_as_torchvision_reads_it(tmp_path: Path, monkeypatch: pytest.
         assert all(np.array_equal(found.open(each), theirs.data[each]) for each in range(images))
 
 
+def test_the_digests_are_those_that_torchvision_knows() -> None:
+    from torchvision import datasets
+
+    theirs = dict(datasets.CIFAR10.train_list + datasets.CIFAR10.test_list)
+    assert {**theirs, datasets.CIFAR10.meta["filename"]: datasets.CIFAR10.meta["md5"]} == PUBLISHED
+
+
+def test_other_bytes_than_the_published_ones_are_refused_or_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path)
+    digests = {path.name: cifar._md5(path.read_bytes()) for path in folder.iterdir()}
+    monkeypatch.setattr(cifar, "_MD5", digests)
+    assert len(sources.cifar10(tmp_path, train=False, download=False).labels) == 20
+    save(folder / "test_batch", {"data": np.zeros((1, 3072), np.uint8), "labels": [3]})
+    with pytest.raises(ImagesError, match="test_batch is not CIFAR-10 as it is published: its bytes are others"):
+        sources.cifar10(tmp_path, train=False, download=False)
+    monkeypatch.setattr(
+        "torchvision.datasets.CIFAR10", lambda root, download: shutil.rmtree(folder) or written(tmp_path)
+    )
+    assert len(sources.cifar10(tmp_path, train=False, download=True).labels) == 20
+
+
+def test_a_home_folder_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    raw = tiny(preprocessing={"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3})
+    raw["images"]["evaluation"] = {"from": "cifar10", "root": "~/data"}
+    assert len(images.open_samples(recipe.parse(raw), "evaluation")) == 20
+
+
 def test_keys_may_be_bytes(tmp_path: Path) -> None:
     folder = written(tmp_path)
     save(folder / "test_batch", {b"data": np.zeros((1, 3072), np.uint8), b"labels": [3]})
@@ -59,6 +117,7 @@ def test_it_needs_no_torch(tmp_path: Path) -> None:
     written(tmp_path)
     code = (
         "import sys; from pathlib import Path; from edgeresnet.images import sources\n"
+        "sources.cifar._MD5 = {}\n"
         f"sources.cifar10(Path({str(tmp_path)!r}), train=False, download=True)\n"
         "print([name for name in sys.modules if name.startswith('torch')])"
     )

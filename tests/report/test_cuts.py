@@ -27,6 +27,20 @@ def test_a_milder_cut_that_may_reach_the_goal_as_well_is_not_said_to_miss_it() -
         assert words in said
 
 
+def test_a_milder_cut_that_misses_another_targets_goal_is_said_to() -> None:
+    found = runs.speedup()
+    found["goals"] |= {"onnxruntime": 1.3}
+    found["ships"] |= {"onnxruntime": "int8"}
+    for row in found["curve"]:
+        row["targets"]["onnxruntime"] = dict(row["targets"]["openvino"])
+    found["curve"][1]["targets"]["openvino"] |= {"times": 1.66, "high": 1.7}
+    found["curve"][1]["targets"]["onnxruntime"] |= {"times": 1.2, "high": 1.25}
+    notes = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "speedup": found}
+    (openvino, _), (onnxruntime, _) = cuts.curves(notes)
+    assert "the next milder cut reaches it, too, 1.660 times as fast, but not every target's goal" in openvino
+    assert "the next milder cut does not reach it" in onnxruntime
+
+
 def test_narrower_steps_are_said() -> None:
     notes = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "ratio": 0.3, "importance": "l2", "multiple": 16}
     assert cuts.sentence(notes | {"finest": 16}).endswith("in widths of 16")

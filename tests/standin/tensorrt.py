@@ -195,6 +195,10 @@ class Builder:
         if -1 in network.get_input(0).shape and not config._profiles:
             self._logger.log(ILogger.Severity.ERROR, "Network has dynamic inputs, but no optimization profile")
             return None
+        kinds = {tensor.data_type for tensor in network.model.graph.initializer}
+        if _FAILS == "fp32" and onnx.TensorProto.FLOAT16 not in kinds:
+            self._logger.log(ILogger.Severity.ERROR, "Error Code 10: Could not find any implementation for node")
+            return None
         if _FAILS == "tactic":
             self._logger.log(ILogger.Severity.ERROR, "a kernel did not fit while it was tried")
         if _FAILS == "warn":

@@ -108,5 +108,5 @@ def _opened(asked: Source, slot: str, store: Store | None) -> ImageSource:
     if asked.source == DIGITS:
         return digits(evaluation=slot == "evaluation")
     if asked.source == CIFAR10:
-        return cifar10(Path(asked.root or "."), train=slot != "evaluation", download=asked.download)
+        return cifar10(Path(asked.root or ".").expanduser(), train=slot != "evaluation", download=asked.download)
     return at(Path(asked.source).expanduser(), slot, store)

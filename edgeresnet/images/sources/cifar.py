@@ -4,6 +4,7 @@ is run. Only fetching it needs torchvision.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from pathlib import Path
@@ -15,6 +16,15 @@ from ...errors import ImagesError
 from .arrays import Arrays
 
 FOLDER = "cifar-10-batches-py"
+_MD5 = {  # as published
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+}
 _TRAINING = tuple(f"data_batch_{number}" for number in range(1, 6))
 _LAYOUT = (3, 32, 32)
 # What unpickling raises over a file that is damaged or none of its own.
@@ -26,7 +36,7 @@ _BROKEN = (
 def cifar10(root: Path, *, train: bool, download: bool) -> Arrays:
     folder = root / FOLDER
     names = _TRAINING if train else ("test_batch",)
-    if download and not all((folder / name).is_file() for name in (*names, "batches.meta")):
+    if download and not all(_is_whole(folder / name) for name in (*names, "batches.meta")):
         _fetch(root)
     batches = [_read(folder / name, root) for name in names]
     try:
@@ -40,6 +50,14 @@ def cifar10(root: Path, *, train: bool, download: bool) -> Arrays:
     return Arrays("cifar10", np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels, classes)
 
 
+def _is_whole(path: Path) -> bool:
+    return path.is_file() and _MD5.get(path.name) in (None, _md5(path.read_bytes()))
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
 def _fetch(root: Path) -> None:
     from torchvision import datasets
 
@@ -51,7 +69,10 @@ def _fetch(root: Path) -> None:
 
 def _read(path: Path, root: Path) -> dict[str, Any]:
     try:
-        held = _ArraysAlone(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        content = path.read_bytes()
+        if _MD5.get(path.name) not in (None, _md5(content)):
+            raise _unreadable(path, "its bytes are others")
+        held = _ArraysAlone(io.BytesIO(content), encoding="latin1").load()
     except OSError as problem:
         raise _absent(root, f"there is no {FOLDER}/{path.name}") from problem
     except _BROKEN as problem:
