@@ -63,7 +63,7 @@ def recover(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, c
 
 
 def _some(samples: Samples, seed: int) -> Samples:
-    """For statistics alone: what more there is would only cost time. Drawn by lot: classes stay as frequent as they are."""
+    """For statistics alone: what more there is would only cost time. By lot: classes stay as frequent as they are."""
     if len(samples) <= _STATISTICS_IMAGES:
         return samples
     drawn = np.random.default_rng(seed).permutation(len(samples))[:_STATISTICS_IMAGES]

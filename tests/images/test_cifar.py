@@ -68,12 +68,12 @@ def test_it_is_read_as_torchvision_reads_it(tmp_path: Path, monkeypatch: pytest.
 
     written(tmp_path)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)  # its files' digests
-    for train, images in ((True, 100), (False, 20)):
+    for train, count in ((True, 100), (False, 20)):
         found = sources.cifar10(tmp_path, train=train, download=False)
         theirs = datasets.CIFAR10(str(tmp_path), train=train)
-        assert (list(found.classes), len(found.labels)) == (CLASSES, images)
+        assert (list(found.classes), len(found.labels)) == (CLASSES, count)
         assert found.labels.tolist() == theirs.targets
-        assert all(np.array_equal(found.open(each), theirs.data[each]) for each in range(images))
+        assert all(np.array_equal(found.open(each), theirs.data[each]) for each in range(count))
 
 
 def test_the_digests_are_those_that_torchvision_knows() -> None:
@@ -93,9 +93,12 @@ def test_other_bytes_than_the_published_ones_are_refused_or_fetched(
     save(folder / "test_batch", {"data": np.zeros((1, 3072), np.uint8), "labels": [3]})
     with pytest.raises(ImagesError, match="test_batch is not CIFAR-10 as it is published: its bytes are others"):
         sources.cifar10(tmp_path, train=False, download=False)
-    monkeypatch.setattr(
-        "torchvision.datasets.CIFAR10", lambda root, download: shutil.rmtree(folder) or written(tmp_path)
-    )
+
+    def fetched(*_: Any, **__: Any) -> None:
+        shutil.rmtree(folder)
+        written(tmp_path)
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", fetched)
     assert len(sources.cifar10(tmp_path, train=False, download=True).labels) == 20
 
 
