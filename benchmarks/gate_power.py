@@ -12,6 +12,7 @@
     python benchmarks/gate_power.py record --output loaded.json --runs 50 --busy
     python benchmarks/gate_power.py simulate --noise quiet.json --runs 2000
     python benchmarks/gate_power.py simulate --noise quiet.json --now loaded.json     # a quiet baseline, a loaded run
+    python benchmarks/gate_power.py simulate --noise quiet.json --together 2          # as if of twice as many processes
 
 Goals, in quiet noise: unchanged at most 0.5 % red; a loss of 1.0 point beyond the margin, of 2 % that differ, at least
 98 %; a slow-down of 10 % beyond the margin at least 95 %. Nothing else may run on the machine while it records.
@@ -152,8 +153,8 @@ class Trial:
 
 def _simulate(asked: argparse.Namespace) -> None:
     margins = gate.Margins(asked.max_loss_pp, asked.max_slowdown_pct)
-    before = _recorded(asked.noise)
-    now = _recorded(asked.now) if asked.now else before
+    before = _recorded(asked.noise, asked.together)
+    now = _recorded(asked.now, asked.together) if asked.now else before
     pairs = [(i, j) for i in range(len(before)) for j in range(len(now)) if asked.now or i != j]
     cases = [(i, j, one) for i, j in pairs for one in now[j]]
     for each in (pairs, cases):
@@ -180,8 +181,25 @@ def _simulate(asked: argparse.Namespace) -> None:
             _tell(trial, title, goal, codes)
 
 
-def _recorded(files: Sequence[Path]) -> list[dict[str, Any]]:
-    return [run for file in files for run in json.loads(file.read_text())["runs"]]
+def _recorded(files: Sequence[Path], together: int) -> list[dict[str, Any]]:
+    return [run for file in files for run in _together(json.loads(file.read_text())["runs"], together)]
+
+
+def _together(recorded: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """So many measurements in a row as one of so many times as many processes."""
+    found = []
+    for start in range(0, len(recorded) - count + 1, count):
+        whole, *others = copy.deepcopy(recorded[start : start + count])
+        for name, result in whole.items():
+            for other in others:
+                for raw, more in zip(_latencies(result), _latencies(other[name]), strict=True):
+                    raw["processes"] += more["processes"]
+        found.append(whole)
+    return found
+
+
+def _latencies(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*(variant["latency"] for variant in result["variants"].values()), result["yardstick"]["latency"]]
 
 
 def _code(
@@ -229,6 +247,7 @@ def _arguments() -> argparse.Namespace:
         "--noise", type=Path, nargs="+", help="of simulate: what was recorded, in one session or several"
     )
     parser.add_argument("--now", type=Path, nargs="+", help="other noise for the run than for the baseline")
+    parser.add_argument("--together", type=int, default=1, help="so many recordings in a row are one of more processes")
     parser.add_argument("--max-loss-pp", type=float, default=0.5)
     parser.add_argument("--max-slowdown-pct", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)

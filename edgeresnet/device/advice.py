@@ -18,34 +18,43 @@ _INT8 = ("i8", "u8")
 _FREE = ("Reshape", "Constant")  # move nothing
 
 
+_CALLED = {"half": "its half-precision twin", "fp32": "FP32", "pruned": "the pruned network in FP32"}
+
+
 class Advice(NamedTuple):
     ship: str  # the variant
     sentence: str
 
 
 def advice(result: Mapping[str, Any]) -> Advice | None:
-    """None where the candidate is shown to be faster than its twin, or where nothing tells."""
+    """None where the candidate is shown to be faster than its twin, or than FP32 where there is none; and where nothing
+    tells.
+    """
     name, variants = result.get("candidate"), result.get("variants", {})
     if name == "pruned":
         return _of_pruned(variants)
-    if name not in ("int8", "candidate") or "half" not in variants:
+    rival = "half" if "half" in variants else _full(variants)
+    if name not in ("int8", "candidate") or rival not in variants:
         return None
-    half, int8 = variants["half"]["latency"], variants[name]["latency"]
-    if troubles.untimed([half, int8]):
+    before, after = variants[rival]["latency"], variants[name]["latency"]
+    if troubles.untimed([before, after]):
         return None
-    value, (low, high) = ratio_interval(timings.windows(half), timings.windows(int8))
+    value, (low, high) = ratio_interval(timings.windows(before), timings.windows(after))
     if low > 1:
         return None
     what = "INT8" if name == "int8" else "the candidate"
-    measured = _measured(value, low, high)
-    if high <= 1 and _half_pays(variants):
-        said = f"ship the half-precision twin: {what} is no faster ({measured}), and what it loses buys nothing"
-        return Advice("half", said + _in_the_way(variants[name]))
-    if high <= 1:
+    measured, twin = _measured(value, low, high), _CALLED[rival]
+    if high > 1:
+        said, ship = f"{what} is not shown to be faster than {twin} ({measured}): measure longer or ship that", name
+    elif rival == "half" and not _half_pays(variants):
         said = f"ship FP32: {what} is no faster than its half-precision twin ({measured}), nor is that than FP32"
-        return Advice(_full(variants), said + _in_the_way(variants[name]))
-    said = f"{what} is not shown to be faster than its half-precision twin ({measured}): measure longer or ship that"
-    return Advice(name, said + _in_the_way(variants[name]))
+        ship = _full(variants)
+    elif rival == "half":
+        said = f"ship the half-precision twin: {what} is no faster ({measured}), and what it loses buys nothing"
+        ship = rival
+    else:
+        said, ship = f"ship {twin} where time counts: {what} is no faster ({measured}), only smaller", rival
+    return Advice(ship, said + _in_the_way(variants[name]))
 
 
 def _measured(value: float, low: float, high: float) -> str:

@@ -25,6 +25,7 @@ _FORMAT_KEY = "edgeresnet_gate"
 _RENEW = "`edgeresnet gate --update` writes it from a finished run; then review and commit it"
 _ANEW = f"mend it, or remove it: {_RENEW}"
 _WHAT_CHANGES = ("version", "verify", "promises")  # of a recipe: judged, or no matter
+_ENOUGH = 10  # processes; `benchmarks/gate_power.py` has what five and ten of them show
 _WHERE = ("from", "source", "root", "download")  # images lie; what they are, their content tells
 
 
@@ -94,8 +95,14 @@ def remarks(baseline: Mapping[str, Any]) -> list[str]:
         said += [f"{name}: {sentence}, and so the times in it are noisy" for sentence in kept["troubles"]]
         if kept["disturbed"] and margins.max_runtime_slowdown_pct is not None:
             said.append(f"{name}: so max_runtime_slowdown_pct can find nothing BROKEN: measure while nothing else runs")
-        if min(len(each["processes"]) for each in kept["times"].values()) < 2:
+        processes = min(len(each["processes"]) for each in kept["times"].values())
+        if processes < 2:
             said.append(f"{name}: one process does not show how much processes differ: no slow-down could be decided")
+        elif processes < _ENOUGH and margins.max_slowdown_pct is not None:
+            said.append(
+                f"{name}: {processes} processes leave some slow-downs of twice the margin UNDECIDED where times are "
+                f"noisy: `verify.processes: {_ENOUGH}` shows more"
+            )
     finest = 100 * intervals.finest_drop(baseline["images"]["count"])
     if margins.max_loss_pp is not None and margins.max_loss_pp < finest:
         said.append(

@@ -5,8 +5,9 @@ Reads no artifact and measures nothing. What cannot be held against each other i
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..text import ended_early
 from . import changes, view
 
 Run = Mapping[str, Any]
+Logs = Callable[..., list[float]]  # of a run by its name, a target, a rival and a variant: `_logs`, each once
 RIVALS = ("half", "fp32")
 _FIRST = "A"
 
@@ -24,12 +26,15 @@ def of(runs: Sequence[Run]) -> dict[str, Any]:
     """Two runs or more; the first is what the others are held against."""
     named = {_name(number): run for number, run in enumerate(runs)}
     first = runs[0]
+    logs: Logs = functools.cache(lambda name, *which: _logs(named[name], *which))
     return {
         "runs": [_about(name, run) for name, run in named.items()],
-        "measured": [row for pair in _pairs(runs) for name, run in named.items() if (row := _row(name, run, *pair))],
+        "measured": [
+            row for pair in _pairs(runs) for name, run in named.items() if (row := _row(logs, name, run, *pair))
+        ],
         "absent": [one for name, run in named.items() for one in _absent(name, run)],
         "differences": [
-            _difference(name, first, run, *pair)
+            _difference(logs, name, first, run, *pair)
             for pair in _pairs(runs)
             for name, run in named.items()
             if name != _FIRST and _variant(first, *pair) and _variant(run, *pair)
@@ -73,7 +78,7 @@ def _absent(name: str, run: Run) -> list[dict[str, str]]:
     return [{"run": name, "target": t, "reason": view.reason(r)} for t, r in results if "variants" not in r]
 
 
-def _row(name: str, run: Run, target: str, variant: str) -> dict[str, Any] | None:
+def _row(logs: Logs, name: str, run: Run, target: str, variant: str) -> dict[str, Any] | None:
     found = _variant(run, target, variant)
     if found is None:
         return None
@@ -88,14 +93,13 @@ def _row(name: str, run: Run, target: str, variant: str) -> dict[str, Any] | Non
         "sqnr_db": counts["sqnr_db"],
         "p50_ms": times.get("p50"),
         "p99_ms": times.get("p99"),
-        **{f"times_{rival}": _than(run, target, rival, variant) for rival in RIVALS},
+        **{f"times_{rival}": _than(logs(name, target, rival, variant)) for rival in RIVALS},
         "size_mb": found["size_mb"],
     }
 
 
-def _than(run: Run, target: str, rival: str, variant: str) -> dict[str, Any] | None:
+def _than(logs: list[float]) -> dict[str, Any] | None:
     """How many times as fast as a rival that was timed in turn with it; None where there is none, or no saying."""
-    logs = _logs(run, target, rival, variant)
     return _interval(*intervals.ratio_of(logs)) if logs else None
 
 
@@ -106,7 +110,7 @@ def _logs(run: Run, target: str, rival: str, variant: str) -> list[float]:
     return intervals.log_ratios(timings.windows(slower["latency"]), timings.windows(faster["latency"]))
 
 
-def _difference(name: str, first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
+def _difference(logs: Logs, name: str, first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
     before, now = _variant(first, target, variant), _variant(run, target, variant)
     assert before is not None
     assert now is not None
@@ -117,7 +121,7 @@ def _difference(name: str, first: Run, run: Run, target: str, variant: str) -> d
         **about,
         "same_measurement": False,
         "accuracy": _accuracy(first["results"][target], run["results"][target], before, now),
-        "latency": _latency(first, run, target, variant),
+        "latency": _latency(logs, name, first, run, target, variant),
     }
 
 
@@ -161,14 +165,14 @@ def _points(drop: float, interval: intervals.Interval) -> dict[str, float]:
     return {"drop_pp": 100 * drop, "low_pp": 100 * interval.low, "high_pp": 100 * interval.high}
 
 
-def _latency(first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
+def _latency(logs: Logs, name: str, first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
     """How many times as fast as before, and as the rival in each run: one machine in one state, or words."""
     before, now = _variant(first, target, variant), _variant(run, target, variant)
     assert before is not None
     assert now is not None
-    for name, each in (("A", before), ("this run", now)):
+    for where, each in (("in run A ", before), ("", now)):
         if trouble := troubles.untimed([each["latency"]]):
-            return {"why_not": trouble if name == "this run" else f"in run A {trouble}"}
+            return {"why_not": f"{where}{trouble}"}
     if why := changes.other_conditions(before["latency"], now["latency"]):
         return {"why_not": why}
     batches = [each["latency"]["batch"] for each in (before, now)]
@@ -177,7 +181,7 @@ def _latency(first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
     were, are = (_time_logs(timings.windows(each["latency"])) for each in (before, now))
     told: dict[str, Any] = {"why_not": "", "than_first": _apart(are, were)}
     for rival in RIVALS:
-        ours, theirs = _logs(run, target, rival, variant), _logs(first, target, rival, variant)
+        ours, theirs = (logs(one, target, rival, variant) for one in (name, _FIRST))
         if ours and theirs:
             told["rival"] = rival
             told["rival_ratio"] = _apart(theirs, ours, timings.DRIFT_OF_TWINS)

@@ -93,6 +93,22 @@ def test_where_nothing_tells_there_is_no_advice() -> None:
     assert advice.advice(slower) is None
 
 
+@pytest.mark.parametrize(("full", "called"), [("fp32", "FP32"), ("pruned", "the pruned network in FP32")])
+def test_where_there_is_no_twin_it_is_held_against_fp32(full: str, called: str) -> None:
+    """As on a CPU without half precision, where INT8 may be slower, too."""
+    one = result(1.5, 1.0)
+    one["variants"][full] = one["variants"].pop("half")
+    found = advice.advice(one)
+    assert found is not None
+    assert found.ship == full
+    assert found.sentence.startswith(f"ship {called} where time counts: INT8 is no faster (0.668 times as fast")
+    one["variants"]["int8"]["latency"] = timed(0.5)
+    assert advice.advice(one) is None
+    one["variants"]["int8"]["latency"] = timed(1.0, 0.1)
+    one["variants"][full]["latency"] = timed(1.0, -0.1)
+    assert f"is not shown to be faster than {called} (" in advice.advice(one).sentence  # type: ignore[union-attr]
+
+
 def test_many_layers_are_counted() -> None:
     slower = result(1.5, 1.0)
     slower["variants"]["int8"]["float_layers"] = [[f"l{number}", "Conv", "f32"] for number in range(9)]

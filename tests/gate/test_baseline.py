@@ -182,4 +182,5 @@ def test_a_reviewer_is_told_where_it_is_too_weak_to_decide() -> None:
     assert found[0].startswith("openvino int8: 89.")
     assert "openvino: other programs kept 2.0 CPUs busy meanwhile, and so the times in it are noisy" in found
     assert any("one process does not show" in sentence for sentence in found)
+    assert any("onnxruntime: 5 processes leave some slow-downs" in sentence for sentence in found)
     assert "max_loss_pp 0.1 is finer than 2000 images can decide" in found[-1]

@@ -468,8 +468,8 @@ def test_a_page_is_cleaned_away_with_its_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fp32", "words"),
     [
-        (0.4, "Ship int8 where size counts, FP32 where time does: 0.50 times as fast as FP32 and 25 % of its size."),
-        (0.8, "Ship int8: 25 % of FP32's size."),
+        (0.4, "Ship FP32 where time counts: INT8 is no faster (0.500 times as fast"),
+        (0.8, "INT8 is not shown to be faster than FP32 (1.000 times as fast"),
     ],
 )
 def test_what_is_slower_is_not_passed_over_and_chance_is_no_gain(fp32: float, words: str) -> None:
