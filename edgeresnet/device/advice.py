@@ -23,7 +23,12 @@ _CALLED = {"half": "its half-precision twin", "fp32": "FP32", "pruned": "the pru
 
 class Advice(NamedTuple):
     ship: str  # the variant
-    sentence: str
+    said: str
+    layers: str = ""  # what stood in its way
+
+    @property
+    def sentence(self) -> str:
+        return self.said + self.layers
 
 
 def advice(result: Mapping[str, Any]) -> Advice | None:
@@ -54,7 +59,7 @@ def advice(result: Mapping[str, Any]) -> Advice | None:
         ship = rival
     else:
         said, ship = f"ship {twin} where time counts: {what} is no faster ({measured}), only smaller", rival
-    return Advice(ship, said + _in_the_way(variants[name]))
+    return Advice(ship, said, _in_the_way(variants[name]))
 
 
 def _measured(value: float, low: float, high: float) -> str:

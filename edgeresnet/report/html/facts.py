@@ -110,7 +110,7 @@ def advised(run: Mapping[str, Any], target: str) -> str:
     if verdict == judge.NOT_MEASURED:
         return f"Not on this evidence: {said}."
     if found := advice.advice(result):
-        return _sentence(found.sentence)
+        return _sentence(found.said)
     if verdict == judge.UNDECIDED:
         return f"Not yet: {said}."
     if not worst:
