@@ -157,8 +157,7 @@ def plan(recipe: AnyRecipe, *, store: str | os.PathLike[str] | None = None) -> d
 
 def load_run(name: str | None = None, *, store: str | os.PathLike[str] | None = None) -> Run:
     """A run by the beginning of its id or by its file; the newest by default."""
-    is_file = isinstance(name, str) and name.endswith(".json")  # needs no store
-    opened = Store(_root(store)) if is_file else Store.to_read(_root(store))
+    opened = Store.to_read(_root(store), name)
     return Run(opened.load_run(name), opened.root)
 
 

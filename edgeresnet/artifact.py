@@ -69,6 +69,9 @@ def file_of(parent: Parent, name: str) -> Path:
     return Path(parent.value) if isinstance(parent, Given) else parent.path / name
 
 
+_RUN_FILE = ".json"  # what a run is named by ends so, if it is its file and not its id
+
+
 class Store:
     """A folder of ours alone: it says so in a file, and nothing else is ever taken for one, or cleaned."""
 
@@ -88,8 +91,12 @@ class Store:
         return Store(root)
 
     @staticmethod
-    def to_read(root: Path) -> Store:
-        """The same for who only reads: nothing is made or marked, and a store that is not there yet holds no run."""
+    def to_read(root: Path, *runs: str | None) -> Store:
+        """The same for who only reads `runs` (None: the newest): nothing is made or marked, a store that is not there
+        yet holds no run, and where each is named by its file there need be none.
+        """
+        if runs and all(name and name.endswith(_RUN_FILE) for name in runs):
+            return Store(root)
         try:
             _refuse_other(root, "give another folder with --store, or name runs by their files")
         except FileNotFoundError:
@@ -194,7 +201,7 @@ class Store:
 
     def load_run(self, name: str | None = None) -> dict[str, Any]:
         """A run by the beginning of its id or by path to its file; the newest where none is named."""
-        path = Path(name) if name and name.endswith(".json") else self._find_run(name)
+        path = Path(name) if name and name.endswith(_RUN_FILE) else self._find_run(name)
         try:
             data = path.read_bytes().rstrip()
             run = json.loads(data)

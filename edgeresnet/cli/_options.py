@@ -331,8 +331,7 @@ def open_store(root: Path) -> Store:
 
 
 def read_store(root: Path, *runs: str | None) -> Store:
-    """For a door that only reads `runs` (None: the newest): where each is named by its file, none has to be there."""
+    """For a door that only reads `runs` (None: the newest)."""
     from ..artifact import Store
 
-    are_files = bool(runs) and all(name and name.endswith(".json") for name in runs)
-    return Store(root) if are_files else Store.to_read(root)
+    return Store.to_read(root, *runs)

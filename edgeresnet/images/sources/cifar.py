@@ -34,24 +34,23 @@ _BROKEN = (
 
 
 def cifar10(root: Path, *, train: bool, download: bool) -> Arrays:
-    folder = root / FOLDER
-    names = _TRAINING if train else ("test_batch",)
-    if download and not all(_is_whole(folder / name) for name in (*names, "batches.meta")):
+    names = (*(_TRAINING if train else ("test_batch",)), "batches.meta")
+    try:
+        *batches, meta = (_read(root, name) for name in names)
+    except ImagesError:
+        if not download:
+            raise
         _fetch(root)
-    batches = [_read(folder / name, root) for name in names]
+        *batches, meta = (_read(root, name) for name in names)
     try:
         pixels = np.concatenate([np.asarray(batch["data"], np.uint8).reshape(-1, *_LAYOUT) for batch in batches])
         labels = np.concatenate([np.asarray(batch["labels"], np.int64) for batch in batches])
-        classes = [str(word) for word in _read(folder / "batches.meta", root)["label_names"]]
+        classes = [str(word) for word in meta["label_names"]]
         if len(labels) != len(pixels) or not set(labels.tolist()) <= set(range(len(classes))):
             raise ValueError("its labels do not fit its images")
     except (KeyError, TypeError, ValueError) as problem:
-        raise _unreadable(folder, problem) from problem
+        raise _unreadable(root / FOLDER, problem) from problem
     return Arrays("cifar10", np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels, classes)
-
-
-def _is_whole(path: Path) -> bool:
-    return path.is_file() and _MD5.get(path.name) in (None, _md5(path.read_bytes()))
 
 
 def _md5(content: bytes) -> str:
@@ -67,14 +66,15 @@ def _fetch(root: Path) -> None:
         raise _absent(root, problem) from problem
 
 
-def _read(path: Path, root: Path) -> dict[str, Any]:
+def _read(root: Path, name: str) -> dict[str, Any]:
+    path = root / FOLDER / name
     try:
         content = path.read_bytes()
-        if _MD5.get(path.name) not in (None, _md5(content)):
+        if _MD5.get(name) not in (None, _md5(content)):
             raise _unreadable(path, "its bytes are others")
         held = _ArraysAlone(io.BytesIO(content), encoding="latin1").load()
     except OSError as problem:
-        raise _absent(root, f"there is no {FOLDER}/{path.name}") from problem
+        raise _absent(root, f"there is no {FOLDER}/{name}") from problem
     except _BROKEN as problem:
         raise _unreadable(path, problem) from problem
     if not isinstance(held, dict):
