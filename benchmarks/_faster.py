@@ -21,6 +21,7 @@ from torch import nn
 from edgeresnet import models, targets
 from edgeresnet.context import Context
 from edgeresnet.device import intervals, machine, measure, timings, troubles
+from edgeresnet.device.worker import Job
 from edgeresnet.models import checkpoint
 from edgeresnet.pipeline.measuring import Measuring
 from edgeresnet.prune import choose as choosing
@@ -95,7 +96,7 @@ def _timed(
     dialect = asdict(target.speaks(target.options()))
     forms["INT8"] = {**about, "dialect": dialect, "exclude": [], "images": preprocessing(asked.size).to_json()}
     spec = {"channels": CHANNELS, "size": asked.size, "batch": "dynamic"}
-    jobs = {}
+    jobs: dict[tuple[str, str], Job] = {}
     for precision, form in forms.items():
         if only in (None, precision):
             measuring = Measuring({**spec, "timed": {target.name: form}}, Context(0, folder / precision))

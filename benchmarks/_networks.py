@@ -57,7 +57,8 @@ def _laid(name: str, network: nn.Module, calibration: Samples, evaluation: Sampl
     pixels, labels = _normalised(evaluation)
     np.save(case.folder / "evaluation.npy", pixels)
     np.save(case.folder / "labels.npy", labels)
-    np.save(case.folder / "logits.npy", trace._answers(str(case.onnx), pixels))
+    (logits,) = trace._answers(case.onnx.read_bytes(), pixels, name)
+    np.save(case.folder / "logits.npy", logits)
     return case
 
 

@@ -44,6 +44,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     views = ranges.Views(ranges.Ranges({}), ranges.Ranges({}), equalizer.of)
     ranges.collect(model, batches(), views)
     plain = engine.Source(model, views.plain)
+    assert views.equalized is not None
     equal = engine.Source(equalizer.applied(model), views.equalized)
     spoken = targets.get(dialect).dialect
     spoken = replace(spoken, residual=residual or spoken.residual)

@@ -146,7 +146,8 @@ def _recipe(name: str, given: argparse.Namespace, fewer: float | None, times: in
     }
     if fewer:
         raw |= {"prune": {"macs": 1 / fewer, "multiple": 8}, "recover": {**learn, "rate": CUT_RATE}}
-    recipe.change(raw, [each for each in given.changes if fewer or each.split(".")[0] not in ("prune", "recover")])
+    taken = (each for each in given.changes if fewer or each.split(".")[0] not in ("prune", "recover"))
+    recipe.change(raw, tuple(taken))
     return recipe.parse(raw)
 
 

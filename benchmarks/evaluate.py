@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def _one_target(name: str, wanted: recipe.Recipe, model: Path, folder: Path, rou
             with tempfile.TemporaryDirectory() as store:
                 ours = images.open_samples(wanted, "evaluation", Store(Path(store)))
                 for key in ("first pass", "from cache"):
-                    seconds[key].append(_timed(lambda ours=ours: _evaluate(session, ours)))
+                    seconds[key].append(_timed(partial(_evaluate, session, ours)))
     _print(name, wanted, len(samples), seconds)
 
 

@@ -100,7 +100,8 @@ def _images(size: int, folder: Path) -> Path:
 
 
 def _door(door: str, network: Path, images: Path, size: int, folder: Path, *words: str) -> None:
-    command = [sys.executable, "-m", "edgeresnet", door, network, "--calibration", images, "--size", str(size)]
+    command: list[str | Path] = [sys.executable, "-m", "edgeresnet", door, network]
+    command += ["--calibration", images, "--size", str(size)]
     command += ["--mean", _MEAN, "--std", _STD, "--store", folder / "store", "--quiet", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

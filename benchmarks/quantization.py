@@ -87,7 +87,7 @@ def _quality(case: Case, asked: argparse.Namespace) -> None:
             found = _peer_row(case, dialect, title, peer, options, asked)
             if found and (best is None or found["sqnr_db"] > best["sqnr_db"]):
                 best = found
-        ours = [(effort, None) for effort in asked.effort or EFFORTS]
+        ours: list[tuple[str, str | None]] = [(effort, None) for effort in asked.effort or EFFORTS]
         if dialect == "openvino":  # what the other way with residual additions would give
             ours.insert(1, (ours[0][0], "shortcut"))
         for effort, residual in ours:

@@ -73,6 +73,7 @@ def _arguments() -> argparse.Namespace:
 
 def _ours(wanted: recipe.Recipe, learning: images.Samples, validation: images.Samples, folder: Path) -> Callable:
     assert wanted.train is not None
+    assert wanted.model.arch is not None
     network = models.build(wanted.model.arch, len(learning.classes), 3)
     training = Training(network, wanted.train, Split(learning), Split(validation), Context(0, folder), able=False)
     training.precision, training.learner = wanted.train.precision, network

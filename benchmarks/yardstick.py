@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -80,7 +81,7 @@ class _Net:
         sides = {"kernel_shape": [side] * 2, "pads": [side // 2] * 4, "strides": [stride] * 2}
         return self.operator("Conv", source, weight, **sides)
 
-    def operator(self, kind: str, *sources: str, **attributes: list[int]) -> str:
+    def operator(self, kind: str, *sources: str, **attributes: Any) -> str:
         name = f"{kind}{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(sources), [name], name, **attributes))
         return name

@@ -1,16 +1,19 @@
-"""Shared by all tests: tiny recipes, one trained network per session, and a header saying what is not exercised."""
+"""Shared by all tests: tiers, tiny recipes, one trained network per suite, and a header on what is not exercised."""
 
 from __future__ import annotations
 
+import fcntl
 import importlib
+import importlib.abc
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# Threads that wait for work sleep: those of several tests at once would take the cores from each other by spinning.
+# Several tests run at once, on networks too small to gain by threads: a thread each, and those that wait sleep.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
@@ -25,7 +28,9 @@ STANDIN = Path(__file__).parent / "standin"  # for TensorRT and a GPU
 DATA = os.environ.get("EDGERESNET_DATA")  # a folder with cifar10 class folders `eval` and `train`, and weights
 
 
-def pytest_report_header() -> list[str]:
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if config.getoption("--tier") == ["unit"]:
+        return ["unit tests: an import of torch or of a runtime is an error"]
     lines = []
     for name, target in targets.discover().items():
         found = target.available()
@@ -35,18 +40,54 @@ def pytest_report_header() -> list[str]:
     return lines
 
 
+TIERS = ("unit", "flow", "slow", "nightly")
+HEAVY = {"torch", "torchvision", "timm", "onnxscript", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="the slow tests too")
-    parser.addoption("--slow", action="store_true", help="what is left out without: slow tests, and TensorRT-RTX's")
+    parser.addoption(
+        "--tier",
+        action="append",
+        choices=TIERS,
+        help="the tests of this tier, and no others; may be given more than once. Default: unit and flow",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--tier") == ["unit"]:
+        sys.meta_path.insert(0, Refused())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of other tiers import torch at their top: for the unit tier they are not even read."""
+    if config.getoption("--tier") == ["unit"] and collection_path.match("test_*.py"):
+        return "mark.unit" not in collection_path.read_text() or None
+    return None
+
+
+class Refused(importlib.abc.MetaPathFinder):
+    """Makes an import of torch or of a runtime an error: a unit test needs neither."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> None:
+        if name.split(".")[0] in HEAVY:
+            raise AssertionError(f"a unit test imports {name}: give it what it needs, or take its mark `unit` away")
+
+
+def tier_of(item: pytest.Item) -> str:
+    """The dearest tier that a test or its file is marked with; flow where none is."""
+    return next((tier for tier in ("nightly", "slow", "unit") if item.get_closest_marker(tier)), "flow")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow"):
-        items[:] = [item for item in items if item.get_closest_marker("slow") or "tensorrt_rtx" in item.nodeid]
-    elif not config.getoption("--all"):
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="slow: `make test-all` runs it"))
+    tiers = config.getoption("--tier")
+    if tiers:
+        others = [item for item in items if tier_of(item) not in tiers]
+        items[:] = [item for item in items if tier_of(item) in tiers]
+        config.hook.pytest_deselected(items=others)
+        return
+    for item in items:
+        if (tier := tier_of(item)) in ("slow", "nightly"):
+            item.add_marker(pytest.mark.skip(reason=f"`--tier {tier}` runs it"))
 
 
 def tiny(**changes: Any) -> dict[str, Any]:
@@ -83,24 +124,50 @@ def write_recipe(folder: Path, raw: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _short_windows() -> Iterator[None]:
-    """No test judges real time: a few windows of a twentieth of a second, in this process, show that the way is whole.
+    """No test judges real time: a few windows of a fiftieth of a second, in this process, show that the way is whole.
 
-    Real processes have tests of their own (tests/device/test_measure.py, and where `start` is set back).
+    Two windows always agree here, so that a busy machine does not make a measurement longer. Real processes and real
+    windows have tests of their own (tests/device/test_measure.py, and where `start` is set back).
     """
     from edgeresnet.device import measure, worker
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "WINDOW_S", 0.02)
+        patch.setattr(measure, "_STABLE", float("inf"))
         patch.setattr(worker, "_WARM_GROUP_S", 0.01)
         patch.setattr(worker, "start", worker.Worker)
         yield
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, Any]]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`once(name, make)` is a folder that `make` filled: by the first process of the suite that needs it."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
+
+    def find_or_make(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = root / f"once-{name}", root / f"once-{name}.done"
+        with (root / f"once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return find_or_make
+
+
+@pytest.fixture(scope="session")
+def trained(once: Callable[[str, Callable[[Path], None]], Path]) -> tuple[Store, dict[str, Any]]:
     """A finished run of the tiny recipe, and the store it lies in. Tests that change the store copy it first."""
-    store = Store.open(tmp_path_factory.mktemp("trained"))
-    return store, pipeline.run(recipe.parse(tiny()), store)
+
+    def run(folder: Path) -> None:
+        pipeline.run(recipe.parse(tiny()), Store.open(folder))
+
+    store = Store.open(once("trained", run))
+    return store, store.load_run()
 
 
 @pytest.fixture
@@ -118,20 +185,20 @@ def net(trained: tuple[Store, dict[str, Any]], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def colours(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def colours(once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[str], Path]:
     """Class folders of noisy red, green and blue squares: a network that mixes up channels fails on them at once."""
-    root = tmp_path_factory.mktemp("colours")
 
     def folder(name: str) -> Path:
-        if not (root / name).exists():
+        def make(root: Path) -> None:
             rng = np.random.default_rng(sum(map(ord, name)))
             for channel, label in enumerate(("red", "green", "blue")):
-                (root / name / label).mkdir(parents=True)
+                (root / label).mkdir()
                 for number in range(40):
                     pixels = rng.integers(0, 120, (10, 12, 3))
                     pixels[..., channel] += 110
-                    Image.fromarray(pixels.astype(np.uint8)).save(root / name / label / f"{number:03}.png")
-        return root / name
+                    Image.fromarray(pixels.astype(np.uint8)).save(root / label / f"{number:03}.png")
+
+        return once(f"colours-{name}", make)
 
     return folder
 
@@ -168,33 +235,33 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def bars(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def bars(once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[str], Path]:
     """Class folders of wide pictures of a bar. Its colour, how bright it is and how wide tell the class: whoever turns
     channels round, scales pixels otherwise or squashes the picture sees other classes, and no mere exchange of them.
     """
-    root = tmp_path_factory.mktemp("bars")
     colours = {"amber": (200, 130, 30), "brown": (110, 70, 20), "green": (40, 170, 60), "rust": (180, 50, 20)}
 
     def folder(name: str) -> Path:
-        if not (root / name).exists():
+        def make(root: Path) -> None:
             rng = np.random.default_rng(sum(map(ord, name)))
             for colour, level in colours.items():
                 for width in (3, 6):
-                    label = root / name / f"{colour}{width}"
-                    label.mkdir(parents=True)
+                    label = root / f"{colour}{width}"
+                    label.mkdir()
                     for number in range(40):
                         pixels = rng.integers(60, 110, (16, 30, 3))
                         left = int(rng.integers(9, 16))
                         pixels[:, left : left + width] = np.asarray(level) + rng.integers(-12, 13, (16, width, 3))
                         Image.fromarray(pixels.astype(np.uint8)).save(label / f"{number:03}.png")
-        return root / name
+
+        return once(f"bars-{name}", make)
 
     return folder
 
 
 @pytest.fixture(scope="session")
 def bars_run(
-    bars: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+    bars: Callable[[str], Path], once: Callable[[str, Callable[[Path], None]], Path]
 ) -> tuple[Store, dict[str, Any], Path]:
     """(store, run, evaluation folder) of a network that tells these bars apart, trained on 16×16 middles of them."""
     raw = tiny(
@@ -203,5 +270,9 @@ def bars_run(
         images={"training": str(bars("training")), "evaluation": str(bars("evaluation"))},
         train={"epochs": 10, "rate": 0.01, "batch": 32, "schedule": "one-cycle", "precision": "f32"},
     )
-    store = Store.open(tmp_path_factory.mktemp("bars-store"))
-    return store, pipeline.run(recipe.parse(raw), store), bars("evaluation")
+
+    def run(folder: Path) -> None:
+        pipeline.run(recipe.parse(raw), Store.open(folder))
+
+    store = Store.open(once("bars-store", run))
+    return store, store.load_run(), bars("evaluation")

@@ -33,7 +33,7 @@ def test_what_is_offered_is_there_and_is_all(tmp_path: Path) -> None:
         assert name in dir(edgeresnet)
     assert edgeresnet.run is api.run
     with pytest.raises(AttributeError, match="no attribute 'rum'"):
-        edgeresnet.rum  # type: ignore[attr-defined]  # noqa: B018
+        edgeresnet.rum  # noqa: B018
     code = "from edgeresnet import *\nprint(sorted(name for name in globals() if not name.startswith('_')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == str(sorted(edgeresnet.__all__))
@@ -77,7 +77,8 @@ def test_the_deeds_are_the_stages() -> None:
 @pytest.mark.parametrize("kind", ["path", "dict", "parsed"])
 def test_a_recipe_is_a_path_a_dict_or_parsed(trained: Trained, store: Path, tmp_path: Path, kind: str) -> None:
     path = write_recipe(tmp_path, tiny())
-    recipe = {"path": path, "dict": tiny(), "parsed": api.parsed(tiny())}[kind]
+    recipes: dict[str, api.AnyRecipe] = {"path": path, "dict": tiny(), "parsed": api.parsed(tiny())}
+    recipe = recipes[kind]
     assert all(edgeresnet.plan(recipe, store=store).values())
     run = edgeresnet.run(recipe, store=store)
     assert run.verdict == "KEPT"

@@ -17,6 +17,8 @@ from edgeresnet.artifact import FORMAT, Store
 from .report import runs
 from .report.test_report import run_document
 
+pytestmark = pytest.mark.unit
+
 PACKAGE = Path(edgeresnet.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 

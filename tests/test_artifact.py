@@ -14,6 +14,8 @@ from edgeresnet.artifact import FORMAT, Artifact, Store
 from edgeresnet.device import manifest
 from edgeresnet.errors import ArtifactError, EdgeresnetError, MachineError
 
+pytestmark = pytest.mark.unit
+
 KEY = "ab" * 32
 
 

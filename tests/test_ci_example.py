@@ -93,6 +93,7 @@ def test_no_branch_cancels_anothers_gate_and_no_fork_runs_its_code_on_the_runner
     assert not said(gate["if"], SimpleNamespace(event_name="workflow_dispatch"))
 
 
+@pytest.mark.slow
 def test_renewed_reviewed_and_held_against(job: Any, tmp_path: Path) -> None:
     code, said = job("renew")
     assert code == 0, said

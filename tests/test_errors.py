@@ -7,6 +7,8 @@ import pytest
 
 from edgeresnet import errors
 
+pytestmark = pytest.mark.unit
+
 
 def test_the_tree_is_the_one_that_is_drawn() -> None:
     for name in vars(errors):

@@ -29,6 +29,8 @@ class Classifier(nn.Module):
         self.linear = nn.Linear(64, 10)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):  # as after training
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 nn.init.uniform_(module.running_mean, -0.5, 0.5)
                 nn.init.uniform_(module.running_var, 0.5, 2.0)
 
@@ -74,9 +76,13 @@ def _traced(run: dict[str, Any]) -> tuple[dict[str, Any], onnx.ModelProto]:
 
 WRITTEN = [(False, opset, batch) for opset, batch in ((11, None), (12, 1), (13, None), (17, 8), (18, None), (20, None))]
 WRITTEN += [(True, 18, None), (True, 21, 8)]
+ALWAYS = {(False, 11, None), (True, 21, 8)}  # the oldest form and the newest; the slow tier has those between
 
 
-@pytest.mark.parametrize(("dynamo", "opset", "batch"), WRITTEN)
+@pytest.mark.parametrize(
+    ("dynamo", "opset", "batch"),
+    [pytest.param(*each, marks=() if each in ALWAYS else pytest.mark.slow) for each in WRITTEN],
+)
 def test_it_is_taken_whatever_wrote_it(
     tmp_path: Path, usual: list[str], dynamo: bool, opset: int, batch: int | None
 ) -> None:
@@ -91,7 +97,8 @@ def test_it_is_taken_whatever_wrote_it(
 
 
 @pytest.mark.parametrize(
-    ("dynamo", "opset"), [(False, 11), (False, 13), pytest.param(True, 21, marks=pytest.mark.slow)]
+    ("dynamo", "opset"),
+    [(False, 11), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((False, 13), (True, 21)))],
 )
 def test_it_is_quantized_like_any_other(tmp_path: Path, dynamo: bool, opset: int) -> None:
     path = _exported(tmp_path / "net.onnx", opset, None, dynamo=dynamo)

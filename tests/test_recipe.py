@@ -14,6 +14,8 @@ from edgeresnet.errors import RecipeError
 
 from .conftest import tiny, write_recipe
 
+pytestmark = pytest.mark.unit
+
 PIPELINES = sorted((Path(__file__).parent.parent / "pipelines").glob("*.yaml"))
 
 
@@ -131,6 +133,7 @@ def test_the_schema_accepts_what_we_accept_and_refuses_what_we_refuse() -> None:
     onnx = {"model": {"checkpoint": "n.onnx", "candidate": "int8.onnx"}, "train": None}
     assert validator.is_valid(recipe.parse(tiny(**onnx)).to_json())
     assert validator.is_valid(recipe.parse(tiny()).to_json())
+    changes: dict[str, Any]
     for changes in ({"model": {"classes": 2}}, {"model__checkpoint": "n.onnx"}):
         assert not validator.is_valid(tiny(**changes))
     for changes in ({"train__epoch": 1}, {"targets": {"nothing": {}}}, {"preprocessing__men": 1}, {"version": 3}):

@@ -10,6 +10,8 @@ from edgeresnet import text
 from edgeresnet.cli import _output
 from edgeresnet.report import markdown, terminal
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.mark.parametrize(
     ("name", "columns"), [("abc", 3), ("🦊", 2), ("日本", 4), ("e\u0301", 1), ("שלום", 4), ("a\u200bb", 2), ("", 0)]

@@ -1,16 +1,32 @@
-"""A door as a user opens it: in an empty folder, by its words, with what it prints and how it leaves."""
+"""A command as a user runs it: in an empty folder, by its words, with what it prints and its exit code."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgeresnet.artifact import Store
 from edgeresnet.cli import main
 
+from .deployed import ASKED, deployed
+
 Door = Callable[..., tuple[int, str, str]]
+
+
+def called(monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...]) -> int:
+    """Calls edgeresnet in this process; returns the exit code."""
+    monkeypatch.setattr(sys, "argv", ["edgeresnet", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
 
 
 @pytest.fixture
@@ -20,10 +36,59 @@ def door(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["edgeresnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
+        code = called(monkeypatch, arguments)
         out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
+        return code, out, err
 
     return call
+
+
+def silently(folder: Path, *arguments: object) -> None:
+    """Calls edgeresnet in that folder, for what it writes: the work of a fixture that many tests copy."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.chdir(folder)
+        with contextlib.redirect_stderr(out):
+            assert called(patch, arguments) == 0, out.getvalue()
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle for onnxruntime, the store that made it, and what deploy.py wrote into the bundle."""
+
+    store: Store
+    bundle: Path
+
+    @property
+    def result(self) -> Path:
+        return self.bundle / "result.json"
+
+
+@pytest.fixture(scope="session")
+def exported(once: Any, trained: Any) -> Path:
+    """The folder of an export that was measured on its device: made once, copied by `made` and `measured`."""
+
+    def export(folder: Path) -> None:
+        shutil.copytree(trained[0].root, folder / "store")
+        traced = next(step["path"] for step in trained[1]["steps"] if step["id"] == "trace")
+        shutil.copy(Path(traced) / "model.onnx", folder / "net.onnx")
+        words = ("--target", "onnxruntime", "--output", "out", "--store", "store")
+        silently(folder, "export", "net.onnx", *ASKED, *words)
+        done = deployed(folder / "out" / "net-onnxruntime", "onnxruntime", "--processes", "1", "--seconds", "0.2")
+        assert done.returncode == 0, done.stderr
+
+    return once("exported", export)
+
+
+@pytest.fixture
+def measured(exported: Path, tmp_path: Path) -> Exported:
+    """A bundle with its result, and the store where the result is judged; a test may damage them."""
+    shutil.copytree(exported, tmp_path / "exported")
+    return Exported(Store(tmp_path / "exported" / "store"), tmp_path / "exported" / "out" / "net-onnxruntime")
+
+
+@pytest.fixture
+def made(measured: Exported) -> Path:
+    """The same bundle before it ran anywhere."""
+    measured.result.unlink()
+    shutil.rmtree(measured.bundle / "built")
+    return measured.bundle

@@ -184,7 +184,11 @@ def test_a_session_that_fails_later_leaves_what_was_measured(
                 raise TargetError("failed while it was timed: device lost", hint="again")
             return super().load()
 
-    monkeypatch.setattr(worker, "start", lambda job: started.append(1) or Fails(job))
+    def start(job: worker.Job) -> worker.Worker:
+        started.append(1)
+        return Fails(job)
+
+    monkeypatch.setattr(worker, "start", start)
     code, out, _ = door("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2)
     assert code == 4
     assert "ended in process 2 of 5: net failed while it was timed: device lost (again)" in " ".join(out.split())
@@ -203,7 +207,11 @@ def test_a_round_that_was_cut_short_is_kept_and_not_counted(
                 raise KeyboardInterrupt
             return super().sweep(*asked)
 
-    monkeypatch.setattr(worker, "start", lambda job: started.append(1) or Ends(job))
+    def start(job: worker.Job) -> worker.Worker:
+        started.append(1)
+        return Ends(job)
+
+    monkeypatch.setattr(worker, "start", start)
     code, out, err = door("bench", "net.onnx", "--target", "onnxruntime", "--streams", "1,2")
     assert code == 130
     assert "note: interrupted in process 3 of 5\n" in out

@@ -12,6 +12,8 @@ from edgeresnet.artifact import FORMAT, Store
 from ..report.test_compared import document
 from .conftest import Door
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:

@@ -18,6 +18,8 @@ from edgeresnet.cli import _complete
 from ..report.test_report import run_document
 from .conftest import Door
 
+pytestmark = pytest.mark.unit
+
 IDS = ["20260101-000001", "20260101-000002"]
 BASH = """
 eval "$(edgeresnet completion bash)"

@@ -17,7 +17,7 @@ from edgeresnet.artifact import Store
 
 from ..conftest import tiny, write_recipe
 from .conftest import Door
-from .test_export import deployed
+from .deployed import deployed
 
 SIDE = 12
 SAID = {"size": SIDE, "mean": [0.488], "std": [0.005], "bits": 16}

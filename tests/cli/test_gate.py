@@ -18,6 +18,8 @@ from ..gate import runs
 from ..test_architecture import HEAVY, _modules_after, _through_main
 from .conftest import Door
 
+pytestmark = pytest.mark.unit
+
 Gate = Callable[..., tuple[int, str, str]]
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -113,7 +114,7 @@ def test_lists_arrays_and_archives_are_inspected(door: Door, digits: dict[str, s
     assert "test: 200 images, 10 classes" in out
     held = sources.digits(evaluation=True)
     first, rest = slice(20), slice(19, 30)
-    train = {"x_train": held._pixels[first], "y_train": held.labels[first]}
+    train: dict[str, Any] = {"x_train": held._pixels[first], "y_train": held.labels[first]}
     np.savez("leaky.npz", **train, x_test=held._pixels[rest], y_test=held.labels[rest])
     code, out, _ = door("inspect", "leaky.npz")
     assert code == 2

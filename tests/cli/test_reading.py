@@ -13,6 +13,8 @@ from edgeresnet.artifact import Store
 from ..report import runs
 from .conftest import Door
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 from edgeresnet import cli, models
-from edgeresnet.device import measure
+from edgeresnet.device import machine
 from edgeresnet.device.session import Availability
 from edgeresnet.models import checkpoint
 from edgeresnet.pipeline import measuring
 from edgeresnet.targets import openvino
 
-from ..prune import timing
 from ..prune.timing import Clock
 from .conftest import Door
 
@@ -95,12 +93,6 @@ def test_a_search_that_is_interrupted_goes_on_where_it_was(
     assert len(set(clock.calls)) == len(clock.calls), "one measurement was taken twice"
 
 
-def by_size(jobs: Mapping[str, Any], *, processes: int, seconds: float) -> dict[str, Any]:
-    return {
-        name: timing.raw((job.compiled / "model.bin").stat().st_size / 1e4, processes) for name, job in jobs.items()
-    }
-
-
 RECIPE = """
 version: 1
 model: {checkpoint: w.safetensors, arch: cifar_resnet8, classes: 10}
@@ -117,18 +109,19 @@ targets: {openvino: {}}
 
 
 def test_a_run_tells_multiplications_beside_milliseconds_in_every_format(
-    door: Door, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    door: Door, weights: Path, clock: Clock, tmp_path: Path
 ) -> None:
-    (tmp_path / "r.yaml").write_text(RECIPE)
-    monkeypatch.setattr(measure, "latency", by_size)  # of the search alone: a run's own times are real
+    (tmp_path / "r.yaml").write_text(RECIPE)  # the clock stands for the search alone: a run's own times are real
     code, out, err = door("run", "r.yaml")
     assert code == 0, err
     said = " ".join(out.split())
     assert "prune: " in out
     assert "openvino, INT8: 1.4 times as fast as the whole network was asked for" in said
     table = out[out.index("target    as      MACs %") :].split("\n\n")[0].splitlines()
-    assert [row.split()[:2] for row in table[1:]] == [["openvino", name] for name in ("fp32", "pruned", "int8")]
-    assert [row.split()[2] == "100.0" for row in table[1:]] == [True, False, False]
+    shown = {row.split()[1]: row.split()[2] for row in table[1:] if row.split()[0] == "openvino"}
+    half = ["half"] if machine.has_bf16() else []
+    assert list(shown) == ["fp32", "pruned", *half, "int8"]
+    assert [name for name, part in shown.items() if part == "100.0"] == ["fp32"]
     code, out, _ = door("report", "--format", "md")
     assert "## Pruning" in out
     assert "| target | as | MACs % | params % | p50 ms | times fp32 (95 %) |" in out
@@ -143,32 +136,39 @@ def test_a_run_tells_multiplications_beside_milliseconds_in_every_format(
 
 def test_other_goals_are_told_with_milliseconds_where_there_are_images(door: Door, weights: Path) -> None:
     few = ("--set", "images.evaluation.count=60", "--set", "verify.processes=2", "--set", "verify.seconds=0.2")
-    asked = (*ASKED, "--macs", 0.6)
+    asked: tuple[object, ...] = (*ASKED, "--macs", 0.6, "--multiple", 8)
     code, out, err = door(*asked)
     assert code == 0, err
     unseen = load_file("p.safetensors")
     assert "how many milliseconds that is was not measured" in " ".join(out.split())
     asked = (*asked, "--evaluation", "digits", *few)
-    code, out, err = door(*asked, "--json")
+    code, out, err = door(*asked, "--set", "targets.onnxruntime={}", "--json", "--save-recipe", "r.yaml")
     assert code == 0, err
-    found = json.loads(out)
     seen = load_file("p.safetensors")
     assert all(seen[name].equal(each) for name, each in unseen.items()), "what is cut does not depend on what is known"
-    assert {each["target"] for each in found["times"]} == {"openvino"}
-    code, out, err = door(*asked, "--target", "onnxruntime", "--multiple", 8)
+    assert {each["target"] for each in json.loads(out)["times"]} == {"onnxruntime"}, "nothing is added to --set"
+    assert yaml.safe_load(Path("r.yaml").read_text())["targets"] == {"onnxruntime": {}}
+    code, out, err = door(*asked, "--target", "onnxruntime")
     assert code == 0, err
     assert "was not measured" not in out
     table = out[out.index("target       as      MACs %") :].split("\n\n")[0].splitlines()
     assert [row.split()[:2] for row in table[1:]] == [["onnxruntime", "fp32"], ["onnxruntime", "pruned"]]
 
 
-def test_what_set_says_of_targets_is_not_added_to(door: Door, weights: Path) -> None:
-    few = ("--set", "images.evaluation.count=60", "--set", "targets.onnxruntime={}", "--set", "verify.processes=2")
-    asked = (*ASKED, "--macs", 0.6, "--evaluation", "digits", *few, "--set", "verify.seconds=0.2")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "target", "multiple"),
+    [((), "openvino", True), (("--set", "targets.onnxruntime={}"), "onnxruntime", False)],
+)
+def test_without_a_target_openvino_is_timed_and_nothing_is_added_to_set(
+    door: Door, weights: Path, more: tuple[str, ...], target: str, multiple: bool
+) -> None:
+    few = ("--set", "images.evaluation.count=60", "--set", "verify.processes=2", "--set", "verify.seconds=0.2")
+    asked = (*ASKED, "--macs", 0.6, "--evaluation", "digits", *few, *more)
     code, out, err = door(*asked, "--json", "--save-recipe", "r.yaml")
     assert code == 0, err
-    assert {each["target"] for each in json.loads(out)["times"]} == {"onnxruntime"}
-    assert "multiple" not in Path("r.yaml").read_text()
+    assert {each["target"] for each in json.loads(out)["times"]} == {target}
+    assert ("multiple" in Path("r.yaml").read_text()) is multiple
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_candidate_against_its_original(door: Door, own_store: Store, net: Pat
 
 def test_a_checkpoint_and_a_candidate_made_from_it(door: Door, own_store: Store, trained: Any, net: Path) -> None:
     weights = Path(trained[1]["steps"][0]["path"]) / "weights.safetensors"
-    asked = ("--arch", "cifar_resnet8", *DIGITS, "--store", own_store.root, "--max-drop-pp", 2)
+    asked: tuple[object, ...] = ("--arch", "cifar_resnet8", *DIGITS, "--store", own_store.root, "--max-drop-pp", 2)
     asked += ("--count", 200, "--seed", 3)
     torch.save(load_file(weights), bare := Path("bare.pth"))  # somebody else's say nothing of their preprocessing
     code, _, err = door("verify", bare, *asked)

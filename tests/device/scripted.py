@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeresnet.device.session import Signature, Throughput
+from edgeresnet.device.session import Layer, Signature, Throughput
 from edgeresnet.device.worker import Job, Worker
 
 
@@ -34,6 +34,9 @@ class Scripted:
 
     def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
         return Throughput(streams * len(batch) * 10, seconds)
+
+    def layers(self) -> list[Layer]:
+        return []
 
     def clock(self) -> float:
         return self.now

@@ -9,6 +9,8 @@ import pytest
 from edgeresnet.device import advice
 from edgeresnet.device.session import Layer
 
+pytestmark = pytest.mark.unit
+
 
 def timed(milliseconds: float, spread: float = 0.01) -> dict[str, Any]:
     """Five processes, each a little faster or slower than the others."""

@@ -12,6 +12,8 @@ from edgeresnet.device import decoding
 from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.images import decode
 
+pytestmark = pytest.mark.unit
+
 HOW = [
     Preprocessing(16, (0.5,) * 3, (0.2,) * 3, resize=20),
     Preprocessing(16, (0.5,) * 3, (0.2,) * 3, resize=20, interpolation="bicubic"),

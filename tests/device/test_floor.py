@@ -12,6 +12,8 @@ from edgeresnet.errors import TargetError
 
 from .scripted import Scripted
 
+pytestmark = pytest.mark.unit
+
 
 def _images(count: int) -> np.ndarray:
     return np.arange(count, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 2, 2), np.float32)

@@ -9,6 +9,8 @@ import pytest
 
 from edgeresnet.device import intervals
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.mark.parametrize(
     ("alpha", "freedom", "table"),

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from edgeresnet.device import intervals, judge
 
+pytestmark = pytest.mark.unit
+
 
 def _likeliest(lost: int, won: int, images: int, drop: float) -> float:
     """The share of won pairs that fits best if the true drop is `drop`: found by trying them all."""
@@ -64,7 +66,7 @@ def test_the_interval_from_records_is_paired() -> None:
     before = np.array([True] * 90 + [False] * 10)
     now = before.copy()
     now[:3] = False
-    assert judge.drop_interval(before, now) == intervals.tango(3, 0, 100)
+    assert judge.drop_interval(before.tolist(), now.tolist()) == intervals.tango(3, 0, 100)
     assert judge.drop_interval([], []) == (-1, 1)
     with pytest.raises(ValueError, match="same images"):
         judge.drop_interval([True], [True, False])

@@ -14,6 +14,8 @@ import pytest
 
 from edgeresnet.device import machine, probe
 
+pytestmark = pytest.mark.unit
+
 CPU = "sys/devices/system/cpu"
 
 ORIN = {
@@ -392,6 +394,7 @@ def test_stolen_time_is_not_the_others(tmp_path: Path) -> None:
     )
     mine = os.times()
     found = machine.cpu_times(root)
+    assert found is not None
     assert found.stolen_s == 500 / tick
     assert found.others_s == pytest.approx(1530 / tick - mine.user - mine.system, abs=0.5)
     (root / "proc/stat").write_text("cpu  1000 200 300 9999\n")
@@ -401,11 +404,13 @@ def test_stolen_time_is_not_the_others(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc/stat here")
 def test_this_machines_cpu_times_move() -> None:
     before = machine.cpu_times()
+    assert before is not None
     assert before.others_s > 0
     until = time.process_time() + 0.05
     while time.process_time() < until:
         pass
     after = machine.cpu_times()
+    assert after is not None
     assert after.stolen_s >= before.stolen_s
 
 

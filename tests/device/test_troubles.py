@@ -9,6 +9,8 @@ import pytest
 
 from edgeresnet.device.troubles import troubles
 
+pytestmark = pytest.mark.unit
+
 
 def noise(count: int, middle: float = 1.0, width: float = 0.01, seed: int = 0) -> list[float]:
     return (middle * np.exp(width * np.random.default_rng(seed).normal(size=count))).tolist()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from edgeresnet.explain import labels
+
+pytestmark = pytest.mark.unit
 
 CLASSES = 10
 

@@ -14,6 +14,8 @@ from edgeresnet.explain.variants import Axes, Variant
 from edgeresnet.images import Samples
 from edgeresnet.images.sources import Arrays
 
+pytestmark = pytest.mark.unit
+
 SIZE, CLASSES = 8, 3
 GIVEN = Preprocessing(SIZE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -70,7 +72,7 @@ def test_another_order_of_the_classes_lets_nothing_be_hopeless(samples: Samples)
     """Answers are as seldom right under each preprocessing then: a few images tell nothing."""
     network = Brightest()
     turned = SimpleNamespace(signature=network.signature, infer=lambda batch: np.roll(network.infer(batch), 1, axis=1))
-    tried = trials.Images(turned, samples, GIVEN)  # type: ignore[arg-type]
+    tried = trials.Images(turned, samples, GIVEN)
     found = trials.search(tried, Axes.around(GIVEN, said=True), lambda words: None)
     assert found.reordered
     assert found.right(found.finalists[0]).mean() > 0.9

@@ -9,6 +9,8 @@ from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.explain import variants
 from edgeresnet.explain.variants import Axes, Choice, Variant
 
+pytestmark = pytest.mark.unit
+
 IMAGENET = Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), resize=256)
 
 

@@ -15,6 +15,8 @@ from edgeresnet.gate import record
 
 from . import runs
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

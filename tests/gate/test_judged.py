@@ -14,6 +14,8 @@ from edgeresnet.errors import EdgeresnetError
 
 from . import runs
 
+pytestmark = pytest.mark.unit
+
 BASELINE = gate.of(runs.run(), gate.Margins(max_loss_pp=1.0, max_slowdown_pct=5.0))
 
 

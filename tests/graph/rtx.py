@@ -13,7 +13,7 @@ def parsed_and_built(model: onnx.ModelProto) -> list[str]:
     """Types of the network's layers, as parsed. Fails on a refusal, on a warning, and where no engine comes out."""
     trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 
-    class Log(trt.ILogger):  # type: ignore[name-defined, misc]
+    class Log(trt.ILogger):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.said: list[str] = []

@@ -58,7 +58,7 @@ _TO_C = {
     "identity": (["Identity w -> v", "Conv x v -> a", "Identity a -> c"], {}),
     "times one": (["Conv x w -> a", "Mul a s -> c"], {"s": np.float32(1)}),
     "dead": (["Conv x w -> c", "Sigmoid c -> dead"], {"never": (3,)}),
-    "pad": (["Pad x pads -> p0", "Conv p0 w -> c"], {"pads": np.int64([0, 0, 1, 1, 0, 0, 1, 1])}),
+    "pad": (["Pad x pads -> p0", "Conv p0 w -> c"], {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)}),
     "pads that are computed": (
         [
             "ConstantOfShape four -> f",
@@ -67,7 +67,7 @@ _TO_C = {
             "Pad x pads -> p0",
             "Conv p0 w -> c",
         ],
-        {"four": np.int64([2]), "ones": np.int64([1, 1])},
+        {"four": np.array([2], np.int64), "ones": np.array([1, 1], np.int64)},
     ),
     "weights out of nodes": (["Constant -> s value_floats=[2.0]", "Mul w s -> v", "Conv x v -> c"], {}),
 }
@@ -128,14 +128,16 @@ def test_weights_are_weights_however_large_and_wherever_they_come_from() -> None
         "Conv b u -> d",
     ]
     twice = ["Relu d -> e", "Conv e big -> f", "Relu f -> g", "Transpose big -> t perm=[1,0,2,3]", "Conv g t -> c"]
-    held = {"hwio": (3, 3, 3, 40), "flat": (200 * 40 * 9,), "to": np.int64([200, 40, 3, 3]), "big": (200, 200, 3, 3)}
+    to = np.array([200, 40, 3, 3], np.int64)
+    held = {"hwio": (3, 3, 3, 40), "flat": (200 * 40 * 9,), "to": to, "big": (200, 200, 3, 3)}
     model = _model([*turned, *twice, "Relu c -> z", *_HEAD], {**_CONV, **held, "fw": (4, 200)})
     assert _same(model) == ["Conv", "Relu"] * 3 + _FOLDED
 
 
 @pytest.mark.parametrize("lines", _FROM_Z.values(), ids=_FROM_Z)
 def test_the_classifier_is_one_gemm(lines: list[str]) -> None:
-    held = {"zero": np.int64(0), "zeros": np.int64([0]), "ones": np.int64([1]), "rest": np.int64([-1])}
+    several = {"zeros": np.array([0], np.int64), "ones": np.array([1], np.int64), "rest": np.array([-1], np.int64)}
+    held = {"zero": np.int64(0), **several}
     assert _same(_model(["Conv x w -> c", "Relu c -> z", *lines], _CONV | held)) == _FOLDED
 
 
@@ -175,7 +177,7 @@ KEPT: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
     ),
     "the mean by another word": (
         ["Conv x w -> c", "Relu c -> z", "ReduceMean z axes -> q keepdims=0", _HEAD[2]],
-        {"axes": np.int64([2, 3])},
+        {"axes": np.array([2, 3], np.int64)},
         ["Conv", "Relu", "ReduceMean", "Gemm"],
     ),
     "as many as somebody else's first side": (
@@ -184,7 +186,7 @@ KEPT: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
             "Unsqueeze a zeros -> b", "Concat b rest -> to axis=0", "Transpose r -> t perm=[1,0]", "Reshape t to -> q",
             _HEAD[2],
         ],
-        {"zero": np.int64(0), "zeros": np.int64([0]), "rest": np.int64([-1])},
+        {"zero": np.int64(0), "zeros": np.array([0], np.int64), "rest": np.array([-1], np.int64)},
         [
             "Conv", "Relu", "GlobalAveragePool", "Reshape", "Shape", "Gather", "Unsqueeze", "Concat", "Transpose",
             "Reshape", "Gemm",
@@ -195,7 +197,7 @@ KEPT: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
             "Conv x w -> c", "Relu c -> z", _HEAD[0], "Shape p -> sh", "Gather sh zero -> a", "Max a one -> a1",
             "Unsqueeze a1 zeros -> b", "Concat b rest -> to axis=0", "Reshape p to -> q", _HEAD[2],
         ],
-        {"zero": np.int64(0), "zeros": np.int64([0]), "rest": np.int64([-1]), "one": np.int64(1)},
+        {"zero": np.int64(0), "zeros": np.array([0], np.int64), "rest": np.array([-1], np.int64), "one": np.int64(1)},
         ["Conv", "Relu", "GlobalAveragePool", "Shape", "Gather", "Max", "Unsqueeze", "Concat", "Reshape", "Gemm"],
     ),
 }  # fmt: skip

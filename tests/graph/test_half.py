@@ -101,8 +101,9 @@ def test_weights_quantized_at_run_time_become_the_same_integers(tmp_path: Path, 
 
 
 def test_a_scale_per_column_is_taken_per_column(plain: onnx.ModelProto) -> None:
-    weights, scale = np.float32([[1, 10], [2, 20], [3, 31]]), np.float32([0.5, 4])
-    for name, values in {"w": weights, "scale": scale, "zero": np.int8([0, 0])}.items():
+    weights, scale = np.array([[1, 10], [2, 20], [3, 31]], np.float32), np.array([0.5, 4], np.float32)
+    held: dict[str, np.ndarray] = {"w": weights, "scale": scale, "zero": np.array([0, 0], np.int8)}
+    for name, values in held.items():
         plain.graph.initializer.append(numpy_helper.from_array(values, name))
     plain.graph.node.append(helper.make_node("QuantizeLinear", ["w", "scale", "zero"], ["integers"], axis=1))
     np.testing.assert_array_equal(_held(half.half(plain))["integers"], [[2, 2], [4, 5], [6, 8]])

@@ -16,6 +16,8 @@ from edgeresnet.graph import lint
 
 from .classifier import classifier, written
 
+pytestmark = pytest.mark.unit
+
 IMAGES = Preprocessing(8, (0.5,) * 3, (0.25,) * 3)
 
 

@@ -9,14 +9,14 @@ import pytest
 
 from .test_canonical import _CONV, _FOLDED, _HEAD, _model, _same
 
-_ROUND = np.int64([0, 0, 1, 1, 0, 0, 1, 1])
+_ROUND = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
 _POOL = "MaxPool o -> z kernel_shape=[3,3] strides=[2,2]"
 _LEAST = np.float32(-np.inf)
 
 IN: dict[str, tuple[list[str], dict[str, Any]]] = {
     "zeros behind a ReLU": (["Relu c -> r", "Pad r pads -> o", _POOL], {}),
     "zeros that are said": (["Relu c -> r", "Pad r pads nil -> o", _POOL], {"nil": np.float32(0)}),
-    "uneven": (["Relu c -> r", "Pad r pads -> o", _POOL], {"pads": np.int64([0, 0, 0, 1, 0, 0, 2, 1])}),
+    "uneven": (["Relu c -> r", "Pad r pads -> o", _POOL], {"pads": np.array([0, 0, 0, 1, 0, 0, 2, 1], np.int64)}),
     "more padding": (["Relu c -> r", "Pad r pads -> o", _POOL + " pads=[1,1,0,0]"], {}),
     "less than any number": (["Pad c pads least -> o", _POOL, "Relu z -> z2"], {"least": _LEAST}),
 }
@@ -26,7 +26,9 @@ OUT: dict[str, tuple[list[str], dict[str, Any]]] = {
     "ones": (["Relu c -> r", "Pad r pads one -> o", _POOL], {"one": np.float32(1)}),
     "mirrored": (["Relu c -> r", "Pad r pads -> o mode='reflect'", _POOL], {}),
     "a window of padding alone": (["Relu c -> r", "Pad r pads -> o", _POOL], {"pads": 3 * _ROUND}),
-    "other channels": (["Relu c -> r", "Pad r pads -> o", _POOL], {"pads": np.int64([0, 1, 1, 1, 0, 0, 1, 1])}),
+    "other channels": (
+        ["Relu c -> r", "Pad r pads -> o", _POOL], {"pads": np.array([0, 1, 1, 1, 0, 0, 1, 1], np.int64)},
+    ),
     "a cut": (["Relu c -> r", "Pad r pads -> o", _POOL], {"pads": -_ROUND}),
     "an average": (
         ["Relu c -> r", "Pad r pads -> o", "AveragePool o -> z kernel_shape=[3,3] strides=[2,2]"], {},

@@ -8,8 +8,9 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -39,10 +40,12 @@ def written(root: Path, images: int = 20) -> Path:
     return folder
 
 
-class _Python2(pickle._Pickler):  # type: ignore[name-defined]
+class _Python2(pickle._Pickler):
     """Its texts were bytes, and so is what an array holds."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]  # noqa: RUF012
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
+    write: Callable[[bytes], object]
+    memoize: Callable[[object], None]
 
     def _text(self, text: str | bytes) -> None:
         content = text.encode("latin1") if isinstance(text, str) else text
@@ -73,7 +76,7 @@ def test_it_is_read_as_torchvision_reads_it(tmp_path: Path, monkeypatch: pytest.
         theirs = datasets.CIFAR10(str(tmp_path), train=train)
         assert (list(found.classes), len(found.labels)) == (CLASSES, count)
         assert found.labels.tolist() == theirs.targets
-        assert all(np.array_equal(found.open(each), theirs.data[each]) for each in range(count))
+        assert all(np.array_equal(np.asarray(found.open(each)), theirs.data[each]) for each in range(count))
 
 
 def test_the_digests_are_those_that_torchvision_knows() -> None:

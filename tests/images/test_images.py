@@ -23,6 +23,8 @@ from edgeresnet.images.cache import HashIndex
 
 from ..conftest import tiny
 
+pytestmark = pytest.mark.unit
+
 COLOUR = {"size": 8, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 

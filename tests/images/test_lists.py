@@ -15,6 +15,8 @@ from edgeresnet.images import sources
 
 from .test_images import opened
 
+pytestmark = pytest.mark.unit
+
 Folder = Callable[[str], Path]
 
 

@@ -16,6 +16,8 @@ from ..conftest import tiny
 from .test_images import COLOUR
 from .test_lists import write_csv
 
+pytestmark = pytest.mark.unit
+
 Folder = Callable[[str], Path]
 IDS = {"blue": "n02", "green": "n01", "red": "n03"}  # the order of ids is not that of the colours
 

@@ -12,6 +12,8 @@ from PIL import Image
 from edgeresnet.errors import ImagesError
 from edgeresnet.images.survey import survey
 
+pytestmark = pytest.mark.unit
+
 
 def fill(folder: Path, count: int, seed: int = 0, mode: str = "RGB", size: tuple[int, int] = (9, 7)) -> None:
     folder.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ BIG = ["ResNet50", "ResNet50V2"]
 COLOURS = ("--size", 64, "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25")
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.skipif(
         "EDGERESNET_KERAS" not in os.environ and not READY.is_file(),
         reason="no environment with Keras: `make test-keras` makes one, where there is a network",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -25,6 +25,8 @@ def enlivened(network: nn.Module) -> nn.Module:
             nn.init.uniform_(module.weight, 0.3, 0.9)
             nn.init.normal_(module.bias, std=0.1)
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return network.eval()
@@ -34,6 +36,6 @@ def hub(folder: Path, *, data: dict[str, Any] | None = None, arguments: dict[str
     """As timm writes what goes to its hub: weights, and beside them what they want."""
     torch.manual_seed(0)
     network = timm.create_model("resnet10t", num_classes=3, **(arguments or {}))
-    about = {"pretrained_cfg": {**network.pretrained_cfg, **(data or {})}}
+    about = {"pretrained_cfg": {**cast(dict[str, Any], network.pretrained_cfg), **(data or {})}}
     save_for_hf(network, str(folder), model_config=about, model_args=arguments, safe_serialization=True)
     return folder / "model.safetensors"

@@ -12,15 +12,21 @@ from edgeresnet.models import checkpoint, names, recognise, shapes
 
 from .networks import lively
 
-# Small ones of each kind; `make test-all` takes the others.
-QUICK = {
-    *("cifar_resnet8", "cifar_resnet8b", "cifar_plain8", "cifar_resnet14_w8"),
-    *("resnet18", "resnet18_3x3", "resnet18_3x3_maxpool"),
-    *("resnet10t", "resnet18d", "resnetblur18", "seresnet18", "ecaresnet26t"),
+# One of ours always, small ones of each kind in the slow tier, the others at night.
+ALWAYS = {"cifar_resnet8b"}
+SMALL = {
+    *("cifar_resnet8", "cifar_plain8", "cifar_resnet14_w8", "resnet18", "resnet18_3x3", "resnet18_3x3_maxpool"),
+    "resnet10t",
+    *("resnet18d", "resnetblur18", "seresnet18", "ecaresnet26t"),
 }
+
+
+def _tier(arch: str) -> tuple[pytest.MarkDecorator, ...]:
+    return () if arch in ALWAYS else (pytest.mark.slow,) if arch in SMALL else (pytest.mark.nightly,)
+
+
 EVERY = [
-    pytest.param(arch, marks=() if arch in QUICK else pytest.mark.slow)
-    for arch in dict.fromkeys((*sorted(QUICK), *names.everything()))
+    pytest.param(arch, marks=_tier(arch)) for arch in dict.fromkeys((*sorted(ALWAYS | SMALL), *names.everything()))
 ]
 
 

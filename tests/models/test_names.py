@@ -25,7 +25,7 @@ def tensors_of(network: torch.nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in held.items() if not name.endswith(plans.COUNTER)}
 
 
-@pytest.mark.parametrize("arch", [pytest.param(a, marks=() if a in SOME else pytest.mark.slow) for a in THEIRS])
+@pytest.mark.parametrize("arch", [pytest.param(a, marks=() if a in SOME else pytest.mark.nightly) for a in THEIRS])
 def test_a_plan_has_the_tensors_of_the_network(arch: str) -> None:
     with torch.device("meta"):
         real = get_model(arch, num_classes=7) if arch in names.TORCHVISION else timm.create_model(arch, num_classes=7)
@@ -49,7 +49,7 @@ def test_the_lists_are_the_libraries_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "arch", [pytest.param(a, marks=() if a == "resnet18" else pytest.mark.slow) for a in names.TORCHVISION]
+    "arch", [pytest.param(a, marks=() if a == "resnet18" else pytest.mark.nightly) for a in names.TORCHVISION]
 )
 def test_where_both_have_a_name_they_mean_one_function(arch: str) -> None:
     """So weights of either are loaded under it, and neither library needs to be named."""
@@ -96,7 +96,7 @@ def test_naming_loads_no_library() -> None:
 def test_a_stem_for_small_images_keeps_their_size(pooled: bool, side: int) -> None:
     network = models.build("resnet18_3x3_maxpool" if pooled else "resnet18_3x3", 10, 3).eval()
     seen: list[int] = []
-    network.layer4.register_forward_hook(lambda module, given, answer: seen.append(answer.shape[-1]))
+    network.get_submodule("layer4").register_forward_hook(lambda module, given, answer: seen.append(answer.shape[-1]))
     with torch.no_grad():
         network(torch.zeros(1, 3, 32, 32))
     assert seen == [side]

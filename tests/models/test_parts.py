@@ -74,6 +74,11 @@ class SmallBlock(nn.Module):
 class SmallImages(nn.Module):
     """ResNet-18 as it is usually written for CIFAR: a 3×3 stem, no max-pool, and names of its own."""
 
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)

@@ -32,6 +32,12 @@ def ours(said: Any, image: Image.Image) -> np.ndarray:
     return preprocessing.normalize(decode.prepare(image, preprocessing)[None])[0]
 
 
+def published_config(name: str) -> dict[str, Any]:
+    found = timm.models.get_pretrained_cfg(name)
+    assert found is not None
+    return found.to_dict()
+
+
 @pytest.mark.parametrize("arch", models.TORCHVISION)
 def test_torchvisions_records_are_its_own_transforms(arch: str) -> None:
     found = {record.source: record for _, record in records._torchvisions() if record.arch == arch}
@@ -56,7 +62,7 @@ def test_every_record_of_timm_is_understood(timms: dict[str, records.Record]) ->
 
 @pytest.mark.parametrize("name", ["resnet18d.ra2_in1k", "resnet50.tv2_in1k", "resnet50.a1_in1k", "resnetrs152.tf_in1k"])
 def test_timms_records_are_its_own_transforms(name: str, timms: dict[str, records.Record]) -> None:
-    wanted = resolve_data_config(pretrained_cfg=timm.models.get_pretrained_cfg(name).to_dict())
+    wanted = resolve_data_config(pretrained_cfg=published_config(name))
     theirs = create_transform(**wanted)(picture()).numpy()
     np.testing.assert_allclose(ours(timms[name].preprocessing, picture()), theirs, atol=1e-5)
 
@@ -101,7 +107,7 @@ def test_what_lies_beside_the_hubs_weights(tmp_path: Path) -> None:
 
 
 def squashed(data: dict[str, Any]) -> np.ndarray:
-    wanted = resolve_data_config(data, pretrained_cfg=timm.models.get_pretrained_cfg("resnet10t.c3_in1k").to_dict())
+    wanted = resolve_data_config(data, pretrained_cfg=published_config("resnet10t.c3_in1k"))
     return create_transform(**{**wanted, "crop_mode": "squash"})(picture()).numpy()
 
 

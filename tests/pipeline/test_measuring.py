@@ -86,8 +86,8 @@ def test_networks_are_timed_as_they_would_ship_and_compiled_once(tmp_path: Path,
     assert folders == ["openvino-rung-1", "openvino-whole"]
     with targets.get("openvino").load(tmp_path / "compiled" / "openvino-whole") as session:
         assert {"i8", "u8"} & {layer.precision for layer in session.layers()}
-    networks = dict.fromkeys(networks)  # type: ignore[arg-type]
-    assert measuring(networks, processes=1, seconds=0.1)["openvino"].keys() == networks.keys()
+    names: dict[str, Any] = dict.fromkeys(networks)
+    assert measuring(names, processes=1, seconds=0.1)["openvino"].keys() == names.keys()
 
 
 def test_one_that_was_compiled_halfway_is_compiled_anew(tmp_path: Path, tmp_store: Store) -> None:
@@ -120,8 +120,8 @@ def test_inputs_and_batches_are_those_of_the_recipe(input_: str, batch: Any, tmp
     raw = tiny(prune={"speedup": {"openvino": 1.3}}, targets={"openvino": {"input": input_}}, trace={"batch": batch})
     step = next(step for step in steps(recipe.parse(raw), tmp_store) if step.id == "prune")
     networks = {"whole": models.build("cifar_resnet8", 10, 1).eval()}
-    raw = Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
-    assert raw["openvino"]["whole"]["batch"] == (1 if batch == "dynamic" else batch)
+    measured = Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
+    assert measured["openvino"]["whole"]["batch"] == (1 if batch == "dynamic" else batch)
     with targets.get("openvino").load(tmp_path / "compiled" / "openvino-whole") as session:
         assert session.signature.pixels == (input_ == "uint8")
 

@@ -223,7 +223,7 @@ def test_a_real_int8_file_is_judged_as_it_is_and_is_no_reference(own_store: Stor
     int8 = net.with_name("int8.onnx")
     # Unsigned activations: OpenVINO cannot compile asymmetric signed ones around a Pad.
     ort.quantize_static(net, int8, Reader(), activation_type=ort.QuantType.QUInt8)
-    both = {"onnxruntime": {}, "openvino": {}}
+    both: dict[str, dict[str, Any]] = {"onnxruntime": {}, "openvino": {}}
     run = pipeline.run(about(net, model__candidate=str(int8), targets=both, promises={"max_drop_pp": 10}), own_store)
     assert run["verdict"] == "KEPT", run["results"]
     for target in both:

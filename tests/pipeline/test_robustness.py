@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeresnet import pipeline
+from edgeresnet.artifact import Store
+from edgeresnet.recipe import load
+
 from ..conftest import tiny, write_recipe
 
 SLOW = tiny(
@@ -64,7 +68,8 @@ def test_a_run_killed_at_any_moment_leaves_a_store_that_works(tmp_path: Path, mo
     assert run["verdict"] == "KEPT"
     assert "warning" not in err
     assert not list((store / "work").iterdir())
-    assert finish(start(recipe, store))[1]["steps"][-1]["state"] == "done"
+    again = pipeline.plan(load(recipe), Store(store))
+    assert [outcome.step.id for outcome in again if outcome.state != "done"] == []
 
 
 def test_two_runs_share_one_store_at_once(tmp_path: Path) -> None:
@@ -112,7 +117,7 @@ def _small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
 
 @pytest.mark.skipif(os.name != "posix", reason="mounts a small disk")
 @pytest.mark.slow
-@pytest.mark.parametrize("kilobytes", [8, 200, 500, 1100, 1400, 1700])
+@pytest.mark.parametrize("kilobytes", [8, 500, 1100, 1700])
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, kilobytes: int) -> None:
     recipe, disk = write_recipe(tmp_path, SLOW), tmp_path / "disk"
     with _small_disk(disk, kilobytes):

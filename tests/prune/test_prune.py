@@ -32,8 +32,10 @@ def network_of(arch: str) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data.uniform_(0.5, 1.5)
             module.bias.data.normal_()
-            module.running_mean.normal_()  # type: ignore[operator]
-            module.running_var.uniform_(0.5, 2.0)  # type: ignore[operator]
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
     return network
 
 
@@ -62,7 +64,7 @@ ARCHS = ["cifar_resnet8", "cifar_resnet20", "cifar_resnet8b", "cifar_plain8", "r
 LARGE = [pytest.param(arch, marks=pytest.mark.slow) for arch in ("resnet50", "resnext50_32x4d", "wide_resnet50_2")]
 
 
-@pytest.mark.parametrize("arch", ARCHS + LARGE)
+@pytest.mark.parametrize("arch", [*ARCHS, *LARGE])
 @pytest.mark.parametrize("macs", [0.75, 0.4])
 def test_a_cut_network_answers_as_the_whole_one_with_those_channels_silenced(arch: str, macs: float) -> None:
     network, images = network_of(arch), torch.randn(3, 3, 32, 32)
@@ -210,7 +212,7 @@ def test_taylor_is_told_by_gradients() -> None:
     loss = nn.functional.cross_entropy(network(torch.randn(8, 3, 32, 32)), torch.randint(0, 7, (8,)))
     loss.backward()
     dead = network.layer1[0].conv1  # type: ignore[index,union-attr]
-    dead.weight.grad[:4] = 0  # type: ignore[index]
+    dead.weight.grad[:4] = 0
     network.layer1[0].bn1.weight.grad[:4] = 0  # type: ignore[index,union-attr]
     network.layer1[0].conv2.weight.grad[:, :4] = 0  # type: ignore[index,union-attr]
     found = units.of(network, 3, 32)
@@ -293,6 +295,7 @@ def test_what_a_users_own_pads_reach_is_left_alone() -> None:
     assert "layers may not be cut (stem, outer)" in caught.value.hint
     choice = every.for_goal("ratio", 0.3)
     narrow = cut.cut(network, choice)
+    assert isinstance(narrow, OwnPads)
     assert narrow.inner.out_channels < 24
     with torch.no_grad():
         torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
@@ -342,6 +345,7 @@ def test_what_is_flattened_gets_widths_like_the_others() -> None:
     assert {pool.title: pool.channels for pool in every.cuttable.pools} == {"stem": 1, "last": 1}
     choice = every.for_goal("ratio", 0.3)
     narrow = cut.cut(network, choice)
+    assert isinstance(narrow, Flat)
     assert narrow.last.out_channels % 8 == 0
     assert narrow.fc.in_features == 49 * narrow.last.out_channels
     with torch.no_grad():

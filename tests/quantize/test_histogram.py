@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from edgeresnet.quantize.histogram import SIDE, Histogram
 
+pytestmark = pytest.mark.unit
+
 floats = (
     st.floats(-1e6, 1e6, width=32)
     | st.floats(-(2.0**-20), 2.0**-20, width=32)
@@ -45,10 +47,10 @@ def test_two_add_up_to_what_one_would_have_counted(one: np.ndarray, two: np.ndar
 
 
 def test_adding_up_changes_neither_of_the_two() -> None:
-    one, two = of(np.float32([1])), of(np.float32([1000]))
+    one, two = of(np.array([1], np.float32)), of(np.array([1000], np.float32))
     one.plus(two)
-    assert same(one, of(np.float32([1])))
-    assert same(two, of(np.float32([1000])))
+    assert same(one, of(np.array([1], np.float32)))
+    assert same(two, of(np.array([1000], np.float32)))
 
 
 @given(values)
@@ -84,19 +86,19 @@ def test_a_negative_power_of_two_lies_at_the_lower_edge(power: int) -> None:
     below, above = of(-edge[None]), of(edge[None])
     assert (below.counts[0], below.exponent) == (1, max(-120, power - 12))
     assert above.exponent == max(-120, power - 11)
-    assert same(of(np.float32([-edge, edge])), of(np.float32([edge]), np.float32([-edge])))
+    assert same(of(np.array([-edge, edge], np.float32)), of(edge[None], -edge[None]))
 
 
 def test_zeros_alone_take_the_narrowest_bins_and_widen_later() -> None:
     zeros = of(np.zeros(5, np.float32))
     assert (zeros.exponent, zeros.counts[SIDE], len(zeros)) == (-120, 5, 5)
-    zeros.add(np.float32([3.0]))
+    zeros.add(np.array([3.0], np.float32))
     assert (zeros.counts[SIDE], len(zeros)) == (5, 6)
 
 
 @pytest.mark.parametrize("value", [1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38])
 def test_the_smallest_and_largest_floats_are_counted(value: float) -> None:
-    histogram = of(np.float32([value]))
+    histogram = of(np.array([value], np.float32))
     assert len(histogram) == 1
     middle = histogram.centres[int(np.argmax(histogram.counts))]
     assert abs(middle - np.float64(np.float32(value))) <= 2.0**histogram.exponent
@@ -104,5 +106,5 @@ def test_the_smallest_and_largest_floats_are_counted(value: float) -> None:
 
 def test_tiny_negatives_stay_negative_among_the_largest_values() -> None:
     found = Histogram()
-    found.add(np.float32([1e38, -1e-45]))
+    found.add(np.array([1e38, -1e-45], np.float32))
     assert found.counts[SIDE - 1] == 1  # the bin just below zero

@@ -96,6 +96,7 @@ def test_the_engine_does_so_where_it_knows_the_preprocessing(dialect: engine.Dia
 
         choices = engine.Choices(dialect, preprocessing=preprocessing)
         equalized = equalize(basic(), NORMAL, 0)
+        assert equalized is not None
         return engine.quantize(source(basic(), NORMAL), source(equalized, NORMAL), choices, batches, NORMAL)
 
     with_it, without = run(PREPROCESSING), run(None)

@@ -45,6 +45,7 @@ def test_the_shortcut_is_quantized_and_the_way_from_convolution_to_addition_is_n
     assert adds(net)
     for add in adds(net):
         shortcut = shortcut_of(net, add)
+        assert shortcut is not None
         branch = add.inputs[1 - shortcut]
         assert net.maker[branch].kind == "Conv"
         assert (add.name, shortcut) in found.reads
@@ -237,7 +238,9 @@ def test_the_shortcut_is_the_input_with_fewer_layers_behind_it() -> None:
         net = Net(make())
         for add in adds(net):
             _, shortcut = add.inputs  # as the maker writes them
-            assert add.inputs[shortcut_of(net, add)] == shortcut
+            place = shortcut_of(net, add)
+            assert place is not None
+            assert add.inputs[place] == shortcut
 
 
 def test_a_layer_is_called_by_its_weights_where_these_have_a_name() -> None:

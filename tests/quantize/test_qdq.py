@@ -74,7 +74,7 @@ def test_weights_are_exactly_the_nearest_integers_within_the_grid(make: Make, di
 
 def test_integers_run_along_the_axis_they_are_asked_to() -> None:
     weights = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    scales, grid = np.float32([0.01, 0.02, 0.03]), Grid(-127, 127)
+    scales, grid = np.array([0.01, 0.02, 0.03], np.float32), Grid(-127, 127)
 
     def integers(given: np.ndarray, transposed: int) -> np.ndarray:
         layer = Node("Gemm", ("x", "w"), ("y",), {"transB": transposed})

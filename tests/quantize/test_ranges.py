@@ -136,7 +136,7 @@ def test_large_values_whose_sum_alone_is_infinite_are_taken() -> None:
 
 
 def test_images_of_one_colour_are_refused() -> None:
-    given = np.broadcast_to(np.float32([0.1, 0.2, 0.3])[:, None, None], (8, 3, 8, 8)).copy()
+    given = np.broadcast_to(np.array([0.1, 0.2, 0.3], np.float32)[:, None, None], (8, 3, 8, 8)).copy()
     with pytest.raises(ImagesError, match="all of one colour"):
         collect(plain(), [given], Ranges({}))
     given[3, 1, 2, 2] = 0.5
@@ -273,7 +273,7 @@ def test_a_source_for_tests_is_what_the_stage_collects() -> None:
 
 def test_the_range_that_is_reproduced_least_is_named_first() -> None:
     found = Ranges({})
-    found.not_reproduced = lambda: {"mild": (1.0, 1.5), "worst": (9.0, 1.0), "bad": (1.0, 4.0)}  # type: ignore[method-assign]
+    found.not_reproduced = lambda *_: {"mild": (1.0, 1.5), "worst": (9.0, 1.0), "bad": (1.0, 4.0)}  # type: ignore[method-assign]
     ctx = Context(0, Path())
     _tell(found, ctx)
     (sentence,) = ctx.warnings

@@ -43,6 +43,7 @@ def quantized(arch: str, size: int) -> onnx.ModelProto:
     model = trace.to_onnx(models.build(arch, 10, 3).eval(), 3, size)
     equalizer = equalize.Equalizer(model, images[:2], 0)
     views = ranges.collect(model, batches(), ranges.Views(ranges.Ranges({}), ranges.Ranges({}), equalizer.of))
+    assert views.equalized is not None
     sources = engine.Source(model, views.plain), engine.Source(equalizer.applied(model), views.equalized)
     choices = engine.Choices(targets.get("tensorrt").dialect, preprocessing=preprocessing)
     found = engine.quantize(*sources, choices, batches, images[:0])

@@ -11,6 +11,8 @@ from hypothesis.extra.numpy import arrays
 from edgeresnet.quantize.histogram import Histogram
 from edgeresnet.quantize.scales import ESTIMATORS, Grid, activation, fake, half_precision, weights
 
+pytestmark = pytest.mark.unit
+
 SIGNED, UNSIGNED = Grid(-128, 127), Grid(0, 255)
 FULL, HALF = Grid(-127, 127), Grid(-63, 63)
 
@@ -21,7 +23,7 @@ def scale(values: np.ndarray, grid: Grid, estimator: str) -> float:
     return activation(histogram, (float(values.min()), float(values.max())), grid, estimator)
 
 
-def error(values: np.ndarray, found: float, grid: Grid, of_clipping: float = 1.0) -> float:
+def error(values: np.ndarray, found: np.ndarray | float, grid: Grid, of_clipping: float = 1.0) -> float:
     clipped = (values > grid.high * found) | (values < grid.low * found)
     return float((np.where(clipped, of_clipping, 1.0) * np.square(fake(values, found, grid) - values)).sum())
 

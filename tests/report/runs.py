@@ -65,8 +65,9 @@ def result(target: str = "openvino", **changes: Any) -> dict[str, Any]:
     now[0] = labels[0]
     variants = {"fp32": variant(before, before, labels, 2.0, 1), "half": variant(before, before, labels, 1.5, 2)}
     variants["int8"] = variant(now, before, labels, 0.8, 4)
-    about = {"target": target, "candidate": "int8", "classes": list(CLASSES), "labels": labels, "skipped": []}
-    about |= {"reference_predicted": before, "variants": variants, "versions": {target: "1.2"}, "machine": _ABOUT}
+    about: dict[str, Any] = {"target": target, "candidate": "int8", "classes": list(CLASSES), "labels": labels}
+    about |= {"skipped": [], "reference_predicted": before, "variants": variants}
+    about |= {"versions": {target: "1.2"}, "machine": _ABOUT}
     return about | changes
 
 

@@ -14,6 +14,8 @@ from edgeresnet.device import intervals
 
 from .test_report import run_document
 
+pytestmark = pytest.mark.unit
+
 LABELS = [0] * 100 + [1] * 100
 MACHINE = {"host": "box", "boot": "1", "cpu": "Some CPU", "power_mode": None, "cpus": 2, "cores": 2}
 

@@ -6,6 +6,8 @@ import pytest
 
 from edgeresnet.report import curve
 
+pytestmark = pytest.mark.unit
+
 CUT = {"validation_images": 200, "dense_top1": 0.9, "pruned_top1": 0.3, "statistics_top1": 0.6}
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from edgeresnet.report import cuts, view
 
 from . import runs
 
+pytestmark = pytest.mark.unit
+
 
 def test_what_is_not_sure_is_not_said() -> None:
     """Where times waver, the next milder cut may never have been measured."""
-    notes = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "speedup": {**runs.speedup(), "milder": None, "sure": False}}
+    told = {**runs.speedup(), "milder": None, "sure": False}
+    notes: dict[str, Any] = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "speedup": told}
     ((said, _),) = cuts.curves(notes)
     assert "times waver too much" in said
     assert "the mildest cut there is" not in said
@@ -19,7 +26,7 @@ def test_what_is_not_sure_is_not_said() -> None:
 
 def test_a_milder_cut_that_may_reach_the_goal_as_well_is_not_said_to_miss_it() -> None:
     """By its interval, and not by the one number alone."""
-    notes = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "speedup": runs.speedup()}
+    notes: dict[str, Any] = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "speedup": runs.speedup()}
     milder = notes["speedup"]["curve"][1]["targets"]["openvino"]
     for high, words in ((1.5, "the next milder cut does not reach it"), (1.7, "but not beyond doubt"), (None, "doubt")):
         milder["high"] = high
@@ -35,14 +42,14 @@ def test_a_milder_cut_that_misses_another_targets_goal_is_said_to() -> None:
         row["targets"]["onnxruntime"] = dict(row["targets"]["openvino"])
     found["curve"][1]["targets"]["openvino"] |= {"times": 1.66, "high": 1.7}
     found["curve"][1]["targets"]["onnxruntime"] |= {"times": 1.2, "high": 1.25}
-    notes = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "speedup": found}
+    notes: dict[str, Any] = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "speedup": found}
     (openvino, _), (onnxruntime, _) = cuts.curves(notes)
     assert "the next milder cut reaches it, too, 1.660 times as fast, but not every target's goal" in openvino
     assert "the next milder cut does not reach it" in onnxruntime
 
 
 def test_narrower_steps_are_said() -> None:
-    notes = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "ratio": 0.3, "importance": "l2", "multiple": 16}
+    notes: dict[str, Any] = {"macs": [2e6, 1e6], "params": [2e5, 1e5], "ratio": 0.3, "importance": "l2", "multiple": 16}
     assert cuts.sentence(notes | {"finest": 16}).endswith("in widths of 16")
     assert cuts.sentence(notes | {"finest": 8}).endswith("in widths of 16, of 8 where layers are narrow")
 

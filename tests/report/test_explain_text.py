@@ -8,6 +8,8 @@ import pytest
 
 from edgeresnet.report import explain_text
 
+pytestmark = pytest.mark.unit
+
 
 def found(**changes: Any) -> dict[str, Any]:
     given = {"top1": 34, "images": 100, "low": 0.25, "high": 0.44}

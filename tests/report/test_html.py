@@ -293,7 +293,8 @@ def test_promises_of_a_thousand_classes_stay_small_and_the_worst_are_seen() -> N
     verdicts = []
     for target in ("onnxruntime", "openvino", "tensorrt"):
         for number in range(1000):
-            about = {"target": target, "promise": f"min_recall_pct n{number:08} some longer name of a class"}
+            about: dict[str, Any] = {"target": target}
+            about |= {"promise": f"min_recall_pct n{number:08} some longer name of a class"}
             about |= {"limit": 50.0, "value": 60.0 + number / 100, "low": 55.0, "high": 90.0}
             verdicts.append(runs.verdict(**about, reason="60.00 % of it found; promised at least 50"))
     verdicts[1500] |= {"verdict": "BROKEN", "reason": "this one is broken", "value": 10.0, "low": 1.0, "high": 20.0}
@@ -400,8 +401,14 @@ def test_a_photograph_is_decoded_as_small_as_its_picture_allows(
             pixels = np.full((1000, 1600, 3), 60 * number + 10 * image, np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{image}.jpg")
     store, real = Store.open(tmp_path / "store"), beside._uri
-    run, given = runs.on_images(store, tmp_path / "images"), []
-    monkeypatch.setattr(beside, "_uri", lambda image: given.append(image.size) or real(image))
+    run = runs.on_images(store, tmp_path / "images")
+    given: list[tuple[int, int]] = []
+
+    def noted(image: Image.Image) -> str:
+        given.append(image.size)
+        return real(image)
+
+    monkeypatch.setattr(beside, "_uri", noted)
     seen = Read(report.html.of_store(run, store))
     assert seen.count("img") == 2
     assert given == [(400, 250)] * 2

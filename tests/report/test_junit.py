@@ -12,6 +12,8 @@ from edgeresnet.report import junit
 
 from .test_report import run_document
 
+pytestmark = pytest.mark.unit
+
 
 def parsed(document: dict[str, Any]) -> ElementTree.Element:
     return ElementTree.fromstring(junit.render(document))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from edgeresnet.report import quantized
+
+pytestmark = pytest.mark.unit
 
 
 def target(**changes: Any) -> dict[str, Any]:

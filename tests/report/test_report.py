@@ -10,6 +10,8 @@ import pytest
 from edgeresnet import report
 from edgeresnet.report import curve
 
+pytestmark = pytest.mark.unit
+
 
 def run_document(**changes: Any) -> dict[str, Any]:
     accuracy = {

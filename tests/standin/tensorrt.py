@@ -46,12 +46,11 @@ class BuilderFlag(_Flag):
     VERSION_COMPATIBLE = 13
 
 
-if __version__.startswith("10."):
-    HardwareCompatibilityLevel: Any = _Flag("HardwareCompatibilityLevel", {"NONE": 0, "AMPERE_PLUS": 1})
-else:
-    HardwareCompatibilityLevel = _Flag(
-        "HardwareCompatibilityLevel", {"NONE": 0, "AMPERE_PLUS": 1, "SAME_COMPUTE_CAPABILITY": 2}
-    )
+class HardwareCompatibilityLevel(_Flag):
+    NONE = 0
+    AMPERE_PLUS = 1
+    if not __version__.startswith("10."):
+        SAME_COMPUTE_CAPABILITY = 2
 
 
 class ProfilingVerbosity(_Flag):
@@ -74,6 +73,9 @@ class ILogger:
         ERROR = 1
         WARNING = 2
         INFO = 3
+
+    def log(self, severity: Severity, message: str) -> None:
+        """Whoever makes a logger writes it."""
 
 
 class _Memory:
@@ -98,7 +100,9 @@ class _Profile:
 
 class _Config:
     def __init__(self, logger: ILogger) -> None:
-        self._logger, self.flags, self._profiles, self._cache = logger, {BuilderFlag.TF32}, [], None
+        self._logger, self.flags = logger, {BuilderFlag.TF32}
+        self._profiles: list[dict[str, list[list[int]]]] = []
+        self._cache: _Cache | None = None
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
         self.hardware_compatibility_level = HardwareCompatibilityLevel.NONE
         self.limits: dict[str, int] = {}
@@ -127,7 +131,7 @@ class _Config:
         self._cache = cache
         return True
 
-    def get_timing_cache(self) -> _Cache:
+    def get_timing_cache(self) -> _Cache | None:
         return self._cache
 
 
@@ -265,7 +269,9 @@ class _Inspector:
 
 class _Context:
     def __init__(self, engine: _Engine, session: onnxruntime.InferenceSession):
-        self._engine, self._session, self._addresses, self._shape = engine, session, {}, None
+        self._engine, self._session = engine, session
+        self._addresses: dict[str, int] = {}
+        self._shape: tuple[int, ...] | None = None
         sides = session.get_inputs()[0].shape
         if all(isinstance(side, int) for side in sides):
             self._shape = tuple(sides)
@@ -328,7 +334,7 @@ def _new(pointer: Any, *_: Any) -> int:
     return _take(pointer, 8)
 
 
-def _set(pointer: Any, value: int) -> int:
+def _set(pointer: Any, value: float) -> int:
     pointer._obj.value = value
     return 0
 
@@ -382,4 +388,4 @@ def held() -> int:
     return len(_held)
 
 
-_cuda.load = lambda library: _DRIVER
+_cuda.load = lambda library: _DRIVER  # type: ignore[assignment]

@@ -184,8 +184,14 @@ def slow(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     target.compile(network, target.options(threads=8), tmp_path / "out")
 
     def load(session: Slow) -> Any:
-        loaded, given = target.load(tmp_path / "out"), []
-        monkeypatch.setattr(loaded, "_open", lambda threads: given.append(threads) or session)
+        loaded = target.load(tmp_path / "out")
+        given: list[int] = []
+
+        def opened(threads: int) -> Slow:
+            given.append(threads)
+            return session
+
+        monkeypatch.setattr(loaded, "_open", opened)
         return loaded, given
 
     return load

@@ -6,6 +6,8 @@ import pytest
 
 from . import nvapi
 
+pytestmark = pytest.mark.unit
+
 RELEASES = {"10.3": ("tensorrt-cu12-bindings", "10.3.*"), "11": ("tensorrt-cu13-bindings", "11.*")}
 
 

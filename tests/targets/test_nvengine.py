@@ -52,7 +52,7 @@ def images(count: int) -> np.ndarray:
 
 
 def held() -> int:
-    return sys.modules["tensorrt"].held()  # type: ignore[attr-defined]
+    return sys.modules["tensorrt"].held()
 
 
 @pytest.mark.parametrize("version", ["10.3.0", "11.4.0.106"])

@@ -1,0 +1,61 @@
+"""Bundles run as on a device: by a Python that has numpy and the runtime, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeresnet.device import deploy
+
+from ..conftest import STANDIN
+
+ASKED = ("--calibration", "digits", "--count", 40, "--evaluation", "digits")
+SHORT = ("--processes", "1", "--seconds", "0.2")
+NEEDED = {"onnxruntime": ("onnxruntime",), "openvino": ("openvino",), "tensorrt": ()}
+
+
+def bare(folder: Path, target: str, *more: str) -> dict[str, str]:
+    """An environment whose only packages are numpy and the runtime, with what these need: no edgeresnet, no torch."""
+    home = Path(np.__file__).parent.parent
+    packages = folder / "packages"
+    packages.mkdir()
+    for name in ("numpy", "numpy.libs", "flatbuffers", "google", *NEEDED[target], *more):
+        if (home / name).is_dir():
+            (packages / name).symlink_to(home / name)
+    for about in home.glob(f"{target}-*.dist-info"):
+        (packages / about.name).symlink_to(about)
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages), "HOME": str(folder)}
+
+
+def deployed(there: Path, target: str, *words: str, more: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    """`-S` and `-s`: no site-packages but those that were put there."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = bare(Path(folder), target, *more)
+        command = [sys.executable, "-S", "-s", str(there / "deploy.py"), *words]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+
+
+def deployed_on_a_standin(there: Path, *words: str, **said: str) -> subprocess.CompletedProcess:
+    """TensorRT's bundle where a stand-in is in place of TensorRT and the GPU: the code is the bundle's own."""
+    home = Path(np.__file__).parent.parent
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(STANDIN), str(home)])}
+    environment |= {f"STANDIN_{name.upper()}": value for name, value in said.items()}
+    command = [sys.executable, "-S", "-s", str(there / "deploy.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=there.parent, check=False)
+
+
+def deployed_here(capsys: pytest.CaptureFixture[str], there: Path, *words: str) -> tuple[int, str, str]:
+    """deploy.py's own code in this process: for what does not depend on how bare the device is."""
+    capsys.readouterr()
+    try:
+        code = deploy.main(there, words)
+    except SystemExit as refused:  # argparse leaves so
+        code = int(refused.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
