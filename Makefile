@@ -44,7 +44,7 @@ format: $(READY)  ## repair what the formatter and the linter can repair
 
 # One tier per verb, and no test twice in one call of make. tests/conftest.py has the tiers.
 test-unit: $(READY)  ## the tests that need no torch and no runtime: seconds
-	$(BIN)/pytest --tier unit
+	$(BIN)/$(PYTEST) --tier unit
 
 test: test-unit  ## the unit tests, then small networks through real runtimes: no GPU, no network
 	$(BIN)/$(PYTEST) --tier flow

@@ -43,12 +43,13 @@ def door(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
     return call
 
 
-def silently(folder: Path, *arguments: object) -> None:
-    """Calls edgeresnet in that folder, for what it writes: the work of a fixture that many tests copy."""
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+def silently(folder: Path, *arguments: object) -> str:
+    """Calls edgeresnet in that folder; returns what it printed. For the work of a fixture that many tests copy."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.chdir(folder)
-        with contextlib.redirect_stderr(out):
-            assert called(patch, arguments) == 0, out.getvalue()
+        assert called(patch, arguments) == 0, err.getvalue()
+    return out.getvalue()
 
 
 @dataclass(frozen=True)

@@ -104,11 +104,17 @@ def test_throughput_of_every_batch_and_number_of_streams(door: Door, net: Path) 
 
 
 @pytest.fixture
-def coloured(tmp_path: Path, colours: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, dict[str, Any]]:
+def coloured(tmp_path: Path, colours: Any, once: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, dict[str, Any]]:
     """A run whose recipe names its images from the current folder on, as image files."""
+    shutil.copytree(once("coloured", lambda folder: _coloured(folder, colours)), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    store = Store(tmp_path / "own")
+    return store, store.load_run()
+
+
+def _coloured(folder: Path, colours: Any) -> None:
     for name, made in (("train", "b"), ("val", "a")):
-        shutil.copytree(colours(made), tmp_path / name)
+        shutil.copytree(colours(made), folder / name)
     raw = tiny(
         model__classes=3,
         preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
@@ -116,8 +122,9 @@ def coloured(tmp_path: Path, colours: Any, monkeypatch: pytest.MonkeyPatch) -> t
         train__epochs=1,
         verify={"processes": 2, "seconds": 4},  # until windows agree: what is left is for those from the file on
     )
-    store = Store.open(tmp_path / "own")
-    return store, pipeline.run(recipe.parse(raw), store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        pipeline.run(recipe.parse(raw), Store.open(folder / "own"))
 
 
 def test_latency_from_the_file_on_where_images_are_files(door: Door, coloured: Any) -> None:

@@ -19,6 +19,8 @@ from ..conftest import tiny, write_recipe
 from .conftest import Door
 from .deployed import deployed
 
+pytestmark = pytest.mark.slow  # tests/images/test_depth.py and test_modes.py have the parts
+
 SIDE = 12
 SAID = {"size": SIDE, "mean": [0.488], "std": [0.005], "bits": 16}
 

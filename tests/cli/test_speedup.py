@@ -108,6 +108,7 @@ targets: {openvino: {}}
 """
 
 
+@pytest.mark.slow
 def test_a_run_tells_multiplications_beside_milliseconds_in_every_format(
     door: Door, weights: Path, clock: Clock, tmp_path: Path
 ) -> None:

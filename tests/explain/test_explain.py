@@ -112,7 +112,11 @@ IMAGENET = Preprocessing(16, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NUMBERS = [choice.words for choice in variants.colours(IMAGENET, said=True)]
 
 
-@pytest.mark.parametrize("words", NUMBERS[1:], ids="+".join)
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(each, marks=() if index % 3 == 0 else pytest.mark.slow) for index, each in enumerate(NUMBERS[1:])],
+    ids="+".join,
+)
 def test_whatever_a_network_was_trained_with_is_found(session: Session, samples: Samples, words: Any) -> None:
     choice = next(one for one in variants.colours(samples.preprocessing, said=True) if one.words == words)
     trained = trained_with(session, samples.preprocessing, Variant(colours=choice).of(samples.preprocessing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,22 @@ def planned(store: Store, **changes: Any) -> Any:
     """The step `prune` of a recipe with a goal in milliseconds."""
     raw = tiny(prune={"speedup": {"openvino": 1.3}}, targets={"openvino": {}, "onnxruntime": {}}, **changes)
     return next(step for step in steps(recipe.parse(raw), store) if step.id == "prune")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _traced_once() -> Iterator[None]:
+    """Only structure counts here: networks of one structure share the file that the first of them was traced to."""
+    real, known = trace.to_onnx, dict[tuple[Any, ...], bytes]()
+
+    def to_onnx(network: torch.nn.Module, channels: int, size: int) -> onnx.ModelProto:
+        key = (*((name, *value.shape) for name, value in network.state_dict().items()), channels, size)
+        if key not in known:
+            known[key] = real(network, channels, size).SerializeToString()
+        return onnx.ModelProto.FromString(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace, "to_onnx", to_onnx)
+        yield
 
 
 @pytest.fixture

@@ -72,6 +72,7 @@ def test_a_run_killed_at_any_moment_leaves_a_store_that_works(tmp_path: Path, mo
     assert [outcome.step.id for outcome in again if outcome.state != "done"] == []
 
 
+@pytest.mark.slow
 def test_two_runs_share_one_store_at_once(tmp_path: Path) -> None:
     recipe, store = write_recipe(tmp_path, SLOW), tmp_path / "store"
     both = [start(recipe, store), start(recipe, store)]

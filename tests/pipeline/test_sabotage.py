@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -167,12 +168,23 @@ def test_a_flipped_byte_in_an_artifact_is_never_used(own_store: Store, step: str
     assert any("it is made anew" in note for s in again["steps"] for note in s["warnings"]), "and the run remembers"
 
 
-def test_a_stale_engine_put_in_place_of_the_new_one_is_never_used(own_store: Store) -> None:
-    """The compiled network of an earlier model, copied over a later one's: the digests tell."""
-    import shutil
+@pytest.fixture
+def two_models(trained: Any, once: Any, tmp_path: Path) -> tuple[Store, dict[str, Any], dict[str, Any]]:
+    """A store with two trained networks, copied, and their runs."""
 
-    first = pipeline.run(recipe.parse(tiny()), own_store)
-    other = pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store)
+    def make(folder: Path) -> None:
+        shutil.copytree(trained[0].root, folder, dirs_exist_ok=True)
+        pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), Store(folder))
+
+    store = Store(shutil.copytree(once("two-models", make), tmp_path / "store"))
+    wanted = tiny(), tiny(seed=9, train__epochs=1)
+    first, other = (pipeline.run(recipe.parse(each), store) for each in wanted)  # found done
+    return store, first, other
+
+
+def test_a_stale_engine_put_in_place_of_the_new_one_is_never_used(two_models: Any) -> None:
+    """The compiled network of an earlier model, copied over a later one's: the digests tell."""
+    own_store, first, other = two_models
     name = "compile:reference"
     old, new = (Path(next(s["path"] for s in run["steps"] if s["id"] == name)) for run in (first, other))
     shutil.copy(old / "model.onnx", new / "model.onnx")
@@ -183,12 +195,9 @@ def test_a_stale_engine_put_in_place_of_the_new_one_is_never_used(own_store: Sto
     assert next(s["digest"] for s in again["steps"] if s["id"] == name) == digest
 
 
-def test_a_stale_engine_with_its_papers_is_never_used(own_store: Store) -> None:
+def test_a_stale_engine_with_its_papers_is_never_used(two_models: Any) -> None:
     """The whole folder, manifest included: then the key is another's."""
-    import shutil
-
-    first = pipeline.run(recipe.parse(tiny()), own_store)
-    other = pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store)
+    own_store, first, other = two_models
     name = "compile:reference"
     old, new = (Path(next(s["path"] for s in run["steps"] if s["id"] == name)) for run in (first, other))
     shutil.rmtree(new)

@@ -61,7 +61,7 @@ def test_noise_in_weights_moves_the_logits_as_predicted_once_the_bias_is_correct
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sensitivity, "batch_for", lambda shape: 4)  # more signs, less chance
-    model, given = make(), images(256)
+    model, given, draws = make(), images(128), 20
     predicted, net = seen(model, given).of_weights, Net(model)
     layers, held = net.weighted(), constants(model)
     inner = TorchNet(net)
@@ -73,11 +73,11 @@ def test_noise_in_weights_moves_the_logits_as_predicted_once_the_bias_is_correct
         read = values[node.inputs[0]] if node.inputs[0] in values else torch.from_numpy(given)
         means = by_rows(node, read.transpose(0, 1).flatten(1).mean(1), len(held[weight])).numpy()
         found = 0.0
-        for _ in range(40):
+        for _ in range(draws):
             noise = SMALL * rng.normal(size=held[weight].shape).astype(np.float32)
             corrected = held[bias] - (noise.reshape(*noise.shape[:2], -1).sum(2) * means).sum(1)
             other = {weight: torch.from_numpy(held[weight] + noise), bias: torch.from_numpy(corrected)}
-            found += energy(logits(model, given, **other), expected) / 40 / SMALL**2
+            found += energy(logits(model, given, **other), expected) / draws / SMALL**2
         assert float(predicted[node.name].sum()) == pytest.approx(found, rel=0.35)
 
 

@@ -16,23 +16,27 @@ from torch import nn
 from edgeresnet.errors import EdgeresnetError
 from edgeresnet.train import team
 
+from ..cli.conftest import silently
+
 OPTIONS = ["--size", "8", "--mean", "0.3", "--std", "0.4", "--training", "digits", "--epochs", "2", "--batch", "50"]
 OPTIONS += ["--set", "images.training={from: digits, count: 280}", "--optimizer", "sgd", "--flip", "--shift", "1"]
 OPTIONS += ["--precision", "f32", "--classes", "10", "--rate", "0.02", "--json", "-q"]
 
 
-def learned(folder: Path, processes: int, *more: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    start = [sys.executable, "-m"]
-    if processes > 1:
-        start += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+def learned(folder: Path, processes: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """One process is this one, several are torchrun's."""
     given = ["train", "cifar_resnet8", *OPTIONS, "--output", str(folder / "w.safetensors"), "--store"]
-    command = [*start, "edgeresnet", *given, str(folder / "store"), *more]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    given.append(str(folder / "store"))
+    if processes == 1:
+        return json.loads(silently(folder, *given)), load_file(folder / "w.safetensors")
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run([*start, "-m", "edgeresnet", *given], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), load_file(folder / "w.safetensors")
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
 def test_several_learn_what_one_would(processes: int, tmp_path: Path) -> None:
     """252 images in batches of 50: the last has two, so that one of three processes has none of it."""
     for folder in ("one", "more"):
