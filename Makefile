@@ -77,7 +77,9 @@ test-newest:  ## the same with the newest releases of everything
 
 mutation: $(READY)  ## change the code in small ways, and list the changes that no test notices: hours
 	$(BIN)/python $(PIP) -e '.[dev,mutation]'
-	$(BIN)/python -m mutmut run
+	$(BIN)/python tests/mutation.py run --children 2
+	$(BIN)/python tests/mutation.py summary
+	$(BIN)/python tests/mutation.py survivors
 
 dist: $(BUILD)/.ready  ## the sdist, and the wheel built from it
 	rm -f $(DIST)/edgeresnet-*

@@ -148,7 +148,7 @@ def _operators_are_listed_once(real: Callable[[], Any]) -> Callable[[], Any]:
     def prepare() -> None:
         from torch.onnx._internal.exporter import _registration
 
-        registry = getattr(_registration, "ONNXRegistry", None)
+        registry: Any = getattr(_registration, "ONNXRegistry", None)
         if hasattr(registry, "from_torchlib"):
             registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
