@@ -62,9 +62,8 @@ def changes(path: Path) -> dict[str, tuple[str, str]]:
         if re.search(r"__mutmut_\d+$", name):
             before, now = lines(re.sub(r"\d+$", "orig", name)), lines(name)
             delta = list(difflib.unified_diff(before, now, n=0, lineterm=""))[2:]
-            found[name] = tuple(
-                " ".join(line[1:].strip() for line in delta if line.startswith(sign)) for sign in ("-", "+")
-            )
+            gone, come = (" ".join(line[1:].strip() for line in delta if line.startswith(sign)) for sign in ("-", "+"))
+            found[name] = gone, come
     return found
 
 
@@ -121,9 +120,9 @@ def summary() -> str:
     found = dict(sorted(found.items()))
     found["total"] = sum(found.values(), Counter())
     lines = [f"{'file':36}{'mutants':>9}{'tried':>9}" + "".join(f"{word:>10}" for word in words)]
-    for path, counts in found.items():
+    for name, counts in found.items():
         made = sum(counts.values())
-        lines.append(f"{path:36}{made:9}{made - counts['skipped']:9}" + "".join(f"{counts[w]:10}" for w in words))
+        lines.append(f"{name:36}{made:9}{made - counts['skipped']:9}" + "".join(f"{counts[w]:10}" for w in words))
     return "\n".join(lines)
 
 
