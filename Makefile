@@ -77,9 +77,9 @@ test-newest:  ## the same with the newest releases of everything
 
 mutation: $(READY)  ## change the code in small ways, and list the changes that no test notices: hours
 	$(BIN)/python $(PIP) -e '.[dev,mutation]'
-	$(BIN)/python tests/mutation.py run --children 2
-	$(BIN)/python tests/mutation.py summary
-	$(BIN)/python tests/mutation.py survivors
+	$(BIN)/python tools/mutation.py run --children 2
+	$(BIN)/python tools/mutation.py summary
+	$(BIN)/python tools/mutation.py survivors
 
 dist: $(BUILD)/.ready  ## the sdist, and the wheel built from it
 	rm -f $(DIST)/edgeresnet-*
@@ -123,9 +123,9 @@ $(KERAS)/.ready: tests/keras/requirements.txt
 	$(KERAS)/bin/python $(PIP) -r $<
 	@touch $@
 
-$(LOWEST)/.ready: pyproject.toml tests/lowest.py
+$(LOWEST)/.ready: pyproject.toml tools/lowest.py
 	$(PYTHON) -m venv --clear $(LOWEST)
-	$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python tools/lowest.py > $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python $(PIP) -r $(LOWEST)/lowest.txt -e .
 	@touch $@
 
