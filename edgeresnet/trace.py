@@ -40,8 +40,6 @@ def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     images = _images(samples)
     network = parents["network"]
     adopted = isinstance(network, Given) and is_onnx(str(network.value))
-    for sentence in spec.get("told", ()) if isinstance(network, Given) else ():  # else its training told
-        ctx.warn(sentence)
     make: Any = _adopted if adopted else _exported
     model, expected, original, parameters = make(network, spec, samples, images, ctx)
     if plan.batch != "dynamic":

@@ -75,8 +75,12 @@ class Refused(importlib.abc.MetaPathFinder):
 
 
 def tier_of(item: pytest.Item) -> str:
-    """The dearest tier that a test or its file is marked with; flow where none is."""
-    return next((tier for tier in ("nightly", "slow", "unit") if item.get_closest_marker(tier)), "flow")
+    """The dearest tier that a test or its file is marked with; flow where none is.
+
+    What names TensorRT-RTX is slow: `make test-slow` installs it.
+    """
+    marked = next((tier for tier in ("nightly", "slow", "unit") if item.get_closest_marker(tier)), "flow")
+    return "slow" if marked == "flow" and "tensorrt_rtx" in item.nodeid else marked
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,12 +17,15 @@ from ..models import recognise, shapes, unwrap
 from ..recipe import Recipe, is_onnx, module_of_factory
 
 
-def about(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
-    """Architecture, classes and channels, as every step that has to do with the network is told."""
+def about(recipe: Recipe, samples: dict[str, Given]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return architecture, classes and channels for the steps that need them, and warnings about the given weights.
+
+    A warning is a sentence: it is reported with a step and never enters a step's key.
+    """
     timed = (recipe.prune and recipe.prune.speedup) or {}  # targets that need no images: nothing is judged on them
     if not samples and not (recipe.prune and recipe.model.checkpoint and recipe.targets.keys() <= timed.keys()):
         raise RecipeError("the recipe names no images", hint="tracing compares its answers on real images: give some")
-    found, told = _recognised(recipe)
+    found, warnings = _recognised(recipe)
     arch = recipe.model.arch or (found.archs[0] if found else None)
     about: dict[str, Any] = {
         "arch": arch,
@@ -30,9 +33,7 @@ def about(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
         "channels": recipe.preprocessing.channels,
     }
     if arch is None:  # an ONNX file is its own
-        return about
-    if told:
-        about["told"] = told
+        return about, ()
     anew = recipe.train is not None and recipe.train.head == "new"
     if found and recipe.model.arch is None and about["classes"] != found.classes and not anew:
         raise ModelError(
@@ -45,7 +46,7 @@ def about(recipe: Recipe, samples: dict[str, Given]) -> dict[str, Any]:
     sources = models.sources_of(arch)
     if sources:  # user code: another text may be another network
         about["sources_sha256"] = [manifest.sha256_of(source) for source in sources]
-    return about
+    return about, tuple(warnings)
 
 
 def answers_probabilities(onnx: str) -> bool:
@@ -53,31 +54,31 @@ def answers_probabilities(onnx: str) -> bool:
 
 
 def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[str]]:
-    """What the weights themselves say, and what is to be told of them."""
+    """Return what the weights are recognised as, and warnings about them."""
     given, model = recipe.model.checkpoint, recipe.model
     if given is None or is_onnx(given):
         return None, []
     held = shapes.look(_path(given))
     if (model.weights or unwrap.MODEL) not in held.networks:
         raise ModelError(f"{given} holds no average of its weights", hint="leave out `model.weights`")
-    told = []
+    warnings = []
     if model.weights is None and unwrap.AVERAGE in held.networks:
-        told.append(
+        warnings.append(
             f"{given} holds its weights and an average of them: the weights are taken; `model.weights: ema` takes that"
         )
     found = recognise.recognise(held.networks[model.weights or unwrap.MODEL], held.arch)
     if found and found.around and not module_of_factory(model.arch or ""):
-        told.append(f"{given}: {found.around}")
+        warnings.append(f"{given}: {found.around}")
     if model.arch is not None:  # still, they tell how many classes there are
-        return found if found and found.classes else None, told
+        return found if found and found.classes else None, warnings
     _check_recognised(given, found, recipe.preprocessing.channels)
     assert found is not None
     if len(found.archs) > 1:
         first, *others = found.archs
-        told.append(
+        warnings.append(
             f"taken for {first}; its tensors would fit {', '.join(others)} as well: name `model.arch` if it is that"
         )
-    return found, told
+    return found, warnings
 
 
 def _check_recognised(given: str, found: recognise.Recognised | None, channels: int) -> None:

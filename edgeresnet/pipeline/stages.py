@@ -86,6 +86,8 @@ class Step:
     target: str | None = None
     # Parents without which it goes on: a twin that cannot be made is left out, and told.
     optional: frozenset[str] = frozenset()
+    # Sentences about what the user gave, reported when the step is made. They are no part of its key.
+    warnings: tuple[str, ...] = ()
 
     def runs_on(self) -> tuple[str, ...]:
         """The targets that must be here for this step to be made."""

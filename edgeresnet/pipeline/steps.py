@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .. import export, images, targets
@@ -28,17 +28,17 @@ Parents = dict[str, str | Given]
 def steps(recipe: Recipe, store: Store) -> list[Step]:
     """Refuses whatever can be known to be wrong before anything runs."""
     samples = _samples(recipe, store)
-    arch = network.about(recipe, samples)
+    arch, warnings = network.about(recipe, samples)
     given, candidate = network.files(recipe, arch["classes"])
     found = list(_learning_steps(recipe, arch, given, samples))
     last = found[-1].id if found else given
     if not samples:  # nothing can be traced or measured: weights are cut, and that is all
-        return found
+        return _warned(found, warnings)
     if recipe.prune:  # all is held against the network before
         before = "train" if recipe.train else given
-        told = {key: value for key, value in arch.items() if key != "told"}  # by `prune` or `train` already
-        found.append(_trace_step(recipe, told, WHOLE, before, samples))
+        found.append(_trace_step(recipe, arch, WHOLE, before, samples))
     found.append(_trace_step(recipe, arch, "trace", last, samples))
+    found = _warned(found, warnings)
     if recipe.quantize:
         found += _quantize_steps(recipe, samples["calibration"])
     if recipe.targets and "evaluation" in samples:
@@ -48,6 +48,11 @@ def steps(recipe: Recipe, store: Store) -> list[Step]:
     elif any(recipe.delivery(name).where == "bundle" for name in recipe.targets):
         found += _unjudged_steps(recipe, _some(recipe, samples), candidate)
     return found
+
+
+def _warned(found: list[Step], warnings: tuple[str, ...]) -> list[Step]:
+    """The first step reads the given weights: it reports the warnings about them."""
+    return [replace(found[0], warnings=warnings), *found[1:]]
 
 
 def int8_of(recipe: Recipe) -> dict[str, str]:

@@ -42,9 +42,6 @@ def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx
     torch.set_num_threads(machine.cores())
     network = checkpoint.network_of(parents["network"], spec)
     models.check_answer(network, spec, spec["size"])
-    if isinstance(parents["network"], Given):  # else its training told
-        for sentence in spec.get("told", ()):
-            ctx.warn(sentence)
     cuttable = units.of(network, spec["channels"], spec["size"])
     if plan.importance == "taylor":
         _ask_the_loss(network, parents["training"].value, cuttable.macs, ctx)  # type: ignore[union-attr]

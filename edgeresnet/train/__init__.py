@@ -33,8 +33,6 @@ METRICS = "metrics.jsonl"  # one line for each epoch
 def train(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
     """Parents: `training` images and, to fine-tune, a `checkpoint`. Writes the best weights and the history."""
     samples: Samples = parents["training"].value  # type: ignore[union-attr]
-    for sentence in spec.get("told", ()):
-        ctx.warn(sentence)
     _tell_skipped(samples, ctx)
     training = _prepared(parents, spec, ctx)
     team.mine().call()

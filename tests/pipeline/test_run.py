@@ -20,6 +20,13 @@ from ..conftest import tiny
 Trained = tuple[Store, dict[str, Any]]
 
 
+def on_colours(training: Path, evaluation: Path, *, images: dict[str, Any] | None = None, **changes: Any) -> Any:
+    """A recipe on class folders of colours."""
+    start = {"model__classes": 3, "preprocessing": {"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3}}
+    said = {"training": str(training), "evaluation": str(evaluation), **(images or {})}
+    return tiny(**start, images=said, **changes)
+
+
 def states(run: dict[str, Any]) -> dict[str, str]:
     return {step["id"]: step["state"] for step in run["steps"]}
 
@@ -88,9 +95,7 @@ def test_a_change_is_felt_where_it_matters_and_not_before(trained: Trained, chan
     assert all(o.state == "done" for o in planned[: names.index(first_made)])
 
 
-def test_where_the_cpu_has_bf16_openvinos_own_choice_stands_beside_f32(
-    trained: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_cpu_has_bf16_openvinos_own_choice_stands_beside_f32(trained: Trained, monkeypatch: Any) -> None:
     from edgeresnet.device import machine
 
     recipes = recipe.parse(tiny(targets={"openvino": {"float_parts": "f32"}, "onnxruntime": {}}))
@@ -150,25 +155,13 @@ def test_a_target_that_is_not_here_leaves_the_others_running(own_store: Store, a
     assert [v["verdict"] for v in run["verdicts"]] == ["NOT_MEASURED", "KEPT"]
     assert "no driver" in run["results"]["absent"]["reason"]
     assert run["results"]["absent"]["hint"] == "install the driver"
-
-
-def test_a_missing_target_without_promises_is_still_no_pass(own_store: Store, add_target: Any) -> None:
-    add_target(Absent())
-    run = pipeline.run(recipe.parse(tiny(targets={"absent": {}}, promises={})), own_store)
-    assert run["verdict"] == "NOT_MEASURED"
+    nothing_promised = recipe.parse(tiny(targets={"absent": {}}, promises={}))
+    assert pipeline.run(nothing_promised, own_store)["verdict"] == "NOT_MEASURED"
 
 
 def test_calibration_images_that_are_also_evaluation_images(tmp_path: Path, colours: Any) -> None:
     shutil.copytree(colours("a"), tmp_path / "calibration")
-    raw = tiny(
-        model__classes=3,
-        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
-        images={
-            "training": str(colours("b")),
-            "evaluation": str(colours("a")),
-            "calibration": str(tmp_path / "calibration"),
-        },
-    )
+    raw = on_colours(colours("b"), colours("a"), images={"calibration": str(tmp_path / "calibration")})
     with pytest.raises(ImagesError, match="120 of the 120 calibration images are also evaluation images"):
         pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
 
@@ -208,24 +201,16 @@ def test_a_run_that_fails_halfway_says_where(own_store: Store, monkeypatch: pyte
 def test_an_unreadable_image_is_found_before_the_training_and_not_after(tmp_path: Path, colours: Any) -> None:
     shutil.copytree(colours("a"), tmp_path / "set")
     (tmp_path / "set" / "red" / "013.png").write_bytes(b"broken")
-    raw = tiny(
-        model__classes=3,
-        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
-        images={"training": str(colours("b")), "evaluation": str(tmp_path / "set")},
-    )
     store = Store(tmp_path / "store")
     with pytest.raises(ImagesError, match=r"013\.png"):
-        pipeline.run(recipe.parse(raw), store)
+        pipeline.run(recipe.parse(on_colours(colours("b"), tmp_path / "set")), store)
     assert not (tmp_path / "store" / "train").exists()
     assert store.load_run()["steps"] == []
 
 
-def test_again_is_refused_where_it_would_do_nothing(trained: Trained) -> None:
+def test_one_step_alone_can_be_done_again_and_none_that_is_not_there(own_store: Store) -> None:
     with pytest.raises(RecipeError, match="no stage 'prune'"):
-        pipeline.run(recipe.parse(tiny()), trained[0], again=frozenset({"prune"}))
-
-
-def test_one_step_alone_can_be_done_again(own_store: Store) -> None:
+        pipeline.run(recipe.parse(tiny()), own_store, again=frozenset({"prune"}))
     run = pipeline.run(recipe.parse(tiny()), own_store, again=frozenset({"verify:onnxruntime"}))
     assert [name for name, state in states(run).items() if state == "made"] == ["verify:onnxruntime"]
 
@@ -248,13 +233,8 @@ def test_listeners_hear_in_order(own_store: Store) -> None:
 def test_unreadable_images_are_counted_in_the_run(tmp_path: Path, colours: Any, trained: Trained) -> None:
     shutil.copytree(colours("a"), tmp_path / "set")
     (tmp_path / "set" / "red" / "000.png").write_bytes(b"broken")
-    raw = tiny(
-        model__classes=3,
-        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
-        images={"training": str(colours("b")), "evaluation": str(tmp_path / "set"), "unreadable": "skip"},
-        train__epochs=1,
-        seed=3,
-    )
+    skip = {"unreadable": "skip"}
+    raw = on_colours(colours("b"), tmp_path / "set", images=skip, train__epochs=1, seed=3)
     run = pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
     result = run["results"]["onnxruntime"]
     assert result["variants"]["fp32"]["accuracy"]["images"] == 119
@@ -275,10 +255,8 @@ def test_unreadable_images_are_counted_in_the_run(tmp_path: Path, colours: Any, 
 
 def test_what_would_ship_is_built_as_often_as_asked_for(own_store: Store) -> None:
     run = pipeline.run(recipe.parse(tiny(verify__rebuilds=3, promises={"max_drop_pp": 5})), own_store)
-    assert [step["id"] for step in run["steps"] if "#" in step["id"]] == [
-        "compile:onnxruntime:fp32#2",
-        "compile:onnxruntime:fp32#3",
-    ]
+    built_again = [step["id"] for step in run["steps"] if "#" in step["id"]]
+    assert built_again == ["compile:onnxruntime:fp32#2", "compile:onnxruntime:fp32#3"]
     result = run["results"]["onnxruntime"]
     assert list(result["variants"]) == ["fp32"]
     assert [build["accuracy"] for build in result["rebuilds"]] == [result["variants"]["fp32"]["accuracy"]] * 2
@@ -316,9 +294,8 @@ def test_which_of_two_networks_in_a_file_is_meant(own_store: Store, tmp_path: Pa
         return next(step for step in pipeline.steps(recipe.parse(raw), own_store) if step.id == "trace")
 
     silent, model, ema = traced(), traced(weights="model"), traced(weights="ema")
-    assert "holds its weights and an average of them: the weights are taken" in silent.spec["told"][0]
-    assert "told" not in model.spec
-    assert "told" not in ema.spec
+    assert "holds its weights and an average of them: the weights are taken" in silent.warnings[0]
+    assert (model.warnings, ema.warnings) == ((), ())
     given = [step.parents["network"] for step in (silent, model, ema)]
     assert len({each.digest for each in given if isinstance(each, Given)}) == 3
     assert isinstance(given[-1], Given)
@@ -327,6 +304,39 @@ def test_which_of_two_networks_in_a_file_is_meant(own_store: Store, tmp_path: Pa
     torch.save(held, tmp_path / "w.pth")
     with pytest.raises(ModelError, match="holds no average of its weights"):
         traced(weights="ema", arch="cifar_resnet8b")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"train": tiny()["train"], "images__training": "digits"},
+        {"prune": {"macs": 0.8}, "recover": {"epochs": 1}, "images__training": "digits"},
+    ],
+    ids=["trace", "train", "prune"],
+)
+def test_the_words_of_a_warning_are_in_no_key(
+    own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    from edgeresnet.pipeline import network
+
+    given = torch_weights(tmp_path, "cifar_resnet8", 10, 1)  # its tensors fit another network too: a warning
+    raw = tiny(**{"model": {"checkpoint": str(given)}, "train": None, "images__training": None, **changes})
+
+    def planned() -> list[pipeline.Step]:
+        return pipeline.steps(recipe.parse(raw), own_store)
+
+    before, real = planned(), network._recognised
+
+    def reworded(given: recipe.Recipe) -> Any:
+        found, warnings = real(given)
+        return found, [f"in other words: {warning}" for warning in warnings]
+
+    monkeypatch.setattr(network, "_recognised", reworded)
+    after = planned()
+    assert [len(step.warnings) for step in before] == [1, *[0] * (len(before) - 1)]
+    assert after[0].warnings[0].startswith("in other words")
+    assert [step.key({}) for step in after] == [step.key({}) for step in before]
 
 
 def test_what_stands_around_a_network_is_told(own_store: Store, tmp_path: Path) -> None:
@@ -340,7 +350,7 @@ def test_what_stands_around_a_network_is_told(own_store: Store, tmp_path: Path) 
     for model in ({}, {"arch": "cifar_resnet8b"}):
         raw = tiny(model={"checkpoint": str(tmp_path / "w.pth"), **model}, train=None)
         step = next(step for step in pipeline.steps(recipe.parse(raw), own_store) if step.id == "trace")
-        assert "head is taken for the classifier of backbone.*" in step.spec["told"][0]
+        assert "head is taken for the classifier of backbone.*" in step.warnings[0]
 
 
 @pytest.mark.parametrize(
