@@ -17,6 +17,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,6 +27,8 @@ from edgeresnet.artifact import Store
 from edgeresnet.targets import _cuda
 
 STANDIN = Path(__file__).parent / "standin"  # for TensorRT and a GPU
+hypothesis.settings.register_profile("no deadline", deadline=None)  # how long an example takes depends on the machine
+hypothesis.settings.load_profile("no deadline")
 DATA = os.environ.get("EDGERESNET_DATA")  # a folder with cifar10 class folders `eval` and `train`, and weights
 
 

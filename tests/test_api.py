@@ -46,7 +46,8 @@ def test_importing_it_is_light(tmp_path: Path) -> None:
     assert not loaded & {"torch", "onnx", "numpy", "onnxruntime", "openvino", "pydantic", "yaml", "click", "PIL"}
 
 
-def test_it_is_typed() -> None:
+def test_it_is_typed_and_its_deeds_are_the_stages() -> None:
+    assert set(get_args(api.Deed)) == set(pipeline.STAGES)
     assert (Path(edgeresnet.__file__).parent / "py.typed").is_file()
     for name in ("run", "make", "plan", "load_run", "compare"):
         about = inspect.signature(getattr(edgeresnet, name))
@@ -70,10 +71,6 @@ def test_type_checkers_see_the_types(tmp_path: Path) -> None:
     assert re.findall(r'error: Argument \d to "(\w+)"', said) == ["make", "load_run"]
 
 
-def test_the_deeds_are_the_stages() -> None:
-    assert set(get_args(api.Deed)) == set(pipeline.STAGES)
-
-
 @pytest.mark.parametrize("kind", ["path", "dict", "parsed"])
 def test_a_recipe_is_a_path_a_dict_or_parsed(trained: Trained, store: Path, tmp_path: Path, kind: str) -> None:
     path = write_recipe(tmp_path, tiny())
@@ -89,7 +86,7 @@ def test_a_recipe_is_a_path_a_dict_or_parsed(trained: Trained, store: Path, tmp_
     assert edgeresnet.load_run(run.id, store=store) == run
 
 
-def test_reports_are_those_of_the_door(store: Path, tmp_path: Path) -> None:
+def test_reports_are_those_of_the_door_and_runs_are_compared(store: Path, tmp_path: Path) -> None:
     run = edgeresnet.load_run(store=store)
     assert run.report().startswith("cifar_resnet8, 10 classes")
     assert run.save_report(tmp_path / "r.md").read_text() == run.report("md")
@@ -98,6 +95,7 @@ def test_reports_are_those_of_the_door(store: Path, tmp_path: Path) -> None:
         run.save_report(tmp_path / "r.docx")
     with pytest.raises(errors.EdgeresnetError, match="no format 'word'"):
         run.report("word")
+    assert edgeresnet.compare(run, run)["changed"][0]["artifacts"]["differ"] == []
 
 
 def test_a_deed_is_made_and_no_other(trained: Trained, store: Path) -> None:
@@ -144,12 +142,6 @@ def test_a_target_that_is_not_here_is_missing_and_told(store: Path, add_target: 
     with pytest.raises(errors.EdgeresnetError, match="made nothing"):
         made.artifact("verify:absent")
     assert made.artifact("verify:onnxruntime").is_dir()
-
-
-def test_runs_are_compared(store: Path) -> None:
-    run = edgeresnet.load_run(store=store)
-    found = edgeresnet.compare(run, run)
-    assert found["changed"][0]["artifacts"]["differ"] == []
 
 
 def test_the_readme_s_example_runs(

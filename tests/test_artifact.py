@@ -25,19 +25,15 @@ def make(store: Store, key: str = KEY, text: str = "content") -> Artifact:
         return making.commit(notes={}, spec={}, parents={}, seconds=0)
 
 
-def test_what_was_made_is_found(tmp_path: Path) -> None:
+def test_what_was_made_is_found_and_its_digest_is_of_the_content_and_its_key_is_not(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    made = make(store)
+    one = make(store)
     found, problem = store.find("trace", KEY)
     assert found is not None
-    assert found.digest == made.digest
+    assert found.digest == one.digest
     assert problem == ""
     assert not list((tmp_path / "work").iterdir())
-
-
-def test_the_digest_is_of_the_content_and_the_key_is_not(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    one, other, third = make(store), make(store, "cd" * 32), make(store, "ef" * 32, "else")
+    other, third = make(store, "cd" * 32), make(store, "ef" * 32, "else")
     assert one.digest == other.digest != third.digest
     assert one.key != other.key
 
@@ -180,14 +176,7 @@ def test_cleaning_removes_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     made = make(store)
     store.save_run({"id": "20260101-1", "format": FORMAT})
-    mine = [
-        "train/cat/1.jpg",
-        "cache/a.txt",
-        "runs/notes.txt",
-        "work/thesis.tex",
-        "data/x/y",
-        "trace/" + "z" * 24 + "/f",
-    ]
+    mine = ["train/cat/1.jpg", "cache/a.txt", "runs/notes.txt", "work/a.tex", "data/x/y", f"trace/{'z' * 24}/f"]
     for name in mine:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("precious")
@@ -225,16 +214,14 @@ def test_a_run_that_was_edited_is_no_evidence(tmp_path: Path, sealed: str) -> No
         store.load_run()
 
 
-def test_a_report_of_a_run_is_no_runs_file_and_says_so(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps({"id": "20260101-1", "format": FORMAT}))
+def test_a_report_of_a_run_is_no_runs_file_and_a_newline_that_an_editor_added_changes_nothing(tmp_path: Path) -> None:
+    store, run = Store(tmp_path), {"id": "20260101-1", "format": FORMAT}
+    (tmp_path / "a.json").write_text(json.dumps(run))
     with pytest.raises(ArtifactError, match="a report of a run, not its file"):
-        Store(tmp_path).load_run(str(tmp_path / "a.json"))
-
-
-def test_a_newline_that_an_editor_added_changes_nothing(tmp_path: Path) -> None:
-    path = Store(tmp_path).save_run({"id": "20260101-1", "format": FORMAT})
+        store.load_run(str(tmp_path / "a.json"))
+    path = store.save_run(run)
     path.write_bytes(path.read_bytes() + b"\n")
-    assert Store(tmp_path).load_run()["id"] == "20260101-1"
+    assert store.load_run()["id"] == "20260101-1"
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,11 +244,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         artifact.write_text(tmp_path / "file" / "below", "x")
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("1.5h", 5400), ("7d", 604800)])
-def test_ages(text: str, seconds: float) -> None:
-    assert artifact.seconds_of(text) == seconds
-
-
-def test_an_age_that_is_none() -> None:
+def test_ages_and_what_is_none() -> None:
+    assert [artifact.seconds_of(text) for text in ("90s", "15m", "1.5h", "7d")] == [90, 900, 5400, 604800]
     with pytest.raises(EdgeresnetError, match="not an age"):
         artifact.seconds_of("soon")

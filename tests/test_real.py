@@ -32,13 +32,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wanted(arch: str, data: Path) -> recipe.Recipe:
+    weights = Path(os.environ["EDGERESNET_DATA"], WEIGHTS[arch][0])
     raw: dict[str, Any] = {
         "version": 1,
-        "model": {
-            "arch": arch,
-            "classes": 10,
-            "checkpoint": str(Path(os.environ["EDGERESNET_DATA"], WEIGHTS[arch][0])),
-        },
+        "model": {"arch": arch, "classes": 10, "checkpoint": str(weights)},
         "preprocessing": {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
         "images": {"evaluation": str(data)},
         "targets": {"onnxruntime": {}, "openvino": {"float_parts": "f32"}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import shutil
 import sys
@@ -41,6 +42,42 @@ def door(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
         return code, out, err
 
     return call
+
+
+def left(code: int, answer: tuple[int, str, str]) -> tuple[str, str]:
+    """Holds the exit code of a call to what was expected; gives its stdout and stderr."""
+    given, out, err = answer
+    assert given == code, out + err
+    assert "Traceback" not in err
+    return out, err
+
+
+def out_of(code: int, answer: tuple[int, str, str]) -> str:
+    return left(code, answer)[0]
+
+
+def err_of(code: int, answer: tuple[int, str, str]) -> str:
+    return left(code, answer)[1]
+
+
+def refused(answer: tuple[int, str, str], code: int = 2) -> str:
+    """Whoever is refused gets one line with an error, and nothing else; gives that line."""
+    out, err = left(code, answer)
+    assert (out, len(err.splitlines())) == ("", 1), err
+    assert err.startswith("error: ")
+    return err
+
+
+def close(monkeypatch: pytest.MonkeyPatch, looks: str, is_closed: Callable[[Path], bool]) -> None:
+    """As Python tells it of a path below a folder that is closed to the user: whatever looks so is refused."""
+    looked = getattr(Path, looks)
+
+    def refuse(path: Path, **how: Any) -> Any:
+        if is_closed(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked(path, **how)
+
+    monkeypatch.setattr(Path, looks, refuse)
 
 
 def silently(folder: Path, *arguments: object) -> str:

@@ -20,7 +20,7 @@ from edgeresnet.graph import canonical
 
 from ..conftest import tiny
 from ..graph.classifier import classifier
-from .conftest import Door
+from .conftest import Door, err_of, left, out_of, refused
 
 OnnxRuntime: Any = type(targets.get("onnxruntime"))
 
@@ -45,6 +45,10 @@ def _fixed(net: Path, batch: int, name: str) -> None:
     onnx.save(model, name)
 
 
+def raw_values(out: str) -> dict[str, Any]:
+    return json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
+
+
 def _two_inputs() -> onnx.ModelProto:
     model = classifier()
     model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ("n", 3, 8, 8)))
@@ -67,7 +71,7 @@ def test_a_network_against_itself_in_real_processes(
     assert "times as fast as net, 95 % interval" in " ".join(out.split())
     assert max(map(len, out.splitlines()[:-1])) <= 80
     assert "timing: 2 of 2 processes" in err
-    kept = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
+    kept = raw_values(out)
     assert kept["subjects"] == ["net", "net #2"]
     assert (kept["absent"], kept["notes"], kept["problem"]) == ([], [], None)
     assert kept["machine"]["cpu"]
@@ -76,31 +80,35 @@ def test_a_network_against_itself_in_real_processes(
         assert all(process["load_ms"] > 0 and process["peak_memory_mb"] > 20 for process in raw["processes"])
 
 
-def test_the_newest_run_is_the_default_and_every_target_is_named(door: Door, own_store: Store) -> None:
+def test_the_newest_run_is_the_default_and_every_target_is_named(
+    door: Door, own_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline.run(recipe.parse(tiny(targets={"onnxruntime": {}, "openvino": {}})), own_store)
     code, out, err = door("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1)
     assert (code, err) == (0, "")
     assert "onnxruntime fp32" in out
     assert "openvino fp32: " in out
     assert "in the one process there was: no interval" in " ".join(out.split())
-    code, out, _ = door(
-        "bench", own_store.runs()[-1].stem, "--store", own_store.root, "--target", "openvino", "-q", "--seconds", 1
-    )
-    assert code == 0
+    run = own_store.runs()[-1].stem
+    out, _ = left(0, door("bench", run, "--store", own_store.root, "--target", "openvino", "-q", "--seconds", 1))
     assert "onnxruntime" not in out
+
+    gone = Availability(False, "cannot import openvino", hint="pip install openvino")
+    monkeypatch.setattr(type(targets.get("openvino")), "available", lambda self: gone)
+    out, _ = left(4, door("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1))
+    assert "openvino fp32: not timed: openvino is not here" in out
+    assert "onnxruntime fp32" in out, "a target that is not here any more leaves the others timed"
 
 
 def test_throughput_of_every_batch_and_number_of_streams(door: Door, net: Path) -> None:
     asked = ("--target", "openvino", "--batch", "2,1", "--streams", "1,2", "--processes", 1, "--json", "-q")
-    code, out, _ = door("bench", "net.onnx", *asked)
-    assert code == 0
+    out, _ = left(0, door("bench", "net.onnx", *asked))
     done = json.loads(out)
     assert done["results"]["net"]["batch"] == 2
     cells = done["results"]["net"]["processes"][0]["sweep"]
     assert [(cell["batch"], cell["streams"]) for cell in cells] == [(2, 1), (2, 2), (1, 1), (1, 2)]
     assert all(cell["images_per_s"] > 0 for cell in cells)
-    code, out, _ = door("bench", "net.onnx", *asked[:-2], "-q")
-    assert "batch  streams  images/s" in out
+    assert "batch  streams  images/s" in door("bench", "net.onnx", *asked[:-2], "-q")[1]
 
 
 @pytest.fixture
@@ -132,8 +140,7 @@ def test_latency_from_the_file_on_where_images_are_files(door: Door, coloured: A
     (process, *_) = run["results"]["onnxruntime"]["variants"]["fp32"]["latency"]["processes"]
     assert process["file_ms"]
     assert process["device_ms"] is None, "onnxruntime has no clock of its own"
-    code, out, _ = door("bench", "--store", store.root, "-q", "--processes", 1, "--seconds", 1)
-    assert code == 0
+    out, _ = left(0, door("bench", "--store", store.root, "-q", "--processes", 1, "--seconds", 1))
     (table,) = (line for line in out.splitlines() if line.startswith("network"))
     assert table.split()[-5:] == ["file", "load", "first", "peak", "MB"]
     assert "not timed from the file on" not in out
@@ -145,9 +152,8 @@ def test_images_that_are_not_the_runs_are_not_timed_from_the_file_on(
     store, _ = coloured
     asked = ("bench", "--store", store.root, "-q", "--processes", 1)
     (tmp_path / "val" / "red" / "000.png").unlink()
-    code, out, _ = door(*asked)
+    out, _ = left(0, door(*asked))
     said = " ".join(out.split())
-    assert code == 0
     assert "file on: the evaluation images are not those that the run was measured on" in said
     (table,) = (line for line in out.splitlines() if line.startswith("network"))
     assert "file" not in table
@@ -155,105 +161,81 @@ def test_images_that_are_not_the_runs_are_not_timed_from_the_file_on(
     assert "the evaluation images of the run are no longer known to the store" in " ".join(door(*asked)[1].split())
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    code, out, _ = door(*asked)
+    out, _ = left(0, door(*asked))
     said = " ".join(out.split())
-    assert code == 0
     assert "not timed from the file on: there is no folder val (paths are read from the current folder)" in said
+
+
+def ends(monkeypatch: pytest.MonkeyPatch, number: int, method: str, problem: BaseException) -> None:
+    """The process of that number raises this where it comes to that method."""
+    started: list[worker.Job] = []
+    real = getattr(worker.Worker, method)
+
+    def until_then(self: worker.Worker, *asked: Any) -> Any:
+        if len(started) == number:
+            raise problem
+        return real(self, *asked)
+
+    def start(job: worker.Job) -> worker.Worker:
+        started.append(job)
+        return worker.Worker(job)
+
+    monkeypatch.setattr(worker.Worker, method, until_then)
+    monkeypatch.setattr(worker, "start", start)
 
 
 def test_an_interruption_prints_and_keeps_what_was_measured(
     door: Door, net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[int] = []
-
-    def start(job: worker.Job) -> worker.Worker:
-        started.append(1)
-        if len(started) == 3:
-            raise KeyboardInterrupt
-        return worker.Worker(job)
-
-    monkeypatch.setattr(worker, "start", start)
-    code, out, _ = door("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2)
-    assert code == 130
+    ends(monkeypatch, 3, "__init__", KeyboardInterrupt())
+    out, _ = left(130, door("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2))
     assert "note: interrupted in process 3 of 5\n" in out
-    kept = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
-    assert len(kept["results"]["net"]["processes"]) == 2
+    assert len(raw_values(out)["results"]["net"]["processes"]) == 2
 
 
 def test_a_session_that_fails_later_leaves_what_was_measured(
     door: Door, net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[int] = []
-
-    class Fails(worker.Worker):
-        def load(self) -> Any:
-            if len(started) == 2:
-                raise TargetError("failed while it was timed: device lost", hint="again")
-            return super().load()
-
-    def start(job: worker.Job) -> worker.Worker:
-        started.append(1)
-        return Fails(job)
-
-    monkeypatch.setattr(worker, "start", start)
-    code, out, _ = door("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2)
-    assert code == 4
+    ends(monkeypatch, 2, "load", TargetError("failed while it was timed: device lost", hint="again"))
+    out, _ = left(4, door("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2))
     assert "ended in process 2 of 5: net failed while it was timed: device lost (again)" in " ".join(out.split())
-    problem = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())["problem"]
-    assert problem["hint"] == "again"
+    assert raw_values(out)["problem"]["hint"] == "again"
 
 
 def test_a_round_that_was_cut_short_is_kept_and_not_counted(
     door: Door, net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[int] = []
-
-    class Ends(worker.Worker):
-        def sweep(self, *asked: Any) -> Any:
-            if len(started) == 3:
-                raise KeyboardInterrupt
-            return super().sweep(*asked)
-
-    def start(job: worker.Job) -> worker.Worker:
-        started.append(1)
-        return Ends(job)
-
-    monkeypatch.setattr(worker, "start", start)
-    code, out, err = door("bench", "net.onnx", "--target", "onnxruntime", "--streams", "1,2")
-    assert code == 130
+    ends(monkeypatch, 3, "sweep", KeyboardInterrupt())
+    out, err = left(130, door("bench", "net.onnx", "--target", "onnxruntime", "--streams", "1,2"))
     assert "note: interrupted in process 3 of 5\n" in out
     assert [line for line in err.splitlines() if " of 5 " in line][-1].startswith("timing: 2 of 5 processes")
-    raw = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())["results"]["net"]
-    assert [process.get("cut", False) for process in raw["processes"]] == [False, False, True]
-    assert len(raw["processes"][2]["host_ms"]) >= 1
+    processes = raw_values(out)["results"]["net"]["processes"]
+    assert [process.get("cut", False) for process in processes] == [False, False, True]
+    assert len(processes[2]["host_ms"]) >= 1
     assert "batch  streams  images/s" in out, "of the processes that came so far"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "words"),
     [
-        ([], 2, "there is no run"),
-        (["absent.onnx"], 2, "there is no file absent.onnx"),
-        (["net.onnx", "some-run"], 2, "neither one run nor ONNX files"),
-        (["net.onnx", "--batch", "two"], 2, "--batch 'two' is not counts"),
-        (["net.onnx", "--batch", "0"], 2, "is not counts"),
-        (["net.onnx", "--streams", "x"], 2, "--streams 'x' is not counts"),
-        (["net.onnx", "--target", "opnvino"], 2, "did you mean openvino?"),
-        (["text.onnx", "--target", "openvino"], 2, "text.onnx is no ONNX file"),
-        (["net.onnx", "text.onnx"], 2, "text.onnx is no ONNX file"),
-        (["net.onnx", "--processes", "0"], 2, "--processes"),
-        (["net.onnx", "--batch", ""], 2, "--batch '' is not counts"),
-        (["net.onnx", "--seconds", "inf"], 2, "--seconds inf is no time"),
-        (["net.onnx", "--seconds", "nan"], 2, "--seconds nan is no time"),
+        ([], "there is no run"),
+        (["absent.onnx"], "there is no file absent.onnx"),
+        (["net.onnx", "some-run"], "neither one run nor ONNX files"),
+        (["net.onnx", "--batch", "two"], "--batch 'two' is not counts"),
+        (["net.onnx", "--batch", "0"], "is not counts"),
+        (["net.onnx", "--streams", "x"], "--streams 'x' is not counts"),
+        (["net.onnx", "--target", "opnvino"], "did you mean openvino?"),
+        (["text.onnx", "--target", "openvino"], "text.onnx is no ONNX file"),
+        (["net.onnx", "text.onnx"], "text.onnx is no ONNX file"),
+        (["net.onnx", "--processes", "0"], "--processes"),
+        (["net.onnx", "--batch", ""], "--batch '' is not counts"),
+        (["net.onnx", "--seconds", "inf"], "--seconds inf is no time"),
+        (["net.onnx", "--seconds", "nan"], "--seconds nan is no time"),
     ],
 )
-def test_a_mistake_is_one_line_with_a_hint(door: Door, net: Path, arguments: list[str], code: int, words: str) -> None:
+def test_a_mistake_is_one_line_with_a_hint(door: Door, net: Path, arguments: list[str], words: str) -> None:
     Path("text.onnx").write_text("this is no network")
-    given, out, err = door("bench", *arguments)
-    assert (given, out) == (code, "")
-    assert err.startswith("error: ")
-    assert len(err.strip().splitlines()) == 1
-    assert words in err
+    assert words in refused(door("bench", *arguments))
 
 
 @pytest.mark.parametrize(
@@ -273,15 +255,12 @@ def test_a_file_whose_images_cannot_be_made_up_is_refused_before_anything_is_com
     door: Door, net: Path, model: onnx.ModelProto, words: str
 ) -> None:
     onnx.save(model, "odd.onnx")
-    code, out, err = door("bench", "net.onnx", "odd.onnx")
-    assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert f"error: odd.onnx {words}" in err
+    assert f"error: odd.onnx {words}" in refused(door("bench", "net.onnx", "odd.onnx"))
 
 
 def test_a_file_that_leaves_its_answers_shape_out_is_timed(door: Door, net: Path) -> None:
     onnx.save(classifier(logits=None), "ODD.ONNX")
-    code, out, _ = door("bench", "ODD.ONNX", "net.onnx", "--processes", 1, "-q", "--seconds", 1)
-    assert code == 0
+    out, _ = left(0, door("bench", "ODD.ONNX", "net.onnx", "--processes", 1, "-q", "--seconds", 1))
     said = " ".join(out.split())
     assert "onnxruntime ODD" in said
     assert "note: onnxruntime net takes 1×8×8 images and onnxruntime ODD 3×8×8: they do not do the same work" in said
@@ -297,53 +276,30 @@ def test_a_target_that_refuses_leaves_the_others_timed(door: Door, net: Path, ad
     assert (code, err) == (4, "")
     assert "picky net: not timed: Picky refuses the network: no Conv (another one)" in out.splitlines()
     assert "elsewhere net: not timed: elsewhere is not here: no device (plug it in)" in out.splitlines()
-    kept = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
+    kept = raw_values(out)
     assert kept["subjects"] == ["onnxruntime net"]
-    assert kept["absent"][1] == {
-        "name": "picky net",
-        "reason": "Picky refuses the network: no Conv",
-        "hint": "another one",
-    }
-    code, out, err = door("bench", "net.onnx", *wanted[:4], *asked)
-    assert (code, out, len(err.splitlines())) == (4, "", 1)
+    reason = "Picky refuses the network: no Conv"
+    assert kept["absent"][1] == {"name": "picky net", "reason": reason, "hint": "another one"}
+    err = refused(door("bench", "net.onnx", *wanted[:4], *asked), code=4)
     assert "error: elsewhere net: elsewhere is not here: no device; picky net: Picky refuses" in err
-
-
-def test_a_runs_target_that_is_not_here_any_more_leaves_the_others_timed(
-    door: Door, own_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pipeline.run(recipe.parse(tiny(targets={"onnxruntime": {}, "openvino": {}})), own_store)
-    gone = Availability(False, "cannot import openvino", hint="pip install openvino")
-    monkeypatch.setattr(type(targets.get("openvino")), "available", lambda self: gone)
-    code, out, _ = door("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1)
-    assert code == 4
-    assert "openvino fp32: not timed: openvino is not here" in out
-    assert "onnxruntime fp32" in out
 
 
 def test_a_fixed_batch_is_timed_at_that_batch_or_refused(door: Door, net: Path) -> None:
     _fixed(net, 4, "fixed.onnx")
     _fixed(net, 2, "other.onnx")
     asked = ("--target", "openvino", "-q", "--processes", 1, "--seconds", 1)
-    code, _, err = door("bench", "fixed.onnx", *asked, "--batch", "1,4")
-    assert code == 2
+    _, err = left(2, door("bench", "fixed.onnx", *asked, "--batch", "1,4"))
     assert "fixed is fixed to batch 4 and cannot be timed at 1 (give `--batch 4`, or no --batch)" in err
     for given in ((), ("--batch", "4")):
-        code, out, _ = door("bench", "net.onnx", "fixed.onnx", *asked, *given)
-        assert code == 0
-        assert "batch 4, 1 fresh process" in out
-    code, out, err = door("bench", "fixed.onnx", "other.onnx", *asked)
-    assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert "batch 4, 1 fresh process" in out_of(0, door("bench", "net.onnx", "fixed.onnx", *asked, *given))
+    err = refused(door("bench", "fixed.onnx", "other.onnx", *asked))
     assert "are fixed to different batches and cannot be timed together: fixed to 4, other to 2" in err
 
 
 def test_a_network_that_is_gone_from_the_store_is_not_timed(door: Door, own_store: Store) -> None:
-    run = own_store.load_run()
-    step = next(step for step in run["steps"] if step["id"] == "compile:reference")
+    step = next(step for step in own_store.load_run()["steps"] if step["id"] == "compile:reference")
     shutil.rmtree(own_store.path_of("compile", step["key"]))
-    code, _, err = door("bench", "--store", own_store.root)
-    assert code == 2
-    assert "no longer whole" in err
+    assert "no longer whole" in err_of(2, door("bench", "--store", own_store.root))
 
 
 def test_the_display_of_a_run_hardly_disturbs_what_is_timed_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from edgeresnet.artifact import Store
 
-from .conftest import Door
+from .conftest import Door, err_of, left, out_of
 
 RIGHT = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
 Run = tuple[Store, dict[str, Any], Path]
@@ -41,8 +41,7 @@ def why(door: Door, bars_run: Run, bars_net: Path) -> Callable[..., tuple[int, s
 
 
 def test_the_answer_in_words(why: Any) -> None:
-    code, out, err = why(*RIGHT, "--set", "preprocessing.order=bgr", "--count", 80)
-    assert code == 0
+    out, err = left(0, why(*RIGHT, "--set", "preprocessing.order=bgr", "--count", 80))
     assert out.startswith("bars.onnx: 80 images of 8 classes, and 240 others to confirm on\n\ntried ")
     assert "\nexplained by RGB: " in out
     assert "\nwrite `preprocessing: {order: rgb}`\n" in out
@@ -57,8 +56,8 @@ def test_mean_std_and_size_may_be_left_out(why: Any) -> None:
     assert (code, "best of all that was tried: ImageNet's mean and std, with " in out) == (0, True), err
     assert "write `preprocessing: {size: 16, mean: [0.485, 0.456, 0.406], std: [0.229" in out
     for half in RIGHT[:2], RIGHT[2:]:
-        code, out, err = why(*half)
-        assert (code, out) == (2, "")
+        out, err = left(2, why(*half))
+        assert out == ""
         assert f"bars.onnx needs {'--std' if half[0] == '--mean' else '--mean'} too" in err
 
 
@@ -76,8 +75,7 @@ def test_folders_in_another_order_than_the_networks_classes(why: Any, bars_run: 
     (folder / "amber3").rename(folder / "x")
     (folder / "rust6").rename(folder / "amber3")
     (folder / "x").rename(folder / "rust6")
-    code, out, _ = why(*RIGHT, "--count", 80, folder=folder)
-    assert code == 0
+    out, _ = left(0, why(*RIGHT, "--count", 80, folder=folder))
     said = " ".join(out.split())
     assert "explained by another order of the classes: " in said
     assert "amber3 is its class 7 (rust6); rust6 is its class 0 (amber3) folders are numbered" in said
@@ -89,8 +87,7 @@ def test_few_images_are_called_few(why: Any, bars_run: Run, tmp_path: Path) -> N
         for file in sorted(label.iterdir())[:4]:
             (tmp_path / "few" / label.name).mkdir(parents=True, exist_ok=True)
             shutil.copy(file, tmp_path / "few" / label.name)
-    code, out, _ = why(*RIGHT, folder=tmp_path / "few")
-    assert code == 0
+    out, _ = left(0, why(*RIGHT, folder=tmp_path / "few"))
     said = " ".join(out.split())
     assert "note: 32 images are few: what 16 of them are to confirm must gain" in said
     assert "more would tell more" in said
@@ -120,15 +117,12 @@ def test_a_checkpoint_says_its_channels_itself(door: Door, bars_run: Run) -> Non
     held = load_file(Path(bars_run[1]["steps"][0]["path"]) / "weights.safetensors")
     torch.save(held, weights := Path("w.pth"))  # as somebody else's: they say nothing of preprocessing
     asked = ("verify", weights, "--evaluation", bars_run[2], "--explain", "--count", 80)
-    code, _, err = door(*asked)
-    assert (code, f"{weights} needs --size too" in err) == (2, True)
-    code, out, _ = door(*asked, "--size", 16)
-    assert (code, "best of all that was tried: ImageNet's mean and std" in out) == (0, True)
+    assert f"{weights} needs --size too" in err_of(2, door(*asked))
+    assert "best of all that was tried: ImageNet's mean and std" in out_of(0, door(*asked, "--size", 16))
 
 
 def test_a_gray_network_is_tried_with_gray_means(door: Door, net: Path) -> None:
-    code, out, err = door("verify", "net.onnx", "--evaluation", "digits", "--explain", "--count", 50)
-    assert code == 0
+    out, err = left(0, door("verify", "net.onnx", "--evaluation", "digits", "--explain", "--count", 50))
     assert "taken from net.onnx itself: size 8, mean [0.305], std [0.376]" in err
     assert "MNIST's mean and std" in out
     assert "BGR" not in out
@@ -154,15 +148,12 @@ def test_a_mistake_is_one_line(why: Any, arguments: list[Any], words: str) -> No
 
 def test_images_need_class_folders(why: Any, tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
-    code, _, err = why(*RIGHT, folder=tmp_path / "flat")
-    assert (code, "has no class folders" in err) == (2, True)
+    assert "has no class folders" in err_of(2, why(*RIGHT, folder=tmp_path / "flat"))
 
 
 def test_without_a_network_options_that_describe_one_are_refused(door: Door) -> None:
-    code, _, err = door("verify", "--explain", "--size", 8)
-    assert (code, "--size without a MODEL" in err) == (2, True)
-    code, _, err = door("verify", "--explain")
-    assert (code, "there is no run in artifacts yet" in err) == (2, True)
+    assert "--size without a MODEL" in err_of(2, door("verify", "--explain", "--size", 8))
+    assert "there is no run in artifacts yet" in err_of(2, door("verify", "--explain"))
 
 
 def test_for_an_onnx_file_no_torch_is_loaded(why: Any, monkeypatch: pytest.MonkeyPatch) -> None:

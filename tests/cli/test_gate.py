@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from edgeresnet.artifact import Store
 
 from ..gate import runs
 from ..test_architecture import HEAVY, _modules_after, _through_main
-from .conftest import Door
+from .conftest import Door, close, err_of, left, out_of, refused
 
 pytestmark = pytest.mark.unit
 
@@ -51,9 +50,7 @@ def test_an_unchanged_run_passes(gate: Gate) -> None:
 
 def test_a_loss_a_slow_down_and_what_is_missing_leave_by_their_codes(gate: Gate, tmp_path: Path) -> None:
     run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
-    code, out, _ = gate()
-    assert code == 3
-    assert "BROKEN       openvino max_loss_pp: 5.00 points lost against the baseline" in out
+    assert "BROKEN       openvino max_loss_pp: 5.00 points lost against the baseline" in out_of(3, gate())
     run_again(tmp_path, fresh(slower={"int8": 1.3}))
     assert gate()[0] == 3
     run_again(tmp_path, {"target": "openvino", "reason": "waits", "hint": "", "deferred": True})
@@ -66,9 +63,7 @@ def test_a_loss_a_slow_down_and_what_is_missing_leave_by_their_codes(gate: Gate,
 
 def test_an_old_measurement_is_no_pass(gate: Gate, tmp_path: Path) -> None:
     run_again(tmp_path, runs.result("openvino", began=time.time() - 7200))
-    code, out, _ = gate()
-    assert code == 4
-    assert "ago, --max-age is 1 h: measure anew" in " ".join(out.split())
+    assert "ago, --max-age is 1 h: measure anew" in " ".join(out_of(4, gate()).split())
     assert gate("--max-age", "3h")[0] == 0
     assert gate("--max-age", "soon")[0] == 2
 
@@ -87,8 +82,7 @@ def test_an_old_measurement_is_no_pass(gate: Gate, tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line(gate: Gate, words: tuple[str, ...], said: str) -> None:
-    code, _, err = gate(*words)
-    assert code == 2
+    err = err_of(2, gate(*words))
     assert said in err
     assert len(err.strip().splitlines()) == 1
 
@@ -97,9 +91,7 @@ def test_a_mistake_is_one_line(gate: Gate, words: tuple[str, ...], said: str) ->
 def test_what_is_no_baseline_is_one_line(gate: Gate, tmp_path: Path, written: str) -> None:
     (tmp_path / "gate.json").write_text(written)
     for words in ((), ("--update",)):
-        code, _, err = gate(*words)
-        assert code == 2
-        assert len(err.strip().splitlines()) == 1
+        refused(gate(*words))
 
 
 def test_margins_stay_when_the_rest_is_renewed(gate: Gate, tmp_path: Path) -> None:
@@ -109,13 +101,8 @@ def test_margins_stay_when_the_rest_is_renewed(gate: Gate, tmp_path: Path) -> No
     path.write_text(json.dumps(by_hand))
     run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
     assert gate()[0] == 3
-    code, out, _ = gate("--update", "--max-growth-pct", "7")
-    assert code == 0
-    assert "openvino int8: 84." in out
-    now = json.loads(path.read_text())["margins"]
-    assert now == {
-        "max_loss_pp": 0.3, "max_slowdown_pct": None, "max_runtime_slowdown_pct": None, "max_growth_pct": 7.0,
-    }  # fmt: skip
+    assert "openvino int8: 84." in out_of(0, gate("--update", "--max-growth-pct", "7"))
+    assert json.loads(path.read_text())["margins"] == {**by_hand["margins"], "max_growth_pct": 7.0}
     assert gate()[0] == 0
     assert gate("--update", "--max-loss-pp", "none")[0] == 0
     assert json.loads(path.read_text())["margins"]["max_loss_pp"] is None
@@ -125,9 +112,7 @@ def test_a_changed_recipe_is_refused_with_its_digests(gate: Gate, tmp_path: Path
     document = runs.run(fresh(), id="20270115-090000-000000-abcdef", recipe_digest="a" * 64)
     document["recipe"]["seed"] = 7
     Store(tmp_path / "store").save_run(document)
-    code, _, err = gate()
-    assert code == 2
-    assert "another recipe (ffffffffffff there, aaaaaaaaaaaa here): seed 0 → 7" in err
+    assert "another recipe (ffffffffffff there, aaaaaaaaaaaa here): seed 0 → 7" in err_of(2, gate())
     assert gate("--across-recipes")[0] == 0
 
 
@@ -136,9 +121,7 @@ def test_a_run_that_is_no_number_is_not_even_read(gate: Gate, tmp_path: Path) ->
     before = path.read_text()
     path.write_text(before.replace('"size_mb":1.25', '"size_mb":NaN'))
     assert path.read_text() != before
-    code, _, err = gate()
-    assert code == 2
-    assert "cannot be read" in err
+    assert "cannot be read" in err_of(2, gate())
 
 
 def test_each_format_is_one_document(gate: Gate, tmp_path: Path) -> None:
@@ -179,14 +162,12 @@ def test_a_report_that_cannot_be_written_is_told_and_never_hides_the_verdict(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
-    code, out, err = gate("--junit", "no/where.xml")
-    assert code == 3
+    out, err = left(3, gate("--junit", "no/where.xml"))
     assert err == "error: there is no folder no (make it, or write elsewhere)\n"
     assert "\n::error file=gate.json" in out
     assert "# Gate: BROKEN" in (tmp_path / "summary.md").read_text()
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "where.md"))
-    code, _, err = gate("--junit", "gate.xml")
-    assert code == 3
+    _, err = left(3, gate("--junit", "gate.xml"))
     assert err.splitlines()[0] == "wrote gate.xml"
     assert "where.md cannot be written" in err.splitlines()[1]
     run_again(tmp_path, fresh())
@@ -203,8 +184,7 @@ def test_a_refusal_is_no_pass_in_any_report(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     words = ("--junit", path) if kind == "--junit" else ("--format", "junit")
-    code, out, err = gate("--baseline", "other<b>.json", *words)
-    assert code == 2
+    out, err = left(2, gate("--baseline", "other<b>.json", *words))
     assert err.splitlines()[-1].startswith("error: there is no baseline other<b>.json (")
     root = ElementTree.fromstring(path.read_text() if kind == "--junit" else out)
     assert (root.get("tests"), root.get("errors")) == ("1", "1")
@@ -230,8 +210,7 @@ def test_whatever_is_refused_is_told_everywhere(gate: Gate, tmp_path: Path) -> N
         assert (code, out) == (2, "")
         assert said in err.splitlines()[-1]
         assert said in (tmp_path / "gate.xml").read_text()
-    code, _, err = gate("20200101", "--junit", "no/where.xml")
-    assert code == 2
+    _, err = left(2, gate("20200101", "--junit", "no/where.xml"))
     assert [line.split(" (")[0] for line in err.splitlines()] == [
         "error: there is no folder no",
         f"error: there is no run '20200101' in {tmp_path / 'store'}",
@@ -239,16 +218,8 @@ def test_whatever_is_refused_is_told_everywhere(gate: Gate, tmp_path: Path) -> N
 
 
 def test_a_baseline_that_may_not_be_looked_at_is_one_line(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = Path.exists
-
-    def closed(path: Path, **how: Any) -> bool:
-        if path.name == "mine.json":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return looked(path, **how)
-
-    monkeypatch.setattr(Path, "exists", closed)
-    code, _, err = gate("--update", "--baseline", "closed/mine.json")
-    assert (code, len(err.splitlines())) == (2, 1)
+    close(monkeypatch, "exists", lambda path: path.name == "mine.json")
+    err = refused(gate("--update", "--baseline", "closed/mine.json"))
     assert err.startswith("error: closed/mine.json: Permission denied (")
 
 
@@ -256,14 +227,7 @@ def test_a_report_below_a_closed_folder_takes_nothing_from_the_verdict(
     gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
-    looked = Path.is_dir
-
-    def closed(path: Path) -> bool:
-        if path.name == "closed":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return looked(path)
-
-    monkeypatch.setattr(Path, "is_dir", closed)
+    close(monkeypatch, "is_dir", lambda path: path.name == "closed")
     code, _, err = gate("--junit", "closed/gate.xml")
     assert (code, err) == (3, "error: closed/gate.xml cannot be written: Permission denied (write elsewhere)\n")
 

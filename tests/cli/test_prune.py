@@ -15,7 +15,7 @@ from edgeresnet import models
 from edgeresnet.device import machine
 from edgeresnet.models import checkpoint
 
-from .conftest import Door
+from .conftest import Door, left
 from .deployed import deployed_here
 
 DIGITS = ("--size", 8, "--mean", 0.305, "--std", 0.376)
@@ -35,8 +35,7 @@ def given(door: Door, trained: tuple, tmp_path: Path) -> Path:
 def test_what_is_written_is_an_ordinary_checkpoint(door: Door, given: Path) -> None:
     asked = ("prune", "w.safetensors", "--macs", 0.6, *SOME, "--evaluation", "digits", "--recover-epochs", 2)
     learn = ("--recover-rate", 0.01, "--recover-rounds", 2, "--recover-minutes", 9, "--flip", "--shift", 1)
-    code, out, err = door(*asked, *learn, *OUTPUT, *QUICK, "--save-recipe", "again.yaml")
-    assert code == 0, err
+    out, err = left(0, door(*asked, *learn, *OUTPUT, *QUICK, "--save-recipe", "again.yaml"))
     recover = {"epochs": 2, "rounds": 2, "minutes": 9.0, "rate": 0.01, "augment": {"flip": True, "shift": 1}}
     assert yaml.safe_load(Path("again.yaml").read_text())["recover"] == recover
     assert "taken from w.safetensors itself" in err
@@ -51,13 +50,11 @@ def test_what_is_written_is_an_ordinary_checkpoint(door: Door, given: Path) -> N
     assert all(len(line) <= 80 for line in out.splitlines())
     narrow, whole = load_file("p.safetensors"), load_file("w.safetensors")
     assert sum(value.numel() for value in narrow.values()) < 0.8 * sum(value.numel() for value in whole.values())
-    code, out, _ = door("inspect", "p.safetensors")
-    assert code == 0
+    out, _ = left(0, door("inspect", "p.safetensors"))
     assert "pruned to" in out
     assert "cifar_resnet8 (the file says so itself)" in out
     assert "wants size 8" in " ".join(out.split())
-    code, _, err = door("train", "p.safetensors", *SOME, "--epochs", 1, "--output", "t.safetensors")
-    assert code == 0, err
+    left(0, door("train", "p.safetensors", *SOME, "--epochs", 1, "--output", "t.safetensors"))
     again = {key: value.shape for key, value in load_file("t.safetensors").items()}
     assert again == {key: value.shape for key, value in narrow.items()}
 
@@ -69,18 +66,7 @@ def test_what_is_written_is_an_ordinary_checkpoint(door: Door, given: Path) -> N
         ("train", "p.safetensors", *SOME, "--epochs", 1, "--head", "new", "--output", "n.safetensors"),
         ("prune", "p.safetensors", "--macs", 0.8, "--output", "twice.safetensors"),
         ("export", "p.safetensors", "--evaluation", "digits", "--output", "f.onnx"),
-        (
-            "quantize",
-            "p.safetensors",
-            "--calibration",
-            "digits",
-            "--count",
-            40,
-            "--target",
-            "openvino",
-            "--output",
-            "i",
-        ),
+        ("quantize", "p.safetensors", "--calibration", "digits", "--target", "openvino", "--output", "i.onnx"),
     ],
     ids=lambda command: command[0],
 )
@@ -91,8 +77,7 @@ def test_every_command_takes_it(door: Door, given: Path, command: tuple[object, 
 
 
 def test_without_images_it_is_cut_and_that_is_all(door: Door, given: Path) -> None:
-    code, out, err = door("prune", "w.safetensors", "--ratio", 0.2, *OUTPUT, "--json", "-q")
-    assert code == 0, err
+    out, _ = left(0, door("prune", "w.safetensors", "--ratio", 0.2, *OUTPUT, "--json", "-q"))
     found = json.loads(out)
     assert found["ratio"] >= 0.2
     assert found["macs"][1] < found["macs"][0]
@@ -105,22 +90,17 @@ def test_what_is_cut_from_a_bare_file_says_how_its_images_are_prepared(door: Doo
     import torch
 
     torch.save(load_file("w.safetensors"), tmp_path / "bare.pth")
-    asked = ("prune", "bare.pth", "--arch", "cifar_resnet8", *DIGITS, "--macs", 0.7, *OUTPUT, "-q")
-    code, _, err = door(*asked)
-    assert code == 0, err
-    code, out, err = door(
-        "verify", "p.safetensors", "--evaluation", "digits", "--target", "onnxruntime", "--json", "-q"
-    )
+    left(0, door("prune", "bare.pth", "--arch", "cifar_resnet8", *DIGITS, "--macs", 0.7, *OUTPUT, "-q"))
+    asked = ("verify", "p.safetensors", "--evaluation", "digits", "--target", "onnxruntime", "--json", "-q")
+    code, out, err = door(*asked)
     assert code in (0, 4), err
     assert "needs --size" not in err
     assert json.loads(out)["recipe"]["preprocessing"]["mean"] == [0.305]
 
 
 def test_statistics_alone_take_no_learning(door: Door, given: Path) -> None:
-    code, out, err = door(
-        "prune", "w.safetensors", "--macs", 0.7, *SOME, "--recover-epochs", 0, *OUTPUT, "--json", "-q"
-    )
-    assert code == 0, err
+    asked = ("prune", "w.safetensors", "--macs", 0.7, *SOME, "--recover-epochs", 0, *OUTPUT, "--json", "-q")
+    out, _ = left(0, door(*asked))
     found = json.loads(out)["recovered"]
     assert (found["epochs"], found["rounds"], found["history"]) == (0, 0, [])
     assert found["validation_top1"] == max(found["pruned_top1"], found["statistics_top1"])
@@ -130,8 +110,7 @@ def test_statistics_alone_take_no_learning(door: Door, given: Path) -> None:
 def test_other_importance(importance: str, door: Door, given: Path) -> None:
     more = SOME if importance == "taylor" else ()
     asked = ("prune", "w.safetensors", "--params", 0.7, "--importance", importance, *more, "--json", "-q", *OUTPUT)
-    code, out, err = door(*asked, *(("--recover-epochs", 0) if more else ()))
-    assert code == 0, err
+    out, _ = left(0, door(*asked, *(("--recover-epochs", 0) if more else ())))
     found = json.loads(out)
     assert found["importance"] == importance
     assert found["params"][1] <= 0.7 * found["params"][0]
@@ -155,10 +134,8 @@ def test_other_importance(importance: str, door: Door, given: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_told(arguments: tuple, said: str, door: Door, given: Path, net: Path) -> None:
-    code, out, err = door("prune", *arguments)
-    assert (code, out) == (2, ""), err
-    assert said in err
-    assert "Traceback" not in err
+    out, err = left(2, door("prune", *arguments))
+    assert (out, said in err) == ("", True), err
 
 
 def test_a_recipe_measures_what_fewer_channels_bring(door: Door, tmp_path: Path, given: Path) -> None:
@@ -174,13 +151,12 @@ verify: {processes: 2, seconds: 0.5}
 targets: {onnxruntime: {}, tensorrt: {where: bundle, precision: fp32}}
 promises: {max_drop_pp: 60}
 """)
-    code, out, err = door("run", "r.yaml")
-    assert code == 0, err
+    out, _ = left(0, door("run", "r.yaml"))
     assert "onnxruntime  pruned" in out
     assert "recover: 30 validation images: " in out
     assert "onnxruntime pruned: " in out
     assert "times as fast as fp32" in out
-    code, out, _ = door("report", "--format", "json")
+    _, out, _ = door("report", "--format", "json")
     run = json.loads(out)
     variants = run["results"]["onnxruntime"]["variants"]
     assert list(variants) == ["fp32", "pruned", "int8"]
@@ -229,6 +205,5 @@ targets: {tensorrt: {where: bundle}}
 
 def test_weights_of_another_network_are_not_taken_for_pruned_ones(door: Door, given: Path, tmp_path: Path) -> None:
     checkpoint.write(models.build("resnet18", 10, 1), tmp_path / "other.safetensors", {})
-    code, _, err = door("prune", "other.safetensors", "--arch", "cifar_resnet8", *DIGITS, "--macs", 0.5, *OUTPUT)
-    assert code == 2
+    _, err = left(2, door("prune", "other.safetensors", "--arch", "cifar_resnet8", *DIGITS, "--macs", 0.5, *OUTPUT))
     assert "does not fit cifar_resnet8" in err

@@ -22,7 +22,7 @@ from edgeresnet.artifact import Store
 from edgeresnet.device import machine
 
 from ..conftest import tiny, write_recipe
-from .conftest import Door
+from .conftest import Door, err_of, left, out_of
 
 DIGITS = ("--evaluation", "digits", "--target", "onnxruntime")
 
@@ -44,14 +44,12 @@ def _digests(store: Store) -> dict[str, str]:
 
 
 def test_a_file_of_our_own_says_how_it_wants_its_pixels(door: Door, own_store: Store, net: Path) -> None:
-    code, out, err = door("verify", "net.onnx", *DIGITS, "--store", own_store.root)
-    assert code == 0
+    out, err = left(0, door("verify", "net.onnx", *DIGITS, "--store", own_store.root))
     assert out.startswith("net.onnx, 10 classes\n")
     assert "KEPT: nothing was promised" in out
     assert "report: " in out
     assert "taken from net.onnx itself: size 8, mean [0.305], std [0.376]" in err.splitlines()
-    code, _, err = door("verify", "net.onnx", *DIGITS, "--store", own_store.root, "--std", "0.4", "--mean", "0.3")
-    assert code == 0
+    _, err = left(0, door("verify", "net.onnx", *DIGITS, "--store", own_store.root, "--std", "0.4", "--mean", "0.3"))
     assert "taken from net.onnx itself: size 8" in err.splitlines()
     _, _, err = door("verify", "net.onnx", *DIGITS, "--store", own_store.root, "--size", 8, "--mean", 0.3, "--std", 0.4)
     assert "taken from" not in err
@@ -62,8 +60,7 @@ def test_the_second_call_finds_everything_done_and_json_is_one_document(
 ) -> None:
     asked = ("verify", "net.onnx", *DIGITS, "--store", own_store.root, "--max-drop-pp", 2)
     assert door(*asked)[0] == 0
-    code, out, err = door(*asked, "--json")
-    assert code == 0
+    out, err = left(0, door(*asked, "--json"))
     assert json.loads(out)["verdict"] == "KEPT"
     assert "nothing to do: all 5 stages were found done" in err
     assert door(*asked, "--json", "-q")[2] == ""
@@ -71,11 +68,8 @@ def test_the_second_call_finds_everything_done_and_json_is_one_document(
 
 def test_a_candidate_against_its_original(door: Door, own_store: Store, net: Path, broken: Path) -> None:
     to = (*DIGITS, "--store", own_store.root, "--max-drop-pp", 2)
-    code, out, _ = door("verify", "net.onnx", "--reference", "net.onnx", *to)
-    assert code == 0
-    assert "onnxruntime candidate" in out
-    code, out, _ = door("verify", "broken.onnx", "--reference", "net.onnx", *to)
-    assert code == 3
+    assert "onnxruntime candidate" in out_of(0, door("verify", "net.onnx", "--reference", "net.onnx", *to))
+    out, _ = left(3, door("verify", "broken.onnx", "--reference", "net.onnx", *to))
     assert out.startswith("broken.onnx against net.onnx, 10 classes\n")
     assert "BROKEN: a promise is broken" in out
 
@@ -85,11 +79,8 @@ def test_a_checkpoint_and_a_candidate_made_from_it(door: Door, own_store: Store,
     asked: tuple[object, ...] = ("--arch", "cifar_resnet8", *DIGITS, "--store", own_store.root, "--max-drop-pp", 2)
     asked += ("--count", 200, "--seed", 3)
     torch.save(load_file(weights), bare := Path("bare.pth"))  # somebody else's say nothing of their preprocessing
-    code, _, err = door("verify", bare, *asked)
-    assert code == 2
-    assert f"{bare} needs --size, --mean, --std too" in err
-    code, out, err = door("verify", "net.onnx", "--reference", bare, *asked)
-    assert code == 0, err
+    assert f"{bare} needs --size, --mean, --std too" in err_of(2, door("verify", bare, *asked))
+    out, err = left(0, door("verify", "net.onnx", "--reference", bare, *asked))
     assert "taken from net.onnx itself" in err
     assert out.startswith("net.onnx against cifar_resnet8, 10 classes\n")
     run = own_store.load_run()
@@ -104,13 +95,10 @@ def test_the_recipe_that_is_handed_over_does_the_same(door: Door, own_store: Sto
     assert raw["model"] == {"checkpoint": "./net.onnx"}, "as the user wrote it"
     assert raw["promises"] == {"max_drop_pp": 2.0, "min_top1_pct": 50}
     first = _digests(own_store)
-    code, _, err = door("run", "r.yaml", "--store", own_store.root)
-    assert code == 0
-    assert "nothing to do" in err
+    assert "nothing to do" in err_of(0, door("run", "r.yaml", "--store", own_store.root))
     assert _digests(own_store) == first
     assert door(*asked, "--set", "promises.min_top1_pct=50")[0] == 0, "the same again may be written again"
-    code, _, err = door(*asked)
-    assert (code, "r.yaml is already there" in err) == (2, True)
+    assert "r.yaml is already there" in err_of(2, door(*asked))
 
 
 def test_the_recipe_is_written_before_it_runs(door: Door, own_store: Store, net: Path) -> None:
@@ -166,8 +154,7 @@ def test_a_mistake_is_one_line_with_a_hint(door: Door, net: Path, arguments: lis
     ],
 )
 def test_options_are_held_to_what_a_recipe_may_say(door: Door, net: Path, arguments: list[str], words: str) -> None:
-    code, _, err = door("verify", "net.onnx", "--evaluation", "digits", *arguments)
-    assert code == 2
+    _, err = left(2, door("verify", "net.onnx", "--evaluation", "digits", *arguments))
     assert words in err
     assert "what these options say has one problem" in err
 
@@ -183,18 +170,15 @@ def test_words_of_a_file_that_make_no_sense_are_not_taken(door: Door, net: Path)
         if entry.key == "edgeresnet.preprocessing":
             entry.value = "{no json"
     onnx.save(model, net)
-    code, _, err = door("verify", "net.onnx", *DIGITS)
-    assert (code, "net.onnx needs --size, --mean, --std too" in err) == (2, True)
+    assert "net.onnx needs --size, --mean, --std too" in err_of(2, door("verify", "net.onnx", *DIGITS))
 
 
 def test_init_takes_an_onnx_file_without_arch_and_classes(door: Door, net: Path) -> None:
-    code, _, err = door("init", "mine.yaml", "--checkpoint", "net.onnx")
-    assert (code, "needs --evaluation too" in err) == (2, True)
+    assert "needs --evaluation too" in err_of(2, door("init", "mine.yaml", "--checkpoint", "net.onnx"))
     code, _, err = door("init", "mine.yaml", "--checkpoint", "net.onnx", "--evaluation", "digits")
     assert (code, "taken from net.onnx itself: size 8, mean [0.305]" in err) == (0, True)
     assert recipe.load("mine.yaml").model.arch is None
-    code, out, _ = door("check", "mine.yaml")
-    assert code == 0
+    out, _ = left(0, door("check", "mine.yaml"))
     stages = 8 + machine.has_bf16()  # a BF16 twin where the CPU has it
     assert f"mine.yaml: {stages} stages, net.onnx, 10 classes" in out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,24 @@ class Loads:
         return self.session
 
 
+def of_benchmarks(name: str) -> Any:
+    """The module of this name in benchmarks/, which is no package."""
+    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def job(session: Any, images: int = 1, **about: Any) -> Job:
     return Job(Loads(session), Path(), np.zeros((images, 1, 2, 2), np.float32), **about)
 
 
-def here(job: Job) -> Worker:
+def here(job: Job, kind: type[Worker] = Worker) -> Worker:
     """A worker in this process, on the session's own clock."""
-    return Worker(job, clock=getattr(job.target.load(job.compiled), "clock"))  # noqa: B009
+    return kind(job, clock=getattr(job.target.load(job.compiled), "clock"))  # noqa: B009
 
 
 # Targets for real processes: these must be found by their names there.

@@ -14,28 +14,19 @@ pytestmark = pytest.mark.unit
 
 def timed(milliseconds: float, spread: float = 0.01) -> dict[str, Any]:
     """Five processes, each a little faster or slower than the others."""
-    processes = [
-        {
-            "host_ms": [
-                [milliseconds * (1 + spread * (number - 2)) + 1e-4 * each for each in range(100)] for _ in range(2)
-            ]
-        }
-        | {"machine": {}, "clock_ms": 0.0}
-        for number in range(5)
-    ]
-    return {"batch": 1, "processes": processes}
+
+    def process(number: int) -> dict[str, Any]:
+        window = [milliseconds * (1 + spread * (number - 2)) + 1e-4 * each for each in range(100)]
+        return {"host_ms": [window, list(window)], "machine": {}, "clock_ms": 0.0}
+
+    return {"batch": 1, "processes": [process(number) for number in range(5)]}
 
 
 def result(int8_ms: float, half_ms: float, candidate: str = "int8", spread: float = 0.01) -> dict[str, Any]:
     layers = [Layer("conv1", "Conv", "i8"), Layer("fc", "Gemm", "f16"), Layer("pool", "Pool", "f32")]
     layers += [Layer("flat", "Reshape", "f32"), Layer("whole", "?", "?")]
-    return {
-        "candidate": candidate,
-        "variants": {
-            "half": {"latency": timed(half_ms, spread)},
-            candidate: {"latency": timed(int8_ms, spread), "float_layers": advice.float_layers(layers)},
-        },
-    }
+    mine = {"latency": timed(int8_ms, spread), "float_layers": advice.float_layers(layers)}
+    return {"candidate": candidate, "variants": {"half": {"latency": timed(half_ms, spread)}, candidate: mine}}
 
 
 def test_what_is_faster_needs_no_advice() -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeresnet.device import intervals, judge
+
+from .scripted import of_benchmarks
 
 pytestmark = pytest.mark.unit
 
@@ -46,12 +46,7 @@ def test_the_interval_holds_the_estimate_and_mirrors(images: int, data: st.DataO
 @pytest.mark.parametrize("images", [(200,), pytest.param((200, 1000, 5000), marks=pytest.mark.slow)])
 def test_the_interval_holds_the_true_drop_as_often_as_it_says(images: tuple[int, ...]) -> None:
     """The benchmark's own exact enumeration, over its discordances and drops; the goal's mean is over all of them."""
-    path = Path(__file__).parents[2] / "benchmarks" / "coverage.py"
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", path)
-    assert spec
-    assert spec.loader
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
+    benchmark = of_benchmarks("coverage")
     found = [
         benchmark._exact(count, discordance, part * discordance)[0]
         for count in images
@@ -124,9 +119,7 @@ def test_quantile_interval_is_exact() -> None:
         assert below(n, q, int(low) - 1) <= 0.025 < below(n, q, int(low))
     assert intervals.quantile_interval([1.0] * 366, 0.99).high == math.inf
     assert intervals.quantile_interval([1.0] * 368, 0.99).high == 1.0
-
-
-def test_quantile_interval_is_open_where_values_are_too_few() -> None:
+    # open where values are too few
     assert intervals.quantile_interval([1.0] * 20, 0.99).high == math.inf
     low, high = intervals.quantile_interval(list(range(10_000)), 0.5)
     assert low < 5000 < high

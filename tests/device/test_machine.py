@@ -65,17 +65,9 @@ class Tools:
 
 
 def _card(**other: str) -> dict[str, str]:
-    return {
-        "name": "NVIDIA GeForce RTX 4070",
-        "driver_version": "550.54.15",
-        "compute_cap": "8.9",
-        "memory.total": "12282",
-        "clocks.sm": "2475",
-        "clocks.mem": "10501",
-        "temperature.gpu": "64",
-        "clocks_event_reasons.active": "0x0000000000000000",
-        **other,
-    }
+    about = {"name": "NVIDIA GeForce RTX 4070", "driver_version": "550.54.15", "compute_cap": "8.9"}
+    about |= {"memory.total": "12282", "clocks.sm": "2475", "clocks.mem": "10501", "temperature.gpu": "64"}
+    return about | {"clocks_event_reasons.active": "0x0000000000000000"} | other
 
 
 def _mute(**other: str) -> dict[str, str]:
@@ -88,6 +80,7 @@ def _without(gpu: dict[str, str], *fields: str) -> dict[str, str]:
 
 
 NOTHING = Tools()
+DESKTOP = {"name": "NVIDIA GeForce RTX 4070", "driver": "550.54.15", "compute_capability": 8.9, "memory_gb": 12.0}
 
 
 def test_a_machine_that_tells_nothing_is_described_without_guesses(tmp_path: Path) -> None:
@@ -96,13 +89,8 @@ def test_a_machine_that_tells_nothing_is_described_without_guesses(tmp_path: Pat
     assert (cpu["instructions"], cpu["quota"], cpu["governor"]) == ([], None, None)
     assert about.pop("gpus") == []
     assert {name for name, value in about.items() if value is not None} == {"system", "python"}
-    assert machine.state(tmp_path, NOTHING) == {
-        "load": None,
-        "cpu_mhz": None,
-        "throttled": None,
-        "temperature_c": None,
-        "gpus": [],
-    }
+    unknown = dict.fromkeys(("load", "cpu_mhz", "throttled", "temperature_c"))
+    assert machine.state(tmp_path, NOTHING) == {**unknown, "gpus": []}
     told = machine.conditions(tmp_path, NOTHING)
     assert {key for key, value in told.items() if value not in (None, [])} == {"cpu", "cores", "system"}
     assert machine.cpu_times(tmp_path) is None
@@ -110,16 +98,9 @@ def test_a_machine_that_tells_nothing_is_described_without_guesses(tmp_path: Pat
 
 
 def test_a_machine_that_tells_nonsense_is_no_worse(tmp_path: Path) -> None:
-    every = {
-        **ORIN,
-        "proc/stat": "",
-        "proc/loadavg": "",
-        "proc/meminfo": "",
-        "proc/self/status": "",
-        "proc/self/cgroup": "",
-    }
-    every |= {f"{CPU}/cpu0/thermal_throttle/core_throttle_count": "", "sys/fs/cgroup/cpu.max": ""}
-    every |= {f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us": "" for name in ("quota", "period")}
+    every = [*ORIN, *(f"proc/{name}" for name in ("stat", "loadavg", "meminfo", "self/status", "self/cgroup"))]
+    every += [f"{CPU}/cpu0/thermal_throttle/core_throttle_count", "sys/fs/cgroup/cpu.max"]
+    every += [f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us" for name in ("quota", "period")]
     for nonsense in ("", ":", "cpu  a b c d e f g h\nMemTotal: much kB\nVmHWM: much kB\n0::\n", "nan nan", "\0", "1 0"):
         _root(tmp_path, dict.fromkeys(every, nonsense))
         (tmp_path / "sys/class/thermal/thermal_zone0/temp").write_bytes(b"\xff\xfe")
@@ -141,19 +122,11 @@ def test_this_machine_is_told_in_json() -> None:
 
 
 def test_a_desktop_gpu(tmp_path: Path) -> None:
-    card = _card(**{"clocks_event_reasons.active": "0x0000000000000024"})
-    tools = Tools(card)
-    assert machine.describe(tmp_path, tools)["gpus"] == [
-        {"name": "NVIDIA GeForce RTX 4070", "driver": "550.54.15", "compute_capability": 8.9, "memory_gb": 12.0}
-    ]
-    assert machine.state(tmp_path, tools)["gpus"] == [
-        {
-            "sm_mhz": 2475,
-            "memory_mhz": 10501,
-            "temperature_c": 64,
-            "throttle": ["software power cap", "software thermal slowdown"],
-        }
-    ]
+    tools = Tools(_card(**{"clocks_event_reasons.active": "0x0000000000000024"}))
+    assert machine.describe(tmp_path, tools)["gpus"] == [DESKTOP]
+    throttle = ["software power cap", "software thermal slowdown"]
+    now = {"sm_mhz": 2475, "memory_mhz": 10501, "temperature_c": 64, "throttle": throttle}
+    assert machine.state(tmp_path, tools)["gpus"] == [now]
     about = machine.conditions(tmp_path, tools)
     assert about["gpus"] == [{"name": "NVIDIA GeForce RTX 4070", "compute_capability": 8.9}]
     assert about["gpu_driver"] == "550.54.15"
@@ -162,7 +135,10 @@ def test_a_desktop_gpu(tmp_path: Path) -> None:
 def test_two_gpus_stand_in_their_order(tmp_path: Path) -> None:
     second = _card(**{"name": "NVIDIA T400 4GB", "compute_cap": "7.5", "clocks.sm": "420"})
     tools = Tools(_card(), second)
-    assert [gpu["name"] for gpu in machine.describe(tmp_path, tools)["gpus"]] == [_card()["name"], "NVIDIA T400 4GB"]
+    for _ in range(2):
+        found = machine.describe(tmp_path, tools)["gpus"]
+        assert [gpu["name"] for gpu in found] == [_card()["name"], "NVIDIA T400 4GB"]
+        found[0]["name"] = "changed"  # what is told is not the memory of it
     assert [gpu["sm_mhz"] for gpu in machine.state(tmp_path, tools)["gpus"]] == [2475, 420]
 
 
@@ -184,28 +160,20 @@ def test_idle_and_chosen_clocks_are_not_throttling(tmp_path: Path, mask: str, wo
     assert [gpu["throttle"] for gpu in found] == ([] if words is None else [words])
 
 
-def test_drivers_before_535_have_other_words(tmp_path: Path) -> None:
+def test_older_drivers_have_other_words_and_do_not_know_their_compute_capability(tmp_path: Path) -> None:
+    """Before 535, and before the first that knew `compute_cap`."""
     old = _without(_card(), "clocks_event_reasons.active") | {"clocks_throttle_reasons.active": "0x0000000000000004"}
     assert machine.state(tmp_path, Tools(old))["gpus"][0]["throttle"] == ["software power cap"]
-
-
-def test_drivers_that_do_not_know_their_compute_capability(tmp_path: Path) -> None:
-    assert machine.describe(tmp_path, Tools(_without(_card(), "compute_cap")))["gpus"] == [
-        {"name": "NVIDIA GeForce RTX 4070", "driver": "550.54.15", "compute_capability": None, "memory_gb": 12.0}
-    ]
+    found = machine.describe(tmp_path, Tools(_without(_card(), "compute_cap")))["gpus"]
+    assert found == [{**DESKTOP, "compute_capability": None}]
 
 
 @pytest.mark.parametrize(
     "says",
     [
-        "",
-        "No devices were found\n",
+        *("", ",,,\n", "No devices were found\n", "<html>,<b>,</b>,</html>", "550.54.15, 12282\n", "\x00\x01\x02"),
         "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver, or so, it, says.\n",
         'Field "clocks_event_reasons.active" is not a valid field to query.\n\n',
-        ",,,\n",
-        "<html>,<b>,</b>,</html>",
-        "550.54.15, 12282\n",
-        "\x00\x01\x02",
     ],
 )
 def test_a_complaint_is_no_gpu(tmp_path: Path, says: str) -> None:
@@ -216,8 +184,8 @@ def test_a_complaint_is_no_gpu(tmp_path: Path, says: str) -> None:
 
 def test_fields_that_a_gpu_lacks_are_none(tmp_path: Path) -> None:
     card = _card(**{"memory.total": "[Not Supported]", "clocks.mem": "N/A", "temperature.gpu": "[Unknown Error]"})
-    assert machine.describe(tmp_path, Tools(card))["gpus"][0]["memory_gb"] is None
-    found = machine.state(tmp_path, Tools(card))["gpus"][0]
+    assert machine.describe(tmp_path, Tools(card))["gpus"] == [{**DESKTOP, "memory_gb": None}]
+    (found,) = machine.state(tmp_path, Tools(card))["gpus"]
     assert found == {"sm_mhz": 2475, "memory_mhz": None, "temperature_c": None, "throttle": []}
 
 
@@ -230,12 +198,6 @@ def test_nvidia_smi_is_not_asked_again_for_what_it_does_not_know(tmp_path: Path)
         assert len(tools.asked) - before == each
         machine.fingerprint(tmp_path, tools)
         assert len(tools.asked) - before == each
-
-
-def test_what_is_told_is_not_the_memory_of_it(tmp_path: Path) -> None:
-    tools = Tools(_card())
-    machine.describe(tmp_path, tools)["gpus"][0]["name"] = "changed"
-    assert machine.describe(tmp_path, tools)["gpus"][0]["name"] == _card()["name"]
 
 
 # --- Jetsons
@@ -259,9 +221,8 @@ def test_an_orin_without_nvidia_smi(tmp_path: Path) -> None:
 def test_an_orin_whose_nvidia_smi_is_nearly_mute(tmp_path: Path, known: dict[str, str]) -> None:
     root, tools = _root(tmp_path, ORIN), Tools(_mute(**known))
     driver = known.get("driver_version", "N/A").replace("N/A", "") or None
-    assert machine.describe(root, tools)["gpus"] == [
-        {"name": "Orin", "driver": driver, "compute_capability": 8.7, "memory_gb": None}
-    ]
+    gpu = {"name": "Orin", "driver": driver, "compute_capability": 8.7, "memory_gb": None}
+    assert machine.describe(root, tools)["gpus"] == [gpu]
     assert machine.conditions(root, tools)["gpu_driver"] == driver
     assert [gpu["sm_mhz"] for gpu in machine.state(root, tools)["gpus"]] == [1020]
 
@@ -297,10 +258,8 @@ def test_other_boards_have_no_gpu_that_counts(tmp_path: Path, model: str) -> Non
 
 
 def test_of_thors_two_clocks_the_video_engines_is_not_taken(tmp_path: Path) -> None:
-    devfreq = {
-        f"sys/class/devfreq/{name}-0/cur_freq": f"{mhz}000000" for name, mhz in (("gpu-nvd", 1692), ("gpu-gpc", 0))
-    }
-    root = _root(tmp_path, {"proc/device-tree/compatible": "nvidia,tegra264\0", **devfreq})
+    files = {f"sys/class/devfreq/{name}-0/cur_freq": mhz for name, mhz in (("gpu-nvd", "1692000000"), ("gpu-gpc", "0"))}
+    root = _root(tmp_path, {"proc/device-tree/compatible": "nvidia,tegra264\0", **files})
     assert [gpu["sm_mhz"] for gpu in machine.state(root, NOTHING)["gpus"]] == [0]
 
 
@@ -360,15 +319,11 @@ def test_a_changed_power_mode_is_seen_by_the_same_process(tmp_path: Path) -> Non
 
 
 def test_clocks_and_throttling_of_all_cpus(tmp_path: Path) -> None:
-    files = {
-        f"{CPU}/cpu{n}/cpufreq/scaling_cur_freq": f"{khz}\n"
-        for n, khz in enumerate((1_000_000, 3_000_000, "<unknown>"))
-    }
+    clocks = (1_000_000, 3_000_000, "<unknown>")
+    files = {f"{CPU}/cpu{n}/cpufreq/scaling_cur_freq": f"{khz}\n" for n, khz in enumerate(clocks)}
     files |= {f"{CPU}/cpu{n}/thermal_throttle/core_throttle_count": f"{n}\n" for n in (0, 1, 12)}
-    files |= {
-        f"{CPU}/cpu0/thermal_throttle/package_throttle_count": "7\n",
-        "proc/loadavg": "1.25 0.80 0.50 2/345 6789\n",
-    }
+    files[f"{CPU}/cpu0/thermal_throttle/package_throttle_count"] = "7\n"
+    files["proc/loadavg"] = "1.25 0.80 0.50 2/345 6789\n"
     # neither a CPU nor in use: folders that stand beside them
     files |= {f"{CPU}/cpufreq/scaling_cur_freq": "9000000\n", "proc/cpuinfo": "cpu MHz\t\t: 2100.000\n"}
     now = machine.state(_root(tmp_path, files), NOTHING)
@@ -377,22 +332,17 @@ def test_clocks_and_throttling_of_all_cpus(tmp_path: Path) -> None:
 
 def test_zones_that_fail_or_talk_nonsense_are_left_out(tmp_path: Path) -> None:
     readings = ["45000", "-274000", "0", "", "broken", "900000", "62500", "nan"]
-    root = _root(tmp_path, {f"sys/class/thermal/thermal_zone{n}/temp": text for n, text in enumerate(readings)})
-    (root / "sys/class/thermal/thermal_zone20/temp").mkdir(parents=True)  # reading it raises
-    (root / "sys/class/thermal/thermal_zone21").mkdir()
-    _root(
-        root,
-        {"sys/class/thermal/thermal_zone22/type": "PMIC-Die\n", "sys/class/thermal/thermal_zone22/temp": "100000\n"},
-    )
+    zone = "sys/class/thermal/thermal_zone"
+    files = {f"{zone}{n}/temp": text for n, text in enumerate(readings)}
+    root = _root(tmp_path, {**files, f"{zone}22/type": "PMIC-Die\n", f"{zone}22/temp": "100000\n"})
+    (root / f"{zone}20/temp").mkdir(parents=True)  # reading it raises
+    (root / f"{zone}21").mkdir()
     assert machine.state(root, NOTHING)["temperature_c"] == 62.5
 
 
 def test_stolen_time_is_not_the_others(tmp_path: Path) -> None:
-    root, tick = (
-        _root(tmp_path, {"proc/stat": "cpu  1000 200 300 9999 88 10 20 500 0 0\ncpu0 1 1\n"}),
-        os.sysconf("SC_CLK_TCK"),
-    )
-    mine = os.times()
+    root = _root(tmp_path, {"proc/stat": "cpu  1000 200 300 9999 88 10 20 500 0 0\ncpu0 1 1\n"})
+    tick, mine = os.sysconf("SC_CLK_TCK"), os.times()
     found = machine.cpu_times(root)
     assert found is not None
     assert found.stolen_s == 500 / tick
@@ -415,8 +365,8 @@ def test_this_machines_cpu_times_move() -> None:
 
 
 def test_peak_memory_is_in_millions_of_bytes(tmp_path: Path) -> None:
-    root = _root(tmp_path, {"proc/self/status": "Name:\tpython\nVmPeak:\t  999999 kB\nVmHWM:\t  125000 kB\n"})
-    assert machine.peak_memory_mb(root) == 128.0
+    _root(tmp_path, {"proc/self/status": "Name:\tpython\nVmPeak:\t  999999 kB\nVmHWM:\t  125000 kB\n"})
+    assert machine.peak_memory_mb(tmp_path) == 128.0
 
 
 # --- the CPU
@@ -445,12 +395,8 @@ def test_int8_and_bf16_instructions_are_read(tmp_path: Path) -> None:
 
 
 def test_threads_come_from_the_quota(tmp_path: Path) -> None:
-    files = {
-        "proc/self/cgroup": "0::/box/inner\n",
-        "sys/fs/cgroup/cpu.max": "max 100000",
-        "sys/fs/cgroup/box/cpu.max": "150000 100000",
-        "sys/fs/cgroup/box/inner/cpu.max": "max 100000",
-    }
+    files = dict.fromkeys(("sys/fs/cgroup/cpu.max", "sys/fs/cgroup/box/inner/cpu.max"), "max 100000")
+    files |= {"sys/fs/cgroup/box/cpu.max": "150000 100000", "proc/self/cgroup": "0::/box/inner\n"}
     root = _root(tmp_path, files)
     assert machine.cpu_quota(root) == 1.5
     assert machine.cores(root) <= 2
@@ -459,8 +405,7 @@ def test_threads_come_from_the_quota(tmp_path: Path) -> None:
 
 
 def test_the_older_control_groups_are_read_too(tmp_path: Path) -> None:
-    files = {f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us": "100000" for name in ("quota", "period")}
-    root = _root(tmp_path, files)
+    root = _root(tmp_path, {f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us": "100000" for name in ("quota", "period")})
     assert machine.cpu_quota(root) == 1.0
     (root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us").write_text("-1")
     assert machine.cpu_quota(root) is None
@@ -473,12 +418,9 @@ def test_absent_libraries_have_no_version() -> None:
 # --- programs
 
 
-def test_what_a_program_prints_is_its_answer() -> None:
+def test_what_a_program_prints_is_its_answer_and_no_answer_is_none(tmp_path: Path) -> None:
     assert probe.ask([sys.executable, "-c", "print('yes')"]) == "yes\n"
     assert probe.ask([sys.executable, "-c", r"import sys; sys.stdout.buffer.write(b'\xff')"]) == "\ufffd"
-
-
-def test_no_answer_is_none(tmp_path: Path) -> None:
     assert probe.ask(["no-such-program-anywhere"]) is None
     assert probe.ask([sys.executable, "-c", "print('half'); raise SystemExit(9)"]) is None
     (tmp_path / "empty").write_text("")

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +54,7 @@ def test_sessions_take_turns_and_who_begins_changes() -> None:
                 order.append(next(name for name in jobs if jobs[name] is self.job))
             return super().window(kind, seconds)
 
-    def start(given: worker.Job) -> worker.Worker:
-        return Logged(given, given.target.load(given.compiled).clock)  # type: ignore[attr-defined]
-
+    start = partial(here, kind=Logged)
     found = list(measure.rounds(jobs, processes=2, window_s=0.2, start=start, seconds=1000))
     assert "".join(order) == "abba" + "baab"
     assert [len(about["host_ms"]) for each in found for about in each.values()] == [2] * 4
@@ -113,8 +113,7 @@ def test_a_sweep_comes_on_top_of_the_seconds() -> None:
 
 
 def test_a_round_that_is_cut_short_is_handed_out_as_far_as_it_came() -> None:
-    sessions = {name: Scripted() for name in "ab"}
-    jobs = {name: job(session) for name, session in sessions.items()}
+    jobs = {name: job(Scripted()) for name in "ab"}
     windows: list[str] = []
 
     class Failing(worker.Worker):
@@ -124,22 +123,18 @@ def test_a_round_that_is_cut_short_is_handed_out_as_far_as_it_came() -> None:
                 raise TargetError("failed: device lost", hint="again")
             return super().window(kind, seconds)
 
-    def start(given: worker.Job) -> worker.Worker:
-        return Failing(given, given.target.load(given.compiled).clock)  # type: ignore[attr-defined]
-
+    start = partial(here, kind=Failing)
     found: list[measure.Round] = []
     with pytest.raises(TargetError, match="a failed: device lost"):
-        found.extend(_taken(measure.rounds(jobs, processes=1, seconds=9, window_s=0.05, start=start), found))
+        _taken(measure.rounds(jobs, processes=1, seconds=9, window_s=0.05, start=start), found)
     (cut,) = found
-    assert {name: (about["cut"], len(about["host_ms"])) for name, about in cut.items()} == dict.fromkeys(
-        "ab", (True, 1)
-    )
+    told = {name: (about["cut"], len(about["host_ms"])) for name, about in cut.items()}
+    assert told == dict.fromkeys("ab", (True, 1))
 
 
-def _taken(rounds: Any, into: list[measure.Round]) -> Any:
+def _taken(rounds: Any, into: list[measure.Round]) -> None:
     for one in rounds:
         into.append(one)
-    return []
 
 
 def test_a_round_in_which_not_all_had_their_turn_is_not_handed_out() -> None:
@@ -164,15 +159,6 @@ def test_two_equal_machines_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts = iter(["one", "other"])
     monkeypatch.setattr(machine, "identity", lambda: {"host": next(hosts)})
     assert "measured on two machines" in untimed([one(Scripted(), processes=2)])
-
-
-def test_a_session_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "PATIENCE_S", 1.0)
-    found = apart(scripted.Hangs())
-    with pytest.raises(TargetError, match="did not answer"):
-        found.load()
-    found.close()
-    assert found._process.poll() is not None
 
 
 def test_ctrl_c_in_the_midst_of_a_window_leaves_no_process() -> None:
@@ -269,12 +255,6 @@ def test_kinds_never_mix() -> None:
     assert timings.percentiles(raw, "file")["p50"] == pytest.approx(21)
 
 
-def test_what_is_not_there_is_not_measured() -> None:
-    raw = one(Scripted())
-    assert timings.windows(raw, "device") == timings.windows(raw, "file") == []
-    assert timings.percentiles(raw, "device") == {}
-
-
 def test_a_sweep_asks_for_every_batch_and_number_of_streams() -> None:
     session = Scripted()
     raw = one(session, sweep=((1, 4), (1, 2)))
@@ -284,8 +264,10 @@ def test_a_sweep_asks_for_every_batch_and_number_of_streams() -> None:
     assert all(value == pytest.approx(1) for cell in cells for value in cell["ms"])
 
 
-def test_conditions_are_stored_with_the_values() -> None:
+def test_conditions_are_stored_with_the_values_and_what_is_not_there_is_not_measured() -> None:
     raw = one(Scripted())
+    assert timings.windows(raw, "device") == timings.windows(raw, "file") == []
+    assert timings.percentiles(raw, "device") == {}
     (process,) = raw["processes"]
     assert process["machine"] == machine.conditions() | machine.identity()
     assert process["before"].keys() == machine.state().keys()
@@ -296,32 +278,39 @@ def test_conditions_are_stored_with_the_values() -> None:
 # Real processes
 
 
-def apart(target: Any, **about: Any) -> worker.Apart:
-    return worker.Apart(worker.Job(target, scripted.Path(), np.zeros((1, 1, 2, 2), np.float32), **about))
+@pytest.fixture
+def apart() -> Iterator[Callable[..., worker.Apart]]:
+    """`apart(target)` is a worker in a process of its own. Closing it leaves no process behind."""
+    opened: list[worker.Apart] = []
 
+    def start(target: Any, **about: Any) -> worker.Apart:
+        job = worker.Job(target, scripted.Path(), np.zeros((1, 1, 2, 2), np.float32), **about)
+        opened.append(worker.Apart(job))
+        return opened[-1]
 
-def test_a_fresh_process_measures_as_this_one_does() -> None:
-    found = apart(scripted.Quick())
-    try:
-        assert found.load().keys() == {"load_ms", "first_ms", "clock_ms"}
-        assert found.warm_up()
-        window = found.window("host", 0.02)
-        assert window
-        assert sum(window["ms"]) > 5  # about what was asked for, or more where the machine is busy
-        assert found.window("device", 0.01) is None
-        assert found.window("file", 0.01) is None
-        assert found.sweep((1,), (1,), 0.01)[0]["images_per_s"] == 1000
-    finally:
+    yield start
+    for found in opened:
         found.close()
+    assert None not in [found._process.poll() for found in opened]
 
 
-def test_a_runtime_that_prints_does_not_spoil_the_answers() -> None:
-    found = apart(scripted.Prints())
-    assert found.load()["load_ms"] >= 0
-    found.close()
+def test_a_fresh_process_measures_as_this_one_does(apart: Any) -> None:
+    found = apart(scripted.Quick())
+    assert found.load().keys() == {"load_ms", "first_ms", "clock_ms"}
+    assert found.warm_up()
+    window = found.window("host", 0.02)
+    assert window
+    assert sum(window["ms"]) > 5  # about what was asked for, or more where the machine is busy
+    assert found.window("device", 0.01) is None
+    assert found.window("file", 0.01) is None
+    assert found.sweep((1,), (1,), 0.01)[0]["images_per_s"] == 1000
 
 
-def test_a_process_knows_its_own_memory_and_not_its_parents() -> None:
+def test_a_runtime_that_prints_does_not_spoil_the_answers(apart: Any) -> None:
+    assert apart(scripted.Prints()).load()["load_ms"] >= 0
+
+
+def test_a_process_knows_its_own_memory_and_not_its_parents(apart: Any) -> None:
     ballast = np.ones(50_000_000)  # 400 MB here
     small, large = apart(scripted.Quick()), apart(scripted.Large())
     for found in (small, large):
@@ -332,33 +321,33 @@ def test_a_process_knows_its_own_memory_and_not_its_parents() -> None:
     assert first < 100
     assert second - first == pytest.approx(200, rel=0.1)
     assert len(ballast)
-    small.close()
-    large.close()
 
 
-def test_what_a_session_raises_comes_home() -> None:
+def test_what_a_session_raises_comes_home(apart: Any) -> None:
     found = apart(scripted.Raises())
     found.load()
     with pytest.raises(TargetError, match="failed while it was timed: RuntimeError: device lost"):
         found.window("host", 5)
-    found.close()
 
 
-def test_a_process_that_dies_is_told_with_its_last_words() -> None:
-    found = apart(scripted.Dies())
-    with pytest.raises(TargetError, match="with code 7: the driver went away"):
-        found.load()
-    found.close()
+@pytest.mark.parametrize(
+    ("target", "kind", "words"),
+    [
+        (scripted.Dies(), TargetError, "with code 7: the driver went away"),
+        (scripted.Killed(), MachineError, "memory ran out"),  # by the system: the machine's failure
+        (scripted.Hangs(), TargetError, "did not answer"),
+    ],
+    ids=["dies", "killed", "hangs"],
+)
+def test_a_process_that_is_gone_or_hangs_is_told(
+    apart: Any, monkeypatch: pytest.MonkeyPatch, target: Any, kind: Any, words: str
+) -> None:
+    monkeypatch.setattr(worker, "PATIENCE_S", 1.0 if "answer" in words else worker.PATIENCE_S)
+    with pytest.raises(kind, match=words):
+        apart(target).load()
 
 
-def test_a_process_that_the_system_killed_is_the_machines_failure() -> None:
-    found = apart(scripted.Killed())
-    with pytest.raises(MachineError, match="memory ran out"):
-        found.load()
-    found.close()
-
-
-def test_files_bring_their_library_only_when_they_are_asked_for() -> None:
+def test_files_bring_their_library_only_when_they_are_asked_for(apart: Any) -> None:
     found = apart(scripted.Quick(), files=scripted.ReadsFiles())
     found.load()
     before = found.peak_memory_mb()
@@ -368,11 +357,3 @@ def test_files_bring_their_library_only_when_they_are_asked_for() -> None:
     assert before
     assert after
     assert after > before + 50, "what it takes came with the first file, and not with the process"
-    found.close()
-
-
-def test_closing_leaves_no_process_behind() -> None:
-    found = apart(scripted.Quick())
-    found.load()
-    found.close()
-    assert found._process.poll() is not None

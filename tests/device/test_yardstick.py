@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -15,20 +13,7 @@ from edgeresnet import targets
 from edgeresnet.device import yardstick
 from edgeresnet.errors import ArtifactError
 
-ROOT = Path(__file__).parent.parent.parent
-
-
-def origin() -> Any:
-    spec = importlib.util.spec_from_file_location("origin", ROOT / "benchmarks" / "yardstick.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_it_is_the_pinned_file_and_small() -> None:
-    assert yardstick.file().stat().st_size < 300_000
+from .scripted import of_benchmarks
 
 
 def test_another_file_in_its_place_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -40,11 +25,11 @@ def test_another_file_in_its_place_is_refused(monkeypatch: pytest.MonkeyPatch, t
         yardstick.file()
 
 
-def test_it_is_what_its_script_makes() -> None:
-    made, held = origin().build(), onnx.load(yardstick.file())
-    assert [node.SerializeToString() for node in made.graph.node] == [
-        node.SerializeToString() for node in held.graph.node
-    ]
+def test_it_is_what_its_script_makes_and_small() -> None:
+    assert yardstick.file().stat().st_size < 300_000
+    made, held = of_benchmarks("yardstick").build(), onnx.load(yardstick.file())
+    nodes = [[node.SerializeToString() for node in model.graph.node] for model in (made, held)]
+    assert nodes[0] == nodes[1]
     for one, other in zip(made.graph.initializer, held.graph.initializer, strict=True):
         assert one.name == other.name
         np.testing.assert_allclose(numpy_helper.to_array(one), numpy_helper.to_array(other), rtol=1e-6)

@@ -23,33 +23,19 @@ EXPECTED = np.where(_RNG.random(IMAGES) < 0.9, LABELS, (LABELS + 1) % CLASSES)
 
 def times(ms: float, *, by: tuple[float, ...] = (0.0, 0.003, -0.002, 0.001, -0.001), began: float = NOW) -> dict:
     """Five processes of two windows; `by` is how far each is from the rest."""
-    return {
-        "batch": 1,
-        "processes": [
-            {
-                "machine": MACHINE,
-                "began": began - 60 * (5 - n),
-                "host_ms": [[ms * (1 + part + 1e-7 * k) for k in range(60)]] * 2,
-                "pace_ms": [0.5, 0.5],
-                "others_cpus": [0.0, 0.0],
-                "stolen_cpus": [0.0, 0.0],
-                "cpu_mhz": [None, None],
-            }
-            for n, part in enumerate(by)
-        ],
-    }
+
+    def process(n: int, part: float) -> dict[str, Any]:
+        windows = [[ms * (1 + part + 1e-7 * k) for k in range(60)]] * 2
+        about = {"machine": MACHINE, "began": began - 60 * (5 - n), "host_ms": windows, "pace_ms": [0.5, 0.5]}
+        return about | {"others_cpus": [0.0, 0.0], "stolen_cpus": [0.0, 0.0], "cpu_mhz": [None, None]}
+
+    return {"batch": 1, "processes": [process(n, part) for n, part in enumerate(by)]}
 
 
 def answered(predicted: np.ndarray, ms: float, **how: Any) -> dict[str, Any]:
-    return {
-        "accuracy": {**evaluate.counts(EXPECTED, predicted, LABELS), "top5": IMAGES, "sqnr_db": 30.0},
-        "predicted": predicted.tolist(),
-        "latency": times(ms, **how),
-        "size_mb": 1.25,
-        "digest": "d" * 64,
-        "notes": {},
-        "precisions": {},
-    }
+    counts = {**evaluate.counts(EXPECTED, predicted, LABELS), "top5": IMAGES, "sqnr_db": 30.0}
+    about = {"accuracy": counts, "predicted": predicted.tolist(), "latency": times(ms, **how), "size_mb": 1.25}
+    return about | {"digest": "d" * 64, "notes": {}, "precisions": {}}
 
 
 def result(target: str, **changes: Any) -> dict[str, Any]:
@@ -62,51 +48,26 @@ def result(target: str, **changes: Any) -> dict[str, Any]:
     }
     if "by" in changes:
         variants["int8"]["latency"] = times(NETWORKS["int8"], by=changes["by"], began=began)
-    return {
-        "target": target,
-        "candidate": "int8",
-        "classes": [f"c{n}" for n in range(CLASSES)],
-        "labels": LABELS.tolist(),
-        "skipped": [],
-        "images": changes.get("images", "i" * 64),
-        "variants": variants,
-        "yardstick": {
-            "sha256": yardstick.SHA256,
-            "latency": times(YARDSTICK_MS * slower.get("yardstick", 1.0), began=began),
-        },
-        "machine": {"python": "3.11.7"},
-        "versions": {target: "1.0"},
-        "reference_predicted": EXPECTED.tolist(),
-    }
+    unit = {"sha256": yardstick.SHA256, "latency": times(YARDSTICK_MS * slower.get("yardstick", 1.0), began=began)}
+    about: dict[str, Any] = {"target": target, "candidate": "int8", "variants": variants, "yardstick": unit}
+    about |= {"classes": [f"c{n}" for n in range(CLASSES)], "skipped": [], "images": changes.get("images", "i" * 64)}
+    about |= {"labels": LABELS.tolist(), "reference_predicted": EXPECTED.tolist()}
+    return about | {"machine": {"python": "3.11.7"}, "versions": {target: "1.0"}}
 
 
 def run(*results: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     results = results or (result("openvino"), result("onnxruntime"))
     promises = changes.pop("promises", {"max_drop_pp": 50.0})
     verdicts = [one.to_json() for each in results for one in judge.judge(promises, each["target"], each)]
-    document = {
-        "format": 2,
-        "id": "20270115-080000-000000-abcdef",
-        "recipe": {
-            "version": 1,
-            "model": {"arch": "resnet18", "classes": CLASSES, "checkpoint": "weights/v1.pth"},
-            "preprocessing": {"size": 32},
-            "images": {"evaluation": {"from": "data/val"}},
-            "quantize": {"effort": "fast"},
-            "verify": {"processes": 5},
-            "promises": promises,
-            "targets": {each["target"]: {} for each in results},
-            "seed": 0,
-        },
-        "recipe_digest": "f" * 64,
-        "results": {each["target"]: each for each in results},
-        "verdicts": verdicts,
-        "verdict": judge.worst([one["verdict"] for one in verdicts]),
-        "undecided": "warn",
-        "steps": [{"id": "trace", "stage": "trace", "state": "made", "digest": "e" * 64, "key": "k", "warnings": []}],
-        "problem": None,
-    }
-    return {**document, **changes}
+    raw: dict[str, Any] = {"version": 1, "seed": 0, "preprocessing": {"size": 32}, "promises": promises}
+    raw |= {"model": {"arch": "resnet18", "classes": CLASSES, "checkpoint": "weights/v1.pth"}}
+    raw |= {"images": {"evaluation": {"from": "data/val"}}, "quantize": {"effort": "fast"}, "verify": {"processes": 5}}
+    raw |= {"targets": {each["target"]: {} for each in results}}
+    traced = {"id": "trace", "stage": "trace", "state": "made", "digest": "e" * 64, "key": "k", "warnings": []}
+    about = {"format": 2, "id": "20270115-080000-000000-abcdef", "recipe": raw, "recipe_digest": "f" * 64}
+    about |= {"results": {each["target"]: each for each in results}, "steps": [traced], "problem": None}
+    about |= {"verdicts": verdicts, "verdict": judge.worst([one["verdict"] for one in verdicts]), "undecided": "warn"}
+    return about | changes
 
 
 def altered(document: dict[str, Any], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:

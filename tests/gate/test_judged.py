@@ -17,6 +17,7 @@ from . import runs
 pytestmark = pytest.mark.unit
 
 BASELINE = gate.of(runs.run(), gate.Margins(max_loss_pp=1.0, max_slowdown_pct=5.0))
+NO_MARGINS = dict.fromkeys(("max_loss_pp", "max_slowdown_pct", "max_growth_pct", "max_runtime_slowdown_pct"))
 
 
 def judged(document: dict[str, Any], held: dict[str, Any] = BASELINE, **how: Any) -> dict[str, Any]:
@@ -25,6 +26,21 @@ def judged(document: dict[str, Any], held: dict[str, Any] = BASELINE, **how: Any
 
 def words(found: dict[str, Any]) -> dict[str, str]:
     return {f"{one['target']} {one['promise']}": one["verdict"] for one in found["verdicts"]}
+
+
+def openvinos(found: dict[str, Any], promise: str) -> dict[str, Any]:
+    return next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", promise))
+
+
+def in_every_process(**about: Any) -> Any:
+    """What openvino's networks and its yardstick were measured under."""
+
+    def change(result: dict[str, Any]) -> None:
+        for raw in (*(one["latency"] for one in result["variants"].values()), result["yardstick"]["latency"]):
+            for process in raw["processes"]:
+                process.update(about)
+
+    return change
 
 
 def test_an_unchanged_run_is_kept_whole() -> None:
@@ -110,19 +126,14 @@ def _without(*path: str) -> Any:
 )
 def test_what_is_no_number_or_not_there_is_no_pass(change: Any, promise: str, reason: str) -> None:
     found = judged(runs.altered(runs.run(), change))
-    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", promise))
+    one = openvinos(found, promise)
     assert one["verdict"] == "NOT_MEASURED"
     assert reason in one["reason"]
     assert found["verdict"] in ("NOT_MEASURED", "BROKEN")
 
 
 def test_times_of_another_machine_are_not_compared_but_answers_are() -> None:
-    def other(result: dict[str, Any]) -> None:
-        for raw in (*(one["latency"] for one in result["variants"].values()), result["yardstick"]["latency"]):
-            for process in raw["processes"]:
-                process["machine"] = {**runs.MACHINE, "cpu": "Another CPU"}
-
-    found = judged(runs.altered(runs.run(), other))
+    found = judged(runs.altered(runs.run(), in_every_process(machine={**runs.MACHINE, "cpu": "Another CPU"})))
     assert words(found)["openvino max_slowdown_pct half"] == "NOT_MEASURED"
     assert words(found)["openvino max_loss_pp"] == "KEPT"
     reason = next(one["reason"] for one in found["verdicts"] if one["promise"] == "max_slowdown_pct half")
@@ -130,11 +141,7 @@ def test_times_of_another_machine_are_not_compared_but_answers_are() -> None:
 
 
 def test_another_machine_of_the_same_kind_is_the_same_here() -> None:
-    def other(result: dict[str, Any]) -> None:
-        for raw in (*(one["latency"] for one in result["variants"].values()), result["yardstick"]["latency"]):
-            for process in raw["processes"]:
-                process["machine"] = {**runs.MACHINE, "host": "b"}
-
+    other = in_every_process(machine={**runs.MACHINE, "host": "b"})
     assert judged(runs.altered(runs.run(), other))["verdict"] == "KEPT"
 
 
@@ -188,9 +195,8 @@ def test_without_a_name_a_network_is_known_by_what_was_traced() -> None:
     early = traced(1000, "v1.onnx") | {"steps": [], "problem": {"message": "no room", "step": "trace"}}
     found = judged(early, held)
     assert found["verdict"] == "NOT_MEASURED"
-    assert [one["reason"] for one in found["verdicts"] if one["target"] == "run"] == [
-        "it ended early in step trace: no room"
-    ]
+    (one,) = (each for each in found["verdicts"] if each["target"] == "run")
+    assert one["reason"] == "it ended early in step trace: no room"
 
 
 @pytest.mark.parametrize(
@@ -203,12 +209,7 @@ def test_without_a_name_a_network_is_known_by_what_was_traced() -> None:
 )
 def test_what_does_not_explain_a_slower_runtime_does_not_excuse_it(key: str, values: list, verdict: str) -> None:
     slower = dict.fromkeys(("int8", "half", "fp32", "yardstick"), 1.5)
-
-    def strange(result: dict[str, Any]) -> None:
-        for raw in (*(one["latency"] for one in result["variants"].values()), result["yardstick"]["latency"]):
-            for process in raw["processes"]:
-                process[key] = values
-
+    strange = in_every_process(**{key: values})
     found = judged(runs.altered(runs.run(runs.result("openvino", slower=slower), runs.result("onnxruntime")), strange))
     assert words(found)["openvino max_runtime_slowdown_pct"] == verdict
 
@@ -231,7 +232,7 @@ def test_a_slower_machine_is_not_taken_for_a_slower_runtime() -> None:
             process["others_cpus"] = [1.0, 1.0]
 
     found = judged(runs.altered(runs.run(runs.result("openvino", slower=slower), runs.result("onnxruntime")), busy))
-    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", "max_runtime_slowdown_pct"))
+    one = openvinos(found, "max_runtime_slowdown_pct")
     assert one["verdict"] == "UNDECIDED"
     assert "but other programs kept" in one["reason"]
 
@@ -251,9 +252,8 @@ def test_a_stale_run_is_no_pass(began: float, reason: str) -> None:
     assert {one["verdict"] for one in mine} == {"NOT_MEASURED"}, "the recipe's own promises too"
     assert all(reason in one["reason"] for one in mine)
     assert {one["verdict"] for one in found["verdicts"] if one["target"] != "openvino"} == {"KEPT"}
-    assert judged(runs.run(runs.result("openvino", began=runs.NOW - 3600)), max_age_s=7200, held=_of_openvino())[
-        "verdict"
-    ] == ("KEPT")
+    alone = runs.run(runs.result("openvino", began=runs.NOW - 3600))
+    assert judged(alone, max_age_s=7200, held=_of_openvino())["verdict"] == "KEPT"
 
 
 def _of_openvino() -> dict[str, Any]:
@@ -261,24 +261,20 @@ def _of_openvino() -> dict[str, Any]:
 
 
 def test_other_images_in_equal_number_are_refused() -> None:
-    with pytest.raises(
-        EdgeresnetError, match=r"is of other images than openvino .* iiiiiiiiiiii .* there, oooooooooooo"
-    ):
+    words = r"is of other images than openvino .* iiiiiiiiiiii .* there, oooooooooooo"
+    with pytest.raises(EdgeresnetError, match=words):
         judged(runs.run(runs.result("openvino", images="o" * 64), runs.result("onnxruntime")))
 
 
 @pytest.mark.parametrize(
-    ("section", "changes", "said"),
+    ("section", "changes", "what", "key"),
     [
-        ("model", {"arch": "resnet50"}, "another model (ffffffffffff there, aaaaaaaaaaaa here): model.arch resnet18"),
-        (
-            "quantize",
-            {"effort": "best"},
-            "another recipe (ffffffffffff there, aaaaaaaaaaaa here): quantize.effort fast",
-        ),
+        ("model", {"arch": "resnet50"}, "model", "model.arch resnet18"),
+        ("quantize", {"effort": "best"}, "recipe", "quantize.effort fast"),
     ],
 )
-def test_another_recipe_is_refused_or_told(section: str, changes: dict, said: str) -> None:
+def test_another_recipe_is_refused_or_told(section: str, changes: dict, what: str, key: str) -> None:
+    said = f"another {what} (ffffffffffff there, aaaaaaaaaaaa here): {key}"
     document = runs.run(recipe_digest="a" * 64)
     document["recipe"][section] = {**document["recipe"][section], **changes}
     with pytest.raises(EdgeresnetError) as caught:
@@ -314,10 +310,8 @@ def test_a_target_that_nobody_reviewed_is_no_pass() -> None:
     held["recipe"]["targets"]["onnxruntime"] = {}
     found = judged(runs.run(), held)
     assert found["verdict"] == "NOT_MEASURED"
-    assert (
-        "the baseline has no such target"
-        in next(v for v in found["verdicts"] if v["target"] == "onnxruntime")["reason"]
-    )
+    reason = next(v["reason"] for v in found["verdicts"] if v["target"] == "onnxruntime")
+    assert "the baseline has no such target" in reason
 
 
 @pytest.mark.parametrize("deferred", [True, False])
@@ -348,24 +342,15 @@ def test_of_several_builds_the_worst_is_judged() -> None:
 
 
 def test_what_has_no_margin_is_not_gated() -> None:
-    held = {
-        **BASELINE,
-        "margins": {
-            "max_loss_pp": None,
-            "max_slowdown_pct": None,
-            "max_growth_pct": None,
-            "max_runtime_slowdown_pct": None,
-        },
-    }
+    held = {**BASELINE, "margins": NO_MARGINS}
     document = runs.run(runs.result("openvino", predicted=runs.wrong_for(0.5)), runs.result("onnxruntime"))
     assert all(one["by"] == "recipe" for one in judged(document, held)["verdicts"])
 
 
 def test_a_target_that_is_missing_is_no_pass_whatever_is_gated() -> None:
-    margins = dict.fromkeys(("max_loss_pp", "max_slowdown_pct", "max_growth_pct", "max_runtime_slowdown_pct"))
     absent = {"target": "openvino", "reason": "OpenVINO is not here", "hint": ""}
     document = runs.run(absent, runs.result("onnxruntime"), promises={})
-    found = judged(document, {**BASELINE, "margins": margins})
+    found = judged(document, {**BASELINE, "margins": NO_MARGINS})
     assert words(found)["openvino measured"] == "NOT_MEASURED"
     assert found["verdict"] == "NOT_MEASURED"
 
@@ -382,7 +367,7 @@ def test_a_slow_down_is_red_where_it_is_certain_and_by_all_that_is_known_beyond_
     """6 %, give or take 2: certainly slower, and probably by more than the margin of 5."""
     unsteady = (0.06, 0.048, 0.062, 0.071, 0.06)
     found = judged(runs.run(runs.result("openvino", by=unsteady), runs.result("onnxruntime")))
-    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", "max_slowdown_pct half"))
+    one = openvinos(found, "max_slowdown_pct half")
     assert one["verdict"] == "BROKEN"
     assert one["low"] < 5 < one["value"]
 
@@ -390,7 +375,7 @@ def test_a_slow_down_is_red_where_it_is_certain_and_by_all_that_is_known_beyond_
 def test_how_many_more_images_would_decide_is_asked_of_the_gates_own_rule() -> None:
     """Lost beyond the margin at 95 %, not at what a gate asks for: not one more image, but hundreds."""
     found = judged(runs.run(runs.result("openvino", predicted=runs.wrong_for(0.015)), runs.result("onnxruntime")))
-    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", "max_loss_pp"))
+    one = openvinos(found, "max_loss_pp")
     assert one["verdict"] == "UNDECIDED"
     assert one["low"] > 1.0
     assert "a gate asks for more than 95 %" in one["reason"]
@@ -403,7 +388,7 @@ def test_answers_without_other_images_are_not_paired() -> None:
 
     held = gate.of(runs.altered(runs.run(), unread), gate.Margins())
     found = judged(runs.run(), held)
-    one = next(v for v in found["verdicts"] if (v["target"], v["promise"]) == ("openvino", "max_loss_pp"))
+    one = openvinos(found, "max_loss_pp")
     assert one["verdict"] == "NOT_MEASURED"
     assert "other images could not be read than in the baseline: 7.jpg" in one["reason"]
     assert judged(runs.altered(runs.run(), unread), held)["verdict"] == "KEPT"
@@ -426,9 +411,8 @@ def test_other_calibration_images_are_another_recipe_or_are_told() -> None:
 def test_both_measurements_noise_counts() -> None:
     """A slow-down that a quiet baseline would show is not shown against a noisy one."""
     slower = runs.run(runs.result("openvino", slower={"int8": 1.12}))
-    noisy = gate.of(
-        runs.run(runs.result("openvino", by=(0.0, 0.2, -0.15, 0.1, -0.1))), gate.Margins(max_slowdown_pct=5)
-    )
+    restless = runs.run(runs.result("openvino", by=(0.0, 0.2, -0.15, 0.1, -0.1)))
+    noisy = gate.of(restless, gate.Margins(max_slowdown_pct=5))
     assert words(judged(slower, _of_openvino()))["openvino max_slowdown_pct half"] == "BROKEN"
     assert words(judged(slower, noisy))["openvino max_slowdown_pct half"] == "UNDECIDED"
 

@@ -10,7 +10,6 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 CHANNELS, CLASSES = 32, 16
-_INFINITY = np.iinfo(np.int64).max
 
 
 class Net:
@@ -109,11 +108,9 @@ def clean(**changes: Any) -> Net:
 def _int32_bias(net: Net) -> None:
     """As onnxruntime.quantization holds them."""
     net.hold("b", np.arange(CHANNELS, dtype=np.int32))
-    scale, zero = (
-        net.hold("b.scale", np.full(CHANNELS, 1e-4, np.float32)),
-        net.hold("b.zero", np.zeros(CHANNELS, np.int32)),
-    )
-    net.first(helper.make_node("DequantizeLinear", ["b", scale, zero], ["b.dq"], name="b_dq", axis=0))
+    net.hold("b.scale", np.full(CHANNELS, 1e-4, np.float32))
+    net.hold("b.zero", np.zeros(CHANNELS, np.int32))
+    net.first(helper.make_node("DequantizeLinear", ["b", "b.scale", "b.zero"], ["b.dq"], name="b_dq", axis=0))
     net.maker("c2").input[2] = "b.dq"
 
 
@@ -140,14 +137,12 @@ def _scale_from_data(net: Net) -> None:
     net.first(helper.make_node("ReduceMax", ["image", "axes"], ["r1.scale"], keepdims=0))
 
 
-def _padded(net: Net, value: str | None = None, **about: Any) -> None:
+def _padded(net: Net, *value: str) -> None:
     """Zeros around the shortcut, and its edges cut off again: a Pad that does something."""
     net.hold("pads", np.array([0, 2, 0, 0, 0, 2, 0, 0]))
     for name, number in (("from", 2), ("to", CHANNELS + 2), ("axis", 1)):
         net.hold(name, np.array([number]))
-    pad = helper.make_node(
-        "Pad", ["r1.dq", "pads", *([value] if value else [])], ["padded"], name="pad", mode="constant"
-    )
+    pad = helper.make_node("Pad", ["r1.dq", "pads", *value], ["padded"], name="pad", mode="constant")
     net.behind("r1.dq", pad, helper.make_node("Slice", ["padded", "from", "to", "axis"], ["cut"], name="slice"))
     net.maker("sum").input[1] = "cut"
 
@@ -208,10 +203,8 @@ def _float_weights(net: Net) -> None:
 
 def _float_gemm(net: Net) -> None:
     """Float as a whole: as ModelOpt leaves those with few outputs."""
-    net.nodes.remove(net.maker("flat.dq"))
+    _unused(net)
     net.nodes.remove(net.maker("flat.q"))
-    net.maker("logits").input[0] = "flat"
-    net.maker("logits").input[1] = net.weights("fc.float", CLASSES, CHANNELS)
 
 
 def _wrong_count(net: Net) -> None:
@@ -238,8 +231,7 @@ def _constants_as_nodes(net: Net) -> None:
 def _weights_quantized_on_the_way(net: Net) -> None:
     """Float weights with Q and DQ, as ModelOpt writes them."""
     net.weights("w2", CHANNELS, CHANNELS, 3, 3)
-    quantize = helper.make_node("QuantizeLinear", ["w2", "w2.scale", "w2.zero"], ["w2.q"], name="w2_q", axis=0)
-    net.first(quantize)
+    net.first(helper.make_node("QuantizeLinear", ["w2", "w2.scale", "w2.zero"], ["w2.q"], name="w2_q", axis=0))
     net.maker("w2.dq").input[0] = "w2.q"
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import onnx
 import pytest
 
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="TensorRT-RTX is not installed: pip install 'edgeresnet[tensorrt-rtx]'",
+)
 # The builder's own note on float16 scales, one per convolution that became INT8. Nothing to mend.
 BENIGN = ("Converting conv activation scales to fp32.", "Converting conv weight scales to fp32.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from edgeresnet.targets import tensorrt_rtx
 
 from .classifier import classifier
 from .quantized import CHANNELS, CLASSES, ERRORS, GOOD, SILENT, WARNINGS, Net, clean
+from .rtx import needs_rtx
 
 Make = Callable[[], onnx.ModelProto]
 
@@ -44,14 +44,12 @@ def test_nothing_is_said_against_a_file_as_it_should_be(make: Make) -> None:
     assert rules(make()) == set()
 
 
-def test_a_finding_names_its_node() -> None:
+def test_a_finding_names_its_node_and_errors_come_first() -> None:
     _, make = ERRORS["int8 with a zero point"]
     found = accepts.findings(make(), "tensorrt", targets.get("tensorrt").dialect)
     assert {each.place for each in found} == {"r1.q_QuantizeLinear", "r1.dq_DequantizeLinear"}
     assert {each.what for each in found} == {"the zero point is -3, not 0"}
 
-
-def test_errors_come_first() -> None:
     model = clean(conv_edge={}, relu={"zero": 1}).model()
     severities = [each.severity for each in accepts.findings(model, "tensorrt", targets.get("tensorrt").dialect)]
     assert severities == sorted(severities)
@@ -158,12 +156,6 @@ def test_only_what_a_relu_makes_is_told_to_be_signed() -> None:
     behind = {node.name for node in pairs if node.input[0] in maker and maker[node.input[0]].op_type == "Relu"}
     assert {each.place for each in found if each.rule == "signed-relu"} == behind
     assert 0 < len(behind) < len(pairs)
-
-
-needs_rtx = pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt_rtx") is None,
-    reason="TensorRT-RTX is not installed: pip install 'edgeresnet[tensorrt-rtx]'",
-)
 
 
 def _objections(model: onnx.ModelProto, folder: Path) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper, version_converter
 
@@ -16,13 +15,16 @@ from edgeresnet.errors import ModelError
 from edgeresnet.graph import adopt, canonical
 
 from .classifier import classifier, with_weights_beside, written
+from .running import answers
 
 IMAGES = Preprocessing(8, (0.5,) * 3, (0.25,) * 3)
+GIVEN = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
 
 
-def _answers(model: str | bytes, images: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})[0]
+def _alike(found: onnx.ModelProto, original: onnx.ModelProto, *, turned: bool = False) -> None:
+    """Both answer alike; `turned` where the original takes its channels last."""
+    expected = answers(original, np.ascontiguousarray(GIVEN.transpose(0, 2, 3, 1)) if turned else GIVEN)
+    np.testing.assert_allclose(answers(found, GIVEN), expected, rtol=1e-4, atol=1e-5)
 
 
 ODD: dict[str, dict[str, Any]] = {
@@ -52,22 +54,19 @@ def test_it_becomes_canonical_and_answers_as_before(tmp_path: Path, about: dict[
     assert [side.dim_value for side in sides] == [3, 8, 8]
     fixed = about.get("image", ("n",))[0]
     assert (batch.dim_value == fixed) if isinstance(fixed, int) else batch.dim_param
-    images = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
     turned = about.get("channels_last", False)
-    expected = _answers(str(path), images.transpose(0, 2, 3, 1) if turned else images)
-    np.testing.assert_allclose(_answers(model.SerializeToString(), images), expected, rtol=1e-4, atol=1e-5)
+    _alike(model, onnx.load(path), turned=turned)
     pooling = ["ReduceMean"] if turned else ["GlobalAveragePool", "Reshape"]
     assert [node.op_type for node in model.graph.node] == ["Conv", "Relu", *pooling, "Gemm"]
     assert adopt.parameters(model) == 8 * 3 * 9 + 8 + 4 * 8 + 4
 
 
-def test_weights_beside_the_file_come_along(tmp_path: Path) -> None:
+def test_weights_beside_the_file_come_along_and_are_refused_when_cut_short(tmp_path: Path) -> None:
     path = with_weights_beside(tmp_path, classifier())
-    model = adopt.adopt(path, IMAGES, 4).model
-    images = np.ones((2, 3, 8, 8), np.float32)
-    np.testing.assert_allclose(
-        _answers(model.SerializeToString(), images), _answers(str(path), images), rtol=1e-4, atol=1e-5
-    )
+    _alike(adopt.adopt(path, IMAGES, 4).model, onnx.load(path))
+    (tmp_path / "net.weights").write_bytes(b"short")
+    with pytest.raises(ModelError, match=r"net\.onnx is no valid ONNX model"):
+        adopt.adopt(path, IMAGES, 4)
 
 
 def test_what_is_canonical_already_comes_back_and_an_earlier_adoptions_words_do_not(net: Path) -> None:
@@ -75,20 +74,6 @@ def test_what_is_canonical_already_comes_back_and_an_earlier_adoptions_words_do_
     assert not any(entry.key.startswith("edgeresnet.") for entry in model.metadata_props)
     before = onnx.load(net)
     assert [t.raw_data for t in model.graph.initializer] == [t.raw_data for t in before.graph.initializer]
-
-
-def test_a_graph_that_is_no_valid_one(tmp_path: Path) -> None:
-    model = classifier()
-    model.graph.node[1].input[0] = "nowhere"
-    with pytest.raises(ModelError, match=r"net\.onnx is no valid ONNX model"):
-        adopt.adopt(written(tmp_path, model), IMAGES, 4)
-
-
-def test_weights_cut_short(tmp_path: Path) -> None:
-    path = with_weights_beside(tmp_path, classifier())
-    (tmp_path / "net.weights").write_bytes(b"short")
-    with pytest.raises(ModelError, match=r"net\.onnx is no valid ONNX model"):
-        adopt.adopt(path, IMAGES, 4)
 
 
 def test_an_opset_that_cannot_be_raised_is_one_line(tmp_path: Path) -> None:
@@ -103,18 +88,11 @@ def test_an_opset_that_cannot_be_raised_is_one_line(tmp_path: Path) -> None:
 def test_every_opset_that_onnx_knows(tmp_path: Path, opset: int) -> None:
     like = classifier(opset=min(opset, 17))
     found = adopt.adopt(written(tmp_path, version_converter.convert_version(like, opset)), IMAGES, 4)
-    assert [node.op_type for node in found.model.graph.node] == [
-        "Conv", "Relu", "GlobalAveragePool", "Reshape", "Gemm",
-    ]  # fmt: skip
+    operators = [node.op_type for node in found.model.graph.node]
+    assert operators == ["Conv", "Relu", "GlobalAveragePool", "Reshape", "Gemm"]
     assert adopt.OLDEST <= adopt.version(found.model) <= adopt.OPSET
     assert adopt.version(found.original) == opset
-    images = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
-    np.testing.assert_allclose(
-        _answers(found.model.SerializeToString(), images),
-        _answers(like.SerializeToString(), images),
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    _alike(found.model, like)
 
 
 @pytest.mark.parametrize("last", ["Softmax", "LogSoftmax"])
@@ -123,18 +101,14 @@ def test_probabilities_are_taken_off_and_can_be_kept(tmp_path: Path, last: str, 
     path = written(tmp_path, last=last, opset=opset, channels_last=True)
     found = adopt.adopt(path, IMAGES, 4)
     assert (found.channels_last, found.last) == (True, last)
-    images = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
-    logits = _answers(found.model.SerializeToString(), images)
-    bare = _answers(written(tmp_path, opset=opset).read_bytes(), images)
-    np.testing.assert_allclose(logits, bare, rtol=1e-4, atol=1e-5)
-    written(tmp_path, last=last, opset=opset, channels_last=True)
+    _alike(found.model, classifier(opset=opset))
     kept = adopt.adopt(path, IMAGES, 4, as_probabilities=True)
     assert kept.last == ""
     assert [node.op_type for node in kept.model.graph.node][-1] == last
     assert len(kept.original.graph.output) == 1
 
 
-def test_a_softmax_behind_which_only_the_shape_changes_is_at_the_end(tmp_path: Path) -> None:
+def test_a_softmax_is_at_the_end_where_behind_it_only_the_shape_changes(tmp_path: Path) -> None:
     model = classifier(last="Softmax")
     model.graph.node[-1].output[0] = "s"
     model.graph.node.append(helper.make_node("Flatten", ["s"], ["f"]))
@@ -142,9 +116,7 @@ def test_a_softmax_behind_which_only_the_shape_changes_is_at_the_end(tmp_path: P
     found = adopt.adopt(written(tmp_path, model), IMAGES, 4)
     assert found.last == "Softmax"
     assert found.model.graph.node[-1].op_type in ("Gemm", "Reshape")
-
-
-def test_a_softmax_in_the_middle_stays(tmp_path: Path) -> None:
+    # One in the middle stays.
     model = classifier(last="Softmax")
     model.graph.node[-1].output[0] = "s"
     model.graph.node.append(helper.make_node("Add", ["s", "l"], ["y"]))
@@ -178,6 +150,10 @@ def test_operators_of_one_runtime_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_words_that_onnx_does_not_know(tmp_path: Path) -> None:
     model = classifier()
+    model.graph.node[1].input[0] = "nowhere"
+    with pytest.raises(ModelError, match=r"net\.onnx is no valid ONNX model"):
+        adopt.adopt(written(tmp_path, model), IMAGES, 4)
+    model = classifier()
     model.graph.node[2].op_type = "Relo"
     with pytest.raises(ModelError, match=r"net\.onnx is no valid ONNX model.*Relo"):
         adopt.adopt(written(tmp_path, model), IMAGES, 4)
@@ -194,11 +170,7 @@ def test_weights_in_several_files_and_folders(tmp_path: Path) -> None:
         (tmp_path / "weights" / f"{number}.bin").write_bytes(tensor.raw_data)
         tensor.ClearField("raw_data")
     path.write_bytes(model.SerializeToString())
-    images = np.ones((2, 3, 8, 8), np.float32)
-    found = adopt.adopt(path, IMAGES, 4).model
-    np.testing.assert_allclose(
-        _answers(found.SerializeToString(), images), _answers(classifier().SerializeToString(), images), rtol=1e-4
-    )
+    _alike(adopt.adopt(path, IMAGES, 4).model, classifier())
 
 
 def test_weights_behind_a_link_that_leads_away_are_refused(tmp_path: Path) -> None:

@@ -50,8 +50,7 @@ def _on_the_grid(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _digits(net: Path) -> tuple[onnx.ModelProto, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return onnx.load(net), rng.normal(size=(256, 1, 8, 8)).astype(np.float32)
+    return onnx.load(net), np.random.default_rng(0).normal(size=(256, 1, 8, 8)).astype(np.float32)
 
 
 def test_a_trained_network_answers_as_before_and_only_its_ends_are_float32(net: Path) -> None:
@@ -61,10 +60,8 @@ def test_a_trained_network_answers_as_before_and_only_its_ends_are_float32(net: 
     ends = [*twin.graph.input, *twin.graph.output]
     assert [value.name for value in ends] == [canonical.INPUT, canonical.OUTPUT]
     assert {value.type.tensor_type.elem_type for value in ends} == {TensorProto.FLOAT}
-    assert {value.type.tensor_type.elem_type for value in twin.graph.value_info} <= {
-        TensorProto.FLOAT16,
-        TensorProto.INT64,
-    }
+    inner = {value.type.tensor_type.elem_type for value in twin.graph.value_info}
+    assert inner <= {TensorProto.FLOAT16, TensorProto.INT64}
     assert np.float32 not in {values.dtype.type for values in _held(twin).values()}
     assert len(twin.SerializeToString()) < 0.6 * len(model.SerializeToString())
     assert {entry.key for entry in twin.metadata_props} == {entry.key for entry in model.metadata_props}
@@ -91,11 +88,10 @@ def test_an_int8_network_keeps_its_integers_and_answers_alike(net: Path, tmp_pat
 def test_weights_quantized_at_run_time_become_the_same_integers(tmp_path: Path, plain: onnx.ModelProto) -> None:
     int8 = quantized(tmp_path, plain, [IMAGES], AddQDQPairToWeight=True)
     stored = quantized(tmp_path, plain, [IMAGES])
-    after = _held(half.half(int8))
-    expected = sorted(
-        values.tobytes() for values in _held(stored).values() if values.dtype == np.int8 and values.ndim > 1
+    found, expected = (
+        sorted(each.tobytes() for each in _held(model).values() if each.dtype == np.int8 and each.ndim > 1)
+        for model in (half.half(int8), stored)
     )
-    found = sorted(values.tobytes() for values in after.values() if values.dtype == np.int8 and values.ndim > 1)
     assert len(expected) == 2
     assert found == expected
 

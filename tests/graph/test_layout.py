@@ -25,8 +25,7 @@ GONE: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
     ),
     "slopes": (["PRelu l s -> m"], {"s": (8,)}, ["Conv", "PRelu", *_FOLDED[1:]]),
     "two ways": (
-        ["Relu l -> one", "Sigmoid l -> two", "Add one two -> m"],
-        {},
+        ["Relu l -> one", "Sigmoid l -> two", "Add one two -> m"], {},
         ["Conv", "Relu", "Sigmoid", "Add", *_FOLDED[1:]],
     ),
     "every second, and zeros for the other channels": (
@@ -38,8 +37,7 @@ GONE: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
         ["Conv", "Slice", "Pad", "Slice", *_FOLDED[1:]],
     ),
     "slices that name no sides": (
-        ["Slice l from to -> m"],
-        {"from": np.array([0, 1, 2], np.int64), "to": np.array([99, 7, 8], np.int64)},
+        ["Slice l from to -> m"], {"from": np.array([0, 1, 2], np.int64), "to": np.array([99, 7, 8], np.int64)},
         ["Conv", "Slice", *_FOLDED[1:]],
     ),
     "side by side": (
@@ -76,8 +74,7 @@ HEADS: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
         ["ReduceMean", "Reshape", "Gemm"],
     ),
     "a mean, then squeezed": (
-        ["ReduceMean l two -> p", "Squeeze p two -> q"],
-        {"two": np.array([1, 2], np.int64)},
+        ["ReduceMean l two -> p", "Squeeze p two -> q"], {"two": np.array([1, 2], np.int64)},
         ["ReduceMean", "Squeeze", "Gemm"],
     ),
     "a pooling, then sides by their places": (
@@ -88,8 +85,7 @@ HEADS: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
     ),
     "a pooling, then flattened": (
         [f"Transpose l -> n {_FIRST}", "GlobalAveragePool n -> o", f"Transpose o -> p {_LAST}", "Flatten p -> q"],
-        {},
-        ["GlobalAveragePool", "Reshape", "Gemm"],
+        {}, ["GlobalAveragePool", "Reshape", "Gemm"],
     ),
 }  # fmt: skip
 
@@ -105,8 +101,7 @@ STAYS: dict[str, tuple[list[str], dict[str, Any], list[str] | None]] = {
     ),
     "a side that two turns leave where it is": (
         ["Transpose l -> n perm=[0,2,1,3]", "ReduceMax n two -> q keepdims=0", _GEMM],
-        {"two": np.array([1, 2], np.int64)},
-        ["ReduceMax", "Gemm"],
+        {"two": np.array([1, 2], np.int64)}, ["ReduceMax", "Gemm"],
     ),
     "sides that are left in another order": (
         ["ReduceMax l one -> n keepdims=0", "Flatten n -> f", "Gemm f fw fb -> y transB=1"],
@@ -115,14 +110,12 @@ STAYS: dict[str, tuple[list[str], dict[str, Any], list[str] | None]] = {
     ),
     "a matrix over the channels": (
         ["MatMul l m -> n", f"Transpose n -> o {_FIRST}", "GlobalAveragePool o -> p", "Flatten p -> q", _GEMM],
-        {"m": (8, 8)},
-        ["Transpose", "MatMul", "Transpose", "GlobalAveragePool", "Reshape", "Gemm"],
+        {"m": (8, 8)}, ["Transpose", "MatMul", "Transpose", "GlobalAveragePool", "Reshape", "Gemm"],
     ),
     "one side turned, the other not": (
         ["Transpose l -> n perm=[0,3,2,1]", "Transpose z -> k perm=[0,1,3,2]", "Sigmoid z -> g", "Add n g -> a",
          "Add a k -> o", "GlobalAveragePool o -> p", "Flatten p -> q", _GEMM],
-        {},
-        None,
+        {}, None,
     ),
 }  # fmt: skip
 

@@ -131,23 +131,20 @@ def test_it_needs_no_torch(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_is_absent_is_fetched_by_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_absent_is_fetched_by_torchvision_or_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImagesError, match=f"CIFAR-10 is not in .*: there is no {FOLDER}/data_batch_1") as told:
         sources.cifar10(tmp_path, train=True, download=False)
     assert "download: true" in told.value.hint
-    monkeypatch.setattr(
-        "torchvision.datasets.CIFAR10", lambda root, download: written(Path(root)) if download else None
-    )
-    assert len(sources.cifar10(tmp_path, train=True, download=True).labels) == 100
 
-
-def test_a_download_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("no way out")
 
-    monkeypatch.setattr("torchvision.datasets.CIFAR10", offline)
+    theirs = "torchvision.datasets.CIFAR10"
+    monkeypatch.setattr(theirs, offline)
     with pytest.raises(ImagesError, match=r"CIFAR-10 is not in .*: no way out"):
         sources.cifar10(tmp_path, train=True, download=True)
+    monkeypatch.setattr(theirs, lambda root, download: written(Path(root)) if download else None)
+    assert len(sources.cifar10(tmp_path, train=True, download=True).labels) == 100
 
 
 class Harm:

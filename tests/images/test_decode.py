@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -106,20 +107,18 @@ def test_the_second_pass_decodes_nothing(
     assert samples.table().mapped is not None
 
 
-def test_a_damaged_cache_is_never_used(colours: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_pass_that_was_broken_off_leaves_no_cache_and_a_damaged_one_is_never_used(
+    colours: Callable[[str], Path], tmp_path: Path
+) -> None:
     samples = opened(colours("a"), Store(tmp_path))
+    next(iter(samples.batches(16)))
+    assert not list((tmp_path / "cache" / "pixels").glob("*"))
     first = _all(samples)
     (data,) = (tmp_path / "cache" / "pixels").glob("*.bin")
     held = bytearray(data.read_bytes())
     held[1000] ^= 1
     data.write_bytes(held)
     np.testing.assert_array_equal(_all(samples)[1], first[1])
-
-
-def test_a_pass_that_was_broken_off_leaves_no_cache(colours: Callable[[str], Path], tmp_path: Path) -> None:
-    samples = opened(colours("a"), Store(tmp_path))
-    next(iter(samples.batches(16)))
-    assert not list((tmp_path / "cache" / "pixels").glob("*"))
 
 
 def test_no_room_for_a_cache_is_no_failure(
@@ -136,8 +135,6 @@ def test_no_room_for_a_cache_is_no_failure(
 def test_an_unreadable_file_is_named_or_skipped_and_counted(
     colours: Callable[[str], Path], tmp_path: Path, kind: str
 ) -> None:
-    import shutil
-
     shutil.copytree(colours("a"), tmp_path / "set")
     bad = tmp_path / "set" / "green" / "005.png"
     bad.write_bytes({"truncated": bad.read_bytes()[:100], "text": b"not an image", "empty": b""}[kind])

@@ -108,19 +108,20 @@ def test_a_choice_from_classes_of_unequal_size_takes_all_it_can(tmp_path: Path) 
         for number in range(count):
             pixels = np.random.default_rng(hash((label, number)) % 1000).integers(0, 256, (8, 8, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
-    samples = Samples.of(
-        sources.Folder(tmp_path, None), recipe.parse(tiny(preprocessing=COLOUR)).preprocessing, "error", None
-    )
+    preprocessing = recipe.parse(tiny(preprocessing=COLOUR)).preprocessing
+    samples = Samples.of(sources.Folder(tmp_path, None), preprocessing, "error", None)
     assert np.bincount(samples.labels[choose.balanced(samples, 10, 0)]).tolist() == [2, 8]
 
 
-def test_a_split_keeps_twins_together() -> None:
+def test_a_split_keeps_twins_together_and_needs_more_than_one_image() -> None:
     training = images.open_samples(recipe.parse(tiny(images__training="digits")), "training")
     doubled = training.subset(np.concatenate([np.arange(100), np.arange(100)]))
     rest, part = choose.split(doubled, 0.2, seed=1)
     assert len(rest) + len(part) == 200
     assert not choose.shared(rest, part)
     assert len(part) >= 20
+    with pytest.raises(ImagesError, match="too alike"):
+        choose.split(training.subset([0, 0, 0]), 0.1, 0)
 
 
 def test_sets_that_share_an_image_are_refused_even_renamed(colours: Callable[[str], Path], tmp_path: Path) -> None:
@@ -178,13 +179,6 @@ def test_hashes_are_remembered_by_size_and_time(tmp_path: Path) -> None:
     assert second != first
 
 
-def test_a_file_that_is_still_warm_is_not_remembered(tmp_path: Path) -> None:
-    store, path = Store(tmp_path / "store"), tmp_path / "x.png"
-    path.write_bytes(b"one")
-    HashIndex(store).of([path])
-    assert not HashIndex(store)._known([os.fsencode(path)])
-
-
 def test_a_damaged_index_costs_time_and_nothing_else(tmp_path: Path) -> None:
     store, path = Store(tmp_path / "store"), tmp_path / "x.png"
     path.write_bytes(b"one")
@@ -209,12 +203,6 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert source.name(0).encode().endswith(b"udcff.png")
     with source.open(0) as image:
         assert image.size == (8, 8)
-
-
-def test_training_images_that_are_all_one_cannot_be_split(colours: Callable[[str], Path]) -> None:
-    samples = opened(colours("a"))
-    with pytest.raises(ImagesError, match="too alike"):
-        choose.split(samples.subset([0, 0, 0]), 0.1, 0)
 
 
 def scene(width: int, height: int) -> np.ndarray:
@@ -247,6 +235,5 @@ def test_what_has_16_bits_is_opened_whole(tmp_path: Path) -> None:
     for label in "abc":
         (tmp_path / label).mkdir()
         Image.fromarray(levels).save(tmp_path / label / "0.png")
-    one = {"size": 8, "mean": [0.5], "std": [0.25], "bits": 16}
-    samples = opened(tmp_path, preprocessing=one)
+    samples = opened(tmp_path, preprocessing={"size": 8, "mean": [0.5], "std": [0.25], "bits": 16})
     np.testing.assert_array_equal(np.asarray(samples.open(0, least=192)), levels)

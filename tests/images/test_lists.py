@@ -52,12 +52,11 @@ def test_a_list_is_the_folder_it_lists(colours: Folder, root: Path) -> None:
     """In the list's own folder's terms, wherever edgeresnet was started."""
     rows = [(f"data/{name}", label) for name, label in pairs(colours("a"))]
     samples = opened(colours("a"))
+    pandas = [(7, label, name, 7) for name, label in rows]
     for path in (
         write_csv(root / "plain.csv", rows),
         write_csv(root / "headed.csv", rows, ["path", "label"]),
-        write_csv(
-            root / "pandas.csv", [(7, label, name, 7) for name, label in rows], ["", "Label", "File_name", "age"]
-        ),
+        write_csv(root / "pandas.csv", pandas, ["", "Label", "File_name", "age"]),
     ):
         found = opened(path)
         assert found.classes == ("blue", "green", "red")
@@ -92,9 +91,8 @@ def test_a_calibration_list_needs_no_labels(root: Path) -> None:
         assert listed(path, labelled=False).classes == ()
         with pytest.raises(ImagesError, match=r"gives some images no label \(2 of 2\)"):
             listed(path)
-    assert listed(write_csv(root / "both.csv", [(names[0], "red"), (names[1], "blue")]), labelled=False).classes == (
-        "blue", "red",
-    )  # fmt: skip
+    both = write_csv(root / "both.csv", [(names[0], "red"), (names[1], "blue")])
+    assert listed(both, labelled=False).classes == ("blue", "red")
 
 
 def test_missing_files_are_counted_and_ten_are_named(root: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from torchvision import datasets, transforms
 
+from edgeresnet.artifact import Store
 from edgeresnet.device import decoding
 from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.images import decode, read_image
@@ -121,8 +122,6 @@ def test_turning_is_part_of_every_key_and_off_says_nothing(tmp_path: Path) -> No
 
 
 def test_a_cache_of_pixels_that_lie_is_not_taken_for_turned_ones(tmp_path: Path) -> None:
-    from edgeresnet.artifact import Store
-
     for label in ("a", "b", "c"):
         (tmp_path / "set" / label).mkdir(parents=True)
         photo().save(tmp_path / "set" / label / "x.jpg", exif=_orientation(3))

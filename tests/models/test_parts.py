@@ -119,9 +119,8 @@ def test_a_network_around_a_resnet_is_loaded_as_one_of_ours(
     make: type[nn.Module], arch: str, around: str, tmp_path: Path
 ) -> None:
     theirs = enlivened(make())
-    torch.save(
-        {"state_dict": {f"module.{key}": value for key, value in theirs.state_dict().items()}}, tmp_path / "w.pth"
-    )
+    held = {f"module.{key}": value for key, value in theirs.state_dict().items()}
+    torch.save({"state_dict": held}, tmp_path / "w.pth")
     found = recognise.recognise(shapes.read(tmp_path / "w.pth"))
     assert found is not None
     assert (found.archs[0], found.classes, found.channels) == (arch, 7, 3)
@@ -182,9 +181,8 @@ def test_narrower_weights_of_what_pruning_leaves_alone_are_told(tmp_path: Path) 
         return nn.Sequential(*body, nn.Linear(width, 7))
 
     torch.save(normalised(8).state_dict(), tmp_path / "w.pth")
-    with pytest.raises(
-        ModelError, match=r"does not fit mine:make: 2 of another shape: 1\.weight is \(8,\) and should be"
-    ):
+    said = r"does not fit mine:make: 2 of another shape: 1\.weight is \(8,\) and should be"
+    with pytest.raises(ModelError, match=said):
         checkpoint.load_into(normalised(16), tmp_path / "w.pth", "mine:make")
 
 

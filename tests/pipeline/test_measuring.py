@@ -71,11 +71,8 @@ def test_int8_with_made_up_scales_runs_the_very_layers_that_the_real_one_runs(
     views = ranges.collect(real, [images], ranges.Views(ranges.Ranges({})))
     choices = engine.Choices(dialect, preprocessing=wanted.preprocessing)
     found = engine.quantize(engine.Source(real, views.plain), None, choices, lambda **_: iter([images]), images[:0])
-    layers = {}
-    for title, model in (
-        ("real", found.model()),
-        ("stand-in", quantize.stand_in(traced, dialect, (), wanted.preprocessing)),
-    ):
+    layers, stand_in = {}, quantize.stand_in(traced, dialect, (), wanted.preprocessing)
+    for title, model in (("real", found.model()), ("stand-in", stand_in)):
         onnx.checker.check_model(model)
         onnx.save(model, tmp_path / f"{title}.onnx")
         (tmp_path / title).mkdir()
@@ -118,18 +115,15 @@ def test_one_that_was_compiled_halfway_is_compiled_anew(tmp_path: Path, tmp_stor
     assert (folder / "model.bin").is_file()
 
 
-def test_a_target_that_refuses_a_cut_is_named(
-    tmp_path: Path, tmp_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_target_that_refuses_a_cut_is_named(tmp_path: Path, tmp_store: Store, monkeypatch: Any) -> None:
     def refuses(*_: object) -> None:
         raise TargetError("refuses it", hint="another")
 
     step = planned(tmp_store)
     monkeypatch.setattr(type(targets.get("openvino")), "compile", refuses)
+    networks = {"whole": models.build("cifar_resnet8", 10, 1).eval()}
     with pytest.raises(TargetError, match="OpenVINO CPU refuses it"):
-        Measuring(step.spec, Context(0, tmp_path))(
-            {"whole": models.build("cifar_resnet8", 10, 1).eval()}, processes=1, seconds=0.1
-        )
+        Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
 
 
 @pytest.mark.parametrize(("input_", "batch"), [("uint8", "dynamic"), ("float32", 4)])
@@ -153,18 +147,17 @@ def test_machine_and_runtime_belong_to_a_cut_that_was_timed_and_to_no_other(
         return planned(tmp_store).key({}), other.key({})
 
     timed, reckoned = keys()
-    real = machine.versions
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            machine, "versions", lambda *names: real(*names) | ({"openvino": "1999.1"} if "openvino" in names else {})
-        )
-        assert keys()[0] != timed
-        assert keys()[1] == reckoned
-    with monkeypatch.context() as patch:
-        conditions = machine.conditions()
-        patch.setattr(machine, "conditions", lambda: {**conditions, "governor": "another"})
-        assert keys()[0] != timed
-        assert keys()[1] == reckoned
+    real, conditions = machine.versions, machine.conditions()
+
+    def versions(*names: str) -> dict[str, str]:
+        return real(*names) | ({"openvino": "1999.1"} if "openvino" in names else {})
+
+    changed: dict[str, Any] = {"versions": versions, "conditions": lambda: {**conditions, "governor": "another"}}
+    for name, told in changed.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(machine, name, told)
+            assert keys()[0] != timed
+            assert keys()[1] == reckoned
     assert keys() == (timed, reckoned)
     assert planned(tmp_store).stage.version == STAGES["prune"].version
 

@@ -22,12 +22,8 @@ from ..conftest import tiny
 
 def about(checkpoint: Path, **changes: Any) -> recipe.Recipe:
     """A recipe that says of its network no more than where it lies."""
-    start: dict[str, Any] = {
-        "model": {"checkpoint": str(checkpoint)},
-        "train": None,
-        "images": {"evaluation": "digits"},
-    }
-    return recipe.parse(tiny(**{**start, **changes}))
+    start = {"model": {"checkpoint": str(checkpoint)}, "train": None, "images": {"evaluation": "digits"}}
+    return recipe.parse(tiny(**(start | changes)))
 
 
 def states(outcomes: list[Outcome]) -> dict[str, str]:
@@ -48,6 +44,13 @@ def changed(net: Path, name: str, change: Any) -> Path:
             tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
     onnx.save(model, net.with_name(name))
     return net.with_name(name)
+
+
+def with_an_operator_of_somebody_else(net: Path) -> onnx.ModelProto:
+    model = onnx.load(net)
+    model.graph.node[0].domain = "somebody.else"
+    model.opset_import.add(domain="somebody.else", version=1)
+    return model
 
 
 def beside(net: Path) -> Path:
@@ -95,13 +98,9 @@ def test_a_fixed_batch_is_kept(own_store: Store, net: Path) -> None:
         pipeline.plan(about(net, trace={"batch": 2}), own_store)
 
 
-def test_an_adopted_network_that_answers_otherwise_is_an_error(
-    own_store: Store, net: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = adopt.adopt(
-        changed(net, "other.onnx", lambda array: array * np.float32(1.01)), about(net).preprocessing, 10
-    )
-    wrong = other._replace(original=onnx.load(net))
+def test_an_adopted_network_that_answers_otherwise_is_an_error(own_store: Store, net: Path, monkeypatch: Any) -> None:
+    other = changed(net, "other.onnx", lambda array: array * np.float32(1.01))
+    wrong = adopt.adopt(other, about(net).preprocessing, 10)._replace(original=onnx.load(net))
     monkeypatch.setattr(adopt, "adopt", lambda *_, **__: wrong)
     with pytest.raises(ModelError, match=r"does not answer as .*net\.onnx does"):
         pipeline.run(about(net), own_store)
@@ -260,10 +259,7 @@ def test_a_candidate_that_does_not_fit_ends_before_anything_runs(own_store: Stor
 
 def test_a_candidate_that_a_target_refuses_is_that_targets_failure(own_store: Store, net: Path) -> None:
     odd = net.with_name("odd.onnx")
-    model = onnx.load(net)
-    model.graph.node[0].domain = "somebody.else"
-    model.opset_import.add(domain="somebody.else", version=1)
-    onnx.save(model, odd)
+    onnx.save(with_an_operator_of_somebody_else(net), odd)
     run = pipeline.run(about(net, model__candidate=str(odd)), own_store)
     assert run["verdict"] == "NOT_MEASURED"
     assert "refuses" in run["results"]["onnxruntime"]["reason"]
@@ -278,9 +274,7 @@ def test_the_file_names_the_report_where_no_architecture_does(own_store: Store, 
 
 
 def test_a_network_that_onnxruntime_cannot_run_is_one_line(own_store: Store, net: Path) -> None:
-    model = onnx.load(net)
-    model.graph.node[0].domain = "somebody.else"
-    model.opset_import.add(domain="somebody.else", version=1)
+    model = with_an_operator_of_somebody_else(net)
     onnx.save(model, net)
     with pytest.raises(ModelError, match=r"operators that are not ONNX's own: somebody\.else\.") as caught:
         pipeline.run(about(net), own_store)

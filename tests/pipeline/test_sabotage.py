@@ -18,6 +18,7 @@ from edgeresnet.errors import TargetError
 from edgeresnet.pipeline import Listener, stages
 
 from ..conftest import tiny
+from .test_run import on_colours
 
 OnnxRuntime: Any = type(targets.get("onnxruntime"))
 
@@ -107,32 +108,20 @@ def test_a_sabotaged_target_is_caught(
 
 
 def test_bgr_for_rgb_on_the_target(tmp_path: Path, colours: Any, add_target: Any) -> None:
-    changes: dict[str, Any] = {
-        "model__classes": 3,
-        "preprocessing": {"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
-        "images": {"training": str(colours("b")), "evaluation": str(colours("a"))},
-        "train__epochs": 8,
-        "promises": {"max_drop_pp": 10, "min_top1_pct": 80},
-    }
+    changes: dict[str, Any] = {"train__epochs": 8, "promises": {"max_drop_pp": 10, "min_top1_pct": 80}}
+    add_target(Sabotaged())
+    wanted = recipe.parse(on_colours(colours("b"), colours("a"), targets={"sabotaged": {}}, **changes))
     store = Store(tmp_path)
-    run = judged(store, add_target, Sabotaged(), **changes)
+    run = pipeline.run(wanted, store)
     assert run["verdict"] == "KEPT", run["verdicts"]
-    swapped = Sabotaged(before=lambda batch: np.ascontiguousarray(batch[:, ::-1]))
-    add_target(swapped)
-    wanted = recipe.parse(tiny(targets={"sabotaged": {}}, **changes))
+    add_target(Sabotaged(before=lambda batch: np.ascontiguousarray(batch[:, ::-1])))
     again = pipeline.run(wanted, store, again=frozenset({"verify"}))
     assert {verdict["verdict"] for verdict in again["verdicts"]} == {"BROKEN"}
 
 
 def test_bgr_for_rgb_in_the_recipe(tmp_path: Path, colours: Any) -> None:
     """The weights learned RGB; a recipe that says BGR for them breaks its promise of accuracy."""
-    raw = tiny(
-        model__classes=3,
-        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
-        images={"training": str(colours("b")), "evaluation": str(colours("a"))},
-        train__epochs=8,
-        promises={"min_top1_pct": 80},
-    )
+    raw = on_colours(colours("b"), colours("a"), train__epochs=8, promises={"min_top1_pct": 80})
     store = Store(tmp_path)
     run = pipeline.run(recipe.parse(raw), store)
     assert run["verdict"] == "KEPT"
@@ -361,19 +350,12 @@ def test_a_target_that_slows_down_at_image_300_is_told(own_store: Store, add_tar
 
 def test_a_class_without_images_is_told_and_its_promise_is_not_kept(tmp_path: Path, colours: Any) -> None:
     """Every file of one class is damaged, and `unreadable: skip` leaves them out."""
-    import shutil
-
     damaged = tmp_path / "evaluation"
     shutil.copytree(colours("a"), damaged)
     for path in (damaged / "green").iterdir():
         path.write_bytes(b"no image")
-    raw = tiny(
-        model__classes=3,
-        preprocessing={"size": 8, "mean": [0.5] * 3, "std": [0.25] * 3},
-        images={"training": str(colours("b")), "evaluation": str(damaged), "unreadable": "skip"},
-        train__epochs=4,
-        promises={"min_recall_pct": {"green": 1}, "max_drop_pp": 15},
-    )
+    promises = {"min_recall_pct": {"green": 1}, "max_drop_pp": 15}
+    raw = on_colours(colours("b"), damaged, images={"unreadable": "skip"}, promises=promises)
     run = pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
     words = {verdict["promise"]: verdict["verdict"] for verdict in run["verdicts"]}
     assert words["min_recall_pct green"] == "NOT_MEASURED"

@@ -60,6 +60,14 @@ def silenced(network: nn.Module, choice: choose.Choice) -> nn.Module:
     return whole
 
 
+def cut_alike(network: nn.Module, choice: choose.Choice, images: torch.Tensor, near: float = 1e-4) -> nn.Module:
+    """The cut network, which answers as the whole one with those channels silenced."""
+    narrow = cut.cut(network, choice)
+    with torch.no_grad():
+        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=near, atol=near)
+    return narrow
+
+
 ARCHS = ["cifar_resnet8", "cifar_resnet20", "cifar_resnet8b", "cifar_plain8", "resnet18"]
 LARGE = [pytest.param(arch, marks=pytest.mark.slow) for arch in ("resnet50", "resnext50_32x4d", "wide_resnet50_2")]
 
@@ -70,29 +78,22 @@ def test_a_cut_network_answers_as_the_whole_one_with_those_channels_silenced(arc
     network, images = network_of(arch), torch.randn(3, 3, 32, 32)
     every = chooser(network)
     choice = every.for_goal("macs", macs)
-    narrow = cut.cut(network, choice)
-    with torch.no_grad():
-        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
+    narrow = cut_alike(network, choice, images)
     assert 0.5 * macs < choice.macs / every.dense.macs <= macs
     assert choice.params == sum(parameter.numel() for parameter in narrow.parameters())
     assert every.dense.params == sum(parameter.numel() for parameter in network.parameters())
     again = units.of(narrow, 3, 32)  # what is counted beforehand is what comes out
     counted = choose.Chooser(again, [np.ones(pool.units) for pool in again.pools], multiple=1, every_layer_alike=True)
     assert (counted.dense.macs, counted.dense.params) == (choice.macs, choice.params)
-    assert (
-        sum(one.outputs * (one.inputs // one.groups) * one.kernel * one.positions for one in again.layers)
-        == choice.macs
-    )
+    macs_of = (one.outputs * (one.inputs // one.groups) * one.kernel * one.positions for one in again.layers)
+    assert sum(macs_of) == choice.macs
 
 
 @pytest.mark.parametrize("arch", ["cifar_resnet8", "resnet18"])
 def test_a_cut_network_is_cut_again(arch: str) -> None:
     network, images = network_of(arch), torch.randn(2, 3, 32, 32)
     once = cut.cut(network, chooser(network).for_goal("macs", 0.7))
-    choice = chooser(once).for_goal("macs", 0.7)
-    twice = cut.cut(once, choice)
-    with torch.no_grad():
-        torch.testing.assert_close(twice(images), silenced(once, choice)(images), rtol=1e-4, atol=1e-4)
+    cut_alike(once, chooser(once).for_goal("macs", 0.7), images)
 
 
 @pytest.mark.parametrize("arch", [*ARCHS, pytest.param("resnext50_32x4d", marks=pytest.mark.slow)])
@@ -135,11 +136,8 @@ def test_widths_are_those_that_compilers_like(arch: str, multiple: int) -> None:
 
 def test_what_pads_add_to_a_stage_may_go_altogether() -> None:
     network, images = network_of("cifar_resnet20"), torch.randn(2, 3, 32, 32)
-    choice = chooser(network).at(1.0)
-    narrow = cut.cut(network, choice)
+    narrow = cut_alike(network, chooser(network).at(1.0), images)
     assert {module.out_channels for module in narrow.modules() if isinstance(module, nn.Conv2d)} == {8}
-    with torch.no_grad():
-        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
 
 
 def test_a_goal_is_met_and_not_passed_by_far() -> None:
@@ -256,17 +254,14 @@ def test_layer_by_layer_takes_the_same_part_of_each() -> None:
     assert max(parts) - min(parts) < 0.02
 
 
-def test_choices_get_stronger_step_by_step() -> None:
+def test_choices_get_stronger_step_by_step_and_a_goal_out_of_reach_says_how_far_they_go() -> None:
     every = chooser(network_of("cifar_resnet8"))
     macs = [every.at(step / 100).macs for step in range(101)]
     assert macs == sorted(macs, reverse=True)
     assert len(set(macs)) > 5
     assert min(every.at(1.0).widths.values()) >= 8
-
-
-def test_a_goal_out_of_reach_says_how_far_it_goes() -> None:
     with pytest.raises(ModelError, match=r"prune\.macs 0\.01 cannot be reached: 0\.\d+ is the most") as caught:
-        chooser(network_of("cifar_resnet8")).for_goal("macs", 0.01)
+        every.for_goal("macs", 0.01)
     assert "MACs that stay" in caught.value.hint
 
 
@@ -293,12 +288,9 @@ def test_what_a_users_own_pads_reach_is_left_alone() -> None:
     with pytest.raises(ModelError) as caught:
         every.for_goal("macs", 0.1)
     assert "layers may not be cut (stem, outer)" in caught.value.hint
-    choice = every.for_goal("ratio", 0.3)
-    narrow = cut.cut(network, choice)
+    narrow = cut_alike(network, every.for_goal("ratio", 0.3), images)
     assert isinstance(narrow, OwnPads)
     assert narrow.inner.out_channels < 24
-    with torch.no_grad():
-        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
 
 
 class Grouped(nn.Module):
@@ -343,13 +335,10 @@ def test_what_is_flattened_gets_widths_like_the_others() -> None:
     network, images = Flat().eval(), torch.randn(2, 3, 16, 16)
     every = chooser(network, size=16)
     assert {pool.title: pool.channels for pool in every.cuttable.pools} == {"stem": 1, "last": 1}
-    choice = every.for_goal("ratio", 0.3)
-    narrow = cut.cut(network, choice)
+    narrow = cut_alike(network, every.for_goal("ratio", 0.3), images)
     assert isinstance(narrow, Flat)
     assert narrow.last.out_channels % 8 == 0
     assert narrow.fc.in_features == 49 * narrow.last.out_channels
-    with torch.no_grad():
-        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
 
 
 class Convolved(nn.Module):
@@ -394,10 +383,7 @@ def test_what_knows_its_width_by_itself_is_left_alone(how: str) -> None:
         return
     every = chooser(network, how, size=16)
     assert {pool.title for pool in every.cuttable.pools if pool.may_be_cut} == {"free"}
-    choice = every.for_goal("ratio", 0.3)
-    narrow = cut.cut(network, choice)
-    with torch.no_grad():
-        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-4, atol=1e-4)
+    cut_alike(network, every.for_goal("ratio", 0.3), images)
 
 
 @pytest.mark.parametrize("arch", ["resnetblur18", "resnet50_gn"])
@@ -409,10 +395,7 @@ def test_what_a_blurred_pool_or_a_group_normalisation_reads_is_left_alone(arch: 
             chooser(network, size=64)
         assert "layers may not be cut (" in caught.value.hint
         return
-    choice = chooser(network, size=64).for_goal("macs", 0.8)
-    narrow = cut.cut(network, choice)
-    with torch.no_grad():
-        torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=1e-3, atol=1e-3)
+    cut_alike(network, chooser(network, size=64).for_goal("macs", 0.8), images, near=1e-3)
 
 
 class AllTied(nn.Module):

@@ -78,32 +78,18 @@ def test_a_short_ladder_is_searched_as_well(rungs: int) -> None:
         assert Script(lambda rung, first=first: 1.0 if rung >= first else 0.9).found(rungs) == (first, True)  # type: ignore[misc]
 
 
-def test_a_lucky_look_is_found_out_when_it_is_measured_again() -> None:
+@pytest.mark.parametrize("wrong", [{12: 0.1}, {14: -0.1, 15: -0.1}], ids=["lucky", "unlucky"])
+def test_a_look_that_was_wrong_is_found_out_when_it_is_measured_again(wrong: dict[int, float]) -> None:
     script = Script(lambda rung: 0.72 + 0.02 * rung)  # 14 is the first
-    lucky = script.look
-
-    def look(rung: int) -> float:
-        return lucky(rung) + (0.1 if rung == 12 else 0.0)
-
-    assert search.mildest(40, look, script.check) == (14, True)
-
-
-def test_an_unlucky_look_is_found_out_too() -> None:
-    script = Script(lambda rung: 0.72 + 0.02 * rung)
-    honest = script.look
-    assert search.mildest(40, lambda rung: honest(rung) - (0.1 if rung in (14, 15) else 0.0), script.check) == (
-        14,
-        True,
-    )
+    found = search.mildest(40, lambda rung: script.look(rung) + wrong.get(rung, 0.0), script.check)
+    assert found == (14, True)
 
 
 def test_a_milder_one_that_reaches_it_when_measured_again_is_not_passed_over() -> None:
     """The one that the looks led to is just below; the next milder one, measured as carefully, reaches the goal."""
     scores = {6: 0.95, 7: 1.02, 8: 0.99, 9: 1.05}
-    found = search.mildest(
-        40, lambda rung: 1.0 if rung >= 8 else 0.9, lambda rungs: {rung: scores[rung] for rung in rungs}
-    )
-    assert found == (7, True)
+    look = Script(lambda rung: 1.0 if rung >= 8 else 0.9).look
+    assert search.mildest(40, look, lambda rungs: {rung: scores[rung] for rung in rungs}) == (7, True)
 
 
 def test_what_looked_good_and_never_is_again_is_out_of_reach() -> None:

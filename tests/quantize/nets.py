@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeresnet import targets
@@ -25,6 +27,8 @@ SIZE, CLASSES = 8, 16
 TENSORRT = targets.get("tensorrt").dialect
 CPU = Dialect(activations="u8-after-relu", residual="shortcut", channel_multiple=16)
 BOTH, HALF = replace(CPU, residual="both"), replace(CPU, weights="half")
+DIALECTS = {"tensorrt": TENSORRT, "shortcut": CPU, "both": BOTH, "half": HALF}
+Make = Callable[[], onnx.ModelProto]
 
 
 class Maker:
@@ -153,6 +157,7 @@ RESIDUAL = {
     "grouped": lambda: bottleneck(2),
     "preact": preact,
 }
+networks = pytest.mark.parametrize("make", RESIDUAL.values(), ids=RESIDUAL.keys())
 
 
 def images(count: int = 32, seed: int = 0) -> np.ndarray:
@@ -187,14 +192,13 @@ def source(model: onnx.ModelProto, learn: np.ndarray | None = None) -> engine.So
     return engine.Source(model, collect(model, [learn], Ranges({})))
 
 
+def batches(given: np.ndarray) -> Callable[..., Iterator[np.ndarray]]:
+    return lambda count=None: iter([given[:count]])
+
+
 def int8(model: onnx.ModelProto, dialect: Dialect, held: int = 16, **choices: Any) -> engine.Quantized:
-    learn = images()
-
-    def batches(count: int | None = None) -> Iterator[np.ndarray]:
-        yield learn[:count]
-
     wanted = engine.Choices(dialect, **choices)
-    return engine.quantize(source(model, learn), None, wanted, batches, images(held, seed=9))
+    return engine.quantize(source(model), None, wanted, batches(images()), images(held, seed=9))
 
 
 def scaled(model: onnx.ModelProto, dialect: Dialect) -> tuple[Placement, qdq.Values]:
@@ -212,9 +216,16 @@ def makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 
 def changed(model: onnx.ModelProto, name: str, value: np.ndarray) -> onnx.ModelProto:
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
+    found = copy.deepcopy(model)
     for tensor in found.graph.initializer:
         if tensor.name == name:
             tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+    return found
+
+
+def shown(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
+    """The network, which answers with this tensor."""
+    found = copy.deepcopy(model)
+    del found.graph.output[:]
+    found.graph.output.append(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None))
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,8 @@ from edgeresnet.errors import ModelError
 from edgeresnet.quantize import engine, learn, qdq, refine, scales, session
 
 from ..graph.running import answers, openvino_answers, sqnr, whole_sums
-from .nets import BOTH, CPU, RESIDUAL, TENSORRT, basic, constants, equalize, images, int8, makers, plain, source
+from . import nets
+from .nets import BOTH, CPU, HALF, TENSORRT, basic, constants, equalize, images, int8, makers, plain, source
 
 
 def names(found: engine.Quantized) -> list[str]:
@@ -56,11 +56,8 @@ def test_a_step_that_loses_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_equalized_channels_are_taken_where_they_win_and_left_where_they_lose(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(equalized: onnx.ModelProto) -> engine.Quantized:
-        def batches(count: int | None = None) -> Iterator[np.ndarray]:
-            yield images()[:count]
-
         both = source(plain()), source(equalized)
-        return engine.quantize(*both, engine.Choices(TENSORRT), batches, images(16, seed=9))
+        return engine.quantize(*both, engine.Choices(TENSORRT), nets.batches(images()), images(16, seed=9))
 
     rescaled = equalize(plain(), images(), 0)
     assert rescaled is not None
@@ -77,6 +74,7 @@ def test_without_images_held_out_every_step_stays_and_says_nothing(monkeypatch: 
     found = int8(plain(), TENSORRT, held=0)
     assert [(step.sqnr_db, step.kept) for step in found.steps] == [(None, True), (None, True)]
     assert found.notes()["held_out"] == {"images": 0, "agree": 0, "sqnr_db": None}
+    assert found.notes()["layers"] == {}
 
 
 def test_all_layers_excluded_is_an_error_that_says_why() -> None:
@@ -86,20 +84,15 @@ def test_all_layers_excluded_is_an_error_that_says_why() -> None:
 
 
 def test_wrong_scales_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = int8(plain(), TENSORRT).sqnr_db
-    right = scales.activation
+    good, right = _measured(int8(plain(), TENSORRT)), scales.activation
     monkeypatch.setattr(scales, "activation", lambda *given: 8 * right(*given))
-    wrong = int8(plain(), TENSORRT).sqnr_db
-    assert good is not None
-    assert wrong is not None
-    assert wrong < good - 6
+    assert _measured(int8(plain(), TENSORRT)) < good - 6
 
 
 def test_half_the_weight_range_costs_decibels_and_is_kept_to() -> None:
-    found = int8(plain(), replace(CPU, weights="half"))
-    full = int8(plain(), CPU)
-    assert max(np.abs(v).max() for n, v in constants(found.model()).items() if n.endswith("weight_quantized")) == 63
-    assert max(np.abs(v).max() for n, v in constants(full.model()).items() if n.endswith("weight_quantized")) == 127
+    for dialect, most in ((HALF, 63), (CPU, 127)):
+        held = constants(int8(plain(), dialect).model())
+        assert max(np.abs(v).max() for n, v in held.items() if n.endswith("weight_quantized")) == most
 
 
 def test_the_estimator_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +111,6 @@ def test_notes_name_what_became_int8_and_what_did_not() -> None:
 
 def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(engine.EFFORTS, "balanced", 4)
-    told: list[tuple[int, int]] = []
 
     def short(model: Any, placement: Any, values: Any, given: Any, budget: learn.Budget, *rest: Any) -> learn.Learned:
         assert budget.seconds == 30
@@ -129,7 +121,6 @@ def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.
     monkeypatch.setattr(learn, "learn", short)
     found = int8(plain(), TENSORRT, effort="balanced", minutes=0.5)
     assert names(found)[-1] == "learned rounding, biases and scales (3 steps of 4, cut by the time budget, 30 s)"
-    assert told == []
 
 
 def test_an_exact_network_is_told_as_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,9 +128,7 @@ def test_an_exact_network_is_told_as_no_difference(monkeypatch: pytest.MonkeyPat
     assert int8(plain(), TENSORRT).sqnr_db == 200.0
 
 
-def test_what_the_compiler_does_not_round_is_neither_judged_nor_learned_as_rounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_the_compiler_does_not_round_is_neither_judged_nor_learned_so(monkeypatch: pytest.MonkeyPatch) -> None:
     taught = []
 
     def watched(model: Any, placement: Any, *rest: Any) -> Any:
@@ -156,8 +145,8 @@ def test_what_the_compiler_does_not_round_is_neither_judged_nor_learned_as_round
 
 
 @whole_sums
-@pytest.mark.parametrize("make", [make for name, make in RESIDUAL.items() if name != "preact"])
-def test_openvino_sums_in_float(make: Callable[[], onnx.ModelProto]) -> None:
+@pytest.mark.parametrize("make", [make for name, make in nets.RESIDUAL.items() if name != "preact"])
+def test_openvino_sums_in_float(make: nets.Make) -> None:
     """The dialect says so; here the compiler itself does: its answers are nearer to a file without that rounding."""
     found = int8(make(), targets.get("openvino").dialect)
     executed = qdq.write(found.source.model, found.placement.executed(), found.values)

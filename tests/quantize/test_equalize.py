@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 import pytest
@@ -20,8 +18,8 @@ from edgeresnet.quantize.net import Net
 from ..graph.running import answers, sqnr
 from .nets import (
     CPU,
-    RESIDUAL,
     TENSORRT,
+    Make,
     Maker,
     basic,
     bottleneck,
@@ -29,13 +27,11 @@ from .nets import (
     constants,
     equalize,
     images,
+    networks,
     plain,
     source,
     squeezed,
 )
-
-Make = Callable[[], onnx.ModelProto]
-networks = pytest.mark.parametrize("make", RESIDUAL.values(), ids=RESIDUAL.keys())
 
 
 def uneven(model: onnx.ModelProto, layer: str, reader: str, channel: int = 3, factor: float = 50.0) -> onnx.ModelProto:
@@ -87,10 +83,7 @@ def test_channels_that_an_addition_ties_together_have_one_factor() -> None:
     assert (channels.of["stem_out"] == channels.of["b1.conv2_out"]).all()
     assert (channels.of["b2.short_out"] == channels.of["b2.conv2_out"]).all()
     assert not set(channels.of["stem_out"].tolist()) & set(channels.of["b1.conv1_out"].tolist())
-
-
-def test_option_a_ties_the_stream_of_one_stage_to_the_middle_of_the_next() -> None:
-    channels = Channels(Net(basic("A")))
+    channels = Channels(Net(basic("A")))  # which ties the stream of one stage to the middle of the next
     assert (channels.of["b2.conv2_out"][4:12] == channels.of["stem_out"]).all()
     assert channels.free[channels.of["b2"]].all()
 
@@ -204,9 +197,7 @@ def test_the_weights_have_their_say_in_a_network(monkeypatch: pytest.MonkeyPatch
 
 def test_a_network_that_looks_at_nothing_is_left_as_it_is() -> None:
     """Its last ReLU is dead: no noise reaches the logits."""
-    dead = constants(plain())
-    model = changed(plain(), "c2.bias", np.full_like(dead["c2.bias"], -1e6))
-    assert not Equalizer(model, images(), 0).changes
+    assert not Equalizer(changed(plain(), "c2.bias", np.full(8, -1e6)), images(), 0).changes
 
 
 def test_factors_do_not_depend_on_threads_that_add_at_once() -> None:
@@ -214,8 +205,6 @@ def test_factors_do_not_depend_on_threads_that_add_at_once() -> None:
     rng = np.random.default_rng(0)
     classes = torch.from_numpy(rng.integers(0, 200, 200_000))
     reach = torch.from_numpy(rng.uniform(0.1, 1, 200_000).astype(np.float32))
-    parts = [
-        _Part(classes[i : i + 1000], 1.0, reach[i : i + 1000], reach[i : i + 1000]) for i in range(0, 200_000, 1000)
-    ]
+    parts = [_Part(some, 1.0, far, far) for some, far in zip(classes.split(1000), reach.split(1000), strict=True)]
     one, *others = (_best(parts, torch.ones(200)) for _ in range(3))
     assert all(torch.equal(one, other) for other in others)

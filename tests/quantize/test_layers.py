@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from edgeresnet.quantize import engine, layers, refine, session
 
-from .nets import TENSORRT, basic, images, int8, plain, source
+from .nets import TENSORRT, basic, images, int8, plain
 
 
 def test_each_int8_layer_has_its_own() -> None:
@@ -45,16 +44,8 @@ def test_batches_add_up_and_no_difference_is_none() -> None:
     model, few = plain(), images(150, seed=1)
     assert layers.noise(model, model, {"c1": "c1_out"}, few) == {"c1": None}
     found = int8(model, TENSORRT)
-    whole = layers.noise(found.source.model, found.executed(), {"c1": "c1_out"}, few)["c1"]
-    parts = [
-        layers.noise(found.source.model, found.executed(), {"c1": "c1_out"}, few[i : i + 50]) for i in (0, 50, 100)
-    ]
-    assert min(p["c1"] or 0 for p in parts) < (whole or 0) < max(p["c1"] or 0 for p in parts)
-
-
-def test_without_held_out_images_nothing_is_told() -> None:
-    def batches(count: int | None = None) -> Iterator[np.ndarray]:
-        yield images()[:count]
-
-    found = engine.quantize(source(plain()), None, engine.Choices(TENSORRT), batches, images(0, seed=9))
-    assert found.notes()["layers"] == {}
+    whole, *parts = (
+        layers.noise(found.source.model, found.executed(), {"c1": "c1_out"}, given)["c1"] or 0
+        for given in (few, few[:50], few[50:100], few[100:])
+    )
+    assert min(parts) < whole < max(parts)

@@ -25,7 +25,7 @@ def shared() -> onnx.ModelProto:
     return net.head(net.relu(again))
 
 
-def test_what_layers_share_becomes_each_ones_own() -> None:
+def test_what_layers_share_becomes_each_ones_own_and_can_be_equalized_and_written_then() -> None:
     model = shared()
     unshare(model)
     onnx.checker.check_model(model, full_check=True)
@@ -34,11 +34,6 @@ def test_what_layers_share_becomes_each_ones_own() -> None:
     for slot in (1, 2):
         assert len({layer.inputs[slot] for layer in layers}) == len(layers)
     assert [label(layer) for layer in layers] == ["c1", "c2", "again", "fc"]
-
-
-def test_it_can_be_equalized_and_written_then() -> None:
-    model = shared()
-    unshare(model)
     equalized = equalize(model, images(), 0)
     assert equalized is not None
     assert sqnr(answers(shared(), images()), answers(equalized, images())) > 100

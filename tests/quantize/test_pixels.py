@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +17,8 @@ from edgeresnet.quantize.net import Net
 from edgeresnet.quantize.pixels import LEVELS, count_in_levels
 
 from ..graph.running import answers, openvino_answers, sqnr, whole_sums
-from .nets import CPU, RESIDUAL, SIZE, TENSORRT, basic, constants, equalize, int8, plain, source
+from .nets import CPU, RESIDUAL, SIZE, TENSORRT, Make, basic, batches, constants, equalize, int8, plain, shown, source
 
-Make = Callable[[], onnx.ModelProto]
 PREPROCESSING = Preprocessing(SIZE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 PIXELS = np.random.default_rng(5).integers(0, 256, (12, SIZE, SIZE, 3), np.uint8)
 PIXELS[0], PIXELS[1] = 0, 255  # all black, all white: nothing is clipped
@@ -27,19 +26,10 @@ NORMAL = PREPROCESSING.normalize(PIXELS)
 
 
 def counted(model: onnx.ModelProto) -> onnx.ModelProto:
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
+    found = copy.deepcopy(model)
     assert count_in_levels(found, PREPROCESSING)
     onnx.checker.check_model(found, full_check=True)
     return found
-
-
-def shown(model: onnx.ModelProto, tensor: str) -> np.ndarray:
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
-    del found.graph.output[:]
-    found.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-    return answers(found, NORMAL)
 
 
 @pytest.mark.parametrize("make", [plain, *RESIDUAL.values()], ids=["plain", *RESIDUAL.keys()])
@@ -48,17 +38,13 @@ def test_the_function_is_the_same(make: Make) -> None:
     assert sqnr(answers(model, NORMAL), answers(counted(model), NORMAL)) > 100
 
 
-def test_what_the_first_layer_reads_are_whole_numbers_that_int8_has() -> None:
-    levels = shown(counted(plain()), LEVELS)
+def test_what_the_first_layer_reads_are_whole_numbers_that_int8_has_and_padding_still_means_zero() -> None:
+    levels = answers(shown(counted(plain()), LEVELS), NORMAL)
     inside = levels[:, :, 1:-1, 1:-1]
     assert np.abs(inside - np.rint(inside)).max() < 1e-4
     assert (np.rint(inside) == PIXELS.transpose(0, 3, 1, 2).astype(int) - 128).all()
     assert (inside.min(), inside.max()) == pytest.approx((-128, 127), abs=1e-4)
-
-
-def test_padding_still_means_zero() -> None:
-    """A border of normalised zeros: mean coloured, and not black."""
-    border = shown(counted(plain()), LEVELS)[:, :, 0]
+    border = levels[:, :, 0]  # of normalised zeros: mean coloured, and not black
     assert np.allclose(border, 255 * np.array(PREPROCESSING.mean).reshape(1, 3, 1) - 128, atol=1e-3)
 
 
@@ -76,8 +62,7 @@ def test_int8_loses_nothing_at_the_images() -> None:
     """All else in float: only the images are rounded. What is left is the border, whose zeros are no level."""
     found = []
     for before in (plain(), counted(plain())):
-        known = {LEVELS: 1.0}
-        held = engine.Source(before, source(plain()).ranges, known)
+        held = engine.Source(before, source(plain()).ranges, {LEVELS: 1.0})
         scaled = engine._scaled(held, engine.Choices(TENSORRT))
         placement = scaled.placement
         first = min(placement.weights.values(), key=lambda node: node.name != "c1_out")
@@ -91,13 +76,10 @@ def test_int8_loses_nothing_at_the_images() -> None:
 @pytest.mark.parametrize("dialect", [TENSORRT, CPU], ids=["tensorrt", "cpu"])
 def test_the_engine_does_so_where_it_knows_the_preprocessing(dialect: engine.Dialect) -> None:
     def run(preprocessing: Preprocessing | None) -> engine.Quantized:
-        def batches(count: int | None = None) -> Iterator[np.ndarray]:
-            yield NORMAL[:count]
-
         choices = engine.Choices(dialect, preprocessing=preprocessing)
         equalized = equalize(basic(), NORMAL, 0)
         assert equalized is not None
-        return engine.quantize(source(basic(), NORMAL), source(equalized, NORMAL), choices, batches, NORMAL)
+        return engine.quantize(source(basic(), NORMAL), source(equalized, NORMAL), choices, batches(NORMAL), NORMAL)
 
     with_it, without = run(PREPROCESSING), run(None)
     assert with_it.notes()["images_in_levels"]
@@ -138,9 +120,7 @@ def test_other_networks_are_left_alone() -> None:
 
 def test_its_half_precision_twin_and_its_pixel_input_answer_alike() -> None:
     choices = engine.Choices(TENSORRT, preprocessing=PREPROCESSING)
-    file = engine.quantize(
-        source(basic(), NORMAL), None, choices, lambda count=None: iter([NORMAL[:count]]), NORMAL
-    ).model()
+    file = engine.quantize(source(basic(), NORMAL), None, choices, batches(NORMAL), NORMAL).model()
     expected = answers(file, NORMAL)
     assert sqnr(expected, answers(half(file), NORMAL)) > 35
     assert sqnr(expected, answers(with_raw_input(file, PREPROCESSING), PIXELS)) > 100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,11 +18,8 @@ from edgeresnet.quantize.net import Net
 from edgeresnet.quantize.placement import Placement, place, shortcut_of
 from edgeresnet.quantize.scales import Grid
 
-from .nets import BOTH, CPU, HALF, RESIDUAL, TENSORRT, Maker, basic, bottleneck, plain, preact, scaled, squeezed
+from .nets import BOTH, CPU, DIALECTS, RESIDUAL, TENSORRT, Make, Maker, basic, networks, plain, scaled, squeezed
 
-Make = Callable[[], onnx.ModelProto]
-DIALECTS = {"tensorrt": TENSORRT, "shortcut": CPU, "both": BOTH, "half": HALF}
-networks = pytest.mark.parametrize("make", RESIDUAL.values(), ids=RESIDUAL.keys())
 dialects = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())
 
 
@@ -106,7 +102,7 @@ def test_what_only_moves_values_shares_the_scale_of_what_it_reads(dialect: Diale
     net, found = placed(basic("A"), dialect)
     assert found.source("b2_pad") == found.source("b2_pad_cut") == found.source("b1_relu") == "b1_relu"
     assert {found.points[name] for name in ("b2_pad", "b2_pad_cut", "b1_relu")} == {found.points["b1_relu"]}
-    net, found = placed(bottleneck(), dialect)
+    net, found = placed(RESIDUAL["bottleneck"](), dialect)
     assert found.source("stem_out_relu") == found.source("stem_out_relu_max") == "stem_out_relu_max"
     assert found.source("flat") == found.source("pooled")
     assert (next(node.name for node in net.nodes if node.kind == "MaxPool"), 0) in found.reads
@@ -119,7 +115,7 @@ def test_only_what_a_relu_leaves_is_unsigned_and_only_for_cpus() -> None:
             assert (grid == Grid(0, 255)) == places.nonnegative(net, tensor), tensor
         assert found.points["image"] == Grid(-128, 127)
         assert set(placed(make(), TENSORRT)[1].points.values()) == {Grid(-128, 127)}
-    _, found = placed(preact(), CPU)
+    _, found = placed(RESIDUAL["preact"](), CPU)
     assert found.points["b1"] == Grid(-128, 127)
     assert found.points["b1_relu"] == Grid(0, 255)
 
@@ -149,7 +145,7 @@ def test_a_clip_above_zero_leaves_nothing_negative_either() -> None:
 
 
 def test_half_the_weight_range_where_the_dialect_says_so() -> None:
-    assert placed(plain(), HALF)[1].weight_grid == Grid(-63, 63)
+    assert placed(plain(), DIALECTS["half"])[1].weight_grid == Grid(-63, 63)
     assert placed(plain(), CPU)[1].weight_grid == Grid(-127, 127)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 import pytest
@@ -17,11 +15,8 @@ from edgeresnet.quantize.placement import weight_axis
 from edgeresnet.quantize.scales import Grid, fake
 
 from ..graph.running import answers, openvino_answers, sqnr
-from .nets import BOTH, CPU, HALF, RESIDUAL, TENSORRT, basic, constants, images, makers, plain, scaled, squeezed
+from .nets import CPU, DIALECTS, TENSORRT, Make, basic, constants, images, makers, networks, plain, scaled, squeezed
 
-Make = Callable[[], onnx.ModelProto]
-DIALECTS = {"tensorrt": TENSORRT, "shortcut": CPU, "both": BOTH, "half": HALF}
-networks = pytest.mark.parametrize("make", RESIDUAL.values(), ids=RESIDUAL.keys())
 dialects = pytest.mark.parametrize("dialect", DIALECTS)
 
 

@@ -18,7 +18,7 @@ from edgeresnet.quantize.calibration import Calibration, held_out
 from edgeresnet.quantize.net import Net
 from edgeresnet.quantize.ranges import Ranges, Views, wanted
 
-from .nets import CPU, TENSORRT, basic, changed, collect, constants, images, plain, samples, source
+from .nets import CPU, TENSORRT, Maker, basic, changed, collect, constants, images, plain, samples
 
 ABOUT = {"network": "a", "images": "b", "preprocessing": "c"}
 
@@ -57,23 +57,16 @@ def test_the_order_of_the_images_changes_no_bit(few_at_once: None, seed: int) ->
         assert scales[0] == scales[1]
 
 
-def test_an_interrupted_collection_goes_on_to_the_same_bytes(few_at_once: None, tmp_path: Path) -> None:
-    whole = collected(basic(), samples())
-    first = collect(basic(), [next(Calibration.of(samples()).batches())], Ranges(dict(ABOUT)))
+def test_ranges_kept_before_an_interruption_are_used_and_told(few_at_once: None, tmp_path: Path) -> None:
+    ctx, calibration = Context(0, tmp_path), Calibration.of(samples())
+    whole = _collected(basic(), calibration, ABOUT, None, ctx).plain
+    assert not ctx.warnings
+    first = collect(basic(), [next(calibration.batches())], Ranges(dict(ABOUT)))
     assert 0 < first.images < whole.images
     (tmp_path / "ranges.json").write_bytes(first.dump())
     stored = Ranges.load(tmp_path / "ranges.json", ABOUT)
     assert stored.dump() == first.dump()
     assert collected(basic(), samples(), skip=stored.images, into=stored).dump() == whole.dump()
-
-
-def test_ranges_kept_before_an_interruption_are_used_and_told(few_at_once: None, tmp_path: Path) -> None:
-    ctx = Context(0, tmp_path)
-    calibration = Calibration.of(samples())
-    whole = _collected(basic(), calibration, ABOUT, None, ctx).plain
-    assert not ctx.warnings
-    first = collect(basic(), [next(calibration.batches())], Ranges(dict(ABOUT)))
-    (tmp_path / "ranges.json").write_bytes(first.dump())
     assert _collected(basic(), calibration, ABOUT, None, ctx).plain.dump() == whole.dump()
     assert ctx.warnings == ["5 images had been looked at before an interruption"]
     (tmp_path / "ranges.json").write_bytes(first.dump())
@@ -152,10 +145,7 @@ def test_halves_that_disagree_are_named_and_those_that_agree_are_not() -> None:
     assert "image" in odd
     one, two = odd["image"]
     assert 2 < two / one < 4
-
-
-def test_the_reach_of_a_half_is_that_of_all_but_its_rarest_values() -> None:
-    spoiled = images(128)
+    spoiled = images(128)  # the reach of a half is that of all but its rarest values
     spoiled[3, 0, 0, 0] = 1000.0
     assert "image" not in collect(plain(), [spoiled], Ranges({})).not_reproduced()
 
@@ -190,13 +180,12 @@ def test_the_engine_runs_a_network_of_a_fixed_batch_at_its_own() -> None:
 
 
 def test_few_images_are_all_learned_from_and_of_more_one_in_four_is_held_out() -> None:
-    assert [len(Calibration.of(samples(15)).held_out), len(Calibration.of(samples(15)).learn)] == [0, 15]
-    many = Calibration.of(samples(40))
-    assert [len(many.held_out), len(many.learn)] == [10, 30]
+    few, many = Calibration.of(samples(15)), Calibration.of(samples(40))
+    assert [(len(each.held_out), len(each.learn)) for each in (few, many)] == [(0, 15), (10, 30)]
     hashes = [{each.hash(i) for i in range(len(each))} for each in (many.learn, many.held_out)]
     assert not hashes[0] & hashes[1]
     assert len(hashes[0] | hashes[1]) == 40
-    assert Calibration.of(samples(15)).held().shape == (0, 3, 8, 8)
+    assert few.held().shape == (0, 3, 8, 8)
 
 
 def test_no_more_are_held_out_than_steps_are_judged_on() -> None:
@@ -211,19 +200,21 @@ def test_batches_skip_and_count_whole_images(few_at_once: None) -> None:
     every = np.concatenate(list(calibration.batches()))
     assert len(every) == 30
     for skip, count in ((0, 3), (0, 5), (0, 12), (7, None), (29, None), (3, 9)):
-        found = list(calibration.batches(skip, count))
-        expected = every[skip:][:count]
-        assert (np.concatenate(found) == expected).all()
-        assert len(np.concatenate(found)) == len(expected)
+        found = np.concatenate(list(calibration.batches(skip, count)))
+        np.testing.assert_array_equal(found, every[skip:][:count])
     assert list(calibration.batches(count=0)) == []
     assert list(calibration.batches(skip=30)) == []
 
 
-def _given(tmp_path: Path, model: onnx.ModelProto, of: Samples) -> dict[str, Artifact | Given]:
-    (tmp_path / "network").mkdir()
+def _calibrated(tmp_path: Path, model: onnx.ModelProto, of: Samples) -> tuple[dict, Context]:
+    """What the stage notes, and whom it told. It writes into the folder `out`."""
+    for name in ("network", "out"):
+        (tmp_path / name).mkdir()
     onnx.save(model, tmp_path / "network" / "model.onnx")
     network = Artifact(tmp_path / "network", {"digest": "n", "key": "n", "notes": {}, "files": []})
-    return {"network": network, "calibration": Given(of.digest, of)}
+    ctx = Context(0, tmp_path)
+    parents: dict[str, Artifact | Given] = {"network": network, "calibration": Given(of.digest, of)}
+    return calibrate(parents, {"seed": 0}, tmp_path / "out", ctx), ctx
 
 
 def test_the_stage_writes_ranges_and_tells_what_is_odd(tmp_path: Path) -> None:
@@ -231,13 +222,12 @@ def test_the_stage_writes_ranges_and_tells_what_is_odd(tmp_path: Path) -> None:
     weights, bias = dead["c1.weight"].copy(), dead["c1.bias"].copy()
     weights[2], bias[2] = 0.0, -1.0
     model = changed(changed(plain(), "c1.weight", weights), "c1.bias", bias)
-    out = tmp_path / "out"
-    out.mkdir()
-    notes = calibrate(_given(tmp_path, model, samples()), {"seed": 0}, out, Context(0, tmp_path))
+    notes, _ = _calibrated(tmp_path, model, samples())
     assert notes["images"] == 30
     assert notes["held_out"] == 10
     assert notes["dead_channels"] == {"c1_out_relu": 1}
-    assert {path.name for path in out.iterdir()} == {"ranges.json", "equalized.onnx", "equalized-ranges.json"}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"ranges.json", "equalized.onnx", "equalized-ranges.json"}
 
 
 def test_the_stage_warns_of_halves_that_disagree(tmp_path: Path) -> None:
@@ -248,27 +238,18 @@ def test_the_stage_warns_of_halves_that_disagree(tmp_path: Path) -> None:
     for index in range(12):
         if given.hash(index) in bright:
             pixels[index] = 120 + pixels[index] // 16  # the hash, and with it the order, stays
-    out = tmp_path / "out"
-    out.mkdir()
-    ctx = Context(0, tmp_path)
-    notes = calibrate(_given(tmp_path, plain(), given), {"seed": 0}, out, ctx)
+    notes, ctx = _calibrated(tmp_path, plain(), given)
     assert "image" in notes["not_reproduced"]
     assert any("two halves of the calibration images do not agree on the range of" in w for w in ctx.warnings)
 
 
 def test_a_network_with_nothing_to_quantize_is_refused(tmp_path: Path) -> None:
-    from .nets import Maker
-
     net = Maker()
     net.add("GlobalAveragePool", [net.relu("image")], "pooled")
     net.add("Flatten", ["pooled"], "logits")
     with pytest.raises(ModelError, match="no convolution and no fully connected layer") as caught:
-        calibrate(_given(tmp_path, net.model(3), samples()), {"seed": 0}, tmp_path, Context(0, tmp_path))
+        _calibrated(tmp_path, net.model(3), samples())
     assert "inspect" in caught.value.hint
-
-
-def test_a_source_for_tests_is_what_the_stage_collects() -> None:
-    assert source(plain()).ranges.images == 32
 
 
 def test_the_range_that_is_reproduced_least_is_named_first() -> None:

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
-import pytest
 
 from edgeresnet.quantize import qdq
 from edgeresnet.quantize.net import Net
 from edgeresnet.quantize.refine import _mean, _taken, bias_correction
 
 from ..graph.running import answers, sqnr
-from .nets import CPU, RESIDUAL, TENSORRT, basic, changed, constants, images, plain, scaled
-
-Make = Callable[[], onnx.ModelProto]
-
-
-def shown(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
-    del found.graph.output[:]
-    found.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-    return found
+from .nets import CPU, TENSORRT, Make, basic, changed, constants, images, networks, plain, scaled, shown
 
 
 def test_a_planted_shift_of_the_mean_is_taken_back() -> None:
@@ -40,7 +27,7 @@ def test_a_planted_shift_of_the_mean_is_taken_back() -> None:
     assert np.allclose(mended, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("make", RESIDUAL.values(), ids=RESIDUAL.keys())
+@networks
 def test_nothing_but_biases_changes(make: Make) -> None:
     model = make()
     placement, values = scaled(model, CPU)
@@ -100,7 +87,7 @@ def test_it_brings_a_network_of_coarse_weights_closer() -> None:
     assert sqnr(expected, answers(qdq.write(model, placement, corrected), images())) > one + 0.5
 
 
-@pytest.mark.parametrize("make", RESIDUAL.values(), ids=RESIDUAL.keys())
+@networks
 def test_means_of_what_weights_read_give_the_mean_of_every_layer(make: Make) -> None:
     """Strides, paddings and groups as they are in residual networks."""
     model, given = make(), images(6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +15,9 @@ from edgeresnet.graph import accepts, deliver
 from edgeresnet.quantize import engine, equalize, ranges
 from edgeresnet.targets import tensorrt_rtx
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("tensorrt_rtx") is None,
-        reason="TensorRT-RTX is not installed: pip install 'edgeresnet[tensorrt-rtx]'",
-    ),
-]
+from ..graph.rtx import needs_rtx
+
+pytestmark = [pytest.mark.slow, needs_rtx]
 ARCHITECTURES = {"cifar_resnet8": 32, "cifar_resnet20": 32, "resnet18": 224, "resnet50": 224}
 IMAGES = 8
 

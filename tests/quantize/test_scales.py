@@ -60,9 +60,8 @@ def test_percentile_is_the_magnitude_that_one_in_a_hundred_thousand_exceeds() ->
     values = np.random.default_rng(0).exponential(size=500_000)
     expected = np.sort(values)[int(len(values) * 0.99999)]
     assert scale(values, UNSIGNED, "percentile") * 255 == pytest.approx(expected, rel=0.02)
-    assert scale(values * np.resize([1, -1], len(values)), SIGNED, "percentile") * 127 == pytest.approx(
-        expected, rel=0.02
-    )
+    mirrored = values * np.resize([1, -1], len(values))
+    assert scale(mirrored, SIGNED, "percentile") * 127 == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -99,13 +98,9 @@ def test_entropy_keeps_the_whole_of_what_is_even() -> None:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_zeros_alone_have_a_scale(estimator: str) -> None:
+def test_zeros_alone_have_a_scale_and_values_below_zero_need_no_unsigned_range(estimator: str) -> None:
     assert scale(np.zeros(9), SIGNED, estimator) == pytest.approx(1 / 127)
     assert activation(Histogram(), (0.0, 0.0), UNSIGNED, estimator) > 0
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_values_below_zero_need_no_unsigned_range(estimator: str) -> None:
     assert scale(np.array([-5.0, -1.0]), UNSIGNED, estimator) > 0
 
 
@@ -125,16 +120,13 @@ def test_weights_have_one_scale_per_channel_each_of_least_error(grid: Grid, axis
         assert np.abs(np.clip(np.rint(channel / chosen), grid.low, grid.high)).max() <= grid.high
 
 
-def test_a_dead_channel_is_safe() -> None:
+def test_a_dead_channel_is_safe_and_tiny_weights_keep_a_normal_scale() -> None:
     values = np.zeros((2, 3, 1, 1), np.float32)
     values[0] = 1.0
     found = weights(values, 0, FULL)
     assert np.isfinite(found).all()
     assert (found > 0).all()
     assert (fake(values, found.reshape(2, 1, 1, 1), FULL)[1] == 0).all()
-
-
-def test_tiny_weights_keep_a_normal_scale() -> None:
     assert weights(np.full((1, 4), 1e-9, np.float32), 0, FULL) == 2.0**-14
 
 

@@ -31,13 +31,8 @@ def variant(predicted: list[int], milliseconds: float, **changes: Any) -> dict[s
     right = sum(one == label for one, label in zip(predicted, LABELS, strict=True))
     accuracy = {"images": 200, "top1": right, "top5": 200, "flips_lost": 0, "flips_won": 0, "agree": 200}
     base = run_document()["results"]["openvino"]["variants"]["fp32"]
-    return {
-        **base,
-        "accuracy": {**accuracy, "sqnr_db": 30.0},
-        "predicted": predicted,
-        "latency": timed(milliseconds),
-        **changes,
-    }
+    about = {"accuracy": {**accuracy, "sqnr_db": 30.0}, "predicted": predicted, "latency": timed(milliseconds)}
+    return {**base, **about, **changes}
 
 
 def document(name: str, wrong: int = 0, int8_ms: float = 1.0, **changes: Any) -> dict[str, Any]:
@@ -231,11 +226,8 @@ def test_many_runs_fit_eighty_columns_and_each_is_held_against_the_first() -> No
     for run in runs:
         run["results"]["onnxruntime"] = {**copy.deepcopy(run["results"]["openvino"]), "target": "onnxruntime"}
         variants = run["results"]["onnxruntime"]["variants"]
-        run["results"]["onnxruntime"]["variants"] = {
-            **variants,
-            "half": variants["fp32"],
-            "candidate": variants["int8"],
-        }
+        more = {"half": variants["fp32"], "candidate": variants["int8"]}
+        run["results"]["onnxruntime"]["variants"] = variants | more
     said = text(*runs)
     assert max(map(len, said.splitlines())) <= 80
     assert "What changed from A to E" in said

@@ -17,43 +17,26 @@ def found(**changes: Any) -> dict[str, Any]:
     rows = [
         {"name": "as given", "changes": [], "top1": 30, "won": 0, "lost": 0, "low": -0.1, "high": 0.1, **start},
         {"name": "BGR", "changes": ["BGR"], "top1": 80, "won": 52, "lost": 2, "low": 0.3, "high": 0.65, **start},
-        {
-            "name": "pixels from 0 to 255",
-            "changes": [""],
-            "top1": 9,
-            "won": 1,
-            "lost": 22,
-            "low": -0.4,
-            "high": 0,
-            **start,
-        },
+        {"name": "pixels from 0 to 255", "changes": [""], "top1": 9, "won": 1, "lost": 22, "low": -0.4, "high": 0}
+        | start,
     ]
-    best = {
+    best: dict[str, Any] = {
         "name": "BGR",
         "changes": ["BGR"],
         "write": {"order": "bgr"},
         "preprocessing": {},
-        "top1": 81,
-        "images": 100,
-        "low": 0.72,
-        "high": 0.88,
-        "gain": [0.47, 0.361, 0.57],
         "alike": [],
     }
-    return {
+    best |= {"top1": 81, "images": 100, "low": 0.72, "high": 0.88, "gain": [0.47, 0.361, 0.57]}
+    about: dict[str, Any] = {
         "network": "net.onnx",
         "outcome": "explained",
         "classes": ["cat", "dog"],
         "classes_seen": 2,
-        "images": {"there": 5000, "tried": 100, "confirmed": 100, "asked": 100},
-        "given": {"said": True, "preprocessing": {}, **given},
-        "variants": rows,
-        "best": best,
-        "order": None,
-        "least_gain": 0.04,
-        "chance": 0.5,
-        **changes,
     }
+    about |= {"images": {"there": 5000, "tried": 100, "confirmed": 100, "asked": 100}, "variants": rows, "best": best}
+    about |= {"given": {"said": True, "preprocessing": {}, **given}, "order": None, "least_gain": 0.04, "chance": 0.5}
+    return about | changes
 
 
 def said(about: dict[str, Any]) -> str:
@@ -78,16 +61,10 @@ write `preprocessing: {order: bgr}`
     )
 
 
-def test_what_images_do_not_tell_apart_is_said() -> None:
-    best = {**found()["best"], "alike": ["a", "b", "c", "d", "e", "f"]}
-    assert "so few images do not tell it from: a; b; c; d; e; and 1 more (`--count` tries more)" in said(
-        found(best=best)
-    )
-
-
-def test_numbers_are_written_as_a_recipe_wants_them() -> None:
-    best = {**found()["best"], "write": {"mean": [0.0, 0.485, 103.939 / 255], "std": [1 / 255] * 3, "resize": 256}}
-    text = said(found(best=best))
+def test_numbers_are_written_as_a_recipe_wants_them_and_what_images_do_not_tell_apart_is_said() -> None:
+    written = {"mean": [0.0, 0.485, 103.939 / 255], "std": [1 / 255] * 3, "resize": 256}
+    text = said(found(best={**found()["best"], "write": written, "alike": ["a", "b", "c", "d", "e", "f"]}))
+    assert "so few images do not tell it from: a; b; c; d; e; and 1 more (`--count` tries more)" in text
     assert "{mean: [0, 0.485, 0.407604], std: [0.00392157, 0.00392157, 0.00392157], resize: 256}" in text
 
 
@@ -140,10 +117,8 @@ def test_few_images_and_many_classes_are_told() -> None:
 
 
 def test_a_long_table_is_cut_and_a_long_name_broken() -> None:
-    rows = found()["variants"]
-    rows += [
-        {**rows[2], "name": f"these numbers for pixels to 255, BGR, shorter side {n}, then cropped"} for n in range(20)
-    ]
+    rows, name = found()["variants"], "these numbers for pixels to 255, BGR, shorter side {}, then cropped"
+    rows += [{**rows[2], "name": name.format(n)} for n in range(20)]
     text = explain_text.render(found(variants=rows))
     assert "… and 12 more, at most 9.00 % (`--json` has all)" in text
     assert max(map(len, text.splitlines())) <= 80

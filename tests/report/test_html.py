@@ -26,14 +26,8 @@ from ..images import test_cifar
 from . import runs
 
 VOID = {"meta", "link", "img", "br", "hr"}
-ODD = [
-    "<script>alert(1)</script>",
-    "\"'><img src=x onerror=alert(1)>",
-    "🦊 & co",
-    "שלום\u202e.exe",
-    "a</style>b",
-    "a\0b",
-]
+ODD = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "🦊 & co", "שלום\u202e.exe"]
+ODD += ["a</style>b", "a\0b"]
 
 
 class Read(HTMLParser):
@@ -191,8 +185,7 @@ def test_the_conductor_tells_where_it_ended(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("deferred", "words"),
-    [(False, "NOT_MEASURED Not measured."), (True, "DEFERRED To be measured on its device.")],
+    ("deferred", "words"), [(False, "NOT_MEASURED Not measured."), (True, "DEFERRED To be measured on its device.")]
 )
 def test_what_was_not_measured_is_shown_as_not_measured(deferred: bool, words: str) -> None:
     absent = {"target": "tensorrt", "reason": "no driver", "hint": "install one", "deferred": deferred}
@@ -221,14 +214,14 @@ def test_without_labels_or_times_nothing_is_made_up() -> None:
 
 def test_noise_is_told_layer_by_layer_where_it_is_known() -> None:
     run = runs.run()
-    seen = read(run)
-    assert "layer1.0: 18.2 dB" in seen.text
-    assert "fc: no difference" in seen.text
-    assert "Layer by layer it was not measured." not in seen.text
+    text = read(run).text
+    assert "layer1.0: 18.2 dB" in text
+    assert "fc: no difference" in text
+    assert "Layer by layer it was not measured." not in text
     del run["steps"][4]["notes"]["layers"]  # of an older version
-    seen = read(run)
-    assert "Noise by layer" not in seen.text
-    assert "Layer by layer it was not measured." in seen.text
+    text = read(run).text
+    assert "Noise by layer" not in text
+    assert "Layer by layer it was not measured." in text
 
 
 @pytest.mark.parametrize("change", ["no verdicts", "no results", "no steps", "one process", "no epoch", "one class"])
@@ -305,8 +298,8 @@ def test_promises_of_a_thousand_classes_stay_small_and_the_worst_are_seen() -> N
     assert len(text) < 3_000_000 / 10, "the rest of the page needs its room, too"
     section = Read(re.search(r'<figure[^>]*aria-label="Promises".*?</figure>', text, re.S)[0])  # type: ignore[index]
     assert "Drawn are the 24 worst of 3,000, 2,976 more are not; the table has the 200 worst" in section.text
-    found = [section.text.index(f"this one {words}") for words in
-             ("is broken", "was not measured", "is not decided", "is kept narrowly")]  # fmt: skip
+    order = ("is broken", "was not measured", "is not decided", "is kept narrowly")
+    found = [section.text.index(f"this one {words}") for words in order]
     assert found == sorted(found)
     assert (section.count("li"), section.count("tr")) == (24, 1 + 200)
     few = Read(report.FORMATS["html"](runs.run(verdicts=verdicts[:24], verdict="KEPT")))
@@ -349,8 +342,7 @@ def flipped(colours: Callable[[str], Path], tmp_path: Path) -> tuple[Store, dict
         for path in sorted((colours("evaluation") / label).iterdir())[:4]:
             (folder / label / path.name).write_bytes(path.read_bytes())
     store = Store.open(tmp_path / "store")
-    run = runs.on_images(store, folder)
-    return store, run, folder
+    return store, runs.on_images(store, folder), folder
 
 
 def test_flipped_images_are_shown_with_what_each_said(flipped: tuple[Store, dict[str, Any], Path]) -> None:
@@ -392,9 +384,7 @@ def test_images_as_torchvision_keeps_them_are_shown_too(tmp_path: Path, monkeypa
     assert f"The images cannot be shown: CIFAR-10 is not in {tmp_path / 'away'}" in seen.text
 
 
-def test_a_photograph_is_decoded_as_small_as_its_picture_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_photograph_is_decoded_only_as_large_as_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, label in enumerate(("blue", "green", "red")):
         (tmp_path / "images" / label).mkdir(parents=True)
         for image in range(4):
@@ -428,10 +418,13 @@ def test_a_picture_is_small_and_tells_nothing_else(bits: int) -> None:
     assert b"camera" not in held
 
 
-def test_a_run_of_another_format_is_refused_in_words(tmp_path: Path) -> None:
-    store = runs.stored(tmp_path / "store")
-    (store.root / "runs").mkdir()
-    (store.root / "runs" / "20250101-000000-000000-abcdef.json").write_text('{"format": 1}')
+def test_a_page_is_cleaned_away_with_its_run_and_a_run_of_another_format_is_refused_in_words(tmp_path: Path) -> None:
+    store = runs.stored(tmp_path / "store", runs.run())
+    page_of = store.root / "runs" / f"{runs.run()['id']}.html"
+    page_of.write_text("x")
+    store.clean(0)
+    assert not page_of.exists()
+    page_of.with_name("20250101-000000-000000-abcdef.json").write_text('{"format": 1}')
     with pytest.raises(ArtifactError, match="is a run of format 1, this program reads"):
         store.load_run()
 
@@ -462,14 +455,6 @@ def test_a_scale_holds_what_it_was_made_around() -> None:
     assert wide.log
     assert 0 < wide.at(0.3) < wide.at(1) < wide.at(40) < 1
     assert not around([-1.0, 40.0]).log
-
-
-def test_a_page_is_cleaned_away_with_its_run(tmp_path: Path) -> None:
-    store = runs.stored(tmp_path / "store", runs.run())
-    page_of = store.root / "runs" / f"{runs.run()['id']}.html"
-    page_of.write_text("x")
-    store.clean(0)
-    assert not page_of.exists()
 
 
 @pytest.mark.parametrize(

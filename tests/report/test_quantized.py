@@ -12,55 +12,41 @@ pytestmark = pytest.mark.unit
 
 
 def target(**changes: Any) -> dict[str, Any]:
-    return {
-        "steps": [
-            {"name": "scales", "sqnr_db": 20.0, "kept": True},
-            {"name": "bias correction", "sqnr_db": 19.0, "kept": False},
-            {"name": "equalized channels", "sqnr_db": 23.5, "kept": True},
-        ],
-        "int8": ["conv1", "conv2"],
-        "kept_float": {},
-        "images_in_levels": True,
-        "held_out": {"images": 8, "agree": 7, "sqnr_db": 23.5},
-        "bytes_before": 4_000_000,
-        "bytes_after": 1_000_000,
-        "digest": "0123456789abcdef",
-        "artifact": "store/model.onnx",
-        "evaluation": None,
-        **changes,
-    }
+    steps: list[dict[str, Any]] = [
+        {"name": "scales", "sqnr_db": 20.0, "kept": True},
+        {"name": "bias correction", "sqnr_db": 19.0, "kept": False},
+        {"name": "equalized channels", "sqnr_db": 23.5, "kept": True},
+    ]
+    about: dict[str, Any] = {"steps": steps, "int8": ["conv1", "conv2"], "kept_float": {}, "images_in_levels": True}
+    about |= {"held_out": {"images": 8, "agree": 7, "sqnr_db": 23.5}, "bytes_before": 4_000_000}
+    about |= {"bytes_after": 1_000_000, "digest": "0123456789abcdef", "artifact": "store/model.onnx"}
+    return about | {"evaluation": None} | changes
 
 
 def words(dead: dict[str, int] | None = None, **changes: Any) -> str:
-    found = {
-        "name": "net",
-        "images": {"images": 56, "held_out": 8},
-        "dead_channels": dead or {},
-        "targets": {"tensorrt": target(**changes)},
-    }
-    text = quantized.render(found)
+    found = {"name": "net", "images": {"images": 56, "held_out": 8}, "dead_channels": dead or {}}
+    text = quantized.render(found | {"targets": {"tensorrt": target(**changes)}})
     assert all(len(line) <= 80 for line in text.splitlines())
     return " ".join(text.split())
 
 
-def test_each_step_is_held_against_the_best_so_far() -> None:
+def test_each_step_is_held_against_the_best_so_far_and_the_noisiest_layers_are_named_where_they_are_known() -> None:
     text = words()
+    assert "noisiest" not in text
     assert "bias correction: 19.0 dB (-1.00 dB, undone)" in text
     assert "equalized channels: 23.5 dB (+3.50 dB)" in text
     assert "held out: same answer for 7 of 8, SQNR 23.5 dB" in text
-
-
-def test_the_noisiest_layers_are_named_where_they_are_known() -> None:
     text = words(layers={"conv1": 30.0, "conv2": 12.5, "conv3": None, "conv4": 20.0, "fc": 40.0})
     assert "with all that came before): conv2 12.5 dB, conv4 20.0 dB, conv1 30.0 dB" in text
-    assert "noisiest" not in words()
 
 
-def test_sizes_layers_and_the_file() -> None:
-    text = words(file="out/int8.onnx")
+def test_sizes_layers_the_file_and_how_images_are_read_are_told() -> None:
+    text = words(file="out/int8.onnx", images_in_levels=False)
     assert "tensorrt: out/int8.onnx" in text
     assert "4.00 MB → 1.00 MB, 2 layers INT8, digest 0123456789ab" in text
+    assert "256 levels" not in text
     assert "tensorrt: store/model.onnx" in words()
+    assert "read in their 256 levels" in words()
 
 
 def test_what_stays_float_is_named_with_its_reason_up_to_six_of_them() -> None:
@@ -69,11 +55,6 @@ def test_what_stays_float_is_named_with_its_reason_up_to_six_of_them() -> None:
     assert "layer6" not in text
     assert "'layer' and 3 more stay float" in text  # right behind them
     assert "and 3 more stay float (--json names them)" in text
-
-
-def test_how_images_are_read_is_told() -> None:
-    assert "read in their 256 levels" in words()
-    assert "256 levels" not in words(images_in_levels=False)
 
 
 def test_nothing_is_claimed_where_no_image_was_held_out() -> None:

@@ -14,61 +14,38 @@ pytestmark = pytest.mark.unit
 
 
 def run_document(**changes: Any) -> dict[str, Any]:
-    accuracy = {
-        "images": 1000,
-        "top1": 900,
-        "top5": 990,
-        "flips_lost": 10,
-        "flips_won": 5,
-        "agree": 980,
-        "sqnr_db": 25.0,
-    }
-    process = {
+    accuracy = {"images": 1000, "top1": 900, "top5": 990, "flips_lost": 10, "flips_won": 5, "agree": 980}
+    process: dict[str, Any] = {
         "machine": {"cpus": 2, "cores": 2},
         "others_cpus": [0.0],
         "host_ms": [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]],
-        "load_ms": 50.0,
-        "first_ms": 9.0,
-        "peak_memory_mb": 120.0,
     }
-    variant = {
-        "accuracy": accuracy,
+    process |= {"load_ms": 50.0, "first_ms": 9.0, "peak_memory_mb": 120.0}
+    variant: dict[str, Any] = {
+        "accuracy": accuracy | {"sqnr_db": 25.0},
         "predicted": [0] * 60 + [1] * 140,
-        "latency": {"batch": 1, "processes": [process] * 2},
         "size_mb": 1.25,
-        "digest": "d" * 64,
-        "notes": {"float_parts": "f32"},
-        "precisions": {"f32": 3},
     }
-    result = {
+    variant |= {"latency": {"batch": 1, "processes": [process] * 2}, "digest": "d" * 64}
+    variant |= {"notes": {"float_parts": "f32"}, "precisions": {"f32": 3}}
+    result: dict[str, Any] = {
         "target": "openvino",
         "candidate": "fp32",
         "classes": ["a", "b"],
         "labels": [0] * 100 + [1] * 100,
-        "reference_predicted": [0] * 100 + [1] * 100,
-        "skipped": [],
-        "variants": {"fp32": variant},
-        "versions": {"openvino": "2026.4.1"},
     }
+    result |= {"reference_predicted": [0] * 100 + [1] * 100, "skipped": [], "variants": {"fp32": variant}}
+    result |= {"versions": {"openvino": "2026.4.1"}}
     verdict = {"target": "openvino", "promise": "max_drop_pp", "verdict": "UNDECIDED", "reason": "0.50 points lost"}
     step = {"id": "trace", "state": "made", "seconds": 1.5, "digest": "e" * 64, "warnings": [], "path": "p"}
-    machine = {
-        "cpu": {"model": "Some CPU", "cores": 2, "instructions": ["avx2"], "quota": None},
-        "memory_gb": 8,
-        "system": "Linux x86_64",
-    }
-    return {
+    cpu = {"model": "Some CPU", "cores": 2, "instructions": ["avx2"], "quota": None}
+    about: dict[str, Any] = {
         "id": "20260101-000000-000000-abcdef",
         "recipe": {"model": {"arch": "resnet18", "classes": 2}},
-        "recipe_digest": "f" * 64,
-        "results": {"openvino": result},
-        "verdicts": [verdict],
-        "verdict": "UNDECIDED",
-        "steps": [step],
-        "problem": None,
-        "machine": machine,
-        **changes,
     }
+    about |= {"recipe_digest": "f" * 64, "results": {"openvino": result}, "verdicts": [verdict], "verdict": "UNDECIDED"}
+    about |= {"steps": [step], "problem": None}
+    return about | {"machine": {"cpu": cpu, "memory_gb": 8, "system": "Linux x86_64"}} | changes
 
 
 def test_the_whole_terminal_report() -> None:
@@ -145,31 +122,27 @@ def test_odd_names_stay_text(name: str) -> None:
     assert report.FORMATS["terminal"](run)
 
 
-def test_skipped_images_and_warnings_are_notes() -> None:
-    run = run_document()
+def test_skipped_images_and_warnings_are_notes_and_that_nothing_was_promised_is_said() -> None:
+    run = run_document(verdicts=[], verdict="KEPT")
     run["results"]["openvino"]["skipped"] = ["x.png", "y.png"]
     run["steps"][0]["warnings"] = ["went on after epoch 2"]
     text = report.FORMATS["terminal"](run)
+    assert "KEPT: nothing was promised" in text
     assert "note: 2 unreadable evaluation images were left out: x.png, y.png" in text
     assert "note: trace: went on after epoch 2" in text
 
 
-def test_classes_stand_in_the_markdown_with_what_they_lost() -> None:
+def test_the_markdown_holds_the_run_and_its_classes_with_what_they_lost() -> None:
     text = report.FORMATS["md"](run_document())
+    assert "Run `20260101-000000-000000-abcdef`, recipe `ffffffffffff`." in text
     assert "| openvino | a | 100 | 100.00 % | 60.00 % | +40.00" in text
     assert "| worse |" in text
     assert "balanced accuracy 80.00 %" in text
     assert "McNemar p 0.302" in text
 
 
-def test_nothing_promised_is_said() -> None:
-    run = run_document(verdicts=[], verdict="KEPT")
-    assert "KEPT: nothing was promised" in report.FORMATS["terminal"](run)
-
-
 @pytest.mark.parametrize(
-    ("compiled", "word"),
-    [(24.5, "the loss is quantization's, not the compiler's"), (18.0, "the compiler adds to it")],
+    ("compiled", "word"), [(24.5, "the loss is quantization's, not the compiler's"), (18.0, "the compiler adds to it")]
 )
 def test_a_loss_is_told_from_the_compilers(compiled: float, word: str) -> None:
     run = run_document()
@@ -197,9 +170,8 @@ def test_what_a_devices_own_decoding_changes_is_told() -> None:
 
 
 def test_a_loss_that_ran_away_stays_short() -> None:
-    history = [
-        {"epoch": epoch, "validation_loss": loss, "validation_top1": 0.5} for epoch, loss in ((0, 0.5), (1, 1e30))
-    ]
+    start = {"validation_top1": 0.5}
+    history = [{"epoch": epoch, "validation_loss": loss, **start} for epoch, loss in ((0, 0.5), (1, 1e30))]
     notes = {"history": history, "best_epoch": 0, "epochs": 1, "validation_images": 12, "validation_top1": 0.5}
     assert [row[2] for row in curve.rows(notes)] == ["0.5000", "1e+30"]
     assert "0.500 to 1e+30" in curve.line(notes)
@@ -221,5 +193,3 @@ def test_an_id_is_a_name_like_all_others(name: str) -> None:
         assert "<" not in page, kind
         assert "\x1b" not in page, kind
         assert "# b" not in page.splitlines(), kind
-    plain = report.FORMATS["md"](run_document())
-    assert "Run `20260101-000000-000000-abcdef`, recipe `ffffffffffff`." in plain

@@ -49,11 +49,7 @@ _STUBS = {
         "getPluginRegistry",
     ],
     "nvinfer_plugin": ["initLibNvInferPlugins"],
-    "nvonnxparser": [
-        "createNvOnnxParser_INTERNAL",
-        "createNvOnnxParserRefitter_INTERNAL",
-        "getNvOnnxParserVersion",
-    ],
+    "nvonnxparser": ["createNvOnnxParser_INTERNAL", "createNvOnnxParserRefitter_INTERNAL", "getNvOnnxParserVersion"],
 }
 
 

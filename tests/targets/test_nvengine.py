@@ -96,16 +96,8 @@ def test_what_was_taken_is_given_back_when_loading_fails_halfway(
 
 
 def test_what_the_options_say_is_what_is_built(standin: Any, network: Path) -> None:
-    target = standin()
-    out = compiled(
-        target,
-        network,
-        batch=(1, 8, 64),
-        sparse=True,
-        version_compatible=True,
-        hardware="ampere-plus",
-        workspace_mb=256,
-    )
+    asked: dict[str, Any] = {"batch": (1, 8, 64), "workspace_mb": 256, "sparse": True}
+    out = compiled(standin(), network, version_compatible=True, hardware="ampere-plus", **asked)
     assert built(out) == {
         "flags": ["SPARSE_WEIGHTS", "VERSION_COMPATIBLE"],  # and no TF32: FP32 is FP32
         "profiles": [{"image": [[1, 3, 8, 8], [8, 3, 8, 8], [64, 3, 8, 8]]}],
@@ -296,10 +288,7 @@ def test_layers_say_what_is_not_int8(standin: Any, tmp_path: Path) -> None:
     onnx.save(half(clean().model()), tmp_path / "network.onnx")
     for version in ("10.3.0", "11.4.0"):
         target = standin(version=version)
-        out = tmp_path / "out"
-        out.mkdir(exist_ok=True)
-        target.compile(tmp_path / "network.onnx", target.options(), out)
-        with target.load(out) as session:
+        with target.load(compiled(target, tmp_path / "network.onnx")) as session:
             found = {layer.operator: layer.precision for layer in session.layers()}
         assert found["QuantizeLinear"] == "f16"
         assert found["DequantizeLinear"] == "i8"
@@ -308,23 +297,16 @@ def test_layers_say_what_is_not_int8(standin: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (
-            '{"Name": "a", "LayerType": "CaskConvolution", "Inputs": [{"Name": "x", "Format/Datatype": '
-            '"Thirty-two wide channel vectorized row major Int8 format"}]}',
-            ("a", "CaskConvolution", "i8"),
-        ),
+        ('{"Name": "a", "LayerType": "CaskConvolution", "Inputs": [{"Name": "x", "Format/Datatype": '
+         '"Thirty-two wide channel vectorized row major Int8 format"}]}', ("a", "CaskConvolution", "i8")),
         ('{"Name": "a", "LayerType": "kgen", "Inputs": [{"Format/Datatype": "Half"}]}', ("a", "kgen", "f16")),
-        (
-            '{"Name": "a", "LayerType": "kgen", "Inputs": [{"DataType": "BFloat16", "Format": "kLINEAR"}]}',
-            ("a", "kgen", "bf16"),
-        ),
+        ('{"Name": "a", "LayerType": "kgen", "Inputs": [{"DataType": "BFloat16", "Format": "kLINEAR"}]}',
+         ("a", "kgen", "bf16")),
         ('{"Name": "a", "LayerType": "c", "Inputs": [], "Outputs": [{"Format/Datatype": "Row major linear FP32"}]}',
          ("a", "c", "f32")),
         ('"conv1"', ("conv1", "?", "?")),
-        (
-            '{"Name": "a", "LayerType": "gemm", "Inputs": [{"Format/Datatype": "Int8"}], "Metadata": "{"kernel": 1}"}',
-            ("a", "gemm", "i8"),
-        ),
+        ('{"Name": "a", "LayerType": "gemm", "Inputs": [{"Format/Datatype": "Int8"}], "Metadata": "{"kernel": 1}"}',
+         ("a", "gemm", "i8")),
     ],
     ids=["10, with a context", "10", "11", "no inputs", "names alone", "quotes in quotes"],
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -20,12 +19,9 @@ from edgeresnet.targets import _compiled, _cuda, _nvinfer, tensorrt_rtx
 
 from ..conftest import tiny
 from ..graph.quantized import clean
+from ..graph.rtx import needs_rtx
 
 NAMES = ["tensorrt", "tensorrt_rtx"]
-needs_rtx = pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt_rtx") is None,
-    reason="TensorRT-RTX is not installed: pip install 'edgeresnet[tensorrt-rtx]'",
-)
 
 
 @pytest.fixture

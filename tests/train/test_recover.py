@@ -119,16 +119,11 @@ def test_it_learns_back_what_was_lost(case: Case) -> None:
     assert [line["epoch"] for line in notes["history"]] == [0, 1, 2, 3, 4]
 
 
-def _missing(case: Case) -> float:
-    """Points that statistics alone leave to be learned back."""
-    _, notes, _ = case.recovered("statistics", epochs=0)
-    return 100 * (notes["dense_top1"] - notes["statistics_top1"])
-
-
 def test_rounds_end_when_accuracy_is_back(case: Case) -> None:
     _, notes, _ = case.recovered("near", epochs=1, rounds=3, enough_pp=100)
     assert (notes["rounds"], notes["epochs"]) == (0, 0), "back already, with statistics measured anew"
-    _, notes, _ = case.recovered("soon", epochs=4, rounds=3, rate=0.01, enough_pp=_missing(case) - 1)
+    missing = 100 * (notes["dense_top1"] - notes["statistics_top1"])  # what they leave to be learned back
+    _, notes, _ = case.recovered("soon", epochs=4, rounds=3, rate=0.01, enough_pp=missing - 1)
     assert notes["rounds"] == 1
     _, notes, _ = case.recovered("far", epochs=1, rounds=3, rate=1e-7)
     assert notes["rounds"] == 3

@@ -50,16 +50,10 @@ def test_the_same_seed_is_the_same_training(tmp_path: Path) -> None:
     assert notes["images"] == 180
 
 
-@pytest.mark.parametrize(("optimizer", "schedule"), [("adamw", "one-cycle"), ("sgd", "cosine")])
-def test_it_learns(tmp_path: Path, optimizer: str, schedule: str) -> None:
-    _, notes = trained(
-        tmp_path,
-        train__optimizer=optimizer,
-        train__schedule=schedule,
-        train__rate=0.05 if optimizer == "sgd" else 0.01,
-        train__epochs=6,
-        train__batch=16,
-    )
+@pytest.mark.parametrize(("optimizer", "schedule", "rate"), [("adamw", "one-cycle", 0.01), ("sgd", "cosine", 0.05)])
+def test_it_learns(tmp_path: Path, optimizer: str, schedule: str, rate: float) -> None:
+    how = {"train__optimizer": optimizer, "train__schedule": schedule, "train__rate": rate}
+    _, notes = trained(tmp_path, **how, train__epochs=6, train__batch=16)
     history = [json.loads(line) for line in (tmp_path / "out" / METRICS).read_text().splitlines()]
     assert len(history) == 6
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
@@ -215,9 +209,8 @@ def test_every_epoch_is_told_as_it_ends(tmp_path: Path) -> None:
     ctx.record = seen.append
     notes = train(parents, spec, out, ctx)
     assert [line["epoch"] for line in seen] == [1, 2, 3]
-    assert {key: value for key, value in seen[0].items() if key not in ("seconds", "images_per_s")} == notes["history"][
-        0
-    ]
+    timeless = {key: value for key, value in seen[0].items() if key not in ("seconds", "images_per_s")}
+    assert timeless == notes["history"][0]
 
 
 def test_a_loss_that_is_no_number_stops(tmp_path: Path) -> None:
@@ -234,13 +227,9 @@ def test_a_loss_that_becomes_none_later_keeps_the_best_until_then(
 
     def spoiled(self: Training, *given: Any) -> Any:
         found = real(self, *given)
-        return (
-            found
-            if self.epochs < 2 or self.plan.epochs == 3
-            else (found[0], nan)
-            if where == "_validate"
-            else found * nan
-        )
+        if self.epochs < 2 or self.plan.epochs == 3:
+            return found
+        return (found[0], nan) if where == "_validate" else found * nan
 
     monkeypatch.setattr(Training, where, spoiled)
     # constant rates, so that two epochs of five are the first two of three
@@ -269,11 +258,9 @@ def test_augmentation_shifts_and_mirrors() -> None:
     batch = torch.arange(2 * 36, dtype=torch.float32).reshape(2, 1, 6, 6)
     assert torch.equal(moved(batch, Augment()), batch)
     mirrored = torch.cat([moved(batch, Augment(flip=True), seed) for seed in range(8)])
-    kinds = [
-        torch.equal(image, batch[n % 2]) or torch.equal(image, batch[n % 2].flip(2)) for n, image in enumerate(mirrored)
-    ]
-    assert all(kinds)
-    assert any(torch.equal(image, batch[n % 2].flip(2)) for n, image in enumerate(mirrored))
+    turned = [torch.equal(image, batch[n % 2].flip(2)) for n, image in enumerate(mirrored)]
+    assert all(each or torch.equal(mirrored[n], batch[n % 2]) for n, each in enumerate(turned))
+    assert any(turned)
     shifted = moved(batch, Augment(shift=2))
     assert shifted.shape == batch.shape
     assert not torch.equal(shifted, batch)
