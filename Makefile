@@ -75,11 +75,11 @@ test-newest:  ## the same with the newest releases of everything
 	$(NEWEST)/bin/python $(PIP) --upgrade --upgrade-strategy eager -e '.[dev]'
 	$(NEWEST)/bin/$(PYTEST) --tier unit --tier flow
 
-mutation: $(READY)  ## change the code in small ways, and list the changes that no test notices: hours
+mutation: $(READY)  ## change the code in small ways, and list what no test notices that tools/survivors.txt does not have
 	$(BIN)/python $(PIP) -e '.[dev,mutation]'
-	$(BIN)/python tools/mutation.py run --children 2
+	$(BIN)/python tools/mutation.py run --children 2 --every 3 $(addprefix edgeresnet/quantize/,placement.py qdq.py scales.py)
 	$(BIN)/python tools/mutation.py summary
-	$(BIN)/python tools/mutation.py survivors
+	$(BIN)/python tools/mutation.py compare tools/survivors.txt
 
 dist: $(BUILD)/.ready  ## the sdist, and the wheel built from it
 	rm -f $(DIST)/edgeresnet-*

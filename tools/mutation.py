@@ -1,9 +1,9 @@
 """Mutation testing (mutmut) of the files whose faults would be silent: `make mutation`, from the root of the project.
 
     mutation.py run [--every N] [--children K] [FILE ...]   # continues after an interruption
-    mutation.py survivors                                   # one line for each: file, function, name, what was changed
+    mutation.py survivors [--short]                         # one line for each, or one for each function
     mutation.py summary                                     # per file: mutants, killed, survived, ...
-    mutation.py compare LIST                                # exit 1 if more survive than in that list of survivors
+    mutation.py compare LIST                                # exit 1 if one survives that this short list does not have
 
 pyproject.toml, [tool.mutmut], lists the files and the tests. Of the three mutants of a text only the one with XX is
 tried, not those in other letters. With `--every N` only every Nth mutant of the FILEs (of all, if none is named) is
@@ -19,7 +19,7 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +104,21 @@ def results() -> Iterator[tuple[Path, str, str, tuple[str, str]]]:
             yield path, key, status_by_exit_code[code], made[key.rpartition(".")[2]]
 
 
-def survivors() -> list[str]:
+def survivors() -> list[tuple[str, str, str]]:
+    """Return (file and function, the mutant's number in it, what was changed) of each mutant that no test killed."""
     return [
-        f"{path}\t{function_of(key)}\t{key}\t{status}\t{before}  →  {now}"
+        (f"{path} {function_of(key)}", key.rpartition("_")[2], f"{before}  →  {now}")
         for path, key, status, (before, now) in sorted(results(), key=lambda one: str(one[0]))
         if status in ("survived", "no tests", "suspicious", "segfault", "not checked")
     ]
+
+
+def short(found: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Return a line per function: `file function number number ...`."""
+    by_function: dict[str, list[str]] = {}
+    for function, number, _ in found:
+        by_function.setdefault(function, []).append(number)
+    return [" ".join([function, *numbers]) for function, numbers in by_function.items()]
 
 
 def summary() -> str:
@@ -126,24 +135,18 @@ def summary() -> str:
     return "\n".join(lines)
 
 
-def known(line: str) -> tuple[str, str, str]:
-    """Return what stays the same when lines are moved: file, function, change. A mutant's name is a number."""
-    path, function, _, _, change = line.rstrip("\n").split("\t")
-    return path, function, change
-
-
 def compare(accepted: Path) -> int:
-    before = Counter(known(line) for line in accepted.read_text(encoding="utf-8").splitlines() if line.count("\t") == 4)
-    now = survivors()
-    more = Counter(known(line) for line in now) - before
-    for line in now:
-        if more[known(line)] > 0:
-            more[known(line)] -= 1
-            print("NEW", line, sep="\t")
-    gone = before - Counter(known(line) for line in now)
-    fresh = (Counter(known(line) for line in now) - before).total()
-    print(f"{len(now)} survive, {before.total()} are accepted: {fresh} new, {gone.total()} no longer")
-    return int(fresh > 0)
+    """Print the survivors that the list does not have. Where a function was changed, its numbers mean other mutants."""
+    known = set[tuple[str, str]]()
+    for line in accepted.read_text(encoding="utf-8").splitlines():
+        path, function, *numbers = line.split(" ")
+        known |= {(f"{path} {function}", number) for number in numbers}
+    found = survivors()
+    fresh = [one for one in found if one[:2] not in known]
+    for function, number, change in fresh:
+        print(f"NEW {function} {number}: {change}")
+    print(f"{len(found)} survive, {len(known)} are in {accepted}: {len(fresh)} are new")
+    return int(bool(fresh))
 
 
 def main() -> int:
@@ -153,7 +156,7 @@ def main() -> int:
     runs.add_argument("--every", type=int, default=1)
     runs.add_argument("--children", type=int, default=1)
     runs.add_argument("files", nargs="*")
-    verbs.add_parser("survivors")
+    verbs.add_parser("survivors").add_argument("--short", action="store_true")
     verbs.add_parser("summary")
     verbs.add_parser("compare").add_argument("accepted", type=Path)
     said = parser.parse_args()
@@ -162,7 +165,9 @@ def main() -> int:
     elif said.verb == "compare":
         return compare(said.accepted)
     else:
-        print(summary() if said.verb == "summary" else "\n".join(survivors()))
+        found = survivors() if said.verb == "survivors" else []
+        lines = short(found) if getattr(said, "short", False) else [": ".join(one) for one in found]
+        print(summary() if said.verb == "summary" else "\n".join(lines))
     return 0
 
 
