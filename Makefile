@@ -49,13 +49,13 @@ test-unit: $(READY)  ## the tests that need no torch and no runtime: seconds
 test: test-unit  ## the unit tests, then small networks through real runtimes: no GPU, no network
 	$(BIN)/$(PYTEST) --tier flow
 
-test-slow: $(READY)  ## big networks, TensorRT-RTX, a browser, more moments to be killed at, the wheel; nothing else
+test-slow: $(READY)  ## big networks, TensorRT-RTX, peers' files, a browser, more kills, the wheel; nothing else
 	$(BIN)/python $(PIP) -e '.[dev,tensorrt-rtx]'
 	$(BIN)/$(PYTEST) --tier slow
 
 test-all: test test-slow  ## the same and the slow tests: what must pass before a change lands
 
-test-nightly: $(READY)  ## every architecture, Keras, peers, NVIDIA's own classes; nothing else
+test-nightly: $(READY)  ## every architecture and real Keras networks; nothing else
 	@$(MAKE) --no-print-directory $(KERAS)/.ready || echo "no environment with Keras: its tests are skipped"
 	$(BIN)/$(PYTEST) --tier nightly
 

@@ -8,6 +8,7 @@ import importlib
 import importlib.abc
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -120,6 +121,11 @@ def tiny(**changes: Any) -> dict[str, Any]:
         else:
             here[key] = value
     return raw
+
+
+def hears_interrupts() -> None:
+    """`preexec_fn` of a process that a test interrupts: a shell starts what runs in the background deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def write_recipe(folder: Path, raw: dict[str, Any]) -> Path:

@@ -19,6 +19,7 @@ from edgeresnet.device import machine, measure, timings, worker
 from edgeresnet.device.troubles import untimed
 from edgeresnet.errors import MachineError, TargetError
 
+from ..conftest import hears_interrupts
 from . import scripted
 from .scripted import Scripted, here, job
 
@@ -178,8 +179,9 @@ def test_ctrl_c_in_the_midst_of_a_window_leaves_no_process() -> None:
         "    print(len(found), found[-1]['a'].get('cut'), flush=True)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
-    )
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT, preexec_fn=hears_interrupts,
+    )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "round\n"
     time.sleep(3)  # in the windows of the second round, which never agree

@@ -18,7 +18,7 @@ from edgeresnet import pipeline
 from edgeresnet.artifact import Store
 from edgeresnet.recipe import load
 
-from ..conftest import tiny, write_recipe
+from ..conftest import hears_interrupts, tiny, write_recipe
 
 SLOW = tiny(
     verify={"processes": 1, "seconds": 0.1},
@@ -30,7 +30,8 @@ SLOW = tiny(
 
 def start(recipe: Path, store: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "edgeresnet", "run", str(recipe), "--store", str(store), "--json", *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=hears_interrupts)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, dict, str]:
