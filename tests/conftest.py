@@ -124,7 +124,7 @@ def tiny(**changes: Any) -> dict[str, Any]:
 
 
 def hears_interrupts() -> None:
-    """`preexec_fn` of a process that a test interrupts: a shell starts what runs in the background deaf to SIGINT."""
+    """Restore SIGINT, as the `preexec_fn` of a process that a test interrupts: a background job ignores it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -14,6 +14,7 @@ import edgeresnet
 from edgeresnet import cli, pipeline, report
 from edgeresnet.artifact import FORMAT, Store
 
+from . import conftest
 from .report import runs
 from .report.test_report import run_document
 
@@ -64,7 +65,7 @@ MAY_CATCH_ALL = {
     "pipeline/conductor.py",
     "artifact.py",
 }
-HEAVY = {"torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"}
+HEAVY = conftest.HEAVY | {"onnx"}
 
 
 def room_of(file: str) -> tuple[int, str] | None:

@@ -17,7 +17,7 @@ import pytest
 from edgeresnet.artifact import Store
 from edgeresnet.cli import main
 
-from .deployed import ASKED, deployed
+from .deployed import ASKED, SHORT, deployed
 
 Door = Callable[..., tuple[int, str, str]]
 
@@ -32,7 +32,7 @@ def called(monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...]) -> in
 
 @pytest.fixture
 def door(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Door:
-    """Calls edgeresnet in an empty folder; gives the exit code, stdout and stderr."""
+    """Calls edgeresnet in an empty folder; returns the exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> tuple[int, str, str]:
@@ -45,7 +45,7 @@ def door(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 
 
 def left(code: int, answer: tuple[int, str, str]) -> tuple[str, str]:
-    """Holds the exit code of a call to what was expected; gives its stdout and stderr."""
+    """Compares a call's exit code with the expected one; returns its stdout and stderr."""
     given, out, err = answer
     assert given == code, out + err
     assert "Traceback" not in err
@@ -61,7 +61,7 @@ def err_of(code: int, answer: tuple[int, str, str]) -> str:
 
 
 def refused(answer: tuple[int, str, str], code: int = 2) -> str:
-    """Whoever is refused gets one line with an error, and nothing else; gives that line."""
+    """Checks that a refusal prints one line with an error, and nothing else; returns that line."""
     out, err = left(code, answer)
     assert (out, len(err.splitlines())) == ("", 1), err
     assert err.startswith("error: ")
@@ -69,7 +69,7 @@ def refused(answer: tuple[int, str, str], code: int = 2) -> str:
 
 
 def close(monkeypatch: pytest.MonkeyPatch, looks: str, is_closed: Callable[[Path], bool]) -> None:
-    """As Python tells it of a path below a folder that is closed to the user: whatever looks so is refused."""
+    """Makes `Path.<looks>` fail as Python does below a folder that the user may not read."""
     looked = getattr(Path, looks)
 
     def refuse(path: Path, **how: Any) -> Any:
@@ -111,7 +111,7 @@ def exported(once: Any, trained: Any) -> Path:
         shutil.copy(Path(traced) / "model.onnx", folder / "net.onnx")
         words = ("--target", "onnxruntime", "--output", "out", "--store", "store")
         silently(folder, "export", "net.onnx", *ASKED, *words)
-        done = deployed(folder / "out" / "net-onnxruntime", "onnxruntime", "--processes", "1", "--seconds", "0.2")
+        done = deployed(folder / "out" / "net-onnxruntime", "onnxruntime", *SHORT)
         assert done.returncode == 0, done.stderr
 
     return once("exported", export)
