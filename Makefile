@@ -77,7 +77,7 @@ test-newest:  ## the same with the newest releases of everything
 
 mutation: $(READY)  ## change the code in small ways, and list what no test notices that tools/survivors.txt does not have
 	$(BIN)/python $(PIP) -e '.[dev,mutation]'
-	$(BIN)/python tools/mutation.py run --children 2 --every 3 $(addprefix edgeresnet/quantize/,placement.py qdq.py scales.py)
+	$(BIN)/python tools/mutation.py run --children 2 --every 3 $(addprefix edgeresnet/quantization/,placement.py qdq.py scales.py)
 	$(BIN)/python tools/mutation.py summary
 	$(BIN)/python tools/mutation.py compare tools/survivors.txt
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeresnet.device.preprocessing import Preprocessing
+from edgeresnet.portable.preprocessing import Preprocessing
 
 
 def preprocessing(size: int) -> Preprocessing:

@@ -18,14 +18,15 @@ from _judged import fresh
 from _settings import LATENCY_PEERS
 from PIL import Image
 
-from edgeresnet import bench, models, trace
-from edgeresnet.device import intervals, timings
+from edgeresnet import bench, models
+from edgeresnet.portable import intervals, timings
+from edgeresnet.stages import trace
 from edgeresnet.targets import openvino
 
 SIZE, CLASSES = 224, 1000
 IMAGES = (128, 512)
 _DOOR = (
-    "import atexit; from edgeresnet.device import machine; "
+    "import atexit; from edgeresnet.portable import machine; "
     "atexit.register(lambda: print('PEAK', machine.peak_memory_mb())); from edgeresnet.cli import main; main()"
 )
 _MATRICES = ("Convolution", "FullyConnected", "MatMul", "GroupConvolution")

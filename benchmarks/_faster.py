@@ -20,17 +20,17 @@ from torch import nn
 
 from edgeresnet import models, targets
 from edgeresnet.context import Context
-from edgeresnet.device import intervals, machine, measure, timings, troubles
-from edgeresnet.device.worker import Job
 from edgeresnet.models import checkpoint
 from edgeresnet.pipeline.measuring import Measuring
-from edgeresnet.prune import choose as choosing
-from edgeresnet.prune import cut, importance, units
+from edgeresnet.portable import intervals, machine, measure, timing_warnings, timings
+from edgeresnet.portable.worker import Job
+from edgeresnet.pruning import choose as choosing
+from edgeresnet.pruning import cut, importance, units
 from edgeresnet.recipe import Prune
 
 CLASSES, CHANNELS = 1000, 3
 _DOOR = (
-    "import atexit, sys; from edgeresnet.device import machine; "
+    "import atexit, sys; from edgeresnet.portable import machine; "
     "atexit.register(lambda: print('PEAK', machine.peak_memory_mb(), file=sys.stderr)); "
     "from edgeresnet.cli import main; main()"
 )
@@ -66,7 +66,7 @@ def _table(asked: argparse.Namespace, folder: Path) -> None:
     half = f"{min(PROMISED):g}"
     print("\npruned to half and INT8, against the whole network in FP32:")
     print(_line(chooser, choices[half], "INT8", raw["INT8"][half], raw["FP32"]["whole"], BOTH))
-    for sentence in troubles.troubles({f"{p} {n}": one for p, each in raw.items() for n, one in each.items()}):
+    for sentence in timing_warnings.troubles({f"{p} {n}": one for p, each in raw.items() for n, one in each.items()}):
         print(f"note: {sentence}")
 
 
@@ -139,7 +139,7 @@ def _goal(asked: argparse.Namespace, folder: Path) -> None:
         reached = "reaches" if times >= asked.goal else "does not reach"
         line = _line(chooser, choice, precision, raw[name], raw["whole"], None)
         print(f"{line} the {name} cut {reached} {asked.goal:g}", flush=True)
-    for sentence in troubles.troubles(raw):
+    for sentence in timing_warnings.troubles(raw):
         print(f"note: {sentence}")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from _case import Case
 
-from edgeresnet.device import evaluate, intervals
+from edgeresnet.portable import inference, intervals
 from edgeresnet.targets import openvino
 
 PROGRAM, OURS = (Path(__file__).with_name(name) for name in ("_peers.py", "_ours.py"))
@@ -71,7 +71,7 @@ def judge(case: Case, file: Path, runtime: str) -> dict[str, Any]:
     """SQNR, agreement and top-1 of a file, with the paired drop's 95 % interval."""
     logits = _answers(file, case.load("evaluation"), runtime)
     reference, labels = case.load("logits"), case.load("labels")
-    found = evaluate.compare(reference, logits, labels)
+    found = inference.compare(reference, logits, labels)
     drop = intervals.tango(found["flips_lost"], found["flips_won"], len(labels))
     return {
         "sqnr_db": found["sqnr_db"],

@@ -13,9 +13,10 @@ import numpy as np
 from _case import Case
 from torch import nn
 
-from edgeresnet import images, models, trace
+from edgeresnet import images, models
 from edgeresnet.images import Samples, choose
 from edgeresnet.models import checkpoint
+from edgeresnet.stages import trace
 
 CALIBRATION = 512
 SEED = 0

@@ -16,7 +16,7 @@ from _case import preprocessing
 from _peers import serve
 
 from edgeresnet import targets
-from edgeresnet.quantize import calibration, engine, equalize, ranges, sensitivity, session
+from edgeresnet.quantization import calibration, engine, equalize, ranges, sensitivity, session
 from edgeresnet.report.quantized import gains
 
 

@@ -36,14 +36,14 @@ import torch
 from torch import nn
 
 from edgeresnet import images, models, pipeline, recipe, targets
-from edgeresnet.artifact import Store
 from edgeresnet.context import Context
-from edgeresnet.device import intervals, judge, machine, timings
 from edgeresnet.images import choose
 from edgeresnet.models import checkpoint
 from edgeresnet.pipeline.measuring import Measuring
+from edgeresnet.portable import intervals, judging, machine, timings
 from edgeresnet.recipe import Augment, Recipe
-from edgeresnet.train.batches import Moves, Split
+from edgeresnet.store import Store
+from edgeresnet.training.batches import Moves, Split
 
 NETWORKS = {"resnet20": "resnet20-*.th", "resnet32": "resnet32-*.th"}
 LEARNING = {"schedule": "one-cycle", "augment": {"flip": True, "shift": 4}}
@@ -164,7 +164,7 @@ def _row(title: str, macs: float, params: float, learned: dict[str, Any], run: d
     dense, mine = (found[each]["latency"] for each in ("fp32", variant))
     times = intervals.ratio_interval(timings.windows(dense), timings.windows(mine))[0]
     right = np.asarray(found[variant]["predicted"]) == np.asarray(result["labels"])
-    sqnr_db = judge.of_quantizing(found["int8"])["sqnr_db"]
+    sqnr_db = judging.of_quantizing(found["int8"])["sqnr_db"]
     return Row(title, macs, params, right, _minutes(learned), timings.percentiles(mine)["p50"], times, sqnr_db)
 
 

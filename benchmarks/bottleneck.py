@@ -22,12 +22,13 @@ import torch.nn.functional as F  # noqa: N812
 from _case import preprocessing
 from torch import nn
 
-from edgeresnet import images, recipe, train
-from edgeresnet.artifact import Given
+from edgeresnet import images, recipe
 from edgeresnet.context import Context
-from edgeresnet.device import machine
 from edgeresnet.images import Samples
 from edgeresnet.models import checkpoint
+from edgeresnet.portable import machine
+from edgeresnet.stages import train
+from edgeresnet.store import Given
 
 ARCH = "bottleneck:make"  # a factory in user code, as a recipe names it from this folder
 LEARNT = 0.7  # of each class, in the order of file names

@@ -14,7 +14,7 @@ import argparse
 import math
 from collections.abc import Iterator
 
-from edgeresnet.device import intervals
+from edgeresnet.portable import intervals
 
 IMAGES = (200, 1000, 5000)
 DISCORDANCE = (0.005, 0.02, 0.05)

@@ -29,8 +29,8 @@ import numpy as np
 from PIL import Image
 
 from edgeresnet import images, recipe
-from edgeresnet.artifact import Store
-from edgeresnet.device import machine
+from edgeresnet.portable import machine
+from edgeresnet.store import Store
 
 MEAN, STD, BATCH, CLASSES = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 64, 10
 

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeresnet import images, models, recipe, targets, trace
-from edgeresnet.artifact import Store
-from edgeresnet.device import evaluate, machine
+from edgeresnet import images, models, recipe, targets
 from edgeresnet.images import decode
+from edgeresnet.portable import inference, machine
+from edgeresnet.stages import trace
+from edgeresnet.store import Store
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -51,7 +52,7 @@ def _one_target(name: str, wanted: recipe.Recipe, model: Path, folder: Path, rou
     folder.mkdir()
     target.compile(model, target.options(), folder)
     samples = images.open_samples(wanted, "evaluation", None)
-    ready = [samples.preprocessing.normalize(batch.pixels) for batch in samples.batches(evaluate.BATCH)]
+    ready = [samples.preprocessing.normalize(batch.pixels) for batch in samples.batches(inference.BATCH)]
     with target.load(folder) as session, ProcessPoolExecutor(machine.cores()) as processes:
         threads = ThreadPoolExecutor(machine.cores())
         paths = [samples.name(index) for index in range(len(samples))]
@@ -75,8 +76,8 @@ def _one_target(name: str, wanted: recipe.Recipe, model: Path, folder: Path, rou
 
 def _evaluate(session, samples) -> None:  # type: ignore[no-untyped-def]
     """The loop of `verify`."""
-    logits = evaluate.predict(
-        session, (samples.preprocessing.normalize(batch.pixels) for batch in samples.batches(evaluate.BATCH))
+    logits = inference.predict(
+        session, (samples.preprocessing.normalize(batch.pixels) for batch in samples.batches(inference.BATCH))
     )
     assert len(logits) == len(samples)
 

@@ -38,9 +38,9 @@ import numpy as np
 from _load import busy
 
 from edgeresnet import gate, pipeline, recipe
-from edgeresnet.artifact import Store
 from edgeresnet.cli.run import exit_code
-from edgeresnet.device import evaluate, intervals, judge, machine
+from edgeresnet.portable import inference, intervals, judging, machine
+from edgeresnet.store import Store
 
 IMAGES, CLASSES, TOP1, DIFFER = 5000, 10, 0.81, 0.02
 PROMISES = {"max_drop_pp": 5.0, "max_size_mb": 100.0}
@@ -117,7 +117,7 @@ class Trial:
 
     def run(self, timing: dict[str, Any], answers: dict[str, np.ndarray], slower: dict[str, float]) -> dict[str, Any]:
         results = {name: self._result(one, answers[name], slower.get(name, 1.0)) for name, one in timing.items()}
-        verdicts = [one.to_json() for name, result in results.items() for one in judge.judge(PROMISES, name, result)]
+        verdicts = [one.to_json() for name, result in results.items() for one in judging.judge(PROMISES, name, result)]
         return {
             "id": "simulated",
             "recipe": {
@@ -127,7 +127,7 @@ class Trial:
             "recipe_digest": "0" * 64,
             "results": results,
             "verdicts": verdicts,
-            "verdict": judge.worst([one["verdict"] for one in verdicts]),
+            "verdict": judging.worst([one["verdict"] for one in verdicts]),
             "undecided": "warn",
             "steps": [],
             "problem": None,
@@ -136,7 +136,10 @@ class Trial:
     def _result(self, timing: dict[str, Any], answers: np.ndarray, slower: float) -> dict[str, Any]:
         result = copy.deepcopy(timing)
         for variant in result["variants"].values():
-            variant |= {"predicted": answers.tolist(), "accuracy": evaluate.counts(self.expected, answers, self.labels)}
+            variant |= {
+                "predicted": answers.tolist(),
+                "accuracy": inference.counts(self.expected, answers, self.labels),
+            }
         for process in result["variants"][result["candidate"]]["latency"]["processes"]:
             process["host_ms"] = [[value * slower for value in window] for window in process["host_ms"]]
         about = {"classes": [str(number) for number in range(CLASSES)], "images": "1" * 64, "skipped": []}
@@ -215,7 +218,7 @@ def _code(
     given = dict.fromkeys(now[j], trial.before) | ({one: answers()} if answers else {})
     run = trial.run(now[j], given, {one: slower})
     found = gate.gate(run, trial.baseline(i, before[i]), now=_ended(now[j]) + 60)
-    worst = max(found["verdicts"], key=lambda each: judge.WORST_LAST.index(each["verdict"]))
+    worst = max(found["verdicts"], key=lambda each: judging.WORST_LAST.index(each["verdict"]))
     return exit_code(found), f"{worst['verdict']} {worst['promise']}"
 
 

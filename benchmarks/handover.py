@@ -20,8 +20,9 @@ import numpy as np
 import onnx
 from PIL import Image
 
-from edgeresnet import models, targets, trace
+from edgeresnet import models, targets
 from edgeresnet.graph import deliver
+from edgeresnet.stages import trace
 
 ARCHITECTURES = {"cifar_resnet8": 32, "cifar_resnet20": 32, "resnet18": 224, "resnet50": 224}
 _MEAN, _STD = "0.485,0.456,0.406", "0.229,0.224,0.225"

@@ -28,9 +28,10 @@ import numpy as np
 from _load import busy
 from slowed import Slowed
 
-from edgeresnet import models, recipe, targets, trace
-from edgeresnet.device import intervals, machine, measure, timings, troubles
-from edgeresnet.device.worker import Job
+from edgeresnet import models, recipe, targets
+from edgeresnet.portable import intervals, machine, measure, timing_warnings, timings
+from edgeresnet.portable.worker import Job
+from edgeresnet.stages import trace
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def _itself(job: Job, asked: argparse.Namespace) -> None:
             ratio, (low, high) = _ratio(raw, "one", "other")
             held += low <= 1 <= high
             widths.append(high / low - 1)
-            load = [sentence for sentence in troubles.troubles(raw) if "other programs kept" in sentence]
+            load = [sentence for sentence in timing_warnings.troubles(raw) if "other programs kept" in sentence]
             told += bool(load)
             line = f"{run:3}: itself {ratio:.3f} ({low:.3f} to {high:.3f})"
             if asked.planted:

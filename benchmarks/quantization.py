@@ -38,8 +38,8 @@ import bottleneck
 from _case import Case
 from _judged import as_tensorrt_reads, fresh, has_uint8, judge, rewritten_signed
 
-from edgeresnet.device import machine
 from edgeresnet.errors import EdgeresnetError
+from edgeresnet.portable import machine
 
 DIALECTS = ("openvino", "tensorrt")
 EFFORTS = ("fast", "balanced", "best")

@@ -25,13 +25,13 @@ import torch
 from PIL import Image
 
 from edgeresnet import images, models, recipe
-from edgeresnet.artifact import Store
 from edgeresnet.context import Context
-from edgeresnet.device import machine
 from edgeresnet.images import choose
-from edgeresnet.train import precision
-from edgeresnet.train.batches import Split
-from edgeresnet.train.loop import Training
+from edgeresnet.portable import machine
+from edgeresnet.store import Store
+from edgeresnet.training import precision
+from edgeresnet.training.batches import Split
+from edgeresnet.training.loop import Training
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 

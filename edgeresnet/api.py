@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from .artifact import Store, write_text
 from .errors import ArtifactError, EdgeresnetError, RecipeError
+from .store import Store, write_text
 
 if TYPE_CHECKING:
-    from .device.judge import Verdict
     from .pipeline import Listener
+    from .portable.judging import Verdict
     from .recipe import Recipe
 
     AnyRecipe = str | os.PathLike[str] | Mapping[str, Any] | Recipe
@@ -47,7 +47,7 @@ class Run:
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """One for each promise on each target, with its number, interval and reason."""
-        from .device.judge import Verdict
+        from .portable.judging import Verdict
 
         return tuple(Verdict(**one) for one in self.document["verdicts"])
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from . import images, recipe, targets
-from .artifact import FORMAT, Store
-from .device import machine, measure, onnx_file
-from .device.session import Signature
-from .device.worker import Job
 from .errors import EdgeresnetError, TargetError
 from .graph import lint
 from .images import FILES, FromFiles
+from .portable import machine, measure, onnx_file
+from .portable.session import Signature
+from .portable.worker import Job
+from .store import FORMAT, Store
 
 _SEED = 0
 

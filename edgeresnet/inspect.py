@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from . import targets
-from .device import machine, onnx_file
 from .errors import ModelError, TargetError, first_line
 from .graph import accepts, lint, quantized
 from .images import sources, survey
 from .models import names as architectures
 from .models import recognise, records, shapes, unwrap
+from .portable import machine, onnx_file
 from .targets import tensorrt_rtx
 
 CHECKPOINTS = (".pt", ".pth", ".th", ".ckpt", ".safetensors", ".bin", ".pth.tar", ".pt.tar")  # the last are no archives

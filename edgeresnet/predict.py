@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from . import targets
-from .artifact import Store
-from .device import evaluate
-from .device.preprocessing import Preprocessing
 from .errors import EdgeresnetError
 from .images import read_image
+from .portable import inference
+from .portable.preprocessing import Preprocessing
+from .store import Store
 
 
 def predict(
@@ -34,7 +34,7 @@ def predict(
         known = targets.require(name)
         for variant, about in measured[name]["variants"].items():
             with known.load(store.artifact_of(run, about["digest"]).path) as session:
-                logits = evaluate.infer(session, batch)[0]
+                logits = inference.infer(session, batch)[0]
             said[f"{name} {variant}"] = _ranked(logits, measured[name]["classes"], top)
     return said
 

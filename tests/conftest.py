@@ -23,8 +23,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeresnet import pipeline, recipe, targets, trace
-from edgeresnet.artifact import Store
+from edgeresnet import pipeline, recipe, targets
+from edgeresnet.stages import trace
+from edgeresnet.store import Store
 from edgeresnet.targets import _cuda
 
 STANDIN = Path(__file__).parent / "standin"  # for TensorRT and a GPU
@@ -141,9 +142,9 @@ def _short_windows() -> Iterator[None]:
     """No test judges real time: a few windows of some milliseconds, in this process, show that the way is whole.
 
     Two windows always agree here, so that a busy machine does not make a measurement longer. Real processes and real
-    windows have tests of their own (tests/device/test_measure.py, and where `start` is set back).
+    windows have tests of their own (tests/portable/test_measure.py, and where `start` is set back).
     """
-    from edgeresnet.device import measure, worker
+    from edgeresnet.portable import measure, worker
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trace, "_quiet", _operators_are_listed_once(trace._quiet))

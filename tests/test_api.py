@@ -14,7 +14,7 @@ import pytest
 
 import edgeresnet
 from edgeresnet import api, errors, pipeline
-from edgeresnet.artifact import Store
+from edgeresnet.store import Store
 
 from .conftest import tiny, write_recipe
 

@@ -15,7 +15,7 @@ import click
 import pytest
 
 from edgeresnet import cli, recipe
-from edgeresnet.device import manifest
+from edgeresnet.portable import manifest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -93,7 +93,7 @@ def test_every_shipped_recipe_is_planned_and_opens_with_its_purpose(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edgeresnet import pipeline
-    from edgeresnet.artifact import Store
+    from edgeresnet.store import Store
 
     assert path.read_text().startswith("# ")
     assert path.name in README

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from edgeresnet import pipeline, recipe, trace
-from edgeresnet.artifact import Store
+from edgeresnet import pipeline, recipe
 from edgeresnet.graph import adopt
 from edgeresnet.models import build
+from edgeresnet.stages import trace
+from edgeresnet.store import Store
 
 from .conftest import tiny
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from edgeresnet import images, pipeline, recipe
-from edgeresnet.artifact import Store
 from edgeresnet.models import build, checkpoint
+from edgeresnet.store import Store
 
 WEIGHTS = {"cifar_resnet20": ("resnet20-12fca82f.th", 81.02), "cifar_resnet32": ("resnet32-d509ac18.th", 82.90)}
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from edgeresnet import recipe, targets
-from edgeresnet.device import judge
 from edgeresnet.errors import RecipeError
+from edgeresnet.portable import judging
 
 from .conftest import tiny, write_recipe
 
@@ -147,7 +147,7 @@ def test_factories_are_told_from_names() -> None:
 
 
 def test_every_promise_of_a_recipe_has_its_judge_and_no_judge_is_idle() -> None:
-    assert set(recipe.Promises.model_fields) - {"undecided"} == set(judge.PROMISES)
+    assert set(recipe.Promises.model_fields) - {"undecided"} == set(judging.PROMISES)
 
 
 @pytest.mark.parametrize("word", ["elsewhere", "", None, 3])

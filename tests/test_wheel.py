@@ -48,7 +48,7 @@ def test_a_release_is_built_and_runs_from_an_empty_folder(tmp_path: Path) -> Non
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"edgeresnet/calibration_data/digits.npz", "edgeresnet/pipelines/digits.yaml"} <= names
     assert {"edgeresnet/calibration_data/LICENSE.digits", "edgeresnet/py.typed"} <= names
-    assert "edgeresnet/device/yardstick.onnx" in names
+    assert "edgeresnet/portable/yardstick.onnx" in names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
     with tarfile.open(sdist) as archive:
         assert {

@@ -138,8 +138,8 @@ def of_files(files: list[str], about: ModelOptions) -> Known:
 
 
 def _from_onnx(name: str, known: Known) -> None:
-    from ..device import onnx_file
     from ..graph import about
+    from ..portable import onnx_file
 
     held = about.entry(onnx_file.read(Path(name).expanduser()).metadata, "preprocessing")
     if isinstance(held, dict):
@@ -165,7 +165,7 @@ def _from_record(name: str, known: Known) -> None:
 
 def _fill(known: Known, source: str, held: dict[str, Any], *more: str) -> None:
     """What was not said."""
-    from ..device.preprocessing import Preprocessing
+    from ..portable.preprocessing import Preprocessing
 
     if "size" in known.preprocessing or held.get("resize") == held.get("size"):
         held.pop("resize", None)  # it belongs to the other size, or says nothing

@@ -13,7 +13,7 @@ import click
 from . import _complete
 
 if TYPE_CHECKING:
-    from ..artifact import Store
+    from ..store import Store
 
 store = click.option(
     "--store",
@@ -325,13 +325,13 @@ def _moves(flip: bool | None, shift: int | None) -> dict[str, Any] | None:
 
 
 def open_store(root: Path) -> Store:
-    from ..artifact import Store
+    from ..store import Store
 
     return Store.open(root)
 
 
 def read_store(root: Path, *runs: str | None) -> Store:
     """For a door that only reads `runs` (None: the newest)."""
-    from ..artifact import Store
+    from ..store import Store
 
     return Store.to_read(root, *runs)

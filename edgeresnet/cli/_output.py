@@ -61,7 +61,7 @@ def check_lines_file(path: Path | None) -> None:
 
 def write_output(path: Path, data: str | bytes) -> None:
     """A file where the user said."""
-    from ..artifact import write_bytes
+    from ..store import write_bytes
 
     _check_folder(path)
     write_bytes(path, data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)

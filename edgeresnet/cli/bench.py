@@ -12,8 +12,8 @@ import click
 from . import _complete, _options, _output
 
 if TYPE_CHECKING:
-    from ..artifact import Store
     from ..bench import Lineup
+    from ..store import Store
 
 
 @click.command()
@@ -63,8 +63,8 @@ def bench(
 
     from .. import bench as benching
     from .. import report
-    from ..artifact import write_text
     from ..errors import EdgeresnetError, TargetError
+    from ..store import write_text
 
     if not math.isfinite(seconds):  # a limit that no clock reaches, and that JSON cannot hold
         raise EdgeresnetError(f"--seconds {seconds} is no time", hint="write 30")

@@ -23,7 +23,7 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     import numpy as np
 
     from .. import pipeline, recipe, report, targets
-    from ..device import judge, machine
+    from ..portable import judging, machine
     from . import _progress
 
     def say(sentence: str) -> None:
@@ -41,12 +41,12 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
         say(f"{slot}: {len(samples)} images, {known}")
     evaluation = pipeline.samples_of(steps).get("evaluation")
     if evaluation is not None:
-        finest = 100 * judge.finest_drop(len(evaluation))
+        finest = 100 * judging.finest_drop(len(evaluation))
         say(f"the smallest drop that {len(evaluation)} images can rule out is {finest:.2f} points")
         counts = dict(
             zip(evaluation.classes, np.bincount(evaluation.labels, minlength=len(evaluation.classes)), strict=True)
         )
-        for sentence in judge.out_of_reach(wanted.promises.limits(), counts, wanted.verify.processes):
+        for sentence in judging.out_of_reach(wanted.promises.limits(), counts, wanted.verify.processes):
             say(f"warning: {sentence}, so it can only end UNDECIDED or BROKEN")
     absent = 0
     for name in wanted.targets:

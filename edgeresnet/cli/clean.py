@@ -22,8 +22,8 @@ def clean(older_than: str | None, larger_than: float | None, everything: bool, s
     Refused while a run uses the store. A recipe run again makes anew what it
     needs.
     """
-    from ..artifact import seconds_of
     from ..errors import EdgeresnetError
+    from ..store import seconds_of
 
     if sum([older_than is not None, larger_than is not None, everything]) != 1:
         raise EdgeresnetError("what to remove is not clear", hint="give one of --older-than, --larger-than and --all")

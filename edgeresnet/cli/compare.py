@@ -10,7 +10,7 @@ import click
 from . import _complete, _options, _output
 
 if TYPE_CHECKING:
-    from ..artifact import Store
+    from ..store import Store
 
 
 @click.command()

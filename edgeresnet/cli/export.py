@@ -10,8 +10,8 @@ import click
 from . import _complete, _options, _output
 
 if TYPE_CHECKING:
-    from ..artifact import Store
     from ..recipe import Recipe
+    from ..store import Store
 
 
 @click.command()
@@ -109,8 +109,8 @@ def _onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions, 
     import tempfile
 
     from .. import pipeline
-    from ..artifact import write_bytes
     from ..graph import deliver
+    from ..store import write_bytes
     from . import _progress
 
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
@@ -126,7 +126,7 @@ def _onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions, 
 
 def _handed_over(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions) -> int:
     """Run as a recipe is, so that what the devices bring home has a run to belong to."""
-    from .. import export as deed
+    from ..stages.export import write as deed
     from .run import ran, told
 
     run = ran(wanted, store, again=(), quiet=how.quiet, verbose=how.verbose)
@@ -145,7 +145,7 @@ def _handed_over(wanted: Recipe, store: Store, output: Path, how: _options.RunOp
 
 def _shipping(run: dict[str, Any], target: str, store: Store) -> tuple[str, Path]:
     """What was built here of the network to ship, with its sidecar: INT8 that is no faster than its twin is not it."""
-    from ..device import advice
+    from ..portable import advice
 
     result = run["results"][target]
     found = advice.advice(result)
@@ -157,17 +157,18 @@ def _lay(folder: Path, output: Path, name: str, *, packed: bool) -> None:
     """What lies there is replaced when it is of our making."""
     import shutil
 
-    from .. import export as deed
-    from ..device import manifest, trial
     from ..errors import EdgeresnetError
+    from ..portable import evaluation, manifest
+    from ..stages.export import write as deed
 
     output.mkdir(exist_ok=True)
     there = output / name
     if there.exists() and not (there / manifest.NAME).is_file():
         raise EdgeresnetError(f"{there} is already there, and not ours", hint="give another --output")
-    if (there / trial.RESULT).exists() and packed:
+    if (there / evaluation.RESULT).exists() and packed:
         raise EdgeresnetError(
-            f"{there} holds a {trial.RESULT}, which would be lost", hint="bring it home first, or give another --output"
+            f"{there} holds a {evaluation.RESULT}, which would be lost",
+            hint="bring it home first, or give another --output",
         )
     shutil.rmtree(there, ignore_errors=True)
     shutil.copytree(folder, there)

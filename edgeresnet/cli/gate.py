@@ -12,7 +12,7 @@ import click
 from . import _complete, _options, _output
 
 if TYPE_CHECKING:
-    from ..artifact import Store
+    from ..store import Store
 
 _FORMATS = ["terminal", "md", "github", "junit", "json"]
 
@@ -83,8 +83,8 @@ def _held(
     store: Store, run: str | None, baseline: Path, margins: list[str], max_age: str, across_recipes: bool
 ) -> dict[str, Any]:
     from .. import gate as gates
-    from ..artifact import seconds_of
     from ..errors import EdgeresnetError
+    from ..store import seconds_of
 
     if margins:
         words = ", ".join(f"--{name.replace('_', '-')}" for name in margins)

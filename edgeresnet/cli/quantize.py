@@ -75,7 +75,7 @@ def _check_output(output: Path | None, targets: list[str]) -> Path:
 
 
 def _write(found: dict[str, Any], output: Path) -> None:
-    from ..artifact import write_bytes
+    from ..store import write_bytes
 
     for target, about in found["targets"].items():
         name = found["name"].replace(":", "-")  # a factory's, in a file's name

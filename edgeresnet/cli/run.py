@@ -12,8 +12,8 @@ import click
 from . import _complete, _options, _output
 
 if TYPE_CHECKING:
-    from ..artifact import Store
     from ..recipe import Recipe
+    from ..store import Store
 
 
 @click.command()
@@ -86,7 +86,7 @@ def told(done: dict[str, Any], store: Store, *, as_json: bool) -> int:
 
 def _write_text(done: Mapping[str, Any], store: Store) -> Path:
     from .. import report
-    from ..artifact import write_text
+    from ..store import write_text
 
     path = store.root / "runs" / f"{done['id']}.md"
     write_text(path, report.FORMATS["md"](done))
@@ -95,7 +95,7 @@ def _write_text(done: Mapping[str, Any], store: Store) -> Path:
 
 def _write_page(done: Mapping[str, Any], store: Store) -> Path:
     from .. import report
-    from ..artifact import write_text
+    from ..store import write_text
 
     path = store.root / "runs" / f"{done['id']}.html"
     write_text(path, report.html.of_store(done, store))

@@ -15,7 +15,7 @@ def targets(as_json: bool) -> None:
     """List every target with its version, or why it is not here and what installs it."""
     from .. import report
     from .. import targets as known
-    from ..device import machine
+    from ..portable import machine
 
     found = {name: target.available() for name, target in known.discover().items()}
     about = machine.describe()

@@ -10,9 +10,9 @@ import click
 from . import _complete, _options, _output
 
 if TYPE_CHECKING:
-    from ..artifact import Store
     from ..pipeline import Step
     from ..recipe import Recipe
+    from ..store import Store
 
 
 @click.command()
@@ -43,13 +43,13 @@ def train(
     torchrun --nproc-per-node 2 -m edgeresnet train MODEL …
     """
     from .. import pipeline, report
-    from ..train import team
+    from ..training import process_group
     from . import _progress
 
     output = _output.check_weights_file(output)
     _output.check_lines_file(metrics)
     store = _options.open_store(how.store_root)
-    with team.entered() as mine, store.used():
+    with process_group.entered() as mine, store.used():
         wanted = _wanted(model, about, learn, seed, how, leads=mine.leads)
         if not mine.leads:
             _follow(wanted, store)
@@ -108,7 +108,7 @@ def _follow(wanted: Recipe, store: Store) -> None:
 
     from .. import pipeline
     from ..context import Context
-    from ..train import follow
+    from ..stages.train import follow
 
     step = next(step for step in pipeline.steps(wanted, store) if step.id == "train")
     with tempfile.TemporaryDirectory() as scratch:

@@ -11,7 +11,7 @@ import click
 from . import _complete, _options, _output
 
 if TYPE_CHECKING:
-    from ..artifact import Store
+    from ..store import Store
 
 
 @click.command()
@@ -124,19 +124,19 @@ def _explained(
     count: int | None,
     seed: int | None,
 ) -> int:
-    from . import _explain, _one_shot
+    from . import _diagnose, _one_shot
 
     if model is None:
         _refuse_without_model(about.given())
-        raw = _explain.of_run(_newest(store, {}), how.changes)
+        raw = _diagnose.of_run(_newest(store, {}), how.changes)
         made = _one_shot.parsed(deepcopy(raw), (), None, "verify")
         asked = _one_shot.parsed(raw, how.changes, None, "verify")
-        return _explain.explained(made, asked, store, how, said=True, count=count, seed=seed)
-    raw, taken, mean_is_said = _explain.of_model(model, about, how.changes)
+        return _diagnose.explained(made, asked, store, how, said=True, count=count, seed=seed)
+    raw, taken, mean_is_said = _diagnose.of_model(model, about, how.changes)
     if taken and not how.quiet:
         _output.echo(taken, err=True)
     made = _one_shot.parsed(raw, (), None, "verify")
-    return _explain.explained(made, made, store, how, said=mean_is_said, count=count, seed=seed)
+    return _diagnose.explained(made, made, store, how, said=mean_is_said, count=count, seed=seed)
 
 
 def _of_device(path: Path, store: Store, promises: dict[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..device import intervals, manifest
 from ..errors import EdgeresnetError
+from ..portable import intervals, manifest
 from ..text import ended_early
 from . import record
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..device import intervals, judge, timings, troubles, yardstick
-from ..device.intervals import Interval
-from ..device.judge import Reading, Verdict
 from ..errors import EdgeresnetError
+from ..portable import intervals, judging, timing_warnings, timings, yardstick
+from ..portable.intervals import Interval
+from ..portable.judging import Reading, Verdict
 from ..text import ended_early
 from . import baseline as baselines
 from . import record
@@ -48,7 +48,7 @@ class _Case:
         unit: str,
         broken: Callable[[float], bool] | None = None,
     ) -> Verdict:
-        return judge.decided(self.name, promise, limit, reading, ceiling=True, unit=unit, broken=broken)
+        return judging.decided(self.name, promise, limit, reading, ceiling=True, unit=unit, broken=broken)
 
 
 def gate(
@@ -70,14 +70,14 @@ def gate(
     verdicts = [one for name in held["targets"] for one in _of_target(name, run, held, margins, stale.get(name, ""))]
     verdicts += [_unknown(name, margins) for name in run["results"] if name not in held["targets"]]
     if run["problem"]:
-        verdicts.append(Verdict("run", "whole", judge.NOT_MEASURED, 0, f"it {ended_early(run['problem'])}"))
+        verdicts.append(Verdict("run", "whole", judging.NOT_MEASURED, 0, f"it {ended_early(run['problem'])}"))
     promised = [_promised(one, stale.get(one["target"], "")) for one in run["verdicts"]]
     return {
         "format": baselines.FORMAT,
         "run": run["id"],
         "baseline": {"path": str(path), "digest": held["digest"], "run": held["run"]},
         "margins": asdict(margins),
-        "verdict": judge.worst([one.verdict for one in verdicts] + [one["verdict"] for one in promised]),
+        "verdict": judging.worst([one.verdict for one in verdicts] + [one["verdict"] for one in promised]),
         "undecided": "fail" if "fail" in (run["undecided"], held["undecided"]) else "warn",  # nobody softens it unseen
         "verdicts": [{**one.to_json(), "by": "baseline"} for one in verdicts] + promised,
         "notes": [*told, *_notes(run, held)],
@@ -128,17 +128,17 @@ def _of_target(
     why = "the run has no such target" if result is None else stale
     if result is not None and "variants" not in result:
         why = result["reason"]
-    elif result is not None and not why and len(judge.each_build(result)) < kept["builds"]:
-        why = f"built {len(judge.each_build(result))} times, and {kept['builds']} in the baseline: `verify.rebuilds`"
+    elif result is not None and not why and len(judging.each_build(result)) < kept["builds"]:
+        why = f"built {len(judging.each_build(result))} times, and {kept['builds']} in the baseline: `verify.rebuilds`"
     times = [rival for rival in kept["times"] if getattr(margins, _margin(rival)) is not None]
     if why or result is None:
         every = ["max_loss_pp", *map(_promise, times), "max_growth_pct"]
         limits = {promise: getattr(margins, promise.split(" ")[0]) for promise in every}
         gated = {promise: limit for promise, limit in limits.items() if limit is not None}
         for promise, limit in (gated or {"measured": 0.0}).items():  # missing is no pass, whatever is gated
-            yield Verdict(name, promise, judge.NOT_MEASURED, limit, why)
+            yield Verdict(name, promise, judging.NOT_MEASURED, limit, why)
         return
-    builds = judge.each_build(result)
+    builds = judging.each_build(result)
     looks = sum(len(each["times"]) for each in held["targets"].values())
     alpha = {
         "answers": ALPHA * _OF_ANSWERS / len(held["targets"]) / len(builds),
@@ -146,7 +146,7 @@ def _of_target(
     }
     by_build = [list(_of_build(_Case(name, kept, build, margins, alpha), times)) for build in builds]
     for same in zip(*by_build, strict=True):
-        yield max(same, key=lambda one: (judge.WORST_LAST.index(one.verdict), one.value or 0.0))
+        yield max(same, key=lambda one: (judging.WORST_LAST.index(one.verdict), one.value or 0.0))
 
 
 def _of_build(case: _Case, times: list[str]) -> Iterator[Verdict]:
@@ -155,7 +155,7 @@ def _of_build(case: _Case, times: list[str]) -> Iterator[Verdict]:
     for rival in times:
         yield _slowdown(case, rival)
     if (limit := case.margins.max_growth_pct) is not None:
-        before, now = case.kept["size_mb"], judge.candidate(case.result)["size_mb"]
+        before, now = case.kept["size_mb"], judging.candidate(case.result)["size_mb"]
         growth = _percent(now / before) if before > 0 else float("inf")
         reading = Reading(growth, Interval(growth, growth))
         yield case.verdict("max_growth_pct", limit, reading, f"% larger ({before:.2f} → {now:.2f} MB)")
@@ -197,17 +197,17 @@ def _other_images(case: _Case, count: int) -> str:
 def _slowdown(case: _Case, rival: str) -> Verdict:
     limit, promise = getattr(case.margins, _margin(rival)), _promise(rival)
     if why := _incomparable(case, rival):
-        return Verdict(case.name, promise, judge.NOT_MEASURED, limit, why)
+        return Verdict(case.name, promise, judging.NOT_MEASURED, limit, why)
     now, before = record.rate(case.result, rival), record.logs(case.kept["times"][rival])
     if isinstance(now, str):
-        return Verdict(case.name, promise, judge.NOT_MEASURED, limit, now)
+        return Verdict(case.name, promise, judging.NOT_MEASURED, limit, now)
     if min(len(now), len(before)) < 2:
         side = "the run" if len(now) < 2 else "the baseline"
         why = f"{side} timed one process alone, which does not show how much processes differ: `verify.processes`"
-        return Verdict(case.name, promise, judge.NOT_MEASURED, limit, why)
+        return Verdict(case.name, promise, judging.NOT_MEASURED, limit, why)
     if len(now) < len(before):
         why = f"timed in {len(now)} processes, the baseline in {len(before)}: less tells less; `verify.processes`"
-        return Verdict(case.name, promise, judge.NOT_MEASURED, limit, why)
+        return Verdict(case.name, promise, judging.NOT_MEASURED, limit, why)
     drift = _DRIFT.get(rival, timings.DRIFT_OF_TWINS)
     change, found = intervals.change_interval(before, now, drift=drift)
     _, sure = intervals.change_interval(before, now, drift=drift, alpha=case.alpha["times"])
@@ -216,8 +216,8 @@ def _slowdown(case: _Case, rival: str) -> Verdict:
     reading = Reading(slower, Interval(_percent(found.low), _percent(found.high)), more=more)
     unit = _SLOWER.get(rival, f"% slower than in the baseline, against its {rival} twin")
     verdict = case.verdict(promise, limit, reading, unit, lambda _: slower > limit and sure.low > 1)
-    if rival == record.PACE and verdict.verdict == judge.BROKEN and (noise := _disturbed(case)):
-        return replace(verdict, verdict=judge.UNDECIDED, reason=f"{verdict.reason}; but {noise}")
+    if rival == record.PACE and verdict.verdict == judging.BROKEN and (noise := _disturbed(case)):
+        return replace(verdict, verdict=judging.UNDECIDED, reason=f"{verdict.reason}; but {noise}")
     return verdict
 
 
@@ -241,7 +241,7 @@ _SLOWER = {
 
 def _disturbed(case: _Case) -> str:
     """What made the machine slower, and not the runtime."""
-    now = troubles.taken_away(record.timed(case.result))
+    now = timing_warnings.taken_away(record.timed(case.result))
     if now:
         return now[0]
     return f"in the baseline {case.kept['disturbed'][0]}" if case.kept["disturbed"] else ""
@@ -296,15 +296,19 @@ def _ago(seconds: float) -> str:
 
 def _unknown(name: str, margins: Margins) -> Verdict:
     return Verdict(
-        name, "max_loss_pp", judge.NOT_MEASURED, margins.max_loss_pp or 0, f"the baseline has no such target; {_RENEW}"
+        name,
+        "max_loss_pp",
+        judging.NOT_MEASURED,
+        margins.max_loss_pp or 0,
+        f"the baseline has no such target; {_RENEW}",
     )
 
 
 def _promised(one: Mapping[str, Any], stale: str) -> dict[str, Any]:
     """What the recipe itself promised. What waits for a device was not measured."""
     found = {**one, "by": "recipe"}
-    if one["verdict"] == judge.DEFERRED or stale:
-        found |= {"verdict": judge.NOT_MEASURED, "reason": stale or one["reason"]}
+    if one["verdict"] == judging.DEFERRED or stale:
+        found |= {"verdict": judging.NOT_MEASURED, "reason": stale or one["reason"]}
     return found
 
 

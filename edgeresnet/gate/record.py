@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import evaluate, intervals, judge, timings, troubles, yardstick
+from ..portable import inference, intervals, judging, timing_warnings, timings, yardstick
 
 PACE = "pace"  # the yardstick's time as so many of a fixed piece of work in plain Python
 _IDENTITY = ("host", "boot", "cpus")  # of a process's machine: which one of its kind; a pool of equal ones is one here
@@ -36,7 +36,7 @@ def of(result: Mapping[str, Any]) -> dict[str, Any] | str:
         if isinstance(logs_of, str):
             return logs_of
         times[name] = {"as_long_as": _middle(logs_of), "processes": _rounded(logs_of)}
-    ships = judge.candidate(result)
+    ships = judging.candidate(result)
     measured = timed(result)
     return {
         "ships": result["candidate"],
@@ -50,9 +50,9 @@ def of(result: Mapping[str, Any]) -> dict[str, Any] | str:
         "conditions": conditions(result),
         "python": result["machine"]["python"],
         "yardstick": result["yardstick"]["sha256"],
-        "troubles": troubles.of_machine(measured),
-        "disturbed": troubles.taken_away(measured),
-        "builds": len(judge.each_build(result)),
+        "troubles": timing_warnings.of_machine(measured),
+        "disturbed": timing_warnings.taken_away(measured),
+        "builds": len(judging.each_build(result)),
     }
 
 
@@ -66,7 +66,7 @@ def rivals(result: Mapping[str, Any]) -> list[str]:
 
 def answers(result: Mapping[str, Any]) -> np.ndarray | str:
     """What would ship answered to each image, where its counts follow from that; else what is wrong."""
-    labels, given = result.get("labels"), judge.candidate(result).get("predicted")
+    labels, given = result.get("labels"), judging.candidate(result).get("predicted")
     if not labels or not given:
         return "no image has a label, and without labels no answer is right or wrong"
     if not result.get("images"):
@@ -75,8 +75,8 @@ def answers(result: Mapping[str, Any]) -> np.ndarray | str:
     whole = predicted.shape == (len(labels),) and predicted.dtype.kind == "i"
     if not whole or not 0 <= predicted.min() <= predicted.max() < count:
         return f"its answers are not one of {count} classes for each of {len(labels)} images"
-    counted = evaluate.counts(np.asarray(result["reference_predicted"]), predicted, np.asarray(labels))
-    if any(judge.candidate(result)["accuracy"].get(key) != value for key, value in counted.items()):
+    counted = inference.counts(np.asarray(result["reference_predicted"]), predicted, np.asarray(labels))
+    if any(judging.candidate(result)["accuracy"].get(key) != value for key, value in counted.items()):
         return "its counts do not follow from its answers"
     return predicted
 
@@ -95,15 +95,15 @@ def better_than_chance(predicted: np.ndarray, labels: np.ndarray, count: int) ->
 def rate(result: Mapping[str, Any], name: str) -> list[float] | str:
     """Per process the log of how many times as long as its rival it took; a sentence where there is no such number."""
     unit = (result.get("yardstick") or {}).get("latency")
-    ships = judge.candidate(result)["latency"]
+    ships = judging.candidate(result)["latency"]
     if name == PACE:
-        if not unit or troubles.untimed([unit]):
-            return f"yardstick: {troubles.untimed([unit])}"
+        if not unit or timing_warnings.untimed([unit]):
+            return f"yardstick: {timing_warnings.untimed([unit])}"
         if not all(process.get("pace_ms") for process in unit["processes"]):
             return "the processor's own pace was not measured beside the yardstick"
         return _logs(timings.windows(unit), [[[pace] for pace in process["pace_ms"]] for process in unit["processes"]])
     rival = unit if name == yardstick.NAME else result["variants"].get(name, {}).get("latency")
-    trouble = troubles.untimed([ships, rival])
+    trouble = timing_warnings.untimed([ships, rival])
     if trouble or rival is None:
         return trouble if rival or not ships else f"{name}: {trouble}"
     return _logs(timings.windows(ships), timings.windows(rival))

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from ..device.preprocessing import Preprocessing
 from ..errors import ModelError
+from ..portable.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import onnx

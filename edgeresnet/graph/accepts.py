@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from ..device.session import Dialect
+from ..portable.session import Dialect
 from .quantized import (
     DEQUANTIZE,
     INTEGER_OPERATORS,

@@ -15,9 +15,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import checker, helper, inliner, shape_inference, version_converter
 
-from ..device import onnx_file
-from ..device.preprocessing import Preprocessing
 from ..errors import ModelError, first_line
+from ..portable import onnx_file
+from ..portable.preprocessing import Preprocessing
 from . import about, canonical, layout, lint
 
 OLDEST = 13  # below it Q/DQ knows no axis, so no INT8 could be written from this network

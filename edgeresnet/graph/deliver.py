@@ -10,8 +10,8 @@ from pathlib import Path
 
 import onnx
 
-from ..device import onnx_file
-from ..device.preprocessing import Preprocessing
+from ..portable import onnx_file
+from ..portable.preprocessing import Preprocessing
 from .half import half
 from .raw_input import with_raw_input
 

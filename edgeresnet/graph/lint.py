@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ..device.onnx_file import FLOAT, FLOAT16, KINDS, OnnxFile, Value
-from ..device.preprocessing import Preprocessing
 from ..errors import ModelError
+from ..portable.onnx_file import FLOAT, FLOAT16, KINDS, OnnxFile, Value
+from ..portable.preprocessing import Preprocessing
 
 PROBABILITIES = ("Softmax", "LogSoftmax")  # what makes them of logits: other numbers, in the same order
 _EXPORT = "export the classifier alone: one batch of images in, batch × classes logits out"

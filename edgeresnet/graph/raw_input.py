@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from ..device.preprocessing import Preprocessing
 from ..errors import ModelError
+from ..portable.preprocessing import Preprocessing
 from . import about
 
 LAYOUTS = ("NCHW", "NHWC")

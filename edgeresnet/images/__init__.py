@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..artifact import Store
-from ..device.preprocessing import Preprocessing
 from ..errors import ImagesError
+from ..portable.preprocessing import Preprocessing
 from ..recipe import Recipe, Source
+from ..store import Store
 from . import choose, decode, sources
 from .files import FILES, FromFiles
 from .samples import Batch, Samples

@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..artifact import Store
-from ..device import machine
 from ..errors import ImagesError
+from ..portable import machine
+from ..store import Store
 
 Chunk = tuple[np.ndarray, np.ndarray]
 

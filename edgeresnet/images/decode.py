@@ -20,9 +20,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..device import machine
-from ..device.preprocessing import Preprocessing
 from ..errors import ImagesError
+from ..portable import machine
+from ..portable.preprocessing import Preprocessing
 
 Reader = Callable[[int], np.ndarray]  # an image's number → its pixels; ImagesError where it cannot be read
 Chunk = tuple[np.ndarray, np.ndarray]  # indices, pixels

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..device.preprocessing import Preprocessing
+from ..portable.preprocessing import Preprocessing
 from . import decode
 from .samples import Samples
 

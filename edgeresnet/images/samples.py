@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..artifact import Store
-from ..device import machine, manifest
-from ..device.preprocessing import Preprocessing
 from ..errors import ImagesError
+from ..portable import machine, manifest
+from ..portable.preprocessing import Preprocessing
+from ..store import Store
 from . import decode
 from .cache import DecodedCache
 from .sources import ImageSource

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..device import machine
+from ..portable import machine
 from . import decode
 from .sources import ImageSource, arrays, at
 

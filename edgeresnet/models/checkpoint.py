@@ -19,8 +19,8 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from ..artifact import Given, Parent, write_bytes
 from ..errors import ModelError, first_line
+from ..store import Given, Parent, write_bytes
 from . import build, parts, plans, shapes, unwrap, widths
 from .unwrap import Weights
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..device import manifest
-from ..device.preprocessing import INTERPOLATIONS, Preprocessing
+from ..portable import manifest
+from ..portable.preprocessing import INTERPOLATIONS, Preprocessing
 from . import names, shapes
 
 _HUB_WEIGHTS, _HUB_CONFIG = "model.safetensors", "config.json"

@@ -4,10 +4,11 @@ stages (the table) → steps (what a recipe asks for) → conductor (found or ma
 Knows no deed from inside.
 """
 
-from .conductor import Listener, look_at, make, plan, run
-from .home import bring_home
-from .stages import STAGES, Outcome, Step
-from .steps import samples_of, steps
+from ..stages.table import STAGES
+from .collect import bring_home
+from .planner import samples_of, steps
+from .runner import Listener, look_at, make, plan, run
+from .step import Outcome, Step
 
 __all__ = [
     "STAGES",

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .. import verify
-from ..artifact import FORMAT
-from ..device import judge, machine
+from ..portable import judging, machine
 from ..recipe import Recipe
-from .stages import Outcome
-from .steps import as_written_of, int8_of
+from ..stages import verify
+from ..store import FORMAT
+from .planner import as_written_of, int8_of
+from .step import Outcome
 
 
 def document(
@@ -61,14 +61,14 @@ def _head(recipe: Recipe, began: float) -> dict[str, Any]:
 
 def _judged(recipe: Recipe, results: Mapping[str, Mapping[str, Any]], incomplete: bool) -> dict[str, Any]:
     limits = recipe.promises.limits()
-    verdicts = [verdict for name, result in results.items() for verdict in judge.judge(limits, name, result)]
+    verdicts = [verdict for name, result in results.items() for verdict in judging.judge(limits, name, result)]
     words = [verdict.verdict for verdict in verdicts]
     words += [_missing(result) for result in results.values() if "variants" not in result]
     if incomplete:
-        words.append(judge.NOT_MEASURED)
+        words.append(judging.NOT_MEASURED)
     return {
         "verdicts": [verdict.to_json() for verdict in verdicts],
-        "verdict": judge.worst(words),
+        "verdict": judging.worst(words),
         "undecided": recipe.promises.undecided,
     }
 
@@ -119,7 +119,7 @@ def _result(target: str, outcomes: Mapping[str, Outcome], as_written: str | None
 
 
 def _missing(result: Mapping[str, Any]) -> str:
-    return judge.DEFERRED if result.get("deferred") else judge.NOT_MEASURED
+    return judging.DEFERRED if result.get("deferred") else judging.NOT_MEASURED
 
 
 def _problem(problem: BaseException) -> dict[str, str]:

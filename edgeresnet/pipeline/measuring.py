@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from .. import targets
-from ..artifact import Given
 from ..context import Context
-from ..device import manifest, measure, trial
-from ..device.preprocessing import Preprocessing
-from ..device.session import Dialect, Signature
-from ..device.worker import Job
 from ..errors import TargetError
-from .stages import compile_for
+from ..portable import evaluation, manifest, measure
+from ..portable.preprocessing import Preprocessing
+from ..portable.session import Dialect, Signature
+from ..portable.worker import Job
+from ..stages.compile import compile_network
+from ..store import Given
 
 _SEED = 0
 
@@ -43,7 +43,7 @@ class Measuring:
         target = targets.get(name)
         try:
             jobs = {title: self.job(name, title, network) for title, network in networks.items()}
-            with trial.as_failure():
+            with evaluation.as_failure():
                 return measure.latency(jobs, processes=processes, seconds=seconds)
         except TargetError as problem:
             raise TargetError(f"{target.title} {problem.message}", hint=problem.hint) from problem
@@ -58,7 +58,7 @@ class Measuring:
             source = self._written(about, network, folder.with_name(f"{folder.name}-work"))
             given = {"network": Given(manifest.sha256_of(source), source)}
             # What it warns of, it warns of again where the network is compiled to ship.
-            notes = compile_for(given, about, folder, replace(self.ctx, scratch=source.parent, warnings=[]))
+            notes = compile_network(given, about, folder, replace(self.ctx, scratch=source.parent, warnings=[]))
             shutil.rmtree(source.parent)
             manifest.write(folder, notes=notes)
         stored = manifest.read(folder)
@@ -69,8 +69,8 @@ class Measuring:
         """As ONNX, in the dialect where INT8 would ship."""
         import onnx
 
-        from .. import quantize, trace
         from ..graph import canonical
+        from ..stages import quantize, trace
 
         work.mkdir(parents=True, exist_ok=True)
         model = trace.to_onnx(network, self.spec["channels"], self.spec["size"])

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import models
-from ..artifact import Given
-from ..device import machine, manifest, onnx_file
 from ..errors import ModelError, RecipeError
 from ..graph import lint
 from ..models import recognise, shapes, unwrap
+from ..portable import machine, manifest, onnx_file
 from ..recipe import Recipe, is_onnx, module_of_factory
+from ..store import Given
 
 
 def about(recipe: Recipe, samples: dict[str, Given]) -> tuple[dict[str, Any], tuple[str, ...]]:

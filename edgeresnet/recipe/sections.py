@@ -20,8 +20,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from .. import targets as _targets
-from ..device import manifest
-from ..device.preprocessing import Preprocessing
+from ..portable import manifest
+from ..portable.preprocessing import Preprocessing
 
 
 class _Section(BaseModel):

@@ -11,42 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import (
-        bench_text as bench_text,
-    )
-    from . import (
-        compare_text as compare_text,
-    )
-    from . import (
-        compared as compared,
-    )
-    from . import (
-        explain_text as explain_text,
-    )
-    from . import (
-        gate_text as gate_text,
-    )
-    from . import (
-        html as html,
-    )
-    from . import (
-        inspect_text as inspect_text,
-    )
-    from . import (
-        pruned as pruned,
-    )
-    from . import (
-        quantized as quantized,
-    )
-    from . import (
-        terminal as terminal,
-    )
-    from . import (
-        trained as trained,
-    )
-    from . import (
-        view as view,
-    )
+    from . import bench_text as bench_text
+    from . import compare_text as compare_text
+    from . import compared as compared
+    from . import diagnose_text as diagnose_text
+    from . import gate_text as gate_text
+    from . import html as html
+    from . import inspect_text as inspect_text
+    from . import pruned as pruned
+    from . import quantized as quantized
+    from . import terminal as terminal
+    from . import trained as trained
+    from . import view as view
 
 Render = Callable[[Mapping[str, Any]], str]
 _MODULES = {"terminal": "terminal", "md": "markdown", "json": "json_report", "html": "html", "junit": "junit"}

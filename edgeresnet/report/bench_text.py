@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from ..device import troubles
+from ..portable import timing_warnings
 from . import terminal, view
 
 _SWEEP = ("network", "batch", "streams", "images/s", "lowest", "highest", "p50 ms")
@@ -34,7 +34,7 @@ def render(bench: Mapping[str, Any]) -> str:
 
 
 def _notes(bench: Mapping[str, Any], results: Mapping[str, Any]) -> list[str]:
-    notes = [*bench["notes"], *troubles.troubles(results)]
+    notes = [*bench["notes"], *timing_warnings.troubles(results)]
     problem = bench["problem"]
     if problem:
         notes.append(f"{problem['message']} ({problem['hint']})" if problem["hint"] else problem["message"])

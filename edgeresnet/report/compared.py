@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import evaluate, intervals, judge, timings, troubles
+from ..portable import inference, intervals, judging, timing_warnings, timings
 from ..text import ended_early
 from . import changes, view
 
@@ -105,7 +105,7 @@ def _than(logs: list[float]) -> dict[str, Any] | None:
 
 def _logs(run: Run, target: str, rival: str, variant: str) -> list[float]:
     slower, faster = _variant(run, target, rival), _variant(run, target, variant)
-    if rival == variant or not slower or not faster or troubles.untimed([slower["latency"], faster["latency"]]):
+    if rival == variant or not slower or not faster or timing_warnings.untimed([slower["latency"], faster["latency"]]):
         return []
     return intervals.log_ratios(timings.windows(slower["latency"]), timings.windows(faster["latency"]))
 
@@ -133,14 +133,14 @@ def _accuracy(
     db = None if None in (found := [each["accuracy"]["sqnr_db"] for each in (before, now)]) else found[1] - found[0]
     told: dict[str, Any] = {"paired": not apart, "why_not_paired": apart, "db_more": db}
     if not apart:
-        labels = None if judge.unlabelled(one) else np.asarray(one["labels"])
-        counts = evaluate.counts(np.asarray(before["predicted"]), np.asarray(now["predicted"]), labels)
+        labels = None if judging.unlabelled(one) else np.asarray(one["labels"])
+        counts = inference.counts(np.asarray(before["predicted"]), np.asarray(now["predicted"]), labels)
         told |= counts
         if labels is None:
             return told
         lost, won, images = counts["flips_lost"], counts["flips_won"], counts["images"]
         return told | _points((lost - won) / images, intervals.tango(lost, won, images))
-    if judge.unlabelled(one) or judge.unlabelled(other) or one["classes"] != other["classes"]:
+    if judging.unlabelled(one) or judging.unlabelled(other) or one["classes"] != other["classes"]:
         return told
     asked = [(each["accuracy"]["top1"], each["accuracy"]["images"]) for each in (before, now)]
     (right, images), (right_now, images_now) = asked
@@ -171,7 +171,7 @@ def _latency(logs: Logs, name: str, first: Run, run: Run, target: str, variant: 
     assert before is not None
     assert now is not None
     for where, each in (("in run A ", before), ("", now)):
-        if trouble := troubles.untimed([each["latency"]]):
+        if trouble := timing_warnings.untimed([each["latency"]]):
             return {"why_not": f"{where}{trouble}"}
     if why := changes.other_conditions(before["latency"], now["latency"]):
         return {"why_not": why}

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..device import intervals, timings, troubles
+from ..portable import intervals, timing_warnings, timings
 
 COLUMNS = ("MACs %", "params %", "whole ms", "ms", "times as fast (95 %)", "top-1 %", "")
 BESIDE = ("target", "as", "MACs %", "params %", "p50 ms", "times fp32 (95 %)")
@@ -103,7 +103,7 @@ def beside(notes: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str
     """Of one target's result: what is left of the network, beside what that is in milliseconds."""
     variants = result.get("variants", {})
     timed = {name: each["latency"] for name, each in variants.items() if each["latency"]}
-    if "fp32" not in timed or troubles.untimed(list(timed.values())):
+    if "fp32" not in timed or timing_warnings.untimed(list(timed.values())):
         return []
     found = []
     for name, raw in timed.items():

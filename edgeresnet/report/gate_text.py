@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..device import judge
 from ..errors import EdgeresnetError
+from ..portable import judging
 from . import json_report, junit, markdown, terminal
 
 _MEANING = {
-    judge.KEPT: "nothing was lost beyond its margin",
-    judge.UNDECIDED: "nothing is shown to be lost, and not everything to be kept",
-    judge.NOT_MEASURED: "something was not measured, or cannot be compared: that is no pass",
-    judge.BROKEN: "a margin, or a promise of the recipe, is broken",
+    judging.KEPT: "nothing was lost beyond its margin",
+    judging.UNDECIDED: "nothing is shown to be lost, and not everything to be kept",
+    judging.NOT_MEASURED: "something was not measured, or cannot be compared: that is no pass",
+    judging.BROKEN: "a margin, or a promise of the recipe, is broken",
 }
 _COLUMNS = ("verdict", "target", "promise", "why")
 
@@ -51,7 +51,7 @@ def marks(found: Mapping[str, Any]) -> str:
 def refusal(problem: EdgeresnetError, baseline: Path) -> dict[str, str]:
     """What is told, and how, where nothing was judged: no pass, and never silence."""
     said = f"{problem.message} ({problem.hint})"
-    case = {"target": "gate", "promise": "judged", "verdict": judge.NOT_MEASURED, "reason": said}
+    case = {"target": "gate", "promise": "judged", "verdict": judging.NOT_MEASURED, "reason": said}
     head = f"file={_property(str(baseline))},title={_property('edgeresnet gate: refused')}"
     return {
         "md": f"# Gate: refused\n\n{markdown.cell(said)}\n",
@@ -62,9 +62,9 @@ def refusal(problem: EdgeresnetError, baseline: Path) -> dict[str, str]:
 
 def _marks(found: Mapping[str, Any]) -> Iterator[str]:
     for one in found["verdicts"]:
-        is_red = one["verdict"] in (judge.BROKEN, judge.NOT_MEASURED)
-        is_red = is_red or (one["verdict"] == judge.UNDECIDED and found["undecided"] == "fail")
-        if one["verdict"] != judge.KEPT:
+        is_red = one["verdict"] in (judging.BROKEN, judging.NOT_MEASURED)
+        is_red = is_red or (one["verdict"] == judging.UNDECIDED and found["undecided"] == "fail")
+        if one["verdict"] != judging.KEPT:
             title = _property(f"{one['target']} {one['promise']}: {one['verdict']}")
             file = _property(found["baseline"]["path"])
             yield f"::{'error' if is_red else 'warning'} file={file},title={title}::{_message(one['reason'])}"
@@ -72,7 +72,7 @@ def _marks(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _meaning(found: Mapping[str, Any]) -> str:
-    red = found["verdict"] == judge.UNDECIDED and found["undecided"] == "fail"
+    red = found["verdict"] == judging.UNDECIDED and found["undecided"] == "fail"
     return _MEANING[found["verdict"]] + (", and that is red here: `undecided: fail`" if red else "")
 
 

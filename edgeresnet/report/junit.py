@@ -11,11 +11,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from ..device import judge
+from ..portable import judging
 from ..text import ended_early
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in no way to be written there
-_KIND = {judge.BROKEN: "failure", judge.NOT_MEASURED: "error", judge.UNDECIDED: "skipped", judge.DEFERRED: "skipped"}
+_KIND = {
+    judging.BROKEN: "failure",
+    judging.NOT_MEASURED: "error",
+    judging.UNDECIDED: "skipped",
+    judging.DEFERRED: "skipped",
+}
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -28,7 +33,7 @@ def render(document: Mapping[str, Any]) -> str:
             suite = suites[target] = ElementTree.SubElement(root, "testsuite", name=_text(target))
         case = ElementTree.SubElement(suite, "testcase", classname=_text(f"edgeresnet.{target}"), name=_text(name))
         kind = _KIND.get(verdict)
-        if verdict == judge.UNDECIDED and document["undecided"] == "fail":
+        if verdict == judging.UNDECIDED and document["undecided"] == "fail":
             kind = "error"
         if kind:
             ElementTree.SubElement(case, kind, message=_text(f"{verdict}: {reason}"))
@@ -49,11 +54,16 @@ def _cases(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         yield one["target"], one["promise"], one["verdict"], one["reason"]
     for target, result in document.get("results", {}).items():
         if "variants" in result:
-            yield target, "measured", judge.KEPT, "its networks were compiled, asked and timed"
+            yield target, "measured", judging.KEPT, "its networks were compiled, asked and timed"
         else:
-            yield target, "measured", judge.DEFERRED if result.get("deferred") else judge.NOT_MEASURED, result["reason"]
+            yield (
+                target,
+                "measured",
+                judging.DEFERRED if result.get("deferred") else judging.NOT_MEASURED,
+                result["reason"],
+            )
     if document.get("problem"):
-        yield "run", "whole", judge.NOT_MEASURED, f"the run {ended_early(document['problem'])}"
+        yield "run", "whole", judging.NOT_MEASURED, f"the run {ended_early(document['problem'])}"
 
 
 def _text(text: str) -> str:

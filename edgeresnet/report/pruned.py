@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..device import troubles
+from ..portable import timing_warnings
 from . import curve, cuts, terminal, view
 from .trained import WEIGHTS
 
@@ -40,7 +40,7 @@ def of(part: Mapping[str, Any]) -> dict[str, Any]:
 def _trouble(name: str, result: Mapping[str, Any]) -> str:
     """Why what was timed says nothing."""
     raw = [each["latency"] for each in result.get("variants", {}).values()]
-    why = troubles.untimed(raw) if raw else ""
+    why = timing_warnings.untimed(raw) if raw else ""
     return f"{name}: its milliseconds say nothing: {why}" if why else ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..device import intervals
+from ..portable import intervals
 from . import curve, terminal
 
 WEIGHTS = "weights.safetensors"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..device import advice, intervals, judge, timings, troubles
+from ..portable import advice, intervals, judging, timing_warnings, timings
 from ..text import ended_early
 from . import curve, cuts
 from .cuts import ms as ms
@@ -18,11 +18,11 @@ from .cuts import ms as ms
 Cell = TypeVar("Cell")
 
 _MEANING = {
-    judge.KEPT: "every promise is kept",
-    judge.DEFERRED: "nothing is broken; what a bundle carries is measured on its device",
-    judge.UNDECIDED: "the images or measurements at hand cannot decide every promise",
-    judge.NOT_MEASURED: "something that was asked for was not measured",
-    judge.BROKEN: "a promise is broken",
+    judging.KEPT: "every promise is kept",
+    judging.DEFERRED: "nothing is broken; what a bundle carries is measured on its device",
+    judging.UNDECIDED: "the images or measurements at hand cannot decide every promise",
+    judging.NOT_MEASURED: "something that was asked for was not measured",
+    judging.BROKEN: "a promise is broken",
 }
 
 
@@ -73,13 +73,15 @@ LATENCY_COLUMNS = ("target", "as", "p50 ms", "p90", "p99", "device", "file", "lo
 def of(run: Mapping[str, Any]) -> View:
     results = run["results"].values()
     measured = [result for result in results if "variants" in result]
-    judged = [result for result in measured if not judge.unlabelled(result)]
+    judged = [result for result in measured if not judging.unlabelled(result)]
     beside = _beside(run, measured)
     classes = [(result["target"], *change_row(each)) for result in judged for each in changes(result)]
     return View(
         title=title(run["recipe"]["model"], measured),
         verdict=run["verdict"],
-        meaning=_MEANING[run["verdict"]] if run["verdicts"] or run["verdict"] != judge.KEPT else "nothing was promised",
+        meaning=_MEANING[run["verdict"]]
+        if run["verdicts"] or run["verdict"] != judging.KEPT
+        else "nothing was promised",
         trainings=_trainings(run),
         cuts=_cuts(run, beside),
         recoveries=[(curve.recovery(notes), curve.rows(notes)) for notes in _notes_of(run, "recover")],
@@ -149,7 +151,7 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
     variant = result["variants"][name]
     counts, images = variant["accuracy"], variant["accuracy"]["images"]
     agree, size = f"{100 * counts['agree'] / images:.2f} %", f"{variant['size_mb']:.2f}"
-    if judge.unlabelled(result):
+    if judging.unlabelled(result):
         return result["target"], name, "not known", "no labels", agree, "", size
     drop, low, high = drop_pp(counts)
     return (
@@ -165,7 +167,7 @@ def _row(result: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def _loss(result: Mapping[str, Any]) -> str:
     """The file as it is written against what the compiler made of it: which of the two is to blame."""
-    written, compiled = result["as_written"], judge.of_quantizing(result["variants"]["int8"])
+    written, compiled = result["as_written"], judging.of_quantizing(result["variants"]["int8"])
     before, after = (_noise(counts["sqnr_db"]) for counts in (written, compiled))
     word = "the compiler adds to it" if after > _MORE * before else "the loss is quantization's, not the compiler's"
     said = (
@@ -202,7 +204,7 @@ def latency_row(names: tuple[str, ...], raw: Mapping[str, Any]) -> tuple[str, ..
 
 def speedup(faster: str, than: str, rival: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     """The headline of two networks timed in turn, with its interval over fresh processes."""
-    if trouble := troubles.untimed([rival, raw]):
+    if trouble := timing_warnings.untimed([rival, raw]):
         return f"{faster}: not held against {than}: {trouble}"
     value, (low, high) = intervals.ratio_interval(timings.windows(rival), timings.windows(raw))
     if not math.isfinite(high):
@@ -227,13 +229,13 @@ def _speedups(result: Mapping[str, Any]) -> list[str]:
 
 def _builds(result: Mapping[str, Any]) -> list[str]:
     """How far builds of one network are apart."""
-    builds = [judge.candidate(one) for one in judge.each_build(result)]
+    builds = [judging.candidate(one) for one in judging.each_build(result)]
     if len(builds) == 1:
         return []
     answers = np.asarray([build["predicted"] for build in builds])
     same = 100 * float((answers == answers[0]).all(axis=0).mean())
     said = [f"{result['target']} {result['candidate']}: built {len(builds)} times, all give {same:.2f} % same answers"]
-    if not judge.unlabelled(result):
+    if not judging.unlabelled(result):
         top1 = [100 * build["accuracy"]["top1"] / build["accuracy"]["images"] for build in builds]
         said.append(f"top-1 {min(top1):.2f} to {max(top1):.2f} %")
     times = [timings.percentiles(build["latency"]).get("p50") for build in builds if build["latency"]]
@@ -244,7 +246,7 @@ def _builds(result: Mapping[str, Any]) -> list[str]:
 
 def changes(result: Mapping[str, Any]) -> list[Change]:
     """Per class that has images, in order; the interval is corrected for looking at so many of them."""
-    both = zip(judge.recalls(result), judge.flips(result), strict=True)
+    both = zip(judging.recalls(result), judging.flips(result), strict=True)
     found = [(recall, changed) for recall, changed in both if recall.images]
     told = []
     for recall, (lost, won) in found:
@@ -275,7 +277,7 @@ def _notes(
         if result["skipped"]:
             first = ", ".join(result["skipped"][:3])
             notes.append(f"{len(result['skipped'])} unreadable evaluation images were left out: {first}")
-    absent = [recall.label for result in judged[:1] for recall in judge.recalls(result) if not recall.images]
+    absent = [recall.label for result in judged[:1] for recall in judging.recalls(result) if not recall.images]
     if absent:
         notes.append(
             f"{len(absent)} classes have no evaluation image, so nothing is known of them: {', '.join(absent[:5])}"
@@ -286,7 +288,7 @@ def _notes(
     for result in measured:
         notes += _decoding(result)
         timed = _timed(result)
-        notes += [f"{result['target']}: {trouble}" for trouble in troubles.troubles(timed)]
+        notes += [f"{result['target']}: {trouble}" for trouble in timing_warnings.troubles(timed)]
     if run["problem"]:
         notes.append(f"the run {ended_early(run['problem'])}")
     return notes
@@ -314,7 +316,7 @@ def _conditions(run: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -
                 f"{counts['images']} images",
                 f"SQNR against the reference: {sqnr(counts['sqnr_db'])}",
             ]
-            if not judge.unlabelled(result):
+            if not judging.unlabelled(result):
                 said += [
                     f"top-5 {100 * counts['top5'] / counts['images']:.2f} %",
                     f"McNemar p {intervals.mcnemar(counts['flips_lost'], counts['flips_won']):.3g}",
@@ -354,7 +356,7 @@ def machine_lines(about: Mapping[str, Any]) -> list[str]:
 
 def _balanced(result: Mapping[str, Any], variant: str) -> float:
     """The mean recall of the classes that have images."""
-    found = [recall.now / recall.images for recall in judge.recalls(result, variant) if recall.images]
+    found = [recall.now / recall.images for recall in judging.recalls(result, variant) if recall.images]
     return sum(found) / max(len(found), 1)
 
 

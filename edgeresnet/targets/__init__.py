@@ -10,8 +10,8 @@ import importlib
 import pkgutil
 from functools import cache
 
-from ..device.session import Target
 from ..errors import RecipeError, TargetError
+from ..portable.session import Target
 
 
 @cache

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..device import machine, manifest
-from ..device.session import Availability, Signature, Target
 from ..errors import TargetError, first_line
+from ..portable import machine, manifest
+from ..portable.session import Availability, Signature, Target
 
 SIDECAR = "target.json"
 

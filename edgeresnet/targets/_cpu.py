@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..device import machine, onnx_file
-from ..device.session import Dialect, Target
 from ..errors import ModelError, TargetError
+from ..portable import machine, onnx_file
+from ..portable.session import Dialect, Target
 from . import _compiled
 
 CPUS = ("this", "avx2", "vnni", "amx")

@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..device import machine, manifest, onnx_file
-from ..device.session import Availability, Dialect, Session, Signature
 from ..errors import ModelError, TargetError
+from ..portable import machine, manifest, onnx_file
+from ..portable.session import Availability, Dialect, Session, Signature
 from . import _compiled, _cuda, _nvinfer
 from ._nvsession import EngineSession
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..device.session import Layer, Signature, Throughput
 from ..errors import EdgeresnetError, MachineError, TargetError
+from ..portable.session import Layer, Signature, Throughput
 from . import _cuda, _nvinfer
 
 # By what a layer reads, in the words of 10.x ("Format/Datatype": "Int8", or a sentence that ends in it) and of 11.x,

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..device import machine, onnx_file
-from ..device.session import Availability, Dialect, Layer, Signature, Throughput
 from ..errors import ModelError, TargetError, first_line
+from ..portable import machine, onnx_file
+from ..portable.session import Availability, Dialect, Layer, Signature, Throughput
 from . import _compiled, _cpu
 
 MODEL = "model.onnx"

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..device import machine
-from ..device.session import Availability, Dialect, Layer, Signature, Throughput
 from ..errors import TargetError, first_line
+from ..portable import machine
+from ..portable.session import Availability, Dialect, Layer, Signature, Throughput
 from . import _compiled, _cpu
 
 MODEL = "model.xml"

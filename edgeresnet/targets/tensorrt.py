@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..device.session import Dialect
+from ..portable.session import Dialect
 from . import _cuda, _nvengine
 from ._nvinfer import NONE, Plan
 

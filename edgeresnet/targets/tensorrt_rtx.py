@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..device.session import Dialect
+from ..portable.session import Dialect
 from . import _cuda, _nvengine, _nvinfer
 from ._nvinfer import Complaint, Plan, Reading
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from edgeresnet.artifact import Store
 from edgeresnet.cli import main
+from edgeresnet.store import Store
 
 from .deployed import ASKED, SHORT, deployed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeresnet.device import deploy
+from edgeresnet.stages.export import on_device
 
 from ..conftest import STANDIN
 
@@ -54,7 +54,7 @@ def deployed_here(capsys: pytest.CaptureFixture[str], there: Path, *words: str) 
     """deploy.py's own code in this process: for what does not depend on how bare the device is."""
     capsys.readouterr()
     try:
-        code = deploy.main(there, words)
+        code = on_device.main(there, words)
     except SystemExit as refused:  # argparse leaves so
         code = int(refused.code or 0)
     out, err = capsys.readouterr()

@@ -12,11 +12,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeresnet import pipeline, recipe, targets
-from edgeresnet.artifact import Store
-from edgeresnet.device import worker
-from edgeresnet.device.session import Availability
 from edgeresnet.errors import TargetError
 from edgeresnet.graph import canonical
+from edgeresnet.portable import worker
+from edgeresnet.portable.session import Availability
+from edgeresnet.store import Store
 
 from ..conftest import tiny
 from ..graph.classifier import classifier

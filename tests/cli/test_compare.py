@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeresnet.artifact import FORMAT, Store
+from edgeresnet.store import FORMAT, Store
 
 from ..report.test_compared import document
 from .conftest import Door, err_of, left, refused

@@ -12,8 +12,8 @@ import click
 import pytest
 
 from edgeresnet import cli, targets
-from edgeresnet.artifact import FORMAT, Store
 from edgeresnet.cli import _complete
+from edgeresnet.store import FORMAT, Store
 
 from ..report.test_report import run_document
 from .conftest import Door, left, refused

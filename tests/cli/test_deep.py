@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeresnet.artifact import Store
+from edgeresnet.store import Store
 
 from ..conftest import tiny, write_recipe
 from .conftest import Door

@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from edgeresnet import cli, recipe
-from edgeresnet.artifact import Store
 from edgeresnet.cli.run import exit_code
 from edgeresnet.errors import ArtifactError, ModelError
 from edgeresnet.images import sources
+from edgeresnet.store import Store
 
 from ..conftest import tiny, write_recipe
 from .conftest import Door, close, err_of, left, out_of, refused
@@ -89,7 +89,7 @@ def test_a_run_that_fails_halfway_leaves_its_pages_and_then_its_error(
 def test_a_page_that_cannot_be_made_hides_no_error(
     asked: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeresnet.trace.trace", failing(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr("edgeresnet.stages.trace.trace", failing(OSError(errno.ENOSPC, "No space left on device")))
     for problem in (ZeroDivisionError(), ArtifactError("no", hint="page")):
         monkeypatch.setattr("edgeresnet.report.html.of_store", failing(problem))
         _, err = left(5, asked("run", write_recipe(tmp_path, tiny(seed=7, train__epochs=1))))
@@ -100,7 +100,7 @@ def test_an_interrupted_run_leaves_no_page(
     asked: Door, own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = pages(own_store)
-    monkeypatch.setattr("edgeresnet.trace.trace", failing(KeyboardInterrupt()))
+    monkeypatch.setattr("edgeresnet.stages.trace.trace", failing(KeyboardInterrupt()))
     monkeypatch.setattr(cli, "_leave", sys.exit)
     _, err = left(130, asked("run", write_recipe(tmp_path, tiny(seed=7, train__epochs=1))))
     assert err.splitlines()[-1].startswith("error: interrupted (")

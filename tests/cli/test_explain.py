@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from edgeresnet.artifact import Store
+from edgeresnet.store import Store
 
 from .conftest import Door, err_of, left, out_of
 

@@ -22,11 +22,12 @@ import pytest
 
 import edgeresnet
 from edgeresnet import pipeline, recipe
-from edgeresnet.artifact import Store
-from edgeresnet.device import bundle, machine, manifest, onnx_file
 from edgeresnet.errors import ModelError
-from edgeresnet.export import archive
 from edgeresnet.graph import deliver
+from edgeresnet.portable import machine, manifest, onnx_file
+from edgeresnet.stages.export import contents
+from edgeresnet.stages.export.write import archive
+from edgeresnet.store import Store
 
 from .conftest import Door, Exported, err_of, left, out_of
 from .deployed import ASKED, SHORT, bare, deployed, deployed_here, deployed_on_a_standin
@@ -258,7 +259,7 @@ def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, door: D
     def changed(change: Any) -> str:
         copy = json.loads(json.dumps(found))
         change(copy["result"])
-        return home(bundle.sealed(copy))
+        return home(contents.sealed(copy))
 
     def hide_the_flips(result: dict) -> None:
         """Answers that are all wrong, counted honestly but for what a promise of the drop is judged by."""
@@ -279,7 +280,7 @@ def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, door: D
     assert "its networks are not the bundle's" in changed(lambda r: r["variants"].update(more=r["variants"]["int8"]))
     assert "is not whole: KeyError" in changed(lambda result: result["variants"]["int8"].pop("predicted"))
     assert "is not whole: ValueError" in changed(lambda result: result["variants"]["int8"]["predicted"].pop())
-    sealed = json.dumps(bundle.sealed(found))
+    sealed = json.dumps(contents.sealed(found))
     (tmp_path / "r.json").write_text(sealed.replace('"measured": 1', '"measured": NaN, "x": 1', 1))
     assert "not as deploy.py wrote it" in door("verify", "--from", "r.json", "--store", own_store.root)[2]
     for run in own_store.runs():
@@ -289,8 +290,8 @@ def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, door: D
     assert door("verify", "--from", "r.json", "--store", own_store.root)[0] == 0
     for run in own_store.runs():
         run.unlink() if run.name.startswith("9") else None
-    assert "which was not made in" in home(bundle.sealed({**found, "bundle": "0" * 64}))
-    assert "holds another target" in home(bundle.sealed({**found, "result": {**result, "target": "openvino"}}))
+    assert "which was not made in" in home(contents.sealed({**found, "bundle": "0" * 64}))
+    assert "holds another target" in home(contents.sealed({**found, "result": {**result, "target": "openvino"}}))
     assert "there is no" in door("verify", "--from", "none.json", "--store", own_store.root)[2]
     assert "beside --from" in door("verify", "net.onnx", "--from", "r.json", "--store", own_store.root)[2]
 
@@ -513,7 +514,7 @@ def test_the_cpp_example_answers_as_python_does(asked: Door, tmp_path: Path, tak
     libraries = os.pathsep.join([str(package / "libs"), os.environ.get("LD_LIBRARY_PATH", "")])
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
     found = subprocess.run(["built/example"], cwd=there, env=environment, capture_output=True, text=True, check=True)
-    held = bundle.Bundle(there, "", json.loads((there / "bundle.json").read_text()))
+    held = contents.Bundle(there, "", json.loads((there / "bundle.json").read_text()))
     from edgeresnet import targets
 
     with targets.get("openvino").load(there / "built" / "int8") as session:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgeresnet.artifact import Store
+from edgeresnet.store import Store
 
 from ..gate import runs
 from ..test_architecture import HEAVY, _modules_after, _through_main

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from edgeresnet import models
-from edgeresnet.artifact import Store
 from edgeresnet.images import sources
+from edgeresnet.store import Store
 
 from .conftest import Door, err_of, left, out_of, refused
 

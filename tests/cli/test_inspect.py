@@ -13,8 +13,8 @@ import onnx
 import pytest
 
 from edgeresnet import inspect, targets
-from edgeresnet.device import machine
 from edgeresnet.errors import TargetError
+from edgeresnet.portable import machine
 from edgeresnet.targets import tensorrt_rtx
 from edgeresnet.targets._nvinfer import Complaint, Reading
 

@@ -12,8 +12,8 @@ import yaml
 from safetensors.torch import load_file
 
 from edgeresnet import models
-from edgeresnet.device import machine
 from edgeresnet.models import checkpoint
+from edgeresnet.portable import machine
 
 from .conftest import Door, left
 from .deployed import deployed_here

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from edgeresnet import targets
-from edgeresnet.artifact import Store
 from edgeresnet.graph import accepts
 from edgeresnet.images import sources
+from edgeresnet.store import Store
 
 from .conftest import Door, err_of, left, out_of
 

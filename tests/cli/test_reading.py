@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeresnet.artifact import Store
+from edgeresnet.store import Store
 
 from ..report import runs
 from .conftest import Door, out_of, refused

@@ -10,13 +10,13 @@ import yaml
 from safetensors.torch import load_file
 
 from edgeresnet import models
-from edgeresnet.device import machine
-from edgeresnet.device.session import Availability
 from edgeresnet.models import checkpoint
 from edgeresnet.pipeline import measuring
+from edgeresnet.portable import machine
+from edgeresnet.portable.session import Availability
 from edgeresnet.targets import openvino
 
-from ..prune.timing import Clock
+from ..pruning.timing import Clock
 from .conftest import Door, err_of, left, out_of
 
 ABOUT = ("--size", 8, "--mean", 0.305, "--std", 0.376, "--arch", "cifar_resnet8", "--classes", 10)

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from edgeresnet import text
-from edgeresnet.artifact import FORMAT, Store
 from edgeresnet.cli import _output, _progress
+from edgeresnet.store import FORMAT, Store
 
 from ..conftest import tiny, write_recipe
 from ..report import runs

@@ -18,8 +18,8 @@ from onnx import numpy_helper
 from safetensors.torch import load_file
 
 from edgeresnet import recipe
-from edgeresnet.artifact import Store
-from edgeresnet.device import machine
+from edgeresnet.portable import machine
+from edgeresnet.store import Store
 
 from ..conftest import tiny, write_recipe
 from .conftest import Door, err_of, left, out_of

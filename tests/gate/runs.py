@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeresnet.device import evaluate, judge, yardstick
+from edgeresnet.portable import inference, judging, yardstick
 
 NOW = 1_800_000_000.0
 IMAGES, CLASSES = 2000, 10
@@ -33,7 +33,7 @@ def times(ms: float, *, by: tuple[float, ...] = (0.0, 0.003, -0.002, 0.001, -0.0
 
 
 def answered(predicted: np.ndarray, ms: float, **how: Any) -> dict[str, Any]:
-    counts = {**evaluate.counts(EXPECTED, predicted, LABELS), "top5": IMAGES, "sqnr_db": 30.0}
+    counts = {**inference.counts(EXPECTED, predicted, LABELS), "top5": IMAGES, "sqnr_db": 30.0}
     about = {"accuracy": counts, "predicted": predicted.tolist(), "latency": times(ms, **how), "size_mb": 1.25}
     return about | {"digest": "d" * 64, "notes": {}, "precisions": {}}
 
@@ -58,7 +58,7 @@ def result(target: str, **changes: Any) -> dict[str, Any]:
 def run(*results: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     results = results or (result("openvino"), result("onnxruntime"))
     promises = changes.pop("promises", {"max_drop_pp": 50.0})
-    verdicts = [one.to_json() for each in results for one in judge.judge(promises, each["target"], each)]
+    verdicts = [one.to_json() for each in results for one in judging.judge(promises, each["target"], each)]
     raw: dict[str, Any] = {"version": 1, "seed": 0, "preprocessing": {"size": 32}, "promises": promises}
     raw |= {"model": {"arch": "resnet18", "classes": CLASSES, "checkpoint": "weights/v1.pth"}}
     raw |= {"images": {"evaluation": {"from": "data/val"}}, "quantize": {"effort": "fast"}, "verify": {"processes": 5}}
@@ -66,7 +66,7 @@ def run(*results: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     traced = {"id": "trace", "stage": "trace", "state": "made", "digest": "e" * 64, "key": "k", "warnings": []}
     about = {"format": 2, "id": "20270115-080000-000000-abcdef", "recipe": raw, "recipe_digest": "f" * 64}
     about |= {"results": {each["target"]: each for each in results}, "steps": [traced], "problem": None}
-    about |= {"verdicts": verdicts, "verdict": judge.worst([one["verdict"] for one in verdicts]), "undecided": "warn"}
+    about |= {"verdicts": verdicts, "verdict": judging.worst([one["verdict"] for one in verdicts]), "undecided": "warn"}
     return about | changes
 
 

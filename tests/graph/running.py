@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from edgeresnet.device import machine
+from edgeresnet.portable import machine
 
 whole_sums = pytest.mark.skipif(
     not machine.has_int8(), reason="on this CPU sums of full-range INT8 products saturate where a runtime fuses them"

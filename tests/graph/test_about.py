@@ -8,11 +8,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edgeresnet.device import onnx_file
-from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import about, canonical, half
 from edgeresnet.graph.raw_input import with_raw_input
+from edgeresnet.portable import onnx_file
+from edgeresnet.portable.preprocessing import Preprocessing
 
 from .classifier import classifier, written
 

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import helper, version_converter
 
-from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import adopt, canonical
+from edgeresnet.portable.preprocessing import Preprocessing
 
 from .classifier import classifier, with_weights_beside, written
 from .running import answers

@@ -9,10 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgeresnet.device import onnx_file
-from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import lint
+from edgeresnet.portable import onnx_file
+from edgeresnet.portable.preprocessing import Preprocessing
 
 from .classifier import classifier, written
 

@@ -20,9 +20,10 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from edgeresnet import models, targets, trace
+from edgeresnet import models, targets
 from edgeresnet.errors import TargetError
 from edgeresnet.graph import accepts
+from edgeresnet.stages import trace
 from edgeresnet.targets import tensorrt_rtx
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from edgeresnet.device import machine
-from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import canonical, half
 from edgeresnet.graph.raw_input import with_raw_input
+from edgeresnet.portable import machine
+from edgeresnet.portable.preprocessing import Preprocessing
 
 from . import rtx
 from .classifier import classifier

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeresnet.artifact import Store
 from edgeresnet.errors import ImagesError
 from edgeresnet.images import cache as caches
 from edgeresnet.images import sources
 from edgeresnet.images.sources import arrays, tars
+from edgeresnet.store import Store
 
 from .test_images import opened
 

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from torchvision import transforms
 
-from edgeresnet.artifact import Store
-from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.errors import ImagesError
 from edgeresnet.images import Samples, decode, read_image
 from edgeresnet.images import cache as caches
+from edgeresnet.portable.preprocessing import Preprocessing
+from edgeresnet.store import Store
 
 from .test_images import opened
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from edgeresnet.artifact import Store
-from edgeresnet.device import decoding
-from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.errors import ImagesError
 from edgeresnet.images import FromFiles, read_image
 from edgeresnet.images.survey import survey
+from edgeresnet.portable import decoding
+from edgeresnet.portable.preprocessing import Preprocessing
+from edgeresnet.store import Store
 
 from .test_decode import _deep_colour_png
 from .test_images import opened

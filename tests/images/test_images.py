@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from edgeresnet import images, recipe
-from edgeresnet.artifact import Store
 from edgeresnet.errors import ImagesError
 from edgeresnet.images import Samples, choose, sources
 from edgeresnet.images import cache as caches
 from edgeresnet.images.cache import HashIndex
+from edgeresnet.store import Store
 
 from ..conftest import tiny
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from torchvision import datasets, transforms
 
-from edgeresnet.artifact import Store
-from edgeresnet.device import decoding
-from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.images import decode, read_image
 from edgeresnet.images.survey import survey
+from edgeresnet.portable import decoding
+from edgeresnet.portable.preprocessing import Preprocessing
+from edgeresnet.store import Store
 
 from .test_images import opened
 

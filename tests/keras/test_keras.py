@@ -13,10 +13,11 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeresnet import pipeline, recipe, targets, trace
-from edgeresnet.artifact import Store
-from edgeresnet.device.preprocessing import Preprocessing
+from edgeresnet import pipeline, recipe, targets
 from edgeresnet.graph import accepts, adopt, canonical, quantized
+from edgeresnet.portable.preprocessing import Preprocessing
+from edgeresnet.stages import trace
+from edgeresnet.store import Store
 
 from ..cli.conftest import Door
 from ..conftest import tiny

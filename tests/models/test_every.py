@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgeresnet import models, trace
+from edgeresnet import models
 from edgeresnet.models import checkpoint, names, recognise, shapes
+from edgeresnet.stages import trace
 
 from .networks import lively
 

@@ -16,9 +16,9 @@ from timm.data import create_transform, resolve_data_config
 from torchvision.models import ResNet18_Weights, get_model_weights
 
 from edgeresnet import models
-from edgeresnet.device.preprocessing import Preprocessing
 from edgeresnet.images import decode
 from edgeresnet.models import records
+from edgeresnet.portable.preprocessing import Preprocessing
 
 from .networks import hub
 

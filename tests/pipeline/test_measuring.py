@@ -11,13 +11,15 @@ import onnx
 import pytest
 import torch
 
-from edgeresnet import models, quantize, recipe, targets, trace
-from edgeresnet.artifact import Store
+from edgeresnet import models, recipe, targets
 from edgeresnet.context import Context
-from edgeresnet.device import timings
 from edgeresnet.errors import TargetError
 from edgeresnet.pipeline import STAGES, steps
 from edgeresnet.pipeline.measuring import Measuring
+from edgeresnet.portable import timings
+from edgeresnet.quantization.net import unshare
+from edgeresnet.stages import quantize, trace
+from edgeresnet.store import Store
 
 from ..conftest import tiny
 
@@ -57,7 +59,7 @@ def test_int8_with_made_up_scales_runs_the_very_layers_that_the_real_one_runs(
     arch: str, name: str, tmp_path: Path
 ) -> None:
     """So how long it takes is how long the real one takes."""
-    from edgeresnet.quantize import engine, ranges
+    from edgeresnet.quantization import engine, ranges
 
     torch.manual_seed(0)
     traced = trace.to_onnx(models.build(arch, 10, 1).eval(), 1, 8)
@@ -66,7 +68,7 @@ def test_int8_with_made_up_scales_runs_the_very_layers_that_the_real_one_runs(
     dialect = target.speaks(target.options())
 
     real = onnx.ModelProto.FromString(traced.SerializeToString())
-    quantize.unshare(real)
+    unshare(real)
     images = torch.randn(8, 1, 8, 8).numpy()
     views = ranges.collect(real, [images], ranges.Views(ranges.Ranges({})))
     choices = engine.Choices(dialect, preprocessing=wanted.preprocessing)
@@ -140,7 +142,7 @@ def test_inputs_and_batches_are_those_of_the_recipe(input_: str, batch: Any, tmp
 def test_machine_and_runtime_belong_to_a_cut_that_was_timed_and_to_no_other(
     tmp_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeresnet.device import machine
+    from edgeresnet.portable import machine
 
     def keys() -> tuple[str, str]:
         other = next(step for step in steps(recipe.parse(tiny(prune={"macs": 0.5})), tmp_store) if step.id == "prune")

@@ -11,11 +11,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper, version_converter
 
-from edgeresnet import pipeline, recipe, trace
-from edgeresnet.artifact import Store
+from edgeresnet import pipeline, recipe
 from edgeresnet.errors import ImagesError, ModelError
 from edgeresnet.graph import adopt
 from edgeresnet.pipeline import Outcome
+from edgeresnet.stages import trace
+from edgeresnet.store import Store
 
 from ..conftest import tiny
 

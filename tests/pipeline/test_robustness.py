@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from edgeresnet import pipeline
-from edgeresnet.artifact import Store
 from edgeresnet.recipe import load
+from edgeresnet.store import Store
 
 from ..conftest import hears_interrupts, tiny, write_recipe
 

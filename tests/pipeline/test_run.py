@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from edgeresnet import pipeline, recipe, report, targets
-from edgeresnet.artifact import Given, Store
-from edgeresnet.device.session import Availability
 from edgeresnet.errors import ImagesError, MachineError, ModelError, RecipeError
 from edgeresnet.pipeline import Listener
+from edgeresnet.portable.session import Availability
+from edgeresnet.store import Given, Store
 
 from ..conftest import tiny
 
@@ -96,7 +96,7 @@ def test_a_change_is_felt_where_it_matters_and_not_before(trained: Trained, chan
 
 
 def test_where_the_cpu_has_bf16_openvinos_own_choice_stands_beside_f32(trained: Trained, monkeypatch: Any) -> None:
-    from edgeresnet.device import machine
+    from edgeresnet.portable import machine
 
     recipes = recipe.parse(tiny(targets={"openvino": {"float_parts": "f32"}, "onnxruntime": {}}))
     for has, expected in ((False, ["fp32"]), (True, ["fp32", "half"])):
@@ -114,7 +114,7 @@ def test_planning_an_empty_store_makes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_library_version_is_part_of_the_key(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgeresnet.device import machine
+    from edgeresnet.portable import machine
 
     real = machine.versions
 
@@ -188,7 +188,7 @@ def test_a_run_that_fails_halfway_says_where(own_store: Store, monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setattr("edgeresnet.trace.write_bytes", full)
+    monkeypatch.setattr("edgeresnet.stages.trace.write_bytes", full)
     with pytest.raises(MachineError, match="disk is full"):
         pipeline.run(recipe.parse(tiny(trace={"batch": 3})), own_store)
     run = own_store.load_run()

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from edgeresnet import gate, pipeline, recipe, report, targets
-from edgeresnet.artifact import Store
-from edgeresnet.device import evaluate, machine, worker, yardstick
 from edgeresnet.errors import TargetError
-from edgeresnet.pipeline import Listener, stages
+from edgeresnet.pipeline import Listener
+from edgeresnet.pipeline import step as steps
+from edgeresnet.portable import inference, machine, worker, yardstick
+from edgeresnet.store import Store
 
 from ..conftest import tiny
 from .test_run import on_colours
@@ -249,7 +250,7 @@ def test_a_process_that_dies_while_it_is_timed_leaves_the_rest(own_store: Store,
     assert [verdict["verdict"] for verdict in run["verdicts"]] == ["NOT_MEASURED", "KEPT"]
     monkeypatch.setattr(worker, "start", real)
     asked: list[int] = []
-    monkeypatch.setattr(evaluate, "predict", lambda *_: asked.append(1))
+    monkeypatch.setattr(inference, "predict", lambda *_: asked.append(1))
     assert pipeline.run(wanted, own_store)["verdict"] == "KEPT"
     assert not asked, "the answers were there already"
 
@@ -287,7 +288,7 @@ def test_rounds_of_a_machine_in_another_state_are_not_continued(own_store: Store
     mode = ["MAXN"]
     monkeypatch.setattr(machine, "conditions", lambda: {"power_mode": mode[0]})
     started = interrupted_at_the_third(monkeypatch)
-    monkeypatch.setattr(stages.Step, "machine", lambda self: None)  # or the key alone would tell
+    monkeypatch.setattr(steps.Step, "machine", lambda self: None)  # or the key alone would tell
     wanted = recipe.parse(tiny(verify={"processes": 4, "seconds": 0.5}))
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(wanted, own_store)
@@ -367,7 +368,7 @@ def test_a_twin_whose_answers_are_no_numbers_is_left_out(
     own_store: Store, standin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What half precision cannot hold shows when the twin is asked. What would ship is judged all the same."""
-    from edgeresnet import verify
+    from edgeresnet.stages import verify
 
     standin()
     real = verify._asked

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeresnet import images, recipe
-from edgeresnet.artifact import FORMAT, Store
+from edgeresnet.store import FORMAT, Store
 
 from ..conftest import tiny
 

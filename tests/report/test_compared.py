@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgeresnet import report
-from edgeresnet.device import intervals
+from edgeresnet.portable import intervals
 
 from .test_report import run_document
 

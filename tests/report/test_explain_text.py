@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgeresnet.report import explain_text
+from edgeresnet.report import diagnose_text
 
 pytestmark = pytest.mark.unit
 
@@ -40,12 +40,12 @@ def found(**changes: Any) -> dict[str, Any]:
 
 
 def said(about: dict[str, Any]) -> str:
-    return " ".join(explain_text.render(about).split())
+    return " ".join(diagnose_text.render(about).split())
 
 
 def test_the_whole_page() -> None:
     assert (
-        explain_text.render(found())
+        diagnose_text.render(found())
         == """\
 net.onnx: 100 images of 2 classes, and 100 others to confirm on
 
@@ -119,6 +119,6 @@ def test_few_images_and_many_classes_are_told() -> None:
 def test_a_long_table_is_cut_and_a_long_name_broken() -> None:
     rows, name = found()["variants"], "these numbers for pixels to 255, BGR, shorter side {}, then cropped"
     rows += [{**rows[2], "name": name.format(n)} for n in range(20)]
-    text = explain_text.render(found(variants=rows))
+    text = diagnose_text.render(found(variants=rows))
     assert "… and 12 more, at most 9.00 % (`--json` has all)" in text
     assert max(map(len, text.splitlines())) <= 80

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from edgeresnet import pipeline, recipe, report
-from edgeresnet.artifact import Store
 from edgeresnet.errors import ArtifactError
 from edgeresnet.report.html import beside, facts, page, tradeoff
 from edgeresnet.report.html.element import Markup, el
 from edgeresnet.report.html.scale import Scale, around
+from edgeresnet.store import Store
 
 from ..conftest import tiny
 from ..images import test_cifar
@@ -174,7 +174,7 @@ def test_the_conductor_tells_where_it_ended(tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edgeresnet.trace.trace", full)
+    monkeypatch.setattr("edgeresnet.stages.trace.trace", full)
     store = Store.open(tmp_path / "store")
     with pytest.raises(Exception, match="disk is full"):
         pipeline.run(recipe.parse(tiny(train__epochs=1)), store)

@@ -16,8 +16,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeresnet import targets
-from edgeresnet.device.session import Availability, Dialect
 from edgeresnet.errors import RecipeError, TargetError
+from edgeresnet.portable.session import Availability, Dialect
 
 from ..graph.classifier import classifier
 

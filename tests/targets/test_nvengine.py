@@ -17,12 +17,12 @@ import onnxruntime
 import pytest
 
 from edgeresnet import targets
-from edgeresnet.device import evaluate, measure
-from edgeresnet.device.preprocessing import Preprocessing
-from edgeresnet.device.worker import Job
 from edgeresnet.errors import EdgeresnetError, MachineError, TargetError
 from edgeresnet.graph import deliver
 from edgeresnet.graph.half import half
+from edgeresnet.portable import inference, measure
+from edgeresnet.portable.preprocessing import Preprocessing
+from edgeresnet.portable.worker import Job
 from edgeresnet.targets import _nvsession
 
 from ..graph.quantized import clean
@@ -67,7 +67,7 @@ def test_it_answers_as_the_reference(standin: Any, network: Path, version: str) 
         for count in (1, 8, 3):
             expected = reference.run(None, {"image": images(count)})[0]
             np.testing.assert_allclose(session.infer(images(count)), expected, rtol=1e-6)
-        thirty = evaluate.predict(session, [images(30)])
+        thirty = inference.predict(session, [images(30)])
         np.testing.assert_allclose(thirty, reference.run(None, {"image": images(30)})[0], rtol=1e-6)
 
 
@@ -145,7 +145,7 @@ def test_a_batch_is_static_unless_it_may_vary(standin: Any, network: Path) -> No
         with pytest.raises(TargetError, match=r"batches of 2 to 8 images, not of 1") as caught:
             session.infer(images(1))
         assert "batch: [1, 8, 64]" in caught.value.hint
-        assert evaluate.predict(session, [images(9)]).shape == (9, 4)
+        assert inference.predict(session, [images(9)]).shape == (9, 4)
 
 
 def test_pixels_and_normalised_images_are_not_taken_for_each_other(standin: Any, network: Path, tmp_path: Path) -> None:

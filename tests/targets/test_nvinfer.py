@@ -13,8 +13,8 @@ import onnx
 import pytest
 
 from edgeresnet import pipeline, recipe, targets
-from edgeresnet.artifact import Store
 from edgeresnet.errors import TargetError
+from edgeresnet.store import Store
 from edgeresnet.targets import _compiled, _cuda, _nvinfer, tensorrt_rtx
 
 from ..conftest import tiny

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from ...artifact import Store
 from ...errors import ImagesError
 from ...recipe import Source
+from ...store import Store
 from .arrays import Arrays, digits, npz
 from .cifar import cifar10
 from .files import Folder, Listed

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...artifact import Store
 from ...errors import ImagesError
+from ...store import Store
 from .. import decode
 from ..cache import HashIndex
 from . import listing

@@ -17,8 +17,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ...artifact import Store
 from ...errors import ImagesError
+from ...store import Store
 from ..cache import HashIndex
 from .files import is_image
 from .listing import Counted

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ...artifact import Store
+    from ...store import Store
 
 __all__ = ["of_store", "render"]
 

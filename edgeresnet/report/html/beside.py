@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from ... import images, recipe
-from ...artifact import Store
-from ...device import manifest
 from ...errors import EdgeresnetError
 from ...images import Samples, decode
+from ...portable import manifest
+from ...store import Store
 from . import facts
 
 _SIDE = 96  # pixels of a picture on the page

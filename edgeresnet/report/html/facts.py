@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...device import advice, intervals, judge, timings, troubles
+from ...portable import advice, intervals, judging, timing_warnings, timings
 from ..view import drop_pp
 from .figure import Origin
 
@@ -17,11 +17,11 @@ PICTURES = 48  # of changed images, on a page
 NAMED = 200  # of them, in its table
 
 WORDS = {
-    judge.KEPT: "Every promise is kept",
-    judge.BROKEN: "A promise is broken",
-    judge.UNDECIDED: "Not decided yet",
-    judge.NOT_MEASURED: "Not measured",
-    judge.DEFERRED: "To be measured on its device",
+    judging.KEPT: "Every promise is kept",
+    judging.BROKEN: "A promise is broken",
+    judging.UNDECIDED: "Not decided yet",
+    judging.NOT_MEASURED: "Not measured",
+    judging.DEFERRED: "To be measured on its device",
 }
 
 
@@ -42,7 +42,7 @@ def measured(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def judged(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Those whose answers can be right or wrong."""
-    return [result for result in measured(run) if not judge.unlabelled(result)]
+    return [result for result in measured(run) if not judging.unlabelled(result)]
 
 
 def verdict_of(run: Mapping[str, Any], target: str) -> str:
@@ -50,15 +50,15 @@ def verdict_of(run: Mapping[str, Any], target: str) -> str:
     found = [each["verdict"] for each in run["verdicts"] if each["target"] == target]
     result = run["results"][target]
     if "variants" not in result:
-        found.append(judge.DEFERRED if result.get("deferred") else judge.NOT_MEASURED)
-    return judge.worst(found)
+        found.append(judging.DEFERRED if result.get("deferred") else judging.NOT_MEASURED)
+    return judging.worst(found)
 
 
 def in_words(run: Mapping[str, Any], target: str) -> str:
     result, verdict = run["results"][target], verdict_of(run, target)
-    if verdict == judge.KEPT and not any(each["target"] == target for each in run["verdicts"]):
+    if verdict == judging.KEPT and not any(each["target"] == target for each in run["verdicts"]):
         return "Nothing was promised"
-    if verdict == judge.NOT_MEASURED and "variants" in result:
+    if verdict == judging.NOT_MEASURED and "variants" in result:
         return "A promise was not measured"
     return WORDS[verdict]
 
@@ -70,7 +70,7 @@ def against(result: Mapping[str, Any]) -> Iterator[Against]:
         if rival == name or rival not in variants:
             continue
         slower, faster = variants[rival]["latency"], variants[name]["latency"]
-        trouble = troubles.untimed([slower, faster])
+        trouble = timing_warnings.untimed([slower, faster])
         if trouble:
             yield Against(rival, trouble=trouble)
             continue
@@ -105,13 +105,13 @@ def advised(run: Mapping[str, Any], target: str) -> str:
         ) or "mend what ended the run, and run it again: finished steps are kept"
         return _sentence(result["hint"] or (early if run["problem"] else "see why, and run it again"))
     ship = result["candidate"]
-    if verdict == judge.BROKEN:
+    if verdict == judging.BROKEN:
         return f"Do not ship {ship}: {said}."
-    if verdict == judge.NOT_MEASURED:
+    if verdict == judging.NOT_MEASURED:
         return f"Not on this evidence: {said}."
     if found := advice.advice(result):
         return _sentence(found.said)
-    if verdict == judge.UNDECIDED:
+    if verdict == judging.UNDECIDED:
         return f"Not yet: {said}."
     if not worst:
         return "Promise something in the recipe, and the next run is judged by it."
@@ -140,12 +140,12 @@ def variant_class(name: str) -> str:
 
 
 def drop(result: Mapping[str, Any]) -> tuple[float, float, float]:
-    return drop_pp(judge.candidate(result)["accuracy"])
+    return drop_pp(judging.candidate(result)["accuracy"])
 
 
 def _gain(result: Mapping[str, Any]) -> str:
     """What it brings, and what that costs in time, where it is shown."""
-    variants, ship = result["variants"], judge.candidate(result)
+    variants, ship = result["variants"], judging.candidate(result)
     if result["candidate"] == "fp32" or "fp32" not in variants:
         return ""
     shown = [each for each in against(result) if each.rival == "fp32" and differs(each)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...device import judge, timings
+from ...portable import judging, timings
 from ...text import place
 from .. import view
 from . import facts
@@ -81,9 +81,9 @@ def _absent(result: Mapping[str, Any]) -> Child:
 
 
 def _top1(result: Mapping[str, Any]) -> Markup:
-    counts = judge.candidate(result)["accuracy"]
+    counts = judging.candidate(result)["accuracy"]
     images = counts["images"]
-    if judge.unlabelled(result):
+    if judging.unlabelled(result):
         agree = f"{100 * counts['agree'] / max(images, 1):.2f} % same answers as FP32"
         return _metric("Top-1", "not known", ["the images have no labels", agree])
     now, low, high = facts.top1(counts["top1"], images)
@@ -101,11 +101,11 @@ def _top1(result: Mapping[str, Any]) -> Markup:
 
 
 def _latency(result: Mapping[str, Any]) -> Markup:
-    p50 = facts.p50(judge.candidate(result))
+    p50 = facts.p50(judging.candidate(result))
     if p50 is None:
         return _metric("Latency", "not measured", [])
-    times = timings.percentiles(judge.candidate(result)["latency"])
-    lines = [f"p50 of batch {judge.candidate(result)['latency']['batch']}; p99 {view.ms(times['p99'])} ms"]
+    times = timings.percentiles(judging.candidate(result)["latency"])
+    lines = [f"p50 of batch {judging.candidate(result)['latency']['batch']}; p99 {view.ms(times['p99'])} ms"]
     for each in facts.against(result):
         rival = "FP32" if each.rival == "fp32" else "the half-precision twin"
         if each.times is None:
@@ -122,7 +122,7 @@ def _latency(result: Mapping[str, Any]) -> Markup:
 
 
 def _size(result: Mapping[str, Any]) -> Markup:
-    size, whole = judge.candidate(result)["size_mb"], result["variants"].get("fp32", {}).get("size_mb")
+    size, whole = judging.candidate(result)["size_mb"], result["variants"].get("fp32", {}).get("size_mb")
     if not whole or result["candidate"] == "fp32":
         return _metric("Size", f"{size:.2f} MB", [])
     return _metric("Size", f"{whole:.2f} → {size:.2f} MB", [f"{100 * size / whole:.0f} % of FP32's"])

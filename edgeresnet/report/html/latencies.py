@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...device import timings
+from ...portable import timings
 from .. import view
 from . import facts, plot
 from .element import Child, Markup, el, name

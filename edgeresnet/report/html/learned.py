@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...device import judge
+from ...portable import judging
 from .. import curve, view
 from ..quantized import gains
 from . import facts, plot
@@ -98,7 +98,7 @@ def _noise(run: Mapping[str, Any], step: Mapping[str, Any]) -> Markup:
         if result["target"] == word and "as_written" in result:
             rows.append(_strip("as written, evaluation", result["as_written"]["sqnr_db"], ""))
         if result["target"] == word:
-            counts = judge.of_quantizing(result["variants"]["int8"])
+            counts = judging.of_quantizing(result["variants"]["int8"])
             rows.append(_strip(f"as compiled, {word}", counts["sqnr_db"], ""))
             origins.append(facts.verified(run, result))
     known = [row.value for row in rows if row.value is not None]

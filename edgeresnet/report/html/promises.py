@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ...device import judge
+from ...portable import judging
 from . import facts
 from .element import Markup, el, name
 from .figure import Origin, figure
@@ -56,7 +56,7 @@ def _badness(each: Mapping[str, Any]) -> tuple[int, float]:
     """By its verdict, and how near to its limit, or how far beyond, it was found."""
     value = each.get("value")
     beyond = -math.inf if value is None else _beyond(each["promise"], value, each["limit"])
-    return judge.WORST_LAST.index(each["verdict"]), beyond
+    return judging.WORST_LAST.index(each["verdict"]), beyond
 
 
 def _row(each: Mapping[str, Any]) -> Markup:

@@ -1,0 +1,168 @@
+"""Channels of one tensor share one scale: here they are made to need the same. The function stays what it was.
+
+ReLU, addition, pooling, slices and a pad with zeros pass a positive factor per channel on; the layer before takes it
+into its weights and bias, the layer behind takes it out again. So every channel class (`channels.py`) has one free
+factor. They are chosen so that the noise of rounding, of activations and of weights, is least where the logits feel it.
+Knows no images but the few it is given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor
+
+from ..portable import machine
+from ..portable.session import Dialect
+from .channels import Channels
+from .net import Net, Node
+from .placement import Placement, place, weight_axis
+from .sensitivity import NOTHING, Seen, by_rows, observe, rows
+
+_ANY = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple=1)  # what all dialects have in common
+_STEPS, _RATE = 100, 0.1
+_CAUTION = 0.2  # how much a factor far from 1 must win
+_ACTIVATION_LEVELS, _WEIGHT_LEVELS = 180.0, 127.0  # above zero: between those of signed and of unsigned integers
+_SHARPNESS = 40.0  # how closely the smooth maximum of a tensor's channels follows the true one
+_LARGEST = 5.0  # the logarithm of a factor stays within
+
+
+class Equalizer:
+    """The factors that were found for a network: what they make of it, and of every tensor in it."""
+
+    def __init__(self, model: onnx.ModelProto, images: np.ndarray, seed: int):
+        net = Net(model)
+        placement, self._channels = place(net, _ANY), Channels(net)
+        torch.set_num_threads(machine.cores())  # sums depend on it
+        with torch.enable_grad():
+            parts = _parts(net, placement, self._channels, observe(net, placement, images, seed))
+            self._factors = _best(parts, self._channels.free).double().exp().numpy()
+
+    @property
+    def changes(self) -> bool:
+        return bool((self._factors != 1).any())
+
+    def of(self, tensor: str) -> np.ndarray | None:
+        """Per channel; None where it stays what it was."""
+        if tensor not in self._channels.of:
+            return None
+        return np.asarray(self._factors[self._channels.of[tensor].numpy()])
+
+    def applied(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        return _rescaled(model, self)
+
+
+class _Part(NamedTuple):
+    """What shares a step. A weight's factor is its input's, inverted: `sign` is -1."""
+
+    classes: Tensor
+    sign: float
+    reach: Tensor
+    sensitivity: Tensor
+
+
+def _parts(net: Net, placement: Placement, channels: Channels, seen: Seen) -> list[_Part]:
+    """The channels of a tensor, and the weights of an output. What has no free factor is what it is."""
+    found = []
+    for name in placement.points:
+        if placement.source(name) == name and name in channels.of and bool(channels.free[channels.of[name]].any()):
+            felt = seen.of_channels[name] / _ACTIVATION_LEVELS**2
+            found.append(_Part(channels.of[name], 1.0, seen.reach[name], felt))
+    for node in placement.weights.values():
+        if node.inputs[0] in channels.of:
+            weights = torch.from_numpy(np.array(net.constants[node.inputs[1]]))
+            outputs = weights.shape[weight_axis(node)]
+            largest, read = rows(node, weights).abs().amax(2), by_rows(node, channels.of[node.inputs[0]], outputs)
+            felt = seen.of_weights[node.name] / _WEIGHT_LEVELS**2 * (outputs / len(largest))
+            found += [_Part(*one) for one in zip(read, [-1.0] * len(read), largest, felt, strict=True)]
+    return found
+
+
+def _best(parts: list[_Part], free: Tensor) -> Tensor:
+    """Logarithms of the factors of least predicted noise, by gradient descent: a few vectors, no image."""
+    factors = torch.zeros(len(free))
+    if not parts or not bool(free.any()):
+        return factors
+    noise = _Noise.of(parts)
+    if not 0 < float(noise(factors)) < math.inf:
+        return factors  # nothing reaches the logits
+    factors = factors.requires_grad_()
+    mean, square = torch.zeros_like(factors), torch.zeros_like(factors)
+    for step in range(1, _STEPS + 1):
+        used = factors * free
+        loss = noise(used).log() + _CAUTION * used.square().mean()
+        (slope,) = torch.autograd.grad(loss, [factors])
+        # Adam by hand: torch.optim loads its compiler first, which takes longer than all of this.
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()
+        move = (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-12)
+        rate = _RATE * 0.5 * (1 + math.cos(math.pi * step / _STEPS))
+        factors = (factors - rate * move).detach().requires_grad_()
+    return (factors.detach() * free).clamp(-_LARGEST, _LARGEST)
+
+
+class _Noise(NamedTuple):
+    """Of rounding, as the logits feel it: what all parts hold, in one row."""
+
+    classes: Tensor
+    sign: Tensor
+    part: Tensor  # which each belongs to
+    reach: Tensor  # its logarithm
+    sensitivity: Tensor
+
+    @staticmethod
+    def of(parts: list[_Part]) -> _Noise:
+        sizes = torch.tensor([len(part.classes) for part in parts])
+        return _Noise(
+            torch.cat([part.classes for part in parts]),
+            torch.repeat_interleave(torch.tensor([part.sign for part in parts]), sizes),
+            torch.repeat_interleave(torch.arange(len(parts)), sizes),
+            torch.cat([part.reach for part in parts]).clamp_min(NOTHING).log(),
+            torch.cat([part.sensitivity for part in parts]),
+        )
+
+    def __call__(self, factors: Tensor) -> Tensor:
+        """A step's square by twelve, in each one's own units, times what the logits make of it.
+
+        A part's step follows its farthest value, taken smoothly so that others near it count, too.
+        """
+        # index_select, since the gradient of [] adds in whatever order threads come.
+        factor = self.sign * factors.index_select(0, self.classes)
+        reach = _SHARPNESS * (self.reach + factor)
+        count = int(self.part[-1]) + 1
+        highest = torch.full((count,), -math.inf).scatter_reduce(0, self.part, reach.detach(), "amax")
+        above = torch.zeros(count).index_add(0, self.part, (reach - highest[self.part]).exp())
+        step = (above.log() + highest) / _SHARPNESS
+        return ((2 * step.index_select(0, self.part) - 2 * factor).exp() * self.sensitivity).sum() / 12
+
+
+def _rescaled(model: onnx.ModelProto, equalizer: Equalizer) -> onnx.ModelProto:
+    net = Net(model)
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    tensors = {tensor.name: tensor for tensor in found.graph.initializer}
+
+    def change(name: str, values: np.ndarray) -> None:
+        tensors[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
+
+    for node in net.weighted():
+        before, after = equalizer.of(node.inputs[0]), equalizer.of(node.name)
+        if before is not None and after is not None and not (np.all(before == 1) and np.all(after == 1)):
+            change(node.inputs[1], _weights_rescaled(node, net.constants[node.inputs[1]], before, after))
+            if len(node.inputs) > 2:
+                change(node.inputs[2], net.constants[node.inputs[2]] * after)
+    return found
+
+
+def _weights_rescaled(node: Node, weights: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    axis = weight_axis(node)
+    rows = np.moveaxis(weights, axis, 0)
+    groups = node.attributes.get("group", 1)
+    inner = before.reshape(groups, -1).repeat(len(rows) // groups, axis=0)  # per output: its group's inputs
+    tail = (1,) * (rows.ndim - 2)
+    rows = rows * after.reshape(-1, 1, *tail) / inner.reshape(*inner.shape, *tail)
+    return np.moveaxis(rows, 0, axis)

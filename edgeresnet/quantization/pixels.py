@@ -1,0 +1,82 @@
+"""Images come as pixels of 256 levels: the first layer is made to read just these, so that INT8 costs it nothing.
+
+Normalised images need one scale for channels of unlike ranges, and lose a third to a half of all that INT8 loses at the
+very beginning. Counted in levels each channel fills the grid exactly: the normalisation is undone in front of the first
+convolution, whose weights and bias take it in. Zero padding happens before, where zero still means what it meant.
+Images of 16 bits have more levels than any grid of INT8: of them nothing is known here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from ..portable.preprocessing import Preprocessing
+from .net import Net, Node
+
+SCALE = 1.0  # of the tensor that the first layer reads: one level
+_PREFIX = "levels."
+LEVELS = f"{_PREFIX}shifted"
+_MIDDLE = 128  # levels from 0 to 255 become integers from -128 to 127
+
+
+def count_in_levels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
+    """In place, and the function stays. False where something else than one plain convolution reads the images."""
+    net = Net(model)
+    first = _first(net, preprocessing)
+    if first is None:
+        return False
+    scale, shift = (values.astype(np.float64) for values in preprocessing.scale_and_shift())
+    factor, offset = 1 / scale, -shift / scale - _MIDDLE  # a normalised value times factor plus offset is its integer
+    layer = next(node for node in model.graph.node if node.output[0] == first.name)
+    _take_in(model.graph, layer, net, factor, offset)
+    nodes, constants = _in_front(net.input, first, factor, offset)
+    layer.input[0] = LEVELS
+    for attribute in layer.attribute:
+        if attribute.name == "pads":
+            attribute.ints[:] = [0] * len(attribute.ints)
+    for at, node in enumerate(nodes):
+        model.graph.node.insert(at, node)
+    model.graph.initializer.extend(constants)
+    return True
+
+
+def _first(net: Net, preprocessing: Preprocessing) -> Node | None:
+    readers = net.readers.get(net.input, [])
+    if len(readers) != 1 or net.image_channels != preprocessing.channels or preprocessing.bits != 8:
+        return None
+    ((node, slot),) = readers
+    plain = node.kind == "Conv" and slot == 0 and node.attributes.get("group", 1) == 1 and node in net.weighted()
+    plain = plain and "auto_pad" not in node.attributes
+    return node if plain and len(net.readers[node.inputs[1]]) == 1 else None
+
+
+def _in_front(
+    image: str, first: Node, factor: np.ndarray, offset: np.ndarray
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    nodes, constants, before = [], [], image
+    steps = [("Mul", "factor", factor, "scaled"), ("Add", "offset", offset, "shifted")]
+    top, left, bottom, right = first.attributes.get("pads") or [0] * 4
+    if top or left or bottom or right:
+        before = f"{_PREFIX}padded"
+        constants.append(numpy_helper.from_array(np.array([0, 0, top, left, 0, 0, bottom, right]), f"{_PREFIX}pads"))
+        nodes.append(helper.make_node("Pad", [image, f"{_PREFIX}pads"], [before], f"{_PREFIX}Pad"))
+    for operator, name, values, after in steps:
+        constants.append(numpy_helper.from_array(values.astype(np.float32).reshape(1, -1, 1, 1), _PREFIX + name))
+        nodes.append(helper.make_node(operator, [before, _PREFIX + name], [_PREFIX + after], _PREFIX + operator))
+        before = _PREFIX + after
+    return nodes, constants
+
+
+def _take_in(graph: onnx.GraphProto, layer: onnx.NodeProto, net: Net, factor: np.ndarray, offset: np.ndarray) -> None:
+    """Weights and bias of the first layer, for inputs counted in levels."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    weights = net.constants[layer.input[1]] / factor.reshape(1, -1, 1, 1)
+    tensors[layer.input[1]].CopyFrom(numpy_helper.from_array(weights.astype(np.float32), layer.input[1]))
+    moved = (weights * offset.reshape(1, -1, 1, 1)).sum(axis=(1, 2, 3))
+    own = net.constants[layer.input[2]].astype(np.float64) if len(layer.input) > 2 else 0.0
+    bias = numpy_helper.from_array((own - moved).astype(np.float32), f"{_PREFIX}bias")
+    graph.initializer.add().CopyFrom(bias)
+    del layer.input[2:]
+    layer.input.append(bias.name)

@@ -1,0 +1,211 @@
+"""Where Q/DQ stand in a network for a dialect, what stays float, and why. Decides; writes nothing and knows no scale.
+
+A tensor is quantized once, and every reader that runs in INT8 reads it so. What only moves values (max pooling, slices,
+a pad with zeros, reshapes) carries its input's grid on, so that nothing between two INT8 layers returns to float.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..portable.session import Dialect
+from .net import Net, Node
+from .scales import Grid
+
+MOVING = ("MaxPool", "Slice", "Pad", "Flatten", "Reshape", "Identity", "Squeeze", "Unsqueeze")
+POOLING = ("GlobalAveragePool", "AveragePool", "ReduceMean")
+_INT8 = {"Conv", "Gemm", "Relu", "Clip", "Add", *MOVING, *POOLING}
+_SIGNED, _UNSIGNED = Grid(-128, 127), Grid(0, 255)
+_WEIGHTS = {"full": Grid(-127, 127), "half": Grid(-63, 63)}
+
+
+@dataclass
+class Placement:
+    """`weight_grid`: of every layer's weights. `points`: tensor → its grid. `alike`: tensor → the one whose scale it
+    shares. `reads`: who reads quantized, as (node, input). `unrounded`: those of them for which the compiler has the
+    float value at hand, and takes it. `weights`: layers whose weights become INT8. `kept`: layer → why it stays float.
+    """
+
+    weight_grid: Grid
+    points: dict[str, Grid] = field(default_factory=dict)
+    alike: dict[str, str] = field(default_factory=dict)
+    reads: set[tuple[str, int]] = field(default_factory=set)
+    unrounded: set[tuple[str, int]] = field(default_factory=set)
+    weights: dict[str, Node] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+
+    def source(self, tensor: str) -> str:
+        """The tensor whose values decide the scale."""
+        return self.alike.get(tensor, tensor)
+
+    def executed(self) -> Placement:
+        """As the compiler rounds."""
+        return replace(self, reads=self.reads - self.unrounded)
+
+
+def label(node: Node) -> str:
+    """What a person calls a layer: by its weights where these carry a name, else by its output."""
+    named = re.sub(r"[._/]?(weight|kernel)(:0)?$", "", node.inputs[1]) if len(node.inputs) > 1 else ""
+    return named if re.search(r"[A-Za-z]", named) else node.name
+
+
+def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bool = False) -> Placement:
+    """`deep`: the images have more levels than INT8, and what reads them stays float."""
+    found = Placement(weight_grid=_WEIGHTS[dialect.weights])
+    for node in net.weighted():
+        why = _why_float(net, node, dialect, exclude)
+        if deep and not net.depth.get(node.inputs[0], 0):
+            why = why or "it reads images of 16 bits, and INT8 has 256 levels"
+        if why:
+            found.kept[label(node)] = why
+        else:
+            found.weights[node.name] = node
+            _quantize(found, net, dialect, node, 0)
+    for node in net.nodes:
+        if node.kind == "Add":
+            _place_add(found, net, dialect, node)
+    for node in reversed(net.nodes):  # from the readers up: what feeds a quantized reader may be INT8 itself
+        if node.kind in POOLING and _all_read_quantized(found, net, node.name):
+            _quantize(found, net, dialect, node, 0)
+    for node in reversed(net.nodes):
+        if moves(net, node) and node.name in found.points and node.inputs[0] in net.maker:
+            _carry(found, net, dialect, node)
+    for node in net.nodes:
+        if node.kind not in _INT8 and net.depth[node.name] > 0 and _leads_to(net, node, set(found.weights)):
+            found.kept[f"{node.name} ({node.kind})"] = "stands between INT8 layers and has no INT8 form here"
+    return found
+
+
+def nonnegative(net: Net, tensor: str) -> bool:
+    node = net.maker.get(tensor)
+    if node is None:
+        return False
+    if node.kind == "Relu" or (node.kind == "Clip" and _floor(net, node) >= 0):
+        return True
+    mirrors = node.kind == "Pad" and node.attributes.get("mode", b"constant") != b"constant"  # or repeats an edge
+    return (node.kind in POOLING or mirrors or moves(net, node)) and nonnegative(net, node.inputs[0])
+
+
+def moves(net: Net, node: Node) -> bool:
+    """It passes values on as they are: a scale that fits before it fits behind it."""
+    if node.kind == "Pad":
+        mode = node.attributes.get("mode", b"constant")
+        value = net.constants.get(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+        named = len(node.inputs) > 2 and bool(node.inputs[2])
+        return mode == b"constant" and (not named or (value is not None and float(value) == 0.0))
+    return node.kind in MOVING
+
+
+def shortcut_of(net: Net, add: Node) -> int | None:
+    """Which input of a residual addition is the shortcut: the one with fewer layers behind it. None: no residual."""
+    if any(name in net.constants for name in add.inputs):
+        return None
+    depths = [net.depth[name] for name in add.inputs]
+    return int(np.argmin(depths)) if depths[0] != depths[1] else 1
+
+
+def _place_add(found: Placement, net: Net, dialect: Dialect, add: Node) -> None:
+    shortcut = shortcut_of(net, add)
+    if shortcut is None:
+        return
+    branch = net.maker.get(add.inputs[1 - shortcut])
+    if branch is not None and branch.kind == "Conv" and branch.name not in found.weights:
+        return  # its layer stays float, and so does the addition: one float input would bring the other back anyway
+    if not _worthwhile(found, net, add):
+        return
+    fused = _taken_in(found, net, branch)
+    if not fused and dialect.residual == "shortcut" and _taken_in(found, net, net.maker.get(add.inputs[shortcut])):
+        _quantize(found, net, dialect, add, 1 - shortcut)  # the branch ends in attention: the addition joins the other
+        return
+    _quantize(found, net, dialect, add, shortcut)
+    if dialect.residual == "both" or not fused:
+        _quantize(found, net, dialect, add, 1 - shortcut)
+    behind = [reader.kind for reader, _ in net.readers.get(add.name, [])]
+    if dialect.sums_in_float and dialect.residual == "both" and fused and behind == ["Relu"]:
+        found.unrounded.add((add.name, 1 - shortcut))
+
+
+def _taken_in(found: Placement, net: Net, layer: Node | None) -> bool:
+    """A compiler may compute an INT8 layer and the addition behind it as one."""
+    return layer is not None and layer.name in found.weights and len(net.readers[layer.name]) == 1
+
+
+def _worthwhile(found: Placement, net: Net, add: Node) -> bool:
+    """Some INT8 layer makes one of its inputs, directly or moved: else the addition is float among float."""
+    return any(_made_by_int8(found, net, name) for name in add.inputs)
+
+
+def _made_by_int8(found: Placement, net: Net, tensor: str) -> bool:
+    node = net.maker.get(tensor)
+    if node is None:
+        return False
+    return node.name in found.weights or (moves(net, node) and _made_by_int8(found, net, node.inputs[0]))
+
+
+def _carry(found: Placement, net: Net, dialect: Dialect, node: Node) -> None:
+    """The input of what only moves values is quantized too, with the same scale: so it moves integers.
+
+    The scale is that of the values which a layer, an addition or a pooling reads, the earliest of them.
+    """
+    source, result = node.inputs[0], node.name
+    others = [(reader.name, slot) for reader, slot in net.readers[source] if not moves(net, reader)]
+    decides = source if any(other in found.reads for other in others) else found.source(result)
+    _quantize(found, net, dialect, node, 0)
+    former = found.source(result)
+    for tensor in [source, result, former, *(t for t, of in found.alike.items() if of == former)]:
+        found.alike[tensor] = decides
+    found.alike.pop(decides, None)
+
+
+def _quantize(found: Placement, net: Net, dialect: Dialect, node: Node, slot: int) -> None:
+    tensor = node.inputs[slot]
+    unsigned = dialect.activations == "u8-after-relu" and nonnegative(net, tensor)
+    found.points[tensor] = _UNSIGNED if unsigned else _SIGNED
+    found.reads.add((node.name, slot))
+
+
+def _why_float(net: Net, node: Node, dialect: Dialect, exclude: tuple[str, ...]) -> str:
+    for pattern in exclude:
+        if re.search(pattern, label(node)) or re.search(pattern, node.name):
+            return f"excluded by {pattern!r}"
+    outputs = net.constants.shape(node.inputs[1])[weight_axis(node)]
+    if node.kind == "Gemm" and outputs < dialect.smallest_gemm:
+        return f"{outputs} outputs, and fewer than {dialect.smallest_gemm} stay float for this target"
+    if node.kind == "Gemm" and (node.attributes.get("transA") or node.attributes.get("alpha", 1.0) != 1.0):
+        return "its input is transposed or scaled first"
+    return ""
+
+
+def weight_axis(node: Node) -> int:
+    """The axis of a layer's weights that counts its outputs."""
+    return 1 if node.kind == "Gemm" and not node.attributes.get("transB") else 0
+
+
+def _all_read_quantized(found: Placement, net: Net, tensor: str) -> bool:
+    """Every reader of a tensor reads it quantized, or moves it to where it is."""
+    readers = net.readers.get(tensor, [])
+    return bool(readers) and all(
+        (reader.name, slot) in found.reads or (moves(net, reader) and _all_read_quantized(found, net, reader.name))
+        for reader, slot in readers
+    )
+
+
+def _leads_to(net: Net, node: Node, layers: set[str]) -> bool:
+    """Some INT8 layer reads what this node makes, at whatever distance."""
+    waiting, seen = list(node.outputs), set[str]()
+    while waiting:
+        for reader, _ in net.readers.get(waiting.pop(), []):
+            if reader.name in layers:
+                return True
+            if reader.name not in seen:
+                seen.add(reader.name)
+                waiting.append(reader.name)
+    return False
+
+
+def _floor(net: Net, node: Node) -> float:
+    low = net.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+    return float(low) if low is not None else float("-inf")

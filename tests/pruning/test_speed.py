@@ -1,0 +1,235 @@
+"""The goal in milliseconds, with times by script: what is taken, what is told, what is kept of an interruption."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgeresnet import models
+from edgeresnet.context import Context
+from edgeresnet.errors import ModelError, TargetError
+from edgeresnet.pruning import choose, cut, importance, speed, units
+
+from .test_prune import OwnPads
+from .timing import Clock, params, raw
+
+VERIFY = {"processes": 3, "seconds": 9.0}
+SIZE = 16
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return models.build("cifar_resnet8_w32", 7, 3).eval()
+
+
+@pytest.fixture(scope="module")
+def chooser(network: nn.Module) -> choose.Chooser:
+    return chooser_of(network)
+
+
+def chooser_of(network: nn.Module) -> choose.Chooser:
+    found = units.of(network, 3, SIZE)
+    return choose.Chooser(found, importance.scores(network, found, "l2"), multiple=8, every_layer_alike=False)
+
+
+def asked(**goals: float) -> speed.Asked:
+    return speed.Asked(goals, dict.fromkeys(goals, "int8"), VERIFY)
+
+
+def test_the_ladder_goes_from_the_whole_network_to_the_most_in_widths_that_compilers_like(
+    chooser: choose.Chooser,
+) -> None:
+    rungs = speed.ladder(chooser)
+    macs = [rung.choice.macs for rung in rungs]
+    assert len(rungs) > 8
+    assert macs == sorted(set(macs), reverse=True)
+    assert (macs[0], macs[-1]) == (chooser.dense.macs, chooser.at(1.0).macs)
+    assert all(width % 8 == 0 for rung in rungs for place, width in rung.choice.widths.items() if place.side == "out")
+    for rung in rungs[1:]:  # a user can ask for any of them
+        assert chooser.for_goal("macs", rung.part).macs == rung.choice.macs
+
+
+def test_the_mildest_that_is_fast_enough_is_taken_and_the_curve_is_told(
+    network: nn.Module, chooser: choose.Chooser, tmp_path: Path
+) -> None:
+    clock = Clock(one=lambda part: part**-0.7)
+    ctx = Context(0, tmp_path, measure=clock)
+    choice, notes = speed.fastest(network, chooser, asked(one=1.5), ctx)
+    rungs = speed.ladder(chooser)
+    wanted = next(
+        rung for rung in rungs if (params(cut.cut(network, rung.choice)) / params(network)) ** -0.7 * 0.9999 >= 1.5
+    )
+    assert choice.macs == wanted.choice.macs
+    assert (notes["goals"], notes["ships"], notes["sure"]) == ({"one": 1.5}, {"one": "int8"}, True)
+    chosen, milder = notes["curve"][notes["chosen"]], notes["curve"][notes["milder"]]
+    assert (chosen["macs"], chosen["part"]) == (choice.macs, wanted.part)
+    assert chosen["targets"]["one"]["times"] >= 1.5 > milder["targets"]["one"]["times"]
+    assert milder["macs"] == rungs[rungs.index(wanted) - 1].choice.macs
+    assert chosen["again"]
+    assert milder["again"]
+    assert clock.calls[-1] == ("whole", f"rung-{rungs.index(wanted) - 1}", f"rung-{rungs.index(wanted)}")
+    assert all("whole" in call for call in clock.calls), "every cut is timed in turn with the whole network"
+    macs = [row["macs"] for row in notes["curve"]]
+    assert macs == sorted(macs, reverse=True)
+    assert macs[-1] < choice.macs, "one stride beyond is on the curve"
+    told = chosen["targets"]["one"]
+    assert told["whole_ms"] == pytest.approx(8, rel=0.01)
+    assert told["whole_ms"] / told["ms"] == pytest.approx(told["times"], rel=1e-3)
+    assert told["low"] <= told["times"] <= told["high"]
+
+
+def test_cuts_that_are_slower_than_none_or_than_a_milder_one_are_never_chosen(
+    network: nn.Module, chooser: choose.Chooser, tmp_path: Path
+) -> None:
+    def dented(part: float) -> float:
+        return 0.9 if 0.3 < part < 0.6 else part**-0.5
+
+    choice, notes = speed.fastest(network, chooser, asked(one=1.8), Context(0, tmp_path, measure=Clock(one=dented)))
+    times = [row["targets"]["one"]["times"] for row in notes["curve"]]
+    assert any(value < 1 for value in times[: notes["chosen"]]), "the dent is on the curve"
+    assert times[notes["chosen"]] == max(times[: notes["chosen"] + 1])
+    assert params(cut.cut(network, choice)) / params(network) <= 0.3
+
+
+def test_every_target_must_reach_its_own_goal(network: nn.Module, chooser: choose.Chooser, tmp_path: Path) -> None:
+    clock = Clock(one=lambda part: part**-1.0, two=lambda part: part**-0.5)
+    alone, _ = speed.fastest(network, chooser, asked(one=1.3), Context(0, tmp_path / "a", measure=_only(clock, "one")))
+    both, notes = speed.fastest(network, chooser, asked(one=1.3, two=1.3), Context(0, tmp_path / "b", measure=clock))
+    assert both.macs < alone.macs
+    assert set(notes["curve"][notes["chosen"]]["targets"]) == {"one", "two"}
+
+
+def _only(clock: Clock, target: str) -> Any:
+    return lambda networks, **plan: {target: clock(networks, **plan)[target]}
+
+
+def test_out_of_reach_says_the_best_and_the_curve(network: nn.Module, chooser: choose.Chooser, tmp_path: Path) -> None:
+    ctx = Context(0, tmp_path, measure=Clock(one=lambda part: min(part**-0.5, 1.4)))
+    with pytest.raises(ModelError, match=r"prune\.speedup one 3 cannot be reached: 1\.40 times as fast") as caught:
+        speed.fastest(network, chooser, asked(one=3.0), ctx)
+    assert re.search(r"one, times as fast by multiplications that stay: 0\.7\d: 1\.", caught.value.hint)
+    assert caught.value.hint.count(": 1.40") > 1
+
+
+def test_a_network_that_cannot_get_narrower_is_told(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = models.build("cifar_resnet8_w8", 7, 3).eval()
+    every = chooser_of(network)
+    least = cut.cut(network, every.at(1.0))
+    assert len(speed.ladder(chooser_of(least))) == 1
+    with pytest.raises(ModelError, match=r"prune\.speedup cannot be reached: every width .* is at its least"):
+        speed.fastest(least, chooser_of(least), asked(one=1.01), Context(0, tmp_path, measure=Clock(one=lambda _: 2.0)))
+
+
+def test_layers_that_may_not_be_cut_are_named_where_a_goal_is_out_of_reach(tmp_path: Path) -> None:
+    own = OwnPads().eval()
+    clock = Clock(one=lambda part: part**-0.1)
+    with pytest.raises(ModelError) as caught:
+        speed.fastest(own, chooser_of(own), asked(one=3.0), Context(0, tmp_path, measure=clock))
+    assert "layers may not be cut (stem, outer)" in caught.value.hint or "(outer, stem)" in caught.value.hint
+
+
+@pytest.mark.parametrize("until", [1, 3, 6])
+def test_what_was_measured_before_an_interruption_is_not_measured_again(
+    until: int, network: nn.Module, chooser: choose.Chooser, tmp_path: Path
+) -> None:
+    def curve(part: float) -> float:
+        return part**-0.7
+
+    whole = Clock(one=curve)
+    wanted = speed.fastest(network, chooser, asked(one=1.5), Context(0, tmp_path / "whole", measure=whole))
+    assert len(whole.calls) > until
+    clock = Clock(one=curve)
+    clock.ends_at = until
+    with pytest.raises(KeyboardInterrupt):
+        speed.fastest(network, chooser, asked(one=1.5), Context(0, tmp_path / "cut", measure=clock))
+    clock.ends_at = 1000
+    ctx = Context(0, tmp_path / "cut", measure=clock)
+    found = speed.fastest(network, chooser, asked(one=1.5), ctx)
+    assert clock.calls == whole.calls, "each measurement was taken once"
+    assert (found[0].macs, found[1]) == (wanted[0].macs, wanted[1])
+    assert "timed before an interruption" in ctx.warnings[0]
+
+
+class Wavering:
+    """Times as fast by script: for each rung and each time that it is timed, the next number of its list."""
+
+    def __init__(self, **by_rung: list[float]):
+        self.by_rung, self.calls, self.ends_at = by_rung, list[tuple[str, ...]](), 1000
+
+    def __call__(self, networks: Any, *, processes: int, seconds: float) -> Any:
+        if len(self.calls) == self.ends_at:
+            raise KeyboardInterrupt
+        taken = {name: sum(name in call for call in self.calls) for name in networks}
+        self.calls.append(tuple(networks))
+        found = {}
+        for name in networks:
+            rung = int(name.removeprefix("rung-")) if name != "whole" else 0
+            usual = [1.0 + 0.12 * rung]
+            script = self.by_rung.get(name.replace("-", "_"), usual)
+            found[name] = raw(8 / script[min(taken[name], len(script) - 1)], processes)
+        return {"one": found}
+
+
+@pytest.mark.parametrize("until", range(1, 9))
+def test_an_interrupted_search_that_wavers_decides_as_one_that_was_not(
+    until: int, network: nn.Module, chooser: choose.Chooser, tmp_path: Path
+) -> None:
+    """The checks of 4 go up and down: taken up again, none of them may know what only later ones found."""
+    script = {"rung_4": [1.5, 1.45, 1.6, 1.5, 1.5], "rung_3": [1.36, 1.52, 1.35, 1.3], "rung_5": [1.7]}
+    whole = Wavering(**script)
+    wanted = speed.fastest(network, chooser, asked(one=1.48), Context(0, tmp_path / "whole", measure=whole))
+    assert len(whole.calls) > 5
+    clock = Wavering(**script)
+    clock.ends_at = until
+    if until < len(whole.calls):
+        with pytest.raises(KeyboardInterrupt):
+            speed.fastest(network, chooser, asked(one=1.48), Context(0, tmp_path / "cut", measure=clock))
+    clock.ends_at = 1000
+    found = speed.fastest(network, chooser, asked(one=1.48), Context(0, tmp_path / "cut", measure=clock))
+    assert clock.calls == whole.calls
+    assert (found[0].macs, found[1]) == (wanted[0].macs, wanted[1])
+
+
+def test_another_machine_does_not_go_on_with_these_times(
+    network: nn.Module, chooser: choose.Chooser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(one=lambda part: part**-0.7)
+    speed.fastest(network, chooser, asked(one=1.5), Context(0, tmp_path, measure=clock))
+    before = len(clock.calls)
+    speed.fastest(network, chooser, asked(one=1.5), Context(0, tmp_path, measure=clock))
+    assert len(clock.calls) == before
+    monkeypatch.setattr(speed.machine, "identity", lambda: {"host": "another"})
+    speed.fastest(network, chooser, asked(one=1.5), Context(0, tmp_path, measure=clock))
+    assert len(clock.calls) == 2 * before
+
+
+def test_times_that_are_none_are_not_judged_by(network: nn.Module, chooser: choose.Chooser, tmp_path: Path) -> None:
+    clock = Clock(one=lambda part: np.inf)
+    with pytest.raises(TargetError, match=r"one cannot be held to prune\.speedup: the clock did not move"):
+        speed.fastest(network, chooser, asked(one=1.5), Context(0, tmp_path, measure=clock))
+
+
+def test_how_right_a_cut_is_before_recovery_is_on_the_curve(
+    network: nn.Module, chooser: choose.Chooser, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+
+    def right(one: nn.Module) -> float:
+        seen.append(params(one))
+        return 0.9 if params(one) == params(network) else 0.4
+
+    ctx = Context(0, tmp_path, measure=Clock(one=lambda part: part**-0.7))
+    wanted = speed.Asked({"one": 1.5}, {"one": "fp32"}, VERIFY, right, 100)
+    _, notes = speed.fastest(network, chooser, wanted, ctx)
+    assert (notes["images"], notes["top1"]) == (100, 0.9)
+    assert notes["curve"][notes["chosen"]]["top1"] == 0.4
+    assert len(seen) == len(set(seen)), "no network is asked twice"
+    assert all(row["top1"] is not None for row in notes["curve"])

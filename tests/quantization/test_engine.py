@@ -1,0 +1,161 @@
+"""Each step is held against the best so far on images that had no part in it, and undone where it lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeresnet import targets
+from edgeresnet.errors import ModelError
+from edgeresnet.quantization import engine, learn, qdq, refine, scales, session
+
+from ..graph.running import answers, openvino_answers, sqnr, whole_sums
+from . import nets
+from .nets import BOTH, CPU, HALF, TENSORRT, basic, constants, equalize, images, int8, makers, plain, source
+
+
+def names(found: engine.Quantized) -> list[str]:
+    return [step.name for step in found.steps]
+
+
+def _measured(found: engine.Quantized | engine.Step) -> float:
+    """Decibels that there are: images were held out."""
+    assert found.sqnr_db is not None
+    return found.sqnr_db
+
+
+def test_the_first_two_steps_and_what_they_came_to() -> None:
+    found = int8(basic(), TENSORRT)
+    assert names(found) == ["scales", "bias correction"]
+    assert found.steps[0].kept
+    best = max(step.sqnr_db for step in found.steps if step.sqnr_db is not None)
+    assert found.sqnr_db == best
+    assert found.held_out == 16
+    assert found.sqnr_db == pytest.approx(
+        sqnr(answers(basic(), images(16, seed=9)), answers(found.model(), images(16, seed=9))), abs=1.0
+    )
+
+
+def test_a_step_that_loses_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(model: Any, placement: Any, values: qdq.Values, batches: Any) -> qdq.Values:
+        return replace(values, biases={"c1_out": np.full(8, 5.0)})
+
+    monkeypatch.setattr(refine, "bias_correction", spoil)
+    found = int8(plain(), TENSORRT)
+    first, second = found.steps
+    assert (first.kept, second.kept) == (True, False)
+    assert _measured(second) < _measured(first)
+    assert found.sqnr_db == first.sqnr_db
+    assert found.values.biases == {}
+    assert (constants(found.model())["c1.bias"] == constants(plain())["c1.bias"]).all()
+
+
+def test_equalized_channels_are_taken_where_they_win_and_left_where_they_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(equalized: onnx.ModelProto) -> engine.Quantized:
+        both = source(plain()), source(equalized)
+        return engine.quantize(*both, engine.Choices(TENSORRT), nets.batches(images()), images(16, seed=9))
+
+    rescaled = equalize(plain(), images(), 0)
+    assert rescaled is not None
+    found = run(rescaled)
+    assert names(found) == ["scales", "bias correction", "equalized channels"]
+    assert (found.source.model is rescaled) == found.steps[2].kept
+    lost = run(basic())  # the answers of another network
+    assert not lost.steps[2].kept
+    assert lost.source.model.SerializeToString() == plain().SerializeToString()
+    assert lost.sqnr_db == max(_measured(step) for step in lost.steps)
+
+
+def test_without_images_held_out_every_step_stays_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = int8(plain(), TENSORRT, held=0)
+    assert [(step.sqnr_db, step.kept) for step in found.steps] == [(None, True), (None, True)]
+    assert found.notes()["held_out"] == {"images": 0, "agree": 0, "sqnr_db": None}
+    assert found.notes()["layers"] == {}
+
+
+def test_all_layers_excluded_is_an_error_that_says_why() -> None:
+    with pytest.raises(ModelError, match=r"no layer is left that would become INT8 \(c1: excluded by") as caught:
+        int8(plain(), TENSORRT, exclude=(".",))
+    assert caught.value.hint == "exclude less"
+
+
+def test_wrong_scales_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    good, right = _measured(int8(plain(), TENSORRT)), scales.activation
+    monkeypatch.setattr(scales, "activation", lambda *given: 8 * right(*given))
+    assert _measured(int8(plain(), TENSORRT)) < good - 6
+
+
+def test_half_the_weight_range_costs_decibels_and_is_kept_to() -> None:
+    for dialect, most in ((HALF, 63), (CPU, 127)):
+        held = constants(int8(plain(), dialect).model())
+        assert max(np.abs(v).max() for n, v in held.items() if n.endswith("weight_quantized")) == most
+
+
+def test_the_estimator_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(scales.ESTIMATORS, "entropy", lambda histogram, reach, grid: reach / 2)
+    one, two = (int8(plain(), CPU, estimator=word).values.scales for word in ("min-max", "entropy"))
+    assert [two[name] / one[name] for name in one] == pytest.approx([0.5] * len(one), rel=1e-3)
+
+
+def test_notes_name_what_became_int8_and_what_did_not() -> None:
+    notes = int8(plain(), TENSORRT, exclude=("c2",)).notes()
+    assert notes["int8"] == ["c1", "fc"]
+    assert notes["kept_float"] == {"c2": "excluded by 'c2'"}
+    assert notes["held_out"]["images"] == 16
+    assert [step["name"] for step in notes["steps"]] == ["scales", "bias correction"]
+
+
+def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(engine.EFFORTS, "balanced", 4)
+
+    def short(model: Any, placement: Any, values: Any, given: Any, budget: learn.Budget, *rest: Any) -> learn.Learned:
+        assert budget.seconds == 30
+        assert len(given) == 32
+        rest[-1](3, 4)
+        return learn.Learned(values, 3, 30.2)
+
+    monkeypatch.setattr(learn, "learn", short)
+    found = int8(plain(), TENSORRT, effort="balanced", minutes=0.5)
+    assert names(found)[-1] == "learned rounding, biases and scales (3 steps of 4, cut by the time budget, 30 s)"
+
+
+def test_an_exact_network_is_told_as_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdq, "write", lambda model, placement, values: model)
+    assert int8(plain(), TENSORRT).sqnr_db == 200.0
+
+
+def test_what_the_compiler_does_not_round_is_neither_judged_nor_learned_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    taught = []
+
+    def watched(model: Any, placement: Any, *rest: Any) -> Any:
+        taught.append(placement.reads)
+        return learn.Learned(rest[0], 1, 0.0)
+
+    monkeypatch.setattr(learn, "learn", watched)
+    fused = replace(BOTH, sums_in_float=True)
+    as_written, found = int8(basic(), BOTH, effort="balanced"), int8(basic(), fused, effort="balanced")
+    assert set(makers(found.model())) == set(makers(as_written.model()))  # what stands in the file is the same
+    assert _measured(found) > _measured(as_written) + 0.2
+    assert taught[1] == found.placement.reads - found.placement.unrounded
+    assert taught[1] < taught[0]
+
+
+@whole_sums
+@pytest.mark.parametrize("make", [make for name, make in nets.RESIDUAL.items() if name != "preact"])
+def test_openvino_sums_in_float(make: nets.Make) -> None:
+    """The dialect says so; here the compiler itself does: its answers are nearer to a file without that rounding."""
+    found = int8(make(), targets.get("openvino").dialect)
+    executed = qdq.write(found.source.model, found.placement.executed(), found.values)
+    given = images(64, seed=5)
+    compiled = openvino_answers(found.model(), given)
+    assert sqnr(answers(executed, given), compiled) > 3 + sqnr(answers(found.model(), given), compiled)
+
+
+def test_each_keeps_order_and_raises_what_is_raised() -> None:
+    assert session.each(lambda value: value * 2, range(50)) == list(range(0, 100, 2))
+    with pytest.raises(ZeroDivisionError):
+        session.each(lambda value: 1 / value, [1, 0])

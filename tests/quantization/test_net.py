@@ -1,0 +1,60 @@
+"""Layers that share a constant in the file share none once they are worked on."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from edgeresnet.errors import ModelError
+from edgeresnet.quantization import qdq
+from edgeresnet.quantization.net import Net, unshare
+from edgeresnet.quantization.placement import label
+from edgeresnet.quantization.torch_net import TorchNet
+
+from ..graph.running import answers, sqnr
+from .nets import TENSORRT, Maker, equalize, images, plain, scaled
+
+
+def shared() -> onnx.ModelProto:
+    """Two layers have the same weights, and three the same bias."""
+    net = Maker()
+    x = net.relu(net.conv("image", "c1", 8))
+    x = net.relu(net.conv(x, "c2", 8))
+    net.nodes[-2].input[2] = "c1.bias"
+    again = net.add("Conv", [x, "c2.weight", "c1.bias"], "again", pads=[1] * 4, kernel_shape=[3, 3])
+    return net.head(net.relu(again))
+
+
+def test_what_layers_share_becomes_each_ones_own_and_can_be_equalized_and_written_then() -> None:
+    model = shared()
+    unshare(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert (answers(model, images()) == answers(shared(), images())).all()
+    layers = Net(model).weighted()
+    for slot in (1, 2):
+        assert len({layer.inputs[slot] for layer in layers}) == len(layers)
+    assert [label(layer) for layer in layers] == ["c1", "c2", "again", "fc"]
+    equalized = equalize(model, images(), 0)
+    assert equalized is not None
+    assert sqnr(answers(shared(), images()), answers(equalized, images())) > 100
+    file = qdq.write(model, *scaled(model, TENSORRT))
+    onnx.checker.check_model(file, full_check=True)
+    assert sqnr(answers(shared(), images()), answers(file, images())) > 15
+
+
+def test_a_network_that_shares_nothing_stays_as_it_is() -> None:
+    model = plain()
+    unshare(model)
+    assert model.SerializeToString() == plain().SerializeToString()
+
+
+def padded(word: str) -> onnx.ModelProto:
+    model = plain()
+    model.graph.node[0].attribute.append(onnx.helper.make_attribute("auto_pad", word))
+    return model
+
+
+def test_padding_that_nobody_counted_is_not_taken_for_none() -> None:
+    TorchNet(Net(padded("NOTSET")))
+    with pytest.raises(ModelError, match="c1_out's padding cannot be refined"):
+        TorchNet(Net(padded("SAME_UPPER")))
