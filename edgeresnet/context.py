@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from .portable.result import RunWarning
+
 Progress = Callable[[int, int, str], None]  # done, of how many, a word about it
 
 
@@ -26,7 +28,8 @@ class Context:
     record: Callable[[Mapping[str, Any]], None] = lambda line: None  # what was just learned, for who watches
     cache: Path | None = None  # a folder for what makes the next time faster, and may be lost
     measure: Measure | None = None  # for a deed that has to know what its networks' times are while it works
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[RunWarning] = field(default_factory=list)
 
-    def warn(self, sentence: str) -> None:
-        self.warnings.append(sentence)
+    def warn(self, code: str, text: str, *, subject: str = "") -> None:
+        """Report something that a person should know. `code` names its kind for programs."""
+        self.warnings.append(RunWarning(code, text, subject))

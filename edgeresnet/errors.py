@@ -14,31 +14,48 @@ This file travels to the device: standard library only, Python 3.10 syntax.
 
 from __future__ import annotations
 
+import copy
 import errno
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
+
+E = TypeVar("E", bound="EdgeresnetError")
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class EdgeresnetError(Exception):
-    exit_code = 2
-    run: Mapping[str, Any] | None = None  # the one that ended so, as it was saved: for who reports it, in this process
+    """Says of a subject what is the problem, and what to do next: `subject problem (hint)` is one sentence."""
 
-    def __init__(self, message: str, *, hint: str):
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    exit_code = 2
+    run: object = None  # the one that ended so, as it was saved: for who reports it, in this process
+
+    def __init__(self, subject: str, problem: str = "", *, hint: str) -> None:
+        super().__init__(subject, problem)
+        self.subject, self.problem, self.hint = subject, problem, hint
+
+    @property
+    def message(self) -> str:
+        return f"{self.subject} {self.problem}".strip()
+
+    def __str__(self) -> str:
+        return self.message
+
+    def within(self: E, context: str) -> E:
+        """Return the same error with where it happened in front: `OpenVINO: the network takes …`."""
+        found = copy.copy(self)
+        found.subject = f"{context}: {self.subject}"
+        return found
 
     def __reduce__(self) -> tuple:  # errors cross process borders with their hint
-        return _rebuild, (type(self), self.message, self.hint)
+        return _rebuild, (type(self), self.subject, self.problem, self.hint)
 
 
 class RecipeError(EdgeresnetError):
     """All wrong keys of a recipe together: a user mends a recipe once, not once per key."""
 
-    def __init__(self, message: str, *, hint: str, problems: Sequence[str] = ()):
-        super().__init__(message, hint=hint)
+    def __init__(self, subject: str, problem: str = "", *, hint: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(subject, problem, hint=hint)
         self.problems = tuple(problems)
 
 
@@ -91,5 +108,5 @@ def first_line(problem: BaseException) -> str:
     return (str(problem).strip() or type(problem).__name__).splitlines()[0][:300]
 
 
-def _rebuild(kind: type[EdgeresnetError], message: str, hint: str) -> EdgeresnetError:
-    return kind(message, hint=hint)
+def _rebuild(kind: type[EdgeresnetError], subject: str, problem: str, hint: str) -> EdgeresnetError:
+    return kind(subject, problem, hint=hint)

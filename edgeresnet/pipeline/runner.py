@@ -174,7 +174,7 @@ def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: L
     seed, record = step.spec.get("seed", 0), functools.partial(listener.records, step)
     ctx = Context(seed, making.scratch, listener.begins(step), record, making.store.cache)
     for sentence in step.warnings:
-        ctx.warn(sentence)
+        ctx.warn("given-weights", sentence)
     if "timed" in step.spec:
         ctx.measure = Measuring(step.spec, ctx)
     notes = step.stage.run(parents, step.spec, making.out, ctx)

@@ -1,7 +1,8 @@
 """JSON to frozen dataclasses and back, strictly: the types of the fields say what a document may hold.
 
 A document that does not fit is refused with the path of what is wrong. Standard library only: devices use it as well.
-A field's metadata may hold `key`, its name in JSON, and `omit`: no key is written while the value is the default.
+A field's metadata may hold `key`, its name in JSON, `omit`: no key is written while the value is the default, and
+`opaque`: the class decodes it itself.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import difflib
 import functools
 import json
 import math
-import re
 import types
 import typing
 from collections import deque
@@ -19,19 +19,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, overload
 
 T = TypeVar("T")
-Json: TypeAlias = object  # any JSON; nobody looks inside
-Decoder: TypeAlias = Callable[[object], Any]
+Json: TypeAlias = object  # any JSON: nobody looks inside
+Decoder: TypeAlias = Callable[[Any], Any]
 
-OPAQUE = (Any, object)
-NAMES: dict[object, str] = {
-    bool: "a boolean",
-    int: "an integer",
-    float: "a number",
-    str: "a string",
-    types.NoneType: "null",
-    list: "a list",
-    dict: "an object",
-}
+NAMES = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", types.NoneType: "null"}
+_NAMES: dict[type, str] = {**NAMES, list: "a list", dict: "an object"}
 _SHOWN, _PROBLEM, _PATH = 60, 180, 110  # characters, at most
 
 
@@ -57,11 +49,11 @@ class Key(NamedTuple):
     default: Callable[[], object]
 
 
-class Tag(NamedTuple):
-    """The key that tells the dataclasses of a union apart, and the dataclass for each of its values."""
+class Shape(NamedTuple):
+    """What a type looks like in JSON, and the types (a Literal's values) that it is made of."""
 
-    name: str
-    kinds: Mapping[object, Any]
+    name: Literal["opaque", "scalar", "literal", "object", "mapping", "many", "fixed", "union"]
+    parts: tuple[Any, ...]
 
 
 @overload
@@ -76,13 +68,17 @@ def decode(kind: Any, value: object) -> Any:
 def encode(value: object) -> Any:
     """Return the JSON of a value; raise CodecError for what JSON cannot hold. A loop: deep values are no problem."""
     root: list[Any] = [value]
-    todo: deque[tuple[Any, Any, Any]] = deque([(root, 0, ())])  # a holder, the place in it, and the trail to there
+    todo: deque[tuple[Any, Any, Any]] = deque([(root, 0, ())])  # a container, a place in it, the trail to there
     while todo:
-        holder, place, trail = todo.popleft()
+        container, place, trail = todo.popleft()
         try:
-            shallow = holder[place] = _encode_shallow(holder[place])
+            shallow = container[place] = _shallow(container[place])
         except CodecError as error:
-            raise CodecError(_path(trail), error.problem) from None
+            path = ""
+            while trail:
+                trail, step = trail
+                path = _joined(step, path)
+            raise CodecError(path, error.problem) from None
         if isinstance(shallow, dict):
             todo.extend((shallow, key, (trail, key)) for key in shallow)
         elif isinstance(shallow, list) and not _is_flat(shallow):
@@ -90,21 +86,20 @@ def encode(value: object) -> Any:
     return root[0]
 
 
-def _encode_shallow(value: object) -> object:
+def _shallow(value: object) -> object:
     """Return a scalar as it is, and a container as a new dict or list whose values are not encoded yet."""
     if value is None or isinstance(value, (str, int)):
         return value
     if isinstance(value, float):
-        return _decode_float(value)
+        return _float(value)
     if isinstance(value, (tuple, list)):
         return list(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = [(key, getattr(value, key.attribute)) for key in keys(type(value))]
         return {key.name: each for key, each in found if not (key.omit and each == key.default())}
     if isinstance(value, Mapping):
-        _check_keys(value)
-        return dict(value)
-    raise CodecError("", f"is of type {type(value).__name__}, which JSON does not have")
+        return _dict(dict(value))
+    raise CodecError("", f"is {_name(value)}, which JSON does not have")
 
 
 def _is_flat(values: Sequence[Any]) -> bool:
@@ -122,97 +117,93 @@ def _are_finite(values: Sequence[float]) -> bool:
 
 
 @functools.cache
-def keys(kind: type) -> tuple[Key, ...]:
+def keys(kind: Any) -> tuple[Key, ...]:
     """Return the keys of a dataclass's JSON object, in the order of the fields."""
     hints, found = typing.get_type_hints(kind), []
-    for field in dataclasses.fields(kind):
-        if field.init:
-            default = field.default_factory
-            if default is dataclasses.MISSING:
-                default = functools.partial(_same, field.default)
-            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            name, omit = field.metadata.get("key", field.name), not required and field.metadata.get("omit", False)
-            found.append(Key(name, field.name, hints[field.name], required, omit, default))
+    for field in [field for field in dataclasses.fields(kind) if field.init]:
+        default = field.default_factory
+        if default is dataclasses.MISSING:
+            default = functools.partial(_same, field.default)
+        required = default() is dataclasses.MISSING
+        name, omit = field.metadata.get("key", field.name), not required and field.metadata.get("omit", False)
+        kind_of = object if field.metadata.get("opaque") else hints[field.name]  # the class itself decodes it
+        found.append(Key(name, field.name, kind_of, required, omit, default))
     return tuple(found)
 
 
-def is_union(kind: Any) -> bool:
-    """Return whether a type is `Union[...]`, `Optional[...]` or `X | Y`."""
-    return typing.get_origin(kind) in (Union, types.UnionType)
-
-
-def is_named_tuple(kind: Any) -> bool:
-    """Return whether a type is a class made with NamedTuple."""
-    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
-
-
-def is_mapping(kind: Any) -> bool:
-    """Return whether a type is `Mapping[str, ...]` or `dict[str, ...]`."""
-    return typing.get_origin(kind) in (Mapping, dict) and typing.get_args(kind)[0] is str
-
-
-def item_kinds(kind: Any) -> tuple[Any, ...]:
-    """Return the types of a fixed tuple's or of a NamedTuple's items."""
-    if is_named_tuple(kind):
+def shape(kind: Any) -> Shape:
+    """Return the shape of a type; raise TypeError for a type that the codec does not know."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if kind in (Any, object) or (origin in (Union, types.UnionType) and {Any, object} & set(parts)):
+        return Shape("opaque", ())
+    if kind is None or kind in NAMES:
+        return Shape("scalar", (kind or types.NoneType,))
+    if dataclasses.is_dataclass(kind):
+        return Shape("object", ())
+    if origin is None and isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
         hints = typing.get_type_hints(kind)
-        return tuple(hints[name] for name in kind._fields)
-    return typing.get_args(kind)
+        return Shape("fixed", tuple(hints[name] for name in kind._fields))
+    if origin is tuple:
+        return Shape("many", parts[:1]) if parts[1:] == (...,) else Shape("fixed", parts)
+    if origin in (Mapping, dict) and parts[0] is str:
+        return Shape("mapping", parts[1:])
+    if origin in (Union, types.UnionType):
+        return Shape("union", parts)
+    if origin is Literal:
+        return Shape("literal", parts)
+    raise TypeError(f"the codec does not know the type {kind}")
 
 
-def tag(kinds: Sequence[Any]) -> Tag:
-    """Find the key by which dataclasses are told apart: in each of them a Literal of one value, another in each."""
-    for candidate in keys(kinds[0]):
-        found = {}
-        for kind in kinds:
-            values = [typing.get_args(key.kind) for key in keys(kind) if _is_tag(key, candidate.name)]
-            found.update({value: kind for (value,) in values})
-        if len(found) == len(kinds):
-            return Tag(candidate.name, found)
-    raise TypeError(f"nothing tells {_either(kind.__name__ for kind in kinds)} apart: give each a Literal field")
-
-
-def _is_tag(key: Key, name: str) -> bool:
-    return key.name == name and typing.get_origin(key.kind) is Literal and len(typing.get_args(key.kind)) == 1
+def tag(kinds: Sequence[Any]) -> tuple[str, dict[Any, Any]]:
+    """Find the key that tells dataclasses apart: a Literal of one value in each. Return it, and the class by value."""
+    if all(map(dataclasses.is_dataclass, kinds)):
+        for name in [key.name for key in keys(kinds[0])]:
+            shapes = [(shape(key.kind), kind) for kind in kinds for key in keys(kind) if key.name == name]
+            found = {one.parts[0]: kind for one, kind in shapes if one.name == "literal" and len(one.parts) == 1}
+            if len(found) == len(kinds):
+                return name, found
+    raise TypeError(f"in JSON, nothing tells these types apart: {kinds}")
 
 
 @functools.cache
 def _decoder(kind: Any) -> Decoder:
     """Build the decoder of a type, once."""
-    if kind in OPAQUE:
+    name, parts = shape(kind)
+    if name == "opaque":
         return _same
-    if kind is float:
-        return _decode_float
-    if kind in (bool, int, str, None, types.NoneType):
-        return functools.partial(_decode_scalar, kind or types.NoneType)
-    if dataclasses.is_dataclass(kind):
-        return _object_decoder(kind)
-    if is_union(kind):
-        return _union_decoder(typing.get_args(kind))
-    if is_mapping(kind):
-        return functools.partial(_decode_mapping, _decoder(typing.get_args(kind)[1]))
-    if typing.get_origin(kind) is Literal:
-        return functools.partial(_decode_literal, typing.get_args(kind))
-    if is_named_tuple(kind):
-        return functools.partial(_decode_fixed, kind._make, [_decoder(each) for each in item_kinds(kind)])
-    if typing.get_origin(kind) is tuple:
-        first, *others = typing.get_args(kind)
-        if others == [...]:
-            return functools.partial(_decode_tuple, first, _decoder(first))
-        return functools.partial(_decode_fixed, tuple, [_decoder(each) for each in (first, *others)])
-    raise TypeError(f"the codec does not know the type {kind}")
+    if name == "scalar":
+        return _float if kind is float else functools.partial(_typed, parts[0])
+    if name == "literal":
+        return functools.partial(_literal, parts)
+    if name == "object":
+        fields = [(key.name, key.attribute, key.required, _decoder(key.kind)) for key in keys(kind)]
+        return functools.partial(_object, kind, {field[0] for field in fields}, fields)
+    if name == "union":
+        return _union(parts)
+    decoders = [_decoder(part) for part in parts]
+    if name == "fixed":
+        return functools.partial(_fixed, getattr(kind, "_make", tuple), decoders)
+    return functools.partial(_mapping, *decoders) if name == "mapping" else functools.partial(_many, *parts, *decoders)
 
 
 def _same(value: T) -> T:
     return value
 
 
-def _decode_scalar(kind: Any, value: object) -> object:
+def _typed(kind: type, value: Any) -> Any:
     if type(value) is not kind:
-        raise _wrong(value, NAMES[kind])
+        raise _wrong(value, _NAMES[kind])
     return value
 
 
-def _decode_float(value: Any) -> float:
+def _dict(value: object) -> dict[str, Any]:
+    for key in _typed(dict, value):
+        if not isinstance(key, str):
+            raise CodecError("", f"has a key that is not a string: {_show(key)}")
+    return typing.cast("dict[str, Any]", value)
+
+
+def _float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _wrong(value, NAMES[float])
     if not _are_finite([value]):
@@ -220,147 +211,103 @@ def _decode_float(value: Any) -> float:
     return value if isinstance(value, float) else float(value)
 
 
-def _decode_literal(options: tuple[Any, ...], value: object) -> object:
-    if any(type(value) is type(each) and value == each for each in options):
+def _literal(options: Iterable[Any], value: object) -> Any:
+    if any(type(value) is type(option) and value == option for option in options):
         return value
     raise CodecError("", f"is {_show(value)}, not {_either(map(_show, options))}")
 
 
-def _decode_tuple(kind: Any, decoder: Decoder, value: object) -> tuple[Any, ...]:
-    items = _list(value)
+def _many(kind: Any, decoder: Decoder, value: object) -> tuple[Any, ...]:
+    items = _typed(list, value)
     found = set(map(type, items))
     if kind in (bool, int, str) and found <= {kind}:
         return tuple(items)
     if kind is float and found <= {int, float} and _are_finite(items):
-        return tuple(items) if found <= {float} else tuple(map(float, items))
-    return tuple(_decode_items(items, (decoder for _ in items)))
+        return tuple(map(float, items)) if int in found else tuple(items)
+    return tuple([_at(index, decoder, item) for index, item in enumerate(items)])
 
 
-def _decode_fixed(build: Callable[[Iterable[Any]], Any], decoders: Sequence[Decoder], value: object) -> Any:
-    items = _list(value)
+def _fixed(build: Callable[[Iterable[Any]], Any], decoders: Sequence[Decoder], value: object) -> Any:
+    items = _typed(list, value)
     if len(items) != len(decoders):
         raise CodecError("", f"has {len(items)} items, not {len(decoders)}")
-    return build(_decode_items(items, decoders))
+    return build([_at(index, decoder, items[index]) for index, decoder in enumerate(decoders)])
 
 
-def _decode_items(items: list[Any], decoders: Iterable[Decoder]) -> list[Any]:
-    found: list[Any] = []
-    for decoder, item in zip(decoders, items):  # noqa: B905: as many
-        try:
-            found.append(decoder(item))
-        except CodecError as error:
-            raise _under(len(found), error) from None
-    return found
+def _mapping(decoder: Decoder, value: object) -> dict[str, Any]:
+    return {key: _at(key, decoder, item) for key, item in _dict(value).items()}
 
 
-def _decode_mapping(decoder: Decoder, value: object) -> dict[str, Any]:
-    found = {}
-    for key, item in _dict(value).items():
-        try:
-            found[key] = decoder(item)
-        except CodecError as error:
-            raise _under(key, error) from None
-    return found
+def _object(kind: Any, known: set[str], fields: Iterable[tuple[str, str, bool, Decoder]], value: object) -> Any:
+    given, arguments = _dict(value), {}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(_short(name, _SHOWN), sorted(known), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise CodecError(_joined(name), f"is not a known key{hint}")
+    for name, attribute, required, decoder in fields:
+        if name in given:
+            arguments[attribute] = _at(name, decoder, given[name])
+        elif required:
+            raise CodecError(_joined(name), "is missing")
+    try:
+        return kind(**arguments)
+    except CodecError:
+        raise
+    except ValueError as error:
+        raise CodecError("", str(error)) from error
 
 
-def _object_decoder(kind: Any) -> Decoder:
-    """Build the decoder of a dataclass."""
-    parts = [(key.name, key.attribute, key.required, _decoder(key.kind)) for key in keys(kind)]
-    known = {name for name, *_ in parts}
-
-    def decode_object(value: object) -> Any:
-        given, arguments = _dict(value), {}
-        for name in given:
-            if name not in known:
-                raise _unknown(name, known)
-        for name, attribute, required, decoder in parts:
-            if name in given:
-                try:
-                    arguments[attribute] = decoder(given[name])
-                except CodecError as error:
-                    raise _under(name, error) from None
-            elif required:
-                raise CodecError(_step(name), "is missing")
-        try:
-            return kind(**arguments)
-        except CodecError:
-            raise
-        except ValueError as error:
-            raise CodecError("", str(error)) from error
-
-    return decode_object
-
-
-def _union_decoder(kinds: tuple[Any, ...]) -> Decoder:
+def _union(kinds: Iterable[Any]) -> Decoder:
     """Build the decoder of a union. The type of the JSON value chooses the member, a tag chooses among dataclasses."""
-    if any(kind in OPAQUE for kind in kinds):
-        return _same
-    classes = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
-    members = [(kind, _decoder(kind)) for kind in kinds if kind not in classes]
-    if classes:
-        members.append((classes[0], _tagged_decoder(tag(classes)) if classes[1:] else _decoder(classes[0])))
-    by_type: dict[type, Decoder] = {}
-    for kind, decoder in members:
-        for each in json_types(kind):
-            if each in by_type:
-                raise TypeError(f"two members of a union are {NAMES[each]} in JSON: {kinds}")
-            by_type[each] = decoder
-    if float in by_type:
-        by_type.setdefault(int, by_type[float])
-    wanted = _either(dict.fromkeys(NAMES[each] for kind, _ in members for each in json_types(kind)))
+    members: dict[type, list[Any]] = {}
+    for kind in kinds:
+        name, parts = shape(kind)
+        there = {"scalar": parts, "literal": dict.fromkeys(map(type, parts)), "object": [dict], "mapping": [dict]}
+        for each in there.get(name, [list]):
+            members.setdefault(each, []).append(kind)
+    decoders = {each: _tagged(found) if found[1:] else _decoder(found[0]) for each, found in members.items()}
+    wanted = _either(_NAMES[each] for each in decoders)
+    if float in decoders:
+        decoders.setdefault(int, decoders[float])
+    return functools.partial(_member, decoders, wanted)
 
-    def decode_union(value: object) -> Any:
-        decoder = by_type.get(type(value))
-        if decoder is None:
-            raise _wrong(value, wanted)
+
+def _member(decoders: Mapping[type, Decoder], wanted: str, value: object) -> Any:
+    if type(value) not in decoders:
+        raise _wrong(value, wanted)
+    return decoders[type(value)](value)
+
+
+def _tagged(kinds: Sequence[Any]) -> Decoder:
+    """Build the decoder of several dataclasses that a tag tells apart."""
+    name, by_value = tag(kinds)
+    return functools.partial(_chosen, name, {value: _decoder(kind) for value, kind in by_value.items()})
+
+
+def _chosen(name: str, decoders: Mapping[object, Decoder], value: object) -> Any:
+    given = _dict(value)
+    if name not in given:
+        raise CodecError(_joined(name), "is missing")
+    return decoders[_at(name, functools.partial(_literal, decoders), given[name])](given)
+
+
+def _at(step: str | int, decoder: Decoder, value: object) -> Any:
+    """Decode what is one step further down; its errors say so."""
+    try:
         return decoder(value)
-
-    return decode_union
-
-
-def json_types(kind: Any) -> list[type]:
-    """Return the Python types that the JSON of a union's member may have."""
-    if typing.get_origin(kind) is Literal:
-        return list(dict.fromkeys(type(each) for each in typing.get_args(kind)))
-    if dataclasses.is_dataclass(kind) or is_mapping(kind):
-        return [dict]
-    return [kind] if kind in NAMES else [list]
+    except CodecError as error:
+        raise CodecError(_joined(step, error.path), error.problem) from error.__cause__
 
 
-def _tagged_decoder(by: Tag) -> Decoder:
-    """Build the decoder of a union of dataclasses."""
-    decoders = {value: _decoder(kind) for value, kind in by.kinds.items()}
-
-    def decode_tagged(value: object) -> Any:
-        given = _dict(value)
-        if by.name not in given:
-            raise CodecError(_step(by.name), "is missing")
-        try:
-            chosen = _decode_literal(tuple(decoders), given[by.name])
-        except CodecError as error:
-            raise _under(by.name, error) from None
-        return decoders[chosen](given)
-
-    return decode_tagged
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise _wrong(value, NAMES[list])
-    return value
-
-
-def _dict(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _wrong(value, NAMES[dict])
-    _check_keys(value)
-    return value
-
-
-def _check_keys(value: Mapping[Any, object]) -> None:
-    for key in value:
-        if not isinstance(key, str):
-            raise CodecError("", f"has a key that is not a string: {_show(key)}")
+def _joined(step: str | int, path: str = "") -> str:
+    """Return a path that starts one step further up. Keys that a path would garble are quoted, and long ones cut."""
+    if isinstance(step, int):
+        first = f"[{step}]"
+    else:
+        odd = len(step) > _SHOWN or not step.isprintable() or not step or set(step) & set(". []")
+        first = f"[{json.dumps(_short(step, _SHOWN // 2))}]" if odd else step
+    return first + ("." if path and not path.startswith("[") else "") + path
 
 
 def _wrong(value: object, wanted: str) -> CodecError:
@@ -368,36 +315,8 @@ def _wrong(value: object, wanted: str) -> CodecError:
     return CodecError("", f"is {_name(value)}, not {wanted}{shown}")
 
 
-def _unknown(name: str, known: Iterable[str]) -> CodecError:
-    near = difflib.get_close_matches(_short(name, _SHOWN), sorted(known), 1)
-    return CodecError(_step(name), "is not a known key" + (f"; did you mean {near[0]}?" if near else ""))
-
-
-def _under(step: str | int, error: CodecError) -> CodecError:
-    """Return the same error with its path one step longer."""
-    dot = "." if error.path and not error.path.startswith("[") else ""
-    return CodecError(_step(step) + dot + error.path, error.problem)
-
-
-def _path(trail: Any) -> str:
-    """Return the path of a trail: nested pairs of the trail so far and a step."""
-    steps: list[str] = []
-    while trail:
-        trail, step = trail
-        steps.append(_step(step))
-    return "".join(reversed([s if s.startswith("[") else "." + s for s in steps])).removeprefix(".")
-
-
-def _step(step: str | int) -> str:
-    """Return how a key or an index reads in a path. Keys that would be misread are quoted, and long ones are cut."""
-    if isinstance(step, int):
-        return f"[{step}]"
-    plain = len(step) <= _SHOWN and re.fullmatch(r"[\w#+-]+", step)
-    return step if plain else f"[{json.dumps(_short(step, _SHOWN // 2))}]"
-
-
 def _name(value: object) -> str:
-    return NAMES.get(type(value), f"of type {type(value).__name__}")
+    return _NAMES.get(type(value), f"of type {type(value).__name__}")
 
 
 def _show(value: object) -> str:

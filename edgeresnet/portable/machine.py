@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,102 @@ INSTRUCTIONS = (*_X86, *_ARM)
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 _INT8 = {"avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}  # products of INT8 added in 32 bits
 _CPUS = "sys/devices/system/cpu"
+
+
+@dataclass(frozen=True)
+class GpuModel:
+    """Which GPU it is, for what is compiled on it."""
+
+    name: str | None
+    compute_capability: float | None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """All that is known of one GPU."""
+
+    name: str | None
+    driver: str | None
+    compute_capability: float | None
+    memory_gb: float | None
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """A GPU's clocks and temperature, and what holds the clocks down."""
+
+    sm_mhz: float | None
+    memory_mhz: float | None
+    temperature_c: float | None
+    throttle: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What of a machine a compiled network belongs to."""
+
+    cpu: str
+    instructions: tuple[str, ...]
+    cores: int
+    system: str
+    board: str | None
+    gpus: tuple[GpuModel, ...]
+
+
+@dataclass(frozen=True)
+class Conditions(Fingerprint):
+    """A fingerprint with what a person can change that changes speed: what a measurement belongs to."""
+
+    governor: str | None
+    power_mode: str | None
+    gpu_driver: str | None
+    l4t: str | None
+
+
+@dataclass(frozen=True)
+class TimedMachine(Conditions):
+    """Conditions with which machine of its kind it is, and since when it runs: two equal boxes are two machines."""
+
+    host: str
+    boot: str | None
+    cpus: int  # of the whole machine, whatever part of them may be used
+
+
+@dataclass(frozen=True)
+class MachineState:
+    """What changes while one measures."""
+
+    load: float | None
+    cpu_mhz: float | None
+    throttled: int | None
+    temperature_c: float | None
+    gpus: tuple[GpuState, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """A CPU, and as much of it as may be used here."""
+
+    model: str
+    instructions: tuple[str, ...]
+    cores: int
+    quota: float | None
+    governor: str | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All that is known of a machine, for a person and for the record."""
+
+    cpu: Cpu
+    memory_gb: float | None
+    load: float | None
+    board: str | None
+    l4t: str | None
+    power_mode: str | None
+    gpus: tuple[Gpu, ...]
+    system: str
+    python: str
 
 
 class CpuTimes(NamedTuple):

@@ -84,6 +84,21 @@ class Signature:
             )
 
 
+@dataclass(frozen=True)
+class CompileNotes:
+    """What a compiler reported about what it made."""
+
+    signature: Signature
+    float_parts: str | None = field(default=None, metadata={"omit": True})  # the precision of what is not INT8
+
+
+class Compiled(NamedTuple):
+    """What `Target.compile` returns: notes that are stored, and the compiler's warnings."""
+
+    notes: CompileNotes
+    warnings: tuple[str, ...] = ()
+
+
 class Layer(NamedTuple):
     """What really ran: asked of the runtime, never guessed from the file."""
 
@@ -162,7 +177,7 @@ class Target(Protocol):
     def half_in_file(self, options: Any) -> bool:
         """Whether these options want half precision to stand in the file itself: an option cannot say it."""
 
-    def compile(self, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> dict[str, Any]:
+    def compile(self, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> Compiled:
         """Writes what the target runs into `out` and returns notes about it.
 
         `cache` is a folder for what makes the next time faster: it may be empty, and may be lost.

@@ -76,11 +76,12 @@ def fastest(network: nn.Module, chooser: Chooser, asked: Asked, ctx: Context) ->
         raise _out_of_reach(curve, chooser)
     if not found.sure:
         ctx.warn(
+            "unsure",
             "times waver too much here to say that no milder cut reaches prune.speedup: measure on a quiet machine, "
-            "or longer (`verify.seconds`)"
+            "or longer (`verify.seconds`)",
         )
     for sentence in dict.fromkeys(curve.troubles):
-        ctx.warn(f"while the chosen cut was timed, {sentence}")
+        ctx.warn("disturbed", f"while the chosen cut was timed, {sentence}")
     return curve.rungs[found.rung].choice, curve.notes(found)
 
 
@@ -200,7 +201,7 @@ class _Curve:
                 self.stored = [(numbers, dict(found)) for numbers, found in stored["checks"]]
                 self.troubles = stored["troubles"]
                 self.looks = dict(stored["looks"])
-                self.ctx.warn(f"{len(self.looks)} cuts were timed before an interruption")
+                self.ctx.warn("continued", f"{len(self.looks)} cuts were timed before an interruption")
 
 
 def _of_the_machine(raw: Mapping[str, Any]) -> list[str]:

@@ -66,7 +66,7 @@ def _collected(
     plain = found[stored.RANGES]
     views = Views(plain, found[stored.EQUALIZED_RANGES], equalizer.of) if equalizer else Views(plain)
     if plain.images:
-        ctx.warn(f"{plain.images} images had been looked at before an interruption")
+        ctx.warn("continued", f"{plain.images} images had been looked at before an interruption")
     last = time.monotonic()
 
     def on_images(so_far: Views) -> None:
@@ -87,7 +87,7 @@ def _equalizer(model: onnx.ModelProto, images: Calibration, seed: int, ctx: Cont
     try:
         found = equalize.Equalizer(model, images.first(sensitivity.observed(images.shape)), seed)
     except ModelError as problem:
-        ctx.warn(f"channels are not equalized: {problem.message}")
+        ctx.warn("not-equalized", f"channels are not equalized: {problem.message}")
         return None
     return found if found.changes else None
 
@@ -98,4 +98,7 @@ def _tell(ranges: Ranges, ctx: Context) -> None:
     if odd:
         shown = ", ".join(f"{name} ({one:.3g} and {two:.3g})" for name, (one, two) in list(odd.items())[:3])
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
-        ctx.warn(f"two halves of the calibration images do not agree on the range of {shown}{more}: give more images")
+        ctx.warn(
+            "ranges-differ",
+            f"two halves of the calibration images do not agree on the range of {shown}{more}: give more images",
+        )

@@ -31,5 +31,5 @@ def compile_network(parents: Mapping[str, Parent], spec: Mapping[str, Any], out:
     # A second build is to show how builds differ: what was timed before would make it the first one's copy.
     notes = target.compile(file, options, out, None if "build" in spec else ctx.cache)
     for sentence in notes.pop("warnings", ()):
-        ctx.warn(f"{target.title}: {sentence}")
+        ctx.warn("compiler", sentence, subject=target.title)
     return notes

@@ -92,7 +92,7 @@ def statistics_anew(network: nn.Module, learning: Split, validation: Split, ctx:
     after, _ = validate(network, validation, among)
     if after < before:
         network.load_state_dict(old)
-        ctx.warn("statistics of normalisation measured anew make it worse: the old ones are kept")
+        ctx.warn("old-statistics", "statistics of normalisation measured anew make it worse: the old ones are kept")
     return before, after
 
 
@@ -147,7 +147,7 @@ class _Rounds:
         self.best_epoch = self.epochs + best.epoch if best.epoch else self.best_epoch
         self.epochs, self.done = self.epochs + training.epochs, number
         self.longest = max(self.longest, training.longest)
-        self.ctx.warnings += [f"round {number}: {sentence}" for sentence in ctx.warnings]
+        self.ctx.warnings += [replace(warning, text=f"round {number}: {warning.text}") for warning in ctx.warnings]
         return best.top1
 
 

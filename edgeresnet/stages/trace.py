@@ -97,7 +97,7 @@ def _adopted(network: Given, spec: Mapping[str, Any], samples: Samples, images: 
             hint="one logit per class, and one class folder per logit",
         )
     for sentence in lint.otherwise(found.channels_last, found.last):
-        ctx.warn(sentence)
+        ctx.warn("adapted", sentence)
     return _Traced(found.model, expected, str(path), adopt.parameters(found.model))
 
 
@@ -110,7 +110,10 @@ def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context)
         if opset <= adopt.OPSET:
             raise
         answer, *logits = _answers(adopt.lowered(found.original).SerializeToString(), images, name)
-        ctx.warn(f"onnxruntime does not run opset {opset}: compared with the file as onnx writes it in {adopt.OPSET}")
+        ctx.warn(
+            "old-opset",
+            f"onnxruntime does not run opset {opset}: compared with the file as onnx writes it in {adopt.OPSET}",
+        )
     if not logits:
         return answer
     taken = logits[0].reshape(len(images), -1)

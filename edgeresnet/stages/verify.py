@@ -50,7 +50,7 @@ def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ct
         except TargetError as problem:
             if not evaluation.may_miss(name, spec["candidate"]):
                 raise
-            ctx.warn(f"the half-precision twin is left out: it {problem.message}")
+            ctx.warn("no-half", f"the half-precision twin is left out: it {problem.message}")
             del networks[name]
     logits = {name: each.logits for name, each in answered.items()}
     latencies = {}
@@ -75,7 +75,7 @@ def _unit(target: Target, unit: evaluation.Network, ctx: Context) -> evaluation.
     try:
         evaluation.runs(target, unit.compiled, yardstick.image())
     except TargetError as problem:
-        ctx.warn(f"the yardstick is left out: it {problem.message}")
+        ctx.warn("no-yardstick", f"the yardstick is left out: it {problem.message}")
         return None
     return unit
 
@@ -142,7 +142,10 @@ def _rounds(jobs: Mapping[str, Job], plan: Mapping[str, Any], digests: list[str]
         found = stored["rounds"] if stored["about"] == about else []
     if found:
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(one["began"] for one in found[0].values())))
-        ctx.warn(f"{len(found)} of {plan['processes']} rounds of processes were timed before an interruption, {since}")
+        ctx.warn(
+            "continued",
+            f"{len(found)} of {plan['processes']} rounds of processes were timed before an interruption, {since}",
+        )
     ctx.progress(len(found), plan["processes"], "processes timed")
     with evaluation.as_failure():
         for one in measure.rounds(jobs, **plan, first=len(found)):

@@ -97,9 +97,12 @@ class Training:
         if self.stopped and self.team.leads:
             self._save()
         if self.stopped:
-            self.ctx.warn(f"{self.stopped}: the best epoch, {self.best.epoch}, is kept")
+            self.ctx.warn("ended-early", f"{self.stopped}: the best epoch, {self.best.epoch}, is kept")
         elif self.best.epoch == 0:
-            self.ctx.warn(f"no epoch was better than the given weights on {len(self.validation)} images: they are kept")
+            self.ctx.warn(
+                "no-better-epoch",
+                f"no epoch was better than the given weights on {len(self.validation)} images: they are kept",
+            )
 
     def _one(self, epoch: int) -> None:
         began = time.perf_counter()
@@ -208,7 +211,9 @@ class Training:
         if not part:
             self.planned, self.stopped = 0, "there was no time to learn"
         elif part < whole:
-            self.ctx.warn(f"there is time for {part} of the {whole} steps of one epoch: not all images are seen")
+            self.ctx.warn(
+                "short-of-time", f"there is time for {part} of the {whole} steps of one epoch: not all images are seen"
+            )
 
     def _precision(self) -> str:
         return precisions.chosen(self.plan.precision, self.network, self.device, self._some)
@@ -251,7 +256,7 @@ class Training:
         self.best, self.history, self.precision = Best(**state["best"]), state["history"], state["precision"]
         self.stopped = state["stopped"]
         if self.epochs < self.planned and not self.stopped:
-            self.ctx.warn(f"training went on after epoch {self.epochs}, where it was interrupted")
+            self.ctx.warn("continued", f"training went on after epoch {self.epochs}, where it was interrupted")
 
     def _saved(self) -> Any:
         path = self.ctx.scratch / STATE

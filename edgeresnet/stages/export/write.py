@@ -132,7 +132,7 @@ def _networks(
         except ModelError as problem:
             if name != "half" or spec["candidate"] == name:
                 raise
-            ctx.warn(f"{target.title} gets no half-precision twin: {problem.message}")
+            ctx.warn("no-half", f"{target.title} gets no half-precision twin: {problem.message}")
             continue
         if made != folder / f"{name}.onnx":
             deliver.copied(made, folder / f"{name}.onnx")

@@ -1,0 +1,210 @@
+"""What each stage reports about what it made: one frozen type for each, as a run and a manifest hold them.
+
+Light: reports read these without torch, onnx or a runtime. `of` reads a step's notes as the type of its stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .portable.result import OMIT
+from .portable.session import CompileNotes, Dialect
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of a training, or of a round of recovery."""
+
+    epoch: int
+    validation_top1: float
+    validation_loss: float
+    rate: float | None = field(default=None, metadata=OMIT)
+    loss: float | None = field(default=None, metadata=OMIT)  # None before the first step
+    round: int | None = field(default=None, metadata=OMIT)
+
+
+@dataclass(frozen=True)
+class TrainNotes:
+    """A training: how it went, and which epoch is kept."""
+
+    arch: str
+    images: int
+    validation_images: int
+    best_epoch: int
+    validation_top1: float
+    epochs: int
+    stopped: str = ""  # why it ended early
+    history: tuple[Epoch, ...] = ()
+    precision: str = "f32"
+    device: str = "cpu"
+    processes: int = 1
+
+
+@dataclass(frozen=True)
+class CutTimes:
+    """One cut on one target, timed in turn with the unpruned network."""
+
+    times: float
+    low: float
+    high: float | None  # None: one process, no interval
+    whole_ms: float
+    ms: float
+    processes: int
+
+
+@dataclass(frozen=True)
+class CutPoint:
+    """One cut that was measured on the way to a speed-up."""
+
+    part: float
+    macs: int
+    params: int
+    ratio: float
+    top1: float | None
+    again: bool
+    targets: Mapping[str, CutTimes]
+
+
+@dataclass(frozen=True)
+class SpeedupSearch:
+    """How a goal in milliseconds was reached, target by target."""
+
+    goals: Mapping[str, float]
+    ships: Mapping[str, str]
+    images: int
+    top1: float | None
+    curve: tuple[CutPoint, ...]
+    chosen: int
+    milder: int | None
+    sure: bool
+
+
+@dataclass(frozen=True)
+class PruneNotes:
+    """What pruning removed. `macs` and `params` are before and after; `widths` are channels before and after."""
+
+    macs: tuple[int, int]
+    params: tuple[int, int]
+    ratio: float
+    widths: Mapping[str, tuple[int, int]]
+    importance: str
+    multiple: int
+    finest: int | None = None
+    speedup: SpeedupSearch | None = None
+
+
+@dataclass(frozen=True)
+class RecoverNotes:
+    """What came back after pruning."""
+
+    images: int
+    validation_images: int
+    dense_top1: float
+    pruned_top1: float
+    statistics_top1: float
+    validation_top1: float
+    rounds: int
+    enough: bool
+    best_epoch: int
+    epochs: int
+    history: tuple[Epoch, ...] = ()
+
+
+@dataclass(frozen=True)
+class TraceNotes:
+    """A traced network, and how closely it answers as the original does."""
+
+    parity: float
+    parity_images: int
+    opset: int
+    operators: Mapping[str, int]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class CalibrateNotes:
+    """The ranges that were collected."""
+
+    images: int
+    held_out: int
+    tensors: int
+    dead_channels: Mapping[str, int] = field(default_factory=dict)
+    not_reproduced: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class QuantizeStep:
+    """One thing that was tried, and whether it is kept."""
+
+    name: str
+    sqnr_db: float | None
+    kept: bool
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The INT8 network on calibration images that nothing was chosen by."""
+
+    images: int
+    agree: int
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True)
+class QuantizeNotes:
+    """An INT8 network: what was tried, which layers are INT8, and how close it is."""
+
+    steps: tuple[QuantizeStep, ...]
+    layers: Mapping[str, float | None]
+    int8: tuple[str, ...]
+    kept_float: Mapping[str, str]
+    images_in_levels: bool
+    held_out: HeldOut
+    bytes_before: int
+    bytes_after: int
+    dialect: Dialect
+
+
+@dataclass(frozen=True)
+class VerifyNotes:
+    """How many images were evaluated. `origin` and `measured` are of a device's result that was collected."""
+
+    images: int
+    skipped: int = 0
+    origin: str | None = field(default=None, metadata={"key": "from", **OMIT})
+    measured: float | None = field(default=None, metadata=OMIT)
+
+
+@dataclass(frozen=True)
+class ExportNotes:
+    """A bundle: its digest, and how large it is."""
+
+    bundle: str
+    files: int
+    size_mb: float
+
+
+Notes = (
+    TrainNotes
+    | PruneNotes
+    | RecoverNotes
+    | TraceNotes
+    | CalibrateNotes
+    | QuantizeNotes
+    | CompileNotes
+    | VerifyNotes
+    | ExportNotes
+)
+
+BY_STAGE: Mapping[str, type[Notes]] = {
+    "train": TrainNotes,
+    "prune": PruneNotes,
+    "recover": RecoverNotes,
+    "trace": TraceNotes,
+    "calibrate": CalibrateNotes,
+    "quantize": QuantizeNotes,
+    "compile": CompileNotes,
+    "verify": VerifyNotes,
+    "export": ExportNotes,
+}
