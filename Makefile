@@ -117,7 +117,7 @@ $(READY): pyproject.toml
 	$(BIN)/python $(PIP) -e '.[dev]'
 	@touch $@
 
-# TensorFlow and its exporter to ONNX: about 2 GB on disk, and never beside torch.
+# TensorFlow and its exporter to ONNX: about 2 GB on disk, and never together with torch.
 $(KERAS)/.ready: tests/keras/requirements.txt
 	$(PYTHON) -m venv $(KERAS)
 	$(KERAS)/bin/python $(PIP) -r $<

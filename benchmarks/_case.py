@@ -1,4 +1,4 @@
-"""One network with what it is quantized and judged on, as files in a folder: `_networks.py` lays them there."""
+"""One network with what it is quantized and judged on, as files in a folder: `_networks.py` writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeresnet.portable.preprocessing import Preprocessing
 
 
 def preprocessing(size: int) -> Preprocessing:
-    """Of every network here."""
+    """Return the preprocessing of every network here."""
     return Preprocessing(size, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 

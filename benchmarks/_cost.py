@@ -19,13 +19,12 @@ from _settings import LATENCY_PEERS
 from PIL import Image
 
 from edgeresnet import bench, models
-from edgeresnet.portable import intervals, timings
 from edgeresnet.stages import trace
 from edgeresnet.targets import openvino
 
 SIZE, CLASSES = 224, 1000
 IMAGES = (128, 512)
-_DOOR = (
+_MAIN = (
     "import atexit; from edgeresnet.portable import machine; "
     "atexit.register(lambda: print('PEAK', machine.peak_memory_mb())); from edgeresnet.cli import main; main()"
 )
@@ -38,7 +37,7 @@ _PEERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def cost(folder: Path, peers: str, efforts: list[str]) -> None:
-    """Each in a fresh process that begins with an ONNX file: seconds with imports, and the most it ever held."""
+    """Run each in a fresh process that begins with an ONNX file: seconds with imports, and its peak memory."""
     network = _resnet50(folder)
     print(f"\nResNet-50 at {SIZE}, random weights\n{'':34} {'images':>6} {'s':>8} {'peak MB':>8}")
     jobs = [(title, peer, options, IMAGES[0]) for title, (peer, options) in _PEERS.items()]
@@ -56,7 +55,7 @@ def cost(folder: Path, peers: str, efforts: list[str]) -> None:
 
 
 def _from_checkpoint(folder: Path) -> None:
-    """The door as a user opens it: weights and JPEG files in, traced on the way, torch included."""
+    """Run the command as a user does: weights and JPEG files in, traced on the way, torch included."""
     images, weights, store = folder / "jpeg", folder / "resnet50.pth", folder / "store"
     images.mkdir(exist_ok=True)
     pixels = np.load(_smooth(folder, IMAGES[0]), mmap_mode="r")
@@ -66,9 +65,9 @@ def _from_checkpoint(folder: Path) -> None:
         Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)).save(images / f"{number:03}.jpg", quality=95)
     torch.save(_network().state_dict(), weights)
     shutil.rmtree(store, ignore_errors=True)
-    command = [sys.executable, "-c", _DOOR, "quantize", str(weights), "--arch", "resnet50", "--classes", str(CLASSES)]
+    command = [sys.executable, "-c", _MAIN, "quantize", str(weights), "--arch", "resnet50", "--classes", str(CLASSES)]
     command += ["--calibration", str(images), "--size", str(SIZE), "--mean", "0.485,0.456,0.406"]
-    command += ["--std", "0.229,0.224,0.225", "--target", "openvino", "--output", str(folder / "door.onnx")]
+    command += ["--std", "0.229,0.224,0.225", "--target", "openvino", "--output", str(folder / "command.onnx")]
     began = time.perf_counter()
     done = subprocess.run([*command, "--store", str(store)], capture_output=True, text=True, check=False)
     took = time.perf_counter() - began
@@ -80,7 +79,7 @@ def _from_checkpoint(folder: Path) -> None:
 
 
 def latency(folder: Path, peers: str, processes: int, seconds: float) -> None:
-    """As `edgeresnet bench` measures: fresh processes, in turn, and the ratio with its interval over them."""
+    """Measure as `edgeresnet bench` does: fresh processes, in turn, and the ratio with its interval over them."""
     network = _resnet50(folder)
     for target in ("openvino", "onnxruntime"):
         wanted = list(LATENCY_PEERS.items()) if target == "openvino" else []
@@ -91,16 +90,15 @@ def latency(folder: Path, peers: str, processes: int, seconds: float) -> None:
         compiled = folder / f"compiled-{target}"
         shutil.rmtree(compiled, ignore_errors=True)
         compiled.mkdir()
-        found = bench.bench(
-            bench.of_files(files, [target], compiled), processes=processes, seconds=seconds, batches=[1], streams=[]
-        )
-        raw, names = found["results"], found["subjects"]
-        held = next((name for name in names if name.startswith("NNCF")), names[0])
-        print(f"\n{target:24} {'p50 ms':>7}  times {held}'s p50 (95 %)")
-        for name in names:
-            ratio, (low, high) = intervals.ratio_interval(timings.windows(raw[name]), timings.windows(raw[held]))
-            print(f"{name:24} {timings.percentiles(raw[name])['p50']:7.2f}  {ratio:.3f} ({low:.3f} to {high:.3f})")
-        for note in found["notes"]:
+        lineup = bench.lineup_of_files(files, [target], compiled)
+        found = bench.bench(lineup, bench.BenchPlan(processes, seconds, batches=(1,)))
+        other = next((name for name in found.subjects if name.startswith("NNCF")), found.subjects[0])
+        print(f"\n{target:24} {'p50 ms':>7}  times {other}'s p50 (95 %)")
+        for name in found.subjects:
+            times = found.results[name]
+            ratio = found.results[other].speedup_over(times)
+            print(f"{name:24} {times.p50:7.2f}  {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})")
+        for note in found.notes:
             print(note)
 
 
@@ -120,7 +118,7 @@ def _files(
 
 
 def _print_executed(file: Path) -> None:
-    """What OpenVINO really ran in INT8, asked of the compiled network."""
+    """Print what OpenVINO really ran in INT8, as the compiled network reports it."""
     with openvino.OpenVinoSession(file, openvino.Options()) as session:
         matrices = [layer for layer in session.layers() if layer.operator in _MATRICES]
     counted = Counter(layer.precision for layer in matrices)
@@ -155,7 +153,7 @@ def _resnet50(folder: Path) -> Path:
 
 
 def _smooth(folder: Path, count: int) -> Path:
-    """Images of blurred noise: no photographs, but pixels of 256 levels with neighbours alike, and normalised so."""
+    """Make images of blurred noise: pixels of 256 levels with neighbours alike as in photographs, and normalised so."""
     path = folder / f"smooth-{count}.npy"
     if not path.is_file():
         rng = np.random.default_rng(0)

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 from _case import Case
 
-from edgeresnet.portable import inference, intervals
+from edgeresnet.portable import inference
 from edgeresnet.targets import openvino
 
 PROGRAM, OURS = (Path(__file__).with_name(name) for name in ("_peers.py", "_ours.py"))
 BATCH = 50
+
+
+class Judged(NamedTuple):
+    """A quantized network's answers compared with the FP32 network's."""
+
+    sqnr_db: float  # infinite: no difference at all
+    agree_pct: float
+    top1_pct: float
+    drop_high_pp: float  # the upper end of the paired drop's 95 % interval
 
 
 class Peer:
@@ -60,25 +70,20 @@ class Peer:
 
 
 def fresh(python: str, job: dict[str, Any]) -> dict[str, Any]:
-    """In a process of its own: the seconds are those of the whole process, imports included."""
+    """Do a job in a process of its own: the seconds are those of the whole process, imports included."""
     began = time.perf_counter()
     with Peer(python, OURS if job["peer"] == "ours" else PROGRAM) as peer:
         answer = peer.do(job)
     return {**answer, "whole_seconds": time.perf_counter() - began}
 
 
-def judge(case: Case, file: Path, runtime: str) -> dict[str, Any]:
-    """SQNR, agreement and top-1 of a file, with the paired drop's 95 % interval."""
+def judge(case: Case, file: Path, runtime: str) -> Judged:
+    """Return SQNR, agreement and top-1 of a file, with the paired drop's 95 % interval."""
     logits = _answers(file, case.load("evaluation"), runtime)
     reference, labels = case.load("logits"), case.load("labels")
     found = inference.compare(reference, logits, labels)
-    drop = intervals.tango(found["flips_lost"], found["flips_won"], len(labels))
-    return {
-        "sqnr_db": found["sqnr_db"],
-        "agree_pct": 100 * found["agree"] / len(labels),
-        "top1_pct": 100 * found["top1"] / len(labels),
-        "drop_high_pp": 100 * drop.high,
-    }
+    decibels = math.inf if found.sqnr_db is None else found.sqnr_db
+    return Judged(decibels, found.agree_pct, found.top1_pct, found.drop_interval_pp().high)
 
 
 def _answers(file: Path, images: np.ndarray, runtime: str) -> np.ndarray:
@@ -90,7 +95,7 @@ def _answers(file: Path, images: np.ndarray, runtime: str) -> np.ndarray:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # The file as it is written: no fusion that rounds elsewhere. This is the simulation of a compiler that is not here.
+    # The file as it is written: no fusion that rounds at other places. It stands for a compiler that is not installed.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
@@ -102,7 +107,7 @@ def has_uint8(file: Path) -> bool:
 
 
 def as_tensorrt_reads(file: Path, out: Path) -> Path:
-    """uint8 zero points of 0 taken for int8 ones, as TensorRT reads such a file: 0 to 127 is what is left."""
+    """Take uint8 zero points of 0 for int8 ones, as TensorRT reads such a file: 0 to 127 is what is left."""
     model = onnx.load(file)
     for tensor in _uint8(model):
         zeros = np.zeros(onnx.numpy_helper.to_array(tensor).shape, np.int8)
@@ -113,7 +118,7 @@ def as_tensorrt_reads(file: Path, out: Path) -> Path:
 
 
 def rewritten_signed(file: Path, out: Path) -> Path:
-    """The same with scales widened from 255 steps to 127, as one could do by hand: signed, nothing clipped."""
+    """Write the same with scales widened from 255 steps to 127, as one could do by hand: signed, nothing clipped."""
     model = onnx.load(file)
     points = {tensor.name for tensor in _uint8(model)}
     scales = {node.input[1] for node in model.graph.node if len(node.input) > 2 and node.input[2] in points}

@@ -1,4 +1,4 @@
-"""Something else that keeps a core busy while one measures."""
+"""Something else that keeps a core busy during a measurement."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _CODE = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  
 
 @contextlib.contextmanager
 def busy() -> Iterator[None]:
+    """Keep one core busy."""
     process = subprocess.Popen([sys.executable, "-c", _CODE])
     try:
         yield

@@ -1,4 +1,4 @@
-"""The networks and images that the quantizers are compared on, laid ready as files in a folder.
+"""The networks and images that the quantizers are compared on, written as files into a folder.
 
 Each network is one folder: `fp32.onnx`, `calibration.npy` and `evaluation.npy` (normalised float32), `labels.npy`, and
 `logits.npy`, the FP32 network's answers by onnxruntime.
@@ -24,28 +24,28 @@ WEIGHTS = {"resnet20": "resnet20-*.th", "resnet32": "resnet32-*.th"}
 
 
 def published(name: str, data: Path, folder: Path) -> Case:
-    """A published CIFAR-10 network: 512 images of `train` to calibrate, all of `eval` to judge."""
+    """Write a published CIFAR-10 network: 512 images of `train` to calibrate, all of `eval` to judge."""
     arch = f"cifar_{name}"
     weights = next(iter(sorted(data.glob(WEIGHTS[name]))), None)
     if weights is None:
-        raise SystemExit(f"there is no {WEIGHTS[name]} in {data}")
+        raise SystemExit(f"{data} has no {WEIGHTS[name]}")
     network = models.build(arch, 10, 3)
     checkpoint.load_into(network, weights, arch)
     calibration = _samples(data / "train")
-    return _laid(name, network.eval(), calibration, _samples(data / "eval"), folder)
+    return _written(name, network.eval(), calibration, _samples(data / "eval"), folder)
 
 
 def third(data: Path, weights: Path, folder: Path) -> Case:
-    """The bottleneck network: calibrated with what it was trained on, judged on what it was not."""
-    learnt, held = bottleneck.halves(data)
-    return _laid("bottleneck", bottleneck.load(weights), learnt, held, folder)
+    """Write the bottleneck network: calibrated with what it was trained on, judged on what it was not."""
+    learned, held_out = bottleneck.halves(data)
+    return _written("bottleneck", bottleneck.load(weights), learned, held_out, folder)
 
 
 def _samples(folder: Path) -> Samples:
     return images.open_samples(bottleneck.of_folder(folder), "training")
 
 
-def _laid(name: str, network: nn.Module, calibration: Samples, evaluation: Samples, folder: Path) -> Case:
+def _written(name: str, network: nn.Module, calibration: Samples, evaluation: Samples, folder: Path) -> Case:
     case = Case(name, folder / name)
     if (case.folder / "logits.npy").is_file():
         return case

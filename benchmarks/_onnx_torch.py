@@ -12,7 +12,7 @@ from torch import nn
 
 
 def network_of(path: str) -> Any:
-    """A folded ONNX classifier as a torch module, node by node, for quantizers that take nothing else."""
+    """Rebuild a folded ONNX classifier as a torch module, node by node, for quantizers that take nothing else."""
     graph = onnx.load(path).graph
     weights = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
 
@@ -37,15 +37,15 @@ def network_of(path: str) -> Any:
                     positive.add(node.output[0])
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-            held = {graph.input[0].name: image}
+            values = {graph.input[0].name: image}
             for number, node in enumerate(graph.node):
-                inputs = [held.get(name, weights.get(name)) for name in node.input]
-                held[node.output[0]] = (
+                inputs = [values.get(name, weights.get(name)) for name in node.input]
+                values[node.output[0]] = (
                     self.layers[str(number)](inputs[0])
                     if str(number) in self.layers
                     else _simple(node.op_type, inputs, attributes(node))
                 )
-            return held[graph.output[0].name]
+            return values[graph.output[0].name]
 
     return Network().eval()
 
@@ -89,4 +89,4 @@ def _simple(kind: str, inputs: list[Any], about: dict[str, Any]) -> Any:
         pads = inputs[1].tolist()
         flat = [side for axis in reversed(range(half)) for side in (pads[axis], pads[half + axis])]
         return F.pad(x, flat)
-    raise ValueError(f"no word for {kind}")
+    raise ValueError(f"the operator {kind} is not known here")

@@ -6,7 +6,7 @@ Imports nothing but what quantizing needs, so that its memory is the quantizer's
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from edgeresnet.report.quantized import gains
 
 
 def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str | None, out: Path) -> list[str]:
-    """An ONNX file and calibration images in, a quantized file out, as the stages `calibrate` and `quantize` do it.
+    """Quantize an ONNX file with calibration images as `calibrate` and `quantize` do; return each step's gain.
 
     `images` holds N×C×S×S normalised float32; `dialect` is a target's name, `effort` fast, balanced or best, `residual`
     shortcut, both or None for the target's own.
@@ -41,17 +41,18 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
 
     model = onnx.load(onnx_file)
     equalizer = equalize.Equalizer(model, some(learn[: sensitivity.observed(tuple(shape))]), 0)
-    views = ranges.Views(ranges.Ranges({}), ranges.Ranges({}), equalizer.of)
+    views = ranges.Views(ranges.Ranges(), ranges.Ranges(), equalizer.of)
     ranges.collect(model, batches(), views)
     plain = engine.Source(model, views.plain)
     assert views.equalized is not None
     equal = engine.Source(equalizer.applied(model), views.equalized)
-    spoken = targets.get(dialect).dialect
-    spoken = replace(spoken, residual=residual or spoken.residual)
-    choices = engine.Choices(spoken, effort=effort, preprocessing=preprocessing(shape[-1]))
+    own = targets.get(dialect).dialect
+    choices = engine.Choices(
+        replace(own, residual=residual or own.residual), effort=effort, preprocessing=preprocessing(shape[-1])
+    )
     found = engine.quantize(plain, equal, choices, batches, some(held))
     onnx.save(found.model(), out)
-    return gains([asdict(step) for step in found.steps])
+    return gains(found.steps)
 
 
 def _job(job: dict[str, Any]) -> dict[str, Any]:

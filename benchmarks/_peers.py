@@ -1,4 +1,4 @@
-"""One quantizer of somebody else's, run once: a network and calibration images in, a quantized file out.
+"""A quantizer by other people, run once: a network and calibration images in, a quantized file out.
 
 Runs in the interpreter that has the peers, as a program of its own, and so imports nothing of edgeresnet. Reads jobs as
 JSON lines from stdin and answers each with one JSON line on the descriptor that it is given: seconds, the most memory
@@ -19,18 +19,19 @@ from typing import Any
 
 import numpy as np
 
-Deed = Callable[[dict[str, Any]], "dict[str, Any] | None"]
+Work = Callable[[dict[str, Any]], "dict[str, Any] | None"]
 
 
-def serve(deeds: Mapping[str, Deed]) -> None:
+def serve(peers: Mapping[str, Work]) -> None:
+    """Answer jobs from stdin until it ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # peers print where they like
     for line in sys.stdin:
         job = json.loads(line)
         began = time.perf_counter()
         try:
-            said = deeds[job["peer"]](job) or {}
-            answer = {"ok": True, "seconds": time.perf_counter() - began, "peak_mb": _peak_mb(), **said}
+            about = peers[job["peer"]](job) or {}
+            answer = {"ok": True, "seconds": time.perf_counter() - began, "peak_mb": _peak_mb(), **about}
         except Exception as problem:  # noqa: BLE001 - whatever it is, it is this peer's answer
             answer = {"ok": False, "problem": f"{type(problem).__name__}: {problem}"[:400]}
         print(json.dumps(answer), file=answers, flush=True)
@@ -44,7 +45,7 @@ def _peak_mb() -> float:
 
 
 def _batches(job: dict[str, Any]) -> list[np.ndarray]:
-    """Read through a map, as one would from a file: a peer pays for what it keeps, not for the whole array."""
+    """Read images through a map, as one would from a file: a peer pays for what it stores, not for all of them."""
     images = np.load(job["images"], mmap_mode="r")
     size = job["options"].get("batch", 1)
     return [images[start : start + size] for start in range(0, len(images), size)]
@@ -111,7 +112,7 @@ def _nncf_advanced(options: dict[str, Any], form: dict[str, Any]) -> Any:
 
 
 def _nncf_range(given: dict[str, Any]) -> Any:
-    """{"min": ["quantile", "mean"], "max": …, "outliers": 1e-4}"""
+    """Translate {"min": ["quantile", "mean"], "max": …, "outliers": 1e-4}."""
     from nncf.quantization import range_estimator as ranges
 
     sides = {}
@@ -164,8 +165,8 @@ _HISTOGRAMS: dict[str, Any] = {}
 
 
 def _adapt(calibrate: Any, bins: dict[str, int] | None, remember: list[str] | None) -> None:
-    """Two things that `quantize_static` has no words for: the number of bins, the one knob of the calibrators that it
-    does not hand on; and, for the search alone, histograms taken once for all the percentiles that are tried.
+    """Add two things that `quantize_static` does not offer: the number of bins, the one knob of the calibrators that
+    it does not pass on; and, for the search alone, histograms taken once for all the percentiles that are tried.
     """
     histogram = calibrate.HistogramCalibrater
     make = histogram.__init__ = getattr(histogram, "_make", histogram.__init__)
@@ -230,7 +231,7 @@ def _modelopt(job: dict[str, Any]) -> dict[str, Any]:
     size = options.pop("batch", 1)
     images = np.load(job["images"])
     with tempfile.TemporaryDirectory() as folder:
-        source = shutil.copy(job["onnx"], folder)  # it leaves files beside its input
+        source = shutil.copy(job["onnx"], folder)  # it leaves files next to its input
         shape = "x".join(str(side) for side in (size, *images.shape[1:]))
         if size != 1:
             options["calibration_shapes"] = f"{_input_of(Path(source))}:{shape}"
@@ -246,7 +247,7 @@ def _modelopt(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _modelopt_torch(job: dict[str, Any]) -> dict[str, Any]:
-    """Its torch route: inputs and weights of Conv and Linear, nothing on the residual edges; the Adds stay float."""
+    """Quantize by its torch route: inputs and weights of Conv and Linear, nothing on residual edges: Adds are float."""
     import copy
     import importlib.metadata
 
@@ -301,7 +302,7 @@ def _histograms(config: dict[str, Any]) -> None:
 
 
 def _finish(network: Any, method: str, more: dict[str, Any]) -> None:
-    """`finish_stats_collection` for a network in which inputs have histograms and weights their largest value."""
+    """Do what `finish_stats_collection` does, where inputs have histograms and weights their largest value."""
     from modelopt.torch.quantization.nn import TensorQuantizer
 
     for module in network.modules():
@@ -313,7 +314,7 @@ def _finish(network: Any, method: str, more: dict[str, Any]) -> None:
 
 
 def _parser(job: dict[str, Any]) -> dict[str, Any]:
-    """What TensorRT's parser and builder say, asked of TensorRT-RTX, which shares the parser and needs no GPU."""
+    """Return what TensorRT's parser and builder report, by TensorRT-RTX: it shares the parser, and needs no GPU."""
     import tensorrt_rtx as trt
 
     class Log(trt.ILogger):
@@ -341,11 +342,11 @@ def _parser(job: dict[str, Any]) -> dict[str, Any]:
             profile.set_shape(image.name, shape, shape, shape)
             config.add_optimization_profile(profile)
         built = builder.build_serialized_network(network, config) is not None
-    said = [f"{kind.lower()}: {message}" for kind, message in log.lines if kind in ("WARNING", "ERROR")]
-    return {"parsed": parsed, "built": built, "errors": errors, "said": said, "version": trt.__version__}
+    messages = [f"{kind.lower()}: {message}" for kind, message in log.lines if kind in ("WARNING", "ERROR")]
+    return {"parsed": parsed, "built": built, "errors": errors, "messages": messages, "version": trt.__version__}
 
 
-_PEERS: dict[str, Deed] = {
+_PEERS: dict[str, Work] = {
     "nncf": _nncf,
     "onnxruntime": _onnxruntime,
     "modelopt": _modelopt,

@@ -1,4 +1,4 @@
-"""What the peers can be told: their defaults, the knobs that the search turns, and the best settings that it found.
+"""What the peers can be set to: their defaults, the knobs that the search turns, and its best settings.
 
 Plain data that travels to the peers' interpreter as JSON. A knob's value None is the peer's own choice.
 """
@@ -213,7 +213,7 @@ LATENCY_PEERS: dict[str, tuple[str, Options]] = {
 
 
 def table(network: str, dialect: str) -> list[tuple[str, str, Options]]:
-    """(title, peer, options), row by row."""
+    """Return (title, peer, options), row by row."""
     rows: list[tuple[str, str, Options]] = []
     for (peer, form), options in _DEFAULTS.items():
         if form == dialect:

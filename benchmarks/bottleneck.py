@@ -2,7 +2,7 @@
 
 Three stages of 16, 32 and 64 base channels (64, 128, 256 outputs) after a stem of stride 2, projections with batch
 normalisation where a stage begins. It learns from the first 70 % of each class of the training images; the rest is for
-evaluation, and was seen by nothing before.
+evaluation, and nothing has seen it before.
 
     python benchmarks/bottleneck.py --data DIR --output FILE.safetensors
 """
@@ -28,10 +28,11 @@ from edgeresnet.images import Samples
 from edgeresnet.models import checkpoint
 from edgeresnet.portable import machine
 from edgeresnet.stages import train
+from edgeresnet.stages.specs import Architecture, TrainInputs, TrainSpec
 from edgeresnet.store import Given
 
 ARCH = "bottleneck:make"  # a factory in user code, as a recipe names it from this folder
-LEARNT = 0.7  # of each class, in the order of file names
+LEARNED = 0.7  # of each class, in the order of file names
 SEED = 0
 PLAN: dict[str, Any] = {
     "epochs": 30,
@@ -98,20 +99,20 @@ def load(weights: Path) -> nn.Module:
 
 
 def halves(data: Path) -> tuple[Samples, Samples]:
-    """(learnt from, held out): by the order of file names, class by class."""
+    """Return (to learn from, held out), by the order of file names, class by class."""
     samples = images.open_samples(of_folder(data / "train"), "training")
-    learnt: list[int] = []
+    learned: list[int] = []
     for label in range(len(samples.classes)):
         mine = sorted(np.flatnonzero(samples.labels == label).tolist(), key=samples.name)
-        learnt += mine[: round(LEARNT * len(mine))]
-    held = sorted(set(range(len(samples))) - set(learnt))
-    one, other = samples.subset(sorted(learnt)), samples.subset(held)
-    images.check_disjoint(other, one, ("held-out", "learnt"))
-    return one, other
+        learned += mine[: round(LEARNED * len(mine))]
+    rest = sorted(set(range(len(samples))) - set(learned))
+    learning, held_out = samples.subset(sorted(learned)), samples.subset(rest)
+    images.check_disjoint(held_out, learning, ("held-out", "learned"))
+    return learning, held_out
 
 
 def of_folder(folder: Path, slot: str = "training", **more: object) -> recipe.Recipe:
-    """The words that open a folder as the published CIFAR networks want their images."""
+    """Return a recipe that opens a folder as the published CIFAR networks want their images."""
     return recipe.parse(
         {
             "version": 1,
@@ -127,26 +128,27 @@ def of_folder(folder: Path, slot: str = "training", **more: object) -> recipe.Re
 
 def train_to(data: Path, output: Path) -> None:
     began = time.perf_counter()
-    learnt, held = halves(data)
+    learning, held_out = halves(data)
     with tempfile.TemporaryDirectory() as name:
         out, scratch = Path(name, "out"), Path(name, "scratch")
         out.mkdir()
         scratch.mkdir()
-        spec = {"arch": ARCH, "classes": 10, "channels": 3, "train": PLAN}
-        context = Context(SEED, scratch, lambda done, total, word: _told(done, total, word, began))
-        notes = train.train({"training": Given(learnt.digest, learnt)}, spec, out, context)
+        spec = TrainSpec(Architecture(ARCH, classes=10, channels=3), recipe.Train(**PLAN), SEED)
+        context = Context(SEED, scratch, lambda done, total, word: _print_progress(done, total, word, began))
+        notes = train.train(TrainInputs(Given(learning.digest, learning)), spec, out, context)
         output.write_bytes((out / checkpoint.FILE).read_bytes())
     seconds = time.perf_counter() - began
     network = load(output)
-    right = 0
+    correct = 0
     with torch.no_grad():
-        for batch in held.batches(256):
-            answer = network(torch.from_numpy(held.preprocessing.normalize(batch.pixels)))
-            right += int((answer.argmax(1).numpy() == batch.labels).sum())
-    print(f"bottleneck: {seconds:.0f} s on {len(learnt)} images; {notes}; held out {100 * right / len(held):.2f} %")
+        for batch in held_out.batches(256):
+            answer = network(torch.from_numpy(held_out.preprocessing.normalize(batch.pixels)))
+            correct += int((answer.argmax(1).numpy() == batch.labels).sum())
+    top1 = 100 * correct / len(held_out)
+    print(f"bottleneck: {seconds:.0f} s on {len(learning)} images; {notes}; held out {top1:.2f} %")
 
 
-def _told(done: int, total: int, word: str, began: float) -> None:
+def _print_progress(done: int, total: int, word: str, began: float) -> None:
     if done % (total // PLAN["epochs"]) == 0:
         print(f"{word}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
@@ -155,8 +157,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="holds `train`, a folder of class folders")
     parser.add_argument("--output", type=Path, required=True)
-    asked = parser.parse_args()
-    train_to(asked.data, asked.output)
+    args = parser.parse_args()
+    train_to(args.data, args.output)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Does the 95 % interval of the accuracy drop hold the true drop 95 % of the time?
+"""Does the 95 % interval of the accuracy drop contain the true drop 95 % of the time?
 
 Two networks answer the same n images. They disagree on a part of them (the discordance), and the drop is how much more
 often the change was a loss than a win. For each setting every possible outcome is enumerated with its probability, so
-the figures are exact and come out the same everywhere. Beside ours stands the interval that most tools would print, the
+the figures are exact and come out the same everywhere. Next to ours is the interval that most tools would print, the
 plain one for two independent proportions: it forgets that the images are the same, and pays with its width.
 
     python benchmarks/coverage.py
@@ -72,8 +72,8 @@ def _likely(mean: float) -> range:
 
 
 def _unpaired(lost: int, won: int, images: int) -> tuple[float, float]:
-    both_right = TOP1 * (images - lost - won)
-    before, now = (both_right + lost) / images, (both_right + won) / images
+    both_correct = TOP1 * (images - lost - won)
+    before, now = (both_correct + lost) / images, (both_correct + won) / images
     half = 1.959964 * math.sqrt((before * (1 - before) + now * (1 - now)) / images)
     return before - now - half, before - now + half
 

@@ -5,7 +5,7 @@
 
 speed: ours is the stream that evaluation reads (decoded, resized to 256, cropped to 224, normalised, in batches of
 64); theirs is a DataLoader with two workers over ImageFolder with Resize(256), CenterCrop(224), ToTensor, Normalize,
-started anew each time as ours is. They take turns; the ratio is of each pair, and pixels are compared, in parts of the
+started again each time as ours is. They take turns; the ratio is of each pair, and pixels are compared, in parts of the
 full range. Without --data, JPEGs of 500×375 with the detail of photographs are made.
 
 memory: the peak of a process that opens a list of 100,000 images and streams some of them, against one that opens a
@@ -36,15 +36,15 @@ MEAN, STD, BATCH, CLASSES = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 64, 10
 
 
 def main() -> None:
-    asked = _arguments()
-    if asked.what == "one":
-        _one(Path(asked.list), asked.batches)
+    args = _arguments()
+    if args.what == "one":
+        _one(Path(args.list), args.batches)
         return
     with tempfile.TemporaryDirectory() as folder:
-        if asked.what == "speed":
-            _speed(asked.data or _photographs(Path(folder), asked.count), asked.rounds)
+        if args.what == "speed":
+            _speed(args.data or _photographs(Path(folder), args.count), args.rounds)
         else:
-            _memory(Path(folder), asked.listed, asked.rounds)
+            _memory(Path(folder), args.listed, args.rounds)
 
 
 def _recipe(evaluation: Path) -> recipe.Recipe:
@@ -97,7 +97,7 @@ def _speed(folder: Path, rounds: int) -> None:
 
 
 def _compared(wanted: recipe.Recipe, folder: Path) -> tuple[float, int]:
-    """Over all images, which also warms the disk's cache; what normalising did is undone first."""
+    """Compare all images, which also warms the disk's cache; the normalisation is undone first."""
     largest, count = 0.0, 0
     for ours, theirs in zip(_ours(wanted), _theirs(folder), strict=True):
         apart = np.abs(ours - theirs) * np.asarray(STD, np.float32)[:, None, None]
@@ -113,7 +113,7 @@ def _timed(side: Callable[[], Iterator[np.ndarray]]) -> float:
 
 
 def _photographs(folder: Path, count: int) -> Path:
-    """Noise at every scale, as photographs have it: their JPEGs weigh what photographs' do."""
+    """Make noise at every scale, as photographs have it: the JPEGs are as large as those of photographs."""
     rng = np.random.default_rng(0)
     for number in range(count):
         path = folder / "photographs" / f"class{number % CLASSES}" / f"{number:05}.jpg"
@@ -131,8 +131,8 @@ def _memory(folder: Path, listed: int, rounds: int) -> None:
     files = folder / "files"
     files.mkdir()
     rng = np.random.default_rng(0)
-    held = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
-    held.save(folder / "one.jpg")
+    picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+    picture.save(folder / "one.jpg")
     data = (folder / "one.jpg").read_bytes()
     names = [f"files/{number % 1000:04}/photograph-{number:06}.jpg" for number in range(listed)]
     for number, name in enumerate(names):
@@ -148,9 +148,11 @@ def _memory(folder: Path, listed: int, rounds: int) -> None:
             for count, found in peaks.items():
                 found.append(_peak(folder / f"{count}.csv", batches))
         above = [many - few for many, few in zip(peaks[listed], peaks[BATCH], strict=True)]
-        said = f"{min(above):.0f} to {max(above):.0f} over {rounds} rounds"
+        spread = f"{min(above):.0f} to {max(above):.0f} over {rounds} rounds"
         streamed = f"{BATCH} images streamed" if batches else "nothing streamed"
-        print(f"{listed} listed images, {streamed}: {statistics.median(above):.0f} MB above {BATCH} ({said}); goal 200")
+        print(
+            f"{listed} listed images, {streamed}: {statistics.median(above):.0f} MB above {BATCH} ({spread}); goal 200"
+        )
 
 
 def _peak(path: Path, batches: int) -> float:
@@ -159,7 +161,7 @@ def _peak(path: Path, batches: int) -> float:
 
 
 def _one(path: Path, batches: int) -> None:
-    """What planning does with a list, and the beginning of what evaluation does, in a fresh store."""
+    """Do with a list what planning does, and the beginning of what evaluation does, in a fresh store."""
     with tempfile.TemporaryDirectory() as folder:
         samples = images.open_samples(_recipe(path), "evaluation", Store.open(Path(folder)))
         assert samples.digest
@@ -172,8 +174,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["speed", "memory", "one"], help="one: a process of `memory`")
     parser.add_argument("--data", type=Path, help="speed: a folder of class folders; made by default")
-    parser.add_argument("--count", type=int, default=1000, help="speed: so many are made")
-    parser.add_argument("--listed", type=int, default=100_000, help="memory: so many are listed")
+    parser.add_argument("--count", type=int, default=1000, help="speed: how many images are made")
+    parser.add_argument("--listed", type=int, default=100_000, help="memory: how many images are listed")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--list", help=argparse.SUPPRESS)
     parser.add_argument("--batches", type=int, default=0, help=argparse.SUPPRESS)

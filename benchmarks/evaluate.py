@@ -24,6 +24,8 @@ import numpy as np
 from edgeresnet import images, models, recipe, targets
 from edgeresnet.images import decode
 from edgeresnet.portable import inference, machine
+from edgeresnet.portable.preprocessing import Preprocessing
+from edgeresnet.portable.session import Session
 from edgeresnet.stages import trace
 from edgeresnet.store import Store
 
@@ -31,20 +33,20 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def main() -> None:
-    asked = _arguments()
+    args = _arguments()
     raw = {
         "version": 1,
-        "model": {"arch": asked.arch, "classes": 10, "checkpoint": "none"},
-        "preprocessing": {"size": asked.size, "resize": asked.resize or asked.size, "mean": MEAN, "std": STD},
-        "images": {"evaluation": {"from": str(asked.data), "count": asked.count}},
+        "model": {"arch": args.arch, "classes": 10, "checkpoint": "none"},
+        "preprocessing": {"size": args.size, "resize": args.resize or args.size, "mean": MEAN, "std": STD},
+        "images": {"evaluation": {"from": str(args.data), "count": args.count}},
     }
     wanted = recipe.parse(raw)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model.onnx")
-        network = models.build(asked.arch, 10, 3).eval()
-        model.write_bytes(trace.to_onnx(network, 3, asked.size).SerializeToString())
-        for name in asked.target or [name for name, target in targets.discover().items() if target.available().ok]:
-            _one_target(name, wanted, model, Path(folder, name), asked.rounds)
+        network = models.build(args.arch, 10, 3).eval()
+        model.write_bytes(trace.to_onnx(network, 3, args.size).SerializeToString())
+        for name in args.target or [name for name, target in targets.discover().items() if target.available().ok]:
+            _one_target(name, wanted, model, Path(folder, name), args.rounds)
 
 
 def _one_target(name: str, wanted: recipe.Recipe, model: Path, folder: Path, rounds: int) -> None:
@@ -62,11 +64,11 @@ def _one_target(name: str, wanted: recipe.Recipe, model: Path, folder: Path, rou
             "decode, processes": lambda: _decode(processes, paths, wanted),
         }
         seconds: dict[str, list[float]] = {key: [] for key in (*bare, "first pass", "from cache")}
-        for deed in bare.values():
-            deed()
+        for part in bare.values():
+            part()
         for _ in range(rounds):
-            for key, deed in bare.items():
-                seconds[key].append(_timed(deed))
+            for key, part in bare.items():
+                seconds[key].append(_timed(part))
             with tempfile.TemporaryDirectory() as store:
                 ours = images.open_samples(wanted, "evaluation", Store(Path(store)))
                 for key in ("first pass", "from cache"):
@@ -74,15 +76,15 @@ def _one_target(name: str, wanted: recipe.Recipe, model: Path, folder: Path, rou
     _print(name, wanted, len(samples), seconds)
 
 
-def _evaluate(session, samples) -> None:  # type: ignore[no-untyped-def]
-    """The loop of `verify`."""
+def _evaluate(session: Session, samples: images.Samples) -> None:
+    """Run the loop of `verify`."""
     logits = inference.predict(
         session, (samples.preprocessing.normalize(batch.pixels) for batch in samples.batches(inference.BATCH))
     )
     assert len(logits) == len(samples)
 
 
-def _infer(session, ready: list[np.ndarray]) -> None:  # type: ignore[no-untyped-def]
+def _infer(session: Session, ready: list[np.ndarray]) -> None:
     for batch in ready:
         session.infer(batch)
 
@@ -94,15 +96,14 @@ def _decode(pool: Executor, paths: list[str], wanted: recipe.Recipe) -> None:
         pass
 
 
-def _decode_chunk(chunk) -> np.ndarray:  # type: ignore[no-untyped-def]
-
+def _decode_chunk(chunk: tuple[list[str], Preprocessing]) -> np.ndarray:
     paths, preprocessing = chunk
     return np.stack([decode.prepare(decode.open_file(path), preprocessing) for path in paths])
 
 
-def _timed(deed: Callable[[], None]) -> float:
+def _timed(work: Callable[[], None]) -> float:
     began = time.perf_counter()
-    deed()
+    work()
     return time.perf_counter() - began
 
 
@@ -130,7 +131,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--arch", default="cifar_resnet20")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--resize", type=int)
-    parser.add_argument("--count", type=int, help="so many of the images; all by default")
+    parser.add_argument("--count", type=int, help="how many of the images; all by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--target", action="append", help="may be repeated; every target by default")
     return parser.parse_args()

@@ -1,10 +1,10 @@
-"""What is handed over: how large a bundle is, how fast a device can tell that it is whole, and, where TensorRT-RTX is
+"""What is handed over: how large a bundle is, how fast a device can check it, and, where TensorRT-RTX is
 installed (no GPU needed), how long engines of INT8, FP16 and FP32 take to build and how large they are.
 
     python benchmarks/handover.py bundle     ResNet-50 at 224 for TensorRT: MB, seconds of `deploy.py --check`
-    python benchmarks/handover.py engines    TensorRT-RTX, ResNet-8, -20, -18, -50: seconds, MB, what was said
+    python benchmarks/handover.py engines    TensorRT-RTX, ResNet-8, -20, -18, -50: seconds, MB, warnings
 
-Networks have random weights and images are noise: sizes and times are real, answers say nothing.
+Networks have random weights and images are noise: sizes and times are real, answers mean nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
 def _bundle(folder: Path) -> None:
     network, images = _network("resnet50", 224, folder), _images(224, folder / "images")
     began = time.perf_counter()
-    _door("export", network, images, 224, folder, "--target", "tensorrt", "--output", str(folder / "out"))
+    _run("export", network, images, 224, folder, "--target", "tensorrt", "--output", str(folder / "out"))
     print(f"export took {time.perf_counter() - began:.1f} s")
     there = folder / "out" / "resnet50-tensorrt"
     for path in [there, *sorted((there / "networks").iterdir()), there.with_name(f"{there.name}.tar.gz")]:
@@ -54,19 +54,19 @@ def _bundle(folder: Path) -> None:
             [sys.executable, there / "deploy.py", "--check"], capture_output=True, text=True, check=False
         )
         times.append(time.perf_counter() - began)
-    said = " / ".join(done.stderr.splitlines())
-    print(f"deploy.py --check: {sorted(times)[2]:.2f} s, the median of 5; it says: {said}")
+    output = " / ".join(done.stderr.splitlines())
+    print(f"deploy.py --check: {sorted(times)[2]:.2f} s, the median of 5; it printed: {output}")
 
 
 def _engines(folder: Path) -> None:
     target = targets.get("tensorrt_rtx")
     found = target.available()
     if not (found.ok or found.builds):
-        sys.exit(f"{target.title} is not here: {found.reason} ({found.hint})")
+        sys.exit(f"{target.title} is not installed: {found.reason} ({found.hint})")
     for arch, size in ARCHITECTURES.items():
         network, images = _network(arch, size, folder), _images(size, folder / f"images-{size}")
         int8 = folder / f"{arch}-int8.onnx"
-        _door("quantize", network, images, size, folder, "--target", "tensorrt_rtx", "--output", str(int8))
+        _run("quantize", network, images, size, folder, "--target", "tensorrt_rtx", "--output", str(int8))
         own = target.options()
         for name, file, options in (
             ("INT8", int8, own),
@@ -77,10 +77,11 @@ def _engines(folder: Path) -> None:
             out = folder / f"{arch}-{name}"
             out.mkdir()
             began = time.perf_counter()
-            said = target.compile(given, options, out)["warnings"]
+            warnings = target.compile(given, options, out).warnings
             took, size_mb = time.perf_counter() - began, (out / "model.engine").stat().st_size / 1e6
             print(
-                f"{arch:15} {name}: {took:5.1f} s {size_mb:6.1f} MB, {len(said)} warnings {' '.join(said)}", flush=True
+                f"{arch:15} {name}: {took:5.1f} s {size_mb:6.1f} MB, {len(warnings)} warnings {' '.join(warnings)}",
+                flush=True,
             )
 
 
@@ -100,13 +101,13 @@ def _images(size: int, folder: Path) -> Path:
     return folder
 
 
-def _door(door: str, network: Path, images: Path, size: int, folder: Path, *words: str) -> None:
-    command: list[str | Path] = [sys.executable, "-m", "edgeresnet", door, network]
+def _run(name: str, network: Path, images: Path, size: int, folder: Path, *words: str) -> None:
+    command: list[str | Path] = [sys.executable, "-m", "edgeresnet", name, network]
     command += ["--calibration", images, "--size", str(size)]
     command += ["--mean", _MEAN, "--std", _STD, "--store", folder / "store", "--quiet", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"edgeresnet {door} ends with {done.returncode}: {done.stderr or done.stdout}")
+        sys.exit(f"edgeresnet {name} ends with {done.returncode}: {done.stderr or done.stdout}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from edgeresnet import targets
 
 @dataclass(frozen=True)
 class Slowed:
-    """Every inference takes `part` longer than it did, by waiting busily."""
+    """A target of which every inference takes `part` longer than it did, by waiting busily."""
 
     target: str
     part: float

@@ -5,10 +5,10 @@ Both have the same network, images, batch, optimizer and precision.
     python benchmarks/training.py --data data/train --arch cifar_resnet20 --size 32 --count 5000
     python benchmarks/training.py --arch resnet18 --size 224 --count 128 --batch 16
 
-The plain loop is given its images twice: `memory`, decoded and normalised beforehand, all of them in float32 tensors,
-which is the fastest that a loop can have it; and `loader`, a DataLoader of two workers over torchvision's ImageFolder,
-as people write it. Both in channels-last memory, which is what a tuned plain loop has. Without --data the images are
-noise, and there is no `loader`.
+The plain loop gets its images in two ways: `memory`, decoded and normalised beforehand, all of them in float32
+tensors, which is the fastest that a loop can have them; and `loader`, a DataLoader of two workers over torchvision's
+ImageFolder, as people write it. Both in channels-last memory, which is what a tuned plain loop has. Without --data the
+images are noise, and there is no `loader`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ from edgeresnet.training import precision
 from edgeresnet.training.batches import Split
 from edgeresnet.training.loop import Training
 
+Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
+Epoch = Callable[[int], object]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -53,7 +55,7 @@ def main() -> None:
         samples = images.open_samples(wanted, "training", Store.open(Path(scratch) / "store"))
         learning, validation = choose.split(samples, 0.1, 0)
         loops = {"edgeresnet": _ours(wanted, learning, validation, Path(scratch))}
-        loops["memory"] = _plain(given, _held(learning, given.batch), len(samples.classes))
+        loops["memory"] = _plain(given, _in_memory(learning, given.batch), len(samples.classes))
         if given.data:
             loops["loader"] = _plain(given, _loader(folder, learning, given), len(samples.classes))
         _measure(loops, len(learning), given.rounds)
@@ -71,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _ours(wanted: recipe.Recipe, learning: images.Samples, validation: images.Samples, folder: Path) -> Callable:
+def _ours(wanted: recipe.Recipe, learning: images.Samples, validation: images.Samples, folder: Path) -> Epoch:
     assert wanted.train is not None
     assert wanted.model.arch is not None
     network = models.build(wanted.model.arch, len(learning.classes), 3)
@@ -80,7 +82,7 @@ def _ours(wanted: recipe.Recipe, learning: images.Samples, validation: images.Sa
     return training.learn
 
 
-def _plain(given: argparse.Namespace, batches: Callable, classes: int) -> Callable:
+def _plain(given: argparse.Namespace, batches: Callable[[int], Batches], classes: int) -> Epoch:
     network = models.build(given.arch, classes, 3).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.001)
 
@@ -97,12 +99,12 @@ def _plain(given: argparse.Namespace, batches: Callable, classes: int) -> Callab
     return epoch
 
 
-def _held(learning: images.Samples, batch: int) -> Callable:
+def _in_memory(learning: images.Samples, batch: int) -> Callable[[int], Batches]:
     table = learning.table()
     pixels = torch.from_numpy(learning.preprocessing.normalize(table.take(np.arange(len(table)))))
     pixels, labels = pixels.contiguous(memory_format=torch.channels_last), torch.from_numpy(table.labels)
 
-    def batches(number: int):  # type: ignore[no-untyped-def]
+    def batches(number: int) -> Batches:
         order = torch.randperm(len(labels))
         for start in range(0, len(labels), batch):
             rows = order[start : start + batch]
@@ -111,20 +113,20 @@ def _held(learning: images.Samples, batch: int) -> Callable:
     return batches
 
 
-def _loader(folder: Path, learning: images.Samples, given: argparse.Namespace) -> Callable:
+def _loader(folder: Path, learning: images.Samples, given: argparse.Namespace) -> Callable[[int], Batches]:
     from torchvision import datasets, transforms
 
     steps = [transforms.Resize(given.size), transforms.CenterCrop(given.size), transforms.ToTensor()]
-    whole = datasets.ImageFolder(str(folder), transforms.Compose([*steps, transforms.Normalize(MEAN, STD)]))
-    number_of = {str(Path(path).resolve()): index for index, (path, _) in enumerate(whole.samples)}
+    every = datasets.ImageFolder(str(folder), transforms.Compose([*steps, transforms.Normalize(MEAN, STD)]))
+    number_of = {str(Path(path).resolve()): index for index, (path, _) in enumerate(every.samples)}
     rows = [number_of[str(Path(str(learning.path(index))).resolve())] for index in range(len(learning))]
     loader = torch.utils.data.DataLoader(
-        torch.utils.data.Subset(whole, rows), given.batch, shuffle=True, num_workers=2, persistent_workers=True
+        torch.utils.data.Subset(every, rows), given.batch, shuffle=True, num_workers=2, persistent_workers=True
     )
     return lambda number: iter(loader)
 
 
-def _measure(loops: dict[str, Callable], count: int, rounds: int) -> None:
+def _measure(loops: dict[str, Epoch], count: int, rounds: int) -> None:
     rates: dict[str, list[float]] = {name: [] for name in loops}
     for number in range(1 + rounds):
         for name, epoch in loops.items():

@@ -1,9 +1,9 @@
-"""How `edgeresnet/device/yardstick.onnx` was made: the pinned network that is timed beside every other one.
+"""How `edgeresnet/portable/yardstick.onnx` was made: the pinned network that is timed in turn with every other one.
 
 It computes what a ResNet-20 of the CIFAR family computes, nearly (38 million multiplications at 32×32), so its
 time rises and falls with a ResNet's; the layers of one stage share their weights, so that the file stays small. Its
 answers mean nothing. The file is pinned by its sha256: another file is another unit, and no baseline of a gate could be
-held against it. This script is its origin, not a part of any build; a test holds the two against each other.
+compared with it. This script is its origin, not a part of any build; a test compares the two.
 
     python benchmarks/yardstick.py yardstick.onnx
 """
@@ -67,7 +67,7 @@ class _Net:
         self._rng = np.random.default_rng(20)
 
     def weight(self, name: str, shape: tuple[int, ...], gain: float) -> None:
-        """Once for each name: the layers that share it do the same work with the same numbers."""
+        """Make a weight once for each name: the layers that share it do the same work with the same numbers."""
         if name in {tensor.name for tensor in self.weights}:
             return
         spread = gain * np.sqrt(2 / np.prod(shape[1:]))

@@ -4,21 +4,21 @@
     run.verdict, run.verdicts, run.results
     run.save_report("report.md")
 
-What is named in `__all__` is the interface for Python, and is imported when it is asked for.
+The names in `__all__` are the interface for Python. Each is imported when it is first used.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._version import __version__ as __version__
     from .api import Made, Run, compare, load_run, make, plan, run
     from .errors import EdgeresnetError
     from .pipeline import Listener
     from .recipe import Recipe
 
-__version__ = "0.1.0"
 __all__ = [
     "EdgeresnetError",
     "Listener",
@@ -32,14 +32,16 @@ __all__ = [
     "run",
 ]
 
-_ELSEWHERE = {"EdgeresnetError": "errors", "Listener": "pipeline", "Recipe": "recipe"}
+# Nothing is imported above: this file travels to devices, where most of these modules are not.
+_MODULES = {"EdgeresnetError": "errors", "Listener": "pipeline", "Recipe": "recipe", "__version__": "_version"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
+def __getattr__(name: str) -> object:
+    if name not in __all__ and name not in _MODULES:
         raise AttributeError(f"module 'edgeresnet' has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_ELSEWHERE.get(name, 'api')}", __name__), name)
+    found: object = getattr(importlib.import_module(f".{_MODULES.get(name, 'api')}", __name__), name)
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,33 +1,38 @@
-"""What the conductor hands to a deed beside its parents and spec: progress, seed, scratch space, warnings, times."""
+"""What the runner hands to a stage next to its inputs and spec: progress, seed, scratch space, warnings, times."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from .portable.result import RunWarning
+from .portable.result import Latency, RunWarning
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Progress = Callable[[int, int, str], None]  # done, of how many, a word about it
 
 
 class Measure(Protocol):
-    """Networks timed in turn as they would ship, in fresh processes: target → name → raw values."""
+    """Times networks in turn as they would ship, in fresh processes. Returns target → name → latency."""
 
     def __call__(
-        self, networks: Mapping[str, Any], *, processes: int, seconds: float
-    ) -> Mapping[str, Mapping[str, Mapping[str, Any]]]: ...
+        self, networks: Mapping[str, nn.Module], *, processes: int, seconds: float
+    ) -> Mapping[str, Mapping[str, Latency]]: ...
 
 
 @dataclass
 class Context:
+    """The surroundings of a stage while it works."""
+
     seed: int
-    scratch: Path  # survives an interruption of this stage; gone when it is finished
+    scratch: Path  # survives an interruption of this stage; removed when the stage is finished
     progress: Progress = lambda done, total, word: None
-    record: Callable[[Mapping[str, Any]], None] = lambda line: None  # what was just learned, for who watches
+    record: Callable[[Mapping[str, object]], None] = lambda line: None  # one epoch, for listeners
     cache: Path | None = None  # a folder for what makes the next time faster, and may be lost
-    measure: Measure | None = None  # for a deed that has to know what its networks' times are while it works
+    measure: Measure | None = None  # for a stage that needs its networks' latency while it works
     warnings: list[RunWarning] = field(default_factory=list)
 
     def warn(self, code: str, text: str, *, subject: str = "") -> None:

@@ -1,14 +1,14 @@
 """Every error a user can cause, with the exit code it ends in.
 
-    EdgeresnetError          2   what was asked cannot be done as asked
+    EdgeresnetError          2   a request cannot be carried out
     ├── RecipeError          2   a recipe or option is wrong; holds every problem at once
     ├── ImagesError          2   a folder, a file in it, or how two sets relate
     ├── ModelError           2   a checkpoint, an architecture, a traced graph
-    ├── ArtifactError        2   a run or artifact that is not there, or not whole
-    ├── TargetError          4   a target refused, failed, or is not here: NOT_MEASURED, the others still run
+    ├── ArtifactError        2   a run or artifact that is missing or damaged
+    ├── TargetError          4   a target refused, failed, or is not installed: NOT_MEASURED, the others still run
     └── MachineError         5   the disk is full, memory ran out, a device was lost
 
-The message names the thing; the hint says what to do next. Knows nothing of how either is printed.
+The message is a subject and its problem; the hint is what to do next. Knows nothing of how either is printed.
 This file travels to the device: standard library only, Python 3.10 syntax.
 """
 
@@ -25,10 +25,10 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class EdgeresnetError(Exception):
-    """Says of a subject what is the problem, and what to do next: `subject problem (hint)` is one sentence."""
+    """A subject and its problem, which together are one sentence, and what to do next."""
 
     exit_code = 2
-    run: object = None  # the one that ended so, as it was saved: for who reports it, in this process
+    run: object = None  # the run that ended with this error, as it was saved: for who reports it, in this process
 
     def __init__(self, subject: str, problem: str = "", *, hint: str) -> None:
         super().__init__(subject, problem)
@@ -52,7 +52,7 @@ class EdgeresnetError(Exception):
 
 
 class RecipeError(EdgeresnetError):
-    """All wrong keys of a recipe together: a user mends a recipe once, not once per key."""
+    """All wrong keys of a recipe together: a user corrects a recipe once, not once per key."""
 
     def __init__(self, subject: str, problem: str = "", *, hint: str, problems: Sequence[str] = ()) -> None:
         super().__init__(subject, problem, hint=hint)
@@ -60,51 +60,52 @@ class RecipeError(EdgeresnetError):
 
 
 class ImagesError(EdgeresnetError):
-    pass
+    """A folder, a file in it, or how two sets of images relate."""
 
 
 class ModelError(EdgeresnetError):
-    pass
+    """A checkpoint, an architecture, or a traced graph."""
 
 
 class ArtifactError(EdgeresnetError):
-    pass
+    """A run or artifact that is missing or damaged."""
 
 
 class TargetError(EdgeresnetError):
+    """A target refused, failed, or is not installed."""
+
     exit_code = 4
 
 
 class MachineError(EdgeresnetError):
+    """The disk is full, memory ran out, or a device was lost."""
+
     exit_code = 5
 
 
 def machine_error(problem: BaseException) -> MachineError | None:
-    """The MachineError behind an exception, where the machine and not the user's input failed."""
+    """Return the MachineError behind an exception, where the machine and not the user's input failed."""
     if isinstance(problem, MachineError):
         return problem
     if isinstance(problem, MemoryError):
-        return MachineError("memory ran out", hint="close other programs, or lower the batch size")
+        return MachineError("memory", "ran out", hint="close other programs, or lower the batch size")
     if isinstance(problem, OSError) and problem.errno in _DISK_FULL:
         where = f" while writing {problem.filename}" if problem.filename else ""
-        return MachineError(
-            f"the disk is full{where}",
-            hint="free some space (`edgeresnet clean --older-than 7d` empties the store) and run again: "
-            "finished stages are kept",
-        )
+        hint = "free some space (`edgeresnet clean --older-than 7d` empties the store) and run again: finished stages "
+        return MachineError("the disk", f"is full{where}", hint=f"{hint}are kept")
     return None
 
 
 def closed(problem: BaseException) -> EdgeresnetError | None:
-    """Of a file that may not be read or written, or not even looked for, below a folder that may not be looked into."""
+    """Return an error for a file that may not be read, written, or looked for in its folder."""
     if not isinstance(problem, PermissionError):
         return None
     hint = "is it, with the folders above it, yours to read and to write?"
-    return EdgeresnetError(f"{problem.filename or 'a file'}: {problem.strerror}", hint=hint)
+    return EdgeresnetError(str(problem.filename or "a file"), f"cannot be opened: {problem.strerror}", hint=hint)
 
 
 def first_line(problem: BaseException) -> str:
-    """What a foreign exception says, fit for one line of ours."""
+    """Return the first line of a foreign exception's message, at most 300 characters."""
     return (str(problem).strip() or type(problem).__name__).splitlines()[0][:300]
 
 

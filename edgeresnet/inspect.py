@@ -1,103 +1,186 @@
-"""A file that somebody holds: what it is, and what each target would say to it. Compiles, runs and changes nothing.
+"""What a file holds: an ONNX file and each target's problems with it, a checkpoint, or images. Runs nothing.
 
-Reads ONNX files, checkpoints and images, in folders, lists, arrays and archives. Where TensorRT-RTX is installed its
-parser is asked, too, and its word stays its own.
+Reads images in folders, lists, arrays and archives, too. Compiles and changes nothing. Where TensorRT-RTX is installed,
+its parser reads ONNX files as well, and its answer is shown apart.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import targets
 from .errors import ModelError, TargetError, first_line
 from .graph import accepts, lint, quantized
+from .graph.accepts import Finding
 from .images import sources, survey
+from .images.survey import Survey
 from .models import names as architectures
 from .models import recognise, records, shapes, unwrap
+from .models.recognise import Recognised
+from .models.records import Record
 from .portable import machine, onnx_file
+from .portable.onnx_file import Value
+from .portable.result import OMIT
 from .targets import tensorrt_rtx
+from .targets.tensorrt_rtx import Complaint
 
-CHECKPOINTS = (".pt", ".pth", ".th", ".ckpt", ".safetensors", ".bin", ".pth.tar", ".pt.tar")  # the last are no archives
+if TYPE_CHECKING:
+    import onnx
+
+CHECKPOINTS = (".pt", ".pth", ".th", ".ckpt", ".safetensors", ".bin", ".pth.tar", ".pt.tar")  # the last: not archives
 _OTHERS = dict.fromkeys((".engine", ".plan", ".trt"), "an engine")
+_TENSORRT = ("tensorrt", "tensorrt_rtx")
+_FIRST_NAMES = 5
 
 
-def inspect(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
-    """All targets by default. `refused_by` are those that would refuse the file or misread it."""
+@dataclass(frozen=True)
+class GraphValue:
+    """An input or output of an ONNX file: ONNX's number of its type; None for what is not known or may vary."""
+
+    name: str
+    kind: int
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class ParserReport:
+    """What TensorRT-RTX's parser made of a file. `accepted` is None where it could not read it, for the `reason`."""
+
+    version: str
+    accepted: bool | None
+    complaints: tuple[Complaint, ...]
+    reason: str
+    hint: str
+    inputs: tuple[tuple[str, tuple[int | None, ...]], ...] = field(default=(), metadata=OMIT)
+    outputs: tuple[tuple[str, tuple[int | None, ...]], ...] = field(default=(), metadata=OMIT)
+
+
+@dataclass(frozen=True)
+class OnnxReport:
+    """An ONNX file, and what each target has against it."""
+
+    file: str
+    opset: int | None
+    producer: str
+    inputs: tuple[GraphValue, ...]
+    outputs: tuple[GraphValue, ...]
+    operators: Mapping[str, int]
+    quantized: bool
+    int8: int  # convolutions and Gemms whose data and weights are both INT8
+    weighted: int  # all convolutions and Gemms
+    differences: tuple[str, ...] = field(metadata={"key": "otherwise"})  # of what would be made of it, in sentences
+    targets: Mapping[str, tuple[Finding, ...]]
+    tensorrt_rtx_parser: ParserReport | None
+    refused_by: tuple[str, ...]  # targets that would refuse the file or misread it
+
+
+@dataclass(frozen=True)
+class CheckpointReport:
+    """A checkpoint: which network its tensors belong to, and its publisher's record."""
+
+    file: str
+    tensors: int
+    parameters: int
+    kinds: Mapping[str, int]
+    recognised: Recognised | None
+    named: str = field(metadata={"key": "says"})  # the architecture that the file names itself
+    average: bool  # it holds an average of its weights, too
+    record: Record | None
+    doubt: str  # why a file with a published file's name is not that file
+    missing_library: str
+    first: tuple[str, ...]  # names of tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesReport(Survey):
+    """Images, and whether something must be corrected before they are used."""
+
+    wrong: bool
+
+
+def inspect_onnx(path: Path, names: Iterable[str] = ()) -> OnnxReport:
+    """Inspect an ONNX file for these targets, or for all of them."""
     wanted = {name: targets.get(name) for name in dict.fromkeys(names or targets.discover())}
     file = _read(path)
     model = _loaded(path)
     summary = quantized.Plan(model).summary()
-    found = {name: accepts.findings(model, name, target.dialect) for name, target in wanted.items()}
-    parser = _parser(path) if {"tensorrt", "tensorrt_rtx"} & wanted.keys() else None
+    found = {name: tuple(accepts.findings(model, name, target.dialect)) for name, target in wanted.items()}
+    parser = _parsed(path) if set(_TENSORRT) & wanted.keys() else None
     refused = [name for name, each in found.items() if any(one.severity == accepts.ERROR for one in each)]
-    if parser and parser["accepted"] is False:
-        refused += [name for name in ("tensorrt", "tensorrt_rtx") if name in wanted and name not in refused]
-    return {
-        "file": str(path),
-        "opset": next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), None),
-        "producer": " ".join(filter(None, (model.producer_name, model.producer_version))),
-        "inputs": [value._asdict() for value in file.inputs],
-        "outputs": [value._asdict() for value in file.outputs],
-        **asdict(summary),
-        "otherwise": [] if summary.quantized else lint.otherwise(_channels_last(file), file.last),
-        "targets": {name: [asdict(each) for each in one] for name, one in found.items()},
-        "tensorrt_rtx_parser": parser,
-        "refused_by": refused,
-    }
+    if parser and parser.accepted is False:
+        refused += [name for name in _TENSORRT if name in wanted and name not in refused]
+    return OnnxReport(
+        file=str(path),
+        opset=next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), None),
+        producer=" ".join(filter(None, (model.producer_name, model.producer_version))),
+        inputs=_values(file.inputs),
+        outputs=_values(file.outputs),
+        operators=summary.operators,
+        quantized=summary.quantized,
+        int8=summary.int8,
+        weighted=summary.weighted,
+        differences=() if summary.quantized else tuple(lint.otherwise(_channels_last(file), file.last)),
+        targets=found,
+        tensorrt_rtx_parser=parser,
+        refused_by=tuple(refused),
+    )
 
 
-def checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, as far as its tensors' names and shapes tell, and what its publisher's record says.
+def inspect_checkpoint(path: Path) -> CheckpointReport:
+    """Inspect a checkpoint by its tensors' names and shapes, and its publisher's record.
 
-    Loads no weights, and no torch but for a published file's record.
+    Loads no weights, and torch only for a published file's record.
     """
-    held = shapes.look(path)
-    weights = held.networks[unwrap.MODEL]
-    found = recognise.recognise(weights, held.arch)
-    record = records.of(path, found.archs if found else ())
-    kinds = Counter(each.kind for each in weights.values())
-    return {
-        "file": str(path),
-        "tensors": len(weights),
-        "parameters": sum(math.prod(each.shape) for each in weights.values()),
-        "kinds": dict(kinds),
-        "recognised": asdict(found) if found else None,
-        "says": held.arch,
-        "average": unwrap.AVERAGE in held.networks,
-        "record": asdict(record) if record else None,
-        "doubt": records.doubt(path),
-        "missing_library": architectures.missing_library(found.archs[0]) if found and found.archs else "",
-        "first": list(weights)[:5],
-    }
+    contents = shapes.look(path)
+    weights = contents.networks[unwrap.MODEL]
+    found = recognise.recognise(weights, contents.arch)
+    return CheckpointReport(
+        file=str(path),
+        tensors=len(weights),
+        parameters=sum(math.prod(each.shape) for each in weights.values()),
+        kinds=dict(Counter(each.kind for each in weights.values())),
+        recognised=found,
+        named=contents.arch,
+        average=unwrap.AVERAGE in contents.networks,
+        record=records.of(path, found.archs if found else ()),
+        doubt=records.doubt(path),
+        missing_library=architectures.missing_library(found.archs[0]) if found and found.archs else "",
+        first=tuple(weights)[:_FIRST_NAMES],
+    )
+
+
+def inspect_images(path: Path) -> ImagesReport:
+    """Inspect a folder of images, a list of them, a .tar or an .npz."""
+    found = survey.survey(path)
+    wrong = bool(found.shared) or any(split.unreadable or split.too_deep for split in found.splits.values())
+    return ImagesReport(**vars(found), wrong=wrong)
 
 
 def is_named_checkpoint(path: Path) -> bool:
-    """A slip in such a name is told as that."""
+    """Return whether a file is a checkpoint by its name, so that a spelling mistake is reported as that."""
     return path.name.lower().endswith(CHECKPOINTS) and not path.is_dir()
 
 
 def holds_images(path: Path) -> bool:
+    """Return whether a path is a folder, or a list or an archive of images by its name."""
     return path.is_dir() or sources.is_named_so(path)
 
 
-def images(path: Path) -> dict[str, Any]:
-    """A folder of images, a list of them, a .tar, an .npz. `wrong`: something must be mended before they are used."""
-    found = survey.survey(path)
-    splits = {name: asdict(split) for name, split in found["splits"].items()}
-    wrong = bool(found["shared"]) or any(split["unreadable"] or split["too_deep"] for split in splits.values())
-    return {**found, "splits": splits, "wrong": wrong}
+def _values(values: Iterable[Value]) -> tuple[GraphValue, ...]:
+    return tuple(GraphValue(*value) for value in values)
 
 
 def _read(path: Path) -> onnx_file.OnnxFile:
     if path.suffix.lower() in _OTHERS:
         raise ModelError(
-            f"{path} is {_OTHERS[path.suffix.lower()]} by its name, and only ONNX files and checkpoints are inspected",
-            hint="target.json beside an engine of ours tells what it is",
+            str(path),
+            f"is {_OTHERS[path.suffix.lower()]} by its name, and only ONNX files and checkpoints are inspected",
+            hint="target.json next to an engine of ours describes it",
         )
     try:
         return onnx_file.read(path)
@@ -105,7 +188,8 @@ def _read(path: Path) -> onnx_file.OnnxFile:
         if path.suffix.lower() == ".onnx" or not path.is_file():
             raise
         raise ModelError(
-            f"{path} is no ONNX file, nor anything else by its name",
+            str(path),
+            "is not an ONNX file, nor anything else by its name",
             hint=f"checkpoints are called {' '.join(CHECKPOINTS)}; images are a folder, or {' '.join(sources.KINDS)}",
         ) from problem
 
@@ -114,25 +198,28 @@ def _channels_last(file: onnx_file.OnnxFile) -> bool:
     return bool(file.inputs) and lint.channels_last(file.inputs[0].shape or (), (1, 3))
 
 
-def _loaded(path: Path) -> Any:
+def _loaded(path: Path) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        onnx.checker.check_model(str(path))  # by its path: weights may lie beside it
+        onnx.checker.check_model(str(path))  # by its path: weights may be in a file next to it
         return onnx.load(path)
     except (onnx.checker.ValidationError, DecodeError, OSError, ValueError) as problem:
         raise ModelError(
-            f"{path} is no valid ONNX model: {first_line(problem)}", hint="export it again; `onnx.checker` tells more"
+            str(path),
+            f"is not a valid ONNX model: {first_line(problem)}",
+            hint="export it again; `onnx.checker` shows more",
         ) from problem
 
 
-def _parser(path: Path) -> dict[str, Any]:
-    """What TensorRT-RTX's parser makes of it. `accepted` is None where it could not be asked."""
-    nobody: dict[str, Any] = {"version": "", "accepted": None, "complaints": []}
+def _parsed(path: Path) -> ParserReport:
+    """Return what TensorRT-RTX's parser makes of a file, or why it could not read it."""
     if not machine.versions(*tensorrt_rtx.TARGET.libraries):
-        return {**nobody, "reason": "TensorRT-RTX is not installed", "hint": "pip install 'edgeresnet[tensorrt-rtx]'"}
+        reason, hint = "TensorRT-RTX is not installed", "pip install 'edgeresnet[tensorrt-rtx]'"
+        return ParserReport("", None, (), reason, hint)
     try:
-        return {**asdict(tensorrt_rtx.read(path.resolve())), "reason": "", "hint": ""}
+        reading = tensorrt_rtx.read(path.resolve())
     except TargetError as problem:
-        return {**nobody, "reason": problem.message, "hint": problem.hint}
+        return ParserReport("", None, (), problem.message, problem.hint)
+    return ParserReport(**vars(reading), reason="", hint="")

@@ -12,15 +12,15 @@ from .portable.result import OMIT
 from .portable.session import CompileNotes, Dialect
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """One epoch of a training, or of a round of recovery."""
 
     epoch: int
-    validation_top1: float
-    validation_loss: float
     rate: float | None = field(default=None, metadata=OMIT)
     loss: float | None = field(default=None, metadata=OMIT)  # None before the first step
+    validation_top1: float
+    validation_loss: float
     round: int | None = field(default=None, metadata=OMIT)
 
 

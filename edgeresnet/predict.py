@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from . import targets
 from .errors import EdgeresnetError
 from .images import read_image
-from .portable import inference
+from .portable import codec, inference
 from .portable.preprocessing import Preprocessing
+from .runs import Run
 from .store import Store
 
 
-def predict(
-    store: Store, run: Mapping[str, Any], image: Path, target: str | None, top: int
-) -> dict[str, list[dict[str, Any]]]:
-    """Per target and variant, the most probable classes. Refuses a compiled network that is not the run's own."""
-    preprocessing = Preprocessing.from_json(run["recipe"]["preprocessing"])
-    pixels = read_image(image, preprocessing)
-    batch = preprocessing.normalize(pixels[None])
-    measured = {name: result for name, result in run["results"].items() if "variants" in result}
+@dataclass(frozen=True)
+class Prediction:
+    """A class, and how probable the network holds it."""
+
+    label: str
+    probability: float
+
+
+def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -> dict[str, tuple[Prediction, ...]]:
+    """Return the most probable classes per target and variant. Refuse a compiled network that is not the run's own."""
+    preprocessing = codec.decode(Preprocessing, run.recipe["preprocessing"])
+    batch = preprocessing.normalize(read_image(image, preprocessing)[None])
+    measured = {result.target: result for result in run.measured}
     if not measured or (target is not None and target not in measured):
         raise EdgeresnetError(
-            f"run {run['id']} measured nothing{f' on {target}' if target else ''}",
+            f"run {run.id}",
+            f"measured nothing{f' on {target}' if target else ''}",
             hint=f"it measured {', '.join(measured) or 'no target'}",
         )
-    said: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, tuple[Prediction, ...]] = {}
     for name in [target] if target else measured:
-        known = targets.require(name)
-        for variant, about in measured[name]["variants"].items():
-            with known.load(store.artifact_of(run, about["digest"]).path) as session:
+        runtime = targets.require(name)
+        for variant, about in measured[name].variants.items():
+            with runtime.load(store.artifact_of(run, about.digest).path) as session:
                 logits = inference.infer(session, batch)[0]
-            said[f"{name} {variant}"] = _ranked(logits, measured[name]["classes"], top)
-    return said
+            found[f"{name} {variant}"] = _ranked(logits, measured[name].classes, top)
+    return found
 
 
-def _ranked(logits: np.ndarray, classes: list[str], top: int) -> list[dict[str, Any]]:
+def _ranked(logits: np.ndarray, classes: Sequence[str], top: int) -> tuple[Prediction, ...]:
     exponents = np.exp(logits - logits.max())
     probabilities = exponents / exponents.sum()
     best = np.argsort(-probabilities)[:top]
-    return [{"label": classes[index], "probability": float(probabilities[index])} for index in best]
+    return tuple(Prediction(classes[index], float(probabilities[index])) for index in best)

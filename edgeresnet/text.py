@@ -1,14 +1,11 @@
-"""Text as a terminal shows it: how wide it is, and what of a name must never reach one; and a sentence that all say.
-The standard library alone.
-"""
+"""Text as a terminal shows it: how wide it is, and what of a name must never reach one. The standard library alone."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
 
-# What moves the cursor, changes colours, or turns the direction of all that follows; and what is no character at all.
+# What moves the cursor, changes colours, or turns the direction of all that follows; and what is not a character.
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u2028-\u202e\u2066-\u2069\ufdd0-\ufdef\ud800-\udfff]"
 )
@@ -16,22 +13,22 @@ _JOINER, _FILL = "\u200d", "\ufdd0"
 
 
 def visible(text: str) -> str:
-    """An escape sequence or an override of direction in a name is shown as its code. Lines and tabs stay."""
+    """Show escape sequences and overrides of direction as their codes. Lines and tabs stay."""
     return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def in_json(text: str) -> str:
-    """The same of a JSON document, in its own words: what it says is what it said."""
+    """Escape the same characters in a JSON document, as JSON does: its content does not change."""
     return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def on_one_line(text: str) -> str:
-    """The same, of what must not begin a line of its own."""
+    """Show a text as `visible` does, on a single line."""
     return visible(" ".join(text.splitlines()).replace("\t", " "))
 
 
 def width(text: str) -> int:
-    """Columns of a terminal."""
+    """Return how many columns of a terminal a text takes."""
     return sum(map(_columns, text))
 
 
@@ -41,7 +38,7 @@ def padded(text: str, columns: int, *, left: bool) -> str:
 
 
 def cut(text: str, columns: int) -> str:
-    """The middle left out where it is wider: both ends of a path tell more than its middle."""
+    """Cut out the middle of a text that is wider: the ends of a path matter more."""
     if width(text) <= columns:
         return text
     head: list[str] = []
@@ -59,7 +56,7 @@ def cut(text: str, columns: int) -> str:
 
 
 def stretched(text: str) -> str:
-    """As many characters as it has columns, for what counts characters: `shrunk` undoes it."""
+    """Fill a text up to as many characters as it has columns, for code that counts characters: `shrunk` undoes it."""
     return "".join(char + _FILL * (_columns(char) - 1) for char in text)
 
 
@@ -71,13 +68,3 @@ def _columns(char: str) -> int:
     if char == _JOINER or unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def ended_early(problem: Mapping[str, str]) -> str:
-    """What every report says of a run that failed halfway."""
-    return f"ended early{place(problem)}: {problem['message']}"
-
-
-def place(problem: Mapping[str, str]) -> str:
-    """Where that was; runs of older versions do not tell it."""
-    return f" in step {problem['step']}" if problem.get("step") else ""

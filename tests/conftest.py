@@ -24,6 +24,8 @@ import pytest
 from PIL import Image
 
 from edgeresnet import pipeline, recipe, targets
+from edgeresnet.portable.result import Measured
+from edgeresnet.runs import Run, StepRecord
 from edgeresnet.stages import trace
 from edgeresnet.store import Store
 from edgeresnet.targets import _cuda
@@ -65,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Files of other tiers import torch at their top: for the unit tier they are not even read."""
+    """Skip files of other tiers in the unit tier: they import torch at their top."""
     if config.getoption("--tier") == ["unit"] and collection_path.match("test_*.py"):
         return "mark.unit" not in collection_path.read_text() or None
     return None
@@ -80,7 +82,7 @@ class Refused(importlib.abc.MetaPathFinder):
 
 
 def tier_of(item: pytest.Item) -> str:
-    """The dearest tier that a test or its file is marked with; flow where none is.
+    """Return the slowest tier that a test or its file is marked with; flow where none is.
 
     What names TensorRT-RTX is slow: `make test-slow` installs it.
     """
@@ -101,7 +103,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def tiny(**changes: Any) -> dict[str, Any]:
-    """A recipe on the shipped digits that trains in about a second."""
+    """Return a recipe on the shipped digits that trains in about a second."""
     raw: dict[str, Any] = {
         "version": 1,
         "model": {"arch": "cifar_resnet8", "classes": 10},
@@ -124,6 +126,30 @@ def tiny(**changes: Any) -> dict[str, Any]:
     return raw
 
 
+def step_of(run: Run, name: str) -> StepRecord:
+    """Return the step of a run by its id."""
+    return next(step for step in run.steps if step.id == name)
+
+
+def folder_of(run: Run, name: str) -> Path:
+    """Return the folder that a step of a run made."""
+    path = step_of(run, name).path
+    assert path is not None, f"{name} made nothing"
+    return Path(path)
+
+
+def traced(run: Run) -> Path:
+    """Return the network that a run traced."""
+    return folder_of(run, "trace") / "model.onnx"
+
+
+def result_of(run: Run, target: str) -> Measured:
+    """Return what a run measured on a target."""
+    result = run.results[target]
+    assert isinstance(result, Measured), result
+    return result
+
+
 def hears_interrupts() -> None:
     """Restore SIGINT, as the `preexec_fn` of a process that a test interrupts: a background job ignores it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -139,7 +165,7 @@ def write_recipe(folder: Path, raw: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _short_windows() -> Iterator[None]:
-    """No test judges real time: a few windows of some milliseconds, in this process, show that the way is whole.
+    """Measure a few windows of some milliseconds, in this process: no test judges real time.
 
     Two windows always agree here, so that a busy machine does not make a measurement longer. Real processes and real
     windows have tests of their own (tests/portable/test_measure.py, and where `start` is set back).
@@ -156,7 +182,7 @@ def _short_windows() -> Iterator[None]:
 
 
 def _operators_are_listed_once(real: Callable[[], Any]) -> Callable[[], Any]:
-    """What traces calls this before torch's exporter, which lists its operators anew for each network: 0.6 s of 1.5."""
+    """Make torch's exporter list its operators once, not for each network: 0.6 s of 1.5."""
 
     @functools.cache
     def prepare() -> None:
@@ -194,8 +220,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
 
 
 @pytest.fixture(scope="session")
-def trained(once: Callable[[str, Callable[[Path], None]], Path]) -> tuple[Store, dict[str, Any]]:
-    """A finished run of the tiny recipe, and the store it lies in. Tests that change the store copy it first."""
+def trained(once: Callable[[str, Callable[[Path], None]], Path]) -> tuple[Store, Run]:
+    """A finished run of the tiny recipe, and its store. Tests that change the store copy it first."""
 
     def run(folder: Path) -> None:
         pipeline.run(recipe.parse(tiny()), Store.open(folder))
@@ -205,17 +231,16 @@ def trained(once: Callable[[str, Callable[[Path], None]], Path]) -> tuple[Store,
 
 
 @pytest.fixture
-def own_store(trained: tuple[Store, dict[str, Any]], tmp_path: Path) -> Store:
+def own_store(trained: tuple[Store, Run], tmp_path: Path) -> Store:
     """A copy of the trained store that a test may damage."""
     shutil.copytree(trained[0].root, tmp_path / "store")
     return Store(tmp_path / "store")
 
 
 @pytest.fixture
-def net(trained: tuple[Store, dict[str, Any]], tmp_path: Path) -> Path:
+def net(trained: tuple[Store, Run], tmp_path: Path) -> Path:
     """The trained network as an ONNX file of the user's own."""
-    traced = next(step["path"] for step in trained[1]["steps"] if step["id"] == "trace")
-    return Path(shutil.copy(Path(traced) / "model.onnx", tmp_path / "net.onnx"))
+    return Path(shutil.copy(traced(trained[1]), tmp_path / "net.onnx"))
 
 
 @pytest.fixture(scope="session")
@@ -239,7 +264,7 @@ def colours(once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[st
 
 @pytest.fixture
 def add_target(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Puts a target of the test's own beside the real ones."""
+    """Add a target of the test's own to the real ones."""
 
     def add(target: Any) -> None:
         known = {**targets.discover(), target.name: target}
@@ -250,15 +275,15 @@ def add_target(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`standin(version="11.4.0", fails="memory")` is the target `tensorrt` as it would be there, here and in processes
-    that are started from here.
+    """Return the target `tensorrt` on a stand-in: `standin(version="11.4.0", fails="memory")`. Processes started here
+    have it too.
     """
     monkeypatch.syspath_prepend(str(STANDIN))
     monkeypatch.setattr(_cuda, "load", _cuda.load)  # put back afterwards: importing the stand-in changes it
     sys.modules.pop("tensorrt", None)
 
-    def use(**said: str) -> targets.Target:
-        for name, value in said.items():
+    def use(**changes: str) -> targets.Target:
+        for name, value in changes.items():
             monkeypatch.setenv(f"STANDIN_{name.upper()}", value)
         sys.modules.pop("tensorrt", None)
         importlib.import_module("tensorrt")
@@ -270,8 +295,8 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def bars(once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[str], Path]:
-    """Class folders of wide pictures of a bar. Its colour, how bright it is and how wide tell the class: whoever turns
-    channels round, scales pixels otherwise or squashes the picture sees other classes, and no mere exchange of them.
+    """Class folders of wide pictures of a bar. Its colour, how bright it is and how wide tell the class: a network
+    that swaps channels, scales pixels otherwise or squashes the picture sees other classes, and not a mere exchange.
     """
     colours = {"amber": (200, 130, 30), "brown": (110, 70, 20), "green": (40, 170, 60), "rust": (180, 50, 20)}
 
@@ -296,7 +321,7 @@ def bars(once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[str],
 @pytest.fixture(scope="session")
 def bars_run(
     bars: Callable[[str], Path], once: Callable[[str, Callable[[Path], None]], Path]
-) -> tuple[Store, dict[str, Any], Path]:
+) -> tuple[Store, Run, Path]:
     """(store, run, evaluation folder) of a network that tells these bars apart, trained on 16×16 middles of them."""
     raw = tiny(
         model={"arch": "cifar_resnet8"},

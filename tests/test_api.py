@@ -1,4 +1,4 @@
-"""edgeresnet from Python: light to import, honest about what it offers, and the README's example as it stands there."""
+"""edgeresnet from Python: light to import, honest about what it offers, and the README's example as it is there."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import pytest
 
 import edgeresnet
 from edgeresnet import api, errors, pipeline
+from edgeresnet.notes import TrainNotes
+from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
-from .conftest import tiny, write_recipe
+from .conftest import result_of, tiny, write_recipe
 
-Trained = tuple[Store, dict[str, Any]]
+Trained = tuple[Store, Run]
 EXAMPLE = re.findall(r"```python\n(.*?)```", (Path(__file__).parent.parent / "README.md").read_text(), re.S)
 
 
@@ -46,8 +48,8 @@ def test_importing_it_is_light(tmp_path: Path) -> None:
     assert not loaded & {"torch", "onnx", "numpy", "onnxruntime", "openvino", "pydantic", "yaml", "click", "PIL"}
 
 
-def test_it_is_typed_and_its_deeds_are_the_stages() -> None:
-    assert set(get_args(api.Deed)) == set(pipeline.STAGES)
+def test_it_is_typed_and_its_stages_are_the_pipelines() -> None:
+    assert set(get_args(api.StageName)) == set(pipeline.STAGES)
     assert (Path(edgeresnet.__file__).parent / "py.typed").is_file()
     for name in ("run", "make", "plan", "load_run", "compare"):
         about = inspect.signature(getattr(edgeresnet, name))
@@ -65,10 +67,10 @@ def test_type_checkers_see_the_types(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "mypy", "--config-file=", "--ignore-missing-imports", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    said = done.stdout.replace("builtins.", "").replace("Union[float, None]", "float | None")
-    assert 'Revealed type is "str"' in said, done.stdout + done.stderr
-    assert 'Revealed type is "float | None"' in said
-    assert re.findall(r'error: Argument \d to "(\w+)"', said) == ["make", "load_run"]
+    printed = done.stdout.replace("builtins.", "").replace("Union[float, None]", "float | None")
+    assert "Literal['KEPT']" in printed, done.stdout + done.stderr
+    assert 'Revealed type is "float | None"' in printed
+    assert re.findall(r'error: Argument \d to "(\w+)"', printed) == ["make", "load_run"]
 
 
 @pytest.mark.parametrize("kind", ["path", "dict", "parsed"])
@@ -79,44 +81,47 @@ def test_a_recipe_is_a_path_a_dict_or_parsed(trained: Trained, store: Path, tmp_
     assert all(edgeresnet.plan(recipe, store=store).values())
     run = edgeresnet.run(recipe, store=store)
     assert run.verdict == "KEPT"
-    assert run.results["onnxruntime"]["variants"]["fp32"]["size_mb"] > 0
+    assert result_of(run.stored, "onnxruntime").variants["fp32"].size_mb > 0
+    assert run.results == run.stored.results
     (verdict,) = run.verdicts
-    assert (verdict.target, verdict.promise, verdict.verdict) == ("onnxruntime", "max_drop_pp", "KEPT")
+    assert (verdict.target, verdict.promise.name, verdict.verdict) == ("onnxruntime", "max_drop_pp", "KEPT")
     assert (run.artifact("trace") / "model.onnx").is_file()
     assert edgeresnet.load_run(run.id, store=store) == run
 
 
-def test_reports_are_those_of_the_door_and_runs_are_compared(store: Path, tmp_path: Path) -> None:
+def test_reports_are_those_of_the_command_and_runs_are_compared(store: Path, tmp_path: Path) -> None:
     run = edgeresnet.load_run(store=store)
     assert run.report().startswith("cifar_resnet8, 10 classes")
     assert run.save_report(tmp_path / "r.md").read_text() == run.report("md")
     assert json.loads(run.save_report(str(tmp_path / "r.JSON")).read_text())["id"] == run.id
-    with pytest.raises(errors.EdgeresnetError, match="no report ends so"):
+    with pytest.raises(errors.EdgeresnetError, match="does not end as a report does"):
         run.save_report(tmp_path / "r.docx")
-    with pytest.raises(errors.EdgeresnetError, match="no format 'word'"):
+    with pytest.raises(errors.EdgeresnetError, match="the format 'word' does not exist"):
         run.report("word")
-    assert edgeresnet.compare(run, run)["changed"][0]["artifacts"]["differ"] == []
+    assert edgeresnet.compare(run, run).changed[0].artifacts.differ == ()
 
 
-def test_a_deed_is_made_and_no_other(trained: Trained, store: Path) -> None:
+def test_a_stage_is_made_and_no_other(trained: Trained, store: Path) -> None:
     before = len(Store(store).runs())
-    told: list[str] = []
+    ended: list[str] = []
 
-    class Told(edgeresnet.Listener):
+    class Ended(edgeresnet.Listener):
         def ends(self, outcome: pipeline.Outcome) -> None:
-            told.append(outcome.step.id)
+            ended.append(str(outcome.step.id))
 
-    made = edgeresnet.make(tiny(), "trace", store=store, listener=Told())
-    assert told == ["train", "trace"]
+    made = edgeresnet.make(tiny(), "trace", store=store, listener=Ended())
+    assert ended == ["train", "trace"]
     assert (made.artifact() / "model.onnx").is_file()
     assert made.artifact("train").is_dir()
-    assert made.notes("train")["epochs"] == 4
+    notes = made.notes("train")
+    assert isinstance(notes, TrainNotes)
+    assert notes.epochs == 4
     assert made.missing == {}
     assert len(Store(store).runs()) == before
 
 
 def test_mistakes_are_errors_with_hints(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(errors.RecipeError, match="there is no recipe") as caught:
+    with pytest.raises(errors.RecipeError, match=r"the recipe .* does not exist") as caught:
         edgeresnet.run(tmp_path / "none.yaml", store=store)
     assert caught.value.hint
     with pytest.raises(errors.RecipeError) as caught:
@@ -124,15 +129,15 @@ def test_mistakes_are_errors_with_hints(store: Path, tmp_path: Path) -> None:
     assert caught.value.problems == ("tarin: unknown key, did you mean train?",)
     with pytest.raises(errors.RecipeError, match="no stage 'quantize'"):
         edgeresnet.make(tiny(), "quantize", store=store)
-    with pytest.raises(errors.RecipeError, match="no deed 'bake'"):
+    with pytest.raises(errors.RecipeError, match="the stage 'bake' does not exist"):
         edgeresnet.make(tiny(), "bake", store=store)  # type: ignore[arg-type]
     with pytest.raises(errors.ArtifactError, match="has no step 'quantize'"):
         edgeresnet.load_run(store=store).artifact("quantize")
-    with pytest.raises(errors.EdgeresnetError, match="nothing to be held against"):
+    with pytest.raises(errors.EdgeresnetError, match="a single run cannot be compared"):
         edgeresnet.compare(edgeresnet.load_run(store=store))
 
 
-def test_a_target_that_is_not_here_is_missing_and_told(store: Path, add_target: Any) -> None:
+def test_a_target_that_is_not_here_is_missing_with_a_reason(store: Path, add_target: Any) -> None:
     from .pipeline.test_run import Absent
 
     add_target(Absent())
@@ -147,7 +152,7 @@ def test_a_target_that_is_not_here_is_missing_and_told(store: Path, add_target: 
 def test_the_readme_s_example_runs(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With a recipe that this store has done."""
+    """Run it with a recipe that this store has done."""
     (example,) = EXAMPLE
     write_recipe(tmp_path, tiny()).rename(tmp_path / "mine.yaml")
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 
 import edgeresnet
-from edgeresnet import cli, pipeline, report
-from edgeresnet.store import FORMAT, Store
+from edgeresnet import cli, report
+from edgeresnet.stages.table import STAGES
+from edgeresnet.store import Store
 
 from . import conftest
 from .report import runs
@@ -23,44 +25,19 @@ pytestmark = pytest.mark.unit
 PACKAGE = Path(edgeresnet.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
-# From the top down: a file may import from its own room and from rooms below, never from a sibling or upwards.
-LAYERS: list[dict[str, list[str]]] = [
-    {"cli": ["cli/", "__main__.py"]},
-    {"api": ["api.py"]},
-    {
-        "pipeline": ["pipeline/"],
-        "gate": ["gate/"],
-        "report": ["report/"],
-        "predict": ["predict.py"],
-        "bench": ["bench.py"],
-        "inspect": ["inspect.py"],
-        "diagnose": ["diagnose/"],
-    },
-    {
-        "train": ["stages/train.py"],
-        "prune": ["stages/prune.py"],
-        "recover": ["stages/recover.py"],
-        "trace": ["stages/trace.py"],
-        "calibrate": ["stages/calibrate.py"],
-        "quantize": ["stages/quantize.py"],
-        "compile": ["stages/compile.py"],
-        "verify": ["stages/verify.py"],
-        "export": ["stages/export/"],
-        "table": ["stages/table.py", "stages/__init__.py"],
-    },
-    {"training": ["training/"], "pruning": ["pruning/"], "quantization": ["quantization/"]},
-    {"models": ["models/"], "graph": ["graph/"], "images": ["images/"]},
-    {"recipe": ["recipe/"], "store": ["store.py"], "context": ["context.py"]},
-    {"targets": ["targets/"]},
-    {"portable": ["portable/"]},
-    {"errors": ["errors.py"], "text": ["text.py"], "root": ["__init__.py"]},
-]
+# docs/architecture.md has the layers, from the top down: a file may import from its own folder and from layers below,
+# never from a sibling or upwards. In `stages` every file is a folder of its own: no stage imports another.
+DESIGN = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+LAYERS = [re.findall(r"`(\w+)`", row.split("|")[2]) for row in re.findall(r"^\| \d+ \|.*$", DESIGN, re.MULTILINE)]
+ROOT = ("__init__.py",)
 CARRIED = ("stages/export/contents.py", "stages/export/on_device.py", "stages/export/carried/")
+# What planning and every stage may read: the list of stages and the types of what they read.
+_TABLES = ("stages/__init__.py", "stages/table.py", "stages/specs.py")
 FLOOR = ("errors.py", "portable/", "targets/", "stages/__init__.py", "stages/export/__init__.py", *CARRIED)
 RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"openvino"}}  # NVIDIA's come by name
-# available() turns any failure into a reason, a timing process carries it home, verify turns it into a target that was
-# not measured, models into a fault of the user's code; the last door sorts;
-# the conductor and the store clean up and raise again.
+# available() turns any failure into a reason, a timing process reports it to its parent, verify turns it into a target
+# that was not measured, models into a fault of the user's code; the command line sorts what is left; the runner and the
+# store clean up and raise again.
 MAY_CATCH_ALL = {
     "targets/_compiled.py",
     "models/__init__.py",
@@ -68,17 +45,24 @@ MAY_CATCH_ALL = {
     "portable/worker.py",
     "cli/__init__.py",
     "pipeline/runner.py",
-    "store.py",
+    "store/__init__.py",
 }
 HEAVY = conftest.HEAVY | {"onnx"}
 
 
-def room_of(file: str) -> tuple[int, str] | None:
-    for depth, layer in enumerate(LAYERS):
-        for room, prefixes in layer.items():
-            if any(file == prefix or (prefix.endswith("/") and file.startswith(prefix)) for prefix in prefixes):
-                return depth, room
-    return None
+def room_of(file: str) -> tuple[float, str] | None:
+    """Return the layer of a file, counted from the top, and its room in it."""
+    if file in ROOT:
+        return len(LAYERS), "root"
+    if file == "__main__.py":
+        return 0, "cli"
+    top = file.split("/")[0].removesuffix(".py")
+    depth = next((depth for depth, rooms in enumerate(LAYERS) if top in rooms), None)
+    if depth is None:
+        return None
+    if file in _TABLES:
+        return depth + 0.5, "tables"
+    return (depth, file.split("/")[1].removesuffix(".py") if top == "stages" else top)
 
 
 def imported(file: str, tree: ast.AST | None = None) -> list[tuple[str, bool]]:
@@ -124,6 +108,25 @@ def _file_of(module: str) -> str | None:
 def test_every_file_stands_in_a_layer_and_imports_downwards_only() -> None:
     assert [file for file in FILES if room_of(file) is None] == [], "these stand in no layer: place them in LAYERS"
     assert [problem for file in FILES for problem in _upwards(file, imported(file))] == []
+
+
+def test_the_design_lists_every_folder_and_no_other() -> None:
+    listing = DESIGN.split("```\nedgeresnet/\n")[1].split("```")[0]
+    listed = {line.split()[0].rstrip("/") for line in listing.splitlines() if line.strip()}
+    there = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert listed == there - {"__init__.py", "__main__.py"}
+    assert sorted(name.removesuffix(".py") for name in listed) == sorted(room for rooms in LAYERS for room in rooms)
+
+
+def test_what_the_design_names_is_there() -> None:
+    """Files by their paths, and `Name.attribute` by importing."""
+    text = DESIGN.split("## The nouns")[1].split("## Rules")[0]
+    for path in re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py)?|[a-z_]+\.py)`", text):
+        assert (PACKAGE / path).exists() or (PACKAGE.parent / path).exists(), path
+    for file, name, attribute in re.findall(r"`(\w+)\.(\w+)` in `([a-z_/]+\.py)`", text):
+        source = (PACKAGE / attribute).read_text()
+        assert re.search(rf"class {file}\b", source), (file, attribute)
+        assert re.search(rf"def {name}\(", source), (name, attribute)
 
 
 def _upwards(file: str, modules: list[tuple[str, bool]]) -> list[str]:
@@ -235,9 +238,9 @@ def test_reading_runs_loads_no_runtime(command: str, tmp_path: Path) -> None:
     """Nor what a recipe needs to be read: a finished run is a document."""
     store = Store.open(tmp_path / "store")
     for number in (1, 2):
-        store.save_run(run_document(format=FORMAT, id=f"20260101-00000{number}"))
+        store.save_run(run_document(id=f"20260101-00000{number}"))
     loaded = _modules_after(_through_main(command, "--store", str(store.root)), tmp_path)
-    assert "edgeresnet.report.view" in loaded, "the command did not run"
+    assert "edgeresnet.report.summary" in loaded, "the command did not run"
     assert not loaded & (HEAVY | {"pydantic", "yaml", "PIL", "rich"})
 
 
@@ -255,28 +258,11 @@ def test_a_report_loads_no_runtime(kind: str, tmp_path: Path) -> None:
     assert kind != "html" or (tmp_path / "report").read_text().count("<img") == 2
 
 
-def test_one_word_everywhere() -> None:
-    deeds = set(["train", "prune", "recover", "trace", "calibrate", "quantize", "compile", "verify", "export"])
-    doors = set(
-        [
-            "run",
-            "plan",
-            "check",
-            "bench",
-            "report",
-            "compare",
-            "gate",
-            "targets",
-            "show",
-            "init",
-            "inspect",
-            "predict",
-            "clean",
-            "schema",
-            "completion",  # a shell's, not one of edgeresnet's own words
-        ]
-    )
-    assert set(pipeline.STAGES) <= deeds
-    assert set(cli.COMMANDS) <= doors | {"train", "prune", "quantize", "verify", "export"}
-    for name, stage in pipeline.STAGES.items():
+def test_commands_and_stages_have_one_word_each() -> None:
+    stages = {"train", "prune", "recover", "trace", "calibrate", "quantize", "compile", "verify", "export"}
+    commands = {"run", "plan", "check", "bench", "report", "compare", "gate", "targets", "show", "init", "inspect"}
+    commands |= {"predict", "clean", "schema", "completion", "collect", "diagnose"}
+    assert set(STAGES) == stages
+    assert set(cli.COMMANDS) == commands | {"train", "prune", "quantize", "verify", "export"}
+    for name, stage in STAGES.items():
         assert stage.name == name

@@ -22,7 +22,7 @@ WORKFLOW = yaml.safe_load(FILE.read_text())
 
 @pytest.fixture
 def job(tmp_path: Path, net: Path) -> Any:
-    """A job's scripts in order, as a runner calls them, until one fails; gives that exit code and all that was said."""
+    """Run a job's scripts in order, as a runner does, until one fails; return that exit code and all output."""
     raw = {
         "version": 1,
         "model": {"checkpoint": net.name},
@@ -37,29 +37,29 @@ def job(tmp_path: Path, net: Path) -> Any:
         **os.environ,
         **{name: str(value) for name, value in WORKFLOW["env"].items()},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "EDGERESNET": "edgeresnet",  # is here already
+        "EDGERESNET": "edgeresnet",  # is installed already
         "GITHUB_ACTIONS": "true",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
         "EDGERESNET_STORE": "artifacts",
     }
 
     def run(name: str) -> tuple[int, str]:
-        said = ""
+        output = ""
         for step in WORKFLOW["jobs"][name]["steps"]:
             if "run" in step and step["name"] != "Whose code":
                 command = ["bash", "-e", "-o", "pipefail", "-c", step["run"]]
                 done = subprocess.run(
                     command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
                 )
-                said += done.stdout + done.stderr
+                output += done.stdout + done.stderr
                 if done.returncode:
-                    return done.returncode, said
-        return 0, said
+                    return done.returncode, output
+        return 0, output
 
     return run
 
 
-def test_the_workflow_says_what_it_is_for_and_ends_where_it_says() -> None:
+def test_the_workflow_begins_with_what_it_is_for_and_has_its_jobs() -> None:
     assert FILE.read_text().startswith("# A gate for GitHub Actions")
     assert set(WORKFLOW["jobs"]) == {"gate", "renew"}
 
@@ -67,15 +67,15 @@ def test_the_workflow_says_what_it_is_for_and_ends_where_it_says() -> None:
 def test_no_branch_cancels_anothers_gate_and_no_fork_runs_its_code_on_the_runner() -> None:
     group = WORKFLOW["concurrency"]["group"]
     assert "github.ref" in group, "a gate that waits is cancelled by the next one of its group"
-    asked_for = WORKFLOW[True]  # YAML's word for `on`
-    assert asked_for["push"] == {"branches": ["main"]}, "a branch is measured once, by its pull request"
-    assert set(asked_for) == {"push", "pull_request", "workflow_dispatch"}
+    events = WORKFLOW[True]  # YAML's word for `on`
+    assert events["push"] == {"branches": ["main"]}, "a branch is measured once, by its pull request"
+    assert set(events) == {"push", "pull_request", "workflow_dispatch"}
     gate = WORKFLOW["jobs"]["gate"]
     (where,) = re.findall(r"\$\{\{ fromJSON\((.+)\) \}\}", gate["runs-on"])
     refusal = gate["steps"][0]
     assert "exit 1" in refusal["run"], "a job that is skipped is green on GitHub"
 
-    def said(text: str, github: SimpleNamespace) -> Any:
+    def evaluated(text: str, github: SimpleNamespace) -> Any:
         return eval(text.replace("||", "or").replace("&&", "and"), {"github": github})
 
     for event, whose, ours in (
@@ -87,24 +87,24 @@ def test_no_branch_cancels_anothers_gate_and_no_fork_runs_its_code_on_the_runner
         head = SimpleNamespace(repo=SimpleNamespace(full_name=whose))
         about = SimpleNamespace(pull_request=SimpleNamespace(head=head))
         github = SimpleNamespace(event_name=event, event=about, repository="me/mine")
-        assert said(gate["if"], github)
-        assert json.loads(said(where, github)) == (["self-hosted", "edgeresnet"] if ours else ["ubuntu-latest"])
-        assert said(refusal["if"], github) != ours, (event, whose)
-    assert not said(gate["if"], SimpleNamespace(event_name="workflow_dispatch"))
+        assert evaluated(gate["if"], github)
+        assert json.loads(evaluated(where, github)) == (["self-hosted", "edgeresnet"] if ours else ["ubuntu-latest"])
+        assert evaluated(refusal["if"], github) != ours, (event, whose)
+    assert not evaluated(gate["if"], SimpleNamespace(event_name="workflow_dispatch"))
 
 
 @pytest.mark.slow
-def test_renewed_reviewed_and_held_against(job: Any, tmp_path: Path) -> None:
-    code, said = job("renew")
-    assert code == 0, said
+def test_renewed_reviewed_and_compared(job: Any, tmp_path: Path) -> None:
+    code, output = job("renew")
+    assert code == 0, output
     path = tmp_path / "gate.json"
-    held = json.loads(path.read_text())
-    untimed = {"max_slowdown_pct": None, "max_runtime_slowdown_pct": None}  # how fast it is depends on who else is here
-    held["margins"] = {"max_loss_pp": 2.0, "max_growth_pct": 0.0, **untimed}
-    path.write_text(json.dumps(held))
-    code, said = job("gate")
-    assert code == 0, said
-    assert "::notice title=edgeresnet gate::KEPT" in said
+    baseline = json.loads(path.read_text())
+    untimed = {"max_slowdown_pct": None, "max_runtime_slowdown_pct": None}  # how fast it is depends on what else runs
+    baseline["margins"] = {"max_loss_pp": 2.0, "max_growth_pct": 0.0, **untimed}
+    path.write_text(json.dumps(baseline))
+    code, output = job("gate")
+    assert code == 0, output
+    assert "::notice title=edgeresnet gate::KEPT" in output
     assert "# Gate: KEPT" in (tmp_path / "summary.md").read_text()
     assert (tmp_path / "gate.xml").is_file()
 
@@ -114,6 +114,6 @@ def test_a_broken_promise_of_the_recipe_reaches_the_gate_and_is_red_there(job: A
     assert job("renew")[0] == 0
     recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
     write_recipe(tmp_path, {**recipe, "promises": {"min_top1_pct": 100}})
-    code, said = job("gate")
-    assert code == 3, said
-    assert "::error file=gate.json,title=onnxruntime min_top1_pct%3A BROKEN" in said
+    code, output = job("gate")
+    assert code == 3, output
+    assert "::error file=gate.json,title=onnxruntime min_top1_pct%3A BROKEN" in output

@@ -56,7 +56,7 @@ def test_make_commands_exist(line: str) -> None:
 
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith("edgeresnet ")])
 def test_our_commands_are_understood(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parsed by the real doors: names, arguments and options must exist. The recipes they name are planned below."""
+    """Parsed by the real commands: names, arguments and options must exist. The recipes they name are planned below."""
     monkeypatch.chdir(tmp_path)
     Path("picture.jpg").touch()
     _, name, *arguments = shlex.split(line)
@@ -100,7 +100,7 @@ def test_every_shipped_recipe_is_planned_and_opens_with_its_purpose(
     monkeypatch.chdir(tmp_path)
     wanted = recipe.load(path)
     _stand_in(wanted)
-    assert pipeline.plan(wanted, Store(tmp_path / "store"))
+    assert pipeline.preview(wanted, Store(tmp_path / "store"))
 
 
 def _stand_in(wanted: recipe.Recipe) -> None:

@@ -1,3 +1,5 @@
+"""Errors: their tree, their sentences, and what a machine failure becomes."""
+
 from __future__ import annotations
 
 import errno
@@ -19,8 +21,9 @@ def test_the_tree_is_the_one_that_is_drawn() -> None:
 
 
 def test_an_error_crosses_a_process_with_its_hint() -> None:
-    there = pickle.loads(pickle.dumps(errors.TargetError("went wrong", hint="do this")))
-    assert (there.message, there.hint, there.exit_code) == ("went wrong", "do this", 4)
+    there = pickle.loads(pickle.dumps(errors.TargetError("it", "went wrong", hint="do this").within("OpenVINO")))
+    assert (there.message, there.hint, there.exit_code) == ("OpenVINO: it went wrong", "do this", 4)
+    assert (there.subject, there.problem) == ("OpenVINO: it", "went wrong")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,7 @@ def test_an_error_crosses_a_process_with_its_hint() -> None:
         (MemoryError(), "memory ran out"),
     ],
 )
-def test_what_the_machine_did_is_no_fault_of_the_user(problem: BaseException, word: str) -> None:
+def test_a_machine_failure_is_not_the_users_fault(problem: BaseException, word: str) -> None:
     found = errors.machine_error(problem)
     assert found is not None
     assert word in found.message

@@ -13,10 +13,12 @@ from torch import nn
 from edgeresnet import pipeline, recipe
 from edgeresnet.graph import adopt
 from edgeresnet.models import build
+from edgeresnet.notes import TraceNotes
+from edgeresnet.runs import Run
 from edgeresnet.stages import trace
 from edgeresnet.store import Store
 
-from .conftest import tiny
+from .conftest import result_of, step_of, tiny, traced
 
 
 class Classifier(nn.Module):
@@ -48,7 +50,7 @@ def usual() -> list[str]:
 
 
 def _kinds(model: onnx.ModelProto) -> list[str]:
-    """All but those of which one exporter writes two where the other writes one."""
+    """List the operators but for those of which one exporter writes two where the other writes one."""
     return sorted(node.op_type for node in model.graph.node if node.op_type not in ("Reshape", "Slice"))
 
 
@@ -65,14 +67,9 @@ def _exported(path: Path, opset: int, batch: int | None, *, dynamo: bool, channe
     return path
 
 
-def _run(path: Path, store: Path, **changes: Any) -> dict[str, Any]:
-    asked = tiny(model={"checkpoint": str(path)}, train=None, images={"evaluation": "digits"}, promises={}, **changes)
-    return pipeline.run(recipe.parse(asked), Store(store))
-
-
-def _traced(run: dict[str, Any]) -> tuple[dict[str, Any], onnx.ModelProto]:
-    step = next(step for step in run["steps"] if step["id"] == "trace")
-    return step, onnx.load(Path(step["path"]) / trace.FILE)
+def _run(path: Path, store: Path, **changes: Any) -> Run:
+    raw = tiny(model={"checkpoint": str(path)}, train=None, images={"evaluation": "digits"}, promises={}, **changes)
+    return pipeline.run(recipe.parse(raw), Store(store))
 
 
 WRITTEN = [(False, opset, batch) for opset, batch in ((11, None), (12, 1), (13, None), (17, 8), (18, None), (20, None))]
@@ -84,15 +81,17 @@ ALWAYS = {(False, 11, None), (True, 21, 8)}  # the oldest form and the newest; t
     ("dynamo", "opset", "batch"),
     [pytest.param(*each, marks=() if each in ALWAYS else pytest.mark.slow) for each in WRITTEN],
 )
-def test_it_is_taken_whatever_wrote_it(
+def test_it_is_accepted_whatever_wrote_it(
     tmp_path: Path, usual: list[str], dynamo: bool, opset: int, batch: int | None
 ) -> None:
     path = _exported(tmp_path / "net.onnx", opset, batch, dynamo=dynamo)
     assert adopt.version(onnx.load(path)) == opset
-    step, model = _traced(_run(path, tmp_path / "store", targets={}))
-    assert step["notes"]["parity"] < 1e-5
+    run = _run(path, tmp_path / "store", targets={})
+    step, model = step_of(run, "trace"), onnx.load(traced(run))
+    assert isinstance(step.notes, TraceNotes)
+    assert step.notes.parity < 1e-5
     assert _kinds(model) == usual
-    assert len(step["warnings"]) == 2
+    assert len(step.warnings) == 2
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == (batch or 0)
     assert adopt.OLDEST <= adopt.version(model) <= adopt.OPSET
 
@@ -105,9 +104,8 @@ def test_it_is_quantized_like_any_other(tmp_path: Path, dynamo: bool, opset: int
     path = _exported(tmp_path / "net.onnx", opset, None, dynamo=dynamo)
     images = {"evaluation": "digits", "calibration": {"from": "digits", "count": 40}}
     targets: dict[str, Any] = {"onnxruntime": {}, "tensorrt": {"where": "bundle"}}
-    asked = {"images": images, "targets": targets, "quantize": {"effort": "fast"}}
-    asked = tiny(model={"checkpoint": str(path)}, train=None, promises={}, **asked)
-    run = pipeline.run(recipe.parse(asked), Store(tmp_path / "store"))
-    quantized = [step for step in run["steps"] if step["stage"] == "quantize"]
-    assert len(quantized) == 2
-    assert run["results"]["onnxruntime"]["variants"]["int8"]["accuracy"]["sqnr_db"] > 20
+    changes = {"images": images, "targets": targets, "quantize": {"effort": "fast"}}
+    raw = tiny(model={"checkpoint": str(path)}, train=None, promises={}, **changes)
+    run = pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
+    assert len([step for step in run.steps if step.stage == "quantize"]) == 2
+    assert (result_of(run, "onnxruntime").variants["int8"].accuracy.sqnr_db or 0) > 20

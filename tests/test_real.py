@@ -46,19 +46,20 @@ def wanted(arch: str, data: Path) -> recipe.Recipe:
 
 @pytest.mark.parametrize("arch", list(WEIGHTS))
 def test_published_weights_keep_their_accuracy_on_every_target(arch: str, data: Path, tmp_path: Path) -> None:
-    asked, expected = wanted(arch, data), WEIGHTS[arch][1]
-    run = pipeline.run(asked, Store(tmp_path))
-    assert run["verdict"] == "KEPT"
-    for result in run["results"].values():
-        counts = result["variants"]["fp32"]["accuracy"]
-        assert counts["images"] == 5000
-        assert abs(100 * counts["top1"] / counts["images"] - expected) <= 0.04
+    parsed, expected = wanted(arch, data), WEIGHTS[arch][1]
+    run = pipeline.run(parsed, Store(tmp_path))
+    assert run.verdict == "KEPT"
+    assert len(run.measured) == 2
+    for result in run.measured:
+        accuracy = result.variants["fp32"].accuracy
+        assert accuracy.images == 5000
+        assert abs(accuracy.top1_pct - expected) <= 0.04
     network = build(arch, 10, 3).eval()
-    assert asked.model.checkpoint is not None
-    checkpoint.load_into(network, Path(asked.model.checkpoint), arch)
-    right = 0
+    assert parsed.model.checkpoint is not None
+    checkpoint.load_into(network, Path(parsed.model.checkpoint), arch)
+    correct = 0
     with torch.no_grad():
-        for batch in images.open_samples(asked, "evaluation").batches(250):
-            logits = network(torch.from_numpy(asked.preprocessing.normalize(batch.pixels)))
-            right += int((logits.argmax(1).numpy() == batch.labels).sum())
-    assert round(100 * right / 5000, 2) == expected
+        for batch in images.open_samples(parsed, "evaluation").batches(250):
+            logits = network(torch.from_numpy(parsed.preprocessing.normalize(batch.pixels)))
+            correct += int((logits.argmax(1).numpy() == batch.labels).sum())
+    assert round(100 * correct / 5000, 2) == expected

@@ -11,6 +11,8 @@ import yaml
 from edgeresnet import recipe, targets
 from edgeresnet.errors import RecipeError
 from edgeresnet.portable import judging
+from edgeresnet.portable.measure import TimingPlan
+from edgeresnet.portable.result import Promise
 
 from .conftest import tiny, write_recipe
 
@@ -50,7 +52,7 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         "train.rate: input should be greater than 0 (given: -1)",
         "preprocessing.men: unknown key, did you mean mean?",
         "images.trainig: unknown key, did you mean training?",
-        "targets.openvno: there is no target 'openvno' (did you mean openvino?)",
+        "targets.openvno: the target 'openvno' does not exist (did you mean openvino?)",
         "targets.openvino.float_part: unknown key, did you mean float_parts?",
         "targets.onnxruntime: threads must be at least 1, not 0",
         "promises.max_drop: unknown key, did you mean max_drop_pp?",
@@ -75,7 +77,7 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         ({"train__batch": 1}, "train.batch"),
         ({"train__rate": 1e38}, "train.rate: input should be less than or equal to 1"),
         ({"targets": {}}, "promises are judged on targets"),
-        ({"targets": {1: {}}}, "no target '1'"),
+        ({"targets": {1: {}}}, "target '1' does not exist"),
         ({"promises__max_drop_pp": float("inf")}, "finite number"),
         ({"images__calibration": "evaluation"}, "must not come from the evaluation images"),
         ({"images__evaluation": {"from": "x", "download": True}}, "belong to `from: cifar10` alone"),
@@ -87,7 +89,7 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         ({"model__candidate": "n.onnx", "images__evaluation": None}, "images.evaluation is missing"),
     ],
 )
-def test_what_is_wrong_is_said(changes: dict, words: str) -> None:
+def test_every_problem_is_reported(changes: dict, words: str) -> None:
     assert any(words in problem for problem in problems_of(tiny(**changes)))
 
 
@@ -101,7 +103,7 @@ def test_what_is_wrong_is_said(changes: dict, words: str) -> None:
         ("seed: 2026-13-45", "month"),
     ],
 )
-def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, words: str) -> None:
+def test_a_file_that_is_not_a_recipe(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "recipe.yaml").write_text(text)
     with pytest.raises(RecipeError, match=words):
         recipe.load(tmp_path / "recipe.yaml")
@@ -141,7 +143,7 @@ def test_the_schema_accepts_what_we_accept_and_refuses_what_we_refuse() -> None:
     assert set(schema["properties"]["targets"]["properties"]) == set(targets.discover())
 
 
-def test_factories_are_told_from_names() -> None:
+def test_factories_differ_from_names() -> None:
     assert recipe.module_of_factory("my.module:make") == ("my.module", "make")
     assert recipe.module_of_factory("resnet50") is None
 
@@ -150,7 +152,22 @@ def test_every_promise_of_a_recipe_has_its_judge_and_no_judge_is_idle() -> None:
     assert set(recipe.Promises.model_fields) - {"undecided"} == set(judging.PROMISES)
 
 
-@pytest.mark.parametrize("word", ["elsewhere", "", None, 3])
+def test_promises_are_one_per_kind_and_class() -> None:
+    assert recipe.parse(tiny(promises={}, targets={})).promises.promises() == ()
+    given = {"max_drop_pp": 1.0, "min_recall_pct": {"cat": 90, "a b": 80}, "undecided": "fail"}
+    assert recipe.parse(tiny(promises=given)).promises.promises() == (
+        Promise("max_drop_pp", 1.0),
+        Promise("min_recall_pct", 90, "cat"),
+        Promise("min_recall_pct", 80, "a b"),
+    )
+
+
+def test_the_timing_plan_is_without_rebuilds() -> None:
+    plan = recipe.parse(tiny(verify={"processes": 3, "seconds": 9, "rebuilds": 4})).verify.plan()
+    assert plan == TimingPlan(processes=3, seconds=9.0)
+
+
+@pytest.mark.parametrize("word", ["remote", "", None, 3])
 def test_where_a_target_is_measured_is_one_of_two_words(word: object) -> None:
     with pytest.raises(RecipeError) as caught:
         recipe.parse(tiny(targets={"openvino": {"where": word, "threads": 0}}))
@@ -159,7 +176,7 @@ def test_where_a_target_is_measured_is_one_of_two_words(word: object) -> None:
     assert recipe.parse(tiny(targets={"openvino": {"where": "bundle"}})).delivery("openvino").where == "bundle"
 
 
-def test_what_ships_is_int8_where_it_is_quantized_unless_another_precision_is_asked_for() -> None:
+def test_what_ships_is_int8_where_it_is_quantized_unless_another_precision_is_requested() -> None:
     def ships(**changes: Any) -> str:
         return recipe.parse(tiny(**changes)).ships("openvino")
 

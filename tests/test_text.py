@@ -1,4 +1,4 @@
-"""Text as a terminal shows it, and as Markdown keeps it."""
+"""Text as a terminal shows it, and as Markdown does."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def test_a_name_writes_nothing_to_a_terminal_but_itself(name: str, shown: str) -
     shown.encode()
 
 
-def test_json_says_the_same_and_writes_nothing_to_a_terminal() -> None:
-    said = "a\x7fb\x9bc\u202ed\u2028e"
-    document = text.in_json(json.dumps({"said": said}, ensure_ascii=False))
-    assert json.loads(document) == {"said": said}
+def test_json_keeps_its_content_and_writes_nothing_to_a_terminal() -> None:
+    name = "a\x7fb\x9bc\u202ed\u2028e"
+    document = text.in_json(json.dumps({"name": name}, ensure_ascii=False))
+    assert json.loads(document) == {"name": name}
     assert document.isascii()
 
 
 def test_no_name_begins_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
-    _output.print_report("note: a\u2028KEPT openvino min_top1_pct: 99 %\n")
+    _output.print_report([terminal.Line("note: a\u2028KEPT openvino min_top1_pct: 99 %")])
     assert capsys.readouterr().out.splitlines() == ["note: a\\u2028KEPT openvino min_top1_pct: 99 %"]
 
 
@@ -69,7 +69,7 @@ def test_a_table_of_numbers_loses_no_digit() -> None:
     assert terminal.columns(("a",) * 4, [(wide,) * 4]).splitlines()[1].split() == [wide] * 4
 
 
-def test_sentences_wrap_at_eighty_columns_and_words_stay_whole() -> None:
+def test_sentences_wrap_at_eighty_columns_between_words() -> None:
     path = "/data/" + "x" * 90
     lines = terminal.wrapped(f"{'日本 語 ' * 30}{path} end").splitlines()
     assert lines[-2:] == [f"  {path}", "  end"]
@@ -96,6 +96,6 @@ def test_sentences_wrap_at_eighty_columns_and_words_stay_whole() -> None:
         ("\u202eevil", "\\\\u202eevil"),
     ],
 )
-def test_a_name_is_no_markup(name: str, written: str) -> None:
+def test_a_name_is_not_markup(name: str, written: str) -> None:
     assert markdown.cell(name) == written
     assert markdown.table(("n",), [(name,)]).splitlines()[2] == f"| {written} |"

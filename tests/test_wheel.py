@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.slow
 def test_a_release_is_built_and_runs_from_an_empty_folder(tmp_path: Path) -> None:
-    """In its own environment, without this checkout; the libraries are those already here, which saves gigabytes."""
+    """Run it in an environment without this checkout; the libraries are those already here, which saves gigabytes."""
     dist, release = tmp_path / "dist", tmp_path / "release"
     variables = {
         "PYTHON": sys.executable,

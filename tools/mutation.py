@@ -159,15 +159,15 @@ def main() -> int:
     verbs.add_parser("survivors").add_argument("--short", action="store_true")
     verbs.add_parser("summary")
     verbs.add_parser("compare").add_argument("accepted", type=Path)
-    said = parser.parse_args()
-    if said.verb == "run":
-        run(said.every, said.children, said.files)
-    elif said.verb == "compare":
-        return compare(said.accepted)
+    args = parser.parse_args()
+    if args.verb == "run":
+        run(args.every, args.children, args.files)
+    elif args.verb == "compare":
+        return compare(args.accepted)
     else:
-        found = survivors() if said.verb == "survivors" else []
-        lines = short(found) if getattr(said, "short", False) else [": ".join(one) for one in found]
-        print(summary() if said.verb == "summary" else "\n".join(lines))
+        found = survivors() if args.verb == "survivors" else []
+        lines = short(found) if getattr(args, "short", False) else [": ".join(one) for one in found]
+        print(summary() if args.verb == "summary" else "\n".join(lines))
     return 0
 
 

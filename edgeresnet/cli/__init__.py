@@ -1,4 +1,4 @@
-"""The doors. Click lives here and nowhere else; each command is one light file that opens, calls and prints.
+"""The commands. Click lives here and nowhere else; each command is one light file that opens, calls and prints.
 
 Importing this package, and every `--help`, loads Click and nothing that measures, reads or computes.
 """
@@ -12,7 +12,7 @@ import traceback
 
 import click
 
-from .. import __version__
+from .._version import __version__
 from ..errors import EdgeresnetError, RecipeError, closed, machine_error
 from ..text import on_one_line
 from . import _output
@@ -28,6 +28,8 @@ COMMANDS = (
     "quantize",
     "export",
     "verify",
+    "collect",
+    "diagnose",
     "bench",
     "report",
     "compare",
@@ -41,41 +43,45 @@ COMMANDS = (
     "clean",
 )
 INTERRUPTED, OUR_BUG = 130, 1
+_AGAIN = "run it again: finished stages are stored"
 
 
-class Doors(click.Group):
+class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f".{name}", __name__), name)
+        command: click.Command = getattr(importlib.import_module(f".{name}", __name__), name)
+        return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {near[0]}?" if near else "`edgeresnet --help` lists the commands"
-            raise EdgeresnetError(f"there is no command {args[0]!r}", hint=hint)
+            raise EdgeresnetError(f"the command {args[0]!r}", "does not exist", hint=hint)
         return super().resolve_command(ctx, args)
 
 
 @click.group(
-    cls=Doors,
+    cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.version_option(__version__)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """May this ResNet ship to this device? A recipe in, a verdict with evidence out.
+    """Decide whether a ResNet may ship to a device: a recipe in, a verdict out.
 
     \b
     edgeresnet init              a recipe to start from
     edgeresnet run recipe.yaml   train, trace, compile, measure, judge
-    edgeresnet report            the newest run once more
+    edgeresnet report            the newest run again
 
     Exit codes: 0 kept; 1 a bug of ours; 2 recipe or input; 3 a promise broken;
     4 not measured; 5 the machine failed (disk, memory); 130 interrupted.
@@ -85,26 +91,24 @@ def cli(ctx: click.Context) -> None:
 
 
 def main() -> None:
-    """Every way out: a result, or one line with a hint. A traceback is a bug of ours."""
-    _output.spell_what_streams_lack()
+    """Run a command, and exit with its result or with one line and a hint. A traceback is a bug of ours."""
+    _output.make_streams_lossless()
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Abort:
-        _output.error("interrupted", "run it again: finished stages are kept")
-        _leave(INTERRUPTED)
-    except KeyboardInterrupt:
-        _output.error("interrupted", "run it again: finished stages are kept")
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _output.error("interrupted", _AGAIN)
         _leave(INTERRUPTED)
     except click.ClickException as problem:
         command = getattr(getattr(problem, "ctx", None), "command_path", "edgeresnet")
-        _output.error(problem.format_message(), f"`{command} --help` tells what it takes")
+        _output.error(problem.format_message(), f"`{command} --help` lists its arguments and options")
         sys.exit(2)
-    except Exception as problem:  # noqa: BLE001 - the last door: sorted into ours and theirs
+    except Exception as problem:  # noqa: BLE001 - the last place: sorted into ours and theirs
         _exit_for(problem)
 
 
 def _exit_for(problem: Exception) -> None:
+    """Report a problem and exit with its code."""
     known = problem if isinstance(problem, EdgeresnetError) else machine_error(problem) or closed(problem)
     if known is None:
         traceback.print_exc()
@@ -118,7 +122,7 @@ def _exit_for(problem: Exception) -> None:
 
 
 def _leave(code: int) -> None:
-    """At once: a runtime's threads may still be busy and would hold the process."""
+    """Leave at once: a runtime's threads may still be busy and would hold the process."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

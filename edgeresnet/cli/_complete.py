@@ -1,6 +1,6 @@
-"""What a shell may complete beside commands and options. Asked at every TAB: reads names of files, nothing else.
+"""What a shell completes next to commands and options. It runs at every TAB: it reads names of files, nothing else.
 
-Never writes, not even a store that is not there yet, and never fails: what cannot be read completes to nothing.
+It never writes, not even a store that is not there yet, and never fails: what cannot be read completes to nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Ids of the store that is meant, the newest first; a path to a run's file where it looks like one."""
+    """Return the ids of the store's runs, the newest first; a path to a run's file where it looks like one."""
     if "/" in incomplete or incomplete.startswith("."):
         return files(ctx, param, incomplete)
     taken = ctx.params.get(param.name or "") or ()
@@ -22,24 +22,26 @@ def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
 
 
 def runs_or_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return ids of runs, or files where none begins so."""
     return (runs(ctx, param, incomplete) if incomplete else []) or files(ctx, param, incomplete)
 
 
 def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The shell knows them best."""
+    """Leave files to the shell, which knows them best."""
     return [CompletionItem(incomplete, type="file")]
 
 
 def targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Each is a file of that name, here or not: asking one would import it."""
+    """Return the targets by their files' names, installed or not: to find out would import them."""
     found = sorted(path.stem for path in (Path(__file__).parents[1] / "targets").glob("[!_]*.py"))
     return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
 def stages(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from ..api import DEEDS
+    """Return the stages."""
+    from ..api import STAGES
 
-    return [CompletionItem(name) for name in DEEDS if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in STAGES if name.startswith(incomplete)]
 
 
 def _store(ctx: click.Context) -> Path:

@@ -1,11 +1,11 @@
-"""`edgeresnet verify --explain`: the network traced as a run would, then asked under other preprocessings."""
+"""What `edgeresnet diagnose` needs: a recipe as far as its reference, which is run on images prepared otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import _options, _output
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from ..store import Store
 
 _RUNTIME = "onnxruntime"
-_STEP = "compile:reference"  # a run has it too, and finds it done afterwards
+_CHANGEABLE = ("preprocessing", "images.evaluation", "images.unreadable")
 
 
-def of_model(model: str, about: _options.ModelOptions, changes: tuple[str, ...]) -> tuple[dict[str, Any], str, bool]:
-    """A recipe as far as its reference; what was taken from the file itself; whether mean and std are given."""
+def recipe_of_model(
+    model: str, about: _options.ModelOptions, changes: tuple[str, ...]
+) -> tuple[dict[str, object], str, bool]:
+    """Return the recipe of a network's reference; what was taken from its file; whether mean and std are given."""
     from .. import recipe
     from . import _one_shot
 
@@ -26,82 +28,90 @@ def of_model(model: str, about: _options.ModelOptions, changes: tuple[str, ...])
     images = {"evaluation": about.evaluation}
     raw, taken = _one_shot.recipe_of(model, about, images=images, sections={}, open_keys=("size", "mean", "std"))
     recipe.change(raw, changes)
-    return raw, taken, _completed(raw["preprocessing"], model, about)
+    return raw, taken, _complete_preprocessing(raw, model, about)
 
 
-def of_run(raw: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
-    """A run's recipe as far as its reference. Its network is what it is: images and preprocessing can be others."""
+def recipe_of_run(raw: Mapping[str, object], changes: tuple[str, ...]) -> dict[str, object]:
+    """Return a run's recipe as far as its reference. The network stays; images and preprocessing may be changed."""
     from ..errors import EdgeresnetError
 
     for change in changes:
-        if not change.startswith(("preprocessing", "images.evaluation", "images.unreadable")):
+        if not change.startswith(_CHANGEABLE):
             raise EdgeresnetError(
-                f"--set {change} says nothing: the network of the newest run is explained as it is",
+                f"--set {change}",
+                "has no effect: the network of the newest run is diagnosed as it is",
                 hint="preprocessing and images.evaluation can be set; name a MODEL for the rest",
             )
-    return {
-        **raw,
-        "model": {**raw["model"], "candidate": None},
-        "targets": {_RUNTIME: {}},
-        "promises": {},
-        "quantize": None,
-    }
+    model = raw["model"]
+    assert isinstance(model, Mapping)
+    reference = {**model, "candidate": None}
+    return {**raw, "model": reference, "targets": {_RUNTIME: {}}, "promises": {}, "quantize": None}
 
 
-def explained(
+def diagnose_reference(
     made: Recipe,
-    asked: Recipe,
+    evaluated: Recipe,
     store: Store,
     how: _options.RunOptions,
     *,
-    said: bool,
+    mean_given: bool,
     count: int | None,
     seed: int | None,
 ) -> int:
-    """The network that one recipe makes, on the images of the other and with its preprocessing."""
+    """Print the diagnosis of the network that one recipe makes, on the images of the other, prepared as that describes.
+
+    Return the exit code. Without `mean_given`, mean and std are only stand-ins.
+    """
     from .. import diagnose, images, pipeline, report, targets
+    from ..runs import StepId
     from . import _progress
 
+    wanted = StepId("compile", "reference")  # a run has it too, and finds it done afterwards
     with store.used():
-        samples = images.open_samples(asked, "evaluation", store)
+        samples = images.open_samples(evaluated, "evaluation", store)
         with _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
-            done = pipeline.make(made, store, lambda step: step.id == _STEP, listener)
-        with targets.require(_RUNTIME).load(Path(done["steps"][_STEP]["path"])) as session:
-            found = diagnose.explain(
+            done = pipeline.make(made, store, lambda step: step.id == wanted, listener)
+        compiled = done.steps[str(wanted)].path
+        assert compiled is not None
+        with targets.require(_RUNTIME).load(Path(compiled)) as session:
+            found = diagnose.diagnose(
                 session,
                 samples,
-                said=said,
+                network=evaluated.model.title,
+                mean_given=mean_given,
                 count=count or diagnose.COUNT,
-                seed=asked.seed if seed is None else seed,
-                tell=lambda words: None if how.quiet else _output.echo(words, err=True),
+                seed=evaluated.seed if seed is None else seed,
+                progress=lambda words: None if how.quiet else _output.echo(words, err=True),
             )
-    found = {"network": asked.model.title, **found}
     _output.print_json(found) if how.as_json else _output.echo(report.diagnose_text.render(found), nl=False)
     return 0
 
 
-def _completed(preprocessing: dict[str, Any], model: str, about: _options.ModelOptions) -> bool:
-    """What was not said is filled in so that the network can be traced; gives whether mean and std were said."""
+def _complete_preprocessing(raw: Mapping[str, object], model: str, about: _options.ModelOptions) -> bool:
+    """Fill in what was not given, so that the network can be traced; return whether mean and std were given."""
     from .. import diagnose
     from . import _one_shot
 
-    channels, size = _takes(model)
-    said = {f"--{key}": preprocessing.get(key) for key in ("mean", "std")}
+    preprocessing = raw["preprocessing"]
+    assert isinstance(preprocessing, dict)
+    channels, size = _input_of(model)
+    given = {f"--{key}": preprocessing.get(key) for key in ("mean", "std")}
     if size and "size" not in preprocessing:
         preprocessing["size"] = size
     needed = {"--size": preprocessing.get("size")}
-    if channels is None or any(value is not None for value in said.values()):
-        needed |= said
-    _one_shot.refuse_missing(needed, model, "the file does not say it; --mean and --std may be left out together")
-    if said["--mean"] is not None:
+    if channels is None or any(value is not None for value in given.values()):
+        needed |= given
+    hint = "the file does not hold it; --mean and --std may be left out together"
+    _one_shot.refuse_missing(needed, model, hint)
+    if given["--mean"] is not None:
         return True
     numbers = diagnose.stand_in(channels or 3)
     preprocessing |= {"mean": list(numbers.mean), "std": list(numbers.std)}
     return False
 
 
-def _takes(model: str) -> tuple[int | None, int | None]:
-    """(channels, size) of the images that a file is fixed to, as far as it says so."""
+def _input_of(model: str) -> tuple[int | None, int | None]:
+    """Return the channels and the size of the images that a file is fixed to, as far as that is known."""
     from .. import recipe
     from ..models import recognise, shapes
     from ..portable import onnx_file

@@ -1,11 +1,11 @@
-"""A recipe out of options: what `init` writes down and one-shot commands run at once. Runs nothing itself."""
+"""A recipe made of options: what `init` writes and one-shot commands run at once. Runs nothing itself."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._options import ModelOptions
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
 
 CPU_TARGETS = ("onnxruntime", "openvino")
-_PURPOSE = "# What `edgeresnet {command}` was told, as a recipe: `edgeresnet run` does the same with it.\n"
+_PURPOSE = "# The options of `edgeresnet {command}` as a recipe: `edgeresnet run` does the same with it.\n"
+_TRAINED_WITH = "size, mean and std are those that it was trained with: they are never guessed"
 
 
 def recipe_of(
@@ -21,44 +22,46 @@ def recipe_of(
     about: ModelOptions,
     *,
     reference: str | None = None,
-    images: Mapping[str, Any],
+    images: Mapping[str, object],
     seed: int | None = None,
-    sections: Mapping[str, Any],
-    targeted: bool = True,
+    sections: Mapping[str, Mapping[str, object]],
+    targets: Mapping[str, Mapping[str, object]] | None = None,
     open_keys: Collection[str] = (),
-) -> tuple[dict[str, Any], str]:
-    """What will be a recipe, and a sentence on what was taken from the file itself or its record (empty: nothing).
+) -> tuple[dict[str, object], str]:
+    """Return the raw recipe, and a sentence on what was taken from the file itself or its record (empty: nothing).
 
-    No `model` is an architecture without weights; `targeted`: for the CPU targets that are here, where none is named.
-    `open_keys` of its preprocessing may stay unsaid: who asks fills them in.
+    Without a `model` it is an architecture without weights. `targets`: those that were named, or every CPU target
+    here, by default. The caller fills in the `open_keys` of preprocessing.
     """
     original = reference or model or about.arch or "a network"
     known = of_files([name for name in (original, model) if name and model], about)
     needed = {f"--{slot}": given for slot, given in images.items()}
     needed |= {f"--{key}": value for key, value in known.needed().items() if key not in open_keys}
     refuse_missing(needed, original, known.hint)
+    if targets is None:
+        targets = {name: {} for name in about.targets or cpu_targets_here()}
     named = {"checkpoint": reference or model, "arch": known.arch, "classes": about.classes}
     named |= {"candidate": model if reference else None}
     every = {"evaluation": about.evaluation, **images, "names": about.names}
-    raw: dict[str, Any] = {
+    raw: dict[str, object] = {
         "version": 1,
         "model": {key: value for key, value in named.items() if value is not None},
         "preprocessing": known.preprocessing,
         "images": {slot: given for slot, given in every.items() if given is not None},
-        "targets": {name: {} for name in about.targets or (cpu_targets_here() if targeted else ())},
+        "targets": {name: dict(options) for name, options in targets.items()},
     }
     raw |= {name: dict(section) for name, section in sections.items() if section}
     raw |= {"seed": seed} if seed is not None else {}
     return raw, known.taken
 
 
-def counted(folder: str | None, count: int | None) -> Any:
-    """Images as a recipe names them."""
+def counted(folder: str | None, count: int | None) -> object:
+    """Return images as a recipe names them."""
     return {"from": folder, "count": count} if folder is not None and count is not None else folder
 
 
-def parsed(raw: dict[str, Any], changes: tuple[str, ...], save_as: Path | None, command: str) -> Recipe:
-    """With `--set` applied; handed over before it runs, where that was asked for."""
+def parsed(raw: dict[str, object], changes: tuple[str, ...], save_as: Path | None, command: str) -> Recipe:
+    """Return the recipe with `--set` applied; write it to a file first, where one is named."""
     import yaml
 
     from .. import recipe
@@ -66,69 +69,72 @@ def parsed(raw: dict[str, Any], changes: tuple[str, ...], save_as: Path | None, 
     from . import _output
 
     recipe.change(raw, changes)
-    wanted = recipe.parse(raw, name="what these options say")
+    wanted = recipe.parse(raw, name="the recipe of these options")
     if save_as:
         text = _PURPOSE.format(command=command) + yaml.safe_dump(
             raw, sort_keys=False, allow_unicode=True, default_flow_style=None
         )
         if save_as.exists() and save_as.read_bytes() != text.encode():
-            raise EdgeresnetError(f"{save_as} is already there, and says something else", hint="give another name")
+            raise EdgeresnetError(str(save_as), "exists already, with other content", hint="give another name")
         _output.write_output(save_as, text)
     return wanted
 
 
-def refuse_missing(needed: Mapping[str, Any], what: str, hint: str) -> None:
+def refuse_missing(needed: Mapping[str, object], what: str, hint: str) -> None:
+    """Refuse options that are None."""
     from ..errors import EdgeresnetError
 
     missing = [option for option, value in needed.items() if value is None]
     if missing:
-        raise EdgeresnetError(f"{what} needs {', '.join(missing)} too", hint=hint)
+        raise EdgeresnetError(what, f"needs {', '.join(missing)} too", hint=hint)
 
 
 def numbers(text: str | None, option: str) -> list[float] | None:
+    """Read numbers between commas."""
     from ..errors import EdgeresnetError
 
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError as problem:
-        raise EdgeresnetError(f"{option} {text!r} is not numbers", hint="write 0.485,0.456,0.406") from problem
+        raise EdgeresnetError(f"{option} {text!r}", "is not numbers", hint="write 0.485,0.456,0.406") from problem
 
 
 def cpu_targets_here() -> list[str]:
-    """The fastest last."""
+    """List the CPU targets that are installed, the fastest last."""
     from .. import targets
     from ..errors import EdgeresnetError
 
     found = [name for name in CPU_TARGETS if targets.get(name).available().ok]
     if not found:
-        raise EdgeresnetError("no CPU target is here", hint="`edgeresnet targets` tells what installs them")
+        raise EdgeresnetError("every CPU target", "is missing here", hint="`edgeresnet targets` lists what to install")
     return found
 
 
 @dataclass
 class Known:
-    """A network's architecture and preprocessing: what the options say, filled up from its files."""
+    """A network's architecture and preprocessing: from the options, and for the rest from its files."""
 
     arch: str | None
-    preprocessing: dict[str, Any]
-    taken: str = ""  # a sentence on what was filled up, and from where
-    hint: str = "size, mean and std are those it was trained with: they are never guessed"
+    preprocessing: dict[str, object]
+    taken: str = ""  # a sentence on what was filled in, and from where
+    hint: str = _TRAINED_WITH
 
-    def needed(self) -> dict[str, Any]:
-        """What a recipe cannot do without."""
+    def needed(self) -> dict[str, object]:
+        """Return what a recipe cannot do without."""
         return {key: self.preprocessing.get(key) for key in ("size", "mean", "std")}
 
 
 def of_files(files: list[str], about: ModelOptions) -> Known:
-    """From the first file that tells: an ONNX file that edgeresnet wrote carries its preprocessing, and weights may
-    have a record of their publisher's own.
+    """Complete the options from the first file that has the rest.
+
+    An ONNX file that edgeresnet wrote carries its preprocessing, and weights may have a record of their publisher.
     """
     from .. import recipe
 
-    said: dict[str, Any] = {"size": about.size, "resize": about.resize, "bits": about.bits}
-    said |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
+    given: dict[str, object] = {"size": about.size, "resize": about.resize, "bits": about.bits}
+    given |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
     known = Known(
-        None if about.arch == "auto" else about.arch, {key: value for key, value in said.items() if value is not None}
+        None if about.arch == "auto" else about.arch, {key: value for key, value in given.items() if value is not None}
     )
     for name in files:
         if all(value is not None for value in known.needed().values()):
@@ -138,6 +144,7 @@ def of_files(files: list[str], about: ModelOptions) -> Known:
 
 
 def _from_onnx(name: str, known: Known) -> None:
+    """Complete it from what an ONNX file tells about itself."""
     from ..graph import about
     from ..portable import onnx_file
 
@@ -147,6 +154,7 @@ def _from_onnx(name: str, known: Known) -> None:
 
 
 def _from_record(name: str, known: Known) -> None:
+    """Complete it from the record that a publisher wrote about weights."""
     from ..models import recognise, records, shapes, unwrap
 
     path = Path(name).expanduser()
@@ -156,19 +164,19 @@ def _from_record(name: str, known: Known) -> None:
     if record is None:
         known.hint = "; ".join(filter(None, (records.doubt(path), known.hint)))
     elif record.why_not:
-        known.hint = f"{record.source} is no help: {record.why_not}"
+        known.hint = f"{record.source} does not help: {record.why_not}"
     else:
         arch = known.arch or record.arch
         _fill(known, record.source, dict(record.preprocessing), *([] if known.arch else [f"arch {arch}"]))
         known.arch = arch
 
 
-def _fill(known: Known, source: str, held: dict[str, Any], *more: str) -> None:
-    """What was not said."""
+def _fill(known: Known, source: str, held: dict[str, object], *more: str) -> None:
+    """Fill in what the options leave open."""
     from ..portable.preprocessing import Preprocessing
 
     if "size" in known.preprocessing or held.get("resize") == held.get("size"):
-        held.pop("resize", None)  # it belongs to the other size, or says nothing
+        held.pop("resize", None)  # it belongs to the other size, or adds nothing
     defaults = {field.name: field.default for field in fields(Preprocessing)}
     filled = {
         key: value for key, value in held.items() if key not in known.preprocessing and value != defaults.get(key)

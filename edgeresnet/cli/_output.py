@@ -1,4 +1,4 @@
-"""What a door hands out: lines, one JSON document, files where the user said."""
+"""What a command prints and writes: lines, one JSON document, files where the user wants them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import codecs
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..text import in_json, visible
 
+if TYPE_CHECKING:
+    from ..report.terminal import Line
+
 _COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
 
 
-def spell_what_streams_lack() -> None:
-    """A stream of few letters, as of an old locale, gets codes for the others, and no verdict is lost on it. (Where it
-    knows ASCII alone, Click writes UTF-8.)
+def make_streams_lossless() -> None:
+    """Make a stream of few letters, as of an old locale, print codes for the others: no verdict is lost.
+
+    (Where a stream knows ASCII alone, Click writes UTF-8.)
     """
     codecs.register_error("as-in-json", _as_in_json)
     for stream in (sys.stdout, sys.stderr):
@@ -28,7 +32,7 @@ def spell_what_streams_lack() -> None:
 
 
 def _as_in_json(problem: UnicodeError) -> tuple[str, int]:
-    """So that a document that is printed stays one."""
+    """Spell letters as JSON does, so that a document that is printed stays valid."""
     import json
 
     assert isinstance(problem, UnicodeEncodeError)
@@ -36,18 +40,20 @@ def _as_in_json(problem: UnicodeError) -> tuple[str, int]:
 
 
 def check_weights_file(output: Path | None) -> Path:
-    """Where weights are to be written: said before anything is computed."""
+    """Check where weights will be written, before anything is computed."""
     from ..errors import EdgeresnetError
 
-    if output is None or output.suffix.lower() != ".safetensors":
-        what = "--output is missing" if output is None else f"{output} is no .safetensors file"
-        raise EdgeresnetError(what, hint="weights are written as W.safetensors, which any framework reads without code")
-    _check_folder(output)
+    hint = "weights are written as W.safetensors, which any framework reads without code"
+    if output is None:
+        raise EdgeresnetError("--output", "is missing", hint=hint)
+    if output.suffix.lower() != ".safetensors":
+        raise EdgeresnetError(str(output), "is not a .safetensors file", hint=hint)
+    check_folder(output)
     return output
 
 
 def check_lines_file(path: Path | None) -> None:
-    """One that lines will be appended to, hours from now: said before anything is computed."""
+    """Check a file that lines will be appended to, hours from now, before anything is computed."""
     from ..errors import EdgeresnetError
 
     try:
@@ -55,43 +61,37 @@ def check_lines_file(path: Path | None) -> None:
             open(path, "a").close()
     except OSError as problem:
         raise EdgeresnetError(
-            f"{path} cannot be written: {problem.strerror}", hint="name a file in a folder of yours"
+            str(path), f"cannot be written: {problem.strerror}", hint="name a file in a folder of yours"
         ) from problem
 
 
 def write_output(path: Path, data: str | bytes) -> None:
-    """A file where the user said."""
+    """Write a file where the user wants it, and report that."""
     from ..store import write_bytes
 
-    _check_folder(path)
+    check_folder(path)
     write_bytes(path, data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
     echo(f"wrote {path}", err=True)
 
 
-def _check_folder(path: Path) -> None:
-    """One that is not there is a slip of the pen, not a wish."""
+def check_folder(path: Path) -> None:
+    """Refuse a file in a folder that does not exist: that is a typing mistake."""
     from ..errors import EdgeresnetError
 
     try:
         is_there = path.parent.is_dir()
     except OSError as problem:  # below a folder that may not be looked into
-        raise EdgeresnetError(f"{path} cannot be written: {problem.strerror}", hint="write elsewhere") from problem
+        hint = "write to another folder"
+        raise EdgeresnetError(str(path), f"cannot be written: {problem.strerror}", hint=hint) from problem
     if not is_there:
-        raise EdgeresnetError(f"there is no folder {path.parent}", hint="make it, or write elsewhere")
-
-
-def hand_out(found: dict[str, Any], output: Path, render: Callable[[dict[str, Any]], str], *, as_json: bool) -> None:
-    """The weights that a door made, and what it has to say of them."""
-    write_output(output, Path(found["artifact"]).read_bytes())
-    found["file"] = str(output)
-    print_json(found) if as_json else echo(render(found), nl=False)
+        raise EdgeresnetError(f"the folder {path.parent}", "does not exist", hint="make it, or write to another folder")
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = False) -> None:
-    """Prints; a reader that has left (`| head`) takes nothing from the exit code, which is the verdict's.
+    """Print. A reader that closes the pipe early (`| head`) does not change the exit code, which is the verdict's.
 
-    Names come from anywhere, and none may write to the terminal what it pleases; `as_it_is` is for whatever was made
-    safe by its format, and for colours of our own, which leave with `NO_COLOR` and where no terminal is.
+    Names come from anywhere, and their control characters are shown as codes. `as_it_is` is for text whose format
+    made it safe, and for our own colours, which are left out with `NO_COLOR` and where there is no terminal.
     """
     try:
         plain, safe = bool(os.environ.get("NO_COLOR")), text if as_it_is else visible(text)
@@ -101,20 +101,23 @@ def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = Fals
 
 
 def error(message: str, hint: str) -> None:
-    """One line, whatever the names in it are."""
+    """Print an error on one line, whatever the names in it are."""
     echo(f"error: {' '.join(message.split())} ({hint})", err=True)
 
 
-def print_report(text: str) -> None:
-    """The verdict words in colour, where stdout is a terminal and NO_COLOR is not set."""
-    for line in visible(text).removesuffix("\n").split("\n"):
-        word = line.split(":")[0].split(" ")[0]
-        if word in _COLOURS:
-            line = click.style(word, fg=_COLOURS[word], bold=True) + line[len(word) :]
-        echo(line, as_it_is=True)
+def print_report(lines: Iterable[Line]) -> None:
+    """Print a report's lines, each verdict in its colour."""
+    for line in lines:
+        text = visible(line.text)
+        if line.verdict:
+            text = text.replace(line.verdict, click.style(line.verdict, fg=_COLOURS[line.verdict], bold=True), 1)
+        echo(text, as_it_is=True)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
+    """Print a value (dataclasses, dicts, tuples, scalars) as one JSON document."""
     import json
 
-    echo(in_json(json.dumps(value, indent=1, ensure_ascii=False)), as_it_is=True)
+    from ..portable import codec
+
+    echo(in_json(json.dumps(codec.encode(value), indent=1, ensure_ascii=False)), as_it_is=True)

@@ -23,21 +23,23 @@ if TYPE_CHECKING:
     "wanted",
     multiple=True,
     shell_complete=_complete.targets,
-    help="May be repeated; by default the run's, or every one here.",
+    help="A target; may be repeated. By default the run's, or all that can run here.",
 )
-@click.option("--processes", type=click.IntRange(1, 100), default=5, show_default=True, help="Fresh ones for each.")
+@click.option(
+    "--processes", type=click.IntRange(1, 100), default=5, show_default=True, help="Fresh processes per network."
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
-    help="At most about so long for latency; throughput comes on top.",
+    help="About how long latency takes at most, in seconds; throughput takes more.",
 )
 @click.option(
     "--batch",
-    help="Latency at the first size, throughput at all: 1,8,32. By default the networks' own, or 1.",
+    help="Batch sizes: latency at the first, throughput at all, as 1,8,32. By default the networks' own, or 1.",
 )
-@click.option("--streams", help="Measure throughput with so many requests at once: 1,2,4.")
+@click.option("--streams", help="Measure throughput with these numbers of requests at once, as 1,2,4.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
 @_options.store
 @_options.as_json
@@ -52,11 +54,11 @@ def bench(
     store_root: Path,
     as_json: bool,
 ) -> int:
-    """Time networks side by side, window by window, in fresh processes.
+    """Time networks in turn, window by window, in fresh processes.
 
     WHAT is a run (the newest by default) or ONNX files, which are compiled
-    first; the first network is what the others are held against. The interval
-    is of the ratio, over processes. Raw values are kept in the store.
+    first. All networks are compared with the first one; the interval is of
+    the ratio, over processes. Raw values are written to the store.
     """
     import json
     import tempfile
@@ -64,31 +66,26 @@ def bench(
     from .. import bench as benching
     from .. import report
     from ..errors import EdgeresnetError, TargetError
+    from ..portable import codec
     from ..store import write_text
 
     if not math.isfinite(seconds):  # a limit that no clock reaches, and that JSON cannot hold
-        raise EdgeresnetError(f"--seconds {seconds} is no time", hint="write 30")
-    batches, parallel = _counts(batch, "--batch"), _counts(streams, "--streams")
+        raise EdgeresnetError(f"--seconds {seconds}", "is not a time", hint="write 30")
+    plan = benching.BenchPlan(processes, seconds, _counts(batch, "--batch"), _counts(streams, "--streams"))
     store = _options.open_store(store_root)
     with store.used(), tempfile.TemporaryDirectory() as folder:
-        done = benching.bench(
-            _lineup(what, wanted, store, Path(folder)),
-            processes=processes,
-            seconds=seconds,
-            batches=batches,
-            streams=parallel,
-            on_round=_silent if quiet else _teller(seconds),
-        )
-    path = store.root / "bench" / f"{done['id']}.json"
-    write_text(path, json.dumps(done, ensure_ascii=False, allow_nan=False))
+        lineup = _lineup(what, wanted, store, Path(folder))
+        done = benching.bench(lineup, plan, on_round=_silent if quiet else _progress_of(seconds))
+    path, document = store.root / "bench" / f"{done.id}.json", codec.encode(done)
+    write_text(path, json.dumps(document, ensure_ascii=False, allow_nan=False))
     if as_json:
-        _output.print_json(done)
+        _output.print_json(document)
     else:
         _output.echo(report.bench_text.render(done), nl=False)
         _output.echo(f"\nraw values: {path}")
-    if done["problem"]:
-        return done["problem"]["exit_code"]
-    return TargetError.exit_code if done["absent"] else 0
+    if done.problem:
+        return done.problem.exit_code
+    return TargetError.exit_code if done.absent else 0
 
 
 def _lineup(what: tuple[str, ...], wanted: tuple[str, ...], store: Store, folder: Path) -> Lineup:
@@ -100,33 +97,35 @@ def _lineup(what: tuple[str, ...], wanted: tuple[str, ...], store: Store, folder
     files = [Path(word) for word in what if recipe.is_onnx(word)]
     if files and len(files) == len(what):
         names = wanted or [name for name, target in targets.discover().items() if target.available().ok]
-        return benching.of_files(files, names, folder)
+        return benching.lineup_of_files(files, names, folder)
     if len(what) > 1 or files:
-        raise EdgeresnetError(f"{', '.join(what)}: neither one run nor ONNX files", hint="give a run's id, or files")
-    return benching.of_run(store, store.load_run(what[0] if what else None), wanted)
+        raise EdgeresnetError(", ".join(what), "are neither one run nor ONNX files", hint="give a run's id, or files")
+    return benching.lineup_of_run(store, store.load_run(what[0] if what else None), wanted)
 
 
 def _silent(count: int, total: int) -> None: ...
 
 
-def _teller(seconds: float) -> Callable[[int, int], None]:
+def _progress_of(seconds: float) -> Callable[[int, int], None]:
+    """Return a function that prints how far the measurement is."""
     import time
 
     from . import _progress
 
     began = time.monotonic()
 
-    def told(count: int, total: int) -> None:
+    def show(count: int, total: int) -> None:
         left = (time.monotonic() - began) / max(count, 1) * (total - count)
-        said = f"timing in {total} processes, about {_progress.span(seconds)}"
+        line = f"timing in {total} processes, about {_progress.span(seconds)}"
         if count:
-            said = f"timing: {count} of {total} processes" + (f", {_progress.span(left)} left" if count < total else "")
-        _output.echo(said, err=True)
+            line = f"timing: {count} of {total} processes" + (f", {_progress.span(left)} left" if count < total else "")
+        _output.echo(line, err=True)
 
-    return told
+    return show
 
 
-def _counts(text: str | None, option: str) -> list[int]:
+def _counts(text: str | None, option: str) -> tuple[int, ...]:
+    """Return the numbers of an option like 1,8,32, each once."""
     from ..errors import EdgeresnetError
 
     try:
@@ -134,5 +133,5 @@ def _counts(text: str | None, option: str) -> list[int]:
     except ValueError:
         found = [0]
     if any(not 1 <= count <= 4096 for count in found):
-        raise EdgeresnetError(f"{option} {text!r} is not counts", hint="write 1,8,32")
-    return list(dict.fromkeys(found))
+        raise EdgeresnetError(f"{option} {text!r}", "is not a list of counts", hint="write 1,8,32")
+    return tuple(dict.fromkeys(found))

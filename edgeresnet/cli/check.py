@@ -2,58 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from . import _options, _output
+
+if TYPE_CHECKING:
+    from ..images import Samples
+    from ..recipe import Recipe
 
 
 @click.command()
 @_options.recipe
 @_options.store
 @_options.changes
-@click.option("--decode", is_flag=True, help="Decode every image too, as the run will; it finds them decoded.")
+@click.option("--decode", is_flag=True, help="Decode every image too; the run finds them decoded.")
 def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode: bool) -> int:
-    """Hold RECIPE against its images, classes and this machine. Runs nothing.
+    """Compare RECIPE with its images, classes and this machine. Runs nothing.
 
-    Says which targets are not here (exit code 4) and which promises so few
-    images cannot decide. Whether the weights fit is seen when it runs.
+    Lists the targets that are not here (exit code 4), and the promises that
+    the images are too few to decide. Whether the weights fit is seen in a run.
     """
-    import numpy as np
-
-    from .. import pipeline, recipe, report, targets
-    from ..portable import judging, machine
+    from .. import pipeline, recipe
     from . import _progress
 
-    def say(sentence: str) -> None:
-        _output.echo(report.terminal.wrapped(sentence))
-
     wanted = recipe.load(recipe_path, changes)
-    steps = pipeline.steps(wanted, _options.open_store(store_root))
-    classes = next(step.spec["classes"] for step in steps if "classes" in step.spec)
-    say(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {classes} classes")
+    resolved = pipeline.resolve(wanted, _options.open_store(store_root))
+    samples = {slot: given.value for slot, given in resolved.samples.items()}
+    steps = pipeline.plan(resolved)
+    _print(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {resolved.architecture.classes} classes")
     if decode:
         with _progress.counted("decode") as progress:
-            pipeline.look_at(pipeline.samples_of(steps), progress)
-    for slot, samples in pipeline.samples_of(steps).items():
-        known = f"{len(samples.classes)} classes" if samples.classes else "not sorted into classes"
-        say(f"{slot}: {len(samples)} images, {known}")
-    evaluation = pipeline.samples_of(steps).get("evaluation")
-    if evaluation is not None:
-        finest = 100 * judging.finest_drop(len(evaluation))
-        say(f"the smallest drop that {len(evaluation)} images can rule out is {finest:.2f} points")
-        counts = dict(
-            zip(evaluation.classes, np.bincount(evaluation.labels, minlength=len(evaluation.classes)), strict=True)
-        )
-        for sentence in judging.out_of_reach(wanted.promises.limits(), counts, wanted.verify.processes):
-            say(f"warning: {sentence}, so it can only end UNDECIDED or BROKEN")
-    absent = 0
-    for name in wanted.targets:
+            pipeline.look_at(samples, progress)
+    for slot, images in samples.items():
+        classes = f"{len(images.classes)} classes" if images.classes else "not sorted into classes"
+        _print(f"{slot}: {len(images)} images, {classes}")
+    if "evaluation" in samples:
+        _print_reach(wanted, samples["evaluation"])
+    return 0 if _print_targets(wanted.targets) else 4
+
+
+def _print(sentence: str) -> None:
+    from .. import report
+
+    _output.echo(report.terminal.wrapped(sentence))
+
+
+def _print_reach(wanted: Recipe, images: Samples) -> None:
+    """Print what these images can decide, and which promises they cannot."""
+    import numpy as np
+
+    from ..portable import intervals, judging
+
+    finest = 100 * intervals.finest_drop(len(images))
+    _print(f"the smallest drop that {len(images)} images can rule out is {finest:.2f} points")
+    numbers = np.bincount(images.labels, minlength=len(images.classes)).tolist()
+    counts = dict(zip(images.classes, numbers, strict=True))
+    for sentence in judging.out_of_reach(wanted.promises.promises(), counts, wanted.verify.processes):
+        _print(f"warning: {sentence}, so it can only end UNDECIDED or BROKEN")
+
+
+def _print_targets(names: Iterable[str]) -> bool:
+    """Print which targets are installed; return whether all are."""
+    from .. import targets
+    from ..portable import machine
+
+    complete = True
+    for name in names:
         target = targets.get(name)
         found = machine.versions(*target.libraries)
-        here = len(found) == len(target.libraries)
-        absent += not here
+        is_here = len(found) == len(target.libraries)
+        complete = complete and is_here
         words = ", ".join(f"{library} {version}" for library, version in found.items())
-        say(f"target {name}: {words if here else 'not here: pip install ' + ' '.join(target.libraries)}")
-    return 4 if absent else 0
+        _print(f"target {name}: {words if is_here else 'not here: pip install ' + ' '.join(target.libraries)}")
+    return complete

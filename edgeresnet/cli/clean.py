@@ -1,4 +1,4 @@
-"""edgeresnet clean: the store emptied by age or size."""
+"""edgeresnet clean: remove from the store by age or size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import _options, _output
 
 
 @click.command()
-@click.option("--older-than", metavar="AGE", help="Whatever was not touched for so long: 12h, 7d.")
+@click.option("--older-than", metavar="AGE", help="What was not touched for this long: 12h, 7d.")
 @click.option(
     "--larger-than", metavar="MB", type=click.FloatRange(min=0), help="The oldest, until the store is no larger."
 )
@@ -19,14 +19,16 @@ from . import _options, _output
 def clean(older_than: str | None, larger_than: float | None, everything: bool, store_root: Path) -> None:
     """Remove artifacts, caches and runs from the store.
 
-    Refused while a run uses the store. A recipe run again makes anew what it
-    needs.
+    Refused while a run uses the store. A recipe makes again what it needs when
+    it is run.
     """
     from ..errors import EdgeresnetError
     from ..store import seconds_of
 
     if sum([older_than is not None, larger_than is not None, everything]) != 1:
-        raise EdgeresnetError("what to remove is not clear", hint="give one of --older-than, --larger-than and --all")
+        raise EdgeresnetError(
+            "what to remove", "is not clear", hint="give one of --older-than, --larger-than and --all"
+        )
     store = _options.open_store(store_root)
     age = 0.0 if everything else seconds_of(older_than) if older_than else float("inf")
     with store.used(alone=True):

@@ -1,15 +1,16 @@
-"""edgeresnet compare: runs side by side, and what changed between them."""
+"""edgeresnet compare: runs next to one another, and what changed between them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from . import _complete, _options, _output
 
 if TYPE_CHECKING:
+    from ..runs import Run
     from ..store import Store
 
 
@@ -19,39 +20,39 @@ if TYPE_CHECKING:
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
 @_options.store
 def compare(names: tuple[str, ...], kind: str, output: Path | None, store_root: Path) -> None:
-    """Hold runs against the first of them. Measures nothing and judges nothing.
+    """Compare runs with the first of them. Measures nothing and judges nothing.
 
     A RUN is the beginning of its id, or its file, of another store too.
-    Without any it is the newest against the one before it, with one the
-    newest against that one. Accuracy is compared image by image where both
-    runs answered the same images; times only where both were taken on one
-    machine in one state. What cannot be compared is said. Exit code 0,
-    whatever changed.
+    Without any, the newest is compared with the one before it; with one, the
+    newest is compared with that one. Accuracy is compared image by image
+    where both runs evaluated the same images; times only where both were
+    measured on one machine in one state. What cannot be compared is listed
+    with the reason. The exit code is 0, whatever changed.
     """
     from .. import report
 
     named = names if len(names) > 1 else (*names, None)
-    found = report.compared.of(_runs(names, _options.read_store(store_root, *named)))
-    text = report.compare_text.FORMATS[kind](found)
+    comparison = report.compared.of(_runs(names, _options.read_store(store_root, *named)))
+    text = report.compare_text.FORMATS[kind](comparison)
     if output:
         _output.write_output(output, text)
     else:
         _output.echo(text, nl=False, as_it_is=True)
 
 
-def _runs(names: tuple[str, ...], store: Store) -> list[dict[str, Any]]:
+def _runs(names: tuple[str, ...], store: Store) -> list[Run]:
     from ..errors import EdgeresnetError
 
     wanted: list[str | None] = [*names]
     if not wanted and len(store.runs()) == 1:
         hint = "run a recipe again, or name runs by their files: `edgeresnet compare a.json b.json`"
-        raise EdgeresnetError(f"there is one run in {store.root}, and nothing to hold it against", hint=hint)
+        raise EdgeresnetError(f"the store {store.root}", "has one run, and nothing to compare it with", hint=hint)
     if not wanted and store.runs():
         wanted = [str(store.runs()[-2])]
     runs = [store.load_run(name) for name in (wanted if len(wanted) > 1 else [*wanted, None])]
-    ids = [run["id"] for run in runs]
+    ids = [run.id for run in runs]
     if len(set(ids)) < len(ids):
         twice = max(ids, key=ids.count)
         hint = "name two runs: `edgeresnet compare RUN_A RUN_B`"
-        raise EdgeresnetError(f"run {twice} would be held against itself", hint=hint)
+        raise EdgeresnetError(f"run {twice}", "would be compared with itself", hint=hint)
     return runs

@@ -13,7 +13,7 @@ _NAME = "edgeresnet"
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes SHELL complete edgeresnet's words.
+    """Print the lines that make SHELL complete commands.
 
     \b
     bash: in ~/.bashrc   eval "$(edgeresnet completion bash)"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from . import _complete, _options, _output
 
 if TYPE_CHECKING:
+    from ..portable.result import Measured
     from ..recipe import Recipe
     from ..store import Store
 
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     help="A bundle for the device (default), or built and measured here.",
 )
 @click.option(
-    "--input", "taken_as", type=click.Choice(["float32", "uint8"]), help="uint8: raw pixels in, preprocessing inside."
+    "--input", "input_type", type=click.Choice(["float32", "uint8"]), help="uint8: raw pixels in, preprocessing inside."
 )
-@click.option("--rebuilds", type=click.IntRange(1, 20), help="Build what would ship so often; judge the worst.")
-@click.option("--max-drop-pp", type=float, help="Promise: at most so many points of top-1 lost.")
+@click.option("--rebuilds", type=click.IntRange(1, 20), help="How often to build what would ship; the worst is judged.")
+@_options.max_drop_pp
 @_options.run_options
 def export(
     model: str,
@@ -40,72 +41,87 @@ def export(
     output: Path | None,
     precision: str | None,
     where: str | None,
-    taken_as: str | None,
+    input_type: str | None,
     rebuilds: int | None,
     max_drop_pp: float | None,
     how: _options.RunOptions,
 ) -> int:
-    """Hand MODEL over: a bundle to build and measure on each target's device.
+    """Export MODEL as bundles for devices, or as one ONNX file.
 
-    MODEL is an ONNX file or a checkpoint. A bundle holds the INT8 network,
-    calibrated on --calibration, its rivals, the evaluation images and
-    deploy.py. Without --target it is one FP32 ONNX file.
+    MODEL is an ONNX file or a checkpoint. A bundle is built and measured on
+    the --target's device. It holds the INT8 network, calibrated on
+    --calibration, its baselines, the evaluation images and deploy.py. Without
+    --target it is one FP32 ONNX file.
     """
     from . import _one_shot
 
     quantized = bool(about.targets) and precision in (None, "int8")
-    if not about.targets:
-        of_targets: dict[str, Any] = {"--json": how.as_json or None, "--precision": precision, "--where": where}
-        of_targets |= {"--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp}
-        idle = [*int8.given(), *(name for name, value in of_targets.items() if value is not None)]
-        _refuse(idle, "without --target", "name one: with --target tensorrt it hands a bundle over")
-    elif not quantized:
-        _refuse(int8.given(), f"with --precision {precision}", "INT8 alone is calibrated")
+    of_targets: dict[str, object] = {"--json": how.as_json or None, "--precision": precision, "--where": where}
+    of_targets |= {"--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp}
+    _refuse_idle(about, int8, precision, [name for name, value in of_targets.items() if value is not None])
     store = _options.open_store(how.store_root)
-    sections: dict[str, Any] = {"promises": {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}}
-    if rebuilds is not None:
-        sections["verify"] = {"rebuilds": rebuilds}
+    images: dict[str, object] = {}
     if quantized:
-        sections["quantize"] = int8.section()
-    images = {"calibration": _one_shot.counted(int8.calibration, int8.count)} if quantized else {}
+        images["calibration"] = _one_shot.counted(int8.calibration, int8.count)
     if where == "here":
         images["evaluation"] = about.evaluation
-    raw, taken = _one_shot.recipe_of(model, about, images=images, seed=int8.seed, sections=sections)
-    said = {"where": where or "bundle", "precision": precision, "input": taken_as}
-    raw["targets"] = {name: {key: value for key, value in said.items() if value is not None} for name in about.targets}
+    delivery = _options.provided(where=where or "bundle", precision=precision, input=input_type)
+    raw, taken = _one_shot.recipe_of(
+        model,
+        about,
+        images=images,
+        seed=int8.seed,
+        sections={
+            "promises": _options.provided(max_drop_pp=max_drop_pp),
+            "verify": _options.provided(rebuilds=rebuilds),
+            "quantize": int8.section() if quantized else {},
+        },
+        targets=dict.fromkeys(about.targets, delivery),
+    )
     if taken and not how.quiet:
         _output.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "export")
     output = _check_output(output, bundles=bool(about.targets))
     if about.targets:
-        return _handed_over(wanted, store, output, how)
-    return _onnx(wanted, store, output, how, pixels=taken_as == "uint8")
+        return _export_bundles(wanted, store, output, how)
+    return _export_onnx(wanted, store, output, how, pixels=input_type == "uint8")
 
 
-def _refuse(idle: list[str], where: str, hint: str) -> None:
-    """Options that would be passed over in silence."""
+def _refuse_idle(
+    about: _options.ModelOptions, int8: _options.Int8Options, precision: str | None, of_targets: list[str]
+) -> None:
+    """Refuse options that would have no effect."""
+    if not about.targets:
+        hint = "name one: with --target tensorrt a bundle is exported"
+        _refuse([*int8.given(), *of_targets], "cannot be given without --target", hint)
+    elif precision not in (None, "int8"):
+        _refuse(int8.given(), f"cannot be combined with --precision {precision}", "INT8 alone is calibrated")
+
+
+def _refuse(idle: list[str], problem: str, hint: str) -> None:
     from ..errors import EdgeresnetError
 
     if idle:
-        raise EdgeresnetError(f"{', '.join(idle)} {where} says nothing", hint=hint)
+        raise EdgeresnetError(", ".join(idle), problem, hint=hint)
 
 
 def _check_output(output: Path | None, *, bundles: bool) -> Path:
-    """Before anything is computed."""
+    """Check where the export will be written, before anything is computed."""
     from ..errors import EdgeresnetError
 
     if output is None:
-        raise EdgeresnetError("--output is missing", hint="a folder for bundles; an .onnx file without --target")
+        raise EdgeresnetError("--output", "is missing", hint="a folder for bundles; an .onnx file without --target")
     if bundles and output.exists() and not output.is_dir():
-        raise EdgeresnetError(f"{output} is a file", hint="bundles go into a folder")
+        raise EdgeresnetError(str(output), "is a file", hint="bundles go into a folder")
     if not bundles and (output.is_dir() or output.suffix.lower() != ".onnx"):
-        raise EdgeresnetError(f"{output} is no .onnx file", hint="with --target it would be a folder of bundles")
-    if not output.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
+        hint = "with --target it would be a folder of bundles"
+        raise EdgeresnetError(str(output), "is not an .onnx file", hint=hint)
+    _output.check_folder(output)
     return output
 
 
-def _onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions, *, pixels: bool) -> int:
+def _export_onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions, *, pixels: bool) -> int:
+    """Write the traced network as one ONNX file."""
     import tempfile
 
     from .. import pipeline
@@ -114,64 +130,67 @@ def _onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions, 
     from . import _progress
 
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
-        done = pipeline.make(wanted, store, lambda step: step.id == "trace", listener)
-    traced = Path(done["steps"]["trace"]["path"]) / "model.onnx"
+        done = pipeline.make(wanted, store, lambda step: step.id.stage == "trace", listener)
+    path = done.steps["trace"].path
+    assert path is not None  # a network that cannot be traced is an error
     inside = wanted.preprocessing if pixels else None
     with tempfile.TemporaryDirectory() as folder:
-        made = deliver.delivered(traced, Path(folder) / "model.onnx", halved=False, pixels=inside)
+        made = deliver.delivered(Path(path) / "model.onnx", Path(folder) / "model.onnx", halved=False, pixels=inside)
         write_bytes(output, made.read_bytes())
     _output.echo(f"wrote {output}, {output.stat().st_size / 1e6:.2f} MB")
     return 0
 
 
-def _handed_over(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions) -> int:
-    """Run as a recipe is, so that what the devices bring home has a run to belong to."""
-    from ..stages.export import write as deed
-    from .run import ran, told
+def _export_bundles(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions) -> int:
+    """Run it as a recipe is run, so that what devices measure has a run to belong to; write what it made."""
+    from ..portable.result import Measured
+    from ..stages.export import write
+    from . import _verdict
 
-    run = ran(wanted, store, again=(), quiet=how.quiet, verbose=how.verbose)
-    code = told(run, store, as_json=how.as_json)
+    run = _verdict.run_recipe(wanted, store, quiet=how.quiet, verbose=how.verbose)
+    code = _verdict.report_run(run, store, as_json=how.as_json)
     for target in wanted.targets:
         name = f"{Path(wanted.model.title).stem}-{target}"
-        bundles = [Path(step["path"]) for step in run["steps"] if step["id"] == f"export:{target}" and step["path"]]
+        bundles = [Path(step.path) for step in run.steps if step.id == f"export:{target}" and step.path]
+        result = run.results[target]
         if bundles:
-            _lay(bundles[0] / deed.FOLDER, output, name, packed=True)
-        elif "variants" in run["results"][target]:
-            variant, folder = _shipping(run, target, store)
-            _lay(folder, output, name, packed=False)
+            _place(bundles[0] / write.FOLDER, output, name, packed=True)
+        elif isinstance(result, Measured):
+            variant = _shipping(result)
+            folder = store.artifact_of(run, result.variants[variant].digest).path
+            _place(folder, output, name, packed=False)
             _output.echo(f"{name} is the network of {variant}", err=True)
     return code
 
 
-def _shipping(run: dict[str, Any], target: str, store: Store) -> tuple[str, Path]:
-    """What was built here of the network to ship, with its sidecar: INT8 that is no faster than its twin is not it."""
+def _shipping(result: Measured) -> str:
+    """Return the variant to ship: an INT8 network that is not faster than half precision is not the one."""
     from ..portable import advice
 
-    result = run["results"][target]
     found = advice.advice(result)
-    variant = found.ship if found else result["candidate"]
-    return variant, store.artifact_of(run, result["variants"][variant]["digest"]).path
+    return found.ship if found else result.ships
 
 
-def _lay(folder: Path, output: Path, name: str, *, packed: bool) -> None:
-    """What lies there is replaced when it is of our making."""
+def _place(folder: Path, output: Path, name: str, *, packed: bool) -> None:
+    """Copy a folder to where the user wants it. An earlier export there is replaced."""
     import shutil
 
     from ..errors import EdgeresnetError
     from ..portable import evaluation, manifest
-    from ..stages.export import write as deed
+    from ..stages.export import write
 
     output.mkdir(exist_ok=True)
     there = output / name
     if there.exists() and not (there / manifest.NAME).is_file():
-        raise EdgeresnetError(f"{there} is already there, and not ours", hint="give another --output")
+        raise EdgeresnetError(str(there), "exists already, and is not an export", hint="give another --output")
     if (there / evaluation.RESULT).exists() and packed:
         raise EdgeresnetError(
-            f"{there} holds a {evaluation.RESULT}, which would be lost",
-            hint="bring it home first, or give another --output",
+            str(there),
+            f"holds a {evaluation.RESULT}, which would be lost",
+            hint=f"`edgeresnet collect {there / evaluation.RESULT}` first, or give another --output",
         )
     shutil.rmtree(there, ignore_errors=True)
     shutil.copytree(folder, there)
     if packed:
-        deed.archive(folder, name, output / f"{name}.tar.gz")
+        write.archive(folder, name, output / f"{name}.tar.gz")
     _output.echo(f"wrote {there}/" + (f" and {there}.tar.gz" if packed else ""), err=True)

@@ -16,18 +16,19 @@ from . import _complete, _options, _output
     "names",
     multiple=True,
     shell_complete=_complete.targets,
-    help="May be repeated; all targets by default, here or not.",
+    help="A target, installed or not; may be repeated. All by default.",
 )
 @_options.as_json
 def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
-    """Say what FILE is: a checkpoint, images (a folder, .csv, .json, .npz,
+    """Show what FILE is: a checkpoint, images (a folder, .csv, .json, .npz,
     .tar), or an ONNX file and what each target has against it.
 
-    Of a checkpoint: which network it is, told from its tensors. Of images:
+    Of a checkpoint: which network it is, by its tensors. Of images:
     classes, sizes, what cannot be read, what is there twice or in two splits.
-    Of an ONNX file, an error is what a target refuses or reads as something else than was
-    meant; a warning costs time. Where TensorRT-RTX is installed, its parser
-    reads the file too. Runs nothing and needs no target to be here.
+    Of an ONNX file: an error is what a target refuses, or reads as something
+    other than was meant; a warning costs time. Where TensorRT-RTX is
+    installed, its parser reads the file too. Nothing is run, and no target
+    needs to be installed.
 
     Exit codes: 0 nothing is wrong with it; 2 a target would refuse or misread
     it, or images cannot be read or are in two splits.
@@ -36,17 +37,20 @@ def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
     from .. import report
     from ..errors import ImagesError, ModelError
 
+    text, code = report.inspect_text, 0
     if inspecting.is_named_checkpoint(path):
-        held = inspecting.checkpoint(path)
-        _output.print_json(held) if as_json else _output.echo(report.inspect_text.checkpoint(held), nl=False)
-        return 0
-    if inspecting.holds_images(path):
-        looked = inspecting.images(path)
-        _output.print_json(looked) if as_json else _output.echo(report.inspect_text.images(looked), nl=False)
-        return ImagesError.exit_code if looked["wrong"] else 0
-    about = inspecting.inspect(path, names)
-    if as_json:
-        _output.print_json(about)
+        checkpoint = inspecting.inspect_checkpoint(path)
+        _show(checkpoint, text.checkpoint_text(checkpoint), as_json=as_json)
+    elif inspecting.holds_images(path):
+        images = inspecting.inspect_images(path)
+        _show(images, text.images_text(images), as_json=as_json)
+        code = ImagesError.exit_code if images.wrong else 0
     else:
-        _output.echo(report.inspect_text.render(about), nl=False)
-    return ModelError.exit_code if about["refused_by"] else 0
+        onnx = inspecting.inspect_onnx(path, names)
+        _show(onnx, text.onnx_text(onnx), as_json=as_json)
+        code = ModelError.exit_code if onnx.refused_by else 0
+    return code
+
+
+def _show(document: object, text: str, *, as_json: bool) -> None:
+    _output.print_json(document) if as_json else _output.echo(text, nl=False)

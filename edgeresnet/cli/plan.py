@@ -18,9 +18,14 @@ def plan(recipe_path: Path, store_root: Path, changes: tuple[str, ...], as_json:
     """List the stages of RECIPE, and which of them are done already. Runs none."""
     from .. import pipeline, recipe, report
 
-    outcomes = pipeline.plan(recipe.load(recipe_path, changes), _options.open_store(store_root))
+    outcomes = pipeline.preview(recipe.load(recipe_path, changes), _options.open_store(store_root))
     rows = [
-        (o.step.id, o.state, o.artifact.digest[:12] if o.artifact else o.reason, ", ".join(o.step.parents))
+        (
+            str(o.step.id),
+            o.state,
+            o.artifact.digest[:12] if o.artifact else o.reason,
+            ", ".join(map(str, o.step.parents)),
+        )
         for o in outcomes
     ]
     if as_json:

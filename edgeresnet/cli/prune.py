@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,77 +12,103 @@ from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..pipeline import Step
+    from ..recipe import Recipe
 
 
-_NARROWEST = 8  # as without images: nobody said where it is to run
+_NARROWEST = 8  # widths are multiples of it where no target was named, as without images
 
 
 @click.command()
 @click.argument("model", shell_complete=_complete.files)
 @_options.model_options
-@_options.cut_options
+@_options.prune_options
 @_options.recover_options
-@click.option("--seed", type=click.IntRange(min=0), help="Of choices and of images' order; 0 by default.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of choices and of the images' order; 0 by default.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The weights: W.safetensors.")
 @_options.run_options
 def prune(
     model: str,
     about: _options.ModelOptions,
-    cut: _options.CutOptions,
-    again: _options.RecoverOptions,
+    pruning: _options.PruneOptions,
+    recovery: _options.RecoverOptions,
     seed: int | None,
     output: Path | None,
     how: _options.RunOptions,
 ) -> int:
-    """Cut whole channels out of MODEL, a checkpoint, until one goal is reached:
-    --macs, --params, --ratio or --speedup, which measures cuts, compiled for
-    its target, until one is so many times as fast as MODEL.
+    """Remove channels from MODEL, a checkpoint, to reach one goal.
 
-    With --training, what was lost is learned again, from the images and from
-    the network as it was. --evaluation tells what both are worth. What is
-    written is an ordinary checkpoint: train, prune, quantize, export take it.
-    Where --evaluation is given, how much faster it is is measured, too: on
-    --target, or on a CPU target that is here.
+    The goal is --macs, --params, --ratio or --speedup. For --speedup, pruned
+    networks are compiled for the target and measured until one is fast enough.
+
+    With --training, accuracy is recovered: the network learns again, from the
+    images and from the unpruned network. --evaluation shows what that costs,
+    and the gain in speed on --target, or on a CPU target that is here. The
+    output is an ordinary checkpoint: train, prune, quantize, export accept it.
     """
+    from dataclasses import replace
+
     from .. import pipeline, report
     from .. import recipe as recipes
     from ..errors import EdgeresnetError
-    from . import _one_shot, _progress
+    from . import _progress
 
     output = _output.check_weights_file(output)
     store = _options.open_store(how.store_root)
     if recipes.is_onnx(model):
         raise EdgeresnetError(
-            f"{model} is an ONNX file, which is not cut: pruning needs the trainable network",
-            hint="give the checkpoint that it was exported from, and --arch where that is no ResNet by name",
+            model,
+            "is an ONNX file, which cannot be pruned: pruning needs the trainable network",
+            hint="give the checkpoint that it was exported from, and --arch where its name is not a ResNet's",
         )
-    if again.given() and again.training is None:
-        raise EdgeresnetError(f"{again.given()[0]} needs --training too", hint="class folders to learn from")
-    sections = {"prune": cut.section(), **({"recover": again.section()} if again.training else {})}
-    images = {"training": again.training} if again.training else {}
-    raw, taken = _one_shot.recipe_of(model, about, images=images, seed=seed, sections=sections, targeted=False)
-    if taken and not how.quiet:
-        _output.echo(taken, err=True)
-    raw.setdefault("prune", {})
-    goals = raw["prune"].get("speedup", {})
-    for name in goals:
-        raw["targets"].setdefault(name, {})
-    told = any(each.startswith(("targets", "prune.speedup")) for each in how.changes)
-    if about.evaluation and not raw["targets"] and not told:  # multiplications are not told without milliseconds
-        raw["targets"] = {_one_shot.cpu_targets_here()[-1]: {}}
-        raw["prune"].setdefault("multiple", _NARROWEST)
-    wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "prune")
+    if recovery.given() and recovery.training is None:
+        raise EdgeresnetError(recovery.given()[0], "needs --training too", hint="class folders to learn from")
+    wanted = _recipe(model, about, pruning, recovery, seed, how)
+    goals = pruning.goals()
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
         done = pipeline.make(wanted, store, lambda step: _is_wanted(step, goals), listener)
-    found = report.pruned.of(done)
-    _output.hand_out(found, output, report.pruned.render, as_json=how.as_json)
+    found = replace(report.pruned.of(done), file=str(output))
+    _output.write_output(output, Path(found.artifact).read_bytes())
+    _output.print_json(found) if how.as_json else _output.echo(report.pruned.render(found), nl=False)
     return 0
 
 
-def _is_wanted(step: Step, goals: Mapping[str, float]) -> bool:
-    """The weights and, where there are evaluation images, how good they are beside the whole network; how fast, on the
-    targets that were named, but for those on which that was the goal.
+def _recipe(
+    model: str,
+    about: _options.ModelOptions,
+    pruning: _options.PruneOptions,
+    recovery: _options.RecoverOptions,
+    seed: int | None,
+    how: _options.RunOptions,
+) -> Recipe:
+    """Return the recipe of these options. With images, speed is measured on some target: MACs alone mislead."""
+    from . import _one_shot
+
+    section = dict(pruning.section())
+    targets: dict[str, Mapping[str, object]] = {name: {} for name in (*about.targets, *pruning.goals())}
+    is_open = not any(each.startswith(("targets", "prune.speedup")) for each in how.changes)
+    if about.evaluation and not targets and is_open:
+        targets = {_one_shot.cpu_targets_here()[-1]: {}}
+        section.setdefault("multiple", _NARROWEST)
+    raw, taken = _one_shot.recipe_of(
+        model,
+        about,
+        images={"training": recovery.training} if recovery.training else {},
+        seed=seed,
+        sections={"prune": section, "recover": recovery.section() if recovery.training else {}},
+        targets=targets,
+    )
+    raw.setdefault("prune", {})  # --set may name the goal
+    if taken and not how.quiet:
+        _output.echo(taken, err=True)
+    return _one_shot.parsed(raw, how.changes, how.save_recipe, "prune")
+
+
+def _is_wanted(step: Step, goals: Collection[str]) -> bool:
+    """Choose the weights and, with evaluation images, accuracy next to the unpruned network's, and speed.
+
+    Speed on the targets that were named, except where it was the goal.
     """
-    here = step.stage.name == "verify" and step.target is not None and bool(step.stage.function)
-    scored = step.id in ("prune", "recover", "verify:reference", "verify:reference:pruned")
-    return scored or (here and step.target not in goals)
+    if str(step.id) in ("prune", "recover", "verify:reference", "verify:reference:pruned"):
+        return True
+    is_here = step.id.stage == "verify" and step.target is not None and bool(step.stage.function)
+    return is_here and step.target not in goals

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +11,7 @@ from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..pipeline import Step
+    from ..report.quantized import Quantized
 
 
 @click.command()
@@ -26,11 +27,11 @@ def quantize(
     output: Path | None,
     how: _options.RunOptions,
 ) -> int:
-    """Write MODEL as INT8, calibrated on images, as each --target wants it.
+    """Write MODEL as INT8, calibrated on images.
 
-    Every CPU target that is here, by default. MODEL is an ONNX file or a
-    checkpoint. Without images there is no INT8: a range that was not measured
-    is a guess.
+    One file for each --target, in the target's dialect; by default for every
+    CPU target that is here. MODEL is an ONNX file or a checkpoint. Without
+    images there is no INT8: ranges are measured, never guessed.
     """
     from .. import pipeline, report
     from . import _one_shot, _progress
@@ -45,8 +46,7 @@ def quantize(
     output = _check_output(output, list(wanted.targets))
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
         done = pipeline.make(wanted, store, _is_wanted, listener)
-    found = report.quantized.of(done)
-    _write(found, output)
+    found = _write(report.quantized.of(done), output)
     if how.as_json:
         _output.print_json(found)
     else:
@@ -55,31 +55,37 @@ def quantize(
 
 
 def _is_wanted(step: Step) -> bool:
-    """What writes INT8, and, where there are evaluation images, what it does to accuracy before any compiler."""
-    return step.stage.name == "quantize" or step.id.startswith("verify:reference:")
+    """Choose what writes INT8 and, with evaluation images, its accuracy before any compiler."""
+    return step.id.stage == "quantize" or str(step.id).startswith("verify:reference:")
 
 
 def _check_output(output: Path | None, targets: list[str]) -> Path:
-    """Before anything is computed."""
+    """Check where INT8 will be written, before anything is computed."""
     from ..errors import EdgeresnetError
 
     if output is None:
-        raise EdgeresnetError("--output is missing", hint="a file for one target, a folder for more")
+        raise EdgeresnetError("--output", "is missing", hint="a file for one target, a folder for more")
     if len(targets) == 1 and (output.is_dir() or output.suffix.lower() != ".onnx"):
-        raise EdgeresnetError(f"{output} is no .onnx file", hint="one target gives one file: --output int8.onnx")
+        hint = "one target gives one file: --output int8.onnx"
+        raise EdgeresnetError(str(output), "is not an .onnx file", hint=hint)
     if len(targets) > 1 and (output.suffix.lower() == ".onnx" or output.is_file()):
-        raise EdgeresnetError(f"{output} is no folder", hint=f"{len(targets)} targets give as many files: --output DIR")
-    if not output.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
+        hint = f"{len(targets)} targets give {len(targets)} files: --output DIR"
+        raise EdgeresnetError(str(output), "is not a folder", hint=hint)
+    _output.check_folder(output)
     return output
 
 
-def _write(found: dict[str, Any], output: Path) -> None:
+def _write(found: Quantized, output: Path) -> Quantized:
+    """Write each target's network; return the document with the files' names."""
+    from dataclasses import replace
+
     from ..store import write_bytes
 
-    for target, about in found["targets"].items():
-        name = found["name"].replace(":", "-")  # a factory's, in a file's name
-        path = output if len(found["targets"]) == 1 else output / f"{name}-{target}-int8.onnx"
+    written = {}
+    for target, about in found.targets.items():
+        name = found.name.replace(":", "-")  # a factory's, in a file's name
+        path = output if len(found.targets) == 1 else output / f"{name}-{target}-int8.onnx"
         path.parent.mkdir(exist_ok=True)
-        write_bytes(path, Path(about["artifact"]).read_bytes())
-        about["file"] = str(path)
+        write_bytes(path, Path(about.artifact).read_bytes())
+        written[target] = replace(about, file=str(path))
+    return replace(found, targets=written)

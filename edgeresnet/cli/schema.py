@@ -1,4 +1,4 @@
-"""edgeresnet schema: what a recipe may say, for editors and for people."""
+"""edgeresnet schema: the JSON Schema of a recipe, a run or a device's result, for editors and for programs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,26 @@ from . import _output
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema of a recipe, with the options of every target."""
-    from .. import recipe
+@click.argument("document", type=click.Choice(["recipe", "run", "result"]), default="recipe")
+def schema(document: str) -> None:
+    """Print the JSON Schema of a recipe, a run or a device's result.
 
-    _output.print_json(recipe.schema())
+    A recipe's, the default, has the options of every target. A run is what
+    commands print with --json; a result is what deploy.py writes on a device.
+    """
+    _output.print_json(schema_of(document))
+
+
+def schema_of(document: str) -> object:
+    """Return the JSON Schema of one kind of document."""
+    from .. import recipe, report
+
+    if document == "recipe":
+        return recipe.schema()
+    if document == "run":
+        from ..runs import Run
+
+        return report.schema.of(Run, title="a run of edgeresnet")
+    from ..stages.export.contents import DeviceResult
+
+    return report.schema.of(DeviceResult, title="a device's result of edgeresnet")

@@ -1,8 +1,6 @@
-"""edgeresnet targets: what can be compiled for here, and what this machine is."""
+"""edgeresnet targets: which targets this machine can compile for, and what this machine is."""
 
 from __future__ import annotations
-
-from dataclasses import asdict
 
 import click
 
@@ -12,7 +10,11 @@ from . import _options, _output
 @click.command()
 @_options.as_json
 def targets(as_json: bool) -> None:
-    """List every target with its version, or why it is not here and what installs it."""
+    """List every target: its version, or what to install.
+
+    Also lists what is known of this machine. A target that is not here can be
+    given a bundle with `edgeresnet export`.
+    """
     from .. import report
     from .. import targets as known
     from ..portable import machine
@@ -20,15 +22,15 @@ def targets(as_json: bool) -> None:
     found = {name: target.available() for name, target in known.discover().items()}
     about = machine.describe()
     if as_json:
-        _output.print_json({"targets": {name: asdict(state) for name, state in found.items()}, "machine": about})
+        _output.print_json({"targets": found, "machine": about})
         return
     for name, state in found.items():
         versions = ", ".join(f"{library} {version}" for library, version in state.versions.items())
         word = "ready" if state.ok else "builds only" if state.builds else "not here"
-        told = ", ".join(filter(None, [versions, state.reason]))
-        _output.echo(report.terminal.wrapped(f"{name:14} {word}: {told}", 15))
+        about_it = ", ".join(filter(None, [versions, state.reason]))
+        _output.echo(report.terminal.wrapped(f"{name:14} {word}: {about_it}", 15))
         if not state.ok:
             _output.echo(report.terminal.wrapped(f"{'':14} {state.hint}", 15))
     _output.echo("\nthis machine")
-    for line in [*report.view.machine_lines(about), f"Python {about['python']}"]:
+    for line in [*report.summary.machine_lines(about), f"Python {about.python}"]:
         _output.echo(report.terminal.wrapped(f"  {line}"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("model", shell_complete=_complete.files)
 @_options.untargeted_options
 @_options.learn_options
-@click.option("--seed", type=click.IntRange(min=0), help="Of images' order and of new weights; 0 by default.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the images' order and of new weights; 0 by default.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The weights: W.safetensors.")
 @click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), help="A line of JSON for every epoch.")
 @_options.run_options
@@ -32,16 +32,18 @@ def train(
     metrics: Path | None,
     how: _options.RunOptions,
 ) -> int:
-    """Train MODEL, a checkpoint, on images; or an architecture from nothing:
-    cifar_resnet20, resnet18, my.module:make.
+    """Train MODEL, a checkpoint or an architecture, on images.
 
-    A tenth of the training images chooses the best epoch; --evaluation, which
-    no step has seen, tells how good that is. An interrupted training goes on
+    Architectures are cifar_resnet20, resnet18, my.module:make and others.
+    A tenth of the training images chooses the best epoch. --evaluation, which
+    no step has seen, shows how good that is. An interrupted training continues
     where it was. On several GPUs, or processes:
 
     \b
     torchrun --nproc-per-node 2 -m edgeresnet train MODEL …
     """
+    from dataclasses import replace
+
     from .. import pipeline, report
     from ..training import process_group
     from . import _progress
@@ -50,19 +52,20 @@ def train(
     _output.check_lines_file(metrics)
     store = _options.open_store(how.store_root)
     with process_group.entered() as mine, store.used():
-        wanted = _wanted(model, about, learn, seed, how, leads=mine.leads)
+        wanted = _recipe(model, about, learn, seed, how, leads=mine.leads)
         if not mine.leads:
             _follow(wanted, store)
             return 0
         with _progress.listener(quiet=how.quiet, verbose=how.verbose, metrics=metrics) as listener:
             done = pipeline.make(wanted, store, _is_wanted, listener)
         mine.dismiss()
-    found = report.trained.of(done)
-    _output.hand_out(found, output, report.trained.render, as_json=how.as_json)
+    found = replace(report.trained.of(done), file=str(output))
+    _output.write_output(output, Path(found.artifact).read_bytes())
+    _output.print_json(found) if how.as_json else _output.echo(report.trained.render(found), nl=False)
     return 0
 
 
-def _wanted(
+def _recipe(
     model: str,
     about: _options.ModelOptions,
     learn: _options.LearnOptions,
@@ -71,6 +74,7 @@ def _wanted(
     *,
     leads: bool,
 ) -> Recipe:
+    """Return the recipe of these options. One process of a group reports and writes."""
     from dataclasses import replace
 
     from . import _one_shot
@@ -84,7 +88,7 @@ def _wanted(
         images={"training": learn.training},
         seed=seed,
         sections={"train": learn.section()},
-        targeted=False,
+        targets={},
     )
     if taken and leads and not how.quiet:
         _output.echo(taken, err=True)
@@ -92,24 +96,29 @@ def _wanted(
 
 
 def _is_file_name(model: str) -> bool:
-    """A slip in a file's name is told as that, and not as an architecture that nobody knows."""
+    """Tell a mistyped file from an unknown architecture."""
     from ..inspect import CHECKPOINTS
 
     return model.lower().endswith((*CHECKPOINTS, ".onnx")) or "/" in model
 
 
 def _is_wanted(step: Step) -> bool:
-    """The weights and, where there are evaluation images, how good they are in the reference runtime."""
-    return step.id in ("train", "verify:reference")
+    """Choose the weights and, where there are evaluation images, how good they are in the reference runtime."""
+    return str(step.id) in ("train", "verify:reference")
 
 
 def _follow(wanted: Recipe, store: Store) -> None:
+    """Train as one process of a group that another process leads."""
     import tempfile
 
     from .. import pipeline
     from ..context import Context
+    from ..stages.specs import TrainInputs, TrainSpec
     from ..stages.train import follow
+    from ..store import Given
 
-    step = next(step for step in pipeline.steps(wanted, store) if step.id == "train")
+    step = next(step for step in pipeline.plan(pipeline.resolve(wanted, store)) if step.id.stage == "train")
+    parents = {name: parent for name, parent in step.parents.items() if isinstance(parent, Given)}
+    assert isinstance(step.spec, TrainSpec)
     with tempfile.TemporaryDirectory() as scratch:
-        follow(step.parents, step.spec, Context(step.spec["seed"], Path(scratch)))  # type: ignore[arg-type]
+        follow(TrainInputs.from_parents(parents), step.spec, Context(step.spec.seed, Path(scratch)))

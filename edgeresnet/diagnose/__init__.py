@@ -1,13 +1,13 @@
 """Why is accuracy not what was expected? Other preprocessings, and another order of the classes, tried on a few images.
 
-variants (what is tried) → trials (which is best on some images) → confirmed on others, or not. Only tells:
-nothing is changed, stored or judged. `labels` knows the order of the classes.
+alternatives (what is tried) → search (which is best on some images) → confirmed on other images, or not. Changes,
+stores and judges nothing. `class_order` finds the order of the classes; `diagnosis` is the result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,88 +16,84 @@ from ..images import Samples, choose
 from ..portable import intervals
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Session
-from . import labels
-from .trials import Found, Images, Tell, Trial, beaten, discordant, gain, search, simplest
-from .variants import Axes, stand_in
+from .alternatives import Axes, stand_in
+from .class_order import match_classes
+from .diagnosis import (
+    Best,
+    ClassOrder,
+    Diagnosis,
+    Gain,
+    GivenPreprocessing,
+    ImageCounts,
+    MovedClass,
+    Outcome,
+    Tried,
+)
+from .search import (
+    Attempt,
+    Evaluator,
+    Progress,
+    SearchResult,
+    discordant,
+    gain_interval,
+    is_better,
+    search_alternatives,
+    simplest,
+)
 
-__all__ = ["COUNT", "explain", "stand_in"]
+__all__ = ["COUNT", "Diagnosis", "diagnose", "stand_in"]
 
 COUNT = 100  # images to try on
-_OTHERS = 3  # times as many to confirm on: few variants come so far, and what they gain is to be told from chance
-# What came out: something else explains the accuracy; or fits best where nothing was given; it seemed to, and other
-# images do not confirm it; nothing does.
-EXPLAINED, FITS, CHANCE, NOTHING = "explained", "fits", "chance", "nothing"
-_OF_A_CLASS = 4  # images on each side at least, or no order of classes is to be told
+_OTHERS = 3  # times as many to confirm on: few alternatives come so far, and their gain must stand out from chance
+_OF_A_CLASS = 4  # images on each side at least, or no order of classes can be found
 
 
-def explain(
-    session: Session, samples: Samples, *, said: bool, count: int, seed: int, tell: Tell = lambda words: None
-) -> dict[str, Any]:
-    """`samples` are all that there are, with the preprocessing that was given; `said`: its mean and std were, too."""
+def diagnose(
+    session: Session,
+    samples: Samples,
+    *,
+    network: str,
+    mean_given: bool,
+    count: int,
+    seed: int,
+    progress: Progress = lambda words: None,
+) -> Diagnosis:
+    """Find which preprocessing, or order of the classes, explains the accuracy of a network.
+
+    `samples` are all images that there are, with the preprocessing that was given; without `mean_given` its mean and
+    std are only stand-ins. `progress` receives a line of progress.
+    """
     given = samples.preprocessing
-    if (session.signature.channels, session.signature.size) != (given.channels, given.size):
-        takes = f"{session.signature.channels}×{session.signature.size}×{session.signature.size}"
-        raise ModelError(
-            f"the network takes {takes} images, preprocessing makes {given.channels}×{given.size}×{given.size}",
-            hint="its size and channels are fixed: give those",
-        )
-    first, second = apart(samples, count, seed)
-    trying, others = Images(session, first, given), Images(session, second, given)
-    found = search(trying, Axes.around(given, said=said), tell)
-    tell(f"confirming on {len(others)} other images")
-    best = _chosen(found, trying, others)
-    before = found.trials[0] if said else best.trial
-    looks = max(1, sum(found.reordered or trial is not before for trial in found.finalists))
-    was = others.ask(before.variant).right
-    same = before is best.trial and not found.reordered
-    gained = None if same else [float(best.right.mean() - was.mean()), *gain(best.right, was, looks)]
-    return {
-        "outcome": _outcome(said=said, gained=gained),
-        "classes": list(samples.classes),
-        "classes_seen": len({*trying.labels.tolist(), *others.labels.tolist()}),
-        "images": {"there": len(samples), "tried": len(trying), "confirmed": len(others), "asked": count},
-        "given": {"said": said, "preprocessing": given.to_json(), **_counted(was)},
-        "variants": [_row(trial, before, len(found.trials)) for trial in found.trials],
-        "best": {
-            "name": best.trial.variant.name,
-            "changes": list(best.trial.variant.changes),
-            "write": _written(best.trial, given, said=said),
-            "preprocessing": best.trial.preprocessing.to_json(),
-            **_counted(best.right),
-            "gain": gained,
-            "alike": [trial.variant.name for trial in _alike(found, best.trial)],
-        },
-        "order": _order(best, others, samples.classes) if found.reordered else None,
-        "least_gain": least_gain(len(others), looks),
-        "chance": float(np.bincount(others.labels).max() / len(others)),
-    }
-
-
-class _Chosen(NamedTuple):
-    trial: Trial
-    order: np.ndarray  # of the classes, as the images told that were tried on
-    predicted: np.ndarray  # of the other images
-    right: np.ndarray
-
-
-def _chosen(found: Found, trying: Images, others: Images) -> _Chosen:
-    """Of the finalists the simplest that is not beaten on all images together."""
-    known: dict[str, _Chosen] = {}
-    for trial in found.finalists:
-        predicted, order = others.ask(trial.variant).predicted, np.arange(trying.classes)
-        if found.reordered:
-            order = labels.order_of(trying.labels, trial.predicted, trying.classes)
-        known[trial.variant.name] = _Chosen(trial, order, predicted, order[others.labels] == predicted)
-    taken = simplest(
-        found.finalists, lambda trial: np.concatenate([found.right(trial), known[trial.variant.name].right])
+    _check_input(session, given)
+    first, second = split_images(samples, count, seed)
+    trying, others = Evaluator(session, first, given), Evaluator(session, second, given)
+    found = search_alternatives(trying, Axes.around(given, mean_given=mean_given), progress)
+    progress(f"confirming on {len(others)} other images")
+    best = _confirmed(found, trying, others)
+    before = found.attempts[0] if mean_given else best.attempt
+    looks = max(1, sum(found.reordered or attempt is not before for attempt in found.finalists))
+    was = others.evaluate(before.alternative).correct
+    same = before is best.attempt and not found.reordered
+    gain = None if same else Gain(float(best.correct.mean() - was.mean()), *gain_interval(best.correct, was, looks))
+    return Diagnosis(
+        network=network,
+        outcome=_outcome(mean_given=mean_given, gain=gain),
+        classes=tuple(samples.classes),
+        classes_seen=len({*trying.labels.tolist(), *others.labels.tolist()}),
+        images=ImageCounts(len(samples), len(trying), len(others), count),
+        given=GivenPreprocessing(*_score(was), mean_given, given.to_json()),
+        tried=tuple(_tried(attempt, before, len(found.attempts)) for attempt in found.attempts),
+        best=_best(best, given, gain, found, mean_given=mean_given),
+        order=_class_order(best, others, tuple(samples.classes)) if found.reordered else None,
+        least_gain=least_gain(len(others), looks),
+        chance=float(np.bincount(others.labels).max() / len(others)),
     )
-    return known[taken.variant.name]
 
 
-def apart(samples: Samples, count: int, seed: int) -> tuple[Samples, Samples]:
-    """Images to try on and others to confirm on, balanced over the classes, with copies of one image on one side.
+def split_images(samples: Samples, count: int, seed: int) -> tuple[Samples, Samples]:
+    """Return images to try on and others to confirm on, balanced over the classes, copies of one image on one side.
 
-    Of many classes some, chosen by the seed: several images of a class tell what the network calls it.
+    Of many classes some, chosen by the seed: several images of a class show what the network calls it.
     """
     present = np.unique(samples.labels)
     shuffled = np.random.default_rng(seed).permutation(present)
@@ -111,80 +107,126 @@ def apart(samples: Samples, count: int, seed: int) -> tuple[Samples, Samples]:
     left = [index for index in range(len(every)) if every.hash(index) not in taken]
     if not left:
         raise ImagesError(
-            f"{len(samples)} images are too few to try something on some and confirm it on others",
+            f"{len(samples)} images",
+            "are too few to try something on some and confirm it on others",
             hint=f"give {(1 + _OTHERS) * COUNT} or more, of every class",
         )
     return every.subset(chosen), every.subset(left)
 
 
 def least_gain(images: int, looks: int = 1) -> float:
-    """The smallest gain that so many images can show: all of it won, and nothing lost."""
+    """Return the smallest gain that this number of images can show: all of it won, and nothing lost."""
     z = intervals.z_for(looks)
     won = next((won for won in range(1, images + 1) if intervals.tango(0, won, images, z).high < 0), None)
     return 1.0 if won is None else won / images
 
 
-def _outcome(*, said: bool, gained: list[float] | None) -> str:
-    if gained is None:
-        return NOTHING if said else FITS
-    return EXPLAINED if gained[1] > 0 else CHANCE
+class _Confirmed(NamedTuple):
+    """An attempt with its answers to the images that confirm."""
+
+    attempt: Attempt
+    order: np.ndarray  # of the classes, as the images show that were tried on
+    predicted: np.ndarray
+    correct: np.ndarray
 
 
-def _counted(right: np.ndarray) -> dict[str, Any]:
-    low, high = intervals.wilson(int(right.sum()), len(right))
-    return {"top1": int(right.sum()), "images": len(right), "low": low, "high": high}
+def _check_input(session: Session, given: Preprocessing) -> None:
+    takes = session.signature
+    if (takes.channels, takes.size) != (given.channels, given.size):
+        raise ModelError(
+            "the network",
+            f"takes {takes.channels}×{takes.size}×{takes.size} images, preprocessing makes "
+            f"{given.channels}×{given.size}×{given.size}",
+            hint="its size and channels are fixed: give those",
+        )
 
 
-def _row(trial: Trial, before: Trial, looks: int) -> dict[str, Any]:
-    """On the images that were tried on, as many as it was asked about; its interval is corrected for how many rows
-    there are.
-    """
-    right, was = trial.right[trial.asked], before.right[trial.asked]
-    won, lost = discordant(right, was)
-    low, high = gain(right, was, looks)
-    return {
-        "name": trial.variant.name,
-        "changes": list(trial.variant.changes),
-        "preprocessing": trial.preprocessing.to_json(),
-        "images": len(right),
-        "top1": int(right.sum()),
-        "reordered_top1": int(trial.ordered.sum()),
-        "won": won,
-        "lost": lost,
-        "low": low,
-        "high": high,
-    }
+def _confirmed(found: SearchResult, trying: Evaluator, others: Evaluator) -> _Confirmed:
+    """Return of the finalists the simplest that is not beaten on all images together."""
+    known: dict[str, _Confirmed] = {}
+    for attempt in found.finalists:
+        predicted, order = others.evaluate(attempt.alternative).predicted, np.arange(trying.classes)
+        if found.reordered:
+            order = match_classes(trying.labels, attempt.predicted, trying.classes)
+        known[attempt.alternative.name] = _Confirmed(attempt, order, predicted, order[others.labels] == predicted)
+    taken = simplest(
+        found.finalists,
+        lambda attempt: np.concatenate([found.correct(attempt), known[attempt.alternative.name].correct]),
+    )
+    return known[taken.alternative.name]
 
 
-def _alike(found: Found, best: Trial) -> list[Trial]:
-    """What explains as much with no more changes, as far as these images tell."""
+def _outcome(*, mean_given: bool, gain: Gain | None) -> Outcome:
+    if gain is None:
+        return "nothing" if mean_given else "fits"
+    return "explained" if gain.low > 0 else "chance"
+
+
+def _score(correct: np.ndarray) -> tuple[int, int, float, float]:
+    """Return the fields of a `Score`."""
+    low, high = intervals.wilson(int(correct.sum()), len(correct))
+    return int(correct.sum()), len(correct), low, high
+
+
+def _tried(attempt: Attempt, before: Attempt, looks: int) -> Tried:
+    """Return how an attempt did on the images that it was evaluated on, its interval corrected for `looks`."""
+    correct, was = attempt.correct[attempt.evaluated], before.correct[attempt.evaluated]
+    won, lost = discordant(correct, was)
+    low, high = gain_interval(correct, was, looks)
+    return Tried(
+        name=attempt.alternative.name,
+        changes=attempt.alternative.changes,
+        preprocessing=attempt.preprocessing.to_json(),
+        images=len(correct),
+        top1=int(correct.sum()),
+        reordered_top1=int(attempt.correct_reordered.sum()),
+        won=won,
+        lost=lost,
+        low=low,
+        high=high,
+    )
+
+
+def _best(best: _Confirmed, given: Preprocessing, gain: Gain | None, found: SearchResult, *, mean_given: bool) -> Best:
+    return Best(
+        *_score(best.correct),
+        name=best.attempt.alternative.name,
+        changes=best.attempt.alternative.changes,
+        write=_changed_keys(best.attempt, given, mean_given=mean_given),
+        preprocessing=best.attempt.preprocessing.to_json(),
+        gain=gain,
+        alike=tuple(attempt.alternative.name for attempt in _alike(found, best.attempt)),
+    )
+
+
+def _alike(found: SearchResult, best: Attempt) -> list[Attempt]:
+    """Return what explains as much with no more changes, as far as these images show."""
     return [
-        trial
-        for trial in found.trials
-        if trial is not best
-        and len(trial.variant.changes) <= len(best.variant.changes)
-        and not beaten(found.right(best), found.right(trial), intervals.Z95)
+        attempt
+        for attempt in found.attempts
+        if attempt is not best
+        and len(attempt.alternative.changes) <= len(best.alternative.changes)
+        and not is_better(found.correct(best), found.correct(attempt), intervals.Z95)
     ]
 
 
-def _written(best: Trial, given: Preprocessing, *, said: bool) -> Mapping[str, Any]:
-    """What a recipe's `preprocessing` would have to say instead; all of it where mean and std were not given."""
+def _changed_keys(best: Attempt, given: Preprocessing, *, mean_given: bool) -> Mapping[str, object]:
+    """Return what a recipe's `preprocessing` needs instead; all of it where mean and std were not given."""
     wanted = best.preprocessing
     now, was = wanted.to_json(), given.to_json()
-    if said:
+    if mean_given:
         return {key: value for key, value in now.items() if value != was[key]}
     usual = Preprocessing(wanted.size, wanted.mean, wanted.std).to_json()
     return {key: value for key, value in now.items() if key in ("size", "mean", "std") or value != usual[key]}
 
 
-def _order(best: _Chosen, others: Images, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Which folder is which of the network's classes, where other images say so too."""
+def _class_order(best: _Confirmed, others: Evaluator, classes: tuple[str, ...]) -> ClassOrder:
+    """Return which folder is which of the network's classes, where other images confirm it."""
     moved = []
     for folder, answer in enumerate(best.order.tolist()):
         mine = others.labels == folder
-        as_told = int((best.predicted[mine] == answer).sum())
-        if as_told > int((best.predicted[mine] == folder).sum()):
-            about = {"folder": classes[folder], "answer": answer, "called": classes[answer]}
-            moved.append({**about, "right": as_told, "images": int(mine.sum())})
+        correct = int((best.predicted[mine] == answer).sum())
+        if correct > int((best.predicted[mine] == folder).sum()):
+            moved.append(MovedClass(classes[folder], answer, classes[answer], correct, int(mine.sum())))
     straight = int((best.predicted == others.labels).sum())
-    return {"moved": moved, "straight_top1": straight, "images": len(others)}
+    return ClassOrder(tuple(moved), straight, len(others))

@@ -1,225 +1,328 @@
-"""The baseline: what a gate keeps of a run, as a small file that a person reads in a merge request.
+"""The baseline: what a gate records of a run, as a small file that a person reads in a merge request.
 
-All of it but the margins was measured, and a digest of its own says so: what was edited by hand is refused. Margins are
-a person's decision: they may be set by hand, and stay when all else is renewed.
+Everything in it but the margins was measured, and its digest covers all of that: a file that was edited by hand is
+refused. Margins are a person's decision: they may be edited, and stay when everything else is renewed.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from .. import __version__
+from .._version import __version__
 from ..errors import EdgeresnetError
-from ..portable import intervals, manifest
-from ..text import ended_early
-from . import record
+from ..notes import TraceNotes
+from ..portable import codec, intervals, manifest
+from ..portable.codec import CodecError
+from ..runs import Margins, Problem, Run, Undecided
+from .record import TargetRecord, target_record
 
-FORMAT = 3
+FORMAT: Literal[3] = 3
 _FORMAT_KEY = "edgeresnet_gate"
 _RENEW = "`edgeresnet gate --update` writes it from a finished run; then review and commit it"
-_ANEW = f"mend it, or remove it: {_RENEW}"
-_WHAT_CHANGES = ("version", "verify", "promises")  # of a recipe: judged, or no matter
-_ENOUGH = 10  # processes; `benchmarks/gate_power.py` has what five and ten of them show
-_WHERE = ("from", "source", "root", "download")  # images lie; what they are, their content tells
+_REPAIR = f"repair it, or remove it: {_RENEW}"
+_WHAT_CHANGES = ("version", "verify", "promises")  # of a recipe: judged, or of no importance
+_ENOUGH = 10  # processes; `benchmarks/gate_power.py` shows what five and ten of them can decide
+_WHERE = ("from", "source", "root", "download")  # images are stored; their content says what they are
+_DEEPEST = 50  # levels of JSON: a recipe has a few
 
 
 @dataclass(frozen=True)
-class Margins:
-    """What a change may cost; None: that is not gated."""
+class ImagesRecord:
+    """Which images were evaluated, and how many."""
 
-    max_loss_pp: float | None = 1.0
-    max_slowdown_pct: float | None = 10.0  # against the twin, and against the yardstick
-    max_runtime_slowdown_pct: float | None = 25.0  # of the yardstick itself, against plain Python: a coarse comparison
-    max_growth_pct: float | None = 10.0  # of what would ship, in bytes
-
-    @staticmethod
-    def parse(raw: Any, path: Path | str) -> Margins:
-        known = [field.name for field in fields(Margins)]
-        if not isinstance(raw, dict) or set(raw) - set(known):
-            raise EdgeresnetError(f"{path}: margins are {raw!r}", hint=f"they are {', '.join(known)}: numbers, or null")
-        for name, value in raw.items():
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if value is not None and not (number and math.isfinite(value) and value >= 0):
-                raise EdgeresnetError(
-                    f"{path}: {name} is {value!r}", hint="a number from 0 on; null where it shall not be gated"
-                )
-        return Margins(**{name: None if value is None else float(value) for name, value in raw.items()})
+    digest: str
+    count: int
 
 
-def of(run: Mapping[str, Any], margins: Margins) -> dict[str, Any]:
-    """A run as a baseline: only one that is whole, for what is not in it would never be gated."""
-    if run["problem"]:
-        raise _unfit(run, f"it {ended_early(run['problem'])}")
-    if not run["results"]:
-        raise _unfit(run, "it has no target")
-    targets = {}
-    for name, result in run["results"].items():
-        kept = record.of(result)
-        if isinstance(kept, str):
-            raise _unfit(run, f"{name}: {kept}")
-        targets[name] = kept
-    images = {(result["images"], len(result["labels"])) for result in run["results"].values()}
-    if len(images) > 1:
-        raise _unfit(run, "its targets were asked about different images")
-    ((digest, count),) = images
-    found = {
-        _FORMAT_KEY: FORMAT,
-        "margins": asdict(margins),
-        "made_by": f"edgeresnet {__version__}",
-        "run": run["id"],
-        "images": {"digest": digest, "count": count},
-        "recipe": {"digest": run["recipe_digest"], **identity(run)},
-        "verify": dict(run["recipe"].get("verify") or {}),
-        "promises": promises(run["recipe"]),
-        "undecided": run["undecided"],
-        "networks": networks(run),
-        "measured": measurements(run),
-        "targets": targets,
-    }
-    return {**found, "digest": _digest(found)}
+@dataclass(frozen=True)
+class Baseline:
+    """A run that a person reviewed, as later runs are compared with it. The order of the fields is the file's."""
+
+    format: Literal[3] = field(metadata={"key": _FORMAT_KEY})
+    margins: Margins
+    made_by: str
+    run: str
+    images: ImagesRecord
+    recipe: Mapping[str, object]  # its digest, and what identifies it
+    verify: Mapping[str, object]
+    promises: Mapping[str, object]
+    undecided: Undecided
+    networks: Mapping[str, str]  # step → digest
+    measured: Mapping[str, str]  # target → digest
+    targets: Mapping[str, TargetRecord]
+    digest: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.recipe.get("digest"), str):
+            raise CodecError("recipe.digest", "is not a string")
+        if not isinstance(self.recipe.get("model"), Mapping):
+            raise CodecError("recipe.model", "is not an object")
+        if not self.targets:
+            raise CodecError("targets", "is empty")
+        for name, record in self.targets.items():
+            if record.top1.images != self.images.count:
+                problem = f"is {self.images.count}, and {name} was evaluated on {record.top1.images} images"
+                raise CodecError("images.count", problem)
+
+    @property
+    def recipe_digest(self) -> str:
+        return str(self.recipe["digest"])
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """Return what identifies the recipe."""
+        return {key: value for key, value in self.recipe.items() if key != "digest"}
 
 
-def remarks(baseline: Mapping[str, Any]) -> list[str]:
-    """What a person who reviews it should know: what it holds, and where it is too weak to decide anything."""
-    said, margins = [], Margins.parse(baseline["margins"], "the baseline")
-    for name, kept in baseline["targets"].items():
-        right, count = kept["top1"]["right"], kept["top1"]["images"]
-        times = ", ".join(f"{each['as_long_as']:g} of {rival}" for rival, each in kept["times"].items())
-        said.append(f"{name} {kept['ships']}: {100 * right / count:.2f} % of {count} images; times {times}")
-        said += [f"{name}: {sentence}, and so the times in it are noisy" for sentence in kept["troubles"]]
-        if kept["disturbed"] and margins.max_runtime_slowdown_pct is not None:
-            said.append(f"{name}: so max_runtime_slowdown_pct can find nothing BROKEN: measure while nothing else runs")
-        processes = min(len(each["processes"]) for each in kept["times"].values())
-        if processes < 2:
-            said.append(f"{name}: one process does not show how much processes differ: no slow-down could be decided")
-        elif processes < _ENOUGH and margins.max_slowdown_pct is not None:
-            said.append(
-                f"{name}: {processes} processes leave some slow-downs of twice the margin UNDECIDED where times are "
-                f"noisy: `verify.processes: {_ENOUGH}` shows more"
-            )
-    finest = 100 * intervals.finest_drop(baseline["images"]["count"])
-    if margins.max_loss_pp is not None and margins.max_loss_pp < finest:
-        said.append(
-            f"max_loss_pp {margins.max_loss_pp:g} is finer than {baseline['images']['count']} images can decide: not "
-            f"even of an unchanged network can less than {finest:.2f} be shown"
-        )
-    return said
-
-
-def networks(run: Mapping[str, Any]) -> dict[str, str]:
-    """What all is made of, by digest: as traced and as quantized, which other calibration images change."""
-    made = [step for step in run["steps"] if step["stage"] in ("trace", "quantize")]
-    return {step["id"]: step["digest"] for step in made if step["digest"]}
-
-
-def measurements(run: Mapping[str, Any]) -> dict[str, str]:
-    """target → the digest of what was measured on it."""
-    made = {step["id"].partition(":")[2]: step["digest"] for step in run["steps"] if step["stage"] == "verify"}
-    return {name: digest for name, digest in made.items() if digest and name in run["results"]}
-
-
-def promises(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe's own: a change to them is told, since it changes what is judged."""
-    return _filled(dict(recipe.get("promises") or {}))
-
-
-def identity(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a recipe this one. Weights are what is judged, whatever their files are called; evaluation images are
-    known by their content.
-    """
-    recipe = run["recipe"]
-    kept = {key: value for key, value in recipe.items() if key not in _WHAT_CHANGES}
-    model = {key: value for key, value in recipe["model"].items() if key != "checkpoint"}
-    model["candidate"] = "a file" if model.get("candidate") else None
-    if model.get("arch") is None:
-        model |= _as_traced(run)
-    images = {key: value for key, value in (recipe.get("images") or {}).items() if key not in ("evaluation", "names")}
-    for slot, asked in images.items():
-        if isinstance(asked, dict):
-            images[slot] = {key: value for key, value in asked.items() if key not in _WHERE}
-    return _filled({**kept, "model": model, "images": images})
-
-
-def _as_traced(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Stands for an architecture that nobody named: its operators, and how many weights it has."""
-    traced = next((step for step in run["steps"] if step["stage"] == "trace" and step.get("notes")), None)
-    return {key: traced["notes"][key] for key in ("operators", "parameters")} if traced else {}
-
-
-def text(baseline: Mapping[str, Any]) -> str:
-    """Readable, a short list on a line of its own; the same baseline gives the same bytes."""
-    spread = json.dumps(baseline, indent=1, ensure_ascii=False, allow_nan=False)
-    return re.sub(r"\[\n([^\[\]{}]*?)\n\s*\]", lambda found: f"[{_joined(found[1])}]", spread) + "\n"
-
-
-def _joined(lines: str) -> str:
-    """What is inside a string stays as it is."""
-    return " ".join(line.strip(" ") for line in lines.split("\n"))
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Whole and unchanged, or an error that says what is wrong with it."""
-    found = _opened(path)
-    Margins.parse(found.get("margins"), path)
+def parse_margins(raw: object, path: Path | str) -> Margins:
+    """Read margins that a person wrote: numbers from 0 on, or null."""
+    hint = f"margins are {', '.join(each.name for each in fields(Margins))}: each a number from 0 on, or null"
     try:
-        same = found.get("digest") == _digest(found)
-    except ValueError:  # a number that is none
-        same = False
-    if not same:
-        raise EdgeresnetError(
-            f"{path} was changed after it was written: what it says was not measured",
-            hint=f"its margins alone may be edited by hand; {_RENEW}",
+        found = codec.decode(Margins, raw)
+    except CodecError as error:
+        raise EdgeresnetError(_at(path, "margins", error.path), error.problem, hint=hint) from error
+    for each in fields(Margins):
+        value = getattr(found, each.name)
+        if value is not None and value < 0:
+            raise EdgeresnetError(_at(path, "margins", each.name), f"is {value:g}, and below 0", hint=hint)
+    return found
+
+
+def of(run: Run, margins: Margins) -> Baseline:
+    """Make a baseline of a run that is complete: what is not in it would never be gated."""
+    if run.problem:
+        raise _unfit(run, f"it {ended_early(run.problem)}")
+    if not run.results:
+        raise _unfit(run, "it has no target")
+    try:
+        found = _recorded(run, margins)
+    except CodecError as error:
+        raise _unfit(run, f"its {error.path} {error.problem}") from error
+    return replace(found, digest=_digest(codec.encode(found)))
+
+
+def _recorded(run: Run, margins: Margins) -> Baseline:
+    targets = {}
+    for name, result in run.results.items():
+        record = target_record(result)
+        if isinstance(record, str):
+            raise _unfit(run, f"{name}: {record}")
+        targets[name] = record
+    if len({(result.images, len(result.labels or ())) for result in run.measured}) > 1:
+        raise _unfit(run, "its targets were evaluated on different images")
+    first = run.measured[0]
+    return Baseline(
+        format=FORMAT,
+        margins=margins,
+        made_by=f"edgeresnet {__version__}",
+        run=run.id,
+        images=ImagesRecord(first.images or "", len(first.labels or ())),
+        recipe={"digest": run.recipe_digest, **identity(run)},
+        verify=dict(section(run.recipe, "verify")),
+        promises=promises(run.recipe),
+        undecided=run.undecided,
+        networks=networks(run),
+        measured=measurements(run),
+        targets=targets,
+        digest="",
+    )
+
+
+def remarks(baseline: Baseline) -> list[str]:
+    """Return what its reviewer should know: what is in it, and where it is too weak to decide anything."""
+    found = [each for name, record in baseline.targets.items() for each in _remarks(name, record, baseline.margins)]
+    limit, count = baseline.margins.max_loss_pp, baseline.images.count
+    finest = 100 * intervals.finest_drop(count)
+    if limit is not None and limit < finest:
+        found.append(
+            f"max_loss_pp {limit:g} is finer than {count} images can decide: not even of an unchanged network can "
+            f"less than {finest:.2f} be shown"
         )
     return found
 
 
-def margins_of(path: Path) -> Margins:
-    """Those of a baseline that is to be renewed: all else in it may be as it likes, also of an older format."""
-    return Margins.parse(_opened(path, any_format=True).get("margins"), path)
+def _remarks(name: str, record: TargetRecord, margins: Margins) -> list[str]:
+    correct, count = record.top1.correct, record.top1.images
+    times = ", ".join(f"{each.ratio:g} of {comparison}" for comparison, each in record.times.items())
+    found = [f"{name} {record.ships}: {100 * correct / count:.2f} % of {count} images; times {times}"]
+    found += [f"{name}: {sentence}, and so the times in it are noisy" for sentence in record.warnings]
+    if record.disturbed and margins.max_runtime_slowdown_pct is not None:
+        found.append(f"{name}: so max_runtime_slowdown_pct can never be BROKEN: measure while nothing else runs")
+    processes = min(len(each.processes) for each in record.times.values())
+    if processes < 2:
+        found.append(f"{name}: one process does not show how much processes differ: no slow-down could be decided")
+    elif processes < _ENOUGH and margins.max_slowdown_pct is not None:
+        found.append(
+            f"{name}: {processes} processes leave some slow-downs of twice the margin UNDECIDED where times are "
+            f"noisy: `verify.processes: {_ENOUGH}` shows more"
+        )
+    return found
 
 
-def _opened(path: Path, *, any_format: bool = False) -> dict[str, Any]:
+def networks(run: Run) -> dict[str, str]:
+    """Return the digests of the traced and the quantized networks: other calibration images change the latter."""
+    made = [step for step in run.steps if step.stage in ("trace", "quantize")]
+    return {step.id: step.digest for step in made if step.digest}
+
+
+def measurements(run: Run) -> dict[str, str]:
+    """Return the digest of what was measured on each target."""
+    made = {step.step.target: step.digest for step in run.steps if step.stage == "verify"}
+    return {name: digest for name, digest in made.items() if digest and name in run.results}
+
+
+def promises(recipe: Mapping[str, object]) -> dict[str, object]:
+    """Return the recipe's own promises: a gate reports a change to them, since it changes what is judged."""
+    return _filled(section(recipe, "promises"))
+
+
+def identity(run: Run) -> dict[str, object]:
+    """Return what makes a recipe this one. Weights are not in it: they are what is judged, whatever their files' names.
+
+    Nor are the evaluation images: their content identifies them.
+    """
+    recipe = run.recipe
+    model = {key: value for key, value in section(recipe, "model").items() if key != "checkpoint"}
+    model["candidate"] = "a file" if model.get("candidate") else None
+    if model.get("arch") is None:
+        model |= _as_traced(run)
+    images: dict[str, object] = {
+        slot: {key: value for key, value in given.items() if key not in _WHERE} if isinstance(given, Mapping) else given
+        for slot, given in section(recipe, "images").items()
+        if slot not in ("evaluation", "names")
+    }
+    rest = {key: value for key, value in recipe.items() if key not in _WHAT_CHANGES}
+    return _filled({**rest, "model": model, "images": images})
+
+
+def section(recipe: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """Return a section of a recipe; empty where it has none."""
+    found = recipe.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def ended_early(problem: Problem) -> str:
+    """Return where and why a run ended."""
+    return f"ended early{f' in step {problem.step}' if problem.step else ''}: {problem.message}"
+
+
+def _as_traced(run: Run) -> dict[str, object]:
+    """Return what identifies an architecture without a name: its operators, and how many weights it has."""
+    traced = run.notes_of(TraceNotes)
+    return {"operators": traced[0].operators, "parameters": traced[0].parameters} if traced else {}
+
+
+def text(baseline: Baseline) -> str:
+    """Return the file: readable, a short list on one line; the same baseline gives the same bytes."""
+    spread = json.dumps(codec.encode(baseline), indent=1, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"\[\n([^\[\]{}]*?)\n\s*\]", lambda found: f"[{_joined(found[1])}]", spread) + "\n"
+
+
+def _joined(lines: str) -> str:
+    """Join the lines of a list. Spaces inside a string stay."""
+    return " ".join(line.strip(" ") for line in lines.split("\n"))
+
+
+def read(path: Path) -> Baseline:
+    """Read a baseline that is complete and unchanged; else raise an error that says what is wrong with it."""
+    found = _opened(path)
+    parse_margins(found.get("margins"), path)
     try:
-        written = path.read_text(encoding="utf-8")
-        found = json.loads(written) if written.strip() else None
-    except FileNotFoundError as problem:
-        raise EdgeresnetError(f"there is no baseline {path}", hint=_RENEW) from problem
-    except OSError as problem:
-        raise EdgeresnetError(f"{path} cannot be read: {problem.strerror}", hint=_ANEW) from problem
-    except ValueError as problem:
-        where = f", line {problem.lineno}" if isinstance(problem, json.JSONDecodeError) else ""
-        raise EdgeresnetError(f"{path} is no baseline: it is not JSON{where}", hint=_ANEW) from problem
-    if not isinstance(found, dict) or not isinstance(found.get(_FORMAT_KEY), int):
-        what = "it is empty" if found is None else f"it has no {_FORMAT_KEY}"
-        raise EdgeresnetError(f"{path} is no baseline: {what}", hint=_ANEW)
-    if found[_FORMAT_KEY] > FORMAT or (found[_FORMAT_KEY] < FORMAT and not any_format):
-        word = "a newer" if found[_FORMAT_KEY] > FORMAT else "an older"
+        same = found.get("digest") == _digest(found)
+    except ValueError:  # it has NaN or an infinite number
+        same = False
+    if not same:
         raise EdgeresnetError(
-            f"{path} was written by {word} edgeresnet: its format is {found[_FORMAT_KEY]}, this program reads {FORMAT}",
+            str(path),
+            "was changed after it was written: its content was not measured",
+            hint=f"only its margins may be edited by hand; {_RENEW}",
+        )
+    try:
+        return codec.decode(Baseline, found)
+    except CodecError as error:
+        raise EdgeresnetError(_at(path, error.path), error.problem, hint=_REPAIR) from error
+
+
+def margins_of(path: Path) -> Margins:
+    """Read the margins of a baseline that will be renewed: nothing else in it matters, nor an older format."""
+    return parse_margins(_opened(path, any_format=True).get("margins"), path)
+
+
+def _opened(path: Path, *, any_format: bool = False) -> dict[str, object]:
+    found = _parsed(path)
+    number = found.get(_FORMAT_KEY) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or type(number) is not int:
+        what = "it is empty" if found is None else f"it has no {_FORMAT_KEY}"
+        raise EdgeresnetError(str(path), f"is not a baseline: {what}", hint=_REPAIR)
+    if number > FORMAT or (number < FORMAT and not any_format):
+        word = "a newer" if number > FORMAT else "an older"
+        raise EdgeresnetError(
+            str(path),
+            f"was written by {word} edgeresnet: its format is {number}, this program reads {FORMAT}",
             hint="use the edgeresnet that wrote it, or --update: an older file's margins stay",
         )
     return found
 
 
-def _digest(baseline: Mapping[str, Any]) -> str:
-    return manifest.digest_of({key: value for key, value in baseline.items() if key not in ("margins", "digest")})
+def _parsed(path: Path) -> object:
+    """Read JSON. None stands for an empty file."""
+    try:
+        written = path.read_text(encoding="utf-8")
+        found: object = json.loads(written) if written.strip() else None
+    except FileNotFoundError as problem:
+        raise EdgeresnetError(f"the baseline {path}", "does not exist", hint=_RENEW) from problem
+    except OSError as problem:
+        raise EdgeresnetError(str(path), f"cannot be read: {problem.strerror}", hint=_REPAIR) from problem
+    except ValueError as problem:
+        where = f", line {problem.lineno}" if isinstance(problem, json.JSONDecodeError) else ""
+        raise EdgeresnetError(str(path), f"is not a baseline: it is not JSON{where}", hint=_REPAIR) from problem
+    except RecursionError as problem:
+        raise _too_deep(path) from problem
+    if not _is_shallow(found):
+        raise _too_deep(path)
+    return found
 
 
-def _filled(value: Any) -> Any:
-    """Without what says nothing."""
-    if not isinstance(value, dict):
-        return value
-    return {key: inner for key, one in value.items() if (inner := _filled(one)) is not None}
+def _is_shallow(value: object) -> bool:
+    """Return whether JSON has so few levels that functions may call themselves on it."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        objects = [each.values() for each in level if isinstance(each, dict)]
+        level = [part for each in (*objects, *(each for each in level if isinstance(each, list))) for part in each]
+        if not level:
+            return True
+    return False
 
 
-def _unfit(run: Mapping[str, Any], why: str) -> EdgeresnetError:
+def _too_deep(path: Path) -> EdgeresnetError:
+    return EdgeresnetError(str(path), f"is not a baseline: it is nested more than {_DEEPEST} deep", hint=_REPAIR)
+
+
+def _digest(document: Mapping[str, object]) -> str:
+    """Return the digest of a file's content as it is written: without the margins, and without the digest itself."""
+    return manifest.digest_of({key: value for key, value in document.items() if key not in ("margins", "digest")})
+
+
+def _filled(values: Mapping[str, object]) -> dict[str, object]:
+    """Leave out what is not set, at every level."""
+    found = {key: _filled(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _at(path: Path | str, *steps: str) -> str:
+    """Return where in a file something is, as the subject of an error."""
+    inside = ".".join(step for step in steps if step)
+    return f"{path}: {inside}" if inside else str(path)
+
+
+def _unfit(run: Run, why: str) -> EdgeresnetError:
     return EdgeresnetError(
-        f"run {run['id']} is no baseline: {why}",
-        hint="a baseline holds everything that shall be gated: finish the run, or leave that target out of its recipe",
+        f"run {run.id}",
+        f"cannot be a baseline: {why}",
+        hint="a baseline has everything that is to be gated: finish the run, or leave that target out of its recipe",
     )

@@ -1,6 +1,7 @@
-"""What a baseline keeps of one target: answers image by image, and times as parts of others taken in turn with them.
+"""What a baseline records of one target: its answers image by image, and its times as ratios.
 
-The same is read off a run that is judged: both sides of every comparison come from here, or a sentence why not.
+Each ratio is to something that was timed in turn with it. The same is read from a run that is judged: both sides of
+every comparison come from here. Where a side is missing, there is a sentence instead that says why.
 """
 
 from __future__ import annotations
@@ -9,145 +10,231 @@ import base64
 import math
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 
-from ..portable import inference, intervals, judging, timing_warnings, timings, yardstick
+from ..portable import codec, inference, intervals, timing_warnings, yardstick
+from ..portable.codec import CodecError
+from ..portable.result import Deferred, Latency, Measured, NotMeasured
 
-PACE = "pace"  # the yardstick's time as so many of a fixed piece of work in plain Python
-_IDENTITY = ("host", "boot", "cpus")  # of a process's machine: which one of its kind; a pool of equal ones is one here
+# The yardstick's time as a multiple of a fixed piece of work in plain Python.
+CPU_SPEED = "pace"  # its key in the file
+_IDENTITY = ("host", "boot", "cpus")  # of a process's machine: which one of its kind; equal machines are one here
+_MOST_IMAGES = 10_000_000
 
 
-def of(result: Mapping[str, Any]) -> dict[str, Any] | str:
-    """As the file keeps it; a sentence where something is missing that a gate would need."""
-    if "variants" not in result:
-        return result["reason"]
-    found = answers(result)
-    if isinstance(found, str):
-        return found
-    labels = np.asarray(result["labels"])
-    if not better_than_chance(found, labels, len(result["classes"])):
+@dataclass(frozen=True)
+class TimesRecord:
+    """How many times as long as something else it took: the middle of all processes, and each of them."""
+
+    ratio: float = field(metadata={"key": "as_long_as"})
+    processes: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.processes:
+            raise CodecError("processes", "is empty")
+        for name, values in (("as_long_as", (self.ratio,)), ("processes", self.processes)):
+            if min(values) <= 0:
+                raise CodecError(name, f"is {min(values):g}, and a ratio of times is above 0")
+
+    @property
+    def logs(self) -> list[float]:
+        """Return the log of each process's ratio."""
+        return [math.log(value) for value in self.processes]
+
+
+@dataclass(frozen=True)
+class CorrectRecord:
+    """How many images were answered correctly, and of how many."""
+
+    correct: int = field(metadata={"key": "right"})
+    images: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.images <= _MOST_IMAGES:
+            raise CodecError("images", f"is not a count from 1 to {_MOST_IMAGES:,}")
+        if not 0 <= self.correct <= self.images:
+            raise CodecError("right", f"is not a count from 0 to {self.images:,}")
+
+
+@dataclass(frozen=True)
+class TargetRecord:
+    """One target in a baseline. `answers` holds each answer as its distance from the label, packed."""
+
+    ships: str  # the variant that would ship; digest, size and answers are its own
+    digest: str
+    top1: CorrectRecord
+    answers: str
+    unread: tuple[str, ...]
+    size_mb: float
+    times: Mapping[str, TimesRecord]  # by what it was compared with
+    versions: Mapping[str, str]
+    conditions: Mapping[str, object]  # what the machine was, and how it was set
+    python: str
+    yardstick: str  # sha256 of its file
+    warnings: tuple[str, ...] = field(metadata={"key": "troubles"})
+    disturbed: tuple[str, ...]
+    builds: int
+
+    def __post_init__(self) -> None:
+        for name in (yardstick.NAME, CPU_SPEED):
+            if name not in self.times:
+                raise CodecError(f"times.{name}", "is missing")
+        if self.size_mb < 0:
+            raise CodecError("size_mb", f"is {self.size_mb:g}, and a size is not below 0")
+        if self.builds < 1:
+            raise CodecError("builds", f"is {self.builds}, and something was built")
+        if int((self.distances == 0).sum()) != self.top1.correct:
+            raise CodecError("answers", f"does not hold {self.top1.correct} correct answers")
+
+    @cached_property
+    def distances(self) -> np.ndarray:
+        """Return how far each answer is from its label, modulo the number of classes."""
+        size, unpacker = 2 * self.top1.images, zlib.decompressobj()
+        try:
+            found = unpacker.decompress(base64.b64decode(self.answers, validate=True), size + 1)
+        except (ValueError, zlib.error) as problem:
+            raise CodecError("answers", "is damaged") from problem
+        if len(found) != size or not unpacker.eof:
+            raise CodecError("answers", f"does not hold {self.top1.images} answers")
+        return np.frombuffer(found, "<u2").astype(np.int64)
+
+    def predicted(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        """Return the answers to images with these labels."""
+        return (labels + self.distances) % classes
+
+
+def target_record(result: Measured | Deferred | NotMeasured) -> TargetRecord | str:
+    """Return what a baseline records of a result, or a sentence on what is missing for that."""
+    if not isinstance(result, Measured):
+        return result.reason
+    predicted = answers(result)
+    if isinstance(predicted, str):
+        return predicted
+    labels, classes = np.asarray(result.labels), len(result.classes)
+    if not better_than_chance(predicted, labels, classes):
         return "these images do not show its answers to be better than chance"
     times = {}
-    for name in rivals(result):
-        logs_of = rate(result, name)
-        if isinstance(logs_of, str):
-            return logs_of
-        times[name] = {"as_long_as": _middle(logs_of), "processes": _rounded(logs_of)}
-    ships = judging.candidate(result)
+    for name in comparisons(result):
+        logs = log_ratios(result, name)
+        if isinstance(logs, str):
+            return logs
+        times[name] = TimesRecord(_rounded(intervals.center(logs).value), tuple(map(_rounded, logs)))
     measured = timed(result)
-    return {
-        "ships": result["candidate"],
-        "digest": ships["digest"],
-        "top1": {"right": int((found == labels).sum()), "images": len(labels)},
-        "answers": packed(found, labels, len(result["classes"])),
-        "unread": unread(result),
-        "size_mb": round(ships["size_mb"], 6),
-        "times": times,
-        "versions": dict(result["versions"]),
-        "conditions": conditions(result),
-        "python": result["machine"]["python"],
-        "yardstick": result["yardstick"]["sha256"],
-        "troubles": timing_warnings.of_machine(measured),
-        "disturbed": timing_warnings.taken_away(measured),
-        "builds": len(judging.each_build(result)),
-    }
+    return TargetRecord(
+        ships=result.ships,
+        digest=result.shipped.digest,
+        top1=CorrectRecord(int((predicted == labels).sum()), len(labels)),
+        answers=packed(predicted, labels, classes),
+        unread=tuple(unread(result)),
+        size_mb=round(result.shipped.size_mb, 6),
+        times=times,
+        versions=dict(result.versions),
+        conditions=conditions(result),
+        python=result.machine.python,
+        yardstick=result.yardstick.sha256 if result.yardstick else "",
+        warnings=tuple(each.text for each in timing_warnings.of_machine(measured)),
+        disturbed=tuple(each.text for each in timing_warnings.taken_away(measured)),
+        builds=len(result.builds()),
+    )
 
 
-def rivals(result: Mapping[str, Any]) -> list[str]:
-    """What the time of what would ship is a part of: its twin (FP32 where there is none), the yardstick. And what the
-    yardstick's own time is a part of.
+def comparisons(result: Measured) -> list[str]:
+    """Return what times are compared with: the half-precision variant (FP32 where there is none) and the yardstick.
+
+    The last is what the yardstick's own time is compared with.
     """
-    others = [name for name in ("half", "fp32") if name in result["variants"] and name != result["candidate"]]
-    return [*others[:1], yardstick.NAME, PACE]
+    others = [name for name in ("half", "fp32") if name in result.variants and name != result.ships]
+    return [*others[:1], yardstick.NAME, CPU_SPEED]
 
 
-def answers(result: Mapping[str, Any]) -> np.ndarray | str:
-    """What would ship answered to each image, where its counts follow from that; else what is wrong."""
-    labels, given = result.get("labels"), judging.candidate(result).get("predicted")
+def answers(result: Measured) -> np.ndarray | str:
+    """Return the answers of what would ship, if its counts follow from them; else what is wrong."""
+    labels, given = result.labels, result.shipped.predicted
     if not labels or not given:
-        return "no image has a label, and without labels no answer is right or wrong"
-    if not result.get("images"):
-        return "it does not say which images it was asked about: an older edgeresnet measured it"
-    predicted, count = np.asarray(given), len(result["classes"])
-    whole = predicted.shape == (len(labels),) and predicted.dtype.kind == "i"
-    if not whole or not 0 <= predicted.min() <= predicted.max() < count:
+        return "no image has a label, and without labels no answer is correct or incorrect"
+    if not result.images:
+        return "it does not name its images: an older edgeresnet measured it"
+    predicted, count = np.asarray(given), len(result.classes)
+    complete = predicted.shape == (len(labels),) and predicted.dtype.kind == "i"
+    if not complete or not 0 <= predicted.min() <= predicted.max() < count:
         return f"its answers are not one of {count} classes for each of {len(labels)} images"
-    counted = inference.counts(np.asarray(result["reference_predicted"]), predicted, np.asarray(labels))
-    if any(judging.candidate(result)["accuracy"].get(key) != value for key, value in counted.items()):
+    counted = inference.counts(np.asarray(result.reference_predicted), predicted, np.asarray(labels))
+    accuracy = result.shipped.accuracy
+    if replace(counted, top5=accuracy.top5, sqnr_db=accuracy.sqnr_db) != accuracy:
         return "its counts do not follow from its answers"
     return predicted
 
 
-def unread(result: Mapping[str, Any]) -> list[str]:
-    """The images that could not be read, by their files' names: answers stand without them."""
-    return sorted(PurePath(name).name for name in result["skipped"])
+def unread(result: Measured) -> list[str]:
+    """Return the file names of images that could not be read: the answers do not cover them."""
+    return sorted(PurePath(name).name for name in result.skipped)
 
 
 def better_than_chance(predicted: np.ndarray, labels: np.ndarray, count: int) -> bool:
-    """Or nothing could be lost."""
+    """Return whether answers are shown to be better than chance: if not, nothing could be lost."""
     frequent = [np.bincount(each, minlength=count) / len(labels) for each in (labels, predicted)]
     return intervals.wilson(int((predicted == labels).sum()), len(labels)).low > float(frequent[0] @ frequent[1])
 
 
-def rate(result: Mapping[str, Any], name: str) -> list[float] | str:
-    """Per process the log of how many times as long as its rival it took; a sentence where there is no such number."""
-    unit = (result.get("yardstick") or {}).get("latency")
-    ships = judging.candidate(result)["latency"]
-    if name == PACE:
-        if not unit or timing_warnings.untimed([unit]):
-            return f"yardstick: {timing_warnings.untimed([unit])}"
-        if not all(process.get("pace_ms") for process in unit["processes"]):
-            return "the processor's own pace was not measured beside the yardstick"
-        return _logs(timings.windows(unit), [[[pace] for pace in process["pace_ms"]] for process in unit["processes"]])
-    rival = unit if name == yardstick.NAME else result["variants"].get(name, {}).get("latency")
-    trouble = timing_warnings.untimed([ships, rival])
-    if trouble or rival is None:
-        return trouble if rival or not ships else f"{name}: {trouble}"
-    return _logs(timings.windows(ships), timings.windows(rival))
+def log_ratios(result: Measured, comparison: str) -> list[float] | str:
+    """Return, for each process, the log of its time's ratio to the comparison's; a sentence if there is no number."""
+    unit, ships = yardstick_latency(result), result.shipped.latency
+    if comparison == CPU_SPEED:
+        return _against_cpu(unit)
+    other = unit if comparison == yardstick.NAME else _latency_of(result, comparison)
+    problem = timing_warnings.untimed([ships, other])
+    if ships is None or other is None:
+        return f"{comparison}: {problem}" if ships else problem
+    return problem or _log_ratios(ships.windows(), other.windows())
 
 
-def timed(result: Mapping[str, Any]) -> dict[str, Any]:
-    """All that was timed in turn, the yardstick too."""
-    every = {name: variant["latency"] for name, variant in result["variants"].items()}
-    every[yardstick.NAME] = (result.get("yardstick") or {}).get("latency")
-    return {name: raw for name, raw in every.items() if raw}
+def _against_cpu(unit: Latency | None) -> list[float] | str:
+    """Compare the yardstick's times with the CPU's speed in the same windows."""
+    problem = timing_warnings.untimed([unit])
+    if unit is None or problem:
+        return f"yardstick: {problem}"
+    if not all(process.cpu_work_ms for process in unit.processes):
+        return "the CPU's speed was not measured with the yardstick"
+    return _log_ratios(unit.windows(), [[[ms] for ms in process.cpu_work_ms] for process in unit.processes])
 
 
-def conditions(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What the machine was and how it was set while this was timed."""
-    processes = [process for raw in timed(result).values() for process in raw["processes"]]
-    about = processes[0].get("machine", {}) if processes else {}
+def yardstick_latency(result: Measured) -> Latency | None:
+    """Return the yardstick's times, if it was timed."""
+    return result.yardstick.latency if result.yardstick else None
+
+
+def timed(result: Measured) -> dict[str, Latency]:
+    """Return everything that was timed in turn, the yardstick included."""
+    unit = yardstick_latency(result)
+    return {**result.timed(), **({yardstick.NAME: unit} if unit else {})}
+
+
+def conditions(result: Measured) -> dict[str, object]:
+    """Return what the machine was, and how it was set, while this was timed: as JSON, without what is unknown."""
+    processes = [process for latency in timed(result).values() for process in latency.processes]
+    about: dict[str, object] = codec.encode(processes[0].machine) if processes else {}
     return {key: value for key, value in about.items() if key not in _IDENTITY and value not in (None, [], "")}
 
 
 def packed(predicted: np.ndarray, labels: np.ndarray, count: int) -> str:
-    """Each answer as its distance from the label, mostly 0: a few hundred bytes for a thousand images."""
+    """Pack each answer as its distance from the label, mostly 0: a few hundred bytes for a thousand images."""
     return base64.b64encode(zlib.compress(((predicted - labels) % count).astype("<u2").tobytes(), 9)).decode()
 
 
-def unpacked(text: str, labels: np.ndarray, count: int) -> np.ndarray:
-    apart = np.frombuffer(zlib.decompress(base64.b64decode(text)), "<u2").astype(np.int64)
-    return (labels + apart) % count
+def _latency_of(result: Measured, variant: str) -> Latency | None:
+    return result.variants[variant].latency if variant in result.variants else None
 
 
-def logs(kept: Mapping[str, Any]) -> list[float]:
-    """Of one rival in the file."""
-    return [math.log(value) for value in kept["processes"]]
+def _log_ratios(times: intervals.Processes, others: intervals.Processes) -> list[float] | str:
+    if [len(windows) for windows in times] != [len(windows) for windows in others]:
+        return "it was not timed in turn with what it is compared with: one of them has more windows"
+    found = intervals.log_ratios(times, others)
+    return found if all(map(math.isfinite, found)) else "its times are not finite numbers"
 
 
-def _logs(times: intervals.Processes, rival: intervals.Processes) -> list[float] | str:
-    if [len(windows) for windows in times] != [len(windows) for windows in rival]:
-        return "it and its rival were not timed in turn: one has more windows"
-    found = intervals.log_ratios(times, rival)
-    return found if all(map(math.isfinite, found)) else "its times are no finite numbers"
-
-
-def _middle(values: list[float]) -> float:
-    return float(f"{math.exp(intervals.center(values).value):.5g}")
-
-
-def _rounded(values: list[float]) -> list[float]:
-    return [float(f"{math.exp(value):.5g}") for value in values]
+def _rounded(log: float) -> float:
+    return float(f"{math.exp(log):.5g}")

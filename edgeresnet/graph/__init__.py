@@ -1,1 +1,1 @@
-"""ONNX → ONNX. Each file is one rewriting with a contract; none knows recipes, images or targets."""
+"""ONNX → ONNX: each file rewrites or checks a graph; none knows recipes, images or targets."""

@@ -1,8 +1,8 @@
-"""Constant arithmetic per channel goes into the Conv or Gemm before it; a MatMul by constant weights becomes a Gemm.
+"""Moves constant arithmetic per channel into the Conv or Gemm before it; turns a MatMul by constants into a Gemm.
 
-Takes what onnxscript's own rules leave: scale layers of old exporters, biases added apart, batch normalisation behind
-either or over shared weights. So whoever quantizes meets Conv and Gemm with all that belongs to them inside. Computes
-in float64; changes no answer beyond float32's rounding. Knows nothing of other layers.
+Handles what onnxscript's own rules leave: scale layers of old exporters, separate biases, batch normalisation after
+either or over shared weights. So a quantizer sees Conv and Gemm with all their arithmetic inside. Computes in float64;
+changes no answer beyond float32's rounding.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ _Affine = tuple[np.ndarray, np.ndarray]  # scale and shift per channel
 
 
 def absorb(graph: ir.Graph) -> None:
+    """Rewrite a graph in place."""
     for node in [node for node in graph if node.op_type == "MatMul"]:
         _become_gemm(graph, node)
     for node in [node for node in graph if node.op_type == "Gemm"]:
         _become_plain(graph, node)
     while any(_take_next(graph, node) for node in list(graph) if node.op_type in ("Conv", "Gemm")):
-        pass  # each took one more in
+        pass  # each absorbed one more
 
 
 def _become_gemm(graph: ir.Graph, node: ir.Node) -> None:
@@ -31,7 +32,7 @@ def _become_gemm(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _become_plain(graph: ir.Graph, node: ir.Node) -> None:
-    """Without factors, and with a bias for each output: `alpha` goes into constant weights, `beta` into the bias."""
+    """Move `alpha` into constant weights and `beta` into the bias, and give each output a bias of its own."""
     weights = _constant(node.inputs[1])
     if weights is None or weights.ndim != 2:
         return
@@ -48,7 +49,7 @@ def _become_plain(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _take_next(graph: ir.Graph, node: ir.Node) -> bool:
-    """Whether the one user of this node's answer could be taken into it."""
+    """Fuse the only user of this node's result; return whether that was possible."""
     answer, weights = node.outputs[0], _constant(node.inputs[1])
     uses = list(answer.uses())
     if len(uses) != 1 or answer.is_graph_output() or weights is None:
@@ -65,13 +66,13 @@ def _take_next(graph: ir.Graph, node: ir.Node) -> bool:
     held = [_held(graph, f"{name}.weight", scaled)]
     if (moved := bias * scale + shift).any():
         held.append(_held(graph, f"{name}.bias", moved))
-    whole = ir.node(node.op_type, [node.inputs[0], *held], node.attributes, name=node.name)
-    ir.convenience.replace_nodes_and_values(graph, user, [user, node], [whole], user.outputs, whole.outputs)
+    both = ir.node(node.op_type, [node.inputs[0], *held], node.attributes, name=node.name)
+    ir.convenience.replace_nodes_and_values(graph, user, [user, node], [both], user.outputs, both.outputs)
     return True
 
 
 def _affine(user: ir.Node, answer: ir.Value, channels: int, rank: int) -> _Affine | None:
-    """What a node does to every channel of `answer`, where that is a multiplication and an addition of constants."""
+    """Return what a node does to each channel of `answer`, if that is to multiply and add constants."""
     if user.op_type == "BatchNormalization":
         gamma, beta, mean, variance = (_constant(value) for value in user.inputs[1:5])
         if gamma is None or beta is None or mean is None or variance is None:
@@ -93,7 +94,7 @@ def _affine(user: ir.Node, answer: ir.Value, channels: int, rank: int) -> _Affin
 
 
 def _per_channel(number: np.ndarray | None, channels: int, rank: int) -> np.ndarray | None:
-    """One for each channel, or one for all; None for what differs along another side or widens the answer."""
+    """Return one number for each channel; None if they differ along another side or widen the result."""
     if number is None or number.ndim > rank:
         return None
     sides = (1,) * (rank - number.ndim) + number.shape

@@ -1,8 +1,8 @@
-"""Would this compiler take this quantized file, whoever wrote it, and read what was meant?
+"""Whether a compiler accepts a quantized file from any tool, and reads it as it was meant.
 
-An error is what the compiler refuses, or takes for something else; a warning costs time. The rules for TensorRT are
-written from what TensorRT-RTX 1.7.1's parser and builder said to files of every kind (tests/graph/test_peers.py holds
-them to it), those for OpenVINO from what 2026.4.1 compiled. Knows no quantizer; asks no compiler.
+An error is what the compiler refuses or misreads; a warning costs time. The rules for TensorRT follow what
+TensorRT-RTX 1.7.1's parser and builder reported on files of every kind (tests/graph/test_peers.py compares them), those
+for OpenVINO what 2026.4.1 compiled. Knows no quantizer and runs no compiler.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ ERROR, WARNING = "error", "warning"
 
 @dataclass(frozen=True)
 class Finding:
+    """One problem of a file for a compiler."""
+
     severity: str
     rule: str
     place: str  # the node
@@ -43,33 +45,33 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The compiler in question."""
+class Compiler:
+    """The compiler that the file is for."""
 
     name: str
     dialect: Dialect
 
     @property
     def symmetric(self) -> bool:
-        """TensorRT and its kin."""
+        """TensorRT and TensorRT-RTX."""
         return self.dialect.activations == "s8-symmetric"
 
 
-Rule = Callable[[Plan, Asked], Iterator[Finding]]
+Rule = Callable[[Plan, Compiler], Iterator[Finding]]
 
 
 def findings(model: onnx.ModelProto, target: str, dialect: Dialect) -> list[Finding]:
-    """Errors first. Nothing is said against a file that is not quantized."""
-    plan, asked = Plan(model), Asked(target, dialect)
+    """List the problems, errors first. A file that is not quantized has none."""
+    plan, compiler = Plan(model), Compiler(target, dialect)
     if not plan.summary().quantized:
         return []
-    found = [finding for rule in _RULES for finding in rule(plan, asked)]
+    found = [finding for rule in _RULES for finding in rule(plan, compiler)]
     return sorted(found, key=lambda finding: finding.severity != ERROR)
 
 
-def _types(plan: Plan, asked: Asked) -> Iterator[Finding]:
-    """What TensorRT makes of integers other than int8."""
-    for node in plan.pairs() if asked.symmetric else ():
+def _types(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
+    """Check integers other than int8, for TensorRT."""
+    for node in plan.pairs() if compiler.symmetric else ():
         kind = plan.integer(node)
         if kind == TensorProto.UINT8:
             silent = not zero_point(node)
@@ -92,8 +94,8 @@ def _types(plan: Plan, asked: Asked) -> Iterator[Finding]:
             )
 
 
-def _zero_points(plan: Plan, asked: Asked) -> Iterator[Finding]:
-    for node in plan.pairs() if asked.symmetric else ():
+def _zero_points(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
+    for node in plan.pairs() if compiler.symmetric else ():
         name = zero_point(node)
         value = plan.value(name) if name else None
         if value is not None and value.any():
@@ -106,11 +108,11 @@ def _zero_points(plan: Plan, asked: Asked) -> Iterator[Finding]:
             yield _computed(node, "zero point")
 
 
-def _scales(plan: Plan, asked: Asked) -> Iterator[Finding]:
+def _scales(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
     for node in plan.pairs():
         value = plan.value(node.input[1])
         if value is None:
-            if asked.symmetric and not plan.is_constant(node.input[1]) and not _dynamic(plan, node.input[1]):
+            if compiler.symmetric and not plan.is_constant(node.input[1]) and not _dynamic(plan, node.input[1]):
                 yield _computed(node, "scale")
             continue
         bad = value[~((value > 0) & np.isfinite(value))]
@@ -142,16 +144,16 @@ def _computed(node: Node, what: str) -> Finding:
 
 
 def _dynamic(plan: Plan, name: str) -> bool:
-    """Made by an operator that is refused itself."""
+    """Return whether an operator that is refused itself makes this value."""
     node = plan.maker.get(name)
     return node is not None and node.op_type in INTEGER_OPERATORS
 
 
-def _operators(plan: Plan, asked: Asked) -> Iterator[Finding]:
+def _operators(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
     for node in plan.nodes:
-        if node.op_type not in INTEGER_OPERATORS or asked.name == "onnxruntime":
+        if node.op_type not in INTEGER_OPERATORS or compiler.name == "onnxruntime":
             continue
-        if not asked.symmetric and not _refused_by_openvino(node, plan):
+        if not compiler.symmetric and not _refused_by_openvino(node, plan):
             continue
         yield Finding(
             ERROR, "operator", title(node), f"{node.op_type} computes on integers itself",
@@ -161,13 +163,13 @@ def _operators(plan: Plan, asked: Asked) -> Iterator[Finding]:
 
 
 def _refused_by_openvino(node: Node, plan: Plan) -> bool:
-    """onnxruntime's own operators, and a scale per channel in ONNX's; dynamic ones it takes."""
+    """Return whether OpenVINO refuses it: onnxruntime's own operators, and ONNX's with a scale per channel."""
     if node.op_type == "QLinearConv":
         return (plan.sides(node.input[4]) or ()) not in ((), (1,))
     return node.domain == "com.microsoft"
 
 
-def _loose_ends(plan: Plan, asked: Asked) -> Iterator[Finding]:
+def _loose_ends(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
     for node in plan.pairs():
         if node.op_type != QUANTIZE:
             continue
@@ -185,7 +187,7 @@ def _loose_ends(plan: Plan, asked: Asked) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _mixed_floats(plan: Plan, asked: Asked) -> Iterator[Finding]:
+def _mixed_floats(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
     for node in plan.nodes:
         if node.op_type in {*WEIGHTED, "Add", QUANTIZE} and len(plan.float_types(node)) > 1:
             names = " and ".join(sorted(TensorProto.DataType.Name(each).lower() for each in plan.float_types(node)))
@@ -194,26 +196,31 @@ def _mixed_floats(plan: Plan, asked: Asked) -> Iterator[Finding]:
                 "a DequantizeLinear answers in the type of its scale, and nothing is cast by itself",
                 "write scales in the type of the float parts",
             )  # fmt: skip
-        elif asked.symmetric and node.op_type == DEQUANTIZE and plan.types.get(node.input[1]) == TensorProto.FLOAT16:
+        elif compiler.symmetric and node.op_type == DEQUANTIZE and plan.types.get(node.input[1]) == TensorProto.FLOAT16:
             yield Finding(
                 WARNING, "half-scale", title(node), "its scale is float16", "the builder turns such scales to float32",
                 "keep scales float32, unless the float parts are meant to be float16",
             )  # fmt: skip
 
 
-def _padding(plan: Plan, asked: Asked) -> Iterator[Finding]:
+def _padding(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
     for node in plan.nodes:
         if node.op_type != "Pad":
             continue
         value = plan.maker.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        if asked.symmetric and value is not None and value.op_type == DEQUANTIZE and plan.is_constant(value.output[0]):
+        if (
+            compiler.symmetric
+            and value is not None
+            and value.op_type == DEQUANTIZE
+            and plan.is_constant(value.output[0])
+        ):
             yield Finding(
                 ERROR, "padding", title(node), "the value that it pads with is quantized",
                 "its parser takes the file, its builder then refuses the constant",
                 "leave that constant float, or out where it is 0",
             )  # fmt: skip
         data = plan.origin(node.input[0])
-        if asked.name == "openvino" and data is not None and _shares_zero_point(plan, node, data):
+        if compiler.name == "openvino" and data is not None and _shares_zero_point(plan, node, data):
             yield Finding(
                 ERROR, "shared-zero-point", title(node), "it pads values whose zero point others share, and is not 0",
                 "OpenVINO 2026.4.1 fits that one constant to the padding, for the others too: shapes no longer match",
@@ -239,7 +246,7 @@ def _pads_channels(plan: Plan, pad: Node) -> bool:
 
 
 def _behind(plan: Plan, node: Node) -> Iterator[Node]:
-    """The Q and DQ that follow at once."""
+    """Yield the Q and DQ that follow directly."""
     for out in node.output:
         for taker in plan.takers[out]:
             if taker.op_type in {QUANTIZE, DEQUANTIZE, *MOVES}:
@@ -247,8 +254,8 @@ def _behind(plan: Plan, node: Node) -> Iterator[Node]:
                 yield from _behind(plan, taker)
 
 
-def _weighted(plan: Plan, asked: Asked) -> Iterator[Finding]:
-    """Convolutions and Gemms that stay float although half of them is INT8; scales along the wrong axis."""
+def _weighted(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
+    """Check convolutions and Gemms: float although data or weights are INT8; scales along another axis."""
     for node in plan.nodes:
         if node.op_type not in WEIGHTED:
             continue
@@ -260,7 +267,7 @@ def _weighted(plan: Plan, asked: Asked) -> Iterator[Finding]:
                 WARNING, "half-quantized", title(node), f"its {which[0]} are INT8, its {which[1]} are not",
                 "it runs in float, and pays for the conversion", f"quantize its {which[1]} too, or neither",
             )  # fmt: skip
-        if asked.symmetric and weights is not None and is_held:
+        if compiler.symmetric and weights is not None and is_held:
             yield from _weight_scales(plan, node, weights)
             yield from _data_scales(plan, node)
 
@@ -294,7 +301,7 @@ def _data_scales(plan: Plan, node: Node) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _residual(plan: Plan, asked: Asked) -> Iterator[Finding]:
+def _residual(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
     for node in plan.nodes:
         if node.op_type != "Add" or any(plan.is_constant(name) for name in node.input):
             continue
@@ -309,14 +316,14 @@ def _residual(plan: Plan, asked: Asked) -> Iterator[Finding]:
                 if scaled is None else
                 f"quantize what {title(scaled)} makes, and its other input unless a convolution makes it",
             )  # fmt: skip
-        elif all(int8) and asked.symmetric and any(each is not None and each.op_type == "Conv" for each in made):
+        elif all(int8) and compiler.symmetric and any(each is not None and each.op_type == "Conv" for each in made):
             yield Finding(
                 WARNING, "residual-both", title(node), "the convolution before it is quantized on its way here",
                 "Conv, Add and ReLU cannot become one (NVIDIA/TensorRT#1992)",
                 "quantize its shortcut alone" if scaled is None else
                 f"quantize what {title(scaled)} makes alone, and leave the convolution's",
             )  # fmt: skip
-        elif not all(int8) and asked.dialect.residual == "both":
+        elif not all(int8) and compiler.dialect.residual == "both":
             yield Finding(
                 WARNING, "residual-one", title(node), "one of its inputs is float", "it runs in float here",
                 "quantize both of its inputs for this target",
@@ -324,7 +331,7 @@ def _residual(plan: Plan, asked: Asked) -> Iterator[Finding]:
 
 
 def _made(plan: Plan, name: str) -> Node | None:
-    """What makes this value, before the Q and DQ on its way."""
+    """Return the node that makes this value, before a Q and DQ."""
     made = plan.origin(name)
     if made is None or made.op_type != DEQUANTIZE:
         return made
@@ -332,9 +339,9 @@ def _made(plan: Plan, name: str) -> Node | None:
     return plan.maker.get(quantize.input[0]) if quantize is not None and quantize.op_type == QUANTIZE else None
 
 
-def _signed(plan: Plan, asked: Asked) -> Iterator[Finding]:
-    """What costs time, or a CPU with AMX, where ReLU outputs should be unsigned."""
-    for node in plan.pairs() if asked.dialect.activations == "u8-after-relu" else ():
+def _signed(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
+    """Check signed values where ReLU outputs should be unsigned: they cost time, or fail on a CPU with AMX."""
+    for node in plan.pairs() if compiler.dialect.activations == "u8-after-relu" else ():
         if node.op_type != QUANTIZE or plan.integer(node) != TensorProto.INT8 or plan.is_constant(node.input[0]):
             continue
         made = plan.origin(node.input[0])
@@ -345,7 +352,7 @@ def _signed(plan: Plan, asked: Asked) -> Iterator[Finding]:
                 "quantize it as uint8 with zero point 0 for this target",
             )  # fmt: skip
         value = plan.value(zero_point(node)) if zero_point(node) else None
-        if asked.name == "openvino" and value is not None and value.any():
+        if compiler.name == "openvino" and value is not None and value.any():
             yield Finding(
                 WARNING, "signed-shifted", title(node), "signed values have a zero point that is not 0",
                 "on CPUs with AMX, OpenVINO 2026.4.1 cannot compile a convolution of them with `float_parts: bf16`",

@@ -1,8 +1,8 @@
-"""An ONNX file from elsewhere → the canonical form. Changes how the graph is written, never what it computes.
+"""A user's ONNX file → the canonical form. Changes how the graph is written, never what it computes.
 
-Images come in channels first and logits go out, whatever the file has there: `Adopted` says what was otherwise. The
-batch stays as it is; sides that the file leaves open become those of the images. Compares no answers: whoever adopts a
-network does that. What can be refused before anything runs is refused in `lint`.
+Images come in channels first and logits go out; `Adopted` records where the file differs. The batch stays as it is;
+open sides become those of the images. Compares no answers: the caller does that. `lint` refuses what it can before
+anything runs.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ _IR = 10  # likewise
 
 
 class Adopted(NamedTuple):
+    """The canonical network, and the file that it is made of."""
+
     model: onnx.ModelProto  # canonical
     original: onnx.ModelProto  # the file's own graph; its logits are a second output where it ends in probabilities
-    channels_last: bool  # how `original` wants its images
-    last: str  # what it makes of its logits, and `model` does not: one of `lint.PROBABILITIES`, or nothing
+    channels_last: bool  # how `original` takes its images
+    last: str  # the operator of `lint.PROBABILITIES` that ends `original` and not `model`, or nothing
 
 
 def adopt(path: Path, preprocessing: Preprocessing, classes: int, *, as_probabilities: bool = False) -> Adopted:
-    """`as_probabilities`: a Softmax at the end stays, since who is judged against this network has one too."""
+    """Adopt a file. `as_probabilities`: keep a Softmax at the end, since the network compared with this one has it."""
     try:
-        original = onnx.load(path)  # with the weights that lie beside it
+        original = onnx.load(path)  # with external weights
         if original.functions:
             original = inliner.inline_local_functions(original)
         _refuse_unknown(original, path)
@@ -54,23 +56,27 @@ def adopt(path: Path, preprocessing: Preprocessing, classes: int, *, as_probabil
             model = canonical.canonical(shape_inference.infer_shapes(lowered(model)))
     except (checker.ValidationError, shape_inference.InferenceError, DecodeError, OSError, ValueError) as problem:
         raise ModelError(
-            f"{path} is no valid ONNX model: {first_line(problem)}", hint="export it again; `onnx.checker` tells more"
+            str(path),
+            f"is not a valid ONNX model: {first_line(problem)}",
+            hint="export it again; `onnx.checker` reports more",
         ) from problem
-    about.clear(model)  # an earlier adoption's words: they are written anew
+    about.clear(model)  # entries of an earlier adoption: they are written again
     return Adopted(model, original, turned, last)
 
 
 def parameters(model: onnx.ModelProto) -> int:
+    """Count the float parameters."""
     kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
     return sum(math.prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in kinds)
 
 
 def version(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators."""
     return next((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), OLDEST)
 
 
 def lowered(model: onnx.ModelProto) -> onnx.ModelProto:
-    """As older runtimes read it; as it is where onnx knows no older words for it."""
+    """Return the model for older runtimes; the model itself where onnx cannot convert it."""
     try:
         older = version_converter.convert_version(model, OPSET)
     except (version_converter.ConvertError, RuntimeError):
@@ -83,7 +89,8 @@ def _refuse_unknown(model: onnx.ModelProto, path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
     if version(model) > newest:
         raise ModelError(
-            f"{path} is of opset {version(model)}, and onnx {onnx.__version__} knows none beyond {newest}",
+            str(path),
+            f"is of opset {version(model)}, and onnx {onnx.__version__} knows none beyond {newest}",
             hint=f"export it with opset {OPSET}, or install a newer onnx",
         )
     foreign = sorted(
@@ -92,13 +99,14 @@ def _refuse_unknown(model: onnx.ModelProto, path: Path) -> None:
     if foreign:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise ModelError(
-            f"{path} uses operators that are not ONNX's own: {', '.join(foreign[:3])}{more}",
+            str(path),
+            f"uses operators that are not ONNX's own: {', '.join(foreign[:3])}{more}",
             hint="other runtimes do not know them: export the network again, and not as one runtime optimized it",
         )
 
 
 def _take_off(model: onnx.ModelProto) -> tuple[str, str]:
-    """The Softmax at the end, in place: INT8 is learned and judged on logits. Its kind, and the logits' name."""
+    """Remove a Softmax at the end in place, since INT8 works on logits; return its kind, and the logits' name."""
     makers = {name: node for node in model.graph.node for name in node.output}
     node = makers.get(model.graph.output[0].name)
     while node is not None and node.op_type in onnx_file.ONLY_SHAPES:
@@ -111,7 +119,7 @@ def _take_off(model: onnx.ModelProto) -> tuple[str, str]:
 
 
 def _weights_are_no_inputs(model: onnx.ModelProto) -> None:
-    """Exporters before IR version 4 had to list every weight among the inputs."""
+    """Remove weights from the inputs, where exporters before IR version 4 had to list them."""
     weights = {tensor.name for tensor in model.graph.initializer}
     for value in [value for value in model.graph.input if value.name in weights]:
         model.graph.input.remove(value)
@@ -119,21 +127,21 @@ def _weights_are_no_inputs(model: onnx.ModelProto) -> None:
 
 
 def _fix_sides(model: onnx.ModelProto, preprocessing: Preprocessing, classes: int) -> bool:
-    """All but the batch: the images' own, whatever the file calls them. Inner shapes are inferred from there.
+    """Set all sides but the batch to the images' own; return whether the file has channels last.
 
-    Whether the file has channels last.
+    Inner shapes are inferred from there.
     """
     del model.graph.value_info[:]
     batch, *sides = model.graph.input[0].type.tensor_type.shape.dim
-    said = tuple(side.dim_value if side.dim_value > 0 else None for side in (batch, *sides))
-    channels_last = lint.channels_last(said, (preprocessing.channels,))
+    shape = tuple(side.dim_value if side.dim_value > 0 else None for side in (batch, *sides))
+    channels_last = lint.channels_last(shape, (preprocessing.channels,))
     for side, length in zip(sides, lint.sides(preprocessing, channels_last), strict=True):
         side.dim_value = length
     answer = model.graph.output[0].type.tensor_type
     answer.ClearField("shape")
     for dim in (batch, answer.shape.dim.add()):
-        if said[0]:
-            dim.dim_value = said[0]
+        if shape[0]:
+            dim.dim_value = shape[0]
         else:
             dim.dim_param = "batch"
     answer.shape.dim.add().dim_value = classes
@@ -147,6 +155,7 @@ def _new_enough(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return version_converter.convert_version(model, OPSET)
     except (version_converter.ConvertError, RuntimeError) as problem:
         raise ModelError(
-            f"{path} is of opset {version(model)}, and onnx cannot raise it to {OPSET}: {first_line(problem)}",
+            str(path),
+            f"is of opset {version(model)}, and onnx cannot raise it to {OPSET}: {first_line(problem)}",
             hint=f"export it again with opset {OLDEST} or newer",
         ) from problem

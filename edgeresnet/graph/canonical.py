@@ -1,9 +1,8 @@
 """The canonical form: what every later stage may rely on.
 
-One float input and one output by our names, batch normalisation and constants folded, nothing dead, nothing about the
-exporter left inside. Whatever follows a Conv or Gemm alone and is constant per channel is inside it; what stands before
-one stays, since padding comes between. Padding is in numbers wherever the sides of images are known. Says what it did;
-a graph that is canonical already comes back unchanged.
+One float input and one output by our names, batch normalisation and constants folded, no dead nodes, no traces of the
+exporter. Constant arithmetic per channel after a Conv or Gemm is inside it; arithmetic before one stays, since padding
+comes between. Padding is in numbers where the images' sides are known. A canonical graph comes back unchanged.
 """
 
 from __future__ import annotations
@@ -22,10 +21,11 @@ _ALL = 1 << 62
 
 
 def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the canonical form of a model."""
     graph = ir.from_proto(model)
     _fold(graph)
     if any([reshapes.settle(graph.graph), layout.sink(graph.graph), reshapes.settle(graph.graph)]):
-        _fold(graph)  # what a Transpose kept apart is side by side now
+        _fold(graph)  # operators that a Transpose separated are neighbours now
     IdentityEliminationPass()(graph)
     _check(graph)
     _rename(graph)
@@ -44,17 +44,17 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _fold(graph: ir.Model) -> None:
-    """Every constant, however large: weights that are first turned or reshaped are weights."""
+    """Fold every constant, however large: weights that are transposed or reshaped first are weights."""
     optimizer.optimize_ir(graph, output_size_limit=_ALL, should_fold=_is_plain)
 
 
 def _is_plain(node: ir.Node) -> bool:
-    """Folding the Q/DQ of weights would unquantize them."""
+    """Return whether a node may be folded: folding the Q/DQ of weights would unquantize them."""
     return node.op_type not in ("QuantizeLinear", "DequantizeLinear")
 
 
 def set_batch(model: onnx.ModelProto, batch: int) -> None:
-    """Fixes the batch of a canonical model, in place."""
+    """Fix the batch of a canonical model, in place."""
     for value in (model.graph.input[0], model.graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_value = batch
     del model.graph.value_info[:]
@@ -64,12 +64,14 @@ def _check(graph: ir.Model) -> None:
     inputs, outputs = graph.graph.inputs, graph.graph.outputs
     if len(inputs) != 1 or len(outputs) != 1:
         raise ModelError(
-            f"the traced network has {len(inputs)} inputs and {len(outputs)} outputs",
+            "the traced network",
+            f"has {len(inputs)} inputs and {len(outputs)} outputs",
             hint="a classifier takes one image batch and returns one tensor of logits",
         )
     if inputs[0].dtype != ir.DataType.FLOAT or len(outputs[0].shape or ()) != 2:
         raise ModelError(
-            f"the traced network takes {inputs[0].dtype} and returns shape {outputs[0].shape}",
+            "the traced network",
+            f"takes {inputs[0].dtype} and returns shape {outputs[0].shape}",
             hint="a classifier takes float32 images and returns batch × classes",
         )
 
@@ -77,7 +79,7 @@ def _check(graph: ir.Model) -> None:
 def _rename(graph: ir.Model) -> None:
     image, logits = graph.graph.inputs[0], graph.graph.outputs[0]
     for value in [value for node in graph.graph for value in node.outputs]:
-        if value.name in (INPUT, OUTPUT):  # somebody else's word for something else
+        if value.name in (INPUT, OUTPUT):  # the exporter's name for another value
             value.name = f"{value.name}.inner"
     image.name, logits.name = INPUT, OUTPUT
     graph.graph.name = "edgeresnet"

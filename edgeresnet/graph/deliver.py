@@ -1,6 +1,6 @@
-"""A network's file as a target wants to find it: half precision in the graph, preprocessing in front.
+"""A network's file as a target needs it: half precision in the graph, preprocessing in front.
 
-Knows no target: what is wanted is said in words of files. Each step lives in its own module.
+Knows no target: the caller says which changes it needs. Each change lives in its own module.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .raw_input import with_raw_input
 
 
 def delivered(network: Path, out: Path, *, halved: bool, pixels: Preprocessing | None) -> Path:
-    """The file itself where nothing is to be changed, else what is written to `out`.
+    """Return the file itself where nothing changes, else the file written to `out`.
 
-    `pixels` is the preprocessing that moves in: the network then takes uint8 images, channels last.
+    `pixels` is the preprocessing to put inside: the network then takes uint8 images, channels last.
     """
     if not halved and pixels is None:
         return network
@@ -34,7 +34,7 @@ def delivered(network: Path, out: Path, *, halved: bool, pixels: Preprocessing |
 
 
 def copied(network: Path, out: Path) -> None:
-    """As one file, with the weights inside that lie beside it."""
+    """Copy a network as one file, with external weights inside."""
     if onnx_file.read(network).external:
         onnx.save(onnx.load(network), out)
     else:

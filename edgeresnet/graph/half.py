@@ -1,12 +1,12 @@
-"""The half-precision twin: the same network in float16, float32 only at its two ends.
+"""The half-precision variant: the same network in float16, float32 only at its two ends.
 
-TensorRT builds what the file says: for a float16 engine, float16 must stand in the graph. Knows no target and runs
-nothing: activations beyond float16's largest number show when the twin is verified.
+TensorRT builds what the file holds: a float16 engine needs float16 in the graph. Knows no target and runs nothing:
+activations beyond float16's largest number show when the variant is verified.
 
-In a Q/DQ network the INT8 weights stay bit for bit. A scale becomes float16 where it is a normal number there: our
-quantizer's are so exactly, others move by 1/2048 at most, as every activation beside them does. TensorRT's strong types
-want it so (a DequantizeLinear gives the type of its scale), and NVIDIA's own quantizer takes the Casts out that would
-otherwise stand around every convolution. Only where a scale would lose more do its Q/DQ stay float32, behind a Cast.
+In a Q/DQ network the INT8 weights stay bit for bit. A scale becomes float16 where that is a normal number: our
+quantizer's are so exactly, others change by 1/2048 at most, as the activations do. TensorRT's strong types need that (a
+DequantizeLinear gives the type of its scale), and NVIDIA's own quantizer removes the Casts that would otherwise stand
+around every convolution. Only where a scale would lose more do its Q/DQ stay float32, with Casts around them.
 """
 
 from __future__ import annotations
@@ -27,39 +27,40 @@ _Constants = dict[str, np.ndarray]
 
 
 def half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights beyond float16 are refused, and so is an operator that takes float32 alone."""
+    """Return the half-precision variant; refuse weights beyond float16, and operators that take only float32."""
     try:
-        twin = _new_enough(model)
-        del twin.graph.value_info[:]
-        constants = _constants(twin.graph)
-        _fold_quantizations(twin.graph, constants)
-        wide = _wide(twin.graph, constants)
-        _narrow(twin.graph, constants, wide)
-        _widen(twin.graph, wide)
-        _float_ends(twin.graph)
-        twin = shape_inference.infer_shapes(twin, strict_mode=True)
-        checker.check_model(twin, full_check=True)
+        variant = _new_enough(model)
+        del variant.graph.value_info[:]
+        constants = _constants(variant.graph)
+        _fold_quantizations(variant.graph, constants)
+        wide = _wide(variant.graph, constants)
+        _narrow(variant.graph, constants, wide)
+        _widen(variant.graph, wide)
+        _float_ends(variant.graph)
+        variant = shape_inference.infer_shapes(variant, strict_mode=True)
+        checker.check_model(variant, full_check=True)
     except _REFUSALS as problem:
         raise ModelError(
-            f"the network cannot be written in half precision: {first_line(problem)}",
+            "the network",
+            f"cannot be written in half precision: {first_line(problem)}",
             hint="the message names the operator; this network runs in float32",
         ) from problem
-    return twin
+    return variant
 
 
 def _new_enough(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy, raised where its Q/DQ could not take float16 scales."""
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
+    """Copy the model; raise its opset where its Q/DQ cannot take float16 scales."""
+    variant = onnx.ModelProto()
+    variant.CopyFrom(model)
     version = next(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
     quantized = {_QUANTIZE, _DEQUANTIZE} & {node.op_type for node in model.graph.node}
     if not quantized or version >= _OPSET:
-        return twin
-    return version_converter.convert_version(twin, _OPSET)
+        return variant
+    return version_converter.convert_version(variant, _OPSET)
 
 
 def _constants(graph: onnx.GraphProto) -> _Constants:
-    """Every tensor that the graph holds, by name; Constant nodes become initializers."""
+    """Return every constant by name; turn Constant nodes into initializers."""
     for node in [node for node in graph.node if node.op_type == "Constant"]:
         value = helper.get_attribute_value(node.attribute[0])
         if not isinstance(value, TensorProto):
@@ -72,10 +73,10 @@ def _constants(graph: onnx.GraphProto) -> _Constants:
 
 
 def _fold_quantizations(graph: onnx.GraphProto, constants: _Constants) -> None:
-    """What the file quantizes or dequantizes of its own constants, done here in float32.
+    """Compute in float32 what the file quantizes or dequantizes of its own constants.
 
-    Weights quantized at run time would be so from float16; scales of int32 biases fit no float16, nor does TensorRT
-    take such biases. INT8 weights keep their DequantizeLinear: it is what makes a convolution INT8.
+    At run time weights would be quantized from float16; scales of int32 biases do not fit float16, and TensorRT does
+    not take such biases. INT8 weights keep their DequantizeLinear, which makes a convolution INT8.
     """
     for node in [node for node in graph.node if node.op_type in (_QUANTIZE, _DEQUANTIZE)]:
         values = constants.get(node.input[0])
@@ -94,7 +95,7 @@ def _fold_quantizations(graph: onnx.GraphProto, constants: _Constants) -> None:
 
 
 def _parameters(node: onnx.NodeProto, constants: _Constants, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and zero point of a Q/DQ, shaped to be multiplied with its values."""
+    """Return scale and zero point of a Q/DQ, shaped to be multiplied with its values."""
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
     scale = _scale(node, constants)
     zero = constants[node.input[2]] if len(node.input) > 2 else np.zeros_like(scale, np.uint8)
@@ -107,14 +108,15 @@ def _parameters(node: onnx.NodeProto, constants: _Constants, rank: int) -> tuple
 def _scale(node: onnx.NodeProto, constants: _Constants) -> np.ndarray:
     if node.input[1] not in constants:
         raise ModelError(
-            f"the scale of {node.name or node.output[0]} is computed while the network runs",
+            f"the scale of {node.name or node.output[0]}",
+            "is computed while the network runs",
             hint="quantize it statically, with scales found by calibration",
         )
     return constants[node.input[1]]
 
 
 def _wide(graph: onnx.GraphProto, constants: _Constants) -> set[str]:
-    """Scales that float16 has no normal number for."""
+    """Return the scales that float16 has no normal number for."""
     scales = {node.input[1]: _scale(node, constants) for node in graph.node if node.op_type in (_QUANTIZE, _DEQUANTIZE)}
     return {name for name, scale in scales.items() if scale.min() < _NORMAL or scale.max() > _LARGEST}
 
@@ -137,14 +139,15 @@ def _narrowed(values: np.ndarray, name: str) -> TensorProto:
     if not np.isfinite(narrow).all():
         worst = values.flat[np.argmax(~np.isfinite(narrow))]
         raise ModelError(
-            f"{name} holds {worst:g}, and half precision ends at {_LARGEST:g}",
-            hint="such a network runs in float32 alone; look at how it was trained",
+            name,
+            f"holds {worst:g}, and half precision ends at {_LARGEST:g}",
+            hint="such a network runs in float32 only; look at how it was trained",
         )
     return numpy_helper.from_array(narrow, name)
 
 
 def _widen(graph: onnx.GraphProto, wide: set[str]) -> None:
-    """Casts around the Q/DQ whose scales stayed float32."""
+    """Add Casts around the Q/DQ whose scales stay float32."""
     for node in [node for node in graph.node if len(node.input) > 1 and node.input[1] in wide]:
         at, name = list(graph.node).index(node), f"{node.output[0]}.wide"
         if node.op_type == _QUANTIZE:
@@ -156,7 +159,7 @@ def _widen(graph: onnx.GraphProto, wide: set[str]) -> None:
 
 
 def _float_ends(graph: onnx.GraphProto) -> None:
-    """Whoever feeds the twin and reads its answers need not know that it is one."""
+    """Keep input and output float32: callers need not know that the network is in half precision."""
     for value in graph.input:
         if value.type.tensor_type.elem_type == TensorProto.FLOAT:
             _rename(graph, value.name, f"{value.name}.half")

@@ -1,13 +1,13 @@
-"""Channels first: what TensorFlow and its kin lay out with channels last, laid out as ONNX convolutions want it.
+"""Channels first: turns the channels-last layout of TensorFlow into what ONNX convolutions take.
 
-A Transpose wanders down through whatever computes the same on either side of it, until it meets the one that turns
-back and both are gone. What it cannot pass it stands in front of, so the function stays. Knows no batch and no image.
+Each Transpose moves down past operators that compute the same on either side of it, until it meets its inverse and both
+disappear. It stays in front of an operator that it cannot pass, so no answer changes. Knows no batch and no image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -24,7 +24,7 @@ _REDUCED = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"}
 
 
 def take_first(model: onnx.ModelProto) -> None:
-    """In place: the images come channels first, and a Transpose turns them into what the file took."""
+    """Make a model take images channels first, in place: a Transpose turns them into what it took."""
     image = model.graph.input[0]
     taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
     turned = next(name for name in _names(f"{image.name}.channels_last") if name not in taken)
@@ -37,9 +37,9 @@ def take_first(model: onnx.ModelProto) -> None:
 
 
 def sink(graph: ir.Graph) -> bool:
-    """Whether some Transpose moved. Constants must stand in the graph as such."""
+    """Move Transposes down; return whether one moved. Constants must be folded before."""
     moved = False
-    for node in list(graph):  # parents first, so that whoever comes next finds a Transpose where this one left it
+    for node in list(graph):  # parents first, so that the next node meets a Transpose where this one left it
         if node.op_type == "Transpose":
             moved |= _meet(graph, node)
         elif any(_turned(value) for value in node.inputs):
@@ -48,30 +48,30 @@ def sink(graph: ir.Graph) -> bool:
 
 
 def _meet(graph: ir.Graph, node: ir.Node) -> bool:
-    """Two in a row are one, and one that turns nothing is none."""
+    """Join two Transposes in a row, and remove one that changes nothing."""
     perm, before = _perm(node), _turned(node.inputs[0])
     source, first = before or (node.inputs[0], None)
     if perm is None or source is None:
         return False
-    whole = perm if first is None else tuple(first[axis] for axis in perm)
-    if whole == tuple(range(len(whole))) and not (node.outputs[0].is_graph_output()):
+    joined = perm if first is None else tuple(first[axis] for axis in perm)
+    if joined == tuple(range(len(joined))) and not node.outputs[0].is_graph_output():
         ir.convenience.replace_all_uses_with(node.outputs[0], source)
         return True
     if first is None:
         return False
     node.replace_input_with(0, source)
-    node.attributes["perm"] = ir.AttrInt64s("perm", whole)
+    node.attributes["perm"] = ir.AttrInt64s("perm", joined)
     return True
 
 
 def _pass(graph: ir.Graph, node: ir.Node) -> bool:
-    """The node reads what stood before the Transposes, and the Transpose that its answer then needs stands behind."""
+    """Move a node before the Transposes that it reads from, and put the Transpose that its result needs after it."""
     perms = {found[1] for value in node.inputs if (found := _turned(value))}
     answers = [value for value in node.outputs if value.uses() or value.is_graph_output()]
     if len(perms) != 1 or node.domain or len(answers) != 1 or answers[0] is not node.outputs[0]:
         return False
     (perm,) = perms
-    rewrite: Callable[..., _Rewritten | None] | None = _REWRITES.get(node.op_type)
+    rewrite = _REWRITES.get(node.op_type)
     rewritten = rewrite(graph, node, perm) if rewrite else None
     if rewritten is None:
         return False
@@ -92,7 +92,12 @@ def _pass(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
-_Rewritten = tuple[Sequence["ir.Value | None"], dict[str, Any], Perm]
+class _Rewritten(NamedTuple):
+    """A node that reads what stood before its Transposes."""
+
+    inputs: Sequence[ir.Value | None]
+    attributes: Mapping[str, int | Sequence[int]]  # those that change
+    behind: Perm  # the Transpose that its result then needs
 
 
 def _one_by_one(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
@@ -105,25 +110,26 @@ def _one_by_one(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None
         elif value is None or (constant is not None and constant.size == 1 and constant.ndim <= len(perm)):
             inputs.append(value)
         elif constant is not None and constant.ndim <= len(perm):
-            whole = constant.reshape((1,) * (len(perm) - constant.ndim) + constant.shape)
-            inputs.append(_held(graph, f"{value.name}.turned", whole.transpose(np.argsort(perm))))
+            full = constant.reshape((1,) * (len(perm) - constant.ndim) + constant.shape)
+            inputs.append(_held(graph, f"{value.name}.turned", full.transpose(np.argsort(perm))))
         else:
             return None
-    return inputs, {}, perm
+    return _Rewritten(inputs, {}, perm)
 
 
 def _pad(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
-    source, pads = _source(node), _numbers(node.inputs[1])
-    if source is None or pads is None or len(node.inputs) > 3:
+    source, padding = _source(node), node.inputs[1]
+    pads = _numbers(padding)
+    if source is None or padding is None or pads is None or len(node.inputs) > 3:
         return None
     rank = len(perm)
     turned = [pads[side + perm.index(axis)] for side in (0, rank) for axis in range(rank)]
-    held = _held(graph, f"{node.inputs[1].name}.turned", np.array(turned, np.int64))  # type: ignore[union-attr]
-    return [source, held, *node.inputs[2:]], {}, perm
+    held = _held(graph, f"{padding.name}.turned", np.array(turned, np.int64))
+    return _Rewritten([source, held, *node.inputs[2:]], {}, perm)
 
 
 def _reduced(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
-    """ReduceMean and its like, whose axes are an attribute or, since opset 18, an input; and Squeeze."""
+    """Rewrite a reduction, whose axes are an attribute or, since opset 18, an input; or a Squeeze."""
     source, axes = _source(node), _axes(node, len(perm))
     if source is None or not axes:
         return None
@@ -132,8 +138,9 @@ def _reduced(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
     left = [perm[axis] for axis in range(len(perm)) if axis not in axes]
     behind = perm if keeps else tuple(sorted(left).index(axis) for axis in left)
     if "axes" in node.attributes:
-        return [source], {"axes": turned}, behind
-    return [source, _held(graph, f"{node.outputs[0].name}.axes", np.array(turned, np.int64))], {}, behind
+        return _Rewritten([source], {"axes": turned}, behind)
+    held = _held(graph, f"{node.outputs[0].name}.axes", np.array(turned, np.int64))
+    return _Rewritten([source, held], {}, behind)
 
 
 def _slice(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
@@ -144,29 +151,30 @@ def _slice(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
         return None
     turned = [perm[axis] for axis in (range(starts.size) if axes is None else axes)]
     held = _held(graph, f"{node.outputs[0].name}.axes", np.array(turned, starts.dtype))
-    return [source, node.inputs[1], node.inputs[2], held, *node.inputs[4:]], {}, perm
+    return _Rewritten([source, node.inputs[1], node.inputs[2], held, *node.inputs[4:]], {}, perm)
 
 
 def _concat(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
     sources = [_turned(value) for value in node.inputs]
     if not all(sources):
         return None
-    return [found[0] for found in sources if found], {"axis": perm[node.attributes["axis"].value]}, perm
+    axis = perm[node.attributes["axis"].value]
+    return _Rewritten([found[0] for found in sources if found], {"axis": axis}, perm)
 
 
 def _flat(graph: ir.Graph, node: ir.Node, perm: Perm) -> _Rewritten | None:
-    """Where only sides of one are moved about, all numbers lie as they lay, in whatever sides they are read."""
+    """Rewrite a Flatten or Reshape where only sides of length one moved: the numbers keep their order then."""
     source = _source(node)
     sides = list(source.shape) if source is not None and source.shape is not None else []
     long = [axis for axis in perm if len(sides) == len(perm) and sides[axis] != 1]
     if not long or long != sorted(long) or perm[0] != 0:
         return None
     if node.op_type == "Flatten":
-        return ([source], {}, (0, 1)) if node.attributes.get_int("axis", 1) == 1 else None
+        return _Rewritten([source], {}, (0, 1)) if node.attributes.get_int("axis", 1) == 1 else None
     to = _numbers(node.inputs[1])
-    if to is None or 0 in to[1:]:  # a side as it was, whichever that was
+    if to is None or 0 in to[1:]:  # a side copied from the input, which has others now
         return None
-    return [source, node.inputs[1]], {}, tuple(range(len(to)))
+    return _Rewritten([source, node.inputs[1]], {}, tuple(range(len(to))))
 
 
 _REWRITES: dict[str, Callable[[ir.Graph, ir.Node, Perm], _Rewritten | None]] = {
@@ -180,7 +188,7 @@ _REWRITES: dict[str, Callable[[ir.Graph, ir.Node, Perm], _Rewritten | None]] = {
 
 
 def _turned(value: ir.Value | None) -> tuple[ir.Value, Perm] | None:
-    """Before its Transpose, and how that turns it."""
+    """Return the value before its Transpose, and the permutation; None where no Transpose made it."""
     node = None if value is None else value.producer()
     perm = _perm(node) if node is not None and node.op_type == "Transpose" else None
     source = node.inputs[0] if node is not None else None
@@ -195,7 +203,7 @@ def _perm(node: ir.Node) -> Perm | None:
 
 
 def _source(node: ir.Node) -> ir.Value | None:
-    """Of a node that one tensor alone runs through."""
+    """Return the value before the Transpose of a node's first input."""
     found = _turned(node.inputs[0])
     return found[0] if found else None
 

@@ -1,6 +1,6 @@
-"""What can be said against an ONNX file before anything runs: is it a classifier of these very images?
+"""Checks an ONNX file before anything runs: is it a classifier of these images?
 
-Reads what the file says of itself and no weights; needs no onnx. Every refusal is one line that names file and numbers.
+Reads the file's description and no weights; needs no onnx. Every refusal is one line that names file and numbers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ..errors import ModelError
 from ..portable.onnx_file import FLOAT, FLOAT16, KINDS, OnnxFile, Value
 from ..portable.preprocessing import Preprocessing
 
-PROBABILITIES = ("Softmax", "LogSoftmax")  # what makes them of logits: other numbers, in the same order
+PROBABILITIES = ("Softmax", "LogSoftmax")  # operators that turn logits into other numbers, in the same order
 _EXPORT = "export the classifier alone: one batch of images in, batch × classes logits out"
 _KINDS = "keep the types of input and output when converting (`keep_io_types`)"
 _QUANTIZED = {
@@ -25,18 +25,18 @@ _QUANTIZED = {
 
 
 def channels_last(sides: Sequence[int | None], channels: Collection[int]) -> bool:
-    """Whether images of so many channels lie so, as TensorFlow has them. What says nothing has them first."""
+    """Return whether images of this shape have channels last, as in TensorFlow; an open shape has them first."""
     return len(sides) == 4 and sides[3] in channels and sides[1] not in channels
 
 
 def sides(preprocessing: Preprocessing, last: bool) -> tuple[int, int, int]:
-    """Of one image."""
+    """Return the sides of one image."""
     size, channels = preprocessing.size, preprocessing.channels
     return (size, size, channels) if last else (channels, size, size)
 
 
 def otherwise(turned: bool, last: str) -> list[str]:
-    """What a reference has otherwise than the file that it is made of, a sentence each."""
+    """Return how a reference differs from the file that it is made of, a sentence each."""
     found = []
     if turned:
         found.append("the file takes images channels last (NHWC), what is made of it takes them channels first (NCHW)")
@@ -45,75 +45,82 @@ def otherwise(turned: bool, last: str) -> list[str]:
     return found
 
 
-def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, asked: int | None) -> int | None:
-    """Of an ONNX file in a checkpoint's place; gives the batch that it will have, None where that may vary."""
+def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, wanted: int | None) -> int | None:
+    """Check an ONNX file that replaces a checkpoint; return the batch that it will have, None where that may vary."""
     quantized = sorted(file.operators & _QUANTIZED)
     if quantized:
         raise ModelError(
-            f"{file.path} is quantized already ({quantized[0]}), and no FP32 reference",
-            hint="judge it against its original: `model.candidate` in a recipe, or "
+            str(file.path),
+            f"is quantized already ({quantized[0]}), so it is not an FP32 reference",
+            hint="compare it with its original: `model.candidate` in a recipe, or "
             "`edgeresnet verify INT8.onnx --reference FP32.onnx`; "
-            "`edgeresnet inspect INT8.onnx --target T` says whether a compiler takes it",
+            "`edgeresnet inspect INT8.onnx --target T` reports whether a compiler takes it",
         )
     fixed = _fits(file, preprocessing, classes, (FLOAT,))
-    if asked is not None and fixed is not None and asked != fixed:
+    if wanted is not None and fixed is not None and wanted != fixed:
         raise ModelError(
-            f"{file.path} is fixed to batches of {fixed}, and `trace.batch` asks for {asked}",
+            str(file.path),
+            f"is fixed to batches of {fixed}, and `trace.batch` is {wanted}",
             hint="leave `trace.batch` out, or export the file with a batch that may vary",
         )
-    return asked or fixed
+    return wanted or fixed
 
 
 def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, against: int | None) -> None:
-    """Of a network that was made elsewhere and runs as it is, beside one whose batch is `against`."""
+    """Check a network that another tool made and that runs as it is, next to one whose batch is `against`."""
     fixed = _fits(file, preprocessing, classes, (FLOAT, FLOAT16))
     _, *own = file.inputs[0].shape or ()
     if channels_last((None, *own), (preprocessing.channels,)):
         raise ModelError(
-            f"{file.path} takes its images as {_product(tuple(own))}, channels last",
+            str(file.path),
+            f"takes its images as {_product(tuple(own))}, channels last",
             hint="it is compiled as it is, and targets are fed channels first: quantize what `edgeresnet export` "
             "writes of its original, with channels first",
         )
     if None in own or file.outputs[0].shape is None or file.outputs[0].shape[1] is None:
         raise ModelError(
-            f"{file.path} leaves open more than its batch: {_shown(file.inputs[0])} in, {_shown(file.outputs[0])} out",
+            str(file.path),
+            f"leaves open more than its batch: {_shown(file.inputs[0])} in, {_shown(file.outputs[0])} out",
             hint="it is compiled as it is: fix every other side where it was made",
         )
     if (fixed or 1) != (against or 1):  # they are timed in turn: each call must carry as many images
         takes = [f"batches of {batch}" if batch else "any batch" for batch in (fixed, against)]
         raise ModelError(
-            f"{file.path} takes {takes[0]}, and the network it is judged against takes {takes[1]}",
+            str(file.path),
+            f"takes {takes[0]}, and the network it is compared with takes {takes[1]}",
             hint="fix both to the same batch (`trace.batch` fixes the other one), or leave both open",
         )
 
 
 def timed(file: OnnxFile) -> None:
-    """Of a network that is only timed, on random images: their sides must be the file's own, and its batch may vary."""
+    """Check a network that is only timed, on random images: all sides but the batch must be known."""
     _one_of_each(file)
     image = file.inputs[0]
     if image.kind != FLOAT:
-        raise ModelError(f"{file.path} takes {KINDS.get(image.kind, 'another type')}, not float32", hint=_KINDS)
+        raise ModelError(str(file.path), f"takes {KINDS.get(image.kind, 'another type')}, not float32", hint=_KINDS)
     _, *own = _sides(file)
     if None in own or own[1] != own[2]:
         raise ModelError(
-            f"{file.path} takes {_shown(image)}: it is timed on square images of one known size, channels first",
-            hint="fix channels, height and width where it was made; the batch alone may stay open",
+            str(file.path),
+            f"takes {_shown(image)}: it is timed on square images of one known size, channels first",
+            hint="fix channels, height and width where it was made; only the batch may stay open",
         )
 
 
 def _fits(file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: tuple[int, ...]) -> int | None:
-    """Refuses what is no classifier of such images; gives the fixed batch, or None."""
+    """Refuse a file that is not a classifier of such images; return the fixed batch, or None."""
     _one_of_each(file)
     image, logits = file.inputs[0], file.outputs[0]
     if image.kind != FLOAT or logits.kind not in answers:
         kinds = [KINDS.get(value.kind, "another type") for value in (image, logits)]
-        raise ModelError(f"{file.path} takes {kinds[0]} and answers {kinds[1]}, not float32", hint=_KINDS)
+        raise ModelError(str(file.path), f"takes {kinds[0]} and answers {kinds[1]}, not float32", hint=_KINDS)
     batch, *own = _sides(file)
     _check_images(file, tuple(own), preprocessing)
     if logits.shape is not None and (len(logits.shape) != 2 or logits.shape[1] not in (None, classes)):
-        said = f"{logits.shape[1]} classes" if len(logits.shape) == 2 else _shown(logits)
+        answer = f"{logits.shape[1]} classes" if len(logits.shape) == 2 else _shown(logits)
         raise ModelError(
-            f"{file.path} answers with {said}, the images have {classes} classes",
+            str(file.path),
+            f"answers with {answer}, the images have {classes} classes",
             hint="one logit per class, and one class folder per logit",
         )
     return batch
@@ -122,16 +129,17 @@ def _fits(file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: t
 def _one_of_each(file: OnnxFile) -> None:
     if len(file.inputs) != 1 or len(file.outputs) != 1:
         raise ModelError(
-            f"{file.path} has {len(file.inputs)} inputs and {len(file.outputs)} outputs instead of one each",
+            str(file.path),
+            f"has {len(file.inputs)} inputs and {len(file.outputs)} outputs instead of one each",
             hint=_EXPORT,
         )
 
 
 def _sides(file: OnnxFile) -> tuple[int | None, ...]:
-    """Of its batch of images, as it says them: four."""
+    """Return the four sides of its batch of images."""
     image = file.inputs[0]
     if image.shape is None or len(image.shape) != 4:
-        raise ModelError(f"{file.path} takes {_shown(image)}, which is no batch of images", hint=_EXPORT)
+        raise ModelError(str(file.path), f"takes {_shown(image)}, which is not a batch of images", hint=_EXPORT)
     return image.shape
 
 
@@ -139,7 +147,8 @@ def _check_images(file: OnnxFile, own: tuple[int | None, ...], preprocessing: Pr
     made = sides(preprocessing, channels_last((None, *own), (preprocessing.channels,)))
     if any(side not in (None, wanted) for side, wanted in zip(own, made, strict=True)):
         raise ModelError(
-            f"{file.path} takes {_product(own)} images, preprocessing makes {_product(made)}",
+            str(file.path),
+            f"takes {_product(own)} images, preprocessing makes {_product(made)}",
             hint="size is `preprocessing.size`; channels are as many as `preprocessing.mean` has numbers",
         )
 

@@ -1,17 +1,16 @@
-"""Padding in numbers, and inside the layer that reads it. What stands before a convolution onnxscript's rules take in.
+"""Writes padding in numbers, and moves a Pad into the max pooling after it; onnxscript's rules do so for convolutions.
 
-Changes no answer: a pooling takes over only what could never have been its largest value.
+Changes no answer: a pooling takes over only padding that could never have been its largest value.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from onnxscript import ir
 
 
 def settle(graph: ir.Graph) -> None:
+    """Rewrite a graph in place."""
     for node in list(graph):
         if "auto_pad" in node.attributes:
             _count(node)
@@ -20,32 +19,37 @@ def settle(graph: ir.Graph) -> None:
 
 
 def _count(node: ir.Node) -> None:
-    """`SAME_UPPER` and its like as pads, which is what everybody who reads the network on understands."""
-    a: dict[str, Any] = {name: attribute.value for name, attribute in node.attributes.items()}
+    """Write `SAME_UPPER` and the other values of `auto_pad` as pads, which all later readers understand."""
+    mode = node.attributes.get_string("auto_pad", "NOTSET")
     image, weights = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
-    shape = image.shape if image is not None else None
-    kernel = a.get("kernel_shape") or (list(weights.shape)[2:] if weights is not None and weights.shape else None)
-    if a["auto_pad"] in ("SAME_UPPER", "SAME_LOWER"):
-        sides = [side for side in list(shape)[2:] if isinstance(side, int)] if shape is not None else []
-        if kernel is None or len(sides) != len(kernel):
+    kernel = node.attributes.get_ints("kernel_shape", None) or _known_sides(weights)
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        sides = _known_sides(image)
+        if not kernel or len(sides) != len(kernel):
             return
         begin, end = [], []
         for axis, (side, taps) in enumerate(zip(sides, kernel, strict=True)):
-            step, apart = (a.get(name, [1] * len(sides))[axis] for name in ("strides", "dilations"))
+            step, apart = (node.attributes.get_ints(name, [1] * len(sides))[axis] for name in ("strides", "dilations"))
             total = max((-(-side // step) - 1) * step + (taps - 1) * apart + 1 - side, 0)
             less, more = total // 2, total - total // 2
-            begin.append(less if a["auto_pad"] == "SAME_UPPER" else more)
-            end.append(more if a["auto_pad"] == "SAME_UPPER" else less)
+            begin.append(less if mode == "SAME_UPPER" else more)
+            end.append(more if mode == "SAME_UPPER" else less)
         node.attributes["pads"] = ir.AttrInt64s("pads", [*begin, *end])
-    elif a["auto_pad"] == "VALID":
+    elif mode == "VALID":
         node.attributes.pop("pads", None)
     del node.attributes["auto_pad"]
 
 
-def _take_in(pool: ir.Node) -> None:
-    """TensorFlow pads with zeros what a ReLU made, in front of the pooling that pads with less than any number.
+def _known_sides(value: ir.Value | None) -> list[int]:
+    """Return the sides of an image or a kernel, those that are numbers."""
+    shape = value.shape if value is not None else None
+    return [side for side in list(shape)[2:] if isinstance(side, int)] if shape is not None else []
 
-    No window may lie in the padding alone: there the one answers zero, the other nothing.
+
+def _take_in(pool: ir.Node) -> None:
+    """Move a Pad into the pooling: TensorFlow pads a ReLU's output with zeros, a pooling with less than any number.
+
+    No window may lie entirely in the padding: there a Pad gives zero, a pooling nothing.
     """
     pad = pool.inputs[0].producer() if pool.inputs[0] is not None else None
     if pad is None or pad.op_type != "Pad" or len(pool.outputs) != 1 or pool.attributes.get_int("ceil_mode", 0) == 1:
@@ -62,7 +66,7 @@ def _take_in(pool: ir.Node) -> None:
 
 
 def _spatial(pad: ir.Node) -> list[int] | None:
-    """What it adds to height and width: rows and columns that no largest value comes from. None for any other."""
+    """Return what a Pad adds to height and width if no largest value comes from it, else None."""
     if pad.attributes.get_string("mode", "constant") != "constant" or len(pad.inputs) > 3:
         return None
     pads, value = _constant(pad.inputs[1]), 0.0

@@ -1,6 +1,6 @@
-"""The Q/DQ of an ONNX file as a wiring plan: who makes a value, who takes it, what is constant, which type it has.
+"""The Q/DQ of an ONNX file as a wiring plan: the maker and the readers of each value, its type, and whether it varies.
 
-Reads files of any quantizer. Judges nothing: what a compiler makes of it is asked in `accepts`.
+Reads files of any quantizer. Does not know what a compiler accepts: `accepts` does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INTEGER_OPERATORS = {
     "QLinearWhere",
     "QGemm",
 }
-# Values are moved or chosen among, never computed: what was an INT8 value before them is one after them.
+# They move or choose values and compute none: an INT8 value before them is one after them.
 MOVES = {"Slice", "Pad", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "MaxPool", "Gather"}
 WEIGHTED = {"Conv", "Gemm", "MatMul"}
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
@@ -42,16 +42,16 @@ _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 @dataclass(frozen=True)
 class Summary:
-    """What a file is, in numbers."""
+    """A file in numbers."""
 
     operators: dict[str, int]
     quantized: bool
     int8: int  # convolutions and Gemms whose data and weights are both INT8
-    weighted: int  # of so many
+    weighted: int  # all convolutions and Gemms
 
 
 class Plan:
-    """Takes a model that `onnx.checker` takes."""
+    """The plan of a model that `onnx.checker` accepts."""
 
     def __init__(self, model: onnx.ModelProto):
         self.nodes: list[Node] = list(model.graph.node)
@@ -73,47 +73,49 @@ class Plan:
         self.types = self._inferred(model)
 
     def summary(self) -> Summary:
+        """Count operators and INT8 layers."""
         kinds = Counter(node.op_type for node in self.nodes)
         weighted = [node for node in self.nodes if node.op_type in WEIGHTED]
-        whole = sum(self.is_int8(node.input[0]) and self.is_int8(node.input[1]) for node in weighted)
+        int8 = sum(self.is_int8(node.input[0]) and self.is_int8(node.input[1]) for node in weighted)
         form = {QUANTIZE, DEQUANTIZE} | INTEGER_OPERATORS
-        return Summary(dict(sorted(kinds.items())), bool(form & kinds.keys()), whole, len(weighted))
+        return Summary(dict(sorted(kinds.items())), bool(form & kinds.keys()), int8, len(weighted))
 
     def pairs(self) -> list[Node]:
-        """Every QuantizeLinear and DequantizeLinear, of whatever domain."""
+        """List every QuantizeLinear and DequantizeLinear, of any domain."""
         return [node for node in self.nodes if node.op_type in (QUANTIZE, DEQUANTIZE)]
 
     def origin(self, name: str) -> Node | None:
-        """The node that made this value, behind those that only moved it."""
+        """Return the node that computed this value, before those that only moved it."""
         node = self.maker.get(name)
         while node is not None and node.op_type in MOVES:
             node = self.maker.get(node.input[0])
         return node
 
     def is_int8(self, name: str) -> bool:
+        """Return whether a value comes from a DequantizeLinear."""
         node = self.origin(name)
         return node is not None and node.op_type == DEQUANTIZE
 
     def is_constant(self, name: str) -> bool:
-        """Held by the file, or computed from nothing else."""
+        """Return whether the file holds a value, or it is computed from constants only."""
         return name in self._constant
 
     def value(self, name: str) -> np.ndarray | None:
-        """Of a constant that stands in the file as it is."""
+        """Return a constant that the file holds; None for any other value."""
         node = self.maker.get(name)
         if name not in self._held and node is not None and node.op_type == "Identity":
             return self.value(node.input[0])
         return numpy_helper.to_array(self._held[name]) if name in self._held else None
 
     def sides(self, name: str) -> tuple[int, ...] | None:
-        """Of a constant, behind the Q/DQ around it."""
+        """Return the sides of a constant, also through its Q/DQ."""
         node = self.maker.get(name)
         if name in self._held:
             return tuple(self._held[name].dims)
         return self.sides(node.input[0]) if node is not None and node.op_type in (QUANTIZE, DEQUANTIZE) else None
 
     def integer(self, node: Node) -> int | None:
-        """The integer type of a Q or DQ as ONNX means it: the zero point's, else what it says or takes, else uint8."""
+        """Return the integer type of a Q or DQ: the zero point's, else the attribute's or the input's, else uint8."""
         if zero_point(node):
             return self.types.get(zero_point(node))
         if node.op_type == DEQUANTIZE:
@@ -121,7 +123,7 @@ class Plan:
         return int(attribute(node, "output_dtype", 0)) or TensorProto.UINT8
 
     def _inferred(self, model: onnx.ModelProto) -> dict[str, int]:
-        """Element types: of most operators what goes in comes out."""
+        """Infer element types: most operators return the type that they take."""
         found = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
         found |= {name: tensor.data_type for name, tensor in self._held.items()}
         for node in self.nodes:
@@ -140,17 +142,20 @@ class Plan:
         return found
 
     def float_types(self, node: Node) -> set[int]:
+        """Return the float types among a node's inputs."""
         return {self.types[name] for name in node.input if self.types.get(name) in _FLOATS}
 
 
 def zero_point(node: Node) -> str:
-    """Of a Q or DQ; empty where it has none."""
+    """Return the name of a Q's or DQ's zero point; empty where it has none."""
     return node.input[2] if len(node.input) > 2 else ""
 
 
 def attribute(node: Node, name: str, default: int) -> int:
+    """Return an integer attribute."""
     return next((each.i for each in node.attribute if each.name == name), default)
 
 
 def title(node: Node) -> str:
+    """Return a node's name for people."""
     return node.name or (node.output[0] if node.output else node.op_type)

@@ -1,13 +1,12 @@
-"""Preprocessing's arithmetic inside the model, so that the device feeds the pixels as its camera or decoder has them.
+"""Puts preprocessing's arithmetic inside the model, so that a device feeds pixels as its camera or decoder has them.
 
-Mean, std and channel order move in; size and crop stay outside. The numbers are `Preprocessing.normalize`'s own, in its
-order and precision: the answers are those of the original on normalised images, for float32, Q/DQ and half twins alike.
+Mean, std and channel order go in; size and crop stay outside. The numbers are those of `Preprocessing.normalize`, in
+its order and precision: float32, Q/DQ and half-precision networks all answer as on normalised images.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -22,9 +21,9 @@ _PREFIX = "pixels."
 
 
 def with_raw_input(model: onnx.ModelProto, preprocessing: Preprocessing, layout: str = "NHWC") -> onnx.ModelProto:
-    """The input keeps its name and its batch; it becomes uint8, in RGB or grayscale, channels where `layout` says.
+    """Return the network with a uint8 input, in RGB or grayscale, of the same name and batch.
 
-    The file says so of itself, with the preprocessing that is inside.
+    The file's entries say so, and name the preprocessing that is inside.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
@@ -43,8 +42,8 @@ def with_raw_input(model: onnx.ModelProto, preprocessing: Preprocessing, layout:
 
 
 def _nodes(image: str, preprocessing: Preprocessing, layout: str) -> list[onnx.NodeProto]:
-    """Cast first: TensorRT knows uint8 as a type of inputs and can do nothing else with it."""
-    steps: list[tuple[str, list[str], dict[str, Any]]] = [("Cast", [], {"to": TensorProto.FLOAT})]
+    """Make the nodes. The Cast is first: TensorRT takes uint8 as an input's type and can only cast it."""
+    steps: list[tuple[str, list[str], dict[str, int | list[int]]]] = [("Cast", [], {"to": TensorProto.FLOAT})]
     if layout == "NHWC":
         steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
     if preprocessing.order == "bgr":
@@ -54,7 +53,9 @@ def _nodes(image: str, preprocessing: Preprocessing, layout: str) -> list[onnx.N
     for number, (operator, constants, attributes) in enumerate(steps, 1):
         after = f"{_PREFIX}normal" if number == len(steps) else f"{_PREFIX}{operator.lower()}"
         name = f"{_PREFIX}{operator}"
-        nodes.append(helper.make_node(operator, [before, *constants], [after], name=name, **attributes))
+        node = helper.make_node(operator, [before, *constants], [after], name=name)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        nodes.append(node)
         before = after
     return nodes
 
@@ -80,18 +81,20 @@ def _become_pixels(image: onnx.ValueInfoProto, preprocessing: Preprocessing, lay
 def _fits(model: onnx.ModelProto, preprocessing: Preprocessing) -> None:
     if preprocessing.bits != 8:
         raise ModelError(
-            f"uint8 pixels have 8 bits, and the network's images have {preprocessing.bits}",
+            "uint8 pixels",
+            f"have 8 bits, and the network's images have {preprocessing.bits}",
             hint="leave its input float32: images are normalised in front of it",
         )
     tensor = model.graph.input[0].type.tensor_type
     if tensor.elem_type != TensorProto.FLOAT:
         kind = TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise ModelError(f"the network takes {kind} already, not float32", hint="give the network of float32 images")
+        raise ModelError("the network", f"takes {kind} already, not float32", hint="give the network of float32 images")
     sides = [dim.dim_value for dim in tensor.shape.dim[1:]]
     wanted = [preprocessing.channels, preprocessing.size, preprocessing.size]
     if sides != wanted:
         raise ModelError(
-            f"the network takes {'×'.join(map(str, sides))} images, preprocessing makes {'×'.join(map(str, wanted))}",
+            "the network",
+            f"takes {'×'.join(map(str, sides))} images, preprocessing makes {'×'.join(map(str, wanted))}",
             hint="give the preprocessing that the network was traced with",
         )
 

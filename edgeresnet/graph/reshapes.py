@@ -1,7 +1,7 @@
-"""A shape that is computed at run time, and holds nothing but the batch and numbers, becomes numbers.
+"""Turns a shape that is computed at run time from the batch and numbers only into numbers.
 
-`x.view(x.size(0), -1)` and TensorFlow's Flatten leave such arithmetic behind, which quantizers and compilers stumble
-over. What else is computed stays. A reshaping into the shape that is there already goes.
+`x.view(x.size(0), -1)` and TensorFlow's Flatten leave such arithmetic behind, which quantizers and compilers cannot
+handle. Other computed shapes stay. A reshape into the shape that is there already is removed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _Numbers = list[int | str]  # a side that may vary has a name
 
 
 def settle(graph: ir.Graph) -> bool:
-    """Whether some shape became numbers, or went."""
+    """Rewrite a graph in place; return whether a shape became numbers, or a reshape was removed."""
     return any([_count(graph, node) or _leave_out(node) for node in list(graph) if node.op_type == "Reshape"])
 
 
@@ -48,7 +48,7 @@ def _count(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def _numbers(value: ir.Value | None) -> _Numbers | None:
-    """What integers are computed from shapes and constants alone; None where others have a part in it."""
+    """Return integers that are computed from shapes and constants only; None for others."""
     constant = None if value is None else ir.convenience.get_const_tensor(value)
     if constant is not None:
         return [int(number) for number in constant.numpy().reshape(-1)]
@@ -58,7 +58,7 @@ def _numbers(value: ir.Value | None) -> _Numbers | None:
 
 
 def _sides(value: ir.Value | None) -> _Numbers | None:
-    """None where one is known neither by number nor by name."""
+    """Return a value's sides; None where one has neither a number nor a name."""
     if value is None or value.shape is None:
         return None
     sides = [side if isinstance(side, int) else side.value for side in value.shape]
@@ -76,7 +76,7 @@ def _gathered(node: ir.Node) -> _Numbers | None:
 
 
 def _sliced(node: ir.Node) -> _Numbers | None:
-    """Starts, ends, axes (there is but one) and steps, the last two of which may be left out."""
+    """Apply a Slice with starts, ends, axes (only one) and steps; the last two may be missing."""
     before, *where = (_numbers(value) for value in node.inputs)
     numbers = [each[0] for each in where if each is not None and len(each) == 1 and isinstance(each[0], int)]
     if before is None or len(numbers) != len(where):

@@ -1,4 +1,5 @@
-"""Labelled images as one noun: `Samples`. Opened from a recipe's words, chosen by seed, streamed, never held whole.
+"""Labelled images as one type, `Samples`: opened as a recipe names them, chosen by seed, and streamed, so that they
+never fill the memory.
 
 sources → what is there · choose → which of it · decode → pixels · cache → decoded once. Knows no network.
 """
@@ -34,60 +35,64 @@ __all__ = [
 
 
 def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Samples:
-    """The images of one slot of a recipe: training, evaluation or calibration."""
-    asked: Source | None = getattr(recipe.images, slot)
-    if asked is None:
-        raise ImagesError(f"the recipe names no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
-    if asked.source == "training" and slot == "calibration":
+    """Open the images of one slot of a recipe: training, evaluation or calibration."""
+    named: Source | None = getattr(recipe.images, slot)
+    if named is None:
+        raise ImagesError("the recipe", f"names no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
+    if named.source == "training" and slot == "calibration":
         training = open_samples(recipe, "training", store)
-        return _counted(training, _count(asked, slot, len(training)), recipe.seed, slot)
-    source = sources.open_source(asked, slot, store, names=recipe.images.names, classes=recipe.model.classes)
+        return _counted(training, _count(named, slot, len(training)), recipe.seed, slot)
+    source = sources.open_source(named, slot, store, names=recipe.images.names, classes=recipe.model.classes)
     samples = Samples.of(source, recipe.preprocessing, recipe.images.unreadable, store)
-    return _counted(samples, _count(asked, slot, len(samples)), recipe.seed, slot)
+    return _counted(samples, _count(named, slot, len(samples)), recipe.seed, slot)
 
 
 def read_image(path: Path, preprocessing: Preprocessing) -> np.ndarray:
-    """One file by itself: HWC."""
+    """Read one file by itself: HWC."""
     return decode.read(str(path), preprocessing)
 
 
 def check_classes(samples: Samples, classes: int, where: str) -> None:
+    """Refuse images with another number of classes than the network has."""
     if samples.classes and len(samples.classes) != classes:
         shown = ", ".join(samples.classes[:5]) + (" …" if len(samples.classes) > 5 else "")
         raise ImagesError(
-            f"{where} has {len(samples.classes)} classes ({shown}), the model has {classes}",
+            where,
+            f"has {len(samples.classes)} classes ({shown}), the model has {classes}",
             hint="`model.classes` is as many as there are class folders; where some of them are missing on purpose, "
             "`images.names` is a file of all classes in the network's order",
         )
 
 
 def check_disjoint(one: Samples, other: Samples, names: tuple[str, str]) -> None:
-    """Refuses two sets that share an image, by content: copies and renamed files are found too."""
+    """Refuse two sets that share an image. Content is compared: copies and renamed files count, too."""
     shared = choose.shared(one, other)
     if shared:
         first = ", ".join(one.name(index) for index in shared[:3])
         raise ImagesError(
-            f"{len(shared)} of the {len(one)} {names[0]} images are also {names[1]} images: {first}",
-            hint=f"take {names[0]} images from elsewhere: accuracy on images already seen says nothing",
+            f"{len(shared)} of the {len(one)} {names[0]} images",
+            f"are also {names[1]} images: {first}",
+            hint=f"use other {names[0]} images: accuracy on images already seen means nothing",
         )
 
 
 def same_classes(sets: Iterable[tuple[str, Samples]]) -> None:
-    """Of all that have classes at all."""
+    """Refuse sets of images whose classes differ. Sets without classes are ignored."""
     labelled = [(name, samples) for name, samples in sets if samples.classes]
     for name, samples in labelled[1:]:
         first_name, first = labelled[0]
         if samples.classes != first.classes:
             odd = sorted(set(samples.classes) ^ set(first.classes)) or ["in another order"]
             raise ImagesError(
-                f"the {name} images have other classes than the {first_name} images: {', '.join(odd[:5])}",
+                f"the {name} images",
+                f"have other classes than the {first_name} images: {', '.join(odd[:5])}",
                 hint="give both the same class folders, or name all classes in the network's order in `images.names`",
             )
 
 
-def _count(asked: Source, slot: str, there: int) -> int | None:
-    """Ranges are settled after a few hundred images: more cost time and change nothing that can be measured."""
-    return asked.count or (min(CALIBRATION, there) if slot == "calibration" else None)
+def _count(source: Source, slot: str, there: int) -> int | None:
+    """Return how many images to use. A few hundred settle the ranges: more cost time and change nothing measurable."""
+    return source.count or (min(CALIBRATION, there) if slot == "calibration" else None)
 
 
 def _counted(samples: Samples, count: int | None, seed: int, slot: str) -> Samples:
@@ -95,7 +100,8 @@ def _counted(samples: Samples, count: int | None, seed: int, slot: str) -> Sampl
         return samples
     if count > len(samples):
         raise ImagesError(
-            f"{count} {slot} images are asked for, and {len(samples)} are there",
+            f"{count} {slot} images",
+            f"are requested, and {len(samples)} are there",
             hint=f"lower `images.{slot}.count`, or give more images",
         )
     return samples.subset(choose.balanced(samples, count, seed))

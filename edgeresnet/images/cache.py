@@ -1,6 +1,6 @@
-"""What is remembered about images between runs: content hashes, and decoded pixels. Safe to delete; costs time only.
+"""What is stored about images between runs: content hashes, and decoded pixels. Safe to delete; that costs time only.
 
-Never trusted blindly: a hash belongs to a file's size and time, and every chunk of pixels carries a checksum.
+Never trusted blindly: a hash belongs to a file's size and time, and every chunk of pixels has a checksum.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Chunk = tuple[np.ndarray, np.ndarray]
 
 _LAYOUT = 1  # of the table: another one is another file
 _FRESH_NS = 2_000_000_000  # a file changed this recently may change again within one tick of its clock
-_BLOCK = 500  # so many at a time are looked up
+_BLOCK = 500  # looked up at a time
 _LARGEST_PART_OF_DISK = 0.25
 
 
 class Thing(NamedTuple):
-    """What has content: the name it is remembered by, what tells that it changed, when it did, and how it is hashed."""
+    """What has content: its name in the index, a stamp that changes with it, when it changed, and how it is hashed."""
 
     name: bytes
     stamp: str
@@ -43,7 +43,7 @@ class Thing(NamedTuple):
 
 
 class HashIndex:
-    """sha256 of files, read once per path and stamp: size, inode, and the times of change that `touch` cannot set."""
+    """sha256 of files. A file is read once per stamp: size, inode, and times of change that `touch` cannot set."""
 
     def __init__(self, store: Store | None):
         self._path = store.cache / f"hashes{_LAYOUT}.sqlite" if store else None
@@ -52,17 +52,17 @@ class HashIndex:
         return self._of(map(_file, paths))
 
     def of_parts(self, path: Path, parts: Iterable[tuple[str, int, int]]) -> list[bytes]:
-        """Of stretches of one file, each (name, offset, size)."""
-        whole = _file(path)
+        """Return the hashes of parts of one file, each (name, offset, size)."""
+        file = _file(path)
 
         def part(name: str, offset: int, size: int) -> Thing:
-            key = whole.name + b"\0" + os.fsencode(name)
-            return Thing(key, f"{whole.stamp} {offset} {size}", whole.changed_ns, lambda: _sha256(path, offset, size))
+            key = file.name + b"\0" + os.fsencode(name)
+            return Thing(key, f"{file.stamp} {offset} {size}", file.changed_ns, lambda: _sha256(path, offset, size))
 
         return self._of(part(*each) for each in parts)
 
     def _of(self, things: Iterable[Thing]) -> list[bytes]:
-        """Some at a time: of a hundred thousand nothing but the hashes is held."""
+        """Return the hashes. Files are read block by block, so that a hundred thousand of them need little memory."""
         found: list[bytes] = []
         things = iter(things)
         with ThreadPoolExecutor(machine.cores()) as pool:
@@ -117,12 +117,12 @@ class DecodedCache:
         self._image_bytes = int(np.prod(shape)) * pixel.itemsize
 
     def stream(self, size: int) -> Iterator[Chunk] | None:
-        """Chunks of `size` from disk; None where nothing whole is there."""
+        """Return chunks of `size` images from disk; None where they are not complete."""
         indices = self._indices()
         return None if indices is None else self._read(indices, size)
 
     def mapped(self) -> np.ndarray | None:
-        """All of it as an array that stays on disk; None where nothing whole is there."""
+        """Return all images as an array that stays on disk; None where they are not complete."""
         indices = self._indices()
         if indices is None:
             return None
@@ -132,29 +132,29 @@ class DecodedCache:
         try:
             index = json.loads(self._index.read_text())
             indices = np.asarray(index["indices"], dtype=np.int64)
-            whole = self._data.stat().st_size == len(indices) * self._image_bytes
-            return indices if whole and list(_checksums(self._data)) == index["checksums"] else None
+            complete = self._data.stat().st_size == len(indices) * self._image_bytes
+            return indices if complete and list(_checksums(self._data)) == index["checksums"] else None
         except (OSError, ValueError, KeyError):
             return None
 
     def fill(self, chunks: Iterator[Chunk], expected_bytes: int) -> Iterator[Chunk]:
-        """Passes chunks through and keeps them, if they fit. A cache that cannot be written is given up quietly."""
+        """Pass chunks through and store them, if they fit. Where the cache cannot be written, store nothing."""
         if not self._has_room(expected_bytes):
             yield from chunks
             return
-        aside = self._data.with_suffix(f".{os.getpid()}.part")
+        partial = self._data.with_suffix(f".{os.getpid()}.part")
         indices: list[int] = []
-        whole = True
+        complete = True
         try:
             for numbers, pixels in chunks:
-                whole = whole and _appended(aside, pixels, first=not indices)
+                complete = complete and _appended(partial, pixels, first=not indices)
                 indices += numbers.tolist()
                 yield numbers, pixels
-            if whole and indices:
-                self._publish(aside, indices)
+            if complete and indices:
+                self._publish(partial, indices)
         finally:
             with contextlib.suppress(OSError):
-                aside.unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
 
     def _has_room(self, expected_bytes: int) -> bool:
         try:
@@ -163,11 +163,11 @@ class DecodedCache:
         except OSError:
             return False
 
-    def _publish(self, aside: Path, indices: list[int]) -> None:
+    def _publish(self, data: Path, indices: list[int]) -> None:
         with contextlib.suppress(OSError):
-            index = {"indices": indices, "checksums": list(_checksums(aside))}
+            index = {"indices": indices, "checksums": list(_checksums(data))}
             self._index.unlink(missing_ok=True)
-            aside.replace(self._data)
+            data.replace(self._data)
             partial = self._index.with_suffix(f".{os.getpid()}.part")
             partial.write_text(json.dumps(index))
             partial.replace(self._index)
@@ -203,7 +203,7 @@ def _connect(where: str) -> sqlite3.Connection:
         database.close()
         if where == ":memory:":
             raise
-        if not isinstance(problem, sqlite3.OperationalError):  # damaged, and not merely locked or out of room
+        if not isinstance(problem, sqlite3.OperationalError):  # damaged, and not merely locked or without space
             with contextlib.suppress(OSError):
                 os.unlink(where)
         return _connect(":memory:")
@@ -215,7 +215,7 @@ def _file(path: Path) -> Thing:
     try:
         stat = path.stat()
     except OSError as problem:
-        raise ImagesError(f"{path} cannot be read: {problem.strerror}", hint="mend or remove it") from problem
+        raise _unreadable(path, problem) from problem
     stamp = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
     return Thing(os.fsencode(path), stamp, stat.st_ctime_ns, lambda: _sha256(path))
 
@@ -226,4 +226,8 @@ def _sha256(path: Path, offset: int = 0, size: int = -1) -> bytes:
             file.seek(offset)
             return hashlib.sha256(file.read(size)).digest()
     except OSError as problem:
-        raise ImagesError(f"{path} cannot be read: {problem.strerror}", hint="mend or remove it") from problem
+        raise _unreadable(path, problem) from problem
+
+
+def _unreadable(path: Path, problem: OSError) -> ImagesError:
+    return ImagesError(str(path), f"cannot be read: {problem.strerror}", hint="repair or remove it")

@@ -1,4 +1,4 @@
-"""Which images: class-balanced choice by seed, splits, what two sets share. Decides by content, not by name."""
+"""Which images: class-balanced choices by seed, splits, what two sets share. Content decides, not names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .samples import Samples
 
 
 def balanced(samples: Samples, count: int, seed: int) -> np.ndarray:
-    """Indices of `count` images, the classes taken in turn; the same images whatever they are called or how listed."""
+    """Return the indices of `count` images, from the classes in turn. Neither their names nor their order matters."""
     ranked: list[list[int]] = []
     for label in np.unique(samples.labels):
         mine = np.flatnonzero(samples.labels == label)
@@ -23,20 +23,19 @@ def balanced(samples: Samples, count: int, seed: int) -> np.ndarray:
 
 
 def split(samples: Samples, part: float, seed: int) -> tuple[Samples, Samples]:
-    """(the rest, a class-balanced part), with copies of one image kept on one side."""
+    """Return (the rest, a class-balanced part). All copies of an image are on the same side."""
     count = max(len(samples.classes), round(part * len(samples)))
     chosen = set(balanced(samples, min(count, len(samples) - 1), seed).tolist())
-    twins = {samples.hash(index) for index in chosen}
-    is_part = np.fromiter((samples.hash(index) in twins for index in range(len(samples))), bool, len(samples))
+    contents = {samples.hash(index) for index in chosen}
+    is_part = np.fromiter((samples.hash(index) in contents for index in range(len(samples))), bool, len(samples))
     if is_part.all():
-        raise ImagesError(
-            f"{len(samples)} images are too few, or too alike, to set some of them aside", hint="give more images"
-        )
+        problem = "are too few, or too alike, to set some of them aside"
+        raise ImagesError(f"{len(samples)} images", problem, hint="give more images")
     return samples.subset(np.flatnonzero(~is_part)), samples.subset(np.flatnonzero(is_part))
 
 
 def shared(one: Samples, other: Samples) -> list[int]:
-    """Indices into `one` of images that `other` holds too, by content."""
+    """Return the indices of images in `one` that are in `other`, too, by content."""
     theirs = {other.hash(index) for index in range(len(other))}
     return [index for index in range(len(one)) if one.hash(index) in theirs]
 

@@ -1,6 +1,6 @@
 """Files to pixels: open, convert, resize and crop exactly as torchvision does on PIL images; several at a time.
 
-Of 8 bits, or of 16 where the preprocessing says so: these are resized in float, and nothing is cut off.
+Pixels have 8 bits, or 16 where the preprocessing wants that: these are resized in float, and lose nothing.
 
 Photographs are decoded in threads: the image library works outside Python's lock, and nothing has to be pickled.
 Thumbnails are decoded in one thread: opening one takes longer than decoding it, opening holds the lock, and two threads
@@ -28,7 +28,7 @@ Reader = Callable[[int], np.ndarray]  # an image's number → its pixels; Images
 Chunk = tuple[np.ndarray, np.ndarray]  # indices, pixels
 
 BROKEN = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)  # Pillow, over a file
-VERSION = 1  # raised when the same file becomes other pixels
+VERSION = 1  # raised when the same file gives other pixels
 _INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -41,9 +41,9 @@ _AHEAD = 2  # chunks in flight per core: enough to keep the cores busy, little e
 
 
 def stream(read: Reader, count: int, size: int, *, skip: bool) -> Iterator[Chunk]:
-    """(indices, pixels NHWC) of images 0 to count, in order, unreadable ones left out where `skip` says so.
+    """Yield (indices, pixels NHWC) of images 0 to count, in order; with `skip`, without unreadable ones.
 
-    The first chunk, decoded alone, tells whether threads would help.
+    The first chunk, decoded alone, shows whether threads would help.
     """
     starts = iter(range(0, count, size))
 
@@ -60,18 +60,18 @@ def stream(read: Reader, count: int, size: int, *, skip: bool) -> Iterator[Chunk
 
 
 def some(read: Reader, indices: Iterable[int]) -> Iterator[np.ndarray]:
-    """Some images in any order, several at a time."""
+    """Yield some images in any order, decoded several at a time."""
     with ThreadPoolExecutor(machine.cores(), thread_name_prefix="decode") as pool:
         yield from pool.map(read, map(int, indices))
 
 
 def read(path: str, preprocessing: Preprocessing) -> np.ndarray:
-    """One file by itself."""
+    """Read one file by itself."""
     return decoded(lambda _: open_file(path), lambda _: path, 0, preprocessing, hint="give another image")
 
 
 def open_file(path: str) -> Image.Image:
-    """Read at once: the image library would ask the file for a header in dozens of small reads."""
+    """Read a file at once and open it: the image library would read its header in dozens of small steps."""
     with open(path, "rb", buffering=0) as file:
         return Image.open(io.BytesIO(file.read()))
 
@@ -83,28 +83,28 @@ def decoded(
     preprocessing: Preprocessing,
     hint: str = "remove or replace it, or leave such files out with `images: {unreadable: skip}`",
 ) -> np.ndarray:
+    """Open and prepare one image; name it where that fails."""
     try:
         with open_image(index) as image:
             return prepare(image, preprocessing)
     except BROKEN as problem:
-        raise ImagesError(
-            f"{name(index)} cannot be decoded: {reason(problem)}", hint=getattr(problem, "hint", hint)
-        ) from problem
+        hint = getattr(problem, "hint", hint)
+        raise ImagesError(name(index), f"cannot be decoded: {reason(problem)}", hint=hint) from problem
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """Converted, resized and cropped: HWC. Of an image as it was opened: once it is loaded, its depth is forgotten."""
+    """Convert, resize and crop an image: HWC. It must not be loaded yet: its depth is lost then."""
     _check_depth(image, preprocessing.bits)
     image = ImageOps.exif_transpose(image) if preprocessing.exif else image
     if preprocessing.bits == 16:
         return _deep(image, preprocessing)
     image = _resized(plain(image, preprocessing.channels), preprocessing)
-    # numpy's own way asks the image for an interface first, which takes longer than decoding a thumbnail
+    # numpy's own conversion takes longer than decoding a thumbnail
     return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, preprocessing.channels)
 
 
 def plain(image: Image.Image, channels: int) -> Image.Image:
-    """In colours or grays of 8 bits, as torchvision's loader has them: what is transparent shows what is under it."""
+    """Return colours or grays of 8 bits, as torchvision's loader does: transparency is dropped."""
     mode = "RGB" if channels == 3 else "L"
     if image.mode == mode:
         return image
@@ -114,7 +114,7 @@ def plain(image: Image.Image, channels: int) -> Image.Image:
 
 
 def depth(image: Image.Image) -> int:
-    """Bits of each channel, as the file holds them: Pillow makes eight of a colour's sixteen, and says nothing."""
+    """Return the bits of each channel in the file: Pillow reduces a colour's sixteen to eight, without a warning."""
     held = max(map(int, _DEPTH.findall(str(getattr(image, "tile", "")))), default=0)
     if image.mode.startswith("I;16"):
         return held or 16
@@ -124,7 +124,7 @@ def depth(image: Image.Image) -> int:
 
 
 def has_bits(image: Image.Image, bits: int) -> bool:
-    """Whether it can be read under `preprocessing.bits` of so many; asked before it is loaded."""
+    """Return whether an image can be read with this `preprocessing.bits`. It must not be loaded yet."""
     try:
         _check_depth(image, bits)
         return True
@@ -133,7 +133,7 @@ def has_bits(image: Image.Image, bits: int) -> bool:
 
 
 def turned(image: Image.Image) -> bool:
-    """Its EXIF tag says that it lies otherwise than it was seen; a damaged one says nothing."""
+    """Return whether an image's EXIF tag turns it; a damaged tag is ignored."""
     try:
         return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
     except BROKEN:
@@ -150,13 +150,13 @@ class _OtherBits(ValueError):
 def _check_depth(image: Image.Image, bits: int) -> None:
     held = depth(image)
     if held == 16 and (len(image.getbands()) > 1 or re.search(r";16\w*S", str(getattr(image, "tile", "")))):
-        raise ValueError("its pixels have 16 bits, and these are read of one channel alone, without a sign")
+        raise ValueError("its pixels have 16 bits, which are only read from one channel, without a sign")
     if held != bits:
         raise _OtherBits(held, bits)
 
 
 def _deep(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    levels = np.asarray(image).astype(np.float32)  # holds 65535 exactly, and Pillow resizes it as it is
+    levels = np.asarray(image).astype(np.float32)  # 65535 is exact in it, and Pillow can resize it
     resized = np.rint(np.asarray(_resized(Image.fromarray(levels), preprocessing)))
     return resized.clip(0, preprocessing.brightest).astype(preprocessing.pixel)[..., None]
 
@@ -169,7 +169,7 @@ def _resized(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def _ahead(chunk: Callable[[int], Chunk], starts: Iterator[int], threads: int) -> Iterator[Chunk]:
-    """Chunks in order, decoded while the caller is busy with the ones before."""
+    """Yield chunks in order, decoded while the caller is busy with the ones before."""
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         waiting: collections.deque[Future[Chunk]] = collections.deque()
         try:
@@ -199,6 +199,7 @@ def _chunk(read: Reader, numbers: range, skip: bool) -> Chunk:
 
 
 def reason(problem: BaseException) -> str:
+    """Return why an image cannot be decoded, as a clause."""
     if isinstance(problem, UnidentifiedImageError):
-        return "it is no image that can be recognised"
+        return "it is not an image of a known format"
     return str(problem) or type(problem).__name__

@@ -1,4 +1,4 @@
-"""Image files as a network's input, one after the other: what a latency from the file on is made of."""
+"""Image files as a network's input, one after the other: for a latency that starts at the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..portable.preprocessing import Preprocessing
 from . import decode
 from .samples import Samples
 
-FILES = 32  # so many are gone through in turn
+FILES = 32  # different files that are read in turn
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class FromFiles:
 
     @staticmethod
     def of(samples: Samples, indices: Sequence[int]) -> FromFiles | None:
-        """None where these images are no files of their own."""
+        """Return the files of these images; None where they are not files of their own."""
         paths = [path for path in map(samples.path, indices) if path is not None]
         return FromFiles(tuple(paths), samples.preprocessing) if paths else None
 
     def __call__(self, first: int, count: int) -> np.ndarray:
-        """So many images from number `first` on; after the last comes the first again."""
+        """Return `count` images from number `first` on; after the last comes the first again."""
         wanted = (self.paths[number % len(self.paths)] for number in range(first, first + count))
         pixels = np.stack([decode.read(path, self.preprocessing) for path in wanted])
         return pixels if self.pixels else self.preprocessing.normalize(pixels)

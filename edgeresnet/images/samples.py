@@ -21,7 +21,7 @@ from .sources import ImageSource
 
 
 class Batch(NamedTuple):
-    """`indices` say which images these are: unreadable ones are left out where the recipe allows it."""
+    """Some images. `indices` are theirs: unreadable ones are left out where the recipe allows it."""
 
     indices: np.ndarray
     pixels: np.ndarray  # NHWC, uint8 or uint16
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Random access to decoded images, without holding them."""
+    """Random access to decoded images, without keeping them in memory."""
 
     samples: Samples
     indices: np.ndarray  # the readable ones
@@ -49,6 +49,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Samples:
+    """Labelled images, and how they are prepared for a network."""
+
     source: ImageSource
     chosen: np.ndarray  # indices into the source
     preprocessing: Preprocessing
@@ -74,7 +76,7 @@ class Samples:
         return self.source.name(int(self.chosen[index]))
 
     def path(self, index: int) -> str | None:
-        """Where the image's own file is, for those that have one."""
+        """Return the path of the image's own file, for those that have one."""
         return self.source.path(int(self.chosen[index]))
 
     def hash(self, index: int) -> bytes:
@@ -82,27 +84,27 @@ class Samples:
 
     @cached_property
     def digest(self) -> str:
-        """Which images, in which order, of which classes, prepared how."""
+        """Digest of the images, their order, their classes and their preprocessing."""
         return manifest.digest_of(
             [self._content, self.labels.tolist(), list(self.classes), self.preprocessing.digest, self.unreadable]
         )
 
     @cached_property
     def identity(self) -> str:
-        """Which images, in which order, with which labels; whatever becomes of them on the way to a network."""
+        """Digest of the images, their order and their labels, without preprocessing."""
         return manifest.digest_of([self._content, self.labels.tolist()])
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Samples:
         return replace(self, chosen=self.chosen[np.asarray(indices, dtype=np.int64)])
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Every image once, in order, as decoded; the first pass fills a cache on disk for the next ones."""
+        """Yield every image once, in order, as decoded; the first pass fills a cache on disk for the next ones."""
         seen = 0
         for indices, pixels in self._chunks(size):
             seen += len(indices)
             yield Batch(indices, pixels, self.labels[indices])
         if not seen and len(self):
-            self._tell_why_none()
+            self._raise_why_none()
 
     def _chunks(self, size: int) -> Iterator[decode.Chunk]:
         cache = self._cache()
@@ -114,17 +116,17 @@ class Samples:
         yield from cache.fill(fresh, self._bytes) if cache else fresh
 
     def pixels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Some images by index, decoded now. Raises for an unreadable one."""
+        """Return some images by index, decoded now. Raise for an unreadable one."""
         return np.stack(list(decode.some(self.read, indices)))
 
     def read(self, index: int) -> np.ndarray:
-        """One image, decoded now: HWC; an unreadable one is an error that names it."""
+        """Return one image, decoded now: HWC. Raise for an unreadable one."""
         return decode.decoded(self.source.open, self.source.name, int(self.chosen[index]), self.preprocessing)
 
     def open(self, index: int, *, least: int | None = None) -> Image.Image:
-        """One image at its own size, in colours or grays, turned as its pixels are.
+        """Return one image at its own size, in colours or grays, turned as its pixels are.
 
-        `least` is for who shows it small: a larger JPEG is decoded to a part of its size, so many pixels to a side.
+        `least` is for thumbnails: a larger JPEG is decoded to a part of its size, at least this many pixels to a side.
         """
         with self.source.open(int(self.chosen[index])) as opened:
             if least:
@@ -135,7 +137,7 @@ class Samples:
         return decode.plain(image, self.preprocessing.channels)
 
     def table(self) -> Table:
-        """Readable images in any order, as training wants them: from the cache on disk, or decoded when asked for."""
+        """Return the readable images for access in any order: from the cache on disk, or decoded when needed."""
         indices = np.concatenate([batch.indices for batch in self.batches(256)])
         cache = self._cache()
         return Table(self, indices, cache.mapped() if cache else None)
@@ -145,13 +147,11 @@ class Samples:
         one = self.preprocessing.size**2 * self.preprocessing.channels * self.preprocessing.pixel.itemsize
         return len(self) * one
 
-    def _tell_why_none(self) -> None:
+    def _raise_why_none(self) -> None:
         try:
             self.read(0)
         except ImagesError as problem:
-            raise ImagesError(
-                f"not one of these {len(self)} images could be decoded: {problem.message}", hint=problem.hint
-            ) from problem
+            raise problem.within(f"not one of these {len(self)} images could be decoded") from problem
 
     @cached_property
     def _content(self) -> str:

@@ -1,6 +1,6 @@
-"""Images, looked at before anything is made of them: what is there, what cannot be read, what is there twice.
+"""A survey of images before they are used: what is there, what cannot be read, what is there twice.
 
-Decodes every image once and keeps none. Changes nothing, and needs no recipe.
+Decodes every image once and stores none. Changes nothing, and needs no recipe.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..portable import machine
 from . import decode
@@ -22,8 +22,8 @@ class _Seen(NamedTuple):
     size: tuple[int, int]
     mode: str
     turned: bool
-    bits: int  # 8 or 16 as they are read; 0: they are not
-    why: str  # not empty: it cannot be decoded
+    bits: int  # 8 or 16 as they are read; 0: they are not read
+    why: str  # not empty: why it cannot be decoded
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,25 @@ class Split:
     classes: dict[str, int]
     sizes: list[tuple[tuple[int, int], int]]  # (width, height) and how many, the most frequent first
     modes: dict[str, int]  # Pillow's words: RGB, L, CMYK, P, I;16, …; RGB;16 where it has more bits than Pillow keeps
-    turned: int  # so many should be turned, by their EXIF tag
+    turned: int  # how many should be turned, by their EXIF tag
     unreadable: list[tuple[str, str]]  # name, why
     duplicates: list[list[str]]  # the same bytes under several names
     contradictions: list[list[str]]  # of these, what lies in more than one class
-    deep: int  # so many have one channel of 16 bits
-    too_deep: int  # so many have bits that are not read: colours of 16, signed ones, 32
+    deep: int  # how many have one channel of 16 bits
+    too_deep: int  # how many have bits that are not read: colours of 16, signed ones, 32
 
 
-def survey(path: Path) -> dict[str, Any]:
-    """`shared` are images of one split that are in another too: (split, split, names)."""
+@dataclass(frozen=True)
+class Survey:
+    """What a path holds. `shared` are images of one split that are in another, too: (split, split, names)."""
+
+    path: str
+    splits: dict[str, Split]
+    shared: list[tuple[str, str, list[str]]]
+
+
+def survey(path: Path) -> Survey:
+    """Look at all images that a folder, a list, a .tar or an .npz holds."""
     sources = _sources(path)
     holders = {name: _names_by_content(source) for name, source in sources.items()}
     shared = []
@@ -52,7 +61,7 @@ def survey(path: Path) -> dict[str, Any]:
         if both:
             shared.append((one, other, both))
     splits = {name: _looked_at(source, holders[name]) for name, source in sources.items()}
-    return {"path": str(path), "splits": splits, "shared": shared}
+    return Survey(str(path), splits, shared)
 
 
 def _sources(path: Path) -> Mapping[str, ImageSource]:
@@ -63,7 +72,7 @@ def _sources(path: Path) -> Mapping[str, ImageSource]:
 
 
 def _splits(root: Path) -> dict[str, Path]:
-    """`train` and `val` below one folder are two sets: they hold folders of images themselves."""
+    """Return the sets below one folder. `train` and `val` are two sets: they hold folders of images themselves."""
     inside = sorted(entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
     nested = [each for each in inside if any(entry.is_dir() for entry in list(each.iterdir()))]
     return {each.name: each for each in nested} if nested and len(nested) == len(inside) else {root.name: root}
@@ -80,24 +89,24 @@ def _looked_at(source: ImageSource, holders: dict[bytes, list[str]]) -> Split:
     count = len(source.labels)
     with ThreadPoolExecutor(machine.cores()) as pool:
         seen = list(pool.map(lambda index: _seen(source, index), range(count)))
-    whole = [each for each in seen if not each.why]
+    readable = [each for each in seen if not each.why]
     labels = Counter(source.labels.tolist())
     return Split(
         images=count,
         classes={name: labels[number] for number, name in enumerate(source.classes)},
-        sizes=Counter(each.size for each in whole).most_common(),
-        modes=dict(Counter(each.mode for each in whole).most_common()),
-        turned=sum(each.turned for each in whole),
+        sizes=Counter(each.size for each in readable).most_common(),
+        modes=dict(Counter(each.mode for each in readable).most_common()),
+        turned=sum(each.turned for each in readable),
         unreadable=[(source.name(index), each.why) for index, each in enumerate(seen) if each.why],
         duplicates=[sorted(names) for names in holders.values() if len(names) > 1],
         contradictions=_contradictions(source),
-        deep=sum(each.bits == 16 for each in whole),
-        too_deep=sum(each.bits == 0 for each in whole),
+        deep=sum(each.bits == 16 for each in readable),
+        too_deep=sum(each.bits == 0 for each in readable),
     )
 
 
 def _contradictions(source: ImageSource) -> list[list[str]]:
-    """One image, by its content, and what its classes are."""
+    """Return the names of each image, by its content, that lies in more than one class."""
     classes: dict[bytes, dict[int, str]] = defaultdict(dict)
     for index, content in enumerate(source.hashes):
         classes[content].setdefault(int(source.labels[index]), source.name(index))

@@ -12,9 +12,9 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from .. import recipe
 from ..errors import ModelError, first_line
@@ -30,6 +30,7 @@ __all__ = [
     "SMALL_IMAGES",
     "TIMM",
     "TORCHVISION",
+    "NetworkSpec",
     "Weights",
     "build",
     "check_answer",
@@ -40,8 +41,19 @@ __all__ = [
 _WHERE = "run from the folder that holds the module, or install it; write my.module:make"
 
 
+class NetworkSpec(Protocol):
+    """Which network a stage builds: its architecture (None: an ONNX file holds its own), classes and input channels."""
+
+    @property
+    def arch(self) -> str | None: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+
+
 def build(arch: str, classes: int, channels: int) -> nn.Module:
-    """An untrained network. torch is imported here and not before."""
+    """Build an untrained network. torch is imported here and not before."""
     check_arch(arch)
     factory = recipe.module_of_factory(arch)
     if factory:
@@ -52,18 +64,20 @@ def build(arch: str, classes: int, channels: int) -> nn.Module:
 
 
 def check_arch(arch: str) -> None:
-    """Refuses a word that names no architecture; imports no torch, so that `check` and `plan` can ask."""
+    """Refuse a name that is not an architecture's. Imports no torch, so that `check` and `plan` can use it."""
     if names.is_known(arch):
         if names.missing_library(arch):
-            raise ModelError(f"{arch} is a network of timm, which is not here", hint="pip install 'edgeresnet[timm]'")
+            problem = "is a network of timm, which is not installed"
+            raise ModelError(arch, problem, hint="pip install 'edgeresnet[timm]'")
         return
     if recipe.module_of_factory(arch):
         if not sources_of(arch):
-            raise ModelError(f"the module of the factory {arch} is not found", hint=_WHERE)
+            raise ModelError(f"the module of the factory {arch}", "is not found", hint=_WHERE)
         return
     near = difflib.get_close_matches(arch, names.everything(), 3)
     raise ModelError(
-        f"there is no architecture {arch!r}",
+        repr(arch),
+        "is not a known architecture",
         hint=f"did you mean {' or '.join(near)}?"
         if near
         else "known are cifar_resnet8 … 110, torchvision's and timm's ResNets by their own names, or your own as "
@@ -71,29 +85,31 @@ def check_arch(arch: str) -> None:
     )
 
 
-def check_answer(network: nn.Module, spec: Mapping[str, Any], size: int) -> None:
-    """Asks the network once: it must take such images and answer with one logit per class."""
+def check_answer(network: nn.Module, spec: NetworkSpec, size: int) -> None:
+    """Run the network once: it must take such images and answer with one logit per class."""
     import torch
 
-    image = torch.zeros(2, spec["channels"], size, size)
+    image, title = torch.zeros(2, spec.channels, size, size), str(spec.arch)
     try:
         with torch.no_grad():
             answer = network.eval()(image)
     except Exception as problem:
         raise ModelError(
-            f"{spec['arch']} cannot take images of {tuple(image.shape[1:])}: {first_line(problem)}",
+            title,
+            f"cannot take images of {tuple(image.shape[1:])}: {first_line(problem)}",
             hint="channels and size come from `preprocessing`",
         ) from problem
     shape = tuple(answer.shape) if torch.is_tensor(answer) else type(answer).__name__
-    if shape != (2, spec["classes"]):
+    if shape != (2, spec.classes):
         raise ModelError(
-            f"{spec['arch']} answers two images with {shape} instead of {(2, spec['classes'])}",
+            title,
+            f"answers two images with {shape} instead of {(2, spec.classes)}",
             hint="one logit per class: `model.classes` is their number",
         )
 
 
 def sources_of(arch: str) -> list[Path]:
-    """The files behind a factory in user code: its module and what that imports from beside it, and so on."""
+    """Return the files behind a factory in user code: its module, what that imports from its own folder, and so on."""
     factory = recipe.module_of_factory(arch)
     first = _module_file(factory[0]) if factory else None
     if first is None:
@@ -116,7 +132,7 @@ def _module_file(name: str) -> Path | None:
 def _imports(path: Path) -> Iterator[str]:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError):  # told when it is imported for real
+    except (SyntaxError, ValueError):  # reported when it is imported for real
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -125,11 +141,11 @@ def _imports(path: Path) -> Iterator[str]:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from _beside(path, node)
+            yield from _relative(path, node)
 
 
-def _beside(path: Path, node: ast.ImportFrom) -> Iterator[str]:
-    """A relative import, as the absolute name it has when the file's package lies in the current folder."""
+def _relative(path: Path, node: ast.ImportFrom) -> Iterator[str]:
+    """Yield the absolute names of a relative import, when the file's package lies in the current folder."""
     folder = path.parents[node.level - 1]
     with contextlib.suppress(ValueError):
         package = ".".join(folder.relative_to(Path.cwd()).parts)
@@ -151,17 +167,18 @@ def _from_user_code(arch: str, module: str, function: str, *, classes: int, chan
     except Exception as problem:
         where = traceback.extract_tb(problem.__traceback__)[-1]
         raise ModelError(
-            f"the factory {arch} failed: {type(problem).__name__}: {first_line(problem)} "
-            f"({where.filename}, line {where.lineno})",
+            f"the factory {arch}",
+            f"failed: {type(problem).__name__}: {first_line(problem)} ({where.filename}, line {where.lineno})",
             hint=_WHERE,
         ) from problem
     if not isinstance(network, nn.Module):
-        raise ModelError(f"the factory {arch} returned {type(network).__name__}", hint="return a torch.nn.Module")
+        hint = "return a torch.nn.Module"
+        raise ModelError(f"the factory {arch}", f"returned {type(network).__name__}", hint=hint)
     return network
 
 
 def _look_here() -> None:
-    """A console script does not see the current folder; the module of a user stands there."""
+    """Let Python find modules in the current folder: a console script does not, and a user's module lies there."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -21,12 +21,12 @@ from torch import nn
 
 from ..errors import ModelError, first_line
 from ..store import Given, Parent, write_bytes
-from . import build, parts, plans, shapes, unwrap, widths
+from . import NetworkSpec, build, parts, plans, shapes, unwrap, widths
 from .unwrap import Weights
 
 FILE = "weights.safetensors"
 _SHOWN = 10
-# What torch raises over a file that is damaged or none of its own: seen by damaging some hundreds.
+# What torch raises over a file that is damaged or not its own: seen by damaging some hundreds.
 _BROKEN = (
     RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError,
     zipfile.BadZipFile,
@@ -34,21 +34,25 @@ _BROKEN = (
 
 
 def of(parent: Parent) -> Path | Weights:
-    """The weights that were given, or that an artifact holds."""
-    return parent.value if isinstance(parent, Given) else parent.path / FILE
+    """Return the weights that were given, or that an artifact holds."""
+    if not isinstance(parent, Given):
+        return parent.path / FILE
+    assert isinstance(parent.value, (Path, Weights)), parent.value
+    return parent.value
 
 
-def network_of(parent: Parent, spec: Mapping[str, Any]) -> nn.Module:
-    """Built as a step's spec says, with these weights."""
-    network = build(spec["arch"], spec["classes"], spec["channels"])
-    load_into(network, of(parent), spec["arch"])
+def network_of(parent: Parent, spec: NetworkSpec) -> nn.Module:
+    """Build the network of a step's spec, with these weights."""
+    assert spec.arch is not None  # an ONNX file is not a checkpoint
+    network = build(spec.arch, spec.classes, spec.channels)
+    load_into(network, of(parent), spec.arch)
     return network.eval()
 
 
 def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | None = None) -> None:
-    """Fills a network from a file, `but` for what begins so; one that does not fit is told key by key.
+    """Fill a network from a file, except for the keys that begin with `but`. Name each key that does not fit.
 
-    Weights that were cut make the network as narrow as they are, also what they do not fill.
+    Pruned weights make the network as narrow as they are, also where they do not fill it.
     """
     path = Path(given)
     weights, own = _renamed(read(given), network.state_dict()), _shapes(network.state_dict())
@@ -58,7 +62,7 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
         weights = {key: value for key, value in weights.items() if not key.startswith(but)}
     if plans.is_narrower(own, held):
         widths.narrow(network, held)
-        if but is not None and own.get(f"{but}weight") != held.get(f"{but}weight"):  # made anew, without numbers
+        if but is not None and own.get(f"{but}weight") != held.get(f"{but}weight"):  # it has no numbers yet
             network.get_submodule(but.removesuffix(".")).reset_parameters()  # type: ignore[operator]
     wanted = {key: value for key, value in network.state_dict().items() if but is None or not key.startswith(but)}
     missing = [key for key in wanted if key not in weights and not key.endswith(plans.COUNTER)]
@@ -70,31 +74,29 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
     ]
     if missing or unexpected or misshaped:
         found = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
-        said = [_some(title, keys) for title, keys in found if keys]
-        raise ModelError(
-            f"{path} does not fit {arch}: {'; '.join(said)}",
-            hint=_what_to_change(wanted, weights, missing, unexpected),
-        )
+        lists = [_some(title, keys) for title, keys in found if keys]
+        hint = _what_to_change(wanted, weights, missing, unexpected)
+        raise ModelError(str(path), f"does not fit {arch}: {'; '.join(lists)}", hint=hint)
     for key, value in weights.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ModelError(f"{path} holds NaN or infinity in {key}", hint="take an earlier checkpoint")
+            raise ModelError(str(path), f"has NaN or infinity in {key}", hint="use an earlier checkpoint")
     network.load_state_dict(weights, strict=False)
 
 
 def read(given: Path | Weights) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint, out of the dictionaries and prefixes that training scripts wrap them in."""
+    """Return the tensors of a checkpoint, without the dictionaries and prefixes that training scripts add."""
     path, which = Path(given), getattr(given, "which", "")
-    shapes.look(path)  # what is no checkpoint, or wants code to be run, is refused before torch looks at it
+    shapes.look(path)  # other files, and those that would run code, are refused before torch looks at them
     held = unpickle(path) if path.suffix != ".safetensors" else _safetensors(path)
     found = unwrap.networks(held, torch.is_tensor)
     if which and which not in found:
-        raise ModelError(f"{path} holds no average of its weights", hint="leave out `model.weights`")
+        raise ModelError(str(path), "has no average of its weights", hint="leave out `model.weights`")
     return found[which or unwrap.MODEL]
 
 
 def _renamed(weights: dict[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """As the network calls them: by the names that both have, without wrappers, or in torchvision's words, whichever
-    says the most of the network's names.
+    """Return the weights under the network's names: the names as they are, without wrappers, or in torchvision's
+    words, whichever match the most of them.
     """
     pairs = [(in_words(weights), in_words(wanted)) for in_words in (_as_they_are, _without_wrappers, _as_torchvision)]
     theirs, ours = max(pairs, key=lambda pair: len(pair[0].keys() & pair[1].keys()))
@@ -122,7 +124,7 @@ def _as_torchvision(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
 
 
 def unpickle(path: Path) -> Any:
-    """Whatever torch saved, as long as it is tensors and plain values; nothing that a file brings is run."""
+    """Read what torch saved, as long as it is tensors and plain values. No code of a file runs."""
     try:
         with (
             warnings.catch_warnings(),
@@ -135,7 +137,8 @@ def unpickle(path: Path) -> Any:
         if not named:
             raise _broken(path, ValueError("its bytes are not what torch saves")) from problem
         raise ModelError(
-            f"{path} holds more than weights ({named[1] or named[2]}), and loading that would run code",
+            str(path),
+            f"holds more than weights ({named[1] or named[2]}), and loading that would run code",
             hint="save `model.state_dict()` where it was made",
         ) from problem
     except _BROKEN as problem:
@@ -150,10 +153,12 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _broken(path: Path, problem: BaseException) -> ModelError:
-    return ModelError(f"{path} is no checkpoint, or is cut short: {first_line(problem)}", hint="copy the file anew")
+    hint = "copy the file again"
+    return ModelError(str(path), f"is not a checkpoint, or is incomplete: {first_line(problem)}", hint=hint)
 
 
-def write(network: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
+def write(network: nn.Module, path: Path, about: Mapping[str, object]) -> None:
+    """Write a network's weights, with what is known about them as metadata."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     write_bytes(path, save_safetensors(tensors, {key: str(value) for key, value in about.items()}))
 
@@ -163,7 +168,7 @@ def _what_to_change(
 ) -> str:
     last = list(wanted)[-1]  # the classifier's bias
     if not missing and not unexpected and weights[last].shape != wanted[last].shape:
-        return f"these weights know {len(weights[last])} classes: set `model.classes`, or train with --head new"
+        return f"these weights have {len(weights[last])} classes: set `model.classes`, or train with --head new"
     return "name the architecture, classes and channels that these weights were trained with"
 
 

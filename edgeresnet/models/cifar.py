@@ -1,5 +1,5 @@
 """The paper's family for small images (He et al. 2016, §4.2): depth 6n+2, three stages of 16, 32 and 64 channels, or
-of another width that a name says.
+of another width that a name gives.
 
 Parameter names are those the field's published CIFAR weights use, so such checkpoints load as they are.
 """
@@ -14,9 +14,10 @@ from . import names
 
 
 def build(arch: str, classes: int, channels: int) -> nn.Module:
-    said = names.cifar(arch)
-    assert said is not None  # the name was checked
-    return CifarResNet(*said, classes, channels)
+    """Build an untrained network of this family."""
+    parsed = names.cifar(arch)
+    assert parsed is not None  # the name was checked
+    return CifarResNet(*parsed, classes, channels)
 
 
 class PadShortcut(nn.Module):

@@ -1,6 +1,6 @@
 """Every architecture that can be named, and how it is built. Imports neither torch nor timm: plans ask here.
 
-A test holds the lists and what is said of each network against torchvision and timm themselves.
+A test compares the lists and each network's plan with torchvision and timm themselves.
 """
 
 from __future__ import annotations
@@ -61,34 +61,34 @@ def is_known(arch: str) -> bool:
 
 
 def missing_library(arch: str) -> str:
-    """timm, where a network needs it and it is not here."""
+    """Return timm, where a network needs it and it is not installed."""
     return "timm" if arch in TIMM and importlib.util.find_spec("timm") is None else ""
 
 
 def everything() -> tuple[str, ...]:
-    """The likeliest first, where tensors cannot tell two networks apart."""
+    """Return every name, the likeliest first where tensors cannot tell two networks apart."""
     return (*CIFAR, *TORCHVISION, *SMALL_IMAGES, *TIMM)
 
 
 def cifar(arch: str) -> tuple[int, str, int] | None:
-    """Depth, shortcut ("A", "B", "none") and width of a network of the paper's CIFAR family."""
-    said = _CIFAR.fullmatch(arch)
-    if said is None or int(said["depth"]) < 8 or int(said["depth"]) % 6 != 2:
+    """Return depth, shortcut ("A", "B", "none") and width of a network of the paper's CIFAR family."""
+    parsed = _CIFAR.fullmatch(arch)
+    if parsed is None or int(parsed["depth"]) < 8 or int(parsed["depth"]) % 6 != 2:
         return None
-    if (said["kind"] == "plain" and said["projected"]) or said["width"] in ("0", "16"):
+    if (parsed["kind"] == "plain" and parsed["projected"]) or parsed["width"] in ("0", "16"):
         return None
-    shortcut = "none" if said["kind"] == "plain" else "B" if said["projected"] else "A"
-    return int(said["depth"]), shortcut, int(said["width"] or 16)
+    shortcut = "none" if parsed["kind"] == "plain" else "B" if parsed["projected"] else "A"
+    return int(parsed["depth"]), shortcut, int(parsed["width"] or 16)
 
 
 def small_images(arch: str) -> tuple[str, bool]:
-    """torchvision's network whose blocks it has, and whether it keeps the max-pool."""
+    """Return torchvision's network whose blocks it has, and whether it keeps the max-pool."""
     return (arch.removesuffix(_SMALL_POOLED), True) if arch.endswith("_maxpool") else (arch.removesuffix(_SMALL), False)
 
 
 @cache
 def plan(arch: str) -> Plan:
-    """Of a name that is known."""
+    """Return the plan of a known network."""
     of_paper = cifar(arch)
     if of_paper:
         depth, shortcut, width = of_paper
@@ -111,18 +111,18 @@ def plan(arch: str) -> Plan:
 
 
 def _by_rule(arch: str) -> Plan:
-    said = _NAME.fullmatch(arch)
-    assert said is not None, arch
-    depth, scaled = int(said["depth"]), said["kind"] == "rs"
-    stem = "s" if depth == 201 else "d" if scaled else said["stem"]
+    parsed = _NAME.fullmatch(arch)
+    assert parsed is not None, arch
+    depth, scaled = int(parsed["depth"]), parsed["kind"] == "rs"
+    stem = "s" if depth == 201 else "d" if scaled else parsed["stem"]
     return Plan(
         _BASIC.get(depth) or _BOTTLENECK[depth],
         depth not in _BASIC,
-        groups=int(said["groups"] or 1),
-        group_width=int(said["width"] or 64),
+        groups=int(parsed["groups"] or 1),
+        group_width=int(parsed["width"] or 64),
         stem=_STEMS.get(stem, (64,)),
         convolved_pool=scaled,
-        pooled_shortcut=scaled or said["stem"] in ("d", "t"),
-        attention={"se": "se16", "eca": "eca"}.get(said["attention"], "se4" if scaled else ""),
-        batch_norm=not said["groupnorm"],
+        pooled_shortcut=scaled or parsed["stem"] in ("d", "t"),
+        attention={"se": "se16", "eca": "eca"}.get(parsed["attention"], "se4" if scaled else ""),
+        batch_norm=not parsed["groupnorm"],
     )

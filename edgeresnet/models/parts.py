@@ -1,8 +1,8 @@
 """Whose tensors are whose: the body of a ResNet and its classifier, whatever a file calls them, in torchvision's words.
 
-A wrapper of a user's own puts the body under some name (`backbone.`, `encoder.`) and a head beside it; other families
-say `linear` for `fc` and `shortcut` for `downsample`; a body taken apart with `children()` has numbers for names. Told
-from names and shapes alone: a head is understood where it is one Linear, and nothing is assumed of any other.
+A user's own wrapper puts the body under some name (`backbone.`, `encoder.`) and a head next to it; other families write
+`linear` for `fc` and `shortcut` for `downsample`; a body taken apart with `children()` has numbers for names. Only
+names and shapes are read: a head is understood where it is one Linear, and nothing is assumed of any other.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _NUMBERED = re.compile(r"([014567])\.")
 
 @dataclass(frozen=True)
 class Parts:
+    """The body and the classifier that a file holds."""
+
     words: Mapping[str, str]  # of the body and of a head that is one Linear: as the file says → as torchvision does
     body: str  # what stands before the body's names
     head: str  # the Linear's name in the file; empty where the head is not one Linear
@@ -29,18 +31,18 @@ class Parts:
 
     @property
     def usual(self) -> bool:
-        """Nothing stands around the network: it is one of those that are known, under its own names."""
+        """Whether nothing stands around the network: it is a known one, under its own names."""
         return not self.body and self.head in ("fc", "linear")
 
 
 def bodies(shapes: Mapping[str, Shape]) -> dict[str, bool]:
-    """What stands before the names of each ResNet's body that is there, and whether these are numbers."""
+    """Return what stands before the names of each ResNet's body in the file, and whether these are numbers."""
     found = {each["prefix"]: bool(each["numbered"]) for each in map(_BODY.fullmatch, shapes) if each}
     return {prefix: numbered for prefix, numbered in found.items() if not numbered or f"{prefix}0.weight" in shapes}
 
 
 def of(shapes: Mapping[str, Shape]) -> Parts | None:
-    """None where no ResNet's body is there, or more than one."""
+    """Return the parts; None where the file holds no ResNet's body, or more than one."""
     found = bodies(shapes)
     if len(found) != 1:
         return None
@@ -55,7 +57,7 @@ def of(shapes: Mapping[str, Shape]) -> Parts | None:
 
 
 def _word(name: str, numbered: bool) -> str:
-    """Empty for what is no part of the body."""
+    """Return a tensor's name in torchvision's words; empty for what is not a part of the body."""
     if numbered:
         child = _NUMBERED.match(name)
         name = f"{_CHILDREN[child[1]]}.{name[2:]}" if child else ""
@@ -63,10 +65,10 @@ def _word(name: str, numbered: bool) -> str:
 
 
 def _linear(shapes: Mapping[str, Shape], names: tuple[str, ...]) -> str | None:
-    """The prefix that a weight and a bias share, where these are all that there is."""
+    """Return the prefix that a weight and a bias share, where there is nothing else."""
     weights = [name for name in names if name.endswith("weight") and len(shapes[name]) == 2]
     if len(weights) != 1:
         return None
     prefix = weights[0].removesuffix("weight")
-    whole = set(names) == {f"{prefix}weight", f"{prefix}bias"}
-    return prefix if whole and shapes[f"{prefix}bias"] == shapes[weights[0]][:1] else None
+    alone = set(names) == {f"{prefix}weight", f"{prefix}bias"}
+    return prefix if alone and shapes[f"{prefix}bias"] == shapes[weights[0]][:1] else None

@@ -1,4 +1,4 @@
-"""How a ResNet is built, as data, and which tensors one that is built so has. Knows no library and no network by name.
+"""How a ResNet is built, as data, and which tensors it has then. Knows no library and no network by name.
 
 Tensors bear torchvision's names, which timm's networks share: `conv1`, `bn1`, `layer2.0.downsample.0`, `fc`.
 """
@@ -29,8 +29,8 @@ class Plan:
     projected: bool = True  # a shortcut that changes its shape has a convolution
     pooled_shortcut: bool = False  # averaged before that convolution
     shortcut_kernel: int = 1
-    first_narrowed: int = 1  # a bottleneck's first convolution has one part in so many of its second's width
-    attention: str = ""  # "se16", "se4": squeeze and excite through so small a part; "eca"
+    first_narrowed: int = 1  # how many times narrower a bottleneck's first convolution is than its second
+    attention: str = ""  # "se16", "se4": squeeze and excite through a sixteenth, a quarter; "eca"
     batch_norm: bool = True  # else group normalisation
 
     @property
@@ -43,13 +43,13 @@ class Plan:
 
 
 def tensors(plan: Plan, classes: int, channels: int) -> dict[str, Shape]:
-    """Without counters, in which files differ."""
+    """Return the tensors of a plan, without counters, in which files differ."""
     return dict(_tensors(plan, classes, channels))
 
 
 def is_narrower(wanted: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> bool:
-    """Whether weights of these `shapes` may be `wanted`'s with channels cut out: same names, nothing wider, the same
-    images in and the same classes out.
+    """Return whether weights of these `shapes` may be `wanted`'s with channels removed: same names, nothing wider, the
+    same images in and the same classes out.
     """
     named, theirs = ([name for name in one if not name.endswith(COUNTER)] for one in (wanted, shapes))
     if set(named) != set(theirs) or any(len(shapes[name]) != len(wanted[name]) for name in named):

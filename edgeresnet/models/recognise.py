@@ -1,7 +1,7 @@
-"""Which network a checkpoint holds, told from its tensors' names and shapes. Loads nothing; a guess is told as one.
+"""Which network a checkpoint holds, recognised by its tensors' names and shapes. Loads nothing.
 
-Every network that can be named has a plan, and a plan has tensors: what fits is what has these very tensors. Where
-several do, all are told: tensors do not show a max-pool, nor how a stride is smoothed.
+Every network that can be named has a plan, and a plan has tensors: a network fits if it has exactly these tensors.
+Where several fit, all are listed: tensors show neither a max-pool nor how a stride is smoothed.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Recognised:
-    """`archs` are those that fit, the likeliest first; empty where none that can be named does."""
+    """What a file holds. `archs` are those that fit, the likeliest first; empty where none that can be named does."""
 
     archs: tuple[str, ...]
     classes: int
     channels: int
     words: str  # for a person
-    around: str = ""  # what stands around the network in the file, and how it is taken
+    around: str = ""  # what stands around the network in the file, and how it is read
 
 
-def recognise(weights: Mapping[str, Tensor], said: str = "") -> Recognised | None:
-    """None for what is no ResNet that is known here. `said` is what the file itself says of its architecture."""
+def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | None:
+    """Recognise a network; return None where it is not a known ResNet. `named` is the architecture that the file names
+    itself.
+    """
     shapes = {name: each.shape for name, each in weights.items()}
     if len(bodies := parts.bodies(shapes)) > 1:
         where = " and ".join(f"{prefix}*" for prefix in bodies)
@@ -48,26 +50,26 @@ def recognise(weights: Mapping[str, Tensor], said: str = "") -> Recognised | Non
     candidates = {name: names.plan(name) for name in _candidates(held, stem, blocks)}
     archs = [name for name, plan in candidates.items() if plans.tensors(plan, head[0], stem[1]) == held]
     counts = f"{head[0]} classes, {stem[1]} channel{'' if stem[1] == 1 else 's'}"
-    if not archs and (cut := _cut(held, said, candidates)):
-        count = {name: _weights(plans.tensors(names.plan(name), head[0], stem[1])) for name in cut}
-        words = f"{_words(cut[0])}, pruned to {100 * _weights(held) / count[cut[0]]:.1f} % of its weights, {counts}"
-        return Recognised(cut, head[0], stem[1], words, _around(found))
+    if not archs and (pruned := _pruned(held, named, candidates)):
+        count = _weights(plans.tensors(names.plan(pruned[0]), head[0], stem[1]))
+        words = f"{_words(pruned[0])}, pruned to {100 * _weights(held) / count:.1f} % of its weights, {counts}"
+        return Recognised(pruned, head[0], stem[1], words, _around(found))
     if not archs:
         near = _nearest(candidates, held)
         return Recognised((), head[0], stem[1], f"{_outline(held, blocks)}, of a kind of its own{near}, {counts}")
-    archs = [said] if said in archs else archs
+    archs = [named] if named in archs else archs
     return Recognised(tuple(archs), head[0], stem[1], f"{_words(archs[0])}, {counts}", _around(found))
 
 
-def _cut(held: Mapping[str, Shape], said: str, candidates: Mapping[str, Plan]) -> tuple[str, ...]:
-    """Whose channels these may be when some were cut out: what the file says of itself, else the smallest first."""
+def _pruned(held: Mapping[str, Shape], named: str, candidates: Mapping[str, Plan]) -> tuple[str, ...]:
+    """Return whose tensors these may be, pruned: those of the network that the file names, else the smallest first."""
     classes, channels = held["fc.weight"][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
     every = {re.sub(r"_w\d+$", "", name): None for name in candidates} | dict.fromkeys(candidates)
-    if said and names.is_known(said):
-        every = {said: None, **every}
+    if named and names.is_known(named):
+        every = {named: None, **every}
     wanted = {name: plans.tensors(names.plan(name), classes, channels) for name in every}
     fit = [name for name, tensors in wanted.items() if plans.is_narrower(tensors, held)]
-    return (said,) if said in fit else tuple(sorted(fit, key=lambda name: _weights(wanted[name])))
+    return (named,) if named in fit else tuple(sorted(fit, key=lambda name: _weights(wanted[name])))
 
 
 def _weights(tensors: Mapping[str, Shape]) -> int:
@@ -75,27 +77,27 @@ def _weights(tensors: Mapping[str, Shape]) -> int:
 
 
 def _around(found: Parts) -> str:
-    """Empty where the network stands by itself."""
+    """Describe what stands around the network; empty where it stands by itself."""
     if found.usual:
         return ""
     of_body = f" of {found.body}*" if found.body else ""
     return (
-        f"{found.head} is taken for the classifier{of_body}: as far as tensors tell, averaging and this one Linear are "
+        f"{found.head} is taken for the classifier{of_body}: as far as tensors show, averaging and this one Linear are "
         "all that stands behind the last block"
     )
 
 
 def _blocks(held: Mapping[str, Shape]) -> tuple[int, ...]:
-    """How many blocks each stage has; empty where they are not numbered as stages are."""
+    """Return how many blocks each stage has; empty where they are not numbered as stages are."""
     found: dict[int, set[int]] = {}
     for name in held:
         numbered = re.fullmatch(r"layer(\d+)\.(\d+)\.conv1\.weight", name)
         if numbered:
             found.setdefault(int(numbered[1]), set()).add(int(numbered[2]))
-    whole = sorted(found) == list(range(1, len(found) + 1)) and all(
+    complete = sorted(found) == list(range(1, len(found) + 1)) and all(
         sorted(blocks) == list(range(len(blocks))) for blocks in found.values()
     )
-    return tuple(len(found[stage]) for stage in sorted(found)) if whole else ()
+    return tuple(len(found[stage]) for stage in sorted(found)) if complete else ()
 
 
 def _candidates(held: Mapping[str, Shape], stem: Shape, blocks: tuple[int, ...]) -> Iterator[str]:
@@ -133,14 +135,14 @@ def _title(plan: Plan) -> str:
 
 
 def _detail(plan: Plan) -> str:
-    """What it has that torchvision's have not."""
-    said = {
+    """Describe what it has that torchvision's networks do not have."""
+    details = {
         f"a stem of three convolutions ({', '.join(map(str, plan.stem))})": len(plan.stem) > 1,
         "a convolution for the max-pool": plan.convolved_pool,
         "averaged shortcuts": plan.pooled_shortcut,
         "group normalisation": not plan.batch_norm,
     }
-    return "".join(f", {words}" for words, holds in said.items() if holds)
+    return "".join(f", {words}" for words, holds in details.items() if holds)
 
 
 def _outline(held: Mapping[str, Shape], blocks: tuple[int, ...]) -> str:
@@ -154,7 +156,7 @@ def _outline(held: Mapping[str, Shape], blocks: tuple[int, ...]) -> str:
 
 
 def _nearest(candidates: Mapping[str, Plan], held: Mapping[str, Shape]) -> str:
-    """In which tensors the likest of the known networks differs; another width of all of them differs in all."""
+    """Name the most similar known network and where it differs; empty where most of its tensors differ."""
     classes, channels = held["fc.weight"][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
     differing = {}
     for name, plan in candidates.items():
@@ -185,6 +187,6 @@ def _strange_head(found: Parts, weights: Mapping[str, Tensor]) -> str:
     shown = [f"{name} ({'×'.join(map(str, weights[name].shape))})" for name in found.others[:_SHOWN]]
     more = f" and {len(found.others) - _SHOWN} more" if len(found.others) > _SHOWN else ""
     return (
-        f"{under}, and beside it {', '.join(shown)}{more}: no single Linear with a bias, and what stands between these "
-        "is not in the tensors"
+        f"{under}, and next to it {', '.join(shown)}{more}: not a single Linear with a bias, and what stands between "
+        "these is not in the tensors"
     )

@@ -1,8 +1,8 @@
-"""What weights want their pixels like, from the records of those who published them: torchvision's and timm's own.
+"""How weights want their pixels prepared, from the records of those who published them: torchvision's and timm's own.
 
-A record is believed where the file is the one it speaks of: published files bear the beginning of their sha256 in
-their name, and timm's hub lays a `config.json` beside `model.safetensors`. Never from an architecture's name alone: the
-same network has been trained in many ways. What a recipe cannot say is told, and nothing near it is taken instead.
+A record counts only for the file that it is about: published files have the beginning of their sha256 in their name,
+and timm's hub puts a `config.json` next to `model.safetensors`. An architecture's name alone is never enough: the same
+network has been trained in many ways. What a recipe cannot express is reported, and nothing similar replaces it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..portable import manifest
 from ..portable.preprocessing import INTERPOLATIONS, Preprocessing
@@ -23,25 +23,28 @@ from . import names, shapes
 _HUB_WEIGHTS, _HUB_CONFIG = "model.safetensors", "config.json"
 _PUBLISHED = re.compile(r".+-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)")
 _USUAL_CROP = 0.875  # timm's, where a record has none
-# What timm writes down of every network, and what has no part in its answers.
+# What timm records of every network, and what has no effect on its answers.
 _PLAIN_ARGUMENTS = {"num_classes", "in_chans", "drop_rate", "drop_path_rate", "drop_block_rate"}
 
 
 @dataclass(frozen=True)
 class Record:
-    """`preprocessing` in a recipe's words; empty where `why_not` tells what cannot be said in them."""
+    """`preprocessing` in a recipe's words; empty where `why_not` names what a recipe cannot express."""
 
     source: str  # whose record, and its name there
     arch: str
-    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Mapping[str, object] = field(default_factory=dict)
     why_not: str = ""
 
 
-def of(path: Path, fits: Collection[str]) -> Record | None:
-    """The record that speaks of this very file, whose tensors are those of the architectures that fit; the file's own
-    where edgeresnet wrote it.
+_Json: TypeAlias = Any  # as timm wrote it
 
-    Imports torchvision, and timm, only for a file that its name and content may have there.
+
+def of(path: Path, fits: Collection[str]) -> Record | None:
+    """Return the record of exactly this file, whose tensors fit the architectures `fits`; the file's own record where
+    edgeresnet wrote it.
+
+    Imports torchvision and timm only for a file that may be published there, by its name and content.
     """
     if own := _own(path):
         return own
@@ -54,7 +57,7 @@ def of(path: Path, fits: Collection[str]) -> Record | None:
 
 
 def _own(path: Path) -> Record | None:
-    """What `train` and `prune` write down beside the weights."""
+    """Return what `train` and `prune` write next to the weights."""
     held = shapes.metadata(path)
     try:
         wants = Preprocessing.from_json(json.loads(held["preprocessing"])).to_json()
@@ -64,7 +67,7 @@ def _own(path: Path) -> Record | None:
 
 
 def doubt(path: Path) -> str:
-    """Why a file that is called like a published one is not taken for it; empty where it is not called so, or is it."""
+    """Return why a file with a published file's name is not that file; empty where it is, or has another name."""
     digits = _PUBLISHED.fullmatch(path.name)
     if digits is None or (found := manifest.sha256_of(path)).startswith(digits[1]):
         return ""
@@ -72,7 +75,7 @@ def doubt(path: Path) -> str:
 
 
 def _published() -> Iterator[tuple[str, Record]]:
-    """File names with their records."""
+    """Yield file names with their records."""
     yield from _torchvisions()
     if importlib.util.find_spec("timm"):
         yield from _timms()
@@ -85,9 +88,9 @@ def _torchvisions() -> Iterator[tuple[str, Record]]:
         for weights in get_model_weights(arch):
             wanted = weights.transforms()
             (size,), (resize,) = wanted.crop_size, wanted.resize_size
-            said = {"size": size, "resize": resize, "interpolation": wanted.interpolation.value}
-            said |= {"mean": list(wanted.mean), "std": list(wanted.std)}
-            yield weights.url.rsplit("/", 1)[-1], Record(f"torchvision's record {weights}", arch, said)
+            found = {"size": size, "resize": resize, "interpolation": wanted.interpolation.value}
+            found |= {"mean": list(wanted.mean), "std": list(wanted.std)}
+            yield weights.url.rsplit("/", 1)[-1], Record(f"torchvision's record {weights}", arch, found)
 
 
 def _timms() -> Iterator[tuple[str, Record]]:
@@ -101,7 +104,7 @@ def _timms() -> Iterator[tuple[str, Record]]:
 
 
 def _of_hub(path: Path, fits: Collection[str]) -> Record | None:
-    """None for another library's `config.json`."""
+    """Read timm's `config.json`; return None for another library's."""
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         arch, wants, arguments = about["architecture"], about["pretrained_cfg"], about.get("model_args") or {}
@@ -111,15 +114,15 @@ def _of_hub(path: Path, fits: Collection[str]) -> Record | None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     if own:
-        said = ", ".join(f"{key} {value}" for key, value in own.items())
-        return replace(record, preprocessing={}, why_not=f"its network was made with arguments of its own ({said})")
+        listed = ", ".join(f"{key} {value}" for key, value in own.items())
+        return replace(record, preprocessing={}, why_not=f"its network was made with arguments of its own ({listed})")
     if arch not in fits:
-        return replace(record, preprocessing={}, why_not=f"it speaks of {arch}, which these tensors are not")
+        return replace(record, preprocessing={}, why_not=f"it is about {arch}, which these tensors are not")
     return record
 
 
-def _in_recipes_words(source: str, arch: str, wants: Mapping[str, Any]) -> Record:
-    """As timm's `create_transform` reads such a record for evaluation."""
+def _in_recipes_words(source: str, arch: str, wants: _Json) -> Record:
+    """Return the record of a network, read as timm's `create_transform` reads it for evaluation."""
     _, height, width = wants.get("input_size") or (3, 224, 224)
     crop, mode = wants.get("crop_pct") or _USUAL_CROP, wants.get("crop_mode") or "center"
     interpolation = wants.get("interpolation") or "bicubic"
@@ -131,7 +134,7 @@ def _in_recipes_words(source: str, arch: str, wants: Mapping[str, Any]) -> Recor
     }
     why_not = next((words for words, holds in wrong.items() if holds), "")
     if why_not:
-        return Record(source, arch, why_not=f"{why_not}, which a recipe cannot say")
-    said = {"size": height, "resize": math.floor(height / crop), "interpolation": interpolation}
-    said |= {"crop": mode} if mode == "squash" else {}
-    return Record(source, arch, {**said, "mean": list(wants["mean"]), "std": list(wants["std"])})
+        return Record(source, arch, why_not=f"{why_not}, which a recipe cannot express")
+    found = {"size": height, "resize": math.floor(height / crop), "interpolation": interpolation}
+    found |= {"crop": mode} if mode == "squash" else {}
+    return Record(source, arch, {**found, "mean": list(wants["mean"]), "std": list(wants["std"])})

@@ -1,8 +1,7 @@
-"""What tensors a checkpoint holds, by name and shape, without torch and without running anything that it brings.
+"""Which tensors a checkpoint holds, by name and shape, without torch and without running any code of the file.
 
-torch's own format is a pickle beside the raw numbers: it is read here by an unpickler that knows a handful of names and
-makes no object of theirs. So a plan can say which network a file holds before anything heavy is loaded; the weights
-themselves are read in `checkpoint`.
+torch's own format is a pickle next to the raw numbers: the unpickler here knows a few names and makes no object of
+them. So a plan knows which network a file holds before anything heavy is loaded; `checkpoint` reads the weights.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 import pickle
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +21,8 @@ from . import unwrap
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6: a row of pickles
 _METADATA = "__metadata__"
 _POINTER = b"version https://git-lfs"
-# What training scripts write down beside the weights: options, dates, paths, numpy's numbers. Whatever it was, it is
-# made into a Note, so nothing of it is run; which names these are is all that is known of them.
+# What training scripts save next to the weights: options, dates, paths, numpy's numbers. Whatever it was, it becomes a
+# Note, so that none of it runs; only the names of these types are known here.
 NOTES = (
     *("argparse.Namespace", "types.SimpleNamespace", "datetime.datetime", "datetime.date", "datetime.timedelta"),
     *(f"pathlib{part}.{kind}" for part in ("", "._local") for kind in ("PosixPath", "WindowsPath", "PurePosixPath")),
@@ -44,7 +43,7 @@ class Tensor(NamedTuple):
 
 
 class Note:
-    """Stands where a file has something that is neither a tensor nor a plain value, and is not wanted."""
+    """Stands for something in a file that is neither a tensor nor a plain value."""
 
     def __new__(cls, *_: Any) -> Note:
         return super().__new__(cls)
@@ -57,51 +56,55 @@ class Note:
 
 
 class Contents(NamedTuple):
+    """What a checkpoint holds."""
+
     networks: dict[str, dict[str, Tensor]]  # `model` and, where it holds an average too, `ema`
-    arch: str  # what the file itself says of its architecture; empty where it does not
+    arch: str  # the architecture that the file names itself; empty where it does not
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Of the network itself, without the wrappers that training scripts put around its own names."""
+    """Return the network's tensors, without the prefixes that training scripts add to their names."""
     return look(path).networks[unwrap.MODEL]
 
 
 def look(path: Path) -> Contents:
+    """Read names and shapes from a checkpoint. Refuse other files, and those that would run code."""
     if not path.is_file():
-        raise ModelError(f"there is no checkpoint {path}", hint="give the path of a weights file")
+        raise ModelError(f"the checkpoint {path}", "does not exist", hint="give the path of a weights file")
     try:
         held, arch = _held(path)
         found = unwrap.networks(held, lambda value: isinstance(value, Tensor))
     except _Code as problem:
         raise ModelError(
-            f"{path} holds more than weights ({problem}), and loading that would run code",
+            str(path),
+            f"holds more than weights ({problem}), and loading that would run code",
             hint="save `model.state_dict()` where it was made, or convert it where you trust it: "
             f"held = {problem.loaded.format(path.name)}, then torch.save(held['state_dict'], 'weights.pth') "
-            "by its own word for them; of a whole network, held.state_dict()",
+            "by its own word for them; of a complete network, held.state_dict()",
         ) from problem
     except _BROKEN as problem:
-        raise ModelError(
-            f"{path} is no checkpoint, or is cut short: {first_line(problem)}", hint="copy the file anew"
-        ) from problem
+        words = f"is not a checkpoint, or is incomplete: {first_line(problem)}"
+        raise ModelError(str(path), words, hint="copy the file again") from problem
     if not found:
         raise _without_weights(path, held)
     return Contents(found, arch or unwrap.architecture(held))
 
 
 def _without_weights(path: Path, held: Any) -> ModelError:
-    """Networks may lie under words that only their maker knows."""
+    """Return an error for a file without known weights. They may lie under a name that only their maker knows."""
     inside = {key: value for key, value in held.items() if isinstance(value, Mapping)} if isinstance(held, dict) else {}
     under = [str(key) for key, value in inside.items() if any(isinstance(each, Tensor) for each in value.values())]
     if not under:
-        return ModelError(f"{path} holds no weights", hint="save `model.state_dict()`")
+        return ModelError(str(path), "holds no weights", hint="save `model.state_dict()`")
     return ModelError(
-        f"{path} holds tensors under {', '.join(under[:5])}, and no word that says which are the network's",
+        str(path),
+        f"holds tensors under {', '.join(under[:5])}, and nothing that shows which are the network's",
         hint=f"torch.save(torch.load('{path.name}')['{under[0]}'], 'weights.pth'), if it is that one",
     )
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file says of itself beside its tensors; nothing of other files, or of none that is whole."""
+    """Return what a safetensors file holds next to its tensors; nothing for other files, or for a damaged one."""
     if path.suffix != ".safetensors":
         return {}
     try:
@@ -114,16 +117,16 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def _held(path: Path) -> tuple[Any, str]:
-    """What was saved and, of safetensors, the architecture that its metadata name."""
+    """Return what was saved and, for safetensors, the architecture that its metadata name."""
     with open(path, "rb") as file:
         start = file.read(512)
         file.seek(0)
         if start.lstrip()[:1] == b"<":
-            raise ModelError(
-                f"{path} is an HTML page, not a checkpoint", hint="the download gave a page: look at it in a browser"
-            )
+            hint = "the download gave a page: look at it in a browser"
+            raise ModelError(str(path), "is an HTML page, not a checkpoint", hint=hint)
         if start.startswith(_POINTER):
-            raise ModelError(f"{path} is a pointer of Git LFS, not the file itself", hint="`git lfs pull` fetches it")
+            hint = "`git lfs pull` fetches it"
+            raise ModelError(str(path), "is a pointer of Git LFS, not the file itself", hint=hint)
         size = path.stat().st_size
         if path.suffix == ".safetensors":
             return _safetensors(file, size)
@@ -133,9 +136,8 @@ def _held(path: Path) -> tuple[Any, str]:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             if any(name.endswith("/constants.pkl") for name in names):
-                raise ModelError(
-                    f"{path} is a TorchScript archive, which holds code", hint="export it to ONNX where it was made"
-                )
+                hint = "export it to ONNX where it was made"
+                raise ModelError(str(path), "is a TorchScript archive, which holds code", hint=hint)
             with archive.open(next(name for name in names if name.endswith("/data.pkl"))) as pickled:
                 return _Reader(pickled).load(), ""
 
@@ -145,16 +147,16 @@ def _safetensors(file: Any, size: int) -> tuple[dict[str, Tensor], str]:
     if length > min(size, _LONGEST_HEADER):
         raise ValueError("its header is longer than the file")
     about = json.loads(file.read(length))
-    said = unwrap.architecture(about.pop(_METADATA, None))
-    _check_whole(8 + length + max((each["data_offsets"][1] for each in about.values()), default=0), size)
-    return {name: Tensor(tuple(each["shape"]), each["dtype"]) for name, each in about.items()}, said
+    named = unwrap.architecture(about.pop(_METADATA, None))
+    _check_complete(8 + length + max((each["data_offsets"][1] for each in about.values()), default=0), size)
+    return {name: Tensor(tuple(each["shape"]), each["dtype"]) for name, each in about.items()}, named
 
 
 def _row_of_pickles(file: Any, start: bytes, size: int) -> Any:
     if not start:
         raise ValueError("it is empty")
     if start.startswith(b"PK"):
-        raise ValueError("it begins as an archive, and the archive's end is not there")
+        raise ValueError("it begins as an archive, and the archive's end is missing")
     if not start.startswith(pickle.PROTO):
         raise ValueError("its bytes are not what torch saves")
     try:
@@ -166,18 +168,18 @@ def _row_of_pickles(file: Any, start: bytes, size: int) -> Any:
     _Reader(file).load()  # the machine that wrote it
     reader = _Reader(file)
     held = reader.load()
-    order = _Reader(file).load()  # of the raw numbers, which follow: a count, and so many
-    _check_whole(file.tell() + 8 * len(order) + sum(reader.storages.values()), size)
+    order = _Reader(file).load()  # of the raw numbers, which follow: each time their count, and then they
+    _check_complete(file.tell() + 8 * len(order) + sum(reader.storages.values()), size)
     return held
 
 
-def _check_whole(wanted: int, size: int) -> None:
+def _check_complete(wanted: int, size: int) -> None:
     if wanted > size:
         raise ValueError(f"of {wanted:,} bytes it has {size:,}")
 
 
 class _Code(Exception):
-    """A name that only running code could make something of; and how a person who trusts the file loads it."""
+    """A name that cannot be loaded without running code; and how a person who trusts the file loads it."""
 
     def __init__(self, name: str, loaded: str = "torch.load('{}', weights_only=False)"):
         super().__init__(name)
@@ -185,16 +187,15 @@ class _Code(Exception):
 
 
 class _Reader(pickle.Unpickler):
-    """Makes plain values, Tensors and Notes; every other name ends the reading."""
+    """Makes plain values, Tensors and Notes; every other name is refused."""
 
     def __init__(self, file: Any):
         super().__init__(file)
         self.storages: dict[str, int] = {}  # their bytes
 
     def find_class(self, module: str, name: str) -> Any:
-        known = _KNOWN.get(
-            f"{module.replace('__builtin__', 'builtins')}.{name}"
-        )  # Python 2's word: torch still says it
+        # `__builtin__` is Python 2's name: torch still writes it
+        known = _KNOWN.get(f"{module.replace('__builtin__', 'builtins')}.{name}")
         if known is not None:
             return known
         if module in ("torch", "torch.storage") and name.endswith("Storage"):
@@ -225,7 +226,7 @@ def _plain(*values: Any) -> Any:
 
 _KINDS = {"float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool"}
 _BYTES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "Half": 2, "BFloat16": 2, "Short": 2}
-_KNOWN: Mapping[str, Any] = {
+_KNOWN: Mapping[str, Callable[..., object]] = {
     **dict.fromkeys(NOTES, Note),
     "collections.OrderedDict": collections.OrderedDict,
     "torch._utils._rebuild_tensor": _tensor,

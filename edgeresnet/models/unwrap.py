@@ -1,8 +1,8 @@
-"""A network's tensors out of what training scripts save around them. Knows no format and no library.
+"""A network's tensors, taken out of what training scripts save around them. Knows no format and no library.
 
 Checkpoints are nested (`state_dict`, `model`, `ema`), and wrappers put their own names before every key: DataParallel
 and DDP `module.`, torch.compile `_orig_mod.`, Lightning the attribute that held the network. An average of the weights
-(EMA) may lie beside them: it is another network, and which of the two is meant is not decided here.
+(EMA) may lie next to them: it is another network, and which of the two is meant is not decided here.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
+IsTensor: TypeAlias = Callable[[Any], bool]
+Networks: TypeAlias = dict[str, dict[str, Any]]  # name → the tensors, of whatever type the caller's format has
 
 MODEL, AVERAGE = "model", "ema"
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
@@ -20,12 +22,12 @@ _AVERAGES = ("ema", "state_dict_ema", "model_ema", "ema_model", "ema_state_dict"
 _AVERAGED = tuple(f"{name}." for name in _AVERAGES)  # as a second network among a script's tensors
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", *_AVERAGED)
 _LOSSES = ("criterion.", "loss.", "loss_fn.")  # a Lightning module's: its class weights have no part in any answer
-_COUNT = "n_averaged"  # what torch's AveragedModel puts beside its network's tensors
+_COUNT = "n_averaged"  # what torch's AveragedModel puts next to its network's tensors
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A file and which of the networks in it is meant, where somebody said so."""
+    """A file and which of the networks in it is meant; empty: not given."""
 
     path: Path
     which: str = ""
@@ -34,14 +36,14 @@ class Weights:
         return str(self.path)
 
 
-def networks(held: Any, is_tensor: Callable[[Any], bool]) -> dict[str, dict[str, Any]]:
-    """The innermost mappings of names to tensors, without wrappers' prefixes: the `model`, and the `ema` beside it."""
+def networks(held: Any, is_tensor: IsTensor) -> Networks:
+    """Return the innermost mappings of names to tensors, without wrappers' prefixes: the `model`, and any `ema`."""
     if not isinstance(held, Mapping):
         return {}
     found, average = _inside(held, _NESTED, is_tensor), _inside(held, _AVERAGES, is_tensor)
-    if found or average:  # tensors beside them are no weights: PyTorch's own example saves its best accuracy as one
-        beside = {AVERAGE: average[MODEL]} if found and average else {}
-        return {**beside, **(found or average)}
+    if found or average:  # other tensors there are not weights: PyTorch's own example saves its best accuracy as one
+        second = {AVERAGE: average[MODEL]} if found and average else {}
+        return {**second, **(found or average)}
     named = {str(key): value for key, value in held.items() if is_tensor(value) and not str(key).startswith(_LOSSES)}
     averaged = {key: value for key, value in named.items() if key.startswith(_AVERAGED)}
     if averaged and len(averaged) < len(named):
@@ -51,13 +53,13 @@ def networks(held: Any, is_tensor: Callable[[Any], bool]) -> dict[str, dict[str,
 
 
 def architecture(held: Any) -> str:
-    """What a training script wrote down of it, as timm's and PyTorch's own do; empty where it did not."""
-    said = held.get("arch") if isinstance(held, Mapping) else None
-    return said if isinstance(said, str) else ""
+    """Return the architecture that a training script saved, as timm's and PyTorch's own do; empty where it did not."""
+    named = held.get("arch") if isinstance(held, Mapping) else None
+    return named if isinstance(named, str) else ""
 
 
 def without_prefixes(named: Mapping[str, T]) -> dict[str, T]:
-    """Wrappers may be wrapped again: taken off as long as every name bears one."""
+    """Remove prefixes as long as every name has the same: wrappers may be wrapped again."""
     found = dict(named)
     while True:
         found.pop(_COUNT, None)
@@ -67,6 +69,6 @@ def without_prefixes(named: Mapping[str, T]) -> dict[str, T]:
         found = {key.removeprefix(common): value for key, value in found.items()}
 
 
-def _inside(held: Mapping[Any, Any], keys: tuple[str, ...], is_tensor: Callable[[Any], bool]) -> dict[str, Any]:
-    """What lies under the first of these keys that holds tensors."""
+def _inside(held: Mapping[Any, Any], keys: tuple[str, ...], is_tensor: IsTensor) -> Networks:
+    """Return what lies under the first of these keys that holds tensors."""
     return next(filter(None, (networks(held.get(key), is_tensor) for key in keys)), {})

@@ -1,7 +1,6 @@
-"""A network made as narrow as weights are that were cut: how many channels a layer has is told by their shapes alone.
+"""Makes a network as narrow as pruned weights are: their shapes alone show how many channels each layer has.
 
-So a pruned network needs nothing beside its tensors to be built again; whose they may be, `plans.is_narrower` says.
-Cuts nothing itself.
+So a pruned network can be built again from its tensors; `plans.is_narrower` decides whose they may be.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from .plans import Shape
 
 
 def narrow(network: nn.Module, shapes: Mapping[str, Shape]) -> None:
-    """In place; the weights that were cut are no numbers yet. What `prune` never makes narrower stays as it is."""
+    """Make a network narrower in place, without initialising it. What `prune` never narrows stays as it is."""
     for name, module in network.named_modules():
         key = f"{name}.weight"
         if key in shapes and tuple(module.weight.shape) != tuple(shapes[key]):
@@ -28,7 +27,7 @@ def narrow(network: nn.Module, shapes: Mapping[str, Shape]) -> None:
 
 def _narrow_one(module: nn.Module, shape: tuple[int, ...]) -> None:
     if isinstance(module, nn.Conv2d):
-        # Whole groups are cut: what a filter sees stays as wide as it was, and there are fewer filters.
+        # Complete groups are removed: what a filter sees stays as wide as it was, and there are fewer filters.
         each = module.out_channels // module.groups
         module.groups = shape[0] // each if module.groups > 1 else 1
         module.out_channels, module.in_channels = shape[0], shape[1] * module.groups

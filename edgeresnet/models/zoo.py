@@ -10,6 +10,7 @@ from . import names
 
 
 def build(arch: str, classes: int, channels: int) -> nn.Module:
+    """Build an untrained network of torchvision's or timm's."""
     if arch in names.TIMM:
         import timm
 

@@ -1,25 +1,27 @@
-"""The conductor: recipe → steps → run.
+"""The runner: recipe → steps → run.
 
-stages (the table) → steps (what a recipe asks for) → conductor (found or made) → document (the run, judged).
-Knows no deed from inside.
+resolve (opens what a recipe names) → planner (what it asks for, as steps) → runner (found or made) → document (the run,
+judged) · collect (what a device measured). Knows no stage from inside.
 """
 
 from ..stages.table import STAGES
-from .collect import bring_home
-from .planner import samples_of, steps
-from .runner import Listener, look_at, make, plan, run
+from .collect import collect
+from .planner import plan
+from .resolve import Resolved, resolve
+from .runner import Listener, look_at, make, preview, run
 from .step import Outcome, Step
 
 __all__ = [
     "STAGES",
     "Listener",
     "Outcome",
+    "Resolved",
     "Step",
-    "bring_home",
+    "collect",
     "look_at",
     "make",
     "plan",
+    "preview",
+    "resolve",
     "run",
-    "samples_of",
-    "steps",
 ]

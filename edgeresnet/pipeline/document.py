@@ -1,129 +1,137 @@
-"""The run as it is stored: recipe, steps, measurements, verdicts, conditions. Reports read this and nothing else."""
+"""The run as it is stored: recipe, steps, results, verdicts, machine. Reports read this and nothing else."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from ..portable import judging, machine
+from ..portable.result import Deferred, Measured, NotMeasured, Result, Verdict, Word
 from ..recipe import Recipe
+from ..runs import Part, Problem, Run, StepId, StepRecord
 from ..stages import verify
-from ..store import FORMAT
 from .planner import as_written_of, int8_of
+from .resolve import Resolved
 from .step import Outcome
 
 
-def document(
-    recipe: Recipe,
-    outcomes: Mapping[str, Outcome],
+def run_of(
+    resolved: Resolved,
+    outcomes: Mapping[StepId, Outcome],
     began: float,
     problem: BaseException | None = None,
-    where: str = "",
-) -> dict[str, Any]:
-    """`where` is the step in which a problem ended it."""
-    as_written = as_written_of(recipe)
+    where: StepId | None = None,
+) -> Run:
+    """Return the run. `where` is the step in which a problem ended it."""
+    recipe, as_written = resolved.recipe, as_written_of(resolved.recipe, resolved.targets)
     unlabelled = recipe.images.evaluation is None
     results = {name: _result(name, outcomes, as_written.get(name), unlabelled) for name in recipe.targets}
-    return {
-        **_head(recipe, began),
-        "steps": [_step(outcome) for outcome in outcomes.values()],
-        "results": results,
-        **_judged(recipe, results, problem is not None),
-        "problem": None if problem is None else {**_problem(problem), "step": where},
-        "machine": machine.describe(),
-    }
+    verdicts = _verdicts(recipe, results)
+    return Run(
+        id=_run_id(recipe, began),
+        recipe=recipe.to_json(),
+        recipe_digest=recipe.digest,
+        seconds=round(time.time() - began, 3),
+        steps=tuple(_step_record(outcome) for outcome in outcomes.values()),
+        results=results,
+        verdicts=verdicts,
+        verdict=_word(verdicts, results, incomplete=problem is not None),
+        undecided=recipe.promises.undecided,
+        problem=None if problem is None else _problem(problem, where),
+        machine=machine.describe(),
+    )
 
 
-def amended(
-    run: Mapping[str, Any], recipe: Recipe, target: str, result: dict[str, Any], step: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A run as a new one, with what a device brought home in its place: nothing else of it is done again.
+def with_result(run: Run, recipe: Recipe, result: Measured, step: StepRecord) -> Run:
+    """Return a run as a new one, with what a device measured in its place: nothing else of it is done again.
 
     `recipe` is the run's own, with other promises where some are given.
     """
-    results = {**run["results"], target: result}
-    steps = [{**each, **step} if each["id"] == f"verify:{target}" else each for each in run["steps"]]
-    verdicts = _judged(recipe, results, run["problem"] is not None)
-    return {**run, **_head(recipe, time.time()), "steps": steps, "results": results, **verdicts}
+    began = time.time()
+    results = {**run.results, result.target: result}
+    verdicts = _verdicts(recipe, results)
+    return replace(
+        run,
+        id=_run_id(recipe, began),
+        recipe=recipe.to_json(),
+        recipe_digest=recipe.digest,
+        seconds=round(time.time() - began, 3),
+        steps=tuple(step if each.step == step.step else each for each in run.steps),
+        results=results,
+        verdicts=verdicts,
+        verdict=_word(verdicts, results, incomplete=run.problem is not None),
+        undecided=recipe.promises.undecided,
+    )
 
 
-def _head(recipe: Recipe, began: float) -> dict[str, Any]:
+def part(resolved: Resolved, outcomes: Mapping[StepId, Outcome]) -> Part:
+    """Return what a command for a part of a recipe shows."""
+    recipe, known = resolved.recipe, resolved.targets
+    measured = [(step, one.artifact) for step, one in outcomes.items() if step.stage == "verify"]
+    return Part(
+        recipe=recipe.to_json(),
+        steps={str(step): _step_record(outcome) for step, outcome in outcomes.items()},
+        results={str(step): verify.read_result(artifact) for step, artifact in measured if artifact},
+        int8={name: str(step) for name, step in int8_of(recipe, known).items()},
+        as_written={name: str(step) for name, step in as_written_of(recipe, known).items()},
+    )
+
+
+def _run_id(recipe: Recipe, began: float) -> str:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(began))
-    return {
-        "format": FORMAT,
-        "id": f"{stamp}-{int(began * 1e6) % 1_000_000:06d}-{recipe.digest[:6]}",
-        "recipe": recipe.to_json(),
-        "recipe_digest": recipe.digest,
-        "seconds": round(time.time() - began, 3),
-    }
+    return f"{stamp}-{int(began * 1e6) % 1_000_000:06d}-{recipe.digest[:6]}"
 
 
-def _judged(recipe: Recipe, results: Mapping[str, Mapping[str, Any]], incomplete: bool) -> dict[str, Any]:
-    limits = recipe.promises.limits()
-    verdicts = [verdict for name, result in results.items() for verdict in judging.judge(limits, name, result)]
+def _verdicts(recipe: Recipe, results: Mapping[str, Result]) -> tuple[Verdict, ...]:
+    promises = recipe.promises.promises()
+    return tuple(verdict for name, result in results.items() for verdict in judging.judge(promises, name, result))
+
+
+def _word(verdicts: tuple[Verdict, ...], results: Mapping[str, Result], *, incomplete: bool) -> Word:
     words = [verdict.verdict for verdict in verdicts]
-    words += [_missing(result) for result in results.values() if "variants" not in result]
-    if incomplete:
-        words.append(judging.NOT_MEASURED)
-    return {
-        "verdicts": [verdict.to_json() for verdict in verdicts],
-        "verdict": judging.worst(words),
-        "undecided": recipe.promises.undecided,
-    }
+    words += [judging.DEFERRED for result in results.values() if isinstance(result, Deferred)]
+    words += [judging.NOT_MEASURED for result in results.values() if isinstance(result, NotMeasured)]
+    return judging.worst([*words, judging.NOT_MEASURED] if incomplete else words)
 
 
-def part(recipe: Recipe, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """What a door to a part of a recipe shows: its steps, what was measured in them, and who wrote whose INT8."""
-    measured = [(name, one.artifact) for name, one in outcomes.items() if one.step.stage.name == "verify"]
-    return {
-        "recipe": recipe.to_json(),
-        "steps": {name: _step(outcome) for name, outcome in outcomes.items()},
-        "results": {name: verify.read_result(artifact) for name, artifact in measured if artifact},
-        "int8": int8_of(recipe),
-        "as_written": as_written_of(recipe),
-    }
-
-
-def _step(outcome: Outcome) -> dict[str, Any]:
+def _step_record(outcome: Outcome) -> StepRecord:
     artifact = outcome.artifact
-    return {
-        "id": outcome.step.id,
-        "stage": outcome.step.stage.name,
-        "state": outcome.state,
-        "seconds": round(outcome.seconds, 3),
-        "key": artifact.key if artifact else None,
-        "digest": artifact.digest if artifact else None,
-        "path": str(artifact.path.absolute()) if artifact else None,
-        "notes": artifact.notes if artifact else None,
-        "reason": outcome.reason,
-        "hint": outcome.hint,
-        "warnings": outcome.warnings,
-    }
+    return StepRecord(
+        step=outcome.step.id,
+        id=str(outcome.step.id),
+        state=outcome.state,
+        seconds=round(outcome.seconds, 3),
+        key=artifact.key if artifact else None,
+        digest=artifact.digest if artifact else None,
+        path=str(artifact.path.absolute()) if artifact else None,
+        notes=artifact.notes if artifact else None,
+        reason=outcome.reason,
+        hint=outcome.hint,
+        warnings=tuple(outcome.warnings),
+    )
 
 
-def _result(target: str, outcomes: Mapping[str, Outcome], as_written: str | None, unlabelled: bool) -> dict[str, Any]:
-    """`as_written` is the step that ran the target's INT8 file as it is written, before the target's compiler."""
-    outcome = outcomes.get(f"verify:{target}")
-    if outcome is None or outcome.artifact is None:
-        early = "there are no evaluation images" if unlabelled else "the run ended before it"
-        reason = outcome.reason if outcome else early
-        deferred = outcome is not None and outcome.state == "deferred"
-        about = {"target": target, "reason": reason, "hint": outcome.hint if outcome else ""}
-        return {**about, "deferred": True, "unlabelled": unlabelled} if deferred else about
-    found = verify.read_result(outcome.artifact)
-    before = outcomes.get(as_written or "")
+def _result(target: str, outcomes: Mapping[StepId, Outcome], as_written: StepId | None, unlabelled: bool) -> Result:
+    """Return a target's result. `as_written` is the step that ran its INT8 file before the target's compiler."""
+    outcome = outcomes.get(StepId("verify", target))
+    if outcome is None:
+        reason = "there are no evaluation images" if unlabelled else "the run ended before it"
+        return NotMeasured(target, reason)
+    if outcome.artifact is None and outcome.state == "deferred":
+        return Deferred(target, outcome.reason, outcome.hint, unlabelled)
+    if outcome.artifact is None:
+        return NotMeasured(target, outcome.reason, outcome.hint)
+    measured = verify.read_result(outcome.artifact)
+    before = outcomes.get(as_written) if as_written else None
     if before is not None and before.artifact is not None:
-        found["as_written"] = verify.as_written(before.artifact)
-    return found
+        return replace(measured, as_written=verify.as_written(before.artifact))
+    return measured
 
 
-def _missing(result: Mapping[str, Any]) -> str:
-    return judging.DEFERRED if result.get("deferred") else judging.NOT_MEASURED
-
-
-def _problem(problem: BaseException) -> dict[str, str]:
+def _problem(problem: BaseException, where: StepId | None) -> Problem:
+    step = str(where or "")
     if isinstance(problem, KeyboardInterrupt):
-        return {"message": "interrupted", "hint": "run it again: finished stages are kept"}
+        return Problem("interrupted", "run it again: finished stages are stored", step)
     hint = getattr(problem, "hint", "this is a bug of edgeresnet")
-    return {"message": str(problem) or type(problem).__name__, "hint": hint}
+    return Problem(str(problem) or type(problem).__name__, hint, step)

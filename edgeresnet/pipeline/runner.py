@@ -5,30 +5,35 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from .. import targets
 from ..context import Context, Progress
 from ..errors import EdgeresnetError, RecipeError, TargetError, closed, machine_error
 from ..images import Samples
+from ..portable.result import RunWarning
 from ..recipe import Recipe
+from ..runs import Part, Run, StepId
+from ..stages import specs
 from ..stages.export.write import FOLDER
-from ..stages.table import ELSEWHERE
+from ..stages.table import ON_DEVICE
 from ..store import Artifact, Given, Making, Parent, Store
-from .document import document, part
+from .document import part, run_of
 from .measuring import Measuring
-from .planner import samples_of, steps
+from .planner import plan, samples_of
+from .resolve import resolve
 from .step import Outcome, Step
+
+Outcomes = dict[StepId, Outcome]
 
 
 class Listener:
-    """Told what happens; a door overrides what it shows."""
+    """Receives what happens. Override what is to be shown."""
 
     def begins(self, step: Step) -> Progress:
         return lambda done, total, word: None
 
-    def records(self, step: Step, line: Mapping[str, Any]) -> None: ...
+    def records(self, step: Step, line: Mapping[str, object]) -> None: ...
 
     def ends(self, outcome: Outcome) -> None: ...
 
@@ -37,11 +42,11 @@ class Listener:
     def warns(self, sentence: str) -> None: ...
 
 
-def plan(recipe: Recipe, store: Store) -> list[Outcome]:
-    """What a run would find done and what it would do, without doing any of it."""
-    outcomes: dict[str, Outcome] = {}
-    for step in steps(recipe, store):
-        parents = _resolved(step, outcomes)
+def preview(recipe: Recipe, store: Store) -> list[Outcome]:
+    """Return what a run would find done and what it would make, without making any of it."""
+    outcomes: Outcomes = {}
+    for step in plan(resolve(recipe, store)):
+        parents = _parents_of(step, outcomes)
         if parents is None:
             outcomes[step.id] = Outcome(step, "todo", reason="after its parents")
             continue
@@ -50,66 +55,64 @@ def plan(recipe: Recipe, store: Store) -> list[Outcome]:
     return list(outcomes.values())
 
 
-def make(recipe: Recipe, store: Store, wanted: Callable[[Step], bool], listener: Listener) -> dict[str, Any]:
-    """Does what leads to the steps that are wanted and no other, and saves no run: for a door to a part of a recipe."""
-    every = {step.id: step for step in steps(recipe, store)}
+def make(recipe: Recipe, store: Store, wanted: Callable[[Step], bool], listener: Listener) -> Part:
+    """Make what leads to the wanted steps and no other, and save no run."""
+    resolved = resolve(recipe, store)
+    every = {step.id: step for step in plan(resolved)}
     needed = [step.id for step in every.values() if wanted(step)]
-    for name in needed:  # grows while it is walked: parents' parents too
-        needed += [parent for parent in every[name].parents.values() if isinstance(parent, str)]
-    outcomes: dict[str, Outcome] = {}
-    done = [step for step in every.values() if step.id in needed]
-    for step in done:
-        _take(step, done, outcomes, store, listener, again=False)
-    return part(recipe, outcomes)
+    for name in needed:  # grows meanwhile: parents' parents too
+        needed += [parent for parent in every[name].parents.values() if isinstance(parent, StepId)]
+    outcomes: Outcomes = {}
+    steps = [step for step in every.values() if step.id in needed]
+    for step in steps:
+        _take(step, steps, outcomes, store, listener, again=False)
+    return part(resolved, outcomes)
 
 
-def run(
-    recipe: Recipe, store: Store, *, again: frozenset[str] = frozenset(), listener: Listener | None = None
-) -> dict[str, Any]:
-    """Does what is not done, judges, and returns the run as it was saved; one that fails halfway is saved too."""
+def run(recipe: Recipe, store: Store, *, again: frozenset[str] = frozenset(), listener: Listener | None = None) -> Run:
+    """Make what is not done, judge, and return the run as it was saved; one that fails halfway is saved too."""
     listener = listener or Listener()
-    began, outcomes = time.time(), dict[str, Outcome]()
-    wanted = steps(recipe, store)  # a recipe that cannot even be planned leaves no run
-    _check_again(again, wanted)
-    where = ""
+    began, outcomes = time.time(), Outcomes()
+    resolved = resolve(recipe, store)  # a recipe that cannot even be planned leaves no run
+    steps = plan(resolved)
+    _check_again(again, steps)
+    where: StepId | None = None
     try:
-        for step in wanted:
+        for step in steps:
             where = step.id
-            _take(step, wanted, outcomes, store, listener, again=not again.isdisjoint({step.id, step.stage.name}))
+            _take(step, steps, outcomes, store, listener, again=not again.isdisjoint({str(step.id), step.stage.name}))
     except BaseException as problem:
         with contextlib.suppress(EdgeresnetError, OSError):
-            ended = document(recipe, outcomes, began, problem, where)
+            ended = run_of(resolved, outcomes, began, problem, where)
             store.save_run(ended)
             if isinstance(problem, EdgeresnetError):
                 problem.run = ended
         raise
-    finished = document(recipe, outcomes, began)
+    finished = run_of(resolved, outcomes, began)
     store.save_run(finished)
     return finished
 
 
 def _take(
-    step: Step, wanted: list[Step], outcomes: dict[str, Outcome], store: Store, listener: Listener, *, again: bool
+    step: Step, steps: Sequence[Step], outcomes: Outcomes, store: Store, listener: Listener, *, again: bool
 ) -> None:
-    """One of the steps that are wanted, after those before it."""
+    """Find or make one of the steps, after those before it."""
     if step.stage.long:
-        _look_at_images(step, wanted, outcomes, store, listener)
+        _look_at_images(step, steps, outcomes, store, listener)
     outcomes[step.id] = _do(step, outcomes, store, again, listener)
     listener.ends(outcomes[step.id])
 
 
-def _look_at_images(
-    step: Step, wanted: list[Step], outcomes: Mapping[str, Outcome], store: Store, listener: Listener
-) -> None:
-    """An unreadable file must not be found after hours of training. What is decoded here is in the cache afterwards."""
-    parents = _resolved(step, outcomes)
+def _look_at_images(step: Step, steps: Sequence[Step], outcomes: Outcomes, store: Store, listener: Listener) -> None:
+    """Decode all images early, into the cache: an unreadable file must not end a training after hours."""
+    parents = _parents_of(step, outcomes)
     if parents is None or store.find(step.stage.name, step.key(_digests(parents)))[0]:
         return
-    look_at(samples_of(wanted), listener.begins(step))
+    look_at(samples_of(steps), listener.begins(step))
 
 
 def look_at(sets: Mapping[str, Samples], progress: Progress) -> None:
-    """Decodes every image once, and keeps none in memory."""
+    """Decode every image once, and keep none in memory."""
     for slot, samples in sets.items():
         done = 0
         for batch in samples.batches(64):
@@ -117,17 +120,19 @@ def look_at(sets: Mapping[str, Samples], progress: Progress) -> None:
             progress(done, len(samples), f"{slot} images")
 
 
-def _check_again(again: frozenset[str], wanted: list[Step]) -> None:
-    known = {step.stage.name for step in wanted} | {step.id for step in wanted}
+def _check_again(again: frozenset[str], steps: Sequence[Step]) -> None:
+    known = {step.stage.name for step in steps} | {str(step.id) for step in steps}
     for word in sorted(again - known):
-        names = ", ".join(dict.fromkeys(step.stage.name for step in wanted))
+        names = ", ".join(dict.fromkeys(step.stage.name for step in steps))
         raise RecipeError(
-            f"this recipe has no stage {word!r}", hint=f"it has {names}; a single step is named as `plan` prints it"
+            "this recipe",
+            f"has no stage {word!r}",
+            hint=f"it has {names}; a single step is named as `plan` prints it",
         )
 
 
-def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, listener: Listener) -> Outcome:
-    parents = _resolved(step, outcomes)
+def _do(step: Step, outcomes: Outcomes, store: Store, again: bool, listener: Listener) -> Outcome:
+    parents = _parents_of(step, outcomes)
     if parents is None:
         needed = [parent for name, parent in step.parents.items() if name not in step.optional]
         failed = next(o for o in outcomes.values() if o.step.id in needed and o.artifact is None)
@@ -136,80 +141,87 @@ def _do(step: Step, outcomes: Mapping[str, Outcome], store: Store, again: bool, 
     artifact, problem = store.find(step.stage.name, key)
     if artifact and not again:
         store.tidy(step.stage.name, key)
-        return Outcome(step, "done", artifact, warnings=list(artifact.manifest["warnings"]))
-    if step.stage is ELSEWHERE:
-        bundle = parents["bundle"]
-        where = f" {bundle.path / FOLDER}" if isinstance(bundle, Artifact) else ""
-        hint = f"carry{where} there, run deploy.py in it, then `edgeresnet verify --from result.json` here"
-        return Outcome(step, "deferred", reason="its bundle is to be measured on the device", hint=hint)
-    warnings = [f"{problem}: it is made anew"] if problem else []
-    for sentence in warnings:
-        listener.warns(sentence)
+        return Outcome(step, "done", artifact, warnings=list(artifact.manifest.warnings))
+    if step.stage is ON_DEVICE:
+        return _deferred(step, parents)
+    warnings = [RunWarning("made-again", f"{problem}: it is made again")] if problem else []
+    for warning in warnings:
+        listener.warns(str(warning))
+    absent = _absent(step)
+    if absent:
+        return _failed(step, absent)
     try:
-        _refuse_absent(step)
         with store.making(step.stage.name, key, lambda: listener.waits(step)) as making:
             outcome = _made_meanwhile(step, making, artifact) or _make(step, making, parents, listener, again)
             outcome.warnings = [*warnings, *outcome.warnings]
             return outcome
     except TargetError as failure:
-        if step.target is None:
-            title = f"{targets.get(step.spec['target']).title} " if "target" in step.spec else ""
-            raise TargetError(f"{title}{failure.message}", hint=failure.hint) from failure
-        return Outcome(step, "failed", reason=failure.message, hint=failure.hint)
+        if step.target is None and isinstance(step.spec, (specs.CompileSpec, specs.VerifySpec)):
+            raise failure.within(targets.get(step.spec.target).title) from failure
+        return _failed(step, failure)
     except (OSError, MemoryError) as caught:
         raise machine_error(caught) or closed(caught) or caught from caught
 
 
+def _deferred(step: Step, parents: Mapping[str, Parent]) -> Outcome:
+    bundle = specs.DeviceInputs.from_parents(parents).bundle.path / FOLDER
+    hint = f"carry {bundle} there, run deploy.py in it, then `edgeresnet collect result.json` here"
+    return Outcome(step, "deferred", reason="its bundle is to be measured on the device", hint=hint)
+
+
 def _made_meanwhile(step: Step, making: Making, before: Artifact | None) -> Outcome | None:
-    """By another run, while this one waited for it."""
+    """Return what another run made while this one waited for it."""
     artifact, _ = making.store.find(making.stage, making.key)
     is_new = artifact is not None and (before is None or artifact.digest != before.digest)
     return Outcome(step, "done", artifact) if is_new else None
 
 
 def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: Listener, again: bool) -> Outcome:
-    if again:  # anew is anew: not on from where an interrupted attempt was
+    if again:  # from the start, not from where an interrupted attempt was
         making.clear_scratch()
     began = time.perf_counter()
-    seed, record = step.spec.get("seed", 0), functools.partial(listener.records, step)
-    ctx = Context(seed, making.scratch, listener.begins(step), record, making.store.cache)
-    for sentence in step.warnings:
-        ctx.warn("given-weights", sentence)
-    if "timed" in step.spec:
-        ctx.measure = Measuring(step.spec, ctx)
+    record = functools.partial(listener.records, step)
+    ctx = Context(step.seed, making.scratch, listener.begins(step), record, making.store.cache)
+    ctx.warnings += step.warnings
+    if isinstance(step.spec, specs.PruneSpec) and step.spec.timed:
+        ctx.measure = Measuring(step.spec.timed, step.spec.preprocessing, ctx)
     notes = step.stage.run(parents, step.spec, making.out, ctx)
     seconds = time.perf_counter() - began
-    artifact = making.commit(
-        stage_version=step.stage.version,
-        spec=step.spec,
-        parents=_digests(parents),
-        libraries=step.versions(),
-        machine=step.machine(),
-        notes=notes,
-        seconds=round(seconds, 3),
-        warnings=ctx.warnings,
-    )
+    origin = step.origin(_digests(parents))
+    artifact = making.commit(notes, origin, seconds=round(seconds, 3), warnings=ctx.warnings)
     return Outcome(step, "made", artifact, seconds=seconds, warnings=ctx.warnings)
 
 
-def _refuse_absent(step: Step) -> None:
-    for name in step.runs_on():
-        found = targets.get(name).available()
-        whose = "" if "target" in step.spec else f"prune.speedup.{name} cannot be measured: {targets.get(name).title} "
+def _absent(step: Step) -> TargetError | None:
+    """Return why a target that the step needs does not work here."""
+    for target in map(targets.get, step.spec.targets):
+        found = target.available()
         if not (found.ok or (found.builds and step.stage.name == "compile")):
-            raise TargetError(f"{whose}is not here: {found.reason}", hint=found.hint)
+            absent = TargetError(target.title, f"is not available: {found.reason}", hint=found.hint)
+            is_search = isinstance(step.spec, specs.PruneSpec)
+            return absent.within(f"prune.speedup.{target.name}") if is_search else absent
+    return None
 
 
-def _resolved(step: Step, outcomes: Mapping[str, Outcome]) -> dict[str, Parent] | None:
-    """The parents themselves, or None where one of them is not there (yet)."""
+def _failed(step: Step, failure: TargetError) -> Outcome:
+    """Record a target's failure, which leaves the other targets running; raise any other, which ends the run."""
+    if step.target is None:
+        raise failure
+    return Outcome(step, "failed", reason=failure.message, hint=failure.hint)
+
+
+def _parents_of(step: Step, outcomes: Outcomes) -> dict[str, Parent] | None:
+    """Return the parents themselves, or None where one of them does not exist (yet)."""
     found: dict[str, Parent] = {}
     for name, parent in step.parents.items():
-        artifact = parent if isinstance(parent, Given) else outcomes[parent].artifact
-        if artifact is None and name in step.optional and outcomes[parent].state in ("failed", "skipped"):  # type: ignore[index]
+        if isinstance(parent, Given):
+            found[name] = parent
             continue
-        if artifact is None:
+        outcome = outcomes[parent]
+        if outcome.artifact is not None:
+            found[name] = outcome.artifact
+        elif not (name in step.optional and outcome.state in ("failed", "skipped")):
             return None
-        found[name] = artifact
     return found
 
 

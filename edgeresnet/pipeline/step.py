@@ -4,68 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from .. import targets
-from ..portable import machine, manifest
+from ..portable import codec, machine, manifest
+from ..portable.result import RunWarning
+from ..runs import State, StepId
+from ..stages import specs
 from ..stages.table import Stage
-from ..store import FORMAT, Artifact, Given
+from ..store import FORMAT, Artifact, Given, Origin
+
+Parent = StepId | Given[object]
+Parents = dict[str, Parent]
+_SEEDED = (specs.TrainSpec, specs.PruneSpec, specs.RecoverSpec, specs.CalibrateSpec, specs.QuantizeSpec)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One stage with what it reads: other steps by id, or what the user gave."""
+    """One stage with what it reads: other steps, or what the user gave."""
 
-    id: str
+    id: StepId
     stage: Stage
-    spec: Mapping[str, Any]
-    parents: Mapping[str, str | Given]
+    spec: specs.Spec
+    parents: Mapping[str, Parent]
     # Whose failure it is: a target's leaves the other targets running, that of None ends the run.
     target: str | None = None
-    # Parents without which it goes on: a twin that cannot be made is left out, and told.
+    # Parents that may be missing: a half-precision variant that cannot be made is left out, and reported.
     optional: frozenset[str] = frozenset()
-    # Sentences about what the user gave, reported when the step is made. They are no part of its key.
-    warnings: tuple[str, ...] = ()
+    # About what the user gave, reported when the step is made. Its key does not have them.
+    warnings: tuple[RunWarning, ...] = ()
 
-    def runs_on(self) -> tuple[str, ...]:
-        """The targets that must be here for this step to be made."""
-        return (self.spec["target"],) if self.spec.get("target") else tuple(self.spec.get("timed", ()))
+    @property
+    def seed(self) -> int:
+        return self.spec.seed if isinstance(self.spec, _SEEDED) else 0
 
-    def versions(self) -> dict[str, str]:
-        """Of every library that had a part in what this step writes."""
-        found = machine.versions(*self.stage.libraries)
-        for target in map(targets.get, self.runs_on()):
-            # pip knows all but what an archive or JetPack brought: that is asked itself
-            found |= machine.versions(*target.libraries) or dict(target.available().versions)
-        return found
-
-    def machine(self) -> dict[str, Any] | None:
-        return getattr(machine, self.stage.machine)() if self.stage.machine else None
+    def origin(self, digests: Mapping[str, str]) -> Origin:
+        """Return what the step's artifact is made from, with parents of these digests."""
+        known = {"fingerprint": machine.fingerprint, "conditions": machine.conditions}
+        here = known[self.stage.machine]() if self.stage.machine else None
+        return Origin(self.stage.version, self.spec.to_json(), digests, self._versions(), codec.encode(here))
 
     def key(self, digests: Mapping[str, str]) -> str:
+        """Return the key of the step's artifact, with parents of these digests."""
+        origin = self.origin(digests)
         return manifest.digest_of(
             {
                 "format": FORMAT,
                 "stage": self.stage.name,
-                "version": self.stage.version,
-                "spec": self.spec,
-                "parents": digests,
-                "libraries": self.versions(),
-                "machine": self.machine(),
+                "version": origin.stage_version,
+                "spec": origin.spec,
+                "parents": origin.parents,
+                "libraries": origin.libraries,
+                "machine": origin.machine,
             }
         )
+
+    def _versions(self) -> dict[str, str]:
+        """Return the version of every library that has a part in what this step writes."""
+        found = machine.versions(*self.stage.libraries)
+        for target in map(targets.get, self.spec.targets):
+            # pip knows all but what an archive or JetPack brought: the target itself knows that
+            found |= machine.versions(*target.libraries) or dict(target.available().versions)
+        return found
 
 
 @dataclass
 class Outcome:
-    """What became of a step: `done` before, `made` now, `failed`, `skipped` for a failed parent, `deferred` to a
-    device; `todo` in a plan.
+    """What became of a step.
+
+    It was `done` before, is `made` now, `failed`, is `skipped` for a failed parent, is `deferred` to a device, or is
+    `todo` in a preview.
     """
 
     step: Step
-    state: str
+    state: State
     artifact: Artifact | None = None
     reason: str = ""
     hint: str = ""
     seconds: float = 0.0
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[RunWarning] = field(default_factory=list)

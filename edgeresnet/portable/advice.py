@@ -1,103 +1,107 @@
-"""Which network to ship to a target, where INT8 was made to be faster and was not: numbers in, one sentence out.
+"""Which network to ship to a target, where INT8 was made to be faster and is not: numbers in, one sentence out.
 
-A network that is no faster than its half-precision twin costs accuracy for nothing. Measures nothing and promises
-nothing: what was promised is judged in `judge`.
+A network that is not faster than its half-precision variant costs accuracy for nothing. Measures nothing and promises
+nothing: promises are judged in `judging`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from . import timing_warnings, timings
-from .intervals import ratio_interval
+from . import timing_warnings
+from .result import Latency, Measured, Ratio, Variant
+from .session import Layer
 
 _SHOWN = 5
 _INT8 = ("i8", "u8")
 _FREE = ("Reshape", "Constant")  # move nothing
 
 
-_CALLED = {"half": "its half-precision twin", "fp32": "FP32", "pruned": "the pruned network in FP32"}
+_CALLED = {"half": "its half-precision variant", "fp32": "FP32", "pruned": "the pruned network in FP32"}
 
 
 class Advice(NamedTuple):
     ship: str  # the variant
-    said: str
-    layers: str = ""  # what stood in its way
+    text: str
+    layers: str = ""  # what did not run in INT8
 
     @property
     def sentence(self) -> str:
-        return self.said + self.layers
+        return self.text + self.layers
 
 
-def advice(result: Mapping[str, Any]) -> Advice | None:
-    """None where the candidate is shown to be faster than its twin, or than FP32 where there is none; and where nothing
-    tells.
+def advice(measured: Measured) -> Advice | None:
+    """Return which variant to ship, where what would ship is not shown to be faster than its baseline.
+
+    The baseline is the half-precision variant, or FP32 where there is none. None too where times cannot be compared.
     """
-    name, variants = result.get("candidate"), result.get("variants", {})
+    name, variants = measured.ships, measured.variants
     if name == "pruned":
         return _of_pruned(variants)
-    rival = "half" if "half" in variants else _full(variants)
-    if name not in ("int8", "candidate") or rival not in variants:
+    baseline = "half" if "half" in variants else _full(variants)
+    if name not in ("int8", "candidate") or baseline not in variants:
         return None
-    before, after = variants[rival]["latency"], variants[name]["latency"]
-    if timing_warnings.untimed([before, after]):
-        return None
-    value, (low, high) = ratio_interval(timings.windows(before), timings.windows(after))
-    if low > 1:
+    times = _speedup(variants, baseline, name)
+    if times is None or times.is_faster:
         return None
     what = "INT8" if name == "int8" else "the candidate"
-    measured, twin = _measured(value, low, high), _CALLED[rival]
-    if high > 1:
-        said, ship = f"{what} is not shown to be faster than {twin} ({measured}): measure longer or ship that", name
-    elif rival == "half" and not _half_pays(variants):
-        said = f"ship FP32: {what} is no faster than its half-precision twin ({measured}), nor is that than FP32"
+    shown, called = _shown(times), _CALLED[baseline]
+    if times.high > 1:
+        text, ship = f"{what} is not shown to be faster than {called} ({shown}): measure longer or ship that", name
+    elif baseline == "half" and not _half_pays(variants):
+        text = f"ship FP32: {what} is no faster than its half-precision variant ({shown}), nor is that than FP32"
         ship = _full(variants)
-    elif rival == "half":
-        said = f"ship the half-precision twin: {what} is no faster ({measured}), and what it loses buys nothing"
-        ship = rival
+    elif baseline == "half":
+        text = f"ship the half-precision variant: {what} is no faster ({shown}), and what it loses buys nothing"
+        ship = baseline
     else:
-        said, ship = f"ship {twin} where time counts: {what} is no faster ({measured}), only smaller", rival
-    return Advice(ship, said, _in_the_way(variants[name]))
+        text, ship = f"ship {called} where time counts: {what} is no faster ({shown}), only smaller", baseline
+    return Advice(ship, text, _in_the_way(variants[name]))
 
 
-def _measured(value: float, low: float, high: float) -> str:
-    if not math.isfinite(high):
-        return f"{value:.3f} times as fast, in one process: no interval"
-    return f"{value:.3f} times as fast, 95 % interval {low:.3f} to {high:.3f}"
-
-
-def _of_pruned(variants: Mapping[str, Any]) -> Advice | None:
-    """Fewer multiplications that buy no time are not worth what they cost."""
-    before, after = (variants.get(name, {}).get("latency") for name in ("fp32", "pruned"))
-    if timing_warnings.untimed([before, after]):
+def _speedup(variants: Mapping[str, Variant], slower: str, faster: str) -> Ratio | None:
+    """Return how many times as fast one variant is as another; None where that cannot be compared."""
+    before, after = _latency(variants, slower), _latency(variants, faster)
+    if before is None or after is None or timing_warnings.untimed([before, after]):
         return None
-    value, (low, high) = ratio_interval(timings.windows(before), timings.windows(after))
-    measured = _measured(value, low, high)
-    if high <= 1:
-        return Advice("fp32", f"ship the network as it was before: pruned it is no faster ({measured})")
-    if low <= 1:
-        return Advice("pruned", f"pruned it is not shown to be faster than before ({measured}): measure longer")
-    return None
+    return after.speedup_over(before)
 
 
-def _full(variants: Mapping[str, Any]) -> str:
-    """The same network in FP32: of one that was pruned, not the one before."""
+def _latency(variants: Mapping[str, Variant], name: str) -> Latency | None:
+    return variants[name].latency if name in variants else None
+
+
+def _shown(times: Ratio) -> str:
+    if not times.has_interval:
+        return f"{times.value:.3f} times as fast, in one process: no interval"
+    return f"{times.value:.3f} times as fast, 95 % interval {times.low:.3f} to {times.high:.3f}"
+
+
+def _of_pruned(variants: Mapping[str, Variant]) -> Advice | None:
+    """Warn of fewer multiplications that save no time."""
+    times = _speedup(variants, "fp32", "pruned")
+    if times is None or times.is_faster:
+        return None
+    if times.high <= 1:
+        return Advice("fp32", f"ship the network as it was before: pruned it is no faster ({_shown(times)})")
+    return Advice("pruned", f"pruned it is not shown to be faster than before ({_shown(times)}): measure longer")
+
+
+def _full(variants: Mapping[str, Variant]) -> str:
+    """Return the same network in FP32: of one that was pruned, not the one before."""
     return "pruned" if "pruned" in variants else "fp32"
 
 
-def _half_pays(variants: Mapping[str, Any]) -> bool:
-    """Whether the twin is shown to be faster than FP32, or nobody timed that."""
-    full, half = variants.get(_full(variants), {}).get("latency"), variants["half"]["latency"]
-    if timing_warnings.untimed([full, half]):
-        return True
-    return ratio_interval(timings.windows(full), timings.windows(half))[1].low > 1
+def _half_pays(variants: Mapping[str, Variant]) -> bool:
+    """Return whether half precision is shown to be faster than FP32, or that was not timed."""
+    times = _speedup(variants, _full(variants), "half")
+    return times is None or times.is_faster
 
 
-def _in_the_way(variant: Mapping[str, Any]) -> str:
-    """The layers that did not run in INT8, as the runtime tells of them."""
-    found = variant.get("float_layers", ())
+def _in_the_way(variant: Variant) -> str:
+    """Name the layers that did not run in INT8, as the runtime reports them."""
+    found = variant.float_layers
     if not found:
         return ""
     named = ", ".join(f"{name} ({operator}, {precision})" for name, operator, precision in found[:_SHOWN])
@@ -105,6 +109,6 @@ def _in_the_way(variant: Mapping[str, Any]) -> str:
     return f"; not in INT8: {named}{more}"
 
 
-def float_layers(layers: Any) -> list[list[str]]:
-    """Of what ran, all that took time and did not read INT8."""
-    return [list(layer) for layer in layers if layer.precision not in (*_INT8, "?") and layer.operator not in _FREE]
+def float_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """Return all layers that took time and did not read INT8."""
+    return tuple(each for each in layers if each.precision not in (*_INT8, "?") and each.operator not in _FREE)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, overload
 
 T = TypeVar("T")
-Json: TypeAlias = object  # any JSON: nobody looks inside
+Json: TypeAlias = object  # any JSON, not checked
 Decoder: TypeAlias = Callable[[Any], Any]
 
 NAMES = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", types.NoneType: "null"}
@@ -28,7 +28,7 @@ _SHOWN, _PROBLEM, _PATH = 60, 180, 110  # characters, at most
 
 
 class CodecError(ValueError):
-    """Says what is wrong, and where: `path` is empty for the whole document."""
+    """What is wrong, and where: `path` is empty for the document itself."""
 
     def __init__(self, path: str, problem: str) -> None:
         self.path, self.problem = path, _short(problem, _PROBLEM)
@@ -66,7 +66,7 @@ def decode(kind: Any, value: object) -> Any:
 
 
 def encode(value: object) -> Any:
-    """Return the JSON of a value; raise CodecError for what JSON cannot hold. A loop: deep values are no problem."""
+    """Return the JSON of a value; raise CodecError for what JSON cannot hold. A loop: deep values are fine."""
     root: list[Any] = [value]
     todo: deque[tuple[Any, Any, Any]] = deque([(root, 0, ())])  # a container, a place in it, the trail to there
     while todo:

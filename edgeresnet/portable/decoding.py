@@ -1,6 +1,6 @@
-"""How far a device's own decoding and resizing are from home's: the same JPEG files, through the libraries it has.
+"""How far a device's own decoding and resizing are from the host's: the same JPEG files, through the libraries it has.
 
-Home uses Pillow. OpenCV resizes otherwise, and JPEG decoders differ by a few levels; a network may feel both.
+The host uses Pillow. OpenCV resizes otherwise, and JPEG decoders differ by a few levels; a network may feel both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LIBRARIES = ("pillow", "opencv")
 
 
 def decoded(library: str, files: Sequence[Path], preprocessing: Preprocessing) -> np.ndarray | None:
-    """Pixels NHWC, in RGB or grayscale; None where the library is not here."""
+    """Return pixels NHWC, in RGB or grayscale; None where the library is not here."""
     try:
         module = importlib.import_module({"pillow": "PIL.Image", "opencv": "cv2"}[library])
     except ImportError:
@@ -43,13 +43,13 @@ def _with_pillow(pil: Any, file: Path, preprocessing: Preprocessing) -> np.ndarr
 
 
 def _with_opencv(cv2: Any, file: Path, preprocessing: Preprocessing) -> np.ndarray:
-    """As people write it: its own names for the same interpolations, which mean something else when images shrink."""
+    """Decode as people write it: OpenCV's own names for the interpolations, which differ when images shrink."""
     colour = preprocessing.channels == 3
     how = cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE
-    how |= 0 if preprocessing.exif else cv2.IMREAD_IGNORE_ORIENTATION  # it turns photographs unasked
+    how |= 0 if preprocessing.exif else cv2.IMREAD_IGNORE_ORIENTATION  # it turns photographs by default
     how |= cv2.IMREAD_ANYDEPTH if preprocessing.bits == 16 else 0
     image = cv2.imread(str(file), how)
-    if image is None:  # it does not say why
+    if image is None:  # it gives no reason
         raise ValueError(f"{file.name} cannot be read")
     sides, (left, top) = preprocessing.fit(image.shape[1], image.shape[0])
     names = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "nearest": cv2.INTER_NEAREST}

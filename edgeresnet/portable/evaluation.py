@@ -1,7 +1,7 @@
-"""A trial of one target: what its networks answer, what really ran, and how long they take, as one result.
+"""The evaluation of one target: what its networks answer, what really ran, and how long they take, as one result.
 
-At home `verify` makes it of a run's artifacts, on the device of a bundle's files: the same numbers, under the same
-names. Judges nothing.
+On the host `verify` makes it of a run's artifacts, on the device `deploy.py` of a bundle's files: the same numbers,
+under the same names. Judges nothing.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,32 +19,32 @@ from ..errors import EdgeresnetError, TargetError, first_line, machine_error
 from . import inference, machine, yardstick
 from .advice import float_layers
 from .preprocessing import Preprocessing
-from .session import Layer, Target
+from .result import Latency, Measured, Variant, Yardstick
+from .session import CompileNotes, Layer, Target
 
-RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"  # what it leaves behind, at home
+RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"  # what it leaves behind, on the host
 REBUILT = "#"  # "int8#2" is the second build of int8: the same file, and with some compilers another engine
-# `fp32` is what all are held against: the network as it was given or trained. `half` is the rival of what would ship.
+# `fp32` is the reference: the network as it was given or trained. `half` is the baseline of what would ship.
 VARIANTS = ("fp32", "pruned", "half", "int8", "candidate")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A variant, compiled. `digest` names what it is, `notes` is what its compiler said."""
+    """A variant, compiled. `digest` names what it is, `notes` is what its compiler reported."""
 
     compiled: Path
     digest: str
     size_mb: float
-    notes: Mapping[str, Any]
+    notes: CompileNotes
 
     @property
     def batch(self) -> int:
         """How many images at a time its latency is measured with."""
-        about = self.notes["signature"]
-        return about["batch"] or about["least"]
+        return self.notes.signature.batch or self.notes.signature.least
 
     def images(self, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-        """What it is given of decoded images."""
-        return pixels if self.notes["signature"]["pixels"] else preprocessing.normalize(pixels)
+        """Return what it takes, made of decoded images."""
+        return pixels if self.notes.signature.pixels else preprocessing.normalize(pixels)
 
 
 class Answers(NamedTuple):
@@ -53,10 +53,10 @@ class Answers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The images that were asked about. `expected` are the FP32 reference's logits; no labels, no accuracy.
+class ImageSet:
+    """The images that were evaluated. `expected` are the FP32 reference's logits; no labels, no accuracy.
 
-    `images` is their digest: another run's answers to them can be held against these, image by image.
+    `images` is their digest: another run's answers to them can be compared with these, image by image.
     """
 
     classes: Sequence[str]
@@ -67,7 +67,7 @@ class Asked:
 
 
 def runs(target: Target, compiled: Path, image: np.ndarray) -> None:
-    """Asked once; a TargetError where it does not."""
+    """Run one inference; raise TargetError where that fails."""
     with as_failure(), target.load(compiled) as session:
         session.infer(image)
 
@@ -75,7 +75,7 @@ def runs(target: Target, compiled: Path, image: np.ndarray) -> None:
 def answers(
     target: Target, compiled: Path, batches: Iterable[np.ndarray], on_batch: Callable[[int], None] = lambda done: None
 ) -> Answers:
-    """Of every image, in order; `on_batch` is told how many are done."""
+    """Return the answers to every image, in order; `on_batch` receives how many are done."""
     with contextlib.ExitStack() as stack:
         with as_failure():
             session = stack.enter_context(target.load(compiled))
@@ -95,64 +95,64 @@ def answers(
 def result(
     target: Target,
     candidate: str,
-    asked: Asked,
+    images: ImageSet,
     networks: Mapping[str, Network],
     answered: Mapping[str, Answers],
-    latencies: Mapping[str, Any],
-) -> dict[str, Any]:
-    """`candidate` is the variant that would ship; `latencies` are `measure.collected`, where any were measured.
+    latencies: Mapping[str, Latency],
+) -> Measured:
+    """Return the result of one target.
 
-    The yardstick's times stand beside the variants: it is none.
+    `candidate` is the variant that would ship; `latencies` are `measure.collected`, where any were measured. The
+    yardstick's times are stored with the variants, not among them.
     """
-    every = {name: _variant(name, asked, network, answered[name], latencies) for name, network in networks.items()}
+    every = {
+        name: _variant(name, images, network, answered[name], latencies.get(name)) for name, network in networks.items()
+    }
     if "pruned" in answered and "int8" in every:  # quantization's loss, without pruning's
-        before, after = answered["pruned"].logits, answered["int8"].logits
-        every["int8"]["against_pruned"] = inference.compare(before, after, asked.labels)
-    again = [every.pop(name) for name in list(every) if REBUILT in name]
-    return {
-        "target": target.name,
-        "candidate": candidate,
-        "classes": list(asked.classes),
-        "labels": None if asked.labels is None else asked.labels.tolist(),
-        "skipped": list(asked.skipped),
-        "images": asked.images,
-        "variants": every,
-        **({"rebuilds": again} if again else {}),
-        "yardstick": {"sha256": yardstick.SHA256, "latency": latencies.get(yardstick.NAME)},
-        "machine": machine.describe(),
-        "versions": dict(target.available().versions),
-        "reference_predicted": asked.expected.argmax(1).tolist(),
-    }
+        against = inference.compare(answered["pruned"].logits, answered["int8"].logits, images.labels)
+        every["int8"] = replace(every["int8"], against_pruned=against)
+    return Measured(
+        target=target.name,
+        ships=candidate,
+        classes=tuple(images.classes),
+        labels=None if images.labels is None else tuple(images.labels.tolist()),
+        skipped=tuple(images.skipped),
+        variants={name: variant for name, variant in every.items() if REBUILT not in name},
+        machine=machine.describe(),
+        versions=dict(target.available().versions),
+        reference_predicted=tuple(images.expected.argmax(1).tolist()),
+        images=images.images,
+        rebuilds=tuple(variant for name, variant in every.items() if REBUILT in name),
+        yardstick=Yardstick(yardstick.SHA256, latencies.get(yardstick.NAME)),
+    )
 
 
-def _variant(
-    name: str, asked: Asked, network: Network, answered: Answers, latencies: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        "accuracy": inference.compare(asked.expected, answered.logits, asked.labels),
-        "predicted": answered.logits.argmax(1).tolist(),
-        "latency": latencies.get(name),
-        "size_mb": network.size_mb,
-        "digest": network.digest,
-        "notes": dict(network.notes),
-        "precisions": dict(Counter(layer.precision for layer in answered.layers)),
-        **({"float_layers": float_layers(answered.layers)} if name in ("int8", "candidate") else {}),
-    }
+def _variant(name: str, images: ImageSet, network: Network, answered: Answers, latency: Latency | None) -> Variant:
+    return Variant(
+        accuracy=inference.compare(images.expected, answered.logits, images.labels),
+        predicted=tuple(answered.logits.argmax(1).tolist()),
+        latency=latency,
+        size_mb=network.size_mb,
+        digest=network.digest,
+        notes=network.notes,
+        precisions=dict(Counter(layer.precision for layer in answered.layers)),
+        float_layers=float_layers(answered.layers) if name in ("int8", "candidate") else (),
+    )
 
 
 def may_miss(variant: str, candidate: str) -> bool:
-    """Whether the others are told without it: a twin whose numbers do not fit into half precision is no twin."""
+    """Return whether the result is complete without it: not every network fits into half precision."""
     return variant == "half" and candidate != "half"
 
 
 def builds(variant: str, count: int) -> list[str]:
-    """The names of a variant that is built so many times."""
+    """Return the names of a variant that is built `count` times."""
     return [variant, *(f"{variant}{REBUILT}{number}" for number in range(2, count + 1))]
 
 
 @contextlib.contextmanager
 def as_failure(image: Callable[[], int] | None = None) -> Iterator[None]:
-    """Whatever a runtime throws while it is used becomes its target's failure, with the image where it happened."""
+    """Turn whatever a runtime raises while it is used into its target's failure, with the image where it happened."""
     try:
         yield
     except EdgeresnetError:
@@ -163,5 +163,7 @@ def as_failure(image: Callable[[], int] | None = None) -> Iterator[None]:
             raise failed from problem
         where = f" in the batch from image {image()} on" if image else ""
         raise TargetError(
-            f"failed{where}: {first_line(problem)}", hint="`edgeresnet run --again verify` tries once more"
+            "the network",
+            f"failed{where}: {first_line(problem)}",
+            hint="`edgeresnet run --again verify` tries once more",
         ) from problem

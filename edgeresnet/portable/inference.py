@@ -6,11 +6,12 @@ Knows neither files nor recipes: batches come in, logits and counts go out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from ..errors import TargetError
+from .result import Accuracy
 from .session import Session
 
 BATCH = 32
@@ -20,9 +21,9 @@ REPEATED = 1e-3  # the largest change between two answers to the same image, as 
 def predict(
     session: Session, batches: Iterable[np.ndarray], on_batch: Callable[[int], None] | None = None
 ) -> np.ndarray:
-    """Logits of every image, in order. A wrong shape or a number that is none ends the evaluation, named by image.
+    """Return the logits of every image, in order. An unexpected shape, NaN or infinity ends the evaluation.
 
-    The first batch is asked once more at the end: a network that answers otherwise then has no accuracy to speak of.
+    The first batch is evaluated again at the end: a network whose answers change has no accuracy to speak of.
     """
     logits: list[np.ndarray] = []
     seen, first = 0, None
@@ -40,7 +41,7 @@ def predict(
 
 
 def infer(session: Session, batch: np.ndarray, *, first: int = 0) -> np.ndarray:
-    """One batch, cut or filled up to what the network takes at once, and its answer checked."""
+    """Return the checked answer to one batch, which is split or filled up to what the network takes at once."""
     about = session.signature
     least, most = (about.batch, about.batch) if about.batch else (about.least, about.most or len(batch))
     if least <= len(batch) <= most:
@@ -54,25 +55,25 @@ def infer(session: Session, batch: np.ndarray, *, first: int = 0) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def compare(reference: np.ndarray, candidate: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
-    """Counts and decibels; proportions and intervals are `judge`'s. `flips_lost` were right before, and no more.
+def compare(reference: np.ndarray, candidate: np.ndarray, labels: np.ndarray | None) -> Accuracy:
+    """Compare logits with the reference's. Without labels, only how far the answers are from the reference's."""
+    found = replace(
+        counts(reference.argmax(1), candidate.argmax(1), labels),
+        sqnr_db=sqnr_db(reference, candidate),
+    )
+    return found if labels is None else replace(found, top5=_top5(candidate, labels))
 
-    Without labels, how far the answers are from the reference's, and no word of right and wrong.
-    """
-    found = counts(reference.argmax(1), candidate.argmax(1), labels) | {"sqnr_db": sqnr_db(reference, candidate)}
-    return found if labels is None else found | {"top5": _top5(candidate, labels)}
 
-
-def counts(expected: np.ndarray, given: np.ndarray, labels: np.ndarray | None) -> dict[str, int]:
-    """What follows from the first answer to each image alone."""
+def counts(expected: np.ndarray, given: np.ndarray, labels: np.ndarray | None) -> Accuracy:
+    """Count what follows from the first answer to each image alone."""
     if given.shape != expected.shape:
         raise ValueError(f"{len(given)} answers to {len(expected)} images")
-    found = {"images": len(given), "agree": int((expected == given).sum())}
+    images, agree = len(given), int((expected == given).sum())
     if labels is None:
-        return found
+        return Accuracy(images, agree)
     before, now = expected == labels, given == labels
-    flips = {"flips_lost": int((before & ~now).sum()), "flips_won": int((~before & now).sum())}
-    return {**found, "top1": int(now.sum()), **flips}
+    lost, won = int((before & ~now).sum()), int((~before & now).sum())
+    return Accuracy(images, agree, top1=int(now.sum()), lost=lost, won=won)
 
 
 def _top5(logits: np.ndarray, labels: np.ndarray) -> int:
@@ -82,24 +83,25 @@ def _top5(logits: np.ndarray, labels: np.ndarray) -> int:
 
 
 def sqnr_db(reference: np.ndarray, candidate: np.ndarray) -> float | None:
-    """10·log10(Σy² / Σ(y−ŷ)²) over all logits of all images; None where there is no difference at all."""
+    """Return 10·log10(Σy² / Σ(y−ŷ)²) over all logits of all images; None where there is no difference at all."""
     signal = np.square(reference, dtype=np.float64).sum()
     return decibels(signal, np.square(reference.astype(np.float64) - candidate).sum())
 
 
 def decibels(signal: float, noise: float) -> float | None:
-    """Of two sums of squares; None where there is no noise at all."""
+    """Convert two sums of squares to decibels; None where there is no noise at all."""
     return float(10 * np.log10(max(signal, 1e-300) / noise)) if noise else None
 
 
 def _check_repeated(before: np.ndarray, again: np.ndarray) -> None:
-    """Threads may add in another order, and so change the last digits; no more than that."""
+    """Refuse answers that changed by more than the last digits: threads may add in another order."""
     difference = np.abs(before - again).max(axis=1)
     image = int(difference.argmax())
     if difference[image] > REPEATED * max(float(np.abs(before).max()), 1e-12):
         raise TargetError(
-            f"answered differently when it was asked about image {image} again: logits moved by "
-            f"{difference[image]:.3g}, the largest is {np.abs(before).max():.3g}",
+            "the network",
+            f"answered differently when image {image} was evaluated again: logits moved by {difference[image]:.3g}, "
+            f"the largest is {np.abs(before).max():.3g}",
             hint="it keeps something between inferences, or its memory is damaged: what it answers cannot be judged",
         )
 
@@ -107,6 +109,7 @@ def _check_repeated(before: np.ndarray, again: np.ndarray) -> None:
 def _checked(answer: np.ndarray, images: int, classes: int, first: int) -> np.ndarray:
     if answer.shape != (images, classes):
         raise TargetError(
+            "the network",
             f"answered with shape {answer.shape} instead of {(images, classes)} from image {first} on",
             hint="the compiled network is not the traced one: compile again with `--again compile`",
         )
@@ -114,6 +117,7 @@ def _checked(answer: np.ndarray, images: int, classes: int, first: int) -> np.nd
     if not finite.all():
         image = first + int(np.argmin(finite))
         raise TargetError(
+            "the network",
             f"answered NaN or infinity for image {image}",
             hint="a range overflowed: try `float_parts: f32`, or look at that image",
         )

@@ -1,6 +1,6 @@
-"""What numbers can and cannot tell: intervals and paired tests. Knows no promises; a proportion is a fraction of one.
+"""What numbers can and cannot show: intervals and paired tests. Knows no promises; a proportion is a fraction of one.
 
-Counts may be fractions of an image: "with twice as many images like these" is asked with twice the counts.
+Counts may be fractions of an image: twice the counts stand for twice as many images like these.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 Z95 = NormalDist().inv_cdf(0.975)
+# Standard deviation, as a log, of how a ratio of two that are timed in turn moves from hour to hour, which is not seen
+# inside a measurement: where memory fell, what a neighbour's cache held.
+DRIFT = 0.01
 _DRIFT_FREEDOM = 8  # what moves from hour to hour is known from a few dozen recordings, and not exactly
 
 
@@ -26,15 +29,15 @@ class Interval(NamedTuple):
 
 
 def z_for(looks: int) -> float:
-    """The two-sided 95 % point, corrected (Bonferroni) for looking at so many things at once."""
+    """Return the two-sided 95 % point, corrected (Bonferroni) for several looks at once."""
     return NormalDist().inv_cdf(1 - 0.025 / max(looks, 1))
 
 
 def drop_interval(reference_correct: Sequence[bool], candidate_correct: Sequence[bool]) -> Interval:
-    """95 % score interval (Tango 1998) of the accuracy lost from reference to candidate on the same images.
+    """Return the 95 % score interval (Tango 1998) of the accuracy lost from reference to candidate, on the same images.
 
     A positive drop is a loss. Tango, "Equivalence test and confidence interval for the difference in proportions for
-    the paired-sample design", Statistics in Medicine 17: paired, so images that both get right cost no certainty.
+    the paired-sample design", Statistics in Medicine 17: paired, so images that both get correct cost no certainty.
     `benchmarks/coverage.py` shows how often it holds the true drop.
     """
     before, now = np.asarray(reference_correct, bool), np.asarray(candidate_correct, bool)
@@ -45,7 +48,7 @@ def drop_interval(reference_correct: Sequence[bool], candidate_correct: Sequence
 
 @lru_cache(maxsize=4096)  # of a thousand classes most have lost and won as many as another
 def tango(lost: float, won: float, images: float, z: float = Z95) -> Interval:
-    """The interval of (lost - won) / images, from the two counts of discordant pairs."""
+    """Return the interval of (lost - won) / images, from the two counts of discordant pairs."""
     if images == 0:
         return Interval(-1.0, 1.0)
     drop = (lost - won) / images
@@ -56,12 +59,12 @@ def tango(lost: float, won: float, images: float, z: float = Z95) -> Interval:
 
 
 def finest_drop(images: int) -> float:
-    """The smallest drop that so many images can rule out: the interval's upper end when not one answer changes."""
+    """Return the smallest drop that this number of images can rule out: the upper end when not one answer changes."""
     return tango(0, 0, images).high
 
 
 def mcnemar(lost: int, won: int) -> float:
-    """Exact two-sided p-value that losses and wins are equally likely."""
+    """Return the exact two-sided p-value that losses and wins are equally likely."""
     n, k = lost + won, min(lost, won)
     if n == 0:
         return 1.0
@@ -70,7 +73,7 @@ def mcnemar(lost: int, won: int) -> float:
 
 
 def wilson(hits: float, images: float, z: float = Z95) -> Interval:
-    """95 % score interval of one proportion."""
+    """Return the 95 % score interval of one proportion."""
     if images == 0:
         return Interval(0.0, 1.0)
     p, z2 = hits / images, z**2
@@ -80,7 +83,7 @@ def wilson(hits: float, images: float, z: float = Z95) -> Interval:
 
 
 def independent_drop(before: int, images_before: int, now: int, images_now: int) -> Interval:
-    """95 % interval of the accuracy lost between two sets of images that have nothing to do with one another.
+    """Return the 95 % interval of the accuracy lost between two sets of images that are independent.
 
     Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17,
     method 10: the distances to the ends of both score intervals, added as independent errors are. Wider than a paired
@@ -95,9 +98,9 @@ def independent_drop(before: int, images_before: int, now: int, images_now: int)
 
 
 def quantile_interval(values: Sequence[float], q: float) -> Interval:
-    """Distribution-free 95 % interval of a quantile, from exact order statistics; open above for too few values.
+    """Return the distribution-free 95 % interval of a quantile, from order statistics; open above for too few values.
 
-    So many values lie below the quantile as a binomial draw says: the ends are where that draw has 2.5 % beyond it.
+    How many values lie below the quantile is a binomial draw: the ends are where that draw has 2.5 % beyond it.
     """
     ordered, n = sorted(values), len(values)
     log_p, beyond, low, high = n * math.log(q), 0.0, 0.0, math.inf
@@ -113,7 +116,7 @@ def quantile_interval(values: Sequence[float], q: float) -> Interval:
 
 
 def log_ratios(slower: Processes, faster: Processes) -> list[float]:
-    """One per pair of fresh processes in turn, the mean over their windows.
+    """Return one log ratio per pair of fresh processes in turn, the mean over their windows.
 
     What varies most is the process, so windows of one process are one observation, however many there are.
     """
@@ -124,14 +127,15 @@ def log_ratios(slower: Processes, faster: Processes) -> list[float]:
 
 
 def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interval]:
-    """How many times faster: Student's t over the log ratios of pairs of processes, of which a single one says nothing
-    of how much pairs differ.
+    """Return how many times as fast: Student's t over the log ratios of pairs of processes.
+
+    A single pair does not show how much pairs differ.
     """
     return ratio_of(log_ratios(slower, faster))
 
 
 def ratio_of(logs: Sequence[float]) -> tuple[float, Interval]:
-    """The same, of `log_ratios` that are at hand."""
+    """Return the same from `log_ratios`."""
     mean, reach = _t_interval(logs)
     return math.exp(mean), Interval(math.exp(mean - reach), _exp(mean + reach))
 
@@ -145,8 +149,10 @@ class Center(NamedTuple):
 
 
 def center(values: Sequence[float]) -> Center:
-    """The mean without the lowest and the highest fifth, and what is known of it (Tukey and McLaughlin 1963): of five
-    processes, one that fell badly in memory does not speak for the others. Fewer than five are taken as they are.
+    """Return the mean without the lowest and highest fifth, and its variance (Tukey and McLaughlin 1963).
+
+    Of five processes, one that fell badly in memory does not count for the others. Fewer than five are taken as they
+    are.
     """
     ordered, cut = sorted(values), len(values) // 5
     kept = ordered[cut : len(ordered) - cut]
@@ -160,9 +166,10 @@ def center(values: Sequence[float]) -> Center:
 def change_interval(
     before: Sequence[float], now: Sequence[float], *, drift: float, alpha: float = 0.025
 ) -> tuple[float, Interval]:
-    """How many times as large a ratio is now as before, from the log ratios of two measurements; `alpha` beyond each
-    end. Both had their own noise (Yuen's t, which is Welch's without outliers), and between two hours things move that
-    neither could see: `drift`, the standard deviation of that.
+    """Return how many times as large a ratio is now as before, from the log ratios of two measurements.
+
+    `alpha` lies beyond each end. Both had their own noise (Yuen's t, which is Welch's without outliers), and between
+    two hours things move that neither could see: `drift`, the standard deviation of that.
     """
     both = center(before), center(now)
     variance = sum(each.variance for each in both) + drift**2
@@ -177,7 +184,7 @@ def change_interval(
 
 @lru_cache(maxsize=256)
 def t_point(alpha: float, freedom: float) -> float:
-    """What Student's t exceeds with this probability (below one half). From 1e4 degrees of freedom on, the normal's.
+    """Return what Student's t exceeds with this probability (below one half); from 1e4 degrees on, the normal's point.
 
     With t = √f·tan(θ) the tail beyond t is the area under cos(θ)^(f-1): smooth, and over at a right angle or, of many
     degrees of freedom, long before.
@@ -202,8 +209,9 @@ def t_point(alpha: float, freedom: float) -> float:
 
 
 def tail_interval(processes: Processes, q: float) -> Interval:
-    """Of a quantile of times: wide enough for what varies inside processes and for what varies between them, of which
-    a single process says nothing.
+    """Return the interval of a quantile of times, wide enough for what varies inside processes and between them.
+
+    A single process does not show what varies between them.
     """
     pooled = [value for windows in processes for window in windows for value in window]
     low, high = quantile_interval(pooled, q)
@@ -213,7 +221,7 @@ def tail_interval(processes: Processes, q: float) -> Interval:
 
 
 def _t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """(mean, half the width of its 95 % interval); infinite for a single value."""
+    """Return the mean and half the width of its 95 % interval, which is infinite for a single value."""
     n, mean = len(values), sum(values) / len(values)
     if n < 2:
         return mean, math.inf
@@ -230,7 +238,7 @@ def _exp(power: float) -> float:
 
 
 def _tango_score(lost: float, won: float, images: float, drop: float) -> float:
-    """The score statistic of a hypothetical drop; falls as the drop grows."""
+    """Return the score statistic of a hypothetical drop; it falls as the drop grows."""
     top = lost - won - images * drop
     a = 2.0 * images
     b = -lost - won + (2 * images - lost + won) * drop

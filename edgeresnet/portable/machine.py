@@ -1,8 +1,7 @@
-"""What this machine is, what on it can be changed, and how it does now: all that decides how a latency is to be read.
+"""What this machine is, what on it can be changed, and what state it is in: all that decides how to read a latency.
 
 Reads the operating system, and starts nvidia-smi and nvpmodel where they are. What it cannot learn is None or empty,
-never a guess. Told here so that numbers of two machines are never averaged, nor those of one under two conditions; that
-nobody does is for others to see to.
+never a guess. Readers compare these values, so that times of two machines, or under two conditions, are never mixed.
 """
 
 from __future__ import annotations
@@ -12,13 +11,15 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from . import probe
 from .probe import Ask
+from .probe import Gpu as Gpu
+from .probe import GpuState as GpuState
 from .probe import ask as _ask
 
-# The instructions that decide how INT8 and BF16 run; the rest of /proc/cpuinfo's flags says nothing here.
+# The instructions that decide how INT8 and BF16 run; the rest of /proc/cpuinfo's flags does not matter here.
 _X86 = ("avx2", "avx512f", "avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "avx512_bf16", "amx_bf16")
 _ARM = ("asimddp", "i8mm", "bf16")
 INSTRUCTIONS = (*_X86, *_ARM)
@@ -33,26 +34,6 @@ class GpuModel:
 
     name: str | None
     compute_capability: float | None
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """All that is known of one GPU."""
-
-    name: str | None
-    driver: str | None
-    compute_capability: float | None
-    memory_gb: float | None
-
-
-@dataclass(frozen=True)
-class GpuState:
-    """A GPU's clocks and temperature, and what holds the clocks down."""
-
-    sm_mhz: float | None
-    memory_mhz: float | None
-    temperature_c: float | None
-    throttle: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,11 +60,11 @@ class Conditions(Fingerprint):
 
 @dataclass(frozen=True)
 class TimedMachine(Conditions):
-    """Conditions with which machine of its kind it is, and since when it runs: two equal boxes are two machines."""
+    """Conditions with which machine of its kind it is, and since when it runs: two equal computers are two machines."""
 
     host: str
     boot: str | None
-    cpus: int  # of the whole machine, whatever part of them may be used
+    cpus: int  # of the machine, whatever part of them may be used
 
 
 @dataclass(frozen=True)
@@ -123,6 +104,14 @@ class Machine:
     python: str
 
 
+class Identity(NamedTuple):
+    """Which machine of its kind it is, and since when it runs."""
+
+    host: str
+    boot: str | None
+    cpus: int
+
+
 class CpuTimes(NamedTuple):
     """CPU seconds since the machine started."""
 
@@ -131,7 +120,7 @@ class CpuTimes(NamedTuple):
 
 
 def cores(root: Path = Path("/")) -> int:
-    """CPUs this process may really use: its affinity, cut to the container's quota.
+    """Return how many CPUs this process may really use: its affinity, limited to the container's quota.
 
     OpenVINO and onnxruntime count the host's CPUs instead and then fight for the quota (openvino#37838).
     """
@@ -141,7 +130,7 @@ def cores(root: Path = Path("/")) -> int:
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """CPUs' worth of time that the tightest control group above this process grants, or None without a limit."""
+    """Return how many CPUs' time the tightest control group above this process grants, or None without a limit."""
     limits = [*_quotas_v2(root), *_quotas_v1(root)]
     return min(limits) if limits else None
 
@@ -151,93 +140,90 @@ def has_bf16() -> bool:
 
 
 def has_int8() -> bool:
-    """Whether INT8 products are added up without saturating: without these instructions, 16 bits hold two of them."""
+    """Return whether INT8 products are added without saturating: without these instructions, 16 bits hold two."""
     return bool(_INT8 & set(_instructions(_cpuinfo(Path("/")))))
 
 
-def describe(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
-    """All that is known of this machine, for a person and for the record."""
+def describe(root: Path = Path("/"), ask: Ask = _ask) -> Machine:
+    """Return all that is known of this machine, for a person and for the record."""
     info = _cpuinfo(root)
-    return {
-        "cpu": {
-            "model": _cpu_model(root, info),
-            "instructions": _instructions(info),
-            "cores": cores(root),
-            "quota": cpu_quota(root),
-            "governor": _governor(root),
-        },
-        "memory_gb": _memory_gb(root),
-        "load": _load(root),
-        "board": probe.board(root),
-        "l4t": probe.l4t(root),
-        "power_mode": probe.power_mode(ask),
-        "gpus": probe.gpus(root, ask),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
+    return Machine(
+        cpu=Cpu(_cpu_model(root, info), _instructions(info), cores(root), cpu_quota(root), _governor(root)),
+        memory_gb=_memory_gb(root),
+        load=_load(root),
+        board=probe.board(root),
+        l4t=probe.l4t(root),
+        power_mode=probe.power_mode(ask),
+        gpus=probe.gpus(root, ask),
+        system=_system(),
+        python=platform.python_version(),
+    )
 
 
-def fingerprint(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
-    """The part that lasts: what a compiled artifact belongs to."""
+def fingerprint(root: Path = Path("/"), ask: Ask = _ask) -> Fingerprint:
+    """Return the part that lasts: what a compiled artifact belongs to."""
     info = _cpuinfo(root)
-    return {
-        "cpu": _cpu_model(root, info),
-        "instructions": _instructions(info),
-        "cores": cores(root),
-        "system": f"{platform.system()} {platform.machine()}",
-        "board": probe.board(root),
-        "gpus": [{key: gpu[key] for key in ("name", "compute_capability")} for gpu in probe.gpus(root, ask)],
-    }
+    return Fingerprint(
+        cpu=_cpu_model(root, info),
+        instructions=_instructions(info),
+        cores=cores(root),
+        system=_system(),
+        board=probe.board(root),
+        gpus=tuple(GpuModel(gpu.name, gpu.compute_capability) for gpu in probe.gpus(root, ask)),
+    )
 
 
-def conditions(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
-    """The fingerprint and what a person can change on the same machine that changes its speed: what a measurement
-    belongs to. Read anew each time, but for the driver, which stays while a program uses it.
+def conditions(root: Path = Path("/"), ask: Ask = _ask) -> Conditions:
+    """Return what a measurement belongs to: the fingerprint, and what a person can change that changes the speed.
+
+    Read again each time, but for the driver, which stays while a program uses it.
     """
-    return {
-        **fingerprint(root, ask),
-        "governor": _governor(root),
-        "power_mode": probe.power_mode(ask),
-        "gpu_driver": next((gpu["driver"] for gpu in probe.gpus(root, ask)), None),
-        "l4t": probe.l4t(root),
-    }
+    return Conditions(
+        **vars(fingerprint(root, ask)),
+        governor=_governor(root),
+        power_mode=probe.power_mode(ask),
+        gpu_driver=next((gpu.driver for gpu in probe.gpus(root, ask)), None),
+        l4t=probe.l4t(root),
+    )
 
 
-def identity(root: Path = Path("/")) -> dict[str, Any]:
-    """Which machine of its kind, and since when it runs: two equal boxes are two machines."""
-    return {
-        "host": platform.node(),
-        "boot": probe.text(root / "proc/sys/kernel/random/boot_id"),
-        "cpus": os.cpu_count() or 1,  # of the whole machine, whatever part of them may be used
-    }
+def identity(root: Path = Path("/")) -> Identity:
+    """Return which machine of its kind this is."""
+    boot = probe.text(root / "proc/sys/kernel/random/boot_id")
+    return Identity(platform.node(), boot, os.cpu_count() or 1)
 
 
-def state(root: Path = Path("/"), ask: Ask = _ask) -> dict[str, Any]:
-    """What moves while one measures, to be taken before and after.
+def timed_machine() -> TimedMachine:
+    """Return the conditions with which machine of its kind this is: times are compared only where these are equal."""
+    return TimedMachine(**vars(conditions()), **identity()._asdict())
 
-    The counter under "throttled" only grows, and threads of a core and cores of a package each count the same event:
-    that it grew is the news, not how much.
+
+def state(root: Path = Path("/"), ask: Ask = _ask) -> MachineState:
+    """Return what changes during a measurement, to be taken before and after.
+
+    The counter `throttled` only grows, and threads of a core and cores of a package each count the same event: that it
+    grew matters, not by how much.
     """
     throttled = probe.numbers(root / _CPUS, "cpu[0-9]*/thermal_throttle/core_throttle_count")
     throttled += probe.numbers(root / _CPUS, "cpu[0-9]*/thermal_throttle/package_throttle_count")
-    return {
-        "load": _load(root),
-        "cpu_mhz": cpu_mhz(root),
-        "throttled": int(sum(throttled)) if throttled else None,
-        "temperature_c": max(probe.temperatures_c(root), default=None),
-        "gpus": probe.gpu_states(root, ask),
-    }
+    return MachineState(
+        load=_load(root),
+        cpu_mhz=cpu_mhz(root),
+        throttled=int(sum(throttled)) if throttled else None,
+        temperature_c=max(probe.temperatures_c(root), default=None),
+        gpus=probe.gpu_states(root, ask),
+    )
 
 
 def cpu_mhz(root: Path = Path("/")) -> float | None:
-    """The fastest CPU's clock just now: while one thread works and others wait, the mean would tell of the waiting."""
+    """Return the fastest CPU's clock now: while one thread works and others wait, the mean would show the waiting."""
     # /proc/cpuinfo has clocks too, but in a virtual machine they are a constant
     khz = probe.numbers(root / _CPUS, "cpu[0-9]*/cpufreq/scaling_cur_freq")
     return max(khz) / 1000 if khz else None
 
 
 def cpu_times(root: Path = Path("/")) -> CpuTimes | None:
-    """CPU seconds that others used and that were stolen so far; None where that cannot be read."""
+    """Return the CPU seconds that others used and that were stolen so far; None where they cannot be read."""
     fields = next((line.split()[1:] for line in probe.lines(root / "proc/stat") if line.startswith("cpu ")), [])
     ticks = [value for value in map(probe.number, fields[:8]) if value is not None]
     if len(ticks) < 8:
@@ -248,7 +234,7 @@ def cpu_times(root: Path = Path("/")) -> CpuTimes | None:
 
 
 def peak_memory_mb(root: Path = Path("/")) -> float | None:
-    """The most memory that this process ever held.
+    """Return the most memory that this process ever held.
 
     Not getrusage's maximum: fork and exec hand that down, and a small child of a large parent would show the parent's.
     """
@@ -261,7 +247,7 @@ def peak_memory_mb(root: Path = Path("/")) -> float | None:
 
 
 def versions(*distributions: str) -> dict[str, str]:
-    """Installed versions by distribution name, without importing anything; absent ones are left out."""
+    """Return installed versions by distribution name, without importing anything; absent ones are left out."""
     from importlib import metadata  # brings the parser of mails along
 
     found = {}
@@ -301,13 +287,17 @@ def _cpuinfo(root: Path) -> dict[str, str]:
 
 
 def _cpu_model(root: Path, info: dict[str, str]) -> str:
-    # ARM first: where a Jetson's kernel has a model name, it says "ARMv8 Processor rev 1 (v8l)" of every chip
+    # ARM first: where a Jetson's kernel has a model name, it is "ARMv8 Processor rev 1 (v8l)" for every chip
     return probe.arm_cpu(root) or info.get("model name") or platform.processor() or platform.machine()
 
 
-def _instructions(info: dict[str, str]) -> list[str]:
+def _instructions(info: dict[str, str]) -> tuple[str, ...]:
     flags = set((info.get("flags") or info.get("Features") or "").split())
-    return [name for name in INSTRUCTIONS if name in flags]
+    return tuple(name for name in INSTRUCTIONS if name in flags)
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.machine()}"
 
 
 def _governor(root: Path) -> str | None:

@@ -1,20 +1,35 @@
-"""Names, sizes and sha256 of a folder's files: a folder that can prove it is whole.
+"""Names, sizes and sha256 of a folder's files: a folder that can prove it is complete.
 
-Used by artifacts at home and by bundles on the device. Knows nothing of what the files mean.
+Used by artifacts on the host and by bundles on the device. Does not know what the files mean.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from . import codec
+from .codec import CodecError
+
 NAME = "manifest.json"
 
 
+@dataclass(frozen=True)
+class StoredFile:
+    """One file of a folder."""
+
+    name: str
+    size: int
+    sha256: str
+
+
 def sha256_of(path: Path) -> str:
+    """Return the digest of a file's bytes."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -22,40 +37,40 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def canonical(value: Any) -> str:
-    """One spelling per value, for digests. Refuses NaN: a digest of NaN would compare equal to nothing."""
+def canonical(value: object) -> str:
+    """Return the one spelling of a value, for digests. Refuse NaN: a digest of NaN would compare equal to nothing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def digest_of(value: Any) -> str:
+def digest_of(value: object) -> str:
+    """Return the digest of a JSON value."""
     return hashlib.sha256(canonical(value).encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def files_in(folder: Path) -> list[dict[str, Any]]:
-    """Every file below `folder` but the manifest itself, in name order."""
+def files_in(folder: Path) -> tuple[StoredFile, ...]:
+    """List every file below `folder` but the manifest itself, in name order."""
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return [
-        {"name": name, "size": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)}
-        for name in names
-        if name != NAME
-    ]
+    return tuple(
+        StoredFile(name, (folder / name).stat().st_size, sha256_of(folder / name)) for name in names if name != NAME
+    )
 
 
-def content_digest(files: list[dict[str, Any]]) -> str:
-    """What came out: depends on names and bytes alone."""
-    return digest_of([[file["name"], file["sha256"]] for file in files])
+def content_digest(files: Sequence[StoredFile]) -> str:
+    """Return the digest of what came out: it depends on names and bytes alone."""
+    return digest_of([[file.name, file.sha256] for file in files])
 
 
-def write(folder: Path, **about: Any) -> dict[str, Any]:
+def write(folder: Path, **about: object) -> dict[str, Any]:
+    """Write and return the manifest of a folder; `about` are further keys of it."""
     files = files_in(folder)
-    manifest = {**about, "digest": content_digest(files), "files": files}
+    manifest = {**about, "digest": content_digest(files), "files": codec.encode(files)}
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / NAME).write_text(text, encoding="utf-8", errors="backslashreplace")
     return manifest
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The manifest, or None where there is none that can be read."""
+    """Return the manifest, or None where there is none that can be read."""
     try:
         manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -63,26 +78,31 @@ def read(folder: Path) -> dict[str, Any] | None:
     return manifest if isinstance(manifest, dict) and isinstance(manifest.get("files"), list) else None
 
 
-def problems(folder: Path, manifest: dict[str, Any], besides: tuple[str, ...] = ()) -> list[str]:
-    """What is not as the manifest says; empty for a whole folder. A file too many is a problem too, unless it is one of
-    those that may come later.
+def problems(folder: Path, manifest: Mapping[str, Any], besides: tuple[str, ...] = ()) -> list[str]:
+    """Return what is not as the manifest has it; empty for a complete folder.
+
+    An additional file is a problem too, unless it is one of those that may come later: `besides`.
     """
+    try:
+        files: tuple[StoredFile, ...] = codec.decode(tuple[StoredFile, ...], manifest["files"])
+    except CodecError as problem:
+        return [f"the manifest's list of files is damaged: {problem}"]
     found: list[str] = []
-    for file in manifest["files"]:
-        path = folder / file["name"]
+    for file in files:
+        path = folder / file.name
         if not path.is_file():
-            found.append(f"{file['name']} is missing")
-        elif path.stat().st_size != file["size"]:
-            found.append(f"{file['name']} has {path.stat().st_size} bytes instead of {file['size']}")
-        elif sha256_of(path) != file["sha256"]:
-            found.append(f"{file['name']} has changed")
-    known = {file["name"] for file in manifest["files"]} | {NAME}
+            found.append(f"{file.name} is missing")
+        elif path.stat().st_size != file.size:
+            found.append(f"{file.name} has {path.stat().st_size} bytes instead of {file.size}")
+        elif sha256_of(path) != file.sha256:
+            found.append(f"{file.name} has changed")
+    known = {file.name for file in files} | {NAME}
     found += [
         f"{name} does not belong here"
         for name in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
         if name not in known
         and not any(fnmatchcase(name, late) for late in besides if late.count("/") or "/" not in name)
     ]
-    if not found and manifest.get("digest") != content_digest(manifest["files"]):
+    if not found and manifest.get("digest") != content_digest(files):
         found.append("the manifest's digest does not fit its files")
     return found

@@ -1,8 +1,8 @@
 """How long inferences take: in fresh processes, the sessions in turn, window by window until stable; raw values kept.
 
-Measures and stores; `timings` reads what is stored, `troubles` says what is wrong with it, `judge` what it means. A
-*round* is one generation of fresh processes, one for each session. Clocks and processes are parameters, so that tests
-can script them.
+Measures and stores: `result` reads what is stored, `timing_warnings` reports what is doubtful about it, `judging` what
+it means. A *round* is one generation of fresh processes, one for each session. Clocks and processes are parameters, so
+that tests can script them.
 """
 
 from __future__ import annotations
@@ -11,19 +11,83 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import EdgeresnetError
-from . import machine, timings, worker
-from .worker import Clock, Job
+from . import machine, worker
+from .machine import MachineState, TimedMachine
+from .result import Latency, ProcessTimes, SweepCell, Windows, spread
+from .worker import AnyWorker, Clock, Job, Loaded, Window
 
-Start = Callable[[Job], Any]
-Round = dict[str, dict[str, Any]]  # name → what one process measured
+Workers = dict[str, AnyWorker]
+Sweep = tuple[Sequence[int], Sequence[int]]  # batch sizes and numbers of streams
+Round = Mapping[str, ProcessTimes]  # name → what one process measured
 
 WINDOW_S = 0.5
 _LEAST = 2  # windows per session and process
 _STABLE = 0.03  # the last windows' medians lie this close together: more are needed only for their number
 _ENOUGH = 400  # inferences over all processes: with fewer than 367 nothing bounds a p99 from above
+
+
+@dataclass(frozen=True)
+class TimingPlan:
+    """How latency is measured: in how many fresh processes, and for how many seconds in all."""
+
+    processes: int
+    seconds: float
+
+
+@dataclass
+class _Recording:
+    """What one process has measured so far."""
+
+    began: float
+    machine: TimedMachine
+    loaded: Loaded
+    warmup_ms: list[float] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+    stable: bool = False
+    before: MachineState | None = None
+    after: MachineState | None = None
+    peak_memory_mb: float | None = None
+    other_kinds: dict[str, Window | None] = field(default_factory=dict)
+    sweep: tuple[SweepCell, ...] = ()
+
+    @property
+    def inferences(self) -> int:
+        return sum(len(window.ms) for window in self.windows)
+
+    def times(self, complete: int | None = None) -> ProcessTimes:
+        """Return what was measured; of an interrupted process, its first `complete` windows."""
+        windows = self.windows[:complete]
+        device, file = (_of_one_window(self.other_kinds.get(kind)) for kind in ("device", "file"))
+        return ProcessTimes(
+            began=self.began,
+            machine=self.machine,
+            **self.loaded._asdict(),
+            warmup_ms=tuple(self.warmup_ms),
+            host_ms=tuple(tuple(window.ms) for window in windows),
+            stable=self.stable,
+            cpu_work_ms=tuple(window.cpu_work_ms for window in windows),
+            cpu_mhz=tuple(window.cpu_mhz for window in windows),
+            others_cpus=tuple(window.others_cpus for window in windows),
+            stolen_cpus=tuple(window.stolen_cpus for window in windows),
+            before=self.before,
+            after=self.after,
+            peak_memory_mb=self.peak_memory_mb,
+            device_ms=device,
+            file_ms=file,
+            sweep=self.sweep,
+            cut=complete is not None,
+        )
+
+
+def _of_one_window(window: Window | None) -> Windows | None:
+    return (tuple(window.ms),) if window else None
+
+
+_Recordings = dict[str, _Recording]
 
 
 def rounds(
@@ -33,16 +97,16 @@ def rounds(
     seconds: float,
     first: int = 0,
     window_s: float | None = None,
-    sweep: tuple[Sequence[int], Sequence[int]] | None = None,
-    start: Start | None = None,
+    sweep: Sweep | None = None,
+    start: Callable[[Job], AnyWorker] | None = None,
     clock: Clock = time.monotonic,
 ) -> Iterator[Round]:
-    """Rounds `first` to `processes`, each handed out as soon as it is measured, so that none is lost.
+    """Yield rounds `first` to `processes`, each as soon as it is measured, so that none is lost.
 
     Sessions take turns, forwards in one pass and backwards in the next, so that a machine that slows down steadily
-    slows them all alike; who comes first changes from round to round. All rounds take about `seconds`, but every
-    session has its first window, however long that takes. `sweep`, batch sizes and numbers of streams, asks for
-    throughput too, on top of the seconds. A round that is cut short is handed out as far as it came, marked `cut`,
+    slows them all alike; which comes first changes from round to round. All rounds take about `seconds`, but every
+    session has its first window, however long that takes. `sweep`, batch sizes and numbers of streams, measures
+    throughput too, on top of the seconds. A round that is interrupted is yielded as far as it came, marked `cut`,
     before what ended it is raised.
     """
     window_s, start = window_s or WINDOW_S, start or worker.start
@@ -50,107 +114,94 @@ def rounds(
     for number in range(first, processes):
         order = list(jobs)[:: 1 if number % 2 == 0 else -1]
         until = began + seconds * (number + 1 - first) / (processes - first)
-        found: Round = {}
+        found: _Recordings = {}
         ending: BaseException | None = None
         with contextlib.ExitStack() as stack:
-            workers: dict[str, Any] = {}
+            workers: Workers = {}
             try:
                 for name in order:  # one after the other: a process that starts would disturb one that loads
-                    workers[name] = stack.enter_context(contextlib.closing(_Named(name, start(jobs[name]))))
-                    about = {"began": time.time(), "machine": machine.conditions() | machine.identity()}
-                    found[name] = {**about, **workers[name].load()}
+                    workers[name] = stack.enter_context(contextlib.closing(start(jobs[name])))
+                    with _named(name):
+                        found[name] = _Recording(time.time(), machine.timed_machine(), workers[name].load())
                 enough = {name: 0 if job.is_unit else -(-_ENOUGH // processes) for name, job in jobs.items()}
                 _host(workers, found, window_s, until - others_s, enough, clock)
                 ended = clock()
                 others = {name: workers[name] for name in order if not jobs[name].is_unit}
                 _other_kinds(others, found, window_s, until, clock)
                 others_s = clock() - ended
-                for name in order if sweep else ():
-                    found[name]["sweep"] = workers[name].sweep(*sweep, window_s)  # type: ignore[misc]
+                if sweep:
+                    _sweep(workers, found, sweep, window_s)
                 began += clock() - ended - others_s
             except (KeyboardInterrupt, EdgeresnetError) as caught:
                 ending = caught
         if ending is not None:
-            if _cut(found, jobs):
-                yield {name: found[name] for name in jobs}
+            complete = min(len(found[name].windows) if name in found else 0 for name in jobs)
+            if complete:
+                yield {name: found[name].times(complete) for name in jobs}
             raise ending
-        yield {name: found[name] for name in jobs}
+        yield {name: found[name].times() for name in jobs}
 
 
-def collected(jobs: Mapping[str, Job], found: Iterable[Round]) -> dict[str, dict[str, Any]]:
-    """All rounds by session; each process carries the conditions under which it was measured."""
+def collected(jobs: Mapping[str, Job], found: Iterable[Round]) -> dict[str, Latency]:
+    """Return all rounds by session; each process carries the conditions under which it was measured."""
     measured = list(found)
-    return {
-        name: {"batch": len(job.batch), "processes": [each[name] for each in measured]} for name, job in jobs.items()
-    }
+    return {name: Latency(len(job.batch), tuple(each[name] for each in measured)) for name, job in jobs.items()}
 
 
-def latency(jobs: Mapping[str, Job], **choices: Any) -> dict[str, dict[str, Any]]:
+def latency(jobs: Mapping[str, Job], **choices: Any) -> dict[str, Latency]:
+    """Measure all rounds, with the choices of `rounds`."""
     return collected(jobs, rounds(jobs, **choices))
 
 
-class _Named:
-    """A worker whose failures say whose they are."""
-
-    def __init__(self, name: str, one: Any):
-        self._name, self._worker = name, one
-
-    def __getattr__(self, deed: str) -> Callable[..., Any]:
-        def named(*arguments: Any) -> Any:
-            try:
-                return getattr(self._worker, deed)(*arguments)
-            except EdgeresnetError as problem:
-                raise type(problem)(f"{self._name} {problem.message}", hint=problem.hint) from problem
-
-        return named
-
-
-_PER_WINDOW = ("pace_ms", "cpu_mhz", "others_cpus", "stolen_cpus")
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Add the network's name to its failures."""
+    try:
+        yield
+    except EdgeresnetError as problem:
+        raise problem.within(name) from problem
 
 
 def _host(
-    workers: Mapping[str, Any],
-    found: Round,
+    workers: Workers,
+    found: _Recordings,
     window_s: float,
     until: float,
     enough: Mapping[str, int],
     clock: Clock,
 ) -> None:
-    """Warmed up, then in turn: windows from and to the host's memory, until they agree and are enough."""
-    for name, about in found.items():
-        about |= {"warmup_ms": workers[name].warm_up(), "host_ms": [], "stable": False}
-        about |= {key: [] for key in _PER_WINDOW}
+    """Warm up, then time in turn: windows from and to the host's memory, until they agree and are enough."""
+    for name, recording in found.items():
+        with _named(name):
+            recording.warmup_ms = workers[name].warm_up()
     before = machine.state()
     for done in itertools.count(1):
         began = clock()
         for name in list(workers)[:: 1 if done % 2 else -1]:
-            window = workers[name].window("host", window_s)
-            found[name]["host_ms"].append(window["ms"])
-            for key in _PER_WINDOW:
-                found[name][key].append(window[key])
-        for about in found.values():
-            about["stable"] = done >= _LEAST and timings.spread(about["host_ms"][-_LEAST:]) <= _STABLE
-        whole = all(sum(map(len, about["host_ms"])) >= enough[name] for name, about in found.items())
-        if (whole and all(about["stable"] for about in found.values())) or 2 * clock() - began > until:
+            with _named(name):
+                window = workers[name].window("host", window_s)
+            assert window is not None
+            found[name].windows.append(window)
+        for recording in found.values():
+            last = [window.ms for window in recording.windows[-_LEAST:]]
+            recording.stable = done >= _LEAST and spread(last) <= _STABLE
+        complete = all(recording.inferences >= enough[name] for name, recording in found.items())
+        if (complete and all(recording.stable for recording in found.values())) or 2 * clock() - began > until:
             break
     after = machine.state()
-    for about in found.values():
-        about |= {"before": before, "after": after}
+    for recording in found.values():
+        recording.before, recording.after = before, after
 
 
-def _other_kinds(workers: Mapping[str, Any], found: Round, window_s: float, until: float, clock: Clock) -> None:
-    for name, worker_of in workers.items():
-        found[name]["peak_memory_mb"] = worker_of.peak_memory_mb()  # before what reads files is loaded
-        for kind in ("device", "file"):
-            window = worker_of.window(kind, window_s) if clock() < until else None
-            found[name][f"{kind}_ms"] = window and [window["ms"]]
+def _other_kinds(workers: Workers, found: _Recordings, window_s: float, until: float, clock: Clock) -> None:
+    for name, each in workers.items():
+        with _named(name):
+            found[name].peak_memory_mb = each.peak_memory_mb()  # before what reads files is loaded
+            for kind in ("device", "file"):
+                found[name].other_kinds[kind] = each.window(kind, window_s) if clock() < until else None
 
 
-def _cut(found: Round, jobs: Mapping[str, Job]) -> bool:
-    """Cut down to the windows that every session had its turn in; whether there is one."""
-    whole = min((len(found[name].get("host_ms", ())) if name in found else 0) for name in jobs)
-    for about in found.values():
-        about["cut"] = True
-        for key in ("host_ms", *_PER_WINDOW):
-            about[key] = about.get(key, [])[:whole]
-    return whole > 0
+def _sweep(workers: Workers, found: _Recordings, sweep: Sweep, window_s: float) -> None:
+    for name, each in workers.items():
+        with _named(name):
+            found[name].sweep = each.sweep(*sweep, window_s)

@@ -1,7 +1,7 @@
-"""What an ONNX file says of itself: inputs, outputs, operators, metadata, and the files beside it that hold weights.
+"""What an ONNX file holds: inputs, outputs, operators, metadata, and the files next to it that hold weights.
 
-Reads protobuf's wire format with the standard library alone, so that `check` and `plan` need no onnx, and passes over
-the weights. Judges nothing: whether a network fits its images is asked in `graph`.
+Reads protobuf's wire format with the standard library alone, so that `check` and `plan` need no onnx, and skips the
+weights. Judges nothing: `graph` checks whether a network fits its images.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _INSIDE = {
 
 
 class Value(NamedTuple):
-    """An input or output. None for a shape that is not told, and in it for a side that may vary."""
+    """An input or output. None for an unknown shape, and in a shape for a side that may vary."""
 
     name: str
     kind: int
@@ -50,24 +50,28 @@ class OnnxFile:
 
     @property
     def digest(self) -> str:
-        """Of the file and of the weights that lie beside it: either may change without the other."""
+        """The digest of the file and of the weights next to it: either may change without the other."""
         own = manifest.sha256_of(self.path)
-        beside = [[name, manifest.sha256_of(self.path.parent / name)] for name in self.external]
-        return manifest.digest_of([own, beside]) if beside else own
+        weights = [[name, manifest.sha256_of(self.path.parent / name)] for name in self.external]
+        return manifest.digest_of([own, weights]) if weights else own
 
 
 def read(path: Path) -> OnnxFile:
-    """Refuses what is no ONNX file, or not whole."""
+    """Read a file; refuse what is not an ONNX file, or not complete."""
     try:
         data = memoryview(path.read_bytes())
     except FileNotFoundError as problem:
-        raise ModelError(f"there is no file {path}", hint="paths are read from the current folder") from problem
+        raise ModelError(str(path), "does not exist", hint="paths are read from the current folder") from problem
     except OSError as problem:
-        raise ModelError(f"{path} cannot be read: {problem.strerror}", hint="is it a file, yours to read?") from problem
+        raise ModelError(
+            str(path), f"cannot be read: {problem.strerror}", hint="is it a file, yours to read?"
+        ) from problem
     try:
         found = _described(path, data)
     except (_BrokenFile, RecursionError) as problem:
-        raise ModelError(f"{path} is no ONNX file, or is cut short", hint="copy or export it again") from problem
+        raise ModelError(
+            str(path), "is not an ONNX file, or is incomplete", hint="copy or export it again"
+        ) from problem
     for name in found.external:
         _check_external(path, name)
     return found
@@ -77,11 +81,11 @@ def _check_external(path: Path, name: str) -> None:
     inside = Path(name)
     if inside.is_absolute() or ".." in inside.parts:
         raise ModelError(
-            f"{path} keeps weights outside its own folder, in {name}", hint="put the weights beside the ONNX file"
+            str(path), f"keeps weights outside its own folder, in {name}", hint="put the weights next to the ONNX file"
         )
     if not (path.parent / inside).is_file():
         raise ModelError(
-            f"{path} keeps its weights in {name}, which is not beside it", hint="copy both files into one folder"
+            str(path), f"keeps its weights in {name}, which is not next to it", hint="copy both files into one folder"
         )
 
 
@@ -116,7 +120,7 @@ def _described(path: Path, data: memoryview) -> OnnxFile:
 
 
 def _last(graph: list[_Field]) -> str:
-    """From the back: whoever makes a value stands before those who take it."""
+    """Search from the back for the operator that computes the first output: it stands before those that use it."""
     wanted = next((_text(_message(inner), 1) for number, inner in graph if number == 12), "")
     for node in (_message(inner) for number, inner in reversed(graph) if number == 1):
         if wanted in _texts(node, 2):
@@ -127,7 +131,7 @@ def _last(graph: list[_Field]) -> str:
 
 
 def _walk(kind: str, data: memoryview) -> Iterator[tuple[str, memoryview]]:
-    """Every message below this one that `_INSIDE` knows a way to."""
+    """Yield every message below this one that `_INSIDE` knows a way to."""
     for number, inner in _fields(data):
         below = _INSIDE.get(kind, {}).get(number)
         if below:
@@ -153,7 +157,7 @@ def _value(info: memoryview) -> Value:
 
 
 def _side(dim: memoryview) -> int | None:
-    """Some exporters write -1 or 0 for a side that may vary."""
+    """Return a side, or None for one that may vary, which some exporters write as -1 or 0."""
     lengths = [length for number, length in _fields(dim) if number == 1 and isinstance(length, int)]
     return lengths[-1] if lengths and 0 < lengths[-1] < 1 << 63 else None
 
@@ -183,7 +187,7 @@ def _message(field: int | memoryview) -> memoryview:
 
 
 def _fields(data: memoryview) -> Iterator[_Field]:
-    """One message's fields: (number, value). The value is a number, or the bytes of a text, tensor or message."""
+    """Yield one message's fields: (number, value), a number or the bytes of a text, tensor or message."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

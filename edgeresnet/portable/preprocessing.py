@@ -5,12 +5,12 @@ The description and its arithmetic. Decoding and resizing files need an image li
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
-from . import manifest
+from . import codec, manifest
 
 LARGEST = 4096
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
@@ -31,7 +31,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     order: str = "rgb"
     bits: int = 8  # of a pixel: 8, or 16 with one channel
-    exif: bool = False  # photographs are turned as their camera noted it; the ecosystem leaves them as they lie
+    exif: bool = False  # photographs are turned as their camera noted; the ecosystem does not turn them
 
     # Read by pydantic when a recipe holds this class; a plain dict, so that the device needs no pydantic.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -70,7 +70,7 @@ class Preprocessing:
         return np.dtype(f"u{self.bits // 8}")
 
     def fit(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """What an image is resized to, (width, height), and where the square of `size` is then cut out, (left, top)."""
+        """Return the (width, height) to resize an image to, and the (left, top) of the square of `size` in that."""
         if self.crop == "squash":
             return (self.size, self.size), (0, 0)
         short = self.resize or self.size
@@ -82,7 +82,7 @@ class Preprocessing:
         return (width, height), (round((width - self.size) / 2.0), round((height - self.size) / 2.0))
 
     @property
-    def geometry(self) -> dict[str, Any]:
+    def geometry(self) -> dict[str, object]:
         """What decoded pixels depend on; mean, std and order come after decoding."""
         return {
             "size": self.size,
@@ -94,31 +94,33 @@ class Preprocessing:
         }
 
     @property
-    def _unusual(self) -> dict[str, Any]:
-        """What came later, where it is not as it always was: digests and files of all others stay what they were."""
-        said = {"bits": (self.bits, 8), "exif": (self.exif, False)}
-        return {key: value for key, (value, default) in said.items() if value != default}
+    def _unusual(self) -> dict[str, object]:
+        """Newer options that are not their defaults: digests and files without them stay what they were."""
+        newer = {"bits": (self.bits, 8), "exif": (self.exif, False)}
+        return {key: value for key, (value, default) in newer.items() if value != default}
 
     @property
     def digest(self) -> str:
         return manifest.digest_of(self.to_json())
 
-    def to_json(self) -> dict[str, Any]:
-        said = {**asdict(self), "resize": self.resize or self.size, "mean": list(self.mean), "std": list(self.std)}
-        return {key: value for key, value in said.items() if key not in ("bits", "exif")} | self._unusual
+    def to_json(self) -> dict[str, object]:
+        """Return its JSON, which digests and keys are made of."""
+        every = {**asdict(self), "resize": self.resize or self.size, "mean": list(self.mean), "std": list(self.std)}
+        return {key: value for key, value in every.items() if key not in ("bits", "exif")} | self._unusual
 
     @staticmethod
-    def from_json(value: dict[str, Any]) -> Preprocessing:
-        return Preprocessing(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
+    def from_json(value: Mapping[str, object]) -> Preprocessing:
+        """Read its JSON strictly; raise codec.CodecError where that does not fit."""
+        return codec.decode(Preprocessing, codec.encode(value))
 
     def scale_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
-        """float32, one of each per channel: a pixel times `scale` plus `shift` is what the network takes."""
+        """Return float32, one of each per channel: a pixel times `scale` plus `shift` is what the network takes."""
         std = np.asarray(self.std, np.float64)
         scale = (1.0 / (self.brightest * std)).astype(np.float32)
         return scale, (-np.asarray(self.mean, np.float64) / std).astype(np.float32)
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels NHWC, RGB or grayscale → float32 NCHW: (pixel / 255 - mean) / std, in the network's channel order.
+        """Convert pixels NHWC, RGB or grayscale, to float32 NCHW: (pixel / 255 - mean) / std, in the network's order.
 
         Of 16 bits: pixel / 65535.
         """

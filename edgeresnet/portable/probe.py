@@ -1,7 +1,7 @@
 """One question to a machine, one answer: its files under a root, nvidia-smi, nvpmodel; None or empty where it has none.
 
-Knows how each source writes its answer and when that answer is nonsense. `machine` puts the answers together; what they
-mean for a measurement is judged elsewhere. Nothing here raises because of what a machine says or does not say.
+Knows how each source writes its answer and when that answer is nonsense. `machine` puts the answers together; it does
+not know what they mean for a measurement. Nothing here raises because of what a machine answers or does not answer.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 Ask = Callable[[list[str]], "str | None"]
 
@@ -56,8 +57,31 @@ _ARM_PARTS = {
 }
 
 
+@dataclass(frozen=True)
+class Gpu:
+    """All that is known of one GPU."""
+
+    name: str | None
+    driver: str | None
+    compute_capability: float | None
+    memory_gb: float | None
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """A GPU's clocks and temperature, and what holds the clocks down."""
+
+    sm_mhz: float | None
+    memory_mhz: float | None
+    temperature_c: float | None
+    throttle: tuple[str, ...] = ()
+
+
+AnyGpu = TypeVar("AnyGpu", Gpu, GpuState)
+
+
 def text(path: Path) -> str | None:
-    """A file's text; device trees end or part theirs with NUL bytes."""
+    """Return a file's text; device trees end or separate theirs with NUL bytes."""
     try:
         return path.read_text().replace("\0", " ").strip()
     except (OSError, ValueError):
@@ -77,13 +101,13 @@ def number(words: str | None) -> float | None:
 
 
 def numbers(folder: Path, pattern: str) -> list[float]:
-    """What all the files say that match and hold a number."""
+    """Return the numbers in all matching files that hold one."""
     found = [number(text(path)) for path in _glob(folder, pattern)]
     return [value for value in found if value is not None]
 
 
 def ask(command: list[str], timeout_s: float = _PATIENCE_S) -> str | None:
-    """What a program prints, or None where it is absent, fails or does not come to an end."""
+    """Return what a program prints, or None where it is absent, fails or does not come to an end."""
     program = shutil.which(command[0])
     if program is None:
         return None
@@ -117,7 +141,7 @@ def board(root: Path) -> str | None:
 
 
 def l4t(root: Path) -> str | None:
-    """The line that names a Jetson's system release, which is its GPU driver's version too."""
+    """Return the line that names a Jetson's system release, which is its GPU driver's version too."""
     return next(iter(lines(root / "etc/nv_tegra_release")), None)
 
 
@@ -128,7 +152,7 @@ def power_mode(ask: Ask) -> str | None:
 
 
 def arm_cpu(root: Path) -> str | None:
-    """The names of an ARM machine's cores, or the numbers of those that this file cannot name."""
+    """Return the names of an ARM machine's cores, or the numbers of those that this file cannot name."""
     implementer, found = "", []
     for line in lines(root / "proc/cpuinfo"):
         key, _, value = (part.strip() for part in line.partition(":"))
@@ -142,7 +166,7 @@ def arm_cpu(root: Path) -> str | None:
 
 
 def temperatures_c(root: Path, kind: str = "") -> list[float]:
-    """Those that a chip at work can have, of the thermal zones with this word in their name."""
+    """Return the temperatures that a working chip can have, of thermal zones with this word in their name."""
     found = []
     for zone in _glob(root / "sys/class/thermal", "thermal_zone*"):
         name, value = (text(zone / "type") or "").lower(), number(text(zone / "temp"))
@@ -152,108 +176,99 @@ def temperatures_c(root: Path, kind: str = "") -> list[float]:
     return found
 
 
-def gpus(root: Path, ask: Ask) -> list[dict[str, Any]]:
-    """Name, driver, compute capability and memory of each GPU: asked once for a process, since none of it changes."""
-    return [dict(found) for found in _gpus(root, ask)]
-
-
-def gpu_states(root: Path, ask: Ask) -> list[dict[str, Any]]:
-    """Clocks, temperature and what holds the clocks down, now; no reasons where the GPU does not tell any."""
-    fields = _clock_fields(ask)
-    found = [
-        {
-            "sm_mhz": number(sm),
-            "memory_mhz": number(memory),
-            "temperature_c": number(temperature),
-            "throttle": _reasons(reasons),
-        }
-        for sm, memory, temperature, reasons in (_nvidia_smi(ask, fields) if fields else [])
-    ]
-    own = _jetson_state(root)
-    if not own or len(found) > 1:
-        return found
-    return [_filled(found[0], own) if found else own]
-
-
 @functools.cache
-def _gpus(root: Path, ask: Ask) -> list[dict[str, Any]]:
-    fields = ("driver_version", "memory.total", "compute_cap", "name")
+def gpus(root: Path, ask: Ask) -> tuple[Gpu, ...]:
+    """Return name, driver, compute capability and memory of each GPU, read once per process: none of it changes."""
+    columns = ("driver_version", "memory.total", "compute_cap", "name")
     # drivers up to 470 do not know compute_cap, and then answer nothing at all (huggingface/candle#733)
-    rows = _nvidia_smi(ask, fields) or [[a, b, "N/A", c] for a, b, c in _nvidia_smi(ask, (*fields[:2], fields[3]))]
+    rows = _nvidia_smi(ask, columns) or [[a, b, "N/A", c] for a, b, c in _nvidia_smi(ask, (*columns[:2], columns[3]))]
     found = []
     for driver, memory, capability, name in rows:
         mib = number(memory)
         found.append(
-            {
-                "name": (_told(name) or "").removesuffix("(nvgpu)").strip() or None,
-                "driver": _told(driver),
-                "compute_capability": number(capability),
-                "memory_gb": None if mib is None else round(mib / 1024, 1),
-            }
+            Gpu(
+                name=(_known(name) or "").removesuffix("(nvgpu)").strip() or None,
+                driver=_known(driver),
+                compute_capability=number(capability),
+                memory_gb=None if mib is None else round(mib / 1024, 1),
+            )
         )
     own = _jetson(root)
+    if own and not found:
+        return (own,)
+    if own and len(found) == 1 and _is_own(found[0], own):
+        return (_filled(found[0], own),)
+    return tuple(found)
+
+
+def gpu_states(root: Path, ask: Ask) -> tuple[GpuState, ...]:
+    """Return clocks, temperature and what holds the clocks down, now; no reasons where the GPU does not report any."""
+    columns = _clock_columns(ask)
+    found = [
+        GpuState(number(sm), number(memory), number(temperature), _reasons(reasons))
+        for sm, memory, temperature, reasons in (_nvidia_smi(ask, columns) if columns else [])
+    ]
+    own = _jetson_state(root)
     if not own or len(found) > 1:
-        return found
-    return [_filled(found[0], own) if _same(found[0], own) else found[0]] if found else [own]
+        return tuple(found)
+    return (_filled(found[0], own) if found else own,)
 
 
 @functools.cache
-def _clock_fields(ask: Ask) -> tuple[str, ...] | None:
-    """The fields that this nvidia-smi knows; None where it has no numbers, so that nobody asks it every second.
+def _clock_columns(ask: Ask) -> tuple[str, ...] | None:
+    """Return the columns that this nvidia-smi knows; None where it has no numbers, so that it is not run every second.
 
     Driver 535 renamed throttle reasons to event reasons (influxdata/telegraf#19455).
     """
     for word in ("event", "throttle"):
-        fields = ("clocks.sm", "clocks.mem", "temperature.gpu", f"clocks_{word}_reasons.active")
-        if any(number(cell) is not None for row in _nvidia_smi(ask, fields) for cell in row[:3]):
-            return fields
+        columns = ("clocks.sm", "clocks.mem", "temperature.gpu", f"clocks_{word}_reasons.active")
+        if any(number(cell) is not None for row in _nvidia_smi(ask, columns) for cell in row[:3]):
+            return columns
     return None
 
 
-def _nvidia_smi(ask: Ask, fields: Sequence[str]) -> list[list[str]]:
-    """A row for each GPU. A complaint is no row, though nvidia-smi prints it where rows are expected."""
-    answer = ask(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]) or ""
-    rows = [[cell.strip() for cell in line.split(",", len(fields) - 1)] for line in answer.splitlines()]
-    return [row for row in rows if len(row) == len(fields) and all(map(_is_cell, row, fields))]
+def _nvidia_smi(ask: Ask, columns: Sequence[str]) -> list[list[str]]:
+    """Return a row for each GPU. nvidia-smi prints complaints where rows are expected: they are left out."""
+    answer = ask(["nvidia-smi", f"--query-gpu={','.join(columns)}", "--format=csv,noheader,nounits"]) or ""
+    rows = [[cell.strip() for cell in line.split(",", len(columns) - 1)] for line in answer.splitlines()]
+    return [row for row in rows if len(row) == len(columns) and all(map(_is_cell, row, columns))]
 
 
-def _is_cell(cell: str, field: str) -> bool:
-    if field == "name" or not cell:
+def _is_cell(cell: str, column: str) -> bool:
+    if column == "name" or not cell:
         return bool(cell)
-    return _told(cell) is None or re.fullmatch(r"0x[0-9a-fA-F]+|\d[\d.]*", cell) is not None
+    return _known(cell) is None or re.fullmatch(r"0x[0-9a-fA-F]+|\d[\d.]*", cell) is not None
 
 
-def _told(cell: str) -> str | None:
-    """None for [N/A], [Not Supported], [Unknown Error] and the like; a Jetson writes some of them without brackets."""
+def _known(cell: str) -> str | None:
+    """Return None for [N/A], [Not Supported], [Unknown Error] and the like; a Jetson writes some without brackets."""
     return None if cell == "N/A" or cell.startswith("[") else cell
 
 
-def _reasons(mask: str) -> list[str]:
-    told = _told(mask)
-    bits = int(told, 16) & ~_NO_REASONS if told and told.startswith("0x") else 0
+def _reasons(mask: str) -> tuple[str, ...]:
+    known = _known(mask)
+    bits = int(known, 16) & ~_NO_REASONS if known and known.startswith("0x") else 0
     unknown = bits & ~sum(_REASONS)
-    # a reason that NVML learned after us is still one
-    return [word for bit, word in _REASONS.items() if bits & bit] + ([f"unknown {unknown:#x}"] if unknown else [])
+    found = tuple(word for bit, word in _REASONS.items() if bits & bit)
+    return (*found, f"unknown {unknown:#x}") if unknown else found  # a reason that NVML learned after us is still one
 
 
-def _jetson(root: Path) -> dict[str, Any] | None:
-    """The GPU of a Jetson, whose nvidia-smi is absent before JetPack 6 and nearly mute since. Its memory is shared.
+def _jetson(root: Path) -> Gpu | None:
+    """Return the GPU of a Jetson, whose nvidia-smi is absent before JetPack 6 and nearly mute since.
 
-    Docker hides the device tree, not devfreq, whose devices up to JetPack 5 bear the chip's name.
+    Its memory is shared. Docker hides the device tree, not devfreq, whose devices up to JetPack 5 bear the chip's name.
     """
     model = board(root) or ""
-    told = " ".join([model, text(root / "proc/device-tree/compatible") or "", *(path.name for path in _devfreq(root))])
-    # a chip's or the maker's name beside it, since others call their boards Thor too
-    ours = re.search(r"(?i)nvidia|jetson|tegra|ga10b|gv11b", told)
+    names = " ".join([model, text(root / "proc/device-tree/compatible") or "", *(path.name for path in _devfreq(root))])
+    # with a chip's or the maker's name, since others call their boards Thor too
+    ours = re.search(r"(?i)nvidia|jetson|tegra|ga10b|gv11b", names)
     for name, capability, words in _JETSONS:
-        if ours and re.search(rf"(?i)(?<![a-z])({'|'.join(words)})(?![a-z])", told):
-            return {"name": name, "driver": None, "compute_capability": capability, "memory_gb": None}
-    if "jetson" in model.lower():
-        return {"name": model, "driver": None, "compute_capability": None, "memory_gb": None}
-    return None
+        if ours and re.search(rf"(?i)(?<![a-z])({'|'.join(words)})(?![a-z])", names):
+            return Gpu(name, None, capability, None)
+    return Gpu(model, None, None, None) if "jetson" in model.lower() else None
 
 
-def _jetson_state(root: Path) -> dict[str, Any] | None:
+def _jetson_state(root: Path) -> GpuState | None:
     if not (_jetson(root) or l4t(root)):
         return None  # another maker's GPU: its clock is not one of those that gpus() names
     devices = [path for path in _devfreq(root) if re.search(r"gpu|ga10b|gv11b|gb10b", path.name)]
@@ -261,27 +276,24 @@ def _jetson_state(root: Path) -> dict[str, Any] | None:
     hertz = next((hz for path in devices if "nvd" not in path.name for hz in numbers(path, "cur_freq")), None)
     if hertz is None:
         return None
-    return {
-        "sm_mhz": hertz / 1e6,
-        "memory_mhz": None,
-        "temperature_c": max(temperatures_c(root, "gpu"), default=None),
-        "throttle": [],
-    }
+    return GpuState(hertz / 1e6, None, max(temperatures_c(root, "gpu"), default=None))
 
 
 def _devfreq(root: Path) -> list[Path]:
     return _glob(root / "sys/class/devfreq", "*")
 
 
-def _same(found: dict[str, Any], own: dict[str, Any]) -> bool:
-    """Whether nvidia-smi speaks of the board's own GPU: an IGX Orin may carry a card, which is another."""
-    if found["compute_capability"] is not None:
-        return bool(found["compute_capability"] == own["compute_capability"])
-    return found["name"] is None or own["name"] in found["name"]
+def _is_own(found: Gpu, own: Gpu) -> bool:
+    """Return whether nvidia-smi reports the board's own GPU: an IGX Orin may carry a card, which is another."""
+    if found.compute_capability is not None:
+        return found.compute_capability == own.compute_capability
+    return found.name is None or (own.name or "") in found.name
 
 
-def _filled(found: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    return {key: own[key] if value is None else value for key, value in found.items()}
+def _filled(found: AnyGpu, own: AnyGpu) -> AnyGpu:
+    """Return what was reported, with the board's own values where nothing was."""
+    missing = [field.name for field in fields(found) if getattr(found, field.name) is None]
+    return replace(found, **{name: getattr(own, name) for name in missing})
 
 
 def _glob(folder: Path, pattern: str) -> list[Path]:

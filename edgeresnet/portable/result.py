@@ -194,9 +194,9 @@ class Latency:
         return float(np.median(found)) if found else None
 
     def speedup_over(self, slower: Latency) -> Ratio:
-        """Return how many times as fast this is as `slower`, timed in turn with it: the one home of a speed-up.
+        """Return how many times as fast this is as `slower`, timed in turn with it: speed-ups come from here alone.
 
-        `timing_warnings.untimed` says first whether the two can be compared.
+        Ask `timing_warnings.untimed` first whether the two can be compared.
         """
         value, (low, high) = intervals.ratio_interval(slower.windows(), self.windows())
         return Ratio(value, low, high)
@@ -313,6 +313,9 @@ class Promise:
     @property
     def name(self) -> str:
         return f"{self.kind} {self.subject}" if self.subject else self.kind
+
+    def __str__(self) -> str:
+        return self.name
 
 
 Word = Literal["KEPT", "DEFERRED", "UNDECIDED", "NOT_MEASURED", "BROKEN"]

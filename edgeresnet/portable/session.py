@@ -63,15 +63,17 @@ class Signature:
         return batch, self.channels, self.size, self.size
 
     def check(self, batch: np.ndarray) -> None:
-        """Refuses what it was not compiled for, before numpy stretches one shape to another."""
+        """Refuse what the network was not compiled for, before numpy stretches one shape to another."""
         count = len(batch)
         if (str(batch.dtype) == "uint8") != self.pixels:
             raise TargetError(
+                "the network",
                 f"takes {'pixels as they are, uint8' if self.pixels else 'normalised images'}, not {batch.dtype}",
                 hint="`uint8` networks hold their preprocessing; all others are given normalised float32",
             )
         if batch.shape != self.shape(count):
             raise TargetError(
+                "the network",
                 f"takes {self.shape(count)[1:]} images, not {batch.shape[1:]}",
                 hint="compile for the preprocessing in use",
             )
@@ -79,6 +81,7 @@ class Signature:
         if not least <= count <= most:
             span = f"{least}" if least == most else f"{least} to {most}"
             raise TargetError(
+                "the network",
                 f"was built for batches of {span} images, not of {count}",
                 hint="name the batches that it must take: `batch: [1, 8, 64]` under the target, then compile again",
             )
@@ -100,7 +103,7 @@ class Compiled(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What really ran: asked of the runtime, never guessed from the file."""
+    """What really ran, as the runtime reports it: never guessed from the file."""
 
     name: str
     operator: str
@@ -122,16 +125,16 @@ class Session(Protocol):
     def __exit__(self, *problem: object) -> None: ...
 
     def infer(self, batch: np.ndarray) -> np.ndarray:
-        """Logits of a batch as the signature wants it; on the host when it returns, and the caller's to keep."""
+        """Return the logits of a batch as the signature wants it: on the host, and the caller's to keep."""
 
     def device_times_ms(self, batch: np.ndarray, n: int) -> list[float] | None:
-        """Times of n inferences by the device's or the runtime's own clock, without copies; None where it has none."""
+        """Return the times of n inferences by the device's or runtime's own clock, without copies; None without one."""
 
     def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
-        """How many images `streams` parallel requests answer in about `seconds`."""
+        """Measure how many images `streams` parallel requests answer in about `seconds`."""
 
     def device_memory_mb(self) -> float:
-        """What it holds of a device's memory beside the process's own; 0 on a CPU."""
+        """Return what it holds of a device's memory in addition to the process's own; 0 on a CPU."""
 
     def layers(self) -> list[Layer]: ...
 
@@ -159,26 +162,26 @@ class Target(Protocol):
     def dialect(self) -> Dialect: ...
 
     def speaks(self, options: Any) -> Dialect:
-        """Its dialect, as these options and this machine have it."""
+        """Return its dialect, as these options and this machine have it."""
 
     @property
     def options(self) -> type:
-        """A frozen dataclass: what a recipe may say under this target's name."""
+        """A frozen dataclass: what a recipe may hold under this target's name."""
 
     def available(self) -> Availability:
-        """Never raises."""
+        """Return whether it can work here, and never raise."""
 
     def full(self, options: Any) -> Any:
-        """The options of the FP32 network."""
+        """Return the options of the FP32 network."""
 
     def half(self, options: Any) -> Any | None:
-        """The options of the half-precision twin on this machine, or None where there is none."""
+        """Return the options of the half-precision variant on this machine, or None where there is none."""
 
     def half_in_file(self, options: Any) -> bool:
-        """Whether these options want half precision to stand in the file itself: an option cannot say it."""
+        """Return whether the file itself must be in half precision: no option can ask for it."""
 
     def compile(self, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> Compiled:
-        """Writes what the target runs into `out` and returns notes about it.
+        """Write what the target runs into `out`, and return notes about it.
 
         `cache` is a folder for what makes the next time faster: it may be empty, and may be lost.
         """

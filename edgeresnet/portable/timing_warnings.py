@@ -1,147 +1,152 @@
-"""What keeps measured times from being trusted as they stand: told beside them, never a reason to hide them.
+"""Measurement warnings: what makes measured times doubtful. They are reported with the times and never hide them.
 
-Reads stored values and measures nothing. Each finding is a sentence; a rule's number stands where the rule is.
+Reads stored values and measures nothing. A rule's number stands where the rule is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from . import timings
+from .result import Latency, ProcessTimes, RunWarning, Windows, spread
 
 _FEW = 100
 
 
-def troubles(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Of sessions that were timed in turn: each one's own, and once what befell the machine that they shared."""
+def of(timed: Mapping[str, Latency]) -> list[RunWarning]:
+    """Return the warnings about sessions that were timed in turn: each one's own, then those about their machine."""
     own = [
-        f"{name}: {sentence}" for name, raw in measured.items() for sentence in (*_of_values(raw), *_of_processes(raw))
+        replace(warning, subject=name)
+        for name, latency in timed.items()
+        for warning in (*_of_values(latency), *_of_processes(latency))
     ]
-    return [*own, *of_machine(measured)]
+    return [*own, *of_machine(timed)]
 
 
-def of_machine(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What befell the machine meanwhile: of such times, some that moved together say nothing of what was timed."""
-    processes = _processes(measured)
+def of_machine(timed: Mapping[str, Latency]) -> list[RunWarning]:
+    """Return what happened to the machine meanwhile; part of it moves all times together."""
+    processes = _processes(timed.values())
     return [*_taken_away(processes), *_of_the_machine(processes)]
 
 
-def taken_away(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Of that, what can make everything slower, whatever is timed."""
-    return list(_taken_away(_processes(measured)))
+def taken_away(timed: Mapping[str, Latency]) -> list[RunWarning]:
+    """Return what of that can make everything slower, whatever is timed."""
+    return list(_taken_away(_processes(timed.values())))
 
 
-def _processes(measured: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [process for raw in measured.values() for process in raw["processes"]]
-
-
-def untimed(measured: Sequence[Mapping[str, Any] | None]) -> str:
-    """Why these are no times, or cannot be held against one another; empty where they can."""
-    timed = [raw for raw in measured if raw]
-    processes = [process for raw in timed for process in raw["processes"]]
+def untimed(measured: Sequence[Latency | None]) -> str:
+    """Return why these are not times, or cannot be compared with one another; empty where they can."""
+    timed = [latency for latency in measured if latency]
+    processes = _processes(timed)
     if len(timed) < len(measured) or not processes:
         return "its latency was not measured"
-    values = [timings.values(raw) for raw in timed]
+    values = [latency.values() for latency in timed]
     if any(not np.isfinite(each).all() for each in values):
-        return "its times are no finite numbers"
+        return "its times are not finite numbers"
     if any(map(_stepped_back, timed, values)):
         return "the clock stepped back while it was timed"
     if any(map(_stood_still, timed, values)):
         return "the clock did not move while it was timed"
     if any(map(_too_coarse, timed, values)):
         return "the timer is too coarse for inferences this short"
-    if any(process["machine"] != processes[0]["machine"] for process in processes):
+    if any(process.machine != processes[0].machine for process in processes):
         return "measured on two machines, or on one in two states: such times are not comparable"
     return ""
 
 
-def _stepped_back(raw: Mapping[str, Any], values: np.ndarray) -> bool:
-    return bool((values < 0).any()) or any(p.get("clock_ms", 0.0) < 0 for p in raw["processes"])
+def _processes(timed: Iterable[Latency]) -> list[ProcessTimes]:
+    return [process for latency in timed for process in latency.processes]
 
 
-def _stood_still(raw: Mapping[str, Any], values: np.ndarray) -> bool:
-    """In half of a window or more, or nothing was timed in it."""
-    every = [window for windows in timings.windows(raw) for window in windows]
+def _stepped_back(latency: Latency, values: np.ndarray) -> bool:
+    return bool((values < 0).any()) or any(process.clock_ms < 0 for process in latency.processes)
+
+
+def _stood_still(latency: Latency, values: np.ndarray) -> bool:
+    """Return whether the clock did, in half of a window or more, or nothing was timed in one."""
+    every = [window for windows in latency.windows() for window in windows]
     return not all(every) or bool((values <= 0).any() and any(np.median(window) <= 0 for window in every))
 
 
-def _too_coarse(raw: Mapping[str, Any], values: np.ndarray) -> bool:
-    """A tick of more than a hundredth of an inference makes equal medians out of different ones."""
-    finest = max(process.get("clock_ms", 0.0) for process in raw["processes"])
+def _too_coarse(latency: Latency, values: np.ndarray) -> bool:
+    """Return whether a tick is more than a hundredth of an inference: it makes equal medians out of different ones."""
+    finest = max(process.clock_ms for process in latency.processes)
     return finest > 0.01 * float(np.median(values)) or (len(values) >= 1000 and _fewer_than(10, values))
 
 
 def _fewer_than(some: int, values: np.ndarray) -> bool:
-    """Different values: the first hundred have more than a few where all have."""
+    """Return whether there are fewer different values; the first hundred show it where all have more than a few."""
     return len(set(values[:100].tolist())) < some and len(set(values.tolist())) < some
 
 
-def _of_values(raw: Mapping[str, Any]) -> Iterator[str]:
-    values = timings.values(raw)
-    if _stepped_back(raw, values):
-        yield "the clock stepped back while it was timed"
+def _of_values(latency: Latency) -> Iterator[RunWarning]:
+    values = latency.values()
+    if _stepped_back(latency, values):
+        yield RunWarning("clock-stepped-back", "the clock stepped back while it was timed")
     if len(values) < _FEW:
-        yield f"only {len(values)} inferences were timed: p99 is one or two of them"
-    if _too_coarse(raw, values):
-        yield "the timer is too coarse for inferences this short"
+        yield RunWarning("few-inferences", f"only {len(values)} inferences were timed: p99 is one or two of them")
+    if _too_coarse(latency, values):
+        yield RunWarning("coarse-timer", "the timer is too coarse for inferences this short")
     modes = _two_modes(values)
     if modes:
-        yield f"it has two speeds, {modes[0]:.3g} and {modes[1]:.3g} ms"
+        yield RunWarning("two-speeds", f"it has two speeds, {modes[0]:.3g} and {modes[1]:.3g} ms")
 
 
-def _of_processes(raw: Mapping[str, Any]) -> Iterator[str]:
-    processes, by_process = raw["processes"], timings.windows(raw)
+def _of_processes(latency: Latency) -> Iterator[RunWarning]:
+    processes, by_process = latency.processes, latency.windows()
     if len(processes) == 1:
-        yield "timed in one process only: how much processes differ is not known"
-    restless = sum(process.get("stable") is False for process in processes)
+        yield RunWarning("one-process", "timed in one process only: how much processes differ is not known")
+    restless = sum(not process.stable for process in processes)
     if restless:
-        yield f"its windows had not come to agree when the time was over, in {restless} of {len(processes)} processes"
+        text = f"its windows had not come to agree when the time was over, in {restless} of {len(processes)} processes"
+        yield RunWarning("not-settled", text)
     slowed = _slowed(by_process)
     if slowed > 0.05:
-        yield f"it slowed down by {100 * slowed:.0f} % while it was timed: throttled?"
-    within = max((timings.spread(windows) for windows in by_process), default=0.0)
+        yield RunWarning("slowed-down", f"it slowed down by {100 * slowed:.0f} % while it was timed: throttled?")
+    within = max((spread(windows) for windows in by_process), default=0.0)
     if within > 0.1 and slowed <= 0.05:
-        yield f"the windows of one process differ by {100 * within:.0f} %: unstable"
-    between = timings.spread([[value for window in windows for value in window] for windows in by_process])
+        yield RunWarning("windows-differ", f"the windows of one process differ by {100 * within:.0f} %: unstable")
+    between = spread([[value for window in windows for value in window] for windows in by_process])
     if between > 0.1:
-        yield f"processes differ by {100 * between:.0f} %: the ratio's interval counts that, p50 does not"
+        text = f"processes differ by {100 * between:.0f} %: the ratio's interval counts that, p50 does not"
+        yield RunWarning("processes-differ", text)
 
 
-def _taken_away(processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _taken_away(processes: Sequence[ProcessTimes]) -> Iterator[RunWarning]:
     others, stolen = _mean(processes, "others_cpus"), _mean(processes, "stolen_cpus")
     if others is not None and others - max(_spare(process) for process in processes) > 0.1:
-        yield f"other programs kept {others:.1f} CPUs busy meanwhile"
+        yield RunWarning("others-busy", f"other programs kept {others:.1f} CPUs busy meanwhile")
     if stolen and stolen > 0.05:
-        yield f"the machine's host took {stolen:.2f} CPUs away meanwhile"
-    states = [(process["before"], process["after"]) for process in processes if "after" in process]
-    if any((after["throttled"] or 0) > (before["throttled"] or 0) for before, after in states):
-        yield "the CPU was throttled for its temperature meanwhile"
-    reasons = {reason for pair in states for state in pair for gpu in state["gpus"] for reason in gpu["throttle"]}
+        yield RunWarning("stolen", f"the machine's host took {stolen:.2f} CPUs away meanwhile")
+    states = [(each.before, each.after) for each in processes if each.before and each.after]
+    if any((after.throttled or 0) > (before.throttled or 0) for before, after in states):
+        yield RunWarning("throttled-cpu", "the CPU was throttled for its temperature meanwhile")
+    reasons = {reason for pair in states for state in pair for gpu in state.gpus for reason in gpu.throttle}
     if reasons:
-        yield f"the GPU was slowed down meanwhile: {', '.join(sorted(reasons))}"
+        yield RunWarning("throttled-gpu", f"the GPU was slowed down meanwhile: {', '.join(sorted(reasons))}")
 
 
-def _of_the_machine(processes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _of_the_machine(processes: Sequence[ProcessTimes]) -> Iterator[RunWarning]:
     if _mean(processes, "others_cpus") is None:
-        yield "how busy other programs kept the machine meanwhile cannot be seen on this system"
-    pace = _all(processes, "pace_ms")
-    if min(pace, default=0) > 0:
-        fast, slow = np.percentile(pace, [10, 90])  # single readings of half a millisecond are unsteady by nature
+        text = "how busy other programs kept the machine meanwhile cannot be seen on this system"
+        yield RunWarning("load-unknown", text)
+    work = _all(processes, "cpu_work_ms")
+    if min(work, default=0) > 0:
+        fast, slow = np.percentile(work, [10, 90])  # single readings of half a millisecond are unsteady by nature
         if slow > 1.2 * fast:
-            yield (
-                f"the processor's own pace changed by {100 * (slow / fast - 1):.0f} % meanwhile: its clock, or a "
-                "neighbour on the same core"
-            )
+            changed = f"the CPU's own speed changed by {100 * (slow / fast - 1):.0f} % meanwhile"
+            yield RunWarning("cpu-speed-changed", f"{changed}: its clock, or a neighbour on the same core")
     clocks = _all(processes, "cpu_mhz")
     if clocks and max(clocks) > 1.1 * min(clocks):
-        yield f"the CPU's clock went from {min(clocks):.0f} to {max(clocks):.0f} MHz meanwhile"
+        text = f"the CPU's clock went from {min(clocks):.0f} to {max(clocks):.0f} MHz meanwhile"
+        yield RunWarning("cpu-clock-changed", text)
 
 
-def _slowed(by_process: Sequence[Sequence[Sequence[float]]]) -> float:
-    """From the first to the last third of a process, or steadily from process to process: as a part of the first."""
+def _slowed(by_process: Sequence[Windows]) -> float:
+    """Return the slowdown inside a process, first to last third, or steadily over processes: as a part of the first."""
     inside: list[float] = []
     medians: list[float] = []
     for windows in by_process:
@@ -156,7 +161,7 @@ def _slowed(by_process: Sequence[Sequence[Sequence[float]]]) -> float:
 
 
 def _two_modes(values: np.ndarray) -> tuple[float, float] | None:
-    """Two clusters, each a tenth of the values or more, that explain nearly all of the variance."""
+    """Return two clusters' medians: each a tenth of the values or more, together nearly all of the variance."""
     ordered = np.sort(values)
     if len(ordered) < _FEW or ordered[0] <= 0:
         return None
@@ -172,16 +177,18 @@ def _two_modes(values: np.ndarray) -> tuple[float, float] | None:
     return (low, high) if high > 1.15 * low and (left + right).min() < 0.15 * total else None
 
 
-def _spare(process: Mapping[str, Any]) -> int:
-    """CPUs of the machine beyond those that may be used here: what others do there takes nothing away."""
-    about = process.get("machine", {})
-    return max(0, about.get("cpus", 0) - about.get("cores", 0))
+def _spare(process: ProcessTimes) -> int:
+    """Return the machine's CPUs beyond those that may be used here: what others do there takes nothing away."""
+    return max(0, process.machine.cpus - process.machine.cores)
 
 
-def _all(processes: Sequence[Mapping[str, Any]], key: str) -> list[float]:
-    return [value for process in processes for value in process.get(key, ()) if value is not None]
+_PerWindow = Literal["others_cpus", "stolen_cpus", "cpu_work_ms", "cpu_mhz"]
 
 
-def _mean(processes: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    found = _all(processes, key)
+def _all(processes: Sequence[ProcessTimes], name: _PerWindow) -> list[float]:
+    return [value for process in processes for value in getattr(process, name) if value is not None]
+
+
+def _mean(processes: Sequence[ProcessTimes], name: _PerWindow) -> float | None:
+    found = _all(processes, name)
     return sum(found) / len(found) if found else None

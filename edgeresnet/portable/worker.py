@@ -1,9 +1,9 @@
-"""One network in a process of its own: loaded, warmed up, and timed window by window when it is asked.
+"""One network in a process of its own: loaded, warmed up, and timed window by window on request.
 
 What varies most between two measurements is the process (where its memory fell, how its threads were placed), and two
-runtimes in one process get in each other's way. So each side of a comparison lives alone; while one is timed the others
-wait for a word on a pipe, and no thread of theirs spins. What a small box asks, load time, first inference and peak
-memory, is then the network's own too.
+runtimes in one process disturb each other. So each side of a comparison runs alone; while one is timed the others wait
+for a message on a pipe, and no thread of theirs spins. Load time, first inference and peak memory, which matter on
+small devices, are then the network's own too.
 
 Knows no target by name: a Job brings along whatever can load what was compiled.
 """
@@ -25,12 +25,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from ..errors import EdgeresnetError, MachineError, TargetError, first_line, machine_error
 from . import machine
+from .result import SweepCell
 from .session import Session
 
 Clock = Callable[[], float]
@@ -47,40 +48,52 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What to load and what to ask it. Travels to the process by pickle."""
+    """What to load and what to run with it. Travels to the process by pickle."""
 
     target: Loader
     compiled: Path
     batch: np.ndarray
     files: Callable[[int, int], np.ndarray] | None = None  # (first, count) → that many images, read and prepared now
-    is_unit: bool = (
-        False  # the yardstick: times in turn with the others' are wanted of it, neither a p99 nor more kinds
-    )
+    is_unit: bool = False  # the yardstick: only times in turn with the others', neither a p99 nor more kinds
+
+
+class Loaded(NamedTuple):
+    """How long loading and the first inference took, and the smallest step of the clock."""
+
+    load_ms: float
+    first_ms: float
+    clock_ms: float
+
+
+class Window(NamedTuple):
+    """Single inferences in a row, the CPU's speed before them, and what else happened on the machine meanwhile."""
+
+    ms: list[float]
+    cpu_work_ms: float
+    cpu_mhz: float | None
+    others_cpus: float | None
+    stolen_cpus: float | None
 
 
 class Worker:
-    """Does the work, in whatever process it stands. Times are milliseconds."""
+    """Does the work, in whatever process it runs. Times are milliseconds."""
 
     def __init__(self, job: Job, clock: Clock = time.perf_counter):
         self.job, self.clock = job, clock
         self._session: Session | None = None
 
-    def load(self) -> dict[str, Any]:
-        """From nothing to the first answer. `load_ms` includes importing the runtime where this process had not."""
+    def load(self) -> Loaded:
+        """Load, and infer once. `load_ms` includes importing the runtime where this process had not."""
         began = self.clock()
         session = self.job.target.load(self.job.compiled)
         self._session = session.__enter__()
         loaded = self.clock()
         self._session.infer(self.job.batch)
         answered = self.clock()
-        return {
-            "load_ms": _ms(loaded - began),
-            "first_ms": _ms(answered - loaded),
-            "clock_ms": _ms(_granularity(self.clock)),
-        }
+        return Loaded(_ms(loaded - began), _ms(answered - loaded), _ms(_granularity(self.clock)))
 
     def warm_up(self) -> list[float]:
-        """Group medians until two groups in a row bring nothing: the warm-up is found, not assumed."""
+        """Return group medians until two groups in a row bring nothing: the warm-up is measured, not assumed."""
         groups: list[float] = []
         began, idle = self.clock(), 0
         while idle < 2 and len(groups) < 40 and 0 <= self.clock() - began < _WARM_CAP_S:
@@ -89,36 +102,33 @@ class Worker:
             groups.append(median)
         return groups
 
-    def window(self, kind: str, seconds: float) -> dict[str, Any] | None:
-        """One window of single inferences of a kind, begun with one that does not count; None where there is no such.
+    def window(self, kind: str, seconds: float) -> Window | None:
+        """Time one window of single inferences of a kind, begun with one that does not count; None where there is none.
 
         host: with copies from and to the host's memory; device: by the device's or the runtime's own clock, without
         them; file: from the image file on.
         """
-        deed = {"host": self._infer, "device": None, "file": self._from_file}[kind]
         if kind == "file" and self.job.files is None:
             return None
-        pace_s = _pace(self.clock)
+        cpu_work_s = _cpu_work_s(self.clock)
         before, began = machine.cpu_times(), time.perf_counter()
-        if deed is None:
+        if kind == "device":
             values = self._device_times(seconds)
             if values is None:
                 return None
         else:
-            deed(0)
-            values = self._loop(deed, seconds)
+            run = {"host": self._infer, "file": self._from_file}[kind]
+            run(0)
+            values = self._loop(run, seconds)
         mhz, took, after = machine.cpu_mhz(), time.perf_counter() - began, machine.cpu_times()  # the clock while hot
-        known = before is not None and after is not None
-        return {
-            "ms": values,
-            "pace_ms": _ms(pace_s),
-            "cpu_mhz": mhz,
-            "others_cpus": max(0.0, after.others_s - before.others_s) / took if known else None,  # type: ignore[union-attr]
-            "stolen_cpus": max(0.0, after.stolen_s - before.stolen_s) / took if known else None,  # type: ignore[union-attr]
-        }
+        others = stolen = None
+        if before is not None and after is not None:
+            others = max(0.0, after.others_s - before.others_s) / took
+            stolen = max(0.0, after.stolen_s - before.stolen_s) / took
+        return Window(values, _ms(cpu_work_s), mhz, others, stolen)
 
-    def sweep(self, batches: Sequence[int], streams: Sequence[int], seconds: float) -> list[dict[str, Any]]:
-        """Per batch size the latency alone, and per number of requests under way at once the images per second."""
+    def sweep(self, batches: Sequence[int], streams: Sequence[int], seconds: float) -> tuple[SweepCell, ...]:
+        """Measure the latency of each batch size alone, and the images per second of each number of streams."""
         found = []
         for size in batches:
             batch = np.resize(self.job.batch, (size, *self.job.batch.shape[1:]))
@@ -126,12 +136,11 @@ class Worker:
             alone = self._loop(lambda _: self.session.infer(batch), seconds)  # noqa: B023 - it is over before the next
             for count in streams:
                 many = self.session.throughput(batch, count, seconds)
-                cell = {"batch": size, "streams": count, "images_per_s": round(many.images / many.seconds, 2)}
-                found.append({**cell, "ms": alone})
-        return found
+                found.append(SweepCell(size, count, round(many.images / many.seconds, 2), tuple(alone)))
+        return tuple(found)
 
     def peak_memory_mb(self) -> float | None:
-        """Of the process, and what its network holds of a GPU: on a Jetson both are the same memory."""
+        """Return the process's peak, and what its network holds of a GPU: on a Jetson both are the same memory."""
         peak = machine.peak_memory_mb()
         return None if peak is None else peak + self.session.device_memory_mb()
 
@@ -163,14 +172,14 @@ class Worker:
         return self.session.device_times_ms(self.job.batch, max(1, min(count, MOST_IN_A_ROW)))
 
     def _loop(
-        self, deed: Callable[[int], object], seconds: float, *, least: int = 1, cap_s: float = float("inf")
+        self, run: Callable[[int], object], seconds: float, *, least: int = 1, cap_s: float = float("inf")
     ) -> list[float]:
-        """Until the time is over and `least` are there. A clock that steps back ends it: the value is kept and told."""
+        """Time runs until the time is over and `least` are there. A clock that steps back ends it; the value stays."""
         times: list[float] = []
         began = now = self.clock()
         while (now - began < seconds or (len(times) < least and now - began < cap_s)) and len(times) < MOST_IN_A_ROW:
             last, before = now, self.clock()
-            deed(len(times))
+            run(len(times))
             now = self.clock()
             times.append(_ms(min(now - before, before - last) if before < last else now - before))
             if times[-1] < 0:
@@ -178,8 +187,8 @@ class Worker:
         return times
 
 
-class Apart:
-    """A Worker in a fresh process of its own, asked over a pipe."""
+class WorkerProcess:
+    """A Worker in a fresh process of its own, called over a pipe."""
 
     def __init__(self, job: Job):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
@@ -195,33 +204,34 @@ class Apart:
         )
         self._send(replace(job, files=_Later(pickle.dumps(job.files))) if job.files else job)
 
-    def load(self) -> dict[str, Any]:
-        return self._ask("load")
+    def load(self) -> Loaded:
+        return self._call("load")
 
     def warm_up(self) -> list[float]:
-        return self._ask("warm_up")
+        return self._call("warm_up")
 
-    def window(self, kind: str, seconds: float) -> dict[str, Any] | None:
-        return self._ask("window", kind, seconds)
+    def window(self, kind: str, seconds: float) -> Window | None:
+        return self._call("window", kind, seconds)
 
-    def sweep(self, batches: Sequence[int], streams: Sequence[int], seconds: float) -> list[dict[str, Any]]:
-        return self._ask("sweep", batches, streams, seconds)
+    def sweep(self, batches: Sequence[int], streams: Sequence[int], seconds: float) -> tuple[SweepCell, ...]:
+        return self._call("sweep", batches, streams, seconds)
 
     def peak_memory_mb(self) -> float | None:
-        return self._ask("peak_memory_mb")
+        return self._call("peak_memory_mb")
 
     def close(self) -> None:
-        """At once: a runtime's threads may be slow to end, and nothing of theirs is wanted any more."""
+        """End it at once: a runtime's threads may be slow to end, and nothing of theirs is needed any more."""
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in its driver cannot be waited for
             self._process.communicate(timeout=10)
         self._errors.close()
 
-    def _ask(self, name: str, *arguments: Any) -> Any:
+    def _call(self, name: str, *arguments: Any) -> Any:
         self._send((name, arguments))
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], PATIENCE_S)[0]:
             raise TargetError(
+                "the network",
                 f"did not answer for {PATIENCE_S / 60:.0f} minutes while it was timed",
                 hint="the device or its driver hangs: look at the system's log",
             )
@@ -245,24 +255,27 @@ class Apart:
         code = self._process.wait()
         if code == -signal.SIGKILL:
             return MachineError(
-                "the system killed the process in which the network was timed: memory ran out?",
+                "the process in which the network was timed",
+                "was killed by the system: memory ran out?",
                 hint="close other programs, or lower the batch size",
             )
         self._errors.seek(0)
-        said = [line for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        printed = [line for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
         how = f"signal {-code}" if code < 0 else f"code {code}"
         return TargetError(
-            f"ended the process in which it was timed with {how}{': ' + said[-1][:300] if said else ''}",
+            "the network",
+            f"ended the process in which it was timed with {how}{': ' + printed[-1][:300] if printed else ''}",
             hint="measure once more; the words after the code, if there are any, are the runtime's last",
         )
 
 
-start: Callable[[Job], Worker | Apart] = Apart
+AnyWorker: TypeAlias = "Worker | WorkerProcess"
+start: Callable[[Job], AnyWorker] = WorkerProcess
 
 
 def serve() -> None:
-    """The other end: answers until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; it ends this one
+    """Answer calls, at the other end of the pipe, until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that calls; it ends this one
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a runtime that prints must not print into the answers
     requests = sys.stdin.buffer
@@ -274,23 +287,23 @@ def serve() -> None:
             os._exit(0)
         try:
             answer = ("done", getattr(worker, name)(*arguments))
-        except Exception as problem:  # noqa: BLE001 - carried to the process that asked
+        except Exception as problem:  # noqa: BLE001 - carried to the process that called
             answer = ("failed", _to_carry(problem))
         pickle.dump(answer, answers)
         answers.flush()
 
 
 class _Later:
-    """What reads files brings an image library along: it is loaded when first asked, after the memory was read."""
+    """What reads files imports an image library: it is unpickled when first called, after the memory was read."""
 
     def __init__(self, pickled: bytes):
         self._pickled = pickled
-        self._deed: Callable[[int, int], np.ndarray] | None = None
+        self._read: Callable[[int, int], np.ndarray] | None = None
 
     def __call__(self, first: int, count: int) -> np.ndarray:
-        if self._deed is None:
-            self._deed = pickle.loads(self._pickled)
-        return self._deed(first, count)
+        if self._read is None:
+            self._read = pickle.loads(self._pickled)
+        return self._read(first, count)
 
 
 def _to_carry(problem: Exception) -> EdgeresnetError:
@@ -298,13 +311,14 @@ def _to_carry(problem: Exception) -> EdgeresnetError:
         return problem
     where = traceback.extract_tb(problem.__traceback__)[-1]
     return machine_error(problem) or TargetError(
+        "the network",
         f"failed while it was timed: {type(problem).__name__}: {first_line(problem)}",
         hint=f"measure once more; it was raised in {Path(where.filename).name}, line {where.lineno}",
     )
 
 
-def _pace(clock: Clock) -> float:
-    """The best of five times of a fixed piece of work that fits into a register: the processor's own speed just now."""
+def _cpu_work_s(clock: Clock) -> float:
+    """Return the best of five times of a fixed piece of work that fits into a register: the CPU's own speed now."""
     best = float("inf")
     for _ in range(5):
         began = clock()
@@ -314,7 +328,7 @@ def _pace(clock: Clock) -> float:
 
 
 def _granularity(clock: Clock) -> float:
-    """The smallest step that this clock was seen to take: below zero where it stepped back."""
+    """Return the smallest step that this clock was seen to take: below zero where it stepped back."""
     best, before = float("inf"), clock()
     for _ in range(1000):
         now = clock()

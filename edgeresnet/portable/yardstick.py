@@ -1,8 +1,8 @@
-"""The yardstick: a small network that ships with this code, the same bytes everywhere, timed beside every other one.
+"""The yardstick: a small network that ships with this code, the same bytes everywhere, timed with every other one.
 
-A time in milliseconds belongs to a machine and an hour; as so many times the yardstick's, taken in turn with it, it can
-be held against another hour's, and a network that became wider together with its twin shows. It would ship to nobody:
-it has no answers worth asking for, and no promise is about it. `benchmarks/yardstick.py` tells how it was made.
+A time in milliseconds belongs to a machine and an hour; as a multiple of the yardstick's, taken in turn with it, it can
+be compared with another hour's, and shows a network that became wider together with its half-precision variant. It
+never ships: its answers mean nothing, and no promise is about it. `benchmarks/yardstick.py` shows how it was made.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ _SIDE = 32
 
 
 def file() -> Path:
-    """The network's file; one that is not the pinned one would be another unit under the same name."""
+    """Return the network's file; refuse another one, which would be another unit under the same name."""
     if not FILE.is_file() or manifest.sha256_of(FILE) != SHA256:
-        raise ArtifactError(f"{FILE} is not the pinned yardstick", hint="it came with edgeresnet: install that anew")
+        raise ArtifactError(
+            str(FILE), "is not the pinned yardstick", hint="it came with edgeresnet: install edgeresnet again"
+        )
     return FILE
 
 
 def image() -> np.ndarray:
-    """What it is asked, one at a time: the same everywhere."""
+    """Return the one image that it runs: the same everywhere."""
     return np.random.default_rng(0).standard_normal((1, 3, _SIDE, _SIDE), dtype=np.float32)

@@ -1,5 +1,5 @@
 """How channels are chosen and removed: what the stage `prune` is made of.
 
 units (which channels belong together) → importance → choose (for a goal, in widths that compilers like) → cut. For a
-goal in milliseconds `speed` measures cuts, and `search` chooses among them.
+speed-up `speed` measures pruned networks, and `search` chooses among them.
 """

@@ -1,4 +1,4 @@
-"""Which units to keep for a goal: the least important go first, in widths that compilers like. Cuts nothing."""
+"""Which units stay for a goal: the least important go first, in widths that compilers like. Removes nothing itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ModelError
 from .units import Cuttable, Place, Pool
 
 _LEAST = 8  # no compiler gains by a narrower step
-_STEPS = 400  # of strength, from nothing cut to as much as may be
+_STEPS = 400  # of strength, from nothing removed to as much as possible
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Choice:
 
     @cached_property
     def widths(self) -> dict[Place, int]:
-        """How many channels stay where; a place that no pool knows keeps all."""
+        """How many channels stay in each place; a place in no pool keeps all."""
         found: dict[Place, int] = {}
         for pool, kept in zip(self.cuttable.pools, self.kept, strict=True):
             for place, rows in pool.places.items():
@@ -42,13 +42,13 @@ class Choice:
 
     @cached_property
     def ratio(self) -> float:
-        """The part that goes of the channels that may be cut."""
+        """The part that goes of the channels that may be removed."""
         pools = [(pool, kept) for pool, kept in zip(self.cuttable.pools, self.kept, strict=True) if pool.may_be_cut]
         count = sum(pool.units * pool.channels for pool, _ in pools)
         return sum(int((~kept).sum()) * pool.channels for pool, kept in pools) / max(count, 1)
 
     def _weights(self) -> list[tuple[int, int]]:
-        """Of each layer: how many weights, and how often each is multiplied."""
+        """Return for each layer how many weights it has, and how often each is multiplied."""
         found = []
         for layer in self.cuttable.layers:
             outputs = self.widths.get(Place(layer.name, "out"), layer.outputs)
@@ -58,20 +58,20 @@ class Choice:
 
 
 class Chooser:
-    """All choices that one ranking gives, from nothing cut on, each a little stronger than the one before."""
+    """All choices that one ranking gives, from nothing removed on, each a little stronger than the one before."""
 
     def __init__(self, cuttable: Cuttable, scores: Sequence[np.ndarray], *, multiple: int, every_layer_alike: bool):
         self.cuttable, self.scores = cuttable, scores
         self.multiple, self.alike = multiple, every_layer_alike
         may = [values for pool, values in zip(cuttable.pools, scores, strict=True) if pool.may_be_cut]
         if not may:
-            why = "; ".join(cuttable.tied()) or "it has no convolution that could be"
-            raise ModelError("nothing of this network can be cut", hint=why)
+            why = "; ".join(cuttable.tied()) or "it has no convolution that could be pruned"
+            raise ModelError("this network", "has nothing that can be pruned", hint=why)
         self._ranked = np.sort(np.concatenate(may))
         self.dense = self.at(0.0)
 
     def at(self, strength: float) -> Choice:
-        """`strength` is the part of the units that would go if widths could be anything."""
+        """Return a choice. `strength` is the part of the units that would go if every width were possible."""
         count = len(self._ranked)
         worst = self._ranked[min(int(strength * count), count - 1)] if strength > 0 else -np.inf
         both = zip(self.cuttable.pools, self.scores, strict=True)
@@ -89,7 +89,7 @@ class Chooser:
         return kept
 
     def _step(self, pool: Pool) -> int:
-        """Units that go or stay together for the sake of width; of a layer of two steps or less, half as many."""
+        """Return how many units go or stay together, so that widths are multiples; fewer in a narrow layer."""
         step = self.multiple
         while step > _LEAST and pool.units * pool.channels < 2 * step:
             step //= 2
@@ -97,15 +97,15 @@ class Chooser:
 
     @property
     def finest(self) -> int:
-        """The narrowest step of a width that there is."""
+        """The smallest step of a width in this network."""
         return min(self._step(pool) * pool.channels for pool in self.cuttable.pools if pool.may_be_cut)
 
     def _may_vanish(self, pool: Pool) -> bool:
-        """Where all that it is a part of has other channels too: what a padded shortcut adds to a stage."""
+        """Return whether all units of a pool may go: its layers have others, as where a padded shortcut adds some."""
         return any(pool.places.keys() < other.places.keys() for other in self.cuttable.pools)
 
     def mildest(self, reaches: Callable[[Choice], bool]) -> Choice | None:
-        """The first that reaches a goal, with whatever it need not have cut given back; None where none reaches it."""
+        """Return the mildest choice that reaches a goal; None where none does. What need not go is given back."""
         low, high = 0, _STEPS
         if not reaches(self.at(1.0)):
             return None
@@ -115,7 +115,7 @@ class Chooser:
         return self._given_back(self.at(low / _STEPS), reaches)
 
     def _given_back(self, choice: Choice, reaches: Callable[[Choice], bool]) -> Choice:
-        """Rounded widths fall in large steps, and all at once: the most important of what fell comes back first."""
+        """Give units back while the goal is reached, the most important first: rounded widths fall in large steps."""
         tried: set[int] = set()
         while True:
             fallen = [index for index, kept in enumerate(choice.kept) if not kept.all() and index not in tried]
@@ -129,7 +129,7 @@ class Chooser:
                 tried.add(best)
 
     def _wider(self, choice: Choice, index: int) -> Choice:
-        """By one step of one pool's width."""
+        """Return a choice that is wider by one step of one pool's width."""
         pool, kept = self.cuttable.pools[index], choice.kept[index].copy()
         step = self._step(pool)
         gone = np.flatnonzero(~kept)
@@ -138,7 +138,9 @@ class Chooser:
         return Choice(self.cuttable, (*choice.kept[:index], kept, *choice.kept[index + 1 :]))
 
     def for_goal(self, goal: str, value: float) -> Choice:
-        """`macs` and `params` are the part that stays, `ratio` the part of the channels that goes."""
+        """Return the mildest choice for a goal: `macs` and `params` are the part that stays, `ratio` the part of the
+        channels that goes.
+        """
 
         def reaches(one: Choice) -> bool:
             return one.ratio >= value if goal == "ratio" else getattr(one, goal) <= value * getattr(self.dense, goal)
@@ -148,9 +150,10 @@ class Chooser:
             best = self.at(1.0)
             reached = best.ratio if goal == "ratio" else getattr(best, goal) / getattr(self.dense, goal)
             curve = ", ".join(f"{self.at(part).macs / self.dense.macs:.2f}" for part in (0.25, 0.5, 0.75, 1.0))
-            said = f"MACs that stay at a quarter, half, three quarters and all of the strength: {curve}"
+            stay = f"MACs that stay at a quarter, half, three quarters and all of the strength: {curve}"
             raise ModelError(
-                f"prune.{goal} {value:g} cannot be reached: {reached:.3f} is the most, with every width at its least",
-                hint="; ".join([said, *self.cuttable.tied()]),
+                f"prune.{goal} {value:g}",
+                f"cannot be reached: {reached:.3f} is the most, with every width at its least",
+                hint="; ".join([stay, *self.cuttable.tied()]),
             )
         return found

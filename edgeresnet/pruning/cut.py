@@ -1,4 +1,4 @@
-"""A choice, carried out: the same network with fewer channels, its weights gathered from the old ones."""
+"""Carries out a choice: the same network with fewer channels, its weights gathered from the old ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .units import Place
 
 
 def cut(network: nn.Module, choice: Choice) -> nn.Module:
-    """A narrower copy."""
+    """Return a narrower copy of a network."""
     order = _orders(network, choice)
     held = {}
     modules = dict(network.named_modules())
@@ -39,7 +39,7 @@ def _gathered(
 
 
 def _orders(network: nn.Module, choice: Choice) -> dict[Place, np.ndarray]:
-    """place → its channels that stay, in the order that they get."""
+    """Return for each place the channels that stay, in their new order."""
     unit_at = _units_at(choice)
     kept = np.concatenate(choice.kept)
     order = {place: np.flatnonzero(kept[units]) for place, units in unit_at.items()}
@@ -50,7 +50,7 @@ def _orders(network: nn.Module, choice: Choice) -> dict[Place, np.ndarray]:
 
 
 def _units_at(choice: Choice) -> dict[Place, np.ndarray]:
-    """place → the number of the unit that each channel belongs to."""
+    """Return for each place the number of each channel's unit."""
     length: dict[Place, int] = {}
     for pool in choice.cuttable.pools:
         for place, rows in pool.places.items():
@@ -67,8 +67,9 @@ def _units_at(choice: Choice) -> dict[Place, np.ndarray]:
 def _keep_pads_even(
     into: str, out: str, before: int, unit_at: dict[Place, np.ndarray], order: dict[Place, np.ndarray]
 ) -> None:
-    """An option-A shortcut has as many zeros before the channels as after them (one more after, where they are odd).
-    Channels that it does not reach stand anywhere, so they are put where that stays true, in the whole stage alike.
+    """Order a stage's channels so that an option-A shortcut has as many zeros before as after (or one more after).
+
+    Channels that the shortcut does not reach can stand anywhere, and stand alike in all layers of the stage.
     """
     source, stage = Place(into, "in"), Place(out, "out")
     reached = before + order[source]

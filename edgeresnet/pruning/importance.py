@@ -1,7 +1,7 @@
-"""How much a network would miss each of its units: four ways to say it, in one table.
+"""How important each unit of a network is: four measures, in one table.
 
 Each gives a number for every channel of a layer's side; a unit's is the mean over all of its places, and pools are made
-comparable by their own mean. A residual stream is worth a little more than that. Cuts nothing.
+comparable by their own mean. A residual stream counts a little more than that. Removes nothing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _STREAM = 1.2
 
 
 def scores(network: nn.Module, cuttable: Cuttable, how: str) -> list[np.ndarray]:
-    """One array for each pool, one number for each unit; a pool's mean is 1, a residual stream's somewhat above it. Of
-    what may not be cut all is alike. For `taylor` gradients must be there.
+    """Return one array for each pool, with one number for each unit. A pool's mean is 1, a residual stream's somewhat
+    more. All is alike in pools that may not be pruned. `taylor` needs gradients.
     """
     modules = dict(network.named_modules())
     return [_scores(pool, modules, how) if pool.may_be_cut else np.ones(pool.units) for pool in cuttable.pools]
@@ -41,7 +41,7 @@ def _scores(pool: Pool, modules: Mapping[str, nn.Module], how: str) -> np.ndarra
 
 
 def _is_stream(pool: Pool, modules: Mapping[str, nn.Module]) -> bool:
-    """Several convolutions add their answers there; one that is grouped only hands its channels on."""
+    """Return whether several convolutions add their answers there; a grouped one only passes its channels on."""
     layers = (modules[place.layer] for place in pool.places if place.side == "out")
     return sum(isinstance(layer, nn.Conv2d) and layer.groups == 1 for layer in layers) > 1
 
@@ -53,9 +53,8 @@ def _of_pool(pool: Pool, modules: Mapping[str, nn.Module], how: str) -> np.ndarr
         if (per_channel := _per_channel(modules[place.layer], place, how)) is not None
     ]
     if not values:
-        raise ModelError(
-            f"{pool.title} has no normalisation to tell its channels' importance by", hint="take l1, l2 or taylor"
-        )
+        problem = "has no normalisation that could show its channels' importance"
+        raise ModelError(pool.title, problem, hint="use l1, l2 or taylor")
     return np.mean(values, axis=0)
 
 

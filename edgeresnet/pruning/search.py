@@ -1,7 +1,7 @@
-"""Where on a ladder of cuts a goal is reached first, when each look costs a measurement and no look is exact.
+"""Where on a ladder of pruned networks a goal is reached first, when each look costs a measurement and none is exact.
 
-Rung 0 is the whole network, each further one is cut harder. Scores are what was measured over what is wanted: 1 and
-more is reached. Knows no networks and no clock.
+Rung 0 is the unpruned network, each further one is pruned harder. A score is the measured speed-up over the wanted
+one: from 1 on the goal is reached. Knows no networks and no clock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 _STRIDE = 4  # rungs at a time, on the way down
-_CLOSE = 0.8  # of the goal: a stride cannot bring more than what is missing then
+_CLOSE = 0.8  # of the goal: one stride cannot gain more than what is missing then
 _CHECKS = 8
 
 Look = Callable[[int], float]
@@ -18,16 +18,17 @@ Check = Callable[[Sequence[int]], Mapping[int, float]]
 
 
 class Found(NamedTuple):
+    """The rung that the search chose."""
+
     rung: int
     sure: bool  # the next milder one was measured as carefully, and does not reach it
 
 
 def mildest(rungs: int, look: Look, check: Check) -> Found | None:
-    """The mildest of those looked at that reaches the goal, when it is measured again; None where none does.
+    """Return the mildest rung that reaches the goal when it is measured again; None where none does.
 
-    Nothing says that a narrower network is a faster one, so the way goes down from the whole network, and no rung is
-    taken that a milder one outruns: of those that reach the goal the mildest wins. `check` measures some anew and gives
-    their scores over all that it ever measured of them.
+    A narrower network need not be a faster one. So the search goes down from the unpruned network, and of the rungs
+    that reach the goal the mildest wins. `check` measures some again, and returns their scores over all measurements.
     """
     below, above = _bracket(rungs, look)
     if above is None:
@@ -39,9 +40,10 @@ def mildest(rungs: int, look: Look, check: Check) -> Found | None:
 
 
 def _bracket(rungs: int, look: Look) -> tuple[int, int | None]:
-    """(the last that does not reach it, the first that does), in strides; one stride more for who reads the curve.
+    """Return (the last rung that does not reach the goal, the first that does), in strides. One stride more is measured
+    for readers of the curve.
 
-    Where the curve falls back close to the goal, the rungs of that stride are looked at one by one.
+    Where the curve falls back close to the goal, the rungs of that stride are measured one by one.
     """
     below, before = 0, 0.0
     for rung in [*range(_STRIDE, rungs, _STRIDE), rungs]:
@@ -58,12 +60,12 @@ def _bracket(rungs: int, look: Look) -> tuple[int, int | None]:
 
 
 def _checked(rung: int, rungs: int, check: Check) -> Found | None:
-    """A look that was lucky is found out here: the goal must be reached again, and by no milder rung."""
+    """Check the first result, which may be luck: the goal must be reached again, and by no milder rung."""
     scores: dict[int, float] = {}
     for _ in range(_CHECKS):
         milder = rung - 1
         scores |= check([milder, rung] if milder else [rung])
-        if scores.get(milder, 0.0) >= 1:  # whatever the other one is
+        if scores.get(milder, 0.0) >= 1:  # whatever the other's score is
             rung = milder
         elif scores[rung] >= 1:
             return Found(rung, sure=True)

@@ -1,7 +1,8 @@
-"""The goal in milliseconds: how many times as fast a cut is, measured against the whole network as both would ship.
+"""The goal `speedup`: how many times as fast a pruned network is, measured in turn with the unpruned one, both as they
+would ship.
 
-A rung is what the goal `macs` would cut, each with a twentieth fewer multiplications than the one before: what lies
-closer together no clock tells apart. Knows no target and no compiler: who times is handed in by the conductor.
+A rung is what the goal `macs` would give, each with a twentieth fewer multiplications than the one before: what lies
+closer together no clock can tell apart. Knows no target and no compiler: the runner provides `ctx.measure`.
 """
 
 from __future__ import annotations
@@ -10,48 +11,96 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from torch import nn
 
 from ..context import Context
 from ..errors import ModelError, TargetError
-from ..portable import intervals, machine, timing_warnings, timings
+from ..notes import CutPoint, CutTimes, SpeedupSearch
+from ..portable import codec, machine, timing_warnings
+from ..portable.measure import TimingPlan
+from ..portable.result import Latency, Ratio, RunWarning
 from ..store import write_bytes
 from . import search
 from .choose import Choice, Chooser
 from .cut import cut
 
-WHOLE = "whole"
+UNPRUNED = "unpruned"  # its name in measurements
 _PART = 0.95  # of the rung before
 _QUICK = 3  # times fewer seconds for a look than for a check, and three processes at most
 
-# target → side, `whole` or `cut` → process by process, the median of each window in milliseconds
-Evidence = dict[str, dict[str, list[list[float]]]]
-
 
 class Rung(NamedTuple):
-    part: float  # as `macs` would be told it
+    part: float  # the value of the goal `macs`
     choice: Choice
 
 
 @dataclass(frozen=True)
-class Asked:
-    """`goals`: target → times as fast. `verify` is how carefully the end is measured, `right` tells the part of some
-    images that is answered right.
+class Goal:
+    """What a search must reach: on each target, how many times as fast. `verify` is how carefully the end is measured.
+
+    `top1_of` returns the part of some images that a network answers correctly.
     """
 
-    goals: Mapping[str, float]
+    speedups: Mapping[str, float]
     ships: Mapping[str, str]
-    verify: Mapping[str, Any]
-    right: Callable[[nn.Module], float] | None = None
+    verify: TimingPlan
+    top1_of: Callable[[nn.Module], float] | None = None
     images: int = 0
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A pruned network and the unpruned one, timed in turn on one target: the median of each window."""
+
+    unpruned: Latency
+    pruned: Latency
+
+    @property
+    def speedup(self) -> Ratio:
+        return self.pruned.speedup_over(self.unpruned)
+
+    def times(self) -> CutTimes:
+        """Return the speed-up and both times, as notes hold them."""
+        speedup, unpruned, pruned = self.speedup, self.unpruned.p50, self.pruned.p50
+        assert unpruned is not None
+        assert pruned is not None
+        high = speedup.high if speedup.has_interval else None
+        return CutTimes(speedup.value, speedup.low, high, unpruned, pruned, len(self.pruned.processes))
+
+
+Evidence = Mapping[str, Pair]  # by target
+
+
+@dataclass(frozen=True)
+class Check:
+    """Some rungs that were measured together, with full care."""
+
+    numbers: tuple[int, ...]
+    found: tuple[Evidence, ...]
+
+    def of(self, number: int) -> list[Evidence]:
+        """Return what this check measured of a rung: nothing, or one piece of evidence."""
+        return [found for other, found in zip(self.numbers, self.found, strict=True) if other == number]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A search as it is stored after each measurement. It belongs to one machine and one ladder."""
+
+    identity: machine.Identity
+    macs: tuple[int, ...]
+    looks: tuple[tuple[int, Evidence], ...]
+    checks: tuple[Check, ...]
+    top1: tuple[tuple[int, float], ...]
+    warnings: tuple[RunWarning, ...]
+
+
 def ladder(chooser: Chooser) -> list[Rung]:
-    """The whole network, and one rung after the other down to the most that can be cut; no two alike."""
+    """Return the unpruned network, and one rung after the other down to the narrowest; no two alike."""
     most, dense = chooser.at(1.0).macs, chooser.dense.macs
     parts = [round(_PART**power, 4) for power in range(1, 200)]
     parts = [part for part in parts if most <= part * dense]
@@ -63,13 +112,14 @@ def ladder(chooser: Chooser) -> list[Rung]:
     return found
 
 
-def fastest(network: nn.Module, chooser: Chooser, asked: Asked, ctx: Context) -> tuple[Choice, dict[str, Any]]:
-    """The mildest cut that reaches every target's goal, and the curve that led there."""
-    curve = _Curve(network, ladder(chooser), asked, ctx)
+def fastest(network: nn.Module, chooser: Chooser, goal: Goal, ctx: Context) -> tuple[Choice, SpeedupSearch]:
+    """Return the mildest choice that reaches every target's goal, and the curve that led to it."""
+    curve = _Curve(network, ladder(chooser), goal, ctx)
     if len(curve.rungs) == 1:
         raise ModelError(
-            "prune.speedup cannot be reached: every width that may be cut is at its least",
-            hint="; ".join(chooser.cuttable.tied()) or "cut the network that it was made from",
+            "prune.speedup",
+            "cannot be reached: every width that may be pruned is at its least",
+            hint="; ".join(chooser.cuttable.tied()) or "prune the network that it was made from",
         )
     found = search.mildest(len(curve.rungs) - 1, curve.look, curve.check)
     if found is None:
@@ -77,179 +127,177 @@ def fastest(network: nn.Module, chooser: Chooser, asked: Asked, ctx: Context) ->
     if not found.sure:
         ctx.warn(
             "unsure",
-            "times waver too much here to say that no milder cut reaches prune.speedup: measure on a quiet machine, "
-            "or longer (`verify.seconds`)",
+            "times vary too much here to show that no milder pruning reaches prune.speedup: measure on a quiet "
+            "machine, or longer (`verify.seconds`)",
         )
-    for sentence in dict.fromkeys(curve.troubles):
-        ctx.warn("disturbed", f"while the chosen cut was timed, {sentence}")
+    for text in dict.fromkeys(warning.text for warning in curve.warnings):
+        ctx.warn("disturbed", f"while the chosen network was timed, {text}")
     return curve.rungs[found.rung].choice, curve.notes(found)
 
 
 class _Curve:
-    """What was measured, rung by rung, kept as soon as it is there: an interrupted search measures none of it again."""
+    """What was measured, rung by rung. It is stored at once, so that an interrupted search measures nothing again."""
 
-    def __init__(self, network: nn.Module, rungs: Sequence[Rung], asked: Asked, ctx: Context):
-        self.network, self.rungs, self.asked, self.ctx = network, rungs, asked, ctx
+    def __init__(self, network: nn.Module, rungs: Sequence[Rung], goal: Goal, ctx: Context):
+        self.network, self.rungs, self.goal, self.ctx = network, rungs, goal, ctx
         self.looks: dict[int, Evidence] = {}
-        self.checks: list[tuple[list[int], dict[int, Evidence]]] = []
-        self.right: dict[int, float] = {}
-        self.troubles: list[str] = []
-        self.stored: list[tuple[list[int], dict[int, Evidence]]] = []  # checks of before, not yet asked for again
-        self._kept = ctx.scratch / "curve.json"
-        self._about = [machine.identity(), [rung.choice.macs for rung in rungs]]
+        self.checks: list[Check] = []
+        self.top1: dict[int, float] = {}
+        self.warnings: list[RunWarning] = []
+        self.stored: list[Check] = []  # of before an interruption, and not needed again yet
+        self._path = ctx.scratch / "curve.json"
+        self._identity, self._macs = machine.identity(), tuple(rung.choice.macs for rung in rungs)
         self._load()
 
     def look(self, number: int) -> float:
+        """Return the score of a rung, measured quickly."""
         if number not in self.looks:
-            plan = self.asked.verify
-            processes, seconds = min(_QUICK, plan["processes"]), plan["seconds"] / _QUICK
-            self.looks[number] = self._timed([number], processes, seconds)[number]
-            self._ask([0, number])
-            self._keep()
+            plan = self.goal.verify
+            processes, seconds = min(_QUICK, plan.processes), plan.seconds / _QUICK
+            (self.looks[number],) = self._timed([number], processes, seconds)
+            self._evaluate([0, number])
+            self._save()
         return self._score(self.looks[number])
 
     def check(self, numbers: Sequence[int]) -> dict[int, float]:
-        """Those of before an interruption in their order, each with what was known then and no more."""
-        if self.stored and self.stored[0][0] == list(numbers):
+        """Return the scores of some rungs, measured with full care. Stored checks are used in their order, so that each
+        decision sees what was known then and no more.
+        """
+        if self.stored and self.stored[0].numbers == tuple(numbers):
             self.checks.append(self.stored.pop(0))
         else:
             self.stored.clear()
-            self.checks.append((list(numbers), self._timed(numbers, **self.asked.verify)))
-            self._ask(numbers)
-            self._keep()
+            plan = self.goal.verify
+            self.checks.append(Check(tuple(numbers), tuple(self._timed(numbers, plan.processes, plan.seconds))))
+            self._evaluate(numbers)
+            self._save()
         return {number: self._score(self._checked(number)) for number in numbers}
 
-    def _ask(self, numbers: Sequence[int]) -> None:
-        """How right they are, and the whole network, before anything is recovered."""
-        for number in numbers if self.asked.right else ():
-            if number not in self.right:
-                self.right[number] = self.asked.right(self._network(number))  # type: ignore[misc]
-
-    def row(self, number: int) -> dict[str, Any]:
-        """Of the curve: what it was measured as with most care."""
-        rung, again = self.rungs[number], any(number in numbers for numbers, _ in self.checks)
+    def point(self, number: int) -> CutPoint:
+        """Return a rung as notes hold it, from its most careful measurements."""
+        rung, again = self.rungs[number], any(number in check.numbers for check in self.checks)
         evidence = self._checked(number) if again else self.looks[number]
-        return {
-            "part": rung.part,
-            **_size(rung.choice),
-            "top1": self._top1(number),
-            "again": again,
-            "targets": {target: _told(evidence[target]) for target in self.asked.goals},
-        }
+        targets = {target: evidence[target].times() for target in self.goal.speedups}
+        choice = rung.choice
+        return CutPoint(rung.part, choice.macs, choice.params, choice.ratio, self.top1.get(number), again, targets)
 
     def numbers(self) -> list[int]:
-        return sorted({*self.looks, *(number for numbers, _ in self.checks for number in numbers)})
+        """Return the rungs that were measured, in order."""
+        return sorted({*self.looks, *(number for check in self.checks for number in check.numbers)})
 
-    def notes(self, found: search.Found) -> dict[str, Any]:
+    def notes(self, found: search.Found) -> SpeedupSearch:
+        """Return the complete search."""
         numbers = self.numbers()
-        return {
-            "goals": dict(self.asked.goals),
-            "ships": dict(self.asked.ships),
-            "images": self.asked.images,
-            "top1": self._top1(0),
-            "curve": [self.row(number) for number in numbers],
-            "chosen": numbers.index(found.rung),
-            "milder": numbers.index(found.rung - 1) if found.rung - 1 in numbers else None,
-            "sure": found.sure,
-        }
+        return SpeedupSearch(
+            goals=dict(self.goal.speedups),
+            ships=dict(self.goal.ships),
+            images=self.goal.images,
+            top1=self.top1.get(0),
+            curve=tuple(map(self.point, numbers)),
+            chosen=numbers.index(found.rung),
+            milder=numbers.index(found.rung - 1) if found.rung - 1 in numbers else None,
+            sure=found.sure,
+        )
 
-    def _top1(self, number: int) -> float | None:
-        return self.right.get(number)
+    def _evaluate(self, numbers: Sequence[int]) -> None:
+        """Take the accuracy of some rungs before anything is recovered."""
+        if self.goal.top1_of is None:
+            return
+        for number in numbers:
+            if number not in self.top1:
+                self.top1[number] = self.goal.top1_of(self._network(number))
 
     def _network(self, number: int) -> nn.Module:
         return cut(self.network, self.rungs[number].choice) if number else self.network
 
-    def _timed(self, numbers: Sequence[int], processes: int, seconds: float) -> dict[int, Evidence]:
-        """Against the whole network, in turn with it."""
+    def _timed(self, numbers: Sequence[int], processes: int, seconds: float) -> list[Evidence]:
+        """Time some rungs in turn with the unpruned network."""
         assert self.ctx.measure is not None
         done = len(self.looks) + len(self.checks)
-        self.ctx.progress(done, max(done, len(self.rungs) // 4) + 3, "measurements of cuts")
-        networks = {WHOLE: self.network} | {f"rung-{number}": self._network(number) for number in numbers}
-        raw = self.ctx.measure(networks, processes=processes, seconds=seconds)
-        found: dict[int, Evidence] = {number: {} for number in numbers}
-        for target, each in raw.items():
-            if trouble := timing_warnings.untimed(list(each.values())):
-                raise TargetError(f"{target} cannot be held to prune.speedup: {trouble}", hint="prune to `macs`")
-            for number in numbers:
-                sides = {"whole": each[WHOLE], "cut": each[f"rung-{number}"]}
-                found[number][target] = {side: _medians(values) for side, values in sides.items()}
-        self.troubles = [said for each in raw.values() for said in _of_the_machine(each)]  # the last decides
-        return found
+        self.ctx.progress(done, max(done, len(self.rungs) // 4) + 3, "measurements of pruned networks")
+        networks = {UNPRUNED: self.network} | {f"rung-{number}": self._network(number) for number in numbers}
+        measured = self.ctx.measure(networks, processes=processes, seconds=seconds)
+        for target, timed in measured.items():
+            if problem := timing_warnings.untimed(list(timed.values())):
+                raise TargetError(target, f"cannot be judged by prune.speedup: {problem}", hint="prune to `macs`")
+        # Not those of single networks: the interval over processes covers them. The last measurement counts.
+        self.warnings = [each for timed in measured.values() for each in timing_warnings.of_machine(timed)]
+        return [
+            {
+                target: Pair(_condensed(timed[UNPRUNED]), _condensed(timed[f"rung-{number}"]))
+                for target, timed in measured.items()
+            }
+            for number in numbers
+        ]
 
     def _checked(self, number: int) -> Evidence:
-        """Over all checks: more processes, and a narrower interval."""
-        every = [found[number] for _, found in self.checks if number in found]
-        return {
-            target: {side: [process for one in every for process in one[target][side]] for side in ("whole", "cut")}
-            for target in self.asked.goals
-        }
+        """Return the evidence of all checks of a rung: more processes, and a narrower interval."""
+        every = [found for check in self.checks for found in check.of(number)]
+        return {target: _together([found[target] for found in every]) for target in self.goal.speedups}
 
     def _score(self, evidence: Evidence) -> float:
-        return min(_ratio(evidence[target])[0] / goal for target, goal in self.asked.goals.items())
+        return min(evidence[target].speedup.value / wanted for target, wanted in self.goal.speedups.items())
 
-    def _keep(self) -> None:
-        checks = [[numbers, list(found.items())] for numbers, found in (*self.checks, *self.stored)]
-        stored = {"about": self._about, "looks": list(self.looks.items()), "checks": checks}
-        stored |= {"right": list(self.right.items()), "troubles": self.troubles}
-        write_bytes(self._kept, json.dumps(stored).encode())
+    def _save(self) -> None:
+        looks, top1 = tuple(self.looks.items()), tuple(self.top1.items())
+        checks, warnings = (*self.checks, *self.stored), tuple(self.warnings)
+        saved = Saved(self._identity, self._macs, looks, checks, top1, warnings)
+        write_bytes(self._path, json.dumps(codec.encode(saved)).encode())
 
     def _load(self) -> None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            stored = json.loads(self._kept.read_text())
-            if stored["about"] == self._about:
-                self.right = dict(stored["right"])
-                self.stored = [(numbers, dict(found)) for numbers, found in stored["checks"]]
-                self.troubles = stored["troubles"]
-                self.looks = dict(stored["looks"])
-                self.ctx.warn("continued", f"{len(self.looks)} cuts were timed before an interruption")
+        """Go on from a stored search of the same ladder on this machine; ignore any other, and a damaged one."""
+        with contextlib.suppress(OSError, ValueError):
+            saved = codec.decode(Saved, json.loads(self._path.read_text()))
+            if (saved.identity, saved.macs) == (self._identity, self._macs):
+                self.top1, self.stored = dict(saved.top1), list(saved.checks)
+                self.warnings, self.looks = list(saved.warnings), dict(saved.looks)
+                self.ctx.warn("continued", f"{len(self.looks)} pruned networks were timed before an interruption")
 
 
-def _of_the_machine(raw: Mapping[str, Any]) -> list[str]:
-    """Without what is said of single networks: the interval over processes has that in it."""
-    return [said for said in timing_warnings.troubles(raw) if said.split(":")[0] not in raw]
+def _condensed(latency: Latency) -> Latency:
+    """Reduce each window to its median, which is all that a speed-up needs."""
+    return replace(
+        latency,
+        processes=tuple(
+            replace(
+                process,
+                host_ms=tuple((float(np.median(window)),) for window in process.host_ms),
+                warmup_ms=(),
+                cpu_work_ms=(),
+                cpu_mhz=(),
+                others_cpus=(),
+                stolen_cpus=(),
+            )
+            for process in latency.processes
+        ),
+    )
 
 
-def _size(choice: Choice) -> dict[str, Any]:
-    return {"macs": choice.macs, "params": choice.params, "ratio": choice.ratio}
-
-
-def _medians(raw: Mapping[str, Any]) -> list[list[float]]:
-    return [[float(np.median(window)) for window in windows] for windows in timings.windows(raw)]
-
-
-def _ratio(sides: Mapping[str, list[list[float]]]) -> tuple[float, intervals.Interval]:
-    whole, narrow = ([[[median] for median in process] for process in sides[side]] for side in ("whole", "cut"))
-    return intervals.ratio_interval(whole, narrow)
-
-
-def _told(sides: Mapping[str, list[list[float]]]) -> dict[str, Any]:
-    times, (low, high) = _ratio(sides)
-    return {
-        "times": times,
-        "low": low,
-        "high": high if math.isfinite(high) else None,
-        "whole_ms": float(np.median(np.concatenate(sides["whole"]))),
-        "ms": float(np.median(np.concatenate(sides["cut"]))),
-        "processes": len(sides["cut"]),
-    }
+def _together(pairs: Sequence[Pair]) -> Pair:
+    """Join several measurements of the same two networks."""
+    unpruned = tuple(process for pair in pairs for process in pair.unpruned.processes)
+    pruned = tuple(process for pair in pairs for process in pair.pruned.processes)
+    return Pair(replace(pairs[0].unpruned, processes=unpruned), replace(pairs[0].pruned, processes=pruned))
 
 
 def _out_of_reach(curve: _Curve, chooser: Chooser) -> ModelError:
     dense = chooser.dense.macs
-    rows = [curve.row(number) for number in curve.numbers()]
-    said = []
-    for target, goal in curve.asked.goals.items():
-        best = max(rows, key=lambda row: row["targets"][target]["times"])
-        said.append(
-            f"prune.speedup {target} {goal:g} cannot be reached: {best['targets'][target]['times']:.2f} times as fast "
-            f"is the most, with {best['macs'] / dense:.2f} of the multiplications"
+    points = [curve.point(number) for number in curve.numbers()]
+    sentences = []
+    for target, wanted in curve.goal.speedups.items():
+        best = max(points, key=lambda point: point.targets[target].times)
+        problem = (
+            f"cannot be reached: {best.targets[target].times:.2f} times as fast is the most, with "
+            f"{best.macs / dense:.2f} of the multiplications"
         )
-    hint = [*_in_words(rows, curve.asked.goals, dense), *chooser.cuttable.tied()]
-    return ModelError("; ".join(said), hint="; ".join(hint))
+        sentences.append((f"prune.speedup {target} {wanted:g}", problem))
+    (subject, first), *others = sentences
+    hint = [*_in_words(points, curve.goal.speedups, dense), *chooser.cuttable.tied()]
+    return ModelError(subject, "; ".join([first, *map(" ".join, others)]), hint="; ".join(hint))
 
 
-def _in_words(rows: Sequence[Mapping[str, Any]], goals: Mapping[str, float], dense: int) -> Iterator[str]:
-    """The curve in a line."""
+def _in_words(points: Sequence[CutPoint], goals: Mapping[str, float], dense: int) -> Iterator[str]:
+    """Yield the curve of each target in a line."""
     for target in goals:
-        points = [f"{row['macs'] / dense:.2f}: {row['targets'][target]['times']:.2f}" for row in rows]
-        yield f"{target}, times as fast by multiplications that stay: {', '.join(points)}"
+        pairs = [f"{point.macs / dense:.2f}: {point.targets[target].times:.2f}" for point in points]
+        yield f"{target}, times as fast by multiplications that stay: {', '.join(pairs)}"

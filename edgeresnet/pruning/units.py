@@ -1,8 +1,8 @@
-"""What may be cut from a network, and what goes with it: the channels that stand or fall together.
+"""What may be removed from a network, and what goes with it: the channels that stay or go together.
 
 torch-pruning's dependency graph finds them, through residual additions, normalisation and flattening. Added here: pads
 of option-A shortcuts, through which a channel of one stage is a channel of the next, and grouped convolutions, of which
-whole groups are cut, so that no compiler gets odd ones. Decides nothing.
+complete groups are removed, so that no compiler gets odd ones. Decides nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 class Pool:
     """Units that are alike: they are ranked against each other, and their number is a width that a compiler sees.
 
-    `places` has a row for each unit: the channels there that are its own.
+    `places` has a row for each unit: its own channels there.
     """
 
     places: Mapping[Place, np.ndarray]
@@ -49,21 +49,21 @@ class Pool:
 
     @property
     def channels(self) -> int:
-        """Of one unit, where it has most; what flattening makes of one channel is still one."""
+        """The channels of one unit, where it has most; what flattening makes of one channel is still one."""
         sides = {place.side for place in self.places}
         side = "out" if "out" in sides else "in"
         return max(rows.shape[1] for place, rows in self.places.items() if place.side == side)
 
     @cached_property
     def title(self) -> str:
-        """For people: the first layer that it is the output of."""
+        """A name for people: the first layer that has it as output."""
         outputs = [place.layer for place in self.places if place.side == "out"]
         return outputs[0] if outputs else next(iter(self.places)).layer
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or a linear layer, as far as its cost goes."""
+    """A convolution or a linear layer: what it costs."""
 
     name: str
     outputs: int
@@ -75,27 +75,30 @@ class Layer:
 
 @dataclass(frozen=True)
 class Cuttable:
+    """What may be removed from a network, and what its layers cost."""
+
     pools: tuple[Pool, ...]
     layers: tuple[Layer, ...]
     vectors: tuple[tuple[str, int], ...]  # layer and length of what has one number for each output channel
 
     @property
     def macs(self) -> int:
-        """Of the whole network."""
+        """The multiplications of the network as it is."""
         return sum(
             layer.outputs * (layer.inputs // layer.groups) * layer.kernel * layer.positions for layer in self.layers
         )
 
     def tied(self) -> list[str]:
-        """What no goal may touch, in one clause for a hint; none where everything may be cut."""
+        """Return what no goal may touch, as a clause for a hint; nothing where everything may be pruned."""
         names = [pool.title for pool in self.pools if not pool.may_be_cut]
-        return [f"{len(names)} layers may not be cut ({', '.join(names[:_NAMED])})"] if names else []
+        return [f"{len(names)} layers may not be pruned ({', '.join(names[:_NAMED])})"] if names else []
 
 
 def of(network: nn.Module, channels: int, size: int) -> Cuttable:
+    """Find what may be removed from a network."""
     network = network.eval()
     units = _merged(_units(network, channels, size), network)
-    by_shape: dict[Any, list[_Unit]] = defaultdict(list)
+    by_shape: dict[object, list[_Unit]] = defaultdict(list)
     for unit in units:
         by_shape[unit.fixed, tuple(sorted((place, len(held)) for place, held in unit.channels.items()))].append(unit)
     pools = [_pool(alike) for alike in by_shape.values()]
@@ -120,7 +123,7 @@ def _pool(alike: list[_Unit]) -> Pool:
 
 
 def _units(network: nn.Module, channels: int, size: int) -> list[_Unit]:
-    """As torch-pruning sees them, in a copy whose padded shortcuts lead nowhere: those are tied together afterwards."""
+    """Return the units as torch-pruning sees them, in a copy without padded shortcuts, which `_ties` adds."""
     seen = copy.deepcopy(network).requires_grad_(True)  # the graph is seen by its gradients, and weights may be frozen
     for block in seen.modules():
         if isinstance(block, cifar.Block) and isinstance(block.shortcut, cifar.PadShortcut):
@@ -150,10 +153,10 @@ def _from_group(graph: Any, module: nn.Module, indices: list[int], names: Mappin
         name = names.get(id(layer))
         known = isinstance(layer, nn.Conv2d | nn.Linear | _NORMS)
         if known and name is not None:
-            gives = isinstance(layer, _NORMS) or graph.is_out_channel_pruning_fn(item.dep.handler)
-            place = Place(name, "out" if gives else "in")
+            is_output = isinstance(layer, _NORMS) or graph.is_out_channel_pruning_fn(item.dep.handler)
+            place = Place(name, "out" if is_output else "in")
             for index, root in zip(item.idxs, item.root_idxs, strict=True):
-                if index < _width(layer, place.side):  # a user's own pads lead beyond
+                if index < _width(layer, place.side):  # a user's own pads lead beyond it
                     found[root].channels[place].append(index)
         ends = type(layer).__name__ == "_OutputOp" or (isinstance(layer, nn.Linear) and place.side == "out")
         if ends or (_is_bare(layer) if known else _is_tied(item.dep.target, layer)):
@@ -171,13 +174,13 @@ def _width(layer: Any, side: str) -> int:
 
 
 def _is_bare(layer: Any) -> bool:
-    """Normalisation without a scale: its tensors do not tell how wide it is."""
+    """Return whether it is normalisation without a scale: its tensors do not show how wide it is."""
     return isinstance(layer, _NORMS) and layer.weight is None
 
 
 def _is_tied(node: Any, layer: Any) -> bool:
-    """What is no layer that can be cut here: one of another kind, a number for each channel that a network holds by
-    itself, a convolution that is written in code, as of a blurred pool, and a user's own pad.
+    """Return whether it cannot be pruned: a layer of another kind, a parameter for each channel outside of layers, a
+    convolution that is written in code, as of a blurred pool, or a user's own pad.
     """
     if isinstance(layer, nn.Parameter) or "Convolution" in node.name:
         return True
@@ -186,13 +189,13 @@ def _is_tied(node: Any, layer: Any) -> bool:
 
 
 def _pads_channels(grad_fn: Any) -> bool:
-    """A user's own pad: what it adds is written in code that nobody here can change."""
+    """Return whether it is a user's own pad of channels: what it adds is written in code, and cannot change."""
     pad = getattr(grad_fn, "_saved_pad", ())
     return len(pad) > 4 and any(pad[4:6])
 
 
 def _merged(units: list[_Unit], network: nn.Module) -> list[_Unit]:
-    """Units that pads of option A and grouped convolutions tie together become one."""
+    """Merge units that are tied together by pads of option A and by grouped convolutions."""
     at = {member: number for number, unit in enumerate(units) for member in unit.members()}
     parent = list(range(len(units)))
 
@@ -216,6 +219,7 @@ def _merged(units: list[_Unit], network: nn.Module) -> list[_Unit]:
 
 
 def _ties(network: nn.Module) -> Iterable[list[Member]]:
+    """Yield what pads of option A and grouped convolutions tie together."""
     for name, module in network.named_modules():
         if isinstance(module, cifar.Block) and isinstance(module.shortcut, cifar.PadShortcut):
             into, out = Place(f"{name}.conv1", "in"), Place(f"{name}.conv2", "out")
@@ -253,7 +257,7 @@ def _layers(network: nn.Module, channels: int, size: int) -> list[Layer]:
 
 
 class _Nowhere(nn.Module):
-    """A shortcut that brings nothing."""
+    """A shortcut that adds nothing."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -1,6 +1,6 @@
-"""Which channels of which tensors are tied: what ReLU, addition, pooling, slices and a pad with zeros pass on.
+"""Which channels of which tensors belong together: those that ReLU, addition, pooling, slices or zero padding pass on.
 
-Along a whole residual stream, the same channel is one class; a class that something else reads is not free.
+Along an entire residual stream, the same channel is one class; a class that another operator reads is not free.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .placement import POOLING, moves, weight_axis
 
 
 class Channels:
-    """Which channels of which tensors must have the same factor. A class that something else reads is not free."""
+    """Which channels of which tensors must have the same factor, as classes."""
 
     def __init__(self, net: Net):
         self._net = net
@@ -48,7 +48,7 @@ class Channels:
             self._fix_all(node)
 
     def _moved(self, node: Node) -> None:
-        """Each channel of the result is one of the input's, or a new one that is all zero."""
+        """Follow channels through a Slice or Pad: each is one of the input's, or a new one that is all zero."""
         before, after = _channels_moved(self._net, node, len(self._of[node.inputs[0]]))
         if before is None:
             self._fix_all(node)
@@ -67,7 +67,7 @@ class Channels:
         self._fixed.update(self._of.get(name, np.empty(0, np.int64)).tolist())
 
     def _fix_all(self, node: Node) -> None:
-        """An operator of which nothing is known here: what it reads and makes stays as it is."""
+        """Fix what an unknown operator reads and makes."""
         for name in (*node.inputs, *node.outputs):
             self._fix(name, None)
 
@@ -84,7 +84,7 @@ class Channels:
 
 
 def _channels_moved(net: Net, node: Node, count: int) -> tuple[np.ndarray | None, tuple[int, int]]:
-    """Which input channels the result has, and how many new ones before and behind; None: not to be told."""
+    """Return which input channels the result has (None: unknown), and how many new ones before and after them."""
     unmoved = np.arange(count), (0, 0)
     operands = [net.constants.get(name) for name in node.inputs[1:]]
     if node.kind == "Slice":
@@ -104,7 +104,7 @@ def _channels_moved(net: Net, node: Node, count: int) -> tuple[np.ndarray | None
 
 
 def _is_flat(net: Net, name: str) -> bool:
-    """Whether a tensor has channels and no sides any more."""
+    """Return whether a tensor has channels but no height and width."""
     while (maker := net.maker.get(name)) is not None and maker.kind not in ("Conv", *POOLING):
         if maker.kind in ("Gemm", "Flatten", "Reshape", "Squeeze"):
             return True
@@ -113,6 +113,6 @@ def _is_flat(net: Net, name: str) -> bool:
 
 
 def _flattens(net: Net, node: Node) -> bool:
-    """What follows a global pooling: channels stay what they were."""
+    """Return whether a node flattens what a pooling made: channels stay what they were."""
     maker = net.maker.get(node.inputs[0])
     return node.kind in ("Flatten", "Reshape", "Squeeze", "Identity") and maker is not None and maker.kind in POOLING

@@ -1,19 +1,19 @@
-"""From ranges to an INT8 network: placement, scales, and what brings the answers closer, each step kept if it helps.
+"""From ranges to an INT8 network: placement, scales, and corrections, of which each stays only if it helps.
 
-Sees a network, its ranges and calibration images; knows no recipes and no files. Some of the images are held out: they
-have no part in any number of the network, and decide which steps stay.
+Sees a network, its ranges and calibration images; knows no recipes and no files. Some of the images are held out: no
+number of the network depends on them, and they decide which steps stay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
 
 from ..errors import ModelError
+from ..notes import HeldOut, QuantizeNotes, QuantizeStep
 from ..portable import inference
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
@@ -22,14 +22,14 @@ from . import placement as places
 from .net import Net, Node
 from .ranges import Ranges
 
-_CORRECTED_WITH = 1 << 20  # values of all images that bias correction looks at: more change hundredths of a decibel
-_JUDGED_WITH = 1 << 23  # and that steps are judged on
+_CORRECTED_WITH = 1 << 20  # values of all images for bias correction: more change hundredths of a decibel
+_EVALUATED_WITH = 1 << 23  # values of all held-out images
 _FEWEST, _MOST = 16, 128  # images, however large or small
-_LAYER_BY_LAYER = 8, 1 << 20  # images at least, and values of all images, that the layers' noise is told on
-_EXACT_DB = 200.0  # no difference at all: more than float32 tells apart
-_LARGE = 1 << 16  # values of an image from which on a step of learning takes fewer of them
+_LAYER_BY_LAYER = 8, 1 << 20  # images at least, and values of all images, for the layers' noise
+_EXACT_DB = 200.0  # no difference at all: more than float32 can show
+_LARGE = 1 << 16  # values of an image from which a step of learning takes fewer images
 
-Batches = Callable[..., Iterator[np.ndarray]]  # normalised batches of the engine's size, again at every call
+Batches = Callable[..., Iterator[np.ndarray]]  # each call gives all normalised batches again, of the engine's size
 Progress = Callable[[int, int, str], None]
 
 
@@ -38,11 +38,11 @@ EFFORTS = {"fast": 0, "balanced": 300, "best": 1200}  # steps of learning
 
 @dataclass(frozen=True)
 class Source:
-    """A network, equalized or not, with the ranges that were collected on it, and scales that need none."""
+    """A network, equalized or not, and the ranges that were collected on it."""
 
     model: onnx.ModelProto
     ranges: Ranges
-    known: Mapping[str, float] = field(default_factory=dict)
+    known: Mapping[str, float] = field(default_factory=dict)  # scales that need no ranges, by tensor
 
     @property
     def image(self) -> str:
@@ -51,31 +51,25 @@ class Source:
 
 @dataclass(frozen=True)
 class Choices:
+    """How to quantize: the dialect, and what a recipe chooses."""
+
     dialect: Dialect
     estimator: str = "mse"
     effort: str = "fast"
     exclude: tuple[str, ...] = ()
-    minutes: float = 10.0  # that learning may take
+    minutes: float = 10.0  # the most that learning may take
     seed: int = 0
     preprocessing: Preprocessing | None = None  # of images that were pixels before
 
     def placed(self, net: Net) -> places.Placement:
+        """Place Q/DQ in a network."""
         deep = self.preprocessing is not None and self.preprocessing.bits > 8
         return places.place(net, self.dialect, self.exclude, deep=deep)
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a step came to on the held-out images; None where there are none."""
-
-    name: str
-    sqnr_db: float | None
-    kept: bool
-
-
 @dataclass
 class Quantized:
-    """One state of the work: where it comes from, what it is, and how it answers."""
+    """One state of the work: where it comes from, what it is, and how it answers the held-out images."""
 
     source: Source
     placement: places.Placement
@@ -83,25 +77,30 @@ class Quantized:
     sqnr_db: float | None = None
     agree: int = 0
     held_out: int = 0
-    steps: list[Step] = field(default_factory=list)
-    layers: dict[str, float | None] = field(default_factory=dict)  # SQNR of each one's output; empty: not known
+    steps: list[QuantizeStep] = field(default_factory=list)
+    layers: dict[str, float | None] = field(default_factory=dict)  # SQNR of each layer's output; empty: unknown
 
     def model(self) -> onnx.ModelProto:
+        """Return the INT8 network as it ships."""
         return qdq.write(self.source.model, self.placement, self.values)
 
     def executed(self) -> onnx.ModelProto:
-        """As the compiler rounds."""
+        """Return the network with rounding only where the compiler rounds."""
         return qdq.write(self.source.model, self.placement.executed(), self.values)
 
-    def notes(self) -> dict[str, Any]:
-        return {
-            "steps": [asdict(step) for step in self.steps],
-            "layers": self.layers,
-            "int8": [places.label(node) for node in self.placement.weights.values()],
-            "kept_float": dict(self.placement.kept),
-            "images_in_levels": pixels.LEVELS in self.placement.points,
-            "held_out": {"images": self.held_out, "agree": self.agree, "sqnr_db": self.sqnr_db},
-        }
+    def notes(self, dialect: Dialect, bytes_before: int, bytes_after: int) -> QuantizeNotes:
+        """Return what the stage reports; the sizes are those of the file before and after."""
+        return QuantizeNotes(
+            steps=tuple(self.steps),
+            layers=self.layers,
+            int8=tuple(places.label(node) for node in self.placement.weights.values()),
+            kept_float=dict(self.placement.kept),
+            images_in_levels=pixels.LEVELS in self.placement.points,
+            held_out=HeldOut(self.held_out, self.agree, self.sqnr_db),
+            bytes_before=bytes_before,
+            bytes_after=bytes_after,
+            dialect=dialect,
+        )
 
 
 def quantize(
@@ -112,42 +111,40 @@ def quantize(
     held_out: np.ndarray,
     progress: Progress = lambda done, total, word: None,
 ) -> Quantized:
-    """The networks become the engine's: their first layer is changed in place."""
-    judge, steps = _Judge(plain.model, held_out), list[Step]()
+    """Quantize a network; change the first layer of both sources in place."""
+    evaluate, steps = _Evaluation(plain.model, held_out), list[QuantizeStep]()
     plain, equalized = _in_levels(plain, choices), _in_levels(equalized, choices) if equalized else None
 
-    def keep(name: str, tried: Quantized, before: Quantized) -> Quantized:
+    def better_of(name: str, tried: Quantized, before: Quantized) -> Quantized:
         better = before.sqnr_db is None or tried.sqnr_db is None or tried.sqnr_db >= before.sqnr_db
-        steps.append(Step(name, tried.sqnr_db, better))
+        steps.append(QuantizeStep(name, tried.sqnr_db, better))
         return tried if better else before
 
-    found = judge(_scaled(plain, choices))
+    found = evaluate(_scaled(plain, choices))
     if not found.placement.weights:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
-        raise ModelError(f"no layer is left that would become INT8 ({reasons})", hint="exclude less")
-    steps.append(Step("scales", found.sqnr_db, kept=True))
+        raise ModelError("the network", f"has no layer left that can become INT8 ({reasons})", hint="exclude less")
+    steps.append(QuantizeStep("scales", found.sqnr_db, kept=True))
     few = _enough(_CORRECTED_WITH, held_out.shape[1:])
-    found = keep("bias correction", judge(_corrected(found, learn(count=few))), found)
+    found = better_of("bias correction", evaluate(_corrected(found, learn(count=few))), found)
     if equalized is not None:
         other = _corrected(_scaled(equalized, choices), learn(count=few))
-        found = keep("equalized channels", judge(other), found)
+        found = better_of("equalized channels", evaluate(other), found)
     if EFFORTS[choices.effort]:
         tried, word = _learned(found, choices, learn, progress)
-        found = keep(word, judge(tried), found)
+        found = better_of(word, evaluate(tried), found)
     found.steps = steps
     if len(held_out):
-        outputs = {places.label(node): node.outputs[0] for node in found.placement.weights.values()}
-        least, values = _LAYER_BY_LAYER
-        some = held_out[: max(least, min(_MOST, values // held_out[0].size))]
-        found.layers = layers.noise(found.source.model, found.executed(), outputs, some)
+        found.layers = _layers_noise(found, held_out)
     return found
 
 
 def stand_in(model: onnx.ModelProto, choices: Choices) -> onnx.ModelProto:
-    """The INT8 network as far as a clock can tell, without one image: how long it takes is decided by where Q/DQ stand,
-    not by the numbers between them. No two scales are alike, or a compiler might leave one out.
+    """Write a network that takes as long as the INT8 one, without any image: to be timed, not used.
+
+    Where Q/DQ stand decides how long it takes, not their numbers. Scales differ, or a compiler might leave one out.
     """
-    source = _in_levels(Source(model, Ranges({})), choices)
+    source = _in_levels(Source(model, Ranges()), choices)
     net = Net(source.model)
     placement = choices.placed(net)
     alike = dict.fromkeys(map(placement.source, placement.points))
@@ -176,11 +173,18 @@ def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str) -> fl
     if tensor in source.known:
         return source.known[tensor]
     seen = source.ranges.tensors[tensor]
-    return scales.activation(seen.whole, seen.extremes, grid, estimator)
+    return scales.activation(seen.histogram, seen.extremes, grid, estimator)
+
+
+def _layers_noise(found: Quantized, held_out: np.ndarray) -> dict[str, float | None]:
+    outputs = {places.label(node): node.outputs[0] for node in found.placement.weights.values()}
+    least, values = _LAYER_BY_LAYER
+    some = held_out[: max(least, min(_MOST, values // held_out[0].size))]
+    return layers.noise(found.source.model, found.executed(), outputs, some)
 
 
 def _in_levels(source: Source, choices: Choices) -> Source:
-    """Images that were pixels cost nothing, unless the layer that reads them stays float."""
+    """Count images that were pixels in levels, so that INT8 costs them nothing, if an INT8 layer reads them."""
     read = source.image in choices.placed(Net(source.model)).points
     if read and choices.preprocessing and pixels.count_in_levels(source.model, choices.preprocessing):
         return replace(source, known={pixels.LEVELS: pixels.SCALE})
@@ -192,9 +196,9 @@ def _corrected(before: Quantized, batches: Iterator[np.ndarray]) -> Quantized:
     return Quantized(before.source, before.placement, values)
 
 
-def judged(shape: Sequence[int]) -> int:
-    """Of so many held-out images of this shape at most."""
-    return _enough(_JUDGED_WITH, shape)
+def most_held_out(shape: Sequence[int]) -> int:
+    """Return how many held-out images of this shape suffice."""
+    return _enough(_EVALUATED_WITH, shape)
 
 
 def _enough(values: int, shape: Sequence[int]) -> int:
@@ -216,13 +220,13 @@ def _learned(before: Quantized, choices: Choices, learn: Batches, progress: Prog
         choices.seed,
         lambda step, total: progress(step, total, "steps of learning"),
     )
-    cut = f" of {budget.steps}, cut by the time budget" if done.steps < budget.steps else ""
-    word = f"learned rounding, biases and scales ({done.steps} steps{cut}, {done.seconds:.0f} s)"
+    early = f" of {budget.steps}, stopped by the time budget" if done.steps < budget.steps else ""
+    word = f"learned rounding, biases and scales ({done.steps} steps{early}, {done.seconds:.0f} s)"
     return Quantized(before.source, before.placement, done.values), word
 
 
-class _Judge:
-    """Adds how an INT8 network answers the held-out images, against the FP32 network."""
+class _Evaluation:
+    """Adds how closely an INT8 network answers the held-out images as the FP32 network does."""
 
     def __init__(self, model: onnx.ModelProto, images: np.ndarray):
         self._images = images

@@ -1,9 +1,8 @@
-"""Channels of one tensor share one scale: here they are made to need the same. The function stays what it was.
+"""Rescales the channels of each tensor so that the one scale they share suits all. The network's answers stay the same.
 
 ReLU, addition, pooling, slices and a pad with zeros pass a positive factor per channel on; the layer before takes it
 into its weights and bias, the layer behind takes it out again. So every channel class (`channels.py`) has one free
-factor. They are chosen so that the noise of rounding, of activations and of weights, is least where the logits feel it.
-Knows no images but the few it is given.
+factor. The factors minimize the rounding noise of activations and weights, weighted by how much it moves the logits.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from .sensitivity import NOTHING, Seen, by_rows, observe, rows
 
 _ANY = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple=1)  # what all dialects have in common
 _STEPS, _RATE = 100, 0.1
-_CAUTION = 0.2  # how much a factor far from 1 must win
+_CAUTION = 0.2  # how much a factor far from 1 must gain
 _ACTIVATION_LEVELS, _WEIGHT_LEVELS = 180.0, 127.0  # above zero: between those of signed and of unsigned integers
 _SHARPNESS = 40.0  # how closely the smooth maximum of a tensor's channels follows the true one
 _LARGEST = 5.0  # the logarithm of a factor stays within
 
 
 class Equalizer:
-    """The factors that were found for a network: what they make of it, and of every tensor in it."""
+    """The factors of a network's channels, and the network rescaled by them."""
 
     def __init__(self, model: onnx.ModelProto, images: np.ndarray, seed: int):
         net = Net(model)
@@ -48,17 +47,18 @@ class Equalizer:
         return bool((self._factors != 1).any())
 
     def of(self, tensor: str) -> np.ndarray | None:
-        """Per channel; None where it stays what it was."""
+        """Return a tensor's factors, one per channel; None where it stays what it was."""
         if tensor not in self._channels.of:
             return None
         return np.asarray(self._factors[self._channels.of[tensor].numpy()])
 
     def applied(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """Return the network rescaled."""
         return _rescaled(model, self)
 
 
 class _Part(NamedTuple):
-    """What shares a step. A weight's factor is its input's, inverted: `sign` is -1."""
+    """Values that share a quantization step. A weight's factor is its input's, inverted: `sign` is -1."""
 
     classes: Tensor
     sign: float
@@ -67,7 +67,7 @@ class _Part(NamedTuple):
 
 
 def _parts(net: Net, placement: Placement, channels: Channels, seen: Seen) -> list[_Part]:
-    """The channels of a tensor, and the weights of an output. What has no free factor is what it is."""
+    """List each tensor's channels and each output's weights; leave out tensors without a free factor."""
     found = []
     for name in placement.points:
         if placement.source(name) == name and name in channels.of and bool(channels.free[channels.of[name]].any()):
@@ -84,7 +84,7 @@ def _parts(net: Net, placement: Placement, channels: Channels, seen: Seen) -> li
 
 
 def _best(parts: list[_Part], free: Tensor) -> Tensor:
-    """Logarithms of the factors of least predicted noise, by gradient descent: a few vectors, no image."""
+    """Find the logarithms of the factors of least predicted noise, by gradient descent: a few vectors, no image."""
     factors = torch.zeros(len(free))
     if not parts or not bool(free.any()):
         return factors
@@ -106,11 +106,11 @@ def _best(parts: list[_Part], free: Tensor) -> Tensor:
 
 
 class _Noise(NamedTuple):
-    """Of rounding, as the logits feel it: what all parts hold, in one row."""
+    """The noise of rounding in the logits: the values of all parts, concatenated."""
 
     classes: Tensor
     sign: Tensor
-    part: Tensor  # which each belongs to
+    part: Tensor  # the part that each belongs to
     reach: Tensor  # its logarithm
     sensitivity: Tensor
 
@@ -126,9 +126,9 @@ class _Noise(NamedTuple):
         )
 
     def __call__(self, factors: Tensor) -> Tensor:
-        """A step's square by twelve, in each one's own units, times what the logits make of it.
+        """Return the predicted noise: a step's square by twelve, in each channel's own units, times its sensitivity.
 
-        A part's step follows its farthest value, taken smoothly so that others near it count, too.
+        A part's step follows its largest value, taken smoothly so that others near it count, too.
         """
         # index_select, since the gradient of [] adds in whatever order threads come.
         factor = self.sign * factors.index_select(0, self.classes)
@@ -161,7 +161,7 @@ def _rescaled(model: onnx.ModelProto, equalizer: Equalizer) -> onnx.ModelProto:
 def _weights_rescaled(node: Node, weights: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     axis = weight_axis(node)
     rows = np.moveaxis(weights, axis, 0)
-    groups = node.attributes.get("group", 1)
+    groups = node.integer("group", 1)
     inner = before.reshape(groups, -1).repeat(len(rows) // groups, axis=0)  # per output: its group's inputs
     tail = (1,) * (rows.ndim - 2)
     rows = rows * after.reshape(-1, 1, *tail) / inner.reshape(*inner.shape, *tail)

@@ -8,7 +8,6 @@ depends on the values alone, and two histograms add up exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -16,13 +15,24 @@ SIDE = 4096  # bins on each side of zero: the largest value lies in the outer ha
 _NARROWEST = -120  # exponent of the narrowest bin: all zero stays in it
 
 
+@dataclass(frozen=True)
+class StoredHistogram:
+    """A histogram in JSON: its counts without the empty bins at either end."""
+
+    exponent: int
+    first: int
+    counts: tuple[int, ...]
+
+
 @dataclass
 class Histogram:
+    """How often each bin was hit: `SIDE` bins below zero, and `SIDE` from zero on."""
+
     exponent: int = _NARROWEST
     counts: np.ndarray = field(default_factory=lambda: np.zeros(2 * SIDE, np.int64))
 
     def add(self, values: np.ndarray) -> None:
-        """Finite values, of any shape."""
+        """Count finite values, of any shape."""
         if not values.size:
             return
         self._widen(_exponent(float(values.max()), float(values.min())))
@@ -34,6 +44,7 @@ class Histogram:
         self.counts += np.bincount(bins, minlength=2 * SIDE)
 
     def plus(self, other: Histogram) -> Histogram:
+        """Return the histogram of both together."""
         one, two = (Histogram(h.exponent, h.counts.copy()) for h in (self, other))
         one._widen(two.exponent)
         two._widen(one.exponent)
@@ -46,15 +57,17 @@ class Histogram:
     def centres(self) -> np.ndarray:
         return (np.arange(-SIDE, SIDE) + 0.5) * 2.0**self.exponent
 
-    def to_json(self) -> dict[str, Any]:
+    def stored(self) -> StoredHistogram:
+        """Return what is written to a file."""
         there = np.flatnonzero(self.counts)
         first, last = (int(there[0]), int(there[-1]) + 1) if len(there) else (0, 0)
-        return {"exponent": self.exponent, "first": first, "counts": self.counts[first:last].tolist()}
+        return StoredHistogram(self.exponent, first, tuple(self.counts[first:last].tolist()))
 
     @staticmethod
-    def from_json(stored: dict[str, Any]) -> Histogram:
-        found = Histogram(stored["exponent"])
-        found.counts[stored["first"] : stored["first"] + len(stored["counts"])] = stored["counts"]
+    def restored(stored: StoredHistogram) -> Histogram:
+        """Return the histogram that was written to a file."""
+        found = Histogram(stored.exponent)
+        found.counts[stored.first : stored.first + len(stored.counts)] = stored.counts
         return found
 
     def _widen(self, exponent: int) -> None:
@@ -69,7 +82,7 @@ class Histogram:
 
 
 def _exponent(highest: float, lowest: float) -> int:
-    """Of the narrowest bins that hold both: highest < SIDE·2^e, and lowest ≥ −SIDE·2^e."""
+    """Return the least e with highest < SIDE·2^e and lowest ≥ −SIDE·2^e: the narrowest bins that hold both."""
     found = _NARROWEST
     for value, is_lowest in ((highest, False), (-lowest, True)):
         if value > 0:

@@ -1,6 +1,6 @@
-"""Where the noise of an INT8 network is: layer by layer, what comes out of it against the FP32 network's.
+"""Where the noise of an INT8 network is: the output of each layer, compared with the FP32 network's.
 
-What came before it is in that: a layer is never better than what it was given, and a residual sum forgives.
+A layer's output holds the noise of all layers before it; a residual sum reduces it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from .session import Runner, batch_for
 def noise(
     exact: onnx.ModelProto, rounded: onnx.ModelProto, outputs: Mapping[str, str], images: np.ndarray
 ) -> dict[str, float | None]:
-    """SQNR in dB of each of these layers' output, over all images; None where nothing differs. Both networks know the
-    tensors by the same names; a batch at a time, so that the memory is one's.
+    """Return the SQNR in dB of each layer's output over all images; None where nothing differs.
+
+    `outputs` maps layers to tensors, whose names are the same in both networks. One batch at a time is in memory.
     """
     names = list(outputs.values())
     runners = Runner(exact, names), Runner(rounded, names)

@@ -1,8 +1,8 @@
-"""Rounding, biases and scales that learn to answer as the FP32 network does, on calibration images alone.
+"""Learns rounding, biases and scales so that the INT8 network answers as the FP32 network does. Uses no label.
 
-Weights are held in units of their own step, so one rate fits every layer: a weight moves to the neighbouring integer
-where that brings the logits closer. Gradients pass rounding as if it were not there; a scale's is that of its own
-rounding errors. Images are mirrored and moved, which asks more of a few hundred of them. Uses no label.
+Weights are in units of their own step, so one rate suits every layer: a weight moves to the neighbouring integer where
+that brings the logits closer. Gradients ignore rounding; a scale's gradient is that of its own rounding errors.
+Calibration images are mirrored and shifted, so that a few hundred go further.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from .scales import Grid, half_precision
 from .torch_net import TorchNet
 
 _WEIGHT_RATE, _BIAS_RATE, _SCALE_RATE = 0.008, 0.01, 4e-3
-_SHIFT = 8  # images are moved by up to this part of their side
+_SHIFT = 8  # images are shifted by up to an eighth of their side
 _WARM = 0.05  # the part of all steps in which rates rise
 
 
 @dataclass(frozen=True)
 class Budget:
+    """How much learning may cost."""
+
     steps: int
     seconds: float
     batch: int
@@ -40,6 +42,8 @@ class Budget:
 
 @dataclass(frozen=True)
 class Learned:
+    """The learned values, and what they cost."""
+
     values: Values
     steps: int
     seconds: float
@@ -54,7 +58,7 @@ def learn(
     seed: int,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Learned:
-    """Ends after the budget's steps, or in its seconds: the rates fall to nothing by then, whichever comes first."""
+    """Learn for the budget's steps or seconds, whichever end first; the rates fall to zero by then."""
     torch.set_num_threads(machine.cores())
     student = _Student(model, placement, values)
     optimizer = torch.optim.Adam(student.groups())
@@ -71,14 +75,14 @@ def learn(
             loss.backward()
             optimizer.step()
             done += 1
-            if done in (3, 10, 30):  # what a step costs is known now
+            if done in (3, 10, 30):  # how long a step takes is known now
                 total = min(budget.steps, max(done, int(done * budget.seconds / (time.monotonic() - began))))
             on_step(done, total)
     return Learned(student.values(values), done, time.monotonic() - began)
 
 
 class _Student:
-    """The network with Q/DQ in torch; what learns are its integers before rounding, its biases and its scales."""
+    """The network with Q/DQ in torch. Its weights before rounding, its biases and its scales learn."""
 
     def __init__(self, model: onnx.ModelProto, placement: Placement, values: Values):
         self._net, self._placement = Net(model), placement
@@ -86,7 +90,8 @@ class _Student:
         self._scales = {name: _leaf(math.log(scale)) for name, scale in values.scales.items()}
         self._layers = {name: _Layer(self._net, node, values) for name, node in placement.weights.items()}
 
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[dict[str, object]]:
+        """Return torch's parameter groups, each with its rate."""
         layers = self._layers.values()
         return [
             {"params": [layer.weights for layer in layers], "lr": _WEIGHT_RATE},
@@ -95,6 +100,7 @@ class _Student:
         ]
 
     def loss(self, batch: Tensor) -> Tensor:
+        """Return the squared error of the logits, relative to the FP32 network's."""
         with torch.no_grad():
             expected = self._runner.run(batch, self._runner.constants)[self._net.output]
         constants = dict(self._runner.constants)
@@ -104,6 +110,7 @@ class _Student:
         return (given - expected).square().sum() / expected.square().sum()
 
     def values(self, before: Values) -> Values:
+        """Return what was learned."""
         with torch.no_grad():
             scales = {name: float(half_precision(float(log.exp()))) for name, log in self._scales.items()}
             layers = self._layers.items()
@@ -120,6 +127,8 @@ class _Student:
 
 
 class _Layer:
+    """The weights and the bias of one layer."""
+
     def __init__(self, net: Net, node: Node, values: Values):
         self._node, self._axis, self.has_bias = node, weight_axis(node), len(node.inputs) > 2
         weights = torch.from_numpy(np.array(values.weight(net, node), np.float32))
@@ -155,7 +164,7 @@ class _Round(torch.autograd.Function):
 
 
 class _Fake(torch.autograd.Function):
-    """To the grid and back. A scale's slope is that of the error that it leaves, in the value's own units."""
+    """Quantize and dequantize. A scale's gradient is that of the error that it leaves, in the value's own units."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, scale: Tensor, grid: Grid) -> Tensor:
@@ -172,7 +181,7 @@ class _Fake(torch.autograd.Function):
 
 
 def _varied(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of them mirrored, all moved by one random shift, the edge reflected."""
+    """Return the images, half of them mirrored, all shifted by one random distance, with reflected edges."""
     mirrored = torch.rand(len(batch), 1, 1, 1, generator=generator) < 0.5
     batch = torch.where(mirrored, batch.flip(3), batch)
     height, width = batch.shape[2:]

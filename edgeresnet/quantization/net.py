@@ -1,6 +1,6 @@
-"""A canonical network as its parts: nodes in order, constants as arrays, who makes and who reads each tensor.
+"""A canonical network as its parts: nodes in order, constants as arrays, the maker and the readers of each tensor.
 
-What the quantizer's files share. Changes no graph, but for constants that layers share; knows no scales.
+All files of the quantizer use it. Changes nothing in a graph but constants that layers share; knows no scales.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,19 +18,40 @@ WEIGHTED = ("Conv", "Gemm")
 
 @dataclass(frozen=True)
 class Node:
-    """`name` is that of its first output: unique in any graph, which the name in the file need not be."""
+    """One operator, with its attributes as ONNX holds them."""
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: dict[str, Any]
+    attributes: Mapping[str, object]
 
     @property
     def name(self) -> str:
+        """Its first output: unique in any graph, unlike the name in the file."""
         return self.outputs[0]
+
+    def integer(self, name: str, default: int) -> int:
+        """Return an integer attribute."""
+        value = self.attributes.get(name, default)
+        assert isinstance(value, int)
+        return value
+
+    def number(self, name: str, default: float) -> float:
+        """Return a float attribute."""
+        value = self.attributes.get(name, default)
+        assert isinstance(value, (int, float))
+        return value
+
+    def integers(self, name: str, default: list[int]) -> list[int]:
+        """Return an attribute of several integers; the default replaces an empty one."""
+        value = self.attributes.get(name) or default
+        assert isinstance(value, list)
+        return value
 
 
 class Net:
+    """A network, read once."""
+
     def __init__(self, model: onnx.ModelProto):
         self.input, self.output = model.graph.input[0].name, model.graph.output[0].name
         shape = model.graph.input[0].type.tensor_type.shape.dim
@@ -45,7 +65,7 @@ class Net:
 
     @cached_property
     def readers(self) -> dict[str, list[tuple[Node, int]]]:
-        """tensor → who reads it, and as which of its inputs."""
+        """tensor → the nodes that read it, and as which of their inputs."""
         found: dict[str, list[tuple[Node, int]]] = {}
         for node in self.nodes:
             for slot, name in enumerate(node.inputs):
@@ -54,7 +74,7 @@ class Net:
 
     @cached_property
     def depth(self) -> dict[str, int]:
-        """tensor → how many weighted layers the longest way from the images to it has."""
+        """tensor → the number of weighted layers on the longest path from the images to it."""
         found = {self.input: 0}
         for node in self.nodes:
             before = max((found.get(name, 0) for name in node.inputs), default=0)
@@ -62,7 +82,7 @@ class Net:
         return found
 
     def weighted(self) -> list[Node]:
-        """Convolutions and fully connected layers whose weights are constants of their own."""
+        """List the convolutions and fully connected layers whose weights are constants."""
         return [
             node
             for node in self.nodes
@@ -71,7 +91,7 @@ class Net:
 
 
 def unshare(model: onnx.ModelProto) -> None:
-    """Gives every weighted layer weights and a bias of its own, in place: what one is given must not reach another."""
+    """Give every weighted layer weights and a bias of its own, in place: a change to one must not reach another."""
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     taken: set[str] = set()
     for node in model.graph.node:
@@ -84,7 +104,7 @@ def unshare(model: onnx.ModelProto) -> None:
 
 
 class Constants(Mapping[str, np.ndarray]):
-    """Arrays made when they are asked for: a second copy of all weights would be most of the memory."""
+    """Constants by name, made into arrays at each access: a second copy of all weights would be most of the memory."""
 
     def __init__(self, model: onnx.ModelProto):
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -102,11 +122,12 @@ class Constants(Mapping[str, np.ndarray]):
         return len(self._tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """Return a constant's shape without making the array."""
         return tuple(self._tensors[name].dims)
 
 
 def _node(node: onnx.NodeProto) -> Node:
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    if attributes.get("auto_pad") == b"NOTSET":  # what is meant without it, too
+    attributes: dict[str, object] = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if attributes.get("auto_pad") == b"NOTSET":  # the default
         del attributes["auto_pad"]
     return Node(node.op_type, tuple(node.input), tuple(node.output), attributes)

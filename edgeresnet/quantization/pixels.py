@@ -1,9 +1,9 @@
-"""Images come as pixels of 256 levels: the first layer is made to read just these, so that INT8 costs it nothing.
+"""Images come as pixels of 256 levels: the first layer is changed to read these levels, so that INT8 costs it nothing.
 
-Normalised images need one scale for channels of unlike ranges, and lose a third to a half of all that INT8 loses at the
-very beginning. Counted in levels each channel fills the grid exactly: the normalisation is undone in front of the first
-convolution, whose weights and bias take it in. Zero padding happens before, where zero still means what it meant.
-Images of 16 bits have more levels than any grid of INT8: of them nothing is known here.
+Normalised images need one scale for channels of different ranges, which causes a third to a half of INT8's total loss.
+Counted in levels, each channel fills the grid exactly: the normalisation is undone in front of the first convolution,
+and goes into its weights and bias. Zero padding happens before that, where zero still means the same.
+Images of 16 bits have more levels than any grid of INT8, and are left alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MIDDLE = 128  # levels from 0 to 255 become integers from -128 to 127
 
 
 def count_in_levels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
-    """In place, and the function stays. False where something else than one plain convolution reads the images."""
+    """Change the network in place, and no answer; return False unless one plain convolution reads the images."""
     net = Net(model)
     first = _first(net, preprocessing)
     if first is None:
@@ -47,7 +47,7 @@ def _first(net: Net, preprocessing: Preprocessing) -> Node | None:
     if len(readers) != 1 or net.image_channels != preprocessing.channels or preprocessing.bits != 8:
         return None
     ((node, slot),) = readers
-    plain = node.kind == "Conv" and slot == 0 and node.attributes.get("group", 1) == 1 and node in net.weighted()
+    plain = node.kind == "Conv" and slot == 0 and node.integer("group", 1) == 1 and node in net.weighted()
     plain = plain and "auto_pad" not in node.attributes
     return node if plain and len(net.readers[node.inputs[1]]) == 1 else None
 
@@ -57,7 +57,7 @@ def _in_front(
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     nodes, constants, before = [], [], image
     steps = [("Mul", "factor", factor, "scaled"), ("Add", "offset", offset, "shifted")]
-    top, left, bottom, right = first.attributes.get("pads") or [0] * 4
+    top, left, bottom, right = first.integers("pads", [0] * 4)
     if top or left or bottom or right:
         before = f"{_PREFIX}padded"
         constants.append(numpy_helper.from_array(np.array([0, 0, top, left, 0, 0, bottom, right]), f"{_PREFIX}pads"))
@@ -70,7 +70,7 @@ def _in_front(
 
 
 def _take_in(graph: onnx.GraphProto, layer: onnx.NodeProto, net: Net, factor: np.ndarray, offset: np.ndarray) -> None:
-    """Weights and bias of the first layer, for inputs counted in levels."""
+    """Change weights and bias of the first layer for inputs counted in levels."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     weights = net.constants[layer.input[1]] / factor.reshape(1, -1, 1, 1)
     tensors[layer.input[1]].CopyFrom(numpy_helper.from_array(weights.astype(np.float32), layer.input[1]))

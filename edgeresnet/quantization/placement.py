@@ -1,7 +1,7 @@
-"""Where Q/DQ stand in a network for a dialect, what stays float, and why. Decides; writes nothing and knows no scale.
+"""Where Q/DQ stand in a network for a dialect, which layers stay float, and why. Writes nothing and knows no scale.
 
-A tensor is quantized once, and every reader that runs in INT8 reads it so. What only moves values (max pooling, slices,
-a pad with zeros, reshapes) carries its input's grid on, so that nothing between two INT8 layers returns to float.
+A tensor is quantized once, for all readers that run in INT8. Operators that only move values (max pooling, slices, a
+pad with zeros, reshapes) pass their input's grid on, so that nothing between two INT8 layers returns to float.
 """
 
 from __future__ import annotations
@@ -24,36 +24,33 @@ _WEIGHTS = {"full": Grid(-127, 127), "half": Grid(-63, 63)}
 
 @dataclass
 class Placement:
-    """`weight_grid`: of every layer's weights. `points`: tensor → its grid. `alike`: tensor → the one whose scale it
-    shares. `reads`: who reads quantized, as (node, input). `unrounded`: those of them for which the compiler has the
-    float value at hand, and takes it. `weights`: layers whose weights become INT8. `kept`: layer → why it stays float.
-    """
+    """What becomes INT8 in a network. A read is (node, input)."""
 
-    weight_grid: Grid
-    points: dict[str, Grid] = field(default_factory=dict)
-    alike: dict[str, str] = field(default_factory=dict)
-    reads: set[tuple[str, int]] = field(default_factory=set)
-    unrounded: set[tuple[str, int]] = field(default_factory=set)
-    weights: dict[str, Node] = field(default_factory=dict)
-    kept: dict[str, str] = field(default_factory=dict)
+    weight_grid: Grid  # of every layer's weights
+    points: dict[str, Grid] = field(default_factory=dict)  # quantized tensor → its grid
+    alike: dict[str, str] = field(default_factory=dict)  # tensor → the one whose scale it shares
+    reads: set[tuple[str, int]] = field(default_factory=set)  # those of quantized values
+    unrounded: set[tuple[str, int]] = field(default_factory=set)  # those where the compiler uses the float value
+    weights: dict[str, Node] = field(default_factory=dict)  # layers whose weights become INT8
+    kept: dict[str, str] = field(default_factory=dict)  # layer → why it stays float
 
     def source(self, tensor: str) -> str:
-        """The tensor whose values decide the scale."""
+        """Return the tensor whose values decide the scale."""
         return self.alike.get(tensor, tensor)
 
     def executed(self) -> Placement:
-        """As the compiler rounds."""
+        """Return the placement with only the roundings that the compiler does."""
         return replace(self, reads=self.reads - self.unrounded)
 
 
 def label(node: Node) -> str:
-    """What a person calls a layer: by its weights where these carry a name, else by its output."""
+    """Return a layer's name for people: that of its weights where they have one, else of its output."""
     named = re.sub(r"[._/]?(weight|kernel)(:0)?$", "", node.inputs[1]) if len(node.inputs) > 1 else ""
     return named if re.search(r"[A-Za-z]", named) else node.name
 
 
 def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bool = False) -> Placement:
-    """`deep`: the images have more levels than INT8, and what reads them stays float."""
+    """Place Q/DQ. `deep`: the images have more levels than INT8, so layers that read them stay float."""
     found = Placement(weight_grid=_WEIGHTS[dialect.weights])
     for node in net.weighted():
         why = _why_float(net, node, dialect, exclude)
@@ -67,7 +64,7 @@ def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bo
     for node in net.nodes:
         if node.kind == "Add":
             _place_add(found, net, dialect, node)
-    for node in reversed(net.nodes):  # from the readers up: what feeds a quantized reader may be INT8 itself
+    for node in reversed(net.nodes):  # readers first: what feeds a quantized reader may be INT8 itself
         if node.kind in POOLING and _all_read_quantized(found, net, node.name):
             _quantize(found, net, dialect, node, 0)
     for node in reversed(net.nodes):
@@ -80,6 +77,7 @@ def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bo
 
 
 def nonnegative(net: Net, tensor: str) -> bool:
+    """Return whether no value of a tensor can be below zero."""
     node = net.maker.get(tensor)
     if node is None:
         return False
@@ -90,7 +88,7 @@ def nonnegative(net: Net, tensor: str) -> bool:
 
 
 def moves(net: Net, node: Node) -> bool:
-    """It passes values on as they are: a scale that fits before it fits behind it."""
+    """Return whether a node passes values on unchanged: a scale that suits its input suits its output."""
     if node.kind == "Pad":
         mode = node.attributes.get("mode", b"constant")
         value = net.constants.get(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
@@ -100,7 +98,7 @@ def moves(net: Net, node: Node) -> bool:
 
 
 def shortcut_of(net: Net, add: Node) -> int | None:
-    """Which input of a residual addition is the shortcut: the one with fewer layers behind it. None: no residual."""
+    """Return which input of a residual addition is the shortcut, the one with fewer layers; None: not a residual."""
     if any(name in net.constants for name in add.inputs):
         return None
     depths = [net.depth[name] for name in add.inputs]
@@ -113,7 +111,7 @@ def _place_add(found: Placement, net: Net, dialect: Dialect, add: Node) -> None:
         return
     branch = net.maker.get(add.inputs[1 - shortcut])
     if branch is not None and branch.kind == "Conv" and branch.name not in found.weights:
-        return  # its layer stays float, and so does the addition: one float input would bring the other back anyway
+        return  # its layer stays float, and so does the addition: one float input makes it float in any case
     if not _worthwhile(found, net, add):
         return
     fused = _taken_in(found, net, branch)
@@ -129,12 +127,12 @@ def _place_add(found: Placement, net: Net, dialect: Dialect, add: Node) -> None:
 
 
 def _taken_in(found: Placement, net: Net, layer: Node | None) -> bool:
-    """A compiler may compute an INT8 layer and the addition behind it as one."""
+    """Return whether a compiler may compute an INT8 layer and the addition after it as one."""
     return layer is not None and layer.name in found.weights and len(net.readers[layer.name]) == 1
 
 
 def _worthwhile(found: Placement, net: Net, add: Node) -> bool:
-    """Some INT8 layer makes one of its inputs, directly or moved: else the addition is float among float."""
+    """Return whether an INT8 layer makes an input, directly or moved; else all around the addition is float."""
     return any(_made_by_int8(found, net, name) for name in add.inputs)
 
 
@@ -146,9 +144,9 @@ def _made_by_int8(found: Placement, net: Net, tensor: str) -> bool:
 
 
 def _carry(found: Placement, net: Net, dialect: Dialect, node: Node) -> None:
-    """The input of what only moves values is quantized too, with the same scale: so it moves integers.
+    """Quantize the input of a node that only moves values, with the same scale: so it moves integers.
 
-    The scale is that of the values which a layer, an addition or a pooling reads, the earliest of them.
+    The scale is that of the earliest values which a layer, an addition or a pooling reads.
     """
     source, result = node.inputs[0], node.name
     others = [(reader.name, slot) for reader, slot in net.readers[source] if not moves(net, reader)]
@@ -174,18 +172,18 @@ def _why_float(net: Net, node: Node, dialect: Dialect, exclude: tuple[str, ...])
     outputs = net.constants.shape(node.inputs[1])[weight_axis(node)]
     if node.kind == "Gemm" and outputs < dialect.smallest_gemm:
         return f"{outputs} outputs, and fewer than {dialect.smallest_gemm} stay float for this target"
-    if node.kind == "Gemm" and (node.attributes.get("transA") or node.attributes.get("alpha", 1.0) != 1.0):
+    if node.kind == "Gemm" and (node.integer("transA", 0) or node.number("alpha", 1.0) != 1.0):
         return "its input is transposed or scaled first"
     return ""
 
 
 def weight_axis(node: Node) -> int:
-    """The axis of a layer's weights that counts its outputs."""
-    return 1 if node.kind == "Gemm" and not node.attributes.get("transB") else 0
+    """Return the axis of a layer's weights that counts its outputs."""
+    return 1 if node.kind == "Gemm" and not node.integer("transB", 0) else 0
 
 
 def _all_read_quantized(found: Placement, net: Net, tensor: str) -> bool:
-    """Every reader of a tensor reads it quantized, or moves it to where it is."""
+    """Return whether every reader of a tensor reads it quantized, or moves it to one that does."""
     readers = net.readers.get(tensor, [])
     return bool(readers) and all(
         (reader.name, slot) in found.reads or (moves(net, reader) and _all_read_quantized(found, net, reader.name))
@@ -194,7 +192,7 @@ def _all_read_quantized(found: Placement, net: Net, tensor: str) -> bool:
 
 
 def _leads_to(net: Net, node: Node, layers: set[str]) -> bool:
-    """Some INT8 layer reads what this node makes, at whatever distance."""
+    """Return whether an INT8 layer comes after this node, at any distance."""
     waiting, seen = list(node.outputs), set[str]()
     while waiting:
         for reader, _ in net.readers.get(waiting.pop(), []):

@@ -1,6 +1,6 @@
 """A placement and its scales as an ONNX graph: QuantizeLinear and DequantizeLinear, weights as INT8, biases in float.
 
-Writes and decides nothing.
+Writes a new graph; decides nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .scales import Grid, fake
 
 @dataclass
 class Values:
-    """What a placement does not decide: a scale per tensor, and per layer the scales of its weights.
+    """The numbers for a placement: a scale per tensor, and per layer the scales of its weights.
 
-    Weights and biases are here only where they are not the network's own: a second copy of them may be large.
+    Weights and biases are here only where they differ from the network's: a second copy of them may be large.
     """
 
     scales: dict[str, float] = field(default_factory=dict)  # by the tensor that decides them
@@ -29,11 +29,12 @@ class Values:
     biases: dict[str, np.ndarray] = field(default_factory=dict)
 
     def weight(self, net: Net, layer: Node) -> np.ndarray:
+        """Return a layer's weights."""
         found = self.weights.get(layer.name)
         return net.constants[layer.inputs[1]] if found is None else found
 
     def bias(self, net: Net, layer: Node) -> np.ndarray:
-        """Of a layer, zero where it has none."""
+        """Return a layer's bias, zero where it has none."""
         if layer.name in self.biases:
             return self.biases[layer.name]
         own = net.constants.get(layer.inputs[2]) if len(layer.inputs) > 2 else None
@@ -42,7 +43,7 @@ class Values:
 
 
 def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.ModelProto:
-    """A new model. What a layer no longer reads is left out, and never copied: it may be large."""
+    """Write a new model. Float weights that no layer reads any more are not copied: they may be large."""
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
     net = Net(model)
@@ -62,9 +63,9 @@ def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.
             if output in placement.points:
                 nodes += _quantized(output, placement, values, constants)
     read = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    remaining = [tensor for tensor in model.graph.initializer if tensor.name in read]
     graph = helper.make_graph(
-        nodes, model.graph.name, model.graph.input, model.graph.output, [*kept, *constants], model.graph.doc_string
+        nodes, model.graph.name, model.graph.input, model.graph.output, [*remaining, *constants], model.graph.doc_string
     )
     found = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     found.producer_name, found.producer_version = model.producer_name, model.producer_version
@@ -73,20 +74,20 @@ def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.
 
 
 def integers(net: Net, layer: Node, values: Values, grid: Grid) -> np.ndarray:
-    """A layer's weights as INT8."""
+    """Return a layer's weights as INT8."""
     weights = values.weight(net, layer)
     scales = _along(weights, layer, values)
     return np.rint(fake(weights, scales, grid) / scales).astype(np.int8)
 
 
 def dequantized(net: Net, layer: Node, values: Values, grid: Grid) -> np.ndarray:
-    """A layer's weights as its INT8 form reads them."""
+    """Return a layer's weights as its INT8 form reads them."""
     weights = values.weight(net, layer)
     return fake(weights, _along(weights, layer, values), grid)
 
 
 def _along(weights: np.ndarray, layer: Node, values: Values) -> np.ndarray:
-    """A layer's scales as they meet its weights."""
+    """Return a layer's scales, shaped to be multiplied with its weights."""
     shape = [-1 if side == weight_axis(layer) else 1 for side in range(weights.ndim)]
     return values.weight_scales[layer.name].reshape(shape)
 
@@ -114,7 +115,7 @@ def _quantized(
 def _weights(
     node: onnx.NodeProto, net: Net, placement: Placement, values: Values, constants: list[onnx.TensorProto]
 ) -> onnx.NodeProto:
-    """Puts INT8 weights and the corrected bias in front of a layer."""
+    """Give a layer INT8 weights and the corrected bias; return the node that dequantizes the weights."""
     name, weight = node.output[0], node.input[1]
     layer = placement.weights[name]
     scales = values.weight_scales[name]

@@ -1,23 +1,24 @@
-"""What values each tensor takes over the calibration images: collected once, for every dialect and every estimator.
+"""The values that each tensor takes over the calibration images: collected once, for all dialects and estimators.
 
-The engine fixes its own batch and visits the images in the order of their content, so neither the batch that the
-network is fixed to nor the order of the files changes a bit. Knows no scales and no dialects.
+The engine chooses its own batch and visits the images in the order of their content, so neither the network's fixed
+batch nor the order of the files changes a bit. Knows no scales and no dialects.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 
 from ..errors import EdgeresnetError, ImagesError, ModelError
+from ..portable import codec
 from . import session
-from .histogram import Histogram
+from .histogram import Histogram, StoredHistogram
 from .net import Net
 
 VERSION = 2
@@ -25,81 +26,103 @@ HALVES = 2  # disjoint: what only one of them shows is chance
 _COUNTED = 1 << 14  # values of one tensor and image that enter its histogram; its extremes are over all of them
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What ranges belong to, each by its digest; empty for ranges that are not stored."""
+
+    network: str = ""
+    images: str = ""
+    preprocessing: str = ""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in JSON."""
+
+    halves: tuple[StoredHistogram, ...]
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StoredRanges:
+    """Ranges in JSON."""
+
+    version: int
+    about: Origin
+    images: int
+    tensors: Mapping[str, StoredTensor]
+
+
 @dataclass
 class Tensor:
-    """Extremes are per channel."""
+    """The values of one tensor: a histogram for each half of the images, and extremes per channel."""
 
     halves: list[Histogram] = field(default_factory=lambda: [Histogram() for _ in range(HALVES)])
     lowest: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     highest: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
 
     @property
-    def whole(self) -> Histogram:
+    def histogram(self) -> Histogram:
+        """Both halves together."""
         return self.halves[0].plus(self.halves[1])
 
     @property
     def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest value of any channel."""
         return float(self.lowest.min()), float(self.highest.max())
 
     def add(self, lowest: np.ndarray, highest: np.ndarray, few: np.ndarray, half: int) -> None:
-        """Of one image: its channels' extremes, and the values that are counted."""
+        """Add one image: its channels' extremes, and the values that are counted."""
         if not len(self.lowest):
             self.lowest, self.highest = lowest, highest
         else:
             self.lowest, self.highest = np.minimum(self.lowest, lowest), np.maximum(self.highest, highest)
         self.halves[half].add(few)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "halves": [half.to_json() for half in self.halves],
-            "lowest": self.lowest.tolist(),
-            "highest": self.highest.tolist(),
-        }
+    def stored(self) -> StoredTensor:
+        """Return what is written to a file."""
+        halves = tuple(half.stored() for half in self.halves)
+        return StoredTensor(halves, tuple(self.lowest.tolist()), tuple(self.highest.tolist()))
 
     @staticmethod
-    def from_json(stored: dict[str, Any]) -> Tensor:
-        return Tensor(
-            [Histogram.from_json(half) for half in stored["halves"]],
-            np.asarray(stored["lowest"], np.float32),
-            np.asarray(stored["highest"], np.float32),
-        )
+    def restored(stored: StoredTensor) -> Tensor:
+        """Return the tensor that was written to a file."""
+        halves = [Histogram.restored(half) for half in stored.halves]
+        return Tensor(halves, np.asarray(stored.lowest, np.float32), np.asarray(stored.highest, np.float32))
 
 
 @dataclass
 class Ranges:
-    """`about` says of which network, images and preprocessing; `images` how many have been seen so far."""
+    """The ranges of all tensors over the `images` seen so far."""
 
-    about: dict[str, str]
+    origin: Origin = field(default_factory=Origin)
     images: int = 0
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def dump(self) -> bytes:
-        tensors = {name: tensor.to_json() for name, tensor in self.tensors.items()}
-        return json.dumps({"version": VERSION, "about": self.about, "images": self.images, "tensors": tensors}).encode()
+        """Return the ranges as JSON."""
+        tensors = {name: tensor.stored() for name, tensor in self.tensors.items()}
+        return json.dumps(codec.encode(StoredRanges(VERSION, self.origin, self.images, tensors))).encode()
 
     @staticmethod
-    def load(path: Path, about: Mapping[str, str]) -> Ranges:
-        """Refused when they are of another network, other images or another preprocessing."""
+    def load(path: Path, origin: Origin) -> Ranges:
+        """Read ranges; refuse those of another network, other images or another preprocessing."""
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            found = Ranges(
-                stored["about"],
-                stored["images"],
-                {name: Tensor.from_json(tensor) for name, tensor in stored["tensors"].items()},
-            )
-            version = stored["version"]
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise EdgeresnetError(f"{path} holds no ranges: {problem}", hint="calibrate again") from problem
-        other = [what for what in about if found.about.get(what) != about[what]]
-        if version != VERSION or other:
+            stored = _parsed(path)
+            found = {name: Tensor.restored(tensor) for name, tensor in stored.tensors.items()} if stored else {}
+        except (OSError, ValueError) as problem:
+            raise EdgeresnetError(str(path), f"does not hold ranges: {problem}", hint="calibrate again") from problem
+        if stored is None or stored.about != origin:
             raise EdgeresnetError(
-                f"{path} was collected with {_other(other) if other else 'another version of edgeresnet'}",
+                str(path),
+                f"was collected with {_other(stored.about, origin) if stored else 'another version of edgeresnet'}",
                 hint="calibrate again: ranges hold for one network, its images and their preprocessing",
             )
-        return found
+        return Ranges(stored.about, stored.images, found)
 
     def not_reproduced(self, tolerance: float = 0.25) -> dict[str, tuple[float, float]]:
-        """Tensors whose range one half of the images does not show as the other half does: tensor → both ranges."""
+        """Return the tensors whose range differs between the halves of the images, with both ranges."""
         found = {}
         for name, tensor in self.tensors.items():
             one, two = (_reach(half) for half in tensor.halves)
@@ -109,21 +132,21 @@ class Ranges:
 
 
 def wanted(net: Net) -> list[str]:
-    """Every tensor that some dialect may quantize: what weighted layers, additions and poolings read."""
+    """List every tensor that some dialect may quantize: what weighted layers, additions and poolings read."""
     readers = ("Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "AveragePool", "ReduceMean")
     inputs = (name for node in net.nodes if node.kind in readers for name in node.inputs)
     return list(dict.fromkeys(name for name in inputs if name and name not in net.constants))
 
 
 class Views(NamedTuple):
-    """One pass over the images seen twice: as the network is, and as it would be with its channels rescaled."""
+    """Two sets of ranges from one pass over the images: the network as it is, and with its channels rescaled."""
 
     plain: Ranges
     equalized: Ranges | None = None
     factors: Callable[[str], np.ndarray | None] = lambda tensor: None
 
     def add(self, tensor: str, image: np.ndarray, half: int) -> bool:
-        """One image's values of a tensor, channels first; refused where some are no numbers, or infinite."""
+        """Add one image's values of a tensor, channels first; return False where one is NaN or infinite."""
         flat = image.reshape(len(image), -1)
         lowest, highest, few = flat.min(1), flat.max(1), flat[:, :: _stride(flat.shape)]
         if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
@@ -138,6 +161,7 @@ class Views(NamedTuple):
         return True
 
     def counted(self, images: int) -> None:
+        """Count images whose values were added."""
         for each in filter(None, (self.plain, self.equalized)):
             each.images += images
 
@@ -149,7 +173,7 @@ def collect(
     on_images: Callable[[Views], None] = lambda views: None,
     name: Callable[[int], str] = lambda index: f"image {index}",
 ) -> Views:
-    """Goes on where `views` are, in place. `batches` are the images that they have not seen, in order."""
+    """Continue `views` in place. `batches` are the images that they have not seen, in order."""
     net = Net(model)
     tensors = [tensor for tensor in wanted(net) if tensor != net.input]
     run = session.Runner(model, tensors)
@@ -160,9 +184,9 @@ def collect(
             for index, image in enumerate(value, views.plain.images):
                 if not views.add(tensor, image, index % HALVES):
                     raise ModelError(
-                        f"{tensor} is NaN or infinite for {name(index)}",
-                        hint="no range can be found for it: look at that image, and at the layer that makes this "
-                        "tensor",
+                        tensor,
+                        f"is NaN or infinite for {name(index)}",
+                        hint="it has no range then: look at that image, and at the layer that makes this tensor",
                     )
         views.counted(len(batch))
         on_images(views)
@@ -171,14 +195,14 @@ def collect(
 
 
 def _stride(shape: tuple[int, ...]) -> int:
-    """Over one channel's values: odd, so that it does not walk down one column."""
+    """Return the step over one channel's values: odd, so that it does not stay in one column."""
     channels, each = shape
     step = max(1, -(-channels * each // _COUNTED))
     return step if step % 2 or step == 1 else step + 1
 
 
 def _reach(histogram: Histogram) -> float:
-    """The magnitude that one value in ten thousand exceeds: extremes themselves are reproduced by no two sets."""
+    """Return the magnitude that one value in ten thousand exceeds: the extremes themselves differ in any two sets."""
     counts = histogram.counts.astype(np.float64)
     middle = len(counts) // 2
     folded = counts[middle:] + counts[:middle][::-1]
@@ -191,10 +215,19 @@ def _refuse_constant(ranges: Ranges, net: Net) -> None:
     lowest, highest = ranges.tensors[net.input].lowest, ranges.tensors[net.input].highest
     if bool((lowest == highest).all()):
         raise ImagesError(
-            "the calibration images are all of one colour: every range would be a guess",
+            "the calibration images",
+            "are all of one colour: every range would be a guess",
             hint="calibrate with images as the network will see them",
         )
 
 
-def _other(what: list[str]) -> str:
-    return "another " + " and other ".join(what)
+def _parsed(path: Path) -> StoredRanges | None:
+    """Read the file; return None where another version of edgeresnet wrote it."""
+    document: object = json.loads(path.read_text(encoding="utf-8"))
+    version = document.get("version") if isinstance(document, dict) else None
+    return codec.decode(StoredRanges, document) if version in (None, VERSION) else None
+
+
+def _other(there: Origin, wanted: Origin) -> str:
+    names = [each.name for each in fields(Origin) if getattr(there, each.name) != getattr(wanted, each.name)]
+    return "another " + " and other ".join(names)

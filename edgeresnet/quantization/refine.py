@@ -1,8 +1,8 @@
-"""The mean error that rounding leaves behind a layer is known beforehand, and its bias can take it away.
+"""Bias correction: the mean error of rounding is known in advance, and a layer's bias can remove it.
 
-Each layer is looked at by itself, on the FP32 network's own activations put on the grid: no layer corrects what an
-earlier one corrects already. One that has no bias gets none: adding it takes time. A mean over positions is linear, so
-means of what each weight reads are enough: no second network runs, and no large tensor is kept.
+Each layer is corrected by itself, on the FP32 network's own activations put on the grid, so no layer corrects what an
+earlier one already does. A layer without a bias gets none: adding it takes time. A mean over positions is linear, so
+the means of what each weight reads are enough: no second network runs, and no large tensor is stored.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .scales import fake
 def bias_correction(
     model: onnx.ModelProto, placement: Placement, values: qdq.Values, batches: Iterable[np.ndarray]
 ) -> qdq.Values:
+    """Return the values with corrected biases."""
     net = Net(model)
     layers = {
         n: node for n, node in placement.weights.items() if len(node.inputs) > 2 and "auto_pad" not in node.attributes
@@ -55,7 +56,7 @@ def bias_correction(
 
 
 def _taken(node: Node, net: Net, values: np.ndarray) -> np.ndarray:
-    """What each weight of a layer reads on average over positions, summed over images: per input channel (and tap)."""
+    """Return the mean over positions of what each weight reads, summed over images: per input channel (and tap)."""
     total = values.sum(0, dtype=np.float64)
     if node.kind != "Conv":
         return total
@@ -64,11 +65,10 @@ def _taken(node: Node, net: Net, values: np.ndarray) -> np.ndarray:
 
 
 def _positions(node: Node, net: Net, axis: int, length: int) -> np.ndarray:
-    """taps × positions: how often a tap reads each position along one side, as a part of all that it reads."""
-    a = node.attributes
+    """Return how often a tap reads each position along one side, as a part of all it reads: taps × positions."""
     taps = net.constants.shape(node.inputs[1])[2 + axis]
-    pads, step = a.get("pads") or [0] * 4, (a.get("strides") or [1, 1])[axis]
-    apart = (a.get("dilations") or [1, 1])[axis]
+    pads, step = node.integers("pads", [0] * 4), node.integers("strides", [1, 1])[axis]
+    apart = node.integers("dilations", [1, 1])[axis]
     before, behind = pads[axis], pads[2 + axis]
     outputs = (length + before + behind - apart * (taps - 1) - 1) // step + 1
     found = np.zeros((taps, length))
@@ -79,8 +79,8 @@ def _positions(node: Node, net: Net, axis: int, length: int) -> np.ndarray:
 
 
 def _mean(node: Node, weights: np.ndarray, taken: np.ndarray) -> np.ndarray:
-    """The mean of a layer's output per channel, without its bias."""
+    """Return the mean of a layer's output per channel, without its bias."""
     rows = np.moveaxis(weights, weight_axis(node), 0)
-    groups = node.attributes.get("group", 1)
+    groups = node.integer("group", 1)
     inputs = taken.reshape(groups, -1)
     return np.einsum("goi,gi->go", rows.reshape(groups, len(rows) // groups, -1), inputs).ravel()

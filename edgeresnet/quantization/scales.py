@@ -1,6 +1,6 @@
-"""One scale out of what a tensor was seen to be: four ways, in one table. And one per channel for weights.
+"""Chooses scales: one for a tensor from its observed values, by one of four estimators; one per channel for weights.
 
-Every scale is a float16: so the half-precision twin carries the very same integers.
+Every scale is a float16 number, so that the half-precision variant holds exactly the same integers.
 """
 
 from __future__ import annotations
@@ -12,34 +12,35 @@ import numpy as np
 
 from .histogram import Histogram
 
-_TRIED = 96  # ranges, from a quarter of the extreme to all of it, in equal ratios
+_TRIED = 96  # ranges, from a quarter of the extreme to the extreme, in equal ratios
 _NARROWEST = 0.25
 _WEIGHT_RANGES = np.geomspace(0.65, 1.0, 16)[::-1]  # parts of a channel's extreme
 _CACHED = 1 << 16  # values
 _SMALLEST = 2.0**-14  # float16's smallest normal number
 _PERCENTILE = 99.999
-_CLIPPED = 4.0  # what an error of clipping costs against one of rounding: it has one sign, and adds up over positions
+_CLIPPED = 4.0  # weight of a clipping error relative to a rounding error: it has one sign, and adds up over positions
 
 
 class Grid(NamedTuple):
-    """The integers that a tensor may become; its zero is always the integer 0."""
+    """The integers that a tensor may become; zero is always the integer 0."""
 
     low: int
     high: int
 
 
 def activation(histogram: Histogram, extremes: tuple[float, float], grid: Grid, estimator: str) -> float:
+    """Return a tensor's scale by the named estimator."""
     reach = _reach_of(extremes, grid)
     if reach == 0 or not len(histogram):
-        return 1.0 / grid.high  # all zero: any scale is right
+        return 1.0 / grid.high  # all zero: any scale will do
     return float(half_precision(ESTIMATORS[estimator](histogram, reach, grid) / grid.high))
 
 
 def weights(values: np.ndarray, axis: int, grid: Grid) -> np.ndarray:
-    """Per channel along `axis`, each of least squared error; symmetric."""
+    """Return the scale of least squared error for each channel along `axis`; symmetric."""
     rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).astype(np.float32)
     extreme = np.abs(rows).max(1)
-    extreme[extreme == 0] = grid.high  # a channel of zeros: any scale is right
+    extreme[extreme == 0] = grid.high  # a channel of zeros: any scale will do
     tried = [half_precision(part * extreme / grid.high) for part in _WEIGHT_RANGES]
     best = np.empty(len(rows), np.float32)
     few = max(1, _CACHED // rows.shape[1])
@@ -56,11 +57,12 @@ def _squared_error(rows: np.ndarray, scale: np.ndarray, grid: Grid) -> np.ndarra
 
 
 def fake(values: np.ndarray, scale: np.ndarray | float, grid: Grid) -> np.ndarray:
-    """To the grid and back."""
+    """Quantize and dequantize."""
     return np.clip(np.rint(values / scale), grid.low, grid.high) * scale
 
 
 def half_precision(scale: np.ndarray | float) -> np.ndarray:
+    """Round a scale to a normal float16 number, as float32."""
     return np.maximum(np.float16(np.maximum(scale, _SMALLEST)), np.float16(_SMALLEST)).astype(np.float32)
 
 
@@ -91,9 +93,9 @@ def _cost(values: np.ndarray, counts: np.ndarray, scale: float, grid: Grid) -> f
 
 
 def _entropy(histogram: Histogram, reach: float, grid: Grid) -> float:
-    """The range whose quantized distribution differs least from the original's (Kullback-Leibler).
+    """Return the range whose quantized distribution differs least from the original's (Kullback-Leibler).
 
-    The bin at zero is left out: what a ReLU cut off would outweigh all the rest.
+    The bin at zero is left out: the zeros of a ReLU would outweigh all the rest.
     """
     magnitudes, counts = (part[1:] for part in _folded(histogram, grid))
     counts = counts.astype(np.float64)
@@ -101,14 +103,14 @@ def _entropy(histogram: Histogram, reach: float, grid: Grid) -> float:
         return reach
     best, least = reach, np.inf
     for stop in np.unique(np.linspace(grid.high, len(counts), _TRIED).astype(int)):
-        kept = counts[:stop].copy()
-        kept[-1] += counts[stop:].sum()
+        clipped = counts[:stop].copy()
+        clipped[-1] += counts[stop:].sum()
         level = np.arange(stop) * grid.high // stop
         there = counts[:stop] > 0
         total = np.bincount(level, counts[:stop], grid.high)
         number = np.maximum(np.bincount(level, there, grid.high), 1)
         spread = np.where(there, (total / number)[level], 0.0)
-        p, q = kept / kept.sum(), spread / max(spread.sum(), 1e-300)
+        p, q = clipped / clipped.sum(), spread / max(spread.sum(), 1e-300)
         both = (p > 0) & (q > 0)
         divergence = float((p[both] * np.log(p[both] / q[both])).sum()) + float(p[(p > 0) & (q <= 0)].sum()) * 20
         if divergence < least:
@@ -125,13 +127,13 @@ ESTIMATORS: dict[str, Callable[[Histogram, float, Grid], float]] = {
 
 
 def _reach_of(extremes: tuple[float, float], grid: Grid) -> float:
-    """The magnitude that the grid's largest integer must stand for, so that nothing is clipped."""
+    """Return the magnitude that the grid's largest integer must stand for, so that nothing is clipped."""
     lowest, highest = extremes
     return max(highest, -lowest * grid.high / -grid.low) if grid.low < 0 else max(highest, 0.0)
 
 
 def _folded(histogram: Histogram, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Magnitudes and how often each was seen, zero and below left out where the grid has no negative side."""
+    """Return magnitudes and how often each occurred, without values below zero where the grid has no negative side."""
     middle = len(histogram.counts) // 2
     counts = histogram.counts[middle:].copy()
     if grid.low < 0:

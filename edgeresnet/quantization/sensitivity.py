@@ -1,4 +1,4 @@
-"""How far channels reach, and how much noise in a channel or a weight moves the logits: a few images and gradients.
+"""How large channels get, and how much noise in a channel or a weight moves the logits: by a few images and gradients.
 
 Knows no factors and no scales.
 """
@@ -18,42 +18,40 @@ from .session import batch_for
 from .torch_net import TorchNet
 
 _OBSERVED = 1_400_000  # values of all images
-_TAIL = 8  # one image in so many shows how far a channel reaches,
-_BEYOND = 4.0  # in so many times as many images as were seen
-_ROWS = 16  # outputs of a layer whose weights speak for all
+_TAIL = 8  # one image in eight shows how large a channel gets,
+_BEYOND = 4.0  # in four times as many images as were seen
+_ROWS = 16  # outputs of a layer whose weights stand for all
 NOTHING = 1e-12
 
 
 def observed(shape: tuple[int, ...]) -> int:
-    """How many images of this shape are looked at."""
+    """Return how many images of this shape to observe."""
     return int(np.clip(_OBSERVED // int(np.prod(shape)), 8, 512))
 
 
 class Seen(NamedTuple):
-    """Per tensor and channel the magnitude that it reaches, and how much noise in it moves the logits (squared, summed
-    over images); the latter also for the weights of some of a layer's outputs (`rows`), taps together.
-    """
+    """What was observed. How much noise moves the logits is squared and summed over images."""
 
-    reach: dict[str, Tensor]
-    of_channels: dict[str, Tensor]
-    of_weights: dict[str, Tensor]
+    reach: dict[str, Tensor]  # the magnitude that each channel of a tensor gets to
+    of_channels: dict[str, Tensor]  # how much noise in each channel of a tensor moves the logits
+    of_weights: dict[str, Tensor]  # the same for the weights of some of a layer's outputs (`rows`), taps together
 
 
 def observe(net: Net, placement: Placement, images: np.ndarray, seed: int) -> Seen:
-    """A few images at a time forwards and backwards, large ones one by one: the memory is theirs."""
+    """Run the images forwards and backwards, a few at a time and large ones one by one, to bound the memory."""
     runner, generator = TorchNet(net), torch.Generator().manual_seed(seed)
     tensors = {name: _Tensor() for name in sorted(placement.points)}
     layers = {node.name: _Weights(node) for node in placement.weights.values()}
-    asked = [name for layer in layers.values() for name in layer.node.inputs[1:] if name in runner.constants]
-    constants = {**runner.constants, **{name: runner.constants[name].detach().requires_grad_() for name in asked}}
+    trained = [name for layer in layers.values() for name in layer.node.inputs[1:] if name in runner.constants]
+    constants = {**runner.constants, **{name: runner.constants[name].detach().requires_grad_() for name in trained}}
     size = batch_for(images.shape[1:])
     for start in range(0, len(images), size):
         batch = torch.from_numpy(images[start : start + size]).requires_grad_()
         values = {**runner.run(batch, constants, keep=tensors), net.input: batch}
         logits = values[net.output]
-        # With random signs, the square of a sum over images and logits is on average the sum of their squares.
+        # With random signs, the square of a sum over images and logits equals the sum of their squares on average.
         signs = torch.randint(0, 2, logits.shape, generator=generator) * 2.0 - 1.0
-        read = {name: values[name] for name in tensors} | {name: constants[name] for name in asked}
+        read = {name: values[name] for name in tensors} | {name: constants[name] for name in trained}
         slopes = dict(zip(read, torch.autograd.grad((logits * signs).sum(), list(read.values())), strict=True))
         for name, tensor in tensors.items():
             tensor.add(values[name].detach(), slopes[name])
@@ -67,26 +65,26 @@ def observe(net: Net, placement: Placement, images: np.ndarray, seed: int) -> Se
 
 
 def rows(node: Node, weights: Tensor) -> Tensor:
-    """Of some of its outputs: outputs × inputs × taps"""
+    """Return a layer's weights for some of its outputs, as outputs × inputs × taps."""
     found = weights.movedim(weight_axis(node), 0)
     found = found[_some(node, len(found))]
     return found.reshape(*found.shape[:2], math.prod(found.shape[2:]))
 
 
 def by_rows(node: Node, channels: Tensor, outputs: int) -> Tensor:
-    """What is known per channel of a layer's input, as each of its rows reads it: outputs × inputs"""
-    groups = channels.reshape(node.attributes.get("group", 1), -1)
+    """Return values per input channel as each row of a layer reads them, as outputs × inputs."""
+    groups = channels.reshape(node.integer("group", 1), -1)
     return groups[_some(node, outputs) * len(groups) // outputs]
 
 
 def _some(node: Node, outputs: int) -> Tensor:
-    """Evenly apart, and of each group one at least: each reads other inputs."""
-    count = min(outputs, max(_ROWS, node.attributes.get("group", 1)))
+    """Choose outputs, evenly apart, at least one of each group: groups read different inputs."""
+    count = min(outputs, max(_ROWS, node.integer("group", 1)))
     return torch.arange(count) * outputs // count
 
 
 class _Tensor:
-    """Of one tensor, seen batch by batch."""
+    """The observation of one tensor, batch by batch."""
 
     def __init__(self) -> None:
         self.felt = torch.zeros(())
@@ -95,7 +93,7 @@ class _Tensor:
 
     def add(self, values: Tensor, slopes: Tensor) -> None:
         values, slopes = (each.reshape(*each.shape[:2], -1) for each in (values, slopes))
-        self.felt = self.felt + (slopes.square() * (values != 0)).sum((0, 2))  # zero stays what it is
+        self.felt = self.felt + (slopes.square() * (values != 0)).sum((0, 2))  # zero has no rounding error
         self._sum, self._count = self._sum + values.sum((0, 2)), self._count + len(values) * values.shape[2]
         self._peaks.append(values.abs().amax(2))
 
@@ -103,11 +101,11 @@ class _Tensor:
         return self._sum / self._count
 
     def reach(self) -> Tensor:
-        """The magnitude that a channel exceeds once in many images.
+        """Return the magnitude that each channel exceeds once in many images.
 
-        The farthest peaks are taken for the tail of an exponential: the largest that a few hundred images show is
-        chance, and what lies beyond will be clipped. What an eighth of them show it reaches at least, however seldom
-        it is active. A dead channel reaches nothing: as little as is safe.
+        The largest peaks are taken as the tail of an exponential: the maximum over a few hundred images is chance, and
+        values beyond it will be clipped. The peak that an eighth of the images in the tail show is the least, however
+        rarely a channel is active. A dead channel gets as little as is safe.
         """
         peaks = torch.cat(self._peaks)
         few = min(len(peaks), max(4, len(peaks) // _TAIL))
@@ -118,7 +116,7 @@ class _Tensor:
 
 
 class _Weights:
-    """Of some outputs of a layer, seen batch by batch."""
+    """The observation of some outputs of a layer, batch by batch."""
 
     def __init__(self, node: Node):
         self.node = node
@@ -135,6 +133,6 @@ class _Weights:
             self._of_bias = self._of_bias + bias.square() * mine.shape[2]
 
     def felt(self, mean: Tensor) -> Tensor:
-        """Where there is a bias, without what its input's mean would add: bias correction takes that away."""
+        """Return how much noise in the weights moves the logits, without the part that bias correction removes."""
         means = by_rows(self.node, mean, self._outputs)
         return (self._squares - 2 * means * self._with_bias + means.square() * self._of_bias).clamp_min(0)

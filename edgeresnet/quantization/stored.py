@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import onnx
 
 from ..images import Samples
 from ..portable import manifest
-from ..store import Artifact, Given, Parent
+from ..store import Artifact
 from .net import unshare
+from .ranges import Origin
 
 FILE = "model.onnx"
 EQUALIZED, RANGES, EQUALIZED_RANGES = "equalized.onnx", "ranges.json", "equalized-ranges.json"
 
 
-def network_of(network: Parent) -> onnx.ModelProto:
-    assert isinstance(network, Artifact)
+def network_of(network: Artifact) -> onnx.ModelProto:
+    """Read the traced network, each layer with weights of its own."""
     model = onnx.load(network.path / FILE)
     unshare(model)
     return model
 
 
-def samples_of(parents: Mapping[str, Parent]) -> Samples:
-    given = parents["calibration"]
-    assert isinstance(given, Given)
-    return given.value
-
-
-def identity_of(parents: Mapping[str, Parent]) -> dict[str, str]:
-    """What ranges belong to. The images are told by their content, whatever their order."""
-    samples = samples_of(parents)
-    return {
-        "network": parents["network"].digest,
-        "images": manifest.digest_of(sorted(samples.hash(index).hex() for index in range(len(samples)))),
-        "preprocessing": samples.preprocessing.digest,
-    }
+def origin_of(network: Artifact, samples: Samples) -> Origin:
+    """Return what ranges of this network over these images belong to. The images count by content, not by order."""
+    images = sorted(samples.hash(index).hex() for index in range(len(samples)))
+    return Origin(network.digest, manifest.digest_of(images), samples.preprocessing.digest)

@@ -1,14 +1,14 @@
-"""A recipe: what shall be done, as frozen models. YAML in, every wrong key out at once, a digest of what was meant.
+"""A recipe: what is to be done, as frozen models. Reads YAML, reports every wrong key at once, and has a digest.
 
-Knows the words and their limits; reads no images, no weights, and imports no runtime.
+Knows the keys and their limits; reads no images, no weights, and imports no runtime.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -40,57 +40,60 @@ __all__ = [
 
 
 def load(path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
-    """A recipe from a YAML file, with `--set key.path=value` applied before it is judged."""
+    """Read a recipe from a YAML file. `--set key.path=value` is applied before it is checked."""
     path = Path(path)
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as problem:
-        raise RecipeError(f"there is no recipe {path}", hint="`edgeresnet init` writes one to start from") from problem
+        hint = "`edgeresnet init` writes one to start from"
+        raise RecipeError(f"the recipe {path}", "does not exist", hint=hint) from problem
     except (OSError, UnicodeDecodeError) as problem:
-        raise RecipeError(f"{path} cannot be read: {problem}", hint="a recipe is a YAML text file") from problem
-    except (yaml.YAMLError, ValueError) as problem:  # a date that is none is a ValueError
+        raise RecipeError(str(path), f"cannot be read: {problem}", hint="a recipe is a YAML text file") from problem
+    except (yaml.YAMLError, ValueError) as problem:  # an impossible date is a ValueError
         mark = getattr(problem, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise RecipeError(
-            f"{path}{where}: {getattr(problem, 'problem', None) or problem}", hint="mend the YAML there"
-        ) from problem
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        words = f"is not valid YAML{where}: {getattr(problem, 'problem', None) or problem}"
+        raise RecipeError(str(path), words, hint="repair the YAML there") from problem
     if not isinstance(raw, dict):
-        raise RecipeError(f"{path} holds no recipe", hint="it begins with `version: 1`; `edgeresnet init` writes one")
+        hint = "it begins with `version: 1`; `edgeresnet init` writes one"
+        raise RecipeError(str(path), "holds no recipe", hint=hint)
     change(raw, changes)
     return parse(raw, name=str(path))
 
 
-def change(raw: dict[str, Any], changes: tuple[str, ...]) -> None:
-    """Applies `key.path=value` to what will be a recipe, in place."""
+def change(raw: dict[str, object], changes: tuple[str, ...]) -> None:
+    """Apply `key.path=value` to what will be a recipe, in place."""
     for one in changes:
         _set(raw, one)
 
 
-def parse(raw: dict[str, Any], name: str = "the recipe") -> Recipe:
+def parse(raw: Mapping[str, object], name: str = "the recipe") -> Recipe:
+    """Build a recipe from parsed YAML; report all of its problems together."""
     problems: list[str] = []
     recipe = None
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as problem:
         problems += [_problems.in_words(error) for error in problem.errors()]
-    # Targets are judged by their own option classes, and together with all the rest.
+    # Targets are checked by their own option classes, and together with all the rest.
     sections = raw.get("targets")
     for target, options in (sections if isinstance(sections, dict) else {}).items():
         problems += _problems.of_target(str(target), options)
     if problems or recipe is None:
         count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise RecipeError(f"{name} has {count}", hint="`edgeresnet schema` is what a recipe may say", problems=problems)
+        hint = "`edgeresnet schema` shows what a recipe may contain"
+        raise RecipeError(name, f"has {count}", hint=hint, problems=problems)
     return recipe
 
 
 def module_of_factory(arch: str) -> tuple[str, str] | None:
-    """`my.module:make` → its two halves; None for a name of ours."""
+    """Return the two halves of `my.module:make`; None for a name of ours."""
     found = re.fullmatch(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)", arch)
     return (found[1], found[2]) if found else None
 
 
 def file_of_module(name: str) -> Path | None:
-    """The source file of a module in user code, found without running it."""
+    """Return the source file of a module in user code, without running it."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -99,10 +102,10 @@ def file_of_module(name: str) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def _set(raw: dict[str, Any], change: str) -> None:
+def _set(raw: dict[str, object], change: str) -> None:
     path, equals, value = change.partition("=")
     if not equals or not path:
-        raise RecipeError(f"--set {change!r} is not key=value", hint="write `--set train.epochs=3`")
+        raise RecipeError(f"--set {change!r}", "is not key=value", hint="write `--set train.epochs=3`")
     *sections, key = path.split(".")
     here = raw
     for section in sections:
@@ -113,4 +116,6 @@ def _set(raw: dict[str, Any], change: str) -> None:
     try:
         here[key] = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError) as problem:
-        raise RecipeError(f"--set {change!r}: the value is not YAML", hint="quote it as YAML wants it") from problem
+        raise RecipeError(
+            f"the value of --set {change!r}", "is not YAML", hint="quote it as YAML needs it"
+        ) from problem

@@ -1,10 +1,11 @@
-"""What is wrong with a recipe, in words: each problem with its path and the nearest right word."""
+"""What is wrong with a recipe, in words: each problem with its path and the most similar correct key."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -12,9 +13,14 @@ from .. import targets
 from ..errors import RecipeError
 from .sections import EVERY, Delivery, Recipe, every, options_of, own
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
-def schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12), with the options of every target that is here."""
+Schema: TypeAlias = dict[str, Any]  # JSON Schema, as pydantic writes it
+
+
+def schema() -> Schema:
+    """Return the JSON Schema (draft 2020-12) of a recipe, with the options of every installed target."""
     found = Recipe.model_json_schema(by_alias=True)
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "edgeresnet recipe"
@@ -31,7 +37,8 @@ def schema() -> dict[str, Any]:
     return found
 
 
-def of_target(target: str, options: Any) -> list[str]:
+def of_target(target: str, options: object) -> list[str]:
+    """Return the problems of one target's options."""
     found = []
     try:
         keys = [*getattr(targets.get(target).options, "__dataclass_fields__", {}), *EVERY]
@@ -45,11 +52,12 @@ def of_target(target: str, options: Any) -> list[str]:
     return found
 
 
-def in_words(error: Any) -> str:
+def in_words(error: ErrorDetails) -> str:
+    """Return a problem that pydantic reports as one line."""
     return _sentence(error["loc"], error, _known_keys(error["loc"]))
 
 
-def _sentence(location: tuple[str | int, ...], error: Any, known: list[str]) -> str:
+def _sentence(location: tuple[str | int, ...], error: ErrorDetails, known: list[str]) -> str:
     # pydantic puts the branch of a union into the path; a user never wrote that word.
     parts = [str(part) for part in location if not re.match(r"(function|constrained|literal)\b", str(part))]
     where = ".".join(parts)
@@ -61,20 +69,20 @@ def _sentence(location: tuple[str | int, ...], error: Any, known: list[str]) -> 
     message = error["msg"].removeprefix("Value error, ")
     text = f"{message[0].lower()}{message[1:]}" if message[:1].isupper() else message
     given = error.get("input")
-    said = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{where}: {text}{said}" if where else text
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{where}: {text}{shown}" if where else text
 
 
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:
-    """The keys that were possible beside the wrong one, for the nearest right word."""
-    here: Any = schema()
+    """Return the keys that are possible instead of the wrong one."""
+    here = schema()
     definitions = here.get("$defs", {})
     for part in location[:-1]:
         here = _resolved(here, definitions).get("properties", {}).get(str(part), {})
     return list(_resolved(here, definitions).get("properties", {}))
 
 
-def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def _resolved(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
     for branch in [node, *node.get("anyOf", []), *node.get("allOf", [])]:
         if "$ref" in branch:
             return definitions[branch["$ref"].rsplit("/", 1)[-1]]

@@ -1,16 +1,18 @@
 """Stored results → something a person or a program reads. Never measures, never judges, reads nothing but the run.
 
-HTML alone also looks at what still lies beside it: its images, and other runs of its model. A format is loaded when it
-is asked for.
+HTML alone also reads what the store still has: its images, and other runs of its model. A format is loaded on its
+first use.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..runs import Run
     from . import bench_text as bench_text
     from . import compare_text as compare_text
     from . import compared as compared
@@ -20,17 +22,19 @@ if TYPE_CHECKING:
     from . import inspect_text as inspect_text
     from . import pruned as pruned
     from . import quantized as quantized
+    from . import summary as summary
     from . import terminal as terminal
     from . import trained as trained
-    from . import view as view
 
-Render = Callable[[Mapping[str, Any]], str]
+    Render = Callable[[Run], str]
+
 _MODULES = {"terminal": "terminal", "md": "markdown", "json": "json_report", "html": "html", "junit": "junit"}
 
 
-class _Formats(Mapping[str, Render]):
+class _Formats(Mapping[str, "Render"]):
     def __getitem__(self, name: str) -> Render:
-        return importlib.import_module(f"{__name__}.{_MODULES[name]}").render
+        render: Render = importlib.import_module(f"{__name__}.{_MODULES[name]}").render
+        return render
 
     def __iter__(self) -> Iterator[str]:
         return iter(_MODULES)
@@ -42,7 +46,7 @@ class _Formats(Mapping[str, Render]):
 FORMATS: Mapping[str, Render] = _Formats()
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> ModuleType:
     if name.startswith("_"):
         raise AttributeError(name)
     try:

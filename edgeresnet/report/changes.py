@@ -3,49 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
-Run = Mapping[str, Any]
-Change = tuple[str, Any, Any]  # path, before, after; None where there was nothing
+from ..portable import codec
+from ..portable.result import Latency, Measured
+from ..runs import Run, StepRecord
 
 _MOVES = ("load",)  # of a machine from minute to minute: no change of it
+_LASTING = {"host", "cpu", "instructions", "cores", "cpus", "system", "board", "gpus"}
 
 
-def between(before: Run, after: Run) -> dict[str, Any]:
-    return {
-        "recipe": list(_changes(before["recipe"], after["recipe"])),
-        "verdicts": list(_changes(_verdicts(before), _verdicts(after))),
-        "artifacts": _artifacts(before, after),
-        "machine": _machines(before, after),
-        "versions": [
-            (f"{target}.{path}", old, new)
-            for target, (one, other) in _both(before, after).items()
-            for path, old, new in _changes(one.get("versions", {}), other.get("versions", {}))
-        ],
-    }
+class Change(NamedTuple):
+    """One value, as JSON, before and after; None where there was nothing."""
+
+    path: str
+    before: object
+    after: object
+
+
+@dataclass(frozen=True)
+class ArtifactChange:
+    """One step whose artifact differs. `same_key`: the same request came out differently."""
+
+    step: str
+    before: str | None  # its digest
+    after: str | None
+    same_key: bool
+
+
+@dataclass(frozen=True)
+class ArtifactChanges:
+    """The steps whose artifacts differ, parents first, and how many do not."""
+
+    differ: tuple[ArtifactChange, ...]
+    first: str | None
+    same: int
+
+
+@dataclass(frozen=True)
+class RunChanges:
+    """All that changed between two runs."""
+
+    recipe: tuple[Change, ...]
+    verdicts: tuple[Change, ...]
+    artifacts: ArtifactChanges
+    machine: tuple[Change, ...]
+    versions: tuple[Change, ...]
+
+
+def between(before: Run, after: Run) -> RunChanges:
+    """Return what changed from one run to another."""
+    return RunChanges(
+        recipe=tuple(_changes(before.recipe, after.recipe)),
+        verdicts=tuple(_changes(_verdicts(before), _verdicts(after))),
+        artifacts=_artifacts(before, after),
+        machine=tuple(_machines(before, after)),
+        versions=tuple(
+            change._replace(path=f"{target}.{change.path}")
+            for target, (one, other) in _measured_in_both(before, after).items()
+            for change in _changes(one.versions, other.versions)
+        ),
+    )
 
 
 def same_measurement(before: Run, after: Run, target: str) -> bool:
-    """Whether a target's numbers are one artifact's: then nothing was measured in between."""
-    one, other = (_steps(run).get(f"verify:{target}", {}).get("digest") for run in (before, after))
+    """Return whether a target's numbers are of one artifact: then nothing was measured in between."""
+    one, other = (_digest(_steps(run).get(f"verify:{target}")) for run in (before, after))
     return one is not None and one == other
 
 
-def other_conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Why times of two measurements are not comparable; empty where both are of one machine in one state."""
-    one, other = (raw["processes"][0]["machine"] for raw in (before, after))
-    found = list(_changes(one, other))
-    if not found:
+def other_conditions(before: Latency, after: Latency) -> str:
+    """Return why times of two measurements are not comparable; empty where both are of one machine in one state."""
+    one, other = (codec.encode(latency.processes[0].machine) for latency in (before, after))
+    changed = list(_changes(one, other))
+    if not changed:
         return ""
-    if [path for path, _, _ in found] == ["boot"]:
-        return "the machine was started anew in between, or is another of the same name"
-    kind = "on another machine" if _is_another(found) else "on this machine in another state"
-    told = "; ".join(f"{path} {shown(new)}, in run A {shown(old)}" for path, old, new in found if path != "boot")
-    return f"measured {kind}: {told}"
+    if [change.path for change in changed] == ["boot"]:
+        return "the machine was restarted in between, or is another of the same name"
+    is_other = any(change.path.split(".")[0] in _LASTING for change in changed)
+    kind = "on another machine" if is_other else "on this machine in another state"
+    named = "; ".join(f"{path} {shown(new)}, in run A {shown(old)}" for path, old, new in changed if path != "boot")
+    return f"measured {kind}: {named}"
 
 
-def shown(value: Any) -> str:
-    """A recipe's or a machine's value as a person writes it."""
+def shown(value: object) -> str:
+    """Return a recipe's or a machine's value as a person writes it."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -57,61 +100,65 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-_LASTING = {"host", "cpu", "instructions", "cores", "cpus", "system", "board", "gpus"}
-
-
-def _is_another(found: list[Change]) -> bool:
-    return any(path.split(".")[0] in _LASTING for path, _, _ in found)
-
-
-def _changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
-    """Key by key, down to what is no mapping; a section that is only on one side is told as a whole."""
+def _changes(before: object, after: object, path: str = "") -> Iterator[Change]:
+    """Yield changes key by key, down to what is not a mapping; a section of one side alone is one change."""
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
         if before != after:
-            yield path, before, after
+            yield Change(path, before, after)
         return
     for key in dict.fromkeys((*before, *after)):
         yield from _changes(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
 
 
 def _verdicts(run: Run) -> dict[str, str]:
-    return {f"{one['target']} {one['promise']}": one["verdict"] for one in run["verdicts"]}
+    return {f"{one.target} {one.promise.name}": one.verdict for one in run.verdicts}
 
 
-def _both(before: Run, after: Run) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Targets that were measured in both."""
-    ours, theirs = ({t: r for t, r in run["results"].items() if "variants" in r} for run in (before, after))
+def _measured_in_both(before: Run, after: Run) -> dict[str, tuple[Measured, Measured]]:
+    ours, theirs = (
+        {target: result for target, result in run.results.items() if isinstance(result, Measured)}
+        for run in (before, after)
+    )
     return {target: (ours[target], theirs[target]) for target in ours if target in theirs}
 
 
 def _machines(before: Run, after: Run) -> list[Change]:
-    """Where the runs were done, and where a device brought its own numbers home from."""
-    home = _still(before["machine"], after["machine"])
-    away = [
-        (f"{target}: {path}", old, new)
-        for target, (one, other) in _both(before, after).items()
-        for path, old, new in _still(one.get("machine", {}), other.get("machine", {}))
-        if (path, old, new) not in home
+    """Return what changed where the runs were done, and where a device measured its own numbers."""
+    host = _lasting(before.machine, after.machine)
+    devices = [
+        Change(f"{target}: {change.path}", change.before, change.after)
+        for target, (one, other) in _measured_in_both(before, after).items()
+        for change in _lasting(one.machine, other.machine)
+        if change not in host
     ]
-    return [*home, *away]
+    return [*host, *devices]
 
 
-def _still(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    return [change for change in _changes(before, after) if change[0] not in _MOVES]
+def _lasting(before: object, after: object) -> list[Change]:
+    changes = _changes(codec.encode(before), codec.encode(after))
+    return [change for change in changes if change.path not in _MOVES]
 
 
-def _steps(run: Run) -> dict[str, Mapping[str, Any]]:
-    return {step["id"]: step for step in run["steps"]}
+def _steps(run: Run) -> dict[str, StepRecord]:
+    return {step.id: step for step in run.steps}
 
 
-def _artifacts(before: Run, after: Run) -> dict[str, Any]:
-    """Step by step, parents first. `same_key` is the same asked once more that came out otherwise."""
+def _digest(step: StepRecord | None) -> str | None:
+    return step.digest if step else None
+
+
+def _key(step: StepRecord | None) -> str | None:
+    return step.key if step else None
+
+
+def _artifacts(before: Run, after: Run) -> ArtifactChanges:
     ours, theirs = _steps(after), _steps(before)
-    found = []
+    differ = []
     for name in dict.fromkeys((*ours, *theirs)):
-        old, new = (steps.get(name, {}).get("digest") for steps in (theirs, ours))
-        if old == new and name in ours and name in theirs:
+        one, other = theirs.get(name), ours.get(name)
+        if one and other and one.digest == other.digest:
             continue
-        keys = [steps.get(name, {}).get("key") for steps in (theirs, ours)]
-        found.append({"step": name, "before": old, "after": new, "same_key": None not in keys and keys[0] == keys[1]})
-    return {"differ": found, "first": found[0]["step"] if found else None, "same": len({*ours, *theirs}) - len(found)}
+        same_key = _key(one) is not None and _key(one) == _key(other)
+        differ.append(ArtifactChange(name, _digest(one), _digest(other), same_key))
+    first = differ[0].step if differ else None
+    return ArtifactChanges(tuple(differ), first, len({*ours, *theirs}) - len(differ))

@@ -1,185 +1,193 @@
-"""Runs side by side, on a terminal, as Markdown and as JSON. Computes nothing: `compared` has the numbers."""
+"""A comparison of runs on a terminal, as Markdown and as JSON. Computes nothing: `compared` has the numbers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from ..portable import codec
 from ..text import in_json
-from . import changes, markdown, terminal, view
+from . import changes, markdown, summary, terminal
+from .changes import ArtifactChange, ArtifactChanges, Change
+from .compared import ChangedRun, ComparedRun, Comparison, Difference, Factor, MeasuredVariant
 
 _MEASURED = ("target", "as", "run", "top-1", "SQNR", "p50 ms", "p99", "× fp32", "× half", "MB")
 _ACCURACY = ("target", "as", "run", "drop pp (95 %)", "agree", "lost/won", "dB")
 _LATENCY = ("target", "as", "run", "times as fast (95 %)", "its gain, times (95 %)", "MB")
 _SHOWN = 8  # artifacts by name; the JSON document has all
+_NOT_IN_TURN = (
+    "times as fast: the runs were not timed in turn, and the interval knows only how processes of one run differ; the "
+    "gain is over a baseline that was timed in turn with it, in each run, and includes the drift between hours"
+)
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Section:
     title: str
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     sentences: Sequence[str] = ()
 
 
-def terminal_text(found: Mapping[str, Any]) -> str:
-    told = []
-    for part in _parts(found):
-        lines = [terminal.wrapped(part.title)] if part.title else []
-        lines += [terminal.columns(*view.filled(part.columns, part.rows))] if part.rows else []
-        lines += [terminal.wrapped(sentence) for sentence in part.sentences]
-        told.append("\n".join(lines))
-    return "\n\n".join(told) + "\n"
+def terminal_text(comparison: Comparison) -> str:
+    """Return the comparison as plain text that fits 80 columns."""
+    parts = []
+    for section in _sections(comparison):
+        lines = [terminal.wrapped(section.title)] if section.title else []
+        lines += [terminal.columns(*summary.table(section.columns, section.rows))] if section.rows else []
+        lines += [terminal.wrapped(sentence) for sentence in section.sentences]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
 
 
-def markdown_text(found: Mapping[str, Any]) -> str:
-    told = [f"# {len(found['runs'])} runs, held against {markdown.cell(found['runs'][0]['id'])}"]
-    for part in _parts(found):
-        told += [f"## {markdown.cell(part.title)}"] if part.title else []
-        told += [markdown.table(*view.filled(part.columns, part.rows))] if part.rows else []
-        told += ["\n".join(f"- {markdown.cell(sentence)}" for sentence in part.sentences)] if part.sentences else []
-    return "\n\n".join(told) + "\n"
+def markdown_text(comparison: Comparison) -> str:
+    """Return the comparison as Markdown."""
+    parts = [f"# {len(comparison.runs)} runs, compared with {markdown.cell(comparison.runs[0].id)}"]
+    for section in _sections(comparison):
+        parts += [f"## {markdown.cell(section.title)}"] if section.title else []
+        parts += [markdown.table(*summary.table(section.columns, section.rows))] if section.rows else []
+        items = [f"- {markdown.cell(sentence)}" for sentence in section.sentences]
+        parts += ["\n".join(items)] if items else []
+    return "\n\n".join(parts) + "\n"
 
 
-def json_text(found: Mapping[str, Any]) -> str:
-    return in_json(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
+def json_text(comparison: Comparison) -> str:
+    """Return the comparison as JSON."""
+    text = json.dumps(codec.encode(comparison), indent=1, ensure_ascii=False, allow_nan=False)
+    return in_json(text) + "\n"
 
 
-FORMATS = {"terminal": terminal_text, "md": markdown_text, "json": json_text}
+FORMATS: Mapping[str, Callable[[Comparison], str]] = {
+    "terminal": terminal_text,
+    "md": markdown_text,
+    "json": json_text,
+}
 
 
-def _parts(found: Mapping[str, Any]) -> Iterator[_Part]:
-    yield _Part("", sentences=[_run(run) for run in found["runs"]])
-    absent = [f"{one['run']} {one['target']}: {one['reason']}" for one in found["absent"]]
-    if found["measured"] or absent:
-        yield _Part("What was measured", _MEASURED, [_measured(row) for row in found["measured"]], absent)
-    anew = [one for one in found["differences"] if not one["same_measurement"]]
-    rows, apart = [row for one in anew if (row := _accuracy(one))], _why_apart(anew)
-    if rows or apart:
-        yield _Part("Accuracy against A", _ACCURACY, rows, apart)
-    timed = [one for one in anew if not one["latency"]["why_not"]]
-    sentences = [*_untold(anew), *([_APART] if timed else [])]
+def _sections(comparison: Comparison) -> Iterator[_Section]:
+    yield _Section("", sentences=[_run_sentence(run) for run in comparison.runs])
+    absent = [f"{one.run} {one.target}: {one.reason}" for one in comparison.absent]
+    if comparison.measured or absent:
+        yield _Section("What was measured", _MEASURED, [_measured_row(row) for row in comparison.measured], absent)
+    remeasured = [one for one in comparison.differences if not one.same_measurement]
+    rows, unpaired = [row for one in remeasured if (row := _accuracy_row(one))], _why_not_paired(remeasured)
+    if rows or unpaired:
+        yield _Section("Accuracy against A", _ACCURACY, rows, unpaired)
+    timed = [one for one in remeasured if one.latency and not one.latency.why_not]
+    sentences = [*_why_not_timed(remeasured), *([_NOT_IN_TURN] if timed else [])]
     if timed or sentences:
-        yield _Part("Latency and size against A", _LATENCY, [_latency(one) for one in anew], sentences)
-    for changed in found["changed"]:
-        yield _Part(f"What changed from A to {changed['run']}", sentences=_changed(changed, found))
+        yield _Section("Latency and size against A", _LATENCY, [_latency_row(one) for one in remeasured], sentences)
+    for changed in comparison.changed:
+        yield _Section(f"What changed from A to {changed.run}", sentences=_changed_sentences(changed, comparison))
 
 
-_APART = (
-    "times as fast: the runs were not timed in turn, and the interval knows only how processes of one run differ; the "
-    "gain is against a rival that was timed in turn with it, in each run, and counts what moves from hour to hour"
-)
+def _run_sentence(run: ComparedRun) -> str:
+    ended = f"; it {run.ended_early}" if run.ended_early else ""
+    return f"{run.name}  {run.id}  {run.title}: {run.verdict}{ended}"
 
 
-def _run(run: Mapping[str, Any]) -> str:
-    ended = f"; it {run['ended_early']}" if run["ended_early"] else ""
-    return f"{run['name']}  {run['id']}  {run['title']}: {run['verdict']}{ended}"
-
-
-def _measured(row: Mapping[str, Any]) -> tuple[str, ...]:
-    top1 = "not known" if row["top1_pct"] is None else f"{row['top1_pct']:.2f} %"
-    gains = (row["times_fp32"], row["times_half"])
+def _measured_row(row: MeasuredVariant) -> tuple[str, ...]:
     return (
-        row["target"],
-        row["variant"],
-        row["run"],
-        top1,
-        "" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f} dB",
-        view.ms(row["p50_ms"]),
-        view.ms(row["p99_ms"]),
-        *("" if gain is None else f"{gain['value']:.3f}" for gain in gains),
-        f"{row['size_mb']:.2f}",
+        row.target,
+        row.variant,
+        row.run,
+        "not known" if row.top1_pct is None else summary.percent(row.top1_pct),
+        "" if row.sqnr_db is None else summary.sqnr(row.sqnr_db),
+        summary.ms(row.p50_ms),
+        summary.ms(row.p99_ms),
+        *("" if factor is None else f"{factor.value:.3f}" for factor in (row.times_fp32, row.times_half)),
+        f"{row.size_mb:.2f}",
     )
 
 
-def _accuracy(one: Mapping[str, Any]) -> tuple[str, ...]:
-    """Empty where nothing can be said of it."""
-    about = one["accuracy"]
-    if "drop_pp" not in about and "agree" not in about:
+def _accuracy_row(one: Difference) -> tuple[str, ...]:
+    """Return a row under _ACCURACY; empty where nothing is known."""
+    about = one.accuracy
+    if about is None or (about.drop_pp is None and about.agree is None):
         return ()
-    drop, low, high = (view.signed(about[key]) if key in about else "" for key in ("drop_pp", "low_pp", "high_pp"))
-    images = about.get("images")
+    drop = "not known"
+    if about.drop_pp is not None and about.low_pp is not None and about.high_pp is not None:
+        drop = f"{summary.signed(about.drop_pp)} ({summary.signed(about.low_pp)} to {summary.signed(about.high_pp)})"
     return (
-        one["target"],
-        one["variant"],
-        one["run"],
-        f"{drop} ({low} to {high})" if drop else "not known",
-        f"{100 * about['agree'] / images:.2f} %" if images else "",
-        f"{about['flips_lost']}/{about['flips_won']}" if "flips_lost" in about else "",
-        "" if about["db_more"] is None else f"{about['db_more']:+.1f}",
+        one.target,
+        one.variant,
+        one.run,
+        drop,
+        summary.percent(100 * about.agree / about.images) if about.agree is not None and about.images else "",
+        "" if about.lost is None else f"{about.lost}/{about.won}",
+        "" if about.db_more is None else f"{about.db_more:+.1f}",
     )
 
 
-def _latency(one: Mapping[str, Any]) -> tuple[str, ...]:
-    about = one["latency"]
-    gain = about.get("rival_ratio")
-    size = view.signed(one["mb_more"])
-    if about["why_not"]:
-        return (one["target"], one["variant"], one["run"], "not comparable", "", size)
-    return (one["target"], one["variant"], one["run"], _span(about["than_first"]), _span(gain) if gain else "", size)
+def _latency_row(one: Difference) -> tuple[str, ...]:
+    names, size, about = (one.target, one.variant, one.run), summary.signed(one.mb_more), one.latency
+    if about is None or about.than_first is None:
+        return (*names, "not comparable", "", size)
+    return (*names, _factor_cell(about.than_first), _factor_cell(about.gain) if about.gain else "", size)
 
 
-def _span(ratio: Mapping[str, Any]) -> str:
-    value, low, high = (None if ratio[key] is None else view.ms(ratio[key]) for key in ("value", "low", "high"))
-    return f"{value}, no interval" if high is None else f"{value} ({low} to {high})"
+def _factor_cell(factor: Factor) -> str:
+    value, low = summary.ms(factor.value), summary.ms(factor.low)
+    return f"{value}, no interval" if factor.high is None else f"{value} ({low} to {summary.ms(factor.high)})"
 
 
-def _why_apart(differences: Sequence[Mapping[str, Any]]) -> list[str]:
-    def why(one: Mapping[str, Any]) -> str:
-        said, is_told = one["accuracy"]["why_not_paired"], "drop_pp" in one["accuracy"]
-        return said and f"{said}: " + ("its interval takes them for independent" if is_told else "not held against A's")
+def _why_not_paired(differences: Sequence[Difference]) -> list[str]:
+    def reason(one: Difference) -> str:
+        if one.accuracy is None or not one.accuracy.why_not_paired:
+            return ""
+        consequence = "it is not compared with A's"
+        if one.accuracy.drop_pp is not None:
+            consequence = "its interval treats them as independent"
+        return f"{one.accuracy.why_not_paired}: {consequence}"
 
-    return [f"{who}: {words}" for who, words in _together((one, why(one)) for one in differences)]
+    return [f"{names}: {words}" for names, words in _grouped((one, reason(one)) for one in differences)]
 
 
-def _untold(differences: Sequence[Mapping[str, Any]]) -> list[str]:
-    told = _together((one, one["latency"]["why_not"]) for one in differences)
-    return [f"{who}: times are not held against A's: {why}" for who, why in told]
+def _why_not_timed(differences: Sequence[Difference]) -> list[str]:
+    reasons = _grouped((one, one.latency.why_not if one.latency else "") for one in differences)
+    return [f"{names}: times are not compared with A's: {why_not}" for names, why_not in reasons]
 
 
-def _together(found: Any) -> list[tuple[str, str]]:
-    """What is said of several in the same words is said once: (who, words)."""
+def _grouped(reasons: Iterable[tuple[Difference, str]]) -> list[tuple[str, str]]:
+    """Return each sentence once, with the run and all targets that it is about."""
     alike: dict[tuple[str, str], dict[str, None]] = {}
-    for one, words in found:
+    for one, words in reasons:
         if words:
-            alike.setdefault((one["run"], words), {}).update({one["target"]: None})
+            alike.setdefault((one.run, words), {}).update({one.target: None})
     return [(f"{run} {', '.join(targets)}", words) for (run, words), targets in alike.items()]
 
 
-def _changed(changed: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    told = [f"recipe, {_change(one)}" for one in changed["recipe"]] or ["the recipe is the same"]
-    told += [f"promise, {_change(one)}" for one in changed["verdicts"]]
-    told += _artifacts(changed["artifacts"])
-    same = [one["target"] for one in found["differences"] if one["run"] == changed["run"] and one["same_measurement"]]
+def _changed_sentences(changed: ChangedRun, comparison: Comparison) -> list[str]:
+    sentences = [f"recipe, {_change(one)}" for one in changed.recipe] or ["the recipe is the same"]
+    sentences += [f"promise, {_change(one)}" for one in changed.verdicts]
+    sentences += _artifact_sentences(changed.artifacts)
+    same = [one.target for one in comparison.differences if one.run == changed.run and one.same_measurement]
     if same:
-        told.append(
-            f"{', '.join(dict.fromkeys(same))}: one and the same measurement in both: nothing was measured anew"
-        )
-    told += [f"machine, {_change(one)}" for one in changed["machine"]] or ["the machine is the same"]
-    return told + [f"version, {_change(one)}" for one in changed["versions"]]
+        targets = ", ".join(dict.fromkeys(same))
+        sentences.append(f"{targets}: one and the same measurement in both: nothing was measured again")
+    sentences += [f"machine, {_change(one)}" for one in changed.machine] or ["the machine is the same"]
+    return sentences + [f"version, {_change(one)}" for one in changed.versions]
 
 
-def _change(one: Sequence[Any]) -> str:
-    path, before, after = one
-    return f"{path}: {changes.shown(before)} → {changes.shown(after)}"
+def _change(one: Change) -> str:
+    return f"{one.path}: {changes.shown(one.before)} → {changes.shown(one.after)}"
 
 
-def _artifacts(about: Mapping[str, Any]) -> list[str]:
-    if not about["differ"]:
+def _artifact_sentences(about: ArtifactChanges) -> list[str]:
+    if not about.differ:
         return ["every artifact is the same"]
-    first, *others = about["differ"]
-    told = [f"artifacts: {about['same']} are the same; the first that differs is {_step(first)}"]
+    first, *others = about.differ
+    sentences = [f"artifacts: {about.same} are the same; the first that differs is {_artifact(first)}"]
     if others:
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-        told.append(f"after it: {', '.join(one['step'] for one in others[:_SHOWN])}{more}")
-    again = [one["step"] for one in about["differ"] if one["same_key"]]
+        sentences.append(f"after it: {', '.join(one.step for one in others[:_SHOWN])}{more}")
+    again = [one.step for one in about.differ if one.same_key]
     if again:
-        told.append(f"asked for the same, and came out otherwise when it was made anew: {', '.join(again)}")
-    return told
+        sentences.append(f"the request was the same, and the result is another: {', '.join(again)}")
+    return sentences
 
 
-def _step(one: Mapping[str, Any]) -> str:
-    digests = (each[:12] if each else "not made" for each in (one["before"], one["after"]))
-    return f"{one['step']} ({' → '.join(digests)})"
+def _artifact(one: ArtifactChange) -> str:
+    digests = (each[:12] if each else "not made" for each in (one.before, one.after))
+    return f"{one.step} ({' → '.join(digests)})"

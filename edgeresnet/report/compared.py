@@ -1,209 +1,309 @@
-"""Runs side by side, and what each differs in from the first: computed from stored runs alone, as data.
+"""Runs compared with the first of them: computed from stored runs alone, as a document.
 
-Reads no artifact and measures nothing. What cannot be held against each other is told in words, never as a number.
+Reads no artifact and measures nothing. What cannot be compared is a reason in words, never a number.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..portable import inference, intervals, judging, timing_warnings, timings
-from ..text import ended_early
-from . import changes, view
+from ..portable import inference, intervals, timing_warnings
+from ..portable.result import OMIT, Accuracy, Latency, Measured, Ratio, Variant, Word
+from ..runs import Run
+from . import changes, summary
+from .changes import RunChanges
 
-Run = Mapping[str, Any]
-Logs = Callable[..., list[float]]  # of a run by its name, a target, a rival and a variant: `_logs`, each once
-RIVALS = ("half", "fp32")
+BASELINES = ("half", "fp32")  # the one to compare a gain over, and its substitute
 _FIRST = "A"
 
 
-def of(runs: Sequence[Run]) -> dict[str, Any]:
-    """Two runs or more; the first is what the others are held against."""
-    named = {_name(number): run for number, run in enumerate(runs)}
-    first = runs[0]
-    logs: Logs = functools.cache(lambda name, *which: _logs(named[name], *which))
-    return {
-        "runs": [_about(name, run) for name, run in named.items()],
-        "measured": [
-            row for pair in _pairs(runs) for name, run in named.items() if (row := _row(logs, name, run, *pair))
-        ],
-        "absent": [one for name, run in named.items() for one in _absent(name, run)],
-        "differences": [
-            _difference(logs, name, first, run, *pair)
-            for pair in _pairs(runs)
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run under its short name: A, B, …"""
+
+    name: str
+    id: str
+    title: str
+    verdict: Word
+    recipe_digest: str
+    ended_early: str | None
+
+
+@dataclass(frozen=True)
+class Factor:
+    """How many times as fast, with its 95 % interval. `high` is None where there is none: one process alone."""
+
+    value: float
+    low: float
+    high: float | None
+
+
+@dataclass(frozen=True)
+class MeasuredVariant:
+    """What one run measured of one variant."""
+
+    target: str
+    variant: str
+    run: str
+    images: int
+    top1_pct: float | None
+    sqnr_db: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+    times_half: Factor | None  # over variants that were timed in turn with it
+    times_fp32: Factor | None
+    size_mb: float
+
+
+@dataclass(frozen=True)
+class AbsentTarget:
+    """A target that a run did not measure."""
+
+    run: str
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AccuracyDifference:
+    """Points lost since the first run: image by image, or from two proportions where images are not the same."""
+
+    paired: bool
+    why_not_paired: str
+    db_more: float | None
+    images: int | None = field(default=None, metadata=OMIT)
+    agree: int | None = field(default=None, metadata=OMIT)
+    top1: int | None = field(default=None, metadata=OMIT)
+    lost: int | None = field(default=None, metadata={"key": "flips_lost", **OMIT})
+    won: int | None = field(default=None, metadata={"key": "flips_won", **OMIT})
+    drop_pp: float | None = field(default=None, metadata=OMIT)
+    low_pp: float | None = field(default=None, metadata=OMIT)
+    high_pp: float | None = field(default=None, metadata=OMIT)
+
+
+@dataclass(frozen=True)
+class LatencyDifference:
+    """How many times as fast as in the first run; and how its gain over a baseline changed."""
+
+    why_not: str
+    than_first: Factor | None = field(default=None, metadata=OMIT)
+    baseline: str = field(default="", metadata={"key": "rival", **OMIT})
+    gain: Factor | None = field(default=None, metadata={"key": "rival_ratio", **OMIT})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One variant in one run, compared with the first run."""
+
+    run: str
+    target: str
+    variant: str
+    mb_more: float
+    same_measurement: bool  # both runs hold one and the same: nothing else is compared then
+    accuracy: AccuracyDifference | None = field(default=None, metadata=OMIT)
+    latency: LatencyDifference | None = field(default=None, metadata=OMIT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedRun(RunChanges):
+    """What changed from the first run to this one."""
+
+    run: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs compared with the first of them: the document of `edgeresnet compare`."""
+
+    runs: tuple[ComparedRun, ...]
+    measured: tuple[MeasuredVariant, ...]
+    absent: tuple[AbsentTarget, ...]
+    differences: tuple[Difference, ...]
+    changed: tuple[ChangedRun, ...]
+
+
+def of(runs: Sequence[Run]) -> Comparison:
+    """Compare two runs or more with the first of them."""
+    named = {_short_name(number): run for number, run in enumerate(runs)}
+    first, pairs = runs[0], _pairs(runs)
+    others = {name: run for name, run in named.items() if name != _FIRST}
+    return Comparison(
+        runs=tuple(_compared_run(name, run) for name, run in named.items()),
+        measured=tuple(row for pair in pairs for name, run in named.items() for row in _measured(name, run, *pair)),
+        absent=tuple(
+            AbsentTarget(name, target, summary.reason(result))
             for name, run in named.items()
-            if name != _FIRST and _variant(first, *pair) and _variant(run, *pair)
-        ],
-        "changed": [{"run": name, **changes.between(first, run)} for name, run in named.items() if name != _FIRST],
-    }
+            for target, result in run.results.items()
+            if not isinstance(result, Measured)
+        ),
+        differences=tuple(
+            one for pair in pairs for name, run in others.items() for one in _differences(name, first, run, *pair)
+        ),
+        changed=tuple(ChangedRun(**vars(changes.between(first, run)), run=name) for name, run in others.items()),
+    )
 
 
-def _name(number: int) -> str:
-    """A to Z, then AA."""
-    return (_name(number // 26 - 1) if number >= 26 else "") + chr(ord(_FIRST) + number % 26)
+def _short_name(number: int) -> str:
+    """Return A to Z, then AA."""
+    return (_short_name(number // 26 - 1) if number >= 26 else "") + chr(ord(_FIRST) + number % 26)
 
 
-def _about(name: str, run: Run) -> dict[str, Any]:
-    measured = [result for result in run["results"].values() if "variants" in result]
-    return {
-        "name": name,
-        "id": run["id"],
-        "title": view.title(run["recipe"]["model"], measured),
-        "verdict": run["verdict"],
-        "recipe_digest": run["recipe_digest"],
-        "ended_early": ended_early(run["problem"]) if run.get("problem") else None,
-    }
+def _compared_run(name: str, run: Run) -> ComparedRun:
+    title = summary.title(run.recipe, run.measured)
+    ended_early = summary.ended_early(run.problem) if run.problem else None
+    return ComparedRun(name, run.id, title, run.verdict, run.recipe_digest, ended_early)
 
 
 def _pairs(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """(target, variant) of all runs, in the order in which they are told of."""
+    """Return (target, variant) of all runs, target by target."""
     found: dict[str, dict[str, None]] = {}
     for run in runs:
-        for target, result in run["results"].items():
-            found.setdefault(target, {}).update(dict.fromkeys(result.get("variants", ())))
+        for target, result in run.results.items():
+            variants = result.variants if isinstance(result, Measured) else ()
+            found.setdefault(target, {}).update(dict.fromkeys(variants))
     return [(target, variant) for target, variants in found.items() for variant in variants]
 
 
-def _variant(run: Run, target: str, variant: str) -> Mapping[str, Any] | None:
-    return run["results"].get(target, {}).get("variants", {}).get(variant)
+def _result(run: Run, target: str, variant: str) -> Measured | None:
+    """Return the result of a target where this variant was measured."""
+    result = run.results.get(target)
+    return result if isinstance(result, Measured) and variant in result.variants else None
 
 
-def _absent(name: str, run: Run) -> list[dict[str, str]]:
-    results = run["results"].items()
-    return [{"run": name, "target": t, "reason": view.reason(r)} for t, r in results if "variants" not in r]
+def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[MeasuredVariant]:
+    result = _result(run, target, variant)
+    if result is None:
+        return
+    found = result.variants[variant]
+    accuracy, host = found.accuracy, found.latency.host if found.latency else None
+    half, fp32 = (_speedup(result.variants, baseline, variant) for baseline in BASELINES)
+    yield MeasuredVariant(
+        target=target,
+        variant=variant,
+        run=name,
+        images=accuracy.images,
+        top1_pct=accuracy.top1_pct if accuracy.has_labels else None,
+        sqnr_db=accuracy.sqnr_db,
+        p50_ms=host.p50 if host else None,
+        p99_ms=host.p99 if host else None,
+        times_half=half,
+        times_fp32=fp32,
+        size_mb=found.size_mb,
+    )
 
 
-def _row(logs: Logs, name: str, run: Run, target: str, variant: str) -> dict[str, Any] | None:
-    found = _variant(run, target, variant)
-    if found is None:
+def _speedup(variants: Mapping[str, Variant], baseline: str, variant: str) -> Factor | None:
+    timed = _timed_in_turn(variants, baseline, variant)
+    return _factor(timed[1].speedup_over(timed[0])) if timed else None
+
+
+def _timed_in_turn(variants: Mapping[str, Variant], baseline: str, variant: str) -> tuple[Latency, Latency] | None:
+    """Return the latencies of a baseline and a variant where they can be compared."""
+    if baseline == variant or baseline not in variants:
         return None
-    counts, times = found["accuracy"], timings.percentiles(found["latency"] or _UNTIMED)
-    top1 = None if "top1" not in counts else 100 * counts["top1"] / counts["images"]
-    return {
-        "target": target,
-        "variant": variant,
-        "run": name,
-        "images": counts["images"],
-        "top1_pct": top1,
-        "sqnr_db": counts["sqnr_db"],
-        "p50_ms": times.get("p50"),
-        "p99_ms": times.get("p99"),
-        **{f"times_{rival}": _than(logs(name, target, rival, variant)) for rival in RIVALS},
-        "size_mb": found["size_mb"],
-    }
+    slower, faster = variants[baseline].latency, variants[variant].latency
+    if slower is None or faster is None or timing_warnings.untimed([slower, faster]):
+        return None
+    return slower, faster
 
 
-def _than(logs: list[float]) -> dict[str, Any] | None:
-    """How many times as fast as a rival that was timed in turn with it; None where there is none, or no saying."""
-    return _interval(*intervals.ratio_of(logs)) if logs else None
+def _differences(name: str, first: Run, run: Run, target: str, variant: str) -> Iterator[Difference]:
+    before, now = _result(first, target, variant), _result(run, target, variant)
+    if before is None or now is None:
+        return
+    mb_more = now.variants[variant].size_mb - before.variants[variant].size_mb
+    same = changes.same_measurement(first, run, target)
+    difference = Difference(name, target, variant, mb_more, same)
+    if not same:
+        accuracy, latency = _accuracy_difference(before, now, variant), _latency_difference(before, now, variant)
+        difference = replace(difference, accuracy=accuracy, latency=latency)
+    yield difference
 
 
-def _logs(run: Run, target: str, rival: str, variant: str) -> list[float]:
-    slower, faster = _variant(run, target, rival), _variant(run, target, variant)
-    if rival == variant or not slower or not faster or timing_warnings.untimed([slower["latency"], faster["latency"]]):
-        return []
-    return intervals.log_ratios(timings.windows(slower["latency"]), timings.windows(faster["latency"]))
+def _accuracy_difference(before: Measured, now: Measured, variant: str) -> AccuracyDifference:
+    """Return the points lost, paired where both evaluated the very same images."""
+    why_not, one, other = _why_not_paired(before, now), before.variants[variant], now.variants[variant]
+    decibels = one.accuracy.sqnr_db, other.accuracy.sqnr_db
+    db_more = None if decibels[0] is None or decibels[1] is None else decibels[1] - decibels[0]
+    found = AccuracyDifference(not why_not, why_not, db_more)
+    if not why_not:
+        labels = None if before.labels is None else np.asarray(before.labels)
+        return _paired(found, inference.counts(np.asarray(one.predicted), np.asarray(other.predicted), labels))
+    if not before.has_labels or not now.has_labels or before.classes != now.classes:
+        return found
+    correct, correct_now = one.accuracy.top1, other.accuracy.top1
+    assert correct is not None
+    assert correct_now is not None
+    drop = one.accuracy.top1_pct - other.accuracy.top1_pct
+    interval = intervals.independent_drop(correct, one.accuracy.images, correct_now, other.accuracy.images)
+    return replace(found, drop_pp=drop, low_pp=100 * interval.low, high_pp=100 * interval.high)
 
 
-def _difference(logs: Logs, name: str, first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
-    before, now = _variant(first, target, variant), _variant(run, target, variant)
-    assert before is not None
-    assert now is not None
-    about = {"run": name, "target": target, "variant": variant, "mb_more": now["size_mb"] - before["size_mb"]}
-    if changes.same_measurement(first, run, target):
-        return {**about, "same_measurement": True}
-    return {
-        **about,
-        "same_measurement": False,
-        "accuracy": _accuracy(first["results"][target], run["results"][target], before, now),
-        "latency": _latency(logs, name, first, run, target, variant),
-    }
+def _paired(found: AccuracyDifference, counts: Accuracy) -> AccuracyDifference:
+    found = replace(found, images=counts.images, agree=counts.agree)
+    if not counts.has_labels:
+        return found
+    low, high = counts.drop_interval_pp()
+    found = replace(found, top1=counts.top1, lost=counts.lost, won=counts.won)
+    return replace(found, drop_pp=counts.drop_pp, low_pp=low, high_pp=high)
 
 
-def _accuracy(
-    one: Mapping[str, Any], other: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Points lost, paired where both answered the very same images."""
-    apart = _why_apart(one, other)
-    db = None if None in (found := [each["accuracy"]["sqnr_db"] for each in (before, now)]) else found[1] - found[0]
-    told: dict[str, Any] = {"paired": not apart, "why_not_paired": apart, "db_more": db}
-    if not apart:
-        labels = None if judging.unlabelled(one) else np.asarray(one["labels"])
-        counts = inference.counts(np.asarray(before["predicted"]), np.asarray(now["predicted"]), labels)
-        told |= counts
-        if labels is None:
-            return told
-        lost, won, images = counts["flips_lost"], counts["flips_won"], counts["images"]
-        return told | _points((lost - won) / images, intervals.tango(lost, won, images))
-    if judging.unlabelled(one) or judging.unlabelled(other) or one["classes"] != other["classes"]:
-        return told
-    asked = [(each["accuracy"]["top1"], each["accuracy"]["images"]) for each in (before, now)]
-    (right, images), (right_now, images_now) = asked
-    drop = right / max(images, 1) - right_now / max(images_now, 1)
-    return told | _points(drop, intervals.independent_drop(right, images, right_now, images_now))
-
-
-def _why_apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Why two results are not of the same images, image by image; empty where they are."""
-    if one["classes"] != other["classes"]:
+def _why_not_paired(before: Measured, now: Measured) -> str:
+    """Return why two results cannot be compared image by image; empty where they can."""
+    if before.classes != now.classes:
         return "their classes are not the same"
-    if not one.get("images") or not other.get("images"):
-        return "an older run does not say which images it was asked about"
-    if one["images"] != other["images"]:
-        return f"their images are not the same (digest {one['images'][:12]}, here {other['images'][:12]})"
-    if one["skipped"] != other["skipped"]:
+    if not before.images or not now.images:
+        return "an older run does not hold which images it evaluated"
+    if before.images != now.images:
+        return f"their images are not the same (digest {before.images[:12]}, here {now.images[:12]})"
+    if before.skipped != now.skipped:
         return "not the same images could be read"
     return ""
 
 
-def _points(drop: float, interval: intervals.Interval) -> dict[str, float]:
-    return {"drop_pp": 100 * drop, "low_pp": 100 * interval.low, "high_pp": 100 * interval.high}
+def _latency_difference(before: Measured, now: Measured, variant: str) -> LatencyDifference:
+    """Compare times of one machine in one state with each other, and the gains over a baseline in each run."""
+    one, other = before.variants[variant].latency, now.variants[variant].latency
+    for where, latency in (("in run A ", one), ("", other)):
+        if why_not := timing_warnings.untimed([latency]):
+            return LatencyDifference(f"{where}{why_not}")
+    assert one is not None
+    assert other is not None
+    if why_not := changes.other_conditions(one, other):
+        return LatencyDifference(why_not)
+    if one.batch != other.batch:
+        return LatencyDifference(f"they were timed with {other.batch} images at once, in run A with {one.batch}")
+    than_first = _factor(_change(_time_logs(other), _time_logs(one)))
+    for baseline in BASELINES:
+        were, are = (_timed_in_turn(each.variants, baseline, variant) for each in (before, now))
+        if were and are:
+            gain = _change(_ratio_logs(*were), _ratio_logs(*are), intervals.DRIFT)
+            return LatencyDifference("", than_first, baseline, _factor(gain))
+    return LatencyDifference("", than_first)
 
 
-def _latency(logs: Logs, name: str, first: Run, run: Run, target: str, variant: str) -> dict[str, Any]:
-    """How many times as fast as before, and as the rival in each run: one machine in one state, or words."""
-    before, now = _variant(first, target, variant), _variant(run, target, variant)
-    assert before is not None
-    assert now is not None
-    for where, each in (("in run A ", before), ("", now)):
-        if trouble := timing_warnings.untimed([each["latency"]]):
-            return {"why_not": f"{where}{trouble}"}
-    if why := changes.other_conditions(before["latency"], now["latency"]):
-        return {"why_not": why}
-    batches = [each["latency"]["batch"] for each in (before, now)]
-    if batches[0] != batches[1]:
-        return {"why_not": f"they were timed with {batches[1]} images at once, in run A with {batches[0]}"}
-    were, are = (_time_logs(timings.windows(each["latency"])) for each in (before, now))
-    told: dict[str, Any] = {"why_not": "", "than_first": _apart(are, were)}
-    for rival in RIVALS:
-        ours, theirs = (logs(one, target, rival, variant) for one in (name, _FIRST))
-        if ours and theirs:
-            told["rival"] = rival
-            told["rival_ratio"] = _apart(theirs, ours, timings.DRIFT_OF_TWINS)
-            break
-    return told
+def _ratio_logs(slower: Latency, faster: Latency) -> list[float]:
+    return intervals.log_ratios(slower.windows(), faster.windows())
 
 
-def _time_logs(processes: intervals.Processes) -> list[float]:
-    """The log time of each process."""
-    return [sum(math.log(np.median(window)) for window in windows) / len(windows) for windows in processes]
+def _time_logs(latency: Latency) -> list[float]:
+    """Return the log time of each process."""
+    return [sum(math.log(np.median(window)) for window in windows) / len(windows) for windows in latency.windows()]
 
 
-def _apart(before: Sequence[float], now: Sequence[float], drift: float = 0.0) -> dict[str, Any]:
-    """By what factor logs that were measured apart went up: by how the processes of each differ and, of ratios, by what
-    is known to move between hours. How much times themselves move then is not known.
+def _change(before: Sequence[float], now: Sequence[float], drift: float = 0.0) -> Ratio:
+    """Return by what factor logs of two measurements grew.
+
+    The interval knows how processes of each measurement differ and, of ratios, what is known to drift between hours.
+    How much times themselves drift is not known.
     """
-    return _interval(*intervals.change_interval(before, now, drift=drift))
+    value, (low, high) = intervals.change_interval(before, now, drift=drift)
+    return Ratio(value, low, high)
 
 
-def _interval(value: float, interval: intervals.Interval) -> dict[str, Any]:
-    low, high = interval
-    return {"value": value, "low": low, "high": high if math.isfinite(high) else None}
-
-
-_UNTIMED: Mapping[str, Any] = {"processes": ()}
+def _factor(ratio: Ratio) -> Factor:
+    return Factor(ratio.value, ratio.low, ratio.high if ratio.has_interval else None)

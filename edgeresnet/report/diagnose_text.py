@@ -1,94 +1,88 @@
-"""What `verify --explain` found, in 80 columns: what was tried, and one conclusion in words."""
+"""A diagnosis as plain text that fits 80 columns: what was tried, and one conclusion in words."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import terminal
 
-_ROWS, _NAME = 10, 44  # of the table: the best so many, and the widest name
+if TYPE_CHECKING:
+    from ..diagnose.diagnosis import Diagnosis, Gain, Score
+
+_ROWS, _NAME = 10, 44  # of the table: the rows at most, and the widest name
 _PAIRS = 5  # of classes in another order, by name; `--json` has all
-
-
-def render(about: Mapping[str, Any]) -> str:
-    images, seen = about["images"], about["classes_seen"]
-    every = len(about["classes"])
-    of = f"{every} classes" if seen == every else f"{seen} of its {every} classes"
-    head = f"{about['network']}: {images['tried']} images of {of}, and {images['confirmed']} others to confirm on"
-    concluded = [_conclusion(about), *_order(about), *_written(about), *_alike(about), *_few(about)]
-    parts = [terminal.wrapped(head), _table(about), "\n".join(terminal.wrapped(each) for each in concluded)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(about: Mapping[str, Any]) -> str:
-    """The best ones, and what they are held against: what was given, or the best where nothing was."""
-    said = about["given"]["said"]
-    first, *others = about["variants"]
-    ranked = sorted(others if said else about["variants"], key=lambda row: -_share(row, about))
-    shown, rest = ranked[:_ROWS], ranked[_ROWS:]
-    rows: list[tuple[str, ...]] = []
-    for row in ([first] if said else []) + shown:
-        against = row["won"] == row["lost"] == 0 and row["name"] in (first["name"] if said else about["best"]["name"])
-        gain = _signed((row["won"] - row["lost"]) / _asked(row, about))
-        gain += f" ({_signed(row['low'])} to {_signed(row['high'])})"
-        name, *more = textwrap.wrap(row["name"], _NAME)
-        rows.append((name, _pct(_share(row, about)), "" if against else gain))
-        rows += [(f"  {line}", "", "") for line in more]
-    head = "gain pp (corrected 95 %)" if said else "to the best pp (corr. 95 %)"
-    text = terminal.columns(("tried", "top-1", head), rows)
-    best = _pct(_share(rest[0], about)) if rest else ""
-    return text + (f"\n… and {len(rest)} more, at most {best} (`--json` has all)" if rest else "")
-
-
-def _asked(row: Mapping[str, Any], about: Mapping[str, Any]) -> int:
-    """What a few images showed to be hopeless was asked about no more."""
-    return row.get("images", about["images"]["tried"])
-
-
-def _share(row: Mapping[str, Any], about: Mapping[str, Any]) -> float:
-    return row["top1"] / _asked(row, about)
-
-
-def _conclusion(about: Mapping[str, Any]) -> str:
-    best, given = about["best"], about["given"]
-    now, was = _accuracy(best), _pct(given["top1"] / given["images"])
-    words = [*best["changes"], *(["another order of the classes"] if about["order"] else [])]
-    what = ", ".join(words) or "what was given"
-    if about["outcome"] == "explained":
-        return f"explained by {what}: {now} instead of {was} on {best['images']} other images, {_gain(best)}"
-    if about["outcome"] == "fits":
-        if best["low"] <= about["chance"]:
-            return f"nothing that was tried is better than chance: the best, {what}, has {_of_images(best)}. {_LOOK}"
-        return f"best of all that was tried: {what}, with {_of_images(best)}"
-    least = f"A gain below {100 * about['least_gain']:.0f} points does not show on so few images: {_more(about)}"
-    chance = given["low"] <= about["chance"]
-    beside = f"what was given has {_of_images(given)}, " + ("no more than chance, " if chance else "")
-    if about["outcome"] == "chance":
-        return (
-            f"nothing explains it for certain: {what} seemed better, and {best['images']} other images do not confirm "
-            f"it: {now} instead of {was}, {_gain(best)}. {least}"
-        )
-    return (
-        f"nothing that was tried explains it: {beside}and no other preprocessing or order of the classes was better "
-        f"by more than chance. {least}. {_LOOK}"
-    )
-
-
-_LOOK = (
+_ADVICE = (
     "Look at the weights (these, of this architecture, fully trained?), the size, the labels, and the images that the "
     "expected accuracy was measured on"
 )
 
 
-def _order(about: Mapping[str, Any]) -> list[str]:
-    order = about["order"]
-    if not order or about["outcome"] != "explained":
+def render(about: Diagnosis) -> str:
+    """Return the table of what was tried, then what follows from it."""
+    images, seen, every = about.images, about.classes_seen, len(about.classes)
+    of = f"{every} classes" if seen == every else f"{seen} of its {every} classes"
+    head = f"{about.network}: {images.tried} images of {of}, and {images.confirmed} others to confirm on"
+    concluded = [_conclusion(about), *_order(about), *_keys_to_write(about), *_alike(about), *_few_images(about)]
+    parts = [terminal.wrapped(head), _table(about), "\n".join(terminal.wrapped(each) for each in concluded)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(about: Diagnosis) -> str:
+    """Return the best rows, and the row that they are compared with: what was given, or the best where nothing was."""
+    mean_given = about.given.mean_given
+    first, *others = about.tried
+    ranked = sorted(others if mean_given else about.tried, key=lambda row: -row.share)
+    shown, rest = ranked[:_ROWS], ranked[_ROWS:]
+    reference = first.name if mean_given else about.best.name
+    rows: list[tuple[str, ...]] = []
+    for row in ([first] if mean_given else []) + shown:
+        is_reference = row.won == row.lost == 0 and row.name == reference
+        gain = f"{_signed(row.gain)} ({_signed(row.low)} to {_signed(row.high)})"
+        name, *more = textwrap.wrap(row.name, _NAME)
+        rows.append((name, _pct(row.share), "" if is_reference else gain))
+        rows += [(f"  {line}", "", "") for line in more]
+    head = "gain pp (corrected 95 %)" if mean_given else "to the best pp (corr. 95 %)"
+    text = terminal.columns(("tried", "top-1", head), rows)
+    return text + (f"\n… and {len(rest)} more, at most {_pct(rest[0].share)} (`--json` has all)" if rest else "")
+
+
+def _conclusion(about: Diagnosis) -> str:
+    best, given = about.best, about.given
+    words = [*best.changes, *(["another order of the classes"] if about.order else [])]
+    what = ", ".join(words) or "what was given"
+    if about.outcome == "explained":
+        return f"explained by {what}: {_compared(about)}"
+    if about.outcome == "fits":
+        if best.low <= about.chance:
+            return f"nothing that was tried is better than chance: the best, {what}, has {_on_images(best)}. {_ADVICE}"
+        return f"best of all that was tried: {what}, with {_on_images(best)}"
+    least = f"A gain below {100 * about.least_gain:.0f} points does not show on so few images: {_remedy(about)}"
+    if about.outcome == "chance":
+        return (
+            f"nothing explains it for certain: {what} seemed better, and {best.images} other images do not confirm "
+            f"it: {_pct(best.share)} instead of {_pct(given.share)}, {_points(best.gain)}. {least}"
+        )
+    chance = "no more than chance, " if given.low <= about.chance else ""
+    return (
+        f"nothing that was tried explains it: what was given has {_on_images(given)}, {chance}and no other "
+        f"preprocessing or order of the classes was better by more than chance. {least}. {_ADVICE}"
+    )
+
+
+def _compared(about: Diagnosis) -> str:
+    best = about.best
+    return (
+        f"{_pct(best.share)} instead of {_pct(about.given.share)} on {best.images} other images, {_points(best.gain)}"
+    )
+
+
+def _order(about: Diagnosis) -> list[str]:
+    order = about.order
+    if not order or about.outcome != "explained":
         return []
-    moved = order["moved"]
-    named = "; ".join(f"{one['folder']} is its class {one['answer']} ({one['called']})" for one in moved[:_PAIRS])
-    more = f"; and {len(moved) - _PAIRS} more (`--json` has all)" if len(moved) > _PAIRS else ""
+    named = "; ".join(f"{one.folder} is its class {one.answer} ({one.called})" for one in order.moved[:_PAIRS])
+    more = f"; and {len(order.moved) - _PAIRS} more (`--json` has all)" if len(order.moved) > _PAIRS else ""
     return [
         f"the network has the classes in another order than the folders: {named}{more}",
         "folders are numbered from 0 in the order of their names: rename them so that each stands where the network "
@@ -96,54 +90,47 @@ def _order(about: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _written(about: Mapping[str, Any]) -> list[str]:
-    keys = about["best"]["write"]
-    fits = about["outcome"] == "fits" and about["best"]["low"] > about["chance"]
-    if not keys or not (fits or about["outcome"] == "explained"):
+def _keys_to_write(about: Diagnosis) -> list[str]:
+    keys = about.best.write
+    fits = about.outcome == "fits" and about.best.low > about.chance
+    if not keys or not (fits or about.outcome == "explained"):
         return []
     return [f"write `preprocessing: {{{', '.join(f'{key}: {_yaml(value)}' for key, value in keys.items())}}}`"]
 
 
-def _alike(about: Mapping[str, Any]) -> list[str]:
-    alike = about["best"]["alike"]
-    if not alike or about["outcome"] not in ("explained", "fits") or about["best"]["low"] <= about["chance"]:
+def _alike(about: Diagnosis) -> list[str]:
+    alike = about.best.alike
+    if not alike or about.outcome not in ("explained", "fits") or about.best.low <= about.chance:
         return []
     more = f"; and {len(alike) - _PAIRS} more" if len(alike) > _PAIRS else ""
-    return [f"so few images do not tell it from: {'; '.join(alike[:_PAIRS])}{more} ({_more(about)})"]
+    return [f"so few images do not tell it from: {'; '.join(alike[:_PAIRS])}{more} ({_remedy(about)})"]
 
 
-def _few(about: Mapping[str, Any]) -> list[str]:
-    images, told = about["images"], []
-    if images["confirmed"] < images["asked"]:
-        told.append(
-            f"note: {images['there']} images are few: what {images['confirmed']} of them are to confirm must gain "
-            f"{100 * about['least_gain']:.0f} points or more"
+def _few_images(about: Diagnosis) -> list[str]:
+    images, notes = about.images, []
+    if images.confirmed < images.requested:
+        notes.append(
+            f"note: {images.there} images are few: what {images.confirmed} of them confirm must gain "
+            f"{100 * about.least_gain:.0f} points or more"
         )
-    if images["tried"] < 2 * about["classes_seen"]:
-        told.append("note: one image of a class does not tell the order of the classes")
-    return told
+    if images.tried < 2 * about.classes_seen:
+        notes.append("note: one image of a class does not show the order of the classes")
+    return notes
 
 
-def _more(about: Mapping[str, Any]) -> str:
-    images = about["images"]
-    return "`--count` tries more" if images["there"] > images["tried"] + images["confirmed"] else "more would tell more"
+def _remedy(about: Diagnosis) -> str:
+    images = about.images
+    return "`--count` tries more" if images.there > images.tried + images.confirmed else "more images would show more"
 
 
-def _of_images(counted: Mapping[str, Any]) -> str:
-    return f"{_accuracy(counted)} on {counted['images']} other images (95 % interval {_span(counted)})"
+def _on_images(score: Score) -> str:
+    span = f"{100 * score.low:.1f} to {100 * score.high:.1f}"
+    return f"{_pct(score.share)} on {score.images} other images (95 % interval {span})"
 
 
-def _accuracy(counted: Mapping[str, Any]) -> str:
-    return _pct(counted["top1"] / counted["images"])
-
-
-def _span(counted: Mapping[str, Any]) -> str:
-    return f"{100 * counted['low']:.1f} to {100 * counted['high']:.1f}"
-
-
-def _gain(best: Mapping[str, Any]) -> str:
-    gain, low, high = best["gain"]
-    return f"{100 * gain:+.2f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+def _points(gain: Gain | None) -> str:
+    assert gain is not None
+    return f"{100 * gain.value:+.2f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
 
 
 def _pct(part: float) -> str:
@@ -154,7 +141,7 @@ def _signed(part: float) -> str:
     return f"{100 * part:+.1f}" if round(1000 * part) else "0.0"
 
 
-def _yaml(value: Any) -> str:
+def _yaml(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_yaml, value))}]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

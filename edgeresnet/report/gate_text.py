@@ -1,79 +1,86 @@
-"""What a gate found, for a terminal, as Markdown, and as the lines by which a workflow marks a merge request."""
+"""A gate's report: for a terminal, as Markdown, and as the lines by which a workflow marks a merge request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ..errors import EdgeresnetError
 from ..portable import judging
+from ..portable.result import Promise, Verdict, Word
+from ..runs import GateReport
 from . import json_report, junit, markdown, terminal
 
-_MEANING = {
+_MEANING: Mapping[Word, str] = {
     judging.KEPT: "nothing was lost beyond its margin",
-    judging.UNDECIDED: "nothing is shown to be lost, and not everything to be kept",
-    judging.NOT_MEASURED: "something was not measured, or cannot be compared: that is no pass",
+    judging.UNDECIDED: "no loss is shown, and not everything is shown to be KEPT",
+    judging.NOT_MEASURED: "something was not measured, or cannot be compared: that is not a pass",
     judging.BROKEN: "a margin, or a promise of the recipe, is broken",
 }
 _COLUMNS = ("verdict", "target", "promise", "why")
 
 
-def render(found: Mapping[str, Any]) -> str:
+def for_terminal(report: GateReport) -> str:
+    """Render verdicts, notes and what they mean, for a terminal."""
     verdicts = [
-        terminal.wrapped(f"{one['verdict']:12} {one['target']} {one['promise']}: {one['reason']}", 13)
-        for one in found["verdicts"]
+        terminal.wrapped(f"{one.verdict:12} {one.target} {one.promise.name}: {one.reason}", 13)
+        for one in report.verdicts
     ]
-    parts = ["\n".join(verdicts), *(terminal.wrapped(f"note: {note}") for note in found["notes"])]
-    parts.append(terminal.wrapped(f"gate {found['verdict']}: {_meaning(found)}"))
+    parts = ["\n".join(verdicts), *(terminal.wrapped(f"note: {note}") for note in report.notes)]
+    parts.append(terminal.wrapped(f"gate {report.verdict}: {_meaning(report)}"))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def as_markdown(found: Mapping[str, Any]) -> str:
-    rows = [(one["verdict"], one["target"], one["promise"], one["reason"]) for one in found["verdicts"]]
-    ids = found["run"], found["baseline"]["run"], found["baseline"]["digest"][:12]
-    run, held, digest = map(markdown.code, ids)
+def as_markdown(report: GateReport) -> str:
+    """Render a page for a merge request or a job's summary."""
+    rows = [(one.verdict, one.target, one.promise.name, one.reason) for one in report.verdicts]
+    run, before, digest = map(markdown.code, (report.run, report.baseline.run, report.baseline.digest[:12]))
     parts = [
-        f"# Gate: {found['verdict']}",
-        f"{_meaning(found)[:1].upper()}{_meaning(found)[1:]}.",
+        f"# Gate: {report.verdict}",
+        f"{_meaning(report)[:1].upper()}{_meaning(report)[1:]}.",
         markdown.table(_COLUMNS, rows),
-        "\n".join(f"- {markdown.cell(note)}" for note in found["notes"]),
-        f"Run {run} against the baseline of run {held}, digest {digest}.",
+        "\n".join(f"- {markdown.cell(note)}" for note in report.notes),
+        f"Run {run} compared with the baseline of run {before}, digest {digest}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def marks(found: Mapping[str, Any]) -> str:
-    """GitHub's workflow commands: shown beside the baseline's file, whatever is not kept."""
-    return "".join(f"{line}\n" for line in _marks(found))
+def marks(report: GateReport) -> str:
+    """Render GitHub's workflow commands: they mark the baseline's file with every verdict that is not KEPT."""
+    return "".join(f"{line}\n" for line in _marks(report))
+
+
+def as_junit(report: GateReport) -> str:
+    """Render JUnit XML."""
+    return junit.of_verdicts(report.verdicts, undecided=report.undecided)
 
 
 def refusal(problem: EdgeresnetError, baseline: Path) -> dict[str, str]:
-    """What is told, and how, where nothing was judged: no pass, and never silence."""
-    said = f"{problem.message} ({problem.hint})"
-    case = {"target": "gate", "promise": "judged", "verdict": judging.NOT_MEASURED, "reason": said}
+    """Render what each format shows where nothing was judged: that is not a pass, and never silent."""
+    reason = f"{problem.message} ({problem.hint})"
+    case = Verdict("gate", Promise("judged", 0), judging.NOT_MEASURED, reason, by="baseline")
     head = f"file={_property(str(baseline))},title={_property('edgeresnet gate: refused')}"
     return {
-        "md": f"# Gate: refused\n\n{markdown.cell(said)}\n",
-        "github": f"::error {head}::{_message(said)}\n",
-        "junit": junit.render({"verdicts": [case], "undecided": "warn"}),
+        "md": f"# Gate: refused\n\n{markdown.cell(reason)}\n",
+        "github": f"::error {head}::{_message(reason)}\n",
+        "junit": junit.of_verdicts([case], undecided="warn"),
     }
 
 
-def _marks(found: Mapping[str, Any]) -> Iterator[str]:
-    for one in found["verdicts"]:
-        is_red = one["verdict"] in (judging.BROKEN, judging.NOT_MEASURED)
-        is_red = is_red or (one["verdict"] == judging.UNDECIDED and found["undecided"] == "fail")
-        if one["verdict"] != judging.KEPT:
-            title = _property(f"{one['target']} {one['promise']}: {one['verdict']}")
-            file = _property(found["baseline"]["path"])
-            yield f"::{'error' if is_red else 'warning'} file={file},title={title}::{_message(one['reason'])}"
-    yield f"::notice title=edgeresnet gate::{_message(found['verdict'] + ': ' + _meaning(found))}"
+def _marks(report: GateReport) -> Iterator[str]:
+    for one in report.verdicts:
+        is_red = one.verdict in (judging.BROKEN, judging.NOT_MEASURED)
+        is_red = is_red or (one.verdict == judging.UNDECIDED and report.undecided == "fail")
+        if one.verdict != judging.KEPT:
+            title = _property(f"{one.target} {one.promise.name}: {one.verdict}")
+            file = _property(report.baseline.path)
+            yield f"::{'error' if is_red else 'warning'} file={file},title={title}::{_message(one.reason)}"
+    yield f"::notice title=edgeresnet gate::{_message(report.verdict + ': ' + _meaning(report))}"
 
 
-def _meaning(found: Mapping[str, Any]) -> str:
-    red = found["verdict"] == judging.UNDECIDED and found["undecided"] == "fail"
-    return _MEANING[found["verdict"]] + (", and that is red here: `undecided: fail`" if red else "")
+def _meaning(report: GateReport) -> str:
+    is_red = report.verdict == judging.UNDECIDED and report.undecided == "fail"
+    return _MEANING[report.verdict] + (", and that is red here: `undecided: fail`" if is_red else "")
 
 
 def _message(text: str) -> str:
@@ -84,10 +91,10 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "terminal": render,
+FORMATS: Mapping[str, Callable[[GateReport], str]] = {
+    "terminal": for_terminal,
     "md": as_markdown,
     "github": marks,
-    "junit": junit.render,
+    "junit": as_junit,
     "json": json_report.render,
 }

@@ -1,71 +1,58 @@
-"""What `inspect` found, in 80 columns: one paragraph for each kind of finding, with the places where it was found."""
+"""An inspected file in 80 columns: one paragraph for each kind of finding, with the places where it was found."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import terminal
+
+if TYPE_CHECKING:
+    from ..graph.accepts import Finding
+    from ..images.survey import Split
+    from ..inspect import CheckpointReport, GraphValue, ImagesReport, OnnxReport, ParserReport
 
 _SHOWN = 3  # places by name; `--json` has all
 
 
-def render(about: Mapping[str, Any]) -> str:
+def onnx_text(about: OnnxReport) -> str:
+    """Return an ONNX file as text: what it is, then what each target has against it."""
     lines = [*_head(about), ""]
-    for target, findings in about["targets"].items():
+    for target, findings in about.targets.items():
         lines += _findings(target, findings, about)
-    if about["tensorrt_rtx_parser"]:
-        lines += ["", *_parser(about["tensorrt_rtx_parser"])]
+    if about.tensorrt_rtx_parser:
+        lines += ["", *_parser(about.tensorrt_rtx_parser)]
     return "\n".join(lines) + "\n"
 
 
-def checkpoint(about: Mapping[str, Any]) -> str:
-    found = about["recognised"]
-    kinds = ", ".join(f"{count} {kind}" for kind, count in about["kinds"].items())
-    size = f"{about['tensors']} tensors ({kinds}), {about['parameters'] / 1e6:.2f} M numbers"
-    sentences = [f"{about['file']}: a checkpoint, {size}"]
+def checkpoint_text(about: CheckpointReport) -> str:
+    """Return a checkpoint as text: its tensors, its network, and how its images are prepared."""
+    found = about.recognised
+    kinds = ", ".join(f"{count} {kind}" for kind, count in about.kinds.items())
+    size = f"{about.tensors} tensors ({kinds}), {about.parameters / 1e6:.2f} M numbers"
+    sentences = [f"{about.file}: a checkpoint, {size}"]
     if found is None:
-        sentences.append(f"not recognised: no ResNet of ours has tensors named {', '.join(about['first'])}, …")
+        sentences.append(f"not recognised: no known ResNet has tensors named {', '.join(about.first)}, …")
         sentences.append("give a factory in your own code, `--arch my.module:make`, or an ONNX file")
     else:
-        sentences += [found["words"], *filter(None, [found["around"]]), _archs(found["archs"], about)]
-    if about["average"]:
-        sentences.append("an average of these weights (EMA) lies beside them: `model.weights: ema` takes it instead")
-    sentences.append(_record(about))
+        sentences += [found.words, *filter(None, [found.around]), _archs(found.archs, about)]
+    if about.average:
+        sentences.append("it holds an average of its weights (EMA), too: `model.weights: ema` uses that instead")
+    sentences.append(_preprocessing(about))
     return "\n".join(terminal.wrapped(sentence) for sentence in sentences) + "\n"
 
 
-def _archs(archs: Sequence[str], about: Mapping[str, Any]) -> str:
-    if not archs:
-        return "no --arch of ours builds it: my.module:make does, a function of yours that returns the network"
-    others = f"; {', '.join(archs[1:])} {'fits' if len(archs) == 2 else 'fit'} as well" if len(archs) > 1 else ""
-    said = " (the file says so itself)" if archs[0] == about["says"] else ""
-    library = about["missing_library"]
-    needs = f"; needs {library}: pip install 'edgeresnet[{library}]'" if library else ""
-    return f"--arch {archs[0]}{said}{others}{needs}"
-
-
-def _record(about: Mapping[str, Any]) -> str:
-    record = about["record"]
-    if record and record["why_not"]:
-        return f"its preprocessing is not taken from {record['source']}: {record['why_not']}"
-    if record:
-        wants = ", ".join(f"{key} {value}" for key, value in record["preprocessing"].items())
-        return f"wants {wants} ({record['source']}, arch {record['arch']})"
-    why = about["doubt"] or "no record speaks of this file"
-    return f"its preprocessing is not known ({why}): give what it was trained with"
-
-
-def images(about: Mapping[str, Any]) -> str:
+def images_text(about: ImagesReport) -> str:
+    """Return images as text, split by split. Errors are what ends a run."""
     lines = []
-    for name, split in about["splits"].items():
+    for name, split in about.splits.items():
         lines += _split(name, split)
-    for one, other, names in about["shared"]:
+    for one, other, names in about.shared:
         many = "1 image" if len(names) == 1 else f"{len(names)} images"
         also = "is" if len(names) == 1 else "are"
         lines.append(f"error: {many} of {one} {also} in {other} too: {_named(names)}")
-    named = {name: set(split["classes"]) for name, split in about["splits"].items() if split["classes"]}
+    named = {name: set(split.classes) for name, split in about.splits.items() if split.classes}
     for name, classes in named.items():
         absent = sorted(set().union(*named.values()) - classes)
         if absent:
@@ -73,41 +60,66 @@ def images(about: Mapping[str, Any]) -> str:
     return "\n".join(terminal.wrapped(line, 4) for line in lines) + "\n"
 
 
-def _split(name: str, split: Mapping[str, Any]) -> list[str]:
-    """Errors are what ends a run."""
-    counts = split["classes"]
+def _archs(archs: Sequence[str], about: CheckpointReport) -> str:
+    if not archs:
+        return "no known --arch builds it: my.module:make does, a function of yours that returns the network"
+    others = f"; {', '.join(archs[1:])} {'fits' if len(archs) == 2 else 'fit'} as well" if len(archs) > 1 else ""
+    named = " (the file names it itself)" if archs[0] == about.named else ""
+    library = about.missing_library
+    needs = f"; needs {library}: pip install 'edgeresnet[{library}]'" if library else ""
+    return f"--arch {archs[0]}{named}{others}{needs}"
+
+
+def _preprocessing(about: CheckpointReport) -> str:
+    record = about.record
+    if record and record.why_not:
+        return f"its preprocessing is not taken from {record.source}: {record.why_not}"
+    if record:
+        wants = ", ".join(f"{key} {value}" for key, value in record.preprocessing.items())
+        return f"wants {wants} ({record.source}, arch {record.arch})"
+    why = about.doubt or "there is no record of this file"
+    return f"its preprocessing is not known ({why}): give what it was trained with"
+
+
+def _split(name: str, split: Split) -> list[str]:
+    counts = split.classes
     kinds = f"{len(counts)} classes" if counts else "not sorted into classes"
     lines = [
-        f"{name}: {split['images']} images, {kinds}" + _balance(counts),
-        f"  sizes: {_sizes(split['sizes'])}; modes: {_counted(split['modes'])}",
+        f"{name}: {split.images} images, {kinds}" + _balance(counts),
+        f"  sizes: {_sizes(split.sizes)}; modes: {_counted(split.modes)}",
     ]
-    if split["turned"]:
+    if split.turned:
         lines.append(
-            f"  {split['turned']} are to be turned, their cameras noted (EXIF), and are read as they lie: "
+            f"  {split.turned} should be turned, as their cameras recorded (EXIF), and are read as they are: "
             "`preprocessing: {exif: true}` turns them"
         )
-    if split["deep"]:
+    if split.deep:
         lines.append(
-            f"  {split['deep']} have one channel of 16 bits: `preprocessing: {{bits: 16}}`, --bits 16, reads them"
+            f"  {split.deep} have one channel of 16 bits: `preprocessing: {{bits: 16}}`, --bits 16, reads them"
         )
-    if split["too_deep"]:
+    if split.too_deep:
         lines.append(
-            f"  error: {split['too_deep']} have colours of 16 bits, signs or 32 bits, which are not read: convert them "
+            f"  error: {split.too_deep} have colours of 16 bits, signs or 32 bits, which are not read: convert them "
             "to 8 bits, or to one channel of 16"
         )
-    if split["unreadable"]:
-        named = _named([f"{path} ({why})" for path, why in split["unreadable"]])
-        lines.append(f"  error: {len(split['unreadable'])} cannot be read: {named}")
-    for key, words in (("duplicates", "are there more than once"), ("contradictions", "are in more than one class")):
-        if split[key]:
-            lines.append(
-                f"  {len(split[key])} {words}: {_named([' = '.join(names[:2]) for names in split[key]], '; ')}"
-            )
+    if split.unreadable:
+        named = _named([f"{path} ({why})" for path, why in split.unreadable])
+        lines.append(f"  error: {len(split.unreadable)} cannot be read: {named}")
+    for alike, words in (
+        (split.duplicates, "are there more than once"),
+        (split.contradictions, "are in more than one class"),
+    ):
+        if alike:
+            lines.append(f"  {len(alike)} {words}: {_named([' = '.join(names[:2]) for names in alike], '; ')}")
     return lines
 
 
 def _named(words: Sequence[str], between: str = ", ") -> str:
     return between.join(words[:_SHOWN]) + _more(words)
+
+
+def _more(words: Sequence[str]) -> str:
+    return f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
 
 
 def _balance(counts: Mapping[str, int]) -> str:
@@ -117,16 +129,15 @@ def _balance(counts: Mapping[str, int]) -> str:
     (least, few), (most, many) = ranked[0], ranked[-1]
     if few == many:
         return f" of {few} each"
-    return f", from {few} ({least}) to {many} ({most})" + (
-        "; a class with so few decides little" if 10 * few < many else ""
-    )
+    small = "; a class with so few images decides little" if 10 * few < many else ""
+    return f", from {few} ({least}) to {many} ({most}){small}"
 
 
-def _sizes(sizes: Sequence[Any]) -> str:
+def _sizes(sizes: Sequence[tuple[tuple[int, int], int]]) -> str:
     if not sizes:
         return "none"
     ((width, height), count), *others = sizes
-    known = [tuple(size) for size, _ in sizes]
+    known = [size for size, _ in sizes]
     span = f"; {len(known)} sizes from {'×'.join(map(str, min(known)))} to {'×'.join(map(str, max(known)))}"
     return f"{width}×{height} ({count})" + (span if others else "")
 
@@ -135,57 +146,50 @@ def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
 
-def _more(all_of_them: Sequence[Any]) -> str:
-    return f" and {len(all_of_them) - _SHOWN} more" if len(all_of_them) > _SHOWN else ""
-
-
-def _head(about: Mapping[str, Any]) -> list[str]:
-    by = f" by {about['producer']}" if about["producer"] else ""
-    counted = sorted(about["operators"].items(), key=lambda each: (-each[1], each[0]))
-    values = [f"{_value(each)} {where}" for where in ("in", "out") for each in about[f"{where}puts"]]
+def _head(about: OnnxReport) -> list[str]:
+    by = f" by {about.producer}" if about.producer else ""
+    counted = sorted(about.operators.items(), key=lambda each: (-each[1], each[0]))
+    values = [*(f"{_value(each)} in" for each in about.inputs), *(f"{_value(each)} out" for each in about.outputs)]
     kind = "not quantized: every operator computes in float"
-    if about["quantized"]:
-        kind = f"quantized: {about['int8']} of {about['weighted']} convolutions and Gemms have INT8 data and weights"
-        if not about["weighted"]:
+    if about.quantized:
+        kind = f"quantized: {about.int8} of {about.weighted} convolutions and Gemms have INT8 data and weights"
+        if not about.weighted:
             kind = "quantized: its operators compute on integers themselves"
     sentences = [
-        f"{about['file']}: ONNX opset {about['opset']}{by}, {', '.join(values)}",
+        f"{about.file}: ONNX opset {about.opset}{by}, {', '.join(values)}",
         f"operators: {', '.join(f'{count} {name}' for name, count in counted)}",
         kind,
-        *about["otherwise"],
+        *about.differences,
     ]
     return [terminal.wrapped(sentence) for sentence in sentences]
 
 
-def _value(value: Mapping[str, Any]) -> str:
-    shape = value["shape"]
-    return f"{value['name']} " + ("of unknown shape" if shape is None else "×".join(str(side or "?") for side in shape))
+def _value(value: GraphValue) -> str:
+    shape = "of unknown shape" if value.shape is None else "×".join(str(side or "?") for side in value.shape)
+    return f"{value.name} {shape}"
 
 
-def _findings(target: str, findings: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> list[str]:
+def _findings(target: str, findings: Sequence[Finding], about: OnnxReport) -> list[str]:
     if not findings:
-        return [f"{target}: nothing against it" + ("" if about["quantized"] else "; it would run in float")]
+        return [f"{target}: nothing against it" + ("" if about.quantized else "; it would run in float")]
     kinds = defaultdict(list)
     for each in findings:
-        kinds[each["severity"], each["rule"]].append(each)
+        kinds[each.severity, each.rule].append(each)
     lines = []
     for (severity, _), alike in kinds.items():
-        one, places = alike[0], list(dict.fromkeys(each["place"] for each in alike))
-        more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
-        where = ", ".join(places[:_SHOWN]) + more
-        lines.append(
-            terminal.wrapped(f"{target}: {severity}: {one['what']}: {one['why']}; {one['remedy']} ({where})", 4)
-        )
+        one, places = alike[0], list(dict.fromkeys(each.place for each in alike))
+        sentence = f"{target}: {severity}: {one.what}: {one.why}; {one.remedy} ({_named(places)})"
+        lines.append(terminal.wrapped(sentence, 4))
     return lines
 
 
-def _parser(parser: Mapping[str, Any]) -> list[str]:
-    if parser["accepted"] is None:
-        return [terminal.wrapped(f"TensorRT-RTX's parser was not asked: {parser['reason']} ({parser['hint']})", 4)]
-    name = f"TensorRT-RTX {parser['version']}'s parser".replace("  ", " ")
-    lines = [f"{name} {'accepts the file' if parser['accepted'] else 'refuses the file'}"]
-    for each in parser["complaints"]:
-        where = f" at {each['node']}" if each["node"] else ""
-        times = f", {each['times']} times" if each["times"] > 1 else ""
-        lines.append(terminal.wrapped(f"  {each['severity']}{where}{times}: {each['said']}", 4))
+def _parser(parser: ParserReport) -> list[str]:
+    if parser.accepted is None:
+        return [terminal.wrapped(f"TensorRT-RTX's parser did not read it: {parser.reason} ({parser.hint})", 4)]
+    name = f"TensorRT-RTX {parser.version}'s parser".replace("  ", " ")
+    lines = [f"{name} {'accepts the file' if parser.accepted else 'refuses the file'}"]
+    for each in parser.complaints:
+        where = f" at {each.node}" if each.node else ""
+        times = f", {each.times} times" if each.times > 1 else ""
+        lines.append(terminal.wrapped(f"  {each.severity}{where}{times}: {each.said}", 4))
     return lines

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
+from ..portable import codec
 from ..text import in_json
 
 
-def render(run: Mapping[str, Any]) -> str:
-    return in_json(json.dumps(run, indent=1, ensure_ascii=False)) + "\n"
+def render(document: object) -> str:
+    """Return a run, or another document of dataclasses, as it is stored."""
+    return in_json(json.dumps(codec.encode(document), indent=1, ensure_ascii=False, allow_nan=False)) + "\n"

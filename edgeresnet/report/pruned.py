@@ -1,72 +1,114 @@
-"""What `prune` did: data for `--json`, and the same in 80 columns."""
+"""What `prune` did: a document for `--json`, and the same in 80 columns."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from pathlib import Path, PurePath
-from typing import Any
+from dataclasses import dataclass, field
 
+from ..notes import PruneNotes, RecoverNotes
 from ..portable import timing_warnings
-from . import curve, cuts, terminal, view
-from .trained import WEIGHTS
+from ..portable.result import OMIT, Accuracy, Measured, Ratio, RunWarning
+from ..runs import Part
+from . import part, summary, terminal
+from .summary import Remaining
 
-_UNTIMED = "how many milliseconds that is was not measured: give --evaluation, or --speedup for a goal in them"
-
-
-def of(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Out of the part of a recipe that was done."""
-    model, steps = part["recipe"]["model"], part["steps"]
-    last = steps.get("recover") or steps["prune"]
-    scored = part["results"].get("verify:reference:pruned")
-    timed = {name: result for name, result in part["results"].items() if not name.startswith("verify:reference")}
-    return {
-        "name": model["arch"] or PurePath(model["checkpoint"]).stem,
-        **steps["prune"]["notes"],
-        "recovered": steps["recover"]["notes"] if "recover" in steps else None,
-        "warnings": [sentence for step in steps.values() for sentence in step["warnings"]],
-        "digest": last["digest"],
-        "artifact": str(Path(last["path"]) / WEIGHTS),
-        "evaluation": {name: each["accuracy"] for name, each in scored["variants"].items()} if scored else None,
-        "untimed": [
-            f"{step['id']}: {step['reason']}"
-            for step in steps.values()
-            if step["stage"] == "verify" and step["path"] is None
-        ]
-        + [said for name, result in timed.items() if (said := _trouble(name, result))],
-        "times": [each for result in timed.values() for each in cuts.beside(steps["prune"]["notes"], result)],
-    }
+_REFERENCE = "verify:reference"
 
 
-def _trouble(name: str, result: Mapping[str, Any]) -> str:
-    """Why what was timed says nothing."""
-    raw = [each["latency"] for each in result.get("variants", {}).values()]
-    why = timing_warnings.untimed(raw) if raw else ""
-    return f"{name}: its milliseconds say nothing: {why}" if why else ""
+@dataclass(frozen=True)
+class VariantTimes:
+    """What is left of the network in one variant, as parts of one, next to its milliseconds."""
+
+    target: str
+    variant: str = field(metadata={"key": "as"})
+    macs: float
+    params: float
+    p50_ms: float | None
+    times: float  # as fast as FP32
+    low: float
+    high: float | None  # None: one process, no interval
+
+    @property
+    def remaining(self) -> Remaining:
+        ratio = Ratio(self.times, self.low, math.inf if self.high is None else self.high)
+        return Remaining(self.target, self.variant, self.macs, self.params, self.p50_ms, ratio)
 
 
-def render(found: Mapping[str, Any]) -> str:
-    parts = [terminal.wrapped(f"{found['name']}: {cuts.sentence(found)}")]
-    for title, rows in cuts.curves(found):
-        parts += [terminal.wrapped(title), terminal.columns(*view.filled(cuts.COLUMNS, rows))]
-    if found["times"]:
-        parts.append(terminal.columns(*view.filled(cuts.BESIDE, cuts.rows(found["times"]))))
-    elif not found["untimed"] and not found.get("speedup"):
-        parts.append(terminal.wrapped(_UNTIMED))
-    parts += [terminal.wrapped(each) for each in (*cuts.slower(found["times"]), *found["untimed"])]
-    recovered = found["recovered"]
-    if recovered:
-        parts.append(terminal.wrapped(curve.recovery(recovered)))
-        if recovered["history"]:
-            parts.append(terminal.columns(curve.COLUMNS, curve.rows(recovered)))
-    if found["evaluation"]:
-        whole, pruned = found["evaluation"]["fp32"], found["evaluation"]["pruned"]
-        drop, low, high = view.drop_pp(pruned)
-        said = (
-            f"evaluation: {100 * pruned['top1'] / pruned['images']:.2f} % of {pruned['images']} images, "
-            f"{100 * whole['top1'] / whole['images']:.2f} % before: {drop:.2f} points lost, 95 % interval {low:.2f} to "
-            f"{high:.2f}"
-        )
-        parts.append(terminal.wrapped(said))
-    parts += [terminal.wrapped(f"note: {each}") for each in found["warnings"]]
-    parts.append(f"{found['file']}, digest {found['digest'][:12]}")
+@dataclass(frozen=True, kw_only=True)
+class Pruned(PruneNotes):
+    """A pruning with what came back and how fast it is. `file` is where the user wants the weights, once written."""
+
+    name: str
+    recovered: RecoverNotes | None
+    warnings: tuple[RunWarning, ...]
+    digest: str
+    artifact: str
+    evaluation: Mapping[str, Accuracy] | None  # of the network before (`fp32`), and pruned
+    untimed: tuple[str, ...]  # sentences on targets whose times are missing
+    times: tuple[VariantTimes, ...]
+    file: str = field(default="", metadata=OMIT)
+
+
+def of(done: Part) -> Pruned:
+    """Return the document of a pruning."""
+    steps = done.steps
+    notes, last = part.notes_of(steps["prune"], PruneNotes), steps.get("recover") or steps["prune"]
+    evaluated = done.results.get(f"{_REFERENCE}:pruned")
+    timed = {name: result for name, result in done.results.items() if not name.startswith(_REFERENCE)}
+    missing = [f"{step.id}: {step.reason}" for step in steps.values() if step.stage == "verify" and step.path is None]
+    return Pruned(
+        **vars(notes),
+        name=part.network_name(done),
+        recovered=part.notes_of(steps["recover"], RecoverNotes) if "recover" in steps else None,
+        warnings=part.warnings_of(done),
+        digest=part.digest_of(last),
+        artifact=part.artifact_file(last, part.WEIGHTS),
+        evaluation={name: each.accuracy for name, each in evaluated.variants.items()} if evaluated else None,
+        untimed=(*missing, *(why for name, result in timed.items() if (why := _why_untimed(name, result)))),
+        times=tuple(_times(each) for result in timed.values() for each in summary.remaining_of(notes, result)),
+    )
+
+
+def render(pruned: Pruned) -> str:
+    """Return a pruning as text: what was pruned, its times, what came back, and its accuracy."""
+    remaining = [each.remaining for each in pruned.times]
+    parts = [terminal.wrapped(f"{pruned.name}: {summary.pruned_sentence(pruned)}")]
+    for search in summary.cut_searches(pruned):
+        parts += [terminal.wrapped(search.sentence), terminal.columns(*search.table)]
+    if remaining:
+        parts.append(terminal.columns(*summary.remaining_table(remaining)))
+    elif not pruned.untimed and not pruned.speedup:
+        hint = "give --evaluation, or --speedup for a goal in them"
+        parts.append(terminal.wrapped(f"{summary.UNTIMED}: {hint}"))
+    parts += [terminal.wrapped(each) for each in (*summary.slower_sentences(remaining), *pruned.untimed)]
+    if pruned.recovered:
+        parts.append(terminal.wrapped(summary.recovery_sentence(pruned.recovered)))
+        if pruned.recovered.history:
+            parts.append(terminal.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(pruned.recovered)))
+    if pruned.evaluation:
+        parts.append(terminal.wrapped(_evaluation_sentence(pruned.evaluation["fp32"], pruned.evaluation["pruned"])))
+    parts += [terminal.wrapped(f"note: {warning}") for warning in pruned.warnings]
+    parts.append(f"{pruned.file or pruned.artifact}, digest {pruned.digest[:12]}")
     return "\n\n".join(parts) + "\n"
+
+
+def _why_untimed(name: str, result: Measured) -> str:
+    """Return why times that were measured mean nothing; empty where they do."""
+    why = timing_warnings.untimed([each.latency for each in result.variants.values()])
+    return f"{name}: its milliseconds mean nothing: {why}" if why else ""
+
+
+def _times(remaining: Remaining) -> VariantTimes:
+    ratio = remaining.ratio
+    high = ratio.high if ratio.has_interval else None
+    sizes = remaining.macs, remaining.params
+    return VariantTimes(remaining.target, remaining.variant, *sizes, remaining.p50_ms, ratio.value, ratio.low, high)
+
+
+def _evaluation_sentence(before: Accuracy, pruned: Accuracy) -> str:
+    low, high = pruned.drop_interval_pp()
+    return (
+        f"evaluation: {pruned.top1_pct:.2f} % of {pruned.images} images, {before.top1_pct:.2f} % before: "
+        f"{pruned.drop_pp:.2f} points lost, 95 % interval {low:.2f} to {high:.2f}"
+    )

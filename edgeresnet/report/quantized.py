@@ -1,111 +1,136 @@
-"""What `quantize` did, per target: data for `--json`, and the same in 80 columns."""
+"""What `quantize` did, per target: a document for `--json`, and the same in 80 columns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
-from typing import Any
+from dataclasses import dataclass, field
 
-from . import terminal, view
+from ..notes import CalibrateNotes, QuantizeNotes, QuantizeStep
+from ..portable.result import OMIT, Accuracy, RunWarning
+from ..runs import Part
+from . import part, summary, terminal
 
 _SHOWN, _NOISIEST = 6, 3  # names; `--json` has all
+_MODEL = "model.onnx"
 
 
-def of(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Out of the part of a recipe that was done."""
-    model, steps = part["recipe"]["model"], part["steps"]
-    found: dict[str, Any] = {
-        "name": model["arch"] or PurePath(model["checkpoint"]).stem,
-        "images": {key: steps["calibrate"]["notes"][key] for key in ("images", "held_out")},
-        "dead_channels": steps["calibrate"]["notes"]["dead_channels"],
-        "warnings": [sentence for step in steps.values() for sentence in step["warnings"]],
-        "targets": {},
-    }
-    for target, step in part["int8"].items():
-        about = steps[step]
-        scored = part["results"].get(part["as_written"][target])
-        found["targets"][target] = {
-            **about["notes"],
-            "digest": about["digest"],
-            "artifact": str(Path(about["path"]) / "model.onnx"),
-            "evaluation": scored["variants"]["int8"]["accuracy"] if scored else None,
-        }
-    return found
+@dataclass(frozen=True)
+class CalibrationImages:
+    """How many images ranges were collected of, and how many nothing was chosen by."""
+
+    images: int
+    held_out: int
 
 
-def render(found: Mapping[str, Any]) -> str:
-    images = found["images"]
-    lines = [
-        terminal.wrapped(
-            f"{found['name']}: ranges of {images['images']} calibration images, {images['held_out']} held out of them"
-        )
-    ]
-    for target, about in found["targets"].items():
-        lines += ["", *_target(target, about)]
-    dead = sum(found["dead_channels"].values())
+@dataclass(frozen=True, kw_only=True)
+class QuantizedTarget(QuantizeNotes):
+    """An INT8 network for one target. `file` is where the user wants it, once it is written."""
+
+    digest: str
+    artifact: str
+    evaluation: Accuracy | None  # before any compiler
+    file: str = field(default="", metadata=OMIT)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """INT8 networks for one or more targets, from one calibration."""
+
+    name: str
+    images: CalibrationImages
+    dead_channels: Mapping[str, int]
+    warnings: tuple[RunWarning, ...]
+    targets: Mapping[str, QuantizedTarget]
+
+
+def of(done: Part) -> Quantized:
+    """Return the document of a quantization."""
+    calibration = part.notes_of(done.steps["calibrate"], CalibrateNotes)
+    return Quantized(
+        name=part.network_name(done),
+        images=CalibrationImages(calibration.images, calibration.held_out),
+        dead_channels=calibration.dead_channels,
+        warnings=part.warnings_of(done),
+        targets={target: _quantized_target(done, target) for target in done.int8},
+    )
+
+
+def render(quantized: Quantized) -> str:
+    """Return a quantization as text, target by target."""
+    images = quantized.images
+    ranges = f"ranges of {images.images} calibration images, {images.held_out} held out of them"
+    lines = [terminal.wrapped(f"{quantized.name}: {ranges}")]
+    for target, about in quantized.targets.items():
+        lines += ["", *_target_lines(target, about)]
+    dead = sum(quantized.dead_channels.values())
     if dead:
-        lines += [
-            "",
-            terminal.wrapped(f"note: {dead} channels are dead: no calibration image reaches them"),
-        ]
+        lines += ["", terminal.wrapped(f"note: {dead} channels are dead: no calibration image reaches them")]
     return "\n".join(lines)
 
 
-def _target(target: str, about: Mapping[str, Any]) -> list[str]:
-    layers = f"{len(about['int8'])} layers INT8"
-    before, after = about["bytes_before"], about["bytes_after"]
-    lines = [
-        f"{target}: {about.get('file', about['artifact'])}",
-        f"  {before / 1e6:.2f} MB → {after / 1e6:.2f} MB, {layers}, digest {about['digest'][:12]}",
-    ]
-    lines += [
-        terminal.wrapped(f"  stays float: {name}: {why}", 4) for name, why in list(about["kept_float"].items())[:_SHOWN]
-    ]
-    if len(about["kept_float"]) > _SHOWN:
-        lines.append(f"  and {len(about['kept_float']) - _SHOWN} more stay float (--json names them)")
-    if about["images_in_levels"]:
-        lines.append("  images are read in their 256 levels: INT8 loses nothing there")
-    lines += [terminal.wrapped(f"  {sentence}", 4) for sentence in gains(about["steps"])]
-    held = about["held_out"]
-    if held["images"]:
-        agree = f"{held['agree']} of {held['images']}"
-        lines.append(f"  held out: same answer for {agree}, SQNR {view.sqnr(held['sqnr_db'])}")
-    else:
-        lines.append(terminal.wrapped("  too few images to hold any out: nothing says how close it is", 4))
-    lines += [terminal.wrapped(f"  {sentence}", 4) for sentence in noisiest(about)]
-    if about["evaluation"]:
-        lines.append(terminal.wrapped(f"  {_evaluated(about['evaluation'])}", 4))
-    return lines
-
-
-def gains(steps: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each step came to; the next is held against the best so far."""
-    told, best = [], None
+def gains(steps: Sequence[QuantizeStep]) -> list[str]:
+    """Return a sentence on what each step gained, compared with the best so far."""
+    sentences: list[str] = []
+    best: float | None = None
     for step in steps:
-        value = step["sqnr_db"]
-        if value is None:
-            told.append(f"{step['name']}: kept; no image was held out to hold it against")
+        if step.sqnr_db is None:
+            sentences.append(f"{step.name}: kept; no image was held out to compare it on")
             continue
-        change = "" if best is None else f" ({value - best:+.2f} dB{'' if step['kept'] else ', undone'})"
-        told.append(f"{step['name']}: {view.sqnr(value)}{change}")
-        best = value if best is None or step["kept"] else best
-    return told
+        undone = "" if step.kept else ", undone"
+        change = "" if best is None else f" ({step.sqnr_db - best:+.2f} dB{undone})"
+        sentences.append(f"{step.name}: {summary.sqnr(step.sqnr_db)}{change}")
+        best = step.sqnr_db if best is None or step.kept else best
+    return sentences
 
 
-def noisiest(notes: Mapping[str, Any]) -> list[str]:
-    """The layers whose output is furthest from FP32's; an older version did not look."""
-    known = [(value, layer) for layer, value in notes.get("layers", {}).items() if value is not None]
+def _quantized_target(done: Part, target: str) -> QuantizedTarget:
+    step, evaluated = done.steps[done.int8[target]], done.results.get(done.as_written[target])
+    return QuantizedTarget(
+        **vars(part.notes_of(step, QuantizeNotes)),
+        digest=part.digest_of(step),
+        artifact=part.artifact_file(step, _MODEL),
+        evaluation=evaluated.variants["int8"].accuracy if evaluated else None,
+    )
+
+
+def _target_lines(target: str, about: QuantizedTarget) -> list[str]:
+    megabytes = f"{about.bytes_before / 1e6:.2f} MB → {about.bytes_after / 1e6:.2f} MB"
+    lines = [
+        f"{target}: {about.file or about.artifact}",
+        f"  {megabytes}, {len(about.int8)} layers INT8, digest {about.digest[:12]}",
+    ]
+    floats = [f"stays float: {name}: {why}" for name, why in about.kept_float.items()]
+    sentences = floats[:_SHOWN]
+    if len(floats) > _SHOWN:
+        sentences.append(f"and {len(floats) - _SHOWN} more stay float (--json names them)")
+    if about.images_in_levels:
+        sentences.append("images are read in their 256 levels: INT8 loses nothing there")
+    sentences += gains(about.steps)
+    held_out = about.held_out
+    if held_out.images:
+        agree = f"{held_out.agree} of {held_out.images}"
+        sentences.append(f"held out: same answer for {agree}, SQNR {summary.sqnr(held_out.sqnr_db)}")
+    else:
+        sentences.append("too few images to hold any out: nothing shows how close it is")
+    sentences += noisiest(about)
+    if about.evaluation:
+        sentences.append(_evaluation_sentence(about.evaluation))
+    return lines + [terminal.wrapped(f"  {sentence}", 4) for sentence in sentences]
+
+
+def noisiest(notes: QuantizeNotes) -> list[str]:
+    """Return a sentence on the layers whose output is furthest from FP32's, where that is known."""
+    known = [(value, layer) for layer, value in notes.layers.items() if value is not None]
     if not known:
         return []
-    worst = ", ".join(f"{layer} {view.sqnr(value)}" for value, layer in sorted(known)[:_NOISIEST])
+    worst = ", ".join(f"{layer} {summary.sqnr(value)}" for value, layer in sorted(known)[:_NOISIEST])
     return [f"noisiest layers (SQNR of what comes out of them, with all that came before): {worst}"]
 
 
-def _evaluated(counts: Mapping[str, Any]) -> str:
-    images = counts["images"]
-    drop, low, high = view.drop_pp(counts)
+def _evaluation_sentence(accuracy: Accuracy) -> str:
+    low, high = accuracy.drop_interval_pp()
     return (
-        f"{images} evaluation images, in onnxruntime before any compiler: top-1 {100 * counts['top1'] / images:.2f} %, "
-        f"drop {drop:+.2f} points ({low:+.2f} to {high:+.2f}), same answer for "
-        f"{100 * counts['agree'] / images:.2f} %, SQNR {view.sqnr(counts['sqnr_db'])}"
+        f"{accuracy.images} evaluation images, in onnxruntime before any compiler: top-1 {accuracy.top1_pct:.2f} %, "
+        f"drop {accuracy.drop_pp:+.2f} points ({low:+.2f} to {high:+.2f}), same answer for "
+        f"{accuracy.agree_pct:.2f} %, SQNR {summary.sqnr(accuracy.sqnr_db)}"
     )

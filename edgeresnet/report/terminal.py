@@ -1,69 +1,122 @@
-"""The run on a terminal: plain text that fits 80 columns, colour added by the door where there is a terminal."""
+"""The run on a terminal: plain text that fits 80 columns. `lines` marks verdicts, so that a command can colour them."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from .. import text
-from . import view
+from ..portable.result import Verdict, Word
+from ..runs import Run
+from . import summary
 
 WIDTH = 80
-_LEAST = 12  # columns of a word that was cut
+_LEAST = 12  # columns of a word that was shortened
 
 
-def render(run: Mapping[str, Any]) -> str:
-    seen = view.of(run)
-    parts = [wrapped(seen.title), *(wrapped(f"train: {sentence}") for sentence, _ in seen.trainings)]
-    for sentence, head, rows in seen.cuts:
-        parts.append(wrapped(f"prune: {sentence}"))
-        parts += [columns(*view.filled(head, rows))] if rows else []
-    parts += [wrapped(f"recover: {sentence}") for sentence, _ in seen.recoveries]
-    if seen.rows:
-        parts.append(columns(seen.columns, seen.rows))
-    if seen.losses:
-        parts.append("\n".join(wrapped(sentence) for sentence in seen.losses))
-    if seen.latencies:
-        parts.append(columns(*view.filled(view.LATENCY_COLUMNS, seen.latencies)))
-    if seen.speedups:
-        parts.append("\n".join(wrapped(sentence) for sentence in seen.speedups))
-    if seen.advice:
-        parts.append("\n".join(wrapped(sentence) for sentence in seen.advice))
-    parts += [wrapped(f"{target}: {reason}") for target, reason in seen.absent]
-    if seen.verdicts:
-        parts.append("\n".join(wrapped(f"{v:12} {target} {name}: {why}", 13) for v, target, name, why in seen.verdicts))
-    if seen.notes:
-        parts.append("\n".join(wrapped(f"note: {note}") for note in seen.notes))
-    parts.append(f"{seen.verdict}: {seen.meaning}")
-    return "\n\n".join(parts) + "\n"
+@dataclass(frozen=True)
+class Line:
+    """One line of a report. Where it has a verdict, its text begins with that word."""
+
+    text: str
+    verdict: Word | None = None
+
+
+def render(run: Run) -> str:
+    """Return a run as text."""
+    return joined(lines(run))
+
+
+def lines(run: Run) -> list[Line]:
+    """Return a run line by line, with an empty line between its parts."""
+    seen = summary.of(run)
+    sentences = (
+        [seen.title, *(f"train: {each.sentence}" for each in seen.trainings)],
+        [f"recover: {each.sentence}" for each in seen.recoveries],
+        [f"{target}: {reason}" for target, reason in seen.absent],
+    )
+    learned, recovered, absent = ([_plain(wrapped(each)) for each in group] for group in sentences)
+    parts = [
+        *learned,
+        *_pruning(seen.pruning),
+        *recovered,
+        _plain(columns(*seen.accuracy_table)) if seen.accuracies else [],
+        _plain(*map(wrapped, seen.losses)),
+        _plain(columns(*seen.latency_table)) if seen.latencies else [],
+        _plain(*(wrapped(each.sentence) for each in seen.speedups)),
+        _plain(*map(wrapped, seen.advice)),
+        *absent,
+        verdict_lines(seen.verdicts),
+        _plain(*(wrapped(f"note: {note}") for note in seen.notes)),
+        [Line(f"{seen.verdict}: {seen.meaning}", seen.verdict)],
+    ]
+    return spaced(parts)
+
+
+def verdict_lines(verdicts: Iterable[Verdict]) -> list[Line]:
+    """Return verdicts with their reasons, the word of each marked."""
+    found = []
+    for each in verdicts:
+        sentence = f"{each.verdict:12} {each.target} {each.promise.name}: {each.reason}"
+        first, *more = wrapped(sentence, 13).split("\n")
+        found += [Line(first, each.verdict), *map(Line, more)]
+    return found
+
+
+def spaced(parts: Iterable[Sequence[Line]]) -> list[Line]:
+    """Return all parts with an empty line between them, without those that are empty."""
+    found: list[Line] = []
+    for part in filter(None, parts):
+        found += [Line(""), *part] if found else part
+    return found
+
+
+def joined(found: Iterable[Line]) -> str:
+    """Return lines as one text."""
+    return "".join(f"{line.text}\n" for line in found)
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Words to the left, numbers to the right, as narrow as the content; a row that is too wide loses no digit, but the
-    middle of its longest words.
+    """Return a table, words to the left, numbers to the right, as narrow as the content. A row that is too wide loses
+    no digit, but the middle of its longest words.
     """
     table = [[text.on_one_line(cell) for cell in row] for row in (head, *rows)]
     left = [not any(row[i][:1].isdigit() or row[i][:1] in "+-" for row in table[1:]) for i in range(len(head))]
     widths = _fitted([max(text.width(row[i]) for row in table) for i in range(len(head))], left)
     gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= WIDTH else " "
-    lines = [
+    shown = [
         gap.join(text.padded(text.cut(cell, w), w, left=to) for cell, w, to in zip(row, widths, left, strict=True))
         for row in table
     ]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.rstrip() for line in shown)
 
 
 def wrapped(sentence: str, indent: int = 2) -> str:
-    """A word is never broken, however long it is: a path is there to be copied."""
+    """Return a sentence in lines of 80 columns. A word is never broken, however long: a path is there to be copied."""
     stretched, more = text.stretched(text.visible(sentence)), " " * indent
     return text.shrunk(
         textwrap.fill(stretched, WIDTH, subsequent_indent=more, break_long_words=False, break_on_hyphens=False)
     )
 
 
+def _plain(*texts: str) -> list[Line]:
+    return [Line(line) for each in texts for line in each.split("\n")]
+
+
+def _pruning(found: summary.Pruning | None) -> list[list[Line]]:
+    if found is None:
+        return []
+    tables = [(found.sentence, found.table), *((each.sentence, each.table) for each in found.searches)]
+    parts = []
+    for sentence, table in tables:
+        parts.append(_plain(wrapped(f"prune: {sentence}")))
+        parts += [_plain(columns(*table))] if table.rows else []
+    return parts
+
+
 def _fitted(widths: list[int], are_words: Sequence[bool]) -> list[int]:
-    """The widest columns of words become narrower until a row fits, none below what still tells something."""
+    """Return widths that fit, taken from the widest columns of words; none goes below what still means something."""
     while sum(widths) + len(widths) - 1 > WIDTH:
         widest = max((index for index, words in enumerate(are_words) if words), key=widths.__getitem__, default=None)
         if widest is None or widths[widest] <= _LEAST:

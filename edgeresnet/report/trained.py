@@ -1,46 +1,60 @@
-"""What `train` did: data for `--json`, and the same in 80 columns."""
+"""What `train` did: a document for `--json`, and the same in 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path, PurePath
-from typing import Any
+from dataclasses import dataclass, field
 
-from ..portable import intervals
-from . import curve, terminal
-
-WEIGHTS = "weights.safetensors"
+from ..notes import TrainNotes
+from ..portable.result import OMIT, Accuracy, RunWarning
+from ..runs import Part
+from . import part, summary, terminal
 
 
-def of(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Out of the part of a recipe that was done."""
-    model, step = part["recipe"]["model"], part["steps"]["train"]
-    scored = part["results"].get("verify:reference")
-    return {
-        "name": model["arch"] or step["notes"].get("arch") or PurePath(model["checkpoint"]).stem,
-        "from": model["checkpoint"],
-        **step["notes"],
-        "warnings": step["warnings"],
-        "seconds": step["seconds"],
-        "digest": step["digest"],
-        "artifact": str(Path(step["path"]) / WEIGHTS),
-        "evaluation": scored["variants"]["fp32"]["accuracy"] if scored else None,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Trained(TrainNotes):
+    """A training with where its weights are. `file` is where the user wants them, once they are written."""
+
+    name: str
+    origin: str | None = field(metadata={"key": "from"})  # the checkpoint that it began with
+    warnings: tuple[RunWarning, ...]
+    seconds: float
+    digest: str
+    artifact: str
+    evaluation: Accuracy | None
+    file: str = field(default="", metadata=OMIT)
 
 
-def render(found: Mapping[str, Any]) -> str:
-    source = f", from {found['from']}" if found["from"] else ", from nothing"
-    where = f"{found['device']} in {found['precision']}"
-    many = f", {found['processes']} processes" if found["processes"] > 1 else ""
-    epochs = f"{found['epochs']} epoch" + ("" if found["epochs"] == 1 else "s")
-    title = f"{found['name']}{source}: {found['images']} images, {epochs} on {where}{many}"
-    parts = [terminal.wrapped(title), terminal.columns(curve.COLUMNS, curve.rows(found))]
-    parts.append(terminal.wrapped(curve.line(found)))
-    if found["evaluation"]:
-        right, images = found["evaluation"]["top1"], found["evaluation"]["images"]
-        low, high = (100 * each for each in intervals.wilson(right, images))
-        sentence = f"evaluation: {100 * right / images:.2f} % of {images} images, 95 % interval {low:.2f} to {high:.2f}"
-        parts.append(terminal.wrapped(sentence))
-    parts += [terminal.wrapped(f"note: {sentence}") for sentence in found["warnings"]]
-    parts.append(f"{found['file']}, digest {found['digest'][:12]}")
+def of(done: Part) -> Trained:
+    """Return the document of a training."""
+    step = done.steps["train"]
+    notes = part.notes_of(step, TrainNotes)
+    evaluated = done.results.get("verify:reference")
+    return Trained(
+        **vars(notes),
+        name=part.network_name(done, notes.arch),
+        origin=part.model_of(done.recipe).get("checkpoint"),
+        warnings=step.warnings,
+        seconds=step.seconds,
+        digest=part.digest_of(step),
+        artifact=part.artifact_file(step, part.WEIGHTS),
+        evaluation=evaluated.variants["fp32"].accuracy if evaluated else None,
+    )
+
+
+def render(trained: Trained) -> str:
+    """Return a training as text: what was trained, its epochs, which one is kept, and its accuracy."""
+    origin = f", from {trained.origin}" if trained.origin else ", from nothing"
+    processes = f", {trained.processes} processes" if trained.processes > 1 else ""
+    epochs = f"{trained.epochs} epoch" + ("" if trained.epochs == 1 else "s")
+    where = f"{trained.device} in {trained.precision}{processes}"
+    title = f"{trained.name}{origin}: {trained.images} images, {epochs} on {where}"
+    parts = [terminal.wrapped(title), terminal.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(trained))]
+    parts.append(terminal.wrapped(summary.training_sentence(trained)))
+    if trained.evaluation:
+        found = trained.evaluation
+        low, high = found.top1_interval_pct()
+        sentence = f"{found.top1_pct:.2f} % of {found.images} images, 95 % interval {low:.2f} to {high:.2f}"
+        parts.append(terminal.wrapped(f"evaluation: {sentence}"))
+    parts += [terminal.wrapped(f"note: {warning}") for warning in trained.warnings]
+    parts.append(f"{trained.file or trained.artifact}, digest {trained.digest[:12]}")
     return "\n\n".join(parts) + "\n"

@@ -1,35 +1,31 @@
-"""A network as one target runs it: the target's own compiler at work."""
+"""A network as one target runs it, made by the target's own compiler."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from .. import targets
 from ..context import Context
 from ..errors import ModelError, TargetError
-from ..portable.preprocessing import Preprocessing
-from ..store import Parent, file_of
+from ..portable.session import CompileNotes
+from ..store import file_of
+from .specs import CompileInputs, CompileSpec
 
 
-def compile_network(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """The stage `compile`: a traced network, or an ONNX file that was given, in; what the target runs out."""
-    target = targets.get(spec["target"])
-    network, options = parents["network"], target.options(**spec["options"])
-    file = file_of(network, "model.onnx")
-    inside = spec.get("preprocessing")  # of a network that takes pixels
-    halved = target.half_in_file(options)
-    if inside or halved:
+def compile_network(inputs: CompileInputs, spec: CompileSpec, out: Path, ctx: Context) -> CompileNotes:
+    """Compile a traced network, or a user's ONNX file, for one target."""
+    target = targets.get(spec.target)
+    file, halved = file_of(inputs.network, "model.onnx"), target.half_in_file(spec.options)
+    if spec.preprocessing or halved:
         from ..graph import deliver  # brings onnx along
 
-        pixels = Preprocessing.from_json(inside) if inside else None
         try:
-            file = deliver.delivered(file, ctx.scratch / "model.onnx", halved=halved, pixels=pixels)
+            file = deliver.delivered(file, ctx.scratch / "model.onnx", halved=halved, pixels=spec.preprocessing)
         except ModelError as problem:  # as if the compiler had refused it: other targets, and other variants, go on
-            raise TargetError(f"gets no {spec['target']} file: {problem.message}", hint=problem.hint) from problem
-    # A second build is to show how builds differ: what was timed before would make it the first one's copy.
-    notes = target.compile(file, options, out, None if "build" in spec else ctx.cache)
-    for sentence in notes.pop("warnings", ()):
+            reason = f"cannot be written for it: {problem.message}"
+            raise TargetError("the network", reason, hint=problem.hint) from problem
+    # A rebuild must show how builds differ: a cache of timings would make it a copy of the first.
+    compiled = target.compile(file, spec.options, out, None if spec.build else ctx.cache)
+    for sentence in compiled.warnings:
         ctx.warn("compiler", sentence, subject=target.title)
-    return notes
+    return compiled.notes

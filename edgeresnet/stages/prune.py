@@ -1,11 +1,10 @@
-"""Structured pruning: whole channels are removed, and what is left is an ordinary, narrower network."""
+"""Structured pruning: channels are removed, and what is left is an ordinary, narrower network."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,120 +16,127 @@ from ..errors import ModelError
 from ..images import Samples
 from ..images import choose as chosen_images
 from ..models import checkpoint, shapes
+from ..notes import PruneNotes, SpeedupSearch
 from ..portable import machine
-from ..pruning import choose, cut, importance, speed, units
-from ..recipe import Prune
-from ..store import Given, Parent
+from ..pruning import cut, importance, speed, units
+from ..pruning.choose import Choice, Chooser
+from ..store import Given
+from .specs import PruneInputs, PruneSpec
 
-# As many images as so many multiplications allow, the fewest, the most: of those that tell how right a cut is, and of
-# those whose loss is asked for, there and back.
+# How many images: the multiplications that they may take together, the fewest, the most. `_SEEN` show how accurate a
+# pruned network is, `_TAYLOR` go through the network and back.
 _SEEN = (300_000_000_000, 64, 1000)
 _TAYLOR = (500_000_000_000, 64, 512)
 _AT_ONCE = 64
 _PIXELS_AT_ONCE = 8 * 224 * 224  # what a network holds of an image, to go back through, may be a hundred times as much
 
 
-def prune(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """Parents: the `network`'s weights; `training` images for taylor; for a goal in milliseconds, images that tell how
-    right a cut is. Writes the narrower network's weights.
-    """
-    plan = Prune(**spec["prune"])
+def prune(inputs: PruneInputs, spec: PruneSpec, out: Path, ctx: Context) -> PruneNotes:
+    """Prune a network to its goal, and write the narrower network's weights."""
+    plan, size = spec.prune, spec.preprocessing.size
     torch.set_num_threads(machine.cores())
-    network = checkpoint.network_of(parents["network"], spec)
-    models.check_answer(network, spec, spec["size"])
-    cuttable = units.of(network, spec["channels"], spec["size"])
+    network = checkpoint.network_of(inputs.network, spec.network)
+    models.check_answer(network, spec.network, size)
+    cuttable = units.of(network, spec.network.channels, size)
     if plan.importance == "taylor":
-        _ask_the_loss(network, parents["training"].value, cuttable.macs, ctx)  # type: ignore[union-attr]
+        assert inputs.training is not None  # the planner hands them in
+        _collect_gradients(network, inputs.training.value, cuttable.macs, ctx)
     scores = importance.scores(network, cuttable, plan.importance)
-    chooser = choose.Chooser(cuttable, scores, multiple=spec["multiple"], every_layer_alike=plan.scope == "per-layer")
-    goal, value = plan.goal()
-    curve: dict[str, Any] | None = None
-    if goal == "speedup":
-        choice, curve = speed.fastest(network, chooser, _asked(value, parents, spec, chooser), ctx)
-    else:
-        choice = chooser.for_goal(goal, value)
+    chooser = Chooser(cuttable, scores, multiple=spec.multiple, every_layer_alike=plan.scope == "per-layer")
+    choice, search = _chosen(network, chooser, inputs, spec, ctx)
     narrow = cut.cut(network, choice)
-    models.check_answer(narrow, spec, spec["size"])
+    models.check_answer(narrow, spec.network, size)
     widths = _widths(network, narrow)
-    told = shapes.metadata(Path(checkpoint.of(parents["network"])))
-    told |= {key: str(spec[key]) for key in ("arch", "classes", "channels")}
-    told |= {"preprocessing": json.dumps(spec["preprocessing"]), "pruned": json.dumps(widths)}
-    checkpoint.write(narrow, out / checkpoint.FILE, told)
-    _check_again(out / checkpoint.FILE, spec)
-    return {
-        "macs": [chooser.dense.macs, choice.macs],
-        "params": [chooser.dense.params, choice.params],
-        "ratio": choice.ratio,
-        "widths": widths,
-        "importance": plan.importance,
-        "multiple": spec["multiple"],
-        "finest": chooser.finest,
-        "speedup": curve,
-    }
+    _write(narrow, widths, inputs, spec, out / checkpoint.FILE)
+    return PruneNotes(
+        macs=(chooser.dense.macs, choice.macs),
+        params=(chooser.dense.params, choice.params),
+        ratio=choice.ratio,
+        widths=widths,
+        importance=plan.importance,
+        multiple=spec.multiple,
+        finest=chooser.finest,
+        speedup=search,
+    )
 
 
-def _check_again(path: Path, spec: Mapping[str, Any]) -> None:
-    """What was written is what will be read: whether a network of a user's own can be, its file alone shows."""
-    try:
-        checkpoint.network_of(Given("", path), spec)
+def _chosen(
+    network: nn.Module, chooser: Chooser, inputs: PruneInputs, spec: PruneSpec, ctx: Context
+) -> tuple[Choice, SpeedupSearch | None]:
+    """Return what stays, and how a speed-up was reached, where that is the goal."""
+    if spec.timed is None:
+        goal, value = spec.prune.goal()
+        return chooser.for_goal(goal, value), None
+    return speed.fastest(network, chooser, _goal(inputs, spec, chooser), ctx)
+
+
+def _write(
+    narrow: nn.Module, widths: Mapping[str, tuple[int, int]], inputs: PruneInputs, spec: PruneSpec, path: Path
+) -> None:
+    about = shapes.metadata(Path(checkpoint.of(inputs.network)))
+    network = spec.network
+    about |= {"arch": str(network.arch), "classes": str(network.classes), "channels": str(network.channels)}
+    about |= {"preprocessing": json.dumps(spec.preprocessing.to_json()), "pruned": json.dumps(widths)}
+    checkpoint.write(narrow, path, about)
+    try:  # whether a network of a user's own can be read again, only its file shows
+        checkpoint.network_of(Given("", path), spec.network)
     except ModelError as problem:
         raise ModelError(
-            f"what is left of {spec['arch']} could not be read again: {problem.message}",
+            f"the pruned {spec.network.arch}",
+            f"could not be read again: {problem.message}",
             hint="register its layers in the order of their use: first what sees images, last the classifier",
         ) from problem
 
 
-def _widths(network: nn.Module, narrow: nn.Module) -> dict[str, list[int]]:
-    """Of each convolution: how many channels it gave, and gives now."""
+def _widths(network: nn.Module, narrow: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return each convolution's number of channels, before and after."""
     both = zip(network.named_modules(), narrow.modules(), strict=True)
     return {
-        name: [before.out_channels, after.out_channels]
+        name: (before.out_channels, after.out_channels)
         for (name, before), after in both
         if isinstance(before, nn.Conv2d) and isinstance(after, nn.Conv2d)
     }
 
 
-def _asked(
-    goals: Mapping[str, float], parents: Mapping[str, Parent], spec: Mapping[str, Any], chooser: choose.Chooser
-) -> speed.Asked:
-    """With a few images, where there are labels, to tell how right each cut is before anything is recovered."""
-    ships = {name: each["ships"] for name, each in spec["timed"].items()}
-    slot = next((slot for slot in ("evaluation", "training") if slot in parents), None)
-    samples: Samples | None = parents[slot].value if slot else None  # type: ignore[union-attr]
-    if samples is None or not samples.classes:
-        return speed.Asked(goals, ships, spec["verify"])
-    few = _some(samples, chooser.dense.macs, _SEEN, spec["seed"])
-    return speed.Asked(goals, ships, spec["verify"], lambda network: _right(network, few), len(few))
+def _goal(inputs: PruneInputs, spec: PruneSpec, chooser: Chooser) -> speed.Goal:
+    """Return the speed-up that is wanted, with a few labelled images, if there are any, to show each cut's accuracy."""
+    assert spec.timed is not None
+    ships = {name: each.ships for name, each in spec.timed.targets.items()}
+    speedups, given = spec.prune.speedup or {}, inputs.evaluation or inputs.training
+    if given is None or not given.value.classes:
+        return speed.Goal(speedups, ships, spec.timed.verify)
+    few = _some(given.value, chooser.dense.macs, _SEEN, spec.seed)
+    return speed.Goal(speedups, ships, spec.timed.verify, lambda network: _top1(network, few), len(few))
 
 
 def _some(samples: Samples, macs: int, bounds: tuple[int, int, int], seed: int) -> Samples:
-    """Balanced over classes."""
+    """Return some of the images, balanced over classes."""
     multiplications, fewest, most = bounds
     count = min(len(samples), max(fewest, min(most, multiplications // max(macs, 1))))
     return samples.subset(chosen_images.balanced(samples, count, seed))
 
 
 @torch.no_grad()
-def _right(network: nn.Module, samples: Samples) -> float:
-    """The part of those that can be read."""
-    right = seen = 0
+def _top1(network: nn.Module, samples: Samples) -> float:
+    """Return the part of correct answers, over the images that can be read."""
+    correct = seen = 0
     for images, labels, _ in _batches(samples):
-        right += int((network(images).argmax(1) == labels).sum())
+        correct += int((network(images).argmax(1) == labels).sum())
         seen += len(labels)
-    return right / max(seen, 1)
+    return correct / max(seen, 1)
 
 
 def _batches(samples: Samples) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-    """Images, labels, and how many these were so far."""
+    """Yield images, labels, and how many images these were until now."""
     for batch in samples.batches(max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // samples.preprocessing.size**2))):
         images = torch.from_numpy(samples.preprocessing.normalize(np.asarray(batch.pixels)))
         yield images, torch.from_numpy(batch.labels), int(batch.indices[-1]) + 1
 
 
-def _ask_the_loss(network: nn.Module, samples: Samples, macs: int, ctx: Context) -> None:
-    """Leaves in the weights what the loss on some images feels of each, frozen or not."""
+def _collect_gradients(network: nn.Module, samples: Samples, macs: int, ctx: Context) -> None:
+    """Leave in each weight, frozen or not, the gradient of the loss on some images."""
     few = _some(samples, macs, _TAYLOR, ctx.seed)
     network.requires_grad_(True).zero_grad(set_to_none=True)
     for images, labels, done in _batches(few):
-        nn.functional.cross_entropy(network(images), labels, reduction="sum").backward()
-        ctx.progress(done, len(few), "images asked for taylor")
+        torch.autograd.backward(nn.functional.cross_entropy(network(images), labels, reduction="sum"))
+        ctx.progress(done, len(few), "images for taylor")

@@ -2,63 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from ..context import Context
 from ..graph import about
+from ..notes import QuantizeNotes
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..quantization import engine, stored
 from ..quantization.calibration import Calibration
 from ..quantization.net import unshare
-from ..quantization.ranges import Ranges
-from ..store import Artifact, Parent, write_bytes
+from ..quantization.ranges import Origin, Ranges
+from ..store import Artifact, write_bytes
+from .specs import QuantizeInputs, QuantizeSpec
 
 
-def quantize(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """Parents: the traced `network`, its `ranges` and the `calibration` images. spec: the dialect, and the choices."""
-    model, of_what = stored.network_of(parents["network"]), stored.identity_of(parents)
-    calibrated = parents["ranges"]
-    assert isinstance(calibrated, Artifact)
-    plain = engine.Source(model, Ranges.load(calibrated.path / stored.RANGES, of_what))
-    equalized = None
-    if (calibrated.path / stored.EQUALIZED).is_file():
-        ranges = Ranges.load(calibrated.path / stored.EQUALIZED_RANGES, of_what)
-        equalized = engine.Source(onnx.load(calibrated.path / stored.EQUALIZED), ranges)
-    images = Calibration.of(stored.samples_of(parents))
-    chosen = {key: spec[key] for key in ("estimator", "effort", "minutes", "seed")}
-    dialect, preprocessing = Dialect(**spec["dialect"]), images.learn.preprocessing
-    choices = engine.Choices(dialect, exclude=tuple(spec["exclude"]), preprocessing=preprocessing, **chosen)
-    held_out = images.held()
-    found = engine.quantize(plain, equalized, choices, images.batches, held_out, ctx.progress)
-    said = replace(
+def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context) -> QuantizeNotes:
+    """Write the traced network as INT8 in a dialect."""
+    model = stored.network_of(inputs.network)
+    origin = stored.origin_of(inputs.network, inputs.calibration.value)
+    plain = engine.Source(model, Ranges.load(inputs.ranges.path / stored.RANGES, origin))
+    images = Calibration.of(inputs.calibration.value)
+    choices = engine.Choices(
+        spec.dialect,
+        estimator=spec.quantize.estimator,
+        effort=spec.quantize.effort,
+        exclude=tuple(spec.quantize.exclude),
+        minutes=spec.quantize.minutes,
+        seed=spec.seed,
+        preprocessing=images.learn.preprocessing,
+    )
+    equalized = _equalized(inputs.ranges, origin)
+    found = engine.quantize(plain, equalized, choices, images.batches, images.held(), ctx.progress)
+    description = replace(
         about.of(model),
-        dialect=spec["dialect"],
+        dialect=spec.dialect,
         largest_weight=found.placement.weight_grid.high,
-        parents={name: parents[name].digest for name in ("network", "calibration")},
+        parents={"network": inputs.network.digest, "calibration": inputs.calibration.digest},
     )
     written = found.model()
-    about.write(written, said)
+    about.write(written, description)
     onnx.checker.check_model(written)
     data = written.SerializeToString()
     write_bytes(out / stored.FILE, data)
-    before = parents["network"]
-    assert isinstance(before, Artifact)
-    sizes = {"bytes_before": (before.path / stored.FILE).stat().st_size, "bytes_after": len(data)}
-    return {**found.notes(), **sizes, "dialect": dict(spec["dialect"])}
+    return found.notes(spec.dialect, (inputs.network.path / stored.FILE).stat().st_size, len(data))
+
+
+def _equalized(ranges: Artifact, origin: Origin) -> engine.Source | None:
+    """Return the network with channels rescaled, where `calibrate` wrote one."""
+    if not (ranges.path / stored.EQUALIZED).is_file():
+        return None
+    model = onnx.load(ranges.path / stored.EQUALIZED)
+    return engine.Source(model, Ranges.load(ranges.path / stored.EQUALIZED_RANGES, origin))
 
 
 def stand_in(
     model: onnx.ModelProto, dialect: Dialect, exclude: tuple[str, ...], preprocessing: Preprocessing
 ) -> onnx.ModelProto:
-    """A traced network as `quantize` would write it, but for the numbers: to be timed, and thrown away."""
+    """Return a traced network as `quantize` would write it, except for the numbers: to be timed, and removed."""
     unshare(model)
     choices = engine.Choices(dialect, exclude=exclude, preprocessing=preprocessing)
     written = engine.stand_in(model, choices)
-    about.write(written, about.About(dialect=asdict(dialect)))
+    about.write(written, about.About(dialect=dialect))
     return written

@@ -1,14 +1,12 @@
-"""After pruning: normalisation's statistics measured anew, then rounds of learning, from the images and from what the
-network answered before it was pruned. The best of all that is kept.
+"""After pruning: normalisation's statistics are measured again, then the network learns in rounds, from the images and
+from what it answered before it was pruned. The best state of all is the result.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,51 +17,52 @@ from .. import models
 from ..context import Context
 from ..images import Samples, choose
 from ..models import checkpoint
+from ..notes import Epoch, RecoverNotes
 from ..portable import machine
 from ..recipe import Recover
-from ..store import Parent
+from ..store import Artifact
 from ..training import metadata, process_group
 from ..training.batches import Split
 from ..training.loop import Teach, Training, validate
+from .specs import Architecture, NetworkFile, RecoverInputs, RecoverSpec
 
 _STATISTICS_IMAGES = 2048
 _AT_ONCE = 256
 
 
-def recover(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """Parents: `network`, pruned; `dense`, the one before; `training` images."""
-    plan, began = Recover(**spec["recover"]), time.monotonic()
+def recover(inputs: RecoverInputs, spec: RecoverSpec, out: Path, ctx: Context) -> RecoverNotes:
+    """Recover what pruning cost, and write the best weights."""
+    plan, samples, began = spec.recover, inputs.training.value, time.monotonic()
     torch.set_num_threads(machine.cores())
     torch.manual_seed(ctx.seed)
-    samples: Samples = parents["training"].value  # type: ignore[union-attr]
-    network, dense = (_built(parents[name], spec) for name in ("network", "dense"))
-    models.check_answer(network, spec, samples.preprocessing.size)
+    network, dense = (_built(parent, spec.network) for parent in (inputs.network, inputs.dense))
+    models.check_answer(network, spec.network, samples.preprocessing.size)
     sides = choose.split(samples, plan.validation, ctx.seed)
     learning, validation = (Split(each if plan.epochs else _some(each, ctx.seed)) for each in sides)
-    among = process_group.mine()
-    wanted, _ = validate(dense, validation, among)
-    before, after = statistics_anew(network, learning, validation, ctx)
+    dense_top1, _ = validate(dense, validation, process_group.mine())
+    before, after = remeasure_statistics(network, learning, validation, ctx)
     until = began + 60 * plan.minutes if plan.minutes else float("inf")
-    rounds = _Rounds(network, plan, learning, validation, ctx, taught(dense, plan) if plan.distill else None, until)
-    top1 = rounds.run(max(before, after), wanted - plan.enough_pp / 100)
-    checkpoint.write(network, out / checkpoint.FILE, metadata.of(spec, samples, parents["network"]))
-    return {
-        "images": len(learning),
-        "validation_images": len(validation),
-        "dense_top1": wanted,
-        "pruned_top1": before,
-        "statistics_top1": after,
-        "validation_top1": top1,
-        "rounds": rounds.done,
-        "enough": rounds.enough,
-        "best_epoch": rounds.best_epoch,
-        "epochs": rounds.epochs,
-        "history": rounds.history,
-    }
+    teach = taught(dense, plan) if plan.distill else None
+    rounds = _Rounds(network, plan, learning, validation, ctx, teach, until)
+    top1 = rounds.run(max(before, after), dense_top1 - plan.enough_pp / 100)
+    checkpoint.write(network, out / checkpoint.FILE, metadata.of(spec.network, samples, inputs.network))
+    return RecoverNotes(
+        images=len(learning),
+        validation_images=len(validation),
+        dense_top1=dense_top1,
+        pruned_top1=before,
+        statistics_top1=after,
+        validation_top1=top1,
+        rounds=rounds.done,
+        enough=rounds.enough,
+        best_epoch=rounds.best_epoch,
+        epochs=rounds.epochs,
+        history=tuple(rounds.history),
+    )
 
 
 def _some(samples: Samples, seed: int) -> Samples:
-    """For statistics alone: what more there is would only cost time. By lot: classes stay as frequent as they are."""
+    """Return enough images for statistics alone. They are drawn: classes stay as frequent as they are."""
     if len(samples) <= _STATISTICS_IMAGES:
         return samples
     drawn = np.random.default_rng(seed).permutation(len(samples))[:_STATISTICS_IMAGES]
@@ -71,7 +70,7 @@ def _some(samples: Samples, seed: int) -> Samples:
 
 
 def taught(teacher: nn.Module, plan: Recover) -> Teach:
-    """How far the softened answers are from the teacher's (Hinton et al. 2015), added up over a batch's images."""
+    """Return a loss: how far softened answers are from the teacher's (Hinton et al. 2015), summed over a batch."""
     warm = plan.temperature
 
     def apart(images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
@@ -83,21 +82,21 @@ def taught(teacher: nn.Module, plan: Recover) -> Teach:
     return apart
 
 
-def statistics_anew(network: nn.Module, learning: Split, validation: Split, ctx: Context) -> tuple[float, float]:
-    """What pruning left of the answers, and what is right with statistics measured anew; the better ones stay."""
-    among = process_group.mine()
-    before, _ = validate(network, validation, among)
+def remeasure_statistics(network: nn.Module, learning: Split, validation: Split, ctx: Context) -> tuple[float, float]:
+    """Return top-1 after pruning, and with statistics that are measured again; the better statistics stay."""
+    group = process_group.mine()
+    before, _ = validate(network, validation, group)
     old = {key: value.clone() for key, value in network.state_dict().items()}
     _measure_statistics(network, learning, ctx)
-    after, _ = validate(network, validation, among)
+    after, _ = validate(network, validation, group)
     if after < before:
         network.load_state_dict(old)
-        ctx.warn("old-statistics", "statistics of normalisation measured anew make it worse: the old ones are kept")
+        ctx.warn("old-statistics", "normalisation's statistics, measured again, make it worse: the old ones are kept")
     return before, after
 
 
 class _Rounds:
-    """Each begins with the best until then; one that was done before an interruption is found done."""
+    """Rounds of learning. Each begins with the best state until then; those before an interruption are not repeated."""
 
     def __init__(
         self,
@@ -111,12 +110,13 @@ class _Rounds:
     ):
         self.network, self.plan, self.ctx, self.teach = network, plan, ctx, teach
         self.learning, self.validation, self.until = learning, validation, until
-        self.history: list[dict[str, Any]] = []
+        self.history: list[Epoch] = []
         self.done = self.best_epoch = self.epochs = 0
         self.longest = 0.0  # seconds of an epoch
-        self.enough = False  # with statistics alone, where learning was asked for
+        self.enough = False  # with statistics alone, where the recipe wants learning
 
     def run(self, top1: float, wanted: float) -> float:
+        """Learn until top-1 is as wanted, or the rounds or the time are over. Return top-1."""
         for number in range(1, self.plan.rounds + 1 if self.plan.epochs else 1):
             if top1 >= wanted or (self.done and self.until - time.monotonic() < self.longest):
                 self.enough = not self.done
@@ -142,8 +142,8 @@ class _Rounds:
         self.until = training.until  # what was spent before an interruption is spent
         best = training.best
         self.network.load_state_dict(best.weights)
-        lines = [line for line in training.history if line["epoch"] or not self.history]
-        self.history += [{**line, "round": number, "epoch": self.epochs + line["epoch"]} for line in lines]
+        lines = [line for line in training.history if line.epoch or not self.history]
+        self.history += [replace(line, round=number, epoch=self.epochs + line.epoch) for line in lines]
         self.best_epoch = self.epochs + best.epoch if best.epoch else self.best_epoch
         self.epochs, self.done = self.epochs + training.epochs, number
         self.longest = max(self.longest, training.longest)
@@ -153,13 +153,13 @@ class _Rounds:
 
 @torch.no_grad()
 def _measure_statistics(network: nn.Module, learning: Split, ctx: Context) -> None:
-    """The plain mean over some images, each seen once."""
+    """Replace normalisation's statistics by the plain mean over some images, each seen once."""
     norms = [each for each in network.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
     momentum = [each.momentum for each in norms]
     network.train()
     for each in norms:
         each.reset_running_stats()
-        each.momentum = None  # torch's word for a mean over all that was seen
+        each.momentum = None  # torch: a mean over all that was seen
     rows = np.random.default_rng(ctx.seed).permutation(len(learning))[:_STATISTICS_IMAGES]
     for start in range(0, len(rows), _AT_ONCE):
         part = rows[start : start + _AT_ONCE]
@@ -169,6 +169,7 @@ def _measure_statistics(network: nn.Module, learning: Split, ctx: Context) -> No
         each.momentum = value
 
 
-def _built(parent: Parent, spec: Mapping[str, Any]) -> nn.Module:
-    network, device = checkpoint.network_of(parent, spec), process_group.mine().device
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _built(parent: Artifact | NetworkFile, about: Architecture) -> nn.Module:
+    network, device = checkpoint.network_of(parent, about), process_group.mine().device
+    moved: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved

@@ -1,6 +1,6 @@
-"""torch, or an ONNX file from elsewhere → canonical ONNX, compared with where it came from on real images on the spot.
+"""torch, or a user's ONNX file → canonical ONNX, compared at once with its original on real images.
 
-A failed parity is an error, not a note. torch is imported where a torch network is traced, and not before.
+A failed comparison is an error, not a note. torch is imported where a torch network is traced, and not before.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import onnx
@@ -21,10 +21,12 @@ from ..context import Context
 from ..errors import ModelError, first_line
 from ..graph import about, adopt, canonical, lint
 from ..images import Samples
+from ..notes import TraceNotes
 from ..portable import machine
-from ..recipe import Trace, is_onnx
-from ..store import Given, Parent, write_bytes
+from ..recipe import is_onnx
+from ..store import Artifact, Given, write_bytes
 from ..targets import onnxruntime as reference
+from .specs import Architecture, NetworkFile, TraceInputs, TraceSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,33 +35,31 @@ FILE = "model.onnx"
 PARITY = 1e-4  # largest difference allowed, as a part of the largest logit
 
 
-def trace(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """Parents: the `network` (a training, a checkpoint or an ONNX file) and a few real `images` for the comparison."""
-    plan = Trace(**spec["trace"])
-    samples: Samples = parents["images"].value  # type: ignore[union-attr]
+def trace(inputs: TraceInputs, spec: TraceSpec, out: Path, ctx: Context) -> TraceNotes:
+    """Trace the network (a training, a checkpoint or an ONNX file), compare it on a few real images, and write it."""
+    samples = inputs.images.value
     images = _images(samples)
-    network = parents["network"]
-    adopted = isinstance(network, Given) and is_onnx(str(network.value))
-    make: Any = _adopted if adopted else _exported
-    model, expected, original, parameters = make(network, spec, samples, images, ctx)
-    if plan.batch != "dynamic":
-        canonical.set_batch(model, plan.batch)
+    traced = _traced(inputs.network, spec, samples, images, ctx)
+    model = traced.model
+    if spec.trace.batch != "dynamic":
+        canonical.set_batch(model, spec.trace.batch)
     about.write(model, about.About(classes=tuple(samples.classes), preprocessing=samples.preprocessing))
-    difference = _difference(model, images, expected)
+    difference = _difference(model, images, traced.expected)
     if not difference <= PARITY:
         raise ModelError(
-            f"the traced network does not answer as {original} does: logits differ by {difference:.2g} of the largest, "
+            "the traced network",
+            f"does not answer as {traced.original} does: logits differ by {difference:.2g} of the largest, "
             f"{PARITY:g} is allowed",
             hint="something in the network depends on its data or on its mode; make it a plain function",
         )
     write_bytes(out / FILE, model.SerializeToString())
-    return {
-        "parity": difference,
-        "parity_images": len(images),
-        "opset": model.opset_import[0].version,
-        "operators": _counted(model),
-        "parameters": parameters,
-    }
+    return TraceNotes(
+        parity=difference,
+        parity_images=len(images),
+        opset=model.opset_import[0].version,
+        operators=_counted(model),
+        parameters=traced.parameters,
+    )
 
 
 def _images(samples: Samples) -> np.ndarray:
@@ -73,27 +73,36 @@ class _Traced(NamedTuple):
     parameters: int
 
 
-def _exported(network: Parent, spec: Mapping[str, Any], samples: Samples, images: np.ndarray, ctx: Context) -> _Traced:
+def _traced(
+    network: Artifact | NetworkFile, spec: TraceSpec, samples: Samples, images: np.ndarray, ctx: Context
+) -> _Traced:
+    if isinstance(network, Given) and isinstance(network.value, Path) and is_onnx(str(network.value)):
+        return _adopted(network.value, spec, samples, images, ctx)
+    return _exported(network, spec.network, samples, images)
+
+
+def _exported(network: Artifact | NetworkFile, about: Architecture, samples: Samples, images: np.ndarray) -> _Traced:
     import torch
 
     from ..models import checkpoint
 
     torch.set_num_threads(machine.cores())
-    built = checkpoint.network_of(network, spec)
-    models.check_answer(built, spec, samples.preprocessing.size)
+    built = checkpoint.network_of(network, about)
+    models.check_answer(built, about, samples.preprocessing.size)
     model = to_onnx(built, samples.preprocessing.channels, samples.preprocessing.size)
     with torch.no_grad():
         expected = built(torch.from_numpy(images)).numpy()
     return _Traced(model, expected, "torch", sum(p.numel() for p in built.parameters()))
 
 
-def _adopted(network: Given, spec: Mapping[str, Any], samples: Samples, images: np.ndarray, ctx: Context) -> _Traced:
-    path: Path = network.value
-    found = adopt.adopt(path, samples.preprocessing, spec["classes"], as_probabilities="as_probabilities" in spec)
+def _adopted(path: Path, spec: TraceSpec, samples: Samples, images: np.ndarray, ctx: Context) -> _Traced:
+    classes = spec.network.classes
+    found = adopt.adopt(path, samples.preprocessing, classes, as_probabilities=spec.as_probabilities)
     expected = _original(found, images.transpose(0, 2, 3, 1) if found.channels_last else images, str(path), ctx)
-    if expected.shape != (len(images), spec["classes"]):  # a file need not say what comes out
+    if expected.shape != (len(images), classes):  # a file need not declare what comes out
         raise ModelError(
-            f"{path} answers {len(images)} images with {expected.shape}, the images have {spec['classes']} classes",
+            str(path),
+            f"answers {len(images)} images with {expected.shape}, and the images have {classes} classes",
             hint="one logit per class, and one class folder per logit",
         )
     for sentence in lint.otherwise(found.channels_last, found.last):
@@ -102,7 +111,7 @@ def _adopted(network: Given, spec: Mapping[str, Any], samples: Samples, images: 
 
 
 def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context) -> np.ndarray:
-    """The file's own logits, in the newest words that the runtime knows."""
+    """Return the file's own logits, in the newest opset that the runtime knows."""
     try:
         answer, *logits = _answers(found.original.SerializeToString(), images, name)
     except ModelError:
@@ -118,14 +127,15 @@ def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context)
         return answer
     taken = logits[0].reshape(len(images), -1)
     parts = np.exp(taken - taken.max(axis=1, keepdims=True))
-    said = np.exp(answer) if found.last == "LogSoftmax" else answer
-    if said.shape != taken.shape or np.abs(parts / parts.sum(axis=1, keepdims=True) - said).max() > PARITY:
-        raise ModelError(f"the {found.last} at the end of {name} is none over its classes", hint="export it without")
+    probabilities = np.exp(answer) if found.last == "LogSoftmax" else answer
+    same = probabilities.shape == taken.shape
+    if not same or np.abs(parts / parts.sum(axis=1, keepdims=True) - probabilities).max() > PARITY:
+        raise ModelError(f"the {found.last} at the end of {name}", "is not over its classes", hint="export it without")
     return taken
 
 
 def to_onnx(network: nn.Module, channels: int, size: int) -> onnx.ModelProto:
-    """A canonical model with a dynamic batch."""
+    """Export a torch network as a canonical model with a dynamic batch."""
     import torch
 
     example = torch.zeros(2, channels, size, size)  # two images: a batch of one would be taken for a constant
@@ -142,7 +152,8 @@ def to_onnx(network: nn.Module, channels: int, size: int) -> onnx.ModelProto:
         except torch.onnx.errors.OnnxExporterError as problem:
             cause = problem.__cause__ or problem
             raise ModelError(
-                f"torch cannot export this network: {first_line(cause)}",
+                "this network",
+                f"cannot be exported by torch: {first_line(cause)}",
                 hint="its forward must be one graph, for any batch: no data-dependent branches",
             ) from problem
     assert program is not None
@@ -153,13 +164,15 @@ def _difference(model: onnx.ModelProto, images: np.ndarray, expected: np.ndarray
     (answer,) = _answers(model.SerializeToString(), images, "the traced network")
     if answer.shape != expected.shape:
         raise ModelError(
-            f"the original answers {expected.shape}, the traced network {answer.shape}", hint="report this network"
+            "the traced network",
+            f"answers {answer.shape}, and the original {expected.shape}",
+            hint="report this network",
         )
     return float(np.abs(answer - expected).max() / max(np.abs(expected).max(), 1e-12))
 
 
 def _answers(model: bytes, images: np.ndarray, name: str) -> list[np.ndarray]:
-    """onnxruntime's, of each output."""
+    """Return what onnxruntime answers, for each output."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -174,8 +187,9 @@ def _answers(model: bytes, images: np.ndarray, name: str) -> list[np.ndarray]:
         return [np.concatenate(each)[: len(images)] for each in zip(*parts, strict=True)]
     except reference.errors() as problem:
         raise ModelError(
-            f"onnxruntime cannot run {name}: {first_line(problem)}",
-            hint="the network must run there as it is: its answers are what all others are held against",
+            name,
+            f"does not run in onnxruntime: {first_line(problem)}",
+            hint="the network must run there as it is: all others are compared with its answers",
         ) from problem
 
 
@@ -186,7 +200,7 @@ def _counted(model: onnx.ModelProto) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporter talks to stdout, to stderr, by warnings and by loggers; none of it is for our user."""
+    """Silence torch's exporter: what it writes (output, warnings, logs) is not for our user."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

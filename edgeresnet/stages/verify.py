@@ -1,6 +1,6 @@
 """What a compiled network answers and how long it takes: accuracy and latency on a target, measured and stored.
 
-Judges nothing: promises are held against these numbers afterwards, so changing one needs no new measurement.
+Judges nothing: promises are compared with these numbers afterwards, so changing one needs no new measurement.
 """
 
 from __future__ import annotations
@@ -10,119 +10,141 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import targets
 from ..context import Context
-from ..errors import ImagesError, TargetError
+from ..errors import ArtifactError, ImagesError, TargetError
 from ..images import FILES, FromFiles, Samples
-from ..portable import evaluation, inference, judging, machine, measure, yardstick
-from ..portable.session import Layer, Target
+from ..notes import VerifyNotes
+from ..portable import codec, evaluation, inference, machine, measure, yardstick
+from ..portable.machine import TimedMachine
+from ..portable.measure import TimingPlan
+from ..portable.result import Accuracy, Latency, Measured, ProcessTimes
+from ..portable.session import CompileNotes, Layer, Target
 from ..portable.worker import Job
-from ..store import Artifact, Parent, write_bytes
+from ..store import Artifact, write_bytes
+from .specs import VerifyInputs, VerifySpec
 
 
-def verify(parents: Mapping[str, Parent], spec: Mapping[str, Any], out: Path, ctx: Context) -> dict[str, Any]:
-    """Parents: a compiled network per variant, the `evaluation` images and, but for the reference itself, its answers;
-    the compiled `yardstick`, where latency is measured.
+@dataclass(frozen=True)
+class _TimedRounds:
+    """Rounds of processes that an interrupted run timed: of which networks, and on which machine."""
 
-    spec: the target, how latency is measured (None: not at all), and which variant would ship. An interrupted one goes
-    on where it was: each variant's answers and each round of processes are kept as soon as they are there.
+    networks: tuple[str, ...]  # digests
+    machine: TimedMachine
+    rounds: tuple[Mapping[str, ProcessTimes], ...] = ()
+
+
+def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> VerifyNotes:
+    """Measure accuracy and latency of every variant on one target.
+
+    An interrupted run continues where it was: each variant's answers and each round of processes are stored as soon as
+    they are there.
     """
-    target = targets.get(spec["target"])
-    samples: Samples = parents["evaluation"].value  # type: ignore[union-attr]
-    built = [
-        name
-        for variant in evaluation.VARIANTS
-        for name in sorted(parents)
-        if name.split(evaluation.REBUILT)[0] == variant
-    ]
-    networks = {name: _network(parents[name]) for name in built}
+    target, samples = targets.get(spec.target), inputs.evaluation.value
+    networks = {name: _network(inputs.variants[name]) for name in _in_order(inputs.variants)}
     answered, indices = {}, np.empty(0, np.int64)
     for name, network in list(networks.items()):
         try:
-            indices, answered[name] = _asked(name, target, network, samples, ctx)
+            indices, answered[name] = _answers(name, target, network, samples, ctx)
         except TargetError as problem:
-            if not evaluation.may_miss(name, spec["candidate"]):
+            if not evaluation.may_miss(name, spec.candidate):
                 raise
-            ctx.warn("no-half", f"the half-precision twin is left out: it {problem.message}")
+            ctx.warn("no-half", f"the half-precision variant is left out: {problem.message}")
             del networks[name]
-    logits = {name: each.logits for name, each in answered.items()}
-    latencies = {}
-    if spec["latency"]:
+    latencies: Mapping[str, Latency] = {}
+    if spec.latency:
         jobs, digests = _jobs(target, networks, samples, indices), [network.digest for network in networks.values()]
-        if yardstick.NAME in parents and (unit := _unit(target, _network(parents[yardstick.NAME]), ctx)):
+        if inputs.yardstick and (unit := _unit(target, _network(inputs.yardstick), ctx)):
             jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
             digests.append(unit.digest)
-        latencies = measure.collected(jobs, _rounds(jobs, spec["latency"], digests, ctx))
+        latencies = measure.collected(jobs, _rounds(jobs, spec.latency, digests, ctx))
+    logits = {name: each.logits for name, each in answered.items()}
     np.savez(out / evaluation.LOGITS, allow_pickle=False, indices=indices, **logits)
     (out / evaluation.LAYERS).write_text(json.dumps({name: each.layers for name, each in answered.items()}))
     skipped = [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
-    expected = _expected(parents.get("reference"), indices, logits)
-    asked = evaluation.Asked(samples.classes, samples.labels[indices], expected, skipped, samples.identity)
-    result = evaluation.result(target, spec["candidate"], asked, networks, answered, latencies)
-    (out / evaluation.RESULT).write_text(json.dumps(result, ensure_ascii=False))
-    return {"images": len(indices), "skipped": len(skipped)}
+    expected = _expected(inputs.reference, indices, logits)
+    images = evaluation.ImageSet(samples.classes, samples.labels[indices], expected, skipped, samples.identity)
+    result = evaluation.result(target, spec.candidate, images, networks, answered, latencies)
+    (out / evaluation.RESULT).write_text(json.dumps(codec.encode(result), ensure_ascii=False), encoding="utf-8")
+    return VerifyNotes(images=len(indices), skipped=len(skipped))
+
+
+def _in_order(variants: Mapping[str, Artifact]) -> list[str]:
+    """Return the names of all builds, in the order of the variants."""
+    return [
+        name
+        for variant in evaluation.VARIANTS
+        for name in sorted(variants)
+        if name.split(evaluation.REBUILT)[0] == variant
+    ]
 
 
 def _unit(target: Target, unit: evaluation.Network, ctx: Context) -> evaluation.Network | None:
-    """The yardstick, where it runs: its failure takes nothing else along."""
+    """Return the yardstick if it runs; leave it out with a warning if not."""
     try:
         evaluation.runs(target, unit.compiled, yardstick.image())
     except TargetError as problem:
-        ctx.warn("no-yardstick", f"the yardstick is left out: it {problem.message}")
+        ctx.warn("no-yardstick", f"the yardstick is left out: {problem.message}")
         return None
     return unit
 
 
-def _network(artifact: Parent) -> evaluation.Network:
-    assert isinstance(artifact, Artifact)
+def _network(artifact: Artifact) -> evaluation.Network:
+    assert isinstance(artifact.notes, CompileNotes)
     return evaluation.Network(artifact.path, artifact.digest, artifact.size_mb, artifact.notes)
 
 
-def read_result(artifact: Artifact) -> dict[str, Any]:
-    return json.loads((artifact.path / evaluation.RESULT).read_text(encoding="utf-8"))
+def read_result(artifact: Artifact) -> Measured:
+    """Read what `verify` stored."""
+    path = artifact.path / evaluation.RESULT
+    try:
+        return codec.decode(Measured, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as problem:
+        raise ArtifactError(
+            str(path), f"is not a result: {problem}", hint="`edgeresnet run --again verify` measures again"
+        ) from problem
 
 
-def as_written(artifact: Artifact) -> dict[str, Any]:
-    """What an INT8 file's answers are worth before any compiler, held against the network that was quantized."""
-    return dict(judging.of_quantizing(read_result(artifact)["variants"]["int8"]))
+def as_written(artifact: Artifact) -> Accuracy:
+    """Return an INT8 file's accuracy before any compiler, compared with the network that was quantized."""
+    return read_result(artifact).variants["int8"].quantization
 
 
-def _asked(
+def _answers(
     name: str, target: Target, network: evaluation.Network, samples: Samples, ctx: Context
 ) -> tuple[np.ndarray, evaluation.Answers]:
-    """(which images, what is answered to them): asked now, or as an interrupted run kept it."""
-    kept = ctx.scratch / f"{name}-{network.digest[:12]}.npz"
-    if kept.is_file():
-        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(kept) as stored:
+    """Return which images were evaluated and the answers to them, which an interrupted run may have stored."""
+    path = ctx.scratch / f"{name}-{network.digest[:12]}.npz"
+    if path.is_file():
+        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as stored:
             layers = [Layer(*layer) for layer in json.loads(str(stored["layers"]))]
             return stored["indices"], evaluation.Answers(stored["logits"], layers)
     seen: list[np.ndarray] = []
 
-    def inputs() -> Iterator[np.ndarray]:
+    def batches() -> Iterator[np.ndarray]:
         for batch in samples.batches(inference.BATCH):
             seen.append(batch.indices)
             yield network.images(batch.pixels, samples.preprocessing)
 
     found = evaluation.answers(
-        target, network.compiled, inputs(), lambda done: ctx.progress(done, len(samples), "images")
+        target, network.compiled, batches(), lambda done: ctx.progress(done, len(samples), "images")
     )
     indices, buffer = np.concatenate(seen), io.BytesIO()
     np.savez(buffer, allow_pickle=False, indices=indices, logits=found.logits, layers=json.dumps(found.layers))
-    write_bytes(kept, buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())
     return indices, found
 
 
 def _jobs(
     target: Target, networks: Mapping[str, evaluation.Network], samples: Samples, indices: np.ndarray
 ) -> dict[str, Job]:
-    """On a real image, one at a time (or in the batch that the network is fixed to)."""
+    """Make the jobs: a real image, one at a time (or in the batch that the network is fixed to)."""
     pixels = samples.pixels(indices[:1])
     files = FromFiles.of(samples, indices[:FILES].tolist())
     jobs = {}
@@ -133,39 +155,39 @@ def _jobs(
     return jobs
 
 
-def _rounds(jobs: Mapping[str, Job], plan: Mapping[str, Any], digests: list[str], ctx: Context) -> list[measure.Round]:
-    """Those that an interrupted run kept, of these very networks and in this state of the machine, and the rest."""
-    kept, about = ctx.scratch / "rounds.json", [digests, machine.conditions(), machine.identity()]
-    found: list[measure.Round] = []
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        stored = json.loads(kept.read_text())
-        found = stored["rounds"] if stored["about"] == about else []
-    if found:
-        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(one["began"] for one in found[0].values())))
+def _rounds(jobs: Mapping[str, Job], plan: TimingPlan, digests: Sequence[str], ctx: Context) -> list[measure.Round]:
+    """Time all rounds. Continue those that an interrupted run stored of the same networks on the same machine."""
+    path, done = ctx.scratch / "rounds.json", _TimedRounds(tuple(digests), machine.timed_machine())
+    with contextlib.suppress(OSError, ValueError):
+        stored = codec.decode(_TimedRounds, json.loads(path.read_text()))
+        done = stored if replace(stored, rounds=()) == done else done
+    if done.rounds:
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(one.began for one in done.rounds[0].values())))
         ctx.warn(
             "continued",
-            f"{len(found)} of {plan['processes']} rounds of processes were timed before an interruption, {since}",
+            f"{len(done.rounds)} of {plan.processes} rounds of processes were timed before an interruption, {since}",
         )
-    ctx.progress(len(found), plan["processes"], "processes timed")
+    ctx.progress(len(done.rounds), plan.processes, "processes timed")
+    more = measure.rounds(jobs, processes=plan.processes, seconds=plan.seconds, first=len(done.rounds))
     with evaluation.as_failure():
-        for one in measure.rounds(jobs, **plan, first=len(found)):
-            if any(process.get("cut") for process in one.values()):
-                continue  # what cut it short is raised next; the whole rounds are kept
-            found.append(one)
-            write_bytes(kept, json.dumps({"about": about, "rounds": found}).encode())
-            ctx.progress(len(found), plan["processes"], "processes timed")
-    return found
+        for one in more:
+            if any(process.cut for process in one.values()):
+                continue  # what interrupted it is raised next; the complete rounds are stored
+            done = replace(done, rounds=(*done.rounds, one))
+            write_bytes(path, json.dumps(codec.encode(done)).encode())
+            ctx.progress(len(done.rounds), plan.processes, "processes timed")
+    return list(done.rounds)
 
 
-def _expected(reference: Parent | None, indices: np.ndarray, logits: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The reference's logits for these very images; the reference itself is its own."""
+def _expected(reference: Artifact | None, indices: np.ndarray, logits: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the reference's logits for these images; the reference itself is its own."""
     if reference is None:
         return logits["fp32"]
-    assert isinstance(reference, Artifact)
     with np.load(reference.path / evaluation.LOGITS) as stored:
         if not np.array_equal(stored["indices"], indices):
             raise ImagesError(
-                "some images could be decoded for one network and not for another",
+                "some images",
+                "could be decoded for one network and not for another",
                 hint="the files changed during the run: run it again",
             )
         return stored["fp32"]

@@ -1,4 +1,4 @@
-"""The targets: one file each, found by listing this folder. A new target is one new file that defines TARGET.
+"""The targets: one file each, listed from this folder. A new target is one new file that defines TARGET.
 
 Importing a target's file never imports its runtime, so listing them is cheap and works where none is installed.
 """
@@ -16,25 +16,27 @@ from ..portable.session import Target
 
 @cache
 def discover() -> dict[str, Target]:
-    """Every target by its word in recipes. A file with a leading _ is shared by its neighbours and is none."""
+    """Return every target by its name in recipes. A file with a leading _ is shared code, not a target."""
     found = (info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
     return {name: importlib.import_module(f".{name}", __name__).TARGET for name in sorted(found)}
 
 
 def get(name: str) -> Target:
+    """Return a target by its name."""
     known = discover()
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         raise RecipeError(
-            f"there is no target {name!r}",
+            f"the target {name!r}",
+            "does not exist",
             hint=f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}",
         )
     return known[name]
 
 
 def require(name: str) -> Target:
-    """The target, where it can work here; else its reason and what mends it."""
+    """Return a target that is available here; else raise the reason and what to do."""
     found = get(name).available()
     if not found.ok:
-        raise TargetError(f"{name} is not here: {found.reason}", hint=found.hint)
+        raise TargetError(get(name).title, f"is not available: {found.reason}", hint=found.hint)
     return get(name)

@@ -1,27 +1,41 @@
-"""What all targets share: availability by import, signatures, and the sidecar that tells what was compiled for what."""
+"""What all targets share: availability by import, signatures, and the sidecar that records what was compiled."""
 
 from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ..errors import TargetError, first_line
-from ..portable import machine, manifest
+from ..portable import codec, machine
 from ..portable.session import Availability, Signature, Target
 
 SIDECAR = "target.json"
 
 _EXPORT = "export one batch of images in, batch × classes logits out, with every side but the batch fixed"
 
-Sides = Sequence[int | None] | None  # None for a side that may vary, and where not even their number is known
+Sides = Sequence[int | None] | None  # None for a side that may vary, and for an unknown shape
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What was compiled, from what, by which version: read before anything is loaded."""
+
+    target: str
+    options: object  # the target's own dataclass; JSON once it is read
+    versions: Mapping[str, str]
+    source_sha256: str
+
+
+S = TypeVar("S", bound=Sidecar)
+O = TypeVar("O")  # noqa: E741 - options
 
 
 def availability(module: str, target: Target) -> Availability:
-    """Imports the runtime for real: a wheel that is installed but cannot load is not available."""
+    """Import the runtime: a wheel that is installed but cannot load is not available."""
     try:
         version_of(module)
     except Exception as problem:  # noqa: BLE001 - the one place where any failure becomes a reason
@@ -30,54 +44,61 @@ def availability(module: str, target: Target) -> Availability:
 
 
 def version_of(module: str) -> str:
-    """By the module itself. A folder of that name without a library inside has none, and is no runtime."""
+    """Return a module's version. A folder of that name without a library inside has none, and is not a runtime."""
     return str(importlib.import_module(module).__version__)
 
 
-def write_sidecar(out: Path, target: Target, options: Any, onnx: Path, versions: dict[str, str], **about: Any) -> None:
-    """What was compiled, from what, by which version: read before anything is loaded."""
-    said = {
-        "target": target.name,
-        "options": asdict(options),
-        "versions": versions,
-        "source_sha256": manifest.sha256_of(onnx),
-        **about,
-    }
-    (out / SIDECAR).write_text(json.dumps(said, indent=1))
+def write(out: Path, sidecar: Sidecar) -> None:
+    """Write the sidecar next to what was compiled."""
+    (out / SIDECAR).write_text(json.dumps(codec.encode(sidecar), indent=1))
 
 
-def read_sidecar(compiled: Path, target: Target) -> dict[str, Any]:
+def read(compiled: Path, target: Target, kind: type[S]) -> S:
+    """Read the sidecar; refuse what was compiled for another target."""
     try:
-        sidecar = dict(json.loads((compiled / SIDECAR).read_text()))
-    except (OSError, ValueError, TypeError) as problem:
+        document: object = json.loads((compiled / SIDECAR).read_text())
+        name = document.get("target") if isinstance(document, dict) else None
+        if name in (None, target.name):
+            return codec.decode(kind, document)
+    except (OSError, ValueError) as problem:
         raise TargetError(
-            f"{compiled} was not compiled by edgeresnet: its {SIDECAR} cannot be read", hint="run the recipe again"
+            str(compiled),
+            f"was not compiled by this version of edgeresnet: its {SIDECAR} cannot be read ({first_line(problem)})",
+            hint="run the recipe again",
         ) from problem
-    if sidecar.get("target") != target.name:
-        raise TargetError(
-            f"{compiled} was compiled for {sidecar.get('target')}, not {target.name}", hint="compile again"
-        )
-    return sidecar
+    raise TargetError(str(compiled), f"was compiled for {name}, not {target.name}", hint="compile again")
 
 
-def check_versions(sidecar: dict[str, Any], here: dict[str, str], compiled: Path) -> None:
-    if sidecar["versions"] != here:
+def options_of(sidecar: Sidecar, kind: type[O], compiled: Path) -> O:
+    """Return the options that it was compiled with."""
+    try:
+        return codec.decode(kind, sidecar.options)
+    except codec.CodecError as problem:
         raise TargetError(
-            f"{compiled} was compiled by {words(sidecar['versions'])}, and {words(here)} is installed",
-            hint="run the recipe again: it compiles anew for the installed version",
+            str(compiled), f"was compiled with options that are not known here: {problem}", hint="run the recipe again"
+        ) from problem
+
+
+def check_versions(sidecar: Sidecar, here: Mapping[str, str], compiled: Path) -> None:
+    """Refuse what another version compiled."""
+    if sidecar.versions != here:
+        raise TargetError(
+            str(compiled),
+            f"was compiled by {words(sidecar.versions)}, and {words(here)} is installed",
+            hint="run the recipe again: it compiles again for the installed version",
         )
 
 
 def signature(
     inputs: Sequence[tuple[str, Sides]], outputs: Sequence[tuple[str, Sides]], *, pixels: bool = False
 ) -> Signature:
-    """Of a network as its runtime tells of it, each value by name and sides; refuses what a Signature cannot say.
+    """Return the signature of a network whose runtime reports these values, by name and sides; refuse any other.
 
     `pixels`: its input is uint8, with the channels last.
     """
     if len(inputs) != 1 or len(outputs) != 1:
         raise TargetError(
-            f"finds {len(inputs)} inputs and {len(outputs)} outputs in the network instead of one each", hint=_EXPORT
+            "the network", f"has {len(inputs)} inputs and {len(outputs)} outputs instead of one each", hint=_EXPORT
         )
     (image, sides), (logits, answers) = inputs[0], outputs[0]
     known = [side for side in (sides or ())[1:] if side is not None]
@@ -88,21 +109,18 @@ def signature(
         raise _no_images(sides)
     classes = answers[1] if answers and len(answers) > 1 else None
     if classes is None:
-        raise TargetError(
-            f"reads the network's answer as {_shown(answers)}, not as batch × so many classes", hint=_EXPORT
-        )
+        raise TargetError("the network", f"answers with {_shown(answers)}, not with batch × classes", hint=_EXPORT)
     return Signature(image, sides[0], channels, height, logits, classes, pixels)
 
 
 def _no_images(sides: Sides) -> TargetError:
-    return TargetError(
-        f"reads the network's input as {_shown(sides)}, not as square images of one known size", hint=_EXPORT
-    )
+    return TargetError("the network", f"takes {_shown(sides)}, not square images of one known size", hint=_EXPORT)
 
 
 def _shown(sides: Sides) -> str:
     return "×".join("?" if side is None else str(side) for side in sides) if sides else "an unknown shape"
 
 
-def words(versions: dict[str, str]) -> str:
+def words(versions: Mapping[str, str]) -> str:
+    """Return versions for people."""
     return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,59 +1,75 @@
-"""What the CPU targets share: thread counts, and INT8 as the CPU that will run it can take it."""
+"""What the CPU targets share: thread counts, and INT8 in the form that the CPU can run."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ..errors import ModelError, TargetError
-from ..portable import machine, onnx_file
+from ..portable import machine, manifest, onnx_file
 from ..portable.session import Dialect, Target
 from . import _compiled
 
 CPUS = ("this", "avx2", "vnni", "amx")
 RESIDUALS = ("shortcut", "both")
 
+O = TypeVar("O")  # noqa: E741 - options
+
+
+@dataclass(frozen=True)
+class CpuSidecar(_compiled.Sidecar):
+    """What was compiled for a CPU."""
+
+    weights: str | None  # which part of INT8's range our quantizer used; None: another network
+
 
 def check_int8(cpu: str, residual: str | None) -> None:
-    """Of the options that decide how INT8 is written: judged when they are given."""
+    """Check the options that decide how INT8 is written."""
     if cpu not in CPUS:
         raise ValueError(f"cpu must be one of {', '.join(CPUS)}, not {cpu!r}")
     if residual is not None and residual not in RESIDUALS:
         raise ValueError(f"residual must be one of {', '.join(RESIDUALS)}, not {residual!r}")
 
 
-def spoken(dialect: Dialect, cpu: str, residual: str | None) -> Dialect:
-    """`cpu` is the one that will run it: INT8 weights keep to half their range where it has no VNNI."""
-    half = not machine.has_int8() if cpu == "this" else cpu == "avx2"
-    return replace(dialect, residual=residual or dialect.residual, weights="half" if half else "full")
-
-
-def write_sidecar(out: Path, target: Target, options: Any, onnx: Path) -> None:
-    here = machine.versions(*target.libraries)
-    _compiled.write_sidecar(out, target, options, onnx, here, weights=_weights(onnx))
-
-
-def read_sidecar(compiled: Path, target: Target) -> dict[str, Any]:
-    sidecar = _compiled.read_sidecar(compiled, target)
-    if sidecar.get("weights") == "full" and sidecar["options"].get("fused", True) and not machine.has_int8():
-        raise TargetError(
-            "was quantized with the full range of INT8 weights, and this CPU has no VNNI: its sums would saturate",
-            hint=f"quantize for it: `targets.{target.name}.cpu: avx2`",
-        )
-    _compiled.check_versions(sidecar, machine.versions(*target.libraries), compiled)
-    return sidecar
-
-
 def check_threads(threads: int | None) -> None:
+    """Check the number of threads."""
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
 
 
+def spoken(dialect: Dialect, cpu: str, residual: str | None) -> Dialect:
+    """Return the dialect for the CPU that will run it: without VNNI, INT8 weights use half of their range."""
+    half = not machine.has_int8() if cpu == "this" else cpu == "avx2"
+    return replace(dialect, residual=residual or dialect.residual, weights="half" if half else "full")
+
+
+def write_sidecar(out: Path, target: Target, options: object, onnx: Path) -> None:
+    """Record what was compiled."""
+    here, source = machine.versions(*target.libraries), manifest.sha256_of(onnx)
+    _compiled.write(out, CpuSidecar(target.name, options, here, source, weights=_weights(onnx)))
+
+
+def checked_options(compiled: Path, target: Target, kind: type[O]) -> O:
+    """Return the options of what was compiled; refuse what cannot run correctly on this machine."""
+    sidecar = _compiled.read(compiled, target, CpuSidecar)
+    options = _compiled.options_of(sidecar, kind, compiled)
+    if sidecar.weights == "full" and getattr(options, "fused", True) and not machine.has_int8():
+        raise TargetError(
+            "the network",
+            "was quantized with the full range of INT8 weights, and this CPU has no VNNI: its sums would saturate",
+            hint=f"quantize for it: `targets.{target.name}.cpu: avx2`",
+        )
+    _compiled.check_versions(sidecar, machine.versions(*target.libraries), compiled)
+    return options
+
+
 def _weights(onnx: Path) -> str | None:
-    """Which part of INT8's range our own quantizer used; None for other networks."""
+    """Return which part of INT8's range our quantizer used; None for other networks."""
     try:
-        return json.loads(onnx_file.read(onnx).metadata.get("edgeresnet.dialect", "{}")).get("weights")
-    except (ModelError, ValueError, AttributeError):
+        dialect: object = json.loads(onnx_file.read(onnx).metadata.get("edgeresnet.dialect", "{}"))
+    except (ModelError, ValueError):
         return None
+    found = dialect.get("weights") if isinstance(dialect, dict) else None
+    return found if isinstance(found, str) else None

@@ -1,8 +1,8 @@
-"""The GPU's memory, streams and clock, asked of NVIDIA's driver library itself by ctypes.
+"""The GPU's memory, streams and clock, by ctypes from NVIDIA's driver library.
 
-Not of libcudart: TensorRT-RTX brings none along, and where a device has several, TensorRT's is hard to tell. The
-driver's library is there wherever a GPU works, and its primary context is the one that TensorRT uses. So a device needs
-neither torch nor a CUDA package. Knows no TensorRT.
+Not from libcudart: TensorRT-RTX does not include it, and on a device with several, nothing shows which one TensorRT
+uses. The driver's library is there wherever a GPU works, and its primary context is the one that TensorRT uses. So a
+device needs neither torch nor a CUDA package. Knows no TensorRT.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import functools
 import sys
 from collections.abc import Callable
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_uint64, c_void_p
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ _OUT_OF_MEMORY = 2
 _LOST = {46, 214, 700, 702, 709, 713, 714, 715, 716, 717, 718, 719, 999}  # the context is dead, or the device is
 _PROCESSORS, _MAJOR, _MINOR = 16, 75, 76  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, …_COMPUTE_CAPABILITY_…
 _NON_BLOCKING = 1
-# Arguments by function; every one answers with an error code. Names with _v2 are what cuda.h makes of those without.
+# Arguments by function; every one returns an error code. For names with _v2, cuda.h defines those without.
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cuInit": (c_uint,),
     "cuGetErrorName": (c_int, POINTER(c_char_p)),
@@ -52,8 +53,8 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def trouble() -> str:
-    """Why no NVIDIA GPU can be used here; empty where one can. Asks the driver, as the runtime will."""
+def problem() -> str:
+    """Return why no NVIDIA GPU can be used here, by the driver as the runtime uses it; empty where one can."""
     try:
         driver = load(LIBRARY)
     except OSError:
@@ -64,7 +65,7 @@ def trouble() -> str:
 
 @functools.cache
 def load(library: str) -> Any:
-    """The driver's library with its functions' types."""
+    """Load the driver's library, and set its functions' types."""
     driver = ctypes.CDLL(library)
     for name, arguments in _FUNCTIONS.items():
         function = getattr(driver, name)
@@ -72,17 +73,18 @@ def load(library: str) -> Any:
     return driver
 
 
-class Device(NamedTuple):
-    """The first GPU, as its driver tells of it."""
+@dataclass(frozen=True)
+class Device:
+    """The first GPU, as its driver describes it."""
 
     name: str
     capability: str  # as NVIDIA writes it: "8.7" is an Orin
-    cuda: str  # the newest that the driver serves
+    cuda: str  # the newest version that the driver supports
     processors: int  # an AGX Orin, an Orin NX and an Orin Nano share name and capability
 
 
 def device() -> Device:
-    """Asked without a context, which would take memory."""
+    """Return the first GPU, without a context, which would take memory."""
     call = _opened()
     call("cuDeviceGet", byref(handle := c_int()), 0)
     name, version = ctypes.create_string_buffer(256), c_int()
@@ -107,32 +109,37 @@ class Gpu:
         self.call("cuCtxSetCurrent", context)
 
     def free_mb(self) -> float:
-        """Of its memory, whoever holds the rest. A Jetson's is the board's own."""
+        """Return how much of its memory is free. A Jetson's is the board's own memory."""
         self.call("cuMemGetInfo_v2", byref(free := c_size_t()), byref(c_size_t()))
         return free.value / 1e6
 
 
 def _opened() -> Callable[..., None]:
-    """The driver's functions, by name; an error code becomes an error."""
-    problem = trouble()
-    if problem:
-        raise TargetError(f"needs a GPU: {problem}", hint="`nvidia-smi` tells whether the driver works")
+    """Return a function that calls the driver's functions by name, and raises what an error code means."""
+    missing = problem()
+    if missing:
+        raise TargetError("the engine", f"needs a GPU: {missing}", hint="`nvidia-smi` shows whether the driver works")
     driver = load(LIBRARY)
 
     def call(function: str, *arguments: Any) -> None:
         code = getattr(driver, function)(*arguments)
         if code == _OUT_OF_MEMORY:
             raise MachineError(
-                "the GPU's memory ran out", hint="close what else uses it, or lower `batch`; `nvidia-smi` tells who"
+                "the GPU's memory",
+                "ran out",
+                hint="close what else uses it, or lower `batch`; `nvidia-smi` shows who uses it",
             )
         if code in _LOST:
             raise MachineError(
-                f"the GPU failed: {function} answers {_name(driver, code)}",
+                "the GPU",
+                f"failed: {function} answers {_name(driver, code)}",
                 hint="run again; if it stays so, the driver or the board needs a restart",
             )
         if code:
             raise TargetError(
-                f"failed on the GPU: {function} answers {_name(driver, code)}", hint="`nvidia-smi` tells more"
+                "the engine",
+                f"failed on the GPU: {function} answers {_name(driver, code)}",
+                hint="`nvidia-smi` shows more",
             )
 
     return call
@@ -154,12 +161,15 @@ class Pair:
         self.array = np.frombuffer(held, kind).reshape(shape)
 
     def to_device(self, stream: c_void_p, rows: int) -> None:
+        """Start a copy to the GPU."""
         self._gpu.call("cuMemcpyHtoDAsync_v2", self.device, self._host, self._part(rows), stream)
 
     def to_host(self, stream: c_void_p, rows: int) -> None:
+        """Start a copy to the host."""
         self._gpu.call("cuMemcpyDtoHAsync_v2", self._host, self.device, self._part(rows), stream)
 
     def free(self) -> None:
+        """Give the memory back."""
         self._gpu.call("cuMemFree_v2", self.device)
         self._gpu.call("cuMemFreeHost", self._host)
 
@@ -175,6 +185,7 @@ class Stream:
         gpu.call("cuStreamCreate", byref(self.handle), _NON_BLOCKING)
 
     def wait(self) -> None:
+        """Wait until all its work is done."""
         self._gpu.call("cuStreamSynchronize", self.handle)
 
     def free(self) -> None:

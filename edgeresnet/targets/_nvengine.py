@@ -1,18 +1,19 @@
-"""What makes a target of NVIDIA's libraries: options, engines with a sidecar, and the checks before one is loaded.
+"""What the targets of NVIDIA's libraries share: options, engines with a sidecar, and the checks before one is loaded.
 
-TensorRT itself offers no check before it deserialises, and what it says of an engine from elsewhere helps nobody: here
-a sidecar tells which release built it, for which GPU. The two targets differ by what is given to them.
+TensorRT itself offers no check before it deserialises, and its message about another machine's engine does not help: a
+sidecar records which release built it, for which GPU.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, TargetError
 from ..portable import machine, manifest, onnx_file
-from ..portable.session import Availability, Dialect, Session, Signature
+from ..portable.session import Availability, Compiled, CompileNotes, Dialect, Session, Signature
 from . import _compiled, _cuda, _nvinfer
 from ._nvsession import EngineSession
 
@@ -20,8 +21,21 @@ ENGINE = "model.engine"
 FLOAT_PARTS = ("f16", "f32")
 
 
-def check_options(float_parts: str, batch: Any, workspace_mb: int | None) -> tuple[int, ...] | None:
-    """Gives the batches, one for all or least, best and most."""
+@dataclass(frozen=True)
+class EngineSidecar(_compiled.Sidecar):
+    """An engine: its digest, and what it was built on and for."""
+
+    engine_sha256: str
+    gpu: _cuda.Device | None  # None: built without a GPU
+    driver: str | None
+    signature: Signature
+    plan: _nvinfer.Plan
+
+
+def check_options(
+    float_parts: str, batch: int | Sequence[int] | None, workspace_mb: int | None
+) -> tuple[int, ...] | None:
+    """Check the options; return the batches, one for all or least, best and most."""
     if float_parts not in FLOAT_PARTS:
         raise ValueError(f"float_parts must be one of {', '.join(FLOAT_PARTS)}, not {float_parts!r}")
     if workspace_mb is not None and workspace_mb < 1:
@@ -35,7 +49,7 @@ def check_options(float_parts: str, batch: Any, workspace_mb: int | None) -> tup
 
 
 class NvTarget:
-    """A target by the name of its module. `needs_gpu`: whether its builder does; what loads an engine always does."""
+    """A target of the library that `module` names."""
 
     name: str
     title: str
@@ -44,16 +58,16 @@ class NvTarget:
     dialect: Dialect
     options: type
     module: str
-    needs_gpu = True
+    needs_gpu = True  # to build; loading an engine always needs one
 
     def available(self) -> Availability:
         found = _compiled.availability(self.module, self)
         if not found.ok:
             return found
-        trouble, versions = _cuda.trouble(), self._versions()
-        if not trouble:
+        problem, versions = _cuda.problem(), self._versions()
+        if not problem:
             return Availability(True, versions=versions)
-        return Availability(False, trouble, versions, hint=self._without_gpu(), builds=not self.needs_gpu)
+        return Availability(False, problem, versions, hint=self._without_gpu(), builds=not self.needs_gpu)
 
     def speaks(self, options: Any) -> Dialect:
         return self.dialect
@@ -65,12 +79,13 @@ class NvTarget:
         return replace(options, float_parts="f16")
 
     def half_in_file(self, options: Any) -> bool:
-        """Networks are strongly typed: a float16 engine wants float16 in the graph."""
+        """Return whether float16 must stand in the graph: networks are strongly typed."""
         return bool(options.float_parts == "f16")
 
-    def compile(self, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> dict[str, Any]:
-        signature, batches = _signature(self.module, onnx, options)
-        gpu = None if _cuda.trouble() and not self.needs_gpu else _cuda.device()
+    def compile(self, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> Compiled:
+        """Build an engine, and record what it was built on and for."""
+        signature, batches = _signature(self.module, onnx, options.batch)
+        gpu = None if _cuda.problem() and not self.needs_gpu else _cuda.device()
         versions = self._versions()
         plan = replace(self._plan(options), batches=batches)
         if cache is not None and self.needs_gpu and gpu:
@@ -78,105 +93,112 @@ class NvTarget:
             cache.mkdir(parents=True, exist_ok=True)
             plan = replace(plan, timing_cache=str(cache / f"{words}.timing"))
         reading = _nvinfer.build(self.module, onnx, out / ENGINE, plan)
-        _compiled.write_sidecar(
-            out,
-            self,
-            options,
-            onnx,
-            versions,
+        sidecar = EngineSidecar(
+            target=self.name,
+            options=options,
+            versions=versions,
+            source_sha256=manifest.sha256_of(onnx),
             engine_sha256=manifest.sha256_of(out / ENGINE),
-            gpu=gpu._asdict() if gpu else None,
-            driver=machine.conditions()["gpu_driver"],
-            signature=asdict(signature),
-            plan=asdict(plan),
+            gpu=gpu,
+            driver=machine.conditions().gpu_driver,
+            signature=signature,
+            plan=plan,
         )
-        said = [f"{each.said}{f' ({each.times} times)' if each.times > 1 else ''}" for each in reading.complaints]
-        return {"signature": asdict(signature), "float_parts": options.float_parts, "warnings": said}
+        _compiled.write(out, sidecar)
+        warnings = [f"{each.said}{f' ({each.times} times)' if each.times > 1 else ''}" for each in reading.complaints]
+        return Compiled(CompileNotes(signature, options.float_parts), tuple(warnings))
 
     def load(self, compiled: Path) -> Session:
         sidecar = self.checked(compiled)
-        signature = Signature(**sidecar["signature"])
-        portable = "VERSION_COMPATIBLE" in sidecar["plan"]["flags"]
-        return EngineSession(self.module, compiled / ENGINE, signature, portable)
+        portable = "VERSION_COMPATIBLE" in sidecar.plan.flags
+        return EngineSession(self.module, compiled / ENGINE, sidecar.signature, portable)
 
-    def checked(self, compiled: Path) -> dict[str, Any]:
-        """The sidecar of an engine that this machine may load; all that speaks against it is said before it is read."""
-        sidecar = _compiled.read_sidecar(compiled, self)
+    def checked(self, compiled: Path) -> EngineSidecar:
+        """Return an engine's sidecar; refuse an engine that this machine may not load, before it is read."""
+        sidecar = _compiled.read(compiled, self, EngineSidecar)
         engine = compiled / ENGINE
-        if not engine.is_file() or manifest.sha256_of(engine) != sidecar["engine_sha256"]:
-            raise TargetError(f"{engine} is not the engine that its sidecar tells of", hint=_nvinfer.ANEW)
-        if not self._may_load(sidecar["versions"], self._versions(), sidecar["plan"]):
+        if not engine.is_file() or manifest.sha256_of(engine) != sidecar.engine_sha256:
+            raise TargetError(str(engine), "is not the engine that its sidecar describes", hint=_nvinfer.BUILD_HERE)
+        if not self._may_load(sidecar.versions, self._versions(), sidecar.plan):
             raise TargetError(
-                f"{compiled} was built by {_compiled.words(sidecar['versions'])}, and "
-                f"{_compiled.words(self._versions())} is here: engines do not pass from one to the other",
-                hint=_nvinfer.ANEW,
+                str(compiled),
+                f"was built by {_compiled.words(sidecar.versions)}, and {_compiled.words(self._versions())} is "
+                "installed: neither loads the other's engines",
+                hint=_nvinfer.BUILD_HERE,
             )
         here = _cuda.device()
         if not self._may_run(sidecar, here):
-            asked = {"name": "GPUs", "capability": ", ".join(sidecar["plan"]["capabilities"]), "processors": None}
             raise TargetError(
-                f"{compiled} was built for {_named(sidecar['gpu'] or asked)}, and here is {_named(here._asdict())}",
-                hint=_nvinfer.ANEW,
+                str(compiled),
+                f"was built for {_built_for(sidecar)}, and this machine has {_described(here)}",
+                hint=_nvinfer.BUILD_HERE,
             )
         return sidecar
 
     def _plan(self, options: Any) -> _nvinfer.Plan:
         raise NotImplementedError
 
-    def _may_load(self, built: dict[str, str], here: dict[str, str], plan: dict[str, Any]) -> bool:
+    def _may_load(self, built: Mapping[str, str], here: Mapping[str, str], plan: _nvinfer.Plan) -> bool:
         return built == here
 
-    def _may_run(self, sidecar: dict[str, Any], here: _cuda.Device) -> bool:
+    def _may_run(self, sidecar: EngineSidecar, here: _cuda.Device) -> bool:
         raise NotImplementedError
 
     def _without_gpu(self) -> str:
         return "hand a bundle over to the device instead: `where: bundle`"
 
     def _versions(self) -> dict[str, str]:
-        """By the module itself: pip knows TensorRT under several names, and JetPack's not at all."""
+        """Return the module's own version: pip has several names for TensorRT, and none for JetPack's."""
         return {self.libraries[0]: _compiled.version_of(self.module)}
 
 
-def _named(gpu: dict[str, Any]) -> str:
-    processors = f" and {gpu['processors']} multiprocessors" if gpu["processors"] else ""
-    return f"{gpu['name']} of compute capability {gpu['capability']}{processors}"
+def _built_for(sidecar: EngineSidecar) -> str:
+    """Return the GPU that it was built on, or those that it was built for."""
+    if sidecar.gpu:
+        return _described(sidecar.gpu)
+    return f"GPUs of compute capability {', '.join(sidecar.plan.capabilities)}"
 
 
-def _signature(module: str, onnx: Path, options: Any) -> tuple[Signature, tuple[int, int, int]]:
-    """As the engine will have it, and least, best and most images at once.
+def _described(gpu: _cuda.Device) -> str:
+    return f"{gpu.name} of compute capability {gpu.capability} and {gpu.processors} multiprocessors"
 
-    The file tells most of it; where one leaves out what its answer looks like, the parser finds that out.
+
+def _signature(module: str, onnx: Path, batch: tuple[int, ...] | None) -> tuple[Signature, tuple[int, int, int]]:
+    """Return the engine's signature, and its least, best and most images at once.
+
+    The file holds most of it; where it leaves the shape of its answer open, the parser infers that.
     """
     try:
         file = onnx_file.read(onnx)
     except ModelError as problem:
-        raise TargetError(f"refuses {onnx.name}: {problem.message}", hint=problem.hint) from problem
+        raise TargetError(problem.subject, problem.problem, hint=problem.hint) from problem
     pixels = [value.kind for value in file.inputs] == [onnx_file.UINT8]
     inputs, outputs = _sides(file.inputs), _sides(file.outputs)
     if any(sides is None or None in sides[1:] for _, sides in outputs):
         reading = _nvinfer.read(module, onnx)
-        inputs, outputs = (list(reading.inputs), list(reading.outputs)) if reading.accepted else (inputs, outputs)
-    told = _compiled.signature(inputs, outputs, pixels=pixels)
+        inputs, outputs = (reading.inputs, reading.outputs) if reading.accepted else (inputs, outputs)
+    found = _compiled.signature(inputs, outputs, pixels=pixels)
     odd = [value for value in file.outputs if value.kind not in (onnx_file.FLOAT, 0)]
     if odd:
         raise TargetError(
+            "the network",
             f"answers in {onnx_file.KINDS.get(odd[0].kind, 'another type')}, and logits are read as float32",
             hint="end the network with a Cast to float32",
         )
-    asked = options.batch
-    if told.batch is not None:
-        if asked not in (None, (told.batch,)):
+    if found.batch is not None:
+        if batch not in (None, (found.batch,)):
             raise TargetError(
-                f"cannot take batches of {', '.join(map(str, asked))}: {onnx.name} is fixed to {told.batch}",
+                "the network",
+                f"is fixed to batches of {found.batch}: it cannot take batches of {', '.join(map(str, batch))}",
                 hint="leave `batch` out, or trace with `trace.batch: dynamic`",
             )
-        return told, (told.batch,) * 3
-    batches = asked or (1,)
+        return found, (found.batch,) * 3
+    batches = batch or (1,)
     least, best, most = batches[0], batches[len(batches) // 2], batches[-1]
     if least == most:
-        return replace(told, batch=least), (least, best, most)
-    return replace(told, least=least, most=most), (least, best, most)
+        return replace(found, batch=least), (least, best, most)
+    return replace(found, least=least, most=most), (least, best, most)
 
 
-def _sides(values: tuple[onnx_file.Value, ...]) -> list[tuple[str, Any]]:
+def _sides(values: tuple[onnx_file.Value, ...]) -> Sequence[tuple[str, _compiled.Sides]]:
     return [(value.name, value.shape) for value in values]

@@ -1,8 +1,8 @@
-"""The library behind TensorRT and TensorRT-RTX at work on a file: what its parser says, and the engine it builds.
+"""Runs the library of TensorRT or TensorRT-RTX on a file: its parser's complaints, and the engine that it builds.
 
-Knows neither by name: each function takes a module's, so that no engine and no word of the one can pass for the
-other's. What a release may lack is asked for by name, here alone. The library works in a process of its own:
-TensorRT-RTX 1.7.1's builder dies of a Q/DQ scale computed from the data.
+Each function takes the module's name, so that nothing from one library can pass for the other's. Only this file looks
+up what a release may lack. The library runs in a process of its own: TensorRT-RTX 1.7.1's builder crashes on a Q/DQ
+scale that is computed from the data.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import MachineError, TargetError
+from ..portable import codec
 
 ERROR, WARNING = "error", "warning"
 NONE = "NONE"  # no hardware compatibility: the engine is for this GPU
 PATIENCE_S = 1800.0  # for one file; TensorRT-RTX builds a ResNet-50 in a second, TensorRT tries kernels for minutes
-ANEW = "build it here: `edgeresnet run --again compile` with its recipe, or deploy.py with its bundle"
+BUILD_HERE = "build it here: `edgeresnet run --again compile` with its recipe, or deploy.py with its bundle"
 _INSPECT = "`edgeresnet inspect` names every place in a file that this compiler does not take"
-_NO_GPU = re.compile(r"catchCudaError.*cudaError (35|100)\b")  # no driver, no device: said of every refused node
-_SILENT = "it gives no engine and does not say why"
+_NO_GPU = re.compile(r"catchCudaError.*cudaError (35|100)\b")  # no driver, no device: reported for every refused node
+_SILENT = "it builds no engine and gives no reason"
 NO_MEMORY = re.compile(r"(?i)out ?of ?memory|insufficient memory|requested amount of (gpu )?memory")
 _OLD_DRIVER = re.compile(r"(?i)driver version is insufficient|cuda.*error:? ?35\b")
 
 
 @dataclass(frozen=True)
 class Complaint:
-    """A sentence of the parser or the builder, and how often it was said. `node` is empty where it names none."""
+    """A message of the parser or the builder, and how often it came."""
 
-    severity: str  # "error": it refuses the file; "warning": it goes on, in the way that it says
-    node: str
+    severity: str  # "error": it refuses the file; "warning": it continues, in the way that the message describes
+    node: str  # empty where the message names none
     operator: str
     said: str
     times: int = 1
@@ -46,43 +47,51 @@ class Complaint:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a parser made of a file."""
+    """A parser's result for a file."""
 
     version: str
     accepted: bool
     complaints: tuple[Complaint, ...]
-    inputs: tuple[tuple[str, tuple[int | None, ...]], ...] = ()  # of what it accepts: name and sides
+    inputs: tuple[tuple[str, tuple[int | None, ...]], ...] = ()  # of a file that it accepts: name and sides
     outputs: tuple[tuple[str, tuple[int | None, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How an engine shall be built. Names are NVIDIA's own; what this release has not is refused."""
+    """How to build an engine. Names are NVIDIA's own; a release that lacks one refuses the plan."""
 
     batches: tuple[int, int, int] = (1, 1, 1)  # least, best and most, where the file's may vary
-    flags: tuple[str, ...] = ()  # of BuilderFlag, to be set
+    flags: tuple[str, ...] = ()  # of BuilderFlag
     hardware: str = NONE  # of HardwareCompatibilityLevel
     capabilities: tuple[str, ...] = ()  # as NVIDIA writes them, "8.6"; none leaves the choice to the builder
     workspace_mb: int | None = None
     timing_cache: str = ""  # a file, read and written
 
 
+@dataclass(frozen=True)
+class _Task:
+    """An engine for the library's process to build."""
+
+    engine: str
+    plan: Plan
+
+
 def read(module: str, onnx: Path) -> Reading:
-    """All that the parser says about a file."""
-    return _apart(module, onnx, {})
+    """Return the parser's result for a file."""
+    return _in_own_process(module, onnx, None)
 
 
 def build(module: str, onnx: Path, engine: Path, plan: Plan) -> Reading:
-    """Writes an engine, strongly typed, and gives what was said on the way."""
+    """Build an engine, strongly typed; return the complaints."""
     engine.unlink(missing_ok=True)
-    reading = _apart(module, onnx, {"engine": str(engine), "plan": asdict(plan)})
-    if not engine.is_file():  # an error that it got over is no refusal: a kernel that did not fit while it was tried
+    reading = _in_own_process(module, onnx, _Task(str(engine), plan))
+    if not engine.is_file():  # an error with an engine is not a refusal: a kernel that did not fit while it was tried
         raise _refusal(reading, onnx)
     return reading
 
 
 def hearing(trt: Any) -> tuple[Any, list[tuple[str, str]]]:
-    """A logger for the library, and the list of (severity, sentence) in which what it says from WARNING on is kept."""
+    """Return a logger for the library, and the list of (severity, message) that it fills, from WARNING on."""
     heard: list[tuple[str, str]] = []
     severities = trt.ILogger.Severity
 
@@ -97,10 +106,10 @@ def hearing(trt: Any) -> tuple[Any, list[tuple[str, str]]]:
     return Ear(), heard
 
 
-def sentence(said: str) -> str:
-    """One line: without the place in NVIDIA's source, the node's name over again, and the GPU that is not there."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not _NO_GPU.search(line)]
-    lines = [line for line in lines if not line.startswith("Invalid Node - ")] or lines or ["it does not say why"]
+def sentence(message: str) -> str:
+    """Return one line of a message, without the place in NVIDIA's source, the node's name again, and a missing GPU."""
+    lines = [line.strip() for line in message.splitlines() if line.strip() and not _NO_GPU.search(line)]
+    lines = [line for line in lines if not line.startswith("Invalid Node - ")] or lines or ["it gives no reason"]
     return re.sub(r"^\w+\.cpp:\d+: | In \w+ at /\S+\)?$", "", lines[0])[:400]
 
 
@@ -109,84 +118,86 @@ def _refusal(reading: Reading, onnx: Path) -> MachineError | TargetError:
     for each in errors:
         if NO_MEMORY.search(each.said):
             return MachineError(
-                f"memory ran out while an engine was built of {onnx.name}: {each.said}",
+                "memory",
+                f"ran out while an engine was built of {onnx.name}: {each.said}",
                 hint="close what else uses the GPU, or give less to work in: `workspace_mb`, a smaller `batch`",
             )
         if _OLD_DRIVER.search(each.said):
             return TargetError(
+                "this release",
                 f"is newer than the NVIDIA driver: {each.said}",
                 hint="update the driver, or install the release for its CUDA: pip install tensorrt-cu12",
             )
     first = errors[0]
     where = f" at {first.node} ({first.operator})" if first.node else ""
-    deed = "cannot build" if reading.accepted else "refuses"
+    refused = "cannot be built" if reading.accepted else "is refused"
     hint = f"{_INSPECT}; `quantize.exclude: ['^{re.escape(first.node)}$']` keeps it float" if first.node else _INSPECT
-    return TargetError(f"{deed} {onnx.name}{where}: {first.said}", hint=hint)
+    return TargetError(onnx.name, f"{refused}{where}: {first.said}", hint=hint)
 
 
-def _apart(module: str, onnx: Path, task: dict[str, Any]) -> Reading:
-    """In a fresh process: where the library dies of a file, that is a complaint, and not our end."""
+def _in_own_process(module: str, onnx: Path, task: _Task | None) -> Reading:
+    """Run the library in a fresh process: where it crashes on a file, that is a complaint."""
     code = (
         "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
         f"import {__name__} as shared; shared.serve(*sys.argv[2:])"  # the same search path: the same program
     )
-    command = [sys.executable, "-c", code, json.dumps(sys.path), module, str(onnx), json.dumps(task)]
+    command = [sys.executable, "-c", code, json.dumps(sys.path), module, str(onnx), json.dumps(codec.encode(task))]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False
         )
     except subprocess.TimeoutExpired as problem:
         raise TargetError(
-            f"{module} did not finish with {onnx} in {PATIENCE_S / 60:.0f} minutes",
+            module,
+            f"did not finish with {onnx} in {PATIENCE_S / 60:.0f} minutes",
             hint="is the machine busy, or the file larger than a ResNet?",
         ) from problem
-    lines = [line for line in (done.stdout or done.stderr).splitlines() if line.strip()] or ["it said nothing"]
     if done.returncode > 0:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or lines
-        raise TargetError(f"{module} could not work on {onnx}: {said[-1][:300]}", hint="`edgeresnet targets`")
-    answers = [line for line in lines if line.startswith('{"version"')]  # a library may print after the last of them
-    about: dict[str, Any] = json.loads(answers[-1]) if answers else {"version": "", "accepted": False, "complaints": []}
-    complaints = [Complaint(**each) for each in about.pop("complaints")]
+        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["it printed nothing"]
+        raise TargetError(module, f"could not work on {onnx}: {lines[-1][:300]}", hint="`edgeresnet targets`")
     if done.returncode == -signal.SIGKILL:
         raise MachineError(
-            f"the system killed {module} while it worked on {onnx.name}: memory ran out?",
+            "the system",
+            f"killed {module} while it worked on {onnx.name}: memory ran out?",
             hint="close other programs, or give it less to work in: `workspace_mb`",
         )
-    if done.returncode < 0:
-        deed = "builder" if about["accepted"] else "parser"
-        complaints.insert(0, Complaint(ERROR, "", "", f"the {deed} dies of this file (signal {-done.returncode})"))
-    return Reading(complaints=tuple(complaints), **about)
+    answers = [line for line in done.stdout.splitlines() if line.startswith('{"version"')]  # others may follow the last
+    reading = codec.decode(Reading, json.loads(answers[-1])) if answers else Reading("", False, ())
+    if done.returncode == 0:
+        return reading
+    part = "builder" if reading.accepted else "parser"
+    crash = Complaint(ERROR, "", "", f"the {part} crashes on this file (signal {-done.returncode})")
+    return replace(reading, complaints=(crash, *reading.complaints))
 
 
 def serve(module: str, onnx: str, task: str) -> None:
-    """The other end. The answer is a line of its own, whatever the library prints, and written before each step that
-    may be the last.
-    """
-    trt, wanted = importlib.import_module(module), json.loads(task)
+    """Run in the library's process: print the answer as a line of its own, before each step that may crash."""
+    trt = importlib.import_module(module)
+    wanted: _Task | None = codec.decode(_Task | None, json.loads(task))
     ear, heard = hearing(trt)
     accepted, making = False, None
 
     def answer() -> None:
         complaints = _complaints(heard, making.refusals() if making else [])
         ends = making.ends() if making and accepted else ()
-        sys.stdout.write("\n" + json.dumps(asdict(Reading(trt.__version__, accepted, complaints, *ends))) + "\n")
+        sys.stdout.write("\n" + json.dumps(codec.encode(Reading(trt.__version__, accepted, complaints, *ends))) + "\n")
         sys.stdout.flush()
 
     try:
         making = _Making(trt, ear)
-    except TypeError as problem:  # what pybind11 makes of a factory that gives nothing: no driver, or one too old
+    except TypeError as problem:  # pybind11 raises it for a factory that returns nothing: no driver, or one too old
         heard.append((ERROR, f"it does not start: {problem}"))
         answer()
         return
     accepted = making.parse(Path(onnx))
     answer()
     if accepted and wanted:
-        heard += [(ERROR, problem) for problem in making.build(Path(wanted["engine"]), Plan(**wanted["plan"]))]
+        heard += [(ERROR, problem) for problem in making.build(Path(wanted.engine), wanted.plan)]
         answer()
 
 
 def _complaints(heard: list[tuple[str, str]], refusals: list[tuple[str, str, str]]) -> tuple[Complaint, ...]:
-    """The parser's errors name their nodes; where there are any, its log says the same again, without."""
+    """Join log and refusals: the parser's errors name their nodes, and its log repeats them without."""
     found = [(ERROR, node, operator, sentence(said)) for node, operator, said in refusals]
     found += [
         (severity, "", "", sentence(message))
@@ -197,7 +208,7 @@ def _complaints(heard: list[tuple[str, str]], refusals: list[tuple[str, str, str
 
 
 class _Making:
-    """A network on its way from a file to an engine. The library keeps no reference to the logger: this one does."""
+    """A network between file and engine. It holds the logger, to which the library keeps no reference."""
 
     def __init__(self, trt: Any, ear: Any):
         self._trt, self._ear = trt, ear
@@ -206,22 +217,23 @@ class _Making:
         self._parser = trt.OnnxParser(self._network, ear)
 
     def parse(self, onnx: Path) -> bool:
+        """Parse a file; return whether the parser accepts it."""
         return bool(self._parser.parse_from_file(str(onnx)))
 
     def ends(self) -> Iterator[tuple[tuple[str, tuple[int | None, ...]], ...]]:
-        """Inputs, then outputs."""
+        """Yield the inputs, then the outputs."""
         network = self._network
         for count, get in ((network.num_inputs, network.get_input), (network.num_outputs, network.get_output)):
             tensors = [get(place) for place in range(count)]
             yield tuple((each.name, tuple(side if side > 0 else None for side in each.shape)) for each in tensors)
 
     def refusals(self) -> list[tuple[str, str, str]]:
-        """The parser's: node, operator, what it says."""
+        """List the parser's errors: node, operator, message."""
         errors = [self._parser.get_error(place) for place in range(self._parser.num_errors)]
         return [(error.node_name(), error.node_operator(), error.desc()) for error in errors]
 
     def build(self, engine: Path, plan: Plan) -> list[str]:
-        """Writes the engine, or gives what in the plan this release cannot do."""
+        """Write the engine, or return what in the plan this release cannot do."""
         config = self._builder.create_builder_config()
         problems = _configure(self._trt, config, plan)
         if problems:
@@ -244,10 +256,10 @@ class _Making:
 
 
 def _configure(trt: Any, config: Any, plan: Plan) -> list[str]:
-    """Whatever is not the same in every release is looked up by its name: its number changes from one to the next."""
+    """Set what the plan says. What differs between releases is looked up by name: its number changes."""
     problems = []
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    # What is FP32 in the file is FP32: TensorFloat-32 would round it to ten bits without a word.
+    # What is FP32 in the file is FP32: TensorFloat-32 would silently round it to ten bits.
     config.clear_flag(trt.BuilderFlag.TF32)
     for name in plan.flags:
         flag = getattr(trt.BuilderFlag, name, None)
@@ -280,7 +292,7 @@ def _aim(trt: Any, config: Any, capabilities: tuple[str, ...]) -> list[str]:
 
 
 def _timing_cache(config: Any, file: Path) -> Any:
-    """What was timed before, by this release on this GPU; begun anew where the file is another's, or damaged."""
+    """Load what was timed before; start an empty cache where the file is another release's, or damaged."""
     try:
         cache = config.create_timing_cache(file.read_bytes())
     except OSError:

@@ -1,6 +1,6 @@
-"""An engine of TensorRT or TensorRT-RTX, loaded on the GPU and asked by the names of its tensors.
+"""An engine of TensorRT or TensorRT-RTX, loaded on the GPU and run by the names of its tensors.
 
-Knows neither library by name, and no file but the engine: whether it may be loaded here was asked before.
+Knows neither library by name, and no file but the engine: the caller has checked that it may be loaded here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import json
 import re
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from ..errors import EdgeresnetError, MachineError, TargetError
 from ..portable.session import Layer, Signature, Throughput
 from . import _cuda, _nvinfer
 
-# By what a layer reads, in the words of 10.x ("Format/Datatype": "Int8", or a sentence that ends in it) and of 11.x,
-# which tells type and layout apart. The first that fits: "BFloat16" holds "Float", and "UInt8" holds "Int8".
+# What a layer reads: 10.x has "Format/Datatype": "Int8", or a sentence that ends in it; 11.x separates type and layout.
+# The first that fits counts: "BFloat16" holds "Float", and "UInt8" holds "Int8".
 _TYPES = (
     ("u8", r"uint8"),
     ("i8", r"int8"),
@@ -35,7 +36,7 @@ _TYPES = (
 
 
 class EngineSession:
-    """Memory for the largest batch is taken once; answers are on the host when `infer` returns."""
+    """A loaded engine with memory for the largest batch; answers are on the host when `infer` returns."""
 
     def __init__(self, module: str, engine: Path, signature: Signature, portable: bool):
         self._trt = importlib.import_module(module)
@@ -45,7 +46,7 @@ class EngineSession:
         self._free_mb = self._gpu.free_mb()
         with contextlib.ExitStack() as stack:
             self._runtime = self._made(lambda: self._trt.Runtime(self._ear), "the runtime")
-            if portable:  # a version-compatible engine brings code for the host along: it is our own
+            if portable:  # a version-compatible engine holds code for the host: it is our own
                 self._runtime.engine_host_code_allowed = True
             self._engine = self._made(lambda: self._runtime.deserialize_cuda_engine(engine.read_bytes()), engine.name)
             self._lane = stack.enter_context(self._new_lane())
@@ -57,7 +58,7 @@ class EngineSession:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        with contextlib.suppress(EdgeresnetError):  # after a failure of the GPU it takes nothing back
+        with contextlib.suppress(EdgeresnetError):  # after a failure the GPU takes no memory back
             self._open.close()
         del self._lane, self._engine, self._runtime
 
@@ -69,7 +70,7 @@ class EngineSession:
         return lane.logits.array[: len(batch)].copy()
 
     def device_times_ms(self, batch: np.ndarray, n: int) -> list[float]:
-        """Between two events of the GPU around the inference alone; the images are there before."""
+        """Time inferences between two events of the GPU, without copies."""
         self.infer(batch)
         times = []
         for _ in range(n):
@@ -79,7 +80,7 @@ class EngineSession:
         return times
 
     def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
-        """As many streams as asked, each with a context and memory of its own, fed and waited for in turn."""
+        """Measure parallel streams, each with a context and memory of its own, in turn."""
         with contextlib.ExitStack() as stack:
             lanes = [stack.enter_context(self._new_lane()) for _ in range(streams)]
             for lane in lanes:
@@ -90,7 +91,7 @@ class EngineSession:
             began, count = time.perf_counter(), 0
             while not count or time.perf_counter() - began < seconds:
                 for lane in lanes:
-                    lane.stream.wait()  # its last answer is there
+                    lane.stream.wait()  # for its last answer
                     lane.fill(batch)
                     lane.run()
                 count += len(lanes)
@@ -111,28 +112,29 @@ class EngineSession:
         context = self._made(self._engine.create_execution_context, "an execution context")
         return _Lane.open(self._gpu, context, self.signature)
 
-    def _made(self, make: Any, what: str) -> Any:
-        """The library gives nothing where it fails, and says why to its logger."""
+    def _made(self, make: Callable[[], Any], what: str) -> Any:
+        """Make a part of the library; raise the reason from its logger where it returns nothing."""
         before = len(self._heard)
         try:
             made = make()
-        except TypeError:  # a constructor cannot give nothing: pybind11 complains instead
+        except TypeError:  # a constructor cannot return nothing: pybind11 raises instead
             made = None
         if made is not None:
             return made
-        said = [message for severity, message in self._heard[before:] if severity == _nvinfer.ERROR]
-        why = _nvinfer.sentence(said[0]) if said else "it does not say why"
-        if _nvinfer.NO_MEMORY.search(" ".join(said)):
+        errors = [message for severity, message in self._heard[before:] if severity == _nvinfer.ERROR]
+        why = _nvinfer.sentence(errors[0]) if errors else "it gives no reason"
+        if _nvinfer.NO_MEMORY.search(" ".join(errors)):
             raise MachineError(
-                f"the GPU's memory ran out while {what} was made: {why}",
+                "the GPU's memory",
+                f"ran out while {what} was made: {why}",
                 hint="close what else uses it, or lower the largest `batch`",
             )
-        raise TargetError(f"does not load {what}: {why}", hint=_nvinfer.ANEW)
+        raise TargetError(what, f"failed to load: {why}", hint=_nvinfer.BUILD_HERE)
 
 
 @dataclass
 class _Lane:
-    """One request under way: an execution context, its stream, and memory for the largest batch."""
+    """One request at a time: an execution context, its stream, and memory for the largest batch."""
 
     context: Any
     stream: _cuda.Stream
@@ -144,6 +146,7 @@ class _Lane:
 
     @staticmethod
     def open(gpu: _cuda.Gpu, context: Any, signature: Signature) -> _Lane:
+        """Take memory and a stream for a context."""
         most = signature.batch or signature.most or 1
         with contextlib.ExitStack() as stack:
             stream = _cuda.Stream(gpu)
@@ -154,7 +157,7 @@ class _Lane:
             stack.callback(logits.free)
             for name, pair in ((signature.input, image), (signature.output, logits)):
                 if not context.set_tensor_address(name, pair.device.value):
-                    raise TargetError(f"has no tensor {name} in this engine", hint=_nvinfer.ANEW)
+                    raise TargetError("the engine", f"has no tensor {name}", hint=_nvinfer.BUILD_HERE)
             return _Lane(context, stream, image, logits, signature, closing=stack.pop_all())
 
     def __enter__(self) -> _Lane:
@@ -162,51 +165,56 @@ class _Lane:
 
     def __exit__(self, *problem: object) -> None:
         with contextlib.suppress(EdgeresnetError):
-            self.stream.wait()  # nothing may still be written into what is given back
+            self.stream.wait()  # nothing may write into freed memory
         self.context = None
         self.closing.close()
 
     def fill(self, batch: np.ndarray) -> None:
+        """Set the batch."""
         self.signature.check(batch)
         if len(batch) != self.rows:
             if not self.context.set_input_shape(self.signature.input, tuple(batch.shape)):
-                raise TargetError(f"does not take a batch of {len(batch)}", hint=_nvinfer.ANEW)
+                raise TargetError("the engine", f"does not take a batch of {len(batch)}", hint=_nvinfer.BUILD_HERE)
             self.rows = len(batch)
         np.copyto(self.image.array[: self.rows], batch)
 
     def run(self) -> None:
+        """Start the copies and the inference."""
         self.image.to_device(self.stream.handle, self.rows)
         self.enqueue()
         self.logits.to_host(self.stream.handle, self.rows)
 
     def enqueue(self) -> None:
+        """Start the inference alone."""
         if not self.context.execute_async_v3(self.stream.handle.value):
-            raise TargetError("does not start an inference", hint="run again; `nvidia-smi` tells how the GPU is")
+            raise TargetError(
+                "the engine", "does not start an inference", hint="run again; `nvidia-smi` shows the GPU's state"
+            )
 
 
 def layer_of(text: str) -> Layer:
-    """One layer, as the engine's inspector tells it; metadata may hold quotes that no JSON parser takes."""
+    """Read one layer from the engine's inspector, whose metadata may hold quotes that no JSON parser takes."""
     try:
         about = json.loads(text)
     except ValueError:
-        about = {key: _said(text, key) for key in ("Name", "LayerType")} | {"Inputs": [{"Format": _first(text)}]}
+        about = {key: _quoted(text, key) for key in ("Name", "LayerType")} | {"Inputs": [{"Format": _first(text)}]}
     if not isinstance(about, dict):  # names alone, where an engine was built without details
         return Layer(str(about), "?", "?")
     reads = [each for each in about.get("Inputs", ()) if isinstance(each, dict)] or about.get("Outputs", ())
     return Layer(about.get("Name", "?"), about.get("LayerType", "?"), _precision(reads[0]) if reads else "?")
 
 
-def _precision(tensor: dict[str, Any]) -> str:
+def _precision(tensor: Mapping[str, object]) -> str:
     words = " ".join(str(tensor.get(key, "")) for key in ("Format/Datatype", "DataType", "Datatype", "Format"))
     return next((name for name, pattern in _TYPES if re.search(pattern, words, re.IGNORECASE)), "?")
 
 
-def _said(text: str, key: str) -> str:
+def _quoted(text: str, key: str) -> str:
     found = re.search(rf'"{key}": *"([^"]*)"', text)
     return found.group(1) if found else "?"
 
 
 def _first(text: str) -> str:
-    """The first type or layout that is named, which is the first input's."""
+    """Return the first type or layout in the text, which is the first input's."""
     found = re.search(r'"(?:Format/Datatype|DataType|Format)": *"([^"]*)"', text)
     return found.group(1) if found else ""

@@ -1,6 +1,6 @@
-"""onnxruntime on the CPU: the reference runtime, and a target in its own right.
+"""onnxruntime on the CPU: the reference runtime, and a target of its own.
 
-Its half-precision twin does not exist: the CPU provider runs float16 by casting it back.
+It has no half-precision variant: the CPU provider runs float16 by casting it back.
 """
 
 from __future__ import annotations
@@ -10,24 +10,29 @@ import shutil
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ModelError, TargetError, first_line
 from ..portable import machine, onnx_file
-from ..portable.session import Availability, Dialect, Layer, Signature, Throughput
+from ..portable.session import Availability, Compiled, CompileNotes, Dialect, Layer, Signature, Throughput
 from . import _compiled, _cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 MODEL = "model.onnx"
 
 
 @dataclass(frozen=True)
 class Options:
+    """What a recipe may set for onnxruntime."""
+
     threads: int | None = None  # None: what the machine's quota grants
-    cpu: str = "this"  # that will run its INT8: this, avx2, vnni, amx
+    cpu: str = "this"  # the CPU that will run its INT8: this, avx2, vnni, amx
     residual: str | None = None  # which inputs of a residual addition are INT8: shortcut, both; None: as it runs best
     # False: nothing is fused, and INT8 is computed in float, as it is written: slower, and on every CPU the same.
     fused: bool = True
@@ -40,6 +45,8 @@ class Options:
 
 
 class OnnxRuntime:
+    """The target."""
+
     name = "onnxruntime"
     title = "onnxruntime CPU"
     libraries = ("onnxruntime",)
@@ -62,22 +69,23 @@ class OnnxRuntime:
     def half_in_file(self, options: Options) -> bool:
         return False
 
-    def compile(self, onnx: Path, options: Options, out: Path, cache: Path | None = None) -> dict[str, Any]:
-        """onnxruntime compiles while loading: the file is what travels, and loading it once proves it accepted."""
+    def compile(self, onnx: Path, options: Options, out: Path, cache: Path | None = None) -> Compiled:
+        """Copy the file, and load it once: onnxruntime compiles while loading, and would refuse it then."""
         shutil.copyfile(onnx, out / MODEL)
         for name in _external(onnx):
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(onnx.parent / name, out / name)
         _cpu.write_sidecar(out, self, options, onnx)
         with self.load(out) as session:
-            return {"signature": asdict(session.signature)}
+            return Compiled(CompileNotes(session.signature))
 
     def load(self, compiled: Path) -> OnnxRuntimeSession:
-        sidecar = _cpu.read_sidecar(compiled, self)
-        return OnnxRuntimeSession(compiled / MODEL, Options(**sidecar["options"]))
+        return OnnxRuntimeSession(compiled / MODEL, _cpu.checked_options(compiled, self, Options))
 
 
 class OnnxRuntimeSession:
+    """A loaded network."""
+
     def __init__(self, model: Path, options: Options):
         self._model, self._options = model, options
         self._session = self._open(options.threads or machine.cores())
@@ -96,10 +104,10 @@ class OnnxRuntimeSession:
         return None
 
     def throughput(self, batch: np.ndarray, streams: int, seconds: float) -> Throughput:
-        """One session, asked by as many Python threads as streams; each answers once at least.
+        """Measure one session that as many Python threads as streams call; each runs at least once.
 
-        Runs at the same time share the session's helpers, and each works in the thread that asked as well: helpers and
-        askers together are the cores, or the streams alone where those are more.
+        Simultaneous runs share the session's threads, and each works in its calling thread as well: both together are
+        as many as the cores, or as the streams where those are more.
         """
         session = self._open(max(1, (self._options.threads or machine.cores()) - streams + 1))
         feed = {self.signature.input: batch}
@@ -114,14 +122,14 @@ class OnnxRuntimeSession:
             return done
 
         with ThreadPoolExecutor(streams) as pool:
-            done = sum(pool.map(work, range(streams)))  # what one of them raises is raised here
+            done = sum(pool.map(work, range(streams)))  # raises what one of them raises
         return Throughput(done * len(batch), time.perf_counter() - began)
 
     def device_memory_mb(self) -> float:
         return 0.0
 
     def layers(self) -> list[Layer]:
-        """Runs one inference under onnxruntime's own profiler: its records are the optimised graph, as executed."""
+        """Run one inference under onnxruntime's own profiler, which records the optimised graph as executed."""
         with tempfile.TemporaryDirectory() as folder:
             session = self._open(1, profile=f"{folder}/layers")
             signature = self.signature
@@ -130,7 +138,11 @@ class OnnxRuntimeSession:
             events = json.loads(Path(session.end_profiling()).read_text())
         ran = (event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"))
         return [
-            Layer(event["name"].removesuffix("_kernel_time"), event["args"]["op_name"], _precision(event["args"]))
+            Layer(
+                event["name"].removesuffix("_kernel_time"),
+                event["args"]["op_name"],
+                _precision(event["args"].get("input_type_shape", [])),
+            )
             for event in ran
         ]
 
@@ -141,7 +153,7 @@ class OnnxRuntimeSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Threads that spin between runs slow whatever is measured beside them; inside a run spinning is a tenth faster.
+        # Threads that spin between runs slow other measurements; inside a run spinning is a tenth faster.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if not self._options.fused:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -152,21 +164,22 @@ class OnnxRuntimeSession:
             return onnxruntime.InferenceSession(str(self._model), options, providers=["CPUExecutionProvider"])
         except errors() as problem:
             raise TargetError(
-                f"refuses {self._model.name}: {first_line(problem)}",
+                self._model.name,
+                f"is refused: {first_line(problem)}",
                 hint="`edgeresnet targets` shows its version; the message names what it does not accept",
             ) from problem
 
 
 def _external(onnx: Path) -> tuple[str, ...]:
-    """The weights that lie beside the file and must travel with it."""
+    """Return the files of external weights, which must travel with the network."""
     try:
         return onnx_file.read(onnx).external
     except ModelError as problem:
-        raise TargetError(f"refuses {onnx.name}: {problem.message}", hint=problem.hint) from problem
+        raise TargetError(problem.subject, problem.problem, hint=problem.hint) from problem
 
 
 def errors() -> tuple[type[BaseException], ...]:
-    """Whatever onnxruntime raises of its own: its exceptions have no common name."""
+    """Return the exceptions of onnxruntime: they have no common base."""
     import onnxruntime
 
     state = onnxruntime.capi.onnxruntime_pybind11_state
@@ -184,17 +197,17 @@ def errors() -> tuple[type[BaseException], ...]:
 def _signature(session: Any) -> Signature:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     pixels = [value.type for value in inputs] == ["tensor(uint8)"]
-    return _compiled.signature([_told(value) for value in inputs], [_told(value) for value in outputs], pixels=pixels)
+    return _compiled.signature([_value(each) for each in inputs], [_value(each) for each in outputs], pixels=pixels)
 
 
-def _told(value: Any) -> tuple[str, list[int | None]]:
-    """A side that may vary is a word or nothing there; a value of unknown shape has no sides."""
+def _value(value: Any) -> tuple[str, list[int | None]]:
+    """Return name and sides: onnxruntime has a word or nothing for a side that may vary, and no sides if unknown."""
     return value.name, [side if isinstance(side, int) and side > 0 else None for side in value.shape]
 
 
-def _precision(args: dict[str, Any]) -> str:
-    """The widest word for what the operator read: its first input's element type."""
-    for slot in args.get("input_type_shape", []):
+def _precision(inputs: Iterable[Mapping[str, object]]) -> str:
+    """Return the element type of an operator's first input."""
+    for slot in inputs:
         for kind in slot:
             return {"float": "f32", "float16": "f16", "uint8": "u8", "int8": "i8"}.get(kind, kind)
     return "?"

@@ -1,7 +1,7 @@
 """OpenVINO on the CPU: Intel boxes.
 
-`float_parts` names the precision of what is not INT8. OpenVINO's own choice is BF16 on CPUs that have it, which
-changes answers silently: here it is f32 unless asked, and always recorded.
+`float_parts` is the precision of all that is not INT8. OpenVINO's own choice is BF16 on CPUs that have it, which
+changes answers silently: here the default is f32, and the precision is always recorded.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import TargetError, first_line
 from ..portable import machine
-from ..portable.session import Availability, Dialect, Layer, Signature, Throughput
+from ..portable.session import Availability, Compiled, CompileNotes, Dialect, Layer, Signature, Throughput
 from . import _compiled, _cpu
 
 MODEL = "model.xml"
@@ -27,9 +27,11 @@ _KEPT_COMPILED = 4  # one compiled network per batch size; latency and evaluatio
 
 @dataclass(frozen=True)
 class Options:
+    """What a recipe may set for OpenVINO."""
+
     float_parts: str = "f32"  # f32, bf16, f16, or auto: OpenVINO's own choice for this CPU
     threads: int | None = None  # None: what the machine's quota grants
-    cpu: str = "this"  # that will run its INT8: this, avx2, vnni, amx
+    cpu: str = "this"  # the CPU that will run its INT8: this, avx2, vnni, amx
     residual: str | None = None  # which inputs of a residual addition are INT8: shortcut, both; None: as it runs best
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -42,6 +44,8 @@ class Options:
 
 
 class OpenVino:
+    """The target."""
+
     name = "openvino"
     title = "OpenVINO CPU"
     libraries = ("openvino",)
@@ -64,26 +68,27 @@ class OpenVino:
     def half_in_file(self, options: Options) -> bool:
         return False
 
-    def compile(self, onnx: Path, options: Options, out: Path, cache: Path | None = None) -> dict[str, Any]:
+    def compile(self, onnx: Path, options: Options, out: Path, cache: Path | None = None) -> Compiled:
+        """Convert the network to OpenVINO's format, and load it once."""
         import openvino
 
         try:
             model = openvino.Core().read_model(onnx)
             openvino.serialize(model, out / MODEL)
         except RuntimeError as problem:
-            if shutil.disk_usage(out).free < onnx.stat().st_size:  # OpenVINO does not say what kept it from writing
+            if shutil.disk_usage(out).free < onnx.stat().st_size:  # OpenVINO does not report why it could not write
                 raise OSError(errno.ENOSPC, "No space left on device", str(out)) from problem
             raise TargetError(
-                f"refuses {onnx.name}: {_said(problem)}",
+                onnx.name,
+                f"is refused: {_reason(problem)}",
                 hint="`edgeresnet targets` shows its version; the message names the operator it does not know",
             ) from problem
         _cpu.write_sidecar(out, self, options, onnx)
         with self.load(out) as session:
-            return {"signature": asdict(session.signature), "float_parts": session.float_parts()}
+            return Compiled(CompileNotes(session.signature, session.float_parts()))
 
     def load(self, compiled: Path) -> OpenVinoSession:
-        sidecar = _cpu.read_sidecar(compiled, self)
-        return OpenVinoSession(compiled / MODEL, Options(**sidecar["options"]))
+        return OpenVinoSession(compiled / MODEL, _cpu.checked_options(compiled, self, Options))
 
 
 class _Ready(NamedTuple):
@@ -110,7 +115,7 @@ class OpenVinoSession:
             self.signature = _signature(self._model)
         except RuntimeError as problem:
             raise TargetError(
-                f"cannot read {model.name}: {_said(problem)}", hint="compile the network again"
+                model.name, f"cannot be read: {_reason(problem)}", hint="compile the network again"
             ) from problem
         self._compiled: dict[int, _Ready] = {}
         self._compiled_for(self.signature.batch or 1)
@@ -122,15 +127,17 @@ class OpenVinoSession:
         self._compiled.clear()
 
     def infer(self, batch: np.ndarray) -> np.ndarray:
-        """Through the request's own tensors. Its call by dictionary costs a small network a tenth; sharing the caller's
-        array, which OpenVINO did not align, costs more than the copy.
+        """Run one inference through the request's own tensors.
+
+        OpenVINO's call by dictionary costs a small network a tenth; sharing the caller's array, which OpenVINO did not
+        align, costs more than the copy.
         """
         ready = self._filled(batch)
         ready.request.infer()
         return ready.logits.copy()
 
     def device_times_ms(self, batch: np.ndarray, n: int) -> list[float]:
-        """By OpenVINO's own clock: the inference alone, without the copies and the Python around it."""
+        """Time inferences by OpenVINO's own clock, without the copies and the Python around them."""
         request, times = self._filled(batch).request, []
         for _ in range(n):
             request.infer()
@@ -165,7 +172,7 @@ class OpenVinoSession:
         return found
 
     def float_parts(self) -> str:
-        """The precision in force, as the compiled network says it."""
+        """Return the precision of what is not INT8, as the compiled network reports it."""
         compiled = self._compiled_for(self.signature.batch or 1).network
         return compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
 
@@ -186,7 +193,7 @@ class OpenVinoSession:
         return self._compiled[batch]
 
     def _compile(self, batch: int, streams: int = 1) -> Any:
-        settings: dict[str, Any] = {
+        settings: dict[str, str | int] = {
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": self._options.threads or machine.cores(),
         }
@@ -200,31 +207,31 @@ class OpenVinoSession:
             return self._core.compile_model(model, "CPU", settings)
         except RuntimeError as problem:
             raise TargetError(
-                f"cannot compile the network: {_said(problem)}", hint="the message names the layer"
+                "the network", f"cannot be compiled: {_reason(problem)}", hint="the message names the layer"
             ) from problem
 
 
 def _refuse_absent_precision(core: Any, precision: str) -> None:
-    """OpenVINO falls back to f32 without a word; an option is accepted or refused, never changed."""
+    """Refuse a precision that OpenVINO would silently replace by f32: an option is accepted or refused."""
     has = {word.lower().replace("fp", "f") for word in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")}
     if precision not in has:
-        raise TargetError(f"this CPU has no {precision} instructions", hint="use `float_parts: f32` or `auto`")
+        raise TargetError("this CPU", f"has no {precision} instructions", hint="use `float_parts: f32` or `auto`")
 
 
-def _said(problem: RuntimeError) -> str:
-    """OpenVINO begins with where in its source it noticed, under headings that end in a colon; then it says what."""
+def _reason(problem: RuntimeError) -> str:
+    """Return the reason in OpenVINO's message, after places in its source, under headings that end in a colon."""
     lines = [line.strip(" -") for line in str(problem).splitlines()]
-    said = [line for line in lines if line and not line.endswith(":") and not line.startswith("Model wasn't fully")]
-    return first_line(RuntimeError(said[0])) if said else first_line(problem)
+    reasons = [line for line in lines if line and not line.endswith(":") and not line.startswith("Model wasn't fully")]
+    return first_line(RuntimeError(reasons[0])) if reasons else first_line(problem)
 
 
 def _signature(model: Any) -> Signature:
     pixels = [port.element_type.get_type_name() for port in model.inputs] == ["u8"]
-    inputs, outputs = ([_told(port) for port in ports] for ports in (model.inputs, model.outputs))
+    inputs, outputs = ([_value(port) for port in ports] for ports in (model.inputs, model.outputs))
     return _compiled.signature(inputs, outputs, pixels=pixels)
 
 
-def _told(port: Any) -> tuple[str, list[int | None] | None]:
+def _value(port: Any) -> tuple[str, list[int | None] | None]:
     shape = port.partial_shape
     if shape.rank.is_dynamic:
         return port.any_name, None

@@ -1,12 +1,12 @@
 """TensorRT 10 and 11 on NVIDIA GPUs and Jetson. Its builder needs the GPU that will run the engine.
 
-Its INT8 sits in the file as Q/DQ: calibrators are gone since 11.0, and 10 takes the same files.
+INT8 is in the file as Q/DQ: 11.0 has no calibrators any more, and 10 takes the same files.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ..portable.session import Dialect
 from . import _cuda, _nvengine
@@ -21,12 +21,14 @@ _INSTALL = (
 
 @dataclass(frozen=True)
 class Options:
+    """What a recipe may set for TensorRT."""
+
     float_parts: str = "f16"  # of what is not INT8: f16, f32
     batch: int | tuple[int, ...] | None = None  # one, or least, best and most; None: as the file is fixed, else 1
     sparse: bool = False  # use 2:4 sparse weights where the network has them
     hardware: str = "same"  # GPUs that may run the engine: same, same-capability (11), ampere-plus
     version_compatible: bool = False  # later releases of the same major may run it
-    workspace_mb: int | None = None  # that the builder may take on the GPU; None: all there is
+    workspace_mb: int | None = None  # the most that the builder may take on the GPU; None: all of it
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -38,6 +40,8 @@ class Options:
 
 
 class TensorRt(_nvengine.NvTarget):
+    """The target."""
+
     name = "tensorrt"
     title = "TensorRT"
     libraries = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
@@ -56,19 +60,20 @@ class TensorRt(_nvengine.NvTarget):
             workspace_mb=options.workspace_mb,
         )
 
-    def _may_load(self, built: dict[str, str], here: dict[str, str], plan: dict[str, Any]) -> bool:
-        if "VERSION_COMPATIBLE" not in plan["flags"]:
+    def _may_load(self, built: Mapping[str, str], here: Mapping[str, str], plan: Plan) -> bool:
+        if "VERSION_COMPATIBLE" not in plan.flags:
             return built == here
         before, now = (_numbers(each[self.libraries[0]]) for each in (built, here))
         return before[:1] == now[:1] and before <= now
 
-    def _may_run(self, sidecar: dict[str, Any], here: _cuda.Device) -> bool:
-        built, level = sidecar["gpu"], sidecar["plan"]["hardware"]
+    def _may_run(self, sidecar: _nvengine.EngineSidecar, here: _cuda.Device) -> bool:
+        built, level = sidecar.gpu, sidecar.plan.hardware
         if level == _HARDWARE["ampere-plus"]:
             return _numbers(here.capability) >= (8, 0)
         if level == _HARDWARE["same-capability"]:
-            return bool(built["capability"] == here.capability)
-        return all(built[key] == getattr(here, key) for key in ("name", "capability", "processors"))
+            return built is not None and built.capability == here.capability
+        same = (here.name, here.capability, here.processors)
+        return built is not None and (built.name, built.capability, built.processors) == same
 
 
 def _numbers(version: str) -> tuple[int, ...]:

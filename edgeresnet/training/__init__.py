@@ -1,5 +1,5 @@
 """How weights learn: what the stages `train` and `recover` share.
 
-parts (what learns, and how fast) → batches → loop (epochs, the best, what is saved). `process_group` is several
-processes under torchrun, `precision` is FP32 or BF16, `metadata` is what a weights file says of itself.
+parts (what learns, and how fast) → batches → loop (epochs, the best one, the saved state). `process_group` is several
+processes under torchrun, `precision` is FP32 or BF16, `metadata` is what a weights file holds next to its tensors.
 """

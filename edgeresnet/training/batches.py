@@ -1,5 +1,6 @@
-"""One side of the training images as batches, and how they are mirrored and shifted. Each batch is a function of the
-seed and its number alone, whoever makes which part of it.
+"""One side of the training images as batches, and how they are mirrored and shifted.
+
+A batch depends on the seed and on its number alone, not on which process makes which part of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..recipe import Augment
 
 
 class Split:
-    """Pixels come as bytes and are normalised where the network is: a GPU is sent a quarter of the numbers."""
+    """Training or validation images. Pixels are normalised where the network is: a GPU receives bytes, not floats."""
 
     def __init__(self, samples: Samples):
         self._table = samples.table()
@@ -30,7 +31,7 @@ class Split:
         return len(self._table)
 
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images as the network takes them, channels last in memory, and their labels."""
+        """Return images as the network takes them, channels last in memory, and their labels."""
         pixels = self._table.take(rows) if len(rows) else self._none
         held = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32))
         images = held.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
@@ -42,25 +43,27 @@ class Split:
 
 @dataclass(frozen=True)
 class Moves:
-    """What augmenting does to each image of a batch; drawn for the whole batch, wherever its parts are."""
+    """What augmenting does to each image of a batch; drawn for the complete batch, wherever its parts are."""
 
     mirrored: torch.Tensor | None
     shifts: torch.Tensor | None  # downwards and to the right, 0 to twice the largest
 
     @staticmethod
     def drawn(count: int, how: Augment, rng: np.random.Generator) -> Moves:
+        """Draw the moves of `count` images."""
         mirrored = torch.from_numpy(rng.random(count) < 0.5) if how.flip else None
         shifts = torch.from_numpy(rng.integers(0, 2 * how.shift + 1, size=(2, count))) if how.shift else None
         return Moves(mirrored, shifts)
 
     def of(self, part: slice) -> Moves:
+        """Return the moves of a part of the batch."""
         return Moves(
             None if self.mirrored is None else self.mirrored[part],
             None if self.shifts is None else self.shifts[:, part],
         )
 
     def on(self, images: torch.Tensor, largest: int) -> torch.Tensor:
-        """A mirrored and shifted copy; the edge is repeated where a shift uncovers it."""
+        """Return a mirrored and shifted copy; the edge is repeated where a shift uncovers it."""
         if self.mirrored is not None:
             images = torch.where(self.mirrored.to(images.device)[:, None, None, None], images.flip(3), images)
         if self.shifts is not None:

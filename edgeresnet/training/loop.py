@@ -1,7 +1,7 @@
 """Epoch after epoch: learn, validate, keep the best, save.
 
-Ends when all are done, when nothing gets better any more, or when the loss is no number any longer; what was best until
-then is kept.
+Training ends after the last epoch, when nothing gets better any more, or when the loss becomes NaN or infinite. The
+best epoch until then is kept.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from torch import nn
 from ..context import Context
 from ..errors import ModelError
 from ..models import checkpoint
+from ..notes import Epoch
+from ..portable import codec
 from ..recipe import Recover, Train
 from ..store import write_bytes
 from . import parts, process_group
@@ -29,13 +31,16 @@ from . import precision as precisions
 from .batches import Moves, Split
 
 STATE = "state.pt"
-Teach = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # images and logits → what a teacher says against them
+Teach = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # images and logits → how far a teacher's answers are
 _VALIDATED_AT_ONCE = 256
-_BESIDE = 1.2  # times the steps of an epoch: images are moved, weights changed, validated
+_OVERHEAD = 1.2  # times the steps of an epoch: images are moved, weights changed, validated
+_State = dict[str, Any]  # as torch saves it
 
 
 @dataclass
 class Best:
+    """The best epoch until now, with its weights."""
+
     epoch: int = -1
     top1: float = -1.0
     loss: float = math.inf
@@ -43,12 +48,17 @@ class Best:
 
 
 class _Diverged(Exception):
-    """The loss is no number any longer."""
+    """The loss is NaN or infinite: `subject problem` is a sentence."""
+
+    def __init__(self, subject: str, problem: str):
+        super().__init__(f"{subject} {problem}")
+        self.subject, self.problem = subject, problem
 
 
 class Training:
-    """One training, as it is saved after every epoch and taken up again. `able` is a network that can do something
-    already: what it does before it learns is epoch 0, and may turn out to be the best.
+    """One training. It is saved after every epoch and goes on from there.
+
+    `able` says that the network was trained before: its weights as they are given are epoch 0, which may be the best.
     """
 
     def __init__(
@@ -65,37 +75,41 @@ class Training:
     ):
         self.teach, self.until = teach, until
         self.plan, self.learning, self.validation, self.ctx, self.able = plan, learning, validation, ctx, able
-        self.team = process_group.mine()
-        self.device = self.team.device
+        self.group = process_group.mine()
+        self.device = self.group.device
         parts.freeze(network, plan.freeze)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.steps = math.ceil(len(learning) / plan.batch)
         self._plan_for(plan.epochs)
         self.best, self.precision, self.stopped = Best(), "", ""
-        self.history: list[dict[str, Any]] = []
+        self.history: list[Epoch] = []
         self.longest = 0.0  # seconds of an epoch
         self.spent, self.began = 0.0, time.monotonic()  # seconds before an interruption, and since when after it
 
     @property
     def epochs(self) -> int:
-        """So many are done."""
-        return self.history[-1]["epoch"] if self.history else 0
+        """Return how many epochs are done."""
+        return self.history[-1].epoch if self.history else 0
 
     def run(self) -> None:
-        self._take_up()
-        self.precision = self.precision or self.team.share(self._precision() if self.team.leads else None)
+        """Train to the end, from the saved state where there is one."""
+        self._resume()
+        self.precision = self.precision or self.group.share(self._precision() if self.group.leads else None)
         if not self.history and self.until < math.inf:
-            self._fit(self.team.share(self._fitting() if self.team.leads else None))
-        self.learner = self.team.joined(self.network)
+            self._fit(self.group.share(self._fitting() if self.group.leads else None))
+        self.learner = self.group.joined(self.network)
         try:
             if self.able and not self.history:
-                self._validated({"epoch": 0})
+                self._validated(0)
             while self.epochs < self.planned and not self.stopped and not self._is_over():
                 self._one(self.epochs + 1)
         except _Diverged as problem:
             self._stop_after(problem)
-        if self.stopped and self.team.leads:
+        if self.stopped and self.group.leads:
             self._save()
+        self._warn_of_the_end()
+
+    def _warn_of_the_end(self) -> None:
         if self.stopped:
             self.ctx.warn("ended-early", f"{self.stopped}: the best epoch, {self.best.epoch}, is kept")
         elif self.best.epoch == 0:
@@ -106,19 +120,19 @@ class Training:
 
     def _one(self, epoch: int) -> None:
         began = time.perf_counter()
-        rate = max(self.scheduler.get_last_lr())
+        rate = float(max(self.scheduler.get_last_lr()))
         loss, seen = self.learn(epoch)
         seconds = time.perf_counter() - began
-        line = self._validated({"epoch": epoch, "rate": rate, "loss": loss})
+        line = self._validated(epoch, rate, loss)
         self.longest = max(self.longest, time.perf_counter() - began)
-        if self.team.leads:
+        if self.group.leads:
             self._save()
-        self.ctx.record({**line, "seconds": seconds, "images_per_s": seen / seconds})
+        self.ctx.record({**codec.encode(line), "seconds": seconds, "images_per_s": seen / seconds})
 
     def _is_over(self) -> bool:
-        """Before its last epoch: nothing gets better, or there is no time for another epoch."""
+        """Return whether training ends early: nothing gets better, or there is no time for another epoch."""
         left = self.until - time.monotonic()
-        if self.team.share(left < self.longest):
+        if self.group.share(left < self.longest):
             self.stopped = f"its time was over after epoch {self.epochs} of {self.planned}"
             return True
         since = self.epochs - max(self.best.epoch, 0)
@@ -128,31 +142,32 @@ class Training:
         return True
 
     def _stop_after(self, problem: _Diverged) -> None:
-        """Where nothing good is there yet it is an error; given weights are nothing that was trained, but all that is
-        to be recovered.
+        """Stop with the best epoch, or raise where none is good yet: the given weights are not a trained result of
+        `train`, but they are something to go on with for `recover`.
         """
         recovers = isinstance(self.plan, Recover)
         rate = f"`{'recover' if recovers else 'train'}.rate`"
         if self.best.epoch < (0 if recovers else 1):
-            raise ModelError(str(problem), hint=f"lower {rate}, which is {self.plan.rate:g}") from None
+            hint = f"lower {rate}, which is {self.plan.rate:g}"
+            raise ModelError(problem.subject, problem.problem, hint=hint) from None
         self.stopped = f"{problem}, and training stopped (a lower {rate} than {self.plan.rate:g} may go on)"
 
     def learn(self, epoch: int) -> tuple[float, int]:
-        """Learns from every image once, if there is time for all; the mean loss, and of how many images that is."""
+        """Learn from every image once, if there is time for all. Return the mean loss, and over how many images."""
         parts.to_training(self.network)
         # Order and augmentation depend on seed and epoch alone, so a resumed training is the same training.
         rng = np.random.default_rng([self.ctx.seed, epoch])
         order, total, seen = rng.permutation(len(self.learning)), 0.0, 0
         for step in range(self.steps):
-            if step and self.until < math.inf and self.team.share(time.monotonic() > self.until):
+            if step and self.until < math.inf and self.group.share(time.monotonic() > self.until):
                 break
             rows = order[step * self.plan.batch : (step + 1) * self.plan.batch]
             if len(rows) == 1 and self.steps > 1:
                 continue  # batch normalisation cannot learn from one image
             loss = self._loss(rows, rng)
-            mean = self.team.sum(loss)[0] / self.team.size
+            mean = self.group.sum(loss)[0] / self.group.size
             if not math.isfinite(mean):
-                raise _Diverged(f"the loss became {mean} in epoch {epoch}, step {step + 1} of {self.steps}")
+                raise _Diverged("the loss", f"became {mean} in epoch {epoch}, step {step + 1} of {self.steps}")
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -163,8 +178,8 @@ class Training:
         return total / max(seen, 1), seen
 
     def _loss(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-        """Of this process's part, so that the mean over processes is the mean over the batch."""
-        moves, part = Moves.drawn(len(rows), self.plan.augment, rng), self.team.part(len(rows))
+        """Return the loss of this process's part, so that the mean over processes is the mean over the batch."""
+        moves, part = Moves.drawn(len(rows), self.plan.augment, rng), self.group.part(len(rows))
         images, labels = self.learning.batch(rows[part], self.device)
         with precisions.autocast(self.device, self.precision):
             images = moves.of(part).on(images, self.plan.augment.shift)
@@ -173,22 +188,22 @@ class Training:
         smoothing = self.plan.label_smoothing
         labelled = F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
         loss = labelled if loss is None else loss + (1 - self.plan.distill) * labelled  # type: ignore[union-attr]
-        return loss * (self.team.size / len(rows))
+        return loss * (self.group.size / len(rows))
 
-    def _validated(self, line: dict[str, Any]) -> dict[str, Any]:
-        """What an epoch came to, into the history; the best so far is kept."""
+    def _validated(self, epoch: int, rate: float | None = None, learned: float | None = None) -> Epoch:
+        """Validate after an epoch, add it to the history, and keep its weights if they are the best so far."""
         top1, loss = self._validate()
         if not math.isfinite(loss):
-            raise _Diverged(f"the loss on the validation images became {loss} after epoch {line['epoch']}")
-        line = {**line, "validation_top1": top1, "validation_loss": loss}
+            raise _Diverged("the loss on the validation images", f"became {loss} after epoch {epoch}")
+        line = Epoch(epoch=epoch, rate=rate, loss=learned, validation_top1=top1, validation_loss=loss)
         self.history.append(line)
         if (top1, -loss) > (self.best.top1, -self.best.loss):
             weights = {key: value.clone() for key, value in self.network.state_dict().items()}
-            self.best = Best(line["epoch"], top1, loss, weights)
+            self.best = Best(epoch, top1, loss, weights)
         return line
 
     def _validate(self) -> tuple[float, float]:
-        return validate(self.network, self.validation, self.team)
+        return validate(self.network, self.validation, self.group)
 
     def _plan_for(self, epochs: int) -> None:
         self.planned = epochs
@@ -196,30 +211,30 @@ class Training:
         self.scheduler = parts.scheduler(self.optimizer, self.plan, epochs * self.steps)
 
     def _fitting(self) -> float:
-        """So many epochs as there is time for: what was learned settles where the rate has come down, not before."""
+        """Return how many epochs there is time for, so that the rate comes down in time: weights settle then."""
         images, labels = self._some()
         a_step = precisions.step_s(copy.deepcopy(self.network), images, labels, self.precision, self.teach)
         first = a_step / 3 * len(self.validation) / self.plan.batch  # before it learns: forwards alone
-        fitting = (self.until - time.monotonic() - first) / (_BESIDE * a_step * self.steps)
+        fitting = (self.until - time.monotonic() - first) / (_OVERHEAD * a_step * self.steps)
         return min(max(fitting, 0.0), self.plan.epochs)
 
     def _fit(self, epochs: float) -> None:
-        """Whole ones; or a part of the only one, from some of the images; or none."""
-        whole, part = self.steps, int(min(epochs, 1) * self.steps)
+        """Plan for the epochs that fit: some in full; or a part of one, with some of the images; or none."""
+        full, part = self.steps, int(min(epochs, 1) * self.steps)
         self.steps = max(1, part)
         self._plan_for(max(1, int(epochs)))
         if not part:
             self.planned, self.stopped = 0, "there was no time to learn"
-        elif part < whole:
+        elif part < full:
             self.ctx.warn(
-                "short-of-time", f"there is time for {part} of the {whole} steps of one epoch: not all images are seen"
+                "short-of-time", f"there is time for {part} of the {full} steps of one epoch: not all images are seen"
             )
 
     def _precision(self) -> str:
         return precisions.chosen(self.plan.precision, self.network, self.device, self._some)
 
     def _some(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch to time a step with."""
+        """Return a batch to time a step with."""
         parts.to_training(self.network)
         return self.learning.batch(np.arange(min(self.plan.batch, len(self.learning))), self.device)
 
@@ -229,7 +244,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "best": vars(self.best),
-            "history": self.history,
+            "history": codec.encode(self.history),
             "precision": self.precision,
             "planned": self.planned,
             "steps": self.steps,
@@ -242,8 +257,8 @@ class Training:
         torch.save(state, held)
         write_bytes(self.ctx.scratch / STATE, held.getbuffer())
 
-    def _take_up(self) -> None:
-        state = self.team.share(self._saved() if self.team.leads else None)
+    def _resume(self) -> None:
+        state: _State | None = self.group.share(self._saved() if self.group.leads else None)
         if state is None:
             return
         self.network.load_state_dict(state["network"])
@@ -253,32 +268,33 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["torch_rng"])
-        self.best, self.history, self.precision = Best(**state["best"]), state["history"], state["precision"]
+        self.best, self.precision = Best(**state["best"]), state["precision"]
+        self.history = [codec.decode(Epoch, line) for line in state["history"]]
         self.stopped = state["stopped"]
         if self.epochs < self.planned and not self.stopped:
             self.ctx.warn("continued", f"training went on after epoch {self.epochs}, where it was interrupted")
 
-    def _saved(self) -> Any:
+    def _saved(self) -> _State | None:
         path = self.ctx.scratch / STATE
         if not path.is_file():
             return None
         try:
             found = checkpoint.unpickle(path)
-            return found if "stopped" in found else None  # else an older version's
-        except ModelError:  # not whole: begin anew
+            return found if "stopped" in found else None  # else it is an older version's
+        except ModelError:  # the file is damaged: begin again
             return None
 
 
 @torch.no_grad()
-def validate(network: nn.Module, split: Split, among: process_group.Team) -> tuple[float, float]:
-    """The part of right answers, and the mean loss."""
+def validate(network: nn.Module, split: Split, group: process_group.ProcessGroup) -> tuple[float, float]:
+    """Return the part of correct answers, and the mean loss."""
     network.eval()
-    count, right, loss = len(split), torch.zeros(()), torch.zeros(())
+    count, correct, loss = len(split), torch.zeros(()), torch.zeros(())
     for start in range(0, count, _VALIDATED_AT_ONCE):
         rows = np.arange(start, min(start + _VALIDATED_AT_ONCE, count))
-        images, labels = split.batch(rows[among.part(len(rows))], among.device)
+        images, labels = split.batch(rows[group.part(len(rows))], group.device)
         logits = network(images)
-        right += (logits.argmax(1) == labels).sum().cpu()
+        correct += (logits.argmax(1) == labels).sum().cpu()
         loss += F.cross_entropy(logits, labels, reduction="sum").cpu()
-    all_right, all_loss = among.sum(right, loss)
-    return all_right / count, all_loss / count
+    all_correct, all_loss = group.sum(correct, loss)
+    return all_correct / count, all_loss / count

@@ -1,24 +1,23 @@
-"""What a weights file says of itself, beside its tensors."""
+"""What a weights file holds next to its tensors: which network it is, and what its pixels and classes are."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..images import Samples
-from ..models import checkpoint, shapes
+from ..models import NetworkSpec, checkpoint, shapes
 from ..store import Parent
 
 
-def of(spec: Mapping[str, Any], samples: Samples, before: Parent | None) -> dict[str, str]:
-    """What weights say of themselves, beside their tensors; of what was cut, what those `before` said."""
-    told = {key: str(spec[key]) for key in ("arch", "classes", "channels")}
-    said = shapes.metadata(Path(checkpoint.of(before))) if before else {}
+def of(network: NetworkSpec, samples: Samples, before: Parent | None) -> dict[str, str]:
+    """Return the metadata of trained weights. What was pruned is copied from the weights `before`."""
+    earlier = shapes.metadata(Path(checkpoint.of(before))) if before else {}
     return {
-        **told,
-        **{key: said[key] for key in ("pruned",) if key in said},
+        "arch": str(network.arch),
+        "classes": str(network.classes),
+        "channels": str(network.channels),
+        **{key: earlier[key] for key in ("pruned",) if key in earlier},
         "preprocessing": json.dumps(samples.preprocessing.to_json()),
         "labels": json.dumps(samples.classes),
     }

@@ -1,6 +1,6 @@
 """The parts of a network as training sees them: its head, what is frozen, and how fast each part learns.
 
-Parts are told by their parameters' names, so that a user's own network has them as ours do.
+Parts are recognised by their parameters' names, so that a user's own network has them as ours do.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 def head_of(network: nn.Module) -> str:
-    """The prefix of the classifier's parameters: of the last module that has any."""
+    """Return the prefix of the classifier's parameters: of the last module that has any."""
     return _names(network)[-1].rpartition(".")[0] + "."
 
 
 def freeze(network: nn.Module, wanted: Sequence[str]) -> None:
-    """Takes what is named out of learning. An expression that names nothing is a slip of the pen."""
+    """Exclude the parameters that the expressions match from learning. One that matches none is an error."""
     names, head = _names(network), head_of(network)
     frozen: set[str] = set()
     for expression in wanted:
@@ -34,16 +34,18 @@ def freeze(network: nn.Module, wanted: Sequence[str]) -> None:
             found = {name for name in names if re.search(expression, name)}
         if not found:
             tops = dict.fromkeys(name.split(".")[0] for name in names)
-            raise ModelError(f"freeze: {expression!r} names no parameter", hint=f"they are in {', '.join(tops)}")
+            raise ModelError(
+                "freeze", f"has {expression!r}, which names no parameter", hint=f"they are in {', '.join(tops)}"
+            )
         frozen |= found
     if len(frozen) == len(names):
-        raise ModelError("freeze leaves nothing to learn", hint="leave the head free at least")
+        raise ModelError("freeze", "leaves nothing to learn", hint="leave the head free at least")
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
 
 
 def to_training(network: nn.Module) -> None:
-    """Learning, but for frozen normalisation: that keeps its statistics, too."""
+    """Put the network in training mode, except for frozen normalisation: that keeps its statistics, too."""
     network.train()
     for module in network.modules():
         own = list(module.parameters(recurse=False))
@@ -52,8 +54,8 @@ def to_training(network: nn.Module) -> None:
 
 
 def rates(network: nn.Module, decay: float) -> dict[str, float]:
-    """parameter → the part of the rate that it learns at: the head's is 1, each stage before it has `decay` times
-    that of the one after it.
+    """Return for each parameter the part of the rate that it learns at: the head's is 1, and each stage before it has
+    `decay` times that of the next stage.
     """
     stages = stages_of(_names(network), head_of(network))
     last = max(stages.values())
@@ -61,7 +63,7 @@ def rates(network: nn.Module, decay: float) -> dict[str, float]:
 
 
 def stages_of(names: Sequence[str], head: str) -> dict[str, int]:
-    """parameter → which stage it belongs to, from the image on: 0 is what lies before the first stage of several that
+    """Return for each parameter its stage, from the image on: 0 is what lies before the first of several stages that
     are numbered alike (`layer1`, `layer2`), the last is the head.
     """
     body = [name.split(".") for name in names if not name.startswith(head)]
@@ -76,7 +78,7 @@ def stages_of(names: Sequence[str], head: str) -> dict[str, int]:
 
 
 def optimizer(network: nn.Module, plan: Train | Recover) -> torch.optim.Optimizer:
-    """Weight decay for matrices only: on biases and normalisation it shrinks what should not shrink."""
+    """Build the optimizer. Only matrices have weight decay: it would shrink biases and normalisation, too."""
     part = rates(network, plan.layer_decay)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -92,6 +94,7 @@ def optimizer(network: nn.Module, plan: Train | Recover) -> torch.optim.Optimize
 def scheduler(
     optimizer: torch.optim.Optimizer, plan: Train | Recover, total: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
+    """Build the schedule of the rate over `total` steps."""
     if plan.schedule == "one-cycle":
         highest = [group["lr"] for group in optimizer.param_groups]
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=highest, total_steps=total + 1)

@@ -1,4 +1,4 @@
-"""FP32 or BF16: in which of them a network learns faster here. It is tried: many a CPU with BF16 is slower in it."""
+"""FP32 or BF16: in which of them a network learns faster here. Both are timed: some CPUs with BF16 are slower in it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def chosen(
-    asked: str, network: nn.Module, device: torch.device, batch: Callable[[], tuple[torch.Tensor, torch.Tensor]]
+    wanted: str, network: nn.Module, device: torch.device, batch: Callable[[], tuple[torch.Tensor, torch.Tensor]]
 ) -> str:
-    """f32 or bf16."""
-    if asked == "bf16" and not has_bf16(device):
-        raise ModelError("precision is bf16, which this machine does not have", hint="write f32, or auto")
-    if asked != "auto" or not has_bf16(device):
-        return "f32" if asked == "auto" else asked
+    """Return f32 or bf16: what is `wanted`, and for `auto` the faster one."""
+    if wanted == "bf16" and not has_bf16(device):
+        raise ModelError("precision", "is bf16, which this machine does not have", hint="write f32, or auto")
+    if wanted != "auto" or not has_bf16(device):
+        return "f32" if wanted == "auto" else wanted
     images, labels = batch()
     seconds = {word: step_s(copy.deepcopy(network), images, labels, word) for word in ("f32", "bf16")}
     return "bf16" if seconds["f32"] > _WORTH * seconds["bf16"] else "f32"
@@ -45,7 +45,7 @@ def step_s(
     precision: str,
     teach: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
 ) -> float:
-    """The least time that forward and backward took."""
+    """Return the least time that forward and backward took, in seconds."""
     times = []
     for _ in range(1 + _TRIES):  # the first finds kernels and memory
         began = time.perf_counter()

@@ -1,7 +1,7 @@
-"""The processes that train together, as torchrun starts them. What they learn is what one process would: each batch is
-divided among them, and normalisation sees all of it.
+"""The processes that train together, as torchrun starts them. They learn what one process would: each batch is divided
+among them, and normalisation sees all of it.
 
-The first leads: it alone keeps the store and writes. The others wait for its call, take part, and write nothing.
+The first one leads: it alone uses the store and writes. The others wait for its call, take part, and write nothing.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ..errors import EdgeresnetError
+from ..errors import EdgeresnetError, first_line
 
-# A follower waits while the leader looks for what is done, and another run may be making that.
+# A follower waits while the leader looks for stored results, and another run may be making them.
 _PATIENCE = datetime.timedelta(days=7)
-_COME, _GO = "come", "go"
+_TRAIN, _END = "train", "end"
 
 
-class Team:
-    """This process among `size` of them; alone it is a team of one."""
+class ProcessGroup:
+    """This process among `size` of them; alone it is a group of one."""
 
     def __init__(self) -> None:
         together = dist.is_available() and dist.is_initialized()
@@ -37,19 +37,19 @@ class Team:
         return self.rank == 0
 
     def call(self) -> None:
-        """The leader's: the others come and take part."""
-        self.share(_COME)
+        """Call the followers to take part in a training. For the leader."""
+        self.share(_TRAIN)
 
     def called(self) -> bool:
-        """A follower's: waits; False when there is nothing more to do."""
-        return self.share(None) == _COME
+        """Wait for the leader's call. Return False when there is nothing more to do. For followers."""
+        return self.share(None) == _TRAIN
 
     def dismiss(self) -> None:
-        """The leader's, when all is done."""
-        self.share(_GO)
+        """Let the followers end. For the leader, when all is done."""
+        self.share(_END)
 
     def share(self, value: Any) -> Any:
-        """What the leader has, in every process."""
+        """Return the leader's value, in every process."""
         if self.size == 1:
             return value
         held = [value]
@@ -57,18 +57,18 @@ class Team:
         return held[0]
 
     def sum(self, *values: torch.Tensor) -> tuple[float, ...]:
-        """Each added up over all processes."""
+        """Return each value added up over all processes."""
         added = torch.stack([value.detach().double().to(self.device) for value in values])
         if self.size > 1:
             dist.all_reduce(added)
         return tuple(added.tolist())
 
     def part(self, count: int) -> slice:
-        """Which of so many are this process's."""
+        """Return which of `count` items are this process's."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def joined(self, network: nn.Module) -> nn.Module:
-        """What learns in the network's stead: gradients are averaged over the processes, statistics shared."""
+        """Return what learns in the network's stead: gradients are averaged over the processes, statistics shared."""
         if self.size == 1:
             return network
         on_gpu = self.device.type == "cuda"
@@ -77,25 +77,26 @@ class Team:
         return nn.parallel.DistributedDataParallel(network, device_ids=ids)
 
 
-def mine() -> Team:
-    return Team()
+def mine() -> ProcessGroup:
+    """Return the group that this process belongs to."""
+    return ProcessGroup()
 
 
 def threads(cores: int) -> int:
-    """What torchrun's processes on one machine leave to each."""
+    """Return how many threads each of torchrun's processes on this machine may use."""
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def started_together() -> int:
-    """How many processes torchrun started; 1 where it did not."""
+    """Return how many processes torchrun started; 1 where it did not."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager
-def entered() -> Iterator[Team]:
-    """Meets the others. Leaving after an error says goodbye to nobody: torchrun ends the others then."""
+def entered() -> Iterator[ProcessGroup]:
+    """Join the group, and leave it at the end. After an error it is not left: torchrun ends the other processes."""
     if started_together() == 1:
-        yield Team()
+        yield ProcessGroup()
         return
     device = _device()
     if device.type == "cuda":
@@ -104,15 +105,16 @@ def entered() -> Iterator[Team]:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     except (ValueError, RuntimeError) as problem:
         raise EdgeresnetError(
-            f"the processes do not find one another: {str(problem).splitlines()[0]}",
+            "the processes",
+            f"do not find one another: {first_line(problem)}",
             hint="start them with torchrun: torchrun --nproc-per-node 2 -m edgeresnet train …",
         ) from problem
-    yield Team()
+    yield ProcessGroup()
     dist.destroy_process_group()
 
 
 def _device() -> torch.device:
-    """A GPU of its own for each process that this machine has one for."""
+    """Return a GPU of its own for each process if there are enough, else the CPU."""
     local, all_local = (int(os.environ.get(name, default)) for name, default in _LOCAL)
     return torch.device("cuda", local) if torch.cuda.device_count() >= all_local else torch.device("cpu")
 
@@ -121,7 +123,7 @@ _LOCAL = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 
 
 class _Sum(torch.autograd.Function):
-    """Added up over all processes; what each process's loss feels of the sum is added up on the way back."""
+    """Add up a tensor over all processes; on the way back, add up its gradients."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
@@ -137,7 +139,7 @@ class _Sum(torch.autograd.Function):
 
 
 class _SharedBatchNorm(nn.BatchNorm2d):
-    """Normalises by the whole batch, wherever its parts are. torch's own SyncBatchNorm is for GPUs alone."""
+    """Normalises by the complete batch, wherever its parts are. torch's own SyncBatchNorm is for GPUs alone."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
@@ -149,10 +151,10 @@ class _SharedBatchNorm(nn.BatchNorm2d):
         mean = one / images
         variance = (two / images - mean * mean).clamp(min=0)
         with torch.no_grad():
-            kept = 1 - self.momentum  # type: ignore[operator]
-            self.running_mean.mul_(kept).add_(mean.float(), alpha=1 - kept)  # type: ignore[union-attr]
+            old = 1 - self.momentum  # type: ignore[operator]
+            self.running_mean.mul_(old).add_(mean.float(), alpha=1 - old)  # type: ignore[union-attr]
             unbiased = variance * (images / (images - 1))
-            self.running_var.mul_(kept).add_(unbiased.float(), alpha=1 - kept)  # type: ignore[union-attr]
+            self.running_var.mul_(old).add_(unbiased.float(), alpha=1 - old)  # type: ignore[union-attr]
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
         scale = self.weight * (variance + self.eps).rsqrt().float()
         return x * scale[:, None, None] + (self.bias - mean.float() * scale)[:, None, None]

@@ -15,15 +15,17 @@ from typing import Any
 import pytest
 
 from edgeresnet.cli import main
+from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
+from ..conftest import traced
 from .deployed import ASKED, SHORT, deployed
 
-Door = Callable[..., tuple[int, str, str]]
+Command = Callable[..., tuple[int, str, str]]
 
 
-def called(monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...]) -> int:
-    """Calls edgeresnet in this process; returns the exit code."""
+def call_main(monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...]) -> int:
+    """Call edgeresnet in this process; return the exit code."""
     monkeypatch.setattr(sys, "argv", ["edgeresnet", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
         main()
@@ -31,21 +33,21 @@ def called(monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...]) -> in
 
 
 @pytest.fixture
-def door(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Door:
-    """Calls edgeresnet in an empty folder; returns the exit code, stdout and stderr."""
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    """Call edgeresnet in an empty folder: `command("run", path)` returns the exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = called(monkeypatch, arguments)
+        code = call_main(monkeypatch, arguments)
         out, err = capsys.readouterr()
         return code, out, err
 
     return call
 
 
-def left(code: int, answer: tuple[int, str, str]) -> tuple[str, str]:
-    """Compares a call's exit code with the expected one; returns its stdout and stderr."""
+def expect(code: int, answer: tuple[int, str, str]) -> tuple[str, str]:
+    """Compare a call's exit code with the expected one; return its stdout and stderr."""
     given, out, err = answer
     assert given == code, out + err
     assert "Traceback" not in err
@@ -53,23 +55,23 @@ def left(code: int, answer: tuple[int, str, str]) -> tuple[str, str]:
 
 
 def out_of(code: int, answer: tuple[int, str, str]) -> str:
-    return left(code, answer)[0]
+    return expect(code, answer)[0]
 
 
 def err_of(code: int, answer: tuple[int, str, str]) -> str:
-    return left(code, answer)[1]
+    return expect(code, answer)[1]
 
 
 def refused(answer: tuple[int, str, str], code: int = 2) -> str:
-    """Checks that a refusal prints one line with an error, and nothing else; returns that line."""
-    out, err = left(code, answer)
+    """Check that a refusal prints one line with an error, and nothing else; return that line."""
+    out, err = expect(code, answer)
     assert (out, len(err.splitlines())) == ("", 1), err
     assert err.startswith("error: ")
     return err
 
 
 def close(monkeypatch: pytest.MonkeyPatch, looks: str, is_closed: Callable[[Path], bool]) -> None:
-    """Makes `Path.<looks>` fail as Python does below a folder that the user may not read."""
+    """Make `Path.<looks>` fail as Python does below a folder that the user may not read."""
     looked = getattr(Path, looks)
 
     def refuse(path: Path, **how: Any) -> Any:
@@ -81,11 +83,11 @@ def close(monkeypatch: pytest.MonkeyPatch, looks: str, is_closed: Callable[[Path
 
 
 def silently(folder: Path, *arguments: object) -> str:
-    """Calls edgeresnet in that folder; returns what it printed. For the work of a fixture that many tests copy."""
+    """Call edgeresnet in that folder; return what it printed. For the work of a fixture that many tests copy."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.chdir(folder)
-        assert called(patch, arguments) == 0, err.getvalue()
+        assert call_main(patch, arguments) == 0, err.getvalue()
     return out.getvalue()
 
 
@@ -102,13 +104,12 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def exported(once: Any, trained: Any) -> Path:
+def exported(once: Any, trained: tuple[Store, Run]) -> Path:
     """The folder of an export that was measured on its device: made once, copied by `made` and `measured`."""
 
     def export(folder: Path) -> None:
         shutil.copytree(trained[0].root, folder / "store")
-        traced = next(step["path"] for step in trained[1]["steps"] if step["id"] == "trace")
-        shutil.copy(Path(traced) / "model.onnx", folder / "net.onnx")
+        shutil.copy(traced(trained[1]), folder / "net.onnx")
         words = ("--target", "onnxruntime", "--output", "out", "--store", "store")
         silently(folder, "export", "net.onnx", *ASKED, *words)
         done = deployed(folder / "out" / "net-onnxruntime", "onnxruntime", *SHORT)

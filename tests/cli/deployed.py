@@ -21,37 +21,37 @@ NEEDED = {"onnxruntime": ("onnxruntime",), "openvino": ("openvino",), "tensorrt"
 
 
 def bare(folder: Path, target: str, *more: str) -> dict[str, str]:
-    """An environment whose only packages are numpy and the runtime, with what these need: no edgeresnet, no torch."""
-    home = Path(np.__file__).parent.parent
+    """Make an environment with numpy, the runtime and what they need alone: no edgeresnet, no torch."""
+    site = Path(np.__file__).parent.parent
     packages = folder / "packages"
     packages.mkdir()
     for name in ("numpy", "numpy.libs", "flatbuffers", "google", *NEEDED[target], *more):
-        if (home / name).is_dir():
-            (packages / name).symlink_to(home / name)
-    for about in home.glob(f"{target}-*.dist-info"):
+        if (site / name).is_dir():
+            (packages / name).symlink_to(site / name)
+    for about in site.glob(f"{target}-*.dist-info"):
         (packages / about.name).symlink_to(about)
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages), "HOME": str(folder)}
 
 
-def deployed(there: Path, target: str, *words: str, more: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    """`-S` and `-s`: no site-packages but those that were put there."""
+def deployed(there: Path, target: str, *words: str, more: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a bundle's deploy.py. `-S` and `-s`: no site-packages but those that were put there."""
     with tempfile.TemporaryDirectory() as folder:
         environment = bare(Path(folder), target, *more)
         command = [sys.executable, "-S", "-s", str(there / "deploy.py"), *words]
         return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
 
 
-def deployed_on_a_standin(there: Path, *words: str, **said: str) -> subprocess.CompletedProcess:
-    """TensorRT's bundle where a stand-in is in place of TensorRT and the GPU: the code is the bundle's own."""
-    home = Path(np.__file__).parent.parent
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(STANDIN), str(home)])}
-    environment |= {f"STANDIN_{name.upper()}": value for name, value in said.items()}
+def deployed_on_a_standin(there: Path, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run TensorRT's bundle where a stand-in takes the place of TensorRT and the GPU: the code is the bundle's own."""
+    site = Path(np.__file__).parent.parent
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(STANDIN), str(site)])}
+    environment |= {f"STANDIN_{name.upper()}": value for name, value in changes.items()}
     command = [sys.executable, "-S", "-s", str(there / "deploy.py"), *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=there.parent, check=False)
 
 
 def deployed_here(capsys: pytest.CaptureFixture[str], there: Path, *words: str) -> tuple[int, str, str]:
-    """deploy.py's own code in this process: for what does not depend on how bare the device is."""
+    """Run deploy.py's own code in this process: for what does not depend on how bare the device is."""
     capsys.readouterr()
     try:
         code = on_device.main(there, words)

@@ -1,9 +1,10 @@
-"""The door `bench`: networks side by side, what is printed and kept, and how it ends when it is cut short."""
+"""The command `bench`: networks timed in turn, what is printed and stored, and how it ends when it is interrupted."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeresnet import pipeline, recipe, targets
-from edgeresnet.errors import TargetError
+from edgeresnet.bench import Absent, Bench, read_bench
+from edgeresnet.errors import ArtifactError, TargetError
 from edgeresnet.graph import canonical
-from edgeresnet.portable import worker
+from edgeresnet.portable import codec, worker
 from edgeresnet.portable.session import Availability
+from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
-from ..conftest import tiny
+from ..conftest import result_of, step_of, tiny
 from ..graph.classifier import classifier
-from .conftest import Door, err_of, left, out_of, refused
+from .conftest import Command, err_of, expect, out_of, refused
 
 OnnxRuntime: Any = type(targets.get("onnxruntime"))
 
@@ -29,11 +32,11 @@ class Refuses(OnnxRuntime):
     name, title = "picky", "Picky"
 
     def compile(self, *arguments: Any) -> Any:
-        raise TargetError("refuses the network: no Conv", hint="another one")
+        raise TargetError("the network", "has no Conv", hint="another one")
 
 
-class Elsewhere(Refuses):
-    name, title = "elsewhere", "Elsewhere"
+class Remote(Refuses):
+    name, title = "remote", "Remote"
 
     def available(self) -> Availability:
         return Availability(False, "no device", hint="plug it in")
@@ -45,8 +48,8 @@ def _fixed(net: Path, batch: int, name: str) -> None:
     onnx.save(model, name)
 
 
-def raw_values(out: str) -> dict[str, Any]:
-    return json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
+def raw_values(out: str) -> Bench:
+    return read_bench(Path(out.split("raw values: ")[1].strip()))
 
 
 def _two_inputs() -> onnx.ModelProto:
@@ -56,10 +59,12 @@ def _two_inputs() -> onnx.ModelProto:
 
 
 def test_a_network_against_itself_in_real_processes(
-    door: Door, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "start", worker.Apart)
-    code, out, err = door("bench", "net.onnx", "net.onnx", "--target", "onnxruntime", "--processes", 2, "--seconds", 1)
+    monkeypatch.setattr(worker, "start", worker.WorkerProcess)
+    code, out, err = command(
+        "bench", "net.onnx", "net.onnx", "--target", "onnxruntime", "--processes", 2, "--seconds", 1
+    )
     assert code == 0
     head, *rest = out.splitlines()
     assert head.startswith("onnxruntime ")
@@ -71,48 +76,48 @@ def test_a_network_against_itself_in_real_processes(
     assert "times as fast as net, 95 % interval" in " ".join(out.split())
     assert max(map(len, out.splitlines()[:-1])) <= 80
     assert "timing: 2 of 2 processes" in err
-    kept = raw_values(out)
-    assert kept["subjects"] == ["net", "net #2"]
-    assert (kept["absent"], kept["notes"], kept["problem"]) == ([], [], None)
-    assert kept["machine"]["cpu"]
-    for raw in kept["results"].values():
-        assert len(raw["processes"]) == 2
-        assert all(process["load_ms"] > 0 and process["peak_memory_mb"] > 20 for process in raw["processes"])
+    stored = raw_values(out)
+    assert stored.subjects == ("net", "net #2")
+    assert (stored.absent, stored.notes, stored.problem) == ((), (), None)
+    assert stored.machine.cpu
+    for latency in stored.results.values():
+        assert len(latency.processes) == 2
+        assert all(process.load_ms > 0 and (process.peak_memory_mb or 0) > 20 for process in latency.processes)
 
 
 def test_the_newest_run_is_the_default_and_every_target_is_named(
-    door: Door, own_store: Store, monkeypatch: pytest.MonkeyPatch
+    command: Command, own_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline.run(recipe.parse(tiny(targets={"onnxruntime": {}, "openvino": {}})), own_store)
-    code, out, err = door("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1)
+    code, out, err = command("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1)
     assert (code, err) == (0, "")
     assert "onnxruntime fp32" in out
     assert "openvino fp32: " in out
-    assert "in the one process there was: no interval" in " ".join(out.split())
+    assert "in one process: no interval" in " ".join(out.split())
     run = own_store.runs()[-1].stem
-    out, _ = left(0, door("bench", run, "--store", own_store.root, "--target", "openvino", "-q", "--seconds", 1))
+    out, _ = expect(0, command("bench", run, "--store", own_store.root, "--target", "openvino", "-q", "--seconds", 1))
     assert "onnxruntime" not in out
 
     gone = Availability(False, "cannot import openvino", hint="pip install openvino")
     monkeypatch.setattr(type(targets.get("openvino")), "available", lambda self: gone)
-    out, _ = left(4, door("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1))
-    assert "openvino fp32: not timed: openvino is not here" in out
+    out, _ = expect(4, command("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1))
+    assert "openvino fp32: not timed: OpenVINO CPU is not available" in out
     assert "onnxruntime fp32" in out, "a target that is not here any more leaves the others timed"
 
 
-def test_throughput_of_every_batch_and_number_of_streams(door: Door, net: Path) -> None:
+def test_throughput_of_every_batch_and_number_of_streams(command: Command, net: Path) -> None:
     asked = ("--target", "openvino", "--batch", "2,1", "--streams", "1,2", "--processes", 1, "--json", "-q")
-    out, _ = left(0, door("bench", "net.onnx", *asked))
+    out, _ = expect(0, command("bench", "net.onnx", *asked))
     done = json.loads(out)
     assert done["results"]["net"]["batch"] == 2
     cells = done["results"]["net"]["processes"][0]["sweep"]
     assert [(cell["batch"], cell["streams"]) for cell in cells] == [(2, 1), (2, 2), (1, 1), (1, 2)]
     assert all(cell["images_per_s"] > 0 for cell in cells)
-    assert "batch  streams  images/s" in door("bench", "net.onnx", *asked[:-2], "-q")[1]
+    assert "batch  streams  images/s" in command("bench", "net.onnx", *asked[:-2], "-q")[1]
 
 
 @pytest.fixture
-def coloured(tmp_path: Path, colours: Any, once: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, dict[str, Any]]:
+def coloured(tmp_path: Path, colours: Any, once: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, Run]:
     """A run whose recipe names its images from the current folder on, as image files."""
     shutil.copytree(once("coloured", lambda folder: _coloured(folder, colours)), tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
@@ -135,35 +140,37 @@ def _coloured(folder: Path, colours: Any) -> None:
         pipeline.run(recipe.parse(raw), Store.open(folder / "own"))
 
 
-def test_latency_from_the_file_on_where_images_are_files(door: Door, coloured: Any) -> None:
+def test_latency_from_the_file_on_where_images_are_files(command: Command, coloured: Any) -> None:
     store, run = coloured
-    (process, *_) = run["results"]["onnxruntime"]["variants"]["fp32"]["latency"]["processes"]
-    assert process["file_ms"]
-    assert process["device_ms"] is None, "onnxruntime has no clock of its own"
-    out, _ = left(0, door("bench", "--store", store.root, "-q", "--processes", 1, "--seconds", 1))
+    latency = result_of(run, "onnxruntime").variants["fp32"].latency
+    assert latency
+    assert latency.processes[0].file_ms
+    assert latency.processes[0].device_ms is None, "onnxruntime has no clock of its own"
+    out, _ = expect(0, command("bench", "--store", store.root, "-q", "--processes", 1, "--seconds", 1))
     (table,) = (line for line in out.splitlines() if line.startswith("network"))
     assert table.split()[-5:] == ["file", "load", "first", "peak", "MB"]
     assert "not timed from the file on" not in out
 
 
 def test_images_that_are_not_the_runs_are_not_timed_from_the_file_on(
-    door: Door, coloured: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: Command, coloured: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    store, _ = coloured
+    store, run = coloured
     asked = ("bench", "--store", store.root, "-q", "--processes", 1)
     (tmp_path / "val" / "red" / "000.png").unlink()
-    out, _ = left(0, door(*asked))
-    said = " ".join(out.split())
-    assert "file on: the evaluation images are not those that the run was measured on" in said
+    out, _ = expect(0, command(*asked))
+    assert "file on: the evaluation images are not those that the run was measured on" in " ".join(out.split())
     (table,) = (line for line in out.splitlines() if line.startswith("network"))
     assert "file" not in table
-    shutil.rmtree(store.root / "verify")
-    assert "the evaluation images of the run are no longer known to the store" in " ".join(door(*asked)[1].split())
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    out, _ = left(0, door(*asked))
-    said = " ".join(out.split())
-    assert "not timed from the file on: there is no folder val (paths are read from the current folder)" in said
+    older = {target: replace(result, images=None) for target, result in run.results.items()}
+    store.save_run(replace(run, id="29990101-older", results=older))
+    assert "the run does not hold which images it was measured on" in " ".join(command(*asked)[1].split())
+    (tmp_path / "another").mkdir()
+    monkeypatch.chdir(tmp_path / "another")
+    words = " ".join(out_of(0, command(*asked)).split())
+    assert "not timed from the file on: " in words
+    assert "val" in words
+    assert "(paths are read from the current folder)" in words
 
 
 def ends(monkeypatch: pytest.MonkeyPatch, number: int, method: str, problem: BaseException) -> None:
@@ -184,58 +191,61 @@ def ends(monkeypatch: pytest.MonkeyPatch, number: int, method: str, problem: Bas
     monkeypatch.setattr(worker, "start", start)
 
 
-def test_an_interruption_prints_and_keeps_what_was_measured(
-    door: Door, net: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interruption_prints_and_stores_what_was_measured(
+    command: Command, net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends(monkeypatch, 3, "__init__", KeyboardInterrupt())
-    out, _ = left(130, door("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2))
+    out, _ = expect(130, command("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2))
     assert "note: interrupted in process 3 of 5\n" in out
-    assert len(raw_values(out)["results"]["net"]["processes"]) == 2
+    assert len(raw_values(out).results["net"].processes) == 2
 
 
 def test_a_session_that_fails_later_leaves_what_was_measured(
-    door: Door, net: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends(monkeypatch, 2, "load", TargetError("failed while it was timed: device lost", hint="again"))
-    out, _ = left(4, door("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2))
-    assert "ended in process 2 of 5: net failed while it was timed: device lost (again)" in " ".join(out.split())
-    assert raw_values(out)["problem"]["hint"] == "again"
+    ends(monkeypatch, 2, "load", TargetError("the network", "failed while it was timed: device lost", hint="again"))
+    out, _ = expect(4, command("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2))
+    sentence = "ended in process 2 of 5: net: the network failed while it was timed: device lost (again)"
+    assert sentence in " ".join(out.split())
+    problem = raw_values(out).problem
+    assert problem
+    assert (problem.hint, problem.exit_code) == ("again", 4)
 
 
-def test_a_round_that_was_cut_short_is_kept_and_not_counted(
-    door: Door, net: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_round_is_stored_and_not_counted(
+    command: Command, net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends(monkeypatch, 3, "sweep", KeyboardInterrupt())
-    out, err = left(130, door("bench", "net.onnx", "--target", "onnxruntime", "--streams", "1,2"))
+    out, err = expect(130, command("bench", "net.onnx", "--target", "onnxruntime", "--streams", "1,2"))
     assert "note: interrupted in process 3 of 5\n" in out
     assert [line for line in err.splitlines() if " of 5 " in line][-1].startswith("timing: 2 of 5 processes")
-    processes = raw_values(out)["results"]["net"]["processes"]
-    assert [process.get("cut", False) for process in processes] == [False, False, True]
-    assert len(processes[2]["host_ms"]) >= 1
+    processes = raw_values(out).results["net"].processes
+    assert [process.cut for process in processes] == [False, False, True]
+    assert len(processes[2].host_ms) >= 1
     assert "batch  streams  images/s" in out, "of the processes that came so far"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "there is no run"),
-        (["absent.onnx"], "there is no file absent.onnx"),
-        (["net.onnx", "some-run"], "neither one run nor ONNX files"),
-        (["net.onnx", "--batch", "two"], "--batch 'two' is not counts"),
-        (["net.onnx", "--batch", "0"], "is not counts"),
-        (["net.onnx", "--streams", "x"], "--streams 'x' is not counts"),
+        ([], "holds no run yet"),
+        (["absent.onnx"], "absent.onnx does not exist"),
+        (["net.onnx", "some-run"], "net.onnx, some-run are neither one run nor ONNX files"),
+        (["net.onnx", "--batch", "two"], "--batch 'two' is not a list of counts"),
+        (["net.onnx", "--batch", "0"], "is not a list of counts"),
+        (["net.onnx", "--streams", "x"], "--streams 'x' is not a list of counts"),
         (["net.onnx", "--target", "opnvino"], "did you mean openvino?"),
-        (["text.onnx", "--target", "openvino"], "text.onnx is no ONNX file"),
-        (["net.onnx", "text.onnx"], "text.onnx is no ONNX file"),
+        (["text.onnx", "--target", "openvino"], "text.onnx is not an ONNX file"),
+        (["net.onnx", "text.onnx"], "text.onnx is not an ONNX file"),
         (["net.onnx", "--processes", "0"], "--processes"),
-        (["net.onnx", "--batch", ""], "--batch '' is not counts"),
-        (["net.onnx", "--seconds", "inf"], "--seconds inf is no time"),
-        (["net.onnx", "--seconds", "nan"], "--seconds nan is no time"),
+        (["net.onnx", "--batch", ""], "--batch '' is not a list of counts"),
+        (["net.onnx", "--seconds", "inf"], "--seconds inf is not a time"),
+        (["net.onnx", "--seconds", "nan"], "--seconds nan is not a time"),
     ],
 )
-def test_a_mistake_is_one_line_with_a_hint(door: Door, net: Path, arguments: list[str], words: str) -> None:
-    Path("text.onnx").write_text("this is no network")
-    assert words in refused(door("bench", *arguments))
+def test_a_mistake_is_one_line_with_a_hint(command: Command, net: Path, arguments: list[str], words: str) -> None:
+    Path("text.onnx").write_text("some words")
+    assert words in refused(command("bench", *arguments))
 
 
 @pytest.mark.parametrize(
@@ -244,65 +254,65 @@ def test_a_mistake_is_one_line_with_a_hint(door: Door, net: Path, arguments: lis
         (classifier(image=("n", 3, "h", "w")), "takes ?×3×?×?: it is timed on square images of one known size"),
         (classifier(image=("n", 3, 8, 16)), "takes ?×3×8×16: it is timed on square images"),
         (classifier(image=("n", 8, 8, 3)), "takes ?×8×8×3: it is timed on square images of one known size, channels"),
-        (classifier(image=("n", 192)), "takes ?×192, which is no batch of images"),
-        (classifier(image=None), "takes an unknown shape, which is no batch of images"),  # type: ignore[arg-type]
+        (classifier(image=("n", 192)), "takes ?×192, which is not a batch of images"),
+        (classifier(image=None), "takes an unknown shape, which is not a batch of images"),  # type: ignore[arg-type]
         (classifier(kinds=(TensorProto.UINT8, TensorProto.FLOAT)), "takes uint8, not float32"),
         (classifier(kinds=(TensorProto.FLOAT16, TensorProto.FLOAT)), "takes float16, not float32"),
         (_two_inputs(), "has 2 inputs and 1 outputs"),
     ],
 )
 def test_a_file_whose_images_cannot_be_made_up_is_refused_before_anything_is_compiled(
-    door: Door, net: Path, model: onnx.ModelProto, words: str
+    command: Command, net: Path, model: onnx.ModelProto, words: str
 ) -> None:
     onnx.save(model, "odd.onnx")
-    assert f"error: odd.onnx {words}" in refused(door("bench", "net.onnx", "odd.onnx"))
+    assert f"error: odd.onnx {words}" in refused(command("bench", "net.onnx", "odd.onnx"))
 
 
-def test_a_file_that_leaves_its_answers_shape_out_is_timed(door: Door, net: Path) -> None:
+def test_a_file_that_leaves_its_answers_shape_out_is_timed(command: Command, net: Path) -> None:
     onnx.save(classifier(logits=None), "ODD.ONNX")
-    out, _ = left(0, door("bench", "ODD.ONNX", "net.onnx", "--processes", 1, "-q", "--seconds", 1))
-    said = " ".join(out.split())
-    assert "onnxruntime ODD" in said
-    assert "note: onnxruntime net takes 1×8×8 images and onnxruntime ODD 3×8×8: they do not do the same work" in said
-    assert "openvino ODD takes" not in said, "as the first one does"
+    out, _ = expect(0, command("bench", "ODD.ONNX", "net.onnx", "--processes", 1, "-q", "--seconds", 1))
+    words = " ".join(out.split())
+    assert "onnxruntime ODD" in words
+    assert "note: onnxruntime net takes 1×8×8 images and onnxruntime ODD 3×8×8: they do not do the same work" in words
+    assert "openvino ODD takes" not in words, "as the first one does"
 
 
-def test_a_target_that_refuses_leaves_the_others_timed(door: Door, net: Path, add_target: Any) -> None:
+def test_a_target_that_refuses_leaves_the_others_timed(command: Command, net: Path, add_target: Any) -> None:
     add_target(Refuses())
-    add_target(Elsewhere())
+    add_target(Remote())
     asked = ("--processes", 1, "--seconds", 1, "-q")
-    wanted = ("--target", "elsewhere", "--target", "picky", "--target", "onnxruntime")
-    code, out, err = door("bench", "net.onnx", *wanted, *asked)
+    wanted = ("--target", "remote", "--target", "picky", "--target", "onnxruntime")
+    code, out, err = command("bench", "net.onnx", *wanted, *asked)
     assert (code, err) == (4, "")
-    assert "picky net: not timed: Picky refuses the network: no Conv (another one)" in out.splitlines()
-    assert "elsewhere net: not timed: elsewhere is not here: no device (plug it in)" in out.splitlines()
-    kept = raw_values(out)
-    assert kept["subjects"] == ["onnxruntime net"]
-    reason = "Picky refuses the network: no Conv"
-    assert kept["absent"][1] == {"name": "picky net", "reason": reason, "hint": "another one"}
-    err = refused(door("bench", "net.onnx", *wanted[:4], *asked), code=4)
-    assert "error: elsewhere net: elsewhere is not here: no device; picky net: Picky refuses" in err
+    assert "picky net: not timed: Picky: the network has no Conv (another one)" in out.splitlines()
+    assert "remote net: not timed: Remote is not available: no device (plug it in)" in out.splitlines()
+    stored = raw_values(out)
+    assert stored.subjects == ("onnxruntime net",)
+    assert stored.absent[1] == Absent("picky net", "Picky: the network has no Conv", "another one")
+    err = refused(command("bench", "net.onnx", *wanted[:4], *asked), code=4)
+    assert "error: remote net: Remote is not available: no device; picky net: Picky: the network has no Conv" in err
 
 
-def test_a_fixed_batch_is_timed_at_that_batch_or_refused(door: Door, net: Path) -> None:
+def test_a_fixed_batch_is_timed_at_that_batch_or_refused(command: Command, net: Path) -> None:
     _fixed(net, 4, "fixed.onnx")
     _fixed(net, 2, "other.onnx")
     asked = ("--target", "openvino", "-q", "--processes", 1, "--seconds", 1)
-    _, err = left(2, door("bench", "fixed.onnx", *asked, "--batch", "1,4"))
+    _, err = expect(2, command("bench", "fixed.onnx", *asked, "--batch", "1,4"))
     assert "fixed is fixed to batch 4 and cannot be timed at 1 (give `--batch 4`, or no --batch)" in err
     for given in ((), ("--batch", "4")):
-        assert "batch 4, 1 fresh process" in out_of(0, door("bench", "net.onnx", "fixed.onnx", *asked, *given))
-    err = refused(door("bench", "fixed.onnx", "other.onnx", *asked))
+        assert "batch 4, 1 fresh process" in out_of(0, command("bench", "net.onnx", "fixed.onnx", *asked, *given))
+    err = refused(command("bench", "fixed.onnx", "other.onnx", *asked))
     assert "are fixed to different batches and cannot be timed together: fixed to 4, other to 2" in err
 
 
-def test_a_network_that_is_gone_from_the_store_is_not_timed(door: Door, own_store: Store) -> None:
-    step = next(step for step in own_store.load_run()["steps"] if step["id"] == "compile:reference")
-    shutil.rmtree(own_store.path_of("compile", step["key"]))
-    assert "no longer whole" in err_of(2, door("bench", "--store", own_store.root))
+def test_a_network_that_is_gone_from_the_store_is_not_timed(command: Command, own_store: Store) -> None:
+    step = step_of(own_store.load_run(), "compile:reference")
+    assert step.key
+    shutil.rmtree(own_store.path_of("compile", step.key))
+    assert "is no longer intact" in err_of(2, command("bench", "--store", own_store.root))
 
 
-def test_the_display_of_a_run_hardly_disturbs_what_is_timed_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_display_of_a_run_hardly_disturbs_what_is_timed_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     from edgeresnet.cli import _progress
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
@@ -316,5 +326,24 @@ def test_bench_and_verify_measure_alike_by_default() -> None:
     command = cli.cli.get_command(None, "bench")  # type: ignore[arg-type]
     assert command
     defaults = {option.name: option.default for option in command.params}
-    said = recipe.Verify()
-    assert (defaults["processes"], defaults["seconds"]) == (said.processes, said.seconds)
+    default = recipe.Verify()
+    assert (defaults["processes"], defaults["seconds"]) == (default.processes, default.seconds)
+
+
+def test_a_stored_bench_is_read_or_refused_in_a_line(command: Command, net: Path, tmp_path: Path) -> None:
+    out, _ = expect(0, command("bench", "net.onnx", "--target", "onnxruntime", "--processes", 1, "--seconds", 1, "-q"))
+    path = Path(out.split("raw values: ")[1].strip())
+    written = json.loads(path.read_text())
+    assert codec.encode(read_bench(path)) == written
+    path.write_text(json.dumps(written | {"format": 2}))
+    assert codec.encode(read_bench(path)) == written, "the format before holds the same keys"
+    for document, words in (
+        ("<html>", "is not a bench's file"),
+        (json.dumps([written]), "is not a bench of format 2 or 3"),
+        (json.dumps(written | {"format": 1}), "is not a bench of format 2 or 3"),
+        (json.dumps(written | {"seconds": "3"}), "does not hold a bench: seconds: is a string, not a number"),
+    ):
+        path.write_text(document)
+        with pytest.raises(ArtifactError) as caught:
+            read_bench(path)
+        assert caught.value.message.startswith(f"{path} {words}")

@@ -1,4 +1,4 @@
-"""The door compare: which runs it takes, what it refuses in a line, and the same page in three formats."""
+"""The command `compare`: which runs it takes, what it refuses in a line, and the same page in three formats."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeresnet.store import FORMAT, Store
+from edgeresnet.store import Store
 
+from ..report import runs as stored_runs
 from ..report.test_compared import document
-from .conftest import Door, err_of, left, refused
+from .conftest import Command, err_of, expect, refused
 
 pytestmark = pytest.mark.unit
 
@@ -19,11 +20,11 @@ pytestmark = pytest.mark.unit
 def store(tmp_path: Path) -> Store:
     store = Store.open(tmp_path / "store")
     for number in (1, 2, 3):
-        store.save_run(document(str(number), wrong=number, format=FORMAT))
+        store.save_run(stored_runs.decoded(document(str(number), wrong=number)))
     return store
 
 
-def test_which_runs_are_compared(door: Door, store: Store) -> None:
+def test_which_runs_are_compared(command: Command, store: Store) -> None:
     """None: the two newest. One: the newest against it. A file may be of another store."""
     file = store.root / "runs" / "20260101-000001.json"
     for names, wanted in (
@@ -32,29 +33,29 @@ def test_which_runs_are_compared(door: Door, store: Store) -> None:
         (["20260101-000003", "20260101-000001"], "31"),
         ([file, "20260101-000002", "20260101-000003"], "123"),
     ):
-        code, out, err = door("compare", *names, "--store", store.root)
+        code, out, err = command("compare", *names, "--store", store.root)
         assert (code, err) == (0, "")
         heads = [line.split()[1][-1] for line in out.splitlines()[: len(wanted)]]
         assert "".join(heads) == wanted
 
 
-def test_three_formats_and_a_file(door: Door, store: Store) -> None:
+def test_three_formats_and_a_file(command: Command, store: Store) -> None:
     for kind, words in (("terminal", "What changed"), ("md", "## What changed"), ("json", '"changed"')):
-        out, _ = left(0, door("compare", "--store", store.root, "--format", kind))
+        out, _ = expect(0, command("compare", "--store", store.root, "--format", kind))
         assert words in out
-        assert door("compare", "--store", store.root, "--format", kind, "--output", "page")[1] == ""
+        assert command("compare", "--store", store.root, "--format", kind, "--output", "page")[1] == ""
         assert Path("page").read_text() == out
     assert json.loads(out)["differences"][1]["accuracy"]["flips_lost"] == 1
 
 
-def test_what_cannot_be_compared_is_one_line(door: Door, store: Store, tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_one_line(command: Command, store: Store, tmp_path: Path) -> None:
     runs = store.root / "runs"
     (runs / "20250101-old.json").write_text(json.dumps({"format": 1, "id": "20250101-old"}))
     (runs / "20250102-html.json").write_text("<html>")
     edited = (runs / "20260101-000001.json").read_text().replace("UNDECIDED", "KEPT")
     (runs / "20250103-edited.json").write_text(edited)
     for names, words in (
-        (["20260101-000003"], "would be held against itself"),
+        (["20260101-000003"], "would be compared with itself"),
         (["2026", "20260101-000002"], "3 runs begin with '2026'"),
         (["1999", "20260101-000002"], "there is no run '1999'"),
         (["nowhere.json", "20260101-000002"], "there is no run nowhere.json"),
@@ -62,11 +63,11 @@ def test_what_cannot_be_compared_is_one_line(door: Door, store: Store, tmp_path:
         (["20250102"], "it is not a run's file"),
         (["20250103"], "it was changed after it was written"),
     ):
-        assert words in refused(door("compare", *names, "--store", store.root))
-    assert "there is no run in" in err_of(2, door("compare", "--store", tmp_path / "empty"))
+        assert words in refused(command("compare", *names, "--store", store.root))
+    assert "holds no run yet" in err_of(2, command("compare", "--store", tmp_path / "empty"))
 
 
-def test_a_single_run_has_nothing_to_be_held_against(door: Door, tmp_path: Path) -> None:
+def test_a_single_run_has_nothing_to_be_compared_with(command: Command, tmp_path: Path) -> None:
     store = Store.open(tmp_path / "one")
-    store.save_run(document("1", format=FORMAT))
-    assert "there is one run in" in err_of(2, door("compare", "--store", store.root))
+    store.save_run(stored_runs.decoded(document("1")))
+    assert "has one run, and nothing to compare it with" in err_of(2, command("compare", "--store", store.root))

@@ -1,4 +1,4 @@
-"""Completion, in the shells themselves where they are here: bash in full, zsh and fish as far as they can be asked."""
+"""Completion, in the shells themselves where they are here: bash in full, zsh and fish as far as they can be driven."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from edgeresnet import cli, targets
 from edgeresnet.cli import _complete
-from edgeresnet.store import FORMAT, Store
+from edgeresnet.store import Store
 
-from ..report.test_report import run_document
-from .conftest import Door, left, refused
+from ..report import runs
+from .conftest import Command, expect, refused
 
 pytestmark = pytest.mark.unit
 
@@ -31,8 +31,8 @@ tab() {
 """
 
 
-def asked(shell: list[str], script: str, folder: Path) -> list[str]:
-    """Lines of stdout; whatever is said on stderr is a failure: it would stand in the middle of a person's line."""
+def completed(shell: list[str], script: str, folder: Path) -> list[str]:
+    """Return the lines of stdout; anything on stderr is a failure: it would land in the middle of a person's line."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     known = {**os.environ, "PATH": path, "HOME": str(folder)}
     done = subprocess.run([*shell, script], capture_output=True, text=True, check=False, cwd=folder, env=known)
@@ -44,13 +44,13 @@ def asked(shell: list[str], script: str, folder: Path) -> list[str]:
 def store(tmp_path: Path) -> Store:
     store = Store.open(tmp_path / "store")
     for name in IDS:
-        store.save_run(run_document(format=FORMAT, id=name))
+        store.save_run(runs.run(id=name))
     return store
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
 def test_bash_completes_commands_options_runs_and_targets(store: Store, tmp_path: Path) -> None:
-    lines = asked(
+    lines = completed(
         ["bash", "-c"],
         BASH
         + "tab edgeresnet rep\ntab edgeresnet compare --fo\ntab edgeresnet report --store store 2026\n"
@@ -64,27 +64,27 @@ def test_bash_completes_commands_options_runs_and_targets(store: Store, tmp_path
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="there is no fish")
 def test_fish_completes(store: Store, tmp_path: Path) -> None:
-    lines = asked(["fish", "-c"], "edgeresnet completion fish | source; complete -C 'edgeresnet rep'", tmp_path)
+    lines = completed(["fish", "-c"], "edgeresnet completion fish | source; complete -C 'edgeresnet rep'", tmp_path)
     assert [line.split("\t")[0] for line in lines] == ["report"]
 
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh")
-def test_zsh_takes_it(store: Store, tmp_path: Path) -> None:
+def test_zsh_accepts_it(store: Store, tmp_path: Path) -> None:
     script = 'autoload -U compinit; compinit -u; eval "$(edgeresnet completion zsh)"; echo $_comps[edgeresnet]'
-    assert asked(["zsh", "-f", "-c"], script, tmp_path) == ["_edgeresnet_completion"]
+    assert completed(["zsh", "-f", "-c"], script, tmp_path) == ["_edgeresnet_completion"]
 
 
 @pytest.mark.parametrize(
     ("shell", "words"), [("bash", "complete -o"), ("zsh", "compdef"), ("fish", "complete --no-files")]
 )
-def test_each_shell_has_its_lines(door: Door, shell: str, words: str) -> None:
-    out, _ = left(0, door("completion", shell))
+def test_each_shell_has_its_lines(command: Command, shell: str, words: str) -> None:
+    out, _ = expect(0, command("completion", shell))
     assert words in out
     assert f"_EDGERESNET_COMPLETE={shell}_complete" in out
 
 
-def test_a_shell_that_is_not_known_is_one_line(door: Door) -> None:
-    refused(door("completion", "csh"))
+def test_a_shell_that_is_not_known_is_one_line(command: Command) -> None:
+    refused(command("completion", "csh"))
 
 
 def test_targets_are_those_that_are_known() -> None:
@@ -93,8 +93,8 @@ def test_targets_are_those_that_are_known() -> None:
     assert found == sorted(targets.discover())
 
 
-def test_every_file_and_target_that_a_door_takes_is_completed() -> None:
-    """What is a path by its type, click completes itself."""
+def test_every_file_and_target_of_a_command_is_completed() -> None:
+    """Check what is not a path by its type: that, Click completes itself."""
     named = {"run", "model", "reference", "checkpoint", "evaluation", "calibration", "training", "names", "target"}
     for name in cli.COMMANDS:
         command = cli.cli.get_command(click.Context(cli.cli), name)

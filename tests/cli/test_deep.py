@@ -1,6 +1,6 @@
-"""Images of 16 bits the whole way: trained, in INT8, in a bundle, on a device and home, asked about, timed from files.
+"""Images of 16 bits all the way: trained, in INT8, in a bundle, collected from a device, classified, timed from files.
 
-All that tells the two classes apart is in the low byte: whoever looks at 8 bits sees nothing.
+All that distinguishes the two classes is in the low byte: whoever looks at 8 bits sees nothing.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgeresnet.notes import QuantizeNotes
 from edgeresnet.store import Store
 
-from ..conftest import tiny, write_recipe
-from .conftest import Door
+from ..conftest import result_of, tiny, traced, write_recipe
+from .conftest import Command
 from .deployed import deployed
 
 pytestmark = pytest.mark.slow  # tests/images/test_depth.py and test_modes.py have the parts
 
 SIDE = 12
-SAID = {"size": SIDE, "mean": [0.488], "std": [0.005], "bits": 16}
+PREPROCESSING = {"size": SIDE, "mean": [0.488], "std": [0.005], "bits": 16}
 
 
 def stripes(label: str, number: int) -> np.ndarray:
-    """Upright or lying, somewhere in the low byte; the high byte is a matter of chance."""
+    """Make stripes, upright or lying, somewhere in the low byte; the high byte is a matter of chance."""
     rng = np.random.default_rng([number, len(label)])
     wave = np.sin(2 * np.pi * (np.arange(SIDE) / 4 + rng.random()))
     wave = np.tile(wave, (SIDE, 1))
@@ -50,9 +51,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def said(data: Path, **changes: object) -> dict:
+def raw_recipe(data: Path, **changes: object) -> dict:
     raw = tiny(
-        model__classes=2, preprocessing=dict(SAID), images={"training": str(data / "train"),
+        model__classes=2, preprocessing=dict(PREPROCESSING), images={"training": str(data / "train"),
         "evaluation": str(data / "val"), "calibration": {"from": "training", "count": 64}},
         train={"epochs": 4, "rate": 0.02, "batch": 16, "schedule": "one-cycle"}, quantize={"effort": "fast"},
         verify={"processes": 1, "seconds": 0.2}, promises={"min_top1_pct": 90, "max_drop_pp": 8},
@@ -63,31 +64,32 @@ def said(data: Path, **changes: object) -> dict:
 
 @pytest.fixture(scope="module")
 def run_once(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The whole recipe, here."""
+    """Run the complete recipe on this machine."""
     from edgeresnet import pipeline, recipe
 
     store = Store.open(tmp_path_factory.mktemp("deep-store"))
-    pipeline.run(recipe.parse(said(data)), store)
+    pipeline.run(recipe.parse(raw_recipe(data)), store)
     return store
 
 
 def test_the_low_byte_gets_through_training_and_int8(run_once: Store) -> None:
     run = run_once.load_run()
-    assert run["verdict"] == "KEPT", run["verdicts"]
+    assert run.verdict == "KEPT", run.verdicts
     for target in ("onnxruntime", "openvino"):
-        int8 = run["results"][target]["variants"]["int8"]
-        assert int8["accuracy"]["top1"] >= 0.95 * 120
-    quantized = next(step for step in run["steps"] if step["stage"] == "quantize")
-    assert not quantized["notes"]["images_in_levels"]
-    assert list(quantized["notes"]["kept_float"].values()) == ["it reads images of 16 bits, and INT8 has 256 levels"]
-    assert len(quantized["notes"]["int8"]) >= 6
+        accuracy = result_of(run, target).variants["int8"].accuracy
+        assert accuracy.top1 is not None
+        assert accuracy.top1 >= 0.95 * 120
+    quantized = run.notes_of(QuantizeNotes)[0]
+    assert not quantized.images_in_levels
+    assert list(quantized.kept_float.values()) == ["it reads images of 16 bits, and INT8 has 256 levels"]
+    assert len(quantized.int8) >= 6
 
 
-def test_a_bundle_of_it_is_measured_elsewhere_and_brought_home(
-    run_once: Store, door: Door, data: Path, tmp_path: Path
+def test_a_bundle_of_it_is_measured_on_a_device_and_collected(
+    run_once: Store, command: Command, data: Path, tmp_path: Path
 ) -> None:
-    write_recipe(tmp_path, said(data, targets={"onnxruntime": {"where": "bundle"}}))
-    assert door("run", "recipe.yaml", "--store", run_once.root)[0] == 0
+    write_recipe(tmp_path, raw_recipe(data, targets={"onnxruntime": {"where": "bundle"}}))
+    assert command("run", "recipe.yaml", "--store", run_once.root)[0] == 0
     (bundle,) = run_once.root.glob("export/*/bundle")
     there = Path(shutil.copytree(bundle, tmp_path / "there"))
     assert np.load(there / "evaluation" / "pixels.npy").dtype == np.uint16
@@ -95,60 +97,59 @@ def test_a_bundle_of_it_is_measured_elsewhere_and_brought_home(
     assert len(list((there / "samples").glob("*.png"))) == 16
     done = deployed(there, "onnxruntime", more=("PIL", "pillow.libs"))
     assert done.returncode == 0, done.stderr
-    brought = json.loads((there / "result.json").read_text())["result"]
-    assert brought["decoding"]["pillow"] == {
+    measured = json.loads((there / "result.json").read_text())["result"]
+    assert measured["decoding"]["pillow"] == {
         "images": 16, "mean_levels": 0.0, "largest_levels": 0, "answers_changed": 0,
     }  # fmt: skip
-    code, out, err = door("verify", "--from", there / "result.json", "--store", run_once.root)
+    code, out, err = command("collect", there / "result.json", "--store", run_once.root)
     assert (code, "DEFERRED" in out) == (0, False), out + err
-    home = run_once.load_run()["results"]["onnxruntime"]["variants"]["int8"]["accuracy"]
-    assert home["top1"] >= 0.95 * 120
+    accuracy = result_of(run_once.load_run(), "onnxruntime").variants["int8"].accuracy
+    assert accuracy.top1 is not None
+    assert accuracy.top1 >= 0.95 * 120
 
 
-def test_the_doors_take_it_by_its_options(run_once: Store, door: Door, data: Path, tmp_path: Path) -> None:
-    steps = next(run for run in map(run_once.load_run, map(str, run_once.runs())))["steps"]
-    traced = next(Path(step["path"]) for step in steps if step["id"] == "trace")
-    shutil.copy(traced / "model.onnx", tmp_path / "net.onnx")
+def test_the_commands_take_it_by_its_options(run_once: Store, command: Command, data: Path, tmp_path: Path) -> None:
+    shutil.copy(traced(run_once.load_run(str(run_once.runs()[0]))), tmp_path / "net.onnx")
     given = ("--size", SIDE, "--mean", 0.488, "--std", 0.005, "--bits", 16, "--evaluation", data / "val")
     quick = ("--set", "verify.processes=1", "--set", "verify.seconds=0.2", "--store", tmp_path / "store")
-    code, out, err = door(
+    code, out, err = command(
         "quantize", "net.onnx", *given, "--calibration", data / "train", "--count", 32, "--target", "openvino",
         "--output", "int8.onnx", "--store", tmp_path / "store", "--save-recipe", "net.yaml",
     )  # fmt: skip
     assert code == 0, err
     assert "it reads images of 16 bits, and INT8 has 256 levels" in " ".join(out.split())
     assert "bits: 16" in (tmp_path / "net.yaml").read_text()
-    # our own file says so of itself
-    code, out, err = door(
+    # our own file holds that
+    code, out, err = command(
         "verify", "int8.onnx", "--reference", "net.onnx", "--evaluation", data / "val", "--target", "openvino", *quick
     )
     assert code == 0, out + err
     assert "bits 16" in err
     picture = data / "val" / "upright" / "500.png"
-    code, out, err = door("predict", picture, "--store", tmp_path / "store")
+    code, out, err = command("predict", picture, "--store", tmp_path / "store")
     assert code == 0, err
     best = [line.split()[-1] for line in out.splitlines() if line.startswith("  ")][::2]
     assert best == ["upright"] * len(best)
-    code, out, err = door("bench", "--processes", 1, "--seconds", 0.2, "--store", tmp_path / "store")
+    code, out, err = command("bench", "--processes", 1, "--seconds", 0.2, "--store", tmp_path / "store")
     assert code == 0, err
     assert "from the file on" not in err
 
 
-def test_other_bits_and_uint8_are_refused_in_a_line(run_once: Store, door: Door, data: Path, tmp_path: Path) -> None:
-    steps = run_once.load_run(str(run_once.runs()[0]))["steps"]
-    traced = next(Path(step["path"]) for step in steps if step["id"] == "trace")
-    shutil.copy(traced / "model.onnx", tmp_path / "net.onnx")
+def test_other_bits_and_uint8_are_refused_in_a_line(
+    run_once: Store, command: Command, data: Path, tmp_path: Path
+) -> None:
+    shutil.copy(traced(run_once.load_run(str(run_once.runs()[0]))), tmp_path / "net.onnx")
     given = ("--size", SIDE, "--mean", 0.488, "--std", 0.005, "--evaluation", data / "val", "--store", "store")
-    code, _, err = door("verify", "net.onnx", *given)
+    code, _, err = command("verify", "net.onnx", *given)
     assert code == 2
     assert "its pixels have 16 bits, and `preprocessing.bits` is 8" in err
     assert "(`bits: 16` (--bits 16) is for networks that were trained so; or leave" in err
     deep = (*given, "--bits", 16, "--output")
     raw = ("--precision", "fp16", "--input", "uint8")
-    code, _, err = door("export", "net.onnx", *deep, "out", "--target", "tensorrt", *raw)
+    code, _, err = command("export", "net.onnx", *deep, "out", "--target", "tensorrt", *raw)
     assert code == 2
     assert "targets.tensorrt.input: uint8 holds 8 bits" in " ".join(err.split())
-    code, _, err = door("export", "net.onnx", *deep, "out.onnx", "--input", "uint8")
+    code, _, err = command("export", "net.onnx", *deep, "out.onnx", "--input", "uint8")
     assert code == 2
     assert "uint8 pixels have 8 bits, and the network's images have 16" in err
     for number, path in enumerate((data / "val" / "lying").iterdir()):
@@ -158,6 +159,6 @@ def test_other_bits_and_uint8_are_refused_in_a_line(run_once: Store, door: Door,
             tmp_path / "flat" / ("lying", "upright")[number % 2] / f"{number}.png"
         )
     shallow = tuple(tmp_path / "flat" if word == data / "val" else word for word in given)
-    code, _, err = door("verify", "net.onnx", *shallow, "--bits", 16)
+    code, _, err = command("verify", "net.onnx", *shallow, "--bits", 16)
     assert code == 2
     assert "its pixels have 8 bits, and `preprocessing.bits` is 16" in err

@@ -1,4 +1,4 @@
-"""The door `gate`: exit codes, what lands where, and that it is light enough to run at every push."""
+"""The command `gate`: exit codes, what is written where, and that it is light enough to run at every push."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from xml.etree import ElementTree
 
 import pytest
 
+from edgeresnet.portable.result import Deferred, Measured, Result
 from edgeresnet.store import Store
 
 from ..gate import runs
 from ..test_architecture import HEAVY, _modules_after, _through_main
-from .conftest import Door, close, err_of, left, out_of, refused
+from .conftest import Command, close, err_of, expect, out_of, refused
 
 pytestmark = pytest.mark.unit
 
 Gate = Callable[..., tuple[int, str, str]]
 
 
-def fresh(**changes: Any) -> dict[str, Any]:
+def fresh(**changes: Any) -> Measured:
     return runs.result("openvino", began=time.time(), **changes)
 
 
 @pytest.fixture
-def gate(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
-    """Of a store with one finished run, and a baseline made of it."""
+def gate(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Call `gate` on a store with one finished run, and a baseline made of it."""
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     store = Store.open(tmp_path / "store")
     store.save_run(runs.run(fresh()))
-    assert door("gate", "--update", "--store", store.root)[0] == 0
-    return lambda *words: door("gate", *words, "--store", store.root)
+    assert command("gate", "--update", "--store", store.root)[0] == 0
+    return lambda *words: command("gate", *words, "--store", store.root)
 
 
-def run_again(tmp_path: Path, *results: dict[str, Any], **changes: Any) -> None:
+def run_again(tmp_path: Path, *results: Result, **changes: Any) -> None:
     Store(tmp_path / "store").save_run(runs.run(*results, id="20270115-090000-000000-abcdef", **changes))
 
 
@@ -49,11 +50,11 @@ def test_an_unchanged_run_passes(gate: Gate) -> None:
 
 
 def test_a_loss_a_slow_down_and_what_is_missing_leave_by_their_codes(gate: Gate, tmp_path: Path) -> None:
-    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    run_again(tmp_path, fresh(predicted=runs.incorrect_for(0.05)))
     assert "BROKEN       openvino max_loss_pp: 5.00 points lost against the baseline" in out_of(3, gate())
     run_again(tmp_path, fresh(slower={"int8": 1.3}))
     assert gate()[0] == 3
-    run_again(tmp_path, {"target": "openvino", "reason": "waits", "hint": "", "deferred": True})
+    run_again(tmp_path, Deferred("openvino", "waits"))
     assert gate()[0] == 4
     run_again(tmp_path, fresh(by=(0.0, 0.5, -0.3, 0.2, -0.4)))
     assert gate()[0] == 0, "undecided, and the recipe only warns of that"
@@ -61,34 +62,36 @@ def test_a_loss_a_slow_down_and_what_is_missing_leave_by_their_codes(gate: Gate,
     assert gate()[0] == 4
 
 
-def test_an_old_measurement_is_no_pass(gate: Gate, tmp_path: Path) -> None:
+def test_an_old_measurement_is_not_a_pass(gate: Gate, tmp_path: Path) -> None:
     run_again(tmp_path, runs.result("openvino", began=time.time() - 7200))
-    assert "ago, --max-age is 1 h: measure anew" in " ".join(out_of(4, gate()).split())
+    assert "ago, --max-age is 1 h: measure again" in " ".join(out_of(4, gate()).split())
     assert gate("--max-age", "3h")[0] == 0
     assert gate("--max-age", "soon")[0] == 2
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "problem"),
     [
-        (("--baseline", "other.json"), "there is no baseline other.json"),
-        (("--max-loss-pp", "2"), "--max-loss-pp without --update says nothing"),
-        (("--update", "--max-loss-pp", "much"), "--max-loss-pp 'much' is no number"),
-        (("--update", "--max-loss-pp", "-1"), "max_loss_pp is -1.0"),
-        (("--update", "--max-loss-pp", "nan"), "max_loss_pp is nan"),
+        (("--baseline", "other.json"), "the baseline other.json does not exist"),
+        (("--max-loss-pp", "2"), "--max-loss-pp has no effect without --update"),
+        (("--update", "--max-loss-pp", "much"), "--max-loss-pp 'much' is not a number from 0 on"),
+        (("--update", "--max-loss-pp", "-1"), "--max-loss-pp '-1' is not a number from 0 on"),
+        (("--update", "--max-loss-pp", "nan"), "--max-loss-pp 'nan' is not a number from 0 on"),
+        (("--update", "--max-loss-pp", "inf"), "--max-loss-pp 'inf' is not a number from 0 on"),
+        (("--update", "--junit", "gate.xml"), "--junit has no effect with --update: nothing is judged"),
         (("20200101",), "there is no run '20200101'"),
-        (("--junit", "no/where.xml"), "there is no folder no"),
-        (("--update", "--baseline", "no/where.json"), "there is no folder no"),
+        (("--junit", "no/where.xml"), "the folder no does not exist"),
+        (("--update", "--baseline", "no/where.json"), "the folder no does not exist"),
     ],
 )
-def test_a_mistake_is_one_line(gate: Gate, words: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_line(gate: Gate, words: tuple[str, ...], problem: str) -> None:
     err = err_of(2, gate(*words))
-    assert said in err
+    assert problem in err
     assert len(err.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("written", ["", "{}", '{"edgeresnet_gate": 9}', "<html>"])
-def test_what_is_no_baseline_is_one_line(gate: Gate, tmp_path: Path, written: str) -> None:
+def test_what_is_not_a_baseline_is_one_line(gate: Gate, tmp_path: Path, written: str) -> None:
     (tmp_path / "gate.json").write_text(written)
     for words in ((), ("--update",)):
         refused(gate(*words))
@@ -99,7 +102,7 @@ def test_margins_stay_when_the_rest_is_renewed(gate: Gate, tmp_path: Path) -> No
     by_hand = json.loads(path.read_text())
     by_hand["margins"] = {"max_loss_pp": 0.3, "max_slowdown_pct": None, "max_runtime_slowdown_pct": None}
     path.write_text(json.dumps(by_hand))
-    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    run_again(tmp_path, fresh(predicted=runs.incorrect_for(0.05)))
     assert gate()[0] == 3
     assert "openvino int8: 84." in out_of(0, gate("--update", "--max-growth-pct", "7"))
     assert json.loads(path.read_text())["margins"] == {**by_hand["margins"], "max_growth_pct": 7.0}
@@ -109,14 +112,13 @@ def test_margins_stay_when_the_rest_is_renewed(gate: Gate, tmp_path: Path) -> No
 
 
 def test_a_changed_recipe_is_refused_with_its_digests(gate: Gate, tmp_path: Path) -> None:
-    document = runs.run(fresh(), id="20270115-090000-000000-abcdef", recipe_digest="a" * 64)
-    document["recipe"]["seed"] = 7
-    Store(tmp_path / "store").save_run(document)
-    assert "another recipe (ffffffffffff there, aaaaaaaaaaaa here): seed 0 → 7" in err_of(2, gate())
+    run_again(tmp_path, fresh(), recipe={"seed": 7}, recipe_digest="a" * 64)
+    problem = "another recipe (ffffffffffff in the baseline, aaaaaaaaaaaa in this run): seed 0 → 7"
+    assert problem in err_of(2, gate())
     assert gate("--across-recipes")[0] == 0
 
 
-def test_a_run_that_is_no_number_is_not_even_read(gate: Gate, tmp_path: Path) -> None:
+def test_a_run_with_a_value_that_is_not_a_number_is_not_even_read(gate: Gate, tmp_path: Path) -> None:
     path = Store(tmp_path / "store").runs()[0]
     before = path.read_text()
     path.write_text(before.replace('"size_mb":1.25', '"size_mb":NaN'))
@@ -125,7 +127,7 @@ def test_a_run_that_is_no_number_is_not_even_read(gate: Gate, tmp_path: Path) ->
 
 
 def test_each_format_is_one_document(gate: Gate, tmp_path: Path) -> None:
-    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    run_again(tmp_path, fresh(predicted=runs.incorrect_for(0.05)))
     code, out, err = gate("--json", "--junit", "gate.xml")
     assert (code, json.loads(out)["verdict"]) == (3, "BROKEN")
     assert err == "wrote gate.xml\n"
@@ -142,41 +144,41 @@ def test_each_format_is_one_document(gate: Gate, tmp_path: Path) -> None:
 def test_in_a_workflow_it_marks_the_request_and_adds_to_the_summary(
     gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    run_again(tmp_path, fresh(predicted=runs.incorrect_for(0.05)))
     summary = tmp_path / "summary.md"
-    summary.write_text("# What another step said\n")
+    summary.write_text("# What another step wrote\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     _, out, _ = gate()
     assert "\n::error file=gate.json" in out
-    assert summary.read_text().startswith("# What another step said\n")
+    assert summary.read_text().startswith("# What another step wrote\n")
     assert "# Gate: BROKEN" in summary.read_text()
     _, out, err = gate("--json")
     assert json.loads(out)
     assert "::error file=gate.json" in err
 
 
-def test_a_report_that_cannot_be_written_is_told_and_never_hides_the_verdict(
+def test_a_report_that_cannot_be_written_is_an_error_and_never_hides_the_verdict(
     gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
-    out, err = left(3, gate("--junit", "no/where.xml"))
-    assert err == "error: there is no folder no (make it, or write elsewhere)\n"
+    run_again(tmp_path, fresh(predicted=runs.incorrect_for(0.05)))
+    out, err = expect(3, gate("--junit", "no/where.xml"))
+    assert err == "error: the folder no does not exist (make it, or write to another folder)\n"
     assert "\n::error file=gate.json" in out
     assert "# Gate: BROKEN" in (tmp_path / "summary.md").read_text()
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "where.md"))
-    _, err = left(3, gate("--junit", "gate.xml"))
+    _, err = expect(3, gate("--junit", "gate.xml"))
     assert err.splitlines()[0] == "wrote gate.xml"
     assert "where.md cannot be written" in err.splitlines()[1]
     run_again(tmp_path, fresh())
     code, _, err = gate("--junit", "no/where.xml")
-    assert (code, len(err.splitlines())) == (2, 2), "nobody can rely on a report that is not there"
+    assert (code, len(err.splitlines())) == (2, 2), "no job can rely on a report that is not there"
 
 
 @pytest.mark.parametrize("kind", ["--junit", "--format"])
-def test_a_refusal_is_no_pass_in_any_report(
+def test_a_refusal_is_not_a_pass_in_any_report(
     gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     path, summary = tmp_path / "gate.xml", tmp_path / "summary.md"
@@ -184,22 +186,22 @@ def test_a_refusal_is_no_pass_in_any_report(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     words = ("--junit", path) if kind == "--junit" else ("--format", "junit")
-    out, err = left(2, gate("--baseline", "other<b>.json", *words))
-    assert err.splitlines()[-1].startswith("error: there is no baseline other<b>.json (")
+    out, err = expect(2, gate("--baseline", "other<b>.json", *words))
+    assert err.splitlines()[-1].startswith("error: the baseline other<b>.json does not exist (")
     root = ElementTree.fromstring(path.read_text() if kind == "--junit" else out)
     assert (root.get("tests"), root.get("errors")) == ("1", "1")
-    (told,) = (error.get("message") or "" for error in root.iter("error"))
-    assert told.startswith("NOT_MEASURED: there is no baseline other<b>.json (")
+    (message,) = (error.get("message") or "" for error in root.iter("error"))
+    assert message.startswith("NOT_MEASURED: the baseline other<b>.json does not exist (")
     marks = (out if kind == "--junit" else err).splitlines()
     assert any(
-        line.startswith("::error file=other<b>.json,title=edgeresnet gate%3A refused::there is no") for line in marks
+        line.startswith("::error file=other<b>.json,title=edgeresnet gate%3A refused::the baseline ") for line in marks
     )
-    assert summary.read_text().startswith("# Gate: refused\n\nthere is no baseline other&lt;b>.json (")
+    assert summary.read_text().startswith("# Gate: refused\n\nthe baseline other&lt;b>.json does not exist (")
 
 
-def test_whatever_is_refused_is_told_everywhere(gate: Gate, tmp_path: Path) -> None:
+def test_whatever_is_refused_is_reported_everywhere(gate: Gate, tmp_path: Path) -> None:
     run_again(tmp_path, fresh(images="j" * 64))
-    for words, said in (
+    for words, problem in (
         ((), "is of other images"),
         (("--max-age", "soon"), "is not an age"),
         (("--max-loss-pp", "1"), "without --update"),
@@ -208,11 +210,11 @@ def test_whatever_is_refused_is_told_everywhere(gate: Gate, tmp_path: Path) -> N
         (tmp_path / "gate.xml").unlink(missing_ok=True)
         code, out, err = gate(*words, "--junit", "gate.xml")
         assert (code, out) == (2, "")
-        assert said in err.splitlines()[-1]
-        assert said in (tmp_path / "gate.xml").read_text()
-    _, err = left(2, gate("20200101", "--junit", "no/where.xml"))
+        assert problem in err.splitlines()[-1]
+        assert problem in (tmp_path / "gate.xml").read_text()
+    _, err = expect(2, gate("20200101", "--junit", "no/where.xml"))
     assert [line.split(" (")[0] for line in err.splitlines()] == [
-        "error: there is no folder no",
+        "error: the folder no does not exist",
         f"error: there is no run '20200101' in {tmp_path / 'store'}",
     ]
 
@@ -220,16 +222,16 @@ def test_whatever_is_refused_is_told_everywhere(gate: Gate, tmp_path: Path) -> N
 def test_a_baseline_that_may_not_be_looked_at_is_one_line(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     close(monkeypatch, "exists", lambda path: path.name == "mine.json")
     err = refused(gate("--update", "--baseline", "closed/mine.json"))
-    assert err.startswith("error: closed/mine.json: Permission denied (")
+    assert err.startswith("error: closed/mine.json cannot be opened: Permission denied (")
 
 
-def test_a_report_below_a_closed_folder_takes_nothing_from_the_verdict(
+def test_a_report_below_a_closed_folder_does_not_change_the_verdict(
     gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_again(tmp_path, fresh(predicted=runs.wrong_for(0.05)))
+    run_again(tmp_path, fresh(predicted=runs.incorrect_for(0.05)))
     close(monkeypatch, "is_dir", lambda path: path.name == "closed")
     code, _, err = gate("--junit", "closed/gate.xml")
-    assert (code, err) == (3, "error: closed/gate.xml cannot be written: Permission denied (write elsewhere)\n")
+    assert (code, err) == (3, "error: closed/gate.xml cannot be written: Permission denied (write to another folder)\n")
 
 
 @pytest.mark.parametrize("words", [("gate",), ("gate", "--update"), ("report", "--format", "junit")])

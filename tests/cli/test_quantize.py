@@ -1,4 +1,4 @@
-"""The door `quantize`: a network and images in, INT8 files out, and what was done in words and as JSON."""
+"""The command `quantize`: a network and images in, INT8 files out, and what was done in words and as JSON."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from safetensors.torch import load_file
 from edgeresnet import targets
 from edgeresnet.graph import accepts
 from edgeresnet.images import sources
+from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
-from .conftest import Door, err_of, left, out_of
+from ..conftest import folder_of
+from .conftest import Command, err_of, expect, out_of
 
 IMAGES = ("--calibration", "digits", "--count", 40)
 ONE = ("--target", "openvino")
 
 
 @pytest.fixture
-def asked(door: Door, own_store: Store, net: Path) -> Door:
-    """The door with the network and the store in place."""
-    return lambda *rest: door("quantize", "net.onnx", "--store", own_store.root, *rest)
+def asked(command: Command, own_store: Store, net: Path) -> Command:
+    """Return the command with the network and the store in place."""
+    return lambda *rest: command("quantize", "net.onnx", "--store", own_store.root, *rest)
 
 
-def test_one_target_gives_one_file(asked: Door, tmp_path: Path) -> None:
-    out, err = left(0, asked(*IMAGES, *ONE, "--output", "int8.onnx"))
+def test_one_target_gives_one_file(asked: Command, tmp_path: Path) -> None:
+    out, err = expect(0, asked(*IMAGES, *ONE, "--output", "int8.onnx"))
     model = onnx.load(tmp_path / "int8.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert accepts.findings(model, "openvino", targets.get("openvino").dialect) == []
@@ -42,7 +44,7 @@ def test_one_target_gives_one_file(asked: Door, tmp_path: Path) -> None:
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
-def test_two_targets_give_a_folder_and_json_has_it_all(asked: Door, tmp_path: Path) -> None:
+def test_two_targets_give_a_folder_and_json_has_it_all(asked: Command, tmp_path: Path) -> None:
     both = ("--target", "tensorrt", "--target", "openvino")
     code, out, err = asked(*IMAGES, *both, "--output", "files", "--exclude", "layer1", "--json", "-q")
     assert (code, err) == (0, "")
@@ -64,31 +66,31 @@ def test_two_targets_give_a_folder_and_json_has_it_all(asked: Door, tmp_path: Pa
     assert "10 outputs, and fewer than 16 stay float for this target" in kept.values()
 
 
-def test_with_evaluation_images_it_says_what_int8_costs(asked: Door) -> None:
+def test_with_evaluation_images_it_shows_what_int8_costs(asked: Command) -> None:
     given = ("--calibration", "digits", "--evaluation", "digits", "--set", "images.calibration.count=24")
     words = " ".join(out_of(0, asked(*given, *ONE, "--output", "int8.onnx")).split())
     assert "450 evaluation images, in onnxruntime before any compiler: top-1 " in words
     assert "drop " in words
 
 
-def test_the_same_again_writes_the_same_bytes_and_does_nothing_else(asked: Door, tmp_path: Path) -> None:
+def test_the_same_again_writes_the_same_bytes_and_does_nothing_else(asked: Command, tmp_path: Path) -> None:
     files = []
     for name in ("one.onnx", "two.onnx"):
-        _, err = left(0, asked(*IMAGES, *ONE, "--output", name))
+        _, err = expect(0, asked(*IMAGES, *ONE, "--output", name))
         files.append((tmp_path / name).read_bytes())
     assert files[0] == files[1]
     assert "nothing to do" in err
 
 
-def test_too_few_images_to_hold_any_out_are_told(asked: Door) -> None:
-    out, _ = left(0, asked("--calibration", "digits", "--count", 10, *ONE, "--output", "int8.onnx"))
+def test_too_few_images_to_hold_any_out_are_reported(asked: Command) -> None:
+    out, _ = expect(0, asked("--calibration", "digits", "--count", 10, *ONE, "--output", "int8.onnx"))
     assert "too few images to hold any out" in " ".join(out.split())
     assert "bias correction: kept; no image was held out" in " ".join(out.split())
 
 
 @pytest.fixture
 def flat(tmp_path: Path) -> Path:
-    """Digits as files in one folder, sorted into nothing."""
+    """Write digits as files into one folder, without classes."""
     folder = tmp_path / "flat"
     folder.mkdir()
     for index, image in enumerate(sources.digits(evaluation=False)._pixels[:40]):
@@ -96,86 +98,88 @@ def flat(tmp_path: Path) -> Path:
     return folder
 
 
-def test_calibration_images_need_no_class_folders(asked: Door, flat: Path, tmp_path: Path) -> None:
-    out, _ = left(0, asked("--calibration", flat, *ONE, "--output", "int8.onnx"))
+def test_calibration_images_need_no_class_folders(asked: Command, flat: Path, tmp_path: Path) -> None:
+    out, _ = expect(0, asked("--calibration", flat, *ONE, "--output", "int8.onnx"))
     assert out.startswith("net: ranges of 30 calibration images, 10 held out of them\n")
     (flat / "seven").mkdir()
     for file in sorted(flat.glob("*.png")):
         file.rename(flat / "seven" / file.name)
     code, _, err = asked("--calibration", flat, *ONE, "--output", "again.onnx")
-    assert code == 2  # class folders are held against the network's classes, wherever they are
+    assert code == 2  # class folders must be the network's classes, wherever they are
     assert "1 classes" in err
-    left(0, asked("--calibration", flat / "seven", *ONE, "--evaluation", "digits", "--output", "again.onnx"))
+    expect(0, asked("--calibration", flat / "seven", *ONE, "--evaluation", "digits", "--output", "again.onnx"))
     one, two = (onnx.load(tmp_path / name).graph.initializer for name in ("int8.onnx", "again.onnx"))
     assert [tensor.raw_data for tensor in one] == [tensor.raw_data for tensor in two]
 
 
-def test_evaluation_images_do_need_them(asked: Door, flat: Path) -> None:
+def test_evaluation_images_do_need_them(asked: Command, flat: Path) -> None:
     assert "flat has no class folders" in err_of(2, asked(*IMAGES, "--evaluation", flat, *ONE, "--output", "int8.onnx"))
 
 
-def test_an_unreadable_calibration_image_is_named(asked: Door, flat: Path, tmp_path: Path) -> None:
+def test_an_unreadable_calibration_image_is_named(asked: Command, flat: Path, tmp_path: Path) -> None:
     (flat / "broken.png").write_bytes(b"no image at all")
     assert "broken.png" in err_of(2, asked("--calibration", flat, *ONE, "--output", "int8.onnx"))
     assert not (tmp_path / "int8.onnx").exists()
-    out, _ = left(0, asked("--calibration", flat, *ONE, "--output", "int8.onnx", "--set", "images.unreadable=skip"))
+    out, _ = expect(0, asked("--calibration", flat, *ONE, "--output", "int8.onnx", "--set", "images.unreadable=skip"))
     assert "ranges of" in out
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "words"),
     [
         ((*ONE, "--output", "int8.onnx"), "net.onnx needs --calibration too"),
         ((*IMAGES, *ONE), "--output is missing"),
-        ((*IMAGES, *ONE, "--output", "."), ". is no .onnx file"),
-        ((*IMAGES, *ONE, "--output", "int8.xml"), "int8.xml is no .onnx file"),
-        ((*IMAGES, *ONE, "--output", "absent/int8.onnx"), "there is no folder absent"),
-        ((*IMAGES, *ONE, "--target", "tensorrt", "--output", "int8.onnx"), "int8.onnx is no folder"),
-        ((*IMAGES, "--target", "openvino", "--target", "tensorrt", "--output", "net.onnx"), "net.onnx is no folder"),
+        ((*IMAGES, *ONE, "--output", "."), ". is not an .onnx file"),
+        ((*IMAGES, *ONE, "--output", "int8.xml"), "int8.xml is not an .onnx file"),
+        ((*IMAGES, *ONE, "--output", "absent/int8.onnx"), "the folder absent does not exist"),
+        ((*IMAGES, *ONE, "--target", "tensorrt", "--output", "int8.onnx"), "int8.onnx is not a folder"),
+        ((*IMAGES, "--target", "openvino", "--target", "tensorrt", "--output", "net.onnx"), "net.onnx is not a folder"),
         ((*IMAGES, "--target", "opnvino", "--output", "int8.onnx"), "did you mean openvino?"),
         ((*IMAGES, *ONE, "--output", "int8.onnx", "--effort", "much"), "quantize.effort"),
         ((*IMAGES, *ONE, "--output", "int8.onnx", "--estimator", "guess"), "quantize.estimator"),
-        ((*IMAGES, *ONE, "--output", "int8.onnx", "--exclude", "["), "is no regular expression"),
-        ((*IMAGES, *ONE, "--output", "int8.onnx", "--exclude", "."), "no layer is left that would become INT8"),
+        ((*IMAGES, *ONE, "--output", "int8.onnx", "--exclude", "["), "is not a regular expression"),
+        ((*IMAGES, *ONE, "--output", "int8.onnx", "--exclude", "."), "become INT8"),
         (("--calibration", "absent", *ONE, "--output", "int8.onnx"), "absent"),
         (("--calibration", "digits", "--count", 5000, *ONE, "--output", "int8.onnx"), "5000 calibration images"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
-    asked: Door, tmp_path: Path, options: tuple[object, ...], said: str
+    asked: Command, tmp_path: Path, options: tuple[object, ...], words: str
 ) -> None:
     before = (tmp_path / "net.onnx").read_bytes()
-    out, err = left(2, asked(*options))
+    out, err = expect(2, asked(*options))
     assert out == ""
-    assert said in " ".join(err.split())
+    assert words in " ".join(err.split())
     assert not (tmp_path / "int8.onnx").exists()
     assert (tmp_path / "net.onnx").read_bytes() == before
 
 
-def test_an_int8_file_is_not_quantized_again(asked: Door, door: Door, own_store: Store) -> None:
+def test_an_int8_file_is_not_quantized_again(asked: Command, command: Command, own_store: Store) -> None:
     assert asked(*IMAGES, *ONE, "--output", "int8.onnx")[0] == 0
-    _, err = left(2, door("quantize", "int8.onnx", "--store", own_store.root, *IMAGES, *ONE, "--output", "again.onnx"))
+    _, err = expect(
+        2, command("quantize", "int8.onnx", "--store", own_store.root, *IMAGES, *ONE, "--output", "again.onnx")
+    )
     assert "is quantized already" in " ".join(err.split())
     assert "edgeresnet inspect" in " ".join(err.split())
-    assert door("inspect", "int8.onnx", "--target", "openvino")[0] == 0
+    assert command("inspect", "int8.onnx", "--target", "openvino")[0] == 0
 
 
 def test_a_checkpoint_gives_the_same_kind_of_file_named_or_not(
-    door: Door, own_store: Store, trained: object, tmp_path: Path
+    command: Command, own_store: Store, trained: tuple[Store, Run], tmp_path: Path
 ) -> None:
-    held = load_file(Path(trained[1]["steps"][0]["path"]) / "weights.safetensors")  # type: ignore[index]
-    torch.save(held, weights := tmp_path / "w.pth")  # somebody else's say nothing of their preprocessing
+    state = load_file(folder_of(trained[1], "train") / "weights.safetensors")
+    torch.save(state, weights := tmp_path / "w.pth")  # of another tool: its preprocessing is not in it
     rest = (*IMAGES, *ONE, "--output", "int8.onnx", "--store", own_store.root)
-    assert "needs --size, --mean, --std too" in err_of(2, door("quantize", weights, *rest))
+    assert "needs --size, --mean, --std too" in err_of(2, command("quantize", weights, *rest))
     prepared = ("--size", 8, "--mean", 0.305, "--std", 0.376)
     files = []
     for named in (("--arch", "cifar_resnet8", "--classes", 10), ("--arch", "auto"), ()):
-        assert "ranges of 30 calibration images" in out_of(0, door("quantize", weights, *named, *prepared, *rest))
+        assert "ranges of 30 calibration images" in out_of(0, command("quantize", weights, *named, *prepared, *rest))
         files.append((tmp_path / "int8.onnx").read_bytes())
     assert files[0] == files[1] == files[2]
 
 
-def test_the_recipe_can_be_handed_over(asked: Door, tmp_path: Path) -> None:
-    left(0, asked(*IMAGES, *ONE, "--output", "int8.onnx", "--estimator", "entropy", "--save-recipe", "r.yaml"))
+def test_the_recipe_can_be_saved(asked: Command, tmp_path: Path) -> None:
+    expect(0, asked(*IMAGES, *ONE, "--output", "int8.onnx", "--estimator", "entropy", "--save-recipe", "r.yaml"))
     text = (tmp_path / "r.yaml").read_text()
     assert "estimator: entropy" in text

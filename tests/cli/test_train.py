@@ -1,4 +1,4 @@
-"""The door `train`: weights and images in, better weights out, with the curve and what they are worth elsewhere."""
+"""`edgeresnet train`: weights and images in, better weights out, with the curve and their accuracy on other images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from edgeresnet import models
 from edgeresnet.models import checkpoint
 
-from .conftest import Door, err_of, left, refused
+from .conftest import Command, err_of, expect, refused
 
 DIGITS = ("--size", 8, "--mean", 0.305, "--std", 0.376, "--training", "digits", "--precision", "f32")
 SOME = ("--set", "images.training={from: digits, count: 300}", "--batch", 32, "--rate", 0.01)
@@ -27,14 +27,16 @@ def given(tmp_path: Path) -> Path:
     return tmp_path / "given.safetensors"
 
 
-def test_a_file_of_metrics_that_cannot_be_written_is_told_before_anything_is_learned(door: Door, given: Path) -> None:
-    asked = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "--metrics", "nowhere/m.jsonl")
-    assert refused(door(*asked)).startswith("error: nowhere/m.jsonl cannot be written: No such file or directory (")
+def test_a_file_of_metrics_that_cannot_be_written_is_reported_before_anything_is_learned(
+    command: Command, given: Path
+) -> None:
+    words = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "--metrics", "nowhere/m.jsonl")
+    assert refused(command(*words)).startswith("error: nowhere/m.jsonl cannot be written: No such file or directory (")
 
 
-def test_weights_in_better_weights_out(door: Door, given: Path, tmp_path: Path) -> None:
-    asked = ("train", "given.safetensors", *DIGITS, *SOME, "--evaluation", "digits", "--epochs", 3, *OUTPUT)
-    out, err = left(0, door(*asked, "--metrics", "m.jsonl", "-v"))
+def test_weights_in_better_weights_out(command: Command, given: Path, tmp_path: Path) -> None:
+    words = ("train", "given.safetensors", *DIGITS, *SOME, "--evaluation", "digits", "--epochs", 3, *OUTPUT)
+    out, err = expect(0, command(*words, "--metrics", "m.jsonl", "-v"))
     assert "cifar_resnet8, from given.safetensors: 270 images, 3 epochs on cpu in f32" in out
     assert " ".join(out.split()).count("its tensors would fit cifar_plain8 as well") == 1  # by training alone
     assert "validation loss █" in out
@@ -53,77 +55,80 @@ def test_weights_in_better_weights_out(door: Door, given: Path, tmp_path: Path) 
     assert (about["arch"], about["classes"], about["channels"]) == ("cifar_resnet8", "10", "1")
     assert json.loads(about["preprocessing"])["mean"] == [0.305]
     assert json.loads(about["labels"]) == [str(digit) for digit in range(10)]
-    _, out, _ = door("inspect", "w.safetensors")
+    _, out, _ = command("inspect", "w.safetensors")
     assert "wants size 8, mean [0.305]" in " ".join(out.split())
     more = ("--training", "digits", *SOME, "--epochs", 1, "--output", "v.safetensors")
-    _, err = left(0, door("train", "w.safetensors", *more))
+    _, err = expect(0, command("train", "w.safetensors", *more))
     assert "taken from w.safetensors itself: arch cifar_resnet8, size 8, mean [0.305], std [0.376]" in err
-    code, out, err = door(*asked, "--json", "-q")  # again: found done
+    code, out, err = command(*words, "--json", "-q")  # again: it is done
     assert (code, err) == (0, "wrote w.safetensors\n")
     found = json.loads(out)
     assert [line["epoch"] for line in found["history"]] == [0, 1, 2, 3]
     assert found["evaluation"]["images"] == 450
 
 
-def test_an_architecture_from_nothing(door: Door) -> None:
-    out, _ = left(0, door("train", "cifar_resnet8", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "-q"))
+def test_an_architecture_from_nothing(command: Command) -> None:
+    out, _ = expect(0, command("train", "cifar_resnet8", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "-q"))
     assert out.startswith("cifar_resnet8, from nothing: 270 images, 1 epoch on cpu in f32\n")
     assert "evaluation" not in out
 
 
-def test_other_classes_need_a_new_head(door: Door, tmp_path: Path) -> None:
+def test_other_classes_need_a_new_head(command: Command, tmp_path: Path) -> None:
     checkpoint.write(models.build("cifar_resnet8", 3, 1), tmp_path / "three.safetensors", {})
-    asked = ("train", "three.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "-q")
-    _, err = left(2, door(*asked))
-    assert "three.safetensors knows 3 classes, and there are 10" in err
+    words = ("train", "three.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "-q")
+    _, err = expect(2, command(*words))
+    assert "three.safetensors has 3 classes, and there are 10" in err
     assert "--head new" in err
-    left(0, door(*asked, "--head", "new", "--freeze", "all-but-head"))
+    expect(0, command(*words, "--head", "new", "--freeze", "all-but-head"))
     learned = load_file("w.safetensors")
     assert learned["linear.weight"].shape == (10, 64)
     assert torch.equal(learned["conv1.weight"], load_file("three.safetensors")["conv1.weight"])
 
 
-def test_the_recipe_that_these_options_make_is_the_same_training(door: Door, given: Path) -> None:
+def test_the_recipe_that_these_options_make_is_the_same_training(command: Command, given: Path) -> None:
     more = ("--flip", "--shift", 1, "--layer-decay", 0.8, "--label-smoothing", 0.1, "--patience", 2, "--seed", 3)
-    asked = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, *more)
-    left(0, door(*asked, "--save-recipe", "r.yaml", "-q"))
+    words = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, *more)
+    expect(0, command(*words, "--save-recipe", "r.yaml", "-q"))
     learn = yaml.safe_load(Path("r.yaml").read_text())["train"]
     assert learn["augment"] == {"flip": True, "shift": 1}
     assert (learn["layer_decay"], learn["label_smoothing"], learn["patience"]) == (0.8, 0.1, 2)
-    assert "train                    found done" in err_of(0, door("run", "r.yaml", "-v"))
-    _, out, _ = door("report")
+    assert "train                    already done" in err_of(0, command("run", "r.yaml", "-v"))
+    _, out, _ = command("report")
     assert "train: validation loss" in out
-    _, out, _ = door("report", "--format", "md")
+    _, out, _ = command("report", "--format", "md")
     assert "## Training" in out
     assert "| epoch | loss | validation loss | validation top-1 |  |" in out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "problem"),
     [
         (("given.safetensors", *DIGITS, "--epochs", 1), "--output is missing"),
-        (("given.safetensors", *DIGITS, "--epochs", 1, "--output", "w.pth"), "w.pth is no .safetensors file"),
-        (("given.safetensors", *DIGITS, "--epochs", 1, "--output", "no/w.safetensors"), "there is no folder no"),
+        (("given.safetensors", *DIGITS, "--epochs", 1, "--output", "w.pth"), "w.pth is not a .safetensors file"),
+        (("given.safetensors", *DIGITS, "--epochs", 1, "--output", "no/w.safetensors"), "the folder no does not exist"),
         (("given.safetensors", *DIGITS, *OUTPUT), "needs --epochs too"),
         (("given.safetensors", "--epochs", 1, *OUTPUT), "needs --training, --size, --mean, --std too"),
-        (("gone.safetensors", *DIGITS, "--epochs", 1, *OUTPUT), "there is no checkpoint gone.safetensors"),
-        (("cifar_resnet9", *DIGITS, "--epochs", 1, *OUTPUT), "there is no architecture 'cifar_resnet9'"),
+        (("gone.safetensors", *DIGITS, "--epochs", 1, *OUTPUT), "the checkpoint gone.safetensors does not exist"),
+        (("cifar_resnet9", *DIGITS, "--epochs", 1, *OUTPUT), "'cifar_resnet9' is not a known architecture"),
         (("net.onnx", *DIGITS, "--epochs", 1, *OUTPUT), "an ONNX file is not trained further"),
-        (("cifar_resnet8", *DIGITS, "--epochs", 1, "--head", "new", *OUTPUT), "no weights to give a new head"),
-        (("given.safetensors", *DIGITS, "--epochs", 1, "--freeze", "(", *OUTPUT), "'(' is no regular expression"),
+        (
+            ("cifar_resnet8", *DIGITS, "--epochs", 1, "--head", "new", *OUTPUT),
+            "no weights are given that could get a new head",
+        ),
+        (("given.safetensors", *DIGITS, "--epochs", 1, "--freeze", "(", *OUTPUT), "'(' is not a regular expression"),
         (("given.safetensors", *DIGITS, "--epochs", 1, "--layer-decay", 2, *OUTPUT), "train.layer_decay"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_learned(
-    arguments: tuple, said: str, door: Door, given: Path, tmp_path: Path
+def test_a_mistake_is_reported_before_anything_is_learned(
+    arguments: tuple[object, ...], problem: str, command: Command, given: Path, tmp_path: Path
 ) -> None:
-    out, err = left(2, door("train", *arguments))
-    assert (out, said in err) == ("", True), err
+    out, err = expect(2, command("train", *arguments))
+    assert (out, problem in err) == ("", True), err
     assert not (tmp_path / "w.safetensors").exists()
 
 
-def test_a_training_that_fails_leaves_the_old_weights(door: Door, given: Path, tmp_path: Path) -> None:
+def test_a_training_that_fails_leaves_the_old_weights(command: Command, given: Path, tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"the old ones")
-    asked = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 2, *OUTPUT)
-    assert "the loss became" in err_of(2, door(*asked, "--rate", 1e12, "--optimizer", "sgd"))
+    words = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 2, *OUTPUT)
+    assert "the loss became" in err_of(2, command(*words, "--rate", 1e12, "--optimizer", "sgd"))
     assert (tmp_path / "w.safetensors").read_bytes() == b"the old ones"

@@ -77,7 +77,7 @@ def written(folder: Path, model: onnx.ModelProto | None = None, **about: Any) ->
     return path
 
 
-def with_weights_beside(folder: Path, model: onnx.ModelProto) -> Path:
+def with_external_weights(folder: Path, model: onnx.ModelProto) -> Path:
     path = folder / "net.onnx"
     onnx.save(model, path, save_as_external_data=True, location="net.weights", size_threshold=0)
     return path

@@ -86,7 +86,7 @@ class Net:
 
 
 def clean(**changes: Any) -> Net:
-    """As TensorRT wants it: nothing can be said against it. `changes` spoil one place; see the keys below."""
+    """Return a network without any finding for TensorRT. `changes` spoil one place; see the keys below."""
     net = Net()
     image = net.qdq("image", **changes.get("image", {}))
     weights = net.dq_weights("w1", CHANNELS, 3, 3, 3, **changes.get("weights", {}))
@@ -202,7 +202,7 @@ def _float_weights(net: Net) -> None:
 
 
 def _float_gemm(net: Net) -> None:
-    """Float as a whole: as ModelOpt leaves those with few outputs."""
+    """Leave the Gemm float, as ModelOpt does for few outputs."""
     _unused(net)
     net.nodes.remove(net.maker("flat.q"))
 

@@ -1,4 +1,4 @@
-"""What TensorRT-RTX says of a model: its parser is TensorRT's, and it builds with no GPU. Skips where it is not."""
+"""TensorRT-RTX on a model: its parser is TensorRT's, and it builds without a GPU. Skips where it is not installed."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def parsed_and_built(model: onnx.ModelProto) -> list[str]:
     class Log(trt.ILogger):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self.said: list[str] = []
+            self.messages: list[str] = []
 
         def log(self, severity: object, message: str) -> None:
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR, trt.ILogger.WARNING):
-                self.said.append(message)
+                self.messages.append(message)
 
     log = Log()
     builder = trt.Builder(log)
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, log)
     assert parser.parse(model.SerializeToString()), [parser.get_error(i).desc() for i in range(parser.num_errors)]
-    assert not log.said
+    assert not log.messages
     config = builder.create_builder_config()
     image = network.get_input(0)
     sides = list(image.shape)[1:]
@@ -41,6 +41,6 @@ def parsed_and_built(model: onnx.ModelProto) -> list[str]:
     profile.set_shape(image.name, [1, *sides], [2, *sides], [4, *sides])
     config.add_optimization_profile(profile)
     assert builder.build_serialized_network(network, config) is not None
-    assert [line for line in log.said if not line.endswith(BENIGN)] == []
+    assert [line for line in log.messages if not line.endswith(BENIGN)] == []
     layers = [network.get_layer(number) for number in range(network.num_layers)]
     return [f"{layer.type.name} {layer.get_output(0).dtype.name}" for layer in layers]

@@ -1,4 +1,4 @@
-"""What a file says of itself comes back as it was said, without onnx, and nothing is said that is not known."""
+"""A file's entries come back as they were written, without onnx, and nothing unknown is written."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgeresnet.graph import about, canonical, half
 from edgeresnet.graph.raw_input import with_raw_input
 from edgeresnet.portable import onnx_file
 from edgeresnet.portable.preprocessing import Preprocessing
+from edgeresnet.portable.session import Dialect
 
 from .classifier import classifier, written
 
@@ -21,7 +22,7 @@ ALL = about.About(
     classes=("Katze", "Löwe", "虎", "lynx"),
     preprocessing=IMAGES,
     input="uint8 NHWC",
-    dialect={"activations": "s8-symmetric", "residual": "shortcut", "smallest_gemm": 16},
+    dialect=Dialect("s8-symmetric", "shortcut", channel_multiple=32, smallest_gemm=16),
     largest_weight=63,
     parents={"network": "sha256:1", "ranges": "sha256:2"},
     version="0.1.0",
@@ -32,7 +33,7 @@ def _entries(model: onnx.ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def test_what_was_said_comes_back_through_a_file(tmp_path: Path) -> None:
+def test_what_was_written_comes_back_through_a_file(tmp_path: Path) -> None:
     model = classifier()
     about.write(model, ALL)
     assert about.of(model) == ALL
@@ -55,7 +56,7 @@ def test_what_is_not_known_is_not_written() -> None:
     ]
 
 
-def test_writing_again_replaces_our_words_and_leaves_others() -> None:
+def test_writing_again_replaces_our_entries_and_leaves_others() -> None:
     model = classifier()
     other = model.metadata_props.add()
     other.key, other.value = "author", "someone"
@@ -69,25 +70,28 @@ def test_writing_again_replaces_our_words_and_leaves_others() -> None:
 
 
 def test_a_newer_versions_entries_are_passed_over() -> None:
+    dialect = '{"activations": "u8-after-relu", "residual": "both", "channel_multiple": 16, "moon": 1}'
+    found = about.read({"edgeresnet.dialect": dialect}).dialect
+    assert found == Dialect("u8-after-relu", "both", channel_multiple=16)
     assert about.read({"edgeresnet.moon": "{", "edgeresnet.version": '"9.0"'}) == about.About(version="9.0")
 
 
 @pytest.mark.parametrize("text", ['"8"', '{"size": 8}', '{"size": 0, "mean": [0.5], "std": [1]}', "3", '{"moon": 1}'])
-def test_words_that_make_no_sense_are_refused_in_one_line(text: str) -> None:
-    with pytest.raises(ModelError, match="own words on its images or classes make no sense") as caught:
+def test_entries_that_make_no_sense_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(ModelError, match="own description makes no sense: preprocessing") as caught:
         about.read({"edgeresnet.preprocessing": text})
     assert "\n" not in caught.value.message
 
 
-def test_words_that_are_no_json() -> None:
-    with pytest.raises(ModelError, match=r"entry edgeresnet\.classes is no JSON: '\[cat'"):
+def test_entries_that_are_not_json() -> None:
+    with pytest.raises(ModelError, match=r"entry edgeresnet\.classes is not JSON: '\[cat'"):
         about.read({"edgeresnet.classes": "[cat"})
     assert about.entry({"edgeresnet.classes": "[cat"}, "classes") is None
     assert about.entry({}, "classes") is None
     assert about.entry({"edgeresnet.classes": '["cat"]'}, "classes") == ["cat"]
 
 
-def test_a_network_of_pixels_says_so_and_a_twin_says_what_its_original_said() -> None:
+def test_a_network_of_pixels_says_so_and_half_precision_keeps_the_entries() -> None:
     model = canonical.canonical(classifier())
     about.write(model, replace(ALL, input=about.FLOAT_NCHW, preprocessing=None))
     assert about.of(with_raw_input(model, IMAGES, "NCHW")) == replace(ALL, input="uint8 NCHW")

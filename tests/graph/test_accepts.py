@@ -1,4 +1,4 @@
-"""What is said against quantized files: one fault each, for each compiler. The compilers themselves are asked, too."""
+"""The findings of quantized files with one fault each, for each compiler. The compilers themselves run, too."""
 
 from __future__ import annotations
 
@@ -118,13 +118,13 @@ def test_a_padded_shortcut_with_a_shared_zero_point_is_refused_by_openvino(about
     network = core.read_model(model.SerializeToString())
     if refused and not openvino.__version__.startswith("2026.4"):
         return
-    said = ""
+    message = ""
     try:
         core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as problem:
-        said = str(problem)
-    assert ("shapes are inconsistent" in said) if said or (refused and "kind" in about) else not said
-    assert refused or not said
+        message = str(problem)
+    assert ("shapes are inconsistent" in message) if message or (refused and "kind" in about) else not message
+    assert refused or not message
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_padded_shortcut_with_a_shared_zero_point_is_refused_by_openvino(about
     ],
 )
 def test_what_the_cpu_targets_make_of_it(target: str, case: str, expected: set[str]) -> None:
-    """uint8 is theirs: the last ReLU of these networks is signed, and told, unless all are unsigned."""
+    """Expect uint8 for CPUs: the last ReLU of these networks is signed, and reported, unless all are unsigned."""
     _, make = ERRORS[case]
     assert rules(make(), target) - ({"signed-relu"} if "uint8" in case else set()) == expected
 
@@ -159,7 +159,7 @@ def test_only_what_a_relu_makes_is_told_to_be_signed() -> None:
 
 
 def _objections(model: onnx.ModelProto, folder: Path) -> list[str]:
-    """What TensorRT-RTX's parser says, or else its builder."""
+    """Return the complaints of TensorRT-RTX's parser, or else of its builder."""
     onnx.save(model, folder / "net.onnx")
     reading = tensorrt_rtx.read(folder / "net.onnx")
     if not reading.accepted or reading.complaints:

@@ -14,7 +14,7 @@ from edgeresnet.errors import ModelError
 from edgeresnet.graph import adopt, canonical
 from edgeresnet.portable.preprocessing import Preprocessing
 
-from .classifier import classifier, with_weights_beside, written
+from .classifier import classifier, with_external_weights, written
 from .running import answers
 
 IMAGES = Preprocessing(8, (0.5,) * 3, (0.25,) * 3)
@@ -61,11 +61,11 @@ def test_it_becomes_canonical_and_answers_as_before(tmp_path: Path, about: dict[
     assert adopt.parameters(model) == 8 * 3 * 9 + 8 + 4 * 8 + 4
 
 
-def test_weights_beside_the_file_come_along_and_are_refused_when_cut_short(tmp_path: Path) -> None:
-    path = with_weights_beside(tmp_path, classifier())
+def test_external_weights_come_along_and_are_refused_when_cut_short(tmp_path: Path) -> None:
+    path = with_external_weights(tmp_path, classifier())
     _alike(adopt.adopt(path, IMAGES, 4).model, onnx.load(path))
     (tmp_path / "net.weights").write_bytes(b"short")
-    with pytest.raises(ModelError, match=r"net\.onnx is no valid ONNX model"):
+    with pytest.raises(ModelError, match=r"net\.onnx is not a valid ONNX model"):
         adopt.adopt(path, IMAGES, 4)
 
 
@@ -151,18 +151,18 @@ def test_operators_of_one_runtime_are_refused_by_name(tmp_path: Path) -> None:
 def test_words_that_onnx_does_not_know(tmp_path: Path) -> None:
     model = classifier()
     model.graph.node[1].input[0] = "nowhere"
-    with pytest.raises(ModelError, match=r"net\.onnx is no valid ONNX model"):
+    with pytest.raises(ModelError, match=r"net\.onnx is not a valid ONNX model"):
         adopt.adopt(written(tmp_path, model), IMAGES, 4)
     model = classifier()
     model.graph.node[2].op_type = "Relo"
-    with pytest.raises(ModelError, match=r"net\.onnx is no valid ONNX model.*Relo"):
+    with pytest.raises(ModelError, match=r"net\.onnx is not a valid ONNX model.*Relo"):
         adopt.adopt(written(tmp_path, model), IMAGES, 4)
     with pytest.raises(ModelError, match=r"net\.onnx is of opset 99, and onnx .* knows none beyond"):
         adopt.adopt(written(tmp_path, opset=99), IMAGES, 4)
 
 
 def test_weights_in_several_files_and_folders(tmp_path: Path) -> None:
-    path = with_weights_beside(tmp_path, classifier())
+    path = with_external_weights(tmp_path, classifier())
     model = onnx.load(path)
     (tmp_path / "weights").mkdir()
     for number, tensor in enumerate(model.graph.initializer):
@@ -175,7 +175,7 @@ def test_weights_in_several_files_and_folders(tmp_path: Path) -> None:
 
 def test_weights_behind_a_link_that_leads_away_are_refused(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
-    path = with_weights_beside(tmp_path / "here", classifier())
+    path = with_external_weights(tmp_path / "here", classifier())
     (tmp_path / "here" / "net.weights").rename(tmp_path / "net.weights")
     (tmp_path / "here" / "net.weights").symlink_to(tmp_path / "net.weights")
     with pytest.raises(ModelError, match=r"net\.onnx") as caught:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -20,12 +20,12 @@ _HEAD = ["GlobalAveragePool z -> p", "Flatten p -> q", "Gemm q fw fb -> y transB
 _FOLDED = ["Conv", "Relu", "GlobalAveragePool", "Reshape", "Gemm"]
 
 
-def _bn(channels: int, name: str = "n") -> dict[str, Any]:
+def _bn(channels: int, name: str = "n") -> dict[str, object]:
     positive = {f"{name}.{key}": _RNG.uniform(0.5, 1.5, channels).astype(np.float32) for key in ("scale", "var")}
     return {f"{name}.bias": (channels,), f"{name}.mean": (channels,), **positive}
 
 
-def _model(lines: list[str], held: dict[str, Any]) -> onnx.ModelProto:
+def _model(lines: list[str], held: Mapping[str, object]) -> onnx.ModelProto:
     """Nodes as `Operator inputs -> outputs attribute=value`; a tuple among the held stands for random numbers so."""
     nodes = []
     for line in lines:
@@ -99,7 +99,7 @@ def _same(model: onnx.ModelProto) -> list[str]:
 
 
 @pytest.mark.parametrize(("lines", "held"), _TO_C.values(), ids=_TO_C)
-def test_all_that_belongs_to_a_convolution_is_inside_it(lines: list[str], held: dict[str, Any]) -> None:
+def test_all_that_belongs_to_a_convolution_is_inside_it(lines: list[str], held: Mapping[str, object]) -> None:
     assert _same(_model([*lines, "Relu c -> z", *_HEAD], {**_CONV, **held})) == _FOLDED
 
 
@@ -115,7 +115,7 @@ def test_weights_are_weights_however_large_and_wherever_they_come_from() -> None
 
 @pytest.mark.parametrize("lines", _FROM_Z.values(), ids=_FROM_Z)
 def test_the_classifier_is_one_gemm(lines: list[str]) -> None:
-    held: dict[str, Any] = {"zero": 0, "zeros": [0], "ones": [1], "rest": [-1]}
+    held: Mapping[str, object] = {"zero": 0, "zeros": [0], "ones": [1], "rest": [-1]}
     held = {name: np.array(value, np.int64) for name, value in held.items()}
     assert _same(_model(["Conv x w -> c", "Relu c -> z", *lines], _CONV | held)) == _FOLDED
 
@@ -128,7 +128,7 @@ def test_a_bias_has_a_number_for_each_output(bias: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(numpy_helper.to_array(held), np.ones(4))
 
 
-KEPT: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
+KEPT: dict[str, tuple[list[str], Mapping[str, object], list[str]]] = {
     "bn before a convolution": (
         ["BatchNormalization x n -> a", "Conv a w -> c", "Relu c -> z", *_HEAD],
         _bn(3), ["BatchNormalization", *_FOLDED],
@@ -172,7 +172,9 @@ KEPT: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize(("lines", "held", "operators"), KEPT.values(), ids=KEPT)
-def test_what_cannot_be_folded_stays_as_it_is(lines: list[str], held: dict[str, Any], operators: list[str]) -> None:
+def test_what_cannot_be_folded_stays_as_it_is(
+    lines: list[str], held: Mapping[str, object], operators: list[str]
+) -> None:
     assert _same(_model(lines, {**_CONV, **held})) == operators
 
 
@@ -181,7 +183,7 @@ PADDED = {
     "same, low": ["Conv x w -> c auto_pad='SAME_LOWER' strides=[2,2]", "Relu c -> z"],
     "same, one by one": ["Conv x w -> c auto_pad='SAME_UPPER' kernel_shape=[3,3]", "Relu c -> z"],
     "valid": ["Conv x w -> c auto_pad='VALID'", "Relu c -> z"],
-    "nothing said": ["Conv x w -> c auto_pad='NOTSET' pads=[1,0,2,1]", "Relu c -> z"],
+    "explicit pads": ["Conv x w -> c auto_pad='NOTSET' pads=[1,0,2,1]", "Relu c -> z"],
     "a pooling": [
         "Conv x w -> c", "Relu c -> r", "MaxPool r -> z auto_pad='SAME_UPPER' kernel_shape=[3,3] strides=[3,3]",
     ],

@@ -1,4 +1,4 @@
-"""The half-precision twin: it answers as the original does, with its INT8 values, and TensorRT takes it."""
+"""The half-precision variant: it answers as the original does, with its INT8 values, and TensorRT takes it."""
 
 from __future__ import annotations
 
@@ -55,32 +55,32 @@ def _digits(net: Path) -> tuple[onnx.ModelProto, np.ndarray]:
 
 def test_a_trained_network_answers_as_before_and_only_its_ends_are_float32(net: Path) -> None:
     model, images = _digits(net)
-    twin = half.half(model)
-    assert sqnr(answers(model, images), answers(twin, images)) > 50
-    ends = [*twin.graph.input, *twin.graph.output]
+    halved = half.half(model)
+    assert sqnr(answers(model, images), answers(halved, images)) > 50
+    ends = [*halved.graph.input, *halved.graph.output]
     assert [value.name for value in ends] == [canonical.INPUT, canonical.OUTPUT]
     assert {value.type.tensor_type.elem_type for value in ends} == {TensorProto.FLOAT}
-    inner = {value.type.tensor_type.elem_type for value in twin.graph.value_info}
+    inner = {value.type.tensor_type.elem_type for value in halved.graph.value_info}
     assert inner <= {TensorProto.FLOAT16, TensorProto.INT64}
-    assert np.float32 not in {values.dtype.type for values in _held(twin).values()}
-    assert len(twin.SerializeToString()) < 0.6 * len(model.SerializeToString())
-    assert {entry.key for entry in twin.metadata_props} == {entry.key for entry in model.metadata_props}
+    assert np.float32 not in {values.dtype.type for values in _held(halved).values()}
+    assert len(halved.SerializeToString()) < 0.6 * len(model.SerializeToString())
+    assert {entry.key for entry in halved.metadata_props} == {entry.key for entry in model.metadata_props}
 
 
 def test_an_int8_network_keeps_its_integers_and_answers_alike(net: Path, tmp_path: Path) -> None:
     model, images = _digits(net)
     int8 = _on_the_grid(quantized(tmp_path, model, [images]))
-    twin = half.half(int8)
-    before, after = _held(int8), _held(twin)
+    halved = half.half(int8)
+    before, after = _held(int8), _held(halved)
     integers = {name for name, values in before.items() if values.dtype == np.int8}
     assert {name for name in integers if not np.array_equal(before[name], after[name])} == set()
-    scales = _scales(twin)
+    scales = _scales(halved)
     assert scales
     assert {name for name in scales if after[name].dtype != np.float16 or (after[name] != before[name]).any()} == set()
-    assert len(_nodes(twin, "Cast")) == 2  # at the ends: none stands between a convolution and its Q/DQ
-    assert twin.opset_import[0].version == 19
-    assert {entry.key for entry in twin.metadata_props} == {entry.key for entry in int8.metadata_props}
-    expected, found = answers(int8, images), answers(twin, images)
+    assert len(_nodes(halved, "Cast")) == 2  # at the ends: none stands between a convolution and its Q/DQ
+    assert halved.opset_import[0].version == 19
+    assert {entry.key for entry in halved.metadata_props} == {entry.key for entry in int8.metadata_props}
+    expected, found = answers(int8, images), answers(halved, images)
     assert (expected.argmax(1) == found.argmax(1)).mean() > 0.97
     assert sqnr(expected, found) > sqnr(answers(model, images), expected)
 
@@ -108,8 +108,8 @@ def test_a_scale_per_column_is_taken_per_column(plain: onnx.ModelProto) -> None:
 def test_biases_kept_as_int32_become_float16_ones(tmp_path: Path, plain: onnx.ModelProto) -> None:
     int8 = quantized(tmp_path, plain, [IMAGES])
     assert np.int32 in {values.dtype.type for values in _held(int8).values()}
-    twin = half.half(int8)
-    bias = _held(twin)[_nodes(twin, "Conv")[0].input[2]]
+    halved = half.half(int8)
+    bias = _held(halved)[_nodes(halved, "Conv")[0].input[2]]
     assert bias.dtype == np.float16
     folded = _held(plain)[_nodes(plain, "Conv")[0].input[2]]
     np.testing.assert_allclose(bias, folded, rtol=2e-3, atol=1e-3)
@@ -121,10 +121,10 @@ def test_a_scale_too_fine_for_float16_stays_float32(tmp_path: Path, plain: onnx.
     weights = next(node for node in _nodes(int8, "DequantizeLinear") if node.input[0].startswith("conv.w"))
     scale = _held(int8)[weights.input[1]]
     _set(int8, weights.input[1], (scale * np.float32(factor)).astype(np.float32))
-    twin = half.half(int8)
-    kept = next(node for node in _nodes(twin, "DequantizeLinear") if node.input[0] == weights.input[0])
-    np.testing.assert_array_equal(_held(twin)[kept.input[1]], scale * np.float32(factor))
-    assert len(_nodes(twin, "Cast")) == 3
+    halved = half.half(int8)
+    kept = next(node for node in _nodes(halved, "DequantizeLinear") if node.input[0] == weights.input[0])
+    np.testing.assert_array_equal(_held(halved)[kept.input[1]], scale * np.float32(factor))
+    assert len(_nodes(halved, "Cast")) == 3
 
 
 def test_an_activations_scale_too_fine_stays_float32(tmp_path: Path, plain: onnx.ModelProto) -> None:
@@ -133,11 +133,11 @@ def test_an_activations_scale_too_fine_stays_float32(tmp_path: Path, plain: onnx
     int8 = quantized(tmp_path, plain, [tiny])
     first = _nodes(int8, "QuantizeLinear")[0]
     assert _held(int8)[first.input[1]] < np.finfo(np.float16).smallest_normal
-    twin = half.half(int8)
-    quantize = next(node for node in _nodes(twin, "QuantizeLinear") if node.input[1] == first.input[1])
-    assert _held(twin)[quantize.input[1]] == _held(int8)[first.input[1]]
-    assert quantize.input[0] in {node.output[0] for node in _nodes(twin, "Cast")}
-    assert sqnr(answers(int8, tiny), answers(twin, tiny)) > 25
+    halved = half.half(int8)
+    quantize = next(node for node in _nodes(halved, "QuantizeLinear") if node.input[1] == first.input[1])
+    assert _held(halved)[quantize.input[1]] == _held(int8)[first.input[1]]
+    assert quantize.input[0] in {node.output[0] for node in _nodes(halved, "Cast")}
+    assert sqnr(answers(int8, tiny), answers(halved, tiny)) > 25
 
 
 @pytest.mark.parametrize("value", [70000.0, np.inf, np.nan])
@@ -179,9 +179,9 @@ def test_constants_and_casts_inside_the_graph_become_half_too(plain: onnx.ModelP
             helper.make_node("Mul", [canonical.OUTPUT, "again"], ["last"]),
         ]
     )
-    twin = half.half(plain)
-    assert twin.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
-    assert sqnr(answers(plain, IMAGES), answers(twin, IMAGES)) > 50
+    halved = half.half(plain)
+    assert halved.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    assert sqnr(answers(plain, IMAGES), answers(halved, IMAGES)) > 50
 
 
 def test_the_original_is_left_alone(tmp_path: Path, plain: onnx.ModelProto) -> None:

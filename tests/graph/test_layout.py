@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ _LAST, _FIRST = "perm=[0,2,3,1]", "perm=[0,3,1,2]"
 _OPEN = ["Conv x w -> c", f"Transpose c -> l {_LAST}"]
 _CLOSE = [f"Transpose m -> r {_FIRST}", "Relu r -> z", *_HEAD]
 
-GONE: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
+GONE: dict[str, tuple[list[str], Mapping[str, object], list[str]]] = {
     "nothing between": (["Identity l -> m"], {}, _FOLDED),
     "a ReLU": (["Relu l -> m"], {}, _FOLDED),
     "a bias for each channel": (["Add l t -> m"], {"t": (8,)}, _FOLDED),
@@ -59,14 +60,14 @@ GONE: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize(("lines", "held", "operators"), GONE.values(), ids=GONE)
 def test_what_computes_the_same_on_either_side_is_passed(
-    lines: list[str], held: dict[str, Any], operators: list[str]
+    lines: list[str], held: Mapping[str, object], operators: list[str]
 ) -> None:
     assert _same(_model([*_OPEN, *lines, *_CLOSE], {**_CONV, **held})) == operators
 
 
 _TURN = ["Conv x w -> c", "Relu c -> z", f"Transpose z -> l {_LAST}"]
 _GEMM = "Gemm q fw fb -> y transB=1"
-HEADS: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
+HEADS: dict[str, tuple[list[str], Mapping[str, object], list[str]]] = {
     "a mean": (["ReduceMean l two -> q keepdims=0"], {"two": np.array([1, 2], np.int64)}, ["ReduceMean", "Gemm"]),
     "a mean, then reshaped": (
         ["ReduceMean l two -> p", "Reshape p to -> q"],
@@ -91,11 +92,11 @@ HEADS: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize(("lines", "held", "operators"), HEADS.values(), ids=HEADS)
-def test_a_head_reads_what_lies_as_it_lay(lines: list[str], held: dict[str, Any], operators: list[str]) -> None:
+def test_a_head_reads_what_lies_as_it_lay(lines: list[str], held: Mapping[str, object], operators: list[str]) -> None:
     assert _same(_model([*_TURN, *lines, _GEMM], {**_CONV, **held})) == ["Conv", "Relu", *operators]
 
 
-STAYS: dict[str, tuple[list[str], dict[str, Any], list[str] | None]] = {
+STAYS: dict[str, tuple[list[str], Mapping[str, object], list[str] | None]] = {
     "numbers that change their places": (
         ["Flatten l -> f", "Gemm f fw fb -> y transB=1"], {"fw": (4, 512)}, ["Transpose", "Reshape", "Gemm"],
     ),
@@ -121,6 +122,8 @@ STAYS: dict[str, tuple[list[str], dict[str, Any], list[str] | None]] = {
 
 
 @pytest.mark.parametrize(("lines", "held", "operators"), STAYS.values(), ids=STAYS)
-def test_what_cannot_be_passed_keeps_its_transpose(lines: list[str], held: dict[str, Any], operators: Any) -> None:
+def test_what_cannot_be_passed_keeps_its_transpose(
+    lines: list[str], held: Mapping[str, object], operators: Any
+) -> None:
     found = _same(_model([*_TURN, *lines], {**_CONV, **held}))
     assert operators is None or found == ["Conv", "Relu", *operators]

@@ -39,7 +39,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"image": ("n", 3, "h", 4)}, r"takes 3×\?×4 images, preprocessing makes 3×8×8"),
     ({"image": ("n", 16, 16, 3)}, "takes 16×16×3 images, preprocessing makes 8×8×3"),
     ({"image": ("n", 8, 8, 1)}, "takes 8×8×1 images, preprocessing makes 3×8×8"),
-    ({"image": ("n", 192)}, r"takes \?×192, which is no batch of images"),
+    ({"image": ("n", 192)}, r"takes \?×192, which is not a batch of images"),
     ({"logits": ("n", 5)}, "answers with 5 classes, the images have 4 classes"),
     ({"logits": ("n", 4, 1, 1)}, "answers with .×4×1×1, the images have 4 classes"),
     ({"kinds": (TensorProto.FLOAT16, TensorProto.FLOAT)}, "takes float16 and answers float32, not float32"),
@@ -55,10 +55,10 @@ def _written(folder: Path, about: Any) -> onnx_file.OnnxFile:
 
 
 @pytest.mark.parametrize(("about", "words"), WRONG)
-@pytest.mark.parametrize("judge", [lint.reference, lint.candidate])
-def test_a_network_that_does_not_fit_the_images(tmp_path: Path, about: Any, words: str, judge: Any) -> None:
+@pytest.mark.parametrize("check", [lint.reference, lint.candidate])
+def test_a_network_that_does_not_fit_the_images(tmp_path: Path, about: Any, words: str, check: Any) -> None:
     with pytest.raises(ModelError, match=words) as caught:
-        judge(_written(tmp_path, about), IMAGES, 4, None)
+        check(_written(tmp_path, about), IMAGES, 4, None)
     assert caught.value.message.startswith(f"{tmp_path}/net.onnx ")
     assert "\n" not in caught.value.message
 
@@ -90,7 +90,7 @@ def test_where_the_channels_are(sides: Any, channels: tuple[int, ...], last: boo
 
 
 @pytest.mark.parametrize(
-    ("about", "asked", "batch"),
+    ("about", "wanted", "batch"),
     [
         ({}, None, None),
         ({}, 5, 5),
@@ -99,22 +99,22 @@ def test_where_the_channels_are(sides: Any, channels: tuple[int, ...], last: boo
         ({"image": (-1, 3, "h", "w"), "logits": None}, None, None),
     ],
 )
-def test_a_reference_keeps_its_batch(tmp_path: Path, about: Any, asked: int | None, batch: int | None) -> None:
-    assert lint.reference(_written(tmp_path, about), IMAGES, 4, asked) == batch
+def test_a_reference_keeps_its_batch(tmp_path: Path, about: Any, wanted: int | None, batch: int | None) -> None:
+    assert lint.reference(_written(tmp_path, about), IMAGES, 4, wanted) == batch
 
 
 def test_a_fixed_batch_contradicts_another(tmp_path: Path) -> None:
     fixed = _written(tmp_path, {"image": (2, 3, 8, 8), "logits": (2, 4)})
-    with pytest.raises(ModelError, match=r"is fixed to batches of 2, and `trace\.batch` asks for 4"):
+    with pytest.raises(ModelError, match=r"is fixed to batches of 2, and `trace\.batch` is 4"):
         lint.reference(fixed, IMAGES, 4, 4)
     lint.candidate(fixed, IMAGES, 4, 2)
-    with pytest.raises(ModelError, match="takes batches of 2, and the network it is judged against takes any batch"):
+    with pytest.raises(ModelError, match="takes batches of 2, and the network it is compared with takes any batch"):
         lint.candidate(fixed, IMAGES, 4, None)
-    with pytest.raises(ModelError, match="takes any batch, and the network it is judged against takes batches of 2"):
+    with pytest.raises(ModelError, match="takes any batch, and the network it is compared with takes batches of 2"):
         lint.candidate(_written(tmp_path, {}), IMAGES, 4, 2)
 
 
-def test_a_quantized_file_is_no_reference_and_the_hint_says_what_it_is(tmp_path: Path) -> None:
+def test_a_quantized_file_is_not_a_reference_and_the_hint_says_what_it_is(tmp_path: Path) -> None:
     file = _written(tmp_path, _quantized)
     with pytest.raises(ModelError, match="is quantized already") as caught:
         lint.reference(file, IMAGES, 4, None)

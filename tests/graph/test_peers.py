@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def _modelopt(source: Path, out: Path, method: str, **more: Any) -> None:
     subprocess.run([sys.executable, "-c", _MODELOPT, *arguments], check=True, capture_output=True)
 
 
-PEERS: dict[str, tuple[Callable[..., None], tuple, dict[str, Any]]] = {
+PEERS: dict[str, tuple[Callable[..., None], tuple, Mapping[str, object]]] = {
     "NNCF performance": (_nncf, ("PERFORMANCE",), {}),
     "NNCF mixed": (_nncf, ("MIXED",), {}),
     "onnxruntime u8": (_onnxruntime, ("QUInt8",), {}),
@@ -155,7 +155,7 @@ def _errors(path: Path, target: str) -> set[str]:
 
 
 def _rtx_objects(path: Path, folder: Path) -> bool:
-    """Its parser refuses or warns, or its builder refuses. That it converts scales is no objection."""
+    """Return whether its parser refuses or warns, or its builder refuses. Converted scales do not count."""
     if _missing("tensorrt_rtx"):
         pytest.skip("TensorRT-RTX is not installed")
     reading = tensorrt_rtx.read(path)

@@ -52,7 +52,7 @@ def test_a_tar_is_the_folder_that_was_packed(colours: Folder, tmp_path: Path, fo
 
 
 @needs_tar
-def test_long_names_hidden_files_and_what_lies_beside(tmp_path: Path) -> None:
+def test_long_names_hidden_files_and_files_outside_of_class_folders(tmp_path: Path) -> None:
     long = "x" * 120
     for name in (f"set/cat/{long}/{long}.png", "set/cat-2/b.png", "set/cat/._c.png", "set/README.txt", "set/.DS_Store"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -94,9 +94,9 @@ def test_links_are_followed_and_a_member_written_twice_counts_once(colours: Fold
     with tarfile.open(tmp_path / "lost.tar", "w") as tar:
         tar.add(red[0], "a/one.png")
         link = tarfile.TarInfo("a/two.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/elsewhere/x.png"
+        link.type, link.linkname = tarfile.SYMTYPE, "/another/x.png"
         tar.addfile(link)
-    with pytest.raises(ImagesError, match=r"links to what it does not hold \(1\): a/two\.png → /elsewhere/x\.png"):
+    with pytest.raises(ImagesError, match=r"links to what it does not hold \(1\): a/two\.png → /another/x\.png"):
         tars.Tar(tmp_path / "lost.tar", None)
 
 
@@ -206,11 +206,14 @@ def test_words_as_labels_one_channel_and_16_bits(tmp_path: Path) -> None:
     [
         ({"a": PIXELS, "b": LABELS}, "holds a, b, and no evaluation images with labels by these names"),
         ({"images": PIXELS}, "and no evaluation images with labels"),
-        ({"images": PIXELS / 255, "labels": LABELS}, "float64 6×8×9×3: no pixels of 8 bits"),
-        ({"images": PIXELS.astype(np.uint16), "labels": LABELS}, "no pixels of 8 bits, or of 16 in one channel"),
+        ({"images": PIXELS / 255, "labels": LABELS}, "float64 6×8×9×3, which are not pixels of 8 bits"),
+        (
+            {"images": PIXELS.astype(np.uint16), "labels": LABELS},
+            "which are not pixels of 8 bits, or of 16 in one channel",
+        ),
         ({"images": PIXELS[0], "labels": LABELS}, "labels is int64 6, and images has 8 images"),
-        ({"images": PIXELS[..., 0, 0], "labels": LABELS}, "uint8 6×8, and no images"),
-        ({"images": PIXELS.transpose(0, 3, 1, 2), "labels": LABELS}, "uint8 6×3×8×9, and no images"),
+        ({"images": PIXELS[..., 0, 0], "labels": LABELS}, "uint8 6×8, which are not images"),
+        ({"images": PIXELS.transpose(0, 3, 1, 2), "labels": LABELS}, "uint8 6×3×8×9, which are not images"),
         ({"images": PIXELS, "labels": LABELS[:5]}, "labels is int64 5, and images has 6 images"),
         ({"images": PIXELS, "labels": np.eye(3)[LABELS]}, "labels is float64 6×3"),
         ({"images": PIXELS, "labels": np.array([{}] * 6)}, "cannot be read as an .npz file: Object arrays"),
@@ -223,7 +226,7 @@ def test_arrays_that_will_not_do(tmp_path: Path, held: dict, words: str) -> None
         opened(tmp_path / "set.npz")
 
 
-def test_a_file_that_is_no_npz(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_npz(tmp_path: Path) -> None:
     held = io.BytesIO()
     np.savez(held, images=PIXELS, labels=LABELS)
     for data in (b"", b"no arrays", held.getvalue()[:-50]):

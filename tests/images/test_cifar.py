@@ -94,7 +94,7 @@ def test_other_bytes_than_the_published_ones_are_refused_or_fetched(
     monkeypatch.setattr(cifar, "_MD5", digests)
     assert len(sources.cifar10(tmp_path, train=False, download=False).labels) == 20
     save(folder / "test_batch", {"data": np.zeros((1, 3072), np.uint8), "labels": [3]})
-    with pytest.raises(ImagesError, match="test_batch is not CIFAR-10 as it is published: its bytes are others"):
+    with pytest.raises(ImagesError, match="test_batch is not CIFAR-10 as it is published: its bytes differ"):
         sources.cifar10(tmp_path, train=False, download=False)
 
     def fetched(*_: Any, **__: Any) -> None:
@@ -105,7 +105,7 @@ def test_other_bytes_than_the_published_ones_are_refused_or_fetched(
     assert len(sources.cifar10(tmp_path, train=False, download=True).labels) == 20
 
 
-def test_a_home_folder_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path / "data")
     monkeypatch.setenv("HOME", str(tmp_path))
     raw = tiny(preprocessing={"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3})
@@ -131,10 +131,10 @@ def test_it_needs_no_torch(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_is_absent_is_fetched_by_torchvision_or_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ImagesError, match=f"CIFAR-10 is not in .*: there is no {FOLDER}/data_batch_1") as told:
+def test_what_is_missing_is_fetched_by_torchvision_or_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImagesError, match=f"CIFAR-10 is not in .*: {FOLDER}/data_batch_1 does not exist") as caught:
         sources.cifar10(tmp_path, train=True, download=False)
-    assert "download: true" in told.value.hint
+    assert "download: true" in caught.value.hint
 
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("no way out")
@@ -153,9 +153,9 @@ class Harm:
 
 
 @pytest.mark.parametrize(
-    ("held", "told"),
+    ("held", "words"),
     [
-        ({"data": Harm(), "labels": []}, "asks for .*mkdir, which is not run"),
+        ({"data": Harm(), "labels": []}, "needs .*mkdir, which is not run"),
         ([1, 2], "it holds a list"),
         ({"labels": [1]}, "data"),
         ({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}, "labels do not fit"),
@@ -164,11 +164,11 @@ class Harm:
     ],
 )
 def test_other_files_are_refused_and_nothing_is_run(
-    held: Any, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    held: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(written(tmp_path) / "test_batch", held)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ImagesError, match=f"is not CIFAR-10 as it is published: .*{told}"):
+    with pytest.raises(ImagesError, match=f"is not CIFAR-10 as it is published: .*{words}"):
         sources.cifar10(tmp_path, train=False, download=False)
     assert not Path("harmed").exists()
 

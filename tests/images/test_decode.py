@@ -60,7 +60,7 @@ def test_sixteen_bit_images_are_refused_and_not_clipped(tmp_path: Path) -> None:
     with pytest.raises(ImagesError, match=r"have 16 bits, and `preprocessing\.bits` is 8"):
         read_image(tmp_path / "deep.png", Preprocessing(8, (0.5,), (0.5,)))
     (tmp_path / "colour.png").write_bytes(_deep_colour_png(8))
-    with pytest.raises(ImagesError, match="16 bits, and these are read of one channel"):
+    with pytest.raises(ImagesError, match="16 bits, which are only read from one channel"):
         read_image(tmp_path / "colour.png", Preprocessing(8, (0.5,) * 3, (0.5,) * 3))
 
 
@@ -121,7 +121,7 @@ def test_a_pass_that_was_broken_off_leaves_no_cache_and_a_damaged_one_is_never_u
     np.testing.assert_array_equal(_all(samples)[1], first[1])
 
 
-def test_no_room_for_a_cache_is_no_failure(
+def test_a_full_disk_only_costs_the_cache(
     colours: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caches, "_LARGEST_PART_OF_DISK", 0)
@@ -154,6 +154,6 @@ def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
         (tmp_path / label).mkdir()
         (tmp_path / label / "x.png").write_text("no image")
     with pytest.raises(
-        ImagesError, match=r"not one of these 3 images could be decoded: .*x\.png cannot be decoded: it is no image"
+        ImagesError, match=r"not one of these 3 images could be decoded: .*x\.png cannot be decoded: it is not an image"
     ):
         opened(tmp_path, images__unreadable="skip").table()

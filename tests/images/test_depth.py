@@ -87,18 +87,18 @@ def _save(pixels: np.ndarray, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_other_bits_than_were_said_are_an_error_both_ways(tmp_path: Path, bits: int) -> None:
-    said = Preprocessing(8, (0.5,), (0.5,), bits=bits)
+def test_other_bits_than_configured_are_an_error_both_ways(tmp_path: Path, bits: int) -> None:
+    wanted = Preprocessing(8, (0.5,), (0.5,), bits=bits)
     gray = levels(8, 8)
     other = _save((gray // 256).astype(np.uint8) if bits == 16 else gray, tmp_path / "other.png")
     with pytest.raises(ImagesError, match=rf"other\.png cannot be .*have {24 - bits} bits, and .*\.bits` is {bits}"):
-        read_image(other, said)
+        read_image(other, wanted)
     for name, pixels in (("i.tiff", gray.astype(np.int32)), ("f.tiff", gray.astype(np.float32))):
         with pytest.raises(ImagesError, match=f"have 32 bits, and .* is {bits}"):
-            read_image(_save(pixels, tmp_path / name), said)
+            read_image(_save(pixels, tmp_path / name), wanted)
     (tmp_path / "colour.png").write_bytes(_deep_colour_png(8))
-    with pytest.raises(ImagesError, match="16 bits, and these are read of one channel"):
-        read_image(tmp_path / "colour.png", said)
+    with pytest.raises(ImagesError, match="16 bits, which are only read from one channel"):
+        read_image(tmp_path / "colour.png", wanted)
 
 
 def test_16_bits_are_of_one_channel() -> None:
@@ -108,7 +108,7 @@ def test_16_bits_are_of_one_channel() -> None:
         Preprocessing(8, (0.5,), (0.5,), bits=12)
 
 
-def test_bits_are_part_of_every_key_and_8_says_nothing() -> None:
+def test_bits_are_part_of_every_key_and_8_adds_nothing() -> None:
     eight = Preprocessing(24, (0.4,), (0.2,), resize=28)
     assert eight.digest != DEEP.digest
     assert eight.geometry != DEEP.geometry
@@ -142,8 +142,8 @@ def test_they_stay_deep_in_the_cache_the_table_and_from_the_file_on(tmp_path: Pa
     np.testing.assert_array_equal(files(0, 2), samples.preprocessing.normalize(fresh[[3, 5]]))
 
 
-def test_inspecting_tells_depths_that_pillow_hides(tmp_path: Path) -> None:
+def test_inspecting_shows_depths_that_pillow_hides(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "set")
     (folder / "a" / "colour.png").write_bytes(_deep_colour_png(8))
-    (split,) = survey(folder)["splits"].values()
+    (split,) = survey(folder).splits.values()
     assert split.modes == {"I;16": 12, "RGB;16": 1}

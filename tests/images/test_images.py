@@ -30,8 +30,8 @@ COLOUR = {"size": 8, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 def opened(folder: Path | dict, store: Store | None = None, **changes: object) -> Samples:
     given = folder if isinstance(folder, dict) else str(folder)
-    said = {"model__classes": 3, "preprocessing": dict(COLOUR), "images__evaluation": given, **changes}
-    return images.open_samples(recipe.parse(tiny(**said)), "evaluation", store)
+    wanted = {"model__classes": 3, "preprocessing": dict(COLOUR), "images__evaluation": given, **changes}
+    return images.open_samples(recipe.parse(tiny(**wanted)), "evaluation", store)
 
 
 def test_the_digits_are_all_there() -> None:
@@ -65,7 +65,7 @@ def test_folders_inside_classes_are_looked_into_and_hidden_files_are_not(tmp_pat
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda folder: folder.rmdir(), "there is no folder"),
+        (lambda folder: folder.rmdir(), "does not exist"),
         (lambda folder: None, "no class folders"),
         (lambda folder: (folder / "cat").mkdir(), "cat has no images"),
     ],
@@ -113,7 +113,7 @@ def test_a_choice_from_classes_of_unequal_size_takes_all_it_can(tmp_path: Path) 
     assert np.bincount(samples.labels[choose.balanced(samples, 10, 0)]).tolist() == [2, 8]
 
 
-def test_a_split_keeps_twins_together_and_needs_more_than_one_image() -> None:
+def test_a_split_keeps_copies_together_and_needs_more_than_one_image() -> None:
     training = images.open_samples(recipe.parse(tiny(images__training="digits")), "training")
     doubled = training.subset(np.concatenate([np.arange(100), np.arange(100)]))
     rest, part = choose.split(doubled, 0.2, seed=1)
@@ -135,7 +135,7 @@ def test_sets_that_share_an_image_are_refused_even_renamed(colours: Callable[[st
 
 
 def test_more_than_there_is_cannot_be_chosen(colours: Callable[[str], Path]) -> None:
-    with pytest.raises(ImagesError, match="121 evaluation images are asked for, and 120 are there"):
+    with pytest.raises(ImagesError, match="121 evaluation images are requested, and 120 are there"):
         opened({"from": str(colours("a")), "count": 121})
 
 
@@ -183,7 +183,7 @@ def test_a_damaged_index_costs_time_and_nothing_else(tmp_path: Path) -> None:
     store, path = Store(tmp_path / "store"), tmp_path / "x.png"
     path.write_bytes(b"one")
     store.cache.mkdir(parents=True)
-    (store.cache / "hashes1.sqlite").write_bytes(b"this is no database, " * 100)
+    (store.cache / "hashes1.sqlite").write_bytes(b"this is not a database, " * 100)
     assert HashIndex(store).of([path]) == HashIndex(None).of([path])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(caches, "_FRESH_NS", -1)
@@ -194,7 +194,7 @@ def test_a_damaged_index_costs_time_and_nothing_else(tmp_path: Path) -> None:
     assert HashIndex(store).of([path]) == HashIndex(None).of([path])
 
 
-def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text(tmp_path: Path) -> None:
     odd = os.fsencode(tmp_path) + b"/a/\xff.png"
     (tmp_path / "a").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "a" / "x.png")
@@ -212,7 +212,7 @@ def scene(width: int, height: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_photograph_that_is_shown_small_is_not_decoded_whole(tmp_path: Path, channels: int) -> None:
+def test_a_thumbnail_is_decoded_to_a_part_of_its_size(tmp_path: Path, channels: int) -> None:
     for label in "abc":
         (tmp_path / label).mkdir()
     turned = Image.Exif()
@@ -230,7 +230,7 @@ def test_a_photograph_that_is_shown_small_is_not_decoded_whole(tmp_path: Path, c
     assert np.abs(before - after).max() < 6
 
 
-def test_what_has_16_bits_is_opened_whole(tmp_path: Path) -> None:
+def test_what_has_16_bits_is_opened_with_all_of_them(tmp_path: Path) -> None:
     levels = (np.arange(1200 * 900).reshape(900, 1200) % 60_000).astype(np.uint16)
     for label in "abc":
         (tmp_path / label).mkdir()

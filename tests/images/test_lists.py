@@ -1,4 +1,4 @@
-"""Images that a .csv or .json list names: what people write, and what is wrong with a list, told in words."""
+"""Images that a .csv or .json list names: what people write, and what may be wrong with a list, in words."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def listed(path: Path, *, labelled: bool = True) -> sources.Listed:
     return sources.Listed(path, None, labelled=labelled)
 
 
-def test_paths_of_windows_are_told(root: Path) -> None:
+def test_paths_of_windows_are_reported(root: Path) -> None:
     (root / "list.csv").write_text("data\\red\\0.png,red\n")
     with pytest.raises(ImagesError, match="not there") as caught:
         listed(root / "list.csv")
@@ -124,16 +124,16 @@ RED = "data/red/000.png,red\n"
         ("l.csv", RED + ",red\n", r"rows without a path, .* \(1\): line 2"),
         ("l.csv", RED + "data/red/001.png,\n", r"gives some images no label \(1 of 2\): line 2"),
         ("l.csv", RED + "data/red/../red/000.png,blue\n", r"twice \(1\): data/red/000.png \(line 1 and 2\)"),
-        ("l.csv", "a,b,c\n1,2,3\n", "3 columns, and its first row does not say which"),
+        ("l.csv", "a,b,c\n1,2,3\n", "3 columns, and its first row does not name them"),
         ("l.csv", "path,file,label\na,b,c\n", "more than one column for the path"),
-        ("l.csv", RED.encode() + b"data/\xe9t\xe9.png,red\n", "line 2 is not UTF-8"),
-        ("l.csv", '"data/red/000.png,red\n', "line 1: unexpected end of data"),
-        ("l.csv", RED.encode("utf-16"), "line 1 is not UTF-8"),
+        ("l.csv", RED.encode() + b"data/\xe9t\xe9.png,red\n", "line 2 of .* is not UTF-8"),
+        ("l.csv", '"data/red/000.png,red\n', "line 1 of .* is not valid CSV: unexpected end of data"),
+        ("l.csv", RED.encode("utf-16"), "line 1 of .* is not UTF-8"),
         ("l.json", b"{", "cannot be read as JSON"),
         ("l.json", b'"a.jpg"', "holds no list of images"),
-        ("l.json", b'[["a.jpg", "red"], ["b.jpg", 1.5]]', 'entry 2 is no image with its label: \\["b.jpg", 1.5'),
-        ("l.json", b'[{"label": "red"}]', "entry 1 is no image"),
-        ("l.json", b'[["a.jpg", true]]', "entry 1 is no image"),
+        ("l.json", b'[["a.jpg", "red"], ["b.jpg", 1.5]]', 'is not an image with its label: \\["b.jpg", 1.5'),
+        ("l.json", b'[{"label": "red"}]', "entry 1 of .* is not an image"),
+        ("l.json", b'[["a.jpg", true]]', "entry 1 of .* is not an image"),
         ("l.json", b'{"a.jpg": "red", "a.jpg": "blue"}', "has 'a.jpg' twice"),
         ("l.json", b'[{"path": "a.jpg", "label": "red"}, {"path": "b.jpg"}]', r"no label \(1 of 2\): entry 2"),
     ],
@@ -146,10 +146,10 @@ def test_a_list_that_will_not_do(root: Path, name: str, text: str | bytes, words
 
 
 def test_a_list_that_is_not_there_and_a_file_of_no_known_kind(root: Path) -> None:
-    with pytest.raises(ImagesError, match=r"there is no file .*gone\.csv"):
+    with pytest.raises(ImagesError, match=r"the file .*gone\.csv does not exist"):
         opened(root / "gone.csv")
     (root / "list.txt").write_text(RED)
-    with pytest.raises(ImagesError, match="kind that is not known") as caught:
+    with pytest.raises(ImagesError, match="of an unknown kind") as caught:
         opened(root / "list.txt")
     assert ".csv, .json, .npz, .tar" in caught.value.hint
 

@@ -1,4 +1,4 @@
-"""Images of every kind that Pillow writes become the pixels that torchvision's loader gives; EXIF only where asked."""
+"""Images of every kind that Pillow writes become the pixels that torchvision's loader gives; EXIF where configured."""
 
 from __future__ import annotations
 
@@ -99,26 +99,26 @@ def test_bitmaps_of_15_and_16_bits_are_8_bit_colours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photograph_is_turned_where_that_is_asked(tmp_path: Path, orientation: int) -> None:
+def test_a_photograph_is_turned_where_that_is_configured(tmp_path: Path, orientation: int) -> None:
     photo().save(tmp_path / "x.jpg", exif=_orientation(orientation), quality=95)
     with Image.open(tmp_path / "x.jpg") as image:
         lies = np.asarray(image)
     turned = {1: lies, 2: lies[:, ::-1], 3: lies[::-1, ::-1], 4: lies[::-1], 5: lies.transpose(1, 0, 2)}
     turned |= {6: np.rot90(lies, -1), 7: lies[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(lies)}
-    asked = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, resize=28, exif=True)
+    wanted = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, resize=28, exif=True)
     expected = decode.prepare(Image.fromarray(np.ascontiguousarray(turned[orientation])), COLOUR)
-    np.testing.assert_array_equal(read_image(tmp_path / "x.jpg", asked), expected)
-    np.testing.assert_array_equal(decoding.decoded("pillow", [tmp_path / "x.jpg"], asked)[0], expected)  # type: ignore[index]
+    np.testing.assert_array_equal(read_image(tmp_path / "x.jpg", wanted), expected)
+    np.testing.assert_array_equal(decoding.decoded("pillow", [tmp_path / "x.jpg"], wanted)[0], expected)  # type: ignore[index]
     as_it_lies = decode.prepare(Image.fromarray(lies), COLOUR)
     np.testing.assert_array_equal(read_image(tmp_path / "x.jpg", COLOUR), as_it_lies)
 
 
-def test_turning_is_part_of_every_key_and_off_says_nothing(tmp_path: Path) -> None:
-    asked = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, resize=28, exif=True)
-    assert asked.digest != COLOUR.digest
-    assert asked.geometry != COLOUR.geometry
+def test_turning_is_part_of_every_key_and_off_adds_nothing(tmp_path: Path) -> None:
+    wanted = Preprocessing(24, (0.5,) * 3, (0.5,) * 3, resize=28, exif=True)
+    assert wanted.digest != COLOUR.digest
+    assert wanted.geometry != COLOUR.geometry
     assert "exif" not in COLOUR.to_json()
-    assert Preprocessing.from_json(asked.to_json()) == asked
+    assert Preprocessing.from_json(wanted.to_json()) == wanted
 
 
 def test_a_cache_of_pixels_that_lie_is_not_taken_for_turned_ones(tmp_path: Path) -> None:
@@ -135,11 +135,11 @@ def test_a_cache_of_pixels_that_lie_is_not_taken_for_turned_ones(tmp_path: Path)
     assert not np.array_equal(found[0], found[1])
 
 
-def test_inspecting_tells_how_many_would_be_turned(tmp_path: Path) -> None:
+def test_inspecting_counts_what_would_be_turned(tmp_path: Path) -> None:
     (tmp_path / "set" / "a").mkdir(parents=True)
     for number, orientation in enumerate((1, 3, 6, 0, 9)):
         photo().save(tmp_path / "set" / "a" / f"{number}.jpg", exif=_orientation(orientation))
     photo().save(tmp_path / "set" / "a" / "none.jpg")
     photo().save(tmp_path / "set" / "a" / "odd.jpg", exif=b"Exif\0\0no tags")
-    (split,) = survey(tmp_path / "set")["splits"].values()
+    (split,) = survey(tmp_path / "set").splits.values()
     assert (split.images, split.turned, split.unreadable) == (7, 2, [])

@@ -1,7 +1,7 @@
-"""The doors, for the files that Keras writes."""
+"""Commands, for the files that Keras writes."""
 
 from __future__ import annotations
 
-from ..cli.conftest import door
+from ..cli.conftest import command
 
-__all__ = ["door"]
+__all__ = ["command"]

@@ -1,4 +1,4 @@
-"""Keras ResNets as their own exporters write them, with Keras' own answers beside. Runs where Keras is, alone:
+"""Keras ResNets as their own exporters write them, with Keras' own answers. Runs where Keras is, alone:
 
 python make.py FOLDER DIGITS.npz
 """
@@ -47,7 +47,7 @@ def main(folder: Path, digits: Path) -> None:
 
 
 def trained(digits: Path) -> keras.Model:
-    """On the shipped digits; zero-padded shortcuts with a projection behind, as in the paper's second form."""
+    """Train on the shipped digits; zero-padded shortcuts with a projection behind, as in the paper's second form."""
     with np.load(digits) as file:
         mine = ~file["evaluation"]
         images, labels = file["images"][mine].reshape(-1, 8, 8, 1), file["labels"][mine]

@@ -33,7 +33,7 @@ def enlivened(network: nn.Module) -> nn.Module:
 
 
 def hub(folder: Path, *, data: dict[str, Any] | None = None, arguments: dict[str, Any] | None = None) -> Path:
-    """As timm writes what goes to its hub: weights, and beside them what they want."""
+    """As timm writes what goes to its hub: weights, and next to them how pixels are prepared."""
     torch.manual_seed(0)
     network = timm.create_model("resnet10t", num_classes=3, **(arguments or {}))
     about = {"pretrained_cfg": {**cast(dict[str, Any], network.pretrained_cfg), **(data or {})}}

@@ -10,6 +10,7 @@ from torch import nn
 from edgeresnet import models
 from edgeresnet.errors import ModelError
 from edgeresnet.models import checkpoint
+from edgeresnet.stages.specs import Architecture
 
 
 @pytest.mark.parametrize("arch", models.CIFAR)
@@ -28,7 +29,7 @@ def test_the_papers_sizes(arch: str, parameters: int) -> None:
     assert sum(p.numel() for p in models.build(arch, 10, 3).parameters()) == parameters
 
 
-def test_plain_twins_have_the_same_weights_and_no_shortcut() -> None:
+def test_plain_networks_have_the_same_weights_and_no_shortcut() -> None:
     plain, residual = models.build("cifar_plain20", 10, 3).eval(), models.build("cifar_resnet20", 10, 3).eval()
     plain.load_state_dict(residual.state_dict())
     x = torch.randn(1, 3, 32, 32)
@@ -55,7 +56,7 @@ def test_an_unknown_word_gets_the_nearest() -> None:
     with pytest.raises(ModelError) as caught:
         models.build("cifar_resnt20", 10, 3)
     assert "cifar_resnet20" in caught.value.hint
-    with pytest.raises(ModelError, match="no architecture 'vgg'"):
+    with pytest.raises(ModelError, match="'vgg' is not a known architecture"):
         models.check_arch("vgg")
 
 
@@ -75,7 +76,7 @@ def test_a_factory_in_user_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert models.sources_of(f"{name}:make") == [tmp_path / f"{name}.py"]
 
 
-def test_what_a_factory_imports_from_beside_it_belongs_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_factory_imports_from_its_folder_belongs_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "helped_net.py").write_text("import json, torch\nfrom helper_of_net import build\nmake = build\n")
@@ -105,7 +106,7 @@ def test_what_a_factory_imports_from_beside_it_belongs_to_it(tmp_path: Path, mon
         ("{}:make", "import no_such_module_at_all", "no_such_module_at_all"),
     ],
 )
-def test_a_factory_that_will_not_do_is_told_as_theirs(
+def test_a_factory_that_fails_is_reported_as_theirs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: str, body: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -120,7 +121,7 @@ def test_a_factory_that_will_not_do_is_told_as_theirs(
 )
 def test_an_answer_must_have_a_logit_per_class(network: nn.Module, words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        models.check_answer(network, {"arch": "x", "classes": 10, "channels": 3}, 8)
+        models.check_answer(network, Architecture("x", classes=10, channels=3), 8)
 
 
 def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
@@ -131,18 +132,18 @@ def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
         checkpoint.load_into(_network(), tmp_path / "w.pth", "cifar_resnet8")
 
 
-def test_another_number_of_classes_is_said_in_the_hint(tmp_path: Path) -> None:
+def test_another_number_of_classes_is_named_in_the_hint(tmp_path: Path) -> None:
     torch.save(models.build("cifar_resnet8", 7, 1).state_dict(), tmp_path / "w.pth")
     with pytest.raises(ModelError) as caught:
         checkpoint.load_into(_network(), tmp_path / "w.pth", "cifar_resnet8")
-    assert "know 7 classes" in caught.value.hint
+    assert "have 7 classes" in caught.value.hint
 
 
 def _network() -> nn.Module:
     return models.build("cifar_resnet8", 10, 1)
 
 
-def test_another_architecture_is_told_key_by_key(tmp_path: Path) -> None:
+def test_another_architecture_is_reported_key_by_key(tmp_path: Path) -> None:
     torch.save(models.build("cifar_resnet20b", 7, 3).state_dict(), tmp_path / "w.pth")
     with pytest.raises(ModelError) as caught:
         checkpoint.load_into(_network(), tmp_path / "w.pth", "cifar_resnet8")
@@ -156,5 +157,5 @@ def test_a_dictionary_without_weights(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(ModelError, match="holds no weights"):
         checkpoint.read(tmp_path / "w.pth")
-    with pytest.raises(ModelError, match="there is no checkpoint"):
+    with pytest.raises(ModelError, match=r"the checkpoint .* does not exist"):
         checkpoint.read(tmp_path / "absent.pth")

@@ -1,4 +1,4 @@
-"""What is said of every architecture that can be named, held against the libraries that build them."""
+"""The plan of every architecture that can be named, compared with the libraries that build them."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def test_words_that_name_nothing() -> None:
     assert "resnet50d" in caught.value.hint
 
 
-def test_a_library_that_is_not_here_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     models.check_arch("resnet50")
-    with pytest.raises(ModelError, match="resnet18d is a network of timm, which is not here") as caught:
+    with pytest.raises(ModelError, match="resnet18d is a network of timm, which is not installed") as caught:
         models.check_arch("resnet18d")
     assert caught.value.hint == "pip install 'edgeresnet[timm]'"
 

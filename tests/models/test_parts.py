@@ -1,4 +1,4 @@
-"""A ResNet inside a network of a user's own: found, told, loaded and the same function; or refused in words."""
+"""A ResNet inside a user's own network: recognised, described, loaded and the same function; or refused in words."""
 
 from __future__ import annotations
 
@@ -140,12 +140,12 @@ def cosine() -> nn.Module:
 REFUSED = {
     "two layers": (
         lambda: Wrapper(nn.Sequential(nn.Linear(512, 32), nn.ReLU(), nn.Linear(32, 7))),
-        "under backbone.*, and beside it head.0.weight (32×512), head.0.bias (32), head.2.weight (7×32) and 1 more",
+        "under backbone.*, and next to it head.0.weight (32×512), head.0.bias (32), head.2.weight (7×32) and 1 more",
     ),
-    "no bias, as of a cosine": (cosine, "beside it head.weight (7×512): no single Linear with a bias"),
+    "no bias, as of a cosine": (cosine, "next to it head.weight (7×512): not a single Linear with a bias"),
     "a normalisation before it": (
         lambda: Wrapper(nn.Sequential(nn.BatchNorm1d(512), nn.Linear(512, 7))),
-        "beside it head.0.weight (512), head.0.bias (512), head.0.running_mean (512) and 3 more: no single Linear",
+        "next to it head.0.weight (512), head.0.bias (512), head.0.running_mean (512) and 3 more: not a single Linear",
     ),
     "no head": (lambda: Wrapper(nn.Identity()), "under backbone.*, without a classifier"),
     "two of them": (
@@ -164,29 +164,29 @@ def stem(kernel: int) -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize(("make", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_tensors_do_not_tell_is_not_guessed(make: type[nn.Module], said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_tensors_do_not_show_is_not_guessed(make: type[nn.Module], words: str, tmp_path: Path) -> None:
     torch.save(make().state_dict(), tmp_path / "w.pth")
     found = recognise.recognise(shapes.read(tmp_path / "w.pth"))
     assert found is not None
     assert found.archs == ()
-    assert said in found.words
+    assert words in found.words
     with pytest.raises(ModelError, match="does not fit resnet18"):
         checkpoint.load_into(models.build("resnet18", 7, 3), tmp_path / "w.pth", "resnet18")
 
 
-def test_narrower_weights_of_what_pruning_leaves_alone_are_told(tmp_path: Path) -> None:
+def test_narrower_weights_of_what_pruning_leaves_alone_are_refused(tmp_path: Path) -> None:
     def normalised(width: int) -> nn.Module:
         body = (nn.Conv2d(3, width, 3), nn.GroupNorm(2, width), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         return nn.Sequential(*body, nn.Linear(width, 7))
 
     torch.save(normalised(8).state_dict(), tmp_path / "w.pth")
-    said = r"does not fit mine:make: 2 of another shape: 1\.weight is \(8,\) and should be"
-    with pytest.raises(ModelError, match=said):
+    words = r"does not fit mine:make: 2 of another shape: 1\.weight is \(8,\) and should be"
+    with pytest.raises(ModelError, match=words):
         checkpoint.load_into(normalised(16), tmp_path / "w.pth", "mine:make")
 
 
-def test_what_does_not_fit_is_told_by_its_own_names(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_listed_by_its_own_names(tmp_path: Path) -> None:
     torch.save(Wrapper(nn.Sequential(nn.Linear(512, 8), nn.Linear(8, 7))).state_dict(), tmp_path / "w.pth")
     with pytest.raises(ModelError) as caught:
         checkpoint.load_into(models.build("resnet18", 7, 3), tmp_path / "w.pth", "resnet18")

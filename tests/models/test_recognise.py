@@ -44,8 +44,8 @@ def test_every_cifar_network_is_recognised(arch: str, tmp_path: Path) -> None:
     found = recognise.recognise(shapes.read(tmp_path / "w.pth"))
     assert found is not None
     assert (found.classes, found.channels) == (7, 1)
-    twin = arch.replace("plain", "resnet")
-    expected = (arch,) if arch.endswith("b") else (twin, twin.replace("resnet", "plain"))
+    residual = arch.replace("plain", "resnet")
+    expected = (arch,) if arch.endswith("b") else (residual, residual.replace("resnet", "plain"))
     assert found.archs == expected
     assert ("projection" in found.words) is arch.endswith("b")
 
@@ -58,7 +58,7 @@ def test_torchvisions_networks_are_recognised(arch: str) -> None:
     assert all(other.startswith(("resnetaa", "resnetblur")) for other in found.archs[1:])
 
 
-def test_what_it_says_of_them() -> None:
+def test_how_it_describes_them() -> None:
     def words(arch: str) -> str:
         found = recognise.recognise(tensors(arch, 10, 3))
         assert found is not None
@@ -75,12 +75,12 @@ def changed(**shape: tuple[int, ...]) -> dict[str, shapes.Tensor]:
     return held | {name.replace("__", "."): shapes.Tensor(value, "Float") for name, value in shape.items()}
 
 
-def test_what_is_no_network_of_ours_is_told_and_not_guessed() -> None:
+def test_an_unknown_network_is_reported_and_not_guessed() -> None:
     other = recognise.recognise(changed(layer3__1__conv2__weight=(256, 256, 5, 5)))
     assert other is not None
     assert other.archs == ()
-    said = "of a kind of its own: like resnet18, but layer3.1.conv2.weight is 256×256×5×5, not 256×256×3×3"
-    assert said in other.words
+    words = "of a kind of its own: like resnet18, but layer3.1.conv2.weight is 256×256×5×5, not 256×256×3×3"
+    assert words in other.words
     assert recognise.recognise({"features.0.weight": shapes.Tensor((64, 3, 3, 3), "Float")}) is None
     gap = changed()
     del gap["layer3.0.conv1.weight"]
@@ -99,31 +99,31 @@ def test_what_is_no_network_of_ours_is_told_and_not_guessed() -> None:
         ("cifar_resnet14_w32", ("cifar_resnet14_w32", "cifar_plain14_w32"), "CIFAR family, 32 channels wide instead"),
     ],
 )
-def test_where_several_fit_all_are_told(arch: str, fit: tuple[str, ...], words: str) -> None:
+def test_where_several_fit_all_are_listed(arch: str, fit: tuple[str, ...], words: str) -> None:
     held = tensors(arch, 7, 1)
     found = recognise.recognise(held)
     assert found is not None
     assert found.archs == fit
     assert words in found.words
-    said = recognise.recognise(held, said=fit[-1])
-    assert said is not None
-    assert said.archs == (fit[-1],)
-    wrong = recognise.recognise(held, said="resnet50")
+    found = recognise.recognise(held, named=fit[-1])
+    assert found is not None
+    assert found.archs == (fit[-1],)
+    wrong = recognise.recognise(held, named="resnet50")
     assert wrong is not None
     assert wrong.archs == fit
 
 
-def test_a_cut_network_that_says_what_it_is_is_no_guess() -> None:
+def test_a_pruned_network_that_names_itself_is_not_guessed() -> None:
     network = models.build("cifar_resnet8", 7, 3)
     narrow = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     narrow |= {"layer1.0.conv1.weight": (8, 16, 3, 3), "layer1.0.conv2.weight": (16, 8, 3, 3)}
     narrow |= {f"layer1.0.bn1.{each}": (8,) for each in ("weight", "bias", "running_mean", "running_var")}
     held = {name: shapes.Tensor(shape, "Float") for name, shape in narrow.items()}
-    unsaid, said = recognise.recognise(held), recognise.recognise(held, said="cifar_plain8")
-    assert unsaid is not None
-    assert unsaid.archs[:2] == ("cifar_resnet8", "cifar_plain8")
-    assert said is not None
-    assert said.archs == ("cifar_plain8",)
+    unnamed, named = recognise.recognise(held), recognise.recognise(held, named="cifar_plain8")
+    assert unnamed is not None
+    assert unnamed.archs[:2] == ("cifar_resnet8", "cifar_plain8")
+    assert named is not None
+    assert named.archs == ("cifar_plain8",)
 
 
 def parallel(held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -181,7 +181,7 @@ def averaged() -> tuple[torch.nn.Module, torch.nn.Module]:
     return network, average
 
 
-BESIDE: dict[str, Any] = {
+WITH_AVERAGE: dict[str, Any] = {
     "torchvision's": lambda held, ema: {"model": held, "model_ema": ema, "epoch": 3},
     "timm's": lambda held, ema: {"state_dict": held, "state_dict_ema": ema, "epoch": 3},
     "in one": lambda held, ema: {"ema": ema, "model": held},
@@ -195,11 +195,11 @@ BESIDE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE)
-def test_an_average_beside_the_weights_is_another_network(beside: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("saved_with", WITH_AVERAGE.values(), ids=WITH_AVERAGE)
+def test_an_average_of_the_weights_is_another_network(saved_with: Any, tmp_path: Path) -> None:
     network, average = averaged()
     held, ema = network.state_dict(), average.state_dict()
-    torch.save(beside(held, ema), tmp_path / "w.pth")
+    torch.save(saved_with(held, ema), tmp_path / "w.pth")
     assert set(shapes.look(tmp_path / "w.pth").networks) == {"model", "ema"}
     for which, expected in (("", network), ("model", network), ("ema", average.get_submodule("module"))):
         loaded = models.build("cifar_resnet8", 7, 1)
@@ -216,12 +216,12 @@ def test_an_average_alone_is_the_network(tmp_path: Path) -> None:
         loaded = models.build("cifar_resnet8", 7, 1)
         checkpoint.load_into(loaded, tmp_path / "w.pth", "cifar_resnet8")
         torch.testing.assert_close(loaded.state_dict(), average.get_submodule("module").state_dict())
-    with pytest.raises(ModelError, match="holds no average of its weights"):
+    with pytest.raises(ModelError, match="has no average of its weights"):
         checkpoint.read(models.Weights(tmp_path / "w.pth", "ema"))
 
 
 def test_what_pytorchs_own_example_saves(tmp_path: Path) -> None:
-    """Its best accuracy is a tensor beside the weights; the architecture is a word."""
+    """Its best accuracy is a tensor next to the weights; the architecture is a word."""
     held = {"epoch": 3, "arch": "cifar_plain8", "state_dict": weights(), "best_acc1": torch.tensor(76.1)}
     torch.save(held, tmp_path / "w.pth")
     found = shapes.look(tmp_path / "w.pth")
@@ -233,7 +233,7 @@ def test_a_dictionary_that_holds_itself(tmp_path: Path) -> None:
     held: dict[str, Any] = {}
     held["model"] = held
     torch.save(held, tmp_path / "w.pth")
-    with pytest.raises(ModelError, match="is no checkpoint"):
+    with pytest.raises(ModelError, match="is not a checkpoint"):
         shapes.read(tmp_path / "w.pth")
 
 
@@ -273,9 +273,9 @@ def test_what_would_run_code_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_what_scripts_write_down_beside_weights_is_passed_over(zipped: bool, tmp_path: Path) -> None:
+def test_what_scripts_save_next_to_weights_is_ignored(zipped: bool, tmp_path: Path) -> None:
     """torchvision's and timm's own training scripts save their options so; numpy's number is a best accuracy."""
-    beside = {
+    notes = {
         "args": argparse.Namespace(lr=0.1, output=tmp_path, since=datetime.datetime.now()),
         "best": np.float64(93.2),
         "confusion": np.eye(3),
@@ -283,7 +283,7 @@ def test_what_scripts_write_down_beside_weights_is_passed_over(zipped: bool, tmp
         "counted": collections.Counter("ab"),
     }
     saved = weights()
-    torch.save({"model": saved, **beside}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    torch.save({"model": saved, **notes}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
     assert shapes.read(tmp_path / "w.pth").keys() == saved.keys()
     torch.testing.assert_close(checkpoint.read(tmp_path / "w.pth"), dict(saved))
 
@@ -298,7 +298,7 @@ def test_a_losss_class_weights_are_no_part_of_the_network(tmp_path: Path) -> Non
     assert checkpoint.read(tmp_path / "w.ckpt").keys() == saved.keys()
 
 
-def test_weights_under_a_strange_word_are_told(tmp_path: Path) -> None:
+def test_weights_under_a_strange_word_are_reported(tmp_path: Path) -> None:
     torch.save({"student": weights(), "teacher": weights(), "epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(ModelError, match="holds tensors under student, teacher") as caught:
         shapes.read(tmp_path / "w.pth")
@@ -329,25 +329,28 @@ def test_a_pickle_that_runs_code_does_not_run_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "expected"),
     [
         (b"<!DOCTYPE html><html>not found</html>", "is an HTML page, not a checkpoint"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a pointer of Git LFS"),
-        (b'{"message": "Not Found"}', "is no checkpoint, or is cut short: its bytes are not what torch saves"),
-        (b"", "is no checkpoint, or is cut short: it is empty"),
-        (b"\x80\x02K\x01.", "is no checkpoint, or is cut short: its bytes are not what torch saves"),
-        (b"PK\x03\x04cut", "is no checkpoint, or is cut short: it begins as an archive, and the archive's end is not"),
+        (b'{"message": "Not Found"}', "is not a checkpoint, or is incomplete: its bytes are not what torch saves"),
+        (b"", "is not a checkpoint, or is incomplete: it is empty"),
+        (b"\x80\x02K\x01.", "is not a checkpoint, or is incomplete: its bytes are not what torch saves"),
+        (
+            b"PK\x03\x04cut",
+            "is not a checkpoint, or is incomplete: it begins as an archive, and the archive's end is missing",
+        ),
     ],
 )
-def test_what_is_no_checkpoint_is_told(data: bytes, said: str, tmp_path: Path) -> None:
-    for name, words in (("w.pth", f"w\\.pth {said}"), ("w.safetensors", r"w\.safetensors is ")):
+def test_what_is_not_a_checkpoint_is_refused(data: bytes, expected: str, tmp_path: Path) -> None:
+    for name, words in (("w.pth", f"w\\.pth {expected}"), ("w.safetensors", r"w\.safetensors is ")):
         (tmp_path / name).write_bytes(data)
         for read in (shapes.read, checkpoint.read):
             with pytest.raises(ModelError, match=words):
                 read(tmp_path / name)
 
 
-def test_a_file_cut_anywhere_is_told(tmp_path: Path) -> None:
+def test_an_incomplete_file_is_refused(tmp_path: Path) -> None:
     for form in ("zip", "legacy", "safetensors"):
         path = tmp_path / ("w.safetensors" if form == "safetensors" else f"{form}.pth")
         if form == "safetensors":
@@ -358,7 +361,7 @@ def test_a_file_cut_anywhere_is_told(tmp_path: Path) -> None:
         for part in range(1, 10):
             path.write_bytes(data[: len(data) * part // 10])
             for read in (shapes.read, checkpoint.read):
-                with pytest.raises(ModelError, match="cut short" if form == "zip" else None):
+                with pytest.raises(ModelError, match="is incomplete" if form == "zip" else None):
                     read(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def picture(width: int = 411, height: int = 300) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def ours(said: Any, image: Image.Image) -> np.ndarray:
-    preprocessing = Preprocessing(**{**said, "mean": tuple(said["mean"]), "std": tuple(said["std"])})
+def ours(wanted: Mapping[str, object], image: Image.Image) -> np.ndarray:
+    preprocessing = Preprocessing.from_json(wanted)
     return preprocessing.normalize(decode.prepare(image, preprocessing)[None])[0]
 
 
@@ -57,7 +58,7 @@ def test_every_record_of_timm_is_understood(timms: dict[str, records.Record]) ->
     assert len(timms) > 100
     for name, record in timms.items():
         assert record.why_not == "", name
-        Preprocessing(**{**record.preprocessing, "mean": (0.5,) * 3, "std": (0.5,) * 3})
+        Preprocessing.from_json({**record.preprocessing, "mean": [0.5] * 3, "std": [0.5] * 3})
 
 
 @pytest.mark.parametrize("name", ["resnet18d.ra2_in1k", "resnet50.tv2_in1k", "resnet50.a1_in1k", "resnetrs152.tf_in1k"])
@@ -91,13 +92,13 @@ def test_a_published_file_is_known_by_name_and_content(published: Path) -> None:
     assert records.doubt(renamed) == ""
 
 
-def test_a_name_that_nobody_published(tmp_path: Path) -> None:
+def test_a_name_that_was_never_published(tmp_path: Path) -> None:
     digits = hashlib.sha256(b"x").hexdigest()[:8]
     (tmp_path / f"resnet18-{digits}.pth").write_bytes(b"x")
     assert records.of(tmp_path / f"resnet18-{digits}.pth", ["resnet18"]) is None
 
 
-def test_what_lies_beside_the_hubs_weights(tmp_path: Path) -> None:
+def test_what_lies_next_to_the_hubs_weights(tmp_path: Path) -> None:
     record = records.of(hub(tmp_path, data={"input_size": (3, 64, 64), "crop_pct": 0.9}), ["resnet10t"])
     assert record is not None
     assert (record.arch, record.why_not) == ("resnet10t", "")
@@ -122,14 +123,14 @@ def test_what_is_squashed_there_is_squashed_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "arguments", "why"),
     [
-        ({"crop_mode": "border"}, {}, "its crop is 'border', which a recipe cannot say"),
+        ({"crop_mode": "border"}, {}, "its crop is 'border', which a recipe cannot express"),
         ({"crop_mode": "squash", "crop_pct": 0.9}, {}, "its crop is 'squash', which"),
         ({"input_size": (3, 64, 96)}, {}, "its images are 96×64, not square, which"),
         ({"interpolation": "lanczos"}, {}, "its interpolation is 'lanczos', which"),
         (None, {"act_layer": "silu"}, "its network was made with arguments of its own (act_layer silu)"),
     ],
 )
-def test_what_a_recipe_cannot_say_is_told_and_nothing_near_it_taken(
+def test_what_a_recipe_cannot_express_is_reported_and_nothing_replaces_it(
     tmp_path: Path, data: dict[str, Any] | None, arguments: dict[str, Any], why: str
 ) -> None:
     record = records.of(hub(tmp_path, data=data, arguments=arguments), ["resnet10t"])
@@ -138,11 +139,11 @@ def test_what_a_recipe_cannot_say_is_told_and_nothing_near_it_taken(
     assert why in record.why_not
 
 
-def test_another_librarys_config_is_no_record(tmp_path: Path) -> None:
+def test_another_librarys_config_is_not_a_record(tmp_path: Path) -> None:
     path = hub(tmp_path)
     record = records.of(path, ["resnet18"])
     assert record is not None
-    assert record.why_not == "it speaks of resnet10t, which these tensors are not"
+    assert record.why_not == "it is about resnet10t, which these tensors are not"
     for text in (json.dumps({"architectures": ["ResNetForImageClassification"]}), "[]", "{", '{"architecture": 3}'):
         (tmp_path / "config.json").write_text(text)
         assert records.of(path, ["resnet10t"]) is None

@@ -1,9 +1,9 @@
-"""What a deed is handed to time its networks with: the real way to a compiled network, where only structure counts."""
+"""How a stage times networks while it works: the real way to a compiled network, where only structure counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,37 @@ import onnx
 import pytest
 import torch
 
-from edgeresnet import models, recipe, targets
+from edgeresnet import models, pipeline, recipe, targets
 from edgeresnet.context import Context
 from edgeresnet.errors import TargetError
-from edgeresnet.pipeline import STAGES, steps
+from edgeresnet.pipeline import STAGES
 from edgeresnet.pipeline.measuring import Measuring
-from edgeresnet.portable import timings
+from edgeresnet.portable import machine
 from edgeresnet.quantization.net import unshare
+from edgeresnet.runs import StepId
 from edgeresnet.stages import quantize, trace
+from edgeresnet.stages.specs import PruneSpec, TimedSearch
 from edgeresnet.store import Store
 
 from ..conftest import tiny
 
+PRUNE = StepId("prune")
 
-def planned(store: Store, **changes: Any) -> Any:
-    """The step `prune` of a recipe with a goal in milliseconds."""
+
+def prune_step(raw: dict[str, Any], store: Store) -> pipeline.Step:
+    return next(step for step in pipeline.plan(pipeline.resolve(recipe.parse(raw), store)) if step.id == PRUNE)
+
+
+def planned(store: Store, **changes: Any) -> pipeline.Step:
+    """The step `prune` of a recipe with a speed-up as its goal."""
     raw = tiny(prune={"speedup": {"openvino": 1.3}}, targets={"openvino": {}, "onnxruntime": {}}, **changes)
-    return next(step for step in steps(recipe.parse(raw), store) if step.id == "prune")
+    return prune_step(raw, store)
+
+
+def measuring(step: pipeline.Step, folder: Path) -> tuple[Measuring, TimedSearch]:
+    assert isinstance(step.spec, PruneSpec)
+    assert step.spec.timed is not None
+    return Measuring(step.spec.timed, step.spec.preprocessing, Context(0, folder)), step.spec.timed
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,7 +84,7 @@ def test_int8_with_made_up_scales_runs_the_very_layers_that_the_real_one_runs(
     real = onnx.ModelProto.FromString(traced.SerializeToString())
     unshare(real)
     images = torch.randn(8, 1, 8, 8).numpy()
-    views = ranges.collect(real, [images], ranges.Views(ranges.Ranges({})))
+    views = ranges.collect(real, [images], ranges.Views(ranges.Ranges(ranges.Origin())))
     choices = engine.Choices(dialect, preprocessing=wanted.preprocessing)
     found = engine.quantize(engine.Source(real, views.plain), None, choices, lambda **_: iter([images]), images[:0])
     layers, stand_in = {}, quantize.stand_in(traced, dialect, (), wanted.preprocessing)
@@ -87,54 +101,55 @@ def test_int8_with_made_up_scales_runs_the_very_layers_that_the_real_one_runs(
 
 def test_networks_are_timed_as_they_would_ship_and_compiled_once(tmp_path: Path, tmp_store: Store) -> None:
     step = planned(tmp_store, **QUANTIZED)
-    (about,) = step.spec["timed"].values()
-    assert (about["target"], about["ships"]) == ("openvino", "int8")
-    assert about["dialect"] == asdict(targets.get("openvino").speaks(targets.get("openvino").options()))
+    timer, search = measuring(step, tmp_path)
+    (about,) = search.targets.values()
+    assert (about.target, about.ships) == ("openvino", "int8")
+    assert about.int8 is not None
+    assert about.int8.dialect == targets.get("openvino").speaks(targets.get("openvino").options())
     networks = {"whole": models.build("cifar_resnet8", 10, 1).eval(), "rung-1": models.build("cifar_plain8", 10, 1)}
-    measuring = Measuring(step.spec, Context(0, tmp_path))
-    raw = measuring(networks, processes=2, seconds=0.2)
-    assert list(raw) == ["openvino"]
-    assert list(raw["openvino"]) == ["whole", "rung-1"]
-    for each in raw["openvino"].values():
-        assert len(timings.windows(each)) == 2
-        assert each["batch"] == 1
+    found = timer(networks, processes=2, seconds=0.2)
+    assert list(found) == ["openvino"]
+    assert list(found["openvino"]) == ["whole", "rung-1"]
+    for latency in found["openvino"].values():
+        assert len(latency.windows()) == 2
+        assert latency.batch == 1
     folders = sorted(path.name for path in (tmp_path / "compiled").iterdir())
     assert folders == ["openvino-rung-1", "openvino-whole"]
     with targets.get("openvino").load(tmp_path / "compiled" / "openvino-whole") as session:
         assert {"i8", "u8"} & {layer.precision for layer in session.layers()}
     names: dict[str, Any] = dict.fromkeys(networks)
-    assert measuring(names, processes=1, seconds=0.1)["openvino"].keys() == names.keys()
+    assert timer(names, processes=1, seconds=0.1)["openvino"].keys() == names.keys()
 
 
-def test_one_that_was_compiled_halfway_is_compiled_anew(tmp_path: Path, tmp_store: Store) -> None:
+def test_one_that_was_compiled_halfway_is_compiled_again(tmp_path: Path, tmp_store: Store) -> None:
     step = planned(tmp_store)
     networks = {"whole": models.build("cifar_resnet8", 10, 1).eval()}
-    Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
+    measuring(step, tmp_path)[0](networks, processes=1, seconds=0.1)
     folder = tmp_path / "compiled" / "openvino-whole"
     (folder / "manifest.json").unlink()
     (folder / "model.bin").unlink()
-    Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
+    measuring(step, tmp_path)[0](networks, processes=1, seconds=0.1)
     assert (folder / "model.bin").is_file()
 
 
 def test_a_target_that_refuses_a_cut_is_named(tmp_path: Path, tmp_store: Store, monkeypatch: Any) -> None:
     def refuses(*_: object) -> None:
-        raise TargetError("refuses it", hint="another")
+        raise TargetError("the network", "is refused", hint="another")
 
     step = planned(tmp_store)
     monkeypatch.setattr(type(targets.get("openvino")), "compile", refuses)
     networks = {"whole": models.build("cifar_resnet8", 10, 1).eval()}
-    with pytest.raises(TargetError, match="OpenVINO CPU refuses it"):
-        Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
+    with pytest.raises(TargetError, match="OpenVINO CPU: the network is refused"):
+        measuring(step, tmp_path)[0](networks, processes=1, seconds=0.1)
 
 
 @pytest.mark.parametrize(("input_", "batch"), [("uint8", "dynamic"), ("float32", 4)])
 def test_inputs_and_batches_are_those_of_the_recipe(input_: str, batch: Any, tmp_path: Path, tmp_store: Store) -> None:
     raw = tiny(prune={"speedup": {"openvino": 1.3}}, targets={"openvino": {"input": input_}}, trace={"batch": batch})
-    step = next(step for step in steps(recipe.parse(raw), tmp_store) if step.id == "prune")
+    step = prune_step(raw, tmp_store)
     networks = {"whole": models.build("cifar_resnet8", 10, 1).eval()}
-    measured = Measuring(step.spec, Context(0, tmp_path))(networks, processes=1, seconds=0.1)
-    assert measured["openvino"]["whole"]["batch"] == (1 if batch == "dynamic" else batch)
+    measured = measuring(step, tmp_path)[0](networks, processes=1, seconds=0.1)
+    assert measured["openvino"]["whole"].batch == (1 if batch == "dynamic" else batch)
     with targets.get("openvino").load(tmp_path / "compiled" / "openvino-whole") as session:
         assert session.signature.pixels == (input_ == "uint8")
 
@@ -142,25 +157,22 @@ def test_inputs_and_batches_are_those_of_the_recipe(input_: str, batch: Any, tmp
 def test_machine_and_runtime_belong_to_a_cut_that_was_timed_and_to_no_other(
     tmp_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeresnet.portable import machine
-
     def keys() -> tuple[str, str]:
-        other = next(step for step in steps(recipe.parse(tiny(prune={"macs": 0.5})), tmp_store) if step.id == "prune")
-        return planned(tmp_store).key({}), other.key({})
+        return planned(tmp_store).key({}), prune_step(tiny(prune={"macs": 0.5}), tmp_store).key({})
 
-    timed, reckoned = keys()
+    timed, untimed = keys()
     real, conditions = machine.versions, machine.conditions()
 
     def versions(*names: str) -> dict[str, str]:
         return real(*names) | ({"openvino": "1999.1"} if "openvino" in names else {})
 
-    changed: dict[str, Any] = {"versions": versions, "conditions": lambda: {**conditions, "governor": "another"}}
-    for name, told in changed.items():
+    changed: dict[str, Any] = {"versions": versions, "conditions": lambda: replace(conditions, governor="another")}
+    for name, other in changed.items():
         with monkeypatch.context() as patch:
-            patch.setattr(machine, name, told)
+            patch.setattr(machine, name, other)
             assert keys()[0] != timed
-            assert keys()[1] == reckoned
-    assert keys() == (timed, reckoned)
+            assert keys()[1] == untimed
+    assert keys() == (timed, untimed)
     assert planned(tmp_store).stage.version == STAGES["prune"].version
 
 

@@ -1,8 +1,9 @@
-"""An ONNX file as a recipe's network, and a candidate that was made elsewhere from it."""
+"""An ONNX file as a recipe's network, and a candidate that another tool made from it."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,33 @@ from onnx import helper, numpy_helper, version_converter
 from edgeresnet import pipeline, recipe
 from edgeresnet.errors import ImagesError, ModelError
 from edgeresnet.graph import adopt
+from edgeresnet.notes import TraceNotes
 from edgeresnet.pipeline import Outcome
+from edgeresnet.portable.result import NotMeasured, Variant
+from edgeresnet.runs import Run
 from edgeresnet.stages import trace
 from edgeresnet.store import Store
 
-from ..conftest import tiny
+from ..conftest import folder_of, result_of, step_of, tiny
 
 
 def about(checkpoint: Path, **changes: Any) -> recipe.Recipe:
-    """A recipe that says of its network no more than where it lies."""
+    """Return a recipe that gives only the path of its network."""
     start = {"model": {"checkpoint": str(checkpoint)}, "train": None, "images": {"evaluation": "digits"}}
     return recipe.parse(tiny(**(start | changes)))
 
 
 def states(outcomes: list[Outcome]) -> dict[str, str]:
-    return {outcome.step.id: outcome.state for outcome in outcomes}
+    return {str(outcome.step.id): outcome.state for outcome in outcomes}
 
 
-def variants(run: dict[str, Any], target: str = "onnxruntime") -> dict[str, Any]:
-    return run["results"][target]["variants"]
+def variants(run: Run, target: str = "onnxruntime") -> Mapping[str, Variant]:
+    return result_of(run, target).variants
+
+
+def trace_notes(run: Run) -> TraceNotes:
+    (notes,) = run.notes_of(TraceNotes)
+    return notes
 
 
 def changed(net: Path, name: str, change: Any) -> Path:
@@ -54,7 +63,7 @@ def with_an_operator_of_somebody_else(net: Path) -> onnx.ModelProto:
     return model
 
 
-def beside(net: Path) -> Path:
+def with_external_weights(net: Path) -> Path:
     onnx.save(onnx.load(net), net, save_as_external_data=True, location="net.weights", size_threshold=1024)
     return net
 
@@ -67,23 +76,22 @@ def scribble(path: Path) -> None:
 
 def test_an_onnx_file_is_a_network(own_store: Store, net: Path, trained: Any) -> None:
     run = pipeline.run(about(net), own_store)
-    assert run["verdict"] == "KEPT"
-    assert variants(run)["fp32"]["predicted"] == variants(trained[1])["fp32"]["predicted"]
-    traced = next(step for step in run["steps"] if step["id"] == "trace")
-    assert traced["notes"]["parity"] < 1e-5
-    # what edgeresnet wrote itself comes back as the very bytes: all that follows is found done
-    assert traced["digest"] == next(step["digest"] for step in trained[1]["steps"] if step["id"] == "trace")
-    assert [step["id"] for step in run["steps"] if step["state"] == "made"] == ["trace"]
+    assert run.verdict == "KEPT"
+    assert variants(run)["fp32"].predicted == variants(trained[1])["fp32"].predicted
+    assert trace_notes(run).parity < 1e-5
+    # what edgeresnet wrote itself comes back as the same bytes: all that follows is done already
+    assert step_of(run, "trace").digest == step_of(trained[1], "trace").digest
+    assert [step.id for step in run.steps if step.state == "made"] == ["trace"]
 
 
 def test_classes_are_those_of_the_images_where_the_recipe_leaves_them_out(own_store: Store, trained: Any) -> None:
-    weights = Path(trained[1]["steps"][0]["path"]) / "weights.safetensors"
+    weights = folder_of(trained[1], "train") / "weights.safetensors"
     named = {"checkpoint": str(weights), "arch": "cifar_resnet8"}
-    left_out, said = (about(weights, model=m) for m in (named, {**named, "classes": 10}))
-    keys = [[o.step.spec for o in pipeline.plan(wanted, own_store)] for wanted in (left_out, said)]
+    left_out, given = (about(weights, model=m) for m in (named, {**named, "classes": 10}))
+    keys = [[o.step.spec for o in pipeline.preview(wanted, own_store)] for wanted in (left_out, given)]
     assert keys[0] == keys[1]
-    with pytest.raises(ImagesError, match="has 10 classes"):
-        pipeline.plan(about(weights, model={**named, "classes": 9}), own_store)
+    with pytest.raises(ImagesError, match="10 classes"):
+        pipeline.preview(about(weights, model={**named, "classes": 9}), own_store)
 
 
 def test_a_fixed_batch_is_kept(own_store: Store, net: Path) -> None:
@@ -93,13 +101,15 @@ def test_a_fixed_batch_is_kept(own_store: Store, net: Path) -> None:
     canonical.set_batch(model, 4)
     onnx.save(model, net)
     run = pipeline.run(about(net), own_store)
-    assert run["verdict"] == "KEPT"
-    assert variants(run)["fp32"]["latency"]["batch"] == 4
-    with pytest.raises(ModelError, match=r"is fixed to batches of 4, and `trace\.batch` asks for 2"):
-        pipeline.plan(about(net, trace={"batch": 2}), own_store)
+    assert run.verdict == "KEPT"
+    latency = variants(run)["fp32"].latency
+    assert latency is not None
+    assert latency.batch == 4
+    with pytest.raises(ModelError, match=r"is fixed to batches of 4, and `trace\.batch` is 2"):
+        pipeline.preview(about(net, trace={"batch": 2}), own_store)
 
 
-def test_an_adopted_network_that_answers_otherwise_is_an_error(own_store: Store, net: Path, monkeypatch: Any) -> None:
+def test_an_adopted_network_with_other_answers_is_an_error(own_store: Store, net: Path, monkeypatch: Any) -> None:
     other = changed(net, "other.onnx", lambda array: array * np.float32(1.01))
     wrong = adopt.adopt(other, about(net).preprocessing, 10)._replace(original=onnx.load(net))
     monkeypatch.setattr(adopt, "adopt", lambda *_, **__: wrong)
@@ -107,15 +117,15 @@ def test_an_adopted_network_that_answers_otherwise_is_an_error(own_store: Store,
         pipeline.run(about(net), own_store)
 
 
-def test_weights_beside_the_file_are_part_of_what_was_asked(tmp_path: Path, own_store: Store, net: Path) -> None:
-    beside(net)
-    assert pipeline.run(about(net), own_store)["verdict"] == "KEPT"
-    assert set(states(pipeline.plan(about(net), own_store)).values()) == {"done"}
+def test_external_weights_are_part_of_the_key(tmp_path: Path, own_store: Store, net: Path) -> None:
+    with_external_weights(net)
+    assert pipeline.run(about(net), own_store).verdict == "KEPT"
+    assert set(states(pipeline.preview(about(net), own_store)).values()) == {"done"}
     scribble(tmp_path / "net.weights")
-    assert states(pipeline.plan(about(net), own_store))["trace"] == "todo"
+    assert states(pipeline.preview(about(net), own_store))["trace"] == "todo"
     (tmp_path / "net.weights").unlink()
-    with pytest.raises(ModelError, match="is not beside it"):
-        pipeline.plan(about(net), own_store)
+    with pytest.raises(ModelError, match="is not next to it"):
+        pipeline.preview(about(net), own_store)
 
 
 def as_tensorflow_would(net: Path, *, last: str = "Softmax", channels_last: bool = True) -> Path:
@@ -139,25 +149,25 @@ def test_a_network_as_tensorflow_writes_it_is_the_same_network(own_store: Store,
     images = {"evaluation": "digits", "calibration": {"from": "digits", "count": 40}}
     small = {"images": images, "quantize": {"effort": "fast"}, "targets": {"onnxruntime": {}, "openvino": {}}}
     run = pipeline.run(about(original, **small), own_store)
-    assert run["verdict"] == "KEPT"
-    steps = {step["id"]: step for step in run["steps"]}
-    (turned, taken_off) = steps["trace"]["warnings"]
-    assert "channels last (NHWC)" in turned
-    assert "ends in a Softmax" in taken_off
-    made, before = (onnx.load(path) for path in (Path(steps["trace"]["path"]) / trace.FILE, net))
+    assert run.verdict == "KEPT"
+    (turned, taken_off) = step_of(run, "trace").warnings
+    assert {turned.code, taken_off.code} == {"adapted"}
+    assert "channels last (NHWC)" in turned.text
+    assert "ends in a Softmax" in taken_off.text
+    made, before = (onnx.load(path) for path in (folder_of(run, "trace") / trace.FILE, net))
     assert [node.op_type for node in made.graph.node] == [node.op_type for node in before.graph.node]
-    assert steps["trace"]["notes"]["parity"] < 1e-6
+    assert trace_notes(run).parity < 1e-6
     for target in ("onnxruntime", "openvino"):
-        assert variants(run, target)["fp32"]["accuracy"]["agree"] == 450
-        assert variants(run, target)["int8"]["accuracy"]["sqnr_db"] > 25
+        assert variants(run, target)["fp32"].accuracy.agree == 450
+        assert (variants(run, target)["int8"].accuracy.sqnr_db or 0) > 25
 
 
-def test_a_softmax_that_is_none_over_the_classes_is_refused(own_store: Store, net: Path) -> None:
+def test_a_softmax_that_is_not_over_the_classes_is_refused(own_store: Store, net: Path) -> None:
     original = as_tensorflow_would(net)
     model = onnx.load(original)
     model.graph.node[-1].attribute.append(helper.make_attribute("axis", 0))
     onnx.save(model, original)
-    with pytest.raises(ModelError, match=r"the Softmax at the end of .*tensorflow\.onnx is none over its classes"):
+    with pytest.raises(ModelError, match=r"the Softmax at the end of .*tensorflow\.onnx is not over its classes"):
         pipeline.run(about(original), own_store)
 
 
@@ -165,35 +175,33 @@ def test_an_opset_that_the_runtime_does_not_know_yet(own_store: Store, net: Path
     newest = net.with_name("newest.onnx")
     onnx.save(version_converter.convert_version(onnx.load(net), onnx.defs.onnx_opset_version()), newest)
     run = pipeline.run(about(newest), own_store)
-    assert run["verdict"] == "KEPT"
-    steps = {step["id"]: step for step in run["steps"]}
-    assert steps["trace"]["notes"]["opset"] == adopt.OPSET
+    assert run.verdict == "KEPT"
+    assert trace_notes(run).opset == adopt.OPSET
 
 
-def test_a_candidate_of_probabilities_is_held_against_probabilities(own_store: Store, net: Path) -> None:
-    """It stays as it is, and its noise is told in the numbers that it answers with."""
+def test_a_candidate_of_probabilities_is_compared_with_probabilities(own_store: Store, net: Path) -> None:
+    """It stays as it is, and its noise is that of the numbers that it answers with."""
     both = as_tensorflow_would(net, channels_last=False)
     run = pipeline.run(about(both, model__candidate=str(both)), own_store)
-    assert run["verdict"] == "KEPT"
-    steps = {step["id"]: step for step in run["steps"]}
-    assert steps["trace"]["notes"]["operators"]["Softmax"] == 1
-    assert steps["trace"]["warnings"] == []
-    counts = variants(run)["candidate"]["accuracy"]
-    assert (counts["agree"], counts["sqnr_db"]) == (450, None)
+    assert run.verdict == "KEPT"
+    assert trace_notes(run).operators["Softmax"] == 1
+    assert step_of(run, "trace").warnings == ()
+    accuracy = variants(run)["candidate"].accuracy
+    assert (accuracy.agree, accuracy.sqnr_db) == (450, None)
 
 
 def test_a_candidate_that_is_the_reference_loses_nothing(own_store: Store, net: Path) -> None:
     wanted = about(net, model__candidate=str(net), promises={"max_drop_pp": 2, "max_flips_pct": 2})
     run = pipeline.run(wanted, own_store)
-    assert run["verdict"] == "KEPT"
-    result = run["results"]["onnxruntime"]
-    assert result["candidate"] == "candidate"
-    assert list(result["variants"]) == ["fp32", "candidate"]
-    counts = result["variants"]["candidate"]["accuracy"]
-    assert (counts["flips_lost"], counts["flips_won"], counts["agree"], counts["sqnr_db"]) == (0, 0, 450, None)
-    assert result["variants"]["candidate"]["latency"]
-    compiled = next(step["path"] for step in run["steps"] if step["id"] == "compile:onnxruntime:candidate")
-    assert (Path(compiled) / "model.onnx").read_bytes() == net.read_bytes()
+    assert run.verdict == "KEPT"
+    result = result_of(run, "onnxruntime")
+    assert result.ships == "candidate"
+    assert list(result.variants) == ["fp32", "candidate"]
+    accuracy = result.shipped.accuracy
+    assert (accuracy.lost, accuracy.won, accuracy.agree, accuracy.sqnr_db) == (0, 0, 450, None)
+    assert result.shipped.latency
+    compiled = folder_of(run, "compile:onnxruntime:candidate")
+    assert (compiled / "model.onnx").read_bytes() == net.read_bytes()
 
 
 def test_a_candidate_with_shuffled_logits_is_broken_and_its_reference_is_not_blamed(
@@ -201,12 +209,12 @@ def test_a_candidate_with_shuffled_logits_is_broken_and_its_reference_is_not_bla
 ) -> None:
     shuffled = changed(net, "shuffled.onnx", lambda array: np.roll(array, 1, axis=0))
     run = pipeline.run(about(net, model__candidate=str(shuffled)), own_store)
-    assert run["verdict"] == "BROKEN"
-    assert variants(run)["fp32"]["accuracy"]["agree"] == 450
-    assert variants(run)["candidate"]["accuracy"]["agree"] < 100
+    assert run.verdict == "BROKEN"
+    assert variants(run)["fp32"].accuracy.agree == 450
+    assert variants(run)["candidate"].accuracy.agree < 100
 
 
-def test_a_real_int8_file_is_judged_as_it_is_and_is_no_reference(own_store: Store, net: Path) -> None:
+def test_a_real_int8_file_is_judged_as_it_is_and_is_not_a_reference(own_store: Store, net: Path) -> None:
     import onnxruntime.quantization as ort
 
     from edgeresnet import images
@@ -225,22 +233,23 @@ def test_a_real_int8_file_is_judged_as_it_is_and_is_no_reference(own_store: Stor
     ort.quantize_static(net, int8, Reader(), activation_type=ort.QuantType.QUInt8)
     both: dict[str, dict[str, Any]] = {"onnxruntime": {}, "openvino": {}}
     run = pipeline.run(about(net, model__candidate=str(int8), targets=both, promises={"max_drop_pp": 10}), own_store)
-    assert run["verdict"] == "KEPT", run["results"]
+    assert run.verdict == "KEPT", run.results
     for target in both:
         found = variants(run, target)["candidate"]
-        assert found["accuracy"]["agree"] > 400
-        assert found["accuracy"]["sqnr_db"] < 60, "it is the FP32 network"
+        assert found.accuracy.agree > 400
+        assert found.accuracy.sqnr_db is not None
+        assert found.accuracy.sqnr_db < 60, "it is the FP32 network"
     with pytest.raises(ModelError, match="is quantized already"):
-        pipeline.plan(about(int8), own_store)
+        pipeline.preview(about(int8), own_store)
 
 
-def test_a_candidate_with_weights_beside_it_runs_on_every_target(tmp_path: Path, own_store: Store, net: Path) -> None:
+def test_a_candidate_with_external_weights_runs_on_every_target(tmp_path: Path, own_store: Store, net: Path) -> None:
     (tmp_path / "made").mkdir()
-    made = beside(Path(shutil.copy(net, tmp_path / "made" / "net.onnx")))
+    made = with_external_weights(Path(shutil.copy(net, tmp_path / "made" / "net.onnx")))
     wanted = about(net, model__candidate=str(made), targets={"onnxruntime": {}, "openvino": {}})
-    assert pipeline.run(wanted, own_store)["verdict"] == "KEPT"
+    assert pipeline.run(wanted, own_store).verdict == "KEPT"
     scribble(tmp_path / "made" / "net.weights")
-    found = states(pipeline.plan(wanted, own_store))
+    found = states(pipeline.preview(wanted, own_store))
     assert found["compile:onnxruntime:candidate"] == found["compile:openvino:candidate"] == "todo"
     assert found["trace"] == found["verify:reference"] == "done"
 
@@ -253,7 +262,7 @@ def test_a_candidate_that_does_not_fit_ends_before_anything_runs(own_store: Stor
     onnx.save(model, narrow)
     with pytest.raises(ModelError, match=r"narrow\.onnx answers with 9 classes, the images have 10 classes"):
         pipeline.run(about(net, model__candidate=str(narrow)), own_store)
-    with pytest.raises(ModelError, match=r"there is no checkpoint nowhere\.onnx"):
+    with pytest.raises(ModelError, match=r"the checkpoint nowhere\.onnx does not exist"):
         pipeline.run(about(net, model__candidate="nowhere.onnx"), own_store)
     assert len(own_store.runs()) == runs
 
@@ -262,8 +271,10 @@ def test_a_candidate_that_a_target_refuses_is_that_targets_failure(own_store: St
     odd = net.with_name("odd.onnx")
     onnx.save(with_an_operator_of_somebody_else(net), odd)
     run = pipeline.run(about(net, model__candidate=str(odd)), own_store)
-    assert run["verdict"] == "NOT_MEASURED"
-    assert "refuses" in run["results"]["onnxruntime"]["reason"]
+    assert run.verdict == "NOT_MEASURED"
+    refused = run.results["onnxruntime"]
+    assert isinstance(refused, NotMeasured)
+    assert "refuse" in refused.reason
 
 
 def test_the_file_names_the_report_where_no_architecture_does(own_store: Store, net: Path) -> None:
@@ -282,7 +293,7 @@ def test_a_network_that_onnxruntime_cannot_run_is_one_line(own_store: Store, net
     assert "\n" not in caught.value.message
     model.graph.node[0].domain, model.graph.node[0].op_type = "", "SequenceErase"  # onnx takes it as it is
     onnx.save(model, net)
-    with pytest.raises(ModelError, match=r"cannot run|no valid ONNX") as caught:
+    with pytest.raises(ModelError, match=r"does not run in onnxruntime|is not a valid ONNX") as caught:
         pipeline.run(about(net), own_store)
     assert "\n" not in caught.value.message
 

@@ -69,7 +69,7 @@ def test_a_run_killed_at_any_moment_leaves_a_store_that_works(tmp_path: Path, mo
     assert run["verdict"] == "KEPT"
     assert "warning" not in err
     assert not list((store / "work").iterdir())
-    again = pipeline.plan(load(recipe), Store(store))
+    again = pipeline.preview(load(recipe), Store(store))
     assert [outcome.step.id for outcome in again if outcome.state != "done"] == []
 
 
@@ -97,7 +97,7 @@ def test_ctrl_c_ends_in_one_line_and_training_goes_on_later(tmp_path: Path) -> N
     code, _, err = finish(process)
     assert code == 130
     assert "Traceback" not in err
-    assert err.strip().splitlines()[-1] == "error: interrupted (run it again: finished stages are kept)"
+    assert err.strip().splitlines()[-1] == "error: interrupted (run it again: finished stages are stored)"
     assert list(store.glob("work/train-*/scratch/state.pt"))
     halfway = json.loads(next((store / "runs").glob("*.json")).read_text())
     assert halfway["problem"]["message"] == "interrupted"

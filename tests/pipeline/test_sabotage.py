@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from edgeresnet import gate, pipeline, recipe, report, targets
 from edgeresnet.errors import TargetError
 from edgeresnet.pipeline import Listener
 from edgeresnet.pipeline import step as steps
-from edgeresnet.portable import inference, machine, worker, yardstick
-from edgeresnet.store import Store
+from edgeresnet.portable import inference, machine, timing_warnings, worker, yardstick
+from edgeresnet.portable.result import Promise
+from edgeresnet.runs import Margins, Run
+from edgeresnet.store import Origin, Store
 
-from ..conftest import tiny
+from ..conftest import folder_of, result_of, step_of, tiny
 from .test_run import on_colours
 
 OnnxRuntime: Any = type(targets.get("onnxruntime"))
@@ -45,13 +48,17 @@ class Sabotaged(OnnxRuntime):
         return session
 
 
-def judged(store: Store, add_target: Any, target: Any, **changes: Any) -> dict[str, Any]:
+def judged(store: Store, add_target: Any, target: Any, **changes: Any) -> Run:
     add_target(target)
     return pipeline.run(recipe.parse(tiny(targets={"sabotaged": {}}, **changes)), store)
 
 
+def timing_texts(run: Run, target: str = "sabotaged") -> str:
+    return " ".join(str(warning) for warning in timing_warnings.of(result_of(run, target).timed()))
+
+
 class Backwards:
-    """An hour back, after every forty looks at it."""
+    """A clock that goes an hour back each time that it was read forty times."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -82,7 +89,7 @@ def _slower(answer: np.ndarray, seen: int) -> np.ndarray:
 def test_the_harness_itself_is_green(own_store: Store, add_target: Any) -> None:
     promises = {"max_drop_pp": 2, "max_latency_p99_ms": 1000}
     run = judged(own_store, add_target, Sabotaged(), promises=promises, verify={"processes": 3, "seconds": 3})
-    assert run["verdict"] == "KEPT"
+    assert run.verdict == "KEPT"
 
 
 @pytest.mark.parametrize(
@@ -104,8 +111,8 @@ def test_a_sabotaged_target_is_caught(
     own_store: Store, add_target: Any, sabotage: Any, promises: dict, verdict: str, words: str
 ) -> None:
     run = judged(own_store, add_target, sabotage, promises=promises)
-    assert run["verdict"] in verdict.split()
-    assert words in run["verdicts"][0]["reason"]
+    assert run.verdict in verdict.split()
+    assert words in run.verdicts[0].reason
 
 
 def test_bgr_for_rgb_on_the_target(tmp_path: Path, colours: Any, add_target: Any) -> None:
@@ -114,23 +121,23 @@ def test_bgr_for_rgb_on_the_target(tmp_path: Path, colours: Any, add_target: Any
     wanted = recipe.parse(on_colours(colours("b"), colours("a"), targets={"sabotaged": {}}, **changes))
     store = Store(tmp_path)
     run = pipeline.run(wanted, store)
-    assert run["verdict"] == "KEPT", run["verdicts"]
+    assert run.verdict == "KEPT", run.verdicts
     add_target(Sabotaged(before=lambda batch: np.ascontiguousarray(batch[:, ::-1])))
     again = pipeline.run(wanted, store, again=frozenset({"verify"}))
-    assert {verdict["verdict"] for verdict in again["verdicts"]} == {"BROKEN"}
+    assert {verdict.verdict for verdict in again.verdicts} == {"BROKEN"}
 
 
 def test_bgr_for_rgb_in_the_recipe(tmp_path: Path, colours: Any) -> None:
-    """The weights learned RGB; a recipe that says BGR for them breaks its promise of accuracy."""
+    """The weights learned RGB; a recipe with BGR for them breaks its promise of accuracy."""
     raw = on_colours(colours("b"), colours("a"), train__epochs=8, promises={"min_top1_pct": 80})
     store = Store(tmp_path)
     run = pipeline.run(recipe.parse(raw), store)
-    assert run["verdict"] == "KEPT"
-    weights = Path(next(step["path"] for step in run["steps"] if step["id"] == "train")) / "weights.safetensors"
+    assert run.verdict == "KEPT"
+    weights = folder_of(run, "train") / "weights.safetensors"
     raw.pop("train")
     raw["model"]["checkpoint"] = str(weights)
     raw["preprocessing"]["order"] = "bgr"
-    assert pipeline.run(recipe.parse(raw), store)["verdict"] == "BROKEN"
+    assert pipeline.run(recipe.parse(raw), store).verdict == "BROKEN"
 
 
 class Ear(Listener):
@@ -144,22 +151,22 @@ class Ear(Listener):
 @pytest.mark.parametrize("step", ["train", "trace", "compile:reference", "verify:onnxruntime"])
 def test_a_flipped_byte_in_an_artifact_is_never_used(own_store: Store, step: str) -> None:
     run = pipeline.run(recipe.parse(tiny()), own_store)
-    folder = Path(next(s["path"] for s in run["steps"] if s["id"] == step))
+    folder = folder_of(run, step)
     largest = max((p for p in folder.iterdir() if p.name != "manifest.json"), key=lambda p: p.stat().st_size)
     data = bytearray(largest.read_bytes())
     data[len(data) // 2] ^= 1
     largest.write_bytes(data)
     ear = Ear()
     again = pipeline.run(recipe.parse(tiny()), own_store, listener=ear)
-    digest = next(s["digest"] for s in run["steps"] if s["id"] == step)
-    assert any(s["state"] == "made" for s in again["steps"] if digest == s["digest"] or s["id"] == step)
-    assert f"{largest.name} has changed: it is made anew" in ear.heard[0]
-    assert again["verdict"] == "KEPT"
-    assert any("it is made anew" in note for s in again["steps"] for note in s["warnings"]), "and the run remembers"
+    digest = step_of(run, step).digest
+    assert any(each.state == "made" for each in again.steps if digest == each.digest or each.id == step)
+    assert f"{largest.name} has changed: it is made again" in ear.heard[0]
+    assert again.verdict == "KEPT"
+    assert any(w.code == "made-again" for each in again.steps for w in each.warnings), "and the run remembers"
 
 
 @pytest.fixture
-def two_models(trained: Any, once: Any, tmp_path: Path) -> tuple[Store, dict[str, Any], dict[str, Any]]:
+def two_models(trained: Any, once: Any, tmp_path: Path) -> tuple[Store, Run, Run]:
     """A store with two trained networks, copied, and their runs."""
 
     def make(folder: Path) -> None:
@@ -168,33 +175,32 @@ def two_models(trained: Any, once: Any, tmp_path: Path) -> tuple[Store, dict[str
 
     store = Store(shutil.copytree(once("two-models", make), tmp_path / "store"))
     wanted = tiny(), tiny(seed=9, train__epochs=1)
-    first, other = (pipeline.run(recipe.parse(each), store) for each in wanted)  # found done
+    first, other = (pipeline.run(recipe.parse(each), store) for each in wanted)  # done already
     return store, first, other
 
 
 def test_a_stale_engine_put_in_place_of_the_new_one_is_never_used(two_models: Any) -> None:
-    """The compiled network of an earlier model, copied over a later one's: the digests tell."""
+    """The compiled network of an earlier model, copied over a later one's: the digests differ."""
     own_store, first, other = two_models
     name = "compile:reference"
-    old, new = (Path(next(s["path"] for s in run["steps"] if s["id"] == name)) for run in (first, other))
+    old, new = (folder_of(run, name) for run in (first, other))
     shutil.copy(old / "model.onnx", new / "model.onnx")
     ear = Ear()
     again = pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store, listener=ear)
     assert ear.heard
-    digest = next(s["digest"] for s in other["steps"] if s["id"] == name)
-    assert next(s["digest"] for s in again["steps"] if s["id"] == name) == digest
+    assert step_of(again, name).digest == step_of(other, name).digest
 
 
-def test_a_stale_engine_with_its_papers_is_never_used(two_models: Any) -> None:
-    """The whole folder, manifest included: then the key is another's."""
+def test_a_stale_engine_with_its_manifest_is_never_used(two_models: Any) -> None:
+    """The complete folder, manifest included: then the key is another's."""
     own_store, first, other = two_models
     name = "compile:reference"
-    old, new = (Path(next(s["path"] for s in run["steps"] if s["id"] == name)) for run in (first, other))
+    old, new = (folder_of(run, name) for run in (first, other))
     shutil.rmtree(new)
     shutil.copytree(old, new)
     ear = Ear()
     pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store, listener=ear)
-    assert "its key is another" in ear.heard[0]
+    assert "its manifest has another key" in ear.heard[0]
 
 
 @pytest.mark.parametrize(
@@ -202,28 +208,28 @@ def test_a_stale_engine_with_its_papers_is_never_used(two_models: Any) -> None:
     [(lambda: 0.0, "did not move"), (Backwards(), "stepped back")],
     ids=["stands still", "steps back"],
 )
-def test_a_clock_that_is_none_keeps_no_promise(
+def test_a_clock_that_does_not_run_keeps_no_promise(
     own_store: Store, add_target: Any, monkeypatch: Any, clock: Any, words: str
 ) -> None:
     monkeypatch.setattr(worker, "MOST_IN_A_ROW", 20)
     monkeypatch.setattr(worker, "start", lambda job: worker.Worker(job, clock=clock))
     run = judged(own_store, add_target, Sabotaged(), promises={"max_latency_p99_ms": 5})
-    assert run["verdict"] == "NOT_MEASURED"
-    assert words in run["verdicts"][0]["reason"]
+    assert run.verdict == "NOT_MEASURED"
+    assert words in run.verdicts[0].reason
 
 
-def test_a_session_that_slows_down_with_time_is_told(own_store: Store, add_target: Any) -> None:
-    asked = [0]
+def test_a_session_that_slows_down_with_time_is_reported(own_store: Store, add_target: Any) -> None:
+    count = [0]
 
     def slower(answer: np.ndarray, _: int) -> np.ndarray:
-        asked[0] += 1
-        until = time.perf_counter() + 5e-6 * asked[0]
+        count[0] += 1
+        until = time.perf_counter() + 5e-6 * count[0]
         while time.perf_counter() < until:
             pass
         return answer
 
     run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 2, "seconds": 3})
-    assert "it slowed down by" in " ".join(report.view.of(run).notes)
+    assert "it slowed down by" in timing_texts(run)
 
 
 def test_a_session_that_answers_differently_the_second_time(own_store: Store, add_target: Any) -> None:
@@ -231,32 +237,32 @@ def test_a_session_that_answers_differently_the_second_time(own_store: Store, ad
         return answer if seen <= 450 else answer[:, ::-1]
 
     run = judged(own_store, add_target, Sabotaged(after=forgets), promises={"max_drop_pp": 50})
-    assert run["verdict"] == "NOT_MEASURED"
-    assert "answered differently when it was asked" in run["verdicts"][0]["reason"]
+    assert run.verdict == "NOT_MEASURED"
+    assert "the network answered differently when image" in run.verdicts[0].reason
 
 
 def test_a_process_that_dies_while_it_is_timed_leaves_the_rest(own_store: Store, monkeypatch: Any) -> None:
-    """onnxruntime dies, OpenVINO does not; what was evaluated before is kept for the next run."""
+    """onnxruntime dies, OpenVINO does not; what was evaluated before is stored for the next run."""
     real = worker.Worker
 
     def start(job: worker.Job) -> worker.Worker:
         if job.target.name == "onnxruntime":  # type: ignore[attr-defined]
-            raise TargetError("ended the process in which it was timed with signal 11", hint="again")
+            raise TargetError("the network", "ended the process in which it was timed with signal 11", hint="again")
         return real(job)
 
     monkeypatch.setattr(worker, "start", start)
     wanted = recipe.parse(tiny(targets={"onnxruntime": {}, "openvino": {}}, verify={"processes": 2, "seconds": 0.5}))
     run = pipeline.run(wanted, own_store)
-    assert [verdict["verdict"] for verdict in run["verdicts"]] == ["NOT_MEASURED", "KEPT"]
+    assert [verdict.verdict for verdict in run.verdicts] == ["NOT_MEASURED", "KEPT"]
     monkeypatch.setattr(worker, "start", real)
-    asked: list[int] = []
-    monkeypatch.setattr(inference, "predict", lambda *_: asked.append(1))
-    assert pipeline.run(wanted, own_store)["verdict"] == "KEPT"
-    assert not asked, "the answers were there already"
+    evaluated: list[int] = []
+    monkeypatch.setattr(inference, "predict", lambda *_: evaluated.append(1))
+    assert pipeline.run(wanted, own_store).verdict == "KEPT"
+    assert not evaluated, "the answers were there already"
 
 
 def interrupted_at_the_third(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ctrl-C while the network's third process is started, once; gives a mark for every one that was asked for."""
+    """Ctrl-C while the network's third process is started, once; return a mark for every process that was started."""
     started: list[str] = []
     real = worker.Worker
 
@@ -279,16 +285,22 @@ def test_an_interrupted_measurement_goes_on_where_it_was(own_store: Store, monke
         pipeline.run(wanted, own_store)
     assert len(started) == 3
     run = pipeline.run(wanted, own_store)
-    assert len(started) == 3 + 2, "two of four rounds were kept"
-    assert len(run["results"]["onnxruntime"]["variants"]["fp32"]["latency"]["processes"]) == 4
+    assert len(started) == 3 + 2, "two of four rounds were stored"
+    latency = result_of(run, "onnxruntime").variants["fp32"].latency
+    assert latency is not None
+    assert len(latency.processes) == 4
 
 
 def test_rounds_of_a_machine_in_another_state_are_not_continued(own_store: Store, monkeypatch: Any) -> None:
     """The power mode was changed while the run stood still: fast rounds and slow ones are not one measurement."""
-    mode = ["MAXN"]
-    monkeypatch.setattr(machine, "conditions", lambda: {"power_mode": mode[0]})
+    mode, conditions, real = ["MAXN"], machine.timed_machine(), steps.Step.origin
+    monkeypatch.setattr(machine, "timed_machine", lambda: replace(conditions, power_mode=mode[0]))
     started = interrupted_at_the_third(monkeypatch)
-    monkeypatch.setattr(steps.Step, "machine", lambda self: None)  # or the key alone would tell
+
+    def origin(step: steps.Step, digests: Mapping[str, str]) -> Origin:
+        return replace(real(step, digests), machine=None)  # or the key would be another
+
+    monkeypatch.setattr(steps.Step, "origin", origin)
     wanted = recipe.parse(tiny(verify={"processes": 4, "seconds": 0.5}))
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(wanted, own_store)
@@ -297,59 +309,62 @@ def test_rounds_of_a_machine_in_another_state_are_not_continued(own_store: Store
     assert len(started) == 3 + 4
 
 
-def test_anew_is_anew_after_an_interruption_too(own_store: Store, monkeypatch: Any) -> None:
+def test_again_begins_at_the_start_after_an_interruption_too(own_store: Store, monkeypatch: Any) -> None:
     started = interrupted_at_the_third(monkeypatch)
-    wanted, anew = recipe.parse(tiny()), frozenset({"verify"})
+    wanted, again = recipe.parse(tiny()), frozenset({"verify"})
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run(wanted, own_store, again=anew)
-    pipeline.run(wanted, own_store, again=anew)
+        pipeline.run(wanted, own_store, again=again)
+    pipeline.run(wanted, own_store, again=again)
     assert len(started) == 3 + 3, "all three rounds, not the one that was missing"
 
 
-def test_what_an_interruption_left_is_told_with_its_time(own_store: Store, monkeypatch: Any) -> None:
+def test_what_an_interruption_left_is_reported_with_its_time(own_store: Store, monkeypatch: Any) -> None:
     interrupted_at_the_third(monkeypatch)
     wanted = recipe.parse(tiny(verify={"processes": 4, "seconds": 0.5}))
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(wanted, own_store)
-    notes = " ".join(report.view.of(pipeline.run(wanted, own_store)).notes)
-    assert "2 of 4 rounds of processes were timed before an interruption, 20" in notes
+    (warning,) = step_of(pipeline.run(wanted, own_store), "verify:onnxruntime").warnings
+    assert warning.code == "continued"
+    assert "2 of 4 rounds of processes were timed before an interruption, 20" in warning.text
 
 
-def test_a_twin_that_cannot_be_made_leaves_its_target_standing(own_store: Store, monkeypatch: Any) -> None:
+def test_a_half_precision_variant_that_cannot_be_made_does_not_stop_its_target(
+    own_store: Store, monkeypatch: Any
+) -> None:
     openvino = targets.get("openvino")
     monkeypatch.setattr(type(openvino), "half", lambda self, options: options.__class__(float_parts="f16", threads=3))
     real = type(openvino).compile
 
     def compiled(self: Any, onnx: Path, options: Any, out: Path, cache: Path | None = None) -> Any:
         if options.float_parts == "f16":
-            raise TargetError("this CPU has no f16 instructions", hint="use f32")
+            raise TargetError("this CPU", "has no f16 instructions", hint="use f32")
         return real(self, onnx, options, out)
 
     monkeypatch.setattr(type(openvino), "compile", compiled)
     wanted = recipe.parse(tiny(targets={"openvino": {}}, promises={"max_drop_pp": 2}))
     run = pipeline.run(wanted, own_store)
-    assert run["verdict"] == "KEPT"
-    assert list(run["results"]["openvino"]["variants"]) == ["fp32"]
-    assert "compile:openvino:half failed: this CPU has no f16 instructions" in report.view.of(run).notes
+    assert run.verdict == "KEPT"
+    assert list(result_of(run, "openvino").variants) == ["fp32"]
+    assert "compile:openvino:half failed: this CPU has no f16 instructions" in report.summary.of(run).notes
 
 
-def test_a_target_that_slows_down_at_image_300_is_told(own_store: Store, add_target: Any) -> None:
+def test_a_target_that_slows_down_at_image_300_is_reported(own_store: Store, add_target: Any) -> None:
     """Of those that are timed: the session is quick for its first 300 inferences, and slow from there on."""
-    asked = [0]
+    count = [0]
 
     def slower(answer: np.ndarray, seen: int) -> np.ndarray:
-        asked[0] = 1 if seen > 1 and len(answer) > 1 else asked[0] + 1  # a batch: it is evaluated; then timed
-        until = time.perf_counter() + (0.001 if asked[0] % 600 > 300 else 0)
+        count[0] = 1 if seen > 1 and len(answer) > 1 else count[0] + 1  # a batch: it is evaluated; then timed
+        until = time.perf_counter() + (0.001 if count[0] % 600 > 300 else 0)
         while time.perf_counter() < until:
             pass
         return answer
 
     run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 2, "seconds": 3})
-    notes = " ".join(report.view.of(run).notes)
+    notes = timing_texts(run)
     assert any(word in notes for word in ("slowed down", "two speeds", "had not come to agree")), notes
 
 
-def test_a_class_without_images_is_told_and_its_promise_is_not_kept(tmp_path: Path, colours: Any) -> None:
+def test_a_class_without_images_is_reported_and_its_promise_is_not_kept(tmp_path: Path, colours: Any) -> None:
     """Every file of one class is damaged, and `unreadable: skip` leaves them out."""
     damaged = tmp_path / "evaluation"
     shutil.copytree(colours("a"), damaged)
@@ -358,36 +373,39 @@ def test_a_class_without_images_is_told_and_its_promise_is_not_kept(tmp_path: Pa
     promises = {"min_recall_pct": {"green": 1}, "max_drop_pp": 15}
     raw = on_colours(colours("b"), damaged, images={"unreadable": "skip"}, promises=promises)
     run = pipeline.run(recipe.parse(raw), Store(tmp_path / "store"))
-    words = {verdict["promise"]: verdict["verdict"] for verdict in run["verdicts"]}
-    assert words["min_recall_pct green"] == "NOT_MEASURED"
-    assert run["verdict"] == "NOT_MEASURED"
-    assert "1 classes have no evaluation image, so nothing is known of them: green" in report.view.of(run).notes
+    words = {verdict.promise: verdict.verdict for verdict in run.verdicts}
+    assert words[Promise("min_recall_pct", 1, "green")] == "NOT_MEASURED"
+    assert run.verdict == "NOT_MEASURED"
+    notes = report.summary.of(run).notes
+    assert "1 classes have no evaluation image, so nothing is known of them: green" in notes
 
 
-def test_a_twin_whose_answers_are_no_numbers_is_left_out(
+def test_a_half_precision_variant_whose_answers_are_nan_is_left_out(
     own_store: Store, standin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What half precision cannot hold shows when the twin is asked. What would ship is judged all the same."""
+    """What half precision cannot hold shows in its answers. What would ship is judged all the same."""
     from edgeresnet.stages import verify
 
     standin()
-    real = verify._asked
+    real = verify._answers
 
-    def asked(name: str, *more: Any) -> Any:
+    def answers(name: str, *more: Any) -> Any:
         if name == "half":
-            raise TargetError("answered NaN or infinity for image 0", hint="")
+            raise TargetError("the network", "answered NaN or infinity for image 0", hint="")
         return real(name, *more)
 
-    monkeypatch.setattr(verify, "_asked", asked)
+    monkeypatch.setattr(verify, "_answers", answers)
     run = pipeline.run(recipe.parse(tiny(targets={"tensorrt": {}})), own_store)
-    assert run["verdict"] == "KEPT"
-    assert list(run["results"]["tensorrt"]["variants"]) == ["fp32"]
-    assert "the half-precision twin is left out: it answered NaN" in " ".join(report.view.of(run).notes)
+    assert run.verdict == "KEPT"
+    assert list(result_of(run, "tensorrt").variants) == ["fp32"]
+    (warning,) = step_of(run, "verify:tensorrt").warnings
+    assert warning.code == "no-half"
+    assert "the half-precision variant is left out: the network answered NaN" in warning.text
     again = pipeline.run(recipe.parse(tiny(targets={"tensorrt": {"precision": "fp16"}})), own_store)
-    assert again["verdict"] == "NOT_MEASURED", "unless it is what would ship"
+    assert again.verdict == "NOT_MEASURED", "unless it is what would ship"
 
 
-def test_a_yardstick_that_cannot_be_built_leaves_its_target_standing_and_the_gate_red(
+def test_a_yardstick_that_cannot_be_built_does_not_stop_its_target_and_the_gate_is_red(
     own_store: Store, monkeypatch: Any
 ) -> None:
     onnxruntime = targets.get("onnxruntime")
@@ -395,17 +413,17 @@ def test_a_yardstick_that_cannot_be_built_leaves_its_target_standing_and_the_gat
 
     def compiled(self: Any, onnx: Path, *more: Any) -> Any:
         if onnx.name == yardstick.FILE.name:
-            raise TargetError("refuses yardstick.onnx", hint="")
+            raise TargetError("yardstick.onnx", "is refused", hint="")
         return real(self, onnx, *more)
 
-    whole = pipeline.run(recipe.parse(tiny()), own_store)
-    held = gate.of(whole, gate.Margins(max_slowdown_pct=1000, max_runtime_slowdown_pct=1000))
-    assert gate.gate(whole, held)["verdict"] != "NOT_MEASURED"
+    complete = pipeline.run(recipe.parse(tiny()), own_store)
+    baseline = gate.of(complete, Margins(max_slowdown_pct=1000, max_runtime_slowdown_pct=1000))
+    assert gate.gate(complete, baseline).verdict != "NOT_MEASURED"
     monkeypatch.setattr(type(onnxruntime), "compile", compiled)
     again = frozenset({"compile:onnxruntime:yardstick", "verify:onnxruntime"})
     run = pipeline.run(recipe.parse(tiny()), own_store, again=again)
-    assert run["verdict"] == "KEPT"
-    found = gate.gate(run, held)
-    assert found["verdict"] == "NOT_MEASURED"
-    reasons = {one["promise"]: one["reason"] for one in found["verdicts"]}
-    assert reasons["max_slowdown_pct yardstick"] == "yardstick: its latency was not measured"
+    assert run.verdict == "KEPT"
+    found = gate.gate(run, baseline)
+    assert found.verdict == "NOT_MEASURED"
+    reasons = {(one.promise.kind, one.promise.subject): one.reason for one in found.verdicts}
+    assert reasons["max_slowdown_pct", "yardstick"] == "yardstick: its latency was not measured"

@@ -1,4 +1,4 @@
-"""A session that answers what it is told, and moves the clock by what it is told."""
+"""A session that answers and moves the clock as a test scripts it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Scripted:
 
 
 class Loads:
-    """A target reduced to loading; `say` is what its session is."""
+    """A target reduced to loading."""
 
     def __init__(self, session: Any):
         self.session = session
@@ -54,7 +54,7 @@ class Loads:
 
 
 def of_benchmarks(name: str) -> Any:
-    """The module of this name in benchmarks/, which is no package."""
+    """The module of this name in benchmarks/, which is not a package."""
     path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
     assert spec

@@ -1,4 +1,4 @@
-"""The device's own decoding, held against home's on the same files."""
+"""The device's own decoding, compared with the host's on the same files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def photographs(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_pillow_gives_what_home_gives(photographs: list[Path], how: Preprocessing) -> None:
+def test_pillow_gives_what_the_host_gives(photographs: list[Path], how: Preprocessing) -> None:
     found = decoding.decoded("pillow", photographs, how)
     assert found is not None
     assert (found == np.stack([decode.read(str(path), how) for path in photographs])).all()
@@ -45,10 +45,10 @@ def test_opencv_gives_nearly_that_in_the_same_colours(photographs: list[Path], h
     pytest.importorskip("cv2")
     found = decoding.decoded("opencv", photographs, how)
     assert found is not None
-    home = np.stack([decode.read(str(path), how) for path in photographs])
-    assert found.shape == home.shape
-    assert np.abs(found.astype(int) - home).mean() < 12
-    assert np.corrcoef(found.ravel(), home.ravel())[0, 1] > 0.9
+    host = np.stack([decode.read(str(path), how) for path in photographs])
+    assert found.shape == host.shape
+    assert np.abs(found.astype(int) - host).mean() < 12
+    assert np.corrcoef(found.ravel(), host.ravel())[0, 1] > 0.9
 
 
 def test_a_library_that_is_not_here_is_none(monkeypatch: pytest.MonkeyPatch, photographs: list[Path]) -> None:
@@ -56,7 +56,7 @@ def test_a_library_that_is_not_here_is_none(monkeypatch: pytest.MonkeyPatch, pho
     assert decoding.decoded("opencv", photographs, HOW[0]) is None
 
 
-def test_an_old_pillow_has_its_names_elsewhere(photographs: list[Path]) -> None:
+def test_an_old_pillow_has_its_names_in_another_place(photographs: list[Path]) -> None:
     """Ubuntu 22.04's, on every Jetson of JetPack 6, is 9.0.1: the filters became an enumeration in 9.1."""
 
     class Old:
@@ -80,7 +80,7 @@ def test_an_opencv_that_cannot_read_a_file_says_which(photographs: list[Path]) -
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_opencv_turns_photographs_only_where_that_is_asked(tmp_path: Path, turned: bool) -> None:
+def test_opencv_turns_photographs_only_on_request(tmp_path: Path, turned: bool) -> None:
     """Left alone, it always does."""
     pytest.importorskip("cv2")
     exif = Image.Exif()

@@ -1,4 +1,4 @@
-"""evaluate and manifest: small, and tested without any runtime."""
+"""inference and manifest: small, and tested without any runtime."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from edgeresnet.errors import TargetError
 from edgeresnet.portable import inference, manifest
+from edgeresnet.portable.result import Accuracy
 
 from .scripted import Scripted
 
@@ -36,11 +37,11 @@ def test_predictions_do_not_depend_on_how_the_batch_is_fixed(fixed: int | None) 
         (np.array([[np.inf, 0, 0], [0, 0, 0]], np.float32), "image 2"),
     ],
 )
-def test_an_answer_that_is_none_ends_the_evaluation(answer: np.ndarray, word: str) -> None:
+def test_an_invalid_answer_ends_the_evaluation(answer: np.ndarray, word: str) -> None:
     session = Scripted()
     answers = [np.zeros((2, 3), np.float32), answer]
     session.infer = lambda batch: answers.pop(0)  # type: ignore[method-assign]
-    with pytest.raises(TargetError, match=word):
+    with pytest.raises(TargetError, match=f"the network answered .*{word}"):
         inference.predict(session, [_images(2), _images(2)])
 
 
@@ -49,9 +50,12 @@ def test_comparing_counts_what_changed() -> None:
     given = reference.copy()
     given[1], given[3] = reference[0], reference[2]
     found = inference.compare(reference, given, np.array([0, 1, 2, 2]))
-    assert (found["top1"], found["agree"], found["flips_lost"], found["flips_won"]) == (3, 2, 1, 1)
-    assert found["sqnr_db"] == pytest.approx(0.0)
-    assert inference.compare(reference, reference, np.array([0, 1, 2, 2]))["sqnr_db"] is None
+    assert (found.images, found.top1, found.agree, found.lost, found.won, found.top5) == (4, 3, 2, 1, 1, 4)
+    assert found.sqnr_db == pytest.approx(0.0)
+    assert inference.compare(reference, reference, np.array([0, 1, 2, 2])).sqnr_db is None
+    unlabelled = inference.compare(reference, given, None)
+    assert unlabelled == Accuracy(images=4, agree=2, sqnr_db=found.sqnr_db)
+    assert not unlabelled.has_labels
 
 
 def test_sqnr_of_known_noise() -> None:
@@ -59,18 +63,18 @@ def test_sqnr_of_known_noise() -> None:
     assert inference.sqnr_db(signal, signal * np.float32(1.1)) == pytest.approx(20.0, abs=1e-3)
 
 
-def test_a_network_that_answers_otherwise_when_asked_again_has_no_accuracy() -> None:
+def test_a_network_whose_answers_change_has_no_accuracy() -> None:
     session = Scripted()
-    asked = [0]
+    calls = [0]
 
     def forgetful(batch: np.ndarray) -> np.ndarray:
-        asked[0] += 1
+        calls[0] += 1
         answer = np.ones((len(batch), 3), np.float32)
-        answer[1, 2] += 0.1 * (asked[0] > 2)
+        answer[1, 2] += 0.1 * (calls[0] > 2)
         return answer
 
     session.infer = forgetful  # type: ignore[method-assign]
-    with pytest.raises(TargetError, match=r"differently when it was asked about image 1 again"):
+    with pytest.raises(TargetError, match="the network answered differently when image 1 was evaluated again"):
         inference.predict(session, [_images(2), _images(2)])
 
 
@@ -82,13 +86,18 @@ def test_the_last_digit_of_a_sum_may_change() -> None:
     assert len(inference.predict(session, [_images(2), _images(2)])) == 4
 
 
-def test_a_folder_proves_that_it_is_whole(tmp_path: Path) -> None:
+def test_a_folder_proves_that_it_is_complete(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.bin").write_bytes(b"123")
     (tmp_path / "y.txt").write_text("y")
     written = manifest.write(tmp_path, about="test")
     assert manifest.read(tmp_path) == written
     assert manifest.problems(tmp_path, written) == []
+    assert written["files"][1] == {"name": "y.txt", "size": 1, "sha256": manifest.sha256_of(tmp_path / "y.txt")}
+    assert [(file.name, file.size) for file in manifest.files_in(tmp_path)] == [("a/x.bin", 3), ("y.txt", 1)]
+    assert manifest.content_digest(manifest.files_in(tmp_path)) == written["digest"]
+    del written["files"][1]["size"]
+    assert manifest.problems(tmp_path, written) == ["the manifest's list of files is damaged: [1].size: is missing"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +116,7 @@ def test_every_damage_is_found(tmp_path: Path, damage, word: str) -> None:  # ty
     assert word in "; ".join(manifest.problems(tmp_path, written))
 
 
-def test_a_manifest_that_is_none_is_none(tmp_path: Path) -> None:
+def test_what_is_not_a_manifest_is_none(tmp_path: Path) -> None:
     assert manifest.read(tmp_path) is None
     (tmp_path / manifest.NAME).write_text("{")
     assert manifest.read(tmp_path) is None

@@ -1,6 +1,9 @@
+"""Verdicts from results, and the statistics behind them."""
+
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeresnet.portable import intervals, judging
+from edgeresnet.portable.result import Accuracy, Deferred, Latency, Measured, NotMeasured, Promise, Result
 
+from .results import change, latency, measured, process, promises, timed_machine, variant, windows
 from .scripted import of_benchmarks
 
 pytestmark = pytest.mark.unit
@@ -61,10 +66,10 @@ def test_the_interval_from_records_is_paired() -> None:
     before = np.array([True] * 90 + [False] * 10)
     now = before.copy()
     now[:3] = False
-    assert judging.drop_interval(before.tolist(), now.tolist()) == intervals.tango(3, 0, 100)
-    assert judging.drop_interval([], []) == (-1, 1)
+    assert intervals.drop_interval(before.tolist(), now.tolist()) == intervals.tango(3, 0, 100)
+    assert intervals.drop_interval([], []) == (-1, 1)
     with pytest.raises(ValueError, match="same images"):
-        judging.drop_interval([True], [True, False])
+        intervals.drop_interval([True], [True, False])
 
 
 def test_more_images_decide_finer_drops() -> None:
@@ -73,30 +78,44 @@ def test_more_images_decide_finer_drops() -> None:
     assert intervals.finest_drop(5000) < intervals.finest_drop(450)
 
 
+def test_the_interval_of_a_drop_is_the_counts_own() -> None:
+    counts = Accuracy(images=100, agree=96, top1=87, lost=3, won=1, top5=100)
+    low, high = intervals.tango(3, 1, 100)
+    assert counts.drop_interval_pp() == pytest.approx((100 * low, 100 * high))
+    assert counts.drop_pp == pytest.approx(2)
+
+
 @pytest.mark.parametrize(
-    ("promises", "within"),
+    ("promised", "within"),
     [
-        ({"max_drop_pp": 30}, True),
-        ({"max_drop_pp": 20}, False),
-        ({"min_top1_pct": 72}, True),
-        ({"min_top1_pct": 75}, False),
-        ({"max_flips_pct": 28}, True),
-        ({"max_flips_pct": 25}, False),
-        ({"min_recall_pct": {"crack": 50}}, True),
-        ({"min_recall_pct": {"crack": 60}}, False),
-        ({"min_recall_pct": {"crack": 50, "fine": 45}}, False),
-        ({"max_size_mb": 1e-9}, True),
+        (promises(max_drop_pp=30), True),
+        (promises(max_drop_pp=20), False),
+        (promises(min_top1_pct=72), True),
+        (promises(min_top1_pct=75), False),
+        (promises(max_flips_pct=28), True),
+        (promises(max_flips_pct=25), False),
+        (promises({"crack": 50}), True),
+        (promises({"crack": 60}), False),
+        (promises({"crack": 50, "fine": 45}), False),
+        (promises(max_size_mb=1e-9), True),
     ],
 )
-def test_what_ten_images_can_show(promises: dict, within: bool) -> None:
+def test_what_ten_images_can_show(promised: list[Promise], within: bool) -> None:
     """`check` warns of exactly those promises that perfect answers would leave undecided."""
     counts = {"crack": 4, "fine": 6}
-    assert (judging.out_of_reach(promises, counts, 5) == []) is within
+    assert (judging.out_of_reach(promised, counts, 5) == []) is within
     perfect = _answers(("crack", 4, 4, 4), ("fine", 6, 6, 6))
-    perfect["variants"]["fp32"]["accuracy"] = {"images": 10, "top1": 10, "flips_lost": 0, "flips_won": 0, "agree": 10}
-    if "max_size_mb" not in promises:
-        kept = all(verdict.verdict == "KEPT" for verdict in judging.judge(promises, "x", perfect))
+    perfect = _counted(perfect, Accuracy(images=10, agree=10, top1=10, lost=0, won=0))
+    if promised != promises(max_size_mb=1e-9):
+        kept = all(verdict.verdict == "KEPT" for verdict in judging.judge(promised, "x", perfect))
         assert kept is within
+
+
+def test_what_is_out_of_reach_is_named() -> None:
+    found = judging.out_of_reach(promises({"crack": 60}, max_drop_pp=0.5, max_latency_p99_ms=5), {"crack": 4}, 1)
+    assert found[0].startswith("max_drop_pp 0.5 is finer than 4 images can decide: the smallest drop")
+    assert found[1].startswith("min_recall_pct crack 60 is finer than its 4 images can decide: the most")
+    assert found[2] == "max_latency_p99_ms: one process does not show how much processes differ"
 
 
 def test_wilson_never_leaves_the_unit_interval() -> None:
@@ -151,174 +170,185 @@ def test_a_tail_varies_inside_processes_and_between_them() -> None:
     assert intervals.tail_interval([[[1.0] * 20]] * 2, 0.99).high == math.inf
 
 
-def _latency(times: float, processes: int = 5) -> dict:
-    windows = [[times * (1 + 1e-7 * n) for n in range(200)]] * 2
-    process = {"machine": {"cpu": "this"}, "host_ms": windows, "peak_memory_mb": 100.0}
-    return {"processes": [process] * processes}
+def _latency(times: float, processes: int = 5) -> Latency:
+    each = [[times * (1 + 1e-7 * n) for n in range(200)]] * 2
+    return latency([process(*each, peak_memory_mb=100.0)] * processes)
 
 
-def _result(lost: int = 0, won: int = 0, images: int = 5000, top1: int = 4500, times: float = 1.0) -> dict:
-    accuracy = {"images": images, "top1": top1, "flips_lost": lost, "flips_won": won, "agree": images - lost - won}
-    variant = {"accuracy": accuracy, "latency": _latency(times), "size_mb": 1.5}
-    before = top1 + lost - won  # of ten equal classes; the wrong answers name the next class
+def _result(lost: int = 0, won: int = 0, images: int = 5000, top1: int = 4500, times: float = 1.0) -> Measured:
+    before = top1 + lost - won  # of ten equal classes; the incorrect answers name the next class
     labels = [n % 10 for n in range(images)]
     answers = [label if n < before else (label + 1) % 10 for n, label in enumerate(labels)]
     about = {"classes": [f"c{n}" for n in range(10)], "labels": labels, "reference_predicted": answers}
-    return {"candidate": "fp32", "variants": {"fp32": variant}, **about}
+    counts = Accuracy(images=images, agree=images - lost - won, top1=top1, lost=lost, won=won)
+    return measured("fp32", {"fp32": variant(_latency(times), counts)}, **about)
 
 
-def _answers(*classes: tuple[str, int, int, int]) -> dict:
-    """A result from (class, images, right before, right now)."""
-    result = _result()
+def _answers(*classes: tuple[str, int, int, int]) -> Measured:
+    """A result from (class, images, correct before, correct now)."""
     labels, before, now = [], [], []
-    for index, (_, images, right_before, right_now) in enumerate(classes):
+    for index, (_, images, correct_before, correct_now) in enumerate(classes):
         labels += [index] * images
         other = (index + 1) % len(classes)
-        before += [index] * right_before + [other] * (images - right_before)
-        now += [index] * right_now + [other] * (images - right_now)
-    result["variants"]["fp32"]["predicted"] = now
-    return {**result, "classes": [c[0] for c in classes], "labels": labels, "reference_predicted": before}
+        before += [index] * correct_before + [other] * (images - correct_before)
+        now += [index] * correct_now + [other] * (images - correct_now)
+    about = {"classes": tuple(each[0] for each in classes), "labels": tuple(labels)}
+    result = replace(_result(), **about, reference_predicted=tuple(before))  # type: ignore[arg-type]
+    return change(result, "fp32", predicted=tuple(now))
+
+
+def _counted(result: Measured, counts: Accuracy) -> Measured:
+    return change(result, "fp32", accuracy=counts)
 
 
 @pytest.mark.parametrize(
-    ("promises", "result", "verdict"),
+    ("promise", "result", "verdict"),
     [
-        ({"max_drop_pp": 0.5}, _result(), "KEPT"),
-        ({"max_drop_pp": 0.5}, _result(lost=200), "BROKEN"),
-        ({"max_drop_pp": 0.5}, _result(lost=25), "UNDECIDED"),
-        ({"max_drop_pp": 0.5}, _result(images=10, top1=9), "UNDECIDED"),
-        ({"min_top1_pct": 89}, _result(), "KEPT"),
-        ({"min_top1_pct": 90}, _result(), "UNDECIDED"),
-        ({"min_top1_pct": 95}, _result(), "BROKEN"),
-        ({"max_flips_pct": 1}, _result(lost=10, won=10), "KEPT"),
-        ({"max_flips_pct": 1}, _result(lost=100, won=100), "BROKEN"),
-        ({"max_latency_p99_ms": 1.1}, _result(), "KEPT"),
-        ({"max_latency_p99_ms": 0.9}, _result(), "BROKEN"),
-        ({"max_size_mb": 2}, _result(), "KEPT"),
-        ({"max_size_mb": 1}, _result(), "BROKEN"),
-        ({"max_peak_memory_mb": 100}, _result(), "KEPT"),
-        ({"max_peak_memory_mb": 99}, _result(), "BROKEN"),
-        ({"min_speedup_fp32": 1.2}, _result(), "NOT_MEASURED"),
-        ({"max_drop_pp": 0.5}, {"reason": "is not here"}, "NOT_MEASURED"),
-        ({"max_latency_p99_ms": 5}, _result(times=float("nan")), "NOT_MEASURED"),
+        (Promise("max_drop_pp", 0.5), _result(), "KEPT"),
+        (Promise("max_drop_pp", 0.5), _result(lost=200), "BROKEN"),
+        (Promise("max_drop_pp", 0.5), _result(lost=25), "UNDECIDED"),
+        (Promise("max_drop_pp", 0.5), _result(images=10, top1=9), "UNDECIDED"),
+        (Promise("min_top1_pct", 89), _result(), "KEPT"),
+        (Promise("min_top1_pct", 90), _result(), "UNDECIDED"),
+        (Promise("min_top1_pct", 95), _result(), "BROKEN"),
+        (Promise("max_flips_pct", 1), _result(lost=10, won=10), "KEPT"),
+        (Promise("max_flips_pct", 1), _result(lost=100, won=100), "BROKEN"),
+        (Promise("max_latency_p99_ms", 1.1), _result(), "KEPT"),
+        (Promise("max_latency_p99_ms", 0.9), _result(), "BROKEN"),
+        (Promise("max_size_mb", 2), _result(), "KEPT"),
+        (Promise("max_size_mb", 1), _result(), "BROKEN"),
+        (Promise("max_peak_memory_mb", 100), _result(), "KEPT"),
+        (Promise("max_peak_memory_mb", 99), _result(), "BROKEN"),
+        (Promise("min_speedup_fp32", 1.2), _result(), "NOT_MEASURED"),
+        (Promise("max_drop_pp", 0.5), NotMeasured("openvino", "is not here"), "NOT_MEASURED"),
+        (Promise("max_drop_pp", 0.5), Deferred("openvino", "its bundle waits"), "DEFERRED"),
+        (Promise("max_drop_pp", 0.5), Deferred("openvino", "waits", unlabelled=True), "NOT_MEASURED"),
+        (Promise("max_drop_pp", 0.5), replace(_result(), labels=None), "NOT_MEASURED"),
+        (Promise("max_size_mb", 2), Deferred("openvino", "waits", unlabelled=True), "DEFERRED"),
+        (Promise("max_latency_p99_ms", 5), _result(times=float("nan")), "NOT_MEASURED"),
     ],
 )
-def test_verdicts(promises: dict, result: dict, verdict: str) -> None:
-    (found,) = judging.judge(promises, "openvino", result)
-    assert found.verdict == verdict
+def test_verdicts(promise: Promise, result: Result, verdict: str) -> None:
+    (found,) = judging.judge([promise], "openvino", result)
+    assert (found.verdict, found.promise) == (verdict, promise)
     assert found.reason
 
 
+def test_of_two_builds_the_worse_is_judged() -> None:
+    """Which of them ships is not known."""
+    result = _result()
+    worse = replace(result.shipped, size_mb=3.0)
+    (found,) = judging.judge(promises(max_size_mb=2), "x", replace(result, rebuilds=(worse,)))
+    assert (found.verdict, found.value) == ("BROKEN", 3.0)
+    assert found.reason.endswith("; worst of 2 builds")
+
+
 def test_a_drop_from_chance_says_nothing() -> None:
-    (found,) = judging.judge({"max_drop_pp": 0.5}, "openvino", _result(top1=500))
+    (found,) = judging.judge(promises(max_drop_pp=0.5), "openvino", _result(top1=500))
     assert found.verdict == "NOT_MEASURED"
     assert "do not show the FP32 reference to be better than chance" in found.reason
 
 
-def test_a_rare_class_makes_no_chance_of_a_right_answer() -> None:
-    """Two cracks in a hundred parts, both found: always saying `fine` is right 98 times, and is not what it did."""
+def test_a_rare_class_does_not_make_correct_answers_likely() -> None:
+    """Two cracks in a hundred parts, both found: always saying `fine` is correct 98 times, and is not what it did."""
     result = _answers(("fine", 98, 98, 98), ("crack", 2, 2, 2))
-    result["variants"]["fp32"]["accuracy"] = {"images": 100, "top1": 100, "flips_lost": 0, "flips_won": 0, "agree": 100}
-    (found,) = judging.judge({"max_drop_pp": 5}, "x", result)
+    result = _counted(result, Accuracy(images=100, agree=100, top1=100, lost=0, won=0))
+    (found,) = judging.judge(promises(max_drop_pp=5), "x", result)
     assert found.verdict == "KEPT"
-    result["reference_predicted"] = [0] * 100
-    result["variants"]["fp32"]["accuracy"] |= {"top1": 98}
-    (found,) = judging.judge({"max_drop_pp": 5}, "x", result)
+    result = _counted(result, Accuracy(images=100, agree=100, top1=98, lost=0, won=0))
+    (found,) = judging.judge(promises(max_drop_pp=5), "x", replace(result, reference_predicted=(0,) * 100))
     assert found.verdict == "NOT_MEASURED"
 
 
 def test_a_rare_class_needs_more_images_of_its_own() -> None:
     result = _answers(("fine", 980, 980, 980), ("crack", 20, 20, 20))
-    (found,) = judging.judge({"min_recall_pct": {"crack": 95}}, "x", result)
+    (found,) = judging.judge(promises({"crack": 95}), "x", result)
     assert found.verdict == "UNDECIDED"
     assert "more images of crack would decide" in found.reason
 
 
 def test_one_process_does_not_keep_a_latency_and_few_inferences_do_not_either() -> None:
-    result = _result()
-    result["variants"]["fp32"]["latency"] = _latency(1.0, processes=1)
-    (found,) = judging.judge({"max_latency_p99_ms": 5}, "x", result)
+    result = change(_result(), "fp32", latency=_latency(1.0, processes=1))
+    (found,) = judging.judge(promises(max_latency_p99_ms=5), "x", result)
     assert (found.verdict, found.high) == ("UNDECIDED", None)
-    assert judging.out_of_reach({"max_latency_p99_ms": 5}, {"a": 10}, processes=1)
-    result["variants"]["fp32"]["latency"] = _latency(1.0)
-    for process in result["variants"]["fp32"]["latency"]["processes"]:
-        process["host_ms"] = [[1.0] * 20]
-    (found,) = judging.judge({"max_latency_p99_ms": 5}, "x", result)
+    assert judging.out_of_reach(promises(max_latency_p99_ms=5), {"a": 10}, processes=1)
+    few = latency([process([1.0] * 20)] * 5)
+    (found,) = judging.judge(promises(max_latency_p99_ms=5), "x", change(result, "fp32", latency=few))
     assert found.verdict == "UNDECIDED"
     assert "100 inferences are few: more seconds would decide" in found.reason
 
 
 def test_a_tick_as_long_as_a_hundredth_of_an_inference_measures_nothing() -> None:
-    result = _faster(2)
-    for process in result["variants"]["int8"]["latency"]["processes"]:
-        process["clock_ms"] = 0.1
-    (found,) = judging.judge({"min_speedup_fp32": 1.5}, "x", result)
+    result = _faster(2, clock_ms=0.1)
+    (found,) = judging.judge(promises(min_speedup_fp32=1.5), "x", result)
     assert found.verdict == "NOT_MEASURED"
     assert "too coarse" in found.reason
 
 
 @pytest.mark.parametrize(("times", "words"), [(0.0812, "0.0812 ms at p99"), (27.456, "27.46 ms at p99")])
 def test_fast_networks_keep_their_digits(times: float, words: str) -> None:
-    (found,) = judging.judge({"max_latency_p99_ms": 50}, "x", _result(times=times))
+    (found,) = judging.judge(promises(max_latency_p99_ms=50), "x", _result(times=times))
     assert words in found.reason
 
 
-def _faster(by: float, half: bool = True, processes: int = 5) -> dict:
-    result = _result()
-    result["variants"]["fp32"]["latency"] = _latency(1.0, processes)
-    if half:
-        result["variants"]["half"] = result["variants"]["fp32"]
-    result["variants"]["int8"] = {**result["variants"]["fp32"], "latency": _latency(1 / by, processes)}
-    return {**result, "candidate": "int8"}
+def _faster(by: float, half: bool = True, processes: int = 5, **last: object) -> Measured:
+    """INT8 `by` times as fast as the others; `last` changes its last process."""
+    slower = replace(_result().shipped, latency=_latency(1.0, processes))
+    *others, changed = _latency(1 / by, processes).processes
+    changed = replace(changed, **last)  # type: ignore[arg-type]
+    every = {"fp32": slower, "int8": replace(slower, latency=latency([*others, changed]))}
+    return replace(_result(), variants=every | ({"half": slower} if half else {}), ships="int8")
 
 
-def test_a_faster_twin_decides_min_speedup_half() -> None:
-    found = judging.judge({"min_speedup_half": 1.5, "min_speedup_fp32": 2.5}, "openvino", _faster(2))
+def test_a_faster_half_precision_variant_decides_min_speedup_half() -> None:
+    found = judging.judge(promises(min_speedup_half=1.5, min_speedup_fp32=2.5), "openvino", _faster(2))
     assert [verdict.verdict for verdict in found] == ["KEPT", "BROKEN"]
-    (absent,) = judging.judge({"min_speedup_half": 1.5}, "onnxruntime", _faster(2, half=False))
-    assert (absent.verdict, "no half twin" in absent.reason) == ("NOT_MEASURED", True)
+    assert "× as fast as the half-precision variant" in found[0].reason
+    (absent,) = judging.judge(promises(min_speedup_half=1.5), "onnxruntime", _faster(2, half=False))
+    assert absent.verdict == "NOT_MEASURED"
+    assert absent.reason == "this target has no half-precision variant on this machine"
 
 
 def test_one_process_cannot_show_a_speed_up() -> None:
-    (found,) = judging.judge({"min_speedup_fp32": 1.5}, "openvino", _faster(2, processes=1))
+    (found,) = judging.judge(promises(min_speedup_fp32=1.5), "openvino", _faster(2, processes=1))
     assert found.verdict == "UNDECIDED"
     assert "more processes would decide" in found.reason
 
 
-def test_times_of_two_machines_are_never_held_against_one_another() -> None:
-    result = _faster(2)
-    last = result["variants"]["int8"]["latency"]["processes"]
-    last[-1] = {**last[-1], "machine": {"cpu": "another"}}
-    (found,) = judging.judge({"min_speedup_fp32": 1.5}, "openvino", result)
+def test_times_of_two_machines_are_never_compared() -> None:
+    result = _faster(2, machine=timed_machine(host="another"))
+    (found,) = judging.judge(promises(min_speedup_fp32=1.5), "openvino", result)
     assert found.verdict == "NOT_MEASURED"
     assert "two machines" in found.reason
 
 
 def test_a_clock_that_stepped_back_measured_nothing() -> None:
-    result = _faster(2)
-    latency = result["variants"]["int8"]["latency"]
-    latency["processes"][4] = {**latency["processes"][4], "host_ms": [[0.5] * 99 + [-100.0], [0.5] * 100]}
-    found = judging.judge({"min_speedup_fp32": 1.5, "max_latency_p99_ms": 5}, "openvino", result)
+    result = _faster(2, host_ms=windows([[0.5] * 99 + [-100.0], [0.5] * 100]))
+    found = judging.judge(promises(min_speedup_fp32=1.5, max_latency_p99_ms=5), "openvino", result)
     assert [verdict.verdict for verdict in found] == ["NOT_MEASURED"] * 2
     assert "stepped back" in found[0].reason
 
 
 def test_the_process_that_used_most_memory_counts() -> None:
-    result = _result()
-    result["variants"]["fp32"]["latency"]["processes"] = [{"peak_memory_mb": 90.0}, {"peak_memory_mb": 110.0}]
-    (found,) = judging.judge({"max_peak_memory_mb": 100}, "x", result)
+    two = latency([process(peak_memory_mb=90.0), process(peak_memory_mb=110.0)])
+    (found,) = judging.judge(promises(max_peak_memory_mb=100), "x", change(_result(), "fp32", latency=two))
     assert (found.verdict, found.value) == ("BROKEN", 110.0)
-    result["variants"]["fp32"]["latency"]["processes"] = [{"peak_memory_mb": None}]
-    assert judging.judge({"max_peak_memory_mb": 100}, "x", result)[0].verdict == "NOT_MEASURED"
+    for unknown in (latency([process()]), None):
+        result = change(_result(), "fp32", latency=unknown)
+        assert judging.judge(promises(max_peak_memory_mb=100), "x", result)[0].verdict == "NOT_MEASURED"
 
 
-@pytest.mark.parametrize("promise", [{"min_top1_pct": 90}, {"max_drop_pp": 5}, {"min_recall_pct": {"fine": 90}}])
-def test_the_same_answer_to_every_image_keeps_no_promise(promise: dict) -> None:
-    """98 in 100 images are of one class: a network that always names it is right often enough."""
+@pytest.mark.parametrize(
+    "promised",
+    [promises(min_top1_pct=90), promises(max_drop_pp=5), promises({"fine": 90})],
+    ids=lambda each: each[0].kind,
+)
+def test_the_same_answer_to_every_image_keeps_no_promise(promised: list[Promise]) -> None:
+    """98 in 100 images are of one class: a network that always names it is correct often enough."""
     result = _answers(("fine", 980, 980, 980), ("crack", 20, 15, 0))
-    result["variants"]["fp32"]["predicted"] = [0] * 1000
-    result["variants"]["fp32"]["accuracy"] |= {"images": 1000, "top1": 980, "agree": 985, "flips_lost": 15}
-    (found,) = judging.judge(promise, "x", result)
+    counts = Accuracy(images=1000, agree=985, top1=980, lost=15, won=0)
+    result = change(result, "fp32", predicted=(0,) * 1000, accuracy=counts)
+    (found,) = judging.judge(promised, "x", result)
     assert found.verdict == "NOT_MEASURED"
     assert "every image is answered fine" in found.reason
 
@@ -330,30 +360,31 @@ def test_the_worst_verdict_is_the_runs() -> None:
     assert judging.worst(["NOT_MEASURED", "BROKEN"]) == "BROKEN"
 
 
-def test_recalls_are_read_off_the_answers() -> None:
+def test_recalls_are_counted_from_the_answers() -> None:
     result = _answers(("crack", 100, 99, 90), ("fine", 50, 50, 50), ("absent", 0, 0, 0))
     assert judging.recalls(result) == [("crack", 100, 99, 90), ("fine", 50, 50, 50), ("absent", 0, 0, 0)]
     assert judging.flips(result) == [(9, 0), (0, 0), (0, 0)]
 
 
 @pytest.mark.parametrize(
-    ("images", "right", "limit", "verdict"),
+    ("images", "correct", "limit", "verdict"),
     [(1000, 995, 98, "KEPT"), (1000, 950, 98, "BROKEN"), (1000, 985, 98, "UNDECIDED"), (0, 0, 98, "NOT_MEASURED")],
 )
-def test_a_promise_on_one_class(images: int, right: int, limit: float, verdict: str) -> None:
-    result = _answers(("crack", images, right, right), ("fine", 10, 10, 10))
-    (found,) = judging.judge({"min_recall_pct": {"crack": limit}}, "openvino", result)
-    assert (found.verdict, found.promise) == (verdict, "min_recall_pct crack")
+def test_a_promise_on_one_class(images: int, correct: int, limit: float, verdict: str) -> None:
+    result = _answers(("crack", images, correct, correct), ("fine", 10, 10, 10))
+    (found,) = judging.judge(promises({"crack": limit}), "openvino", result)
+    assert (found.verdict, found.promise.name) == (verdict, "min_recall_pct crack")
 
 
 def test_looking_at_many_classes_widens_the_interval() -> None:
     result = _answers(*((f"c{n}", 500, 480, 480) for n in range(10)))
-    (alone,) = judging.judge({"min_recall_pct": {"c0": 94}}, "x", result)
-    many = judging.judge({"min_recall_pct": {f"c{n}": 94 for n in range(10)}}, "x", result)
+    (alone,) = judging.judge(promises({"c0": 94}), "x", result)
+    many = judging.judge(promises({f"c{n}": 94 for n in range(10)}), "x", result)
     assert len(many) == 10
     assert many[0].low is not None
     assert alone.low is not None
     assert many[0].low < alone.low
+    assert "% of c0 found" in alone.reason
 
 
 @pytest.mark.parametrize(("lost", "won", "p"), [(0, 0, 1.0), (5, 5, 1.0), (10, 0, 2 / 1024), (8, 2, 112 / 1024)])
@@ -364,11 +395,11 @@ def test_mcnemar_is_exact(lost: int, won: int, p: float) -> None:
 
 def test_undecided_says_how_many_more_images_would_decide_and_they_do() -> None:
     result = _result(lost=20, won=10, images=5000)
-    (found,) = judging.judge({"max_drop_pp": 0.4}, "x", result)
+    (found,) = judging.judge(promises(max_drop_pp=0.4), "x", result)
     assert found.verdict == "UNDECIDED"
     assert found.more_images
-    said = int(found.reason.split("about ")[1].split(" more")[0].replace(",", ""))
-    assert found.more_images <= said <= 1.11 * found.more_images
+    shown = int(found.reason.split("about ")[1].split(" more")[0].replace(",", ""))
+    assert found.more_images <= shown <= 1.11 * found.more_images
     k = (5000 + found.more_images) / 5000
     assert 100 * intervals.tango(20 * k, 10 * k, 5000 * k).high <= 0.4 + 1e-6
     k = (5000 + 0.9 * found.more_images) / 5000
@@ -376,14 +407,14 @@ def test_undecided_says_how_many_more_images_would_decide_and_they_do() -> None:
 
 
 def test_what_lies_on_the_limit_no_number_of_images_decides() -> None:
-    (found,) = judging.judge({"max_drop_pp": 0.2}, "x", _result(lost=20, won=10, images=5000))
+    (found,) = judging.judge(promises(max_drop_pp=0.2), "x", _result(lost=20, won=10, images=5000))
     assert (found.verdict, found.more_images) == ("UNDECIDED", None)
 
 
-@pytest.mark.parametrize("promise", [{"max_drop_pp": 5}, {"min_top1_pct": 75}, {"max_flips_pct": 10}])
-def test_ten_images_keep_only_what_ten_images_can_decide(promise: dict) -> None:
-    (found,) = judging.judge(promise, "x", _result(images=10, top1=10))
+@pytest.mark.parametrize("promised", [promises(max_drop_pp=5), promises(min_top1_pct=75), promises(max_flips_pct=10)])
+def test_ten_images_keep_only_what_ten_images_can_decide(promised: list[Promise]) -> None:
+    (found,) = judging.judge(promised, "x", _result(images=10, top1=10))
     assert found.verdict == "UNDECIDED"
     assert found.more_images
-    kept = judging.judge({"max_drop_pp": 30, "min_top1_pct": 70}, "x", _result(images=10, top1=10))
+    kept = judging.judge(promises(max_drop_pp=30, min_top1_pct=70), "x", _result(images=10, top1=10))
     assert [verdict.verdict for verdict in kept] == ["KEPT", "KEPT"]

@@ -7,12 +7,25 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgeresnet.portable import machine, probe
+from edgeresnet.portable import codec, machine, probe
+from edgeresnet.portable.machine import (
+    Conditions,
+    Cpu,
+    Fingerprint,
+    Gpu,
+    GpuModel,
+    GpuState,
+    MachineState,
+    TimedMachine,
+)
+
+from .results import TIMED_MACHINE
 
 pytestmark = pytest.mark.unit
 
@@ -71,7 +84,7 @@ def _card(**other: str) -> dict[str, str]:
 
 
 def _mute(**other: str) -> dict[str, str]:
-    """What JetPack 6's nvidia-smi tells of an Orin."""
+    """What JetPack 6's nvidia-smi reports of an Orin."""
     return {**dict.fromkeys(_card(), "[N/A]"), "name": "Orin (nvgpu)", **other}
 
 
@@ -80,19 +93,17 @@ def _without(gpu: dict[str, str], *fields: str) -> dict[str, str]:
 
 
 NOTHING = Tools()
-DESKTOP = {"name": "NVIDIA GeForce RTX 4070", "driver": "550.54.15", "compute_capability": 8.9, "memory_gb": 12.0}
+DESKTOP = Gpu("NVIDIA GeForce RTX 4070", "550.54.15", 8.9, 12.0)
 
 
 def test_a_machine_that_tells_nothing_is_described_without_guesses(tmp_path: Path) -> None:
     about = machine.describe(tmp_path, NOTHING)
-    cpu = about.pop("cpu")
-    assert (cpu["instructions"], cpu["quota"], cpu["governor"]) == ([], None, None)
-    assert about.pop("gpus") == []
-    assert {name for name, value in about.items() if value is not None} == {"system", "python"}
-    unknown = dict.fromkeys(("load", "cpu_mhz", "throttled", "temperature_c"))
-    assert machine.state(tmp_path, NOTHING) == {**unknown, "gpus": []}
-    told = machine.conditions(tmp_path, NOTHING)
-    assert {key for key, value in told.items() if value not in (None, [])} == {"cpu", "cores", "system"}
+    assert (about.cpu.instructions, about.cpu.quota, about.cpu.governor) == ((), None, None)
+    assert about.gpus == ()
+    assert (about.memory_gb, about.load, about.board, about.l4t, about.power_mode) == (None,) * 5
+    assert machine.state(tmp_path, NOTHING) == MachineState(None, None, None, None, ())
+    known = codec.encode(machine.conditions(tmp_path, NOTHING))
+    assert {key for key, value in known.items() if value not in (None, [])} == {"cpu", "cores", "system"}
     assert machine.cpu_times(tmp_path) is None
     assert machine.peak_memory_mb(tmp_path) is None
 
@@ -105,17 +116,97 @@ def test_a_machine_that_tells_nonsense_is_no_worse(tmp_path: Path) -> None:
         _root(tmp_path, dict.fromkeys(every, nonsense))
         (tmp_path / "sys/class/thermal/thermal_zone0/temp").write_bytes(b"\xff\xfe")
         tools = Tools(says=nonsense, nvpmodel=nonsense)
-        json.dumps(machine.describe(tmp_path, tools), allow_nan=False)
-        json.dumps(machine.conditions(tmp_path, tools), allow_nan=False)
-        assert machine.state(tmp_path, tools)["gpus"] == []
+        codec.encode(machine.describe(tmp_path, tools))
+        codec.encode(machine.conditions(tmp_path, tools))
+        assert machine.state(tmp_path, tools).gpus == ()
         assert machine.cpu_times(tmp_path) is None
         assert machine.peak_memory_mb(tmp_path) is None
 
 
-def test_this_machine_is_told_in_json() -> None:
-    for told in (machine.describe(), machine.fingerprint(), machine.conditions(), machine.state()):
-        assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert machine.fingerprint().items() <= machine.conditions().items()
+def test_this_machine_survives_json() -> None:
+    for about in (
+        machine.describe(),
+        machine.fingerprint(),
+        machine.conditions(),
+        machine.timed_machine(),
+        machine.state(),
+    ):
+        assert codec.decode(type(about), json.loads(json.dumps(codec.encode(about), allow_nan=False))) == about
+    whole = vars(machine.timed_machine())
+    assert vars(machine.fingerprint()).items() <= vars(machine.conditions()).items() <= whole.items()
+    assert {name: whole[name] for name in ("host", "boot", "cpus")} == machine.identity()._asdict()
+
+
+# --- what enters keys
+
+
+def test_what_enters_keys_is_spelled_as_ever(tmp_path: Path) -> None:
+    """Another spelling would make every artifact of every user again."""
+    root, tools = _root(tmp_path, ORIN), Tools(_mute(driver_version="540.4.0"), nvpmodel="NV Power Mode: 15W\n0\n")
+    fingerprint = {
+        "cpu": "Cortex-A78AE",
+        "instructions": ["asimddp"],
+        "cores": machine.cores(root),
+        "system": machine.describe(root, tools).system,
+        "board": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super",
+        "gpus": [{"name": "Orin", "compute_capability": 8.7}],
+    }
+    found = machine.fingerprint(root, tools)
+    assert type(found) is Fingerprint
+    assert json.dumps(codec.encode(found)) == json.dumps(fingerprint)
+    conditions = {
+        **fingerprint,
+        "governor": "schedutil",
+        "power_mode": "15W",
+        "gpu_driver": "540.4.0",
+        "l4t": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic",
+    }
+    assert json.dumps(codec.encode(machine.conditions(root, tools))) == json.dumps(conditions)
+
+
+def test_what_results_hold_is_spelled_as_ever(tmp_path: Path) -> None:
+    root, tools = _root(tmp_path, {**ORIN, "proc/loadavg": "0.50 0.80 0.50 2/345 6789\n"}), Tools(_mute())
+    about = {
+        "cpu": {
+            "model": "Cortex-A78AE",
+            "instructions": ["asimddp"],
+            "cores": machine.cores(root),
+            "quota": None,
+            "governor": "schedutil",
+        },
+        "memory_gb": None,
+        "load": 0.5,
+        "board": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super",
+        "l4t": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic",
+        "power_mode": None,
+        "gpus": [{"name": "Orin", "driver": None, "compute_capability": 8.7, "memory_gb": None}],
+        "system": machine.describe(root, tools).system,
+        "python": machine.describe(root, tools).python,
+    }
+    assert json.dumps(codec.encode(machine.describe(root, tools))) == json.dumps(about)
+    gpu: dict[str, object] = {"sm_mhz": 1020.0, "memory_mhz": None, "temperature_c": 58.218, "throttle": []}
+    state = {"load": 0.5, "cpu_mhz": 1728.0, "throttled": None, "temperature_c": 61.5, "gpus": [gpu]}
+    assert json.dumps(codec.encode(machine.state(root, tools))) == json.dumps(state)
+
+
+def test_a_timed_machine_is_spelled_as_ever() -> None:
+    conditions = codec.encode(machine.conditions())
+    assert list(codec.encode(machine.timed_machine())) == [*conditions, "host", "boot", "cpus"]
+    assert codec.decode(TimedMachine, TIMED_MACHINE) == TimedMachine(
+        cpu="Some CPU",
+        instructions=("avx2", "avx512_vnni"),
+        cores=2,
+        system="Linux x86_64",
+        board=None,
+        gpus=(GpuModel("Orin", 8.7),),
+        governor="performance",
+        power_mode="15W",
+        gpu_driver="540.4.0",
+        l4t=None,
+        host="box",
+        boot="b0",
+        cpus=2,
+    )
 
 
 # --- GPUs
@@ -123,23 +214,21 @@ def test_this_machine_is_told_in_json() -> None:
 
 def test_a_desktop_gpu(tmp_path: Path) -> None:
     tools = Tools(_card(**{"clocks_event_reasons.active": "0x0000000000000024"}))
-    assert machine.describe(tmp_path, tools)["gpus"] == [DESKTOP]
-    throttle = ["software power cap", "software thermal slowdown"]
-    now = {"sm_mhz": 2475, "memory_mhz": 10501, "temperature_c": 64, "throttle": throttle}
-    assert machine.state(tmp_path, tools)["gpus"] == [now]
+    assert machine.describe(tmp_path, tools).gpus == (DESKTOP,)
+    throttle = ("software power cap", "software thermal slowdown")
+    assert machine.state(tmp_path, tools).gpus == (GpuState(2475, 10501, 64, throttle),)
     about = machine.conditions(tmp_path, tools)
-    assert about["gpus"] == [{"name": "NVIDIA GeForce RTX 4070", "compute_capability": 8.9}]
-    assert about["gpu_driver"] == "550.54.15"
+    assert about.gpus == (GpuModel("NVIDIA GeForce RTX 4070", 8.9),)
+    assert about.gpu_driver == "550.54.15"
 
 
 def test_two_gpus_stand_in_their_order(tmp_path: Path) -> None:
     second = _card(**{"name": "NVIDIA T400 4GB", "compute_cap": "7.5", "clocks.sm": "420"})
     tools = Tools(_card(), second)
     for _ in range(2):
-        found = machine.describe(tmp_path, tools)["gpus"]
-        assert [gpu["name"] for gpu in found] == [_card()["name"], "NVIDIA T400 4GB"]
-        found[0]["name"] = "changed"  # what is told is not the memory of it
-    assert [gpu["sm_mhz"] for gpu in machine.state(tmp_path, tools)["gpus"]] == [2475, 420]
+        found = machine.describe(tmp_path, tools).gpus
+        assert [gpu.name for gpu in found] == [_card()["name"], "NVIDIA T400 4GB"]
+    assert [gpu.sm_mhz for gpu in machine.state(tmp_path, tools).gpus] == [2475, 420]
 
 
 @pytest.mark.parametrize(
@@ -156,16 +245,16 @@ def test_two_gpus_stand_in_their_order(tmp_path: Path) -> None:
     ],
 )
 def test_idle_and_chosen_clocks_are_not_throttling(tmp_path: Path, mask: str, words: list[str] | None) -> None:
-    found = machine.state(tmp_path, Tools(_card(**{"clocks_event_reasons.active": mask})))["gpus"]
-    assert [gpu["throttle"] for gpu in found] == ([] if words is None else [words])
+    found = machine.state(tmp_path, Tools(_card(**{"clocks_event_reasons.active": mask}))).gpus
+    assert [gpu.throttle for gpu in found] == ([] if words is None else [tuple(words)])
 
 
 def test_older_drivers_have_other_words_and_do_not_know_their_compute_capability(tmp_path: Path) -> None:
     """Before 535, and before the first that knew `compute_cap`."""
     old = _without(_card(), "clocks_event_reasons.active") | {"clocks_throttle_reasons.active": "0x0000000000000004"}
-    assert machine.state(tmp_path, Tools(old))["gpus"][0]["throttle"] == ["software power cap"]
-    found = machine.describe(tmp_path, Tools(_without(_card(), "compute_cap")))["gpus"]
-    assert found == [{**DESKTOP, "compute_capability": None}]
+    assert machine.state(tmp_path, Tools(old)).gpus[0].throttle == ("software power cap",)
+    found = machine.describe(tmp_path, Tools(_without(_card(), "compute_cap"))).gpus
+    assert found == (replace(DESKTOP, compute_capability=None),)
 
 
 @pytest.mark.parametrize(
@@ -176,17 +265,15 @@ def test_older_drivers_have_other_words_and_do_not_know_their_compute_capability
         'Field "clocks_event_reasons.active" is not a valid field to query.\n\n',
     ],
 )
-def test_a_complaint_is_no_gpu(tmp_path: Path, says: str) -> None:
+def test_a_complaint_is_not_a_gpu(tmp_path: Path, says: str) -> None:
     tools = Tools(says=says)
-    assert machine.describe(tmp_path, tools)["gpus"] == []
-    assert machine.state(tmp_path, tools)["gpus"] == []
+    assert machine.describe(tmp_path, tools).gpus == machine.state(tmp_path, tools).gpus == ()
 
 
 def test_fields_that_a_gpu_lacks_are_none(tmp_path: Path) -> None:
     card = _card(**{"memory.total": "[Not Supported]", "clocks.mem": "N/A", "temperature.gpu": "[Unknown Error]"})
-    assert machine.describe(tmp_path, Tools(card))["gpus"] == [{**DESKTOP, "memory_gb": None}]
-    (found,) = machine.state(tmp_path, Tools(card))["gpus"]
-    assert found == {"sm_mhz": 2475, "memory_mhz": None, "temperature_c": None, "throttle": []}
+    assert machine.describe(tmp_path, Tools(card)).gpus == (replace(DESKTOP, memory_gb=None),)
+    assert machine.state(tmp_path, Tools(card)).gpus == (GpuState(2475, None, None),)
 
 
 def test_nvidia_smi_is_not_asked_again_for_what_it_does_not_know(tmp_path: Path) -> None:
@@ -206,31 +293,29 @@ def test_nvidia_smi_is_not_asked_again_for_what_it_does_not_know(tmp_path: Path)
 def test_an_orin_without_nvidia_smi(tmp_path: Path) -> None:
     root, tools = _root(tmp_path, ORIN), Tools(nvpmodel="NV Power Mode: MAXN_SUPER\n2\n")
     about = machine.describe(root, tools)
-    assert about["board"] == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
-    assert about["l4t"] == "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic"
-    assert about["power_mode"] == "MAXN_SUPER"
-    assert about["gpus"] == [{"name": "Orin", "driver": None, "compute_capability": 8.7, "memory_gb": None}]
-    assert (about["cpu"]["model"], about["cpu"]["governor"]) == ("Cortex-A78AE", "schedutil")
-    assert about["cpu"]["instructions"] == ["asimddp"]
+    assert about.board == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
+    assert about.l4t == "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic"
+    assert about.power_mode == "MAXN_SUPER"
+    assert about.gpus == (Gpu("Orin", None, 8.7, None),)
+    assert about.cpu == Cpu("Cortex-A78AE", ("asimddp",), machine.cores(root), None, "schedutil")
     now = machine.state(root, tools)
-    assert (now["cpu_mhz"], now["temperature_c"], now["throttled"]) == (1728, 61.5, None)
-    assert now["gpus"] == [{"sm_mhz": 1020, "memory_mhz": None, "temperature_c": 58.218, "throttle": []}]
+    assert (now.cpu_mhz, now.temperature_c, now.throttled) == (1728, 61.5, None)
+    assert now.gpus == (GpuState(1020, None, 58.218),)
 
 
 @pytest.mark.parametrize("known", [{}, {"compute_cap": "8.7", "driver_version": "540.4.0"}, {"driver_version": "N/A"}])
 def test_an_orin_whose_nvidia_smi_is_nearly_mute(tmp_path: Path, known: dict[str, str]) -> None:
     root, tools = _root(tmp_path, ORIN), Tools(_mute(**known))
     driver = known.get("driver_version", "N/A").replace("N/A", "") or None
-    gpu = {"name": "Orin", "driver": driver, "compute_capability": 8.7, "memory_gb": None}
-    assert machine.describe(root, tools)["gpus"] == [gpu]
-    assert machine.conditions(root, tools)["gpu_driver"] == driver
-    assert [gpu["sm_mhz"] for gpu in machine.state(root, tools)["gpus"]] == [1020]
+    assert machine.describe(root, tools).gpus == (Gpu("Orin", driver, 8.7, None),)
+    assert machine.conditions(root, tools).gpu_driver == driver
+    assert [gpu.sm_mhz for gpu in machine.state(root, tools).gpus] == [1020]
 
 
-def test_a_card_beside_a_boards_own_gpu_keeps_its_name(tmp_path: Path) -> None:
+def test_a_card_next_to_a_boards_own_gpu_keeps_its_name(tmp_path: Path) -> None:
     card = _card(name="NVIDIA RTX 6000 Ada Generation", **{"memory.total": "[N/A]"})
-    found = machine.describe(_root(tmp_path, ORIN), Tools(card))["gpus"]
-    assert [(gpu["name"], gpu["compute_capability"]) for gpu in found] == [("NVIDIA RTX 6000 Ada Generation", 8.9)]
+    found = machine.describe(_root(tmp_path, ORIN), Tools(card)).gpus
+    assert [(gpu.name, gpu.compute_capability) for gpu in found] == [("NVIDIA RTX 6000 Ada Generation", 8.9)]
 
 
 @pytest.mark.parametrize(
@@ -246,21 +331,21 @@ def test_a_card_beside_a_boards_own_gpu_keeps_its_name(tmp_path: Path) -> None:
     ],
 )
 def test_the_board_names_its_gpu(tmp_path: Path, files: dict[str, str], name: str, capability: float | None) -> None:
-    found = machine.describe(_root(tmp_path, files), NOTHING)["gpus"]
-    assert [(gpu["name"], gpu["compute_capability"]) for gpu in found] == [(name, capability)]
+    found = machine.describe(_root(tmp_path, files), NOTHING).gpus
+    assert [(gpu.name, gpu.compute_capability) for gpu in found] == [(name, capability)]
 
 
 @pytest.mark.parametrize("model", ["Raspberry Pi 5 Model B Rev 1.0", "AYN Thor", "Orinoco", "Xavier's board"])
 def test_other_boards_have_no_gpu_that_counts(tmp_path: Path, model: str) -> None:
     root = _root(tmp_path, {"proc/device-tree/model": model, "sys/class/devfreq/fb000000.gpu/cur_freq": "300000000"})
-    assert machine.describe(root, NOTHING)["board"] == model
-    assert machine.describe(root, NOTHING)["gpus"] == machine.state(root, NOTHING)["gpus"] == []
+    assert machine.describe(root, NOTHING).board == model
+    assert machine.describe(root, NOTHING).gpus == machine.state(root, NOTHING).gpus == ()
 
 
 def test_of_thors_two_clocks_the_video_engines_is_not_taken(tmp_path: Path) -> None:
     files = {f"sys/class/devfreq/{name}-0/cur_freq": mhz for name, mhz in (("gpu-nvd", "1692000000"), ("gpu-gpc", "0"))}
     root = _root(tmp_path, {"proc/device-tree/compatible": "nvidia,tegra264\0", **files})
-    assert [gpu["sm_mhz"] for gpu in machine.state(root, NOTHING)["gpus"]] == [0]
+    assert [gpu.sm_mhz for gpu in machine.state(root, NOTHING).gpus] == [0]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +360,7 @@ def test_of_thors_two_clocks_the_video_engines_is_not_taken(tmp_path: Path) -> N
     ],
 )
 def test_the_power_mode_is_its_name(tmp_path: Path, says: str | None, mode: str | None) -> None:
-    assert machine.describe(tmp_path, Tools(nvpmodel=says))["power_mode"] == mode
+    assert machine.describe(tmp_path, Tools(nvpmodel=says)).power_mode == mode
 
 
 # --- what a measurement belongs to
@@ -283,13 +368,14 @@ def test_the_power_mode_is_its_name(tmp_path: Path, says: str | None, mode: str 
 
 def _changed(tmp_path: Path, change: Callable[[dict[str, str], dict[str, str]], Any]) -> set[str]:
     """Names of the conditions that differ after a change to a machine's files and tools."""
-    told = []
+    found: list[Conditions] = []
     for number, alter in enumerate((lambda files, tools: None, change)):
         files, tools = dict(ORIN), {"mode": "15W", **_mute(driver_version="540.4.0")}
         alter(files, tools)
         root = _root(tmp_path / str(number), files)
-        told.append(machine.conditions(root, Tools(tools, nvpmodel=f"NV Power Mode: {tools['mode']}\n")))
-    return {name for name in told[0] if told[0][name] != told[1][name]}
+        found.append(machine.conditions(root, Tools(tools, nvpmodel=f"NV Power Mode: {tools['mode']}\n")))
+    one, other = map(vars, found)
+    return {name for name in one if one[name] != other[name]}
 
 
 @pytest.mark.parametrize(
@@ -310,9 +396,9 @@ def test_conditions_are_what_a_person_can_change(tmp_path: Path, change: Any, na
 
 def test_a_changed_power_mode_is_seen_by_the_same_process(tmp_path: Path) -> None:
     tools = Tools(nvpmodel="NV Power Mode: 15W\n0\n")
-    assert machine.conditions(tmp_path, tools)["power_mode"] == "15W"
+    assert machine.conditions(tmp_path, tools).power_mode == "15W"
     tools.nvpmodel = "NV Power Mode: MAXN\n0\n"
-    assert machine.conditions(tmp_path, tools)["power_mode"] == "MAXN"
+    assert machine.conditions(tmp_path, tools).power_mode == "MAXN"
 
 
 # --- what moves
@@ -324,10 +410,10 @@ def test_clocks_and_throttling_of_all_cpus(tmp_path: Path) -> None:
     files |= {f"{CPU}/cpu{n}/thermal_throttle/core_throttle_count": f"{n}\n" for n in (0, 1, 12)}
     files[f"{CPU}/cpu0/thermal_throttle/package_throttle_count"] = "7\n"
     files["proc/loadavg"] = "1.25 0.80 0.50 2/345 6789\n"
-    # neither a CPU nor in use: folders that stand beside them
+    # neither a CPU nor in use: folders next to theirs
     files |= {f"{CPU}/cpufreq/scaling_cur_freq": "9000000\n", "proc/cpuinfo": "cpu MHz\t\t: 2100.000\n"}
     now = machine.state(_root(tmp_path, files), NOTHING)
-    assert (now["cpu_mhz"], now["throttled"], now["load"]) == (3000, 20, 1.25)
+    assert (now.cpu_mhz, now.throttled, now.load) == (3000, 20, 1.25)
 
 
 def test_zones_that_fail_or_talk_nonsense_are_left_out(tmp_path: Path) -> None:
@@ -337,7 +423,7 @@ def test_zones_that_fail_or_talk_nonsense_are_left_out(tmp_path: Path) -> None:
     root = _root(tmp_path, {**files, f"{zone}22/type": "PMIC-Die\n", f"{zone}22/temp": "100000\n"})
     (root / f"{zone}20/temp").mkdir(parents=True)  # reading it raises
     (root / f"{zone}21").mkdir()
-    assert machine.state(root, NOTHING)["temperature_c"] == 62.5
+    assert machine.state(root, NOTHING).temperature_c == 62.5
 
 
 def test_stolen_time_is_not_the_others(tmp_path: Path) -> None:
@@ -348,7 +434,7 @@ def test_stolen_time_is_not_the_others(tmp_path: Path) -> None:
     assert found.stolen_s == 500 / tick
     assert found.others_s == pytest.approx(1530 / tick - mine.user - mine.system, abs=0.5)
     (root / "proc/stat").write_text("cpu  1000 200 300 9999\n")
-    assert machine.cpu_times(root) is None, "not 0: nobody knows how busy it is"
+    assert machine.cpu_times(root) is None, "not 0: how busy it is remains unknown"
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc/stat here")
@@ -386,12 +472,12 @@ def test_peak_memory_is_in_millions_of_bytes(tmp_path: Path) -> None:
 )
 def test_the_cpus_name(tmp_path: Path, cpuinfo: str, name: str) -> None:
     root = _root(tmp_path, {"proc/cpuinfo": cpuinfo})
-    assert machine.describe(root, NOTHING)["cpu"]["model"] == machine.fingerprint(root, NOTHING)["cpu"] == name
+    assert machine.describe(root, NOTHING).cpu.model == machine.fingerprint(root, NOTHING).cpu == name
 
 
 def test_int8_and_bf16_instructions_are_read(tmp_path: Path) -> None:
     root = _root(tmp_path, {"proc/cpuinfo": "model name : Some CPU\nflags : fpu avx2 avx512_vnni amx_bf16\n"})
-    assert machine.describe(root, NOTHING)["cpu"]["instructions"] == ["avx2", "avx512_vnni", "amx_bf16"]
+    assert machine.describe(root, NOTHING).cpu.instructions == ("avx2", "avx512_vnni", "amx_bf16")
 
 
 def test_threads_come_from_the_quota(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The reader of ONNX files that needs no onnx is held to onnx itself, and to files that are none."""
+"""The reader of ONNX files that needs no onnx is compared with onnx itself, and given what is not a file of ONNX."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from edgeresnet.errors import ModelError
 from edgeresnet.portable import onnx_file
 
-from ..graph.classifier import classifier, with_weights_beside, written
+from ..graph.classifier import classifier, with_external_weights, written
 
 
 def _by_onnx(path: Path) -> tuple[list[tuple], list[tuple], set[str], dict[str, str]]:
@@ -33,14 +33,14 @@ def _by_onnx(path: Path) -> tuple[list[tuple], list[tuple], set[str], dict[str, 
     )
 
 
-@pytest.mark.parametrize("which", ["trained", "old", "open", "beside", "torch"])
+@pytest.mark.parametrize("which", ["trained", "old", "open", "apart", "torch"])
 def test_it_reads_what_onnx_reads(tmp_path: Path, net: Path, which: str) -> None:
     if which == "old":
         net = written(tmp_path, weights_as_inputs=True, opset=9)
     elif which == "open":
         net = written(tmp_path, image=("n", "c", "h", "w"), logits=None)
-    elif which == "beside":
-        net = with_weights_beside(tmp_path, classifier())
+    elif which == "apart":
+        net = with_external_weights(tmp_path, classifier())
     elif which == "torch":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter warns of itself
@@ -56,8 +56,8 @@ def test_it_reads_what_onnx_reads(tmp_path: Path, net: Path, which: str) -> None
     assert found.metadata == metadata
 
 
-def test_a_file_cut_short_or_scribbled_on_is_read_or_refused_and_no_more(tmp_path: Path) -> None:
-    whole = with_weights_beside(tmp_path, classifier()).read_bytes()
+def test_an_incomplete_or_damaged_file_is_read_or_refused_and_no_more(tmp_path: Path) -> None:
+    whole = with_external_weights(tmp_path, classifier()).read_bytes()
     rng, refused = random.Random(0), 0
     for _ in range(300):
         data = bytearray(whole[: rng.randrange(len(whole))] if rng.random() < 0.5 else whole)
@@ -72,22 +72,22 @@ def test_a_file_cut_short_or_scribbled_on_is_read_or_refused_and_no_more(tmp_pat
     assert refused > 100
 
 
-@pytest.mark.parametrize("data", [b"", b"this is no network", b"\x08\x08", bytes(1000), b"\xff" * 40])
-def test_what_is_no_onnx_file_is_refused(tmp_path: Path, data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"not a network", b"\x08\x08", bytes(1000), b"\xff" * 40])
+def test_what_is_not_an_onnx_file_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "net.onnx").write_bytes(data)
-    with pytest.raises(ModelError, match=r"net\.onnx is no ONNX file"):
+    with pytest.raises(ModelError, match=r"net\.onnx is not an ONNX file"):
         onnx_file.read(tmp_path / "net.onnx")
 
 
 def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="there is no file"):
+    with pytest.raises(ModelError, match="does not exist"):
         onnx_file.read(tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="cannot be read"):
         onnx_file.read(tmp_path)
 
 
-def test_weights_beside_the_file_belong_to_its_digest(tmp_path: Path) -> None:
-    path = with_weights_beside(tmp_path, classifier())
+def test_weights_next_to_the_file_belong_to_its_digest(tmp_path: Path) -> None:
+    path = with_external_weights(tmp_path, classifier())
     assert onnx_file.read(path).external == ("net.weights",)
     before = onnx_file.read(path).digest
     weights = bytearray((tmp_path / "net.weights").read_bytes())
@@ -96,11 +96,11 @@ def test_weights_beside_the_file_belong_to_its_digest(tmp_path: Path) -> None:
     assert onnx_file.read(path).digest != before
 
 
-def test_weights_that_are_missing_or_lie_elsewhere(tmp_path: Path) -> None:
+def test_weights_that_are_missing_or_in_another_folder(tmp_path: Path) -> None:
     model = classifier()
-    path = with_weights_beside(tmp_path, model)
+    path = with_external_weights(tmp_path, model)
     (tmp_path / "net.weights").rename(tmp_path / "other.weights")
-    with pytest.raises(ModelError, match=r"keeps its weights in net\.weights, which is not beside it"):
+    with pytest.raises(ModelError, match=r"keeps its weights in net\.weights, which is not next to it"):
         onnx_file.read(path)
     model = onnx.load(path, load_external_data=False)
     for tensor in model.graph.initializer:

@@ -1,90 +1,121 @@
-"""What keeps measured times from being trusted is told; quiet ones are left alone."""
+"""What makes measured times doubtful is reported; quiet ones are left alone."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from edgeresnet.portable.timing_warnings import troubles
+from edgeresnet.portable import codec, timing_warnings
+from edgeresnet.portable.result import ProcessTimes, RunWarning
+
+from .results import TIMED_MACHINE, latency, machine_state, process
 
 pytestmark = pytest.mark.unit
+
+QUIET = codec.encode(machine_state())
+THROTTLED_GPU = {"sm_mhz": None, "memory_mhz": None, "temperature_c": None, "throttle": ["power cap"]}
 
 
 def noise(count: int, middle: float = 1.0, width: float = 0.01, seed: int = 0) -> list[float]:
     return (middle * np.exp(width * np.random.default_rng(seed).normal(size=count))).tolist()
 
 
-def state(**about: Any) -> dict[str, Any]:
-    return {"load": 0.1, "cpu_mhz": None, "throttled": None, "temperature_c": None, "gpus": [], **about}
+def timed(*windows: list[float], **about: object) -> ProcessTimes:
+    return process(*windows, **{"clock_ms": 1e-6, "before": QUIET, "after": QUIET, **about})
 
 
-def process(*windows: list[float], **about: Any) -> dict[str, Any]:
-    around: dict[str, Any] = {"clock_ms": 1e-6, "others_cpus": [0.0], "stolen_cpus": [0.0], "pace_ms": [1.0]}
-    return {"host_ms": list(windows), **around, "before": state(), "after": state(), **about}
+def quiet(**about: object) -> list[ProcessTimes]:
+    return [timed(noise(200, seed=2 * n), noise(200, seed=2 * n + 1), **about) for n in range(3)]
 
 
-def quiet(**about: Any) -> list[dict[str, Any]]:
-    return [process(noise(200, seed=2 * n), noise(200, seed=2 * n + 1), **about) for n in range(3)]
+def warnings(processes: Sequence[ProcessTimes]) -> list[RunWarning]:
+    return timing_warnings.of({"fp32": latency(processes)})
 
 
-def told(processes: list[dict[str, Any]]) -> str:
-    return "; ".join(troubles({"fp32": {"processes": processes}}))
+def text(processes: Sequence[ProcessTimes]) -> str:
+    return "; ".join(map(str, warnings(processes)))
 
 
-def test_quiet_values_have_no_troubles() -> None:
-    assert told(quiet()) == ""
-    wide = [process(noise(500, width=0.3, seed=n), noise(500, width=0.3, seed=9 + n)) for n in range(3)]
-    assert told(wide) == "", "one wide bell is not two speeds"
+def test_quiet_values_have_no_warnings() -> None:
+    assert text(quiet()) == ""
+    wide = [timed(noise(500, width=0.3, seed=n), noise(500, width=0.3, seed=9 + n)) for n in range(3)]
+    assert text(wide) == "", "one wide bell is not two speeds"
 
 
 @pytest.mark.parametrize(
-    ("processes", "words"),
+    ("processes", "code", "words"),
     [
-        ([process([1.0, 1.1, 1.2])], "fp32: only 3 inferences"),
-        ([process(noise(400))], "one process only"),
-        (quiet(clock_ms=0.5), "too coarse"),
-        ([process([1.0, 2.0] * 100, [1.0, 2.0] * 100)] * 3, "too coarse"),
-        ([process([*noise(30), *noise(30, 1.2)], [*noise(30), *noise(30, 1.2)])] * 3, "two speeds"),
-        ([*quiet()[:2], process(noise(200), [*noise(10), -5.0])], "stepped back"),
-        (quiet(clock_ms=-1.0), "stepped back"),
-        (quiet(others_cpus=[0.9, 0.9]), "other programs kept 0.9 CPUs busy"),
-        (quiet(stolen_cpus=[0.2]), "host took 0.20 CPUs away"),
-        (quiet(pace_ms=[1.0, 1.3]), "pace changed by 30 %"),
-        (quiet(cpu_mhz=[3000.0, 2000.0]), "from 2000 to 3000 MHz"),
-        (quiet(others_cpus=[None]), "cannot be seen on this system"),
-        (quiet(stable=False), "had not come to agree when the time was over, in 3 of 3 processes"),
-        (quiet(before=state(throttled=3), after=state(throttled=4)), "throttled for its temperature"),
-        (quiet(after=state(gpus=[{"throttle": ["power cap"]}])), "GPU was slowed down meanwhile: power cap"),
-        ([process(noise(200), noise(200, 1.15)) for _ in range(3)], "slowed down by 15 %"),
-        ([process(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(5)], "slowed down by 16 %"),
-        ([process(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(5)], "processes differ by 16 %"),
-        ([process(noise(10), noise(10, 1.2))] * 3, "slowed down by 20 %"),
-        ([process(noise(200), noise(200, 1.3), noise(200)) for _ in range(3)], "differ by 30 %: unstable"),
-        ([process(noise(200, m), noise(200, m)) for m in (1, 1.2, 1, 1)], "processes differ by 20 %"),
-        ([process(noise(100, seed=n) + noise(100, 1.5, seed=9 + n)) for n in range(3)], "two speeds, 1 and 1.5 ms"),
+        ([timed([1.0, 1.1, 1.2])], "few-inferences", "fp32: only 3 inferences"),
+        ([timed(noise(400))], "one-process", "fp32: timed in one process only"),
+        (quiet(clock_ms=0.5), "coarse-timer", "too coarse"),
+        ([timed([1.0, 2.0] * 100, [1.0, 2.0] * 100)] * 3, "coarse-timer", "too coarse"),
+        ([timed([*noise(30), *noise(30, 1.2)], [*noise(30), *noise(30, 1.2)])] * 3, "two-speeds", "two speeds"),
+        ([*quiet()[:2], timed(noise(200), [*noise(10), -5.0])], "clock-stepped-back", "stepped back"),
+        (quiet(clock_ms=-1.0), "clock-stepped-back", "stepped back"),
+        (quiet(others_cpus=[0.9, 0.9]), "others-busy", "other programs kept 0.9 CPUs busy"),
+        (quiet(stolen_cpus=[0.2]), "stolen", "host took 0.20 CPUs away"),
+        (quiet(cpu_work_ms=[1.0, 1.3]), "cpu-speed-changed", "the CPU's own speed changed by 30 %"),
+        (quiet(cpu_mhz=[3000.0, 2000.0]), "cpu-clock-changed", "from 2000 to 3000 MHz"),
+        (quiet(others_cpus=[None]), "load-unknown", "cannot be seen on this system"),
+        (quiet(stable=False), "not-settled", "had not come to agree when the time was over, in 3 of 3 processes"),
+        (quiet(before={**QUIET, "throttled": 3}, after={**QUIET, "throttled": 4}), "throttled-cpu", "its temperature"),
+        (quiet(after={**QUIET, "gpus": [THROTTLED_GPU]}), "throttled-gpu", "GPU was slowed down meanwhile: power cap"),
+        ([timed(noise(200), noise(200, 1.15)) for _ in range(3)], "slowed-down", "slowed down by 15 %"),
+        (
+            [timed(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(5)],
+            "slowed-down",
+            "slowed down by 16 %",
+        ),
+        (
+            [timed(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(5)],
+            "processes-differ",
+            "processes differ by 16 %",
+        ),
+        ([timed(noise(10), noise(10, 1.2))] * 3, "slowed-down", "slowed down by 20 %"),
+        (
+            [timed(noise(200), noise(200, 1.3), noise(200)) for _ in range(3)],
+            "windows-differ",
+            "differ by 30 %: unstable",
+        ),
+        ([timed(noise(200, m), noise(200, m)) for m in (1, 1.2, 1, 1)], "processes-differ", "processes differ by 20 %"),
+        (
+            [timed(noise(100, seed=n) + noise(100, 1.5, seed=9 + n)) for n in range(3)],
+            "two-speeds",
+            "two speeds, 1 and 1.5 ms",
+        ),
     ],
 )
-def test_troubles_are_told(processes: list[dict[str, Any]], words: str) -> None:
-    assert words in told(processes)
+def test_warnings_have_a_code_and_a_text(processes: list[ProcessTimes], code: str, words: str) -> None:
+    assert words in "; ".join(str(warning) for warning in warnings(processes) if warning.code == code)
 
 
-def test_what_others_do_on_cpus_that_are_not_ours_is_no_trouble() -> None:
+def test_what_others_do_on_cpus_that_are_not_ours_needs_no_warning() -> None:
     """A container with two of 64 CPUs: 37 busy ones leave 27."""
-    assert told(quiet(others_cpus=[37.0], machine={"cpus": 64, "cores": 2})) == ""
-    assert "kept 63.0 CPUs busy" in told(quiet(others_cpus=[63.0], machine={"cpus": 64, "cores": 2}))
+    machine = {**TIMED_MACHINE, "cpus": 64, "cores": 2}
+    assert text(quiet(others_cpus=[37.0], machine=machine)) == ""
+    assert "kept 63.0 CPUs busy" in text(quiet(others_cpus=[63.0], machine=machine))
 
 
-def test_one_unsteady_reading_of_the_pace_is_no_change() -> None:
-    assert told([*quiet(pace_ms=[1.0] * 6), process(noise(200), pace_ms=[1.0, 1.0, 1.4])]) == ""
+def test_one_unsteady_reading_of_the_cpu_speed_is_not_a_change() -> None:
+    unsteady = timed(noise(200), cpu_work_ms=[1.0, 1.0, 1.4])
+    assert text([*quiet(cpu_work_ms=[1.0] * 6), unsteady]) == ""
 
 
 def test_three_processes_in_order_are_chance() -> None:
-    found = [process(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(3)]
-    assert "slowed down" not in told(found)
+    found = [timed(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(3)]
+    assert "slowed down" not in text(found)
 
 
-def test_what_befalls_the_machine_is_told_once_for_all() -> None:
-    both = {"fp32": {"processes": quiet(others_cpus=[0.5])}, "half": {"processes": quiet(others_cpus=[0.7])}}
-    assert troubles(both) == ["other programs kept 0.6 CPUs busy meanwhile"]
+def test_what_happens_to_the_machine_is_reported_once_for_all() -> None:
+    both = {"fp32": latency(quiet(others_cpus=[0.5])), "half": latency(quiet(others_cpus=[0.7]))}
+    busy = RunWarning("others-busy", "other programs kept 0.6 CPUs busy meanwhile")
+    assert timing_warnings.of(both) == [busy]
+    assert timing_warnings.of_machine(both) == timing_warnings.taken_away(both) == [busy]
+
+
+def test_what_slows_one_kind_of_work_only_is_not_taken_away() -> None:
+    changed = {"fp32": latency(quiet(cpu_work_ms=[1.0, 1.3]))}
+    assert [each.code for each in timing_warnings.of_machine(changed)] == ["cpu-speed-changed"]
+    assert timing_warnings.taken_away(changed) == []

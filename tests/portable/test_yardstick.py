@@ -1,4 +1,4 @@
-"""The pinned network: the same bytes everywhere, where they came from, and that no other passes for it."""
+"""The pinned network: the same bytes everywhere, where they came from, and that another file is refused."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def test_another_file_in_its_place_is_refused(monkeypatch: pytest.MonkeyPatch, t
 
 def test_it_is_what_its_script_makes_and_small() -> None:
     assert yardstick.file().stat().st_size < 300_000
-    made, held = of_benchmarks("yardstick").build(), onnx.load(yardstick.file())
-    nodes = [[node.SerializeToString() for node in model.graph.node] for model in (made, held)]
+    made, pinned = of_benchmarks("yardstick").build(), onnx.load(yardstick.file())
+    nodes = [[node.SerializeToString() for node in model.graph.node] for model in (made, pinned)]
     assert nodes[0] == nodes[1]
-    for one, other in zip(made.graph.initializer, held.graph.initializer, strict=True):
+    for one, other in zip(made.graph.initializer, pinned.graph.initializer, strict=True):
         assert one.name == other.name
         np.testing.assert_allclose(numpy_helper.to_array(one), numpy_helper.to_array(other), rtol=1e-6)
 

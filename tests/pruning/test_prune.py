@@ -1,6 +1,6 @@
-"""What is cut goes everywhere that it reaches, and nothing else changes.
+"""What is removed goes everywhere that it reaches, and nothing else changes.
 
-A cut network answers as the whole one does with those channels silenced.
+A pruned network answers as the unpruned one does with those channels silenced.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def chooser(network: nn.Module, how: str = "l2", multiple: int = 8, size: int = 
 
 
 def silenced(network: nn.Module, choice: choose.Choice) -> nn.Module:
-    """The whole network, with what was cut giving nothing."""
-    whole = copy.deepcopy(network)
-    modules = dict(whole.named_modules())
+    """Return the unpruned network, whose removed channels give zeros."""
+    silent = copy.deepcopy(network)
+    modules = dict(silent.named_modules())
     for pool, kept in zip(choice.cuttable.pools, choice.kept, strict=True):
         for place, rows in pool.places.items():
             if place.side == "out":
@@ -57,11 +57,11 @@ def silenced(network: nn.Module, choice: choose.Choice) -> nn.Module:
                 module.weight.data[gone] = 0
                 if module.bias is not None:
                     module.bias.data[gone] = 0
-    return whole
+    return silent
 
 
-def cut_alike(network: nn.Module, choice: choose.Choice, images: torch.Tensor, near: float = 1e-4) -> nn.Module:
-    """The cut network, which answers as the whole one with those channels silenced."""
+def pruned_alike(network: nn.Module, choice: choose.Choice, images: torch.Tensor, near: float = 1e-4) -> nn.Module:
+    """Return the pruned network, which answers as the unpruned one with those channels silenced."""
     narrow = cut.cut(network, choice)
     with torch.no_grad():
         torch.testing.assert_close(narrow(images), silenced(network, choice)(images), rtol=near, atol=near)
@@ -74,11 +74,11 @@ LARGE = [pytest.param(arch, marks=pytest.mark.slow) for arch in ("resnet50", "re
 
 @pytest.mark.parametrize("arch", [*ARCHS, *LARGE])
 @pytest.mark.parametrize("macs", [0.75, 0.4])
-def test_a_cut_network_answers_as_the_whole_one_with_those_channels_silenced(arch: str, macs: float) -> None:
+def test_a_pruned_network_answers_as_the_unpruned_one_with_those_channels_silenced(arch: str, macs: float) -> None:
     network, images = network_of(arch), torch.randn(3, 3, 32, 32)
     every = chooser(network)
     choice = every.for_goal("macs", macs)
-    narrow = cut_alike(network, choice, images)
+    narrow = pruned_alike(network, choice, images)
     assert 0.5 * macs < choice.macs / every.dense.macs <= macs
     assert choice.params == sum(parameter.numel() for parameter in narrow.parameters())
     assert every.dense.params == sum(parameter.numel() for parameter in network.parameters())
@@ -90,14 +90,14 @@ def test_a_cut_network_answers_as_the_whole_one_with_those_channels_silenced(arc
 
 
 @pytest.mark.parametrize("arch", ["cifar_resnet8", "resnet18"])
-def test_a_cut_network_is_cut_again(arch: str) -> None:
+def test_a_pruned_network_is_pruned_again(arch: str) -> None:
     network, images = network_of(arch), torch.randn(2, 3, 32, 32)
     once = cut.cut(network, chooser(network).for_goal("macs", 0.7))
-    cut_alike(once, chooser(once).for_goal("macs", 0.7), images)
+    pruned_alike(once, chooser(once).for_goal("macs", 0.7), images)
 
 
 @pytest.mark.parametrize("arch", [*ARCHS, pytest.param("resnext50_32x4d", marks=pytest.mark.slow)])
-def test_a_cut_network_is_built_again_from_its_tensors_alone(arch: str) -> None:
+def test_a_pruned_network_is_built_again_from_its_tensors_alone(arch: str) -> None:
     network, images = network_of(arch), torch.randn(2, 3, 32, 32)
     narrow = cut.cut(network, chooser(network).for_goal("macs", 0.5))
     held = narrow.state_dict()
@@ -110,7 +110,7 @@ def test_a_cut_network_is_built_again_from_its_tensors_alone(arch: str) -> None:
         torch.testing.assert_close(fresh(images), narrow(images), rtol=0, atol=0)
 
 
-def test_other_weights_are_not_taken_for_cut_ones() -> None:
+def test_other_weights_are_not_taken_for_pruned_ones() -> None:
     def shapes(arch: str, classes: int = 7, channels: int = 3) -> dict[str, tuple[int, ...]]:
         return {key: tuple(value.shape) for key, value in models.build(arch, classes, channels).state_dict().items()}
 
@@ -136,7 +136,7 @@ def test_widths_are_those_that_compilers_like(arch: str, multiple: int) -> None:
 
 def test_what_pads_add_to_a_stage_may_go_altogether() -> None:
     network, images = network_of("cifar_resnet20"), torch.randn(2, 3, 32, 32)
-    narrow = cut_alike(network, chooser(network).at(1.0), images)
+    narrow = pruned_alike(network, chooser(network).at(1.0), images)
     assert {module.out_channels for module in narrow.modules() if isinstance(module, nn.Conv2d)} == {8}
 
 
@@ -149,7 +149,7 @@ def test_a_goal_is_met_and_not_passed_by_far() -> None:
 
 
 @pytest.mark.slow
-def test_of_a_grouped_convolution_whole_groups_go() -> None:
+def test_of_a_grouped_convolution_complete_groups_go() -> None:
     network = network_of("resnext50_32x4d")
     narrow = cut.cut(network, chooser(network).for_goal("macs", 0.5))
     for name, module in narrow.named_modules():
@@ -161,7 +161,7 @@ def test_of_a_grouped_convolution_whole_groups_go() -> None:
 
 @pytest.mark.parametrize("how", ["l1", "l2", "bn"])
 def test_what_is_small_goes_first(how: str) -> None:
-    """Some channels of each block are made small on purpose: they are what is cut."""
+    """Some channels of each block are made small on purpose: they are what is removed."""
     network = network_of("cifar_resnet20")
     small = {}
     for name, module in network.named_modules():
@@ -179,7 +179,7 @@ def test_what_is_small_goes_first(how: str) -> None:
 
 
 def streams(every: choose.Chooser) -> list[int]:
-    """Numbers of the pools that several blocks add their answers to: by their names, as a person tells them."""
+    """Return the numbers of the pools that several blocks add their answers to, recognised by their names."""
     pools = enumerate(every.cuttable.pools)
     return [number for number, pool in pools if sum(place.layer.endswith("conv2") for place in pool.places) > 1]
 
@@ -200,12 +200,12 @@ def test_a_grouped_convolution_makes_no_stream() -> None:
     network = Grouped().eval()
     found = units.of(network, 3, 16)
     scores = importance.scores(network, found, "l2")
-    told = {pool.title: float(values.mean()) for pool, values in zip(found.pools, scores, strict=True)}
-    assert told["stem"] == pytest.approx(1.2)
-    assert told["reduce"] == pytest.approx(1.0)
+    means = {pool.title: float(values.mean()) for pool, values in zip(found.pools, scores, strict=True)}
+    assert means["stem"] == pytest.approx(1.2)
+    assert means["reduce"] == pytest.approx(1.0)
 
 
-def test_taylor_is_told_by_gradients() -> None:
+def test_taylor_reads_gradients() -> None:
     network = network_of("cifar_resnet8")
     loss = nn.functional.cross_entropy(network(torch.randn(8, 3, 32, 32)), torch.randint(0, 7, (8,)))
     loss.backward()
@@ -220,10 +220,10 @@ def test_taylor_is_told_by_gradients() -> None:
     assert (mine[4:] > 0).all()
 
 
-def test_a_large_network_is_asked_about_fewer_images_and_fewer_at_once(colours: Any, tmp_path: Path) -> None:
+def test_a_large_network_sees_fewer_images_and_fewer_at_once(colours: Any, tmp_path: Path) -> None:
     about = {"size": 448, "mean": [0.5] * 3, "std": [0.5] * 3}
-    asked = recipe.parse(tiny(model__classes=3, preprocessing=about, images__training=str(colours("a"))))
-    samples = images.open_samples(asked, "training")
+    wanted = recipe.parse(tiny(model__classes=3, preprocessing=about, images__training=str(colours("a"))))
+    samples = images.open_samples(wanted, "training")
     assert len(pruning._some(samples, 10**6, (10**9, 4, 90), 0)) == min(90, len(samples))
     assert len(pruning._some(samples, 10**8, (10**9, 4, 90), 0)) == 10
     assert len(pruning._some(samples, 10**10, (10**9, 4, 90), 0)) == 4
@@ -231,7 +231,7 @@ def test_a_large_network_is_asked_about_fewer_images_and_fewer_at_once(colours: 
     assert [len(labels) for _, labels, _ in pruning._batches(few)] == [2] * 5
 
 
-def test_images_that_cannot_be_read_are_neither_right_nor_wrong(colours: Any, tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_do_not_count(colours: Any, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     shutil.copytree(colours("a"), folder)
     for path in sorted(folder.rglob("*.png"))[::2]:
@@ -244,7 +244,7 @@ def test_images_that_cannot_be_read_are_neither_right_nor_wrong(colours: Any, tm
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.mean((2, 3)).flip(1)  # blue, green, red
 
-    assert pruning._right(Sees(), samples) == 1.0
+    assert pruning._top1(Sees(), samples) == 1.0
 
 
 def test_layer_by_layer_takes_the_same_part_of_each() -> None:
@@ -254,7 +254,7 @@ def test_layer_by_layer_takes_the_same_part_of_each() -> None:
     assert max(parts) - min(parts) < 0.02
 
 
-def test_choices_get_stronger_step_by_step_and_a_goal_out_of_reach_says_how_far_they_go() -> None:
+def test_choices_get_stronger_step_by_step_and_a_goal_out_of_reach_names_the_most() -> None:
     every = chooser(network_of("cifar_resnet8"))
     macs = [every.at(step / 100).macs for step in range(101)]
     assert macs == sorted(macs, reverse=True)
@@ -287,8 +287,8 @@ def test_what_a_users_own_pads_reach_is_left_alone() -> None:
     assert {pool.title for pool in every.cuttable.pools if pool.may_be_cut} == {"inner"}
     with pytest.raises(ModelError) as caught:
         every.for_goal("macs", 0.1)
-    assert "layers may not be cut (stem, outer)" in caught.value.hint
-    narrow = cut_alike(network, every.for_goal("ratio", 0.3), images)
+    assert "layers may not be pruned (stem, outer)" in caught.value.hint
+    narrow = pruned_alike(network, every.for_goal("ratio", 0.3), images)
     assert isinstance(narrow, OwnPads)
     assert narrow.inner.out_channels < 24
 
@@ -309,7 +309,7 @@ class Grouped(nn.Module):
 
 
 @pytest.mark.parametrize("frozen", [("conv1", "bn1", "layer1"), ("",)])
-def test_frozen_weights_are_cut_as_others_are(frozen: tuple[str, ...]) -> None:
+def test_frozen_weights_are_pruned_as_others_are(frozen: tuple[str, ...]) -> None:
     network = network_of("cifar_resnet8")
     free = chooser(network)
     for name in frozen:
@@ -335,7 +335,7 @@ def test_what_is_flattened_gets_widths_like_the_others() -> None:
     network, images = Flat().eval(), torch.randn(2, 3, 16, 16)
     every = chooser(network, size=16)
     assert {pool.title: pool.channels for pool in every.cuttable.pools} == {"stem": 1, "last": 1}
-    narrow = cut_alike(network, every.for_goal("ratio", 0.3), images)
+    narrow = pruned_alike(network, every.for_goal("ratio", 0.3), images)
     assert isinstance(narrow, Flat)
     assert narrow.last.out_channels % 8 == 0
     assert narrow.fc.in_features == 49 * narrow.last.out_channels
@@ -353,14 +353,14 @@ class Convolved(nn.Module):
         return self.last(nn.functional.relu(self.norm(self.stem(x)))).mean((2, 3))
 
 
-def test_what_may_not_be_cut_needs_no_normalisation() -> None:
+def test_what_may_not_be_pruned_needs_no_normalisation() -> None:
     every = chooser(Convolved().eval(), "bn", size=16)
     assert [pool.title for pool in every.cuttable.pools if pool.may_be_cut] == ["stem"]
     assert every.for_goal("ratio", 0.25).ratio == 0.25
 
 
 class Scaled(nn.Module):
-    """A number for each channel that the network holds by itself, and a normalisation without a scale."""
+    """A parameter for each channel outside of layers, and a normalisation without a scale."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -378,12 +378,12 @@ class Scaled(nn.Module):
 def test_what_knows_its_width_by_itself_is_left_alone(how: str) -> None:
     network, images = Scaled().eval(), torch.randn(2, 3, 16, 16)
     if how == "bn":
-        with pytest.raises(ModelError, match="no normalisation to tell its channels' importance by"):
+        with pytest.raises(ModelError, match="no normalisation that could show its channels' importance"):
             chooser(network, how, size=16)
         return
     every = chooser(network, how, size=16)
     assert {pool.title for pool in every.cuttable.pools if pool.may_be_cut} == {"free"}
-    cut_alike(network, every.for_goal("ratio", 0.3), images)
+    pruned_alike(network, every.for_goal("ratio", 0.3), images)
 
 
 @pytest.mark.parametrize("arch", ["resnetblur18", "resnet50_gn"])
@@ -391,11 +391,11 @@ def test_what_a_blurred_pool_or_a_group_normalisation_reads_is_left_alone(arch: 
     pytest.importorskip("timm")
     network, images = network_of(arch), torch.randn(2, 3, 64, 64)
     if arch == "resnet50_gn":
-        with pytest.raises(ModelError, match="nothing of this network can be cut") as caught:
+        with pytest.raises(ModelError, match="this network has nothing that can be pruned") as caught:
             chooser(network, size=64)
-        assert "layers may not be cut (" in caught.value.hint
+        assert "layers may not be pruned (" in caught.value.hint
         return
-    cut_alike(network, chooser(network, size=64).for_goal("macs", 0.8), images, near=1e-3)
+    pruned_alike(network, chooser(network, size=64).for_goal("macs", 0.8), images, near=1e-3)
 
 
 class AllTied(nn.Module):
@@ -407,6 +407,6 @@ class AllTied(nn.Module):
         return self.only(x).mean((2, 3))
 
 
-def test_a_network_of_which_nothing_can_be_cut_is_told() -> None:
-    with pytest.raises(ModelError, match="nothing of this network can be cut"):
+def test_a_network_with_nothing_to_prune_is_reported() -> None:
+    with pytest.raises(ModelError, match="this network has nothing that can be pruned"):
         chooser(AllTied(), size=16)

@@ -1,19 +1,42 @@
-"""Times by script, in the form in which `device.measure` keeps them."""
+"""Latencies by script, in the form in which `ctx.measure` returns them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from torch import nn
 
+from edgeresnet.portable.machine import TimedMachine
+from edgeresnet.portable.result import Latency, ProcessTimes
+from edgeresnet.pruning.speed import UNPRUNED
+
 Speed = Callable[[float], float]  # the part of the weights that stays → times as fast
 
+MACHINE = TimedMachine(
+    cpu="scripted",
+    instructions=(),
+    cores=1,
+    system="any",
+    board=None,
+    gpus=(),
+    governor=None,
+    power_mode=None,
+    gpu_driver=None,
+    l4t=None,
+    host="here",
+    boot=None,
+    cpus=1,
+)
 
-def raw(ms: float, processes: int = 3) -> dict[str, Any]:
-    """As one network of so many milliseconds would be measured: a little apart from process to process."""
+
+def latency(ms: float, processes: int = 3) -> Latency:
+    """Return what a network of this latency would be measured as: processes differ a little."""
     each = [ms * (1 + 0.001 * number) for number in range(processes)]
-    return {"batch": 1, "processes": [{"host_ms": [[one] * 5] * 2, "machine": {}, "clock_ms": 0.0} for one in each]}
+    times = [
+        ProcessTimes(0.0, MACHINE, load_ms=1.0, first_ms=one, host_ms=((one,) * 5,) * 2, others_cpus=(0.0,) * 2)
+        for one in each
+    ]
+    return Latency(1, tuple(times))
 
 
 def params(network: nn.Module) -> int:
@@ -28,13 +51,13 @@ class Clock:
         self.calls: list[tuple[str, ...]] = []
 
     def __call__(
-        self, networks: Mapping[str, Any], *, processes: int, seconds: float
-    ) -> dict[str, dict[str, dict[str, Any]]]:
+        self, networks: Mapping[str, nn.Module], *, processes: int, seconds: float
+    ) -> dict[str, dict[str, Latency]]:
         if len(self.calls) == self.ends_at:
             raise KeyboardInterrupt
         self.calls.append(tuple(networks))
-        parts = {name: params(network) / params(networks["whole"]) for name, network in networks.items()}
+        parts = {name: params(network) / params(networks[UNPRUNED]) for name, network in networks.items()}
         return {
-            target: {name: raw(8 / curve(part), processes) for name, part in parts.items()}
+            target: {name: latency(8 / curve(part), processes) for name, part in parts.items()}
             for target, curve in self.curves.items()
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeresnet import targets
 from edgeresnet.images import Samples
 from edgeresnet.images.sources import Arrays
+from edgeresnet.notes import QuantizeNotes, TraceNotes
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.portable.session import Dialect
 from edgeresnet.quantization import engine, qdq
@@ -22,6 +24,7 @@ from edgeresnet.quantization.equalize import Equalizer
 from edgeresnet.quantization.placement import Placement
 from edgeresnet.quantization.ranges import Ranges, Views
 from edgeresnet.quantization.ranges import collect as collect_views
+from edgeresnet.store import Artifact, ManifestRecord
 
 SIZE, CLASSES = 8, 16
 TENSORRT = targets.get("tensorrt").dialect
@@ -167,7 +170,7 @@ def images(count: int = 32, seed: int = 0) -> np.ndarray:
 def samples(
     count: int = 40, *, seed: int = 0, order: Sequence[int] | None = None, size: int = SIZE, **about: Any
 ) -> Samples:
-    """Noise, in ten classes, without a store."""
+    """Return noise, in ten classes, without a store."""
     channels = len(about.get("mean", (0.5,) * 3))
     shape = (count, size, size, 3) if channels == 3 else (count, size, size)
     pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
@@ -177,8 +180,18 @@ def samples(
     return found if order is None else found.subset(order)
 
 
+def artifact(folder: Path) -> Artifact:
+    """Return a traced network's folder as the artifact that `trace` would leave."""
+    notes = TraceNotes(parity=0.0, parity_images=1, opset=18, operators={}, parameters=0)
+    stored = ManifestRecord(
+        format=1, key="n", stage="trace", stage_version=1, spec={}, parents={}, libraries={}, machine=None, notes=notes,
+        seconds=0.0, warnings=(), digest="n", files=(),
+    )  # fmt: skip
+    return Artifact(folder, stored)
+
+
 def collect(model: onnx.ModelProto, batches: Any, ranges: Ranges, **more: Any) -> Ranges:
-    """Of the network as it is, alone."""
+    """Collect the ranges of the network as it is."""
     return collect_views(model, batches, Views(ranges), **more).plain
 
 
@@ -189,7 +202,7 @@ def equalize(model: onnx.ModelProto, given: np.ndarray, seed: int) -> onnx.Model
 
 def source(model: onnx.ModelProto, learn: np.ndarray | None = None) -> engine.Source:
     learn = images() if learn is None else learn
-    return engine.Source(model, collect(model, [learn], Ranges({})))
+    return engine.Source(model, collect(model, [learn], Ranges()))
 
 
 def batches(given: np.ndarray) -> Callable[..., Iterator[np.ndarray]]:
@@ -201,8 +214,13 @@ def int8(model: onnx.ModelProto, dialect: Dialect, held: int = 16, **choices: An
     return engine.quantize(source(model), None, wanted, batches(images()), images(held, seed=9))
 
 
+def notes_of(found: engine.Quantized, dialect: Dialect = TENSORRT) -> QuantizeNotes:
+    """Return what the stage would report, of files of 9 and of 4 bytes."""
+    return found.notes(dialect, 9, 4)
+
+
 def scaled(model: onnx.ModelProto, dialect: Dialect) -> tuple[Placement, qdq.Values]:
-    """Placed and scaled, and nothing refined."""
+    """Place and scale, without refining."""
     found = engine._scaled(source(model), engine.Choices(dialect))
     return found.placement, found.values
 
@@ -224,7 +242,7 @@ def changed(model: onnx.ModelProto, name: str, value: np.ndarray) -> onnx.ModelP
 
 
 def shown(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
-    """The network, which answers with this tensor."""
+    """Return the network with this tensor as its answer."""
     found = copy.deepcopy(model)
     del found.graph.output[:]
     found.graph.output.append(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None))

@@ -1,4 +1,4 @@
-"""Each step is held against the best so far on images that had no part in it, and undone where it lost."""
+"""Each step is compared with the best so far on images that had no part in it, and undone where it lost."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import pytest
 
 from edgeresnet import targets
 from edgeresnet.errors import ModelError
+from edgeresnet.notes import HeldOut, QuantizeStep
 from edgeresnet.quantization import engine, learn, qdq, refine, scales, session
 
 from ..graph.running import answers, openvino_answers, sqnr, whole_sums
 from . import nets
-from .nets import BOTH, CPU, HALF, TENSORRT, basic, constants, equalize, images, int8, makers, plain, source
+from .nets import BOTH, CPU, HALF, TENSORRT, basic, constants, equalize, images, int8, makers, notes_of, plain, source
 
 
 def names(found: engine.Quantized) -> list[str]:
     return [step.name for step in found.steps]
 
 
-def _measured(found: engine.Quantized | engine.Step) -> float:
-    """Decibels that there are: images were held out."""
+def _measured(found: engine.Quantized | QuantizeStep) -> float:
+    """Return the decibels, which are known: images were held out."""
     assert found.sqnr_db is not None
     return found.sqnr_db
 
@@ -73,17 +74,17 @@ def test_equalized_channels_are_taken_where_they_win_and_left_where_they_lose(mo
 def test_without_images_held_out_every_step_stays_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     found = int8(plain(), TENSORRT, held=0)
     assert [(step.sqnr_db, step.kept) for step in found.steps] == [(None, True), (None, True)]
-    assert found.notes()["held_out"] == {"images": 0, "agree": 0, "sqnr_db": None}
-    assert found.notes()["layers"] == {}
+    assert notes_of(found).held_out == HeldOut(images=0, agree=0, sqnr_db=None)
+    assert notes_of(found).layers == {}
 
 
 def test_all_layers_excluded_is_an_error_that_says_why() -> None:
-    with pytest.raises(ModelError, match=r"no layer is left that would become INT8 \(c1: excluded by") as caught:
+    with pytest.raises(ModelError, match=r"network has no layer left that can become INT8 \(c1: excluded") as caught:
         int8(plain(), TENSORRT, exclude=(".",))
     assert caught.value.hint == "exclude less"
 
 
-def test_wrong_scales_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incorrect_scales_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     good, right = _measured(int8(plain(), TENSORRT)), scales.activation
     monkeypatch.setattr(scales, "activation", lambda *given: 8 * right(*given))
     assert _measured(int8(plain(), TENSORRT)) < good - 6
@@ -102,11 +103,14 @@ def test_the_estimator_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_notes_name_what_became_int8_and_what_did_not() -> None:
-    notes = int8(plain(), TENSORRT, exclude=("c2",)).notes()
-    assert notes["int8"] == ["c1", "fc"]
-    assert notes["kept_float"] == {"c2": "excluded by 'c2'"}
-    assert notes["held_out"]["images"] == 16
-    assert [step["name"] for step in notes["steps"]] == ["scales", "bias correction"]
+    notes = notes_of(int8(plain(), TENSORRT, exclude=("c2",)))
+    assert notes.int8 == ("c1", "fc")
+    assert notes.kept_float == {"c2": "excluded by 'c2'"}
+    assert notes.held_out.images == 16
+    assert [step.name for step in notes.steps] == ["scales", "bias correction"]
+    assert (notes.bytes_before, notes.bytes_after, notes.dialect) == (9, 4, TENSORRT)
+    assert set(notes.layers) == {"c1", "fc"}
+    assert not notes.images_in_levels
 
 
 def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,15 +124,15 @@ def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.
 
     monkeypatch.setattr(learn, "learn", short)
     found = int8(plain(), TENSORRT, effort="balanced", minutes=0.5)
-    assert names(found)[-1] == "learned rounding, biases and scales (3 steps of 4, cut by the time budget, 30 s)"
+    assert names(found)[-1] == "learned rounding, biases and scales (3 steps of 4, stopped by the time budget, 30 s)"
 
 
-def test_an_exact_network_is_told_as_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exact_network_has_a_finite_sqnr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qdq, "write", lambda model, placement, values: model)
     assert int8(plain(), TENSORRT).sqnr_db == 200.0
 
 
-def test_what_the_compiler_does_not_round_is_neither_judged_nor_learned_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_compiler_does_not_round_is_neither_evaluated_nor_learned_so(monkeypatch: pytest.MonkeyPatch) -> None:
     taught = []
 
     def watched(model: Any, placement: Any, *rest: Any) -> Any:

@@ -47,7 +47,7 @@ def uneven(model: onnx.ModelProto, layer: str, reader: str, channel: int = 3, fa
 
 
 def closeness(model: onnx.ModelProto) -> float:
-    found = engine._Judge(model, images(32, seed=9))(engine._scaled(source(model), engine.Choices(TENSORRT)))
+    found = engine._Evaluation(model, images(32, seed=9))(engine._scaled(source(model), engine.Choices(TENSORRT)))
     assert found.sqnr_db is not None
     return found.sqnr_db
 
@@ -113,7 +113,7 @@ def test_an_operator_of_which_nothing_is_known_leaves_its_channels_as_they_are()
     assert sqnr(answers(squeezed(), images()), answers(found, images())) > 100
 
 
-def test_an_operator_that_torch_is_not_taught_is_told() -> None:
+def test_an_operator_that_torch_is_not_taught_is_reported() -> None:
     net = Maker()
     x = net.conv(net.relu(net.conv("image", "c1", 8)), "c2", 8)
     with pytest.raises(ModelError, match="Softsign cannot be refined"):
@@ -156,7 +156,7 @@ def test_a_dead_channel_does_no_harm() -> None:
     assert sqnr(answers(model, images()), answers(found, images())) > 100
 
 
-def test_the_same_seed_gives_the_same_file_and_a_fixed_batch_is_no_hindrance() -> None:
+def test_the_same_seed_gives_the_same_file_and_a_fixed_batch_does_not_matter() -> None:
     assert rescaled(basic()).SerializeToString() == rescaled(basic()).SerializeToString()
     fixed = basic()
     canonical.set_batch(fixed, 7)

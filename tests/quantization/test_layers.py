@@ -1,4 +1,4 @@
-"""What comes out of each layer against FP32: told by name, and a layer that was spoiled is the one that shows it."""
+"""What comes out of each layer against FP32: by name, and a layer that was spoiled is the one that shows it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from edgeresnet.quantization import engine, layers, refine, session
 
-from .nets import TENSORRT, basic, images, int8, plain
+from .nets import TENSORRT, basic, images, int8, notes_of, plain
 
 
 def test_each_int8_layer_has_its_own() -> None:
     found = int8(basic(), TENSORRT)
-    assert set(found.layers) == set(found.notes()["int8"])
+    assert set(found.layers) == set(notes_of(found).int8)
     few = images(16, seed=9)
     for layer, tensor in (("stem", "stem_out"), ("b2.conv2", "b2.conv2_out"), ("fc", "logits")):
         (exact,), (given,) = (session.Runner(m, [tensor])(few) for m in (found.source.model, found.executed()))
@@ -32,7 +32,7 @@ def test_a_spoiled_layer_shows_and_those_before_it_do_not(monkeypatch: pytest.Mo
 
     before = int8(basic(), TENSORRT).layers
     monkeypatch.setattr(refine, "bias_correction", spoil)
-    monkeypatch.setattr(engine._Judge, "__call__", lambda self, found: found)  # nothing is undone
+    monkeypatch.setattr(engine._Evaluation, "__call__", lambda self, found: found)  # nothing is undone
     after = int8(basic(), TENSORRT).layers
     assert after["stem"] == before["stem"]
     assert after["b1.conv1"] == before["b1.conv1"]

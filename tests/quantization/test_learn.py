@@ -78,12 +78,12 @@ def test_a_layer_without_a_bias_learns_none() -> None:
 def test_the_time_budget_cuts_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr(learning.time, "monotonic", lambda: float(next(clock)))  # a second at each look
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
     placement, values = scaled(plain(), TENSORRT)
-    found = learn(plain(), placement, values, images(), Budget(50, 2.0, 8), 0, lambda *step: told.append(step))
+    found = learn(plain(), placement, values, images(), Budget(50, 2.0, 8), 0, lambda *step: steps.append(step))
     assert found.steps == 6  # three steps took one of two seconds
-    assert told[:3] == [(1, 50), (2, 50), (3, 6)]
-    assert told[-1] == (6, 6)
+    assert steps[:3] == [(1, 50), (2, 50), (3, 6)]
+    assert steps[-1] == (6, 6)
 
 
 def test_scales_stay_float16_and_step_sizes_of_weights_what_they_were() -> None:

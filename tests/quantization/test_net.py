@@ -54,7 +54,7 @@ def padded(word: str) -> onnx.ModelProto:
     return model
 
 
-def test_padding_that_nobody_counted_is_not_taken_for_none() -> None:
+def test_padding_without_numbers_is_not_taken_for_none() -> None:
     TorchNet(Net(padded("NOTSET")))
     with pytest.raises(ModelError, match="c1_out's padding cannot be refined"):
         TorchNet(Net(padded("SAME_UPPER")))

@@ -17,7 +17,22 @@ from edgeresnet.quantization.net import Net
 from edgeresnet.quantization.pixels import LEVELS, count_in_levels
 
 from ..graph.running import answers, openvino_answers, sqnr, whole_sums
-from .nets import CPU, RESIDUAL, SIZE, TENSORRT, Make, basic, batches, constants, equalize, int8, plain, shown, source
+from .nets import (
+    CPU,
+    RESIDUAL,
+    SIZE,
+    TENSORRT,
+    Make,
+    basic,
+    batches,
+    constants,
+    equalize,
+    int8,
+    notes_of,
+    plain,
+    shown,
+    source,
+)
 
 PREPROCESSING = Preprocessing(SIZE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 PIXELS = np.random.default_rng(5).integers(0, 256, (12, SIZE, SIZE, 3), np.uint8)
@@ -59,7 +74,7 @@ def test_backwards_channels_and_a_layer_without_bias() -> None:
 
 
 def test_int8_loses_nothing_at_the_images() -> None:
-    """All else in float: only the images are rounded. What is left is the border, whose zeros are no level."""
+    """Keep all else in float: only the images are rounded. What is left is the border, whose zeros are not a level."""
     found = []
     for before in (plain(), counted(plain())):
         held = engine.Source(before, source(plain()).ranges, {LEVELS: 1.0})
@@ -82,15 +97,15 @@ def test_the_engine_does_so_where_it_knows_the_preprocessing(dialect: engine.Dia
         return engine.quantize(source(basic(), NORMAL), source(equalized, NORMAL), choices, batches(NORMAL), NORMAL)
 
     with_it, without = run(PREPROCESSING), run(None)
-    assert with_it.notes()["images_in_levels"]
-    assert not without.notes()["images_in_levels"]
+    assert notes_of(with_it).images_in_levels
+    assert not notes_of(without).images_in_levels
     assert constants(with_it.model())[f"{LEVELS}_scale"] == 1.0
     assert sqnr(answers(with_it.model(), NORMAL), openvino_answers(with_it.model(), NORMAL)) > 30
 
 
 def test_an_excluded_first_layer_keeps_its_images() -> None:
     found = int8(basic(), TENSORRT, preprocessing=PREPROCESSING, exclude=("^stem",))
-    assert not found.notes()["images_in_levels"]
+    assert not notes_of(found).images_in_levels
     assert LEVELS not in Net(found.model()).maker
 
 
@@ -109,16 +124,16 @@ def test_images_of_16_bits_are_read_in_float_and_all_behind_them_in_int8() -> No
 def test_other_networks_are_left_alone() -> None:
     gray = Preprocessing(SIZE, mean=(0.5,), std=(0.5,))
     assert not count_in_levels(plain(), gray)
-    untold = plain()  # padding that no one has counted
-    untold.graph.node[0].attribute.append(onnx.helper.make_attribute("auto_pad", "SAME_UPPER"))
-    assert not count_in_levels(untold, PREPROCESSING)
+    uncounted = plain()  # padding without numbers
+    uncounted.graph.node[0].attribute.append(onnx.helper.make_attribute("auto_pad", "SAME_UPPER"))
+    assert not count_in_levels(uncounted, PREPROCESSING)
     twice = plain()
     twice.graph.node.add().CopyFrom(twice.graph.node[0])
     twice.graph.node[-1].output[0] = "again"
     assert not count_in_levels(twice, PREPROCESSING)
 
 
-def test_its_half_precision_twin_and_its_pixel_input_answer_alike() -> None:
+def test_its_half_precision_variant_and_its_pixel_input_answer_alike() -> None:
     choices = engine.Choices(TENSORRT, preprocessing=PREPROCESSING)
     file = engine.quantize(source(basic(), NORMAL), None, choices, batches(NORMAL), NORMAL).model()
     expected = answers(file, NORMAL)

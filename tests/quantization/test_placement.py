@@ -56,7 +56,7 @@ def test_the_dialect_may_ask_for_both(make: Make) -> None:
 
 
 @networks
-def test_a_compiler_that_sums_in_float_is_written_for_alike_and_told_apart(make: Make) -> None:
+def test_a_compiler_that_sums_in_float_gets_the_same_file_and_another_placement(make: Make) -> None:
     net, usual = placed(make(), BOTH)
     _, found = placed(make(), replace(BOTH, sums_in_float=True))
     assert (found.reads, found.points) == (usual.reads, usual.points)
@@ -196,14 +196,14 @@ def test_an_addition_behind_an_excluded_layer_stays_float() -> None:
     assert accepts.findings(qdq.write(model, placement, values), "tensorrt", TENSORRT) == []
 
 
-def test_an_operator_without_int8_between_layers_is_kept_and_told() -> None:
+def test_an_operator_without_int8_between_layers_is_reported() -> None:
     _, found = placed(squeezed(), CPU)
-    told = "stands between INT8 layers and has no INT8 form here"
-    assert found.kept == {"gate (Sigmoid)": told, "weighed (Mul)": told}
+    why = "stands between INT8 layers and has no INT8 form here"
+    assert found.kept == {"gate (Sigmoid)": why, "weighed (Mul)": why}
     assert {"se.down_out", "se.up_out", "last_out"} <= set(found.weights)
 
 
-def test_an_operator_behind_the_last_layer_is_not_told() -> None:
+def test_an_operator_behind_the_last_layer_is_not_reported() -> None:
     model = plain()
     model.graph.node[-1].output[0] = "before"
     model.graph.node.append(onnx.helper.make_node("Softmax", ["before"], ["logits"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +13,27 @@ from edgeresnet.context import Context
 from edgeresnet.errors import EdgeresnetError, ImagesError, ModelError
 from edgeresnet.graph import canonical
 from edgeresnet.images import Samples
+from edgeresnet.notes import CalibrateNotes
 from edgeresnet.quantization import engine, session
 from edgeresnet.quantization.calibration import Calibration, held_out
 from edgeresnet.quantization.net import Net
-from edgeresnet.quantization.ranges import Ranges, Views, wanted
-from edgeresnet.stages.calibrate import _collected, _tell, calibrate
-from edgeresnet.store import Artifact, Given
+from edgeresnet.quantization.ranges import Origin, Ranges, Views, wanted
+from edgeresnet.stages.calibrate import _collected, _warn_of_differences, calibrate
+from edgeresnet.stages.specs import CalibrateInputs, CalibrateSpec
+from edgeresnet.store import Given
 
-from .nets import CPU, TENSORRT, Maker, basic, changed, collect, constants, images, plain, samples
+from .nets import CPU, TENSORRT, Maker, artifact, basic, changed, collect, constants, images, plain, samples
 
-ABOUT = {"network": "a", "images": "b", "preprocessing": "c"}
+ORIGIN = Origin(network="a", images="b", preprocessing="c")
 
 
 def collected(model: onnx.ModelProto, given: Samples, skip: int = 0, into: Ranges | None = None) -> Ranges:
-    return collect(model, Calibration.of(given).batches(skip), into or Ranges(dict(ABOUT)))
+    return collect(model, Calibration.of(given).batches(skip), into or Ranges(ORIGIN))
 
 
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine's own batch, small enough for several of them."""
+    """Make the engine's own batch small, so that there are several."""
     monkeypatch.setattr("edgeresnet.quantization.calibration.batch_for", lambda shape: 5)
 
 
@@ -58,105 +61,106 @@ def test_the_order_of_the_images_changes_no_bit(few_at_once: None, seed: int) ->
         assert scales[0] == scales[1]
 
 
-def test_ranges_kept_before_an_interruption_are_used_and_told(few_at_once: None, tmp_path: Path) -> None:
+def test_ranges_saved_before_an_interruption_are_used_and_reported(few_at_once: None, tmp_path: Path) -> None:
     ctx, calibration = Context(0, tmp_path), Calibration.of(samples())
-    whole = _collected(basic(), calibration, ABOUT, None, ctx).plain
+    complete = _collected(basic(), calibration, ORIGIN, None, ctx).plain
     assert not ctx.warnings
-    first = collect(basic(), [next(calibration.batches())], Ranges(dict(ABOUT)))
-    assert 0 < first.images < whole.images
+    first = collect(basic(), [next(calibration.batches())], Ranges(ORIGIN))
+    assert 0 < first.images < complete.images
     (tmp_path / "ranges.json").write_bytes(first.dump())
-    stored = Ranges.load(tmp_path / "ranges.json", ABOUT)
+    stored = Ranges.load(tmp_path / "ranges.json", ORIGIN)
     assert stored.dump() == first.dump()
-    assert collected(basic(), samples(), skip=stored.images, into=stored).dump() == whole.dump()
-    assert _collected(basic(), calibration, ABOUT, None, ctx).plain.dump() == whole.dump()
-    assert ctx.warnings == ["5 images had been looked at before an interruption"]
+    assert collected(basic(), samples(), skip=stored.images, into=stored).dump() == complete.dump()
+    assert _collected(basic(), calibration, ORIGIN, None, ctx).plain.dump() == complete.dump()
+    (warning,) = ctx.warnings
+    assert (warning.code, warning.text) == ("continued", "5 images were counted before an interruption")
     (tmp_path / "ranges.json").write_bytes(first.dump())
     again = Context(0, tmp_path)
-    other = {**ABOUT, "images": "others"}
-    assert _collected(basic(), calibration, other, None, again).plain.images == whole.images
+    other = replace(ORIGIN, images="others")
+    assert _collected(basic(), calibration, other, None, again).plain.images == complete.images
     assert not again.warnings
 
 
-def test_ranges_are_kept_while_they_are_collected(
+def test_ranges_are_saved_while_they_are_collected(
     few_at_once: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeresnet.stages.calibrate._KEEP_EVERY_S", 0.0)
-    _collected(basic(), Calibration.of(samples()), ABOUT, None, Context(0, tmp_path))
-    assert Ranges.load(tmp_path / "ranges.json", ABOUT).images == 30
+    monkeypatch.setattr("edgeresnet.stages.calibrate._SAVE_EVERY_S", 0.0)
+    _collected(basic(), Calibration.of(samples()), ORIGIN, None, Context(0, tmp_path))
+    assert Ranges.load(tmp_path / "ranges.json", ORIGIN).images == 30
 
 
-@pytest.mark.parametrize("what", ABOUT)
+@pytest.mark.parametrize("what", [each.name for each in fields(Origin)])
 def test_ranges_of_anything_else_are_refused(tmp_path: Path, what: str) -> None:
     path = tmp_path / "ranges.json"
     path.write_bytes(collected(plain(), samples(16)).dump())
-    Ranges.load(path, ABOUT)
+    Ranges.load(path, ORIGIN)
     with pytest.raises(EdgeresnetError, match=f"another {what}") as caught:
-        Ranges.load(path, {**ABOUT, what: "other"})
+        Ranges.load(path, replace(ORIGIN, **{what: "other"}))
     assert caught.value.hint.startswith("calibrate again")
 
 
 def test_ranges_of_another_version_and_files_that_hold_none_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "ranges.json"
-    data = Ranges(dict(ABOUT)).dump()
+    data = Ranges(ORIGIN).dump()
     path.write_bytes(data.replace(b'"version": 2', b'"version": 0'))
     with pytest.raises(EdgeresnetError, match="another version of edgeresnet"):
-        Ranges.load(path, ABOUT)
+        Ranges.load(path, ORIGIN)
     for broken in (b"", b"[]", b"{}", data[:-9], b'{"version": 2, "about": {}, "images": 0, "tensors": {"x": {}}}'):
         path.write_bytes(broken)
-        with pytest.raises(EdgeresnetError, match="holds no ranges"):
-            Ranges.load(path, ABOUT)
-    with pytest.raises(EdgeresnetError, match="holds no ranges"):
-        Ranges.load(tmp_path / "absent.json", ABOUT)
+        with pytest.raises(EdgeresnetError, match="does not hold ranges"):
+            Ranges.load(path, ORIGIN)
+    with pytest.raises(EdgeresnetError, match="does not hold ranges"):
+        Ranges.load(tmp_path / "absent.json", ORIGIN)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinite_activations_are_told_with_layer_and_image(value: float) -> None:
+def test_nan_and_infinite_activations_are_reported_with_layer_and_image(value: float) -> None:
     given = images(8)
     given[5, 0, 0, 0] = 1e30
     spoiled = changed(plain(), "c2.weight", constants(plain())["c2.weight"] * 1e30)
     with pytest.raises(ModelError, match="c2_out_relu is NaN or infinite for photo 5") as caught:
-        collect(spoiled, [given[:4], given[4:]], Ranges({}), name=lambda index: f"photo {index}")
+        collect(spoiled, [given[:4], given[4:]], Ranges(), name=lambda index: f"photo {index}")
     assert "image" in caught.value.hint
     given[5, 0, 0, 0] = value
     with pytest.raises(ModelError, match="is NaN or infinite for photo 5"):
-        collect(plain(), [given[:4], given[4:]], Ranges({}), name=lambda index: f"photo {index}")
+        collect(plain(), [given[:4], given[4:]], Ranges(), name=lambda index: f"photo {index}")
 
 
 def test_large_values_whose_sum_alone_is_infinite_are_taken() -> None:
     given = np.full((2, 3, 8, 8), 3e38, np.float32)
     given[1] *= -1
     small = changed(plain(), "c1.weight", constants(plain())["c1.weight"] * 1e-38)
-    assert collect(small, [given], Ranges({})).tensors["image"].extremes == (-np.float32(3e38), np.float32(3e38))
+    assert collect(small, [given], Ranges()).tensors["image"].extremes == (-np.float32(3e38), np.float32(3e38))
 
 
 def test_images_of_one_colour_are_refused() -> None:
     given = np.broadcast_to(np.array([0.1, 0.2, 0.3], np.float32)[:, None, None], (8, 3, 8, 8)).copy()
     with pytest.raises(ImagesError, match="all of one colour"):
-        collect(plain(), [given], Ranges({}))
+        collect(plain(), [given], Ranges())
     given[3, 1, 2, 2] = 0.5
-    collect(plain(), [given], Ranges({}))
+    collect(plain(), [given], Ranges())
 
 
 def test_halves_that_disagree_are_named_and_those_that_agree_are_not() -> None:
-    even = collect(plain(), [images(64)], Ranges({}))
+    even = collect(plain(), [images(64)], Ranges())
     assert even.not_reproduced() == {}
     spoiled = images(64)
     spoiled[1::2] *= 3
-    odd = collect(plain(), [spoiled], Ranges({})).not_reproduced()
+    odd = collect(plain(), [spoiled], Ranges()).not_reproduced()
     assert "image" in odd
     one, two = odd["image"]
     assert 2 < two / one < 4
     spoiled = images(128)  # the reach of a half is that of all but its rarest values
     spoiled[3, 0, 0, 0] = 1000.0
-    assert "image" not in collect(plain(), [spoiled], Ranges({})).not_reproduced()
+    assert "image" not in collect(plain(), [spoiled], Ranges()).not_reproduced()
 
 
 def test_what_is_counted_is_bounded_and_extremes_are_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgeresnet.quantization.ranges._COUNTED", 30)
     given = images(4)
     given[2, 1, 0, 1] = 77.0
-    found = collect(plain(), [given], Ranges({})).tensors["image"]
-    assert len(found.whole) <= 4 * 30
+    found = collect(plain(), [given], Ranges()).tensors["image"]
+    assert len(found.histogram) <= 4 * 30
     assert found.extremes[1] == 77.0
     assert (found.highest == given.max((0, 2, 3))).all()
     assert (found.lowest == given.min((0, 2, 3))).all()
@@ -189,14 +193,14 @@ def test_few_images_are_all_learned_from_and_of_more_one_in_four_is_held_out() -
     assert few.held().shape == (0, 3, 8, 8)
 
 
-def test_no_more_are_held_out_than_steps_are_judged_on() -> None:
+def test_no_more_are_held_out_than_steps_are_evaluated_on() -> None:
     assert [int(held_out(count, (3, 32, 32)).sum()) for count in (64, 512, 5000)] == [16, 128, 128]
     assert [int(held_out(count, (3, 224, 224)).sum()) for count in (64, 512, 5000)] == [16, 55, 55]
     apart = np.diff(np.flatnonzero(held_out(5000, (3, 32, 32))))
     assert apart.max() - apart.min() <= 1
 
 
-def test_batches_skip_and_count_whole_images(few_at_once: None) -> None:
+def test_batches_skip_and_count_images(few_at_once: None) -> None:
     calibration = Calibration.of(samples())
     every = np.concatenate(list(calibration.batches()))
     assert len(every) == 30
@@ -207,26 +211,25 @@ def test_batches_skip_and_count_whole_images(few_at_once: None) -> None:
     assert list(calibration.batches(skip=30)) == []
 
 
-def _calibrated(tmp_path: Path, model: onnx.ModelProto, of: Samples) -> tuple[dict, Context]:
-    """What the stage notes, and whom it told. It writes into the folder `out`."""
+def _calibrated(tmp_path: Path, model: onnx.ModelProto, of: Samples) -> tuple[CalibrateNotes, Context]:
+    """Run the stage, which writes into the folder `out`."""
     for name in ("network", "out"):
         (tmp_path / name).mkdir()
     onnx.save(model, tmp_path / "network" / "model.onnx")
-    network = Artifact(tmp_path / "network", {"digest": "n", "key": "n", "notes": {}, "files": []})
+    inputs = CalibrateInputs(artifact(tmp_path / "network"), Given(of.digest, of))
     ctx = Context(0, tmp_path)
-    parents: dict[str, Artifact | Given] = {"network": network, "calibration": Given(of.digest, of)}
-    return calibrate(parents, {"seed": 0}, tmp_path / "out", ctx), ctx
+    return calibrate(inputs, CalibrateSpec(seed=0), tmp_path / "out", ctx), ctx
 
 
-def test_the_stage_writes_ranges_and_tells_what_is_odd(tmp_path: Path) -> None:
+def test_the_stage_writes_ranges_and_reports_what_is_odd(tmp_path: Path) -> None:
     dead = constants(plain())
     weights, bias = dead["c1.weight"].copy(), dead["c1.bias"].copy()
     weights[2], bias[2] = 0.0, -1.0
     model = changed(changed(plain(), "c1.weight", weights), "c1.bias", bias)
     notes, _ = _calibrated(tmp_path, model, samples())
-    assert notes["images"] == 30
-    assert notes["held_out"] == 10
-    assert notes["dead_channels"] == {"c1_out_relu": 1}
+    assert notes.images == 30
+    assert notes.held_out == 10
+    assert notes.dead_channels == {"c1_out_relu": 1}
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"ranges.json", "equalized.onnx", "equalized-ranges.json"}
 
@@ -240,8 +243,9 @@ def test_the_stage_warns_of_halves_that_disagree(tmp_path: Path) -> None:
         if given.hash(index) in bright:
             pixels[index] = 120 + pixels[index] // 16  # the hash, and with it the order, stays
     notes, ctx = _calibrated(tmp_path, plain(), given)
-    assert "image" in notes["not_reproduced"]
-    assert any("two halves of the calibration images do not agree on the range of" in w for w in ctx.warnings)
+    assert "image" in notes.not_reproduced
+    (warning,) = [warning for warning in ctx.warnings if warning.code == "ranges-differ"]
+    assert "two halves of the calibration images do not agree on the range of" in warning.text
 
 
 def test_a_network_with_nothing_to_quantize_is_refused(tmp_path: Path) -> None:
@@ -254,20 +258,20 @@ def test_a_network_with_nothing_to_quantize_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_range_that_is_reproduced_least_is_named_first() -> None:
-    found = Ranges({})
+    found = Ranges()
     found.not_reproduced = lambda *_: {"mild": (1.0, 1.5), "worst": (9.0, 1.0), "bad": (1.0, 4.0)}  # type: ignore[method-assign]
     ctx = Context(0, Path())
-    _tell(found, ctx)
-    (sentence,) = ctx.warnings
-    assert sentence.index("worst") < sentence.index("bad") < sentence.index("mild")
+    _warn_of_differences(found, ctx)
+    (warning,) = ctx.warnings
+    assert warning.text.index("worst") < warning.text.index("bad") < warning.text.index("mild")
 
 
 def test_the_rescaled_view_counts_rescaled_values() -> None:
     factors = np.array([0.5, 2.0, 4.0])
-    views = Views(Ranges({}), Ranges({}), lambda tensor: factors)
+    views = Views(Ranges(), Ranges(), lambda tensor: factors)
     image = images(1)[0]
     views.add("image", image, 0)
-    alone = Views(Ranges({}))
+    alone = Views(Ranges())
     alone.add("image", image * factors.astype(np.float32)[:, None, None], 0)
     assert views.equalized is not None
-    assert views.equalized.tensors["image"].to_json() == alone.plain.tensors["image"].to_json()
+    assert views.equalized.tensors["image"].stored() == alone.plain.tensors["image"].stored()

@@ -46,7 +46,7 @@ def test_nothing_but_biases_changes(make: Make) -> None:
 
 
 def test_each_layer_is_looked_at_on_the_networks_own_activations() -> None:
-    """So a fault in one layer is no matter for the next."""
+    """Check that a fault in one layer does not affect the next."""
     model = plain()
     placement, values = scaled(model, TENSORRT)
     plainly = bias_correction(model, placement, values, [images()])

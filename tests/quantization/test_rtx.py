@@ -17,6 +17,7 @@ from edgeresnet.stages import trace
 from edgeresnet.targets import tensorrt_rtx
 
 from ..graph.rtx import needs_rtx
+from .nets import notes_of
 
 pytestmark = [pytest.mark.slow, needs_rtx]
 ARCHITECTURES = {"cifar_resnet8": 32, "cifar_resnet20": 32, "resnet18": 224, "resnet50": 224}
@@ -38,12 +39,12 @@ def quantized(arch: str, size: int) -> onnx.ModelProto:
 
     model = trace.to_onnx(models.build(arch, 10, 3).eval(), 3, size)
     equalizer = equalize.Equalizer(model, images[:2], 0)
-    views = ranges.collect(model, batches(), ranges.Views(ranges.Ranges({}), ranges.Ranges({}), equalizer.of))
+    views = ranges.collect(model, batches(), ranges.Views(ranges.Ranges(), ranges.Ranges(), equalizer.of))
     assert views.equalized is not None
     sources = engine.Source(model, views.plain), engine.Source(equalizer.applied(model), views.equalized)
     choices = engine.Choices(targets.get("tensorrt").dialect, preprocessing=preprocessing)
     found = engine.quantize(*sources, choices, batches, images[:0])
-    assert found.notes()["images_in_levels"]
+    assert notes_of(found).images_in_levels
     return found.model()
 
 
@@ -63,7 +64,7 @@ def test_it_parses_and_builds_what_we_write_without_a_word(arch: str, tmp_path: 
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_its_rivals_build_without_a_word_too(arch: str, tmp_path: Path) -> None:
+def test_its_baselines_build_without_a_word_too(arch: str, tmp_path: Path) -> None:
     path = tmp_path / "fp32.onnx"
     onnx.save(trace.to_onnx(models.build(arch, 10, 3).eval(), 3, ARCHITECTURES[arch]), path)
     for float_parts in ("f16", "f32"):
@@ -72,18 +73,17 @@ def test_its_rivals_build_without_a_word_too(arch: str, tmp_path: Path) -> None:
 
 
 def assert_builds(path: Path, float_parts: str, out: Path, pixels: Preprocessing | None = None) -> None:
-    """The way that a recipe goes."""
+    """Build as a recipe does."""
     target = targets.get("tensorrt_rtx")
     options = target.options(float_parts=float_parts)
     out.mkdir()
     given = deliver.delivered(path, out / "given.onnx", halved=float_parts == "f16", pixels=pixels)
-    warnings = target.compile(given, options, out)["warnings"]
-    assert warnings == [], warnings
+    assert target.compile(given, options, out).warnings == ()
     assert (out / "model.engine").stat().st_size > 10_000
 
 
 def test_it_does_object_to_the_same_file_with_an_unsigned_zero_point(tmp_path: Path) -> None:
-    """So silence means something; and the lint sees it, too."""
+    """Show that no complaint means something; and the lint sees it, too."""
     model, path = quantized("cifar_resnet8", 32), tmp_path / "int8.onnx"
     zero = next(
         tensor for tensor in model.graph.initializer if tensor.name.startswith("relu") and "zero" in tensor.name

@@ -134,7 +134,7 @@ def test_a_channel_that_a_few_images_reach_far_in_is_not_taken_for_small() -> No
 
 
 def test_batches_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signs are drawn anew, so only what needs none is the same to the bit."""
+    """Compare only what needs no signs to the bit: they are drawn again."""
     one = seen(plain(), images())
     monkeypatch.setattr(sensitivity, "batch_for", lambda shape: 5)
     two = seen(plain(), images())

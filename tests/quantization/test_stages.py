@@ -13,8 +13,14 @@ import pytest
 
 from edgeresnet import pipeline, recipe, report, targets
 from edgeresnet.errors import ImagesError, ModelError, RecipeError, TargetError
+from edgeresnet.notes import CalibrateNotes, QuantizeNotes
 from edgeresnet.pipeline.planner import int8_of
-from edgeresnet.portable import machine
+from edgeresnet.pipeline.resolve import resolved_targets
+from edgeresnet.portable import codec, machine
+from edgeresnet.portable.result import Measured
+from edgeresnet.portable.session import Dialect
+from edgeresnet.runs import Run, StepId, StepRecord
+from edgeresnet.stages.specs import CompileSpec
 from edgeresnet.store import Store
 
 from ..conftest import tiny
@@ -25,7 +31,7 @@ QUANTIZED: dict[str, Any] = {
     "images__calibration": CALIBRATION,
     "targets": {"onnxruntime": {}, "openvino": {}},
 }
-Run = tuple[Store, dict[str, Any]]
+Shipped = tuple[Store, Run]
 
 
 def quantized(**changes: Any) -> dict[str, Any]:
@@ -33,7 +39,7 @@ def quantized(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def shipped(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def shipped(trained: Shipped, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     root = tmp_path_factory.mktemp("shipped") / "store"
     shutil.copytree(trained[0].root, root)
     store = Store(root)
@@ -41,30 +47,45 @@ def shipped(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return store, pipeline.run(recipe.parse(quantized(promises=promises)), store)
 
 
-def step(run: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(each for each in run["steps"] if each["id"] == name)
+def quantizing(raw: dict[str, Any]) -> dict[str, StepId]:
+    """Return the step that writes each target's INT8 network."""
+    parsed = recipe.parse(raw)
+    return int8_of(parsed, resolved_targets(parsed))
 
 
-def written(run: dict[str, Any], name: str) -> onnx.ModelProto:
-    return onnx.load(Path(step(run, name)["path"]) / "model.onnx")
+def step(run: Run, name: StepId) -> StepRecord:
+    return next(each for each in run.steps if each.step == name)
 
 
-def test_int8_ships_and_promises_are_judged_on_it(shipped: Run) -> None:
+def file_of(record: StepRecord) -> Path:
+    assert record.path is not None
+    return Path(record.path) / "model.onnx"
+
+
+def quantize_notes(record: StepRecord) -> QuantizeNotes:
+    assert isinstance(record.notes, QuantizeNotes)
+    return record.notes
+
+
+def test_int8_ships_and_promises_are_judged_on_it(shipped: Shipped) -> None:
     _, run = shipped
     for target in ("onnxruntime", "openvino"):
-        result = run["results"][target]
-        assert result["candidate"] == "int8"
-        assert {"fp32", "int8"} <= set(result["variants"])
-        assert result["variants"]["int8"]["accuracy"]["agree"] > 400
-        assert result["as_written"]["images"] == 450
-    assert {verdict["promise"] for verdict in run["verdicts"]} == {"max_drop_pp", "max_size_mb"}
+        result = run.results[target]
+        assert isinstance(result, Measured)
+        assert result.ships == "int8"
+        assert {"fp32", "int8"} <= set(result.variants)
+        assert result.variants["int8"].accuracy.agree > 400
+        assert result.as_written is not None
+        assert result.as_written.images == 450
+    assert {verdict.promise.name for verdict in run.verdicts} == {"max_drop_pp", "max_size_mb"}
     assert "quantization's, not the compiler's" in " ".join(report.FORMATS["terminal"](run).split())
 
-    fp32 = run["results"]["onnxruntime"]["variants"]["fp32"]["size_mb"]
-    int8 = run["results"]["onnxruntime"]["variants"]["int8"]["size_mb"]
+    result = run.results["onnxruntime"]
+    assert isinstance(result, Measured)
+    fp32, int8 = (result.variants[name].size_mb for name in ("fp32", "int8"))
     assert int8 < 0.5 * fp32
-    sizes = [v for v in run["verdicts"] if v["promise"] == "max_size_mb" and v["target"] == "onnxruntime"]
-    assert sizes[0]["verdict"] == ("KEPT" if int8 <= 0.3 else "BROKEN")
+    sizes = [each for each in run.verdicts_of("onnxruntime") if each.promise.kind == "max_size_mb"]
+    assert sizes[0].verdict == ("KEPT" if int8 <= 0.3 else "BROKEN")
 
 
 def test_a_compiler_that_spoils_int8_is_named(own_store: Store, add_target: Any) -> None:
@@ -84,51 +105,53 @@ def test_a_compiler_that_spoils_int8_is_named(own_store: Store, add_target: Any)
     assert "as compiled: the compiler adds to it" in text
 
 
-def test_one_calibration_serves_every_dialect_and_each_file_says_what_it_is(shipped: Run) -> None:
+def test_one_calibration_serves_every_dialect_and_each_file_says_what_it_is(shipped: Shipped) -> None:
     _, run = shipped
-    names = [each["id"] for each in run["steps"]]
-    assert names.count("calibrate") == 1
-    quantizing = set(int8_of(recipe.parse(quantized())).values())
-    assert {name for name in names if name.startswith("quantize:")} == quantizing
-    notes = step(run, "calibrate")["notes"]
-    assert (notes["images"], notes["held_out"]) == (30, 10)
-    for name in quantizing:
-        said = {entry.key: entry.value for entry in written(run, name).metadata_props}
-        notes = step(run, name)["notes"]
-        assert json.loads(said["edgeresnet.dialect"]) == notes["dialect"]
-        assert notes["bytes_after"] < notes["bytes_before"]
-        assert "linear" in notes["int8"][-1]
+    steps = [each.step for each in run.steps]
+    assert [each.stage for each in steps].count("calibrate") == 1
+    wanted = set(quantizing(quantized()).values())
+    assert {each for each in steps if each.stage == "quantize"} == wanted
+    (calibrated,) = run.notes_of(CalibrateNotes)
+    assert (calibrated.images, calibrated.held_out) == (30, 10)
+    for name in wanted:
+        record = step(run, name)
+        entries = {entry.key: entry.value for entry in onnx.load(file_of(record)).metadata_props}
+        notes = quantize_notes(record)
+        assert codec.decode(Dialect, json.loads(entries["edgeresnet.dialect"])) == notes.dialect
+        assert notes.bytes_after < notes.bytes_before
+        assert "linear" in notes.int8[-1]
 
 
-def test_the_second_run_does_nothing(shipped: Run) -> None:
+def test_the_second_run_does_nothing(shipped: Shipped) -> None:
     store, first = shipped
     again = pipeline.run(recipe.parse(quantized(promises={"max_drop_pp": 10.0})), store)
-    assert {each["state"] for each in again["steps"]} == {"done"}
-    assert again["results"] == first["results"]
+    assert {each.state for each in again.steps} == {"done"}
+    assert again.results == first.results
 
 
 def test_equal_dialects_share_one_step_and_another_has_another() -> None:
-    steps = {"tensorrt": "quantize:tensorrt", "tensorrt_rtx": "quantize:tensorrt", "openvino": "quantize:openvino"}
-    assert int8_of(recipe.parse(quantized(targets={name: {} for name in steps}))) == steps
-    assert int8_of(recipe.parse(tiny())) == {}
+    writers = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt", "openvino": "openvino"}
+    steps = {name: StepId("quantize", writer) for name, writer in writers.items()}
+    assert quantizing(quantized(targets={name: {} for name in steps})) == steps
+    assert quantizing(tiny()) == {}
     apart = {"openvino": {"residual": "both"}, "onnxruntime": {"residual": "shortcut"}}
-    assert len(set(int8_of(recipe.parse(quantized(targets=apart))).values())) == 2
+    assert len(set(quantizing(quantized(targets=apart)).values())) == 2
 
 
-def test_a_choice_of_quantizing_leaves_the_ranges_as_they_are(shipped: Run) -> None:
-    planned = pipeline.plan(recipe.parse(quantized(quantize={"estimator": "min-max"})), shipped[0])
+def test_a_choice_of_quantizing_leaves_the_ranges_as_they_are(shipped: Shipped) -> None:
+    planned = pipeline.preview(recipe.parse(quantized(quantize={"estimator": "min-max"})), shipped[0])
     states = {each.step.id: each.state for each in planned}
-    assert states["calibrate"] == "done"
-    assert {state for name, state in states.items() if name.startswith("quantize:")} == {"todo"}
+    assert states[StepId("calibrate")] == "done"
+    assert {state for name, state in states.items() if name.stage == "quantize"} == {"todo"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "words"),
     [
         ({"images__calibration": None}, "images.calibration is missing: ranges are measured on images"),
         ({"targets": None, "promises": None}, "targets is missing: INT8 is written for a target"),
         ({"model__candidate": "int8.onnx"}, "model.candidate and quantize: one network ships"),
-        ({"quantize": {"exclude": ["["]}}, "is no regular expression"),
+        ({"quantize": {"exclude": ["["]}}, "is not a regular expression"),
         ({"quantize": {"effort": "much"}}, "quantize.effort: input should be 'fast', 'balanced' or 'best'"),
         ({"quantize": {"estimator": "guess"}}, "quantize.estimator"),
         ({"quantize": {"minutes": 0}}, "quantize.minutes"),
@@ -139,10 +162,10 @@ def test_a_choice_of_quantizing_leaves_the_ranges_as_they_are(shipped: Run) -> N
         ({"images__calibration": {"from": "evaluation"}}, "must not come from the evaluation images"),
     ],
 )
-def test_a_recipe_that_cannot_be_is_refused_in_words(changes: dict[str, Any], said: str) -> None:
+def test_a_recipe_that_cannot_be_is_refused_in_words(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError) as caught:
         recipe.parse(quantized(**changes))
-    assert said in "\n".join(caught.value.problems)
+    assert words in "\n".join(caught.value.problems)
 
 
 def test_calibration_images_that_are_evaluation_images_are_refused(colours: Any, tmp_path: Path) -> None:
@@ -152,30 +175,30 @@ def test_calibration_images_that_are_evaluation_images_are_refused(colours: Any,
         images={name: str(colours("seen")) for name in ("evaluation", "calibration")} | {"training": str(colours("t"))},
     )
     with pytest.raises(ImagesError, match="calibration images are also evaluation images"):
-        pipeline.plan(recipe.parse(raw), Store.open(tmp_path / "store"))
+        pipeline.preview(recipe.parse(raw), Store.open(tmp_path / "store"))
 
 
-def test_fewer_images_than_asked_for_are_refused(tmp_path: Path) -> None:
+def test_fewer_images_than_requested_are_refused(tmp_path: Path) -> None:
     raw = quantized(images__calibration={"from": "training", "count": 501})
-    with pytest.raises(ImagesError, match="501 calibration images are asked for, and 500 are there"):
-        pipeline.plan(recipe.parse(raw), Store.open(tmp_path / "store"))
+    with pytest.raises(ImagesError, match="501 calibration images are requested, and 500 are there"):
+        pipeline.preview(recipe.parse(raw), Store.open(tmp_path / "store"))
 
 
-def test_an_already_quantized_network_is_refused_and_the_lint_offered(shipped: Run, tmp_path: Path) -> None:
+def test_an_already_quantized_network_is_refused_and_the_lint_offered(shipped: Shipped, tmp_path: Path) -> None:
     store, run = shipped
-    path = Path(step(run, next(iter(int8_of(recipe.parse(quantized())).values())))["path"]) / "model.onnx"
+    path = file_of(step(run, next(iter(quantizing(quantized()).values()))))
     raw = quantized(model={"checkpoint": str(path), "classes": 10}, train=None)
     with pytest.raises(ModelError, match="is quantized already") as caught:
-        pipeline.plan(recipe.parse(raw), store)
+        pipeline.preview(recipe.parse(raw), store)
     assert "`edgeresnet inspect" in caught.value.hint
 
 
-def test_excluded_layers_are_in_the_notes(shipped: Run) -> None:
+def test_excluded_layers_are_in_the_notes(shipped: Shipped) -> None:
     store, _ = shipped
     raw = quantized(quantize={"exclude": ["linear"]}, targets={"openvino": {}})
     part = pipeline.make(recipe.parse(raw), store, lambda s: s.stage.name == "quantize", pipeline.Listener())
-    assert part["steps"]["quantize:openvino"]["notes"]["kept_float"] == {"linear": "excluded by 'linear'"}
-    kinds = {each["id"].split(":")[0] for each in part["steps"].values()}
+    assert quantize_notes(part.steps["quantize:openvino"]).kept_float == {"linear": "excluded by 'linear'"}
+    kinds = {each.stage for each in part.steps.values()}
     assert kinds <= {"train", "trace", "calibrate", "quantize"}
 
 
@@ -184,27 +207,27 @@ def largest(model: onnx.ModelProto) -> int:
     return max(int(np.abs(value.astype(int)).max()) for value in held if value.ndim > 1)
 
 
-def test_weights_keep_to_half_their_range_for_a_cpu_without_vnni(shipped: Run) -> None:
+def test_weights_keep_to_half_their_range_for_a_cpu_without_vnni(shipped: Shipped) -> None:
     store, _ = shipped
     raw = quantized(targets={"openvino": {"cpu": "avx2"}, "onnxruntime": {"cpu": "vnni"}})
     part = pipeline.make(recipe.parse(raw), store, lambda s: s.stage.name == "quantize", pipeline.Listener())
-    files = {name: onnx.load(Path(s["path"]) / "model.onnx") for name, s in part["steps"].items() if "quantize" in name}
+    files = {name: onnx.load(file_of(each)) for name, each in part.steps.items() if each.stage == "quantize"}
     assert (largest(files["quantize:openvino"]), largest(files["quantize:onnxruntime"])) == (63, 127)
-    said = {name: {e.key: e.value for e in file.metadata_props} for name, file in files.items()}
-    assert said["quantize:openvino"]["edgeresnet.largest_weight"] == "63"
-    assert json.loads(said["quantize:openvino"]["edgeresnet.dialect"])["weights"] == "half"
+    entries = {entry.key: entry.value for entry in files["quantize:openvino"].metadata_props}
+    assert entries["edgeresnet.largest_weight"] == "63"
+    assert json.loads(entries["edgeresnet.dialect"])["weights"] == "half"
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_full_range_weights_are_refused_at_load_where_sums_would_saturate(
-    shipped: Run, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shipped: Shipped, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _ = shipped
     target = targets.get(name)
     for cpu in ("avx2", "vnni"):
         raw = quantized(targets={name: {"cpu": cpu}})
         part = pipeline.make(recipe.parse(raw), store, lambda s: s.stage.name == "quantize", pipeline.Listener())
-        file = Path(part["steps"][f"quantize:{name}"]["path"]) / "model.onnx"
+        file = file_of(part.steps[f"quantize:{name}"])
         (tmp_path / cpu).mkdir()
         monkeypatch.setattr(machine, "has_int8", lambda: True)
         target.compile(file, target.options(), tmp_path / cpu)
@@ -217,19 +240,22 @@ def test_full_range_weights_are_refused_at_load_where_sums_would_saturate(
 
 
 @pytest.mark.parametrize("has", [True, False])
-def test_what_is_written_for_elsewhere_is_asked_as_it_is_written_where_sums_would_saturate(
-    has: bool, shipped: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_written_for_a_device_is_evaluated_as_written_where_sums_would_saturate(
+    has: bool, shipped: Shipped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bundle for TensorRT has the full range, and may be made on a CPU that cannot run that."""
+    """Make a bundle for TensorRT, with the full range, on a CPU that may not be able to run that."""
     store, _ = shipped
     monkeypatch.setattr(machine, "has_int8", lambda: has)
     wanted = recipe.parse(quantized(targets={"onnxruntime": {}, "tensorrt": {"where": "bundle"}}))
-    fused = {one.step.id: one.step.spec.get("options", {}).get("fused") for one in pipeline.plan(wanted, store)}
+    steps = [outcome.step for outcome in pipeline.preview(wanted, store)]
+    compiled = [(str(each.id), each.spec) for each in steps if isinstance(each.spec, CompileSpec)]
+    fused = {name: getattr(spec.options, "fused", None) for name, spec in compiled}
     assert fused["compile:reference:onnxruntime"] is fused["compile:onnxruntime:int8"] is True
     assert fused["compile:reference:tensorrt"] is has
-    part = pipeline.make(wanted, store, lambda step: step.id == "verify:reference:tensorrt", pipeline.Listener())
-    told = part["results"]["verify:reference:tensorrt"]["variants"]["int8"]["accuracy"]
-    assert told["sqnr_db"] > 20
+    part = pipeline.make(wanted, store, lambda step: str(step.id) == "verify:reference:tensorrt", pipeline.Listener())
+    found = part.results["verify:reference:tensorrt"].variants["int8"].accuracy.sqnr_db
+    assert found is not None
+    assert found > 20
 
 
 @pytest.mark.parametrize(("cpu", "has", "weights"), [

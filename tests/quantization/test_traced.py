@@ -39,7 +39,7 @@ def test_a_real_network_becomes_int8_as_every_compiler_wants_it(arch: str) -> No
     assert equalized is not None
     expected = answers(model, given)
     assert sqnr(expected, answers(equalized, given)) > 100
-    source = engine.Source(model, collect(model, [given], Ranges({})))
+    source = engine.Source(model, collect(model, [given], Ranges()))
     for name, target in targets.discover().items():
         found = engine._scaled(source, engine.Choices(target.dialect))
         assert found.placement.kept == {}
@@ -58,7 +58,7 @@ def test_timms_kinds_become_int8(arch: str) -> None:
     """Averaged shortcuts and blurred strides whole; what scales channels by a sigmoid stays float, and is named."""
     model = trace.to_onnx(lively(arch, 16, 3), 3, 64)
     given = np.random.default_rng(0).normal(size=(8, 3, 64, 64)).astype(np.float32)
-    expected, source = answers(model, given), engine.Source(model, collect(model, [given], Ranges({})))
+    expected, source = answers(model, given), engine.Source(model, collect(model, [given], Ranges()))
     for name, target in targets.discover().items():
         found = engine._scaled(source, engine.Choices(target.dialect))
         assert bool(found.placement.kept) is (arch.startswith(("se", "eca")))

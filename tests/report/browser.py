@@ -109,6 +109,6 @@ def opened(program: str, profile: Path) -> Iterator[Browser]:
     try:
         yield Browser(from_them, ours)
     finally:
-        os.close(ours)  # it ends when nobody can ask it any more
+        os.close(ours)  # it ends when its input is closed
         os.close(from_them)
         os.waitpid(process, 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edgeresnet import report
-from edgeresnet.report.html import beside, facts, page
+from edgeresnet.report import summary
+from edgeresnet.report.html import extras, flips, page
+from edgeresnet.runs import Run
 
 from . import browser, runs
 
@@ -89,28 +90,30 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser]:
         yield opened
 
 
-def whole() -> dict[str, Any]:
-    """Every state, every chart, and names that are hard to place."""
-    run = runs.run(problem={"message": LONG, "hint": LONG, "step": "verify:tensorrt"}, verdict="BROKEN")
+def full() -> Run:
+    """Return a run with every state, every chart, and names that are hard to place."""
+    run = runs.document(problem={"message": LONG, "hint": LONG, "step": "verify:tensorrt"}, verdict="BROKEN")
     run["results"]["onnxruntime"] = runs.result("onnxruntime", classes=["<script>boom()</script>", LONG, "שלום 🦊"])
-    run["results"]["tensorrt"] = {"target": "tensorrt", "reason": "its bundle", "hint": "carry it", "deferred": True}
-    run["results"]["tensorrt_rtx"] = {"target": "tensorrt_rtx", "reason": "no driver", "hint": ""}
+    run["results"]["tensorrt"] = runs.deferred("tensorrt", "its bundle", "carry it")
+    run["results"]["tensorrt_rtx"] = runs.not_measured("tensorrt_rtx", "no driver")
     for word in ("BROKEN", "UNDECIDED", "DEFERRED", "NOT_MEASURED"):
-        absent = {"value": None, "low": None, "high": None} if word in ("DEFERRED", "NOT_MEASURED") else {}
-        run["verdicts"].append(runs.verdict(word, target="onnxruntime", promise=f"max_{word}", reason=LONG, **absent))
-    run["steps"][2]["warnings"] = [LONG]
+        absent: runs.Json = {"value": None, "low": None, "high": None} if word in ("DEFERRED", "NOT_MEASURED") else {}
+        run["verdicts"].append(runs.verdict(word, target="onnxruntime", kind=f"max_{word}", reason=LONG, **absent))
+    run["steps"][2]["warnings"] = [runs.warning(LONG)]
     run["steps"][1]["notes"]["widths"][LONG] = [64, 48]
-    return run
+    return runs.decoded(run)
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    other = runs.run(id="20260102-120000-000000-abcdef")
+    other = runs.document(id="20260102-120000-000000-abcdef")
     other["results"]["openvino"]["variants"]["int8"]["digest"] = "e" * 64
-    names, pictures = (dict.fromkeys(facts.changed(whole())[: facts.PICTURES], each) for each in (LONG, PIXEL))
-    looked = beside.Beside(others=[other], names=names, pictures=pictures)
-    path.write_text(page.page(whole(), looked), encoding="utf-8")
+    run = full()
+    changed = [each.number for each in summary.changed_images(run.measured)][: flips.PICTURES]
+    names, pictures = (dict.fromkeys(changed, each) for each in (LONG, PIXEL))
+    found = extras.Extras(others=[runs.decoded(other)], names=names, pictures=pictures)
+    path.write_text(page.page(summary.of(run), found), encoding="utf-8")
     return lambda: path
 
 

@@ -1,4 +1,4 @@
-"""Runs held against one another: what is paired, what is not comparable, what changed; and the page as a string."""
+"""Runs compared with one another: what is paired, what is not comparable, what changed; and the page as a string."""
 
 from __future__ import annotations
 
@@ -11,56 +11,80 @@ import pytest
 
 from edgeresnet import report
 from edgeresnet.portable import intervals
+from edgeresnet.report.compared import AccuracyDifference, Comparison, Difference, LatencyDifference
 
-from .test_report import run_document
+from . import runs
+from .test_report import document as small_run
 
 pytestmark = pytest.mark.unit
 
 LABELS = [0] * 100 + [1] * 100
-MACHINE = {"host": "box", "boot": "1", "cpu": "Some CPU", "power_mode": None, "cpus": 2, "cores": 2}
+MACHINE = {**runs.MACHINE, "host": "box"}
 
 
-def timed(milliseconds: float, machine: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Three processes, two percent apart."""
-    process = {"machine": machine or MACHINE, "others_cpus": [0.0]}
-    each = [{**process, "host_ms": [[milliseconds * (1 + 0.02 * n)] * 50] * 2} for n in range(3)]
-    return {"batch": 1, "processes": each}
+def timed(milliseconds: float, machine: runs.Json | None = None) -> runs.Json:
+    """Return three processes, two percent apart."""
+    processes = [
+        runs.process(machine=machine or MACHINE, host_ms=[[milliseconds * (1 + 0.02 * n)] * 50] * 2) for n in range(3)
+    ]
+    return {"batch": 1, "processes": processes}
 
 
-def variant(predicted: list[int], milliseconds: float, **changes: Any) -> dict[str, Any]:
-    right = sum(one == label for one, label in zip(predicted, LABELS, strict=True))
-    accuracy = {"images": 200, "top1": right, "top5": 200, "flips_lost": 0, "flips_won": 0, "agree": 200}
-    base = run_document()["results"]["openvino"]["variants"]["fp32"]
+def variant(predicted: list[int], milliseconds: float) -> runs.Json:
+    correct = sum(one == label for one, label in zip(predicted, LABELS, strict=True))
+    accuracy = {"images": 200, "top1": correct, "top5": 200, "flips_lost": 0, "flips_won": 0, "agree": 200}
+    base = small_run()["results"]["openvino"]["variants"]["fp32"]
     about = {"accuracy": {**accuracy, "sqnr_db": 30.0}, "predicted": predicted, "latency": timed(milliseconds)}
-    return {**base, **about, **changes}
+    return {**base, **about}
 
 
-def document(name: str, wrong: int = 0, int8_ms: float = 1.0, **changes: Any) -> dict[str, Any]:
-    """INT8 in half of FP32's time, wrong about so many of the first images."""
-    run = run_document(id=f"20260101-00000{name}", **changes)
-    result = run["results"]["openvino"]
-    said = [1 - label for label in LABELS[:wrong]] + LABELS[wrong:]
-    result |= {"labels": LABELS, "reference_predicted": LABELS, "images": "i" * 64, "candidate": "int8"}
-    result["variants"] = {"fp32": variant(LABELS, 2.0), "int8": variant(said, int8_ms)}
+def document(name: str, wrong: int = 0, int8_ms: float = 1.0, **changes: Any) -> runs.Json:
+    """Return the JSON of a run: INT8 in half of FP32's time, wrong about the first images."""
+    run = small_run(id=f"20260101-00000{name}", **changes)
+    predicted = [1 - label for label in LABELS[:wrong]] + LABELS[wrong:]
+    run["results"]["openvino"] |= {
+        "labels": LABELS,
+        "reference_predicted": LABELS,
+        "images": "i" * 64,
+        "candidate": "int8",
+        "variants": {"fp32": variant(LABELS, 2.0), "int8": variant(predicted, int8_ms)},
+    }
     return run
 
 
-def of(*runs: dict[str, Any]) -> dict[str, Any]:
-    return report.compared.of(runs)
+def compared(*documents: runs.Json) -> Comparison:
+    return report.compared.of([runs.decoded(each) for each in documents])
 
 
-def int8(found: dict[str, Any]) -> dict[str, Any]:
-    return next(one for one in found["differences"] if one["variant"] == "int8")
+def int8(comparison: Comparison) -> Difference:
+    return next(one for one in comparison.differences if one.variant == "int8")
 
 
-def text(*runs: dict[str, Any], kind: str = "terminal") -> str:
-    return report.compare_text.FORMATS[kind](of(*runs))
+def accuracy(*documents: runs.Json) -> AccuracyDifference:
+    found = int8(compared(*documents)).accuracy
+    assert found
+    return found
+
+
+def latency(*documents: runs.Json) -> LatencyDifference:
+    found = int8(compared(*documents)).latency
+    assert found
+    return found
+
+
+def text(*documents: runs.Json, kind: str = "terminal") -> str:
+    return report.compare_text.FORMATS[kind](compared(*documents))
+
+
+def words(*documents: runs.Json, kind: str = "terminal") -> str:
+    """Return the text without its line breaks."""
+    return " ".join(text(*documents, kind=kind).split())
 
 
 def test_the_whole_page() -> None:
     one, other = document("1", wrong=2), document("2", wrong=10, int8_ms=0.8, verdict="BROKEN")
     other["recipe"] = {"model": {"arch": "resnet18", "classes": 2}, "quantize": {"estimator": "mse"}}
-    other["steps"] = [{**other["steps"][0], "digest": "a" * 64}]
+    other["steps"] = [{**other["steps"][0], "digest": "a" * 64, "key": "b" * 64}]
     assert (
         text(one, other)
         == """\
@@ -84,12 +108,12 @@ target    as    run    times as fast (95 %)  its gain, times (95 %)    MB
 openvino  fp32  B    1.000 (0.957 to 1.045)                          0.00
 openvino  int8  B    1.250 (1.196 to 1.307)  1.250 (1.222 to 1.279)  0.00
 times as fast: the runs were not timed in turn, and the interval knows only how
-  processes of one run differ; the gain is against a rival that was timed in
-  turn with it, in each run, and counts what moves from hour to hour
+  processes of one run differ; the gain is over a baseline that was timed in
+  turn with it, in each run, and includes the drift between hours
 
 What changed from A to B
 recipe, quantize: nothing → {estimator: mse}
-artifacts: 0 are the same; the first that differs is trace (eeeeeeeeeeee →
+artifacts: 0 are the same; the first that differs is trace (0e0e0e0e0e0e →
   aaaaaaaaaaaa)
 the machine is the same
 """
@@ -98,60 +122,66 @@ the machine is the same
 
 def test_the_same_images_are_paired_and_others_are_not() -> None:
     one, other = document("1", wrong=2), document("2", wrong=10)
-    paired = int8(of(one, other))["accuracy"]
-    assert (paired["flips_lost"], paired["flips_won"], paired["paired"]) == (8, 0, True)
-    assert paired["low_pp"] == pytest.approx(100 * intervals.tango(8, 0, 200).low)
+    paired = accuracy(one, other)
+    assert (paired.lost, paired.won, paired.paired) == (8, 0, True)
+    assert paired.low_pp == pytest.approx(100 * intervals.tango(8, 0, 200).low)
+    assert paired.low_pp is not None
+    assert paired.high_pp is not None
     other["results"]["openvino"]["images"] = "j" * 64
-    apart = int8(of(one, other))["accuracy"]
-    assert not apart["paired"]
-    assert "agree" not in apart
-    assert apart["drop_pp"] == pytest.approx(paired["drop_pp"])
-    assert apart["low_pp"] < paired["low_pp"]
-    assert apart["high_pp"] > paired["high_pp"]
-    assert "images are not the same (digest iiiiiiiiiiii, here jjjjjjjjjjjj)" in " ".join(text(one, other).split())
+    apart = accuracy(one, other)
+    assert not apart.paired
+    assert apart.agree is None
+    assert apart.drop_pp == pytest.approx(paired.drop_pp)
+    assert apart.low_pp is not None
+    assert apart.high_pp is not None
+    assert apart.low_pp < paired.low_pp
+    assert apart.high_pp > paired.high_pp
+    assert "images are not the same (digest iiiiiiiiiiii, here jjjjjjjjjjjj)" in words(one, other)
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "expected"),
     [
-        ({"images": None}, "an older run does not say which images"),
+        ({"images": None}, "an older run does not hold which images"),
         ({"classes": ["a", "c"]}, "their classes are not the same"),
         ({"skipped": ["x.png"]}, "not the same images could be read"),
     ],
 )
-def test_whatever_may_not_be_paired_is_said(changes: dict[str, Any], words: str) -> None:
+def test_whatever_may_not_be_paired_is_reported(changes: dict[str, Any], expected: str) -> None:
     one, other = document("1"), document("2")
     other["results"]["openvino"] |= changes
     for kind in ("terminal", "md"):
-        assert words in " ".join(text(one, other, kind=kind).split())
+        assert expected in words(one, other, kind=kind)
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "expected"),
     [
-        ({"cpu": "Another CPU", "host": "b"}, "measured on another machine: host b, in run A box; cpu Another CPU"),
+        (
+            {"cpu": "Another CPU", "host": "b"},
+            "measured on another machine: cpu Another CPU, in run A Some CPU; host b",
+        ),
         ({"power_mode": "15W"}, "measured on this machine in another state: power_mode 15W, in run A nothing"),
-        ({"boot": "2"}, "the machine was started anew in between"),
+        ({"boot": "2"}, "the machine was restarted in between"),
     ],
 )
-def test_times_of_two_machines_or_states_are_never_held_against_each_other(changes: dict, words: str) -> None:
+def test_times_of_two_machines_or_states_are_never_compared(changes: dict, expected: str) -> None:
     one, other = document("1"), document("2")
     for each in other["results"]["openvino"]["variants"].values():
         each["latency"] = timed(1.0, {**MACHINE, **changes})
-    told = int8(of(one, other))["latency"]
-    assert set(told) == {"why_not"}
-    said = " ".join(text(one, other).split())
-    assert f"B openvino: times are not held against A's: {words}" in said
-    assert "not comparable" in said
+    found = latency(one, other)
+    assert found == LatencyDifference(found.why_not)
+    assert f"B openvino: times are not compared with A's: {expected}" in words(one, other)
+    assert "not comparable" in words(one, other)
 
 
 def test_times_that_are_none_or_of_other_batches_make_no_ratio() -> None:
     one, other = document("1"), document("2")
     other["results"]["openvino"]["variants"]["int8"]["latency"]["batch"] = 8
-    assert "with 8 images at once, in run A with 1" in int8(of(one, other))["latency"]["why_not"]
+    assert "with 8 images at once, in run A with 1" in latency(one, other).why_not
     other["results"]["openvino"]["variants"]["int8"]["latency"] = None
-    assert int8(of(one, other))["latency"]["why_not"] == "its latency was not measured"
-    assert int8(of(other, one))["latency"]["why_not"] == "in run A its latency was not measured"
+    assert latency(one, other).why_not == "its latency was not measured"
+    assert latency(other, one).why_not == "in run A its latency was not measured"
     assert text(one, other)
 
 
@@ -167,46 +197,46 @@ def test_one_process_has_no_interval() -> None:
 def test_a_shared_measurement_is_no_comparison() -> None:
     one, other = document("1"), document("2", recipe_digest="0" * 64)
     for run in (one, other):
-        run["steps"].append({"id": "verify:openvino", "digest": "v" * 64, "key": "k", "state": "done"})
-    assert int8(of(one, other))["same_measurement"]
-    said = " ".join(text(one, other).split())
-    assert "one and the same measurement in both: nothing was measured anew" in said
-    assert "Accuracy against A" not in said
+        run["steps"].append(runs.step("verify:openvino", 7, {"images": 200}))
+    assert int8(compared(one, other)).same_measurement
+    assert "one and the same measurement in both: nothing was measured again" in words(one, other)
+    assert "Accuracy against A" not in words(one, other)
 
 
-def test_what_was_asked_alike_and_came_out_otherwise_is_named() -> None:
+def test_an_equal_request_with_another_result_is_named() -> None:
     one, other = document("1"), document("2")
-    one["steps"] = [{"id": name, "digest": f"{name}-1", "key": "k"} for name in ("train", "trace", "quantize:openvino")]
-    other["steps"] = [{"id": name, "digest": f"{name}-2", "key": "k"} for name in ("train", "prune", "trace")]
+    names = ("train", "trace", "quantize:openvino")
+    one["steps"] = [runs.step(name, 1, digest=f"{name}-1", key="k") for name in names]
+    names = ("train", "prune", "trace")
+    other["steps"] = [runs.step(name, 2, digest=f"{name}-2", key="k") for name in names]
     other["steps"][2]["key"] = "another"
-    about = of(one, other)["changed"][0]["artifacts"]
-    assert about["first"] == "train"
-    assert [each["step"] for each in about["differ"]] == ["train", "prune", "trace", "quantize:openvino"]
-    said = " ".join(text(one, other).split())
-    assert "the first that differs is train (train-1 → train-2)" in said
-    assert "asked for the same, and came out otherwise when it was made anew: train" in said
+    about = compared(one, other).changed[0].artifacts
+    assert about.first == "train"
+    assert [each.step for each in about.differ] == ["train", "prune", "trace", "quantize:openvino"]
+    assert "the first that differs is train (train-1 → train-2)" in words(one, other)
+    assert words(one, other).count("the request was the same, and the result is another: train the") == 1
 
 
-def test_machines_versions_and_verdicts_are_told_from_before_to_after() -> None:
+def test_machines_versions_and_verdicts_are_shown_before_and_after() -> None:
     one, other = document("1"), document("2")
     other["results"]["openvino"]["versions"] = {"openvino": "2026.5"}
     other["machine"] = {**one["machine"], "memory_gb": 16, "load": 3.0}
     other["verdicts"] = [{**one["verdicts"][0], "verdict": "KEPT"}]
-    said = text(one, other)
-    assert "machine, memory_gb: 8 → 16" in said
-    assert "load" not in said
-    assert "version, openvino.openvino: 2026.4.1 → 2026.5" in said
-    assert "promise, openvino max_drop_pp: UNDECIDED → KEPT" in said
+    page = text(one, other)
+    assert "machine, memory_gb: 8 → 16" in page
+    assert "load" not in page
+    assert "version, openvino.openvino: 2026.4.1 → 2026.5" in page
+    assert "promise, openvino max_drop_pp: UNDECIDED → KEPT" in page
 
 
-def test_what_is_in_one_run_alone_or_was_not_measured_is_said() -> None:
+def test_what_is_in_one_run_alone_or_was_not_measured_is_reported() -> None:
     one, other = document("1"), document("2", problem={"message": "the disk is full", "hint": ""})
-    other["results"] = {"tensorrt": {"target": "tensorrt", "reason": "the run ended before it", "hint": ""}}
+    other["results"] = {"tensorrt": runs.not_measured("tensorrt", "the run ended before it")}
     for kind in ("terminal", "md"):
-        said = " ".join(text(one, other, kind=kind).split())
-        assert "B tensorrt: not measured: the run ended before it" in said
-        assert "it ended early: the disk is full" in said
-    assert of(one, other)["differences"] == []
+        page = words(one, other, kind=kind)
+        assert "B tensorrt: not measured: the run ended before it" in page
+        assert "it ended early: the disk is full" in page
+    assert compared(one, other).differences == ()
 
 
 def test_images_without_labels_have_answers_to_compare_and_no_accuracy() -> None:
@@ -215,23 +245,22 @@ def test_images_without_labels_have_answers_to_compare_and_no_accuracy() -> None
         run["results"]["openvino"]["labels"] = None
         for each in run["results"]["openvino"]["variants"].values():
             each["accuracy"] = {"images": 200, "agree": 200, "sqnr_db": None}
-    told = int8(of(one, other))["accuracy"]
-    assert told["agree"] == 192
-    assert "drop_pp" not in told
+    found = accuracy(one, other)
+    assert (found.agree, found.drop_pp) == (192, None)
     assert "not known" in text(one, other)
 
 
-def test_many_runs_fit_eighty_columns_and_each_is_held_against_the_first() -> None:
-    runs = [document(str(number), wrong=number, int8_ms=1 + number / 10) for number in range(5)]
-    for run in runs:
+def test_many_runs_fit_eighty_columns_and_each_is_compared_with_the_first() -> None:
+    every = [document(str(number), wrong=number, int8_ms=1 + number / 10) for number in range(5)]
+    for run in every:
         run["results"]["onnxruntime"] = {**copy.deepcopy(run["results"]["openvino"]), "target": "onnxruntime"}
         variants = run["results"]["onnxruntime"]["variants"]
         more = {"half": variants["fp32"], "candidate": variants["int8"]}
         run["results"]["onnxruntime"]["variants"] = variants | more
-    said = text(*runs)
-    assert max(map(len, said.splitlines())) <= 80
-    assert "What changed from A to E" in said
-    assert {one["run"] for one in of(*runs)["differences"]} == set("BCDE")
+    page = text(*every)
+    assert max(map(len, page.splitlines())) <= 80
+    assert "What changed from A to E" in page
+    assert {one.run for one in compared(*every).differences} == set("BCDE")
 
 
 @pytest.mark.parametrize(
@@ -240,11 +269,11 @@ def test_many_runs_fit_eighty_columns_and_each_is_held_against_the_first() -> No
 def test_odd_names_stay_text(name: str) -> None:
     one, other = document("1"), document("2")
     other["recipe"] = {"model": {"arch": name, "classes": 2}}
-    said = text(one, other, kind="md")
-    assert "<script>" not in said
-    assert "![i]" not in said
-    assert [line for line in said.splitlines() if line.startswith("#")] == [
-        "# 2 runs, held against 20260101-000001",
+    page = text(one, other, kind="md")
+    assert "<script>" not in page
+    assert "![i]" not in page
+    assert [line for line in page.splitlines() if line.startswith("#")] == [
+        "# 2 runs, compared with 20260101-000001",
         "## What was measured",
         "## Accuracy against A",
         "## Latency and size against A",
@@ -262,7 +291,7 @@ def test_independent_intervals_are_the_published_ones() -> None:
     assert intervals.independent_drop(0, 0, 5, 10) == (-1.0, 1.0)
 
 
-def test_two_measurements_apart_are_held_against_each_other_by_welchs_interval() -> None:
+def test_two_separate_measurements_are_compared_by_welchs_interval() -> None:
     """Against scipy.stats.ttest_ind(equal_var=False).confidence_interval(), of 3.806 degrees of freedom."""
     value, (low, high) = intervals.change_interval([0.5, 0.52, 0.55], [0.0, 0.02, 0.04], drift=0.0)
     assert value == pytest.approx(math.exp(0.02 - 0.5233333), rel=1e-6)

@@ -1,4 +1,4 @@
-"""The page of a run, without a browser: what is on it, what never is, what is said where something is missing."""
+"""The page of a run, without a browser: what is on it, what never is, what stands where something is missing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from PIL import Image
 
 from edgeresnet import pipeline, recipe, report
 from edgeresnet.errors import ArtifactError
-from edgeresnet.report.html import beside, facts, page, tradeoff
+from edgeresnet.portable.result import Accuracy
+from edgeresnet.report import summary
+from edgeresnet.report.html import extras, flips, page
 from edgeresnet.report.html.element import Markup, el
 from edgeresnet.report.html.scale import Scale, around
+from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
 from ..conftest import tiny
@@ -62,11 +65,16 @@ class Read(HTMLParser):
         return sum(name == tag for name, _ in self.found)
 
 
-def read(run: dict[str, Any]) -> Read:
+def read(run: Run) -> Read:
     return Read(report.FORMATS["html"](run))
 
 
-def test_the_first_screen_says_what_was_asked() -> None:
+def page_of(run: Run, **found: Any) -> str:
+    """Return the page of a run of which this was found in its store."""
+    return page.page(summary.of(run), extras.Extras(**found))
+
+
+def test_the_first_screen_has_the_verdict_and_its_numbers() -> None:
     text = read(runs.run()).text
     start = text[: text.index("The upright line")]
     for words in (
@@ -75,7 +83,7 @@ def test_the_first_screen_says_what_was_asked() -> None:
         "lost: 3.00 points (+1.04 to +5.74)",
         "0.8",
         "× as fast as FP32 (",
-        "× as fast as the half-precision twin (",
+        "× as fast as the half-precision variant (",
         "1.00 → 0.25 MB",
         "25 % of FP32's",
         "Ship int8: 2.5",
@@ -127,15 +135,15 @@ def test_a_page_asks_for_nothing_from_anywhere() -> None:
 @pytest.mark.parametrize("name", ODD)
 def test_odd_names_are_shown_as_text_wherever_they_stand(name: str) -> None:
     plain = read(runs.run())
-    run = runs.run(problem={"message": name, "hint": name, "step": name})
+    run = runs.document(problem={"message": name, "hint": name, "step": name})
     run["results"] = {name: runs.result(name, classes=[name, "dog", "newt"], skipped=[name])}
-    run["verdicts"] = [runs.verdict(target=name, reason=name, promise=f"min_recall_pct {name}")]
+    run["verdicts"] = [runs.verdict(target=name, reason=name, kind="min_recall_pct", subject=name)]
     run["recipe"]["model"] |= {"arch": name, "checkpoint": name}
-    run["steps"][0] |= {"warnings": [name], "reason": name, "state": "failed"}
+    run["steps"][0] |= {"warnings": [runs.warning(name)], "reason": name, "state": "failed"}
     run["steps"][4]["notes"]["kept_float"] = {name: name}
     run["machine"]["cpu"]["model"] = name
     pictures, names = dict.fromkeys((0, 7), "data:image/png;base64,AA=="), {0: name, 7: name}
-    text = page.page(run, beside.Beside(names=names, pictures=pictures, no_pictures=name, unread=name))
+    text = page_of(runs.decoded(run), names=names, pictures=pictures, no_pictures=name, unread=name)
     seen = Read(text)
     assert {tag for tag, _ in seen.found} <= {tag for tag, _ in plain.found} | {"img", "dl", "dt", "dd"}
     assert seen.count("script") == seen.count("style") == 1
@@ -147,30 +155,30 @@ def test_odd_names_are_shown_as_text_wherever_they_stand(name: str) -> None:
 
 
 def test_nothing_but_an_element_is_markup() -> None:
-    said = el("p", "<b>", el("b", "&"), ["'", None], title='"<', class_="x", hidden=True, data_x=None)
-    assert said == Markup('<p title="&quot;&lt;" class="x" hidden>&lt;b&gt;<b>&amp;</b>&#x27;</p>')
+    made = el("p", "<b>", el("b", "&"), ["'", None], title='"<', class_="x", hidden=True, data_x=None)
+    assert made == Markup('<p title="&quot;&lt;" class="x" hidden>&lt;b&gt;<b>&amp;</b>&#x27;</p>')
     for wrong in ({"src": "https://example.org/x.png"}, {"href": "javascript:1"}, {"onclick": "1"}, {"style": "x"}):
         with pytest.raises(ValueError, match="would"):
             el("a", **wrong)
-    with pytest.raises(ValueError, match="no element"):
+    with pytest.raises(ValueError, match="not an element"):
         el("p><script")
 
 
-def test_a_run_that_failed_halfway_says_where() -> None:
-    absent = {"target": "openvino", "reason": "the run ended before it", "hint": ""}
+def test_a_run_that_failed_halfway_names_the_step() -> None:
+    absent = runs.not_measured("openvino", "the run ended before it")
     problem = {"message": "the disk is full", "hint": "free some", "step": "quantize:openvino"}
     changes: dict[str, Any] = {"results": {"openvino": absent}, "verdicts": [], "verdict": "NOT_MEASURED"}
     seen = read(runs.run(problem=problem, steps=runs.steps()[:4], **changes))
     assert "The run ended early in step quantize:openvino. the disk is full free some" in seen.text
     assert "Done before: train, prune, recover, trace." in seen.text
-    assert "Asked for, and not reached: quantize." in seen.text
+    assert "Requested, and not reached: quantize." in seen.text
     assert "Top-1 not measured Latency not measured Size not measured" in seen.text
     assert "Training" in seen.text  # what is there is drawn
     older = read(runs.run(problem={"message": "x", "hint": ""}, steps=runs.steps()[:1], **changes))
     assert "The run ended early after step train. x" in older.text
 
 
-def test_the_conductor_tells_where_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runner_records_where_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -179,54 +187,58 @@ def test_the_conductor_tells_where_it_ended(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(Exception, match="disk is full"):
         pipeline.run(recipe.parse(tiny(train__epochs=1)), store)
     run = store.load_run()
-    assert run["problem"]["step"] == "trace"
+    assert run.problem is not None
+    assert run.problem.step == "trace"
     assert "The run ended early in step trace." in Read(report.html.of_store(run, store)).text
     assert "the run ended early in step trace: " in " ".join(report.FORMATS["terminal"](run).split())
 
 
 @pytest.mark.parametrize(
-    ("deferred", "words"), [(False, "NOT_MEASURED Not measured."), (True, "DEFERRED To be measured on its device.")]
+    ("absent", "here", "words"),
+    [
+        (runs.not_measured, "not measured", "NOT_MEASURED Not measured."),
+        (runs.deferred, "not measured here", "DEFERRED To be measured on its device."),
+    ],
 )
-def test_what_was_not_measured_is_shown_as_not_measured(deferred: bool, words: str) -> None:
-    absent = {"target": "tensorrt", "reason": "no driver", "hint": "install one", "deferred": deferred}
-    run = runs.run()
-    run["results"]["tensorrt"] = absent
-    text = read(run).text
+def test_what_was_not_measured_is_shown_as_not_measured(
+    absent: Callable[..., runs.Json], here: str, words: str
+) -> None:
+    results = {"openvino": runs.result(), "tensorrt": absent("tensorrt", "no driver", "install one")}
+    text = read(runs.run(results=results)).text
     assert words in text
     assert "No driver. Install one." in text
-    here = "not measured here" if deferred else "not measured"
     assert f"Top-1 {here} Latency {here} Size {here}" in text
 
 
 def test_without_labels_or_times_nothing_is_made_up() -> None:
-    run = runs.run()
+    run = runs.document()
     about = run["results"]["openvino"]
     about["labels"] = None
     for each in about["variants"].values():
         each["latency"] = None
         for key in ("top1", "top5", "flips_lost", "flips_won"):
             del each["accuracy"][key]
-    seen = read(run)
+    seen = read(runs.decoded(run))
     assert "Top-1 not known the images have no labels" in seen.text
     assert "Latency not measured" in seen.text
     assert "Accuracy against latency" not in seen.text
 
 
-def test_noise_is_told_layer_by_layer_where_it_is_known() -> None:
-    run = runs.run()
-    text = read(run).text
+def test_noise_is_shown_layer_by_layer_where_it_is_known() -> None:
+    run = runs.document()
+    text = read(runs.decoded(run)).text
     assert "layer1.0: 18.2 dB" in text
     assert "fc: no difference" in text
-    assert "Layer by layer it was not measured." not in text
-    del run["steps"][4]["notes"]["layers"]  # of an older version
-    text = read(run).text
+    assert "Its layers were not measured." not in text
+    run["steps"][4]["notes"]["layers"] = {}
+    text = read(runs.decoded(run)).text
     assert "Noise by layer" not in text
-    assert "Layer by layer it was not measured." in text
+    assert "Its layers were not measured." in text
 
 
 @pytest.mark.parametrize("change", ["no verdicts", "no results", "no steps", "one process", "no epoch", "one class"])
 def test_a_run_with_little_in_it_has_a_page(change: str) -> None:
-    run = runs.run()
+    run = runs.document()
     about = run["results"]["openvino"]
     if change == "no verdicts":
         run["verdicts"] = []
@@ -245,19 +257,19 @@ def test_a_run_with_little_in_it_has_a_page(change: str) -> None:
         about["labels"] = about["reference_predicted"] = [0] * runs.IMAGES
         for each in about["variants"].values():
             each["predicted"] = [0] * runs.IMAGES
-    assert "edgeresnet" in read(run).text
+    assert "edgeresnet" in read(runs.decoded(run)).text
 
 
 @pytest.mark.parametrize(
-    ("word", "reason", "said"),
+    ("word", "reason", "advice"),
     [
         ("BROKEN", "9 points lost", "Do not ship int8: max_drop_pp: 9 points lost."),
         ("UNDECIDED", "about 20 more would decide", "Not yet: max_drop_pp: about 20 more would decide."),
         ("NOT_MEASURED", "the clock stood", "Not on this evidence: max_drop_pp: the clock stood."),
     ],
 )
-def test_the_advice_follows_the_verdict(word: str, reason: str, said: str) -> None:
-    assert said in read(runs.run(verdicts=[runs.verdict(word, reason=reason)], verdict=word)).text
+def test_the_advice_follows_the_verdict(word: str, reason: str, advice: str) -> None:
+    assert advice in read(runs.run(verdicts=[runs.verdict(word, reason=reason)], verdict=word)).text
 
 
 def test_a_thousand_classes_and_many_images_stay_small() -> None:
@@ -265,7 +277,7 @@ def test_a_thousand_classes_and_many_images_stay_small() -> None:
     before, now = list(labels), list(labels)
     for number in range(0, 50_000, 9):
         now[number] = (now[number] + 1) % 1000
-    run = runs.run(results={})
+    results = {}
     for target in ("onnxruntime", "openvino", "tensorrt", "other"):
         every = {
             name: runs.variant(now if name == "int8" else before, before, labels, 1.0, 1 + number)
@@ -273,11 +285,13 @@ def test_a_thousand_classes_and_many_images_stay_small() -> None:
         }
         classes = [f"n{number:08} some longer name of a class" for number in range(1000)]
         about = {"classes": classes, "labels": labels, "reference_predicted": before, "variants": every}
-        run["results"][target] = runs.result(target, **about)
+        results[target] = runs.result(target, **about)
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
-    picture = beside._uri(Image.fromarray(pixels))
-    text = page.page(run, beside.Beside(pictures=dict.fromkeys(facts.changed(run)[: facts.PICTURES], picture)))
-    assert text.count("<img") == facts.PICTURES
+    picture = extras._uri(Image.fromarray(pixels))
+    run = runs.run(results=results)
+    changed = [each.number for each in summary.changed_images(run.measured)]
+    text = page_of(run, pictures=dict.fromkeys(changed[: flips.PICTURES], picture))
+    assert text.count("<img") == flips.PICTURES
     assert len(text) < 3_000_000
     assert "the table has 200 of them, `--format json` all" in Read(text).text
 
@@ -287,7 +301,7 @@ def test_promises_of_a_thousand_classes_stay_small_and_the_worst_are_seen() -> N
     for target in ("onnxruntime", "openvino", "tensorrt"):
         for number in range(1000):
             about: dict[str, Any] = {"target": target}
-            about |= {"promise": f"min_recall_pct n{number:08} some longer name of a class"}
+            about |= {"kind": "min_recall_pct", "subject": f"n{number:08} some longer name of a class"}
             about |= {"limit": 50.0, "value": 60.0 + number / 100, "low": 55.0, "high": 90.0}
             verdicts.append(runs.verdict(**about, reason="60.00 % of it found; promised at least 50"))
     verdicts[1500] |= {"verdict": "BROKEN", "reason": "this one is broken", "value": 10.0, "low": 1.0, "high": 20.0}
@@ -307,35 +321,35 @@ def test_promises_of_a_thousand_classes_stay_small_and_the_worst_are_seen() -> N
 
 
 def test_the_frontier_holds_what_no_other_beats() -> None:
-    def point(p50: float, right: int) -> tradeoff.Point:
-        return tradeoff.Point("r", "t", "v", "d", 100, right, p50, "here")
+    def point(p50: float, top1: int) -> summary.TradeoffPoint:
+        return summary.TradeoffPoint("r", "t", "v", "d", Accuracy(100, 100, top1), p50, "here")
 
-    found = tradeoff.frontier([point(1, 80), point(2, 90), point(3, 85), point(2, 70), point(4, 90), point(5, 95)])
-    assert [(each.p50, each.right) for each in found] == [(1, 80), (2, 90), (5, 95)]
+    found = summary.frontier([point(1, 80), point(2, 90), point(3, 85), point(2, 70), point(4, 90), point(5, 95)])
+    assert [(each.p50_ms, each.accuracy.top1) for each in found] == [(1, 80), (2, 90), (5, 95)]
 
 
-def test_other_runs_of_the_same_model_stand_beside_it(tmp_path: Path) -> None:
-    mine, other, else_, elsewhere = (runs.run(id=f"2026010{day}-120000-000000-abcdef") for day in range(1, 5))
-    for number, each in enumerate((other, else_, elsewhere)):
+def test_other_runs_of_the_same_model_are_drawn_next_to_it(tmp_path: Path) -> None:
+    mine, other, else_, remote = (runs.document(id=f"2026010{day}-120000-000000-abcdef") for day in range(1, 5))
+    for number, each in enumerate((other, else_, remote)):
         each["results"]["openvino"]["variants"]["int8"]["digest"] = runs.digest(200 + number)
     else_["recipe"]["model"]["arch"] = "cifar_resnet20"
-    for process in elsewhere["results"]["openvino"]["variants"]["int8"]["latency"]["processes"]:
+    for process in remote["results"]["openvino"]["variants"]["int8"]["latency"]["processes"]:
         process["machine"] = {**runs.MACHINE, "cpu": "Another"}
-    store = runs.stored(tmp_path / "store", mine, other, else_, elsewhere)
+    store = runs.stored(tmp_path / "store", *map(runs.decoded, (mine, other, else_, remote)))
     (store.root / "runs" / "20260101-000000-000000-abcdef.json").write_text('{"format": 1}')
-    seen = Read(report.html.of_store(mine, store))
+    seen = Read(report.html.of_store(runs.decoded(mine), store))
     assert "Runs of this store that cannot be read, or are of another format: 1." in seen.text
     assert "In the table alone, as timed on another machine or in another batch: 1." in seen.text
     assert f"{other['id']} {runs.digest(200)[:12]}" in seen.text
-    assert f"not drawn {elsewhere['id']} {runs.digest(202)[:12]}" in seen.text
+    assert f"not drawn {remote['id']} {runs.digest(202)[:12]}" in seen.text
     assert runs.digest(201)[:12] not in seen.text
     drawn = [a for t, a in seen.found if t == "g" and "other" in (a.get("class") or "")]
     assert len(drawn) == 1
 
 
 @pytest.fixture
-def flipped(colours: Callable[[str], Path], tmp_path: Path) -> tuple[Store, dict[str, Any], Path]:
-    """A run on real images, two of which are answered otherwise than before; and where the images lie."""
+def flipped(colours: Callable[[str], Path], tmp_path: Path) -> tuple[Store, Run, Path]:
+    """Return a run on real images, two of which are answered differently than before, and their folder."""
     folder = tmp_path / "images"
     for label in ("blue", "green", "red"):
         (folder / label).mkdir(parents=True)
@@ -345,7 +359,7 @@ def flipped(colours: Callable[[str], Path], tmp_path: Path) -> tuple[Store, dict
     return store, runs.on_images(store, folder), folder
 
 
-def test_flipped_images_are_shown_with_what_each_said(flipped: tuple[Store, dict[str, Any], Path]) -> None:
+def test_flipped_images_are_shown_with_each_answer(flipped: tuple[Store, Run, Path]) -> None:
     store, run, _ = flipped
     seen = Read(report.html.of_store(run, store))
     pictures = [attributes for tag, attributes in seen.found if tag == "img"]
@@ -356,7 +370,7 @@ def test_flipped_images_are_shown_with_what_each_said(flipped: tuple[Store, dict
     assert "evaluation" in seen.text[seen.text.index("made from") :]
 
 
-def test_images_that_changed_or_are_gone_are_not_shown(flipped: tuple[Store, dict[str, Any], Path]) -> None:
+def test_images_that_changed_or_are_gone_are_not_shown(flipped: tuple[Store, Run, Path]) -> None:
     store, run, folder = flipped
     changed = folder / "blue" / "000.png"
     changed.write_bytes((folder / "green" / "003.png").read_bytes())
@@ -366,7 +380,7 @@ def test_images_that_changed_or_are_gone_are_not_shown(flipped: tuple[Store, dic
     assert "image 0 blue blue red" in seen.text
     folder.rename(folder.with_name("away"))
     seen = Read(report.html.of_store(run, store))
-    assert "The images cannot be shown: there is no folder" in seen.text
+    assert f"The images cannot be shown: the folder {folder} does not exist" in seen.text
     assert seen.count("img") == 0
 
 
@@ -378,9 +392,10 @@ def test_images_as_torchvision_keeps_them_are_shown_too(tmp_path: Path, monkeypa
     seen = Read(report.html.of_store(run, store))
     assert seen.count("img") == 2
     assert "airplane cifar10[0] FP32 airplane right openvino truck wrong" in seen.text
-    run["recipe"]["images"]["evaluation"] |= {"root": str(tmp_path / "away"), "download": True}
+    changed = runs.as_json(run)
+    changed["recipe"]["images"]["evaluation"] |= {"root": str(tmp_path / "away"), "download": True}
     monkeypatch.setattr("torchvision.datasets.CIFAR10", None)  # called, it would be a TypeError
-    seen = Read(report.html.of_store(run, store))
+    seen = Read(report.html.of_store(runs.decoded(changed), store))
     assert f"The images cannot be shown: CIFAR-10 is not in {tmp_path / 'away'}" in seen.text
 
 
@@ -390,7 +405,7 @@ def test_a_photograph_is_decoded_only_as_large_as_it_is_shown(tmp_path: Path, mo
         for image in range(4):
             pixels = np.full((1000, 1600, 3), 60 * number + 10 * image, np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{image}.jpg")
-    store, real = Store.open(tmp_path / "store"), beside._uri
+    store, real = Store.open(tmp_path / "store"), extras._uri
     run = runs.on_images(store, tmp_path / "images")
     given: list[tuple[int, int]] = []
 
@@ -398,34 +413,34 @@ def test_a_photograph_is_decoded_only_as_large_as_it_is_shown(tmp_path: Path, mo
         given.append(image.size)
         return real(image)
 
-    monkeypatch.setattr(beside, "_uri", noted)
+    monkeypatch.setattr(extras, "_uri", noted)
     seen = Read(report.html.of_store(run, store))
     assert seen.count("img") == 2
     assert given == [(400, 250)] * 2
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_picture_is_small_and_tells_nothing_else(bits: int) -> None:
+def test_a_picture_is_small_and_holds_nothing_else(bits: int) -> None:
     large = np.random.default_rng(0).integers(0, 256, (400, 300, 3)).astype(np.uint8)
     image = Image.fromarray(large)
     if bits == 16:
         image = Image.fromarray(large[..., 0].astype(np.uint16) * 16)
     image.info["comment"] = b"whose camera it was"
-    uri = beside._uri(image)
+    uri = extras._uri(image)
     assert uri.startswith("data:image/jpeg;base64,")
-    held = base64.b64decode(uri.split(",")[1])
-    assert len(held) < 12_000
-    assert b"camera" not in held
+    picture = base64.b64decode(uri.split(",")[1])
+    assert len(picture) < 12_000
+    assert b"camera" not in picture
 
 
-def test_a_page_is_cleaned_away_with_its_run_and_a_run_of_another_format_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_page_is_cleaned_away_with_its_run_and_a_run_of_another_format_is_refused(tmp_path: Path) -> None:
     store = runs.stored(tmp_path / "store", runs.run())
-    page_of = store.root / "runs" / f"{runs.run()['id']}.html"
-    page_of.write_text("x")
+    path = store.root / "runs" / f"{runs.run().id}.html"
+    path.write_text("x")
     store.clean(0)
-    assert not page_of.exists()
-    page_of.with_name("20250101-000000-000000-abcdef.json").write_text('{"format": 1}')
-    with pytest.raises(ArtifactError, match="is a run of format 1, this program reads"):
+    assert not path.exists()
+    path.with_name("20250101-000000-000000-abcdef.json").write_text('{"format": 1}')
+    with pytest.raises(ArtifactError, match="is a run of format 1"):
         store.load_run()
 
 
@@ -465,12 +480,12 @@ def test_a_scale_holds_what_it_was_made_around() -> None:
     ],
 )
 def test_what_is_slower_is_not_passed_over_and_chance_is_no_gain(fp32: float, words: str) -> None:
-    run = runs.run()
+    run = runs.document()
     variants = run["results"]["openvino"]["variants"]
     variants["fp32"]["latency"] = runs.latency(fp32)
     for number, process in enumerate(variants["fp32"]["latency"]["processes"]):
         process["host_ms"] = [[value * (1 + 0.02 * (number - 1)) for value in each] for each in process["host_ms"]]
     del variants["half"]
-    text = read(run).text
+    text = read(runs.decoded(run)).text
     assert words in text
     assert (": no difference is shown" in text[: text.index("The upright line")]) == (fp32 == 0.8)

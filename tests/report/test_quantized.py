@@ -6,31 +6,33 @@ from typing import Any
 
 import pytest
 
+from edgeresnet.portable import codec
 from edgeresnet.report import quantized
+
+from . import runs
 
 pytestmark = pytest.mark.unit
 
 
-def target(**changes: Any) -> dict[str, Any]:
-    steps: list[dict[str, Any]] = [
-        {"name": "scales", "sqnr_db": 20.0, "kept": True},
-        {"name": "bias correction", "sqnr_db": 19.0, "kept": False},
-        {"name": "equalized channels", "sqnr_db": 23.5, "kept": True},
-    ]
-    about: dict[str, Any] = {"steps": steps, "int8": ["conv1", "conv2"], "kept_float": {}, "images_in_levels": True}
-    about |= {"held_out": {"images": 8, "agree": 7, "sqnr_db": 23.5}, "bytes_before": 4_000_000}
-    about |= {"bytes_after": 1_000_000, "digest": "0123456789abcdef", "artifact": "store/model.onnx"}
-    return about | {"evaluation": None} | changes
+STEPS = [
+    {"name": "scales", "sqnr_db": 20.0, "kept": True},
+    {"name": "bias correction", "sqnr_db": 19.0, "kept": False},
+    {"name": "equalized channels", "sqnr_db": 23.5, "kept": True},
+]
 
 
 def words(dead: dict[str, int] | None = None, **changes: Any) -> str:
-    found = {"name": "net", "images": {"images": 56, "held_out": 8}, "dead_channels": dead or {}}
-    text = quantized.render(found | {"targets": {"tensorrt": target(**changes)}})
+    target = runs.quantizing(steps=STEPS, int8=["conv1", "conv2"], kept_float={}, layers={})
+    target |= {"held_out": {"images": 8, "agree": 7, "sqnr_db": 23.5}, "bytes_before": 4_000_000}
+    target |= {"bytes_after": 1_000_000, "digest": "0123456789abcdef", "artifact": "store/model.onnx"}
+    about = {"name": "net", "images": {"images": 56, "held_out": 8}, "dead_channels": dead or {}, "warnings": []}
+    about |= {"targets": {"tensorrt": target | {"evaluation": None} | changes}}
+    text = quantized.render(codec.decode(quantized.Quantized, about))
     assert all(len(line) <= 80 for line in text.splitlines())
     return " ".join(text.split())
 
 
-def test_each_step_is_held_against_the_best_so_far_and_the_noisiest_layers_are_named_where_they_are_known() -> None:
+def test_each_step_is_compared_with_the_best_so_far_and_the_noisiest_layers_are_named_where_known() -> None:
     text = words()
     assert "noisiest" not in text
     assert "bias correction: 19.0 dB (-1.00 dB, undone)" in text
@@ -40,7 +42,7 @@ def test_each_step_is_held_against_the_best_so_far_and_the_noisiest_layers_are_n
     assert "with all that came before): conv2 12.5 dB, conv4 20.0 dB, conv1 30.0 dB" in text
 
 
-def test_sizes_layers_the_file_and_how_images_are_read_are_told() -> None:
+def test_sizes_layers_the_file_and_how_images_are_read_are_shown() -> None:
     text = words(file="out/int8.onnx", images_in_levels=False)
     assert "tensorrt: out/int8.onnx" in text
     assert "4.00 MB → 1.00 MB, 2 layers INT8, digest 0123456789ab" in text
@@ -60,11 +62,11 @@ def test_what_stays_float_is_named_with_its_reason_up_to_six_of_them() -> None:
 def test_nothing_is_claimed_where_no_image_was_held_out() -> None:
     steps = [{"name": "scales", "sqnr_db": None, "kept": True}]
     text = words(steps=steps, held_out={"images": 0, "agree": 0, "sqnr_db": None})
-    assert "scales: kept; no image was held out to hold it against" in text
-    assert "too few images to hold any out: nothing says how close it is" in text
+    assert "scales: kept; no image was held out to compare it on" in text
+    assert "too few images to hold any out: nothing shows how close it is" in text
 
 
-def test_dead_channels_and_the_evaluation_are_told() -> None:
+def test_dead_channels_and_the_evaluation_are_shown() -> None:
     counts = {"images": 1000, "top1": 900, "agree": 990, "flips_lost": 6, "flips_won": 2, "sqnr_db": 25.0}
     text = words({"a": 2, "b": 1}, evaluation=counts)
     assert "note: 3 channels are dead: no calibration image reaches them" in text

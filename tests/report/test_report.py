@@ -1,54 +1,65 @@
-"""One whole printed report as a string; and what must never break one."""
+"""One complete printed report as a string; and what must never break one."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edgeresnet import report
-from edgeresnet.report import curve
+from edgeresnet.notes import TrainNotes
+from edgeresnet.portable import codec
+from edgeresnet.portable.result import Promise, Verdict, Word
+from edgeresnet.report import summary
+from edgeresnet.runs import BaselineId, GateReport, Margins, Run
+
+from . import runs
 
 pytestmark = pytest.mark.unit
 
 
-def run_document(**changes: Any) -> dict[str, Any]:
+def document(**changes: Any) -> runs.Json:
+    """Return the JSON of a small run: one network of two classes on one target."""
     accuracy = {"images": 1000, "top1": 900, "top5": 990, "flips_lost": 10, "flips_won": 5, "agree": 980}
-    process: dict[str, Any] = {
-        "machine": {"cpus": 2, "cores": 2},
-        "others_cpus": [0.0],
-        "host_ms": [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]],
-    }
-    process |= {"load_ms": 50.0, "first_ms": 9.0, "peak_memory_mb": 120.0}
-    variant: dict[str, Any] = {
+    process = runs.process(host_ms=[[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    signature = {"input": "x", "batch": 1, "channels": 3, "size": 8, "output": "y", "classes": 2}
+    variant = {
         "accuracy": accuracy | {"sqnr_db": 25.0},
         "predicted": [0] * 60 + [1] * 140,
         "size_mb": 1.25,
+        "latency": {"batch": 1, "processes": [process] * 2},
+        "digest": "d" * 64,
+        "notes": {"signature": signature, "float_parts": "f32"},
+        "precisions": {"f32": 3},
     }
-    variant |= {"latency": {"batch": 1, "processes": [process] * 2}, "digest": "d" * 64}
-    variant |= {"notes": {"float_parts": "f32"}, "precisions": {"f32": 3}}
-    result: dict[str, Any] = {
-        "target": "openvino",
-        "candidate": "fp32",
-        "classes": ["a", "b"],
-        "labels": [0] * 100 + [1] * 100,
-    }
-    result |= {"reference_predicted": [0] * 100 + [1] * 100, "skipped": [], "variants": {"fp32": variant}}
-    result |= {"versions": {"openvino": "2026.4.1"}}
-    verdict = {"target": "openvino", "promise": "max_drop_pp", "verdict": "UNDECIDED", "reason": "0.50 points lost"}
-    step = {"id": "trace", "state": "made", "seconds": 1.5, "digest": "e" * 64, "warnings": [], "path": "p"}
-    cpu = {"model": "Some CPU", "cores": 2, "instructions": ["avx2"], "quota": None}
-    about: dict[str, Any] = {
+    labels = [0] * 100 + [1] * 100
+    result = runs.result(
+        candidate="fp32",
+        classes=["a", "b"],
+        labels=labels,
+        reference_predicted=labels,
+        variants={"fp32": variant},
+        versions={"openvino": "2026.4.1"},
+    )
+    about: runs.Json = {
         "id": "20260101-000000-000000-abcdef",
         "recipe": {"model": {"arch": "resnet18", "classes": 2}},
+        "results": {"openvino": result},
+        "verdicts": [runs.verdict("UNDECIDED", reason="0.50 points lost")],
+        "verdict": "UNDECIDED",
+        "steps": [runs.step("trace", 14, runs.tracing(), path="p")],
     }
-    about |= {"recipe_digest": "f" * 64, "results": {"openvino": result}, "verdicts": [verdict], "verdict": "UNDECIDED"}
-    about |= {"steps": [step], "problem": None}
-    return about | {"machine": {"cpu": cpu, "memory_gb": 8, "system": "Linux x86_64"}} | changes
+    return runs.document(**(about | changes))
 
 
-def test_the_whole_terminal_report() -> None:
+def run_document(**changes: Any) -> Run:
+    """Return that run, in which these keys are others."""
+    return runs.decoded(document(**changes))
+
+
+def test_the_complete_terminal_report() -> None:
     assert (
         report.FORMATS["terminal"](run_document())
         == """\
@@ -71,8 +82,46 @@ UNDECIDED: the images or measurements at hand cannot decide every promise
     )
 
 
-def test_a_target_that_was_not_measured_is_said_and_not_left_out() -> None:
-    absent = {"target": "tensorrt", "reason": "is not here: no driver", "hint": "install one"}
+@pytest.mark.parametrize("word", ["KEPT", "DEFERRED", "UNDECIDED", "NOT_MEASURED", "BROKEN"])
+def test_every_verdict_is_marked_and_its_line_begins_with_it(word: Word) -> None:
+    """Names and reasons that look like verdicts are not marked."""
+    verdicts = [runs.verdict(word, target="KEPT:", reason="BROKEN: " * 20)]
+    lines = report.terminal.lines(run_document(verdicts=verdicts, verdict=word))
+    marked = [line for line in lines if line.verdict]
+    assert [line.verdict for line in marked] == [word, word]
+    assert all(line.text.startswith(word) for line in marked)
+    assert report.terminal.joined(lines) == report.FORMATS["terminal"](run_document(verdicts=verdicts, verdict=word))
+
+
+def test_a_summary_holds_numbers_and_its_cells_are_written_from_them() -> None:
+    seen = summary.of(runs.run())
+    (target,) = seen.targets
+    assert (target.ships, target.verdict, target.meaning) == ("int8", "KEPT", "Every promise is kept")
+    int8 = seen.accuracies[-1]
+    assert (int8.accuracy.top1, int8.accuracy.lost, int8.accuracy.won, int8.size_mb) == (276, 10, 1, 0.25)
+    assert seen.accuracy_table.rows[-1] == (
+        "openvino", "int8", "92.00 %", "+3.00 (+1.04 to +5.74)", "96.33 %", "10/1", "0.25"
+    )  # fmt: skip
+    over_fp32, over_half = seen.speedups[1:]
+    assert over_fp32.ratio is not None
+    assert over_fp32.ratio.value == pytest.approx(2.5)
+    assert over_fp32.differs
+    assert (over_fp32.baseline, over_half.baseline) == ("fp32", "half")
+    assert over_half.sentence in report.FORMATS["terminal"](runs.run())
+
+
+def test_one_process_gives_a_ratio_without_an_interval() -> None:
+    about = runs.document()
+    for each in about["results"]["openvino"]["variants"].values():
+        each["latency"] = runs.latency(1.0, processes=1)
+    speedup = summary.of(runs.decoded(about)).speedups[0]
+    assert not speedup.differs
+    assert speedup.sentence == "openvino half: 1.000 times as fast as fp32, in one process: no interval"
+    assert speedup.short == "1.00 × as fast as FP32 (one process: no interval)"
+
+
+def test_a_target_that_was_not_measured_is_reported_and_not_left_out() -> None:
+    absent = runs.not_measured("tensorrt", "is not here: no driver", "install one")
     run = run_document(results={"tensorrt": absent}, verdicts=[], verdict="NOT_MEASURED")
     for kind in ("terminal", "md"):
         text = report.FORMATS[kind](run)
@@ -82,11 +131,11 @@ def test_a_target_that_was_not_measured_is_said_and_not_left_out() -> None:
 
 @pytest.mark.parametrize("kind", ["terminal", "md", "junit", "compare", "compare md", "compare json"])
 @pytest.mark.parametrize(("step", "place"), [({"step": "trace"}, " in step trace"), ({}, "")], ids=["now", "older"])
-def test_every_report_of_a_run_that_failed_halfway_says_where(kind: str, step: dict[str, str], place: str) -> None:
+def test_every_report_of_a_run_that_failed_halfway_names_the_step(kind: str, step: dict[str, str], place: str) -> None:
     problem = {"message": "the disk is full", "hint": "", **step}
     run = run_document(results={}, verdicts=[], verdict="NOT_MEASURED", problem=problem, undecided="warn")
     if kind.startswith("compare"):
-        found = report.compared.of([run_document(), {**run, "id": "20260102-000000-000000-abcdef"}])
+        found = report.compared.of([run_document(), replace(run, id="20260102-000000-000000-abcdef")])
         text = report.compare_text.FORMATS[kind.partition(" ")[2] or "terminal"](found)
     else:
         text = report.FORMATS[kind](run)
@@ -96,25 +145,26 @@ def test_every_report_of_a_run_that_failed_halfway_says_where(kind: str, step: d
 @pytest.mark.parametrize(
     ("windows", "words"),
     [
-        ([[0.0, 0.0, 0.0]], "half: not held against fp32: the clock did not move"),
-        ([[1.0, 1.0, -5.0]], "half: not held against fp32: the clock stepped back"),
+        ([[0.0, 0.0, 0.0]], "half: not compared with fp32: the clock did not move"),
+        ([[1.0, 1.0, -5.0]], "half: not compared with fp32: the clock stepped back"),
         ([[1.0, 1.0, 1.0]], "half: 2.000 times as fast as fp32, 95 % interval 2.000 to 2.000"),
     ],
 )
 def test_times_that_are_none_make_no_ratio_and_break_no_report(windows: list, words: str) -> None:
-    run = run_document()
-    variants = run["results"]["openvino"]["variants"]
+    about = document()
+    variants = about["results"]["openvino"]["variants"]
     process = {**variants["fp32"]["latency"]["processes"][0], "host_ms": windows}
     variants["half"] = {**variants["fp32"], "latency": {"batch": 1, "processes": [process] * 2}}
     variants["fp32"]["latency"]["processes"] = [{**process, "host_ms": [[2.0, 2.0, 2.0]]}] * 2
     for kind in ("terminal", "md"):
-        assert words in " ".join(report.FORMATS[kind](run).split())
+        assert words in " ".join(report.FORMATS[kind](runs.decoded(about)).split())
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a|b", "line\nbreak", "🦊", "שלום", "`code`"])
 def test_odd_names_stay_text(name: str) -> None:
-    run = run_document(recipe={"model": {"arch": name, "classes": 2}})
-    run["results"]["openvino"]["skipped"] = [name]
+    about = document(recipe={"model": {"arch": name, "classes": 2}})
+    about["results"]["openvino"]["skipped"] = [name]
+    run = runs.decoded(about)
     text = report.FORMATS["md"](run)
     assert "<script>" not in text
     assert len([line for line in text.splitlines() if line.startswith("#")]) == 5 + 1
@@ -122,11 +172,11 @@ def test_odd_names_stay_text(name: str) -> None:
     assert report.FORMATS["terminal"](run)
 
 
-def test_skipped_images_and_warnings_are_notes_and_that_nothing_was_promised_is_said() -> None:
-    run = run_document(verdicts=[], verdict="KEPT")
-    run["results"]["openvino"]["skipped"] = ["x.png", "y.png"]
-    run["steps"][0]["warnings"] = ["went on after epoch 2"]
-    text = report.FORMATS["terminal"](run)
+def test_skipped_images_and_warnings_are_notes_and_that_nothing_was_promised_is_shown() -> None:
+    about = document(verdicts=[], verdict="KEPT")
+    about["results"]["openvino"]["skipped"] = ["x.png", "y.png"]
+    about["steps"][0]["warnings"] = [runs.warning("went on after epoch 2")]
+    text = report.FORMATS["terminal"](runs.decoded(about))
     assert "KEPT: nothing was promised" in text
     assert "note: 2 unreadable evaluation images were left out: x.png, y.png" in text
     assert "note: trace: went on after epoch 2" in text
@@ -144,26 +194,26 @@ def test_the_markdown_holds_the_run_and_its_classes_with_what_they_lost() -> Non
 @pytest.mark.parametrize(
     ("compiled", "word"), [(24.5, "the loss is quantization's, not the compiler's"), (18.0, "the compiler adds to it")]
 )
-def test_a_loss_is_told_from_the_compilers(compiled: float, word: str) -> None:
-    run = run_document()
-    result = run["results"]["openvino"]
+def test_quantizations_loss_and_the_compilers_are_reported_apart(compiled: float, word: str) -> None:
+    about = document()
+    result = about["results"]["openvino"]
     counts = result["variants"]["fp32"]["accuracy"]
     result["as_written"] = {**counts, "agree": 985}
     result["variants"]["int8"] = {**result["variants"]["fp32"], "accuracy": {**counts, "sqnr_db": compiled}}
-    said = (
+    sentence = (
         f"openvino int8: 25.0 dB and 98.50 % same answers as written (in onnxruntime), {compiled} dB and 98.00 % same "
         f"answers as compiled: {word}"
     )
     for kind in ("terminal", "md"):
-        assert said in " ".join(report.FORMATS[kind](run).split())
+        assert sentence in " ".join(report.FORMATS[kind](runs.decoded(about)).split())
 
 
-def test_what_a_devices_own_decoding_changes_is_told() -> None:
-    run = run_document()
+def test_what_a_devices_own_decoding_changes_is_a_note() -> None:
+    about = document()
     changed = {"images": 16, "mean_levels": 0.6, "largest_levels": 9, "answers_changed": 2}
     same = {"images": 16, "mean_levels": 0.0, "largest_levels": 0, "answers_changed": 0}
-    run["results"]["openvino"]["decoding"] = {"opencv": changed, "pillow": same, "other": None}
-    notes = [note for note in report.view.of(run).notes if "decoded with" in note]
+    about["results"]["openvino"]["decoding"] = {"opencv": changed, "pillow": same, "other": None}
+    notes = [note for note in summary.of(runs.decoded(about)).notes if "decoded with" in note]
     assert notes == [
         "openvino: decoded with opencv on the device, 2 of 16 answers change (0.60 levels on average, 9 at most)"
     ]
@@ -172,21 +222,21 @@ def test_what_a_devices_own_decoding_changes_is_told() -> None:
 def test_a_loss_that_ran_away_stays_short() -> None:
     start = {"validation_top1": 0.5}
     history = [{"epoch": epoch, "validation_loss": loss, **start} for epoch, loss in ((0, 0.5), (1, 1e30))]
-    notes = {"history": history, "best_epoch": 0, "epochs": 1, "validation_images": 12, "validation_top1": 0.5}
-    assert [row[2] for row in curve.rows(notes)] == ["0.5000", "1e+30"]
-    assert "0.500 to 1e+30" in curve.line(notes)
+    notes = codec.decode(TrainNotes, runs.training(history=history, best_epoch=0, epochs=1))
+    assert [row[2] for row in summary.epoch_rows(notes)] == ["0.5000", "1e+30"]
+    assert "0.500 to 1e+30" in summary.training_sentence(notes)
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "`a` <img src=x>", "\x1b[31m", "a\n# b"])
 def test_an_id_is_a_name_like_all_others(name: str) -> None:
-    """A run's file, and a baseline, may have been written by somebody else."""
+    """A run's file, and a baseline, may have been written by another program."""
     run = run_document(id=name, recipe_digest=name)
-    verdict = {"target": "openvino", "promise": "max_loss_pp", "verdict": "KEPT", "reason": "0 lost"}
-    found = {"verdict": "KEPT", "verdicts": [verdict], "notes": [], "undecided": "warn", "run": name}
+    verdict = Verdict("openvino", Promise("max_loss_pp", 1.0), "KEPT", "0 lost")
+    gated = GateReport(1, name, BaselineId("g", name, name), Margins(), "KEPT", "warn", (verdict,), ())
     pages = {
         "md": report.FORMATS["md"](run),
         "compare": report.compare_text.FORMATS["md"](report.compared.of([run, run_document()])),
-        "gate": report.gate_text.FORMATS["md"]({**found, "baseline": {"path": "g", "digest": name, "run": name}}),
+        "gate": report.gate_text.FORMATS["md"](gated),
     }
     for kind, page in pages.items():
         assert name not in page, kind

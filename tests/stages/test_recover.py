@@ -1,4 +1,4 @@
-"""Recovery: what it may take, when it ends, and that what it gives back is never worse than what it got."""
+"""Recovery: what it may take, when it ends, and that its result is never worse than what it began with."""
 
 from __future__ import annotations
 
@@ -18,55 +18,65 @@ from safetensors.torch import load_file
 from edgeresnet import images, models, recipe
 from edgeresnet.context import Context
 from edgeresnet.models import checkpoint, shapes
+from edgeresnet.notes import RecoverNotes
 from edgeresnet.recipe import Prune, Recover, Train
+from edgeresnet.runs import Run
 from edgeresnet.stages import recover
 from edgeresnet.stages.prune import prune
+from edgeresnet.stages.specs import (
+    Architecture,
+    PruneInputs,
+    PruneSpec,
+    RecoverInputs,
+    RecoverSpec,
+    TrainInputs,
+    TrainSpec,
+)
 from edgeresnet.stages.train import train
-from edgeresnet.store import Given, Parent, Store
+from edgeresnet.store import Given, Store
 from edgeresnet.training import loop, precision
 from edgeresnet.training.loop import Training
 
-from ..conftest import tiny
+from ..conftest import folder_of, tiny
 
-ABOUT = {"arch": "cifar_resnet8", "classes": 10, "channels": 1}
+NETWORK = Architecture("cifar_resnet8", 10, 1)
 
 
 @dataclass
 class Case:
-    parents: dict[str, Parent]
+    inputs: RecoverInputs
     folder: Path
 
-    def recovered(self, name: str = "one", **plan: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any], Context]:
-        """weights, notes, context; the same name goes on where it was interrupted."""
+    def recovered(self, name: str = "one", **plan: Any) -> tuple[dict[str, torch.Tensor], RecoverNotes, Context]:
+        """Return weights, notes and context; the same name goes on where it was interrupted."""
         for part in ("out", "scratch"):
             (self.folder / name / part).mkdir(parents=True, exist_ok=True)
         ctx = Context(0, self.folder / name / "scratch")
-        said = Recover(**{"batch": 32, "precision": "f32", "validation": 0.3, **plan}).model_dump(mode="json")
-        notes = recover.recover(self.parents, {**ABOUT, "recover": said}, self.folder / name / "out", ctx)
+        section = Recover(**{"batch": 32, "precision": "f32", "validation": 0.3, **plan})
+        spec = RecoverSpec(NETWORK, section, seed=0)
+        notes = recover.recover(self.inputs, spec, self.folder / name / "out", ctx)
         return load_file(self.folder / name / "out" / checkpoint.FILE), notes, ctx
 
     @property
     def given(self) -> dict[str, torch.Tensor]:
-        return load_file(checkpoint.of(self.parents["network"]))
+        return load_file(checkpoint.of(self.inputs.network))
 
 
 @pytest.fixture(scope="module")
-def cut(trained: tuple[Store, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parent]:
-    """A network that knows the digits, and what is left of it at a quarter of its multiplications."""
-    path = next(step["path"] for step in trained[1]["steps"] if step["id"] == "train")
-    dense = Given("d", Path(path) / checkpoint.FILE)
+def pruned(trained: tuple[Store, Run], tmp_path_factory: pytest.TempPathFactory) -> RecoverInputs:
+    """A network that was trained on digits, and what is left of it at a quarter of its multiplications."""
+    dense = Given("d", folder_of(trained[1], "train") / checkpoint.FILE)
     out = tmp_path_factory.mktemp("cut")
     wanted = recipe.parse(tiny(images__training={"from": "digits", "count": 150}))
     samples = images.open_samples(wanted, "training")
-    spec = {**ABOUT, "size": 8, "multiple": 8, "prune": Prune(macs=0.25).model_dump(mode="json")}
-    spec["preprocessing"] = samples.preprocessing.to_json()
-    prune({"network": dense}, spec, out, Context(0, out))
-    return {"dense": dense, "network": Given("n", out / checkpoint.FILE), "training": Given("x", samples)}
+    spec = PruneSpec(NETWORK, Prune(macs=0.25), multiple=8, preprocessing=samples.preprocessing, seed=0)
+    prune(PruneInputs(dense), spec, out, Context(0, out))
+    return RecoverInputs(network=Given("n", out / checkpoint.FILE), dense=dense, training=Given("x", samples))
 
 
 @pytest.fixture
-def case(cut: dict[str, Parent], tmp_path: Path) -> Case:
-    return Case(cut, tmp_path)
+def case(pruned: RecoverInputs, tmp_path: Path) -> Case:
+    return Case(pruned, tmp_path)
 
 
 def is_statistics(key: str) -> bool:
@@ -75,10 +85,10 @@ def is_statistics(key: str) -> bool:
 
 def test_statistics_alone_change_no_weight(case: Case) -> None:
     weights, notes, _ = case.recovered(epochs=0, rounds=3)
-    assert (notes["rounds"], notes["epochs"], notes["history"]) == (0, 0, [])
+    assert (notes.rounds, notes.epochs, notes.history) == (0, 0, ())
     for key, value in case.given.items():
         assert torch.equal(weights[key], value) != is_statistics(key), key
-    assert notes["validation_top1"] == max(notes["pruned_top1"], notes["statistics_top1"])
+    assert notes.validation_top1 == max(notes.pruned_top1, notes.statistics_top1)
 
 
 def test_statistics_that_make_it_worse_are_not_kept(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,46 +100,46 @@ def test_statistics_that_make_it_worse_are_not_kept(case: Case, monkeypatch: pyt
     monkeypatch.setattr(recover, "_measure_statistics", spoilt)
     weights, notes, ctx = case.recovered(epochs=0)
     assert all(torch.equal(weights[key], value) for key, value in case.given.items())
-    assert notes["statistics_top1"] < notes["pruned_top1"] == notes["validation_top1"]
-    assert any("the old ones are kept" in each for each in ctx.warnings)
+    assert notes.statistics_top1 < notes.pruned_top1 == notes.validation_top1
+    assert [warning.code for warning in ctx.warnings] == ["old-statistics"]
 
 
 def test_statistics_alone_look_at_no_more_images_than_they_need(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recover, "_STATISTICS_IMAGES", 20)
     _, notes, _ = case.recovered(epochs=0)
-    assert (notes["images"], notes["validation_images"]) == (20, 20)
+    assert (notes.images, notes.validation_images) == (20, 20)
     _, notes, _ = case.recovered("learning", epochs=1)
-    assert notes["images"] > 20 < notes["validation_images"]
+    assert notes.images > 20 < notes.validation_images
 
 
-def test_what_was_cut_is_still_said_after_learning(case: Case) -> None:
+def test_what_was_pruned_is_still_recorded_after_learning(case: Case) -> None:
     """By recovery, and by training on."""
-    cut = json.loads(shapes.metadata(Path(checkpoint.of(case.parents["network"])))["pruned"])
+    cut = json.loads(shapes.metadata(Path(checkpoint.of(case.inputs.network)))["pruned"])
     assert any(before > now for before, now in cut.values())
     case.recovered(epochs=0)
     recovered = case.folder / "one" / "out" / checkpoint.FILE
     assert json.loads(shapes.metadata(recovered)["pruned"]) == cut
-    about = Train(epochs=1, batch=32, precision="f32", validation=0.3).model_dump(mode="json")
-    parents = {"checkpoint": Given("c", recovered), "training": case.parents["training"]}
-    train(parents, {**ABOUT, "train": about}, case.folder, Context(0, case.folder))
+    section = Train(epochs=1, batch=32, precision="f32", validation=0.3)
+    inputs = TrainInputs(case.inputs.training, Given("c", recovered))
+    train(inputs, TrainSpec(NETWORK, section, seed=0), case.folder, Context(0, case.folder))
     assert json.loads(shapes.metadata(case.folder / checkpoint.FILE)["pruned"]) == cut
 
 
 def test_it_learns_back_what_was_lost(case: Case) -> None:
     _, notes, _ = case.recovered(epochs=4, rate=0.01)
-    assert notes["validation_top1"] > notes["statistics_top1"]
-    assert [line["epoch"] for line in notes["history"]] == [0, 1, 2, 3, 4]
+    assert notes.validation_top1 > notes.statistics_top1
+    assert [line.epoch for line in notes.history] == [0, 1, 2, 3, 4]
 
 
 def test_rounds_end_when_accuracy_is_back(case: Case) -> None:
     _, notes, _ = case.recovered("near", epochs=1, rounds=3, enough_pp=100)
-    assert (notes["rounds"], notes["epochs"]) == (0, 0), "back already, with statistics measured anew"
-    missing = 100 * (notes["dense_top1"] - notes["statistics_top1"])  # what they leave to be learned back
+    assert (notes.rounds, notes.epochs) == (0, 0), "back already, with statistics measured again"
+    missing = 100 * (notes.dense_top1 - notes.statistics_top1)  # what is left to be learned back
     _, notes, _ = case.recovered("soon", epochs=4, rounds=3, rate=0.01, enough_pp=missing - 1)
-    assert notes["rounds"] == 1
+    assert notes.rounds == 1
     _, notes, _ = case.recovered("far", epochs=1, rounds=3, rate=1e-7)
-    assert notes["rounds"] == 3
-    assert [line["epoch"] for line in notes["history"]] == [0, 1, 2, 3]
+    assert notes.rounds == 3
+    assert [line.epoch for line in notes.history] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("rate", [30.0, nan])
@@ -140,12 +150,12 @@ def test_a_recovery_that_makes_it_worse_gives_back_what_it_got(
         monkeypatch.setattr(Training, "_loss", lambda self, rows, rng: torch.tensor(nan, requires_grad=True))
     alone, before, _ = case.recovered("alone", epochs=0)
     weights, notes, ctx = case.recovered("learned", epochs=2, rate=rate if rate == rate else 0.01)
-    assert notes["validation_top1"] == before["validation_top1"]
-    assert notes["best_epoch"] == 0
+    assert notes.validation_top1 == before.validation_top1
+    assert notes.best_epoch == 0
     assert all(torch.equal(weights[key], value) for key, value in alone.items())
-    (said,) = ctx.warnings
-    assert said.startswith("round 1: ")
-    assert "kept" in said
+    (warning,) = ctx.warnings
+    assert warning.text.startswith("round 1: ")
+    assert "kept" in warning.text
 
 
 class Clock:
@@ -172,56 +182,58 @@ def test_as_many_epochs_are_planned_as_there_is_time_for(case: Case, monkeypatch
     """
     Clock(monkeypatch, a_step_s=5, an_epoch_s=24)
     _, notes, _ = case.recovered(epochs=50, minutes=1, rate=0.01)
-    assert notes["epochs"] == 2
-    rates = [line["rate"] for line in notes["history"][1:]]
+    assert notes.epochs == 2
+    rates = [line.rate for line in notes.history[1:]]
     assert rates == pytest.approx([0.01, 0.005])
 
 
 def test_rounds_share_one_budget(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch, a_step_s=5, an_epoch_s=24)
     _, notes, _ = case.recovered("enough", epochs=2, rounds=9, minutes=2, rate=1e-7)
-    assert (notes["rounds"], notes["epochs"]) == (3, 5)
+    assert (notes.rounds, notes.epochs) == (3, 5)
 
 
-def test_what_takes_longer_than_was_thought_ends_in_time(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_longer_than_planned_ends_in_time(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, a_step_s=0.1, an_epoch_s=25)
     _, notes, ctx = case.recovered(epochs=50, minutes=1, rate=0.01)
-    assert notes["epochs"] == 2
+    assert notes.epochs == 2
     assert clock.now <= 60
-    assert any("its time was over after epoch 2 of 50" in each for each in ctx.warnings)
+    assert any("its time was over after epoch 2 of 50" in warning.text for warning in ctx.warnings)
 
 
 def test_time_for_less_than_an_epoch_is_spent_on_a_part_of_one(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """105 images are 4 steps of 30 s with all that is beside them; validating 45 first takes 12 of the 80 s."""
+    """105 images are 4 steps of 30 s with all that comes with them; validating 45 first takes 12 of the 80 s."""
     Clock(monkeypatch, a_step_s=30 / 1.2, an_epoch_s=60)
     _, notes, ctx = case.recovered(epochs=50, minutes=80 / 60, rate=0.01)
-    assert notes["epochs"] == 1
-    assert any("there is time for 2 of the 4 steps of one epoch" in each for each in ctx.warnings)
+    assert notes.epochs == 1
+    assert any("there is time for 2 of the 4 steps of one epoch" in warning.text for warning in ctx.warnings)
 
 
-def test_without_time_to_learn_nothing_is_learned_and_that_is_said(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_time_to_learn_nothing_is_learned_and_that_is_reported(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Clock(monkeypatch, a_step_s=600, an_epoch_s=2400)
     _, notes, ctx = case.recovered(epochs=50, minutes=1, rate=0.01)
-    assert notes["epochs"] == 0
-    assert notes["validation_top1"] == max(notes["pruned_top1"], notes["statistics_top1"])
-    assert [each for each in ctx.warnings if "there was no time to learn" in each]
-    assert not any("there is time for" in each for each in ctx.warnings)
+    assert notes.epochs == 0
+    assert notes.validation_top1 == max(notes.pruned_top1, notes.statistics_top1)
+    assert [each for each in ctx.warnings if "there was no time to learn" in each.text]
+    assert not any("there is time for" in warning.text for warning in ctx.warnings)
 
 
 def test_an_epoch_ends_where_its_time_does(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, loss = Clock(monkeypatch, a_step_s=1, an_epoch_s=0), Training._loss
     steps: list[int] = []
 
-    def slower_than_thought(training: Training, rows: Any, rng: Any) -> torch.Tensor:
+    def slower_than_planned(training: Training, rows: Any, rng: Any) -> torch.Tensor:
         steps.append(len(rows))
         clock.now += 25
         return loss(training, rows, rng)
 
-    monkeypatch.setattr(Training, "_loss", slower_than_thought)
+    monkeypatch.setattr(Training, "_loss", slower_than_planned)
     _, notes, ctx = case.recovered(epochs=5, minutes=1, rate=0.01)
     assert len(steps) == 3, "the fourth would begin after a minute"
-    assert notes["epochs"] == 1
-    assert any("its time was over after epoch 1 of 5" in each for each in ctx.warnings)
+    assert notes.epochs == 1
+    assert any("its time was over after epoch 1 of 5" in warning.text for warning in ctx.warnings)
 
 
 def test_minutes_that_were_spent_before_an_interruption_are_spent(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,13 +242,13 @@ def test_minutes_that_were_spent_before_an_interruption_are_spent(case: Case, mo
         case.recovered(epochs=9, minutes=1, rate=0.01)
     clock = Clock(monkeypatch, a_step_s=1, an_epoch_s=24)
     _, notes, _ = case.recovered(epochs=9, minutes=1, rate=0.01)
-    assert notes["epochs"] == 2
+    assert notes.epochs == 2
     assert clock.now <= 36
 
 
 @contextlib.contextmanager
 def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Ctrl-C as the so-maniest epoch begins; what else is patched meanwhile is undone with it."""
+    """Ctrl-C when epoch `number` begins; what else is patched meanwhile is undone with it."""
     learn, begun = Training.learn, []
 
     def until_then(training: Training, epoch: int) -> tuple[float, int]:
@@ -252,8 +264,8 @@ def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyt
 
 def test_interrupted_in_the_third_round_it_keeps_the_second(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = {"epochs": 2, "rounds": 3, "rate": 0.003, "augment": {"shift": 1}}
-    whole, told, _ = case.recovered("whole", **plan)
-    assert told["rounds"] == 3
+    complete, expected, _ = case.recovered("complete", **plan)
+    assert expected.rounds == 3
     with interrupted_at(5, monkeypatch):
         case.recovered("broken", **plan)
     learn, begun = Training.learn, list[int]()
@@ -264,32 +276,32 @@ def test_interrupted_in_the_third_round_it_keeps_the_second(case: Case, monkeypa
 
     monkeypatch.setattr(Training, "learn", counted)
     weights, notes, ctx = case.recovered("broken", **plan)
-    assert begun == [1, 2], "the first two rounds are found done, the third begins"
-    assert notes == told
-    assert all(torch.equal(weights[key], value) for key, value in whole.items())
-    assert not any("went on after" in each for each in ctx.warnings)
+    assert begun == [1, 2], "the first two rounds are done already, the third begins"
+    assert notes == expected
+    assert all(torch.equal(weights[key], value) for key, value in complete.items())
+    assert not any("went on after" in warning.text for warning in ctx.warnings)
 
 
-def test_a_round_that_is_taken_up_again_keeps_its_plan(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_round_that_is_continued_keeps_its_plan(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast a step is by then: a rate that had come down does not go up again."""
     with interrupted_at(3, monkeypatch) as first:
         Clock(first, a_step_s=2.4, an_epoch_s=12)
         case.recovered(epochs=50, minutes=1, rate=0.01)
     Clock(monkeypatch, a_step_s=0.01, an_epoch_s=1)
     _, notes, _ = case.recovered(epochs=50, minutes=1, rate=0.01)
-    assert notes["epochs"] == 5
-    rates = [line["rate"] for line in notes["history"][1:]]
+    assert notes.epochs == 5
+    rates = [line.rate or 0.0 for line in notes.history[1:]]
     assert rates == sorted(rates, reverse=True)
 
 
-def test_a_teacher_that_says_the_same_teaches_nothing() -> None:
+def test_a_teacher_with_the_same_answers_teaches_nothing() -> None:
     torch.manual_seed(0)
     network = models.build("cifar_resnet8", 10, 1).eval()
     pixels = torch.randn(4, 1, 8, 8)
-    says = recover.taught(network, Recover(distill=0.5, temperature=4))
+    loss = recover.taught(network, Recover(distill=0.5, temperature=4))
     with torch.no_grad():
-        assert says(pixels, network(pixels)).item() == pytest.approx(0, abs=1e-5)
-        apart = says(pixels, 2 * network(pixels)).item()
+        assert loss(pixels, network(pixels)).item() == pytest.approx(0, abs=1e-5)
+        apart = loss(pixels, 2 * network(pixels)).item()
     assert apart > 0
     half = recover.taught(network, Recover(distill=0.25, temperature=4))
     with torch.no_grad():

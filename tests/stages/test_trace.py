@@ -17,7 +17,9 @@ from edgeresnet import images, models, recipe
 from edgeresnet.context import Context
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import canonical
+from edgeresnet.notes import TraceNotes
 from edgeresnet.stages import trace
+from edgeresnet.stages.specs import Architecture, TraceInputs, TraceSpec
 from edgeresnet.store import Given
 
 from ..conftest import tiny
@@ -48,7 +50,7 @@ def test_the_canonical_form(arch: str) -> None:
     assert model.opset_import[0].version <= 18
     assert not {node.op_type for node in model.graph.node} & {"BatchNormalization", "Constant", "Identity", "Dropout"}
     assert not any(value.metadata_props for value in [*model.graph.node, *model.graph.input])
-    assert canonical.canonical(model).SerializeToString() == model.SerializeToString(), "twice is once"
+    assert canonical.canonical(model).SerializeToString() == model.SerializeToString(), "a second time changes nothing"
     for count in (1, 3):
         batch = np.random.default_rng(count).normal(size=(count, 3, 32, 32)).astype(np.float32)
         with torch.no_grad():
@@ -56,21 +58,21 @@ def test_the_canonical_form(arch: str) -> None:
         np.testing.assert_allclose(_answers(model, batch), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
-def _traced(folder: Path, network: nn.Module, **changes: Any) -> tuple[dict[str, Any], onnx.ModelProto]:
+def _traced(folder: Path, network: nn.Module, **changes: Any) -> tuple[TraceNotes, onnx.ModelProto]:
     wanted = recipe.parse(tiny(**changes))
     few = images.open_samples(wanted, "evaluation").subset(range(16))
     torch.save(network.state_dict(), folder / "weights.pth")
-    spec = {"arch": wanted.model.arch, "classes": 10, "channels": 1, "trace": wanted.trace.model_dump(mode="json")}
-    parents = {"network": Given("n", folder / "weights.pth"), "images": Given("i", few)}
+    spec = TraceSpec(Architecture(wanted.model.arch, 10, 1), wanted.trace)
+    inputs = TraceInputs(Given("n", folder / "weights.pth"), Given("i", few))
     (folder / "out").mkdir()
-    notes = trace.trace(parents, spec, folder / "out", Context(0, folder))
+    notes = trace.trace(inputs, spec, folder / "out", Context(0, folder))
     return notes, onnx.load(folder / "out" / trace.FILE)
 
 
-def test_tracing_writes_what_the_network_says_and_what_it_was_told(tmp_path: Path) -> None:
+def test_tracing_writes_what_the_network_answers_and_how_its_images_are_prepared(tmp_path: Path) -> None:
     notes, model = _traced(tmp_path, models.build("cifar_resnet8", 10, 1))
-    assert notes["parity"] < 1e-5
-    assert notes["parity_images"] == 16
+    assert notes.parity < 1e-5
+    assert notes.parity_images == 16
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert '"size": 8' in metadata["edgeresnet.preprocessing"]
     assert '"9"' in metadata["edgeresnet.classes"]
@@ -79,7 +81,7 @@ def test_tracing_writes_what_the_network_says_and_what_it_was_told(tmp_path: Pat
 
 def test_a_fixed_batch(tmp_path: Path) -> None:
     notes, model = _traced(tmp_path, models.build("cifar_resnet8", 10, 1), trace={"batch": 5})
-    assert notes["parity_images"] == 16
+    assert notes.parity_images == 16
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 5
     assert _answers(model, np.zeros((5, 1, 8, 8), np.float32)).shape == (5, 10)
 
@@ -120,13 +122,13 @@ def make():
 @pytest.mark.parametrize(
     ("forward", "words"),
     [
-        ("return self.linear(x.flatten(1) if x.sum() > 0 else -x.flatten(1))", "cannot export"),
+        ("return self.linear(x.flatten(1) if x.sum() > 0 else -x.flatten(1))", "cannot be exported by torch"),
         ("y = self.linear(x.flatten(1)); return y, y", "with tuple instead"),
         ("return self.linear(x.flatten(1))[:, :, None]", r"\(2, 10, 1\) instead"),
         ("return self.linear(x)", "cannot take images"),
     ],
 )
-def test_networks_that_are_no_classifier(
+def test_networks_that_are_not_classifiers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forward: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,9 +1,9 @@
 """A stand-in for TensorRT *and* for a GPU, for machines that have neither: nothing here ran on NVIDIA's software.
 
-It has the names and manners of TensorRT's Python module as far as edgeresnet uses it: flags that are no integers,
+It has the names and behaviour of TensorRT's Python module as far as edgeresnet uses it: flags that are not integers,
 failures that are None or False with the reason in the log. What is "built" is the ONNX file itself, which onnxruntime
 answers; the GPU's memory is the host's. Put this folder on the search path and `import tensorrt` finds it; importing it
-puts the driver's stand-in where edgeresnet looks for libcuda. Environment variables say what shall go wrong.
+puts the driver's stand-in where edgeresnet looks for libcuda. Environment variables set what goes wrong.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Cache(_Memory):
 
 class _Profile:
     def set_shape(self, name: str, least: Any, best: Any, most: Any) -> None:
-        self.said = {name: [list(least), list(best), list(most)]}
+        self.shapes = {name: [list(least), list(best), list(most)]}
 
 
 class _Config:
@@ -117,7 +117,7 @@ class _Config:
         self.limits[pool.name] = size
 
     def add_optimization_profile(self, profile: _Profile) -> int:
-        self._profiles.append(profile.said)
+        self._profiles.append(profile.shapes)
         return len(self._profiles) - 1
 
     def create_timing_cache(self, data: bytes) -> _Cache:

@@ -38,7 +38,7 @@ CLASSES = {
     "severities": "ILogger.Severity",
 }
 OTHERS = {("image", "array"), ("image", "to_device"), ("image", "free"), ("image", "device")}  # a tensor of _cuda's
-# TensorRT-RTX's alone: asked for where its ComputeCapability was found.
+# TensorRT-RTX's alone: used where its ComputeCapability was found.
 BEHIND_A_TEST = {"IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability"}
 _STUBS = {
     "nvinfer": [
@@ -60,7 +60,7 @@ def used() -> set[str]:
 
 
 def used_in(text: str) -> Iterator[str]:
-    """What is asked for by `getattr` with a default is a capability test, and may be absent."""
+    """Leave out names that `getattr` looks up with a default: a release may lack them."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute):
             *way, last = _chain(node)
@@ -71,7 +71,7 @@ def used_in(text: str) -> Iterator[str]:
 
 
 def _chain(node: ast.expr) -> list[str]:
-    """`self._trt.A.B` → ["_trt", "A", "B"]; what is no chain of names begins with an empty word."""
+    """Return `self._trt.A.B` as ["_trt", "A", "B"]; what is not a chain of names begins with an empty word."""
     if isinstance(node, ast.Attribute):
         before = _chain(node.value)
         return [*(before if before != ["self"] else []), node.attr]
@@ -79,7 +79,7 @@ def _chain(node: ast.expr) -> list[str]:
 
 
 class Bindings:
-    """One release's module, unpacked; `missing` says which names it has not."""
+    """One release's module, unpacked; `missing` lists the names that it lacks."""
 
     def __init__(self, package: str, release: str, folder: Path):
         self.release, self._folder = release, folder
@@ -104,7 +104,7 @@ class Bindings:
         return list(json.loads(done.stdout.splitlines()[-1]))
 
     def _stub(self, library: str, functions: list[str]) -> None:
-        """Beside the module, where its own search path finds it."""
+        """Write it next to the module, where its own search path finds it."""
         soname = f"lib{library}.so.{self.release.split('.')[0]}"
         text = "".join(f"void *{name}(void) {{ return 0; }}\n" for name in functions)
         command = ["cc", "-shared", "-fPIC", "-xc", "-", f"-Wl,-soname,{soname}"]
@@ -123,4 +123,4 @@ def _fetch(package: str, release: str, folder: Path) -> bool:
         if done.returncode == 0:
             zipfile.ZipFile(next(folder.glob("*.whl"))).extractall(folder)
             return version == own
-    raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "pip says nothing")
+    raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "pip printed nothing")

@@ -1,4 +1,4 @@
-"""What every target must do, once, over all that are discovered. A new target is picked up by being there."""
+"""What every target must do, once, over all that are discovered. A new target is included automatically."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def target(request: pytest.FixtureRequest) -> targets.Target:
 
 
 def options_of(target: targets.Target) -> Any:
-    """FP32, and as many images at once as are asked for here: where a compiler wants to know how many, it is told."""
+    """Return options for FP32, and for the batches used here where a compiler must know them."""
     if any(field.name == "batch" for field in fields(target.options)):
         return target.options(batch=(1, 4, 32), float_parts="f32")
     return target.options()
@@ -84,7 +84,7 @@ def compiled(here: targets.Target, network: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_what_it_says_of_itself(target: targets.Target) -> None:
+def test_what_it_declares(target: targets.Target) -> None:
     assert target.name in NAMES
     assert target.title
     assert target.libraries
@@ -108,16 +108,16 @@ def test_it_answers_as_the_reference_for_any_batch(here: targets.Target, compile
             np.testing.assert_allclose(session.infer(batch), expected, atol=1e-4)
 
 
-def test_an_answer_is_the_callers_to_keep(here: targets.Target, compiled: Path) -> None:
+def test_an_answer_belongs_to_the_caller(here: targets.Target, compiled: Path) -> None:
     with here.load(compiled) as session:
         first = session.infer(np.ones((1, 3, 8, 8), np.float32))
-        kept = first.copy()
+        before = first.copy()
         session.infer(np.zeros((1, 3, 8, 8), np.float32))
-        np.testing.assert_array_equal(first, kept)
+        np.testing.assert_array_equal(first, before)
 
 
 def test_the_same_array_with_other_images_gets_another_answer(here: targets.Target, compiled: Path) -> None:
-    """As a camera's buffer does. A view that is no plain array is seen as it is now, too."""
+    """As a camera's buffer does. A view that is not a plain array is seen as it is now, too."""
     rng = np.random.default_rng(0)
     with here.load(compiled) as session:
         buffer = np.zeros((2, 3, 8, 8), np.float32)
@@ -135,7 +135,7 @@ def test_images_of_another_shape_are_refused(here: targets.Target, compiled: Pat
         session.infer(np.zeros((1, 1, 8, 8), np.float32))
 
 
-def test_a_fixed_batch_is_told(here: targets.Target, tmp_path: Path) -> None:
+def test_a_fixed_batch_is_in_the_signature(here: targets.Target, tmp_path: Path) -> None:
     onnx.save(small_network(batch=3), tmp_path / "fixed.onnx")
     (tmp_path / "out").mkdir()
     here.compile(tmp_path / "fixed.onnx", here.options(), tmp_path / "out")
@@ -204,23 +204,23 @@ def test_a_slow_network_has_a_throughput_too(slow: Any, streams: int, threads: i
     assert found.images == 2 * streams, "each stream answers once, however short the time"
     assert len(session.runs) == streams + 1
     assert 0.02 <= found.seconds < 5
-    assert given == [threads], "askers and helpers together are the cores"
+    assert given == [threads], "callers and helpers together are the cores"
 
 
-def test_what_a_stream_raises_is_no_throughput(slow: Any) -> None:
+def test_what_a_stream_raises_is_raised(slow: Any) -> None:
     loaded, _ = slow(Slow(fails_at=3))
     with pytest.raises(RuntimeError, match="out of memory"):
         loaded.throughput(np.ones((1, 3, 8, 8), np.float32), streams=3, seconds=0.001)
 
 
-def test_device_times_are_none_or_as_many_as_asked(here: targets.Target, compiled: Path) -> None:
+def test_device_times_are_none_or_as_many_as_requested(here: targets.Target, compiled: Path) -> None:
     with here.load(compiled) as session:
         times = session.device_times_ms(np.ones((1, 3, 8, 8), np.float32), 3)
     assert times is None or len(times) == 3
 
 
-def test_a_file_that_is_no_network_is_refused_in_words(here: targets.Target, tmp_path: Path) -> None:
-    (tmp_path / "bad.onnx").write_bytes(b"this is no network")
+def test_a_file_that_is_not_a_network_is_refused_in_words(here: targets.Target, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"this is not a network")
     (tmp_path / "out").mkdir()
     with pytest.raises(TargetError, match=r"bad\.onnx|model\.onnx"):
         here.compile(tmp_path / "bad.onnx", options_of(here), tmp_path / "out")
@@ -244,12 +244,15 @@ def _answering(node: onnx.NodeProto, kind: int) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (classifier(image=("n", 3, "h", "w")), r"input as \?×3×\?×\?"),
-        (classifier(image=("n", 3, 8, 16)), r"input as \?×3×8×16"),
-        (_more("e"), "1 inputs and 2 outputs"),
+        (classifier(image=("n", 3, "h", "w")), r"the network takes \?×3×\?×\?, not"),
+        (classifier(image=("n", 3, 8, 16)), r"the network takes \?×3×8×16, not"),
+        (_more("e"), "the network has 1 inputs and 2 outputs"),
         (_more("z", also="input"), "2 inputs and 1 outputs"),
-        (_answering(helper.make_node("ArgMax", ["y"], ["k"], axis=1, keepdims=0), TensorProto.INT64), r"answer as \?,"),
-        (_answering(helper.make_node("NonZero", ["y"], ["k"]), TensorProto.INT64), r"answer as 2×\?,"),
+        (
+            _answering(helper.make_node("ArgMax", ["y"], ["k"], axis=1, keepdims=0), TensorProto.INT64),
+            r"answers with \?,",
+        ),
+        (_answering(helper.make_node("NonZero", ["y"], ["k"]), TensorProto.INT64), r"answers with 2×\?,"),
     ],
     ids=["open sides", "not square", "two outputs", "two inputs", "no classes", "unknown classes"],
 )
@@ -264,11 +267,13 @@ def test_what_a_signature_cannot_say_is_refused_in_words(
     assert "\n" not in caught.value.message
 
 
-def test_what_the_file_leaves_out_the_runtime_finds_out(here: targets.Target, tmp_path: Path) -> None:
+def test_what_the_file_leaves_out_the_runtime_infers(here: targets.Target, tmp_path: Path) -> None:
     onnx.save(classifier(logits=None, weights_as_inputs=True, opset=9), tmp_path / "old.onnx")
     (tmp_path / "out").mkdir()
-    notes = here.compile(tmp_path / "old.onnx", options_of(here), tmp_path / "out")
-    assert notes["signature"]["classes"] == 4
+    notes, _ = here.compile(tmp_path / "old.onnx", options_of(here), tmp_path / "out")
+    assert notes.signature.classes == 4
+    with here.load(tmp_path / "out") as session:
+        assert session.signature == notes.signature
 
 
 def test_an_operator_that_openvino_does_not_know_is_named(tmp_path: Path) -> None:
@@ -277,7 +282,7 @@ def test_an_operator_that_openvino_does_not_know_is_named(tmp_path: Path) -> Non
         pytest.skip(target.available().reason)
     onnx.save(_answering(helper.make_node("Fancy", ["y"], ["k"]), TensorProto.FLOAT), tmp_path / "odd.onnx")
     (tmp_path / "out").mkdir()
-    with pytest.raises(TargetError, match=r"refuses odd\.onnx: .*operations: Fancy"):
+    with pytest.raises(TargetError, match=r"^odd\.onnx is refused: .*operations: Fancy"):
         target.compile(tmp_path / "odd.onnx", target.options(), tmp_path / "out")
 
 
@@ -288,7 +293,7 @@ def test_a_scribbled_network_is_an_error_of_its_loading(compiled: Path, here: ta
         here.load(compiled)
 
 
-@pytest.mark.parametrize("change", ["version", "target", "absent"])
+@pytest.mark.parametrize("change", ["version", "target", "absent", "key"])
 def test_a_stale_engine_is_refused_before_it_is_loaded(here: targets.Target, compiled: Path, change: str) -> None:
     sidecar = compiled / "target.json"
     about = json.loads(sidecar.read_text())
@@ -296,9 +301,24 @@ def test_a_stale_engine_is_refused_before_it_is_loaded(here: targets.Target, com
         about["versions"] = {here.libraries[0]: "0.0.1"}
     if change == "target":
         about["target"] = "another"
+    if change == "key":
+        about["moon"] = 1
     sidecar.unlink() if change == "absent" else sidecar.write_text(json.dumps(about))
     with pytest.raises(TargetError, match=r"compiled|built by"):
         here.load(compiled)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_stored_options_that_are_not_known_are_refused(name: str, network: Path, tmp_path: Path) -> None:
+    target = targets.get(name)
+    if not target.available().ok:
+        pytest.skip(target.available().reason)
+    (tmp_path / "out").mkdir()
+    target.compile(network, target.options(threads=1), tmp_path / "out")
+    sidecar = tmp_path / "out" / "target.json"
+    sidecar.write_text(sidecar.read_text().replace('"threads"', '"moons"'))
+    with pytest.raises(TargetError, match=r"out was compiled with options that are not known here: moons"):
+        target.load(tmp_path / "out")
 
 
 def test_options_are_refused_and_never_changed(target: targets.Target) -> None:
@@ -325,11 +345,11 @@ def test_openvinos_own_choice_is_recorded(network: Path, tmp_path: Path) -> None
     if not target.available().ok:
         pytest.skip(target.available().reason)
     (tmp_path / "out").mkdir()
-    notes = target.compile(network, target.options(float_parts="auto"), tmp_path / "out")
-    assert notes["float_parts"] in {"f32", "bf16", "f16"}
+    notes, _ = target.compile(network, target.options(float_parts="auto"), tmp_path / "out")
+    assert notes.float_parts in {"f32", "bf16", "f16"}
 
 
-def test_an_unknown_target_gets_the_nearest_word() -> None:
-    with pytest.raises(RecipeError) as caught:
+def test_an_unknown_target_gets_the_nearest_name() -> None:
+    with pytest.raises(RecipeError, match="the target 'openvno' does not exist") as caught:
         targets.get("openvno")
     assert "openvino" in caught.value.hint

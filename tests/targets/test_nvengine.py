@@ -1,4 +1,4 @@
-"""TensorRT's way from a file to answers and times, on a stand-in for TensorRT and a GPU: nothing of NVIDIA's runs here.
+"""TensorRT from a file to answers and times, on a stand-in for TensorRT and a GPU: nothing of NVIDIA's runs here.
 
 What the stand-in cannot show, that NVIDIA's library takes our calls, is shown by its real classes (test_nvapi.py), and
 by TensorRT-RTX, which builds without a GPU.
@@ -42,8 +42,8 @@ def compiled(target: Any, network: Path, **options: Any) -> Path:
     return out
 
 
-def built(out: Path) -> dict[str, Any]:
-    """What the stand-in was told to build."""
+def built(out: Path) -> dict[str, object]:
+    """Return what the stand-in built."""
     return json.loads((out / "model.engine").read_bytes().partition(b"\n")[0])
 
 
@@ -96,8 +96,8 @@ def test_what_was_taken_is_given_back_when_loading_fails_halfway(
 
 
 def test_what_the_options_say_is_what_is_built(standin: Any, network: Path) -> None:
-    asked: dict[str, Any] = {"batch": (1, 8, 64), "workspace_mb": 256, "sparse": True}
-    out = compiled(standin(), network, version_compatible=True, hardware="ampere-plus", **asked)
+    options: dict[str, object] = {"batch": (1, 8, 64), "workspace_mb": 256, "sparse": True}
+    out = compiled(standin(), network, version_compatible=True, hardware="ampere-plus", **options)
     assert built(out) == {
         "flags": ["SPARSE_WEIGHTS", "VERSION_COMPATIBLE"],  # and no TF32: FP32 is FP32
         "profiles": [{"image": [[1, 3, 8, 8], [8, 3, 8, 8], [64, 3, 8, 8]]}],
@@ -127,7 +127,7 @@ def test_what_a_release_lacks_is_refused(standin: Any, network: Path) -> None:
         ({"workspace_mb": 0}, "workspace_mb must be at least 1"),
     ],
 )
-def test_options_are_judged_when_they_are_given(options: dict[str, Any], words: str) -> None:
+def test_options_are_checked_when_they_are_given(options: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         targets.get("tensorrt").options(**options)
 
@@ -153,51 +153,57 @@ def test_pixels_and_normalised_images_are_not_taken_for_each_other(standin: Any,
     preprocessing = Preprocessing(8, mean=(0.5,) * 3, std=(0.25,) * 3)
     given = deliver.delivered(network, tmp_path / "pixels.onnx", halved=False, pixels=preprocessing)
     pixels = np.zeros((1, 8, 8, 3), np.uint8)
-    for file, right, wrong, words in (
+    for file, correct, other, words in (
         (given, pixels, pixels.astype(np.float32), "takes pixels as they are, uint8, not float32"),
         (network, images(1), images(1).astype(np.uint8), "takes normalised images, not uint8"),
     ):
         with target.load(compiled(target, file)) as session:
-            assert session.infer(right).shape == (1, 4)
+            assert session.infer(correct).shape == (1, 4)
             with pytest.raises(TargetError, match=words):
-                session.infer(wrong)
+                session.infer(other)
 
 
 def test_a_file_of_a_fixed_batch_cannot_take_another(standin: Any, tmp_path: Path) -> None:
     target = standin()
     onnx.save(small_network(batch=3), tmp_path / "fixed.onnx")
     assert built(compiled(target, tmp_path / "fixed.onnx"))["profiles"] == []
-    with pytest.raises(TargetError, match=r"cannot take batches of 1, 8, 64: fixed\.onnx is fixed to 3"):
+    with pytest.raises(TargetError, match="the network is fixed to batches of 3: it cannot take batches of 1, 8, 64"):
         compiled(target, tmp_path / "fixed.onnx", batch=(1, 8, 64))
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("changes", "words"),
     [
-        ({"version": "10.13.2"}, r"built by tensorrt 10\.3\.0, and tensorrt 10\.13\.2 is here"),
-        ({"version": "11.4.0"}, r"built by tensorrt 10\.3\.0, and tensorrt 11\.4\.0 is here"),
-        ({"capability": "8.9"}, r"for Stand-in GPU of compute capability 8\.7 .* here is Stand-in GPU .* 8\.9"),
-        ({"gpu": "Another GPU"}, r"for Stand-in GPU of compute capability 8\.7 .* here is Another GPU .* 8\.7"),
-        ({"processors": "8"}, r"8\.7 and 16 multiprocessors, and here is .* 8\.7 and 8 multiprocessors"),
+        ({"version": "10.13.2"}, r"built by tensorrt 10\.3\.0, and tensorrt 10\.13\.2 is installed"),
+        ({"version": "11.4.0"}, r"built by tensorrt 10\.3\.0, and tensorrt 11\.4\.0 is installed"),
+        (
+            {"capability": "8.9"},
+            r"for Stand-in GPU of compute .* 8\.7 .* this machine has Stand-in GPU .* 8\.9",
+        ),
+        (
+            {"gpu": "Another GPU"},
+            r"for Stand-in GPU of compute .* 8\.7 .* this machine has Another GPU .* 8\.7",
+        ),
+        ({"processors": "8"}, r"8\.7 and 16 multiprocessors, and this machine has .* 8\.7 and 8 multiprocessors"),
     ],
 )
-def test_an_engine_from_elsewhere_is_refused_before_it_is_read(
-    standin: Any, network: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], words: str
+def test_an_engine_from_another_machine_is_refused_before_it_is_read(
+    standin: Any, network: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], words: str
 ) -> None:
     out = compiled(standin(), network)
-    target = standin(**said)
+    target = standin(**changes)
     monkeypatch.setattr(sys.modules["tensorrt"], "Runtime", lambda *_: pytest.fail("it was read"))
     with pytest.raises(TargetError, match=words) as caught:
         target.load(out)
     assert "build it here" in caught.value.hint
 
 
-def test_what_was_asked_to_be_portable_is(standin: Any, network: Path) -> None:
+def test_what_shall_be_portable_is(standin: Any, network: Path) -> None:
     out = compiled(standin(version="10.3.0"), network, version_compatible=True, hardware="ampere-plus")
     standin(version="10.13.2", gpu="Another GPU", capability="9.0").load(out).__exit__()
-    for said, words in (({"version": "10.1.0"}, "built by"), ({"version": "11.0.0"}, "built by")):
+    for changes, words in (({"version": "10.1.0"}, "built by"), ({"version": "11.0.0"}, "built by")):
         with pytest.raises(TargetError, match=words):
-            standin(**said).load(out)
+            standin(**changes).load(out)
     with pytest.raises(TargetError, match="compute capability"):
         standin(version="10.3.0", capability="7.5").load(out)
 
@@ -215,11 +221,11 @@ def test_a_damaged_engine_is_refused_before_it_is_read(standin: Any, network: Pa
         engine.unlink()
     else:
         (out / "target.json").write_text("{}")
-    with pytest.raises(TargetError, match=r"not the engine that its sidecar tells of|was compiled for None"):
+    with pytest.raises(TargetError, match=r"not the engine that its sidecar describes|its target\.json cannot be read"):
         target.load(out)
 
 
-def test_the_sidecar_says_where_it_is_at_home(standin: Any, network: Path) -> None:
+def test_the_sidecar_records_where_it_was_built(standin: Any, network: Path) -> None:
     about = json.loads((compiled(standin(), network) / "target.json").read_text())
     assert about["versions"] == {"tensorrt": "10.3.0"}
     assert about["gpu"] == {"name": "Stand-in GPU", "capability": "8.7", "cuda": "12.4", "processors": 16}
@@ -231,11 +237,11 @@ def test_the_sidecar_says_where_it_is_at_home(standin: Any, network: Path) -> No
     ("fails", "kind", "words", "hint"),
     [
         ("memory", MachineError, "memory ran out while an engine was built", "workspace_mb"),
-        ("parse", TargetError, r"refuses network\.onnx at conv1 \(Conv\): It is bad", "quantize.exclude"),
+        ("parse", TargetError, r"^network\.onnx is refused at conv1 \(Conv\): It is bad", "quantize.exclude"),
         ("start", TargetError, "newer than the NVIDIA driver", "update the driver"),
     ],
 )
-def test_what_fails_while_building_is_told_with_what_to_do(
+def test_what_fails_while_building_is_reported_with_what_to_do(
     standin: Any, network: Path, fails: str, kind: type[EdgeresnetError], words: str, hint: str
 ) -> None:
     target = standin(fails=fails)
@@ -248,12 +254,12 @@ def test_what_fails_while_building_is_told_with_what_to_do(
 @pytest.mark.parametrize(
     ("fails", "kind", "words"),
     [
-        ("load", TargetError, r"does not load model\.engine: Error Code 6: The engine plan file is not compatible"),
+        ("load", TargetError, r"^model\.engine failed to load: Error Code 6: The engine plan file is not compatible"),
         ("gpu-memory", MachineError, "the GPU's memory ran out"),
         ("lost", MachineError, r"the GPU failed: cuMemcpyHtoDAsync_v2 answers CUDA_ERROR_LAUNCH_FAILED"),
     ],
 )
-def test_what_fails_on_the_gpu_is_told(
+def test_what_fails_on_the_gpu_is_reported(
     standin: Any, network: Path, fails: str, kind: type[EdgeresnetError], words: str
 ) -> None:
     out = compiled(standin(), network)
@@ -262,26 +268,25 @@ def test_what_fails_on_the_gpu_is_told(
         session.infer(images(1))
 
 
-def test_an_error_that_the_builder_got_over_is_told_and_no_more(standin: Any, network: Path) -> None:
+def test_an_error_that_the_builder_got_over_is_a_warning(standin: Any, network: Path) -> None:
     target = standin(fails="tactic")
     out = network.parent / "out"
     out.mkdir()
-    notes = target.compile(network, target.options(), out)
-    assert notes["warnings"] == ["a kernel did not fit while it was tried"]
+    _, warnings = target.compile(network, target.options(), out)
+    assert warnings == ("a kernel did not fit while it was tried",)
     assert (out / "model.engine").is_file()
 
 
-def test_times_of_kernels_are_kept_for_the_next_build(standin: Any, network: Path, tmp_path: Path) -> None:
+def test_times_of_kernels_are_stored_for_the_next_build(standin: Any, network: Path, tmp_path: Path) -> None:
     target, cache = standin(), tmp_path / "cache"
     for _ in range(2):
         (tmp_path / "out").mkdir(exist_ok=True)
-        notes = target.compile(network, target.options(), tmp_path / "out", cache)
-        assert notes["warnings"] == []
+        assert target.compile(network, target.options(), tmp_path / "out", cache).warnings == ()
     (file,) = cache.iterdir()
     assert file.name == "tensorrt-10.3.0-8.7.timing"
     file.write_bytes(b"another's")
     target.compile(network, target.options(), tmp_path / "out", cache)
-    assert file.read_bytes() == b"timed by the stand-in", "begun anew"
+    assert file.read_bytes() == b"timed by the stand-in", "started again"
 
 
 def test_layers_say_what_is_not_int8(standin: Any, tmp_path: Path) -> None:
@@ -310,7 +315,7 @@ def test_layers_say_what_is_not_int8(standin: Any, tmp_path: Path) -> None:
     ],
     ids=["10, with a context", "10", "11", "no inputs", "names alone", "quotes in quotes"],
 )  # fmt: skip
-def test_an_inspectors_words_are_read(text: str, expected: tuple[str, str, str]) -> None:
+def test_an_inspectors_output_is_read(text: str, expected: tuple[str, str, str]) -> None:
     assert tuple(_nvsession.layer_of(text)) == expected
 
 
@@ -318,10 +323,10 @@ def test_it_is_timed_in_processes_of_its_own(standin: Any, network: Path) -> Non
     target = standin()
     job = Job(target, compiled(target, network), images(1))
     (found,) = list(measure.rounds({"int8": job}, processes=1, seconds=2, window_s=0.05))
-    assert all(found["int8"][f"{kind}_ms"] for kind in ("host", "device"))
+    assert all(found["int8"].windows(kind) for kind in ("host", "device"))
 
 
-def test_a_machine_without_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_nvsession._cuda, "LIBRARY", "libnothere.so.1")
-    with pytest.raises(TargetError, match="needs a GPU: there is no NVIDIA driver"):
+    with pytest.raises(TargetError, match="the engine needs a GPU: there is no NVIDIA driver"):
         _nvsession._cuda.Gpu()

@@ -1,4 +1,4 @@
-"""What TensorRT and TensorRT-RTX share: told in words where they are absent, and asked in earnest where one is here."""
+"""What TensorRT and TensorRT-RTX share: a reason where they are absent, and real calls where one is installed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from edgeresnet import pipeline, recipe, targets
 from edgeresnet.errors import TargetError
+from edgeresnet.runs import Run
 from edgeresnet.store import Store
 from edgeresnet.targets import _compiled, _cuda, _nvinfer, tensorrt_rtx
 
@@ -45,20 +46,20 @@ def invented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         ("raise FileNotFoundError('the libraries were not fetched')", "the libraries were not fetched"),
     ],
 )
-def test_a_library_that_is_not_whole_is_a_reason(invented: Any, text: str, words: str) -> None:
+def test_a_library_that_is_incomplete_is_a_reason(invented: Any, text: str, words: str) -> None:
     found = _compiled.availability(invented(text), targets.get("tensorrt"))
     assert not found.ok
     assert words in found.reason
     assert "NVIDIA's own index" in found.hint
 
 
-def test_a_driver_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_driver_itself_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_cuda, "LIBRARY", "libnothere.so.1")
-    assert _cuda.trouble() == "there is no NVIDIA driver"
+    assert _cuda.problem() == "there is no NVIDIA driver"
 
 
 def test_where_there_is_no_gpu_rtx_still_builds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cuda, "trouble", lambda: "there is no NVIDIA driver")
+    monkeypatch.setattr(_cuda, "problem", lambda: "there is no NVIDIA driver")
     for name, builds in (("tensorrt", False), ("tensorrt_rtx", True)):
         module = types.ModuleType(name)
         module.__version__ = "9.9"  # type: ignore[attr-defined]
@@ -70,17 +71,17 @@ def test_where_there_is_no_gpu_rtx_still_builds(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_that_names_it_still_measures_the_others(
-    name: str, trained: tuple[Store, dict[str, Any]], own_store: Store
+    name: str, trained: tuple[Store, Run], own_store: Store
 ) -> None:
     run = pipeline.run(recipe.parse(tiny(targets={"onnxruntime": {}, name: {}})), own_store)
-    verdicts = {(each["target"], each["verdict"]) for each in run["verdicts"]}
+    verdicts = {(each.target, each.verdict) for each in run.verdicts}
     assert ("onnxruntime", "KEPT") in verdicts
     assert (name, "NOT_MEASURED") in verdicts
-    assert run["verdict"] == "NOT_MEASURED"
-    step = next(step for step in run["steps"] if step["state"] == "failed")
-    assert step["id"].split(":")[1] == name  # RTX's compiles where it is installed, and is not run
-    assert step["reason"].startswith("is not here: ")
-    assert "\n" not in step["reason"]
+    assert run.verdict == "NOT_MEASURED"
+    failed = next(each for each in run.steps if each.state == "failed")
+    assert failed.step.target == name  # RTX's compiles where it is installed, and is not run
+    assert failed.reason.startswith(f"{targets.get(name).title} is not available: ")
+    assert "\n" not in failed.reason
 
 
 FAKE = """
@@ -112,13 +113,13 @@ class OnnxParser:
         print("noise")
         for _ in range(3): self.logger.log(ILogger.Severity.WARNING, "onnxOpImporters.cpp:12: as int8")
         self.logger.log(ILogger.Severity.INFO, "hello")
-        %(deed)s
+        %(step)s
         return not self.num_errors
 """
 
 
 def test_warnings_are_counted_and_errors_name_their_node(invented: Any, tmp_path: Path) -> None:
-    reading = _nvinfer.read(invented(FAKE % {"errors": 1, "deed": "pass"}), tmp_path / "net.onnx")
+    reading = _nvinfer.read(invented(FAKE % {"errors": 1, "step": "pass"}), tmp_path / "net.onnx")
     assert (reading.version, reading.accepted) == ("9.9", False)
     assert reading.complaints == (
         _nvinfer.Complaint("error", "c", "Conv", "It is bad."),
@@ -126,30 +127,30 @@ def test_warnings_are_counted_and_errors_name_their_node(invented: Any, tmp_path
     )
 
 
-@pytest.mark.parametrize(("deed", "word"), [("os.kill(os.getpid(), signal.SIGSEGV)", "parser"), ("pass", "builder")])
-def test_a_library_that_dies_is_a_complaint(invented: Any, tmp_path: Path, deed: str, word: str) -> None:
-    module = invented(FAKE % {"errors": 0, "deed": deed})
-    with pytest.raises(TargetError, match=rf"the {word} dies of this file \(signal 11\)"):
+@pytest.mark.parametrize(("step", "part"), [("os.kill(os.getpid(), signal.SIGSEGV)", "parser"), ("pass", "builder")])
+def test_a_library_that_crashes_is_a_complaint(invented: Any, tmp_path: Path, step: str, part: str) -> None:
+    module = invented(FAKE % {"errors": 0, "step": step})
+    with pytest.raises(TargetError, match=rf"the {part} crashes on this file \(signal 11\)"):
         _nvinfer.build(module, tmp_path / "net.onnx", tmp_path / "net.engine", _nvinfer.Plan())
 
 
-def test_a_library_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_library_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="No module named 'no_such_trt'"):
         _nvinfer.read("no_such_trt", tmp_path / "net.onnx")
 
 
 @needs_rtx
 @pytest.mark.slow
-def test_rtx_reads_and_builds_for_the_capabilities_asked(tmp_path: Path) -> None:
+def test_rtx_reads_and_builds_for_the_wanted_capabilities(tmp_path: Path) -> None:
     net, engine = tmp_path / "net.onnx", tmp_path / "net.engine"
     onnx.save(clean().model(), net)
     reading = tensorrt_rtx.read(net)
     assert (reading.accepted, reading.complaints) == (True, ())
     assert reading.version
     built = {}
-    for asked in (("8.6",), ("8.6", "12.0"), ()):
-        assert tensorrt_rtx.build(net, engine, capabilities=asked, batches=(1, 8, 64)).complaints == ()
-        built[len(asked)] = engine.read_bytes()
+    for wanted in (("8.6",), ("8.6", "12.0"), ()):
+        assert tensorrt_rtx.build(net, engine, capabilities=wanted, batches=(1, 8, 64)).complaints == ()
+        built[len(wanted)] = engine.read_bytes()
     assert all(built.values())
     assert built[1] != built[2]
     with pytest.raises(TargetError, match=r"compute capability 9\.9, only for 7\.5, 8\.0"):
@@ -158,19 +159,19 @@ def test_rtx_reads_and_builds_for_the_capabilities_asked(tmp_path: Path) -> None
 
 @needs_rtx
 @pytest.mark.slow
-def test_rtx_refuses_what_is_no_network(tmp_path: Path) -> None:
+def test_rtx_refuses_what_is_not_a_network(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"\xff" * 20)
     reading = tensorrt_rtx.read(tmp_path / "bad.onnx")
     assert not reading.accepted
     assert "Failed to parse the ONNX model" in reading.complaints[0].said
-    with pytest.raises(TargetError, match=r"refuses bad\.onnx: .*Failed to parse"):
+    with pytest.raises(TargetError, match=r"bad\.onnx is refused: .*Failed to parse"):
         tensorrt_rtx.build(tmp_path / "bad.onnx", tmp_path / "bad.engine")
     assert not (tmp_path / "bad.engine").exists()
 
 
 @needs_rtx
 @pytest.mark.slow
-def test_asking_rtx_imports_nothing_here(tmp_path: Path) -> None:
+def test_reading_with_rtx_imports_nothing_here(tmp_path: Path) -> None:
     onnx.save(clean().model(), tmp_path / "net.onnx")
     code = (
         "import json, sys; from pathlib import Path; from edgeresnet.targets import tensorrt_rtx as t; "
@@ -182,13 +183,13 @@ def test_asking_rtx_imports_nothing_here(tmp_path: Path) -> None:
 
 @needs_rtx
 @pytest.mark.slow
-@pytest.mark.skipif(not _cuda.trouble(), reason="there is a GPU: it runs, too")
-def test_rtx_builds_in_a_recipe_and_is_told_not_to_run(trained: tuple[Store, dict[str, Any]], own_store: Store) -> None:
+@pytest.mark.skipif(not _cuda.problem(), reason="there is a GPU: it runs, too")
+def test_rtx_builds_in_a_recipe_and_does_not_run(trained: tuple[Store, Run], own_store: Store) -> None:
     run = pipeline.run(recipe.parse(tiny(targets={"onnxruntime": {}, "tensorrt_rtx": {}})), own_store)
-    states = {step["id"]: (step["state"], step["reason"]) for step in run["steps"]}
+    states = {each.id: (each.state, each.reason) for each in run.steps}
     assert states["compile:tensorrt_rtx:half"][0] == "made"
-    assert states["verify:tensorrt_rtx"] == ("failed", "is not here: there is no NVIDIA driver")
-    assert run["verdict"] == "NOT_MEASURED"
+    assert states["verify:tensorrt_rtx"] == ("failed", "TensorRT-RTX is not available: there is no NVIDIA driver")
+    assert run.verdict == "NOT_MEASURED"
     engine = next(own_store.root.glob("compile/*/model.engine"))
-    with pytest.raises(TargetError, match="needs a GPU: there is no NVIDIA driver"):
+    with pytest.raises(TargetError, match="the engine needs a GPU: there is no NVIDIA driver"):
         targets.get("tensorrt_rtx").load(engine.parent)

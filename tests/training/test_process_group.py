@@ -24,7 +24,7 @@ OPTIONS += ["--precision", "f32", "--classes", "10", "--rate", "0.02", "--json",
 
 
 def learned(folder: Path, processes: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """One process is this one, several are torchrun's."""
+    """Train in this process, or in several of torchrun's."""
     given = ["train", "cifar_resnet8", *OPTIONS, "--output", str(folder / "w.safetensors"), "--store"]
     given.append(str(folder / "store"))
     if processes == 1:
@@ -42,20 +42,20 @@ def test_several_learn_what_one_would(processes: int, tmp_path: Path) -> None:
     for folder in ("one", "more"):
         (tmp_path / folder).mkdir()
     alone, weights = learned(tmp_path / "one", 1)
-    told, together = learned(tmp_path / "more", processes)
-    assert told["processes"] == processes
-    for one, other in zip(alone["history"], told["history"], strict=True):
+    notes, together = learned(tmp_path / "more", processes)
+    assert notes["processes"] == processes
+    for one, other in zip(alone["history"], notes["history"], strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-3)
         assert other["validation_loss"] == pytest.approx(one["validation_loss"], rel=1e-2)
     for name, value in weights.items():
         torch.testing.assert_close(together[name], value, rtol=1e-2, atol=2e-3)
     if processes == 3:
-        again, same = learned(tmp_path / "more", processes)  # found done: the followers are sent home
-        assert again["digest"] == told["digest"]
+        again, same = learned(tmp_path / "more", processes)  # nothing is left to do: the followers end
+        assert again["digest"] == notes["digest"]
         torch.testing.assert_close(same, together, rtol=0, atol=0)
 
 
-def test_every_image_is_somebodys() -> None:
+def test_every_image_belongs_to_one_process() -> None:
     for size in (1, 2, 3, 5):
         found: list[int] = []
         for rank in range(size):
@@ -79,7 +79,7 @@ def test_statistics_of_one_process_are_torchs_own(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(shared.eval()(images), plain.eval()(images))
 
 
-def test_processes_that_do_not_find_one_another_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_do_not_find_one_another_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)

@@ -1,6 +1,7 @@
-"""What is there: class folders, a .tar of them, lists, arrays, and what their classes are called. Decodes nothing.
+"""Where images come from: class folders, a .tar of them, lists, arrays; and what their classes are called. Decodes
+nothing.
 
-A source knows its classes, and for each image a label, a name for people, a content hash, and how to open it.
+A source has its classes, and for each image a label, a name for people, a content hash, and a way to open it.
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ KINDS = (".csv", ".json", ".npz", ".tar")
 
 
 class ImageSource(Protocol):
+    """Labelled images, wherever they are stored."""
+
     @property
     def classes(self) -> tuple[str, ...]: ...
 
     @property
     def numbered(self) -> bool:
-        """The classes are integers as somebody wrote them, and not yet the network's answers."""
+        """Whether the classes are integers as they were written, which are not yet the network's answers."""
 
     @property
     def labels(self) -> np.ndarray: ...
@@ -61,20 +64,20 @@ class ImageSource(Protocol):
 
 
 def open_source(
-    asked: Source, slot: str, store: Store | None, *, names: str | None = None, classes: int | None = None
+    named: Source, slot: str, store: Store | None, *, names: str | None = None, classes: int | None = None
 ) -> ImageSource:
-    """`names` is a file of what the classes are called, `classes` how many the network has: None where nobody said."""
-    called = Names.read(Path(names).expanduser()) if names else None
-    return settled(_opened(asked, slot, store), called, classes, asked.source)
+    """Open a source. `names` is a file with the classes' names, `classes` how many the network has; None: unset."""
+    class_names = Names.read(Path(names).expanduser()) if names else None
+    return settled(_opened(named, slot, store), class_names, classes, named.source)
 
 
 def at(path: Path, slot: str, store: Store | None) -> ImageSource:
-    """Whatever holds images there, by its name. Calibration images need no labels."""
+    """Open what holds images at a path; its name shows what it is. Calibration images need no labels."""
     try:
         return _at(path, slot, store)
     except PermissionError as problem:
-        where = problem.filename or path
-        raise ImagesError(f"{where} may not be read", hint="ask whose it is, or read as who owns it") from problem
+        where, hint = problem.filename or path, "ask its owner for permission, or run as its owner"
+        raise ImagesError(str(where), "may not be read", hint=hint) from problem
 
 
 def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
@@ -82,7 +85,8 @@ def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
     if path.is_dir() or not (path.exists() or kind in KINDS):
         return Folder(path, store, labelled=labelled)
     if not path.is_file():
-        raise ImagesError(f"there is no file {path}", hint="paths are read from the folder where edgeresnet is started")
+        hint = "paths are read from the folder where edgeresnet is started"
+        raise ImagesError(f"the file {path}", "does not exist", hint=hint)
     if kind in (".csv", ".json"):
         return Listed(path, store, labelled=labelled)
     if kind == ".npz":
@@ -90,23 +94,20 @@ def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
     if kind == ".tar":
         return Tar(path, store, labelled=labelled)
     if path.name.lower().endswith(COMPRESSED):
-        raise ImagesError(
-            f"{path} is compressed, and images are read in place", hint="unpack it, or store a plain .tar"
-        )
-    raise ImagesError(
-        f"{path} is a file of a kind that is not known",
-        hint=f"images come in class folders, or as {', '.join(KINDS)}",
-    )
+        hint = "unpack it, or store a plain .tar"
+        raise ImagesError(str(path), "is compressed, and images are read in place", hint=hint)
+    hint = f"images come in class folders, or as {', '.join(KINDS)}"
+    raise ImagesError(str(path), "is a file of an unknown kind", hint=hint)
 
 
 def is_named_so(path: Path) -> bool:
-    """Its name says that it is a list, or an archive, or arrays."""
+    """Return whether a file is a list, an archive or arrays, by its name."""
     return path.name.lower().endswith((*KINDS, *COMPRESSED))
 
 
-def _opened(asked: Source, slot: str, store: Store | None) -> ImageSource:
-    if asked.source == DIGITS:
+def _opened(named: Source, slot: str, store: Store | None) -> ImageSource:
+    if named.source == DIGITS:
         return digits(evaluation=slot == "evaluation")
-    if asked.source == CIFAR10:
-        return cifar10(Path(asked.root or ".").expanduser(), train=slot != "evaluation", download=asked.download)
-    return at(Path(asked.source).expanduser(), slot, store)
+    if named.source == CIFAR10:
+        return cifar10(Path(named.root or ".").expanduser(), train=slot != "evaluation", download=named.download)
+    return at(Path(named.source).expanduser(), slot, store)

@@ -23,7 +23,7 @@ _SAVE = "save them as np.savez(FILE, images=…, labels=…): uint8 or uint16, N
 
 
 class Arrays:
-    """uint8, N×H×W or N×H×W×3, or uint16, N×H×W. `numbered`: the classes are integers."""
+    """Images in an array: uint8, N×H×W or N×H×W×3, or uint16, N×H×W. `numbered`: the classes are integers."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Arrays:
 
 
 def digits(*, evaluation: bool) -> Arrays:
-    """The 1,797 handwritten digits that ship with the project; 450 of them are set aside for evaluation."""
+    """Return the shipped handwritten digits: 1,797, of which 450 are set aside for evaluation."""
     path = shipped("calibration_data") / "digits.npz"
     with np.load(path) as file:
         mine = file["evaluation"] == evaluation
@@ -58,14 +58,14 @@ def digits(*, evaluation: bool) -> Arrays:
 
 
 def shipped(folder: str) -> Path:
-    """A folder that travels with the project: inside an installed package, beside it in a checkout."""
+    """Return a folder that ships with the project: inside an installed package, next to it in a checkout."""
     package = Path(__file__).parent.parent.parent
-    inside, beside = package / folder, package.parent / folder
-    return inside if inside.is_dir() else beside
+    installed, checkout = package / folder, package.parent / folder
+    return installed if installed.is_dir() else checkout
 
 
 def npz(path: Path, slot: str) -> Arrays:
-    """Of a file with several parts, training and calibration images are `train`, evaluation's `test`, else `val`."""
+    """Read an .npz file. Where it has parts, training and calibration use `train`, evaluation `test`, else `val`."""
     labelled = slot != "calibration"
     keys = _keys(path)
     for part in ("", *PARTS[slot]):
@@ -73,16 +73,16 @@ def npz(path: Path, slot: str) -> Arrays:
         if pair:
             return _arrays(path, *pair)
     what = f"{slot} images" + (" with labels" if labelled else "")
-    raise ImagesError(f"{path} holds {', '.join(keys) or 'nothing'}, and no {what} by these names", hint=_SAVE)
+    raise ImagesError(str(path), f"holds {', '.join(keys) or 'nothing'}, and no {what} by these names", hint=_SAVE)
 
 
 def parts(path: Path) -> dict[str, Arrays]:
-    """All that an .npz file holds, by part; by the file's own name where it has none."""
+    """Read all that an .npz file holds, by part; by the file's own name where it has no parts."""
     keys = _keys(path)
     pairs = {part or path.name: _pair(keys, part, False) for part in ("", "train", *PARTS["evaluation"])}
     found = {part: _arrays(path, *pair) for part, pair in pairs.items() if pair}
     if not found:
-        raise ImagesError(f"{path} holds {', '.join(keys) or 'nothing'}, and no images by these names", hint=_SAVE)
+        raise ImagesError(str(path), f"holds {', '.join(keys) or 'nothing'}, and no images by these names", hint=_SAVE)
     return found
 
 
@@ -96,11 +96,11 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as problem:
-        raise ImagesError(f"{path} cannot be read as an .npz file: {problem}", hint=_SAVE) from problem
+        raise ImagesError(str(path), f"cannot be read as an .npz file: {problem}", hint=_SAVE) from problem
 
 
 def _pair(keys: Sequence[str], part: str, labelled: bool) -> tuple[str, str | None] | None:
-    """Under which names images and their labels lie; None where they do not."""
+    """Return the names under which images and their labels are stored; None where they are not."""
     spelled = ["{}"] if not part else [f"{part}_{{}}", f"{{}}_{part}"]
     for images, labels in _PAIRS:
         for form in spelled:
@@ -118,11 +118,12 @@ def _arrays(path: Path, image_key: str, label_key: str | None) -> Arrays:
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.shape != (len(pixels),) or labels.dtype.kind not in "iuU":
         raise ImagesError(
-            f"{path}: {label_key} is {_words(labels)}, and {image_key} has {len(pixels)} images",
+            f"{path}: {label_key}",
+            f"is {_words(labels)}, and {image_key} has {len(pixels)} images",
             hint="one integer, or one word, for each image",
         )
     if not len(labels):
-        raise ImagesError(f"{path}: {image_key} holds no images", hint=_SAVE)
+        raise ImagesError(f"{path}: {image_key}", "holds no images", hint=_SAVE)
     words, numbers = np.unique(labels, return_inverse=True)
     return Arrays(title, pixels, numbers, [str(word) for word in words], numbered=labels.dtype.kind != "U")
 
@@ -134,9 +135,10 @@ def _checked(title: str, pixels: np.ndarray) -> np.ndarray:
     if not (pixels.ndim == 3 or colour):
         first = pixels.ndim == 4 and pixels.shape[1] in (1, 3)
         hint = "put the channels last: images.transpose(0, 2, 3, 1)" if first else _SAVE
-        raise ImagesError(f"{title} is {_words(pixels)}, and no images", hint=hint)
+        raise ImagesError(title, f"is {_words(pixels)}, which are not images", hint=hint)
     if pixels.dtype not in (np.uint8, np.uint16) or (colour and pixels.dtype != np.uint8):
-        raise ImagesError(f"{title} is {_words(pixels)}: no pixels of 8 bits, or of 16 in one channel", hint=_SAVE)
+        problem = f"is {_words(pixels)}, which are not pixels of 8 bits, or of 16 in one channel"
+        raise ImagesError(title, problem, hint=_SAVE)
     return pixels
 
 
@@ -145,7 +147,7 @@ def _words(array: np.ndarray) -> str:
 
 
 def _array(path: Path, key: str) -> np.ndarray:
-    """As it lies in the file where it is not compressed: what is not looked at takes no memory."""
+    """Read an array. It is mapped where the file is not compressed: what is not used takes no memory."""
     with _readable(path), zipfile.ZipFile(path) as archive:
         about = archive.getinfo(f"{key}.npy")
         if about.compress_type == zipfile.ZIP_STORED:

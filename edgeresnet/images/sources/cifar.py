@@ -1,5 +1,5 @@
-"""CIFAR-10 as its makers publish it and torchvision keeps it: pickles, of which arrays and words are read, and nothing
-is run. Only fetching it needs torchvision.
+"""CIFAR-10 as its makers publish it and torchvision stores it: pickles, of which only arrays and words are read, and no
+code runs. Only fetching it needs torchvision.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,14 @@ _MD5 = {  # as published
 }
 _TRAINING = tuple(f"data_batch_{number}" for number in range(1, 6))
 _LAYOUT = (3, 32, 32)
-# What unpickling raises over a file that is damaged or none of its own.
+# What unpickling raises over a file that is damaged or not a pickle.
 _BROKEN = (
     pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError
 )  # fmt: skip
 
 
 def cifar10(root: Path, *, train: bool, download: bool) -> Arrays:
+    """Read CIFAR-10 below `root`, and fetch it first where it is missing and that is allowed."""
     names = (*(_TRAINING if train else ("test_batch",)), "batches.meta")
     try:
         *batches, meta = (_read(root, name) for name in names)
@@ -66,15 +68,15 @@ def _fetch(root: Path) -> None:
         raise _absent(root, problem) from problem
 
 
-def _read(root: Path, name: str) -> dict[str, Any]:
+def _read(root: Path, name: str) -> Mapping[str, Any]:
     path = root / FOLDER / name
     try:
         content = path.read_bytes()
         if _MD5.get(name) not in (None, _md5(content)):
-            raise _unreadable(path, "its bytes are others")
+            raise _unreadable(path, "its bytes differ")
         held = _ArraysAlone(io.BytesIO(content), encoding="latin1").load()
     except OSError as problem:
-        raise _absent(root, f"there is no {FOLDER}/{name}") from problem
+        raise _absent(root, f"{FOLDER}/{name} does not exist") from problem
     except _BROKEN as problem:
         raise _unreadable(path, problem) from problem
     if not isinstance(held, dict):
@@ -83,14 +85,12 @@ def _read(root: Path, name: str) -> dict[str, Any]:
 
 
 def _absent(root: Path, problem: object) -> ImagesError:
-    return ImagesError(
-        f"CIFAR-10 is not in {root}: {problem}",
-        hint=f"put {FOLDER} there, or write `{{from: cifar10, root: DIR, download: true}}`",
-    )
+    hint = f"put {FOLDER} there, or write `{{from: cifar10, root: DIR, download: true}}`"
+    return ImagesError("CIFAR-10", f"is not in {root}: {problem}", hint=hint)
 
 
 def _unreadable(path: Path, problem: object) -> ImagesError:
-    return ImagesError(f"{path} is not CIFAR-10 as it is published: {problem}", hint="fetch it anew")
+    return ImagesError(str(path), f"is not CIFAR-10 as it is published: {problem}", hint="fetch it again")
 
 
 _KNOWN = {
@@ -105,5 +105,5 @@ _KNOWN = {
 class _ArraysAlone(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (known := _KNOWN.get(f"{module}.{name}")) is None:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not run")
+            raise pickle.UnpicklingError(f"it needs {module}.{name}, which is not run")
         return known

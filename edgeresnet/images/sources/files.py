@@ -1,4 +1,4 @@
-"""Image files on a disk: class folders, or a list that names them. What is there is listed; nothing is opened."""
+"""Image files on a disk: class folders, or a list that names them. Lists files and opens none."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Files:
         self.hashes = HashIndex(store).of(root / name for name in names)
 
     def name(self, index: int) -> str:
-        """For people: a name that is no text is shown with its odd bytes written out."""
+        """Return a name for people: bytes that are not text are written out."""
         return self.path(index).encode("utf-8", "backslashreplace").decode()
 
     def open(self, index: int) -> Image.Image:
@@ -45,9 +45,9 @@ class Files:
 
 
 class Folder(Files):
-    """One folder per class, in name order, as torchvision's ImageFolder numbers them. Hidden files are passed over.
+    """One folder per class, in name order, as torchvision's ImageFolder numbers them. Hidden files are ignored.
 
-    Where no label is needed the images may lie in the folder itself: it has no classes then.
+    Where no label is needed, the images may lie in the folder itself: it has no classes then.
     """
 
     def __init__(self, root: Path, store: Store | None, *, labelled: bool = True):
@@ -66,7 +66,8 @@ class Listed(Files):
                 missing.add(name)
         if missing.count:
             raise ImagesError(
-                f"{missing.count} of the {len(found.names)} files that {path} lists are not there: {missing}",
+                f"{missing.count} of the {len(found.names)} files that {path} lists",
+                f"are not there: {missing}",
                 hint="write / for \\: its paths are as Windows has them"
                 if "\\" in str(missing)
                 else f"paths are read from the list's own folder, {path.parent}",
@@ -76,20 +77,20 @@ class Listed(Files):
 
 def _found(root: Path, labelled: bool) -> tuple[tuple[str, ...], list[str], np.ndarray]:
     if not root.is_dir():
-        raise ImagesError(f"there is no folder {root}", hint="it should hold one folder of images per class")
+        raise ImagesError(f"the folder {root}", "does not exist", hint="it should hold one folder of images per class")
     classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != "."))
     flat = [] if classes or labelled else sorted(_below(root, "."))
     if flat:
         return (), flat, np.zeros(len(flat), np.int64)
     if not classes:
         what = "class folders" if labelled else "images"
-        raise ImagesError(f"{root} has no {what}", hint="put the images of each class into a folder of its own")
+        raise ImagesError(str(root), f"has no {what}", hint="put the images of each class into a folder of its own")
     names: list[str] = []
     counts = []
     for label in classes:
         inside = sorted(_below(root, label))
         if not inside:
-            raise ImagesError(f"the class folder {root / label} has no images", hint="fill it or remove it")
+            raise ImagesError(f"the class folder {root / label}", "has no images", hint="fill it or remove it")
         names += inside
         counts.append(len(inside))
     return classes, names, np.repeat(np.arange(len(classes)), counts)
@@ -105,5 +106,5 @@ def _below(root: Path, label: str) -> list[str]:
 
 
 def is_image(name: str) -> bool:
-    """By its name: all but hidden files, and what Windows leaves behind."""
+    """Return whether a file counts as an image, by its name: all but hidden files, and what Windows leaves behind."""
     return name[0] != "." and name != "Thumbs.db"

@@ -1,8 +1,8 @@
-"""A list of images and their labels, .csv or .json, read and held against its own rules. Opens no image.
+"""A list of images and their labels, .csv or .json, read and checked against its own rules. Opens no image.
 
-A .csv has a path and a label in each row, with a comma, semicolon or tab between; a first row that names its columns
-may hold others beside them. A .json is a list of [path, label], a list of {"path": …, "label": …}, or {path: label}.
-Where no labels are needed, paths will do.
+A .csv has a path and a label in each row, with a comma, semicolon or tab between; where a first row names the columns,
+there may be others. A .json is a list of [path, label], a list of {"path": …, "label": …}, or {path: label}. Where no
+labels are needed, paths are enough.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ _SHAPES = 'write `path,label` rows with a first row `path,label`; or JSON: [["a.
 
 
 class Listing(NamedTuple):
+    """What a list holds."""
+
     names: list[str]
-    classes: tuple[str, ...]  # the labels as they are written, in name order; none where there are no labels
+    classes: tuple[str, ...]  # the labels as they are written, in name order; empty without labels
     labels: np.ndarray
     numbered: bool  # every label is an integer
 
@@ -37,11 +39,11 @@ class Listing(NamedTuple):
 class Row(NamedTuple):
     where: int  # line of a .csv, entry of a .json
     name: str
-    label: str | None  # None: there is no place for it; empty: it was left out
+    label: str | None  # None: the list has no labels; empty: it was left out
 
 
 class Counted:
-    """How many, and the first ten by name."""
+    """A count, and the first ten by name."""
 
     def __init__(self) -> None:
         self.count, self._first = 0, list[str]()
@@ -57,6 +59,7 @@ class Counted:
 
 
 def read(path: Path, *, labelled: bool) -> Listing:
+    """Read a list, and name all rows that break its rules."""
     rows, unit = (_csv(path), "line") if path.suffix.lower() == ".csv" else (_json(path), "entry")
     names, numbers, words = list[str](), array("q"), dict[str, int]()
     seen, twice, without = dict[str, int](), Counted(), Counted()
@@ -71,15 +74,13 @@ def read(path: Path, *, labelled: bool) -> Listing:
         if row.label is not None:
             numbers.append(words.setdefault(row.label, len(words)))
     if not names:
-        raise ImagesError(f"{path} lists no images", hint=_SHAPES)
+        raise ImagesError(str(path), "lists no images", hint=_SHAPES)
     if twice.count:
-        raise ImagesError(
-            f"{path} lists some images twice ({twice.count}): {twice}", hint="each image once, with one label"
-        )
+        problem = f"lists some images twice ({twice.count}): {twice}"
+        raise ImagesError(str(path), problem, hint="each image once, with one label")
     if without.count or 0 < len(numbers) < len(names):
-        raise ImagesError(
-            f"{path} gives some images no label ({without.count} of {len(names)}): {without}", hint=_SHAPES
-        )
+        problem = f"gives some images no label ({without.count} of {len(names)}): {without}"
+        raise ImagesError(str(path), problem, hint=_SHAPES)
     classes = tuple(sorted(words))
     ranks = {word: rank for rank, word in enumerate(classes)}
     order = np.array([ranks[word] for word in words], np.int64)
@@ -107,18 +108,20 @@ def _csv(path: Path) -> Iterator[Row]:
                 label = None if columns[1] is None else cells[columns[1]].strip()
                 yield Row(reader.line_num, cells[columns[0]].strip(), label)
         except csv.Error as problem:
-            raise ImagesError(f"{path}, line {reader.line_num}: {problem}", hint=_SHAPES) from problem
+            where = f"line {reader.line_num} of {path}"
+            raise ImagesError(where, f"is not valid CSV: {problem}", hint=_SHAPES) from problem
         except UnicodeDecodeError as problem:
             raise _not_text(path) from problem
     if odd.count:
         raise ImagesError(
-            f"{path} has rows without a path, or with other than the first row's {width} cells ({odd.count}): {odd}",
+            str(path),
+            f"has rows without a path, or with other than the first row's {width} cells ({odd.count}): {odd}",
             hint="put quotes around a path that holds a comma",
         )
 
 
 def _delimiter(path: Path) -> str:
-    """A comma; where the first line has none, what spreadsheets write in its stead where numbers have commas."""
+    """Return a comma; where the first line has none, what spreadsheets write instead where numbers have commas."""
     with _opened(path) as file:
         try:
             first = file.readline()
@@ -128,14 +131,15 @@ def _delimiter(path: Path) -> str:
 
 
 def _named(path: Path, cells: Sequence[str]) -> tuple[int, int | None] | None:
-    """Where path and label stand, told by a first row; None where it names no path."""
+    """Return the columns of path and label, as a first row names them; None where it names no path."""
     words = [cell.strip().lower() for cell in cells]
     paths, labels = ([at for at, word in enumerate(words) if word in known] for known in (PATHS, LABELS))
     if not paths:
         return None
     if len(paths) > 1 or len(labels) > 1:
         raise ImagesError(
-            f"{path} names more than one column for the {'path' if len(paths) > 1 else 'label'}: {', '.join(cells)}",
+            str(path),
+            f"names more than one column for the {'path' if len(paths) > 1 else 'label'}: {', '.join(cells)}",
             hint=f"one of {', '.join(PATHS)}, and one of {', '.join(LABELS)}",
         )
     return paths[0], labels[0] if labels else None
@@ -144,7 +148,8 @@ def _named(path: Path, cells: Sequence[str]) -> tuple[int, int | None] | None:
 def _unnamed(path: Path, cells: Sequence[str]) -> tuple[int, int | None]:
     if len(cells) > 2:
         raise ImagesError(
-            f"{path} has {len(cells)} columns, and its first row does not say which is which",
+            str(path),
+            f"has {len(cells)} columns, and its first row does not name them",
             hint=f"begin it with a row that names them: one of {', '.join(PATHS)}, and one of {', '.join(LABELS)}",
         )
     return 0, 1 if len(cells) == 2 else None
@@ -157,14 +162,14 @@ def _json(path: Path) -> Iterator[Row]:
     except UnicodeDecodeError as problem:
         raise _not_text(path) from problem
     except (ValueError, RecursionError) as problem:
-        raise ImagesError(f"{path} cannot be read as JSON: {problem}", hint=_SHAPES) from problem
+        raise ImagesError(str(path), f"cannot be read as JSON: {problem}", hint=_SHAPES) from problem
     if not isinstance(held, list | dict):
-        raise ImagesError(f"{path} holds no list of images", hint=_SHAPES)
+        raise ImagesError(str(path), "holds no list of images", hint=_SHAPES)
     for where, entry in enumerate(held.items() if isinstance(held, dict) else held, 1):
         name, label = _entry(entry)
         if not isinstance(name, str) or not name or not _is_label(label):
             shown = json.dumps(entry, ensure_ascii=False)[:80]
-            raise ImagesError(f"{path}, entry {where} is no image with its label: {shown}", hint=_SHAPES)
+            raise ImagesError(f"entry {where} of {path}", f"is not an image with its label: {shown}", hint=_SHAPES)
         yield Row(where, name, None if label is None else str(label).strip())
 
 
@@ -181,8 +186,8 @@ def _is_label(label: Any) -> bool:
     return label is None or isinstance(label, str) or (isinstance(label, int) and not isinstance(label, bool))
 
 
-def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For JSON objects: of two values of one key Python would keep the last, in silence."""
+def each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Build a JSON object, and refuse a key that is there twice: Python would use the last value without a warning."""
     found = dict(pairs)
     if len(found) < len(pairs):
         ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
@@ -194,7 +199,8 @@ def _opened(path: Path) -> Any:
     try:
         return open(path, encoding="utf-8-sig", newline="")
     except OSError as problem:
-        raise ImagesError(f"{path} cannot be read: {problem.strerror}", hint="give a .csv or .json list") from problem
+        hint = "give a .csv or .json list"
+        raise ImagesError(str(path), f"cannot be read: {problem.strerror}", hint=hint) from problem
 
 
 def _not_text(path: Path) -> ImagesError:
@@ -202,5 +208,5 @@ def _not_text(path: Path) -> ImagesError:
         try:
             line.decode()
         except UnicodeDecodeError:
-            return ImagesError(f"{path}, line {number} is not UTF-8", hint="save the list as UTF-8")
-    return ImagesError(f"{path} is not UTF-8", hint="save the list as UTF-8")
+            return ImagesError(f"line {number} of {path}", "is not UTF-8", hint="save the list as UTF-8")
+    return ImagesError(str(path), "is not UTF-8", hint="save the list as UTF-8")

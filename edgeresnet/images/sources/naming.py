@@ -1,6 +1,6 @@
 """What classes are called, and in which order the network answers them: from a file, or from integer labels alone.
 
-The order is what counts: a network's first answer is the first name. What could be read in two ways is refused.
+The order counts: a network's first answer is the first name. What could be read in two ways is refused.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,12 +28,12 @@ _FORMS = (
 
 
 class Named:
-    """A source with its classes called and numbered otherwise."""
+    """A source whose classes have other names and numbers."""
 
     numbered = False
 
     def __init__(self, source: ImageSource, classes: Sequence[str], numbers: Sequence[int]):
-        """`numbers`: what each class of the source becomes."""
+        """Rename the classes; `numbers` is what each class of the source becomes."""
         self._source, self.classes = source, tuple(classes)
         self.labels = np.asarray(numbers, np.int64)[source.labels]
         self.name, self.path, self.open = source.name, source.path, source.open
@@ -45,7 +45,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Names:
-    """In the order of the network's answers. `ids`: what the file says that class folders or labels are called."""
+    """Class names in the order of the network's answers. `ids`: their folders or labels, where the file has them."""
 
     path: Path
     names: tuple[str, ...]
@@ -53,21 +53,23 @@ class Names:
 
     @staticmethod
     def read(path: Path) -> Names:
+        """Read a file of class names."""
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as problem:
-            raise ImagesError(f"{path} is not UTF-8", hint="save the names as UTF-8") from problem
+            raise ImagesError(str(path), "is not UTF-8", hint="save the names as UTF-8") from problem
         except OSError as problem:
-            raise ImagesError(f"{path} cannot be read: {problem.strerror}", hint=_FORMS) from problem
+            raise ImagesError(str(path), f"cannot be read: {problem.strerror}", hint=_FORMS) from problem
         ids, names = _of_json(path, text) if path.suffix.lower() == ".json" else _of_lines(path, text)
         if not names or not all(names):
-            raise ImagesError(f"{path} names no classes, or leaves one without a name", hint=_FORMS)
+            raise ImagesError(str(path), "names no classes, or leaves one without a name", hint=_FORMS)
         twice = [word for word, count in Counter(ids).items() if count > 1]
         if twice:
-            raise ImagesError(f"{path} has {twice[0]} twice", hint="each id once")
+            raise ImagesError(str(path), f"has {twice[0]} twice", hint="each id once")
         return Names(path, _unlike(names), tuple(ids))
 
     def of(self, source: ImageSource, where: str) -> Named:
+        """Give a source's classes their names, or refuse those that do not match."""
         words = source.classes
         known = {word: number for number, word in enumerate(self.names)}
         known |= {word: number for number, word in enumerate(self.ids)}
@@ -78,22 +80,24 @@ class Names:
             return _by_number(source, self.names, f"{self.path} names {len(self.names)} classes")
         if len(strange) == len(words) and not self.ids and {name.split()[0] for name in self.names} >= set(words):
             raise ImagesError(
-                f"the classes of {where} are the first words of {self.path}: are they ids, or parts of names?",
-                hint="put a tab behind an id",
+                f"the classes of {where}",
+                f"are the first words of {self.path}: are they ids, or parts of names?",
+                hint="put a tab after an id",
             )
         if len(strange) == len(words) == len(self.names) and not self.ids:
             _check_order(words, self.path, where)
             return Named(source, self.names, range(len(words)))
         near = difflib.get_close_matches(strange[0], known, 1)
         raise ImagesError(
-            f"{self.path} names {len(self.names)} classes, and {len(strange)} of the {len(words)} of {where} are not "
-            f"among them: {', '.join(strange[:10])}",
+            str(self.path),
+            f"names {len(self.names)} classes, and {len(strange)} of the {len(words)} of {where} are not among them: "
+            f"{', '.join(strange[:10])}",
             hint=f"did you mean {near[0]}?" if near else _FORMS,
         )
 
 
 def settled(source: ImageSource, names: Names | None, classes: int | None, where: str) -> ImageSource:
-    """`classes` is how many the network has, where that is known."""
+    """Name and number the classes as the network answers them. `classes` is how many it has, where that is known."""
     if not source.classes:
         return source
     if names is not None:
@@ -107,7 +111,8 @@ def settled(source: ImageSource, names: Names | None, classes: int | None, where
     if min(there) < 0 or absent:
         odd = f"none is {absent[0]}" if absent else f"one is {min(there)}"
         raise ImagesError(
-            f"the labels of {where} are integers up to {max(there)}, and {odd}",
+            f"the labels of {where}",
+            f"are integers up to {max(there)}, and {odd}",
             hint="they count the network's answers from 0 on: give `model.classes`, or `images.names`, a file of them",
         )
     return _by_number(source, [str(number) for number in range(len(there))], "")
@@ -119,28 +124,31 @@ def _by_number(source: ImageSource, names: Sequence[str], there: str) -> Named:
     if len(outside):
         first = int(outside[0])
         raise ImagesError(
-            f"labels are out of range ({len(outside)}): {source.name(first)} is of class "
-            f"{numbers[source.labels[first]]}, and {there}",
+            "labels",
+            f"are out of range ({len(outside)}): {source.name(first)} is of class {numbers[source.labels[first]]}, "
+            f"and {there}",
             hint="integers count the network's answers, and the first one is 0",
         )
     return Named(source, names, numbers.tolist())
 
 
 def _check_order(words: Sequence[str], path: Path, where: str) -> None:
-    """Folders that are numbers stand in the order of their letters, and their names perhaps in that of their values."""
+    """Refuse numbers that are not in the order of their values: folders are in text order, names perhaps are not."""
     if all(word.isdecimal() for word in words) and list(words) != sorted(words, key=int):
         raise ImagesError(
-            f"the classes of {where} are numbers, and their order is {', '.join(words[:4])}, …: {path} does not say "
-            "which name is whose",
+            f"the classes of {where}",
+            f"are numbers in the order {', '.join(words[:4])}, …, and {path} does not show which name is whose",
             hint="write `id name` lines: each class folder, and what it is called",
         )
 
 
 def _of_lines(path: Path, text: str) -> tuple[list[str], list[str]]:
-    """Lines begin with an id where all have a tab, or where all their first words hold a digit and differ."""
+    """Read names from lines. They begin with an id where all have a tab, or where all first words have a digit and
+    differ.
+    """
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not all(lines):
-        raise ImagesError(f"{path}, line {lines.index('') + 1} is empty", hint=_FORMS)
+        raise ImagesError(f"line {lines.index('') + 1} of {path}", "is empty", hint=_FORMS)
     by_tab, by_space = ([line.split(mark, 1) for line in lines] for mark in ("\t", None))
     if all(len(parts) == 2 for parts in by_tab):
         return _two(by_tab)
@@ -156,19 +164,21 @@ def _of_json(path: Path, text: str) -> tuple[list[str], list[str]]:
     try:
         held = json.loads(text, object_pairs_hook=each_once)
     except (ValueError, RecursionError) as problem:
-        raise ImagesError(f"{path} cannot be read as JSON: {problem}", hint=_FORMS) from problem
+        raise ImagesError(str(path), f"cannot be read as JSON: {problem}", hint=_FORMS) from problem
     if isinstance(held, dict):
         held = _in_order(path, held)
     if isinstance(held, list) and all(isinstance(entry, str) for entry in held):
         return [], held
     pairs = isinstance(held, list) and all(_is_pair(entry) for entry in held)
     if not pairs:
-        raise ImagesError(f"{path} is no list of names", hint=_FORMS)
+        raise ImagesError(str(path), "is not a list of names", hint=_FORMS)
     return _two(held)
 
 
-def _in_order(path: Path, held: dict[str, Any]) -> list[Any]:
-    """{name: number} is torchvision's class_to_idx; {number: name} or {number: [id, name]}; {id: name}, sorted."""
+def _in_order(path: Path, held: Mapping[str, object]) -> list[object]:
+    """Return the entries in the order of the network's answers: {name: number} is torchvision's class_to_idx;
+    {number: name} or {number: [id, name]}; {id: name}, sorted.
+    """
     numbers = [str(number) for number in range(len(held))]
     by_value = {str(value): name for name, value in held.items() if type(value) is int}
     if by_value.keys() == set(numbers):
@@ -176,15 +186,15 @@ def _in_order(path: Path, held: dict[str, Any]) -> list[Any]:
     if held.keys() == set(numbers):
         return [held[number] for number in numbers]
     if list(held) != sorted(held):
-        raise ImagesError(f"{path} gives its classes no order", hint=_FORMS)
+        raise ImagesError(str(path), "gives its classes no order", hint=_FORMS)
     return [[word, name] for word, name in held.items()]
 
 
-def _is_pair(entry: Any) -> bool:
+def _is_pair(entry: object) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
 
 
 def _unlike(names: Sequence[str]) -> tuple[str, ...]:
-    """A name that several classes have (ImageNet has two cranes) gets its class's number."""
+    """Make names unique: one that several classes have (ImageNet has two cranes) gets its class's number."""
     often = Counter(names)
     return tuple(f"{name} ({number})" if often[name] > 1 else name for number, name in enumerate(names))

@@ -27,7 +27,7 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.z
 
 
 class Tar:
-    """Numbered as the same folder would be: a folder around all class folders is passed by."""
+    """A .tar, numbered as the same folder would be. A folder around all class folders is ignored."""
 
     numbered = False
 
@@ -71,8 +71,9 @@ def _read(path: Path) -> _Members:
             _walk(file, "", found)
     except (tarfile.TarError, OSError, EOFError) as problem:
         raise ImagesError(
-            f"{path} cannot be read as a plain .tar: {problem}",
-            hint="pack its folder anew, and without compression: images are read in place",
+            str(path),
+            f"cannot be read as a plain .tar: {problem}",
+            hint="pack its folder again, without compression: images are read in place",
         ) from problem
     places = dict(zip(found.names, zip(found.starts, found.sizes, strict=True), strict=True)) if found.links else {}
     lost = Counted()
@@ -82,14 +83,16 @@ def _read(path: Path) -> _Members:
         else:
             lost.add(f"{name} → {other}")
     if lost.count:
-        raise ImagesError(f"{path} has links to what it does not hold ({lost.count}): {lost}", hint="store the files")
+        raise ImagesError(
+            str(path), f"has links to what it does not hold ({lost.count}): {lost}", hint="store the files"
+        )
     return found
 
 
 def _walk(file: BinaryIO, inside: str, found: _Members) -> None:
     with tarfile.TarFile(fileobj=file) as tar:
         while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # or all would be kept, a kilobyte each
+            tar.members = []  # type: ignore[attr-defined]  # or all would stay in memory, a kilobyte each
             name = posixpath.normpath(posixpath.join(inside, member.name.lstrip("/")))
             if any(part[0] == "." for part in name.split("/")):
                 continue
@@ -106,12 +109,12 @@ def _walk(file: BinaryIO, inside: str, found: _Members) -> None:
             elif member.isfile() and is_image(posixpath.basename(name)):
                 found.add(name, member.offset_data, member.size)
         file.seek(tar.offset)
-        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # it ended where it does not end
+        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # reading ended before its end
             raise tarfile.ReadError(f"it is damaged at byte {tar.offset}")
 
 
 def _sorted(path: Path, found: _Members, labelled: bool) -> tuple[tuple[str, ...], list[int], np.ndarray]:
-    """Classes, the members in a folder's order, and their labels. What lies beside the class folders is passed over."""
+    """Return classes, the members in a folder's order, and their labels. What is not in a class folder is ignored."""
     depth = _depth(found.names)
     parts = [name.split("/", depth + 1) for name in found.names]
     inside = [len(each) > depth + 1 for each in parts]
@@ -121,7 +124,7 @@ def _sorted(path: Path, found: _Members, labelled: bool) -> tuple[tuple[str, ...
     classes = tuple(sorted(set(label.values())))
     if not last or (labelled and not classes):
         what = "class folders" if labelled else "images"
-        raise ImagesError(f"{path} has no {what}", hint="put the images of each class into a folder of its own")
+        raise ImagesError(str(path), f"has no {what}", hint="put the images of each class into a folder of its own")
     if not classes:
         return (), [last[name] for name in sorted(last)], np.zeros(len(last), np.int64)
     _refuse_empty(path, found, depth, classes)
@@ -131,7 +134,7 @@ def _sorted(path: Path, found: _Members, labelled: bool) -> tuple[tuple[str, ...
 
 
 def _depth(names: Sequence[str]) -> int:
-    """How many folders stand around the class folders."""
+    """Return how many folders stand around the class folders."""
     depth = 0
     while names:
         heads = {"/".join(name.split("/")[: depth + 1]) for name in names}
@@ -146,4 +149,4 @@ def _refuse_empty(path: Path, found: _Members, depth: int, classes: Sequence[str
     at_level = (folder.split("/") for folder in found.folders if folder.count("/") == depth)
     empty = sorted({folder[depth] for folder in at_level} - set(classes))
     if empty:
-        raise ImagesError(f"the class folder {path}:{empty[0]} has no images", hint="fill it or leave it out")
+        raise ImagesError(f"the class folder {path}:{empty[0]}", "has no images", hint="fill it or leave it out")

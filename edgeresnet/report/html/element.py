@@ -22,7 +22,7 @@ _ODD |= {0x09: " ", 0x0A: "\n", 0x0D: " "}
 
 @dataclass(frozen=True)
 class Markup:
-    """What may stand in a page as it is. Made by `el`, and of what this package ships, by nobody else."""
+    """What may stand in a page as it is. Only `el` makes it, and the page of what this package ships."""
 
     html: str
 
@@ -32,9 +32,9 @@ Value = str | int | float | bool | None
 
 
 def el(name: str, /, *children: Child, **attributes: Value) -> Markup:
-    """`el("p", "a < b", class_="note")`. An attribute that is None or False is left out; `_` in a name is `-`."""
+    """Return an element: `el("p", "a < b", class_="note")`. None or False leaves an attribute out; `_` means `-`."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no element")
+        raise ValueError(f"{name!r} is not an element")
     head = f"<{name}{''.join(_attribute(key, value) for key, value in attributes.items())}>"
     if name in _VOID:
         return Markup(head)
@@ -42,7 +42,7 @@ def el(name: str, /, *children: Child, **attributes: Value) -> Markup:
 
 
 def name(text: str) -> Markup:
-    """A name that somebody gave: whichever way its letters run, the text around it keeps its own."""
+    """Return a name of any origin: whichever way its letters run, the text around it keeps its own."""
     return el("bdi", text)
 
 
@@ -64,7 +64,7 @@ def _attribute(key: str, value: Value) -> str:
         return f" {key}"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     if key in _LOADS and not text.startswith(("#", "data:image/")) and text != "data:,":
-        raise ValueError(f"{key}={text!r} would load something from elsewhere")
+        raise ValueError(f"{key}={text!r} would load something from another place")
     if key.startswith("on") or key == "style":
         raise ValueError(f"{key} would be code: the page has one script and one style")
     return f' {key}="{_text(text)}"'

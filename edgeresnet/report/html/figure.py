@@ -1,6 +1,6 @@
 """What every chart has around it: what it shows, the digests that it came from, and its numbers as a table beneath.
 
-A chart's marks are what can be hovered, and reached by the arrow keys: each says in words what it stands for.
+A chart's marks are what can be hovered, and reached by the arrow keys: each shows in words what it stands for.
 """
 
 from __future__ import annotations
@@ -8,19 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ...runs import Run, StepRecord
 from .element import Child, Markup, el, name
 
 
 class Origin(NamedTuple):
-    """The step that measured what is drawn, and the digest of what it left."""
+    """The step that measured what is drawn, and the digest of its artifact."""
 
     step: str
     digest: str
 
 
+def step_origin(step: StepRecord) -> Origin:
+    """Return a step as the origin of what is drawn."""
+    return Origin(step.id, step.digest or "")
+
+
+def verify_origin(run: Run, target: str) -> Origin:
+    """Return the step that measured a target."""
+    step = f"verify:{target}"
+    return next((step_origin(each) for each in run.steps if each.id == step), Origin(step, ""))
+
+
 def figure(
     title: str,
-    said: str,
+    caption: str,
     drawn: Child,
     origins: Iterable[Origin],
     table_of: tuple[Sequence[str], Sequence[Sequence[Child]]],
@@ -28,12 +40,12 @@ def figure(
     *,
     headed: bool = True,
 ) -> Markup:
-    """`said` is how it is to be read, in a sentence or two. A title that stands above it already is left to that."""
+    """Return a chart. `caption` explains how to read it. `headed=False`: its title stands above it already."""
     columns, rows = table_of
     return el(
         "figure",
         el("h3", name(title)) if headed else None,
-        el("p", name(said), class_="said"),
+        el("p", name(caption), class_="explains"),
         legend,
         el("div", drawn, class_="drawn"),
         el("figcaption", "From ", between(", ", (digest(each) for each in origins))),
@@ -50,7 +62,7 @@ def digest(origin: Origin) -> list[Child]:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Child]]) -> Markup:
-    """Words to the left, numbers to the right. Wider than the page, it can be moved, by keys too."""
+    """Return a table, words to the left, numbers to the right. Wider than the page, it can be moved, by keys too."""
     right = [_is_number(row[index] for row in rows) for index in range(len(columns))]
     head = el("tr", [el("th", each, scope="col", class_=_side(to)) for each, to in zip(columns, right, strict=True)])
     body = [
@@ -60,9 +72,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Child]]) -> Markup:
               aria_label="a table")  # fmt: skip
 
 
-def mark(said: str, *shapes: Child, class_: str = "") -> Markup:
-    """One thing that is drawn, and what it says when it is pointed at."""
-    return el("g", el("title", said), *shapes, class_=f"mark {class_}".strip(), role="img", tabindex=0)
+def mark(words: str, *shapes: Child, class_: str = "") -> Markup:
+    """Return one thing that is drawn, and the words that it shows when it is pointed at."""
+    return el("g", el("title", words), *shapes, class_=f"mark {class_}".strip(), role="img", tabindex=0)
 
 
 def between(separator: str, children: Iterable[Child]) -> list[Child]:

@@ -1,46 +1,44 @@
-"""Images that are answered otherwise than before: the picture, what it is, and what each network said."""
+"""Images that are answered differently than before: the picture, its label, and each network's answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from . import facts
-from .element import Child, Markup, el, name
-from .figure import between, digest, table
+from ..summary import ChangedImage, Summary, changed_images, changes_sentence
+from .element import Markup, el, name
+from .figure import between, digest, table, verify_origin
 
 if TYPE_CHECKING:
-    from .beside import Beside
+    from .extras import Extras
 
+PICTURES = 48  # of changed images, on a page
+NAMED = 200  # of them, in its table
 _AT_ONCE = 12  # pictures; the others are a touch away
 
 
-def section(run: Mapping[str, Any], beside: Beside) -> Markup | None:
-    judged = facts.judged(run)
-    if not judged:
+def section(seen: Summary, extras: Extras) -> Markup | None:
+    targets = [result.target for result in seen.run.measured if result.has_labels]
+    if not targets:
         return None
-    numbers = facts.changed(run)
-    origins = between(", ", (digest(facts.verified(run, result)) for result in judged))
-    if not numbers:
-        said = "Every image is answered as FP32 answers it."
-        return el("section", el("p", said), el("p", "From ", origins, class_="caption"), class_="flips")
-    cards = [_card(run, number, beside) for number in numbers if number in beside.pictures]
-    more = len(numbers) - len(cards)
-    said = f"{len(numbers)} images are answered otherwise than in FP32: {_sums(run)}."
-    if cards and more:
-        said += f" Shown are {len(cards)}, those first that were right before."
-    why = beside.no_pictures or ("" if cards else "Pictures are looked up by `edgeresnet report --format html`.")
-    columns = ("image", "is", "FP32", *(result["target"] for result in judged))
-    rows = [_row(run, number, beside) for number in numbers[: facts.NAMED]]
-    cut = f"The first {facts.NAMED} of {len(numbers)}" if len(numbers) > facts.NAMED else "All of them"
+    changed = changed_images(seen.run.measured)
+    origins = between(", ", (digest(verify_origin(seen.run, target)) for target in targets))
+    if not changed:
+        same = el("p", "Every image is answered as FP32 answers it.")
+        return el("section", same, el("p", "From ", origins, class_="caption"), class_="flips")
+    cards = [_card(each, extras) for each in changed if each.number in extras.pictures]
+    words = f"{len(changed)} images are answered otherwise than in FP32: {changes_sentence(seen.run.measured)}."
+    if cards and len(changed) > len(cards):
+        words += f" Shown are {len(cards)}, those first that were right before."
+    why = extras.no_pictures or ("" if cards else "Pictures are looked up by `edgeresnet report --format html`.")
     return el(
         "section",
-        el("p", said),
+        el("p", words),
         el("p", name(why), class_="quiet") if why else None,
         el("ul", cards[:_AT_ONCE], class_="pictures") if cards else None,
         _behind(cards[_AT_ONCE:]),
         el("p", "From ", origins, class_="caption"),
-        el("details", el("summary", f"{cut}, as a table"), table(columns, rows)),
+        _table(changed, targets, extras),
         class_="flips",
     )
 
@@ -53,45 +51,31 @@ def _behind(cards: list[Markup]) -> Markup | None:
     )
 
 
-def _sums(run: Mapping[str, Any]) -> str:
-    told = []
-    for result in facts.judged(run):
-        counts = result["variants"][result["candidate"]]["accuracy"]
-        wrong = counts["images"] - counts["agree"] - counts["flips_lost"] - counts["flips_won"]
-        told.append(
-            f"on {result['target']} {counts['flips_lost']} lost, {counts['flips_won']} won, {wrong} wrong both times"
-        )
-    return "; ".join(told)
+def _table(changed: Sequence[ChangedImage], targets: Sequence[str], extras: Extras) -> Markup:
+    cut = f"The first {NAMED} of {len(changed)}" if len(changed) > NAMED else "All of them"
+    rows = [
+        (_called(each, extras), each.label, each.before, *(each.now[target] for target in targets))
+        for each in changed[:NAMED]
+    ]
+    return el("details", el("summary", f"{cut}, as a table"), table(("image", "is", "FP32", *targets), rows))
 
 
-def _card(run: Mapping[str, Any], number: int, beside: Beside) -> Markup:
-    called = beside.names.get(number, f"image {number}")
-    judged = facts.judged(run)
-    first = judged[0]
-    label = first["classes"][first["labels"][number]]
-    before = first["classes"][first["reference_predicted"][number]]
-    said: list[Child] = [_answer("FP32", before, before == label)]
-    for result in judged:
-        now = result["classes"][result["variants"][result["candidate"]]["predicted"][number]]
-        said.append(_answer(result["target"], now, now == label))
+def _card(image: ChangedImage, extras: Extras) -> Markup:
+    called = _called(image, extras)
+    answers = [_answer(who, what, image.label) for who, what in (("FP32", image.before), *image.now.items())]
     return el(
         "li",
-        el("img", src=beside.pictures[number], alt=f"{called}, which is {label}", width=84, height=84),
-        el("p", name(label), class_="label"),
+        el("img", src=extras.pictures[image.number], alt=f"{called}, which is {image.label}", width=84, height=84),
+        el("p", name(image.label), class_="label"),
         el("p", name(called), class_="file"),
-        el("dl", said),
+        el("dl", answers),
     )
 
 
-def _answer(who: str, what: str, right: bool) -> Markup:
-    sign = el("span", "right" if right else "wrong", class_="right" if right else "wrong")
-    return el("div", el("dt", name(who)), el("dd", name(what), " ", sign))
+def _called(image: ChangedImage, extras: Extras) -> str:
+    return extras.names.get(image.number, f"image {image.number}")
 
 
-def _row(run: Mapping[str, Any], number: int, beside: Beside) -> list[Child]:
-    judged = facts.judged(run)
-    first = judged[0]
-    classes = first["classes"]
-    called = beside.names.get(number, f"image {number}")
-    now = [result["classes"][result["variants"][result["candidate"]]["predicted"][number]] for result in judged]
-    return [called, classes[first["labels"][number]], classes[first["reference_predicted"][number]], *now]
+def _answer(who: str, what: str, label: str) -> Markup:
+    word = "right" if what == label else "wrong"
+    return el("div", el("dt", name(who)), el("dd", name(what), " ", el("span", word, class_=word)))

@@ -3,92 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from ...portable import timings
-from .. import view
-from . import facts, plot
-from .element import Child, Markup, el, name
-from .figure import figure, mark
+from ...portable.result import Latency, Measured, Percentiles, Variant
+from ..summary import LATENCY_COLUMNS, Summary, latency_cells, ms, process_p50s, table
+from . import plot
+from .element import Child, Markup, el
+from .figure import figure, mark, verify_origin
 from .scale import Scale, around
 
 _HIGH, _HILL = 74, 40  # pixels of a network's row, and of what is drawn of its values
 _BINS = (20, 90)  # at least, and at most
 _SHOWN = 99.5  # percent of all values: what lies beyond is counted in words
-_COLUMNS = ("as", "inferences", "processes", "p50 ms", "p90", "p99", "slowest", "device p50", "file p50", "load",
-            "first", "peak MB", "digest")  # fmt: skip
+_COLUMNS = ("as", "inferences", "processes", "p50 ms", "p90", "p99", "slowest", "device p50", "file p50",
+            *LATENCY_COLUMNS[5:], "digest")  # fmt: skip
 
 
-def section(run: Mapping[str, Any]) -> list[Markup]:
-    found = [_of_target(run, result) for result in facts.measured(run)]
+def section(seen: Summary) -> list[Markup]:
+    found = [_of_target(seen, result) for result in seen.run.measured]
     return [each for each in found if each is not None]
 
 
-def _of_target(run: Mapping[str, Any], result: Mapping[str, Any]) -> Markup | None:
-    timed = {name: each for name, each in result["variants"].items() if each["latency"]}
-    values = {name: timings.values(each["latency"]) for name, each in timed.items()}
-    values = {name: each[each > 0] for name, each in values.items()}
-    values = {name: each for name, each in values.items() if len(each)}
-    if not values:
+def _of_target(seen: Summary, result: Measured) -> Markup | None:
+    timed = {name: each for name, latency in result.timed().items() if len(each := _positive(latency))}
+    if not timed:
         return None
-    across = _scale(list(values.values()))
-    beyond = sum(int((each > across.high).sum()) for each in values.values())
-    said = (
+    across = _scale(list(timed.values()))
+    beyond = sum(int((each > across.high).sum()) for each in timed.values())
+    words = (
         "Every timed inference, from and to the host's memory: the hill is where most of them lie, the lines are p50, "
         "p90 and p99, the dots under it each process's own p50."
     )
     if beyond:
-        said += f" {beyond} of {sum(map(len, values.values()))} values lie beyond the right edge."
+        words += f" {beyond} of {sum(map(len, timed.values()))} values lie beyond the right edge."
     rows = [
-        _ridge(name, numbers, timed[name]["latency"], across, number)
-        for number, (name, numbers) in enumerate(values.items())
+        _ridge(name, values, result.variants[name].latency, across, number)
+        for number, (name, values) in enumerate(timed.items())
     ]
-    drawn = plot.axes(across, None, _HIGH * len(values), ("ms per inference", ""), rows)
-    table = view.filled(_COLUMNS, [_numbers(name, values[name], timed[name]) for name in values])
-    return figure(f"Latency on {result['target']}", said, drawn, [facts.verified(run, result)], table)
+    drawn = plot.axes(across, None, _HIGH * len(timed), ("ms per inference", ""), rows)
+    numbers = _numbers(timed, result.variants)
+    return figure(f"Latency on {result.target}", words, drawn, [verify_origin(seen.run, result.target)], numbers)
+
+
+def _positive(latency: Latency) -> np.ndarray:
+    values = latency.values()
+    return values[values > 0]
 
 
 def _scale(values: Sequence[np.ndarray]) -> Scale:
-    """From the fastest of all to where nearly all have ended: the few beyond would press the rest together."""
+    """Return a scale from the fastest of all to where nearly all have ended: the few beyond would squeeze the rest."""
     ends = [float(min(each.min() for each in values)), float(max(np.percentile(each, _SHOWN) for each in values))]
     return around(ends, room=0.03)
 
 
-def _ridge(variant: str, values: np.ndarray, latency: Mapping[str, Any], across: Scale, number: int) -> Markup:
+def _ridge(variant: str, values: np.ndarray, latency: Latency | None, across: Scale, number: int) -> Markup:
+    assert latency is not None
+    assert latency.host is not None
     top = _HIGH * number
     ground = top + 18 + _HILL
-    p50, p90, p99 = np.percentile(values, [50, 90, 99])
     marks: list[Child] = []
-    for word, value in (("p50", p50), ("p90", p90), ("p99", p99)):
-        x = across.across(value)
-        marks.append(
-            mark(
-                f"{variant}: {word} is {view.ms(value)} ms, of {len(values):,} inferences",
-                el("rect", x=x, y=ground - _HILL, width=13, height=_HILL, transform="translate(-6.5)", class_="hit"),
-                el(
-                    "line",
-                    x1=x,
-                    x2=x,
-                    y1=ground - (_HILL if word == "p50" else _HILL / 2),
-                    y2=ground,
-                    class_=f"quantile {word}",
-                ),
-            )
-        )
-    for index, windows in enumerate(timings.windows(latency)):
-        own = float(np.median(np.concatenate(windows)))
-        said = f"{variant}: process {index + 1} had a p50 of {view.ms(own)} ms"
-        marks.append(plot.dot(said, across.across(own), ground + 7, 2.5, "process"))
+    for word, value in zip(Percentiles._fields, latency.host, strict=True):
+        words = f"{variant}: {word} is {ms(value)} ms, of {len(values):,} inferences"
+        marks.append(_quantile(word, words, across.across(value), ground))
+    for index, own in enumerate(process_p50s(latency)):
+        words = f"{variant}: process {index + 1} had a p50 of {ms(own)} ms"
+        marks.append(plot.dot(words, across.across(own), ground + 7, 2.5, "process"))
     hill = el("svg", plot.stretched(_hill(values, across), _HILL, "hill"), y=ground - _HILL, overflow="visible")
-    shown = f"{view.ms(float(p50))} ms"
-    called = el("text", el("tspan", name_text(variant), class_="called"), f"  {shown}", x=0, y=top + 14, class_="tick")
+    shown = f"{ms(latency.p50)} ms"
+    called = el("text", el("tspan", _shortened(variant), class_="called"), f"  {shown}", x=0, y=top + 14, class_="tick")
     base = el("line", x1=0, x2="100%", y1=ground, y2=ground, class_="base")
-    return el("g", hill, base, called, marks, class_=facts.variant_class(variant))
+    return el("g", hill, base, called, marks, class_=plot.variant_class(variant))
 
 
-def name_text(text: str) -> str:
+def _quantile(word: str, words: str, x: str, ground: int) -> Markup:
+    high = _HILL if word == "p50" else _HILL / 2
+    return mark(
+        words,
+        el("rect", x=x, y=ground - _HILL, width=13, height=_HILL, transform="translate(-6.5)", class_="hit"),
+        el("line", x1=x, x2=x, y1=ground - high, y2=ground, class_=f"quantile {word}"),
+    )
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= 28 else text[:27] + "…"
 
 
@@ -103,23 +100,17 @@ def _hill(values: np.ndarray, across: Scale) -> str:
     return plot.way(path) + "Z"
 
 
-def _numbers(variant: str, values: np.ndarray, about: Mapping[str, Any]) -> list[Child]:
-    raw = about["latency"]
-    _, *shown = view.latency_row((variant,), raw)
-    p50, p90, p99, device, file, load, first, peak = shown
-    digest = el("code", about["digest"][:12], title=about["digest"])
-    counts = f"{len(values):,}", str(len(raw["processes"]))
-    return [
-        name(variant),
-        *counts,
-        p50,
-        p90,
-        p99,
-        view.ms(float(values.max())),
-        device,
-        file,
-        load,
-        first,
-        peak,
-        digest,
-    ]
+def _numbers(
+    timed: Mapping[str, np.ndarray], variants: Mapping[str, Variant]
+) -> tuple[Sequence[str], list[list[Child]]]:
+    """Return the table under the chart, each row with the digest of its network."""
+    rows = []
+    for name, values in timed.items():
+        latency = variants[name].latency
+        assert latency is not None
+        p50, p90, p99, *others = latency_cells(latency)
+        counts = f"{len(values):,}", str(len(latency.processes))
+        digest = variants[name].digest
+        rows.append((name, *counts, p50, p90, p99, ms(float(values.max())), *others, digest))
+    columns, shown = table(_COLUMNS, rows)
+    return columns, [[*cells, el("code", digest[:12], title=digest)] for *cells, digest in shown]

@@ -1,11 +1,11 @@
 
 "use strict";
-// What a mark says is shown where it is pointed at or focused; arrow keys go from mark to mark of one chart.
+// The words of a mark are shown where it is pointed at or focused; arrow keys go from mark to mark of one chart.
 (() => {
   const tip = document.createElement("div");
   tip.id = "tip";
   tip.hidden = true;
-  tip.setAttribute("aria-hidden", "true"); // the mark's own label says it to a screen reader
+  tip.setAttribute("aria-hidden", "true"); // a screen reader has the mark's own label
   document.body.append(tip);
 
   const show = (mark) => {

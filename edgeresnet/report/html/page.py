@@ -1,6 +1,6 @@
-"""The page: what is seen first, then what it rests on. One file that asks for nothing, from anywhere.
+"""The page: what is seen first, then what it rests on. One file that loads nothing from anywhere.
 
-The browser is told so, too: but for this page's own script, style and pictures within it, nothing may load or run.
+The browser enforces that as well: but for this page's own script, style and pictures, nothing may load or run.
 """
 
 from __future__ import annotations
@@ -8,58 +8,58 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .. import view
-from . import changes, cutting, first, flips, latencies, learned, origin, promises, tradeoff
+from ..summary import Summary
+from . import classes, first, flips, latencies, learning, noise, origin, promises, pruning, tradeoff
 from .element import Child, Markup, el, name
 
 if TYPE_CHECKING:
-    from .beside import Beside
+    from .extras import Extras
 
 
-def page(run: Mapping[str, Any], beside: Beside) -> str:
-    seen = view.of(run)
-    sections = [(title, inside) for title, inside in _sections(run, seen, beside) if inside]
+def page(seen: Summary, extras: Extras) -> str:
+    """Return the page of a run, from its summary and what its store still has."""
+    sections = [(title, inside) for title, inside in _sections(seen, extras) if inside]
     links = [el("a", title, href=f"#{_id(title)}") for title, _ in sections]
     body = [
-        first.head(run, seen),
+        first.head(seen),
         el(
             "main",
-            first.cards(run),
+            first.cards(seen),
             el("nav", links, aria_label="parts of this page"),
             [el("section", el("h2", title), inside, id=_id(title), class_="part") for title, inside in sections],
         ),
-        _foot(run),
+        el("footer", el("p", f"Run {seen.run.id}. This page loads nothing from any other place.")),
     ]
     return f"<!doctype html>\n{el('html', _head(seen), el('body', body, _own('script', 'page.js')), lang='en').html}\n"
 
 
-def _sections(run: Mapping[str, Any], seen: view.View, beside: Beside) -> list[tuple[str, Child]]:
-    found: list[tuple[str, Child]] = [
-        ("Promises", promises.section(run)),
-        ("Accuracy against latency", tradeoff.section(run, beside.others, beside.unread)),
-        ("Latency", [*latencies.section(run), *_sentences(seen.speedups)]),
-        ("Classes", changes.section(run)),
-        ("Flipped images", flips.section(run, beside)),
-        ("INT8", [*learned.noise(run), *_sentences(seen.losses)]),
-        ("Pruning", cutting.section(run, seen)),
-        ("Learning", [*learned.curves(run), *_sentences(said for said, rows in seen.recoveries if not rows)]),
-        ("Notes", [each for each in (origin.notes(seen), learned.absent(run)) if each]),
-        ("Recipe", origin.recipe(run)),
-        ("Lineage", origin.lineage(run, beside)),
-        ("Conditions", origin.conditions(run, seen)),
+def _sections(seen: Summary, extras: Extras) -> list[tuple[str, Child]]:
+    untrained = [each.sentence for each in seen.recoveries if not each.epochs.rows]
+    return [
+        ("Promises", promises.section(seen)),
+        ("Accuracy against latency", tradeoff.section(seen.run, extras.others, extras.unread)),
+        ("Latency", [*latencies.section(seen), *_sentences(each.sentence for each in seen.speedups)]),
+        ("Classes", classes.section(seen)),
+        ("Flipped images", flips.section(seen, extras)),
+        ("INT8", [*noise.section(seen.run), *_sentences(seen.losses)]),
+        ("Pruning", pruning.section(seen)),
+        ("Learning", [*learning.curves(seen.run), *_sentences(untrained)]),
+        ("Notes", [each for each in (origin.notes(seen), origin.missing_stages(seen.run)) if each]),
+        ("Recipe", origin.recipe(seen.run)),
+        ("Lineage", origin.lineage(seen.run, extras)),
+        ("Conditions", origin.conditions(seen)),
     ]
-    return found
 
 
-def _sentences(said: Any) -> list[Markup]:
-    return [el("p", name(f"{each}."), class_="quiet") for each in said]
+def _sentences(sentences: Iterable[str]) -> list[Markup]:
+    return [el("p", name(f"{each}."), class_="quiet") for each in sentences]
 
 
-def _head(seen: view.View) -> Markup:
+def _head(seen: Summary) -> Markup:
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash('page.css')}'; script-src '{_hash('page.js')}'; "
         "base-uri 'none'; form-action 'none'"
@@ -77,10 +77,6 @@ def _head(seen: view.View) -> Markup:
     )
 
 
-def _foot(run: Mapping[str, Any]) -> Markup:
-    return el("footer", el("p", f"Run {run['id']}. Nothing on this page was loaded from elsewhere."))
-
-
 def _id(title: str) -> str:
     return title.lower().replace(" ", "-")
 
@@ -95,5 +91,5 @@ def _hash(called: str) -> str:
 
 
 def _own(element: str, called: str) -> Markup:
-    """What ships with this package stands as it is: it holds nothing that a run says."""
+    """Return a file that ships with this package, as it is: it holds nothing of a run."""
     return Markup(f"<{element}>{_file(called)}</{element}>")

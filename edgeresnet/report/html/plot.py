@@ -8,7 +8,7 @@ from .element import Child, Markup, el
 from .figure import mark
 from .scale import Scale, spelled
 
-SHAPES = {  # drawn around 0, 0: what tells one target from another where colours do not
+SHAPES = {  # drawn around 0, 0: so that targets differ where colours do not
     "circle": "M-5.5,0a5.5,5.5 0 1,0 11,0a5.5,5.5 0 1,0 -11,0z",
     "square": "M-5,-5h10v10h-10z",
     "diamond": "M0,-7l7,7l-7,7l-7,-7z",
@@ -18,7 +18,7 @@ SHAPES = {  # drawn around 0, 0: what tells one target from another where colour
 
 
 def axes(across: Scale, up: Scale | None, high: int, names: tuple[str, str], *inside: Child) -> Markup:
-    """`names`: of what runs across, and of what runs up."""
+    """Draw the axes and what lies between them. `names`: of what runs across, and of what runs up."""
     lines = [_across(across, value, high) for value in across.ticks()]
     lines += [_up(up, value, high) for value in up.ticks()] if up else []
     return el(
@@ -42,28 +42,33 @@ def down(up: Scale, value: float, high: int) -> float:
 
 
 def shape(which: str, x: str, y: float, class_: str = "value") -> Markup:
-    """A sign at a place in percent, which a path cannot have."""
+    """Draw a sign at a place in percent, which a path cannot have."""
     return el("svg", el("path", d=SHAPES[which], class_=class_), x=x, y=y, overflow="visible")
 
 
 def stretched(d: str, high: int, class_: str) -> Markup:
-    """A path whose x runs from 0 to 1000, over all of the width; its line stays as thin as it was."""
+    """Draw a path whose x runs from 0 to 1000 over all of the width; its line stays as thin as it was."""
     path = el("path", d=d, class_=class_, vector_effect="non-scaling-stroke")
     return el("svg", path, viewBox=f"0 0 1000 {high}", preserveAspectRatio="none", width="100%", height=high)
 
 
 def way(points: Sequence[tuple[float, float]]) -> str:
-    """Points of (0 … 1, pixels) as a line."""
+    """Return points of (0 … 1, pixels) as a path."""
     return "M" + "L".join(f"{1000 * x:.1f},{y:.1f}" for x, y in points)
 
 
-def dot(said: str, x: str, y: float, radius: float, class_: str) -> Markup:
+def dot(words: str, x: str, y: float, radius: float, class_: str) -> Markup:
     return mark(
-        said,
+        words,
         el("circle", cx=x, cy=y, r=max(radius + 5, 9), class_="hit"),
         el("circle", cx=x, cy=y, r=radius, class_="value"),
         class_=class_,
     )
+
+
+def variant_class(name: str) -> str:
+    """Return the class of a variant, for which the style has a colour."""
+    return f"v-{name}" if name in ("fp32", "pruned", "half", "candidate", "int8") else "v-other"
 
 
 def _across(scale: Scale, value: float, high: int) -> list[Child]:

@@ -1,15 +1,14 @@
-"""Promises against what was found: all on one line, that of what was promised; to the left of it is kept."""
+"""Promises against what was measured: all on one line, that of what was promised; to the left of it is kept."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from ...portable import judging
-from . import facts
+from ...portable.result import Promise, Verdict
+from ..summary import Summary, short_number
 from .element import Markup, el, name
-from .figure import Origin, figure
+from .figure import Origin, figure, verify_origin
 from .first import verdict
 from .scale import Scale
 from .strips import Strip, bar
@@ -18,19 +17,19 @@ _DRAWN = 24
 _TABLED = 200  # rows; a promise for each of a thousand classes, on several targets, is more than a page can hold
 
 
-def section(run: Mapping[str, Any]) -> Markup | None:
-    found = run["verdicts"]
+def section(seen: Summary) -> Markup | None:
+    found = seen.verdicts
     if not found:
         return None
     shown = found if len(found) <= _DRAWN else sorted(found, key=_badness, reverse=True)
-    origins: dict[str, Origin] = {each["target"]: facts.origin(run, f"verify:{each['target']}") for each in found}
+    origins: dict[str, Origin] = {each.target: verify_origin(seen.run, each.target) for each in found}
     columns = ("target", "promise", "promised", "found", "lowest (95 %)", "highest (95 %)", "verdict")
     rows = [
         (
-            each["target"],
-            each["promise"],
-            *(_spelled(each.get(key)) for key in ("limit", "value", "low", "high")),
-            each["verdict"],
+            each.target,
+            each.promise.name,
+            *map(short_number, (each.promise.limit, each.value, each.low, each.high)),
+            each.verdict,
         )
         for each in shown[:_TABLED]
     ]
@@ -52,43 +51,37 @@ def _left_out(count: int) -> str:
     return f" Drawn are the {_DRAWN} worst of {count:,}, {count - _DRAWN:,} more are not{cut}."
 
 
-def _badness(each: Mapping[str, Any]) -> tuple[int, float]:
-    """By its verdict, and how near to its limit, or how far beyond, it was found."""
-    value = each.get("value")
-    beyond = -math.inf if value is None else _beyond(each["promise"], value, each["limit"])
-    return judging.WORST_LAST.index(each["verdict"]), beyond
+def _badness(each: Verdict) -> tuple[int, float]:
+    """Order by verdict, then by how near to its limit, or how far beyond, the value is."""
+    beyond = -math.inf if each.value is None else _beyond(each.promise, each.value)
+    return judging.WORST_LAST.index(each.verdict), beyond
 
 
-def _row(each: Mapping[str, Any]) -> Markup:
-    said = f"{each['target']} {each['promise']}: {each['verdict']}: {each['reason']}"
+def _row(each: Verdict) -> Markup:
+    words = f"{each.target} {each.promise.name}: {each.verdict}: {each.reason}"
     text = el(
         "div",
-        el("p", verdict(each["verdict"]), " ", el("b", name(each["target"])), " ", name(each["promise"])),
-        el("p", name(each["reason"]), class_="quiet"),
+        el("p", verdict(each.verdict), " ", el("b", name(each.target)), " ", name(each.promise.name)),
+        el("p", name(each.reason), class_="quiet"),
     )
-    return el("li", text, bar(_strip(each, said), Scale(-1, 1), 0))
+    return el("li", text, bar(_strip(each, words), Scale(-1, 1), 0))
 
 
-def _strip(each: Mapping[str, Any], said: str) -> Strip:
-    """Distances from the limit, as parts of the largest one; a floor is turned round, so that left is kept."""
-    value, limit = each.get("value"), each["limit"]
-    if value is None:
-        return Strip("", said, kind="absent")
-    ends = [value if each.get(key) is None else each[key] for key in ("low", "high")]
-    found, low, high = (_beyond(each["promise"], number, limit) for number in (value, *ends))
-    far = 1.15 * max(abs(number) for number in (found, low, high)) or 1.0
-    low, high = sorted((low / far, high / far))
-    if each.get("high") is None and each.get("low") is not None:  # nothing bounds it from above
-        low, high = (low, 1.0) if each["promise"].startswith("max") else (-1.0, high)
-    return Strip("", said, value=found / far, low=low, high=high, kind=each["verdict"])
+def _strip(each: Verdict, words: str) -> Strip:
+    """Place distances from the limit, as parts of the largest one; a floor is turned round, so that left is kept."""
+    if each.value is None:
+        return Strip("", words, kind="absent")
+    ends = [each.value if end is None else end for end in (each.low, each.high)]
+    middle, *sides = (_beyond(each.promise, number) for number in (each.value, *ends))
+    far = 1.15 * max(map(abs, (middle, *sides))) or 1.0
+    low, high = sorted(side / far for side in sides)
+    if each.high is None and each.low is not None:  # nothing bounds it from above
+        low, high = (low, 1.0) if each.promise.kind.startswith("max") else (-1.0, high)
+    return Strip("", words, value=middle / far, low=low, high=high, kind=each.verdict)
 
 
-def _beyond(promise: str, number: float, limit: float) -> float:
-    """How far on the wrong side of the limit; of speed-ups and times, in times as much."""
-    times = promise.startswith(("min_speedup", "max_latency")) and number > 0 and limit > 0
-    beyond = math.log(number / limit) if times else number - limit
-    return beyond if promise.startswith("max") else -beyond
-
-
-def _spelled(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}" if abs(value) < 100 else f"{value:.2f}"
+def _beyond(promise: Promise, number: float) -> float:
+    """Return how far on the wrong side of the limit a number is; of speed-ups and times, as a factor."""
+    is_factor = promise.kind.startswith(("min_speedup", "max_latency")) and number > 0 and promise.limit > 0
+    beyond = math.log(number / promise.limit) if is_factor else number - promise.limit
+    return beyond if promise.kind.startswith("max") else -beyond

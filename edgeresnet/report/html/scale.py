@@ -1,4 +1,4 @@
-"""Numbers to places on an axis, and the round numbers that are written beside it. Draws nothing."""
+"""Numbers to places on an axis, and the round numbers that are written along it. Draws nothing."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class Scale:
     log: bool = False
 
     def at(self, value: float) -> float:
-        """0 at the low end, 1 at the high one; what lies beyond stays at the end."""
+        """Return 0 at the low end, 1 at the high one; what lies beyond stays at the end."""
         low, high, value = self._bent(self.low), self._bent(self.high), self._bent(value)
         return min(1.0, max(0.0, (value - low) / (high - low)))
 
     def back(self, part: float) -> float:
-        """The number whose place that is: `at`, the other way round."""
+        """Return the number whose place that is: `at`, the other way round."""
         low, high = self._bent(self.low), self._bent(self.high)
         bent = low + part * (high - low)
         return math.exp(bent) if self.log else bent
 
     def across(self, value: float) -> str:
-        """From left to right, in percent of whatever room there is."""
+        """Return the place from left to right, in percent of whatever room there is."""
         return f"{100 * self.at(value):.2f}%"
 
     def ticks(self, most: int = 5) -> list[float]:
@@ -38,7 +38,7 @@ class Scale:
 
 
 def around(values: Iterable[float], *, room: float = 0.06, log: bool | None = None) -> Scale:
-    """Wide enough for all of them, with some room. Logarithmic where they span much, or where `log` says so."""
+    """Return a scale with room for all values. Logarithmic where they span much, or where `log` is set."""
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(known), max(known)
     if (log is None and low > 0 and high > _LOG_FROM * low) or (log and low > 0):
@@ -49,7 +49,7 @@ def around(values: Iterable[float], *, room: float = 0.06, log: bool | None = No
 
 
 def spelled(value: float) -> str:
-    """A tick: as few digits as it needs."""
+    """Return a tick's number with as few digits as it needs."""
     return "0" if value == 0 else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 

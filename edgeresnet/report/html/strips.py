@@ -1,4 +1,4 @@
-"""A row for each thing, all on one scale: an interval, the value in it, and the line that it is held against.
+"""A row for each thing, all on one scale: an interval, the value in it, and the line that it is compared with.
 
 The names are text of the page, not of the drawing: they keep their size on a phone, and are cut where there is no room.
 """
@@ -20,7 +20,7 @@ class Strip:
     """`low` and `high` are the ends of an interval, or of a bar; `kind` is a word that the style knows."""
 
     label: str
-    said: str  # when it is pointed at
+    words: str  # when it is pointed at
     shown: str = ""  # at its end
     value: float | None = None
     low: float | None = None
@@ -29,7 +29,7 @@ class Strip:
 
 
 def strips(rows: Sequence[Strip], scale: Scale, *, line: float | None = None, unit: str = "") -> list[Markup]:
-    """All rows and, under them, the axis."""
+    """Draw all rows and, under them, the axis."""
     drawn = [
         el(
             "div",
@@ -49,6 +49,7 @@ def strips(rows: Sequence[Strip], scale: Scale, *, line: float | None = None, un
 
 
 def bar(row: Strip, scale: Scale, line: float | None = None) -> Markup:
+    """Draw one row: its interval, its value, and the line that it is compared with."""
     middle = _HIGH / 2
     shapes: list[Child] = [el("rect", x=0, y=0, width="100%", height=_HIGH, class_="hit")]
     if row.low is not None and row.high is not None:
@@ -56,9 +57,9 @@ def bar(row: Strip, scale: Scale, line: float | None = None) -> Markup:
         shapes.append(el("line", **ends, y1=middle, y2=middle, class_="interval"))
     if row.value is not None:
         shapes.append(el("circle", cx=scale.across(row.value), cy=middle, r=4.5, class_="value"))
-    held = None
+    limit = None
     if line is not None:
-        held = el("line", x1=scale.across(line), x2=scale.across(line), y1=0, y2=_HIGH, class_="held")
+        limit = el("line", x1=scale.across(line), x2=scale.across(line), y1=0, y2=_HIGH, class_="limit")
     known = row.value is not None or row.low is not None
     base = el("line", x1=0, x2="100%", y1=middle, y2=middle, class_="base" if known else "base absent")
-    return el("svg", base, held, mark(row.said, *shapes, class_=row.kind), width="100%", height=_HIGH, class_="bar")
+    return el("svg", base, limit, mark(row.words, *shapes, class_=row.kind), width="100%", height=_HIGH, class_="bar")

@@ -1,1 +1,4 @@
-"""The one room of bundles: `write` fills one, `contents` reads it, `on_device` measures it, `carried` goes along."""
+"""The one room of bundles: `write` fills one, `contents` reads it, `on_device` measures it.
+
+`fits` checks that a device's result fits its bundle; `carried` holds the files that go along.
+"""

@@ -1,60 +1,99 @@
-"""What is handed over to a device: a folder that can prove it is whole, and the words for what lies in it.
+"""What is handed over to a device: a folder that can prove it is complete, and the names of what lies in it.
 
-Written by `export`, read on the device and, when its result comes home, here. Builds and measures nothing.
+Written by `export`, read on the device and, when its result is collected, here. Builds and measures nothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...errors import ArtifactError
-from ...portable import manifest
+from ...portable import codec, manifest
+from ...portable.codec import CodecError
+from ...portable.measure import TimingPlan
 from ...portable.preprocessing import Preprocessing
+from ...portable.result import OMIT, Measured
 
 FORMAT = 1
 ABOUT, NETWORKS, BUILT = "bundle.json", "networks", "built"
 EVALUATION, SAMPLES = "evaluation", "samples"
-_LATER = (f"{BUILT}/*", "*.json")  # what the device adds; any other file too many might be imported
+_LATER = (f"{BUILT}/*", "*.json")  # what the device adds; any other additional file might be imported
+_UNPACK = "unpack the archive again"
+
+
+@dataclass(frozen=True)
+class BundleVariant:
+    """One network of a bundle: its file, and the options to compile it with."""
+
+    file: str
+    options: Mapping[str, object]  # the target's own
+    half: bool = field(default=False, metadata={"key": "twin", **OMIT})  # compiled with the device's half precision
+
+
+@dataclass(frozen=True)
+class BundleAbout:
+    """What a bundle holds, and what is to be measured with it: its `bundle.json`."""
+
+    made_by: str
+    target: str
+    network: str  # what it is called
+    candidate: str  # the variant that would ship
+    classes: tuple[str, ...]
+    skipped: tuple[str, ...]
+    images: str | None
+    preprocessing: Mapping[str, object]  # as `Preprocessing.to_json` writes it
+    input: str  # "uint8" or "float32"
+    variants: Mapping[str, BundleVariant]
+    verify: TimingPlan
+    rebuilds: int
+
+
+@dataclass(frozen=True)
+class DeviceResult:
+    """What a device measured, with the digest of the bundle that it measured: its `result.json`."""
+
+    format: int
+    bundle: str
+    measured: float  # seconds since 1970
+    result: Measured
+    digest: str = field(default="", metadata=OMIT)  # of all the other keys
 
 
 @dataclass(frozen=True)
 class Bundle:
     folder: Path
     digest: str
-    about: Mapping[str, Any]
+    about: BundleAbout
 
     @staticmethod
     def open(folder: Path) -> Bundle:
-        """Refuses one that is not as it was written."""
+        """Open a bundle; refuse one that is not as it was written."""
         written = manifest.read(folder)
         if written is None:
-            raise ArtifactError(f"{folder} is no bundle: it has no {manifest.NAME}", hint="unpack the archive anew")
+            raise ArtifactError(str(folder), f"is not a bundle: it has no {manifest.NAME}", hint=_UNPACK)
         if written.get("format") != FORMAT:
             raise ArtifactError(
-                f"{folder} is a bundle of format {written.get('format')}, this program reads {FORMAT}",
+                str(folder),
+                f"is a bundle of format {written.get('format')}, and this program reads {FORMAT}",
                 hint="use the deploy.py that came with it",
             )
-        wrong = manifest.problems(folder, written, besides=_LATER)
-        if wrong:
-            more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            raise ArtifactError(
-                f"the bundle is not as it was made: {'; '.join(wrong[:3])}{more}", hint="unpack the archive anew"
-            )
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        return Bundle(folder, written["digest"], about)
+        problems = manifest.problems(folder, written, besides=_LATER)
+        if problems:
+            more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+            raise ArtifactError("the bundle", f"is not as it was made: {'; '.join(problems[:3])}{more}", hint=_UNPACK)
+        return Bundle(folder, written["digest"], read_about(folder))
 
     @property
     def preprocessing(self) -> Preprocessing:
-        return Preprocessing.from_json(self.about["preprocessing"])
+        return Preprocessing.from_json(self.about.preprocessing)
 
     def network(self, variant: str) -> Path:
-        return self.folder / NETWORKS / str(self.about["variants"][variant]["file"])
+        return self.folder / NETWORKS / self.about.variants[variant].file
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -63,30 +102,51 @@ class Bundle:
         return np.asarray(self.array("labels")) if judged else None
 
     def array(self, name: str) -> np.ndarray:
-        """Of the evaluation images: `pixels`, `labels`, or the FP32 network's answers, `expected`."""
+        """Read an array of the evaluation images: `pixels`, `labels`, or the FP32 network's answers, `expected`."""
         return np.load(self.folder / EVALUATION / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
 
-def sealed(result: Mapping[str, Any]) -> dict[str, Any]:
-    """With its own digest: what was damaged on the way home is told from what was measured."""
-    return {**result, "digest": manifest.digest_of(result)}
+def write_about(folder: Path, about: BundleAbout) -> None:
+    """Write a bundle's `bundle.json`."""
+    (folder / ABOUT).write_text(json.dumps(codec.encode(about), indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def opened(path: Path) -> dict[str, Any]:
-    """A device's result, as it was sealed."""
+def read_about(folder: Path) -> BundleAbout:
+    """Read a bundle's `bundle.json`."""
+    path = folder / ABOUT
+    try:
+        return codec.decode(BundleAbout, json.loads(path.read_text(encoding="utf-8")))
+    except (CodecError, OSError, ValueError) as problem:
+        raise ArtifactError(str(path), f"does not describe a bundle: {problem}", hint=_UNPACK) from problem
+
+
+def sealed(document: Mapping[str, object]) -> dict[str, object]:
+    """Return a device's result as JSON with its own digest, which shows damage on the way."""
+    return {**document, "digest": manifest.digest_of(document)}
+
+
+def opened(path: Path) -> DeviceResult:
+    """Read a device's result, as it was sealed."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         digest = found.pop("digest")
     except FileNotFoundError as problem:
-        raise ArtifactError(f"there is no {path}", hint="deploy.py writes it on the device") from problem
+        raise ArtifactError(str(path), "does not exist", hint="deploy.py writes it on the device") from problem
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as problem:
-        raise ArtifactError(f"{path} is no result of a device", hint="bring home what deploy.py wrote") from problem
+        raise ArtifactError(str(path), "is not a device's result", hint="copy what deploy.py wrote") from problem
     try:
         same = found.get("format") == FORMAT and digest == manifest.digest_of(found)
-    except ValueError:  # a number that is none
+    except ValueError:  # NaN or infinity
         same = False
     if not same:
         raise ArtifactError(
-            f"{path} is not as deploy.py wrote it: it was changed, or damaged on its way", hint="copy it once more"
+            str(path),
+            "is not as deploy.py wrote it: it was changed, or damaged on its way",
+            hint="copy it once more",
         )
-    return dict(found)
+    try:
+        return codec.decode(DeviceResult, {**found, "digest": digest})
+    except CodecError as problem:
+        raise ArtifactError(
+            str(path), f"is not a device's result: {problem}", hint="run deploy.py once more on the device"
+        ) from problem

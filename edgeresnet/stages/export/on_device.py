@@ -1,6 +1,6 @@
-"""On the device: a bundle is checked, built, asked and timed, and what came out is written down to be taken home.
+"""On the device: a bundle is checked, built, evaluated and timed, and the result is written, to be collected.
 
-What `verify` measures at home is measured here, by the same code; what it means is judged at home.
+What `verify` measures on the host is measured here, by the same code; what it means is judged on the host.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 from ...errors import EdgeresnetError, MachineError, TargetError, first_line, machine_error
 from ...portable import (
     advice,
+    codec,
     decoding,
     evaluation,
     inference,
@@ -28,21 +30,37 @@ from ...portable import (
     manifest,
     measure,
     timing_warnings,
-    timings,
     yardstick,
 )
+from ...portable.measure import TimingPlan
+from ...portable.result import DecodingDifference, Measured
 from ...portable.session import Target
 from ...portable.worker import Job
-from .contents import BUILT, FORMAT, SAMPLES, Bundle, sealed
+from .contents import BUILT, FORMAT, SAMPLES, Bundle, DeviceResult, sealed
 
 PACKAGE = __name__.split(".")[0]
 
 
+@dataclass(frozen=True)
+class Options:
+    """The options of `deploy.py`; None: as the recipe has it."""
+
+    check: bool = False
+    processes: int | None = None
+    seconds: float | None = None
+    rebuilds: int | None = None
+    output: Path | None = None
+
+    def plan(self, recipe: TimingPlan) -> TimingPlan:
+        """Return how latency is measured."""
+        return TimingPlan(self.processes or recipe.processes, self.seconds or recipe.seconds)
+
+
 def main(folder: Path, words: Sequence[str] | None = None) -> int:
-    """Exit codes are those of `edgeresnet`: 0 measured, 2 the bundle or an option, 4 the target, 5 the machine."""
-    asked = _arguments().parse_args(words)
+    """Run `deploy.py`. Exit codes are those of `edgeresnet`: 0 measured, 2 bundle or option, 4 target, 5 machine."""
+    options = Options(**vars(_arguments().parse_args(words)))
     try:
-        _deploy(folder, asked)
+        _deploy(folder, options)
     except EdgeresnetError as problem:
         _say(f"error: {problem.message}\n  {problem.hint}")
         return problem.exit_code
@@ -60,11 +78,11 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy.py", description="Build this bundle's network here, measure it, and write result.json."
     )
-    parser.add_argument("--check", action="store_true", help="only whether the bundle is whole and can be built here")
-    parser.add_argument("--processes", type=_count, help="fresh processes to time; by default as the recipe says")
-    parser.add_argument("--seconds", type=_seconds, help="for timing; as the recipe says by default")
-    parser.add_argument("--rebuilds", type=_count, help="build what would ship so often; by default as the recipe says")
-    parser.add_argument("--output", type=Path, help="result.json beside deploy.py by default")
+    parser.add_argument("--check", action="store_true", help="only check that the bundle is complete and can be built")
+    parser.add_argument("--processes", type=_count, help="fresh processes to time; by default as the recipe has it")
+    parser.add_argument("--seconds", type=_seconds, help="for timing; by default as the recipe has it")
+    parser.add_argument("--rebuilds", type=_count, help="how often to build what would ship; default: the recipe's")
+    parser.add_argument("--output", type=Path, help="by default result.json next to deploy.py")
     return parser
 
 
@@ -80,69 +98,71 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-def _deploy(folder: Path, asked: argparse.Namespace) -> None:
+def _deploy(folder: Path, options: Options) -> None:
     bundle = Bundle.open(folder)
-    target: Target = importlib.import_module(f"{PACKAGE}.targets.{bundle.about['target']}").TARGET
+    about = bundle.about
+    target: Target = importlib.import_module(f"{PACKAGE}.targets.{about.target}").TARGET
     found = target.available()
-    _say(f"bundle {bundle.digest[:12]}: whole; {bundle.about['network']} for {target.title}")
+    _say(f"bundle {bundle.digest[:12]}: complete; {about.network} for {target.title}")
     if not found.ok:
-        raise TargetError(f"{target.title} is not here: {found.reason}", hint=found.hint)
+        raise TargetError(target.title, f"is not here: {found.reason}", hint=found.hint)
     _say(f"{', '.join(f'{name} {version}' for name, version in found.versions.items())}: here")
-    if asked.check:
+    if options.check:
         return
-    output = asked.output or folder / evaluation.RESULT
+    output = options.output or folder / evaluation.RESULT
     if not output.parent.is_dir():
-        raise EdgeresnetError(f"there is no folder {output.parent}", hint="make it, or write elsewhere")
-    networks = _built(bundle, target, asked.rebuilds or bundle.about["rebuilds"])
-    if bundle.about["candidate"] not in networks:
+        raise EdgeresnetError(str(output.parent), "does not exist", hint="make the folder, or write to another one")
+    networks = _built(bundle, target, options.rebuilds or about.rebuilds)
+    if about.candidate not in networks:
         raise TargetError(
-            f"{target.title} has no half precision on this device, and this bundle's network is in it",
+            target.title,
+            "has no half precision on this device, and this bundle's network is in it",
             hint="hand over a bundle of INT8 or FP32: `edgeresnet export --precision`",
         )
-    decoding_told = _decoded(bundle, target, networks[bundle.about["candidate"]])
+    differences = _decoded(bundle, target, networks[about.candidate])
     unit = _yardstick(bundle, target)
-    result = {**_tried(bundle, target, networks, unit, asked), "decoding": decoding_told}
-    written = sealed({"format": FORMAT, "bundle": bundle.digest, "measured": time.time(), "result": result})
-    output.write_text(json.dumps(written, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    _tell(result)
-    _say(f"wrote {output}\n  at home: edgeresnet verify --from {output.name}")
+    measured = replace(_evaluated(bundle, target, networks, unit, options.plan(about.verify)), decoding=differences)
+    document = codec.encode(DeviceResult(FORMAT, bundle.digest, time.time(), measured))
+    output.write_text(json.dumps(sealed(document), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    _report(measured)
+    _say(f"wrote {output}\n  on the host: edgeresnet collect {output.name}")
 
 
 def _built(bundle: Bundle, target: Target, rebuilds: int) -> dict[str, evaluation.Network]:
-    """Each variant compiled, with the options it was handed over with; a twin only where this device has one."""
+    """Compile each variant with its options; half precision only where this device has it."""
     found = {}
-    for variant, about in bundle.about["variants"].items():
-        options = target.options(**about["options"])
-        if about.get("twin"):
+    for variant, about in bundle.about.variants.items():
+        options = target.options(**about.options)
+        if about.half:
             options = target.half(options)
         if options is None:
             _say(f"{variant}: this device has none")
             continue
-        for name in evaluation.builds(variant, rebuilds if variant == bundle.about["candidate"] else 1):
-            with _left_out(variant, bundle):
+        for name in evaluation.builds(variant, rebuilds if variant == bundle.about.candidate else 1):
+            with _left_out(variant, bundle, target):
                 found[name] = _build(name, bundle, target, bundle.network(variant), options)
     return found
 
 
 @contextlib.contextmanager
-def _left_out(variant: str, bundle: Bundle) -> Iterator[None]:
-    """What is there to compare with takes nothing with it where it fails: a promise that needs it is not measured."""
+def _left_out(variant: str, bundle: Bundle, target: Target) -> Iterator[None]:
+    """Leave out what fails and is only there to compare with: a promise that needs it is not measured."""
     try:
         yield
     except TargetError as problem:
-        if variant.split(evaluation.REBUILT)[0] == bundle.about["candidate"]:
-            raise
-        _say(f"{variant}: left out, it {problem.message}")
+        if variant.split(evaluation.REBUILT)[0] == bundle.about.candidate:
+            raise problem.within(target.title) from problem
+        _say(f"{variant}: left out: {problem.message}")
 
 
 def _yardstick(bundle: Bundle, target: Target) -> evaluation.Network | None:
-    """Built as everywhere, whatever the options of the bundle's own network; what fails takes nothing with it."""
+    """Build it with the target's default options, whatever the bundle's; leave it out where it fails."""
     try:
         unit = _build(yardstick.NAME, bundle, target, yardstick.file(), target.full(target.options()))
         evaluation.runs(target, unit.compiled, yardstick.image())
         return unit
     except TargetError as problem:
-        _say(f"{yardstick.NAME}: left out, {target.title} {problem.message}")
+        _say(f"{yardstick.NAME}: left out: {problem.within(target.title).message}")
         return None
 
 
@@ -151,27 +171,27 @@ def _build(name: str, bundle: Bundle, target: Target, network: Path, options: An
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     began = time.perf_counter()
-    # What was timed before would make the second engine the first one's copy: whether they differ is what is asked.
-    notes = target.compile(network, options, out, None if again else bundle.folder / BUILT)
+    # What was timed before would make the second engine the first one's copy: this measures whether they differ.
+    notes, warnings = target.compile(network, options, out, None if again else bundle.folder / BUILT)
     _say(f"{name}: built in {time.perf_counter() - began:.1f} s")
-    for sentence in notes.pop("warnings", ()):
-        _say(f"{name}: {target.title} says: {sentence}")
+    for warning in warnings:
+        _say(f"{name}: {target.title} warns: {warning}")
     files = manifest.files_in(out)
-    return evaluation.Network(out, manifest.content_digest(files), sum(file["size"] for file in files) / 1e6, notes)
+    return evaluation.Network(out, manifest.content_digest(files), sum(file.size for file in files) / 1e6, notes)
 
 
-def _tried(
+def _evaluated(
     bundle: Bundle,
     target: Target,
     networks: dict[str, evaluation.Network],
     unit: evaluation.Network | None,
-    asked: argparse.Namespace,
-) -> Any:
+    plan: TimingPlan,
+) -> Measured:
     pixels, expected = bundle.array("pixels"), np.asarray(bundle.array("expected"))
     answered = {}
     for name, network in networks.items():
         began = time.perf_counter()
-        with _left_out(name, bundle):
+        with _left_out(name, bundle, target):
             answered[name] = evaluation.answers(target, network.compiled, _batches(bundle, network, pixels))
             _say(f"{name}: {len(pixels)} images answered in {time.perf_counter() - began:.1f} s")
     networks = {name: network for name, network in networks.items() if name in answered}
@@ -186,43 +206,38 @@ def _tried(
     }
     if unit:
         jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
-    plan = dict(bundle.about["verify"])
-    plan |= {key: value for key in plan if (value := getattr(asked, key, None)) is not None}
     timed = []
-    for one in measure.rounds(jobs, **plan):
+    for one in measure.rounds(jobs, processes=plan.processes, seconds=plan.seconds):
         timed.append(one)
-        _say(f"timed: {len(timed)} of {plan['processes']} processes")
-    said = bundle.about
-    about = evaluation.Asked(said["classes"], bundle.labels, expected, said["skipped"], said.get("images"))
-    return evaluation.result(
-        target, bundle.about["candidate"], about, networks, answered, measure.collected(jobs, timed)
-    )
+        _say(f"timed: {len(timed)} of {plan.processes} processes")
+    about = bundle.about
+    images = evaluation.ImageSet(about.classes, bundle.labels, expected, about.skipped, about.images)
+    return evaluation.result(target, about.candidate, images, networks, answered, measure.collected(jobs, timed))
 
 
-def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> dict[str, Any]:
-    """By library: how far its pixels are from home's, and how many answers change; None where it is not here."""
+def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Mapping[str, DecodingDifference | None]:
+    """Compare each library's pixels with the host's, and the answers to both; None where the library is not here."""
     files = sorted(path for path in (bundle.folder / SAMPLES).iterdir() if path.suffix in (".jpg", ".png"))
-    home = np.load(bundle.folder / SAMPLES / "pixels.npy", allow_pickle=False)
-    found: dict[str, Any] = {}
+    host = np.load(bundle.folder / SAMPLES / "pixels.npy", allow_pickle=False)
+    found: dict[str, DecodingDifference | None] = {}
     for library in decoding.LIBRARIES:
+        found[library] = None
         try:
             pixels = decoding.decoded(library, files, bundle.preprocessing)
-        except (AttributeError, ValueError, OSError) as problem:  # what an old or a bare library cannot do
-            found[library] = None
+        except (AttributeError, ValueError, OSError) as problem:  # what an old or reduced library cannot do
             _say(f"decoding with {library}: not compared, it fails here: {first_line(problem)}")
             continue
         if pixels is None:
-            found[library] = None
             _say(f"decoding with {library}: not compared, it is not here")
             continue
-        both = (network.images(each, bundle.preprocessing) for each in (home, pixels))
+        both = (network.images(each, bundle.preprocessing) for each in (host, pixels))
         one, other = (evaluation.answers(target, network.compiled, [each]).logits.argmax(1) for each in both)
-        apart = np.abs(pixels.astype(np.int32) - home)
-        about = {"images": len(files), "mean_levels": float(apart.mean()), "largest_levels": int(apart.max())}
-        found[library] = {**about, "answers_changed": int((one != other).sum())}
+        apart = np.abs(pixels.astype(np.int32) - host)
+        difference = DecodingDifference(len(files), float(apart.mean()), int(apart.max()), int((one != other).sum()))
+        found[library] = difference
         _say(
-            f"decoding with {library}: {about['mean_levels']:.2f} levels from home's on average, "
-            f"{about['largest_levels']} at most; {found[library]['answers_changed']} of {len(files)} answers change"
+            f"decoding with {library}: {difference.mean_levels:.2f} levels from the host's on average, "
+            f"{difference.largest_levels} at most; {difference.answers_changed} of {len(files)} answers change"
         )
     return found
 
@@ -232,32 +247,31 @@ def _batches(bundle: Bundle, network: evaluation.Network, pixels: np.ndarray) ->
         yield network.images(np.asarray(pixels[start : start + inference.BATCH]), bundle.preprocessing)
 
 
-def _conditions(result: dict[str, Any]) -> Iterator[str]:
-    """In which state this device was: the same numbers in another power mode are other numbers."""
-    about, now = result["machine"], machine.state()
-    known = {"board": about["board"], "power mode": about["power_mode"], "CPU governor": about["cpu"]["governor"]}
-    known |= {"CPU MHz": now["cpu_mhz"], "hottest °C": now["temperature_c"]}
-    for gpu in now["gpus"]:
-        known |= {"GPU MHz": gpu["sm_mhz"], "GPU °C": gpu["temperature_c"], "held down by": ", ".join(gpu["throttle"])}
-    told = [
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in known.items() if value
-    ]
-    yield "conditions: " + (", ".join(told) or "this device tells nothing of its power mode, clocks and temperature")
-    yield from timing_warnings.troubles({name: variant["latency"] for name, variant in result["variants"].items()})
-    found = advice.advice(result)
+def _notes(measured: Measured) -> Iterator[str]:
+    """Yield the state of this device, for another power mode gives other numbers; then warnings and advice."""
+    about, now = measured.machine, machine.state()
+    known = {"board": about.board, "power mode": about.power_mode, "CPU governor": about.cpu.governor}
+    clocks: dict[str, float | None] = {"CPU MHz": now.cpu_mhz, "hottest °C": now.temperature_c}
+    shown = [f"{name} {value}" for name, value in known.items() if value]
+    shown += [f"{name} {value:g}" for name, value in clocks.items() if value]
+    for gpu in now.gpus:
+        clocks = {"GPU MHz": gpu.sm_mhz, "GPU °C": gpu.temperature_c}
+        shown += [f"{name} {value:g}" for name, value in clocks.items() if value]
+        shown += [f"held down by {', '.join(gpu.throttle)}"] if gpu.throttle else []
+    yield "conditions: " + (", ".join(shown) or "this device reports no power mode, clocks or temperature")
+    yield from map(str, timing_warnings.of(measured.timed()))
+    found = advice.advice(measured)
     if found:
         yield found.sentence
 
 
-def _tell(result: dict[str, Any]) -> None:
-    for name, variant in result["variants"].items():
-        counts, times = variant["accuracy"], timings.percentiles(variant["latency"])
-        right = f"top-1 {100 * counts['top1'] / counts['images']:.2f} %, " if "top1" in counts else ""
-        print(
-            f"{name:5} {right}same answer as FP32 at home {counts['agree']} of {counts['images']}, "
-            f"p50 {times['p50']:.3f} ms, p99 {times['p99']:.3f} ms"
-        )
-    for sentence in _conditions(result):
+def _report(measured: Measured) -> None:
+    for name, variant in measured.variants.items():
+        counts, times = variant.accuracy, variant.latency.host if variant.latency else None
+        top1 = f"top-1 {counts.top1_pct:.2f} %, " if counts.has_labels else ""
+        shown = f", p50 {times.p50:.3f} ms, p99 {times.p99:.3f} ms" if times else ""
+        print(f"{name:5} {top1}same answer as FP32 on the host {counts.agree} of {counts.images}{shown}")
+    for sentence in _notes(measured):
         print(sentence)
 
 

@@ -29,7 +29,7 @@ inline std::string read(const std::string& path) {
 // samples/pixels.npy: numpy's format, version 1, uint8 or uint16.
 inline Images images(const std::string& path) {
     const std::string data = read(path);
-    if (data.size() < 10 || data.compare(1, 5, "NUMPY") != 0) throw std::runtime_error(path + " is no .npy file");
+    if (data.size() < 10 || data.compare(1, 5, "NUMPY") != 0) throw std::runtime_error(path + " is not an .npy file");
     const std::size_t head = std::uint8_t(data[8]) + 256u * std::uint8_t(data[9]);
     const std::string about = data.substr(10, head);
     const std::size_t bytes = about.find("|u1") != std::string::npos ? 1 : about.find("<u2") != std::string::npos ? 2 : 0;

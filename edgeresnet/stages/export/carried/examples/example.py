@@ -17,10 +17,10 @@ from edgeresnet.stages.export.contents import BUILT, Bundle  # noqa: E402
 
 def main(photograph: Path) -> None:
     bundle = Bundle.open(HERE)
-    built = HERE / BUILT / bundle.about["candidate"]
+    built = HERE / BUILT / bundle.about.candidate
     if not built.is_dir():
         sys.exit("error: nothing is built yet: python3 deploy.py")
-    target = importlib.import_module("edgeresnet.targets." + bundle.about["target"]).TARGET
+    target = importlib.import_module("edgeresnet.targets." + bundle.about.target).TARGET
     read = (decoding.decoded(library, [photograph], bundle.preprocessing) for library in decoding.LIBRARIES)
     pixels = next((image for image in read if image is not None), None)
     if pixels is None:
@@ -29,7 +29,7 @@ def main(photograph: Path) -> None:
         taken = pixels if session.signature.pixels else bundle.preprocessing.normalize(pixels)
         logits = inference.infer(session, taken)[0]
     for answer in logits.argsort()[::-1][:3]:
-        print(f"{bundle.about['classes'][answer]}: {logits[answer]:.2f}")
+        print(f"{bundle.about.classes[answer]}: {logits[answer]:.2f}")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 //
 //   c++ -std=c++17 -O2 examples/openvino.cpp -o built/example $(pkg-config --cflags --libs openvino)
 //   built/example built/int8/model.xml          # what is not INT8 stays FP32, as it was measured
-//   built/example built/half/model.xml bf16     # the half-precision twin, as deploy.py told of it
+//   built/example built/half/model.xml bf16     # the half-precision variant, as deploy.py measured it
 #include <openvino/openvino.hpp>
 
 #include "bundle.hpp"
 
 int main(int count, char** words) try {
     const std::string path = count > 1 ? words[1] : "built/int8/model.xml";
-    const std::string parts = count > 2 ? words[2] : "f32";  // OpenVINO would take BF16 unasked where the CPU has it
+    const std::string parts = count > 2 ? words[2] : "f32";  // OpenVINO would take BF16 by default where the CPU has it
     const auto images = bundle::images("samples/pixels.npy");
     const auto labels = bundle::labels();
     ov::Core core;

@@ -5,7 +5,7 @@
 //   c++ -std=c++17 -O2 examples/tensorrt.cpp -o built/example -lnvinfer -lcudart
 //   built/example built/int8/model.engine
 //
-// An engine belongs to the release and the GPU that built it: target.json beside it tells which.
+// An engine belongs to the release and the GPU that built it: target.json next to it names them.
 #include <NvInfer.h>
 #include <cuda_runtime_api.h>
 

@@ -1,0 +1,63 @@
+"""edgeresnet diagnose: why is the accuracy not what was expected?"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import click
+
+from . import _complete, _options, _output
+
+HINT = "MODEL is run in onnxruntime; preprocessing is that of the FP32 original: name that one"
+
+
+@click.command()
+@click.argument("model", required=False, shell_complete=_complete.files)
+@_options.untargeted_options
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    help="Number of images, balanced over the classes; 100 by default, and others to confirm on.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of their choice; 0 by default.")
+@_options.unsaved_run_options
+def diagnose(
+    model: str | None,
+    about: _options.ModelOptions,
+    count: int | None,
+    seed: int | None,
+    how: _options.RunOptions,
+) -> int:
+    """Find the preprocessing that explains a surprising accuracy.
+
+    BGR, other means, pixels to 255, other resizing and another order of the
+    classes are tried in onnxruntime on a hundred images. The best is confirmed
+    on three hundred others, or not. MODEL is an ONNX file or a checkpoint; by
+    default it is the network of the newest run. --mean and --std may be left
+    out. Nothing is judged: the exit code is 0 whatever the result is.
+    """
+    return diagnose_network(model, about, count, seed, how)
+
+
+def diagnose_network(
+    model: str | None,
+    about: _options.ModelOptions,
+    count: int | None,
+    seed: int | None,
+    how: _options.RunOptions,
+) -> int:
+    """Explain the accuracy of a network, or of the newest run's; print the result, and return the exit code."""
+    from . import _diagnose, _newest, _one_shot
+
+    store = _options.open_store(how.store_root)
+    if model is None:
+        _newest.refuse_without_model(about.given())
+        raw = _diagnose.recipe_of_run(_newest.recipe_of(store, "diagnosed", {}), how.changes)
+        made = _one_shot.parsed(deepcopy(raw), (), None, "diagnose")
+        evaluated = _one_shot.parsed(raw, how.changes, None, "diagnose")
+        return _diagnose.diagnose_reference(made, evaluated, store, how, mean_given=True, count=count, seed=seed)
+    raw, taken, mean_given = _diagnose.recipe_of_model(model, about, how.changes)
+    if taken and not how.quiet:
+        _output.echo(taken, err=True)
+    made = _one_shot.parsed(raw, (), None, "diagnose")
+    return _diagnose.diagnose_reference(made, made, store, how, mean_given=mean_given, count=count, seed=seed)

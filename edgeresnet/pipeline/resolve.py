@@ -1,0 +1,144 @@
+"""What a recipe names, opened once: images listed and compared, weights hashed and recognised, targets' options read.
+
+Refuses what can be known to fail before anything runs. Decodes, trains and measures nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import images, targets
+from ..errors import RecipeError
+from ..images import Samples, choose
+from ..portable import machine, yardstick
+from ..portable.result import RunWarning
+from ..portable.session import Dialect, Target
+from ..recipe import Delivery, Recipe
+from ..stages.export import write
+from ..stages.specs import Architecture, NetworkFile
+from ..store import Given, Store
+from . import network
+
+SLOTS = ("training", "evaluation", "calibration")
+_PARITY_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class ResolvedTarget:
+    """A target of the recipe, as this machine has it. Its options are the target's own frozen dataclasses."""
+
+    target: Target
+    options: Any
+    full: Any  # of the FP32 network
+    half: Any | None  # of the half-precision variant; None: there is none here
+    unit: Any  # of the yardstick
+    dialect: Dialect
+    delivery: Delivery
+    ships: str
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+    @property
+    def is_bundle(self) -> bool:
+        return self.delivery.where == "bundle"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe with all that it names. Planning needs nothing else."""
+
+    recipe: Recipe
+    samples: Mapping[str, Given[Samples]]  # slot → its images
+    few: Given[Samples] | None  # chosen by the seed, of whichever images there are
+    architecture: Architecture
+    weights: NetworkFile | None
+    candidate: NetworkFile | None
+    candidate_answers_probabilities: bool
+    warnings: tuple[RunWarning, ...]  # about the given weights
+    targets: Mapping[str, ResolvedTarget]
+    carried: Mapping[str, str]  # target that gets a bundle → digest of the code in it
+    yardstick: Given[Path]
+    int8_saturates: bool  # on this CPU
+
+
+def resolve(recipe: Recipe, store: Store) -> Resolved:
+    """Open what a recipe names. The store lends its cache of hashes."""
+    samples = _samples(recipe, store)
+    architecture, warnings = network.architecture(recipe, samples)
+    weights, candidate = network.files(recipe, architecture.classes)
+    found = resolved_targets(recipe)
+    given = recipe.model.candidate
+    return Resolved(
+        recipe,
+        samples,
+        _few(recipe, samples),
+        architecture,
+        weights,
+        candidate,
+        given is not None and network.answers_probabilities(given),
+        warnings,
+        found,
+        {name: write.carried_digest(name) for name, each in found.items() if each.is_bundle},
+        Given(yardstick.SHA256, yardstick.file()),
+        not machine.has_int8(),
+    )
+
+
+def resolved_targets(recipe: Recipe) -> dict[str, ResolvedTarget]:
+    """Read the options of each target on this machine."""
+    found = {}
+    for name in recipe.targets:
+        target, options = targets.get(name), recipe.target_options(name)
+        found[name] = ResolvedTarget(
+            target,
+            options,
+            full=target.full(options),
+            half=target.half(options),
+            unit=target.full(target.options()),
+            dialect=target.speaks(options),
+            delivery=recipe.delivery(name),
+            ships=recipe.ships(name),
+        )
+    return found
+
+
+def _samples(recipe: Recipe, store: Store) -> dict[str, Given[Samples]]:
+    found = {slot: images.open_samples(recipe, slot, store) for slot in SLOTS if getattr(recipe.images, slot)}
+    for slot, samples in found.items():
+        if recipe.model.classes:
+            images.check_classes(samples, recipe.model.classes, f"the {slot} set")
+    images.same_classes(found.items())
+    _check_promised_classes(recipe, found)
+    for slot in ("training", "calibration"):
+        if slot in found and "evaluation" in found:
+            images.check_disjoint(found[slot], found["evaluation"], (slot, "evaluation"))
+    return {slot: Given(samples.digest, samples) for slot, samples in found.items()}
+
+
+def _check_promised_classes(recipe: Recipe, found: Mapping[str, Samples]) -> None:
+    if "evaluation" not in found:  # nothing is judged
+        return
+    known = found["evaluation"].classes
+    for label in recipe.promises.min_recall_pct or {}:
+        if label not in known:
+            near = difflib.get_close_matches(label, known, 1)
+            raise RecipeError(
+                "promises.min_recall_pct",
+                f"names {label!r}, which is not a class of the evaluation images",
+                hint=f"did you mean {near[0]}?" if near else f"classes are {', '.join(known[:10])}",
+            )
+
+
+def _few(recipe: Recipe, samples: Mapping[str, Given[Samples]]) -> Given[Samples] | None:
+    slot = next((slot for slot in ("evaluation", "training", "calibration") if slot in samples), None)
+    if slot is None:
+        return None
+    every = samples[slot].value
+    few = every.subset(choose.balanced(every, min(_PARITY_IMAGES, len(every)), recipe.seed))
+    return Given(few.digest, few)

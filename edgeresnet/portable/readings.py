@@ -1,0 +1,192 @@
+"""What a promise reads off a result: a value, its interval, and what would narrow that. Judges nothing: `judging` does.
+
+Values are in points, percent, milliseconds and megabytes, as recipes promise them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from . import timing_warnings
+from .intervals import Interval, tail_interval, tango, wilson, z_for
+from .result import Measured, Promise
+
+_PROCESSES = "a quieter machine or more processes would decide"
+_CHANCE = (
+    "these images do not show the FP32 reference to be better than chance: they are too few or too much alike, or "
+    "architecture, preprocessing or labels are not its own"
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a promise reads off a result. `times` is the interval that a multiple of these images would give."""
+
+    value: float
+    interval: Interval
+    images: int = 0
+    times: Callable[[float], Interval] | None = None
+    like: str = "images like these"  # of which more would decide
+    more: str = ""  # what else would, where images would not
+
+
+class Recall(NamedTuple):
+    """One class: its images, and how many of them were answered correctly before and now."""
+
+    label: str
+    images: int
+    before: int
+    now: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of promise: how it is read, whether its limit is a ceiling, its unit, and what it needs."""
+
+    read: Callable[[Measured, Promise, int], Reading | str]  # the last: how many promises of this kind there are
+    ceiling: bool
+    unit: str
+    needs: Literal["labels", "times", ""] = ""
+
+
+def recalls(measured: Measured, variant: str | None = None) -> list[Recall]:
+    """Return the recall of each class, in order, counted from the answers to every image."""
+    labels, before, now = _correct(measured, variant)
+    counts = (_per_class(measured, labels), _per_class(measured, labels[before]), _per_class(measured, labels[now]))
+    return [Recall(label, *numbers) for label, *numbers in zip(measured.classes, *counts, strict=True)]
+
+
+def flips(measured: Measured, variant: str | None = None) -> list[tuple[int, int]]:
+    """Return (lost, won) of each class, in order."""
+    labels, before, now = _correct(measured, variant)
+    lost, won = _per_class(measured, labels[before & ~now]), _per_class(measured, labels[now & ~before])
+    return list(zip(lost, won, strict=True))
+
+
+def _correct(measured: Measured, variant: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the labels, whether the reference is correct, and whether the variant is, image by image."""
+    labels = np.asarray(measured.labels, dtype=np.int64)
+    predicted = np.asarray(measured.variants[variant or measured.ships].predicted)
+    return labels, np.asarray(measured.reference_predicted) == labels, predicted == labels
+
+
+def _per_class(measured: Measured, labels: np.ndarray) -> list[int]:
+    return np.bincount(labels, minlength=len(measured.classes)).tolist()
+
+
+def _proportion(hits: int, images: int, z: float | None = None) -> Reading:
+    def times(k: float) -> Interval:
+        return _in_percent(wilson(k * hits, k * images, z) if z else wilson(k * hits, k * images))
+
+    return Reading(100 * hits / max(images, 1), times(1), images, times)
+
+
+def _drop(measured: Measured, promise: Promise, looks: int) -> Reading | str:
+    counts = measured.shipped.accuracy
+    assert counts.top1 is not None
+    assert counts.lost is not None
+    assert counts.won is not None
+    lost, won, images = counts.lost, counts.won, counts.images
+    if wilson(counts.top1 + lost - won, images).low <= _chance(measured):
+        return _CHANCE
+
+    def times(k: float) -> Interval:
+        return _in_percent(tango(k * lost, k * won, k * images))
+
+    return Reading(counts.drop_pp, counts.drop_interval_pp(), images, times)
+
+
+def _chance(measured: Measured) -> float:
+    """Return how often the reference would be correct if its answers had nothing to do with the images."""
+    count = len(measured.classes)
+    labels, answers = (
+        np.bincount(np.asarray(each, np.int64), minlength=count)
+        for each in (measured.labels, measured.reference_predicted)
+    )
+    return float((labels / labels.sum()) @ (answers / answers.sum()))
+
+
+def _top1(measured: Measured, promise: Promise, looks: int) -> Reading:
+    counts = measured.shipped.accuracy
+    assert counts.top1 is not None
+    return _proportion(counts.top1, counts.images)
+
+
+def _flips(measured: Measured, promise: Promise, looks: int) -> Reading:
+    counts = measured.shipped.accuracy
+    return _proportion(counts.images - counts.agree, counts.images)
+
+
+def _recall(measured: Measured, promise: Promise, looks: int) -> Reading | str:
+    label = promise.subject
+    found = next((recall for recall in recalls(measured) if recall.label == label), None)
+    if found is None or found.images == 0:
+        return f"there is no evaluation image of {label}"
+    return replace(_proportion(found.now, found.images, z_for(looks)), like=f"images of {label}")
+
+
+def _p99(measured: Measured, promise: Promise, looks: int) -> Reading | str:
+    latency = measured.shipped.latency
+    if problem := timing_warnings.untimed([latency]):
+        return problem
+    assert latency is not None
+    assert latency.host is not None
+    interval, count = tail_interval(latency.windows(), 0.99), len(latency.values())
+    few = f"{count} inferences are few: more seconds would decide" if interval.high == math.inf else _PROCESSES
+    return Reading(latency.host.p99, interval, more=few)
+
+
+def _size(measured: Measured, promise: Promise, looks: int) -> Reading:
+    return _exactly(measured.shipped.size_mb)
+
+
+def _peak_memory(measured: Measured, promise: Promise, looks: int) -> Reading | str:
+    """Read the largest of all processes: a device that runs out of memory once has run out of it."""
+    latency = measured.shipped.latency
+    known = [each.peak_memory_mb for each in latency.processes if each.peak_memory_mb is not None] if latency else []
+    return _exactly(max(known)) if known else "this system does not report a process's peak memory"
+
+
+def _speedup(baseline: str, called: str) -> Callable[[Measured, Promise, int], Reading | str]:
+    def read(measured: Measured, promise: Promise, looks: int) -> Reading | str:
+        if measured.ships == "fp32":
+            return "only the FP32 network was built: nothing is there that could be faster than it"
+        if baseline not in measured.variants:
+            return f"this target has no {called} on this machine"
+        slower, faster = measured.variants[baseline].latency, measured.shipped.latency
+        if problem := timing_warnings.untimed([slower, faster]):
+            return problem
+        assert slower is not None
+        assert faster is not None
+        value, low, high = faster.speedup_over(slower)
+        return Reading(value, Interval(low, high), more=_PROCESSES)
+
+    return read
+
+
+def _exactly(value: float) -> Reading:
+    return Reading(value, Interval(value, value))
+
+
+def _in_percent(interval: Interval) -> Interval:
+    return Interval(100 * interval.low, 100 * interval.high)
+
+
+KINDS: dict[str, Kind] = {
+    "max_drop_pp": Kind(_drop, True, "points lost against the FP32 reference", "labels"),
+    "min_top1_pct": Kind(_top1, False, "% top-1", "labels"),
+    "max_flips_pct": Kind(_flips, True, "% of answers changed", "labels"),
+    "min_speedup_fp32": Kind(_speedup("fp32", "FP32 variant"), False, "× as fast as FP32", "times"),
+    "min_speedup_half": Kind(
+        _speedup("half", "half-precision variant"), False, "× as fast as the half-precision variant", "times"
+    ),
+    "max_latency_p99_ms": Kind(_p99, True, "ms at p99", "times"),
+    "max_size_mb": Kind(_size, True, "MB"),
+    "max_peak_memory_mb": Kind(_peak_memory, True, "MB of memory at the peak"),
+    "min_recall_pct": Kind(_recall, False, "% of {subject} found", "labels"),
+}

@@ -1,0 +1,49 @@
+"""Classes that are found more or less often than before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..summary import CLASS_COLUMNS, ClassChange, Summary, TargetSummary, signed
+from .element import Markup
+from .figure import figure, verify_origin
+from .scale import around
+from .strips import Strip, strips
+
+_DRAWN = 24
+_TABLED = 200  # rows; of more classes those that changed most
+
+
+def section(seen: Summary) -> list[Markup]:
+    return [_of_target(seen, target) for target in seen.targets if target.classes]
+
+
+def _of_target(seen: Summary, target: TargetSummary) -> Markup:
+    found = sorted(target.classes, key=lambda each: (-abs(each.drop_pp), each.label))
+    changed = [each for each in found if each.drop_pp]
+    drawn = sorted((changed or found)[:_DRAWN], key=lambda each: -each.drop_pp)
+    scale = around([0.0, *(end for each in drawn for end in each.interval)])
+    return figure(
+        f"Classes on {target.target}, {target.ships} against FP32",
+        _caption(found, drawn),
+        strips([_strip(each) for each in drawn], scale, line=0.0, unit="points lost"),
+        [verify_origin(seen.run, target.target)],
+        (CLASS_COLUMNS[1:], [each.cells[1:] for each in found[:_TABLED]]),
+    )
+
+
+def _caption(found: Sequence[ClassChange], drawn: Sequence[ClassChange]) -> str:
+    worse, better = (sum(each.word == word for each in found) for word in ("worse", "better"))
+    shown = f"{worse} of {len(found)} classes are shown to be found less often, {better} more often"
+    few = f"; drawn are the {len(drawn)} that changed most" if len(drawn) < len(found) else ""
+    cut = f"; the table has {_TABLED} of them, `--format json` all" if len(found) > _TABLED else ""
+    return f"Recall, before minus now, with intervals corrected for looking at as many classes. {shown}{few}{cut}."
+
+
+def _strip(each: ClassChange) -> Strip:
+    words = (
+        f"{each.label}: found {each.before_pct:.2f} % before, {each.now_pct:.2f} % now, of {each.images} images; "
+        f"{each.drop_cell} points lost{f', {each.word}' if each.word else ''}"
+    )
+    kind = {"worse": "BROKEN", "better": "KEPT"}.get(each.word, "")
+    return Strip(each.label, words, signed(each.drop_pp), each.drop_pp, *each.interval, kind)

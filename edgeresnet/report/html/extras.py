@@ -1,0 +1,169 @@
+"""What a run's page shows that is not in the run: the images whose answers changed, other runs of the same model, and
+what each artifact was made from. Looked up in the store; where something is missing there, the page says why.
+
+The one place of a report that reads more than the run. Loads no runtime, and measures nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import numpy as np
+from PIL import Image
+
+from ... import images, recipe
+from ...errors import EdgeresnetError
+from ...images import Samples, decode
+from ...portable import manifest
+from ...portable.result import Measured
+from ...runs import Run, StepRecord
+from ...store import Store
+from ..summary import changed_images
+from .flips import NAMED, PICTURES
+
+_SIDE = 96  # pixels of a picture on the page
+_TINY = 48  # up to this size a picture stays as it is, to the pixel
+_READ = 24_000_000  # bytes of other runs: reading and checking them takes a second for some tens of millions
+_SAME = ("model", "preprocessing")  # sections of two recipes about one model
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What was found in the store."""
+
+    parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # step → what it read → digest
+    others: Sequence[Run] = ()  # runs of the same model, the newest first
+    unread: str = ""  # a sentence on those that were left out
+    names: Mapping[int, str] = field(default_factory=dict)  # number of an image → the name of its file
+    pictures: Mapping[int, str] = field(default_factory=dict)  # number of an image → data: URI
+    no_pictures: str = ""  # a sentence
+
+
+def look_up(run: Run, store: Store) -> Extras:
+    """Return what the store still has of a run."""
+    parents = {step.id: found for step in run.steps if (found := _parents(step, store))}
+    others, unread = _others(run, store)
+    names, pictures, why = _pictures(run, store, parents)
+    return Extras(parents, others, unread, names, pictures, why)
+
+
+def _parents(step: StepRecord, store: Store) -> Mapping[str, str] | None:
+    if not step.key:
+        return None
+    about = manifest.read(store.path_of(step.stage, step.key))
+    return about.get("parents") if about and about.get("digest") == step.digest else None
+
+
+def _others(run: Run, store: Store) -> tuple[list[Run], str]:
+    found: list[Run] = []
+    room, older, broken = _READ, 0, 0
+    for path in reversed(store.runs()):
+        if path.stem == run.id:
+            continue
+        try:
+            room -= path.stat().st_size
+            if room < 0:
+                older += 1
+                continue
+            other = store.load_run(str(path))
+        except (EdgeresnetError, OSError):
+            broken += 1
+            continue
+        if _is_same_model(run, other):
+            found.append(other)
+    sentences = [f"Older runs of this store that were not read: {older}."] if older else []
+    sentences += [f"Runs of this store that cannot be read, or are of another format: {broken}."] if broken else []
+    return found, " ".join(sentences)
+
+
+def _is_same_model(one: Run, other: Run) -> bool:
+    """Return whether both evaluated the same model on the same images: else their accuracies cannot be compared."""
+    if any(one.recipe.get(key) != other.recipe.get(key) for key in _SAME):
+        return False
+    evaluated = [_evaluated(run) for run in (one, other)]
+    return evaluated[0] is not None and evaluated[0] == evaluated[1]
+
+
+def _evaluated(run: Run) -> tuple[object, ...] | None:
+    first = next(iter(run.measured), None)
+    return (first.classes, first.labels, first.skipped, first.reference_predicted) if first else None
+
+
+def _pictures(
+    run: Run, store: Store, parents: Mapping[str, Mapping[str, str]]
+) -> tuple[dict[int, str], dict[int, str], str]:
+    wanted = [each.number for each in changed_images(run.measured)]
+    if not wanted:
+        return {}, {}, ""
+    try:
+        samples = _unchanged(run, store, parents)
+        readable = _readable(samples, run.measured[0])
+    except _NotThere as why:
+        return {}, {}, str(why)
+    except EdgeresnetError as problem:
+        return {}, {}, f"The images cannot be shown: {problem.message} ({problem.hint})."
+    names = {number: PurePath(samples.name(int(readable[number]))).name for number in wanted[:NAMED]}
+    pictures: dict[int, str] = {}
+    for number in wanted[:PICTURES]:
+        with contextlib.suppress(*decode.BROKEN, EdgeresnetError):
+            pictures[number] = _uri(samples.open(int(readable[number]), least=2 * _SIDE))
+    return names, pictures, ""
+
+
+class _NotThere(Exception):
+    """Why there are no pictures, as a sentence."""
+
+
+def _unchanged(run: Run, store: Store, parents: Mapping[str, Mapping[str, str]]) -> Samples:
+    """Return the evaluation images, if they are those that were measured: the same contents, labels and order."""
+    wanted = recipe.parse(_without_download(run.recipe), name=f"the recipe of run {run.id}")
+    digests = {found["evaluation"] for found in parents.values() if "evaluation" in found}
+    if len(digests) != 1:
+        raise _NotThere("The images cannot be shown: what proves that they are the same is no longer in the store.")
+    samples = images.open_samples(wanted, "evaluation", store)
+    if samples.digest not in digests:
+        raise _NotThere("The images are not shown: they have changed since they were measured.")
+    return samples
+
+
+def _without_download(wanted: Mapping[str, object]) -> dict[str, object]:
+    sources = wanted["images"]
+    assert isinstance(sources, Mapping)
+    evaluation = sources.get("evaluation")
+    if evaluation and evaluation.get("download"):
+        evaluation = {**evaluation, "download": False}
+    return {**wanted, "images": {**sources, "evaluation": evaluation}}
+
+
+def _readable(samples: Samples, result: Measured) -> np.ndarray:
+    """Return the indices of the images that could be read: answers were stored for these alone."""
+    skipped = set(result.skipped)
+    readable = [index for index in range(len(samples)) if not skipped or samples.name(index) not in skipped]
+    if len(readable) != len(result.labels or ()):
+        raise _NotThere("The images are not shown: which of them were left out is not known any more.")
+    return np.asarray(readable, np.int64)
+
+
+def _uri(image: Image.Image) -> str:
+    """Return a small picture, without anything that its file holds next to its pixels."""
+    image = _eight_bits(image)
+    image.thumbnail((_SIDE, _SIDE))
+    kind, how = ("png", {}) if max(image.size) <= _TINY else ("jpeg", {"quality": 82})
+    buffer = io.BytesIO()
+    clean = Image.frombytes(image.mode, image.size, image.tobytes())
+    clean.save(buffer, kind, **how)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return 8 bits; of 16, stretched from the darkest to the brightest: few images use all levels."""
+    if image.mode in ("L", "RGB"):
+        return image
+    levels = np.asarray(image).astype(np.float64)
+    low, high = float(levels.min()), float(levels.max())
+    return Image.fromarray((255 * (levels - low) / max(high - low, 1.0)).astype(np.uint8))

@@ -1,0 +1,72 @@
+"""What INT8 cost: SQNR after each step of quantizing, as the file is written, as the target compiled it; by layer."""
+
+from __future__ import annotations
+
+from ...notes import QuantizeNotes
+from ...portable.result import Measured
+from ...runs import Run, StepRecord
+from ..quantized import gains
+from ..summary import sqnr
+from .element import Markup
+from .figure import figure, step_origin, verify_origin
+from .scale import around
+from .strips import Strip, strips
+
+
+def section(run: Run) -> list[Markup]:
+    found: list[Markup] = []
+    for step in run.steps:
+        if isinstance(step.notes, QuantizeNotes) and step.notes.steps:
+            found.append(_noise(run, step, step.notes))
+            found += [_layers(step, step.notes)] if step.notes.layers else []
+    return found
+
+
+def _noise(run: Run, step: StepRecord, notes: QuantizeNotes) -> Markup:
+    target = step.step.target
+    sentences = gains(notes.steps)
+    rows = [_strip(each.name, each.sqnr_db, "" if each.kept else "undone") for each in notes.steps]
+    origins = [step_origin(step)]
+    result = run.results.get(target)
+    if isinstance(result, Measured) and "int8" in result.variants:
+        rows += [_strip("as written, evaluation", result.as_written.sqnr_db, "")] if result.as_written else []
+        rows.append(_strip(f"as compiled, {target}", result.variants["int8"].quantization.sqnr_db, ""))
+        origins.append(verify_origin(run, target))
+    sentences += [""] * (len(rows) - len(sentences))
+    known = [row.value for row in rows if row.value is not None]
+    numbers = [(row.label, row.shown or "not measured", words) for row, words in zip(rows, sentences, strict=True)]
+    return figure(
+        f"Quantization noise, {target}",
+        _caption(notes),
+        strips(rows, around(known, room=0.15, log=False), unit="dB"),
+        origins,
+        (("what", "SQNR", "meaning"), numbers),
+    )
+
+
+def _caption(notes: QuantizeNotes) -> str:
+    float_ = "; ".join(f"{layer}: {why}" for layer, why in notes.kept_float.items())
+    return (
+        "SQNR against the network that was quantized, in dB: 10 more is a tenth of the noise. Steps are measured on "
+        f"{notes.held_out.images} held-out images. INT8 layers: {len(notes.int8)}"
+        f"{f'; stays float: {float_}' if float_ else ''}.{'' if notes.layers else ' Its layers were not measured.'}"
+    )
+
+
+def _layers(step: StepRecord, notes: QuantizeNotes) -> Markup:
+    known = [value for value in notes.layers.values() if value is not None]
+    rows = [_strip(layer, value, "") for layer, value in notes.layers.items()]
+    caption = (
+        "SQNR of what comes out of each INT8 layer, in dB, against the same network in float: with all the noise that "
+        "came before it. A layer that falls far below its neighbours is one to leave float (quantize.exclude)."
+    )
+    drawn = strips(rows, around(known or [1.0], room=0.15, log=False), unit="dB")
+    numbers = ("layer", "SQNR"), [(row.label, row.shown) for row in rows]
+    return figure(f"Noise by layer, {step.step.target}", caption, drawn, [step_origin(step)], numbers)
+
+
+def _strip(label: str, value: float | None, word: str) -> Strip:
+    if value is None:
+        return Strip(label, f"{label}: no difference, or no image to measure it on", "none")
+    words = f"{label}: {sqnr(value)}{f', {word}' if word else ''}"
+    return Strip(label, words, f"{value:.1f}", value, kind=f"v-int8 {word}".strip())

@@ -1,0 +1,102 @@
+"""How each kind of number is written, in every report: in a cell of a table or in a sentence. Computes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ...portable.intervals import Interval
+from ...portable.result import Accuracy, Latency, Ratio
+
+ACCURACY_COLUMNS = ("top-1", "drop pp (95 %)", "agree", "lost/won", "MB")
+LATENCY_COLUMNS = ("p50 ms", "p90", "p99", "device", "file", "load", "first", "peak MB")
+
+
+class Table(NamedTuple):
+    """What `terminal.columns(*table)` and `markdown.table(*table)` print."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table without the columns that are empty in every row: what was not measured takes no room."""
+    filled = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    return Table([columns[index] for index in filled], [[row[index] for index in filled] for row in rows])
+
+
+def ms(value: float | None) -> str:
+    """Return milliseconds (or any number of that size): three decimals below ten, one above; empty for None."""
+    return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and two decimals: "+0.50"; zero has no sign."""
+    text = f"{value:+.2f}"
+    return "0.00" if math.isclose(float(text), 0) else text
+
+
+def percent(value: float | None) -> str:
+    """Return a number that is in percent: "92.00 %"; empty for None."""
+    return "" if value is None else f"{value:.2f} %"
+
+
+def short_number(value: float | None) -> str:
+    """Return a number with four digits, or two decimals from a hundred on; empty for None."""
+    return "" if value is None else f"{value:.4g}" if abs(value) < 100 else f"{value:.2f}"
+
+
+def sqnr(decibels: float | None) -> str:
+    """Return an SQNR: "27.5 dB", or "no difference" for None."""
+    return "no difference" if decibels is None else f"{decibels:.1f} dB"
+
+
+def span(interval: Interval) -> str:
+    """Return the two ends of an interval in points, with signs: "-0.29 to +1.39"."""
+    return f"{signed(interval.low)} to {signed(interval.high)}"
+
+
+def top1_cell(accuracy: Accuracy) -> str:
+    """Return top-1: "92.00 %", or "not known" without labels."""
+    return percent(accuracy.top1_pct) if accuracy.has_labels else "not known"
+
+
+def drop_cell(accuracy: Accuracy) -> str:
+    """Return the points lost with their 95 % interval: "+0.50 (-0.29 to +1.39)", or "no labels"."""
+    if not accuracy.has_labels:
+        return "no labels"
+    return f"{signed(accuracy.drop_pp)} ({span(accuracy.drop_interval_pp())})"
+
+
+def flips_cell(accuracy: Accuracy) -> str:
+    """Return how many images were lost and won: "10/5"; empty without labels."""
+    return f"{accuracy.lost}/{accuracy.won}" if accuracy.has_labels else ""
+
+
+def accuracy_cells(accuracy: Accuracy, size_mb: float) -> tuple[str, ...]:
+    """Return the cells under ACCURACY_COLUMNS."""
+    agree = percent(accuracy.agree_pct)
+    return top1_cell(accuracy), drop_cell(accuracy), agree, flips_cell(accuracy), f"{size_mb:.2f}"
+
+
+def ratio_cell(ratio: Ratio) -> str:
+    """Return how many times as fast: "2.500 (2.400 to 2.600)"; of one process without an interval."""
+    return f"{ratio.value:.3f}" + (f" ({ratio.low:.3f} to {ratio.high:.3f})" if ratio.has_interval else "")
+
+
+def latency_cells(latency: Latency) -> tuple[str, ...]:
+    """Return the cells under LATENCY_COLUMNS: from and to the host's memory, the p50 of other kinds, and the median
+    over processes of what each measures once.
+    """
+    host = latency.host
+    others = (found and found.p50 for found in map(latency.percentiles, ("device", "file")))
+    once = (latency.middle("load_ms"), latency.middle("first_ms"), latency.middle("peak_memory_mb"))
+    return (*map(ms, host or (None, None, None)), *map(ms, others), *map(ms, once))
+
+
+def process_p50s(latency: Latency) -> list[float]:
+    """Return the median of each process that was timed."""
+    return [float(np.median(np.concatenate(windows))) for windows in latency.windows()]

@@ -1,0 +1,101 @@
+"""What to know next to the numbers of a run: warnings of steps and of timing, gaps, and builds compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...portable import timing_warnings
+from ...portable.result import Accuracy, Deferred, Measured, NotMeasured
+from ...runs import Problem, Run
+from .cells import percent, sqnr
+from .classes import ClassChange, classes_without_images
+
+_MORE = 1.26  # times the noise, 1 dB: less lies within what rounding does by chance
+
+
+def notes(run: Run, changes: list[ClassChange]) -> list[str]:
+    """Return the notes of a run, in the order of its steps."""
+    found = [f"{step.id}: {warning}" for step in run.steps for warning in step.warnings]
+    shown = {result.target for result in run.measured}
+    # a half-precision variant that could not be made: its target was measured without it
+    found += [
+        f"{step.id} failed: {step.reason}" for step in run.steps if step.state == "failed" and step.step.target in shown
+    ]
+    found += [sentence for result in run.measured[:1] for sentence in _gaps(result)]
+    found += [
+        f"{each.target}: {each.label} is found less often than before: {percent(each.before_pct)} → "
+        f"{percent(each.now_pct)}, {each.drop_cell} points lost"
+        for each in changes
+        if each.word == "worse"
+    ]
+    for result in run.measured:
+        found += _decoding(result)
+        found += [f"{result.target}: {warning}" for warning in timing_warnings.of(result.timed())]
+    return found + ([f"the run {run.problem.ended_early}"] if run.problem else [])
+
+
+def ended_early(problem: Problem) -> str:
+    """Return where and why a run ended."""
+    return problem.ended_early
+
+
+def reason(result: Deferred | NotMeasured) -> str:
+    """Return why a target has no numbers, or not yet, and what to do."""
+    word = "handed over" if isinstance(result, Deferred) else "not measured"
+    return f"{word}: {result.reason}" + (f" ({result.hint})" if result.hint else "")
+
+
+def builds_sentence(result: Measured) -> str:
+    """Return how far builds of one network are apart; empty for one build."""
+    builds = [build.shipped for build in result.builds()]
+    if len(builds) == 1:
+        return ""
+    answers = np.asarray([build.predicted for build in builds])
+    same = 100 * float((answers == answers[0]).all(axis=0).mean())
+    parts = [f"{result.target} {result.ships}: built {len(builds)} times, all give {same:.2f} % same answers"]
+    if result.has_labels:
+        top1 = [build.accuracy.top1_pct for build in builds]
+        parts.append(f"top-1 {min(top1):.2f} to {max(top1):.2f} %")
+    times = [build.latency.p50 for build in builds if build.latency]
+    known = [time for time in times if time is not None]
+    parts += [f"p50 {min(known):.3f} to {max(known):.3f} ms"] if known else []
+    return f"{', '.join(parts)}; each promise is judged by its worst build"
+
+
+def int8_loss_sentence(result: Measured) -> str:
+    """Compare the INT8 file as it is written with what the compiler made of it; empty where either is not known."""
+    if result.as_written is None or "int8" not in result.variants:
+        return ""
+    written, compiled = result.as_written, result.variants["int8"].quantization
+    adds = _noise(compiled) > _MORE * _noise(written)
+    word = "the compiler adds to it" if adds else "the loss is quantization's, not the compiler's"
+    before, after = (f"{sqnr(each.sqnr_db)} and {percent(each.agree_pct)} same answers" for each in (written, compiled))
+    return f"{result.target} int8: {before} as written (in onnxruntime), {after} as compiled: {word}"
+
+
+def _noise(accuracy: Accuracy) -> float:
+    return 0.0 if accuracy.sqnr_db is None else 10 ** (-accuracy.sqnr_db / 10)
+
+
+def _gaps(result: Measured) -> Iterator[str]:
+    """Yield which images and classes are not evaluated. All targets evaluate the same ones."""
+    if result.skipped:
+        first = ", ".join(result.skipped[:3])
+        yield f"{len(result.skipped)} unreadable evaluation images were left out: {first}"
+    absent = classes_without_images(result) if result.has_labels else []
+    if absent:
+        shown = ", ".join(absent[:5])
+        yield f"{len(absent)} classes have no evaluation image, so nothing is known of them: {shown}"
+
+
+def _decoding(result: Measured) -> Iterator[str]:
+    """Yield what a device's own decoding of files changes, compared with the host's."""
+    for library, difference in result.decoding.items():
+        if difference and difference.largest_levels:
+            yield (
+                f"{result.target}: decoded with {library} on the device, {difference.answers_changed} of "
+                f"{difference.images} answers change ({difference.mean_levels:.2f} levels on average, "
+                f"{difference.largest_levels} at most)"
+            )

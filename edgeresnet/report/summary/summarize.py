@@ -1,0 +1,168 @@
+"""The summary of a run: every number and sentence that a report shows, typed, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import NamedTuple
+
+from ...notes import PruneNotes, RecoverNotes, TrainNotes
+from ...portable import advice
+from ...portable.result import Accuracy, Latency, Measured, Verdict, Word
+from ...runs import Run, StepRecord
+from .cells import ACCURACY_COLUMNS, LATENCY_COLUMNS, Table, accuracy_cells, latency_cells, table
+from .classes import CLASS_COLUMNS, ClassChange
+from .conditions import conditions
+from .learning import EPOCH_COLUMNS, epoch_rows, recovery_sentence, training_sentence
+from .pruning import Pruning, pruning, slower_sentences
+from .remarks import builds_sentence, int8_loss_sentence, notes, reason
+from .speedups import Speedup, speedups_of
+from .targets import TargetSummary, target_summary
+
+MEANING: Mapping[Word, str] = {
+    "KEPT": "every promise is kept",
+    "DEFERRED": "nothing is broken; what a bundle carries is measured on its device",
+    "UNDECIDED": "the images or measurements at hand cannot decide every promise",
+    "NOT_MEASURED": "something that was requested was not measured",
+    "BROKEN": "a promise is broken",
+}
+PROMISE_COLUMNS = ("verdict", "target", "promise", "why")
+STEP_COLUMNS = ("step", "state", "time", "digest")
+
+
+class AccuracyRow(NamedTuple):
+    """How one variant answers on one target, and how large it is."""
+
+    target: str
+    variant: str
+    accuracy: Accuracy
+    size_mb: float
+
+
+class LatencyRow(NamedTuple):
+    """How long one variant takes on one target."""
+
+    target: str
+    variant: str
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A training or a recovery: one sentence, and its epochs."""
+
+    sentence: str
+    epochs: Table
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What every format shows of a run. `run` has its steps, its recipe and its ids."""
+
+    run: Run
+    title: str
+    verdict: Word
+    meaning: str
+    targets: tuple[TargetSummary, ...]
+    trainings: tuple[Learning, ...]
+    pruning: Pruning | None
+    recoveries: tuple[Learning, ...]
+    accuracies: tuple[AccuracyRow, ...]
+    latencies: tuple[LatencyRow, ...]
+    losses: tuple[str, ...]  # whose an INT8 network's loss is: quantization's or the compiler's
+    speedups: tuple[Speedup, ...]
+    advice: tuple[str, ...]  # which network to ship, where INT8 is not faster
+    absent: tuple[tuple[str, str], ...]  # target, and why it has no numbers, or not yet
+    notes: tuple[str, ...]
+    conditions: tuple[str, ...]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return self.run.verdicts
+
+    @property
+    def classes(self) -> list[ClassChange]:
+        return [change for target in self.targets for change in target.classes]
+
+    @property
+    def accuracy_table(self) -> Table:
+        rows = [(row.target, row.variant, *accuracy_cells(row.accuracy, row.size_mb)) for row in self.accuracies]
+        return Table(("target", "as", *ACCURACY_COLUMNS), rows)
+
+    @property
+    def latency_table(self) -> Table:
+        rows = [(row.target, row.variant, *latency_cells(row.latency)) for row in self.latencies]
+        return table(("target", "as", *LATENCY_COLUMNS), rows)
+
+    @property
+    def promise_table(self) -> Table:
+        return Table(PROMISE_COLUMNS, [(v.verdict, v.target, v.promise.name, v.reason) for v in self.verdicts])
+
+    @property
+    def class_table(self) -> Table:
+        return Table(CLASS_COLUMNS, [each.cells for each in self.classes])
+
+    @property
+    def step_table(self) -> Table:
+        return Table(STEP_COLUMNS, [_step_cells(step) for step in self.run.steps])
+
+
+def of(run: Run) -> Summary:
+    """Compute the summary of a run."""
+    measured = run.measured
+    targets = tuple(target_summary(run, target) for target in run.results)
+    pruned = next((pruning(found, measured) for found in run.notes_of(PruneNotes)), None)
+    return Summary(
+        run=run,
+        title=title(run.recipe, measured),
+        verdict=run.verdict,
+        meaning=MEANING[run.verdict] if run.verdicts or run.verdict != "KEPT" else "nothing was promised",
+        targets=targets,
+        trainings=tuple(
+            Learning(sentence, Table(EPOCH_COLUMNS, epoch_rows(found)))
+            for found in run.notes_of(TrainNotes)
+            if (sentence := training_sentence(found))
+        ),
+        pruning=pruned,
+        recoveries=tuple(
+            Learning(recovery_sentence(found), Table(EPOCH_COLUMNS, epoch_rows(found)))
+            for found in run.notes_of(RecoverNotes)
+        ),
+        accuracies=tuple(
+            AccuracyRow(result.target, name, each.accuracy, each.size_mb)
+            for result in measured
+            for name, each in result.variants.items()
+        ),
+        latencies=tuple(LatencyRow(result.target, *each) for result in measured for each in result.timed().items()),
+        losses=tuple(sentence for result in measured if (sentence := int8_loss_sentence(result))),
+        speedups=tuple(speedup for result in measured for speedup in speedups_of(result)),
+        advice=tuple(_advice(measured, pruned)),
+        absent=tuple((target, reason(each)) for target, each in run.results.items() if not isinstance(each, Measured)),
+        notes=tuple(notes(run, [change for target in targets for change in target.classes])),
+        conditions=tuple(conditions(run)),
+    )
+
+
+def title(recipe: Mapping[str, object], measured: Sequence[Measured]) -> str:
+    """Return the network and its classes. An ONNX file stands for its architecture; images may know the classes."""
+    model = recipe["model"]
+    assert isinstance(model, Mapping)
+    name = model["arch"] or PurePath(model["checkpoint"]).name
+    if model.get("candidate"):
+        name = f"{PurePath(model['candidate']).name} against {name}"
+    classes = len(measured[0].classes) if measured else model["classes"]
+    return f"{name}, {classes} classes" if classes else str(name)
+
+
+def _advice(measured: Sequence[Measured], pruned: Pruning | None) -> list[str]:
+    builds = [sentence for result in measured if (sentence := builds_sentence(result))]
+    advised = [f"{result.target}: {found.sentence}" for result in measured if (found := advice.advice(result))]
+    others = {result.target for result in measured if result.ships != "pruned"}  # of pruned ones it is advised already
+    remaining = [each for each in pruned.remaining if each.target in others] if pruned else []
+    return [*builds, *advised, *slower_sentences(remaining)]
+
+
+def _step_cells(step: StepRecord) -> tuple[str, ...]:
+    seconds = f"{step.seconds:.1f} s" if step.state == "made" else ""
+    return step.id, step.state, seconds, (step.digest or "")[:12]

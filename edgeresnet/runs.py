@@ -1,0 +1,169 @@
+"""A run as it is stored: its recipe, what became of each step, what was measured, and the verdict.
+
+Everything that reads a run reads these types: reports, gates, comparisons, Python. Nothing here measures or judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from .notes import BY_STAGE, Notes
+from .portable import codec
+from .portable.codec import CodecError
+from .portable.machine import Machine
+from .portable.result import Deferred, Measured, NotMeasured, Result, RunWarning, Verdict, Word
+
+FORMAT = 3
+State = Literal["made", "done", "failed", "skipped", "deferred", "todo"]
+Undecided = Literal["warn", "fail"]
+N = TypeVar("N")
+
+
+@dataclass(frozen=True)
+class StepId:
+    """Which step: one stage, for which target (or `reference`), of which variant (or network). Empty: not of one."""
+
+    stage: str
+    target: str = ""
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return ":".join(word for word in (self.stage, self.target, self.variant) if word)
+
+
+def read_notes(stage: str, notes: object) -> Notes:
+    """Return the notes of a stage as its type; raise CodecError where they do not fit."""
+    if stage not in BY_STAGE:
+        raise CodecError("stage", f"is {stage!r}, which is not a stage")
+    try:
+        return codec.decode(BY_STAGE[stage], notes)
+    except CodecError as problem:
+        raise CodecError(f"notes.{problem.path}" if problem.path else "notes", problem.problem) from problem
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What became of a step. `id` is its `step` as text, for people and for command lines."""
+
+    step: StepId
+    id: str
+    state: State
+    seconds: float
+    key: str | None
+    digest: str | None
+    path: str | None
+    notes: Notes | None = field(metadata={"opaque": True})  # read as the type that belongs to its stage
+    reason: str = ""
+    hint: str = ""
+    warnings: tuple[RunWarning, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.notes is not None and not isinstance(self.notes, tuple(BY_STAGE.values())):
+            object.__setattr__(self, "notes", read_notes(self.step.stage, self.notes))
+        if self.id != str(self.step):
+            raise ValueError(f"the id {self.id!r} is not that of {self.step}")
+
+    @property
+    def stage(self) -> str:
+        return self.step.stage
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What ended a run early, and in which step."""
+
+    message: str
+    hint: str
+    step: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where that was: " in step trace"; empty where it was in none."""
+        return f" in step {self.step}" if self.step else ""
+
+    @property
+    def ended_early(self) -> str:
+        """What every report shows of it: "ended early in step trace: the disk is full"."""
+        return f"ended early{self.place}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its recipe, its steps, its results and verdicts, and the machine that it ran on."""
+
+    id: str
+    recipe: Mapping[str, object]
+    recipe_digest: str
+    seconds: float
+    steps: tuple[StepRecord, ...]
+    results: Mapping[str, Result]
+    verdicts: tuple[Verdict, ...]
+    verdict: Word
+    undecided: Undecided
+    problem: Problem | None
+    machine: Machine
+    format: Literal[3] = 3
+
+    @property
+    def measured(self) -> list[Measured]:
+        """The targets that were measured."""
+        return [result for result in self.results.values() if isinstance(result, Measured)]
+
+    @property
+    def unmeasured(self) -> list[Deferred | NotMeasured]:
+        """The targets that were not, or not yet."""
+        return [result for result in self.results.values() if not isinstance(result, Measured)]
+
+    def verdicts_of(self, target: str) -> list[Verdict]:
+        """Return the verdicts on one target."""
+        return [verdict for verdict in self.verdicts if verdict.target == target]
+
+    def notes_of(self, kind: type[N]) -> list[N]:
+        """Return the notes of this type, step by step."""
+        return [step.notes for step in self.steps if isinstance(step.notes, kind)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a command for a part of a recipe shows: its steps, what was measured in them, and who wrote which INT8."""
+
+    recipe: Mapping[str, object]
+    steps: Mapping[str, StepRecord]
+    results: Mapping[str, Measured]
+    int8: Mapping[str, str]  # target → the step that writes its INT8 network
+    as_written: Mapping[str, str]  # target → the step that runs that network before the target's compiler
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What a change may cost, in a gate. None: that is not gated."""
+
+    max_loss_pp: float | None = 1.0
+    max_slowdown_pct: float | None = 10.0  # against the half-precision variant, and against the yardstick
+    max_runtime_slowdown_pct: float | None = 25.0  # of the yardstick itself, against plain Python: a coarse comparison
+    max_growth_pct: float | None = 10.0  # of what would ship, in bytes
+
+
+@dataclass(frozen=True)
+class BaselineId:
+    """Which baseline a run was compared with."""
+
+    path: str
+    digest: str
+    run: str
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """A run compared with a baseline: the document that every report of a gate is made of."""
+
+    format: int
+    run: str
+    baseline: BaselineId
+    margins: Margins
+    verdict: Word
+    undecided: Undecided
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]

@@ -1,0 +1,61 @@
+"""Does a device's result fit its bundle? All that is judged is counted again from the answers to every image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...errors import ArtifactError
+from ...portable import inference
+from ...portable.result import Accuracy, Measured, Variant
+from .contents import Bundle
+
+_AGAIN = "run deploy.py once more on the device"
+
+
+def check_fit(result: Measured, bundle: Bundle, target: str) -> None:
+    """Refuse a result that is not of this bundle, or whose counts do not follow from its answers."""
+    about = bundle.about
+    if result.target != target or result.ships != about.candidate:
+        raise ArtifactError("its target or the network that would ship", "is not the bundle's", hint=_AGAIN)
+    expected = np.asarray(bundle.array("expected")).argmax(1)
+    _check_images(result, bundle, expected)
+    if len(result.rebuilds) + 1 < about.rebuilds:
+        raise ArtifactError(
+            "what would ship",
+            f"was built {len(result.rebuilds) + 1} times, and the bundle wants {about.rebuilds}",
+            hint=f"{_AGAIN}, without --rebuilds",
+        )
+    if result.ships not in result.variants or not set(result.variants) <= set(about.variants):
+        raise ArtifactError("its networks", "are not the bundle's", hint=_AGAIN)
+    for name, variant in _every(result):
+        if len(variant.predicted) != len(expected):
+            raise ArtifactError(f"{name}'s answers", f"are not one for each of {len(expected)} images", hint=_AGAIN)
+        _check_counts(name, variant, inference.counts(expected, np.asarray(variant.predicted), bundle.labels))
+
+
+def _check_images(result: Measured, bundle: Bundle, expected: np.ndarray) -> None:
+    about, labels = bundle.about, bundle.labels
+    known = None if labels is None else tuple(labels.tolist())
+    same = result.labels == known and result.reference_predicted == tuple(expected.tolist())
+    same = same and result.images == about.images
+    if not same or result.classes != about.classes or result.skipped != about.skipped:
+        raise ArtifactError("its images", "are not the bundle's", hint=_AGAIN)
+
+
+def _every(result: Measured) -> Iterator[tuple[str, Variant]]:
+    yield from result.variants.items()
+    for each in result.rebuilds:
+        yield result.ships, each
+
+
+def _check_counts(name: str, variant: Variant, counted: Accuracy) -> None:
+    found = variant.accuracy
+    shown = (found.images, found.agree, found.top1, found.lost, found.won)
+    if shown != (counted.images, counted.agree, counted.top1, counted.lost, counted.won):
+        raise ArtifactError(f"{name}'s counts", "do not follow from its answers", hint=_AGAIN)
+    if (found.top5 is None) != (counted.top1 is None):
+        raise ArtifactError(f"{name}'s counts", "are not those of this bundle's images", hint=_AGAIN)
+    if variant.latency is None or not variant.latency.processes:
+        raise ArtifactError(name, "was not timed", hint=_AGAIN)

@@ -1,0 +1,385 @@
+"""What each stage reads: its parents (`…Inputs`) and what a recipe wants of it (`…Spec`), as frozen types.
+
+A spec's `to_json` is what enters the key of an artifact: a different spelling there makes everything again. Light: no
+torch, onnx or runtime, for planning reads this file.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ..images import Samples
+from ..models.unwrap import Weights
+from ..portable import yardstick
+from ..portable.preprocessing import Preprocessing
+from ..portable.session import Dialect
+from ..recipe.sections import Prune, Quantize, Recover, Trace, Train
+from ..store import Artifact, Given, Parent
+
+if TYPE_CHECKING:
+    from ..portable.measure import TimingPlan
+
+Json: TypeAlias = dict[str, object]
+Parents: TypeAlias = Mapping[str, Parent]
+NetworkFile: TypeAlias = Given[Path | Weights]  # a checkpoint, or an ONNX file, that the user gave
+
+
+class Spec(abc.ABC):
+    """What a recipe wants of a stage."""
+
+    @abc.abstractmethod
+    def to_json(self) -> Json:
+        """Return what enters the key."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that must be on this machine."""
+        return ()
+
+
+class Inputs(abc.ABC):
+    """The parents of a stage."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_parents(cls, parents: Parents) -> Inputs:
+        """Take each parent by its name in the key."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Which network a stage builds."""
+
+    arch: str | None  # None: an ONNX file holds its own
+    classes: int
+    channels: int
+    libraries: Mapping[str, str] = field(default_factory=dict)  # versions of what else builds it
+    sources_sha256: tuple[str, ...] = ()  # of a user's own code
+
+    def to_json(self) -> Json:
+        found: Json = {"arch": self.arch, "classes": self.classes, "channels": self.channels}
+        found |= {"libraries": dict(self.libraries)} if self.libraries else {}
+        return found | ({"sources_sha256": list(self.sources_sha256)} if self.sources_sha256 else {})
+
+
+@dataclass(frozen=True)
+class TrainInputs(Inputs):
+    training: Given[Samples]
+    checkpoint: NetworkFile | None = None  # to fine-tune
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> TrainInputs:
+        return cls(_samples(parents, "training"), _file(parents["checkpoint"]) if "checkpoint" in parents else None)
+
+
+@dataclass(frozen=True)
+class TrainSpec(Spec):
+    network: Architecture
+    train: Train
+    seed: int
+
+    def to_json(self) -> Json:
+        return {**self.network.to_json(), "train": self.train.model_dump(mode="json"), "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Int8Form:
+    """How a stand-in for the INT8 network is written."""
+
+    dialect: Dialect
+    exclude: tuple[str, ...]
+    images: Preprocessing
+
+
+@dataclass(frozen=True)
+class TimedTarget:
+    """One target of a search for a speed-up: what would ship to it, and how that is compiled."""
+
+    target: str
+    options: Any  # the target's own frozen dataclass
+    ships: str
+    preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
+    int8: Int8Form | None = None
+
+    def compile_spec(self) -> CompileSpec:
+        return CompileSpec(self.target, self.options, self.preprocessing)
+
+    def to_json(self) -> Json:
+        found: Json = {**self.compile_spec().to_json(), "ships": self.ships}
+        if self.int8:
+            found |= {"dialect": asdict(self.int8.dialect), "exclude": list(self.int8.exclude)}
+            found |= {"images": self.int8.images.to_json()}
+        return found
+
+
+@dataclass(frozen=True)
+class TimedSearch:
+    """What a search for a speed-up measures, and how."""
+
+    targets: Mapping[str, TimedTarget]
+    verify: TimingPlan
+    batch: int | Literal["dynamic"]
+
+    def to_json(self) -> Json:
+        timed = {name: each.to_json() for name, each in self.targets.items()}
+        return {"timed": timed, "verify": asdict(self.verify), "batch": self.batch}
+
+
+@dataclass(frozen=True)
+class PruneInputs(Inputs):
+    network: Artifact | NetworkFile
+    training: Given[Samples] | None = None
+    evaluation: Given[Samples] | None = None
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> PruneInputs:
+        some = {name: _samples(parents, name) for name in ("training", "evaluation") if name in parents}
+        return cls(_network(parents["network"]), **some)
+
+
+@dataclass(frozen=True)
+class PruneSpec(Spec):
+    network: Architecture
+    prune: Prune
+    multiple: int
+    preprocessing: Preprocessing
+    seed: int
+    timed: TimedSearch | None = None  # with `prune.speedup`
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(self.timed.targets) if self.timed else ()
+
+    def to_json(self) -> Json:
+        return {
+            **self.network.to_json(),
+            "prune": self.prune.model_dump(mode="json"),
+            "multiple": self.multiple,
+            "size": self.preprocessing.size,
+            "preprocessing": self.preprocessing.to_json(),
+            **(self.timed.to_json() if self.timed else {}),
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class RecoverInputs(Inputs):
+    network: Artifact | NetworkFile  # pruned
+    dense: Artifact | NetworkFile  # before it was pruned
+    training: Given[Samples]
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> RecoverInputs:
+        return cls(_network(parents["network"]), _network(parents["dense"]), _samples(parents, "training"))
+
+
+@dataclass(frozen=True)
+class RecoverSpec(Spec):
+    network: Architecture
+    recover: Recover
+    seed: int
+
+    def to_json(self) -> Json:
+        return {**self.network.to_json(), "recover": self.recover.model_dump(mode="json"), "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class TraceInputs(Inputs):
+    network: Artifact | NetworkFile
+    images: Given[Samples]  # a few, for the comparison
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> TraceInputs:
+        return cls(_network(parents["network"]), _samples(parents, "images"))
+
+
+@dataclass(frozen=True)
+class TraceSpec(Spec):
+    network: Architecture
+    trace: Trace
+    as_probabilities: bool = False  # the network keeps its softmax: what is compared with it has one
+
+    def to_json(self) -> Json:
+        found: Json = {**self.network.to_json(), "trace": self.trace.model_dump(mode="json")}
+        return found | ({"as_probabilities": True} if self.as_probabilities else {})
+
+
+@dataclass(frozen=True)
+class CalibrateInputs(Inputs):
+    network: Artifact
+    calibration: Given[Samples]
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> CalibrateInputs:
+        return cls(_artifact(parents["network"]), _samples(parents, "calibration"))
+
+
+@dataclass(frozen=True)
+class CalibrateSpec(Spec):
+    seed: int
+
+    def to_json(self) -> Json:
+        return {"seed": self.seed}
+
+
+@dataclass(frozen=True)
+class QuantizeInputs(Inputs):
+    network: Artifact
+    calibration: Given[Samples]
+    ranges: Artifact
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> QuantizeInputs:
+        network, ranges = _artifact(parents["network"]), _artifact(parents["ranges"])
+        return cls(network, _samples(parents, "calibration"), ranges)
+
+
+@dataclass(frozen=True)
+class QuantizeSpec(Spec):
+    quantize: Quantize
+    dialect: Dialect
+    seed: int
+
+    def to_json(self) -> Json:
+        return {**self.quantize.model_dump(mode="json"), "dialect": asdict(self.dialect), "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class CompileInputs(Inputs):
+    network: Artifact | NetworkFile
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> CompileInputs:
+        return cls(_network(parents["network"]))
+
+
+@dataclass(frozen=True)
+class CompileSpec(Spec):
+    target: str
+    options: Any  # the target's own frozen dataclass
+    preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
+    build: str = ""  # the second build and later ones: each is an artifact of its own
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    def to_json(self) -> Json:
+        found: Json = {"target": self.target, "options": asdict(self.options)}
+        found |= {"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {}
+        return found | ({"build": self.build} if self.build else {})
+
+
+@dataclass(frozen=True)
+class VerifyInputs(Inputs):
+    evaluation: Given[Samples]
+    variants: Mapping[str, Artifact]  # compiled
+    reference: Artifact | None = None  # None: this is the reference
+    yardstick: Artifact | None = None  # compiled, where latency is measured
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> VerifyInputs:
+        found = {name: _artifact(parent) for name, parent in parents.items() if name != "evaluation"}
+        reference, unit = found.pop("reference", None), found.pop(yardstick.NAME, None)
+        return cls(_samples(parents, "evaluation"), found, reference, unit)
+
+
+@dataclass(frozen=True)
+class VerifySpec(Spec):
+    target: str
+    latency: TimingPlan | None  # None: not measured
+    candidate: str  # the variant that would ship
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    def to_json(self) -> Json:
+        latency = asdict(self.latency) if self.latency else None
+        return {"target": self.target, "latency": latency, "candidate": self.candidate}
+
+
+@dataclass(frozen=True)
+class DeviceSpec(Spec):
+    """A target that a device measures: neither its runtime nor its version has a part in it here."""
+
+    target: str
+
+    def to_json(self) -> Json:
+        return {"on": self.target}
+
+
+@dataclass(frozen=True)
+class DeviceInputs(Inputs):
+    bundle: Artifact
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> DeviceInputs:
+        return cls(_artifact(parents["bundle"]))
+
+
+@dataclass(frozen=True)
+class ExportInputs(Inputs):
+    evaluation: Given[Samples]
+    reference: Artifact  # whose answers the device's are compared with
+    variants: Mapping[str, Artifact | NetworkFile]
+
+    @classmethod
+    def from_parents(cls, parents: Parents) -> ExportInputs:
+        others = {"evaluation", "reference"}
+        variants = {name: _network(parent) for name, parent in parents.items() if name not in others}
+        return cls(_samples(parents, "evaluation"), _artifact(parents["reference"]), variants)
+
+
+@dataclass(frozen=True)
+class ExportSpec(Spec):
+    target: str  # on the device: neither its runtime nor its version has a part in the bundle
+    options: Any  # the target's own frozen dataclass
+    candidate: str  # the variant that would ship
+    float32: tuple[str, ...]  # variants that the device measures in float32
+    carried: str  # digest of the code that goes along
+    verify: TimingPlan
+    rebuilds: int
+    network: str  # what it is called
+    judged: bool  # False: the images have no labels to judge by
+    preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
+
+    def to_json(self) -> Json:
+        return {
+            "on": self.target,
+            "options": asdict(self.options),
+            "candidate": self.candidate,
+            "float32": list(self.float32),
+            **({"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {}),
+            "carried": self.carried,
+            "verify": asdict(self.verify),
+            "rebuilds": self.rebuilds,
+            "network": self.network,
+            "judged": self.judged,
+        }
+
+
+def _artifact(parent: Parent) -> Artifact:
+    assert isinstance(parent, Artifact), parent
+    return parent
+
+
+def _samples(parents: Parents, name: str) -> Given[Samples]:
+    given = parents[name]
+    assert isinstance(given, Given), name
+    assert isinstance(given.value, Samples), name
+    return Given(given.digest, given.value)
+
+
+def _file(parent: Parent) -> NetworkFile:
+    assert isinstance(parent, Given), parent
+    assert isinstance(parent.value, (Path, Weights)), parent
+    return Given(parent.digest, parent.value)
+
+
+def _network(parent: Parent) -> Artifact | NetworkFile:
+    return parent if isinstance(parent, Artifact) else _file(parent)

@@ -1,0 +1,110 @@
+"""`edgeresnet collect`: a device's result is judged where its bundle was made, or refused where it does not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeresnet.portable import machine
+from edgeresnet.stages.export import contents
+
+from .conftest import Command, Exported, err_of, expect, out_of
+
+
+def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, command: Command, tmp_path: Path) -> None:
+    own_store, found = measured.store, json.loads(measured.result.read_text())
+
+    def refusal(document: dict[str, object]) -> str:
+        (tmp_path / "r.json").write_text(json.dumps(document))
+        return err_of(2, command("collect", "r.json", "--store", own_store.root))
+
+    assert "not as deploy.py wrote it" in refusal({**found, "measured": 0.0})
+    del found["digest"]
+    result = found["result"]
+
+    def changed(change: Any) -> str:
+        copy = json.loads(json.dumps(found))
+        change(copy["result"])
+        return refusal(contents.sealed(copy))
+
+    def hide_the_flips(result: dict[str, Any]) -> None:
+        """Make all answers incorrect, counted honestly but for what a promise of the drop is judged by."""
+        int8 = result["variants"]["int8"]
+        int8["predicted"] = [(label + 1) % 10 for label in result["labels"]]
+        agree = sum(a == b for a, b in zip(int8["predicted"], result["reference_predicted"], strict=True))
+        int8["accuracy"] |= {"top1": 0, "agree": agree}
+
+    def one_more(result: dict[str, Any]) -> None:
+        result["variants"]["int8"]["accuracy"]["top1"] += 1
+
+    assert "does not fit its bundle: its images" in changed(lambda result: result["labels"].reverse())
+    for change in (one_more, hide_the_flips):
+        assert "int8's counts do not follow from its answers" in changed(change)
+    assert "its target or the network that would ship is not the bundle's" in changed(
+        lambda result: result.update(candidate="fp32")
+    )
+    assert "its images are not the bundle's" in changed(lambda result: result["classes"].reverse())
+    assert "int8 was not timed" in changed(lambda result: result["variants"]["int8"].update(latency=None))
+    assert "its networks are not the bundle's" in changed(lambda r: r["variants"].update(more=r["variants"]["int8"]))
+    assert "result.variants.int8.predicted: is missing" in changed(
+        lambda result: result["variants"]["int8"].pop("predicted")
+    )
+    assert "int8's answers are not one for each of " in changed(
+        lambda result: result["variants"]["int8"]["predicted"].pop()
+    )
+    sealed = json.dumps(contents.sealed(found))
+    (tmp_path / "r.json").write_text(sealed.replace('"measured": 1', '"measured": NaN, "x": 1', 1))
+    assert "not as deploy.py wrote it" in command("collect", "r.json", "--store", own_store.root)[2]
+    for run in own_store.runs():
+        shutil.copy(run, run.with_name(f"9{run.name}"))
+        run.with_name(f"9{run.name}").write_text("{}")  # a damaged run, the newest, changes nothing
+    (tmp_path / "r.json").write_text(sealed)
+    assert command("collect", "r.json", "--store", own_store.root)[0] == 0
+    for run in own_store.runs():
+        run.unlink() if run.name.startswith("9") else None
+    assert "which was not made in" in refusal(contents.sealed({**found, "bundle": "0" * 64}))
+    assert "its target or the network that would ship is not the bundle's" in refusal(
+        contents.sealed({**found, "result": {**result, "target": "openvino"}})
+    )
+    assert "none.json does not exist" in command("collect", "none.json", "--store", own_store.root)[2]
+
+
+def test_what_was_collected_is_judged_though_the_host_has_changed(
+    measured: Exported, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judge the bundle that was measured, though another release of a library here would make another bundle."""
+    own_store = measured.store
+    monkeypatch.setattr(machine, "versions", lambda *names: dict.fromkeys(names, "9.9"))
+    again = ("collect", measured.result, "--store", own_store.root)
+    out, _ = expect(0, command(*again, "--max-drop-pp", 40, "--set", "promises.undecided=fail"))
+    assert "KEPT         onnxruntime max_drop_pp" in out
+    assert "as written (in onnxruntime)" in out
+    run = own_store.load_run()
+    assert {step.state for step in run.steps if step.id.startswith("verify:onnxruntime")} == {"done"}
+    _, err = expect(2, command("collect", measured.result, "--store", own_store.root, "--set", "seed=1"))
+    assert "--set seed=1" in err
+
+
+def test_verify_from_still_works_and_names_the_command(measured: Exported, command: Command) -> None:
+    words = (measured.result, "--store", measured.store.root, "--max-drop-pp", 40)
+    out, err = expect(0, command("verify", "--from", *words))
+    assert err == f"`edgeresnet collect {measured.result}` is the command for this\n"
+    assert "KEPT         onnxruntime max_drop_pp" in out
+    assert "KEPT         onnxruntime max_drop_pp" in out_of(0, command("collect", *words))
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["net.onnx"], "MODEL"),
+        (["--size", 8, "--target", "openvino", "--count", 3], "--size, --target, --count"),
+        (["--reference", "net.onnx", "--save-recipe", "r.yaml"], "--reference, --save-recipe"),
+    ],
+)
+def test_verify_from_refuses_what_has_no_effect(command: Command, words: list[object], named: str) -> None:
+    err = err_of(2, command("verify", *words, "--from", "r.json"))
+    assert err.splitlines()[-1].startswith(f"error: {named} cannot be combined with --from (")
