@@ -249,9 +249,8 @@ def _ended_early(problem: BaseException, process: int, processes: int) -> BenchP
 def _nothing_to_time(absent: Sequence[Absent]) -> TargetError:
     if not absent:
         return TargetError("no target", "is here that could time a network", hint="`edgeresnet targets` shows why")
-    first, *others = absent
-    reasons = "; ".join([first.reason, *(f"{one.name}: {one.reason}" for one in others)])
-    return TargetError(reasons, hint=first.hint).within(first.name)
+    reasons = "; ".join(f"{one.name}: {one.reason}" for one in absent)
+    return TargetError("no target", f"can time a network here: {reasons}", hint=absent[0].hint)
 
 
 def _batches(subjects: Sequence[Subject], requested: tuple[int, ...]) -> tuple[int, ...]:

@@ -30,13 +30,13 @@ class EdgeresnetError(Exception):
     exit_code = 2
     run: object = None  # the run that ended with this error, as it was saved: for who reports it, in this process
 
-    def __init__(self, subject: str, problem: str = "", *, hint: str) -> None:
+    def __init__(self, subject: str, problem: str, *, hint: str) -> None:
         super().__init__(subject, problem)
         self.subject, self.problem, self.hint = subject, problem, hint
 
     @property
     def message(self) -> str:
-        return f"{self.subject} {self.problem}".strip()
+        return f"{self.subject} {self.problem}"
 
     def __str__(self) -> str:
         return self.message
@@ -54,7 +54,7 @@ class EdgeresnetError(Exception):
 class RecipeError(EdgeresnetError):
     """All wrong keys of a recipe together: a user corrects a recipe once, not once per key."""
 
-    def __init__(self, subject: str, problem: str = "", *, hint: str, problems: Sequence[str] = ()) -> None:
+    def __init__(self, subject: str, problem: str, *, hint: str, problems: Sequence[str] = ()) -> None:
         super().__init__(subject, problem, hint=hint)
         self.problems = tuple(problems)
 

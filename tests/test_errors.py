@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +46,46 @@ def test_a_machine_failure_is_not_the_users_fault(problem: BaseException, word: 
 def test_other_errors_are_not_blamed_on_the_machine() -> None:
     assert errors.machine_error(FileNotFoundError(errno.ENOENT, "no")) is None
     assert errors.machine_error(ValueError()) is None
+
+
+# What a problem may begin with, and a subject may not: a subject is a thing.
+_VERBS = {"is", "are", "was", "were", "has", "had", "have", "takes", "took", "needs", "answered", "answers", "failed"}
+_VERBS |= {
+    "fails",
+    "cannot",
+    "could",
+    "does",
+    "do",
+    "did",
+    "holds",
+    "gets",
+    "refuses",
+    "finds",
+    "reads",
+    "runs",
+    "ended",
+}
+_VERBS |= {"must", "may", "knows", "names", "says", "there", "it"}
+
+
+def _raised(source: str) -> list[tuple[int, str]]:
+    """Return line and first word of each subject that is spelled out where an error is built."""
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in kinds and node.args:
+            first = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.strip():
+                found.append((node.lineno, first.value.split()[0]))
+    return found
+
+
+def test_no_subject_begins_with_a_verb() -> None:
+    package = Path(errors.__file__).parent
+    every = [(path, *each) for path in sorted(package.rglob("*.py")) for each in _raised(path.read_text())]
+    assert len(every) > 100, "the test sees the errors"
+    assert [f"{path.name}:{line}: {word}" for path, line, word in every if word in _VERBS] == []
+
+
+def test_the_test_of_subjects_can_fail() -> None:
+    assert _raised('raise TargetError(f"takes {n} images", "now", hint="")') == [(1, "takes")]

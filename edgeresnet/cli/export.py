@@ -60,11 +60,9 @@ def export(
     of_targets |= {"--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp}
     _refuse_idle(about, int8, precision, [name for name, value in of_targets.items() if value is not None])
     store = _options.open_store(how.store_root)
-    images: dict[str, object] = {}
-    if quantized:
-        images["calibration"] = _one_shot.counted(int8.calibration, int8.count)
-    if where == "here":
-        images["evaluation"] = about.evaluation
+    calibration = _one_shot.counted(int8.calibration, int8.count)
+    images: dict[str, object] = {"calibration": calibration} if quantized else {}
+    images |= {"evaluation": about.evaluation} if where == "here" else {}
     delivery = _options.provided(where=where or "bundle", precision=precision, input=input_type)
     raw, taken = _one_shot.recipe_of(
         model,

@@ -56,7 +56,9 @@ def quantize(
 
 def _is_wanted(step: Step) -> bool:
     """Choose what writes INT8 and, with evaluation images, its accuracy before any compiler."""
-    return step.id.stage == "quantize" or str(step.id).startswith("verify:reference:")
+    return step.id.stage == "quantize" or (
+        step.id.stage == "verify" and step.id.target == "reference" and step.id.variant != ""
+    )
 
 
 def _check_output(output: Path | None, targets: list[str]) -> Path:

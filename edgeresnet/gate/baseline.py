@@ -18,7 +18,7 @@ from ..errors import EdgeresnetError
 from ..notes import TraceNotes
 from ..portable import codec, intervals, manifest
 from ..portable.codec import CodecError
-from ..runs import Margins, Problem, Run, Undecided
+from ..runs import Margins, Run, Undecided
 from .record import TargetRecord, target_record
 
 FORMAT: Literal[3] = 3
@@ -96,7 +96,7 @@ def parse_margins(raw: object, path: Path | str) -> Margins:
 def of(run: Run, margins: Margins) -> Baseline:
     """Make a baseline of a run that is complete: what is not in it would never be gated."""
     if run.problem:
-        raise _unfit(run, f"it {ended_early(run.problem)}")
+        raise _unfit(run, f"it {run.problem.ended_early}")
     if not run.results:
         raise _unfit(run, "it has no target")
     try:
@@ -204,11 +204,6 @@ def section(recipe: Mapping[str, object], name: str) -> Mapping[str, object]:
     """Return a section of a recipe; empty where it has none."""
     found = recipe.get(name)
     return found if isinstance(found, Mapping) else {}
-
-
-def ended_early(problem: Problem) -> str:
-    """Return where and why a run ended."""
-    return f"ended early{f' in step {problem.step}' if problem.step else ''}: {problem.message}"
 
 
 def _as_traced(run: Run) -> dict[str, object]:

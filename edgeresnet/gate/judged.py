@@ -80,7 +80,7 @@ def gate(
     verdicts = [one for name in baseline.targets for one in _of_target(name, run, baseline, stale.get(name, ""))]
     verdicts += [_unknown(name, baseline.margins) for name in run.results if name not in baseline.targets]
     if run.problem:
-        reason = f"it {baselines.ended_early(run.problem)}"
+        reason = f"it {run.problem.ended_early}"
         verdicts.append(Verdict("run", Promise("complete", 0), judging.NOT_MEASURED, reason))
     verdicts = [replace(one, by="baseline") for one in verdicts]
     verdicts += [_promised(one, stale.get(one.target, "")) for one in run.verdicts]

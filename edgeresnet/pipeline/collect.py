@@ -81,7 +81,9 @@ def _bundle(digest: str, path: Path, store: Store) -> Artifact:
         if isinstance(artifact.notes, ExportNotes) and artifact.notes.bundle == digest:
             intact, problem = store.find("export", artifact.key)
             if intact is None:
-                raise ArtifactError(problem, hint="run the recipe again, and hand the new bundle over")
+                raise ArtifactError(
+                    "the bundle", f"cannot be used: {problem}", hint="run the recipe again, and export a new bundle"
+                )
             return intact
     raise ArtifactError(
         str(path),

@@ -154,7 +154,7 @@ def _short_name(number: int) -> str:
 
 def _compared_run(name: str, run: Run) -> ComparedRun:
     title = summary.title(run.recipe, run.measured)
-    ended_early = summary.ended_early(run.problem) if run.problem else None
+    ended_early = run.problem.ended_early if run.problem else None
     return ComparedRun(name, run.id, title, run.verdict, run.recipe_digest, ended_early)
 
 

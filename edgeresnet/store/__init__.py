@@ -175,7 +175,8 @@ class Store:
             return found[0]
         many = ", ".join(f"{each.stage} {each.digest[:12]}" for each in found[:5])
         raise ArtifactError(
-            f"{len(found)} artifacts begin with {prefix!r}: {many}" if found else f"no artifact begins with {prefix!r}",
+            repr(prefix),
+            f"is the beginning of {len(found)} artifacts: {many}" if found else "is not the beginning of any artifact",
             hint="give more digits" if found else "`edgeresnet show` lists those of the newest run",
         )
 
@@ -218,8 +219,8 @@ class Store:
         fits = [path for path in found if path.stem.startswith(name)]
         if len(fits) != 1:
             newest = ", ".join(path.stem for path in (fits or found)[-3:]) or "none"
-            many = f"{len(fits)} runs begin with" if fits else "there is no run"
-            raise ArtifactError(f"{many} {name!r} in {self.root}", hint=f"the newest are: {newest}")
+            many = f"is the beginning of {len(fits)} runs" if fits else "is not the beginning of any run"
+            raise ArtifactError(repr(name), f"{many} in {self.root}", hint=f"the newest are: {newest}")
         return fits[0]
 
     def clean(self, older_than_s: float, larger_than_mb: float | None = None) -> tuple[int, float]:

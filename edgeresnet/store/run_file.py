@@ -20,7 +20,7 @@ def read(path: Path) -> Run:
         data = path.read_bytes().rstrip()
         raw = json.loads(data)
     except FileNotFoundError as problem:
-        raise ArtifactError(f"there is no run {path}", hint="`edgeresnet show` names the newest") from problem
+        raise ArtifactError(f"the run {path}", "does not exist", hint="`edgeresnet show` names the newest") from problem
     except (ValueError, OSError):
         raw = None
     if not isinstance(raw, dict) or "format" not in raw:

@@ -57,8 +57,8 @@ def test_what_cannot_be_compared_is_one_line(command: Command, store: Store, tmp
     for names, words in (
         (["20260101-000003"], "would be compared with itself"),
         (["2026", "20260101-000002"], "3 runs begin with '2026'"),
-        (["1999", "20260101-000002"], "there is no run '1999'"),
-        (["nowhere.json", "20260101-000002"], "there is no run nowhere.json"),
+        (["1999", "20260101-000002"], "'1999' is not the beginning of any run"),
+        (["nowhere.json", "20260101-000002"], "the run nowhere.json does not exist"),
         (["20250101"], "is a run of format 1, this program reads 2"),
         (["20250102"], "it is not a run's file"),
         (["20250103"], "it was changed after it was written"),

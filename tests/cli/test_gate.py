@@ -79,7 +79,7 @@ def test_an_old_measurement_is_not_a_pass(gate: Gate, tmp_path: Path) -> None:
         (("--update", "--max-loss-pp", "nan"), "--max-loss-pp 'nan' is not a number from 0 on"),
         (("--update", "--max-loss-pp", "inf"), "--max-loss-pp 'inf' is not a number from 0 on"),
         (("--update", "--junit", "gate.xml"), "--junit has no effect with --update: nothing is judged"),
-        (("20200101",), "there is no run '20200101'"),
+        (("20200101",), "'20200101' is not the beginning of any run"),
         (("--junit", "no/where.xml"), "the folder no does not exist"),
         (("--update", "--baseline", "no/where.json"), "the folder no does not exist"),
     ],
@@ -205,7 +205,7 @@ def test_whatever_is_refused_is_reported_everywhere(gate: Gate, tmp_path: Path) 
         ((), "is of other images"),
         (("--max-age", "soon"), "is not an age"),
         (("--max-loss-pp", "1"), "without --update"),
-        (("20200101",), "there is no run"),
+        (("20200101",), "is not the beginning of any run"),
     ):
         (tmp_path / "gate.xml").unlink(missing_ok=True)
         code, out, err = gate(*words, "--junit", "gate.xml")
@@ -215,7 +215,7 @@ def test_whatever_is_refused_is_reported_everywhere(gate: Gate, tmp_path: Path) 
     _, err = expect(2, gate("20200101", "--junit", "no/where.xml"))
     assert [line.split(" (")[0] for line in err.splitlines()] == [
         "error: the folder no does not exist",
-        f"error: there is no run '20200101' in {tmp_path / 'store'}",
+        f"error: '20200101' is not the beginning of any run in {tmp_path / 'store'}",
     ]
 
 

@@ -105,7 +105,7 @@ def test_a_stream_that_knows_few_letters_gets_codes_for_the_others(tmp_path: Pat
     assert "\\u2192 \\ud83e\\udd8a, 3 classes" in out
     code, out, _ = printed("--format", "json")
     assert (code, json.loads(out)["recipe"]["model"]["arch"]) == (0, "net é → 🦊"), "one document still"
-    assert "there is no run '\\u2192'" in refused(printed("→"))
+    assert "'\\u2192' is not the beginning of any run" in refused(printed("→"))
 
 
 @pytest.mark.parametrize("wanted", [True, False])

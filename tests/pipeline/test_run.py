@@ -67,7 +67,7 @@ def test_a_run_from_training_to_verdict(trained: Trained) -> None:
     assert list(result.variants) == ["fp32"], "and no network that could ship"
     assert len(windows) == 3
     assert all(1 <= number <= 8 for number in windows)
-    assert store.load_run() == run
+    assert store.load_run(run.id) == run
 
 
 def test_the_second_run_does_nothing(trained: Trained, own_store: Store) -> None:

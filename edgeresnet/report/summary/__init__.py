@@ -43,7 +43,7 @@ from .pruning import (
     remaining_table,
     slower_sentences,
 )
-from .remarks import ended_early, reason
+from .remarks import reason
 from .speedups import Speedup, speedup, speedups_of
 from .summarize import Learning, Summary, of, title
 from .targets import Metric, TargetSummary, state_word
@@ -76,7 +76,6 @@ __all__ = [
     "changes_sentence",
     "cut_searches",
     "drop_cell",
-    "ended_early",
     "epoch_cells",
     "epoch_rows",
     "flips_cell",

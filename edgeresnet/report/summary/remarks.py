@@ -8,7 +8,7 @@ import numpy as np
 
 from ...portable import timing_warnings
 from ...portable.result import Accuracy, Deferred, Measured, NotMeasured
-from ...runs import Problem, Run
+from ...runs import Run
 from .cells import percent, sqnr
 from .classes import ClassChange, classes_without_images
 
@@ -34,11 +34,6 @@ def notes(run: Run, changes: list[ClassChange]) -> list[str]:
         found += _decoding(result)
         found += [f"{result.target}: {warning}" for warning in timing_warnings.of(result.timed())]
     return found + ([f"the run {run.problem.ended_early}"] if run.problem else [])
-
-
-def ended_early(problem: Problem) -> str:
-    """Return where and why a run ended."""
-    return problem.ended_early
 
 
 def reason(result: Deferred | NotMeasured) -> str:

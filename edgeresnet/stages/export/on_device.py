@@ -65,7 +65,9 @@ def main(folder: Path, words: Sequence[str] | None = None) -> int:
         _say(f"error: {problem.message}\n  {problem.hint}")
         return problem.exit_code
     except (OSError, MemoryError) as caught:
-        failed = machine_error(caught) or MachineError(str(caught), hint="is the folder yours to write?")
+        failed = machine_error(caught) or MachineError(
+            "the bundle", f"cannot be measured: {caught}", hint="is the folder yours to write?"
+        )
         _say(f"error: {failed.message}\n  {failed.hint}")
         return failed.exit_code
     except KeyboardInterrupt:
