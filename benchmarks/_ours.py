@@ -17,7 +17,7 @@ from _peers import serve
 
 from edgeresnet import targets
 from edgeresnet.quantization import calibration, engine, equalize, ranges, sensitivity, session
-from edgeresnet.report.quantized import gains
+from edgeresnet.report.quantize_text import gains
 
 
 def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str | None, out: Path) -> list[str]:

@@ -6,8 +6,9 @@ Light: reports read these without torch, onnx or a runtime. `of` reads a step's 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from .portable.frozen import dataclass
 from .portable.result import OMIT
 from .portable.session import CompileNotes, Dialect
 

@@ -6,12 +6,13 @@ Everything that reads a run reads these types: reports, gates, comparisons, Pyth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeVar
 
 from .notes import BY_STAGE, Notes
 from .portable import codec
 from .portable.codec import CodecError
+from .portable.frozen import dataclass
 from .portable.machine import Machine
 from .portable.result import Deferred, Measured, NotMeasured, Result, RunWarning, Verdict, Word
 

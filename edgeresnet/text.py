@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
+
+WIDTH = 80  # of a report on a terminal
 
 # What moves the cursor, changes colours, or turns the direction of all that follows; and what is not a character.
 _HIDDEN = re.compile(
@@ -68,3 +71,11 @@ def _columns(char: str) -> int:
     if char == _JOINER or unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def wrapped(sentence: str, indent: int = 2) -> str:
+    """Return a sentence in lines of 80 columns. A word is never broken, however long: a path is there to be copied."""
+    one_line, more = stretched(visible(sentence)), " " * indent
+    return shrunk(
+        textwrap.fill(one_line, WIDTH, subsequent_indent=more, break_long_words=False, break_on_hyphens=False)
+    )

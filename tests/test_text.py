@@ -34,7 +34,7 @@ def test_width_is_what_a_terminal_takes(name: str, columns: int) -> None:
 )
 def test_a_name_writes_nothing_to_a_terminal_but_itself(name: str, shown: str) -> None:
     assert text.visible(name) == shown
-    assert shown in terminal.wrapped(name)
+    assert shown in text.wrapped(name)
     shown.encode()
 
 
@@ -71,7 +71,7 @@ def test_a_table_of_numbers_loses_no_digit() -> None:
 
 def test_sentences_wrap_at_eighty_columns_between_words() -> None:
     path = "/data/" + "x" * 90
-    lines = terminal.wrapped(f"{'日本 語 ' * 30}{path} end").splitlines()
+    lines = text.wrapped(f"{'日本 語 ' * 30}{path} end").splitlines()
     assert lines[-2:] == [f"  {path}", "  end"]
     assert max(map(text.width, lines[:-2])) <= 80
     assert max(map(text.width, lines[:-2])) >= 75

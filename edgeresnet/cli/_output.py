@@ -120,4 +120,4 @@ def print_json(value: object) -> None:
 
     from ..portable import codec
 
-    echo(in_json(json.dumps(codec.encode(value), indent=1, ensure_ascii=False)), as_it_is=True)
+    echo(in_json(json.dumps(codec.encode(value), indent=1, ensure_ascii=False, allow_nan=False)), as_it_is=True)

@@ -46,9 +46,9 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
 
 
 def _print(sentence: str) -> None:
-    from .. import report
+    from .. import text
 
-    _output.echo(report.terminal.wrapped(sentence))
+    _output.echo(text.wrapped(sentence))
 
 
 def _print_reach(wanted: Recipe, images: Samples) -> None:

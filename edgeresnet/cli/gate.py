@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,25 +105,27 @@ def _gate(compare: Callable[[], GateReport], baseline: Path, kind: str, junit: P
     try:
         found = compare()
     except EdgeresnetError as problem:
-        _report(gate_text.refusal(problem, baseline), kind, junit)
+        refused = gate_text.refusal(problem, baseline)
+        _report({name: partial(str, text) for name, text in refused.items()}, kind, junit)
         raise
-    unwritten = _report({name: render(found) for name, render in gate_text.FORMATS.items()}, kind, junit)
+    texts = {name: partial(render, found) for name, render in gate_text.FORMATS.items()}
+    unwritten = _report(texts, kind, junit)
     return _verdict.exit_code(found) or unwritten
 
 
-def _report(texts: Mapping[str, str], kind: str, junit: Path | None) -> int:
+def _report(texts: Mapping[str, Callable[[], str]], kind: str, junit: Path | None) -> int:
     """Return 0, or the code of the first report that could not be written: the others are written all the same."""
     from ..errors import EdgeresnetError
 
     if kind in texts:
-        _output.echo(texts[kind], nl=False, as_it_is=kind == "json")
+        _output.echo(texts[kind](), nl=False, as_it_is=kind == "json")
     if os.environ.get("GITHUB_ACTIONS") and kind != "github":
-        _output.echo(texts["github"], nl=False, err=kind != "terminal")
+        _output.echo(texts["github"](), nl=False, err=kind != "terminal")
     summary, code = os.environ.get("GITHUB_STEP_SUMMARY"), 0
     for path, write, text in ((junit, _output.write_output, texts["junit"]), (summary, _append, texts["md"])):
         try:
             if path:
-                write(Path(path), text)
+                write(Path(path), text())
         except EdgeresnetError as problem:
             _output.error(problem.message, problem.hint)
             code = code or problem.exit_code

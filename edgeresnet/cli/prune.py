@@ -66,9 +66,9 @@ def prune(
     goals = pruning.goals()
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
         done = pipeline.make(wanted, store, lambda step: _is_wanted(step, goals), listener)
-    found = replace(report.pruned.of(done), file=str(output))
+    found = replace(report.prune_text.of(done), file=str(output))
     _output.write_output(output, Path(found.artifact).read_bytes())
-    _output.print_json(found) if how.as_json else _output.echo(report.pruned.render(found), nl=False)
+    _output.print_json(found) if how.as_json else _output.echo(report.prune_text.render(found), nl=False)
     return 0
 
 

@@ -11,7 +11,7 @@ from . import _complete, _options, _output
 
 if TYPE_CHECKING:
     from ..pipeline import Step
-    from ..report.quantized import Quantized
+    from ..report.quantize_text import Quantized
 
 
 @click.command()
@@ -46,11 +46,11 @@ def quantize(
     output = _check_output(output, list(wanted.targets))
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
         done = pipeline.make(wanted, store, _is_wanted, listener)
-    found = _write(report.quantized.of(done), output)
+    found = _write(report.quantize_text.of(done), output)
     if how.as_json:
         _output.print_json(found)
     else:
-        _output.echo(report.quantized.render(found))
+        _output.echo(report.quantize_text.render(found))
     return 0
 
 

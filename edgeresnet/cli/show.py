@@ -49,13 +49,13 @@ def _show_run(run: Run) -> None:
 
 def _show_artifact(artifact: Artifact) -> None:
     """Print the manifest of an artifact."""
-    from .. import report
+    from .. import text
     from ..portable import codec
 
     about = artifact.manifest
 
     def say(sentence: str) -> None:
-        _output.echo(report.terminal.wrapped(sentence, 6))
+        _output.echo(text.wrapped(sentence, 6))
 
     say(f"{about.stage} {about.digest}")
     say(f"lies in {artifact.path}, made in {about.seconds} s")

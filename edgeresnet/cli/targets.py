@@ -15,7 +15,7 @@ def targets(as_json: bool) -> None:
     Also lists what is known of this machine. A target that is not here can be
     given a bundle with `edgeresnet export`.
     """
-    from .. import report
+    from .. import report, text
     from .. import targets as known
     from ..portable import machine
 
@@ -28,9 +28,9 @@ def targets(as_json: bool) -> None:
         versions = ", ".join(f"{library} {version}" for library, version in state.versions.items())
         word = "ready" if state.ok else "builds only" if state.builds else "not here"
         about_it = ", ".join(filter(None, [versions, state.reason]))
-        _output.echo(report.terminal.wrapped(f"{name:14} {word}: {about_it}", 15))
+        _output.echo(text.wrapped(f"{name:14} {word}: {about_it}", 15))
         if not state.ok:
-            _output.echo(report.terminal.wrapped(f"{'':14} {state.hint}", 15))
+            _output.echo(text.wrapped(f"{'':14} {state.hint}", 15))
     _output.echo("\nthis machine")
     for line in [*report.summary.machine_lines(about), f"Python {about.python}"]:
-        _output.echo(report.terminal.wrapped(f"  {line}"))
+        _output.echo(text.wrapped(f"  {line}"))

@@ -59,9 +59,9 @@ def train(
         with _progress.listener(quiet=how.quiet, verbose=how.verbose, metrics=metrics) as listener:
             done = pipeline.make(wanted, store, _is_wanted, listener)
         mine.dismiss()
-    found = replace(report.trained.of(done), file=str(output))
+    found = replace(report.train_text.of(done), file=str(output))
     _output.write_output(output, Path(found.artifact).read_bytes())
-    _output.print_json(found) if how.as_json else _output.echo(report.trained.render(found), nl=False)
+    _output.print_json(found) if how.as_json else _output.echo(report.train_text.render(found), nl=False)
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from ..errors import EdgeresnetError
 from ..notes import TraceNotes
 from ..portable import codec, intervals, manifest
 from ..portable.codec import CodecError
+from ..portable.frozen import dataclass
 from ..runs import Margins, Run, Undecided
 from .record import TargetRecord, target_record
 

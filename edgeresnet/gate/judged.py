@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import EdgeresnetError
 from ..portable import intervals, judging, timing_warnings, yardstick
+from ..portable.frozen import dataclass
 from ..portable.intervals import Interval
 from ..portable.judging import Reading
 from ..portable.result import Measured, Promise, Result, Verdict

@@ -10,7 +10,7 @@ import base64
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import PurePath
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from ..portable import codec, inference, intervals, timing_warnings, yardstick
 from ..portable.codec import CodecError
+from ..portable.frozen import dataclass
 from ..portable.result import Deferred, Latency, Measured, NotMeasured
 
 # The yardstick's time as a multiple of a fixed piece of work in plain Python.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from .. import images, targets
 from ..errors import RecipeError
 from ..images import Samples, choose
 from ..portable import machine, yardstick
+from ..portable.frozen import dataclass
 from ..portable.result import RunWarning
 from ..portable.session import Dialect, Target
 from ..recipe import Delivery, Recipe

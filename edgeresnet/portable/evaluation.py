@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import EdgeresnetError, TargetError, first_line, machine_error
 from . import inference, machine, yardstick
 from .advice import float_layers
+from .frozen import dataclass
 from .preprocessing import Preprocessing
 from .result import Latency, Measured, Variant, Yardstick
 from .session import CompileNotes, Layer, Target

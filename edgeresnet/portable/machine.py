@@ -6,14 +6,15 @@ never a guess. Readers compare these values, so that times of two machines, or u
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from . import probe
+from .frozen import dataclass
 from .probe import Ask
 from .probe import Gpu as Gpu
 from .probe import GpuState as GpuState
@@ -248,15 +249,18 @@ def peak_memory_mb(root: Path = Path("/")) -> float | None:
 
 def versions(*distributions: str) -> dict[str, str]:
     """Return installed versions by distribution name, without importing anything; absent ones are left out."""
+    found = {name: _version(name) for name in distributions}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+@functools.cache  # each step of a plan asks, mostly for the same
+def _version(distribution: str) -> str | None:
     from importlib import metadata  # brings the parser of mails along
 
-    found = {}
-    for name in distributions:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _quotas_v2(root: Path) -> list[float]:

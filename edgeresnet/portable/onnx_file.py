@@ -7,12 +7,12 @@ weights. Judges nothing: `graph` checks whether a network fits its images.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ModelError
 from . import manifest
+from .frozen import dataclass
 
 FLOAT, UINT8, FLOAT16 = 1, 2, 10
 ONLY_SHAPES = frozenset({"Identity", "Flatten", "Reshape", "Squeeze"})  # the same numbers, one after the other

@@ -6,11 +6,12 @@ The description and its arithmetic. Decoding and resizing files need an image li
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 
 from . import codec, manifest
+from .frozen import dataclass
 
 LARGEST = 4096
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")

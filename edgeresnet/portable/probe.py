@@ -12,11 +12,12 @@ import math
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeVar
+
+from .frozen import dataclass
 
 Ask = Callable[[list[str]], "str | None"]
 
@@ -108,6 +109,8 @@ def numbers(folder: Path, pattern: str) -> list[float]:
 
 def ask(command: list[str], timeout_s: float = _PATIENCE_S) -> str | None:
     """Return what a program prints, or None where it is absent, fails or does not come to an end."""
+    import subprocess  # only where a program is started: who reads a run starts none
+
     program = shutil.which(command[0])
     if program is None:
         return None

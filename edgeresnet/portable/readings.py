@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from . import timing_warnings
+from .frozen import dataclass
 from .intervals import Interval, tail_interval, tango, wilson, z_for
 from .result import Measured, Promise
 

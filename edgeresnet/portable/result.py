@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, NamedTuple
@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from . import intervals
+from .frozen import dataclass
 from .intervals import Interval
 from .machine import Machine, MachineState, TimedMachine
 from .session import CompileNotes, Layer
@@ -145,6 +146,11 @@ class ProcessTimes:
     sweep: tuple[SweepCell, ...] = field(default=(), metadata=OMIT)
     cut: bool = field(default=False, metadata=OMIT)  # it was interrupted, and ends early
 
+    @cached_property
+    def medians(self) -> Windows:
+        """The median of each window from and to the host, each as a window of its own: what ratios are made of."""
+        return tuple((intervals.median(window),) for window in self.host_ms)
+
     def windows(self, kind: str = "host") -> Windows:
         """Return the windows of one kind (host, device or file); empty where it was not measured."""
         return {"host": self.host_ms, "device": self.device_ms, "file": self.file_ms}[kind] or ()
@@ -166,6 +172,10 @@ class Latency:
     def windows(self, kind: str = "host") -> list[Windows]:
         """Return the windows of each process that measured this kind."""
         return [process.windows(kind) for process in self.processes if process.windows(kind)]
+
+    def medians(self) -> list[Windows]:
+        """Return the medians of the windows of each process that was timed from and to the host."""
+        return [process.medians for process in self.processes if process.host_ms]
 
     def values(self, kind: str = "host") -> np.ndarray:
         """Return every time of one kind."""
@@ -191,14 +201,14 @@ class Latency:
     def middle(self, name: Literal["load_ms", "first_ms", "peak_memory_mb"]) -> float | None:
         """Return the median over processes of what each measures once."""
         found = [value for process in self.processes if (value := getattr(process, name)) is not None]
-        return float(np.median(found)) if found else None
+        return intervals.median(found) if found else None
 
     def speedup_over(self, slower: Latency) -> Ratio:
         """Return how many times as fast this is as `slower`, timed in turn with it: speed-ups come from here alone.
 
         Ask `timing_warnings.untimed` first whether the two can be compared.
         """
-        value, (low, high) = intervals.ratio_interval(slower.windows(), self.windows())
+        value, (low, high) = intervals.ratio_interval(slower.medians(), self.medians())
         return Ratio(value, low, high)
 
 
@@ -338,5 +348,5 @@ class Verdict:
 
 def spread(parts: Sequence[Sequence[float]]) -> float:
     """Return by how much the largest median exceeds the smallest, as a part of it."""
-    medians = [float(np.median(part)) for part in parts if part]
+    medians = [intervals.median(part) for part in parts if part]
     return max(medians) / min(medians) - 1 if medians and min(medians) > 0 else 0.0

@@ -6,11 +6,12 @@ Knows no compiler: each lives in one file of `edgeresnet/targets/`. Needs numpy 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import TargetError
+from .frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from . import intervals
 from .result import Latency, ProcessTimes, RunWarning, Windows, spread
 
 _FEW = 100
@@ -68,13 +69,13 @@ def _stepped_back(latency: Latency, values: np.ndarray) -> bool:
 def _stood_still(latency: Latency, values: np.ndarray) -> bool:
     """Return whether the clock did, in half of a window or more, or nothing was timed in one."""
     every = [window for windows in latency.windows() for window in windows]
-    return not all(every) or bool((values <= 0).any() and any(np.median(window) <= 0 for window in every))
+    return not all(every) or bool((values <= 0).any() and any(intervals.median(window) <= 0 for window in every))
 
 
 def _too_coarse(latency: Latency, values: np.ndarray) -> bool:
     """Return whether a tick is more than a hundredth of an inference: it makes equal medians out of different ones."""
     finest = max(process.clock_ms for process in latency.processes)
-    return finest > 0.01 * float(np.median(values)) or (len(values) >= 1000 and _fewer_than(10, values))
+    return finest > 0.01 * intervals.median(values) or (len(values) >= 1000 and _fewer_than(10, values))
 
 
 def _fewer_than(some: int, values: np.ndarray) -> bool:
@@ -151,13 +152,13 @@ def _slowed(by_process: Sequence[Windows]) -> float:
     medians: list[float] = []
     for windows in by_process:
         values = np.concatenate(windows)
-        medians.append(float(np.median(values)))
+        medians.append(intervals.median(values))
         third = len(values) // 3
-        if third >= 5 and (first := float(np.median(values[:third]))) > 0:
-            inside.append(float(np.median(values[-third:])) / first - 1)
+        if third >= 5 and (first := intervals.median(values[:third])) > 0:
+            inside.append(intervals.median(values[-third:]) / first - 1)
     # Five in order by chance are one in 120; three would be one in six.
     steady = len(medians) >= 5 and medians[0] > 0 and medians == sorted(medians)
-    return max(float(np.median(inside)) if inside else 0.0, medians[-1] / medians[0] - 1 if steady else 0.0)
+    return max(intervals.median(inside) if inside else 0.0, medians[-1] / medians[0] - 1 if steady else 0.0)
 
 
 def _two_modes(values: np.ndarray) -> tuple[float, float] | None:
@@ -172,7 +173,7 @@ def _two_modes(values: np.ndarray) -> tuple[float, float] | None:
     right = (squares[-1] - squares[cut - 1]) - (sums[-1] - sums[cut - 1]) ** 2 / (n - cut)
     best = int(cut[np.argmin(left + right)])
     total = squares[-1] - sums[-1] ** 2 / n
-    low, high = float(np.median(ordered[:best])), float(np.median(ordered[best:]))
+    low, high = intervals.median(ordered[:best]), intervals.median(ordered[best:])
     # One bell cut in two keeps 36 % of its variance inside the halves, an even spread 25 %.
     return (low, high) if high > 1.15 * low and (left + right).min() < 0.15 * total else None
 

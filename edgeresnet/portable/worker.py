@@ -23,7 +23,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -31,6 +31,7 @@ import numpy as np
 
 from ..errors import EdgeresnetError, MachineError, TargetError, first_line, machine_error
 from . import machine
+from .frozen import dataclass
 from .result import SweepCell
 from .session import Session
 

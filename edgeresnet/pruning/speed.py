@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
 from torch import nn
 
 from ..context import Context
@@ -261,7 +260,7 @@ def _condensed(latency: Latency) -> Latency:
         processes=tuple(
             replace(
                 process,
-                host_ms=tuple((float(np.median(window)),) for window in process.host_ms),
+                host_ms=process.medians,
                 warmup_ms=(),
                 cpu_work_ms=(),
                 cpu_mhz=(),

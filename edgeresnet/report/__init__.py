@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from . import gate_text as gate_text
     from . import html as html
     from . import inspect_text as inspect_text
-    from . import pruned as pruned
-    from . import quantized as quantized
+    from . import prune_text as prune_text
+    from . import quantize_text as quantize_text
     from . import summary as summary
     from . import terminal as terminal
-    from . import trained as trained
+    from . import train_text as train_text
 
     Render = Callable[[Run], str]
 

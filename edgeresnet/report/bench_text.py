@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..portable import timing_warnings
 from ..portable.result import Latency, SweepCell
+from ..text import wrapped
 from . import summary, terminal
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ def render(bench: Bench) -> str:
     parts = [
         _head(bench, results[first]),
         terminal.columns(*summary.table(("network", *summary.LATENCY_COLUMNS), latencies)),
-        "\n".join(map(terminal.wrapped, speedups)),
+        "\n".join(map(wrapped, speedups)),
         terminal.columns(_SWEEP_COLUMNS, rows) if (rows := _sweep_rows(results)) else "",
-        "\n".join(map(terminal.wrapped, absent)),
-        "\n".join(terminal.wrapped(f"note: {note}") for note in _notes(bench, results)),
+        "\n".join(map(wrapped, absent)),
+        "\n".join(wrapped(f"note: {note}") for note in _notes(bench, results)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -40,7 +41,7 @@ def _head(bench: Bench, first: Latency) -> str:
     count = len(first.processes)
     processes = f"{count} fresh {'process' if count == 1 else 'processes'}"
     head = f"{versions}; batch {first.batch}, {processes} each, in turn, {bench.seconds:.0f} s"
-    return f"{terminal.wrapped(head)}\n{terminal.wrapped(summary.machine_lines(bench.machine)[0])}"
+    return f"{wrapped(head)}\n{wrapped(summary.machine_lines(bench.machine)[0])}"
 
 
 def _notes(bench: Bench, results: Mapping[str, Latency]) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..portable import codec
+from ..portable.frozen import dataclass
 from ..portable.result import Latency, Measured
 from ..runs import Run, StepRecord
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from ..portable import codec
-from ..text import in_json
+from ..portable.frozen import dataclass
+from ..text import in_json, wrapped
 from . import changes, markdown, summary, terminal
 from .changes import ArtifactChange, ArtifactChanges, Change
 from .compared import ChangedRun, ComparedRun, Comparison, Difference, Factor, MeasuredVariant
@@ -34,9 +34,9 @@ def terminal_text(comparison: Comparison) -> str:
     """Return the comparison as plain text that fits 80 columns."""
     parts = []
     for section in _sections(comparison):
-        lines = [terminal.wrapped(section.title)] if section.title else []
+        lines = [wrapped(section.title)] if section.title else []
         lines += [terminal.columns(*summary.table(section.columns, section.rows))] if section.rows else []
-        lines += [terminal.wrapped(sentence) for sentence in section.sentences]
+        lines += [wrapped(sentence) for sentence in section.sentences]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 

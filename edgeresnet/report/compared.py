@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
 from ..portable import inference, intervals, timing_warnings
+from ..portable.frozen import dataclass
 from ..portable.result import OMIT, Accuracy, Latency, Measured, Ratio, Variant, Word
 from ..runs import Run
 from . import changes, summary
@@ -292,7 +293,9 @@ def _ratio_logs(slower: Latency, faster: Latency) -> list[float]:
 
 def _time_logs(latency: Latency) -> list[float]:
     """Return the log time of each process."""
-    return [sum(math.log(np.median(window)) for window in windows) / len(windows) for windows in latency.windows()]
+    return [
+        sum(math.log(intervals.median(window)) for window in windows) / len(windows) for windows in latency.windows()
+    ]
 
 
 def _change(before: Sequence[float], now: Sequence[float], drift: float = 0.0) -> Ratio:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from ..text import wrapped
 from . import terminal
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def render(about: Diagnosis) -> str:
     of = f"{every} classes" if seen == every else f"{seen} of its {every} classes"
     head = f"{about.network}: {images.tried} images of {of}, and {images.confirmed} others to confirm on"
     concluded = [_conclusion(about), *_order(about), *_keys_to_write(about), *_alike(about), *_few_images(about)]
-    parts = [terminal.wrapped(head), _table(about), "\n".join(terminal.wrapped(each) for each in concluded)]
+    parts = [wrapped(head), _table(about), "\n".join(wrapped(each) for each in concluded)]
     return "\n\n".join(parts) + "\n"
 
 

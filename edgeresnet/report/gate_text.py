@@ -1,4 +1,7 @@
-"""A gate's report: for a terminal, as Markdown, and as the lines by which a workflow marks a merge request."""
+"""A gate's report: for a terminal, as Markdown, and as the lines by which a workflow marks a merge request.
+
+A gate is asked at every change and should answer at once: a format is loaded when it is needed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from ..errors import EdgeresnetError
 from ..portable import judging
 from ..portable.result import Promise, Verdict, Word
 from ..runs import GateReport
-from . import json_report, junit, markdown, terminal
+from ..text import wrapped
 
 _MEANING: Mapping[Word, str] = {
     judging.KEPT: "nothing was lost beyond its margin",
@@ -23,16 +26,17 @@ _COLUMNS = ("verdict", "target", "promise", "why")
 def for_terminal(report: GateReport) -> str:
     """Render verdicts, notes and what they mean, for a terminal."""
     verdicts = [
-        terminal.wrapped(f"{one.verdict:12} {one.target} {one.promise.name}: {one.reason}", 13)
-        for one in report.verdicts
+        wrapped(f"{one.verdict:12} {one.target} {one.promise.name}: {one.reason}", 13) for one in report.verdicts
     ]
-    parts = ["\n".join(verdicts), *(terminal.wrapped(f"note: {note}") for note in report.notes)]
-    parts.append(terminal.wrapped(f"gate {report.verdict}: {_meaning(report)}"))
+    parts = ["\n".join(verdicts), *(wrapped(f"note: {note}") for note in report.notes)]
+    parts.append(wrapped(f"gate {report.verdict}: {_meaning(report)}"))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def as_markdown(report: GateReport) -> str:
     """Render a page for a merge request or a job's summary."""
+    from . import markdown
+
     rows = [(one.verdict, one.target, one.promise.name, one.reason) for one in report.verdicts]
     run, before, digest = map(markdown.code, (report.run, report.baseline.run, report.baseline.digest[:12]))
     parts = [
@@ -52,11 +56,22 @@ def marks(report: GateReport) -> str:
 
 def as_junit(report: GateReport) -> str:
     """Render JUnit XML."""
+    from . import junit
+
     return junit.of_verdicts(report.verdicts, undecided=report.undecided)
+
+
+def as_json(report: GateReport) -> str:
+    """Render one JSON document."""
+    from . import json_report
+
+    return json_report.render(report)
 
 
 def refusal(problem: EdgeresnetError, baseline: Path) -> dict[str, str]:
     """Render what each format shows where nothing was judged: that is not a pass, and never silent."""
+    from . import junit, markdown
+
     reason = f"{problem.message} ({problem.hint})"
     case = Verdict("gate", Promise("judged", 0), judging.NOT_MEASURED, reason, by="baseline")
     head = f"file={_property(str(baseline))},title={_property('edgeresnet gate: refused')}"
@@ -96,5 +111,5 @@ FORMATS: Mapping[str, Callable[[GateReport], str]] = {
     "md": as_markdown,
     "github": marks,
     "junit": as_junit,
-    "json": json_report.render,
+    "json": as_json,
 }

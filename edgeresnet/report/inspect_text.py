@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import terminal
+from ..text import wrapped
 
 if TYPE_CHECKING:
     from ..graph.accepts import Finding
@@ -40,7 +40,7 @@ def checkpoint_text(about: CheckpointReport) -> str:
     if about.average:
         sentences.append("it holds an average of its weights (EMA), too: `model.weights: ema` uses that instead")
     sentences.append(_preprocessing(about))
-    return "\n".join(terminal.wrapped(sentence) for sentence in sentences) + "\n"
+    return "\n".join(wrapped(sentence) for sentence in sentences) + "\n"
 
 
 def images_text(about: ImagesReport) -> str:
@@ -57,7 +57,7 @@ def images_text(about: ImagesReport) -> str:
         absent = sorted(set().union(*named.values()) - classes)
         if absent:
             lines.append(f"{name} has no {_named(absent)}: sets that are used together have the same classes")
-    return "\n".join(terminal.wrapped(line, 4) for line in lines) + "\n"
+    return "\n".join(wrapped(line, 4) for line in lines) + "\n"
 
 
 def _archs(archs: Sequence[str], about: CheckpointReport) -> str:
@@ -161,7 +161,7 @@ def _head(about: OnnxReport) -> list[str]:
         kind,
         *about.differences,
     ]
-    return [terminal.wrapped(sentence) for sentence in sentences]
+    return [wrapped(sentence) for sentence in sentences]
 
 
 def _value(value: GraphValue) -> str:
@@ -179,17 +179,17 @@ def _findings(target: str, findings: Sequence[Finding], about: OnnxReport) -> li
     for (severity, _), alike in kinds.items():
         one, places = alike[0], list(dict.fromkeys(each.place for each in alike))
         sentence = f"{target}: {severity}: {one.what}: {one.why}; {one.remedy} ({_named(places)})"
-        lines.append(terminal.wrapped(sentence, 4))
+        lines.append(wrapped(sentence, 4))
     return lines
 
 
 def _parser(parser: ParserReport) -> list[str]:
     if parser.accepted is None:
-        return [terminal.wrapped(f"TensorRT-RTX's parser did not read it: {parser.reason} ({parser.hint})", 4)]
+        return [wrapped(f"TensorRT-RTX's parser did not read it: {parser.reason} ({parser.hint})", 4)]
     name = f"TensorRT-RTX {parser.version}'s parser".replace("  ", " ")
     lines = [f"{name} {'accepts the file' if parser.accepted else 'refuses the file'}"]
     for each in parser.complaints:
         where = f" at {each.node}" if each.node else ""
         times = f", {each.times} times" if each.times > 1 else ""
-        lines.append(terminal.wrapped(f"  {each.severity}{where}{times}: {each.said}", 4))
+        lines.append(wrapped(f"  {each.severity}{where}{times}: {each.said}", 4))
     return lines

@@ -13,7 +13,6 @@ from xml.etree import ElementTree
 
 from ..portable.result import Measured, Verdict, Word
 from ..runs import Run, Undecided
-from .summary import state_word
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold in any way
 _KIND: Mapping[Word, str] = {
@@ -79,6 +78,8 @@ def _cases_of(verdicts: Iterable[Verdict]) -> Iterator[Case]:
 
 
 def _measured(run: Run) -> Iterator[Case]:
+    from .summary import state_word
+
     for target, result in run.results.items():
         done = "its networks were compiled, evaluated and timed"
         yield Case(target, "measured", state_word(result), done if isinstance(result, Measured) else result.reason)

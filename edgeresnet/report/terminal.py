@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from .. import text
+from ..portable.frozen import dataclass
 from ..portable.result import Verdict, Word
 from ..runs import Run
 from . import summary
 
-WIDTH = 80
 _LEAST = 12  # columns of a word that was shortened
 
 
@@ -36,19 +34,19 @@ def lines(run: Run) -> list[Line]:
         [f"recover: {each.sentence}" for each in seen.recoveries],
         [f"{target}: {reason}" for target, reason in seen.absent],
     )
-    learned, recovered, absent = ([_plain(wrapped(each)) for each in group] for group in sentences)
+    learned, recovered, absent = ([_plain(text.wrapped(each)) for each in group] for group in sentences)
     parts = [
         *learned,
         *_pruning(seen.pruning),
         *recovered,
         _plain(columns(*seen.accuracy_table)) if seen.accuracies else [],
-        _plain(*map(wrapped, seen.losses)),
+        _plain(*map(text.wrapped, seen.losses)),
         _plain(columns(*seen.latency_table)) if seen.latencies else [],
-        _plain(*(wrapped(each.sentence) for each in seen.speedups)),
-        _plain(*map(wrapped, seen.advice)),
+        _plain(*(text.wrapped(each.sentence) for each in seen.speedups)),
+        _plain(*map(text.wrapped, seen.advice)),
         *absent,
         verdict_lines(seen.verdicts),
-        _plain(*(wrapped(f"note: {note}") for note in seen.notes)),
+        _plain(*(text.wrapped(f"note: {note}") for note in seen.notes)),
         [Line(f"{seen.verdict}: {seen.meaning}", seen.verdict)],
     ]
     return spaced(parts)
@@ -59,7 +57,7 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> list[Line]:
     found = []
     for each in verdicts:
         sentence = f"{each.verdict:12} {each.target} {each.promise.name}: {each.reason}"
-        first, *more = wrapped(sentence, 13).split("\n")
+        first, *more = text.wrapped(sentence, 13).split("\n")
         found += [Line(first, each.verdict), *map(Line, more)]
     return found
 
@@ -84,20 +82,12 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     table = [[text.on_one_line(cell) for cell in row] for row in (head, *rows)]
     left = [not any(row[i][:1].isdigit() or row[i][:1] in "+-" for row in table[1:]) for i in range(len(head))]
     widths = _fitted([max(text.width(row[i]) for row in table) for i in range(len(head))], left)
-    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= WIDTH else " "
+    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= text.WIDTH else " "
     shown = [
         gap.join(text.padded(text.cut(cell, w), w, left=to) for cell, w, to in zip(row, widths, left, strict=True))
         for row in table
     ]
     return "\n".join(line.rstrip() for line in shown)
-
-
-def wrapped(sentence: str, indent: int = 2) -> str:
-    """Return a sentence in lines of 80 columns. A word is never broken, however long: a path is there to be copied."""
-    stretched, more = text.stretched(text.visible(sentence)), " " * indent
-    return text.shrunk(
-        textwrap.fill(stretched, WIDTH, subsequent_indent=more, break_long_words=False, break_on_hyphens=False)
-    )
 
 
 def _plain(*texts: str) -> list[Line]:
@@ -110,14 +100,14 @@ def _pruning(found: summary.Pruning | None) -> list[list[Line]]:
     tables = [(found.sentence, found.table), *((each.sentence, each.table) for each in found.searches)]
     parts = []
     for sentence, table in tables:
-        parts.append(_plain(wrapped(f"prune: {sentence}")))
+        parts.append(_plain(text.wrapped(f"prune: {sentence}")))
         parts += [_plain(columns(*table))] if table.rows else []
     return parts
 
 
 def _fitted(widths: list[int], are_words: Sequence[bool]) -> list[int]:
     """Return widths that fit, taken from the widest columns of words; none goes below what still means something."""
-    while sum(widths) + len(widths) - 1 > WIDTH:
+    while sum(widths) + len(widths) - 1 > text.WIDTH:
         widest = max((index for index, words in enumerate(are_words) if words), key=widths.__getitem__, default=None)
         if widest is None or widths[widest] <= _LEAST:
             break

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..images import Samples
 from ..models.unwrap import Weights
 from ..portable import yardstick
+from ..portable.frozen import dataclass
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..recipe.sections import Prune, Quantize, Recover, Trace, Train

@@ -15,13 +15,14 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import ArtifactError, EdgeresnetError, machine_error
 from ..notes import Notes
 from ..portable import codec, manifest
 from ..portable.codec import CodecError
+from ..portable.frozen import dataclass
 from ..portable.result import RunWarning
 from ..runs import Run
 from . import run_file

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from .. import upgrade
 from ..notes import BY_STAGE, Notes
 from ..portable import codec
+from ..portable.frozen import dataclass
 from ..portable.manifest import StoredFile
 from ..portable.result import RunWarning
 from ..runs import read_notes

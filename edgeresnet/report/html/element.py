@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from html import escape
 from typing import Any
+
+from ...portable.frozen import dataclass
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9]*")
 _VOID = {"meta", "link", "img", "br", "hr"}

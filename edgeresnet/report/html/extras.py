@@ -10,7 +10,7 @@ import base64
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePath
 
 import numpy as np
@@ -20,6 +20,7 @@ from ... import images, recipe
 from ...errors import EdgeresnetError
 from ...images import Samples, decode
 from ...portable import manifest
+from ...portable.frozen import dataclass
 from ...portable.result import Measured
 from ...runs import Run, StepRecord
 from ...store import Store

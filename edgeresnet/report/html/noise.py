@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...notes import QuantizeNotes
 from ...portable.result import Measured
 from ...runs import Run, StepRecord
-from ..quantized import gains
+from ..quantize_text import gains
 from ..summary import sqnr
 from .element import Markup
 from .figure import figure, step_origin, verify_origin

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from ...portable.frozen import dataclass
 
 _LOG_FROM = 4.0  # times: where the largest is that much more than the smallest
 

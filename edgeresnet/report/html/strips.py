@@ -6,8 +6,8 @@ The names are text of the page, not of the drawing: they keep their size on a ph
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ...portable.frozen import dataclass
 from .element import Child, Markup, el, name
 from .figure import mark
 from .scale import Scale, spelled

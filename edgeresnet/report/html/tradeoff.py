@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ...portable.frozen import dataclass
 from ...runs import Run
 from ..summary import TradeoffPoint, frontier, ms, percent, tradeoff_points
 from . import plot

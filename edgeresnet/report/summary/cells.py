@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...portable.intervals import Interval
+from ...portable.intervals import Interval, median
 from ...portable.result import Accuracy, Latency, Ratio
 
 ACCURACY_COLUMNS = ("top-1", "drop pp (95 %)", "agree", "lost/won", "MB")
@@ -99,4 +99,4 @@ def latency_cells(latency: Latency) -> tuple[str, ...]:
 
 def process_p50s(latency: Latency) -> list[float]:
     """Return the median of each process that was timed."""
-    return [float(np.median(np.concatenate(windows))) for windows in latency.windows()]
+    return [median(np.concatenate(windows)) for windows in latency.windows()]

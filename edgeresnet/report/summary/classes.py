@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from ...portable import intervals, judging
+from ...portable.frozen import dataclass
 from ...portable.intervals import Interval
 from ...portable.result import Accuracy, Measured
 from .cells import percent, signed, span

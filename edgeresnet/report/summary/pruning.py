@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ...notes import CutPoint, CutTimes, PruneNotes, SpeedupSearch
 from ...portable import timing_warnings
+from ...portable.frozen import dataclass
 from ...portable.result import Measured, Ratio
 from .cells import Table, ms, ratio_cell, table
 

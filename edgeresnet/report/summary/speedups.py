@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...portable import timing_warnings
+from ...portable.frozen import dataclass
 from ...portable.result import Latency, Measured, Ratio
 
 BASELINES = ("fp32", "half")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import NamedTuple
 
 from ...notes import PruneNotes, RecoverNotes, TrainNotes
 from ...portable import advice
+from ...portable.frozen import dataclass
 from ...portable.result import Accuracy, Latency, Measured, Verdict, Word
 from ...runs import Run, StepRecord
 from .cells import ACCURACY_COLUMNS, LATENCY_COLUMNS, Table, accuracy_cells, latency_cells, table

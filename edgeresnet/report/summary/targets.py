@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ...portable import advice, judging
+from ...portable.frozen import dataclass
 from ...portable.result import Accuracy, Deferred, Measured, NotMeasured, Result, Verdict, Word
 from ...runs import Run
 from .cells import ms, percent, span

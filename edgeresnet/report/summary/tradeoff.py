@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ...portable import codec
+from ...portable.frozen import dataclass
 from ...portable.result import Accuracy
 from ...runs import Run
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import ArtifactError
 from ...portable import codec, manifest
 from ...portable.codec import CodecError
+from ...portable.frozen import dataclass
 from ...portable.measure import TimingPlan
 from ...portable.preprocessing import Preprocessing
 from ...portable.result import OMIT, Measured

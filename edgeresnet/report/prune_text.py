@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..notes import PruneNotes, RecoverNotes
 from ..portable import timing_warnings
+from ..portable.frozen import dataclass
 from ..portable.result import OMIT, Accuracy, Measured, Ratio, RunWarning
 from ..runs import Part
-from . import part, summary, terminal
+from ..text import wrapped
+from . import shared, summary, terminal
 from .summary import Remaining
 
 _REFERENCE = "verify:reference"
@@ -53,17 +55,17 @@ class Pruned(PruneNotes):
 def of(done: Part) -> Pruned:
     """Return the document of a pruning."""
     steps = done.steps
-    notes, last = part.notes_of(steps["prune"], PruneNotes), steps.get("recover") or steps["prune"]
+    notes, last = shared.notes_of(steps["prune"], PruneNotes), steps.get("recover") or steps["prune"]
     evaluated = done.results.get(f"{_REFERENCE}:pruned")
     timed = {name: result for name, result in done.results.items() if not name.startswith(_REFERENCE)}
     missing = [f"{step.id}: {step.reason}" for step in steps.values() if step.stage == "verify" and step.path is None]
     return Pruned(
         **vars(notes),
-        name=part.network_name(done),
-        recovered=part.notes_of(steps["recover"], RecoverNotes) if "recover" in steps else None,
-        warnings=part.warnings_of(done),
-        digest=part.digest_of(last),
-        artifact=part.artifact_file(last, part.WEIGHTS),
+        name=shared.network_name(done),
+        recovered=shared.notes_of(steps["recover"], RecoverNotes) if "recover" in steps else None,
+        warnings=shared.warnings_of(done),
+        digest=shared.digest_of(last),
+        artifact=shared.artifact_file(last, shared.WEIGHTS),
         evaluation={name: each.accuracy for name, each in evaluated.variants.items()} if evaluated else None,
         untimed=(*missing, *(why for name, result in timed.items() if (why := _why_untimed(name, result)))),
         times=tuple(_times(each) for result in timed.values() for each in summary.remaining_of(notes, result)),
@@ -73,22 +75,22 @@ def of(done: Part) -> Pruned:
 def render(pruned: Pruned) -> str:
     """Return a pruning as text: what was pruned, its times, what came back, and its accuracy."""
     remaining = [each.remaining for each in pruned.times]
-    parts = [terminal.wrapped(f"{pruned.name}: {summary.pruned_sentence(pruned)}")]
+    parts = [wrapped(f"{pruned.name}: {summary.pruned_sentence(pruned)}")]
     for search in summary.cut_searches(pruned):
-        parts += [terminal.wrapped(search.sentence), terminal.columns(*search.table)]
+        parts += [wrapped(search.sentence), terminal.columns(*search.table)]
     if remaining:
         parts.append(terminal.columns(*summary.remaining_table(remaining)))
     elif not pruned.untimed and not pruned.speedup:
         hint = "give --evaluation, or --speedup for a goal in them"
-        parts.append(terminal.wrapped(f"{summary.UNTIMED}: {hint}"))
-    parts += [terminal.wrapped(each) for each in (*summary.slower_sentences(remaining), *pruned.untimed)]
+        parts.append(wrapped(f"{summary.UNTIMED}: {hint}"))
+    parts += [wrapped(each) for each in (*summary.slower_sentences(remaining), *pruned.untimed)]
     if pruned.recovered:
-        parts.append(terminal.wrapped(summary.recovery_sentence(pruned.recovered)))
+        parts.append(wrapped(summary.recovery_sentence(pruned.recovered)))
         if pruned.recovered.history:
             parts.append(terminal.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(pruned.recovered)))
     if pruned.evaluation:
-        parts.append(terminal.wrapped(_evaluation_sentence(pruned.evaluation["fp32"], pruned.evaluation["pruned"])))
-    parts += [terminal.wrapped(f"note: {warning}") for warning in pruned.warnings]
+        parts.append(wrapped(_evaluation_sentence(pruned.evaluation["fp32"], pruned.evaluation["pruned"])))
+    parts += [wrapped(f"note: {warning}") for warning in pruned.warnings]
     parts.append(f"{pruned.file or pruned.artifact}, digest {pruned.digest[:12]}")
     return "\n\n".join(parts) + "\n"
 

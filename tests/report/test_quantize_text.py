@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgeresnet.portable import codec
-from edgeresnet.report import quantized
+from edgeresnet.report import quantize_text
 
 from . import runs
 
@@ -27,7 +27,7 @@ def words(dead: dict[str, int] | None = None, **changes: Any) -> str:
     target |= {"bytes_after": 1_000_000, "digest": "0123456789abcdef", "artifact": "store/model.onnx"}
     about = {"name": "net", "images": {"images": 56, "held_out": 8}, "dead_channels": dead or {}, "warnings": []}
     about |= {"targets": {"tensorrt": target | {"evaluation": None} | changes}}
-    text = quantized.render(codec.decode(quantized.Quantized, about))
+    text = quantize_text.render(codec.decode(quantize_text.Quantized, about))
     assert all(len(line) <= 80 for line in text.splitlines())
     return " ".join(text.split())
 

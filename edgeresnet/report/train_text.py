@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..notes import TrainNotes
+from ..portable.frozen import dataclass
 from ..portable.result import OMIT, Accuracy, RunWarning
 from ..runs import Part
-from . import part, summary, terminal
+from ..text import wrapped
+from . import shared, summary, terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +29,16 @@ class Trained(TrainNotes):
 def of(done: Part) -> Trained:
     """Return the document of a training."""
     step = done.steps["train"]
-    notes = part.notes_of(step, TrainNotes)
+    notes = shared.notes_of(step, TrainNotes)
     evaluated = done.results.get("verify:reference")
     return Trained(
         **vars(notes),
-        name=part.network_name(done, notes.arch),
-        origin=part.model_of(done.recipe).get("checkpoint"),
+        name=shared.network_name(done, notes.arch),
+        origin=shared.model_of(done.recipe).get("checkpoint"),
         warnings=step.warnings,
         seconds=step.seconds,
-        digest=part.digest_of(step),
-        artifact=part.artifact_file(step, part.WEIGHTS),
+        digest=shared.digest_of(step),
+        artifact=shared.artifact_file(step, shared.WEIGHTS),
         evaluation=evaluated.variants["fp32"].accuracy if evaluated else None,
     )
 
@@ -48,13 +50,13 @@ def render(trained: Trained) -> str:
     epochs = f"{trained.epochs} epoch" + ("" if trained.epochs == 1 else "s")
     where = f"{trained.device} in {trained.precision}{processes}"
     title = f"{trained.name}{origin}: {trained.images} images, {epochs} on {where}"
-    parts = [terminal.wrapped(title), terminal.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(trained))]
-    parts.append(terminal.wrapped(summary.training_sentence(trained)))
+    parts = [wrapped(title), terminal.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(trained))]
+    parts.append(wrapped(summary.training_sentence(trained)))
     if trained.evaluation:
         found = trained.evaluation
         low, high = found.top1_interval_pct()
         sentence = f"{found.top1_pct:.2f} % of {found.images} images, 95 % interval {low:.2f} to {high:.2f}"
-        parts.append(terminal.wrapped(f"evaluation: {sentence}"))
-    parts += [terminal.wrapped(f"note: {warning}") for warning in trained.warnings]
+        parts.append(wrapped(f"evaluation: {sentence}"))
+    parts += [wrapped(f"note: {warning}") for warning in trained.warnings]
     parts.append(f"{trained.file or trained.artifact}, digest {trained.digest[:12]}")
     return "\n\n".join(parts) + "\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..notes import CalibrateNotes, QuantizeNotes, QuantizeStep
+from ..portable.frozen import dataclass
 from ..portable.result import OMIT, Accuracy, RunWarning
 from ..runs import Part
-from . import part, summary, terminal
+from ..text import wrapped
+from . import shared, summary
 
 _SHOWN, _NOISIEST = 6, 3  # names; `--json` has all
 _MODEL = "model.onnx"
@@ -45,12 +47,12 @@ class Quantized:
 
 def of(done: Part) -> Quantized:
     """Return the document of a quantization."""
-    calibration = part.notes_of(done.steps["calibrate"], CalibrateNotes)
+    calibration = shared.notes_of(done.steps["calibrate"], CalibrateNotes)
     return Quantized(
-        name=part.network_name(done),
+        name=shared.network_name(done),
         images=CalibrationImages(calibration.images, calibration.held_out),
         dead_channels=calibration.dead_channels,
-        warnings=part.warnings_of(done),
+        warnings=shared.warnings_of(done),
         targets={target: _quantized_target(done, target) for target in done.int8},
     )
 
@@ -59,12 +61,12 @@ def render(quantized: Quantized) -> str:
     """Return a quantization as text, target by target."""
     images = quantized.images
     ranges = f"ranges of {images.images} calibration images, {images.held_out} held out of them"
-    lines = [terminal.wrapped(f"{quantized.name}: {ranges}")]
+    lines = [wrapped(f"{quantized.name}: {ranges}")]
     for target, about in quantized.targets.items():
         lines += ["", *_target_lines(target, about)]
     dead = sum(quantized.dead_channels.values())
     if dead:
-        lines += ["", terminal.wrapped(f"note: {dead} channels are dead: no calibration image reaches them")]
+        lines += ["", wrapped(f"note: {dead} channels are dead: no calibration image reaches them")]
     return "\n".join(lines)
 
 
@@ -86,9 +88,9 @@ def gains(steps: Sequence[QuantizeStep]) -> list[str]:
 def _quantized_target(done: Part, target: str) -> QuantizedTarget:
     step, evaluated = done.steps[done.int8[target]], done.results.get(done.as_written[target])
     return QuantizedTarget(
-        **vars(part.notes_of(step, QuantizeNotes)),
-        digest=part.digest_of(step),
-        artifact=part.artifact_file(step, _MODEL),
+        **vars(shared.notes_of(step, QuantizeNotes)),
+        digest=shared.digest_of(step),
+        artifact=shared.artifact_file(step, _MODEL),
         evaluation=evaluated.variants["int8"].accuracy if evaluated else None,
     )
 
@@ -115,7 +117,7 @@ def _target_lines(target: str, about: QuantizedTarget) -> list[str]:
     sentences += noisiest(about)
     if about.evaluation:
         sentences.append(_evaluation_sentence(about.evaluation))
-    return lines + [terminal.wrapped(f"  {sentence}", 4) for sentence in sentences]
+    return lines + [wrapped(f"  {sentence}", 4) for sentence in sentences]
 
 
 def noisiest(notes: QuantizeNotes) -> list[str]:
