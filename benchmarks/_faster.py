@@ -103,8 +103,8 @@ def _timed(
     jobs: dict[tuple[str, str], Job] = {}
     for precision, form in forms.items():
         if only in (None, precision):
-            search = TimedSearch({target.name: form}, plan, "dynamic")
-            measuring = Measuring(search, preprocessing(args.size), Context(0, folder / precision))
+            search = TimedSearch({target.name: form}, plan, "dynamic", preprocessing(args.size))
+            measuring = Measuring(search, Context(0, folder / precision))
             jobs |= {(precision, name): measuring.job(form, name, each) for name, each in networks.items()}
     titles = {f"{precision} {name}": (precision, name) for precision, name in jobs}
     named = {title: jobs[key] for title, key in titles.items()}

@@ -17,7 +17,7 @@ from _peers import serve
 
 from edgeresnet import targets
 from edgeresnet.quantization import calibration, engine, equalize, ranges, sensitivity, session
-from edgeresnet.report.quantize_text import gains
+from edgeresnet.report.summary import quantizing_sentences
 
 
 def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str | None, out: Path) -> list[str]:
@@ -52,7 +52,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     )
     found = engine.quantize(plain, equal, choices, batches, some(held))
     onnx.save(found.model(), out)
-    return gains(found.steps)
+    return quantizing_sentences(found.steps)
 
 
 def _job(job: dict[str, Any]) -> dict[str, Any]:

@@ -208,9 +208,9 @@ def _timed(dense: nn.Module, network: nn.Module, given: argparse.Namespace) -> t
     target = targets.require("openvino")
     timed = TimedTarget(target.name, replace(target.options(), float_parts="f32"), "fp32")
     plan = measure.TimingPlan(3 if given.count else 5, given.seconds)
-    search = TimedSearch({target.name: timed}, plan, "dynamic")
+    search = TimedSearch({target.name: timed}, plan, "dynamic", preprocessing(32))
     with tempfile.TemporaryDirectory() as scratch:
-        measuring = Measuring(search, preprocessing(32), Context(0, Path(scratch)))
+        measuring = Measuring(search, Context(0, Path(scratch)))
         networks = {"dense": dense, "pruned": network}
         raw = measuring(networks, processes=plan.processes, seconds=plan.seconds)[target.name]
     return raw["pruned"].p50, raw["pruned"].speedup_over(raw["dense"]).value

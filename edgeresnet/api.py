@@ -148,13 +148,8 @@ def make(
         raise RecipeError(f"the stage {stage!r}", "does not exist", hint=f"stages are {', '.join(STAGES)}")
     wanted, opened = parsed(recipe), _opened(store)
     with opened.used():
-        steps = pipeline.plan(pipeline.resolve(wanted, opened))
-        names = tuple(str(step.id) for step in steps if step.id.stage == stage)
-        if not names:
-            there = ", ".join(dict.fromkeys(step.id.stage for step in steps))
-            raise RecipeError("this recipe", f"has no stage {stage!r}", hint=f"it has {there}")
-        done = pipeline.make(wanted, opened, lambda step: step.id.stage == stage, listener or pipeline.Listener())
-    return Made(done, names)
+        done = pipeline.make(wanted, opened, stage, listener or pipeline.Listener())
+    return Made(done, tuple(name for name, record in done.steps.items() if record.step.stage == stage))
 
 
 def plan(recipe: AnyRecipe, *, store: str | os.PathLike[str] | None = None) -> dict[str, bool]:

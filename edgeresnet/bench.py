@@ -25,7 +25,7 @@ from .portable.machine import Machine
 from .portable.result import Latency, Measured, ProcessTimes
 from .portable.session import Signature
 from .portable.worker import Job
-from .runs import Run
+from .runs import Run, id_of_time
 from .store import Store
 
 FORMAT: Literal[3] = 3
@@ -166,7 +166,7 @@ def bench(lineup: Lineup, plan: BenchPlan, *, on_round: Callable[[int, int], Non
     names = sorted({subject.target for subject in subjects})
     complete = sum(not _is_interrupted(found) for found in done)
     return Bench(
-        id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}-{int(began * 1e6) % 1_000_000:06d}",
+        id=id_of_time(began),
         subjects=tuple(subject.name for subject in subjects),
         absent=lineup.absent,
         plan=plan,

@@ -28,7 +28,6 @@ class EdgeresnetError(Exception):
     """A subject and its problem, which together are one sentence, and what to do next."""
 
     exit_code = 2
-    run: object = None  # the run that ended with this error, as it was saved: for who reports it, in this process
 
     def __init__(self, subject: str, problem: str, *, hint: str) -> None:
         super().__init__(subject, problem)

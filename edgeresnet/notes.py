@@ -1,6 +1,7 @@
 """What each stage reports about what it made: one frozen type for each, as a run and a manifest hold them.
 
-Light: reports read these without torch, onnx or a runtime. `of` reads a step's notes as the type of its stage.
+Light: reports read these without torch, onnx or a runtime. `runs.read_notes` reads a step's notes as the type of its
+stage.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from .portable.frozen import dataclass
-from .portable.result import OMIT
+from .portable.result import OMIT, Ratio
 from .portable.session import CompileNotes, Dialect
 
 
@@ -52,6 +53,11 @@ class CutTimes:
     whole_ms: float
     ms: float
     processes: int
+
+    @property
+    def ratio(self) -> Ratio:
+        """How many times as fast the cut is."""
+        return Ratio.from_json(self.times, self.low, self.high)
 
 
 @dataclass(frozen=True)

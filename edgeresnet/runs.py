@@ -5,6 +5,7 @@ Everything that reads a run reads these types: reports, gates, comparisons, Pyth
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal, TypeVar
@@ -32,6 +33,11 @@ class StepId:
 
     def __str__(self) -> str:
         return ":".join(word for word in (self.stage, self.target, self.variant) if word)
+
+
+def id_of_time(began: float) -> str:
+    """Return an id that sorts by time: the moment in UTC, to the microsecond."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(began))}-{int(began * 1e6) % 1_000_000:06d}"
 
 
 def read_notes(stage: str, notes: object) -> Notes:
@@ -120,6 +126,12 @@ class Run:
     def verdicts_of(self, target: str) -> list[Verdict]:
         """Return the verdicts on one target."""
         return [verdict for verdict in self.verdicts if verdict.target == target]
+
+    def verdict_of(self, target: str) -> Word:
+        """Return the worst verdict on one target; what was not measured is never KEPT."""
+        from .portable import judging  # needed here alone: most commands judge nothing
+
+        return judging.worst([judging.state_word(self.results[target]), *(v.verdict for v in self.verdicts_of(target))])
 
     def notes_of(self, kind: type[N]) -> list[N]:
         """Return the notes of this type, step by step."""

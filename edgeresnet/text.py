@@ -30,6 +30,11 @@ def on_one_line(text: str) -> str:
     return visible(" ".join(text.splitlines()).replace("\t", " "))
 
 
+def as_sentence(clause: str) -> str:
+    """Return a clause with a capital letter and a full stop."""
+    return f"{clause[:1].upper()}{clause[1:]}" + ("" if clause.endswith((".", "?", "!")) else ".")
+
+
 def width(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
     return sum(map(_columns, text))

@@ -13,8 +13,9 @@ from typing import Any, get_args
 import pytest
 
 import edgeresnet
-from edgeresnet import api, errors, pipeline
+from edgeresnet import api, errors, images, pipeline
 from edgeresnet.notes import TrainNotes
+from edgeresnet.recipe import Recipe
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
@@ -101,7 +102,7 @@ def test_reports_are_those_of_the_command_and_runs_are_compared(store: Path, tmp
     assert edgeresnet.compare(run, run).changed[0].artifacts.differ == ()
 
 
-def test_a_stage_is_made_and_no_other(trained: Trained, store: Path) -> None:
+def test_a_stage_is_made_and_no_other(trained: Trained, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = len(Store(store).runs())
     ended: list[str] = []
 
@@ -109,7 +110,15 @@ def test_a_stage_is_made_and_no_other(trained: Trained, store: Path) -> None:
         def ends(self, outcome: pipeline.Outcome) -> None:
             ended.append(str(outcome.step.id))
 
+    opened, real = list[str](), images.open_samples
+
+    def open_samples(recipe: Recipe, slot: str, store: Store) -> images.Samples:
+        opened.append(slot)
+        return real(recipe, slot, store)
+
+    monkeypatch.setattr(images, "open_samples", open_samples)
     made = edgeresnet.make(tiny(), "trace", store=store, listener=Ended())
+    assert opened == ["training", "evaluation"], "what the recipe names is opened once"
     assert ended == ["train", "trace"]
     assert (made.artifact() / "model.onnx").is_file()
     assert made.artifact("train").is_dir()

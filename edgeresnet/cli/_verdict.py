@@ -1,18 +1,12 @@
-"""From a recipe to a verdict, a report and an exit code: what `run`, `verify`, `collect` and `export` share."""
+"""The exit code of a verdict: a run's, or a gate's."""
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-from . import _output
 
 if TYPE_CHECKING:
     from ..portable.result import Word
-    from ..recipe import Recipe
-    from ..runs import Run, Undecided
-    from ..store import Store
+    from ..runs import Undecided
 
 _CODES: dict[Word, int] = {"BROKEN": 3, "NOT_MEASURED": 4}
 
@@ -32,56 +26,3 @@ def exit_code(judged: Judged) -> int:
     if judged.verdict == "UNDECIDED" and judged.undecided == "fail":
         return 4
     return _CODES.get(judged.verdict, 0)
-
-
-def run_recipe(wanted: Recipe, store: Store, *, again: tuple[str, ...] = (), quiet: bool, verbose: bool) -> Run:
-    """Run a recipe to its verdict. A run that fails halfway has its page all the same."""
-    from .. import pipeline
-    from ..errors import EdgeresnetError
-    from ..runs import Run
-    from . import _progress
-
-    try:
-        with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
-            return pipeline.run(wanted, store, again=frozenset(again), listener=listener)
-    except EdgeresnetError as problem:
-        with contextlib.suppress(Exception):  # the error of the run matters more than one of its page
-            if isinstance(problem.run, Run):
-                _write_text(problem.run, store)
-                page = _write_page(problem.run, store)
-                if not quiet:
-                    _output.echo(f"page: {page}", err=True)
-        raise
-
-
-def report_run(run: Run, store: Store, *, as_json: bool) -> int:
-    """Print a run, write its page and its Markdown, and return the exit code."""
-    from .. import report
-
-    path = _write_text(run, store)
-    if as_json:
-        _output.print_json(run)
-    else:
-        _output.print_report(report.terminal.lines(run))
-    page = _write_page(run, store)
-    if not as_json:
-        _output.echo(f"page: {page}\nreport: {path}")
-    return exit_code(run)
-
-
-def _write_text(run: Run, store: Store) -> Path:
-    from .. import report
-    from ..store import write_text
-
-    path = store.root / "runs" / f"{run.id}.md"
-    write_text(path, report.FORMATS["md"](run))
-    return path
-
-
-def _write_page(run: Run, store: Store) -> Path:
-    from .. import report
-    from ..store import write_text
-
-    path = store.root / "runs" / f"{run.id}.html"
-    write_text(path, report.html.of_store(run, store))
-    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from . import _options, _output
 
 if TYPE_CHECKING:
     from ..images import Samples
+    from ..pipeline import ResolvedTarget
     from ..recipe import Recipe
 
 
@@ -33,7 +33,7 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     resolved = pipeline.resolve(wanted, _options.open_store(store_root))
     samples = {slot: given.value for slot, given in resolved.samples.items()}
     steps = pipeline.plan(resolved)
-    _print(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {resolved.architecture.classes} classes")
+    _print(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {resolved.network.architecture.classes} classes")
     if decode:
         with _progress.counted("decode") as progress:
             pipeline.look_at(samples, progress)
@@ -42,7 +42,8 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
         _print(f"{slot}: {len(images)} images, {classes}")
     if "evaluation" in samples:
         _print_reach(wanted, samples["evaluation"])
-    return 0 if _print_targets(wanted.targets) else 4
+    complete = [_print_target(target) for target in resolved.targets.values()]
+    return 0 if all(complete) else 4
 
 
 def _print(sentence: str) -> None:
@@ -65,17 +66,16 @@ def _print_reach(wanted: Recipe, images: Samples) -> None:
         _print(f"warning: {sentence}, so it can only end UNDECIDED or BROKEN")
 
 
-def _print_targets(names: Iterable[str]) -> bool:
-    """Print which targets are installed; return whether all are."""
-    from .. import targets
+def _print_target(resolved: ResolvedTarget) -> bool:
+    """Print whether a target is installed; return whether all that this machine needs of it is here."""
     from ..portable import machine
 
-    complete = True
-    for name in names:
-        target = targets.get(name)
-        found = machine.versions(*target.libraries)
-        is_here = len(found) == len(target.libraries)
-        complete = complete and is_here
-        words = ", ".join(f"{library} {version}" for library, version in found.items())
-        _print(f"target {name}: {words if is_here else 'not here: pip install ' + ' '.join(target.libraries)}")
-    return complete
+    target = resolved.target
+    if resolved.is_bundle:
+        _print(f"target {target.name}: a bundle, built and measured on its device")
+        return True
+    # of its libraries one is enough; pip does not know one that an archive or JetPack brought: the target does
+    found = machine.versions(*target.libraries) or target.available().versions
+    words = ", ".join(f"{library} {version}" for library, version in found.items())
+    _print(f"target {target.name}: {words or f'not here: {target.install}'}")
+    return bool(found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _options, _verdict
+from . import _options, _running
 
 HINT = "the bundle that was measured holds its network and images"
 
@@ -37,4 +37,4 @@ def collect_result(
     promised = () if max_drop_pp is None else (f"promises.max_drop_pp={max_drop_pp}",)
     with store.used():
         run = pipeline.collect(path, store, (*promised, *changes))
-    return _verdict.report_run(run, store, as_json=as_json)
+    return _running.report_run(run, store, as_json=as_json)

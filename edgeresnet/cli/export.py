@@ -124,12 +124,13 @@ def _export_onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOp
 
     from .. import pipeline
     from ..graph import deliver
+    from ..pipeline.planner import TRACE
     from ..store import write_bytes
     from . import _progress
 
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
-        done = pipeline.make(wanted, store, lambda step: step.id.stage == "trace", listener)
-    path = done.steps["trace"].path
+        done = pipeline.make(wanted, store, "trace", listener)
+    path = done.steps[str(TRACE)].path
     assert path is not None  # a network that cannot be traced is an error
     inside = wanted.preprocessing if pixels else None
     with tempfile.TemporaryDirectory() as folder:
@@ -142,14 +143,15 @@ def _export_onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOp
 def _export_bundles(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions) -> int:
     """Run it as a recipe is run, so that what devices measure has a run to belong to; write what it made."""
     from ..portable.result import Measured
+    from ..runs import StepId
     from ..stages.export import write
-    from . import _verdict
+    from . import _running
 
-    run = _verdict.run_recipe(wanted, store, quiet=how.quiet, verbose=how.verbose)
-    code = _verdict.report_run(run, store, as_json=how.as_json)
+    run = _running.run_recipe(wanted, store, quiet=how.quiet, verbose=how.verbose)
+    code = _running.report_run(run, store, as_json=how.as_json)
     for target in wanted.targets:
         name = f"{Path(wanted.model.title).stem}-{target}"
-        bundles = [Path(step.path) for step in run.steps if step.id == f"export:{target}" and step.path]
+        bundles = [Path(step.path) for step in run.steps if step.step == StepId("export", target) and step.path]
         result = run.results[target]
         if bundles:
             _place(bundles[0] / write.FOLDER, output, name, packed=True)

@@ -108,7 +108,9 @@ def _is_wanted(step: Step, goals: Collection[str]) -> bool:
 
     Speed on the targets that were named, except where it was the goal.
     """
-    if str(step.id) in ("prune", "recover", "verify:reference", "verify:reference:pruned"):
+    from ..pipeline.planner import ANSWERED, ANSWERED_PRUNED, PRUNE, RECOVER
+
+    if step.id in (PRUNE, RECOVER, ANSWERED, ANSWERED_PRUNED):
         return True
-    is_here = step.id.stage == "verify" and step.target is not None and bool(step.stage.function)
+    is_here = step.id.stage == "verify" and step.target is not None and step.stage.is_here
     return is_here and step.target not in goals

@@ -56,9 +56,8 @@ def quantize(
 
 def _is_wanted(step: Step) -> bool:
     """Choose what writes INT8 and, with evaluation images, its accuracy before any compiler."""
-    return step.id.stage == "quantize" or (
-        step.id.stage == "verify" and step.id.target == "reference" and step.id.variant != ""
-    )
+    stage, target, variant = step.id.stage, step.id.target, step.id.variant
+    return stage == "quantize" or ((stage, target) == ("verify", "reference") and variant != "")
 
 
 def _check_output(output: Path | None, targets: list[str]) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _options, _verdict
+from . import _complete, _options, _running
 
 
 @click.command()
@@ -41,5 +41,5 @@ def run(
     from .. import recipe
 
     wanted, store = recipe.load(recipe_path, changes), _options.open_store(store_root)
-    done = _verdict.run_recipe(wanted, store, again=again, quiet=quiet, verbose=verbose)
-    return _verdict.report_run(done, store, as_json=as_json)
+    done = _running.run_recipe(wanted, store, again=again, quiet=quiet, verbose=verbose)
+    return _running.report_run(done, store, as_json=as_json)

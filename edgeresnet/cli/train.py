@@ -104,7 +104,9 @@ def _is_file_name(model: str) -> bool:
 
 def _is_wanted(step: Step) -> bool:
     """Choose the weights and, where there are evaluation images, how good they are in the reference runtime."""
-    return str(step.id) in ("train", "verify:reference")
+    from ..pipeline.planner import ANSWERED, TRAIN
+
+    return step.id in (TRAIN, ANSWERED)
 
 
 def _follow(wanted: Recipe, store: Store) -> None:
@@ -113,11 +115,12 @@ def _follow(wanted: Recipe, store: Store) -> None:
 
     from .. import pipeline
     from ..context import Context
+    from ..pipeline.planner import TRAIN
     from ..stages.specs import TrainInputs, TrainSpec
     from ..stages.train import follow
     from ..store import Given
 
-    step = next(step for step in pipeline.plan(pipeline.resolve(wanted, store)) if step.id.stage == "train")
+    step = next(step for step in pipeline.plan(pipeline.resolve(wanted, store)) if step.id == TRAIN)
     parents = {name: parent for name, parent in step.parents.items() if isinstance(parent, Given)}
     assert isinstance(step.spec, TrainSpec)
     with tempfile.TemporaryDirectory() as scratch:

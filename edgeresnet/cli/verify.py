@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _options, _output, _verdict
+from . import _complete, _options, _output, _running
 
 
 @click.command()
@@ -66,8 +66,8 @@ def verify(
         _output.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "verify")
     again = ("verify",) if model is None else ()
-    run = _verdict.run_recipe(wanted, store, again=again, quiet=how.quiet, verbose=how.verbose)
-    return _verdict.report_run(run, store, as_json=how.as_json)
+    run = _running.run_recipe(wanted, store, again=again, quiet=how.quiet, verbose=how.verbose)
+    return _running.report_run(run, store, as_json=how.as_json)
 
 
 _FOR_THE_NEWEST = ("--max-drop-pp", "--save-recipe")

@@ -16,9 +16,10 @@ from typing import Literal
 from .._version import __version__
 from ..errors import EdgeresnetError
 from ..notes import TraceNotes
-from ..portable import codec, intervals, manifest
+from ..portable import codec, judging, manifest, readings
 from ..portable.codec import CodecError
 from ..portable.frozen import dataclass
+from ..portable.result import Promise
 from ..runs import Margins, Run, Undecided
 from .record import TargetRecord, target_record
 
@@ -76,7 +77,7 @@ class Baseline:
 
     @property
     def identity(self) -> dict[str, object]:
-        """Return what identifies the recipe."""
+        """What identifies the recipe."""
         return {key: value for key, value in self.recipe.items() if key != "digest"}
 
 
@@ -137,13 +138,10 @@ def _recorded(run: Run, margins: Margins) -> Baseline:
 def remarks(baseline: Baseline) -> list[str]:
     """Return what its reviewer should know: what is in it, and where it is too weak to decide anything."""
     found = [each for name, record in baseline.targets.items() for each in _remarks(name, record, baseline.margins)]
-    limit, count = baseline.margins.max_loss_pp, baseline.images.count
-    finest = 100 * intervals.finest_drop(count)
-    if limit is not None and limit < finest:
-        found.append(
-            f"max_loss_pp {limit:g} is finer than {count} images can decide: not even of an unchanged network can "
-            f"less than {finest:.2f} be shown"
-        )
+    if baseline.margins.max_loss_pp is not None:
+        loss = Promise("max_loss_pp", baseline.margins.max_loss_pp)
+        too_fine = judging.too_fine(loss, readings.KINDS["max_drop_pp"], baseline.images.count)
+        found += [too_fine] if too_fine else []
     return found
 
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import json_diff
 from ..errors import EdgeresnetError
-from ..portable import intervals, judging, timing_warnings, yardstick
+from ..portable import intervals, judging, readings, timing_warnings, yardstick
 from ..portable.frozen import dataclass
 from ..portable.intervals import Interval
 from ..portable.judging import Reading
@@ -111,7 +112,7 @@ def _refuse_another(run: Run, baseline: Baseline, path: Path | str, across_recip
     if run.problem:  # it may have ended before it was traced
         known, given = baselines.section(after, "model"), baselines.section(before, "model")
         before["model"] = {key: value for key, value in given.items() if key in known}
-    changed = sorted(_changes(before, after))
+    changed = _change_sentences(before, after)
     if not changed:
         return []
     what = "model" if any(change.startswith("model.") for change in changed) else "recipe"
@@ -123,20 +124,15 @@ def _refuse_another(run: Run, baseline: Baseline, path: Path | str, across_recip
     raise EdgeresnetError(str(path), problem, hint=hint)
 
 
-def _changes(before: object, after: object, where: str = "") -> Iterator[str]:
-    """Return what differs between two values of JSON, key by key."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in before.keys() | after.keys():
-            yield from _changes(before.get(key), after.get(key), f"{where}.{key}" if where else str(key))
-    elif before != after:
-        yield f"{on_one_line(where)} {_shown(before, 'nothing')} → {_shown(after, 'nothing')}"
+def _change_sentences(before: object, after: object, where: str = "") -> list[str]:
+    """Return what differs between two values of JSON, key by key, in order."""
+    found = json_diff.changes(before, after, where)
+    return sorted(f"{on_one_line(each.path)} {_shown(each.before)} → {_shown(each.after)}" for each in found)
 
 
-def _shown(value: object, unknown: str) -> str:
+def _shown(value: object) -> str:
     """Return a value of JSON as a sentence names it."""
-    if value is None:
-        return unknown
-    return cut(on_one_line(", ".join(map(str, value)) if isinstance(value, list) else str(value)), _SHOWN)
+    return cut(on_one_line(json_diff.shown(value)), _SHOWN)
 
 
 def _start(digest: str) -> str:
@@ -168,7 +164,7 @@ def _of_target(name: str, run: Run, baseline: Baseline, stale: str) -> Iterator[
 
 
 def _gated(before: TargetRecord, margins: Margins) -> Iterator[Promise]:
-    """Return what is gated on a target: one promise per margin, and for times one per comparison."""
+    """Yield what is gated on a target: one promise per margin, and for times one per comparison."""
     if margins.max_loss_pp is not None:
         yield Promise(_LOSS, margins.max_loss_pp)
     for comparison in before.times:
@@ -241,11 +237,10 @@ def _slowdown(case: _Case, promise: Promise) -> Verdict:
     change, found = intervals.change_interval(before, now, drift=drift)
     _, sure = intervals.change_interval(before, now, drift=drift, alpha=case.alpha.times)
     slower = _percent(change)
-    more = "a quieter machine or more processes would decide"
     verdict = judging.decided(
         case.name,
         promise,
-        Reading(slower, Interval(_percent(found.low), _percent(found.high)), more=more),
+        Reading(slower, Interval(_percent(found.low), _percent(found.high)), more=readings.MORE_PROCESSES),
         ceiling=True,
         unit=_slower_than(comparison),
         broken=lambda _: slower > promise.limit and sure.low > 1,
@@ -286,12 +281,12 @@ def _disturbed(case: _Case) -> str:
 
 def _incomparable(case: _Case, comparison: str) -> str:
     """Return why times of this baseline and this run cannot be compared; empty where they can."""
-    now = record.conditions(case.result)
-    for key in sorted(case.record.conditions.keys() | now.keys()):
-        before, after = case.record.conditions.get(key), now.get(key)
-        if before != after:
-            change = f"{key} {_shown(before, 'unknown')} in the baseline, {_shown(after, 'unknown')} in this run"
-            return f"measured on another machine, or in another state of it: {change}; {_RENEW}"
+    others = list(json_diff.changes(case.record.conditions, record.conditions(case.result)))
+    if others:
+        key, *values = min(others, key=lambda change: change.path)
+        before, now = ("unknown" if value is None else _shown(value) for value in values)
+        change = f"{key} {before} in the baseline, {now} in this run"
+        return f"measured on another machine, or in another state of it: {change}; {_RENEW}"
     if comparison not in (yardstick.NAME, CPU_SPEED, *(case.result.variants.keys() - {case.result.ships})):
         return f"the run has no {comparison} variant to compare it with"
     pythons = [version.rsplit(".", 1)[0] for version in (case.record.python, case.result.machine.python)]
@@ -341,10 +336,10 @@ def _promised(one: Verdict, stale: str) -> Verdict:
 
 
 def _notes(run: Run, baseline: Baseline) -> Iterator[str]:
-    """Return what changed since the baseline: not judged, and worth knowing where something is red."""
+    """Yield what changed since the baseline: not judged, and worth knowing where something is red."""
     if baseline.promises != baselines.promises(run.recipe):
         yield "the recipe's own promises are not those that it had in the baseline"
-    for change in sorted(_changes(baseline.verify, baselines.section(run.recipe, "verify"), "verify")):
+    for change in _change_sentences(baseline.verify, baselines.section(run.recipe, "verify"), "verify"):
         yield f"how it is measured was changed: {change}"
     for name, digest in baselines.measurements(run).items():
         if baseline.measured.get(name) == digest:

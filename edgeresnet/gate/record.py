@@ -43,7 +43,7 @@ class TimesRecord:
 
     @property
     def logs(self) -> list[float]:
-        """Return the log of each process's ratio."""
+        """The log of each process's ratio."""
         return [math.log(value) for value in self.processes]
 
 
@@ -93,7 +93,7 @@ class TargetRecord:
 
     @cached_property
     def distances(self) -> np.ndarray:
-        """Return how far each answer is from its label, modulo the number of classes."""
+        """How far each answer is from its label, modulo the number of classes."""
         size, unpacker = 2 * self.top1.images, zlib.decompressobj()
         try:
             found = unpacker.decompress(base64.b64decode(self.answers, validate=True), size + 1)
@@ -116,7 +116,7 @@ def target_record(result: Measured | Deferred | NotMeasured) -> TargetRecord | s
     if isinstance(predicted, str):
         return predicted
     labels, classes = np.asarray(result.labels), len(result.classes)
-    if not better_than_chance(predicted, labels, classes):
+    if not intervals.better_than_chance(labels, predicted, classes):
         return "these images do not show its answers to be better than chance"
     times = {}
     for name in comparisons(result):
@@ -175,18 +175,12 @@ def unread(result: Measured) -> list[str]:
     return sorted(PurePath(name).name for name in result.skipped)
 
 
-def better_than_chance(predicted: np.ndarray, labels: np.ndarray, count: int) -> bool:
-    """Return whether answers are shown to be better than chance: if not, nothing could be lost."""
-    frequent = [np.bincount(each, minlength=count) / len(labels) for each in (labels, predicted)]
-    return intervals.wilson(int((predicted == labels).sum()), len(labels)).low > float(frequent[0] @ frequent[1])
-
-
 def log_ratios(result: Measured, comparison: str) -> list[float] | str:
     """Return, for each process, the log of its time's ratio to the comparison's; a sentence if there is no number."""
     unit, ships = yardstick_latency(result), result.shipped.latency
     if comparison == CPU_SPEED:
         return _against_cpu(unit)
-    other = unit if comparison == yardstick.NAME else _latency_of(result, comparison)
+    other = unit if comparison == yardstick.NAME else result.latency_of(comparison)
     problem = timing_warnings.untimed([ships, other])
     if ships is None or other is None:
         return f"{comparison}: {problem}" if ships else problem
@@ -224,10 +218,6 @@ def conditions(result: Measured) -> dict[str, object]:
 def packed(predicted: np.ndarray, labels: np.ndarray, count: int) -> str:
     """Pack each answer as its distance from the label, mostly 0: a few hundred bytes for a thousand images."""
     return base64.b64encode(zlib.compress(((predicted - labels) % count).astype("<u2").tobytes(), 9)).decode()
-
-
-def _latency_of(result: Measured, variant: str) -> Latency | None:
-    return result.variants[variant].latency if variant in result.variants else None
 
 
 def _log_ratios(times: intervals.Processes, others: intervals.Processes) -> list[float] | str:

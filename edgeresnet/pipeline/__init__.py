@@ -1,13 +1,14 @@
 """The runner: recipe → steps → run.
 
-resolve (opens what a recipe names) → planner (what it asks for, as steps) → runner (found or made) → document (the run,
-judged) · collect (what a device measured). Knows no stage from inside.
+resolving (opens what a recipe names) → planner (what it asks for, as steps) → runner (found or made) → document (the
+run, judged) · collecting (what a device measured). The runner calls every stage through the table of stages, and knows
+none from inside; that a bundle is measured on its device is all that it knows of one.
 """
 
 from ..stages.table import STAGES
-from .collect import collect
+from .collecting import collect
 from .planner import plan
-from .resolve import Resolved, resolve
+from .resolving import Resolved, ResolvedTarget, resolve
 from .runner import Listener, look_at, make, preview, run
 from .step import Outcome, Step
 
@@ -16,6 +17,7 @@ __all__ = [
     "Listener",
     "Outcome",
     "Resolved",
+    "ResolvedTarget",
     "Step",
     "collect",
     "look_at",

@@ -9,10 +9,10 @@ from dataclasses import replace
 from ..portable import judging, machine
 from ..portable.result import Deferred, Measured, NotMeasured, Result, Verdict, Word
 from ..recipe import Recipe
-from ..runs import Part, Problem, Run, StepId, StepRecord
+from ..runs import Part, Problem, Run, StepId, StepRecord, id_of_time
 from ..stages import verify
 from .planner import as_written_of, int8_of
-from .resolve import Resolved
+from .resolving import Resolved
 from .step import Outcome
 
 
@@ -29,7 +29,7 @@ def run_of(
     results = {name: _result(name, outcomes, as_written.get(name), unlabelled) for name in recipe.targets}
     verdicts = _verdicts(recipe, results)
     return Run(
-        id=_run_id(recipe, began),
+        id=f"{id_of_time(began)}-{recipe.digest[:6]}",
         recipe=recipe.to_json(),
         recipe_digest=recipe.digest,
         seconds=round(time.time() - began, 3),
@@ -53,7 +53,7 @@ def with_result(run: Run, recipe: Recipe, result: Measured, step: StepRecord) ->
     verdicts = _verdicts(recipe, results)
     return replace(
         run,
-        id=_run_id(recipe, began),
+        id=f"{id_of_time(began)}-{recipe.digest[:6]}",
         recipe=recipe.to_json(),
         recipe_digest=recipe.digest,
         seconds=round(time.time() - began, 3),
@@ -78,20 +78,13 @@ def part(resolved: Resolved, outcomes: Mapping[StepId, Outcome]) -> Part:
     )
 
 
-def _run_id(recipe: Recipe, began: float) -> str:
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(began))
-    return f"{stamp}-{int(began * 1e6) % 1_000_000:06d}-{recipe.digest[:6]}"
-
-
 def _verdicts(recipe: Recipe, results: Mapping[str, Result]) -> tuple[Verdict, ...]:
     promises = recipe.promises.promises()
     return tuple(verdict for name, result in results.items() for verdict in judging.judge(promises, name, result))
 
 
 def _word(verdicts: tuple[Verdict, ...], results: Mapping[str, Result], *, incomplete: bool) -> Word:
-    words = [verdict.verdict for verdict in verdicts]
-    words += [judging.DEFERRED for result in results.values() if isinstance(result, Deferred)]
-    words += [judging.NOT_MEASURED for result in results.values() if isinstance(result, NotMeasured)]
+    words = [*(verdict.verdict for verdict in verdicts), *map(judging.state_word, results.values())]
     return judging.worst([*words, judging.NOT_MEASURED] if incomplete else words)
 
 

@@ -18,7 +18,6 @@ from .. import targets
 from ..context import Context
 from ..errors import TargetError
 from ..portable import codec, evaluation, manifest, measure
-from ..portable.preprocessing import Preprocessing
 from ..portable.result import Latency
 from ..portable.session import CompileNotes, Signature
 from ..portable.worker import Job
@@ -35,8 +34,8 @@ _SEED = 0
 class Measuring:
     """Times networks on each target of a search."""
 
-    def __init__(self, search: TimedSearch, preprocessing: Preprocessing, ctx: Context):
-        self.search, self.preprocessing, self.ctx = search, preprocessing, ctx
+    def __init__(self, search: TimedSearch, ctx: Context):
+        self.search, self.ctx = search, ctx
 
     def __call__(
         self, networks: Mapping[str, nn.Module], *, processes: int, seconds: float
@@ -79,7 +78,7 @@ class Measuring:
         from ..stages import quantize, trace
 
         work.mkdir(parents=True, exist_ok=True)
-        model = trace.to_onnx(network, self.preprocessing.channels, self.preprocessing.size)
+        model = trace.to_onnx(network, self.search.preprocessing.channels, self.search.preprocessing.size)
         if self.search.batch != "dynamic":
             canonical.set_batch(model, self.search.batch)
         if timed.int8:

@@ -14,6 +14,8 @@ from ..graph import lint
 from ..images import Samples
 from ..models import recognise, shapes, unwrap
 from ..portable import machine, manifest, onnx_file
+from ..portable.frozen import dataclass
+from ..portable.onnx_file import OnnxFile
 from ..portable.result import RunWarning
 from ..recipe import Recipe, is_onnx, module_of_factory
 from ..stages.specs import Architecture, NetworkFile
@@ -22,16 +24,48 @@ from ..store import Given
 ImageSets = Mapping[str, Given[Samples]]  # slot → its images
 
 
-def architecture(recipe: Recipe, samples: ImageSets) -> tuple[Architecture, tuple[RunWarning, ...]]:
-    """Return which network the stages build, and warnings about the given weights."""
+@dataclass(frozen=True)
+class Network:
+    """What a recipe's `model` names."""
+
+    architecture: Architecture
+    warnings: tuple[RunWarning, ...]  # about the given weights
+    weights: NetworkFile | None
+    candidate: NetworkFile | None
+    candidate_answers_probabilities: bool
+
+
+def opened(recipe: Recipe, samples: ImageSets) -> Network:
+    """Open the files of `model`, each once, and check them as far as is possible without running them."""
     timed = (recipe.prune and recipe.prune.speedup) or {}  # targets that need no images: nothing is judged on them
     if not samples and not (recipe.prune and recipe.model.checkpoint and recipe.targets.keys() <= timed.keys()):
         raise RecipeError(
             "the recipe", "names no images", hint="tracing compares the network's answers on real images: give some"
         )
+    model, batch = recipe.model, None if recipe.trace.batch == "dynamic" else recipe.trace.batch
+    onnx = _read(model.checkpoint, "checkpoint") if is_onnx(model.checkpoint) else None
+    architecture, warnings = _architecture(recipe, samples, onnx)
+    if onnx:
+        batch = lint.reference(onnx, recipe.preprocessing, architecture.classes, batch)
+        weights: NetworkFile | None = Given(onnx.digest, onnx.path)
+    else:
+        weights = _weights(recipe)
+    if not model.candidate:
+        return Network(architecture, warnings, weights, None, candidate_answers_probabilities=False)
+    other = _read(model.candidate, "candidate")
+    lint.candidate(other, recipe.preprocessing, architecture.classes, batch)
+    candidate: NetworkFile = Given(other.digest, other.path)
+    return Network(architecture, warnings, weights, candidate, other.last in lint.PROBABILITIES)
+
+
+def _architecture(
+    recipe: Recipe, samples: ImageSets, onnx: OnnxFile | None
+) -> tuple[Architecture, tuple[RunWarning, ...]]:
+    """Return which network the stages build, and warnings about the given weights."""
     found, warnings = _recognised(recipe)
     arch = recipe.model.arch or (found.archs[0] if found else None)
-    classes, channels = recipe.model.classes or _classes(recipe, samples, found), recipe.preprocessing.channels
+    classes = recipe.model.classes or _classes(samples, found, onnx)
+    channels = recipe.preprocessing.channels
     if arch is None:  # an ONNX file holds its own
         return Architecture(None, classes, channels), ()
     new_head = recipe.train is not None and recipe.train.head == "new"
@@ -47,17 +81,12 @@ def architecture(recipe: Recipe, samples: ImageSets) -> tuple[Architecture, tupl
     return Architecture(arch, classes, channels, libraries, tuple(map(manifest.sha256_of, sources))), tuple(warnings)
 
 
-def answers_probabilities(onnx: str) -> bool:
-    """Return whether an ONNX file ends in a softmax."""
-    return onnx_file.read(_path(onnx)).last in lint.PROBABILITIES
-
-
 def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[RunWarning]]:
     """Return what the weights are recognised as, and warnings about them."""
     given, model = recipe.model.checkpoint, recipe.model
     if given is None or is_onnx(given):
         return None, []
-    held = shapes.look(_path(given))
+    held = shapes.look(_path(given, "checkpoint"))
     if (model.weights or unwrap.MODEL) not in held.networks:
         raise ModelError(given, "has no average of its weights", hint="leave out `model.weights`")
     warnings = []
@@ -95,45 +124,36 @@ def _checked(given: str, found: recognise.Recognised | None, channels: int) -> r
     return found
 
 
-def _classes(recipe: Recipe, samples: ImageSets, found: recognise.Recognised | None) -> int:
+def _classes(samples: ImageSets, found: recognise.Recognised | None, onnx: OnnxFile | None) -> int:
     """Return the number of classes: by the images, or by the weights or the ONNX file where these have no labels."""
     known = [len(given.value.classes) for given in samples.values() if given.value.classes]
     if known:
         return known[0]
     if found:
         return found.classes
-    logits = onnx_file.read(_path(recipe.model.checkpoint)).outputs if is_onnx(recipe.model.checkpoint) else []
+    logits = onnx.outputs if onnx else ()
     last = logits[0].shape[-1] if logits and logits[0].shape else None
     if last is None:
         raise RecipeError("the number of classes", "is not known", hint="give `model.classes`, or class folders")
     return last
 
 
-def files(recipe: Recipe, classes: int) -> tuple[NetworkFile | None, NetworkFile | None]:
-    """Return the checkpoint and the candidate. An ONNX file is checked as far as is possible without running it."""
-    network: NetworkFile | None = None
-    candidate: NetworkFile | None = None
-    batch = None if recipe.trace.batch == "dynamic" else recipe.trace.batch
-    if is_onnx(recipe.model.checkpoint):
-        file = onnx_file.read(_path(recipe.model.checkpoint))
-        batch = lint.reference(file, recipe.preprocessing, classes, batch)
-        network = Given(file.digest, file.path)
-    elif recipe.model.checkpoint:
-        path, which = _path(recipe.model.checkpoint), recipe.model.weights
-        network = Given(manifest.sha256_of(path), path)
-        if which:  # the same file holds another network too
-            network = Given(manifest.digest_of([network.digest, which]), models.Weights(path, which))
-    if recipe.model.candidate:
-        file = onnx_file.read(_path(recipe.model.candidate))
-        lint.candidate(file, recipe.preprocessing, classes, batch)
-        candidate = Given(file.digest, file.path)
-    return network, candidate
+def _weights(recipe: Recipe) -> NetworkFile | None:
+    """Return the checkpoint, or the one network of it that the recipe names."""
+    given, which = recipe.model.checkpoint, recipe.model.weights
+    if given is None:
+        return None
+    path = _path(given, "checkpoint")
+    digest = manifest.sha256_of(path)
+    return Given(manifest.digest_of([digest, which]), models.Weights(path, which)) if which else Given(digest, path)
 
 
-def _path(given: str | None) -> Path:
+def _read(given: str | None, word: str) -> OnnxFile:
+    return onnx_file.read(_path(given, word))
+
+
+def _path(given: str | None, word: str) -> Path:
     path = Path(given or "").expanduser()
     if not path.is_file():
-        raise ModelError(
-            f"the checkpoint {path}", "does not exist", hint="`model` names files from the current folder on"
-        )
+        raise ModelError(f"the {word} {path}", "does not exist", hint="`model` names files from the current folder on")
     return path

@@ -9,8 +9,8 @@ from typing import Any
 from .. import targets
 from ..errors import RecipeError
 from ..images import Samples
-from ..portable import evaluation as variants
 from ..portable import yardstick
+from ..portable.evaluation import REBUILT, builds
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..recipe import Recipe
@@ -18,7 +18,7 @@ from ..runs import StepId
 from ..stages import specs
 from ..stages.table import ON_DEVICE, PRUNE_TIMED, STAGES
 from ..store import Given
-from .resolve import SLOTS, Resolved, ResolvedTarget
+from .resolving import SLOTS, Resolved, ResolvedTarget
 from .step import Parent, Parents, Step
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are compared with
@@ -33,7 +33,7 @@ def plan(resolved: Resolved) -> tuple[Step, ...]:
     """Return the steps of a recipe, parents first."""
     found = list(_learning_steps(resolved))
     samples, recipe = resolved.samples, resolved.recipe
-    last: Parent | None = found[-1].id if found else resolved.weights
+    last: Parent | None = found[-1].id if found else resolved.network.weights
     if resolved.few is None:  # nothing can be traced or measured: weights are pruned, and that is all
         return _with_warnings(found, resolved)
     if recipe.prune:  # all is compared with the network before
@@ -83,12 +83,12 @@ def samples_of(steps: Sequence[Step]) -> dict[str, Samples]:
 
 def _with_warnings(found: list[Step], resolved: Resolved) -> tuple[Step, ...]:
     """Give the first step the warnings about the given weights: it reads them."""
-    return (replace(found[0], warnings=resolved.warnings), *found[1:])
+    return (replace(found[0], warnings=resolved.network.warnings), *found[1:])
 
 
 def _unpruned(resolved: Resolved) -> Parent:
     """Return what makes the weights before pruning."""
-    found = TRAIN if resolved.recipe.train else resolved.weights
+    found = TRAIN if resolved.recipe.train else resolved.network.weights
     assert found is not None  # the recipe has a checkpoint or a training
     return found
 
@@ -99,17 +99,17 @@ def _as_written(quantized: StepId) -> StepId:
 
 def _learning_steps(resolved: Resolved) -> Iterator[Step]:
     """Yield what changes the weights: train, prune, recover."""
-    recipe, samples, network = resolved.recipe, resolved.samples, resolved.architecture
+    recipe, samples, network = resolved.recipe, resolved.samples, resolved.network
     if recipe.train:
-        given: Parents = {"checkpoint": resolved.weights} if resolved.weights else {}
-        learned = specs.TrainSpec(network, recipe.train, recipe.seed)
+        given: Parents = {"checkpoint": network.weights} if network.weights else {}
+        learned = specs.TrainSpec(network.architecture, recipe.train, recipe.seed)
         yield Step(TRAIN, STAGES["train"], learned, {**given, "training": samples["training"]})
     if recipe.prune is None:
         return
     before = _unpruned(resolved)
     yield _prune_step(resolved, before)
     if recipe.recover:
-        recovered = specs.RecoverSpec(network, recipe.recover, recipe.seed)
+        recovered = specs.RecoverSpec(network.architecture, recipe.recover, recipe.seed)
         both: Parents = {"network": PRUNE, "dense": before, "training": samples["training"]}
         yield Step(RECOVER, STAGES["recover"], recovered, both)
 
@@ -123,12 +123,12 @@ def _prune_step(resolved: Resolved, before: Parent) -> Step:
         parents["training"] = samples["training"]
     timed = None
     if recipe.prune.speedup:
-        timed = specs.TimedSearch(_timed(resolved), recipe.verify.plan(), recipe.trace.batch)
+        timed = specs.TimedSearch(_timed(resolved), recipe.verify.plan(), recipe.trace.batch, recipe.preprocessing)
         slot = next((slot for slot in ("evaluation", "training") if slot in samples), None)
         parents |= {slot: samples[slot]} if slot else {}
     multiple, stage = recipe.prune.multiple or best, PRUNE_TIMED if timed else STAGES["prune"]
     spec = specs.PruneSpec(
-        resolved.architecture, recipe.prune, multiple, recipe.preprocessing, recipe.seed, timed=timed
+        resolved.network.architecture, recipe.prune, multiple, recipe.preprocessing, recipe.seed, timed=timed
     )
     return Step(PRUNE, stage, spec, parents)
 
@@ -161,8 +161,8 @@ def _shipped_options(target: ResolvedTarget) -> Any:
 def _trace_step(resolved: Resolved, step: StepId, weights: Parent | None, few: Given[Samples]) -> Step:
     assert weights is not None  # the recipe has a checkpoint or a training
     # A candidate that answers probabilities is left as it is: what it is compared with must do so, too.
-    as_probabilities = resolved.candidate_answers_probabilities
-    spec = specs.TraceSpec(resolved.architecture, resolved.recipe.trace, as_probabilities)
+    as_probabilities = resolved.network.candidate_answers_probabilities
+    spec = specs.TraceSpec(resolved.network.architecture, resolved.recipe.trace, as_probabilities)
     return Step(step, STAGES["trace"], spec, {"network": weights, "images": few})
 
 
@@ -240,18 +240,18 @@ def _steps_here(
         "fp32": (target.full, _dense(recipe)),
         "pruned": (target.full, TRACE if recipe.prune else None),
         "half": (target.half, TRACE),
-        "candidate": (target.full, resolved.candidate),  # judged as it was given, whatever types it has
+        "candidate": (target.full, resolved.network.candidate),  # judged as it was given, whatever types it has
         "int8": (target.options, int8),
     }
     is_reference = name == REFERENCE and target.full == target.target.options() and not inside
     compiled: Parents = {"fp32": COMPILED} if is_reference else {}
     for variant, (options, source) in choices.items():
-        for build in variants.builds(variant, recipe.verify.rebuilds if variant == target.ships else 1):
+        for build in builds(variant, recipe.verify.rebuilds if variant == target.ships else 1):
             if options is not None and source is not None and build not in compiled:
                 step = StepId("compile", name, build)
                 compiled[build] = step
                 # a rebuild has a key of its own: the store would take the first build for it
-                spec = specs.CompileSpec(name, options, inside, build if variants.REBUILT in build else "")
+                spec = specs.CompileSpec(name, options, inside, build if REBUILT in build else "")
                 yield _compile_step(step, spec, source, name)
     unit = StepId("compile", name, yardstick.NAME)
     yield _compile_step(unit, specs.CompileSpec(name, target.unit), resolved.yardstick, name)
@@ -269,14 +269,14 @@ def _bundle_steps(
     parents: Parents = {"fp32": _dense(recipe), "evaluation": evaluation, "reference": ANSWERED}
     parents |= {"pruned": TRACE} if recipe.prune else {}
     parents |= {"int8": int8} if int8 else {}
-    parents |= {"candidate": resolved.candidate} if resolved.candidate else {}
+    parents |= {"candidate": resolved.network.candidate} if resolved.network.candidate else {}
     spec = specs.ExportSpec(
         target=name,
         options=target.options,
-        candidate=target.ships,
+        ships=target.ships,
         float32=_wanted_in_float32(recipe, target),
         carried=resolved.carried[name],
-        verify=recipe.verify.plan(),
+        timing=recipe.verify.plan(),
         rebuilds=recipe.verify.rebuilds,
         network=recipe.model.title,
         judged=recipe.images.evaluation is not None,  # else the images that stand for them have no labels to judge by

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from .. import targets
 from ..context import Context, Progress
@@ -14,14 +15,14 @@ from ..images import Samples
 from ..portable.result import RunWarning
 from ..recipe import Recipe
 from ..runs import Part, Run, StepId
-from ..stages import specs
 from ..stages.export.write import FOLDER
+from ..stages.specs import DeviceInputs
 from ..stages.table import ON_DEVICE
 from ..store import Artifact, Given, Making, Parent, Store
 from .document import part, run_of
 from .measuring import Measuring
 from .planner import plan, samples_of
-from .resolve import resolve
+from .resolving import resolve
 from .step import Outcome, Step
 
 Outcomes = dict[StepId, Outcome]
@@ -55,60 +56,51 @@ def preview(recipe: Recipe, store: Store) -> list[Outcome]:
     return list(outcomes.values())
 
 
-def make(recipe: Recipe, store: Store, wanted: Callable[[Step], bool], listener: Listener) -> Part:
-    """Make what leads to the wanted steps and no other, and save no run."""
+def make(recipe: Recipe, store: Store, wanted: str | Callable[[Step], bool], listener: Listener) -> Part:
+    """Make what leads to the wanted steps and no other, and save no run. `wanted` may be the name of a stage."""
     resolved = resolve(recipe, store)
     every = {step.id: step for step in plan(resolved)}
-    needed = [step.id for step in every.values() if wanted(step)]
+    needed = (
+        _of_stage(wanted, every) if isinstance(wanted, str) else [each.id for each in every.values() if wanted(each)]
+    )
     for name in needed:  # grows meanwhile: parents' parents too
         needed += [parent for parent in every[name].parents.values() if isinstance(parent, StepId)]
-    outcomes: Outcomes = {}
-    steps = [step for step in every.values() if step.id in needed]
-    for step in steps:
-        _take(step, steps, outcomes, store, listener, again=False)
-    return part(resolved, outcomes)
+    work = _Work([step for step in every.values() if step.id in needed], store, listener)
+    for step in work.steps:
+        work.take(step)
+    return part(resolved, work.outcomes)
 
 
-def run(recipe: Recipe, store: Store, *, again: frozenset[str] = frozenset(), listener: Listener | None = None) -> Run:
-    """Make what is not done, judge, and return the run as it was saved; one that fails halfway is saved too."""
-    listener = listener or Listener()
-    began, outcomes = time.time(), Outcomes()
+def run(
+    recipe: Recipe,
+    store: Store,
+    *,
+    again: frozenset[str] = frozenset(),
+    listener: Listener | None = None,
+    on_failure: Callable[[Run], None] = lambda run: None,
+) -> Run:
+    """Make what is not done, judge, and return the run as it was saved.
+
+    One that fails halfway is saved too: `on_failure` receives it before the problem is raised.
+    """
+    began = time.time()
     resolved = resolve(recipe, store)  # a recipe that cannot even be planned leaves no run
-    steps = plan(resolved)
-    _check_again(again, steps)
+    work = _Work(plan(resolved), store, listener or Listener())
+    _check_again(again, work.steps)
     where: StepId | None = None
     try:
-        for step in steps:
+        for step in work.steps:
             where = step.id
-            _take(step, steps, outcomes, store, listener, again=not again.isdisjoint({str(step.id), step.stage.name}))
+            work.take(step, again=not again.isdisjoint({str(step.id), step.stage.name}))
     except BaseException as problem:
         with contextlib.suppress(EdgeresnetError, OSError):
-            ended = run_of(resolved, outcomes, began, problem, where)
+            ended = run_of(resolved, work.outcomes, began, problem, where)
             store.save_run(ended)
-            if isinstance(problem, EdgeresnetError):
-                problem.run = ended
+            on_failure(ended)
         raise
-    finished = run_of(resolved, outcomes, began)
+    finished = run_of(resolved, work.outcomes, began)
     store.save_run(finished)
     return finished
-
-
-def _take(
-    step: Step, steps: Sequence[Step], outcomes: Outcomes, store: Store, listener: Listener, *, again: bool
-) -> None:
-    """Find or make one of the steps, after those before it."""
-    if step.stage.long:
-        _look_at_images(step, steps, outcomes, store, listener)
-    outcomes[step.id] = _do(step, outcomes, store, again, listener)
-    listener.ends(outcomes[step.id])
-
-
-def _look_at_images(step: Step, steps: Sequence[Step], outcomes: Outcomes, store: Store, listener: Listener) -> None:
-    """Decode all images early, into the cache: an unreadable file must not end a training after hours."""
-    parents = _parents_of(step, outcomes)
-    if parents is None or store.find(step.stage.name, step.key(_digests(parents)))[0]:
-        return
-    look_at(samples_of(steps), listener.begins(step))
 
 
 def look_at(sets: Mapping[str, Samples], progress: Progress) -> None:
@@ -118,6 +110,15 @@ def look_at(sets: Mapping[str, Samples], progress: Progress) -> None:
         for batch in samples.batches(64):
             done += len(batch.indices)
             progress(done, len(samples), f"{slot} images")
+
+
+def _of_stage(stage: str, steps: Mapping[StepId, Step]) -> list[StepId]:
+    """Return the steps of a stage; refuse a stage that the recipe does not have."""
+    found = [step for step in steps if step.stage == stage]
+    if not found:
+        there = ", ".join(dict.fromkeys(step.stage for step in steps))
+        raise RecipeError("this recipe", f"has no stage {stage!r}", hint=f"it has {there}")
+    return found
 
 
 def _check_again(again: frozenset[str], steps: Sequence[Step]) -> None:
@@ -131,40 +132,57 @@ def _check_again(again: frozenset[str], steps: Sequence[Step]) -> None:
         )
 
 
-def _do(step: Step, outcomes: Outcomes, store: Store, again: bool, listener: Listener) -> Outcome:
-    parents = _parents_of(step, outcomes)
-    if parents is None:
-        needed = [parent for name, parent in step.parents.items() if name not in step.optional]
-        failed = next(o for o in outcomes.values() if o.step.id in needed and o.artifact is None)
-        return Outcome(step, "skipped", reason=failed.reason, hint=failed.hint)
-    key = step.key(_digests(parents))
-    artifact, problem = store.find(step.stage.name, key)
-    if artifact and not again:
-        store.tidy(step.stage.name, key)
-        return Outcome(step, "done", artifact, warnings=list(artifact.manifest.warnings))
-    if step.stage is ON_DEVICE:
-        return _deferred(step, parents)
-    warnings = [RunWarning("made-again", f"{problem}: it is made again")] if problem else []
-    for warning in warnings:
-        listener.warns(str(warning))
-    absent = _absent(step)
-    if absent:
-        return _failed(step, absent)
-    try:
-        with store.making(step.stage.name, key, lambda: listener.waits(step)) as making:
-            outcome = _made_meanwhile(step, making, artifact) or _make(step, making, parents, listener, again)
-            outcome.warnings = [*warnings, *outcome.warnings]
-            return outcome
-    except TargetError as failure:
-        if step.target is None and isinstance(step.spec, (specs.CompileSpec, specs.VerifySpec)):
-            raise failure.within(targets.get(step.spec.target).title) from failure
-        return _failed(step, failure)
-    except (OSError, MemoryError) as caught:
-        raise machine_error(caught) or closed(caught) or caught from caught
+@dataclass
+class _Work:
+    """Steps, and what became of those that were taken so far."""
+
+    steps: Sequence[Step]
+    store: Store
+    listener: Listener
+    outcomes: Outcomes = field(default_factory=dict)
+
+    def take(self, step: Step, *, again: bool = False) -> None:
+        """Find or make one of the steps, after those before it."""
+        outcome = self.outcomes[step.id] = self._outcome(step, again)
+        self.listener.ends(outcome)
+
+    def _outcome(self, step: Step, again: bool) -> Outcome:
+        parents = _parents_of(step, self.outcomes)
+        if parents is None:
+            needed = [parent for name, parent in step.parents.items() if name not in step.optional]
+            failed = next(o for o in self.outcomes.values() if o.step.id in needed and o.artifact is None)
+            return Outcome(step, "skipped", reason=failed.reason, hint=failed.hint)
+        key = step.key(_digests(parents))
+        artifact, problem = self.store.find(step.stage.name, key)
+        if artifact and not again:
+            self.store.tidy(step.stage.name, key)
+            return Outcome(step, "done", artifact, warnings=list(artifact.manifest.warnings))
+        if step.stage is ON_DEVICE:
+            return _deferred(step, parents)
+        if step.stage.long and artifact is None:  # an unreadable file must not end a training after hours
+            look_at(samples_of(self.steps), self.listener.begins(step))
+        warnings = [RunWarning("made-again", f"{problem}: it is made again")] if problem else []
+        for warning in warnings:
+            self.listener.warns(str(warning))
+        absent = _absent(step)
+        if absent:
+            return _failed(step, absent)
+        try:
+            with self.store.making(step.stage.name, key, lambda: self.listener.waits(step)) as making:
+                made = _made_meanwhile(step, making, artifact) or _make(step, making, parents, self.listener, again)
+                made.warnings = [*warnings, *made.warnings]
+                return made
+        except TargetError as failure:
+            sole = step.spec.sole_target
+            if step.target is None and sole:
+                raise failure.within(targets.get(sole).title) from failure
+            return _failed(step, failure)
+        except (OSError, MemoryError) as caught:
+            raise machine_error(caught) or closed(caught) or caught from caught
 
 
 def _deferred(step: Step, parents: Mapping[str, Parent]) -> Outcome:
-    bundle = specs.DeviceInputs.from_parents(parents).bundle.path / FOLDER
+    bundle = DeviceInputs.from_parents(parents).bundle.path / FOLDER
     hint = f"carry {bundle} there, run deploy.py in it, then `edgeresnet collect result.json` here"
     return Outcome(step, "deferred", reason="its bundle is to be measured on the device", hint=hint)
 
@@ -181,10 +199,10 @@ def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: L
         making.clear_scratch()
     began = time.perf_counter()
     record = functools.partial(listener.records, step)
-    ctx = Context(step.seed, making.scratch, listener.begins(step), record, making.store.cache)
+    ctx = Context(step.spec.seed, making.scratch, listener.begins(step), record, making.store.cache)
     ctx.warnings += step.warnings
-    if isinstance(step.spec, specs.PruneSpec) and step.spec.timed:
-        ctx.measure = Measuring(step.spec.timed, step.spec.preprocessing, ctx)
+    if step.spec.timed:
+        ctx.measure = Measuring(step.spec.timed, ctx)
     notes = step.stage.run(parents, step.spec, making.out, ctx)
     seconds = time.perf_counter() - began
     origin = step.origin(_digests(parents))
@@ -196,10 +214,10 @@ def _absent(step: Step) -> TargetError | None:
     """Return why a target that the step needs does not work here."""
     for target in map(targets.get, step.spec.targets):
         found = target.available()
-        if not (found.ok or (found.builds and step.stage.name == "compile")):
+        if not (found.ok or (found.builds and step.stage.only_builds)):
             absent = TargetError(target.title, f"is not available: {found.reason}", hint=found.hint)
-            is_search = isinstance(step.spec, specs.PruneSpec)
-            return absent.within(f"prune.speedup.{target.name}") if is_search else absent
+            section = step.spec.section
+            return absent.within(f"{section}.{target.name}") if section else absent
     return None
 
 

@@ -15,7 +15,6 @@ from ..store import FORMAT, Artifact, Given, Origin
 
 Parent = StepId | Given[object]
 Parents = dict[str, Parent]
-_SEEDED = (specs.TrainSpec, specs.PruneSpec, specs.RecoverSpec, specs.CalibrateSpec, specs.QuantizeSpec)
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,6 @@ class Step:
     optional: frozenset[str] = frozenset()
     # About what the user gave, reported when the step is made. Its key does not have them.
     warnings: tuple[RunWarning, ...] = ()
-
-    @property
-    def seed(self) -> int:
-        return self.spec.seed if isinstance(self.spec, _SEEDED) else 0
 
     def origin(self, digests: Mapping[str, str]) -> Origin:
         """Return what the step's artifact is made from, with parents of these digests."""

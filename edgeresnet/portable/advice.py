@@ -1,4 +1,4 @@
-"""Which network to ship to a target, where INT8 was made to be faster and is not: numbers in, one sentence out.
+"""Which network to ship to a target, and what to do now: numbers and a verdict in, one sentence out.
 
 A network that is not faster than its half-precision variant costs accuracy for nothing. Measures nothing and promises
 nothing: promises are judged in `judging`.
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from . import timing_warnings
-from .result import Latency, Measured, Ratio, Variant
+from .result import Measured, Ratio, Variant, Word
 from .session import Layer
 
 _SHOWN = 5
@@ -38,18 +38,18 @@ def advice(measured: Measured) -> Advice | None:
     """
     name, variants = measured.ships, measured.variants
     if name == "pruned":
-        return _of_pruned(variants)
+        return _of_pruned(measured)
     baseline = "half" if "half" in variants else _full(variants)
     if name not in ("int8", "candidate") or baseline not in variants:
         return None
-    times = _speedup(variants, baseline, name)
+    times = _speedup(measured, baseline, name)
     if times is None or times.is_faster:
         return None
     what = "INT8" if name == "int8" else "the candidate"
     shown, called = _shown(times), _CALLED[baseline]
     if times.high > 1:
         text, ship = f"{what} is not shown to be faster than {called} ({shown}): measure longer or ship that", name
-    elif baseline == "half" and not _half_pays(variants):
+    elif baseline == "half" and not _half_pays(measured):
         text = f"ship FP32: {what} is no faster than its half-precision variant ({shown}), nor is that than FP32"
         ship = _full(variants)
     elif baseline == "half":
@@ -60,16 +60,44 @@ def advice(measured: Measured) -> Advice | None:
     return Advice(ship, text, _in_the_way(variants[name]))
 
 
-def _speedup(variants: Mapping[str, Variant], slower: str, faster: str) -> Ratio | None:
+def next_step(measured: Measured, verdict: Word, decisive: str) -> str:
+    """Return what to do now, as a clause. `decisive` is the promise that decides the verdict, with its reason."""
+    if verdict == "BROKEN":
+        return f"do not ship {measured.ships}: {decisive}"
+    if verdict == "NOT_MEASURED":
+        return f"not on this evidence: {decisive}"
+    if found := advice(measured):
+        return found.text
+    if verdict == "UNDECIDED":
+        return f"not yet: {decisive}"
+    if not decisive:
+        return "promise something in the recipe, and the next run is judged by it"
+    times = None if measured.ships == "fp32" else _speedup(measured, "fp32", measured.ships)
+    choice = " where size counts, FP32 where time does" if times and times.is_slower else ""
+    return f"ship {measured.ships}{choice}{_gain(measured, times)}"
+
+
+def no_faster_pruned(times: Ratio) -> str:
+    """Return that fewer multiplications save no time; empty where that is not shown."""
+    return f"pruned, in FP32, it is no faster ({_shown(times)})" if times.high <= 1 else ""
+
+
+def _gain(measured: Measured, times: Ratio | None) -> str:
+    """Return what it brings over FP32, and what that costs in time, where it is shown."""
+    full = measured.variants.get("fp32")
+    if measured.ships == "fp32" or full is None:
+        return ""
+    gains = [f"{times.value:.2f} times as fast as FP32"] if times and times.differs else []
+    part = measured.shipped.size_mb / full.size_mb if full.size_mb else 1
+    whose = "its" if gains else "FP32's"
+    gains += [f"{100 * part:.0f} % of {whose} size"] if part < 0.95 else []
+    return f": {' and '.join(gains)}" if gains else ""
+
+
+def _speedup(measured: Measured, slower: str, faster: str) -> Ratio | None:
     """Return how many times as fast one variant is as another; None where that cannot be compared."""
-    before, after = _latency(variants, slower), _latency(variants, faster)
-    if before is None or after is None or timing_warnings.untimed([before, after]):
-        return None
-    return after.speedup_over(before)
-
-
-def _latency(variants: Mapping[str, Variant], name: str) -> Latency | None:
-    return variants[name].latency if name in variants else None
+    found = timing_warnings.speedup(measured.latency_of(slower), measured.latency_of(faster))
+    return found if isinstance(found, Ratio) else None
 
 
 def _shown(times: Ratio) -> str:
@@ -78,13 +106,13 @@ def _shown(times: Ratio) -> str:
     return f"{times.value:.3f} times as fast, 95 % interval {times.low:.3f} to {times.high:.3f}"
 
 
-def _of_pruned(variants: Mapping[str, Variant]) -> Advice | None:
+def _of_pruned(measured: Measured) -> Advice | None:
     """Warn of fewer multiplications that save no time."""
-    times = _speedup(variants, "fp32", "pruned")
+    times = _speedup(measured, "fp32", "pruned")
     if times is None or times.is_faster:
         return None
-    if times.high <= 1:
-        return Advice("fp32", f"ship the network as it was before: pruned it is no faster ({_shown(times)})")
+    if no_faster := no_faster_pruned(times):
+        return Advice("fp32", f"ship the network as it was before: {no_faster}")
     return Advice("pruned", f"pruned it is not shown to be faster than before ({_shown(times)}): measure longer")
 
 
@@ -93,9 +121,9 @@ def _full(variants: Mapping[str, Variant]) -> str:
     return "pruned" if "pruned" in variants else "fp32"
 
 
-def _half_pays(variants: Mapping[str, Variant]) -> bool:
+def _half_pays(measured: Measured) -> bool:
     """Return whether half precision is shown to be faster than FP32, or that was not timed."""
-    times = _speedup(variants, _full(variants), "half")
+    times = _speedup(measured, _full(measured.variants), "half")
     return times is None or times.is_faster
 
 

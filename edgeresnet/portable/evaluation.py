@@ -95,7 +95,7 @@ def answers(
 
 def result(
     target: Target,
-    candidate: str,
+    ships: str,
     images: ImageSet,
     networks: Mapping[str, Network],
     answered: Mapping[str, Answers],
@@ -103,7 +103,7 @@ def result(
 ) -> Measured:
     """Return the result of one target.
 
-    `candidate` is the variant that would ship; `latencies` are `measure.collected`, where any were measured. The
+    `ships` is the variant that would; `latencies` are `measure.collected`, where any were measured. The
     yardstick's times are stored with the variants, not among them.
     """
     every = {
@@ -114,7 +114,7 @@ def result(
         every["int8"] = replace(every["int8"], against_pruned=against)
     return Measured(
         target=target.name,
-        ships=candidate,
+        ships=ships,
         classes=tuple(images.classes),
         labels=None if images.labels is None else tuple(images.labels.tolist()),
         skipped=tuple(images.skipped),
@@ -141,9 +141,9 @@ def _variant(name: str, images: ImageSet, network: Network, answered: Answers, l
     )
 
 
-def may_miss(variant: str, candidate: str) -> bool:
+def may_miss(variant: str, ships: str) -> bool:
     """Return whether the result is complete without it: not every network fits into half precision."""
-    return variant == "half" and candidate != "half"
+    return variant == "half" and ships != "half"
 
 
 def builds(variant: str, count: int) -> list[str]:

@@ -63,6 +63,16 @@ def finest_drop(images: int) -> float:
     return tango(0, 0, images).high
 
 
+def better_than_chance(labels: Sequence[int] | np.ndarray, answers: Sequence[int] | np.ndarray, classes: int) -> bool:
+    """Return whether answers are shown to be better than such as have nothing to do with the images.
+
+    Those would be as often of each class, and correct by chance. If they are not better, nothing could be lost.
+    """
+    images, correct = len(labels), int((np.asarray(labels) == np.asarray(answers)).sum())
+    often = [np.bincount(np.asarray(each, np.int64), minlength=classes) / max(images, 1) for each in (labels, answers)]
+    return wilson(correct, images).low > float(often[0] @ often[1])
+
+
 def mcnemar(lost: int, won: int) -> float:
     """Return the exact two-sided p-value that losses and wins are equally likely."""
     n, k = lost + won, min(lost, won)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from .intervals import Interval, finest_drop, wilson, z_for
-from .readings import KINDS, Reading, Recall, flips, recalls
-from .result import Deferred, Measured, NotMeasured, Promise, Result, Verdict, Word
+from .intervals import Interval
+from .readings import KINDS, Kind, Reading, Recall, flips, recalls
+from .result import Deferred, Measured, Promise, Result, Verdict, Word
 
 __all__ = [
     "PROMISES",
@@ -24,6 +24,8 @@ __all__ = [
     "judge",
     "out_of_reach",
     "recalls",
+    "state_word",
+    "too_fine",
     "unlabelled",
     "worst",
 ]
@@ -46,35 +48,46 @@ def worst(verdicts: Sequence[Word]) -> Word:
 
 def judge(promises: Sequence[Promise], target: str, result: Result) -> list[Verdict]:
     """Judge every promise by one target's result: the measurements of `verify`, or why there are none."""
-    looks = {kind: sum(promise.kind == kind for promise in promises) for kind in KINDS}
+    looks = _looks(promises)
     return [_worst_build(promise, target, result, looks[promise.kind]) for promise in promises]
+
+
+def _looks(promises: Sequence[Promise]) -> dict[str, int]:
+    """Return how many promises there are of each kind."""
+    return {kind: sum(promise.kind == kind for promise in promises) for kind in KINDS}
 
 
 def out_of_reach(promises: Sequence[Promise], images: Mapping[str, int], processes: int) -> list[str]:
     """Return which promises these images per class, and processes, could not show to be kept whatever comes out."""
-    count, looks = sum(images.values()), sum(promise.kind == "min_recall_pct" for promise in promises)
-    found = []
+    count, looks, found = sum(images.values()), _looks(promises), []
     for promise in promises:
-        these, there = f"{count} images", count
-        if promise.kind == "max_drop_pp":
-            words, reach = "the smallest drop that can be ruled out is", 100 * finest_drop(count)
-        elif promise.kind == "max_flips_pct":
-            words, reach = "the fewest flips that can be ruled out are", 100 * wilson(0, count).high
-        elif promise.kind == "min_top1_pct":
-            words, reach = "the most that can be shown is", 100 * wilson(count, count).low
-        elif promise.kind == "min_recall_pct":
-            there = images.get(promise.subject, 0)
-            these, words = f"its {there} images", "the most that can be shown is"
-            reach = 100 * wilson(there, there, z_for(looks)).low
-        else:
-            continue
-        sign = -1 if KINDS[promise.kind].ceiling else 1
-        if sign * promise.limit > sign * reach:
-            found.append(f"{promise.name} {promise.limit:g} is finer than {these} can decide: {words} {reach:.2f}")
+        those = images.get(promise.subject, 0) if promise.subject else count
+        found.append(too_fine(promise, KINDS[promise.kind], those, looks[promise.kind]))
     timed = [promise.name for promise in promises if KINDS[promise.kind].needs == "times"]
     if processes < 2 and timed:
         found.append(f"{', '.join(timed)}: one process does not show how much processes differ")
-    return found
+    return list(filter(None, found))
+
+
+def too_fine(promise: Promise, kind: Kind, images: int, looks: int = 1) -> str:
+    """Return why this number of images cannot decide a promise, whatever comes out; empty where it can.
+
+    `looks` is how many promises of this kind there are.
+    """
+    if kind.reach is None:
+        return ""
+    finest = kind.reach.limit(images, looks)
+    if promise.limit >= finest if kind.ceiling else promise.limit <= finest:
+        return ""
+    these = f"its {images} images" if promise.subject else f"{images} images"
+    return f"{promise.name} {promise.limit:g} is finer than {these} can decide: {kind.reach.words} {finest:.2f}"
+
+
+def state_word(result: Result) -> Word:
+    """Return what it means for the verdict that a target was measured, is deferred, or was not measured."""
+    if isinstance(result, Measured):
+        return KEPT
+    return DEFERRED if isinstance(result, Deferred) else NOT_MEASURED
 
 
 def unlabelled(result: Result) -> bool:
@@ -88,9 +101,8 @@ def _worst_build(promise: Promise, target: str, result: Result, looks: int) -> V
     """Judge every build of what would ship: built twice it may be two engines, and either of them may ship."""
     if KINDS[promise.kind].needs == "labels" and unlabelled(result):
         return Verdict(target, promise, NOT_MEASURED, _NO_LABELS)
-    if isinstance(result, (Deferred, NotMeasured)):
-        word: Word = DEFERRED if isinstance(result, Deferred) else NOT_MEASURED
-        return Verdict(target, promise, word, result.reason)
+    if not isinstance(result, Measured):
+        return Verdict(target, promise, state_word(result), result.reason)
     sign = 1 if KINDS[promise.kind].ceiling else -1
     found = [_verdict(promise, target, build, looks) for build in result.builds()]
     worst_one = max(found, key=lambda one: (WORST_LAST.index(one.verdict), sign * (one.value or 0.0)))

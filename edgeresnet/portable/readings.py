@@ -14,10 +14,10 @@ import numpy as np
 
 from . import timing_warnings
 from .frozen import dataclass
-from .intervals import Interval, tail_interval, tango, wilson, z_for
+from .intervals import Interval, better_than_chance, finest_drop, tail_interval, tango, wilson, z_for
 from .result import Measured, Promise
 
-_PROCESSES = "a quieter machine or more processes would decide"
+MORE_PROCESSES = "a quieter machine or more processes would decide"
 _CHANCE = (
     "these images do not show the FP32 reference to be better than chance: they are too few or too much alike, or "
     "architecture, preprocessing or labels are not its own"
@@ -45,14 +45,27 @@ class Recall(NamedTuple):
     now: int
 
 
+class Reach(NamedTuple):
+    """The finest limit that images can decide if all goes well: in words, and by the numbers of images and promises."""
+
+    words: str
+    limit: Callable[[int, int], float]
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A kind of promise: how it is read, whether its limit is a ceiling, its unit, and what it needs."""
+    """A kind of promise: how it is read, whether its limit is a ceiling, its unit, what it needs, and its reach."""
 
     read: Callable[[Measured, Promise, int], Reading | str]  # the last: how many promises of this kind there are
     ceiling: bool
     unit: str
     needs: Literal["labels", "times", ""] = ""
+    reach: Reach | None = None
+
+    @property
+    def is_factor(self) -> bool:
+        """Whether values are a factor apart, as speed-ups and times are, and not an amount."""
+        return self.needs == "times"
 
 
 def recalls(measured: Measured, variant: str | None = None) -> list[Recall]:
@@ -89,27 +102,16 @@ def _proportion(hits: int, images: int, z: float | None = None) -> Reading:
 
 def _drop(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     counts = measured.shipped.accuracy
-    assert counts.top1 is not None
     assert counts.lost is not None
     assert counts.won is not None
     lost, won, images = counts.lost, counts.won, counts.images
-    if wilson(counts.top1 + lost - won, images).low <= _chance(measured):
+    if not better_than_chance(measured.labels or (), measured.reference_predicted, len(measured.classes)):
         return _CHANCE
 
     def times(k: float) -> Interval:
         return _in_percent(tango(k * lost, k * won, k * images))
 
     return Reading(counts.drop_pp, counts.drop_interval_pp(), images, times)
-
-
-def _chance(measured: Measured) -> float:
-    """Return how often the reference would be correct if its answers had nothing to do with the images."""
-    count = len(measured.classes)
-    labels, answers = (
-        np.bincount(np.asarray(each, np.int64), minlength=count)
-        for each in (measured.labels, measured.reference_predicted)
-    )
-    return float((labels / labels.sum()) @ (answers / answers.sum()))
 
 
 def _top1(measured: Measured, promise: Promise, looks: int) -> Reading:
@@ -138,7 +140,7 @@ def _p99(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     assert latency is not None
     assert latency.host is not None
     interval, count = tail_interval(latency.windows(), 0.99), len(latency.values())
-    few = f"{count} inferences are few: more seconds would decide" if interval.high == math.inf else _PROCESSES
+    few = f"{count} inferences are few: more seconds would decide" if interval.high == math.inf else MORE_PROCESSES
     return Reading(latency.host.p99, interval, more=few)
 
 
@@ -159,13 +161,10 @@ def _speedup(baseline: str, called: str) -> Callable[[Measured, Promise, int], R
             return "only the FP32 network was built: nothing is there that could be faster than it"
         if baseline not in measured.variants:
             return f"this target has no {called} on this machine"
-        slower, faster = measured.variants[baseline].latency, measured.shipped.latency
-        if problem := timing_warnings.untimed([slower, faster]):
-            return problem
-        assert slower is not None
-        assert faster is not None
-        value, low, high = faster.speedup_over(slower)
-        return Reading(value, Interval(low, high), more=_PROCESSES)
+        found = timing_warnings.speedup(measured.latency_of(baseline), measured.shipped.latency)
+        if isinstance(found, str):
+            return found
+        return Reading(found.value, Interval(found.low, found.high), more=MORE_PROCESSES)
 
     return read
 
@@ -178,10 +177,16 @@ def _in_percent(interval: Interval) -> Interval:
     return Interval(100 * interval.low, 100 * interval.high)
 
 
+_FEWEST_LOST = Reach("the smallest drop that can be ruled out is", lambda images, _: 100 * finest_drop(images))
+_FEWEST_CHANGED = Reach("the fewest flips that can be ruled out are", lambda images, _: 100 * wilson(0, images).high)
+_MOST_CORRECT = Reach(
+    "the most that can be shown is", lambda images, looks: 100 * wilson(images, images, z_for(looks)).low
+)
+
 KINDS: dict[str, Kind] = {
-    "max_drop_pp": Kind(_drop, True, "points lost against the FP32 reference", "labels"),
-    "min_top1_pct": Kind(_top1, False, "% top-1", "labels"),
-    "max_flips_pct": Kind(_flips, True, "% of answers changed", "labels"),
+    "max_drop_pp": Kind(_drop, True, "points lost against the FP32 reference", "labels", _FEWEST_LOST),
+    "min_top1_pct": Kind(_top1, False, "% top-1", "labels", _MOST_CORRECT),
+    "max_flips_pct": Kind(_flips, True, "% of answers changed", "labels", _FEWEST_CHANGED),
     "min_speedup_fp32": Kind(_speedup("fp32", "FP32 variant"), False, "× as fast as FP32", "times"),
     "min_speedup_half": Kind(
         _speedup("half", "half-precision variant"), False, "× as fast as the half-precision variant", "times"
@@ -189,5 +194,5 @@ KINDS: dict[str, Kind] = {
     "max_latency_p99_ms": Kind(_p99, True, "ms at p99", "times"),
     "max_size_mb": Kind(_size, True, "MB"),
     "max_peak_memory_mb": Kind(_peak_memory, True, "MB of memory at the peak"),
-    "min_recall_pct": Kind(_recall, False, "% of {subject} found", "labels"),
+    "min_recall_pct": Kind(_recall, False, "% of {subject} found", "labels", _MOST_CORRECT),
 }

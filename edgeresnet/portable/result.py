@@ -63,6 +63,16 @@ class Ratio(NamedTuple):
     def differs(self) -> bool:
         return self.is_faster or self.is_slower
 
+    @property
+    def json_high(self) -> float | None:
+        """Its upper end as JSON has it, which knows no infinity: None without an interval."""
+        return self.high if self.has_interval else None
+
+    @classmethod
+    def from_json(cls, value: float, low: float, high: float | None) -> Ratio:
+        """Return a ratio whose upper end is `json_high`."""
+        return cls(value, low, math.inf if high is None else high)
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -206,7 +216,7 @@ class Latency:
     def speedup_over(self, slower: Latency) -> Ratio:
         """Return how many times as fast this is as `slower`, timed in turn with it: speed-ups come from here alone.
 
-        Ask `timing_warnings.untimed` first whether the two can be compared.
+        `timing_warnings.speedup` asks first whether the two can be compared.
         """
         value, (low, high) = intervals.ratio_interval(slower.medians(), self.medians())
         return Ratio(value, low, high)
@@ -282,6 +292,10 @@ class Measured:
     def builds(self) -> list[Measured]:
         """Return the result once for each time that what would ship was built."""
         return [self, *(replace(self, variants={**self.variants, self.ships: each}) for each in self.rebuilds)]
+
+    def latency_of(self, variant: str) -> Latency | None:
+        """Return the times of a variant; None where it was not built or not timed."""
+        return self.variants[variant].latency if variant in self.variants else None
 
     def timed(self) -> dict[str, Latency]:
         """Return the variants whose latency was measured."""

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from . import intervals
-from .result import Latency, ProcessTimes, RunWarning, Windows, spread
+from .result import Latency, ProcessTimes, Ratio, RunWarning, Windows, spread
 
 _FEW = 100
 
@@ -56,6 +56,14 @@ def untimed(measured: Sequence[Latency | None]) -> str:
     if any(process.machine != processes[0].machine for process in processes):
         return "measured on two machines, or on one in two states: such times are not comparable"
     return ""
+
+
+def speedup(slower: Latency | None, faster: Latency | None) -> Ratio | str:
+    """Return how many times as fast one is as the other, timed in turn with it; or why they cannot be compared."""
+    why_not = untimed([slower, faster])
+    if why_not or slower is None or faster is None:
+        return why_not
+    return faster.speedup_over(slower)
 
 
 def _processes(timed: Iterable[Latency]) -> list[ProcessTimes]:

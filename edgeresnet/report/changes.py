@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
-
+from ..json_diff import Change, changes, shown
 from ..portable import codec
 from ..portable.frozen import dataclass
 from ..portable.result import Latency, Measured
@@ -12,14 +10,6 @@ from ..runs import Run, StepRecord
 
 _MOVES = ("load",)  # of a machine from minute to minute: no change of it
 _LASTING = {"host", "cpu", "instructions", "cores", "cpus", "system", "board", "gpus"}
-
-
-class Change(NamedTuple):
-    """One value, as JSON, before and after; None where there was nothing."""
-
-    path: str
-    before: object
-    after: object
 
 
 @dataclass(frozen=True)
@@ -55,14 +45,14 @@ class RunChanges:
 def between(before: Run, after: Run) -> RunChanges:
     """Return what changed from one run to another."""
     return RunChanges(
-        recipe=tuple(_changes(before.recipe, after.recipe)),
-        verdicts=tuple(_changes(_verdicts(before), _verdicts(after))),
+        recipe=tuple(changes(before.recipe, after.recipe)),
+        verdicts=tuple(changes(_verdicts(before), _verdicts(after))),
         artifacts=_artifacts(before, after),
         machine=tuple(_machines(before, after)),
         versions=tuple(
             change._replace(path=f"{target}.{change.path}")
             for target, (one, other) in _measured_in_both(before, after).items()
-            for change in _changes(one.versions, other.versions)
+            for change in changes(one.versions, other.versions)
         ),
     )
 
@@ -76,7 +66,7 @@ def same_measurement(before: Run, after: Run, target: str) -> bool:
 def other_conditions(before: Latency, after: Latency) -> str:
     """Return why times of two measurements are not comparable; empty where both are of one machine in one state."""
     one, other = (codec.encode(latency.processes[0].machine) for latency in (before, after))
-    changed = list(_changes(one, other))
+    changed = list(changes(one, other))
     if not changed:
         return ""
     if [change.path for change in changed] == ["boot"]:
@@ -85,29 +75,6 @@ def other_conditions(before: Latency, after: Latency) -> str:
     kind = "on another machine" if is_other else "on this machine in another state"
     named = "; ".join(f"{path} {shown(new)}, in run A {shown(old)}" for path, old, new in changed if path != "boot")
     return f"measured {kind}: {named}"
-
-
-def shown(value: object) -> str:
-    """Return a recipe's or a machine's value as a person writes it."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {shown(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(shown, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _changes(before: object, after: object, path: str = "") -> Iterator[Change]:
-    """Yield changes key by key, down to what is not a mapping; a section of one side alone is one change."""
-    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
-        if before != after:
-            yield Change(path, before, after)
-        return
-    for key in dict.fromkeys((*before, *after)):
-        yield from _changes(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
 
 
 def _verdicts(run: Run) -> dict[str, str]:
@@ -135,8 +102,8 @@ def _machines(before: Run, after: Run) -> list[Change]:
 
 
 def _lasting(before: object, after: object) -> list[Change]:
-    changes = _changes(codec.encode(before), codec.encode(after))
-    return [change for change in changes if change.path not in _MOVES]
+    found = changes(codec.encode(before), codec.encode(after))
+    return [change for change in found if change.path not in _MOVES]
 
 
 def _steps(run: Run) -> dict[str, StepRecord]:

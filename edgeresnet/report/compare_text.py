@@ -1,15 +1,16 @@
-"""A comparison of runs on a terminal, as Markdown and as JSON. Computes nothing: `compared` has the numbers."""
+"""A comparison of runs on a terminal, as Markdown and as JSON. `compared` has the numbers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from ..json_diff import Change, shown
 from ..portable import codec
 from ..portable.frozen import dataclass
 from ..text import in_json, wrapped
-from . import changes, markdown, summary, terminal
-from .changes import ArtifactChange, ArtifactChanges, Change
+from . import markdown, summary, terminal
+from .changes import ArtifactChange, ArtifactChanges
 from .compared import ChangedRun, ComparedRun, Comparison, Difference, Factor, MeasuredVariant
 
 _MEASURED = ("target", "as", "run", "top-1", "SQNR", "p50 ms", "p99", "× fp32", "× half", "MB")
@@ -171,7 +172,7 @@ def _changed_sentences(changed: ChangedRun, comparison: Comparison) -> list[str]
 
 
 def _change(one: Change) -> str:
-    return f"{one.path}: {changes.shown(one.before)} → {changes.shown(one.after)}"
+    return f"{one.path}: {shown(one.before)} → {shown(one.after)}"
 
 
 def _artifact_sentences(about: ArtifactChanges) -> list[str]:

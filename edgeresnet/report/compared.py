@@ -6,14 +6,14 @@ Reads no artifact and measures nothing. What cannot be compared is a reason in w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
 
 import numpy as np
 
 from ..portable import inference, intervals, timing_warnings
 from ..portable.frozen import dataclass
-from ..portable.result import OMIT, Accuracy, Latency, Measured, Ratio, Variant, Word
+from ..portable.result import OMIT, Accuracy, Latency, Measured, Ratio, Word
 from ..runs import Run
 from . import changes, summary
 from .changes import RunChanges
@@ -36,7 +36,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Factor:
-    """How many times as fast, with its 95 % interval. `high` is None where there is none: one process alone."""
+    """A `Ratio` in JSON: `high` is None without an interval."""
 
     value: float
     low: float
@@ -181,7 +181,7 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
         return
     found = result.variants[variant]
     accuracy, host = found.accuracy, found.latency.host if found.latency else None
-    half, fp32 = (_speedup(result.variants, baseline, variant) for baseline in BASELINES)
+    half, fp32 = (_speedup(result, baseline, variant) for baseline in BASELINES)
     yield MeasuredVariant(
         target=target,
         variant=variant,
@@ -197,19 +197,11 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
     )
 
 
-def _speedup(variants: Mapping[str, Variant], baseline: str, variant: str) -> Factor | None:
-    timed = _timed_in_turn(variants, baseline, variant)
-    return _factor(timed[1].speedup_over(timed[0])) if timed else None
-
-
-def _timed_in_turn(variants: Mapping[str, Variant], baseline: str, variant: str) -> tuple[Latency, Latency] | None:
-    """Return the latencies of a baseline and a variant where they can be compared."""
-    if baseline == variant or baseline not in variants:
+def _speedup(result: Measured, baseline: str, variant: str) -> Factor | None:
+    if baseline == variant:
         return None
-    slower, faster = variants[baseline].latency, variants[variant].latency
-    if slower is None or faster is None or timing_warnings.untimed([slower, faster]):
-        return None
-    return slower, faster
+    found = timing_warnings.speedup(result.latency_of(baseline), result.latency_of(variant))
+    return _factor(found) if isinstance(found, Ratio) else None
 
 
 def _differences(name: str, first: Run, run: Run, target: str, variant: str) -> Iterator[Difference]:
@@ -280,15 +272,19 @@ def _latency_difference(before: Measured, now: Measured, variant: str) -> Latenc
         return LatencyDifference(f"they were timed with {other.batch} images at once, in run A with {one.batch}")
     than_first = _factor(_change(_time_logs(other), _time_logs(one)))
     for baseline in BASELINES:
-        were, are = (_timed_in_turn(each.variants, baseline, variant) for each in (before, now))
+        were, are = (_ratio_logs(each, baseline, variant) for each in (before, now))
         if were and are:
-            gain = _change(_ratio_logs(*were), _ratio_logs(*are), intervals.DRIFT)
+            gain = _change(were, are, intervals.DRIFT)
             return LatencyDifference("", than_first, baseline, _factor(gain))
     return LatencyDifference("", than_first)
 
 
-def _ratio_logs(slower: Latency, faster: Latency) -> list[float]:
-    return intervals.log_ratios(slower.windows(), faster.windows())
+def _ratio_logs(result: Measured, baseline: str, variant: str) -> list[float]:
+    """Return the log of each process's speed-up over a baseline; empty where they cannot be compared."""
+    slower, faster = result.latency_of(baseline), result.latency_of(variant)
+    if baseline == variant or slower is None or faster is None or timing_warnings.untimed([slower, faster]):
+        return []
+    return intervals.log_ratios(slower.medians(), faster.medians())
 
 
 def _time_logs(latency: Latency) -> list[float]:
@@ -309,4 +305,4 @@ def _change(before: Sequence[float], now: Sequence[float], drift: float = 0.0) -
 
 
 def _factor(ratio: Ratio) -> Factor:
-    return Factor(ratio.value, ratio.low, ratio.high if ratio.has_interval else None)
+    return Factor(ratio.value, ratio.low, ratio.json_high)

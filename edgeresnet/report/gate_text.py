@@ -12,7 +12,8 @@ from ..errors import EdgeresnetError
 from ..portable import judging
 from ..portable.result import Promise, Verdict, Word
 from ..runs import GateReport
-from ..text import wrapped
+from ..text import as_sentence, wrapped
+from . import verdicts
 
 _MEANING: Mapping[Word, str] = {
     judging.KEPT: "nothing was lost beyond its margin",
@@ -20,15 +21,12 @@ _MEANING: Mapping[Word, str] = {
     judging.NOT_MEASURED: "something was not measured, or cannot be compared: that is not a pass",
     judging.BROKEN: "a margin, or a promise of the recipe, is broken",
 }
-_COLUMNS = ("verdict", "target", "promise", "why")
 
 
 def for_terminal(report: GateReport) -> str:
     """Render verdicts, notes and what they mean, for a terminal."""
-    verdicts = [
-        wrapped(f"{one.verdict:12} {one.target} {one.promise.name}: {one.reason}", 13) for one in report.verdicts
-    ]
-    parts = ["\n".join(verdicts), *(wrapped(f"note: {note}") for note in report.notes)]
+    lines = [line for one in report.verdicts for line in verdicts.lines(one)]
+    parts = ["\n".join(lines), *(wrapped(f"note: {note}") for note in report.notes)]
     parts.append(wrapped(f"gate {report.verdict}: {_meaning(report)}"))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -37,12 +35,11 @@ def as_markdown(report: GateReport) -> str:
     """Render a page for a merge request or a job's summary."""
     from . import markdown
 
-    rows = [(one.verdict, one.target, one.promise.name, one.reason) for one in report.verdicts]
     run, before, digest = map(markdown.code, (report.run, report.baseline.run, report.baseline.digest[:12]))
     parts = [
         f"# Gate: {report.verdict}",
-        f"{_meaning(report)[:1].upper()}{_meaning(report)[1:]}.",
-        markdown.table(_COLUMNS, rows),
+        as_sentence(_meaning(report)),
+        markdown.table(verdicts.COLUMNS, verdicts.rows(report.verdicts)),
         "\n".join(f"- {markdown.cell(note)}" for note in report.notes),
         f"Run {run} compared with the baseline of run {before}, digest {digest}.",
     ]

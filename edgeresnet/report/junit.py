@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from ..portable import judging
 from ..portable.result import Measured, Verdict, Word
 from ..runs import Run, Undecided
 
@@ -78,11 +79,9 @@ def _cases_of(verdicts: Iterable[Verdict]) -> Iterator[Case]:
 
 
 def _measured(run: Run) -> Iterator[Case]:
-    from .summary import state_word
-
     for target, result in run.results.items():
-        done = "its networks were compiled, evaluated and timed"
-        yield Case(target, "measured", state_word(result), done if isinstance(result, Measured) else result.reason)
+        reason = "its networks were compiled, evaluated and timed" if isinstance(result, Measured) else result.reason
+        yield Case(target, "measured", judging.state_word(result), reason)
     if run.problem:
         yield Case("run", "complete", "NOT_MEASURED", f"the run {run.problem.ended_early}")
 

@@ -20,7 +20,7 @@ def render(run: Run) -> str:
     seen = summary.of(run)
     parts = [
         f"# {cell(seen.title)}: {seen.verdict}",
-        f"{seen.meaning[:1].upper()}{seen.meaning[1:]}.",
+        text.as_sentence(seen.meaning),
         table(*seen.accuracy_table) if seen.accuracies else "",
         _items(map(cell, seen.losses)),
         table(*seen.latency_table) if seen.latencies else "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import field
 
@@ -33,7 +32,7 @@ class VariantTimes:
 
     @property
     def remaining(self) -> Remaining:
-        ratio = Ratio(self.times, self.low, math.inf if self.high is None else self.high)
+        ratio = Ratio.from_json(self.times, self.low, self.high)
         return Remaining(self.target, self.variant, self.macs, self.params, self.p50_ms, ratio)
 
 
@@ -102,10 +101,8 @@ def _why_untimed(name: str, result: Measured) -> str:
 
 
 def _times(remaining: Remaining) -> VariantTimes:
-    ratio = remaining.ratio
-    high = ratio.high if ratio.has_interval else None
-    sizes = remaining.macs, remaining.params
-    return VariantTimes(remaining.target, remaining.variant, *sizes, remaining.p50_ms, ratio.value, ratio.low, high)
+    names, sizes, ratio = (remaining.target, remaining.variant), (remaining.macs, remaining.params), remaining.ratio
+    return VariantTimes(*names, *sizes, remaining.p50_ms, ratio.value, ratio.low, ratio.json_high)
 
 
 def _evaluation_sentence(before: Accuracy, pruned: Accuracy) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
 
-from ..notes import CalibrateNotes, QuantizeNotes, QuantizeStep
+from ..notes import CalibrateNotes, QuantizeNotes
 from ..portable.frozen import dataclass
 from ..portable.result import OMIT, Accuracy, RunWarning
 from ..runs import Part
 from ..text import wrapped
 from . import shared, summary
 
-_SHOWN, _NOISIEST = 6, 3  # names; `--json` has all
+_SHOWN = 6  # names; `--json` has all
 _MODEL = "model.onnx"
 
 
@@ -70,21 +70,6 @@ def render(quantized: Quantized) -> str:
     return "\n".join(lines)
 
 
-def gains(steps: Sequence[QuantizeStep]) -> list[str]:
-    """Return a sentence on what each step gained, compared with the best so far."""
-    sentences: list[str] = []
-    best: float | None = None
-    for step in steps:
-        if step.sqnr_db is None:
-            sentences.append(f"{step.name}: kept; no image was held out to compare it on")
-            continue
-        undone = "" if step.kept else ", undone"
-        change = "" if best is None else f" ({step.sqnr_db - best:+.2f} dB{undone})"
-        sentences.append(f"{step.name}: {summary.sqnr(step.sqnr_db)}{change}")
-        best = step.sqnr_db if best is None or step.kept else best
-    return sentences
-
-
 def _quantized_target(done: Part, target: str) -> QuantizedTarget:
     step, evaluated = done.steps[done.int8[target]], done.results.get(done.as_written[target])
     return QuantizedTarget(
@@ -107,32 +92,24 @@ def _target_lines(target: str, about: QuantizedTarget) -> list[str]:
         sentences.append(f"and {len(floats) - _SHOWN} more stay float (--json names them)")
     if about.images_in_levels:
         sentences.append("images are read in their 256 levels: INT8 loses nothing there")
-    sentences += gains(about.steps)
+    sentences += summary.quantizing_sentences(about.steps)
     held_out = about.held_out
     if held_out.images:
         agree = f"{held_out.agree} of {held_out.images}"
         sentences.append(f"held out: same answer for {agree}, SQNR {summary.sqnr(held_out.sqnr_db)}")
     else:
         sentences.append("too few images to hold any out: nothing shows how close it is")
-    sentences += noisiest(about)
+    sentences += summary.noisiest_layers(about)
     if about.evaluation:
         sentences.append(_evaluation_sentence(about.evaluation))
     return lines + [wrapped(f"  {sentence}", 4) for sentence in sentences]
 
 
-def noisiest(notes: QuantizeNotes) -> list[str]:
-    """Return a sentence on the layers whose output is furthest from FP32's, where that is known."""
-    known = [(value, layer) for layer, value in notes.layers.items() if value is not None]
-    if not known:
-        return []
-    worst = ", ".join(f"{layer} {summary.sqnr(value)}" for value, layer in sorted(known)[:_NOISIEST])
-    return [f"noisiest layers (SQNR of what comes out of them, with all that came before): {worst}"]
-
-
 def _evaluation_sentence(accuracy: Accuracy) -> str:
-    low, high = accuracy.drop_interval_pp()
+    drop, interval = summary.signed(accuracy.drop_pp), summary.span(accuracy.drop_interval_pp())
+    top1 = summary.percent(accuracy.top1_pct)
     return (
-        f"{accuracy.images} evaluation images, in onnxruntime before any compiler: top-1 {accuracy.top1_pct:.2f} %, "
-        f"drop {accuracy.drop_pp:+.2f} points ({low:+.2f} to {high:+.2f}), same answer for "
-        f"{accuracy.agree_pct:.2f} %, SQNR {summary.sqnr(accuracy.sqnr_db)}"
+        f"{accuracy.images} evaluation images, in onnxruntime before any compiler: top-1 {top1}, "
+        f"drop {drop} points ({interval}), same answer for {summary.percent(accuracy.agree_pct)}, "
+        f"SQNR {summary.sqnr(accuracy.sqnr_db)}"
     )

@@ -8,7 +8,7 @@ from .. import text
 from ..portable.frozen import dataclass
 from ..portable.result import Verdict, Word
 from ..runs import Run
-from . import summary
+from . import summary, verdicts
 
 _LEAST = 12  # columns of a word that was shortened
 
@@ -52,12 +52,11 @@ def lines(run: Run) -> list[Line]:
     return spaced(parts)
 
 
-def verdict_lines(verdicts: Iterable[Verdict]) -> list[Line]:
+def verdict_lines(judged: Iterable[Verdict]) -> list[Line]:
     """Return verdicts with their reasons, the word of each marked."""
     found = []
-    for each in verdicts:
-        sentence = f"{each.verdict:12} {each.target} {each.promise.name}: {each.reason}"
-        first, *more = text.wrapped(sentence, 13).split("\n")
+    for each in judged:
+        first, *more = verdicts.lines(each)
         found += [Line(first, each.verdict), *map(Line, more)]
     return found
 

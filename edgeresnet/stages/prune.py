@@ -104,9 +104,9 @@ def _goal(inputs: PruneInputs, spec: PruneSpec, chooser: Chooser) -> speed.Goal:
     ships = {name: each.ships for name, each in spec.timed.targets.items()}
     speedups, given = spec.prune.speedup or {}, inputs.evaluation or inputs.training
     if given is None or not given.value.classes:
-        return speed.Goal(speedups, ships, spec.timed.verify)
+        return speed.Goal(speedups, ships, spec.timed.timing)
     few = _some(given.value, chooser.dense.macs, _SEEN, spec.seed)
-    return speed.Goal(speedups, ships, spec.timed.verify, lambda network: _top1(network, few), len(few))
+    return speed.Goal(speedups, ships, spec.timed.timing, lambda network: _top1(network, few), len(few))
 
 
 def _some(samples: Samples, macs: int, bounds: tuple[int, int, int], seed: int) -> Samples:

@@ -30,7 +30,11 @@ NetworkFile: TypeAlias = Given[Path | Weights]  # a checkpoint, or an ONNX file,
 
 
 class Spec(abc.ABC):
-    """What a recipe wants of a stage."""
+    """What a recipe wants of a stage. What the runner needs to know of one is here: it knows no spec from inside."""
+
+    seed: int = 0  # a field of those whose stage chooses by chance
+    timed: TimedSearch | None = None  # what the stage times while it works
+    section = ""  # of the recipe, that wants its targets here; empty: `targets` itself
 
     @abc.abstractmethod
     def to_json(self) -> Json:
@@ -40,6 +44,25 @@ class Spec(abc.ABC):
     def targets(self) -> tuple[str, ...]:
         """The targets that must be on this machine."""
         return ()
+
+    @property
+    def sole_target(self) -> str | None:
+        """The one target whose failure is that of the stage. None: it has none, or more, and its failures name them."""
+        return None
+
+
+class SpecOfOneTarget(Spec):
+    """What is wanted of a stage that works for one target."""
+
+    target: str
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    @property
+    def sole_target(self) -> str:
+        return self.target
 
 
 class Inputs(abc.ABC):
@@ -112,8 +135,8 @@ class TimedTarget:
     def to_json(self) -> Json:
         found: Json = {**self.compile_spec().to_json(), "ships": self.ships}
         if self.int8:
-            found |= {"dialect": asdict(self.int8.dialect), "exclude": list(self.int8.exclude)}
-            found |= {"images": self.int8.images.to_json()}
+            found |= {"dialect": asdict(self.int8.dialect), "images": self.int8.images.to_json()}
+            found |= {"exclude": list(self.int8.exclude)}
         return found
 
 
@@ -122,12 +145,16 @@ class TimedSearch:
     """What a search for a speed-up measures, and how."""
 
     targets: Mapping[str, TimedTarget]
-    verify: TimingPlan
+    timing: TimingPlan
     batch: int | Literal["dynamic"]
+    preprocessing: Preprocessing  # how large images are; the key has it from the stage's own spec
 
     def to_json(self) -> Json:
-        timed = {name: each.to_json() for name, each in self.targets.items()}
-        return {"timed": timed, "verify": asdict(self.verify), "batch": self.batch}
+        return {
+            "timed": {name: each.to_json() for name, each in self.targets.items()},
+            "verify": asdict(self.timing),
+            "batch": self.batch,
+        }
 
 
 @dataclass(frozen=True)
@@ -150,6 +177,7 @@ class PruneSpec(Spec):
     preprocessing: Preprocessing
     seed: int
     timed: TimedSearch | None = None  # with `prune.speedup`
+    section = "prune.speedup"
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -259,15 +287,11 @@ class CompileInputs(Inputs):
 
 
 @dataclass(frozen=True)
-class CompileSpec(Spec):
+class CompileSpec(SpecOfOneTarget):
     target: str
     options: Any  # the target's own frozen dataclass
     preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
     build: str = ""  # the second build and later ones: each is an artifact of its own
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        return (self.target,)
 
     def to_json(self) -> Json:
         found: Json = {"target": self.target, "options": asdict(self.options)}
@@ -290,18 +314,13 @@ class VerifyInputs(Inputs):
 
 
 @dataclass(frozen=True)
-class VerifySpec(Spec):
+class VerifySpec(SpecOfOneTarget):
     target: str
-    latency: TimingPlan | None  # None: not measured
-    candidate: str  # the variant that would ship
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        return (self.target,)
+    timing: TimingPlan | None  # None: latency is not measured
+    ships: str  # the variant that would
 
     def to_json(self) -> Json:
-        latency = asdict(self.latency) if self.latency else None
-        return {"target": self.target, "latency": latency, "candidate": self.candidate}
+        return {"target": self.target, "latency": self.timing and asdict(self.timing), "candidate": self.ships}
 
 
 @dataclass(frozen=True)
@@ -331,8 +350,7 @@ class ExportInputs(Inputs):
 
     @classmethod
     def from_parents(cls, parents: Parents) -> ExportInputs:
-        others = {"evaluation", "reference"}
-        variants = {name: _network(parent) for name, parent in parents.items() if name not in others}
+        variants = {name: _network(each) for name, each in parents.items() if name not in ("evaluation", "reference")}
         return cls(_samples(parents, "evaluation"), _artifact(parents["reference"]), variants)
 
 
@@ -340,28 +358,20 @@ class ExportInputs(Inputs):
 class ExportSpec(Spec):
     target: str  # on the device: neither its runtime nor its version has a part in the bundle
     options: Any  # the target's own frozen dataclass
-    candidate: str  # the variant that would ship
+    ships: str  # the variant that would
     float32: tuple[str, ...]  # variants that the device measures in float32
     carried: str  # digest of the code that goes along
-    verify: TimingPlan
+    timing: TimingPlan
     rebuilds: int
     network: str  # what it is called
     judged: bool  # False: the images have no labels to judge by
     preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
 
     def to_json(self) -> Json:
-        return {
-            "on": self.target,
-            "options": asdict(self.options),
-            "candidate": self.candidate,
-            "float32": list(self.float32),
-            **({"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {}),
-            "carried": self.carried,
-            "verify": asdict(self.verify),
-            "rebuilds": self.rebuilds,
-            "network": self.network,
-            "judged": self.judged,
-        }
+        found: Json = {"on": self.target, "options": asdict(self.options), "candidate": self.ships}
+        found |= {"float32": list(self.float32), "carried": self.carried, "verify": asdict(self.timing)}
+        found |= {"rebuilds": self.rebuilds, "network": self.network, "judged": self.judged}
+        return found | ({"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {})
 
 
 def _artifact(parent: Parent) -> Artifact:

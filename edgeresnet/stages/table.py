@@ -29,6 +29,12 @@ class Stage:
     # What of this machine enters the key: nothing; what it is; or also the state that it was put in (power mode, …).
     machine: Literal["", "fingerprint", "conditions"] = ""
     long: bool = False  # may take hours: every image is decoded before it begins
+    only_builds: bool = False  # a target that can compile here and not run is enough
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this program does it. A device does what has no function."""
+        return bool(self.function)
 
     def run(self, parents: Mapping[str, Parent], spec: specs.Spec, out: Path, ctx: Context) -> Notes:
         """Call the stage's function. Its module is imported now: planning needs no torch."""
@@ -62,7 +68,15 @@ STAGES = {
             6,
             ("onnxruntime", "torch", "onnx", "numpy", "pillow"),
         ),
-        Stage("compile", "compile:compile_network", specs.CompileInputs, 1, (), machine="fingerprint"),
+        Stage(
+            "compile",
+            "compile:compile_network",
+            specs.CompileInputs,
+            1,
+            (),
+            machine="fingerprint",
+            only_builds=True,
+        ),
         Stage("verify", "verify:verify", specs.VerifyInputs, 6, ("numpy", "pillow"), machine="conditions"),
         Stage("export", "export.write:export", specs.ExportInputs, 4, ("numpy", "pillow", "onnx")),
     )

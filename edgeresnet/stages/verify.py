@@ -53,24 +53,24 @@ def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> V
         try:
             indices, answered[name] = _answers(name, target, network, samples, ctx)
         except TargetError as problem:
-            if not evaluation.may_miss(name, spec.candidate):
+            if not evaluation.may_miss(name, spec.ships):
                 raise
             ctx.warn("no-half", f"the half-precision variant is left out: {problem.message}")
             del networks[name]
     latencies: Mapping[str, Latency] = {}
-    if spec.latency:
+    if spec.timing:
         jobs, digests = _jobs(target, networks, samples, indices), [network.digest for network in networks.values()]
         if inputs.yardstick and (unit := _unit(target, _network(inputs.yardstick), ctx)):
             jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
             digests.append(unit.digest)
-        latencies = measure.collected(jobs, _rounds(jobs, spec.latency, digests, ctx))
+        latencies = measure.collected(jobs, _rounds(jobs, spec.timing, digests, ctx))
     logits = {name: each.logits for name, each in answered.items()}
     np.savez(out / evaluation.LOGITS, allow_pickle=False, indices=indices, **logits)
     (out / evaluation.LAYERS).write_text(json.dumps({name: each.layers for name, each in answered.items()}))
     skipped = [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
     expected = _expected(inputs.reference, indices, logits)
     images = evaluation.ImageSet(samples.classes, samples.labels[indices], expected, skipped, samples.identity)
-    result = evaluation.result(target, spec.candidate, images, networks, answered, latencies)
+    result = evaluation.result(target, spec.ships, images, networks, answered, latencies)
     (out / evaluation.RESULT).write_text(json.dumps(codec.encode(result), ensure_ascii=False), encoding="utf-8")
     return VerifyNotes(images=len(indices), skipped=len(skipped))
 

@@ -290,7 +290,7 @@ def test_a_target_that_refuses_leaves_the_others_timed(command: Command, net: Pa
     assert stored.subjects == ("onnxruntime net",)
     assert stored.absent[1] == Absent("picky net", "Picky: the network has no Conv", "another one")
     err = refused(command("bench", "net.onnx", *wanted[:4], *asked), code=4)
-    assert "error: remote net: Remote is not available: no device; picky net: Picky: the network has no Conv" in err
+    assert "remote net: Remote is not available: no device; picky net: Picky: the network has no Conv" in err
 
 
 def test_a_fixed_batch_is_timed_at_that_batch_or_refused(command: Command, net: Path) -> None:

@@ -200,10 +200,40 @@ def test_check_tells_a_target_that_is_not_here(command: Command, tmp_path: Path,
     class Absent(type(targets.get("onnxruntime"))):  # type: ignore[misc]
         name = "absent"
         libraries = ("no-such-library",)
+        install = "pip install no-such-library"
 
     add_target(Absent())
-    out, _ = expect(4, command("check", write_recipe(tmp_path, tiny(targets={"absent": {}}))))
+    out, _ = expect(4, command("check", write_recipe(tmp_path, tiny(targets={"absent": {}, "onnxruntime": {}}))))
     assert "target absent: not here: pip install no-such-library" in out
+    assert "target onnxruntime: onnxruntime " in out
+
+
+def test_of_a_targets_libraries_one_is_enough(command: Command, tmp_path: Path, add_target: Any) -> None:
+    """TensorRT is one of three wheels, or an archive's, which the target knows and pip does not."""
+    from edgeresnet import targets
+    from edgeresnet.portable.session import Availability
+
+    class Either(type(targets.get("onnxruntime"))):  # type: ignore[misc]
+        name = "either"
+        libraries: tuple[str, ...] = ("onnxruntime-of-another-name", "onnxruntime")
+
+    class OfAnArchive(Either):
+        name = "archived"
+        libraries = ("no-such-library",)
+
+        def available(self) -> Availability:
+            return Availability(True, versions={"archived": "1.2"})
+
+    add_target(Either())
+    add_target(OfAnArchive())
+    out, _ = expect(0, command("check", write_recipe(tmp_path, tiny(targets={"either": {}, "archived": {}}))))
+    assert "target either: onnxruntime " in out
+    assert "target archived: archived 1.2" in out
+
+
+def test_a_bundles_target_need_not_be_here(command: Command, tmp_path: Path) -> None:
+    out, _ = expect(0, command("check", write_recipe(tmp_path, tiny(targets={"tensorrt": {"where": "bundle"}}))))
+    assert "target tensorrt: a bundle, built and measured on its device" in out
 
 
 def test_plan_tells_done_from_todo(stored: Command, path: Path) -> None:

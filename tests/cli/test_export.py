@@ -25,7 +25,7 @@ from edgeresnet import pipeline, recipe
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import deliver
 from edgeresnet.portable import manifest, onnx_file
-from edgeresnet.stages.export import contents
+from edgeresnet.stages.export import contents, write
 from edgeresnet.stages.export.write import archive
 from edgeresnet.store import Store
 
@@ -232,6 +232,27 @@ def test_what_devices_need_is_carried_verbatim_and_no_more(made: Path) -> None:
         assert (there / path).read_bytes() == (package / path).read_bytes()
     assert {path.parts[0] for path in carried_files} == {"__init__.py", "errors.py", "portable", "stages", "targets"}
     assert not (there / "targets" / "openvino.py").exists()
+    roots = [there / "stages/export/on_device.py", there / "targets/onnxruntime.py", made / "examples" / "example.py"]
+    portable = {path.stem for path in (there / "portable").glob("*.py")} - {"__init__"}
+    assert portable == _portable_of(roots, there), "all that a device imports, and nothing else"
+
+
+def _portable_of(files: list[Path], package: Path) -> set[str]:
+    """Return the files of `portable` that these import, directly or not."""
+    found: set[str] = set()
+    left = [*files, *(package / "targets").glob("_*.py")]
+    while left:
+        path = left.pop()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            module = (node.module or "").split("portable")[-1].strip(".")
+            within = path.parent.name == "portable" and node.level == 1
+            if within or "portable" in (node.module or ""):
+                names = {module} if module else {alias.name for alias in node.names}
+                left += [package / "portable" / f"{name}.py" for name in names - found]
+                found |= names
+    return found
 
 
 def test_without_a_target_it_is_one_fp32_file_and_options_without_effect_are_refused(
@@ -316,10 +337,24 @@ def test_another_text_of_what_is_carried_is_another_bundle(
         (step,) = [step for step in steps if str(step.id) == "export:onnxruntime"]
         return step.spec.to_json()
 
-    before, real = spec(), manifest.sha256_of
-    monkeypatch.setattr(manifest, "sha256_of", lambda path: "0" if path.name == "decoding.py" else real(path))
+    before, real, reworded = spec(), manifest.sha256_of, {"judging.py", "readings.py"}
+    monkeypatch.setattr(manifest, "sha256_of", lambda path: "0" if path.name in reworded else real(path))
+    assert spec() == before, "a verdict in other words is the same bundle: it is judged here"
+    assert state() == "done"
+    reworded.add("decoding.py")
     assert spec() != before, "its key is another, not only its content"
     assert state() == "made"
+
+
+def test_a_target_without_an_example_in_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
+    def examples() -> set[str]:
+        return {Path(name).name for name in write.carried_files("onnxruntime") if name.startswith("examples/")}
+
+    assert examples() == {"example.py", "bundle.hpp", "onnxruntime.cpp"}
+    before = write.carried_digest("onnxruntime")
+    monkeypatch.setattr(write, "_CPP", {"onnxruntime": "not-written-yet"})
+    assert examples() == {"example.py"}
+    assert write.carried_digest("onnxruntime") != before
 
 
 def test_a_half_precision_variant_that_cannot_be_written_is_left_out(

@@ -175,7 +175,7 @@ def test_other_calibration_images_are_another_recipe_or_are_noted() -> None:
         images = {"evaluation": {"from": "data/val"}, "calibration": {"from": where, "count": 16}}
         return runs.run(recipe={"images": images}, **changes)
 
-    with pytest.raises(EdgeresnetError, match=r"images\.calibration nothing → \{'count': 16\}"):
+    with pytest.raises(EdgeresnetError, match=r"images\.calibration nothing → \{count: 16\}"):
         judged(calibrated("other"))
     baseline = gate.of(calibrated("other"), gate.Margins())
     steps = runs.step(StepId("trace"), "e" * 64), runs.step(StepId("quantize", "openvino"), "9" * 64)

@@ -41,7 +41,7 @@ def planned(store: Store, **changes: Any) -> pipeline.Step:
 def measuring(step: pipeline.Step, folder: Path) -> tuple[Measuring, TimedSearch]:
     assert isinstance(step.spec, PruneSpec)
     assert step.spec.timed is not None
-    return Measuring(step.spec.timed, step.spec.preprocessing, Context(0, folder)), step.spec.timed
+    return Measuring(step.spec.timed, Context(0, folder)), step.spec.timed
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,6 +17,7 @@ from edgeresnet.errors import ImagesError, ModelError
 from edgeresnet.graph import adopt
 from edgeresnet.notes import TraceNotes
 from edgeresnet.pipeline import Outcome
+from edgeresnet.portable import onnx_file
 from edgeresnet.portable.result import NotMeasured, Variant
 from edgeresnet.runs import Run
 from edgeresnet.stages import trace
@@ -262,9 +263,24 @@ def test_a_candidate_that_does_not_fit_ends_before_anything_runs(own_store: Stor
     onnx.save(model, narrow)
     with pytest.raises(ModelError, match=r"narrow\.onnx answers with 9 classes, the images have 10 classes"):
         pipeline.run(about(net, model__candidate=str(narrow)), own_store)
-    with pytest.raises(ModelError, match=r"the checkpoint nowhere\.onnx does not exist"):
+    with pytest.raises(ModelError, match=r"the candidate nowhere\.onnx does not exist"):
         pipeline.run(about(net, model__candidate="nowhere.onnx"), own_store)
     assert len(own_store.runs()) == runs
+
+
+def test_each_file_is_read_once(own_store: Store, net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, real = list[str](), onnx_file.read
+
+    def reads(path: Path) -> onnx_file.OnnxFile:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(onnx_file, "read", reads)
+    other = shutil.copy(net, net.with_name("other.onnx"))
+    wanted = about(net, model__candidate=str(other), images={"evaluation": "digits", "names": None})
+    resolved = pipeline.resolve(wanted, own_store)
+    assert sorted(read) == sorted([net.name, "other.onnx"])
+    assert not resolved.network.candidate_answers_probabilities
 
 
 def test_a_candidate_that_a_target_refuses_is_that_targets_failure(own_store: Store, net: Path) -> None:

@@ -107,6 +107,44 @@ def test_planning_opens_no_file(trained: Trained) -> None:
     assert len(names) == len(set(names))
 
 
+def test_what_is_there_is_looked_for_once(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte of an artifact is hashed for that: a training's, too, whose images are decoded before it begins."""
+    sought, real = list[str](), Store.find
+
+    def find(store: Store, stage: str, key: str) -> Any:
+        sought.append(stage)
+        return real(store, stage, key)
+
+    monkeypatch.setattr(Store, "find", find)
+    run = pipeline.run(recipe.parse(tiny()), own_store)
+    assert [step.stage for step in run.steps] == sought
+
+
+def test_images_are_decoded_before_what_may_take_hours_and_only_then(
+    own_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[list[str]] = []
+    monkeypatch.setattr("edgeresnet.pipeline.runner.look_at", lambda sets, progress: looked.append(list(sets)))
+    pipeline.run(recipe.parse(tiny()), own_store)
+    pipeline.run(recipe.parse(tiny()), own_store, again=frozenset({"trace"}))
+    assert looked == []
+    pipeline.run(recipe.parse(tiny(train__epochs=1)), own_store)
+    assert looked == [["training", "evaluation"]]
+
+
+def test_the_run_that_fails_halfway_is_handed_over(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ModelError("it", "has no end", hint="give another")
+
+    monkeypatch.setattr("edgeresnet.stages.trace.trace", fails)
+    ended: list[Run] = []
+    with pytest.raises(ModelError, match="it has no end"):
+        pipeline.run(recipe.parse(tiny(seed=9, train__epochs=1)), own_store, on_failure=ended.append)
+    assert ended == [own_store.load_run()]
+    pipeline.run(recipe.parse(tiny()), own_store, on_failure=ended.append)
+    assert len(ended) == 1
+
+
 def test_another_promise_needs_no_new_measurement(own_store: Store) -> None:
     run = pipeline.run(recipe.parse(tiny(promises={"min_top1_pct": 100})), own_store)
     assert set(states(run).values()) == {"done"}

@@ -57,7 +57,7 @@ def _bundle(folder: Path, about: object = ABOUT) -> Path:
 def test_a_bundle_is_read_and_written_as_ever(tmp_path: Path) -> None:
     bundle = Bundle.open(_bundle(tmp_path))
     assert bundle.about.variants["half"] == BundleVariant("fp32.onnx", {"float_parts": "f32", "batch": None}, half=True)
-    assert bundle.about.verify == TimingPlan(5, 30.0)
+    assert bundle.about.timing == TimingPlan(5, 30.0)
     assert bundle.network("int8") == tmp_path / "networks" / "int8.onnx"
     assert bundle.preprocessing == Preprocessing(8, (0.305,), (0.376,), resize=8)
     contents.write_about(tmp_path, bundle.about)

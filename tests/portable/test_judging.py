@@ -118,6 +118,13 @@ def test_what_is_out_of_reach_is_named() -> None:
     assert found[2] == "max_latency_p99_ms: one process does not show how much processes differ"
 
 
+def test_answers_are_better_than_chance_or_not() -> None:
+    labels = [0, 1] * 50
+    assert intervals.better_than_chance(labels, labels, 2)
+    assert not intervals.better_than_chance(labels, [0] * 100, 2), "half of them are correct by chance"
+    assert not intervals.better_than_chance([], [], 2)
+
+
 def test_wilson_never_leaves_the_unit_interval() -> None:
     assert intervals.wilson(0, 0) == (0, 1)
     assert intervals.wilson(10, 10).high == pytest.approx(1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from edgeresnet.portable import codec, timing_warnings
-from edgeresnet.portable.result import ProcessTimes, RunWarning
+from edgeresnet.portable.result import ProcessTimes, Ratio, RunWarning
 
 from .results import TIMED_MACHINE, latency, machine_state, process
 
@@ -119,3 +120,20 @@ def test_what_slows_one_kind_of_work_only_is_not_taken_away() -> None:
     changed = {"fp32": latency(quiet(cpu_work_ms=[1.0, 1.3]))}
     assert [each.code for each in timing_warnings.of_machine(changed)] == ["cpu-speed-changed"]
     assert timing_warnings.taken_away(changed) == []
+
+
+def test_a_speedup_is_a_ratio_or_why_there_is_none() -> None:
+    slower = latency(quiet())
+    faster = latency([timed(noise(200, 0.5, seed=n), noise(200, 0.5, seed=9 + n)) for n in range(3)])
+    found = timing_warnings.speedup(slower, faster)
+    assert isinstance(found, Ratio)
+    assert found == faster.speedup_over(slower)
+    assert timing_warnings.speedup(slower, None) == "its latency was not measured"
+    stopped = latency([timed([0.0] * 200)])
+    assert timing_warnings.speedup(stopped, faster) == timing_warnings.untimed([stopped, faster]) != ""
+
+
+def test_a_ratio_survives_json_with_and_without_an_interval() -> None:
+    for ratio, high in ((Ratio(2.0, 1.9, 2.1), 2.1), (Ratio(2.0, 0.0, math.inf), None)):
+        assert ratio.json_high == high
+        assert Ratio.from_json(ratio.value, ratio.low, ratio.json_high) == ratio

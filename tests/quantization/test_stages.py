@@ -15,7 +15,7 @@ from edgeresnet import pipeline, recipe, report, targets
 from edgeresnet.errors import ImagesError, ModelError, RecipeError, TargetError
 from edgeresnet.notes import CalibrateNotes, QuantizeNotes
 from edgeresnet.pipeline.planner import int8_of
-from edgeresnet.pipeline.resolve import resolved_targets
+from edgeresnet.pipeline.resolving import resolved_targets
 from edgeresnet.portable import codec, machine
 from edgeresnet.portable.result import Measured
 from edgeresnet.portable.session import Dialect

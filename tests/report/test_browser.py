@@ -9,7 +9,7 @@ import pytest
 
 from edgeresnet import report
 from edgeresnet.report import summary
-from edgeresnet.report.html import extras, flips, page
+from edgeresnet.report.html import extras, page
 from edgeresnet.runs import Run
 
 from . import browser, runs
@@ -110,7 +110,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     other = runs.document(id="20260102-120000-000000-abcdef")
     other["results"]["openvino"]["variants"]["int8"]["digest"] = "e" * 64
     run = full()
-    changed = [each.number for each in summary.changed_images(run.measured)][: flips.PICTURES]
+    changed = [each.number for each in summary.changed_images(run.measured)][: extras.PICTURES]
     names, pictures = (dict.fromkeys(changed, each) for each in (LONG, PIXEL))
     found = extras.Extras(others=[runs.decoded(other)], names=names, pictures=pictures)
     path.write_text(page.page(summary.of(run), found), encoding="utf-8")

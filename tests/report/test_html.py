@@ -18,7 +18,7 @@ from edgeresnet import pipeline, recipe, report
 from edgeresnet.errors import ArtifactError
 from edgeresnet.portable.result import Accuracy
 from edgeresnet.report import summary
-from edgeresnet.report.html import extras, flips, page
+from edgeresnet.report.html import extras, page
 from edgeresnet.report.html.element import Markup, el
 from edgeresnet.report.html.scale import Scale, around
 from edgeresnet.runs import Run
@@ -196,8 +196,12 @@ def test_the_runner_records_where_it_ended(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("absent", "here", "words"),
     [
-        (runs.not_measured, "not measured", "NOT_MEASURED Not measured."),
-        (runs.deferred, "not measured here", "DEFERRED To be measured on its device."),
+        (runs.not_measured, "not measured", "NOT_MEASURED Something that was requested was not measured."),
+        (
+            runs.deferred,
+            "not measured here",
+            "DEFERRED Nothing is broken; what a bundle carries is measured on",
+        ),
     ],
 )
 def test_what_was_not_measured_is_shown_as_not_measured(
@@ -290,8 +294,8 @@ def test_a_thousand_classes_and_many_images_stay_small() -> None:
     picture = extras._uri(Image.fromarray(pixels))
     run = runs.run(results=results)
     changed = [each.number for each in summary.changed_images(run.measured)]
-    text = page_of(run, pictures=dict.fromkeys(changed[: flips.PICTURES], picture))
-    assert text.count("<img") == flips.PICTURES
+    text = page_of(run, pictures=dict.fromkeys(changed[: extras.PICTURES], picture))
+    assert text.count("<img") == extras.PICTURES
     assert len(text) < 3_000_000
     assert "the table has 200 of them, `--format json` all" in Read(text).text
 

@@ -96,7 +96,7 @@ def test_every_verdict_is_marked_and_its_line_begins_with_it(word: Word) -> None
 def test_a_summary_holds_numbers_and_its_cells_are_written_from_them() -> None:
     seen = summary.of(runs.run())
     (target,) = seen.targets
-    assert (target.ships, target.verdict, target.meaning) == ("int8", "KEPT", "Every promise is kept")
+    assert (target.ships, target.verdict, target.meaning) == ("int8", "KEPT", "every promise is kept")
     int8 = seen.accuracies[-1]
     assert (int8.accuracy.top1, int8.accuracy.lost, int8.accuracy.won, int8.size_mb) == (276, 10, 1, 0.25)
     assert seen.accuracy_table.rows[-1] == (
@@ -243,3 +243,12 @@ def test_an_id_is_a_name_like_all_others(name: str) -> None:
         assert "<" not in page, kind
         assert "\x1b" not in page, kind
         assert "# b" not in page.splitlines(), kind
+
+
+def test_a_targets_verdict_is_its_worst_and_never_kept_without_a_measurement() -> None:
+    results = {"openvino": runs.result(), "tensorrt": runs.deferred("tensorrt", "later")}
+    results["onnxruntime"] = runs.not_measured("onnxruntime", "no wheel")
+    run = runs.run(results=results, verdicts=[])
+    assert [run.verdict_of(target) for target in results] == ["KEPT", "DEFERRED", "NOT_MEASURED"]
+    broken = runs.run(verdicts=[runs.verdict("BROKEN"), runs.verdict("KEPT")])
+    assert broken.verdict_of("openvino") == "BROKEN"

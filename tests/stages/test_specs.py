@@ -66,6 +66,7 @@ SEARCH = specs.TimedSearch(
     },
     PLAN,
     "dynamic",
+    PIXELS,
 )
 SEARCH_JSON = {
     "timed": {
@@ -178,6 +179,23 @@ def test_the_targets_that_must_be_on_this_machine() -> None:
     assert specs.VerifySpec("openvino", None, "fp32").targets == ("openvino",)
     assert specs.PruneSpec(NETWORK, Prune(speedup={"a": 2}), 8, PIXELS, 0, SEARCH).targets == ("onnxruntime",)
     assert (specs.DeviceSpec("tensorrt").targets, BUNDLE.targets, specs.CalibrateSpec(0).targets) == ((), (), ())
+
+
+def test_what_the_runner_knows_of_a_spec() -> None:
+    """Its seed, what it times, whose failure it ends with, and which section of the recipe wants a target of it."""
+    pruned = specs.PruneSpec(NETWORK, Prune(speedup={"a": 2}), 8, PIXELS, 3, SEARCH)
+    compiled = specs.CompileSpec("onnxruntime", OPTIONS)
+    assert (pruned.seed, specs.CalibrateSpec(4).seed, compiled.seed, specs.TraceSpec(NETWORK, Trace()).seed) == (
+        3,
+        4,
+        0,
+        0,
+    )
+    assert (pruned.timed, specs.PruneSpec(NETWORK, Prune(macs=0.5), 8, PIXELS, 3).timed) == (SEARCH, None)
+    assert (compiled.timed, compiled.sole_target, pruned.sole_target) == (None, "onnxruntime", None)
+    assert specs.VerifySpec("openvino", None, "fp32").sole_target == "openvino"
+    assert (BUNDLE.sole_target, specs.DeviceSpec("tensorrt").sole_target) == (None, None)
+    assert (pruned.section, compiled.section) == ("prune.speedup", "")
 
 
 def artifact(name: str) -> Artifact:

@@ -6,12 +6,7 @@ A source has its classes, and for each image a label, a name for people, a conte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from PIL import Image
 
 from ...errors import ImagesError
 from ...recipe import Source
@@ -19,6 +14,7 @@ from ...store import Store
 from .arrays import Arrays, digits, npz
 from .cifar import cifar10
 from .files import Folder, Listed
+from .image_source import ImageSource as ImageSource
 from .naming import Names, settled
 from .tars import COMPRESSED, Tar
 
@@ -40,27 +36,6 @@ __all__ = [
 DIGITS = "digits"
 CIFAR10 = "cifar10"
 KINDS = (".csv", ".json", ".npz", ".tar")
-
-
-class ImageSource(Protocol):
-    """Labelled images, wherever they are stored."""
-
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-
-    @property
-    def numbered(self) -> bool:
-        """Whether the classes are integers as they were written, which are not yet the network's answers."""
-
-    @property
-    def labels(self) -> np.ndarray: ...
-
-    @property
-    def hashes(self) -> Sequence[bytes]: ...
-
-    def name(self, index: int) -> str: ...
-    def path(self, index: int) -> str | None: ...
-    def open(self, index: int) -> Image.Image: ...
 
 
 def open_source(

@@ -19,7 +19,7 @@ from ...errors import ImagesError
 from .listing import each_once
 
 if TYPE_CHECKING:
-    from . import ImageSource
+    from .image_source import ImageSource
 
 _FORMS = (
     "one name per line in the order of the network's answers; `id name` lines; "

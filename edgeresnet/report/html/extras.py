@@ -25,7 +25,9 @@ from ...portable.result import Measured
 from ...runs import Run, StepRecord
 from ...store import Store
 from ..summary import changed_images
-from .flips import NAMED, PICTURES
+
+PICTURES = 48  # of changed images, on a page
+NAMED = 200  # of them, in its table
 
 _SIDE = 96  # pixels of a picture on the page
 _TINY = 48  # up to this size a picture stays as it is, to the pixel

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from ...portable.result import Measured
 from ...runs import Run
+from ...text import as_sentence
 from ..summary import Metric, Summary, TargetSummary
 from .element import Child, Markup, el, name
 
 
 def head(seen: Summary) -> Markup:
-    meaning = f"{seen.meaning[:1].upper()}{seen.meaning[1:]}."
     return el(
         "header",
         el("p", el("span", "edgeresnet", class_="brand"), el("span", _when(seen.run), class_="when"), class_="top"),
         el("h1", name(seen.title)),
-        el("p", verdict(seen.verdict), " ", meaning, class_="meaning"),
+        el("p", verdict(seen.verdict), " ", as_sentence(seen.meaning), class_="meaning"),
         _ended_early(seen.run),
     )
 
@@ -57,7 +57,7 @@ def _card(target: TargetSummary) -> Markup:
     return el(
         "section",
         el("div", el("h2", name(target.target), ships), verdict(target.verdict), class_="cardhead"),
-        el("p", f"{target.meaning}.", class_="inwords"),
+        el("p", as_sentence(target.meaning), class_="inwords"),
         _metrics(target),
         el("p", target.advice, class_="advice"),
         class_=f"card {target.verdict}",
@@ -68,8 +68,7 @@ def _metrics(target: TargetSummary) -> Child:
     metrics = [_metric(each) for each in target.metrics]
     if isinstance(target.result, Measured):
         return el("div", metrics, class_="metrics")
-    reason = target.result.reason
-    why = el("p", name(f"{reason[:1].upper()}{reason[1:]}."), class_="why")
+    why = el("p", name(as_sentence(target.result.reason)), class_="why")
     return [el("div", metrics, class_="metrics none"), why]
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..summary import ChangedImage, Summary, changed_images, changes_sentence
 from .element import Markup, el, name
+from .extras import NAMED, Extras
 from .figure import between, digest, table, verify_origin
 
-if TYPE_CHECKING:
-    from .extras import Extras
-
-PICTURES = 48  # of changed images, on a page
-NAMED = 200  # of them, in its table
 _AT_ONCE = 12  # pictures; the others are a touch away
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ...notes import Epoch, RecoverNotes, TrainNotes
 from ...runs import Run, StepRecord
+from ...text import as_sentence
 from ..summary import EPOCH_COLUMNS, best_epoch_sentence, epoch_cells, recovery_sentence
 from . import plot
 from .element import Child, Markup, el
@@ -49,7 +50,7 @@ def _curve(step: StepRecord, notes: TrainNotes | RecoverNotes) -> Markup:
     sentence = recovery_sentence(notes) if isinstance(notes, RecoverNotes) else best_epoch_sentence(notes)
     return figure(
         "Recovery" if isinstance(notes, RecoverNotes) else "Training",
-        f"{sentence[:1].upper()}{sentence[1:]}. The ring is the epoch that was kept.",
+        f"{as_sentence(sentence)} The ring is the epoch that was kept.",
         el("div", drawn, class_="pair"),
         [step_origin(step)],
         (EPOCH_COLUMNS, [epoch_cells(each, notes.best_epoch) for each in shown]),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from ...notes import QuantizeNotes
 from ...portable.result import Measured
 from ...runs import Run, StepRecord
-from ..quantize_text import gains
-from ..summary import sqnr
+from ..summary import quantizing_sentences, sqnr
 from .element import Markup
 from .figure import figure, step_origin, verify_origin
 from .scale import around
@@ -24,7 +23,7 @@ def section(run: Run) -> list[Markup]:
 
 def _noise(run: Run, step: StepRecord, notes: QuantizeNotes) -> Markup:
     target = step.step.target
-    sentences = gains(notes.steps)
+    sentences = quantizing_sentences(notes.steps)
     rows = [_strip(each.name, each.sqnr_db, "" if each.kept else "undone") for each in notes.steps]
     origins = [step_origin(step)]
     result = run.results.get(target)

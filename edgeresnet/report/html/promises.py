@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ...portable import judging
+from ...portable.readings import KINDS
 from ...portable.result import Promise, Verdict
 from ..summary import Summary, short_number
 from .element import Markup, el, name
@@ -76,12 +77,13 @@ def _strip(each: Verdict, words: str) -> Strip:
     far = 1.15 * max(map(abs, (middle, *sides))) or 1.0
     low, high = sorted(side / far for side in sides)
     if each.high is None and each.low is not None:  # nothing bounds it from above
-        low, high = (low, 1.0) if each.promise.kind.startswith("max") else (-1.0, high)
+        low, high = (low, 1.0) if KINDS[each.promise.kind].ceiling else (-1.0, high)
     return Strip("", words, value=middle / far, low=low, high=high, kind=each.verdict)
 
 
 def _beyond(promise: Promise, number: float) -> float:
     """Return how far on the wrong side of the limit a number is; of speed-ups and times, as a factor."""
-    is_factor = promise.kind.startswith(("min_speedup", "max_latency")) and number > 0 and promise.limit > 0
+    kind = KINDS[promise.kind]
+    is_factor = kind.is_factor and number > 0 and promise.limit > 0
     beyond = math.log(number / promise.limit) if is_factor else number - promise.limit
-    return beyond if promise.kind.startswith("max") else -beyond
+    return beyond if kind.ceiling else -beyond

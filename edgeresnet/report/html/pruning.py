@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ...notes import PruneNotes
+from ...text import as_sentence
 from ..summary import Cut, CutSearch, Pruning, Summary
 from . import plot
 from .element import Child, Markup, el
@@ -29,7 +30,7 @@ def _parts(pruning: Pruning, widths: Mapping[str, tuple[int, int]], origin: Orig
     if widths:
         yield _widths(widths, origin)
     # multiplications never stand without their milliseconds, or that there are none
-    yield el("p", f"{pruning.sentence[:1].upper()}{pruning.sentence[1:]}.", class_="explains")
+    yield el("p", as_sentence(pruning.sentence), class_="explains")
     if pruning.remaining:
         yield table(*pruning.table)
 
@@ -58,7 +59,7 @@ def _curve(search: CutSearch, origin: Origin) -> Markup:
     if any(cut.top1 is not None for cut in search.cuts):
         drawn.append(_top1(across, search))
     words = (
-        f"{search.sentence[:1].upper()}{search.sentence[1:]}. Each cut was timed in turn with the unpruned network; "
+        f"{as_sentence(search.sentence)} Each cut was timed in turn with the unpruned network; "
         "the level line is the goal, the ring what was chosen, whiskers are 95 % intervals; top-1 is before recovery"
         f"{'' if len(drawn) > 1 else ', and was not measured'}."
     )

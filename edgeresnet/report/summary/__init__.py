@@ -43,10 +43,11 @@ from .pruning import (
     remaining_table,
     slower_sentences,
 )
+from .quantizing import noisiest_layers, quantizing_sentences
 from .remarks import reason
 from .speedups import Speedup, speedup, speedups_of
 from .summarize import Learning, Summary, of, title
-from .targets import Metric, TargetSummary, state_word
+from .targets import Metric, TargetSummary
 from .tradeoff import TradeoffPoint, frontier, tradeoff_points
 
 __all__ = [
@@ -83,10 +84,12 @@ __all__ = [
     "latency_cells",
     "machine_lines",
     "ms",
+    "noisiest_layers",
     "of",
     "percent",
     "process_p50s",
     "pruned_sentence",
+    "quantizing_sentences",
     "ratio_cell",
     "reason",
     "recovery_sentence",
@@ -99,7 +102,6 @@ __all__ = [
     "speedup",
     "speedups_of",
     "sqnr",
-    "state_word",
     "table",
     "title",
     "top1_cell",

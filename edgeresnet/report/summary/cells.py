@@ -1,4 +1,4 @@
-"""How each kind of number is written, in every report: in a cell of a table or in a sentence. Computes nothing."""
+"""How each kind of number is written, in every report: in a cell of a table or in a sentence."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class ClassChange:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return the cells under CLASS_COLUMNS."""
+        """The cells under CLASS_COLUMNS."""
         recalls = percent(self.before_pct), percent(self.now_pct)
         return self.target, self.label, str(self.images), *recalls, self.drop_cell, self.word
 

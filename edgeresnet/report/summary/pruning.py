@@ -6,11 +6,10 @@ measured.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from ...notes import CutPoint, CutTimes, PruneNotes, SpeedupSearch
-from ...portable import timing_warnings
+from ...notes import CutPoint, PruneNotes, SpeedupSearch
+from ...portable import advice, timing_warnings
 from ...portable.frozen import dataclass
 from ...portable.result import Measured, Ratio
 from .cells import Table, ms, ratio_cell, table
@@ -35,7 +34,7 @@ class Remaining:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Return the cells under REMAINING_COLUMNS."""
+        """The cells under REMAINING_COLUMNS."""
         sizes = f"{100 * self.macs:.1f}", f"{100 * self.params:.1f}"
         times = "" if self.variant == "fp32" else ratio_cell(self.ratio)
         return self.target, self.variant, *sizes, ms(self.p50_ms), times
@@ -114,10 +113,9 @@ def remaining_table(remaining: Sequence[Remaining]) -> Table:
 def slower_sentences(remaining: Sequence[Remaining]) -> list[str]:
     """Return a sentence for each target where fewer multiplications brought no time."""
     return [
-        f"{each.target}: pruned, in FP32, it is no faster: {100 * each.macs:.1f} % of the multiplications, "
-        f"{each.ratio.value:.3f} times as fast, 95 % interval {each.ratio.low:.3f} to {each.ratio.high:.3f}"
+        f"{each.target}: {no_faster}, with {100 * each.macs:.1f} % of the multiplications"
         for each in remaining
-        if each.variant == "pruned" and each.ratio.high <= 1
+        if each.variant == "pruned" and (no_faster := advice.no_faster_pruned(each.ratio))
     ]
 
 
@@ -128,14 +126,10 @@ def cut_searches(notes: PruneNotes) -> list[CutSearch]:
 
 
 def _search(notes: PruneNotes, search: SpeedupSearch, target: str) -> CutSearch:
-    cuts = tuple(Cut(each.macs / notes.macs[0], _ratio(each.targets[target]), each.top1) for each in search.curve)
+    cuts = tuple(Cut(each.macs / notes.macs[0], each.targets[target].ratio, each.top1) for each in search.curve)
     sentence = _search_sentence(search, target)
     rows = table(CUT_COLUMNS, _cut_rows(notes, search, target))
     return CutSearch(target, search.goals[target], search.chosen, cuts, search.top1, sentence, rows)
-
-
-def _ratio(times: CutTimes) -> Ratio:
-    return Ratio(times.times, times.low, math.inf if times.high is None else times.high)
 
 
 def _search_sentence(search: SpeedupSearch, target: str) -> str:
@@ -146,7 +140,7 @@ def _search_sentence(search: SpeedupSearch, target: str) -> str:
     elif search.milder is None:
         clauses.append("the mildest cut there is reaches it")
     else:
-        clauses.append(_milder_sentence(_ratio(search.curve[search.milder].targets[target]), goal))
+        clauses.append(_milder_sentence(search.curve[search.milder].targets[target].ratio, goal))
     slow = [cut.part for cut in search.curve if cut.targets[target].times <= 1]
     if slow:
         clauses.append(f"no faster than the unpruned network, and not chosen: {_parts(slow)} of the multiplications")
@@ -180,7 +174,7 @@ def _cut_rows(notes: PruneNotes, search: SpeedupSearch, target: str) -> list[tup
     for number, cut in enumerate(search.curve):
         times = cut.targets[target]
         sizes = f"{100 * cut.macs / notes.macs[0]:.1f}", f"{100 * cut.params / notes.params[0]:.1f}"
-        speed = ms(times.whole_ms), ms(times.ms), ratio_cell(_ratio(times))
+        speed = ms(times.whole_ms), ms(times.ms), ratio_cell(times.ratio)
         rows.append((*sizes, *speed, _hundredths(cut.top1), words.get(number, "")))
     return rows
 

@@ -22,11 +22,11 @@ class Speedup:
     @property
     def differs(self) -> bool:
         """Whether a difference is shown."""
-        return self.ratio is not None and self.ratio.has_interval and self.ratio.differs
+        return self.ratio is not None and self.ratio.differs
 
     @property
     def sentence(self) -> str:
-        """Return "int8: 2.500 times as fast as fp32, 95 % interval 2.400 to 2.600"."""
+        """The comparison in words: "int8: 2.500 times as fast as fp32, 95 % interval 2.400 to 2.600"."""
         if self.ratio is None:
             return f"{self.name}: not compared with {self.baseline}: {self.why_not}"
         value, low, high = self.ratio
@@ -37,7 +37,7 @@ class Speedup:
 
     @property
     def short(self) -> str:
-        """Return the same for a place with little room, without the name: "2.50 × as fast as FP32 (2.40 to 2.60)"."""
+        """The same for a place with little room, without the name: "2.50 × as fast as FP32 (2.40 to 2.60)"."""
         baseline = CALLED.get(self.baseline, self.baseline)
         if self.ratio is None:
             return f"not compared with {baseline}: {self.why_not}"
@@ -50,10 +50,8 @@ class Speedup:
 
 def speedup(name: str, baseline: str, slower: Latency | None, faster: Latency | None) -> Speedup:
     """Compare `name` (timed as `faster`) with `baseline` (timed as `slower`, in turn with it)."""
-    why_not = timing_warnings.untimed([slower, faster])
-    if why_not or slower is None or faster is None:
-        return Speedup(name, baseline, None, why_not)
-    return Speedup(name, baseline, faster.speedup_over(slower))
+    found = timing_warnings.speedup(slower, faster)
+    return Speedup(name, baseline, None, found) if isinstance(found, str) else Speedup(name, baseline, found)
 
 
 def speedups_of(result: Measured) -> list[Speedup]:

@@ -11,6 +11,7 @@ from ...portable import advice
 from ...portable.frozen import dataclass
 from ...portable.result import Accuracy, Latency, Measured, Verdict, Word
 from ...runs import Run, StepRecord
+from .. import verdicts
 from .cells import ACCURACY_COLUMNS, LATENCY_COLUMNS, Table, accuracy_cells, latency_cells, table
 from .classes import CLASS_COLUMNS, ClassChange
 from .conditions import conditions
@@ -18,16 +19,8 @@ from .learning import EPOCH_COLUMNS, epoch_rows, recovery_sentence, training_sen
 from .pruning import Pruning, pruning, slower_sentences
 from .remarks import builds_sentence, int8_loss_sentence, notes, reason
 from .speedups import Speedup, speedups_of
-from .targets import TargetSummary, target_summary
+from .targets import TargetSummary, meaning, target_summary
 
-MEANING: Mapping[Word, str] = {
-    "KEPT": "every promise is kept",
-    "DEFERRED": "nothing is broken; what a bundle carries is measured on its device",
-    "UNDECIDED": "the images or measurements at hand cannot decide every promise",
-    "NOT_MEASURED": "something that was requested was not measured",
-    "BROKEN": "a promise is broken",
-}
-PROMISE_COLUMNS = ("verdict", "target", "promise", "why")
 STEP_COLUMNS = ("step", "state", "time", "digest")
 
 
@@ -97,7 +90,7 @@ class Summary:
 
     @property
     def promise_table(self) -> Table:
-        return Table(PROMISE_COLUMNS, [(v.verdict, v.target, v.promise.name, v.reason) for v in self.verdicts])
+        return Table(verdicts.COLUMNS, verdicts.rows(self.verdicts))
 
     @property
     def class_table(self) -> Table:
@@ -117,7 +110,7 @@ def of(run: Run) -> Summary:
         run=run,
         title=title(run.recipe, measured),
         verdict=run.verdict,
-        meaning=MEANING[run.verdict] if run.verdicts or run.verdict != "KEPT" else "nothing was promised",
+        meaning=meaning(run.verdict, run.verdicts),
         targets=targets,
         trainings=tuple(
             Learning(sentence, Table(EPOCH_COLUMNS, epoch_rows(found)))

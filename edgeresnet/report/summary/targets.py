@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...portable import advice, judging
+from ...portable import advice
 from ...portable.frozen import dataclass
 from ...portable.result import Accuracy, Deferred, Measured, NotMeasured, Result, Verdict, Word
 from ...runs import Run
+from ...text import as_sentence
 from .cells import ms, percent, span
 from .classes import ClassChange, class_changes
-from .speedups import Speedup, shipped_speedups
+from .speedups import shipped_speedups
 
-MEANING: Mapping[Word, str] = {
-    "KEPT": "Every promise is kept",
-    "BROKEN": "A promise is broken",
-    "UNDECIDED": "Not decided yet",
-    "NOT_MEASURED": "Not measured",
-    "DEFERRED": "To be measured on its device",
+_MEANING: Mapping[Word, str] = {
+    "KEPT": "every promise is kept",
+    "DEFERRED": "nothing is broken; what a bundle carries is measured on its device",
+    "UNDECIDED": "the images or measurements at hand cannot decide every promise",
+    "NOT_MEASURED": "something that was requested was not measured",
+    "BROKEN": "a promise is broken",
 }
 METRICS = ("Top-1", "Latency", "Size")
 
@@ -51,69 +52,26 @@ class TargetSummary:
 
 def target_summary(run: Run, target: str) -> TargetSummary:
     """Summarize one target of a run."""
-    result, verdicts = run.results[target], run.verdicts_of(target)
-    word = judging.worst([*(each.verdict for each in verdicts), state_word(result)])
-    meaning = _meaning(result, verdicts, word)
-    worst = next((f"{each.promise.name}: {each.reason}" for each in verdicts if each.verdict == word), "")
+    result, verdicts, word = run.results[target], run.verdicts_of(target), run.verdict_of(target)
+    words = meaning(word, verdicts)
     if not isinstance(result, Measured):
-        return TargetSummary(target, result, word, meaning, _next_step(run, result), _absent_metrics(result))
-    speedups = shipped_speedups(result)
-    metrics = _top1(result), _latency(result, speedups), _size(result)
-    advised = _advice(result, word, worst, speedups)
-    return TargetSummary(target, result, word, meaning, advised, metrics, tuple(class_changes(result)))
+        return TargetSummary(target, result, word, words, _next_step(run, result), _absent_metrics(result))
+    metrics = _top1(result), _latency(result), _size(result)
+    decisive = next((f"{each.promise.name}: {each.reason}" for each in verdicts if each.verdict == word), "")
+    now = as_sentence(advice.next_step(result, word, decisive))
+    return TargetSummary(target, result, word, words, now, metrics, tuple(class_changes(result)))
 
 
-def state_word(result: Result) -> Word:
-    """Return what it means for the verdict that a target was measured, is deferred, or was not measured."""
-    if isinstance(result, Measured):
-        return "KEPT"
-    return "DEFERRED" if isinstance(result, Deferred) else "NOT_MEASURED"
-
-
-def _meaning(result: Result, verdicts: Sequence[Verdict], word: Word) -> str:
-    if word == "KEPT" and not verdicts:
-        return "Nothing was promised"
-    if word == "NOT_MEASURED" and isinstance(result, Measured):
-        return "A promise was not measured"
-    return MEANING[word]
+def meaning(word: Word, verdicts: Sequence[Verdict]) -> str:
+    """Return what a verdict means, of a run and of a target."""
+    return "nothing was promised" if word == "KEPT" and not verdicts else _MEANING[word]
 
 
 def _next_step(run: Run, result: Deferred | NotMeasured) -> str:
     if run.problem:
         early = run.problem.hint or "mend what ended the run, and run it again: finished steps are stored"
-        return _sentence(result.hint or early)
-    return _sentence(result.hint or "see why, and run it again")
-
-
-def _advice(result: Measured, word: Word, worst: str, speedups: Sequence[Speedup]) -> str:
-    """Return what to do now; `worst` is the promise that decides the verdict, with its reason."""
-    ship = result.ships
-    if word == "BROKEN":
-        return f"Do not ship {ship}: {worst}."
-    if word == "NOT_MEASURED":
-        return f"Not on this evidence: {worst}."
-    if found := advice.advice(result):
-        return _sentence(found.text)
-    if word == "UNDECIDED":
-        return f"Not yet: {worst}."
-    if not worst:
-        return "Promise something in the recipe, and the next run is judged by it."
-    slower = any(each.baseline == "fp32" and each.ratio and each.ratio.is_slower for each in speedups)
-    choice = " where size counts, FP32 where time does" if slower else ""
-    return f"Ship {ship}{choice}{_gain(result, speedups)}."
-
-
-def _gain(result: Measured, speedups: Sequence[Speedup]) -> str:
-    """Return what it brings, and what that costs in time, where it is shown."""
-    full = result.variants.get("fp32")
-    if result.ships == "fp32" or full is None:
-        return ""
-    shown = [each.ratio for each in speedups if each.baseline == "fp32" and each.differs and each.ratio]
-    gains = [f"{ratio.value:.2f} times as fast as FP32" for ratio in shown]
-    part = result.shipped.size_mb / full.size_mb if full.size_mb else 1
-    whose = "its" if gains else "FP32's"
-    gains += [f"{100 * part:.0f} % of {whose} size"] if part < 0.95 else []
-    return f": {' and '.join(gains)}" if gains else ""
+        return as_sentence(result.hint or early)
+    return as_sentence(result.hint or "see why, and run it again")
 
 
 def _absent_metrics(result: Deferred | NotMeasured) -> tuple[Metric, ...]:
@@ -139,11 +97,14 @@ def _top1(result: Measured) -> Metric:
     )
 
 
-def _latency(result: Measured, speedups: Sequence[Speedup]) -> Metric:
+def _latency(result: Measured) -> Metric:
     latency = result.shipped.latency
     if latency is None or latency.host is None:
         return Metric("Latency", "not measured")
-    lines = [f"p50 of batch {latency.batch}; p99 {ms(latency.host.p99)} ms", *(each.short for each in speedups)]
+    lines = [
+        f"p50 of batch {latency.batch}; p99 {ms(latency.host.p99)} ms",
+        *(each.short for each in shipped_speedups(result)),
+    ]
     lines += [] if "half" in result.variants else ["no half-precision variant here"]
     return Metric("Latency", f"{ms(latency.p50)} ms", tuple(lines))
 
@@ -153,7 +114,3 @@ def _size(result: Measured) -> Metric:
     if full is None or not full.size_mb or result.ships == "fp32":
         return Metric("Size", f"{size:.2f} MB")
     return Metric("Size", f"{full.size_mb:.2f} → {size:.2f} MB", (f"{100 * size / full.size_mb:.0f} % of FP32's",))
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".")

@@ -43,14 +43,14 @@ class BundleAbout:
     made_by: str
     target: str
     network: str  # what it is called
-    candidate: str  # the variant that would ship
+    ships: str = field(metadata={"key": "candidate"})  # the variant that would
     classes: tuple[str, ...]
     skipped: tuple[str, ...]
     images: str | None
     preprocessing: Mapping[str, object]  # as `Preprocessing.to_json` writes it
     input: str  # "uint8" or "float32"
     variants: Mapping[str, BundleVariant]
-    verify: TimingPlan
+    timing: TimingPlan = field(metadata={"key": "verify"})
     rebuilds: int
 
 

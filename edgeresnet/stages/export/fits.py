@@ -17,7 +17,7 @@ _AGAIN = "run deploy.py once more on the device"
 def check_fit(result: Measured, bundle: Bundle, target: str) -> None:
     """Refuse a result that is not of this bundle, or whose counts do not follow from its answers."""
     about = bundle.about
-    if result.target != target or result.ships != about.candidate:
+    if result.target != target or result.ships != about.ships:
         raise ArtifactError("its target or the network that would ship", "is not the bundle's", hint=_AGAIN)
     expected = np.asarray(bundle.array("expected")).argmax(1)
     _check_images(result, bundle, expected)

@@ -115,15 +115,15 @@ def _deploy(folder: Path, options: Options) -> None:
     if not output.parent.is_dir():
         raise EdgeresnetError(str(output.parent), "does not exist", hint="make the folder, or write to another one")
     networks = _built(bundle, target, options.rebuilds or about.rebuilds)
-    if about.candidate not in networks:
+    if about.ships not in networks:
         raise TargetError(
             target.title,
             "has no half precision on this device, and this bundle's network is in it",
             hint="hand over a bundle of INT8 or FP32: `edgeresnet export --precision`",
         )
-    differences = _decoded(bundle, target, networks[about.candidate])
+    differences = _decoded(bundle, target, networks[about.ships])
     unit = _yardstick(bundle, target)
-    measured = replace(_evaluated(bundle, target, networks, unit, options.plan(about.verify)), decoding=differences)
+    measured = replace(_evaluated(bundle, target, networks, unit, options.plan(about.timing)), decoding=differences)
     document = codec.encode(DeviceResult(FORMAT, bundle.digest, time.time(), measured))
     output.write_text(json.dumps(sealed(document), ensure_ascii=False, allow_nan=False), encoding="utf-8")
     _report(measured)
@@ -140,7 +140,7 @@ def _built(bundle: Bundle, target: Target, rebuilds: int) -> dict[str, evaluatio
         if options is None:
             _say(f"{variant}: this device has none")
             continue
-        for name in evaluation.builds(variant, rebuilds if variant == bundle.about.candidate else 1):
+        for name in evaluation.builds(variant, rebuilds if variant == bundle.about.ships else 1):
             with _left_out(variant, bundle, target):
                 found[name] = _build(name, bundle, target, bundle.network(variant), options)
     return found
@@ -152,7 +152,7 @@ def _left_out(variant: str, bundle: Bundle, target: Target) -> Iterator[None]:
     try:
         yield
     except TargetError as problem:
-        if variant.split(evaluation.REBUILT)[0] == bundle.about.candidate:
+        if variant.split(evaluation.REBUILT)[0] == bundle.about.ships:
             raise problem.within(target.title) from problem
         _say(f"{variant}: left out: {problem.message}")
 
@@ -214,7 +214,7 @@ def _evaluated(
         _say(f"timed: {len(timed)} of {plan.processes} processes")
     about = bundle.about
     images = evaluation.ImageSet(about.classes, bundle.labels, expected, about.skipped, about.images)
-    return evaluation.result(target, about.candidate, images, networks, answered, measure.collected(jobs, timed))
+    return evaluation.result(target, about.ships, images, networks, answered, measure.collected(jobs, timed))
 
 
 def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Mapping[str, DecodingDifference | None]:

@@ -1,6 +1,7 @@
 """What goes to the device: a bundle, a folder with all that is needed to build, check and measure a network there.
 
-The code in it is the portable floor, file for file as it is here. The same inputs give the same bytes.
+The code in it is the portable floor without what judges, file for file as it is here. The same inputs give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ FOLDER = "bundle"
 _ROOT = Path(__file__).parents[2]  # the package: carried files keep their place in it
 _CARRIED = Path(__file__).with_name("carried")
 _PHOTOGRAPHS, _JPEG = 16, b"\xff\xd8\xff"
-_EXAMPLES = ("example.py", "bundle.hpp")
+_HEADER = "bundle.hpp"  # of the examples in C++
 _CPP = {"tensorrt_rtx": "tensorrt"}  # whose C++ interface it has
+_JUDGES = ("judging.py", "readings.py")  # they judge, here; another wording of a verdict is the same bundle
 _WHAT = {
     "fp32": "the network as it was, FP32",
     "pruned": "the pruned network, FP32",
@@ -58,14 +60,14 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
         made_by=__version__,
         target=target.name,
         network=spec.network,
-        candidate=spec.candidate,
+        ships=spec.ships,
         classes=tuple(samples.classes) or tuple(map(str, range(outputs))),  # their names are not known
         skipped=tuple(skipped),
         images=samples.identity,
         preprocessing=samples.preprocessing.to_json(),
         input="uint8" if spec.preprocessing else "float32",
         variants=variants,
-        verify=spec.verify,
+        timing=spec.timing,
         rebuilds=spec.rebuilds,
     )
     contents.write_about(folder, about)
@@ -117,7 +119,7 @@ def _networks(
         try:
             _write_network(source, path, halved=target.half_in_file(choices[name]), pixels=spec.preprocessing)
         except ModelError as problem:
-            if name != "half" or spec.candidate == name:
+            if name != "half" or spec.ships == name:
                 raise
             ctx.warn("no-half", f"{target.title} gets no half-precision variant: {problem.message}")
             continue
@@ -176,11 +178,11 @@ def _photographs(samples: Samples, folder: Path) -> None:
 
 def carried_digest(target: str) -> str:
     """Return the digest of all carried code: other code is another bundle."""
-    files = [*_carried(target).values(), _CARRIED / "README.md", Path(__file__)]
+    files = [*carried_files(target).values(), _CARRIED / "README.md", Path(__file__)]
     return manifest.digest_of([manifest.sha256_of(path) for path in files])
 
 
-def _carried(target: str) -> dict[str, Path]:
+def carried_files(target: str) -> dict[str, Path]:
     """Return what runs on the device, and is read there: its place in a bundle → where it is here."""
     shared = sorted(path.name for path in (_ROOT / "targets").glob("_*.py"))
     names = [
@@ -189,19 +191,25 @@ def _carried(target: str) -> dict[str, Path]:
         "stages/__init__.py",
         *(f"targets/{name}" for name in (*shared, f"{target}.py")),
     ]
-    names += sorted(path.relative_to(_ROOT).as_posix() for path in (_ROOT / "portable").glob("*.py"))
+    portable = (path for path in (_ROOT / "portable").glob("*.py") if path.name not in _JUDGES)
+    names += sorted(path.relative_to(_ROOT).as_posix() for path in portable)
     names += [f"stages/export/{name}.py" for name in ("__init__", "contents", "on_device")]
     names.append(yardstick.file().relative_to(_ROOT).as_posix())
-    examples = [*_EXAMPLES, f"{_CPP.get(target, target)}.cpp"]
     return {
         **{f"edgeresnet/{name}": _ROOT / name for name in names},
-        **{f"examples/{name}": _CARRIED / "examples" / name for name in examples},
+        **{f"examples/{name}": _CARRIED / "examples" / name for name in ("example.py", *_cpp_of(target))},
         "deploy.py": _CARRIED / "deploy.py",
     }
 
 
+def _cpp_of(target: str) -> tuple[str, ...]:
+    """Return the files of the example in C++; a target may have none."""
+    name = f"{_CPP.get(target, target)}.cpp"
+    return (_HEADER, name) if (_CARRIED / "examples" / name).is_file() else ()
+
+
 def _floor(target: Target, folder: Path) -> None:
-    for name, path in _carried(target.name).items():
+    for name, path in carried_files(target.name).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / name)
 
@@ -215,13 +223,13 @@ def _arithmetic(preprocessing: Preprocessing) -> str:
 
 
 def _readme(about: BundleAbout, preprocessing: Preprocessing, target: Target) -> str:
-    size = preprocessing.size
+    size, languages = preprocessing.size, "Python and C++" if _cpp_of(target.name) else "Python"
     rows = [f"| `networks/{one.file}` | {_HALF if one.half else _WHAT[name]} |" for name, one in about.variants.items()]
     rows += [
         "| `evaluation/` | images, their labels where they are known, and what the FP32 network answered on the host |",
         "| `samples/` | 16 of them as JPEG files (PNG for 16 bits), and the pixels that became of them on the host |",
         "| `labels.txt` | the classes, in the order of the answers |",
-        "| `examples/` | how a program calls what was built, in Python and C++; `normalize.txt` is for them |",
+        f"| `examples/` | how a program calls what was built, in {languages}; `normalize.txt` is for them |",
         "| `edgeresnet/` | the code that builds and measures, as it runs on the host |",
         "| `manifest.json` | size and SHA-256 of every file |",
     ]

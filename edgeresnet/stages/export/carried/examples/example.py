@@ -17,7 +17,7 @@ from edgeresnet.stages.export.contents import BUILT, Bundle  # noqa: E402
 
 def main(photograph: Path) -> None:
     bundle = Bundle.open(HERE)
-    built = HERE / BUILT / bundle.about.candidate
+    built = HERE / BUILT / bundle.about.ships
     if not built.is_dir():
         sys.exit("error: nothing is built yet: python3 deploy.py")
     target = importlib.import_module("edgeresnet.targets." + bundle.about.target).TARGET

@@ -14,7 +14,7 @@ import pytest
 from edgeresnet.portable import codec
 from edgeresnet.report import schema
 
-from ..test_codec import DOCUMENTS, PLAIN, REFUSED, Document, Exact, Layer, Near
+from ..portable.test_codec import DOCUMENTS, PLAIN, REFUSED, Document, Exact, Layer, Near
 
 pytestmark = pytest.mark.unit
 

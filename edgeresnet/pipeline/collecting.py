@@ -20,7 +20,7 @@ from ..stages.table import ON_DEVICE
 from ..store import Artifact, Origin, Store
 from .document import with_result
 from .planner import as_written_of, device_step
-from .resolve import resolved_targets
+from .resolving import resolved_targets
 
 
 def collect(path: Path, store: Store, changes: tuple[str, ...] = ()) -> Run:

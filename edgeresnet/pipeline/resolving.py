@@ -1,6 +1,7 @@
 """What a recipe names, opened once: images listed and compared, weights hashed and recognised, targets' options read.
 
-Refuses what can be known to fail before anything runs. Decodes, trains and measures nothing.
+Looks at this machine, too: which half precision its targets have, and whether its CPU has INT8 instructions. Refuses
+what can be known to fail before anything runs. Decodes, trains and measures nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from ..errors import RecipeError
 from ..images import Samples, choose
 from ..portable import machine, yardstick
 from ..portable.frozen import dataclass
-from ..portable.result import RunWarning
 from ..portable.session import Dialect, Target
 from ..recipe import Delivery, Recipe
 from ..stages.export import write
-from ..stages.specs import Architecture, NetworkFile
 from ..store import Given, Store
 from . import network
+from .network import Network
 
 SLOTS = ("training", "evaluation", "calibration")
 _PARITY_IMAGES = 16
@@ -51,16 +51,12 @@ class ResolvedTarget:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A recipe with all that it names. Planning needs nothing else."""
+    """A recipe with all that it names, on this machine. Planning needs nothing else."""
 
     recipe: Recipe
     samples: Mapping[str, Given[Samples]]  # slot → its images
     few: Given[Samples] | None  # chosen by the seed, of whichever images there are
-    architecture: Architecture
-    weights: NetworkFile | None
-    candidate: NetworkFile | None
-    candidate_answers_probabilities: bool
-    warnings: tuple[RunWarning, ...]  # about the given weights
+    network: Network
     targets: Mapping[str, ResolvedTarget]
     carried: Mapping[str, str]  # target that gets a bundle → digest of the code in it
     yardstick: Given[Path]
@@ -68,21 +64,15 @@ class Resolved:
 
 
 def resolve(recipe: Recipe, store: Store) -> Resolved:
-    """Open what a recipe names. The store lends its cache of hashes."""
+    """Open what a recipe names, once, and look at this machine. The store lends its cache of hashes."""
     samples = _samples(recipe, store)
-    architecture, warnings = network.architecture(recipe, samples)
-    weights, candidate = network.files(recipe, architecture.classes)
+    given = network.opened(recipe, samples)
     found = resolved_targets(recipe)
-    given = recipe.model.candidate
     return Resolved(
         recipe,
         samples,
         _few(recipe, samples),
-        architecture,
-        weights,
-        candidate,
-        given is not None and network.answers_probabilities(given),
-        warnings,
+        given,
         found,
         {name: write.carried_digest(name) for name, each in found.items() if each.is_bundle},
         Given(yardstick.SHA256, yardstick.file()),

@@ -1,0 +1,67 @@
+"""A recipe run to its verdict, and a run printed with its page: what `run`, `verify`, `collect` and `export` share."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _output, _verdict
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
+    from ..runs import Run
+    from ..store import Store
+
+
+def run_recipe(wanted: Recipe, store: Store, *, again: tuple[str, ...] = (), quiet: bool, verbose: bool) -> Run:
+    """Run a recipe to its verdict. A run that fails halfway has its page all the same."""
+    from .. import pipeline
+    from ..errors import EdgeresnetError
+    from . import _progress
+
+    ended: list[Run] = []
+    try:
+        with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
+            return pipeline.run(wanted, store, again=frozenset(again), listener=listener, on_failure=ended.append)
+    except EdgeresnetError:
+        with contextlib.suppress(Exception):  # the error of the run matters more than one of its page
+            for run in ended:
+                _write_text(run, store)
+                page = _write_page(run, store)
+                if not quiet:
+                    _output.echo(f"page: {page}", err=True)
+        raise
+
+
+def report_run(run: Run, store: Store, *, as_json: bool) -> int:
+    """Print a run, write its page and its Markdown, and return the exit code."""
+    from .. import report
+
+    path = _write_text(run, store)
+    if as_json:
+        _output.print_json(run)
+    else:
+        _output.print_report(report.terminal.lines(run))
+    page = _write_page(run, store)
+    if not as_json:
+        _output.echo(f"page: {page}\nreport: {path}")
+    return _verdict.exit_code(run)
+
+
+def _write_text(run: Run, store: Store) -> Path:
+    from .. import report
+    from ..store import write_text
+
+    path = store.root / "runs" / f"{run.id}.md"
+    write_text(path, report.FORMATS["md"](run))
+    return path
+
+
+def _write_page(run: Run, store: Store) -> Path:
+    from .. import report
+    from ..store import write_text
+
+    path = store.root / "runs" / f"{run.id}.html"
+    write_text(path, report.html.of_store(run, store))
+    return path
