@@ -98,7 +98,7 @@ def full() -> Run:
     run["results"]["tensorrt_rtx"] = runs.not_measured("tensorrt_rtx", "no driver")
     for word in ("BROKEN", "UNDECIDED", "DEFERRED", "NOT_MEASURED"):
         absent: runs.Json = {"value": None, "low": None, "high": None} if word in ("DEFERRED", "NOT_MEASURED") else {}
-        run["verdicts"].append(runs.verdict(word, target="onnxruntime", kind=f"max_{word}", reason=LONG, **absent))
+        run["verdicts"].append(runs.verdict(word, target="onnxruntime", kind="max_drop_pp", reason=LONG, **absent))
     run["steps"][2]["warnings"] = [runs.warning(LONG)]
     run["steps"][1]["notes"]["widths"][LONG] = [64, 48]
     return runs.decoded(run)

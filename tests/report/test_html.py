@@ -300,6 +300,13 @@ def test_a_thousand_classes_and_many_images_stay_small() -> None:
     assert "the table has 200 of them, `--format json` all" in Read(text).text
 
 
+def test_a_promise_that_this_version_does_not_know_is_listed_and_not_drawn() -> None:
+    later = runs.verdict("BROKEN", target="onnxruntime", kind="max_something_new", reason="it is new")
+    text = Read(report.FORMATS["html"](runs.run(verdicts=[later], verdict="BROKEN"))).text
+    assert "max_something_new" in text
+    assert "it is new" in text
+
+
 def test_promises_of_a_thousand_classes_stay_small_and_the_worst_are_seen() -> None:
     verdicts = []
     for target in ("onnxruntime", "openvino", "tensorrt"):

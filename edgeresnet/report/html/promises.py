@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from ...portable import judging
-from ...portable.readings import KINDS
-from ...portable.result import Promise, Verdict
+from ...portable.readings import KINDS, Kind
+from ...portable.result import Verdict
 from ..summary import Summary, short_number
 from .element import Markup, el, name
 from .figure import Origin, figure, verify_origin
@@ -54,7 +54,8 @@ def _left_out(count: int) -> str:
 
 def _badness(each: Verdict) -> tuple[int, float]:
     """Order by verdict, then by how near to its limit, or how far beyond, the value is."""
-    beyond = -math.inf if each.value is None else _beyond(each.promise, each.value)
+    kind = KINDS.get(each.promise.kind)
+    beyond = -math.inf if each.value is None or kind is None else _beyond(kind, each.promise.limit, each.value)
     return judging.WORST_LAST.index(each.verdict), beyond
 
 
@@ -70,20 +71,20 @@ def _row(each: Verdict) -> Markup:
 
 def _strip(each: Verdict, words: str) -> Strip:
     """Place distances from the limit, as parts of the largest one; a floor is turned round, so that left is kept."""
-    if each.value is None:
+    kind = KINDS.get(each.promise.kind)
+    if each.value is None or kind is None:  # a later version may promise what this one cannot draw
         return Strip("", words, kind="absent")
     ends = [each.value if end is None else end for end in (each.low, each.high)]
-    middle, *sides = (_beyond(each.promise, number) for number in (each.value, *ends))
+    middle, *sides = (_beyond(kind, each.promise.limit, number) for number in (each.value, *ends))
     far = 1.15 * max(map(abs, (middle, *sides))) or 1.0
     low, high = sorted(side / far for side in sides)
     if each.high is None and each.low is not None:  # nothing bounds it from above
-        low, high = (low, 1.0) if KINDS[each.promise.kind].ceiling else (-1.0, high)
+        low, high = (low, 1.0) if kind.ceiling else (-1.0, high)
     return Strip("", words, value=middle / far, low=low, high=high, kind=each.verdict)
 
 
-def _beyond(promise: Promise, number: float) -> float:
+def _beyond(kind: Kind, limit: float, number: float) -> float:
     """Return how far on the wrong side of the limit a number is; of speed-ups and times, as a factor."""
-    kind = KINDS[promise.kind]
-    is_factor = kind.is_factor and number > 0 and promise.limit > 0
-    beyond = math.log(number / promise.limit) if is_factor else number - promise.limit
+    is_factor = kind.is_factor and number > 0 and limit > 0
+    beyond = math.log(number / limit) if is_factor else number - limit
     return beyond if kind.ceiling else -beyond
