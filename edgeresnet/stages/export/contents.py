@@ -86,7 +86,9 @@ class Bundle:
         problems = manifest.problems(folder, written, besides=_LATER)
         if problems:
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-            raise ArtifactError("the bundle", f"is not as it was made: {'; '.join(problems[:3])}{more}", hint=_UNPACK)
+            raise ArtifactError(
+                "the bundle", f"has changed since it was made: {'; '.join(problems[:3])}{more}", hint=_UNPACK
+            )
         return Bundle(folder, written["digest"], read_about(folder))
 
     @property
@@ -142,12 +144,12 @@ def opened(path: Path) -> DeviceResult:
     if not same:
         raise ArtifactError(
             str(path),
-            "is not as deploy.py wrote it: it was changed, or damaged on its way",
-            hint="copy it once more",
+            "has changed since deploy.py wrote it, or was damaged on its way",
+            hint="copy it again",
         )
     try:
         return codec.decode(DeviceResult, {**found, "digest": digest})
     except CodecError as problem:
         raise ArtifactError(
-            str(path), f"is not a device's result: {problem}", hint="run deploy.py once more on the device"
+            str(path), f"is not a device's result: {problem}", hint="run deploy.py again on the device"
         ) from problem

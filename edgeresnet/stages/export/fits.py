@@ -11,7 +11,7 @@ from ...portable import inference
 from ...portable.result import Accuracy, Measured, Variant
 from .contents import Bundle
 
-_AGAIN = "run deploy.py once more on the device"
+_AGAIN = "run deploy.py again on the device"
 
 
 def check_fit(result: Measured, bundle: Bundle, target: str) -> None:

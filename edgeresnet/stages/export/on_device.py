@@ -66,12 +66,12 @@ def main(folder: Path, words: Sequence[str] | None = None) -> int:
         return problem.exit_code
     except (OSError, MemoryError) as caught:
         failed = machine_error(caught) or MachineError(
-            "the bundle", f"cannot be measured: {caught}", hint="is the folder yours to write?"
+            "the bundle", f"cannot be measured: {caught}", hint="check that you may write to its folder"
         )
         _say(f"error: {failed.message}\n  {failed.hint}")
         return failed.exit_code
     except KeyboardInterrupt:
-        _say("interrupted: run it once more")
+        _say("interrupted (run it again)")
         return 130
     return 0
 
@@ -80,11 +80,19 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy.py", description="Build this bundle's network here, measure it, and write result.json."
     )
-    parser.add_argument("--check", action="store_true", help="only check that the bundle is complete and can be built")
-    parser.add_argument("--processes", type=_count, help="fresh processes to time; by default as the recipe has it")
-    parser.add_argument("--seconds", type=_seconds, help="for timing; by default as the recipe has it")
-    parser.add_argument("--rebuilds", type=_count, help="how often to build what would ship; default: the recipe's")
-    parser.add_argument("--output", type=Path, help="by default result.json next to deploy.py")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check that the bundle is complete and the runtime is installed; build nothing",
+    )
+    parser.add_argument(
+        "--processes", type=_count, help="number of fresh processes that are timed (default: the recipe's)"
+    )
+    parser.add_argument("--seconds", type=_seconds, help="seconds of timing (default: the recipe's)")
+    parser.add_argument(
+        "--rebuilds", type=_count, help="how often the network that would ship is built (default: the recipe's)"
+    )
+    parser.add_argument("--output", type=Path, help="file to write (default: result.json next to deploy.py)")
     return parser
 
 
@@ -107,7 +115,7 @@ def _deploy(folder: Path, options: Options) -> None:
     found = target.available()
     _say(f"bundle {bundle.digest[:12]}: complete; {about.network} for {target.title}")
     if not found.ok:
-        raise TargetError(target.title, f"is not here: {found.reason}", hint=found.hint)
+        raise TargetError(target.title, f"cannot be used here: {found.reason}", hint=found.hint)
     _say(f"{', '.join(f'{name} {version}' for name, version in found.versions.items())}: here")
     if options.check:
         return
@@ -118,8 +126,8 @@ def _deploy(folder: Path, options: Options) -> None:
     if about.ships not in networks:
         raise TargetError(
             target.title,
-            "has no half precision on this device, and this bundle's network is in it",
-            hint="hand over a bundle of INT8 or FP32: `edgeresnet export --precision`",
+            "has no half precision on this device, and this bundle's network needs it",
+            hint="export a bundle of INT8 or FP32: `edgeresnet export --precision int8`",
         )
     differences = _decoded(bundle, target, networks[about.ships])
     unit = _yardstick(bundle, target)
@@ -138,7 +146,7 @@ def _built(bundle: Bundle, target: Target, rebuilds: int) -> dict[str, evaluatio
         if about.half:
             options = target.half(options)
         if options is None:
-            _say(f"{variant}: this device has none")
+            _say(f"{variant}: left out: this device has no half precision")
             continue
         for name in evaluation.builds(variant, rebuilds if variant == bundle.about.ships else 1):
             with _left_out(variant, bundle, target):
@@ -227,10 +235,10 @@ def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Map
         try:
             pixels = decoding.decoded(library, files, bundle.preprocessing)
         except (AttributeError, ValueError, OSError) as problem:  # what an old or reduced library cannot do
-            _say(f"decoding with {library}: not compared, it fails here: {first_line(problem)}")
+            _say(f"decoding with {library}: not compared: it failed: {first_line(problem)}")
             continue
         if pixels is None:
-            _say(f"decoding with {library}: not compared, it is not here")
+            _say(f"decoding with {library}: not compared: it is not installed")
             continue
         both = (network.images(each, bundle.preprocessing) for each in (host, pixels))
         one, other = (evaluation.answers(target, network.compiled, [each]).logits.argmax(1) for each in both)
@@ -238,8 +246,9 @@ def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Map
         difference = DecodingDifference(len(files), float(apart.mean()), int(apart.max()), int((one != other).sum()))
         found[library] = difference
         _say(
-            f"decoding with {library}: {difference.mean_levels:.2f} levels from the host's on average, "
-            f"{difference.largest_levels} at most; {difference.answers_changed} of {len(files)} answers change"
+            f"decoding with {library}: pixels differ from the host's by {difference.mean_levels:.2f} levels "
+            f"on average, {difference.largest_levels} at most; {difference.answers_changed} of {len(files)} answers "
+            "change"
         )
     return found
 
@@ -259,7 +268,7 @@ def _notes(measured: Measured) -> Iterator[str]:
     for gpu in now.gpus:
         clocks = {"GPU MHz": gpu.sm_mhz, "GPU °C": gpu.temperature_c}
         shown += [f"{name} {value:g}" for name, value in clocks.items() if value]
-        shown += [f"held down by {', '.join(gpu.throttle)}"] if gpu.throttle else []
+        shown += [f"throttled by {', '.join(gpu.throttle)}"] if gpu.throttle else []
     yield "conditions: " + (", ".join(shown) or "this device reports no power mode, clocks or temperature")
     yield from map(str, timing_warnings.of(measured.timed()))
     found = advice.advice(measured)
@@ -272,7 +281,7 @@ def _report(measured: Measured) -> None:
         counts, times = variant.accuracy, variant.latency.host if variant.latency else None
         top1 = f"top-1 {counts.top1_pct:.2f} %, " if counts.has_labels else ""
         shown = f", p50 {times.p50:.3f} ms, p99 {times.p99:.3f} ms" if times else ""
-        print(f"{name:5} {top1}same answer as FP32 on the host {counts.agree} of {counts.images}{shown}")
+        print(f"{name:5} {top1}{counts.agree} of {counts.images} answers are those of FP32 on the host{shown}")
     for sentence in _notes(measured):
         print(sentence)
 

@@ -26,7 +26,7 @@ from ...portable.preprocessing import Preprocessing
 from ...portable.session import Target
 from ...store import Artifact, file_of
 from ..specs import ExportInputs, ExportSpec, NetworkFile
-from . import contents
+from . import contents, serving
 from .contents import BundleAbout, BundleVariant
 
 FOLDER = "bundle"
@@ -37,13 +37,13 @@ _HEADER = "bundle.hpp"  # of the examples in C++
 _CPP = {"tensorrt_rtx": "tensorrt"}  # whose C++ interface it has
 _JUDGES = ("judging.py", "readings.py")  # they judge, here; another wording of a verdict is the same bundle
 _WHAT = {
-    "fp32": "the network as it was, FP32",
+    "fp32": "the original network, FP32",
     "pruned": "the pruned network, FP32",
-    "half": "its half-precision variant, which INT8 must be faster than",
+    "half": "the half-precision variant: INT8 must be faster than this",
     "int8": "the INT8 network that would ship",
-    "candidate": "the network that would ship, made by another tool",
+    "candidate": "the network that would ship; another tool made it",
 }
-_HALF = "the same file, built in half precision where this device has it: INT8 must be faster than that"
+_HALF = "the same file, built in half precision if the device has it: INT8 must be faster than this"
 
 
 def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> ExportNotes:
@@ -73,7 +73,8 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
     contents.write_about(folder, about)
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in about.classes), encoding="utf-8")
     (folder / "normalize.txt").write_text(_arithmetic(samples.preprocessing), encoding="utf-8")
-    (folder / "README.md").write_text(_readme(about, samples.preprocessing, target), encoding="utf-8")
+    served = serving.write(folder, about, folder / contents.NETWORKS / variants[spec.ships].file, outputs)
+    (folder / "README.md").write_text(_readme(about, samples.preprocessing, target, served), encoding="utf-8")
     written = manifest.write(folder, format=contents.FORMAT)
     size_mb = sum(file["size"] for file in written["files"]) / 1e6
     return ExportNotes(written["digest"], len(written["files"]), round(size_mb, 3))
@@ -178,7 +179,7 @@ def _photographs(samples: Samples, folder: Path) -> None:
 
 def carried_digest(target: str) -> str:
     """Return the digest of all carried code: other code is another bundle."""
-    files = [*carried_files(target).values(), _CARRIED / "README.md", Path(__file__)]
+    files = [*carried_files(target).values(), _CARRIED / "README.md", Path(__file__), Path(serving.__file__)]
     return manifest.digest_of([manifest.sha256_of(path) for path in files])
 
 
@@ -222,15 +223,16 @@ def _arithmetic(preprocessing: Preprocessing) -> str:
     return "".join(f"{channel} {scale:.9g} {shift:.9g}\n" for channel, scale, shift in numbers)
 
 
-def _readme(about: BundleAbout, preprocessing: Preprocessing, target: Target) -> str:
+def _readme(about: BundleAbout, preprocessing: Preprocessing, target: Target, serving_section: str) -> str:
     size, languages = preprocessing.size, "Python and C++" if _cpp_of(target.name) else "Python"
     rows = [f"| `networks/{one.file}` | {_HALF if one.half else _WHAT[name]} |" for name, one in about.variants.items()]
     rows += [
-        "| `evaluation/` | images, their labels where they are known, and what the FP32 network answered on the host |",
-        "| `samples/` | 16 of them as JPEG files (PNG for 16 bits), and the pixels that became of them on the host |",
-        "| `labels.txt` | the classes, in the order of the answers |",
-        f"| `examples/` | how a program calls what was built, in {languages}; `normalize.txt` is for them |",
+        "| `evaluation/` | images, their labels if known, and the FP32 network's answers on the host |",
+        "| `samples/` | up to 16 of them as JPEG files (PNG for 16 bits), and their pixels as the host decodes them |",
+        "| `labels.txt` | the classes, in the order of the network's answers |",
+        f"| `examples/` | how a program calls what was built, in {languages}; they read `normalize.txt` |",
         "| `edgeresnet/` | the code that builds and measures, as it runs on the host |",
+        *(["| `serve/` | what a model server needs to know of the network; see below |"] if serving_section else []),
         "| `manifest.json` | size and SHA-256 of every file |",
     ]
     text = (_CARRIED / "README.md").read_text(encoding="utf-8")
@@ -239,14 +241,18 @@ def _readme(about: BundleAbout, preprocessing: Preprocessing, target: Target) ->
     if preprocessing.bits != 8:
         takes += f", of pixels divided by {2**preprocessing.bits - 1}"
     if about.input == "uint8":
-        takes = f"pixels as they are decoded, uint8, 1×{size}×{size}×{preprocessing.channels}: preprocessing is inside"
-    answers = f"it answers {len(about.classes)} logits, in the order of `labels.txt`"
-    return text.format(
-        network=about.network,
-        title=target.title,
-        version=about.made_by,
-        install=target.install,
-        runtime=target.title,
-        rows="\n".join(rows),
-        input=textwrap.fill(f"The network takes {takes}; {answers}.", 120),
+        takes = f"decoded pixels, uint8, 1×{size}×{size}×{preprocessing.channels}: its first layers preprocess them"
+    answers = f"It answers with {len(about.classes)} logits, in the order of `labels.txt`"
+    return (
+        text.format(
+            network=about.network,
+            title=target.title,
+            version=about.made_by,
+            install=target.install,
+            runtime=target.title,
+            rows="\n".join(rows),
+            input=textwrap.fill(f"The network takes {takes}. {answers}.", 120),
+            serving=serving_section,
+        ).rstrip("\n")
+        + "\n"
     )
