@@ -1,119 +1,95 @@
-"""The workflow in pipelines/ci is run as it stands: its `run:` steps as shell scripts, on a tiny recipe."""
+"""The workflow in pipelines/ci is executed as it stands, action.yml included, on a tiny recipe."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
+from .actions import OURS, Runner, evaluate
 from .conftest import write_recipe
 
 FILE = Path(__file__).parent.parent / "pipelines" / "ci" / "gate.yml"
 WORKFLOW = yaml.safe_load(FILE.read_text())
+GATE: dict[str, Any] = WORKFLOW["jobs"]["gate"]
+EVENTS = True  # how YAML 1.1 reads the word `on`
+OUR_PULL_REQUEST = {
+    "github.event_name": "pull_request",
+    "github.event.pull_request.head.repo.full_name": "me/mine",
+    "github.repository": "me/mine",
+}
 
 
-@pytest.fixture
-def job(tmp_path: Path, net: Path) -> Any:
-    """Run a job's scripts in order, as a runner does, until one fails; return that exit code and all output."""
-    raw = {
+def test_the_workflow_begins_with_what_it_is_for_and_uses_the_action() -> None:
+    assert FILE.read_text().startswith("# A gate for GitHub Actions")
+    assert list(WORKFLOW["jobs"]) == ["gate"]
+    assert [step for step in GATE["steps"] if OURS.fullmatch(step.get("uses", ""))]
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+
+
+def test_no_branch_cancels_anothers_gate() -> None:
+    assert "github.ref" in WORKFLOW["concurrency"]["group"], "a gate that waits is cancelled by the next of its group"
+    events = WORKFLOW[EVENTS]
+    assert events["push"] == {"branches": ["main"]}, "a branch is measured once, by its pull request"
+    assert set(events) == {"push", "pull_request", "workflow_dispatch"}
+
+
+@pytest.mark.parametrize(
+    ("event", "owner", "is_ours"),
+    [
+        ("push", "", True),
+        ("workflow_dispatch", "", True),
+        ("pull_request", "me/mine", True),
+        ("pull_request", "fork/mine", False),
+        ("pull_request", "", False),  # of a fork that is gone
+    ],
+)
+def test_no_fork_runs_its_code_on_the_runner(event: str, owner: str, is_ours: bool, tmp_path: Path) -> None:
+    changes = {"github.event_name": event, "github.event.pull_request.head.repo.full_name": owner}
+    context = {**OUR_PULL_REQUEST, **changes}
+    (machine,) = re.findall(r"\$\{\{(.+)\}\}", GATE["runs-on"])
+    assert evaluate(machine, context) == (["self-hosted", "edgeresnet"] if is_ours else ["ubuntu-latest"])
+    if not is_ours:
+        runner = Runner(tmp_path)
+        done = runner.job(GATE, context)
+        assert done.code == 1, "a job that is skipped is green on GitHub"
+        assert "::error::edgeresnet does not measure a fork's change" in done.output
+        assert (runner.used, runner.words("pip")) == ([], [])
+
+
+@pytest.mark.slow
+def test_a_baseline_is_made_by_hand_reviewed_and_compared(tmp_path: Path, net: Path) -> None:
+    runner = Runner(tmp_path / "runner")
+    recipe = {
         "version": 1,
         "model": {"checkpoint": net.name},
         "preprocessing": {"size": 8, "mean": [0.305], "std": [0.376]},
         "images": {"evaluation": {"from": "digits", "count": 300}},
         "targets": {"onnxruntime": {}},
-        "verify": {"processes": 1, "seconds": 0.2},
+        "verify": {"seconds": 0.2},
         "promises": {"max_drop_pp": 2.0},
     }
-    write_recipe(tmp_path, raw)
-    environment = {
-        **os.environ,
-        **{name: str(value) for name, value in WORKFLOW["env"].items()},
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "EDGERESNET": "edgeresnet",  # is installed already
-        "GITHUB_ACTIONS": "true",
-        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
-        "EDGERESNET_STORE": "artifacts",
-    }
-
-    def run(name: str) -> tuple[int, str]:
-        output = ""
-        for step in WORKFLOW["jobs"][name]["steps"]:
-            if "run" in step and step["name"] != "Whose code":
-                command = ["bash", "-e", "-o", "pipefail", "-c", step["run"]]
-                done = subprocess.run(
-                    command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-                )
-                output += done.stdout + done.stderr
-                if done.returncode:
-                    return done.returncode, output
-        return 0, output
-
-    return run
-
-
-def test_the_workflow_begins_with_what_it_is_for_and_has_its_jobs() -> None:
-    assert FILE.read_text().startswith("# A gate for GitHub Actions")
-    assert set(WORKFLOW["jobs"]) == {"gate", "renew"}
-
-
-def test_no_branch_cancels_anothers_gate_and_no_fork_runs_its_code_on_the_runner() -> None:
-    group = WORKFLOW["concurrency"]["group"]
-    assert "github.ref" in group, "a gate that waits is cancelled by the next one of its group"
-    events = WORKFLOW[True]  # YAML's word for `on`
-    assert events["push"] == {"branches": ["main"]}, "a branch is measured once, by its pull request"
-    assert set(events) == {"push", "pull_request", "workflow_dispatch"}
-    gate = WORKFLOW["jobs"]["gate"]
-    (where,) = re.findall(r"\$\{\{ fromJSON\((.+)\) \}\}", gate["runs-on"])
-    refusal = gate["steps"][0]
-    assert "exit 1" in refusal["run"], "a job that is skipped is green on GitHub"
-
-    def evaluated(text: str, github: SimpleNamespace) -> Any:
-        return eval(text.replace("||", "or").replace("&&", "and"), {"github": github})
-
-    for event, whose, ours in (
-        ("push", None, True),
-        ("pull_request", "me/mine", True),
-        ("pull_request", "fork/mine", False),
-        ("pull_request", None, False),  # of a fork that is gone
-    ):
-        head = SimpleNamespace(repo=SimpleNamespace(full_name=whose))
-        about = SimpleNamespace(pull_request=SimpleNamespace(head=head))
-        github = SimpleNamespace(event_name=event, event=about, repository="me/mine")
-        assert evaluated(gate["if"], github)
-        assert json.loads(evaluated(where, github)) == (["self-hosted", "edgeresnet"] if ours else ["ubuntu-latest"])
-        assert evaluated(refusal["if"], github) != ours, (event, whose)
-    assert not evaluated(gate["if"], SimpleNamespace(event_name="workflow_dispatch"))
-
-
-@pytest.mark.slow
-def test_renewed_reviewed_and_compared(job: Any, tmp_path: Path) -> None:
-    code, output = job("renew")
-    assert code == 0, output
-    path = tmp_path / "gate.json"
-    baseline = json.loads(path.read_text())
+    write_recipe(runner.workspace, recipe)
+    shutil.copy(net, runner.workspace)
+    done = runner.job(shortened(), {**OUR_PULL_REQUEST, "github.event_name": "workflow_dispatch"})
+    assert done.code == 0, done.output
+    (uploaded,) = [inputs["path"] for action, inputs in runner.used if "upload" in action]
+    baseline = json.loads((Path(uploaded) / "baseline.json").read_text())
     untimed = {"max_slowdown_pct": None, "max_runtime_slowdown_pct": None}  # how fast it is depends on what else runs
     baseline["margins"] = {"max_loss_pp": 2.0, "max_growth_pct": 0.0, **untimed}
-    path.write_text(json.dumps(baseline))
-    code, output = job("gate")
-    assert code == 0, output
-    assert "::notice title=edgeresnet gate::KEPT" in output
-    assert "# Gate: KEPT" in (tmp_path / "summary.md").read_text()
-    assert (tmp_path / "gate.xml").is_file()
+    (runner.workspace / "gate.json").write_text(json.dumps(baseline))
+    done = runner.job(shortened(), OUR_PULL_REQUEST)
+    assert done.code == 0, done.output
+    assert "::notice title=edgeresnet gate::KEPT" in done.output
+    assert "# Gate: KEPT" in runner.summary
 
 
-@pytest.mark.slow
-def test_a_broken_promise_of_the_recipe_reaches_the_gate_and_is_red_there(job: Any, tmp_path: Path) -> None:
-    assert job("renew")[0] == 0
-    recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
-    write_recipe(tmp_path, {**recipe, "promises": {"min_top1_pct": 100}})
-    code, output = job("gate")
-    assert code == 3, output
-    assert "::error file=gate.json,title=onnxruntime min_top1_pct%3A BROKEN" in output
+def shortened() -> dict[str, Any]:
+    """Return the job with one process instead of ten."""
+    steps = [{**step, "with": {**step["with"], "processes": 1}} if "with" in step else step for step in GATE["steps"]]
+    return {**GATE, "steps": steps}

@@ -106,7 +106,7 @@ def test_nightly_takes_the_newest_and_the_lowest_and_mutates_once_a_week() -> No
 
 def test_a_release_publishes_what_was_checked_and_only_then() -> None:
     release = WORKFLOWS["release"]
-    assert release[EVENTS] == {"push": {"tags": ["v*"]}}
+    assert release[EVENTS] == {"push": {"tags": ["v*.*.*"]}}, "v1 is moved to each release, and is not one"
     build, publish = release["jobs"]["build"], release["jobs"]["publish"]
     done = steps("release", "build")
     assert done[-3:] == ["make check-version", "make dist release-check", "actions/upload-artifact"]
@@ -118,11 +118,24 @@ def test_a_release_publishes_what_was_checked_and_only_then() -> None:
     assert publish["permissions"] == {"id-token": "write"}
 
 
+def test_the_site_is_built_for_each_pull_request_and_published_from_main() -> None:
+    docs = WORKFLOWS["docs"]
+    assert docs[EVENTS] == {"push": {"branches": ["main"]}, "pull_request": None}
+    build, publish = docs["jobs"]["build"], docs["jobs"]["publish"]
+    assert steps("docs", "build")[-2:] == ["make docs", "actions/upload-pages-artifact"]
+    assert "if" not in build
+    only_main = "github.ref == 'refs/heads/main'"
+    assert build["steps"][-1]["if"] == publish["if"] == only_main
+    assert publish["needs"] == "build"
+    assert steps("docs", "publish") == ["actions/configure-pages", "actions/deploy-pages"]
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+
+
 def test_no_other_job_may_write() -> None:
     for name, workflow in WORKFLOWS.items():
         assert workflow["permissions"] == {"contents": "read"}, name
         assert [job for job in workflow["jobs"] if "permissions" in workflow["jobs"][job]] == (
-            ["publish"] if name == "release" else []
+            ["publish"] if name in ("release", "docs") else []
         )
 
 
