@@ -7,6 +7,7 @@ import textwrap
 import unicodedata
 
 WIDTH = 80  # of a report on a terminal
+CUT = "…"  # stands for what was left out of a name
 
 # What moves the cursor, changes colours, or turns the direction of all that follows; and what is not a character.
 _HIDDEN = re.compile(
@@ -40,18 +41,13 @@ def width(text: str) -> int:
     return sum(map(_columns, text))
 
 
-def padded(text: str, columns: int, *, left: bool) -> str:
-    gap = " " * (columns - width(text))
-    return text + gap if left else gap + text
-
-
-def cut(text: str, columns: int) -> str:
+def cut(text: str, columns: int, mark: str = CUT) -> str:
     """Cut out the middle of a text that is wider: the ends of a path matter more."""
     if width(text) <= columns:
         return text
     head: list[str] = []
     tail: list[str] = []
-    room = columns - 1
+    room = columns - len(mark)
     begin, end = 0, len(text) - 1
     while begin <= end:
         side, char = (head, text[begin]) if width("".join(head)) <= width("".join(tail)) else (tail, text[end])
@@ -60,7 +56,7 @@ def cut(text: str, columns: int) -> str:
             break
         side.append(char)
         begin, end = (begin + 1, end) if side is head else (begin, end - 1)
-    return "".join(head) + "…" + "".join(reversed(tail))
+    return "".join(head) + mark + "".join(reversed(tail))
 
 
 def stretched(text: str) -> str:
@@ -69,6 +65,7 @@ def stretched(text: str) -> str:
 
 
 def shrunk(text: str) -> str:
+    """Return what `stretched` was given."""
     return text.replace(_FILL, "")
 
 
@@ -78,9 +75,9 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def wrapped(sentence: str, indent: int = 2) -> str:
+def wrapped(sentence: str, indent: int = 2, width: int = WIDTH) -> str:
     """Return a sentence in lines of 80 columns. A word is never broken, however long: a path is there to be copied."""
     one_line, more = stretched(visible(sentence)), " " * indent
     return shrunk(
-        textwrap.fill(one_line, WIDTH, subsequent_indent=more, break_long_words=False, break_on_hyphens=False)
+        textwrap.fill(one_line, width, subsequent_indent=more, break_long_words=False, break_on_hyphens=False)
     )

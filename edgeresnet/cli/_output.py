@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..text import in_json, visible
+from ..text import WIDTH, in_json, visible
 
 if TYPE_CHECKING:
-    from ..report.terminal import Line
+    from ..report.lines import Line, Look
 
+_NARROWEST, _WIDEST = 60, 120  # columns of a report
+# Letters of ours that an old code page may lack. The bars of a training's history become digits from 1 to 8.
+_SPELLED = {
+    "→": "->", "×": "x", "·": "-", "…": "...", "✓": "KEPT", "✗": "BROKEN", "─": "-", "│": "|", "╭": "+", "╮": "+",
+    "╰": "+", "╯": "+",
+}  # fmt: skip
+_BARS = dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True))
 _COLOURS = {"KEPT": "green", "BROKEN": "red", "NOT_MEASURED": "yellow", "UNDECIDED": "yellow", "DEFERRED": "cyan"}
 
 
@@ -95,7 +102,8 @@ def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = Fals
     """
     try:
         plain, safe = bool(os.environ.get("NO_COLOR")), text if as_it_is else visible(text)
-        click.echo(safe.encode("utf-8", "backslashreplace").decode(), err=err, nl=nl, color=False if plain else None)
+        shown = safe if as_it_is else readable(safe, sys.stderr if err else sys.stdout)
+        click.echo(shown.encode("utf-8", "backslashreplace").decode(), err=err, nl=nl, color=False if plain else None)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
 
@@ -105,13 +113,50 @@ def error(message: str, hint: str) -> None:
     echo(f"error: {' '.join(message.split())} ({hint})", err=True)
 
 
+def look() -> Look:
+    """Return what stdout can show: symbols and frames where it knows the letters, and its width up to 120 columns."""
+    from ..report.lines import LETTERS, Look
+
+    ascii_only = readable(LETTERS, sys.stdout) != LETTERS
+    width = min(_terminal_columns(), _WIDEST) if sys.stdout.isatty() else WIDTH
+    return Look(symbols=not os.environ.get("NO_COLOR"), ascii_only=ascii_only, width=width)
+
+
 def print_report(lines: Iterable[Line]) -> None:
-    """Print a report's lines, each verdict in its colour."""
+    """Print a report's lines, each verdict's mark in its colour."""
     for line in lines:
-        text = visible(line.text)
+        text = readable(visible(line.text), sys.stdout)
         if line.verdict:
-            text = text.replace(line.verdict, click.style(line.verdict, fg=_COLOURS[line.verdict], bold=True), 1)
+            mark = line.mark or line.verdict
+            text = text.replace(mark, click.style(mark, fg=_COLOURS[line.verdict], bold=True), 1)
         echo(text, as_it_is=True)
+
+
+def readable(text: str, stream: object) -> str:
+    """Spell our own letters in ASCII for a stream that does not have them; a code stands for any other."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding, "surrogatepass" if encoding.lower() == "utf-8" else "strict")
+    except (UnicodeError, LookupError):
+        return "".join(_spelled(letter, encoding) for letter in text)
+    return text
+
+
+def _spelled(letter: str, encoding: str) -> str:
+    if letter in _BARS:  # all of them: some code pages have a few
+        return _BARS[letter]
+    try:
+        letter.encode(encoding)
+    except (UnicodeError, LookupError):
+        return _SPELLED.get(letter, letter)
+    return letter
+
+
+def _terminal_columns() -> int:
+    """Return how many columns the terminal has, but no fewer than a table needs."""
+    import shutil
+
+    return max(shutil.get_terminal_size((WIDTH, 24)).columns, _NARROWEST)
 
 
 def print_json(value: object) -> None:

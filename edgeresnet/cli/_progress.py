@@ -1,4 +1,7 @@
-"""What a run shows while it works, on stderr: a bar on a terminal, plain lines in a log, nothing with --quiet."""
+"""What a run shows while it works, on stderr: a live line on a terminal, plain lines in a log, nothing with --quiet.
+
+A stage that is done has one line. Steps of one stage on one target share it, and so do those of the reference.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None) -> Iter
         return
     if not sys.stderr.isatty():
         plain = _Plain(metrics, verbose)
-        yield plain
-        plain.summary()
+        with plain.ending():
+            yield plain
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -43,8 +46,8 @@ def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None) -> Iter
     # Once a second: a thread of this process draws it, also while networks are timed in other processes.
     with Bars(*look, console=console, transient=True, refresh_per_second=1, get_time=time.monotonic) as bars:
         shown = _OnTerminal(metrics, verbose, bars)
-        yield shown
-    shown.summary()
+        with shown.ending():
+            yield shown
 
 
 @contextlib.contextmanager
@@ -77,11 +80,53 @@ class _Recorder(Listener):
                 file.write(json.dumps(line) + "\n")
 
 
+class _Group:
+    """Steps that share a line: how long they took, what they made, and what was reported of them."""
+
+    def __init__(self, name: str):
+        self.name, self.seconds, self.made = name, 0.0, ""
+        self.is_made = False
+        self.reported: set[str] = set()
+
+    def add(self, seconds: float, made: str) -> None:
+        self.is_made = True
+        self.seconds += seconds
+        self.made = made or self.made
+
+    def reports(self, reason: str) -> bool:
+        """Take a reason why a step was not made; return whether it is a new one."""
+        is_new = reason not in self.reported
+        self.reported.add(reason)
+        return is_new
+
+    @property
+    def words(self) -> str:
+        """The line of what was made: "quantize:openvino           0.2 s  20 layers in INT8"; empty for nothing."""
+        return f"{self.name:24} {self.seconds:6.1f} s  {self.made}".rstrip() if self.is_made else ""
+
+
+def _made(outcome: Outcome) -> str:
+    """Return what a step made, where a few words say it."""
+    from ..notes import CalibrateNotes, PruneNotes, QuantizeNotes, RecoverNotes, TrainNotes
+
+    notes = outcome.artifact.manifest.notes if outcome.artifact else None
+    if isinstance(notes, TrainNotes | RecoverNotes):
+        return f"{100 * notes.validation_top1:.2f} % correct in validation"
+    if isinstance(notes, PruneNotes):
+        return f"{100 * notes.macs[1] / notes.macs[0]:.1f} % of the multiplications stay"
+    if isinstance(notes, CalibrateNotes):
+        return f"{notes.images} images"
+    if isinstance(notes, QuantizeNotes):
+        return f"{len(notes.int8)} layers in INT8"
+    return ""
+
+
 class _Reporter(_Recorder):
     def __init__(self, metrics: Path | None, verbose: bool):
         super().__init__(metrics)
         self.verbose = verbose
         self.made = self.found = self.missing = 0
+        self.group = _Group("")
 
     def line(self, text: str) -> None:
         _output.echo(text, err=True)
@@ -89,21 +134,49 @@ class _Reporter(_Recorder):
     def counts(self, name: str) -> Progress:
         raise NotImplementedError
 
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Show what is done when all is over, and the summary where nothing was raised."""
+        try:
+            yield
+        finally:
+            self.enter("")
+        self.summary()
+
+    def enter(self, name: str) -> None:
+        """Show the line of the steps before, unless the next one shares it."""
+        if name != self.group.name:
+            if self.group.words:
+                self.line(self.group.words)
+            self.group = _Group(name)
+
+    def name_of(self, step: Step) -> str:
+        """Return the name of the line that a step is shown in; each has its own with --verbose."""
+        about = step.id
+        if self.verbose:
+            return str(about)
+        if about.target == "reference":
+            return "reference"
+        return f"{about.stage}:{about.target}" if about.target and about.target != "dense" else about.stage
+
     def begins(self, step: Step) -> Progress:
-        return self.counts(str(step.id))
+        self.enter(self.name_of(step))
+        return self.counts(self.group.name)
 
     def ends(self, outcome: Outcome) -> None:
-        name = str(outcome.step.id)
+        name = self.name_of(outcome.step)
+        self.enter(name)
         if outcome.state == "made":
             self.made += 1
-            self.line(f"{name:24} {outcome.seconds:6.1f} s")
+            self.group.add(outcome.seconds, _made(outcome))
         elif outcome.state == "done":
             self.found += 1
             if self.verbose and outcome.artifact:
                 self.line(f"{name:24} already done, {outcome.artifact.digest[:12]}")
         else:
             self.missing += 1
-            self.line(f"{name:24} {outcome.state}: {outcome.reason}")
+            if self.group.reports(outcome.reason):
+                self.line(f"{name:24} {outcome.state}: {outcome.reason}")
         for warning in outcome.warnings:
             self.line(f"{name:24} {warning}")
 
@@ -179,10 +252,11 @@ class _OnTerminal(_Reporter):
         self.bars = bars
 
     def line(self, text: str) -> None:
-        self.bars.console.print(visible(text), markup=False, highlight=False)
+        self.bars.console.print(_output.readable(visible(text), sys.stderr), markup=False, highlight=False)
 
     def counts(self, name: str) -> Progress:
-        task, speed = self.bars.add_task(cut(visible(name), _NAME), total=None, rate=""), _Rate()
+        shown_name = _output.readable(cut(visible(name), _NAME), sys.stderr)
+        task, speed = self.bars.add_task(shown_name, total=None, rate=""), _Rate()
 
         def progress(done: int, total: int, word: str) -> None:
             if speed.begins(done, total, word):
@@ -196,4 +270,5 @@ class _OnTerminal(_Reporter):
     def ends(self, outcome: Outcome) -> None:
         for task in self.bars.task_ids:
             self.bars.remove_task(task)
+        self.bars.refresh()  # or the line that is printed next would stand above it once more
         super().ends(outcome)

@@ -10,6 +10,7 @@ from . import _output, _verdict
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
+    from ..report.lines import Line
     from ..runs import Run
     from ..store import Store
 
@@ -36,26 +37,29 @@ def run_recipe(wanted: Recipe, store: Store, *, again: tuple[str, ...] = (), qui
 
 def report_run(run: Run, store: Store, *, as_json: bool) -> int:
     """Print a run, write its page and its Markdown, and return the exit code."""
-    from .. import report
-
-    path = _write_text(run, store)
-    if as_json:
-        _output.print_json(run)
-    else:
-        _output.print_report(report.terminal.lines(run))
-    page = _write_page(run, store)
-    if not as_json:
-        _output.echo(f"page: {page}\nreport: {path}")
+    _write_text(run, store)
+    try:
+        _write_page(run, store)
+    finally:  # whatever becomes of the page, the verdict is seen
+        _output.print_json(run) if as_json else _output.print_report(last_screen(run, store))
     return _verdict.exit_code(run)
 
 
-def _write_text(run: Run, store: Store) -> Path:
+def last_screen(run: Run, store: Store) -> list[Line]:
+    """Return the last screen of a run, with those of its page and report that are there."""
+    from .. import report
+
+    page, text = (store.root / "runs" / f"{run.id}{suffix}" for suffix in (".html", ".md"))
+    files = report.terminal.Files(*(str(path) if path.exists() else "" for path in (page, text)))
+    return report.terminal.lines(run, _output.look(), files)
+
+
+def _write_text(run: Run, store: Store) -> None:
     from .. import report
     from ..store import write_text
 
     path = store.root / "runs" / f"{run.id}.md"
     write_text(path, report.FORMATS["md"](run))
-    return path
 
 
 def _write_page(run: Run, store: Store) -> Path:

@@ -7,27 +7,43 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options, _output
+from . import _complete, _help, _options, _output
 
 if TYPE_CHECKING:
     from ..runs import Run
     from ..store import Store
 
 
-@click.command()
+@_help.command(
+    "edgeresnet compare",
+    "edgeresnet compare 20260101 20260102 --format md",
+)
 @click.argument("names", metavar="RUN_A RUN_B ...", nargs=-1, shell_complete=_complete.runs)
-@click.option("--format", "kind", type=click.Choice(["terminal", "md", "json"]), default="terminal", show_default=True)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
+@_help.option(
+    "--format",
+    "kind",
+    type=click.Choice(["terminal", "md", "json"]),
+    default="terminal",
+    show_default=True,
+    group=_help.OUTPUT,
+    help="Format of the comparison.",
+)
+@_help.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    group=_help.OUTPUT,
+    help="File to write instead of stdout.",
+)
 @_options.store
 def compare(names: tuple[str, ...], kind: str, output: Path | None, store_root: Path) -> None:
-    """Compare runs with the first of them. Measures nothing and judges nothing.
+    """Compare runs with the first of them.
 
-    A RUN is the beginning of its id, or its file, of another store too.
-    Without any, the newest is compared with the one before it; with one, the
-    newest is compared with that one. Accuracy is compared image by image
-    where both runs evaluated the same images; times only where both were
-    measured on one machine in one state. What cannot be compared is listed
-    with the reason. The exit code is 0, whatever changed.
+    A RUN is the beginning of its id, or its file, also from another store.
+    Without any, the newest run is compared with the one before it; with one,
+    the newest is compared with that one. Accuracy is compared image by image,
+    if both runs evaluated the same images. Times are compared only if both
+    were measured on one machine in one state. What cannot be compared is
+    listed with the reason. Nothing is measured or judged: the exit code is 0.
     """
     from .. import report
 
@@ -37,7 +53,7 @@ def compare(names: tuple[str, ...], kind: str, output: Path | None, store_root: 
     if output:
         _output.write_output(output, text)
     else:
-        _output.echo(text, nl=False, as_it_is=True)
+        _output.echo(text, nl=False, as_it_is=kind != "terminal")
 
 
 def _runs(names: tuple[str, ...], store: Store) -> list[Run]:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from . import _complete, _options, _running
+from . import _complete, _help, _logging, _options, _running
 
 
-@click.command()
+@_help.command(
+    "edgeresnet run recipe.yaml",
+    "edgeresnet run recipe.yaml --again verify",
+)
 @_options.recipe
 @_options.store
 @_options.changes
-@click.option(
+@_help.option(
     "--again",
     multiple=True,
     metavar="STAGE",
     shell_complete=_complete.stages,
-    help="Re-run a stage: verify measures once more. May be repeated.",
+    help="Stage to run again, as in verify, which measures once more. Repeatable.",
 )
+@_logging.option
 @_options.quiet
 @_options.verbose
 @_options.as_json
@@ -28,18 +30,20 @@ def run(
     store_root: Path,
     changes: tuple[str, ...],
     again: tuple[str, ...],
+    log: str | None,
     quiet: bool,
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Run what RECIPE still needs: measure, judge, report.
+    """Run what RECIPE still needs, and judge its promises.
 
-    Stages that are done already are not repeated: a second run has nothing to
-    do, and says so. The exit code is the verdict's: 0 kept, 3 broken, 4 not
-    measured.
+    Stages that are done are not repeated: a second run has nothing to do, and
+    says so. Writes a report and a page into the store. The exit code is the
+    verdict's: 0 kept, 3 broken, 4 not measured.
     """
     from .. import recipe
 
+    _logging.check(log)
     wanted, store = recipe.load(recipe_path, changes), _options.open_store(store_root)
     done = _running.run_recipe(wanted, store, again=again, quiet=quiet, verbose=verbose)
-    return _running.report_run(done, store, as_json=as_json)
+    return _logging.log_run(done, store, log, _running.report_run(done, store, as_json=as_json))

@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options, _output
+from . import _complete, _help, _options, _output
 
 if TYPE_CHECKING:
     from ..runs import Run
     from ..store import Artifact
 
 
-@click.command()
+@_help.command(
+    "edgeresnet show",
+)
 @click.argument("what", required=False, shell_complete=_complete.runs)
 @_options.store
 @_options.as_json
 def show(what: str | None, store_root: Path, as_json: bool) -> None:
-    """Show the artifacts of a run, or the manifest of one artifact.
+    """Show the artifacts of a run, or details of one artifact.
 
-    WHAT is a run's id or the first digits of an artifact's digest; the newest
-    run by default.
+    WHAT is a run's id, or the first digits of an artifact's digest. By default
+    it is the newest run.
     """
     from ..errors import ArtifactError
 
@@ -44,7 +46,7 @@ def _show_run(run: Run) -> None:
 
     _output.echo(f"run {run.id}: {run.verdict}, {run.seconds:.1f} s, recipe {run.recipe_digest[:12]}\n")
     rows = [(s.id, s.state, (s.digest or "")[:12], s.path or s.reason) for s in run.steps]
-    _output.echo(report.terminal.columns(("step", "state", "digest", "lies in"), rows))
+    _output.echo(report.tables.columns(("step", "state", "digest", "lies in"), rows))
 
 
 def _show_artifact(artifact: Artifact) -> None:

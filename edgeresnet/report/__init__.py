@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from . import gate_text as gate_text
     from . import html as html
     from . import inspect_text as inspect_text
+    from . import lines as lines
+    from . import notes_text as notes_text
     from . import prune_text as prune_text
     from . import quantize_text as quantize_text
     from . import summary as summary
+    from . import tables as tables
     from . import terminal as terminal
     from . import train_text as train_text
 

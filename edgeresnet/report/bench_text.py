@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..portable import timing_warnings
 from ..portable.result import Latency, SweepCell
 from ..text import wrapped
-from . import summary, terminal
+from . import summary, tables
 
 if TYPE_CHECKING:
     from ..bench import Bench
@@ -26,9 +26,9 @@ def render(bench: Bench) -> str:
     absent = [f"{one.name}: not timed: {one.reason} ({one.hint})" for one in bench.absent]
     parts = [
         _head(bench, results[first]),
-        terminal.columns(*summary.table(("network", *summary.LATENCY_COLUMNS), latencies)),
+        tables.columns(*summary.table(("network", *summary.LATENCY_COLUMNS), latencies)),
         "\n".join(map(wrapped, speedups)),
-        terminal.columns(_SWEEP_COLUMNS, rows) if (rows := _sweep_rows(results)) else "",
+        tables.columns(_SWEEP_COLUMNS, rows) if (rows := _sweep_rows(results)) else "",
         "\n".join(map(wrapped, absent)),
         "\n".join(wrapped(f"note: {note}") for note in _notes(bench, results)),
     ]

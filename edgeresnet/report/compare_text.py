@@ -9,7 +9,7 @@ from ..json_diff import Change, shown
 from ..portable import codec
 from ..portable.frozen import dataclass
 from ..text import in_json, wrapped
-from . import markdown, summary, terminal
+from . import markdown, summary, tables
 from .changes import ArtifactChange, ArtifactChanges
 from .compared import ChangedRun, ComparedRun, Comparison, Difference, Factor, MeasuredVariant
 
@@ -18,8 +18,9 @@ _ACCURACY = ("target", "as", "run", "drop pp (95 %)", "agree", "lost/won", "dB")
 _LATENCY = ("target", "as", "run", "times as fast (95 %)", "its gain, times (95 %)", "MB")
 _SHOWN = 8  # artifacts by name; the JSON document has all
 _NOT_IN_TURN = (
-    "times as fast: the runs were not timed in turn, and the interval knows only how processes of one run differ; the "
-    "gain is over a baseline that was timed in turn with it, in each run, and includes the drift between hours"
+    "times as fast: the runs were not timed in turn, so this interval knows only how processes of one run differ",
+    "its gain: each run compares with a baseline that was timed in turn with it; this interval includes the drift "
+    "between hours",
 )
 
 
@@ -36,7 +37,7 @@ def terminal_text(comparison: Comparison) -> str:
     parts = []
     for section in _sections(comparison):
         lines = [wrapped(section.title)] if section.title else []
-        lines += [terminal.columns(*summary.table(section.columns, section.rows))] if section.rows else []
+        lines += [tables.columns(*summary.table(section.columns, section.rows))] if section.rows else []
         lines += [wrapped(sentence) for sentence in section.sentences]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
@@ -76,7 +77,7 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
     if rows or unpaired:
         yield _Section("Accuracy against A", _ACCURACY, rows, unpaired)
     timed = [one for one in remeasured if one.latency and not one.latency.why_not]
-    sentences = [*_why_not_timed(remeasured), *([_NOT_IN_TURN] if timed else [])]
+    sentences = [*_why_not_timed(remeasured), *(_NOT_IN_TURN if timed else ())]
     if timed or sentences:
         yield _Section("Latency and size against A", _LATENCY, [_latency_row(one) for one in remeasured], sentences)
     for changed in comparison.changed:
@@ -166,7 +167,7 @@ def _changed_sentences(changed: ChangedRun, comparison: Comparison) -> list[str]
     same = [one.target for one in comparison.differences if one.run == changed.run and one.same_measurement]
     if same:
         targets = ", ".join(dict.fromkeys(same))
-        sentences.append(f"{targets}: one and the same measurement in both: nothing was measured again")
+        sentences.append(f"{targets}: both runs share one measurement: nothing was measured again")
     sentences += [f"machine, {_change(one)}" for one in changed.machine] or ["the machine is the same"]
     return sentences + [f"version, {_change(one)}" for one in changed.versions]
 
@@ -185,7 +186,7 @@ def _artifact_sentences(about: ArtifactChanges) -> list[str]:
         sentences.append(f"after it: {', '.join(one.step for one in others[:_SHOWN])}{more}")
     again = [one.step for one in about.differ if one.same_key]
     if again:
-        sentences.append(f"the request was the same, and the result is another: {', '.join(again)}")
+        sentences.append(f"same inputs, different result: {', '.join(again)}")
     return sentences
 
 

@@ -250,11 +250,11 @@ def _why_not_paired(before: Measured, now: Measured) -> str:
     if before.classes != now.classes:
         return "their classes are not the same"
     if not before.images or not now.images:
-        return "an older run does not hold which images it evaluated"
+        return "an older run does not record which images it evaluated"
     if before.images != now.images:
         return f"their images are not the same (digest {before.images[:12]}, here {now.images[:12]})"
     if before.skipped != now.skipped:
-        return "not the same images could be read"
+        return "the runs could not read the same images"
     return ""
 
 
@@ -269,7 +269,7 @@ def _latency_difference(before: Measured, now: Measured, variant: str) -> Latenc
     if why_not := changes.other_conditions(one, other):
         return LatencyDifference(why_not)
     if one.batch != other.batch:
-        return LatencyDifference(f"they were timed with {other.batch} images at once, in run A with {one.batch}")
+        return LatencyDifference(f"they were timed with batch {other.batch}, in run A with batch {one.batch}")
     than_first = _factor(_change(_time_logs(other), _time_logs(one)))
     for baseline in BASELINES:
         were, are = (_ratio_logs(each, baseline, variant) for each in (before, now))

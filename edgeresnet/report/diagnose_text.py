@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from ..text import wrapped
-from . import terminal
+from . import tables
 
 if TYPE_CHECKING:
     from ..diagnose.diagnosis import Diagnosis, Gain, Score
@@ -44,30 +44,30 @@ def _table(about: Diagnosis) -> str:
         rows.append((name, _pct(row.share), "" if is_reference else gain))
         rows += [(f"  {line}", "", "") for line in more]
     head = "gain pp (corrected 95 %)" if mean_given else "to the best pp (corr. 95 %)"
-    text = terminal.columns(("tried", "top-1", head), rows)
+    text = tables.columns(("tried", "top-1", head), rows)
     return text + (f"\n… and {len(rest)} more, at most {_pct(rest[0].share)} (`--json` has all)" if rest else "")
 
 
 def _conclusion(about: Diagnosis) -> str:
     best, given = about.best, about.given
     words = [*best.changes, *(["another order of the classes"] if about.order else [])]
-    what = ", ".join(words) or "what was given"
+    what = ", ".join(words) or "the given preprocessing"
     if about.outcome == "explained":
         return f"explained by {what}: {_compared(about)}"
     if about.outcome == "fits":
         if best.low <= about.chance:
-            return f"nothing that was tried is better than chance: the best, {what}, has {_on_images(best)}. {_ADVICE}"
-        return f"best of all that was tried: {what}, with {_on_images(best)}"
-    least = f"A gain below {100 * about.least_gain:.0f} points does not show on so few images: {_remedy(about)}"
+            return f"no variant is better than chance: the best, {what}, has {_on_images(best)}. {_ADVICE}"
+        return f"best of all variants: {what}, with {_on_images(best)}"
+    least = f"So few images cannot show a gain below {100 * about.least_gain:.0f} points: {_remedy(about)}"
     if about.outcome == "chance":
         return (
-            f"nothing explains it for certain: {what} seemed better, and {best.images} other images do not confirm "
+            f"no variant explains it for certain: {what} looked better, but {best.images} other images do not confirm "
             f"it: {_pct(best.share)} instead of {_pct(given.share)}, {_points(best.gain)}. {least}"
         )
     chance = "no more than chance, " if given.low <= about.chance else ""
     return (
-        f"nothing that was tried explains it: what was given has {_on_images(given)}, {chance}and no other "
-        f"preprocessing or order of the classes was better by more than chance. {least}. {_ADVICE}"
+        f"no variant explains it: the given preprocessing has {_on_images(given)}, {chance}and no other "
+        f"preprocessing or class order is better by more than chance. {least}. {_ADVICE}"
     )
 
 
@@ -86,8 +86,7 @@ def _order(about: Diagnosis) -> list[str]:
     more = f"; and {len(order.moved) - _PAIRS} more (`--json` has all)" if len(order.moved) > _PAIRS else ""
     return [
         f"the network has the classes in another order than the folders: {named}{more}",
-        "folders are numbered from 0 in the order of their names: rename them so that each stands where the network "
-        "has it",
+        "folders are numbered from 0 by name: rename them into the order of the network",
     ]
 
 
@@ -104,18 +103,18 @@ def _alike(about: Diagnosis) -> list[str]:
     if not alike or about.outcome not in ("explained", "fits") or about.best.low <= about.chance:
         return []
     more = f"; and {len(alike) - _PAIRS} more" if len(alike) > _PAIRS else ""
-    return [f"so few images do not tell it from: {'; '.join(alike[:_PAIRS])}{more} ({_remedy(about)})"]
+    return [f"so few images cannot distinguish it from: {'; '.join(alike[:_PAIRS])}{more} ({_remedy(about)})"]
 
 
 def _few_images(about: Diagnosis) -> list[str]:
     images, notes = about.images, []
     if images.confirmed < images.requested:
         notes.append(
-            f"note: {images.there} images are few: what {images.confirmed} of them confirm must gain "
+            f"note: {images.there} images are few: {images.confirmed} of them can confirm only a gain of "
             f"{100 * about.least_gain:.0f} points or more"
         )
     if images.tried < 2 * about.classes_seen:
-        notes.append("note: one image of a class does not show the order of the classes")
+        notes.append("note: one image per class cannot show the order of the classes")
     return notes
 
 

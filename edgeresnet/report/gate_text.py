@@ -16,10 +16,10 @@ from ..text import as_sentence, wrapped
 from . import verdicts
 
 _MEANING: Mapping[Word, str] = {
-    judging.KEPT: "nothing was lost beyond its margin",
-    judging.UNDECIDED: "no loss is shown, and not everything is shown to be KEPT",
-    judging.NOT_MEASURED: "something was not measured, or cannot be compared: that is not a pass",
-    judging.BROKEN: "a margin, or a promise of the recipe, is broken",
+    judging.KEPT: "every margin and every promise is kept",
+    judging.UNDECIDED: "no margin is shown to be broken, but not all are shown to be kept",
+    judging.NOT_MEASURED: "something was not measured or cannot be compared, so this is not a pass",
+    judging.BROKEN: "a margin or a promise of the recipe is broken",
 }
 
 
@@ -92,7 +92,7 @@ def _marks(report: GateReport) -> Iterator[str]:
 
 def _meaning(report: GateReport) -> str:
     is_red = report.verdict == judging.UNDECIDED and report.undecided == "fail"
-    return _MEANING[report.verdict] + (", and that is red here: `undecided: fail`" if is_red else "")
+    return _MEANING[report.verdict] + ("; `undecided: fail` makes this a failure" if is_red else "")
 
 
 def _message(text: str) -> str:

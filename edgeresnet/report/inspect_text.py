@@ -38,7 +38,7 @@ def checkpoint_text(about: CheckpointReport) -> str:
     else:
         sentences += [found.words, *filter(None, [found.around]), _archs(found.archs, about)]
     if about.average:
-        sentences.append("it holds an average of its weights (EMA), too: `model.weights: ema` uses that instead")
+        sentences.append("it also holds an average of its weights (EMA): `model.weights: ema` uses that instead")
     sentences.append(_preprocessing(about))
     return "\n".join(wrapped(sentence) for sentence in sentences) + "\n"
 
@@ -171,7 +171,7 @@ def _value(value: GraphValue) -> str:
 
 def _findings(target: str, findings: Sequence[Finding], about: OnnxReport) -> list[str]:
     if not findings:
-        return [f"{target}: nothing against it" + ("" if about.quantized else "; it would run in float")]
+        return [f"{target}: no problem found" + ("" if about.quantized else "; it would run in float")]
     kinds = defaultdict(list)
     for each in findings:
         kinds[each.severity, each.rule].append(each)

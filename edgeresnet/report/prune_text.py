@@ -11,7 +11,7 @@ from ..portable.frozen import dataclass
 from ..portable.result import OMIT, Accuracy, Measured, Ratio, RunWarning
 from ..runs import Part
 from ..text import wrapped
-from . import shared, summary, terminal
+from . import shared, summary, tables
 from .summary import Remaining
 
 _REFERENCE = "verify:reference"
@@ -76,17 +76,17 @@ def render(pruned: Pruned) -> str:
     remaining = [each.remaining for each in pruned.times]
     parts = [wrapped(f"{pruned.name}: {summary.pruned_sentence(pruned)}")]
     for search in summary.cut_searches(pruned):
-        parts += [wrapped(search.sentence), terminal.columns(*search.table)]
+        parts += [wrapped(search.sentence), tables.columns(*search.table)]
     if remaining:
-        parts.append(terminal.columns(*summary.remaining_table(remaining)))
+        parts.append(tables.columns(*summary.remaining_table(remaining)))
     elif not pruned.untimed and not pruned.speedup:
-        hint = "give --evaluation, or --speedup for a goal in them"
+        hint = "give --evaluation, or --speedup for a goal"
         parts.append(wrapped(f"{summary.UNTIMED}: {hint}"))
     parts += [wrapped(each) for each in (*summary.slower_sentences(remaining), *pruned.untimed)]
     if pruned.recovered:
         parts.append(wrapped(summary.recovery_sentence(pruned.recovered)))
         if pruned.recovered.history:
-            parts.append(terminal.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(pruned.recovered)))
+            parts.append(tables.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(pruned.recovered)))
     if pruned.evaluation:
         parts.append(wrapped(_evaluation_sentence(pruned.evaluation["fp32"], pruned.evaluation["pruned"])))
     parts += [wrapped(f"note: {warning}") for warning in pruned.warnings]
@@ -97,7 +97,7 @@ def render(pruned: Pruned) -> str:
 def _why_untimed(name: str, result: Measured) -> str:
     """Return why times that were measured mean nothing; empty where they do."""
     why = timing_warnings.untimed([each.latency for each in result.variants.values()])
-    return f"{name}: its milliseconds mean nothing: {why}" if why else ""
+    return f"{name}: its times cannot be used: {why}" if why else ""
 
 
 def _times(remaining: Remaining) -> VariantTimes:

@@ -60,13 +60,13 @@ def of(done: Part) -> Quantized:
 def render(quantized: Quantized) -> str:
     """Return a quantization as text, target by target."""
     images = quantized.images
-    ranges = f"ranges of {images.images} calibration images, {images.held_out} held out of them"
+    ranges = f"ranges from {images.images} calibration images; {images.held_out} others were held out"
     lines = [wrapped(f"{quantized.name}: {ranges}")]
     for target, about in quantized.targets.items():
         lines += ["", *_target_lines(target, about)]
     dead = sum(quantized.dead_channels.values())
     if dead:
-        lines += ["", wrapped(f"note: {dead} channels are dead: no calibration image reaches them")]
+        lines += ["", wrapped(f"note: {dead} channels are dead: no calibration image activates them")]
     return "\n".join(lines)
 
 
@@ -91,14 +91,14 @@ def _target_lines(target: str, about: QuantizedTarget) -> list[str]:
     if len(floats) > _SHOWN:
         sentences.append(f"and {len(floats) - _SHOWN} more stay float (--json names them)")
     if about.images_in_levels:
-        sentences.append("images are read in their 256 levels: INT8 loses nothing there")
+        sentences.append("the input keeps its 256 levels: INT8 loses nothing there")
     sentences += summary.quantizing_sentences(about.steps)
     held_out = about.held_out
     if held_out.images:
         agree = f"{held_out.agree} of {held_out.images}"
-        sentences.append(f"held out: same answer for {agree}, SQNR {summary.sqnr(held_out.sqnr_db)}")
+        sentences.append(f"held-out images: {agree} answers are the same, SQNR {summary.sqnr(held_out.sqnr_db)}")
     else:
-        sentences.append("too few images to hold any out: nothing shows how close it is")
+        sentences.append("there are too few images to hold some out: the loss is not known")
     sentences += summary.noisiest_layers(about)
     if about.evaluation:
         sentences.append(_evaluation_sentence(about.evaluation))

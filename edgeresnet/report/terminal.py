@@ -1,114 +1,239 @@
-"""The run on a terminal: plain text that fits 80 columns. `lines` marks verdicts, so that a command can colour them."""
+"""The last screen of a run: 40 lines of 80 columns at most. `notes_text` has all that it leaves out.
+
+Each target has its variants, its promises and one line of advice; the verdict stands last, in a frame. Where that is
+too long, in this order: kept promises become one line, rows go but those of FP32, of the baseline and of what ships,
+targets that are KEPT become one line, promises are counted by verdict, every target becomes one line. No count of what
+is broken, undecided or not measured is ever left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
-from .. import text
+from ..portable import judging, timing_warnings
 from ..portable.frozen import dataclass
-from ..portable.result import Verdict, Word
+from ..portable.result import Accuracy, Measured, Ratio, Variant, Verdict, Word
 from ..runs import Run
-from . import summary, verdicts
+from ..text import as_sentence, cut, on_one_line, visible, width, wrapped
+from . import summary, tables
+from .lines import Line, Look, joined, plain
 
-_LEAST = 12  # columns of a word that was shortened
+LONGEST = 40
+_NAME, _TARGET, _CLASS = 40, 22, 24  # columns of a network's name, of a target's in one line, and of a class'
+_KEPT_COUNTED, _FEW_ROWS, _KEPT_SHORT, _COUNTED, _ALL_SHORT = range(1, 6)
+_ORDER: tuple[Word, ...] = ("BROKEN", "NOT_MEASURED", "UNDECIDED", "DEFERRED", "KEPT")
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a report. Where it has a verdict, its text begins with that word."""
+class Files:
+    """Where the page and the report of a run lie; empty for what is not there."""
 
-    text: str
-    verdict: Word | None = None
+    page: str = ""
+    report: str = ""
 
 
 def render(run: Run) -> str:
-    """Return a run as text."""
+    """Return the last screen of a run as text."""
     return joined(lines(run))
 
 
-def lines(run: Run) -> list[Line]:
-    """Return a run line by line, with an empty line between its parts."""
-    seen = summary.of(run)
-    sentences = (
-        [seen.title, *(f"train: {each.sentence}" for each in seen.trainings)],
-        [f"recover: {each.sentence}" for each in seen.recoveries],
-        [f"{target}: {reason}" for target, reason in seen.absent],
-    )
-    learned, recovered, absent = ([_plain(text.wrapped(each)) for each in group] for group in sentences)
-    parts = [
-        *learned,
-        *_pruning(seen.pruning),
-        *recovered,
-        _plain(columns(*seen.accuracy_table)) if seen.accuracies else [],
-        _plain(*map(text.wrapped, seen.losses)),
-        _plain(columns(*seen.latency_table)) if seen.latencies else [],
-        _plain(*(text.wrapped(each.sentence) for each in seen.speedups)),
-        _plain(*map(text.wrapped, seen.advice)),
-        *absent,
-        verdict_lines(seen.verdicts),
-        _plain(*(text.wrapped(f"note: {note}") for note in seen.notes)),
-        [Line(f"{seen.verdict}: {seen.meaning}", seen.verdict)],
-    ]
-    return spaced(parts)
-
-
-def verdict_lines(judged: Iterable[Verdict]) -> list[Line]:
-    """Return verdicts with their reasons, the word of each marked."""
-    found = []
-    for each in judged:
-        first, *more = verdicts.lines(each)
-        found += [Line(first, each.verdict), *map(Line, more)]
-    return found
-
-
-def spaced(parts: Iterable[Sequence[Line]]) -> list[Line]:
-    """Return all parts with an empty line between them, without those that are empty."""
+def lines(run: Run, look: Look | None = None, files: Files | None = None) -> list[Line]:
+    """Return the last screen of a run, as short as it must be."""
+    seen, look = summary.of(run), look or Look()
+    head, tail = [_head(seen, look), []], _tail(seen, look, files or Files())
     found: list[Line] = []
-    for part in filter(None, parts):
-        found += [Line(""), *part] if found else part
+    for level in range(_ALL_SHORT + 1):
+        found = [*head[0], *_targets(seen, look, level), *tail]
+        if len(found) <= LONGEST:
+            break
     return found
 
 
-def joined(found: Iterable[Line]) -> str:
-    """Return lines as one text."""
-    return "".join(f"{line.text}\n" for line in found)
+def _head(seen: summary.Summary, look: Look) -> list[Line]:
+    name, classes = summary.title_parts(seen.run.recipe, seen.run.measured)
+    machine = summary.machine_name(seen.run.machine)
+    parts = [cut(visible(name), _NAME, look.cut_mark), classes, summary.image_count(seen.run.measured), machine]
+    found = wrapped(look.between.join(filter(None, parts)), width=look.width).split("\n")[:2]
+    if not seen.targets:  # what learned is all that there is
+        learned = [f"train: {each.sentence}" for each in seen.trainings]
+        learned += [f"recover: {each.sentence}" for each in seen.recoveries]
+        found += [line for each in learned for line in wrapped(each, width=look.width).split("\n")]
+    return plain(*found)
 
 
-def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table, words to the left, numbers to the right, as narrow as the content. A row that is too wide loses
-    no digit, but the middle of its longest words.
-    """
-    table = [[text.on_one_line(cell) for cell in row] for row in (head, *rows)]
-    left = [not any(row[i][:1].isdigit() or row[i][:1] in "+-" for row in table[1:]) for i in range(len(head))]
-    widths = _fitted([max(text.width(row[i]) for row in table) for i in range(len(head))], left)
-    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= text.WIDTH else " "
-    shown = [
-        gap.join(text.padded(text.cut(cell, w), w, left=to) for cell, w, to in zip(row, widths, left, strict=True))
-        for row in table
+def _targets(seen: summary.Summary, look: Look, level: int) -> list[Line]:
+    found: list[Line] = []
+    was_short = False
+    for target in seen.targets:
+        is_short = level >= _ALL_SHORT or (level >= _KEPT_SHORT and target.verdict == "KEPT")
+        found += [] if is_short and was_short else [Line("")]
+        found += _short_target(seen, target, look) if is_short else _target(seen, target, look, level)
+        was_short = is_short
+    return found
+
+
+def _short_target(seen: summary.Summary, target: summary.TargetSummary, look: Look) -> list[Line]:
+    judged, result = seen.run.verdicts_of(target.target), target.result
+    name = cut(on_one_line(target.target), _TARGET, look.cut_mark)
+    if isinstance(result, Measured):
+        choices = summary.target_choices(result, judged)
+    else:
+        counted = summary.counts_by_verdict(judged)
+        choices = (", ".join([_in_words(judging.state_word(result)), *counted]), ", ".join(counted))
+    return [_marked(target.verdict, [f"{name}: {each}" for each in choices], look, "")]
+
+
+def _target(seen: summary.Summary, target: summary.TargetSummary, look: Look, level: int) -> list[Line]:
+    judged, result = seen.run.verdicts_of(target.target), target.result
+    if not isinstance(result, Measured):
+        return _absent(target, judged, look, level)
+    head = _name(target, look)
+    if result.machine.cpu.model != seen.run.machine.cpu.model:
+        head += f"{look.between}{summary.machine_name(result.machine)}"
+    choices = [f"{look.arrow} {each}" for each in summary.advice_choices(result, judged)]
+    return [
+        Line(_first_that_fits([head], look.width, look)),
+        *plain(_table(result, look, few=level >= _FEW_ROWS)),
+        *_promises(judged, target, look, level),
+        Line(f"  {_first_that_fits(choices, look.width - 2, look)}"),
     ]
-    return "\n".join(line.rstrip() for line in shown)
 
 
-def _plain(*texts: str) -> list[Line]:
-    return [Line(line) for each in texts for line in each.split("\n")]
+def _in_words(word: Word) -> str:
+    return word.lower().replace("_", " ")
 
 
-def _pruning(found: summary.Pruning | None) -> list[list[Line]]:
-    if found is None:
-        return []
-    tables = [(found.sentence, found.table), *((each.sentence, each.table) for each in found.searches)]
-    parts = []
-    for sentence, table in tables:
-        parts.append(_plain(text.wrapped(f"prune: {sentence}")))
-        parts += [_plain(columns(*table))] if table.rows else []
-    return parts
+def _name(target: summary.TargetSummary, look: Look) -> str:
+    version = summary.version_of(target.result)
+    return cut(visible(f"{target.target} {version}".strip()), _NAME, look.cut_mark)
 
 
-def _fitted(widths: list[int], are_words: Sequence[bool]) -> list[int]:
-    """Return widths that fit, taken from the widest columns of words; none goes below what still means something."""
-    while sum(widths) + len(widths) - 1 > text.WIDTH:
-        widest = max((index for index, words in enumerate(are_words) if words), key=widths.__getitem__, default=None)
-        if widest is None or widths[widest] <= _LEAST:
+def _absent(target: summary.TargetSummary, judged: Sequence[Verdict], look: Look, level: int) -> list[Line]:
+    """Return why a target has no numbers, the command to do next, and how many promises wait for them.
+
+    A promise has a line of its own where there is another reason for it, such as that no image has a label.
+    """
+    result = target.result
+    assert not isinstance(result, Measured)
+    word = judging.state_word(result)
+    state = "" if look.mark(word) == word else f": {_in_words(word)}"
+    reason = _first_that_fits([as_sentence(result.reason)], look.width - 2, look)
+    now = wrapped(f"  {look.arrow} {target.advice}", 4, look.width).split("\n")
+    alike = [each for each in judged if each.verdict == word and each.reason == result.reason]
+    found = [_marked(word, [f"{_name(target, look)}{state}"], look, ""), *plain(f"  {reason}", *now)]
+    found += [_counted(word, len(alike), look)] if alike else []
+    return found + _promises([each for each in judged if each not in alike], target, look, level)
+
+
+def _table(result: Measured, look: Look, *, few: bool) -> str:
+    """Return the variants as a table: with fewer decimals, and without sizes, where it is too wide otherwise."""
+    names = [name for name in result.variants if not few or name in ("fp32", "half", result.ships)]
+    head = ("variant", "top-1", "drop, points (95 %)", "agree", "p50 ms", f"{look.times} FP32 (95 %)", "MB")
+    for places, until in ((2, None), (1, None), (1, -1)):
+        rows = [_row(result, name, places)[:until] for name in names]
+        found = summary.table(head[:until], rows)
+        if tables.measured(*found) <= look.width - 2:
             break
-        widths[widest] -= 1
-    return widths
+    return tables.columns(*found, width=look.width, indent=2, cut_mark=look.cut_mark)
+
+
+def _row(result: Measured, name: str, places: int) -> tuple[str, ...]:
+    variant = result.variants[name]
+    accuracy, latency = variant.accuracy, variant.latency
+    top1, agree = ("", summary.percent(accuracy.agree_pct))
+    if accuracy.has_labels:
+        top1, agree = summary.percent(accuracy.top1_pct), ""
+    times = _times_cell(result, name, variant, places)
+    drop, p50 = _drop_cell(name, accuracy, places), summary.ms(latency.p50 if latency else None)
+    return name, top1, drop, agree, p50, times, _size(variant)
+
+
+def _size(variant: Variant) -> str:
+    return f"{variant.size_mb:.1f}" if variant.size_mb >= 10 else f"{variant.size_mb:.2f}"
+
+
+def _drop_cell(name: str, accuracy: Accuracy, places: int) -> str:
+    if not accuracy.has_labels or (name == "fp32" and accuracy.agree == accuracy.images):
+        return ""
+    low, high = accuracy.drop_interval_pp()
+    return "{} ({} to {})".format(*(summary.signed(value, places) for value in (accuracy.drop_pp, low, high)))
+
+
+def _times_cell(result: Measured, name: str, variant: Variant, places: int) -> str:
+    if name == "fp32" or variant.latency is None or result.latency_of("fp32") is None:
+        return ""
+    found = timing_warnings.speedup(result.latency_of("fp32"), variant.latency)
+    if not isinstance(found, Ratio):
+        return "not comparable"
+    value, low, high = (f"{each:.{places}f}" for each in found)
+    return f"{value} ({low} to {high})" if found.has_interval else f"{value} (1 process)"
+
+
+def _promises(judged: Sequence[Verdict], target: summary.TargetSummary, look: Look, level: int) -> list[Line]:
+    """Return a line for each promise, the worst last; and for those that have no line of their own, how many."""
+    counts = Counter(each.verdict for each in judged)
+    counted = {word for word in counts if level >= (_KEPT_COUNTED if word == "KEPT" else _COUNTED)}
+    found = []
+    for word in reversed(_ORDER):
+        those = [each for each in judged if each.verdict == word]
+        if word in counted:
+            found.append(_counted(word, counts[word], look))
+        else:
+            found += [_promise(each, target, look) for each in those]
+    return found
+
+
+def _counted(word: Word, count: int, look: Look) -> Line:
+    state = "" if look.mark(word) == word else f" {_in_words(word)}"
+    return _marked(word, [f"{summary.promises(count)}{state}"], look, "  ")
+
+
+def _promise(verdict: Verdict, target: summary.TargetSummary, look: Look) -> Line:
+    choices = summary.promise_choices(
+        verdict, target.result, lambda name: cut(on_one_line(name), _CLASS, look.cut_mark)
+    )
+    return _marked(verdict.verdict, choices, look, "  ")
+
+
+def _marked(word: Word, choices: Sequence[str], look: Look, indent: str) -> Line:
+    """Return one line with a verdict's mark in front of it."""
+    mark = look.mark(word)
+    room = look.width - width(mark) - len(indent) - 1
+    return Line(f"{indent}{mark} {_first_that_fits(choices, room, look)}", word, mark)
+
+
+def _first_that_fits(choices: Sequence[str], room: int, look: Look) -> str:
+    """Return the first text that fits; the last one, without its end, where none does."""
+    shown = [visible(" ".join(each.split())) for each in choices]
+    fitting = next((each for each in shown if width(each) <= room), None)
+    if fitting is not None:
+        return fitting
+    last = shown[-1]
+    while width(last) > room - len(look.cut_mark):
+        last = last[:-1]
+    return last + look.cut_mark
+
+
+def _tail(seen: summary.Summary, look: Look, files: Files) -> list[Line]:
+    """Return what is true of the whole run: noise, notes, an early end, and the verdict in its frame."""
+    found: list[Line] = [Line("")]
+    for sentence in (summary.noise_sentence(seen.run.measured, seen.timing), summary.ended_early(seen.run)):
+        found += plain(*wrapped(sentence, width=look.width).split("\n")[:3]) if sentence else []
+    count = len(seen.notes)
+    if count:
+        found.append(Line(f"{count} note{'' if count == 1 else 's'}: `edgeresnet report --notes` or the page"))
+    return [*found, *_frame(seen, look, files)]
+
+
+def _frame(seen: summary.Summary, look: Look, files: Files) -> list[Line]:
+    """Return the verdict in a frame, with the files that fit into it: a longer path follows as it is, to be copied."""
+    word, symbol = seen.verdict, look.mark(seen.verdict)
+    verdict = f"{word}: {seen.meaning}" if symbol == word else f"{symbol} {word}: {seen.meaning}"
+    named = {"page": files.page, "report": files.report}
+    places = [visible(f"{name}: {path}") for name, path in named.items() if path]
+    inside = [each for each in places if width(each) <= look.width - 4]
+    first, *framed = tables.framed([verdict, *inside], width=look.width, ascii_only=look.ascii_only)
+    top, *rest = framed
+    marked = Line(top, word, verdict.partition(":")[0])
+    return [Line(first), marked, *map(Line, rest), *(Line(each) for each in places if each not in inside)]

@@ -9,7 +9,7 @@ from ..portable.frozen import dataclass
 from ..portable.result import OMIT, Accuracy, RunWarning
 from ..runs import Part
 from ..text import wrapped
-from . import shared, summary, terminal
+from . import shared, summary, tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +45,12 @@ def of(done: Part) -> Trained:
 
 def render(trained: Trained) -> str:
     """Return a training as text: what was trained, its epochs, which one is kept, and its accuracy."""
-    origin = f", from {trained.origin}" if trained.origin else ", from nothing"
+    origin = f", from {trained.origin}" if trained.origin else ", from random weights"
     processes = f", {trained.processes} processes" if trained.processes > 1 else ""
     epochs = f"{trained.epochs} epoch" + ("" if trained.epochs == 1 else "s")
     where = f"{trained.device} in {trained.precision}{processes}"
     title = f"{trained.name}{origin}: {trained.images} images, {epochs} on {where}"
-    parts = [wrapped(title), terminal.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(trained))]
+    parts = [wrapped(title), tables.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(trained))]
     parts.append(wrapped(summary.training_sentence(trained)))
     if trained.evaluation:
         found = trained.evaluation

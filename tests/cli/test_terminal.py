@@ -11,13 +11,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from edgeresnet import text
 from edgeresnet.cli import _output, _progress
-from edgeresnet.report.terminal import Line
-from edgeresnet.runs import Run
+from edgeresnet.report.lines import Line
+from edgeresnet.runs import Run, StepId
 from edgeresnet.store import Store
 
 from ..conftest import result_of, tiny, write_recipe
@@ -102,10 +103,10 @@ def test_a_stream_that_knows_few_letters_gets_codes_for_the_others(tmp_path: Pat
 
     code, out, err = printed()
     assert (code, err) == (0, "")
-    assert "\\u2192 \\ud83e\\udd8a, 3 classes" in out
+    assert "net é -> \\ud83e\\udd8a, 3 classes" in out
     code, out, _ = printed("--format", "json")
     assert (code, json.loads(out)["recipe"]["model"]["arch"]) == (0, "net é → 🦊"), "one document still"
-    assert "'\\u2192' is not the beginning of any run" in refused(printed("→"))
+    assert "'->' does not match any run" in refused(printed("→"))
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -184,6 +185,68 @@ def test_what_an_interrupted_one_had_done_counts_for_no_rate(
     shown = [line[25:] for line in capsys.readouterr().err.splitlines()]
     assert shown[0] == "820 of 1000 epoch 9 of 10, 2/s, 2 min left"
     assert shown[5] == "920 of 1000 epoch 10 of 10, 2/s, 40 s left", "the next epoch is the same count"
+
+
+def outcome(stage: str, target: str = "", variant: str = "", state: str = "made", **changes: Any) -> Any:
+    """Return what became of a step, as far as progress shows it."""
+    step = SimpleNamespace(id=StepId(stage, target, variant))
+    about: dict[str, Any] = {"artifact": None, "reason": "", "seconds": 0.25, "warnings": []}
+    return SimpleNamespace(step=step, state=state, **(about | changes))
+
+
+def test_done_steps_read_as_the_pipeline_and_share_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with _progress.listener(quiet=False, verbose=False) as shown:
+        for each in (
+            outcome("train", seconds=6.0),
+            outcome("trace", "dense"),
+            outcome("trace"),
+            outcome("compile", "reference"),
+            outcome("verify", "reference", "openvino"),
+            *(outcome("compile", "openvino", variant) for variant in ("fp32", "int8", "yardstick")),
+            outcome("verify", "openvino", state="done"),
+            *(outcome("compile", "tensorrt", name, "skipped", reason="no driver") for name in ("fp32", "int8")),
+        ):
+            shown.ends(each)
+    assert capsys.readouterr().err.splitlines() == [
+        "train                       6.0 s",
+        "trace                       0.5 s",
+        "reference                   0.5 s",
+        "compile:openvino            0.8 s",
+        "compile:tensorrt         skipped: no driver",
+        "already done: 1 of 11 stages",
+    ]
+
+
+def test_what_was_done_is_shown_where_a_run_ends_early(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(OSError), _progress.listener(quiet=False, verbose=False) as shown:  # noqa: PT011
+        shown.ends(outcome("train"))
+        raise OSError
+    assert capsys.readouterr().err == "train                       0.2 s\n"
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp1252"])
+@pytest.mark.parametrize("words", [[], ["--notes"]], ids=["screen", "notes"])
+def test_an_old_code_page_shows_nothing_unreadable(tmp_path: Path, encoding: str, words: list[str]) -> None:
+    store = Store.open(tmp_path / "store")
+    store.save_run(runs.run())
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "40"}
+    command = [sys.executable, "-m", "edgeresnet", "report", "--store", str(store.root), *words]
+    done = subprocess.run(command, capture_output=True, env=environment, check=True)
+    out = done.stdout.decode(encoding)
+    assert "\\u" not in out
+    assert "KEPT: every promise is kept" in out
+
+
+def test_notes_have_what_the_last_screen_leaves_out(command: Command, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    store.save_run(runs.run())
+    screen, everything = (out_of(0, command("report", *words, "--store", store.root)) for words in ([], ["--notes"]))
+    for words in ("train: ", "prune: ", "recover: ", "p99", "peak MB", "lost/won", "95 % interval"):
+        assert words in everything
+        assert words not in screen
+    assert "no effect with --format md" in refused(
+        command("report", "--notes", "--format", "md", "--store", store.root)
+    )
 
 
 @pytest.fixture

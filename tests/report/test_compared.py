@@ -107,9 +107,10 @@ Latency and size against A
 target    as    run    times as fast (95 %)  its gain, times (95 %)    MB
 openvino  fp32  B    1.000 (0.957 to 1.045)                          0.00
 openvino  int8  B    1.250 (1.196 to 1.307)  1.250 (1.222 to 1.279)  0.00
-times as fast: the runs were not timed in turn, and the interval knows only how
-  processes of one run differ; the gain is over a baseline that was timed in
-  turn with it, in each run, and includes the drift between hours
+times as fast: the runs were not timed in turn, so this interval knows only how
+  processes of one run differ
+its gain: each run compares with a baseline that was timed in turn with it; this
+  interval includes the drift between hours
 
 What changed from A to B
 recipe, quantize: nothing → {estimator: mse}
@@ -142,9 +143,9 @@ def test_the_same_images_are_paired_and_others_are_not() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"images": None}, "an older run does not hold which images"),
+        ({"images": None}, "an older run does not record which images"),
         ({"classes": ["a", "c"]}, "their classes are not the same"),
-        ({"skipped": ["x.png"]}, "not the same images could be read"),
+        ({"skipped": ["x.png"]}, "the runs could not read the same images"),
     ],
 )
 def test_whatever_may_not_be_paired_is_reported(changes: dict[str, Any], expected: str) -> None:
@@ -178,7 +179,7 @@ def test_times_of_two_machines_or_states_are_never_compared(changes: dict, expec
 def test_times_that_are_none_or_of_other_batches_make_no_ratio() -> None:
     one, other = document("1"), document("2")
     other["results"]["openvino"]["variants"]["int8"]["latency"]["batch"] = 8
-    assert "with 8 images at once, in run A with 1" in latency(one, other).why_not
+    assert "with batch 8, in run A with batch 1" in latency(one, other).why_not
     other["results"]["openvino"]["variants"]["int8"]["latency"] = None
     assert latency(one, other).why_not == "its latency was not measured"
     assert latency(other, one).why_not == "in run A its latency was not measured"
@@ -199,7 +200,7 @@ def test_a_shared_measurement_is_no_comparison() -> None:
     for run in (one, other):
         run["steps"].append(runs.step("verify:openvino", 7, {"images": 200}))
     assert int8(compared(one, other)).same_measurement
-    assert "one and the same measurement in both: nothing was measured again" in words(one, other)
+    assert "both runs share one measurement: nothing was measured again" in words(one, other)
     assert "Accuracy against A" not in words(one, other)
 
 
@@ -214,7 +215,7 @@ def test_an_equal_request_with_another_result_is_named() -> None:
     assert about.first == "train"
     assert [each.step for each in about.differ] == ["train", "prune", "trace", "quantize:openvino"]
     assert "the first that differs is train (train-1 → train-2)" in words(one, other)
-    assert words(one, other).count("the request was the same, and the result is another: train the") == 1
+    assert words(one, other).count("same inputs, different result: train the") == 1
 
 
 def test_machines_versions_and_verdicts_are_shown_before_and_after() -> None:

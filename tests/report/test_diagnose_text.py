@@ -59,7 +59,7 @@ write `preprocessing: {order: bgr}`
 def test_numbers_are_written_as_a_recipe_wants_them_and_alternatives_that_look_alike_are_named() -> None:
     written = {"mean": [0.0, 0.485, 103.939 / 255], "std": [1 / 255] * 3, "resize": 256}
     text = words(best={**document()["best"], "write": written, "alike": ["a", "b", "c", "d", "e", "f"]})
-    assert "so few images do not tell it from: a; b; c; d; e; and 1 more (`--count` tries more)" in text
+    assert "so few images cannot distinguish it from: a; b; c; d; e; and 1 more (`--count` tries more)" in text
     assert "{mean: [0, 0.485, 0.407604], std: [0.00392157, 0.00392157, 0.00392157], resize: 256}" in text
 
 
@@ -68,15 +68,15 @@ def test_numbers_are_written_as_a_recipe_wants_them_and_alternatives_that_look_a
     [
         (
             "nothing",
-            "nothing that was tried explains it: what was given has 34.00 % on 100 other images (95 % interval 25.0 to "
+            "no variant explains it: the given preprocessing has 34.00 % on 100 other images (95 % interval 25.0 to "
             "44.0), no more than chance, and no other",
         ),
         (
             "chance",
-            "nothing explains it for certain: BGR seemed better, and 100 other images do not confirm it: 81.00 % "
+            "no variant explains it for certain: BGR looked better, but 100 other images do not confirm it: 81.00 % "
             "instead of 34.00 %",
         ),
-        ("fits", "best of all that was tried: BGR, with 81.00 % on 100 other images (95 % interval 72.0 to 88.0)"),
+        ("fits", "best of all variants: BGR, with 81.00 % on 100 other images (95 % interval 72.0 to 88.0)"),
     ],
 )
 def test_each_outcome_has_its_sentence(outcome: str, sentence: str) -> None:
@@ -88,7 +88,7 @@ def test_each_outcome_has_its_sentence(outcome: str, sentence: str) -> None:
 def test_the_best_of_nothing_is_not_recommended() -> None:
     best = {**document()["best"], "low": 0.4}
     text = words(outcome="fits", best=best)
-    assert "nothing that was tried is better than chance: the best, BGR, has 81.00 %" in text
+    assert "no variant is better than chance: the best, BGR, has 81.00 %" in text
     assert "write `" not in text
 
 
@@ -107,12 +107,12 @@ def test_few_images_and_many_classes_are_notes() -> None:
     few = {"there": 30, "tried": 15, "confirmed": 15, "asked": 100}
     text = words(images=few, classes=[str(n) for n in range(1000)], classes_seen=15, least_gain=0.27)
     assert "15 images of 15 of its 1000 classes, and 15 others" in text
-    assert "note: 30 images are few: what 15 of them confirm must gain 27 points or more" in text
-    assert "note: one image of a class does not show the order of the classes" in text
+    assert "note: 30 images are few: 15 of them can confirm only a gain of 27 points or more" in text
+    assert "note: one image per class cannot show the order of the classes" in text
 
 
 def test_a_long_table_is_shortened_and_a_long_name_broken() -> None:
-    rows, name = document()["variants"], "these numbers for pixels to 255, BGR, shorter side {}, then cropped"
+    rows, name = document()["variants"], "the given numbers divided by 255, BGR, shorter side {}, then cropped"
     rows += [{**rows[2], "name": name.format(n)} for n in range(20)]
     text = page(variants=rows)
     assert "… and 12 more, at most 9.00 % (`--json` has all)" in text

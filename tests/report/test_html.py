@@ -76,7 +76,7 @@ def page_of(run: Run, **found: Any) -> str:
 
 def test_the_first_screen_has_the_verdict_and_its_numbers() -> None:
     text = read(runs.run()).text
-    start = text[: text.index("The upright line")]
+    start = text[: text.index("The vertical line")]
     for words in (
         "KEPT Every promise is kept.",
         "95.00 → 92.00 %",
@@ -86,7 +86,7 @@ def test_the_first_screen_has_the_verdict_and_its_numbers() -> None:
         "× as fast as the half-precision variant (",
         "1.00 → 0.25 MB",
         "25 % of FP32's",
-        "Ship int8: 2.5",
+        "Ship INT8: 2.5",
     ):
         assert words in start, (words, start)
 
@@ -190,7 +190,7 @@ def test_the_runner_records_where_it_ended(tmp_path: Path, monkeypatch: pytest.M
     assert run.problem is not None
     assert run.problem.step == "trace"
     assert "The run ended early in step trace." in Read(report.html.of_store(run, store)).text
-    assert "the run ended early in step trace: " in " ".join(report.FORMATS["terminal"](run).split())
+    assert "The run ended early in step trace: " in " ".join(report.FORMATS["terminal"](run).split())
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_the_runner_records_where_it_ended(tmp_path: Path, monkeypatch: pytest.M
         (
             runs.deferred,
             "not measured here",
-            "DEFERRED Nothing is broken; what a bundle carries is measured on",
+            "DEFERRED Nothing is broken; a device must still measure its bundle",
         ),
     ],
 )
@@ -267,9 +267,13 @@ def test_a_run_with_little_in_it_has_a_page(change: str) -> None:
 @pytest.mark.parametrize(
     ("word", "reason", "advice"),
     [
-        ("BROKEN", "9 points lost", "Do not ship int8: max_drop_pp: 9 points lost."),
-        ("UNDECIDED", "about 20 more would decide", "Not yet: max_drop_pp: about 20 more would decide."),
-        ("NOT_MEASURED", "the clock stood", "Not on this evidence: max_drop_pp: the clock stood."),
+        ("BROKEN", "9 points lost", "Do not ship INT8: max_drop_pp: 9 points lost."),
+        ("UNDECIDED", "about 20 more would decide", "Do not ship INT8 yet: max_drop_pp: about 20 more would decide."),
+        (
+            "NOT_MEASURED",
+            "the clock stood",
+            "Do not ship INT8 yet, a measurement is missing: max_drop_pp: the clock stood.",
+        ),
     ],
 )
 def test_the_advice_follows_the_verdict(word: str, reason: str, advice: str) -> None:
@@ -350,7 +354,7 @@ def test_other_runs_of_the_same_model_are_drawn_next_to_it(tmp_path: Path) -> No
     (store.root / "runs" / "20260101-000000-000000-abcdef.json").write_text('{"format": 1}')
     seen = Read(report.html.of_store(runs.decoded(mine), store))
     assert "Runs of this store that cannot be read, or are of another format: 1." in seen.text
-    assert "In the table alone, as timed on another machine or in another batch: 1." in seen.text
+    assert "Only in the table, since another machine or batch was timed: 1." in seen.text
     assert f"{other['id']} {runs.digest(200)[:12]}" in seen.text
     assert f"not drawn {remote['id']} {runs.digest(202)[:12]}" in seen.text
     assert runs.digest(201)[:12] not in seen.text
@@ -376,8 +380,8 @@ def test_flipped_images_are_shown_with_each_answer(flipped: tuple[Store, Run, Pa
     pictures = [attributes for tag, attributes in seen.found if tag == "img"]
     assert [each["alt"] for each in pictures] == ["000.png, which is blue", "001.png, which is green"]
     assert all((each["src"] or "").startswith("data:image/png;base64,") for each in pictures)
-    assert "blue 000.png FP32 blue right openvino red wrong" in seen.text
-    assert "on openvino 2 lost, 0 won, 0 wrong both times" in seen.text
+    assert "blue 000.png FP32 blue correct openvino red incorrect" in seen.text
+    assert "on openvino 2 lost, 0 won, 0 incorrect both times" in seen.text
     assert "evaluation" in seen.text[seen.text.index("made from") :]
 
 
@@ -402,7 +406,7 @@ def test_images_as_torchvision_keeps_them_are_shown_too(tmp_path: Path, monkeypa
     run = runs.on_images(store, {"from": "cifar10", "root": str(tmp_path)})
     seen = Read(report.html.of_store(run, store))
     assert seen.count("img") == 2
-    assert "airplane cifar10[0] FP32 airplane right openvino truck wrong" in seen.text
+    assert "airplane cifar10[0] FP32 airplane correct openvino truck incorrect" in seen.text
     changed = runs.as_json(run)
     changed["recipe"]["images"]["evaluation"] |= {"root": str(tmp_path / "away"), "download": True}
     monkeypatch.setattr("torchvision.datasets.CIFAR10", None)  # called, it would be a TypeError
@@ -486,7 +490,7 @@ def test_a_scale_holds_what_it_was_made_around() -> None:
 @pytest.mark.parametrize(
     ("fp32", "words"),
     [
-        (0.4, "Ship FP32 where time counts: INT8 is no faster (0.500 times as fast"),
+        (0.4, "Ship FP32: INT8 is not faster (0.500 times as fast"),
         (0.8, "INT8 is not shown to be faster than FP32 (1.000 times as fast"),
     ],
 )
@@ -499,4 +503,4 @@ def test_what_is_slower_is_not_passed_over_and_chance_is_no_gain(fp32: float, wo
     del variants["half"]
     text = read(runs.decoded(run)).text
     assert words in text
-    assert (": no difference is shown" in text[: text.index("The upright line")]) == (fp32 == 0.8)
+    assert (": no difference is shown" in text[: text.index("The vertical line")]) == (fp32 == 0.8)

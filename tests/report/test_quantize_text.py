@@ -37,9 +37,9 @@ def test_each_step_is_compared_with_the_best_so_far_and_the_noisiest_layers_are_
     assert "noisiest" not in text
     assert "bias correction: 19.0 dB (-1.00 dB, undone)" in text
     assert "equalized channels: 23.5 dB (+3.50 dB)" in text
-    assert "held out: same answer for 7 of 8, SQNR 23.5 dB" in text
+    assert "held-out images: 7 of 8 answers are the same, SQNR 23.5 dB" in text
     text = words(layers={"conv1": 30.0, "conv2": 12.5, "conv3": None, "conv4": 20.0, "fc": 40.0})
-    assert "with all that came before): conv2 12.5 dB, conv4 20.0 dB, conv1 30.0 dB" in text
+    assert "earlier noise included): conv2 12.5 dB, conv4 20.0 dB, conv1 30.0 dB" in text
 
 
 def test_sizes_layers_the_file_and_how_images_are_read_are_shown() -> None:
@@ -48,7 +48,7 @@ def test_sizes_layers_the_file_and_how_images_are_read_are_shown() -> None:
     assert "4.00 MB → 1.00 MB, 2 layers INT8, digest 0123456789ab" in text
     assert "256 levels" not in text
     assert "tensorrt: store/model.onnx" in words()
-    assert "read in their 256 levels" in words()
+    assert "keeps its 256 levels" in words()
 
 
 def test_what_stays_float_is_named_with_its_reason_up_to_six_of_them() -> None:
@@ -62,13 +62,13 @@ def test_what_stays_float_is_named_with_its_reason_up_to_six_of_them() -> None:
 def test_nothing_is_claimed_where_no_image_was_held_out() -> None:
     steps = [{"name": "scales", "sqnr_db": None, "kept": True}]
     text = words(steps=steps, held_out={"images": 0, "agree": 0, "sqnr_db": None})
-    assert "scales: kept; no image was held out to compare it on" in text
-    assert "too few images to hold any out: nothing shows how close it is" in text
+    assert "scales: applied; no held-out image measures its effect" in text
+    assert "there are too few images to hold some out: the loss is not known" in text
 
 
 def test_dead_channels_and_the_evaluation_are_shown() -> None:
     counts = {"images": 1000, "top1": 900, "agree": 990, "flips_lost": 6, "flips_won": 2, "sqnr_db": 25.0}
     text = words({"a": 2, "b": 1}, evaluation=counts)
-    assert "note: 3 channels are dead: no calibration image reaches them" in text
+    assert "note: 3 channels are dead: no calibration image activates them" in text
     assert "top-1 90.00 %, drop +0.40 points (" in text
     assert "same answer for 99.00 %" in text

@@ -19,12 +19,12 @@ def section(seen: Summary, extras: Extras) -> Markup | None:
     changed = changed_images(seen.run.measured)
     origins = between(", ", (digest(verify_origin(seen.run, target)) for target in targets))
     if not changed:
-        same = el("p", "Every image is answered as FP32 answers it.")
+        same = el("p", "Every answer is the same as in FP32.")
         return el("section", same, el("p", "From ", origins, class_="caption"), class_="flips")
     cards = [_card(each, extras) for each in changed if each.number in extras.pictures]
-    words = f"{len(changed)} images are answered otherwise than in FP32: {changes_sentence(seen.run.measured)}."
+    words = f"{len(changed)} images have another answer than in FP32: {changes_sentence(seen.run.measured)}."
     if cards and len(changed) > len(cards):
-        words += f" Shown are {len(cards)}, those first that were right before."
+        words += f" {len(cards)} are shown, those first that were correct before."
     why = extras.no_pictures or ("" if cards else "Pictures are looked up by `edgeresnet report --format html`.")
     return el(
         "section",
@@ -72,5 +72,5 @@ def _called(image: ChangedImage, extras: Extras) -> str:
 
 
 def _answer(who: str, what: str, label: str) -> Markup:
-    word = "right" if what == label else "wrong"
+    word = "correct" if what == label else "incorrect"
     return el("div", el("dt", name(who)), el("dd", name(what), " ", el("span", word, class_=word)))

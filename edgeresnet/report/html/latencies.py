@@ -32,8 +32,8 @@ def _of_target(seen: Summary, result: Measured) -> Markup | None:
     across = _scale(list(timed.values()))
     beyond = sum(int((each > across.high).sum()) for each in timed.values())
     words = (
-        "Every timed inference, from and to the host's memory: the hill is where most of them lie, the lines are p50, "
-        "p90 and p99, the dots under it each process's own p50."
+        "Every timed inference, from and to the host's memory. The hill shows where most of them lie, the lines are "
+        "p50, p90 and p99, the dots below are the p50 of each process."
     )
     if beyond:
         words += f" {beyond} of {sum(map(len, timed.values()))} values lie beyond the right edge."

@@ -57,7 +57,7 @@ def _layers(step: StepRecord, notes: QuantizeNotes) -> Markup:
     rows = [_strip(layer, value, "") for layer, value in notes.layers.items()]
     caption = (
         "SQNR of what comes out of each INT8 layer, in dB, against the same network in float: with all the noise that "
-        "came before it. A layer that falls far below its neighbours is one to leave float (quantize.exclude)."
+        "came before it. Leave a layer in float (quantize.exclude) if it falls far below its neighbours."
     )
     drawn = strips(rows, around(known or [1.0], room=0.15, log=False), unit="dB")
     numbers = ("layer", "SQNR"), [(row.label, row.shown) for row in rows]

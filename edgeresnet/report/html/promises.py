@@ -36,8 +36,8 @@ def section(seen: Summary) -> Markup | None:
     ]
     return figure(
         "Promises",
-        "The upright line is what was promised: an interval wholly to the left of it is kept, wholly to the right is "
-        f"broken, across it is undecided. Each row has a scale of its own.{_left_out(len(found))}",
+        "The vertical line is the promise. An interval to the left of it is kept, to the right of it broken, across it "
+        f"undecided. Each row has its own scale.{_left_out(len(found))}",
         el("ul", [_row(each) for each in shown[:_DRAWN]], class_="promises"),
         origins.values(),
         (columns, rows),

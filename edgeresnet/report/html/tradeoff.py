@@ -64,13 +64,13 @@ def _measurement(point: TradeoffPoint) -> tuple[str, str, str, float]:
 
 def _caption(has_others: bool, left_out: int) -> list[str]:
     words = [
-        "Up is more often right, left is faster. The line joins the networks that no other one beats in both; the "
+        "Up is more accurate, left is faster. The line joins the networks that no other one beats in both; the "
         "whiskers are 95 % intervals, so a small step up may be chance."
     ]
     if has_others:
-        words.append("Hollow ones are of other runs, timed at another time: their distances in time are less certain.")
+        words.append("Hollow marks are other runs, timed at another time: their latencies are less comparable.")
     if left_out:
-        words.append(f"In the table alone, as timed on another machine or in another batch: {left_out}.")
+        words.append(f"Only in the table, since another machine or batch was timed: {left_out}.")
     return words
 
 
@@ -130,7 +130,7 @@ def _names(best: Sequence[TradeoffPoint], places: Sequence[tuple[str, float, flo
 
 
 def _sentence(point: TradeoffPoint, is_best: bool) -> str:
-    tail = "; no other is both faster and more often right" if is_best else ""
+    tail = "; no other is both faster and more accurate" if is_best else ""
     return (
         f"{point.target} {point.variant}: {percent(point.top1_pct)} ({_interval(point)}) in {ms(point.p50_ms)} ms"
         f"{tail}; {point.digest[:12]}"

@@ -45,8 +45,20 @@ from .pruning import (
 )
 from .quantizing import noisiest_layers, quantizing_sentences
 from .remarks import reason
+from .short import (
+    advice_choices,
+    counts_by_verdict,
+    ended_early,
+    image_count,
+    machine_name,
+    noise_sentence,
+    promise_choices,
+    promises,
+    target_choices,
+    version_of,
+)
 from .speedups import Speedup, speedup, speedups_of
-from .summarize import Learning, Summary, of, title
+from .summarize import Learning, Summary, of, title, title_parts
 from .targets import Metric, TargetSummary
 from .tradeoff import TradeoffPoint, frontier, tradeoff_points
 
@@ -72,22 +84,30 @@ __all__ = [
     "TargetSummary",
     "TradeoffPoint",
     "accuracy_cells",
+    "advice_choices",
     "best_epoch_sentence",
     "changed_images",
     "changes_sentence",
+    "counts_by_verdict",
     "cut_searches",
     "drop_cell",
+    "ended_early",
     "epoch_cells",
     "epoch_rows",
     "flips_cell",
     "frontier",
+    "image_count",
     "latency_cells",
     "machine_lines",
+    "machine_name",
     "ms",
+    "noise_sentence",
     "noisiest_layers",
     "of",
     "percent",
     "process_p50s",
+    "promise_choices",
+    "promises",
     "pruned_sentence",
     "quantizing_sentences",
     "ratio_cell",
@@ -103,8 +123,11 @@ __all__ = [
     "speedups_of",
     "sqnr",
     "table",
+    "target_choices",
     "title",
+    "title_parts",
     "top1_cell",
     "tradeoff_points",
     "training_sentence",
+    "version_of",
 ]

@@ -16,7 +16,7 @@ LATENCY_COLUMNS = ("p50 ms", "p90", "p99", "device", "file", "load", "first", "p
 
 
 class Table(NamedTuple):
-    """What `terminal.columns(*table)` and `markdown.table(*table)` print."""
+    """What `tables.columns(*table)` and `markdown.table(*table)` print."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -33,10 +33,10 @@ def ms(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
-def signed(value: float) -> str:
-    """Return a number with its sign and two decimals: "+0.50"; zero has no sign."""
-    text = f"{value:+.2f}"
-    return "0.00" if math.isclose(float(text), 0) else text
+def signed(value: float, places: int = 2) -> str:
+    """Return a number with its sign and two decimals, or `places`: "+0.50"; zero has no sign."""
+    text = f"{value:+.{places}f}"
+    return text[1:] if math.isclose(float(text), 0) else text
 
 
 def percent(value: float | None) -> str:

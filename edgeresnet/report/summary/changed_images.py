@@ -39,7 +39,7 @@ def changes_sentence(measured: Sequence[Measured]) -> str:
     """Return how many images each target lost and won, and how many stay incorrect with another answer."""
     return "; ".join(
         f"on {result.target} {accuracy.lost} lost, {accuracy.won} won, "
-        f"{accuracy.images - accuracy.agree - (accuracy.lost or 0) - (accuracy.won or 0)} wrong both times"
+        f"{accuracy.images - accuracy.agree - (accuracy.lost or 0) - (accuracy.won or 0)} incorrect both times"
         for result in _labelled(measured)
         for accuracy in [result.shipped.accuracy]
     )

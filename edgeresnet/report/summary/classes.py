@@ -10,7 +10,7 @@ from ...portable.intervals import Interval
 from ...portable.result import Accuracy, Measured
 from .cells import percent, signed, span
 
-CLASS_COLUMNS = ("target", "class", "images", "found before", "found now", "lost pp (corrected 95 %)", "")
+CLASS_COLUMNS = ("target", "class", "images", "recall before", "recall now", "lost pp (corrected 95 %)", "")
 
 
 @dataclass(frozen=True)

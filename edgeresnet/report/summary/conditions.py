@@ -18,10 +18,10 @@ def conditions(run: Run) -> list[str]:
     if batches:
         shown = ", ".join(map(str, batches))
         lines.append(
-            f"latency: batch {shown}, inputs and answers in the host's memory, in fresh processes, windows in turn; "
-            "'device' is p50 by the runtime's own clock, without copies; 'file' is p50 from the image file on, in the "
-            "system's cache; load (the runtime's import included), first inference and peak memory (Python and the "
-            "runtime included) are medians over processes"
+            f"latency: batch {shown}, in fresh processes, windows in turn; inputs and answers are in the host's "
+            "memory; 'device' is p50 by the runtime's own clock, without copies; 'file' is p50 from a cached image "
+            "file on; load (with the runtime's import), first inference and peak memory (with Python and the runtime) "
+            "are medians over processes"
         )
     return lines
 

@@ -38,13 +38,13 @@ def recovery_sentence(notes: RecoverNotes) -> str:
     best, epochs = notes.best_epoch, notes.epochs
     learned = f", {100 * notes.validation_top1:.2f} % after epoch {best} of {epochs}"
     if not best:
-        learned = f", no better after {epochs} epoch{'' if epochs == 1 else 's'} of learning" if epochs else ""
+        learned = f", not better after {epochs} epoch{'' if epochs == 1 else 's'} of training" if epochs else ""
     if notes.enough:
-        learned = ", which is enough: nothing was learned"
+        learned = ", which is enough: no training followed"
     return (
-        f"{notes.validation_images} validation images: {100 * notes.pruned_top1:.2f} % correct as pruned, "
-        f"{100 * notes.statistics_top1:.2f} % with statistics measured again{learned}; "
-        f"{100 * notes.dense_top1:.2f} % before pruning"
+        f"top-1 of {notes.validation_images} validation images: {100 * notes.dense_top1:.2f} % before pruning, "
+        f"{100 * notes.pruned_top1:.2f} % after it, {100 * notes.statistics_top1:.2f} % with new batch "
+        f"statistics{learned}"
     )
 
 

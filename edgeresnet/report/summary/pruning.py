@@ -16,7 +16,7 @@ from .cells import Table, ms, ratio_cell, table
 
 REMAINING_COLUMNS = ("target", "as", "MACs %", "params %", "p50 ms", "times fp32 (95 %)")
 CUT_COLUMNS = ("MACs %", "params %", "dense ms", "ms", "times as fast (95 %)", "top-1 %", "")
-UNTIMED = "how many milliseconds that is was not measured"
+UNTIMED = "the effect on latency was not measured"
 
 _SHIPS = {"pruned": "FP32", "half": "half precision", "int8": "INT8"}  # what is timed is what would ship
 
@@ -88,7 +88,8 @@ def pruned_sentence(notes: PruneNotes) -> str:
     return (
         f"{less / 1e6:.1f} of {macs / 1e6:.1f} million multiplications stay ({100 * less / macs:.1f} %), "
         f"{fewer / 1e6:.2f} of {params / 1e6:.2f} million weights ({100 * fewer / params:.1f} %); "
-        f"{100 * notes.ratio:.1f} % of the channels went, by {notes.importance}, in widths of {_widths(notes)}"
+        f"{100 * notes.ratio:.1f} % of the channels were removed, by {notes.importance}, to widths in multiples of "
+        f"{_widths(notes)}"
     )
 
 
@@ -136,29 +137,31 @@ def _search_sentence(search: SpeedupSearch, target: str) -> str:
     goal = search.goals[target]
     clauses = [f"{target}, {_SHIPS[search.ships[target]]}: the goal is {goal:g} times as fast as the unpruned network"]
     if not search.sure:
-        clauses.append("times vary too much to show that no milder cut reaches it")
+        clauses.append("times vary too much to exclude that a milder cut reaches it")
     elif search.milder is None:
-        clauses.append("the mildest cut there is reaches it")
+        clauses.append("the mildest possible cut reaches it")
     else:
         clauses.append(_milder_sentence(search.curve[search.milder].targets[target].ratio, goal))
     slow = [cut.part for cut in search.curve if cut.targets[target].times <= 1]
     if slow:
-        clauses.append(f"no faster than the unpruned network, and not chosen: {_parts(slow)} of the multiplications")
+        clauses.append(f"not faster than the unpruned network: cuts to {_parts(slow)} of the multiplications")
     beaten = [cut.part for number, cut in enumerate(search.curve) if _is_beaten(search.curve, number, target)]
     if beaten:
-        clauses.append(f"no faster than a milder cut: {_parts(beaten)} of the multiplications")
+        clauses.append(f"not faster than a milder cut: cuts to {_parts(beaten)} of the multiplications")
     return "; ".join(clauses)
 
 
 def _milder_sentence(milder: Ratio, goal: float) -> str:
     """Compare the next milder cut with the goal by its interval: it may only have been unlucky."""
     if milder.value >= goal:  # there is another target
-        return f"the next milder cut reaches it, too, {milder.value:.3f} times as fast, but not every target's goal"
+        return (
+            f"the next milder cut also reaches it ({milder.value:.3f} times as fast), but misses another target's goal"
+        )
     if milder.high < goal:
-        return "the next milder cut does not reach it, measured again in fresh processes as the chosen one was"
+        return "the next milder cut misses it; both were measured again in fresh processes"
     return (
-        f"the next milder cut was {milder.value:.3f} times as fast, measured again in fresh processes as the chosen "
-        "one was: below the goal, but not beyond doubt"
+        f"the next milder cut was {milder.value:.3f} times as fast: below the goal, but within the noise; both were "
+        "measured again in fresh processes"
     )
 
 

@@ -16,7 +16,7 @@ def quantizing_sentences(steps: Sequence[QuantizeStep]) -> list[str]:
     best: float | None = None
     for step in steps:
         if step.sqnr_db is None:
-            sentences.append(f"{step.name}: kept; no image was held out to compare it on")
+            sentences.append(f"{step.name}: applied; no held-out image measures its effect")
             continue
         undone = "" if step.kept else ", undone"
         change = "" if best is None else f" ({step.sqnr_db - best:+.2f} dB{undone})"
@@ -31,4 +31,4 @@ def noisiest_layers(notes: QuantizeNotes) -> list[str]:
     if not known:
         return []
     worst = ", ".join(f"{layer} {sqnr(value)}" for value, layer in sorted(known)[:_NOISIEST])
-    return [f"noisiest layers (SQNR of what comes out of them, with all that came before): {worst}"]
+    return [f"noisiest layers (SQNR of their output, earlier noise included): {worst}"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ...portable import timing_warnings
-from ...portable.result import Accuracy, Deferred, Measured, NotMeasured
+from ...portable.result import Accuracy, Deferred, Measured, NotMeasured, RunWarning
 from ...runs import Run
 from .cells import percent, sqnr
 from .classes import ClassChange, classes_without_images
@@ -15,7 +14,7 @@ from .classes import ClassChange, classes_without_images
 _MORE = 1.26  # times the noise, 1 dB: less lies within what rounding does by chance
 
 
-def notes(run: Run, changes: list[ClassChange]) -> list[str]:
+def notes(run: Run, changes: list[ClassChange], timing: Mapping[str, Sequence[RunWarning]]) -> list[str]:
     """Return the notes of a run, in the order of its steps."""
     found = [f"{step.id}: {warning}" for step in run.steps for warning in step.warnings]
     shown = {result.target for result in run.measured}
@@ -25,20 +24,20 @@ def notes(run: Run, changes: list[ClassChange]) -> list[str]:
     ]
     found += [sentence for result in run.measured[:1] for sentence in _gaps(result)]
     found += [
-        f"{each.target}: {each.label} is found less often than before: {percent(each.before_pct)} → "
-        f"{percent(each.now_pct)}, {each.drop_cell} points lost"
+        f"{each.target}: the recall of {each.label} fell from {percent(each.before_pct)} to "
+        f"{percent(each.now_pct)}: {each.drop_cell} points lost"
         for each in changes
         if each.word == "worse"
     ]
     for result in run.measured:
         found += _decoding(result)
-        found += [f"{result.target}: {warning}" for warning in timing_warnings.of(result.timed())]
+        found += [f"{result.target}: {warning}" for warning in timing[result.target]]
     return found + ([f"the run {run.problem.ended_early}"] if run.problem else [])
 
 
 def reason(result: Deferred | NotMeasured) -> str:
     """Return why a target has no numbers, or not yet, and what to do."""
-    word = "handed over" if isinstance(result, Deferred) else "not measured"
+    word = "deferred" if isinstance(result, Deferred) else "not measured"
     return f"{word}: {result.reason}" + (f" ({result.hint})" if result.hint else "")
 
 
@@ -49,7 +48,9 @@ def builds_sentence(result: Measured) -> str:
         return ""
     answers = np.asarray([build.predicted for build in builds])
     same = 100 * float((answers == answers[0]).all(axis=0).mean())
-    parts = [f"{result.target} {result.ships}: built {len(builds)} times, all give {same:.2f} % same answers"]
+    parts = [
+        f"{result.target} {result.ships}: built {len(builds)} times, all builds agree on {same:.2f} % of the images"
+    ]
     if result.has_labels:
         top1 = [build.accuracy.top1_pct for build in builds]
         parts.append(f"top-1 {min(top1):.2f} to {max(top1):.2f} %")
@@ -65,9 +66,10 @@ def int8_loss_sentence(result: Measured) -> str:
         return ""
     written, compiled = result.as_written, result.variants["int8"].quantization
     adds = _noise(compiled) > _MORE * _noise(written)
-    word = "the compiler adds to it" if adds else "the loss is quantization's, not the compiler's"
-    before, after = (f"{sqnr(each.sqnr_db)} and {percent(each.agree_pct)} same answers" for each in (written, compiled))
-    return f"{result.target} int8: {before} as written (in onnxruntime), {after} as compiled: {word}"
+    word = "adds noise" if adds else "adds none"
+    before, after = (f"{sqnr(each.sqnr_db)}, {percent(each.agree_pct)} same answers" for each in (written, compiled))
+    loses = f"loses {written.drop_pp:.2f} points" if written.has_labels else "changes answers"
+    return f"{result.target} int8: quantization {loses} ({before}); compilation {word} ({after})"
 
 
 def _noise(accuracy: Accuracy) -> float:

@@ -7,9 +7,9 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from ...notes import PruneNotes, RecoverNotes, TrainNotes
-from ...portable import advice
+from ...portable import advice, timing_warnings
 from ...portable.frozen import dataclass
-from ...portable.result import Accuracy, Latency, Measured, Verdict, Word
+from ...portable.result import Accuracy, Latency, Measured, RunWarning, Verdict, Word
 from ...runs import Run, StepRecord
 from .. import verdicts
 from .cells import ACCURACY_COLUMNS, LATENCY_COLUMNS, Table, accuracy_cells, latency_cells, table
@@ -68,6 +68,7 @@ class Summary:
     advice: tuple[str, ...]  # which network to ship, where INT8 is not faster
     absent: tuple[tuple[str, str], ...]  # target, and why it has no numbers, or not yet
     notes: tuple[str, ...]
+    timing: Mapping[str, Sequence[RunWarning]]  # by target: what makes its times doubtful
     conditions: tuple[str, ...]
 
     @property
@@ -105,6 +106,7 @@ def of(run: Run) -> Summary:
     """Compute the summary of a run."""
     measured = run.measured
     targets = tuple(target_summary(run, target) for target in run.results)
+    timing = {result.target: timing_warnings.of(result.timed()) for result in measured}
     pruned = next((pruning(found, measured) for found in run.notes_of(PruneNotes)), None)
     return Summary(
         run=run,
@@ -132,20 +134,29 @@ def of(run: Run) -> Summary:
         speedups=tuple(speedup for result in measured for speedup in speedups_of(result)),
         advice=tuple(_advice(measured, pruned)),
         absent=tuple((target, reason(each)) for target, each in run.results.items() if not isinstance(each, Measured)),
-        notes=tuple(notes(run, [change for target in targets for change in target.classes])),
+        notes=tuple(notes(run, [change for target in targets for change in target.classes], timing)),
+        timing=timing,
         conditions=tuple(conditions(run)),
     )
 
 
 def title(recipe: Mapping[str, object], measured: Sequence[Measured]) -> str:
-    """Return the network and its classes. An ONNX file stands for its architecture; images may know the classes."""
+    """Return the network and its classes."""
+    return ", ".join(filter(None, title_parts(recipe, measured)))
+
+
+def title_parts(recipe: Mapping[str, object], measured: Sequence[Measured]) -> tuple[str, str]:
+    """Return the network, and its classes where they are known.
+
+    An ONNX file stands for its architecture; images may know the classes.
+    """
     model = recipe["model"]
     assert isinstance(model, Mapping)
     name = model["arch"] or PurePath(model["checkpoint"]).name
     if model.get("candidate"):
         name = f"{PurePath(model['candidate']).name} against {name}"
     classes = len(measured[0].classes) if measured else model["classes"]
-    return f"{name}, {classes} classes" if classes else str(name)
+    return str(name), f"{classes} classes" if classes else ""
 
 
 def _advice(measured: Sequence[Measured], pruned: Pruning | None) -> list[str]:

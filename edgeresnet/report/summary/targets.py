@@ -15,8 +15,8 @@ from .speedups import shipped_speedups
 
 _MEANING: Mapping[Word, str] = {
     "KEPT": "every promise is kept",
-    "DEFERRED": "nothing is broken; what a bundle carries is measured on its device",
-    "UNDECIDED": "the images or measurements at hand cannot decide every promise",
+    "DEFERRED": "nothing is broken; a device must still measure its bundle",
+    "UNDECIDED": "these images and measurements cannot decide every promise",
     "NOT_MEASURED": "something that was requested was not measured",
     "BROKEN": "a promise is broken",
 }

@@ -1,0 +1,243 @@
+"""What the last screen of a run shows: one short line for a promise, for advice, for a noisy machine.
+
+Each function returns its line from the most words to the fewest: a renderer takes the first that fits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from ...portable import advice, timing_warnings
+from ...portable.machine import Machine
+from ...portable.result import Measured, Ratio, Result, RunWarning, Verdict, Word
+from ...runs import Run
+from .cells import ms, percent
+
+Choices = tuple[str, ...]
+
+NAMES = {"fp32": "FP32", "int8": "INT8", "half": "half precision", "pruned": "the pruned network"}
+_PLAIN = {**NAMES, "pruned": "the pruned network in FP32"}
+_SPANS = {"min_speedup_fp32": "times FP32", "min_speedup_half": "times half precision", "max_latency_p99_ms": "ms"}
+_UNITS = {
+    "max_drop_pp": "points lost",
+    "min_top1_pct": "%",
+    "max_flips_pct": "% of answers changed",
+    **_SPANS,
+    "max_size_mb": "MB",
+    "max_peak_memory_mb": "MB",
+    "min_recall_pct": "% found",
+}
+_STATES: Mapping[Word, str] = {
+    "KEPT": "kept", "BROKEN": "broken", "UNDECIDED": "undecided", "DEFERRED": "deferred", "NOT_MEASURED": "not measured"
+}  # fmt: skip
+_NOISY = frozenset(
+    (
+        "not-settled", "slowed-down", "windows-differ", "processes-differ", "others-busy", "stolen", "throttled-cpu",
+        "throttled-gpu", "cpu-speed-changed", "cpu-clock-changed", "two-speeds",
+    )
+)  # fmt: skip
+_INSTRUCTIONS = {"amx_int8": "AMX", "avx512_vnni": "VNNI", "avx_vnni": "VNNI", "i8mm": "I8MM", "asimddp": "dot product"}
+
+
+def called(variant: str) -> str:
+    """Return the name of a variant in a sentence."""
+    return NAMES.get(variant, f"the {variant}")
+
+
+def machine_name(machine: Machine) -> str:
+    """Return what a machine computes with: "AMD EPYC 7B13, 2 cores, VNNI"."""
+    if machine.board:
+        return machine.board
+    words = list(dict.fromkeys(word for key, word in _INSTRUCTIONS.items() if key in machine.cpu.instructions))
+    cores = "1 core" if machine.cpu.cores == 1 else f"{machine.cpu.cores} cores"
+    return ", ".join([machine.cpu.model, cores, *words[:1], *(gpu.name for gpu in machine.gpus[:1] if gpu.name)])
+
+
+def image_count(measured: Sequence[Measured]) -> str:
+    """Return how many images were evaluated; empty where nothing was measured."""
+    if not measured:
+        return ""
+    count = measured[0].shipped.accuracy.images
+    return f"{count:,} images" + ("" if measured[0].has_labels else " without labels")
+
+
+def version_of(result: Result) -> str:
+    """Return the version of a target's library, as short as it is told apart by; empty where it is not known."""
+    versions = result.versions if isinstance(result, Measured) else {}
+    return next(iter(versions.values()), "").split("-")[0].split("+")[0]
+
+
+def promises(count: int) -> str:
+    """Return "3 promises"."""
+    return f"{count} promise" + ("" if count == 1 else "s")
+
+
+def promise_choices(verdict: Verdict, result: Result, shortened: Callable[[str], str] = str) -> Choices:
+    """Return a promise with what was measured: "max_drop_pp 3.5: 1.11 points lost (0.26 to 2.57)"."""
+    promise = verdict.promise
+    subject = f" of class {shortened(promise.subject)}" if promise.subject else ""
+    name = f"{promise.kind} {promise.limit:g}{subject}"
+    unit = _UNITS.get(promise.kind)
+    if verdict.value is None or unit is None:
+        word = "not measured: " if verdict.verdict == "NOT_MEASURED" else ""
+        return (f"{name}: {word}{verdict.reason}",)
+    shown = f"{name}: {_number(verdict.value, unit)} {unit}"
+    full = f"{shown}{_interval(verdict, unit)}"
+    builds = len(result.builds()) if isinstance(result, Measured) else 1
+    worst = f", worst of {builds} builds" if builds > 1 else ""
+    return f"{full}{worst}{_would_decide(verdict)}", f"{full}{worst}", f"{full}{worst[:-7]}", full, shown
+
+
+def advice_choices(result: Measured, verdicts: Sequence[Verdict]) -> Choices:
+    """Return what to do now with what would ship."""
+    name, counts = called(result.ships), Counter(each.verdict for each in verdicts)
+    if counts["BROKEN"]:
+        return (f"Do not ship {name}: {_counted(counts['BROKEN'], len(verdicts))} broken.",)
+    if counts["NOT_MEASURED"]:
+        return (f"Do not ship {name} yet: {_counted(counts['NOT_MEASURED'], len(verdicts))} not measured.",)
+    if found := advice.advice(result):
+        return _better_choices(result, found.ship)
+    if counts["UNDECIDED"]:
+        return _undecided_choices(name, [each for each in verdicts if each.verdict == "UNDECIDED"], len(verdicts))
+    if not verdicts:
+        return ("Add promises to the recipe: the next run is judged by them.",)
+    return _ship_choices(result, name)
+
+
+def target_choices(result: Measured, verdicts: Sequence[Verdict]) -> Choices:
+    """Return a target in one line: what would ship, its numbers, and how many promises have which verdict."""
+    variant, word = result.shipped, called(result.ships)
+    accuracy, latency = variant.accuracy, variant.latency
+    top1 = percent(accuracy.top1_pct) if accuracy.has_labels else f"agrees {percent(accuracy.agree_pct)}"
+    parts = [f"{word} {top1}"]
+    parts += [f"{accuracy.drop_pp:.2f} points lost"] if accuracy.has_labels and result.ships != "fp32" else []
+    parts += [f"{ms(latency.p50)} ms"] if latency and latency.p50 is not None else []
+    counted = counts_by_verdict(verdicts)
+    first = [f"{promises(len(verdicts))} kept"] if {each.verdict for each in verdicts} == {"KEPT"} else counted
+    return (", ".join(parts + first), ", ".join(counted) or word)
+
+
+def counts_by_verdict(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return how many promises have which verdict, the worst first: "2 broken"."""
+    counts = Counter(each.verdict for each in verdicts)
+    return [f"{counts[each]} {_STATES[each]}" for each in reversed(_order()) if counts[each]]
+
+
+def noise_sentence(measured: Sequence[Measured], warnings: Mapping[str, Sequence[RunWarning]]) -> str:
+    """Return that the machine was noisy, and what the intervals still show; empty for a quiet machine."""
+    noisy = [each for each in measured if any(one.code in _NOISY for one in warnings[each.target])]
+    if not noisy:
+        return ""
+    shown: dict[str, list[str]] = {"faster": [], "slower": []}
+    unclear = []
+    for result in noisy:
+        times = None if result.ships == "fp32" else _times(result, "fp32", result.ships)
+        if times and times.has_interval and times.differs:
+            text = f"{result.target} ({times.low:.2f} to {times.high:.2f} times)"
+            shown["faster" if times.is_faster else "slower"].append(text)
+        elif times:
+            unclear.append(result.target)
+    clauses = [
+        f"the interval still shows {called(noisy[0].ships)} {word} than FP32 on {_listed(each)}"
+        for word, each in shown.items()
+        if each
+    ]
+    clauses += [f"no difference from FP32 is shown on {_listed(unclear)}"] if unclear else []
+    return "The machine was noisy." + "".join(f" {each[:1].upper()}{each[1:]}." for each in clauses)
+
+
+def ended_early(run: Run) -> str:
+    """Return that a run ended early, where and why; empty for one that did not."""
+    problem = run.problem
+    return f"The run {problem.ended_early}" + (f" ({problem.hint})" if problem.hint else "") if problem else ""
+
+
+def _order() -> tuple[Word, ...]:
+    return "KEPT", "DEFERRED", "UNDECIDED", "NOT_MEASURED", "BROKEN"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _counted(count: int, every: int) -> str:
+    """Return "1 of 4 promises is" or "2 of 4 promises are"."""
+    return f"{count} of {promises(every)} {'is' if count == 1 else 'are'}"
+
+
+def _number(value: float, unit: str) -> str:
+    return ms(value) if unit in ("ms", "MB") else f"{value:.2f}"
+
+
+def _interval(verdict: Verdict, unit: str) -> str:
+    low, high = verdict.low, verdict.high
+    if low is None or low == high:
+        return ""
+    return f" ({_number(low, unit)} to {'?' if high is None else _number(high, unit)})"
+
+
+def _would_decide(verdict: Verdict) -> str:
+    """Return what would decide a promise that is undecided."""
+    if verdict.verdict != "UNDECIDED":
+        return ""
+    if verdict.more_images:
+        return f"; {verdict.more_images:,} more images would decide"
+    return "; more processes would decide" if verdict.promise.kind in _SPANS else ""
+
+
+def _undecided_choices(name: str, undecided: Sequence[Verdict], every: int) -> Choices:
+    short = f"Do not ship {name} yet: {_counted(len(undecided), every)} undecided."
+    images = [each.more_images for each in undecided]
+    if None in images:
+        return (short,)
+    most = max(each or 0 for each in images)
+    return f"{short} About {most:,} more images would decide.", short
+
+
+def _better_choices(result: Measured, ship: str) -> Choices:
+    """Return which variant to ship instead, or that it is not known yet: what would ship is not shown to be faster."""
+    name, baseline = called(result.ships), _baseline(result)
+    times = _times(result, baseline, result.ships)
+    span = f" ({times.low:.2f} to {times.high:.2f} times)" if times and times.has_interval else ""
+    if ship == result.ships:
+        words = f"Measure longer: {name} may not be faster than {called(baseline)}"
+        return f"{words}{span}.", f"{words}."
+    if result.ships == "pruned":
+        words = "Ship the unpruned network: pruning did not make it faster"
+    elif baseline == "half" and ship != "half":
+        words = f"Ship {called(ship)}: {name} is not faster than half precision, nor is that than FP32"
+    elif ship == "half":
+        words = f"Ship half precision: {name} is not faster"
+    else:
+        words = f"Ship {called(ship)} where time counts: {name} is smaller, not faster"
+    return f"{words}{span}.", f"{words}."
+
+
+def _ship_choices(result: Measured, name: str) -> Choices:
+    baseline, full = _baseline(result), result.variants.get("fp32")
+    times = _times(result, baseline, result.ships)
+    over_fp32 = _times(result, "fp32", result.ships)
+    if over_fp32 and over_fp32.is_slower:
+        return (f"Ship {name} where size counts, and FP32 where time counts.",)
+    if times and times.is_faster:
+        words = f"Ship {name}: it is {times.value:.2f} times as fast as"
+        return f"{words} {_PLAIN.get(baseline, baseline)}.", f"{words} {called(baseline)}."
+    part = result.shipped.size_mb / full.size_mb if full and full.size_mb else 1.0
+    if result.ships != "fp32" and part < 0.95:
+        return (f"Ship {name}: it has {100 * part:.0f} % of FP32's size.",)
+    return (f"Ship {name}.",)
+
+
+def _baseline(result: Measured) -> str:
+    """Return what the speed of what would ship is compared with."""
+    if result.ships == "pruned":
+        return "fp32"
+    return next((each for each in ("half", "pruned") if each in result.variants and each != result.ships), "fp32")
+
+
+def _times(result: Measured, slower: str, faster: str) -> Ratio | None:
+    if slower == faster:
+        return None
+    found = timing_warnings.speedup(result.latency_of(slower), result.latency_of(faster))
+    return found if isinstance(found, Ratio) else None
