@@ -1,4 +1,4 @@
-"""edgeresnet from Python: light to import, honest about what it offers, and the README's example as it is there."""
+"""edgeresnet from Python: light to import, honest about what it offers, and the guide's examples as they are there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from edgeresnet.store import Store
 from .conftest import result_of, tiny, write_recipe
 
 Trained = tuple[Store, Run]
-EXAMPLE = re.findall(r"```python\n(.*?)```", (Path(__file__).parent.parent / "README.md").read_text(), re.S)
+GUIDE = Path(__file__).parent.parent / "docs" / "how-to" / "python.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_a_recipe_is_a_path_a_dict_or_parsed(trained: Trained, store: Path, tmp_
 
 def test_reports_are_those_of_the_command_and_runs_are_compared(store: Path, tmp_path: Path) -> None:
     run = edgeresnet.load_run(store=store)
-    assert run.report().startswith("cifar_resnet8, 10 classes")
+    assert run.report().startswith("cifar_resnet8 · 10 classes")
     assert run.save_report(tmp_path / "r.md").read_text() == run.report("md")
     assert json.loads(run.save_report(str(tmp_path / "r.JSON")).read_text())["id"] == run.id
     with pytest.raises(errors.EdgeresnetError, match="does not end as a report does"):
@@ -162,12 +163,14 @@ def test_the_readme_s_example_runs(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Run it with a recipe that this store has done."""
-    (example,) = EXAMPLE
+    example, on_error = EXAMPLES
     write_recipe(tmp_path, tiny()).rename(tmp_path / "mine.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGERESNET_STORE", str(trained[0].root))
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example, GUIDE.name, "exec"), {})
     out = capsys.readouterr().out
     assert "onnxruntime max_drop_pp KEPT 0.00 points lost" in out
     assert Path(out.splitlines()[-1]).is_file()
     assert Path("report.md").read_text().startswith("# cifar_resnet8")
+    exec(compile(on_error, GUIDE.name, "exec"), {"edgeresnet": edgeresnet})
+    assert "the recipe missing.yaml does not exist check the path" in capsys.readouterr().out

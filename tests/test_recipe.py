@@ -69,7 +69,7 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         ({"version": 2}, "version"),
         ({"model__classes": 1}, "model.classes"),
         ({"preprocessing__size": 0}, "size must be between 1"),
-        ({"preprocessing__mean": [0.1, 0.2]}, "one of each per channel"),
+        ({"preprocessing__mean": [0.1, 0.2]}, "give both one value per channel"),
         ({"targets": {"openvino": {"float_parts": "f8"}}}, "float_parts must be one of"),
         ({"targets": []}, "targets"),
         ({"train__optimizer": "lion"}, "train.optimizer"),
@@ -80,10 +80,10 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         ({"targets": {1: {}}}, "target '1' does not exist"),
         ({"promises__max_drop_pp": float("inf")}, "finite number"),
         ({"images__calibration": "evaluation"}, "must not come from the evaluation images"),
-        ({"images__evaluation": {"from": "x", "download": True}}, "belong to `from: cifar10` alone"),
+        ({"images__evaluation": {"from": "x", "download": True}}, "can only be set with `from: cifar10`"),
         ({"model": {"classes": 10}}, "model.arch: missing"),
-        ({"model__checkpoint": "n.onnx"}, "model.arch: leave it out: an ONNX file holds its own architecture"),
-        ({"model": {"checkpoint": "n.ONNX"}}, "train: an ONNX file is not trained further"),
+        ({"model__checkpoint": "n.onnx"}, "model.arch: remove it: an ONNX file holds its own architecture"),
+        ({"model": {"checkpoint": "n.ONNX"}}, "train: an ONNX file cannot be trained"),
         ({"model__candidate": "w.pth"}, "model.candidate: must be an .onnx file"),
         ({"model__candidate": "n.onnx", "targets": {}, "promises": {}}, "model.candidate is judged on targets"),
         ({"model__candidate": "n.onnx", "images__evaluation": None}, "images.evaluation is missing"),
@@ -97,8 +97,8 @@ def test_every_problem_is_reported(changes: dict, words: str) -> None:
     ("text", "words"),
     [
         ("a: [", "line"),
-        ("- a\n- b", "holds no recipe"),
-        ("", "holds no recipe"),
+        ("- a\n- b", "is not a recipe"),
+        ("", "is not a recipe"),
         ("\x00", "recipe.yaml"),
         ("seed: 2026-13-45", "month"),
     ],
@@ -116,9 +116,9 @@ def test_set_changes_one_key(tmp_path: Path) -> None:
     assert changed.train.epochs == 7
     assert changed.images.evaluation is not None
     assert (changed.images.evaluation.source, changed.images.evaluation.count) == ("digits", 20)
-    with pytest.raises(RecipeError, match="not key=value"):
+    with pytest.raises(RecipeError, match="must be key=value"):
         recipe.load(path, ("train.epochs",))
-    with pytest.raises(RecipeError, match="not YAML"):
+    with pytest.raises(RecipeError, match="not valid YAML"):
         recipe.load(path, ("model.checkpoint=[1",))
     with pytest.raises(RecipeError) as caught:
         recipe.load(path, ("train.epocs=7",))
@@ -187,4 +187,24 @@ def test_what_ships_is_int8_where_it_is_quantized_unless_another_precision_is_re
     assert ships(targets={"openvino": {"precision": "fp32"}}, **quantized) == "fp32"
     with pytest.raises(RecipeError) as caught:
         ships(targets={"openvino": {"precision": "int8"}})
-    assert caught.value.problems == ("quantize is missing: targets.openvino.precision is int8",)
+    assert caught.value.problems == ("quantize is missing: targets.openvino.precision is int8 and needs it",)
+
+
+def test_every_key_of_the_schema_is_described() -> None:
+    """A reference page is made from it, and an editor shows it."""
+    schema = recipe.schema()
+    sections = {**schema["$defs"], "recipe": schema, **schema["properties"]["targets"]["properties"]}
+    for name, section in sections.items():
+        for key, node in section.get("properties", {}).items():
+            words = node.get("description", "")
+            assert words.endswith((".", "}.", "`.")), f"{name}.{key}: {words}"
+            assert "\n" not in words
+
+
+def test_the_schema_has_the_choices_of_dataclasses_too() -> None:
+    schema = recipe.schema()
+    assert schema["$defs"]["Preprocessing"]["properties"]["order"]["enum"] == ["rgb", "bgr"]
+    options = schema["properties"]["targets"]["properties"]["openvino"]["properties"]
+    assert options["residual"]["enum"] == ["shortcut", "both", None]
+    for value in options["float_parts"]["enum"]:
+        recipe.parse(tiny(targets={"openvino": {"float_parts": value}}))

@@ -18,30 +18,14 @@ from ..text import on_one_line
 from . import _output
 
 # In the order in which a newcomer meets them; each name is a module of this package with a command of that name.
-COMMANDS = (
-    "init",
-    "check",
-    "plan",
-    "run",
-    "train",
-    "prune",
-    "quantize",
-    "export",
-    "verify",
-    "collect",
-    "diagnose",
-    "bench",
-    "report",
-    "compare",
-    "gate",
-    "show",
-    "predict",
-    "inspect",
-    "targets",
-    "schema",
-    "completion",
-    "clean",
-)
+GROUPS = {
+    "Start": ("init", "check", "plan", "run"),
+    "Stages": ("train", "prune", "quantize", "export", "verify", "collect"),
+    "Explain": ("diagnose", "inspect", "predict", "bench"),
+    "Results": ("report", "compare", "gate", "show", "card"),
+    "Tools": ("targets", "schema", "completion", "clean"),
+}
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 INTERRUPTED, OUR_BUG = 130, 1
 _AGAIN = "run it again: finished stages are stored"
 
@@ -56,6 +40,17 @@ class Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f".{name}", __name__), name)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        longest = max(map(len, COMMANDS))
+        for group, names in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(f"{name:{longest}}", self._first_line(ctx, name)) for name in names])
+
+    def _first_line(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        assert command is not None
+        return (command.help or "").strip().partition("\n")[0]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -63,7 +58,7 @@ class Commands(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f"did you mean {near[0]}?" if near else "`edgeresnet --help` lists the commands"
+            hint = f"did you mean {near[0]}?" if near else "`edgeresnet --help` lists all commands"
             raise EdgeresnetError(f"the command {args[0]!r}", "does not exist", hint=hint)
         return super().resolve_command(ctx, args)
 
@@ -76,15 +71,19 @@ class Commands(click.Group):
 @click.version_option(__version__)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Decide whether a ResNet may ship to a device: a recipe in, a verdict out.
+    """Decide whether a trained ResNet may ship to a device.
+
+    A recipe names the network, the images, the targets and the promises. A run
+    measures the network on each target, and ends with a verdict.
 
     \b
-    edgeresnet init              a recipe to start from
-    edgeresnet run recipe.yaml   train, trace, compile, measure, judge
-    edgeresnet report            the newest run again
+    edgeresnet init              write a recipe to start from
+    edgeresnet run recipe.yaml   measure, judge, print the verdict
+    edgeresnet report            print the newest report again
 
-    Exit codes: 0 kept; 1 a bug of ours; 2 recipe or input; 3 a promise broken;
-    4 not measured; 5 the machine failed (disk, memory); 130 interrupted.
+    Exit codes: 0 kept; 1 a bug of edgeresnet; 2 wrong usage, recipe or input;
+    3 a promise is broken; 4 not measured; 5 the machine failed (disk, memory);
+    130 interrupted.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -101,7 +100,7 @@ def main() -> None:
         _leave(INTERRUPTED)
     except click.ClickException as problem:
         command = getattr(getattr(problem, "ctx", None), "command_path", "edgeresnet")
-        _output.error(problem.format_message(), f"`{command} --help` lists its arguments and options")
+        _output.error(problem.format_message().rstrip("."), f"`{command} --help` lists its arguments and options")
         sys.exit(2)
     except Exception as problem:  # noqa: BLE001 - the last place: sorted into ours and theirs
         _exit_for(problem)

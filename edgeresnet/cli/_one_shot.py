@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
 
 CPU_TARGETS = ("onnxruntime", "openvino")
-_PURPOSE = "# The options of `edgeresnet {command}` as a recipe: `edgeresnet run` does the same with it.\n"
-_TRAINED_WITH = "size, mean and std are those that it was trained with: they are never guessed"
+_PURPOSE = "# Written by `edgeresnet {command}` from its options. `edgeresnet run` runs it again.\n"
+_TRAINED_WITH = "give the size, mean and std that it was trained with: they are never guessed"
+_IMAGES = {
+    "--calibration": "name a folder of images: INT8 ranges are measured on them",
+    "--evaluation": "name a folder with one folder of images per class: accuracy is measured on them",
+    "--training": "name a folder with one folder of images per class: the network learns from them",
+}
 
 
 def recipe_of(
@@ -37,7 +42,7 @@ def recipe_of(
     known = of_files([name for name in (original, model) if name and model], about)
     needed = {f"--{slot}": given for slot, given in images.items()}
     needed |= {f"--{key}": value for key, value in known.needed().items() if key not in open_keys}
-    refuse_missing(needed, original, known.hint)
+    refuse_missing(needed, original, _hint(needed, known))
     if targets is None:
         targets = {name: {} for name in about.targets or cpu_targets_here()}
     named = {"checkpoint": reference or model, "arch": known.arch, "classes": about.classes}
@@ -53,6 +58,13 @@ def recipe_of(
     raw |= {name: dict(section) for name, section in sections.items() if section}
     raw |= {"seed": seed} if seed is not None else {}
     return raw, known.taken
+
+
+def _hint(needed: Mapping[str, object], known: Known) -> str:
+    """Return what helps against what is missing: preprocessing is the harder part."""
+    missing = [option for option, value in needed.items() if value is None]
+    slots = [_IMAGES[option] for option in missing if option in _IMAGES]
+    return slots[0] if slots and len(slots) == len(missing) else known.hint
 
 
 def counted(folder: str | None, count: int | None) -> object:
@@ -75,7 +87,7 @@ def parsed(raw: dict[str, object], changes: tuple[str, ...], save_as: Path | Non
             raw, sort_keys=False, allow_unicode=True, default_flow_style=None
         )
         if save_as.exists() and save_as.read_bytes() != text.encode():
-            raise EdgeresnetError(str(save_as), "exists already, with other content", hint="give another name")
+            raise EdgeresnetError(str(save_as), "exists already, with other content", hint="name another file")
         _output.write_output(save_as, text)
     return wanted
 
@@ -96,7 +108,9 @@ def numbers(text: str | None, option: str) -> list[float] | None:
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError as problem:
-        raise EdgeresnetError(f"{option} {text!r}", "is not numbers", hint="write 0.485,0.456,0.406") from problem
+        raise EdgeresnetError(
+            f"{option} {text!r}", "must be numbers with commas between them", hint=f"write {option} 0.485,0.456,0.406"
+        ) from problem
 
 
 def cpu_targets_here() -> list[str]:
@@ -106,7 +120,7 @@ def cpu_targets_here() -> list[str]:
 
     found = [name for name in CPU_TARGETS if targets.get(name).available().ok]
     if not found:
-        raise EdgeresnetError("every CPU target", "is missing here", hint="`edgeresnet targets` lists what to install")
+        raise EdgeresnetError("the CPU targets", "are not installed", hint="`edgeresnet targets` shows what to install")
     return found
 
 

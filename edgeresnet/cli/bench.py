@@ -9,38 +9,47 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options, _output
+from . import _complete, _help, _options, _output
 
 if TYPE_CHECKING:
     from ..bench import Lineup
     from ..store import Store
 
 
-@click.command()
+@_help.command(
+    "edgeresnet bench fp32.onnx int8.onnx --target openvino",
+)
 @click.argument("what", nargs=-1, shell_complete=_complete.runs_or_files)
-@click.option(
+@_help.option(
     "--target",
     "wanted",
     multiple=True,
-    shell_complete=_complete.targets,
-    help="A target; may be repeated. By default the run's, or all that can run here.",
+    type=_help.TARGET_NAMES,
+    group=_help.TARGET,
+    show_default="those of the run, or all installed ones",
+    help="Target to time on. Repeatable.",
 )
-@click.option(
-    "--processes", type=click.IntRange(1, 100), default=5, show_default=True, help="Fresh processes per network."
+@_help.option(
+    "--processes",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="Number of fresh processes per network.",
 )
-@click.option(
+@_help.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
-    help="About how long latency takes at most, in seconds; throughput takes more.",
+    help="Time limit of the latency measurement, in seconds. Throughput takes longer.",
 )
-@click.option(
+@_help.option(
     "--batch",
-    help="Batch sizes: latency at the first, throughput at all, as 1,8,32. By default the networks' own, or 1.",
+    show_default="the networks' own, or 1",
+    help="Batch sizes, as in 1,8,32. Latency is measured at the first, throughput at all.",
 )
-@click.option("--streams", help="Measure throughput with these numbers of requests at once, as 1,2,4.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, only the result.")
+@_help.option("--streams", help="Numbers of parallel requests to measure throughput with, as in 1,2,4.")
+@_options.quiet
 @_options.store
 @_options.as_json
 def bench(
@@ -54,11 +63,11 @@ def bench(
     store_root: Path,
     as_json: bool,
 ) -> int:
-    """Time networks in turn, window by window, in fresh processes.
+    """Time networks in turn, in fresh processes.
 
-    WHAT is a run (the newest by default) or ONNX files, which are compiled
-    first. All networks are compared with the first one; the interval is of
-    the ratio, over processes. Raw values are written to the store.
+    WHAT is a run (by default the newest) or ONNX files, which are compiled
+    first. Every network is compared with the first one. The result is a ratio
+    with its interval over processes. Raw values are written to the store.
     """
     import json
     import tempfile

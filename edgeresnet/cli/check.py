@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from . import _options, _output
+from . import _help, _options, _output
 
 if TYPE_CHECKING:
     from ..images import Samples
@@ -15,16 +13,21 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
 
 
-@click.command()
+@_help.command(
+    "edgeresnet check recipe.yaml --decode",
+)
 @_options.recipe
 @_options.store
 @_options.changes
-@click.option("--decode", is_flag=True, help="Decode every image too; the run finds them decoded.")
+@_help.option(
+    "--decode", is_flag=True, group=_help.IMAGES, help="Also decode every image. A run then uses the stored pixels."
+)
 def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode: bool) -> int:
-    """Compare RECIPE with its images, classes and this machine. Runs nothing.
+    """Check RECIPE against its images and this machine.
 
-    Lists the targets that are not here (exit code 4), and the promises that
-    the images are too few to decide. Whether the weights fit is seen in a run.
+    No stage runs. Lists the targets that are not installed (exit code 4), and
+    the promises that the images are too few to decide. Whether the weights
+    fit the network is known only when it runs.
     """
     from .. import pipeline, recipe
     from . import _progress

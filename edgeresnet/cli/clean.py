@@ -6,21 +6,26 @@ from pathlib import Path
 
 import click
 
-from . import _options, _output
+from . import _help, _options, _output
 
 
-@click.command()
-@click.option("--older-than", metavar="AGE", help="What was not touched for this long: 12h, 7d.")
-@click.option(
-    "--larger-than", metavar="MB", type=click.FloatRange(min=0), help="The oldest, until the store is no larger."
+@_help.command(
+    "edgeresnet clean --older-than 7d",
 )
-@click.option("--all", "everything", is_flag=True, help="All of it.")
+@_help.option("--older-than", metavar="AGE", help="Remove what was not used for this time: 12h, 7d.")
+@_help.option(
+    "--larger-than",
+    metavar="MB",
+    type=click.FloatRange(min=0),
+    help="Remove the oldest until the store has at most this size, in MB.",
+)
+@_help.option("--all", "everything", is_flag=True, help="Remove everything.")
 @_options.store
 def clean(older_than: str | None, larger_than: float | None, everything: bool, store_root: Path) -> None:
-    """Remove artifacts, caches and runs from the store.
+    """Remove old artifacts and runs from the store.
 
-    Refused while a run uses the store. A recipe makes again what it needs when
-    it is run.
+    Give one of --older-than, --larger-than and --all. Refuses while a run
+    uses the store. The next run of a recipe makes what is missing again.
     """
     from ..errors import EdgeresnetError
     from ..store import seconds_of

@@ -5,15 +5,17 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from . import _output
+from . import _help, _output
 
 _NAME = "edgeresnet"
 
 
-@click.command()
+@_help.command(
+    "edgeresnet completion bash",
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the lines that make SHELL complete commands.
+    """Print the script that makes SHELL complete commands.
 
     \b
     bash: in ~/.bashrc   eval "$(edgeresnet completion bash)"
@@ -21,8 +23,8 @@ def completion(shell: str) -> None:
     fish: once           edgeresnet completion fish \\
                            > ~/.config/fish/completions/edgeresnet.fish
 
-    Commands, options, files, the ids of runs and the names of targets are
-    completed. bash must be 4.4 or newer; in zsh compinit comes first.
+    It completes commands, options, files, ids of runs and names of targets.
+    bash must be 4.4 or newer. In zsh, call compinit first.
     """
     from . import cli
 

@@ -6,20 +6,25 @@ from copy import deepcopy
 
 import click
 
-from . import _complete, _options, _output
+from . import _complete, _help, _options, _output
 
 HINT = "MODEL is run in onnxruntime; preprocessing is that of the FP32 original: name that one"
 
 
-@click.command()
+@_help.command(
+    "edgeresnet diagnose",
+    "edgeresnet diagnose net.onnx --evaluation images/val --size 224",
+)
 @click.argument("model", required=False, shell_complete=_complete.files)
 @_options.untargeted_options
-@click.option(
+@_help.option(
     "--count",
     type=click.IntRange(min=1),
-    help="Number of images, balanced over the classes; 100 by default, and others to confirm on.",
+    group=_help.IMAGES,
+    show_default="100",
+    help="Number of images to search on, the same from each class. Others confirm the result.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of their choice; 0 by default.")
+@_options.seed("the choice of images")
 @_options.unsaved_run_options
 def diagnose(
     model: str | None,
@@ -28,13 +33,13 @@ def diagnose(
     seed: int | None,
     how: _options.RunOptions,
 ) -> int:
-    """Find the preprocessing that explains a surprising accuracy.
+    """Find the preprocessing mistake behind a low accuracy.
 
-    BGR, other means, pixels to 255, other resizing and another order of the
-    classes are tried in onnxruntime on a hundred images. The best is confirmed
-    on three hundred others, or not. MODEL is an ONNX file or a checkpoint; by
-    default it is the network of the newest run. --mean and --std may be left
-    out. Nothing is judged: the exit code is 0 whatever the result is.
+    MODEL is an ONNX file or a checkpoint, by default the network of the newest
+    run. onnxruntime runs it with BGR instead of RGB, other means, pixels up to
+    255, other resizing and another order of the classes. The best result is
+    confirmed on other images. --mean and --std may be left out. Nothing is
+    judged: the exit code is 0 whatever the result is.
     """
     return diagnose_network(model, about, count, seed, how)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options, _output
+from . import _complete, _help, _options, _output, _stage_options
 
 if TYPE_CHECKING:
     from ..portable.result import Measured
@@ -15,29 +15,55 @@ if TYPE_CHECKING:
     from ..store import Store
 
 
-@click.command()
+@_help.command(
+    "edgeresnet export net.pth --size 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --output net.onnx",
+    "edgeresnet export net.onnx --target tensorrt --calibration images/calibration "
+    "--evaluation images/val --output bundles",
+)
 @click.argument("model", shell_complete=_complete.files)
 @_options.model_options
-@_options.int8_options
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="The folder for bundles; the ONNX file without --target."
+@_stage_options.int8_options
+@_help.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    group=_help.OUTPUT,
+    help="ONNX file to write, or with --target the folder of the bundles.",
 )
-@click.option("--precision", type=click.Choice(["int8", "fp16", "fp32"]), help="What would ship; int8 by default.")
-@click.option(
+@_help.option(
+    "--precision",
+    type=click.Choice(("int8", "fp16", "fp32")),
+    group=_help.TARGET,
+    show_default="int8",
+    help="Precision of the network that would ship.",
+)
+@_help.option(
     "--where",
-    type=click.Choice(["bundle", "here"]),
-    help="A bundle for the device (default), or built and measured here.",
+    type=click.Choice(("bundle", "here")),
+    group=_help.TARGET,
+    show_default="bundle",
+    help="bundle: the device builds and measures it. here: this machine does.",
 )
-@click.option(
-    "--input", "input_type", type=click.Choice(["float32", "uint8"]), help="uint8: raw pixels in, preprocessing inside."
+@_help.option(
+    "--input",
+    "input_type",
+    type=click.Choice(("float32", "uint8")),
+    group=_help.TARGET,
+    show_default="float32",
+    help="Number type of the network's input. uint8: raw pixels, with preprocessing inside.",
 )
-@click.option("--rebuilds", type=click.IntRange(1, 20), help="How often to build what would ship; the worst is judged.")
+@_help.option(
+    "--rebuilds",
+    type=click.IntRange(1, 20),
+    group=_help.TARGET,
+    show_default="1",
+    help="Number of builds of what would ship. The worst build is judged.",
+)
 @_options.max_drop_pp
 @_options.run_options
 def export(
     model: str,
     about: _options.ModelOptions,
-    int8: _options.Int8Options,
+    int8: _stage_options.Int8Options,
     output: Path | None,
     precision: str | None,
     where: str | None,
@@ -46,12 +72,16 @@ def export(
     max_drop_pp: float | None,
     how: _options.RunOptions,
 ) -> int:
-    """Export MODEL as bundles for devices, or as one ONNX file.
+    """Write MODEL as one ONNX file, or as bundles for devices.
 
-    MODEL is an ONNX file or a checkpoint. A bundle is built and measured on
-    the --target's device. It holds the INT8 network, calibrated on
-    --calibration, its baselines, the evaluation images and deploy.py. Without
-    --target it is one FP32 ONNX file.
+    MODEL is an ONNX file or a checkpoint. Without --target the command writes
+    one FP32 ONNX file. It compares the file with MODEL on images; a plain
+    folder will do. Without images it compares them on noise, with a warning.
+
+    With --target it writes a bundle, which is built and measured on the
+    device. A bundle holds the INT8 network, its baselines, the evaluation
+    images and deploy.py. INT8 needs --calibration. With --precision fp16 or
+    fp32 no images are needed, but accuracy is then unknown.
     """
     from . import _one_shot
 
@@ -60,20 +90,15 @@ def export(
     of_targets |= {"--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp}
     _refuse_idle(about, int8, precision, [name for name, value in of_targets.items() if value is not None])
     store = _options.open_store(how.store_root)
-    calibration = _one_shot.counted(int8.calibration, int8.count)
-    images: dict[str, object] = {"calibration": calibration} if quantized else {}
-    images |= {"evaluation": about.evaluation} if where == "here" else {}
+    about, int8 = _unlabelled(about, int8)
+    promises, verify = _options.provided(max_drop_pp=max_drop_pp), _options.provided(rebuilds=rebuilds)
     delivery = _options.provided(where=where or "bundle", precision=precision, input=input_type)
     raw, taken = _one_shot.recipe_of(
         model,
         about,
-        images=images,
+        images=_images(about, int8, wanted=quantized, here=where == "here"),
         seed=int8.seed,
-        sections={
-            "promises": _options.provided(max_drop_pp=max_drop_pp),
-            "verify": _options.provided(rebuilds=rebuilds),
-            "quantize": int8.section() if quantized else {},
-        },
+        sections={"promises": promises, "verify": verify, "quantize": int8.section() if quantized else {}},
         targets=dict.fromkeys(about.targets, delivery),
     )
     if taken and not how.quiet:
@@ -85,15 +110,44 @@ def export(
     return _export_onnx(wanted, store, output, how, pixels=input_type == "uint8")
 
 
+def _unlabelled(
+    about: _options.ModelOptions, int8: _stage_options.Int8Options
+) -> tuple[_options.ModelOptions, _stage_options.Int8Options]:
+    """Take a plain folder of evaluation images as images without labels: without a target no more is needed."""
+    from dataclasses import replace
+
+    if about.targets:
+        return about, int8
+    folder = Path(about.evaluation).expanduser() if about.evaluation else None
+    if folder is None or not folder.is_dir() or any(each.is_dir() and each.name[0] != "." for each in folder.iterdir()):
+        return about, int8
+    return replace(about, evaluation=None), replace(int8, calibration=int8.calibration or about.evaluation)
+
+
+def _images(
+    about: _options.ModelOptions, int8: _stage_options.Int8Options, *, wanted: bool, here: bool
+) -> dict[str, object]:
+    """Return the images that a recipe needs: calibration images for INT8, evaluation images to measure here."""
+    from . import _one_shot
+
+    found: dict[str, object] = {"evaluation": about.evaluation} if here else {}
+    if wanted or int8.calibration:
+        found["calibration"] = _one_shot.counted(int8.calibration, int8.count)
+    return found
+
+
 def _refuse_idle(
-    about: _options.ModelOptions, int8: _options.Int8Options, precision: str | None, of_targets: list[str]
+    about: _options.ModelOptions, int8: _stage_options.Int8Options, precision: str | None, of_targets: list[str]
 ) -> None:
     """Refuse options that would have no effect."""
     if not about.targets:
-        hint = "name one: with --target tensorrt a bundle is exported"
-        _refuse([*int8.given(), *of_targets], "cannot be given without --target", hint)
+        hint = "leave them out, or name a target: --target tensorrt"
+        of_int8 = [name for name in int8.given() if name != "--calibration"]
+        _refuse([*of_int8, *of_targets], "cannot be given without --target", hint)
     elif precision not in (None, "int8"):
-        _refuse(int8.given(), f"cannot be combined with --precision {precision}", "INT8 alone is calibrated")
+        _refuse(
+            int8.given(), f"cannot be combined with --precision {precision}", "only INT8 is calibrated: leave it out"
+        )
 
 
 def _refuse(idle: list[str], problem: str, hint: str) -> None:
@@ -108,11 +162,13 @@ def _check_output(output: Path | None, *, bundles: bool) -> Path:
     from ..errors import EdgeresnetError
 
     if output is None:
-        raise EdgeresnetError("--output", "is missing", hint="a folder for bundles; an .onnx file without --target")
+        raise EdgeresnetError(
+            "--output", "is missing", hint="name a folder for bundles, or without --target an .onnx file"
+        )
     if bundles and output.exists() and not output.is_dir():
-        raise EdgeresnetError(str(output), "is a file", hint="bundles go into a folder")
+        raise EdgeresnetError(str(output), "is a file", hint="name a folder: bundles are folders")
     if not bundles and (output.is_dir() or output.suffix.lower() != ".onnx"):
-        hint = "with --target it would be a folder of bundles"
+        hint = "without --target one .onnx file is written"
         raise EdgeresnetError(str(output), "is not an .onnx file", hint=hint)
     _output.check_folder(output)
     return output

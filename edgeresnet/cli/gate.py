@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options, _output, _verdict
+from . import _complete, _help, _options, _output, _verdict
 
 if TYPE_CHECKING:
     from ..runs import GateReport, Run
@@ -19,24 +19,56 @@ if TYPE_CHECKING:
 _FORMATS = ["terminal", "md", "github", "junit", "json"]
 
 
-@click.command()
+@_help.command(
+    "edgeresnet gate --baseline gate.json --junit gate.xml",
+    "edgeresnet gate --update --max-loss-pp 1 --max-slowdown-pct 10",
+)
 @click.argument("run", required=False, shell_complete=_complete.runs)
-@click.option(
+@_help.option(
     "--baseline",
     default="gate.json",
     show_default=True,
     type=click.Path(path_type=Path),  # a folder is refused with all other refusals
     help="File of the baseline.",
 )
-@click.option("--update", is_flag=True, help="Make RUN the baseline; margins stay.")
-@click.option("--max-loss-pp", help="With --update: points of top-1 that may be lost; none: not gated.")
-@click.option("--max-slowdown-pct", help="With --update: percent by which it may be slower; none: not gated.")
-@click.option("--max-runtime-slowdown-pct", help="With --update: the same for the runtime; none: not gated.")
-@click.option("--max-growth-pct", help="With --update: percent by which it may be larger; none: not gated.")
-@click.option("--max-age", default="1h", show_default=True, help="Measurements must not be older: 90s, 15m, 7d.")
-@click.option("--across-recipes", is_flag=True, help="Judge a run of another recipe or model, too.")
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML to a file as well.")
-@click.option("--format", "kind", type=click.Choice(_FORMATS), default="terminal", show_default=True)
+@_help.option("--update", is_flag=True, help="Write RUN as the baseline. Its margins stay.")
+@_help.option(
+    "--max-loss-pp",
+    group=_help.TARGET,
+    help="With --update: largest loss of top-1, in percentage points, or none.",
+)
+@_help.option(
+    "--max-slowdown-pct",
+    group=_help.TARGET,
+    help="With --update: largest slowdown, in percent, or none.",
+)
+@_help.option(
+    "--max-runtime-slowdown-pct",
+    group=_help.TARGET,
+    help="With --update: largest slowdown of the runtime itself, in percent, or none.",
+)
+@_help.option(
+    "--max-growth-pct",
+    group=_help.TARGET,
+    help="With --update: largest growth in size, in percent, or none.",
+)
+@_help.option("--max-age", default="1h", show_default=True, help="Largest age of the measurements: 90s, 15m, 7d.")
+@_help.option("--across-recipes", is_flag=True, help="Also judge a run of another recipe or model.")
+@_help.option(
+    "--junit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    group=_help.OUTPUT,
+    help="File to write JUnit XML to, next to the other output.",
+)
+@_help.option(
+    "--format",
+    "kind",
+    type=click.Choice(_FORMATS),
+    default="terminal",
+    show_default=True,
+    group=_help.OUTPUT,
+    help="Format of the output.",
+)
 @_options.store
 @_options.as_json
 def gate(
@@ -54,16 +86,16 @@ def gate(
     store_root: Path,
     as_json: bool,
 ) -> int:
-    """Compare RUN (an id or a file; the newest by default) with a baseline.
+    """Compare RUN with a baseline, for a CI job.
 
-    Accuracy is compared image by image with the baseline's own answers, times
-    as ratios to the half-precision variant's and to a yardstick's, size as it
-    is; the recipe's own promises count, too. What is missing, stale or cannot
-    be compared is not a pass: exit code 4. Measures nothing, and loads no
-    runtime.
+    RUN is an id or a file, by default the newest run. Accuracy is compared
+    image by image with the answers in the baseline. Times are compared as
+    ratios to the half-precision variant and to a yardstick. The promises of
+    the recipe count too. Missing or stale values are not a pass: exit code 4.
+    Nothing is measured, and no runtime is loaded.
 
-    With --update RUN becomes the baseline: look at what changed, and commit it.
-    In GitHub's workflows annotations are printed and a summary is appended.
+    With --update, RUN becomes the baseline: review the file and commit it. In
+    a GitHub workflow the command also prints annotations and a summary.
     """
     given = {"max_loss_pp": max_loss_pp, "max_growth_pct": max_growth_pct}
     given |= {"max_slowdown_pct": max_slowdown_pct, "max_runtime_slowdown_pct": max_runtime_slowdown_pct}

@@ -7,53 +7,89 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _one_shot, _options, _output
+from . import _complete, _help, _one_shot, _options, _output, _stage_options
 
 _TEMPLATE = """\
 # {purpose}
-# Paths are read from the folder where edgeresnet is started. `edgeresnet schema` lists every key.
+# Relative paths start in the folder where you call edgeresnet. `edgeresnet schema` lists every key.
 version: 1
-model:         {{{model}}}
-# How pixels enter the network: one mean and std per channel. These must be the ones it was trained with.
+
+# The network: trained weights or an ONNX file, or an architecture that is trained first.
+model: {{{model}}}
+
+# How pixels become the network's input. These values must be those of its training: one mean and std per channel.
 preprocessing: {{{preprocessing}}}
-images:        {{{images}}}
-{train}targets:
+
+# Evaluation images measure accuracy. Calibration images, for INT8, must be others; they need no labels.
+images: {{{images}}}
+{train}{quantize}
+# Where the network is measured. `edgeresnet targets` lists what this machine has.
+targets:
 {targets}
-# Judged on every target. A drop is in points of top-1 on the same images; the interval around it must hold too.
-promises:      {{max_drop_pp: 2.0}}
-seed: 0
+
+# What must hold on every target: here, at most {drop:g} percentage points of top-1 are lost.
+promises: {{max_drop_pp: {drop}}}
+
+seed: 0  # of every random choice
 """
-_TRAIN = "train:         {epochs: 15, rate: 0.01, batch: 32, schedule: one-cycle, augment: {shift: 1}}\n"
+_TRAIN = """
+# Training on the training images.
+train: {epochs: 15, rate: 0.01, batch: 32, schedule: one-cycle, augment: {shift: 1}}
+"""
+_INT8 = """
+# INT8 for every target, with ranges measured on the calibration images.
+quantize: {effort: fast}
+"""
+_NO_INT8 = """
+# INT8, if you remove the # of the next line and add `calibration: FOLDER` to `images`.
+# quantize: {effort: fast}
+"""
 
 
-@click.command()
+@_help.command(
+    "edgeresnet init",
+    "edgeresnet init mine.yaml --checkpoint net.pth --evaluation images/val --calibration images/calibration "
+    "--size 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --target openvino",
+)
 @click.argument("path", default="recipe.yaml", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--checkpoint", shell_complete=_complete.files, help="Weights, or an ONNX file; without, it is trained.")
-@click.option(
-    "--training",
+@_help.option(
+    "--checkpoint",
+    group=_help.MODEL,
     shell_complete=_complete.files,
-    help="Images to train on: class folders, or a .csv, .json, .npz, .tar.",
+    help="Trained weights, or an ONNX file. Without it, the recipe trains the network.",
+)
+@_help.option(
+    "--training",
+    group=_help.IMAGES,
+    shell_complete=_complete.files,
+    help=f"Labelled images to train on: {_options.KINDS}",
 )
 @_options.model_options
-def init(path: Path, checkpoint: str | None, training: str | None, about: _options.ModelOptions) -> None:
-    """Write a recipe to PATH (recipe.yaml by default).
+@_stage_options.calibration
+def init(
+    path: Path, checkpoint: str | None, training: str | None, calibration: str | None, about: _options.ModelOptions
+) -> None:
+    """Write a recipe to PATH, to start from.
 
-    Without options it runs on handwritten digits that come with edgeresnet;
-    with options it describes your network and your images.
+    PATH is recipe.yaml unless you name another file. Without options the
+    recipe trains a small network on handwritten digits, which come with
+    edgeresnet. With options it describes your network and your images,
+    and with --calibration it asks for INT8.
+    --size, --mean and --std may be left out if the file itself holds them.
     """
     from .. import recipe
     from ..errors import EdgeresnetError
 
     if path.exists():
-        raise EdgeresnetError(str(path), "exists already", hint="give another name")
+        raise EdgeresnetError(str(path), "exists already", hint="name another file")
     known = _one_shot.of_files([checkpoint] if checkpoint else [], about)
-    mine = bool(checkpoint or training or set(about.given()) - {"--target"})
+    mine = bool(checkpoint or training or calibration or set(about.given()) - {"--target"})
     if mine:
         needed: dict[str, object] = {} if checkpoint else {"--arch": about.arch, "--classes": about.classes}
         needed |= {f"--{key}": value for key, value in known.needed().items()}
         needed |= {"--evaluation": about.evaluation}
         needed |= {"--checkpoint or --training": checkpoint or training}
-        hint = "or give no option at all, for a recipe that runs on handwritten digits"
+        hint = "or give no options, for a recipe that runs on handwritten digits"
         _one_shot.refuse_missing(needed, "a recipe for your network", known.hint if checkpoint else hint)
     named: dict[str, object] = {"arch": known.arch, "classes": about.classes, "checkpoint": checkpoint}
     if not mine:
@@ -61,13 +97,16 @@ def init(path: Path, checkpoint: str | None, training: str | None, about: _optio
         known.preprocessing = {"size": 8, "mean": [0.305], "std": [0.376]}
     slots = [f"training: {_quoted(training)}"] if training else []
     slots += [f"evaluation: {_quoted(about.evaluation)}"] if about.evaluation else []
+    slots += [f"calibration: {_quoted(calibration)}"] if calibration else []
     slots += [f"names: {_quoted(about.names)}"] if about.names else []
     text = _TEMPLATE.format(
-        purpose="My network on my images." if mine else "A small ResNet on handwritten digits.",
+        purpose="My network on my images." if mine else "A small ResNet that learns handwritten digits.",
         model=", ".join(f"{key}: {_quoted(str(value))}" for key, value in named.items() if value is not None),
         preprocessing=", ".join(f"{key}: {value}" for key, value in known.preprocessing.items()),
         images=", ".join(slots) or "training: digits, evaluation: digits",
         train="" if checkpoint else _TRAIN,
+        quantize=_INT8 if calibration else _NO_INT8,
+        drop=2.0,
         targets="\n".join(f"  {name}: {{}}" for name in about.targets or _one_shot.CPU_TARGETS),
     )
     import yaml

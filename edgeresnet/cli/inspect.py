@@ -6,32 +6,37 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _options, _output
+from . import _help, _options, _output
 
 
-@click.command()
+@_help.command(
+    "edgeresnet inspect net.onnx --target tensorrt",
+)
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option(
+@_help.option(
     "--target",
     "names",
     multiple=True,
-    shell_complete=_complete.targets,
-    help="A target, installed or not; may be repeated. All by default.",
+    type=_help.TARGET_NAMES,
+    group=_help.TARGET,
+    show_default="all",
+    help="Target to check an ONNX file for, installed or not. Repeatable.",
 )
 @_options.as_json
 def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
-    """Show what FILE is: a checkpoint, images (a folder, .csv, .json, .npz,
-    .tar), or an ONNX file and what each target has against it.
+    """Show what FILE holds, and what each target says about it.
 
-    Of a checkpoint: which network it is, by its tensors. Of images:
-    classes, sizes, what cannot be read, what is there twice or in two splits.
-    Of an ONNX file: an error is what a target refuses, or reads as something
-    other than was meant; a warning costs time. Where TensorRT-RTX is
-    installed, its parser reads the file too. Nothing is run, and no target
-    needs to be installed.
+    FILE is a checkpoint, an ONNX file or images (a folder, .csv, .json, .npz
+    or .tar). For a checkpoint: the architecture, recognised by its tensors.
+    For images: classes, sizes, unreadable files, duplicates, and images in two
+    splits. For an ONNX file: errors and warnings of each target. An error means
+    that the target refuses or misreads the file, a warning costs time.
 
-    Exit codes: 0 nothing is wrong with it; 2 a target would refuse or misread
-    it, or images cannot be read or are in two splits.
+    Nothing runs, and the targets need not be installed. Where TensorRT-RTX is
+    installed, its parser reads the file too.
+
+    Exit codes: 0 no problem; 2 a target would refuse or misread the file, or
+    images cannot be read or are in two splits.
     """
     from .. import inspect as inspecting
     from .. import report

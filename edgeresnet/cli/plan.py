@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from . import _options, _output
+from . import _help, _options, _output
 
 
-@click.command()
+@_help.command(
+    "edgeresnet plan recipe.yaml --set train.epochs=3",
+)
 @_options.recipe
 @_options.store
 @_options.changes
 @_options.as_json
 def plan(recipe_path: Path, store_root: Path, changes: tuple[str, ...], as_json: bool) -> None:
-    """List the stages of RECIPE, and which of them are done already. Runs none."""
+    """List the stages of RECIPE, and which of them are done.
+
+    No stage runs. A stage is done if the store holds its result.
+    """
     from .. import pipeline, recipe, report
 
     outcomes = pipeline.preview(recipe.load(recipe_path, changes), _options.open_store(store_root))
@@ -32,6 +35,6 @@ def plan(recipe_path: Path, store_root: Path, changes: tuple[str, ...], as_json:
         keys = ("id", "state", "digest_or_reason", "reads")
         _output.print_json([dict(zip(keys, row, strict=True)) for row in rows])
         return
-    _output.echo(report.terminal.columns(("step", "state", "digest", "reads"), rows))
+    _output.echo(report.tables.columns(("step", "state", "digest", "reads"), rows))
     left = sum(outcome.state != "done" for outcome in outcomes)
     _output.echo(f"\n{left} of {len(outcomes)} stages to do" if left else f"\nall {len(outcomes)} stages are done")

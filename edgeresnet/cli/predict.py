@@ -8,18 +8,32 @@ from pathlib import Path
 import click
 
 from ..text import on_one_line
-from . import _complete, _options, _output
+from . import _complete, _help, _options, _output
 
 
-@click.command()
+@_help.command(
+    "edgeresnet predict picture.jpg --top 3",
+)
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--run", "run_name", shell_complete=_complete.runs, help="A run's id; the newest by default.")
-@click.option("--target", shell_complete=_complete.targets, help="One of the run's targets; all of them by default.")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of classes to list.")
+@_help.option("--run", "run_name", shell_complete=_complete.runs, show_default="newest", help="Id of the run.")
+@_help.option(
+    "--target", type=_help.TARGET_NAMES, group=_help.TARGET, show_default="all", help="Target of the run to use."
+)
+@_help.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    group=_help.OUTPUT,
+    help="Number of classes to list.",
+)
 @_options.store
 @_options.as_json
 def predict(image: Path, run_name: str | None, target: str | None, top: int, store_root: Path, as_json: bool) -> None:
-    """Show how the compiled networks of a run classify IMAGE."""
+    """Show how the compiled networks of a run classify IMAGE.
+
+    Prints the most likely classes for each target, with their probability.
+    """
     from .. import predict as predicting
 
     store = _options.read_store(store_root)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options, _output
+from . import _complete, _help, _options, _output, _stage_options
 
 if TYPE_CHECKING:
     from ..pipeline import Step
@@ -18,32 +18,36 @@ if TYPE_CHECKING:
 _NARROWEST = 8  # widths are multiples of it where no target was named, as without images
 
 
-@click.command()
+@_help.command(
+    "edgeresnet prune net.pth --macs 0.5 --training images/train --evaluation images/val "
+    "--size 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --output pruned.safetensors",
+)
 @click.argument("model", shell_complete=_complete.files)
 @_options.model_options
-@_options.prune_options
-@_options.recover_options
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of choices and of the images' order; 0 by default.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The weights: W.safetensors.")
+@_stage_options.prune_options
+@_stage_options.recover_options
+@_options.seed("every random choice", group=_help.RUN)
+@_options.weights_output
 @_options.run_options
 def prune(
     model: str,
     about: _options.ModelOptions,
-    pruning: _options.PruneOptions,
-    recovery: _options.RecoverOptions,
+    pruning: _stage_options.PruneOptions,
+    recovery: _stage_options.RecoverOptions,
     seed: int | None,
     output: Path | None,
     how: _options.RunOptions,
 ) -> int:
-    """Remove channels from MODEL, a checkpoint, to reach one goal.
+    """Remove channels from MODEL to reach one goal.
 
-    The goal is --macs, --params, --ratio or --speedup. For --speedup, pruned
-    networks are compiled for the target and measured until one is fast enough.
+    MODEL is a checkpoint. The goal is one of --macs, --params, --ratio and
+    --speedup. For --speedup, pruned networks are compiled for the target and
+    timed until one is fast enough.
 
-    With --training, accuracy is recovered: the network learns again, from the
-    images and from the unpruned network. --evaluation shows what that costs,
-    and the gain in speed on --target, or on a CPU target that is here. The
-    output is an ordinary checkpoint: train, prune, quantize, export accept it.
+    With --training the pruned network is trained again, to recover accuracy.
+    --evaluation shows how much accuracy is lost, and how much speed is gained
+    on --target, by default on an installed CPU target. Writes a checkpoint,
+    which train, prune, quantize and export accept.
     """
     from dataclasses import replace
 
@@ -75,8 +79,8 @@ def prune(
 def _recipe(
     model: str,
     about: _options.ModelOptions,
-    pruning: _options.PruneOptions,
-    recovery: _options.RecoverOptions,
+    pruning: _stage_options.PruneOptions,
+    recovery: _stage_options.RecoverOptions,
     seed: int | None,
     how: _options.RunOptions,
 ) -> Recipe:

@@ -7,31 +7,39 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options, _output
+from . import _complete, _help, _options, _output, _stage_options
 
 if TYPE_CHECKING:
     from ..pipeline import Step
     from ..report.quantize_text import Quantized
 
 
-@click.command()
+@_help.command(
+    "edgeresnet quantize net.pth --calibration images/calibration "
+    "--size 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --target openvino --output int8.onnx",
+)
 @click.argument("model", shell_complete=_complete.files)
 @_options.model_options
-@_options.int8_options
-@click.option("--output", type=click.Path(path_type=Path), help="The INT8 file; a folder where there are more targets.")
+@_stage_options.int8_options
+@_help.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    group=_help.OUTPUT,
+    help="INT8 file to write (.onnx), or a folder if there are several targets.",
+)
 @_options.run_options
 def quantize(
     model: str,
     about: _options.ModelOptions,
-    int8: _options.Int8Options,
+    int8: _stage_options.Int8Options,
     output: Path | None,
     how: _options.RunOptions,
 ) -> int:
     """Write MODEL as INT8, calibrated on images.
 
-    One file for each --target, in the target's dialect; by default for every
-    CPU target that is here. MODEL is an ONNX file or a checkpoint. Without
-    images there is no INT8: ranges are measured, never guessed.
+    MODEL is an ONNX file or a checkpoint. INT8 needs --calibration: ranges are
+    measured, never guessed. Writes one ONNX file per --target, in the dialect
+    of that target; by default one for each installed CPU target.
     """
     from .. import pipeline, report
     from . import _one_shot, _progress

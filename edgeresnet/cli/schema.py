@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import click
 
-from . import _output
+from . import _help, _output
 
 
-@click.command()
+@_help.command(
+    "edgeresnet schema recipe",
+)
 @click.argument("document", type=click.Choice(["recipe", "run", "result"]), default="recipe")
 def schema(document: str) -> None:
-    """Print the JSON Schema of a recipe, a run or a device's result.
+    """Print the JSON Schema of a recipe, a run or a result.
 
-    A recipe's, the default, has the options of every target. A run is what
-    commands print with --json; a result is what deploy.py writes on a device.
+    A recipe's schema, the default, has the options of every target. A run is
+    what commands print with --json. A result is what deploy.py writes on a
+    device.
     """
     _output.print_json(schema_of(document))
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import click
-
-from . import _options, _output
+from . import _help, _options, _output
 
 
-@click.command()
+@_help.command(
+    "edgeresnet targets",
+)
 @_options.as_json
 def targets(as_json: bool) -> None:
-    """List every target: its version, or what to install.
+    """List the targets, and which of them are installed.
 
-    Also lists what is known of this machine. A target that is not here can be
-    given a bundle with `edgeresnet export`.
+    Shows the version of each target, or what to install. Also shows what is
+    known of this machine. `edgeresnet export` writes a bundle for a target
+    that is on another machine.
     """
     from .. import report, text
     from .. import targets as known

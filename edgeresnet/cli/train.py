@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _options, _output
+from . import _complete, _help, _options, _output, _stage_options
 
 if TYPE_CHECKING:
     from ..pipeline import Step
@@ -15,18 +15,26 @@ if TYPE_CHECKING:
     from ..store import Store
 
 
-@click.command()
+@_help.command(
+    "edgeresnet train resnet18 --classes 10 --training images/train --evaluation images/val "
+    "--size 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --epochs 30 --output net.safetensors",
+)
 @click.argument("model", shell_complete=_complete.files)
 @_options.untargeted_options
-@_options.learn_options
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of the images' order and of new weights; 0 by default.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The weights: W.safetensors.")
-@click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), help="A line of JSON for every epoch.")
+@_stage_options.learn_options
+@_options.seed("the order of images and of new weights", group=_help.TRAINING)
+@_options.weights_output
+@_help.option(
+    "--metrics",
+    type=click.Path(dir_okay=False, path_type=Path),
+    group=_help.OUTPUT,
+    help="File that gets one line of JSON per epoch.",
+)
 @_options.run_options
 def train(
     model: str,
     about: _options.ModelOptions,
-    learn: _options.LearnOptions,
+    learn: _stage_options.LearnOptions,
     seed: int | None,
     output: Path | None,
     metrics: Path | None,
@@ -35,9 +43,11 @@ def train(
     """Train MODEL, a checkpoint or an architecture, on images.
 
     Architectures are cifar_resnet20, resnet18, my.module:make and others.
-    A tenth of the training images chooses the best epoch. --evaluation, which
-    no step has seen, shows how good that is. An interrupted training continues
-    where it was. On several GPUs, or processes:
+    One tenth of the training images is set aside to choose the best epoch.
+    --evaluation measures the result on images that were not trained on. An
+    interrupted training continues where it stopped. Writes a checkpoint.
+
+    With several GPUs or processes, start it with torchrun:
 
     \b
     torchrun --nproc-per-node 2 -m edgeresnet train MODEL …
@@ -68,7 +78,7 @@ def train(
 def _recipe(
     model: str,
     about: _options.ModelOptions,
-    learn: _options.LearnOptions,
+    learn: _stage_options.LearnOptions,
     seed: int | None,
     how: _options.RunOptions,
     *,

@@ -6,17 +6,29 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _options, _output, _running
+from . import _complete, _help, _options, _output, _running
 
 
-@click.command()
+@_help.command(
+    "edgeresnet verify net.onnx --evaluation images/val --max-drop-pp 1",
+    "edgeresnet verify int8.onnx --reference net.onnx --evaluation images/val --target openvino",
+)
 @click.argument("model", required=False, shell_complete=_complete.files)
 @_options.model_options
-@click.option(
-    "--reference", shell_complete=_complete.files, help="The FP32 original of MODEL, an ONNX file or a checkpoint."
+@_help.option(
+    "--reference",
+    group=_help.MODEL,
+    shell_complete=_complete.files,
+    help="FP32 original of MODEL: an ONNX file or a checkpoint.",
 )
-@click.option("--count", type=click.IntRange(min=1), help="Number of images, balanced over the classes.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of their choice; 0 by default.")
+@_help.option(
+    "--count",
+    type=click.IntRange(min=1),
+    group=_help.IMAGES,
+    show_default="all",
+    help="Number of evaluation images, the same from each class.",
+)
+@_options.seed("the choice of evaluation images")
 @_options.max_drop_pp
 @click.option("--from", "result", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
 @click.option("--explain", is_flag=True, hidden=True)
@@ -32,12 +44,12 @@ def verify(
     explain: bool,
     how: _options.RunOptions,
 ) -> int:
-    """Measure MODEL on each --target, and judge its promises.
+    """Measure MODEL on each target, and judge its promises.
 
-    By default on every CPU target that is here. MODEL is an ONNX file or a
-    checkpoint. With --reference it is a network made from that one (INT8,
-    pruned, half precision), judged as it is. Without MODEL the networks of the
-    newest run are measured again.
+    MODEL is an ONNX file or a checkpoint; --evaluation has the images. The
+    targets are by default the installed CPU targets. With --reference, MODEL
+    was made from that network (INT8, pruned, half precision) and is compared
+    with it. Without MODEL the newest run is measured again.
     """
     from . import _newest, _one_shot
 

@@ -45,7 +45,7 @@ def load(path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as problem:
-        hint = "`edgeresnet init` writes one to start from"
+        hint = "check the path, or write a recipe with `edgeresnet init`"
         raise RecipeError(f"the recipe {path}", "does not exist", hint=hint) from problem
     except (OSError, UnicodeDecodeError) as problem:
         raise RecipeError(str(path), f"cannot be read: {problem}", hint="a recipe is a YAML text file") from problem
@@ -53,10 +53,10 @@ def load(path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
         mark = getattr(problem, "problem_mark", None)
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         words = f"is not valid YAML{where}: {getattr(problem, 'problem', None) or problem}"
-        raise RecipeError(str(path), words, hint="repair the YAML there") from problem
+        raise RecipeError(str(path), words, hint="correct the YAML there") from problem
     if not isinstance(raw, dict):
-        hint = "it begins with `version: 1`; `edgeresnet init` writes one"
-        raise RecipeError(str(path), "holds no recipe", hint=hint)
+        hint = "a recipe begins with `version: 1`; `edgeresnet init` writes one"
+        raise RecipeError(str(path), "is not a recipe", hint=hint)
     change(raw, changes)
     return parse(raw, name=str(path))
 
@@ -81,7 +81,7 @@ def parse(raw: Mapping[str, object], name: str = "the recipe") -> Recipe:
         problems += _problems.of_target(str(target), options)
     if problems or recipe is None:
         count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
-        hint = "`edgeresnet schema` shows what a recipe may contain"
+        hint = "correct the keys above; `edgeresnet schema` lists all keys"
         raise RecipeError(name, f"has {count}", hint=hint, problems=problems)
     return recipe
 
@@ -105,7 +105,7 @@ def file_of_module(name: str) -> Path | None:
 def _set(raw: dict[str, object], change: str) -> None:
     path, equals, value = change.partition("=")
     if not equals or not path:
-        raise RecipeError(f"--set {change!r}", "is not key=value", hint="write `--set train.epochs=3`")
+        raise RecipeError(f"--set {change!r}", "must be key=value", hint="write it as in `--set train.epochs=3`")
     *sections, key = path.split(".")
     here = raw
     for section in sections:
@@ -117,5 +117,5 @@ def _set(raw: dict[str, object], change: str) -> None:
         here[key] = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError) as problem:
         raise RecipeError(
-            f"the value of --set {change!r}", "is not YAML", hint="quote it as YAML needs it"
+            f"the value of --set {change!r}", "is not valid YAML", hint="put quotes around it"
         ) from problem

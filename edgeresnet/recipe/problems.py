@@ -30,6 +30,7 @@ def schema() -> Schema:
         properties[name]["properties"] |= Delivery.model_json_schema()["properties"]
     found["properties"]["targets"] = {
         "type": "object",
+        "description": Recipe.model_fields["targets"].description,
         "properties": properties,
         "additionalProperties": False,
         "default": {},
@@ -63,7 +64,7 @@ def _sentence(location: tuple[str | int, ...], error: ErrorDetails, known: list[
     where = ".".join(parts)
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         near = difflib.get_close_matches(parts[-1], known, 1)
-        return f"{where}: unknown key" + (f", did you mean {near[0]}?" if near else f"; known are {', '.join(known)}")
+        return f"{where}: unknown key" + (f", did you mean {near[0]}?" if near else f"; keys here: {', '.join(known)}")
     if error["type"] in ("missing", "missing_argument"):
         return f"{where}: missing"
     message = error["msg"].removeprefix("Value error, ")

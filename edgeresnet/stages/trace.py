@@ -1,4 +1,4 @@
-"""torch, or a user's ONNX file → canonical ONNX, compared at once with its original on real images.
+"""torch, or a user's ONNX file → canonical ONNX, compared at once with its original on images.
 
 A failed comparison is an error, not a note. torch is imported where a torch network is traced, and not before.
 """
@@ -20,7 +20,7 @@ from .. import models
 from ..context import Context
 from ..errors import ModelError, first_line
 from ..graph import about, adopt, canonical, lint
-from ..images import Samples
+from ..images import Samples, is_noise
 from ..notes import TraceNotes
 from ..portable import machine
 from ..recipe import is_onnx
@@ -36,8 +36,10 @@ PARITY = 1e-4  # largest difference allowed, as a part of the largest logit
 
 
 def trace(inputs: TraceInputs, spec: TraceSpec, out: Path, ctx: Context) -> TraceNotes:
-    """Trace the network (a training, a checkpoint or an ONNX file), compare it on a few real images, and write it."""
+    """Trace the network (a training, a checkpoint or an ONNX file), compare it on a few images, and write it."""
     samples = inputs.images.value
+    if is_noise(samples):
+        ctx.warn("parity-on-noise", "no images were given: the ONNX file was compared with its original on noise")
     images = _images(samples)
     traced = _traced(inputs.network, spec, samples, images, ctx)
     model = traced.model

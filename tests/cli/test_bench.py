@@ -13,8 +13,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeresnet import pipeline, recipe, targets
-from edgeresnet.bench import Absent, Bench, read_bench
-from edgeresnet.errors import ArtifactError, TargetError
+from edgeresnet.bench import Absent, Bench
+from edgeresnet.cli import _help
+from edgeresnet.errors import TargetError
 from edgeresnet.graph import canonical
 from edgeresnet.portable import codec, worker
 from edgeresnet.portable.session import Availability
@@ -49,7 +50,7 @@ def _fixed(net: Path, batch: int, name: str) -> None:
 
 
 def raw_values(out: str) -> Bench:
-    return read_bench(Path(out.split("raw values: ")[1].strip()))
+    return codec.decode(Bench, json.loads(Path(out.split("raw values: ")[1].strip()).read_text()))
 
 
 def _two_inputs() -> onnx.ModelProto:
@@ -149,7 +150,7 @@ def test_latency_from_the_file_on_where_images_are_files(command: Command, colou
     out, _ = expect(0, command("bench", "--store", store.root, "-q", "--processes", 1, "--seconds", 1))
     (table,) = (line for line in out.splitlines() if line.startswith("network"))
     assert table.split()[-5:] == ["file", "load", "first", "peak", "MB"]
-    assert "not timed from the file on" not in out
+    assert "latency with image decoding was not measured" not in out
 
 
 def test_images_that_are_not_the_runs_are_not_timed_from_the_file_on(
@@ -159,18 +160,18 @@ def test_images_that_are_not_the_runs_are_not_timed_from_the_file_on(
     asked = ("bench", "--store", store.root, "-q", "--processes", 1)
     (tmp_path / "val" / "red" / "000.png").unlink()
     out, _ = expect(0, command(*asked))
-    assert "file on: the evaluation images are not those that the run was measured on" in " ".join(out.split())
+    assert "decoding was not measured: the evaluation images have changed since the run" in " ".join(out.split())
     (table,) = (line for line in out.splitlines() if line.startswith("network"))
     assert "file" not in table
     older = {target: replace(result, images=None) for target, result in run.results.items()}
     store.save_run(replace(run, id="29990101-older", results=older))
-    assert "the run does not hold which images it was measured on" in " ".join(command(*asked)[1].split())
+    assert "the run does not name its evaluation images" in " ".join(command(*asked)[1].split())
     (tmp_path / "another").mkdir()
     monkeypatch.chdir(tmp_path / "another")
     words = " ".join(out_of(0, command(*asked)).split())
-    assert "not timed from the file on: " in words
+    assert "latency with image decoding was not measured: " in words
     assert "val" in words
-    assert "(paths are read from the current folder)" in words
+    assert "(paths start at the current folder)" in words
 
 
 def ends(monkeypatch: pytest.MonkeyPatch, number: int, method: str, problem: BaseException) -> None:
@@ -203,9 +204,9 @@ def test_an_interruption_prints_and_stores_what_was_measured(
 def test_a_session_that_fails_later_leaves_what_was_measured(
     command: Command, net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends(monkeypatch, 2, "load", TargetError("the network", "failed while it was timed: device lost", hint="again"))
+    ends(monkeypatch, 2, "load", TargetError("the network", "failed during timing: device lost", hint="again"))
     out, _ = expect(4, command("bench", "net.onnx", "--target", "onnxruntime", "-q", "--seconds", 2))
-    sentence = "ended in process 2 of 5: net: the network failed while it was timed: device lost (again)"
+    sentence = "ended in process 2 of 5: net: the network failed during timing: device lost (again)"
     assert sentence in " ".join(out.split())
     problem = raw_values(out).problem
     assert problem
@@ -234,7 +235,7 @@ def test_an_interrupted_round_is_stored_and_not_counted(
         (["net.onnx", "--batch", "two"], "--batch 'two' is not a list of counts"),
         (["net.onnx", "--batch", "0"], "is not a list of counts"),
         (["net.onnx", "--streams", "x"], "--streams 'x' is not a list of counts"),
-        (["net.onnx", "--target", "opnvino"], "did you mean openvino?"),
+        (["net.onnx", "--target", "opnvino"], "is not one of 'onnxruntime', 'openvino'"),
         (["text.onnx", "--target", "openvino"], "text.onnx is not an ONNX file"),
         (["net.onnx", "text.onnx"], "text.onnx is not an ONNX file"),
         (["net.onnx", "--processes", "0"], "--processes"),
@@ -251,9 +252,15 @@ def test_a_mistake_is_one_line_with_a_hint(command: Command, net: Path, argument
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (classifier(image=("n", 3, "h", "w")), "takes ?×3×?×?: it is timed on square images of one known size"),
-        (classifier(image=("n", 3, 8, 16)), "takes ?×3×8×16: it is timed on square images"),
-        (classifier(image=("n", 8, 8, 3)), "takes ?×8×8×3: it is timed on square images of one known size, channels"),
+        (
+            classifier(image=("n", 3, "h", "w")),
+            "takes ?×3×?×?, but latency is measured on square images of a fixed size",
+        ),
+        (classifier(image=("n", 3, 8, 16)), "takes ?×3×8×16, but latency is measured on square images"),
+        (
+            classifier(image=("n", 8, 8, 3)),
+            "takes ?×8×8×3, but latency is measured on square images of a fixed size, channels first",
+        ),
         (classifier(image=("n", 192)), "takes ?×192, which is not a batch of images"),
         (classifier(image=None), "takes an unknown shape, which is not a batch of images"),  # type: ignore[arg-type]
         (classifier(kinds=(TensorProto.UINT8, TensorProto.FLOAT)), "takes uint8, not float32"),
@@ -273,11 +280,14 @@ def test_a_file_that_leaves_its_answers_shape_out_is_timed(command: Command, net
     out, _ = expect(0, command("bench", "ODD.ONNX", "net.onnx", "--processes", 1, "-q", "--seconds", 1))
     words = " ".join(out.split())
     assert "onnxruntime ODD" in words
-    assert "note: onnxruntime net takes 1×8×8 images and onnxruntime ODD 3×8×8: they do not do the same work" in words
+    assert "note: onnxruntime net takes 1×8×8 images and onnxruntime ODD 3×8×8, so they do different work" in words
     assert "openvino ODD takes" not in words, "as the first one does"
 
 
-def test_a_target_that_refuses_leaves_the_others_timed(command: Command, net: Path, add_target: Any) -> None:
+def test_a_target_that_refuses_leaves_the_others_timed(
+    command: Command, net: Path, add_target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_help.TARGET_NAMES, "choices", (*_help.TARGETS, "picky", "remote"))
     add_target(Refuses())
     add_target(Remote())
     asked = ("--processes", 1, "--seconds", 1, "-q")
@@ -298,18 +308,19 @@ def test_a_fixed_batch_is_timed_at_that_batch_or_refused(command: Command, net: 
     _fixed(net, 2, "other.onnx")
     asked = ("--target", "openvino", "-q", "--processes", 1, "--seconds", 1)
     _, err = expect(2, command("bench", "fixed.onnx", *asked, "--batch", "1,4"))
-    assert "fixed is fixed to batch 4 and cannot be timed at 1 (give `--batch 4`, or no --batch)" in err
+    assert "fixed has the fixed batch size 4 and cannot be measured with 1" in err
+    assert "(use `--batch 4`, or leave out --batch)" in err
     for given in ((), ("--batch", "4")):
         assert "batch 4, 1 fresh process" in out_of(0, command("bench", "net.onnx", "fixed.onnx", *asked, *given))
     err = refused(command("bench", "fixed.onnx", "other.onnx", *asked))
-    assert "are fixed to different batches and cannot be timed together: fixed to 4, other to 2" in err
+    assert "have different fixed batch sizes and cannot be measured together: fixed 4, other 2" in err
 
 
 def test_a_network_that_is_gone_from_the_store_is_not_timed(command: Command, own_store: Store) -> None:
     step = step_of(own_store.load_run(), "compile:reference")
     assert step.key
     shutil.rmtree(own_store.path_of("compile", step.key))
-    assert "is no longer intact" in err_of(2, command("bench", "--store", own_store.root))
+    assert "is missing or damaged" in err_of(2, command("bench", "--store", own_store.root))
 
 
 def test_the_display_of_a_run_hardly_disturbs_what_is_timed_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,20 +341,7 @@ def test_bench_and_verify_measure_alike_by_default() -> None:
     assert (defaults["processes"], defaults["seconds"]) == (default.processes, default.seconds)
 
 
-def test_a_stored_bench_is_read_or_refused_in_a_line(command: Command, net: Path, tmp_path: Path) -> None:
+def test_a_stored_bench_holds_every_raw_value(command: Command, net: Path) -> None:
     out, _ = expect(0, command("bench", "net.onnx", "--target", "onnxruntime", "--processes", 1, "--seconds", 1, "-q"))
-    path = Path(out.split("raw values: ")[1].strip())
-    written = json.loads(path.read_text())
-    assert codec.encode(read_bench(path)) == written
-    path.write_text(json.dumps(written | {"format": 2}))
-    assert codec.encode(read_bench(path)) == written, "the format before holds the same keys"
-    for document, words in (
-        ("<html>", "is not a bench's file"),
-        (json.dumps([written]), "is not a bench of format 2 or 3"),
-        (json.dumps(written | {"format": 1}), "is not a bench of format 2 or 3"),
-        (json.dumps(written | {"seconds": "3"}), "does not hold a bench: seconds: is a string, not a number"),
-    ):
-        path.write_text(document)
-        with pytest.raises(ArtifactError) as caught:
-            read_bench(path)
-        assert caught.value.message.startswith(f"{path} {words}")
+    written = json.loads(Path(out.split("raw values: ")[1].strip()).read_text())
+    assert codec.encode(codec.decode(Bench, written)) == written

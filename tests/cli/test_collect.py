@@ -22,7 +22,7 @@ def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, command
         (tmp_path / "r.json").write_text(json.dumps(document))
         return err_of(2, command("collect", "r.json", "--store", own_store.root))
 
-    assert "not as deploy.py wrote it" in refusal({**found, "measured": 0.0})
+    assert "has changed since deploy.py wrote it" in refusal({**found, "measured": 0.0})
     del found["digest"]
     result = found["result"]
 
@@ -41,7 +41,7 @@ def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, command
     def one_more(result: dict[str, Any]) -> None:
         result["variants"]["int8"]["accuracy"]["top1"] += 1
 
-    assert "does not fit its bundle: its images" in changed(lambda result: result["labels"].reverse())
+    assert "does not match its bundle: its images" in changed(lambda result: result["labels"].reverse())
     for change in (one_more, hide_the_flips):
         assert "int8's counts do not follow from its answers" in changed(change)
     assert "its target or the network that would ship is not the bundle's" in changed(
@@ -58,7 +58,7 @@ def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, command
     )
     sealed = json.dumps(contents.sealed(found))
     (tmp_path / "r.json").write_text(sealed.replace('"measured": 1', '"measured": NaN, "x": 1', 1))
-    assert "not as deploy.py wrote it" in command("collect", "r.json", "--store", own_store.root)[2]
+    assert "has changed since deploy.py wrote it" in command("collect", "r.json", "--store", own_store.root)[2]
     for run in own_store.runs():
         shutil.copy(run, run.with_name(f"9{run.name}"))
         run.with_name(f"9{run.name}").write_text("{}")  # a damaged run, the newest, changes nothing
@@ -66,7 +66,7 @@ def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, command
     assert command("collect", "r.json", "--store", own_store.root)[0] == 0
     for run in own_store.runs():
         run.unlink() if run.name.startswith("9") else None
-    assert "which was not made in" in refusal(contents.sealed({**found, "bundle": "0" * 64}))
+    assert "which is not in the store" in refusal(contents.sealed({**found, "bundle": "0" * 64}))
     assert "its target or the network that would ship is not the bundle's" in refusal(
         contents.sealed({**found, "result": {**result, "target": "openvino"}})
     )
@@ -81,8 +81,8 @@ def test_what_was_collected_is_judged_though_the_host_has_changed(
     monkeypatch.setattr(machine, "versions", lambda *names: dict.fromkeys(names, "9.9"))
     again = ("collect", measured.result, "--store", own_store.root)
     out, _ = expect(0, command(*again, "--max-drop-pp", 40, "--set", "promises.undecided=fail"))
-    assert "KEPT         onnxruntime max_drop_pp" in out
-    assert "as written (in onnxruntime)" in out
+    assert "✓ max_drop_pp 40: " in out
+    assert "compilation " in out_of(0, command("report", "--notes", "--store", own_store.root))
     run = own_store.load_run()
     assert {step.state for step in run.steps if step.id.startswith("verify:onnxruntime")} == {"done"}
     _, err = expect(2, command("collect", measured.result, "--store", own_store.root, "--set", "seed=1"))
@@ -93,8 +93,8 @@ def test_verify_from_still_works_and_names_the_command(measured: Exported, comma
     words = (measured.result, "--store", measured.store.root, "--max-drop-pp", 40)
     out, err = expect(0, command("verify", "--from", *words))
     assert err == f"`edgeresnet collect {measured.result}` is the command for this\n"
-    assert "KEPT         onnxruntime max_drop_pp" in out
-    assert "KEPT         onnxruntime max_drop_pp" in out_of(0, command("collect", *words))
+    assert "✓ max_drop_pp 40: " in out
+    assert "✓ max_drop_pp 40: " in out_of(0, command("collect", *words))
 
 
 @pytest.mark.parametrize(

@@ -56,11 +56,11 @@ def test_what_cannot_be_compared_is_one_line(command: Command, store: Store, tmp
     (runs / "20250103-edited.json").write_text(edited)
     for names, words in (
         (["20260101-000003"], "would be compared with itself"),
-        (["2026", "20260101-000002"], "'2026' is the beginning of 3 runs"),
-        (["1999", "20260101-000002"], "'1999' is not the beginning of any run"),
+        (["2026", "20260101-000002"], "'2026' matches 3 runs"),
+        (["1999", "20260101-000002"], "'1999' does not match any run"),
         (["nowhere.json", "20260101-000002"], "the run nowhere.json does not exist"),
-        (["20250101"], "is a run of format 1, this program reads 2"),
-        (["20250102"], "it is not a run's file"),
+        (["20250101"], "is a run of format 1, but this version reads 2"),
+        (["20250102"], "it is not the file of a run"),
         (["20250103"], "it was changed after it was written"),
     ):
         assert words in refused(command("compare", *names, "--store", store.root))

@@ -81,7 +81,7 @@ def test_the_low_byte_gets_through_training_and_int8(run_once: Store) -> None:
         assert accuracy.top1 >= 0.95 * 120
     quantized = run.notes_of(QuantizeNotes)[0]
     assert not quantized.images_in_levels
-    assert list(quantized.kept_float.values()) == ["it reads images of 16 bits, and INT8 has 256 levels"]
+    assert list(quantized.kept_float.values()) == ["it reads 16-bit images, but INT8 has only 256 levels"]
     assert len(quantized.int8) >= 6
 
 
@@ -117,7 +117,7 @@ def test_the_commands_take_it_by_its_options(run_once: Store, command: Command, 
         "--output", "int8.onnx", "--store", tmp_path / "store", "--save-recipe", "net.yaml",
     )  # fmt: skip
     assert code == 0, err
-    assert "it reads images of 16 bits, and INT8 has 256 levels" in " ".join(out.split())
+    assert "it reads 16-bit images, but INT8 has only 256 levels" in " ".join(out.split())
     assert "bits: 16" in (tmp_path / "net.yaml").read_text()
     # our own file holds that
     code, out, err = command(
@@ -142,8 +142,8 @@ def test_other_bits_and_uint8_are_refused_in_a_line(
     given = ("--size", SIDE, "--mean", 0.488, "--std", 0.005, "--evaluation", data / "val", "--store", "store")
     code, _, err = command("verify", "net.onnx", *given)
     assert code == 2
-    assert "its pixels have 16 bits, and `preprocessing.bits` is 8" in err
-    assert "(`bits: 16` (--bits 16) is for networks that were trained so; or leave" in err
+    assert "its pixels have 16 bits, but `preprocessing.bits` is 8" in err
+    assert "(set `bits: 16` (--bits 16) if the network was trained with 16 bits; or leave" in err
     deep = (*given, "--bits", 16, "--output")
     raw = ("--precision", "fp16", "--input", "uint8")
     code, _, err = command("export", "net.onnx", *deep, "out", "--target", "tensorrt", *raw)
@@ -151,7 +151,7 @@ def test_other_bits_and_uint8_are_refused_in_a_line(
     assert "targets.tensorrt.input: uint8 holds 8 bits" in " ".join(err.split())
     code, _, err = command("export", "net.onnx", *deep, "out.onnx", "--input", "uint8")
     assert code == 2
-    assert "uint8 pixels have 8 bits, and the network's images have 16" in err
+    assert "uint8 pixels have 8 bits, but the network's images have 16" in err
     for number, path in enumerate((data / "val" / "lying").iterdir()):
         (tmp_path / "flat" / "lying").mkdir(parents=True, exist_ok=True)
         (tmp_path / "flat" / "upright").mkdir(parents=True, exist_ok=True)
@@ -161,4 +161,4 @@ def test_other_bits_and_uint8_are_refused_in_a_line(
     shallow = tuple(tmp_path / "flat" if word == data / "val" else word for word in given)
     code, _, err = command("verify", "net.onnx", *shallow, "--bits", 16)
     assert code == 2
-    assert "its pixels have 8 bits, and `preprocessing.bits` is 16" in err
+    assert "its pixels have 8 bits, but `preprocessing.bits` is 16" in err

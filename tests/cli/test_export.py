@@ -18,12 +18,16 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
 
 import edgeresnet
-from edgeresnet import pipeline, recipe
+from edgeresnet import models, pipeline, recipe
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import deliver
+from edgeresnet.images import sources
+from edgeresnet.notes import TraceNotes
 from edgeresnet.portable import manifest, onnx_file
 from edgeresnet.stages.export import contents, write
 from edgeresnet.stages.export.write import archive
@@ -66,6 +70,10 @@ def test_the_whole_way_of_a_bundle(
     done = deployed(there, target)
     assert done.returncode == 0, done.stderr
     assert "int8" in done.stdout
+    config = (there / "serve" / "triton" / "net" / "config.pbtxt").read_text()
+    file = config.split('default_model_filename: "')[1].split('"')[0]
+    assert (there / "built" / "int8" / file).is_file(), "a server finds what was built"
+    assert "## Serve it" in (there / "README.md").read_text()
     assert manifest.problems(there, manifest.read(there), ("built/*", "result.json")) == []  # type: ignore[arg-type]
 
     shutil.copy(there / "result.json", tmp_path / "collected.json")
@@ -86,7 +94,7 @@ def test_the_whole_way_of_a_bundle(
     assert len(collected.yardstick.latency.processes) == 2, "timed there in turn with the others"
     assert collected.images == here.images
     assert "yardstick" not in collected.variants
-    assert "decoding with pillow: not compared, it is not here" in done.stderr
+    assert "decoding with pillow: not compared: it is not installed" in done.stderr
 
 
 def test_the_whole_way_of_tensorrts_bundle_on_a_standin(
@@ -101,7 +109,7 @@ def test_the_whole_way_of_tensorrts_bundle_on_a_standin(
 
     checked = deployed(there, "tensorrt", "--check")
     assert checked.returncode == 4
-    assert "TensorRT is not here: cannot import tensorrt" in checked.stderr
+    assert "TensorRT cannot be used here: cannot import tensorrt" in checked.stderr
     assert "JetPack" in checked.stderr
 
     assert "10.3.0: here" in deployed_on_a_standin(there, "--check").stderr
@@ -261,7 +269,76 @@ def test_without_a_target_it_is_one_fp32_file_and_options_without_effect_are_ref
     assert out_of(0, export("--evaluation", "digits", "--output", "fp32.onnx")).startswith("wrote fp32.onnx, ")
     onnx.checker.check_model(onnx.load(tmp_path / "fp32.onnx"), full_check=True)
     words = ("--evaluation", "digits", "--calibration", "digits", "--effort", "best", "--output", "x.onnx")
-    assert "--calibration, --effort cannot be given without --target" in err_of(2, export(*words))
+    assert "--effort cannot be given without --target" in err_of(2, export(*words))
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A folder of images without class folders."""
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    digits = sources.digits(evaluation=False)
+    for index in range(20):
+        digits.open(index).save(folder / f"{index:02}.png")
+    return folder
+
+
+NOISE = "no images were given: the ONNX file was compared with its original on noise"
+
+
+def traces(store: Store) -> list[tuple[int, list[str]]]:
+    """Return of each trace on how many images it was compared, and what it warned of."""
+    found = [
+        (each.notes.parity_images, [warning.code for warning in each.manifest.warnings])
+        for each in store.artifacts()
+        if isinstance(each.notes, TraceNotes)
+    ]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("option", ["--evaluation", "--calibration"])
+def test_without_a_target_images_need_no_labels_and_noise_is_never_taken_for_them(
+    export: Command, tmp_path: Path, plain: Path, option: str
+) -> None:
+    """A file that was compared on noise alone is compared again once there are images."""
+    store = Store.open(tmp_path / "fresh")
+    to = ("--output", "fp32.onnx", "--store", store.root)
+    assert err_of(0, export(*to)).count(NOISE) == 1
+    first = (tmp_path / "fp32.onnx").read_bytes()
+    onnx.checker.check_model(onnx.load(tmp_path / "fp32.onnx"), full_check=True)
+    assert err_of(0, export(*to)).count(NOISE) == 1, "it is said again, for the answer is a stored one"
+    assert traces(store) == [(16, ["parity-on-noise"])]
+    assert NOISE not in err_of(0, export(*to, option, plain))
+    assert traces(store) == [(16, []), (16, ["parity-on-noise"])]
+    assert onnx_file.read(tmp_path / "fp32.onnx").outputs == onnx_file.read(tmp_path / "net.onnx").outputs
+    assert len((tmp_path / "fp32.onnx").read_bytes()) == pytest.approx(len(first), rel=0.01)
+
+
+def test_a_checkpoint_is_exported_without_images(command: Command, tmp_path: Path) -> None:
+    torch.save(models.build("cifar_resnet8", 10, 1).state_dict(), "w.pth")
+    prepared = ("--size", 8, "--mean", 0.3, "--std", 0.4)
+    _, err = expect(0, command("export", "w.pth", *prepared, "--output", "w.onnx"))
+    assert NOISE in err
+    session = onnxruntime.InferenceSession("w.onnx", providers=["CPUExecutionProvider"])
+    assert session.run(None, {"image": np.zeros((3, 1, 8, 8), np.float32)})[0].shape == (3, 10)
+
+
+def test_a_bundle_that_needs_no_calibration_needs_no_images(
+    export: Command, command: Command, own_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = ("--target", "onnxruntime", "--output", "out")
+    err = err_of(2, export(*to))
+    assert err == (
+        "error: net.onnx needs --calibration too (name a folder of images: INT8 ranges are measured on them)\n"
+    )
+    _, err = expect(0, export(*to, "--precision", "fp32"))
+    assert err.count(NOISE) == 1
+    there = tmp_path / "out" / "net-onnxruntime"
+    assert not (there / "evaluation" / "labels.npy").exists()
+    expect(0, deployed_here(capsys, there, *SHORT))
+    expect(0, command("collect", there / "result.json", "--store", own_store.root))
+    (there / "result.json").unlink()
+    expect(4, export(*to, "--precision", "fp32", "--max-drop-pp", 1))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +346,7 @@ def test_without_a_target_it_is_one_fp32_file_and_options_without_effect_are_ref
     [
         (lambda there: (there / "networks" / "int8.onnx").write_bytes(b"0"), "networks/int8.onnx has 1 bytes"),
         (lambda there: (there / "labels.txt").unlink(), "labels.txt is missing"),
-        (lambda there: (there / "more.py").write_text("1"), "more.py does not belong here"),
+        (lambda there: (there / "more.py").write_text("1"), "more.py is not in the manifest"),
         (lambda there: (there / "manifest.json").unlink(), "has no manifest.json"),
     ],
 )
@@ -290,7 +367,7 @@ def test_a_runtime_that_is_not_there_is_reported(made: Path) -> None:
     command = [sys.executable, "-S", "-s", str(made / "deploy.py")]
     found = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert found.returncode == 4
-    assert "onnxruntime CPU is not here: cannot import onnxruntime" in found.stderr
+    assert "onnxruntime CPU cannot be used here: cannot import onnxruntime" in found.stderr
     assert "pip install onnxruntime" in found.stderr
 
 
@@ -299,7 +376,7 @@ def test_without_evaluation_images_accuracy_is_not_known(
 ) -> None:
     words = ("--calibration", "digits", "--count", 40, "--target", "onnxruntime", "--output", "out")
     out, _ = expect(4, export(*words, "--max-drop-pp", 1))
-    assert "NOT_MEASURED onnxruntime max_drop_pp: no evaluation images were given" in out
+    assert "! max_drop_pp 1: not measured: accuracy needs evaluation images" in out
     there = tmp_path / "out" / "net-onnxruntime"
     assert not (there / "evaluation" / "labels.npy").exists()
     assert len(np.load(there / "evaluation" / "expected.npy")) == 16
@@ -308,7 +385,7 @@ def test_without_evaluation_images_accuracy_is_not_known(
     assert result["labels"] is None
     assert set(result["variants"]["int8"]["accuracy"]) == {"images", "agree", "sqnr_db"}
     out, _ = expect(4, command("collect", there / "result.json", "--store", own_store.root))
-    assert "not known" in out
+    assert "16 images without labels" in out
     assert "without labels" in " ".join(out.split())
     for form in ("md", "json"):
         expect(0, command("report", "--format", form, "--store", own_store.root))
@@ -358,19 +435,19 @@ def test_a_target_without_an_example_in_cpp(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_half_precision_variant_that_cannot_be_written_is_left_out(
-    export: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    export: Command, command: Command, own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_large(model: onnx.ModelProto) -> onnx.ModelProto:
-        raise ModelError("the network", "cannot be written in half precision: 70000 is too large", hint="float32")
+        raise ModelError("the network", "cannot be converted to half precision: 70000 is too large", hint="float32")
 
     monkeypatch.setattr(deliver, "half", too_large)
     words = ("--target", "tensorrt", "--output", "out", "--set")
-    out, _ = expect(0, export(*ASKED, *words, "targets.tensorrt.float_parts=f32"))
-    text = " ".join(out.split())
-    assert "the network cannot be written in half precision" in text
+    expect(0, export(*ASKED, *words, "targets.tensorrt.float_parts=f32"))
+    text = " ".join(out_of(0, command("report", "--notes", "--store", own_store.root)).split())
+    assert "the network cannot be converted to half precision" in text
     assert [path.name for path in (tmp_path / "out" / "net-tensorrt" / "networks").iterdir()] == ["int8.onnx"]
     _, err = expect(2, export(*ASKED, *words, "targets.tensorrt.float_parts=f16"))  # INT8's float part would ship
-    assert "cannot be written in half precision" in err
+    assert "cannot be converted to half precision" in err
 
 
 def test_a_candidates_weights_go_along(
@@ -432,7 +509,8 @@ def test_what_is_built_again_is_judged_by_its_worst(
     images = builds[0]["accuracy"]["images"]
     assert verdict.value == pytest.approx(100 * (1 - min(agree) / images))
     assert verdict.reason.endswith("; worst of 3 builds")
-    assert "built 3 times" in out
+    assert ", worst of 3" in out
+    assert "built 3 times" in out_of(0, command("report", "--notes", "--store", own_store.root))
     expect(0, deployed_here(capsys, there, *SHORT, "--rebuilds", "1"))
     assert "rebuilds" not in json.loads((there / "result.json").read_text())["result"]
     _, err = expect(2, command("collect", there / "result.json", "--store", own_store.root))

@@ -45,13 +45,13 @@ def run_again(tmp_path: Path, *results: Result, **changes: Any) -> None:
 def test_an_unchanged_run_passes(gate: Gate) -> None:
     code, out, err = gate()
     assert (code, err) == (0, "")
-    assert "gate KEPT: nothing was lost beyond its margin" in out
+    assert "gate KEPT: every margin and every promise is kept" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
 def test_a_loss_a_slow_down_and_what_is_missing_leave_by_their_codes(gate: Gate, tmp_path: Path) -> None:
     run_again(tmp_path, fresh(predicted=runs.incorrect_for(0.05)))
-    assert "BROKEN       openvino max_loss_pp: 5.00 points lost against the baseline" in out_of(3, gate())
+    assert "BROKEN       openvino max_loss_pp: 5.00 points lost compared with the baseline" in out_of(3, gate())
     run_again(tmp_path, fresh(slower={"int8": 1.3}))
     assert gate()[0] == 3
     run_again(tmp_path, Deferred("openvino", "waits"))
@@ -64,7 +64,7 @@ def test_a_loss_a_slow_down_and_what_is_missing_leave_by_their_codes(gate: Gate,
 
 def test_an_old_measurement_is_not_a_pass(gate: Gate, tmp_path: Path) -> None:
     run_again(tmp_path, runs.result("openvino", began=time.time() - 7200))
-    assert "ago, --max-age is 1 h: measure again" in " ".join(out_of(4, gate()).split())
+    assert "ago, but --max-age is 1 h; measure again" in " ".join(out_of(4, gate()).split())
     assert gate("--max-age", "3h")[0] == 0
     assert gate("--max-age", "soon")[0] == 2
 
@@ -79,7 +79,7 @@ def test_an_old_measurement_is_not_a_pass(gate: Gate, tmp_path: Path) -> None:
         (("--update", "--max-loss-pp", "nan"), "--max-loss-pp 'nan' is not a number from 0 on"),
         (("--update", "--max-loss-pp", "inf"), "--max-loss-pp 'inf' is not a number from 0 on"),
         (("--update", "--junit", "gate.xml"), "--junit has no effect with --update: nothing is judged"),
-        (("20200101",), "'20200101' is not the beginning of any run"),
+        (("20200101",), "'20200101' does not match any run"),
         (("--junit", "no/where.xml"), "the folder no does not exist"),
         (("--update", "--baseline", "no/where.json"), "the folder no does not exist"),
     ],
@@ -205,7 +205,7 @@ def test_whatever_is_refused_is_reported_everywhere(gate: Gate, tmp_path: Path) 
         ((), "is of other images"),
         (("--max-age", "soon"), "is not an age"),
         (("--max-loss-pp", "1"), "without --update"),
-        (("20200101",), "is not the beginning of any run"),
+        (("20200101",), "does not match any run"),
     ):
         (tmp_path / "gate.xml").unlink(missing_ok=True)
         code, out, err = gate(*words, "--junit", "gate.xml")
@@ -215,7 +215,7 @@ def test_whatever_is_refused_is_reported_everywhere(gate: Gate, tmp_path: Path) 
     _, err = expect(2, gate("20200101", "--junit", "no/where.xml"))
     assert [line.split(" (")[0] for line in err.splitlines()] == [
         "error: the folder no does not exist",
-        f"error: '20200101' is not the beginning of any run in {tmp_path / 'store'}",
+        f"error: '20200101' does not match any run in {tmp_path / 'store'}",
     ]
 
 

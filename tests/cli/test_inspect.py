@@ -56,7 +56,7 @@ def test_a_good_file_and_how_it_is_described(command: Command, no_rtx: None) -> 
     assert "net.onnx: ONNX opset 18, image ?×3×8×8 in, logits ?×16 out" in out
     assert "7 DequantizeLinear" in out
     assert "quantized: 3 of 3 convolutions and Gemms have INT8 data and weights" in out
-    assert "tensorrt: nothing against it\n" in out
+    assert "tensorrt: no problem found\n" in out
     assert "TensorRT-RTX's parser did not read it: TensorRT-RTX is not installed" in out
 
 
@@ -64,12 +64,12 @@ def test_a_float_file_is_described_with_what_would_be_made_of_it(command: Comman
     out, _ = expect(0, command("inspect", net(classifier())))
     assert "not quantized: every operator computes in float" in out
     for name in targets.discover():
-        assert f"{name}: nothing against it; it would run in float" in out
+        assert f"{name}: no problem found; it would run in float" in out
     assert "channels" not in out
     _, out, _ = command("inspect", net(classifier(channels_last=True, last="Softmax")))
     words = " ".join(out.split())
-    assert "the file takes images channels last (NHWC), what is made of it takes them channels first (NCHW)" in words
-    assert "the file ends in a Softmax, what is made of it answers with the logits before it" in words
+    assert "the file takes images as NHWC; the networks that edgeresnet makes of it take NCHW" in words
+    assert "the file ends in a Softmax; the networks that edgeresnet makes of it return the logits before it" in words
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
@@ -118,7 +118,7 @@ def test_the_parsers_answer_is_shown_as_its_own(command: Command, parser_answers
         ("absent.onnx", None, "absent.onnx does not exist"),
         ("net.onnx", b"some words", "is not an ONNX file"),
         ("net.onnx", b"", "is not an ONNX file"),
-        ("net.txt", b"hello", "is not an ONNX file, nor anything else by its name"),
+        ("net.txt", b"hello", "is not an ONNX file, and its name has no known ending"),
         ("net.pth", b"", "is not a checkpoint, or is incomplete"),
         ("net.engine", b"", "an engine by its name"),
         ("folder", "folder", "folder has no images"),
@@ -138,7 +138,7 @@ def test_another_file_is_refused_in_one_line(command: Command, name: str, conten
 
 
 def test_an_unknown_target_is_reported(command: Command, no_rtx: None) -> None:
-    assert "did you mean tensorrt?" in err_of(2, command("inspect", net(clean().model()), "--target", "tensort"))
+    assert "is not one of 'onnxruntime'" in err_of(2, command("inspect", net(clean().model()), "--target", "tensort"))
 
 
 def test_it_needs_no_runtime(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from edgeresnet.models import checkpoint
 from edgeresnet.portable import machine
 
 from ..conftest import folder_of
-from .conftest import Command, expect
+from .conftest import Command, expect, out_of
 from .deployed import deployed_here
 
 DIGITS = ("--size", 8, "--mean", 0.305, "--std", 0.376)
@@ -42,7 +42,7 @@ def test_what_is_written_is_an_ordinary_checkpoint(command: Command, given: Path
     assert "taken from w.safetensors itself" in err
     assert "cifar_resnet8: " in out
     assert "million multiplications stay" in out
-    assert "% correct as pruned" in out
+    assert "% before pruning, " in " ".join(out.split())
     assert "evaluation: " in out
     rows = out[out.index("target ") :].split("\n\n")[0].splitlines()  # multiplications with milliseconds
     half = [["openvino", "half"]] if machine.has_bf16() else []
@@ -122,16 +122,16 @@ def test_other_importance(importance: str, command: Command, given: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("w.safetensors", *OUTPUT), "give one goal of macs, params, ratio, speedup"),
+        (("w.safetensors", *OUTPUT), "set exactly one of macs, params, ratio, speedup"),
         (
             ("w.safetensors", "--macs", 0.5, "--ratio", 0.5, *OUTPUT),
-            "give one goal of macs, params, ratio, speedup, not 2",
+            "set exactly one of macs, params, ratio, speedup, not 2",
         ),
         (("w.safetensors", "--macs", 0.5), "--output is missing"),
         (("w.safetensors", "--macs", 0.001, *OUTPUT), "prune.macs 0.001 cannot be reached"),
         (("w.safetensors", "--macs", 0.5, "--recover-epochs", 1, *OUTPUT), "--recover-epochs needs --training too"),
         (("w.safetensors", "--macs", 0.5, "--recover-minutes", 1, *OUTPUT), "--recover-minutes needs --training too"),
-        (("w.safetensors", "--macs", 0.5, "--importance", "taylor", *OUTPUT), "prune.importance taylor needs the loss"),
+        (("w.safetensors", "--macs", 0.5, "--importance", "taylor", *OUTPUT), "prune.importance taylor needs it"),
         (("net.onnx", "--macs", 0.5, *OUTPUT), "pruning needs the trainable network"),
         (("gone.pth", *DIGITS, "--macs", 0.5, *OUTPUT), "the checkpoint gone.pth does not exist"),
     ],
@@ -155,8 +155,10 @@ targets: {onnxruntime: {}, tensorrt: {where: bundle, precision: fp32}}
 promises: {max_drop_pp: 60}
 """)
     out, _ = expect(0, command("run", "r.yaml"))
+    assert "\n  pruned " in out
+    out = out_of(0, command("report", "--notes"))
     assert "onnxruntime  pruned" in out
-    assert "recover: 30 validation images: " in out
+    assert "recover: top-1 of 30 validation images: " in out
     assert "onnxruntime pruned: " in out
     assert "times as fast as fp32" in out
     _, out, _ = command("report", "--format", "json")

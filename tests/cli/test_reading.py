@@ -59,7 +59,7 @@ def test_without_a_file_the_missing_store_is_the_error(
         for name in there:
             (store / name).touch()
     err = refused(command(*words))
-    missing = "'2026' is not the beginning of any run" if "2026" in words else "holds no run yet"
+    missing = "'2026' does not match any run" if "2026" in words else "holds no run yet"
     assert ("artifacts holds other files and is not a store" if there else missing) in err
     assert store.exists() == (there is not None)
     assert there is None or sorted(path.name for path in store.iterdir()) == sorted(there)

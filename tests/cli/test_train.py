@@ -38,7 +38,7 @@ def test_weights_in_better_weights_out(command: Command, given: Path, tmp_path: 
     words = ("train", "given.safetensors", *DIGITS, *SOME, "--evaluation", "digits", "--epochs", 3, *OUTPUT)
     out, err = expect(0, command(*words, "--metrics", "m.jsonl", "-v"))
     assert "cifar_resnet8, from given.safetensors: 270 images, 3 epochs on cpu in f32" in out
-    assert " ".join(out.split()).count("its tensors would fit cifar_plain8 as well") == 1  # by training alone
+    assert " ".join(out.split()).count("its tensors also match cifar_plain8") == 1  # by training alone
     assert "validation loss █" in out
     assert "evaluation: " in out
     assert "% of 450 images, 95 % interval" in out
@@ -69,7 +69,7 @@ def test_weights_in_better_weights_out(command: Command, given: Path, tmp_path: 
 
 def test_an_architecture_from_nothing(command: Command) -> None:
     out, _ = expect(0, command("train", "cifar_resnet8", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "-q"))
-    assert out.startswith("cifar_resnet8, from nothing: 270 images, 1 epoch on cpu in f32\n")
+    assert out.startswith("cifar_resnet8, from random weights: 270 images, 1 epoch on cpu in f32\n")
     assert "evaluation" not in out
 
 
@@ -77,7 +77,7 @@ def test_other_classes_need_a_new_head(command: Command, tmp_path: Path) -> None
     checkpoint.write(models.build("cifar_resnet8", 3, 1), tmp_path / "three.safetensors", {})
     words = ("train", "three.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, "-q")
     _, err = expect(2, command(*words))
-    assert "three.safetensors has 3 classes, and there are 10" in err
+    assert "three.safetensors has 3 classes, but the images or the recipe have 10" in err
     assert "--head new" in err
     expect(0, command(*words, "--head", "new", "--freeze", "all-but-head"))
     learned = load_file("w.safetensors")
@@ -110,10 +110,10 @@ def test_the_recipe_that_these_options_make_is_the_same_training(command: Comman
         (("given.safetensors", "--epochs", 1, *OUTPUT), "needs --training, --size, --mean, --std too"),
         (("gone.safetensors", *DIGITS, "--epochs", 1, *OUTPUT), "the checkpoint gone.safetensors does not exist"),
         (("cifar_resnet9", *DIGITS, "--epochs", 1, *OUTPUT), "'cifar_resnet9' is not a known architecture"),
-        (("net.onnx", *DIGITS, "--epochs", 1, *OUTPUT), "an ONNX file is not trained further"),
+        (("net.onnx", *DIGITS, "--epochs", 1, *OUTPUT), "an ONNX file cannot be trained"),
         (
             ("cifar_resnet8", *DIGITS, "--epochs", 1, "--head", "new", *OUTPUT),
-            "no weights are given that could get a new head",
+            "train.head: new needs given weights",
         ),
         (("given.safetensors", *DIGITS, "--epochs", 1, "--freeze", "(", *OUTPUT), "'(' is not a regular expression"),
         (("given.safetensors", *DIGITS, "--epochs", 1, "--layer-decay", 2, *OUTPUT), "train.layer_decay"),

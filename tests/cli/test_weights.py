@@ -36,7 +36,7 @@ def test_a_command_that_finds_no_record_lists_what_to_give(command: Command, tmp
     words = ("resnet18-01234567.pth", "--evaluation", "nowhere", "--output", "n.onnx")
     err = refused(command("export", *words))
     assert "needs --size, --mean, --std too" in err
-    assert "is called like a published file" in err
+    assert "name is that of a published file" in err
     hub(tmp_path / "hub", data={"crop_mode": "border"})
     _, err = expect(2, command("export", "hub/model.safetensors", *words[1:]))
     assert "needs --size, --mean, --std too" in err

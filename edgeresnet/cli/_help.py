@@ -1,0 +1,88 @@
+"""How `--help` looks: options in groups, examples at the end, defaults that a recipe sets. Loads Click only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+MODEL, IMAGES, QUANTIZATION = "Model", "Images", "Quantization"
+TRAINING, PRUNING, RECOVERY = "Training", "Pruning", "Recovery"
+TARGET, OUTPUT, RUN = "Target and promises", "Output", "Run"
+GROUPS = (MODEL, IMAGES, QUANTIZATION, TRAINING, PRUNING, RECOVERY, TARGET, OUTPUT, RUN)  # in this order
+
+# Read from the folder, as the registry does: a new target is one new file. Importing the files would load numpy.
+TARGETS = tuple(
+    sorted(
+        name.removesuffix(".py")
+        for name in os.listdir(Path(__file__).parent.parent / "targets")
+        if name.endswith(".py") and not name.startswith("_")
+    )
+)
+TARGET_NAMES = click.Choice(TARGETS)
+_EXAMPLE = 70  # columns of a line of an example
+
+
+class Option(click.Option):
+    """An option that knows its group. A default in words is shown as it is."""
+
+    def __init__(self, *arguments: Any, group: str = RUN, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.group = group
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        extra = super().get_help_extra(ctx)
+        if isinstance(self.show_default, str):
+            extra["default"] = self.show_default
+        return extra
+
+
+class Command(click.Command):
+    """A command whose help has one section for each group of options, and examples."""
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.examples = tuple(examples)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and record[1]:  # what an argument is, the text above says
+                records[getattr(parameter, "group", RUN)].append(record)
+        for group, rows in records.items():
+            if rows:
+                with formatter.section(group):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            title = "Example:" if len(self.examples) == 1 else "Examples:"
+            lines = [f"  {line}" for example in self.examples for line in _wrapped(example)]
+            formatter.write_paragraph()
+            formatter.write_text("\n".join(["\b", title, *lines]))
+        super().format_epilog(ctx, formatter)
+
+
+def _wrapped(example: str) -> list[str]:
+    """Break a command line as a shell reads it, before an option."""
+    lines = [""]
+    for part in example.replace(" --", "\n--").splitlines():
+        if len(lines[-1]) + len(part) > _EXAMPLE:
+            lines[-1] += " \\"
+            lines.append("  ")
+        lines[-1] += part if not lines[-1].strip() else f" {part}"
+    return lines
+
+
+def command(*examples: str) -> Callable[[Callable[..., Any]], Command]:
+    """Declare a command with the examples that its help ends with."""
+    return click.command(cls=Command, examples=examples)
+
+
+def option(*names: str, group: str = RUN, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare an option in a group."""
+    return click.option(*names, cls=Option, group=group, **settings)

@@ -1,0 +1,131 @@
+"""What a recipe is given: the network and the images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from .base import ONNX, Section, is_onnx
+
+
+class Model(Section):
+    """The network: trained weights and their architecture, or an ONNX file, which holds both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["arch"], "properties": {"arch": {"type": "string"}}},
+                {"required": ["checkpoint"], "properties": {"checkpoint": {"type": "string"}}},
+            ],
+            "not": {  # an ONNX file holds its own
+                "required": ["arch", "checkpoint"],
+                "properties": {
+                    "arch": {"type": "string", "not": {"const": "auto"}},
+                    "checkpoint": {"type": "string", "pattern": ONNX},
+                },
+            },
+        }
+    )
+
+    checkpoint: str | None = Field(
+        None, description="File of trained weights, or an ONNX file. Not needed where `train` starts from new weights."
+    )
+    arch: str | None = Field(
+        None,
+        validate_default=True,
+        description="Architecture of the weights: a known name such as resnet50, or my.module:make, a function of "
+        "yours that returns the network. `auto`, or unset: it is recognised from the checkpoint.",
+    )
+    classes: int | None = Field(
+        None, ge=2, description="Number of classes. Unset: the number of class folders, or of the weights' outputs."
+    )
+    weights: Literal["model", "ema"] | None = Field(
+        None, description="Which weights of a checkpoint that also holds averaged weights (EMA). Unset: model."
+    )
+    candidate: str | None = Field(
+        None,
+        description="ONNX file that another tool made from this network. It is compared with the network and judged "
+        "as it is.",
+    )
+
+    @field_validator("arch")
+    @classmethod
+    def _where_needed(cls, arch: str | None, info: ValidationInfo) -> str | None:
+        given = info.data.get("checkpoint")
+        onnx, arch = is_onnx(given), None if arch == "auto" else arch
+        if arch is None and given is None:
+            raise PydanticCustomError("missing", "missing")
+        if arch is not None and onnx:
+            raise ValueError("remove it: an ONNX file holds its own architecture")
+        return arch
+
+    @field_validator("weights")
+    @classmethod
+    def _of_a_checkpoint(cls, weights: str | None, info: ValidationInfo) -> str | None:
+        given = info.data.get("checkpoint")
+        if weights is not None and (given is None or is_onnx(given)):
+            raise ValueError("needs a checkpoint to choose weights from, and none is given")
+        return weights
+
+    @field_validator("candidate")
+    @classmethod
+    def _is_onnx(cls, candidate: str | None) -> str | None:
+        if candidate is not None and not is_onnx(candidate):
+            raise ValueError("must be an .onnx file: convert it, or name it as `checkpoint` in another recipe")
+        return candidate
+
+    @property
+    def title(self) -> str:
+        return self.arch or Path(self.checkpoint or "").name
+
+
+class Source(Section):
+    """A set of images. The name alone is enough: `evaluation: images/val`."""
+
+    source: str = Field(
+        alias="from",
+        description="Where the images come from: a folder with one folder per class or a .tar of it, a .csv or .json "
+        "list, an .npz file, `digits` (comes with edgeresnet) or `cifar10`. For calibration also `training`.",
+    )
+    root: str | None = Field(None, description="Folder of torchvision's CIFAR-10. Only with `from: cifar10`.")
+    download: bool = Field(False, description="Download CIFAR-10 if it is missing. Only with `from: cifar10`.")
+    count: int | None = Field(
+        None,
+        ge=1,
+        description="Number of images, the same from each class, chosen by `seed`. Unset: all, for calibration at most "
+        "512.",
+    )
+
+    @model_validator(mode="after")
+    def _cifar10_alone(self) -> Source:
+        if self.source != "cifar10" and (self.root is not None or self.download):
+            raise ValueError("root and download can only be set with `from: cifar10`")
+        return self
+
+
+def _named(value: Any) -> Any:
+    return {"from": value} if isinstance(value, str) else value
+
+
+SourceOrName = Annotated[Source, BeforeValidator(_named, json_schema_input_type=str | Source)]
+
+
+class Images(Section):
+    """The image sets. Evaluation images must not be among the training or calibration images."""
+
+    training: SourceOrName | None = Field(None, description="Labelled images for `train` and `recover`.")
+    evaluation: SourceOrName | None = Field(
+        None, description="Labelled images that accuracy is measured on. No other stage reads them."
+    )
+    calibration: SourceOrName | None = Field(
+        None,
+        description="Images that INT8 ranges are measured on; labels are not needed. `from: training` takes some of "
+        "the training images.",
+    )
+    names: str | None = Field(None, description="File of class names, in the order of the network's outputs.")
+    unreadable: Literal["error", "skip"] = Field(
+        "error", description="What to do with an image that cannot be decoded: stop, or leave it out and report it."
+    )
