@@ -159,7 +159,7 @@ def choose(args: argparse.Namespace) -> None:
             done = _run_prune(args, folder, "--macs", "0.5", "--importance", how, *more)
             took = time.perf_counter() - began
             peak = next(line.split()[1] for line in done.stderr.splitlines() if line.startswith("PEAK "))
-            print(f"choosing by {how}: {took:.1f} s (under 20), {float(peak):.0f} MB (under 3000)", flush=True)
+            print(f"choosing channels by {how}: {took:.1f} s (under 20), {float(peak):.0f} MB (under 3000)", flush=True)
 
 
 def _run_prune(args: argparse.Namespace, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:

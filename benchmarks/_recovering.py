@@ -93,13 +93,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="train, eval and the weights")
     parser.add_argument("--network", action="append", choices=tuple(NETWORKS), help="one of them; both by default")
     parser.add_argument("--fewer", action="append", type=float, help="times fewer MACs; 1.5 and 2.0 by default")
-    parser.add_argument("--epochs", type=int, default=6, help="of every learning; 6 by default")
-    parser.add_argument("--twice", action="store_true", help="show the dense network after twice as many epochs, too")
+    parser.add_argument("--epochs", type=int, default=6, help="of each training; 6 by default")
+    parser.add_argument("--twice", action="store_true", help="also show the dense network after twice as many epochs")
     parser.add_argument("--count", type=int, help="number of images of each set, for a quick look")
     parser.add_argument("--seconds", type=float, default=30, help="of timing, for each network; 30 by default")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="of the recipe")
-    parser.add_argument("--without-torch-pruning", action="store_true", help="leave the peer out")
-    parser.add_argument("--store", type=Path, help="a store for what was done; none by default")
+    parser.add_argument("--without-torch-pruning", action="store_true", help="skip the peer")
+    parser.add_argument("--store", type=Path, help="a store for finished stages; none by default")
     return parser.parse_args(argv)
 
 

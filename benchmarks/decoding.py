@@ -92,7 +92,7 @@ def _speed(folder: Path, rounds: int) -> None:
         print(f"{name:7} {count / statistics.median(values):7.0f} images/s, median of {rounds}")
     ratios = [theirs / ours for ours, theirs in zip(seconds["ours"], seconds["theirs"], strict=True)]
     spread = f"{min(ratios):.2f} to {max(ratios):.2f} over {rounds} rounds"
-    print(f"ours against theirs: {statistics.median(ratios):.2f} times as fast ({spread}); goal 1.00")
+    print(f"ours compared with theirs: {statistics.median(ratios):.2f} times as fast ({spread}); goal 1.00")
     print(f"largest difference of a pixel: {largest:.2g} of the full range; goal {1 / 255:.2g}")
 
 
@@ -174,8 +174,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["speed", "memory", "one"], help="one: a process of `memory`")
     parser.add_argument("--data", type=Path, help="speed: a folder of class folders; made by default")
-    parser.add_argument("--count", type=int, default=1000, help="speed: how many images are made")
-    parser.add_argument("--listed", type=int, default=100_000, help="memory: how many images are listed")
+    parser.add_argument("--count", type=int, default=1000, help="speed: number of images to make")
+    parser.add_argument("--listed", type=int, default=100_000, help="memory: number of images to list")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--list", help=argparse.SUPPRESS)
     parser.add_argument("--batches", type=int, default=0, help=argparse.SUPPRESS)

@@ -117,8 +117,8 @@ def _print(name: str, wanted: recipe.Recipe, count: int, seconds: dict[str, list
     print(f"\n{name}: {wanted.model.arch} at {wanted.preprocessing.size}, {count} images, {machine.cores()} cores")
     for key, value in median.items():
         print(f"  {key:18} {count / value:8.0f} images/s")
-    print(f"  first pass against 1/(1/infer + 1/decode): {statistics.median(first):.2f} ({_span(first)}); goal 0.90")
-    print(f"  from cache against the bare runtime:       {statistics.median(cached):.2f} ({_span(cached)}); goal 0.90")
+    print(f"  first pass, of 1/(1/infer + 1/decode): {statistics.median(first):.2f} ({_span(first)}); goal 0.90")
+    print(f"  from cache, of the bare runtime:        {statistics.median(cached):.2f} ({_span(cached)}); goal 0.90")
 
 
 def _span(values: list[float]) -> str:
@@ -131,7 +131,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--arch", default="cifar_resnet20")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--resize", type=int)
-    parser.add_argument("--count", type=int, help="how many of the images; all by default")
+    parser.add_argument("--count", type=int, help="number of images; all by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--target", action="append", help="may be repeated; every target by default")
     return parser.parse_args()

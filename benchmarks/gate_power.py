@@ -203,7 +203,7 @@ def _simulate(options: argparse.Namespace) -> None:
     for each in (pairs, cases):
         random.Random(options.seed).shuffle(each)
     if not pairs:
-        raise SystemExit(f"{len(before)} measurements are recorded: at least two are needed")
+        raise SystemExit(f"{len(before)} measurements are recorded, but at least two are needed")
     loss, slow = options.max_loss_pp / 100 + 0.01, 1 + options.max_slowdown_pct / 100 + 0.10
     print(f"{len(before)} and {len(now)} measurements, {len(pairs)} pairs; {', '.join(before[0])}; margins {margins}")
     with tempfile.TemporaryDirectory() as folder:
@@ -214,7 +214,7 @@ def _simulate(options: argparse.Namespace) -> None:
 
         for title, answers, slower, goal in (
             ("unchanged", None, 1.0, "at most 0.5 %"),
-            (f"unchanged, {100 * DIFFER:g} % answered otherwise", changed(0, DIFFER), 1.0, "at most 0.5 %"),
+            (f"unchanged, {100 * DIFFER:g} % answers changed", changed(0, DIFFER), 1.0, "at most 0.5 %"),
             (f"{100 * loss:g} points lost on one target", changed(loss, DIFFER), 1.0, "at least 98 %"),
             (f"{100 * (slow - 1):g} % slower on one target", None, slow, "at least 95 % where quiet"),
         ):
@@ -271,7 +271,7 @@ def _ended(times: Results) -> float:
 def _print(title: str, goal: str, outcomes: Sequence[Outcome]) -> None:
     red, count = sum(each.code != 0 for each in outcomes), len(outcomes)
     low, high = intervals.wilson(red, count)
-    span = f"95 % interval of the drawing alone {100 * low:.2f} to {100 * high:.2f}"
+    span = f"95 % interval of the simulation alone {100 * low:.2f} to {100 * high:.2f}"
     print(f"\n{title}: {100 * red / count:.2f} % red ({red} of {count}, {span})")
     worst = Counter(each.worst for each in outcomes).most_common(5)
     print(f"  goal {goal}; worst promises: {', '.join(f'{times} {name}' for name, times in worst)}", flush=True)
@@ -282,7 +282,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("what", choices=["record", "simulate"])
     parser.add_argument("--runs", type=int, default=50, help="measurements to record, or gates to simulate")
     parser.add_argument("--output", type=Path, default=Path("noise.json"), help="file that record writes")
-    parser.add_argument("--busy", action="store_true", help="one core is kept busy by something else meanwhile")
+    parser.add_argument("--busy", action="store_true", help="keep one core busy during the measurement")
     parser.add_argument("--target", action="append", help="onnxruntime and openvino by default")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--processes", type=int, default=recipe.Verify().processes)

@@ -80,9 +80,9 @@ def _itself(job: Job, args: argparse.Namespace) -> None:
     print(f"\n{args.runs} runs of {statistics.median(seconds):.0f} s (longest {max(seconds):.0f} s)")
     print(f"the interval of the network against itself contains 1.00 in {contained}; its median width is ", end="")
     print(f"{100 * statistics.median(widths):.1f} %, the widest {100 * max(widths):.1f} %")
-    print(f"a warning of other load came in {warned}")
+    print(f"a warning about other load appeared in {warned}")
     if args.planted:
-        print(f"a slow-down of {100 * args.part:g} % was detected in {detected}; measured as ", end="")
+        print(f"a slowdown of {100 * args.part:g} % was detected in {detected}; measured as ", end="")
         print(f"{100 * (statistics.median(planted) - 1):.1f} % (median)")
 
 
@@ -139,7 +139,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=recipe.Verify().seconds)
     parser.add_argument("--part", type=float, default=0.05, help="how much slower the planted session is")
     parser.add_argument("--no-planted", dest="planted", action="store_false")
-    parser.add_argument("--busy", action="store_true", help="one core is kept busy by something else meanwhile")
+    parser.add_argument("--busy", action="store_true", help="keep one core busy during the measurement")
     return parser.parse_args()
 
 

@@ -134,7 +134,7 @@ def _row(
         found = judge(case, out, RUNTIME[dialect])
     except EdgeresnetError as problem:
         found = judge(case, out, "onnxruntime")
-        notes.append(f"OpenVINO refuses it ({problem}); judged by onnxruntime instead")
+        notes.append(f"OpenVINO refuses it ({problem}); onnxruntime judges it instead")
     print(
         f"{title:42} {found.sqnr_db:7.2f} {found.agree_pct:7.2f} {found.top1_pct:6.2f} "
         f"{found.drop_high_pp:9.2f} {answer['whole_seconds']:6.1f} {answer['peak_mb']:6.0f}  "
@@ -172,9 +172,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("what", nargs="?", default="quality", choices=["quality", "search", "cost", "latency"])
     parser.add_argument("--data", type=Path, help="train, eval and the weights; for quality and search")
     parser.add_argument("--peers", default=sys.executable, metavar="PYTHON", help="the interpreter that has the peers")
-    parser.add_argument("--work", type=Path, help="where the files stay; a temporary folder otherwise")
+    parser.add_argument("--work", type=Path, help="folder for the files; a temporary folder by default")
     parser.add_argument("--network", action="append", help="resnet20, resnet32, bottleneck; may be repeated")
-    parser.add_argument("--bottleneck", type=Path, help="its weights; it is trained where they are not given")
+    parser.add_argument("--bottleneck", type=Path, help="its weights; without them it is trained")
     parser.add_argument("--effort", action="append", choices=EFFORTS)
     parser.add_argument("--only", help="search: one peer")
     parser.add_argument("--processes", type=int, default=5)

@@ -7,7 +7,6 @@ be timed, and what ended the measurement early, is in the document.
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,10 @@ from typing import Literal
 import numpy as np
 
 from . import images, recipe, targets
-from .errors import ArtifactError, EdgeresnetError, TargetError
+from .errors import EdgeresnetError, TargetError
 from .graph import lint
 from .images import FILES, FromFiles
-from .portable import codec, machine, measure, onnx_file
+from .portable import machine, measure, onnx_file
 from .portable.machine import Machine
 from .portable.result import Latency, Measured, ProcessTimes
 from .portable.session import Signature
@@ -29,7 +28,6 @@ from .runs import Run, id_of_time
 from .store import Store
 
 FORMAT: Literal[3] = 3
-_FORMATS = (2, FORMAT)  # that are read: both hold the same keys
 _SEED = 0
 
 
@@ -104,9 +102,11 @@ def lineup_of_run(store: Store, run: Run, wanted: Sequence[str]) -> Lineup:
     for name in wanted:
         if name not in measured:
             hint = f"it measured {', '.join(measured) or 'no target'}"
-            raise EdgeresnetError(f"run {run.id}", f"measured nothing on {name}", hint=hint)
+            raise EdgeresnetError(f"run {run.id}", f"has no measurement on {name}", hint=hint)
     if not measured:
-        raise EdgeresnetError(f"run {run.id}", "compiled nothing that could be timed", hint="run its recipe again")
+        raise EdgeresnetError(
+            f"run {run.id}", "compiled no network that bench can measure", hint="run its recipe again"
+        )
     subjects: list[Subject] = []
     absent: list[Absent] = []
     for name in wanted or measured:
@@ -179,22 +179,6 @@ def bench(lineup: Lineup, plan: BenchPlan, *, on_round: Callable[[int, int], Non
     )
 
 
-def read_bench(path: Path) -> Bench:
-    """Return a stored bench; refuse a file that is none, or that another version wrote."""
-    hint = "run `edgeresnet bench` again"
-    try:
-        raw = json.loads(path.read_bytes())
-    except (OSError, ValueError) as problem:
-        raise ArtifactError(str(path), "is not a bench's file", hint=hint) from problem
-    written = raw.get("format") if isinstance(raw, dict) else None
-    if written not in _FORMATS:
-        raise ArtifactError(str(path), f"is not a bench of format {' or '.join(map(str, _FORMATS))}", hint=hint)
-    try:
-        return codec.decode(Bench, {**raw, "format": FORMAT})
-    except codec.CodecError as problem:
-        raise ArtifactError(str(path), f"does not hold a bench: {problem}", hint=hint) from problem
-
-
 def _compiled(title: str, name: str, path: Path, out: Path) -> Subject:
     target = targets.require(name)
     out.mkdir()
@@ -215,19 +199,19 @@ def _files_of_run(store: Store, run: Run) -> tuple[FromFiles | None, tuple[str, 
     try:
         samples = images.open_samples(recipe.parse(dict(run.recipe)), "evaluation", store)
     except EdgeresnetError as problem:
-        sentence = problem.within("not timed from the file on").message
-        return None, (f"{sentence} (paths are read from the current folder)",)
+        sentence = problem.within("latency with image decoding was not measured").message
+        return None, (f"{sentence} (paths start at the current folder)",)
     skipped = {name for result in run.measured for name in result.skipped}
     readable = [index for index in range(len(samples)) if samples.name(index) not in skipped]
     files = FromFiles.of(samples, readable[:FILES])
     evaluated = _evaluated_images(run.measured)
     if files and samples.identity not in evaluated:
         reason = (
-            "the evaluation images are not those that the run was measured on"
+            "the evaluation images have changed since the run"
             if evaluated
-            else "the run does not hold which images it was measured on"
+            else "the run does not name its evaluation images"
         )
-        return None, (f"not timed from the file on: {reason}",)
+        return None, (f"latency with image decoding was not measured: {reason}",)
     return files, ()
 
 
@@ -248,26 +232,26 @@ def _ended_early(problem: BaseException, process: int, processes: int) -> BenchP
 
 def _nothing_to_time(absent: Sequence[Absent]) -> TargetError:
     if not absent:
-        return TargetError("no target", "is here that could time a network", hint="`edgeresnet targets` shows why")
+        return TargetError("no target", "can measure a network on this machine", hint="`edgeresnet targets` shows why")
     reasons = "; ".join(f"{one.name}: {one.reason}" for one in absent)
-    return TargetError("no target", f"can time a network here: {reasons}", hint=absent[0].hint)
+    return TargetError("no target", f"can measure a network on this machine: {reasons}", hint=absent[0].hint)
 
 
 def _batches(subjects: Sequence[Subject], requested: tuple[int, ...]) -> tuple[int, ...]:
     fixed = {one.name: one.signature.batch for one in subjects if one.signature.batch is not None}
     sizes = sorted(set(fixed.values()))
     if len(sizes) > 1:
-        each = ", ".join(f"{name} to {size}" for name, size in fixed.items())
+        each = ", ".join(f"{name} {size}" for name, size in fixed.items())
         raise EdgeresnetError(
             "these networks",
-            f"are fixed to different batches and cannot be timed together: {each}",
-            hint="time those of one batch, or export them with a batch that may vary",
+            f"have different fixed batch sizes and cannot be measured together: {each}",
+            hint="measure networks of one batch size, or export them with a variable batch",
         )
     if odd := [size for size in requested if sizes and size != sizes[0]]:
         raise EdgeresnetError(
             next(iter(fixed)),
-            f"is fixed to batch {sizes[0]} and cannot be timed at {odd[0]}",
-            hint=f"give `--batch {sizes[0]}`, or no --batch",
+            f"has the fixed batch size {sizes[0]} and cannot be measured with {odd[0]}",
+            hint=f"use `--batch {sizes[0]}`, or leave out --batch",
         )
     return requested or tuple(sizes) or (1,)
 
@@ -276,8 +260,7 @@ def _size_notes(subjects: Sequence[Subject]) -> list[str]:
     """Note networks of other images than the first one's: whoever knows that may compare them."""
     first, *others = subjects
     return [
-        f"{one.name} takes {_image_size(one)} images and {first.name} {_image_size(first)}: "
-        "they do not do the same work"
+        f"{one.name} takes {_image_size(one)} images and {first.name} {_image_size(first)}, so they do different work"
         for one in others
         if _image_size(one) != _image_size(first)
     ]

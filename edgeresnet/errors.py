@@ -90,8 +90,10 @@ def machine_error(problem: BaseException) -> MachineError | None:
         return MachineError("memory", "ran out", hint="close other programs, or lower the batch size")
     if isinstance(problem, OSError) and problem.errno in _DISK_FULL:
         where = f" while writing {problem.filename}" if problem.filename else ""
-        hint = "free some space (`edgeresnet clean --older-than 7d` empties the store) and run again: finished stages "
-        return MachineError("the disk", f"is full{where}", hint=f"{hint}are kept")
+        hint = (
+            "free some space, for example with `edgeresnet clean --older-than 7d`, and run again: finished stages stay"
+        )
+        return MachineError("the disk", f"is full{where}", hint=hint)
     return None
 
 
@@ -99,7 +101,7 @@ def closed(problem: BaseException) -> EdgeresnetError | None:
     """Return an error for a file that may not be read, written, or looked for in its folder."""
     if not isinstance(problem, PermissionError):
         return None
-    hint = "is it, with the folders above it, yours to read and to write?"
+    hint = "check that you may read and write it, and the folders above it"
     return EdgeresnetError(str(problem.filename or "a file"), f"cannot be opened: {problem.strerror}", hint=hint)
 
 

@@ -179,8 +179,8 @@ def _read(path: Path) -> onnx_file.OnnxFile:
     if path.suffix.lower() in _OTHERS:
         raise ModelError(
             str(path),
-            f"is {_OTHERS[path.suffix.lower()]} by its name, and only ONNX files and checkpoints are inspected",
-            hint="target.json next to an engine of ours describes it",
+            f"is {_OTHERS[path.suffix.lower()]} by its name, but inspect reads only ONNX files and checkpoints",
+            hint="for an engine of edgeresnet, read the target.json next to it",
         )
     try:
         return onnx_file.read(path)
@@ -189,8 +189,8 @@ def _read(path: Path) -> onnx_file.OnnxFile:
             raise
         raise ModelError(
             str(path),
-            "is not an ONNX file, nor anything else by its name",
-            hint=f"checkpoints are called {' '.join(CHECKPOINTS)}; images are a folder, or {' '.join(sources.KINDS)}",
+            "is not an ONNX file, and its name has no known ending",
+            hint=f"checkpoints end in {' '.join(CHECKPOINTS)}; images are a folder, or {' '.join(sources.KINDS)}",
         ) from problem
 
 

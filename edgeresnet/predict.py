@@ -33,7 +33,7 @@ def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -
     if not measured or (target is not None and target not in measured):
         raise EdgeresnetError(
             f"run {run.id}",
-            f"measured nothing{f' on {target}' if target else ''}",
+            f"has no measurement{f' on {target}' if target else ''}",
             hint=f"it measured {', '.join(measured) or 'no target'}",
         )
     found: dict[str, tuple[Prediction, ...]] = {}

@@ -15,7 +15,7 @@ from .portable import codec
 from .portable.codec import CodecError
 from .portable.frozen import dataclass
 from .portable.machine import Machine
-from .portable.result import Deferred, Measured, NotMeasured, Result, RunWarning, Verdict, Word
+from .portable.result import Measured, Result, RunWarning, Verdict, Word
 
 FORMAT = 3
 State = Literal["made", "done", "failed", "skipped", "deferred", "todo"]
@@ -117,11 +117,6 @@ class Run:
     def measured(self) -> list[Measured]:
         """The targets that were measured."""
         return [result for result in self.results.values() if isinstance(result, Measured)]
-
-    @property
-    def unmeasured(self) -> list[Deferred | NotMeasured]:
-        """The targets that were not, or not yet."""
-        return [result for result in self.results.values() if not isinstance(result, Measured)]
 
     def verdicts_of(self, target: str) -> list[Verdict]:
         """Return the verdicts on one target."""

@@ -163,7 +163,7 @@ def test_a_prefix_finds_one_artifact(tmp_path: Path) -> None:
     made = make(store)
     make(store, "cd" * 32, "else")
     assert store.by_prefix(made.digest[:10]).digest == made.digest
-    with pytest.raises(ArtifactError, match="is not the beginning of any artifact"):
+    with pytest.raises(ArtifactError, match="does not match any artifact"):
         store.by_prefix("zz")
     with pytest.raises(ArtifactError, match="2 artifacts"):
         store.by_prefix("")
@@ -178,16 +178,16 @@ def test_runs_are_read_newest_first_and_refused_in_words(tmp_path: Path) -> None
     assert store.load_run().id == "20260102-1"
     assert store.load_run("20260101-1") == run()
     assert store.load_run(str(tmp_path / "runs" / "20260101-1.json")).id == "20260101-1"
-    with pytest.raises(ArtifactError, match="'other' is not the beginning of any run"):
+    with pytest.raises(ArtifactError, match="'other' does not match any run"):
         store.load_run("other")
     rewritten(store.save_run(run(id="20260103-1")), format=7)
-    with pytest.raises(ArtifactError, match="format 7, this program reads 2 and 3"):
+    with pytest.raises(ArtifactError, match="format 7, but this version reads 2 and 3"):
         store.load_run()
     (tmp_path / "runs" / "20260104-1.json").write_text("{")
-    with pytest.raises(ArtifactError, match="not a run"):
+    with pytest.raises(ArtifactError, match="not the file of a run"):
         store.load_run()
     assert store.load_run("20260102").id == "20260102-1"
-    with pytest.raises(ArtifactError, match="is the beginning of 4 runs"):
+    with pytest.raises(ArtifactError, match="matches 4 runs"):
         store.load_run("2026")
 
 
@@ -262,7 +262,7 @@ def test_a_runs_artifact_is_its_own_and_no_later_one(tmp_path: Path) -> None:
     of_it = run(steps=[step])
     assert store.artifact_of(of_it, made.digest) == made
     make(store, text="another")
-    with pytest.raises(ArtifactError, match=r"the export artifact of run 20260101-1 is no longer intact"):
+    with pytest.raises(ArtifactError, match=r"the export artifact of run 20260101-1 is missing or damaged"):
         store.artifact_of(of_it, made.digest)
 
 

@@ -108,8 +108,8 @@ def split_images(samples: Samples, count: int, seed: int) -> tuple[Samples, Samp
     if not left:
         raise ImagesError(
             f"{len(samples)} images",
-            "are too few to try something on some and confirm it on others",
-            hint=f"give {(1 + _OTHERS) * COUNT} or more, of every class",
+            "are too few to search on some and confirm on others",
+            hint=f"give {(1 + _OTHERS) * COUNT} or more images, from every class",
         )
     return every.subset(chosen), every.subset(left)
 
@@ -135,9 +135,9 @@ def _check_input(session: Session, given: Preprocessing) -> None:
     if (takes.channels, takes.size) != (given.channels, given.size):
         raise ModelError(
             "the network",
-            f"takes {takes.channels}×{takes.size}×{takes.size} images, preprocessing makes "
+            f"takes {takes.channels}×{takes.size}×{takes.size} images, but preprocessing makes "
             f"{given.channels}×{given.size}×{given.size}",
-            hint="its size and channels are fixed: give those",
+            hint="set the size and the channels that the network takes",
         )
 
 

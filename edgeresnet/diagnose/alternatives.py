@@ -122,7 +122,7 @@ def colours(given: Preprocessing, *, mean_given: bool) -> tuple[Choice, ...]:
         if mean_given:
             mean, std = (tuple(value / _LEVELS for value in values) for values in (given.mean, given.std))
             found.append(Choice(turned, {"order": order} if turned else {}))
-            words = ("these numbers for pixels to 255", *turned)
+            words = ("the given numbers divided by 255", *turned)
             found.append(Choice(words, {"mean": mean, "std": std, "order": order}))
         step = -1 if order == "bgr" else 1
         for known in COLOUR if given.channels == 3 else GRAY:
@@ -136,7 +136,9 @@ def crops(given: Preprocessing) -> tuple[Choice, ...]:
     found = [AS_GIVEN]
     center = [round(given.size * border) for border in _BORDERS]
     for side in (given.size, *center):
-        words = f"shorter side {side}, then cropped" if side != given.size else f"shorter side {side}, no border cut"
+        words = (
+            f"shorter side {side}, then cropped" if side != given.size else f"shorter side {side}, no border cropped"
+        )
         found.append(Choice((words,), {"crop": "center", "resize": side}))
     found.append(Choice(("squashed to a square",), {"crop": "squash", "resize": None}))
     now = _crop(given)

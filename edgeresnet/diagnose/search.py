@@ -119,9 +119,7 @@ class Evaluator:
         if geometry not in self._decoded:
             found = list(replace(self._samples, preprocessing=preprocessing).batches(inference.BATCH))
             if not found:
-                raise ImagesError(
-                    "these images", "cannot be decoded, not one of them", hint="look at the images' files"
-                )
+                raise ImagesError("none of these images", "can be decoded", hint="check the image files")
             pixels = np.concatenate([batch.pixels for batch in found])
             self.labels = np.concatenate([batch.labels for batch in found])
             while self._decoded and pixels.nbytes * (len(self._decoded) + 1) > _CACHE_BYTES:
@@ -137,7 +135,7 @@ def search_alternatives(images: Evaluator, axes: Axes, progress: Progress) -> Se
 
     def attempt_all(words: str, alternatives: Iterable[Alternative]) -> None:
         alternatives = list(alternatives)
-        progress(f"{words}: {len(alternatives)} on {len(images)} images")
+        progress(f"{words}: {len(alternatives)} alternatives on {len(images)} images")
         for alternative in alternatives:
             best = max(attempts.values(), key=lambda attempt: int(attempt.correct.sum()), default=None)
             attempt = images.evaluate(alternative, best)
@@ -147,11 +145,13 @@ def search_alternatives(images: Evaluator, axes: Axes, progress: Progress) -> Se
     ranked = sorted(attempts.values(), key=lambda attempt: -int(attempt.score.sum()))
     level = [each for each in ranked if not is_better(ranked[0].score, each.score, intervals.Z95)]
     likely = [each.alternative for each in level if each.alternative != start][:_LIKELY]
-    attempt_all("how images are cropped", (start._replace(crop=crop) for crop in axes.crops[1:]))
+    attempt_all("crop", (start._replace(crop=crop) for crop in axes.crops[1:]))
     attempt_all("interpolation", (start._replace(interpolation=one) for one in axes.interpolations[1:]))
-    attempt_all("two at once", (each._replace(crop=crop) for crop in axes.crops[1:] for each in likely))
+    attempt_all("two changes together", (each._replace(crop=crop) for crop in axes.crops[1:] for each in likely))
     best = _result(attempts.values()).finalists[0].alternative
-    attempt_all("interpolation of the best", (best._replace(interpolation=one) for one in axes.interpolations[1:]))
+    attempt_all(
+        "interpolation of the best alternative", (best._replace(interpolation=one) for one in axes.interpolations[1:])
+    )
     return _result(attempts.values())
 
 

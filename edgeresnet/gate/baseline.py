@@ -25,8 +25,8 @@ from .record import TargetRecord, target_record
 
 FORMAT: Literal[3] = 3
 _FORMAT_KEY = "edgeresnet_gate"
-_RENEW = "`edgeresnet gate --update` writes it from a finished run; then review and commit it"
-_REPAIR = f"repair it, or remove it: {_RENEW}"
+_RENEW = "write it from a finished run with `edgeresnet gate --update`, then review and commit it"
+_REPAIR = f"repair or remove the file; {_RENEW}"
 _WHAT_CHANGES = ("version", "verify", "promises")  # of a recipe: judged, or of no importance
 _ENOUGH = 10  # processes; `benchmarks/gate_power.py` shows what five and ten of them can decide
 _WHERE = ("from", "source", "root", "download")  # images are stored; their content says what they are
@@ -68,7 +68,7 @@ class Baseline:
             raise CodecError("targets", "is empty")
         for name, record in self.targets.items():
             if record.top1.images != self.images.count:
-                problem = f"is {self.images.count}, and {name} was evaluated on {record.top1.images} images"
+                problem = f"is {self.images.count}, but {name} was evaluated on {record.top1.images} images"
                 raise CodecError("images.count", problem)
 
     @property
@@ -83,7 +83,7 @@ class Baseline:
 
 def parse_margins(raw: object, path: Path | str) -> Margins:
     """Read margins that a person wrote: numbers from 0 on, or null."""
-    hint = f"margins are {', '.join(each.name for each in fields(Margins))}: each a number from 0 on, or null"
+    hint = f"write a number from 0 on, or null, for each of {', '.join(each.name for each in fields(Margins))}"
     try:
         found = codec.decode(Margins, raw)
     except CodecError as error:
@@ -91,7 +91,7 @@ def parse_margins(raw: object, path: Path | str) -> Margins:
     for each in fields(Margins):
         value = getattr(found, each.name)
         if value is not None and value < 0:
-            raise EdgeresnetError(_at(path, "margins", each.name), f"is {value:g}, and below 0", hint=hint)
+            raise EdgeresnetError(_at(path, "margins", each.name), f"is {value:g}, which is below 0", hint=hint)
     return found
 
 
@@ -149,16 +149,16 @@ def _remarks(name: str, record: TargetRecord, margins: Margins) -> list[str]:
     correct, count = record.top1.correct, record.top1.images
     times = ", ".join(f"{each.ratio:g} of {comparison}" for comparison, each in record.times.items())
     found = [f"{name} {record.ships}: {100 * correct / count:.2f} % of {count} images; times {times}"]
-    found += [f"{name}: {sentence}, and so the times in it are noisy" for sentence in record.warnings]
+    found += [f"{name}: {sentence}. So its times are noisy" for sentence in record.warnings]
     if record.disturbed and margins.max_runtime_slowdown_pct is not None:
-        found.append(f"{name}: so max_runtime_slowdown_pct can never be BROKEN: measure while nothing else runs")
+        found.append(f"{name}: max_runtime_slowdown_pct can therefore never be BROKEN. Measure while nothing else runs")
     processes = min(len(each.processes) for each in record.times.values())
     if processes < 2:
-        found.append(f"{name}: one process does not show how much processes differ: no slow-down could be decided")
+        found.append(f"{name}: one process does not show how much processes differ. No slow-down can be decided")
     elif processes < _ENOUGH and margins.max_slowdown_pct is not None:
         found.append(
-            f"{name}: {processes} processes leave some slow-downs of twice the margin UNDECIDED where times are "
-            f"noisy: `verify.processes: {_ENOUGH}` shows more"
+            f"{name}: where times are noisy, {processes} processes leave some slow-downs of twice the margin "
+            f"UNDECIDED. `verify.processes: {_ENOUGH}` decides more of them"
         )
     return found
 
@@ -233,8 +233,8 @@ def read(path: Path) -> Baseline:
     if not same:
         raise EdgeresnetError(
             str(path),
-            "was changed after it was written: its content was not measured",
-            hint=f"only its margins may be edited by hand; {_RENEW}",
+            "was changed after edgeresnet wrote it, so its values are not measurements",
+            hint=f"edit only its margins by hand; {_RENEW}",
         )
     try:
         return codec.decode(Baseline, found)
@@ -251,14 +251,14 @@ def _opened(path: Path, *, any_format: bool = False) -> dict[str, object]:
     found = _parsed(path)
     number = found.get(_FORMAT_KEY) if isinstance(found, dict) else None
     if not isinstance(found, dict) or type(number) is not int:
-        what = "it is empty" if found is None else f"it has no {_FORMAT_KEY}"
+        what = "it is empty" if found is None else f"the key {_FORMAT_KEY} is missing"
         raise EdgeresnetError(str(path), f"is not a baseline: {what}", hint=_REPAIR)
     if number > FORMAT or (number < FORMAT and not any_format):
         word = "a newer" if number > FORMAT else "an older"
         raise EdgeresnetError(
             str(path),
-            f"was written by {word} edgeresnet: its format is {number}, this program reads {FORMAT}",
-            hint="use the edgeresnet that wrote it, or --update: an older file's margins stay",
+            f"was written by {word} edgeresnet: its format is {number}, and this version reads {FORMAT}",
+            hint="use the version that wrote it, or renew it with --update, which keeps the margins of an older file",
         )
     return found
 
@@ -294,7 +294,7 @@ def _is_shallow(value: object) -> bool:
 
 
 def _too_deep(path: Path) -> EdgeresnetError:
-    return EdgeresnetError(str(path), f"is not a baseline: it is nested more than {_DEEPEST} deep", hint=_REPAIR)
+    return EdgeresnetError(str(path), f"is not a baseline: its JSON has more than {_DEEPEST} levels", hint=_REPAIR)
 
 
 def _digest(document: Mapping[str, object]) -> str:
@@ -318,5 +318,5 @@ def _unfit(run: Run, why: str) -> EdgeresnetError:
     return EdgeresnetError(
         f"run {run.id}",
         f"cannot be a baseline: {why}",
-        hint="a baseline has everything that is to be gated: finish the run, or leave that target out of its recipe",
+        hint="a baseline needs a result of every target: finish the run, or remove that target from the recipe",
     )

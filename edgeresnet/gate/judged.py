@@ -38,8 +38,8 @@ _LOSS, _SLOWDOWN, _RUNTIME, _GROWTH = (
     "max_runtime_slowdown_pct",
     "max_growth_pct",
 )
-_RENEW = "`edgeresnet gate --update` records it, once it was reviewed"
-_AGAIN = "measure again: `edgeresnet run RECIPE --again verify`"
+_RENEW = "review it, then record it with `edgeresnet gate --update`"
+_AGAIN = "measure again with `edgeresnet run RECIPE --again verify`"
 
 
 class _Alpha(NamedTuple):
@@ -106,7 +106,7 @@ def _refuse_another(run: Run, baseline: Baseline, path: Path | str, across_recip
                 str(path),
                 f"is of other images than {name}: {_start(baseline.images.digest)} ({baseline.images.count} images) in "
                 f"the baseline, {_start(result.images)} ({len(result.labels or ())} images) in this run",
-                hint="answers to other images cannot be compared: measure on those, or make a new baseline (--update)",
+                hint="evaluate on the same images, or make a new baseline with --update",
             )
     before, after = baseline.identity, baselines.identity(run)
     if run.problem:  # it may have ended before it was traced
@@ -120,7 +120,7 @@ def _refuse_another(run: Run, baseline: Baseline, path: Path | str, across_recip
     problem = f"is of another {what} ({digests}): {'; '.join(changed[:5])}{' …' if len(changed) > 5 else ''}"
     if across_recipes:
         return [f"the baseline {problem}"]
-    hint = "--across-recipes compares them all the same; --update makes a new baseline"
+    hint = "compare them with --across-recipes, or make a new baseline with --update"
     raise EdgeresnetError(str(path), problem, hint=hint)
 
 
@@ -143,11 +143,11 @@ def _start(digest: str) -> str:
 def _of_target(name: str, run: Run, baseline: Baseline, stale: str) -> Iterator[Verdict]:
     before, result = baseline.targets[name], run.results.get(name)
     promises = list(_gated(before, baseline.margins))
-    why = "the run has no such target" if result is None else stale
+    why = "the run lacks this target" if result is None else stale
     if result is not None and not isinstance(result, Measured):
         why = result.reason
     elif result is not None and not why and len(result.builds()) < before.builds:
-        why = f"built {len(result.builds())} times, and {before.builds} in the baseline: `verify.rebuilds`"
+        why = f"the run has {len(result.builds())} of the baseline's {before.builds} builds: set `verify.rebuilds`"
     if why or not isinstance(result, Measured):
         for promise in promises or [Promise("measured", 0)]:  # missing is never a pass, whatever is gated
             yield Verdict(name, promise, judging.NOT_MEASURED, why)
@@ -211,7 +211,7 @@ def _loss(case: _Case, promise: Promise) -> Verdict:
         promise,
         reading,
         ceiling=True,
-        unit=f"points lost against the baseline ({parts})",
+        unit=f"points lost compared with the baseline ({parts})",
         broken=lambda k: interval(k, certain).low > promise.limit,
     )
 
@@ -221,7 +221,7 @@ def _other_images(case: _Case, count: int) -> str:
     if case.record.top1.images != count:
         return f"the baseline has {case.record.top1.images} answers, the run {count}"
     apart = sorted(set(case.record.unread) ^ set(record.unread(case.result)))
-    return f"other images could not be read than in the baseline: {', '.join(apart[:3])}" if apart else ""
+    return f"unreadable images differ from those of the baseline: {', '.join(apart[:3])}" if apart else ""
 
 
 def _slowdown(case: _Case, promise: Promise) -> Verdict:
@@ -254,9 +254,9 @@ def _too_few(now: Sequence[float], before: Sequence[float]) -> str:
     """Return why these processes are too few to compare; empty where they are enough."""
     if min(len(now), len(before)) < 2:
         side = "the run" if len(now) < 2 else "the baseline"
-        return f"{side} timed only one process, which does not show how much processes differ: `verify.processes`"
+        return f"{side} has times of only one process, so noise is unknown: raise `verify.processes`"
     if len(now) < len(before):
-        return f"timed in {len(now)} processes, the baseline in {len(before)}: fewer show less; `verify.processes`"
+        return f"measured in {len(now)} processes, but the baseline in {len(before)}: raise `verify.processes`"
     return ""
 
 
@@ -266,7 +266,7 @@ def _percent(times: float) -> float:
 
 def _slower_than(comparison: str) -> str:
     if comparison == CPU_SPEED:
-        return "% slower than in the baseline is the yardstick itself, relative to the CPU's speed: the runtime's"
+        return "% slower than in the baseline (the runtime: the yardstick relative to the CPU's speed)"
     other = "the yardstick" if comparison == yardstick.NAME else f"its {comparison} variant"
     return f"% slower than in the baseline, relative to {other}"
 
@@ -286,16 +286,16 @@ def _incomparable(case: _Case, comparison: str) -> str:
         key, *values = min(others, key=lambda change: change.path)
         before, now = ("unknown" if value is None else _shown(value) for value in values)
         change = f"{key} {before} in the baseline, {now} in this run"
-        return f"measured on another machine, or in another state of it: {change}; {_RENEW}"
+        return f"the machine or its state differs: {change}; {_RENEW}"
     if comparison not in (yardstick.NAME, CPU_SPEED, *(case.result.variants.keys() - {case.result.ships})):
-        return f"the run has no {comparison} variant to compare it with"
+        return f"the run lacks the {comparison} variant, with which the baseline compares"
     pythons = [version.rsplit(".", 1)[0] for version in (case.record.python, case.result.machine.python)]
     if comparison == CPU_SPEED and pythons[0] != pythons[1]:
-        return f"the CPU's speed is of Python {pythons[0]} in the baseline, {pythons[1]} in this run; {_RENEW}"
+        return f"Python {pythons[0]} measured the CPU's speed in the baseline, {pythons[1]} in this run; {_RENEW}"
     units = case.record.yardstick, case.result.yardstick.sha256 if case.result.yardstick else ""
     if comparison in (yardstick.NAME, CPU_SPEED) and units[0] != units[1]:
         digests = f"{_start(units[0])} in the baseline, {_start(units[1])} in this run"
-        return f"the yardstick is another: {digests}; {_RENEW}"
+        return f"the yardsticks differ: {digests}; {_RENEW}"
     return ""
 
 
@@ -305,14 +305,14 @@ def _stale(result: Result, now: float, max_age_s: float) -> str:
         return ""
     began = [process.began for latency in record.timed(result).values() for process in latency.processes]
     if not began:
-        return f"its latency was not measured: {_AGAIN}"
+        return f"its latency was not measured; {_AGAIN}"
     if not all(map(math.isfinite, began)):
-        return f"it is unknown when it was measured: {_AGAIN}"
+        return f"the time of the measurement is unknown; {_AGAIN}"
     age = now - min(began)
     if age > max_age_s:
-        return f"measured {_ago(age)} ago, --max-age is {_ago(max_age_s)}: {_AGAIN}"
+        return f"measured {_ago(age)} ago, but --max-age is {_ago(max_age_s)}; {_AGAIN}"
     if now - max(began) < -_AHEAD_S:
-        return f"measured {_ago(max(began) - now)} from now: a clock is incorrect"
+        return f"measured {_ago(max(began) - now)} in the future: set the clock"
     return ""
 
 
@@ -325,7 +325,7 @@ def _ago(seconds: float) -> str:
 
 def _unknown(name: str, margins: Margins) -> Verdict:
     promise = Promise(_LOSS, margins.max_loss_pp or 0)
-    return Verdict(name, promise, judging.NOT_MEASURED, f"the baseline has no such target; {_RENEW}")
+    return Verdict(name, promise, judging.NOT_MEASURED, f"the baseline lacks this target; {_RENEW}")
 
 
 def _promised(one: Verdict, stale: str) -> Verdict:
@@ -338,22 +338,22 @@ def _promised(one: Verdict, stale: str) -> Verdict:
 def _notes(run: Run, baseline: Baseline) -> Iterator[str]:
     """Yield what changed since the baseline: not judged, and worth knowing where something is red."""
     if baseline.promises != baselines.promises(run.recipe):
-        yield "the recipe's own promises are not those that it had in the baseline"
+        yield "the recipe's own promises differ from those in the baseline"
     for change in _change_sentences(baseline.verify, baselines.section(run.recipe, "verify"), "verify"):
-        yield f"how it is measured was changed: {change}"
+        yield f"the settings of the measurement changed: {change}"
     for name, digest in baselines.measurements(run).items():
         if baseline.measured.get(name) == digest:
-            yield f"{name}: this is the measurement that the baseline was made of: nothing was measured since"
+            yield f"{name}: the baseline was made from this measurement, and nothing was measured since"
     for step, digest in baselines.networks(run).items():
         before = baseline.networks.get(step)
         if before != digest:
-            yield f"{step}: another network than the baseline's, {_start(before or '')} → {_start(digest)}"
+            yield f"{step}: the network differs from the baseline's, {_start(before or '')} → {_start(digest)}"
     for name, result in run.results.items():
         recorded = baseline.targets.get(name)
         if recorded is None or not isinstance(result, Measured):
             continue
         if recorded.ships != result.ships:
-            yield f"{name}: {result.ships} would ship, and {recorded.ships} in the baseline"
+            yield f"{name}: {result.ships} would ship, but {recorded.ships} in the baseline"
         if recorded.versions != result.versions:
             yield f"{name}: {_versions(recorded.versions)} → {_versions(result.versions)}"
 

@@ -39,7 +39,7 @@ class TimesRecord:
             raise CodecError("processes", "is empty")
         for name, values in (("as_long_as", (self.ratio,)), ("processes", self.processes)):
             if min(values) <= 0:
-                raise CodecError(name, f"is {min(values):g}, and a ratio of times is above 0")
+                raise CodecError(name, f"is {min(values):g}, but a ratio of times is above 0")
 
     @property
     def logs(self) -> list[float]:
@@ -85,9 +85,9 @@ class TargetRecord:
             if name not in self.times:
                 raise CodecError(f"times.{name}", "is missing")
         if self.size_mb < 0:
-            raise CodecError("size_mb", f"is {self.size_mb:g}, and a size is not below 0")
+            raise CodecError("size_mb", f"is {self.size_mb:g}, but a size is not below 0")
         if self.builds < 1:
-            raise CodecError("builds", f"is {self.builds}, and something was built")
+            raise CodecError("builds", f"is {self.builds}, but a target is built at least once")
         if int((self.distances == 0).sum()) != self.top1.correct:
             raise CodecError("answers", f"does not hold {self.top1.correct} correct answers")
 
@@ -117,7 +117,7 @@ def target_record(result: Measured | Deferred | NotMeasured) -> TargetRecord | s
         return predicted
     labels, classes = np.asarray(result.labels), len(result.classes)
     if not intervals.better_than_chance(labels, predicted, classes):
-        return "these images do not show its answers to be better than chance"
+        return "its answers to these images are not clearly better than chance"
     times = {}
     for name in comparisons(result):
         logs = log_ratios(result, name)
@@ -156,17 +156,17 @@ def answers(result: Measured) -> np.ndarray | str:
     """Return the answers of what would ship, if its counts follow from them; else what is wrong."""
     labels, given = result.labels, result.shipped.predicted
     if not labels or not given:
-        return "no image has a label, and without labels no answer is correct or incorrect"
+        return "no image has a label, so no answer can be counted as correct"
     if not result.images:
-        return "it does not name its images: an older edgeresnet measured it"
+        return "an older edgeresnet measured it, without the digest of its images"
     predicted, count = np.asarray(given), len(result.classes)
     complete = predicted.shape == (len(labels),) and predicted.dtype.kind == "i"
     if not complete or not 0 <= predicted.min() <= predicted.max() < count:
-        return f"its answers are not one of {count} classes for each of {len(labels)} images"
+        return f"it does not hold one answer of {count} classes for each of {len(labels)} images"
     counted = inference.counts(np.asarray(result.reference_predicted), predicted, np.asarray(labels))
     accuracy = result.shipped.accuracy
     if replace(counted, top5=accuracy.top5, sqnr_db=accuracy.sqnr_db) != accuracy:
-        return "its counts do not follow from its answers"
+        return "its counts do not match its answers"
     return predicted
 
 
@@ -222,7 +222,7 @@ def packed(predicted: np.ndarray, labels: np.ndarray, count: int) -> str:
 
 def _log_ratios(times: intervals.Processes, others: intervals.Processes) -> list[float] | str:
     if [len(windows) for windows in times] != [len(windows) for windows in others]:
-        return "it was not timed in turn with what it is compared with: one of them has more windows"
+        return "it and its comparison were not measured in turn: one of them has more windows"
     found = intervals.log_ratios(times, others)
     return found if all(map(math.isfinite, found)) else "its times are not finite numbers"
 

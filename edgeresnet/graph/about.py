@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "edgeresnet."
 FLOAT_NCHW = "float32 NCHW"  # the input of a network without such an entry
-_HINT = "write the file again; its entries were changed by hand or by another tool"
+_HINT = "export the file again: its metadata was changed after edgeresnet wrote it"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read(metadata: Mapping[str, str]) -> About:
     try:
         return codec.decode(About, stored)
     except codec.CodecError as problem:
-        raise ModelError("the ONNX file's own description", f"makes no sense: {problem}", hint=_HINT) from problem
+        raise ModelError("the ONNX file's metadata", f"is not valid: {problem}", hint=_HINT) from problem
 
 
 def entry(metadata: Mapping[str, str], key: str) -> object | None:

@@ -76,21 +76,26 @@ def _types(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
         if kind == TensorProto.UINT8:
             silent = not zero_point(node)
             held = node.op_type == DEQUANTIZE and plan.sides(node.input[0]) is not None
-            why = "it reads them as int8 and clips all above 127, half of the range after a ReLU"
-            why += ", without a word where no zero point names the type" if silent else ", with no more than a warning"
+            why = "it reads them as int8 and clips values above 127: half of the range after a ReLU"
+            why += ", without a warning if no zero point gives the type" if silent else ", and only warns"
             why = "its parser refuses constants of uint8" if held and node.input[0] not in plan.maker else why
             yield Finding(
                 ERROR, "uint8", title(node), "8-bit values are unsigned", why, "quantize to int8, zero point 0"
             )
         elif kind == TensorProto.INT32 and node.op_type == DEQUANTIZE:
             yield Finding(
-                ERROR, "int32-bias", title(node), "a bias is held as int32",
+                ERROR, "int32-bias", title(node), "a bias is stored as int32",
                 "its parser refuses DequantizeLinear of int32",
                 "keep biases float (onnxruntime.quantization: `QuantizeBias=False`)",
             )  # fmt: skip
         elif kind in (TensorProto.INT16, TensorProto.UINT16):
             yield Finding(
-                ERROR, "16-bit", title(node), "values have 16 bits", "its parser knows no such type", "quantize to int8"
+                ERROR,
+                "16-bit",
+                title(node),
+                "values have 16 bits",
+                "its parser does not know this type",
+                "quantize to int8",
             )
 
 
@@ -101,7 +106,7 @@ def _zero_points(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
         if value is not None and value.any():
             what = f"the zero point is {int(value.reshape(-1)[np.flatnonzero(value)[0]])}, not 0"
             yield Finding(
-                ERROR, "zero-point", title(node), what, "its parser takes symmetric ranges only",
+                ERROR, "zero-point", title(node), what, "its parser accepts symmetric ranges only",
                 "quantize symmetrically: int8, every zero point 0",
             )  # fmt: skip
         elif name and not plan.is_constant(name) and not _dynamic(plan, name):
@@ -119,8 +124,8 @@ def _scales(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
         if bad.size:
             yield Finding(
                 ERROR, "scale", title(node), f"a scale is {bad.reshape(-1)[0]:g}",
-                "a scale that is not a positive number makes zeros, NaNs or values of the wrong sign",
-                "calibrate again: a range was empty or broken",
+                "such a scale produces zeros, NaNs or incorrect signs",
+                "calibrate again: a range was empty or invalid",
             )  # fmt: skip
         sides, axis = plan.sides(node.input[0]), attribute(node, "axis", 1)
         if (
@@ -132,14 +137,14 @@ def _scales(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
         ):
             yield Finding(
                 ERROR, "scale-count", title(node), f"{value.size} scales for {sides[axis]} channels",
-                "there must be one for each channel along `axis`", "write the file again: this one is damaged",
+                "QuantizeLinear needs one for each channel along `axis`", "export the file again: this one is damaged",
             )  # fmt: skip
 
 
 def _computed(node: Node, what: str) -> Finding:
     return Finding(
         ERROR, "computed", title(node), f"its {what} is computed from the data",
-        "it takes constants only; TensorRT-RTX 1.7.1's builder dies of it", "quantize statically, with calibration",
+        "it accepts constants only; the builder of TensorRT-RTX 1.7.1 crashes", "quantize statically, with calibration",
     )  # fmt: skip
 
 
@@ -157,8 +162,8 @@ def _operators(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
             continue
         yield Finding(
             ERROR, "operator", title(node), f"{node.op_type} computes on integers itself",
-            "it takes INT8 as QuantizeLinear and DequantizeLinear around float operators",
-            "quantize into that form (onnxruntime.quantization: `quant_format=QuantFormat.QDQ`)",
+            "it accepts INT8 only as QuantizeLinear and DequantizeLinear around float operators",
+            "quantize in that form (onnxruntime.quantization: `quant_format=QuantFormat.QDQ`)",
         )  # fmt: skip
 
 
@@ -177,13 +182,13 @@ def _loose_ends(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
         for taker in takers:
             if taker.op_type not in {DEQUANTIZE, "Cast", *MOVES, *INTEGER_OPERATORS}:
                 yield Finding(
-                    ERROR, "no-dequantize", title(taker), f"{taker.op_type} is given integers",
-                    f"{title(node)} has no DequantizeLinear behind it", "put one between the two",
+                    ERROR, "no-dequantize", title(taker), f"{taker.op_type} receives integers",
+                    f"{title(node)} has no DequantizeLinear after it", "insert one between them",
                 )  # fmt: skip
         if not takers and node.output[0] not in plan.outputs:
             yield Finding(
-                WARNING, "unused", title(node), "nothing takes what it makes", "it was meant for something",
-                "look at what wrote the file",
+                WARNING, "unused", title(node), "no operator reads its output", "its quantization has no effect",
+                "check the tool that wrote the file",
             )  # fmt: skip
 
 
@@ -192,13 +197,14 @@ def _mixed_floats(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
         if node.op_type in {*WEIGHTED, "Add", QUANTIZE} and len(plan.float_types(node)) > 1:
             names = " and ".join(sorted(TensorProto.DataType.Name(each).lower() for each in plan.float_types(node)))
             yield Finding(
-                ERROR, "mixed-floats", title(node), f"{node.op_type} is given {names} at once",
-                "a DequantizeLinear answers in the type of its scale, and nothing is cast by itself",
+                ERROR, "mixed-floats", title(node), f"{node.op_type} receives {names} together",
+                "the output of a DequantizeLinear has the type of its scale, and ONNX casts nothing implicitly",
                 "write scales in the type of the float parts",
             )  # fmt: skip
         elif compiler.symmetric and node.op_type == DEQUANTIZE and plan.types.get(node.input[1]) == TensorProto.FLOAT16:
             yield Finding(
-                WARNING, "half-scale", title(node), "its scale is float16", "the builder turns such scales to float32",
+                WARNING, "half-scale", title(node), "its scale is float16",
+                "the builder converts such scales to float32",
                 "keep scales float32, unless the float parts are meant to be float16",
             )  # fmt: skip
 
@@ -215,16 +221,17 @@ def _padding(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
             and plan.is_constant(value.output[0])
         ):
             yield Finding(
-                ERROR, "padding", title(node), "the value that it pads with is quantized",
-                "its parser takes the file, its builder then refuses the constant",
-                "leave that constant float, or out where it is 0",
+                ERROR, "padding", title(node), "its padding value is quantized",
+                "its parser accepts the file, but its builder rejects the constant",
+                "keep that constant float, or remove it if it is 0",
             )  # fmt: skip
         data = plan.origin(node.input[0])
         if compiler.name == "openvino" and data is not None and _shares_zero_point(plan, node, data):
             yield Finding(
-                ERROR, "shared-zero-point", title(node), "it pads values whose zero point others share, and is not 0",
-                "OpenVINO 2026.4.1 fits that one constant to the padding, for the others too: shapes no longer match",
-                "quantize what a ReLU makes as uint8 (zero point 0), or give each DequantizeLinear its own zero point",
+                ERROR, "shared-zero-point", title(node),
+                "it pads values whose zero point is not 0 and is shared with other values",
+                "OpenVINO 2026.4.1 changes that shared constant for the padding, so other shapes no longer match",
+                "quantize the output of a ReLU as uint8 (zero point 0), or give each DequantizeLinear its own",
             )  # fmt: skip
 
 
@@ -265,7 +272,7 @@ def _weighted(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
             which = ("data", "weights") if data else ("weights", "data")
             yield Finding(
                 WARNING, "half-quantized", title(node), f"its {which[0]} are INT8, its {which[1]} are not",
-                "it runs in float, and pays for the conversion", f"quantize its {which[1]} too, or neither",
+                "it runs in float and converts the values first", f"quantize its {which[1]} too, or neither",
             )  # fmt: skip
         if compiler.symmetric and weights is not None and is_held:
             yield from _weight_scales(plan, node, weights)
@@ -281,13 +288,13 @@ def _weight_scales(plan: Plan, node: Node, weights: Node) -> Iterator[Finding]:
     if math.prod(scales) == 1:
         yield Finding(
             WARNING, "per-tensor", title(weights), "one scale for all its weights",
-            "it takes one for each output channel, which costs no time and keeps more accuracy",
+            "it accepts one for each output channel, which costs no time and preserves more accuracy",
             "quantize weights per channel",
         )  # fmt: skip
     elif len(scales) != 1 or attribute(weights, "axis", 1) % len(sides) != wanted:
         yield Finding(
-            WARNING, "weight-axis", title(weights), "its scales do not run along the output channels",
-            "TensorRT-RTX takes the file and computes this in float", f"one scale for each output: axis {wanted}",
+            WARNING, "weight-axis", title(weights), "its scales are not along the output channels",
+            "TensorRT-RTX accepts the file but computes this in float", f"use one scale for each output: axis {wanted}",
         )  # fmt: skip
 
 
@@ -296,8 +303,8 @@ def _data_scales(plan: Plan, node: Node) -> Iterator[Finding]:
     if data is not None and data.op_type == DEQUANTIZE and plan.sides(data.input[1]) not in (None, ()):
         yield Finding(
             WARNING, "per-channel-data", title(data), "the scale of its data is a list",
-            "NVIDIA allows lists for weights only; TensorRT-RTX takes it and computes in float, for a list of one too",
-            "one scale for the whole tensor, as a single number of no dimension",
+            "NVIDIA allows lists for weights only; TensorRT-RTX accepts it but computes in float, even with one entry",
+            "use one scale for the tensor, as a scalar without dimensions",
         )  # fmt: skip
 
 
@@ -311,17 +318,17 @@ def _residual(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
         if not any(int8):
             yield Finding(
                 WARNING, "residual-float", title(node), "both of its inputs are float",
-                "it runs in float, and so does what comes between it and the next QuantizeLinear",
-                "quantize its shortcut: behind the ReLU before the block, or behind the downsampling convolution"
+                "it runs in float, and so do the operators up to the next QuantizeLinear",
+                "quantize its shortcut: after the ReLU before the block, or after the downsampling convolution"
                 if scaled is None else
-                f"quantize what {title(scaled)} makes, and its other input unless a convolution makes it",
+                f"quantize the output of {title(scaled)}, and its other input unless a convolution produces it",
             )  # fmt: skip
         elif all(int8) and compiler.symmetric and any(each is not None and each.op_type == "Conv" for each in made):
             yield Finding(
-                WARNING, "residual-both", title(node), "the convolution before it is quantized on its way here",
-                "Conv, Add and ReLU cannot become one (NVIDIA/TensorRT#1992)",
-                "quantize its shortcut alone" if scaled is None else
-                f"quantize what {title(scaled)} makes alone, and leave the convolution's",
+                WARNING, "residual-both", title(node), "the output of the convolution before it is quantized",
+                "Conv, Add and ReLU cannot be fused (NVIDIA/TensorRT#1992)",
+                "quantize only its shortcut" if scaled is None else
+                f"quantize only the output of {title(scaled)}, not that of the convolution",
             )  # fmt: skip
         elif not all(int8) and compiler.dialect.residual == "both":
             yield Finding(
@@ -347,8 +354,8 @@ def _signed(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
         made = plan.origin(node.input[0])
         if made is not None and made.op_type == "Relu":
             yield Finding(
-                WARNING, "signed-relu", title(node), "what a ReLU makes is signed",
-                "half of the range is never used, or shifted by a zero point; unsigned is faster here",
+                WARNING, "signed-relu", title(node), "the output of a ReLU is signed",
+                "half of the range is unused, or shifted by a zero point; unsigned values are faster here",
                 "quantize it as uint8 with zero point 0 for this target",
             )  # fmt: skip
         value = plan.value(zero_point(node)) if zero_point(node) else None

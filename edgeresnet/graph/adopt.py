@@ -90,7 +90,7 @@ def _refuse_unknown(model: onnx.ModelProto, path: Path) -> None:
     if version(model) > newest:
         raise ModelError(
             str(path),
-            f"is of opset {version(model)}, and onnx {onnx.__version__} knows none beyond {newest}",
+            f"has opset {version(model)}, but onnx {onnx.__version__} supports at most {newest}",
             hint=f"export it with opset {OPSET}, or install a newer onnx",
         )
     foreign = sorted(
@@ -100,8 +100,8 @@ def _refuse_unknown(model: onnx.ModelProto, path: Path) -> None:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise ModelError(
             str(path),
-            f"uses operators that are not ONNX's own: {', '.join(foreign[:3])}{more}",
-            hint="other runtimes do not know them: export the network again, and not as one runtime optimized it",
+            f"uses operators outside the ONNX standard: {', '.join(foreign[:3])}{more}",
+            hint="export the network again, without the optimizations of one runtime",
         )
 
 
@@ -156,6 +156,6 @@ def _new_enough(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     except (version_converter.ConvertError, RuntimeError) as problem:
         raise ModelError(
             str(path),
-            f"is of opset {version(model)}, and onnx cannot raise it to {OPSET}: {first_line(problem)}",
+            f"has opset {version(model)}, and onnx cannot convert it to {OPSET}: {first_line(problem)}",
             hint=f"export it again with opset {OLDEST} or newer",
         ) from problem

@@ -42,8 +42,8 @@ def half(model: onnx.ModelProto) -> onnx.ModelProto:
     except _REFUSALS as problem:
         raise ModelError(
             "the network",
-            f"cannot be written in half precision: {first_line(problem)}",
-            hint="the message names the operator; this network runs in float32",
+            f"cannot be converted to half precision: {first_line(problem)}",
+            hint="use float32 for this network",
         ) from problem
     return variant
 
@@ -109,7 +109,7 @@ def _scale(node: onnx.NodeProto, constants: _Constants) -> np.ndarray:
     if node.input[1] not in constants:
         raise ModelError(
             f"the scale of {node.name or node.output[0]}",
-            "is computed while the network runs",
+            "is computed at run time",
             hint="quantize it statically, with scales found by calibration",
         )
     return constants[node.input[1]]
@@ -140,8 +140,8 @@ def _narrowed(values: np.ndarray, name: str) -> TensorProto:
         worst = values.flat[np.argmax(~np.isfinite(narrow))]
         raise ModelError(
             name,
-            f"holds {worst:g}, and half precision ends at {_LARGEST:g}",
-            hint="such a network runs in float32 only; look at how it was trained",
+            f"holds {worst:g}, but half precision ends at {_LARGEST:g}",
+            hint="use float32 for this network, or check its training",
         )
     return numpy_helper.from_array(narrow, name)
 

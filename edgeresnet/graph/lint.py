@@ -39,9 +39,9 @@ def otherwise(turned: bool, last: str) -> list[str]:
     """Return how a reference differs from the file that it is made of, a sentence each."""
     found = []
     if turned:
-        found.append("the file takes images channels last (NHWC), what is made of it takes them channels first (NCHW)")
+        found.append("the file takes images as NHWC; the networks that edgeresnet makes of it take NCHW")
     if last in PROBABILITIES:
-        found.append(f"the file ends in a {last}, what is made of it answers with the logits before it")
+        found.append(f"the file ends in a {last}; the networks that edgeresnet makes of it return the logits before it")
     return found
 
 
@@ -54,14 +54,14 @@ def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, wanted
             f"is quantized already ({quantized[0]}), so it is not an FP32 reference",
             hint="compare it with its original: `model.candidate` in a recipe, or "
             "`edgeresnet verify INT8.onnx --reference FP32.onnx`; "
-            "`edgeresnet inspect INT8.onnx --target T` reports whether a compiler takes it",
+            "`edgeresnet inspect INT8.onnx --target T` reports whether a compiler accepts it",
         )
     fixed = _fits(file, preprocessing, classes, (FLOAT,))
     if wanted is not None and fixed is not None and wanted != fixed:
         raise ModelError(
             str(file.path),
-            f"is fixed to batches of {fixed}, and `trace.batch` is {wanted}",
-            hint="leave `trace.batch` out, or export the file with a batch that may vary",
+            f"has the fixed batch size {fixed}, but `trace.batch` is {wanted}",
+            hint="leave `trace.batch` out, or export the file with a variable batch",
         )
     return wanted or fixed
 
@@ -74,21 +74,20 @@ def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, agains
         raise ModelError(
             str(file.path),
             f"takes its images as {_product(tuple(own))}, channels last",
-            hint="it is compiled as it is, and targets are fed channels first: quantize what `edgeresnet export` "
-            "writes of its original, with channels first",
+            hint="targets need channels first: quantize the network that `edgeresnet export` writes from the original",
         )
     if None in own or file.outputs[0].shape is None or file.outputs[0].shape[1] is None:
         raise ModelError(
             str(file.path),
-            f"leaves open more than its batch: {_shown(file.inputs[0])} in, {_shown(file.outputs[0])} out",
-            hint="it is compiled as it is: fix every other side where it was made",
+            f"has more variable sizes than its batch: {_shown(file.inputs[0])} in, {_shown(file.outputs[0])} out",
+            hint="export it with fixed channels, height and width",
         )
     if (fixed or 1) != (against or 1):  # they are timed in turn: each call must carry as many images
         takes = [f"batches of {batch}" if batch else "any batch" for batch in (fixed, against)]
         raise ModelError(
             str(file.path),
-            f"takes {takes[0]}, and the network it is compared with takes {takes[1]}",
-            hint="fix both to the same batch (`trace.batch` fixes the other one), or leave both open",
+            f"takes {takes[0]}, but the network that it is compared with takes {takes[1]}",
+            hint="give both the same batch size (`trace.batch` sets the other one), or keep both variable",
         )
 
 
@@ -102,8 +101,8 @@ def timed(file: OnnxFile) -> None:
     if None in own or own[1] != own[2]:
         raise ModelError(
             str(file.path),
-            f"takes {_shown(image)}: it is timed on square images of one known size, channels first",
-            hint="fix channels, height and width where it was made; only the batch may stay open",
+            f"takes {_shown(image)}, but latency is measured on square images of a fixed size, channels first",
+            hint="export it with fixed channels, height and width; only the batch may be variable",
         )
 
 
@@ -113,15 +112,15 @@ def _fits(file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: t
     image, logits = file.inputs[0], file.outputs[0]
     if image.kind != FLOAT or logits.kind not in answers:
         kinds = [KINDS.get(value.kind, "another type") for value in (image, logits)]
-        raise ModelError(str(file.path), f"takes {kinds[0]} and answers {kinds[1]}, not float32", hint=_KINDS)
+        raise ModelError(str(file.path), f"takes {kinds[0]} and returns {kinds[1]}, not float32", hint=_KINDS)
     batch, *own = _sides(file)
     _check_images(file, tuple(own), preprocessing)
     if logits.shape is not None and (len(logits.shape) != 2 or logits.shape[1] not in (None, classes)):
         answer = f"{logits.shape[1]} classes" if len(logits.shape) == 2 else _shown(logits)
         raise ModelError(
             str(file.path),
-            f"answers with {answer}, the images have {classes} classes",
-            hint="one logit per class, and one class folder per logit",
+            f"returns {answer}, but the images have {classes} classes",
+            hint="the network needs one logit for each class folder",
         )
     return batch
 
@@ -148,8 +147,8 @@ def _check_images(file: OnnxFile, own: tuple[int | None, ...], preprocessing: Pr
     if any(side not in (None, wanted) for side, wanted in zip(own, made, strict=True)):
         raise ModelError(
             str(file.path),
-            f"takes {_product(own)} images, preprocessing makes {_product(made)}",
-            hint="size is `preprocessing.size`; channels are as many as `preprocessing.mean` has numbers",
+            f"takes {_product(own)} images, but preprocessing makes {_product(made)}",
+            hint="set `preprocessing.size`, and one number of `preprocessing.mean` for each channel",
         )
 
 

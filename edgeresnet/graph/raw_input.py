@@ -82,19 +82,21 @@ def _fits(model: onnx.ModelProto, preprocessing: Preprocessing) -> None:
     if preprocessing.bits != 8:
         raise ModelError(
             "uint8 pixels",
-            f"have 8 bits, and the network's images have {preprocessing.bits}",
-            hint="leave its input float32: images are normalised in front of it",
+            f"have 8 bits, but the network's images have {preprocessing.bits}",
+            hint="keep its input float32, and normalise images before it",
         )
     tensor = model.graph.input[0].type.tensor_type
     if tensor.elem_type != TensorProto.FLOAT:
         kind = TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise ModelError("the network", f"takes {kind} already, not float32", hint="give the network of float32 images")
+        raise ModelError(
+            "the network", f"takes {kind} already, not float32", hint="give the network that takes float32 images"
+        )
     sides = [dim.dim_value for dim in tensor.shape.dim[1:]]
     wanted = [preprocessing.channels, preprocessing.size, preprocessing.size]
     if sides != wanted:
         raise ModelError(
             "the network",
-            f"takes {'×'.join(map(str, sides))} images, preprocessing makes {'×'.join(map(str, wanted))}",
+            f"takes {'×'.join(map(str, sides))} images, but preprocessing makes {'×'.join(map(str, wanted))}",
             hint="give the preprocessing that the network was traced with",
         )
 

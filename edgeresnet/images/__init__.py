@@ -17,6 +17,7 @@ from ..recipe import Recipe, Source
 from ..store import Store
 from . import choose, decode, sources
 from .files import FILES, FromFiles
+from .noise import is_noise, noise
 from .samples import Batch, Samples
 
 CALIBRATION = 512  # images, where the recipe names no count
@@ -28,6 +29,8 @@ __all__ = [
     "Samples",
     "check_classes",
     "check_disjoint",
+    "is_noise",
+    "noise",
     "open_samples",
     "read_image",
     "same_classes",
@@ -38,7 +41,7 @@ def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Sampl
     """Open the images of one slot of a recipe: training, evaluation or calibration."""
     named: Source | None = getattr(recipe.images, slot)
     if named is None:
-        raise ImagesError("the recipe", f"names no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
+        raise ImagesError("the recipe", f"has no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
     if named.source == "training" and slot == "calibration":
         training = open_samples(recipe, "training", store)
         return _counted(training, _count(named, slot, len(training)), recipe.seed, slot)
@@ -58,9 +61,9 @@ def check_classes(samples: Samples, classes: int, where: str) -> None:
         shown = ", ".join(samples.classes[:5]) + (" …" if len(samples.classes) > 5 else "")
         raise ImagesError(
             where,
-            f"has {len(samples.classes)} classes ({shown}), the model has {classes}",
-            hint="`model.classes` is as many as there are class folders; where some of them are missing on purpose, "
-            "`images.names` is a file of all classes in the network's order",
+            f"has {len(samples.classes)} classes ({shown}), but the model has {classes}",
+            hint="set `model.classes` to the number of class folders; if folders are missing on purpose, list all "
+            "classes in `images.names`, in the network's order",
         )
 
 
@@ -72,7 +75,7 @@ def check_disjoint(one: Samples, other: Samples, names: tuple[str, str]) -> None
         raise ImagesError(
             f"{len(shared)} of the {len(one)} {names[0]} images",
             f"are also {names[1]} images: {first}",
-            hint=f"use other {names[0]} images: accuracy on images already seen means nothing",
+            hint=f"use other {names[0]} images: accuracy on images that the network has seen means nothing",
         )
 
 
@@ -101,7 +104,7 @@ def _counted(samples: Samples, count: int | None, seed: int, slot: str) -> Sampl
     if count > len(samples):
         raise ImagesError(
             f"{count} {slot} images",
-            f"are requested, and {len(samples)} are there",
+            f"are requested, but there are only {len(samples)}",
             hint=f"lower `images.{slot}.count`, or give more images",
         )
     return samples.subset(choose.balanced(samples, count, seed))

@@ -29,7 +29,7 @@ def split(samples: Samples, part: float, seed: int) -> tuple[Samples, Samples]:
     contents = {samples.hash(index) for index in chosen}
     is_part = np.fromiter((samples.hash(index) in contents for index in range(len(samples))), bool, len(samples))
     if is_part.all():
-        problem = "are too few, or too alike, to set some of them aside"
+        problem = "are too few or too similar to separate some of them"
         raise ImagesError(f"{len(samples)} images", problem, hint="give more images")
     return samples.subset(np.flatnonzero(~is_part)), samples.subset(np.flatnonzero(is_part))
 

@@ -81,7 +81,7 @@ def decoded(
     name: Callable[[int], str],
     index: int,
     preprocessing: Preprocessing,
-    hint: str = "remove or replace it, or leave such files out with `images: {unreadable: skip}`",
+    hint: str = "remove or replace it, or skip such files with `images: {unreadable: skip}`",
 ) -> np.ndarray:
     """Open and prepare one image; name it where that fails."""
     try:
@@ -142,15 +142,15 @@ def turned(image: Image.Image) -> bool:
 
 class _OtherBits(ValueError):
     def __init__(self, held: int, bits: int):
-        super().__init__(f"its pixels have {held} bits, and `preprocessing.bits` is {bits}")
-        other = "`bits: 16` (--bits 16) is for networks that were trained so" if held == 16 else "convert it"
-        self.hint = f"{other}; or leave such files out with `images: {{unreadable: skip}}`"
+        super().__init__(f"its pixels have {held} bits, but `preprocessing.bits` is {bits}")
+        other = "set `bits: 16` (--bits 16) if the network was trained with 16 bits" if held == 16 else "convert it"
+        self.hint = f"{other}; or skip such files with `images: {{unreadable: skip}}`"
 
 
 def _check_depth(image: Image.Image, bits: int) -> None:
     held = depth(image)
     if held == 16 and (len(image.getbands()) > 1 or re.search(r";16\w*S", str(getattr(image, "tile", "")))):
-        raise ValueError("its pixels have 16 bits, which are only read from one channel, without a sign")
+        raise ValueError("its pixels have 16 bits, but edgeresnet reads 16 bits only from one unsigned channel")
     if held != bits:
         raise _OtherBits(held, bits)
 

@@ -151,7 +151,7 @@ class Samples:
         try:
             self.read(0)
         except ImagesError as problem:
-            raise problem.within(f"not one of these {len(self)} images could be decoded") from problem
+            raise problem.within(f"none of these {len(self)} images could be decoded") from problem
 
     @cached_property
     def _content(self) -> str:

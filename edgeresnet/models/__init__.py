@@ -80,8 +80,7 @@ def check_arch(arch: str) -> None:
         "is not a known architecture",
         hint=f"did you mean {' or '.join(near)}?"
         if near
-        else "known are cifar_resnet8 … 110, torchvision's and timm's ResNets by their own names, or your own as "
-        "my.module:make",
+        else "use cifar_resnet8 … 110, a ResNet of torchvision or timm by its own name, or your own as my.module:make",
     )
 
 
@@ -103,8 +102,8 @@ def check_answer(network: nn.Module, spec: NetworkSpec, size: int) -> None:
     if shape != (2, spec.classes):
         raise ModelError(
             title,
-            f"answers two images with {shape} instead of {(2, spec.classes)}",
-            hint="one logit per class: `model.classes` is their number",
+            f"returns shape {shape} for two images instead of {(2, spec.classes)}",
+            hint="it must return one logit per class; `model.classes` is their number",
         )
 
 

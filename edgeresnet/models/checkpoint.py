@@ -90,7 +90,7 @@ def read(given: Path | Weights) -> dict[str, torch.Tensor]:
     held = unpickle(path) if path.suffix != ".safetensors" else _safetensors(path)
     found = unwrap.networks(held, torch.is_tensor)
     if which and which not in found:
-        raise ModelError(str(path), "has no average of its weights", hint="leave out `model.weights`")
+        raise ModelError(str(path), "does not hold averaged weights", hint="leave out `model.weights`")
     return found[which or unwrap.MODEL]
 
 
@@ -135,11 +135,11 @@ def unpickle(path: Path) -> Any:
     except pickle.UnpicklingError as problem:
         named = re.search(r"GLOBAL ([\w.]+)|class (?:\S+ )?([\w.]+\.[\w.]+)", str(problem))
         if not named:
-            raise _broken(path, ValueError("its bytes are not what torch saves")) from problem
+            raise _broken(path, ValueError("it is not in the format of torch.save")) from problem
         raise ModelError(
             str(path),
-            f"holds more than weights ({named[1] or named[2]}), and loading that would run code",
-            hint="save `model.state_dict()` where it was made",
+            f"holds more than weights ({named[1] or named[2]}), and loading it would run code",
+            hint="save `model.state_dict()` in the program that trained it",
         ) from problem
     except _BROKEN as problem:
         raise _broken(path, problem) from problem

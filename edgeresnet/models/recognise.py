@@ -37,7 +37,7 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     shapes = {name: each.shape for name, each in weights.items()}
     if len(bodies := parts.bodies(shapes)) > 1:
         where = " and ".join(f"{prefix}*" for prefix in bodies)
-        return Recognised((), 0, 0, f"{len(bodies)} ResNets, {where}: which of them is meant is not in the tensors")
+        return Recognised((), 0, 0, f"{len(bodies)} ResNets, {where}: the tensors do not show which one is meant")
     found = parts.of(shapes)
     held = {found.words[name]: each.shape for name, each in weights.items() if name in found.words} if found else {}
     stem, blocks = held.get("conv1.weight", held.get("conv1.0.weight", ())), _blocks(held)
@@ -56,7 +56,7 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
         return Recognised(pruned, head[0], stem[1], words, _around(found))
     if not archs:
         near = _nearest(candidates, held)
-        return Recognised((), head[0], stem[1], f"{_outline(held, blocks)}, of a kind of its own{near}, {counts}")
+        return Recognised((), head[0], stem[1], f"{_outline(held, blocks)}, of an unknown kind{near}, {counts}")
     archs = [named] if named in archs else archs
     return Recognised(tuple(archs), head[0], stem[1], f"{_words(archs[0])}, {counts}", _around(found))
 
@@ -82,8 +82,8 @@ def _around(found: Parts) -> str:
         return ""
     of_body = f" of {found.body}*" if found.body else ""
     return (
-        f"{found.head} is taken for the classifier{of_body}: as far as tensors show, averaging and this one Linear are "
-        "all that stands behind the last block"
+        f"{found.head} is used as the classifier{of_body}: the tensors show only averaging and this Linear after "
+        "the last block"
     )
 
 
@@ -187,6 +187,6 @@ def _strange_head(found: Parts, weights: Mapping[str, Tensor]) -> str:
     shown = [f"{name} ({'×'.join(map(str, weights[name].shape))})" for name in found.others[:_SHOWN]]
     more = f" and {len(found.others) - _SHOWN} more" if len(found.others) > _SHOWN else ""
     return (
-        f"{under}, and next to it {', '.join(shown)}{more}: not a single Linear with a bias, and what stands between "
-        "these is not in the tensors"
+        f"{under}, and next to it {', '.join(shown)}{more}: the classifier is not a single Linear with a bias, and "
+        "the tensors do not show what comes between"
     )

@@ -71,7 +71,9 @@ def doubt(path: Path) -> str:
     digits = _PUBLISHED.fullmatch(path.name)
     if digits is None or (found := manifest.sha256_of(path)).startswith(digits[1]):
         return ""
-    return f"it is called like a published file, but its sha256 begins with {found[: len(digits[1])]}: no record counts"
+    return (
+        f"its name is that of a published file, but its sha256 begins with {found[: len(digits[1])]}: no record applies"
+    )
 
 
 def _published() -> Iterator[tuple[str, Record]]:
@@ -115,9 +117,9 @@ def _of_hub(path: Path, fits: Collection[str]) -> Record | None:
         return None
     if own:
         listed = ", ".join(f"{key} {value}" for key, value in own.items())
-        return replace(record, preprocessing={}, why_not=f"its network was made with arguments of its own ({listed})")
+        return replace(record, preprocessing={}, why_not=f"its network was built with other arguments ({listed})")
     if arch not in fits:
-        return replace(record, preprocessing={}, why_not=f"it is about {arch}, which these tensors are not")
+        return replace(record, preprocessing={}, why_not=f"it describes {arch}, but these tensors are another network")
     return record
 
 
@@ -130,7 +132,7 @@ def _in_recipes_words(source: str, arch: str, wants: _Json) -> Record:
         f"its images are {width}×{height}, not square": width != height,
         f"its crop is {mode!r}": mode not in ("center", "squash") or (mode == "squash" and crop != 1),
         f"its interpolation is {interpolation!r}": interpolation not in INTERPOLATIONS,
-        "its mean and std are not named": not wants.get("mean") or not wants.get("std"),
+        "its mean and std are missing": not wants.get("mean") or not wants.get("std"),
     }
     why_not = next((words for words, holds in wrong.items() if holds), "")
     if why_not:

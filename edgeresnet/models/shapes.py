@@ -77,10 +77,10 @@ def look(path: Path) -> Contents:
     except _Code as problem:
         raise ModelError(
             str(path),
-            f"holds more than weights ({problem}), and loading that would run code",
-            hint="save `model.state_dict()` where it was made, or convert it where you trust it: "
-            f"held = {problem.loaded.format(path.name)}, then torch.save(held['state_dict'], 'weights.pth') "
-            "by its own word for them; of a complete network, held.state_dict()",
+            f"holds more than weights ({problem}), and loading it would run code",
+            hint="save `model.state_dict()` in the program that trained it, or convert a file that you trust: "
+            f"held = {problem.loaded.format(path.name)}, then torch.save(held['state_dict'], 'weights.pth'), with the "
+            "file's own key; for a complete network, save held.state_dict()",
         ) from problem
     except _BROKEN as problem:
         words = f"is not a checkpoint, or is incomplete: {first_line(problem)}"
@@ -98,8 +98,8 @@ def _without_weights(path: Path, held: Any) -> ModelError:
         return ModelError(str(path), "holds no weights", hint="save `model.state_dict()`")
     return ModelError(
         str(path),
-        f"holds tensors under {', '.join(under[:5])}, and nothing that shows which are the network's",
-        hint=f"torch.save(torch.load('{path.name}')['{under[0]}'], 'weights.pth'), if it is that one",
+        f"holds tensors under {', '.join(under[:5])}, and does not show which are the network's weights",
+        hint=f"if they are the weights: torch.save(torch.load('{path.name}')['{under[0]}'], 'weights.pth')",
     )
 
 
@@ -122,7 +122,7 @@ def _held(path: Path) -> tuple[Any, str]:
         start = file.read(512)
         file.seek(0)
         if start.lstrip()[:1] == b"<":
-            hint = "the download gave a page: look at it in a browser"
+            hint = "the download returned a web page: open it in a browser"
             raise ModelError(str(path), "is an HTML page, not a checkpoint", hint=hint)
         if start.startswith(_POINTER):
             hint = "`git lfs pull` fetches it"
@@ -136,7 +136,7 @@ def _held(path: Path) -> tuple[Any, str]:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             if any(name.endswith("/constants.pkl") for name in names):
-                hint = "export it to ONNX where it was made"
+                hint = "export it to ONNX in the program that made it"
                 raise ModelError(str(path), "is a TorchScript archive, which holds code", hint=hint)
             with archive.open(next(name for name in names if name.endswith("/data.pkl"))) as pickled:
                 return _Reader(pickled).load(), ""
@@ -156,12 +156,12 @@ def _row_of_pickles(file: Any, start: bytes, size: int) -> Any:
     if not start:
         raise ValueError("it is empty")
     if start.startswith(b"PK"):
-        raise ValueError("it begins as an archive, and the archive's end is missing")
+        raise ValueError("it begins as an archive, but the end of the archive is missing")
     if not start.startswith(pickle.PROTO):
-        raise ValueError("its bytes are not what torch saves")
+        raise ValueError("it is not in the format of torch.save")
     try:
         if _Reader(file).load() != _MAGIC:
-            raise ValueError("its bytes are not what torch saves")
+            raise ValueError("it is not in the format of torch.save")
     except _Code as problem:  # torch's own row begins with a number
         raise _Code(problem.name, "pickle.load(open('{}', 'rb'))") from problem
     _Reader(file).load()  # protocol
@@ -175,7 +175,7 @@ def _row_of_pickles(file: Any, start: bytes, size: int) -> Any:
 
 def _check_complete(wanted: int, size: int) -> None:
     if wanted > size:
-        raise ValueError(f"of {wanted:,} bytes it has {size:,}")
+        raise ValueError(f"it has {size:,} of {wanted:,} bytes")
 
 
 class _Code(Exception):

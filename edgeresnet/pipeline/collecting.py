@@ -31,7 +31,7 @@ def collect(path: Path, store: Store, changes: tuple[str, ...] = ()) -> Run:
     others = [change for change in changes if not change.startswith("promises.")]
     if others:
         raise ArtifactError(
-            f"--set {others[0]}", "changes nothing here: it was measured already", hint="promises can be set"
+            f"--set {others[0]}", "cannot change a finished measurement", hint="only promises can be set here"
         )
     device = contents.opened(path)
     bundle = _bundle(device.bundle, path, store)
@@ -42,7 +42,7 @@ def collect(path: Path, store: Store, changes: tuple[str, ...] = ()) -> Run:
     try:
         fits.check_fit(device.result, Bundle.open(bundle.path / write.FOLDER), target)
     except ArtifactError as problem:
-        raise problem.within(f"{path} does not fit its bundle") from problem
+        raise problem.within(f"{path} does not match its bundle") from problem
     notes = VerifyNotes(len(device.result.reference_predicted), origin=path.name, measured=device.measured)
     stored = _stored(device.result, bundle, target, notes, store)
     before = _as_written(run, as_written_of(wanted, resolved_targets(wanted)).get(target), store)
@@ -87,8 +87,8 @@ def _bundle(digest: str, path: Path, store: Store) -> Artifact:
             return intact
     raise ArtifactError(
         str(path),
-        f"was measured with bundle {digest[:12]}, which was not made in {store.root}",
-        hint="name the store that it came from with --store, or hand over a bundle of this one",
+        f"was measured with bundle {digest[:12]}, which is not in the store {store.root}",
+        hint="give the store that made the bundle, `--store DIR`, or measure a bundle of this store",
     )
 
 
@@ -104,6 +104,6 @@ def _run_of(bundle: Artifact, digest: str, store: Store) -> tuple[Run, str]:
                 return run, step.step.target
     raise ArtifactError(
         f"bundle {digest[:12]}",
-        f"was handed over by no run in {store.root}",
-        hint="`edgeresnet run` with the recipe that made it, then collect the result again",
+        f"does not belong to any run in {store.root}",
+        hint="run the recipe that made the bundle, then collect the result again",
     )

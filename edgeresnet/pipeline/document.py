@@ -109,7 +109,7 @@ def _result(target: str, outcomes: Mapping[StepId, Outcome], as_written: StepId 
     """Return a target's result. `as_written` is the step that ran its INT8 file before the target's compiler."""
     outcome = outcomes.get(StepId("verify", target))
     if outcome is None:
-        reason = "there are no evaluation images" if unlabelled else "the run ended before it"
+        reason = "no evaluation images were given" if unlabelled else "the run ended before this target was measured"
         return NotMeasured(target, reason)
     if outcome.artifact is None and outcome.state == "deferred":
         return Deferred(target, outcome.reason, outcome.hint, unlabelled)
@@ -125,6 +125,6 @@ def _result(target: str, outcomes: Mapping[StepId, Outcome], as_written: StepId 
 def _problem(problem: BaseException, where: StepId | None) -> Problem:
     step = str(where or "")
     if isinstance(problem, KeyboardInterrupt):
-        return Problem("interrupted", "run it again: finished stages are stored", step)
+        return Problem("interrupted", "run it again: it continues after the finished stages", step)
     hint = getattr(problem, "hint", "this is a bug of edgeresnet")
     return Problem(str(problem) or type(problem).__name__, hint, step)

@@ -38,9 +38,11 @@ class Network:
 def opened(recipe: Recipe, samples: ImageSets) -> Network:
     """Open the files of `model`, each once, and check them as far as is possible without running them."""
     timed = (recipe.prune and recipe.prune.speedup) or {}  # targets that need no images: nothing is judged on them
-    if not samples and not (recipe.prune and recipe.model.checkpoint and recipe.targets.keys() <= timed.keys()):
+    if not samples and recipe.prune and not (recipe.model.checkpoint and recipe.targets.keys() <= timed.keys()):
         raise RecipeError(
-            "the recipe", "names no images", hint="tracing compares the network's answers on real images: give some"
+            "the recipe",
+            "has no images",
+            hint="give at least calibration images: the export is checked with real images",
         )
     model, batch = recipe.model, None if recipe.trace.batch == "dynamic" else recipe.trace.batch
     onnx = _read(model.checkpoint, "checkpoint") if is_onnx(model.checkpoint) else None
@@ -72,8 +74,8 @@ def _architecture(
     if found and recipe.model.arch is None and classes != found.classes and not new_head:
         raise ModelError(
             str(recipe.model.checkpoint),
-            f"has {found.classes} classes, and there are {classes}",
-            hint="give the images or the weights of the others, or train a new head: `train: {head: new}`, --head new",
+            f"has {found.classes} classes, but the images or the recipe have {classes}",
+            hint="give images and weights of the same classes, or train a new head: `train: {head: new}`, --head new",
         )
     models.check_arch(arch)
     libraries = machine.versions("timm") if arch in models.TIMM else {}  # another timm may build it differently
@@ -88,10 +90,12 @@ def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[RunWa
         return None, []
     held = shapes.look(_path(given, "checkpoint"))
     if (model.weights or unwrap.MODEL) not in held.networks:
-        raise ModelError(given, "has no average of its weights", hint="leave out `model.weights`")
+        raise ModelError(given, "does not hold averaged weights (EMA)", hint="leave out `model.weights`")
     warnings = []
     if model.weights is None and unwrap.AVERAGE in held.networks:
-        both = "the file has its weights and an average of them: the weights are used; `model.weights: ema` uses that"
+        both = (
+            "the file has weights and averaged weights (EMA): the first are used; `model.weights: ema` uses the second"
+        )
         warnings.append(_warning(given, both))
     found = recognise.recognise(held.networks[model.weights or unwrap.MODEL], held.arch)
     if found and found.around and not module_of_factory(model.arch or ""):
@@ -101,8 +105,8 @@ def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[RunWa
     found = _checked(given, found, recipe.preprocessing.channels)
     if len(found.archs) > 1:
         first, *others = found.archs
-        fits = f"taken for {first}; its tensors would fit {', '.join(others)} as well: name `model.arch` if it is that"
-        warnings.append(_warning(given, fits))
+        more = f"its tensors also match {', '.join(others)}: set `model.arch` if it is one of these"
+        warnings.append(_warning(given, f"recognised as {first}; {more}"))
     return found, warnings
 
 
@@ -111,15 +115,15 @@ def _warning(checkpoint: str, text: str) -> RunWarning:
 
 
 def _checked(given: str, found: recognise.Recognised | None, channels: int) -> recognise.Recognised:
-    name = "name it: `model.arch` or --arch, a known name or my.module:make, a function that returns it"
+    name = "give `--arch` or `model.arch`: a known name, or my.module:make, a function that returns the network"
     if found is None:
-        raise ModelError(given, "has no network that is recognised by its tensors", hint=name)
+        raise ModelError(given, "has tensors that match no known architecture", hint=name)
     if not found.archs:
         raise ModelError(given, f"holds {found.words}", hint=name)
     if found.channels != channels:
         many = "1 channel" if found.channels == 1 else f"{found.channels} channels"
         raise ModelError(
-            given, f"takes {many}, and preprocessing makes {channels}", hint="one mean and one std for each channel"
+            given, f"takes {many}, but the preprocessing makes {channels}", hint="give one mean and one std per channel"
         )
     return found
 
@@ -134,7 +138,9 @@ def _classes(samples: ImageSets, found: recognise.Recognised | None, onnx: OnnxF
     logits = onnx.outputs if onnx else ()
     last = logits[0].shape[-1] if logits and logits[0].shape else None
     if last is None:
-        raise RecipeError("the number of classes", "is not known", hint="give `model.classes`, or class folders")
+        raise RecipeError(
+            "the number of classes", "is unknown", hint="give `model.classes`, or images in one folder per class"
+        )
     return last
 
 
@@ -155,5 +161,7 @@ def _read(given: str | None, word: str) -> OnnxFile:
 def _path(given: str | None, word: str) -> Path:
     path = Path(given or "").expanduser()
     if not path.is_file():
-        raise ModelError(f"the {word} {path}", "does not exist", hint="`model` names files from the current folder on")
+        raise ModelError(
+            f"the {word} {path}", "does not exist", hint="check the path: relative paths start in the current folder"
+        )
     return path

@@ -34,7 +34,7 @@ def plan(resolved: Resolved) -> tuple[Step, ...]:
     found = list(_learning_steps(resolved))
     samples, recipe = resolved.samples, resolved.recipe
     last: Parent | None = found[-1].id if found else resolved.network.weights
-    if resolved.few is None:  # nothing can be traced or measured: weights are pruned, and that is all
+    if resolved.few is None:  # without images weights are pruned, and that is all
         return _with_warnings(found, resolved)
     if recipe.prune:  # all is compared with the network before
         found.append(_trace_step(resolved, TRACE_DENSE, _unpruned(resolved), resolved.few))
@@ -152,8 +152,8 @@ def _shipped_options(target: ResolvedTarget) -> Any:
     if target.ships == "half" and target.half is None:
         raise RecipeError(
             f"targets.{target.name}.precision",
-            f"is fp16, and {target.target.title} has no half-precision variant on this machine",
-            hint="`precision: fp32` or INT8; where a device has one, hand it a bundle: `where: bundle`",
+            f"is fp16, but {target.target.title} has no half-precision variant on this machine",
+            hint="use `precision: fp32` or INT8; for a device that has half precision, make a bundle: `where: bundle`",
         )
     return {"half": target.half, "int8": target.options}.get(target.ships, target.full)
 

@@ -55,7 +55,7 @@ class Resolved:
 
     recipe: Recipe
     samples: Mapping[str, Given[Samples]]  # slot → its images
-    few: Given[Samples] | None  # chosen by the seed, of whichever images there are
+    few: Given[Samples] | None  # chosen by the seed, of whichever images there are, else noise; None: nothing is traced
     network: Network
     targets: Mapping[str, ResolvedTarget]
     carried: Mapping[str, str]  # target that gets a bundle → digest of the code in it
@@ -121,14 +121,15 @@ def _check_promised_classes(recipe: Recipe, found: Mapping[str, Samples]) -> Non
             raise RecipeError(
                 "promises.min_recall_pct",
                 f"names {label!r}, which is not a class of the evaluation images",
-                hint=f"did you mean {near[0]}?" if near else f"classes are {', '.join(known[:10])}",
+                hint=f"did you mean {near[0]}?" if near else f"its classes: {', '.join(known[:10])}",
             )
 
 
 def _few(recipe: Recipe, samples: Mapping[str, Given[Samples]]) -> Given[Samples] | None:
     slot = next((slot for slot in ("evaluation", "training", "calibration") if slot in samples), None)
     if slot is None:
-        return None
+        few = images.noise(recipe.preprocessing, _PARITY_IMAGES, recipe.seed)
+        return None if recipe.prune else Given(few.digest, few)
     every = samples[slot].value
     few = every.subset(choose.balanced(every, min(_PARITY_IMAGES, len(every)), recipe.seed))
     return Given(few.digest, few)

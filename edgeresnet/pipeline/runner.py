@@ -117,7 +117,7 @@ def _of_stage(stage: str, steps: Mapping[StepId, Step]) -> list[StepId]:
     found = [step for step in steps if step.stage == stage]
     if not found:
         there = ", ".join(dict.fromkeys(step.stage for step in steps))
-        raise RecipeError("this recipe", f"has no stage {stage!r}", hint=f"it has {there}")
+        raise RecipeError("this recipe", f"has no stage {stage!r}", hint=f"its stages: {there}")
     return found
 
 
@@ -128,7 +128,7 @@ def _check_again(again: frozenset[str], steps: Sequence[Step]) -> None:
         raise RecipeError(
             "this recipe",
             f"has no stage {word!r}",
-            hint=f"it has {names}; a single step is named as `plan` prints it",
+            hint=f"its stages: {names}; `edgeresnet plan` prints the names of single steps",
         )
 
 
@@ -161,7 +161,7 @@ class _Work:
             return _deferred(step, parents)
         if step.stage.long and artifact is None:  # an unreadable file must not end a training after hours
             look_at(samples_of(self.steps), self.listener.begins(step))
-        warnings = [RunWarning("made-again", f"{problem}: it is made again")] if problem else []
+        warnings = [RunWarning("made-again", f"{problem}: edgeresnet makes it again")] if problem else []
         for warning in warnings:
             self.listener.warns(str(warning))
         absent = _absent(step)
@@ -183,8 +183,8 @@ class _Work:
 
 def _deferred(step: Step, parents: Mapping[str, Parent]) -> Outcome:
     bundle = DeviceInputs.from_parents(parents).bundle.path / FOLDER
-    hint = f"carry {bundle} there, run deploy.py in it, then `edgeresnet collect result.json` here"
-    return Outcome(step, "deferred", reason="its bundle is to be measured on the device", hint=hint)
+    hint = f"copy {bundle} to the device, run deploy.py in it, then run `edgeresnet collect result.json` here"
+    return Outcome(step, "deferred", reason="the device must measure its bundle", hint=hint)
 
 
 def _made_meanwhile(step: Step, making: Making, before: Artifact | None) -> Outcome | None:

@@ -1,4 +1,4 @@
-"""Which network to ship to a target, and what to do now: numbers and a verdict in, one sentence out.
+"""Which network to ship to a target, and what to do now: numbers and a verdict in, sentences out.
 
 A network that is not faster than its half-precision variant costs accuracy for nothing. Measures nothing and promises
 nothing: promises are judged in `judging`.
@@ -18,17 +18,18 @@ _INT8 = ("i8", "u8")
 _FREE = ("Reshape", "Constant")  # move nothing
 
 
-_CALLED = {"half": "its half-precision variant", "fp32": "FP32", "pruned": "the pruned network in FP32"}
+_CALLED = {"half": "half precision", "fp32": "FP32", "pruned": "the pruned FP32 network"}
+_SHIPPED = {**_CALLED, "pruned": "the pruned network", "int8": "INT8", "candidate": "the candidate"}
 
 
 class Advice(NamedTuple):
     ship: str  # the variant
     text: str
-    layers: str = ""  # what did not run in INT8
+    layers: str = ""  # a sentence: what did not run in INT8
 
     @property
     def sentence(self) -> str:
-        return self.text + self.layers
+        return f"{self.text} {self.layers}".rstrip()
 
 
 def advice(measured: Measured) -> Advice | None:
@@ -39,47 +40,45 @@ def advice(measured: Measured) -> Advice | None:
     name, variants = measured.ships, measured.variants
     if name == "pruned":
         return _of_pruned(measured)
-    baseline = "half" if "half" in variants else _full(variants)
+    full = _full(variants)
+    baseline = "half" if "half" in variants else full
     if name not in ("int8", "candidate") or baseline not in variants:
         return None
     times = _speedup(measured, baseline, name)
     if times is None or times.is_faster:
         return None
-    what = "INT8" if name == "int8" else "the candidate"
-    shown, called = _shown(times), _CALLED[baseline]
+    what, called, layers = _SHIPPED[name], _CALLED[baseline], _in_the_way(variants[name])
     if times.high > 1:
-        text, ship = f"{what} is not shown to be faster than {called} ({shown}): measure longer or ship that", name
-    elif baseline == "half" and not _half_pays(measured):
-        text = f"ship FP32: {what} is no faster than its half-precision variant ({shown}), nor is that than FP32"
-        ship = _full(variants)
-    elif baseline == "half":
-        text = f"ship the half-precision variant: {what} is no faster ({shown}), and what it loses buys nothing"
-        ship = baseline
-    else:
-        text, ship = f"ship {called} where time counts: {what} is no faster ({shown}), only smaller", baseline
-    return Advice(ship, text, _in_the_way(variants[name]))
+        return Advice(name, _undecided(what, called, times), layers)
+    if baseline == "half" and not _half_pays(measured):
+        text = f"Ship {_CALLED[full]}: {what} is not faster than half precision ({_shown(times)})."
+        return Advice(full, f"{text} Half precision is not faster than FP32 either.", layers)
+    gain = "loses accuracy and gains no time" if baseline == "half" else "is only smaller: ship it where size counts"
+    text = f"Ship {called}: {what} is not faster ({_shown(times)}). {_capital(what)} {gain}."
+    return Advice(baseline, text, layers)
 
 
 def next_step(measured: Measured, verdict: Word, decisive: str) -> str:
-    """Return what to do now, as a clause. `decisive` is the promise that decides the verdict, with its reason."""
+    """Return what to do now, in sentences. `decisive` is the promise that decides the verdict, with its reason."""
+    what = _SHIPPED.get(measured.ships, measured.ships)
     if verdict == "BROKEN":
-        return f"do not ship {measured.ships}: {decisive}"
+        return f"Do not ship {what}: {decisive}."
     if verdict == "NOT_MEASURED":
-        return f"not on this evidence: {decisive}"
+        return f"Do not ship {what} yet, a measurement is missing: {decisive}."
     if found := advice(measured):
         return found.text
     if verdict == "UNDECIDED":
-        return f"not yet: {decisive}"
+        return f"Do not ship {what} yet: {decisive}."
     if not decisive:
-        return "promise something in the recipe, and the next run is judged by it"
+        return "Add promises to the recipe: a run without promises cannot fail."
     times = None if measured.ships == "fp32" else _speedup(measured, "fp32", measured.ships)
-    choice = " where size counts, FP32 where time does" if times and times.is_slower else ""
-    return f"ship {measured.ships}{choice}{_gain(measured, times)}"
+    choice = " where size counts, FP32 where time counts" if times and times.is_slower else ""
+    return f"Ship {what}{choice}{_gain(measured, times)}."
 
 
 def no_faster_pruned(times: Ratio) -> str:
     """Return that fewer multiplications save no time; empty where that is not shown."""
-    return f"pruned, in FP32, it is no faster ({_shown(times)})" if times.high <= 1 else ""
+    return f"the pruned FP32 network is not faster ({_shown(times)})" if times.high <= 1 else ""
 
 
 def _gain(measured: Measured, times: Ratio | None) -> str:
@@ -100,9 +99,18 @@ def _speedup(measured: Measured, slower: str, faster: str) -> Ratio | None:
     return found if isinstance(found, Ratio) else None
 
 
+def _undecided(what: str, called: str, times: Ratio) -> str:
+    claim = f"{_capital(what)} is not shown to be faster than {called} ({_shown(times)})."
+    return f"{claim} Measure longer, or ship {called}."
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _shown(times: Ratio) -> str:
     if not times.has_interval:
-        return f"{times.value:.3f} times as fast, in one process: no interval"
+        return f"{times.value:.3f} times as fast in one process, which gives no interval"
     return f"{times.value:.3f} times as fast, 95 % interval {times.low:.3f} to {times.high:.3f}"
 
 
@@ -111,9 +119,9 @@ def _of_pruned(measured: Measured) -> Advice | None:
     times = _speedup(measured, "fp32", "pruned")
     if times is None or times.is_faster:
         return None
-    if no_faster := no_faster_pruned(times):
-        return Advice("fp32", f"ship the network as it was before: {no_faster}")
-    return Advice("pruned", f"pruned it is not shown to be faster than before ({_shown(times)}): measure longer")
+    if times.high > 1:
+        return Advice("pruned", _undecided("the pruned network", "the unpruned network", times))
+    return Advice("fp32", f"Ship the unpruned network: pruning saves no time ({_shown(times)}).")
 
 
 def _full(variants: Mapping[str, Variant]) -> str:
@@ -134,7 +142,7 @@ def _in_the_way(variant: Variant) -> str:
         return ""
     named = ", ".join(f"{name} ({operator}, {precision})" for name, operator, precision in found[:_SHOWN])
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"; not in INT8: {named}{more}"
+    return f"These layers do not run in INT8: {named}{more}."
 
 
 def float_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:

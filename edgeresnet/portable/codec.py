@@ -172,7 +172,7 @@ def tag(kinds: Sequence[Any]) -> tuple[str, dict[Any, Any]]:
             found = {one.parts[0]: kind for one, kind in shapes if one.name == "literal" and len(one.parts) == 1}
             if len(found) == len(kinds):
                 return name, found
-    raise TypeError(f"in JSON, nothing tells these types apart: {kinds}")
+    raise TypeError(f"JSON does not distinguish these types: {kinds}")
 
 
 @functools.cache

@@ -166,5 +166,5 @@ def as_failure(image: Callable[[], int] | None = None) -> Iterator[None]:
         raise TargetError(
             "the network",
             f"failed{where}: {first_line(problem)}",
-            hint="`edgeresnet run --again verify` tries once more",
+            hint="measure again: `edgeresnet run --again verify`",
         ) from problem

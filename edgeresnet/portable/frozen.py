@@ -29,6 +29,11 @@ else:
         return make
 
 
+def described(text: str, *choices: str | None) -> dict[str, Any]:
+    """Return a field's metadata for the JSON Schema of a recipe: what its value is, and which values there are."""
+    return {"description": text} | ({"json_schema_extra": {"enum": list(choices)}} if choices else {})
+
+
 def _values(value: Any) -> tuple[object, ...]:
     return tuple([getattr(value, name) for name in value.__dataclass_fields__])
 

@@ -100,9 +100,9 @@ def _check_repeated(before: np.ndarray, again: np.ndarray) -> None:
     if difference[image] > REPEATED * max(float(np.abs(before).max()), 1e-12):
         raise TargetError(
             "the network",
-            f"answered differently when image {image} was evaluated again: logits moved by {difference[image]:.3g}, "
+            f"gave other logits when image {image} was evaluated again: they differ by {difference[image]:.3g}, "
             f"the largest is {np.abs(before).max():.3g}",
-            hint="it keeps something between inferences, or its memory is damaged: what it answers cannot be judged",
+            hint="its results depend on earlier inferences or on damaged memory: they cannot be judged",
         )
 
 
@@ -110,15 +110,15 @@ def _checked(answer: np.ndarray, images: int, classes: int, first: int) -> np.nd
     if answer.shape != (images, classes):
         raise TargetError(
             "the network",
-            f"answered with shape {answer.shape} instead of {(images, classes)} from image {first} on",
-            hint="the compiled network is not the traced one: compile again with `--again compile`",
+            f"returned logits of shape {answer.shape} instead of {(images, classes)}, from image {first} on",
+            hint="the compiled network differs from the traced one: compile again with `--again compile`",
         )
     finite = np.isfinite(answer).all(axis=1)
     if not finite.all():
         image = first + int(np.argmin(finite))
         raise TargetError(
             "the network",
-            f"answered NaN or infinity for image {image}",
-            hint="a range overflowed: try `float_parts: f32`, or look at that image",
+            f"returned NaN or infinity for image {image}",
+            hint="a value was too large for its type: try `float_parts: f32`, or check this image",
         )
     return answer

@@ -33,22 +33,14 @@ def z_for(looks: int) -> float:
     return NormalDist().inv_cdf(1 - 0.025 / max(looks, 1))
 
 
-def drop_interval(reference_correct: Sequence[bool], candidate_correct: Sequence[bool]) -> Interval:
-    """Return the 95 % score interval (Tango 1998) of the accuracy lost from reference to candidate, on the same images.
-
-    A positive drop is a loss. Tango, "Equivalence test and confidence interval for the difference in proportions for
-    the paired-sample design", Statistics in Medicine 17: paired, so images that both get correct cost no certainty.
-    `benchmarks/coverage.py` shows how often it holds the true drop.
-    """
-    before, now = np.asarray(reference_correct, bool), np.asarray(candidate_correct, bool)
-    if before.shape != now.shape or before.ndim != 1:
-        raise ValueError(f"two records of the same images are needed, not {before.shape} and {now.shape}")
-    return tango(int((before & ~now).sum()), int((~before & now).sum()), len(before))
-
-
 @lru_cache(maxsize=4096)  # of a thousand classes most have lost and won as many as another
 def tango(lost: float, won: float, images: float, z: float = Z95) -> Interval:
-    """Return the interval of (lost - won) / images, from the two counts of discordant pairs."""
+    """Return the score interval of (lost - won) / images, from the two counts of discordant pairs.
+
+    A positive drop is a loss. Tango 1998, "Equivalence test and confidence interval for the difference in proportions
+    for the paired-sample design", Statistics in Medicine 17. It is paired: images that both networks answer correctly
+    cost no certainty. `benchmarks/coverage.py` shows how often it holds the true drop.
+    """
     if images == 0:
         return Interval(-1.0, 1.0)
     drop = (lost - won) / images

@@ -37,7 +37,7 @@ NOT_MEASURED: Final = "NOT_MEASURED"
 BROKEN: Final = "BROKEN"
 WORST_LAST: tuple[Word, ...] = (KEPT, DEFERRED, UNDECIDED, NOT_MEASURED, BROKEN)
 PROMISES = tuple(KINDS)
-_NO_LABELS = "no evaluation images were given, and without labels no answer is right or wrong: `--evaluation DIR`"
+_NO_LABELS = "accuracy needs evaluation images with labels: give a folder with one folder per class, `--evaluation DIR`"
 _MOST_IMAGES = 1e9
 
 
@@ -58,14 +58,14 @@ def _looks(promises: Sequence[Promise]) -> dict[str, int]:
 
 
 def out_of_reach(promises: Sequence[Promise], images: Mapping[str, int], processes: int) -> list[str]:
-    """Return which promises these images per class, and processes, could not show to be kept whatever comes out."""
+    """Return which promises cannot be shown to be kept by these images per class and processes, whatever comes out."""
     count, looks, found = sum(images.values()), _looks(promises), []
     for promise in promises:
         those = images.get(promise.subject, 0) if promise.subject else count
         found.append(too_fine(promise, KINDS[promise.kind], those, looks[promise.kind]))
     timed = [promise.name for promise in promises if KINDS[promise.kind].needs == "times"]
     if processes < 2 and timed:
-        found.append(f"{', '.join(timed)}: one process does not show how much processes differ")
+        found.append(f"{', '.join(timed)}: one process does not show how much times vary between processes")
     return list(filter(None, found))
 
 
@@ -79,8 +79,8 @@ def too_fine(promise: Promise, kind: Kind, images: int, looks: int = 1) -> str:
     finest = kind.reach.limit(images, looks)
     if promise.limit >= finest if kind.ceiling else promise.limit <= finest:
         return ""
-    these = f"its {images} images" if promise.subject else f"{images} images"
-    return f"{promise.name} {promise.limit:g} is finer than {these} can decide: {kind.reach.words} {finest:.2f}"
+    these = f"{images} images of {promise.subject}" if promise.subject else f"{images} images"
+    return f"{these} are too few for {promise.name} {promise.limit:g}: {kind.reach.words} {finest:.2f}"
 
 
 def state_word(result: Result) -> Word:
@@ -148,12 +148,12 @@ def decided(
     span = "" if low == high else f", 95 % interval {shown(low)} to {shown(high)}"
     reason = f"{shown(value)} {unit}{span}; promised {'at most' if ceiling else 'at least'} {limit:g}"
     if verdict == UNDECIDED and _side(reading.interval, limit, ceiling) == BROKEN:
-        reason += "; to be red for it a gate asks for more than 95 %"
+        reason += "; a gate needs more than 95 % certainty to fail it"
     if verdict == BROKEN and _side(reading.interval, limit, ceiling) == UNDECIDED:
-        reason += "; worse beyond doubt, and by more than that as far as was measured"
+        reason += "; it is certainly worse, and the measured value is over the limit"
     more = _further_images(reading, side) if verdict == UNDECIDED else None
     if more:
-        reason += f"; about {_round(more):,} more {reading.like} would decide"
+        reason += f"; about {_round(more):,} more {reading.like} would decide it"
     elif verdict == UNDECIDED and reading.more:
         reason += f"; {reading.more}"
     return Verdict(target, promise, verdict, reason, value, low, high if math.isfinite(high) else None, more)
@@ -164,7 +164,7 @@ def _spelling(value: float, unit: str) -> Callable[[float], str]:
     places = 2
     if unit.startswith(("ms", "×", "MB")) and 0 < abs(value) < 1:
         places = 2 - math.floor(math.log10(abs(value)))
-    return lambda number: f"{number:.{places}f}" if math.isfinite(number) else "beyond what so few values tell"
+    return lambda number: f"{number:.{places}f}" if math.isfinite(number) else "infinity (too few values)"
 
 
 def _side(interval: Interval, limit: float, ceiling: bool) -> Word:
@@ -179,7 +179,7 @@ def _one_answer(measured: Measured) -> str:
     given = measured.shipped.predicted
     if len(given) < 2 or len(set(given)) > 1:
         return ""
-    return f"every image is answered {measured.classes[given[0]]}: nothing shows that the network looks at them"
+    return f"the network answers {measured.classes[given[0]]} for every image, so nothing shows that it works"
 
 
 def _further_images(reading: Reading, side: Callable[[Interval, float], Word]) -> int | None:

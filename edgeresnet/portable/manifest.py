@@ -86,7 +86,7 @@ def problems(folder: Path, manifest: Mapping[str, Any], besides: tuple[str, ...]
     try:
         files: tuple[StoredFile, ...] = codec.decode(tuple[StoredFile, ...], manifest["files"])
     except CodecError as problem:
-        return [f"the manifest's list of files is damaged: {problem}"]
+        return [f"the list of files in the manifest is damaged: {problem}"]
     found: list[str] = []
     for file in files:
         path = folder / file.name
@@ -98,11 +98,11 @@ def problems(folder: Path, manifest: Mapping[str, Any], besides: tuple[str, ...]
             found.append(f"{file.name} has changed")
     known = {file.name for file in files} | {NAME}
     found += [
-        f"{name} does not belong here"
+        f"{name} is not in the manifest"
         for name in sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
         if name not in known
         and not any(fnmatchcase(name, late) for late in besides if late.count("/") or "/" not in name)
     ]
     if not found and manifest.get("digest") != content_digest(files):
-        found.append("the manifest's digest does not fit its files")
+        found.append("the manifest's digest does not match its files")
     return found

@@ -61,16 +61,18 @@ def read(path: Path) -> OnnxFile:
     try:
         data = memoryview(path.read_bytes())
     except FileNotFoundError as problem:
-        raise ModelError(str(path), "does not exist", hint="paths are read from the current folder") from problem
+        raise ModelError(
+            str(path), "does not exist", hint="check the path: relative paths start in the current folder"
+        ) from problem
     except OSError as problem:
         raise ModelError(
-            str(path), f"cannot be read: {problem.strerror}", hint="is it a file, yours to read?"
+            str(path), f"cannot be read: {problem.strerror}", hint="check that it is a file and that you may read it"
         ) from problem
     try:
         found = _described(path, data)
     except (_BrokenFile, RecursionError) as problem:
         raise ModelError(
-            str(path), "is not an ONNX file, or is incomplete", hint="copy or export it again"
+            str(path), "is not an ONNX file, or is incomplete", hint="export it again, or copy it again"
         ) from problem
     for name in found.external:
         _check_external(path, name)

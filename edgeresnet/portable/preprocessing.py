@@ -6,12 +6,12 @@ The description and its arithmetic. Decoding and resizing files need an image li
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, field
 
 import numpy as np
 
 from . import codec, manifest
-from .frozen import dataclass
+from .frozen import dataclass, described
 
 LARGEST = 4096
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
@@ -19,20 +19,35 @@ INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """`resize` is the shorter side before a centred crop of `size`; left out, it is `size` itself.
+    """How pixels become the network's input. The values must be those that it was trained with.
 
     The number of channels is the number of means: one for grayscale, three for colour.
     """
 
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: int | None = None
-    crop: str = "center"  # "center", or "squash": both sides scaled to `size`, the aspect given up
-    interpolation: str = "bilinear"
-    order: str = "rgb"
-    bits: int = 8  # of a pixel: 8, or 16 with one channel
-    exif: bool = False  # photographs are turned as their camera noted; the ecosystem does not turn them
+    size: int = field(metadata=described("Width and height of the network's input, in pixels."))
+    mean: tuple[float, ...] = field(metadata=described("Mean of each channel, of pixels from 0 to 1."))
+    std: tuple[float, ...] = field(metadata=described("Standard deviation of each channel, of pixels from 0 to 1."))
+    resize: int | None = field(
+        default=None,
+        metadata=described("Shorter side of an image before the center crop, in pixels. Unset: the same as size."),
+    )
+    crop: str = field(
+        default="center",
+        metadata=described(
+            "How an image becomes square: center crops it, squash scales both sides to size.", "center", "squash"
+        ),
+    )
+    interpolation: str = field(
+        default="bilinear", metadata=described("Interpolation when an image is resized.", *INTERPOLATIONS)
+    )
+    order: str = field(
+        default="rgb", metadata=described("Order of the colour channels that the network takes.", "rgb", "bgr")
+    )
+    bits: int = field(default=8, metadata=described("Bits per pixel: 8, or 16 for images of one channel."))
+    exif: bool = field(
+        default=False,
+        metadata=described("Turn photographs as their EXIF data says. torchvision does not turn them."),
+    )
 
     # Read by pydantic when a recipe holds this class; a plain dict, so that the device needs no pydantic.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -43,9 +58,11 @@ class Preprocessing:
         if self.resize is not None and self.resize < self.size:
             raise ValueError(f"resize ({self.resize}) must not be smaller than size ({self.size})")
         if len(self.mean) != len(self.std):
-            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}: give one of each per channel")
+            raise ValueError(
+                f"mean has {len(self.mean)} values and std has {len(self.std)}: give both one value per channel"
+            )
         if len(self.mean) not in (1, 3):
-            raise ValueError(f"mean has {len(self.mean)} values: one for grayscale or three for colour images")
+            raise ValueError(f"mean has {len(self.mean)} values: give one for grayscale or three for colour images")
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
             raise ValueError("mean must be finite and std finite and positive")
         _one_of("crop", self.crop, ("center", "squash"))
@@ -54,7 +71,7 @@ class Preprocessing:
         if self.bits not in (8, 16):
             raise ValueError(f"bits must be 8 or 16, not {self.bits}")
         if self.bits == 16 and self.channels != 1:
-            raise ValueError("bits is 16 and mean has three values: images of 16 bits have one channel here")
+            raise ValueError("bits is 16 and mean has three values: images of 16 bits must have one channel")
 
     @property
     def channels(self) -> int:

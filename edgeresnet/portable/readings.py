@@ -17,10 +17,10 @@ from .frozen import dataclass
 from .intervals import Interval, better_than_chance, finest_drop, tail_interval, tango, wilson, z_for
 from .result import Measured, Promise
 
-MORE_PROCESSES = "a quieter machine or more processes would decide"
+MORE_PROCESSES = "a quieter machine or more processes would decide it"
 _CHANCE = (
-    "these images do not show the FP32 reference to be better than chance: they are too few or too much alike, or "
-    "architecture, preprocessing or labels are not its own"
+    "these images do not show that the FP32 reference is better than chance: use more images, or check the "
+    "architecture, the preprocessing and the labels"
 )
 
 
@@ -129,7 +129,7 @@ def _recall(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     label = promise.subject
     found = next((recall for recall in recalls(measured) if recall.label == label), None)
     if found is None or found.images == 0:
-        return f"there is no evaluation image of {label}"
+        return f"no evaluation image has the class {label}"
     return replace(_proportion(found.now, found.images, z_for(looks)), like=f"images of {label}")
 
 
@@ -140,7 +140,11 @@ def _p99(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     assert latency is not None
     assert latency.host is not None
     interval, count = tail_interval(latency.windows(), 0.99), len(latency.values())
-    few = f"{count} inferences are few: more seconds would decide" if interval.high == math.inf else MORE_PROCESSES
+    few = (
+        f"{count} inferences are too few: a longer measurement would decide it (`verify.seconds`)"
+        if interval.high == math.inf
+        else MORE_PROCESSES
+    )
     return Reading(latency.host.p99, interval, more=few)
 
 
@@ -152,13 +156,13 @@ def _peak_memory(measured: Measured, promise: Promise, looks: int) -> Reading | 
     """Read the largest of all processes: a device that runs out of memory once has run out of it."""
     latency = measured.shipped.latency
     known = [each.peak_memory_mb for each in latency.processes if each.peak_memory_mb is not None] if latency else []
-    return _exactly(max(known)) if known else "this system does not report a process's peak memory"
+    return _exactly(max(known)) if known else "this system does not report the peak memory of a process"
 
 
 def _speedup(baseline: str, called: str) -> Callable[[Measured, Promise, int], Reading | str]:
     def read(measured: Measured, promise: Promise, looks: int) -> Reading | str:
         if measured.ships == "fp32":
-            return "only the FP32 network was built: nothing is there that could be faster than it"
+            return "only the FP32 network was built, so there is no speed-up to measure"
         if baseline not in measured.variants:
             return f"this target has no {called} on this machine"
         found = timing_warnings.speedup(measured.latency_of(baseline), measured.shipped.latency)
@@ -177,14 +181,16 @@ def _in_percent(interval: Interval) -> Interval:
     return Interval(100 * interval.low, 100 * interval.high)
 
 
-_FEWEST_LOST = Reach("the smallest drop that can be ruled out is", lambda images, _: 100 * finest_drop(images))
-_FEWEST_CHANGED = Reach("the fewest flips that can be ruled out are", lambda images, _: 100 * wilson(0, images).high)
+_FEWEST_LOST = Reach("the smallest drop that they can rule out is", lambda images, _: 100 * finest_drop(images))
+_FEWEST_CHANGED = Reach(
+    "the smallest share of flips that they can rule out is", lambda images, _: 100 * wilson(0, images).high
+)
 _MOST_CORRECT = Reach(
-    "the most that can be shown is", lambda images, looks: 100 * wilson(images, images, z_for(looks)).low
+    "the highest value that they can show is", lambda images, looks: 100 * wilson(images, images, z_for(looks)).low
 )
 
 KINDS: dict[str, Kind] = {
-    "max_drop_pp": Kind(_drop, True, "points lost against the FP32 reference", "labels", _FEWEST_LOST),
+    "max_drop_pp": Kind(_drop, True, "points lost compared with FP32", "labels", _FEWEST_LOST),
     "min_top1_pct": Kind(_top1, False, "% top-1", "labels", _MOST_CORRECT),
     "max_flips_pct": Kind(_flips, True, "% of answers changed", "labels", _FEWEST_CHANGED),
     "min_speedup_fp32": Kind(_speedup("fp32", "FP32 variant"), False, "× as fast as FP32", "times"),
@@ -193,6 +199,6 @@ KINDS: dict[str, Kind] = {
     ),
     "max_latency_p99_ms": Kind(_p99, True, "ms at p99", "times"),
     "max_size_mb": Kind(_size, True, "MB"),
-    "max_peak_memory_mb": Kind(_peak_memory, True, "MB of memory at the peak"),
-    "min_recall_pct": Kind(_recall, False, "% of {subject} found", "labels", _MOST_CORRECT),
+    "max_peak_memory_mb": Kind(_peak_memory, True, "MB of peak memory"),
+    "min_recall_pct": Kind(_recall, False, "% recall of {subject}", "labels", _MOST_CORRECT),
 }

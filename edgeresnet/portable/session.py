@@ -69,14 +69,14 @@ class Signature:
         if (str(batch.dtype) == "uint8") != self.pixels:
             raise TargetError(
                 "the network",
-                f"takes {'pixels as they are, uint8' if self.pixels else 'normalised images'}, not {batch.dtype}",
-                hint="`uint8` networks hold their preprocessing; all others are given normalised float32",
+                f"takes {'uint8 pixels' if self.pixels else 'normalised images'}, not {batch.dtype}",
+                hint="a `uint8` network contains its preprocessing; all others take normalised float32 images",
             )
         if batch.shape != self.shape(count):
             raise TargetError(
                 "the network",
                 f"takes {self.shape(count)[1:]} images, not {batch.shape[1:]}",
-                hint="compile for the preprocessing in use",
+                hint="compile it again for this preprocessing",
             )
         least, most = (self.batch, self.batch) if self.batch else (self.least, self.most or count)
         if not least <= count <= most:
@@ -84,7 +84,7 @@ class Signature:
             raise TargetError(
                 "the network",
                 f"was built for batches of {span} images, not of {count}",
-                hint="name the batches that it must take: `batch: [1, 8, 64]` under the target, then compile again",
+                hint="set the batches that it must take, then compile again: `batch: [1, 8, 64]` under the target",
             )
 
 

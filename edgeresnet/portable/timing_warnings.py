@@ -6,8 +6,7 @@ Reads stored values and measures nothing. A rule's number stands where the rule 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -17,14 +16,31 @@ from .result import Latency, ProcessTimes, Ratio, RunWarning, Windows, spread
 _FEW = 100
 
 
+class _Found(NamedTuple):
+    """What is doubtful about one session's times. Of several sessions only `amount` differs: one sentence names all."""
+
+    code: str
+    what: str
+    amount: str = ""
+    why: str = ""
+
+
 def of(timed: Mapping[str, Latency]) -> list[RunWarning]:
-    """Return the warnings about sessions that were timed in turn: each one's own, then those about their machine."""
-    own = [
-        replace(warning, subject=name)
-        for name, latency in timed.items()
-        for warning in (*_of_values(latency), *_of_processes(latency))
-    ]
-    return [*own, *of_machine(timed)]
+    """Return the warnings about sessions that were timed in turn: one of each code, then those about their machine."""
+    by_code: dict[str, dict[str, _Found]] = {}
+    for name, latency in timed.items():
+        for found in (*_of_values(latency), *_of_processes(latency)):
+            by_code.setdefault(found.code, {})[name] = found
+    return [*map(_merged, by_code.values()), *of_machine(timed)]
+
+
+def _merged(found: Mapping[str, _Found]) -> RunWarning:
+    """Return what is found of one or several sessions in one sentence: "fp32 in 4 of 5 processes, int8 in 3 of 5"."""
+    code, what, amount, why = next(iter(found.values()))
+    if all(each.amount == amount for each in found.values()):
+        return RunWarning(code, " ".join(filter(None, (what, amount))) + why, ", ".join(found))
+    amounts = ", ".join(f"{name} {each.amount}" for name, each in found.items())
+    return RunWarning(code, f"{what} ({amounts}){why}")
 
 
 def of_machine(timed: Mapping[str, Latency]) -> list[RunWarning]:
@@ -46,15 +62,15 @@ def untimed(measured: Sequence[Latency | None]) -> str:
         return "its latency was not measured"
     values = [latency.values() for latency in timed]
     if any(not np.isfinite(each).all() for each in values):
-        return "its times are not finite numbers"
+        return "a measured time is not a finite number"
     if any(map(_stepped_back, timed, values)):
-        return "the clock stepped back while it was timed"
+        return "the clock went backwards during the measurement"
     if any(map(_stood_still, timed, values)):
-        return "the clock did not move while it was timed"
+        return "the clock stood still during the measurement"
     if any(map(_too_coarse, timed, values)):
-        return "the timer is too coarse for inferences this short"
+        return "the timer is too coarse for such short inferences"
     if any(process.machine != processes[0].machine for process in processes):
-        return "measured on two machines, or on one in two states: such times are not comparable"
+        return "times from different machines, or from different states of one, are not comparable"
     return ""
 
 
@@ -91,66 +107,71 @@ def _fewer_than(some: int, values: np.ndarray) -> bool:
     return len(set(values[:100].tolist())) < some and len(set(values.tolist())) < some
 
 
-def _of_values(latency: Latency) -> Iterator[RunWarning]:
+def _of_values(latency: Latency) -> Iterator[_Found]:
     values = latency.values()
     if _stepped_back(latency, values):
-        yield RunWarning("clock-stepped-back", "the clock stepped back while it was timed")
+        yield _Found("clock-stepped-back", "the clock went backwards during the measurement")
     if len(values) < _FEW:
-        yield RunWarning("few-inferences", f"only {len(values)} inferences were timed: p99 is one or two of them")
+        why = ": p99 depends on one or two of them"
+        yield _Found("few-inferences", "few inferences were timed,", f"only {len(values)}", why)
     if _too_coarse(latency, values):
-        yield RunWarning("coarse-timer", "the timer is too coarse for inferences this short")
+        yield _Found("coarse-timer", "the timer is too coarse for such short inferences")
     modes = _two_modes(values)
     if modes:
-        yield RunWarning("two-speeds", f"it has two speeds, {modes[0]:.3g} and {modes[1]:.3g} ms")
+        yield _Found("two-speeds", "times form two groups", f"near {modes[0]:.3g} and {modes[1]:.3g} ms")
 
 
-def _of_processes(latency: Latency) -> Iterator[RunWarning]:
+def _of_processes(latency: Latency) -> Iterator[_Found]:
     processes, by_process = latency.processes, latency.windows()
     if len(processes) == 1:
-        yield RunWarning("one-process", "timed in one process only: how much processes differ is not known")
+        why = ": how much times vary between processes is unknown"
+        yield _Found("one-process", "timed in only one process", why=why)
     restless = sum(not process.stable for process in processes)
     if restless:
-        text = f"its windows had not come to agree when the time was over, in {restless} of {len(processes)} processes"
-        yield RunWarning("not-settled", text)
+        amount, why = f"in {restless} of {len(processes)} processes", ": the windows still differed at the time limit"
+        yield _Found("not-settled", "timing did not settle", amount, why)
     slowed = _slowed(by_process)
     if slowed > 0.05:
-        yield RunWarning("slowed-down", f"it slowed down by {100 * slowed:.0f} % while it was timed: throttled?")
+        why = ": the CPU or GPU may be throttled"
+        yield _Found("slowed-down", "inference became slower during the measurement", f"by {100 * slowed:.0f} %", why)
     within = max((spread(windows) for windows in by_process), default=0.0)
     if within > 0.1 and slowed <= 0.05:
-        yield RunWarning("windows-differ", f"the windows of one process differ by {100 * within:.0f} %: unstable")
+        yield _Found("windows-differ", "p50 varies within one process", f"by {100 * within:.0f} %")
     between = spread([[value for window in windows for value in window] for windows in by_process])
     if between > 0.1:
-        text = f"processes differ by {100 * between:.0f} %: the ratio's interval counts that, p50 does not"
-        yield RunWarning("processes-differ", text)
+        why = ": the interval of a ratio includes this, p50 does not"
+        yield _Found("processes-differ", "p50 varies between processes", f"by {100 * between:.0f} %", why)
 
 
 def _taken_away(processes: Sequence[ProcessTimes]) -> Iterator[RunWarning]:
     others, stolen = _mean(processes, "others_cpus"), _mean(processes, "stolen_cpus")
     if others is not None and others - max(_spare(process) for process in processes) > 0.1:
-        yield RunWarning("others-busy", f"other programs kept {others:.1f} CPUs busy meanwhile")
+        yield RunWarning("others-busy", f"other programs used {others:.1f} CPUs during the measurement")
     if stolen and stolen > 0.05:
-        yield RunWarning("stolen", f"the machine's host took {stolen:.2f} CPUs away meanwhile")
+        yield RunWarning(
+            "stolen", f"the host of this virtual machine used {stolen:.2f} of its CPUs during the measurement"
+        )
     states = [(each.before, each.after) for each in processes if each.before and each.after]
     if any((after.throttled or 0) > (before.throttled or 0) for before, after in states):
-        yield RunWarning("throttled-cpu", "the CPU was throttled for its temperature meanwhile")
+        yield RunWarning("throttled-cpu", "the CPU was throttled during the measurement because of its temperature")
     reasons = {reason for pair in states for state in pair for gpu in state.gpus for reason in gpu.throttle}
     if reasons:
-        yield RunWarning("throttled-gpu", f"the GPU was slowed down meanwhile: {', '.join(sorted(reasons))}")
+        yield RunWarning("throttled-gpu", f"the GPU was throttled during the measurement: {', '.join(sorted(reasons))}")
 
 
 def _of_the_machine(processes: Sequence[ProcessTimes]) -> Iterator[RunWarning]:
     if _mean(processes, "others_cpus") is None:
-        text = "how busy other programs kept the machine meanwhile cannot be seen on this system"
+        text = "this system does not report how busy other programs kept the machine"
         yield RunWarning("load-unknown", text)
     work = _all(processes, "cpu_work_ms")
     if min(work, default=0) > 0:
         fast, slow = np.percentile(work, [10, 90])  # single readings of half a millisecond are unsteady by nature
         if slow > 1.2 * fast:
-            changed = f"the CPU's own speed changed by {100 * (slow / fast - 1):.0f} % meanwhile"
-            yield RunWarning("cpu-speed-changed", f"{changed}: its clock, or a neighbour on the same core")
+            changed = f"the CPU's speed changed by {100 * (slow / fast - 1):.0f} % during the measurement"
+            yield RunWarning("cpu-speed-changed", f"{changed}: its clock, or other work on the same core")
     clocks = _all(processes, "cpu_mhz")
     if clocks and max(clocks) > 1.1 * min(clocks):
-        text = f"the CPU's clock went from {min(clocks):.0f} to {max(clocks):.0f} MHz meanwhile"
+        text = f"the CPU's clock varied between {min(clocks):.0f} and {max(clocks):.0f} MHz during the measurement"
         yield RunWarning("cpu-clock-changed", text)
 
 

@@ -233,8 +233,8 @@ class WorkerProcess:
         if not select.select([self._process.stdout], [], [], PATIENCE_S)[0]:
             raise TargetError(
                 "the network",
-                f"did not answer for {PATIENCE_S / 60:.0f} minutes while it was timed",
-                hint="the device or its driver hangs: look at the system's log",
+                f"did not respond for {PATIENCE_S / 60:.0f} minutes during timing",
+                hint="the device or its driver hangs: check the system log",
             )
         try:
             kind, value = pickle.load(self._process.stdout)
@@ -256,8 +256,8 @@ class WorkerProcess:
         code = self._process.wait()
         if code == -signal.SIGKILL:
             return MachineError(
-                "the process in which the network was timed",
-                "was killed by the system: memory ran out?",
+                "the process that timed the network",
+                "was killed by the system, probably because memory ran out",
                 hint="close other programs, or lower the batch size",
             )
         self._errors.seek(0)
@@ -265,8 +265,8 @@ class WorkerProcess:
         how = f"signal {-code}" if code < 0 else f"code {code}"
         return TargetError(
             "the network",
-            f"ended the process in which it was timed with {how}{': ' + printed[-1][:300] if printed else ''}",
-            hint="measure once more; the words after the code, if there are any, are the runtime's last",
+            f"crashed the process that timed it ({how}){': ' + printed[-1][:300] if printed else ''}",
+            hint="measure again; any text after the code is the last output of the runtime",
         )
 
 
@@ -313,8 +313,8 @@ def _to_carry(problem: Exception) -> EdgeresnetError:
     where = traceback.extract_tb(problem.__traceback__)[-1]
     return machine_error(problem) or TargetError(
         "the network",
-        f"failed while it was timed: {type(problem).__name__}: {first_line(problem)}",
-        hint=f"measure once more; it was raised in {Path(where.filename).name}, line {where.lineno}",
+        f"failed during timing: {type(problem).__name__}: {first_line(problem)}",
+        hint=f"measure again; the error comes from {Path(where.filename).name}, line {where.lineno}",
     )
 
 

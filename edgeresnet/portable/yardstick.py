@@ -24,7 +24,9 @@ def file() -> Path:
     """Return the network's file; refuse another one, which would be another unit under the same name."""
     if not FILE.is_file() or manifest.sha256_of(FILE) != SHA256:
         raise ArtifactError(
-            str(FILE), "is not the pinned yardstick", hint="it came with edgeresnet: install edgeresnet again"
+            str(FILE),
+            "is not the pinned yardstick",
+            hint="the yardstick is part of edgeresnet: install edgeresnet again",
         )
     return FILE
 

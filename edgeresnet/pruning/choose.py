@@ -66,7 +66,7 @@ class Chooser:
         may = [values for pool, values in zip(cuttable.pools, scores, strict=True) if pool.may_be_cut]
         if not may:
             why = "; ".join(cuttable.tied()) or "it has no convolution that could be pruned"
-            raise ModelError("this network", "has nothing that can be pruned", hint=why)
+            raise ModelError("this network", "has no layer that can be pruned", hint=why)
         self._ranked = np.sort(np.concatenate(may))
         self.dense = self.at(0.0)
 
@@ -150,10 +150,10 @@ class Chooser:
             best = self.at(1.0)
             reached = best.ratio if goal == "ratio" else getattr(best, goal) / getattr(self.dense, goal)
             curve = ", ".join(f"{self.at(part).macs / self.dense.macs:.2f}" for part in (0.25, 0.5, 0.75, 1.0))
-            stay = f"MACs that stay at a quarter, half, three quarters and all of the strength: {curve}"
+            stay = f"remaining MACs at 25, 50, 75 and 100 % of the strength: {curve}"
             raise ModelError(
                 f"prune.{goal} {value:g}",
-                f"cannot be reached: {reached:.3f} is the most, with every width at its least",
+                f"cannot be reached: with every layer at its smallest width it is {reached:.3f}",
                 hint="; ".join([stay, *self.cuttable.tied()]),
             )
         return found

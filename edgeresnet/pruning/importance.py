@@ -53,7 +53,7 @@ def _of_pool(pool: Pool, modules: Mapping[str, nn.Module], how: str) -> np.ndarr
         if (per_channel := _per_channel(modules[place.layer], place, how)) is not None
     ]
     if not values:
-        problem = "has no normalisation that could show its channels' importance"
+        problem = "has no normalisation layers that show the importance of channels"
         raise ModelError(pool.title, problem, hint="use l1, l2 or taylor")
     return np.mean(values, axis=0)
 

@@ -117,8 +117,8 @@ def fastest(network: nn.Module, chooser: Chooser, goal: Goal, ctx: Context) -> t
     if len(curve.rungs) == 1:
         raise ModelError(
             "prune.speedup",
-            "cannot be reached: every width that may be pruned is at its least",
-            hint="; ".join(chooser.cuttable.tied()) or "prune the network that it was made from",
+            "cannot be reached: every layer already has its smallest width",
+            hint="; ".join(chooser.cuttable.tied()) or "prune the original network instead",
         )
     found = search.mildest(len(curve.rungs) - 1, curve.look, curve.check)
     if found is None:
@@ -126,11 +126,11 @@ def fastest(network: nn.Module, chooser: Chooser, goal: Goal, ctx: Context) -> t
     if not found.sure:
         ctx.warn(
             "unsure",
-            "times vary too much here to show that no milder pruning reaches prune.speedup: measure on a quiet "
-            "machine, or longer (`verify.seconds`)",
+            "times vary too much to show that no milder pruning reaches prune.speedup: use a quiet machine, or "
+            "measure longer (`verify.seconds`)",
         )
     for text in dict.fromkeys(warning.text for warning in curve.warnings):
-        ctx.warn("disturbed", f"while the chosen network was timed, {text}")
+        ctx.warn("disturbed", f"timing of the chosen network: {text}")
     return curve.rungs[found.rung].choice, curve.notes(found)
 
 
@@ -213,12 +213,14 @@ class _Curve:
         """Time some rungs in turn with the unpruned network."""
         assert self.ctx.measure is not None
         done = len(self.looks) + len(self.checks)
-        self.ctx.progress(done, max(done, len(self.rungs) // 4) + 3, "measurements of pruned networks")
+        self.ctx.progress(done, max(done, len(self.rungs) // 4) + 3, "measurements")
         networks = {UNPRUNED: self.network} | {f"rung-{number}": self._network(number) for number in numbers}
         measured = self.ctx.measure(networks, processes=processes, seconds=seconds)
         for target, timed in measured.items():
             if problem := timing_warnings.untimed(list(timed.values())):
-                raise TargetError(target, f"cannot be judged by prune.speedup: {problem}", hint="prune to `macs`")
+                raise TargetError(
+                    target, f"cannot be used for prune.speedup: {problem}", hint="use `prune.macs` instead"
+                )
         # Not those of single networks: the interval over processes covers them. The last measurement counts.
         self.warnings = [each for timed in measured.values() for each in timing_warnings.of_machine(timed)]
         return [
@@ -250,7 +252,10 @@ class _Curve:
             if (saved.identity, saved.macs) == (self._identity, self._macs):
                 self.top1, self.stored = dict(saved.top1), list(saved.checks)
                 self.warnings, self.looks = list(saved.warnings), dict(saved.looks)
-                self.ctx.warn("continued", f"{len(self.looks)} pruned networks were timed before an interruption")
+                self.ctx.warn(
+                    "continued",
+                    f"the search continues after an interruption: {len(self.looks)} pruned networks were already timed",
+                )
 
 
 def _condensed(latency: Latency) -> Latency:
@@ -286,8 +291,8 @@ def _out_of_reach(curve: _Curve, chooser: Chooser) -> ModelError:
     for target, wanted in curve.goal.speedups.items():
         best = max(points, key=lambda point: point.targets[target].times)
         problem = (
-            f"cannot be reached: {best.targets[target].times:.2f} times as fast is the most, with "
-            f"{best.macs / dense:.2f} of the multiplications"
+            f"cannot be reached: the fastest pruned network is {best.targets[target].times:.2f} times as fast, with "
+            f"{best.macs / dense:.2f} of the MACs"
         )
         sentences.append((f"prune.speedup {target} {wanted:g}", problem))
     (subject, first), *others = sentences
@@ -299,4 +304,4 @@ def _in_words(points: Sequence[CutPoint], goals: Mapping[str, float], dense: int
     """Yield the curve of each target in a line."""
     for target in goals:
         pairs = [f"{point.macs / dense:.2f}: {point.targets[target].times:.2f}" for point in points]
-        yield f"{target}, times as fast by multiplications that stay: {', '.join(pairs)}"
+        yield f"{target}, remaining MACs and how many times as fast: {', '.join(pairs)}"

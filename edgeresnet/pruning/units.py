@@ -91,7 +91,7 @@ class Cuttable:
     def tied(self) -> list[str]:
         """Return what no goal may touch, as a clause for a hint; nothing where everything may be pruned."""
         names = [pool.title for pool in self.pools if not pool.may_be_cut]
-        return [f"{len(names)} layers may not be pruned ({', '.join(names[:_NAMED])})"] if names else []
+        return [f"{len(names)} layers cannot be pruned ({', '.join(names[:_NAMED])})"] if names else []
 
 
 def of(network: nn.Module, channels: int, size: int) -> Cuttable:

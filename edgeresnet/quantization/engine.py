@@ -123,7 +123,7 @@ def quantize(
     found = evaluate(_scaled(plain, choices))
     if not found.placement.weights:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
-        raise ModelError("the network", f"has no layer left that can become INT8 ({reasons})", hint="exclude less")
+        raise ModelError("the network", f"has no layer that can become INT8 ({reasons})", hint="exclude fewer layers")
     steps.append(QuantizeStep("scales", found.sqnr_db, kept=True))
     few = _enough(_CORRECTED_WITH, held_out.shape[1:])
     found = better_of("bias correction", evaluate(_corrected(found, learn(count=few))), found)
@@ -218,7 +218,7 @@ def _learned(before: Quantized, choices: Choices, learn: Batches, progress: Prog
         images,
         budget,
         choices.seed,
-        lambda step, total: progress(step, total, "steps of learning"),
+        lambda step, total: progress(step, total, "learning steps"),
     )
     early = f" of {budget.steps}, stopped by the time budget" if done.steps < budget.steps else ""
     word = f"learned rounding, biases and scales ({done.steps} steps{early}, {done.seconds:.0f} s)"

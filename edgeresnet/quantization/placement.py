@@ -55,7 +55,7 @@ def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bo
     for node in net.weighted():
         why = _why_float(net, node, dialect, exclude)
         if deep and not net.depth.get(node.inputs[0], 0):
-            why = why or "it reads images of 16 bits, and INT8 has 256 levels"
+            why = why or "it reads 16-bit images, but INT8 has only 256 levels"
         if why:
             found.kept[label(node)] = why
         else:
@@ -72,7 +72,7 @@ def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bo
             _carry(found, net, dialect, node)
     for node in net.nodes:
         if node.kind not in _INT8 and net.depth[node.name] > 0 and _leads_to(net, node, set(found.weights)):
-            found.kept[f"{node.name} ({node.kind})"] = "stands between INT8 layers and has no INT8 form here"
+            found.kept[f"{node.name} ({node.kind})"] = "it is between INT8 layers, but has no INT8 form here"
     return found
 
 
@@ -171,7 +171,7 @@ def _why_float(net: Net, node: Node, dialect: Dialect, exclude: tuple[str, ...])
             return f"excluded by {pattern!r}"
     outputs = net.constants.shape(node.inputs[1])[weight_axis(node)]
     if node.kind == "Gemm" and outputs < dialect.smallest_gemm:
-        return f"{outputs} outputs, and fewer than {dialect.smallest_gemm} stay float for this target"
+        return f"it has {outputs} outputs: this target keeps layers with fewer than {dialect.smallest_gemm} in float"
     if node.kind == "Gemm" and (node.integer("transA", 0) or node.number("alpha", 1.0) != 1.0):
         return "its input is transposed or scaled first"
     return ""

@@ -112,12 +112,14 @@ class Ranges:
             stored = _parsed(path)
             found = {name: Tensor.restored(tensor) for name, tensor in stored.tensors.items()} if stored else {}
         except (OSError, ValueError) as problem:
-            raise EdgeresnetError(str(path), f"does not hold ranges: {problem}", hint="calibrate again") from problem
+            raise EdgeresnetError(
+                str(path), f"does not contain calibration ranges: {problem}", hint="calibrate again"
+            ) from problem
         if stored is None or stored.about != origin:
             raise EdgeresnetError(
                 str(path),
                 f"was collected with {_other(stored.about, origin) if stored else 'another version of edgeresnet'}",
-                hint="calibrate again: ranges hold for one network, its images and their preprocessing",
+                hint="calibrate again: ranges are valid for one network, its images and its preprocessing",
             )
         return Ranges(stored.about, stored.images, found)
 
@@ -186,7 +188,7 @@ def collect(
                     raise ModelError(
                         tensor,
                         f"is NaN or infinite for {name(index)}",
-                        hint="it has no range then: look at that image, and at the layer that makes this tensor",
+                        hint="check this image, and the layer that computes this tensor",
                     )
         views.counted(len(batch))
         on_images(views)
@@ -216,8 +218,8 @@ def _refuse_constant(ranges: Ranges, net: Net) -> None:
     if bool((lowest == highest).all()):
         raise ImagesError(
             "the calibration images",
-            "are all of one colour: every range would be a guess",
-            hint="calibrate with images as the network will see them",
+            "have only one colour, so ranges cannot be measured",
+            hint="calibrate with images like those that the network will see",
         )
 
 

@@ -61,7 +61,7 @@ class Runner:
             raise ModelError(
                 "the network",
                 f"cannot take a batch of {len(batch)}: {first_line(problem)}",
-                hint="export it with a batch that may vary",
+                hint="export it with a dynamic batch",
             ) from problem
 
 

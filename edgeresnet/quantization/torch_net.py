@@ -26,9 +26,7 @@ class TorchNet:
         unknown = sorted({node.kind for node in net.nodes} - set(_OPERATORS))
         unknown += [f"{node.name}'s padding" for node in net.nodes if "auto_pad" in node.attributes]
         if unknown:
-            raise ModelError(
-                ", ".join(unknown), "cannot be refined", hint="`effort: fast` quantizes the network without training"
-            )
+            raise ModelError(", ".join(unknown), "cannot be refined", hint="use `effort: fast`, which does not refine")
         self.constants = {
             name: torch.from_numpy(np.require(value, requirements="W"))
             for name, value in net.constants.items()
@@ -118,7 +116,7 @@ def _average_pool(node: Node, x: Tensor) -> Tensor:
     pads = node.integers("pads", [0] * 4)
     if pads[:2] != pads[2:]:
         raise ModelError(
-            "an average pooling with uneven pads", "cannot be refined", hint="`effort: fast` does without refining"
+            "average pooling with uneven pads", "cannot be refined", hint="use `effort: fast`, which does not refine"
         )
     kernel, strides = (node.integers(name, [1, 1]) for name in ("kernel_shape", "strides"))
     ceil, counted = (bool(node.integer(name, 0)) for name in ("ceil_mode", "count_include_pad"))

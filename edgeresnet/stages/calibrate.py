@@ -67,7 +67,7 @@ def _collected(
     plain = found[stored.RANGES]
     views = Views(plain, found[stored.EQUALIZED_RANGES], equalizer.of) if equalizer else Views(plain)
     if plain.images:
-        ctx.warn("continued", f"{plain.images} images were counted before an interruption")
+        ctx.warn("continued", f"calibration continues after an interruption: {plain.images} images were already read")
     last = time.monotonic()
 
     def on_images(so_far: Views) -> None:
@@ -101,5 +101,5 @@ def _warn_of_differences(ranges: Ranges, ctx: Context) -> None:
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
         ctx.warn(
             "ranges-differ",
-            f"two halves of the calibration images do not agree on the range of {shown}{more}: give more images",
+            f"two halves of the calibration images give different ranges for {shown}{more}: give more images",
         )

@@ -22,7 +22,7 @@ def compile_network(inputs: CompileInputs, spec: CompileSpec, out: Path, ctx: Co
         try:
             file = deliver.delivered(file, ctx.scratch / "model.onnx", halved=halved, pixels=spec.preprocessing)
         except ModelError as problem:  # as if the compiler had refused it: other targets, and other variants, go on
-            reason = f"cannot be written for it: {problem.message}"
+            reason = f"cannot be written for this target: {problem.message}"
             raise TargetError("the network", reason, hint=problem.hint) from problem
     # A rebuild must show how builds differ: a cache of timings would make it a copy of the first.
     compiled = target.compile(file, spec.options, out, None if spec.build else ctx.cache)

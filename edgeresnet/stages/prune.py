@@ -83,8 +83,8 @@ def _write(
     except ModelError as problem:
         raise ModelError(
             f"the pruned {spec.network.arch}",
-            f"could not be read again: {problem.message}",
-            hint="register its layers in the order of their use: first what sees images, last the classifier",
+            f"cannot be loaded again: {problem.message}",
+            hint="define its layers in the order of their use: from the input to the classifier",
         ) from problem
 
 

@@ -91,7 +91,7 @@ def remeasure_statistics(network: nn.Module, learning: Split, validation: Split,
     after, _ = validate(network, validation, group)
     if after < before:
         network.load_state_dict(old)
-        ctx.warn("old-statistics", "normalisation's statistics, measured again, make it worse: the old ones are kept")
+        ctx.warn("old-statistics", "new normalisation statistics lower the accuracy: the old ones stay in use")
     return before, after
 
 

@@ -80,4 +80,4 @@ def _warn_of_skipped(samples: Samples, ctx: Context) -> None:
     missing = sorted(set(range(len(samples))) - set(samples.table().indices.tolist()))
     if missing:
         first = ", ".join(samples.name(index) for index in missing[:3])
-        ctx.warn("unreadable-images", f"{len(missing)} unreadable training images were left out: {first}")
+        ctx.warn("unreadable-images", f"{len(missing)} unreadable training images are left out: {first}")

@@ -107,7 +107,7 @@ def read_result(artifact: Artifact) -> Measured:
         return codec.decode(Measured, json.loads(path.read_text(encoding="utf-8")))
     except ValueError as problem:
         raise ArtifactError(
-            str(path), f"is not a result: {problem}", hint="`edgeresnet run --again verify` measures again"
+            str(path), f"is not a result: {problem}", hint="measure again: `edgeresnet run --again verify`"
         ) from problem
 
 
@@ -165,7 +165,7 @@ def _rounds(jobs: Mapping[str, Job], plan: TimingPlan, digests: Sequence[str], c
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(one.began for one in done.rounds[0].values())))
         ctx.warn(
             "continued",
-            f"{len(done.rounds)} of {plan.processes} rounds of processes were timed before an interruption, {since}",
+            f"timing continues after an interruption: {len(done.rounds)} of {plan.processes} rounds date from {since}",
         )
     ctx.progress(len(done.rounds), plan.processes, "processes timed")
     more = measure.rounds(jobs, processes=plan.processes, seconds=plan.seconds, first=len(done.rounds))
@@ -187,7 +187,7 @@ def _expected(reference: Artifact | None, indices: np.ndarray, logits: Mapping[s
         if not np.array_equal(stored["indices"], indices):
             raise ImagesError(
                 "some images",
-                "could be decoded for one network and not for another",
+                "were readable for one network but not for another",
                 hint="the files changed during the run: run it again",
             )
         return stored["fp32"]

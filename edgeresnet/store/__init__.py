@@ -114,7 +114,7 @@ class Store:
         if written is None:
             return None, f"{folder} has no readable manifest"
         if written.get("format") != FORMAT:
-            return None, f"{folder} is of format {written.get('format')}, this program writes {FORMAT}"
+            return None, f"{folder} has format {written.get('format')}, but this version writes {FORMAT}"
         problems = manifest.problems(folder, written)
         if not problems and written.get("key") != key:
             problems = ["its manifest has another key"]
@@ -123,7 +123,7 @@ class Store:
         try:
             return Artifact(folder, read_manifest(written)), ""
         except CodecError as problem:
-            return None, f"{folder} has a manifest that does not fit: {problem}"
+            return None, f"{folder} has an invalid manifest: {problem}"
 
     @contextlib.contextmanager
     def making(self, stage: str, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[Making]:
@@ -177,7 +177,7 @@ class Store:
         many = ", ".join(f"{each.stage} {each.digest[:12]}" for each in found[:5])
         raise ArtifactError(
             repr(prefix),
-            f"is the beginning of {len(found)} artifacts: {many}" if found else "is not the beginning of any artifact",
+            f"matches {len(found)} artifacts: {many}" if found else "does not match any artifact",
             hint="give more digits" if found else "`edgeresnet show` lists those of the newest run",
         )
 
@@ -202,7 +202,7 @@ class Store:
         if artifact is None or artifact.digest != digest:
             raise ArtifactError(
                 f"the {step.stage} artifact of run {run.id}",
-                f"is no longer intact in {self.root}",
+                f"is missing or damaged in {self.root}",
                 hint="run its recipe again",
             )
         return artifact
@@ -220,7 +220,7 @@ class Store:
         fits = [path for path in found if path.stem.startswith(name)]
         if len(fits) != 1:
             newest = ", ".join(path.stem for path in (fits or found)[-3:]) or "none"
-            many = f"is the beginning of {len(fits)} runs" if fits else "is not the beginning of any run"
+            many = f"matches {len(fits)} runs" if fits else "does not match any run"
             raise ArtifactError(repr(name), f"{many} in {self.root}", hint=f"the newest are: {newest}")
         return fits[0]
 
@@ -251,7 +251,7 @@ class Store:
             except BlockingIOError as problem:
                 who = "by a run" if alone else "by `edgeresnet clean`"
                 raise ArtifactError(
-                    f"the store {self.root}", f"is in use {who}", hint="try again when that has ended"
+                    f"the store {self.root}", f"is in use {who}", hint="try again when it has ended"
                 ) from problem
             yield
 

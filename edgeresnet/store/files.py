@@ -26,5 +26,7 @@ def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
             part.unlink(missing_ok=True)
         problem.filename = problem.filename or str(path)
         raise machine_error(problem) or ArtifactError(
-            str(path), f"cannot be written: {problem.strerror}", hint="is the folder there, and yours to write?"
+            str(path),
+            f"cannot be written: {problem.strerror}",
+            hint="check that the folder exists and that you may write to it",
         ) from problem

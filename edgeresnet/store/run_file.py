@@ -24,16 +24,16 @@ def read(path: Path) -> Run:
     except (ValueError, OSError):
         raw = None
     if not isinstance(raw, dict) or "format" not in raw:
-        raise _damaged(path, "it is not a run's file")
+        raise _damaged(path, "it is not the file of a run")
     if raw["format"] not in (upgrade.RUN_FORMAT, FORMAT):
         raise ArtifactError(
             str(path),
-            f"is a run of format {raw['format']}, this program reads {upgrade.RUN_FORMAT} and {FORMAT}",
+            f"is a run of format {raw['format']}, but this version reads {upgrade.RUN_FORMAT} and {FORMAT}",
             hint="read it with the edgeresnet that wrote it, or run the recipe again",
         )
     digest = raw.pop("digest", None)
     if digest is None:
-        raise ArtifactError(str(path), "is a report of a run, not its file", hint="name runs/<id>.json of the store")
+        raise ArtifactError(str(path), "is a report of a run, not its file", hint="give runs/<id>.json of the store")
     if not (_is_sealed(data) or _was_sealed(raw, digest)):
         raise _damaged(path, "it was changed after it was written")
     try:
@@ -41,7 +41,7 @@ def read(path: Path) -> Run:
     except CodecError as problem:
         raise ArtifactError(
             str(path),
-            f"does not hold a run that this program reads: {problem}",
+            f"does not hold a valid run: {problem}",
             hint="read it with the edgeresnet that wrote it, or run the recipe again",
         ) from problem
 

@@ -29,7 +29,7 @@ def get(name: str) -> Target:
         raise RecipeError(
             f"the target {name!r}",
             "does not exist",
-            hint=f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}",
+            hint=f"did you mean {near[0]}?" if near else f"available targets: {', '.join(known)}",
         )
     return known[name]
 

@@ -15,7 +15,7 @@ from ..portable.session import Availability, Signature, Target
 
 SIDECAR = "target.json"
 
-_EXPORT = "export one batch of images in, batch × classes logits out, with every side but the batch fixed"
+_EXPORT = "export it with one input of images and one output of logits; only the batch may vary"
 
 Sides = Sequence[int | None] | None  # None for a side that may vary, and for an unknown shape
 
@@ -75,7 +75,9 @@ def options_of(sidecar: Sidecar, kind: type[O], compiled: Path) -> O:
         return codec.decode(kind, sidecar.options)
     except codec.CodecError as problem:
         raise TargetError(
-            str(compiled), f"was compiled with options that are not known here: {problem}", hint="run the recipe again"
+            str(compiled),
+            f"was compiled with options that this version does not know: {problem}",
+            hint="run the recipe again",
         ) from problem
 
 
@@ -84,8 +86,8 @@ def check_versions(sidecar: Sidecar, here: Mapping[str, str], compiled: Path) ->
     if sidecar.versions != here:
         raise TargetError(
             str(compiled),
-            f"was compiled by {words(sidecar.versions)}, and {words(here)} is installed",
-            hint="run the recipe again: it compiles again for the installed version",
+            f"was compiled by {words(sidecar.versions)}, but {words(here)} is installed",
+            hint="run the recipe again: it compiles the network for the installed version",
         )
 
 
@@ -109,12 +111,12 @@ def signature(
         raise _no_images(sides)
     classes = answers[1] if answers and len(answers) > 1 else None
     if classes is None:
-        raise TargetError("the network", f"answers with {_shown(answers)}, not with batch × classes", hint=_EXPORT)
+        raise TargetError("the network", f"returns {_shown(answers)} instead of batch × classes logits", hint=_EXPORT)
     return Signature(image, sides[0], channels, height, logits, classes, pixels)
 
 
 def _no_images(sides: Sides) -> TargetError:
-    return TargetError("the network", f"takes {_shown(sides)}, not square images of one known size", hint=_EXPORT)
+    return TargetError("the network", f"takes {_shown(sides)} instead of square images of one fixed size", hint=_EXPORT)
 
 
 def _shown(sides: Sides) -> str:

@@ -58,8 +58,8 @@ def checked_options(compiled: Path, target: Target, kind: type[O]) -> O:
     if sidecar.weights == "full" and getattr(options, "fused", True) and not machine.has_int8():
         raise TargetError(
             "the network",
-            "was quantized with the full range of INT8 weights, and this CPU has no VNNI: its sums would saturate",
-            hint=f"quantize for it: `targets.{target.name}.cpu: avx2`",
+            "uses the full range of INT8 weights, but this CPU has no VNNI: sums would saturate",
+            hint=f"quantize for this CPU: `targets.{target.name}.cpu: avx2`",
         )
     _compiled.check_versions(sidecar, machine.versions(*target.libraries), compiled)
     return options

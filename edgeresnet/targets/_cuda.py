@@ -60,7 +60,7 @@ def problem() -> str:
     except OSError:
         return "there is no NVIDIA driver"
     code = driver.cuInit(0)
-    return f"the NVIDIA driver finds no GPU to use ({_name(driver, code)})" if code else ""
+    return f"the NVIDIA driver finds no usable GPU ({_name(driver, code)})" if code else ""
 
 
 @functools.cache
@@ -118,7 +118,7 @@ def _opened() -> Callable[..., None]:
     """Return a function that calls the driver's functions by name, and raises what an error code means."""
     missing = problem()
     if missing:
-        raise TargetError("the engine", f"needs a GPU: {missing}", hint="`nvidia-smi` shows whether the driver works")
+        raise TargetError("the engine", f"needs a GPU: {missing}", hint="check the driver with `nvidia-smi`")
     driver = load(LIBRARY)
 
     def call(function: str, *arguments: Any) -> None:
@@ -127,19 +127,19 @@ def _opened() -> Callable[..., None]:
             raise MachineError(
                 "the GPU's memory",
                 "ran out",
-                hint="close what else uses it, or lower `batch`; `nvidia-smi` shows who uses it",
+                hint="close other programs on the GPU (`nvidia-smi` lists them), or lower `batch`",
             )
         if code in _LOST:
             raise MachineError(
                 "the GPU",
-                f"failed: {function} answers {_name(driver, code)}",
-                hint="run again; if it stays so, the driver or the board needs a restart",
+                f"failed: {function} returned {_name(driver, code)}",
+                hint="run again; if it fails again, restart the driver or the board",
             )
         if code:
             raise TargetError(
                 "the engine",
-                f"failed on the GPU: {function} answers {_name(driver, code)}",
-                hint="`nvidia-smi` shows more",
+                f"failed on the GPU: {function} returned {_name(driver, code)}",
+                hint="check the GPU with `nvidia-smi`",
             )
 
     return call

@@ -44,7 +44,7 @@ def check_options(
         return None
     batches = (batch,) if isinstance(batch, int) else tuple(batch)
     if len(batches) not in (1, 3) or min(batches) < 1 or list(batches) != sorted(batches):
-        raise ValueError(f"batch must be one number, or least, best and most: [1, 8, 64], not {batch!r}")
+        raise ValueError(f"batch must be one number, or minimum, optimum and maximum like [1, 8, 64], not {batch!r}")
     return batches
 
 
@@ -118,19 +118,21 @@ class NvTarget:
         sidecar = _compiled.read(compiled, self, EngineSidecar)
         engine = compiled / ENGINE
         if not engine.is_file() or manifest.sha256_of(engine) != sidecar.engine_sha256:
-            raise TargetError(str(engine), "is not the engine that its sidecar describes", hint=_nvinfer.BUILD_HERE)
+            raise TargetError(
+                str(engine), "differs from the engine that its sidecar describes", hint=_nvinfer.BUILD_HERE
+            )
         if not self._may_load(sidecar.versions, self._versions(), sidecar.plan):
             raise TargetError(
                 str(compiled),
-                f"was built by {_compiled.words(sidecar.versions)}, and {_compiled.words(self._versions())} is "
-                "installed: neither loads the other's engines",
+                f"was built by {_compiled.words(sidecar.versions)}, but {_compiled.words(self._versions())} is "
+                "installed, which cannot load it",
                 hint=_nvinfer.BUILD_HERE,
             )
         here = _cuda.device()
         if not self._may_run(sidecar, here):
             raise TargetError(
                 str(compiled),
-                f"was built for {_built_for(sidecar)}, and this machine has {_described(here)}",
+                f"was built for {_built_for(sidecar)}, but this machine has {_described(here)}",
                 hint=_nvinfer.BUILD_HERE,
             )
         return sidecar
@@ -145,7 +147,7 @@ class NvTarget:
         raise NotImplementedError
 
     def _without_gpu(self) -> str:
-        return "hand a bundle over to the device instead: `where: bundle`"
+        return "build on the device instead, from a bundle: `where: bundle`"
 
     def _versions(self) -> dict[str, str]:
         """Return the module's own version: pip has several names for TensorRT, and none for JetPack's."""
@@ -182,14 +184,14 @@ def _signature(module: str, onnx: Path, batch: tuple[int, ...] | None) -> tuple[
     if odd:
         raise TargetError(
             "the network",
-            f"answers in {onnx_file.KINDS.get(odd[0].kind, 'another type')}, and logits are read as float32",
+            f"returns {onnx_file.KINDS.get(odd[0].kind, 'another type')}, but logits must be float32",
             hint="end the network with a Cast to float32",
         )
     if found.batch is not None:
         if batch not in (None, (found.batch,)):
             raise TargetError(
                 "the network",
-                f"is fixed to batches of {found.batch}: it cannot take batches of {', '.join(map(str, batch))}",
+                f"has a fixed batch of {found.batch} and cannot take batches of {', '.join(map(str, batch))}",
                 hint="leave `batch` out, or trace with `trace.batch: dynamic`",
             )
         return found, (found.batch,) * 3

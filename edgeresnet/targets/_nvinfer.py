@@ -26,10 +26,10 @@ from ..portable import codec
 ERROR, WARNING = "error", "warning"
 NONE = "NONE"  # no hardware compatibility: the engine is for this GPU
 PATIENCE_S = 1800.0  # for one file; TensorRT-RTX builds a ResNet-50 in a second, TensorRT tries kernels for minutes
-BUILD_HERE = "build it here: `edgeresnet run --again compile` with its recipe, or deploy.py with its bundle"
-_INSPECT = "`edgeresnet inspect` names every place in a file that this compiler does not take"
+BUILD_HERE = "build it on this machine: `edgeresnet run --again compile`, or deploy.py of its bundle"
+_INSPECT = "`edgeresnet inspect` lists everything in a file that this compiler does not support"
 _NO_GPU = re.compile(r"catchCudaError.*cudaError (35|100)\b")  # no driver, no device: reported for every refused node
-_SILENT = "it builds no engine and gives no reason"
+_SILENT = "it built no engine and gave no reason"
 NO_MEMORY = re.compile(r"(?i)out ?of ?memory|insufficient memory|requested amount of (gpu )?memory")
 _OLD_DRIVER = re.compile(r"(?i)driver version is insufficient|cuda.*error:? ?35\b")
 
@@ -119,20 +119,20 @@ def _refusal(reading: Reading, onnx: Path) -> MachineError | TargetError:
         if NO_MEMORY.search(each.said):
             return MachineError(
                 "memory",
-                f"ran out while an engine was built of {onnx.name}: {each.said}",
-                hint="close what else uses the GPU, or give less to work in: `workspace_mb`, a smaller `batch`",
+                f"ran out while an engine was built from {onnx.name}: {each.said}",
+                hint="close other programs on the GPU, or lower `workspace_mb` or `batch`",
             )
         if _OLD_DRIVER.search(each.said):
             return TargetError(
                 "this release",
                 f"is newer than the NVIDIA driver: {each.said}",
-                hint="update the driver, or install the release for its CUDA: pip install tensorrt-cu12",
+                hint="update the driver, or install the release for its CUDA version: pip install tensorrt-cu12",
             )
     first = errors[0]
     where = f" at {first.node} ({first.operator})" if first.node else ""
     refused = "cannot be built" if reading.accepted else "is refused"
-    hint = f"{_INSPECT}; `quantize.exclude: ['^{re.escape(first.node)}$']` keeps it float" if first.node else _INSPECT
-    return TargetError(onnx.name, f"{refused}{where}: {first.said}", hint=hint)
+    keeps = f"; `quantize.exclude: ['^{re.escape(first.node)}$']` keeps this layer in float" if first.node else ""
+    return TargetError(onnx.name, f"{refused}{where}: {first.said}", hint=f"{_INSPECT}{keeps}")
 
 
 def _in_own_process(module: str, onnx: Path, task: _Task | None) -> Reading:
@@ -149,17 +149,17 @@ def _in_own_process(module: str, onnx: Path, task: _Task | None) -> Reading:
     except subprocess.TimeoutExpired as problem:
         raise TargetError(
             module,
-            f"did not finish with {onnx} in {PATIENCE_S / 60:.0f} minutes",
-            hint="is the machine busy, or the file larger than a ResNet?",
+            f"did not finish {onnx} in {PATIENCE_S / 60:.0f} minutes",
+            hint="check whether the machine is busy, or the file is larger than a ResNet",
         ) from problem
     if done.returncode > 0:
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["it printed nothing"]
-        raise TargetError(module, f"could not work on {onnx}: {lines[-1][:300]}", hint="`edgeresnet targets`")
+        raise TargetError(module, f"could not process {onnx}: {lines[-1][:300]}", hint="`edgeresnet targets`")
     if done.returncode == -signal.SIGKILL:
         raise MachineError(
             "the system",
-            f"killed {module} while it worked on {onnx.name}: memory ran out?",
-            hint="close other programs, or give it less to work in: `workspace_mb`",
+            f"killed {module} while it processed {onnx.name}, probably because memory ran out",
+            hint="close other programs, or lower `workspace_mb`",
         )
     answers = [line for line in done.stdout.splitlines() if line.startswith('{"version"')]  # others may follow the last
     reading = codec.decode(Reading, json.loads(answers[-1])) if answers else Reading("", False, ())
@@ -284,7 +284,7 @@ def _aim(trt: Any, config: Any, capabilities: tuple[str, ...]) -> list[str]:
     known = {f"{name[2:-1]}.{name[-1]}": value for name, value in members.items() if name[2:].isdigit()}
     unknown = sorted(set(capabilities) - known.keys())
     if unknown:
-        return [f"it does not build for compute capability {', '.join(unknown)}, only for {', '.join(known)}"]
+        return [f"it cannot build for compute capability {', '.join(unknown)}, only for {', '.join(known)}"]
     config.num_compute_capabilities = len(capabilities)
     for place, one in enumerate(capabilities):
         config.set_compute_capability(known[one], place)

@@ -127,7 +127,7 @@ class EngineSession:
             raise MachineError(
                 "the GPU's memory",
                 f"ran out while {what} was made: {why}",
-                hint="close what else uses it, or lower the largest `batch`",
+                hint="close other programs on the GPU, or lower the largest `batch`",
             )
         raise TargetError(what, f"failed to load: {why}", hint=_nvinfer.BUILD_HERE)
 
@@ -174,7 +174,7 @@ class _Lane:
         self.signature.check(batch)
         if len(batch) != self.rows:
             if not self.context.set_input_shape(self.signature.input, tuple(batch.shape)):
-                raise TargetError("the engine", f"does not take a batch of {len(batch)}", hint=_nvinfer.BUILD_HERE)
+                raise TargetError("the engine", f"does not accept a batch of {len(batch)}", hint=_nvinfer.BUILD_HERE)
             self.rows = len(batch)
         np.copyto(self.image.array[: self.rows], batch)
 
@@ -188,7 +188,7 @@ class _Lane:
         """Start the inference alone."""
         if not self.context.execute_async_v3(self.stream.handle.value):
             raise TargetError(
-                "the engine", "does not start an inference", hint="run again; `nvidia-smi` shows the GPU's state"
+                "the engine", "cannot start an inference", hint="check the GPU with `nvidia-smi`, then run again"
             )
 
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import ModelError, TargetError, first_line
 from ..portable import machine, onnx_file
+from ..portable.frozen import described
 from ..portable.session import Availability, Compiled, CompileNotes, Dialect, Layer, Signature, Throughput
 from . import _compiled, _cpu
 
@@ -31,11 +32,22 @@ MODEL = "model.onnx"
 class Options:
     """What a recipe may set for onnxruntime."""
 
-    threads: int | None = None  # None: what the machine's quota grants
-    cpu: str = "this"  # the CPU that will run its INT8: this, avx2, vnni, amx
-    residual: str | None = None  # which inputs of a residual addition are INT8: shortcut, both; None: as it runs best
-    # False: nothing is fused, and INT8 is computed in float, as it is written: slower, and on every CPU the same.
-    fused: bool = True
+    threads: int | None = field(
+        default=None, metadata=described("Number of threads. Unset: as many cores as this machine grants.")
+    )
+    cpu: str = field(
+        default="this", metadata=described("CPU that the INT8 network is written for.", "this", "avx2", "vnni", "amx")
+    )
+    residual: str | None = field(
+        default=None,
+        metadata=described(
+            "Inputs of a residual addition that are INT8. Unset: what runs best on the CPU.", "shortcut", "both", None
+        ),
+    )
+    fused: bool = field(
+        default=True,
+        metadata=described("Fuse operators. false computes INT8 in float: slower, but the same on every CPU."),
+    )
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -166,7 +178,7 @@ class OnnxRuntimeSession:
             raise TargetError(
                 self._model.name,
                 f"is refused: {first_line(problem)}",
-                hint="`edgeresnet targets` shows its version; the message names what it does not accept",
+                hint="the message names what onnxruntime does not accept; `edgeresnet targets` shows its version",
             ) from problem
 
 

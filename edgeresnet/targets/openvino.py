@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import TargetError, first_line
 from ..portable import machine
+from ..portable.frozen import described
 from ..portable.session import Availability, Compiled, CompileNotes, Dialect, Layer, Signature, Throughput
 from . import _compiled, _cpu
 
@@ -29,10 +30,24 @@ _KEPT_COMPILED = 4  # one compiled network per batch size; latency and evaluatio
 class Options:
     """What a recipe may set for OpenVINO."""
 
-    float_parts: str = "f32"  # f32, bf16, f16, or auto: OpenVINO's own choice for this CPU
-    threads: int | None = None  # None: what the machine's quota grants
-    cpu: str = "this"  # the CPU that will run its INT8: this, avx2, vnni, amx
-    residual: str | None = None  # which inputs of a residual addition are INT8: shortcut, both; None: as it runs best
+    float_parts: str = field(
+        default="f32",
+        metadata=described(
+            "Number type of the layers that are not INT8. auto: OpenVINO chooses for this CPU.", *_PRECISIONS
+        ),
+    )
+    threads: int | None = field(
+        default=None, metadata=described("Number of threads. Unset: as many cores as this machine grants.")
+    )
+    cpu: str = field(
+        default="this", metadata=described("CPU that the INT8 network is written for.", "this", "avx2", "vnni", "amx")
+    )
+    residual: str | None = field(
+        default=None,
+        metadata=described(
+            "Inputs of a residual addition that are INT8. Unset: what runs best on the CPU.", "shortcut", "both", None
+        ),
+    )
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -81,7 +96,7 @@ class OpenVino:
             raise TargetError(
                 onnx.name,
                 f"is refused: {_reason(problem)}",
-                hint="`edgeresnet targets` shows its version; the message names the operator it does not know",
+                hint="the message names the operator; `edgeresnet targets` shows the version of OpenVINO",
             ) from problem
         _cpu.write_sidecar(out, self, options, onnx)
         with self.load(out) as session:
@@ -207,7 +222,9 @@ class OpenVinoSession:
             return self._core.compile_model(model, "CPU", settings)
         except RuntimeError as problem:
             raise TargetError(
-                "the network", f"cannot be compiled: {_reason(problem)}", hint="the message names the layer"
+                "the network",
+                f"cannot be compiled: {_reason(problem)}",
+                hint="`edgeresnet inspect` lists what OpenVINO does not support",
             ) from problem
 
 

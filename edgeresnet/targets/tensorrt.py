@@ -6,16 +6,17 @@ INT8 is in the file as Q/DQ: 11.0 has no calibrators any more, and 10 takes the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..portable.frozen import described
 from ..portable.session import Dialect
 from . import _cuda, _nvengine
 from ._nvinfer import NONE, Plan
 
 _HARDWARE = {"same": NONE, "same-capability": "SAME_COMPUTE_CAPABILITY", "ampere-plus": "AMPERE_PLUS"}
 _INSTALL = (
-    "pip install tensorrt-cu12 (-cu13 for a driver of CUDA 13); its libraries come from NVIDIA's own index, which must "
-    "be reachable. On a Jetson it is part of JetPack: take the system's python3"
+    "pip install tensorrt-cu12 (-cu13 for a driver of CUDA 13); its libraries come from NVIDIA's package index. "
+    "On a Jetson it is part of JetPack: use the system's python3"
 )
 
 
@@ -23,12 +24,26 @@ _INSTALL = (
 class Options:
     """What a recipe may set for TensorRT."""
 
-    float_parts: str = "f16"  # of what is not INT8: f16, f32
-    batch: int | tuple[int, ...] | None = None  # one, or least, best and most; None: as the file is fixed, else 1
-    sparse: bool = False  # use 2:4 sparse weights where the network has them
-    hardware: str = "same"  # GPUs that may run the engine: same, same-capability (11), ampere-plus
-    version_compatible: bool = False  # later releases of the same major may run it
-    workspace_mb: int | None = None  # the most that the builder may take on the GPU; None: all of it
+    float_parts: str = field(
+        default="f16", metadata=described("Number type of the layers that are not INT8.", "f16", "f32")
+    )
+    batch: int | tuple[int, ...] | None = field(
+        default=None,
+        metadata=described(
+            "Batch size of the engine, or its smallest, best and largest. Unset: that of the ONNX file, else 1."
+        ),
+    )
+    sparse: bool = field(default=False, metadata=described("Use 2:4 sparse weights if the network has them."))
+    hardware: str = field(
+        default="same",
+        metadata=described("GPUs that may run the engine. same-capability needs TensorRT 11.", *_HARDWARE),
+    )
+    version_compatible: bool = field(
+        default=False, metadata=described("Let later releases of the same major version run the engine.")
+    )
+    workspace_mb: int | None = field(
+        default=None, metadata=described("Largest memory of the builder on the GPU, in megabytes. Unset: all of it.")
+    )
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..portable.frozen import described
 from ..portable.session import Dialect
 from . import _cuda, _nvengine, _nvinfer
 from ._nvinfer import Complaint, Plan, Reading
@@ -24,18 +25,32 @@ MODULE = "tensorrt_rtx"
 class Options:
     """What a recipe may set for TensorRT-RTX."""
 
-    # Of what is not INT8: f16, f32. Its builder turns float16 scales back to float32, with a warning for each.
-    float_parts: str = "f32"
-    batch: int | tuple[int, ...] | None = None  # one, or least, best and most; None: as the file is fixed, else 1
-    capabilities: tuple[str, ...] = ()  # of the GPUs that will run it, "8.6"; none: all that it supports
-    workspace_mb: int | None = None  # the most that the builder may take
+    # f32: its builder turns float16 scales back to float32, with a warning for each.
+    float_parts: str = field(
+        default="f32", metadata=described("Number type of the layers that are not INT8.", "f16", "f32")
+    )
+    batch: int | tuple[int, ...] | None = field(
+        default=None,
+        metadata=described(
+            "Batch size of the engine, or its smallest, best and largest. Unset: that of the ONNX file, else 1."
+        ),
+    )
+    capabilities: tuple[str, ...] = field(
+        default=(),
+        metadata=described(
+            "Compute capabilities of the GPUs that will run it, as in '8.6'. None: all that it supports."
+        ),
+    )
+    workspace_mb: int | None = field(
+        default=None, metadata=described("Largest memory of the builder, in megabytes. Unset: all of it.")
+    )
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         for one in self.capabilities:
             if not re.fullmatch(r"\d+\.\d", one):
-                raise ValueError(f"capabilities are written as NVIDIA does, '8.6', not {one!r}")
+                raise ValueError(f"a capability must look like '8.6', not {one!r}")
         object.__setattr__(self, "capabilities", tuple(self.capabilities))
         batches = _nvengine.check_options(self.float_parts, self.batch, self.workspace_mb)
         object.__setattr__(self, "batch", batches)
@@ -75,7 +90,7 @@ class TensorRtRtx(_nvengine.NvTarget):
         return not wanted or here.capability in wanted
 
     def _without_gpu(self) -> str:
-        return "it builds here and runs on an RTX card: hand a bundle over, `where: bundle`"
+        return "to run on an RTX card in another machine, make a bundle: `where: bundle`"
 
 
 TARGET = TensorRtRtx()

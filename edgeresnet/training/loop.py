@@ -111,12 +111,11 @@ class Training:
 
     def _warn_of_the_end(self) -> None:
         if self.stopped:
-            self.ctx.warn("ended-early", f"{self.stopped}: the best epoch, {self.best.epoch}, is kept")
+            result = f"the best epoch, {self.best.epoch}" if self.best.epoch else "the given weights"
+            self.ctx.warn("ended-early", f"{self.stopped}: the result is {result}")
         elif self.best.epoch == 0:
-            self.ctx.warn(
-                "no-better-epoch",
-                f"no epoch was better than the given weights on {len(self.validation)} images: they are kept",
-            )
+            none = f"no epoch was better than the given weights on {len(self.validation)} images"
+            self.ctx.warn("no-better-epoch", f"{none}: these weights are the result")
 
     def _one(self, epoch: int) -> None:
         began = time.perf_counter()
@@ -133,12 +132,12 @@ class Training:
         """Return whether training ends early: nothing gets better, or there is no time for another epoch."""
         left = self.until - time.monotonic()
         if self.group.share(left < self.longest):
-            self.stopped = f"its time was over after epoch {self.epochs} of {self.planned}"
+            self.stopped = f"training reached its time limit after epoch {self.epochs} of {self.planned}"
             return True
         since = self.epochs - max(self.best.epoch, 0)
         if self.plan.patience is None or since < self.plan.patience:
             return False
-        self.stopped = f"training stopped after epoch {self.epochs}: none of the last {since} was better"
+        self.stopped = f"training stopped after epoch {self.epochs}, because none of the last {since} was better"
         return True
 
     def _stop_after(self, problem: _Diverged) -> None:
@@ -148,9 +147,9 @@ class Training:
         recovers = isinstance(self.plan, Recover)
         rate = f"`{'recover' if recovers else 'train'}.rate`"
         if self.best.epoch < (0 if recovers else 1):
-            hint = f"lower {rate}, which is {self.plan.rate:g}"
+            hint = f"lower {rate} (now {self.plan.rate:g})"
             raise ModelError(problem.subject, problem.problem, hint=hint) from None
-        self.stopped = f"{problem}, and training stopped (a lower {rate} than {self.plan.rate:g} may go on)"
+        self.stopped = f"training stopped, because {problem} (a lower {rate} than {self.plan.rate:g} may help)"
 
     def learn(self, epoch: int) -> tuple[float, int]:
         """Learn from every image once, if there is time for all. Return the mean loss, and over how many images."""
@@ -224,10 +223,11 @@ class Training:
         self.steps = max(1, part)
         self._plan_for(max(1, int(epochs)))
         if not part:
-            self.planned, self.stopped = 0, "there was no time to learn"
+            self.planned, self.stopped = 0, "the time limit leaves no time to train"
         elif part < full:
             self.ctx.warn(
-                "short-of-time", f"there is time for {part} of the {full} steps of one epoch: not all images are seen"
+                "short-of-time",
+                f"the time limit allows {part} of the {full} steps of one epoch, so training does not see all images",
             )
 
     def _precision(self) -> str:
@@ -272,7 +272,7 @@ class Training:
         self.history = [codec.decode(Epoch, line) for line in state["history"]]
         self.stopped = state["stopped"]
         if self.epochs < self.planned and not self.stopped:
-            self.ctx.warn("continued", f"training went on after epoch {self.epochs}, where it was interrupted")
+            self.ctx.warn("continued", f"training continues after an interruption: {self.epochs} epochs were finished")
 
     def _saved(self) -> _State | None:
         path = self.ctx.scratch / STATE

@@ -35,11 +35,13 @@ def freeze(network: nn.Module, wanted: Sequence[str]) -> None:
         if not found:
             tops = dict.fromkeys(name.split(".")[0] for name in names)
             raise ModelError(
-                "freeze", f"has {expression!r}, which names no parameter", hint=f"they are in {', '.join(tops)}"
+                "freeze",
+                f"has {expression!r}, which matches no parameter",
+                hint=f"parameters begin with {', '.join(tops)}",
             )
         frozen |= found
     if len(frozen) == len(names):
-        raise ModelError("freeze", "leaves nothing to learn", hint="leave the head free at least")
+        raise ModelError("freeze", "leaves nothing to train", hint="do not freeze the head")
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
 

@@ -106,7 +106,7 @@ def entered() -> Iterator[ProcessGroup]:
     except (ValueError, RuntimeError) as problem:
         raise EdgeresnetError(
             "the processes",
-            f"do not find one another: {first_line(problem)}",
+            f"cannot connect to each other: {first_line(problem)}",
             hint="start them with torchrun: torchrun --nproc-per-node 2 -m edgeresnet train …",
         ) from problem
     yield ProcessGroup()

@@ -66,7 +66,7 @@ def test_numbers_are_those_that_networks_are_trained_with() -> None:
 
 def test_numbers_that_were_meant_for_pixels_to_255() -> None:
     given = Preprocessing(224, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-    meant = made(alternatives.colours(given, mean_given=True), "these numbers for pixels to 255", given)
+    meant = made(alternatives.colours(given, mean_given=True), "the given numbers divided by 255", given)
     np.testing.assert_allclose(meant.mean, IMAGENET.mean, rtol=1e-3)
     np.testing.assert_allclose(meant.std, IMAGENET.std, rtol=1e-3)
 
@@ -76,7 +76,7 @@ def test_where_no_mean_was_given_none_is_tried_as_given() -> None:
     given = Preprocessing(32, stand_in.mean, stand_in.std)
     known = names(alternatives.colours(given, mean_given=False))
     assert known[0] == "ImageNet's mean and std"
-    assert not {"as given", "BGR", "these numbers for pixels to 255"} & set(known)
+    assert not {"as given", "BGR", "the given numbers divided by 255"} & set(known)
 
 
 def test_gray_has_no_order() -> None:
@@ -88,7 +88,7 @@ def test_gray_has_no_order() -> None:
 
 def test_crops_are_the_usual_ones() -> None:
     assert names(alternatives.crops(IMAGENET)) == [
-        "as given", "shorter side 224, no border cut", "shorter side 232, then cropped", "squashed to a square",
+        "as given", "shorter side 224, no border cropped", "shorter side 232, then cropped", "squashed to a square",
     ]  # fmt: skip
     squashed = Preprocessing(224, IMAGENET.mean, IMAGENET.std, crop="squash")
     assert "squashed to a square" not in names(alternatives.crops(squashed))

@@ -80,13 +80,13 @@ def test_the_correct_preprocessing_is_not_bettered(session: Session, samples: Sa
         ({"order": "bgr"}, ["RGB"], {"order"}),
         (
             {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)},
-            ["these numbers for pixels to 255"],
+            ["the given numbers divided by 255"],
             {"mean", "std"},
         ),
         ({"mean": (0.0,) * 3, "std": (1 / 255,) * 3}, ["ImageNet's mean and std"], {"mean", "std"}),
         ({"mean": (0.0,) * 3, "std": (1.0,) * 3}, ["ImageNet's mean and std"], {"mean", "std"}),
-        ({"crop": "squash"}, ["shorter side 16, no border cut"], {"crop"}),
-        ({"order": "bgr", "crop": "squash"}, ["RGB", "shorter side 16, no border cut"], {"crop", "order"}),
+        ({"crop": "squash"}, ["shorter side 16, no border cropped"], {"crop"}),
+        ({"order": "bgr", "crop": "squash"}, ["RGB", "shorter side 16, no border cropped"], {"crop", "order"}),
         (
             {"order": "bgr", "mean": (0.0,) * 3, "std": (1 / 255,) * 3},
             ["ImageNet's mean and std", "RGB"],

@@ -101,7 +101,7 @@ def test_answers_come_back_as_they_were(classes: int) -> None:
 @pytest.mark.parametrize(
     ("margins", "problem"),
     [
-        ({"max_loss_pp": -1}, ".max_loss_pp is -1, and below 0"),
+        ({"max_loss_pp": -1}, ".max_loss_pp is -1, which is below 0"),
         ({"max_loss_pp": "1"}, ".max_loss_pp is a string, not a number or null: '1'"),
         ({"max_loss_pp": True}, ".max_loss_pp is a boolean, not a number or null: true"),
         ({"max_loss_pp": math.nan}, ".max_loss_pp is not a finite number: NaN"),
@@ -115,7 +115,7 @@ def test_margins_that_are_not_numbers_are_refused(file: Path, margins: Any, prob
     with pytest.raises(EdgeresnetError) as caught:
         gate.read(file)
     assert caught.value.message == f"{file}: margins{problem}"
-    assert "max_growth_pct: each a number from 0 on, or null" in caught.value.hint
+    assert "write a number from 0 on, or null, for each of max_loss_pp, " in caught.value.hint
 
 
 def test_margins_may_be_edited_by_hand(file: Path) -> None:
@@ -137,9 +137,9 @@ def test_margins_may_be_edited_by_hand(file: Path) -> None:
 )
 def test_what_was_measured_may_not_be_edited(file: Path, change: Any) -> None:
     edited(file, change)
-    with pytest.raises(EdgeresnetError, match="was changed after it was written") as caught:
+    with pytest.raises(EdgeresnetError, match="was changed after edgeresnet wrote it") as caught:
         gate.read(file)
-    assert "only its margins may be edited" in caught.value.hint
+    assert "edit only its margins by hand" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_what_was_measured_may_not_be_edited(file: Path, change: Any) -> None:
         ("", "is not a baseline: it is empty"),
         ("{", "it is not JSON, line 1"),
         ("<<<<<<< HEAD\n{}", "it is not JSON, line 1"),
-        ("[]", "it has no edgeresnet_gate"),
-        ("{}", "it has no edgeresnet_gate"),
-        ('{"edgeresnet_gate": true}', "it has no edgeresnet_gate"),
-        ('{"edgeresnet_gate": 4}', "by a newer edgeresnet: its format is 4, this program reads 3"),
+        ("[]", "the key edgeresnet_gate is missing"),
+        ("{}", "the key edgeresnet_gate is missing"),
+        ('{"edgeresnet_gate": true}', "the key edgeresnet_gate is missing"),
+        ('{"edgeresnet_gate": 4}', "by a newer edgeresnet: its format is 4, and this version reads 3"),
         ('{"edgeresnet_gate": 1}', "by an older edgeresnet"),
-        ("[" * 100_000, "it is nested more than 50 deep"),
-        ('{"edgeresnet_gate": 3, "margins": ' + "[" * 60 + "]" * 60 + "}", "it is nested more than 50 deep"),
+        ("[" * 100_000, "its JSON has more than 50 levels"),
+        ('{"edgeresnet_gate": 3, "margins": ' + "[" * 60 + "]" * 60 + "}", "its JSON has more than 50 levels"),
     ],
 )
 def test_what_is_not_a_baseline_is_refused_in_a_line(tmp_path: Path, written: str | None, words: str) -> None:
@@ -235,14 +235,14 @@ def test_any_damage_is_refused_in_a_line_or_judged(tmp_path: Path, value: object
         (("run",), DELETED, "run is missing"),
         (("surplus",), 1, "surplus is not a known key"),
         (("undecided",), "never", "undecided is 'never', not 'warn' or 'fail'"),
-        (("images", "count"), 1999, "images.count is 1999, and openvino was evaluated on 2000 images"),
+        (("images", "count"), 1999, "images.count is 1999, but openvino was evaluated on 2000 images"),
         (("targets",), {}, "targets is empty"),
         (("recipe", "model"), [], "recipe.model is not an object"),
         (("targets", "openvino", "builds"), 1.5, "targets.openvino.builds is a number, not an integer: 1.5"),
         (("targets", "openvino", "times", "yardstick"), DELETED, "targets.openvino.times.yardstick is missing"),
         (("targets", "openvino", "times", "half", "processes"), [], "targets.openvino.times.half.processes is empty"),
         ((*CPU, "processes", 0), "x", f"times.{record.CPU_SPEED}.processes[0] is a string, not a number"),
-        ((*CPU, "as_long_as"), 0, f"times.{record.CPU_SPEED}.as_long_as is 0, and a ratio of times is above 0"),
+        ((*CPU, "as_long_as"), 0, f"times.{record.CPU_SPEED}.as_long_as is 0, but a ratio of times is above 0"),
         (("targets", "openvino", "answers"), "eJw=", "targets.openvino.answers does not hold 2000 answers"),
         (("targets", "openvino", "answers"), "ä", "targets.openvino.answers is damaged"),
         (("targets", "openvino", "top1", "right"), 7, "targets.openvino.answers does not hold 7 correct answers"),
@@ -257,7 +257,7 @@ def test_what_is_wrong_is_named_by_its_place(
         gate.read(file)
     assert problem in caught.value.message
     assert caught.value.message.startswith(f"{file}: ")
-    assert "repair it, or remove it" in caught.value.hint
+    assert "repair or remove the file" in caught.value.hint
 
 
 def _absent(result: Measured) -> NotMeasured:
@@ -300,7 +300,7 @@ def test_margins_of_an_older_format_stay_and_of_a_newer_one_are_not_guessed(tmp_
     assert gate.margins_of(path).max_loss_pp == 0.3
     with pytest.raises(EdgeresnetError, match="by an older edgeresnet") as caught:
         gate.read(path)
-    assert "an older file's margins stay" in caught.value.hint
+    assert "keeps the margins of an older file" in caught.value.hint
     path.write_text('{"edgeresnet_gate": 99, "margins": {"max_loss_pp": 0.3}}')
     with pytest.raises(EdgeresnetError, match="by a newer edgeresnet"):
         gate.margins_of(path)
@@ -324,7 +324,10 @@ def test_a_reviewer_is_told_where_it_is_too_weak_to_decide() -> None:
     run = runs.altered(runs.run(), lambda result: runs.with_latencies(result, short_and_busy))
     found = gate.remarks(gate.of(run, gate.Margins(max_loss_pp=0.1)))
     assert found[0].startswith("openvino int8: 89.")
-    assert "openvino: other programs kept 2.0 CPUs busy meanwhile, and so the times in it are noisy" in found
+    assert "openvino: other programs used 2.0 CPUs during the measurement. So its times are noisy" in found
     assert any("one process does not show" in sentence for sentence in found)
-    assert any("onnxruntime: 5 processes leave some slow-downs" in sentence for sentence in found)
-    assert "max_loss_pp 0.1 is finer than 2000 images can decide" in found[-1]
+    assert any(
+        sentence.startswith("onnxruntime: where times are noisy, 5 processes leave some slow-downs")
+        for sentence in found
+    )
+    assert "2000 images are too few for max_loss_pp 0.1" in found[-1]

@@ -29,7 +29,7 @@ def test_fewer_builds_than_the_baselines_are_not_a_pass() -> None:
     found = judged(runs.run(), baseline)
     assert words(found)["openvino max_loss_pp"] == "NOT_MEASURED"
     reason = next(one.reason for one in found.verdicts if one.target == "openvino")
-    assert reason == "built 1 times, and 2 in the baseline: `verify.rebuilds`"
+    assert reason == "the run has 1 of the baseline's 2 builds: set `verify.rebuilds`"
 
 
 def test_a_note_names_the_baselines_own_measurement() -> None:
@@ -39,7 +39,7 @@ def test_a_note_names_the_baselines_own_measurement() -> None:
 
     baseline = gate.of(measured("b" * 64), gate.Margins())
     (note,) = judged(measured("b" * 64), baseline).notes
-    assert note == "openvino: this is the measurement that the baseline was made of: nothing was measured since"
+    assert note == "openvino: the baseline was made from this measurement, and nothing was measured since"
     assert judged(measured("c" * 64), baseline).notes == ()
 
 
@@ -63,10 +63,10 @@ def test_without_a_name_a_network_is_known_by_what_was_traced() -> None:
 @pytest.mark.parametrize(
     ("began", "reason"),
     [
-        (runs.NOW - 3600, "measured 75 min ago, --max-age is 1 h"),
+        (runs.NOW - 3600, "measured 75 min ago, but --max-age is 1 h"),
         (runs.NOW - 30 * 86400, "measured 30 d ago"),
-        (runs.NOW + 86400, "a clock is incorrect"),
-        (math.nan, "it is unknown when it was measured"),
+        (runs.NOW + 86400, "in the future: set the clock"),
+        (math.nan, "the time of the measurement is unknown"),
     ],
 )
 def test_a_stale_run_is_not_a_pass(began: float, reason: str) -> None:
@@ -121,8 +121,8 @@ def test_other_weights_and_promises_of_the_same_recipe_are_what_is_judged() -> N
     found = judged(document)
     assert found.verdict == "KEPT"
     assert found.notes == (
-        "the recipe's own promises are not those that it had in the baseline",
-        "trace: another network than the baseline's, eeeeeeeeeeee → aaaaaaaaaaaa",
+        "the recipe's own promises differ from those in the baseline",
+        "trace: the network differs from the baseline's, eeeeeeeeeeee → aaaaaaaaaaaa",
     )
 
 
@@ -131,7 +131,7 @@ def test_a_note_names_what_ships_and_versions_that_changed() -> None:
         return replace(result, ships="half", versions={"openvino": "2.0"})
 
     notes = judged(runs.altered(runs.run(), changed)).notes
-    assert notes == ("openvino: half would ship, and int8 in the baseline", "openvino: openvino 1.0 → openvino 2.0")
+    assert notes == ("openvino: half would ship, but int8 in the baseline", "openvino: openvino 1.0 → openvino 2.0")
 
 
 def test_a_target_that_vanished_is_not_a_pass() -> None:
@@ -146,16 +146,16 @@ def test_a_target_that_was_not_reviewed_is_not_a_pass() -> None:
     found = judged(runs.run(), baseline)
     assert found.verdict == "NOT_MEASURED"
     reason = next(one.reason for one in found.verdicts if one.target == "onnxruntime")
-    assert "the baseline has no such target" in reason
+    assert "the baseline lacks this target" in reason
 
 
 @pytest.mark.parametrize("kind", [Deferred, NotMeasured])
 def test_what_waits_for_a_device_or_failed_was_not_measured(kind: Any) -> None:
-    document = runs.run(kind("openvino", "its bundle is to be measured on the device"), runs.result("onnxruntime"))
+    document = runs.run(kind("openvino", "the device must measure its bundle"), runs.result("onnxruntime"))
     assert document.verdict == ("DEFERRED" if kind is Deferred else "NOT_MEASURED")
     found = judged(document)
     assert {one.verdict for one in found.verdicts if one.target == "openvino"} == {"NOT_MEASURED"}
-    assert "its bundle is to be measured" in of_openvino(found, "max_loss_pp").reason
+    assert "the device must measure" in of_openvino(found, "max_loss_pp").reason
 
 
 def test_a_run_that_ended_early_is_not_a_pass() -> None:
@@ -181,11 +181,11 @@ def test_other_calibration_images_are_another_recipe_or_are_noted() -> None:
     steps = runs.step(StepId("trace"), "e" * 64), runs.step(StepId("quantize", "openvino"), "9" * 64)
     found = judged(calibrated("/another/place", steps=steps), baseline)
     assert found.verdict == "KEPT"
-    assert "quantize:openvino: another network than the baseline's, none → 999999999999" in found.notes
+    assert "quantize:openvino: the network differs from the baseline's, none → 999999999999" in found.notes
 
 
 def test_a_run_cannot_soften_what_its_baseline_was_strict_about() -> None:
     strict = gate.of(runs.run(undecided="fail"), gate.Margins())
     found = judged(runs.run(promises=()), strict)
     assert found.undecided == "fail"
-    assert any("own promises are not those" in note for note in found.notes)
+    assert any("own promises differ from those" in note for note in found.notes)

@@ -78,7 +78,7 @@ def test_a_newer_versions_entries_are_passed_over() -> None:
 
 @pytest.mark.parametrize("text", ['"8"', '{"size": 8}', '{"size": 0, "mean": [0.5], "std": [1]}', "3", '{"moon": 1}'])
 def test_entries_that_make_no_sense_are_refused_in_one_line(text: str) -> None:
-    with pytest.raises(ModelError, match="own description makes no sense: preprocessing") as caught:
+    with pytest.raises(ModelError, match="ONNX file's metadata is not valid: preprocessing") as caught:
         about.read({"edgeresnet.preprocessing": text})
     assert "\n" not in caught.value.message
 

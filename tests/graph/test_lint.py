@@ -34,17 +34,17 @@ def _quantized() -> onnx.ModelProto:
 
 
 WRONG: list[tuple[Any, str]] = [
-    ({"image": ("n", 3, 16, 16)}, "takes 3×16×16 images, preprocessing makes 3×8×8"),
-    ({"image": ("n", 1, 8, 8)}, "takes 1×8×8 images, preprocessing makes 3×8×8"),
-    ({"image": ("n", 3, "h", 4)}, r"takes 3×\?×4 images, preprocessing makes 3×8×8"),
-    ({"image": ("n", 16, 16, 3)}, "takes 16×16×3 images, preprocessing makes 8×8×3"),
-    ({"image": ("n", 8, 8, 1)}, "takes 8×8×1 images, preprocessing makes 3×8×8"),
+    ({"image": ("n", 3, 16, 16)}, "takes 3×16×16 images, but preprocessing makes 3×8×8"),
+    ({"image": ("n", 1, 8, 8)}, "takes 1×8×8 images, but preprocessing makes 3×8×8"),
+    ({"image": ("n", 3, "h", 4)}, r"takes 3×\?×4 images, but preprocessing makes 3×8×8"),
+    ({"image": ("n", 16, 16, 3)}, "takes 16×16×3 images, but preprocessing makes 8×8×3"),
+    ({"image": ("n", 8, 8, 1)}, "takes 8×8×1 images, but preprocessing makes 3×8×8"),
     ({"image": ("n", 192)}, r"takes \?×192, which is not a batch of images"),
-    ({"logits": ("n", 5)}, "answers with 5 classes, the images have 4 classes"),
-    ({"logits": ("n", 4, 1, 1)}, "answers with .×4×1×1, the images have 4 classes"),
-    ({"kinds": (TensorProto.FLOAT16, TensorProto.FLOAT)}, "takes float16 and answers float32, not float32"),
+    ({"logits": ("n", 5)}, "returns 5 classes, but the images have 4 classes"),
+    ({"logits": ("n", 4, 1, 1)}, "returns .×4×1×1, but the images have 4 classes"),
+    ({"kinds": (TensorProto.FLOAT16, TensorProto.FLOAT)}, "takes float16 and returns float32, not float32"),
     ({"kinds": (TensorProto.UINT8, TensorProto.FLOAT)}, "takes uint8"),
-    ({"kinds": (TensorProto.FLOAT, TensorProto.INT64)}, "answers int64"),
+    ({"kinds": (TensorProto.FLOAT, TensorProto.INT64)}, "returns int64"),
     (_two_outputs, "1 inputs and 2 outputs"),
 ]
 
@@ -105,12 +105,16 @@ def test_a_reference_keeps_its_batch(tmp_path: Path, about: Any, wanted: int | N
 
 def test_a_fixed_batch_contradicts_another(tmp_path: Path) -> None:
     fixed = _written(tmp_path, {"image": (2, 3, 8, 8), "logits": (2, 4)})
-    with pytest.raises(ModelError, match=r"is fixed to batches of 2, and `trace\.batch` is 4"):
+    with pytest.raises(ModelError, match=r"has the fixed batch size 2, but `trace\.batch` is 4"):
         lint.reference(fixed, IMAGES, 4, 4)
     lint.candidate(fixed, IMAGES, 4, 2)
-    with pytest.raises(ModelError, match="takes batches of 2, and the network it is compared with takes any batch"):
+    with pytest.raises(
+        ModelError, match="takes batches of 2, but the network that it is compared with takes any batch"
+    ):
         lint.candidate(fixed, IMAGES, 4, None)
-    with pytest.raises(ModelError, match="takes any batch, and the network it is compared with takes batches of 2"):
+    with pytest.raises(
+        ModelError, match="takes any batch, but the network that it is compared with takes batches of 2"
+    ):
         lint.candidate(_written(tmp_path, {}), IMAGES, 4, 2)
 
 
@@ -125,5 +129,5 @@ def test_a_quantized_file_is_not_a_reference_and_the_hint_says_what_it_is(tmp_pa
 
 @pytest.mark.parametrize("about", [{"image": ("n", 3, "h", "w")}, {"logits": ("n", "k")}, {"logits": None}])
 def test_a_candidate_leaves_nothing_open_but_its_batch(tmp_path: Path, about: dict) -> None:
-    with pytest.raises(ModelError, match="leaves open more than its batch"):
+    with pytest.raises(ModelError, match="has more variable sizes than its batch"):
         lint.candidate(_written(tmp_path, about), IMAGES, 4, None)

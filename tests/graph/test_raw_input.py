@@ -77,9 +77,9 @@ def test_the_original_is_left_alone() -> None:
 
 def test_what_does_not_fit_is_refused_in_one_line() -> None:
     model = canonical.canonical(classifier())
-    with pytest.raises(ModelError, match="takes 3×8×8 images, preprocessing makes 1×8×8"):
+    with pytest.raises(ModelError, match="takes 3×8×8 images, but preprocessing makes 1×8×8"):
         with_raw_input(model, GRAY)
-    with pytest.raises(ModelError, match="takes 3×8×8 images, preprocessing makes 3×9×9"):
+    with pytest.raises(ModelError, match="takes 3×8×8 images, but preprocessing makes 3×9×9"):
         with_raw_input(model, Preprocessing(9, MEAN, STD))
     with pytest.raises(ModelError, match="takes uint8 already, not float32"):
         with_raw_input(with_raw_input(model, RGB), RGB)

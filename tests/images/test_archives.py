@@ -96,7 +96,7 @@ def test_links_are_followed_and_a_member_written_twice_counts_once(colours: Fold
         link = tarfile.TarInfo("a/two.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/another/x.png"
         tar.addfile(link)
-    with pytest.raises(ImagesError, match=r"links to what it does not hold \(1\): a/two\.png → /another/x\.png"):
+    with pytest.raises(ImagesError, match=r"links to files outside it \(1\): a/two\.png → /another/x\.png"):
         tars.Tar(tmp_path / "lost.tar", None)
 
 
@@ -204,17 +204,17 @@ def test_words_as_labels_one_channel_and_16_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held", "words"),
     [
-        ({"a": PIXELS, "b": LABELS}, "holds a, b, and no evaluation images with labels by these names"),
-        ({"images": PIXELS}, "and no evaluation images with labels"),
-        ({"images": PIXELS / 255, "labels": LABELS}, "float64 6×8×9×3, which are not pixels of 8 bits"),
+        ({"a": PIXELS, "b": LABELS}, "holds a, b, but no evaluation images with labels under these names"),
+        ({"images": PIXELS}, "but no evaluation images with labels"),
+        ({"images": PIXELS / 255, "labels": LABELS}, "float64 6×8×9×3, but pixels have 8 bits"),
         (
             {"images": PIXELS.astype(np.uint16), "labels": LABELS},
-            "which are not pixels of 8 bits, or of 16 in one channel",
+            "but pixels have 8 bits, or 16 bits in one channel",
         ),
-        ({"images": PIXELS[0], "labels": LABELS}, "labels is int64 6, and images has 8 images"),
-        ({"images": PIXELS[..., 0, 0], "labels": LABELS}, "uint8 6×8, which are not images"),
-        ({"images": PIXELS.transpose(0, 3, 1, 2), "labels": LABELS}, "uint8 6×3×8×9, which are not images"),
-        ({"images": PIXELS, "labels": LABELS[:5]}, "labels is int64 5, and images has 6 images"),
+        ({"images": PIXELS[0], "labels": LABELS}, "labels is int64 6, but images has 8 images"),
+        ({"images": PIXELS[..., 0, 0], "labels": LABELS}, "uint8 6×8, which is not an array of images"),
+        ({"images": PIXELS.transpose(0, 3, 1, 2), "labels": LABELS}, "uint8 6×3×8×9, which is not an array of images"),
+        ({"images": PIXELS, "labels": LABELS[:5]}, "labels is int64 5, but images has 6 images"),
         ({"images": PIXELS, "labels": np.eye(3)[LABELS]}, "labels is float64 6×3"),
         ({"images": PIXELS, "labels": np.array([{}] * 6)}, "cannot be read as an .npz file: Object arrays"),
         ({"images": PIXELS[:0], "labels": LABELS[:0]}, "holds no images"),

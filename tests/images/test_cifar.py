@@ -155,11 +155,11 @@ class Harm:
 @pytest.mark.parametrize(
     ("held", "words"),
     [
-        ({"data": Harm(), "labels": []}, "needs .*mkdir, which is not run"),
+        ({"data": Harm(), "labels": []}, "needs .*mkdir, which edgeresnet does not run"),
         ([1, 2], "it holds a list"),
         ({"labels": [1]}, "data"),
-        ({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}, "labels do not fit"),
-        ({"data": np.zeros((1, 3072), np.uint8), "labels": [10]}, "labels do not fit"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}, "labels do not match"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": [10]}, "labels do not match"),
         ({"data": np.zeros((1, 30), np.uint8), "labels": [1]}, "reshape"),
     ],
 )

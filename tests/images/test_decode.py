@@ -57,10 +57,10 @@ def test_grayscale_networks_get_one_channel() -> None:
 
 def test_sixteen_bit_images_are_refused_and_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ImagesError, match=r"have 16 bits, and `preprocessing\.bits` is 8"):
+    with pytest.raises(ImagesError, match=r"have 16 bits, but `preprocessing\.bits` is 8"):
         read_image(tmp_path / "deep.png", Preprocessing(8, (0.5,), (0.5,)))
     (tmp_path / "colour.png").write_bytes(_deep_colour_png(8))
-    with pytest.raises(ImagesError, match="16 bits, which are only read from one channel"):
+    with pytest.raises(ImagesError, match="16 bits, but edgeresnet reads 16 bits only from one unsigned channel"):
         read_image(tmp_path / "colour.png", Preprocessing(8, (0.5,) * 3, (0.5,) * 3))
 
 
@@ -154,6 +154,6 @@ def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
         (tmp_path / label).mkdir()
         (tmp_path / label / "x.png").write_text("no image")
     with pytest.raises(
-        ImagesError, match=r"not one of these 3 images could be decoded: .*x\.png cannot be decoded: it is not an image"
+        ImagesError, match=r"none of these 3 images could be decoded: .*x\.png cannot be decoded: it is not an image"
     ):
         opened(tmp_path, images__unreadable="skip").table()

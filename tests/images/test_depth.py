@@ -91,18 +91,18 @@ def test_other_bits_than_configured_are_an_error_both_ways(tmp_path: Path, bits:
     wanted = Preprocessing(8, (0.5,), (0.5,), bits=bits)
     gray = levels(8, 8)
     other = _save((gray // 256).astype(np.uint8) if bits == 16 else gray, tmp_path / "other.png")
-    with pytest.raises(ImagesError, match=rf"other\.png cannot be .*have {24 - bits} bits, and .*\.bits` is {bits}"):
+    with pytest.raises(ImagesError, match=rf"other\.png cannot be .*have {24 - bits} bits, but .*\.bits` is {bits}"):
         read_image(other, wanted)
     for name, pixels in (("i.tiff", gray.astype(np.int32)), ("f.tiff", gray.astype(np.float32))):
-        with pytest.raises(ImagesError, match=f"have 32 bits, and .* is {bits}"):
+        with pytest.raises(ImagesError, match=f"have 32 bits, but .* is {bits}"):
             read_image(_save(pixels, tmp_path / name), wanted)
     (tmp_path / "colour.png").write_bytes(_deep_colour_png(8))
-    with pytest.raises(ImagesError, match="16 bits, which are only read from one channel"):
+    with pytest.raises(ImagesError, match="16 bits, but edgeresnet reads 16 bits only from one unsigned channel"):
         read_image(tmp_path / "colour.png", wanted)
 
 
 def test_16_bits_are_of_one_channel() -> None:
-    with pytest.raises(ValueError, match="16 bits have one channel"):
+    with pytest.raises(ValueError, match="images of 16 bits must have one channel"):
         Preprocessing(8, (0.5,) * 3, (0.5,) * 3, bits=16)
     with pytest.raises(ValueError, match="bits must be 8 or 16, not 12"):
         Preprocessing(8, (0.5,), (0.5,), bits=12)

@@ -84,7 +84,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
 
     (tmp_path / "cat").mkdir()
     monkeypatch.setattr(os, "scandir", closed)
-    with pytest.raises(ImagesError, match="may not be read"):
+    with pytest.raises(ImagesError, match="cannot be read without permission"):
         sources.at(tmp_path, "evaluation", None)
 
 
@@ -120,7 +120,7 @@ def test_a_split_keeps_copies_together_and_needs_more_than_one_image() -> None:
     assert len(rest) + len(part) == 200
     assert not choose.shared(rest, part)
     assert len(part) >= 20
-    with pytest.raises(ImagesError, match="too alike"):
+    with pytest.raises(ImagesError, match="too similar"):
         choose.split(training.subset([0, 0, 0]), 0.1, 0)
 
 
@@ -135,7 +135,7 @@ def test_sets_that_share_an_image_are_refused_even_renamed(colours: Callable[[st
 
 
 def test_more_than_there_is_cannot_be_chosen(colours: Callable[[str], Path]) -> None:
-    with pytest.raises(ImagesError, match="121 evaluation images are requested, and 120 are there"):
+    with pytest.raises(ImagesError, match="121 evaluation images are requested, but there are only 120"):
         opened({"from": str(colours("a")), "count": 121})
 
 

@@ -43,9 +43,9 @@ def listed(path: Path, *, labelled: bool = True) -> sources.Listed:
 
 def test_paths_of_windows_are_reported(root: Path) -> None:
     (root / "list.csv").write_text("data\\red\\0.png,red\n")
-    with pytest.raises(ImagesError, match="not there") as caught:
+    with pytest.raises(ImagesError, match="do not exist") as caught:
         listed(root / "list.csv")
-    assert "as Windows has them" in caught.value.hint
+    assert "those of Windows" in caught.value.hint
 
 
 def test_a_list_is_the_folder_it_lists(colours: Folder, root: Path) -> None:
@@ -107,7 +107,7 @@ def test_missing_files_are_counted_and_ten_are_named(root: Path) -> None:
 
 
 def test_an_unknown_header_ends_as_a_file_that_is_not_there(root: Path) -> None:
-    with pytest.raises(ImagesError, match=r"1 of the 2 files .* are not there: img"):
+    with pytest.raises(ImagesError, match=r"1 of the 2 files .* do not exist: img"):
         listed(write_csv(root / "list.csv", [("data/red/000.png", "red")], ["img", "y"]))
 
 
@@ -124,13 +124,13 @@ RED = "data/red/000.png,red\n"
         ("l.csv", RED + ",red\n", r"rows without a path, .* \(1\): line 2"),
         ("l.csv", RED + "data/red/001.png,\n", r"gives some images no label \(1 of 2\): line 2"),
         ("l.csv", RED + "data/red/../red/000.png,blue\n", r"twice \(1\): data/red/000.png \(line 1 and 2\)"),
-        ("l.csv", "a,b,c\n1,2,3\n", "3 columns, and its first row does not name them"),
+        ("l.csv", "a,b,c\n1,2,3\n", "3 columns, but its first row does not name them"),
         ("l.csv", "path,file,label\na,b,c\n", "more than one column for the path"),
         ("l.csv", RED.encode() + b"data/\xe9t\xe9.png,red\n", "line 2 of .* is not UTF-8"),
         ("l.csv", '"data/red/000.png,red\n', "line 1 of .* is not valid CSV: unexpected end of data"),
         ("l.csv", RED.encode("utf-16"), "line 1 of .* is not UTF-8"),
         ("l.json", b"{", "cannot be read as JSON"),
-        ("l.json", b'"a.jpg"', "holds no list of images"),
+        ("l.json", b'"a.jpg"', "does not hold a list of images"),
         ("l.json", b'[["a.jpg", "red"], ["b.jpg", 1.5]]', 'is not an image with its label: \\["b.jpg", 1.5'),
         ("l.json", b'[{"label": "red"}]', "entry 1 of .* is not an image"),
         ("l.json", b'[["a.jpg", true]]', "entry 1 of .* is not an image"),
@@ -170,9 +170,9 @@ def test_integers_are_the_networks_answers(root: Path) -> None:
     ("labels", "classes", "words"),
     [
         ((1, 2, 3), 3, r"labels are out of range \(1\): .*data/blue/000\.png is of class 3, and there are 3 classes"),
-        ((1, 2, 3), None, "integers up to 3, and none is 0"),
-        ((0, 1, 3), None, "integers up to 3, and none is 2"),
-        ((-1, 0, 1), None, "and one is -1"),
+        ((1, 2, 3), None, "integers up to 3, but none is 0"),
+        ((0, 1, 3), None, "integers up to 3, but none is 2"),
+        ((-1, 0, 1), None, "but one is -1"),
         ((-1, 0, 1), 3, "is of class -1"),
     ],
 )

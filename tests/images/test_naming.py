@@ -100,7 +100,7 @@ def test_a_name_of_two_classes_gets_their_numbers(by_id: Path, tmp_path: Path) -
     [
         ("n.txt", b"a\nb\n", "names 2 classes, and 3 of the 3 of .* are not among them: n01, n02, n03"),
         ("n.txt", b"n01 a\nn02 b\nn04 c\n", "names 3 classes, and 1 of the 3 of .* are not among them: n03"),
-        ("n.txt", b"n01 a\nn01 b\nn02 c\nn03 d\n", "are they ids, or parts of names"),  # two ids are one
+        ("n.txt", b"n01 a\nn01 b\nn02 c\nn03 d\n", "which can be ids or parts of names"),  # two ids are one
         ("n.txt", b"n01\ta\nn01\tb\nn02\tc\n", "has n01 twice"),
         ("n.txt", b"a\n\nb\n", "line 2 of .* is empty"),
         ("n.txt", b"", "names no classes"),
@@ -108,7 +108,7 @@ def test_a_name_of_two_classes_gets_their_numbers(by_id: Path, tmp_path: Path) -
         ("n.json", b"[", "cannot be read as JSON"),
         ("n.json", b"3", "is not a list of names"),
         ("n.json", b'["a", 3, "b"]', "is not a list of names"),
-        ("n.json", b'{"n02": "a", "n01": "b", "n03": "c"}', "gives its classes no order"),
+        ("n.json", b'{"n02": "a", "n01": "b", "n03": "c"}', "does not give an order of its classes"),
         ("n.json", b'{"a": 0, "b": 0, "c": 1}', "is not a list of names"),
         ("n.json", b'{"a": 0, "a": 1}', "'a' twice"),
     ],
@@ -142,7 +142,7 @@ def test_folders_that_are_numbers_are_not_named_by_their_order(colours: Folder, 
 def test_first_words_that_are_folders_are_not_taken_for_other_folders_names(colours: Folder, tmp_path: Path) -> None:
     """By their order alone, blue would be called `red wine`."""
     (tmp_path / "names.txt").write_text("red wine\nblue sky\ngreen leaf\n")
-    with pytest.raises(ImagesError, match="are they ids, or parts of names"):
+    with pytest.raises(ImagesError, match="which can be ids or parts of names"):
         called(tmp_path / "names.txt", colours("a"))
     (tmp_path / "names.txt").write_text("red\twine\nblue\tsky\ngreen\tleaf\n")
     samples = called(tmp_path / "names.txt", colours("a"))

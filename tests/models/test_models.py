@@ -117,7 +117,7 @@ def test_a_factory_that_fails_is_reported_as_theirs(
 
 @pytest.mark.parametrize(
     ("network", "words"),
-    [(nn.Flatten(), r"\(2, 192\) instead of \(2, 10\)"), (nn.Linear(5, 10), "cannot take images")],
+    [(nn.Flatten(), r"\(2, 192\) for two images instead of \(2, 10\)"), (nn.Linear(5, 10), "cannot take images")],
 )
 def test_an_answer_must_have_a_logit_per_class(network: nn.Module, words: str) -> None:
     with pytest.raises(ModelError, match=words):

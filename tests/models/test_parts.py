@@ -101,14 +101,14 @@ def with_dropout() -> nn.Module:
 
 
 UNDERSTOOD = {
-    "one Linear": (lambda: Wrapper(nn.Linear(512, 7)), "resnet18", "head is taken for the classifier of backbone.*: "),
-    "dropout before it": (with_dropout, "resnet18", "fc.1 is taken for the classifier: "),
-    "timm's without a head": (Timms, "resnet10t", "classifier is taken for the classifier of encoder.*"),
-    "in a row": (Children, "resnet18", "fc is taken for the classifier of features.*"),
+    "one Linear": (lambda: Wrapper(nn.Linear(512, 7)), "resnet18", "head is used as the classifier of backbone.*: "),
+    "dropout before it": (with_dropout, "resnet18", "fc.1 is used as the classifier: "),
+    "timm's without a head": (Timms, "resnet10t", "classifier is used as the classifier of encoder.*"),
+    "in a row": (Children, "resnet18", "fc is used as the classifier of features.*"),
     "in two rows": (
         lambda: nn.Sequential(nn.Sequential(*list(resnet18().children())[:-1]), nn.Flatten(), nn.Linear(512, 7)),
         "resnet18",
-        "2 is taken for the classifier of 0.*",
+        "2 is used as the classifier of 0.*",
     ),
     "for small images": (SmallImages, "resnet18_3x3", ""),
 }
@@ -142,15 +142,19 @@ REFUSED = {
         lambda: Wrapper(nn.Sequential(nn.Linear(512, 32), nn.ReLU(), nn.Linear(32, 7))),
         "under backbone.*, and next to it head.0.weight (32×512), head.0.bias (32), head.2.weight (7×32) and 1 more",
     ),
-    "no bias, as of a cosine": (cosine, "next to it head.weight (7×512): not a single Linear with a bias"),
+    "no bias, as of a cosine": (
+        cosine,
+        "next to it head.weight (7×512): the classifier is not a single Linear with a bias",
+    ),
     "a normalisation before it": (
         lambda: Wrapper(nn.Sequential(nn.BatchNorm1d(512), nn.Linear(512, 7))),
-        "next to it head.0.weight (512), head.0.bias (512), head.0.running_mean (512) and 3 more: not a single Linear",
+        "next to it head.0.weight (512), head.0.bias (512), head.0.running_mean (512) and 3 more: "
+        "the classifier is not a single Linear",
     ),
     "no head": (lambda: Wrapper(nn.Identity()), "under backbone.*, without a classifier"),
     "two of them": (
         lambda: nn.ModuleDict({"left": resnet18(), "right": resnet18()}),
-        "2 ResNets, left.* and right.*: which of them is meant",
+        "2 ResNets, left.* and right.*: the tensors do not show which one is meant",
     ),
     "another input of the head": (lambda: Wrapper(nn.Linear(1024, 7)), "like resnet18, but fc.weight is 7×1024, not"),
     "another stem": (lambda: stem(5), "like resnet18, but conv1.weight is 64×3×5×5, not 64×3×7×7, 7 classes"),

@@ -79,7 +79,7 @@ def test_an_unknown_network_is_reported_and_not_guessed() -> None:
     other = recognise.recognise(changed(layer3__1__conv2__weight=(256, 256, 5, 5)))
     assert other is not None
     assert other.archs == ()
-    words = "of a kind of its own: like resnet18, but layer3.1.conv2.weight is 256×256×5×5, not 256×256×3×3"
+    words = "of an unknown kind: like resnet18, but layer3.1.conv2.weight is 256×256×5×5, not 256×256×3×3"
     assert words in other.words
     assert recognise.recognise({"features.0.weight": shapes.Tensor((64, 3, 3, 3), "Float")}) is None
     gap = changed()
@@ -216,7 +216,7 @@ def test_an_average_alone_is_the_network(tmp_path: Path) -> None:
         loaded = models.build("cifar_resnet8", 7, 1)
         checkpoint.load_into(loaded, tmp_path / "w.pth", "cifar_resnet8")
         torch.testing.assert_close(loaded.state_dict(), average.get_submodule("module").state_dict())
-    with pytest.raises(ModelError, match="has no average of its weights"):
+    with pytest.raises(ModelError, match="does not hold averaged weights"):
         checkpoint.read(models.Weights(tmp_path / "w.pth", "ema"))
 
 
@@ -333,12 +333,12 @@ def test_a_pickle_that_runs_code_does_not_run_it(tmp_path: Path) -> None:
     [
         (b"<!DOCTYPE html><html>not found</html>", "is an HTML page, not a checkpoint"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a pointer of Git LFS"),
-        (b'{"message": "Not Found"}', "is not a checkpoint, or is incomplete: its bytes are not what torch saves"),
+        (b'{"message": "Not Found"}', "is not a checkpoint, or is incomplete: it is not in the format of torch.save"),
         (b"", "is not a checkpoint, or is incomplete: it is empty"),
-        (b"\x80\x02K\x01.", "is not a checkpoint, or is incomplete: its bytes are not what torch saves"),
+        (b"\x80\x02K\x01.", "is not a checkpoint, or is incomplete: it is not in the format of torch.save"),
         (
             b"PK\x03\x04cut",
-            "is not a checkpoint, or is incomplete: it begins as an archive, and the archive's end is missing",
+            "is not a checkpoint, or is incomplete: it begins as an archive, but the end of the archive is missing",
         ),
     ],
 )

@@ -86,7 +86,7 @@ def test_a_published_file_is_known_by_name_and_content(published: Path) -> None:
     assert records.doubt(published) == ""
     published.write_bytes(published.read_bytes() + b"x")
     assert records.of(published, ["resnet18"]) is None
-    assert "is called like a published file, but its sha256 begins with" in records.doubt(published)
+    assert "name is that of a published file, but its sha256 begins with" in records.doubt(published)
     renamed = published.rename(published.with_name("mine.pth"))
     assert records.of(renamed, ["resnet18"]) is None
     assert records.doubt(renamed) == ""
@@ -127,7 +127,7 @@ def test_what_is_squashed_there_is_squashed_here(tmp_path: Path) -> None:
         ({"crop_mode": "squash", "crop_pct": 0.9}, {}, "its crop is 'squash', which"),
         ({"input_size": (3, 64, 96)}, {}, "its images are 96×64, not square, which"),
         ({"interpolation": "lanczos"}, {}, "its interpolation is 'lanczos', which"),
-        (None, {"act_layer": "silu"}, "its network was made with arguments of its own (act_layer silu)"),
+        (None, {"act_layer": "silu"}, "its network was built with other arguments (act_layer silu)"),
     ],
 )
 def test_what_a_recipe_cannot_express_is_reported_and_nothing_replaces_it(
@@ -143,7 +143,7 @@ def test_another_librarys_config_is_not_a_record(tmp_path: Path) -> None:
     path = hub(tmp_path)
     record = records.of(path, ["resnet18"])
     assert record is not None
-    assert record.why_not == "it is about resnet10t, which these tensors are not"
+    assert record.why_not == "it describes resnet10t, but these tensors are another network"
     for text in (json.dumps({"architectures": ["ResNetForImageClassification"]}), "[]", "{", '{"architecture": 3}'):
         (tmp_path / "config.json").write_text(text)
         assert records.of(path, ["resnet10t"]) is None

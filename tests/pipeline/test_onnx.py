@@ -106,7 +106,7 @@ def test_a_fixed_batch_is_kept(own_store: Store, net: Path) -> None:
     latency = variants(run)["fp32"].latency
     assert latency is not None
     assert latency.batch == 4
-    with pytest.raises(ModelError, match=r"is fixed to batches of 4, and `trace\.batch` is 2"):
+    with pytest.raises(ModelError, match=r"has the fixed batch size 4, but `trace\.batch` is 2"):
         pipeline.preview(about(net, trace={"batch": 2}), own_store)
 
 
@@ -153,7 +153,7 @@ def test_a_network_as_tensorflow_writes_it_is_the_same_network(own_store: Store,
     assert run.verdict == "KEPT"
     (turned, taken_off) = step_of(run, "trace").warnings
     assert {turned.code, taken_off.code} == {"adapted"}
-    assert "channels last (NHWC)" in turned.text
+    assert "takes images as NHWC" in turned.text
     assert "ends in a Softmax" in taken_off.text
     made, before = (onnx.load(path) for path in (folder_of(run, "trace") / trace.FILE, net))
     assert [node.op_type for node in made.graph.node] == [node.op_type for node in before.graph.node]
@@ -261,7 +261,7 @@ def test_a_candidate_that_does_not_fit_ends_before_anything_runs(own_store: Stor
     model = onnx.load(narrow)
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 9
     onnx.save(model, narrow)
-    with pytest.raises(ModelError, match=r"narrow\.onnx answers with 9 classes, the images have 10 classes"):
+    with pytest.raises(ModelError, match=r"narrow\.onnx returns 9 classes, but the images have 10 classes"):
         pipeline.run(about(net, model__candidate=str(narrow)), own_store)
     with pytest.raises(ModelError, match=r"the candidate nowhere\.onnx does not exist"):
         pipeline.run(about(net, model__candidate="nowhere.onnx"), own_store)
@@ -296,7 +296,7 @@ def test_a_candidate_that_a_target_refuses_is_that_targets_failure(own_store: St
 def test_the_file_names_the_report_where_no_architecture_does(own_store: Store, net: Path) -> None:
     from edgeresnet import report
 
-    assert report.FORMATS["terminal"](pipeline.run(about(net), own_store)).startswith("net.onnx, 10 classes\n")
+    assert report.FORMATS["terminal"](pipeline.run(about(net), own_store)).startswith("net.onnx · 10 classes · ")
     run = pipeline.run(about(net, model__candidate=str(net)), own_store)
     assert report.FORMATS["md"](run).startswith("# net.onnx against net.onnx, 10 classes")
 
@@ -304,7 +304,7 @@ def test_the_file_names_the_report_where_no_architecture_does(own_store: Store, 
 def test_a_network_that_onnxruntime_cannot_run_is_one_line(own_store: Store, net: Path) -> None:
     model = with_an_operator_of_somebody_else(net)
     onnx.save(model, net)
-    with pytest.raises(ModelError, match=r"operators that are not ONNX's own: somebody\.else\.") as caught:
+    with pytest.raises(ModelError, match=r"operators outside the ONNX standard: somebody\.else\.") as caught:
         pipeline.run(about(net), own_store)
     assert "\n" not in caught.value.message
     model.graph.node[0].domain, model.graph.node[0].op_type = "", "SequenceErase"  # onnx takes it as it is

@@ -335,7 +335,7 @@ def test_unreadable_images_are_counted_in_the_run(tmp_path: Path, colours: Any, 
     )
     (warning,) = made.steps["train"].warnings
     assert warning.code == "unreadable-images"
-    assert "42 unreadable training images were left out" in warning.text
+    assert "42 unreadable training images are left out" in warning.text
     raw["images"]["training"], raw["images"]["evaluation"] = str(colours("b")), str(tmp_path / "set")
     assert result_of(pipeline.run(recipe.parse(raw), Store(tmp_path / "store")), "onnxruntime").skipped
     raw["images"]["unreadable"] = "error"
@@ -353,7 +353,7 @@ def test_what_would_ship_is_built_as_often_as_the_recipe_wants(own_store: Store)
     assert all(build.latency and build.latency.processes for build in result.rebuilds)
     assert run.verdicts[0].verdict == "KEPT"
     assert run.verdicts[0].reason.endswith("; worst of 3 builds")
-    assert "built 3 times, all give 100.00 % same answers" in " ".join(report.summary.of(run).advice)
+    assert "built 3 times, all builds agree on 100.00 % of the images" in " ".join(report.summary.of(run).advice)
 
 
 def test_an_architecture_that_is_not_named_is_recognised_from_the_weights(own_store: Store, tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_an_architecture_that_is_not_named_is_recognised_from_the_weights(own_st
     (warning,) = step.warnings
     assert (warning.code, warning.subject) == ("given-weights", str(given))
     assert warning.text == (
-        "taken for cifar_resnet8; its tensors would fit cifar_plain8 as well: name `model.arch` if it is that"
+        "recognised as cifar_resnet8; its tensors also match cifar_plain8: set `model.arch` if it is one of these"
     )
     named = tiny(model={"checkpoint": str(given), "arch": "cifar_plain8"}, train=None, promises={})
     assert not step_of(pipeline.run(recipe.parse(named), own_store), "trace").warnings
@@ -385,7 +385,7 @@ def test_which_of_two_networks_in_a_file_is_meant(own_store: Store, tmp_path: Pa
         return step_in(raw, own_store)
 
     silent, model, ema = traced(), traced(weights="model"), traced(weights="ema")
-    assert "the file has its weights and an average of them: the weights are used" in silent.warnings[0].text
+    assert "the file has weights and averaged weights (EMA): the first are used" in silent.warnings[0].text
     assert (model.warnings, ema.warnings) == ((), ())
     given = [step.parents["network"] for step in (silent, model, ema)]
     assert len({each.digest for each in given if isinstance(each, Given)}) == 3
@@ -394,7 +394,7 @@ def test_which_of_two_networks_in_a_file_is_meant(own_store: Store, tmp_path: Pa
     assert given[-1].value.which == "ema"
     del held["conv1.weight"]
     torch.save(held, tmp_path / "w.pth")
-    with pytest.raises(ModelError, match=r"w\.pth has no average of its weights"):
+    with pytest.raises(ModelError, match=r"w\.pth does not hold averaged weights"):
         traced(weights="ema", arch="cifar_resnet8b")
 
 
@@ -435,15 +435,15 @@ def test_what_is_around_a_network_is_reported(own_store: Store, tmp_path: Path) 
     torch.save(held, tmp_path / "w.pth")
     for model in ({}, {"arch": "cifar_resnet8b"}):
         raw = tiny(model={"checkpoint": str(tmp_path / "w.pth"), **model}, train=None)
-        assert "head is taken for the classifier of backbone.*" in step_in(raw, own_store).warnings[0].text
+        assert "head is used as the classifier of backbone.*" in step_in(raw, own_store).warnings[0].text
 
 
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        (("cifar_resnet8", 7, 1), "has 7 classes, and there are 10"),
-        (("cifar_resnet8", 10, 3), "takes 3 channels, and preprocessing makes 1"),
-        (None, "has no network that is recognised by its tensors"),
+        (("cifar_resnet8", 7, 1), "has 7 classes, but the images or the recipe have 10"),
+        (("cifar_resnet8", 10, 3), "takes 3 channels, but the preprocessing makes 1"),
+        (None, "has tensors that match no known architecture"),
     ],
 )
 def test_what_the_weights_hold_is_compared_with_the_recipe(

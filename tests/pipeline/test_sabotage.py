@@ -160,7 +160,7 @@ def test_a_flipped_byte_in_an_artifact_is_never_used(own_store: Store, step: str
     again = pipeline.run(recipe.parse(tiny()), own_store, listener=ear)
     digest = step_of(run, step).digest
     assert any(each.state == "made" for each in again.steps if digest == each.digest or each.id == step)
-    assert f"{largest.name} has changed: it is made again" in ear.heard[0]
+    assert f"{largest.name} has changed: edgeresnet makes it again" in ear.heard[0]
     assert again.verdict == "KEPT"
     assert any(w.code == "made-again" for each in again.steps for w in each.warnings), "and the run remembers"
 
@@ -205,7 +205,7 @@ def test_a_stale_engine_with_its_manifest_is_never_used(two_models: Any) -> None
 
 @pytest.mark.parametrize(
     ("clock", "words"),
-    [(lambda: 0.0, "did not move"), (Backwards(), "stepped back")],
+    [(lambda: 0.0, "stood still"), (Backwards(), "went backwards")],
     ids=["stands still", "steps back"],
 )
 def test_a_clock_that_does_not_run_keeps_no_promise(
@@ -229,7 +229,7 @@ def test_a_session_that_slows_down_with_time_is_reported(own_store: Store, add_t
         return answer
 
     run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 2, "seconds": 3})
-    assert "it slowed down by" in timing_texts(run)
+    assert "inference became slower" in timing_texts(run)
 
 
 def test_a_session_that_answers_differently_the_second_time(own_store: Store, add_target: Any) -> None:
@@ -238,7 +238,7 @@ def test_a_session_that_answers_differently_the_second_time(own_store: Store, ad
 
     run = judged(own_store, add_target, Sabotaged(after=forgets), promises={"max_drop_pp": 50})
     assert run.verdict == "NOT_MEASURED"
-    assert "the network answered differently when image" in run.verdicts[0].reason
+    assert "the network gave other logits when image" in run.verdicts[0].reason
 
 
 def test_a_process_that_dies_while_it_is_timed_leaves_the_rest(own_store: Store, monkeypatch: Any) -> None:
@@ -247,7 +247,7 @@ def test_a_process_that_dies_while_it_is_timed_leaves_the_rest(own_store: Store,
 
     def start(job: worker.Job) -> worker.Worker:
         if job.target.name == "onnxruntime":  # type: ignore[attr-defined]
-            raise TargetError("the network", "ended the process in which it was timed with signal 11", hint="again")
+            raise TargetError("the network", "crashed the process that timed it (signal 11)", hint="again")
         return real(job)
 
     monkeypatch.setattr(worker, "start", start)
@@ -325,7 +325,7 @@ def test_what_an_interruption_left_is_reported_with_its_time(own_store: Store, m
         pipeline.run(wanted, own_store)
     (warning,) = step_of(pipeline.run(wanted, own_store), "verify:onnxruntime").warnings
     assert warning.code == "continued"
-    assert "2 of 4 rounds of processes were timed before an interruption, 20" in warning.text
+    assert "timing continues after an interruption: 2 of 4 rounds date from 20" in warning.text
 
 
 def test_a_half_precision_variant_that_cannot_be_made_does_not_stop_its_target(
@@ -361,7 +361,7 @@ def test_a_target_that_slows_down_at_image_300_is_reported(own_store: Store, add
 
     run = judged(own_store, add_target, Sabotaged(after=slower), verify={"processes": 2, "seconds": 3})
     notes = timing_texts(run)
-    assert any(word in notes for word in ("slowed down", "two speeds", "had not come to agree")), notes
+    assert any(word in notes for word in ("became slower", "two groups", "did not settle")), notes
 
 
 def test_a_class_without_images_is_reported_and_its_promise_is_not_kept(tmp_path: Path, colours: Any) -> None:
@@ -391,7 +391,7 @@ def test_a_half_precision_variant_whose_answers_are_nan_is_left_out(
 
     def answers(name: str, *more: Any) -> Any:
         if name == "half":
-            raise TargetError("the network", "answered NaN or infinity for image 0", hint="")
+            raise TargetError("the network", "returned NaN or infinity for image 0", hint="")
         return real(name, *more)
 
     monkeypatch.setattr(verify, "_answers", answers)
@@ -400,7 +400,7 @@ def test_a_half_precision_variant_whose_answers_are_nan_is_left_out(
     assert list(result_of(run, "tensorrt").variants) == ["fp32"]
     (warning,) = step_of(run, "verify:tensorrt").warnings
     assert warning.code == "no-half"
-    assert "the half-precision variant is left out: the network answered NaN" in warning.text
+    assert "the half-precision variant is left out: the network returned NaN" in warning.text
     again = pipeline.run(recipe.parse(tiny(targets={"tensorrt": {"precision": "fp16"}})), own_store)
     assert again.verdict == "NOT_MEASURED", "unless it is what would ship"
 

@@ -54,7 +54,7 @@ def test_one_process_has_no_interval(candidate: str) -> None:
         one = change(one, name, latency=latency(each.latency.processes[:1]))
     found = advice.advice(one)
     assert found is not None
-    assert "1.199 times as fast, in one process: no interval" in found.sentence
+    assert "1.199 times as fast in one process, which gives no interval" in found.sentence
     assert "inf" not in found.sentence
 
 
@@ -63,8 +63,8 @@ def test_what_is_slower_is_not_what_to_ship(candidate: str, word: str) -> None:
     found = advice.advice(result(1.5, 1.0, candidate))
     assert found is not None
     assert found.ship == "half"
-    assert found.sentence.startswith(f"ship the half-precision variant: {word} is no faster (0.668 times as fast")
-    assert found.sentence.endswith("not in INT8: fc (Gemm, f16), pool (Pool, f32)")
+    assert found.sentence.startswith(f"Ship half precision: {word} is not faster (0.668 times as fast, 95 % interval")
+    assert found.sentence.endswith("These layers do not run in INT8: fc (Gemm, f16), pool (Pool, f32).")
 
 
 def test_where_half_precision_is_no_faster_either_it_is_fp32() -> None:
@@ -74,7 +74,7 @@ def test_where_half_precision_is_no_faster_either_it_is_fp32() -> None:
     found = advice.advice(slower)
     assert found is not None
     assert found.ship == "fp32"
-    assert found.sentence.startswith("ship FP32: INT8 is no faster than its half-precision variant")
+    assert found.sentence.startswith("Ship FP32: INT8 is not faster than half precision (")
     slower = added(slower, "pruned", timed(0.5))  # the same network in FP32: `half` is made of the pruned one
     assert advice.advice(slower).ship == "pruned"  # type: ignore[union-attr]
 
@@ -94,14 +94,15 @@ def test_what_cannot_be_compared_gives_no_advice() -> None:
     assert advice.advice(replace(slower, variants={"int8": slower.variants["int8"]})) is None
 
 
-@pytest.mark.parametrize(("full", "called"), [("fp32", "FP32"), ("pruned", "the pruned network in FP32")])
+@pytest.mark.parametrize(("full", "called"), [("fp32", "FP32"), ("pruned", "the pruned FP32 network")])
 def test_without_half_precision_the_baseline_is_fp32(full: str, called: str) -> None:
     """As on a CPU without half precision, where INT8 may be slower, too."""
     one = without_half(result(1.5, 1.0), full)
     found = advice.advice(one)
     assert found is not None
     assert found.ship == full
-    assert found.sentence.startswith(f"ship {called} where time counts: INT8 is no faster (0.668 times as fast")
+    assert found.sentence.startswith(f"Ship {called}: INT8 is not faster (0.668 times as fast")
+    assert "INT8 is only smaller: ship it where size counts." in found.sentence
     assert advice.advice(change(one, "int8", latency=timed(0.5))) is None
     one = change(change(one, "int8", latency=timed(1.0, 0.1)), full, latency=timed(1.0, -0.1))
     assert f"is not shown to be faster than {called} (" in advice.advice(one).sentence  # type: ignore[union-attr]
@@ -111,7 +112,7 @@ def test_many_layers_are_counted() -> None:
     layers = tuple(Layer(f"l{number}", "Conv", "f32") for number in range(9))
     found = advice.advice(change(result(1.5, 1.0), "int8", float_layers=layers))
     assert found is not None
-    assert found.sentence.endswith("l4 (Conv, f32) and 4 more")
+    assert found.sentence.endswith("l4 (Conv, f32) and 4 more.")
 
 
 @pytest.mark.parametrize(("pruned_ms", "ship"), [(1.2, "fp32"), (1.001, "pruned"), (0.5, None)])
@@ -125,4 +126,15 @@ def test_pruning_that_saves_no_time_is_not_what_to_ship(pruned_ms: float, ship: 
     assert (found.ship if found else None) == ship
     if ship == "fp32":
         assert found is not None
-        assert found.sentence.startswith("ship the network as it was before: pruned, in FP32, it is no faster (0.8")
+        assert found.sentence.startswith("Ship the unpruned network: pruning saves no time (0.8")
+
+
+def test_what_to_do_follows_the_verdict() -> None:
+    faster, step = result(0.5, 1.0), advice.next_step
+    assert step(faster, "BROKEN", "max_drop_pp: 9 lost") == "Do not ship INT8: max_drop_pp: 9 lost."
+    assert step(faster, "UNDECIDED", "max_drop_pp: 9 lost") == "Do not ship INT8 yet: max_drop_pp: 9 lost."
+    assert step(faster, "KEPT", "") == "Add promises to the recipe: a run without promises cannot fail."
+    faster = added(faster, "fp32", timed(1.0))
+    assert step(faster, "KEPT", "max_drop_pp: 1 lost") == "Ship INT8: 1.99 times as fast as FP32."
+    slower = result(1.5, 1.0)
+    assert step(slower, "UNDECIDED", "max_drop_pp: 9 lost") == advice.advice(slower).text  # type: ignore[union-attr]

@@ -112,7 +112,7 @@ def test_a_devices_result_survives_its_journey(tmp_path: Path) -> None:
             lambda one: one["result"]["variants"]["int8"]["latency"]["processes"][0].update(host_ms=[["1"]]),
             r"result.variants.int8.latency.processes\[0\].host_ms\[0\]\[0\]: is a string",
         ),
-        (lambda one: one.update(format=2), "is not as deploy.py wrote it"),
+        (lambda one: one.update(format=2), "has changed since deploy.py wrote it"),
     ],
 )
 def test_a_result_that_does_not_fit_names_the_path(tmp_path: Path, change: Callable[[Any], object], words: str) -> None:
@@ -132,8 +132,8 @@ def test_a_result_that_was_changed_or_is_not_one_is_refused(tmp_path: Path) -> N
         ("{", "is not a device's result"),
         ("[]", "is not a device's result"),
         (json.dumps(codec.encode(_result())), "is not a device's result"),
-        (json.dumps({**sealed, "measured": 2.0}), "is not as deploy.py wrote it"),
-        (json.dumps({**sealed, "measured": float("nan")}), "is not as deploy.py wrote it"),
+        (json.dumps({**sealed, "measured": 2.0}), "has changed since deploy.py wrote it"),
+        (json.dumps({**sealed, "measured": float("nan")}), "has changed since deploy.py wrote it"),
     ):
         path.write_text(text)
         with pytest.raises(ArtifactError, match=words):

@@ -41,7 +41,7 @@ def test_an_invalid_answer_ends_the_evaluation(answer: np.ndarray, word: str) ->
     session = Scripted()
     answers = [np.zeros((2, 3), np.float32), answer]
     session.infer = lambda batch: answers.pop(0)  # type: ignore[method-assign]
-    with pytest.raises(TargetError, match=f"the network answered .*{word}"):
+    with pytest.raises(TargetError, match=f"the network returned .*{word}"):
         inference.predict(session, [_images(2), _images(2)])
 
 
@@ -74,7 +74,7 @@ def test_a_network_whose_answers_change_has_no_accuracy() -> None:
         return answer
 
     session.infer = forgetful  # type: ignore[method-assign]
-    with pytest.raises(TargetError, match="the network answered differently when image 1 was evaluated again"):
+    with pytest.raises(TargetError, match="the network gave other logits when image 1 was evaluated again"):
         inference.predict(session, [_images(2), _images(2)])
 
 
@@ -97,7 +97,9 @@ def test_a_folder_proves_that_it_is_complete(tmp_path: Path) -> None:
     assert [(file.name, file.size) for file in manifest.files_in(tmp_path)] == [("a/x.bin", 3), ("y.txt", 1)]
     assert manifest.content_digest(manifest.files_in(tmp_path)) == written["digest"]
     del written["files"][1]["size"]
-    assert manifest.problems(tmp_path, written) == ["the manifest's list of files is damaged: [1].size: is missing"]
+    assert manifest.problems(tmp_path, written) == [
+        "the list of files in the manifest is damaged: [1].size: is missing"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_a_folder_proves_that_it_is_complete(tmp_path: Path) -> None:
         (lambda folder: (folder / "x.bin").unlink(), "missing"),
         (lambda folder: (folder / "x.bin").write_bytes(b"12"), "bytes instead of"),
         (lambda folder: (folder / "x.bin").write_bytes(b"124"), "has changed"),
-        (lambda folder: (folder / "new").write_bytes(b""), "does not belong"),
+        (lambda folder: (folder / "new").write_bytes(b""), "is not in the manifest"),
     ],
 )
 def test_every_damage_is_found(tmp_path: Path, damage, word: str) -> None:  # type: ignore[no-untyped-def]

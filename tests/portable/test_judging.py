@@ -62,14 +62,8 @@ def test_the_interval_holds_the_true_drop_as_often_as_it_says(images: tuple[int,
     assert 0.95 <= sum(found) / len(found) <= 0.98
 
 
-def test_the_interval_from_records_is_paired() -> None:
-    before = np.array([True] * 90 + [False] * 10)
-    now = before.copy()
-    now[:3] = False
-    assert intervals.drop_interval(before.tolist(), now.tolist()) == intervals.tango(3, 0, 100)
-    assert intervals.drop_interval([], []) == (-1, 1)
-    with pytest.raises(ValueError, match="same images"):
-        intervals.drop_interval([True], [True, False])
+def test_no_image_decides_nothing() -> None:
+    assert intervals.tango(0, 0, 0) == (-1, 1)
 
 
 def test_more_images_decide_finer_drops() -> None:
@@ -113,9 +107,9 @@ def test_what_ten_images_can_show(promised: list[Promise], within: bool) -> None
 
 def test_what_is_out_of_reach_is_named() -> None:
     found = judging.out_of_reach(promises({"crack": 60}, max_drop_pp=0.5, max_latency_p99_ms=5), {"crack": 4}, 1)
-    assert found[0].startswith("max_drop_pp 0.5 is finer than 4 images can decide: the smallest drop")
-    assert found[1].startswith("min_recall_pct crack 60 is finer than its 4 images can decide: the most")
-    assert found[2] == "max_latency_p99_ms: one process does not show how much processes differ"
+    assert found[0].startswith("4 images are too few for max_drop_pp 0.5: the smallest drop")
+    assert found[1].startswith("4 images of crack are too few for min_recall_pct crack 60: the highest")
+    assert found[2] == "max_latency_p99_ms: one process does not show how much times vary between processes"
 
 
 def test_answers_are_better_than_chance_or_not() -> None:
@@ -253,7 +247,7 @@ def test_of_two_builds_the_worse_is_judged() -> None:
 def test_a_drop_from_chance_says_nothing() -> None:
     (found,) = judging.judge(promises(max_drop_pp=0.5), "openvino", _result(top1=500))
     assert found.verdict == "NOT_MEASURED"
-    assert "do not show the FP32 reference to be better than chance" in found.reason
+    assert "do not show that the FP32 reference is better than chance" in found.reason
 
 
 def test_a_rare_class_does_not_make_correct_answers_likely() -> None:
@@ -282,7 +276,7 @@ def test_one_process_does_not_keep_a_latency_and_few_inferences_do_not_either() 
     few = latency([process([1.0] * 20)] * 5)
     (found,) = judging.judge(promises(max_latency_p99_ms=5), "x", change(result, "fp32", latency=few))
     assert found.verdict == "UNDECIDED"
-    assert "100 inferences are few: more seconds would decide" in found.reason
+    assert "100 inferences are too few: a longer measurement would decide it" in found.reason
 
 
 def test_a_tick_as_long_as_a_hundredth_of_an_inference_measures_nothing() -> None:
@@ -326,14 +320,14 @@ def test_times_of_two_machines_are_never_compared() -> None:
     result = _faster(2, machine=timed_machine(host="another"))
     (found,) = judging.judge(promises(min_speedup_fp32=1.5), "openvino", result)
     assert found.verdict == "NOT_MEASURED"
-    assert "two machines" in found.reason
+    assert "different machines" in found.reason
 
 
 def test_a_clock_that_stepped_back_measured_nothing() -> None:
     result = _faster(2, host_ms=windows([[0.5] * 99 + [-100.0], [0.5] * 100]))
     found = judging.judge(promises(min_speedup_fp32=1.5, max_latency_p99_ms=5), "openvino", result)
     assert [verdict.verdict for verdict in found] == ["NOT_MEASURED"] * 2
-    assert "stepped back" in found[0].reason
+    assert "went backwards" in found[0].reason
 
 
 def test_the_process_that_used_most_memory_counts() -> None:
@@ -357,7 +351,7 @@ def test_the_same_answer_to_every_image_keeps_no_promise(promised: list[Promise]
     result = change(result, "fp32", predicted=(0,) * 1000, accuracy=counts)
     (found,) = judging.judge(promised, "x", result)
     assert found.verdict == "NOT_MEASURED"
-    assert "every image is answered fine" in found.reason
+    assert "the network answers fine for every image" in found.reason
 
 
 def test_the_worst_verdict_is_the_runs() -> None:
@@ -391,7 +385,7 @@ def test_looking_at_many_classes_widens_the_interval() -> None:
     assert many[0].low is not None
     assert alone.low is not None
     assert many[0].low < alone.low
-    assert "% of c0 found" in alone.reason
+    assert "% recall of c0" in alone.reason
 
 
 @pytest.mark.parametrize(("lost", "won", "p"), [(0, 0, 1.0), (5, 5, 1.0), (10, 0, 2 / 1024), (8, 2, 112 / 1024)])

@@ -31,7 +31,7 @@ def test_bgr_swaps_the_channels_before_the_statistics() -> None:
     [
         ({"size": 0}, "size"),
         ({"resize": 100}, "resize"),
-        ({"std": (1.0, 1.0)}, "one of each per channel"),
+        ({"std": (1.0, 1.0)}, "both one value per channel"),
         ({"std": (1.0, 0.0, 1.0)}, "positive"),
         ({"mean": (float("nan"),) * 3}, "finite"),
         ({"mean": (0.1,) * 2, "std": (0.1,) * 2}, "grayscale"),

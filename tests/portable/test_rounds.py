@@ -65,7 +65,7 @@ def test_an_interrupted_measurement_continues(tmp_path: Path, started: list[work
     assert (len(found), len(started)) == (3, 1)
     (warning,) = ctx.warnings
     assert warning.code == "continued"
-    assert warning.text.startswith("2 of 3 rounds of processes were timed before an interruption, 20")
+    assert warning.text.startswith("timing continues after an interruption: 2 of 3 rounds date from 20")
     assert len(_rounds(tmp_path)[0]) == 3
     assert len(started) == 1
 

@@ -48,43 +48,55 @@ def test_quiet_values_have_no_warnings() -> None:
 @pytest.mark.parametrize(
     ("processes", "code", "words"),
     [
-        ([timed([1.0, 1.1, 1.2])], "few-inferences", "fp32: only 3 inferences"),
-        ([timed(noise(400))], "one-process", "fp32: timed in one process only"),
+        ([timed([1.0, 1.1, 1.2])], "few-inferences", "fp32: few inferences were timed, only 3:"),
+        ([timed(noise(400))], "one-process", "fp32: timed in only one process"),
         (quiet(clock_ms=0.5), "coarse-timer", "too coarse"),
         ([timed([1.0, 2.0] * 100, [1.0, 2.0] * 100)] * 3, "coarse-timer", "too coarse"),
-        ([timed([*noise(30), *noise(30, 1.2)], [*noise(30), *noise(30, 1.2)])] * 3, "two-speeds", "two speeds"),
-        ([*quiet()[:2], timed(noise(200), [*noise(10), -5.0])], "clock-stepped-back", "stepped back"),
-        (quiet(clock_ms=-1.0), "clock-stepped-back", "stepped back"),
-        (quiet(others_cpus=[0.9, 0.9]), "others-busy", "other programs kept 0.9 CPUs busy"),
-        (quiet(stolen_cpus=[0.2]), "stolen", "host took 0.20 CPUs away"),
-        (quiet(cpu_work_ms=[1.0, 1.3]), "cpu-speed-changed", "the CPU's own speed changed by 30 %"),
-        (quiet(cpu_mhz=[3000.0, 2000.0]), "cpu-clock-changed", "from 2000 to 3000 MHz"),
-        (quiet(others_cpus=[None]), "load-unknown", "cannot be seen on this system"),
-        (quiet(stable=False), "not-settled", "had not come to agree when the time was over, in 3 of 3 processes"),
+        ([timed([*noise(30), *noise(30, 1.2)], [*noise(30), *noise(30, 1.2)])] * 3, "two-speeds", "two groups"),
+        ([*quiet()[:2], timed(noise(200), [*noise(10), -5.0])], "clock-stepped-back", "went backwards"),
+        (quiet(clock_ms=-1.0), "clock-stepped-back", "went backwards"),
+        (quiet(others_cpus=[0.9, 0.9]), "others-busy", "other programs used 0.9 CPUs"),
+        (quiet(stolen_cpus=[0.2]), "stolen", "used 0.20 of its CPUs"),
+        (quiet(cpu_work_ms=[1.0, 1.3]), "cpu-speed-changed", "the CPU's speed changed by 30 %"),
+        (quiet(cpu_mhz=[3000.0, 2000.0]), "cpu-clock-changed", "between 2000 and 3000 MHz"),
+        (quiet(others_cpus=[None]), "load-unknown", "does not report how busy"),
+        (quiet(stable=False), "not-settled", "timing did not settle in 3 of 3 processes"),
         (quiet(before={**QUIET, "throttled": 3}, after={**QUIET, "throttled": 4}), "throttled-cpu", "its temperature"),
-        (quiet(after={**QUIET, "gpus": [THROTTLED_GPU]}), "throttled-gpu", "GPU was slowed down meanwhile: power cap"),
-        ([timed(noise(200), noise(200, 1.15)) for _ in range(3)], "slowed-down", "slowed down by 15 %"),
+        (
+            quiet(after={**QUIET, "gpus": [THROTTLED_GPU]}),
+            "throttled-gpu",
+            "GPU was throttled during the measurement: power cap",
+        ),
+        (
+            [timed(noise(200), noise(200, 1.15)) for _ in range(3)],
+            "slowed-down",
+            "became slower during the measurement by 15 %",
+        ),
         (
             [timed(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(5)],
             "slowed-down",
-            "slowed down by 16 %",
+            "became slower during the measurement by 16 %",
         ),
         (
             [timed(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(5)],
             "processes-differ",
-            "processes differ by 16 %",
+            "p50 varies between processes by 16 %",
         ),
-        ([timed(noise(10), noise(10, 1.2))] * 3, "slowed-down", "slowed down by 20 %"),
+        ([timed(noise(10), noise(10, 1.2))] * 3, "slowed-down", "became slower during the measurement by 20 %"),
         (
             [timed(noise(200), noise(200, 1.3), noise(200)) for _ in range(3)],
             "windows-differ",
-            "differ by 30 %: unstable",
+            "p50 varies within one process by 30 %",
         ),
-        ([timed(noise(200, m), noise(200, m)) for m in (1, 1.2, 1, 1)], "processes-differ", "processes differ by 20 %"),
+        (
+            [timed(noise(200, m), noise(200, m)) for m in (1, 1.2, 1, 1)],
+            "processes-differ",
+            "p50 varies between processes by 20 %",
+        ),
         (
             [timed(noise(100, seed=n) + noise(100, 1.5, seed=9 + n)) for n in range(3)],
             "two-speeds",
-            "two speeds, 1 and 1.5 ms",
+            "two groups near 1 and 1.5 ms",
         ),
     ],
 )
@@ -96,7 +108,7 @@ def test_what_others_do_on_cpus_that_are_not_ours_needs_no_warning() -> None:
     """A container with two of 64 CPUs: 37 busy ones leave 27."""
     machine = {**TIMED_MACHINE, "cpus": 64, "cores": 2}
     assert text(quiet(others_cpus=[37.0], machine=machine)) == ""
-    assert "kept 63.0 CPUs busy" in text(quiet(others_cpus=[63.0], machine=machine))
+    assert "used 63.0 CPUs" in text(quiet(others_cpus=[63.0], machine=machine))
 
 
 def test_one_unsteady_reading_of_the_cpu_speed_is_not_a_change() -> None:
@@ -106,14 +118,24 @@ def test_one_unsteady_reading_of_the_cpu_speed_is_not_a_change() -> None:
 
 def test_three_processes_in_order_are_chance() -> None:
     found = [timed(noise(200, 1 + 0.04 * n), noise(200, 1 + 0.04 * n)) for n in range(3)]
-    assert "slowed down" not in text(found)
+    assert "slower" not in text(found)
 
 
 def test_what_happens_to_the_machine_is_reported_once_for_all() -> None:
     both = {"fp32": latency(quiet(others_cpus=[0.5])), "half": latency(quiet(others_cpus=[0.7]))}
-    busy = RunWarning("others-busy", "other programs kept 0.6 CPUs busy meanwhile")
+    busy = RunWarning("others-busy", "other programs used 0.6 CPUs during the measurement")
     assert timing_warnings.of(both) == [busy]
     assert timing_warnings.of_machine(both) == timing_warnings.taken_away(both) == [busy]
+
+
+def test_one_code_of_several_sessions_is_one_warning() -> None:
+    part = [*quiet()[:2], *quiet(stable=False)[2:]]
+    found = timing_warnings.of({"fp32": latency(quiet(stable=False)), "half": latency(quiet()), "int8": latency(part)})
+    words = "timing did not settle (fp32 in 3 of 3 processes, int8 in 1 of 3 processes)"
+    assert found == [RunWarning("not-settled", f"{words}: the windows still differed at the time limit")]
+    found = timing_warnings.of({"fp32": latency(part), "int8": latency(part)})
+    words = "timing did not settle in 1 of 3 processes: the windows still differed at the time limit"
+    assert found == [RunWarning("not-settled", words, "fp32, int8")]
 
 
 def test_what_slows_one_kind_of_work_only_is_not_taken_away() -> None:

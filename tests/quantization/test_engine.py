@@ -79,9 +79,9 @@ def test_without_images_held_out_every_step_stays_and_says_nothing(monkeypatch: 
 
 
 def test_all_layers_excluded_is_an_error_that_says_why() -> None:
-    with pytest.raises(ModelError, match=r"network has no layer left that can become INT8 \(c1: excluded") as caught:
+    with pytest.raises(ModelError, match=r"network has no layer that can become INT8 \(c1: excluded") as caught:
         int8(plain(), TENSORRT, exclude=(".",))
-    assert caught.value.hint == "exclude less"
+    assert caught.value.hint == "exclude fewer layers"
 
 
 def test_incorrect_scales_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:

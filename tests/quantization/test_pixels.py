@@ -113,7 +113,7 @@ def test_images_of_16_bits_are_read_in_float_and_all_behind_them_in_int8() -> No
     """Levels from 0 to 65535, counted in INT8, would be clipped to the first 256 of them."""
     deep = Preprocessing(SIZE, mean=(0.5,), std=(0.5,), bits=16)
     found, usual = int8(basic(), TENSORRT, preprocessing=deep), int8(basic(), TENSORRT)
-    assert found.placement.kept["stem"] == "it reads images of 16 bits, and INT8 has 256 levels"
+    assert found.placement.kept["stem"] == "it reads 16-bit images, but INT8 has only 256 levels"
     assert set(usual.placement.weights) - set(found.placement.weights) == {"stem_out"}
     assert Net(found.model()).input not in found.placement.points
     gray = plain()

@@ -151,7 +151,7 @@ def test_half_the_weight_range_where_the_dialect_says_so() -> None:
 
 def test_a_gemm_with_few_outputs_stays_float_and_says_why() -> None:
     _, found = placed(plain(10), TENSORRT)
-    assert found.kept == {"fc": "10 outputs, and fewer than 16 stay float for this target"}
+    assert found.kept == {"fc": "it has 10 outputs: this target keeps layers with fewer than 16 in float"}
     assert set(found.weights) == {"c1_out", "c2_out"}
     assert "flat" not in found.points
     assert placed(plain(10), CPU)[1].kept == {}
@@ -198,7 +198,7 @@ def test_an_addition_behind_an_excluded_layer_stays_float() -> None:
 
 def test_an_operator_without_int8_between_layers_is_reported() -> None:
     _, found = placed(squeezed(), CPU)
-    why = "stands between INT8 layers and has no INT8 form here"
+    why = "it is between INT8 layers, but has no INT8 form here"
     assert found.kept == {"gate (Sigmoid)": why, "weighed (Mul)": why}
     assert {"se.down_out", "se.up_out", "last_out"} <= set(found.weights)
 
@@ -270,5 +270,5 @@ def test_behind_attention_the_shortcuts_own_convolution_is_what_the_addition_joi
     assert accepts.findings(written, "tensorrt", TENSORRT) == []
     both = qdq.write(model, *scaled(model, replace(TENSORRT, residual="both")))
     (finding,) = accepts.findings(both, "tensorrt", TENSORRT)
-    remedy = "quantize what weighed makes alone, and leave the convolution's"
+    remedy = "quantize only the output of weighed, not that of the convolution"
     assert (finding.rule, finding.remedy) == ("residual-both", remedy)

@@ -73,7 +73,10 @@ def test_ranges_saved_before_an_interruption_are_used_and_reported(few_at_once: 
     assert collected(basic(), samples(), skip=stored.images, into=stored).dump() == complete.dump()
     assert _collected(basic(), calibration, ORIGIN, None, ctx).plain.dump() == complete.dump()
     (warning,) = ctx.warnings
-    assert (warning.code, warning.text) == ("continued", "5 images were counted before an interruption")
+    assert (warning.code, warning.text) == (
+        "continued",
+        "calibration continues after an interruption: 5 images were already read",
+    )
     (tmp_path / "ranges.json").write_bytes(first.dump())
     again = Context(0, tmp_path)
     other = replace(ORIGIN, images="others")
@@ -107,9 +110,9 @@ def test_ranges_of_another_version_and_files_that_hold_none_are_refused(tmp_path
         Ranges.load(path, ORIGIN)
     for broken in (b"", b"[]", b"{}", data[:-9], b'{"version": 2, "about": {}, "images": 0, "tensors": {"x": {}}}'):
         path.write_bytes(broken)
-        with pytest.raises(EdgeresnetError, match="does not hold ranges"):
+        with pytest.raises(EdgeresnetError, match="does not contain calibration ranges"):
             Ranges.load(path, ORIGIN)
-    with pytest.raises(EdgeresnetError, match="does not hold ranges"):
+    with pytest.raises(EdgeresnetError, match="does not contain calibration ranges"):
         Ranges.load(tmp_path / "absent.json", ORIGIN)
 
 
@@ -135,7 +138,7 @@ def test_large_values_whose_sum_alone_is_infinite_are_taken() -> None:
 
 def test_images_of_one_colour_are_refused() -> None:
     given = np.broadcast_to(np.array([0.1, 0.2, 0.3], np.float32)[:, None, None], (8, 3, 8, 8)).copy()
-    with pytest.raises(ImagesError, match="all of one colour"):
+    with pytest.raises(ImagesError, match="have only one colour"):
         collect(plain(), [given], Ranges())
     given[3, 1, 2, 2] = 0.5
     collect(plain(), [given], Ranges())
@@ -245,7 +248,7 @@ def test_the_stage_warns_of_halves_that_disagree(tmp_path: Path) -> None:
     notes, ctx = _calibrated(tmp_path, plain(), given)
     assert "image" in notes.not_reproduced
     (warning,) = [warning for warning in ctx.warnings if warning.code == "ranges-differ"]
-    assert "two halves of the calibration images do not agree on the range of" in warning.text
+    assert "two halves of the calibration images give different ranges for" in warning.text
 
 
 def test_a_network_with_nothing_to_quantize_is_refused(tmp_path: Path) -> None:

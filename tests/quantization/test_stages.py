@@ -78,7 +78,7 @@ def test_int8_ships_and_promises_are_judged_on_it(shipped: Shipped) -> None:
         assert result.as_written is not None
         assert result.as_written.images == 450
     assert {verdict.promise.name for verdict in run.verdicts} == {"max_drop_pp", "max_size_mb"}
-    assert "quantization's, not the compiler's" in " ".join(report.FORMATS["terminal"](run).split())
+    assert "compilation adds none" in " ".join(report.FORMATS["md"](run).split())
 
     result = run.results["onnxruntime"]
     assert isinstance(result, Measured)
@@ -101,8 +101,7 @@ def test_a_compiler_that_spoils_int8_is_named(own_store: Store, add_target: Any)
 
     add_target(Spoiling())
     run = pipeline.run(recipe.parse(quantized(targets={"spoiling": {}})), own_store)
-    text = " ".join(report.FORMATS["terminal"](run).split())
-    assert "as compiled: the compiler adds to it" in text
+    assert "compilation adds noise" in " ".join(report.FORMATS["md"](run).split())
 
 
 def test_one_calibration_serves_every_dialect_and_each_file_says_what_it_is(shipped: Shipped) -> None:
@@ -148,9 +147,9 @@ def test_a_choice_of_quantizing_leaves_the_ranges_as_they_are(shipped: Shipped) 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"images__calibration": None}, "images.calibration is missing: ranges are measured on images"),
+        ({"images__calibration": None}, "images.calibration is missing: INT8 ranges are measured on images"),
         ({"targets": None, "promises": None}, "targets is missing: INT8 is written for a target"),
-        ({"model__candidate": "int8.onnx"}, "model.candidate and quantize: one network ships"),
+        ({"model__candidate": "int8.onnx"}, "quantize and model.candidate cannot be combined"),
         ({"quantize": {"exclude": ["["]}}, "is not a regular expression"),
         ({"quantize": {"effort": "much"}}, "quantize.effort: input should be 'fast', 'balanced' or 'best'"),
         ({"quantize": {"estimator": "guess"}}, "quantize.estimator"),
@@ -180,7 +179,7 @@ def test_calibration_images_that_are_evaluation_images_are_refused(colours: Any,
 
 def test_fewer_images_than_requested_are_refused(tmp_path: Path) -> None:
     raw = quantized(images__calibration={"from": "training", "count": 501})
-    with pytest.raises(ImagesError, match="501 calibration images are requested, and 500 are there"):
+    with pytest.raises(ImagesError, match="501 calibration images are requested, but there are only 500"):
         pipeline.preview(recipe.parse(raw), Store.open(tmp_path / "store"))
 
 
@@ -234,7 +233,7 @@ def test_full_range_weights_are_refused_at_load_where_sums_would_saturate(
     monkeypatch.setattr(machine, "has_int8", lambda: False)
     with target.load(tmp_path / "avx2") as session:
         assert session.infer(np.zeros((1, 1, 8, 8), np.float32)).shape == (1, 10)
-    with pytest.raises(TargetError, match="full range of INT8 weights, and this CPU has no VNNI") as caught:
+    with pytest.raises(TargetError, match="full range of INT8 weights, but this CPU has no VNNI") as caught:
         target.load(tmp_path / "vnni")
     assert f"`targets.{name}.cpu: avx2`" in caught.value.hint
 

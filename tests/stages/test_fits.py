@@ -122,7 +122,7 @@ def test_a_result_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ArtifactError, match=words) as caught:
         check_fit(change(result()), bundle(tmp_path), "tensorrt")
-    assert "run deploy.py once more" in caught.value.hint
+    assert "run deploy.py again" in caught.value.hint
 
 
 def test_what_would_ship_must_be_built_as_often_as_the_bundle_wants(tmp_path: Path) -> None:

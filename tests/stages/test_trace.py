@@ -123,8 +123,8 @@ def make():
     ("forward", "words"),
     [
         ("return self.linear(x.flatten(1) if x.sum() > 0 else -x.flatten(1))", "cannot be exported by torch"),
-        ("y = self.linear(x.flatten(1)); return y, y", "with tuple instead"),
-        ("return self.linear(x.flatten(1))[:, :, None]", r"\(2, 10, 1\) instead"),
+        ("y = self.linear(x.flatten(1)); return y, y", "shape tuple for two images"),
+        ("return self.linear(x.flatten(1))[:, :, None]", r"shape \(2, 10, 1\) for two images"),
         ("return self.linear(x)", "cannot take images"),
     ],
 )

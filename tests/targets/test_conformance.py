@@ -244,15 +244,15 @@ def _answering(node: onnx.NodeProto, kind: int) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (classifier(image=("n", 3, "h", "w")), r"the network takes \?×3×\?×\?, not"),
-        (classifier(image=("n", 3, 8, 16)), r"the network takes \?×3×8×16, not"),
+        (classifier(image=("n", 3, "h", "w")), r"the network takes \?×3×\?×\? instead"),
+        (classifier(image=("n", 3, 8, 16)), r"the network takes \?×3×8×16 instead"),
         (_more("e"), "the network has 1 inputs and 2 outputs"),
         (_more("z", also="input"), "2 inputs and 1 outputs"),
         (
             _answering(helper.make_node("ArgMax", ["y"], ["k"], axis=1, keepdims=0), TensorProto.INT64),
-            r"answers with \?,",
+            r"returns \? instead",
         ),
-        (_answering(helper.make_node("NonZero", ["y"], ["k"]), TensorProto.INT64), r"answers with 2×\?,"),
+        (_answering(helper.make_node("NonZero", ["y"], ["k"]), TensorProto.INT64), r"returns 2×\? instead"),
     ],
     ids=["open sides", "not square", "two outputs", "two inputs", "no classes", "unknown classes"],
 )
@@ -317,7 +317,7 @@ def test_stored_options_that_are_not_known_are_refused(name: str, network: Path,
     target.compile(network, target.options(threads=1), tmp_path / "out")
     sidecar = tmp_path / "out" / "target.json"
     sidecar.write_text(sidecar.read_text().replace('"threads"', '"moons"'))
-    with pytest.raises(TargetError, match=r"out was compiled with options that are not known here: moons"):
+    with pytest.raises(TargetError, match=r"out was compiled with options that this version does not know: moons"):
         target.load(tmp_path / "out")
 
 

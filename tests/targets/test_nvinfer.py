@@ -50,7 +50,7 @@ def test_a_library_that_is_incomplete_is_a_reason(invented: Any, text: str, word
     found = _compiled.availability(invented(text), targets.get("tensorrt"))
     assert not found.ok
     assert words in found.reason
-    assert "NVIDIA's own index" in found.hint
+    assert "NVIDIA's package index" in found.hint
 
 
 def test_the_driver_itself_is_called(monkeypatch: pytest.MonkeyPatch) -> None:

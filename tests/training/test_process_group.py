@@ -83,6 +83,6 @@ def test_processes_that_do_not_find_one_another_are_reported(monkeypatch: pytest
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(EdgeresnetError, match="do not find one another") as caught, process_group.entered():
+    with pytest.raises(EdgeresnetError, match="cannot connect to each other") as caught, process_group.entered():
         pass
     assert "torchrun" in caught.value.hint

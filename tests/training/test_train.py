@@ -95,7 +95,9 @@ def test_an_interrupted_training_goes_on_and_ends_the_same(tmp_path: Path, monke
     again = Context(0, ctx.scratch, lambda done, total, word: seen.append(word))
     train(inputs, spec, out, again)
     assert {word.split(" of")[0] for word in seen} == {"epoch 3"}
-    assert again.warnings == [RunWarning("continued", "training went on after epoch 2, where it was interrupted")]
+    assert again.warnings == [
+        RunWarning("continued", "training continues after an interruption: 2 epochs were finished")
+    ]
     torch.testing.assert_close(load_file(out / checkpoint.FILE), uninterrupted, rtol=0, atol=0)
 
 
@@ -151,7 +153,8 @@ def test_what_is_frozen_stays_with_its_statistics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"), [(["^nothing"], "'\\^nothing', which names no parameter"), (["."], "leaves nothing to learn")]
+    ("wanted", "words"),
+    [(["^nothing"], "'\\^nothing', which matches no parameter"), (["."], "leaves nothing to train")],
 )
 def test_a_freeze_that_means_nothing_is_refused(wanted: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=words):
@@ -164,7 +167,7 @@ def test_given_weights_that_no_epoch_betters_are_kept(tmp_path: Path, monkeypatc
     given, kept, ctx, notes = fine_tuned(tmp_path)
     assert notes.best_epoch == 0
     assert all(torch.equal(given[key], kept[key]) for key in given)
-    words = "no epoch was better than the given weights on 20 images: they are kept"
+    words = "no epoch was better than the given weights on 20 images: these weights are the result"
     assert ctx.warnings == [RunWarning("no-better-epoch", words)]
 
 
@@ -174,8 +177,8 @@ def test_it_stops_when_nothing_gets_better(tmp_path: Path, monkeypatch: pytest.M
     inputs, spec, out, ctx = prepared(tmp_path, train__epochs=5, train__patience=2)
     notes = train(inputs, spec, out, ctx)
     assert (notes.epochs, notes.best_epoch) == (4, 2)
-    assert notes.stopped == "training stopped after epoch 4: none of the last 2 was better"
-    assert ctx.warnings == [RunWarning("ended-early", f"{notes.stopped}: the best epoch, 2, is kept")]
+    assert notes.stopped == "training stopped after epoch 4, because none of the last 2 was better"
+    assert ctx.warnings == [RunWarning("ended-early", f"{notes.stopped}: the result is the best epoch, 2")]
 
 
 def test_label_smoothing_is_in_the_loss_that_is_learned_from(tmp_path: Path) -> None:
@@ -250,7 +253,7 @@ def test_a_loss_that_becomes_nan_later_keeps_the_best_until_then(
     assert notes.history == good
     assert notes.best_epoch in (1, 2)
     assert re.search(r"became nan .*epoch 3", notes.stopped)
-    words = f"{notes.stopped}: the best epoch, {notes.best_epoch}, is kept"
+    words = f"{notes.stopped}: the result is the best epoch, {notes.best_epoch}"
     assert ctx.warnings == [RunWarning("ended-early", words)]
     assert all(torch.isfinite(value).all() for value in load_file(out / checkpoint.FILE).values())
 

@@ -52,7 +52,7 @@ def at(path: Path, slot: str, store: Store | None) -> ImageSource:
         return _at(path, slot, store)
     except PermissionError as problem:
         where, hint = problem.filename or path, "ask its owner for permission, or run as its owner"
-        raise ImagesError(str(where), "may not be read", hint=hint) from problem
+        raise ImagesError(str(where), "cannot be read without permission", hint=hint) from problem
 
 
 def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
@@ -60,7 +60,7 @@ def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
     if path.is_dir() or not (path.exists() or kind in KINDS):
         return Folder(path, store, labelled=labelled)
     if not path.is_file():
-        hint = "paths are read from the folder where edgeresnet is started"
+        hint = "paths start at the folder where you started edgeresnet"
         raise ImagesError(f"the file {path}", "does not exist", hint=hint)
     if kind in (".csv", ".json"):
         return Listed(path, store, labelled=labelled)
@@ -70,8 +70,8 @@ def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
         return Tar(path, store, labelled=labelled)
     if path.name.lower().endswith(COMPRESSED):
         hint = "unpack it, or store a plain .tar"
-        raise ImagesError(str(path), "is compressed, and images are read in place", hint=hint)
-    hint = f"images come in class folders, or as {', '.join(KINDS)}"
+        raise ImagesError(str(path), "is compressed, but edgeresnet reads images in place", hint=hint)
+    hint = f"give class folders, or one of {', '.join(KINDS)}"
     raise ImagesError(str(path), "is a file of an unknown kind", hint=hint)
 
 

@@ -73,7 +73,7 @@ def npz(path: Path, slot: str) -> Arrays:
         if pair:
             return _arrays(path, *pair)
     what = f"{slot} images" + (" with labels" if labelled else "")
-    raise ImagesError(str(path), f"holds {', '.join(keys) or 'nothing'}, and no {what} by these names", hint=_SAVE)
+    raise ImagesError(str(path), f"holds {', '.join(keys) or 'nothing'}, but no {what} under these names", hint=_SAVE)
 
 
 def parts(path: Path) -> dict[str, Arrays]:
@@ -82,7 +82,9 @@ def parts(path: Path) -> dict[str, Arrays]:
     pairs = {part or path.name: _pair(keys, part, False) for part in ("", "train", *PARTS["evaluation"])}
     found = {part: _arrays(path, *pair) for part, pair in pairs.items() if pair}
     if not found:
-        raise ImagesError(str(path), f"holds {', '.join(keys) or 'nothing'}, and no images by these names", hint=_SAVE)
+        raise ImagesError(
+            str(path), f"holds {', '.join(keys) or 'nothing'}, but no images under these names", hint=_SAVE
+        )
     return found
 
 
@@ -119,8 +121,8 @@ def _arrays(path: Path, image_key: str, label_key: str | None) -> Arrays:
     if labels.shape != (len(pixels),) or labels.dtype.kind not in "iuU":
         raise ImagesError(
             f"{path}: {label_key}",
-            f"is {_words(labels)}, and {image_key} has {len(pixels)} images",
-            hint="one integer, or one word, for each image",
+            f"is {_words(labels)}, but {image_key} has {len(pixels)} images",
+            hint="give one integer or one word for each image",
         )
     if not len(labels):
         raise ImagesError(f"{path}: {image_key}", "holds no images", hint=_SAVE)
@@ -135,9 +137,9 @@ def _checked(title: str, pixels: np.ndarray) -> np.ndarray:
     if not (pixels.ndim == 3 or colour):
         first = pixels.ndim == 4 and pixels.shape[1] in (1, 3)
         hint = "put the channels last: images.transpose(0, 2, 3, 1)" if first else _SAVE
-        raise ImagesError(title, f"is {_words(pixels)}, which are not images", hint=hint)
+        raise ImagesError(title, f"is {_words(pixels)}, which is not an array of images", hint=hint)
     if pixels.dtype not in (np.uint8, np.uint16) or (colour and pixels.dtype != np.uint8):
-        problem = f"is {_words(pixels)}, which are not pixels of 8 bits, or of 16 in one channel"
+        problem = f"is {_words(pixels)}, but pixels have 8 bits, or 16 bits in one channel"
         raise ImagesError(title, problem, hint=_SAVE)
     return pixels
 

@@ -49,7 +49,7 @@ def cifar10(root: Path, *, train: bool, download: bool) -> Arrays:
         labels = np.concatenate([np.asarray(batch["labels"], np.int64) for batch in batches])
         classes = [str(word) for word in meta["label_names"]]
         if len(labels) != len(pixels) or not set(labels.tolist()) <= set(range(len(classes))):
-            raise ValueError("its labels do not fit its images")
+            raise ValueError("its labels do not match its images")
     except (KeyError, TypeError, ValueError) as problem:
         raise _unreadable(root / FOLDER, problem) from problem
     return Arrays("cifar10", np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels, classes)
@@ -105,5 +105,5 @@ _KNOWN = {
 class _ArraysAlone(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (known := _KNOWN.get(f"{module}.{name}")) is None:
-            raise pickle.UnpicklingError(f"it needs {module}.{name}, which is not run")
+            raise pickle.UnpicklingError(f"it needs {module}.{name}, which edgeresnet does not run")
         return known

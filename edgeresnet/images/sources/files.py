@@ -67,17 +67,17 @@ class Listed(Files):
         if missing.count:
             raise ImagesError(
                 f"{missing.count} of the {len(found.names)} files that {path} lists",
-                f"are not there: {missing}",
-                hint="write / for \\: its paths are as Windows has them"
+                f"do not exist: {missing}",
+                hint="write / for \\: its paths are those of Windows"
                 if "\\" in str(missing)
-                else f"paths are read from the list's own folder, {path.parent}",
+                else f"paths start at the folder of the list, {path.parent}",
             )
         super().__init__(path.parent, found.names, found.classes, found.labels, store, numbered=found.numbered)
 
 
 def _found(root: Path, labelled: bool) -> tuple[tuple[str, ...], list[str], np.ndarray]:
     if not root.is_dir():
-        raise ImagesError(f"the folder {root}", "does not exist", hint="it should hold one folder of images per class")
+        raise ImagesError(f"the folder {root}", "does not exist", hint="it must contain one folder of images per class")
     classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != "."))
     flat = [] if classes or labelled else sorted(_below(root, "."))
     if flat:

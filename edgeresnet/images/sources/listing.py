@@ -77,7 +77,7 @@ def read(path: Path, *, labelled: bool) -> Listing:
         raise ImagesError(str(path), "lists no images", hint=_SHAPES)
     if twice.count:
         problem = f"lists some images twice ({twice.count}): {twice}"
-        raise ImagesError(str(path), problem, hint="each image once, with one label")
+        raise ImagesError(str(path), problem, hint="list each image once, with one label")
     if without.count or 0 < len(numbers) < len(names):
         problem = f"gives some images no label ({without.count} of {len(names)}): {without}"
         raise ImagesError(str(path), problem, hint=_SHAPES)
@@ -115,7 +115,7 @@ def _csv(path: Path) -> Iterator[Row]:
     if odd.count:
         raise ImagesError(
             str(path),
-            f"has rows without a path, or with other than the first row's {width} cells ({odd.count}): {odd}",
+            f"has rows without a path, or with more or fewer than the first row's {width} cells ({odd.count}): {odd}",
             hint="put quotes around a path that holds a comma",
         )
 
@@ -140,7 +140,7 @@ def _named(path: Path, cells: Sequence[str]) -> tuple[int, int | None] | None:
         raise ImagesError(
             str(path),
             f"names more than one column for the {'path' if len(paths) > 1 else 'label'}: {', '.join(cells)}",
-            hint=f"one of {', '.join(PATHS)}, and one of {', '.join(LABELS)}",
+            hint=f"use one of {', '.join(PATHS)}, and one of {', '.join(LABELS)}",
         )
     return paths[0], labels[0] if labels else None
 
@@ -149,7 +149,7 @@ def _unnamed(path: Path, cells: Sequence[str]) -> tuple[int, int | None]:
     if len(cells) > 2:
         raise ImagesError(
             str(path),
-            f"has {len(cells)} columns, and its first row does not name them",
+            f"has {len(cells)} columns, but its first row does not name them",
             hint=f"begin it with a row that names them: one of {', '.join(PATHS)}, and one of {', '.join(LABELS)}",
         )
     return 0, 1 if len(cells) == 2 else None
@@ -164,7 +164,7 @@ def _json(path: Path) -> Iterator[Row]:
     except (ValueError, RecursionError) as problem:
         raise ImagesError(str(path), f"cannot be read as JSON: {problem}", hint=_SHAPES) from problem
     if not isinstance(held, list | dict):
-        raise ImagesError(str(path), "holds no list of images", hint=_SHAPES)
+        raise ImagesError(str(path), "does not hold a list of images", hint=_SHAPES)
     for where, entry in enumerate(held.items() if isinstance(held, dict) else held, 1):
         name, label = _entry(entry)
         if not isinstance(name, str) or not name or not _is_label(label):

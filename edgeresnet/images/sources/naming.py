@@ -62,10 +62,10 @@ class Names:
             raise ImagesError(str(path), f"cannot be read: {problem.strerror}", hint=_FORMS) from problem
         ids, names = _of_json(path, text) if path.suffix.lower() == ".json" else _of_lines(path, text)
         if not names or not all(names):
-            raise ImagesError(str(path), "names no classes, or leaves one without a name", hint=_FORMS)
+            raise ImagesError(str(path), "names no classes, or has a class without a name", hint=_FORMS)
         twice = [word for word, count in Counter(ids).items() if count > 1]
         if twice:
-            raise ImagesError(str(path), f"has {twice[0]} twice", hint="each id once")
+            raise ImagesError(str(path), f"has {twice[0]} twice", hint="write each id once")
         return Names(path, _unlike(names), tuple(ids))
 
     def of(self, source: ImageSource, where: str) -> Named:
@@ -81,8 +81,8 @@ class Names:
         if len(strange) == len(words) and not self.ids and {name.split()[0] for name in self.names} >= set(words):
             raise ImagesError(
                 f"the classes of {where}",
-                f"are the first words of {self.path}: are they ids, or parts of names?",
-                hint="put a tab after an id",
+                f"are the first words of {self.path}, which can be ids or parts of names",
+                hint="if they are ids, put a tab after each",
             )
         if len(strange) == len(words) == len(self.names) and not self.ids:
             _check_order(words, self.path, where)
@@ -112,8 +112,8 @@ def settled(source: ImageSource, names: Names | None, classes: int | None, where
         odd = f"none is {absent[0]}" if absent else f"one is {min(there)}"
         raise ImagesError(
             f"the labels of {where}",
-            f"are integers up to {max(there)}, and {odd}",
-            hint="they count the network's answers from 0 on: give `model.classes`, or `images.names`, a file of them",
+            f"are integers up to {max(there)}, but {odd}",
+            hint="labels count the outputs from 0: set `model.classes`, or list the classes in `images.names`",
         )
     return _by_number(source, [str(number) for number in range(len(there))], "")
 
@@ -127,7 +127,7 @@ def _by_number(source: ImageSource, names: Sequence[str], there: str) -> Named:
             "labels",
             f"are out of range ({len(outside)}): {source.name(first)} is of class {numbers[source.labels[first]]}, "
             f"and {there}",
-            hint="integers count the network's answers, and the first one is 0",
+            hint="labels count the network's outputs from 0",
         )
     return Named(source, names, numbers.tolist())
 
@@ -137,8 +137,8 @@ def _check_order(words: Sequence[str], path: Path, where: str) -> None:
     if all(word.isdecimal() for word in words) and list(words) != sorted(words, key=int):
         raise ImagesError(
             f"the classes of {where}",
-            f"are numbers in the order {', '.join(words[:4])}, …, and {path} does not show which name is whose",
-            hint="write `id name` lines: each class folder, and what it is called",
+            f"are numbers in the order {', '.join(words[:4])}, …, and {path} does not assign names to them",
+            hint="write `id name` lines: the class folder, then its name",
         )
 
 
@@ -186,7 +186,7 @@ def _in_order(path: Path, held: Mapping[str, object]) -> list[object]:
     if held.keys() == set(numbers):
         return [held[number] for number in numbers]
     if list(held) != sorted(held):
-        raise ImagesError(str(path), "gives its classes no order", hint=_FORMS)
+        raise ImagesError(str(path), "does not give an order of its classes", hint=_FORMS)
     return [[word, name] for word, name in held.items()]
 
 

@@ -73,7 +73,7 @@ def _read(path: Path) -> _Members:
         raise ImagesError(
             str(path),
             f"cannot be read as a plain .tar: {problem}",
-            hint="pack its folder again, without compression: images are read in place",
+            hint="pack its folder again without compression",
         ) from problem
     places = dict(zip(found.names, zip(found.starts, found.sizes, strict=True), strict=True)) if found.links else {}
     lost = Counted()
@@ -84,7 +84,7 @@ def _read(path: Path) -> _Members:
             lost.add(f"{name} → {other}")
     if lost.count:
         raise ImagesError(
-            str(path), f"has links to what it does not hold ({lost.count}): {lost}", hint="store the files"
+            str(path), f"has links to files outside it ({lost.count}): {lost}", hint="store the files themselves"
         )
     return found
 
@@ -102,7 +102,7 @@ def _walk(file: BinaryIO, inside: str, found: _Members) -> None:
                 here = inside if member.islnk() else posixpath.dirname(name)
                 found.links.append((name, posixpath.normpath(posixpath.join(here, member.linkname))))
             elif member.issparse():
-                raise tarfile.ReadError(f"{name} is stored with holes")
+                raise tarfile.ReadError(f"{name} is stored as a sparse file")
             elif member.isfile() and not inside and "/" not in name and name.endswith(".tar"):
                 file.seek(member.offset_data)
                 _walk(file, name.removesuffix(".tar"), found)
