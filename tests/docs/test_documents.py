@@ -1,4 +1,4 @@
-"""The documents are held to the code: links resolve, commands run or are planned, recipes are recipes."""
+"""The documents fit the code: commands are parsed or planned, scripts have their options, recipes are recipes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import textwrap
 from datetime import date
 from pathlib import Path
 
@@ -17,25 +18,23 @@ import pytest
 from edgeresnet import cli, recipe
 from edgeresnet.portable import manifest
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+# What a user reads: README and the site, in one text.
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-DOCUMENTS = [ROOT / name for name in ("README.md", "calibration_data/README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+OTHERS = [ROOT / name for name in ("calibration_data/README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+DOCUMENTS = [*PAGES, *OTHERS]
+KNOWN_TOOLS = {"make", "edgeresnet", "pip", "git", "cd", "python", "python3", "scp", "ssh", "tar"}
 RECIPES = sorted((ROOT / "pipelines").glob("*.yaml"))
 
 
-def commands(language: str = "sh") -> list[str]:
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.S)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.parent.name + "/" + path.name)
-def test_links_resolve(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
-        if not target.startswith(("http:", "https:")):
-            assert (path.parent / target).exists(), target
+def commands() -> list[str]:
+    """Return every command in a block of shell, each once."""
+    blocks = re.findall(r"```sh[^\n]*\n(.*?)```", TEXT, re.S)
+    lines = [line.strip() for line in "\n".join(blocks).replace("\\\n", " ").splitlines()]
+    return list(dict.fromkeys(line.split("  #")[0].strip() for line in lines if line and not line.startswith("#")))
 
 
 def test_nothing_names_a_place_that_is_not_everywhere() -> None:
@@ -68,11 +67,11 @@ def test_our_commands_are_understood(line: str, tmp_path: Path, monkeypatch: pyt
 
 def test_other_commands_are_of_known_kinds() -> None:
     for line in commands():
-        assert line.split()[0] in {"make", "edgeresnet", "pip", "git", "cd", "python"}, line
+        assert line.split()[0] in KNOWN_TOOLS, line
 
 
 @pytest.mark.parametrize("script", sorted({shlex.split(line)[1] for line in commands() if line.startswith("python ")}))
-def test_scripts_named_in_the_readme_tell_how_they_are_used(
+def test_scripts_that_are_named_tell_how_they_are_used(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In this process, which has torch already: a new one for each would spend its time on imports."""
@@ -96,7 +95,7 @@ def test_every_shipped_recipe_is_planned_and_opens_with_its_purpose(
     from edgeresnet.store import Store
 
     assert path.read_text().startswith("# ")
-    assert path.name in README
+    assert path.name in TEXT
     monkeypatch.chdir(tmp_path)
     wanted = recipe.load(path)
     _stand_in(wanted)
@@ -130,11 +129,13 @@ def _within(name: str) -> Path:
     return Path(name)
 
 
-@pytest.mark.parametrize("block", re.findall(r"```yaml\n(version: 1.*?)```", README, re.S))
-def test_recipes_in_the_readme_are_recipes(block: str) -> None:
+@pytest.mark.parametrize("block", re.findall(r"^( *)```yaml[^\n]*\n(.*?)^\1```", TEXT, re.S | re.M))
+def test_yaml_is_read_and_complete_recipes_are_recipes(block: tuple[str, str]) -> None:
     import yaml
 
-    recipe.parse(yaml.safe_load(block))
+    found = yaml.safe_load(textwrap.dedent(block[1]))
+    if isinstance(found, dict) and "version" in found:
+        recipe.parse(found)
 
 
 def test_the_shipped_digits_are_those_of_their_manifest() -> None:
