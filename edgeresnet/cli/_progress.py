@@ -126,6 +126,7 @@ class _Reporter(_Recorder):
         super().__init__(metrics)
         self.verbose = verbose
         self.made = self.found = self.missing = 0
+        self.digests: set[str] = set()  # of what this run made: two steps may share an artifact
         self.group = _Group("")
 
     def line(self, text: str) -> None:
@@ -168,9 +169,11 @@ class _Reporter(_Recorder):
         self.enter(name)
         if outcome.state == "made":
             self.made += 1
+            self.digests |= {outcome.artifact.digest} if outcome.artifact else set()
             self.group.add(outcome.seconds, _made(outcome))
         elif outcome.state == "done":
-            self.found += 1
+            is_shared = outcome.artifact is not None and outcome.artifact.digest in self.digests
+            self.made, self.found = self.made + is_shared, self.found + (not is_shared)
             if self.verbose and outcome.artifact:
                 self.line(f"{name:24} already done, {outcome.artifact.digest[:12]}")
         else:

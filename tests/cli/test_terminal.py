@@ -320,3 +320,11 @@ def test_quiet_prints_nothing_and_verbose_prints_more(command: Command, own_stor
     assert len(printed["-v",].splitlines()) == 7
     assert "trace" in printed["-v",]
     assert "already done" in printed["-v",]
+
+
+def test_an_artifact_that_two_steps_share_was_not_done_before(capsys: pytest.CaptureFixture[str]) -> None:
+    artifact = SimpleNamespace(digest="c0ffee", notes=None)
+    with _progress.listener(quiet=False, verbose=False) as shown:
+        shown.ends(outcome("trace", "dense", artifact=artifact))
+        shown.ends(outcome("trace", state="done", artifact=artifact))
+    assert "already done" not in capsys.readouterr().err
