@@ -323,7 +323,7 @@ def test_quiet_prints_nothing_and_verbose_prints_more(command: Command, own_stor
 
 
 def test_an_artifact_that_two_steps_share_was_not_done_before(capsys: pytest.CaptureFixture[str]) -> None:
-    artifact = SimpleNamespace(digest="c0ffee", notes=None)
+    artifact = SimpleNamespace(digest="c0ffee", manifest=SimpleNamespace(notes=None))
     with _progress.listener(quiet=False, verbose=False) as shown:
         shown.ends(outcome("trace", "dense", artifact=artifact))
         shown.ends(outcome("trace", state="done", artifact=artifact))
