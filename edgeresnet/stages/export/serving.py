@@ -45,7 +45,7 @@ BACKENDS = {
 
 @dataclass(frozen=True)
 class Batches:
-    """How many images a request may hold. `fixed`: each request holds exactly this number, and Triton does not batch."""
+    """How many images a request may hold. With `fixed`, each request holds that number, and Triton does not batch."""
 
     fixed: int | None
     least: int = 1
