@@ -143,12 +143,12 @@ def test_other_bits_and_uint8_are_refused_in_a_line(
     code, _, err = command("verify", "net.onnx", *given)
     assert code == 2
     assert "its pixels have 16 bits, but `preprocessing.bits` is 8" in err
-    assert "(set `bits: 16` (--bits 16) if the network was trained with 16 bits; or leave" in err
+    assert "(set `bits: 16` (--bits 16) if the network was trained with 16 bits; or skip such files" in err
     deep = (*given, "--bits", 16, "--output")
     raw = ("--precision", "fp16", "--input", "uint8")
     code, _, err = command("export", "net.onnx", *deep, "out", "--target", "tensorrt", *raw)
     assert code == 2
-    assert "targets.tensorrt.input: uint8 holds 8 bits" in " ".join(err.split())
+    assert "targets.tensorrt.input: uint8 has 8 bits" in " ".join(err.split())
     code, _, err = command("export", "net.onnx", *deep, "out.onnx", "--input", "uint8")
     assert code == 2
     assert "uint8 pixels have 8 bits, but the network's images have 16" in err

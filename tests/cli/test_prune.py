@@ -199,6 +199,7 @@ targets: {tensorrt: {where: bundle}}
     code, out, err = command("collect", tmp_path / "there" / "result.json")
     assert code == 0, err
     assert "was not measured" not in " ".join(out.split())
+    out, _ = expect(0, command("report", "--notes"))
     rows = out[out.index("MACs %") :].split("\n\n")[0].splitlines()
     assert [row.split()[:2] for row in rows[1:]] == [["tensorrt", each] for each in ("fp32", "pruned", "half", "int8")]
     code, out, _ = command("report", "--format", "json")

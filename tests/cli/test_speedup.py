@@ -97,6 +97,7 @@ def test_a_run_shows_multiplications_with_milliseconds_in_every_format(
     (tmp_path / "r.yaml").write_text(RECIPE)  # the clock stands for the search alone: a run's own times are real
     code, out, err = command("run", "r.yaml")
     assert code == 0, err
+    code, out, _ = command("report", "--notes")
     words = " ".join(out.split())
     assert "prune: " in out
     assert "openvino, INT8: the goal is 1.4 times as fast as the unpruned network" in words
