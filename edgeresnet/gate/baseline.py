@@ -21,7 +21,7 @@ from ..portable.codec import CodecError
 from ..portable.frozen import dataclass
 from ..portable.result import Promise
 from ..runs import Margins, Run, Undecided
-from .record import TargetRecord, target_record
+from .record import CPU_SPEED, TargetRecord, target_record
 
 FORMAT: Literal[3] = 3
 _FORMAT_KEY = "edgeresnet_gate"
@@ -147,7 +147,8 @@ def remarks(baseline: Baseline) -> list[str]:
 
 def _remarks(name: str, record: TargetRecord, margins: Margins) -> list[str]:
     correct, count = record.top1.correct, record.top1.images
-    times = ", ".join(f"{each.ratio:g} of {comparison}" for comparison, each in record.times.items())
+    ratios = {("plain Python" if key == CPU_SPEED else key): each.ratio for key, each in record.times.items()}
+    times = ", ".join(f"{ratio:g} of {comparison}" for comparison, ratio in ratios.items())
     found = [f"{name} {record.ships}: {100 * correct / count:.2f} % of {count} images; times {times}"]
     found += [f"{name}: {sentence}. So its times are noisy" for sentence in record.warnings]
     if record.disturbed and margins.max_runtime_slowdown_pct is not None:
