@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
+
+from .. import targets
 
 MODEL, IMAGES, QUANTIZATION = "Model", "Images", "Quantization"
 TRAINING, PRUNING, RECOVERY = "Training", "Pruning", "Recovery"
 TARGET, OUTPUT, RUN = "Target and promises", "Output", "Run"
 GROUPS = (MODEL, IMAGES, QUANTIZATION, TRAINING, PRUNING, RECOVERY, TARGET, OUTPUT, RUN)  # in this order
 
-# Read from the folder, as the registry does: a new target is one new file. Importing the files would load numpy.
-TARGETS = tuple(
-    sorted(
-        name.removesuffix(".py")
-        for name in os.listdir(Path(__file__).parent.parent / "targets")
-        if name.endswith(".py") and not name.startswith("_")
-    )
-)
-TARGET_NAMES = click.Choice(TARGETS)
+TARGET_NAMES = click.Choice(targets.names())
 _EXAMPLE = 70  # columns of a line of an example
 
 

@@ -115,9 +115,10 @@ def error(message: str, hint: str) -> None:
 
 def look() -> Look:
     """Return what stdout can show: symbols and frames where it knows the letters, and its width up to 120 columns."""
-    from ..report.lines import LETTERS, Look
+    from ..report.lines import Look
 
-    ascii_only = readable(LETTERS, sys.stdout) != LETTERS
+    letters = "".join(_SPELLED)
+    ascii_only = readable(letters, sys.stdout) != letters
     width = min(_terminal_columns(), _WIDEST) if sys.stdout.isatty() else WIDTH
     return Look(symbols=not os.environ.get("NO_COLOR"), ascii_only=ascii_only, width=width)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from .. import text
 from ..portable.frozen import dataclass
@@ -11,7 +10,6 @@ from ..portable.result import Verdict, Word
 from . import verdicts
 
 _SYMBOLS: Mapping[Word, str] = {"KEPT": "✓", "BROKEN": "✗", "UNDECIDED": "?", "DEFERRED": "…", "NOT_MEASURED": "!"}
-LETTERS: Final = "✓✗…·→×╭─╮│╰╯"  # that a report needs to show more than ASCII
 
 
 @dataclass(frozen=True)

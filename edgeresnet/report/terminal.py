@@ -22,7 +22,6 @@ from .lines import Line, Look, joined, plain
 LONGEST = 40
 _NAME, _TARGET, _CLASS = 40, 22, 24  # columns of a network's name, of a target's in one line, and of a class'
 _KEPT_COUNTED, _FEW_ROWS, _KEPT_SHORT, _COUNTED, _ALL_SHORT = range(1, 6)
-_ORDER: tuple[Word, ...] = ("BROKEN", "NOT_MEASURED", "UNDECIDED", "DEFERRED", "KEPT")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _short_target(seen: summary.Summary, target: summary.TargetSummary, look: Lo
         choices = summary.target_choices(result, judged)
     else:
         counted = summary.counts_by_verdict(judged)
-        choices = (", ".join([_in_words(judging.state_word(result)), *counted]), ", ".join(counted))
+        choices = (", ".join([summary.state(judging.state_word(result)), *counted]), ", ".join(counted))
     return [_marked(target.verdict, [f"{name}: {each}" for each in choices], look, "")]
 
 
@@ -100,10 +99,6 @@ def _target(seen: summary.Summary, target: summary.TargetSummary, look: Look, le
     ]
 
 
-def _in_words(word: Word) -> str:
-    return word.lower().replace("_", " ")
-
-
 def _name(target: summary.TargetSummary, look: Look) -> str:
     version = summary.version_of(target.result)
     return cut(visible(f"{target.target} {version}".strip()), _NAME, look.cut_mark)
@@ -117,7 +112,7 @@ def _absent(target: summary.TargetSummary, judged: Sequence[Verdict], look: Look
     result = target.result
     assert not isinstance(result, Measured)
     word = judging.state_word(result)
-    state = "" if look.mark(word) == word else f": {_in_words(word)}"
+    state = "" if look.mark(word) == word else f": {summary.state(word)}"
     reason = _first_that_fits([as_sentence(result.reason)], look.width - 2, look)
     now = wrapped(f"  {look.arrow} {target.advice}", 4, look.width).split("\n")
     alike = [each for each in judged if each.verdict == word and each.reason == result.reason]
@@ -175,7 +170,7 @@ def _promises(judged: Sequence[Verdict], target: summary.TargetSummary, look: Lo
     counts = Counter(each.verdict for each in judged)
     counted = {word for word in counts if level >= (_KEPT_COUNTED if word == "KEPT" else _COUNTED)}
     found = []
-    for word in reversed(_ORDER):
+    for word in judging.WORST_LAST:
         those = [each for each in judged if each.verdict == word]
         if word in counted:
             found.append(_counted(word, counts[word], look))
@@ -185,7 +180,7 @@ def _promises(judged: Sequence[Verdict], target: summary.TargetSummary, look: Lo
 
 
 def _counted(word: Word, count: int, look: Look) -> Line:
-    state = "" if look.mark(word) == word else f" {_in_words(word)}"
+    state = "" if look.mark(word) == word else f" {summary.state(word)}"
     return _marked(word, [f"{summary.promises(count)}{state}"], look, "  ")
 
 

@@ -5,26 +5,34 @@ Importing a target's file never imports its runtime, so listing them is cheap an
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from functools import cache
+from typing import TYPE_CHECKING
 
 from ..errors import RecipeError, TargetError
-from ..portable.session import Target
+
+if TYPE_CHECKING:
+    from ..portable.session import Target
+
+
+def names() -> list[str]:
+    """List the targets by their names in recipes, without importing them: a file with a leading _ is shared code."""
+    return sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
 
 
 @cache
 def discover() -> dict[str, Target]:
-    """Return every target by its name in recipes. A file with a leading _ is shared code, not a target."""
-    found = (info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
-    return {name: importlib.import_module(f".{name}", __name__).TARGET for name in sorted(found)}
+    """Return every target by its name in recipes."""
+    return {name: importlib.import_module(f".{name}", __name__).TARGET for name in names()}
 
 
 def get(name: str) -> Target:
     """Return a target by its name."""
     known = discover()
     if name not in known:
+        import difflib
+
         near = difflib.get_close_matches(name, known, 1)
         raise RecipeError(
             f"the target {name!r}",

@@ -9,11 +9,16 @@ from typing import TypeVar
 
 from ..errors import ModelError, TargetError
 from ..portable import machine, manifest, onnx_file
+from ..portable.frozen import described
 from ..portable.session import Dialect, Target
 from . import _compiled
 
 CPUS = ("this", "avx2", "vnni", "amx")
 RESIDUALS = ("shortcut", "both")
+# What the options of every CPU target mean, for the recipe's reference.
+THREADS = described("Number of threads. Unset: as many cores as this machine grants.")
+CPU = described("CPU that the INT8 network is written for.", *CPUS)
+RESIDUAL = described("Inputs of a residual addition that are INT8. Unset: what runs best on the CPU.", *RESIDUALS, None)
 
 O = TypeVar("O")  # noqa: E741 - options
 

@@ -32,18 +32,9 @@ MODEL = "model.onnx"
 class Options:
     """What a recipe may set for onnxruntime."""
 
-    threads: int | None = field(
-        default=None, metadata=described("Number of threads. Unset: as many cores as this machine grants.")
-    )
-    cpu: str = field(
-        default="this", metadata=described("CPU that the INT8 network is written for.", "this", "avx2", "vnni", "amx")
-    )
-    residual: str | None = field(
-        default=None,
-        metadata=described(
-            "Inputs of a residual addition that are INT8. Unset: what runs best on the CPU.", "shortcut", "both", None
-        ),
-    )
+    threads: int | None = field(default=None, metadata=_cpu.THREADS)
+    cpu: str = field(default="this", metadata=_cpu.CPU)
+    residual: str | None = field(default=None, metadata=_cpu.RESIDUAL)
     fused: bool = field(
         default=True,
         metadata=described("Fuse operators. false computes INT8 in float: slower, but the same on every CPU."),

@@ -36,18 +36,9 @@ class Options:
             "Number type of the layers that are not INT8. auto: OpenVINO chooses for this CPU.", *_PRECISIONS
         ),
     )
-    threads: int | None = field(
-        default=None, metadata=described("Number of threads. Unset: as many cores as this machine grants.")
-    )
-    cpu: str = field(
-        default="this", metadata=described("CPU that the INT8 network is written for.", "this", "avx2", "vnni", "amx")
-    )
-    residual: str | None = field(
-        default=None,
-        metadata=described(
-            "Inputs of a residual addition that are INT8. Unset: what runs best on the CPU.", "shortcut", "both", None
-        ),
-    )
+    threads: int | None = field(default=None, metadata=_cpu.THREADS)
+    cpu: str = field(default="this", metadata=_cpu.CPU)
+    residual: str | None = field(default=None, metadata=_cpu.RESIDUAL)
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 

@@ -96,8 +96,8 @@ def of_this_test(text: str) -> str:
     recipe.parse(raw)
     raw["model"]["arch"] = "cifar_resnet8"
     raw["images"]["calibration"]["count"] = 128
-    raw["promises"]["min_speedup_fp32"] = 0.001
-    raw["verify"] = {"processes": 2, "seconds": 0.2}
+    raw["promises"]["min_speedup_fp32"] = 1e-6  # so few processes leave a wide interval on a busy machine
+    raw["verify"] = {"processes": 3, "seconds": 0.2}
     return yaml.safe_dump(raw)
 
 

@@ -54,6 +54,7 @@ from .short import (
     noise_sentence,
     promise_choices,
     promises,
+    state,
     target_choices,
     version_of,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "speedup",
     "speedups_of",
     "sqnr",
+    "state",
     "table",
     "target_choices",
     "title",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ...portable import advice, timing_warnings
+from ...portable import advice, judging, timing_warnings
 from ...portable.machine import Machine
 from ...portable.result import Measured, Ratio, Result, RunWarning, Verdict, Word
 from ...runs import Run
@@ -28,9 +28,6 @@ _UNITS = {
     "max_peak_memory_mb": "MB",
     "min_recall_pct": "% found",
 }
-_STATES: Mapping[Word, str] = {
-    "KEPT": "kept", "BROKEN": "broken", "UNDECIDED": "undecided", "DEFERRED": "deferred", "NOT_MEASURED": "not measured"
-}  # fmt: skip
 _NOISY = frozenset(
     (
         "not-settled", "slowed-down", "windows-differ", "processes-differ", "others-busy", "stolen", "throttled-cpu",
@@ -66,6 +63,11 @@ def version_of(result: Result) -> str:
     """Return the version of a target's library, as short as it is told apart by; empty where it is not known."""
     versions = result.versions if isinstance(result, Measured) else {}
     return next(iter(versions.values()), "").split("-")[0].split("+")[0]
+
+
+def state(word: Word) -> str:
+    """Return a verdict as a word of a sentence: "not measured"."""
+    return word.lower().replace("_", " ")
 
 
 def promises(count: int) -> str:
@@ -121,7 +123,7 @@ def target_choices(result: Measured, verdicts: Sequence[Verdict]) -> Choices:
 def counts_by_verdict(verdicts: Sequence[Verdict]) -> list[str]:
     """Return how many promises have which verdict, the worst first: "2 broken"."""
     counts = Counter(each.verdict for each in verdicts)
-    return [f"{counts[each]} {_STATES[each]}" for each in reversed(_order()) if counts[each]]
+    return [f"{counts[each]} {state(each)}" for each in reversed(judging.WORST_LAST) if counts[each]]
 
 
 def noise_sentence(measured: Sequence[Measured], warnings: Mapping[str, Sequence[RunWarning]]) -> str:
@@ -151,10 +153,6 @@ def ended_early(run: Run) -> str:
     """Return that a run ended early, where and why; empty for one that did not."""
     problem = run.problem
     return f"The run {problem.ended_early}" + (f" ({problem.hint})" if problem.hint else "") if problem else ""
-
-
-def _order() -> tuple[Word, ...]:
-    return "KEPT", "DEFERRED", "UNDECIDED", "NOT_MEASURED", "BROKEN"
 
 
 def _listed(names: Sequence[str]) -> str:
