@@ -23,7 +23,7 @@ from edgeresnet.models import checkpoint
 from edgeresnet.notes import PruneNotes
 from edgeresnet.pipeline.measuring import Measuring
 from edgeresnet.portable import codec, machine, measure, timing_warnings
-from edgeresnet.portable.result import Latency
+from edgeresnet.portable.times import Latency
 from edgeresnet.portable.worker import Job
 from edgeresnet.pruning import choose as choosing
 from edgeresnet.pruning import cut, importance, units

@@ -41,7 +41,8 @@ from _load import busy
 from edgeresnet import gate, pipeline, recipe
 from edgeresnet.cli._verdict import exit_code
 from edgeresnet.portable import codec, inference, intervals, judging, machine
-from edgeresnet.portable.result import Latency, Measured, ProcessTimes, Promise, Variant
+from edgeresnet.portable.result import Measured, Promise, Variant
+from edgeresnet.portable.times import Latency, ProcessTimes
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
 

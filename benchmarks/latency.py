@@ -29,7 +29,7 @@ from slowed import Slowed
 
 from edgeresnet import models, recipe, targets
 from edgeresnet.portable import machine, measure, timing_warnings
-from edgeresnet.portable.result import Latency
+from edgeresnet.portable.times import Latency
 from edgeresnet.portable.worker import Job
 from edgeresnet.stages import trace
 

@@ -21,8 +21,9 @@ from .graph import lint
 from .images import FILES, FromFiles
 from .portable import machine, measure, onnx_file
 from .portable.machine import Machine
-from .portable.result import Latency, Measured, ProcessTimes
+from .portable.result import Measured
 from .portable.session import Signature
+from .portable.times import Latency, ProcessTimes
 from .portable.worker import Job
 from .runs import Run, id_of_time
 from .store import Store

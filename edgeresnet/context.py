@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .portable.result import Latency, RunWarning
+from .portable.result import RunWarning
+from .portable.times import Latency
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,13 +14,16 @@ This file travels to the device: standard library only, Python 3.10 syntax.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 E = TypeVar("E", bound="EdgeresnetError")
 
+_WORD = 40  # characters that a word keeps in a line that is too long
+_CAUSE = 160  # characters of a foreign message
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -105,9 +108,72 @@ def closed(problem: BaseException) -> EdgeresnetError | None:
     return EdgeresnetError(str(problem.filename or "a file"), f"cannot be opened: {problem.strerror}", hint=hint)
 
 
+@contextlib.contextmanager
+def foreign(
+    refusal: Callable[[str], EdgeresnetError], *, but: tuple[type[Exception], ...] = (), memory: bool = False
+) -> Iterator[None]:
+    """Turn whatever another library raises over a user's file into an error, made of the reason in a few words.
+
+    Errors of ours, of the machine, and those in `but` stay as they are. With `memory`, a lack of memory is the file's
+    failure, not the machine's: one that lies about its sizes asks for any amount.
+    """
+    try:
+        yield
+    except EdgeresnetError:
+        raise
+    except Exception as problem:
+        machine = machine_error(problem) and not (memory and isinstance(problem, MemoryError))
+        if machine or isinstance(problem, but):
+            raise
+        raise refusal(shortened(first_line(problem), 100)) from problem
+
+
 def first_line(problem: BaseException) -> str:
-    """Return the first line of a foreign exception's message, at most 300 characters."""
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0][:300]
+    """Return the first line of a foreign exception's message, and not all of a long one."""
+    return shortened((str(problem).strip() or type(problem).__name__).splitlines()[0], _CAUSE)
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """Return a user's value as a message shows it: in quotes where it is text, on one line, its middle cut."""
+    if isinstance(value, int) and value.bit_length() > 256:  # Python refuses to print the largest
+        return "a huge integer"
+    if isinstance(value, str):
+        return shortened(repr(value if len(value) <= 2 * most else value[:most] + value[-most:]), most)
+    return shortened(str(value), most)
+
+
+def listed(names: Iterable[str], most: int = 150, count: int | None = None) -> str:
+    """Return the first of these names, up to ten and as many as a line has room for, and how many more there are.
+
+    `count` is how many there are, where these are only the first of them.
+    """
+    known, shown, room = list(names), list[str](), most
+    for name in (shortened(each, 80) for each in known[:10]):
+        room -= len(name) + 2
+        if shown and room < 0:
+            break
+        shown.append(name)
+    more = (len(known) if count is None else count) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def shortened(text: str, most: int) -> str:
+    """Return text on one line, without its middle where it is longer than `most`."""
+    if len(text) > most:
+        text = text[: most // 2] + "…" + text[-(most // 2 - 1) :]
+    return " ".join(text.split())
+
+
+def fitted(sentence: str, most: int) -> str:
+    """Return a sentence of at most `most` characters: its longest words lose their middles first."""
+    words = sentence.split()
+    while (excess := len(" ".join(words)) - most) > 0:
+        longest = max(range(len(words)), key=lambda index: len(words[index]))
+        length = len(words[longest])
+        if length <= _WORD:
+            return shortened(" ".join(words), most)
+        words[longest] = shortened(words[longest], max(_WORD, length - excess))
+    return " ".join(words)
 
 
 def _rebuild(kind: type[EdgeresnetError], subject: str, problem: str, hint: str) -> EdgeresnetError:

@@ -7,6 +7,7 @@ its parser reads ONNX files as well, and its answer is shown apart.
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import targets
 from .errors import ModelError, TargetError, first_line
-from .graph import accepts, lint, quantized
+from .graph import accepts, lint, quantized, sane
 from .graph.accepts import Finding
 from .images import sources, survey
 from .images.survey import Survey
@@ -24,8 +25,8 @@ from .models import recognise, records, shapes, unwrap
 from .models.recognise import Recognised
 from .models.records import Record
 from .portable import machine, onnx_file
+from .portable.frozen import OMIT
 from .portable.onnx_file import Value
-from .portable.result import OMIT
 from .targets import tensorrt_rtx
 from .targets.tensorrt_rtx import Complaint
 
@@ -163,12 +164,12 @@ def inspect_images(path: Path) -> ImagesReport:
 
 def is_named_checkpoint(path: Path) -> bool:
     """Return whether a file is a checkpoint by its name, so that a spelling mistake is reported as that."""
-    return path.name.lower().endswith(CHECKPOINTS) and not path.is_dir()
+    return path.name.lower().endswith(CHECKPOINTS) and not os.path.isdir(path)
 
 
 def holds_images(path: Path) -> bool:
     """Return whether a path is a folder, or a list or an archive of images by its name."""
-    return path.is_dir() or sources.is_named_so(path)
+    return os.path.isdir(path) or sources.is_named_so(path)
 
 
 def _values(values: Iterable[Value]) -> tuple[GraphValue, ...]:
@@ -185,7 +186,7 @@ def _read(path: Path) -> onnx_file.OnnxFile:
     try:
         return onnx_file.read(path)
     except ModelError as problem:
-        if path.suffix.lower() == ".onnx" or not path.is_file():
+        if path.suffix.lower() == ".onnx" or not os.path.isfile(path):
             raise
         raise ModelError(
             str(path),
@@ -204,7 +205,9 @@ def _loaded(path: Path) -> onnx.ModelProto:
 
     try:
         onnx.checker.check_model(str(path))  # by its path: weights may be in a file next to it
-        return onnx.load(path)
+        model = onnx.load(path)
+        sane.check(model, path)
+        return model
     except (onnx.checker.ValidationError, DecodeError, OSError, ValueError) as problem:
         raise ModelError(
             str(path),

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from .portable.frozen import dataclass
-from .portable.result import OMIT, Ratio
+from .portable import limits
+from .portable.codec import CodecError
+from .portable.frozen import OMIT, dataclass
 from .portable.session import CompileNotes, Dialect
+from .portable.times import Ratio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,10 @@ class TrainNotes:
     device: str = "cpu"
     processes: int = 1
 
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "images", "validation_images", "best_epoch", "epochs", "processes")
+        limits.check(self, 0, 100, "validation_top1")
+
 
 @dataclass(frozen=True)
 class CutTimes:
@@ -53,6 +59,9 @@ class CutTimes:
     whole_ms: float
     ms: float
     processes: int
+
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "times", "low", "high", "whole_ms", "ms", "processes")
 
     @property
     def ratio(self) -> Ratio:
@@ -72,19 +81,30 @@ class CutPoint:
     again: bool
     targets: Mapping[str, CutTimes]
 
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "part", "macs", "params", "ratio")
+
 
 @dataclass(frozen=True)
 class SpeedupSearch:
     """How a goal in milliseconds was reached, target by target."""
 
     goals: Mapping[str, float]
-    ships: Mapping[str, str]
+    ships: Mapping[str, str]  # target → pruned, half or int8
     images: int
     top1: float | None
     curve: tuple[CutPoint, ...]
     chosen: int
     milder: int | None
     sure: bool
+
+    def check_read(self) -> None:
+        limits.check(self, 0, len(self.curve) - 1, "chosen", "milder")
+        for name, found in (("ships", self.ships), *(("curve", point.targets) for point in self.curve)):
+            if not set(self.goals) <= set(found):
+                raise CodecError(name, "lacks a target of the goals")
+        if not set(self.ships.values()) <= {"pruned", "half", "int8"}:
+            raise CodecError("ships", "names a variant that pruning does not time")
 
 
 @dataclass(frozen=True)
@@ -99,6 +119,12 @@ class PruneNotes:
     multiple: int
     finest: int | None = None
     speedup: SpeedupSearch | None = None
+
+    def check_read(self) -> None:
+        limits.check_all(self, 1, limits.MANY, "macs", self.macs)
+        limits.check_all(self, 1, limits.MANY, "params", self.params)
+        limits.check_all(self, 1, limits.MANY, "widths", [width for pair in self.widths.values() for width in pair])
+        limits.check(self, 0, limits.MANY, "ratio", "multiple", "finest")
 
 
 @dataclass(frozen=True)
@@ -116,6 +142,10 @@ class RecoverNotes:
     best_epoch: int
     epochs: int
     history: tuple[Epoch, ...] = ()
+
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "images", "validation_images", "rounds", "best_epoch", "epochs")
+        limits.check(self, 0, 100, "dense_top1", "pruned_top1", "statistics_top1", "validation_top1")
 
 
 @dataclass(frozen=True)
@@ -157,6 +187,10 @@ class HeldOut:
     agree: int
     sqnr_db: float | None
 
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "images")
+        limits.check(self, 0, self.images, "agree")
+
 
 @dataclass(frozen=True)
 class QuantizeNotes:
@@ -172,6 +206,9 @@ class QuantizeNotes:
     bytes_after: int
     dialect: Dialect
 
+    def check_read(self) -> None:
+        limits.check(self, 1, limits.MANY, "bytes_before", "bytes_after")
+
 
 @dataclass(frozen=True)
 class VerifyNotes:
@@ -182,6 +219,9 @@ class VerifyNotes:
     origin: str | None = field(default=None, metadata={"key": "from", **OMIT})
     measured: float | None = field(default=None, metadata=OMIT)
 
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "images", "skipped")
+
 
 @dataclass(frozen=True)
 class ExportNotes:
@@ -190,6 +230,9 @@ class ExportNotes:
     bundle: str
     files: int
     size_mb: float
+
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "files", "size_mb")
 
 
 Notes = (

@@ -27,7 +27,14 @@ class Prediction:
 
 def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -> dict[str, tuple[Prediction, ...]]:
     """Return the most probable classes per target and variant. Refuse a compiled network that is not the run's own."""
-    preprocessing = codec.decode(Preprocessing, run.recipe["preprocessing"])
+    try:
+        preprocessing = codec.decode(Preprocessing, run.recipe.get("preprocessing"))
+    except codec.CodecError as problem:
+        raise EdgeresnetError(
+            f"the recipe of run {run.id}",
+            f"does not say how images are prepared: preprocessing.{problem}",
+            hint="run the recipe again",
+        ) from problem
     batch = preprocessing.normalize(read_image(image, preprocessing)[None])
     measured = {result.target: result for result in run.measured}
     if not measured or (target is not None and target not in measured):

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal, TypeVar
 
+from .errors import quoted
 from .notes import BY_STAGE, Notes
-from .portable import codec
+from .portable import codec, limits
 from .portable.codec import CodecError
 from .portable.frozen import dataclass
 from .portable.machine import Machine
@@ -97,6 +98,31 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class ModelKeys:
+    """Which network a recipe is about: what reports show of its section `model`."""
+
+    arch: str | None = None
+    checkpoint: str | None = None
+    candidate: str | None = None
+    classes: int | None = None
+
+
+def model_of(recipe: Mapping[str, object]) -> ModelKeys:
+    """Return which network a stored recipe is about; raise CodecError where it does not say."""
+    section = recipe.get("model")
+    if not isinstance(section, Mapping):
+        raise CodecError("recipe.model", "is not an object")
+    found = {key.name: section[key.name] for key in codec.keys(ModelKeys) if key.name in section}
+    try:
+        model: ModelKeys = codec.decode(ModelKeys, found)
+    except CodecError as problem:
+        raise CodecError(f"recipe.model.{problem.path}", problem.problem) from problem
+    if not (model.arch or model.checkpoint):
+        raise CodecError("recipe.model", "has neither arch nor checkpoint")
+    return model
+
+
+@dataclass(frozen=True)
 class Run:
     """A run: its recipe, its steps, its results and verdicts, and the machine that it ran on."""
 
@@ -112,6 +138,13 @@ class Run:
     problem: Problem | None
     machine: Machine
     format: Literal[3] = 3
+
+    def check_read(self) -> None:
+        model_of(self.recipe)
+        limits.check(self, 0, limits.MANY, "seconds")
+        for name, result in self.results.items():
+            if result.target != name:
+                raise CodecError(f"results.{name}.target", f"is {quoted(result.target)}")
 
     @property
     def measured(self) -> list[Measured]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 from .errors import EdgeresnetError, MachineError, first_line
 from .portable import timing_warnings
-from .portable.result import Latency, Measured, Variant
+from .portable.result import Measured, Variant
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def check() -> None:
 def log(run: Run, store: Store) -> str:
     """Log a run, and return its place on the server: "experiment edgeresnet, run 1f3…". Raise where that fails.
 
-    A run that could be logged only in part has the status FAILED on the server.
+    A run that ended early, or could be logged only in part, has the status FAILED on the server.
     """
     check()
     with _environment(_SETTINGS), contextlib.redirect_stdout(sys.stderr):  # stdout is for the verdict
@@ -83,7 +83,7 @@ def _logged(run: Run, store: Store) -> str:
         with contextlib.suppress(Exception):  # the first failure is the one to report
             client.set_terminated(here, "FAILED")
         raise
-    client.set_terminated(here, "FINISHED")
+    client.set_terminated(here, "FAILED" if run.problem else "FINISHED")
     return f"experiment {name}, run {here}"
 
 
@@ -119,9 +119,8 @@ def metrics(run: Run) -> dict[str, float]:
     """Return every number of a run, by target and variant: `openvino/int8/drop_pp`, `…_low`, `…_high`."""
     found: dict[str, float] = {}
     for result in run.measured:
-        timed = result.timed()
         for name, variant in result.variants.items():
-            numbers = {**_accuracy(variant), **_latency(name, timed), "size_mb": variant.size_mb}
+            numbers = {**_accuracy(variant), **_latency(result, name), "size_mb": variant.size_mb}
             found |= {_name(f"{result.target}/{name}/{key}"): value for key, value in numbers.items()}
     return {key: float(value) for key, value in found.items() if math.isfinite(value)}
 
@@ -164,17 +163,15 @@ def _accuracy(variant: Variant) -> dict[str, float]:
     return found
 
 
-def _latency(name: str, timed: Mapping[str, Latency]) -> dict[str, float]:
+def _latency(result: Measured, name: str) -> dict[str, float]:
     """Return times, and how many times as fast it is as the baselines that were timed in turn with it."""
-    host = timed[name].host if name in timed else None
+    latency = result.latency_of(name)
+    host = latency.host if latency else None
     if host is None:
         return {}
     found = {"p50_ms": host.p50, "p90_ms": host.p90, "p99_ms": host.p99}
     for baseline in _BASELINES:
-        if baseline == name or baseline not in timed:
-            continue
-        ratio = timing_warnings.speedup(timed[baseline], timed[name])
-        if not isinstance(ratio, str):
+        if ratio := timing_warnings.ratio(result, baseline, name):
             found[f"speedup_{baseline}"] = ratio.value
             if ratio.has_interval:
                 found |= {f"speedup_{baseline}_low": ratio.low, f"speedup_{baseline}_high": ratio.high}

@@ -41,6 +41,7 @@ RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"
 # that was not measured, models into a fault of the user's code; the command line sorts what is left; the runner and the
 # store clean up and raise again; tracking reports any failure of mlflow, its plug-ins and stores as one error.
 MAY_CATCH_ALL = {
+    "errors.py",
     "targets/_compiled.py",
     "models/__init__.py",
     "portable/evaluation.py",

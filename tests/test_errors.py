@@ -89,3 +89,48 @@ def test_no_subject_begins_with_a_verb() -> None:
 
 def test_the_test_of_subjects_can_fail() -> None:
     assert _raised('raise TargetError(f"takes {n} images", "now", hint="")') == [(1, "takes")]
+
+
+def test_a_users_value_is_quoted_short_and_on_one_line() -> None:
+    assert errors.quoted("a\nb") == "'a\\nb'"
+    assert errors.quoted(12) == "12"
+    assert errors.quoted(1 << 300) == "a huge integer"
+    long = errors.quoted("x" * 200_000)
+    assert len(long) <= 80
+    assert "…" in long
+    assert long.startswith("'xxx")
+    assert long.endswith("xxx'")
+
+
+def test_a_long_sentence_loses_the_middles_of_its_longest_words_first() -> None:
+    sentence = f"the file {'a' * 500} is not what {'b' * 300} needs"
+    found = errors.fitted(sentence, 160)
+    assert len(found) <= 160
+    assert found.startswith("the file aaa")
+    assert "is not what" in found
+    assert errors.fitted("short  enough", 160) == "short enough"
+    assert len(errors.fitted("word " * 200, 100)) <= 100
+
+
+def test_what_another_library_raises_over_a_file_becomes_one_line() -> None:
+    def refusal(reason: str) -> errors.EdgeresnetError:
+        return errors.ModelError("net.pth", f"is damaged: {reason}", hint="copy it again")
+
+    with pytest.raises(errors.ModelError, match=r"is damaged: x+…x+$") as caught, errors.foreign(refusal):
+        raise RuntimeError("x" * 5000)
+    assert len(caught.value.message) < 150
+    for problem in (errors.ImagesError("a", "b", hint="c"), MemoryError(), OSError(errno.ENOSPC, "full")):
+        with pytest.raises(type(problem)), errors.foreign(refusal):
+            raise problem
+    with pytest.raises(errors.ModelError, match="is damaged: MemoryError"), errors.foreign(refusal, memory=True):
+        raise MemoryError
+    with pytest.raises(KeyError), errors.foreign(refusal, but=(KeyError,)):
+        raise KeyError("k")
+
+
+def test_a_list_of_names_has_a_length_that_a_line_has_room_for() -> None:
+    assert errors.listed(["a", "b"]) == "a, b"
+    assert errors.listed([str(at) for at in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+    assert errors.listed(["a"], count=3) == "a and 2 more"
+    assert len(errors.listed(["n" * 5000] * 20)) < 150
+    assert errors.listed([]) == ""

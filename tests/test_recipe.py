@@ -100,7 +100,7 @@ def test_every_problem_is_reported(changes: dict, words: str) -> None:
         ("- a\n- b", "is not a recipe"),
         ("", "is not a recipe"),
         ("\x00", "recipe.yaml"),
-        ("seed: 2026-13-45", "month"),
+        ("seed: 2026-13-45", "line 1, column 7: has a value that is not a valid timestamp"),
     ],
 )
 def test_a_file_that_is_not_a_recipe(tmp_path: Path, text: str, words: str) -> None:

@@ -15,7 +15,7 @@ from edgeresnet.notes import ExportNotes, TraceNotes, TrainNotes
 from edgeresnet.portable import codec, manifest
 from edgeresnet.portable.result import Deferred, Measured, NotMeasured, Promise, RunWarning
 from edgeresnet.runs import Problem, Run, StepId
-from edgeresnet.store import FORMAT, Artifact, Origin, Store
+from edgeresnet.store import FORMAT, UNSEALED_FORMAT, Artifact, Origin, Store
 
 pytestmark = pytest.mark.unit
 
@@ -34,7 +34,8 @@ def run(**changes: object) -> Run:
     """Return a small run, as JSON has it."""
     machine = {key: None for key in ("memory_gb", "load", "board", "l4t", "power_mode")}
     cpu = {"model": "CPU", "instructions": [], "cores": 2, "quota": None, "governor": None}
-    about = {"id": "20260101-1", "recipe": {}, "recipe_digest": "r", "seconds": 1, "steps": [], "results": {}}
+    about = {"id": "20260101-1", "recipe": {"model": {"arch": "resnet18"}}, "recipe_digest": "r", "seconds": 1}
+    about |= {"steps": [], "results": {}}
     about |= {"verdicts": [], "verdict": "KEPT", "undecided": "warn", "problem": None}
     about |= {"machine": {**machine, "cpu": cpu, "gpus": [], "system": "Linux", "python": "3.10"}, "format": 3}
     return codec.decode(Run, {**about, **changes})
@@ -58,7 +59,7 @@ def test_what_was_made_is_found_and_its_digest_is_of_the_content_and_its_key_is_
     assert one.key != other.key
 
 
-@pytest.mark.parametrize("damage", ["byte", "manifest", "missing", "extra", "format", "notes"])
+@pytest.mark.parametrize("damage", ["byte", "manifest", "missing", "extra", "format", "notes", "unsealed"])
 def test_a_damaged_artifact_is_a_miss_that_says_why(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)
     folder = make(store).path
@@ -71,7 +72,11 @@ def test_a_damaged_artifact_is_a_miss_that_says_why(tmp_path: Path, damage: str)
     elif damage == "extra":
         (folder / "new").touch()
     else:
-        changed = {"format": (f'"format": {FORMAT}', '"format": 99'), "notes": ('"bundle"', '"parcel"')}
+        changed = {
+            "format": (f'"format": {FORMAT}', '"format": 99'),
+            "notes": ('"bundle"', '"parcel"'),
+            "unsealed": ('"seal"', '"sea1"'),
+        }
         text = (folder / "manifest.json").read_text()
         (folder / "manifest.json").write_text(text.replace(*changed[damage]))
     found, problem = store.find("export", KEY)
@@ -92,7 +97,8 @@ def test_a_manifest_holds_what_enters_the_key_and_what_was_reported(tmp_path: Pa
 def test_a_manifest_whose_warnings_are_text_is_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = make(store).path / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "warnings": ["a sentence: with a colon"]}))
+    older = {key: value for key, value in json.loads(path.read_text()).items() if key != "seal"}
+    path.write_text(json.dumps({**older, "format": UNSEALED_FORMAT, "warnings": ["a sentence: with a colon"]}))
     found, problem = store.find("export", KEY)
     assert found is not None, problem
     assert found.manifest.warnings == (RunWarning("", "a sentence: with a colon"),)
@@ -184,7 +190,7 @@ def test_runs_are_read_newest_first_and_refused_in_words(tmp_path: Path) -> None
     with pytest.raises(ArtifactError, match="format 7, but this version reads 2 and 3"):
         store.load_run()
     (tmp_path / "runs" / "20260104-1.json").write_text("{")
-    with pytest.raises(ArtifactError, match="not the file of a run"):
+    with pytest.raises(ArtifactError, match="it is not JSON: line 1, column 2"):
         store.load_run()
     assert store.load_run("20260102").id == "20260102-1"
     with pytest.raises(ArtifactError, match="matches 4 runs"):
@@ -325,7 +331,7 @@ def test_the_second_maker_is_notified_that_it_waits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sealed", ["by its bytes", "by its values, as at first"])
 def test_a_run_that_was_edited_is_not_evidence(tmp_path: Path, sealed: str) -> None:
-    store, broken = Store(tmp_path), run(verdict="BROKEN", recipe={"name": "µ\udcff"})
+    store, broken = Store(tmp_path), run(verdict="BROKEN", recipe={"model": {"arch": "µ\udcff"}})
     path = store.save_run(broken)
     if sealed != "by its bytes":
         raw = codec.encode(broken)

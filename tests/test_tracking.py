@@ -14,14 +14,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from edgeresnet import tracking
-from edgeresnet.cli import _logging
-from edgeresnet.errors import EdgeresnetError
+from edgeresnet import recipe, tracking
+from edgeresnet.cli import _logging, _running
+from edgeresnet.errors import EdgeresnetError, ModelError
 from edgeresnet.portable.result import Measured
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
@@ -110,6 +110,19 @@ def test_what_is_not_known_is_not_a_metric() -> None:
     assert "openvino/int8/speedup_fp32" in found
     assert not any("tensorrt" in key or "top1" in key or "drop" in key or "sqnr" in key for key in found)
     assert not any(key.endswith("_high") for key in found), "one process has no interval"
+
+
+@pytest.mark.unit
+def test_two_processes_that_differ_widely_have_no_interval() -> None:
+    made = runs.result()
+    made["variants"]["int8"]["latency"] = runs.latency(1.0, processes=2)
+    made["variants"]["fp32"]["latency"] = runs.latency(1.0, processes=2)
+    made["variants"]["half"]["latency"] = None
+    windows = made["variants"]["int8"]["latency"]["processes"][1]["host_ms"]
+    made["variants"]["int8"]["latency"]["processes"][1]["host_ms"] = [[60 * ms for ms in each] for each in windows]
+    found = tracking.metrics(runs.run(results={"openvino": made}))
+    assert "openvino/int8/speedup_fp32" in found
+    assert not {"openvino/int8/speedup_fp32_low", "openvino/int8/speedup_fp32_high"} & found.keys()
 
 
 @pytest.mark.unit
@@ -225,6 +238,80 @@ def test_what_is_missing_is_reported_before_anything_is_computed(
     assert call_main(monkeypatch, ("run", "recipe.yaml", "--log", "mlflow")) == 2
     assert capsys.readouterr().err == "error: mlflow is not installed (pip install 'edgeresnet[mlflow]')\n"
     assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize("problem", [ModelError("it", "has no end", hint="give another"), ValueError("a bug")])
+def test_a_run_that_fails_halfway_is_logged_as_failed_with_its_parameters(
+    client: type[Client],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    problem: Exception,
+) -> None:
+    halfway = runs.run(
+        problem={"message": "it", "hint": "", "step": "trace"}, results={}, verdicts=[], verdict="NOT_MEASURED"
+    )
+
+    def run(*given: Any, on_failure: Callable[[Run], None], **named: Any) -> Run:
+        store.save_run(halfway)
+        on_failure(halfway)
+        raise problem
+
+    monkeypatch.setattr("edgeresnet.pipeline.run", run)
+    with pytest.raises(type(problem)):
+        _running.run_recipe(recipe.parse(tiny()), store, log="mlflow", quiet=True, verbose=False)
+    (ended,) = client.seen["set_terminated"]
+    assert ended[0] == ("abc", "FAILED")
+    sent = {key: value for _, named, _ in client.seen["log_batch"] for key, value in named["params"]}
+    assert sent == tracking.parameters(halfway)
+    assert sent["model.arch"] == "cifar_resnet8"
+    assert "logged: experiment edgeresnet, run abc" in capsys.readouterr().err
+    monkeypatch.setattr(client, "fails", "create_run")
+    with pytest.raises(type(problem)):
+        _running.run_recipe(recipe.parse(tiny()), store, log="mlflow", quiet=True, verbose=False)
+    assert "is not logged to" in capsys.readouterr().err, "and the run's own error is raised all the same"
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        (("verify", "net.onnx"), "onnxruntime"),
+        (("export", "net.onnx", "--target", "onnxruntime", "--precision", "fp32", "--output", "out"), "onnxruntime"),
+    ],
+)
+def test_verify_and_export_log_the_run_that_they_make(
+    client: type[Client], store: Store, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], target: str
+) -> None:
+    made = runs.run(results={target: runs.deferred(target, "waits")})
+    store.save_run(made)
+    monkeypatch.setattr("edgeresnet.cli._one_shot.recipe_of", lambda *given, **named: ({}, ""))
+    wanted = SimpleNamespace(targets={target: None}, model=SimpleNamespace(title="net"))
+    monkeypatch.setattr("edgeresnet.cli._one_shot.parsed", lambda *given: wanted)
+    monkeypatch.setattr("edgeresnet.pipeline.run", lambda *given, **named: made)
+    call_main(monkeypatch, (*words, "--store", store.root, "--log", "mlflow"))
+    (created,) = client.seen["create_run"]
+    assert created[1]["run_name"] == made.id
+    (ended,) = client.seen["set_terminated"]
+    assert ended[0] == ("abc", "FINISHED")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("export", "net.onnx", "--output", "net2.onnx"), "--log cannot be given without --target"),
+        (("verify", "net.onnx", "--explain"), "--log cannot be combined with --explain"),
+    ],
+)
+def test_what_makes_no_run_refuses_to_log_one(
+    client: type[Client],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    problem: str,
+) -> None:
+    assert call_main(monkeypatch, (*words, "--log", "mlflow")) == 2
+    assert problem in capsys.readouterr().err
 
 
 def _free_port() -> int:

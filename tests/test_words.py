@@ -42,11 +42,12 @@ EXCEPTIONS = {
     ("docs/reference/files.md", "| `twin` |"): "a key of bundles",
     ("edgeresnet/gate/record.py", '"pace"'): "a key of stored baselines",
     ("edgeresnet/gate/record.py", '"troubles"'): "a key of stored baselines",
-    ("edgeresnet/portable/result.py", '"pace_ms"'): "a key of stored results",
+    ("edgeresnet/portable/times.py", '"pace_ms"'): "a key of stored results",
     ("edgeresnet/report/compared.py", '"key": "rival'): "a key of stored comparisons",
     ("edgeresnet/stages/export/contents.py", '"twin"'): "a key of bundles",
     ("tests/portable/test_contents.py", '"twin"'): "a key of bundles",
     ("tests/portable/test_measure.py", '"pace_ms"'): "a key of stored results",
+    ("tests/portable/test_limits.py", "pace_ms"): "a key of stored results",
     ("tests/cli/deployed.py", '"HOME"'): "a variable of the operating system",
     ("tests/cli/test_completion.py", '"HOME"'): "a variable of the operating system",
     ("tests/images/test_cifar.py", '"HOME"'): "a variable of the operating system",
@@ -57,7 +58,7 @@ FOLDERS = ("edgeresnet", "tests", "benchmarks", "tools", "pipelines", "docs", ".
 KINDS = {".py", ".md", ".yaml", ".yml", ".toml", ".hpp", ".cpp"}
 FILES = sorted(
     path
-    for path in [*ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"]
+    for path in [*ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "action.yml"]
     + [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in KINDS]
 )
 

@@ -14,7 +14,6 @@ import click
 
 from .._version import __version__
 from ..errors import EdgeresnetError, RecipeError, closed, machine_error
-from ..text import on_one_line
 from . import _output
 
 # In the order in which a newcomer meets them; each name is a module of this package with a command of that name.
@@ -110,12 +109,18 @@ def _exit_for(problem: Exception) -> None:
     """Report a problem and exit with its code."""
     known = problem if isinstance(problem, EdgeresnetError) else machine_error(problem) or closed(problem)
     if known is None:
+        from . import _blame
+
+        known = _blame.of_named_file(problem)
+        if known is not None and os.environ.get("EDGERESNET_DEBUG"):
+            traceback.print_exc()
+    if known is None:
         traceback.print_exc()
         _output.error("this is a bug of edgeresnet", "please report it with the lines above")
         sys.exit(OUR_BUG)
     if isinstance(known, RecipeError):
         for line in known.problems:
-            click.echo(f"  {on_one_line(line)}", err=True)
+            _output.problem(line)
     _output.error(known.message, known.hint)
     sys.exit(known.exit_code)
 

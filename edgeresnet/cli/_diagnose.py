@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import _options, _output
 
 if TYPE_CHECKING:
+    from ..context import Progress
     from ..recipe import Recipe
     from ..store import Store
 
@@ -57,6 +61,7 @@ def diagnose_reference(
     mean_given: bool,
     count: int | None,
     seed: int | None,
+    only: tuple[str, ...] = (),
 ) -> int:
     """Print the diagnosis of the network that one recipe makes, on the images of the other, prepared as that describes.
 
@@ -73,7 +78,7 @@ def diagnose_reference(
             done = pipeline.make(made, store, lambda step: step.id == wanted, listener)
         compiled = done.steps[str(wanted)].path
         assert compiled is not None
-        with targets.require(_RUNTIME).load(Path(compiled)) as session:
+        with targets.require(_RUNTIME).load(Path(compiled)) as session, _Shown(quiet=how.quiet) as shown:
             found = diagnose.diagnose(
                 session,
                 samples,
@@ -81,10 +86,51 @@ def diagnose_reference(
                 mean_given=mean_given,
                 count=count or diagnose.COUNT,
                 seed=evaluated.seed if seed is None else seed,
-                progress=lambda words: None if how.quiet else _output.echo(words, err=True),
+                only=only,
+                progress=shown.begins,
             )
-    _output.print_json(found) if how.as_json else _output.echo(report.diagnose_text.render(found), nl=False)
+    if how.as_json:
+        _output.print_json(found)
+    else:
+        _output.echo(report.diagnose_text.render(found, repeated(sys.argv[1:])), nl=False)
     return 0
+
+
+def repeated(arguments: Sequence[str]) -> str:
+    """Return the command that was given, without `--count` and `--only`: what a person adds others to."""
+    left, skips = [], False
+    for word in arguments[1:]:
+        if (
+            not skips
+            and not word.startswith(("--count=", "--only="))
+            and word not in ("--count", "--only", "--explain")
+        ):
+            left.append(word)
+        skips = not skips and word in ("--count", "--only")
+    return shlex.join(["edgeresnet", "diagnose", *left])
+
+
+class _Shown:
+    """Shows what begins as a line, and then how much of it is done."""
+
+    def __init__(self, *, quiet: bool):
+        self.quiet, self._open = quiet, contextlib.ExitStack()
+
+    def __enter__(self) -> _Shown:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._open.close()
+
+    def begins(self, words: str) -> Progress:
+        """Show a line, and return what counts."""
+        from . import _progress
+
+        self._open.close()
+        if self.quiet:
+            return lambda done, total, word: None
+        _output.echo(words, err=True)
+        return self._open.enter_context(_progress.counted("diagnose"))
 
 
 def _complete_preprocessing(raw: Mapping[str, object], model: str, about: _options.ModelOptions) -> bool:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import fitted
 from ..text import WIDTH, in_json, visible
 
 if TYPE_CHECKING:
     from ..report.lines import Line, Look
 
 _NARROWEST, _WIDEST = 60, 120  # columns of a report
+_LONGEST_ERROR = 300  # characters of a line
 # Letters of ours that an old code page may lack. The bars of a training's history become digits from 1 to 8.
 _SPELLED = {
     "→": "->", "×": "x", "·": "-", "…": "...", "✓": "KEPT", "✗": "BROKEN", "─": "-", "│": "|", "╭": "+", "╮": "+",
@@ -109,8 +111,14 @@ def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = Fals
 
 
 def error(message: str, hint: str) -> None:
-    """Print an error on one line, whatever the names in it are."""
-    echo(f"error: {' '.join(message.split())} ({hint})", err=True)
+    """Print an error on one line that a person can read, whatever the names in it are."""
+    room = max(_LONGEST_ERROR - len(f"error:  ({hint})"), _LONGEST_ERROR // 2)
+    echo(f"error: {fitted(visible(message), room)} ({hint})", err=True)
+
+
+def problem(text: str) -> None:
+    """Print one of several problems that an error counts, on a line of its own."""
+    echo(f"  {fitted(visible(text), _LONGEST_ERROR - 2)}", err=True)
 
 
 def look() -> Look:

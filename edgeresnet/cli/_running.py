@@ -6,52 +6,84 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _output, _verdict
+from . import _logging, _output, _verdict
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
-    from ..report.lines import Line
+    from ..report.lines import Line, Look
     from ..runs import Run
     from ..store import Store
 
 
-def run_recipe(wanted: Recipe, store: Store, *, again: tuple[str, ...] = (), quiet: bool, verbose: bool) -> Run:
-    """Run a recipe to its verdict. A run that fails halfway has its page all the same."""
+def run_recipe(
+    wanted: Recipe,
+    store: Store,
+    *,
+    again: tuple[str, ...] = (),
+    log: str | None = None,
+    quiet: bool,
+    verbose: bool,
+) -> Run:
+    """Run a recipe to its verdict. A run that fails halfway has its page all the same, and is logged as failed."""
     from .. import pipeline
-    from ..errors import EdgeresnetError
     from . import _progress
 
     ended: list[Run] = []
     try:
         with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
             return pipeline.run(wanted, store, again=frozenset(again), listener=listener, on_failure=ended.append)
-    except EdgeresnetError:
-        with contextlib.suppress(Exception):  # the error of the run matters more than one of its page
-            for run in ended:
+    except KeyboardInterrupt:
+        ended.clear()  # who stops a run waits for no page, and for no server
+        raise
+    finally:
+        for run in ended:  # the error of the run matters more than one of its page, or of a server
+            with contextlib.suppress(Exception):
                 _write_text(run, store)
                 page = _write_page(run, store)
                 if not quiet:
                     _output.echo(f"page: {page}", err=True)
-        raise
+            with contextlib.suppress(Exception):
+                _logging.log_run(run, store, log, _logging.NOT_LOGGED)
 
 
-def report_run(run: Run, store: Store, *, as_json: bool) -> int:
-    """Print a run, write its page and its Markdown, and return the exit code."""
+def report_run(run: Run, store: Store, *, as_json: bool, log: str | None = None) -> int:
+    """Print a run, write its page and its Markdown, log it where that is wanted, and return the exit code."""
     _write_text(run, store)
     try:
         _write_page(run, store)
     finally:  # whatever becomes of the page, the verdict is seen
         _output.print_json(run) if as_json else _output.print_report(last_screen(run, store))
-    return _verdict.exit_code(run)
+    return _logging.log_run(run, store, log, _verdict.exit_code(run))
 
 
-def last_screen(run: Run, store: Store) -> list[Line]:
-    """Return the last screen of a run, with those of its page and report that are there."""
+def last_screen(run: Run, store: Store, look: Look | None = None) -> list[Line]:
+    """Return the last screen of a run, with those of its files that are there; by default as stdout can show it."""
     from .. import report
 
-    page, text = (store.root / "runs" / f"{run.id}{suffix}" for suffix in (".html", ".md"))
-    files = report.terminal.Files(*(str(path) if path.exists() else "" for path in (page, text)))
-    return report.terminal.lines(run, _output.look(), files)
+    paths = (store.root / "runs" / f"{run.id}{suffix}" for suffix in (".html", ".md"))
+    page, text = (str(path) if path.exists() else "" for path in paths)
+    files = report.terminal.Files(page, text, _shipped(run, store))
+    return report.terminal.lines(run, look or _output.look(), files)
+
+
+def _shipped(run: Run, store: Store) -> dict[str, str]:
+    """Return by target which folder of the store is to ship: a compiled network, or the bundle that a device measured.
+
+    A folder that holds something else by now is left out.
+    """
+    from ..report import summary
+    from ..store import manifest_in
+
+    found = {}
+    for result in run.measured:
+        bundle, digest = f"export:{result.target}", result.variants[summary.to_ship(result)].digest
+        for step in run.steps:
+            if step.key and (step.id == bundle or step.digest == digest):
+                folder = store.path_of(step.stage, step.key)
+                record = manifest_in(folder)
+                if record is not None and record.digest == step.digest:
+                    found[result.target] = str(folder / "bundle" if step.id == bundle else folder)
+    return found
 
 
 def _write_text(run: Run, store: Store) -> None:

@@ -26,8 +26,9 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     """Check RECIPE against its images and this machine.
 
     No stage runs. Lists the targets that are not installed (exit code 4), and
-    the promises that the images are too few to decide. Whether the weights
-    fit the network is known only when it runs.
+    the promises that the images are too few to decide. Warns where the
+    weights match several architectures. Whether they fit the one that the
+    recipe names is known only when it runs.
     """
     from .. import pipeline, recipe
     from . import _progress
@@ -37,6 +38,8 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     samples = {slot: given.value for slot, given in resolved.samples.items()}
     steps = pipeline.plan(resolved)
     _print(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {resolved.network.architecture.classes} classes")
+    for warning in resolved.network.warnings:
+        _print(f"warning: {warning}")
     if decode:
         with _progress.counted("decode") as progress:
             pipeline.look_at(samples, progress)

@@ -54,4 +54,4 @@ def collect_result(
     promised = () if max_drop_pp is None else (f"promises.max_drop_pp={max_drop_pp}",)
     with store.used():
         run = pipeline.collect(path, store, (*promised, *changes))
-    return _logging.log_run(run, store, log, _running.report_run(run, store, as_json=as_json))
+    return _running.report_run(run, store, as_json=as_json, log=log)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _help, _options, _output, _stage_options
+from . import _complete, _help, _logging, _options, _output, _stage_options
 
 if TYPE_CHECKING:
-    from ..portable.result import Measured
     from ..recipe import Recipe
     from ..store import Store
 
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     help="Number of builds of what would ship. The worst build is judged.",
 )
 @_options.max_drop_pp
+@_logging.option
 @_options.run_options
 def export(
     model: str,
@@ -70,6 +70,7 @@ def export(
     input_type: str | None,
     rebuilds: int | None,
     max_drop_pp: float | None,
+    log: str | None,
     how: _options.RunOptions,
 ) -> int:
     """Write MODEL as one ONNX file, or as bundles for devices.
@@ -87,8 +88,9 @@ def export(
 
     quantized = bool(about.targets) and precision in (None, "int8")
     of_targets: dict[str, object] = {"--json": how.as_json or None, "--precision": precision, "--where": where}
-    of_targets |= {"--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp}
+    of_targets |= {"--rebuilds": rebuilds, "--max-drop-pp": max_drop_pp, "--log": log}
     _refuse_idle(about, int8, precision, [name for name, value in of_targets.items() if value is not None])
+    _logging.check(log)
     store = _options.open_store(how.store_root)
     about, int8 = _unlabelled(about, int8)
     promises, verify = _options.provided(max_drop_pp=max_drop_pp), _options.provided(rebuilds=rebuilds)
@@ -106,7 +108,7 @@ def export(
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "export")
     output = _check_output(output, bundles=bool(about.targets))
     if about.targets:
-        return _export_bundles(wanted, store, output, how)
+        return _export_bundles(wanted, store, output, how, log)
     return _export_onnx(wanted, store, output, how, pixels=input_type == "uint8")
 
 
@@ -196,15 +198,16 @@ def _export_onnx(wanted: Recipe, store: Store, output: Path, how: _options.RunOp
     return 0
 
 
-def _export_bundles(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions) -> int:
+def _export_bundles(wanted: Recipe, store: Store, output: Path, how: _options.RunOptions, log: str | None) -> int:
     """Run it as a recipe is run, so that what devices measure has a run to belong to; write what it made."""
     from ..portable.result import Measured
+    from ..report import summary
     from ..runs import StepId
     from ..stages.export import write
     from . import _running
 
-    run = _running.run_recipe(wanted, store, quiet=how.quiet, verbose=how.verbose)
-    code = _running.report_run(run, store, as_json=how.as_json)
+    run = _running.run_recipe(wanted, store, log=log, quiet=how.quiet, verbose=how.verbose)
+    code = _running.report_run(run, store, as_json=how.as_json, log=log)
     for target in wanted.targets:
         name = f"{Path(wanted.model.title).stem}-{target}"
         bundles = [Path(step.path) for step in run.steps if step.step == StepId("export", target) and step.path]
@@ -212,19 +215,11 @@ def _export_bundles(wanted: Recipe, store: Store, output: Path, how: _options.Ru
         if bundles:
             _place(bundles[0] / write.FOLDER, output, name, packed=True)
         elif isinstance(result, Measured):
-            variant = _shipping(result)
+            variant = summary.to_ship(result)
             folder = store.artifact_of(run, result.variants[variant].digest).path
             _place(folder, output, name, packed=False)
             _output.echo(f"{name} is the network of {variant}", err=True)
     return code
-
-
-def _shipping(result: Measured) -> str:
-    """Return the variant to ship: an INT8 network that is not faster than half precision is not the one."""
-    from ..portable import advice
-
-    found = advice.advice(result)
-    return found.ship if found else result.ships
 
 
 def _place(folder: Path, output: Path, name: str, *, packed: bool) -> None:

@@ -32,6 +32,7 @@ _FORMATS = ["terminal", "md", "github", "junit", "json"]
     help="File of the baseline.",
 )
 @_help.option("--update", is_flag=True, help="Write RUN as the baseline. Its margins stay.")
+@_help.option("--accept-broken", is_flag=True, help="With --update: also write a RUN whose verdict is BROKEN.")
 @_help.option(
     "--max-loss-pp",
     group=_help.TARGET,
@@ -75,6 +76,7 @@ def gate(
     run: str | None,
     baseline: Path,
     update: bool,
+    accept_broken: bool,
     max_loss_pp: str | None,
     max_slowdown_pct: str | None,
     max_runtime_slowdown_pct: str | None,
@@ -94,8 +96,10 @@ def gate(
     the recipe count too. Missing or stale values are not a pass: exit code 4.
     Nothing is measured, and no runtime is loaded.
 
-    With --update, RUN becomes the baseline: review the file and commit it. In
-    a GitHub workflow the command also prints annotations and a summary.
+    With --update, RUN becomes the baseline: review the file and commit it.
+    The command first compares RUN with the baseline that it replaces, and
+    names the margins that would have failed. It refuses a BROKEN run. In a
+    GitHub workflow the command also prints annotations and a summary.
     """
     given = {"max_loss_pp": max_loss_pp, "max_growth_pct": max_growth_pct}
     given |= {"max_slowdown_pct": max_slowdown_pct, "max_runtime_slowdown_pct": max_runtime_slowdown_pct}
@@ -103,9 +107,13 @@ def gate(
     if update:
         _refuse_with_update(kind, across_recipes, junit)
         numbers = {name: _number(name, value) for name, value in margins.items()}
-        return _update(_options.read_store(store_root, run).load_run(run), baseline, numbers, as_json=as_json)
+        made_of = _options.read_store(store_root, run).load_run(run)
+        if made_of.verdict == "BROKEN" and not accept_broken:
+            return _refuse_broken(made_of)
+        return _update(made_of, baseline, numbers, as_json=as_json)
+    idle = [*margins, *(["accept_broken"] if accept_broken else [])]
     return _gate(
-        lambda: _compare(_options.read_store(store_root, run), run, baseline, list(margins), max_age, across_recipes),
+        lambda: _compare(_options.read_store(store_root, run), run, baseline, idle, max_age, across_recipes),
         baseline,
         "json" if as_json else kind,
         junit,
@@ -113,15 +121,15 @@ def gate(
 
 
 def _compare(
-    store: Store, run: str | None, baseline: Path, margins: Sequence[str], max_age: str, across_recipes: bool
+    store: Store, run: str | None, baseline: Path, idle: Sequence[str], max_age: str, across_recipes: bool
 ) -> GateReport:
     from .. import gate as gates
     from ..errors import EdgeresnetError
     from ..store import seconds_of
 
-    if margins:
+    if idle:
         raise EdgeresnetError(
-            ", ".join(f"--{name.replace('_', '-')}" for name in margins),
+            ", ".join(f"--{name.replace('_', '-')}" for name in idle),
             "has no effect without --update: margins stand in the baseline, where they are reviewed",
             hint=f"edit the margins in {baseline}, or give them with --update",
         )
@@ -189,21 +197,50 @@ def _refuse_with_update(kind: str, across_recipes: bool, junit: Path | None) -> 
         )
 
 
+def _refuse_broken(run: Run) -> int:
+    """Say which promises are broken, and return the verdict's exit code."""
+    broken = "; ".join(f"{v.target} {v.promise.name}: {v.reason}" for v in run.verdicts if v.verdict == run.verdict)
+    _output.error(
+        f"the run {run.id} is BROKEN, so it is not recorded as the baseline: {broken}",
+        "run the network that may ship, or record this one with --accept-broken",
+    )
+    return _verdict.exit_code(run)
+
+
 def _update(run: Run, path: Path, margins: Mapping[str, float | None], *, as_json: bool) -> int:
     """Write a run as the new baseline. Margins are those of the file that was there, unless options change them."""
     from dataclasses import asdict
 
     from .. import gate as gates
 
-    before = gates.margins_of(path) if path.exists() else gates.Margins()
+    is_there = path.exists()
+    before = gates.margins_of(path) if is_there else gates.Margins()
     made = gates.of(run, gates.parse_margins({**asdict(before), **margins}, path))
+    if is_there:
+        _output.echo(_replaced(run, path), err=as_json)
     _output.write_output(path, gates.text(made))
+    if run.verdict != "KEPT":
+        _output.echo(f"The run's verdict is {run.verdict}, and it is the baseline now.", err=as_json)
     if as_json:
         _output.print_json(made)
         return 0
     for sentence in gates.remarks(made):
         _output.echo(sentence)
     return 0
+
+
+def _replaced(run: Run, path: Path) -> str:
+    """Return a run compared with the baseline that it replaces, or why they cannot be compared."""
+    from .. import gate as gates
+    from ..errors import EdgeresnetError
+    from ..report import gate_text
+    from ..text import wrapped
+
+    try:
+        found = gates.gate(run, gates.read(path), path=path, max_age_s=float("inf"), across_recipes=True)
+    except EdgeresnetError as problem:
+        return wrapped(f"The old baseline cannot be compared with this run: {problem.message}") + "\n"
+    return gate_text.for_update(found)
 
 
 def _number(name: str, text: str) -> float | None:

@@ -29,8 +29,9 @@ def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
     FILE is a checkpoint, an ONNX file or images (a folder, .csv, .json, .npz
     or .tar). For a checkpoint: the architecture, recognised by its tensors.
     For images: classes, sizes, unreadable files, duplicates, and images in two
-    splits. For an ONNX file: errors and warnings of each target. An error means
-    that the target refuses or misreads the file, a warning costs time.
+    splits. A store or an export next to the images is left out. For an ONNX
+    file: errors and warnings of each target. An error means that the target
+    refuses or misreads the file, a warning costs time.
 
     Nothing runs, and the targets need not be installed. Where TensorRT-RTX is
     installed, its parser reads the file too.

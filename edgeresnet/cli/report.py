@@ -44,14 +44,13 @@ def report(run: str | None, kind: str, notes: bool, output: Path | None, store_r
         _refuse_notes(kind)
     store = _options.read_store(store_root, run)
     found = store.load_run(run)
-    if kind == "terminal" and not output:
-        _output.print_report(reports.notes_text.lines(found) if notes else _running.last_screen(found, store))
+    if kind == "terminal":
+        look = reports.lines.Look() if output else _output.look()
+        lines = reports.notes_text.lines(found) if notes else _running.last_screen(found, store, look)
+        _output.write_output(output, reports.lines.joined(lines)) if output else _output.print_report(lines)
         return
     has_more = kind == "html" and store.is_marked
-    if notes:
-        text = reports.lines.joined(reports.notes_text.lines(found))
-    else:
-        text = reports.html.of_store(found, store) if has_more else reports.FORMATS[kind](found)
+    text = reports.html.of_store(found, store) if has_more else reports.FORMATS[kind](found)
     if output:
         _output.write_output(output, text)
     else:

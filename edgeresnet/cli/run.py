@@ -45,5 +45,5 @@ def run(
 
     _logging.check(log)
     wanted, store = recipe.load(recipe_path, changes), _options.open_store(store_root)
-    done = _running.run_recipe(wanted, store, again=again, quiet=quiet, verbose=verbose)
-    return _logging.log_run(done, store, log, _running.report_run(done, store, as_json=as_json))
+    done = _running.run_recipe(wanted, store, again=again, log=log, quiet=quiet, verbose=verbose)
+    return _running.report_run(done, store, as_json=as_json, log=log)

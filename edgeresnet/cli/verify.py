@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _help, _options, _output, _running
+from . import _complete, _help, _logging, _options, _output, _running
 
 
 @_help.command(
@@ -32,6 +32,7 @@ from . import _complete, _help, _options, _output, _running
 @_options.max_drop_pp
 @click.option("--from", "result", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
 @click.option("--explain", is_flag=True, hidden=True)
+@_logging.option
 @_options.run_options
 def verify(
     model: str | None,
@@ -42,6 +43,7 @@ def verify(
     max_drop_pp: float | None,
     result: Path | None,
     explain: bool,
+    log: str | None,
     how: _options.RunOptions,
 ) -> int:
     """Measure MODEL on each target, and judge its promises.
@@ -57,9 +59,11 @@ def verify(
     given = [name for name, value in options.items() if value is not None]
     given += ["--save-recipe"] if how.save_recipe else []
     if explain:
+        given += ["--log"] if log else []
         return _diagnose(model, about, count, seed, how, [*given, *(["--from"] if result else [])])
     if result is not None:
-        return _collect(result, max_drop_pp, how, [*about.given(), *given, *(["MODEL"] if model else [])])
+        return _collect(result, max_drop_pp, how, log, [*about.given(), *given, *(["MODEL"] if model else [])])
+    _logging.check(log)
     store = _options.open_store(how.store_root)
     promises = {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}
     if model is None:
@@ -78,20 +82,22 @@ def verify(
         _output.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "verify")
     again = ("verify",) if model is None else ()
-    run = _running.run_recipe(wanted, store, again=again, quiet=how.quiet, verbose=how.verbose)
-    return _running.report_run(run, store, as_json=how.as_json)
+    run = _running.run_recipe(wanted, store, again=again, log=log, quiet=how.quiet, verbose=how.verbose)
+    return _running.report_run(run, store, as_json=how.as_json, log=log)
 
 
 _FOR_THE_NEWEST = ("--max-drop-pp", "--save-recipe")
 
 
-def _collect(result: Path, max_drop_pp: float | None, how: _options.RunOptions, given: list[str]) -> int:
+def _collect(
+    result: Path, max_drop_pp: float | None, how: _options.RunOptions, log: str | None, given: list[str]
+) -> int:
     """Collect a device's result under the name that this had before `edgeresnet collect`."""
     from . import collect
 
     _output.echo(f"`edgeresnet collect {result}` is the command for this", err=True)
     _refuse([name for name in given if name != "--max-drop-pp"], "--from", collect.HINT)
-    return collect.collect_result(result, max_drop_pp, how.changes, how.store_root, as_json=how.as_json)
+    return collect.collect_result(result, max_drop_pp, how.changes, how.store_root, as_json=how.as_json, log=log)
 
 
 def _diagnose(

@@ -1,13 +1,13 @@
 """Why is accuracy not what was expected? Other preprocessings, and another order of the classes, tried on a few images.
 
-alternatives (what is tried) → search (which is best on some images) → confirmed on other images, or not. Changes,
-stores and judges nothing. `class_order` finds the order of the classes; `diagnosis` is the result.
+alternatives (what is tried) → evaluator (what the network answers) → search (which is best on some images) → confirmed
+on other images, or not. Changes, stores and judges nothing. `class_order` finds the order of the classes; `diagnosis`
+is the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..images import Samples, choose
 from ..portable import intervals
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Session
-from .alternatives import Axes, stand_in
+from .alternatives import Axes, named, stand_in
 from .class_order import match_classes
 from .diagnosis import (
     Best,
@@ -29,23 +29,23 @@ from .diagnosis import (
     Outcome,
     Tried,
 )
+from .evaluator import FIRST, OF_A_CLASS, Attempt, Counter, Evaluator
 from .search import (
-    Attempt,
-    Evaluator,
     Progress,
     SearchResult,
     discordant,
+    excludes,
     gain_interval,
-    is_better,
     search_alternatives,
     simplest,
+    unseen,
 )
 
 __all__ = ["COUNT", "Diagnosis", "diagnose", "stand_in"]
 
-COUNT = 100  # images to try on
+COUNT = 100  # images to try on at most
 _OTHERS = 3  # times as many to confirm on: few alternatives come so far, and their gain must stand out from chance
-_OF_A_CLASS = 4  # images on each side at least, or no order of classes can be found
+_ALIKE = 5  # at most, of those that may be as good, are compared on the other images too
 
 
 def diagnose(
@@ -56,37 +56,46 @@ def diagnose(
     mean_given: bool,
     count: int,
     seed: int,
-    progress: Progress = lambda words: None,
+    only: Sequence[str] = (),
+    progress: Progress = unseen,
 ) -> Diagnosis:
     """Find which preprocessing, or order of the classes, explains the accuracy of a network.
 
     `samples` are all images that there are, with the preprocessing that was given; without `mean_given` its mean and
-    std are only stand-ins. `progress` receives a line of progress.
+    std are only stand-ins. `only` are names of alternatives: no others are tried. `progress` takes what begins.
     """
     given = samples.preprocessing
     _check_input(session, given)
+    axes = Axes.around(given, mean_given=mean_given)
+    wanted = [named(axes, name) for name in only]
     first, second = split_images(samples, count, seed)
-    trying, others = Evaluator(session, first, given), Evaluator(session, second, given)
-    found = search_alternatives(trying, Axes.around(given, mean_given=mean_given), progress)
-    progress(f"confirming on {len(others)} other images")
-    best = _confirmed(found, trying, others)
-    before = found.attempts[0] if mean_given else best.attempt
+    trying = Evaluator(session, first, given, seed=seed)
+    found = search_alternatives(trying, axes, progress, wanted)
+    others = Evaluator(session, second, given, seed=seed, limit=_OTHERS * max(found.images, FIRST))
+    known = _confirming(found, trying, others, progress, mean_given=mean_given)
+    taken = simplest(found.finalists, known.on_all)
+    before = found.attempts[0] if mean_given else taken
+    best, was = known.correct(taken), known.straight(before)
     looks = max(1, sum(found.reordered or attempt is not before for attempt in found.finalists))
-    was = others.evaluate(before.alternative).correct
-    same = before is best.attempt and not found.reordered
-    gain = None if same else Gain(float(best.correct.mean() - was.mean()), *gain_interval(best.correct, was, looks))
+    same = before is taken and not found.reordered
+    gain = None if same else Gain(float(best.mean() - was.mean()), *gain_interval(best, was, looks))
+    outcome = _outcome(mean_given=mean_given, gain=gain)
+    chance = float(np.bincount(known.labels).max() / len(known.labels))
+    is_advised = outcome in ("explained", "fits") and _score(best)[2] > chance
+    alike = _alike(known, taken, before, outcome, progress) if is_advised else ()
     return Diagnosis(
         network=network,
-        outcome=_outcome(mean_given=mean_given, gain=gain),
+        outcome=outcome,
         classes=tuple(samples.classes),
-        classes_seen=len({*trying.labels.tolist(), *others.labels.tolist()}),
-        images=ImageCounts(len(samples), len(trying), len(others), count),
+        classes_seen=len({*trying.labels[: found.images].tolist(), *known.labels.tolist()}),
+        images=ImageCounts(len(samples), found.images, len(known.labels), count),
         given=GivenPreprocessing(*_score(was), mean_given, given.to_json()),
         tried=tuple(_tried(attempt, before, len(found.attempts)) for attempt in found.attempts),
-        best=_best(best, given, gain, found, mean_given=mean_given),
-        order=_class_order(best, others, tuple(samples.classes)) if found.reordered else None,
-        least_gain=least_gain(len(others), looks),
-        chance=float(np.bincount(others.labels).max() / len(others)),
+        best=_best(taken, best, given, gain, alike, mean_given=mean_given),
+        order=_class_order(known, taken, tuple(samples.classes)) if found.reordered else None,
+        left=len(found.left),
+        least_gain=least_gain(len(known.labels), looks),
+        chance=chance,
     )
 
 
@@ -99,7 +108,7 @@ def split_images(samples: Samples, count: int, seed: int) -> tuple[Samples, Samp
     shuffled = np.random.default_rng(seed).permutation(present)
     there = np.cumsum(np.bincount(samples.labels)[shuffled])
     most = (1 + _OTHERS) * count
-    wanted = max(count // _OF_A_CLASS, int(np.searchsorted(there, most)) + 1, 2)
+    wanted = max(count // OF_A_CLASS, int(np.searchsorted(there, most)) + 1, 2)
     some = samples.subset(np.flatnonzero(np.isin(samples.labels, shuffled[:wanted])))
     every = some.subset(choose.balanced(some, min(most, len(some)), seed))
     chosen = choose.balanced(every, min(count, max(len(every) // 2, 1)), seed)
@@ -121,13 +130,54 @@ def least_gain(images: int, looks: int = 1) -> float:
     return 1.0 if won is None else won / images
 
 
-class _Confirmed(NamedTuple):
-    """An attempt with its answers to the images that confirm."""
+class _Known:
+    """The answers of some attempts to the other images, those that can be read."""
 
-    attempt: Attempt
-    order: np.ndarray  # of the classes, as the images show that were tried on
-    predicted: np.ndarray
-    correct: np.ndarray
+    def __init__(self, found: SearchResult, trying: Evaluator, others: Evaluator):
+        self.found, self._trying, self._others = found, trying, others
+        self.labels = others.labels
+        self._answers: dict[str, np.ndarray] = {}
+
+    def evaluate(self, attempts: Sequence[Attempt], count: Counter) -> None:
+        """Evaluate what was not evaluated yet."""
+        named = {attempt.alternative.name: attempt.alternative for attempt in attempts}
+        new = [alternative for name, alternative in named.items() if name not in self._answers]
+        for answered in self._others.evaluate_all(new, count):
+            self.labels = self._others.labels[answered.evaluated]
+            self._answers[answered.alternative.name] = answered.predicted[answered.evaluated]
+
+    def predicted(self, attempt: Attempt) -> np.ndarray:
+        return self._answers[attempt.alternative.name]
+
+    def order(self, attempt: Attempt) -> np.ndarray:
+        """Return the order of the classes that the images show that were tried on."""
+        if not self.found.reordered:
+            return np.arange(self._trying.classes)
+        seen = attempt.evaluated
+        return match_classes(self._trying.labels[seen], attempt.predicted[seen], self._trying.classes)
+
+    def straight(self, attempt: Attempt) -> np.ndarray:
+        """Return which answers are correct with the classes in the order of the folders."""
+        return self.predicted(attempt) == self.labels
+
+    def correct(self, attempt: Attempt) -> np.ndarray:
+        """Return which answers are correct, in the order of classes that was found."""
+        return self.predicted(attempt) == self.order(attempt)[self.labels]
+
+    def on_all(self, attempt: Attempt) -> np.ndarray:
+        """Return the same for all images that were tried on or confirm."""
+        return np.concatenate([self.found.correct(attempt), self.correct(attempt)])
+
+    def tried(self, one: Attempt, other: Attempt) -> tuple[np.ndarray, np.ndarray]:
+        """Return which answers are correct on the images that both were tried on."""
+        both = one.evaluated & other.evaluated
+        return self.found.correct(one)[both], self.found.correct(other)[both]
+
+    def on_both(self, one: Attempt, other: Attempt) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same, and on the images that confirm."""
+        pairs = zip(self.tried(one, other), (self.correct(one), self.correct(other)), strict=True)
+        first, second = map(np.concatenate, pairs)
+        return first, second
 
 
 def _check_input(session: Session, given: Preprocessing) -> None:
@@ -141,19 +191,33 @@ def _check_input(session: Session, given: Preprocessing) -> None:
         )
 
 
-def _confirmed(found: SearchResult, trying: Evaluator, others: Evaluator) -> _Confirmed:
-    """Return of the finalists the simplest that is not beaten on all images together."""
-    known: dict[str, _Confirmed] = {}
-    for attempt in found.finalists:
-        predicted, order = others.evaluate(attempt.alternative).predicted, np.arange(trying.classes)
-        if found.reordered:
-            order = match_classes(trying.labels, attempt.predicted, trying.classes)
-        known[attempt.alternative.name] = _Confirmed(attempt, order, predicted, order[others.labels] == predicted)
-    taken = simplest(
-        found.finalists,
-        lambda attempt: np.concatenate([found.correct(attempt), known[attempt.alternative.name].correct]),
-    )
-    return known[taken.alternative.name]
+def _confirming(
+    found: SearchResult, trying: Evaluator, others: Evaluator, progress: Progress, *, mean_given: bool
+) -> _Known:
+    """Return the answers of the finalists to the other images, and those of what was given."""
+    known = _Known(found, trying, others)
+    count = progress(f"confirming on {len(others)} other images")
+    known.evaluate([*(found.attempts[:1] if mean_given else ()), *found.finalists], count)
+    return known
+
+
+def _alike(known: _Known, best: Attempt, before: Attempt, outcome: Outcome, progress: Progress) -> tuple[str, ...]:
+    """Return what explains as much with no more changes, as far as all images together show."""
+    level = [
+        attempt
+        for attempt in known.found.left
+        if attempt is not best
+        and len(attempt.alternative.changes) <= len(best.alternative.changes)
+        and not (attempt is before and outcome == "explained")  # it is confirmed to be worse
+    ]
+    if not level:
+        return ()
+    compared = level[:_ALIKE]
+    known.evaluate(compared, progress(f"comparing {len(compared)} more on these images"))
+    z = intervals.z_for(len(level))
+    alike = [each for each in compared if not excludes(*known.on_both(best, each), z)]
+    alike += [each for each in level[_ALIKE:] if not excludes(*known.tried(best, each), intervals.Z95)]
+    return tuple(attempt.alternative.name for attempt in alike)
 
 
 def _outcome(*, mean_given: bool, gain: Gain | None) -> Outcome:
@@ -187,27 +251,24 @@ def _tried(attempt: Attempt, before: Attempt, looks: int) -> Tried:
     )
 
 
-def _best(best: _Confirmed, given: Preprocessing, gain: Gain | None, found: SearchResult, *, mean_given: bool) -> Best:
+def _best(
+    taken: Attempt,
+    correct: np.ndarray,
+    given: Preprocessing,
+    gain: Gain | None,
+    alike: tuple[str, ...],
+    *,
+    mean_given: bool,
+) -> Best:
     return Best(
-        *_score(best.correct),
-        name=best.attempt.alternative.name,
-        changes=best.attempt.alternative.changes,
-        write=_changed_keys(best.attempt, given, mean_given=mean_given),
-        preprocessing=best.attempt.preprocessing.to_json(),
+        *_score(correct),
+        name=taken.alternative.name,
+        changes=taken.alternative.changes,
+        write=_changed_keys(taken, given, mean_given=mean_given),
+        preprocessing=taken.preprocessing.to_json(),
         gain=gain,
-        alike=tuple(attempt.alternative.name for attempt in _alike(found, best.attempt)),
+        alike=alike,
     )
-
-
-def _alike(found: SearchResult, best: Attempt) -> list[Attempt]:
-    """Return what explains as much with no more changes, as far as these images show."""
-    return [
-        attempt
-        for attempt in found.attempts
-        if attempt is not best
-        and len(attempt.alternative.changes) <= len(best.alternative.changes)
-        and not is_better(found.correct(best), found.correct(attempt), intervals.Z95)
-    ]
 
 
 def _changed_keys(best: Attempt, given: Preprocessing, *, mean_given: bool) -> Mapping[str, object]:
@@ -220,13 +281,13 @@ def _changed_keys(best: Attempt, given: Preprocessing, *, mean_given: bool) -> M
     return {key: value for key, value in now.items() if key in ("size", "mean", "std") or value != usual[key]}
 
 
-def _class_order(best: _Confirmed, others: Evaluator, classes: tuple[str, ...]) -> ClassOrder:
+def _class_order(known: _Known, best: Attempt, classes: tuple[str, ...]) -> ClassOrder:
     """Return which folder is which of the network's classes, where other images confirm it."""
-    moved = []
-    for folder, answer in enumerate(best.order.tolist()):
-        mine = others.labels == folder
-        correct = int((best.predicted[mine] == answer).sum())
-        if correct > int((best.predicted[mine] == folder).sum()):
+    moved, predicted = [], known.predicted(best)
+    for folder, answer in enumerate(known.order(best).tolist()):
+        mine = known.labels == folder
+        correct = int((predicted[mine] == answer).sum())
+        if correct > int((predicted[mine] == folder).sum()):
             moved.append(MovedClass(classes[folder], answer, classes[answer], correct, int(mine.sum())))
-    straight = int((best.predicted == others.labels).sum())
-    return ClassOrder(tuple(moved), straight, len(others))
+    straight = int((predicted == known.labels).sum())
+    return ClassOrder(tuple(moved), straight, len(known.labels))

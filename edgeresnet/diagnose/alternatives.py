@@ -5,11 +5,14 @@ Every alternative is a `Preprocessing` that a recipe can hold.
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
+from itertools import product, starmap
 from typing import NamedTuple, TypedDict
 
 import numpy as np
 
+from ..errors import EdgeresnetError
 from ..portable.preprocessing import INTERPOLATIONS, Preprocessing
 
 _LEVELS = 255.0
@@ -103,6 +106,16 @@ class Alternative(NamedTuple):
         for choice in self:
             given = replace(given, **choice.fields)
         return given
+
+
+def named(axes: Axes, name: str) -> Alternative:
+    """Return the alternative of this name. Another name is refused."""
+    every = {each.name: each for each in starmap(Alternative, product(axes.colours, axes.crops, axes.interpolations))}
+    if name not in every:
+        near = difflib.get_close_matches(name, every, 1, 0.4)
+        hint = f"did you mean {near[0]!r}?" if near else "names are in the table that `edgeresnet diagnose` prints"
+        raise EdgeresnetError(repr(name), "is not a candidate for this network", hint=hint)
+    return every[name]
 
 
 def stand_in(channels: int) -> Numbers:

@@ -41,7 +41,7 @@ def match_classes(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np
 def correct_when_matched(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return which answers are correct in the order that the other images show: no image decides about itself."""
     correct = np.zeros(len(labels), bool)
-    fold = _index_in_class(labels) % _FOLDS
+    fold = index_in_class(labels) % _FOLDS
     for number in range(_FOLDS):
         mine = fold == number
         order = match_classes(labels[~mine], predicted[~mine], classes)
@@ -49,7 +49,7 @@ def correct_when_matched(labels: np.ndarray, predicted: np.ndarray, classes: int
     return correct
 
 
-def _index_in_class(labels: np.ndarray) -> np.ndarray:
+def index_in_class(labels: np.ndarray) -> np.ndarray:
     """Return for each image how many of its class come before it."""
     places = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):

@@ -120,5 +120,6 @@ class Diagnosis:
     tried: tuple[Tried, ...] = field(metadata={"key": "variants"})
     best: Best
     order: ClassOrder | None
+    left: int  # how many alternatives no interval excludes on the images of the search
     least_gain: float  # the smallest gain that this number of images can show
     chance: float  # the accuracy of a network that always answers with the most frequent class

@@ -1,57 +1,32 @@
-"""The search: alternatives evaluated on the same images, and the few of them that may be the best.
+"""The search: alternatives evaluated on the same images, round by round, and the few of them that may be the best.
 
-The best of many was also lucky: nothing that is chosen here counts before other images have confirmed it.
+All alternatives see the first part of the images. Those that the leader beats for certain see no more (successive
+elimination). The best of many was also lucky: nothing that is chosen here counts before other images confirm it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from ..errors import ImagesError
-from ..images import Samples
-from ..portable import inference, intervals, manifest
-from ..portable.evaluation import as_failure
-from ..portable.preprocessing import Preprocessing
-from ..portable.session import Session
-from . import class_order
+from ..portable import intervals
 from .alternatives import Alternative, Axes
+from .evaluator import FEW, Attempt, Counter, Evaluator, silent
 
-Progress = Callable[[str], None]
+Progress = Callable[[str], Counter]  # takes what begins, returns what counts it
 
 _LIKELY = 4  # means at most, of those that may be the best, are tried with every crop
+_GO_ON = 6  # alternatives at least go on to the next round, unless an interval excludes them
 _FINALISTS = 3  # each look at the other images widens the interval of what they confirm
-_FEW = inference.BATCH  # images that show what is hopeless
-_HOPELESS = 3.0  # standard errors behind the best, on these few
-_CACHE_BYTES = 1 << 28  # of decoded images, for as many geometries as that is enough for
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One alternative's answers to every image, or to a few where these were hopeless.
-
-    `predicted` is -1 for images that were not evaluated, and these are not correct either. `correct_reordered` are the
-    answers that are correct in the order of classes that the answers show.
-    """
-
-    alternative: Alternative
-    preprocessing: Preprocessing
-    predicted: np.ndarray
-    correct: np.ndarray
-    correct_reordered: np.ndarray
-
-    @property
-    def evaluated(self) -> np.ndarray:
-        return self.predicted >= 0
-
-    @property
-    def score(self) -> np.ndarray:
-        """The correct answers in the one order or in the other, whichever are more."""
-        return max(self.correct, self.correct_reordered, key=np.sum)
+def unseen(words: str) -> Counter:
+    """Show no progress."""
+    return silent
 
 
 @dataclass(frozen=True)
@@ -61,104 +36,101 @@ class SearchResult:
     attempts: tuple[Attempt, ...]  # in the order in which they were tried; the first is what was given
     finalists: tuple[Attempt, ...]  # that these images do not tell apart, the simplest first
     reordered: bool  # they are the best in another order of the classes
+    left: tuple[Attempt, ...]  # that no interval excludes
+    images: int  # of the leader: others may have fewer
 
     def correct(self, attempt: Attempt) -> np.ndarray:
         """Return which answers are correct, in the order of classes that was found."""
         return attempt.correct_reordered if self.reordered else attempt.correct
 
 
-class Evaluator:
-    """A network and some labelled images: what it answers to them under each alternative."""
+def search_alternatives(
+    images: Evaluator, axes: Axes, progress: Progress = unseen, only: Sequence[Alternative] = ()
+) -> SearchResult:
+    """Try all alternatives on the first part of the images, then those that may be the best on more and more.
 
-    def __init__(self, session: Session, samples: Samples, given: Preprocessing):
-        self._session, self._given = session, given
-        self._samples = replace(samples, store=None)  # a few images, each decoded a few times: not worth storing
-        self._decoded: dict[str, tuple[np.ndarray, str]] = {}
-        self._attempts: dict[tuple[object, ...], Attempt] = {}
-        self.labels = samples.labels
-        self.classes = len(samples.classes)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def evaluate(self, alternative: Alternative, best: Attempt | None = None) -> Attempt:
-        """Return the answers under one alternative.
-
-        Alternatives that give the same pixels are evaluated once. Where a few images show that the `best` so far is
-        better beyond doubt, the others are not evaluated.
-        """
-        preprocessing = alternative.applied_to(self._given)
-        pixels, content = self._pixels(preprocessing)
-        key = content, preprocessing.mean, preprocessing.std, preprocessing.order
-        attempt = self._attempts.get(key) or self._unevaluated(alternative, preprocessing)
-        if best is not None and len(self) > 2 * _FEW and not attempt.evaluated.any():
-            attempt = self._evaluated(attempt, pixels, np.linspace(0, len(self) - 1, _FEW).round().astype(np.int64))
-        if best is None or not _is_hopeless(attempt, best):
-            attempt = self._evaluated(attempt, pixels, np.flatnonzero(~attempt.evaluated))
-        self._attempts[key] = attempt
-        return attempt
-
-    def _unevaluated(self, alternative: Alternative, preprocessing: Preprocessing) -> Attempt:
-        none = np.zeros(len(self), bool)
-        return Attempt(alternative, preprocessing, np.full(len(self), -1), none, none)
-
-    def _evaluated(self, attempt: Attempt, pixels: np.ndarray, places: np.ndarray) -> Attempt:
-        """Return the attempt with answers to these images, too."""
-        predicted, reordered = attempt.predicted.copy(), np.zeros(len(self), bool)
-        for start in range(0, len(places), inference.BATCH):
-            part = places[start : start + inference.BATCH]
-            batch = attempt.preprocessing.normalize(pixels[part])
-            with as_failure(lambda: int(part[0])):  # noqa: B023  # called before the next part
-                predicted[part] = inference.infer(self._session, batch, first=int(part[0])).argmax(1)
-        known = predicted >= 0
-        reordered[known] = class_order.correct_when_matched(self.labels[known], predicted[known], self.classes)
-        return replace(attempt, predicted=predicted, correct=predicted == self.labels, correct_reordered=reordered)
-
-    def _pixels(self, preprocessing: Preprocessing) -> tuple[np.ndarray, str]:
-        geometry = manifest.digest_of(preprocessing.geometry)
-        if geometry not in self._decoded:
-            found = list(replace(self._samples, preprocessing=preprocessing).batches(inference.BATCH))
-            if not found:
-                raise ImagesError("none of these images", "can be decoded", hint="check the image files")
-            pixels = np.concatenate([batch.pixels for batch in found])
-            self.labels = np.concatenate([batch.labels for batch in found])
-            while self._decoded and pixels.nbytes * (len(self._decoded) + 1) > _CACHE_BYTES:
-                self._decoded.pop(next(iter(self._decoded)))
-            self._decoded[geometry] = pixels, hashlib.sha256(pixels.data).hexdigest()
-        return self._decoded[geometry]
-
-
-def search_alternatives(images: Evaluator, axes: Axes, progress: Progress) -> SearchResult:
-    """Try one change at a time, then several together: a wrong mean hides what a crop does, and vice versa."""
+    With `only`, these alternatives alone, and what was given.
+    """
+    count = len(only) + 1 if only else _most(axes)
+    looks = count * (len(images.ends) + 1)  # Bonferroni: the best is lost in at most one search of twenty
+    first = _First(images, intervals.z_for(looks), progress)
     start = Alternative(colours=axes.colours[0])
-    attempts: dict[str, Attempt] = {}
+    if only:
+        given = [start] if not start.changes else []
+        first.attempt_all("the named alternatives", [*given, *(each for each in only if each not in given)])
+    else:
+        _attempt_usual(first, axes, start)
+    return _narrowed(images, first.attempts, first.z, progress)
 
-    def attempt_all(words: str, alternatives: Iterable[Alternative]) -> None:
-        alternatives = list(alternatives)
-        progress(f"{words}: {len(alternatives)} alternatives on {len(images)} images")
-        for alternative in alternatives:
-            best = max(attempts.values(), key=lambda attempt: int(attempt.correct.sum()), default=None)
-            attempt = images.evaluate(alternative, best)
-            attempts.setdefault(attempt.alternative.name, attempt)
 
-    attempt_all("mean, std and order of channels", (start._replace(colours=one) for one in axes.colours))
-    ranked = sorted(attempts.values(), key=lambda attempt: -int(attempt.score.sum()))
+def _attempt_usual(first: _First, axes: Axes, start: Alternative) -> None:
+    """Try one change at a time, then several together: a wrong mean hides what a crop does, and vice versa."""
+    first.attempt_all("mean, std and order of channels", [start._replace(colours=one) for one in axes.colours])
+    ranked = sorted(first.attempts.values(), key=lambda attempt: -int(attempt.score.sum()))
     level = [each for each in ranked if not is_better(ranked[0].score, each.score, intervals.Z95)]
     likely = [each.alternative for each in level if each.alternative != start][:_LIKELY]
-    attempt_all("crop", (start._replace(crop=crop) for crop in axes.crops[1:]))
-    attempt_all("interpolation", (start._replace(interpolation=one) for one in axes.interpolations[1:]))
-    attempt_all("two changes together", (each._replace(crop=crop) for crop in axes.crops[1:] for each in likely))
-    best = _result(attempts.values()).finalists[0].alternative
-    attempt_all(
-        "interpolation of the best alternative", (best._replace(interpolation=one) for one in axes.interpolations[1:])
-    )
-    return _result(attempts.values())
+    first.attempt_all("crop", [start._replace(crop=crop) for crop in axes.crops[1:]])
+    first.attempt_all("interpolation", [start._replace(interpolation=one) for one in axes.interpolations[1:]])
+    together = [each._replace(crop=crop) for crop in axes.crops[1:] for each in likely]
+    first.attempt_all("two changes together", together)
+    best = _result(first.attempts.values()).finalists[0].alternative
+    others = [best._replace(interpolation=one) for one in axes.interpolations[1:]]
+    first.attempt_all("interpolation of the best alternative", others)
+
+
+class _First:
+    """The alternatives that were tried on the first part of the images."""
+
+    def __init__(self, images: Evaluator, z: float, progress: Progress):
+        self.images, self.z, self.progress = images, z, progress
+        self.attempts: dict[str, Attempt] = {}
+
+    def attempt_all(self, words: str, alternatives: Sequence[Alternative]) -> None:
+        each = self.images.ends[0]
+        count = self.progress(f"{words}: {len(alternatives)} alternatives on {each} images")
+        for number, alternative in enumerate(alternatives, 1):
+            best = max(self.attempts.values(), key=lambda attempt: int(attempt.correct.sum()), default=None)
+            hopeless = partial(_is_hopeless, best=best, z=self.z) if best else None
+            attempt = self.images.evaluate(alternative, hopeless)
+            self.attempts.setdefault(attempt.alternative.name, attempt)
+            count(number * each, len(alternatives) * each, "images")
+
+
+def _narrowed(images: Evaluator, attempts: dict[str, Attempt], z: float, progress: Progress) -> SearchResult:
+    """Evaluate on more images what no interval excludes, until one alternative is left or the images are used up.
+
+    Where many are level, half of them go on (successive halving): the simplest, then those with most correct answers.
+    """
+    given = next(iter(attempts))
+    left, seen = _left(attempts.values(), z), images.ends[0]
+    postponed: list[str] = []
+    for stop in images.ends[1:]:
+        most = max(_GO_ON, math.ceil(len(left) / 2))
+        left, others = left[:most], left[most:]
+        postponed += [attempt.alternative.name for attempt in others]
+        if len(left) == 1:
+            break
+        more = {attempt.alternative.name for attempt in left}
+        if not attempts[given].alternative.changes:
+            more.add(given)  # what was given is what the others are compared with
+        count = progress(f"images {seen + 1} to {stop}: {len(more)} alternatives that may be the best")
+        for attempt in images.advance([attempts[name] for name in attempts if name in more], stop, count):
+            attempts[attempt.alternative.name] = attempt
+        left, seen = _left([attempts[each.alternative.name] for each in left], z), stop
+    possible = (*left, *(attempts[name] for name in postponed if not _excluded(attempts[name], left[0], z)))
+    return replace(_result(attempts.values()), left=possible, images=seen)
 
 
 def is_better(one: np.ndarray, other: np.ndarray, z: float) -> bool:
     """Return whether `one` has more correct than `other` on the same images, by more than z standard errors."""
     won, lost = discordant(one, other)
     return won - lost > z * math.sqrt(won + lost)
+
+
+def excludes(best: np.ndarray, other: np.ndarray, z: float) -> bool:
+    """Return whether the paired interval shows that `best` has more correct than `other` on the same images."""
+    won, lost = discordant(best, other)
+    return won > lost and intervals.tango(lost, won, len(best), z).high < 0
 
 
 def gain_interval(now: np.ndarray, before: np.ndarray, looks: int = 1) -> intervals.Interval:
@@ -179,13 +151,35 @@ def simplest(attempts: Sequence[Attempt], correct: Callable[[Attempt], np.ndarra
     return min(level, key=lambda attempt: (len(attempt.alternative.changes), -int(correct(attempt).sum())))
 
 
-def _is_hopeless(attempt: Attempt, best: Attempt) -> bool:
+def _most(axes: Axes) -> int:
+    """Return how many alternatives a search tries at most."""
+    crops, interpolations = len(axes.crops) - 1, len(axes.interpolations) - 1
+    return len(axes.colours) + (1 + _LIKELY) * crops + 2 * interpolations
+
+
+def _left(attempts: Iterable[Attempt], z: float) -> list[Attempt]:
+    """Return those with all images so far that the best of them does not exclude: the simplest first."""
+    ranked = sorted(attempts, key=lambda attempt: -int(attempt.score.sum()))
+    best = ranked[0]
+    complete = [attempt for attempt in ranked if np.array_equal(attempt.evaluated, best.evaluated)]
+    left = [attempt for attempt in complete if not _excluded(attempt, best, z)]
+    behind = {each.alternative.name: is_better(best.score, each.score, 1.0) for each in left}
+    return sorted(left, key=lambda each: (behind[each.alternative.name], len(each.alternative.changes)))
+
+
+def _excluded(attempt: Attempt, best: Attempt, z: float) -> bool:
+    """Return whether the paired interval on the images of both shows that the attempt is worse."""
+    both = attempt.evaluated & best.evaluated
+    return excludes(best.score[both], attempt.score[both], z)
+
+
+def _is_hopeless(attempt: Attempt, best: Attempt, z: float) -> bool:
     """Return whether the few answers show it. Nothing does where answers fit another order of the classes."""
     few = attempt.evaluated
     reordered = is_better(best.correct_reordered, best.correct, 1.0) or is_better(
         attempt.correct_reordered[few], attempt.correct[few], 1.0
     )
-    return not few.all() and not reordered and is_better(best.correct[few], attempt.correct[few], _HOPELESS)
+    return int(few.sum()) <= FEW and not reordered and excludes(best.correct[few], attempt.correct[few], z)
 
 
 def _result(attempts: Iterable[Attempt]) -> SearchResult:
@@ -193,7 +187,7 @@ def _result(attempts: Iterable[Attempt]) -> SearchResult:
     every = tuple(attempts)
     straight = max(every, key=lambda attempt: int(attempt.correct.sum()))
     reordered = max(every, key=lambda attempt: int(attempt.correct_reordered.sum()))
-    found = SearchResult(every, (), is_better(reordered.correct_reordered, straight.correct, intervals.Z95))
+    found = SearchResult(every, (), is_better(reordered.correct_reordered, straight.correct, intervals.Z95), (), 0)
     alike: dict[tuple[object, ...], list[Attempt]] = {}
     for attempt in every:
         alike.setdefault(_but_for_means(attempt), []).append(attempt)

@@ -16,8 +16,9 @@ from typing import Literal
 from .._version import __version__
 from ..errors import EdgeresnetError
 from ..notes import TraceNotes
-from ..portable import codec, judging, manifest, readings
+from ..portable import codec, documents, judging, manifest, readings
 from ..portable.codec import CodecError
+from ..portable.documents import Missing, Unreadable, shown
 from ..portable.frozen import dataclass
 from ..portable.result import Promise
 from ..runs import Margins, Run, Undecided
@@ -30,7 +31,7 @@ _REPAIR = f"repair or remove the file; {_RENEW}"
 _WHAT_CHANGES = ("version", "verify", "promises")  # of a recipe: judged, or of no importance
 _ENOUGH = 10  # processes; `benchmarks/gate_power.py` shows what five and ten of them can decide
 _WHERE = ("from", "source", "root", "download")  # images are stored; their content says what they are
-_DEEPEST = 50  # levels of JSON: a recipe has a few
+_LARGEST = 16 * documents.SMALL  # bytes
 
 
 @dataclass(frozen=True)
@@ -267,35 +268,12 @@ def _opened(path: Path, *, any_format: bool = False) -> dict[str, object]:
 def _parsed(path: Path) -> object:
     """Read JSON. None stands for an empty file."""
     try:
-        written = path.read_text(encoding="utf-8")
-        found: object = json.loads(written) if written.strip() else None
-    except FileNotFoundError as problem:
-        raise EdgeresnetError(f"the baseline {path}", "does not exist", hint=_RENEW) from problem
-    except OSError as problem:
-        raise EdgeresnetError(str(path), f"cannot be read: {problem.strerror}", hint=_REPAIR) from problem
-    except ValueError as problem:
-        where = f", line {problem.lineno}" if isinstance(problem, json.JSONDecodeError) else ""
-        raise EdgeresnetError(str(path), f"is not a baseline: it is not JSON{where}", hint=_REPAIR) from problem
-    except RecursionError as problem:
-        raise _too_deep(path) from problem
-    if not _is_shallow(found):
-        raise _too_deep(path)
-    return found
-
-
-def _is_shallow(value: object) -> bool:
-    """Return whether JSON has so few levels that functions may call themselves on it."""
-    level = [value]
-    for _ in range(_DEEPEST):
-        objects = [each.values() for each in level if isinstance(each, dict)]
-        level = [part for each in (*objects, *(each for each in level if isinstance(each, list))) for part in each]
-        if not level:
-            return True
-    return False
-
-
-def _too_deep(path: Path) -> EdgeresnetError:
-    return EdgeresnetError(str(path), f"is not a baseline: its JSON has more than {_DEEPEST} levels", hint=_REPAIR)
+        written = documents.read_bytes(path, _LARGEST)
+        return documents.parse_json(written) if written.strip() else None
+    except Missing as problem:
+        raise EdgeresnetError(f"the baseline {shown(path)}", "does not exist", hint=_RENEW) from problem
+    except Unreadable as problem:
+        raise EdgeresnetError(shown(path), f"is not a baseline: it {problem}", hint=_REPAIR) from problem
 
 
 def _digest(document: Mapping[str, object]) -> str:

@@ -17,7 +17,7 @@ from ..errors import EdgeresnetError
 from ..portable import intervals, judging, readings, timing_warnings, yardstick
 from ..portable.frozen import dataclass
 from ..portable.intervals import Interval
-from ..portable.judging import Reading
+from ..portable.judging import Reading, Words
 from ..portable.result import Measured, Promise, Result, Verdict
 from ..runs import BaselineId, GateReport, Margins, Run
 from ..text import cut, on_one_line
@@ -31,6 +31,7 @@ _OF_ANSWERS = 0.8  # the part of that for the accuracies; the times get the rest
 _CPU_DRIFT = 0.03  # as `intervals.DRIFT`: plain Python is another kind of work, and follows the machine less closely
 HOUR_S = 3600.0
 _AHEAD_S = 120.0  # clocks of two machines may differ by so much
+_FEW = 3  # processes: fewer cannot show how noisy times are
 _SHOWN = 80  # columns of a value in a recipe
 _LOSS, _SLOWDOWN, _RUNTIME, _GROWTH = (
     "max_loss_pp",
@@ -184,8 +185,8 @@ def _judged(case: _Case, promise: Promise) -> Verdict:
 def _growth(case: _Case, promise: Promise) -> Verdict:
     before, now = case.record.size_mb, case.result.shipped.size_mb
     growth = _percent(now / before) if before > 0 else math.inf
-    unit = f"% larger ({before:.2f} → {now:.2f} MB)"
-    return judging.decided(case.name, promise, Reading(growth, Interval(growth, growth)), ceiling=True, unit=unit)
+    words = Words("% larger", f"({before:.2f} → {now:.2f} MB)", below="% smaller", is_margin=True)
+    return judging.decided(case.name, promise, Reading(growth, Interval(growth, growth)), ceiling=True, words=words)
 
 
 def _loss(case: _Case, promise: Promise) -> Verdict:
@@ -211,7 +212,7 @@ def _loss(case: _Case, promise: Promise) -> Verdict:
         promise,
         reading,
         ceiling=True,
-        unit=f"points lost compared with the baseline ({parts})",
+        words=Words("points lost", f"compared with the baseline ({parts})", below="points gained", is_margin=True),
         broken=lambda k: interval(k, certain).low > promise.limit,
     )
 
@@ -235,15 +236,15 @@ def _slowdown(case: _Case, promise: Promise) -> Verdict:
         return case.not_measured(promise, why)
     drift = _CPU_DRIFT if comparison == CPU_SPEED else intervals.DRIFT
     change, found = intervals.change_interval(before, now, drift=drift)
-    _, sure = intervals.change_interval(before, now, drift=drift, alpha=case.alpha.times)
-    slower = _percent(change)
+    sure = intervals.surely_grew(before, now, drift=drift, alpha=case.alpha.times)
+    slower, more = _percent(change), _would_decide(found, len(before))
     verdict = judging.decided(
         case.name,
         promise,
-        Reading(slower, Interval(_percent(found.low), _percent(found.high)), more=readings.MORE_PROCESSES),
+        Reading(slower, Interval(_percent(found.low), _percent(found.high)), more=more),
         ceiling=True,
-        unit=_slower_than(comparison),
-        broken=lambda _: slower > promise.limit and sure.low > 1,
+        words=Words("% slower", _than(comparison), below="% faster", is_margin=True),
+        broken=lambda _: slower > promise.limit and sure,
     )
     if comparison == CPU_SPEED and verdict.verdict == judging.BROKEN and (noise := _disturbed(case)):
         return replace(verdict, verdict=judging.UNDECIDED, reason=f"{verdict.reason}; but {noise}")
@@ -264,11 +265,17 @@ def _percent(times: float) -> float:
     return round(100 * (times - 1), 9) + 0.0  # no -0.00
 
 
-def _slower_than(comparison: str) -> str:
+def _than(comparison: str) -> str:
     if comparison == CPU_SPEED:
-        return "% slower than in the baseline (the runtime: the yardstick relative to the CPU's speed)"
+        return "than in the baseline (the runtime: the yardstick relative to the CPU's speed)"
     other = "the yardstick" if comparison == yardstick.NAME else f"its {comparison} variant"
-    return f"% slower than in the baseline, relative to {other}"
+    return f"than in the baseline, relative to {other}"
+
+
+def _would_decide(found: Interval, processes: int) -> str:
+    """Return what would decide about times. The baseline has this number of processes, the run no fewer."""
+    both = " of both the baseline and the run" if found.is_open and processes < _FEW else ""
+    return f"{readings.would_decide(found, processes)}{both}"
 
 
 def _disturbed(case: _Case) -> str:

@@ -16,15 +16,21 @@ from pathlib import PurePath
 
 import numpy as np
 
-from ..portable import codec, inference, intervals, timing_warnings, yardstick
+from ..portable import codec, inference, intervals, limits, timing_warnings, yardstick
 from ..portable.codec import CodecError
 from ..portable.frozen import dataclass
-from ..portable.result import Deferred, Latency, Measured, NotMeasured
+from ..portable.machine import Conditions
+from ..portable.result import Deferred, Measured, NotMeasured
+from ..portable.times import Latency
 
 # The yardstick's time as a multiple of a fixed piece of work in plain Python.
 CPU_SPEED = "pace"  # its key in the file
 _IDENTITY = ("host", "boot", "cpus")  # of a process's machine: which one of its kind; equal machines are one here
 _MOST_IMAGES = 10_000_000
+# What `conditions` leaves out where it is not known.
+_UNKNOWN: dict[str, object] = {
+    key.name: [] if key.name in ("instructions", "gpus") else None for key in codec.keys(Conditions)
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class TimesRecord:
         for name, values in (("as_long_as", (self.ratio,)), ("processes", self.processes)):
             if min(values) <= 0:
                 raise CodecError(name, f"is {min(values):g}, but a ratio of times is above 0")
+            if max(values) > limits.MANY:
+                raise CodecError(name, f"is {max(values):g}, which no ratio of times is")
 
     @property
     def logs(self) -> list[float]:
@@ -84,8 +92,11 @@ class TargetRecord:
         for name in (yardstick.NAME, CPU_SPEED):
             if name not in self.times:
                 raise CodecError(f"times.{name}", "is missing")
-        if self.size_mb < 0:
-            raise CodecError("size_mb", f"is {self.size_mb:g}, but a size is not below 0")
+        limits.check(self, 0, limits.MANY, "size_mb")
+        try:
+            codec.decode(Conditions, {**_UNKNOWN, **self.conditions})
+        except CodecError as problem:
+            raise CodecError(f"conditions.{problem.path}", problem.problem) from problem
         if self.builds < 1:
             raise CodecError("builds", f"is {self.builds}, but a target is built at least once")
         if int((self.distances == 0).sum()) != self.top1.correct:

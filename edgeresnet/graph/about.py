@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError
+from ..errors import ModelError, quoted
 from ..portable import codec
+from ..portable.documents import Unreadable, parse_json
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 
@@ -89,8 +90,7 @@ def _entries(about: About) -> dict[str, str]:
 def _value(metadata: Mapping[str, str], key: str) -> object:
     text = metadata[_PREFIX + key]
     try:
-        return json.loads(text)
-    except ValueError as problem:
-        raise ModelError(
-            f"the ONNX file's entry {_PREFIX}{key}", f"is not JSON: {text[:60]!r}", hint=_HINT
-        ) from problem
+        return parse_json(text)
+    except Unreadable as problem:
+        words = f"{problem}: {quoted(text, 40)}"
+        raise ModelError(f"the ONNX file's entry {_PREFIX}{key}", words, hint=_HINT) from problem

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import checker, helper, inliner, shape_inference, version_converter
 
-from ..errors import ModelError, first_line
+from ..errors import ModelError, first_line, foreign, listed
 from ..portable import onnx_file
+from ..portable.documents import shown
 from ..portable.preprocessing import Preprocessing
-from . import about, canonical, layout, lint
+from . import about, canonical, layout, lint, sane
 
 OLDEST = 13  # below it Q/DQ knows no axis, so no INT8 could be written from this network
 OPSET = 18  # what our own exports are written in, and old enough for TensorRT 10.3 and JetPack 6
@@ -36,30 +36,31 @@ class Adopted(NamedTuple):
 
 def adopt(path: Path, preprocessing: Preprocessing, classes: int, *, as_probabilities: bool = False) -> Adopted:
     """Adopt a file. `as_probabilities`: keep a Softmax at the end, since the network compared with this one has it."""
-    try:
-        original = onnx.load(path)  # with external weights
-        if original.functions:
-            original = inliner.inline_local_functions(original)
-        _refuse_unknown(original, path)
-        model = onnx.ModelProto()
-        model.CopyFrom(original)
-        last, logits = ("", "") if as_probabilities else _take_off(model)
-        if last:
-            original.graph.output.append(helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
-        _weights_are_no_inputs(model)
-        turned = _fix_sides(model, preprocessing, classes)
-        checker.check_model(model)
-        if turned:
-            layout.take_first(model)
-        model = canonical.canonical(shape_inference.infer_shapes(_new_enough(model, path)))
-        if version(model) > OPSET:
-            model = canonical.canonical(shape_inference.infer_shapes(lowered(model)))
-    except (checker.ValidationError, shape_inference.InferenceError, DecodeError, OSError, ValueError) as problem:
-        raise ModelError(
-            str(path),
-            f"is not a valid ONNX model: {first_line(problem)}",
-            hint="export it again; `onnx.checker` reports more",
-        ) from problem
+    hint = "export it again; `onnx.checker` reports more"
+    with foreign(lambda reason: ModelError(shown(path), f"is not a valid ONNX model: {reason}", hint=hint)):
+        return _adopted(path, preprocessing, classes, as_probabilities)
+
+
+def _adopted(path: Path, preprocessing: Preprocessing, classes: int, as_probabilities: bool) -> Adopted:
+    original = onnx.load(path)  # with external weights
+    if original.functions:
+        original = inliner.inline_local_functions(original)
+    sane.check(original, path)
+    _open_batch(original)
+    _refuse_unknown(original, path)
+    model = onnx.ModelProto()
+    model.CopyFrom(original)
+    last, logits = ("", "") if as_probabilities else _take_off(model)
+    if last:
+        original.graph.output.append(helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
+    _weights_are_no_inputs(model)
+    turned = _fix_sides(model, preprocessing, classes)
+    checker.check_model(model)
+    if turned:
+        layout.take_first(model)
+    model = canonical.canonical(shape_inference.infer_shapes(_new_enough(model, path)))
+    if version(model) > OPSET:
+        model = canonical.canonical(shape_inference.infer_shapes(lowered(model)))
     about.clear(model)  # entries of an earlier adoption: they are written again
     return Adopted(model, original, turned, last)
 
@@ -89,7 +90,7 @@ def _refuse_unknown(model: onnx.ModelProto, path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
     if version(model) > newest:
         raise ModelError(
-            str(path),
+            shown(path),
             f"has opset {version(model)}, but onnx {onnx.__version__} supports at most {newest}",
             hint=f"export it with opset {OPSET}, or install a newer onnx",
         )
@@ -97,12 +98,18 @@ def _refuse_unknown(model: onnx.ModelProto, path: Path) -> None:
         {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
     )
     if foreign:
-        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise ModelError(
-            str(path),
-            f"uses operators outside the ONNX standard: {', '.join(foreign[:3])}{more}",
+            shown(path),
+            f"uses operators outside the ONNX standard: {listed(foreign[:3], 100, len(foreign))}",
             hint="export the network again, without the optimizations of one runtime",
         )
+
+
+def _open_batch(model: onnx.ModelProto) -> None:
+    """Give a batch of 0 or less a name, in place: some exporters write so that it may vary."""
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[:1]:
+        if dim.HasField("dim_value") and dim.dim_value <= 0:
+            dim.dim_param = "batch"
 
 
 def _take_off(model: onnx.ModelProto) -> tuple[str, str]:
@@ -155,7 +162,7 @@ def _new_enough(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return version_converter.convert_version(model, OPSET)
     except (version_converter.ConvertError, RuntimeError) as problem:
         raise ModelError(
-            str(path),
+            shown(path),
             f"has opset {version(model)}, and onnx cannot convert it to {OPSET}: {first_line(problem)}",
             hint=f"export it again with opset {OLDEST} or newer",
         ) from problem

@@ -103,16 +103,18 @@ class Plan:
     def value(self, name: str) -> np.ndarray | None:
         """Return a constant that the file holds; None for any other value."""
         node = self.maker.get(name)
-        if name not in self._held and node is not None and node.op_type == "Identity":
-            return self.value(node.input[0])
+        while name not in self._held and node is not None and node.op_type == "Identity":
+            name = node.input[0]
+            node = self.maker.get(name)
         return numpy_helper.to_array(self._held[name]) if name in self._held else None
 
     def sides(self, name: str) -> tuple[int, ...] | None:
         """Return the sides of a constant, also through its Q/DQ."""
         node = self.maker.get(name)
-        if name in self._held:
-            return tuple(self._held[name].dims)
-        return self.sides(node.input[0]) if node is not None and node.op_type in (QUANTIZE, DEQUANTIZE) else None
+        while name not in self._held and node is not None and node.op_type in (QUANTIZE, DEQUANTIZE):
+            name = node.input[0]
+            node = self.maker.get(name)
+        return tuple(self._held[name].dims) if name in self._held else None
 
     def integer(self, node: Node) -> int | None:
         """Return the integer type of a Q or DQ: the zero point's, else the attribute's or the input's, else uint8."""

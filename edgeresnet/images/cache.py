@@ -1,6 +1,7 @@
 """What is stored about images between runs: content hashes, and decoded pixels. Safe to delete; that costs time only.
 
-Never trusted blindly: a hash belongs to a file's size and time, and every chunk of pixels has a checksum.
+Never trusted blindly: a hash belongs to a file's size and time, every chunk of pixels has a checksum, and the index of
+the pixels has its own digest.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,8 +24,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ImagesError
-from ..portable import machine
+from ..portable import documents, machine
 from ..store import Store
+from . import place
 
 Chunk = tuple[np.ndarray, np.ndarray]
 
@@ -53,7 +56,7 @@ class HashIndex:
 
     def of_parts(self, path: Path, parts: Iterable[tuple[str, int, int]]) -> list[bytes]:
         """Return the hashes of parts of one file, each (name, offset, size)."""
-        file = _file(path)
+        file = _file(path, sys.maxsize)  # an archive may be of any size
 
         def part(name: str, offset: int, size: int) -> Thing:
             key = file.name + b"\0" + os.fsencode(name)
@@ -130,7 +133,10 @@ class DecodedCache:
 
     def _indices(self) -> np.ndarray | None:
         try:
-            index = json.loads(self._index.read_text())
+            sealed = documents.read_bytes(self._index)
+            if not documents.is_sealed(sealed, "digest"):
+                return None
+            index = json.loads(sealed)  # as it was written, since its digest fits
             indices = np.asarray(index["indices"], dtype=np.int64)
             complete = self._data.stat().st_size == len(indices) * self._image_bytes
             return indices if complete and list(_checksums(self._data)) == index["checksums"] else None
@@ -169,7 +175,7 @@ class DecodedCache:
             self._index.unlink(missing_ok=True)
             data.replace(self._data)
             partial = self._index.with_suffix(f".{os.getpid()}.part")
-            partial.write_text(json.dumps(index))
+            partial.write_bytes(documents.seal(json.dumps(index).encode(), "digest"))
             partial.replace(self._index)
 
     def _read(self, indices: np.ndarray, size: int) -> Iterator[Chunk]:
@@ -210,12 +216,9 @@ def _connect(where: str) -> sqlite3.Connection:
     return database
 
 
-def _file(path: Path) -> Thing:
+def _file(path: Path, most: int = place.LARGEST) -> Thing:
     path = path.absolute()
-    try:
-        stat = path.stat()
-    except OSError as problem:
-        raise _unreadable(path, problem) from problem
+    stat = place.check_image(path, most)
     stamp = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
     return Thing(os.fsencode(path), stamp, stat.st_ctime_ns, lambda: _sha256(path))
 

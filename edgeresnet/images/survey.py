@@ -6,6 +6,7 @@ Decodes every image once and stores none. Changes nothing, and needs no recipe.
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..portable import machine
-from . import decode
+from . import decode, place
 from .sources import ImageSource, arrays, at
+from .sources.outputs import written_by_us
 
 
 class _Seen(NamedTuple):
@@ -49,6 +51,7 @@ class Survey:
     path: str
     splits: dict[str, Split]
     shared: list[tuple[str, str, list[str]]]
+    ours: dict[str, str]  # folders that edgeresnet wrote, and what they are: left out
 
 
 def survey(path: Path) -> Survey:
@@ -61,21 +64,40 @@ def survey(path: Path) -> Survey:
         if both:
             shared.append((one, other, both))
     splits = {name: _looked_at(source, holders[name]) for name, source in sources.items()}
-    return Survey(str(path), splits, shared)
+    return Survey(str(path), splits, shared, _ours(path) if os.path.isdir(path) else {})
 
 
 def _sources(path: Path) -> Mapping[str, ImageSource]:
-    if path.is_file() and path.suffix.lower() == ".npz":
+    if os.path.isfile(path) and path.suffix.lower() == ".npz":
         return arrays.parts(path)
-    folders = _splits(path) if path.is_dir() else {path.name: path}
+    folders = _splits(path) if os.path.isdir(path) else {path.name: path}
     return {name: at(each, "calibration", None) for name, each in folders.items()}
 
 
 def _splits(root: Path) -> dict[str, Path]:
-    """Return the sets below one folder. `train` and `val` are two sets: they hold folders of images themselves."""
-    inside = sorted(entry for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
-    nested = [each for each in inside if any(entry.is_dir() for entry in list(each.iterdir()))]
+    """Return the sets below one folder. `train` and `val` are two sets: they hold folders of images themselves.
+
+    Where only one folder is left next to what edgeresnet wrote, the images are in there.
+    """
+    ours = _ours(root)
+    inside = [each for each in _folders(root) if each.name not in ours]
+    nested = [each for each in inside if _folders(each, hidden=True)]
+    if ours and len(nested) == len(inside) == 1:
+        return _splits(nested[0])
     return {each.name: each for each in nested} if nested and len(nested) == len(inside) else {root.name: root}
+
+
+def _folders(root: Path, *, hidden: bool = False) -> list[Path]:
+    place.check_real(root, os.stat(root))
+    with os.scandir(root) as entries:
+        return sorted(
+            Path(entry.path) for entry in entries if os.path.isdir(entry) and (hidden or entry.name[0] != ".")
+        )
+
+
+def _ours(root: Path) -> dict[str, str]:
+    """Return the folders in this one that edgeresnet wrote, and what they are."""
+    return {each.name: what for each in _folders(root) if (what := written_by_us(each))}
 
 
 def _names_by_content(source: ImageSource) -> dict[bytes, list[str]]:

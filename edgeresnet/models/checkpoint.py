@@ -8,29 +8,23 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from ..errors import ModelError, first_line
+from ..errors import ModelError, foreign, listed, shortened
+from ..portable.documents import shown
 from ..store import Given, Parent, write_bytes
 from . import NetworkSpec, build, parts, plans, shapes, unwrap, widths
 from .unwrap import Weights
 
 FILE = "weights.safetensors"
-_SHOWN = 10
-# What torch raises over a file that is damaged or not its own: seen by damaging some hundreds.
-_BROKEN = (
-    RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError,
-    zipfile.BadZipFile,
-)  # fmt: skip
+_ROOM = 60  # characters for the names of keys
 
 
 def of(parent: Parent) -> Path | Weights:
@@ -76,10 +70,10 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
         found = (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
         lists = [_some(title, keys) for title, keys in found if keys]
         hint = _what_to_change(wanted, weights, missing, unexpected)
-        raise ModelError(str(path), f"does not fit {arch}: {'; '.join(lists)}", hint=hint)
+        raise ModelError(shown(path), f"does not fit {arch}: {'; '.join(lists)}", hint=hint)
     for key, value in weights.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ModelError(str(path), f"has NaN or infinity in {key}", hint="use an earlier checkpoint")
+            raise ModelError(shown(path), f"has NaN or infinity in {key}", hint="use an earlier checkpoint")
     network.load_state_dict(weights, strict=False)
 
 
@@ -90,7 +84,7 @@ def read(given: Path | Weights) -> dict[str, torch.Tensor]:
     held = unpickle(path) if path.suffix != ".safetensors" else _safetensors(path)
     found = unwrap.networks(held, torch.is_tensor)
     if which and which not in found:
-        raise ModelError(str(path), "does not hold averaged weights", hint="leave out `model.weights`")
+        raise ModelError(shown(path), "does not hold averaged weights", hint="leave out `model.weights`")
     return found[which or unwrap.MODEL]
 
 
@@ -127,6 +121,7 @@ def unpickle(path: Path) -> Any:
     """Read what torch saved, as long as it is tensors and plain values. No code of a file runs."""
     try:
         with (
+            foreign(lambda reason: shapes.broken(path, reason), but=(pickle.UnpicklingError,), memory=True),
             warnings.catch_warnings(),
             torch.serialization.safe_globals([(shapes.Note, name) for name in shapes.NOTES]),
         ):
@@ -135,26 +130,17 @@ def unpickle(path: Path) -> Any:
     except pickle.UnpicklingError as problem:
         named = re.search(r"GLOBAL ([\w.]+)|class (?:\S+ )?([\w.]+\.[\w.]+)", str(problem))
         if not named:
-            raise _broken(path, ValueError("it is not in the format of torch.save")) from problem
+            raise shapes.broken(path, "it is not in the format of torch.save") from problem
         raise ModelError(
-            str(path),
-            f"holds more than weights ({named[1] or named[2]}), and loading it would run code",
+            shown(path),
+            f"holds more than weights ({shortened(named[1] or named[2], 60)}), and loading it would run code",
             hint="save `model.state_dict()` in the program that trained it",
         ) from problem
-    except _BROKEN as problem:
-        raise _broken(path, problem) from problem
 
 
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
+    with foreign(lambda reason: shapes.broken(path, reason)):
         return load_safetensors(path.read_bytes())
-    except (SafetensorError, OSError) as problem:
-        raise _broken(path, problem) from problem
-
-
-def _broken(path: Path, problem: BaseException) -> ModelError:
-    hint = "copy the file again"
-    return ModelError(str(path), f"is not a checkpoint, or is incomplete: {first_line(problem)}", hint=hint)
 
 
 def write(network: nn.Module, path: Path, about: Mapping[str, object]) -> None:
@@ -173,5 +159,4 @@ def _what_to_change(
 
 
 def _some(title: str, keys: list[str]) -> str:
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return f"{len(keys)} {title}: {', '.join(keys[:_SHOWN])}{more}"
+    return f"{len(keys)} {title}: {listed(keys, _ROOM)}"

@@ -53,7 +53,7 @@ _NAME = re.compile(
     r"(?:_(?P<groups>\d+)x(?P<width>\d+)d)?"
 )
 _WIDE = re.compile(r"wide_resnet(\d+)_2")
-_CIFAR = re.compile(r"cifar_(?P<kind>resnet|plain)(?P<depth>\d+)(?P<projected>b?)(?:_w(?P<width>\d+))?")
+_CIFAR = re.compile(r"cifar_(?P<kind>resnet|plain)(?P<depth>\d{1,4})(?P<projected>b?)(?:_w(?P<width>\d{1,5}))?")
 
 
 def is_known(arch: str) -> bool:

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ..errors import listed, shortened
 from . import names, parts, plans
 from .parts import Parts
+from .pickles import Tensor
 from .plans import Plan, Shape
-from .shapes import Tensor
 
 _SHOWN = 3
 
@@ -36,7 +37,7 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     """
     shapes = {name: each.shape for name, each in weights.items()}
     if len(bodies := parts.bodies(shapes)) > 1:
-        where = " and ".join(f"{prefix}*" for prefix in bodies)
+        where = " and ".join(f"{shortened(prefix, 40)}*" for prefix in list(bodies)[:_SHOWN])
         return Recognised((), 0, 0, f"{len(bodies)} ResNets, {where}: the tensors do not show which one is meant")
     found = parts.of(shapes)
     held = {found.words[name]: each.shape for name, each in weights.items() if name in found.words} if found else {}
@@ -65,7 +66,7 @@ def _pruned(held: Mapping[str, Shape], named: str, candidates: Mapping[str, Plan
     """Return whose tensors these may be, pruned: those of the network that the file names, else the smallest first."""
     classes, channels = held["fc.weight"][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
     every = {re.sub(r"_w\d+$", "", name): None for name in candidates} | dict.fromkeys(candidates)
-    if named and names.is_known(named):
+    if named and names.is_known(named) and sum(names.plan(named).blocks) <= len(held):
         every = {named: None, **every}
     wanted = {name: plans.tensors(names.plan(name), classes, channels) for name in every}
     fit = [name for name, tensors in wanted.items() if plans.is_narrower(tensors, held)]
@@ -80,10 +81,10 @@ def _around(found: Parts) -> str:
     """Describe what stands around the network; empty where it stands by itself."""
     if found.usual:
         return ""
-    of_body = f" of {found.body}*" if found.body else ""
+    of_body = f" of {shortened(found.body, 40)}*" if found.body else ""
     return (
-        f"{found.head} is used as the classifier{of_body}: the tensors show only averaging and this Linear after "
-        "the last block"
+        f"{shortened(found.head, 40)} is used as the classifier{of_body}: the tensors show only averaging and "
+        "this Linear after the last block"
     )
 
 
@@ -91,7 +92,7 @@ def _blocks(held: Mapping[str, Shape]) -> tuple[int, ...]:
     """Return how many blocks each stage has; empty where they are not numbered as stages are."""
     found: dict[int, set[int]] = {}
     for name in held:
-        numbered = re.fullmatch(r"layer(\d+)\.(\d+)\.conv1\.weight", name)
+        numbered = re.fullmatch(r"layer(\d{1,4})\.(\d{1,4})\.conv1\.weight", name)
         if numbered:
             found.setdefault(int(numbered[1]), set()).add(int(numbered[2]))
     complete = sorted(found) == list(range(1, len(found) + 1)) and all(
@@ -148,7 +149,7 @@ def _detail(plan: Plan) -> str:
 def _outline(held: Mapping[str, Shape], blocks: tuple[int, ...]) -> str:
     bottleneck = "layer1.0.conv3.weight" in held
     depth = Plan(blocks, bottleneck).depth
-    width = held.get(f"layer1.0.{'conv3' if bottleneck else 'conv2'}.weight", (0,))[0]
+    width = (held.get(f"layer1.0.{'conv3' if bottleneck else 'conv2'}.weight") or (0,))[0]
     kind = "bottleneck" if bottleneck else "basic"
     return (
         f"a ResNet of depth {depth}: {', '.join(map(str, blocks))} {kind} blocks, {width} channels in the first of them"
@@ -174,19 +175,24 @@ def _nearest(candidates: Mapping[str, Plan], held: Mapping[str, Shape]) -> str:
 
 
 def _difference(name: str, here: Shape | None, wanted: Shape | None) -> str:
+    name = shortened(name, 40)
     if here is None:
         return f"without {name}"
-    shape = "×".join(map(str, here))
-    return f"with {name} ({shape})" if wanted is None else f"{name} is {shape}, not {'×'.join(map(str, wanted))}"
+    return (
+        f"with {name} ({_product(here)})" if wanted is None else f"{name} is {_product(here)}, not {_product(wanted)}"
+    )
+
+
+def _product(shape: Shape) -> str:
+    return shortened("×".join(map(str, shape)), 40)
 
 
 def _strange_head(found: Parts, weights: Mapping[str, Tensor]) -> str:
-    under = f" under {found.body}*" if found.body else ""
+    under = f" under {shortened(found.body, 40)}*" if found.body else ""
     if not found.others:
         return f"{under}, without a classifier"
-    shown = [f"{name} ({'×'.join(map(str, weights[name].shape))})" for name in found.others[:_SHOWN]]
-    more = f" and {len(found.others) - _SHOWN} more" if len(found.others) > _SHOWN else ""
+    shown = [f"{shortened(name, 40)} ({_product(weights[name].shape)})" for name in found.others[:_SHOWN]]
     return (
-        f"{under}, and next to it {', '.join(shown)}{more}: the classifier is not a single Linear with a bias, and "
-        "the tensors do not show what comes between"
+        f"{under}, and next to it {listed(shown, count=len(found.others))}: the classifier is not a single "
+        "Linear with a bias, and the tensors do not show what comes between"
     )

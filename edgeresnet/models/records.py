@@ -8,7 +8,6 @@ network has been trained in many ways. What a recipe cannot express is reported,
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..errors import listed, quoted, shortened
 from ..portable import manifest
+from ..portable.documents import SMALL, parse_json, read_bytes, shown
 from ..portable.preprocessing import INTERPOLATIONS, Preprocessing
 from . import names, shapes
 
@@ -60,9 +61,10 @@ def _own(path: Path) -> Record | None:
     """Return what `train` and `prune` write next to the weights."""
     held = shapes.metadata(path)
     try:
-        wants = Preprocessing.from_json(json.loads(held["preprocessing"])).to_json()
-        return Record(f"{path} itself", held["arch"], wants)
-    except (LookupError, ValueError, TypeError):
+        about: _Json = parse_json(held["preprocessing"])
+        wants = Preprocessing.from_json(about).to_json()
+        return Record(f"{shown(path)} itself", held["arch"], wants)
+    except (LookupError, ValueError, TypeError, ArithmeticError):
         return None
 
 
@@ -108,18 +110,22 @@ def _timms() -> Iterator[tuple[str, Record]]:
 def _of_hub(path: Path, fits: Collection[str]) -> Record | None:
     """Read timm's `config.json`; return None for another library's."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about: _Json = parse_json(read_bytes(path, SMALL))
         arch, wants, arguments = about["architecture"], about["pretrained_cfg"], about.get("model_args") or {}
         plain = {*_PLAIN_ARGUMENTS, *({"global_pool"} if arguments.get("global_pool") == "avg" else ())}
         own = {key: value for key, value in arguments.items() if key not in plain}
         record = _in_recipes_words(f"timm's record {path}", str(arch), wants)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return None
     if own:
-        listed = ", ".join(f"{key} {value}" for key, value in own.items())
-        return replace(record, preprocessing={}, why_not=f"its network was built with other arguments ({listed})")
+        words = listed([f"{key} {value}" for key, value in own.items()], 80)
+        return replace(record, preprocessing={}, why_not=f"its network was built with other arguments ({words})")
     if arch not in fits:
-        return replace(record, preprocessing={}, why_not=f"it describes {arch}, but these tensors are another network")
+        return replace(
+            record,
+            preprocessing={},
+            why_not=f"it describes {shortened(str(arch), 40)}, but these tensors are another network",
+        )
     return record
 
 
@@ -130,8 +136,8 @@ def _in_recipes_words(source: str, arch: str, wants: _Json) -> Record:
     interpolation = wants.get("interpolation") or "bicubic"
     wrong = {
         f"its images are {width}×{height}, not square": width != height,
-        f"its crop is {mode!r}": mode not in ("center", "squash") or (mode == "squash" and crop != 1),
-        f"its interpolation is {interpolation!r}": interpolation not in INTERPOLATIONS,
+        f"its crop is {quoted(mode)}": mode not in ("center", "squash") or (mode == "squash" and crop != 1),
+        f"its interpolation is {quoted(interpolation)}": interpolation not in INTERPOLATIONS,
         "its mean and std are missing": not wants.get("mean") or not wants.get("std"),
     }
     why_not = next((words for words, holds in wrong.items() if holds), "")

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 T = TypeVar("T")
 IsTensor: TypeAlias = Callable[[Any], bool]
 Networks: TypeAlias = dict[str, dict[str, Any]]  # name → the tensors, of whatever type the caller's format has
+_Seen: TypeAlias = dict[int, "Networks | None"]  # by identity; None: it is being looked into
 
 MODEL, AVERAGE = "model", "ema"
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
@@ -38,13 +39,29 @@ class Weights:
 
 def networks(held: Any, is_tensor: IsTensor) -> Networks:
     """Return the innermost mappings of names to tensors, without wrappers' prefixes: the `model`, and any `ema`."""
+    return _networks(held, is_tensor, {})
+
+
+def _networks(held: Any, is_tensor: IsTensor, seen: _Seen) -> Networks:
+    """Return the same; each mapping is looked into once, in however many places it lies."""
     if not isinstance(held, Mapping):
         return {}
-    found, average = _inside(held, _NESTED, is_tensor), _inside(held, _AVERAGES, is_tensor)
+    if id(held) not in seen:
+        seen[id(held)] = None
+        seen[id(held)] = _looked_into(held, is_tensor, seen)
+    found = seen[id(held)]
+    if found is None:
+        raise ValueError("it holds a dictionary that holds itself")
+    return found
+
+
+def _looked_into(held: Mapping[Any, Any], is_tensor: IsTensor, seen: _Seen) -> Networks:
+    found, average = _inside(held, _NESTED, is_tensor, seen), _inside(held, _AVERAGES, is_tensor, seen)
     if found or average:  # other tensors there are not weights: PyTorch's own example saves its best accuracy as one
         second = {AVERAGE: average[MODEL]} if found and average else {}
         return {**second, **(found or average)}
-    named = {str(key): value for key, value in held.items() if is_tensor(value) and not str(key).startswith(_LOSSES)}
+    words = {str(key): value for key, value in held.items() if isinstance(key, str | int) and is_tensor(value)}
+    named = {key: value for key, value in words.items() if not key.startswith(_LOSSES)}
     averaged = {key: value for key, value in named.items() if key.startswith(_AVERAGED)}
     if averaged and len(averaged) < len(named):
         plain = {key: value for key, value in named.items() if key not in averaged}
@@ -69,6 +86,6 @@ def without_prefixes(named: Mapping[str, T]) -> dict[str, T]:
         found = {key.removeprefix(common): value for key, value in found.items()}
 
 
-def _inside(held: Mapping[Any, Any], keys: tuple[str, ...], is_tensor: IsTensor) -> Networks:
+def _inside(held: Mapping[Any, Any], keys: tuple[str, ...], is_tensor: IsTensor, seen: _Seen) -> Networks:
     """Return what lies under the first of these keys that holds tensors."""
-    return next(filter(None, (networks(held.get(key), is_tensor) for key in keys)), {})
+    return next(filter(None, (_networks(held.get(key), is_tensor, seen) for key in keys)), {})

@@ -18,8 +18,8 @@ from .. import targets
 from ..context import Context
 from ..errors import TargetError
 from ..portable import codec, evaluation, manifest, measure
-from ..portable.result import Latency
 from ..portable.session import CompileNotes, Signature
+from ..portable.times import Latency
 from ..portable.worker import Job
 from ..stages.compile import compile_network
 from ..stages.specs import CompileInputs, TimedSearch, TimedTarget
@@ -56,8 +56,8 @@ class Measuring:
     def job(self, timed: TimedTarget, title: str, network: nn.Module) -> Job:
         """Compile one network for one target, unless `title` was compiled before."""
         folder = self.ctx.scratch / "compiled" / f"{timed.target}-{title}"
-        written = manifest.read(folder)
-        if written is None:
+        notes = _compiled(folder)
+        if notes is None:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             source = self._written(timed, network, folder.with_name(f"{folder.name}-work"))
@@ -66,9 +66,8 @@ class Measuring:
             ctx = replace(self.ctx, scratch=source.parent, warnings=[])
             notes = compile_network(given, timed.compile_spec(), folder, ctx)
             shutil.rmtree(source.parent)
-            written = manifest.write(folder, notes=codec.encode(notes))
-        signature = codec.decode(CompileNotes, written["notes"]).signature
-        return Job(targets.get(timed.target), folder, _noise(signature))
+            manifest.write(folder, notes=codec.encode(notes))
+        return Job(targets.get(timed.target), folder, _noise(notes.signature))
 
     def _written(self, timed: TimedTarget, network: nn.Module, work: Path) -> Path:
         """Write a network as ONNX, in the target's dialect where INT8 would ship."""
@@ -85,6 +84,14 @@ class Measuring:
             model = quantize.stand_in(model, timed.int8.dialect, timed.int8.exclude, timed.int8.images)
         onnx.save(model, work / "network.onnx")
         return work / "network.onnx"
+
+
+def _compiled(folder: Path) -> CompileNotes | None:
+    """Return the notes of what was compiled here before, if it was completed."""
+    try:
+        return codec.decode(CompileNotes, manifest.read(folder).get("notes"))
+    except ValueError:
+        return None
 
 
 def _noise(signature: Signature) -> np.ndarray:

@@ -5,6 +5,7 @@ Reads names, shapes and graphs; loads no weights.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ..recipe import Recipe, is_onnx, module_of_factory
 from ..stages.specs import Architecture, NetworkFile
 from ..store import Given
 
+GIVEN_WEIGHTS = "given-weights"  # the code of a warning about them
 ImageSets = Mapping[str, Given[Samples]]  # slot → its images
 
 
@@ -111,7 +113,7 @@ def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[RunWa
 
 
 def _warning(checkpoint: str, text: str) -> RunWarning:
-    return RunWarning("given-weights", text, subject=checkpoint)
+    return RunWarning(GIVEN_WEIGHTS, text, subject=checkpoint)
 
 
 def _checked(given: str, found: recognise.Recognised | None, channels: int) -> recognise.Recognised:
@@ -159,8 +161,8 @@ def _read(given: str | None, word: str) -> OnnxFile:
 
 
 def _path(given: str | None, word: str) -> Path:
-    path = Path(given or "").expanduser()
-    if not path.is_file():
+    path = Path(os.path.expanduser(given or ""))  # of another user that is not known, it stays as it is
+    if not os.path.isfile(path):
         raise ModelError(
             f"the {word} {path}", "does not exist", hint="check the path: relative paths start in the current folder"
         )

@@ -65,6 +65,11 @@ def as_written_of(recipe: Recipe, known: Mapping[str, ResolvedTarget]) -> dict[s
     return {name: _as_written(step) for name, step in int8_of(recipe, known).items()}
 
 
+def is_of_reference(step: StepId) -> bool:
+    """Return whether a step belongs to the reference runtime, which answers and is not timed."""
+    return step.target == "reference"
+
+
 def device_step(target: str) -> Step:
     """Return the step whose result a bundle's device measures."""
     bundle = StepId("export", target)

@@ -21,7 +21,8 @@ from ..stages.table import ON_DEVICE
 from ..store import Artifact, Given, Making, Parent, Store
 from .document import part, run_of
 from .measuring import Measuring
-from .planner import plan, samples_of
+from .network import GIVEN_WEIGHTS
+from .planner import is_of_reference, plan, samples_of
 from .resolving import resolve
 from .step import Outcome, Step
 
@@ -86,12 +87,12 @@ def run(
     began = time.time()
     resolved = resolve(recipe, store)  # a recipe that cannot even be planned leaves no run
     work = _Work(plan(resolved), store, listener or Listener())
-    _check_again(again, work.steps)
+    repeated = _again(again, work.steps)
     where: StepId | None = None
     try:
         for step in work.steps:
             where = step.id
-            work.take(step, again=not again.isdisjoint({str(step.id), step.stage.name}))
+            work.take(step, again=step.id in repeated)
     except BaseException as problem:
         with contextlib.suppress(EdgeresnetError, OSError):
             ended = run_of(resolved, work.outcomes, began, problem, where)
@@ -119,6 +120,20 @@ def _of_stage(stage: str, steps: Mapping[StepId, Step]) -> list[StepId]:
         there = ", ".join(dict.fromkeys(step.stage for step in steps))
         raise RecipeError("this recipe", f"has no stage {stage!r}", hint=f"its stages: {there}")
     return found
+
+
+def _again(words: frozenset[str], steps: Sequence[Step]) -> set[StepId]:
+    """Return the steps to make again: those of these names and stages; refuse a word that is neither.
+
+    `verify` is what is measured on targets. The reference's answers are the same at any hour: its steps are made again
+    where they are named, or where nothing else is verified.
+    """
+    _check_again(words, steps)
+    verified = [step.id for step in steps if step.stage.name == "verify"]
+    answers = {step for step in verified if is_of_reference(step)}
+    kept = answers if len(answers) < len(verified) else set()
+    of_stages = {step.id for step in steps if step.stage.name in words} - kept
+    return of_stages | {step.id for step in steps if str(step.id) in words}
 
 
 def _check_again(again: frozenset[str], steps: Sequence[Step]) -> None:
@@ -156,7 +171,7 @@ class _Work:
         artifact, problem = self.store.find(step.stage.name, key)
         if artifact and not again:
             self.store.tidy(step.stage.name, key)
-            return Outcome(step, "done", artifact, warnings=list(artifact.manifest.warnings))
+            return _found(step, artifact)
         if step.stage is ON_DEVICE:
             return _deferred(step, parents)
         if step.stage.long and artifact is None:  # an unreadable file must not end a training after hours
@@ -191,7 +206,16 @@ def _made_meanwhile(step: Step, making: Making, before: Artifact | None) -> Outc
     """Return what another run made while this one waited for it."""
     artifact, _ = making.store.find(making.stage, making.key)
     is_new = artifact is not None and (before is None or artifact.digest != before.digest)
-    return Outcome(step, "done", artifact) if is_new else None
+    return _found(step, artifact) if artifact is not None and is_new else None
+
+
+def _found(step: Step, artifact: Artifact) -> Outcome:
+    """Return an artifact of the store as the outcome of a step.
+
+    Warnings about the given weights are those of this recipe: an older store kept those of the recipe that made it.
+    """
+    stored = [each for each in artifact.manifest.warnings if each.code != GIVEN_WEIGHTS]
+    return Outcome(step, "done", artifact, warnings=[*step.warnings, *stored])
 
 
 def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: Listener, again: bool) -> Outcome:
@@ -200,14 +224,13 @@ def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: L
     began = time.perf_counter()
     record = functools.partial(listener.records, step)
     ctx = Context(step.spec.seed, making.scratch, listener.begins(step), record, making.store.cache)
-    ctx.warnings += step.warnings
     if step.spec.timed:
         ctx.measure = Measuring(step.spec.timed, ctx)
     notes = step.stage.run(parents, step.spec, making.out, ctx)
     seconds = time.perf_counter() - began
     origin = step.origin(_digests(parents))
     artifact = making.commit(notes, origin, seconds=round(seconds, 3), warnings=ctx.warnings)
-    return Outcome(step, "made", artifact, seconds=seconds, warnings=ctx.warnings)
+    return Outcome(step, "made", artifact, seconds=seconds, warnings=[*step.warnings, *ctx.warnings])
 
 
 def _absent(step: Step) -> TargetError | None:

@@ -11,7 +11,7 @@ from ..portable.result import RunWarning
 from ..runs import State, StepId
 from ..stages import specs
 from ..stages.table import Stage
-from ..store import FORMAT, Artifact, Given, Origin
+from ..store import KEY_FORMAT, Artifact, Given, Origin
 
 Parent = StepId | Given[object]
 Parents = dict[str, Parent]
@@ -29,7 +29,7 @@ class Step:
     target: str | None = None
     # Parents that may be missing: a half-precision variant that cannot be made is left out, and reported.
     optional: frozenset[str] = frozenset()
-    # About what the user gave, reported when the step is made. Its key does not have them.
+    # About what this recipe gives, reported with the step. Neither its key nor its artifact has them.
     warnings: tuple[RunWarning, ...] = ()
 
     def origin(self, digests: Mapping[str, str]) -> Origin:
@@ -43,7 +43,7 @@ class Step:
         origin = self.origin(digests)
         return manifest.digest_of(
             {
-                "format": FORMAT,
+                "format": KEY_FORMAT,
                 "stage": self.stage.name,
                 "version": origin.stage_version,
                 "spec": origin.spec,

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from . import timing_warnings
-from .result import Measured, Ratio, Variant, Word
+from .result import Measured, Variant, Word
 from .session import Layer
+from .times import Ratio
 
 _SHOWN = 5
 _INT8 = ("i8", "u8")
@@ -44,12 +45,12 @@ def advice(measured: Measured) -> Advice | None:
     baseline = "half" if "half" in variants else full
     if name not in ("int8", "candidate") or baseline not in variants:
         return None
-    times = _speedup(measured, baseline, name)
+    times = timing_warnings.ratio(measured, baseline, name)
     if times is None or times.is_faster:
         return None
     what, called, layers = _SHIPPED[name], _CALLED[baseline], _in_the_way(variants[name])
     if times.high > 1:
-        return Advice(name, _undecided(what, called, times), layers)
+        return Advice(name, _undecided(measured, what, called, times), layers)
     if baseline == "half" and not _half_pays(measured):
         text = f"Ship {_CALLED[full]}: {what} is not faster than half precision ({_shown(times)})."
         return Advice(full, f"{text} Half precision is not faster than FP32 either.", layers)
@@ -71,7 +72,7 @@ def next_step(measured: Measured, verdict: Word, decisive: str) -> str:
         return f"Do not ship {what} yet: {decisive}."
     if not decisive:
         return "Add promises to the recipe: a run without promises cannot fail."
-    times = None if measured.ships == "fp32" else _speedup(measured, "fp32", measured.ships)
+    times = None if measured.ships == "fp32" else timing_warnings.ratio(measured, "fp32", measured.ships)
     choice = " where size counts, FP32 where time counts" if times and times.is_slower else ""
     return f"Ship {what}{choice}{_gain(measured, times)}."
 
@@ -93,15 +94,13 @@ def _gain(measured: Measured, times: Ratio | None) -> str:
     return f": {' and '.join(gains)}" if gains else ""
 
 
-def _speedup(measured: Measured, slower: str, faster: str) -> Ratio | None:
-    """Return how many times as fast one variant is as another; None where that cannot be compared."""
-    found = timing_warnings.speedup(measured.latency_of(slower), measured.latency_of(faster))
-    return found if isinstance(found, Ratio) else None
-
-
-def _undecided(what: str, called: str, times: Ratio) -> str:
-    claim = f"{_capital(what)} is not shown to be faster than {called} ({_shown(times)})."
-    return f"{claim} Measure longer, or ship {called}."
+def _undecided(measured: Measured, what: str, called: str, times: Ratio) -> str:
+    shown, do = _shown(times), "Measure longer"
+    if not times.has_interval:
+        latency = measured.shipped.latency
+        processes = len(latency.processes) if latency else 0
+        shown, do = f"{shown}: {timing_warnings.no_interval(processes)}", "Measure in more processes"
+    return f"{_capital(what)} is not shown to be faster than {called} ({shown}). {do}, or ship {called}."
 
 
 def _capital(words: str) -> str:
@@ -110,17 +109,17 @@ def _capital(words: str) -> str:
 
 def _shown(times: Ratio) -> str:
     if not times.has_interval:
-        return f"{times.value:.3f} times as fast in one process, which gives no interval"
+        return f"{times.value:.3f} times as fast"
     return f"{times.value:.3f} times as fast, 95 % interval {times.low:.3f} to {times.high:.3f}"
 
 
 def _of_pruned(measured: Measured) -> Advice | None:
     """Warn of fewer multiplications that save no time."""
-    times = _speedup(measured, "fp32", "pruned")
+    times = timing_warnings.ratio(measured, "fp32", "pruned")
     if times is None or times.is_faster:
         return None
     if times.high > 1:
-        return Advice("pruned", _undecided("the pruned network", "the unpruned network", times))
+        return Advice("pruned", _undecided(measured, "the pruned network", "the unpruned network", times))
     return Advice("fp32", f"Ship the unpruned network: pruning saves no time ({_shown(times)}).")
 
 
@@ -131,7 +130,7 @@ def _full(variants: Mapping[str, Variant]) -> str:
 
 def _half_pays(measured: Measured) -> bool:
     """Return whether half precision is shown to be faster than FP32, or that was not timed."""
-    times = _speedup(measured, _full(measured.variants), "half")
+    times = timing_warnings.ratio(measured, _full(measured.variants), "half")
     return times is None or times.is_faster
 
 

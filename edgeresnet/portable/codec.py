@@ -2,7 +2,7 @@
 
 A document that does not fit is refused with the path of what is wrong. Standard library only: devices use it as well.
 A field's metadata may hold `key`, its name in JSON, `omit`: no key is written while the value is the default, and
-`opaque`: the class decodes it itself.
+`opaque`: the class decodes it itself. A class may have `check_read`, which refuses values that cannot be (`limits`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, overload
 
+from ..errors import quoted, shortened
+
 T = TypeVar("T")
 Json: TypeAlias = object  # any JSON, not checked
 Decoder: TypeAlias = Callable[[Any], Any]
@@ -31,11 +33,11 @@ class CodecError(ValueError):
     """What is wrong, and where: `path` is empty for the document itself."""
 
     def __init__(self, path: str, problem: str) -> None:
-        self.path, self.problem = path, _short(problem, _PROBLEM)
+        self.path, self.problem = path, shortened(problem, _PROBLEM)
         super().__init__(path, self.problem)
 
     def __str__(self) -> str:
-        return f"{_short(self.path, _PATH)}: {self.problem}" if self.path else self.problem
+        return f"{shortened(self.path, _PATH)}: {self.problem}" if self.path else self.problem
 
 
 class Key(NamedTuple):
@@ -180,14 +182,15 @@ def _decoder(kind: Any) -> Decoder:
     """Build the decoder of a type, once."""
     name, parts = shape(kind)
     if name == "opaque":
-        return _same
+        return _opaque
     if name == "scalar":
         return _float if kind is float else functools.partial(_typed, parts[0])
     if name == "literal":
         return functools.partial(_literal, parts)
     if name == "object":
         fields = [(key.name, key.attribute, key.required, _decoder(key.kind)) for key in keys(kind)]
-        return functools.partial(_object, kind, {field[0] for field in fields}, fields)
+        check = getattr(kind, "check_read", _same)
+        return functools.partial(_object, kind, check, {field[0] for field in fields}, fields)
     if name == "union":
         return _union(parts)
     decoders = [_decoder(part) for part in parts]
@@ -197,6 +200,20 @@ def _decoder(kind: Any) -> Decoder:
 
 
 def _same(value: T) -> T:
+    return value
+
+
+def _opaque(value: T) -> T:
+    """Return any JSON as it is; refuse numbers that JSON does not have, at any depth. A loop, as in `encode`."""
+    todo: list[object] = [value]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, float):
+            _float(each)
+        elif isinstance(each, (list, tuple)):
+            todo.extend(each)
+        elif isinstance(each, Mapping):
+            todo.extend(each.values())
     return value
 
 
@@ -248,13 +265,15 @@ def _mapping(decoder: Decoder, value: object) -> dict[str, Any]:
     return {key: _at(key, decoder, item) for key, item in _dict(value).items()}
 
 
-def _object(kind: Any, known: set[str], fields: Iterable[tuple[str, str, bool, Decoder]], value: object) -> Any:
+def _object(
+    kind: Any, check: Decoder, known: set[str], fields: Iterable[tuple[str, str, bool, Decoder]], value: object
+) -> Any:
     given, arguments = _dict(value), {}
     for name in given:
         if name not in known:
             import difflib  # only where a document is refused
 
-            near = difflib.get_close_matches(_short(name, _SHOWN), sorted(known), 1)
+            near = difflib.get_close_matches(shortened(name, _SHOWN), sorted(known), 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise CodecError(_joined(name), f"is not a known key{hint}")
     for name, attribute, required, decoder in fields:
@@ -263,11 +282,13 @@ def _object(kind: Any, known: set[str], fields: Iterable[tuple[str, str, bool, D
         elif required:
             raise CodecError(_joined(name), "is missing")
     try:
-        return kind(**arguments)
+        found = kind(**arguments)
+        check(found)
     except CodecError:
         raise
     except ValueError as error:
         raise CodecError("", str(error)) from error
+    return found
 
 
 def _union(kinds: Iterable[Any]) -> Decoder:
@@ -318,7 +339,7 @@ def _joined(step: str | int, path: str = "") -> str:
         first = f"[{step}]"
     else:
         odd = len(step) > _SHOWN or not step.isprintable() or not step or set(step) & set(". []")
-        first = f"[{json.dumps(_short(step, _SHOWN // 2))}]" if odd else step
+        first = f"[{json.dumps(shortened(step, _SHOWN // 2))}]" if odd else step
     return first + ("." if path and not path.startswith("[") else "") + path
 
 
@@ -333,18 +354,9 @@ def _name(value: object) -> str:
 
 def _show(value: object) -> str:
     """Return a value as people may read it, on one line and not long."""
-    if isinstance(value, str):
-        return _short(repr(value[: 2 * _SHOWN]), _SHOWN)
-    if isinstance(value, int) and value.bit_length() > 256:  # Python refuses to print the largest
-        return "a huge integer"
-    return json.dumps(value) if isinstance(value, (int, float)) else _name(value)
-
-
-def _short(text: str, most: int) -> str:
-    """Return text on one line, without its middle where it is long."""
-    if len(text) > most:
-        text = text[: most // 2] + "…" + text[-(most // 2 - 1) :]
-    return " ".join(text.split())
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return quoted(value, _SHOWN)
+    return json.dumps(value) if isinstance(value, bool) else _name(value)
 
 
 def _either(words: Iterable[str]) -> str:

@@ -20,8 +20,9 @@ from . import inference, machine, yardstick
 from .advice import float_layers
 from .frozen import dataclass
 from .preprocessing import Preprocessing
-from .result import Latency, Measured, Variant, Yardstick
+from .result import Measured, Variant, Yardstick
 from .session import CompileNotes, Layer, Target
+from .times import Latency
 
 RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"  # what it leaves behind, on the host
 REBUILT = "#"  # "int8#2" is the second build of int8: the same file, and with some compilers another engine

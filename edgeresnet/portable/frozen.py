@@ -8,7 +8,10 @@ the standard decorator.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+OMIT: Mapping[str, Any] = {"omit": True}  # of a field: its key is left out while it has its default
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass

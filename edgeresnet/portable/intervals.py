@@ -17,6 +17,8 @@ Z95 = NormalDist().inv_cdf(0.975)
 # Standard deviation, as a log, of how a ratio of two that are timed in turn moves from hour to hour, which is not seen
 # inside a measurement: where memory fell, what a neighbour's cache held.
 DRIFT = 0.01
+# An end further from the estimate than this factor says nothing: two processes that differ would have ends like 1e5.
+_FURTHEST = 4.0
 _DRIFT_FREEDOM = 8  # what moves from hour to hour is known from a few dozen recordings, and not exactly
 
 
@@ -26,6 +28,14 @@ Processes = Sequence[Sequence[Sequence[float]]]  # process by process, window by
 class Interval(NamedTuple):
     low: float
     high: float
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it rules nothing out: the values were too few, or too noisy for their number."""
+        return self.low <= 0 and self.high == math.inf
+
+
+OPEN = Interval(0.0, math.inf)  # of a time, or a ratio of times
 
 
 def z_for(looks: int) -> float:
@@ -147,7 +157,7 @@ def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interva
 def ratio_of(logs: Sequence[float]) -> tuple[float, Interval]:
     """Return the same from `log_ratios`."""
     mean, reach = _t_interval(logs)
-    return math.exp(mean), Interval(math.exp(mean - reach), _exp(mean + reach))
+    return math.exp(mean), _around(mean, reach)
 
 
 class Center(NamedTuple):
@@ -181,15 +191,31 @@ def change_interval(
     `alpha` lies beyond each end. Both had their own noise (Yuen's t, which is Welch's without outliers), and between
     two hours things move that neither could see: `drift`, the standard deviation of that.
     """
+    change, reach = _change(before, now, drift, alpha)
+    return _exp(change), _around(change, reach)
+
+
+def surely_grew(before: Sequence[float], now: Sequence[float], *, drift: float, alpha: float) -> bool:
+    """Return whether the lower end of that interval is above 1. How far off the other end lies does not matter."""
+    change, reach = _change(before, now, drift, alpha)
+    return change > reach
+
+
+def _change(before: Sequence[float], now: Sequence[float], drift: float, alpha: float) -> tuple[float, float]:
+    """Return the difference of two measurements' logs, and half the width of its interval."""
     both = center(before), center(now)
     variance = sum(each.variance for each in both) + drift**2
     change = both[1].value - both[0].value
     if not math.isfinite(variance):
-        return _exp(change), Interval(0.0, math.inf)
+        return change, math.inf
     spent = sum(each.variance**2 / each.freedom for each in both) + drift**4 / _DRIFT_FREEDOM
     freedom = variance**2 / spent if spent > 0 else math.inf
-    reach = t_point(alpha, freedom) * math.sqrt(variance)
-    return _exp(change), Interval(_exp(change - reach), _exp(change + reach))
+    return change, t_point(alpha, freedom) * math.sqrt(variance)
+
+
+def _around(log: float, reach: float) -> Interval:
+    """Return the interval of a ratio, from its log and half the width; without ends where these say nothing."""
+    return OPEN if reach > math.log(_FURTHEST) else Interval(_exp(log - reach), _exp(log + reach))
 
 
 @lru_cache(maxsize=256)
@@ -221,12 +247,14 @@ def t_point(alpha: float, freedom: float) -> float:
 def tail_interval(processes: Processes, q: float) -> Interval:
     """Return the interval of a quantile of times, wide enough for what varies inside processes and between them.
 
-    A single process does not show what varies between them.
+    A single process does not show what varies between them, and two that differ widely show as little.
     """
     pooled = [value for windows in processes for window in windows for value in window]
     low, high = quantile_interval(pooled, q)
     each = [float(np.quantile([value for window in windows for value in window], q)) for windows in processes]
     mean, reach = _t_interval(each)
+    if mean + reach > _FURTHEST * mean:
+        return OPEN
     return Interval(min(low, max(0.0, mean - reach)), max(high, mean + reach))
 
 

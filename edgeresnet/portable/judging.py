@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from .frozen import dataclass
 from .intervals import Interval
 from .readings import KINDS, Kind, Reading, Recall, flips, recalls
 from .result import Deferred, Measured, Promise, Result, Verdict, Word
@@ -19,6 +20,7 @@ __all__ = [
     "Reading",
     "Recall",
     "Verdict",
+    "Words",
     "decided",
     "flips",
     "judge",
@@ -39,6 +41,40 @@ WORST_LAST: tuple[Word, ...] = (KEPT, DEFERRED, UNDECIDED, NOT_MEASURED, BROKEN)
 PROMISES = tuple(KINDS)
 _NO_LABELS = "accuracy needs evaluation images with labels: give a folder with one folder per class, `--evaluation DIR`"
 _MOST_IMAGES = 1e9
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a value is written: its unit, what follows that, and the unit of a value below 0 (empty: a minus sign)."""
+
+    unit: str
+    rest: str = ""
+    below: str = ""
+    is_margin: bool = False
+
+    def limit(self, bound: str, limit: float) -> str:
+        """Return what was promised, or what a margin allows."""
+        if not self.is_margin:
+            return f"promised {bound} {limit:g}"
+        unit = self.unit.replace("points", "point") if limit == 1 else self.unit
+        return f"allowed: {bound} {limit:g} {unit}"
+
+    def sentence(self, value: float, interval: Interval) -> str:
+        """Return a value and its interval: "3.20 % faster, 95 % interval 0.30 % slower to 6.10 % faster"."""
+        shown, ends, unit, opposite = _spelling(value, self.unit), interval, self.unit, self.below
+        nought = shown(0)
+        if opposite and value < 0 and shown(-value) != nought:
+            value, ends = -value, Interval(-interval.high, -interval.low)
+            unit, opposite = opposite, unit
+        value = 0.0 if shown(abs(value)) == nought else value  # and never "-0.00"
+        found = " ".join(filter(None, (shown(value), unit, self.rest)))
+        if interval.is_open:
+            return f"{found}, no 95 % interval"
+        if ends.low == ends.high:
+            return found
+        if opposite and ends.low < 0 and shown(-ends.low) != nought:
+            return f"{found}, 95 % interval {shown(-ends.low)} {opposite} to {shown(ends.high)} {unit}"
+        return f"{found}, 95 % interval {shown(ends.low)} to {shown(ends.high)}"
 
 
 def worst(verdicts: Sequence[Word]) -> Word:
@@ -113,8 +149,8 @@ def _worst_build(promise: Promise, target: str, result: Result, looks: int) -> V
 
 def _verdict(promise: Promise, target: str, measured: Measured, looks: int) -> Verdict:
     kind = KINDS[promise.kind]
-    unit = kind.unit.format(subject=promise.subject)
-    found = decided(target, promise, kind.read(measured, promise, looks), ceiling=kind.ceiling, unit=unit)
+    words = Words(kind.unit.format(subject=promise.subject), kind.rest, kind.below)
+    found = decided(target, promise, kind.read(measured, promise, looks), ceiling=kind.ceiling, words=words)
     if found.verdict != BROKEN and kind.needs == "labels" and (same := _one_answer(measured)):
         return Verdict(target, promise, NOT_MEASURED, same)
     return found
@@ -126,7 +162,7 @@ def decided(
     reading: Reading | str,
     *,
     ceiling: bool,
-    unit: str,
+    words: Words,
     broken: Callable[[float], bool] | None = None,
 ) -> Verdict:
     """Compare a reading with its limit: its 95 % interval decides.
@@ -144,9 +180,8 @@ def decided(
         return found if broken is None or found == KEPT else BROKEN if broken(times) else UNDECIDED
 
     verdict = side(reading.interval, 1)
-    shown = _spelling(value, unit)
-    span = "" if low == high else f", 95 % interval {shown(low)} to {shown(high)}"
-    reason = f"{shown(value)} {unit}{span}; promised {'at most' if ceiling else 'at least'} {limit:g}"
+    bound = "at most" if ceiling else "at least"
+    reason = f"{words.sentence(value, reading.interval)}; {words.limit(bound, limit)}"
     if verdict == UNDECIDED and _side(reading.interval, limit, ceiling) == BROKEN:
         reason += "; a gate needs more than 95 % certainty to fail it"
     if verdict == BROKEN and _side(reading.interval, limit, ceiling) == UNDECIDED:

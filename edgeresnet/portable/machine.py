@@ -13,7 +13,7 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
-from . import probe
+from . import limits, probe
 from .frozen import dataclass
 from .probe import Ask
 from .probe import Gpu as Gpu
@@ -48,6 +48,9 @@ class Fingerprint:
     board: str | None
     gpus: tuple[GpuModel, ...]
 
+    def check_read(self) -> None:
+        limits.check(self, 1, limits.MANY, "cores")
+
 
 @dataclass(frozen=True)
 class Conditions(Fingerprint):
@@ -67,6 +70,10 @@ class TimedMachine(Conditions):
     boot: str | None
     cpus: int  # of the machine, whatever part of them may be used
 
+    def check_read(self) -> None:
+        super().check_read()
+        limits.check(self, 1, limits.MANY, "cpus")
+
 
 @dataclass(frozen=True)
 class MachineState:
@@ -78,6 +85,10 @@ class MachineState:
     temperature_c: float | None
     gpus: tuple[GpuState, ...] = ()
 
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "load", "cpu_mhz", "throttled")
+        limits.check(self, -273, 1000, "temperature_c")
+
 
 @dataclass(frozen=True)
 class Cpu:
@@ -88,6 +99,9 @@ class Cpu:
     cores: int
     quota: float | None
     governor: str | None
+
+    def check_read(self) -> None:
+        limits.check(self, 1, limits.MANY, "cores")
 
 
 @dataclass(frozen=True)
@@ -103,6 +117,9 @@ class Machine:
     gpus: tuple[Gpu, ...]
     system: str
     python: str
+
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "memory_gb", "load")
 
 
 class Identity(NamedTuple):

@@ -1,6 +1,7 @@
 """Names, sizes and sha256 of a folder's files: a folder that can prove it is complete.
 
-Used by artifacts on the host and by bundles on the device. Does not know what the files mean.
+The manifest ends with a digest of its own bytes, its seal: a byte that changed in it is damage like any other. Used by
+artifacts on the host and by bundles on the device. Does not know what the files mean.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from . import codec
+from . import codec, documents
 from .codec import CodecError
+from .documents import Unreadable
 from .frozen import dataclass
 
-NAME = "manifest.json"
+NAME, SEAL = "manifest.json", "seal"
 
 
 @dataclass(frozen=True)
@@ -60,29 +61,36 @@ def content_digest(files: Sequence[StoredFile]) -> str:
     return digest_of([[file.name, file.sha256] for file in files])
 
 
-def write(folder: Path, **about: object) -> dict[str, Any]:
-    """Write and return the manifest of a folder; `about` are further keys of it."""
-    files = files_in(folder)
+def write(folder: Path, files: Sequence[StoredFile] | None = None, **about: object) -> dict[str, object]:
+    """Write and return the manifest of a folder, of `files_in` it; `about` are further keys of it."""
+    files = files_in(folder) if files is None else files
     manifest = {**about, "digest": content_digest(files), "files": codec.encode(files)}
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / NAME).write_text(text, encoding="utf-8", errors="backslashreplace")
-    return manifest
+    (folder / NAME).write_bytes(documents.seal(text.encode("utf-8", "backslashreplace"), SEAL))
+    return read(folder)
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest, or None where there is none that can be read."""
-    try:
-        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("files"), list) else None
+def read(folder: Path) -> dict[str, object]:
+    """Return the manifest of a folder; raise Unreadable where there is none that can be believed."""
+    data = documents.read_bytes(folder / NAME)
+    found = documents.parse_json(data)
+    if not isinstance(found, dict) or not isinstance(found.get("files"), list):
+        raise Unreadable("is not a manifest")
+    if SEAL in found and not documents.is_sealed(data, SEAL):
+        raise Unreadable("has changed since it was written")
+    return found
 
 
-def problems(folder: Path, manifest: Mapping[str, Any], besides: tuple[str, ...] = ()) -> list[str]:
+def problems(
+    folder: Path, manifest: Mapping[str, object], besides: tuple[str, ...] = (), *, sealed: bool = True
+) -> list[str]:
     """Return what is not as the manifest has it; empty for a complete folder.
 
-    An additional file is a problem too, unless it is one of those that may come later: `besides`.
+    An additional file is a problem too, unless it is one of those that may come later: `besides`. So is a missing seal,
+    unless the manifest is of an older format, which had none.
     """
+    if sealed and SEAL not in manifest:
+        return ["the manifest has no seal"]
     try:
         files: tuple[StoredFile, ...] = codec.decode(tuple[StoredFile, ...], manifest["files"])
     except CodecError as problem:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import EdgeresnetError
+from ..errors import EdgeresnetError, TargetError
 from . import machine, worker
 from .machine import MachineState, TimedMachine
-from .result import Latency, ProcessTimes, SweepCell, Windows, spread
+from .times import Latency, ProcessTimes, SweepCell, Windows, spread
 from .worker import AnyWorker, Clock, Job, Loaded, Window
 
 Workers = dict[str, AnyWorker]
@@ -61,6 +61,9 @@ class _Recording:
     def times(self, complete: int | None = None) -> ProcessTimes:
         """Return what was measured; of an interrupted process, its first `complete` windows."""
         windows = self.windows[:complete]
+        if min(*self.loaded, *(ms for window in windows for ms in window.ms)) < 0:
+            hint = "measure again, while nothing sets the clock"
+            raise TargetError("the clock", "went backwards during the measurement", hint=hint)
         device, file = (_of_one_window(self.other_kinds.get(kind)) for kind in ("device", "file"))
         return ProcessTimes(
             began=self.began,

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ModelError
+from ..errors import ModelError, quoted
 from . import manifest
+from .documents import Missing, Unreadable, check_regular, read_bytes, shown
 from .frozen import dataclass
 
+_LARGEST = (1 << 31) - 1  # bytes: protobuf's own limit
+_LONGEST = 200  # characters of a name that is shown whole
+MOST_OPERATORS = 10_000  # the deepest ResNet in print, of 1,202 layers, has half of them
 FLOAT, UINT8, FLOAT16 = 1, 2, 10
 ONLY_SHAPES = frozenset({"Identity", "Flatten", "Reshape", "Squeeze"})  # the same numbers, one after the other
 KINDS = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 10: "float16", 11: "float64", 16: "bfloat16"}
@@ -59,36 +63,44 @@ class OnnxFile:
 def read(path: Path) -> OnnxFile:
     """Read a file; refuse what is not an ONNX file, or not complete."""
     try:
-        data = memoryview(path.read_bytes())
-    except FileNotFoundError as problem:
-        raise ModelError(
-            str(path), "does not exist", hint="check the path: relative paths start in the current folder"
-        ) from problem
-    except OSError as problem:
-        raise ModelError(
-            str(path), f"cannot be read: {problem.strerror}", hint="check that it is a file and that you may read it"
-        ) from problem
+        data = memoryview(read_bytes(path, _LARGEST))
+    except Missing as problem:
+        hint = "check the path: relative paths start in the current folder"
+        raise ModelError(shown(path), "does not exist", hint=hint) from problem
+    except Unreadable as problem:
+        hint = "check that it is a file and that you may read it"
+        raise ModelError(shown(path), str(problem), hint=hint) from problem
     try:
         found = _described(path, data)
-    except (_BrokenFile, RecursionError) as problem:
+        size = _expanded(data)
+    except (_BrokenFile, RecursionError, UnicodeDecodeError) as problem:
         raise ModelError(
-            str(path), "is not an ONNX file, or is incomplete", hint="export it again, or copy it again"
+            shown(path), "is not an ONNX file, or is incomplete", hint="export it again, or copy it again"
         ) from problem
+    if size > MOST_OPERATORS:
+        raise ModelError(
+            shown(path),
+            f"has more than {MOST_OPERATORS:,} operators, with those of the functions that it calls",
+            hint="export the classifier alone, without functions",
+        )
     for name in found.external:
         _check_external(path, name)
     return found
 
 
 def _check_external(path: Path, name: str) -> None:
-    inside = Path(name)
+    inside, word = Path(name), name if len(name) <= _LONGEST else quoted(name)
     if inside.is_absolute() or ".." in inside.parts:
-        raise ModelError(
-            str(path), f"keeps weights outside its own folder, in {name}", hint="put the weights next to the ONNX file"
-        )
-    if not (path.parent / inside).is_file():
-        raise ModelError(
-            str(path), f"keeps its weights in {name}, which is not next to it", hint="copy both files into one folder"
-        )
+        problem, hint = f"keeps weights outside its own folder, in {word}", "put the weights next to the ONNX file"
+        raise ModelError(shown(path), problem, hint=hint)
+    try:
+        check_regular(path.parent / inside)
+    except Missing as missing:
+        problem, hint = f"keeps its weights in {word}, which is not next to it", "copy both files into one folder"
+        raise ModelError(shown(path), problem, hint=hint) from missing
+    except Unreadable as strange:
+        problem, hint = f"keeps its weights in {word}, which {strange}", "copy both files into one folder"
+        raise ModelError(shown(path), problem, hint=hint) from strange
 
 
 class _BrokenFile(Exception):
@@ -119,6 +131,35 @@ def _described(path: Path, data: memoryview) -> OnnxFile:
         external=tuple(sorted(external)),
         last=_last(fields),
     )
+
+
+def _expanded(data: memoryview) -> int:
+    """Return how many operators there are where each call of a function stands for its own; no more than one too many.
+
+    Functions may call functions: sixteen that call the next one twice are 65,536 operators.
+    """
+    bodies = {_called(inner, 1, 10): inner for inner in _inner(data, 25)}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(kind: str, body: memoryview, within: frozenset[tuple[str, str]]) -> int:
+        calls = (_called(part, 4, 7) for found, part in _walk(kind, body) if found == "node")
+        total = 0
+        for call in calls:
+            if call in within:
+                raise _BrokenFile  # it calls itself
+            if call in bodies and call not in sizes:
+                sizes[call] = size("function", bodies[call], within | {call})
+            total += sizes.get(call, 1)
+            if total > MOST_OPERATORS:
+                return MOST_OPERATORS + 1
+        return total
+
+    return sum(size("graph", graph, frozenset()) for graph in _inner(data, 7))
+
+
+def _called(data: memoryview, name: int, domain: int) -> tuple[str, str]:
+    """Return the domain and the name of an operator or a function."""
+    return _text(data, domain), _text(data, name)
 
 
 def _last(graph: list[_Field]) -> str:
@@ -179,7 +220,7 @@ def _text(data: memoryview, wanted: int) -> str:
 
 
 def _texts(data: memoryview, wanted: int) -> list[str]:
-    return [str(_message(field), "utf-8", "replace") for number, field in _fields(data) if number == wanted]
+    return [str(_message(field), "utf-8") for number, field in _fields(data) if number == wanted]
 
 
 def _message(field: int | memoryview) -> memoryview:

@@ -14,10 +14,19 @@ import numpy as np
 
 from . import timing_warnings
 from .frozen import dataclass
-from .intervals import Interval, better_than_chance, finest_drop, tail_interval, tango, wilson, z_for
+from .intervals import (
+    Interval,
+    better_than_chance,
+    finest_drop,
+    quantile_interval,
+    tail_interval,
+    tango,
+    wilson,
+    z_for,
+)
 from .result import Measured, Promise
 
-MORE_PROCESSES = "a quieter machine or more processes would decide it"
+_MORE_PROCESSES = "a quieter machine or more processes would decide it"
 _CHANCE = (
     "these images do not show that the FP32 reference is better than chance: use more images, or check the "
     "architecture, the preprocessing and the labels"
@@ -61,6 +70,8 @@ class Kind:
     unit: str
     needs: Literal["labels", "times", ""] = ""
     reach: Reach | None = None
+    rest: str = ""  # after the unit
+    below: str = ""  # the unit of a value below 0
 
     @property
     def is_factor(self) -> bool:
@@ -139,13 +150,19 @@ def _p99(measured: Measured, promise: Promise, looks: int) -> Reading | str:
         return problem
     assert latency is not None
     assert latency.host is not None
-    interval, count = tail_interval(latency.windows(), 0.99), len(latency.values())
-    few = (
-        f"{count} inferences are too few: a longer measurement would decide it (`verify.seconds`)"
-        if interval.high == math.inf
-        else MORE_PROCESSES
-    )
-    return Reading(latency.host.p99, interval, more=few)
+    interval, values = tail_interval(latency.windows(), 0.99), latency.values().tolist()
+    more = would_decide(interval, len(latency.processes))
+    if quantile_interval(values, 0.99).high == math.inf:
+        more = f"{len(values)} inferences are too few: a longer measurement would decide it (`verify.seconds`)"
+    return Reading(latency.host.p99, interval, more=more)
+
+
+def would_decide(interval: Interval, processes: int) -> str:
+    """Return what would decide a promise about times that the interval of these processes does not decide."""
+    if not interval.is_open:
+        return _MORE_PROCESSES
+    words = timing_warnings.no_interval(processes), timing_warnings.more_processes(processes)
+    return f"{': '.join(words)} (`verify.processes`)"
 
 
 def _size(measured: Measured, promise: Promise, looks: int) -> Reading:
@@ -165,10 +182,12 @@ def _speedup(baseline: str, called: str) -> Callable[[Measured, Promise, int], R
             return "only the FP32 network was built, so there is no speed-up to measure"
         if baseline not in measured.variants:
             return f"this target has no {called} on this machine"
-        found = timing_warnings.speedup(measured.latency_of(baseline), measured.shipped.latency)
-        if isinstance(found, str):
-            return found
-        return Reading(found.value, Interval(found.low, found.high), more=MORE_PROCESSES)
+        latency = measured.shipped.latency
+        found = timing_warnings.speedup(measured.latency_of(baseline), latency)
+        if isinstance(found, str) or latency is None:
+            return str(found)
+        interval = Interval(found.low, found.high)
+        return Reading(found.value, interval, more=would_decide(interval, len(latency.processes)))
 
     return read
 
@@ -190,7 +209,9 @@ _MOST_CORRECT = Reach(
 )
 
 KINDS: dict[str, Kind] = {
-    "max_drop_pp": Kind(_drop, True, "points lost compared with FP32", "labels", _FEWEST_LOST),
+    "max_drop_pp": Kind(
+        _drop, True, "points lost", "labels", _FEWEST_LOST, rest="compared with FP32", below="points gained"
+    ),
     "min_top1_pct": Kind(_top1, False, "% top-1", "labels", _MOST_CORRECT),
     "max_flips_pct": Kind(_flips, True, "% of answers changed", "labels", _FEWEST_CHANGED),
     "min_speedup_fp32": Kind(_speedup("fp32", "FP32 variant"), False, "× as fast as FP32", "times"),

@@ -1,29 +1,23 @@
-"""The nouns: what a target answered and how long it took, as it is stored and as every reader of a run reads it.
+"""What a target answered and how long it took, as it is stored and as every reader of a run reads it.
 
-Frozen values that travel as JSON (`codec`). Numbers that follow from them (proportions, percentiles, speed-ups) are
-methods, so that each is computed in one place. Judges nothing: `judging` does.
+Frozen values that travel as JSON (`codec`). Numbers that follow from them (proportions, intervals) are methods, so that
+each is computed in one place. Judges nothing: `judging` does.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field, replace
-from functools import cached_property
-from itertools import chain
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
-import numpy as np
-
-from . import intervals
-from .frozen import dataclass
+from ..errors import quoted
+from . import intervals, limits
+from .codec import CodecError
+from .frozen import OMIT, dataclass
 from .intervals import Interval
-from .machine import Machine, MachineState, TimedMachine
+from .machine import Machine
 from .session import CompileNotes, Layer
-
-OMIT: Mapping[str, Any] = {"omit": True}  # its key is left out while it has its default
-
-Windows = tuple[tuple[float, ...], ...]  # the windows of one process, each with its times in milliseconds
+from .times import Latency
 
 
 @dataclass(frozen=True)
@@ -38,42 +32,6 @@ class RunWarning:
         return f"{self.subject}: {self.text}" if self.subject else self.text
 
 
-class Ratio(NamedTuple):
-    """How many times as fast one network is as another, with its 95 % interval over fresh processes."""
-
-    value: float
-    low: float
-    high: float  # infinite for one process, which does not show how much processes differ
-
-    @property
-    def has_interval(self) -> bool:
-        return math.isfinite(self.high)
-
-    @property
-    def is_faster(self) -> bool:
-        """Whether it is shown to be faster."""
-        return self.low > 1
-
-    @property
-    def is_slower(self) -> bool:
-        """Whether it is shown to be slower."""
-        return self.high < 1
-
-    @property
-    def differs(self) -> bool:
-        return self.is_faster or self.is_slower
-
-    @property
-    def json_high(self) -> float | None:
-        """Its upper end as JSON has it, which knows no infinity: None without an interval."""
-        return self.high if self.has_interval else None
-
-    @classmethod
-    def from_json(cls, value: float, low: float, high: float | None) -> Ratio:
-        """Return a ratio whose upper end is `json_high`."""
-        return cls(value, low, math.inf if high is None else high)
-
-
 @dataclass(frozen=True)
 class Accuracy:
     """The answers to all images compared with the reference's, as counts. Without labels, only how many agree."""
@@ -85,6 +43,12 @@ class Accuracy:
     won: int | None = field(default=None, metadata={"key": "flips_won", **OMIT})
     sqnr_db: float | None = None  # None: no difference at all
     top5: int | None = field(default=None, metadata=OMIT)
+
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "images")
+        limits.check(self, 0, self.images, "agree", "top1", "lost", "won", "top5")
+        if len({each is None for each in (self.top1, self.lost, self.won)}) > 1:
+            raise CodecError("", "has only a part of the counts that labels give: top1, flips_lost, flips_won")
 
     @property
     def has_labels(self) -> bool:
@@ -122,107 +86,6 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class SweepCell:
-    """Throughput with one batch size and one number of parallel requests; `ms` is one request alone."""
-
-    batch: int
-    streams: int
-    images_per_s: float
-    ms: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class ProcessTimes:
-    """What one fresh process measured of one network, and under which conditions. Times are milliseconds."""
-
-    began: float
-    machine: TimedMachine
-    load_ms: float
-    first_ms: float
-    clock_ms: float = 0.0  # the smallest step of its clock
-    warmup_ms: tuple[float, ...] = ()
-    host_ms: Windows = ()
-    stable: bool = False
-    # the CPU's speed in each window: how long a fixed piece of work in plain Python takes
-    cpu_work_ms: tuple[float, ...] = field(default=(), metadata={"key": "pace_ms"})
-    cpu_mhz: tuple[float | None, ...] = ()
-    others_cpus: tuple[float | None, ...] = ()
-    stolen_cpus: tuple[float | None, ...] = ()
-    before: MachineState | None = field(default=None, metadata=OMIT)
-    after: MachineState | None = field(default=None, metadata=OMIT)
-    peak_memory_mb: float | None = field(default=None, metadata=OMIT)
-    device_ms: Windows | None = field(default=None, metadata=OMIT)
-    file_ms: Windows | None = field(default=None, metadata=OMIT)
-    sweep: tuple[SweepCell, ...] = field(default=(), metadata=OMIT)
-    cut: bool = field(default=False, metadata=OMIT)  # it was interrupted, and ends early
-
-    @cached_property
-    def medians(self) -> Windows:
-        """The median of each window from and to the host, each as a window of its own: what ratios are made of."""
-        return tuple((intervals.median(window),) for window in self.host_ms)
-
-    def windows(self, kind: str = "host") -> Windows:
-        """Return the windows of one kind (host, device or file); empty where it was not measured."""
-        return {"host": self.host_ms, "device": self.device_ms, "file": self.file_ms}[kind] or ()
-
-
-class Percentiles(NamedTuple):
-    p50: float
-    p90: float
-    p99: float
-
-
-@dataclass(frozen=True)
-class Latency:
-    """How long one network takes, process by process and window by window. What follows is computed when it is read."""
-
-    batch: int
-    processes: tuple[ProcessTimes, ...]
-
-    def windows(self, kind: str = "host") -> list[Windows]:
-        """Return the windows of each process that measured this kind."""
-        return [process.windows(kind) for process in self.processes if process.windows(kind)]
-
-    def medians(self) -> list[Windows]:
-        """Return the medians of the windows of each process that was timed from and to the host."""
-        return [process.medians for process in self.processes if process.host_ms]
-
-    def values(self, kind: str = "host") -> np.ndarray:
-        """Return every time of one kind."""
-        every = chain.from_iterable(chain.from_iterable(self.windows(kind)))
-        return np.fromiter(every, np.float64)
-
-    def percentiles(self, kind: str = "host") -> Percentiles | None:
-        """Return p50, p90 and p99 of one kind, or None where it was not measured."""
-        found = self.values(kind)
-        if not len(found):
-            return None
-        p50, p90, p99 = np.percentile(found, [50, 90, 99])
-        return Percentiles(float(p50), float(p90), float(p99))
-
-    @cached_property
-    def host(self) -> Percentiles | None:
-        return self.percentiles()
-
-    @property
-    def p50(self) -> float | None:
-        return self.host.p50 if self.host else None
-
-    def middle(self, name: Literal["load_ms", "first_ms", "peak_memory_mb"]) -> float | None:
-        """Return the median over processes of what each measures once."""
-        found = [value for process in self.processes if (value := getattr(process, name)) is not None]
-        return intervals.median(found) if found else None
-
-    def speedup_over(self, slower: Latency) -> Ratio:
-        """Return how many times as fast this is as `slower`, timed in turn with it: speed-ups come from here alone.
-
-        `timing_warnings.speedup` asks first whether the two can be compared.
-        """
-        value, (low, high) = intervals.ratio_interval(slower.medians(), self.medians())
-        return Ratio(value, low, high)
-
-
-@dataclass(frozen=True)
 class Variant:
     """One form of the network on one target: its answers, its times, its size."""
 
@@ -235,6 +98,10 @@ class Variant:
     precisions: Mapping[str, int] = field(default_factory=dict)  # how many layers ran in which precision
     float_layers: tuple[Layer, ...] = field(default=(), metadata=OMIT)  # of an INT8 network, those that ran in float
     against_pruned: Accuracy | None = field(default=None, metadata=OMIT)  # quantization's loss without pruning's
+
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "size_mb")
+        limits.check_all(self, 0, limits.MANY, "precisions", tuple(self.precisions.values()))
 
     @property
     def quantization(self) -> Accuracy:
@@ -259,6 +126,11 @@ class DecodingDifference:
     largest_levels: int
     answers_changed: int
 
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "images")
+        limits.check(self, 0, 65_535, "mean_levels", "largest_levels")
+        limits.check(self, 0, self.images, "answers_changed")
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -279,6 +151,21 @@ class Measured:
     as_written: Accuracy | None = field(default=None, metadata=OMIT)  # the INT8 file in onnxruntime, before a compiler
     decoding: Mapping[str, DecodingDifference | None] = field(default_factory=dict, metadata=OMIT)  # by library
     state: Literal["measured"] = "measured"
+
+    def check_read(self) -> None:
+        if self.ships not in self.variants:
+            raise CodecError("variants", f"lack {quoted(self.ships)}, which would ship")
+        count, classes = len(self.reference_predicted), max(len(self.classes) - 1, 0) or limits.MANY
+        answers = {f"variants.{name}.predicted": each.predicted for name, each in self.variants.items()}
+        answers |= {"reference_predicted": self.reference_predicted}
+        answers |= {} if self.labels is None else {"labels": self.labels}
+        for name, found in answers.items():
+            if len(found) != count:
+                raise CodecError(name, f"has {len(found)} entries for {count} images")
+            limits.check_all(self, 0, classes, name, found)
+        for name, variant in self.variants.items():
+            if variant.accuracy.has_labels != self.has_labels:
+                raise CodecError(f"variants.{name}.accuracy", "does not fit whether the images have labels")
 
     @property
     def shipped(self) -> Variant:
@@ -358,9 +245,3 @@ class Verdict:
     high: float | None = None
     more_images: int | None = None  # as many more images like these would decide
     by: Literal["recipe", "baseline"] = field(default="recipe", metadata=OMIT)
-
-
-def spread(parts: Sequence[Sequence[float]]) -> float:
-    """Return by how much the largest median exceeds the smallest, as a part of it."""
-    medians = [intervals.median(part) for part in parts if part]
-    return max(medians) / min(medians) - 1 if medians and min(medians) > 0 else 0.0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import TargetError
+from . import limits
 from .frozen import dataclass
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class Signature:
     pixels: bool = False  # takes pixels as they are decoded, uint8 and N×H×W×C; else normalised float32, N×C×H×W
     least: int = 1  # of a batch that may vary
     most: int | None = None  # None: whatever memory holds
+
+    def check_read(self) -> None:
+        limits.check(self, 1, limits.MANY, "channels", "size", "classes", "least", "batch", "most")
 
     @property
     def kind(self) -> str:

@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from . import intervals
-from .result import Latency, ProcessTimes, Ratio, RunWarning, Windows, spread
+from .result import Measured, RunWarning
+from .times import Latency, ProcessTimes, Ratio, Windows, spread
 
 _FEW = 100
 
@@ -71,6 +72,8 @@ def untimed(measured: Sequence[Latency | None]) -> str:
         return "the timer is too coarse for such short inferences"
     if any(process.machine != processes[0].machine for process in processes):
         return "times from different machines, or from different states of one, are not comparable"
+    if len({tuple(map(len, latency.windows())) for latency in timed}) > 1:
+        return "it and its comparison were not measured in turn: one of them has more windows"
     return ""
 
 
@@ -80,6 +83,24 @@ def speedup(slower: Latency | None, faster: Latency | None) -> Ratio | str:
     if why_not or slower is None or faster is None:
         return why_not
     return faster.speedup_over(slower)
+
+
+def ratio(result: Measured, slower: str, faster: str) -> Ratio | None:
+    """Return how many times as fast one variant of a result is as another; None where that cannot be compared."""
+    found = "" if slower == faster else speedup(result.latency_of(slower), result.latency_of(faster))
+    return found if isinstance(found, Ratio) else None
+
+
+def no_interval(processes: int) -> str:
+    """Return why times of this number of processes give no interval."""
+    if processes < 2:
+        return "one process gives no interval"
+    return f"{processes} processes are too few for an interval of such noisy times"
+
+
+def more_processes(processes: int) -> str:
+    """Return what helps against that: with three, noise counts a third of what it does with two."""
+    return "use 3 or more" if processes < 3 else "use more, or a quieter machine"
 
 
 def _processes(timed: Iterable[Latency]) -> list[ProcessTimes]:

@@ -32,8 +32,8 @@ import numpy as np
 from ..errors import EdgeresnetError, MachineError, TargetError, first_line, machine_error
 from . import machine
 from .frozen import dataclass
-from .result import SweepCell
 from .session import Session
+from .times import SweepCell
 
 Clock = Callable[[], float]
 PATIENCE_S = 900.0  # for one answer: a load may build an engine, a window takes a second

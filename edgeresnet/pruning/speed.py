@@ -7,7 +7,6 @@ closer together no clock can tell apart. Knows no target and no compiler: the ru
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,9 +18,10 @@ from torch import nn
 from ..context import Context
 from ..errors import ModelError, TargetError
 from ..notes import CutPoint, CutTimes, SpeedupSearch
-from ..portable import codec, machine, timing_warnings
+from ..portable import codec, documents, machine, timing_warnings
 from ..portable.measure import TimingPlan
-from ..portable.result import Latency, Ratio, RunWarning
+from ..portable.result import RunWarning
+from ..portable.times import Latency, Ratio
 from ..store import write_bytes
 from . import search
 from .choose import Choice, Chooser
@@ -247,15 +247,14 @@ class _Curve:
 
     def _load(self) -> None:
         """Go on from a stored search of the same ladder on this machine; ignore any other, and a damaged one."""
-        with contextlib.suppress(OSError, ValueError):
-            saved = codec.decode(Saved, json.loads(self._path.read_text()))
-            if (saved.identity, saved.macs) == (self._identity, self._macs):
-                self.top1, self.stored = dict(saved.top1), list(saved.checks)
-                self.warnings, self.looks = list(saved.warnings), dict(saved.looks)
-                self.ctx.warn(
-                    "continued",
-                    f"the search continues after an interruption: {len(self.looks)} pruned networks were already timed",
-                )
+        saved = documents.stored_json(self._path, Saved)
+        if saved and (saved.identity, saved.macs) == (self._identity, self._macs):
+            self.top1, self.stored = dict(saved.top1), list(saved.checks)
+            self.warnings, self.looks = list(saved.warnings), dict(saved.looks)
+            self.ctx.warn(
+                "continued",
+                f"the search continues after an interruption: {len(self.looks)} pruned networks were already timed",
+            )
 
 
 def _condensed(latency: Latency) -> Latency:

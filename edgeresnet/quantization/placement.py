@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..portable.session import Dialect
-from .net import Net, Node
+from .net import WEIGHTED, Net, Node
 from .scales import Grid
 
 MOVING = ("MaxPool", "Slice", "Pad", "Flatten", "Reshape", "Identity", "Squeeze", "Unsqueeze")
 POOLING = ("GlobalAveragePool", "AveragePool", "ReduceMean")
 _INT8 = {"Conv", "Gemm", "Relu", "Clip", "Add", *MOVING, *POOLING}
+_CALLED = {"Relu": "ReLU", "MaxPool": "max pooling", "Pad": "padding", **dict.fromkeys(POOLING, "average pooling")}
 _SIGNED, _UNSIGNED = Grid(-128, 127), Grid(0, 255)
 _WEIGHTS = {"full": Grid(-127, 127), "half": Grid(-63, 63)}
 
@@ -47,6 +48,36 @@ def label(node: Node) -> str:
     """Return a layer's name for people: that of its weights where they have one, else of its output."""
     named = re.sub(r"[._/]?(weight|kernel)(:0)?$", "", node.inputs[1]) if len(node.inputs) > 1 else ""
     return named if re.search(r"[A-Za-z]", named) else node.name
+
+
+def described(net: Net, tensor: str) -> str:
+    """Return a tensor for people: the layer that makes it, or what makes it and the last layer or addition before."""
+    node = net.maker.get(tensor)
+    if node is None or "/" in tensor:  # an exporter's path of modules says where it is
+        return "the images" if tensor == net.input else tensor
+    if node.kind in WEIGHTED:
+        return label(node)
+    if node.kind == "Add":
+        layer = described(net, _before(net, node, WEIGHTED))
+        block = layer.rpartition(".")[0]
+        return f"the addition in {block}" if block else f"the addition after {layer}"
+    return f"the {_CALLED.get(node.kind, node.kind)} after {described(net, _before(net, node, (*WEIGHTED, 'Add')))}"
+
+
+def _before(net: Net, node: Node | None, kinds: tuple[str, ...]) -> str:
+    """Return the last tensor before a node that an operator of these kinds makes; the images where none does.
+
+    An addition follows its branch, and a product what is weighed: attention is deeper.
+    """
+    tensor = net.input
+    while node is not None:
+        inputs = [name for name in node.inputs if name in net.depth]
+        deepest = max if node.kind == "Add" else min
+        tensor = deepest(inputs, key=lambda name: net.depth[name], default=net.input)
+        node = net.maker.get(tensor)
+        if node is not None and node.kind in kinds:
+            break
+    return tensor
 
 
 def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bool = False) -> Placement:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from ..errors import EdgeresnetError, ImagesError, ModelError
-from ..portable import codec
+from ..portable import codec, documents
 from . import session
 from .histogram import Histogram, StoredHistogram
 from .net import Net
@@ -225,7 +225,7 @@ def _refuse_constant(ranges: Ranges, net: Net) -> None:
 
 def _parsed(path: Path) -> StoredRanges | None:
     """Read the file; return None where another version of edgeresnet wrote it."""
-    document: object = json.loads(path.read_text(encoding="utf-8"))
+    document = documents.parse_json(documents.read_bytes(path))
     version = document.get("version") if isinstance(document, dict) else None
     return codec.decode(StoredRanges, document) if version in (None, VERSION) else None
 

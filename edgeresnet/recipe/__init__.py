@@ -13,8 +13,11 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from ..errors import RecipeError
+from ..errors import RecipeError, first_line, quoted
+from ..portable import documents
+from ..portable.documents import Missing, Unreadable, shown
 from . import problems as _problems
+from . import strict_yaml
 from .problems import schema
 from .sections import Augment, Delivery, Promises, Prune, Recipe, Recover, Source, Trace, Train, Verify, is_onnx
 
@@ -39,24 +42,28 @@ __all__ = [
 ]
 
 
+_LARGEST = 128 << 10  # bytes of a recipe
+_SHOWN = 20  # problems of a recipe
+
+
 def load(path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe from a YAML file. `--set key.path=value` is applied before it is checked."""
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as problem:
+        raw = strict_yaml.load(documents.read_bytes(path, _LARGEST).decode("utf-8"))
+    except Missing as problem:
         hint = "check the path, or write a recipe with `edgeresnet init`"
-        raise RecipeError(f"the recipe {path}", "does not exist", hint=hint) from problem
-    except (OSError, UnicodeDecodeError) as problem:
-        raise RecipeError(str(path), f"cannot be read: {problem}", hint="a recipe is a YAML text file") from problem
-    except (yaml.YAMLError, ValueError) as problem:  # an impossible date is a ValueError
-        mark = getattr(problem, "problem_mark", None)
-        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        words = f"is not valid YAML{where}: {getattr(problem, 'problem', None) or problem}"
-        raise RecipeError(str(path), words, hint="correct the YAML there") from problem
+        raise RecipeError(f"the recipe {shown(path)}", "does not exist", hint=hint) from problem
+    except UnicodeDecodeError as problem:
+        raise RecipeError(shown(path), "is not a text in UTF-8", hint="a recipe is a YAML text file") from problem
+    except Unreadable as problem:
+        raise RecipeError(shown(path), str(problem), hint="a recipe is a YAML text file") from problem
+    except yaml.YAMLError as problem:
+        words = f"is not valid YAML{_where(problem)}"
+        raise RecipeError(shown(path), words, hint="correct the YAML there") from problem
     if not isinstance(raw, dict):
         hint = "a recipe begins with `version: 1`; `edgeresnet init` writes one"
-        raise RecipeError(str(path), "is not a recipe", hint=hint)
+        raise RecipeError(shown(path), "is not a recipe", hint=hint)
     change(raw, changes)
     return parse(raw, name=str(path))
 
@@ -70,19 +77,22 @@ def change(raw: dict[str, object], changes: tuple[str, ...]) -> None:
 def parse(raw: Mapping[str, object], name: str = "the recipe") -> Recipe:
     """Build a recipe from parsed YAML; report all of its problems together."""
     problems: list[str] = []
-    recipe = None
+    recipe, count = None, 0
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as problem:
-        problems += [_problems.in_words(error) for error in problem.errors()]
+        count = problem.error_count()
+        problems += [_problems.in_words(error) for error in problem.errors()[:_SHOWN]]
     # Targets are checked by their own option classes, and together with all the rest.
     sections = raw.get("targets")
     for target, options in (sections if isinstance(sections, dict) else {}).items():
-        problems += _problems.of_target(str(target), options)
-    if problems or recipe is None:
-        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        found = _problems.of_target(str(target), options) if len(problems) < 2 * _SHOWN else ["not looked at"]
+        problems, count = problems + found, count + len(found)
+    if count or recipe is None:
+        problems = problems[:_SHOWN] + ([f"… and {count - _SHOWN} more"] if count > _SHOWN else [])
+        count_shown = "one problem" if count == 1 else f"{count} problems"
         hint = "correct the keys above; `edgeresnet schema` lists all keys"
-        raise RecipeError(name, f"has {count}", hint=hint, problems=problems)
+        raise RecipeError(name, f"has {count_shown}", hint=hint, problems=problems)
     return recipe
 
 
@@ -105,7 +115,7 @@ def file_of_module(name: str) -> Path | None:
 def _set(raw: dict[str, object], change: str) -> None:
     path, equals, value = change.partition("=")
     if not equals or not path:
-        raise RecipeError(f"--set {change!r}", "must be key=value", hint="write it as in `--set train.epochs=3`")
+        raise RecipeError(f"--set {quoted(change)}", "must be key=value", hint="write it as in `--set train.epochs=3`")
     *sections, key = path.split(".")
     here = raw
     for section in sections:
@@ -114,8 +124,15 @@ def _set(raw: dict[str, object], change: str) -> None:
             inner = {} if inner is None else {"from": inner}
         here[section] = here = inner
     try:
-        here[key] = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as problem:
+        here[key] = strict_yaml.load(value)
+    except yaml.YAMLError as problem:
         raise RecipeError(
-            f"the value of --set {change!r}", "is not valid YAML", hint="put quotes around it"
+            f"the value of --set {quoted(change)}", "is not valid YAML", hint="put quotes around it"
         ) from problem
+
+
+def _where(problem: yaml.YAMLError) -> str:
+    """Return where in a text a problem is, and which."""
+    mark = getattr(problem, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{where}: {getattr(problem, 'problem', None) or first_line(problem)}"

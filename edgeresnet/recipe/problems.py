@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from .. import targets
-from ..errors import RecipeError
+from ..errors import RecipeError, quoted, shortened
 from .sections import EVERY, Delivery, Recipe, every, options_of, own
 
 if TYPE_CHECKING:
@@ -61,16 +61,16 @@ def in_words(error: ErrorDetails) -> str:
 def _sentence(location: tuple[str | int, ...], error: ErrorDetails, known: list[str]) -> str:
     # pydantic puts the branch of a union into the path; a user never wrote that word.
     parts = [str(part) for part in location if not re.match(r"(function|constrained|literal)\b", str(part))]
-    where = ".".join(parts)
+    where = ".".join(shortened(part, 80) for part in parts)
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        near = difflib.get_close_matches(parts[-1], known, 1)
+        near = difflib.get_close_matches(parts[-1][:80], known, 1)
         return f"{where}: unknown key" + (f", did you mean {near[0]}?" if near else f"; keys here: {', '.join(known)}")
     if error["type"] in ("missing", "missing_argument"):
         return f"{where}: missing"
     message = error["msg"].removeprefix("Value error, ")
     text = f"{message[0].lower()}{message[1:]}" if message[:1].isupper() else message
     given = error.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    shown = f" (given: {quoted(given)})" if isinstance(given, str | int | float | bool) else ""
     return f"{where}: {text}{shown}" if where else text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..portable import timing_warnings
-from ..portable.result import Latency, SweepCell
+from ..portable.times import Latency, SweepCell
 from ..text import wrapped
 from . import summary, tables
 

@@ -185,8 +185,7 @@ def _times_fp32(result: Measured, name: str) -> str:
     timed = result.timed()
     if name == "fp32" or name not in timed or "fp32" not in timed:
         return ""
-    found = summary.speedup(name, "fp32", timed["fp32"], timed[name])
-    return summary.ratio_cell(found.ratio) if found.ratio else "not comparable"
+    return summary.speedup(name, "fp32", timed["fp32"], timed[name]).cell(3)
 
 
 def _evaluated(run: Run) -> Iterator[str]:

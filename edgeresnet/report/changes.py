@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..json_diff import Change, changes, shown
 from ..portable import codec
 from ..portable.frozen import dataclass
-from ..portable.result import Latency, Measured
+from ..portable.result import Measured
+from ..portable.times import Latency
 from ..runs import Run, StepRecord
 
 _MOVES = ("load",)  # of a machine from minute to minute: no change of it

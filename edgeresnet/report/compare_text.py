@@ -22,6 +22,9 @@ _NOT_IN_TURN = (
     "its gain: each run compares with a baseline that was timed in turn with it; this interval includes the drift "
     "between hours",
 )
+_NO_INTERVAL = (
+    "no interval: the processes are too few for such noisy times. Measure both runs in 3 or more (`verify.processes`)"
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
     if rows or unpaired:
         yield _Section("Accuracy against A", _ACCURACY, rows, unpaired)
     timed = [one for one in remeasured if one.latency and not one.latency.why_not]
-    sentences = [*_why_not_timed(remeasured), *(_NOT_IN_TURN if timed else ())]
+    factors = [each for one in timed if one.latency for each in (one.latency.than_first, one.latency.gain) if each]
+    open_ended = [_NO_INTERVAL] if any(factor.high is None for factor in factors) else []
+    sentences = [*_why_not_timed(remeasured), *open_ended, *(_NOT_IN_TURN if timed else ())]
     if timed or sentences:
         yield _Section("Latency and size against A", _LATENCY, [_latency_row(one) for one in remeasured], sentences)
     for changed in comparison.changed:

@@ -12,8 +12,9 @@ from dataclasses import field, replace
 import numpy as np
 
 from ..portable import inference, intervals, timing_warnings
-from ..portable.frozen import dataclass
-from ..portable.result import OMIT, Accuracy, Latency, Measured, Ratio, Word
+from ..portable.frozen import OMIT, dataclass
+from ..portable.result import Accuracy, Measured, Word
+from ..portable.times import Latency, Ratio
 from ..runs import Run
 from . import changes, summary
 from .changes import RunChanges
@@ -198,10 +199,8 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
 
 
 def _speedup(result: Measured, baseline: str, variant: str) -> Factor | None:
-    if baseline == variant:
-        return None
-    found = timing_warnings.speedup(result.latency_of(baseline), result.latency_of(variant))
-    return _factor(found) if isinstance(found, Ratio) else None
+    found = timing_warnings.ratio(result, baseline, variant)
+    return _factor(found) if found else None
 
 
 def _differences(name: str, first: Run, run: Run, target: str, variant: str) -> Iterator[Difference]:

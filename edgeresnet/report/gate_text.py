@@ -31,6 +31,18 @@ def for_terminal(report: GateReport) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def for_update(report: GateReport) -> str:
+    """Render what a new baseline changes, for a terminal: the comparison with the one that it replaces."""
+    own = [one for one in report.verdicts if one.by == "baseline"]
+    failed = [f"{one.target} {one.promise.name} {one.verdict}" for one in own if _is_red(one, report)]
+    end = "This run fails no margin of the old baseline."
+    if failed:
+        end = f"The old baseline's margins would have failed this run: {', '.join(failed)}."
+    lines = [line for one in own for line in verdicts.lines(one)]
+    parts = ["\n".join(lines), *(wrapped(f"note: {note}") for note in report.notes), wrapped(end)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
 def as_markdown(report: GateReport) -> str:
     """Render a page for a merge request or a job's summary."""
     from . import markdown
@@ -81,13 +93,17 @@ def refusal(problem: EdgeresnetError, baseline: Path) -> dict[str, str]:
 
 def _marks(report: GateReport) -> Iterator[str]:
     for one in report.verdicts:
-        is_red = one.verdict in (judging.BROKEN, judging.NOT_MEASURED)
-        is_red = is_red or (one.verdict == judging.UNDECIDED and report.undecided == "fail")
         if one.verdict != judging.KEPT:
             title = _property(f"{one.target} {one.promise.name}: {one.verdict}")
             file = _property(report.baseline.path)
-            yield f"::{'error' if is_red else 'warning'} file={file},title={title}::{_message(one.reason)}"
+            level = "error" if _is_red(one, report) else "warning"
+            yield f"::{level} file={file},title={title}::{_message(one.reason)}"
     yield f"::notice title=edgeresnet gate::{_message(report.verdict + ': ' + _meaning(report))}"
+
+
+def _is_red(one: Verdict, report: GateReport) -> bool:
+    is_red = one.verdict == judging.UNDECIDED and report.undecided == "fail"
+    return is_red or one.verdict in (judging.BROKEN, judging.NOT_MEASURED)
 
 
 def _meaning(report: GateReport) -> str:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import shortened
 from ..text import wrapped
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ def checkpoint_text(about: CheckpointReport) -> str:
     sentences = [f"{about.file}: a checkpoint, {size}"]
     if found is None:
         sentences.append(f"not recognised: no known ResNet has tensors named {', '.join(about.first)}, …")
-        sentences.append("give a factory in your own code, `--arch my.module:make`, or an ONNX file")
+        sentences.append("give a function of your own code, `--arch my.module:make`, or an ONNX file")
     else:
         sentences += [found.words, *filter(None, [found.around]), _archs(found.archs, about)]
     if about.average:
-        sentences.append("it also holds an average of its weights (EMA): `model.weights: ema` uses that instead")
+        sentences.append("it also has an average of its weights (EMA), which `model.weights: ema` uses instead")
     sentences.append(_preprocessing(about))
     return "\n".join(wrapped(sentence) for sentence in sentences) + "\n"
 
@@ -48,6 +49,7 @@ def images_text(about: ImagesReport) -> str:
     lines = []
     for name, split in about.splits.items():
         lines += _split(name, split)
+    lines += [f"{name} is {what} of edgeresnet, and is left out" for name, what in about.ours.items()]
     for one, other, names in about.shared:
         many = "1 image" if len(names) == 1 else f"{len(names)} images"
         also = "is" if len(names) == 1 else "are"
@@ -56,13 +58,13 @@ def images_text(about: ImagesReport) -> str:
     for name, classes in named.items():
         absent = sorted(set().union(*named.values()) - classes)
         if absent:
-            lines.append(f"{name} has no {_named(absent)}: sets that are used together have the same classes")
+            lines.append(f"{name} has no {_named(absent)}, but sets that are used together need the same classes")
     return "\n".join(wrapped(line, 4) for line in lines) + "\n"
 
 
 def _archs(archs: Sequence[str], about: CheckpointReport) -> str:
     if not archs:
-        return "no known --arch builds it: my.module:make does, a function of yours that returns the network"
+        return "no known --arch builds it: write a function that returns the network, `--arch my.module:make`"
     others = f"; {', '.join(archs[1:])} {'fits' if len(archs) == 2 else 'fit'} as well" if len(archs) > 1 else ""
     named = " (the file names it itself)" if archs[0] == about.named else ""
     library = about.missing_library
@@ -90,8 +92,8 @@ def _split(name: str, split: Split) -> list[str]:
     ]
     if split.turned:
         lines.append(
-            f"  {split.turned} should be turned, as their cameras recorded (EXIF), and are read as they are: "
-            "`preprocessing: {exif: true}` turns them"
+            f"  {split.turned} are rotated by EXIF, but are read as they are stored: `preprocessing: {{exif: true}}` "
+            "turns them"
         )
     if split.deep:
         lines.append(
@@ -99,8 +101,8 @@ def _split(name: str, split: Split) -> list[str]:
         )
     if split.too_deep:
         lines.append(
-            f"  error: {split.too_deep} have colours of 16 bits, signs or 32 bits, which are not read: convert them "
-            "to 8 bits, or to one channel of 16"
+            f"  error: {split.too_deep} cannot be read: their colours have 16 bits, or their values have 32 bits or "
+            "a sign. Convert them to 8 bits, or to one channel of 16"
         )
     if split.unreadable:
         named = _named([f"{path} ({why})" for path, why in split.unreadable])
@@ -166,7 +168,7 @@ def _head(about: OnnxReport) -> list[str]:
 
 def _value(value: GraphValue) -> str:
     shape = "of unknown shape" if value.shape is None else "×".join(str(side or "?") for side in value.shape)
-    return f"{value.name} {shape}"
+    return f"{shortened(value.name, 80)} {shape}"
 
 
 def _findings(target: str, findings: Sequence[Finding], about: OnnxReport) -> list[str]:

@@ -7,8 +7,9 @@ from dataclasses import field
 
 from ..notes import PruneNotes, RecoverNotes
 from ..portable import timing_warnings
-from ..portable.frozen import dataclass
-from ..portable.result import OMIT, Accuracy, Measured, Ratio, RunWarning
+from ..portable.frozen import OMIT, dataclass
+from ..portable.result import Accuracy, Measured, RunWarning
+from ..portable.times import Ratio
 from ..runs import Part
 from ..text import wrapped
 from . import shared, summary, tables

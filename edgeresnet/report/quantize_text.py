@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from ..notes import CalibrateNotes, QuantizeNotes
-from ..portable.frozen import dataclass
-from ..portable.result import OMIT, Accuracy, RunWarning
+from ..portable.frozen import OMIT, dataclass
+from ..portable.result import Accuracy, RunWarning
 from ..runs import Part
 from ..text import wrapped
 from . import shared, summary

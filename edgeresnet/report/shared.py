@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-from ..portable import codec
 from ..portable.result import RunWarning
-from ..runs import Part, StepRecord
+from ..runs import Part, StepRecord, model_of
 
 WEIGHTS = "weights.safetensors"
 
 N = TypeVar("N")
 
 
-def model_of(recipe: Mapping[str, object]) -> Mapping[str, str | None]:
-    """Return which network a recipe is about."""
-    model = codec.decode(Mapping[str, object], recipe["model"])
-    return {key: value if value is None else str(value) for key, value in model.items()}
-
-
 def network_name(part: Part, arch: str = "") -> str:
     """Return the architecture's name; `arch` where the recipe has none, else the name of the file."""
     model = model_of(part.recipe)
-    return model.get("arch") or arch or PurePath(model.get("checkpoint") or "").stem
+    return model.arch or arch or PurePath(model.checkpoint or "").stem
 
 
 def notes_of(step: StepRecord, kind: type[N]) -> N:

@@ -1,19 +1,20 @@
 """The last screen of a run: 40 lines of 80 columns at most. `notes_text` has all that it leaves out.
 
-Each target has its variants, its promises and one line of advice; the verdict stands last, in a frame. Where that is
-too long, in this order: kept promises become one line, rows go but those of FP32, of the baseline and of what ships,
-targets that are KEPT become one line, promises are counted by verdict, every target becomes one line. No count of what
-is broken, undecided or not measured is ever left out.
+Each target has its variants, its promises, one line of advice and the folder of what to ship; the verdict stands last,
+in a frame. Where that is too long, in this order: kept promises become one line, rows go but those of FP32, of the
+baseline and of what ships, targets that are KEPT become one line, promises are counted by verdict, every target becomes
+one line. The folder stays. No count of what is broken, undecided or not measured is ever left out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 
-from ..portable import judging, timing_warnings
+from ..portable import judging
 from ..portable.frozen import dataclass
-from ..portable.result import Accuracy, Measured, Ratio, Variant, Verdict, Word
+from ..portable.result import Accuracy, Measured, Variant, Verdict, Word
 from ..runs import Run
 from ..text import as_sentence, cut, on_one_line, visible, width, wrapped
 from . import summary, tables
@@ -26,10 +27,11 @@ _KEPT_COUNTED, _FEW_ROWS, _KEPT_SHORT, _COUNTED, _ALL_SHORT = range(1, 6)
 
 @dataclass(frozen=True)
 class Files:
-    """Where the page and the report of a run lie; empty for what is not there."""
+    """Where the page and the report of a run lie, and by target what to ship; empty for what is not there."""
 
     page: str = ""
     report: str = ""
+    shipped: Mapping[str, str] = field(default_factory=dict)
 
 
 def render(run: Run) -> str:
@@ -39,11 +41,11 @@ def render(run: Run) -> str:
 
 def lines(run: Run, look: Look | None = None, files: Files | None = None) -> list[Line]:
     """Return the last screen of a run, as short as it must be."""
-    seen, look = summary.of(run), look or Look()
-    head, tail = [_head(seen, look), []], _tail(seen, look, files or Files())
+    seen, look, files = summary.of(run), look or Look(), files or Files()
+    head, tail = _head(seen, look), _tail(seen, look, files)
     found: list[Line] = []
     for level in range(_ALL_SHORT + 1):
-        found = [*head[0], *_targets(seen, look, level), *tail]
+        found = [*head, *_targets(seen, look, files, level), *tail]
         if len(found) <= LONGEST:
             break
     return found
@@ -61,15 +63,26 @@ def _head(seen: summary.Summary, look: Look) -> list[Line]:
     return plain(*found)
 
 
-def _targets(seen: summary.Summary, look: Look, level: int) -> list[Line]:
+def _targets(seen: summary.Summary, look: Look, files: Files, level: int) -> list[Line]:
     found: list[Line] = []
     was_short = False
     for target in seen.targets:
         is_short = level >= _ALL_SHORT or (level >= _KEPT_SHORT and target.verdict == "KEPT")
         found += [] if is_short and was_short else [Line("")]
         found += _short_target(seen, target, look) if is_short else _target(seen, target, look, level)
+        found += _shipped(seen, target, files, "  " if is_short else "    ")
         was_short = is_short
     return found
+
+
+def _shipped(seen: summary.Summary, target: summary.TargetSummary, files: Files, indent: str) -> list[Line]:
+    """Return where the files of what to ship lie, never cut: to be copied. Nothing where nothing may ship."""
+    path = files.shipped.get(target.target)
+    if not path or not isinstance(target.result, Measured) or target.verdict in ("BROKEN", "NOT_MEASURED"):
+        return []
+    is_bundle = any(step.id == f"export:{target.target}" for step in seen.run.steps)
+    name = "bundle" if is_bundle else f"files of {summary.to_ship(target.result)}"
+    return [Line(f"{indent}{visible(f'{name}: {path}')}")]
 
 
 def _short_target(seen: summary.Summary, target: summary.TargetSummary, look: Look) -> list[Line]:
@@ -158,11 +171,7 @@ def _drop_cell(name: str, accuracy: Accuracy, places: int) -> str:
 def _times_cell(result: Measured, name: str, variant: Variant, places: int) -> str:
     if name == "fp32" or variant.latency is None or result.latency_of("fp32") is None:
         return ""
-    found = timing_warnings.speedup(result.latency_of("fp32"), variant.latency)
-    if not isinstance(found, Ratio):
-        return "not comparable"
-    value, low, high = (f"{each:.{places}f}" for each in found)
-    return f"{value} ({low} to {high})" if found.has_interval else f"{value} (1 process)"
+    return summary.speedup(name, "fp32", result.latency_of("fp32"), variant.latency).cell(places)
 
 
 def _promises(judged: Sequence[Verdict], target: summary.TargetSummary, look: Look, level: int) -> list[Line]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import field
 
 from ..notes import TrainNotes
-from ..portable.frozen import dataclass
-from ..portable.result import OMIT, Accuracy, RunWarning
-from ..runs import Part
+from ..portable.frozen import OMIT, dataclass
+from ..portable.result import Accuracy, RunWarning
+from ..runs import Part, model_of
 from ..text import wrapped
 from . import shared, summary, tables
 
@@ -34,7 +34,7 @@ def of(done: Part) -> Trained:
     return Trained(
         **vars(notes),
         name=shared.network_name(done, notes.arch),
-        origin=shared.model_of(done.recipe).get("checkpoint"),
+        origin=model_of(done.recipe).checkpoint,
         warnings=step.warnings,
         seconds=step.seconds,
         digest=shared.digest_of(step),

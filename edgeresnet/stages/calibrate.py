@@ -15,6 +15,7 @@ from ..notes import CalibrateNotes
 from ..quantization import stored
 from ..quantization.calibration import Calibration
 from ..quantization.net import Net
+from ..quantization.placement import described
 from ..quantization.ranges import Origin, Ranges, Views, collect
 from ..store import write_bytes
 from .specs import CalibrateInputs, CalibrateSpec
@@ -30,7 +31,8 @@ def calibrate(inputs: CalibrateInputs, spec: CalibrateSpec, out: Path, ctx: Cont
     samples = inputs.calibration.value
     model, origin = stored.network_of(inputs.network), stored.origin_of(inputs.network, samples)
     images = Calibration.of(samples)
-    if not Net(model).weighted():
+    net = Net(model)
+    if not net.weighted():
         raise ModelError(
             "the network",
             "has no convolution and no fully connected layer that could become INT8",
@@ -40,7 +42,7 @@ def calibrate(inputs: CalibrateInputs, spec: CalibrateSpec, out: Path, ctx: Cont
     views = _collected(model, images, origin, equalizer, ctx)
     plain = views.plain
     (out / stored.RANGES).write_bytes(plain.dump())
-    _warn_of_differences(plain, ctx)
+    _warn_of_differences(plain, net, ctx)
     if equalizer is not None and views.equalized is not None:
         (out / stored.EQUALIZED).write_bytes(equalizer.applied(model).SerializeToString())
         (out / stored.EQUALIZED_RANGES).write_bytes(views.equalized.dump())
@@ -93,13 +95,15 @@ def _equalizer(model: onnx.ModelProto, images: Calibration, seed: int, ctx: Cont
     return found if found.changes else None
 
 
-def _warn_of_differences(ranges: Ranges, ctx: Context) -> None:
+def _warn_of_differences(ranges: Ranges, net: Net, ctx: Context) -> None:
     odd = ranges.not_reproduced()
     odd = dict(sorted(odd.items(), key=lambda item: min(item[1]) / max(item[1])))  # the largest difference first
     if odd:
-        shown = ", ".join(f"{name} ({one:.3g} and {two:.3g})" for name, (one, two) in list(odd.items())[:3])
+        first = [(described(net, name), *both) for name, both in list(odd.items())[:3]]
+        shown = ", ".join(f"{name} ({one:.3g} and {two:.3g})" for name, one, two in first)
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
         ctx.warn(
             "ranges-differ",
-            f"two halves of the calibration images give different ranges for {shown}{more}: give more images",
+            f"two halves of the calibration images give different ranges for {shown}{more}. This matters only if INT8 "
+            "loses too much accuracy: then raise `images.calibration.count`",
         )

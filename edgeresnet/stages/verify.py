@@ -18,14 +18,15 @@ import numpy as np
 
 from .. import targets
 from ..context import Context
-from ..errors import ArtifactError, ImagesError, TargetError
+from ..errors import ImagesError, TargetError
 from ..images import FILES, FromFiles, Samples
 from ..notes import VerifyNotes
-from ..portable import codec, evaluation, inference, machine, measure, yardstick
+from ..portable import codec, documents, evaluation, inference, machine, measure, yardstick
 from ..portable.machine import TimedMachine
 from ..portable.measure import TimingPlan
-from ..portable.result import Accuracy, Latency, Measured, ProcessTimes
+from ..portable.result import Accuracy, Measured
 from ..portable.session import CompileNotes, Layer, Target
+from ..portable.times import Latency, ProcessTimes
 from ..portable.worker import Job
 from ..store import Artifact, write_bytes
 from .specs import VerifyInputs, VerifySpec
@@ -102,13 +103,8 @@ def _network(artifact: Artifact) -> evaluation.Network:
 
 def read_result(artifact: Artifact) -> Measured:
     """Read what `verify` stored."""
-    path = artifact.path / evaluation.RESULT
-    try:
-        return codec.decode(Measured, json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as problem:
-        raise ArtifactError(
-            str(path), f"is not a result: {problem}", hint="measure again: `edgeresnet run --again verify`"
-        ) from problem
+    hint = "measure again: `edgeresnet run --again verify`"
+    return documents.read_json(artifact.path / evaluation.RESULT, Measured, hint=hint)
 
 
 def as_written(artifact: Artifact) -> Accuracy:
@@ -158,9 +154,8 @@ def _jobs(
 def _rounds(jobs: Mapping[str, Job], plan: TimingPlan, digests: Sequence[str], ctx: Context) -> list[measure.Round]:
     """Time all rounds. Continue those that an interrupted run stored of the same networks on the same machine."""
     path, done = ctx.scratch / "rounds.json", _TimedRounds(tuple(digests), machine.timed_machine())
-    with contextlib.suppress(OSError, ValueError):
-        stored = codec.decode(_TimedRounds, json.loads(path.read_text()))
-        done = stored if replace(stored, rounds=()) == done else done
+    stored = documents.stored_json(path, _TimedRounds)
+    done = stored if stored and replace(stored, rounds=()) == done else done
     if done.rounds:
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(one.began for one in done.rounds[0].values())))
         ctx.warn(

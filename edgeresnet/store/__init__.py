@@ -10,27 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ..errors import ArtifactError, EdgeresnetError, machine_error
+from ..errors import ArtifactError, EdgeresnetError, machine_error, quoted
 from ..notes import Notes
 from ..portable import codec, manifest
 from ..portable.codec import CodecError
+from ..portable.documents import Unreadable
 from ..portable.frozen import dataclass
 from ..portable.result import RunWarning
 from ..runs import Run
 from . import run_file
-from .artifact import Artifact, Given, ManifestRecord, Origin, Parent, file_of, read_manifest
+from .artifact import Artifact, Given, ManifestRecord, Origin, Parent, file_of, manifest_in, read_manifest
 from .files import write_bytes, write_text
 
 __all__ = [
     "FORMAT",
+    "KEY_FORMAT",
     "MARK",
     "Artifact",
     "Given",
@@ -40,12 +41,14 @@ __all__ = [
     "Parent",
     "Store",
     "file_of",
+    "manifest_in",
     "seconds_of",
     "write_bytes",
     "write_text",
 ]
 
-FORMAT = 2  # of artifacts
+FORMAT, UNSEALED_FORMAT = 3, 2  # of artifacts; those of the older one have no seal
+KEY_FORMAT = 2  # in every key: another number means that no older artifact is used
 MARK = ".edgeresnet-store"
 _OURS = re.compile(
     r"[a-z]+/[0-9a-f]{24}|work/[a-z]+-[0-9a-f]{24}|cache/(pixels|hashes\.sqlite[-\w]*|[-\w.]+\.timing(\.\d+)?)|(runs|bench)/[-\w]+\.(json|md|html)"
@@ -110,16 +113,13 @@ class Store:
         folder = self.path_of(stage, key)
         if not folder.is_dir():
             return None, ""
-        written = manifest.read(folder)
-        if written is None:
-            return None, f"{folder} has no readable manifest"
-        if written.get("format") != FORMAT:
-            return None, f"{folder} has format {written.get('format')}, but this version writes {FORMAT}"
-        problems = manifest.problems(folder, written)
-        if not problems and written.get("key") != key:
-            problems = ["its manifest has another key"]
+        try:
+            written = manifest.read(folder)
+        except Unreadable as problem:
+            return None, f"{folder} is damaged: its {manifest.NAME} {problem}"
+        problems = _problems(folder, written, key)
         if problems:
-            return None, f"{folder} is damaged: {'; '.join(problems)}"
+            return None, f"{folder} {problems}"
         try:
             return Artifact(folder, read_manifest(written)), ""
         except CodecError as problem:
@@ -164,10 +164,9 @@ class Store:
     def artifacts(self) -> Iterator[Artifact]:
         """Yield every artifact whose manifest can be read. Their files are not checked."""
         for path in sorted(self.root.glob(f"*/*/{manifest.NAME}")):
-            written = manifest.read(path.parent)
-            if written is not None:
-                with contextlib.suppress(CodecError):
-                    yield Artifact(path.parent, read_manifest(written))
+            record = manifest_in(path.parent)
+            if record is not None:
+                yield Artifact(path.parent, record)
 
     def by_prefix(self, prefix: str) -> Artifact:
         """Return the one artifact whose digest or key begins so."""
@@ -236,7 +235,8 @@ class Store:
             too_much = larger_than_mb is not None and total > larger_than_mb * 1e6
             if now - touched < older_than_s and not too_much:
                 continue
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            is_folder = path.is_dir() and not path.is_symlink()
+            shutil.rmtree(path, ignore_errors=True) if is_folder else path.unlink(missing_ok=True)
             removed, freed, total = removed + 1, freed + size, total - size
         return removed, freed / 1e6
 
@@ -260,9 +260,10 @@ class Store:
         for path in self.root.glob("*/*"):
             if not _OURS.fullmatch(path.relative_to(self.root).as_posix()):
                 continue
-            files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-            stats = [file.stat() for file in files]
-            touched = max((stat.st_mtime for stat in stats), default=path.stat().st_mtime)
+            is_folder = path.is_dir() and not path.is_symlink()
+            files = [p for p in path.rglob("*") if p.is_file()] if is_folder else [path]
+            stats = [file.lstat() for file in files]
+            touched = max((stat.st_mtime for stat in stats), default=path.lstat().st_mtime)
             yield path, touched, sum(stat.st_size for stat in stats)
 
 
@@ -299,7 +300,18 @@ class Making:
             shutil.rmtree(self.work / "old", ignore_errors=True)
             final.rename(self.work / "old")
         self.out.rename(final)
-        return Artifact(final, read_manifest(json.loads(manifest.canonical(written))))
+        return Artifact(final, read_manifest(written))
+
+
+def _problems(folder: Path, written: Mapping[str, object], key: str) -> str:
+    """Return why a folder is not an intact artifact of this key; empty where it is."""
+    number = written.get("format")
+    if number not in (FORMAT, UNSEALED_FORMAT):
+        return f"has format {quoted(number)}, but this version writes {FORMAT}"
+    problems = manifest.problems(folder, written, sealed=number == FORMAT)
+    if not problems and written.get("key") != key:
+        problems = ["its manifest has another key"]
+    return f"is damaged: {'; '.join(problems)}" if problems else ""
 
 
 def _refuse_other(root: Path, hint: str) -> None:

@@ -10,7 +10,9 @@ from typing import Generic, TypeAlias, TypeVar
 
 from .. import upgrade
 from ..notes import BY_STAGE, Notes
-from ..portable import codec
+from ..portable import codec, manifest
+from ..portable.codec import CodecError
+from ..portable.documents import Unreadable
 from ..portable.frozen import dataclass
 from ..portable.manifest import StoredFile
 from ..portable.result import RunWarning
@@ -47,6 +49,7 @@ class ManifestRecord:
     warnings: tuple[RunWarning, ...]
     digest: str
     files: tuple[StoredFile, ...]
+    seal: str = ""  # none in an artifact of an older format
 
     def __post_init__(self) -> None:
         if not isinstance(self.notes, tuple(BY_STAGE.values())):
@@ -98,6 +101,14 @@ def file_of(parent: Parent, name: str) -> Path:
         return parent.path / name
     assert isinstance(parent.value, (str, os.PathLike)), parent
     return Path(parent.value)
+
+
+def manifest_in(folder: Path) -> ManifestRecord | None:
+    """Return the manifest of a folder, whose files are not checked; None where there is none to believe."""
+    try:
+        return read_manifest(manifest.read(folder))
+    except (Unreadable, CodecError):
+        return None
 
 
 def read_manifest(written: Mapping[str, object]) -> ManifestRecord:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import TargetError, first_line
-from ..portable import codec, machine
+from ..portable import codec, documents, machine
 from ..portable.session import Availability, Signature, Target
 
 SIDECAR = "target.json"
@@ -56,11 +56,11 @@ def write(out: Path, sidecar: Sidecar) -> None:
 def read(compiled: Path, target: Target, kind: type[S]) -> S:
     """Read the sidecar; refuse what was compiled for another target."""
     try:
-        document: object = json.loads((compiled / SIDECAR).read_text())
+        document = documents.parse_json(documents.read_bytes(compiled / SIDECAR))
         name = document.get("target") if isinstance(document, dict) else None
         if name in (None, target.name):
             return codec.decode(kind, document)
-    except (OSError, ValueError) as problem:
+    except ValueError as problem:
         raise TargetError(
             str(compiled),
             f"was not compiled by this version of edgeresnet: its {SIDECAR} cannot be read ({first_line(problem)})",

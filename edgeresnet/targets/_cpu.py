@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from ..errors import ModelError, TargetError
-from ..portable import machine, manifest, onnx_file
+from ..portable import documents, machine, manifest, onnx_file
 from ..portable.frozen import described
 from ..portable.session import Dialect, Target
 from . import _compiled
@@ -73,7 +72,7 @@ def checked_options(compiled: Path, target: Target, kind: type[O]) -> O:
 def _weights(onnx: Path) -> str | None:
     """Return which part of INT8's range our quantizer used; None for other networks."""
     try:
-        dialect: object = json.loads(onnx_file.read(onnx).metadata.get("edgeresnet.dialect", "{}"))
+        dialect = documents.parse_json(onnx_file.read(onnx).metadata.get("edgeresnet.dialect", "{}"))
     except (ModelError, ValueError):
         return None
     found = dialect.get("weights") if isinstance(dialect, dict) else None

@@ -20,7 +20,7 @@ from edgeresnet.cli._verdict import exit_code
 from edgeresnet.errors import ArtifactError, ModelError
 from edgeresnet.images import sources
 from edgeresnet.portable.result import Word
-from edgeresnet.runs import Undecided
+from edgeresnet.runs import Run, Undecided
 from edgeresnet.store import Store
 
 from ..conftest import folder_of, result_of, tiny, write_recipe
@@ -47,7 +47,13 @@ def test_run_prints_the_verdict_and_where_the_report_is(stored: Command, own_sto
     assert f"page: {report.with_suffix('.html')}" in out
     assert report.with_suffix(".html").read_text().startswith("<!doctype html>")
     assert "nothing to do: all 6 stages are done already" in err
-    assert max(len(line) for line in out.splitlines() if not line.startswith(("report:", "page:"))) <= 80
+    paths = ("report:", "page:", "files of ")
+    assert max(len(line) for line in out.splitlines() if not line.lstrip().startswith(paths)) <= 80
+    network = Path(out.split("files of fp32: ")[1].splitlines()[0])
+    assert network == folder_of(own_store.load_run(), "compile:reference")
+    (network / "manifest.json").write_text('{"digest": "of another network", "files": []}')
+    assert "files of" not in out_of(0, stored("report")), "another network must not be taken for what was judged"
+    expect(0, stored("run", path, "-q"))
     out, err = expect(0, stored("run", path, "--json", "-q"))
     assert (json.loads(out)["verdict"], err) == ("KEPT", ""), "one document on stdout"
     run = own_store.load_run()
@@ -192,6 +198,21 @@ def test_check_reports_what_the_images_can_decide(command: Command, tmp_path: Pa
     assert "the smallest drop that 450 images can rule out is 0.85 points" in out
     assert "warning: 450 images are too few for max_drop_pp 0.5" in out
     assert "warning" not in command("check", write_recipe(tmp_path, tiny(promises__max_drop_pp=1)))[1]
+
+
+def test_check_warns_of_weights_that_match_several_architectures(
+    command: Command, tmp_path: Path, trained: tuple[Store, Run]
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    weights = tmp_path / "w.safetensors"  # without the record in which a training names its architecture
+    save_file(load_file(folder_of(trained[1], "train") / "weights.safetensors"), weights)
+    raw = tiny(model={"checkpoint": str(weights)}, train=None)
+    out, _ = expect(0, command("check", write_recipe(tmp_path, raw)))
+    said = "recognised as cifar_resnet8; its tensors also match cifar_plain8: set `model.arch` if it is one of these"
+    assert f"warning: {weights}: {said}" in " ".join(out.split())
+    raw["model"]["arch"] = "cifar_resnet8"
+    assert "also match" not in out_of(0, command("check", write_recipe(tmp_path, raw)))
 
 
 def test_check_tells_a_target_that_is_not_here(command: Command, tmp_path: Path, add_target: Any) -> None:

@@ -60,7 +60,7 @@ def test_what_cannot_be_compared_is_one_line(command: Command, store: Store, tmp
         (["1999", "20260101-000002"], "'1999' does not match any run"),
         (["nowhere.json", "20260101-000002"], "the run nowhere.json does not exist"),
         (["20250101"], "is a run of format 1, but this version reads 2"),
-        (["20250102"], "it is not the file of a run"),
+        (["20250102"], "cannot be read: it is not JSON: line 1"),
         (["20250103"], "it was changed after it was written"),
     ):
         assert words in refused(command("compare", *names, "--store", store.root))

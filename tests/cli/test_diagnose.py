@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -53,12 +54,30 @@ def test_the_answer_in_words(diagnose: Command) -> None:
 
 def test_mean_std_and_size_may_be_left_out(diagnose: Command) -> None:
     code, out, err = diagnose("--count", 80)
-    assert (code, "best of all variants: ImageNet's mean and std, with " in out) == (0, True), err
-    assert "write `preprocessing: {size: 16, mean: [0.485, 0.456, 0.406], std: [0.229" in out
+    text = " ".join(out.split())
+    assert (code, "the best so far: ImageNet's mean and std, with " in text) == (0, True), err
+    line = "its line, which is not certain: `preprocessing: {size: 16, mean: [0.485, 0.456, 0.406], std: [0.229"
+    assert text.index("Undecided: these images cannot tell 4 candidates apart") < text.index(line)
     for half in TRAINED_WITH[:2], TRAINED_WITH[2:]:
         out, err = expect(2, diagnose(*half))
         assert out == ""
         assert f"bars.onnx needs {'--std' if half[0] == '--mean' else '--mean'} too" in err
+
+
+def test_candidates_that_tie_are_compared_alone(diagnose: Command, bars_run: Bars) -> None:
+    _, out, _ = diagnose("--count", 40)
+    lines = out[out.index("  edgeresnet diagnose") :].split("\nIf they")[0].replace("\\\n", "")
+    repeated = shlex.split(lines)
+    assert repeated[:7] == ["edgeresnet", "diagnose", "bars.onnx", "--evaluation", str(bars_run[2]), "--count", "160"]
+    named = repeated[8::2]
+    out, err = expect(0, diagnose(*repeated[5:]))
+    assert "the named alternatives: 4 alternatives on 100 images" in err
+    assert "images 101 to 160: 4 alternatives that may be the best" in err
+    table = out.split("\n\n")[1].splitlines()
+    assert [line.split("  ")[0] for line in table[1:]] == named
+    assert all("   160  " in line for line in table[1:])
+    words = "'ImageNet' is not a candidate for this network (did you mean "
+    assert words in err_of(2, diagnose("--only", "ImageNet"))
 
 
 def test_as_json_quietly(diagnose: Command) -> None:
@@ -78,7 +97,7 @@ def test_folders_in_another_order_than_the_networks_classes(diagnose: Command, b
     out, _ = expect(0, diagnose(*TRAINED_WITH, "--count", 80, folder=folder))
     text = " ".join(out.split())
     assert "explained by another order of the classes: " in text
-    assert "amber3 is its class 7 (rust6); rust6 is its class 0 (amber3) folders are numbered" in text
+    assert "amber3 is its class 7 (rust6); rust6 is its class 0 (amber3) Folders are numbered" in text
     assert "write" not in text
 
 
@@ -101,7 +120,8 @@ def test_without_a_network_the_newest_run_is_diagnosed(command: Command, bars_ru
     assert (code, "no variant explains it" in out) == (0, True)
     assert "nothing to do: all 3 stages are done already" in err, "it shares the run's own steps"
     code, out, _ = command("diagnose", "--store", store, "--count", 80, "--set", "preprocessing.crop=squash")
-    assert (code, "explained by shorter side 16, no border cropped" in out) == (0, True)
+    confirmed = "the best so far explains it, and others may too: shorter side 16, no border cropped, 100.00 %"
+    assert (code, confirmed in " ".join(out.split())) == (0, True)
     assert len(Store(store).runs()) == runs
     assert sorted((store / "cache" / "pixels").iterdir()) == pixels, "what was tried is not stored"
     for change, words in {
@@ -118,7 +138,7 @@ def test_a_checkpoint_has_its_channels_in_it(command: Command, bars_run: Bars) -
     torch.save(held, weights := Path("w.pth"))  # as another tool writes them: without preprocessing
     words = ("diagnose", weights, "--evaluation", bars_run[2], "--count", 80)
     assert f"{weights} needs --size too" in err_of(2, command(*words))
-    assert "best of all variants: ImageNet's mean and std" in out_of(0, command(*words, "--size", 16))
+    assert "the best so far: ImageNet's mean and std" in out_of(0, command(*words, "--size", 16))
 
 
 def test_a_gray_network_is_tried_with_gray_means(command: Command, net: Path) -> None:

@@ -74,7 +74,7 @@ def test_the_whole_way_of_a_bundle(
     file = config.split('default_model_filename: "')[1].split('"')[0]
     assert (there / "built" / "int8" / file).is_file(), "a server finds what was built"
     assert "## Serve it" in (there / "README.md").read_text()
-    assert manifest.problems(there, manifest.read(there), ("built/*", "result.json")) == []  # type: ignore[arg-type]
+    assert manifest.problems(there, manifest.read(there), ("built/*", "result.json")) == []
 
     shutil.copy(there / "result.json", tmp_path / "collected.json")
     assert "KEPT" in out_of(0, command("collect", "collected.json", "--store", own_store.root))
@@ -563,7 +563,7 @@ def test_the_python_example_answers_a_photograph(measured: Exported) -> None:
     assert len(lines) == 3
     logits = [float(line.split(": ")[1]) for line in lines]
     assert logits == sorted(logits, reverse=True)
-    assert manifest.problems(made, manifest.read(made), ("built/*", "result.json")) == []  # type: ignore[arg-type]
+    assert manifest.problems(made, manifest.read(made), ("built/*", "result.json")) == []
 
 
 @pytest.mark.slow

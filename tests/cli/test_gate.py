@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgeresnet.portable.result import Deferred, Measured, Result
+from edgeresnet.portable.result import Deferred, Measured, Promise, Result
 from edgeresnet.store import Store
 
 from ..gate import runs
@@ -109,6 +109,60 @@ def test_margins_stay_when_the_rest_is_renewed(gate: Gate, tmp_path: Path) -> No
     assert gate()[0] == 0
     assert gate("--update", "--max-loss-pp", "none")[0] == 0
     assert json.loads(path.read_text())["margins"]["max_loss_pp"] is None
+
+
+def test_an_update_shows_what_it_replaces_and_which_margins_fail(gate: Gate, tmp_path: Path) -> None:
+    """Or a network that lost five points becomes the yardstick of all that follow, and nothing says so."""
+    worse = fresh(predicted=runs.incorrect_for(0.05), slower={"int8": 0.72})
+    run_again(tmp_path, worse)
+    out, err = expect(0, gate("--update"))
+    words = " ".join(out.split())
+    assert "BROKEN openvino max_loss_pp: 5.00 points lost compared with the baseline" in words
+    assert "KEPT openvino max_slowdown_pct half: 28.00 % faster than in the baseline" in words
+    assert "The old baseline's margins would have failed this run: openvino max_loss_pp BROKEN." in words
+    assert err == "wrote gate.json\n"
+    assert "openvino int8: 84." in words
+    again = " ".join(out_of(0, gate("--update")).split())
+    assert "This run fails no margin of the old baseline." in again
+    out, err = expect(0, gate("--update", "--json"))
+    assert json.loads(out)["edgeresnet_gate"]
+    assert "This run fails no margin of the old baseline." in " ".join(err.split())
+
+
+def test_an_update_of_what_cannot_be_compared_says_so(gate: Gate, tmp_path: Path) -> None:
+    run_again(tmp_path, fresh(images="j" * 64))
+    words = " ".join(out_of(0, gate("--update")).split())
+    assert "The old baseline cannot be compared with this run: gate.json is of other images than openvino" in words
+    run_again(tmp_path, fresh(images="j" * 64), recipe={"seed": 7}, recipe_digest="a" * 64)
+    words = " ".join(out_of(0, gate("--update")).split())
+    assert "note: the baseline is of another recipe" in words
+    assert "This run fails no margin of the old baseline." in words
+
+
+def test_a_first_baseline_replaces_nothing(gate: Gate) -> None:
+    assert "old baseline" not in out_of(0, gate("--update", "--baseline", "first.json"))
+
+
+def test_a_broken_run_becomes_no_baseline_by_accident(gate: Gate, tmp_path: Path) -> None:
+    before = (tmp_path / "gate.json").read_bytes()
+    run_again(tmp_path, fresh(), promises=(Promise("min_top1_pct", 99.0),))
+    for path in ("gate.json", "first.json"):
+        err = err_of(3, gate("--update", "--baseline", path))
+        (line,) = err.splitlines()
+        assert "is BROKEN, so it is not recorded as the baseline: openvino min_top1_pct" in line
+        assert line.endswith("(run the network that may ship, or record this one with --accept-broken)")
+    assert (tmp_path / "gate.json").read_bytes() == before
+    assert not (tmp_path / "first.json").exists()
+    words = " ".join(out_of(0, gate("--update", "--accept-broken")).split())
+    assert "The run's verdict is BROKEN, and it is the baseline now." in words
+    assert (tmp_path / "gate.json").read_bytes() != before
+    assert "--accept-broken has no effect without --update" in err_of(2, gate("--accept-broken"))
+
+
+def test_an_undecided_run_becomes_the_baseline_with_a_sentence(gate: Gate, tmp_path: Path) -> None:
+    run_again(tmp_path, fresh(), promises=(Promise("min_top1_pct", 89.0),))
+    words = " ".join(out_of(0, gate("--update")).split())
+    assert "The run's verdict is UNDECIDED, and it is the baseline now." in words
 
 
 def test_a_changed_recipe_is_refused_with_its_digests(gate: Gate, tmp_path: Path) -> None:

@@ -136,7 +136,10 @@ def test_a_photograph_on_its_side_is_reported(command: Command, tmp_path: Path) 
     Path("set/a").mkdir(parents=True)
     Image.new("RGB", (8, 8), (1, 2, 3)).save("set/a/x.jpg", exif=exif)
     _, out, _ = command("inspect", "set")
-    assert "1 should be turned, as their cameras recorded (EXIF), and are read as they are" in " ".join(out.split())
+    assert (
+        "1 are rotated by EXIF, but are read as they are stored: `preprocessing: {exif: true}` turns them"
+        in " ".join(out.split())
+    )
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -147,13 +150,13 @@ def test_what_is_in_two_classes_or_has_other_bits_is_reported(command: Command) 
     code, out, _ = command("inspect", "data")
     text = " ".join(out.split())
     assert (code, "1 are in more than one class: data/train/a/x.png = data/train/b/x.png" in text) == (0, True), out
-    assert "val has no b: sets that are used together have the same classes" in text
+    assert "val has no b, but sets that are used together need the same classes" in text
     Path("deep/a").mkdir(parents=True)
     Image.new("I;16", (8, 8), 40000).save("deep/a/x.png")
     code, out, _ = command("inspect", "deep")
     assert (code, "1 have one channel of 16 bits: `preprocessing: {bits: 16}`" in " ".join(out.split())) == (0, True)
     Image.new("F", (8, 8), 0.5).save("deep/a/y.tif")
-    assert "error: 1 have colours of 16 bits, signs or 32 bits" in " ".join(
+    assert "error: 1 cannot be read: their colours have 16 bits, or their values have 32 bits or a sign." in " ".join(
         out_of(2, command("inspect", "deep")).split()
     )
 

@@ -119,7 +119,7 @@ def test_the_parsers_answer_is_shown_as_its_own(command: Command, parser_answers
         ("net.onnx", b"some words", "is not an ONNX file"),
         ("net.onnx", b"", "is not an ONNX file"),
         ("net.txt", b"hello", "is not an ONNX file, and its name has no known ending"),
-        ("net.pth", b"", "is not a checkpoint, or is incomplete"),
+        ("net.pth", b"", "is empty"),
         ("net.engine", b"", "an engine by its name"),
         ("folder", "folder", "folder has no images"),
         ("odd.onnx", "invalid", "is not a valid ONNX model"),
@@ -201,3 +201,18 @@ def test_a_folder_of_images_is_looked_at(command: Command, tmp_path: Path) -> No
     assert max(map(len, out.splitlines())) <= 80
     _, out, _ = command("inspect", "data", "--json")
     assert json.loads(out)["wrong"] is True
+
+
+def test_a_store_next_to_the_images_is_left_out(command: Command, tmp_path: Path) -> None:
+    from edgeresnet.store import Store
+
+    from ..images.test_survey import fill
+
+    Store.open(tmp_path / "artifacts")
+    for number, label in enumerate(("cat", "dog")):
+        fill(tmp_path / "images" / label, 3, number)
+    out, _ = expect(0, command("inspect", "."))
+    assert "images: 6 images, 2 classes of 3 each\n" in out
+    assert "artifacts is a store of edgeresnet, and is left out\n" in out
+    _, out, _ = command("inspect", ".", "--json")
+    assert json.loads(out)["ours"] == {"artifacts": "a store"}

@@ -47,7 +47,7 @@ def test_an_average_next_to_the_weights_is_reported(command: Command, tmp_path: 
     network = models.build("cifar_resnet8", 4, 1)
     torch.save({"model": network.state_dict(), "model_ema": AveragedModel(network).state_dict()}, tmp_path / "w.pth")
     out, _ = expect(0, command("inspect", "w.pth"))
-    assert "`model.weights: ema` uses that instead" in " ".join(out.split())
+    assert "`model.weights: ema` uses instead" in " ".join(out.split())
 
 
 def test_where_several_networks_fit_all_are_named(command: Command, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgeresnet import diagnose, images, recipe, targets
-from edgeresnet.diagnose import Diagnosis, alternatives, search
+from edgeresnet.diagnose import Diagnosis, alternatives, evaluator, search
 from edgeresnet.diagnose.alternatives import Alternative
 from edgeresnet.diagnose.diagnosis import Gain, ImageCounts
 from edgeresnet.errors import ImagesError
@@ -222,7 +222,7 @@ def test_what_prepares_the_same_pixels_is_evaluated_once(session: Session, sampl
         return batch
 
     few = images.Samples.of(samples.source, samples.preprocessing, "error", None).subset(np.arange(0, 320, 20))
-    tried = search.Evaluator(Other(session, count), few, samples.preprocessing)  # type: ignore[arg-type]
+    tried = evaluator.Evaluator(Other(session, count), few, samples.preprocessing)  # type: ignore[arg-type]
     tried.evaluate(Alternative())
     tried.evaluate(Alternative(interpolation=alternatives.Choice(("bicubic",), {"interpolation": "bicubic"})))
     assert evaluated[0] == 16, "these images are 16 pixels high: nothing is interpolated"

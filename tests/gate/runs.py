@@ -11,11 +11,12 @@ import numpy as np
 from edgeresnet.notes import TraceNotes
 from edgeresnet.portable import codec, inference, judging, yardstick
 from edgeresnet.portable.machine import Machine, TimedMachine
-from edgeresnet.portable.result import Latency, Measured, ProcessTimes, Promise, Result, Variant, Yardstick
+from edgeresnet.portable.result import Measured, Promise, Result, Variant, Yardstick
 from edgeresnet.portable.session import CompileNotes
+from edgeresnet.portable.times import Latency, ProcessTimes
 from edgeresnet.runs import Run, StepId, StepRecord
 
-NOW = 1_800_000_000.0
+NOW = 1_780_000_000.0
 IMAGES, CLASSES = 2000, 10
 ABOUT = {"cpu": "Some CPU", "instructions": ["avx2"], "cores": 2, "system": "Linux x86_64", "board": None}
 TIMED_MACHINE = codec.decode(

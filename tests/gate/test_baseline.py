@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,8 @@ from edgeresnet.errors import EdgeresnetError
 from edgeresnet.gate import record
 from edgeresnet.gate.baseline import identity
 from edgeresnet.portable import manifest
-from edgeresnet.portable.result import Latency, Measured, NotMeasured
+from edgeresnet.portable.result import Measured, NotMeasured
+from edgeresnet.portable.times import Latency
 from edgeresnet.report import gate_text
 from edgeresnet.runs import GateReport, Problem, Run
 
@@ -104,8 +104,6 @@ def test_answers_come_back_as_they_were(classes: int) -> None:
         ({"max_loss_pp": -1}, ".max_loss_pp is -1, which is below 0"),
         ({"max_loss_pp": "1"}, ".max_loss_pp is a string, not a number or null: '1'"),
         ({"max_loss_pp": True}, ".max_loss_pp is a boolean, not a number or null: true"),
-        ({"max_loss_pp": math.nan}, ".max_loss_pp is not a finite number: NaN"),
-        ({"max_slowdown_pct": math.inf}, ".max_slowdown_pct is not a finite number: Infinity"),
         ({"max_los_pp": 1}, ".max_los_pp is not a known key; did you mean max_loss_pp?"),
         (None, " is null, not an object"),
     ],
@@ -129,7 +127,7 @@ def test_margins_may_be_edited_by_hand(file: Path) -> None:
         lambda found: found["targets"]["openvino"]["top1"].update(right=1),
         lambda found: found["targets"]["openvino"].update(answers="eJw="),
         lambda found: found["targets"]["openvino"]["times"]["half"].update(processes=[9.0] * 5),
-        lambda found: found["targets"]["openvino"].update(size_mb=float("nan")),
+        lambda found: found["targets"]["openvino"].update(size_mb=0.5),
         lambda found: found["targets"].pop("openvino"),
         lambda found: found["images"].update(digest="0" * 64),
         lambda found: found.pop("digest"),
@@ -147,15 +145,17 @@ def test_what_was_measured_may_not_be_edited(file: Path, change: Any) -> None:
     [
         (None, "the baseline .*gate.json does not exist"),
         ("", "is not a baseline: it is empty"),
-        ("{", "it is not JSON, line 1"),
-        ("<<<<<<< HEAD\n{}", "it is not JSON, line 1"),
+        ("{", "it is not JSON: line 1"),
+        ("<<<<<<< HEAD\n{}", "it is not JSON: line 1"),
         ("[]", "the key edgeresnet_gate is missing"),
         ("{}", "the key edgeresnet_gate is missing"),
         ('{"edgeresnet_gate": true}', "the key edgeresnet_gate is missing"),
         ('{"edgeresnet_gate": 4}', "by a newer edgeresnet: its format is 4, and this version reads 3"),
         ('{"edgeresnet_gate": 1}', "by an older edgeresnet"),
-        ("[" * 100_000, "its JSON has more than 50 levels"),
-        ('{"edgeresnet_gate": 3, "margins": ' + "[" * 60 + "]" * 60 + "}", "its JSON has more than 50 levels"),
+        ('{"edgeresnet_gate": 3, "margins": {"max_loss_pp": NaN}}', "it holds NaN, which is not a number"),
+        ('{"edgeresnet_gate": 3, "edgeresnet_gate": 3}', "it has the key 'edgeresnet_gate' twice"),
+        ("[" * 100_000, "it has more than 64 levels"),
+        ('{"edgeresnet_gate": 3, "margins": ' + "[" * 65 + "]" * 65 + "}", "it has more than 64 levels"),
     ],
 )
 def test_what_is_not_a_baseline_is_refused_in_a_line(tmp_path: Path, written: str | None, words: str) -> None:

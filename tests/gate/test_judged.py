@@ -283,6 +283,93 @@ def test_red_by_chance_is_shared_among_all_promises() -> None:
     assert words(judged(one, baseline))["openvino max_loss_pp"] == "UNDECIDED"
 
 
+def _resized(size_mb: float) -> Change:
+    return lambda result: runs.with_variant(result, "int8", size_mb=size_mb)
+
+
+@pytest.mark.parametrize(
+    ("changes", "change", "promise", "reason"),
+    [
+        (
+            {"slower": {"int8": 0.72}},
+            None,
+            "max_slowdown_pct half",
+            "28.00 % faster than in the baseline, relative to its half variant, 95 % interval 26.32 to 29.64; "
+            "allowed: at most 5 % slower",
+        ),
+        (
+            {"slower": {"int8": 1.02}},
+            None,
+            "max_slowdown_pct yardstick",
+            "2.00 % slower than in the baseline, relative to the yardstick, 95 % interval 0.33 % faster to 4.38 % "
+            "slower; allowed: at most 5 % slower",
+        ),
+        (
+            {"slower": {"int8": 0.99}},
+            None,
+            "max_slowdown_pct half",
+            "1.00 % faster than in the baseline, relative to its half variant, 95 % interval 1.31 % slower to 3.26 % "
+            "faster; allowed: at most 5 % slower",
+        ),
+        (
+            {"slower": dict.fromkeys(SLOWER_RUNTIME, 0.7)},
+            None,
+            "max_runtime_slowdown_pct",
+            "30.00 % faster than in the baseline (the runtime: the yardstick relative to the CPU's speed), 95 % "
+            "interval 24.98 to 34.68; allowed: at most 25 % slower",
+        ),
+        ({}, _resized(1.0), "max_growth_pct", "20.00 % smaller (1.25 → 1.00 MB); allowed: at most 10 % larger"),
+        ({}, _resized(1.5), "max_growth_pct", "20.00 % larger (1.25 → 1.50 MB); allowed: at most 10 % larger"),
+        ({}, None, "max_slowdown_pct half", "0.00 % slower than in the baseline"),
+        (
+            {"predicted": runs.incorrect_for(0.02)},
+            None,
+            "max_loss_pp",
+            "2.00 points lost compared with the baseline (89.60 → 87.60 %), 95 % interval 1.47 to 2.71; allowed: at "
+            "most 1 point lost",
+        ),
+    ],
+)
+def test_a_change_is_told_by_its_size_and_its_word(
+    changes: Any, change: Change | None, promise: str, reason: str
+) -> None:
+    """And not as "-28.00 % slower"."""
+    run = runs.run(runs.result("openvino", **changes), runs.result("onnxruntime"))
+    found = of_openvino(judged(runs.altered(run, change) if change else run), promise)
+    assert found.reason.startswith(reason)
+    assert " -" not in found.reason
+
+
+def test_what_was_won_is_no_negative_loss() -> None:
+    worse = gate.of(runs.run(runs.result("openvino", predicted=runs.incorrect_for(0.02))), gate.Margins())
+    found = judged(runs.run(runs.result("openvino")), worse)
+    one = of_openvino(found, "max_loss_pp")
+    assert one.reason == (
+        "2.00 points gained compared with the baseline (87.60 → 89.60 %), 95 % interval 1.47 to 2.71; allowed: at most "
+        "1 point lost"
+    )
+    assert one.value == pytest.approx(-2.0), "programs read the sign"
+
+
+@pytest.mark.parametrize("ms", [1.0, 0.1, 5.0])
+def test_two_processes_that_differ_widely_are_undecided_and_the_reason_says_why(ms: float) -> None:
+    """With one degree of freedom on each side an interval would be "-99.9 to 171577 % slower"."""
+    noisy = runs.run(runs.result("openvino", by=(0.0, 3.0)))
+    pairs = runs.altered(
+        noisy,
+        lambda result: replace(
+            runs.with_latencies(result, lambda times: replace(times, processes=times.processes[:2])),
+            images=result.images,
+        ),
+    )
+    slower = runs.altered(pairs, lambda result: runs.with_variant(result, "int8", latency=runs.times(ms, by=(0, 2))))
+    found = of_openvino(judged(slower, gate.of(pairs, gate.Margins())), "max_slowdown_pct half")
+    assert found.verdict == "UNDECIDED"
+    assert ", no 95 % interval; allowed: at most 10 % slower" in found.reason
+    assert "2 processes are too few for an interval of such noisy times: use 3 or more" in found.reason
+    assert found.high is None
+
+
 @pytest.mark.parametrize("side", ["run", "baseline"])
 def test_one_process_is_not_a_measurement_to_compare(side: str) -> None:
     """Or a change that times one process could be as slow as it likes."""

@@ -84,7 +84,7 @@ def test_entries_that_make_no_sense_are_refused_in_one_line(text: str) -> None:
 
 
 def test_entries_that_are_not_json() -> None:
-    with pytest.raises(ModelError, match=r"entry edgeresnet\.classes is not JSON: '\[cat'"):
+    with pytest.raises(ModelError, match=r"entry edgeresnet\.classes is not JSON: line 1, column 2: '\[cat'"):
         about.read({"edgeresnet.classes": "[cat"})
     assert about.entry({"edgeresnet.classes": "[cat"}, "classes") is None
     assert about.entry({}, "classes") is None

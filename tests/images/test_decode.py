@@ -119,6 +119,9 @@ def test_a_pass_that_was_broken_off_leaves_no_cache_and_a_damaged_one_is_never_u
     held[1000] ^= 1
     data.write_bytes(held)
     np.testing.assert_array_equal(_all(samples)[1], first[1])
+    index = data.with_suffix(".json")
+    index.write_bytes(index.read_bytes().replace(b"[0, 1,", b"[1, 0,", 1))
+    np.testing.assert_array_equal(_all(samples)[0], first[0])
 
 
 def test_a_full_disk_only_costs_the_cache(

@@ -105,7 +105,7 @@ def test_a_name_of_two_classes_gets_their_numbers(by_id: Path, tmp_path: Path) -
         ("n.txt", b"a\n\nb\n", "line 2 of .* is empty"),
         ("n.txt", b"", "names no classes"),
         ("n.txt", b"caf\xe9\n", "is not UTF-8"),
-        ("n.json", b"[", "cannot be read as JSON"),
+        ("n.json", b"[", "is not JSON: line 1, column 2"),
         ("n.json", b"3", "is not a list of names"),
         ("n.json", b'["a", 3, "b"]', "is not a list of names"),
         ("n.json", b'{"n02": "a", "n01": "b", "n03": "c"}', "does not give an order of its classes"),
@@ -120,7 +120,7 @@ def test_names_that_will_not_do(by_id: Path, tmp_path: Path, name: str, text: by
 
 
 def test_names_that_are_not_there(by_id: Path, tmp_path: Path) -> None:
-    with pytest.raises(ImagesError, match=r"names\.txt cannot be read: No such file"):
+    with pytest.raises(ImagesError, match=r"names\.txt does not exist"):
         called(tmp_path / "names.txt", by_id)
 
 

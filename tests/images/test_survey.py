@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from edgeresnet.errors import ImagesError
+from edgeresnet.images import sources
 from edgeresnet.images.survey import survey
+from edgeresnet.portable import manifest
+from edgeresnet.store import Store
 
 pytestmark = pytest.mark.unit
 
@@ -60,3 +63,59 @@ def test_images_without_classes_and_folders_without_images(tmp_path: Path) -> No
         survey(tmp_path / "empty")
     with pytest.raises(ImagesError, match="does not exist"):
         survey(tmp_path / "nowhere")
+
+
+def put_ours(root: Path) -> None:
+    """Write a store, an export, and a folder of exports, as commands leave them."""
+    Store.open(root / "artifacts")
+    fill(root / "artifacts" / "trace" / "0123", 1)
+    for folder in ("net-openvino", "ship/net-openvino"):
+        (root / folder).mkdir(parents=True)
+        (root / folder / "net.onnx").write_bytes(b"weights")
+        manifest.write(root / folder)
+    (root / "ship" / "net-openvino.tar.gz").write_bytes(b"packed")
+
+
+OURS = {"artifacts": "a store", "net-openvino": "an export", "ship": "an export"}
+
+
+@pytest.mark.parametrize("inside", [".", "images"])
+def test_what_edgeresnet_wrote_is_left_out(tmp_path: Path, inside: str) -> None:
+    put_ours(tmp_path)
+    for number, label in enumerate(("cat", "dog")):
+        fill(tmp_path / inside / label, 2, number)
+    found = survey(tmp_path)
+    (split,) = found.splits.values()
+    assert (split.classes, split.unreadable, found.ours) == ({"cat": 2, "dog": 2}, [], OURS)
+    source = sources.at(tmp_path / inside, "evaluation", None)
+    assert (source.classes, source.labels.tolist()) == (("cat", "dog"), [0, 0, 1, 1])
+
+
+def test_splits_and_flat_images_next_to_a_store(tmp_path: Path) -> None:
+    put_ours(tmp_path)
+    fill(tmp_path / "data" / "train" / "cat", 2)
+    fill(tmp_path / "data" / "val" / "cat", 1, 9)
+    assert {name: split.classes for name, split in survey(tmp_path).splits.items()} == {
+        "train": {"cat": 2},
+        "val": {"cat": 1},
+    }
+    shutil.rmtree(tmp_path / "data")
+    fill(tmp_path, 3)
+    assert [split.images for split in survey(tmp_path).splits.values()] == [3]
+
+
+def test_a_store_alone_is_named_as_what_it_is(tmp_path: Path) -> None:
+    put_ours(tmp_path)
+    with pytest.raises(ImagesError, match="has no class folders, and artifacts is a store of edgeresnet"):
+        sources.at(tmp_path, "evaluation", None)
+    with pytest.raises(ImagesError, match="artifacts is a store of edgeresnet, and holds no class folders"):
+        sources.at(tmp_path / "artifacts", "evaluation", None)
+
+
+def test_a_class_folder_with_a_manifest_of_another_tool_stays(tmp_path: Path) -> None:
+    fill(tmp_path / "cat", 1)
+    fill(tmp_path / "dog", 1, 1)
+    (tmp_path / "cat" / "manifest.json").write_text('{"files": 3}')
+    (tmp_path / "dog" / "manifest.json").write_text("[" * 100_000)
+    found = survey(tmp_path)
+    assert (found.ours, list(found.splits[tmp_path.name].classes)) == ({}, ["cat", "dog"])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from edgeresnet.portable import codec
 from edgeresnet.portable.machine import MachineState, TimedMachine
-from edgeresnet.portable.result import Accuracy, Latency, Measured, ProcessTimes, Promise, Variant, Windows
+from edgeresnet.portable.result import Accuracy, Measured, Promise, Variant
+from edgeresnet.portable.times import Latency, ProcessTimes, Windows
+
+T = TypeVar("T")
 
 _GPU = {"name": "Orin", "compute_capability": 8.7}
 FINGERPRINT = {
@@ -47,13 +51,20 @@ def windows(found: Iterable[Iterable[float]]) -> Windows:
     return tuple(tuple(window) for window in found)
 
 
+def unchecked(kind: Callable[..., T], document: Mapping[str, object]) -> T:
+    """Decode each field, but not their whole, which would refuse what cannot be: NaN, lists that do not fit."""
+    found = {
+        key.attribute: codec.decode(key.kind, document[key.name]) for key in codec.keys(kind) if key.name in document
+    }
+    return kind(**found)
+
+
 def process(*times: Iterable[float], **about: object) -> ProcessTimes:
     """One quiet process with these windows; `about` is what differs, by attribute, as JSON."""
-    quiet: dict[str, object] = {"began": 1.0, "machine": TIMED_MACHINE, "load_ms": 1.0, "first_ms": 1.0}
+    quiet: dict[str, object] = {"began": 1.78e9, "machine": TIMED_MACHINE, "load_ms": 1.0, "first_ms": 1.0}
     quiet |= {"stable": True, "others_cpus": [0.0], "stolen_cpus": [0.0], "cpu_work_ms": [1.0], **about}
     stored = {key.name: quiet[key.attribute] for key in codec.keys(ProcessTimes) if key.attribute in quiet}
-    # the windows not through the codec, which refuses NaN
-    return replace(codec.decode(ProcessTimes, stored), host_ms=windows(times))
+    return replace(unchecked(ProcessTimes, stored), host_ms=windows(times))
 
 
 def latency(processes: Iterable[ProcessTimes]) -> Latency:
@@ -74,7 +85,7 @@ def variant(times: Latency | None = None, counts: Accuracy | None = None, **abou
 def measured(ships: str, variants: Mapping[str, Variant], **about: object) -> Measured:
     empty = {"target": "x", "candidate": ships, "classes": [], "labels": [], "skipped": [], "variants": {}}
     machine = {"machine": MACHINE, "versions": {}, "reference_predicted": []}
-    return replace(codec.decode(Measured, {**empty, **machine, **about}), variants=dict(variants))
+    return replace(unchecked(Measured, {**empty, **machine, **about}), variants=dict(variants))
 
 
 def change(result: Measured, name: str, **changes: object) -> Measured:

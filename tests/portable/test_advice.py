@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from edgeresnet.portable import advice
-from edgeresnet.portable.result import Latency, Measured
+from edgeresnet.portable.result import Measured
 from edgeresnet.portable.session import Layer
+from edgeresnet.portable.times import Latency
 
 from .results import change, latency, measured, process, variant, windows
 
@@ -54,7 +55,7 @@ def test_one_process_has_no_interval(candidate: str) -> None:
         one = change(one, name, latency=latency(each.latency.processes[:1]))
     found = advice.advice(one)
     assert found is not None
-    assert "1.199 times as fast in one process, which gives no interval" in found.sentence
+    assert "(1.199 times as fast: one process gives no interval). Measure in more processes, or ship " in found.sentence
     assert "inf" not in found.sentence
 
 

@@ -67,7 +67,7 @@ def test_a_bundle_is_read_and_written_as_ever(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda about: about.pop("target"), "does not describe a bundle: target: is missing"),
+        (lambda about: about.pop("target"), "is not valid: target: is missing"),
         (lambda about: about["variants"]["int8"].pop("file"), "variants.int8.file: is missing"),
         (lambda about: about.update(verify={"processes": "5", "seconds": 1}), "verify.processes: is a string"),
     ],
@@ -81,7 +81,7 @@ def test_a_bundle_that_does_not_fit_is_refused(tmp_path: Path, change: Callable[
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
     manifest.write(tmp_path, format=contents.FORMAT + 1)
-    with pytest.raises(ArtifactError, match=r"is a bundle of format 2, and this program reads 1"):
+    with pytest.raises(ArtifactError, match=r"is a bundle of format 3, and this program reads 2"):
         Bundle.open(tmp_path)
     with pytest.raises(ArtifactError, match=r"absent is not a bundle: it has no manifest\.json"):
         Bundle.open(tmp_path / "absent")
@@ -89,7 +89,7 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
 
 def _result() -> DeviceResult:
     every = {"int8": variant(latency([process([1.0, 2.0], peak_memory_mb=9.0)]))}
-    return DeviceResult(contents.FORMAT, "b" * 64, 1.5, measured("int8", every, classes=["crack", "fine"]))
+    return DeviceResult(contents.RESULT_FORMAT, "b" * 64, 1.78e9, measured("int8", every, classes=["crack", "fine"]))
 
 
 def test_a_devices_result_survives_its_journey(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_devices_result_survives_its_journey(tmp_path: Path) -> None:
     assert list(sealed) == ["format", "bundle", "measured", "result", "digest"]
     path.write_text(json.dumps(sealed))
     found = contents.opened(path)
-    assert (found.bundle, found.measured, found.result) == (result.bundle, 1.5, result.result)
+    assert (found.bundle, found.measured, found.result) == (result.bundle, 1.78e9, result.result)
     assert found.digest == sealed["digest"]
 
 
@@ -113,6 +113,13 @@ def test_a_devices_result_survives_its_journey(tmp_path: Path) -> None:
             r"result.variants.int8.latency.processes\[0\].host_ms\[0\]\[0\]: is a string",
         ),
         (lambda one: one.update(format=2), "has changed since deploy.py wrote it"),
+        (lambda one: one.update(measured=12.0), "measured: is before 2020: set the clock"),
+        (lambda one: one.update(measured=9e9), "measured: is in the future: set the clock"),
+        (
+            lambda one: one["result"]["variants"]["int8"]["accuracy"].update(agree=11),
+            r"agree: is 11, not between 0 and 10",
+        ),
+        (lambda one: one["result"].update(candidate="int4"), "result.variants: lack 'int4', which would ship"),
     ],
 )
 def test_a_result_that_does_not_fit_names_the_path(tmp_path: Path, change: Callable[[Any], object], words: str) -> None:
@@ -133,7 +140,7 @@ def test_a_result_that_was_changed_or_is_not_one_is_refused(tmp_path: Path) -> N
         ("[]", "is not a device's result"),
         (json.dumps(codec.encode(_result())), "is not a device's result"),
         (json.dumps({**sealed, "measured": 2.0}), "has changed since deploy.py wrote it"),
-        (json.dumps({**sealed, "measured": float("nan")}), "has changed since deploy.py wrote it"),
+        (json.dumps({**sealed, "measured": float("nan")}), "it holds NaN, which is not a number"),
     ):
         path.write_text(text)
         with pytest.raises(ArtifactError, match=words):

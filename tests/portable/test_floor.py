@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from edgeresnet.errors import TargetError
-from edgeresnet.portable import inference, manifest
+from edgeresnet.portable import codec, inference, manifest
+from edgeresnet.portable.documents import Unreadable
+from edgeresnet.portable.manifest import StoredFile
 from edgeresnet.portable.result import Accuracy
 
 from .scripted import Scripted
@@ -93,11 +95,13 @@ def test_a_folder_proves_that_it_is_complete(tmp_path: Path) -> None:
     written = manifest.write(tmp_path, about="test")
     assert manifest.read(tmp_path) == written
     assert manifest.problems(tmp_path, written) == []
-    assert written["files"][1] == {"name": "y.txt", "size": 1, "sha256": manifest.sha256_of(tmp_path / "y.txt")}
-    assert [(file.name, file.size) for file in manifest.files_in(tmp_path)] == [("a/x.bin", 3), ("y.txt", 1)]
-    assert manifest.content_digest(manifest.files_in(tmp_path)) == written["digest"]
-    del written["files"][1]["size"]
-    assert manifest.problems(tmp_path, written) == [
+    files = manifest.files_in(tmp_path)
+    assert written["files"] == codec.encode(files)
+    assert files[1] == StoredFile("y.txt", 1, manifest.sha256_of(tmp_path / "y.txt"))
+    assert [(file.name, file.size) for file in files] == [("a/x.bin", 3), ("y.txt", 1)]
+    assert manifest.content_digest(files) == written["digest"]
+    damaged = {**written, "files": [codec.encode(files[0]), {"name": "y.txt", "sha256": "0"}]}
+    assert manifest.problems(tmp_path, damaged) == [
         "the list of files in the manifest is damaged: [1].size: is missing"
     ]
 
@@ -118,7 +122,24 @@ def test_every_damage_is_found(tmp_path: Path, damage, word: str) -> None:  # ty
     assert word in "; ".join(manifest.problems(tmp_path, written))
 
 
-def test_what_is_not_a_manifest_is_none(tmp_path: Path) -> None:
-    assert manifest.read(tmp_path) is None
-    (tmp_path / manifest.NAME).write_text("{")
-    assert manifest.read(tmp_path) is None
+@pytest.mark.parametrize(("text", "word"), [(None, "not exist"), ("{", "not JSON"), ("[]", "is not a manifest")])
+def test_what_is_not_a_manifest_is_refused(tmp_path: Path, text: str | None, word: str) -> None:
+    if text is not None:
+        (tmp_path / manifest.NAME).write_text(text)
+    with pytest.raises(Unreadable, match=word):
+        manifest.read(tmp_path)
+
+
+def test_no_byte_of_a_manifest_can_change(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"123")
+    written = manifest.write(tmp_path, notes={"parity": 0.25, "word": "a\u00e9"})
+    path, data = tmp_path / manifest.NAME, (tmp_path / manifest.NAME).read_bytes()
+    assert manifest.problems(tmp_path, written) == []
+    for place in range(len(data)):
+        for byte in {data[place] ^ 1, data[place] ^ 32, ord("0"), ord(" ")} - {data[place]}:
+            path.write_bytes(data[:place] + bytes([byte]) + data[place + 1 :])
+            try:
+                found = manifest.read(tmp_path)
+            except Unreadable:
+                continue
+            assert manifest.problems(tmp_path, found) == ["the manifest has no seal"], place

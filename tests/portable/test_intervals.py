@@ -49,6 +49,24 @@ def test_a_change_counts_the_noise_of_both_and_what_neither_saw() -> None:
     assert intervals.change_interval([0.1] * 3, [0.2] * 3, drift=0.0)[1] == pytest.approx([math.exp(0.1)] * 2)
 
 
+def test_two_that_differ_widely_have_no_interval() -> None:
+    """With one degree of freedom Student's t is 12.7: a factor of 3 between two would be "0.001 to 2000"."""
+    assert intervals.ratio_of([0.0, 1.1])[1] == (0.0, math.inf)
+    assert intervals.change_interval([0.0, 0.0], [0.0, 1.1], drift=0.01)[1] == (0.0, math.inf)
+    assert intervals.ratio_of([0.0, 1.1])[1].is_open
+    low, high = intervals.ratio_of([0.0, 0.01])[1]
+    assert 0.9 < low < high < 1.1, "two that agree have one"
+    low, high = intervals.ratio_of([0.0, 1.1, 0.5, 0.4, 0.6])[1]
+    assert 0.7 < low < high < 4, "and five that differ as much"
+
+
+def test_what_grew_beyond_doubt_did_so_however_wide_its_interval() -> None:
+    steady, grown = [0.0, 0.3, 0.1, 0.2, 0.1], [3.0, 3.3, 3.1, 3.2, 3.5]
+    assert intervals.surely_grew(steady, grown, drift=0.01, alpha=0.0005)
+    assert not intervals.surely_grew(steady, grown[:1], drift=0.01, alpha=0.0005)
+    assert not intervals.surely_grew(grown, steady, drift=0.01, alpha=0.0005)
+
+
 def test_the_middle_leaves_a_fifth_at_each_end_out_and_its_variance_is_the_winsorized_one() -> None:
     """By hand: 0, 1, 2 stay of five; pulled in they are 0, 0, 1, 2, 2, whose variance is 1: (5-1)·1/(3·2)."""
     assert intervals.center([9.0, 1.0, 0.0, -7.0, 2.0]) == pytest.approx((1.0, 4 / 6, 2))

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeresnet.portable import intervals, judging
-from edgeresnet.portable.result import Accuracy, Deferred, Latency, Measured, NotMeasured, Promise, Result
+from edgeresnet.portable.result import Accuracy, Deferred, Measured, NotMeasured, Promise, Result
+from edgeresnet.portable.times import Latency
 
 from .results import change, latency, measured, process, promises, timed_machine, variant, windows
 from .scripted import of_benchmarks
@@ -235,6 +236,14 @@ def test_verdicts(promise: Promise, result: Result, verdict: str) -> None:
     assert found.reason
 
 
+def test_more_correct_answers_than_before_are_points_gained() -> None:
+    (found,) = judging.judge(promises(max_drop_pp=0.5), "x", _result(lost=5, won=30))
+    assert found.reason.startswith("0.50 points gained compared with FP32, 95 % interval 0.2")
+    assert found.reason.endswith("; promised at most 0.5")
+    (found,) = judging.judge(promises(max_drop_pp=0.5), "x", _result(lost=5, won=4))
+    assert "0.02 points lost compared with FP32, 95 % interval 0.12 points gained to 0.16 points lost" in found.reason
+
+
 def test_of_two_builds_the_worse_is_judged() -> None:
     """Which of them ships is not known."""
     result = _result()
@@ -272,6 +281,8 @@ def test_one_process_does_not_keep_a_latency_and_few_inferences_do_not_either() 
     result = change(_result(), "fp32", latency=_latency(1.0, processes=1))
     (found,) = judging.judge(promises(max_latency_p99_ms=5), "x", result)
     assert (found.verdict, found.high) == ("UNDECIDED", None)
+    assert "inferences are too few" not in found.reason
+    assert "one process gives no interval: use 3 or more (`verify.processes`)" in found.reason
     assert judging.out_of_reach(promises(max_latency_p99_ms=5), {"a": 10}, processes=1)
     few = latency([process([1.0] * 20)] * 5)
     (found,) = judging.judge(promises(max_latency_p99_ms=5), "x", change(result, "fp32", latency=few))
@@ -313,7 +324,18 @@ def test_a_faster_half_precision_variant_decides_min_speedup_half() -> None:
 def test_one_process_cannot_show_a_speed_up() -> None:
     (found,) = judging.judge(promises(min_speedup_fp32=1.5), "openvino", _faster(2, processes=1))
     assert found.verdict == "UNDECIDED"
-    assert "more processes would decide" in found.reason
+    assert "one process gives no interval: use 3 or more (`verify.processes`)" in found.reason
+
+
+@pytest.mark.parametrize(("limit", "kind"), [(1.5, "min_speedup_fp32"), (50, "max_latency_p99_ms")])
+def test_two_processes_that_differ_widely_decide_nothing_and_the_reason_says_so(limit: float, kind: str) -> None:
+    last = windows([[40.0] * 200] * 2)
+    (found,) = judging.judge([Promise(kind, limit)], "openvino", _faster(2, processes=2, host_ms=last))
+    assert found.verdict == "UNDECIDED"
+    assert (found.low, found.high) == (0.0, None)
+    assert ", no 95 % interval; promised at " in found.reason
+    words = "; 2 processes are too few for an interval of such noisy times: use 3 or more (`verify.processes`)"
+    assert found.reason.endswith(words)
 
 
 def test_times_of_two_machines_are_never_compared() -> None:

@@ -20,7 +20,7 @@ import pytest
 from edgeresnet.errors import MachineError, TargetError
 from edgeresnet.portable import codec, machine, measure, worker
 from edgeresnet.portable.measure import TimingPlan
-from edgeresnet.portable.result import Latency, ProcessTimes
+from edgeresnet.portable.times import Latency, ProcessTimes
 from edgeresnet.portable.timing_warnings import untimed
 
 from ..conftest import hears_interrupts

@@ -82,7 +82,7 @@ def test_what_is_not_an_onnx_file_is_refused(tmp_path: Path, data: bytes) -> Non
 def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not exist"):
         onnx_file.read(tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="is a folder, not a file"):
         onnx_file.read(tmp_path)
 
 

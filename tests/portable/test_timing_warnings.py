@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgeresnet.portable import codec, timing_warnings
-from edgeresnet.portable.result import ProcessTimes, Ratio, RunWarning
+from edgeresnet.portable.result import RunWarning
+from edgeresnet.portable.times import ProcessTimes, Ratio
 
 from .results import TIMED_MACHINE, latency, machine_state, process
 

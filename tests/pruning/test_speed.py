@@ -17,7 +17,7 @@ from edgeresnet.context import Context, Measure
 from edgeresnet.errors import ModelError, TargetError
 from edgeresnet.portable import machine
 from edgeresnet.portable.measure import TimingPlan
-from edgeresnet.portable.result import Latency
+from edgeresnet.portable.times import Latency
 from edgeresnet.pruning import choose, cut, importance, speed, units
 
 from .test_prune import OwnPads

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from edgeresnet.portable.machine import TimedMachine
-from edgeresnet.portable.result import Latency, ProcessTimes
+from edgeresnet.portable.times import Latency, ProcessTimes
 from edgeresnet.pruning.speed import UNPRUNED
 
 Speed = Callable[[float], float]  # the part of the weights that stays → times as fast
@@ -33,7 +33,7 @@ def latency(ms: float, processes: int = 3) -> Latency:
     """Return what a network of this latency would be measured as: processes differ a little."""
     each = [ms * (1 + 0.001 * number) for number in range(processes)]
     times = [
-        ProcessTimes(0.0, MACHINE, load_ms=1.0, first_ms=one, host_ms=((one,) * 5,) * 2, others_cpus=(0.0,) * 2)
+        ProcessTimes(1.78e9, MACHINE, load_ms=1.0, first_ms=one, host_ms=((one,) * 5,) * 2, others_cpus=(0.0,) * 2)
         for one in each
     ]
     return Latency(1, tuple(times))

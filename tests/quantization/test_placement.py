@@ -248,6 +248,33 @@ def test_a_layer_is_called_by_its_weights_where_these_have_a_name() -> None:
     assert places.label(replace(renamed, inputs=("image", "stage/conv/kernel:0"))) == "stage/conv"
 
 
+def test_a_tensor_is_described_by_the_layer_that_makes_it_or_comes_before_it() -> None:
+    def described(model: onnx.ModelProto, *tensors: str) -> list[str]:
+        return [places.described(Net(model), tensor) for tensor in tensors]
+
+    assert described(basic("A"), "image", "b1.conv2_out", "b1", "b1_relu") == [
+        "the images",
+        "b1.conv2",
+        "the addition in b1",
+        "the ReLU after the addition in b1",
+    ]
+    assert described(basic("A"), "b2_pad", "b2", "pooled", "logits") == [
+        "the padding after the addition in b1",
+        "the addition in b2",
+        "the average pooling after the addition in b2",
+        "fc",
+    ]
+    assert described(squeezed(), "gate", "weighed", "b1") == [
+        "the Sigmoid after se.up",
+        "the Mul after b1.conv1",
+        "the addition in b1",
+    ]
+    flat = Maker()
+    x = flat.relu(flat.conv("image", "c1", 8))
+    x = flat.add("Relu", [flat.plus(flat.conv(x, "c2", 8), x, "sum")], "/layer1/Relu_output_0")
+    assert described(flat.head(x), "sum", x) == ["the addition after c2", "/layer1/Relu_output_0"]
+
+
 @networks
 @pytest.mark.parametrize("target", targets.discover())
 def test_no_compiler_has_anything_against_what_is_written(make: Make, target: str) -> None:

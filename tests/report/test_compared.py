@@ -195,6 +195,19 @@ def test_one_process_has_no_interval() -> None:
     assert json.loads(text(one, other, kind="json"))["differences"][0]["latency"]["than_first"]["high"] is None
 
 
+def test_two_processes_that_differ_widely_have_no_interval_and_a_sentence_says_so() -> None:
+    one, other = document("1"), document("2")
+    for run in (one, other):
+        for each in run["results"]["openvino"]["variants"].values():
+            each["latency"]["processes"] = each["latency"]["processes"][:2]
+    assert "no interval" not in text(one, other)
+    for run in (one, other):
+        processes = run["results"]["openvino"]["variants"]["int8"]["latency"]["processes"]
+        processes[1]["host_ms"] = [[30.0] * 50] * 2
+    assert "1.000, no interval" in text(one, other)
+    assert "Measure both runs in 3 or more (`verify.processes`)" in words(one, other)
+
+
 def test_a_shared_measurement_is_no_comparison() -> None:
     one, other = document("1"), document("2", recipe_digest="0" * 64)
     for run in (one, other):

@@ -301,7 +301,7 @@ def test_a_thousand_classes_and_many_images_stay_small() -> None:
     text = page_of(run, pictures=dict.fromkeys(changed[: extras.PICTURES], picture))
     assert text.count("<img") == extras.PICTURES
     assert len(text) < 3_000_000
-    assert "the table has 200 of them, `--format json` all" in Read(text).text
+    assert "The table has 200 of them, and `--format json` has all." in Read(text).text
 
 
 def test_a_promise_that_this_version_does_not_know_is_listed_and_not_drawn() -> None:
@@ -326,13 +326,16 @@ def test_promises_of_a_thousand_classes_stay_small_and_the_worst_are_seen() -> N
     text = report.FORMATS["html"](runs.run(verdicts=verdicts, verdict="BROKEN"))
     assert len(text) < 3_000_000 / 10, "the rest of the page needs its room, too"
     section = Read(re.search(r'<figure[^>]*aria-label="Promises".*?</figure>', text, re.S)[0])  # type: ignore[index]
-    assert "Drawn are the 24 worst of 3,000, 2,976 more are not; the table has the 200 worst" in section.text
+    assert (
+        "The chart shows the 24 worst of 3,000. The table has the 200 worst, and `--format json` has all."
+        in section.text
+    )
     order = ("is broken", "was not measured", "is not decided", "is kept narrowly")
     found = [section.text.index(f"this one {words}") for words in order]
     assert found == sorted(found)
     assert (section.count("li"), section.count("tr")) == (24, 1 + 200)
     few = Read(report.FORMATS["html"](runs.run(verdicts=verdicts[:24], verdict="KEPT")))
-    assert "Drawn are" not in few.text
+    assert "The chart shows the 24" not in few.text
 
 
 def test_the_frontier_holds_what_no_other_beats() -> None:
@@ -354,7 +357,7 @@ def test_other_runs_of_the_same_model_are_drawn_next_to_it(tmp_path: Path) -> No
     (store.root / "runs" / "20260101-000000-000000-abcdef.json").write_text('{"format": 1}')
     seen = Read(report.html.of_store(runs.decoded(mine), store))
     assert "Runs of this store that cannot be read, or are of another format: 1." in seen.text
-    assert "Only in the table, since another machine or batch was timed: 1." in seen.text
+    assert "Networks of another machine or batch are only in the table: 1." in seen.text
     assert f"{other['id']} {runs.digest(200)[:12]}" in seen.text
     assert f"not drawn {remote['id']} {runs.digest(202)[:12]}" in seen.text
     assert runs.digest(201)[:12] not in seen.text

@@ -26,8 +26,8 @@ LONG_CLASS = "golden retriever puppy with 日本語 letters and more " * 3
 _RESULT = runs.result()
 
 
-def screen(run: Run, look: Look | None = None, **files: str) -> str:
-    return report.lines.joined(report.terminal.lines(run, look, Files(**files)))
+def screen(run: Run, look: Look | None = None, shipped: dict[str, str] | None = None, **files: str) -> str:
+    return report.lines.joined(report.terminal.lines(run, look, Files(**files, shipped=shipped or {})))
 
 
 def synthetic(targets: int, variants: int, promises: int, words: tuple[Word, ...] = WORDS) -> Run:
@@ -51,14 +51,17 @@ def synthetic(targets: int, variants: int, promises: int, words: tuple[Word, ...
 @pytest.mark.parametrize("promises", [0, 3, 8])
 def test_it_is_never_longer_or_wider_and_no_bad_news_is_left_out(targets: int, variants: int, promises: int) -> None:
     run = synthetic(targets, variants, promises)
-    places = {"page": "artifacts/runs/x.html", "report": "artifacts/runs/x.md"}
+    shipped = {target: f"artifacts/compile/{target}" for target in TARGETS}
+    places = Files("artifacts/runs/x.html", "artifacts/runs/x.md", shipped)
     for look in (Look(), Look(symbols=False), Look(ascii_only=True), Look(width=120)):
-        lines = report.terminal.lines(run, look, Files(**places))
+        lines = report.terminal.lines(run, look, places)
         assert len(lines) <= LONGEST
         assert max(text.width(line.text) for line in lines) <= look.width
         words = " ".join(line.text for line in lines)
         for target in TARGETS[:targets]:
             assert target in words
+            bad = run.verdict_of(target) in ("BROKEN", "NOT_MEASURED")
+            assert (f"files of int8: {shipped[target]}" in [line.text.strip() for line in lines]) is not bad
         for word in ("BROKEN", "UNDECIDED", "NOT_MEASURED"):
             expected = sum(verdict.verdict == word for verdict in run.verdicts)
             assert counted(lines, word) == expected, (word, look)
@@ -179,7 +182,7 @@ def test_times_that_are_missing_or_cannot_be_compared(change: str) -> None:
         assert "× FP32" not in shown
         assert "→ Ship INT8: it has 25 % of FP32's size." in shown
     else:
-        assert {"one process": "1.00 (1 process)", "stood still": "not comparable"}[change] in shown
+        assert {"one process": "1.00 (no interval)", "stood still": "not comparable"}[change] in shown
 
 
 def test_a_noisy_machine_is_one_sentence_with_what_the_interval_still_shows() -> None:
@@ -202,6 +205,25 @@ def test_a_run_that_ended_early_says_so_above_its_verdict() -> None:
 def test_a_path_that_does_not_fit_follows_the_frame_as_it_is() -> None:
     path = f"/{'deep/' * 20}x.html"
     assert screen(runs.run(), page=path).splitlines()[-1] == f"page: {path}"
+
+
+def test_the_files_of_what_ships_are_named_and_never_cut() -> None:
+    path = f"/{'deep/' * 20}compile/1bfb6edc0652d921bc4b2aaf"
+    shown = screen(runs.run(), shipped={"openvino": path})
+    assert f"  → Ship INT8: it is 1.88 times as fast as half precision.\n    files of int8: {path}\n" in shown
+    slower = runs.document()
+    slower["results"]["openvino"]["variants"]["int8"]["latency"] = runs.latency(9.0)
+    shown = screen(runs.decoded(slower), shipped={"openvino": path})
+    assert "→ Ship half precision: INT8 is not faster" in shown
+    assert f"    files of half: {path}\n" in shown
+    short = screen(synthetic(6, 4, 8, ("KEPT",)), shipped={"openvino": "x/y"}).splitlines()
+    (at,) = [index for index, line in enumerate(short) if line.startswith("✓ openvino: INT8")]
+    assert short[at + 1] == "  files of int8: x/y"
+
+
+def test_files_that_must_not_ship_are_not_named() -> None:
+    broken = runs.run(verdicts=[runs.verdict("BROKEN")], verdict="BROKEN")
+    assert "x/y" not in screen(broken, shipped={"openvino": "x/y"})
 
 
 def test_names_send_nothing_to_a_terminal_and_begin_no_verdict() -> None:

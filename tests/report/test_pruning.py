@@ -9,7 +9,7 @@ import pytest
 
 from edgeresnet.notes import PruneNotes, RecoverNotes
 from edgeresnet.portable import codec
-from edgeresnet.portable.result import Ratio
+from edgeresnet.portable.times import Ratio
 from edgeresnet.report import summary
 
 from . import runs

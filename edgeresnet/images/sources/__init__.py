@@ -6,11 +6,14 @@ A source has its classes, and for each image a label, a name for people, a conte
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from ...errors import ImagesError
+from ...errors import ImagesError, machine_error
+from ...portable.documents import form_of, reason, shown
 from ...recipe import Source
 from ...store import Store
+from .. import place
 from .arrays import Arrays, digits, npz
 from .cifar import cifar10
 from .files import Folder, Listed
@@ -42,7 +45,7 @@ def open_source(
     named: Source, slot: str, store: Store | None, *, names: str | None = None, classes: int | None = None
 ) -> ImageSource:
     """Open a source. `names` is a file with the classes' names, `classes` how many the network has; None: unset."""
-    class_names = Names.read(Path(names).expanduser()) if names else None
+    class_names = Names.read(Path(os.path.expanduser(names))) if names else None
     return settled(_opened(named, slot, store), class_names, classes, named.source)
 
 
@@ -52,16 +55,24 @@ def at(path: Path, slot: str, store: Store | None) -> ImageSource:
         return _at(path, slot, store)
     except PermissionError as problem:
         where, hint = problem.filename or path, "ask its owner for permission, or run as its owner"
-        raise ImagesError(str(where), "cannot be read without permission", hint=hint) from problem
+        raise ImagesError(shown(where), "cannot be read without permission", hint=hint) from problem
+    except OSError as problem:
+        if machine_error(problem):
+            raise
+        where, hint = problem.filename or path, "repair or remove it"
+        raise ImagesError(shown(where), reason(problem), hint=hint) from problem
 
 
 def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
     labelled, kind = slot != "calibration", path.suffix.lower()
-    if path.is_dir() or not (path.exists() or kind in KINDS):
+    mode = place.mode_of(path)
+    if place.is_folder(mode) or (mode is None and kind not in KINDS):
         return Folder(path, store, labelled=labelled)
-    if not path.is_file():
+    if mode is None:
         hint = "paths start at the folder where you started edgeresnet"
-        raise ImagesError(f"the file {path}", "does not exist", hint=hint)
+        raise ImagesError(f"the file {shown(path)}", "does not exist", hint=hint)
+    if form := form_of(mode):
+        raise ImagesError(shown(path), f"is {form}, not a folder or a file of images", hint="give class folders")
     if kind in (".csv", ".json"):
         return Listed(path, store, labelled=labelled)
     if kind == ".npz":
@@ -70,9 +81,9 @@ def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
         return Tar(path, store, labelled=labelled)
     if path.name.lower().endswith(COMPRESSED):
         hint = "unpack it, or store a plain .tar"
-        raise ImagesError(str(path), "is compressed, but edgeresnet reads images in place", hint=hint)
+        raise ImagesError(shown(path), "is compressed, but edgeresnet reads images in place", hint=hint)
     hint = f"give class folders, or one of {', '.join(KINDS)}"
-    raise ImagesError(str(path), "is a file of an unknown kind", hint=hint)
+    raise ImagesError(shown(path), "is a file of an unknown kind", hint=hint)
 
 
 def is_named_so(path: Path) -> bool:
@@ -84,5 +95,5 @@ def _opened(named: Source, slot: str, store: Store | None) -> ImageSource:
     if named.source == DIGITS:
         return digits(evaluation=slot == "evaluation")
     if named.source == CIFAR10:
-        return cifar10(Path(named.root or ".").expanduser(), train=slot != "evaluation", download=named.download)
-    return at(Path(named.source).expanduser(), slot, store)
+        return cifar10(Path(os.path.expanduser(named.root or ".")), train=slot != "evaluation", download=named.download)
+    return at(Path(os.path.expanduser(named.source)), slot, store)

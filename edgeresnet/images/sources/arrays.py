@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import struct
 import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
 
-from ...errors import ImagesError
+from ...errors import ImagesError, foreign, listed, shortened
+from ...portable.documents import shown
+from .. import place
 
 PARTS = {"training": ("train",), "evaluation": ("test", "val", "valid"), "calibration": ("train",)}
 _PAIRS = (
     ("images", "labels"), ("x", "y"), ("X", "y"), ("data", "labels"), ("data", "target"), ("arr_0", "arr_1"),
 )  # fmt: skip
+_LARGEST_PACKED = 1 << 34  # bytes
 _SAVE = "save them as np.savez(FILE, images=…, labels=…): uint8 or uint16, N×H×W or N×H×W×3, and N integers or words"
 
 
@@ -73,7 +77,7 @@ def npz(path: Path, slot: str) -> Arrays:
         if pair:
             return _arrays(path, *pair)
     what = f"{slot} images" + (" with labels" if labelled else "")
-    raise ImagesError(str(path), f"holds {', '.join(keys) or 'nothing'}, but no {what} under these names", hint=_SAVE)
+    raise ImagesError(shown(path), f"holds {_some(keys)}, but no {what} under these names", hint=_SAVE)
 
 
 def parts(path: Path) -> dict[str, Arrays]:
@@ -82,23 +86,22 @@ def parts(path: Path) -> dict[str, Arrays]:
     pairs = {part or path.name: _pair(keys, part, False) for part in ("", "train", *PARTS["evaluation"])}
     found = {part: _arrays(path, *pair) for part, pair in pairs.items() if pair}
     if not found:
-        raise ImagesError(
-            str(path), f"holds {', '.join(keys) or 'nothing'}, but no images under these names", hint=_SAVE
-        )
+        raise ImagesError(shown(path), f"holds {_some(keys)}, but no images under these names", hint=_SAVE)
     return found
 
 
+def _some(keys: Sequence[str]) -> str:
+    return listed(keys, 80) or "nothing"
+
+
 def _keys(path: Path) -> list[str]:
+    place.check_file(path)
     with _readable(path), zipfile.ZipFile(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as problem:
-        raise ImagesError(str(path), f"cannot be read as an .npz file: {problem}", hint=_SAVE) from problem
+def _readable(path: Path) -> contextlib.AbstractContextManager[None]:
+    return foreign(lambda reason: ImagesError(shown(path), f"cannot be read as an .npz file: {reason}", hint=_SAVE))
 
 
 def _pair(keys: Sequence[str], part: str, labelled: bool) -> tuple[str, str | None] | None:
@@ -112,7 +115,7 @@ def _pair(keys: Sequence[str], part: str, labelled: bool) -> tuple[str, str | No
 
 
 def _arrays(path: Path, image_key: str, label_key: str | None) -> Arrays:
-    title = f"{path}:{image_key}"
+    title = f"{shown(path)}:{image_key}"
     pixels = _checked(title, _array(path, image_key))
     if label_key is None:
         return Arrays(title, pixels, np.zeros(len(pixels), np.int64), ())
@@ -120,12 +123,12 @@ def _arrays(path: Path, image_key: str, label_key: str | None) -> Arrays:
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.shape != (len(pixels),) or labels.dtype.kind not in "iuU":
         raise ImagesError(
-            f"{path}: {label_key}",
+            f"{shown(path)}: {label_key}",
             f"is {_words(labels)}, but {image_key} has {len(pixels)} images",
             hint="give one integer or one word for each image",
         )
     if not len(labels):
-        raise ImagesError(f"{path}: {image_key}", "holds no images", hint=_SAVE)
+        raise ImagesError(f"{shown(path)}: {image_key}", "holds no images", hint=_SAVE)
     words, numbers = np.unique(labels, return_inverse=True)
     return Arrays(title, pixels, numbers, [str(word) for word in words], numbered=labels.dtype.kind != "U")
 
@@ -138,6 +141,8 @@ def _checked(title: str, pixels: np.ndarray) -> np.ndarray:
         first = pixels.ndim == 4 and pixels.shape[1] in (1, 3)
         hint = "put the channels last: images.transpose(0, 2, 3, 1)" if first else _SAVE
         raise ImagesError(title, f"is {_words(pixels)}, which is not an array of images", hint=hint)
+    if 0 in pixels.shape[1:]:
+        raise ImagesError(title, f"is {_words(pixels)}: its images have no pixels", hint=_SAVE)
     if pixels.dtype not in (np.uint8, np.uint16) or (colour and pixels.dtype != np.uint8):
         problem = f"is {_words(pixels)}, but pixels have 8 bits, or 16 bits in one channel"
         raise ImagesError(title, problem, hint=_SAVE)
@@ -145,24 +150,51 @@ def _checked(title: str, pixels: np.ndarray) -> np.ndarray:
 
 
 def _words(array: np.ndarray) -> str:
-    return f"{array.dtype} {'×'.join(map(str, array.shape)) or 'alone'}"
+    return f"{shortened(str(array.dtype), 40)} {shortened('×'.join(map(str, array.shape)), 60) or 'alone'}"
 
 
 def _array(path: Path, key: str) -> np.ndarray:
     """Read an array. It is mapped where the file is not compressed: what is not used takes no memory."""
     with _readable(path), zipfile.ZipFile(path) as archive:
         about = archive.getinfo(f"{key}.npy")
-        if about.compress_type == zipfile.ZIP_STORED:
-            with archive.open(about) as member:
-                version = np.lib.format.read_magic(member)
-                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-                shape, columns_first, kind = read[version](member) if version in read else ((), True, np.dtype("O"))
-                head = member.tell()
-            if not columns_first and kind.kind in "iu" and 0 not in shape:
-                with open(path, "rb") as file:
-                    file.seek(about.header_offset + 26)
-                    name, extra = struct.unpack("<HH", file.read(4))
-                start = about.header_offset + 30 + name + extra + head
-                return np.memmap(path, kind, "r", offset=start, shape=shape)
+        if about.flag_bits & 1:
+            raise ValueError(f"{key} is encrypted")
+        is_stored = about.compress_type == zipfile.ZIP_STORED
+        with archive.open(about) as member:
+            shape, columns_first, kind = _header(member)
+            head = member.tell()
+            if kind.hasobject:
+                raise ValueError(f"{key} holds objects of Python, which would run code")
+            if about.file_size - head != math.prod(shape) * kind.itemsize:
+                raise ValueError(f"the header of {key} does not fit its {about.file_size:,} bytes")
+            if not is_stored and about.file_size > _LARGEST_PACKED:
+                raise ValueError(f"{key} would take {about.file_size:,} bytes of memory: save it without compression")
+            if is_stored and not columns_first and kind.kind in "iu" and 0 not in shape:
+                while member.read(1 << 22):
+                    pass  # to its end: zipfile compares the checksum there
+                return np.memmap(path, kind, "r", offset=_start(path, about) + head, shape=shape)
         with np.load(path, allow_pickle=False) as held:
             return np.asarray(held[key])
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return the shape of an array, whether its columns come first, and its type."""
+    version = np.lib.format.read_magic(member)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"its format {version} is unknown")
+    try:
+        shape, columns_first, kind = read(member)
+    except MemoryError as problem:  # Python's parser, over brackets in brackets: memory did not run out
+        raise ValueError("its header is nested too deeply") from problem
+    if any(isinstance(side, bool) or side < 0 for side in shape):
+        raise ValueError(f"its shape {shortened(str(shape), 60)} is not one of an array")
+    return shape, columns_first, kind
+
+
+def _start(path: Path, about: zipfile.ZipInfo) -> int:
+    """Return where a member's bytes begin in the file, behind its header."""
+    with open(path, "rb") as file:
+        file.seek(about.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+    return int(about.header_offset + 30 + name + extra)

@@ -10,10 +10,13 @@ import numpy as np
 from PIL import Image
 
 from ...errors import ImagesError
+from ...portable.documents import shown
 from ...store import Store
-from .. import decode
+from .. import decode, place
 from ..cache import HashIndex
 from . import listing
+from .outputs import written_by_us
+from .walking import below
 
 
 class Files:
@@ -45,7 +48,8 @@ class Files:
 
 
 class Folder(Files):
-    """One folder per class, in name order, as torchvision's ImageFolder numbers them. Hidden files are ignored.
+    """One folder per class, in name order, as torchvision's ImageFolder numbers them. Ignore hidden files, and what
+    edgeresnet wrote itself.
 
     Where no label is needed, the images may lie in the folder itself: it has no classes then.
     """
@@ -66,45 +70,39 @@ class Listed(Files):
                 missing.add(name)
         if missing.count:
             raise ImagesError(
-                f"{missing.count} of the {len(found.names)} files that {path} lists",
+                f"{missing.count} of the {len(found.names)} files that {shown(path)} lists",
                 f"do not exist: {missing}",
                 hint="write / for \\: its paths are those of Windows"
                 if "\\" in str(missing)
-                else f"paths start at the folder of the list, {path.parent}",
+                else f"paths start at the folder of the list, {shown(path.parent)}",
             )
         super().__init__(path.parent, found.names, found.classes, found.labels, store, numbered=found.numbered)
 
 
 def _found(root: Path, labelled: bool) -> tuple[tuple[str, ...], list[str], np.ndarray]:
-    if not root.is_dir():
-        raise ImagesError(f"the folder {root}", "does not exist", hint="it must contain one folder of images per class")
-    classes = tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != "."))
-    flat = [] if classes or labelled else sorted(_below(root, "."))
+    if not place.is_folder(place.mode_of(root)):
+        hint = "it must contain one folder of images per class"
+        raise ImagesError(f"the folder {shown(root)}", "does not exist", hint=hint)
+    if what := written_by_us(root):
+        hint = "name the folder that holds the class folders"
+        raise ImagesError(shown(root), f"is {what} of edgeresnet, and holds no class folders", hint=hint)
+    inside = sorted(entry.name for entry in os.scandir(root) if entry.name[0] != "." and os.path.isdir(entry.path))
+    ours = {name: what for name in inside if (what := written_by_us(root / name))}
+    classes = tuple(name for name in inside if name not in ours)
+    flat = [] if classes or labelled else sorted(below(root, ".", ours))
     if flat:
         return (), flat, np.zeros(len(flat), np.int64)
     if not classes:
-        what = "class folders" if labelled else "images"
-        raise ImagesError(str(root), f"has no {what}", hint="put the images of each class into a folder of its own")
+        wanted = "class folders" if labelled else "images"
+        only = "".join(f", and {name} is {what} of edgeresnet" for name, what in ours.items())
+        hint = "put the images of each class into a folder of its own"
+        raise ImagesError(shown(root), f"has no {wanted}{only}", hint=hint)
     names: list[str] = []
     counts = []
     for label in classes:
-        inside = sorted(_below(root, label))
+        inside = sorted(below(root, label))
         if not inside:
-            raise ImagesError(f"the class folder {root / label}", "has no images", hint="fill it or remove it")
+            raise ImagesError(f"the class folder {shown(root / label)}", "has no images", hint="fill it or remove it")
         names += inside
         counts.append(len(inside))
     return classes, names, np.repeat(np.arange(len(classes)), counts)
-
-
-def _below(root: Path, label: str) -> list[str]:
-    found: list[str] = []
-    for folder, inner, files in os.walk(root / label, followlinks=True):
-        inner[:] = [name for name in inner if name[0] != "."]
-        prefix = os.path.relpath(folder, root)
-        found += [os.path.normpath(os.path.join(prefix, name)) for name in files if is_image(name)]
-    return found
-
-
-def is_image(name: str) -> bool:
-    """Return whether a file counts as an image, by its name: all but hidden files, and what Windows leaves behind."""
-    return name[0] != "." and name != "Thumbs.db"

@@ -12,18 +12,21 @@ import json
 import os
 import re
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from ...errors import ImagesError
+from ...errors import ImagesError, listed, shortened
+from ...portable.documents import Unreadable, parse_json, read_bytes, reason, shown
+from .. import place
 
 PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path")
 LABELS = ("label", "class", "category", "target")
 _INTEGER = re.compile(r"[+-]?\d+")
+_LONGEST_LINE = 1 << 20  # characters of a .csv
+_LARGEST = 1 << 30  # bytes of a .json
 _SHAPES = 'write `path,label` rows with a first row `path,label`; or JSON: [["a.jpg", "cat"], …]'
 
 
@@ -54,8 +57,7 @@ class Counted:
             self._first.append(name)
 
     def __str__(self) -> str:
-        more = self.count - len(self._first)
-        return ", ".join(self._first) + (f" and {more} more" if more else "")
+        return listed(self._first, count=self.count)
 
 
 def read(path: Path, *, labelled: bool) -> Listing:
@@ -74,13 +76,13 @@ def read(path: Path, *, labelled: bool) -> Listing:
         if row.label is not None:
             numbers.append(words.setdefault(row.label, len(words)))
     if not names:
-        raise ImagesError(str(path), "lists no images", hint=_SHAPES)
+        raise ImagesError(shown(path), "lists no images", hint=_SHAPES)
     if twice.count:
         problem = f"lists some images twice ({twice.count}): {twice}"
-        raise ImagesError(str(path), problem, hint="list each image once, with one label")
+        raise ImagesError(shown(path), problem, hint="list each image once, with one label")
     if without.count or 0 < len(numbers) < len(names):
         problem = f"gives some images no label ({without.count} of {len(names)}): {without}"
-        raise ImagesError(str(path), problem, hint=_SHAPES)
+        raise ImagesError(shown(path), problem, hint=_SHAPES)
     classes = tuple(sorted(words))
     ranks = {word: rank for rank, word in enumerate(classes)}
     order = np.array([ranks[word] for word in words], np.int64)
@@ -92,7 +94,7 @@ def _csv(path: Path) -> Iterator[Row]:
     columns: tuple[int, int | None] | None = None
     width, odd = 0, Counted()
     with _opened(path) as file:
-        reader = csv.reader(file, delimiter=_delimiter(path), skipinitialspace=True, strict=True)
+        reader = csv.reader(_lines(path, file), delimiter=_delimiter(path), skipinitialspace=True, strict=True)
         try:
             for cells in reader:
                 if not any(map(str.strip, cells)):
@@ -108,13 +110,13 @@ def _csv(path: Path) -> Iterator[Row]:
                 label = None if columns[1] is None else cells[columns[1]].strip()
                 yield Row(reader.line_num, cells[columns[0]].strip(), label)
         except csv.Error as problem:
-            where = f"line {reader.line_num} of {path}"
+            where = f"line {reader.line_num} of {shown(path)}"
             raise ImagesError(where, f"is not valid CSV: {problem}", hint=_SHAPES) from problem
         except UnicodeDecodeError as problem:
             raise _not_text(path) from problem
     if odd.count:
         raise ImagesError(
-            str(path),
+            shown(path),
             f"has rows without a path, or with more or fewer than the first row's {width} cells ({odd.count}): {odd}",
             hint="put quotes around a path that holds a comma",
         )
@@ -124,7 +126,7 @@ def _delimiter(path: Path) -> str:
     """Return a comma; where the first line has none, what spreadsheets write instead where numbers have commas."""
     with _opened(path) as file:
         try:
-            first = file.readline()
+            first = file.readline(_LONGEST_LINE)
         except UnicodeDecodeError as problem:
             raise _not_text(path) from problem
     return next((mark for mark in (",", ";", "\t") if mark in first), ",")
@@ -138,8 +140,8 @@ def _named(path: Path, cells: Sequence[str]) -> tuple[int, int | None] | None:
         return None
     if len(paths) > 1 or len(labels) > 1:
         raise ImagesError(
-            str(path),
-            f"names more than one column for the {'path' if len(paths) > 1 else 'label'}: {', '.join(cells)}",
+            shown(path),
+            f"names more than one column for the {'path' if len(paths) > 1 else 'label'}: {listed(cells, 80)}",
             hint=f"use one of {', '.join(PATHS)}, and one of {', '.join(LABELS)}",
         )
     return paths[0], labels[0] if labels else None
@@ -148,7 +150,7 @@ def _named(path: Path, cells: Sequence[str]) -> tuple[int, int | None] | None:
 def _unnamed(path: Path, cells: Sequence[str]) -> tuple[int, int | None]:
     if len(cells) > 2:
         raise ImagesError(
-            str(path),
+            shown(path),
             f"has {len(cells)} columns, but its first row does not name them",
             hint=f"begin it with a row that names them: one of {', '.join(PATHS)}, and one of {', '.join(LABELS)}",
         )
@@ -157,19 +159,18 @@ def _unnamed(path: Path, cells: Sequence[str]) -> tuple[int, int | None]:
 
 def _json(path: Path) -> Iterator[Row]:
     try:
-        with _opened(path) as file:
-            held = json.load(file, object_pairs_hook=each_once)
-    except UnicodeDecodeError as problem:
-        raise _not_text(path) from problem
-    except (ValueError, RecursionError) as problem:
-        raise ImagesError(str(path), f"cannot be read as JSON: {problem}", hint=_SHAPES) from problem
+        held = parse_json(_decoded(path, read_bytes(path, _LARGEST)))
+    except Unreadable as problem:
+        raise ImagesError(shown(path), str(problem), hint=_SHAPES) from problem
     if not isinstance(held, list | dict):
-        raise ImagesError(str(path), "does not hold a list of images", hint=_SHAPES)
+        raise ImagesError(shown(path), "does not hold a list of images", hint=_SHAPES)
     for where, entry in enumerate(held.items() if isinstance(held, dict) else held, 1):
         name, label = _entry(entry)
         if not isinstance(name, str) or not name or not _is_label(label):
-            shown = json.dumps(entry, ensure_ascii=False)[:80]
-            raise ImagesError(f"entry {where} of {path}", f"is not an image with its label: {shown}", hint=_SHAPES)
+            words = shortened(json.dumps(entry, ensure_ascii=False), 80)
+            raise ImagesError(
+                f"entry {where} of {shown(path)}", f"is not an image with its label: {words}", hint=_SHAPES
+            )
         yield Row(where, name, None if label is None else str(label).strip())
 
 
@@ -186,27 +187,37 @@ def _is_label(label: Any) -> bool:
     return label is None or isinstance(label, str) or (isinstance(label, int) and not isinstance(label, bool))
 
 
-def each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Build a JSON object, and refuse a key that is there twice: Python would use the last value without a warning."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"it has {twice!r} twice")
-    return found
+def _decoded(path: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise _not_text(path) from problem
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> IO[str]:
+    place.check_file(path)
     try:
         return open(path, encoding="utf-8-sig", newline="")
     except OSError as problem:
         hint = "give a .csv or .json list"
-        raise ImagesError(str(path), f"cannot be read: {problem.strerror}", hint=hint) from problem
+        raise ImagesError(shown(path), reason(problem), hint=hint) from problem
+
+
+def _lines(path: Path, file: IO[str]) -> Iterator[str]:
+    """Yield lines; refuse a file that has none, as of a disk image: it would fill the memory."""
+    number = 0
+    while line := file.readline(_LONGEST_LINE):
+        number += 1
+        if len(line) == _LONGEST_LINE:
+            raise ImagesError(f"line {number} of {shown(path)}", "is longer than a million characters", hint=_SHAPES)
+        yield line
 
 
 def _not_text(path: Path) -> ImagesError:
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            return ImagesError(f"line {number} of {path}", "is not UTF-8", hint="save the list as UTF-8")
-    return ImagesError(str(path), "is not UTF-8", hint="save the list as UTF-8")
+    with open(path, "rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return ImagesError(f"line {number} of {shown(path)}", "is not UTF-8", hint="save the list as UTF-8")
+    return ImagesError(shown(path), "is not UTF-8", hint="save the list as UTF-8")

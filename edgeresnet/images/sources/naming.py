@@ -6,17 +6,17 @@ The order counts: a network's first answer is the first name. What could be read
 from __future__ import annotations
 
 import difflib
-import json
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import ImagesError
-from .listing import each_once
+from ...errors import ImagesError, listed, shortened
+from ...portable.documents import Unreadable, parse_json, read_bytes, shown
 
 if TYPE_CHECKING:
     from .image_source import ImageSource
@@ -25,6 +25,11 @@ _FORMS = (
     "one name per line in the order of the network's answers; `id name` lines; "
     'or JSON: ["cat", …], [["id", "cat"], …], {"cat": 0, …}, {"0": "cat", …}'
 )
+
+
+_LARGEST = 1 << 24  # bytes of a file of names
+_MOST_DIGITS = 18
+_LONGEST, _MOST = 100, 5000  # of names that are compared with a misspelt one
 
 
 class Named:
@@ -55,17 +60,17 @@ class Names:
     def read(path: Path) -> Names:
         """Read a file of class names."""
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            text = read_bytes(path, _LARGEST).decode("utf-8-sig")
         except UnicodeDecodeError as problem:
-            raise ImagesError(str(path), "is not UTF-8", hint="save the names as UTF-8") from problem
-        except OSError as problem:
-            raise ImagesError(str(path), f"cannot be read: {problem.strerror}", hint=_FORMS) from problem
+            raise ImagesError(shown(path), "is not UTF-8", hint="save the names as UTF-8") from problem
+        except Unreadable as problem:
+            raise ImagesError(shown(path), str(problem), hint=_FORMS) from problem
         ids, names = _of_json(path, text) if path.suffix.lower() == ".json" else _of_lines(path, text)
         if not names or not all(names):
-            raise ImagesError(str(path), "names no classes, or has a class without a name", hint=_FORMS)
+            raise ImagesError(shown(path), "names no classes, or has a class without a name", hint=_FORMS)
         twice = [word for word, count in Counter(ids).items() if count > 1]
         if twice:
-            raise ImagesError(str(path), f"has {twice[0]} twice", hint="write each id once")
+            raise ImagesError(shown(path), f"has {shortened(twice[0], 80)} twice", hint="write each id once")
         return Names(path, _unlike(names), tuple(ids))
 
     def of(self, source: ImageSource, where: str) -> Named:
@@ -87,12 +92,12 @@ class Names:
         if len(strange) == len(words) == len(self.names) and not self.ids:
             _check_order(words, self.path, where)
             return Named(source, self.names, range(len(words)))
-        near = difflib.get_close_matches(strange[0], known, 1)
+        near = _nearest(strange[0], known)
         raise ImagesError(
-            str(self.path),
+            shown(self.path),
             f"names {len(self.names)} classes, and {len(strange)} of the {len(words)} of {where} are not among them: "
-            f"{', '.join(strange[:10])}",
-            hint=f"did you mean {near[0]}?" if near else _FORMS,
+            f"{listed(strange, 80)}",
+            hint=f"did you mean {near}?" if near else _FORMS,
         )
 
 
@@ -106,8 +111,8 @@ def settled(source: ImageSource, names: Names | None, classes: int | None, where
         return source
     if classes is not None:
         return _by_number(source, [str(number) for number in range(classes)], f"there are {classes} classes")
-    there = {int(word) for word in source.classes}
-    absent = sorted(set(range(max(there) + 1)) - there)
+    there = set(_numbers(source.classes, where))
+    absent = [number for number in range(len(there)) if number not in there and number < max(there)]
     if min(there) < 0 or absent:
         odd = f"none is {absent[0]}" if absent else f"one is {min(there)}"
         raise ImagesError(
@@ -118,8 +123,23 @@ def settled(source: ImageSource, names: Names | None, classes: int | None, where
     return _by_number(source, [str(number) for number in range(len(there))], "")
 
 
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """Return the most similar name, of those that can be compared in no time; empty where none is similar."""
+    near = itertools.islice((name for name in known if len(name) <= _LONGEST), _MOST)
+    return next(iter(difflib.get_close_matches(word, near, 1)), "") if len(word) <= _LONGEST else ""
+
+
+def _numbers(words: Sequence[str], where: str) -> list[int]:
+    """Return labels as numbers; refuse those of more digits than any count of classes has."""
+    for word in words:
+        if len(word) > _MOST_DIGITS:
+            problem = f"are not all numbers of classes: {shortened(word, 40)} has {len(word):,} digits"
+            raise ImagesError(f"the labels of {where}", problem, hint="labels count the network's outputs from 0")
+    return [int(word) for word in words]
+
+
 def _by_number(source: ImageSource, names: Sequence[str], there: str) -> Named:
-    numbers = np.array([int(word) for word in source.classes])
+    numbers = np.array(_numbers(source.classes, "the images"), np.int64)
     outside = np.flatnonzero((numbers[source.labels] < 0) | (numbers[source.labels] >= len(names)))
     if len(outside):
         first = int(outside[0])
@@ -132,12 +152,18 @@ def _by_number(source: ImageSource, names: Sequence[str], there: str) -> Named:
     return Named(source, names, numbers.tolist())
 
 
+def _by_value(word: str) -> tuple[int, str]:
+    """Return what sorts decimal numbers by their values, however many digits they have."""
+    digits = word.lstrip("0")
+    return len(digits), digits
+
+
 def _check_order(words: Sequence[str], path: Path, where: str) -> None:
     """Refuse numbers that are not in the order of their values: folders are in text order, names perhaps are not."""
-    if all(word.isdecimal() for word in words) and list(words) != sorted(words, key=int):
+    if all(word.isdecimal() for word in words) and list(words) != sorted(words, key=_by_value):
         raise ImagesError(
             f"the classes of {where}",
-            f"are numbers in the order {', '.join(words[:4])}, …, and {path} does not assign names to them",
+            f"are numbers in the order {listed(words[:4], 80)}, …, and {path} does not assign names to them",
             hint="write `id name` lines: the class folder, then its name",
         )
 
@@ -162,16 +188,16 @@ def _two(pairs: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
 
 def _of_json(path: Path, text: str) -> tuple[list[str], list[str]]:
     try:
-        held = json.loads(text, object_pairs_hook=each_once)
-    except (ValueError, RecursionError) as problem:
-        raise ImagesError(str(path), f"cannot be read as JSON: {problem}", hint=_FORMS) from problem
+        held: Any = parse_json(text)
+    except Unreadable as problem:
+        raise ImagesError(shown(path), str(problem), hint=_FORMS) from problem
     if isinstance(held, dict):
         held = _in_order(path, held)
     if isinstance(held, list) and all(isinstance(entry, str) for entry in held):
         return [], held
     pairs = isinstance(held, list) and all(_is_pair(entry) for entry in held)
     if not pairs:
-        raise ImagesError(str(path), "is not a list of names", hint=_FORMS)
+        raise ImagesError(shown(path), "is not a list of names", hint=_FORMS)
     return _two(held)
 
 
@@ -186,7 +212,7 @@ def _in_order(path: Path, held: Mapping[str, object]) -> list[object]:
     if held.keys() == set(numbers):
         return [held[number] for number in numbers]
     if list(held) != sorted(held):
-        raise ImagesError(str(path), "does not give an order of its classes", hint=_FORMS)
+        raise ImagesError(shown(path), "does not give an order of its classes", hint=_FORMS)
     return [[word, name] for word, name in held.items()]
 
 

@@ -17,12 +17,15 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ...errors import ImagesError
+from ...errors import ImagesError, foreign, shortened
+from ...portable.documents import shown
 from ...store import Store
+from .. import place
 from ..cache import HashIndex
-from .files import is_image
 from .listing import Counted
+from .walking import is_image
 
+_LONGEST_NAME = 4096
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 
 
@@ -66,15 +69,13 @@ class _Members(NamedTuple):
 
 def _read(path: Path) -> _Members:
     found = _Members([], array("q"), array("q"), set(), [])
-    try:
-        with open(path, "rb") as file:
-            _walk(file, "", found)
-    except (tarfile.TarError, OSError, EOFError) as problem:
-        raise ImagesError(
-            str(path),
-            f"cannot be read as a plain .tar: {problem}",
-            hint="pack its folder again without compression",
-        ) from problem
+    place.check_file(path)
+    hint = "pack its folder again without compression"
+    with (
+        foreign(lambda reason: ImagesError(shown(path), f"cannot be read as a plain .tar: {reason}", hint=hint)),
+        open(path, "rb") as file,
+    ):
+        _walk(file, "", found, path.stat().st_size)
     places = dict(zip(found.names, zip(found.starts, found.sizes, strict=True), strict=True)) if found.links else {}
     lost = Counted()
     for name, other in found.links:
@@ -84,15 +85,16 @@ def _read(path: Path) -> _Members:
             lost.add(f"{name} → {other}")
     if lost.count:
         raise ImagesError(
-            str(path), f"has links to files outside it ({lost.count}): {lost}", hint="store the files themselves"
+            shown(path), f"has links to files outside it ({lost.count}): {lost}", hint="store the files themselves"
         )
     return found
 
 
-def _walk(file: BinaryIO, inside: str, found: _Members) -> None:
+def _walk(file: BinaryIO, inside: str, found: _Members, length: int) -> None:
     with tarfile.TarFile(fileobj=file) as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # or all would stay in memory, a kilobyte each
+            _check(member, length)
             name = posixpath.normpath(posixpath.join(inside, member.name.lstrip("/")))
             if any(part[0] == "." for part in name.split("/")):
                 continue
@@ -105,12 +107,24 @@ def _walk(file: BinaryIO, inside: str, found: _Members) -> None:
                 raise tarfile.ReadError(f"{name} is stored as a sparse file")
             elif member.isfile() and not inside and "/" not in name and name.endswith(".tar"):
                 file.seek(member.offset_data)
-                _walk(file, name.removesuffix(".tar"), found)
+                _walk(file, name.removesuffix(".tar"), found, member.offset_data + member.size)
             elif member.isfile() and is_image(posixpath.basename(name)):
                 found.add(name, member.offset_data, member.size)
         file.seek(tar.offset)
         if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # reading ended before its end
             raise tarfile.ReadError(f"it is damaged at byte {tar.offset}")
+
+
+def _check(member: tarfile.TarInfo, length: int) -> None:
+    """Refuse a member whose header cannot be true: reading would end outside the file, or never."""
+    if len(member.name) > _LONGEST_NAME:
+        raise tarfile.ReadError(f"a name in it has {len(member.name):,} characters")
+    if not 0 <= member.size <= length:
+        raise tarfile.ReadError(f"{shortened(member.name, 40)} is said to have more bytes than the archive")
+    if member.isfile() and (member.offset_data + member.size > length or member.size > place.LARGEST):
+        nested = member.name.endswith(".tar") and member.offset_data + member.size <= length
+        if not nested:
+            raise tarfile.ReadError(f"{shortened(member.name, 40)} is not complete, or larger than any image")
 
 
 def _sorted(path: Path, found: _Members, labelled: bool) -> tuple[tuple[str, ...], list[int], np.ndarray]:
@@ -124,7 +138,7 @@ def _sorted(path: Path, found: _Members, labelled: bool) -> tuple[tuple[str, ...
     classes = tuple(sorted(set(label.values())))
     if not last or (labelled and not classes):
         what = "class folders" if labelled else "images"
-        raise ImagesError(str(path), f"has no {what}", hint="put the images of each class into a folder of its own")
+        raise ImagesError(shown(path), f"has no {what}", hint="put the images of each class into a folder of its own")
     if not classes:
         return (), [last[name] for name in sorted(last)], np.zeros(len(last), np.int64)
     _refuse_empty(path, found, depth, classes)
@@ -149,4 +163,6 @@ def _refuse_empty(path: Path, found: _Members, depth: int, classes: Sequence[str
     at_level = (folder.split("/") for folder in found.folders if folder.count("/") == depth)
     empty = sorted({folder[depth] for folder in at_level} - set(classes))
     if empty:
-        raise ImagesError(f"the class folder {path}:{empty[0]}", "has no images", hint="fill it or leave it out")
+        raise ImagesError(
+            f"the class folder {shown(path)}:{shortened(empty[0], 80)}", "has no images", hint="fill it or leave it out"
+        )

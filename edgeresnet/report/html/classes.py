@@ -1,4 +1,4 @@
-"""Classes that are found more or less often than before."""
+"""Classes whose recall is higher or lower than before."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def _of_target(seen: Summary, target: TargetSummary) -> Markup:
 
 def _caption(found: Sequence[ClassChange], drawn: Sequence[ClassChange]) -> str:
     worse, better = (sum(each.word == word for each in found) for word in ("worse", "better"))
-    shown = f"{worse} of {len(found)} classes are shown to be found less often, {better} more often"
-    few = f"; drawn are the {len(drawn)} that changed most" if len(drawn) < len(found) else ""
-    cut = f"; the table has {_TABLED} of them, `--format json` all" if len(found) > _TABLED else ""
-    return f"Recall, before minus now, with intervals corrected for looking at as many classes. {shown}{few}{cut}."
+    shown = f"The recall of {worse} of {len(found)} classes is shown to be lower, that of {better} to be higher."
+    few = f" The chart shows the {len(drawn)} that changed most." if len(drawn) < len(found) else ""
+    more = f" The table has {_TABLED} of them, and `--format json` has all." if len(found) > _TABLED else ""
+    return f"Recall, before minus now. The intervals are corrected for the number of classes. {shown}{few}{more}"
 
 
 def _strip(each: ClassChange) -> Strip:
     words = (
-        f"{each.label}: found {each.before_pct:.2f} % before, {each.now_pct:.2f} % now, of {each.images} images; "
+        f"{each.label}: recall {each.before_pct:.2f} % before, {each.now_pct:.2f} % now, of {each.images} images; "
         f"{each.drop_cell} points lost{f', {each.word}' if each.word else ''}"
     )
     kind = {"worse": "BROKEN", "better": "KEPT"}.get(each.word, "")

@@ -19,11 +19,10 @@ from PIL import Image
 from ... import images, recipe
 from ...errors import EdgeresnetError
 from ...images import Samples, decode
-from ...portable import manifest
 from ...portable.frozen import dataclass
 from ...portable.result import Measured
 from ...runs import Run, StepRecord
-from ...store import Store
+from ...store import Store, manifest_in
 from ..summary import changed_images
 
 PICTURES = 48  # of changed images, on a page
@@ -58,8 +57,8 @@ def look_up(run: Run, store: Store) -> Extras:
 def _parents(step: StepRecord, store: Store) -> Mapping[str, str] | None:
     if not step.key:
         return None
-    about = manifest.read(store.path_of(step.stage, step.key))
-    return about.get("parents") if about and about.get("digest") == step.digest else None
+    about = manifest_in(store.path_of(step.stage, step.key))
+    return about.parents if about and about.digest == step.digest else None
 
 
 def _others(run: Run, store: Store) -> tuple[list[Run], str]:

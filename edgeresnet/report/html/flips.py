@@ -24,7 +24,7 @@ def section(seen: Summary, extras: Extras) -> Markup | None:
     cards = [_card(each, extras) for each in changed if each.number in extras.pictures]
     words = f"{len(changed)} images have another answer than in FP32: {changes_sentence(seen.run.measured)}."
     if cards and len(changed) > len(cards):
-        words += f" {len(cards)} are shown, those first that were correct before."
+        words += f" {len(cards)} are shown. Those that were correct before come first."
     why = extras.no_pictures or ("" if cards else "Pictures are looked up by `edgeresnet report --format html`.")
     return el(
         "section",

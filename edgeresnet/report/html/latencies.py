@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...portable.result import Latency, Measured, Percentiles, Variant
+from ...portable.result import Measured, Variant
+from ...portable.times import Latency, Percentiles
 from ..summary import LATENCY_COLUMNS, Summary, latency_cells, ms, process_p50s, table
 from . import plot
 from .element import Child, Markup, el
@@ -32,8 +33,8 @@ def _of_target(seen: Summary, result: Measured) -> Markup | None:
     across = _scale(list(timed.values()))
     beyond = sum(int((each > across.high).sum()) for each in timed.values())
     words = (
-        "Every timed inference, from and to the host's memory. The hill shows where most of them lie, the lines are "
-        "p50, p90 and p99, the dots below are the p50 of each process."
+        "Every timed inference, from and to the host's memory. The hill shows where most of them lie. The lines are "
+        "p50, p90 and p99. The dots below are the p50 of each process."
     )
     if beyond:
         words += f" {beyond} of {sum(map(len, timed.values()))} values lie beyond the right edge."

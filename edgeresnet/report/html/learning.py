@@ -50,7 +50,7 @@ def _curve(step: StepRecord, notes: TrainNotes | RecoverNotes) -> Markup:
     sentence = recovery_sentence(notes) if isinstance(notes, RecoverNotes) else best_epoch_sentence(notes)
     return figure(
         "Recovery" if isinstance(notes, RecoverNotes) else "Training",
-        f"{as_sentence(sentence)} The ring is the epoch that was kept.",
+        f"{as_sentence(sentence)} The ring is the epoch that was stored.",
         el("div", drawn, class_="pair"),
         [step_origin(step)],
         (EPOCH_COLUMNS, [epoch_cells(each, notes.best_epoch) for each in shown]),
@@ -77,7 +77,7 @@ def _lines(across: Scale, series: Sequence[_Series], shown: Sequence[Epoch], bes
         for epoch, value in points:
             is_best = name == "validation" and epoch == best
             words = f"epoch {epoch}, {name}: {unit.split(',')[0]} {value:.4g}"
-            words += ", the one that was kept" if is_best else ""
+            words += ", the one that was stored" if is_best else ""
             place = across.across(epoch), plot.down(up, value, _HIGH)
             inside.append(plot.dot(words, *place, 4.5 if is_best else 2, f"{name} kept" if is_best else name))
     return plot.axes(across, up, _HIGH, ("epoch", unit), inside)

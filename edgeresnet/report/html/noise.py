@@ -46,9 +46,9 @@ def _noise(run: Run, step: StepRecord, notes: QuantizeNotes) -> Markup:
 def _caption(notes: QuantizeNotes) -> str:
     float_ = "; ".join(f"{layer}: {why}" for layer, why in notes.kept_float.items())
     return (
-        "SQNR against the network that was quantized, in dB: 10 more is a tenth of the noise. Steps are measured on "
-        f"{notes.held_out.images} held-out images. INT8 layers: {len(notes.int8)}"
-        f"{f'; stays float: {float_}' if float_ else ''}.{'' if notes.layers else ' Its layers were not measured.'}"
+        "SQNR in dB, compared with the network before quantization. 10 dB more is a tenth of the noise. Steps are "
+        f"measured on {notes.held_out.images} held-out images. INT8 layers: {len(notes.int8)}."
+        f"{f' In float: {float_}.' if float_ else ''}{'' if notes.layers else ' Its layers were not measured.'}"
     )
 
 
@@ -56,8 +56,8 @@ def _layers(step: StepRecord, notes: QuantizeNotes) -> Markup:
     known = [value for value in notes.layers.values() if value is not None]
     rows = [_strip(layer, value, "") for layer, value in notes.layers.items()]
     caption = (
-        "SQNR of what comes out of each INT8 layer, in dB, against the same network in float: with all the noise that "
-        "came before it. Leave a layer in float (quantize.exclude) if it falls far below its neighbours."
+        "SQNR in dB of the output of each INT8 layer, compared with the same layer in float. It includes the noise of "
+        "all layers before it. Leave a layer in float (quantize.exclude) if it falls far below its neighbours."
     )
     drawn = strips(rows, around(known or [1.0], room=0.15, log=False), unit="dB")
     numbers = ("layer", "SQNR"), [(row.label, row.shown) for row in rows]

@@ -1,4 +1,4 @@
-"""Promises against what was measured: all on one line, that of what was promised; to the left of it is kept."""
+"""Promises and what was measured: all on one line, that of the promise. An interval on its left keeps the promise."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def section(seen: Summary) -> Markup | None:
     ]
     return figure(
         "Promises",
-        "The vertical line is the promise. An interval to the left of it is kept, to the right of it broken, across it "
-        f"undecided. Each row has its own scale.{_left_out(len(found))}",
+        "The vertical line is the promise. An interval on its left keeps the promise, and one on its right breaks it. "
+        f"An interval across the line is undecided. Each row has its own scale.{_left_out(len(found))}",
         el("ul", [_row(each) for each in shown[:_DRAWN]], class_="promises"),
         origins.values(),
         (columns, rows),
@@ -48,8 +48,8 @@ def section(seen: Summary) -> Markup | None:
 def _left_out(count: int) -> str:
     if count <= _DRAWN:
         return ""
-    cut = f"; the table has the {_TABLED} worst, `--format json` all" if count > _TABLED else ""
-    return f" Drawn are the {_DRAWN} worst of {count:,}, {count - _DRAWN:,} more are not{cut}."
+    more = f" The table has the {_TABLED} worst, and `--format json` has all." if count > _TABLED else ""
+    return f" The chart shows the {_DRAWN} worst of {count:,}.{more}"
 
 
 def _badness(each: Verdict) -> tuple[int, float]:

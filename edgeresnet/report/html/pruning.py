@@ -45,7 +45,7 @@ def _widths(widths: Mapping[str, tuple[int, int]], origin: Origin) -> Markup:
     numbers = [(layer, str(before), str(now), f"{100 * now / before:.0f} %") for layer, (before, now) in widths.items()]
     return figure(
         "Channels that stay",
-        "Of each layer, how many of its channels were kept.",
+        "The part of each layer's channels that stays.",
         strips(rows, Scale(0, 100), unit="% that stay"),
         [origin],
         (("layer", "channels before", "now", "stay"), numbers),
@@ -59,17 +59,18 @@ def _curve(search: CutSearch, origin: Origin) -> Markup:
     if any(cut.top1 is not None for cut in search.cuts):
         drawn.append(_top1(across, search))
     words = (
-        f"{as_sentence(search.sentence)} Each cut was timed in turn with the unpruned network; "
-        "the level line is the goal, the ring what was chosen, whiskers are 95 % intervals; top-1 is before recovery"
-        f"{'' if len(drawn) > 1 else ', and was not measured'}."
+        f"{as_sentence(search.sentence)} Each pruned network was timed in turn with the unpruned one. The level "
+        "line is the goal, and the ring is what was chosen. Whiskers are 95 % intervals. Top-1 before recovery "
+        f"{'is in the second chart' if len(drawn) > 1 else 'was not measured'}."
     )
     title = f"Pruning for {search.target}: what is faster"
     return figure(title, words, el("div", drawn, class_="pair"), [origin], search.table)
 
 
 def _ends(cut: Cut) -> tuple[float, float]:
-    """Return the ends of its whisker; without an interval it has none above."""
-    return cut.ratio.low, cut.ratio.high if cut.ratio.has_interval else cut.ratio.value
+    """Return the ends of its whisker; without an interval it has none."""
+    _, low, high = cut.ratio
+    return (low, high) if cut.ratio.has_interval else (cut.ratio.value, cut.ratio.value)
 
 
 def _times(across: Scale, search: CutSearch) -> Markup:

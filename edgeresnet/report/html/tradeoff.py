@@ -64,13 +64,15 @@ def _measurement(point: TradeoffPoint) -> tuple[str, str, str, float]:
 
 def _caption(has_others: bool, left_out: int) -> list[str]:
     words = [
-        "Up is more accurate, left is faster. The line joins the networks that no other one beats in both; the "
-        "whiskers are 95 % intervals, so a small step up may be chance."
+        "Up is more accurate, left is faster. The line joins the networks that no other one beats in both. "
+        "Whiskers are 95 % intervals, so a small step up may be chance."
     ]
     if has_others:
-        words.append("Hollow marks are other runs, timed at another time: their latencies are less comparable.")
+        words.append(
+            "Hollow marks are other runs. They were timed at another time, so their latencies are less comparable."
+        )
     if left_out:
-        words.append(f"Only in the table, since another machine or batch was timed: {left_out}.")
+        words.append(f"Networks of another machine or batch are only in the table: {left_out}.")
     return words
 
 

@@ -56,6 +56,7 @@ from .short import (
     promises,
     state,
     target_choices,
+    to_ship,
     version_of,
 )
 from .speedups import Speedup, speedup, speedups_of
@@ -128,6 +129,7 @@ __all__ = [
     "target_choices",
     "title",
     "title_parts",
+    "to_ship",
     "top1_cell",
     "tradeoff_points",
     "training_sentence",

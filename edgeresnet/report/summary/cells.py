@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ...portable.intervals import Interval, median
-from ...portable.result import Accuracy, Latency, Ratio
+from ...portable.result import Accuracy
+from ...portable.times import Latency, Ratio
 
 ACCURACY_COLUMNS = ("top-1", "drop pp (95 %)", "agree", "lost/won", "MB")
 LATENCY_COLUMNS = ("p50 ms", "p90", "p99", "device", "file", "load", "first", "peak MB")
@@ -82,9 +83,10 @@ def accuracy_cells(accuracy: Accuracy, size_mb: float) -> tuple[str, ...]:
     return top1_cell(accuracy), drop_cell(accuracy), agree, flips_cell(accuracy), f"{size_mb:.2f}"
 
 
-def ratio_cell(ratio: Ratio) -> str:
-    """Return how many times as fast: "2.500 (2.400 to 2.600)"; of one process without an interval."""
-    return f"{ratio.value:.3f}" + (f" ({ratio.low:.3f} to {ratio.high:.3f})" if ratio.has_interval else "")
+def ratio_cell(ratio: Ratio, places: int = 3) -> str:
+    """Return how many times as fast: "2.500 (2.400 to 2.600)"."""
+    value, low, high = (f"{each:.{places}f}" for each in ratio)
+    return f"{value} ({low} to {high})" if ratio.has_interval else f"{value} (no interval)"
 
 
 def latency_cells(latency: Latency) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from ...notes import CutPoint, PruneNotes, SpeedupSearch
 from ...portable import advice, timing_warnings
 from ...portable.frozen import dataclass
-from ...portable.result import Measured, Ratio
+from ...portable.result import Measured
+from ...portable.times import Ratio
 from .cells import Table, ms, ratio_cell, table
 
 REMAINING_COLUMNS = ("target", "as", "MACs %", "params %", "p50 ms", "times fp32 (95 %)")

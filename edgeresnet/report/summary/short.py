@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...portable import advice, judging, timing_warnings
 from ...portable.machine import Machine
-from ...portable.result import Measured, Ratio, Result, RunWarning, Verdict, Word
+from ...portable.result import Measured, Result, RunWarning, Verdict, Word
 from ...runs import Run
 from .cells import ms, percent
 
@@ -91,6 +91,12 @@ def promise_choices(verdict: Verdict, result: Result, shortened: Callable[[str],
     return f"{full}{worst}{_would_decide(verdict)}", f"{full}{worst}", f"{full}{worst[:-7]}", full, shown
 
 
+def to_ship(result: Measured) -> str:
+    """Return the variant to ship: an INT8 network that is not faster than half precision is not the one."""
+    found = advice.advice(result)
+    return found.ship if found else result.ships
+
+
 def advice_choices(result: Measured, verdicts: Sequence[Verdict]) -> Choices:
     """Return what to do now with what would ship."""
     name, counts = called(result.ships), Counter(each.verdict for each in verdicts)
@@ -134,7 +140,7 @@ def noise_sentence(measured: Sequence[Measured], warnings: Mapping[str, Sequence
     shown: dict[str, list[str]] = {"faster": [], "slower": []}
     unclear = []
     for result in noisy:
-        times = None if result.ships == "fp32" else _times(result, "fp32", result.ships)
+        times = None if result.ships == "fp32" else timing_warnings.ratio(result, "fp32", result.ships)
         if times and times.has_interval and times.differs:
             text = f"{result.target} ({times.low:.2f} to {times.high:.2f} times)"
             shown["faster" if times.is_faster else "slower"].append(text)
@@ -172,6 +178,8 @@ def _interval(verdict: Verdict, unit: str) -> str:
     low, high = verdict.low, verdict.high
     if low is None or low == high:
         return ""
+    if low == 0 and high is None:
+        return " (no interval)"
     return f" ({_number(low, unit)} to {'?' if high is None else _number(high, unit)})"
 
 
@@ -196,7 +204,7 @@ def _undecided_choices(name: str, undecided: Sequence[Verdict], every: int) -> C
 def _better_choices(result: Measured, ship: str) -> Choices:
     """Return which variant to ship instead, or that it is not known yet: what would ship is not shown to be faster."""
     name, baseline = called(result.ships), _baseline(result)
-    times = _times(result, baseline, result.ships)
+    times = timing_warnings.ratio(result, baseline, result.ships)
     span = f" ({times.low:.2f} to {times.high:.2f} times)" if times and times.has_interval else ""
     if ship == result.ships:
         words = f"Measure longer: {name} may not be faster than {called(baseline)}"
@@ -214,8 +222,8 @@ def _better_choices(result: Measured, ship: str) -> Choices:
 
 def _ship_choices(result: Measured, name: str) -> Choices:
     baseline, full = _baseline(result), result.variants.get("fp32")
-    times = _times(result, baseline, result.ships)
-    over_fp32 = _times(result, "fp32", result.ships)
+    times = timing_warnings.ratio(result, baseline, result.ships)
+    over_fp32 = timing_warnings.ratio(result, "fp32", result.ships)
     if over_fp32 and over_fp32.is_slower:
         return (f"Ship {name} where size counts, and FP32 where time counts.",)
     if times and times.is_faster:
@@ -232,10 +240,3 @@ def _baseline(result: Measured) -> str:
     if result.ships == "pruned":
         return "fp32"
     return next((each for each in ("half", "pruned") if each in result.variants and each != result.ships), "fp32")
-
-
-def _times(result: Measured, slower: str, faster: str) -> Ratio | None:
-    if slower == faster:
-        return None
-    found = timing_warnings.speedup(result.latency_of(slower), result.latency_of(faster))
-    return found if isinstance(found, Ratio) else None

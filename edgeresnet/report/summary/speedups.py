@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ...portable import timing_warnings
 from ...portable.frozen import dataclass
-from ...portable.result import Latency, Measured, Ratio
+from ...portable.result import Measured
+from ...portable.times import Latency, Ratio
+from .cells import ratio_cell
 
 BASELINES = ("fp32", "half")
 CALLED = {"fp32": "FP32", "half": "the half-precision variant"}
@@ -18,6 +20,7 @@ class Speedup:
     baseline: str
     ratio: Ratio | None
     why_not: str = ""
+    processes: int = 0  # in which each was timed
 
     @property
     def differs(self) -> bool:
@@ -30,10 +33,12 @@ class Speedup:
         if self.ratio is None:
             return f"{self.name}: not compared with {self.baseline}: {self.why_not}"
         value, low, high = self.ratio
+        words = f"{self.name}: {value:.3f} times as fast as {self.baseline}"
         if not self.ratio.has_interval:
-            return f"{self.name}: {value:.3f} times as fast as {self.baseline}, in one process: no interval"
+            do = timing_warnings.more_processes(self.processes)
+            return f"{words}; {timing_warnings.no_interval(self.processes)}: {do}"
         word = "" if self.differs else "; no difference is shown"
-        return f"{self.name}: {value:.3f} times as fast as {self.baseline}, 95 % interval {low:.3f} to {high:.3f}{word}"
+        return f"{words}, 95 % interval {low:.3f} to {high:.3f}{word}"
 
     @property
     def short(self) -> str:
@@ -44,14 +49,20 @@ class Speedup:
         value, low, high = self.ratio
         words = f"{value:.2f} × as fast as {baseline}"
         if not self.ratio.has_interval:
-            return f"{words} (one process: no interval)"
+            return f"{words} ({timing_warnings.no_interval(self.processes)})"
         return f"{words} ({low:.2f} to {high:.2f})" + ("" if self.differs else ": no difference is shown")
+
+    def cell(self, places: int) -> str:
+        """Return the ratio as a cell of a table: "2.50 (2.40 to 2.60)"."""
+        return ratio_cell(self.ratio, places) if self.ratio else "not comparable"
 
 
 def speedup(name: str, baseline: str, slower: Latency | None, faster: Latency | None) -> Speedup:
     """Compare `name` (timed as `faster`) with `baseline` (timed as `slower`, in turn with it)."""
     found = timing_warnings.speedup(slower, faster)
-    return Speedup(name, baseline, None, found) if isinstance(found, str) else Speedup(name, baseline, found)
+    if isinstance(found, str):
+        return Speedup(name, baseline, None, found)
+    return Speedup(name, baseline, found, processes=len(faster.processes) if faster else 0)
 
 
 def speedups_of(result: Measured) -> list[Speedup]:

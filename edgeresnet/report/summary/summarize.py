@@ -9,8 +9,9 @@ from typing import NamedTuple
 from ...notes import PruneNotes, RecoverNotes, TrainNotes
 from ...portable import advice, timing_warnings
 from ...portable.frozen import dataclass
-from ...portable.result import Accuracy, Latency, Measured, RunWarning, Verdict, Word
-from ...runs import Run, StepRecord
+from ...portable.result import Accuracy, Measured, RunWarning, Verdict, Word
+from ...portable.times import Latency
+from ...runs import Run, StepRecord, model_of
 from .. import verdicts
 from .cells import ACCURACY_COLUMNS, LATENCY_COLUMNS, Table, accuracy_cells, latency_cells, table
 from .classes import CLASS_COLUMNS, ClassChange
@@ -150,13 +151,12 @@ def title_parts(recipe: Mapping[str, object], measured: Sequence[Measured]) -> t
 
     An ONNX file stands for its architecture; images may know the classes.
     """
-    model = recipe["model"]
-    assert isinstance(model, Mapping)
-    name = model["arch"] or PurePath(model["checkpoint"]).name
-    if model.get("candidate"):
-        name = f"{PurePath(model['candidate']).name} against {name}"
-    classes = len(measured[0].classes) if measured else model["classes"]
-    return str(name), f"{classes} classes" if classes else ""
+    model = model_of(recipe)
+    name = model.arch or PurePath(model.checkpoint or "").name
+    if model.candidate:
+        name = f"{PurePath(model.candidate).name} against {name}"
+    classes = len(measured[0].classes) if measured else model.classes
+    return name, f"{classes} classes" if classes else ""
 
 
 def _advice(measured: Sequence[Measured], pruned: Pruning | None) -> list[str]:

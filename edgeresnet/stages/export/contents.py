@@ -12,15 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ArtifactError
-from ...portable import codec, manifest
+from ...errors import ArtifactError, quoted
+from ...portable import codec, documents, limits, manifest
 from ...portable.codec import CodecError
-from ...portable.frozen import dataclass
+from ...portable.documents import Missing, Unreadable, shown
+from ...portable.frozen import OMIT, dataclass
 from ...portable.measure import TimingPlan
 from ...portable.preprocessing import Preprocessing
-from ...portable.result import OMIT, Measured
+from ...portable.result import Measured
 
-FORMAT = 1
+FORMAT, UNSEALED_FORMAT = 2, 1  # of bundles; the manifest of the older one has no seal
+RESULT_FORMAT = 1  # of what a device writes
 ABOUT, NETWORKS, BUILT = "bundle.json", "networks", "built"
 EVALUATION, SAMPLES = "evaluation", "samples"
 _LATER = (f"{BUILT}/*", "*.json")  # what the device adds; any other additional file might be imported
@@ -64,6 +66,9 @@ class DeviceResult:
     result: Measured
     digest: str = field(default="", metadata=OMIT)  # of all the other keys
 
+    def check_read(self) -> None:
+        limits.check_moment(self, "measured")
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -74,22 +79,28 @@ class Bundle:
     @staticmethod
     def open(folder: Path) -> Bundle:
         """Open a bundle; refuse one that is not as it was written."""
-        written = manifest.read(folder)
-        if written is None:
-            raise ArtifactError(str(folder), f"is not a bundle: it has no {manifest.NAME}", hint=_UNPACK)
-        if written.get("format") != FORMAT:
+        try:
+            written = manifest.read(folder)
+        except Missing as problem:
+            raise ArtifactError(str(folder), f"is not a bundle: it has no {manifest.NAME}", hint=_UNPACK) from problem
+        except Unreadable as problem:
+            raise ArtifactError(
+                "the bundle", f"has changed since it was made: {manifest.NAME} {problem}", hint=_UNPACK
+            ) from problem
+        number = written.get("format")
+        if number not in (FORMAT, UNSEALED_FORMAT):
             raise ArtifactError(
                 str(folder),
-                f"is a bundle of format {written.get('format')}, and this program reads {FORMAT}",
+                f"is a bundle of format {quoted(number)}, and this program reads {FORMAT}",
                 hint="use the deploy.py that came with it",
             )
-        problems = manifest.problems(folder, written, besides=_LATER)
+        problems = manifest.problems(folder, written, besides=_LATER, sealed=number == FORMAT)
         if problems:
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise ArtifactError(
                 "the bundle", f"has changed since it was made: {'; '.join(problems[:3])}{more}", hint=_UNPACK
             )
-        return Bundle(folder, written["digest"], read_about(folder))
+        return Bundle(folder, str(written["digest"]), read_about(folder))
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -116,11 +127,7 @@ def write_about(folder: Path, about: BundleAbout) -> None:
 
 def read_about(folder: Path) -> BundleAbout:
     """Read a bundle's `bundle.json`."""
-    path = folder / ABOUT
-    try:
-        return codec.decode(BundleAbout, json.loads(path.read_text(encoding="utf-8")))
-    except (CodecError, OSError, ValueError) as problem:
-        raise ArtifactError(str(path), f"does not describe a bundle: {problem}", hint=_UNPACK) from problem
+    return documents.read_json(folder / ABOUT, BundleAbout, hint=_UNPACK)
 
 
 def sealed(document: Mapping[str, object]) -> dict[str, object]:
@@ -131,19 +138,23 @@ def sealed(document: Mapping[str, object]) -> dict[str, object]:
 def opened(path: Path) -> DeviceResult:
     """Read a device's result, as it was sealed."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        digest = found.pop("digest")
-    except FileNotFoundError as problem:
-        raise ArtifactError(str(path), "does not exist", hint="deploy.py writes it on the device") from problem
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as problem:
-        raise ArtifactError(str(path), "is not a device's result", hint="copy what deploy.py wrote") from problem
+        found = documents.parse_json(documents.read_bytes(path))
+        if not isinstance(found, dict) or "digest" not in found:
+            raise Unreadable("has no digest")
+    except Missing as problem:
+        raise ArtifactError(shown(path), "does not exist", hint="deploy.py writes it on the device") from problem
+    except Unreadable as problem:
+        raise ArtifactError(
+            shown(path), f"is not a device's result: it {problem}", hint="copy what deploy.py wrote"
+        ) from problem
+    digest = found.pop("digest")
     try:
-        same = found.get("format") == FORMAT and digest == manifest.digest_of(found)
-    except ValueError:  # NaN or infinity
+        same = found.get("format") == RESULT_FORMAT and digest == manifest.digest_of(found)
+    except ValueError:  # infinity
         same = False
     if not same:
         raise ArtifactError(
-            str(path),
+            shown(path),
             "has changed since deploy.py wrote it, or was damaged on its way",
             hint="copy it again",
         )
@@ -151,5 +162,5 @@ def opened(path: Path) -> DeviceResult:
         return codec.decode(DeviceResult, {**found, "digest": digest})
     except CodecError as problem:
         raise ArtifactError(
-            str(path), f"is not a device's result: {problem}", hint="run deploy.py again on the device"
+            shown(path), f"is not a device's result: {problem}", hint="run deploy.py again on the device"
         ) from problem

@@ -26,6 +26,7 @@ from ...portable import (
     decoding,
     evaluation,
     inference,
+    limits,
     machine,
     manifest,
     measure,
@@ -36,7 +37,7 @@ from ...portable.measure import TimingPlan
 from ...portable.result import DecodingDifference, Measured
 from ...portable.session import Target
 from ...portable.worker import Job
-from .contents import BUILT, FORMAT, SAMPLES, Bundle, DeviceResult, sealed
+from .contents import BUILT, RESULT_FORMAT, SAMPLES, Bundle, DeviceResult, sealed
 
 PACKAGE = __name__.split(".")[0]
 
@@ -122,6 +123,8 @@ def _deploy(folder: Path, options: Options) -> None:
     output = options.output or folder / evaluation.RESULT
     if not output.parent.is_dir():
         raise EdgeresnetError(str(output.parent), "does not exist", hint="make the folder, or write to another one")
+    if time.time() < limits.FIRST_MOMENT:
+        raise MachineError("the clock", "is before 2020", hint="set the date: a result says when it was measured")
     networks = _built(bundle, target, options.rebuilds or about.rebuilds)
     if about.ships not in networks:
         raise TargetError(
@@ -132,7 +135,7 @@ def _deploy(folder: Path, options: Options) -> None:
     differences = _decoded(bundle, target, networks[about.ships])
     unit = _yardstick(bundle, target)
     measured = replace(_evaluated(bundle, target, networks, unit, options.plan(about.timing)), decoding=differences)
-    document = codec.encode(DeviceResult(FORMAT, bundle.digest, time.time(), measured))
+    document = codec.encode(DeviceResult(RESULT_FORMAT, bundle.digest, time.time(), measured))
     output.write_text(json.dumps(sealed(document), ensure_ascii=False, allow_nan=False), encoding="utf-8")
     _report(measured)
     _say(f"wrote {output}\n  on the host: edgeresnet collect {output.name}")

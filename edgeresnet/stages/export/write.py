@@ -75,9 +75,10 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
     (folder / "normalize.txt").write_text(_arithmetic(samples.preprocessing), encoding="utf-8")
     served = serving.write(folder, about, folder / contents.NETWORKS / variants[spec.ships].file, outputs)
     (folder / "README.md").write_text(_readme(about, samples.preprocessing, target, served), encoding="utf-8")
-    written = manifest.write(folder, format=contents.FORMAT)
-    size_mb = sum(file["size"] for file in written["files"]) / 1e6
-    return ExportNotes(written["digest"], len(written["files"]), round(size_mb, 3))
+    files = manifest.files_in(folder)
+    manifest.write(folder, files, format=contents.FORMAT)
+    size_mb = sum(file.size for file in files) / 1e6
+    return ExportNotes(manifest.content_digest(files), len(files), round(size_mb, 3))
 
 
 def archive(folder: Path, name: str, out: Path) -> None:

@@ -1,0 +1,67 @@
+"""YAML that a person wrote, read strictly: plain values, few levels, few aliases, each key once.
+
+PyYAML's safe loader runs no code, but it recurses as deep as a text does, lets a few lines stand for billions of values
+through aliases, and raises whatever `int` or `base64` raise. Here each of them is a YAMLError that names its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+from yaml.constructor import ConstructorError
+from yaml.nodes import MappingNode, Node
+
+DEEPEST, MOST = 64, 50_000  # levels; values, those that an alias repeats included
+_HUGE = 1 << 64
+
+
+def load(text: str) -> object:
+    """Return the value of a YAML text; raise YAMLError, with a line, for what is not strict."""
+    return yaml.load(text, _Strict)
+
+
+class _Strict(yaml.SafeLoader):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth, self._values = 0, 0
+        self._sizes: dict[int, int] = {}  # values in each complete node
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        start = self.peek_event().start_mark
+        if self.check_event(yaml.AliasEvent):
+            node = super().compose_node(parent, index)
+            if id(node) not in self._sizes:  # its node is not complete: this is inside it
+                raise ConstructorError(None, None, "has an alias inside of what it stands for", start)
+            self._values += self._sizes[id(node)]
+        else:
+            self._depth, before = self._depth + 1, self._values
+            if self._depth > DEEPEST:
+                raise ConstructorError(None, None, f"has more than {DEEPEST} levels", start)
+            self._values += 1
+            node = super().compose_node(parent, index)
+            self._depth -= 1
+            self._sizes[id(node)] = self._values - before
+        if self._values > MOST:
+            raise ConstructorError(None, None, f"has more than {MOST:,} values", start)
+        return node
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        try:
+            found = super().construct_object(node, deep)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as problem:
+            what = str(node.tag).rpartition(":")[2]
+            raise ConstructorError(None, None, f"has a value that is not a valid {what}", node.start_mark) from problem
+        if isinstance(found, int) and abs(found) >= _HUGE:
+            raise ConstructorError(None, None, "has an integer of too many digits", node.start_mark)
+        return found
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = (key.tag, key.value) if isinstance(key.value, str) else None
+            if name is not None and name in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise ConstructorError(None, None, f"has the key {key.value[:40]!r} twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,113 @@
+"""Kill runs at random moments, run again, and compare with an undisturbed run.
+
+    python -m tests.hostile.kills --count 200 --world FOLDER
+
+One of four runs trains first; the others begin with an ONNX file. A kill is -9 in two of three cases, else TERM or INT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..conftest import hears_interrupts
+from . import world as worlds
+from .world import RECIPE, World
+
+_SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+_LIGHT = {"size": 8, "mean": [0.305], "std": [0.376]}
+
+
+def _recipes(world: World, folder: Path) -> list[Path]:
+    """Write the recipes: one that trains, and one of a network that is there."""
+    given: dict[str, object] = {key: value for key, value in RECIPE.items() if key not in ("train", "prune")}
+    images = {"evaluation": "digits", "calibration": {"from": "digits", "count": 64}}
+    given |= {"model": {"checkpoint": str(world.folder / "net.onnx"), "classes": 10}, "preprocessing": _LIGHT}
+    given |= {"images": images}
+    for name, raw in (("trains", RECIPE), ("given", given)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(raw))
+    return [folder / "trains.yaml", folder / "given.yaml"]
+
+
+def _start(recipe: Path, store: Path) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "edgeresnet", "run", str(recipe), "--store", str(store), "--json"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, preexec_fn=hears_interrupts)
+
+
+def _outcome(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return what a complete run measured, without times: these differ from run to run."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode in (0, 3, 4), err
+    run = json.loads(out)
+    results = run["results"].items()
+    found = {name: each["variants"] for name, each in results}
+    answers = {
+        f"{target} {name}": (variant["predicted"], variant["accuracy"])
+        for target, variants in found.items()
+        for name, variant in variants.items()
+    }
+    return {"answers": answers, "steps": sorted(step["id"] for step in run["steps"]), "verdict": run["verdict"]}
+
+
+def _leftovers(store: Path) -> list[str]:
+    """Return what a complete run must not leave: work folders, parts of files, artifacts without a manifest."""
+    found = [str(path) for path in store.glob("work/*")] + [str(path) for path in store.rglob("*.part")]
+    folders = [path for path in store.glob("*/*") if path.is_dir() and path.parts[-2] not in ("work", "cache", "locks")]
+    return found + [str(path) for path in folders if not (path / "manifest.json").is_file()]
+
+
+def killed(recipe: Path, store: Path, chance: random.Random, longest_s: float) -> str:
+    """Kill one run, perhaps twice; return the signals and when they came."""
+    said = []
+    for _ in range(chance.choice((1, 1, 2))):
+        process, how, after = _start(recipe, store), chance.choice(_SIGNALS), chance.uniform(0.2, longest_s)
+        time.sleep(after)
+        process.send_signal(how)
+        process.communicate(timeout=60)
+        said.append(f"{how.name} after {after:.1f} s")
+    return ", ".join(said)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Kill runs at random moments, and compare what the next run gives.")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--world", type=Path, required=True, help="folder to make the world in, or to find it in")
+    given = parser.parse_args(arguments)
+    chance, ends = random.Random(given.seed), Counter[str]()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        recipes = _recipes(worlds.make(given.world), folder)
+        wanted, longest = {}, {}
+        for recipe in recipes:
+            began = time.monotonic()
+            wanted[recipe] = _outcome(_start(recipe, folder / recipe.stem))
+            longest[recipe] = time.monotonic() - began
+        for number in range(given.count):
+            recipe, store = recipes[number % 4 != 0], folder / "store"
+            said = killed(recipe, store, chance, longest[recipe])
+            same = _outcome(_start(recipe, store)) == wanted[recipe] and not _leftovers(store)
+            ends["as undisturbed" if same else "another"] += 1
+            if not same:
+                print(f"{number}: {recipe.stem}: {said}: another result, or leftovers: {_leftovers(store)}", flush=True)
+            shutil.rmtree(store)
+    print(", ".join(f"{count} {end}" for end, count in ends.items()))
+    return bool(ends["another"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
