@@ -486,6 +486,7 @@ def test_a_mistyped_option_on_the_device_is_reported_before_anything_is_built(
     assert not (made / "built").exists()
 
 
+@pytest.mark.slow
 def test_what_is_built_again_is_judged_by_its_worst(
     export: Command,
     command: Command,

@@ -33,6 +33,7 @@ def given(command: Command, trained: tuple, tmp_path: Path) -> Path:
     return tmp_path / "w.safetensors"
 
 
+@pytest.mark.slow
 def test_what_is_written_is_an_ordinary_checkpoint(command: Command, given: Path) -> None:
     asked = ("prune", "w.safetensors", "--macs", 0.6, *SOME, "--evaluation", "digits", "--recover-epochs", 2)
     learn = ("--recover-rate", 0.01, "--recover-rounds", 2, "--recover-minutes", 9, "--flip", "--shift", 1)

@@ -117,6 +117,7 @@ def test_functions_that_stay_small_are_read(tmp_path: Path, name: str) -> None:
     assert onnx_file.read(written(tmp_path, CHANGES[name])).operators >= {"Conv", "F0"}
 
 
+@pytest.mark.slow
 def test_bytes_that_protobuf_does_not_write(tmp_path: Path) -> None:
     plain = classifier().SerializeToString()
     for name, data in protobuf.files(plain).items():

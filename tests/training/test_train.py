@@ -181,6 +181,7 @@ def test_it_stops_when_nothing_gets_better(tmp_path: Path, monkeypatch: pytest.M
     assert ctx.warnings == [RunWarning("ended-early", f"{notes.stopped}: the result is the best epoch, 2")]
 
 
+@pytest.mark.slow
 def test_label_smoothing_is_in_the_loss_that_is_learned_from(tmp_path: Path) -> None:
     """Of a network that knows nothing both losses are ln 10; the more it knows, the more smoothing costs."""
     plain = trained(tmp_path / "plain", train__epochs=6, train__batch=16)[1].history
