@@ -21,7 +21,7 @@ NO_MKDOCS_2_WARNING := 1
 export NO_MKDOCS_2_WARNING
 
 .PHONY: help demo check docs format test-unit test test-slow test-all test-nightly test-keras check-tensorrt-api \
-	test-lowest test-newest mutation dist release-check check-version clean
+	test-lowest test-newest hostile mutation dist release-check check-version clean
 # Verbs run in the order in which they are named, also with -j: each of them takes all cores for itself.
 .NOTPARALLEL:
 
@@ -84,6 +84,10 @@ test-newest:  ## the same with the newest releases of everything
 	$(NEWEST)/bin/python $(PIP) --upgrade --upgrade-strategy eager -e '.[dev]'
 	$(NEWEST)/bin/$(PYTEST) --tier unit --tier flow
 
+hostile: $(READY)  ## damage every kind of input in thousands of ways, then kill 200 runs: about two hours
+	$(BIN)/python -m tests.hostile --world .hostile
+	$(BIN)/python -m tests.hostile.kills --world .hostile
+
 mutation: $(READY)  ## change the code in small ways, and list what no test notices that tools/survivors.txt does not have
 	$(BIN)/python $(PIP) -e '.[dev,mutation]'
 	$(BIN)/python tools/mutation.py run --children 2 --every 3 $(addprefix edgeresnet/quantization/,placement.py qdq.py scales.py)
@@ -116,7 +120,7 @@ check-version:  ## TAG=v1.2.3 is the version of pyproject.toml, and the changelo
 
 clean:  ## remove the environments, the store, and what tools leave
 	rm -rf $(VENV) $(KERAS) $(LOWEST) $(NEWEST) $(BUILD) $(RELEASE) $(DIST)
-	rm -rf artifacts mutants site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf artifacts mutants site .hostile .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch brings its CUDA libraries along: about 6 GB on disk and two to five minutes, once.
 $(READY): pyproject.toml

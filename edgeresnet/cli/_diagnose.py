@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -162,7 +163,7 @@ def _input_of(model: str) -> tuple[int | None, int | None]:
     from ..models import recognise, shapes
     from ..portable import onnx_file
 
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     if not recipe.is_onnx(model):
         found = recognise.recognise(shapes.read(path))
         return (found.channels, None) if found else (None, None)

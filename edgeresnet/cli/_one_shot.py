@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -162,7 +163,7 @@ def _from_onnx(name: str, known: Known) -> None:
     from ..graph import about
     from ..portable import onnx_file
 
-    held = about.entry(onnx_file.read(Path(name).expanduser()).metadata, "preprocessing")
+    held = about.entry(onnx_file.read(Path(os.path.expanduser(name))).metadata, "preprocessing")
     if isinstance(held, dict):
         _fill(known, f"{name} itself", held)
 
@@ -171,7 +172,7 @@ def _from_record(name: str, known: Known) -> None:
     """Complete it from the record that a publisher wrote about weights."""
     from ..models import recognise, records, shapes, unwrap
 
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     held = shapes.look(path)
     found = recognise.recognise(held.networks[unwrap.MODEL], held.arch)
     record = records.of(path, found.archs if found else ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,7 @@ def _unlabelled(
 
     if about.targets:
         return about, int8
-    folder = Path(about.evaluation).expanduser() if about.evaluation else None
+    folder = Path(os.path.expanduser(about.evaluation)) if about.evaluation else None
     if folder is None or not folder.is_dir() or any(each.is_dir() and each.name[0] != "." for each in folder.iterdir()):
         return about, int8
     return replace(about, evaluation=None), replace(int8, calibration=int8.calibration or about.evaluation)

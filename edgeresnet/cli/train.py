@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,7 @@ def _recipe(
 
     from . import _one_shot
 
-    is_file = Path(model).expanduser().exists() or about.arch is not None or _is_file_name(model)
+    is_file = Path(os.path.expanduser(model)).exists() or about.arch is not None or _is_file_name(model)
     about = about if is_file else replace(about, arch=model)
     _one_shot.refuse_missing({"--epochs": learn.epochs}, model, "how often every image is learned from")
     raw, taken = _one_shot.recipe_of(

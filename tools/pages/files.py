@@ -71,7 +71,7 @@ KINDS = (
         "`result.json`, on the device",
         "`deploy.py` of a bundle",
         "`collect`",
-        str(contents.FORMAT),
+        str(contents.RESULT_FORMAT),
         "`edgeresnet schema result`",
         "It names the bundle by digest, so that a result is never attributed to another network. "
         "Its own digest shows damage on the way.",
