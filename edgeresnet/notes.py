@@ -27,6 +27,10 @@ class Epoch:
     validation_loss: float
     round: int | None = field(default=None, metadata=OMIT)
 
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "epoch", "rate", "round")
+        limits.check(self, 0, 100, "validation_top1")
+
 
 @dataclass(frozen=True)
 class TrainNotes:

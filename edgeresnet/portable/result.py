@@ -155,14 +155,15 @@ class Measured:
     def check_read(self) -> None:
         if self.ships not in self.variants:
             raise CodecError("variants", f"lack {quoted(self.ships)}, which would ship")
-        count, classes = len(self.reference_predicted), max(len(self.classes) - 1, 0) or limits.MANY
+        count = len(self.reference_predicted)
+        last = len(self.classes) - 1 if self.classes or self.has_labels else limits.MANY  # the number of a class
         answers = {f"variants.{name}.predicted": each.predicted for name, each in self.variants.items()}
         answers |= {"reference_predicted": self.reference_predicted}
         answers |= {} if self.labels is None else {"labels": self.labels}
         for name, found in answers.items():
             if len(found) != count:
                 raise CodecError(name, f"has {len(found)} entries for {count} images")
-            limits.check_all(self, 0, classes, name, found)
+            limits.check_all(self, 0, last, name, found)
         for name, variant in self.variants.items():
             if variant.accuracy.has_labels != self.has_labels:
                 raise CodecError(f"variants.{name}.accuracy", "does not fit whether the images have labels")
