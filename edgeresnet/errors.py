@@ -166,7 +166,9 @@ def shortened(text: str, most: int) -> str:
 
 def fitted(sentence: str, most: int) -> str:
     """Return a sentence of at most `most` characters: its longest words lose their middles first."""
-    words = sentence.split()
+    if len(sentence) <= most and "\n" not in sentence:
+        return sentence
+    words = shortened(sentence, 8 * most).split()
     while (excess := len(" ".join(words)) - most) > 0:
         longest = max(range(len(words)), key=lambda index: len(words[index]))
         length = len(words[longest])

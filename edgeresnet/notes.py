@@ -103,6 +103,8 @@ class SpeedupSearch:
     sure: bool
 
     def check_read(self) -> None:
+        if not self.curve:
+            raise CodecError("curve", "is empty")
         limits.check(self, 0, len(self.curve) - 1, "chosen", "milder")
         for name, found in (("ships", self.ships), *(("curve", point.targets) for point in self.curve)):
             if not set(self.goals) <= set(found):

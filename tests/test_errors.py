@@ -108,7 +108,8 @@ def test_a_long_sentence_loses_the_middles_of_its_longest_words_first() -> None:
     assert len(found) <= 160
     assert found.startswith("the file aaa")
     assert "is not what" in found
-    assert errors.fitted("short  enough", 160) == "short enough"
+    assert errors.fitted("a path with  two spaces", 160) == "a path with  two spaces"
+    assert len(errors.fitted("word" * 100_000 + " ", 100)) <= 100
     assert len(errors.fitted("word " * 200, 100)) <= 100
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -376,3 +377,28 @@ def test_ages_and_what_is_not_one() -> None:
     assert [stores.seconds_of(text) for text in ("90s", "15m", "1.5h", "7d")] == [90, 900, 5400, 604800]
     with pytest.raises(EdgeresnetError, match="not an age"):
         stores.seconds_of("soon")
+
+
+@pytest.mark.parametrize("what", ["locks", "work", "export", ".edgeresnet-store"])
+@pytest.mark.parametrize("form", ["a file", "a pipe"])
+def test_what_lies_where_a_folder_of_the_store_should_be_is_named(tmp_path: Path, what: str, form: str) -> None:
+    store = Store(tmp_path)
+    if (what, form) == (".edgeresnet-store", "a file"):
+        return  # as it should be
+    (tmp_path / what).touch() if form == "a file" else os.mkfifo(tmp_path / what)
+    with pytest.raises(ArtifactError, match=re.escape(str(tmp_path / what))), store.used():
+        make(store)
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../x", "n" * 5000, "a\0b"])
+def test_a_manifest_names_files_of_its_folder_alone(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path)
+    path = make(store).path / "manifest.json"
+    older = {key: value for key, value in json.loads(path.read_text()).items() if key != "seal"}
+    files = [{"name": name, "size": 1, "sha256": "0" * 64}]
+    path.write_text(json.dumps({**older, "format": UNSEALED_FORMAT, "files": files}))
+    found, problem = store.find("export", KEY)
+    assert found is None
+    assert "cannot be a file of it" in problem
+    path.write_text(json.dumps({**older, "files": []}))
+    assert list(store.artifacts()) == [], "a manifest of today without its seal"

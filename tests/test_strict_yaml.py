@@ -24,8 +24,8 @@ LAUGHS = "\n".join(
         ("- " * 5000 + "x", "has more than 64 levels"),
         ("".join(f"{' ' * depth}a:\n" for depth in range(500)), "has more than 64 levels"),
         (LAUGHS, "has more than 50,000 values"),
-        ("a: &a [*a]", "has an alias inside of what it stands for"),
-        ("x: &x\n  <<: *x\n", "has an alias inside of what it stands for"),
+        ("a: &a [*a]", "has an alias that refers to itself"),
+        ("x: &x\n  <<: *x\n", "has an alias that refers to itself"),
         ("seed: !!int ''", "not a valid int"),
         ("seed: !!bool bad", "not a valid bool"),
         ("seed: !!float bad", "not a valid float"),
@@ -53,4 +53,6 @@ def test_aliases_and_merges_are_read_as_people_use_them() -> None:
     assert isinstance(found, dict)
     assert found["one"] == {"a": 1, "b": 3}
     assert found["two"] == [{"a": 1, "b": 2}] * 2
+    twice = "o: &o {a: 2}\nx: {y: &b {<<: *o, a: 1}}\nz: {<<: *b}"
+    assert strict_yaml.load(twice) == yaml.safe_load(twice), "what a merge adds is not there twice"
     assert strict_yaml.load("") is None

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import EdgeresnetError, first_line
+from ..portable import documents
 
 _TEXT_FILES = (".yaml", ".yml", ".json")
 _MOST = 1 << 17  # bytes of a recipe that are looked at for names
@@ -24,7 +25,7 @@ def of_named_file(problem: BaseException) -> EdgeresnetError | None:
     """Return an error that names the file which a command was given and could not read; None for all other problems."""
     if not isinstance(problem, (OSError, ValueError)):
         return None
-    names = set(_named())
+    names = {name for name in _named() if any(map(str.isalnum, name))}
     for path in _paths(problem):
         if _is_named(path, names):
             why = problem.strerror if isinstance(problem, OSError) and problem.strerror else first_line(problem)
@@ -53,8 +54,8 @@ def _named() -> Iterator[str]:
         yield name
         if name.endswith(_TEXT_FILES):
             try:
-                with open(name, encoding="utf-8", errors="replace") as file:
-                    yield from _WORD.findall(file.read(_MOST))
+                text = documents.read_bytes(Path(name), _MOST).decode("utf-8", "replace")
+                yield from _WORD.findall("\n".join(line.partition(" #")[0] for line in text.splitlines()))
             except (OSError, ValueError):
                 continue
 
@@ -62,5 +63,5 @@ def _named() -> Iterator[str]:
 def _is_named(path: str, names: set[str]) -> bool:
     """Return whether one of the names is this path, or a folder above it."""
     parts = Path(path).parts
-    above = {str(Path(*parts[:count])) for count in range(1, len(parts) + 1)}
+    above = {str(Path(*parts[:count])) for count in range(1, len(parts) + 1)} - {"/", "."}
     return any(name in above or str(Path(name)) in above for name in names if name and len(name) < 4096)

@@ -112,8 +112,9 @@ def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = Fals
 
 def error(message: str, hint: str) -> None:
     """Print an error on one line that a person can read, whatever the names in it are."""
-    room = max(_LONGEST_ERROR - len(f"error:  ({hint})"), _LONGEST_ERROR // 2)
-    echo(f"error: {fitted(visible(message), room)} ({hint})", err=True)
+    todo = fitted(visible(hint), _LONGEST_ERROR // 2)
+    room = _LONGEST_ERROR - len(f"error:  ({todo})")
+    echo(f"error: {fitted(visible(' '.join(message.splitlines())), room)} ({todo})", err=True)
 
 
 def problem(text: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from .._version import __version__
-from ..errors import EdgeresnetError
+from ..errors import EdgeresnetError, quoted
 from ..notes import TraceNotes
 from ..portable import codec, documents, judging, manifest, readings
 from ..portable.codec import CodecError
@@ -259,7 +259,7 @@ def _opened(path: Path, *, any_format: bool = False) -> dict[str, object]:
         word = "a newer" if number > FORMAT else "an older"
         raise EdgeresnetError(
             str(path),
-            f"was written by {word} edgeresnet: its format is {number}, and this version reads {FORMAT}",
+            f"was written by {word} edgeresnet: its format is {quoted(number)}, and this version reads {FORMAT}",
             hint="use the version that wrote it, or renew it with --update, which keeps the margins of an older file",
         )
     return found

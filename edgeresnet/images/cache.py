@@ -217,10 +217,12 @@ def _connect(where: str) -> sqlite3.Connection:
 
 
 def _file(path: Path, most: int = place.LARGEST) -> Thing:
+    """Return a file to hash. Of one that is larger than any image the beginning is enough: it will not be decoded."""
     path = path.absolute()
-    stat = place.check_image(path, most)
+    stat = place.check_image(path, sys.maxsize)
     stamp = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-    return Thing(os.fsencode(path), stamp, stat.st_ctime_ns, lambda: _sha256(path))
+    size = -1 if stat.st_size <= most else 1 << 20
+    return Thing(os.fsencode(path), stamp, stat.st_ctime_ns, lambda: _sha256(path, size=size))
 
 
 def _sha256(path: Path, offset: int = 0, size: int = -1) -> bytes:

@@ -14,6 +14,7 @@ from ..portable.documents import Unreadable, parse_json
 
 _METADATA = "__metadata__"
 _LONGEST = 100_000_000  # bytes
+_KNOWN = ("dtype", "shape", "data_offsets")  # the format allows other keys, and nothing reads them
 LONGEST_SIDE = 1 << 48  # of a tensor
 _BYTES = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1,
@@ -64,7 +65,8 @@ def check_complete(header: Header, size: int) -> None:
 
 def _entry(name: str, held: object) -> Entry:
     try:
-        entry = codec.decode(Entry, held)
+        known = {key: value for key, value in held.items() if key in _KNOWN} if isinstance(held, dict) else held
+        entry = codec.decode(Entry, known)
     except codec.CodecError as problem:
         raise ValueError(f"the tensor {shortened(name, 40)}: {problem}") from problem
     begin, end = entry.data_offsets

@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 
 LONGEST_SIDE = 1 << 48  # of a tensor
 _MOST = 3_000_000  # operations
+_KEY_LEVELS, _KEY_PARTS = 8, 100  # tuples in one another, in a key; and on one level
 # What training scripts save next to the weights: options, dates, paths, numpy's numbers. Whatever it was, it becomes a
 # Note, so that none of it runs; only the names of these types are known here.
 NOTES = (
@@ -41,6 +42,10 @@ class Note:
 
     def __setstate__(self, state: Any) -> None:
         pass
+
+
+class TooMuch(Exception):
+    """A pickle that would take long to read."""
 
 
 class Code(Exception):
@@ -88,7 +93,7 @@ class _Counted(dict[int, _Operation]):
     def __getitem__(self, code: int) -> _Operation:
         self.used += 1
         if self.used > _MOST:
-            raise ValueError(f"it has more than {_MOST:,} operations, and a network needs fewer")
+            raise TooMuch(f"holds far more than a network: over {_MOST:,} values and marks")
         return super().__getitem__(code)
 
 
@@ -102,9 +107,21 @@ class _Ordered(collections.OrderedDict[Any, Any]):
 
 
 def _check_keys(keys: Sequence[Any]) -> None:
-    """Refuse tuples of tuples as keys: Python computes the hash of some of them for years."""
-    if any(isinstance(key, tuple | frozenset) and any(isinstance(each, tuple) for each in key) for key in keys):
-        raise ValueError("it holds keys that are tuples of tuples")
+    """Refuse tuples of many tuples as keys: Python computes the hash of some of them for years."""
+    for key in keys:
+        if isinstance(key, tuple | frozenset):
+            _check_key(key)
+
+
+def _check_key(key: Any) -> None:
+    level = [key]
+    for _ in range(_KEY_LEVELS):
+        level = [part for each in level for part in each if isinstance(part, tuple | frozenset)]
+        if not level:
+            return
+        if len(level) > _KEY_PARTS:
+            break
+    raise ValueError("it holds a key that is a tuple of very many tuples")
 
 
 def _checked(code: bytes, keys: Callable[[list[Any]], Sequence[Any]]) -> _Operation:

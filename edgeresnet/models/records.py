@@ -120,7 +120,7 @@ def _of_hub(path: Path, fits: Collection[str]) -> Record | None:
     if own:
         words = listed([f"{key} {value}" for key, value in own.items()], 80)
         return replace(record, preprocessing={}, why_not=f"its network was built with other arguments ({words})")
-    if arch not in fits:
+    if str(arch) not in fits:
         return replace(
             record,
             preprocessing={},

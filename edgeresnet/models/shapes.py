@@ -19,7 +19,7 @@ from ..errors import ModelError, foreign, listed, shortened
 from ..portable.documents import Missing, Unreadable, check_regular, shown
 from . import header, unwrap
 from .pickles import NOTES as NOTES
-from .pickles import Code, Reader, Tensor
+from .pickles import Code, Reader, Tensor, TooMuch
 from .pickles import Note as Note
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6: a row of pickles
@@ -44,7 +44,7 @@ def look(path: Path) -> Contents:
     """Read names and shapes from a checkpoint. Refuse other files, and those that would run code."""
     _check_file(path)
     try:
-        with foreign(lambda reason: broken(path, reason), but=(Code,), memory=True):
+        with foreign(lambda reason: broken(path, reason), but=(Code, TooMuch), memory=True):
             held, arch = _held(path)
             found = unwrap.networks(held, lambda value: isinstance(value, Tensor))
     except Code as problem:
@@ -55,6 +55,8 @@ def look(path: Path) -> Contents:
             hint="save `model.state_dict()` where it was trained; or, if you trust the file: "
             f"torch.save({loaded}['state_dict'], 'weights.pth')",
         ) from problem
+    except TooMuch as problem:
+        raise ModelError(shown(path), str(problem), hint="save `model.state_dict()` where it was trained") from problem
     if not found:
         raise _without_weights(path, held)
     return Contents(found, arch or unwrap.architecture(held))
@@ -112,7 +114,7 @@ def _held(path: Path) -> tuple[Any, str]:
     with open(path, "rb") as file:
         start = file.read(512)
         file.seek(0)
-        if _PAGE.match(start):  # not any `<`: the length of a header of safetensors may begin so
+        if _PAGE.match(start) and start[8:9] != b"{":  # not any `<`: the length of a header of safetensors may begin so
             hint = "the download returned a web page: open it in a browser"
             raise ModelError(shown(path), "is an HTML page, not a checkpoint", hint=hint)
         if start.startswith(_POINTER):

@@ -131,14 +131,18 @@ def _checked(given: str, found: recognise.Recognised | None, channels: int) -> r
 
 
 def _classes(samples: ImageSets, found: recognise.Recognised | None, onnx: OnnxFile | None) -> int:
-    """Return the number of classes: by the images, or by the weights or the ONNX file where these have no labels."""
-    known = [len(given.value.classes) for given in samples.values() if given.value.classes]
-    if known:
-        return known[0]
+    """Return the number of classes: by the images, or by the weights or the ONNX file where these have no labels.
+
+    A calibration folder may hold only some of the class folders, so it is asked last.
+    """
+    known = {slot: len(given.value.classes) for slot, given in samples.items() if given.value.classes}
+    labelled = [count for slot, count in known.items() if slot != "calibration"]
+    if labelled:
+        return labelled[0]
     if found:
         return found.classes
     logits = onnx.outputs if onnx else ()
-    last = logits[0].shape[-1] if logits and logits[0].shape else None
+    last = (logits[0].shape[-1] if logits and logits[0].shape else None) or known.get("calibration")
     if last is None:
         raise RecipeError(
             "the number of classes", "is unknown", hint="give `model.classes`, or images in one folder per class"

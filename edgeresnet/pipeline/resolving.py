@@ -100,10 +100,11 @@ def resolved_targets(recipe: Recipe) -> dict[str, ResolvedTarget]:
 
 def _samples(recipe: Recipe, store: Store) -> dict[str, Given[Samples]]:
     found = {slot: images.open_samples(recipe, slot, store) for slot in SLOTS if getattr(recipe.images, slot)}
-    for slot, samples in found.items():
+    judged = {slot: samples for slot, samples in found.items() if slot != "calibration"}  # ranges need no labels
+    for slot, samples in judged.items():
         if recipe.model.classes:
             images.check_classes(samples, recipe.model.classes, f"the {slot} set")
-    images.same_classes(found.items())
+    images.same_classes(judged.items())
     _check_promised_classes(recipe, found)
     for slot in ("training", "calibration"):
         if slot in found and "evaluation" in found:

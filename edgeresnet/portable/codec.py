@@ -27,6 +27,7 @@ Decoder: TypeAlias = Callable[[Any], Any]
 NAMES = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", types.NoneType: "null"}
 _NAMES: dict[type, str] = {**NAMES, list: "a list", dict: "an object"}
 _SHOWN, _PROBLEM, _PATH = 60, 180, 110  # characters, at most
+_HUGE = 1 << 63  # no count is so large, and many a computation with such an integer fails
 
 
 class CodecError(ValueError):
@@ -210,6 +211,8 @@ def _opaque(value: T) -> T:
         each = todo.pop()
         if isinstance(each, float):
             _float(each)
+        elif type(each) is int:
+            _typed(int, each)
         elif isinstance(each, (list, tuple)):
             todo.extend(each)
         elif isinstance(each, Mapping):
@@ -220,7 +223,13 @@ def _opaque(value: T) -> T:
 def _typed(kind: type, value: Any) -> Any:
     if type(value) is not kind:
         raise _wrong(value, _NAMES[kind])
+    if kind is int and _is_huge(value):
+        raise CodecError("", f"is an integer of too many digits: {_show(value)}")
     return value
+
+
+def _is_huge(value: Any) -> bool:
+    return not -_HUGE < value < _HUGE
 
 
 def _dict(value: object) -> dict[str, Any]:
@@ -247,7 +256,9 @@ def _literal(options: Iterable[Any], value: object) -> Any:
 def _many(kind: Any, decoder: Decoder, value: object) -> tuple[Any, ...]:
     items = _typed(list, value)
     found = set(map(type, items))
-    if kind in (bool, int, str) and found <= {kind}:
+    if kind in (bool, str) and found <= {kind}:
+        return tuple(items)
+    if kind is int and found <= {int} and not any(map(_is_huge, items)):
         return tuple(items)
     if kind is float and found <= {int, float} and _are_finite(items):
         return tuple(map(float, items)) if int in found else tuple(items)

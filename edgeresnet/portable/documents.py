@@ -158,6 +158,7 @@ def shown(path: Path | str) -> str:
 
 def _opened(path: Path) -> int:
     """Open a regular file. Without waiting: a pipe would, until somebody writes into it."""
+    _check_mode(os.stat(path).st_mode)  # before it is opened: opening some devices changes them
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check_mode(os.fstat(file).st_mode)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from ..errors import quoted
 from . import codec, documents
 from .codec import CodecError
 from .documents import Unreadable
@@ -81,6 +83,13 @@ def read(folder: Path) -> dict[str, object]:
     return found
 
 
+def _is_inside(name: str) -> bool:
+    """Return whether a name is that of a file below a folder, and not longer than a name can be."""
+    parts = PurePosixPath(name).parts
+    fits = all(part != ".." and len(os.fsencode(part)) <= 255 for part in parts)
+    return bool(parts) and fits and not name.startswith("/") and "\0" not in name and len(name) < 2000
+
+
 def problems(
     folder: Path, manifest: Mapping[str, object], besides: tuple[str, ...] = (), *, sealed: bool = True
 ) -> list[str]:
@@ -98,6 +107,8 @@ def problems(
     found: list[str] = []
     for file in files:
         path = folder / file.name
+        if not _is_inside(file.name):
+            return [f"the list of files in the manifest is damaged: {quoted(file.name)} cannot be a file of it"]
         if not path.is_file():
             found.append(f"{file.name} is missing")
         elif path.stat().st_size != file.size:

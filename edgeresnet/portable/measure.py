@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import EdgeresnetError, TargetError
-from . import machine, worker
+from ..errors import EdgeresnetError, MachineError, TargetError
+from . import limits, machine, worker
 from .machine import MachineState, TimedMachine
 from .times import Latency, ProcessTimes, SweepCell, Windows, spread
 from .worker import AnyWorker, Clock, Job, Loaded, Window
@@ -93,6 +93,12 @@ def _of_one_window(window: Window | None) -> Windows | None:
 _Recordings = dict[str, _Recording]
 
 
+def check_clock() -> None:
+    """Refuse to measure on a computer that has lost its time: no result of it would be read."""
+    if time.time() < limits.FIRST_MOMENT:
+        raise MachineError("the clock", "is before 2020", hint="set the date: a result says when it was measured")
+
+
 def rounds(
     jobs: Mapping[str, Job],
     *,
@@ -109,9 +115,9 @@ def rounds(
     Sessions take turns, forwards in one pass and backwards in the next, so that a machine that slows down steadily
     slows them all alike; which comes first changes from round to round. All rounds take about `seconds`, but every
     session has its first window, however long that takes. `sweep`, batch sizes and numbers of streams, measures
-    throughput too, on top of the seconds. A round that is interrupted is yielded as far as it came, marked `cut`,
-    before what ended it is raised.
+    throughput too, on top of the seconds. An interrupted round is yielded, marked `cut`; then what ended it is raised.
     """
+    check_clock()
     window_s, start = window_s or WINDOW_S, start or worker.start
     began, others_s = clock(), 0.0  # what other kinds than host latency take, as the round before this one showed
     for number in range(first, processes):

@@ -166,7 +166,8 @@ class Measured:
             limits.check_all(self, 0, last, name, found)
         for name, variant in self.variants.items():
             if variant.accuracy.has_labels != self.has_labels:
-                raise CodecError(f"variants.{name}.accuracy", "does not fit whether the images have labels")
+                problem = "lacks the counts that labels give" if self.has_labels else "has counts that only labels give"
+                raise CodecError(f"variants.{name}.accuracy", problem)
 
     @property
     def shipped(self) -> Variant:

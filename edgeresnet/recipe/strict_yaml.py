@@ -6,7 +6,6 @@ through aliases, and raises whatever `int` or `base64` raise. Here each of them 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
 import yaml
@@ -33,7 +32,7 @@ class _Strict(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             node = super().compose_node(parent, index)
             if id(node) not in self._sizes:  # its node is not complete: this is inside it
-                raise ConstructorError(None, None, "has an alias inside of what it stands for", start)
+                raise ConstructorError(None, None, "has an alias that refers to itself", start)
             self._values += self._sizes[id(node)]
         else:
             self._depth, before = self._depth + 1, self._values
@@ -57,11 +56,12 @@ class _Strict(yaml.SafeLoader):
             raise ConstructorError(None, None, "has an integer of too many digits", node.start_mark)
         return found
 
-    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
+    def compose_mapping_node(self, anchor: Any) -> MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()  # of keys as they are written: a merge adds others later, which are meant to be there twice
         for key, _ in node.value:
             name = (key.tag, key.value) if isinstance(key.value, str) else None
-            if name is not None and name in seen and key.tag != "tag:yaml.org,2002:merge":
+            if name in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise ConstructorError(None, None, f"has the key {key.value[:40]!r} twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+            seen |= {name} - {None}
+        return node

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import shutil
 import time
@@ -17,22 +18,35 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ..errors import ArtifactError, EdgeresnetError, machine_error, quoted
+from ..errors import ArtifactError, EdgeresnetError, machine_error
 from ..notes import Notes
-from ..portable import codec, manifest
+from ..portable import codec, documents, manifest
 from ..portable.codec import CodecError
 from ..portable.documents import Unreadable
 from ..portable.frozen import dataclass
 from ..portable.result import RunWarning
 from ..runs import Run
 from . import run_file
-from .artifact import Artifact, Given, ManifestRecord, Origin, Parent, file_of, manifest_in, read_manifest
+from .artifact import (
+    FORMAT,
+    UNSEALED_FORMAT,
+    Artifact,
+    Given,
+    ManifestRecord,
+    Origin,
+    Parent,
+    file_of,
+    manifest_in,
+    other_format,
+    read_manifest,
+)
 from .files import write_bytes, write_text
 
 __all__ = [
     "FORMAT",
     "KEY_FORMAT",
     "MARK",
+    "UNSEALED_FORMAT",
     "Artifact",
     "Given",
     "Making",
@@ -47,7 +61,6 @@ __all__ = [
     "write_text",
 ]
 
-FORMAT, UNSEALED_FORMAT = 3, 2  # of artifacts; those of the older one have no seal
 KEY_FORMAT = 2  # in every key: another number means that no older artifact is used
 MARK = ".edgeresnet-store"
 _OURS = re.compile(
@@ -128,9 +141,7 @@ class Store:
     @contextlib.contextmanager
     def making(self, stage: str, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[Making]:
         """Hold the one place where an artifact of this key is made. A second run waits here, then finds it made."""
-        lock = self.root / "locks" / f"{stage}-{key[:24]}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with open(lock, "a") as handle:
+        with _locked_file(self.root / "locks" / f"{stage}-{key[:24]}.lock") as handle:
             # The kernel drops the lock when a process dies, however it dies.
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,8 +152,9 @@ class Store:
             shutil.rmtree(work / "out", ignore_errors=True)
             making = Making(self, stage, key, work)
             try:
-                (work / "out").mkdir(parents=True)
-                (work / "scratch").mkdir(exist_ok=True)
+                with _in_place_of(work):
+                    (work / "out").mkdir(parents=True)
+                    (work / "scratch").mkdir(exist_ok=True)
                 yield making
             except BaseException:
                 # What a stage put into scratch (a training's last epoch) stays for the next run.
@@ -243,9 +255,7 @@ class Store:
     @contextlib.contextmanager
     def used(self, *, alone: bool = False) -> Iterator[None]:
         """Share the store with other runs, or, to clean it, hold it alone."""
-        mark = self.root / MARK
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        with open(mark, "a") as handle:
+        with _locked_file(self.root / MARK) as handle:
             try:
                 fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             except BlockingIOError as problem:
@@ -295,20 +305,50 @@ class Making:
         about = {"notes": codec.encode(notes), "seconds": seconds, "warnings": codec.encode(list(warnings))}
         written = manifest.write(self.out, format=FORMAT, key=self.key, stage=self.stage, **asdict(origin), **about)
         final = self.store.path_of(self.stage, self.key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists():  # damaged, or made again by `--again`
-            shutil.rmtree(self.work / "old", ignore_errors=True)
-            final.rename(self.work / "old")
-        self.out.rename(final)
+        with _in_place_of(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+        with _in_place_of(final):
+            if os.path.lexists(final):  # damaged, or made again by `--again`
+                shutil.rmtree(self.work / "old", ignore_errors=True)
+                final.rename(self.work / "old")
+            self.out.rename(final)
         return Artifact(final, read_manifest(written))
+
+
+@contextlib.contextmanager
+def _in_place_of(path: Path) -> Iterator[None]:
+    """Name what lies where a folder of the store should be."""
+    try:
+        yield
+    except OSError as problem:
+        if machine_error(problem) or isinstance(problem, PermissionError):
+            raise
+        raise ArtifactError(
+            f"the store's folder {path}", f"cannot be used: {documents.reason(problem)}", hint="remove what lies there"
+        ) from problem
+
+
+@contextlib.contextmanager
+def _locked_file(path: Path) -> Iterator[int]:
+    """Open a file for a lock, and make it where there is none. A pipe in its place would make a run wait."""
+    with _in_place_of(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _in_place_of(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        if form := documents.form_of(os.fstat(handle).st_mode):
+            raise ArtifactError(f"the store's file {path}", f"is {form}", hint="remove it")
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _problems(folder: Path, written: Mapping[str, object], key: str) -> str:
     """Return why a folder is not an intact artifact of this key; empty where it is."""
-    number = written.get("format")
-    if number not in (FORMAT, UNSEALED_FORMAT):
-        return f"has format {quoted(number)}, but this version writes {FORMAT}"
-    problems = manifest.problems(folder, written, sealed=number == FORMAT)
+    other = other_format(written)
+    if other:
+        return other
+    problems = manifest.problems(folder, written, sealed=written["format"] == FORMAT)
     if not problems and written.get("key") != key:
         problems = ["its manifest has another key"]
     return f"is damaged: {'; '.join(problems)}" if problems else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from .. import upgrade
+from ..errors import quoted
 from ..notes import BY_STAGE, Notes
 from ..portable import codec, manifest
 from ..portable.codec import CodecError
@@ -17,6 +18,8 @@ from ..portable.frozen import dataclass
 from ..portable.manifest import StoredFile
 from ..portable.result import RunWarning
 from ..runs import read_notes
+
+FORMAT, UNSEALED_FORMAT = 3, 2  # of artifacts; those of the older one have no seal
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -106,9 +109,18 @@ def file_of(parent: Parent, name: str) -> Path:
 def manifest_in(folder: Path) -> ManifestRecord | None:
     """Return the manifest of a folder, whose files are not checked; None where there is none to believe."""
     try:
-        return read_manifest(manifest.read(folder))
+        written = manifest.read(folder)
+        return None if other_format(written) else read_manifest(written)
     except (Unreadable, CodecError):
         return None
+
+
+def other_format(written: Mapping[str, object]) -> str:
+    """Return why a manifest is not one that this version reads; empty where it is."""
+    number = written.get("format")
+    if number not in (FORMAT, UNSEALED_FORMAT):
+        return f"has format {quoted(number)}, but this version writes {FORMAT}"
+    return "is damaged: its manifest has no seal" if number == FORMAT and manifest.SEAL not in written else ""
 
 
 def read_manifest(written: Mapping[str, object]) -> ManifestRecord:

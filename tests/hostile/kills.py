@@ -105,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not same:
                 print(f"{number}: {recipe.stem}: {said}: another result, or leftovers: {_leftovers(store)}", flush=True)
             shutil.rmtree(store)
+            if (number + 1) % 10 == 0:
+                print(f"{number + 1} of {given.count}: {ends['another']} with another result", flush=True)
     print(", ".join(f"{count} {end}" for end, count in ends.items()))
     return bool(ends["another"])
 

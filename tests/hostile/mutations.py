@@ -35,7 +35,10 @@ _VALUES: Mapping[str, Any] = {
     "-1": -1,
     "-0.5": -0.5,
     "0": 0,
+    "2^62": 2**62,
     "2^63": 2**63,
+    "10^400": 10**400,
+    "-10^400": -(10**400),
     "true": True,
 }
 CHANGES: Sequence[str] = (DELETE, RENAME, *_VALUES, *_RAW)

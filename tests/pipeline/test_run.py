@@ -245,6 +245,26 @@ def test_a_target_that_is_not_available_leaves_the_others_running(own_store: Sto
     assert pipeline.run(nothing_promised, own_store).verdict == "NOT_MEASURED"
 
 
+@pytest.mark.parametrize("classes", [3, None])
+def test_a_calibration_folder_may_hold_only_some_of_the_classes(
+    tmp_path: Path, colours: Any, classes: int | None
+) -> None:
+    shutil.copytree(colours("ranges") / "red", tmp_path / "some" / "red")
+    raw = tiny(
+        model={"arch": "cifar_resnet8", "classes": classes},
+        preprocessing={"size": 8, "mean": [0.4] * 3, "std": [0.3] * 3},
+        images={"training": str(colours("train")), "evaluation": str(colours("eval"))},
+        images__calibration=str(tmp_path / "some"),
+        quantize={"effort": "fast"},
+    )
+    resolved = pipeline.resolve(recipe.parse(raw), Store.open(tmp_path / "store"))
+    assert resolved.network.architecture.classes == 3
+    assert len(resolved.samples["calibration"].value) == 40
+    raw["images"]["evaluation"] = str(tmp_path / "some")
+    with pytest.raises(ImagesError, match="class"):
+        pipeline.resolve(recipe.parse(raw), Store(tmp_path / "store"))
+
+
 def test_calibration_images_that_are_also_evaluation_images(tmp_path: Path, colours: Any) -> None:
     shutil.copytree(colours("a"), tmp_path / "calibration")
     raw = on_colours(colours("b"), colours("a"), images={"calibration": str(tmp_path / "calibration")})

@@ -73,28 +73,29 @@ class Document:
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
+INTEGERS = st.integers(-(2**63) + 1, 2**63 - 1)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 OPAQUE: st.SearchStrategy[object] = st.recursive(
-    st.none() | st.booleans() | st.integers() | FLOATS | st.text(),
+    st.none() | st.booleans() | INTEGERS | FLOATS | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-ACCURACY = st.builds(Accuracy, st.integers(0), st.none() | st.tuples(FLOATS, FLOATS))
+ACCURACY = st.builds(Accuracy, st.integers(0, 2**63 - 1), st.none() | st.tuples(FLOATS, FLOATS))
 DOCUMENTS = st.builds(
     Document,
     name=st.text(),
     passed=st.booleans(),
-    count=st.integers(),
+    count=INTEGERS,
     share=FLOATS,
     accuracy=st.dictionaries(st.text(), ACCURACY, max_size=3),
     layers=st.lists(st.builds(Layer, st.text(), FLOATS), max_size=3).map(tuple),
     times=st.lists(FLOATS, max_size=5).map(tuple),
-    answers=st.lists(st.integers(), max_size=5).map(tuple),
+    answers=st.lists(INTEGERS, max_size=5).map(tuple),
     match=st.none() | st.builds(Exact, st.text()) | st.builds(Near, st.just("near"), FLOATS),
     flags=st.lists(st.booleans(), max_size=3).map(tuple),
     windows=st.lists(st.lists(FLOATS, max_size=3).map(tuple), max_size=3).map(tuple),
     device=st.sampled_from(["cpu", "gpu", 3, None]),
-    limit=st.integers() | st.just("none"),
+    limit=INTEGERS | st.just("none"),
     size=st.none() | FLOATS,
     note=st.none(),
     kind=st.just("plain") | st.text(),

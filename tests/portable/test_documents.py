@@ -113,6 +113,7 @@ def test_a_full_disk_is_the_machines_fault(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device", "it")
 
+    (tmp_path / "it").touch()
     monkeypatch.setattr(os, "open", full)
     with pytest.raises(MachineError):
         documents.read_bytes(tmp_path / "it")

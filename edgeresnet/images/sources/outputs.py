@@ -25,7 +25,7 @@ def written_by_us(folder: Path) -> str:
 def _has_manifest(folder: Path) -> bool:
     written: object = None
     with contextlib.suppress(OSError, ValueError):
-        written = parse_json(read_bytes(folder / manifest.NAME))
+        written = parse_json(read_bytes(folder / manifest.NAME, _LARGEST))
     return isinstance(written, dict) and {"digest", "files"} <= written.keys()
 
 

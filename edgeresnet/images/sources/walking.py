@@ -33,7 +33,7 @@ def below(root: Path, label: str, without: Collection[str] = ()) -> list[str]:
             continue
         ways[here] += 1
         if ways[here] > _MOST_WAYS:
-            problem = f"can be reached by links in more than {_MOST_WAYS} ways"
+            problem = f"is where more than {_MOST_WAYS} links lead"
             raise ImagesError(shown(root / inside), problem, hint="remove the links that lead back to it")
         folders, files = _entries(root, inside)
         waiting += [(folder, above | {here}) for folder in folders if os.path.basename(folder) not in without]

@@ -26,7 +26,6 @@ from ...portable import (
     decoding,
     evaluation,
     inference,
-    limits,
     machine,
     manifest,
     measure,
@@ -123,8 +122,7 @@ def _deploy(folder: Path, options: Options) -> None:
     output = options.output or folder / evaluation.RESULT
     if not output.parent.is_dir():
         raise EdgeresnetError(str(output.parent), "does not exist", hint="make the folder, or write to another one")
-    if time.time() < limits.FIRST_MOMENT:
-        raise MachineError("the clock", "is before 2020", hint="set the date: a result says when it was measured")
+    measure.check_clock()
     networks = _built(bundle, target, options.rebuilds or about.rebuilds)
     if about.ships not in networks:
         raise TargetError(
