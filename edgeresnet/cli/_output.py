@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..report.lines import Line, Look
 
 _NARROWEST, _WIDEST = 60, 120  # columns of a report
-_LONGEST_ERROR = 300  # characters of a line
+_LONGEST_ERROR, _LONGEST_HINT = 300, 200  # characters of a line, and of the hint in it
 # Letters of ours that an old code page may lack. The bars of a training's history become digits from 1 to 8.
 _SPELLED = {
     "→": "->", "×": "x", "·": "-", "…": "...", "✓": "KEPT", "✗": "BROKEN", "─": "-", "│": "|", "╭": "+", "╮": "+",
@@ -112,7 +112,7 @@ def echo(text: str, *, err: bool = False, nl: bool = True, as_it_is: bool = Fals
 
 def error(message: str, hint: str) -> None:
     """Print an error on one line that a person can read, whatever the names in it are."""
-    todo = fitted(visible(hint), _LONGEST_ERROR // 2)
+    todo = fitted(visible(hint), _LONGEST_HINT)
     room = _LONGEST_ERROR - len(f"error:  ({todo})")
     echo(f"error: {fitted(visible(' '.join(message.splitlines())), room)} ({todo})", err=True)
 

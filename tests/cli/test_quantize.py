@@ -104,12 +104,11 @@ def test_calibration_images_need_no_class_folders(asked: Command, flat: Path, tm
     (flat / "seven").mkdir()
     for file in sorted(flat.glob("*.png")):
         file.rename(flat / "seven" / file.name)
-    code, _, err = asked("--calibration", flat, *ONE, "--output", "again.onnx")
-    assert code == 2  # class folders must be the network's classes, wherever they are
-    assert "1 classes" in err
+    expect(0, asked("--calibration", flat, *ONE, "--output", "some.onnx"))  # some of the network's classes are enough
     expect(0, asked("--calibration", flat / "seven", *ONE, "--evaluation", "digits", "--output", "again.onnx"))
-    one, two = (onnx.load(tmp_path / name).graph.initializer for name in ("int8.onnx", "again.onnx"))
-    assert [tensor.raw_data for tensor in one] == [tensor.raw_data for tensor in two]
+    names = ("int8.onnx", "some.onnx", "again.onnx")
+    one, *others = ([tensor.raw_data for tensor in onnx.load(tmp_path / name).graph.initializer] for name in names)
+    assert others == [one, one]
 
 
 def test_evaluation_images_do_need_them(asked: Command, flat: Path) -> None:
