@@ -507,3 +507,9 @@ def test_what_is_slower_is_not_passed_over_and_chance_is_no_gain(fp32: float, wo
     text = read(runs.decoded(run)).text
     assert words in text
     assert (": no difference is shown" in text[: text.index("The vertical line")]) == (fp32 == 0.8)
+
+
+@pytest.mark.parametrize("sources", ["x", None, [], {"evaluation": "digits"}])
+def test_a_recipe_of_another_form_has_nothing_to_download(sources: object) -> None:
+    assert extras._without_download({"images": sources}) == {"images": sources}
+    assert extras._without_download({}) == {}

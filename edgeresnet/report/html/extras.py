@@ -134,12 +134,12 @@ def _unchanged(run: Run, store: Store, parents: Mapping[str, Mapping[str, str]])
 
 
 def _without_download(wanted: Mapping[str, object]) -> dict[str, object]:
-    sources = wanted["images"]
-    assert isinstance(sources, Mapping)
-    evaluation = sources.get("evaluation")
-    if evaluation and evaluation.get("download"):
-        evaluation = {**evaluation, "download": False}
-    return {**wanted, "images": {**sources, "evaluation": evaluation}}
+    """Return a recipe that downloads nothing; one of another form as it is, since reading it refuses that."""
+    sources = wanted.get("images")
+    evaluation = sources.get("evaluation") if isinstance(sources, Mapping) else None
+    if not isinstance(sources, Mapping) or not isinstance(evaluation, Mapping) or not evaluation.get("download"):
+        return dict(wanted)
+    return {**wanted, "images": {**sources, "evaluation": {**evaluation, "download": False}}}
 
 
 def _readable(samples: Samples, result: Measured) -> np.ndarray:
