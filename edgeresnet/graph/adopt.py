@@ -94,13 +94,13 @@ def _refuse_unknown(model: onnx.ModelProto, path: Path) -> None:
             f"has opset {version(model)}, but onnx {onnx.__version__} supports at most {newest}",
             hint=f"export it with opset {OPSET}, or install a newer onnx",
         )
-    foreign = sorted(
+    others = sorted(
         {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")}
     )
-    if foreign:
+    if others:
         raise ModelError(
             shown(path),
-            f"uses operators outside the ONNX standard: {listed(foreign[:3], 100, len(foreign))}",
+            f"uses operators outside the ONNX standard: {listed(others[:3], 100, len(others))}",
             hint="export the network again, without the optimizations of one runtime",
         )
 

@@ -20,7 +20,7 @@ from torch import nn
 from ..errors import ModelError, foreign, listed, shortened
 from ..portable.documents import shown
 from ..store import Given, Parent, write_bytes
-from . import NetworkSpec, build, parts, plans, shapes, unwrap, widths
+from . import NetworkSpec, build, parts, pickles, plans, shapes, unwrap, widths
 from .unwrap import Weights
 
 FILE = "weights.safetensors"
@@ -123,7 +123,7 @@ def unpickle(path: Path) -> Any:
         with (
             foreign(lambda reason: shapes.broken(path, reason), but=(pickle.UnpicklingError,), memory=True),
             warnings.catch_warnings(),
-            torch.serialization.safe_globals([(shapes.Note, name) for name in shapes.NOTES]),
+            torch.serialization.safe_globals([(pickles.Note, name) for name in pickles.NOTES]),
         ):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)

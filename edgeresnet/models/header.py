@@ -11,11 +11,11 @@ from typing import IO, NamedTuple
 from ..errors import shortened
 from ..portable import codec
 from ..portable.documents import Unreadable, parse_json
+from .pickles import LONGEST_SIDE
 
 _METADATA = "__metadata__"
 _LONGEST = 100_000_000  # bytes
 _KNOWN = ("dtype", "shape", "data_offsets")  # the format allows other keys, and nothing reads them
-LONGEST_SIDE = 1 << 48  # of a tensor
 _BYTES = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1,
     "U8": 1, "BOOL": 1,

@@ -18,9 +18,7 @@ from typing import Any, NamedTuple
 from ..errors import ModelError, foreign, listed, shortened
 from ..portable.documents import Missing, Unreadable, check_regular, shown
 from . import header, unwrap
-from .pickles import NOTES as NOTES
 from .pickles import Code, Reader, Tensor, TooMuch
-from .pickles import Note as Note
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6: a row of pickles
 _POINTER = b"version https://git-lfs"

@@ -247,8 +247,7 @@ class Store:
             too_much = larger_than_mb is not None and total > larger_than_mb * 1e6
             if now - touched < older_than_s and not too_much:
                 continue
-            is_folder = path.is_dir() and not path.is_symlink()
-            shutil.rmtree(path, ignore_errors=True) if is_folder else path.unlink(missing_ok=True)
+            shutil.rmtree(path, ignore_errors=True) if _is_folder(path) else path.unlink(missing_ok=True)
             removed, freed, total = removed + 1, freed + size, total - size
         return removed, freed / 1e6
 
@@ -270,8 +269,7 @@ class Store:
         for path in self.root.glob("*/*"):
             if not _OURS.fullmatch(path.relative_to(self.root).as_posix()):
                 continue
-            is_folder = path.is_dir() and not path.is_symlink()
-            files = [p for p in path.rglob("*") if p.is_file()] if is_folder else [path]
+            files = [p for p in path.rglob("*") if p.is_file()] if _is_folder(path) else [path]
             stats = [file.lstat() for file in files]
             touched = max((stat.st_mtime for stat in stats), default=path.lstat().st_mtime)
             yield path, touched, sum(stat.st_size for stat in stats)
@@ -313,6 +311,11 @@ class Making:
                 final.rename(self.work / "old")
             self.out.rename(final)
         return Artifact(final, read_manifest(written))
+
+
+def _is_folder(path: Path) -> bool:
+    """Return whether this is a folder itself, and not a link to one: what a link leads to is not the store's."""
+    return path.is_dir() and not path.is_symlink()
 
 
 @contextlib.contextmanager

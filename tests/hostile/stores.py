@@ -39,6 +39,13 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
 
 
+def _in_a_copy(store: Path, there: Path, data: bytes, words: Sequence[str], case: Path) -> Sequence[str]:
+    """Copy a store, give one file of the copy these bytes, and return the command that reads it."""
+    link(store, case / "store")
+    replace(case / "store" / there, data)
+    return *words, "--store", "store"
+
+
 def _artifacts(world: World, chance: random.Random) -> Iterator[Case]:
     """Damage a manifest in two of three cases, another file of an artifact otherwise. The step must be made again."""
     folders = [path for path in sorted(world.store.glob("*/*")) if (path / "manifest.json").exists()]
@@ -47,12 +54,7 @@ def _artifacts(world: World, chance: random.Random) -> Iterator[Case]:
         path = folder / "manifest.json" if chance.random() < 0.67 else chance.choice(_parts(folder))
         name, data = _damaged(path.read_bytes(), chance)
         there = path.relative_to(world.store)
-
-        def write(case: Path, there: Path = there, data: bytes = data) -> Sequence[str]:
-            link(world.store, case / "store")
-            replace(case / "store" / there, data)
-            return "plan", str(world.recipe), "--store", "store"
-
+        write = partial(_in_a_copy, world.store, there, data, ("plan", str(world.recipe)))
         yield Case(f"{there}: {name}", write, partial(_is_seen, folder.relative_to(world.store)))
 
 
@@ -72,12 +74,7 @@ def _bundles(world: World, chance: random.Random) -> Iterator[Case]:
         path = chance.choice(_parts(bundle))
         name, data = _damaged(path.read_bytes(), chance)
         there = path.relative_to(world.exporting)
-
-        def write(case: Path, there: Path = there, data: bytes = data) -> Sequence[str]:
-            link(world.exporting, case / "store")
-            replace(case / "store" / there, data)
-            return "collect", str(world.result), "--store", "store"
-
+        write = partial(_in_a_copy, world.exporting, there, data, ("collect", str(world.result)))
         yield Case(f"{there}: {name}", write, _refused)
 
 
@@ -113,7 +110,7 @@ def _file_for(path: Path) -> None:
 
 def _garbage_in(path: Path) -> None:
     path.mkdir()
-    (path / "manifest.json").write_bytes(os.urandom(0) + b"\xff\xfe\x00garbage")
+    (path / "manifest.json").write_bytes(b"\xff\xfe\x00garbage")
 
 
 def _loop_for(path: Path) -> None:
@@ -157,15 +154,16 @@ def _stores(world: World, chance: random.Random) -> Iterator[Case]:
         def write(
             case: Path, there: Path = there, form: str = form, words: Sequence[str] = (*words, *recipe)
         ) -> Sequence[str]:
-            _replaced(link(world.store, case / "store"), case / "store" / there, form)
+            link(world.store, case / "store")
+            _replaced(case / "store" / there, form)
             return *words, "--store", "store"
 
         yield Case(f"{words[0]}: {there} is {form}", write)
 
 
-def _replaced(store: Path, path: Path, form: str) -> None:
+def _replaced(path: Path, form: str) -> None:
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    _FORMS[form](store if path == store / "." else path)
+    _FORMS[form](path)
 
 
 ROWS = (

@@ -113,13 +113,15 @@ def test_what_lies_in_proc_is_only_what_its_file_system_holds(tmp_path: Path) ->
     assert place.mode_of(tmp_path / "y") is None
 
 
-ARRAYS = {name: data for name, data in npz.files().items() if "bomb" not in name}
+TARS = lists.tars()
+LIARS = {("set.npz", name): data for name, data in npz.files().items() if "bomb" not in name}
+LIARS |= {("set.tar", name): data for name, data in TARS.items()}
 
 
-@pytest.mark.parametrize("name", ARRAYS)
-def test_arrays_that_lie_are_refused_or_read(tmp_path: Path, name: str) -> None:
-    (tmp_path / "set.npz").write_bytes(ARRAYS[name])
-    problem = binary.refused(lambda: sources.at(tmp_path / "set.npz", "evaluation", None))
+@pytest.mark.parametrize("liar", LIARS, ids=" ".join)
+def test_arrays_and_archives_that_lie_are_refused_or_read(tmp_path: Path, liar: tuple[str, str]) -> None:
+    (tmp_path / liar[0]).write_bytes(LIARS[liar])
+    problem = binary.refused(lambda: sources.at(tmp_path / liar[0], "evaluation", None))
     assert problem is None or len(problem.message) < 300
 
 
@@ -140,16 +142,6 @@ def test_why_arrays_are_refused(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "set.npz").write_bytes(npz.files()[name])
     with pytest.raises(ImagesError, match=words):
         sources.at(tmp_path / "set.npz", "evaluation", None)
-
-
-TARS = lists.tars()
-
-
-@pytest.mark.parametrize("name", TARS)
-def test_archives_that_lie_are_refused_or_read(tmp_path: Path, name: str) -> None:
-    (tmp_path / "set.tar").write_bytes(TARS[name])
-    problem = binary.refused(lambda: sources.at(tmp_path / "set.tar", "evaluation", None))
-    assert problem is None or len(problem.message) < 300
 
 
 @pytest.mark.parametrize(
