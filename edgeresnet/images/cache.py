@@ -7,6 +7,7 @@ the pixels has its own digest.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
@@ -148,19 +149,19 @@ class DecodedCache:
         if not self._has_room(expected_bytes):
             yield from chunks
             return
+        _remove_abandoned(self._folder)
         partial = self._data.with_suffix(f".{os.getpid()}.part")
         indices: list[int] = []
         complete = True
-        try:
+        with contextlib.ExitStack() as until_done:
             for numbers, pixels in chunks:
-                complete = complete and _appended(partial, pixels, first=not indices)
+                if not indices:
+                    complete = _claimed(partial, until_done)
+                complete = complete and _appended(partial, pixels)
                 indices += numbers.tolist()
                 yield numbers, pixels
             if complete and indices:
                 self._publish(partial, indices)
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
 
     def _has_room(self, expected_bytes: int) -> bool:
         try:
@@ -186,9 +187,34 @@ class DecodedCache:
                 yield numbers, np.frombuffer(data, self._pixel).reshape(len(numbers), *self._shape)
 
 
-def _appended(path: Path, pixels: np.ndarray, *, first: bool) -> bool:
+def _claimed(path: Path, until_done: contextlib.ExitStack) -> bool:
+    """Create a part, locked as long as this process writes it; return False where that is impossible."""
     try:
-        with open(path, "wb" if first else "ab") as file:
+        file = until_done.enter_context(open(path, "ab"))  # noqa: SIM115
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        until_done.callback(_removed, path)
+        file.truncate(0)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the parts of processes that were killed: no process locks them any more."""
+    for path in folder.glob("*.part"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _removed(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _appended(path: Path, pixels: np.ndarray) -> bool:
+    try:
+        with open(path, "ab") as file:
             file.write(np.ascontiguousarray(pixels).data)
     except OSError:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import struct
 import zlib
@@ -122,6 +123,22 @@ def test_a_pass_that_was_broken_off_leaves_no_cache_and_a_damaged_one_is_never_u
     index = data.with_suffix(".json")
     index.write_bytes(index.read_bytes().replace(b"[0, 1,", b"[1, 0,", 1))
     np.testing.assert_array_equal(_all(samples)[0], first[0])
+
+
+def test_parts_of_killed_processes_are_removed_and_those_of_others_stay(
+    colours: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pixels = tmp_path / "cache" / "pixels"
+    pixels.mkdir(parents=True)
+    abandoned, written = pixels / "a.1.part", pixels / "b.2.part"
+    for path in (abandoned, written):
+        path.write_bytes(b"pixels")
+    with open(written, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _all(opened(colours("a"), Store(tmp_path)))
+    assert [path.suffix for path in sorted(pixels.iterdir()) if path.stem == "b.2"] == [".part"]
+    assert not abandoned.exists()
+    assert list(pixels.glob("*.bin"))
 
 
 def test_a_full_disk_only_costs_the_cache(
