@@ -128,6 +128,7 @@ class _Reporter(_Recorder):
         self.made = self.found = self.missing = 0
         self.digests: set[str] = set()  # of what this run made: two steps may share an artifact
         self.group = _Group("")
+        self.warned: set[str] = set()  # what was reported already
 
     def line(self, text: str) -> None:
         _output.echo(text, err=True)
@@ -181,7 +182,8 @@ class _Reporter(_Recorder):
             if self.group.reports(outcome.reason):
                 self.line(f"{name:24} {outcome.state}: {outcome.reason}")
         for warning in outcome.warnings:
-            self.line(f"{name:24} {warning}")
+            if str(warning) not in self.warned:
+                self.line(f"{name:24} {warning}")
 
     def records(self, step: Step, line: Mapping[str, object]) -> None:
         super().records(step, line)
@@ -195,6 +197,7 @@ class _Reporter(_Recorder):
         self.line(f"{step.id!s:24} another run is making it: waiting")
 
     def warns(self, sentence: str) -> None:
+        self.warned.add(sentence)
         self.line(f"warning: {sentence}")
 
     def summary(self) -> None:

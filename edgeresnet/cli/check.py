@@ -27,8 +27,9 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
 
     No stage runs. Lists the targets that are not installed (exit code 4), and
     the promises that the images are too few to decide. Warns where the
-    weights match several architectures. Whether they fit the one that the
-    recipe names is known only when it runs.
+    weights match several architectures, and where the calibration images are
+    few, of one class, or unlike the evaluation images. Whether the weights fit
+    the architecture that the recipe names is known only when it runs.
     """
     from .. import pipeline, recipe
     from . import _progress
@@ -38,7 +39,7 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     samples = {slot: given.value for slot, given in resolved.samples.items()}
     steps = pipeline.plan(resolved)
     _print(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {resolved.network.architecture.classes} classes")
-    for warning in resolved.network.warnings:
+    for warning in (*resolved.network.warnings, *pipeline.warnings_of(resolved)):
         _print(f"warning: {warning}")
     if decode:
         with _progress.counted("decode") as progress:

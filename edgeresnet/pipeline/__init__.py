@@ -11,6 +11,7 @@ from .planner import plan
 from .resolving import Resolved, ResolvedTarget, resolve
 from .runner import Listener, look_at, make, preview, run
 from .step import Outcome, Step
+from .suitability import warnings_of
 
 __all__ = [
     "STAGES",
@@ -26,4 +27,5 @@ __all__ = [
     "preview",
     "resolve",
     "run",
+    "warnings_of",
 ]

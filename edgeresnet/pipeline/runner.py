@@ -6,7 +6,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .. import targets
 from ..context import Context, Progress
@@ -19,11 +19,12 @@ from ..stages.export.write import FOLDER
 from ..stages.specs import DeviceInputs
 from ..stages.table import ON_DEVICE
 from ..store import Artifact, Given, Making, Parent, Store
+from . import suitability
 from .document import part, run_of
 from .measuring import Measuring
 from .network import GIVEN_WEIGHTS
-from .planner import is_of_reference, plan, samples_of
-from .resolving import resolve
+from .planner import CALIBRATE, is_of_reference, plan, samples_of
+from .resolving import Resolved, resolve
 from .step import Outcome, Step
 
 Outcomes = dict[StepId, Outcome]
@@ -66,7 +67,8 @@ def make(recipe: Recipe, store: Store, wanted: str | Callable[[Step], bool], lis
     )
     for name in needed:  # grows meanwhile: parents' parents too
         needed += [parent for parent in every[name].parents.values() if isinstance(parent, StepId)]
-    work = _Work([step for step in every.values() if step.id in needed], store, listener)
+    wanted_steps = _warned([step for step in every.values() if step.id in needed], resolved, listener)
+    work = _Work(wanted_steps, store, listener)
     for step in work.steps:
         work.take(step)
     return part(resolved, work.outcomes)
@@ -86,7 +88,8 @@ def run(
     """
     began = time.time()
     resolved = resolve(recipe, store)  # a recipe that cannot even be planned leaves no run
-    work = _Work(plan(resolved), store, listener or Listener())
+    shown = listener or Listener()
+    work = _Work(_warned(plan(resolved), resolved, shown), store, shown)
     repeated = _again(again, work.steps)
     where: StepId | None = None
     try:
@@ -111,6 +114,16 @@ def look_at(sets: Mapping[str, Samples], progress: Progress) -> None:
         for batch in samples.batches(64):
             done += len(batch.indices)
             progress(done, len(samples), f"{slot} images")
+
+
+def _warned(steps: Sequence[Step], resolved: Resolved, listener: Listener) -> list[Step]:
+    """Report doubtful calibration images at once, before hours are spent, and with the step that reads them."""
+    if all(step.id != CALIBRATE for step in steps):
+        return list(steps)
+    warnings = suitability.warnings_of(resolved)
+    for warning in warnings:
+        listener.warns(str(warning))
+    return [replace(step, warnings=(*step.warnings, *warnings)) if step.id == CALIBRATE else step for step in steps]
 
 
 def _of_stage(stage: str, steps: Mapping[StepId, Step]) -> list[StepId]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -198,6 +199,15 @@ def test_check_reports_what_the_images_can_decide(command: Command, tmp_path: Pa
     assert "the smallest drop that 450 images can rule out is 0.85 points" in out
     assert "warning: 450 images are too few for max_drop_pp 0.5" in out
     assert "warning" not in command("check", write_recipe(tmp_path, tiny(promises__max_drop_pp=1)))[1]
+
+
+def test_check_warns_of_calibration_images_of_another_kind(command: Command, tmp_path: Path) -> None:
+    held = sources.digits(evaluation=False)
+    np.savez("inverted.npz", images=255 - held._pixels[:100], labels=held.labels[:100])
+    warning = "warning: the calibration images differ from the evaluation images: they "
+    for calibration, warned in (("inverted.npz", True), ("training", False)):
+        raw = tiny(quantize={}, images__calibration=calibration, promises={})
+        assert (warning in " ".join(out_of(0, command("check", write_recipe(tmp_path, raw))).split())) == warned
 
 
 def test_check_warns_of_weights_that_match_several_architectures(
