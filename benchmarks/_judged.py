@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +27,24 @@ class Judged(NamedTuple):
 
     sqnr_db: float  # infinite: no difference at all
     agree_pct: float
-    top1_pct: float
-    drop_high_pp: float  # the upper end of the paired drop's 95 % interval
+    change: float  # of the probabilities: half of Σ|p−p̂| over the classes, as a mean over the images
+    top1_pct: float | None = None  # None without labels
+    drop_high_pp: float | None = None  # the upper end of the paired drop's 95 % interval
+
+    def in_short(self) -> str:
+        return f"{self.sqnr_db:.2f} dB · {self.agree_pct:.2f} % · {self.change:.4f}"
+
+    def __str__(self) -> str:
+        top1, drop = (f"{'–' if one is None else f'{one:.2f}'}" for one in (self.top1_pct, self.drop_high_pp))
+        return f"{self.sqnr_db:7.2f} {self.agree_pct:7.2f} {self.change:7.4f} {top1:>6} {drop:>9}"
+
+
+def best_of(rows: Iterable[Judged]) -> Judged:
+    """Return the best value of each column by itself: different rows may hold them."""
+    given = list(rows)
+    return Judged(
+        max(row.sqnr_db for row in given), max(row.agree_pct for row in given), min(row.change for row in given)
+    )
 
 
 class Peer:
@@ -77,17 +94,28 @@ def fresh(python: str, job: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "whole_seconds": time.perf_counter() - began}
 
 
-def judge(case: Case, file: Path, runtime: str) -> Judged:
-    """Return SQNR, agreement and top-1 of a file, with the paired drop's 95 % interval."""
-    logits = _answers(file, case.load("evaluation"), runtime)
-    reference, labels = case.load("logits"), case.load("labels")
+def judge(case: Case, file: Path, runtime: str, count: int | None = None) -> Judged:
+    """Compare a file's answers to the evaluation images, or to about `count` of them, with the FP32 network's."""
+    reference, labels = case.load("logits"), case.labels()
+    every = slice(None, None, max(1, len(reference) // count) if count else 1)  # images lie class by class
+    reference, labels = reference[every], None if labels is None else labels[every]
+    logits = _answers(file, case.load("evaluation")[every], runtime)
     found = inference.compare(reference, logits, labels)
     decibels = math.inf if found.sqnr_db is None else found.sqnr_db
-    return Judged(decibels, found.agree_pct, found.top1_pct, found.drop_interval_pp().high)
+    change = float(np.abs(probabilities(reference) - probabilities(logits)).sum(1).mean() / 2)
+    if labels is None:
+        return Judged(decibels, found.agree_pct, change)
+    return Judged(decibels, found.agree_pct, change, found.top1_pct, found.drop_interval_pp().high)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    parts = np.exp((logits - logits.max(1, keepdims=True)).astype(np.float64))
+    return parts / parts.sum(1, keepdims=True)
 
 
 def _answers(file: Path, images: np.ndarray, runtime: str) -> np.ndarray:
-    parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    size = BATCH if images.shape[-1] < 224 else 10  # memory
+    parts = [images[start : start + size] for start in range(0, len(images), size)]
     if runtime == "openvino":
         with openvino.OpenVinoSession(file, openvino.Options(float_parts="f32")) as session:
             return np.concatenate([session.infer(part) for part in parts])

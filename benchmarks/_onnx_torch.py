@@ -31,7 +31,7 @@ def network_of(path: str) -> Any:
                     if node.input[0] in positive:
                         self.after_relu.add(str(number))
                 if node.op_type == "Relu" or (
-                    node.op_type in ("ReduceMean", "GlobalAveragePool", "MaxPool", "Flatten", "Reshape")
+                    node.op_type in ("ReduceMean", "GlobalAveragePool", "AveragePool", "MaxPool", "Flatten", "Reshape")
                     and node.input[0] in positive
                 ):
                     positive.add(node.output[0])
@@ -51,7 +51,8 @@ def network_of(path: str) -> Any:
 
 
 def _layer(node: Any, about: dict[str, Any], weights: dict[str, Any]) -> Any:
-    weight, bias = weights[node.input[1]], weights[node.input[2]]
+    weight = weights[node.input[1]]
+    bias = weights[node.input[2]] if len(node.input) > 2 else torch.zeros(len(weight))
     if node.op_type == "Gemm":
         weight = weight if about.get("transB") else weight.T
         layer: Any = nn.Linear(weight.shape[1], weight.shape[0])
@@ -65,18 +66,22 @@ def _layer(node: Any, about: dict[str, Any], weights: dict[str, Any]) -> Any:
     return layer
 
 
+_BY_ELEMENT: dict[str, Any] = {"Relu": F.relu, "Sigmoid": torch.sigmoid, "Add": torch.add, "Mul": torch.mul}
+
+
 def _simple(kind: str, inputs: list[Any], about: dict[str, Any]) -> Any:
     x = inputs[0]
-    if kind == "Relu":
-        return F.relu(x)
-    if kind == "Add":
-        return x + inputs[1]
+    if kind in _BY_ELEMENT:
+        return _BY_ELEMENT[kind](*inputs)
+    if kind == "BatchNormalization":
+        scale, shift, mean, variance = inputs[1:]
+        return F.batch_norm(x, mean, variance, scale, shift, eps=about.get("epsilon", 1e-5))
     if kind in ("ReduceMean", "GlobalAveragePool"):
         return x.mean((2, 3), keepdim=kind == "GlobalAveragePool" or bool(about.get("keepdims", 1)))
     if kind in ("Flatten", "Reshape"):
         return torch.flatten(x, 1)
-    if kind == "MaxPool":
-        return F.max_pool2d(x, tuple(about["kernel_shape"]), tuple(about["strides"]), tuple(about["pads"][:2]))
+    if kind in ("MaxPool", "AveragePool"):
+        return _pooled(kind, x, about)
     if kind == "Slice":
         starts, ends, axes, steps = (tensor.tolist() for tensor in inputs[1:5])
         for start, end, axis, step in zip(starts, ends, axes, steps):  # noqa: B905
@@ -90,3 +95,13 @@ def _simple(kind: str, inputs: list[Any], about: dict[str, Any]) -> Any:
         flat = [side for axis in reversed(range(half)) for side in (pads[axis], pads[half + axis])]
         return F.pad(x, flat)
     raise ValueError(f"the operator {kind} is not known here")
+
+
+def _pooled(kind: str, x: Any, about: dict[str, Any]) -> Any:
+    top, left, bottom, right = about.get("pads", [0] * 4)
+    window, strides = tuple(about["kernel_shape"]), tuple(about.get("strides", (1, 1)))
+    if kind == "MaxPool":
+        return F.max_pool2d(F.pad(x, (left, right, top, bottom), value=float("-inf")), window, strides)
+    if any((top, left, bottom, right)):
+        raise ValueError("an AveragePool with padding is not known here")
+    return F.avg_pool2d(x, window, strides)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from _case import preprocessing
+from _case import preprocessing_of
 from _peers import serve
 
 from edgeresnet import targets
@@ -48,7 +48,9 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     equal = engine.Source(equalizer.applied(model), views.equalized)
     own = targets.get(dialect).dialect
     choices = engine.Choices(
-        replace(own, residual=residual or own.residual), effort=effort, preprocessing=preprocessing(shape[-1])
+        replace(own, residual=residual or own.residual),
+        effort=effort,
+        preprocessing=preprocessing_of(onnx_file, shape[-1]),
     )
     found = engine.quantize(plain, equal, choices, batches, some(held))
     onnx.save(found.model(), out)

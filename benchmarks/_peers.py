@@ -178,7 +178,7 @@ def _adapt(calibrate: Any, bins: dict[str, int] | None, remember: list[str] | No
 
     def once(self: Any, reader: Any) -> None:
         tensors = sorted(self.tensors_to_calibrate)
-        key = json.dumps([remember, self.method, self.num_bins, self.symmetric, tensors])
+        key = json.dumps([remember, self.method, self.num_bins, self.symmetric, tensors, reader.first])
         if key not in _HISTOGRAMS:
             collect(self, reader)
             _HISTOGRAMS[key] = self.collector
@@ -195,7 +195,8 @@ class _Reader:
     """onnxruntime's calibration data reader, by its protocol."""
 
     def __init__(self, batches: list[np.ndarray], name: str):
-        self._batches, self._name, self._next = batches, name, 0
+        self._all = self._batches = batches
+        self._name, self._next, self.first = name, 0, 0
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         if self._next >= len(self._batches):
@@ -213,7 +214,7 @@ class _Reader:
         return len(self._batches)
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        self._batches = self._batches[start_index:end_index]
+        self._batches, self._next, self.first = self._all[start_index:end_index], 0, start_index
 
 
 def _input_of(path: Path) -> str:

@@ -179,18 +179,62 @@ _ORT_S8: Options = {**_ORT_U8, "activations": "s8", "ActivationSymmetric": True,
 _ORT_S8_32: Options = {**_ORT_S8, "CalibTensorRangeSymmetric": False}
 _MODELOPT_MAX: Options = {"calibration_method": "max", "high_precision_dtype": "fp32", "batch": 64}
 
+_UNBIASED: Options = {**_UNCLIPPED, "disable_bias_correction": True}  # for files whose biases NNCF does not correct
+_NNCF_ADVERSARIAL: Options = {
+    "batch": 64,
+    "preset": "mixed",
+    "disable_bias_correction": True,
+    "activations_range": _EVEN,
+}
+_NNCF_NSFW: Options = {**_NNCF_ADVERSARIAL, "overflow_fix": "disable", "batch": 10}
+_ORT_U8_ADVERSARIAL: Options = {key: value for key, value in _ORT_U8_32.items() if key != "QuantizeBias"}
+_ORT_S8_ADVERSARIAL: Options = {key: value for key, value in _ORT_S8_32.items() if key != "CalibPercentile"}
+_MODELOPT_CONV: Options = {
+    "calibration_method": "entropy",
+    "high_precision_dtype": "fp32",
+    "op_types_to_quantize": ["Conv"],
+    "batch": 64,
+}
+
 # What was found best so far, network by network; several where they lie close together, and the table shows them all.
 # A network that is not named here was not searched on: it gets them all.
 TUNED: dict[tuple[str, str], dict[str, list[Options]]] = {
-    ("nncf", "openvino"): {"resnet20": _NNCF_FOUND, "resnet32": _NNCF_FOUND},
-    ("nncf", "tensorrt"): {"resnet20": [_ACCURATE], "resnet32": [_ACCURATE]},
-    ("onnxruntime", "openvino"): {"resnet20": [_ORT_U8_20, _ORT_U8_ALL], "resnet32": [_ORT_U8_32, _ORT_U8_ALL]},
-    ("onnxruntime", "tensorrt"): {"resnet20": [_ORT_S8], "resnet32": [_ORT_S8_32]},
-    ("modelopt", "openvino"): {"resnet20": [_MODELOPT_MAX], "resnet32": [_MODELOPT_MAX]},
-    ("modelopt", "tensorrt"): {"resnet20": [_MODELOPT_MAX], "resnet32": [_MODELOPT_MAX]},
+    ("nncf", "openvino"): {
+        "resnet20": _NNCF_FOUND,
+        "resnet32": _NNCF_FOUND,
+        "adversarial": [_NNCF_ADVERSARIAL],
+        "open-nsfw": [_NNCF_NSFW],
+    },
+    ("nncf", "tensorrt"): {
+        "resnet20": [_ACCURATE],
+        "resnet32": [_ACCURATE],
+        "adversarial": [_UNBIASED],
+        "open-nsfw": [_UNBIASED],
+    },
+    ("onnxruntime", "openvino"): {
+        "resnet20": [_ORT_U8_20, _ORT_U8_ALL],
+        "resnet32": [_ORT_U8_32, _ORT_U8_ALL],
+        "adversarial": [_ORT_U8_ADVERSARIAL],
+    },
+    ("onnxruntime", "tensorrt"): {
+        "resnet20": [_ORT_S8],
+        "resnet32": [_ORT_S8_32],
+        "adversarial": [_ORT_S8_ADVERSARIAL],
+    },
+    ("modelopt", "openvino"): {
+        "resnet20": [_MODELOPT_MAX],
+        "resnet32": [_MODELOPT_MAX],
+        "adversarial": [_MODELOPT_CONV],
+    },
+    ("modelopt", "tensorrt"): {
+        "resnet20": [_MODELOPT_MAX],
+        "resnet32": [_MODELOPT_MAX],
+        "adversarial": [_MODELOPT_CONV],
+    },
     ("modelopt-torch", "openvino"): {
         "resnet20": [{"batch": 64, "unsigned": True}],
         "resnet32": [{"batch": 64, "unsigned": True}],
+        "adversarial": [{"batch": 64, "unsigned": True, "method": "entropy"}],
     },
     ("modelopt-torch", "tensorrt"): {"resnet20": [{"batch": 64}], "resnet32": [{"batch": 64}]},
 }
@@ -212,7 +256,48 @@ LATENCY_PEERS: dict[str, tuple[str, Options]] = {
 }
 
 
-def table(network: str, dialect: str) -> list[tuple[str, str, Options]]:
+# What photographs need: all activations of 64 of them do not fit into the memory.
+LARGE = 128
+_LARGE: dict[str, Options] = {
+    "nncf": {"batch": 10},
+    "onnxruntime": {
+        "batch": 10,
+        "CalibStridedMinMax": 3,
+    },  # histograms of 30 images after the other, not of all at once
+    "modelopt": {"batch": 10},
+    "modelopt-torch": {"batch": 10},
+}
+
+
+# What a bounded search begins with, too: NNCF corrects biases fully of files that it refuses to take in ONNX.
+_MORE: dict[tuple[str, str], list[Options]] = {("nncf", "openvino"): [{**_ACCURATE, "backend": "openvino"}]}
+
+
+def _fitting(peer: str, options: Options, size: int) -> Options:
+    return {**options, **_LARGE[peer]} if size >= LARGE else options
+
+
+def starts(peer: str, dialect: str, size: int, *, bounded: bool) -> list[Options]:
+    """Return what a search begins with; a bounded one with what won on other networks."""
+    given = (
+        [*_unlike(TUNED[peer, dialect], None), *_MORE.get((peer, dialect), [])] if bounded else STARTS[peer, dialect]
+    )
+    return [_fitting(peer, {**one, **FORMS.get((peer, dialect), {})}, size) for one in given]
+
+
+def knobs(peer: str, dialect: str, size: int) -> dict[str, list[Any]]:
+    """Return the knobs that a search turns, in turn, with their values."""
+    fixed = _LARGE[peer] if size >= LARGE else {}
+    return {knob: values for knob, values in KNOBS[peer, dialect].items() if knob not in fixed}
+
+
+def _unlike(by_network: dict[str, list[Options]], network: str | None) -> list[Options]:
+    """Return what was found for a network; for one that was not searched on, all that was found, each once."""
+    chosen = by_network.get(network or "", [one for found in by_network.values() for one in found])
+    return [one for number, one in enumerate(chosen) if one not in chosen[:number]]
+
+
+def table(network: str, dialect: str, size: int) -> list[tuple[str, str, Options]]:
     """Return (title, peer, options), row by row."""
     rows: list[tuple[str, str, Options]] = []
     for (peer, form), options in _DEFAULTS.items():
@@ -221,11 +306,9 @@ def table(network: str, dialect: str) -> list[tuple[str, str, Options]]:
     for (peer, form), by_network in TUNED.items():
         if form != dialect:
             continue
-        all_of_them = [one for found in by_network.values() for one in found]
-        chosen = by_network.get(network, all_of_them)
-        unlike = [one for number, one in enumerate(chosen) if one not in chosen[:number]]
+        unlike = _unlike(by_network, network)
         for number, options in enumerate(unlike, 1):
             more = f" {number}" if len(unlike) > 1 else ""
             ending = f", {REWRITTEN}" if (peer, dialect) == ("nncf", "tensorrt") else ""
-            rows.append((f"{_NAMES[peer]}, tuned{more}{ending}", peer, options))
+            rows.append((f"{_NAMES[peer]}, tuned{more}{ending}", peer, _fitting(peer, options, size)))
     return rows

@@ -1,10 +1,12 @@
-"""A CIFAR network of bottleneck blocks, trained here: the one that no quantizer was tuned on.
+"""Networks of bottleneck blocks that are trained here, to compare quantizers on.
 
-Three stages of 16, 32 and 64 base channels (64, 128, 256 outputs) after a stem of stride 2, projections with batch
-normalisation where a stage begins. It learns from the first 70 % of each class of the training images; the rest is for
-evaluation, and nothing has seen it before.
+    bottleneck      as in ResNet-50: widths 16, 32 and 64 (64, 128 and 256 outputs), six blocks, 32 pixels
+    preactivation   BN and ReLU before each convolution: widths 12, 24 and 48, nine blocks, 32 pixels
+    squeeze         squeeze-and-excitation: widths 24, 48 and 96, six blocks, a max-pool, 64 pixels (images enlarged)
 
-    python benchmarks/bottleneck.py --data DIR --output FILE.safetensors
+Each learns from the first 70 % of each class of the training images. The rest is for evaluation: nothing has seen it.
+
+    python benchmarks/bottleneck.py --kind squeeze --data DIR --output FILE.safetensors
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _blocks
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+from _blocks import KINDS, Net
 from _case import preprocessing
 from torch import nn
 
@@ -26,81 +29,47 @@ from edgeresnet import images, recipe
 from edgeresnet.context import Context
 from edgeresnet.images import Samples
 from edgeresnet.models import checkpoint
-from edgeresnet.portable import machine
 from edgeresnet.stages import train
 from edgeresnet.stages.specs import Architecture, TrainInputs, TrainSpec
 from edgeresnet.store import Given
 
-ARCH = "bottleneck:make"  # a factory in user code, as a recipe names it from this folder
+# Factories in user code, as a recipe names them from this folder.
+ARCH = {
+    "bottleneck": "bottleneck:make",
+    "preactivation": "bottleneck:make_preactivation",
+    "squeeze": "bottleneck:make_squeeze",
+}
 LEARNED = 0.7  # of each class, in the order of file names
 SEED = 0
 PLAN: dict[str, Any] = {
-    "epochs": 30,
     "rate": 0.1,
     "optimizer": "sgd",
     "schedule": "one-cycle",
     "augment": {"flip": True, "shift": 4},
 }
-EXPANSION = 4
-
-
-class Bottleneck(nn.Module):
-    def __init__(self, inputs: int, width: int, stride: int):
-        super().__init__()
-        outputs = EXPANSION * width
-        self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
-        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
-        self.conv3, self.bn3 = nn.Conv2d(width, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            projection = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(outputs))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        return F.relu(self.bn3(self.conv3(y)) + self.shortcut(x))
-
-
-class Net(nn.Module):
-    def __init__(self, classes: int, channels: int, blocks: int = 2):
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(channels, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16)
-        stages, inputs = [], 16
-        for width, stride in ((16, 1), (32, 2), (64, 2)):
-            for number in range(blocks):
-                stages.append(Bottleneck(inputs, width, stride if number == 0 else 1))
-                inputs = EXPANSION * width
-        self.stages = nn.Sequential(*stages)
-        self.linear = nn.Linear(inputs, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.stages(F.relu(self.bn1(self.conv1(x))))
-        return self.linear(x.mean((2, 3)))
-
-
-class Learning(Net):
-    """The same while it learns: in BF16 where the CPU has it, which halves the time."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training and machine.has_bf16()):
-            logits = super().forward(x.contiguous(memory_format=torch.channels_last))
-        return logits.float()
 
 
 def make(classes: int, channels: int) -> nn.Module:
-    return Learning(classes, channels).to(memory_format=torch.channels_last)
+    return _blocks.learning("bottleneck", classes, channels)
 
 
-def load(weights: Path) -> nn.Module:
-    network = Net(classes=10, channels=3)
-    checkpoint.load_into(network, weights, ARCH)
+def make_preactivation(classes: int, channels: int) -> nn.Module:
+    return _blocks.learning("preactivation", classes, channels)
+
+
+def make_squeeze(classes: int, channels: int) -> nn.Module:
+    return _blocks.learning("squeeze", classes, channels)
+
+
+def load(kind: str, weights: Path) -> nn.Module:
+    network = Net(KINDS[kind], classes=10, channels=3)
+    checkpoint.load_into(network, weights, ARCH[kind])
     return network.eval()
 
 
-def halves(data: Path) -> tuple[Samples, Samples]:
+def halves(data: Path, size: int = 32) -> tuple[Samples, Samples]:
     """Return (to learn from, held out), by the order of file names, class by class."""
-    samples = images.open_samples(of_folder(data / "train"), "training")
+    samples = images.open_samples(of_folder(data / "train", size=size), "training")
     learned: list[int] = []
     for label in range(len(samples.classes)):
         mine = sorted(np.flatnonzero(samples.labels == label).tolist(), key=samples.name)
@@ -111,13 +80,13 @@ def halves(data: Path) -> tuple[Samples, Samples]:
     return learning, held_out
 
 
-def of_folder(folder: Path, slot: str = "training", **more: object) -> recipe.Recipe:
-    """Return a recipe that opens a folder as the published CIFAR networks want their images."""
+def of_folder(folder: Path, slot: str = "training", size: int = 32, **more: object) -> recipe.Recipe:
+    """Return a recipe that opens a folder as the published CIFAR networks want their images, enlarged to `size`."""
     return recipe.parse(
         {
             "version": 1,
             "model": {"arch": "cifar_resnet20", "classes": 10, "checkpoint": "none"},
-            "preprocessing": preprocessing(32).to_json(),
+            "preprocessing": preprocessing(size).to_json(),
             "images": {
                 "evaluation": {"from": str(folder)},
                 slot: {"from": str(folder), **more},
@@ -126,39 +95,46 @@ def of_folder(folder: Path, slot: str = "training", **more: object) -> recipe.Re
     )
 
 
-def train_to(data: Path, output: Path) -> None:
-    began = time.perf_counter()
-    learning, held_out = halves(data)
+def train_to(kind: str, data: Path, output: Path) -> None:
+    """Train one kind of network, write its weights, and print its accuracy on the rest of the images."""
+    began, about = time.perf_counter(), KINDS[kind]
+    learning, held_out = halves(data, about.size)
+    plan = recipe.Train(**PLAN, epochs=about.epochs)
+
+    def progress(done: int, total: int, word: str) -> None:
+        if done % (total // about.epochs) == 0:
+            print(f"{word}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+
     with tempfile.TemporaryDirectory() as name:
         out, scratch = Path(name, "out"), Path(name, "scratch")
         out.mkdir()
         scratch.mkdir()
-        spec = TrainSpec(Architecture(ARCH, classes=10, channels=3), recipe.Train(**PLAN), SEED)
-        context = Context(SEED, scratch, lambda done, total, word: _print_progress(done, total, word, began))
+        spec = TrainSpec(Architecture(ARCH[kind], classes=10, channels=3), plan, SEED)
+        context = Context(SEED, scratch, progress)
         notes = train.train(TrainInputs(Given(learning.digest, learning)), spec, out, context)
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes((out / checkpoint.FILE).read_bytes())
     seconds = time.perf_counter() - began
-    network = load(output)
+    top1 = _top1(load(kind, output), held_out)
+    print(f"{kind}: {seconds:.0f} s on {len(learning)} images; best epoch {notes.best_epoch}; held out {top1:.2f} %")
+
+
+def _top1(network: nn.Module, samples: Samples) -> float:
     correct = 0
     with torch.no_grad():
-        for batch in held_out.batches(256):
-            answer = network(torch.from_numpy(held_out.preprocessing.normalize(batch.pixels)))
+        for batch in samples.batches(256):
+            answer = network(torch.from_numpy(samples.preprocessing.normalize(batch.pixels)))
             correct += int((answer.argmax(1).numpy() == batch.labels).sum())
-    top1 = 100 * correct / len(held_out)
-    print(f"bottleneck: {seconds:.0f} s on {len(learning)} images; {notes}; held out {top1:.2f} %")
-
-
-def _print_progress(done: int, total: int, word: str, began: float) -> None:
-    if done % (total // PLAN["epochs"]) == 0:
-        print(f"{word}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    return 100 * correct / len(samples)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=list(KINDS), default="bottleneck")
     parser.add_argument("--data", type=Path, required=True, help="holds `train`, a folder of class folders")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    train_to(args.data, args.output)
+    train_to(args.kind, args.data, args.output)
 
 
 if __name__ == "__main__":
