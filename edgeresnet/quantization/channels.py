@@ -6,7 +6,6 @@ Along an entire residual stream, the same channel is one class; a class that ano
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from .net import Net, Node
 from .placement import POOLING, moves, weight_axis
@@ -26,8 +25,8 @@ class Channels:
         self._fix(net.output, None)
         roots = {name: np.array([self._root(i) for i in ids], np.int64) for name, ids in self._of.items()}
         known, fixed = np.unique(np.concatenate(list(roots.values()))), {self._root(i) for i in self._fixed}
-        self.free = torch.tensor([float(root not in fixed) for root in known.tolist()])
-        self.of = {name: torch.from_numpy(np.searchsorted(known, ids)) for name, ids in roots.items()}
+        self.free = np.array([float(root not in fixed) for root in known.tolist()])
+        self.of = {name: np.searchsorted(known, ids) for name, ids in roots.items()}
 
     def _through(self, node: Node) -> None:
         first = node.inputs[0]

@@ -17,15 +17,16 @@ from ..notes import HeldOut, QuantizeNotes, QuantizeStep
 from ..portable import inference
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
-from . import layers, pixels, qdq, refine, scales, session
+from . import layers, pixels, qdq, refine, rounding, scales, session
 from . import placement as places
 from .net import Net, Node
 from .ranges import Ranges
 
 _CORRECTED_WITH = 1 << 20  # values of all images for bias correction: more change hundredths of a decibel
+_ROUNDED_WITH = 1 << 23  # values of all images for rounding weights together
 _EVALUATED_WITH = 1 << 23  # values of all held-out images
 _FEWEST, _MOST = 16, 128  # images, however large or small
-_LAYER_BY_LAYER = 8, 1 << 20  # images at least, and values of all images, for the layers' noise
+_LAYER_BY_LAYER = 4, 1 << 19  # images at least, and values of all images, for the layers' noise
 _EXACT_DB = 200.0  # no difference at all: more than float32 can show
 _LARGE = 1 << 16  # values of an image from which a step of learning takes fewer images
 
@@ -130,6 +131,7 @@ def quantize(
     if equalized is not None:
         other = _corrected(_scaled(equalized, choices), learn(count=few))
         found = better_of("equalized channels", evaluate(other), found)
+    found = better_of("weights rounded together", evaluate(_rounded(found, learn, held_out.shape[1:])), found)
     if EFFORTS[choices.effort]:
         tried, word = _learned(found, choices, learn, progress)
         found = better_of(word, evaluate(tried), found)
@@ -196,6 +198,13 @@ def _corrected(before: Quantized, batches: Iterator[np.ndarray]) -> Quantized:
     return Quantized(before.source, before.placement, values)
 
 
+def _rounded(before: Quantized, learn: Batches, shape: Sequence[int]) -> Quantized:
+    model, placement = before.source.model, before.placement
+    images = list(learn(count=_enough(_ROUNDED_WITH, shape)))
+    values = rounding.together(model, placement, replace(before.values, biases={}), images)
+    return _corrected(Quantized(before.source, placement, values), learn(count=_enough(_CORRECTED_WITH, shape)))
+
+
 def most_held_out(shape: Sequence[int]) -> int:
     """Return how many held-out images of this shape suffice."""
     return _enough(_EVALUATED_WITH, shape)
@@ -244,4 +253,5 @@ class _Evaluation:
     def _answers(self, model: onnx.ModelProto) -> np.ndarray:
         run = session.Runner(model, [model.graph.output[0].name])
         size = session.batch_for(self._images.shape[1:])
-        return np.concatenate([run(self._images[i : i + size])[0] for i in range(0, len(self._images), size)])
+        batches = (self._images[i : i + size] for i in range(0, len(self._images), size))
+        return np.concatenate([found[0] for _, found in run.over(batches)])

@@ -12,11 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import torch
 from onnx import numpy_helper
-from torch import Tensor
 
-from ..portable import machine
 from ..portable.session import Dialect
 from .channels import Channels
 from .net import Net, Node
@@ -37,10 +34,8 @@ class Equalizer:
     def __init__(self, model: onnx.ModelProto, images: np.ndarray, seed: int):
         net = Net(model)
         placement, self._channels = place(net, _ANY), Channels(net)
-        torch.set_num_threads(machine.cores())  # sums depend on it
-        with torch.enable_grad():
-            parts = _parts(net, placement, self._channels, observe(net, placement, images, seed))
-            self._factors = _best(parts, self._channels.free).double().exp().numpy()
+        parts = _parts(net, placement, self._channels, observe(model, placement, images, seed))
+        self._factors = np.exp(_best(parts, self._channels.free))
 
     @property
     def changes(self) -> bool:
@@ -50,7 +45,7 @@ class Equalizer:
         """Return a tensor's factors, one per channel; None where it stays what it was."""
         if tensor not in self._channels.of:
             return None
-        return np.asarray(self._factors[self._channels.of[tensor].numpy()])
+        return np.asarray(self._factors[self._channels.of[tensor]])
 
     def applied(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """Return the network rescaled."""
@@ -60,10 +55,10 @@ class Equalizer:
 class _Part(NamedTuple):
     """Values that share a quantization step. A weight's factor is its input's, inverted: `sign` is -1."""
 
-    classes: Tensor
+    classes: np.ndarray
     sign: float
-    reach: Tensor
-    sensitivity: Tensor
+    reach: np.ndarray
+    sensitivity: np.ndarray
 
 
 def _parts(net: Net, placement: Placement, channels: Channels, seen: Seen) -> list[_Part]:
@@ -75,69 +70,63 @@ def _parts(net: Net, placement: Placement, channels: Channels, seen: Seen) -> li
             found.append(_Part(channels.of[name], 1.0, seen.reach[name], felt))
     for node in placement.weights.values():
         if node.inputs[0] in channels.of:
-            weights = torch.from_numpy(np.array(net.constants[node.inputs[1]]))
+            weights = net.constants[node.inputs[1]]
             outputs = weights.shape[weight_axis(node)]
-            largest, read = rows(node, weights).abs().amax(2), by_rows(node, channels.of[node.inputs[0]], outputs)
+            largest, read = np.abs(rows(node, weights)).max(2), by_rows(node, channels.of[node.inputs[0]], outputs)
             felt = seen.of_weights[node.name] / _WEIGHT_LEVELS**2 * (outputs / len(largest))
             found += [_Part(*one) for one in zip(read, [-1.0] * len(read), largest, felt, strict=True)]
     return found
 
 
-def _best(parts: list[_Part], free: Tensor) -> Tensor:
+def _best(parts: list[_Part], free: np.ndarray) -> np.ndarray:
     """Find the logarithms of the factors of least predicted noise, by gradient descent: a few vectors, no image."""
-    factors = torch.zeros(len(free))
-    if not parts or not bool(free.any()):
+    factors = np.zeros(len(free))
+    if not parts or not free.any():
         return factors
-    noise = _Noise.of(parts)
-    if not 0 < float(noise(factors)) < math.inf:
+    noise = _Noise(parts, len(free))
+    if not 0 < noise(factors)[0] < math.inf:
         return factors  # nothing reaches the logits
-    factors = factors.requires_grad_()
-    mean, square = torch.zeros_like(factors), torch.zeros_like(factors)
+    mean, square = np.zeros_like(factors), np.zeros_like(factors)
     for step in range(1, _STEPS + 1):
         used = factors * free
-        loss = noise(used).log() + _CAUTION * used.square().mean()
-        (slope,) = torch.autograd.grad(loss, [factors])
-        # Adam by hand: torch.optim loads its compiler first, which takes longer than all of this.
-        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()
-        move = (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-12)
-        rate = _RATE * 0.5 * (1 + math.cos(math.pi * step / _STEPS))
-        factors = (factors - rate * move).detach().requires_grad_()
-    return (factors.detach() * free).clamp(-_LARGEST, _LARGEST)
+        value, slope = noise(used)
+        slope = (slope / value + 2 * _CAUTION * used / len(used)) * free
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2  # Adam
+        move = (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-12)
+        factors = factors - _RATE * 0.5 * (1 + math.cos(math.pi * step / _STEPS)) * move
+    return np.clip(factors * free, -_LARGEST, _LARGEST)
 
 
-class _Noise(NamedTuple):
-    """The noise of rounding in the logits: the values of all parts, concatenated."""
+class _Noise:
+    """The noise of rounding in the logits, and its slope: over the values of all parts, concatenated."""
 
-    classes: Tensor
-    sign: Tensor
-    part: Tensor  # the part that each belongs to
-    reach: Tensor  # its logarithm
-    sensitivity: Tensor
+    def __init__(self, parts: list[_Part], classes: int):
+        sizes = [len(part.classes) for part in parts]
+        self._starts = np.cumsum([0, *sizes[:-1]])
+        self._part = np.repeat(np.arange(len(parts)), sizes)
+        # A class, and whether its factor is inverted: so each power is taken once, not once for each value.
+        sides = [part.classes + (0 if part.sign > 0 else classes) for part in parts]
+        self._side, self._classes = np.concatenate(sides), classes
+        reach = np.log(np.maximum(np.concatenate([part.reach for part in parts]), NOTHING).astype(np.float64))
+        self._highest = np.maximum.reduceat(reach, self._starts)
+        self._reach = np.exp(_SHARPNESS * (reach - self._highest[self._part]))
+        self._sensitivity = np.concatenate([part.sensitivity for part in parts]).astype(np.float64)
 
-    @staticmethod
-    def of(parts: list[_Part]) -> _Noise:
-        sizes = torch.tensor([len(part.classes) for part in parts])
-        return _Noise(
-            torch.cat([part.classes for part in parts]),
-            torch.repeat_interleave(torch.tensor([part.sign for part in parts]), sizes),
-            torch.repeat_interleave(torch.arange(len(parts)), sizes),
-            torch.cat([part.reach for part in parts]).clamp_min(NOTHING).log(),
-            torch.cat([part.sensitivity for part in parts]),
-        )
+    def __call__(self, factors: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the predicted noise and its derivatives by the factors' logarithms.
 
-    def __call__(self, factors: Tensor) -> Tensor:
-        """Return the predicted noise: a step's square by twelve, in each channel's own units, times its sensitivity.
-
-        A part's step follows its largest value, taken smoothly so that others near it count, too.
+        The noise is a step's square by twelve, in each channel's own units, times its sensitivity. A part's step
+        follows its largest value, taken smoothly so that others near it count, too.
         """
-        # index_select, since the gradient of [] adds in whatever order threads come.
-        factor = self.sign * factors.index_select(0, self.classes)
-        reach = _SHARPNESS * (self.reach + factor)
-        count = int(self.part[-1]) + 1
-        highest = torch.full((count,), -math.inf).scatter_reduce(0, self.part, reach.detach(), "amax")
-        above = torch.zeros(count).index_add(0, self.part, (reach - highest[self.part]).exp())
-        step = (above.log() + highest) / _SHARPNESS
-        return ((2 * step.index_select(0, self.part) - 2 * factor).exp() * self.sensitivity).sum() / 12
+        both = np.concatenate([factors, -factors])
+        reach = self._reach * np.exp(_SHARPNESS * both)[self._side]
+        felt = self._sensitivity * np.exp(-2 * both)[self._side]
+        above = np.add.reduceat(reach, self._starts)
+        steps = np.exp(2 * (np.log(above) / _SHARPNESS + self._highest)) / 12
+        noise = steps * np.add.reduceat(felt, self._starts)
+        slopes = (noise / above)[self._part] * reach - steps[self._part] * felt
+        found = 2 * np.bincount(self._side, slopes, 2 * self._classes)
+        return float(noise.sum()), found[: self._classes] - found[self._classes :]
 
 
 def _rescaled(model: onnx.ModelProto, equalizer: Equalizer) -> onnx.ModelProto:

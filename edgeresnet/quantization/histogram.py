@@ -39,9 +39,10 @@ class Histogram:
         # A power of two changes no digit. But where it makes values smaller, the smallest negative ones would become 0
         # in 32 bits, and change sides.
         precise = np.float32 if self.exponent <= 0 else np.float64
-        bins = np.floor(np.multiply(values.ravel(), precise(2.0**-self.exponent), dtype=precise)).astype(np.intp)
+        bins = np.multiply(values.ravel(), precise(2.0**-self.exponent), dtype=precise)
+        np.floor(bins, out=bins)
         bins += SIDE
-        self.counts += np.bincount(bins, minlength=2 * SIDE)
+        self.counts += np.bincount(bins.astype(np.intp), minlength=2 * SIDE)
 
     def plus(self, other: Histogram) -> Histogram:
         """Return the histogram of both together."""

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from ..portable import inference
-from .session import Runner, batch_for
+from .session import Runner, batch_for, each
 
 
 def noise(
@@ -27,8 +27,17 @@ def noise(
     size = batch_for(images.shape[1:])
     for start in range(0, len(images), size):
         batch = images[start : start + size]
-        for at, (expected, given) in enumerate(zip(*(run(batch) for run in runners), strict=True)):
-            signal[at] += np.square(expected, dtype=np.float64).sum()
-            apart[at] += np.square(given.astype(np.float64) - expected).sum()
+        loud, quiet = _energies(runners, batch)
+        signal, apart = signal + loud, apart + quiet
     pairs = zip(outputs, signal, apart, strict=True)
     return {layer: inference.decibels(loud, quiet) for layer, loud, quiet in pairs}
+
+
+def _energies(runners: tuple[Runner, Runner], batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each layer, the sum of its squared outputs, and that of their squared differences."""
+    exact, rounded = each(lambda run: run(batch), runners)
+    found = [
+        (np.square(one, dtype=np.float64).sum(), np.square(other.astype(np.float64) - one).sum())
+        for one, other in zip(exact, rounded, strict=True)
+    ]
+    return np.array([signal for signal, _ in found]), np.array([apart for _, apart in found])

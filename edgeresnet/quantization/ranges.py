@@ -150,7 +150,7 @@ class Views(NamedTuple):
     def add(self, tensor: str, image: np.ndarray, half: int) -> bool:
         """Add one image's values of a tensor, channels first; return False where one is NaN or infinite."""
         flat = image.reshape(len(image), -1)
-        lowest, highest, few = flat.min(1), flat.max(1), flat[:, :: _stride(flat.shape)]
+        lowest, highest, few = flat.min(1), flat.max(1), np.ascontiguousarray(flat[:, :: _stride(flat.shape)])
         if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
             return False
         self.plain.tensors.setdefault(tensor, Tensor()).add(lowest, highest, few, half)
@@ -161,6 +161,12 @@ class Views(NamedTuple):
                 lowest, highest, few = lowest * by, highest * by, few * by[:, None]
             self.equalized.tensors.setdefault(tensor, Tensor()).add(lowest, highest, few, half)
         return True
+
+    def expect(self, tensors: Iterable[str]) -> None:
+        """Add a place for each tensor, in this order: threads fill them later."""
+        for each in filter(None, (self.plain, self.equalized)):
+            for tensor in tensors:
+                each.tensors.setdefault(tensor, Tensor())
 
     def counted(self, images: int) -> None:
         """Count images whose values were added."""
@@ -179,17 +185,20 @@ def collect(
     net = Net(model)
     tensors = [tensor for tensor in wanted(net) if tensor != net.input]
     run = session.Runner(model, tensors)
-    for batch in batches:
-        values = dict(zip(tensors, run(batch), strict=True))
-        values[net.input] = batch
-        for tensor, value in values.items():
-            for index, image in enumerate(value, views.plain.images):
+    for batch, found in run.over(batches):
+        values = {**dict(zip(tensors, found, strict=True)), net.input: batch}
+        views.expect(values)
+
+        def add(tensor: str, values: dict[str, np.ndarray] = values) -> None:
+            for index, image in enumerate(values[tensor], views.plain.images):
                 if not views.add(tensor, image, index % HALVES):
                     raise ModelError(
                         tensor,
                         f"is NaN or infinite for {name(index)}",
                         hint="check this image, and the layer that computes this tensor",
                     )
+
+        session.each(add, values)
         views.counted(len(batch))
         on_images(views)
     _refuse_constant(views.plain, net)

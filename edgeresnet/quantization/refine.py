@@ -33,8 +33,8 @@ def bias_correction(
     tensors = [tensor for tensor in readers if tensor != net.input]
     run = session.Runner(model, tensors)
     exact, rounded, images = dict[str, np.ndarray](), dict[str, np.ndarray](), 0
-    for batch in batches:
-        seen = {net.input: batch, **dict(zip(tensors, run(batch), strict=True))}
+    for batch, found in run.over(batches):
+        seen = {net.input: batch, **dict(zip(tensors, found, strict=True))}
 
         def take(tensor: str, seen: dict[str, np.ndarray] = seen) -> None:
             scale = np.float32(values.scales[placement.source(tensor)])

@@ -1,21 +1,24 @@
 """How large channels get, and how much noise in a channel or a weight moves the logits: by a few images and gradients.
 
-Knows no factors and no scales.
+Knows no factors and no scales. onnxruntime computes the gradients. Where `gradient` lacks an operator, torch does.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+import onnx
 
+from . import gradient
 from .net import Net, Node
 from .placement import Placement, weight_axis
-from .session import batch_for
-from .torch_net import TorchNet
+from .session import Runner, ahead, batch_for
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OBSERVED = 1_400_000  # values of all images
 _TAIL = 8  # one image in eight shows how large a channel gets,
@@ -32,107 +35,217 @@ def observed(shape: tuple[int, ...]) -> int:
 class Seen(NamedTuple):
     """What was observed. How much noise moves the logits is squared and summed over images."""
 
-    reach: dict[str, Tensor]  # the magnitude that each channel of a tensor gets to
-    of_channels: dict[str, Tensor]  # how much noise in each channel of a tensor moves the logits
-    of_weights: dict[str, Tensor]  # the same for the weights of some of a layer's outputs (`rows`), taps together
+    reach: dict[str, np.ndarray]  # the magnitude that each channel of a tensor gets to
+    of_channels: dict[str, np.ndarray]  # how much noise in each channel of a tensor moves the logits; not of the image
+    of_weights: dict[str, np.ndarray]  # the same for the weights of some of a layer's outputs (`rows`), taps together
 
 
-def observe(net: Net, placement: Placement, images: np.ndarray, seed: int) -> Seen:
+class OfTensor(NamedTuple):
+    """One tensor over a batch."""
+
+    peaks: np.ndarray  # images × channels: the largest magnitude
+    mean: np.ndarray  # per channel
+    felt: np.ndarray | None  # per channel: the squared gradients of values that are not zero; None: not computed
+
+
+class OfLayer(NamedTuple):
+    """Gradients of some outputs of a layer over a batch."""
+
+    weights: np.ndarray  # outputs × inputs × taps
+    bias: np.ndarray | None  # per output; None where it has no bias of its own
+
+
+class Batch(NamedTuple):
+    """What one batch showed."""
+
+    tensors: dict[str, OfTensor]
+    layers: dict[str, OfLayer]
+
+
+Draw = Callable[["tuple[int, ...]"], np.ndarray]
+Differentiate = Callable[[np.ndarray, Draw], Batch]
+
+
+def observe(model: onnx.ModelProto, placement: Placement, images: np.ndarray, seed: int) -> Seen:
     """Run the images forwards and backwards, a few at a time and large ones one by one, to bound the memory."""
-    runner, generator = TorchNet(net), torch.Generator().manual_seed(seed)
+    net = Net(model)
+    ours = gradient.supported(model, net)
+    differentiate = by_onnxruntime(model, placement) if ours else by_torch(model, placement)
     tensors = {name: _Tensor() for name in sorted(placement.points)}
-    layers = {node.name: _Weights(node) for node in placement.weights.values()}
-    trained = [name for layer in layers.values() for name in layer.node.inputs[1:] if name in runner.constants]
-    constants = {**runner.constants, **{name: runner.constants[name].detach().requires_grad_() for name in trained}}
+    layers = {node.name: _Weights(node, _outputs(net, node)) for node in placement.weights.values()}
+
     size = batch_for(images.shape[1:])
-    for start in range(0, len(images), size):
-        batch = torch.from_numpy(images[start : start + size]).requires_grad_()
-        values = {**runner.run(batch, constants, keep=tensors), net.input: batch}
-        logits = values[net.output]
+
+    def from_(start: int) -> Batch:
+        rng = np.random.default_rng([seed, start])
         # With random signs, the square of a sum over images and logits equals the sum of their squares on average.
-        signs = torch.randint(0, 2, logits.shape, generator=generator) * 2.0 - 1.0
-        read = {name: values[name] for name in tensors} | {name: constants[name] for name in trained}
-        slopes = dict(zip(read, torch.autograd.grad((logits * signs).sum(), list(read.values())), strict=True))
+        signs = lambda shape: rng.integers(0, 2, shape).astype(np.float32) * 2 - 1  # noqa: E731
+        return differentiate(images[start : start + size], signs)
+
+    starts = range(0, len(images), size)
+    for _, found in ahead(from_, starts) if ours else ((start, from_(start)) for start in starts):
         for name, tensor in tensors.items():
-            tensor.add(values[name].detach(), slopes[name])
-        for layer in layers.values():
-            layer.add(*(slopes[name] for name in layer.node.inputs[1:] if name in slopes))
+            tensor.add(found.tensors[name])
+        for name, layer in layers.items():
+            layer.add(found.layers[name])
     return Seen(
         {name: tensor.reach() for name, tensor in tensors.items()},
-        {name: tensor.felt for name, tensor in tensors.items()},
+        {name: tensor.felt for name, tensor in tensors.items() if name != net.input},
         {name: layer.felt(tensors[layer.node.inputs[0]].mean()) for name, layer in layers.items()},
     )
 
 
-def rows(node: Node, weights: Tensor) -> Tensor:
+def by_onnxruntime(model: onnx.ModelProto, placement: Placement) -> Differentiate:
+    """Return what observes a batch by a graph of gradients."""
+    net = Net(model)
+    layers = {node.name: node for node in placement.weights.values()}
+    outputs = {name: _outputs(net, node) for name, node in layers.items()}
+    chosen = {name: some(node, outputs[name]) for name, node in layers.items()}
+    graph = gradient.Gradients(net, gradient.Observed(sorted(placement.points), chosen))
+    run = Runner(model, graph.outputs, graph.nodes())
+
+    def differentiate(batch: np.ndarray, draw: Draw) -> Batch:
+        signs = draw((len(batch), gradient.classes(model)))
+        found = dict(zip(graph.outputs, run(batch, **{graph.signs: signs}), strict=True))
+        tensors = {
+            name: OfTensor(found[peaks], found[graph.means[name]], found.get(graph.felt.get(name, "")))
+            for name, peaks in graph.peaks.items()
+        }
+        of_layers = {}
+        for name, node in layers.items():
+            weights = _of_groups(node, found[graph.weights[name]], outputs[name])
+            of_layers[name] = OfLayer(weights, found[graph.biases[name]] if _has_bias(net, node) else None)
+        return Batch(tensors, of_layers)
+
+    return differentiate
+
+
+def by_torch(model: onnx.ModelProto, placement: Placement) -> Differentiate:
+    """Return what observes a batch by torch: it knows more operators."""
+    import torch
+
+    from ..portable import machine
+    from .torch_net import TorchNet
+
+    torch.set_num_threads(machine.cores())  # sums depend on it
+    net = Net(model)
+    runner = TorchNet(net)
+    layers = placement.weights.values()
+    trained = [name for node in layers for name in node.inputs[1:] if name in runner.constants]
+    constants = {**runner.constants, **{name: runner.constants[name].detach().requires_grad_() for name in trained}}
+
+    def of_layer(node: Node, slopes: dict[str, Tensor]) -> OfLayer:
+        weights, *bias = (slopes[name].numpy() for name in node.inputs[1:] if name in slopes)
+        few = some(node, weights.shape[weight_axis(node)])
+        return OfLayer(rows(node, weights), bias[0].flatten()[few] if _has_bias(net, node) else None)
+
+    def of_tensor(values: Tensor, slopes: Tensor) -> OfTensor:
+        values, slopes = (each.reshape(*each.shape[:2], -1) for each in (values.detach(), slopes))
+        felt = (slopes.square() * (values != 0)).sum((0, 2))  # zero has no rounding error
+        return OfTensor(values.abs().amax(2).numpy(), values.mean((0, 2)).numpy(), felt.numpy())
+
+    def differentiate(batch: np.ndarray, draw: Draw) -> Batch:
+        with torch.enable_grad():
+            image = torch.from_numpy(batch).requires_grad_()
+            values = {**runner.run(image, constants, keep=placement.points), net.input: image}
+            logits = values[net.output]
+            read = {name: values[name] for name in placement.points} | {name: constants[name] for name in trained}
+            total = (logits * torch.from_numpy(draw(tuple(logits.shape)))).sum()
+            slopes = dict(zip(read, torch.autograd.grad(total, list(read.values())), strict=True))
+        tensors = {name: of_tensor(values[name], slopes[name]) for name in placement.points}
+        return Batch(tensors, {node.name: of_layer(node, slopes) for node in layers})
+
+    return differentiate
+
+
+def rows(node: Node, weights: np.ndarray) -> np.ndarray:
     """Return a layer's weights for some of its outputs, as outputs × inputs × taps."""
-    found = weights.movedim(weight_axis(node), 0)
-    found = found[_some(node, len(found))]
+    found = np.moveaxis(weights, weight_axis(node), 0)
+    found = found[some(node, len(found))]
     return found.reshape(*found.shape[:2], math.prod(found.shape[2:]))
 
 
-def by_rows(node: Node, channels: Tensor, outputs: int) -> Tensor:
+def by_rows(node: Node, channels: np.ndarray, outputs: int) -> np.ndarray:
     """Return values per input channel as each row of a layer reads them, as outputs × inputs."""
     groups = channels.reshape(node.integer("group", 1), -1)
-    return groups[_some(node, outputs) * len(groups) // outputs]
+    return groups[some(node, outputs) * len(groups) // outputs]
 
 
-def _some(node: Node, outputs: int) -> Tensor:
+def some(node: Node, outputs: int) -> np.ndarray:
     """Choose outputs, evenly apart, at least one of each group: groups read different inputs."""
     count = min(outputs, max(_ROWS, node.integer("group", 1)))
-    return torch.arange(count) * outputs // count
+    return np.arange(count) * outputs // count
+
+
+def _of_groups(node: Node, weights: np.ndarray, outputs: int) -> np.ndarray:
+    """Return inputs × outputs × taps as outputs × inputs × taps, each output with its own group's inputs."""
+    groups, few = node.integer("group", 1), some(node, outputs)
+    weights = weights.reshape(groups, len(weights) // groups, len(few), math.prod(weights.shape[2:]))
+    return weights[few * groups // outputs, :, np.arange(len(few))]
+
+
+def _has_bias(net: Net, node: Node) -> bool:
+    """Return whether a layer has one bias per output, which can be corrected."""
+    if len(node.inputs) < 3 or node.inputs[2] not in net.constants:
+        return False
+    return math.prod(net.constants.shape(node.inputs[2])) == _outputs(net, node)
+
+
+def _outputs(net: Net, node: Node) -> int:
+    return net.constants.shape(node.inputs[1])[weight_axis(node)]
 
 
 class _Tensor:
     """The observation of one tensor, batch by batch."""
 
     def __init__(self) -> None:
-        self.felt = torch.zeros(())
-        self._sum, self._count = torch.zeros(()), 0
-        self._peaks: list[Tensor] = []
+        self.felt = np.zeros(())
+        self._sum, self._count = np.zeros(()), 0
+        self._peaks: list[np.ndarray] = []
 
-    def add(self, values: Tensor, slopes: Tensor) -> None:
-        values, slopes = (each.reshape(*each.shape[:2], -1) for each in (values, slopes))
-        self.felt = self.felt + (slopes.square() * (values != 0)).sum((0, 2))  # zero has no rounding error
-        self._sum, self._count = self._sum + values.sum((0, 2)), self._count + len(values) * values.shape[2]
-        self._peaks.append(values.abs().amax(2))
+    def add(self, seen: OfTensor) -> None:
+        if seen.felt is not None:
+            self.felt = self.felt + seen.felt
+        images = len(seen.peaks)
+        self._sum, self._count = self._sum + seen.mean.astype(np.float64) * images, self._count + images
+        self._peaks.append(seen.peaks)
 
-    def mean(self) -> Tensor:
-        return self._sum / self._count
+    def mean(self) -> np.ndarray:
+        return np.asarray(self._sum / self._count)
 
-    def reach(self) -> Tensor:
+    def reach(self) -> np.ndarray:
         """Return the magnitude that each channel exceeds once in many images.
 
         The largest peaks are taken as the tail of an exponential: the maximum over a few hundred images is chance, and
         values beyond it will be clipped. The peak that an eighth of the images in the tail show is the least, however
         rarely a channel is active. A dead channel gets as little as is safe.
         """
-        peaks = torch.cat(self._peaks)
+        peaks = np.concatenate(self._peaks).astype(np.float64)
         few = min(len(peaks), max(4, len(peaks) // _TAIL))
-        tail = peaks.topk(few, 0).values
+        tail = np.sort(peaks, axis=0)[::-1][:few]
         slope = (tail - tail[-1]).sum(0) / max(few - 1, 1)
-        found = torch.maximum(tail[-1] + slope * math.log(few * _BEYOND), tail[few // 8])
-        return torch.maximum(found, 1e-3 * found.max()).clamp_min(NOTHING)
+        found = np.maximum(tail[-1] + slope * math.log(few * _BEYOND), tail[few // 8])
+        return np.maximum(np.maximum(found, 1e-3 * found.max()), NOTHING)
 
 
 class _Weights:
     """The observation of some outputs of a layer, batch by batch."""
 
-    def __init__(self, node: Node):
+    def __init__(self, node: Node, outputs: int):
         self.node = node
-        self._outputs = 0
-        self._squares = self._with_bias = self._of_bias = torch.zeros(())
+        self._outputs = outputs
+        self._squares = self._with_bias = self._of_bias = np.zeros(())
 
-    def add(self, slopes: Tensor, of_bias: Tensor | None = None) -> None:
-        self._outputs = slopes.shape[weight_axis(self.node)]
-        mine = rows(self.node, slopes)
-        self._squares = self._squares + mine.square().sum(2)
-        if of_bias is not None and of_bias.numel() == self._outputs:
-            bias = of_bias.flatten()[_some(self.node, self._outputs), None]
-            self._with_bias = self._with_bias + mine.sum(2) * bias
-            self._of_bias = self._of_bias + bias.square() * mine.shape[2]
+    def add(self, seen: OfLayer) -> None:
+        weights = seen.weights.astype(np.float64)
+        self._squares = self._squares + np.square(weights).sum(2)
+        if seen.bias is not None:
+            bias = seen.bias.astype(np.float64)[:, None]
+            self._with_bias = self._with_bias + weights.sum(2) * bias
+            self._of_bias = self._of_bias + np.square(bias) * weights.shape[2]
 
-    def felt(self, mean: Tensor) -> Tensor:
+    def felt(self, mean: np.ndarray) -> np.ndarray:
         """Return how much noise in the weights moves the logits, without the part that bias correction removes."""
         means = by_rows(self.node, mean, self._outputs)
-        return (self._squares - 2 * means * self._with_bias + means.square() * self._of_bias).clamp_min(0)
+        found = self._squares - 2 * means * self._with_bias + np.square(means) * self._of_bias
+        return np.asarray(np.maximum(found, 0))

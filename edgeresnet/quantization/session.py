@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import ctypes
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +16,8 @@ import onnx
 from ..errors import ModelError, first_line
 from ..portable import machine
 from ..targets import onnxruntime as runtime
+
+_AT_ONCE = 2  # batches: more would be faster on many cores, but each takes memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,34 +35,46 @@ def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 
 class Runner:
-    """Runs batches of any size, even of a network whose batch is fixed."""
+    """Runs batches of any size, even of a network whose batch is fixed.
 
-    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str]):
+    Two batches at once take less time than two threads that wait for each other in every layer.
+    """
+
+    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str], more: onnx.GraphProto | None = None):
+        """Prepare to compute tensors of a network. `more` is added to its graph, for a few batches."""
         import onnxruntime
 
-        more = onnx.ModelProto()
+        _give_back_memory()
+        addition = onnx.ModelProto() if more is None else onnx.ModelProto(graph=more)
         there = {value.name for value in model.graph.output}
         wanted = [name for name in tensors if name not in there]
-        more.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in wanted)
-        # Two protobuf messages in one string are their union: the network is not copied to add outputs.
-        data = _any_batch(model).SerializeToString() + more.SerializeToString()
+        addition.graph.output.extend(
+            onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in wanted
+        )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = machine.cores()
+        options.intra_op_num_threads = max(1, machine.cores() // _AT_ONCE)
         options.enable_mem_pattern = False
+        if more is not None:  # all optimizations would take longer than they save
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.add_session_config_entry("session.force_spinning_stop", "1")  # other threads work between two runs
         self._tensors = list(tensors)
         self._input = model.graph.input[0].name
         try:
+            data = _serialized(model, addition)
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except runtime.errors() as problem:
             raise ModelError(
                 "the network", f"cannot run in onnxruntime: {first_line(problem)}", hint="report this network"
             ) from problem
+        self._session._model_bytes = None  # it would hold the bytes of the file until it ends
+        del data
+        _give_back_memory()
 
-    def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
+    def __call__(self, batch: np.ndarray, **more: np.ndarray) -> list[np.ndarray]:
+        """Compute the tensors; `more` holds what further inputs read."""
         try:
-            return self._session.run(self._tensors, {self._input: batch})
+            return self._session.run(self._tensors, {self._input: batch, **more})
         except runtime.errors() as problem:
             raise ModelError(
                 "the network",
@@ -64,15 +82,76 @@ class Runner:
                 hint="export it with a dynamic batch",
             ) from problem
 
+    def over(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Yield each batch with its tensors, in order, while the next batches are computed."""
+        return ahead(self, batches)
 
-def _any_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with a batch that may vary; the model itself where it may already."""
-    ends = [model.graph.input[0], model.graph.output[0]]
-    if not any(value.type.tensor_type.shape.dim[0].dim_value for value in ends):
-        return model
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
-    for value in (found.graph.input[0], found.graph.output[0]):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    del found.graph.value_info[:]
-    return found
+
+def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Yield each item with what the function returns, in order, while the next ones are computed."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    pool = ThreadPoolExecutor(min(_AT_ONCE, machine.cores()))
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) >= _AT_ONCE:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _give_back_memory() -> None:
+    """Return what was freed to the system: glibc would keep it for each thread that ever asked for memory."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _serialized(model: onnx.ModelProto, addition: onnx.ModelProto) -> bytes:
+    """Return both as one file, with a batch that may vary.
+
+    Messages of protobuf that follow each other are their union. So constants are written one by one: all at once would
+    take four times their size for a moment.
+    """
+    frame = onnx.ModelProto()
+    _merge(frame, model, without="graph")
+    _merge(frame.graph, model.graph, without="initializer")
+    if any(value.type.tensor_type.shape.dim[0].dim_value for value in (model.graph.input[0], model.graph.output[0])):
+        for value in (frame.graph.input[0], frame.graph.output[0]):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+        del frame.graph.value_info[:]
+    file = io.BytesIO()
+    file.write(frame.SerializeToString())
+    for tensor in model.graph.initializer:
+        data = tensor.SerializeToString()
+        start = _field(onnx.GraphProto, "initializer", len(data))
+        file.write(_field(onnx.ModelProto, "graph", len(start) + len(data)) + start)
+        file.write(data)
+    file.write(addition.SerializeToString())
+    return file.getvalue()
+
+
+def _field(message: type[onnx.ModelProto] | type[onnx.GraphProto], name: str, size: int) -> bytes:
+    """Return what protobuf writes before a message of this size inside another."""
+    found = bytearray()
+    for number in (message.DESCRIPTOR.fields_by_name[name].number << 3 | 2, size):
+        while number > 0x7F:
+            found.append(number & 0x7F | 0x80)
+            number >>= 7
+        found.append(number)
+    return bytes(found)
+
+
+def _merge(into: onnx.ModelProto | onnx.GraphProto, source: onnx.ModelProto | onnx.GraphProto, without: str) -> None:
+    """Copy all fields but one."""
+    for about, value in source.ListFields():
+        if about.name == without:
+            continue
+        if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+            getattr(into, about.name).extend(value)
+        elif hasattr(value, "CopyFrom"):
+            getattr(into, about.name).CopyFrom(value)
+        else:
+            setattr(into, about.name, value)

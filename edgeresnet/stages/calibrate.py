@@ -5,23 +5,20 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnx
 
 from ..context import Context
 from ..errors import EdgeresnetError, ModelError
 from ..notes import CalibrateNotes
-from ..quantization import stored
+from ..quantization import sensitivity, stored
 from ..quantization.calibration import Calibration
+from ..quantization.equalize import Equalizer
 from ..quantization.net import Net
 from ..quantization.placement import described
 from ..quantization.ranges import Origin, Ranges, Views, collect
 from ..store import write_bytes
 from .specs import CalibrateInputs, CalibrateSpec
-
-if TYPE_CHECKING:
-    from ..quantization.equalize import Equalizer
 
 _SAVE_EVERY_S = 5.0
 
@@ -85,10 +82,8 @@ def _collected(
 
 
 def _equalizer(model: onnx.ModelProto, images: Calibration, seed: int, ctx: Context) -> Equalizer | None:
-    from ..quantization import equalize, sensitivity
-
     try:
-        found = equalize.Equalizer(model, images.first(sensitivity.observed(images.shape)), seed)
+        found = Equalizer(model, images.first(sensitivity.observed(images.shape)), seed)
     except ModelError as problem:
         ctx.warn("not-equalized", f"channels are not equalized: {problem.message}")
         return None

@@ -59,13 +59,13 @@ STAGES = {
             ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow"),
         ),
         Stage(
-            "calibrate", "calibrate:calibrate", specs.CalibrateInputs, 3, ("onnxruntime", "torch", "numpy", "pillow")
+            "calibrate", "calibrate:calibrate", specs.CalibrateInputs, 4, ("onnxruntime", "torch", "numpy", "pillow")
         ),
         Stage(
             "quantize",
             "quantize:quantize",
             specs.QuantizeInputs,
-            6,
+            7,
             ("onnxruntime", "torch", "onnx", "numpy", "pillow"),
         ),
         Stage(

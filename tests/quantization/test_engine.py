@@ -29,9 +29,9 @@ def _measured(found: engine.Quantized | QuantizeStep) -> float:
     return found.sqnr_db
 
 
-def test_the_first_two_steps_and_what_they_came_to() -> None:
+def test_the_steps_and_what_they_came_to() -> None:
     found = int8(basic(), TENSORRT)
-    assert names(found) == ["scales", "bias correction"]
+    assert names(found) == ["scales", "bias correction", "weights rounded together"]
     assert found.steps[0].kept
     best = max(step.sqnr_db for step in found.steps if step.sqnr_db is not None)
     assert found.sqnr_db == best
@@ -47,9 +47,9 @@ def test_a_step_that_loses_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(refine, "bias_correction", spoil)
     found = int8(plain(), TENSORRT)
-    first, second = found.steps
-    assert (first.kept, second.kept) == (True, False)
-    assert _measured(second) < _measured(first)
+    first, *others = found.steps
+    assert [step.kept for step in found.steps] == [True, False, False]  # weights that are rounded are corrected, too
+    assert all(_measured(step) < _measured(first) for step in others)
     assert found.sqnr_db == first.sqnr_db
     assert found.values.biases == {}
     assert (constants(found.model())["c1.bias"] == constants(plain())["c1.bias"]).all()
@@ -63,7 +63,7 @@ def test_equalized_channels_are_taken_where_they_win_and_left_where_they_lose(mo
     rescaled = equalize(plain(), images(), 0)
     assert rescaled is not None
     found = run(rescaled)
-    assert names(found) == ["scales", "bias correction", "equalized channels"]
+    assert names(found) == ["scales", "bias correction", "equalized channels", "weights rounded together"]
     assert (found.source.model is rescaled) == found.steps[2].kept
     lost = run(basic())  # the answers of another network
     assert not lost.steps[2].kept
@@ -73,7 +73,7 @@ def test_equalized_channels_are_taken_where_they_win_and_left_where_they_lose(mo
 
 def test_without_images_held_out_every_step_stays_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     found = int8(plain(), TENSORRT, held=0)
-    assert [(step.sqnr_db, step.kept) for step in found.steps] == [(None, True), (None, True)]
+    assert [(step.sqnr_db, step.kept) for step in found.steps] == [(None, True)] * 3
     assert notes_of(found).held_out == HeldOut(images=0, agree=0, sqnr_db=None)
     assert notes_of(found).layers == {}
 
@@ -107,7 +107,7 @@ def test_notes_name_what_became_int8_and_what_did_not() -> None:
     assert notes.int8 == ("c1", "fc")
     assert notes.kept_float == {"c2": "excluded by 'c2'"}
     assert notes.held_out.images == 16
-    assert [step.name for step in notes.steps] == ["scales", "bias correction"]
+    assert [step.name for step in notes.steps] == ["scales", "bias correction", "weights rounded together"]
     assert (notes.bytes_before, notes.bytes_after, notes.dialect) == (9, 4, TENSORRT)
     assert set(notes.layers) == {"c1", "fc"}
     assert not notes.images_in_levels

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import canonical
 from edgeresnet.quantization import engine, qdq
 from edgeresnet.quantization import equalize as equalizing
 from edgeresnet.quantization.channels import Channels
-from edgeresnet.quantization.equalize import Equalizer, _best, _Part
+from edgeresnet.quantization.equalize import Equalizer, _best, _Noise, _Part
 from edgeresnet.quantization.net import Net
 
 from ..graph.running import answers, sqnr
@@ -174,13 +173,13 @@ def test_what_is_rescaled_can_be_quantized_for_a_cpu_too() -> None:
 
 def test_a_small_channel_grows_until_the_weights_behind_it_would_suffer() -> None:
     """Rounding of the activations asks for factors; weights that the logits feel more refuse them."""
-    classes, free = torch.tensor([0, 1]), torch.ones(2)
-    channels = _Part(classes, 1.0, torch.tensor([1.0, 0.1]), torch.ones(2))
-    weights = _Part(classes, -1.0, torch.ones(2), torch.full((2,), 1e3))
+    classes, free = np.array([0, 1]), np.ones(2)
+    channels = _Part(classes, 1.0, np.array([1.0, 0.1]), np.ones(2))
+    weights = _Part(classes, -1.0, np.ones(2), np.full(2, 1e3))
     alone, both = _best([channels], free), _best([channels, weights], free)
     assert alone[1] - alone[0] > 1.0
     assert abs(both[1] - both[0]) < 0.1
-    assert not _best([channels], torch.zeros(2)).any()
+    assert not _best([channels], np.zeros(2)).any()
 
 
 def test_the_weights_have_their_say_in_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,11 +199,23 @@ def test_a_network_that_looks_at_nothing_is_left_as_it_is() -> None:
     assert not Equalizer(changed(plain(), "c2.bias", np.full(8, -1e6)), images(), 0).changes
 
 
-def test_factors_do_not_depend_on_threads_that_add_at_once() -> None:
-    """More values than torch's threads share out among them."""
+def test_the_slope_of_the_noise_is_that_of_its_differences() -> None:
     rng = np.random.default_rng(0)
-    classes = torch.from_numpy(rng.integers(0, 200, 200_000))
-    reach = torch.from_numpy(rng.uniform(0.1, 1, 200_000).astype(np.float32))
-    parts = [_Part(some, 1.0, far, far) for some, far in zip(classes.split(1000), reach.split(1000), strict=True)]
-    one, *others = (_best(parts, torch.ones(200)) for _ in range(3))
-    assert all(torch.equal(one, other) for other in others)
+    parts = [
+        _Part(rng.permutation(6)[:4], sign, rng.uniform(0.1, 2, 4), rng.uniform(0.1, 2, 4))
+        for sign in (1.0, -1.0, -1.0)
+    ]
+    noise, at = _Noise(parts, 6), rng.normal(size=6)
+    value, slope = noise(at)
+    assert value > 0
+    for index in range(6):
+        move = 1e-6 * (np.arange(6) == index)
+        assert slope[index] == pytest.approx((noise(at + move)[0] - noise(at - move)[0]) / 2e-6, rel=1e-5, abs=1e-8)
+
+
+def test_the_noise_is_a_step_squared_by_twelve_times_what_the_logits_feel() -> None:
+    """With one channel far above the others, the step is its magnitude."""
+    part = _Part(np.array([0, 1]), 1.0, np.array([4.0, 1.0]), np.array([3.0, 5.0]))
+    assert _Noise([part], 2)(np.zeros(2))[0] == pytest.approx(16 / 12 * 8)
+    doubled = _Noise([part], 2)(np.log([1.0, 2.0]))[0]
+    assert doubled == pytest.approx(16 / 12 * (3 + 5 / 4))
