@@ -37,6 +37,13 @@ _INT8 = (
         help="Method that chooses the range of each tensor.",
     ),
     option(
+        "--device",
+        type=click.Choice(("auto", "cpu", "cuda")),
+        group=QUANTIZATION,
+        show_default="auto",
+        help="Processor that adjusts weights. auto takes a CUDA GPU if torch finds one.",
+    ),
+    option(
         "--exclude",
         multiple=True,
         metavar="REGEX",
@@ -61,15 +68,17 @@ class Int8Options:
     calibration: str | None
     effort: str | None
     estimator: str | None
+    device: str | None
     exclude: tuple[str, ...]
     count: int | None
     seed: int | None
 
     def section(self) -> Section:
         """Return a recipe's `quantize`."""
-        return provided(effort=self.effort, estimator=self.estimator, exclude=list(self.exclude) or None) or {
-            "effort": "fast"
-        }
+        given = provided(
+            effort=self.effort, estimator=self.estimator, device=self.device, exclude=list(self.exclude) or None
+        )
+        return given or {"effort": "fast"}
 
     def given(self) -> list[str]:
         """List those that concern INT8 alone, as they are spelled; the seed chooses other images, too."""

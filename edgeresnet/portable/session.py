@@ -33,12 +33,14 @@ class Availability:
 class Dialect:
     """What INT8 must look like for a compiler. Data, not code: equal dialects share one artifact."""
 
-    activations: str  # "u8-after-relu" (all others s8), or "s8-symmetric"; every zero point is 0 in both
+    activations: str  # "u8-after-relu" (all others s8), or "s8-symmetric"
     residual: str  # which edges of a residual Add carry Q/DQ: "shortcut" or "both"
     channel_multiple: int  # channel counts that run best
     smallest_gemm: int = 0  # a Gemm with fewer outputs stays float
     weights: str = "full"  # or "half" of the INT8 range, for CPUs whose sums of products saturate in 16 bits
     sums_in_float: bool = False  # of Conv → Add → ReLU: the sum is taken before it is rounded, whatever Q/DQ say
+    zero_points: str = "never"  # of signed activations: "never", "where-closer" to FP32, "always" (they are uint8)
+    float_additions: bool = False  # an Add stays float if a float operator scales its input or its sum
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ number of the network depends on them, and they decide which steps stay.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,7 @@ from .net import Net, Node
 from .ranges import Ranges
 
 _CORRECTED_WITH = 1 << 20  # values of all images for bias correction: more change hundredths of a decibel
+_CHECKED_WITH = 1 << 22  # values of the held-out images that learning looks at
 _ROUNDED_WITH = 1 << 23  # values of all images for rounding weights together
 _EVALUATED_WITH = 1 << 23  # values of all held-out images
 _FEWEST, _MOST = 16, 128  # images, however large or small
@@ -35,6 +37,7 @@ Progress = Callable[[int, int, str], None]
 
 
 EFFORTS = {"fast": 0, "balanced": 300, "best": 1200}  # steps of learning
+_MINUTES = {"balanced": 3.0, "best": math.inf}  # the most, whatever a recipe allows
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Choices:
     effort: str = "fast"
     exclude: tuple[str, ...] = ()
     minutes: float = 10.0  # the most that learning may take
+    device: str = "auto"  # that learning runs on: auto, cpu or cuda
     seed: int = 0
     preprocessing: Preprocessing | None = None  # of images that were pixels before
 
@@ -133,7 +137,7 @@ def quantize(
         found = better_of("equalized channels", evaluate(other), found)
     found = better_of("weights rounded together", evaluate(_rounded(found, learn, held_out.shape[1:])), found)
     if EFFORTS[choices.effort]:
-        tried, word = _learned(found, choices, learn, progress)
+        tried, word = _learned(found, choices, learn, held_out, progress)
         found = better_of(word, evaluate(tried), found)
     found.steps = steps
     if len(held_out):
@@ -158,10 +162,11 @@ def stand_in(model: onnx.ModelProto, choices: Choices) -> onnx.ModelProto:
 def _scaled(source: Source, choices: Choices) -> Quantized:
     net, values = Net(source.model), qdq.Values()
     placement = choices.placed(net)
-    for tensor, grid in placement.points.items():
-        decides = placement.source(tensor)
-        if decides not in values.scales:
-            values.scales[decides] = _scale(source, decides, grid, choices.estimator)
+    for decides in dict.fromkeys(map(placement.source, placement.points)):
+        shifts = choices.dialect.zero_points != "never" and decides not in placement.padded
+        grid = placement.points[decides]
+        grid, values.scales[decides] = _scale(source, decides, grid, choices.estimator, shifts)
+        placement.points.update({tensor: grid for tensor in placement.points if placement.source(tensor) == decides})
 
     def of_weights(layer: Node) -> np.ndarray:
         return scales.weights(net.constants[layer.inputs[1]], places.weight_axis(layer), placement.weight_grid)
@@ -171,11 +176,13 @@ def _scaled(source: Source, choices: Choices) -> Quantized:
     return Quantized(source, placement, values)
 
 
-def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str) -> float:
+def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str, shifts: bool) -> tuple[scales.Grid, float]:
     if tensor in source.known:
-        return source.known[tensor]
+        return grid, source.known[tensor]
     seen = source.ranges.tensors[tensor]
-    return scales.activation(seen.histogram, seen.extremes, grid, estimator)
+    if shifts and grid.low < 0:
+        return scales.shifted(seen.histogram, seen.extremes, grid, estimator)
+    return grid, scales.activation(seen.histogram, seen.extremes, grid, estimator)
 
 
 def _layers_noise(found: Quantized, held_out: np.ndarray) -> dict[str, float | None]:
@@ -214,23 +221,29 @@ def _enough(values: int, shape: Sequence[int]) -> int:
     return max(_FEWEST, min(_MOST, values // int(np.prod(shape))))
 
 
-def _learned(before: Quantized, choices: Choices, learn: Batches, progress: Progress) -> tuple[Quantized, str]:
+def _learned(
+    before: Quantized, choices: Choices, learn: Batches, held_out: np.ndarray, progress: Progress
+) -> tuple[Quantized, str]:
     from . import learn as learning
 
     images = np.concatenate(list(learn()))
     batch = 32 if images[0].size < _LARGE else 4
-    budget = learning.Budget(EFFORTS[choices.effort], 60 * choices.minutes, batch)
+    minutes = min(choices.minutes, _MINUTES[choices.effort])
+    budget = learning.Budget(EFFORTS[choices.effort], 60 * minutes, batch)
     done = learning.learn(
         before.source.model,
         before.placement.executed(),
         before.values,
         images,
+        held_out[: _enough(_CHECKED_WITH, held_out.shape[1:])],
         budget,
         choices.seed,
         lambda step, total: progress(step, total, "learning steps"),
+        learning.device_of(choices.device),
     )
     early = f" of {budget.steps}, stopped by the time budget" if done.steps < budget.steps else ""
-    word = f"learned rounding, biases and scales ({done.steps} steps{early}, {done.seconds:.0f} s)"
+    where = "" if done.device == "cpu" else f" on {done.device}"
+    word = f"learned rounding, biases and scales ({done.steps} steps{early}, {done.seconds:.0f} s{where}{done.problem})"
     return Quantized(before.source, before.placement, done.values), word
 
 

@@ -1,8 +1,11 @@
 """Learns rounding, biases and scales so that the INT8 network answers as the FP32 network does. Uses no label.
 
-Weights are in units of their own step, so one rate suits every layer: a weight moves to the neighbouring integer where
-that brings the logits closer. Gradients ignore rounding; a scale's gradient is that of its own rounding errors.
-Calibration images are mirrored and shifted, so that a few hundred go further.
+Weights are in units of their own step: a weight moves to the neighbouring integer where that brings the answers closer.
+Gradients ignore rounding; a scale's gradient is that of its own rounding errors. Calibration images are mirrored and
+shifted, so that a few hundred go further.
+
+How fast weights may move differs from network to network by a factor of thirty. So the rates follow from how much noise
+of one rounding costs, and held-out images check them: where learning loses, it goes back and moves half as fast.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import ModelError, first_line
 from ..portable import machine
 from .net import Net, Node
 from .placement import Placement, weight_axis
@@ -26,9 +30,14 @@ from .qdq import Values
 from .scales import Grid, half_precision
 from .torch_net import TorchNet
 
-_WEIGHT_RATE, _BIAS_RATE, _SCALE_RATE = 0.008, 0.01, 4e-3
+_WEIGHT_RATE, _BIAS_RATE, _SCALE_RATE = 0.008, 0.01, 4e-3  # at most
+_LEAST_RATE = 0.01  # of these
+_CAUTION = 0.15  # of the loss that there is, relative to what noise of one rounding costs
 _SHIFT = 8  # images are shifted by up to an eighth of their side
 _WARM = 0.05  # the part of all steps in which rates rise
+_CHECKS = 6  # looks at the held-out images
+_LOST = 1.25  # times the loss at the beginning: go back
+_AVERAGED = 0.95  # of the average of states at each step: one state alone has the noise of its last batches
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,19 @@ class Learned:
     values: Values
     steps: int
     seconds: float
+    halved: int = 0  # times that the rates were halved, since learning lost
+    device: str = "cpu"
+    problem: str = ""  # what ended it early, as the end of a sentence
+
+
+def device_of(wanted: str) -> torch.device:
+    """Return the device to learn on: with `auto` a GPU where torch finds one."""
+    found = torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise ModelError(
+            "quantize.device: cuda", "needs a GPU, and torch finds none", hint="write `device: auto`, or leave it out"
+        )
+    return torch.device("cuda" if found and wanted != "cpu" else "cpu")
 
 
 def learn(
@@ -54,41 +76,139 @@ def learn(
     placement: Placement,
     values: Values,
     images: np.ndarray,
+    held_out: np.ndarray,
     budget: Budget,
     seed: int,
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
 ) -> Learned:
     """Learn for the budget's steps or seconds, whichever end first; the rates fall to zero by then."""
     torch.set_num_threads(machine.cores())
-    student = _Student(model, placement, values)
-    optimizer = torch.optim.Adam(student.groups())
-    rates = [group["lr"] for group in optimizer.param_groups]
-    generator = torch.Generator().manual_seed(seed)
-    pool, began, done, total = torch.from_numpy(images), time.monotonic(), 0, budget.steps
     with torch.enable_grad():
-        while done < total:
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * _schedule(done / total)
-            batch = _varied(pool[torch.randint(0, len(pool), (budget.batch,), generator=generator)], generator)
-            loss = student.loss(batch)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            done += 1
-            if done in (3, 10, 30):  # how long a step takes is known now
-                total = min(budget.steps, max(done, int(done * budget.seconds / (time.monotonic() - began))))
-            on_step(done, total)
-    return Learned(student.values(values), done, time.monotonic() - began)
+        course = _Course(_Student(model, placement, values, device), images, held_out, budget, seed)
+        try:
+            course.run(on_step)
+        except RuntimeError as problem:  # a GPU that has too little memory, or is gone
+            if device.type == "cpu":
+                raise
+            lost = f"; the GPU failed: {first_line(problem)[:80]}"
+            return Learned(values, course.done, course.elapsed(), course.halved, device.type, lost)
+    return Learned(course.student.values(values), course.done, course.elapsed(), course.halved, device.type)
+
+
+class _Course:
+    """Learning from its first step to its last."""
+
+    def __init__(self, student: _Student, images: np.ndarray, held_out: np.ndarray, budget: Budget, seed: int):
+        self.student, self._budget, self._batch = student, budget, budget.batch
+        self._began, self.done, self.halved = time.monotonic(), 0, 0
+        self._generator = torch.Generator().manual_seed(seed)
+        self._pool, self._held = torch.from_numpy(images), torch.from_numpy(held_out)
+        self._optimizer = torch.optim.Adam(student.groups())
+        self._rates = [float(group["lr"]) for group in self._optimizer.param_groups]
+        self._best, self._average = student.state(), student.state()
+        self._start, self._least = math.nan, math.inf
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def run(self, on_step: Callable[[int, int], None]) -> None:
+        """Learn, and end with the best state that held-out images saw."""
+        total = self._budget.steps
+        if not total:
+            return
+        factor = self._speed()
+        self._start = self._least = self._judged()
+        checked = 0
+        while self.done < total:
+            self._step(factor * 0.5**self.halved, self.done / total)
+            self.done += 1
+            self._take_average()
+            total = self._planned()
+            on_step(self.done, total)
+            if self.done >= total or self.done - checked >= max(total // _CHECKS, 1):
+                self._check()
+                checked = self.done
+        self.student.restore(self._best if len(self._held) else self._average)
+
+    def _planned(self) -> int:
+        """Return how many steps fit into the time, once some show how long one takes."""
+        elapsed = self.elapsed()
+        if self.done < 3 and elapsed < self._budget.seconds:
+            return self._budget.steps
+        left = max(0.0, self._budget.seconds - elapsed)
+        return min(self._budget.steps, self.done + int(left * self.done / elapsed))
+
+    def _speed(self) -> float:
+        """Return by how much to reduce the rates: noise of one rounding must stay small against the loss."""
+        batch = self._drawn()
+        with torch.no_grad():
+            before = self.student.loss(batch)
+            state = self.student.state()
+            self.student.disturb(self._generator)
+            noise = self.student.loss(batch)
+            self.student.restore(state)
+        found = _CAUTION * float(before / noise)
+        return min(1.0, max(_LEAST_RATE, found)) if math.isfinite(found) else _LEAST_RATE
+
+    def _drawn(self) -> Tensor:
+        chosen = torch.randint(0, len(self._pool), (self._budget.batch,), generator=self._generator)
+        return _varied(self._pool[chosen], self._generator)
+
+    def _step(self, factor: float, part: float) -> None:
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor * _schedule(part)
+        batch = self._drawn()
+        while True:
+            self._optimizer.zero_grad()
+            try:
+                for some in batch.split(self._batch):
+                    (self.student.loss(some) * (len(some) / len(batch))).backward()
+                break
+            except torch.cuda.OutOfMemoryError:
+                if self._batch == 1:
+                    raise
+                self._batch = max(1, self._batch // 2)
+                torch.cuda.empty_cache()
+        self._optimizer.step()
+
+    def _judged(self) -> float:
+        """Return the loss over held-out images; not a number where there are none."""
+        if not len(self._held):
+            return math.nan
+        parts = [self.student.errors(some) for some in self._held.split(self._batch)]
+        return sum(wrong for wrong, _ in parts) / sum(whole for _, whole in parts)
+
+    def _take_average(self) -> None:
+        weight = 1 - min(_AVERAGED, self.done / (self.done + 9))
+        for average, now in zip(self._average, self.student.state(), strict=True):
+            average.lerp_(now, weight)
+
+    def _check(self) -> None:
+        """Store the best average; where learning lost, return to it and move half as fast."""
+        if not len(self._held):
+            return
+        now = self.student.state()
+        self.student.restore(self._average)
+        found = self._judged()
+        if found < self._least:
+            self._least, self._best = found, self.student.state()
+        elif not found <= _LOST * self._start:
+            now, self._average = self._best, [tensor.clone() for tensor in self._best]
+            self._optimizer.state.clear()
+            self.halved += 1
+        self.student.restore(now)
 
 
 class _Student:
     """The network with Q/DQ in torch. Its weights before rounding, its biases and its scales learn."""
 
-    def __init__(self, model: onnx.ModelProto, placement: Placement, values: Values):
-        self._net, self._placement = Net(model), placement
-        self._runner = TorchNet(self._net)
-        self._scales = {name: _leaf(math.log(scale)) for name, scale in values.scales.items()}
-        self._layers = {name: _Layer(self._net, node, values) for name, node in placement.weights.items()}
+    def __init__(self, model: onnx.ModelProto, placement: Placement, values: Values, device: torch.device):
+        self._net, self._placement, self._device = Net(model), placement, device
+        self._runner = TorchNet(self._net, device)
+        self._scales = {name: _leaf(math.log(scale), device) for name, scale in values.scales.items()}
+        self._layers = {name: _Layer(self._net, node, values, device) for name, node in placement.weights.items()}
+        self._features = _features(self._net)
 
     def groups(self) -> list[dict[str, object]]:
         """Return torch's parameter groups, each with its rate."""
@@ -99,23 +219,57 @@ class _Student:
             {"params": list(self._scales.values()), "lr": _SCALE_RATE},
         ]
 
-    def loss(self, batch: Tensor) -> Tensor:
-        """Return the squared error of the logits, relative to the FP32 network's."""
+    def state(self) -> list[Tensor]:
+        """Return a copy of everything that learns."""
+        return [tensor.detach().clone() for tensor in self._learns()]
+
+    def restore(self, state: list[Tensor]) -> None:
+        """Return to a state."""
         with torch.no_grad():
-            expected = self._runner.run(batch, self._runner.constants)[self._net.output]
+            for tensor, before in zip(self._learns(), state, strict=True):
+                tensor.copy_(before)
+
+    def disturb(self, generator: torch.Generator) -> None:
+        """Move each weight by up to half a step."""
+        for layer in self._layers.values():
+            noise = torch.rand(layer.weights.shape, generator=generator) - 0.5
+            layer.weights += noise.to(self._device)
+
+    def _learns(self) -> list[Tensor]:
+        layers = self._layers.values()
+        return [tensor for layer in layers for tensor in (layer.weights, layer.bias)] + list(self._scales.values())
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Return the squared error of the logits and of the features before them, each relative to the FP32 network's.
+
+        A batch has few logits: the features say more about where the network differs.
+        """
+        expected, given = self._answers(batch)
+        parts = [(given[name] - expected[name]).square().sum() / expected[name].square().sum() for name in expected]
+        return torch.stack(parts).sum()
+
+    def errors(self, batch: Tensor) -> tuple[float, float]:
+        """Return the squared error of the logits, and their squares."""
+        with torch.no_grad():
+            expected, given = (answers[self._net.output] for answers in self._answers(batch))
+        return float((given - expected).square().sum()), float(expected.square().sum())
+
+    def _answers(self, batch: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        batch = batch.to(self._device)
+        with torch.no_grad():
+            expected = self._runner.run(batch, self._runner.constants, keep=self._features)
         constants = dict(self._runner.constants)
         for layer in self._layers.values():
             layer.into(constants, self._placement.weight_grid)
-        given = self._runner.run(batch, constants, self._read)[self._net.output]
-        return (given - expected).square().sum() / expected.square().sum()
+        return expected, self._runner.run(batch, constants, self._read, keep=self._features)
 
     def values(self, before: Values) -> Values:
         """Return what was learned."""
         with torch.no_grad():
             scales = {name: float(half_precision(float(log.exp()))) for name, log in self._scales.items()}
             layers = self._layers.items()
-            weights = {name: layer.float_weights().numpy() for name, layer in layers}
-            biases = {name: layer.float_bias().double().numpy() for name, layer in layers if layer.has_bias}
+            weights = {name: layer.float_weights().cpu().numpy() for name, layer in layers}
+            biases = {name: layer.float_bias().double().cpu().numpy() for name, layer in layers if layer.has_bias}
         return replace(before, scales=scales, weights=weights, biases=biases)
 
     def _read(self, node: Node, slot: int, value: Tensor) -> Tensor:
@@ -129,13 +283,13 @@ class _Student:
 class _Layer:
     """The weights and the bias of one layer."""
 
-    def __init__(self, net: Net, node: Node, values: Values):
+    def __init__(self, net: Net, node: Node, values: Values, device: torch.device):
         self._node, self._axis, self.has_bias = node, weight_axis(node), len(node.inputs) > 2
-        weights = torch.from_numpy(np.array(values.weight(net, node), np.float32))
+        weights = torch.from_numpy(np.array(values.weight(net, node), np.float32)).to(device)
         shape = [-1 if side == self._axis else 1 for side in range(weights.dim())]
-        self._step = torch.from_numpy(values.weight_scales[node.name]).view(shape)
+        self._step = torch.from_numpy(values.weight_scales[node.name]).to(device).view(shape)
         self.weights = (weights / self._step).requires_grad_()  # in steps
-        self._own = torch.from_numpy(values.bias(net, node).astype(np.float32))
+        self._own = torch.from_numpy(values.bias(net, node).astype(np.float32)).to(device)
         # A bias moves in units of what all weights of its channel, one step each, would add on average.
         self._unit = self._step.flatten() * math.sqrt(weights.numel() / len(self._own))
         self.bias = torch.zeros_like(self._own).requires_grad_()
@@ -195,5 +349,11 @@ def _schedule(part: float) -> float:
     return min(1.0, part / _WARM + 0.01) * 0.5 * (1 + math.cos(math.pi * part))
 
 
-def _leaf(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float32, requires_grad=True)
+def _leaf(value: float, device: torch.device) -> Tensor:
+    return torch.tensor(value, dtype=torch.float32, device=device, requires_grad=True)
+
+
+def _features(net: Net) -> tuple[str, ...]:
+    """Return the tensor that the last fully connected layer reads; none where an image is not reduced to one."""
+    last = next((node for node in reversed(net.nodes) if node.kind == "Gemm"), None)
+    return (last.inputs[0],) if last is not None and last.inputs[0] in net.maker else ()

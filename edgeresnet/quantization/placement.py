@@ -17,9 +17,10 @@ from .scales import Grid
 
 MOVING = ("MaxPool", "Slice", "Pad", "Flatten", "Reshape", "Identity", "Squeeze", "Unsqueeze")
 POOLING = ("GlobalAveragePool", "AveragePool", "ReduceMean")
+_MEANS = ("GlobalAveragePool", "ReduceMean", "GlobalMaxPool", "ReduceMax")  # of channels, in attention
 _INT8 = {"Conv", "Gemm", "Relu", "Clip", "Add", *MOVING, *POOLING}
 _CALLED = {"Relu": "ReLU", "MaxPool": "max pooling", "Pad": "padding", **dict.fromkeys(POOLING, "average pooling")}
-_SIGNED, _UNSIGNED = Grid(-128, 127), Grid(0, 255)
+SYMMETRIC, _UNSIGNED = Grid(-128, 127), Grid(0, 255)
 _WEIGHTS = {"full": Grid(-127, 127), "half": Grid(-63, 63)}
 
 
@@ -28,10 +29,12 @@ class Placement:
     """What becomes INT8 in a network. A read is (node, input)."""
 
     weight_grid: Grid  # of every layer's weights
+    only_uint8: bool = False  # activations of a symmetric grid are stored as uint8, with the zero point 128
     points: dict[str, Grid] = field(default_factory=dict)  # quantized tensor → its grid
     alike: dict[str, str] = field(default_factory=dict)  # tensor → the one whose scale it shares
     reads: set[tuple[str, int]] = field(default_factory=set)  # those of quantized values
     unrounded: set[tuple[str, int]] = field(default_factory=set)  # those where the compiler uses the float value
+    padded: set[str] = field(default_factory=set)  # tensors that need the zero point 0, and decide other scales
     weights: dict[str, Node] = field(default_factory=dict)  # layers whose weights become INT8
     kept: dict[str, str] = field(default_factory=dict)  # layer → why it stays float
 
@@ -82,9 +85,11 @@ def _before(net: Net, node: Node | None, kinds: tuple[str, ...]) -> str:
 
 def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bool = False) -> Placement:
     """Place Q/DQ. `deep`: the images have more levels than INT8, so layers that read them stay float."""
-    found = Placement(weight_grid=_WEIGHTS[dialect.weights])
+    found = Placement(weight_grid=_WEIGHTS[dialect.weights], only_uint8=dialect.zero_points == "always")
+    gates = set[str]().union(*(_gate(net, node) or () for node in net.nodes))
     for node in net.weighted():
         why = _why_float(net, node, dialect, exclude)
+        why = why or ("it reads one value per channel: INT8 would save no time" if node.name in gates else "")
         if deep and not net.depth.get(node.inputs[0], 0):
             why = why or "it reads 16-bit images, but INT8 has only 256 levels"
         if why:
@@ -101,6 +106,7 @@ def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bo
     for node in reversed(net.nodes):
         if moves(net, node) and node.name in found.points and node.inputs[0] in net.maker:
             _carry(found, net, dialect, node)
+    found.padded = {found.source(node.inputs[0]) for node in net.nodes if node.kind == "Pad"} & found.points.keys()
     for node in net.nodes:
         if node.kind not in _INT8 and net.depth[node.name] > 0 and _leads_to(net, node, set(found.weights)):
             found.kept[f"{node.name} ({node.kind})"] = "it is between INT8 layers, but has no INT8 form here"
@@ -143,7 +149,7 @@ def _place_add(found: Placement, net: Net, dialect: Dialect, add: Node) -> None:
     branch = net.maker.get(add.inputs[1 - shortcut])
     if branch is not None and branch.kind == "Conv" and branch.name not in found.weights:
         return  # its layer stays float, and so does the addition: one float input makes it float in any case
-    if not _worthwhile(found, net, add):
+    if not _worthwhile(found, net, add) or (dialect.float_additions and _among_floats(net, add)):
         return
     fused = _taken_in(found, net, branch)
     if not fused and dialect.residual == "shortcut" and _taken_in(found, net, net.maker.get(add.inputs[shortcut])):
@@ -165,6 +171,16 @@ def _taken_in(found: Placement, net: Net, layer: Node | None) -> bool:
 def _worthwhile(found: Placement, net: Net, add: Node) -> bool:
     """Return whether an INT8 layer makes an input, directly or moved; else all around the addition is float."""
     return any(_made_by_int8(found, net, name) for name in add.inputs)
+
+
+def _among_floats(net: Net, add: Node) -> bool:
+    """Return whether a float operator scales an input or the sum: INT8 inputs would be converted back and forth.
+
+    x·sigmoid(x) is an activation: compilers compute it with the layer or the addition before it.
+    """
+    makers = [net.maker[name] for name in add.inputs if name in net.maker]
+    readers = [reader for reader, _ in net.readers.get(add.name, [])]
+    return any(node.kind == "BatchNormalization" or _gate(net, node) is not None for node in [*makers, *readers])
 
 
 def _made_by_int8(found: Placement, net: Net, tensor: str) -> bool:
@@ -192,7 +208,7 @@ def _carry(found: Placement, net: Net, dialect: Dialect, node: Node) -> None:
 def _quantize(found: Placement, net: Net, dialect: Dialect, node: Node, slot: int) -> None:
     tensor = node.inputs[slot]
     unsigned = dialect.activations == "u8-after-relu" and nonnegative(net, tensor)
-    found.points[tensor] = _UNSIGNED if unsigned else _SIGNED
+    found.points[tensor] = _UNSIGNED if unsigned else SYMMETRIC
     found.reads.add((node.name, slot))
 
 
@@ -206,6 +222,29 @@ def _why_float(net: Net, node: Node, dialect: Dialect, exclude: tuple[str, ...])
     if node.kind == "Gemm" and (node.integer("transA", 0) or node.number("alpha", 1.0) != 1.0):
         return "its input is transposed or scaled first"
     return ""
+
+
+def _gate(net: Net, node: Node) -> set[str] | None:
+    """Return the layers that compute one factor of a Mul from the means of channels; None: no factor is so."""
+    behind = [_behind_means(net, name) for name in node.inputs] if node.kind == "Mul" else []
+    made = [layers for layers in behind if layers is not None]
+    return made[0] if len(made) == 1 else None  # the other factor is the map
+
+
+def _behind_means(net: Net, tensor: str) -> set[str] | None:
+    """Return the layers between the means of channels and a tensor; None where it depends on more than means."""
+    waiting, seen, layers = [tensor], set[str](), set[str]()
+    while waiting:
+        name = waiting.pop()
+        node = net.maker.get(name)
+        if name in net.constants or name in seen or (node is not None and node.kind in _MEANS):
+            continue
+        if node is None:
+            return None
+        seen.add(name)
+        layers |= {node.name} if node.kind in WEIGHTED else set()
+        waiting += node.inputs
+    return layers
 
 
 def weight_axis(node: Node) -> int:

@@ -12,7 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from .net import Net, Node
-from .placement import Placement, weight_axis
+from .placement import SYMMETRIC, Placement, weight_axis
 from .scales import Grid, fake
 
 
@@ -99,10 +99,11 @@ def _dequantized(tensor: str) -> str:
 def _quantized(
     tensor: str, placement: Placement, values: Values, constants: list[onnx.TensorProto]
 ) -> list[onnx.NodeProto]:
-    signed = placement.points[tensor].low < 0
+    grid = placement.points[tensor]
+    zero = np.int8(0) if grid == SYMMETRIC and not placement.only_uint8 else np.uint8(-grid.low)
     scale = np.float32(values.scales[placement.source(tensor)])
     constants.append(numpy_helper.from_array(np.asarray(scale), f"{tensor}_scale"))
-    constants.append(numpy_helper.from_array(np.zeros((), np.int8 if signed else np.uint8), f"{tensor}_zero"))
+    constants.append(numpy_helper.from_array(np.asarray(zero), f"{tensor}_zero"))
     inputs = [f"{tensor}_scale", f"{tensor}_zero"]
     return [
         helper.make_node("QuantizeLinear", [tensor, *inputs], [f"{tensor}_quantized"], f"{tensor}_quantize"),

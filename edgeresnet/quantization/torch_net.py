@@ -21,14 +21,14 @@ Read = Callable[[Node, int, Tensor], Tensor]
 class TorchNet:
     """A network that torch runs, node by node."""
 
-    def __init__(self, net: Net):
+    def __init__(self, net: Net, device: torch.device = torch.device("cpu")):  # noqa: B008
         self.net = net
         unknown = sorted({node.kind for node in net.nodes} - set(_OPERATORS))
         unknown += [f"{node.name}'s padding" for node in net.nodes if "auto_pad" in node.attributes]
         if unknown:
             raise ModelError(", ".join(unknown), "cannot be refined", hint="use `effort: fast`, which does not refine")
         self.constants = {
-            name: torch.from_numpy(np.require(value, requirements="W"))
+            name: torch.from_numpy(np.require(value, requirements="W")).to(device)
             for name, value in net.constants.items()
             if value.dtype == np.float32
         }

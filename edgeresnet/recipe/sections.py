@@ -29,7 +29,12 @@ class Quantize(Section):
         "fast", description="Work spent on INT8 accuracy. balanced and best also adjust weights on calibration images."
     )
     minutes: float = Field(
-        10.0, gt=0, description="Time limit of balanced and best, in minutes, for each target's dialect."
+        10.0,
+        gt=0,
+        description="Time limit of best, in minutes, for each target's dialect. balanced takes at most 3 of them.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Processor that adjusts weights. auto takes a CUDA GPU if torch finds one."
     )
     estimator: Literal["min-max", "percentile", "entropy", "mse"] = Field(
         "mse", description="Method that chooses the range of each tensor."

@@ -32,6 +32,7 @@ def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context
         effort=spec.quantize.effort,
         exclude=tuple(spec.quantize.exclude),
         minutes=spec.quantize.minutes,
+        device=spec.quantize.device,
         seed=spec.seed,
         preprocessing=images.learn.preprocessing,
     )

@@ -274,7 +274,8 @@ class QuantizeSpec(Spec):
     seed: int
 
     def to_json(self) -> Json:
-        return {**self.quantize.model_dump(mode="json"), "dialect": asdict(self.dialect), "seed": self.seed}
+        own = self.quantize.model_dump(mode="json", exclude={"device"})  # where it is computed is not what it is
+        return {**own, "dialect": asdict(self.dialect), "seed": self.seed}
 
 
 @dataclass(frozen=True)

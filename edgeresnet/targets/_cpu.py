@@ -14,10 +14,14 @@ from . import _compiled
 
 CPUS = ("this", "avx2", "vnni", "amx")
 RESIDUALS = ("shortcut", "both")
+ZERO_POINTS = ("auto", "never")
 # What the options of every CPU target mean, for the recipe's reference.
 THREADS = described("Number of threads. Unset: as many cores as this machine grants.")
 CPU = described("CPU that the INT8 network is written for.", *CPUS)
 RESIDUAL = described("Inputs of a residual addition that are INT8. Unset: what runs best on the CPU.", *RESIDUALS, None)
+ZERO_POINT = described(
+    "Zero points of signed activations. auto: where they are closer to FP32 or faster. never: all are 0.", *ZERO_POINTS
+)
 
 O = TypeVar("O")  # noqa: E741 - options
 
@@ -29,12 +33,14 @@ class CpuSidecar(_compiled.Sidecar):
     weights: str | None  # which part of INT8's range our quantizer used; None: another network
 
 
-def check_int8(cpu: str, residual: str | None) -> None:
+def check_int8(cpu: str, residual: str | None, zero_points: str) -> None:
     """Check the options that decide how INT8 is written."""
     if cpu not in CPUS:
         raise ValueError(f"cpu must be one of {', '.join(CPUS)}, not {cpu!r}")
     if residual is not None and residual not in RESIDUALS:
         raise ValueError(f"residual must be one of {', '.join(RESIDUALS)}, not {residual!r}")
+    if zero_points not in ZERO_POINTS:
+        raise ValueError(f"zero_points must be one of {', '.join(ZERO_POINTS)}, not {zero_points!r}")
 
 
 def check_threads(threads: int | None) -> None:
@@ -43,10 +49,15 @@ def check_threads(threads: int | None) -> None:
         raise ValueError(f"threads must be at least 1, not {threads}")
 
 
-def spoken(dialect: Dialect, cpu: str, residual: str | None) -> Dialect:
-    """Return the dialect for the CPU that will run it: without VNNI, INT8 weights use half of their range."""
+def spoken(dialect: Dialect, cpu: str, residual: str | None, zero_points: str) -> Dialect:
+    """Return the dialect as the options and the CPU change it: without VNNI, INT8 weights use half of their range."""
     half = not machine.has_int8() if cpu == "this" else cpu == "avx2"
-    return replace(dialect, residual=residual or dialect.residual, weights="half" if half else "full")
+    return replace(
+        dialect,
+        residual=residual or dialect.residual,
+        weights="half" if half else "full",
+        zero_points="never" if zero_points == "never" else dialect.zero_points,
+    )
 
 
 def write_sidecar(out: Path, target: Target, options: object, onnx: Path) -> None:

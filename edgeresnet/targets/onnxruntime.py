@@ -35,6 +35,7 @@ class Options:
     threads: int | None = field(default=None, metadata=_cpu.THREADS)
     cpu: str = field(default="this", metadata=_cpu.CPU)
     residual: str | None = field(default=None, metadata=_cpu.RESIDUAL)
+    zero_points: str = field(default="auto", metadata=_cpu.ZERO_POINT)
     fused: bool = field(
         default=True,
         metadata=described("Fuse operators. false computes INT8 in float: slower, but the same on every CPU."),
@@ -44,7 +45,7 @@ class Options:
 
     def __post_init__(self) -> None:
         _cpu.check_threads(self.threads)
-        _cpu.check_int8(self.cpu, self.residual)
+        _cpu.check_int8(self.cpu, self.residual, self.zero_points)
 
 
 class OnnxRuntime:
@@ -54,14 +55,15 @@ class OnnxRuntime:
     title = "onnxruntime CPU"
     libraries = ("onnxruntime",)
     install = "pip install onnxruntime"
-    dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16)
+    # Convolutions of uint8 are a tenth faster than those of int8.
+    dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16, zero_points="always")
     options = Options
 
     def available(self) -> Availability:
         return _compiled.availability("onnxruntime", self)
 
     def speaks(self, options: Options) -> Dialect:
-        return _cpu.spoken(self.dialect, options.cpu, options.residual)
+        return _cpu.spoken(self.dialect, options.cpu, options.residual, options.zero_points)
 
     def full(self, options: Options) -> Options:
         return options

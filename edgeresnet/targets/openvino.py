@@ -39,6 +39,7 @@ class Options:
     threads: int | None = field(default=None, metadata=_cpu.THREADS)
     cpu: str = field(default="this", metadata=_cpu.CPU)
     residual: str | None = field(default=None, metadata=_cpu.RESIDUAL)
+    zero_points: str = field(default="auto", metadata=_cpu.ZERO_POINT)
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -46,7 +47,7 @@ class Options:
         if self.float_parts not in _PRECISIONS:
             raise ValueError(f"float_parts must be one of {', '.join(_PRECISIONS)}, not {self.float_parts!r}")
         _cpu.check_threads(self.threads)
-        _cpu.check_int8(self.cpu, self.residual)
+        _cpu.check_int8(self.cpu, self.residual, self.zero_points)
 
 
 class OpenVino:
@@ -56,14 +57,21 @@ class OpenVino:
     title = "OpenVINO CPU"
     libraries = ("openvino",)
     install = "pip install openvino"
-    dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16, sums_in_float=True)
+    dialect = Dialect(
+        activations="u8-after-relu",
+        residual="both",
+        channel_multiple=16,
+        sums_in_float=True,
+        zero_points="where-closer",
+        float_additions=True,
+    )
     options = Options
 
     def available(self) -> Availability:
         return _compiled.availability("openvino", self)
 
     def speaks(self, options: Options) -> Dialect:
-        return _cpu.spoken(self.dialect, options.cpu, options.residual)
+        return _cpu.spoken(self.dialect, options.cpu, options.residual, options.zero_points)
 
     def full(self, options: Options) -> Options:
         return options

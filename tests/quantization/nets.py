@@ -153,6 +153,20 @@ def squeezed(*, projected: bool = False) -> onnx.ModelProto:
     return net.head(net.relu(net.conv(x, "last", 8)))
 
 
+def smooth() -> onnx.ModelProto:
+    """SiLU instead of ReLU: values are above zero, but for a little. With max pooling and added channels of zeros."""
+    net = Maker()
+
+    def silu(x: str) -> str:
+        return net.add("Mul", [x, net.add("Sigmoid", [x], f"{x}_share")], f"{x}_silu")
+
+    x = net.pool(silu(net.conv("image", "stem", 8)))
+    x = silu(net.plus(net.conv(x, "b0.conv", 8), x, "b0"))
+    y = net.conv(silu(net.conv(x, "b1.conv1", 16, stride=2)), "b1.conv2", 16)
+    x = silu(net.plus(y, net.option_a(x, "b1_pad"), "b1"))
+    return net.head(silu(net.conv(x, "last", 16)))
+
+
 RESIDUAL = {
     "option A": lambda: basic("A"),
     "option B": lambda: basic("B"),

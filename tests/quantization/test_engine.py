@@ -116,10 +116,13 @@ def test_notes_name_what_became_int8_and_what_did_not() -> None:
 def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(engine.EFFORTS, "balanced", 4)
 
-    def short(model: Any, placement: Any, values: Any, given: Any, budget: learn.Budget, *rest: Any) -> learn.Learned:
+    def short(
+        model: Any, placement: Any, values: Any, given: Any, held_out: Any, budget: learn.Budget, *rest: Any
+    ) -> learn.Learned:
         assert budget.seconds == 30
         assert len(given) == 32
-        rest[-1](3, 4)
+        assert len(held_out) == 16
+        rest[1](3, 4)
         return learn.Learned(values, 3, 30.2)
 
     monkeypatch.setattr(learn, "learn", short)

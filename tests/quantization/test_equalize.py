@@ -108,8 +108,7 @@ def test_an_operator_of_which_nothing_is_known_leaves_its_channels_as_they_are()
     assert not channels.free[channels.of["b1.conv1_out"]].any()
     assert not channels.free[channels.of["se.up_out"]].any()
     assert channels.free[channels.of["se.down_out"]].all()
-    found = rescaled(squeezed())
-    assert sqnr(answers(squeezed(), images()), answers(found, images())) > 100
+    assert equalize(squeezed(), images(), 0) is None  # those of attention stay float, and are left alone
 
 
 def test_an_operator_that_torch_is_not_taught_is_reported() -> None:

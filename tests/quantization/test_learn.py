@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 
+from edgeresnet.errors import ModelError
 from edgeresnet.quantization import learn as learning
 from edgeresnet.quantization import qdq
 from edgeresnet.quantization.learn import Budget, Learned, learn
@@ -24,9 +25,20 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgeresnet.portable.machine.cores", lambda *root: 1)
 
 
-def learned(model: onnx.ModelProto, steps: int, seed: int = 0, seconds: float = LONG) -> Learned:
+HELD_OUT = images(16, seed=9)
+NONE = HELD_OUT[:0]
+PROCESSOR = torch.device("cpu")
+
+
+def learned(model: onnx.ModelProto, steps: int, seed: int = 0, held_out: np.ndarray = NONE) -> Learned:
     placement, values = scaled(model, TENSORRT)
-    return learn(model, placement, values, images(), Budget(steps, seconds, 8), seed)
+    return learn(model, placement, values, images(), held_out, Budget(steps, LONG, 8), seed)
+
+
+def wrong(values: qdq.Values) -> float:
+    """Return the error of `plain` on held-out images."""
+    placement, _ = scaled(plain(), TENSORRT)
+    return learning._Student(plain(), placement, values, PROCESSOR).errors(torch.from_numpy(HELD_OUT))[0]
 
 
 def loss(model: onnx.ModelProto, values: qdq.Values, dialect: Dialect = TENSORRT) -> float:
@@ -47,8 +59,11 @@ def test_its_loss_is_that_of_the_written_file(make: Make, dialect: Dialect) -> N
     """What learns in torch is what onnxruntime runs."""
     model = make()
     placement, values = scaled(model, dialect)
-    student = learning._Student(model, placement, values)
-    assert student.loss(torch.from_numpy(images())).item() == pytest.approx(loss(model, values, dialect), rel=0.1)
+    student = learning._Student(model, placement, values, PROCESSOR)
+    apart, whole = student.errors(torch.from_numpy(images()))
+    assert apart / whole == pytest.approx(loss(model, values, dialect), rel=0.1)
+    with torch.no_grad():  # it is that of the features before them, too
+        assert student.loss(torch.from_numpy(images())).item() > apart / whole
 
 
 @pytest.mark.parametrize("make", [*RESIDUAL.values(), squeezed], ids=[*RESIDUAL.keys(), "squeezed"])
@@ -75,15 +90,110 @@ def test_a_layer_without_a_bias_learns_none() -> None:
     assert found.biases
 
 
-def test_the_time_budget_cuts_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(1000))
-    monkeypatch.setattr(learning.time, "monotonic", lambda: float(next(clock)))  # a second at each look
+def test_the_time_budget_is_planned_again_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(learning.time, "monotonic", lambda: now[0])
     steps: list[tuple[int, int]] = []
+
+    def slower(done: int, total: int) -> None:
+        steps.append((done, total))
+        now[0] += 1.0 if done < 5 else 4.0  # seconds
+
     placement, values = scaled(plain(), TENSORRT)
-    found = learn(plain(), placement, values, images(), Budget(50, 2.0, 8), 0, lambda *step: steps.append(step))
-    assert found.steps == 6  # three steps took one of two seconds
-    assert steps[:3] == [(1, 50), (2, 50), (3, 6)]
-    assert steps[-1] == (6, 6)
+    found = learn(plain(), placement, values, images(), NONE, Budget(50, 20.0, 8), 0, slower)
+    assert steps[:3] == [(1, 50), (2, 50), (3, 30)]  # three steps took two of twenty seconds
+    assert found.steps == len(steps) < 12
+    assert found.seconds <= 20 + 4
+
+
+def test_a_step_that_takes_all_the_time_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(learning.time, "monotonic", lambda: now[0])
+    placement, values = scaled(plain(), TENSORRT)
+    add = lambda done, total: now.__setitem__(0, now[0] + 100)  # noqa: E731
+    assert learn(plain(), placement, values, images(), NONE, Budget(50, 60.0, 8), 0, add).steps == 2
+
+
+@pytest.mark.parametrize("factor", [300.0, float("nan")])
+def test_learning_that_loses_goes_back_and_slows_down(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning._Course, "_speed", lambda self: factor)
+    _, before = scaled(plain(), TENSORRT)
+    found = learned(plain(), 30, held_out=HELD_OUT)
+    assert found.halved >= 2
+    assert wrong(found.values) <= 1.01 * wrong(before)  # scales are float16
+
+
+def test_the_best_state_that_held_out_images_saw_is_what_remains() -> None:
+    _, before = scaled(plain(), TENSORRT)
+    assert wrong(learned(plain(), 60, held_out=HELD_OUT).values) < wrong(before)
+
+
+def test_rates_follow_from_what_noise_costs() -> None:
+    """Check that a network whose rounding is as good as none gets slower rates than one with much to win."""
+
+    def speed(coarse: float) -> float:
+        placement, values = scaled(plain(), TENSORRT)
+        for scale in values.weight_scales.values():
+            scale /= 16  # noise of one rounding costs little
+        values.scales = {name: scale * coarse for name, scale in values.scales.items()}
+        student = learning._Student(plain(), placement, values, PROCESSOR)
+        return learning._Course(student, images(), NONE, Budget(1, LONG, 8), 0)._speed()
+
+    assert learning._LEAST_RATE <= speed(1 / 16) < speed(4.0) <= 1
+
+
+def test_too_little_memory_makes_batches_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, whole = [], learning._Student.loss
+
+    def small(self: learning._Student, batch: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and len(batch) > 2:
+            raise torch.cuda.OutOfMemoryError
+        taken.append(len(batch))
+        return whole(self, batch)
+
+    monkeypatch.setattr(learning._Student, "loss", small)
+    found = learned(plain(), 3)
+    assert found.steps == 3
+    assert taken[-12:] == [2] * 12  # four parts of each batch
+
+
+def test_a_gpu_that_fails_leaves_the_values_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    placement, before = scaled(plain(), TENSORRT)
+
+    def gone(*_: object) -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure\nCompile with ...")
+
+    monkeypatch.setattr(learning, "_Student", lambda *given: None)
+
+    def begin(self: learning._Course, *_: object) -> None:
+        self.done, self.halved, self._began = 7, 0, 0.0
+
+    monkeypatch.setattr(learning._Course, "__init__", begin)
+    monkeypatch.setattr(learning._Course, "run", gone)
+    found = learn(plain(), placement, before, images(), NONE, Budget(9, LONG, 8), 0, device=torch.device("cuda"))
+    assert found.values is before
+    assert (found.steps, found.problem) == (7, "; the GPU failed: CUDA error: unspecified launch failure")
+    with pytest.raises(RuntimeError):
+        learn(plain(), placement, before, images(), NONE, Budget(9, LONG, 8), 0)
+
+
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [learning.device_of(name).type for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [learning.device_of(name).type for name in ("auto", "cpu")] == ["cpu", "cpu"]
+    with pytest.raises(ModelError, match="needs a GPU, and torch finds none"):
+        learning.device_of("cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_learns_what_the_cpu_does() -> None:
+    placement, before = scaled(basic(), TENSORRT)
+    one, two = (
+        learn(basic(), placement, before, images(), NONE, Budget(10, LONG, 8), 0, device=torch.device(name)).values
+        for name in ("cpu", "cuda")
+    )
+    assert loss(basic(), one) == pytest.approx(loss(basic(), two), rel=0.1)
 
 
 def test_scales_stay_float16_and_step_sizes_of_weights_what_they_were() -> None:
@@ -98,7 +208,7 @@ def test_scales_stay_float16_and_step_sizes_of_weights_what_they_were() -> None:
 
 def test_no_step_at_all_changes_nothing_that_is_written() -> None:
     placement, before = scaled(basic(), TENSORRT)
-    after = learn(basic(), placement, before, images(), Budget(0, LONG, 8), 0).values
+    after = learn(basic(), placement, before, images(), NONE, Budget(0, LONG, 8), 0).values
     one, two = (qdq.write(basic(), placement, values) for values in (before, after))
     assert (answers(one, images()) == answers(two, images())).all()
 

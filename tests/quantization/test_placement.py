@@ -18,7 +18,22 @@ from edgeresnet.quantization.net import Net
 from edgeresnet.quantization.placement import Placement, place, shortcut_of
 from edgeresnet.quantization.scales import Grid
 
-from .nets import BOTH, CPU, DIALECTS, RESIDUAL, TENSORRT, Make, Maker, basic, networks, plain, scaled, squeezed
+from .nets import (
+    BOTH,
+    CPU,
+    DIALECTS,
+    RESIDUAL,
+    TENSORRT,
+    Make,
+    Maker,
+    basic,
+    networks,
+    plain,
+    preact,
+    scaled,
+    smooth,
+    squeezed,
+)
 
 dialects = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())
 
@@ -199,8 +214,67 @@ def test_an_addition_behind_an_excluded_layer_stays_float() -> None:
 def test_an_operator_without_int8_between_layers_is_reported() -> None:
     _, found = placed(squeezed(), CPU)
     why = "it is between INT8 layers, but has no INT8 form here"
-    assert found.kept == {"gate (Sigmoid)": why, "weighed (Mul)": why}
-    assert {"se.down_out", "se.up_out", "last_out"} <= set(found.weights)
+    attention = "it reads one value per channel: INT8 would save no time"
+    gate = {"se.down": attention, "se.up": attention}
+    assert found.kept == gate | {"gate (Sigmoid)": why, "weighed (Mul)": why}
+    assert set(found.weights) == {"stem_out", "b1.conv1_out", "last_out", "logits"}
+
+
+def test_the_layers_of_attention_stay_float_and_their_pooling_with_them() -> None:
+    """They take no time, and what they lose, every channel of the map loses."""
+    for dialect in (TENSORRT, BOTH):
+        _, found = placed(squeezed(projected=True), dialect)
+        attention = {"squeeze", "se.down_out", "se.up_out", "gate"}
+        assert not attention & {name for name, _ in found.reads}
+        assert "b1.conv1_out" not in found.points
+
+
+def test_a_classifier_that_multiplies_its_own_outputs_is_not_attention() -> None:
+    model = plain()
+    model.graph.node[-1].output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("Sigmoid", ["before"], ["share"]))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["before", "share"], ["logits"]))
+    assert "before" in placed(model)[1].weights
+
+
+def scaled_sum() -> onnx.ModelProto:
+    """A pre-activation block whose normalisation cannot be folded: two nodes read the sum."""
+    net = Maker()
+    x = net.plus(net.conv(net.relu(net.conv("image", "stem", 8)), "c1", 8), net.conv("stem_out_relu", "c2", 8), "sum")
+    held = [net.hold(f"bn.{part}", np.ones(8), np.float32) for part in ("scale", "bias", "mean", "variance")]
+    y = net.conv(net.relu(net.add("BatchNormalization", [x, *held], "normal")), "c3", 8)
+    return net.head(net.relu(net.plus(y, x, "last")))
+
+
+@pytest.mark.parametrize(
+    ("make", "float_sums"),
+    [
+        (scaled_sum, {"sum"}),
+        (lambda: squeezed(projected=True), {"b1"}),
+        (basic, set()),
+        (preact, set()),
+        (smooth, set()),
+    ],
+)
+def test_an_addition_next_to_a_float_operator_stays_float_where_the_dialect_wants_it(
+    make: Make, float_sums: set[str]
+) -> None:
+    net, every = placed(make(), BOTH)
+    _, found = placed(make(), replace(BOTH, float_additions=True))
+    sums = {add.name for add in adds(net)}
+    assert {name for name, _ in every.reads} & sums == sums
+    assert sums - {name for name, _ in found.reads} == float_sums
+    assert found.weights == every.weights
+    written = qdq.write(make(), *scaled(make(), targets.get("openvino").dialect))
+    assert accepts.findings(written, "openvino", targets.get("openvino").dialect) == []
+    known = [finding.rule for finding in accepts.findings(written, "onnxruntime", targets.get("onnxruntime").dialect)]
+    assert known == ["residual-float"] * len(float_sums)  # a warning where it costs time
+
+
+@pytest.mark.parametrize(("target", "wanted"), [("openvino", True), ("onnxruntime", False), ("tensorrt", False)])
+def test_onnxruntime_needs_int8_additions_and_openvino_does_not(target: str, wanted: bool) -> None:
+    """Onnxruntime computes a convolution in float if its output is not quantized; OpenVINO converts for nothing."""
+    assert targets.get(target).dialect.float_additions is wanted
 
 
 def test_an_operator_behind_the_last_layer_is_not_reported() -> None:

@@ -1,6 +1,9 @@
-"""The written file: valid, symmetric, with the very integers that were meant, in every runtime that is here."""
+"""The written file: valid, with the very integers that were meant, in every runtime that is here."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,14 +11,29 @@ import pytest
 from onnx import numpy_helper
 
 from edgeresnet import targets
+from edgeresnet.graph import accepts
 from edgeresnet.portable import machine
 from edgeresnet.quantization import qdq
 from edgeresnet.quantization.net import Net, Node
 from edgeresnet.quantization.placement import weight_axis
 from edgeresnet.quantization.scales import Grid, fake
 
-from ..graph.running import answers, openvino_answers, sqnr
-from .nets import CPU, DIALECTS, TENSORRT, Make, basic, constants, images, makers, networks, plain, scaled, squeezed
+from ..graph.running import answers, fused_answers, openvino_answers, sqnr
+from .nets import (
+    CPU,
+    DIALECTS,
+    TENSORRT,
+    Make,
+    basic,
+    constants,
+    images,
+    makers,
+    networks,
+    plain,
+    scaled,
+    smooth,
+    squeezed,
+)
 
 dialects = pytest.mark.parametrize("dialect", DIALECTS)
 
@@ -139,6 +157,58 @@ def test_the_runtime_computes_what_the_grid_says() -> None:
     given = images(4) * 2
     expected = fake(given, np.float32(values.scales["image"]), placement.points["image"])
     assert (answers(file, given) == expected.astype(np.float32)).all()
+
+
+def zero_points(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the zero point of each quantized activation, by its name in the file."""
+    held = constants(model)
+    return {node.input[2]: int(held[node.input[2]]) for node in model.graph.node if node.op_type == "QuantizeLinear"}
+
+
+@pytest.mark.parametrize(("target", "run"), [("openvino", openvino_answers), ("onnxruntime", fused_answers)])
+def test_zero_points_are_closer_and_the_runtime_computes_with_them(target: str, run: Callable[..., np.ndarray]) -> None:
+    """Padding, max pooling and added channels too: the runtime's fused operators answer as the file is written."""
+    cpu = targets.get(target)
+    dialect = cpu.speaks(cpu.options())
+    given, expected = images(32, seed=5), answers(smooth(), images(32, seed=5))
+    placement, values = scaled(smooth(), dialect)
+    file = qdq.write(smooth(), placement, values)
+    onnx.checker.check_model(file, full_check=True)
+    found = zero_points(file)
+    assert 1 <= found["b1.conv1_out_silu_zero"] <= 90
+    assert 1 <= found["stem_out_silu_zero"] == found["stem_out_silu_max_zero"] <= 90
+    symmetric = 128 if target == "onnxruntime" else 0
+    assert found["b0_silu_zero"] == found["b1_pad_zero"] == symmetric  # OpenVINO pads with the integer 0
+    assert accepts.findings(file, target, dialect) == []
+    without = qdq.write(smooth(), *scaled(smooth(), replace(dialect, zero_points="never")))
+    assert set(zero_points(without).values()) == {0}
+    assert sqnr(expected, answers(file, given)) > sqnr(expected, answers(without, given)) + 1
+    assert sqnr(answers(file, given), run(file, given)) > 30
+    assert sqnr(expected, run(file, given)) > sqnr(expected, run(without, given)) + 1
+    ignored = onnx.ModelProto.FromString(file.SerializeToString())
+    for tensor in ignored.graph.initializer:
+        if tensor.name in found:
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros((), np.uint8), tensor.name))
+    assert sqnr(expected, run(ignored, given)) < sqnr(expected, run(file, given)) - 6  # so a lost one would be seen
+
+
+def test_tensorrts_file_has_no_zero_point_and_its_check_refuses_one() -> None:
+    file = qdq.write(smooth(), *scaled(smooth(), TENSORRT))
+    assert set(zero_points(file).values()) == {0}
+    assert accepts.findings(file, "tensorrt", TENSORRT) == []
+    other = qdq.write(smooth(), *scaled(smooth(), targets.get("openvino").dialect))
+    refused = [found for found in accepts.findings(other, "tensorrt", TENSORRT) if found.rule == "zero-point"]
+    assert len(refused) >= len([zero for zero in zero_points(other).values() if zero])
+    assert {found.severity for found in refused} == {accepts.ERROR}
+
+
+def test_onnxruntime_reads_uint8_only() -> None:
+    """Its convolutions of uint8 are faster: 128 is the zero point of a symmetric range."""
+    held = constants(file := qdq.write(basic(), *scaled(basic(), targets.get("onnxruntime").dialect)))
+    assert {held[name].dtype for name in zero_points(file)} == {np.dtype(np.uint8)}
+    assert set(zero_points(file).values()) == {0, 128}
+    signed = qdq.write(basic(), *scaled(basic(), replace(targets.get("onnxruntime").dialect, zero_points="never")))
+    assert (answers(file, images(8)) == answers(signed, images(8))).all()
 
 
 @pytest.mark.parametrize("target", targets.discover())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from edgeresnet.quantization import qdq, rounding
 from edgeresnet.quantization.net import Net
@@ -132,10 +133,9 @@ def test_positions_are_sampled_and_padded_as_the_convolution_reads_them() -> Non
     positions = rounding._Positions.of(net, node, given.shape, 1, np.random.default_rng(0))
     columns = positions.columns(given)
     weights = net.constants[node.inputs[1]].reshape(-1, columns.shape[0])
-    import torch
-
-    about = {"stride": node.integers("strides", [1, 1]), "padding": node.integers("pads", [0] * 4)[:2]}
-    expected = torch.conv2d(torch.from_numpy(given), torch.from_numpy(np.array(net.constants[node.inputs[1]])), **about)
+    stride, padding = node.integers("strides", [1, 1]), node.integers("pads", [0] * 4)[:2]
+    kernel = torch.from_numpy(np.array(net.constants[node.inputs[1]]))
+    expected = torch.conv2d(torch.from_numpy(given), kernel, None, stride, padding)
     mine = (weights @ columns).reshape(len(weights), 3, -1).swapaxes(0, 1)
     assert np.allclose(mine, expected.numpy().reshape(mine.shape), atol=1e-3)
 

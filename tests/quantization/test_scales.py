@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgeresnet.quantization.histogram import Histogram
-from edgeresnet.quantization.scales import ESTIMATORS, Grid, activation, fake, half_precision, weights
+from edgeresnet.quantization.scales import ESTIMATORS, Grid, activation, fake, half_precision, shifted, weights
 
 pytestmark = pytest.mark.unit
 
@@ -135,3 +135,51 @@ def test_fake_gives_multiples_of_the_scale_within_the_grid(values: np.ndarray, s
     integers = fake(values.astype(np.float64), step, HALF) / step
     assert np.allclose(integers, np.rint(integers))
     assert np.abs(integers).max() <= 63 + 1e-9
+
+
+def shifted_grid(values: np.ndarray, estimator: str) -> tuple[Grid, float]:
+    histogram = Histogram()
+    histogram.add(values.astype(np.float32))
+    return shifted(histogram, (float(values.min()), float(values.max())), SIGNED, estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_on_one_side_of_zero_get_a_zero_point_and_half_of_the_step(estimator: str, sign: int) -> None:
+    values = normal()
+    values = sign * values / (1 + np.exp(-values))  # SiLU: from -0.28 on
+    grid, found = shifted_grid(values, estimator)
+    assert grid.high - grid.low == 255
+    assert grid.low <= 0 <= grid.high
+    assert (grid.high + grid.low > 100) == (sign > 0)
+    assert np.float16(found) == np.float32(found)
+    assert error(values, found, grid) < 0.6 * error(values, scale(values, SIGNED, estimator), SIGNED)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_values_on_both_sides_of_zero_keep_the_symmetric_grid(estimator: str) -> None:
+    """A zero point that wins little wins nothing in the whole network."""
+    for values in (normal(), np.append(normal(), 4.5), normal() + 0.5, np.zeros(9)):
+        assert shifted_grid(values, estimator) == (SIGNED, scale(values, SIGNED, estimator))
+    assert shifted(Histogram(), (0.0, 0.0), SIGNED, estimator) == (SIGNED, pytest.approx(1 / 127))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_shifted_grid_is_as_good_as_the_best_of_all_pairs_of_ends(seed: int) -> None:
+    values = np.random.default_rng(seed).gamma(2.0, size=5_000) - 0.5
+    grid, found = shifted_grid(values, "mse")
+    least = np.inf
+    for high in np.linspace(0.3, 1, 30) * values.max():
+        for low in np.linspace(0.3, 1, 8) * values.min():
+            step = (high - low) / 255
+            tried = Grid(int(np.rint(low / step)), int(255 + np.rint(low / step)))
+            least = min(least, error(values, step, tried, 4.0))
+    assert error(values, found, grid, 4.0) < 1.1 * least
+
+
+@given(arrays(np.float32, st.integers(1, 300), elements=st.floats(-100, 100, width=32)))
+def test_zero_is_always_an_integer_of_a_shifted_grid(values: np.ndarray) -> None:
+    for estimator in ESTIMATORS:
+        grid, found = shifted_grid(values, estimator)
+        assert -255 <= grid.low <= 0 <= grid.high <= 255
+        assert fake(np.zeros(1), found, grid)[0] == 0

@@ -158,6 +158,8 @@ def test_a_choice_of_quantizing_leaves_the_ranges_as_they_are(shipped: Shipped) 
         ({"targets": {"openvino": {"cpu": "pentium"}}}, "cpu must be one of this, avx2, vnni, amx, not 'pentium'"),
         ({"targets": {"onnxruntime": {"cpu": ""}}}, "cpu must be one of"),
         ({"targets": {"openvino": {"residual": "none"}}}, "residual must be one of shortcut, both, not 'none'"),
+        ({"targets": {"onnxruntime": {"zero_points": "0"}}}, "zero_points must be one of auto, never, not '0'"),
+        ({"targets": {"tensorrt": {"zero_points": "auto"}}}, "targets.tensorrt.zero_points: unknown key"),
         ({"images__calibration": {"from": "evaluation"}}, "must not come from the evaluation images"),
     ],
 )
@@ -268,6 +270,15 @@ def test_the_cpu_that_will_run_it_decides_the_range(
     for name in ("onnxruntime", "openvino"):
         target = targets.get(name)
         assert target.speaks(target.options(cpu=cpu)).weights == weights
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_zero_points_may_be_refused_and_old_files_have_none(name: str) -> None:
+    target = targets.get(name)
+    assert target.speaks(target.options()).zero_points == target.dialect.zero_points != "never"
+    assert target.speaks(target.options(zero_points="never")).zero_points == "never"
+    old = {"activations": "u8-after-relu", "residual": "both", "channel_multiple": 16}
+    assert codec.decode(Dialect, old).zero_points == "never"
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])

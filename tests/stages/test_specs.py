@@ -54,10 +54,12 @@ DIALECT_JSON = {
     "smallest_gemm": 16,
     "weights": "full",
     "sums_in_float": False,
+    "zero_points": "never",
+    "float_additions": False,
 }
 PLAN, PLAN_JSON = TimingPlan(5, 30.0), {"processes": 5, "seconds": 30.0}
 OPTIONS = targets.get("onnxruntime").options()
-OPTIONS_JSON = {"threads": None, "cpu": "this", "residual": None, "fused": True}
+OPTIONS_JSON = {"threads": None, "cpu": "this", "residual": None, "zero_points": "auto", "fused": True}
 SEARCH = specs.TimedSearch(
     {
         "onnxruntime": specs.TimedTarget(
