@@ -41,7 +41,7 @@ _INT8 = (
         type=click.Choice(("auto", "cpu", "cuda")),
         group=QUANTIZATION,
         show_default="auto",
-        help="Processor that adjusts weights. auto takes a CUDA GPU if torch finds one.",
+        help="Processor on which balanced and best adjust weights. auto takes a CUDA GPU if torch finds one.",
     ),
     option(
         "--exclude",

@@ -192,6 +192,8 @@ def _claimed(path: Path, until_done: contextlib.ExitStack) -> bool:
     try:
         file = until_done.enter_context(open(path, "ab"))  # noqa: SIM115
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(file.fileno()).st_ino != path.stat().st_ino:  # another process removed it before it was locked
+            return False
         until_done.callback(_removed, path)
         file.truncate(0)
     except OSError:

@@ -65,6 +65,7 @@ class Resolved:
 
 def resolve(recipe: Recipe, store: Store) -> Resolved:
     """Open what a recipe names, once, and look at this machine. The store lends its cache of hashes."""
+    _check_device(recipe)
     samples = _samples(recipe, store)
     given = network.opened(recipe, samples)
     found = resolved_targets(recipe)
@@ -78,6 +79,15 @@ def resolve(recipe: Recipe, store: Store) -> Resolved:
         Given(yardstick.SHA256, yardstick.file()),
         not machine.has_int8(),
     )
+
+
+def _check_device(recipe: Recipe) -> None:
+    """Refuse a GPU that is not there now, and not after the training."""
+    quantize = recipe.quantize
+    if quantize is not None and quantize.effort != "fast" and quantize.device == "cuda":
+        from ..quantization.learn import device_of  # loads torch
+
+        device_of(quantize.device)
 
 
 def resolved_targets(recipe: Recipe) -> dict[str, ResolvedTarget]:

@@ -243,7 +243,9 @@ def _learned(
     )
     early = f" of {budget.steps}, stopped by the time budget" if done.steps < budget.steps else ""
     where = "" if done.device == "cpu" else f" on {done.device}"
-    word = f"learned rounding, biases and scales ({done.steps} steps{early}, {done.seconds:.0f} s{where}{done.problem})"
+    slower = f", slowed down {done.halved} times" if done.halved else ""
+    about = f"{done.steps} steps{early}, {done.seconds:.0f} s{where}{slower}{done.problem}"
+    word = f"learned rounding, biases and scales ({about})"
     return Quantized(before.source, before.placement, done.values), word
 
 

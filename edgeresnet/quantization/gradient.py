@@ -179,7 +179,7 @@ def _ordinary(net: Net, node: Node) -> bool:
     if node.kind == "Add":
         return not any(name in net.constants for name in node.inputs)
     if node.kind == "AveragePool":
-        return not any(node.integers("pads", [0] * 4))
+        return not any(node.integers("pads", [0] * 4)) and set(node.integers("dilations", [1])) == {1}
     if node.kind == "ReduceMean":
         axes = net.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
         return axes is not None and sorted(axes.tolist()) in (_SPATIAL, [-2, -1])

@@ -10,11 +10,12 @@ of one rounding costs, and held-out images check them: where learning loses, it 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -35,9 +36,13 @@ _LEAST_RATE = 0.01  # of these
 _CAUTION = 0.15  # of the loss that there is, relative to what noise of one rounding costs
 _SHIFT = 8  # images are shifted by up to an eighth of their side
 _WARM = 0.05  # the part of all steps in which rates rise
+_NOTHING = 1e-30
 _CHECKS = 6  # looks at the held-out images
 _LOST = 1.25  # times the loss at the beginning: go back
 _AVERAGED = 0.95  # of the average of states at each step: one state alone has the noise of its last batches
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Learned:
     seconds: float
     halved: int = 0  # times that the rates were halved, since learning lost
     device: str = "cpu"
-    problem: str = ""  # what ended it early, as the end of a sentence
+    problem: str = ""  # why it did not run on a GPU, as the end of a sentence
 
 
 def device_of(wanted: str) -> torch.device:
@@ -84,16 +89,20 @@ def learn(
 ) -> Learned:
     """Learn for the budget's steps or seconds, whichever end first; the rates fall to zero by then."""
     torch.set_num_threads(machine.cores())
+
+    def learned(on: torch.device) -> Learned:
+        course = _Course(_Student(model, placement, values, on), images, held_out, budget, seed)
+        course.run(on_step)
+        return Learned(course.student.values(values), course.done, course.elapsed(), course.halved, on.type)
+
     with torch.enable_grad():
-        course = _Course(_Student(model, placement, values, device), images, held_out, budget, seed)
         try:
-            course.run(on_step)
+            return learned(device)
         except RuntimeError as problem:  # a GPU that has too little memory, or is gone
             if device.type == "cpu":
                 raise
             lost = f"; the GPU failed: {first_line(problem)[:80]}"
-            return Learned(values, course.done, course.elapsed(), course.halved, device.type, lost)
-    return Learned(course.student.values(values), course.done, course.elapsed(), course.halved, device.type)
+            return replace(learned(torch.device("cpu")), problem=lost)
 
 
 class _Course:
@@ -129,7 +138,8 @@ class _Course:
             if self.done >= total or self.done - checked >= max(total // _CHECKS, 1):
                 self._check()
                 checked = self.done
-        self.student.restore(self._best if len(self._held) else self._average)
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in self._average)
+        self.student.restore(self._average if finite and not len(self._held) else self._best)
 
     def _planned(self) -> int:
         """Return how many steps fit into the time, once some show how long one takes."""
@@ -142,13 +152,13 @@ class _Course:
     def _speed(self) -> float:
         """Return by how much to reduce the rates: noise of one rounding must stay small against the loss."""
         batch = self._drawn()
+        state = self.student.state()
         with torch.no_grad():
-            before = self.student.loss(batch)
-            state = self.student.state()
+            before = self._fitting(lambda size: float(self.student.loss(batch[:size])))
             self.student.disturb(self._generator)
-            noise = self.student.loss(batch)
+            noise = float(self.student.loss(batch[: self._batch]))
             self.student.restore(state)
-        found = _CAUTION * float(before / noise)
+        found = _CAUTION * before / max(noise, _NOTHING)
         return min(1.0, max(_LEAST_RATE, found)) if math.isfinite(found) else _LEAST_RATE
 
     def _drawn(self) -> Tensor:
@@ -159,25 +169,31 @@ class _Course:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor * _schedule(part)
         batch = self._drawn()
-        while True:
+
+        def backward(size: int) -> None:
             self._optimizer.zero_grad()
-            try:
-                for some in batch.split(self._batch):
-                    (self.student.loss(some) * (len(some) / len(batch))).backward()
-                break
-            except torch.cuda.OutOfMemoryError:
-                if self._batch == 1:
-                    raise
-                self._batch = max(1, self._batch // 2)
-                torch.cuda.empty_cache()
+            for some in batch.split(size):
+                (self.student.loss(some) * (len(some) / len(batch))).backward()
+
+        self._fitting(backward)
         self._optimizer.step()
+
+    def _fitting(self, work: Callable[[int], T]) -> T:
+        """Return what the work gives, with as many images at once as memory allows."""
+        while True:
+            with contextlib.suppress(torch.cuda.OutOfMemoryError):
+                return work(self._batch)
+            if self._batch == 1:
+                raise RuntimeError("its memory does not hold one image")
+            self._batch = max(1, self._batch // 2)
+            torch.cuda.empty_cache()
 
     def _judged(self) -> float:
         """Return the loss over held-out images; not a number where there are none."""
         if not len(self._held):
             return math.nan
-        parts = [self.student.errors(some) for some in self._held.split(self._batch)]
-        return sum(wrong for wrong, _ in parts) / sum(whole for _, whole in parts)
+        parts = self._fitting(lambda size: [self.student.errors(some) for some in self._held.split(size)])
+        return sum(wrong for wrong, _ in parts) / max(sum(whole for _, whole in parts), _NOTHING)
 
     def _take_average(self) -> None:
         weight = 1 - min(_AVERAGED, self.done / (self.done + 9))
@@ -339,7 +355,7 @@ def _varied(batch: Tensor, generator: torch.Generator) -> Tensor:
     mirrored = torch.rand(len(batch), 1, 1, 1, generator=generator) < 0.5
     batch = torch.where(mirrored, batch.flip(3), batch)
     height, width = batch.shape[2:]
-    most = max(1, min(height, width) // _SHIFT)
+    most = min(max(1, min(height, width) // _SHIFT), min(height, width) - 1)
     padded = F.pad(batch, [most] * 4, mode="reflect")
     top, left = torch.randint(0, 2 * most + 1, (2,), generator=generator).tolist()
     return padded[:, :, top : top + height, left : left + width]

@@ -7,6 +7,7 @@ batch nor the order of the files changes a bit. Knows no scales and no dialects.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -150,7 +151,7 @@ class Views(NamedTuple):
     def add(self, tensor: str, image: np.ndarray, half: int) -> bool:
         """Add one image's values of a tensor, channels first; return False where one is NaN or infinite."""
         flat = image.reshape(len(image), -1)
-        lowest, highest, few = flat.min(1), flat.max(1), np.ascontiguousarray(flat[:, :: _stride(flat.shape)])
+        lowest, highest, few = flat.min(1), flat.max(1), np.ascontiguousarray(flat[:, :: _stride(image.shape)])
         if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
             return False
         self.plain.tensors.setdefault(tensor, Tensor()).add(lowest, highest, few, half)
@@ -206,10 +207,11 @@ def collect(
 
 
 def _stride(shape: tuple[int, ...]) -> int:
-    """Return the step over one channel's values: odd, so that it does not stay in one column."""
-    channels, each = shape
-    step = max(1, -(-channels * each // _COUNTED))
-    return step if step % 2 or step == 1 else step + 1
+    """Return the step over one channel's values. It has no common factor with the width, so it visits every column."""
+    step = max(1, -(-math.prod(shape) // _COUNTED))
+    while len(shape) > 1 and math.gcd(step, shape[-1]) > 1:
+        step += 1
+    return step
 
 
 def _reach(histogram: Histogram) -> float:

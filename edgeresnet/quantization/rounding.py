@@ -8,6 +8,7 @@ Large layers are divided into parts of a few channels, whose correlations are mo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -54,17 +55,24 @@ class Shape(NamedTuple):
 
 @dataclass
 class _Moments:
-    """The sums over samples of what the weights of one layer read, and of its products: parts × weights (× weights)."""
+    """The sums over samples of what the weights of one layer read, and of its products: parts × weights (× weights).
+
+    Both are of what is left without the first samples' mean: 32 bits do not hold the variance of a large constant.
+    """
 
     shape: Shape
     parts: int
     count: int = 0
+    centre: np.ndarray | None = None
     sums: np.ndarray | float = 0.0
     products: np.ndarray | float = 0.0
 
     def add(self, columns: np.ndarray) -> None:
         """Add samples, as (groups × inputs × taps) × samples."""
         each = columns.reshape(self.shape.groups * self.parts, -1, columns.shape[1])
+        if self.centre is None:
+            self.centre = each.mean(2, keepdims=True)
+        each = each - self.centre
         self.sums = self.sums + each.sum(2, dtype=np.float64)
         self.products = self.products + each @ each.swapaxes(1, 2)
         self.count += columns.shape[1]
@@ -177,7 +185,10 @@ def _rounded(net: Net, node: Node, values: qdq.Values, grid: Grid, moments: _Mom
     groups, parts = moments.shape.groups, moments.parts
     # groups × outputs × parts × weights → (groups × parts) × outputs × weights
     divided = rows.reshape(groups, len(rows) // groups, parts, -1).swapaxes(1, 2)
-    found = _compensated(divided.reshape(groups * parts, len(rows) // groups, -1), moments.covariance(), grid)
+    divided = divided.reshape(groups * parts, len(rows) // groups, -1)
+    with contextlib.suppress(np.linalg.LinAlgError):  # then each weight is rounded to its nearest integer
+        divided = _compensated(divided, moments.covariance(), grid)
+    found = divided
     found = found.reshape(groups, parts, len(rows) // groups, -1).swapaxes(1, 2).reshape(rows.shape) * steps
     return np.moveaxis(found.reshape(weights.shape), 0, weight_axis(node))
 

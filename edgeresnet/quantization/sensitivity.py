@@ -5,6 +5,7 @@ Knows no factors and no scales. onnxruntime computes the gradients. Where `gradi
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import onnx
 
+from ..errors import ModelError
 from . import gradient
 from .net import Net, Node
 from .placement import Placement, weight_axis
@@ -69,8 +71,12 @@ Differentiate = Callable[[np.ndarray, Draw], Batch]
 def observe(model: onnx.ModelProto, placement: Placement, images: np.ndarray, seed: int) -> Seen:
     """Run the images forwards and backwards, a few at a time and large ones one by one, to bound the memory."""
     net = Net(model)
-    ours = gradient.supported(model, net)
-    differentiate = by_onnxruntime(model, placement) if ours else by_torch(model, placement)
+    ours, differentiate = gradient.supported(model, net), None
+    if ours:
+        with contextlib.suppress(ModelError):  # shapes that its gradients do not fit
+            differentiate = by_onnxruntime(model, placement)
+    ours = differentiate is not None
+    differentiate = differentiate or by_torch(model, placement)
     tensors = {name: _Tensor() for name in sorted(placement.points)}
     layers = {node.name: _Weights(node, _outputs(net, node)) for node in placement.weights.values()}
 

@@ -73,6 +73,8 @@ class Runner:
 
     def __call__(self, batch: np.ndarray, **more: np.ndarray) -> list[np.ndarray]:
         """Compute the tensors; `more` holds what further inputs read."""
+        if not self._tensors:  # onnxruntime would compute them all
+            return []
         try:
             return self._session.run(self._tensors, {self._input: batch, **more})
         except runtime.errors() as problem:

@@ -34,7 +34,8 @@ class Quantize(Section):
         description="Time limit of best, in minutes, for each target's dialect. balanced takes at most 3 of them.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Processor that adjusts weights. auto takes a CUDA GPU if torch finds one."
+        "auto",
+        description="Processor on which balanced and best adjust weights. auto takes a CUDA GPU if torch finds one.",
     )
     estimator: Literal["min-max", "percentile", "entropy", "mse"] = Field(
         "mse", description="Method that chooses the range of each tensor."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from edgeresnet import pipeline, recipe
 from edgeresnet.cli import _progress
 from edgeresnet.context import Progress
+from edgeresnet.errors import ModelError
 from edgeresnet.images import sources
 from edgeresnet.pipeline import Listener
 from edgeresnet.pipeline.runner import _warned
@@ -166,3 +168,13 @@ def test_a_warning_that_was_reported_is_not_repeated(tmp_path: Path, capsys: Any
         shown.ends(pipeline.Outcome(step, "made", seconds=1.0, warnings=[early, late]))
     written = capsys.readouterr().err
     assert (written.count("known early"), written.count("known late")) == (1, 1)
+
+
+@pytest.mark.parametrize(("effort", "refused"), [("fast", False), ("best", True)])
+def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(
+    effort: str, refused: bool, inverted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    wanted = recipe.parse(of_digits(str(inverted), quantize={"effort": effort, "device": "cuda"}))
+    with pytest.raises(ModelError, match="cuda needs a GPU") if refused else contextlib.nullcontext():
+        pipeline.resolve(wanted, Store.open(tmp_path / "store"))

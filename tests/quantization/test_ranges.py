@@ -15,6 +15,7 @@ from edgeresnet.graph import canonical
 from edgeresnet.images import Samples
 from edgeresnet.notes import CalibrateNotes
 from edgeresnet.quantization import engine, session
+from edgeresnet.quantization import ranges as ranges_module
 from edgeresnet.quantization.calibration import Calibration, held_out
 from edgeresnet.quantization.net import Net
 from edgeresnet.quantization.ranges import Origin, Ranges, Views, wanted
@@ -283,3 +284,12 @@ def test_the_rescaled_view_counts_rescaled_values() -> None:
     alone.add("image", image * factors.astype(np.float32)[:, None, None], 0)
     assert views.equalized is not None
     assert views.equalized.tensors["image"].stored() == alone.plain.tensors["image"].stored()
+
+
+@pytest.mark.parametrize("shape", [(2048, 7, 7), (512, 14, 14), (128, 28, 28), (256, 56, 56), (64, 112, 112)])
+def test_every_column_of_a_tensor_is_counted(shape: tuple[int, int, int]) -> None:
+    """Check the shapes of ResNet-50 at 224 pixels: a step of 7 sees only the left edge of the last stage."""
+    columns = np.broadcast_to(np.arange(shape[2]), shape).reshape(shape[0], -1)
+    seen = columns[:, :: ranges_module._stride(shape)]
+    assert set(np.unique(seen)) == set(range(shape[2]))
+    assert seen.size <= 1.1 * ranges_module._COUNTED

@@ -142,3 +142,27 @@ def test_positions_are_sampled_and_padded_as_the_convolution_reads_them() -> Non
 
 def _read_shape(model: onnx.ModelProto, tensor: str) -> tuple[int, ...]:
     return answers(shown(model, tensor), images()[:1]).shape[1:]
+
+
+def test_a_large_constant_channel_is_no_obstacle() -> None:
+    """Check the covariance of small values next to a constant of a thousand times their size."""
+    columns = np.random.default_rng(0).normal(size=(256, 2000)).astype(np.float32) * 0.01
+    columns[7] = 7.3
+    moments = rounding._Moments(Shape(1, 256, 1), 1)
+    for part in np.array_split(columns, 10, axis=1):
+        moments.add(np.ascontiguousarray(part))
+    expected = np.cov(columns.astype(np.float64), bias=True)
+    found = moments.covariance()[0]
+    assert np.linalg.eigvalsh(found).min() > 0
+    assert np.allclose(found - np.diag(np.diag(found)), expected - np.diag(np.diag(expected)), atol=1e-6)
+
+
+def test_where_nothing_can_be_inverted_weights_go_to_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> np.ndarray:
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+
+    monkeypatch.setattr(rounding, "_compensated", fail)
+    placement, values = scaled(basic(), CPU)
+    found = together(basic(), placement, values, [images()])
+    one, two = (qdq.write(basic(), placement, each) for each in (values, found))
+    assert (answers(one, images()) == answers(two, images())).all()
