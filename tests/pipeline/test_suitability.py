@@ -175,6 +175,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(
     effort: str, refused: bool, inverted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    wanted = recipe.parse(of_digits(str(inverted), quantize={"effort": effort, "device": "cuda"}))
+    raw = {**of_digits(str(inverted)), "quantize": {"effort": effort, "device": "cuda"}}
+    wanted = recipe.parse(raw)
     with pytest.raises(ModelError, match="cuda needs a GPU") if refused else contextlib.nullcontext():
         pipeline.resolve(wanted, Store.open(tmp_path / "store"))
