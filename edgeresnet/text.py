@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
 import unicodedata
@@ -57,6 +58,12 @@ def cut(text: str, columns: int, mark: str = CUT) -> str:
         side.append(char)
         begin, end = (begin + 1, end) if side is head else (begin, end - 1)
     return "".join(head) + mark + "".join(reversed(tail))
+
+
+def beginning(text: str, columns: int) -> str:
+    """Return as much of the beginning of a text as fits."""
+    taken = itertools.accumulate(map(_columns, text))
+    return text[: next((at for at, reached in enumerate(taken) if reached > columns), len(text))]
 
 
 def stretched(text: str) -> str:

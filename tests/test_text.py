@@ -99,3 +99,31 @@ def test_sentences_wrap_at_eighty_columns_between_words() -> None:
 def test_a_name_is_not_markup(name: str, written: str) -> None:
     assert markdown.cell(name) == written
     assert markdown.table(("n",), [(name,)]).splitlines()[2] == f"| {written} |"
+
+
+@pytest.mark.parametrize(
+    ("given", "columns", "expected"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "abc"),
+        ("日本語", 3, "日"),
+        ("e\u0301e\u0301", 1, "e\u0301"),
+        ("", 0, ""),
+        ("ab", 0, ""),
+    ],
+)
+def test_a_beginning_fits(given: str, columns: int, expected: str) -> None:
+    assert text.beginning(given, columns) == expected
+
+
+def test_the_beginning_of_a_text_of_any_length_is_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that a device's name of 200,000 letters does not stop a report for minutes."""
+    seen: list[str] = []
+
+    def counted(char: str) -> int:
+        seen.append(char)
+        return 1
+
+    monkeypatch.setattr(text, "_columns", counted)
+    assert text.beginning("x" * 200_000, 80) == "x" * 80
+    assert len(seen) < 100

@@ -16,7 +16,7 @@ from ..portable import judging
 from ..portable.frozen import dataclass
 from ..portable.result import Accuracy, Measured, Variant, Verdict, Word
 from ..runs import Run
-from ..text import as_sentence, cut, on_one_line, visible, width, wrapped
+from ..text import as_sentence, beginning, cut, on_one_line, visible, width, wrapped
 from . import summary, tables
 from .lines import Line, Look, joined, plain
 
@@ -213,10 +213,7 @@ def _first_that_fits(choices: Sequence[str], room: int, look: Look) -> str:
     fitting = next((each for each in shown if width(each) <= room), None)
     if fitting is not None:
         return fitting
-    last = shown[-1]
-    while width(last) > room - len(look.cut_mark):
-        last = last[:-1]
-    return last + look.cut_mark
+    return beginning(shown[-1], room - len(look.cut_mark)) + look.cut_mark
 
 
 def _tail(seen: summary.Summary, look: Look, files: Files) -> list[Line]:
