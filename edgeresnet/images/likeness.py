@@ -27,11 +27,8 @@ from .samples import Samples
 
 _VERSION = 1  # raised when the same images give other numbers
 _FEWEST = 16  # of fewer images the spread is not known
-_LEAST, _MOST = (
-    64,
-    256,
-)  # images of a sample; between them, as many as have this number of pixels when they are prepared:
-_PIXELS = 96 * 224 * 224
+_LEAST, _MOST = 64, 256  # images of a sample
+_PIXELS = 96 * 224 * 224  # of a sample as it is prepared, between these two
 _ENOUGH = 32  # images of a sample whose files have more pixels than these: large photographs
 _PIXELS_IN_FILES = 200_000_000
 _AT_A_TIME = 16
@@ -108,8 +105,9 @@ def differences(one: Samples, other: Samples) -> list[Difference]:
 
 
 def look(samples: Samples) -> Look:
-    """Return what a set looks like: as it is stored, or of a sample that is decoded now. Unreadable images are left
-    out.
+    """Return what a set looks like: as it is stored, or of a sample that is decoded now.
+
+    Unreadable images are left out.
     """
     path = _place(samples)
     stored = _read(path) if path else None

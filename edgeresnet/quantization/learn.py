@@ -197,8 +197,8 @@ class _Course:
 
     def _take_average(self) -> None:
         weight = 1 - min(_AVERAGED, self.done / (self.done + 9))
-        for average, now in zip(self._average, self.student.state(), strict=True):
-            average.lerp_(now, weight)
+        for average, now in zip(self._average, self.student.learns(), strict=True):
+            average.lerp_(now.detach(), weight)
 
     def _check(self) -> None:
         """Store the best average; where learning lost, return to it and move half as fast."""
@@ -237,12 +237,12 @@ class _Student:
 
     def state(self) -> list[Tensor]:
         """Return a copy of everything that learns."""
-        return [tensor.detach().clone() for tensor in self._learns()]
+        return [tensor.detach().clone() for tensor in self.learns()]
 
     def restore(self, state: list[Tensor]) -> None:
         """Return to a state."""
         with torch.no_grad():
-            for tensor, before in zip(self._learns(), state, strict=True):
+            for tensor, before in zip(self.learns(), state, strict=True):
                 tensor.copy_(before)
 
     def disturb(self, generator: torch.Generator) -> None:
@@ -251,7 +251,8 @@ class _Student:
             noise = torch.rand(layer.weights.shape, generator=generator) - 0.5
             layer.weights += noise.to(self._device)
 
-    def _learns(self) -> list[Tensor]:
+    def learns(self) -> list[Tensor]:
+        """Return everything that learns."""
         layers = self._layers.values()
         return [tensor for layer in layers for tensor in (layer.weights, layer.bias)] + list(self._scales.values())
 

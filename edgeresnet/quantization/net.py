@@ -48,6 +48,12 @@ class Node:
         assert isinstance(value, list)
         return value
 
+    def positions(self, axis: int, length: int, taps: int) -> int:
+        """Return how many positions a convolution has along a side of the image, 0 or 1, of this length."""
+        pads, step = self.integers("pads", [0] * 4), self.integers("strides", [1, 1])[axis]
+        apart = self.integers("dilations", [1, 1])[axis]
+        return (length + pads[axis] + pads[2 + axis] - apart * (taps - 1) - 1) // step + 1
+
 
 class Net:
     """A network, read once."""

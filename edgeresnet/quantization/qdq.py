@@ -73,6 +73,11 @@ def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.
     return found
 
 
+def on_grid(array: np.ndarray, tensor: str, placement: Placement, values: Values) -> np.ndarray:
+    """Return what a layer reads of a tensor: its values, quantized and dequantized."""
+    return fake(array, np.float32(values.scales[placement.source(tensor)]), placement.points[tensor])
+
+
 def integers(net: Net, layer: Node, values: Values, grid: Grid) -> np.ndarray:
     """Return a layer's weights as INT8."""
     weights = values.weight(net, layer)

@@ -16,7 +16,6 @@ import onnx
 from . import qdq, session
 from .net import Net, Node
 from .placement import Placement, weight_axis
-from .scales import fake
 
 
 def bias_correction(
@@ -37,8 +36,7 @@ def bias_correction(
         seen = {net.input: batch, **dict(zip(tensors, found, strict=True))}
 
         def take(tensor: str, seen: dict[str, np.ndarray] = seen) -> None:
-            scale = np.float32(values.scales[placement.source(tensor)])
-            on_grid = fake(seen[tensor], scale, placement.points[tensor])
+            on_grid = qdq.on_grid(seen[tensor], tensor, placement, values)
             for name in readers[tensor]:
                 exact[name] = exact.get(name, 0) + _taken(layers[name], net, seen[tensor])
                 rounded[name] = rounded.get(name, 0) + _taken(layers[name], net, on_grid)
@@ -67,10 +65,8 @@ def _taken(node: Node, net: Net, values: np.ndarray) -> np.ndarray:
 def _positions(node: Node, net: Net, axis: int, length: int) -> np.ndarray:
     """Return how often a tap reads each position along one side, as a part of all it reads: taps × positions."""
     taps = net.constants.shape(node.inputs[1])[2 + axis]
-    pads, step = node.integers("pads", [0] * 4), node.integers("strides", [1, 1])[axis]
-    apart = node.integers("dilations", [1, 1])[axis]
-    before, behind = pads[axis], pads[2 + axis]
-    outputs = (length + before + behind - apart * (taps - 1) - 1) // step + 1
+    before, step = node.integers("pads", [0] * 4)[axis], node.integers("strides", [1, 1])[axis]
+    apart, outputs = node.integers("dilations", [1, 1])[axis], node.positions(axis, length, taps)
     found = np.zeros((taps, length))
     for tap in range(taps):
         at = np.arange(outputs) * step + tap * apart - before

@@ -19,7 +19,7 @@ import onnx
 from . import qdq, session
 from .net import Net, Node
 from .placement import Placement, weight_axis
-from .scales import Grid, fake
+from .scales import Grid
 
 _LARGEST = 576  # weights of a row that are rounded together: 64 channels of a 3×3 convolution
 _OBSERVED = 8  # samples for each of them, where the images have as many
@@ -117,23 +117,23 @@ def _observed(
 ) -> dict[str, _Moments]:
     """Sample what the weights of all layers read, on the grid of the compiler."""
     rng, tensors, images = np.random.default_rng(0), _read(net, layers), sum(map(len, batches))
-    found: dict[str, _Moments] = {}
+    found, readers = dict[str, _Moments](), dict[str, list[Node]]()
+    for node in layers:
+        readers.setdefault(node.inputs[0], []).append(node)
     for batch, computed in run.over(batches):
         seen = {net.input: batch, **dict(zip(tensors, computed, strict=True))}
         chosen = {node.name: _Positions.of(net, node, seen[node.inputs[0]].shape, images, rng) for node in layers}
 
-        def take(tensor: str, seen=seen, chosen=chosen) -> None:  # type: ignore[no-untyped-def]
-            scale = np.float32(values.scales[placement.source(tensor)])
-            on_grid = fake(seen[tensor], scale, placement.points[tensor])
-            for node in layers:
-                if node.inputs[0] == tensor:
-                    positions = chosen[node.name]
-                    if node.name not in found:
-                        shape = Shape.of(net, node)
-                        found[node.name] = _Moments(shape, shape.parts(positions.each * images))
-                    found[node.name].add(positions.columns(on_grid))
+        def take(tensor: str, seen: dict[str, np.ndarray] = seen, chosen: dict[str, _Positions] = chosen) -> None:
+            on_grid = qdq.on_grid(seen[tensor], tensor, placement, values)
+            for node in readers[tensor]:
+                positions = chosen[node.name]
+                if node.name not in found:
+                    shape = Shape.of(net, node)
+                    found[node.name] = _Moments(shape, shape.parts(positions.each * images))
+                found[node.name].add(positions.columns(on_grid))
 
-        session.each(take, dict.fromkeys(node.inputs[0] for node in layers))
+        session.each(take, readers)
     return found
 
 
@@ -153,10 +153,7 @@ class _Positions(NamedTuple):
             return _Positions(np.empty(0, int), np.empty(0, int), [], [], 1)
         pads, strides = node.integers("pads", [0] * 4), node.integers("strides", [1, 1])
         apart, taps = node.integers("dilations", [1, 1]), net.constants.shape(node.inputs[1])[2:]
-        high, wide = (
-            (shape[2 + axis] + pads[axis] + pads[2 + axis] - apart[axis] * (taps[axis] - 1) - 1) // strides[axis] + 1
-            for axis in (0, 1)
-        )
+        high, wide = (node.positions(axis, shape[2 + axis], taps[axis]) for axis in (0, 1))
         weights = Shape.of(net, node)
         wanted = -(-_OBSERVED * min(_LARGEST, weights.inputs * weights.taps) // images)
         at = np.arange(high * wide)
@@ -188,8 +185,7 @@ def _rounded(net: Net, node: Node, values: qdq.Values, grid: Grid, moments: _Mom
     divided = divided.reshape(groups * parts, len(rows) // groups, -1)
     with contextlib.suppress(np.linalg.LinAlgError):  # then each weight is rounded to its nearest integer
         divided = _compensated(divided, moments.covariance(), grid)
-    found = divided
-    found = found.reshape(groups, parts, len(rows) // groups, -1).swapaxes(1, 2).reshape(rows.shape) * steps
+    found = divided.reshape(groups, parts, len(rows) // groups, -1).swapaxes(1, 2).reshape(rows.shape) * steps
     return np.moveaxis(found.reshape(weights.shape), 0, weight_axis(node))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,7 +60,8 @@ class Runner:
         self._tensors = list(tensors)
         self._input = model.graph.input[0].name
         try:
-            data = _serialized(model, addition)
+            # Two protobuf messages in one string are their union: the network is not copied to add outputs.
+            data = _any_batch(model).SerializeToString() + addition.SerializeToString()
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except runtime.errors() as problem:
             raise ModelError(
@@ -111,49 +111,14 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _serialized(model: onnx.ModelProto, addition: onnx.ModelProto) -> bytes:
-    """Return both as one file, with a batch that may vary.
-
-    Messages of protobuf that follow each other are their union. So constants are written one by one: all at once would
-    take four times their size for a moment.
-    """
-    frame = onnx.ModelProto()
-    _merge(frame, model, without="graph")
-    _merge(frame.graph, model.graph, without="initializer")
-    if any(value.type.tensor_type.shape.dim[0].dim_value for value in (model.graph.input[0], model.graph.output[0])):
-        for value in (frame.graph.input[0], frame.graph.output[0]):
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-        del frame.graph.value_info[:]
-    file = io.BytesIO()
-    file.write(frame.SerializeToString())
-    for tensor in model.graph.initializer:
-        data = tensor.SerializeToString()
-        start = _field(onnx.GraphProto, "initializer", len(data))
-        file.write(_field(onnx.ModelProto, "graph", len(start) + len(data)) + start)
-        file.write(data)
-    file.write(addition.SerializeToString())
-    return file.getvalue()
-
-
-def _field(message: type[onnx.ModelProto] | type[onnx.GraphProto], name: str, size: int) -> bytes:
-    """Return what protobuf writes before a message of this size inside another."""
-    found = bytearray()
-    for number in (message.DESCRIPTOR.fields_by_name[name].number << 3 | 2, size):
-        while number > 0x7F:
-            found.append(number & 0x7F | 0x80)
-            number >>= 7
-        found.append(number)
-    return bytes(found)
-
-
-def _merge(into: onnx.ModelProto | onnx.GraphProto, source: onnx.ModelProto | onnx.GraphProto, without: str) -> None:
-    """Copy all fields but one."""
-    for about, value in source.ListFields():
-        if about.name == without:
-            continue
-        if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-            getattr(into, about.name).extend(value)
-        elif hasattr(value, "CopyFrom"):
-            getattr(into, about.name).CopyFrom(value)
-        else:
-            setattr(into, about.name, value)
+def _any_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with a batch that may vary; the model itself where it may already."""
+    ends = [model.graph.input[0], model.graph.output[0]]
+    if not any(value.type.tensor_type.shape.dim[0].dim_value for value in ends):
+        return model
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    for value in (found.graph.input[0], found.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del found.graph.value_info[:]
+    return found
