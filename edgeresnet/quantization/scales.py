@@ -149,7 +149,7 @@ def _entropy(histogram: Histogram, reach: float, grid: Grid) -> float:
     """
     magnitudes, counts = (part[1:] for part in _folded(histogram, grid))
     counts = counts.astype(np.float64)
-    if len(counts) <= grid.high:
+    if len(counts) <= grid.high or not counts.any():
         return reach
     best, least = reach, np.inf
     for stop in np.unique(np.linspace(grid.high, len(counts), _TRIED).astype(int)):
