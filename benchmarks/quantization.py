@@ -94,7 +94,8 @@ def _quality(case: Case, dialect: str, args: argparse.Namespace) -> str:
     print(f"\n{case.name}, {TITLE[dialect]}: {len(logits)} images, {top1}\n{HEADER}", flush=True)
     peers: dict[str, Judged] = {}
     for title, peer, options in _settings.table(case.name, dialect, case.size):
-        found = _peer_row(case, dialect, title, peer, options, args)
+        wanted_too = args.only in (None, peer)
+        found = _peer_row(case, dialect, title, peer, options, args) if wanted_too else None
         if found:
             peers[title] = found
     ours: dict[str, Judged] = {}
@@ -216,7 +217,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="folder for the files; a temporary folder by default")
     parser.add_argument("--network", action="append", choices=_networks.NAMES, help="may be repeated")
     parser.add_argument("--effort", action="append", choices=EFFORTS)
-    parser.add_argument("--only", help="search: one peer")
+    parser.add_argument("--only", help="one peer; `edgeresnet`: none")
     parser.add_argument("--form", choices=DIALECTS, help="one form; both by default")
     parser.add_argument("--tries", type=int, help="search: most settings to try, for each peer and form")
     parser.add_argument("--count", type=int, help="search: judge on about COUNT evaluation images alone")
