@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     AnyRecipe = str | os.PathLike[str] | Mapping[str, object] | Recipe
 
-StageName = Literal["train", "prune", "recover", "trace", "calibrate", "quantize", "compile", "verify", "export"]
+StageName = Literal[
+    "recognise", "train", "prune", "recover", "trace", "calibrate", "quantize", "compile", "verify", "export"
+]
 STAGES: tuple[str, ...] = get_args(StageName)
 
 _FORMATS = {".txt": "terminal", ".md": "md", ".json": "json", ".xml": "junit", ".html": "html"}

@@ -20,8 +20,9 @@ from .graph import accepts, lint, quantized, sane
 from .graph.accepts import Finding
 from .images import sources, survey
 from .images.survey import Survey
+from .models import conventions, hub, keras, recognise, records, shapes, sharded, unwrap
 from .models import names as architectures
-from .models import recognise, records, shapes, unwrap
+from .models.hub import Labels
 from .models.recognise import Recognised
 from .models.records import Record
 from .portable import machine, onnx_file
@@ -33,7 +34,7 @@ from .targets.tensorrt_rtx import Complaint
 if TYPE_CHECKING:
     import onnx
 
-CHECKPOINTS = (".pt", ".pth", ".th", ".ckpt", ".safetensors", ".bin", ".pth.tar", ".pt.tar")  # the last: not archives
+CHECKPOINTS = (".pt", ".pth", ".pt2", ".th", ".ckpt", ".safetensors", ".bin", ".pth.tar", ".pt.tar")  # not tar archives
 _OTHERS = dict.fromkeys((".engine", ".plan", ".trt"), "an engine")
 _TENSORRT = ("tensorrt", "tensorrt_rtx")
 _FIRST_NAMES = 5
@@ -95,6 +96,7 @@ class CheckpointReport:
     doubt: str  # why a file with a published file's name is not that file
     missing_library: str
     first: tuple[str, ...]  # names of tensors
+    labels: Labels | None = field(default=None, metadata=OMIT)  # class names that lie next to the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,8 @@ def inspect_checkpoint(path: Path) -> CheckpointReport:
     """
     contents = shapes.look(path)
     weights = contents.networks[unwrap.MODEL]
-    found = recognise.recognise(weights, contents.arch)
+    found = conventions.decided(recognise.recognise(weights, contents.arch), contents.convention)
+    labels = hub.labels_of(path)
     return CheckpointReport(
         file=str(path),
         tensors=len(weights),
@@ -152,6 +155,7 @@ def inspect_checkpoint(path: Path) -> CheckpointReport:
         doubt=records.doubt(path),
         missing_library=architectures.missing_library(found.archs[0]) if found and found.archs else "",
         first=tuple(weights)[:_FIRST_NAMES],
+        labels=hub.fitting(labels, found.classes if found else 0) if labels else None,
     )
 
 
@@ -163,8 +167,12 @@ def inspect_images(path: Path) -> ImagesReport:
 
 
 def is_named_checkpoint(path: Path) -> bool:
-    """Return whether a file is a checkpoint by its name, so that a spelling mistake is reported as that."""
-    return path.name.lower().endswith(CHECKPOINTS) and not os.path.isdir(path)
+    """Return whether a file is a checkpoint by its name, so that a spelling mistake is reported as that; or a folder
+    that holds one.
+    """
+    if os.path.isdir(path):
+        return hub.is_folder(path)
+    return path.name.lower().endswith((*CHECKPOINTS, *keras.ENDINGS)) or sharded.is_index(path)
 
 
 def holds_images(path: Path) -> bool:

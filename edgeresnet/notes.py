@@ -6,7 +6,7 @@ stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 
 from .portable import limits
@@ -30,6 +30,49 @@ class Epoch:
     def check_read(self) -> None:
         limits.check(self, 0, limits.MANY, "epoch", "rate", "round")
         limits.check(self, 0, 100, "validation_top1")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network that the weights fit, on the labelled images that it was run on."""
+
+    arch: str
+    images: int
+    correct: int
+    problem: str = ""  # why it could not be run
+
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "images")
+        limits.check(self, 0, self.images, "correct")
+
+    @property
+    def counted(self) -> str:
+        """How many answers are correct: "93 of 128"."""
+        return f"{self.correct} of {self.images}"
+
+
+@dataclass(frozen=True)
+class RecogniseNotes:
+    """Which of several networks the weights are, as labelled images show it."""
+
+    arch: str
+    candidates: tuple[Candidate, ...]  # the likeliest first
+    shown: bool  # whether the images show that it is better than each of the others
+    better_than_chance: bool
+
+    def check_read(self) -> None:
+        if self.arch not in [each.arch for each in self.candidates]:
+            raise CodecError("arch", "is not one of the candidates")
+
+    def sentence(self, shortened: Callable[[str], str] = str) -> str:
+        """Return its correct answers, and those of the next: "resnet50: 93 of 128 correct; next, resnet34: 7 of 32"."""
+        taken = next(each for each in self.candidates if each.arch == self.arch)
+        others = [each for each in self.candidates if each is not taken and each.images]
+        found = f"{shortened(taken.arch)}: {taken.counted} correct"
+        if not others:
+            return found
+        following = max(others, key=lambda each: (each.images, each.correct))
+        return f"{found}; next, {shortened(following.arch)}: {following.counted}"
 
 
 @dataclass(frozen=True)
@@ -242,7 +285,8 @@ class ExportNotes:
 
 
 Notes = (
-    TrainNotes
+    RecogniseNotes
+    | TrainNotes
     | PruneNotes
     | RecoverNotes
     | TraceNotes
@@ -254,6 +298,7 @@ Notes = (
 )
 
 BY_STAGE: Mapping[str, type[Notes]] = {
+    "recognise": RecogniseNotes,
     "train": TrainNotes,
     "prune": PruneNotes,
     "recover": RecoverNotes,

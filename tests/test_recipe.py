@@ -18,6 +18,7 @@ from .conftest import tiny, write_recipe
 
 pytestmark = pytest.mark.unit
 
+OWN = {"model__arch": "my.module:make"}
 PIPELINES = sorted((Path(__file__).parent.parent / "pipelines").glob("*.yaml"))
 
 
@@ -87,6 +88,13 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         ({"model__candidate": "w.pth"}, "model.candidate: must be an .onnx file"),
         ({"model__candidate": "n.onnx", "targets": {}, "promises": {}}, "model.candidate is judged on targets"),
         ({"model__candidate": "n.onnx", "images__evaluation": None}, "images.evaluation is missing"),
+        ({"model__arch_args": {"depth": 20}}, "model.arch_args: only your own function takes arguments"),
+        ({"model": {"checkpoint": "w.pth", "arch_args": {"a": 1}}}, "only your own function takes arguments"),
+        (OWN | {"model__arch_args": {"depth": None}}, "arch_args.depth: must be a number, a text, true or false"),
+        (OWN | {"model__arch_args": {"depth": [1]}}, "arch_args.depth: must be a number, a text, true or false"),
+        (OWN | {"model__arch_args": {"depth": float("nan")}}, "model.arch_args.depth: must be a finite number"),
+        (OWN | {"model__arch_args": {"a b": 1}}, "model.arch_args: 'a b' cannot be the name of an argument"),
+        (OWN | {"model__arch_args": "depth=20"}, "model.arch_args: input should be a valid dictionary"),
     ],
 )
 def test_every_problem_is_reported(changes: dict, words: str) -> None:
@@ -146,6 +154,33 @@ def test_the_schema_accepts_what_we_accept_and_refuses_what_we_refuse() -> None:
 def test_factories_differ_from_names() -> None:
     assert recipe.module_of_factory("my.module:make") == ("my.module", "make")
     assert recipe.module_of_factory("resnet50") is None
+    assert recipe.module_of_factory("path/my model.py:resnet20") == ("path/my model.py", "resnet20")
+    assert recipe.module_of_factory("/a/b.py:Net") == ("/a/b.py", "Net")
+    for other in ("path/model:make", "path/model.py", "path/model.py:", "model.py:a b", "https://a/b.py:", ":make"):
+        assert recipe.module_of_factory(other) is None
+
+
+def test_arguments_of_a_factory_keep_their_types() -> None:
+    given = {"depth": 20, "drop": 0.5, "rate": "1e-3", "wide": True, "kind": "A", "big": 1.0}
+    found = recipe.parse(tiny(model__arch="my.module:make", model__arch_args=given)).model.arch_args
+    assert found is not None
+    assert [(key, type(value)) for key, value in found.items()] == [
+        ("depth", int), ("drop", float), ("rate", float), ("wide", bool), ("kind", str), ("big", float),
+    ]  # fmt: skip
+    words = ("depth=20", "drop=0.5", "rate=1e-3", "wide=true", "kind=A", "name=a=b", "empty=''")
+    assert recipe.arguments(words) == {
+        "depth": 20, "drop": 0.5, "rate": "1e-3", "wide": True, "kind": "A", "name": "a=b", "empty": "",
+    }  # fmt: skip
+    none = recipe.parse(tiny(model__arch="my.module:make", model__arch_args={}))
+    assert none.digest == recipe.parse(tiny(model__arch="my.module:make")).digest
+    for wrong, words_of_it in (
+        (("depth",), "--arch-arg 'depth' must be NAME=VALUE"),
+        (("a b=1",), "must be NAME=VALUE"),
+        (("a=1", "a=2"), "--arch-arg 'a' is given twice"),
+        (("a=[",), r"the value of --arch-arg 'a=\[' is not valid YAML"),
+    ):
+        with pytest.raises(RecipeError, match=words_of_it):
+            recipe.arguments(wrong)
 
 
 def test_every_promise_of_a_recipe_has_its_judge_and_no_judge_is_idle() -> None:

@@ -15,6 +15,8 @@ from . import _options, _output
 
 if TYPE_CHECKING:
     from ..context import Progress
+    from ..diagnose import Diagnosis
+    from ..notes import RecogniseNotes
     from ..recipe import Recipe
     from ..store import Store
 
@@ -66,35 +68,76 @@ def diagnose_reference(
 ) -> int:
     """Print the diagnosis of the network that one recipe makes, on the images of the other, prepared as that describes.
 
-    Return the exit code. Without `mean_given`, mean and std are only stand-ins.
+    Return the exit code. Without `mean_given`, mean and std are only stand-ins. Where the weights fit several networks
+    and none is better than chance as the recipe is, they are diagnosed in turn, until one is.
     """
-    from .. import diagnose, images, pipeline, report, targets
-    from ..runs import StepId
-    from . import _progress
+    from .. import diagnose, images, report, targets
 
-    wanted = StepId("compile", "reference")  # a run has it too, and finds it done afterwards
     with store.used():
         samples = images.open_samples(evaluated, "evaluation", store)
-        with _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
-            done = pipeline.make(made, store, lambda step: step.id == wanted, listener)
-        compiled = done.steps[str(wanted)].path
-        assert compiled is not None
-        with targets.require(_RUNTIME).load(Path(compiled)) as session, _Shown(quiet=how.quiet) as shown:
-            found = diagnose.diagnose(
-                session,
-                samples,
-                network=evaluated.model.title,
-                mean_given=mean_given,
-                count=count or diagnose.COUNT,
-                seed=evaluated.seed if seed is None else seed,
-                only=only,
-                progress=shown.begins,
-            )
+
+        def diagnosed(compiled: Path, arch: str) -> Diagnosis:
+            title = f"{evaluated.model.title} as {arch}" if arch else evaluated.model.title
+            with targets.require(_RUNTIME).load(compiled) as session, _Shown(quiet=how.quiet) as shown:
+                return diagnose.diagnose(
+                    session,
+                    samples,
+                    network=title,
+                    mean_given=mean_given,
+                    count=count or diagnose.COUNT,
+                    seed=evaluated.seed if seed is None else seed,
+                    only=only,
+                    progress=shown.begins,
+                )
+
+        compiled, notes = _compiled(made, store, how)
+        found = diagnosed(compiled, notes.arch if notes else "")
+        others = _others(made, notes) if found.best.low <= found.chance else []
+        for other in others:
+            if not how.quiet:
+                _output.echo(f"{found.network}: nothing is better than chance. Next, as {other}", err=True)
+            again = diagnosed(_compiled(_as(made, other), store, how)[0], other)
+            if again.best.low > again.chance:
+                found, others = again, []
+                break
+        if others:
+            found = replace(found, network=f"{found.network} (as {' or '.join(others)} it is no better)")
     if how.as_json:
         _output.print_json(found)
     else:
         _output.echo(report.diagnose_text.render(found, repeated(sys.argv[1:])), nl=False)
     return 0
+
+
+def _compiled(made: Recipe, store: Store, how: _options.RunOptions) -> tuple[Path, RecogniseNotes | None]:
+    """Return the reference, compiled, and how its network was recognised where its weights fit several."""
+    from .. import pipeline
+    from ..notes import RecogniseNotes
+    from ..runs import StepId
+    from . import _progress
+
+    wanted = StepId("compile", "reference")  # a run has it too, and finds it done afterwards
+    with _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
+        done = pipeline.make(made, store, lambda step: step.id == wanted, listener)
+    path = done.steps[str(wanted)].path
+    assert path is not None
+    notes = [step.notes for step in done.steps.values() if isinstance(step.notes, RecogniseNotes)]
+    return Path(path), notes[0] if notes else None
+
+
+def _others(made: Recipe, notes: RecogniseNotes | None) -> list[str]:
+    """Return what the weights may be, too, where no images showed a network that is better than chance.
+
+    What learned from images after that is not made again with another network.
+    """
+    if notes is None or notes.better_than_chance or made.train or made.prune:
+        return []
+    return [each.arch for each in notes.candidates if each.arch != notes.arch and not each.problem]
+
+
+def _as(made: Recipe, arch: str) -> Recipe:
+    """Return a recipe with an architecture."""
+    return made.model_copy(update={"model": made.model.model_copy(update={"arch": arch})})
 
 
 def repeated(arguments: Sequence[str]) -> str:

@@ -40,15 +40,16 @@ def recipe_of(
     here, by default. The caller fills in the `open_keys` of preprocessing.
     """
     original = reference or model or about.arch or "a network"
-    known = of_files([name for name in (original, model) if name and model], about)
+    new_head = sections.get("train", {}).get("head") == "new"
+    known = of_files([name for name in (original, model) if name and model], about, new_head=new_head)
     needed = {f"--{slot}": given for slot, given in images.items()}
     needed |= {f"--{key}": value for key, value in known.needed().items() if key not in open_keys}
     refuse_missing(needed, original, _hint(needed, known))
     if targets is None:
         targets = {name: {} for name in about.targets or cpu_targets_here()}
-    named = {"checkpoint": reference or model, "arch": known.arch, "classes": about.classes}
-    named |= {"candidate": model if reference else None}
-    every = {"evaluation": about.evaluation, **images, "names": about.names}
+    named: dict[str, object] = {"checkpoint": reference or model, "arch": known.arch, "classes": about.classes}
+    named |= {"candidate": model if reference else None, "arch_args": about.arguments()}
+    every = {"evaluation": about.evaluation, **images, "names": known.names}
     raw: dict[str, object] = {
         "version": 1,
         "model": {key: value for key, value in named.items() if value is not None},
@@ -131,6 +132,7 @@ class Known:
 
     arch: str | None
     preprocessing: dict[str, object]
+    names: str | None = None  # a file of class names
     taken: str = ""  # a sentence on what was filled in, and from where
     hint: str = _TRAINED_WITH
 
@@ -139,10 +141,11 @@ class Known:
         return {key: self.preprocessing.get(key) for key in ("size", "mean", "std")}
 
 
-def of_files(files: list[str], about: ModelOptions) -> Known:
+def of_files(files: list[str], about: ModelOptions, *, new_head: bool = False) -> Known:
     """Complete the options from the first file that has the rest.
 
-    An ONNX file that edgeresnet wrote carries its preprocessing, and weights may have a record of their publisher.
+    An ONNX file that edgeresnet wrote carries its preprocessing, and weights may have a record of their publisher, and
+    class names next to them. A new head has other classes.
     """
     from .. import recipe
 
@@ -155,7 +158,26 @@ def of_files(files: list[str], about: ModelOptions) -> Known:
         if all(value is not None for value in known.needed().values()):
             break
         (_from_onnx if recipe.is_onnx(name) else _from_record)(name, known)
+    known.names = about.names
+    if not new_head and known.names is None:
+        _add_names([Path(os.path.expanduser(name)) for name in files if not recipe.is_onnx(name)], known, about.classes)
     return known
+
+
+def _add_names(files: list[Path], known: Known, classes: int | None) -> None:
+    """Add the class names that lie next to weights, or the reason why these are not used."""
+    from ..models import hub, recognise, shapes, unwrap
+
+    for path in files:
+        labels = hub.labels_of(path)
+        if labels is None:
+            continue
+        held = shapes.look(path)
+        found = recognise.recognise(held.networks[unwrap.MODEL], held.arch)
+        labels = hub.fitting(labels, classes or (found.classes if found else 0))
+        known.names = None if labels.why_not else labels.file
+        said = f"{'not ' if labels.why_not else ''}taken from {labels.file}"
+        known.taken = "; ".join(filter(None, [known.taken, f"class names are {said}", labels.why_not]))
 
 
 def _from_onnx(name: str, known: Known) -> None:
@@ -181,9 +203,9 @@ def _from_record(name: str, known: Known) -> None:
     elif record.why_not:
         known.hint = f"{record.source} does not help: {record.why_not}"
     else:
-        arch = known.arch or record.arch
-        _fill(known, record.source, dict(record.preprocessing), *([] if known.arch else [f"arch {arch}"]))
-        known.arch = arch
+        more = [f"arch {record.arch}"] if record.arch and not known.arch else []
+        _fill(known, record.source, dict(record.preprocessing), *more)
+        known.arch = known.arch or record.arch or None
 
 
 def _fill(known: Known, source: str, held: dict[str, object], *more: str) -> None:

@@ -60,7 +60,19 @@ def seed(purpose: str, *, group: str = IMAGES) -> Callable[[Command], Command]:
 
 
 _MODEL = (
-    option("--arch", group=MODEL, help="Architecture: cifar_resnet20, resnet50, … or my.module:make."),
+    option(
+        "--arch",
+        group=MODEL,
+        help="Architecture: cifar_resnet20, resnet50, … or your own: my.module:make, path/model.py:make.",
+    ),
+    option(
+        "--arch-arg",
+        "arch_args",
+        multiple=True,
+        metavar="NAME=VALUE",
+        group=MODEL,
+        help="Argument of your own function in --arch, as in depth=20. Repeatable.",
+    ),
     option("--classes", type=int, group=MODEL, help="Number of classes."),
     option("--size", type=int, group=IMAGES, help="Width and height of the network's input, in pixels."),
     option(
@@ -112,11 +124,19 @@ class ModelOptions:
     evaluation: str | None
     names: str | None
     targets: tuple[str, ...] = ()
+    arch_args: tuple[str, ...] = ()
 
     def given(self) -> list[str]:
         """List the options that were given, as they are spelled."""
-        values = {("target" if f.name == "targets" else f.name): getattr(self, f.name) for f in fields(self)}
+        repeated = {"targets": "target", "arch_args": "arch-arg"}
+        values = {repeated.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
         return [f"--{name}" for name, value in values.items() if value not in (None, ())]
+
+    def arguments(self) -> dict[str, object] | None:
+        """Return the arguments of a factory as a recipe has them; None where there are none."""
+        from .. import recipe
+
+        return recipe.arguments(self.arch_args) or None
 
 
 _SAVE_RECIPE = option(

@@ -107,9 +107,11 @@ class _Group:
 
 def _made(outcome: Outcome) -> str:
     """Return what a step made, where a few words say it."""
-    from ..notes import CalibrateNotes, PruneNotes, QuantizeNotes, RecoverNotes, TrainNotes
+    from ..notes import CalibrateNotes, PruneNotes, QuantizeNotes, RecogniseNotes, RecoverNotes, TrainNotes
 
     notes = outcome.artifact.manifest.notes if outcome.artifact else None
+    if isinstance(notes, RecogniseNotes):
+        return notes.sentence()
     if isinstance(notes, TrainNotes | RecoverNotes):
         return f"{100 * notes.validation_top1:.2f} % correct in validation"
     if isinstance(notes, PruneNotes):

@@ -26,10 +26,11 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     """Check RECIPE against its images and this machine.
 
     No stage runs. Lists the targets that are not installed (exit code 4), and
-    the promises that the images are too few to decide. Warns where the
-    weights match several architectures, and where the calibration images are
-    few, of one class, or unlike the evaluation images. Whether the weights fit
-    the architecture that the recipe names is known only when it runs.
+    the promises that the images are too few to decide. Names the
+    architectures that the weights match, where there are several. Warns where
+    the calibration images are few, of one class, or unlike the evaluation
+    images. Whether the weights fit the architecture that the recipe names is
+    known only when it runs.
     """
     from .. import pipeline, recipe
     from . import _progress
@@ -41,6 +42,9 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     _print(f"{recipe_path}: {len(steps)} stages, {wanted.model.title}, {resolved.network.architecture.classes} classes")
     for warning in (*resolved.network.warnings, *pipeline.warnings_of(resolved)):
         _print(f"warning: {warning}")
+    if choice := resolved.network.choice:
+        names = ", ".join(str(each.arch) for each in choice.candidates)
+        _print(f"the weights match {names}: a run compares them on {len(choice.images.value)} labelled images")
     if decode:
         with _progress.counted("decode") as progress:
             pipeline.look_at(samples, progress)

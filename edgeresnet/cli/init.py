@@ -57,7 +57,7 @@ _NO_INT8 = """
     "--checkpoint",
     group=_help.MODEL,
     shell_complete=_complete.files,
-    help="Trained weights, or an ONNX file. Without it, the recipe trains the network.",
+    help="Trained weights or their folder, or an ONNX file. Without it, the recipe trains the network.",
 )
 @_help.option(
     "--training",
@@ -93,16 +93,15 @@ def init(
         hint = "or give no options, for a recipe that runs on handwritten digits"
         _one_shot.refuse_missing(needed, "a recipe for your network", known.hint if checkpoint else hint)
     named: dict[str, object] = {"arch": known.arch, "classes": about.classes, "checkpoint": checkpoint}
+    named["arch_args"] = about.arguments()
     if not mine:
         named |= {"arch": "cifar_resnet8", "classes": 10}
         known.preprocessing = {"size": 8, "mean": [0.305], "std": [0.376]}
-    slots = [f"training: {_quoted(training)}"] if training else []
-    slots += [f"evaluation: {_quoted(about.evaluation)}"] if about.evaluation else []
-    slots += [f"calibration: {_quoted(calibration)}"] if calibration else []
-    slots += [f"names: {_quoted(about.names)}"] if about.names else []
+    sets = {"training": training, "evaluation": about.evaluation, "calibration": calibration, "names": known.names}
+    slots = [f"{slot}: {_quoted(given)}" for slot, given in sets.items() if given]
     text = _TEMPLATE.format(
         purpose="My network on my images." if mine else "A small ResNet that learns handwritten digits.",
-        model=", ".join(f"{key}: {_quoted(str(value))}" for key, value in named.items() if value is not None),
+        model=", ".join(f"{key}: {_flow(value)}" for key, value in named.items() if value is not None),
         preprocessing=", ".join(f"{key}: {value}" for key, value in known.preprocessing.items()),
         images=", ".join(slots) or "training: digits, evaluation: digits",
         train="" if checkpoint else _TRAIN,
@@ -117,6 +116,11 @@ def init(
     if known.taken:
         _output.echo(known.taken, err=True)
     _output.echo(f"next: `edgeresnet check {path}`, then `edgeresnet run {path}`", err=True)
+
+
+def _flow(value: object) -> str:
+    """Write one value of the section `model` on a line of YAML."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else _quoted(str(value))
 
 
 def _quoted(text: str) -> str:

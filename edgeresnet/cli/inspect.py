@@ -26,8 +26,8 @@ from . import _help, _options, _output
 def inspect(path: Path, names: tuple[str, ...], as_json: bool) -> int:
     """Show what FILE holds, and what each target says about it.
 
-    FILE is a checkpoint, an ONNX file or images (a folder, .csv, .json, .npz
-    or .tar). For a checkpoint: the architecture, recognised by its tensors.
+    FILE is a checkpoint or a folder of Hugging Face's hub, an ONNX file, or
+    images (a folder, .csv, .json, .npz or .tar). For a checkpoint: the architecture, recognised by its tensors.
     For images: classes, sizes, unreadable files, duplicates, and images in two
     splits. A store or an export next to the images is left out. For an ONNX
     file: errors and warnings of each target. An error means that the target

@@ -92,7 +92,7 @@ def _write(found: Quantized, output: Path) -> Quantized:
 
     written = {}
     for target, about in found.targets.items():
-        name = found.name.replace(":", "-")  # a factory's, in a file's name
+        name = Path(found.name).name.replace(":", "-")  # a factory's, in a file's name
         path = output if len(found.targets) == 1 else output / f"{name}-{target}-int8.onnx"
         path.parent.mkdir(exist_ok=True)
         write_bytes(path, Path(about.artifact).read_bytes())

@@ -109,8 +109,10 @@ def _recipe(
 def _is_file_name(model: str) -> bool:
     """Tell a mistyped file from an unknown architecture."""
     from ..inspect import CHECKPOINTS
+    from ..recipe import module_of_factory
 
-    return model.lower().endswith((*CHECKPOINTS, ".onnx")) or "/" in model
+    named_so = model.lower().endswith((*CHECKPOINTS, ".onnx")) or "/" in model
+    return named_so and module_of_factory(model) is None
 
 
 def _is_wanted(step: Step) -> bool:
@@ -131,7 +133,7 @@ def _follow(wanted: Recipe, store: Store) -> None:
     from ..stages.train import follow
     from ..store import Given
 
-    step = next(step for step in pipeline.plan(pipeline.resolve(wanted, store)) if step.id == TRAIN)
+    step = next(step for step in pipeline.planned(wanted, store) if step.id == TRAIN)
     parents = {name: parent for name, parent in step.parents.items() if isinstance(parent, Given)}
     assert isinstance(step.spec, TrainSpec)
     with tempfile.TemporaryDirectory() as scratch:

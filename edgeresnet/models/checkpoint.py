@@ -1,16 +1,18 @@
 """Weights in and out of files, without ever running code that a file brings.
 
-Reads `.pt .pth .th .ckpt` through torch's weights-only unpickler, and `.safetensors`; writes safetensors.
+Reads `.pt .pth .th .ckpt` through torch's weights-only unpickler, `.pt2` and `.safetensors`; writes safetensors.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors.torch import load as load_safetensors
@@ -20,10 +22,16 @@ from torch import nn
 from ..errors import ModelError, foreign, listed, shortened
 from ..portable.documents import shown
 from ..store import Given, Parent, write_bytes
-from . import NetworkSpec, build, parts, pickles, plans, shapes, unwrap, widths
+from . import NetworkSpec, build, exported, hub, parts, pickles, plans, shapes, sharded, structure, unwrap, widths
 from .unwrap import Weights
 
 FILE = "weights.safetensors"
+_Words = Mapping[str, str]  # word → name
+_KINDS = {  # torch's words of exported networks
+    "Byte": torch.uint8, "Char": torch.int8, "Short": torch.int16, "Int": torch.int32, "Long": torch.int64,
+    "Half": torch.float16, "BFloat16": torch.bfloat16, "Float": torch.float32, "Double": torch.float64,
+    "Bool": torch.bool,
+}  # fmt: skip
 _ROOM = 60  # characters for the names of keys
 
 
@@ -38,7 +46,7 @@ def of(parent: Parent) -> Path | Weights:
 def network_of(parent: Parent, spec: NetworkSpec) -> nn.Module:
     """Build the network of a step's spec, with these weights."""
     assert spec.arch is not None  # an ONNX file is not a checkpoint
-    network = build(spec.arch, spec.classes, spec.channels)
+    network = build(spec.arch, spec.classes, spec.channels, spec.arguments)
     load_into(network, of(parent), spec.arch)
     return network.eval()
 
@@ -79,22 +87,70 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
 
 def read(given: Path | Weights) -> dict[str, torch.Tensor]:
     """Return the tensors of a checkpoint, without the dictionaries and prefixes that training scripts add."""
-    path, which = Path(given), getattr(given, "which", "")
+    path, which = hub.weights_of(Path(given)), getattr(given, "which", "")
     shapes.look(path)  # other files, and those that would run code, are refused before torch looks at them
-    held = unpickle(path) if path.suffix != ".safetensors" else _safetensors(path)
+    held = sharded.together(path, _saved) if sharded.is_index(path) else _saved(path)
     found = unwrap.networks(held, torch.is_tensor)
     if which and which not in found:
         raise ModelError(shown(path), "does not hold averaged weights", hint="leave out `model.weights`")
     return found[which or unwrap.MODEL]
 
 
+def _saved(path: Path) -> Any:
+    """Return what one file holds."""
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
+    with foreign(lambda reason: shapes.broken(path, reason), memory=True):
+        if not zipfile.is_zipfile(path):
+            return unpickle(path)
+        with zipfile.ZipFile(path) as archive:
+            program = exported.program_of(path, archive)
+            if program and not program.saved:
+                return _exported(program, archive)
+            return unpickle(path, io.BytesIO(archive.read(program.saved)) if program else None)
+
+
+def _exported(program: exported.Program, archive: zipfile.ZipFile) -> dict[str, torch.Tensor]:
+    """Return the tensors of a network from torch.export."""
+    numbers = {name: bytearray(archive.read(name)) for name in {each.member for each in program.tensors.values()}}
+    found = {}
+    for name, each in program.tensors.items():
+        data, kind = numbers[each.member], _KINDS[each.kind]
+        flat = torch.frombuffer(data, dtype=kind) if data else torch.empty(0, dtype=kind)
+        found[name] = flat.as_strided(each.shape, each.strides, each.offset).contiguous()
+    return found
+
+
 def _renamed(weights: dict[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the weights under the network's names: the names as they are, without wrappers, or in torchvision's
-    words, whichever match the most of them.
+    """Return the weights under the network's names: the names as they are, without wrappers, in torchvision's words, or
+    by shapes and order, whichever match the most of them.
     """
     pairs = [(in_words(weights), in_words(wanted)) for in_words in (_as_they_are, _without_wrappers, _as_torchvision)]
-    theirs, ours = max(pairs, key=lambda pair: len(pair[0].keys() & pair[1].keys()))
-    return {ours.get(word, name): weights[name] for word, name in theirs.items()}
+    if not any(theirs.keys() >= {word for word in ours if not word.endswith(plans.COUNTER)} for theirs, ours in pairs):
+        for reading in structure.readings(_shapes(weights)):
+            theirs = {word: name for name, word in reading.words.items()}
+            pairs += [(theirs, in_words(wanted)) for in_words in (_as_they_are, _as_torchvision, _unpooled)]
+    theirs, ours = max(pairs, key=lambda pair: _matches(weights, pair[0], wanted, pair[1]))
+    return {ours.get(word, name): value for word, name, value in _filled(weights, theirs)}
+
+
+def _filled(weights: Mapping[str, torch.Tensor], theirs: _Words) -> Iterator[tuple[str, str, torch.Tensor]]:
+    """Yield word, name and tensor, in the shape that torchvision has; a classifier without bias gets zeros."""
+    for word, name in theirs.items():
+        shape = structure.as_torchvision(word, tuple(weights[name].shape))
+        yield word, name, weights[name].reshape(shape)
+    head = theirs.get(structure.HEAD_WEIGHT)
+    if head and structure.HEAD_BIAS not in theirs:
+        bias = structure.HEAD_BIAS
+        yield bias, bias, weights[head].new_zeros(len(weights[head]))
+
+
+def _matches(
+    weights: Mapping[str, torch.Tensor], theirs: _Words, wanted: Mapping[str, torch.Tensor], ours: _Words
+) -> tuple[int, int]:
+    """Return how many words match, and how many of these in shape: the shapes of pruned weights differ."""
+    common = {word for word in theirs.keys() & ours.keys() if not word.endswith(plans.COUNTER)}
+    return len(common), sum(weights[theirs[word]].shape == wanted[ours[word]].shape for word in common)
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
@@ -117,8 +173,21 @@ def _as_torchvision(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
     return {found.words.get(name, name) if found else name: name for name in tensors}
 
 
-def unpickle(path: Path) -> Any:
-    """Read what torch saved, as long as it is tensors and plain values. No code of a file runs."""
+def _unpooled(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return torchvision's words, with shortcuts numbered as if nothing averaged before their convolution."""
+    for_one_less = {".downsample.1.": ".downsample.0.", ".downsample.2.": ".downsample.1."}
+    found = {}
+    for word, name in _as_torchvision(tensors).items():
+        part = next((part for part in for_one_less if part in word), "")
+        found[word.replace(part, for_one_less[part]) if part else word] = name
+    return found
+
+
+def unpickle(path: Path, inside: IO[bytes] | None = None) -> Any:
+    """Read what torch saved, as long as it is tensors and plain values. No code of a file runs.
+
+    `inside` is what to read where the file is an archive around it.
+    """
     try:
         with (
             foreign(lambda reason: shapes.broken(path, reason), but=(pickle.UnpicklingError,), memory=True),
@@ -126,7 +195,7 @@ def unpickle(path: Path) -> Any:
             torch.serialization.safe_globals([(pickles.Note, name) for name in pickles.NOTES]),
         ):
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(inside or path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         named = re.search(r"GLOBAL ([\w.]+)|class (?:\S+ )?([\w.]+\.[\w.]+)", str(problem))
         if not named:

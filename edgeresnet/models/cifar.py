@@ -23,12 +23,12 @@ def build(arch: str, classes: int, channels: int) -> nn.Module:
 class PadShortcut(nn.Module):
     """Option A: every second pixel, and zeros for the channels that the input does not have."""
 
-    def __init__(self, missing: int):
+    def __init__(self, missing: int, stride: int = 2):
         super().__init__()
-        self.before, self.after = missing // 2, missing - missing // 2
+        self.before, self.after, self.stride = missing // 2, missing - missing // 2, stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.after))
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
 
 
 class Block(nn.Module):

@@ -9,7 +9,9 @@ import importlib.util
 import re
 from functools import cache
 
+from . import spelled
 from .plans import Plan
+from .spelled import Spelled
 
 # `cifar_resnet20` has option-A shortcuts (no parameters, as in the paper), `…b` projections, `cifar_plain20` none. Any
 # depth of 6n+2 can be named, and `_w32` for another width than the paper's 16; these are the usual ones.
@@ -57,7 +59,8 @@ _CIFAR = re.compile(r"cifar_(?P<kind>resnet|plain)(?P<depth>\d{1,4})(?P<projecte
 
 
 def is_known(arch: str) -> bool:
-    return cifar(arch) is not None or arch in TORCHVISION or arch in SMALL_IMAGES or arch in TIMM
+    known = arch in TORCHVISION or arch in SMALL_IMAGES or arch in TIMM
+    return known or cifar(arch) is not None or written_out(arch) is not None
 
 
 def missing_library(arch: str) -> str:
@@ -87,8 +90,31 @@ def small_images(arch: str) -> tuple[str, bool]:
 
 
 @cache
+def written_out(arch: str) -> Spelled | None:
+    """Return the network of a name that is outside the lists; also `resnet50_v1` and `cifar_resnet20_appended`.
+
+    Version 1 of a bottleneck has its stride in the first convolution. The paper's own family pads on both sides.
+    """
+    base, _, kind = arch.rpartition("_")
+    if kind == "v1" and base in TORCHVISION and plan(base).bottleneck:
+        return Spelled(plan(base), 2, pooled=True, first_strided=True)
+    of_paper = cifar(base) if kind in (spelled.APPENDED, spelled.AVERAGED) else None
+    if of_paper and of_paper[1] == "A":
+        return Spelled(plan(base), 1, pooled=False, shortcut=kind)
+    return spelled.parsed(arch)
+
+
+def relatives(arch: str) -> tuple[str, ...]:
+    """Return the names of networks that have the same tensors as a known one, and are outside the lists."""
+    return tuple(name for kind in ("v1", spelled.APPENDED, spelled.AVERAGED) if written_out(name := f"{arch}_{kind}"))
+
+
+@cache
 def plan(arch: str) -> Plan:
     """Return the plan of a known network."""
+    outside = written_out(arch)
+    if outside:
+        return outside.plan
     of_paper = cifar(arch)
     if of_paper:
         depth, shortcut, width = of_paper

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 Shape = tuple[int, ...]
 
+STEM, BLOCKS, SHORTCUTS = "stem", "blocks", "shortcuts"  # parts of a network
 COUNTER = "num_batches_tracked"  # of a batch normalisation in training; older files have none
 
 
@@ -32,6 +33,15 @@ class Plan:
     first_narrowed: int = 1  # how many times narrower a bottleneck's first convolution is than its second
     attention: str = ""  # "se16", "se4": squeeze and excite through a sixteenth, a quarter; "eca"
     batch_norm: bool = True  # else group normalisation
+    # What the networks that others name do not have; `general` builds these.
+    outputs: tuple[int, ...] = ()  # of each stage; empty: by the rule of `width`
+    middles: tuple[int, ...] = ()  # what a bottleneck's first two convolutions give; empty: by the rule of `width`
+    biased: tuple[str, ...] = ()  # which convolutions have a bias: STEM, BLOCKS, SHORTCUTS
+    preactivation: bool = False  # normalisation and ReLU before each convolution of a block
+    stem_norm: bool = True
+    last_norm: bool = False  # after the last block
+    shortcut_norm: bool = True
+    always_projected: bool = False  # the first block of every stage has a convolution in its shortcut
 
     @property
     def depth(self) -> int:
@@ -39,7 +49,17 @@ class Plan:
 
     @property
     def features(self) -> int:
-        return self.width * 2 ** (len(self.blocks) - 1) * (4 if self.bottleneck else 1)
+        return self.gives(len(self.blocks) - 1)
+
+    def gives(self, stage: int) -> int:
+        """Return how many channels the blocks of a stage give."""
+        return self.outputs[stage] if self.outputs else self.width * 2**stage * (4 if self.bottleneck else 1)
+
+    def middle(self, stage: int) -> int:
+        """Return how many channels the second convolution of a bottleneck gives."""
+        if self.middles:
+            return self.middles[stage]
+        return self.width * 2**stage * self.group_width // 64 * self.groups if self.bottleneck else self.gives(stage)
 
 
 def tensors(plan: Plan, classes: int, channels: int) -> dict[str, Shape]:
@@ -66,43 +86,53 @@ def _tensors(plan: Plan, classes: int, channels: int) -> Iterator[tuple[str, Sha
     kernel = plan.kernel if len(plan.stem) == 1 else 3
     for position, outputs in enumerate(plan.stem):
         name = "conv1" if len(plan.stem) == 1 else f"conv1.{3 * position}"
-        yield f"{name}.weight", (outputs, inputs, kernel, kernel)
+        yield from _convolution(plan, name, (outputs, inputs, kernel, kernel), STEM)
         last = position == len(plan.stem) - 1
-        yield from _norm(plan, "bn1" if last else f"conv1.{3 * position + 1}", outputs)
+        if plan.stem_norm:
+            yield from _norm(plan, "bn1" if last else f"conv1.{3 * position + 1}", outputs)
         inputs = outputs
     if plan.convolved_pool:
         yield "maxpool.0.weight", (inputs, inputs, 3, 3)
         yield from _norm(plan, "maxpool.1", inputs)
     for stage, count in enumerate(plan.blocks):
-        planes = plan.width * 2**stage
-        outputs = planes * (4 if plan.bottleneck else 1)
+        outputs = plan.gives(stage)
         for block in range(count):
-            strided = stage > 0 and block == 0
+            first = block == 0 and (stage > 0 or plan.always_projected)
             name = f"layer{stage + 1}.{block}"
-            yield from _convolutions(plan, name, inputs, planes)
+            yield from _convolutions(plan, name, inputs, stage)
             yield from _attention(plan, f"{name}.se", outputs)
-            if plan.projected and (strided or inputs != outputs):
-                yield from _shortcut(plan, f"{name}.downsample", inputs, outputs, strided)
+            if plan.projected and (first or inputs != outputs):
+                yield from _shortcut(plan, f"{name}.downsample", inputs, outputs, stage > 0 and block == 0)
             inputs = outputs
+    if plan.last_norm:
+        yield from _norm(plan, "norm", inputs)
     yield "fc.weight", (classes, inputs)
     yield "fc.bias", (classes,)
 
 
-def _convolutions(plan: Plan, name: str, inputs: int, planes: int) -> Iterator[tuple[str, Shape]]:
-    middle = planes * plan.group_width // 64 * plan.groups
+def _convolution(plan: Plan, name: str, shape: Shape, part: str) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", shape
+    if part in plan.biased:
+        yield f"{name}.bias", shape[:1]
+
+
+def _convolutions(plan: Plan, name: str, inputs: int, stage: int) -> Iterator[tuple[str, Shape]]:
+    outputs, middle = plan.gives(stage), plan.middle(stage)
     first = middle // plan.first_narrowed
-    shapes = [(planes, inputs, 3, 3), (planes, planes, 3, 3)]
+    shapes = [(middle, inputs, 3, 3), (outputs, middle, 3, 3)]
     if plan.bottleneck:
-        shapes = [(first, inputs, 1, 1), (middle, first // plan.groups, 3, 3), (4 * planes, middle, 1, 1)]
+        shapes = [(first, inputs, 1, 1), (middle, first // plan.groups, 3, 3), (outputs, middle, 1, 1)]
     for number, shape in enumerate(shapes, 1):
-        yield f"{name}.conv{number}.weight", shape
-        yield from _norm(plan, f"{name}.bn{number}", shape[0])
+        yield from _convolution(plan, f"{name}.conv{number}", shape, BLOCKS)
+        read = inputs if number == 1 else shapes[number - 2][0]
+        yield from _norm(plan, f"{name}.bn{number}", read if plan.preactivation else shape[0])
 
 
 def _shortcut(plan: Plan, name: str, inputs: int, outputs: int, strided: bool) -> Iterator[tuple[str, Shape]]:
     at, kernel = int(plan.pooled_shortcut), plan.shortcut_kernel if strided else 1
-    yield f"{name}.{at}.weight", (outputs, inputs, kernel, kernel)
-    yield from _norm(plan, f"{name}.{at + 1}", outputs)
+    yield from _convolution(plan, f"{name}.{at}", (outputs, inputs, kernel, kernel), SHORTCUTS)
+    if plan.shortcut_norm:
+        yield from _norm(plan, f"{name}.{at + 1}", outputs)
 
 
 def _attention(plan: Plan, name: str, channels: int) -> Iterator[tuple[str, Shape]]:
@@ -110,7 +140,8 @@ def _attention(plan: Plan, name: str, channels: int) -> Iterator[tuple[str, Shap
         reach = int(abs(math.log2(channels) + 1) / 2)
         yield f"{name}.conv.weight", (1, 1, max(reach if reach % 2 else reach + 1, 3))
     elif plan.attention:
-        small = max(8, int(channels / int(plan.attention.removeprefix("se")) + 4) // 8 * 8)  # the nearest multiple of 8
+        part = int(plan.attention.removeprefix("se"))
+        small = channels // part if plan.outputs else max(8, int(channels / part + 4) // 8 * 8)  # the nearest multiple
         yield f"{name}.fc1.weight", (small, channels, 1, 1)
         yield f"{name}.fc1.bias", (small,)
         yield f"{name}.fc2.weight", (channels, small, 1, 1)

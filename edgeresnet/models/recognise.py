@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from ..errors import listed, shortened
-from . import names, parts, plans
+from . import names, parts, plans, spelled, structure
 from .parts import Parts
 from .pickles import Tensor
 from .plans import Plan, Shape
+from .spelled import Spelled
+from .structure import Reading
 
 _SHOWN = 3
+_RAW = re.compile(r"\bdownsample\.0\.weight$")
+_SENET = re.compile(r"layer0\.(?:conv1|0)\.weight$")  # their max-pool has no padding, and rounds up
 
 
 @dataclass(frozen=True)
@@ -32,34 +36,106 @@ class Recognised:
 
 
 def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | None:
-    """Recognise a network; return None where it is not a known ResNet. `named` is the architecture that the file names
-    itself.
+    """Recognise a network; return None where it is not a ResNet. `named` is the architecture that the file names
+    itself. Names of tensors that are known decide first; then shapes and order.
     """
     shapes = {name: each.shape for name, each in weights.items()}
     if len(bodies := parts.bodies(shapes)) > 1:
         where = " and ".join(f"{shortened(prefix, 40)}*" for prefix in list(bodies)[:_SHOWN])
         return Recognised((), 0, 0, f"{len(bodies)} ResNets, {where}: the tensors do not show which one is meant")
     found = parts.of(shapes)
-    held = {found.words[name]: each.shape for name, each in weights.items() if name in found.words} if found else {}
-    stem, blocks = held.get("conv1.weight", held.get("conv1.0.weight", ())), _blocks(held)
-    if found is None or len(stem) != 4 or len(blocks) not in (3, 4):
+    by_names = _by_parts(found, shapes, named) if found else None
+    if by_names and by_names.archs:
+        return by_names
+    readings = [(one, _by_reading(one, shapes, named)) for one in structure.readings(shapes)]
+    known = any(not arch.startswith(spelled.PREFIX) for _, each in readings if each for arch in each.archs)
+    # A chain of convolutions has the tensors of a ResNet without projections. Names of blocks, or of a family, decide.
+    fit = [each for one, each in readings if each and (known or one.grouped or one.projected or not each.archs)]
+    if by_names and any(one.without_bias for one, _ in readings):
+        return by_names  # a head that somebody put behind a known body: without a bias it may be a cosine
+    if not any(each.archs for each in fit):
+        return by_names or next(iter(fit), None)
+    return _merged([each for each in fit if each.archs], shapes, named)
+
+
+def _merged(readings: list[Recognised], shapes: Mapping[str, Shape], named: str) -> Recognised:
+    """Return one answer of several readings of the same tensors."""
+    archs = tuple(dict.fromkeys(arch for each in readings for arch in each.archs))
+    first = readings[0]
+    if len(archs) < sum(len(each.archs) for each in readings):  # one network, in which tensors can be exchanged
+        unsure = "tensors of one shape do not show which is a shortcut: the last one of a block is used as such"
+        first = replace(first, around=f"{first.around}; {unsure}")
+    found = replace(first, archs=(named,) if named in archs else archs)
+    # Pre-activation networks that say `downsample` read a shortcut's input before its normalisation.
+    return _first(found, lambda arch: arch.endswith("_raw")) if any(map(_RAW.search, shapes)) else found
+
+
+def _by_reading(reading: Reading, shapes: Mapping[str, Shape], named: str) -> Recognised | None:
+    around = (
+        "its tensors have names of their own: shapes and order show which is which, and "
+        f"{shortened(reading.head or 'the last matrix', 40)} is the classifier{reading.without_bias}"
+    )
+    found = _of_tensors(reading.held(shapes), reading.blocks, named, around, by_names=False)
+    if found and any(_SENET.match(name) for name in shapes):
+        return replace(
+            found, archs=(), words=f"{found.words}, with the max-pool of older SENets, which is not built here"
+        )
+    if found and reading.averaged is not None:
+        # Which module of a shortcut has the convolution shows whether an average stands before it.
+        return _first(found, lambda arch: names.plan(arch).pooled_shortcut == reading.averaged)
+    return found
+
+
+def _first(found: Recognised, fits: Callable[[str], bool]) -> Recognised:
+    """Move the architectures that fit to the front."""
+    return replace(found, archs=tuple(sorted(found.archs, key=lambda arch: not fits(arch))))
+
+
+def _by_parts(found: Parts, shapes: Mapping[str, Shape], named: str) -> Recognised | None:
+    held = {word: shapes[name] for name, word in found.words.items()}
+    blocks = _blocks(held)
+    stem = held.get("conv1.weight", held.get("conv1.0.weight", ()))
+    if len(stem) != 4 or not blocks:
         return None
     if not found.head:
-        return Recognised((), 0, stem[1], f"{_outline(held, blocks)}{_strange_head(found, weights)}")
+        return Recognised((), 0, stem[1], f"{_outline(held, blocks)}{_strange_head(found, shapes)}")
+    return _of_tensors(held, blocks, named, _around(found), by_names=True)
+
+
+def _of_tensors(
+    held: Mapping[str, Shape], blocks: tuple[int, ...], named: str, around: str, *, by_names: bool
+) -> Recognised | None:
+    """Recognise a network by its tensors in torchvision's words."""
     held = {name: shape for name, shape in held.items() if not name.endswith(plans.COUNTER)}
-    head = held["fc.weight"]
+    stem, head = held.get("conv1.weight", held.get("conv1.0.weight", ())), held["fc.weight"]
     candidates = {name: names.plan(name) for name in _candidates(held, stem, blocks)}
-    archs = [name for name, plan in candidates.items() if plans.tensors(plan, head[0], stem[1]) == held]
+    archs = [name for name, plan in candidates.items() if _fits(plan, held, by_names=by_names)]
     counts = f"{head[0]} classes, {stem[1]} channel{'' if stem[1] == 1 else 's'}"
-    if not archs and (pruned := _pruned(held, named, candidates)):
+    written_out = [each for before in (False, True) for each in spelled.of(held, blocks, before)]
+    pruned = () if archs else _pruned(held, named, candidates)
+    if pruned and (named in pruned or not written_out):
         count = _weights(plans.tensors(names.plan(pruned[0]), head[0], stem[1]))
         words = f"{_words(pruned[0])}, pruned to {100 * _weights(held) / count:.1f} % of its weights, {counts}"
-        return Recognised(pruned, head[0], stem[1], words, _around(found))
+        return Recognised(pruned, head[0], stem[1], words, around)
+    if archs:
+        archs.sort(key=lambda name: not names.plan(name).pooled_shortcut and len(names.plan(name).stem) > 1)
+        only_averaged = all(names.plan(name).pooled_shortcut for name in archs)
+        others = [each.name for each in written_out if not each.first_strided][:1] if only_averaged else []
+        archs += [*(name for arch in archs for name in names.relatives(arch)), *others]
+    else:
+        archs = [each.name for each in written_out]
     if not archs:
         near = _nearest(candidates, held)
         return Recognised((), head[0], stem[1], f"{_outline(held, blocks)}, of an unknown kind{near}, {counts}")
     archs = [named] if named in archs else archs
-    return Recognised(tuple(archs), head[0], stem[1], f"{_words(archs[0])}, {counts}", _around(found))
+    return Recognised(tuple(archs), head[0], stem[1], f"{_words(archs[0])}, {counts}", around)
+
+
+def _fits(plan: Plan, held: Mapping[str, Shape], *, by_names: bool) -> bool:
+    """Return whether these are a plan's tensors. Unknown names do not show whether a shortcut averages."""
+    channels = held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
+    plan = plan if by_names else replace(plan, pooled_shortcut=False)
+    return plans.tensors(plan, held["fc.weight"][0], channels) == held
 
 
 def _pruned(held: Mapping[str, Shape], named: str, candidates: Mapping[str, Plan]) -> tuple[str, ...]:
@@ -116,7 +192,12 @@ def _candidates(held: Mapping[str, Shape], stem: Shape, blocks: tuple[int, ...])
 
 
 def _words(arch: str) -> str:
-    plan, cifar = names.plan(arch), names.cifar(arch)
+    plan, cifar, written_out = names.plan(arch), names.cifar(arch), names.written_out(arch)
+    base, _, kind = arch.rpartition("_")
+    if written_out and not arch.startswith(spelled.PREFIX):
+        return f"{_words(base)}, {_KINDS[kind]}"
+    if written_out:
+        return _written_out(written_out)
     if cifar:
         depth, shortcut, width = cifar
         wide = "" if width == 16 else f", {width} channels wide instead of 16"
@@ -125,6 +206,30 @@ def _words(arch: str) -> str:
     family = "timm's family" if arch in names.TIMM else "torchvision's family"
     small = ", a 3×3 stem for small images" if arch in names.SMALL_IMAGES else ""
     return f"{_title(plan)}, {family}{small}{_detail(plan)}"
+
+
+_KINDS = {
+    "v1": "version 1: each stage's stride is in a convolution of 1×1",
+    spelled.APPENDED: "zeros after the channels in shortcuts",
+    spelled.AVERAGED: "means and zeros after the channels in shortcuts",
+}
+
+
+def _written_out(found: Spelled) -> str:
+    plan = found.plan
+    kind = "pre-activation " if plan.preactivation else ""
+    widths = ", ".join(str(plan.gives(stage)) for stage in range(len(plan.blocks)))
+    blocks = f"{', '.join(map(str, plan.blocks))} {'bottleneck' if plan.bottleneck else 'basic'} blocks"
+    details = {
+        f"{len(plan.stem)} convolutions as stem": len(plan.stem) > 1,
+        f"a {plan.kernel}×{plan.kernel} stem": len(plan.stem) == 1,
+        f"{plan.groups} groups": plan.groups > 1,
+        "squeeze-excitation": bool(plan.attention),
+        "convolutions with a bias": bool(plan.biased),
+        "shortcuts without tensors": not plan.projected,
+    }
+    shown = "".join(f", {words}" for words, holds in details.items() if holds)
+    return f"a {kind}ResNet of depth {plan.depth}: {blocks} of {widths} channels{shown}"
 
 
 def _title(plan: Plan) -> str:
@@ -187,11 +292,11 @@ def _product(shape: Shape) -> str:
     return shortened("×".join(map(str, shape)), 40)
 
 
-def _strange_head(found: Parts, weights: Mapping[str, Tensor]) -> str:
+def _strange_head(found: Parts, shapes: Mapping[str, Shape]) -> str:
     under = f" under {shortened(found.body, 40)}*" if found.body else ""
     if not found.others:
         return f"{under}, without a classifier"
-    shown = [f"{shortened(name, 40)} ({_product(weights[name].shape)})" for name in found.others[:_SHOWN]]
+    shown = [f"{shortened(name, 40)} ({_product(shapes[name])})" for name in found.others[:_SHOWN]]
     return (
         f"{under}, and next to it {listed(shown, count=len(found.others))}: the classifier is not a single "
         "Linear with a bias, and the tensors do not show what comes between"

@@ -1,8 +1,9 @@
-"""How weights want their pixels prepared, from the records of those who published them: torchvision's and timm's own.
+"""How weights want their pixels prepared, from the records of those who published them: torchvision's, timm's and
+transformers' own.
 
 A record counts only for the file that it is about: published files have the beginning of their sha256 in their name,
-and timm's hub puts a `config.json` next to `model.safetensors`. An architecture's name alone is never enough: the same
-network has been trained in many ways. What a recipe cannot express is reported, and nothing similar replaces it.
+and on Hugging Face's hub the records lie next to `model.safetensors`. An architecture's name alone is never enough: the
+same network has been trained in many ways. What a recipe cannot express is reported, and nothing similar replaces it.
 """
 
 from __future__ import annotations
@@ -15,17 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..errors import listed, quoted, shortened
+from ..errors import quoted, shortened
 from ..portable import manifest
-from ..portable.documents import SMALL, parse_json, read_bytes, shown
+from ..portable.documents import parse_json, shown
 from ..portable.preprocessing import INTERPOLATIONS, Preprocessing
-from . import names, shapes
+from . import hub, names, processors, shapes
 
-_HUB_WEIGHTS, _HUB_CONFIG = "model.safetensors", "config.json"
 _PUBLISHED = re.compile(r".+-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)")
 _USUAL_CROP = 0.875  # timm's, where a record has none
-# What timm records of every network, and what has no effect on its answers.
-_PLAIN_ARGUMENTS = {"num_classes", "in_chans", "drop_rate", "drop_path_rate", "drop_block_rate"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Record:
     """`preprocessing` in a recipe's words; empty where `why_not` names what a recipe cannot express."""
 
     source: str  # whose record, and its name there
-    arch: str
+    arch: str  # empty where the record names none
     preprocessing: Mapping[str, object] = field(default_factory=dict)
     why_not: str = ""
 
@@ -47,10 +45,9 @@ def of(path: Path, fits: Collection[str]) -> Record | None:
 
     Imports torchvision and timm only for a file that may be published there, by its name and content.
     """
-    if own := _own(path):
-        return own
-    if path.name == _HUB_WEIGHTS and (path.parent / _HUB_CONFIG).is_file():
-        return _of_hub(path.parent / _HUB_CONFIG, fits)
+    path = hub.weights_of(path)
+    if found := _own(path) or _of_hub(path, fits):
+        return found
     digits = _PUBLISHED.fullmatch(path.name)
     if digits is None or not manifest.sha256_of(path).startswith(digits[1]):
         return None
@@ -70,6 +67,7 @@ def _own(path: Path) -> Record | None:
 
 def doubt(path: Path) -> str:
     """Return why a file with a published file's name is not that file; empty where it is, or has another name."""
+    path = hub.weights_of(path)
     digits = _PUBLISHED.fullmatch(path.name)
     if digits is None or (found := manifest.sha256_of(path)).startswith(digits[1]):
         return ""
@@ -108,23 +106,31 @@ def _timms() -> Iterator[tuple[str, Record]]:
 
 
 def _of_hub(path: Path, fits: Collection[str]) -> Record | None:
+    """Return the record that lies next to weights on Hugging Face's hub."""
+    config = hub.file_of(path)
+    if config is None:
+        return None
+    if found := _timms_own(config, fits):
+        return found
+    pixels = processors.of(config.parent)
+    return Record(f"transformers' record {pixels.file}", "", pixels.preprocessing, pixels.why_not) if pixels else None
+
+
+def _timms_own(path: Path, fits: Collection[str]) -> Record | None:
     """Read timm's `config.json`; return None for another library's."""
+    about: _Json = hub.document(path)
     try:
-        about: _Json = parse_json(read_bytes(path, SMALL))
-        arch, wants, arguments = about["architecture"], about["pretrained_cfg"], about.get("model_args") or {}
-        plain = {*_PLAIN_ARGUMENTS, *({"global_pool"} if arguments.get("global_pool") == "avg" else ())}
-        own = {key: value for key, value in arguments.items() if key not in plain}
-        record = _in_recipes_words(f"timm's record {path}", str(arch), wants)
+        arch, wants = str(about["architecture"]), about["pretrained_cfg"]
+        record = _in_recipes_words(f"timm's record {path}", arch, wants)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return None
-    if own:
-        words = listed([f"{key} {value}" for key, value in own.items()], 80)
-        return replace(record, preprocessing={}, why_not=f"its network was built with other arguments ({words})")
-    if str(arch) not in fits:
+    if arguments := hub.arguments_of(about):
+        return replace(record, preprocessing={}, why_not=f"its network was built with other arguments ({arguments})")
+    if arch not in fits:
         return replace(
             record,
             preprocessing={},
-            why_not=f"it describes {shortened(str(arch), 40)}, but these tensors are another network",
+            why_not=f"it describes {shortened(arch, 40)}, but these tensors are another network",
         )
     return record
 

@@ -1,7 +1,8 @@
 """Which tensors a checkpoint holds, by name and shape, without torch and without running any code of the file.
 
-torch's own format is a pickle next to the raw numbers (`pickles`), and safetensors begins with a header (`header`). So
-a plan knows which network a file holds before anything heavy is loaded; `checkpoint` reads the weights.
+torch's own format is a pickle next to the raw numbers (`pickles`), an exported network has JSON instead (`exported`),
+and safetensors begins with a header (`header`). So a plan knows which network a file holds before anything heavy is
+loaded; `checkpoint` reads the weights.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ModelError, foreign, listed, shortened
 from ..portable.documents import Missing, Unreadable, check_regular, shown
-from . import header, unwrap
+from . import exported, header, hub, keras, outline, quantized, sharded, unwrap
 from .pickles import Code, Reader, Tensor, TooMuch
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6: a row of pickles
@@ -31,6 +32,7 @@ class Contents(NamedTuple):
 
     networks: dict[str, dict[str, Tensor]]  # `model` and, where it holds an average too, `ema`
     arch: str  # the architecture that the file names itself; empty where it does not
+    convention: hub.Convention | None = None  # what a `config.json` next to the file says of the network
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -40,24 +42,51 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def look(path: Path) -> Contents:
     """Read names and shapes from a checkpoint. Refuse other files, and those that would run code."""
+    path = hub.weights_of(path)
+    if sharded.is_index(path):
+        held, arch = sharded.together(path, lambda shard: _checked(shard)[0]), ""
+    else:
+        held, arch = _checked(path)
+    with foreign(lambda reason: broken(path, reason), memory=True):
+        found = unwrap.networks(held, lambda value: isinstance(value, Tensor))
+    if not found:
+        raise _without_weights(path, held)
+    for network in found.values():
+        quantized.check(path, network)
+    return Contents(found, arch or unwrap.architecture(held), hub.convention_of(path))
+
+
+def _checked(path: Path) -> tuple[Any, str]:
+    """Return what one file holds, and the architecture that its metadata name. Refuse what is not a checkpoint."""
     _check_file(path)
     try:
         with foreign(lambda reason: broken(path, reason), but=(Code, TooMuch), memory=True):
-            held, arch = _held(path)
-            found = unwrap.networks(held, lambda value: isinstance(value, Tensor))
+            return _held(path)
     except Code as problem:
-        loaded = problem.loaded.format(shortened(path.name, 40))
-        raise ModelError(
-            shown(path),
-            f"holds more than weights ({shortened(str(problem), 60)}), and loading it would run code",
-            hint="save `model.state_dict()` where it was trained; or, if you trust the file: "
-            f"torch.save({loaded}['state_dict'], 'weights.pth')",
-        ) from problem
+        if refusal := quantized.of_type(path, problem.name):
+            raise refusal from problem
+        raise _code(path, problem) from problem
     except TooMuch as problem:
         raise ModelError(shown(path), str(problem), hint="save `model.state_dict()` where it was trained") from problem
-    if not found:
-        raise _without_weights(path, held)
-    return Contents(found, arch or unwrap.architecture(held))
+
+
+def _code(path: Path, problem: Code) -> ModelError:
+    """Return an error for a file that would run code, with the line that saves its weights where that can be seen."""
+    try:
+        with foreign(lambda reason: broken(path, reason), but=(TooMuch,), memory=True):
+            held, _ = _held(path, outline.Outline)
+    except (ModelError, TooMuch):
+        held = None
+    name = shortened(str(problem), 60)
+    what = (
+        f"is a pickled network ({name}), not its weights:"
+        if outline.is_network(held)
+        else f"holds more than weights ({name}), and"
+    )
+    line = outline.saved(held, problem.loaded.format(shortened(path.name, 40)))
+    hint = "save `model.state_dict()` where it was trained"
+    hint += f"; or, if you trust the file: torch.save({line}, 'weights.pth')" if line else ""
+    return ModelError(shown(path), f"{what} loading it would run code", hint=hint)
 
 
 def broken(path: Path, reason: str) -> ModelError:
@@ -107,7 +136,7 @@ def metadata(path: Path) -> dict[str, str]:
         return {}
 
 
-def _held(path: Path) -> tuple[Any, str]:
+def _held(path: Path, reader: type[Reader] = Reader) -> tuple[Any, str]:
     """Return what was saved and, for safetensors, the architecture that its metadata name."""
     with open(path, "rb") as file:
         start = file.read(512)
@@ -118,6 +147,7 @@ def _held(path: Path) -> tuple[Any, str]:
         if start.startswith(_POINTER):
             hint = "`git lfs pull` fetches it"
             raise ModelError(shown(path), "is a pointer of Git LFS, not the file itself", hint=hint)
+        keras.check_start(path, start)
         size = path.stat().st_size
         if path.suffix == ".safetensors":
             about = header.read(file, size)
@@ -126,12 +156,24 @@ def _held(path: Path) -> tuple[Any, str]:
             return tensors, unwrap.architecture(about.metadata)
         if not zipfile.is_zipfile(file):
             file.seek(0)
-            return _row_of_pickles(file, start, size), ""
+            return _row_of_pickles(file, start, size, reader), ""
         with zipfile.ZipFile(file) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                hint = "export it to ONNX in the program that made it"
-                raise ModelError(shown(path), "is a TorchScript archive, which holds code", hint=hint)
-            return Reader(io.BytesIO(archive.read(_pickled(archive)))).load(), ""
+            return _in_archive(path, archive, reader), ""
+
+
+def _in_archive(path: Path, archive: zipfile.ZipFile, reader: type[Reader]) -> Any:
+    keras.check_archive(path, archive.namelist())
+    if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+        line = f"torch.save(torch.jit.load('{shortened(path.name, 40)}').state_dict(), 'weights.pth')"
+        hint = f"if you trust the file: {line}"
+        raise ModelError(shown(path), "is a TorchScript archive, which holds code", hint=hint)
+    program = exported.program_of(path, archive)
+    if program is None:
+        return reader(io.BytesIO(archive.read(_pickled(archive)))).load()
+    if not program.saved:
+        return program.shapes()
+    with zipfile.ZipFile(io.BytesIO(archive.read(program.saved))) as inner:
+        return reader(io.BytesIO(inner.read(_pickled(inner)))).load()
 
 
 def _pickled(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
@@ -144,22 +186,24 @@ def _pickled(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     return found
 
 
-def _row_of_pickles(file: Any, start: bytes, size: int) -> Any:
+def _row_of_pickles(file: Any, start: bytes, size: int, reader: type[Reader]) -> Any:
     if start.startswith(b"PK"):
         raise ValueError("it begins as an archive, but the end of the archive is missing")
     if not start.startswith(pickle.PROTO):
         raise ValueError("it is not in the format of torch.save")
     try:
-        if Reader(file).load() != _MAGIC:
+        if (first := reader(file).load()) != _MAGIC:
+            if reader is not Reader:
+                return first
             raise ValueError("it is not in the format of torch.save")
     except Code as problem:  # torch's own row begins with a number
         raise Code(problem.name, "pickle.load(open('{}', 'rb'))") from problem
     Reader(file).load()  # protocol
     Reader(file).load()  # the machine that wrote it
-    reader = Reader(file)
-    held = reader.load()
+    weights = reader(file)
+    held = weights.load()
     order = Reader(file).load()  # of the raw numbers, which follow: each time their count, and then they
-    _check_complete(file.tell() + 8 * len(order) + sum(reader.storages.values()), size)
+    _check_complete(file.tell() + 8 * len(order) + sum(weights.storages.values()), size)
     return held
 
 

@@ -20,6 +20,7 @@ _Seen: TypeAlias = dict[int, "Networks | None"]  # by identity; None: it is bein
 MODEL, AVERAGE = "model", "ema"
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
 _AVERAGES = ("ema", "state_dict_ema", "model_ema", "ema_model", "ema_state_dict")
+KEYS = (*_NESTED, *_AVERAGES)  # under which weights lie
 _AVERAGED = tuple(f"{name}." for name in _AVERAGES)  # as a second network among a script's tensors
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", *_AVERAGED)
 _LOSSES = ("criterion.", "loss.", "loss_fn.")  # a Lightning module's: its class weights have no part in any answer

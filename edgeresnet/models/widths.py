@@ -22,7 +22,8 @@ def narrow(network: nn.Module, shapes: Mapping[str, Shape]) -> None:
             _narrow_one(module, tuple(shapes[key]))
     for module in network.modules():
         if isinstance(module, cifar.Block) and isinstance(module.shortcut, cifar.PadShortcut):
-            module.shortcut = cifar.PadShortcut(module.conv2.out_channels - module.conv1.in_channels)
+            missing = module.conv2.out_channels - module.conv1.in_channels
+            module.shortcut = type(module.shortcut)(missing, module.shortcut.stride)
 
 
 def _narrow_one(module: nn.Module, shape: tuple[int, ...]) -> None:

@@ -9,7 +9,7 @@ from ..stages.table import STAGES
 from .collecting import collect
 from .planner import plan
 from .resolving import Resolved, ResolvedTarget, resolve
-from .runner import Listener, look_at, make, preview, run
+from .runner import Listener, look_at, make, planned, preview, run
 from .step import Outcome, Step
 from .suitability import warnings_of
 
@@ -24,6 +24,7 @@ __all__ = [
     "look_at",
     "make",
     "plan",
+    "planned",
     "preview",
     "resolve",
     "run",

@@ -6,35 +6,37 @@ Reads names, shapes and graphs; loads no weights.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import models
 from ..errors import ModelError, RecipeError
 from ..graph import lint
-from ..images import Samples
-from ..models import recognise, shapes, unwrap
+from ..models import conventions, hub, names, recognise, shapes, sharded, unwrap
 from ..portable import machine, manifest, onnx_file
 from ..portable.frozen import dataclass
 from ..portable.onnx_file import OnnxFile
 from ..portable.result import RunWarning
 from ..recipe import Recipe, is_onnx, module_of_factory
+from ..recipe.base import Arguments
 from ..stages.specs import Architecture, NetworkFile
 from ..store import Given
+from . import choice
+from .choice import Choice, ImageSets
 
 GIVEN_WEIGHTS = "given-weights"  # the code of a warning about them
-ImageSets = Mapping[str, Given[Samples]]  # slot → its images
 
 
 @dataclass(frozen=True)
 class Network:
-    """What a recipe's `model` names."""
+    """What a recipe's `model` names. Where its weights fit several networks, `architecture` is the likeliest."""
 
     architecture: Architecture
     warnings: tuple[RunWarning, ...]  # about the given weights
     weights: NetworkFile | None
     candidate: NetworkFile | None
     candidate_answers_probabilities: bool
+    choice: Choice | None = None  # what labelled images decide: which architecture it is
 
 
 def opened(recipe: Recipe, samples: ImageSets) -> Network:
@@ -48,30 +50,31 @@ def opened(recipe: Recipe, samples: ImageSets) -> Network:
         )
     model, batch = recipe.model, None if recipe.trace.batch == "dynamic" else recipe.trace.batch
     onnx = _read(model.checkpoint, "checkpoint") if is_onnx(model.checkpoint) else None
-    architecture, warnings = _architecture(recipe, samples, onnx)
+    architecture, chosen, warnings = _architecture(recipe, samples, onnx)
     if onnx:
         batch = lint.reference(onnx, recipe.preprocessing, architecture.classes, batch)
         weights: NetworkFile | None = Given(onnx.digest, onnx.path)
     else:
         weights = _weights(recipe)
+        _check_order(recipe, samples)
     if not model.candidate:
-        return Network(architecture, warnings, weights, None, candidate_answers_probabilities=False)
+        return Network(architecture, warnings, weights, None, candidate_answers_probabilities=False, choice=chosen)
     other = _read(model.candidate, "candidate")
     lint.candidate(other, recipe.preprocessing, architecture.classes, batch)
     candidate: NetworkFile = Given(other.digest, other.path)
-    return Network(architecture, warnings, weights, candidate, other.last in lint.PROBABILITIES)
+    return Network(architecture, warnings, weights, candidate, other.last in lint.PROBABILITIES, chosen)
 
 
 def _architecture(
     recipe: Recipe, samples: ImageSets, onnx: OnnxFile | None
-) -> tuple[Architecture, tuple[RunWarning, ...]]:
-    """Return which network the stages build, and warnings about the given weights."""
+) -> tuple[Architecture, Choice | None, tuple[RunWarning, ...]]:
+    """Return which network the stages build, what is still to be chosen, and warnings about the given weights."""
     found, warnings = _recognised(recipe)
     arch = recipe.model.arch or (found.archs[0] if found else None)
     classes = recipe.model.classes or _classes(samples, found, onnx)
     channels = recipe.preprocessing.channels
     if arch is None:  # an ONNX file holds its own
-        return Architecture(None, classes, channels), ()
+        return Architecture(None, classes, channels), None, ()
     new_head = recipe.train is not None and recipe.train.head == "new"
     if found and recipe.model.arch is None and classes != found.classes and not new_head:
         raise ModelError(
@@ -79,10 +82,34 @@ def _architecture(
             f"has {found.classes} classes, but the images or the recipe have {classes}",
             hint="give images and weights of the same classes, or train a new head: `train: {head: new}`, --head new",
         )
+    architecture, chosen = _built(arch, classes, channels, recipe.model.arch_args), None
+    others = found.archs[1:] if found and recipe.model.arch is None else ()
+    if others:
+        images = None if new_head else choice.images(samples, classes, recipe.seed)  # labels of other classes
+        there = [name for name in others if not names.missing_library(name)]
+        if images and there:
+            chosen = Choice((architecture, *(_built(name, classes, channels) for name in there)), images)
+        warnings += _about_others(recipe, arch, others, chosen)
+    return architecture, chosen, tuple(warnings)
+
+
+def _built(arch: str, classes: int, channels: int, arguments: Arguments | None = None) -> Architecture:
     models.check_arch(arch)
     libraries = machine.versions("timm") if arch in models.TIMM else {}  # another timm may build it differently
     sources = models.sources_of(arch)  # user code: another text may be another network
-    return Architecture(arch, classes, channels, libraries, tuple(map(manifest.sha256_of, sources))), tuple(warnings)
+    return Architecture(arch, classes, channels, libraries, tuple(map(manifest.sha256_of, sources)), arguments or {})
+
+
+def _about_others(recipe: Recipe, arch: str, others: Sequence[str], chosen: Choice | None) -> list[RunWarning]:
+    """Return a warning about networks that fit the weights too, and that nothing is going to compare."""
+    compared = [each.arch for each in chosen.candidates] if chosen else []
+    left = [name for name in others if name not in compared]
+    if not left:
+        return []
+    what = f"recognised as {arch}; its tensors" if chosen is None else "its tensors"
+    need = " (they need timm: pip install 'edgeresnet[timm]')" if chosen else ""
+    text = f"{what} also match {', '.join(left)}{need}: set `model.arch` if it is one of these"
+    return [_warning(str(recipe.model.checkpoint), text)]
 
 
 def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[RunWarning]]:
@@ -100,16 +127,12 @@ def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[RunWa
         )
         warnings.append(_warning(given, both))
     found = recognise.recognise(held.networks[model.weights or unwrap.MODEL], held.arch)
+    found = conventions.decided(found, held.convention)
     if found and found.around and not module_of_factory(model.arch or ""):
         warnings.append(_warning(given, found.around))
     if model.arch is not None:  # still, they show how many classes there are
         return found if found and found.classes else None, warnings
-    found = _checked(given, found, recipe.preprocessing.channels)
-    if len(found.archs) > 1:
-        first, *others = found.archs
-        more = f"its tensors also match {', '.join(others)}: set `model.arch` if it is one of these"
-        warnings.append(_warning(given, f"recognised as {first}; {more}"))
-    return found, warnings
+    return _checked(given, found, recipe.preprocessing.channels), warnings
 
 
 def _warning(checkpoint: str, text: str) -> RunWarning:
@@ -150,13 +173,23 @@ def _classes(samples: ImageSets, found: recognise.Recognised | None, onnx: OnnxF
     return last
 
 
+def _check_order(recipe: Recipe, samples: ImageSets) -> None:
+    """Refuse labelled images whose classes the weights' folder names in another order."""
+    new_head = recipe.train is not None and recipe.train.head == "new"
+    if recipe.model.checkpoint is None or recipe.images.names or new_head:
+        return
+    for slot, given in samples.items():
+        if slot != "calibration" and given.value.classes:
+            hub.check_order(_path(recipe.model.checkpoint, "checkpoint"), given.value.classes)
+
+
 def _weights(recipe: Recipe) -> NetworkFile | None:
     """Return the checkpoint, or the one network of it that the recipe names."""
     given, which = recipe.model.checkpoint, recipe.model.weights
     if given is None:
         return None
     path = _path(given, "checkpoint")
-    digest = manifest.sha256_of(path)
+    digest = sharded.digest_of(path)
     return Given(manifest.digest_of([digest, which]), models.Weights(path, which)) if which else Given(digest, path)
 
 
@@ -166,6 +199,7 @@ def _read(given: str | None, word: str) -> OnnxFile:
 
 def _path(given: str | None, word: str) -> Path:
     path = Path(os.path.expanduser(given or ""))  # of another user that is not known, it stays as it is
+    path = hub.weights_of(path) if word == "checkpoint" else path
     if not os.path.isfile(path):
         raise ModelError(
             f"the {word} {path}", "does not exist", hint="check the path: relative paths start in the current folder"

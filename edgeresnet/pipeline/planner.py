@@ -15,13 +15,15 @@ from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..recipe import Recipe
 from ..runs import StepId
-from ..stages import specs
+from ..stages import candidates, specs
+from ..stages.specs import NetworkFile
 from ..stages.table import ON_DEVICE, PRUNE_TIMED, STAGES
 from ..store import Given
 from .resolving import SLOTS, Resolved, ResolvedTarget
 from .step import Parent, Parents, Step
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are compared with
+RECOGNISE = StepId("recognise")
 TRAIN, PRUNE, RECOVER = StepId("train"), StepId("prune"), StepId("recover")
 TRACE, TRACE_DENSE = StepId("trace"), StepId("trace", variant="dense")  # dense: before it was pruned
 CALIBRATE = StepId("calibrate")
@@ -30,7 +32,25 @@ COMPILED_PRUNED, ANSWERED_PRUNED = StepId("compile", "reference", "pruned"), Ste
 
 
 def plan(resolved: Resolved) -> tuple[Step, ...]:
-    """Return the steps of a recipe, parents first."""
+    """Return the steps of a recipe, parents first. Where a network is still to be recognised, those that build it come
+    after that, and are those of the likeliest.
+    """
+    found, choice, weights = _steps(resolved), resolved.network.choice, resolved.network.weights
+    if choice is None:
+        return found
+    assert weights is not None  # they fit several networks
+    first, *others = (replace(step, after=RECOGNISE) if _reads(step, weights) else step for step in found)
+    spec = candidates.RecogniseSpec(choice.candidates, resolved.recipe.seed)
+    parents: Parents = {"network": weights, "images": choice.images}
+    step = Step(RECOGNISE, STAGES["recognise"], spec, parents, warnings=first.warnings)
+    return (step, replace(first, warnings=()), *others)
+
+
+def _reads(step: Step, weights: NetworkFile) -> bool:
+    return any(parent is weights for parent in step.parents.values())
+
+
+def _steps(resolved: Resolved) -> tuple[Step, ...]:
     found = list(_learning_steps(resolved))
     samples, recipe = resolved.samples, resolved.recipe
     last: Parent | None = found[-1].id if found else resolved.network.weights

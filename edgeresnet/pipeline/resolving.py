@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ class Resolved:
     carried: Mapping[str, str]  # target that gets a bundle → digest of the code in it
     yardstick: Given[Path]
     int8_saturates: bool  # on this CPU
+
+    def recognised(self, arch: str) -> Resolved:
+        """Return it with one of the networks that its weights fit."""
+        assert self.network.choice is not None
+        found = next(each for each in self.network.choice.candidates if each.arch == arch)
+        return replace(self, network=replace(self.network, architecture=found))
 
 
 def resolve(recipe: Recipe, store: Store) -> Resolved:

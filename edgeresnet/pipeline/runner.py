@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .. import targets
 from ..context import Context, Progress
 from ..errors import EdgeresnetError, RecipeError, TargetError, closed, machine_error
 from ..images import Samples
+from ..notes import RecogniseNotes
 from ..portable.result import RunWarning
 from ..recipe import Recipe
 from ..runs import Part, Run, StepId
@@ -23,7 +24,7 @@ from . import suitability
 from .document import part, run_of
 from .measuring import Measuring
 from .network import GIVEN_WEIGHTS
-from .planner import CALIBRATE, is_of_reference, plan, samples_of
+from .planner import CALIBRATE, RECOGNISE, is_of_reference, plan, samples_of
 from .resolving import Resolved, resolve
 from .step import Outcome, Step
 
@@ -47,15 +48,25 @@ class Listener:
 
 def preview(recipe: Recipe, store: Store) -> list[Outcome]:
     """Return what a run would find done and what it would make, without making any of it."""
-    outcomes: Outcomes = {}
-    for step in plan(resolve(recipe, store)):
-        parents = _parents_of(step, outcomes)
+    work = _begun(recipe, store)
+    for step in work.each():
+        parents = _parents_of(step, work.outcomes)
         if parents is None:
-            outcomes[step.id] = Outcome(step, "todo", reason="after its parents")
+            work.outcomes[step.id] = Outcome(step, "todo", reason="after its parents")
             continue
         artifact, problem = store.find(step.stage.name, step.key(_digests(parents)))
-        outcomes[step.id] = Outcome(step, "done" if artifact else "todo", artifact, problem)
-    return list(outcomes.values())
+        work.outcomes[step.id] = Outcome(step, "done" if artifact else "todo", artifact, problem)
+    return list(work.outcomes.values())
+
+
+def planned(recipe: Recipe, store: Store) -> tuple[Step, ...]:
+    """Return the steps of a recipe as they are once its network is recognised: what that takes is done first."""
+    work = _begun(recipe, store)
+    for step in work.each():
+        if step.id != RECOGNISE:
+            break
+        work.take(step)
+    return tuple(work.steps)
 
 
 def make(recipe: Recipe, store: Store, wanted: str | Callable[[Step], bool], listener: Listener) -> Part:
@@ -66,10 +77,10 @@ def make(recipe: Recipe, store: Store, wanted: str | Callable[[Step], bool], lis
         _of_stage(wanted, every) if isinstance(wanted, str) else [each.id for each in every.values() if wanted(each)]
     )
     for name in needed:  # grows meanwhile: parents' parents too
-        needed += [parent for parent in every[name].parents.values() if isinstance(parent, StepId)]
+        needed += [before for before in every[name].before if before not in needed]
     wanted_steps = _warned([step for step in every.values() if step.id in needed], resolved, listener)
-    work = _Work(wanted_steps, store, listener)
-    for step in work.steps:
+    work = _Work(wanted_steps, resolved, store, listener)
+    for step in work.each():
         work.take(step)
     return part(resolved, work.outcomes)
 
@@ -89,11 +100,11 @@ def run(
     began = time.time()
     resolved = resolve(recipe, store)  # a recipe that cannot even be planned leaves no run
     shown = listener or Listener()
-    work = _Work(_warned(plan(resolved), resolved, shown), store, shown)
+    work = _Work(_warned(plan(resolved), resolved, shown), resolved, store, shown)
     repeated = _again(again, work.steps)
     where: StepId | None = None
     try:
-        for step in work.steps:
+        for step in work.each():
             where = step.id
             work.take(step, again=step.id in repeated)
     except BaseException as problem:
@@ -124,6 +135,11 @@ def _warned(steps: Sequence[Step], resolved: Resolved, listener: Listener) -> li
     for warning in warnings:
         listener.warns(str(warning))
     return [replace(step, warnings=(*step.warnings, *warnings)) if step.id == CALIBRATE else step for step in steps]
+
+
+def _begun(recipe: Recipe, store: Store) -> _Work:
+    resolved = resolve(recipe, store)
+    return _Work(plan(resolved), resolved, store, Listener())
 
 
 def _of_stage(stage: str, steps: Mapping[StepId, Step]) -> list[StepId]:
@@ -165,9 +181,23 @@ class _Work:
     """Steps, and what became of those that were taken so far."""
 
     steps: Sequence[Step]
+    resolved: Resolved
     store: Store
     listener: Listener
     outcomes: Outcomes = field(default_factory=dict)
+
+    def each(self) -> Iterator[Step]:
+        """Yield the steps in order. Which network was recognised decides what the steps after that are."""
+        for place in range(len(self.steps)):
+            yield self.steps[place]
+            outcome = self.outcomes.get(self.steps[place].id)
+            if outcome and outcome.artifact and isinstance(notes := outcome.artifact.notes, RecogniseNotes):
+                self._recognised(notes.arch)
+
+    def _recognised(self, arch: str) -> None:
+        self.resolved = self.resolved.recognised(arch)
+        known = {step.id: step for step in plan(self.resolved)}
+        self.steps = [replace(known[step.id], warnings=step.warnings) for step in self.steps]
 
     def take(self, step: Step, *, again: bool = False) -> None:
         """Find or make one of the steps, after those before it."""
@@ -265,8 +295,10 @@ def _failed(step: Step, failure: TargetError) -> Outcome:
 
 
 def _parents_of(step: Step, outcomes: Outcomes) -> dict[str, Parent] | None:
-    """Return the parents themselves, or None where one of them does not exist (yet)."""
+    """Return the parents themselves, or None where one of them, or what decides the step, does not exist (yet)."""
     found: dict[str, Parent] = {}
+    if step.after and outcomes[step.after].artifact is None:
+        return None
     for name, parent in step.parents.items():
         if isinstance(parent, Given):
             found[name] = parent

@@ -29,8 +29,16 @@ class Step:
     target: str | None = None
     # Parents that may be missing: a half-precision variant that cannot be made is left out, and reported.
     optional: frozenset[str] = frozenset()
+    # The step whose result decides which network this one builds: its key is not known before.
+    after: StepId | None = None
     # About what this recipe gives, reported with the step. Neither its key nor its artifact has them.
     warnings: tuple[RunWarning, ...] = ()
+
+    @property
+    def before(self) -> list[StepId]:
+        """The steps that must be done before it."""
+        found = [parent for parent in self.parents.values() if isinstance(parent, StepId)]
+        return [self.after, *found] if self.after else found
 
     def origin(self, digests: Mapping[str, str]) -> Origin:
         """Return what the step's artifact is made from, with parents of these digests."""

@@ -6,7 +6,6 @@ Knows the keys and their limits; reads no images, no weights, and imports no run
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,10 +17,12 @@ from ..portable import documents
 from ..portable.documents import Missing, Unreadable, shown
 from . import problems as _problems
 from . import strict_yaml
+from .base import Argument, module_of_factory
 from .problems import schema
 from .sections import Augment, Delivery, Promises, Prune, Recipe, Recover, Source, Trace, Train, Verify, is_onnx
 
 __all__ = [
+    "Argument",
     "Augment",
     "Delivery",
     "Promises",
@@ -32,6 +33,7 @@ __all__ = [
     "Trace",
     "Train",
     "Verify",
+    "arguments",
     "change",
     "file_of_module",
     "is_onnx",
@@ -74,6 +76,21 @@ def change(raw: dict[str, object], changes: tuple[str, ...]) -> None:
         _set(raw, one)
 
 
+def arguments(given: tuple[str, ...]) -> dict[str, object]:
+    """Read the arguments of a factory, each as `--arch-arg` takes it: `depth=20`."""
+    found: dict[str, object] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not name.isidentifier():
+            raise RecipeError(
+                f"--arch-arg {quoted(one)}", "must be NAME=VALUE", hint="write it as in --arch-arg depth=20"
+            )
+        if name in found:
+            raise RecipeError(f"--arch-arg {quoted(name)}", "is given twice", hint="remove one of them")
+        found[name] = _value(f"--arch-arg {quoted(one)}", value)
+    return found
+
+
 def parse(raw: Mapping[str, object], name: str = "the recipe") -> Recipe:
     """Build a recipe from parsed YAML; report all of its problems together."""
     problems: list[str] = []
@@ -94,12 +111,6 @@ def parse(raw: Mapping[str, object], name: str = "the recipe") -> Recipe:
         hint = "correct the keys above; `edgeresnet schema` lists all keys"
         raise RecipeError(name, f"has {count_shown}", hint=hint, problems=problems)
     return recipe
-
-
-def module_of_factory(arch: str) -> tuple[str, str] | None:
-    """Return the two halves of `my.module:make`; None for a name of ours."""
-    found = re.fullmatch(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)", arch)
-    return (found[1], found[2]) if found else None
 
 
 def file_of_module(name: str) -> Path | None:
@@ -123,12 +134,15 @@ def _set(raw: dict[str, object], change: str) -> None:
         if not isinstance(inner, dict):
             inner = {} if inner is None else {"from": inner}
         here[section] = here = inner
+    here[key] = _value(f"--set {quoted(change)}", value)
+
+
+def _value(option: str, text: str) -> object:
+    """Read the value of an option as YAML."""
     try:
-        here[key] = strict_yaml.load(value)
+        return strict_yaml.load(text)
     except yaml.YAMLError as problem:
-        raise RecipeError(
-            f"the value of --set {quoted(change)}", "is not valid YAML", hint="put quotes around it"
-        ) from problem
+        raise RecipeError(f"the value of {option}", "is not valid YAML", hint="put quotes around it") from problem
 
 
 def _where(problem: yaml.YAMLError) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+from ..errors import quoted
+
 ONNX = r"\.[oO][nN][nN][xX]$"
+FACTORY = r"([A-Za-z_][\w.]*|.+\.py):([A-Za-z_]\w*)"
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # a number, but to YAML only with a point and a sign
 
 
 class Section(BaseModel):
@@ -16,6 +21,12 @@ class Section(BaseModel):
 
 def is_onnx(path: str | None) -> bool:
     return path is not None and re.search(ONNX, path) is not None
+
+
+def module_of_factory(arch: str) -> tuple[str, str] | None:
+    """Return the two halves of `my.module:make` or of `path/model.py:make`; None for a name of ours."""
+    found = re.fullmatch(FACTORY, arch)
+    return (found[1], found[2]) if found else None
 
 
 def _compiles(expression: str) -> str:
@@ -30,5 +41,24 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _argument(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be a number, a text, true or false")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+def _named(arguments: Any) -> Any:
+    wrong = [name for name in arguments if not str(name).isidentifier()] if isinstance(arguments, dict) else []
+    if wrong:
+        raise ValueError(f"{quoted(wrong[0], 40)} cannot be the name of an argument")
+    return arguments
+
+
+Argument: TypeAlias = bool | int | float | str  # of a factory
+Arguments = Annotated[
+    dict[str, Annotated[Argument, BeforeValidator(_argument, json_schema_input_type=Argument)]], BeforeValidator(_named)
+]
 Expression = Annotated[str, AfterValidator(_compiles)]
 Expressions = Annotated[tuple[Expression, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from .base import ONNX, Section, is_onnx
+from .base import ONNX, Arguments, Section, is_onnx, module_of_factory
 
 
 class Model(Section):
@@ -31,13 +31,20 @@ class Model(Section):
     )
 
     checkpoint: str | None = Field(
-        None, description="File of trained weights, or an ONNX file. Not needed where `train` starts from new weights."
+        None,
+        description="Trained weights: a file, or a folder of Hugging Face's hub. Or an ONNX file. Not needed where "
+        "`train` starts from new weights.",
     )
     arch: str | None = Field(
         None,
         validate_default=True,
-        description="Architecture of the weights: a known name such as resnet50, or my.module:make, a function of "
-        "yours that returns the network. `auto`, or unset: it is recognised from the checkpoint.",
+        description="Architecture of the weights: a known name such as resnet50, or your own function or class, "
+        "my.module:make or path/model.py:make. `auto`, or unset: it is recognised from the checkpoint.",
+    )
+    arch_args: Arguments | None = Field(
+        None,
+        description="Arguments of your own function, as in {depth: 20}. Number of classes and channels are given where "
+        "it wants them.",
     )
     classes: int | None = Field(
         None, ge=2, description="Number of classes. Unset: the number of class folders, or of the weights' outputs."
@@ -61,6 +68,13 @@ class Model(Section):
         if arch is not None and onnx:
             raise ValueError("remove it: an ONNX file holds its own architecture")
         return arch
+
+    @field_validator("arch_args")
+    @classmethod
+    def _of_a_factory(cls, arguments: Arguments | None, info: ValidationInfo) -> Arguments | None:
+        if arguments and module_of_factory(info.data.get("arch") or "") is None:
+            raise ValueError("only your own function takes arguments, as in `arch: my.module:make`: remove it")
+        return arguments or None
 
     @field_validator("weights")
     @classmethod

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import shortened
+from ..errors import listed, shortened
 from ..text import wrapped
 
 if TYPE_CHECKING:
     from ..graph.accepts import Finding
     from ..images.survey import Split
     from ..inspect import CheckpointReport, GraphValue, ImagesReport, OnnxReport, ParserReport
+    from ..models.hub import Labels
 
 _SHOWN = 3  # places by name; `--json` has all
 
@@ -34,13 +35,13 @@ def checkpoint_text(about: CheckpointReport) -> str:
     size = f"{about.tensors} tensors ({kinds}), {about.parameters / 1e6:.2f} M numbers"
     sentences = [f"{about.file}: a checkpoint, {size}"]
     if found is None:
-        sentences.append(f"not recognised: no known ResNet has tensors named {', '.join(about.first)}, …")
+        sentences.append(f"not recognised: no known ResNet has tensors named {listed(about.first)}, …")
         sentences.append("give a function of your own code, `--arch my.module:make`, or an ONNX file")
     else:
         sentences += [found.words, *filter(None, [found.around]), _archs(found.archs, about)]
     if about.average:
         sentences.append("it also has an average of its weights (EMA), which `model.weights: ema` uses instead")
-    sentences.append(_preprocessing(about))
+    sentences += [_preprocessing(about), *_labels(about.labels)]
     return "\n".join(wrapped(sentence) for sentence in sentences) + "\n"
 
 
@@ -78,9 +79,17 @@ def _preprocessing(about: CheckpointReport) -> str:
         return f"its preprocessing is not taken from {record.source}: {record.why_not}"
     if record:
         wants = ", ".join(f"{key} {value}" for key, value in record.preprocessing.items())
-        return f"wants {wants} ({record.source}, arch {record.arch})"
+        arch = f", arch {record.arch}" if record.arch else ""
+        return f"wants {wants} ({record.source}{arch})"
     why = about.doubt or "there is no record of this file"
     return f"its preprocessing is not known ({why}): give what it was trained with"
+
+
+def _labels(labels: Labels | None) -> Iterator[str]:
+    if labels and labels.why_not:
+        yield f"its class names are not taken from {labels.file}: {labels.why_not}"
+    elif labels:
+        yield f"its {len(labels.names)} classes are {listed(labels.names, 80)} (`images.names: {labels.file}`)"
 
 
 def _split(name: str, split: Split) -> list[str]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
+from ..notes import RecogniseNotes
 from ..portable import judging
 from ..portable.frozen import dataclass
 from ..portable.result import Accuracy, Measured, Variant, Verdict, Word
@@ -56,6 +57,9 @@ def _head(seen: summary.Summary, look: Look) -> list[Line]:
     machine = summary.machine_name(seen.run.machine)
     parts = [cut(visible(name), _NAME, look.cut_mark), classes, summary.image_count(seen.run.measured), machine]
     found = wrapped(look.between.join(filter(None, parts)), width=look.width).split("\n")[:2]
+    for each in seen.run.notes_of(RecogniseNotes):
+        sentence = each.sentence(lambda name: cut(visible(name), _NAME, look.cut_mark))
+        found += wrapped(f"recognised as {sentence}", width=look.width).split("\n")[:2]
     if not seen.targets:  # what learned is all that there is
         learned = [f"train: {each.sentence}" for each in seen.trainings]
         learned += [f"recover: {each.sentence}" for each in seen.recoveries]
@@ -219,7 +223,9 @@ def _first_that_fits(choices: Sequence[str], room: int, look: Look) -> str:
 def _tail(seen: summary.Summary, look: Look, files: Files) -> list[Line]:
     """Return what is true of the whole run: noise, notes, an early end, and the verdict in its frame."""
     found: list[Line] = [Line("")]
-    for sentence in (summary.noise_sentence(seen.run.measured, seen.timing), summary.ended_early(seen.run)):
+    measured = seen.run.measured
+    doubts = (summary.chance_sentence(measured), summary.noise_sentence(measured, seen.timing))
+    for sentence in (*doubts, summary.ended_early(seen.run)):
         found += plain(*wrapped(sentence, width=look.width).split("\n")[:3]) if sentence else []
     count = len(seen.notes)
     if count:

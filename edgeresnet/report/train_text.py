@@ -35,7 +35,7 @@ def of(done: Part) -> Trained:
         **vars(notes),
         name=shared.network_name(done, notes.arch),
         origin=model_of(done.recipe).checkpoint,
-        warnings=step.warnings,
+        warnings=shared.warnings_of(done, "recognise", "train"),
         seconds=step.seconds,
         digest=shared.digest_of(step),
         artifact=shared.artifact_file(step, shared.WEIGHTS),

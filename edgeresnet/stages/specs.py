@@ -18,6 +18,7 @@ from ..portable import yardstick
 from ..portable.frozen import dataclass
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
+from ..recipe.base import Argument
 from ..recipe.sections import Prune, Quantize, Recover, Trace, Train
 from ..store import Artifact, Given, Parent
 
@@ -83,10 +84,12 @@ class Architecture:
     channels: int
     libraries: Mapping[str, str] = field(default_factory=dict)  # versions of what else builds it
     sources_sha256: tuple[str, ...] = ()  # of a user's own code
+    arguments: Mapping[str, Argument] = field(default_factory=dict)  # of a user's own function
 
     def to_json(self) -> Json:
         found: Json = {"arch": self.arch, "classes": self.classes, "channels": self.channels}
         found |= {"libraries": dict(self.libraries)} if self.libraries else {}
+        found |= {"arch_args": dict(self.arguments)} if self.arguments else {}
         return found | ({"sources_sha256": list(self.sources_sha256)} if self.sources_sha256 else {})
 
 

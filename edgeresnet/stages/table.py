@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from ..portable.frozen import dataclass
 from ..store import Parent
-from . import specs
+from . import candidates, specs
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -46,6 +46,13 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
+        Stage(
+            "recognise",
+            "recognise:recognise",
+            candidates.RecogniseInputs,
+            1,
+            ("torch", "torchvision", "numpy", "pillow"),
+        ),
         Stage("train", "train:train", specs.TrainInputs, 3, ("torch", "torchvision", "numpy", "pillow"), long=True),
         Stage("prune", "prune:prune", specs.PruneInputs, 3, ("torch", "torchvision", "torch-pruning", "numpy")),
         Stage(

@@ -66,7 +66,7 @@ def _prepared(inputs: TrainInputs, spec: TrainSpec, ctx: Context) -> Training:
     assert about.arch is not None  # an ONNX file is not trained
     torch.set_num_threads(process_group.threads(machine.cores()))
     torch.manual_seed(ctx.seed)
-    network = models.build(about.arch, about.classes, about.channels)
+    network = models.build(about.arch, about.classes, about.channels, about.arguments)
     if given is not None:
         head = parts.head_of(network) if plan.head == "new" else None
         checkpoint.load_into(network, checkpoint.of(given), about.arch, but=head)

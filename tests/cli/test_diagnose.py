@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -14,6 +17,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import edgeresnet.diagnose
+from edgeresnet import models, report, targets
+from edgeresnet.cli import _diagnose
+from edgeresnet.notes import Candidate, RecogniseNotes
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
@@ -138,7 +145,49 @@ def test_a_checkpoint_has_its_channels_in_it(command: Command, bars_run: Bars) -
     torch.save(held, weights := Path("w.pth"))  # as another tool writes them: without preprocessing
     words = ("diagnose", weights, "--evaluation", bars_run[2], "--count", 80)
     assert f"{weights} needs --size too" in err_of(2, command(*words))
-    assert "the best so far: ImageNet's mean and std" in out_of(0, command(*words, "--size", 16))
+    out, err = expect(0, command(*words, "--size", 16))
+    assert "the best so far: ImageNet's mean and std" in out
+    assert out.startswith("w.pth as cifar_resnet8: "), "its tensors fit several networks"
+    assert "\nrecognise " in f"\n{err}"
+
+
+@pytest.mark.parametrize(
+    ("lows", "network"),
+    [
+        ((0.9, 0.9, 0.9), "w.pth as first"),
+        ((0.1, 0.1, 0.9), "w.pth as third"),
+        ((0.1, 0.1, 0.1), "w.pth as first (as second or third it is no better)"),
+    ],
+)
+def test_where_nothing_is_better_than_chance_the_other_candidates_are_diagnosed(
+    lows: tuple[float, ...], network: str, command: Command, monkeypatch: pytest.MonkeyPatch, bars_run: Bars
+) -> None:
+    """One that cannot be run is not."""
+    names = ("first", "second", "third")
+    candidates = (*(Candidate(name, 30, 3) for name in names), Candidate("fourth", 0, 0, "does not fit"))
+    notes = RecogniseNotes("first", candidates, shown=False, better_than_chance=False)
+    monkeypatch.setattr(_diagnose, "_compiled", lambda made, store, how: (Path(), notes))
+    monkeypatch.setattr(targets, "require", lambda name: contextlib.nullcontext())
+    monkeypatch.setattr(contextlib.nullcontext, "load", lambda self, compiled: self, raising=False)
+    monkeypatch.setattr(edgeresnet.diagnose, "diagnose", lambda *_, network, **__: Found(network, lows, names))
+    monkeypatch.setattr(report.diagnose_text, "render", lambda found, words: f"{found.network}\n")
+    torch.save(models.build("cifar_resnet8", 8, 3).state_dict(), "w.pth")
+    words = ("diagnose", "w.pth", "--evaluation", bars_run[2], "--size", 16)
+    assert out_of(0, command(*words)) == f"{network}\n"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Stands for a diagnosis."""
+
+    network: str
+    lows: tuple[float, ...]
+    names: tuple[str, ...]
+    chance: float = 0.125
+
+    @property
+    def best(self) -> SimpleNamespace:
+        return SimpleNamespace(low=self.lows[self.names.index(self.network.split()[-1])])
 
 
 def test_a_gray_network_is_tried_with_gray_means(command: Command, net: Path) -> None:

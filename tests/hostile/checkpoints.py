@@ -232,6 +232,13 @@ HUB: Mapping[str, str | bytes] = {
     "long arguments": json.dumps({"architecture": "x", "pretrained_cfg": {}, "model_args": {_LONG: _LONG}}),
     "a long interpolation": json.dumps({"architecture": "x", "pretrained_cfg": {"interpolation": _LONG}}),
     "means of strings": '{"architecture": "resnet18", "pretrained_cfg": {"mean": "abc", "std": {"a": 1}}}',
+    "names of lists": '{"id2label": {"0": [], "1": {}}}',
+    "ids of 5000 digits": f'{{"id2label": {{"{"9" * 5000}": "a"}}}}',
+    "long names": json.dumps({"model_type": "resnet", "id2label": dict.fromkeys("0123456789", _LONG)}),
+    "a long activation": json.dumps({"model_type": "resnet", "hidden_act": _LONG}),
+    "names that no terminal shows": json.dumps({"id2label": dict.fromkeys("0123456789", "\ud800\x1b[2J\n\x00")}),
+    "a list of names of lists": '{"label_names": [[], {}, null]}',
+    "a type of lists": '{"model_type": ["resnet"], "layer_type": {}, "hidden_act": []}',
     "not UTF-8": b"\xff\xfe",
 }  # fmt: skip
 

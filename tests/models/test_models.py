@@ -102,8 +102,8 @@ def test_what_a_factory_imports_from_its_folder_belongs_to_it(tmp_path: Path, mo
         ("{}:number", "def number():\n    return 3", "returned int"),
         ("{}:make", "def make(:", "SyntaxError"),
         ("{}:make", "def make():\n    raise RuntimeError('boom')", r"RuntimeError: boom \(.*line 2\)"),
-        ("{}:make", "make = 3", "TypeError"),
-        ("{}:make", "import no_such_module_at_all", "no_such_module_at_all"),
+        ("{}:make", "make = 3", "is of the type int, not a function"),
+        ("{}:make", "import no_such_module_at_all\ndef make(): 0", "no_such_module_at_all"),
     ],
 )
 def test_a_factory_that_fails_is_reported_as_theirs(

@@ -45,7 +45,8 @@ def test_every_cifar_network_is_recognised(arch: str, tmp_path: Path) -> None:
     assert found is not None
     assert (found.classes, found.channels) == (7, 1)
     residual = arch.replace("plain", "resnet")
-    expected = (arch,) if arch.endswith("b") else (residual, residual.replace("resnet", "plain"))
+    others = (residual.replace("resnet", "plain"), f"{residual}_appended", f"{residual}_averaged")
+    expected = (arch,) if arch.endswith("b") else (residual, *others)
     assert found.archs == expected
     assert ("projection" in found.words) is arch.endswith("b")
 
@@ -55,7 +56,7 @@ def test_torchvisions_networks_are_recognised(arch: str) -> None:
     found = recognise.recognise(tensors(arch, 5, 3))
     assert found is not None
     assert (found.archs[0], found.classes, found.channels) == (arch, 5, 3)
-    assert all(other.startswith(("resnetaa", "resnetblur")) for other in found.archs[1:])
+    assert all(other.startswith(("resnetaa", "resnetblur")) or other == f"{arch}_v1" for other in found.archs[1:])
 
 
 def test_how_it_describes_them() -> None:
@@ -96,7 +97,11 @@ def test_an_unknown_network_is_reported_and_not_guessed() -> None:
         ("resnet10t", ("resnet10t",), "ResNet-10, timm's family, a stem of three convolutions (24, 32, 64), averaged"),
         ("seresnet18", ("seresnet18",), "SE-ResNet-18, timm's family"),
         ("ecaresnet26t", ("ecaresnet26t",), "ECA-ResNet-26, timm's family"),
-        ("cifar_resnet14_w32", ("cifar_resnet14_w32", "cifar_plain14_w32"), "CIFAR family, 32 channels wide instead"),
+        (
+            "cifar_resnet14_w32",
+            ("cifar_resnet14_w32", "cifar_plain14_w32", "cifar_resnet14_w32_appended", "cifar_resnet14_w32_averaged"),
+            "CIFAR family, 32 channels wide instead",
+        ),
     ],
 )
 def test_where_several_fit_all_are_listed(arch: str, fit: tuple[str, ...], words: str) -> None:

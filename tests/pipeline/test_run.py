@@ -390,19 +390,16 @@ def test_an_architecture_that_is_not_named_is_recognised_from_the_weights(own_st
     raw = tiny(model={"checkpoint": str(given), "arch": "auto"}, train=None, promises={"max_drop_pp": 100})
     run = pipeline.run(recipe.parse(raw), own_store)
     assert codec.decode(dict[str, object], run.recipe["model"])["arch"] is None
-    step = step_of(run, "trace")
-    assert step.state == "made"
-    (warning,) = step.warnings
-    assert (warning.code, warning.subject) == ("given-weights", str(given))
-    assert warning.text == (
-        "recognised as cifar_resnet8; its tensors also match cifar_plain8: set `model.arch` if it is one of these"
-    )
+    assert (step_of(run, "recognise").state, step_of(run, "trace").state) == ("made", "made")
+    (warning,) = step_of(run, "recognise").warnings
+    assert warning.code == "recognised-at-chance", "its weights are random"
+    assert "The most usual one is used: cifar_resnet8: " in warning.text
     named = tiny(model={"checkpoint": str(given), "arch": "cifar_plain8"}, train=None, promises={})
     assert not step_of(pipeline.run(recipe.parse(named), own_store), "trace").warnings
     told = {"model": {"checkpoint": str(given), "arch": "cifar_resnet8"}, "train": None, "promises": {}}
     found = step_of(pipeline.run(recipe.parse(tiny(**told)), own_store), "trace")
     assert (found.state, found.warnings) == ("done", ()), "the recipe names it now"
-    untold = step_of(pipeline.run(recipe.parse(raw), own_store), "trace")
+    untold = step_of(pipeline.run(recipe.parse(raw), own_store), "recognise")
     assert (untold.state, untold.warnings) == ("done", (warning,))
 
 
@@ -444,7 +441,12 @@ def test_which_of_two_networks_in_a_file_is_meant(own_store: Store, tmp_path: Pa
 def test_the_words_of_a_warning_are_in_no_key(
     own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    given = torch_weights(tmp_path, "cifar_resnet8", 10, 1)  # its tensors fit another network too: a warning
+    import torch
+
+    from edgeresnet import models
+
+    given, network = tmp_path / "w.pth", models.build("cifar_resnet8b", 10, 1).state_dict()
+    torch.save({"state_dict": network, "state_dict_ema": network}, given)  # two networks: a warning
     raw = tiny(**{"model": {"checkpoint": str(given)}, "train": None, "images__training": None, **changes})
     before, real = planned(raw, own_store), networks._recognised
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from edgeresnet import report, text
+from edgeresnet.portable import codec
 from edgeresnet.portable.result import Word
 from edgeresnet.report.lines import Look
 from edgeresnet.report.terminal import LONGEST, Files
-from edgeresnet.runs import Run
+from edgeresnet.runs import Part, Run
 
 from . import runs
 
@@ -65,6 +66,37 @@ def test_it_is_never_longer_or_wider_and_no_bad_news_is_left_out(targets: int, v
         for word in ("BROKEN", "UNDECIDED", "NOT_MEASURED"):
             expected = sum(verdict.verdict == word for verdict in run.verdicts)
             assert counted(lines, word) == expected, (word, look)
+
+
+LONG_ARCH = "general_bottleneck_3-4-6-3_out256-512-1024-2048_mid64-128-256-512_stem64k7s2_pool_projected_v1"
+
+
+@pytest.mark.parametrize("arch", ["resnet50", LONG_ARCH])
+def test_what_weights_were_recognised_as_and_that_nothing_is_better_than_chance_is_on_it(arch: str) -> None:
+    candidates = [{"arch": arch, "images": 128, "correct": 93}, {"arch": f"{arch}_v1", "images": 64, "correct": 21}]
+    notes = {"arch": arch, "candidates": candidates, "shown": True, "better_than_chance": True}
+    targets = synthetic(6, 6, 8).results
+    found = {name: {**codec.encode(each), "labels": [1] * runs.IMAGES} for name, each in targets.items()}
+    problem = {"message": "the disk is full " * 20, "hint": "", "step": "trace"}
+    run = runs.run(results=found, steps=[runs.step("recognise", 1, notes), *runs.steps()], problem=problem)
+    lines = [line.text for line in report.terminal.lines(run, Look())]
+    assert len(lines) <= LONGEST
+    assert max(map(text.width, lines)) <= text.WIDTH
+    words = "".join("".join(lines).split())
+    assert "recognisedas" in words
+    assert ":93of128correct;next," in words
+    assert ":21of64" in words
+    assert "imagescorrectly:notclearlybetterthanchance.Classorder,preprocessingorarchitecturemaydiffer" in words
+    assert "recognised" not in screen(synthetic(1, 2, 1))
+    assert "chance" not in screen(synthetic(1, 2, 1))
+
+
+def test_the_document_of_a_command_has_the_same_warning() -> None:
+    doubtful = {**runs.result(), "labels": [1] * runs.IMAGES}
+    for result, codes in ((runs.result(), []), (doubtful, ["no-better-than-chance"])):
+        (measured,) = runs.run(results={"openvino": result}).measured
+        part = Part({}, {}, {"verify:openvino": measured}, {}, {})
+        assert [each.code for each in report.shared.warnings_of(part)] == codes
 
 
 def counted(lines: list[report.lines.Line], word: Word) -> int:

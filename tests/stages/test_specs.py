@@ -13,7 +13,7 @@ from edgeresnet.portable.measure import TimingPlan
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.portable.session import Dialect
 from edgeresnet.recipe.sections import Prune, Quantize, Recover, Trace, Train
-from edgeresnet.stages import specs
+from edgeresnet.stages import candidates, specs
 from edgeresnet.store import Artifact, Given, ManifestRecord, Parent
 
 pytestmark = pytest.mark.unit
@@ -132,17 +132,21 @@ BUNDLE_JSON = {
         ),
         (specs.TraceSpec(NETWORK, Trace()), {**ABOUT, "trace": {"batch": "dynamic"}}),
         (
-            specs.TraceSpec(specs.Architecture(None, 10, 3, {"timm": "1.0"}, ("s",)), Trace(batch=4), True),
+            specs.TraceSpec(
+                specs.Architecture(None, 10, 3, {"timm": "1.0"}, ("s",), {"depth": 20}), Trace(batch=4), True
+            ),
             {
                 "arch": None,
                 "classes": 10,
                 "channels": 3,
                 "libraries": {"timm": "1.0"},
                 "sources_sha256": ["s"],
+                "arch_args": {"depth": 20},
                 "trace": {"batch": 4},
                 "as_probabilities": True,
             },
         ),
+        (candidates.RecogniseSpec((NETWORK, NETWORK), 3), {"candidates": [ABOUT, ABOUT], "seed": 3}),
         (specs.CalibrateSpec(3), {"seed": 3}),
         (
             specs.QuantizeSpec(Quantize(exclude=("conv1",)), DIALECT, 3),

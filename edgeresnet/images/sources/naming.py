@@ -28,6 +28,7 @@ _FORMS = (
 
 
 _LARGEST = 1 << 24  # bytes of a file of names
+_HUB = ("id2label", "label_names")  # of the `config.json` of transformers and of timm
 _MOST_DIGITS = 18
 _LONGEST, _MOST = 100, 5000  # of names that are compared with a misspelt one
 
@@ -191,6 +192,8 @@ def _of_json(path: Path, text: str) -> tuple[list[str], list[str]]:
         held: Any = parse_json(text)
     except Unreadable as problem:
         raise ImagesError(shown(path), str(problem), hint=_FORMS) from problem
+    inside = [held.get(key) for key in _HUB] if isinstance(held, dict) else []
+    held = next((each for each in inside if isinstance(each, dict | list)), held)
     if isinstance(held, dict):
         held = _in_order(path, held)
     if isinstance(held, list) and all(isinstance(entry, str) for entry in held):

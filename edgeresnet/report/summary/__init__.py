@@ -47,6 +47,7 @@ from .quantizing import noisiest_layers, quantizing_sentences
 from .remarks import reason
 from .short import (
     advice_choices,
+    chance_sentence,
     counts_by_verdict,
     ended_early,
     image_count,
@@ -88,6 +89,7 @@ __all__ = [
     "accuracy_cells",
     "advice_choices",
     "best_epoch_sentence",
+    "chance_sentence",
     "changed_images",
     "changes_sentence",
     "counts_by_verdict",

@@ -6,17 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ...notes import RecogniseNotes
 from ...portable.result import Accuracy, Deferred, Measured, NotMeasured, RunWarning
 from ...runs import Run
 from .cells import percent, sqnr
 from .classes import ClassChange, classes_without_images
+from .short import chance_sentence
 
 _MORE = 1.26  # times the noise, 1 dB: less lies within what rounding does by chance
 
 
 def notes(run: Run, changes: list[ClassChange], timing: Mapping[str, Sequence[RunWarning]]) -> list[str]:
     """Return the notes of a run, in the order of its steps."""
-    found = [f"{step.id}: {warning}" for step in run.steps for warning in step.warnings]
+    found = [f"the weights are recognised as {each.sentence()}" for each in run.notes_of(RecogniseNotes)]
+    found += [f"{step.id}: {warning}" for step in run.steps for warning in step.warnings]
+    found += filter(None, [chance_sentence(run.measured)])
     shown = {result.target for result in run.measured}
     # a half-precision variant that could not be made: its target was measured without it
     found += [

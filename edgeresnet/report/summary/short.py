@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from ...portable import advice, judging, timing_warnings
+from ...portable.intervals import better_than_chance
 from ...portable.machine import Machine
 from ...portable.result import Measured, Result, RunWarning, Verdict, Word
 from ...runs import Run
@@ -153,6 +154,19 @@ def noise_sentence(measured: Sequence[Measured], warnings: Mapping[str, Sequence
     ]
     clauses += [f"no difference from FP32 is shown on {_listed(unclear)}"] if unclear else []
     return "The machine was noisy." + "".join(f" {each[:1].upper()}{each[1:]}." for each in clauses)
+
+
+def chance_sentence(measured: Sequence[Measured]) -> str:
+    """Return that the FP32 network is not better than chance, and what to do; empty where it is, or without labels."""
+    result = next((each for each in measured if each.labels and each.classes), None)
+    if result is None or better_than_chance(result.labels or (), result.reference_predicted, len(result.classes)):
+        return ""
+    answers = result.reference_predicted
+    correct = sum(one == other for one, other in zip(result.labels or (), answers, strict=True))
+    return (
+        f"FP32 answers {correct} of {len(answers)} images correctly: not clearly better than chance. "
+        "Class order, preprocessing or architecture may differ from the training: `edgeresnet diagnose` finds out."
+    )
 
 
 def ended_early(run: Run) -> str:

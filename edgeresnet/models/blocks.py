@@ -1,0 +1,193 @@
+"""Divides the convolutions of a file into a stem and the blocks of a ResNet, by their shapes alone; names help.
+
+Each block reads what the block before gives, and the convolution of a shortcut goes from a block's input to its output.
+Where two divisions have the same shapes, names decide; where these show nothing, both are given.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from .layers import Layer, common_path
+
+_MOST_STEM = 3  # convolutions
+_MOST_CHANNELS = 16  # of an image
+_SHORTCUT = re.compile(r"(?:^|[._])(?:short_?cut|down_?sample|skip|identity)", re.IGNORECASE)
+_USUAL_CHANNELS = (3, 1, 4)  # of images
+
+
+class Block(NamedTuple):
+    """A block's two or three convolutions, and what else it has."""
+
+    convolutions: tuple[Layer, ...]
+    shortcut: Layer | None
+    attention: tuple[Layer, ...]
+
+    @property
+    def outputs(self) -> int:
+        return self.convolutions[-1].outputs
+
+    @property
+    def size(self) -> int:
+        return len(self.convolutions) + len(self.attention) + (self.shortcut is not None)
+
+
+class Body(NamedTuple):
+    """All convolutions of a network, each in its place."""
+
+    stem: tuple[Layer, ...]
+    blocks: tuple[Block, ...]
+
+    def main(self) -> list[Layer]:
+        """Return the convolutions of all blocks, without shortcuts and attention."""
+        return [layer for block in self.blocks for layer in block.convolutions]
+
+    def shortcuts(self) -> list[Layer]:
+        """Return the convolutions of all shortcuts."""
+        return [block.shortcut for block in self.blocks if block.shortcut]
+
+
+def bodies(convolutions: list[Layer], features: int, *, in_order: bool) -> list[Body]:
+    """Return how convolutions can be a stem and blocks that give `features` channels, the likeliest first.
+
+    `in_order`: they have the order of the network, so the first one reads the images.
+    """
+    ordered = convolutions if in_order else _stem_first(convolutions)
+    for length, stem, attention in itertools.product((3, 2), (1, 3, 2), (False, True)):
+        if stem >= len(ordered) or not _is_stem(ordered[:stem]):
+            continue
+        found = []
+        for shortcut_first in (False, True):
+            kind = _Kind(length, attention, shortcut_first)
+            blocks = _blocks(ordered[stem:], ordered[stem - 1].outputs, kind)
+            if blocks and blocks[-1].outputs == features:
+                found.append(Body(tuple(ordered[:stem]), tuple(blocks)))
+        if found:
+            return found if found[0] != found[-1] else found[:1]
+    return []
+
+
+class _Kind(NamedTuple):
+    """What all blocks of a network have in common."""
+
+    length: int  # convolutions
+    attention: bool
+    shortcut_first: bool  # where shapes do not show it
+
+    def window(self, shortcut: bool) -> int:
+        return self.length + int(shortcut) + (2 if self.attention else 0)
+
+
+def _stem_first(convolutions: list[Layer]) -> list[Layer]:
+    """Move the convolution that reads images, and those that follow it under the same name, to the front."""
+    large = [index for index, each in enumerate(convolutions) if each.kernel >= 3 and each.shape[1] <= _MOST_CHANNELS]
+    if not large:
+        return convolutions
+
+    def unlikely(index: int) -> tuple[int, int]:
+        channels = convolutions[index].shape[1]
+        return (_USUAL_CHANNELS.index(channels) if channels in _USUAL_CHANNELS else len(_USUAL_CHANNELS), channels)
+
+    first = min(large, key=unlikely)
+    stop = first + 1
+    while stop < min(len(convolutions), first + _MOST_STEM) and convolutions[stop].parent == convolutions[first].parent:
+        stop += 1
+    return convolutions[first:stop] + convolutions[:first] + convolutions[stop:]
+
+
+def _is_stem(layers: Sequence[Layer]) -> bool:
+    channels, *rest = (layer.shape[1] for layer in layers)
+    chained = all(one.outputs == other for one, other in zip(layers, rest, strict=False))
+    kernels = {layer.kernel for layer in layers}
+    return channels <= _MOST_CHANNELS and chained and (kernels == {3} if rest else min(kernels) >= 3)
+
+
+def _blocks(convolutions: Sequence[Layer], inputs: int, kind: _Kind) -> list[Block]:
+    """Divide convolutions into blocks; empty where that fails. Where a choice fails later, go back to it."""
+    taken: list[Block] = []
+    left = [_choices(convolutions, inputs, kind)]
+    failed: set[tuple[int, int]] = set()  # where the rest cannot be divided, and by how many channels it begins
+    while left:
+        used = sum(block.size for block in taken)
+        block = next(left[-1], None)
+        if block is None:
+            failed.add((used, taken[-1].outputs if taken else inputs))
+            left.pop()
+            if taken:
+                taken.pop()
+            continue
+        used += block.size
+        if (used, block.outputs) in failed:
+            continue
+        taken.append(block)
+        if used == len(convolutions):
+            return taken
+        left.append(_choices(convolutions[used : used + kind.window(True) + 1], block.outputs, kind))
+    return []
+
+
+def _choices(convolutions: Sequence[Layer], inputs: int, kind: _Kind) -> Iterator[Block]:
+    """Yield the blocks that may come next. The first convolution of the block after it may look like a shortcut."""
+    with_shortcut, without = (_block(convolutions[: kind.window(each)], inputs, kind, each) for each in (True, False))
+    found = [block for block in (with_shortcut, without) if block]
+    following = convolutions[kind.window(True) : kind.window(True) + 1]
+    if with_shortcut and without and with_shortcut.shortcut and following:
+        path = with_shortcut.shortcut.path
+        here, there = (common_path([path, other.path]) for other in (with_shortcut.convolutions[0], following[0]))
+        if len(there) > len(here):
+            found.reverse()
+    yield from found
+
+
+def _block(window: Sequence[Layer], inputs: int, kind: _Kind, shortcut: bool) -> Block | None:
+    """Return a block of these convolutions, in whatever order they are; the likeliest order is tried first."""
+    if len(window) < kind.window(shortcut):
+        return None
+    named = {layer for layer in window if _SHORTCUT.search(".".join(layer.path[-2:]))}
+    for main, of_shortcut, rest in _arranged(window, kind, shortcut):
+        outputs = main[-1].outputs
+        if not _chained(main, inputs) or (named and of_shortcut not in named):
+            continue
+        widest = 3 if kind.length == 3 else 2  # a 3×3 convolution next to basic blocks is a part of one
+        if of_shortcut and (of_shortcut.shape[:2] != (outputs, inputs) or of_shortcut.kernel > widest):
+            continue
+        if of_shortcut is None and (outputs < inputs or (kind.length == 3 and outputs != inputs)):
+            continue
+        if rest and not _is_attention(rest, outputs):
+            continue
+        return Block(main, of_shortcut, tuple(rest))
+    return None
+
+
+_Arranged = tuple[tuple[Layer, ...], "Layer | None", Sequence[Layer]]
+
+
+def _arranged(window: Sequence[Layer], kind: _Kind, shortcut: bool) -> Iterator[_Arranged]:
+    """Yield which layers may be the convolutions, the shortcut and the attention: a shortcut stands at three places."""
+    places = (0, kind.length, len(window) - 1)
+    for at in dict.fromkeys(places if kind.shortcut_first else places[::-1]) if shortcut else (None,):
+        others = [layer for index, layer in enumerate(window) if index != at]
+        for main in itertools.permutations(others[: kind.length]):
+            yield main, None if at is None else window[at], others[kind.length :]
+
+
+def _chained(main: Sequence[Layer], inputs: int) -> bool:
+    """Return whether the convolutions follow one another as in a block."""
+    kernels = tuple(layer.kernel for layer in main)
+    first, second, last = main[0], main[1], main[-1]
+    if first.shape[1] != inputs or last.shape[1] != main[-2].outputs:
+        return False
+    if len(main) == 2:
+        return kernels == (3, 3) and first.outputs == last.outputs
+    groups, rest = divmod(first.outputs, second.shape[1])
+    complete = not rest and groups > 0 and second.outputs % groups == 0 and (groups == 1 or second.shape[1] > 1)
+    return kernels == (1, 3, 1) and complete and last.outputs > second.outputs
+
+
+def _is_attention(layers: Sequence[Layer], channels: int) -> bool:
+    narrow, wide = layers
+    there = narrow.shape[:2] == wide.shape[1::-1] == (narrow.outputs, channels)
+    return there and narrow.kernel == wide.kernel == 1 and narrow.outputs < channels

@@ -1,0 +1,189 @@
+"""Networks that have no name of their own: their build, written out as the name of an architecture.
+
+`general_basic_3-3-3_out16-32-64_stem16k3s1_appended` has three stages of three basic blocks, a 3×3 stem of stride 1,
+and zeros after the channels in its shortcuts. The name says what tensors show, and what they do not show.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from .plans import BLOCKS, SHORTCUTS, STEM, Plan, Shape, tensors
+
+PREFIX = "general_"
+# Shortcuts without a tensor, where a stage's width changes: zeros on both sides of every second pixel (the paper's
+# option A), after its channels, after the mean of each four pixels; and no shortcut at all.
+PADDED, APPENDED, AVERAGED, NONE = "padded", "appended", "averaged", "plain"
+_WITHOUT_TENSORS = (PADDED, APPENDED, AVERAGED, NONE)
+_LONGEST = 400  # a name; of six stages
+_NUMBERS = r"\d{1,5}(?:-\d{1,5}){0,7}"
+_NAME = re.compile(
+    rf"{PREFIX}(?P<preact>preact_)?(?P<kind>basic|bottleneck)_(?P<blocks>{_NUMBERS})_out(?P<out>{_NUMBERS})"
+    rf"(?:_mid(?P<mid>{_NUMBERS}))?(?:_groups(?P<groups>\d{{1,4}}))?(?:_(?P<attention>se\d{{1,3}}))?"
+    rf"_stem(?P<stem>{_NUMBERS})k(?P<kernel>\d{{1,2}})s(?P<stride>[124])(?P<pool>_pool)?(?P<stemnorm>_nostemnorm)?"
+    rf"(?P<lastnorm>_lastnorm)?(?:_bias(?P<bias>(?:-(?:stem|blocks|shortcuts))+))?"
+    rf"(?P<shortcut>_projected|_allprojected|_{'|_'.join(_WITHOUT_TENSORS)})(?P<shortcutnorm>_noshortcutnorm)?"
+    r"(?P<raw>_raw)?(?P<v1>_v1)?"
+)
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """A network's plan, and what its tensors do not show."""
+
+    plan: Plan
+    stem_stride: int
+    pooled: bool  # a max-pool after the stem
+    shortcut: str = ""  # without tensors: one of the four; empty: projected
+    first_strided: bool = False  # version 1 of a bottleneck: its first convolution has the stride, not its second
+    raw: bool = False  # pre-activation: a projection reads what comes before the normalisation
+
+    @property
+    def name(self) -> str:
+        """Return the architecture's name."""
+        plan = self.plan
+        stages = range(len(plan.blocks))
+        projected = "allprojected" if plan.always_projected else "projected"
+        parts = {
+            "preact": plan.preactivation,
+            "bottleneck" if plan.bottleneck else "basic": True,
+            _row(plan.blocks): True,
+            f"out{_row(tuple(map(plan.gives, stages)))}": True,
+            f"mid{_row(tuple(map(plan.middle, stages)))}": plan.bottleneck,
+            f"groups{plan.groups}": plan.groups > 1,
+            plan.attention: bool(plan.attention),
+            f"stem{_row(plan.stem)}k{plan.kernel}s{self.stem_stride}": True,
+            "pool": self.pooled,
+            "nostemnorm": not plan.stem_norm,
+            "lastnorm": plan.last_norm,
+            "bias-" + "-".join(plan.biased): bool(plan.biased),
+            self.shortcut or projected: True,
+            "noshortcutnorm": not plan.shortcut_norm and plan.projected,
+            "raw": self.raw,
+            "v1": self.first_strided,
+        }
+        return PREFIX + "_".join(part for part, holds in parts.items() if holds)
+
+
+def parsed(arch: str) -> Spelled | None:
+    """Return the network of a name; None for a name of another kind."""
+    found = _NAME.fullmatch(arch) if arch.startswith(PREFIX) and len(arch) <= _LONGEST else None
+    if found is None:
+        return None
+    blocks, outputs, stem = (_numbers(found[part]) for part in ("blocks", "out", "stem"))
+    middles = _numbers(found["mid"]) if found["mid"] else ()
+    groups, bottleneck = int(found["groups"] or 1), found["kind"] == "bottleneck"
+    lengths = {len(blocks), len(outputs), len(middles) or len(blocks)}
+    shortcut = found["shortcut"].removeprefix("_")
+    without = shortcut in _WITHOUT_TENSORS
+    positive = 0 not in (*blocks, *outputs, *middles, *stem, groups)
+    fits = positive and bottleneck == bool(middles) and not (bottleneck and without) and len(lengths) == 1
+    if not fits or len(stem) > 3 or any(middle % groups for middle in middles or outputs):
+        return None
+    plan = Plan(
+        blocks,
+        bottleneck,
+        groups=groups,
+        stem=stem,
+        kernel=int(found["kernel"]),
+        projected=not without,
+        attention=found["attention"] or "",
+        outputs=outputs,
+        middles=middles,
+        biased=tuple(part for part in (STEM, BLOCKS, SHORTCUTS) if part in (found["bias"] or "").split("-")),
+        preactivation=bool(found["preact"]),
+        stem_norm=not found["stemnorm"],
+        last_norm=bool(found["lastnorm"]),
+        shortcut_norm=not found["shortcutnorm"],
+        always_projected=shortcut == "allprojected",
+    )
+    spelled = Spelled(
+        plan,
+        int(found["stride"]),
+        bool(found["pool"]),
+        shortcut if without else "",
+        bool(found["v1"]),
+        bool(found["raw"]),
+    )
+    return spelled if spelled.name == arch else None  # one name for one network
+
+
+def of(held: Mapping[str, Shape], blocks: tuple[int, ...], preactivation: bool) -> tuple[Spelled, ...]:
+    """Return the networks that have exactly these tensors, in torchvision's words: the usual one first."""
+    plan = _plan(held, blocks, preactivation)
+    if plan is None:
+        return ()
+    channels = held["conv1.weight" if len(plan.stem) == 1 else "conv1.0.weight"][1]
+    if tensors(plan, held["fc.weight"][0], channels) != dict(held):
+        return ()
+    return tuple(each for each in _candidates(plan) if parsed(each.name) == each)
+
+
+def _plan(held: Mapping[str, Shape], blocks: tuple[int, ...], preactivation: bool) -> Plan | None:
+    single = "conv1.weight" in held
+    stem = [held.get(name, ()) for name in (("conv1.weight",) if single else [f"conv1.{i}.weight" for i in (0, 3, 6)])]
+    stem = [shape for shape in stem if shape]
+    bottleneck = "layer1.0.conv3.weight" in held
+    last = "conv3" if bottleneck else "conv2"
+    firsts = [f"layer{stage + 1}.0" for stage in range(len(blocks))]
+    outputs = [held.get(f"{first}.{last}.weight", (0,))[0] for first in firsts]
+    second = held.get("layer1.0.conv2.weight", (0, 1))
+    groups = held["layer1.0.conv1.weight"][0] // second[1] if bottleneck and second[1] else 1
+    names = list(held)
+    projected = any(".downsample." in name for name in names)
+    here = {part: any(re.fullmatch(pattern, name) for name in names) for part, pattern in _BIASES.items()}
+    if not stem or 0 in outputs or not groups:
+        return None
+    return Plan(
+        blocks,
+        bottleneck,
+        groups=groups,
+        stem=tuple(shape[0] for shape in stem),
+        kernel=stem[0][2],
+        projected=projected,
+        attention=_attention(held, outputs[0]),
+        outputs=tuple(outputs),
+        middles=tuple(held[f"{first}.conv2.weight"][0] for first in firsts) if bottleneck else (),
+        biased=tuple(part for part in (STEM, BLOCKS, SHORTCUTS) if here[part]),
+        preactivation=preactivation,
+        stem_norm="bn1.weight" in held,
+        last_norm="norm.weight" in held,
+        shortcut_norm="layer2.0.downsample.1.weight" in held or not projected,
+        always_projected="layer1.0.downsample.0.weight" in held and outputs[0] == stem[-1][0],
+    )
+
+
+_BIASES = {
+    STEM: r"conv1\.(?:[036]\.)?bias", BLOCKS: r"layer\d+\.\d+\.conv\d\.bias", SHORTCUTS: r".+\.downsample\.0\.bias",
+}  # fmt: skip
+
+
+def _attention(held: Mapping[str, Shape], outputs: int) -> str:
+    narrow = held.get("layer1.0.se.fc1.weight", (0,))[0]
+    return f"se{outputs // narrow}" if narrow else ""
+
+
+def _candidates(plan: Plan) -> Iterator[Spelled]:
+    """Yield what the tensors leave open, the usual first: a large kernel or a deep stem is for large images."""
+    large = plan.kernel > 3 or len(plan.stem) > 1
+    stems = ((2, True), (2, False), (1, True)) if large else ((1, False), (1, True), (2, True))
+    usual = Spelled(plan, *stems[0], "" if plan.projected else PADDED)
+    yield usual
+    for shortcut in () if plan.projected else _WITHOUT_TENSORS[1:]:
+        yield replace(usual, shortcut=shortcut)
+    if plan.preactivation and plan.projected:
+        yield replace(usual, raw=True)
+    if plan.bottleneck:
+        yield replace(usual, first_strided=True)
+    for stride, pooled in stems[1:]:
+        yield replace(usual, stem_stride=stride, pooled=pooled)
+
+
+def _row(numbers: tuple[int, ...]) -> str:
+    return "-".join(map(str, numbers))
+
+
+def _numbers(row: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in row.split("-"))

@@ -1,0 +1,262 @@
+"""Reads a file's tensors as a ResNet by their kinds, shapes and order, whatever they are called.
+
+A network is a stem, blocks (`blocks`) and a linear classifier. Here each normalisation finds its convolution. Every
+tensor must have its place, so other networks are not taken for a ResNet. The result says each tensor's name in
+torchvision's words.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .blocks import Body, bodies
+from .layers import Layer, common_path, in_natural_order, layers_of
+from .plans import Shape
+
+HEAD_WEIGHT, HEAD_BIAS = "fc.weight", "fc.bias"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a file: the names in torchvision's words, and what kind of block they are in."""
+
+    words: Mapping[str, str]
+    head: str
+    blocks: tuple[int, ...]
+    preactivation: bool
+    grouped: bool  # whether names show which layers make a block
+    averaged: bool | None  # whether names say that something stands before a shortcut's convolution; None: they do not
+
+    @property
+    def projected(self) -> bool:
+        return any(".downsample." in word for word in self.words.values())
+
+    @property
+    def without_bias(self) -> str:
+        """Return words for a classifier that has no bias; empty for one that has."""
+        return "" if HEAD_BIAS in self.words.values() else ", which has no bias"
+
+    def held(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+        """Return the shapes in torchvision's words, as torchvision has them; a classifier without bias gets one."""
+        found = {word: as_torchvision(word, shapes[name]) for name, word in self.words.items()}
+        return {**found, HEAD_BIAS: found[HEAD_WEIGHT][:1]}
+
+
+def as_torchvision(word: str, shape: Shape) -> Shape:
+    """Return a weight's shape: a classifier's has two sides, and attention's four, whatever the file has."""
+    if word == HEAD_WEIGHT:
+        return shape[:2]
+    return (*shape, 1, 1) if ".se." in word and len(shape) == 2 else shape
+
+
+Norms = dict[Layer, Layer]  # of a convolution: behind it, or before it
+
+
+class _Norms(NamedTuple):
+    """Which normalisation belongs to which convolution."""
+
+    of: Norms
+    preactivation: bool
+    last: Layer | None = None
+
+
+def readings(shapes: Mapping[str, Shape]) -> tuple[Reading, ...]:
+    """Return how these tensors can be read as a ResNet, the likeliest first; empty where they cannot."""
+    for layers, in_order in _orders(shapes):
+        found = tuple(_readings(layers, in_order=in_order))
+        if found:
+            return found
+    return ()
+
+
+def _orders(shapes: Mapping[str, Shape]) -> Iterator[tuple[list[Layer], bool]]:
+    """Yield the layers as the file has them, and as their names count: some formats sort by name."""
+    names = list(shapes)
+    layers = layers_of(shapes)
+    if layers is None:
+        return
+    if names != sorted(names):
+        yield layers, True
+    yield in_natural_order(layers), False
+
+
+def _readings(layers: list[Layer], *, in_order: bool) -> Iterator[Reading]:
+    head, layers = _head(layers)
+    if head is None:
+        return
+    convolutions = [layer for layer in layers if layer.kind == "conv"]
+    norms = [layer for layer in layers if layer.kind == "norm"]
+    for body in bodies(convolutions, head.shape[1], in_order=in_order):
+        for pairs in _pairings(body, layers, norms):
+            yield _read(body, pairs, head)
+
+
+def _head(layers: list[Layer]) -> tuple[Layer | None, list[Layer]]:
+    """Return the classifier and the other layers. Linear layers of attention count as convolutions of 1×1."""
+    linears = [layer for layer in layers if layer.kind == "linear"]
+    if linears:
+        head = linears[-1] if len(linears) == 1 else _different(linears)
+        return head, [layer.as_convolution() for layer in layers if layer is not head]
+    biased = [layer for layer in layers if layer.kind == "conv" and layer.bias and layer.kernel == 1]
+    head = biased[0] if len(biased) == 1 else None  # a convolution of 1×1 as classifier
+    return head, [layer for layer in layers if layer is not head]
+
+
+def _different(linears: list[Layer]) -> Layer | None:
+    """Return the only linear layer that another one does not turn around, as the two of attention do."""
+    shapes = [layer.shape for layer in linears]
+    alone = [layer for layer in linears if layer.shape[::-1] not in shapes]
+    return alone[0] if len(alone) == 1 else None
+
+
+def _pairings(body: Body, layers: list[Layer], norms: list[Layer]) -> Iterator[_Norms]:
+    """Yield which normalisation belongs to which convolution; names decide where they show it."""
+    found = [*_behind(body, layers, norms), *_before(body, norms)]
+    by_names = [pairs for pairs in found if _named_alike(body, pairs)]
+    if by_names:
+        found = by_names
+    elif not all(shortcut in pairs.of for pairs in found[:1] for shortcut in body.shortcuts()):
+        found.reverse()  # a shortcut without a normalisation is usual before an activation
+    yield from found[:2]
+
+
+def _behind(body: Body, layers: list[Layer], norms: list[Layer]) -> Iterator[_Norms]:
+    """Yield the reading with a normalisation behind each convolution, as ResNet's first version has it."""
+    wanted = [*body.stem, *_in_order(layers, [*body.main(), *body.shortcuts()])]
+    for convolutions in (wanted, [each for each in wanted if each not in body.shortcuts()]):
+        if len(convolutions) != len(norms):
+            continue
+        sizes = {convolution: convolution.outputs for convolution in convolutions}
+        pairs = _adjacent(layers, sizes) or _by_place(_in_order(layers, convolutions), norms, sizes)
+        if pairs:
+            yield _Norms(pairs, preactivation=False)
+            return
+
+
+def _before(body: Body, norms: list[Layer]) -> Iterator[_Norms]:
+    """Yield the reading with a normalisation before each convolution of a block."""
+    main, stem = body.main(), body.stem
+    features = main[-1].outputs
+    sizes = dict(zip(main, _read_sizes(body), strict=True))
+    for of_stem, last, shortcuts in itertools.product((0, len(stem)), (True, False), ([], body.shortcuts())):
+        if len(norms) != len(main) + of_stem + int(last) + len(shortcuts):
+            continue
+        wanted = {**{each: each.outputs for each in (*stem[:of_stem], *shortcuts)}, **sizes}
+        for rest, ending in _endings(norms, features) if last else [(norms, None)]:
+            order = [*stem[:of_stem], *_with_shortcuts(body, shortcuts)]
+            pairs = _by_number(order, rest, wanted)
+            if pairs:
+                yield _Norms(pairs, preactivation=True, last=ending)
+                return
+
+
+def _endings(norms: list[Layer], features: int) -> Iterator[tuple[list[Layer], Layer]]:
+    """Yield which normalisation may follow the last block: it has a place at either end."""
+    for at in (len(norms) - 1, 0):
+        if norms[at].outputs == features:
+            yield norms[:at] + norms[at + 1 :], norms[at]
+
+
+def _read_sizes(body: Body) -> Iterator[int]:
+    """Yield how many channels each convolution of the blocks reads."""
+    inputs = body.stem[-1].outputs
+    for block in body.blocks:
+        for convolution in block.convolutions:
+            yield inputs
+            inputs = convolution.outputs
+
+
+def _with_shortcuts(body: Body, shortcuts: Sequence[Layer]) -> list[Layer]:
+    found = []
+    for block in body.blocks:
+        found += [*block.convolutions, *([block.shortcut] if block.shortcut in shortcuts and block.shortcut else [])]
+    return found
+
+
+def _adjacent(layers: list[Layer], sizes: Mapping[Layer, int]) -> Norms | None:
+    """Return each convolution's normalisation, where it is the next layer of the file."""
+    found = {
+        one: other
+        for one, other in itertools.pairwise(layers)
+        if one in sizes and other.kind == "norm" and other.outputs == sizes[one]
+    }
+    return found if len(found) == len(sizes) else None
+
+
+def _by_place(convolutions: Sequence[Layer], norms: Sequence[Layer], sizes: Mapping[Layer, int]) -> Norms | None:
+    """Return pairs of those that are alone under one name, and of the others by number."""
+    under: dict[tuple[str, ...], list[Layer]] = {}
+    for layer in (*convolutions, *norms):
+        under.setdefault(layer.parent, []).append(layer)
+    alone = {one: other for one, other in (pair for pair in under.values() if len(pair) == 2) if one.kind != other.kind}
+    rest = [each for each in convolutions if each not in alone]
+    others = set(alone.values())
+    found = _by_number(rest, [norm for norm in norms if norm not in others], sizes)
+    fits = all(sizes[one] == other.outputs for one, other in alone.items())
+    return {**alone, **found} if found is not None and fits else _by_number(convolutions, norms, sizes)
+
+
+def _by_number(convolutions: Sequence[Layer], norms: Sequence[Layer], sizes: Mapping[Layer, int]) -> Norms | None:
+    """Return pairs of the first with the first, and so on, where all sizes fit."""
+    fits = len(convolutions) == len(norms) and all(
+        sizes[convolution] == norm.outputs for convolution, norm in zip(convolutions, norms, strict=True)
+    )
+    return dict(zip(convolutions, norms, strict=True)) if fits else None
+
+
+def _in_order(layers: Iterable[Layer], some: Iterable[Layer]) -> list[Layer]:
+    wanted = set(some)
+    return [layer for layer in layers if layer in wanted]
+
+
+def _named_alike(body: Body, pairs: _Norms) -> bool:
+    """Return whether names put each normalisation into the block of its convolution."""
+    for block in body.blocks:
+        common = common_path([layer.path for layer in block.convolutions])
+        if not common or any(pairs.of[each].path[: len(common)] != common for each in block.convolutions):
+            return False
+    return len({common_path([layer.path for layer in block.convolutions]) for block in body.blocks}) == len(body.blocks)
+
+
+def _read(body: Body, norms: _Norms, head: Layer) -> Reading:
+    """Give every tensor its name in torchvision's words."""
+    words: dict[str, str] = {}
+
+    def give(layer: Layer, name: str, norm: str = "") -> None:
+        words.update({file: f"{name}.{part}" for part, file in layer.parts.items()})
+        if layer in norms.of and norm:
+            words.update({file: f"{norm}.{part}" for part, file in norms.of[layer].parts.items()})
+
+    deep = len(body.stem) > 1
+    for position, layer in enumerate(body.stem):
+        is_last = position == len(body.stem) - 1
+        name = f"conv1.{3 * position}" if deep else "conv1"
+        give(layer, name, "bn1" if is_last else f"conv1.{3 * position + 1}")
+    counts = [0]
+    inputs = body.stem[-1].outputs
+    for index, block in enumerate(body.blocks):
+        outputs = block.convolutions[-1].outputs
+        if index and (outputs != inputs or block.shortcut):
+            counts.append(0)
+        name = f"layer{len(counts)}.{counts[-1]}"
+        for number, layer in enumerate(block.convolutions, 1):
+            give(layer, f"{name}.conv{number}", f"{name}.bn{number}")
+        if block.shortcut:
+            give(block.shortcut, f"{name}.downsample.0", f"{name}.downsample.1")
+        for number, layer in enumerate(block.attention, 1):
+            give(layer, f"{name}.se.fc{number}")
+        counts[-1] += 1
+        inputs = outputs
+    if norms.last:
+        words.update({file: f"norm.{part}" for part, file in norms.last.parts.items()})
+    give(head, "fc")
+    return Reading(words, head.where, tuple(counts), norms.preactivation, _named_alike(body, norms), _averaged(body))
+
+
+def _averaged(body: Body) -> bool | None:
+    """Return whether the convolutions of shortcuts are the second of their modules, or the first; None: not shown."""
+    numbers = {layer.path[-1] for layer in body.shortcuts() if layer.path}
+    return {frozenset("0"): False, frozenset("1"): True}.get(frozenset(numbers))
