@@ -24,7 +24,7 @@ class Kind:
     size: int = 32
     channels: int = 3
     form: str = "pth"
-    expected: str = RIGHT  # REFUSED: what follows the last block is not in its tensors alone
+    expected: str = RIGHT  # REFUSED: what no tensor shows decides
 
 
 # What is computed.

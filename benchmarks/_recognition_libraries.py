@@ -143,7 +143,9 @@ _TIMM_KINDS = (
     _kind("timm", "resnet18, four channels wide", partial(_timm, "resnet18", channels=(16, 32, 64, 128))),
     _kind("timm", "resnetv2_18", partial(_timm, "resnetv2_18")),
     _kind("timm", "resnetv2_50", partial(_timm, "resnetv2_50")),
+    _kind("timm", "resnetv2_18d", partial(_timm, "resnetv2_18d")),
     _kind("timm", "legacy_seresnet18", partial(_timm, "legacy_seresnet18")),
+    _kind("timm", "resnet32ts, whose SiLU no tensor shows", partial(_timm, "resnet32ts"), expected=REFUSED),
 )
 _REAL = {"embedding_size": 64, "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3]}
 _TRANSFORMERS_KINDS = (

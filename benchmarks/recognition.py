@@ -8,7 +8,7 @@
               `refused`: no architecture, and a sentence. `WRONG`: architectures, and none gives them.
     renamings 500 files of ResNet-20, -56b, -18 and -50 under random names in the order of definition: with groups of
               prefixes, without, and some without even `weight` and `bias`. Most are narrow, every tenth is real.
-    random    200 random networks, narrow: stages, widths, blocks, shortcuts, stems, biases, names, orders, forms of files.
+    random    200 random networks, narrow: stages, widths, blocks, shortcuts, stems, biases, names, orders and forms.
     others    200 files that are not a classifying ResNet, or one inside of another network, or a damaged one. Any
               architecture for one of them is a mistake.
     time      Seconds that looking at a ResNet-50's file takes, in fresh processes that must not load torch.
@@ -133,7 +133,7 @@ def _totals(rows: list[Row]) -> list[str]:
     expected = sum(row.kind.expected == REFUSED == row.outcome.word for row in rows)
     lines = [f"{len(rows)} kinds: {_counted(rows)}."]
     if expected:
-        lines.append(f"Of the refusals {expected} is correct: a head of several layers.")
+        lines.append(f"{expected} of the refusals are correct: what no tensor shows decides there.")
     return lines
 
 

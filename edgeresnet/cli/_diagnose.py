@@ -71,7 +71,7 @@ def diagnose_reference(
     Return the exit code. Without `mean_given`, mean and std are only stand-ins. Where the weights fit several networks
     and none is better than chance as the recipe is, they are diagnosed in turn, until one is.
     """
-    from .. import diagnose, images, report, targets
+    from .. import diagnose, images, targets
 
     with store.used():
         samples = images.open_samples(evaluated, "evaluation", store)
@@ -102,6 +102,12 @@ def diagnose_reference(
                 break
         if others:
             found = replace(found, network=f"{found.network} (as {' or '.join(others)} it is no better)")
+    return _printed(found, how)
+
+
+def _printed(found: Diagnosis, how: _options.RunOptions) -> int:
+    from .. import report
+
     if how.as_json:
         _output.print_json(found)
     else:

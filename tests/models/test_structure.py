@@ -1,4 +1,4 @@
-"""A ResNet whose tensors have names that nobody here knows: recognised by shapes and order, and the same function."""
+"""A ResNet whose tensors have unknown names: recognised by shapes and order, and the same function."""
 
 from __future__ import annotations
 
