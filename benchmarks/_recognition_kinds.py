@@ -76,10 +76,10 @@ _SHORTCUTS_APART = Names(
     block="stage_{s}.{b}.", shortcut="skips.{s}.conv", shortcut_norm="skips.{s}.bn", shortcuts_apart=True, head="fc",
 )  # fmt: skip
 
-# For random networks: as people write them, each in an order of their own.
+# For random networks: each in an order of its own. weiaicunzai's names are left out: they stand for one build.
 NAMINGS = (
-    _KUANGLIU, _TORCHVISION, _WEIAICUNZAI, _DETECTRON, _UNDERSCORES, _FLAT, _ONE_SEQUENCE, _SHORTCUT_FIRST, _APART,
-    _NORMS_FIRST, _NAMED_ALIKE, _HEAD_FIRST,
+    _KUANGLIU, _TORCHVISION, _DETECTRON, _UNDERSCORES, _FLAT, _ONE_SEQUENCE, _SHORTCUT_FIRST, _APART, _NORMS_FIRST,
+    _NAMED_ALIKE, _HEAD_FIRST,
 )  # fmt: skip
 
 
@@ -168,7 +168,7 @@ _INDEPENDENT = (
     Kind("independent", "ResNet-9 depth: one block each", _of(replace(_RES20, blocks=(1, 1, 1)), _ONE_SEQUENCE)),
     Kind("independent", "5x5 stem of stride 2", _of(replace(_RES20, kernel=5, stem_stride=2), _UNDERSCORES), size=64),
     Kind("independent", "7x7 stem, no max-pool", _of(replace(_FOUR, kernel=7, stem_stride=2), _FLAT), size=64),
-    Kind("independent", "3x3 stem with max-pool", _of(replace(_FOUR, pooled=True), _WEIAICUNZAI), size=64),
+    Kind("independent", "3x3 stem with max-pool", _of(replace(_FOUR, pooled=True), _NAMED_ALIKE), size=64),
     Kind("independent", "7x7 stem with max-pool", _of(_large(_FOUR), _UNDERSCORES), size=64),
     Kind("independent", "stem of three convolutions", _of(
         replace(_FOUR, stem=(8, 8, 16), stem_stride=2, pooled=True),

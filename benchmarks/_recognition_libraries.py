@@ -203,6 +203,9 @@ _PYTORCHCV_KINDS = (
     _kind("pytorchcv", "SEResNet-18", partial(
         _pytorchcv, "seresnet", "SEResNet", (2,) * 4, (32, 64, 128, 256), bottleneck=False, conv1_stride=False
     ), size=224),
+    _kind("pytorchcv", "ResNetA-10: deep stem, averaged shortcuts", partial(
+        _pytorchcv, "resneta", "ResNetA", (1,) * 4, _EIGHT, bottleneck=False, conv1_stride=False, stem=8
+    ), size=224),
     _kind("pytorchcv", "CIFAR ResNet-20", partial(
         _pytorchcv, "resnet_cifar", "CIFARResNet", (3,) * 3, _CIFAR, bottleneck=False
     ), size=32),

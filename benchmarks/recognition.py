@@ -133,7 +133,7 @@ def _totals(rows: list[Row]) -> list[str]:
     expected = sum(row.kind.expected == REFUSED == row.outcome.word for row in rows)
     lines = [f"{len(rows)} kinds: {_counted(rows)}."]
     if expected:
-        lines.append(f"{expected} of the refusals are correct: what no tensor shows decides there.")
+        lines.append(f"Correct refusals, where no tensor shows what decides: {expected}.")
     return lines
 
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from .layers import Layer, common_path
 
-_MOST_STEM = 3  # convolutions
-_MOST_CHANNELS = 16  # of an image
+_DEEP = 3  # convolutions of a deep stem
+_MOST_CHANNELS = 12  # of an image
 _SHORTCUT = re.compile(r"(?:^|[._])(?:short_?cut|down_?sample|skip|identity)", re.IGNORECASE)
 _USUAL_CHANNELS = (3, 1, 4)  # of images
 
@@ -49,6 +49,18 @@ class Body(NamedTuple):
         """Return the convolutions of all shortcuts."""
         return [block.shortcut for block in self.blocks if block.shortcut]
 
+    def stages(self) -> Iterator[tuple[int, int]]:
+        """Yield each block's stage and number. A stage begins where the width changes, or with a projection: unless
+        every block has one.
+        """
+        everywhere = all(block.shortcut for block in self.blocks)
+        stage, number, inputs = 0, 0, self.stem[-1].outputs
+        for index, block in enumerate(self.blocks):
+            begins = block.outputs != inputs or (block.shortcut is not None and not everywhere)
+            stage, number = (stage + 1, 0) if index and begins else (stage, number + 1 if index else 0)
+            inputs = block.outputs
+            yield stage, number
+
 
 def bodies(convolutions: list[Layer], features: int, *, in_order: bool) -> list[Body]:
     """Return how convolutions can be a stem and blocks that give `features` channels, the likeliest first.
@@ -56,7 +68,7 @@ def bodies(convolutions: list[Layer], features: int, *, in_order: bool) -> list[
     `in_order`: they have the order of the network, so the first one reads the images.
     """
     ordered = convolutions if in_order else _stem_first(convolutions)
-    for length, stem, attention in itertools.product((3, 2), (1, 3, 2), (False, True)):
+    for length, stem, attention in itertools.product((3, 2), (1, _DEEP), (False, True)):
         if stem >= len(ordered) or not _is_stem(ordered[:stem]):
             continue
         found = []
@@ -66,8 +78,19 @@ def bodies(convolutions: list[Layer], features: int, *, in_order: bool) -> list[
             if blocks and blocks[-1].outputs == features:
                 found.append(Body(tuple(ordered[:stem]), tuple(blocks)))
         if found:
-            return found if found[0] != found[-1] else found[:1]
+            return _consistent(found, ordered) if found[0] != found[-1] else found[:1]
     return []
+
+
+def _consistent(found: list[Body], ordered: list[Layer]) -> list[Body]:
+    """Return those in which all shortcuts stand at the same place of their blocks; all where none is so."""
+    at = {layer: index for index, layer in enumerate(ordered)}
+
+    def is_first(block: Block) -> bool:
+        return block.shortcut is not None and at[block.shortcut] < min(at[layer] for layer in block.convolutions)
+
+    alike = [body for body in found if len({is_first(block) for block in body.blocks if block.shortcut}) == 1]
+    return alike or found
 
 
 class _Kind(NamedTuple):
@@ -93,7 +116,7 @@ def _stem_first(convolutions: list[Layer]) -> list[Layer]:
 
     first = min(large, key=unlikely)
     stop = first + 1
-    while stop < min(len(convolutions), first + _MOST_STEM) and convolutions[stop].parent == convolutions[first].parent:
+    while stop < min(len(convolutions), first + _DEEP) and convolutions[stop].parent == convolutions[first].parent:
         stop += 1
     return convolutions[first:stop] + convolutions[:first] + convolutions[stop:]
 
@@ -101,6 +124,7 @@ def _stem_first(convolutions: list[Layer]) -> list[Layer]:
 def _is_stem(layers: Sequence[Layer]) -> bool:
     channels, *rest = (layer.shape[1] for layer in layers)
     chained = all(one.outputs == other for one, other in zip(layers, rest, strict=False))
+    chained = chained and all(one.outputs <= other.outputs for one, other in itertools.pairwise(layers))
     kernels = {layer.kernel for layer in layers}
     return channels <= _MOST_CHANNELS and chained and (kernels == {3} if rest else min(kernels) >= 3)
 
@@ -108,24 +132,25 @@ def _is_stem(layers: Sequence[Layer]) -> bool:
 def _blocks(convolutions: Sequence[Layer], inputs: int, kind: _Kind) -> list[Block]:
     """Divide convolutions into blocks; empty where that fails. Where a choice fails later, go back to it."""
     taken: list[Block] = []
-    left = [_choices(convolutions, inputs, kind)]
+    left = [_choices(convolutions[: kind.window(True) + 1], inputs, kind)]
+    used = [0]  # convolutions, before each block
     failed: set[tuple[int, int]] = set()  # where the rest cannot be divided, and by how many channels it begins
     while left:
-        used = sum(block.size for block in taken)
         block = next(left[-1], None)
         if block is None:
-            failed.add((used, taken[-1].outputs if taken else inputs))
+            failed.add((used.pop(), taken[-1].outputs if taken else inputs))
             left.pop()
             if taken:
                 taken.pop()
             continue
-        used += block.size
-        if (used, block.outputs) in failed:
+        reached = used[-1] + block.size
+        if (reached, block.outputs) in failed:
             continue
         taken.append(block)
-        if used == len(convolutions):
+        if reached == len(convolutions):
             return taken
-        left.append(_choices(convolutions[used : used + kind.window(True) + 1], block.outputs, kind))
+        used.append(reached)
+        left.append(_choices(convolutions[reached : reached + kind.window(True) + 1], block.outputs, kind))
     return []
 
 

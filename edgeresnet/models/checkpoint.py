@@ -82,6 +82,9 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
     for key, value in weights.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ModelError(shown(path), f"has NaN or infinity in {key}", hint="use an earlier checkpoint")
+        if key.endswith("running_var") and bool((value < 0).any()):
+            hint = "its tensors may be in another order, or the file is damaged"
+            raise ModelError(shown(path), f"has a negative variance in {key}", hint=hint)
     network.load_state_dict(weights, strict=False)
 
 
@@ -140,7 +143,7 @@ def _filled(weights: Mapping[str, torch.Tensor], theirs: _Words) -> Iterator[tup
         shape = structure.as_torchvision(word, tuple(weights[name].shape))
         yield word, name, weights[name].reshape(shape)
     head = theirs.get(structure.HEAD_WEIGHT)
-    if head and structure.HEAD_BIAS not in theirs:
+    if head and structure.HEAD_BIAS not in theirs and not parts.bodies(_shapes(weights)):
         bias = structure.HEAD_BIAS
         yield bias, bias, weights[head].new_zeros(len(weights[head]))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -51,12 +53,25 @@ class SqueezeExcite(nn.Module):
         return x * torch.sigmoid(self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True)))))
 
 
+def _activation(how: Spelled) -> Callable[[torch.Tensor], torch.Tensor]:
+    return F.silu if how.silu else F.relu
+
+
+class _Activation(nn.Module):
+    def __init__(self, how: Spelled):
+        super().__init__()
+        self.activate = _activation(how)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.activate(x)
+
+
 class Block(cifar.Block):
     """A block of two or three convolutions; its shortcut is like the paper's blocks, which pruning knows."""
 
     def __init__(self, how: Spelled, inputs: int, stage: int, first: bool):
         nn.Module.__init__(self)
-        plan, self.how = how.plan, how
+        plan, self.how, self.activate = how.plan, how, _activation(how)
         outputs, middle = plan.gives(stage), plan.middle(stage)
         stride = 2 if first and stage > 0 else 1
         shapes = [(inputs, middle, 3), (middle, outputs, 3)]
@@ -78,7 +93,9 @@ class Block(cifar.Block):
         self.shortcut: nn.Module = nn.Identity()
         changes = stride != 1 or inputs != outputs
         if plan.projected and (changes or (first and plan.always_projected)):
-            layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 1, stride, bias=SHORTCUTS in plan.biased)]
+            self.averaged = stride if how.averaged else 1
+            step = 1 if how.averaged else stride
+            layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 1, step, bias=SHORTCUTS in plan.biased)]
             layers += [nn.BatchNorm2d(outputs)] if plan.shortcut_norm else []
             self.downsample = nn.Sequential(*layers)
         elif self.residual and changes:
@@ -91,21 +108,22 @@ class Block(cifar.Block):
         y = x
         for number in range(1, self.count + 1):
             y = self._norm(number)(self._convolution(number)(y))
-            y = F.relu(y) if number < self.count else y
+            y = self.activate(y) if number < self.count else y
         y = self.se(y)
-        answer: torch.Tensor = F.relu(y + self._passed(x) if self.residual else y)
-        return answer
+        return self.activate(y + self._passed(x) if self.residual else y)
 
     def _activated_before(self, x: torch.Tensor) -> torch.Tensor:
-        y = ready = F.relu(self.bn1(x))
+        y = ready = self.activate(self.bn1(x))
         for number in range(1, self.count + 1):
-            y = self._convolution(number)(F.relu(self._norm(number)(y)) if number > 1 else y)
+            y = self._convolution(number)(self.activate(self._norm(number)(y)) if number > 1 else y)
         y = self.se(y)
         projected = hasattr(self, "downsample")
         return y + self._passed(ready if projected and not self.how.raw else x) if self.residual else y
 
     def _passed(self, x: torch.Tensor) -> torch.Tensor:
-        shortcut = self.downsample if hasattr(self, "downsample") else self.shortcut
+        shortcut = self.shortcut
+        if hasattr(self, "downsample"):
+            shortcut, x = self.downsample, F.avg_pool2d(x, self.averaged) if self.averaged > 1 else x
         passed: torch.Tensor = shortcut(x)
         return passed
 
@@ -125,7 +143,7 @@ class Network(nn.Module):
         self.conv1 = _stem(how, channels)
         self.bn1: nn.Module = nn.BatchNorm2d(plan.stem[-1]) if plan.stem_norm else nn.Identity()
         # Without a normalisation there is no ReLU: the first block of a pre-activation network has both.
-        self.relu: nn.Module = nn.ReLU() if plan.stem_norm or not plan.preactivation else nn.Identity()
+        self.relu: nn.Module = _Activation(how) if plan.stem_norm or not plan.preactivation else nn.Identity()
         self.maxpool: nn.Module = nn.MaxPool2d(3, 2, 1) if how.pooled else nn.Identity()
         inputs = plan.stem[-1]
         self.stages = len(plan.blocks)
@@ -138,7 +156,7 @@ class Network(nn.Module):
         self.norm: nn.Module = nn.Sequential()
         if plan.last_norm:
             self.norm = nn.BatchNorm2d(inputs)
-        self.last_norm = plan.last_norm
+        self.last_norm, self.activate = plan.last_norm, _activation(how)
         self.fc = nn.Linear(inputs, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -149,7 +167,7 @@ class Network(nn.Module):
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         if self.last_norm:
-            x = F.relu(self.norm(x))
+            x = self.activate(self.norm(x))
         logits: torch.Tensor = self.fc(x.mean((2, 3)))
         return logits
 
@@ -162,6 +180,6 @@ def _stem(how: Spelled, channels: int) -> nn.Module:
         stride = how.stem_stride if position == 0 else 1
         layers.append(nn.Conv2d(channels, outputs, kernel, stride, kernel // 2, bias=STEM in plan.biased))
         if position < len(plan.stem) - 1:
-            layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
+            layers += [nn.BatchNorm2d(outputs), _Activation(how)]
         channels = outputs
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)

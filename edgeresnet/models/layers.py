@@ -17,8 +17,12 @@ _PARTS = {
     "weight": "weight", "kernel": "weight", "gamma": "weight", "scale": "weight", "w": "weight",
     "bias": "bias", "beta": "bias", "offset": "bias", "b": "bias",
     "running_mean": "running_mean", "moving_mean": "running_mean", "mean": "running_mean",
-    "running_var": "running_var", "moving_variance": "running_var", "var": "running_var",
+    "running_var": "running_var", "moving_variance": "running_var", "moving_var": "running_var", "var": "running_var",
 }  # fmt: skip
+_NAMED = re.compile(rf"(?:(?P<where>.*?)[._/])?(?P<part>{'|'.join(sorted(_PARTS, key=len, reverse=True))})", re.DOTALL)
+_MEANT = re.compile(r"(?:^|[._/])(?:mean|var|mu|sigma|gamma|beta|bias|weight|kernel|scale)$", re.IGNORECASE)
+_MOST = 5_000  # layers
+_LONGEST = 1_000  # characters of a name
 _STATISTICS = ("running_mean", "running_var")
 _NORM = ("weight", "bias", *_STATISTICS)
 _DIGITS = re.compile(r"(\d+)")
@@ -61,10 +65,34 @@ class Layer:
 
 def layers_of(shapes: Mapping[str, Shape]) -> list[Layer] | None:
     """Return the layers in the file's order; None where a tensor belongs to no layer of a ResNet."""
-    held = {name: shape for name, shape in shapes.items() if shape and not name.endswith(COUNTER)}
-    if any(0 in shape for shape in held.values()):
+    held = {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
+    numbers = [name for name, shape in held.items() if not shape]
+    vectors = {name: shape for name, shape in held.items() if shape}
+    if any(0 in shape for shape in vectors.values()) or len(held) > 6 * _MOST:
         return None
-    return _by_name(held) or _by_order(held)
+    if any(map(_MEANT.search, vectors)):
+        return None if numbers else _by_name(vectors)
+    found = _by_order(vectors)
+    # Under unknown names, a number may be a counter; then each normalisation has one.
+    counted = found and len(numbers) in (0, sum(layer.kind == "norm" for layer in found))
+    return found if counted else None
+
+
+def strangers(shapes: Mapping[str, Shape]) -> list[str]:
+    """Return what makes no layer of a ResNet: tensors, and layers that lack one. Empty where names show no layers."""
+    held = {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
+    parts, strange = _grouped(held)
+    layers = {where: _layer(where, found, held) for where, found in parts.items()}
+    convolutions = sum(layer is not None and layer.kind == "conv" for layer in layers.values())
+    if 2 * convolutions < len(layers) - convolutions:
+        return []
+    for where, layer in layers.items():
+        missing = [part for part in _NORM if part not in parts[where]]
+        if layer is None and 0 < len(missing) <= 2:  # a normalisation without its statistics, or without one of them
+            strange.append(f"{where} without {' and '.join(missing)}")
+        elif layer is None:
+            strange += parts[where].values()
+    return strange
 
 
 def in_natural_order(layers: list[Layer]) -> list[Layer]:
@@ -79,19 +107,26 @@ def common_path(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _natural(word: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(word[:200]) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in _DIGITS.split(word[:200]) if part]
 
 
 def _by_name(held: Mapping[str, Shape]) -> list[Layer] | None:
-    parts: dict[str, dict[str, str]] = {}
-    for name in held:
-        where, _, last = name.rpartition(".")
-        part = _PARTS.get(last)
-        if part is None or part in parts.setdefault(where, {}):
-            return None
-        parts[where][part] = name
+    parts, strange = _grouped(held)
     layers = [_layer(where, found, held) for where, found in parts.items()]
-    return [layer for layer in layers if layer] if all(layers) else None
+    return [layer for layer in layers if layer] if all(layers) and not strange else None
+
+
+def _grouped(held: Mapping[str, Shape]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Return each layer's parts, by what their names begin with; and the names that say no part, or one twice."""
+    parts: dict[str, dict[str, str]] = {}
+    strange = []
+    for name in held:
+        named = _NAMED.fullmatch(name) if len(name) < _LONGEST else None
+        if named is None or _PARTS[named["part"]] in parts.setdefault(named["where"] or "", {}):
+            strange.append(name)
+        else:
+            parts[named["where"] or ""][_PARTS[named["part"]]] = name
+    return parts, strange
 
 
 def _layer(where: str, parts: Mapping[str, str], held: Mapping[str, Shape]) -> Layer | None:

@@ -104,6 +104,12 @@ def written_out(arch: str) -> Spelled | None:
     return spelled.parsed(arch)
 
 
+def unlike(arch: str, other: str) -> str:
+    """Return how another network differs, in words where both names are long; else its name."""
+    one, two = spelled.parsed(arch), spelled.parsed(other)
+    return f"one with {words}" if one and two and (words := spelled.unlike(one, two)) else other
+
+
 def relatives(arch: str) -> tuple[str, ...]:
     """Return the names of networks that have the same tensors as a known one, and are outside the lists."""
     return tuple(name for kind in ("v1", spelled.APPENDED, spelled.AVERAGED) if written_out(name := f"{arch}_{kind}"))

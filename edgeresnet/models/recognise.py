@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ..errors import listed, shortened
-from . import names, parts, plans, spelled, structure
+from . import names, namings, parts, plans, spelled, structure
+from .namings import Recognised
 from .parts import Parts
 from .pickles import Tensor
 from .plans import Plan, Shape
@@ -20,19 +21,6 @@ from .spelled import Spelled
 from .structure import Reading
 
 _SHOWN = 3
-_RAW = re.compile(r"\bdownsample\.0\.weight$")
-_SENET = re.compile(r"layer0\.(?:conv1|0)\.weight$")  # their max-pool has no padding, and rounds up
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """What a file holds. `archs` are those that fit, the likeliest first; empty where none that can be named does."""
-
-    archs: tuple[str, ...]
-    classes: int
-    channels: int
-    words: str  # for a person
-    around: str = ""  # what stands around the network in the file, and how it is read
 
 
 def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | None:
@@ -54,41 +42,35 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     if by_names and any(one.without_bias for one, _ in readings):
         return by_names  # a head that somebody put behind a known body: without a bias it may be a cosine
     if not any(each.archs for each in fit):
-        return by_names or next(iter(fit), None)
-    return _merged([each for each in fit if each.archs], shapes, named)
+        why = "" if by_names or fit else structure.why_not(shapes)
+        return by_names or next(iter(fit), None) or (Recognised((), 0, 0, why) if why else None)
+    return namings.decided(_merged([each for each in fit if each.archs], named), shapes)
 
 
-def _merged(readings: list[Recognised], shapes: Mapping[str, Shape], named: str) -> Recognised:
+def _merged(readings: list[Recognised], named: str) -> Recognised:
     """Return one answer of several readings of the same tensors."""
     archs = tuple(dict.fromkeys(arch for each in readings for arch in each.archs))
     first = readings[0]
     if len(archs) < sum(len(each.archs) for each in readings):  # one network, in which tensors can be exchanged
-        unsure = "tensors of one shape do not show which is a shortcut: the last one of a block is used as such"
-        first = replace(first, around=f"{first.around}; {unsure}")
-    found = replace(first, archs=(named,) if named in archs else archs)
-    # Pre-activation networks that say `downsample` read a shortcut's input before its normalisation.
-    return _first(found, lambda arch: arch.endswith("_raw")) if any(map(_RAW.search, shapes)) else found
+        unsure = "Which of two tensors is a shortcut is not shown: the last one of a block is taken"
+        first = replace(first, around=f"{first.around}. {unsure}")
+    return replace(first, archs=(named,) if named in archs else archs)
 
 
 def _by_reading(reading: Reading, shapes: Mapping[str, Shape], named: str) -> Recognised | None:
     around = (
-        "its tensors have names of their own: shapes and order show which is which, and "
+        "the names of its tensors are unknown: their shapes and order show the network, and "
         f"{shortened(reading.head or 'the last matrix', 40)} is the classifier{reading.without_bias}"
     )
+    if not reading.projected:
+        around += ". No tensor shows whether it has shortcuts"
     found = _of_tensors(reading.held(shapes), reading.blocks, named, around, by_names=False)
-    if found and any(_SENET.match(name) for name in shapes):
-        return replace(
-            found, archs=(), words=f"{found.words}, with the max-pool of older SENets, which is not built here"
-        )
+    if found and found.archs and found.archs[0].startswith(spelled.PREFIX):
+        found = replace(found, around=f"{around}. It is taken to have ReLU, and stages that halve the size")
     if found and reading.averaged is not None:
         # Which module of a shortcut has the convolution shows whether an average stands before it.
-        return _first(found, lambda arch: names.plan(arch).pooled_shortcut == reading.averaged)
+        return namings.first(found, lambda arch: names.plan(arch).pooled_shortcut == reading.averaged)
     return found
-
-
-def _first(found: Recognised, fits: Callable[[str], bool]) -> Recognised:
-    """Move the architectures that fit to the front."""
-    return replace(found, archs=tuple(sorted(found.archs, key=lambda arch: not fits(arch))))
 
 
 def _by_parts(found: Parts, shapes: Mapping[str, Shape], named: str) -> Recognised | None:
@@ -219,7 +201,7 @@ def _written_out(found: Spelled) -> str:
     plan = found.plan
     kind = "pre-activation " if plan.preactivation else ""
     widths = ", ".join(str(plan.gives(stage)) for stage in range(len(plan.blocks)))
-    blocks = f"{', '.join(map(str, plan.blocks))} {'bottleneck' if plan.bottleneck else 'basic'} blocks"
+    blocks = f"{_counted(plan.blocks)} {'bottleneck' if plan.bottleneck else 'basic'} blocks"
     details = {
         f"{len(plan.stem)} convolutions as stem": len(plan.stem) > 1,
         f"a {plan.kernel}×{plan.kernel} stem": len(plan.stem) == 1,
@@ -227,6 +209,8 @@ def _written_out(found: Spelled) -> str:
         "squeeze-excitation": bool(plan.attention),
         "convolutions with a bias": bool(plan.biased),
         "shortcuts without tensors": not plan.projected,
+        "means before the shortcuts' convolutions": found.averaged,
+        "SiLU": found.silu,
     }
     shown = "".join(f", {words}" for words, holds in details.items() if holds)
     return f"a {kind}ResNet of depth {plan.depth}: {blocks} of {widths} channels{shown}"
@@ -256,9 +240,11 @@ def _outline(held: Mapping[str, Shape], blocks: tuple[int, ...]) -> str:
     depth = Plan(blocks, bottleneck).depth
     width = (held.get(f"layer1.0.{'conv3' if bottleneck else 'conv2'}.weight") or (0,))[0]
     kind = "bottleneck" if bottleneck else "basic"
-    return (
-        f"a ResNet of depth {depth}: {', '.join(map(str, blocks))} {kind} blocks, {width} channels in the first of them"
-    )
+    return f"a ResNet of depth {depth}: {_counted(blocks)} {kind} blocks, {width} channels in the first of them"
+
+
+def _counted(blocks: tuple[int, ...]) -> str:
+    return listed(list(map(str, blocks)), 40) if sum(blocks) > 1 else "one"
 
 
 def _nearest(candidates: Mapping[str, Plan], held: Mapping[str, Shape]) -> str:

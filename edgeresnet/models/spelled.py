@@ -25,7 +25,7 @@ _NAME = re.compile(
     rf"_stem(?P<stem>{_NUMBERS})k(?P<kernel>\d{{1,2}})s(?P<stride>[124])(?P<pool>_pool)?(?P<stemnorm>_nostemnorm)?"
     rf"(?P<lastnorm>_lastnorm)?(?:_bias(?P<bias>(?:-(?:stem|blocks|shortcuts))+))?"
     rf"(?P<shortcut>_projected|_allprojected|_{'|_'.join(_WITHOUT_TENSORS)})(?P<shortcutnorm>_noshortcutnorm)?"
-    r"(?P<raw>_raw)?(?P<v1>_v1)?"
+    r"(?P<raw>_raw)?(?P<averaged>_meanshortcut)?(?P<v1>_v1)?(?P<silu>_silu)?"
 )
 
 
@@ -39,6 +39,8 @@ class Spelled:
     shortcut: str = ""  # without tensors: one of the four; empty: projected
     first_strided: bool = False  # version 1 of a bottleneck: its first convolution has the stride, not its second
     raw: bool = False  # pre-activation: a projection reads what comes before the normalisation
+    averaged: bool = False  # a projection of stride 2 reads the mean of each four pixels
+    silu: bool = False  # SiLU instead of ReLU
 
     @property
     def name(self) -> str:
@@ -62,9 +64,33 @@ class Spelled:
             self.shortcut or projected: True,
             "noshortcutnorm": not plan.shortcut_norm and plan.projected,
             "raw": self.raw,
+            "meanshortcut": self.averaged,
             "v1": self.first_strided,
+            "silu": self.silu,
         }
         return PREFIX + "_".join(part for part, holds in parts.items() if holds)
+
+
+_SHORTCUTS = {
+    PADDED: "zeros on both sides of the channels in shortcuts",
+    APPENDED: "zeros after the channels in shortcuts",
+    AVERAGED: "means, and zeros after the channels, in shortcuts",
+    NONE: "no shortcuts",
+}
+
+
+def unlike(one: Spelled, other: Spelled) -> str:
+    """Return in words what the other network has, of what tensors do not show."""
+    words = {
+        "a max-pool" if other.pooled else "no max-pool": one.pooled != other.pooled,
+        f"a stem of stride {other.stem_stride}": one.stem_stride != other.stem_stride,
+        _SHORTCUTS.get(other.shortcut, "projections"): one.shortcut != other.shortcut,
+        "strides in convolutions of 1×1": other.first_strided,
+        "shortcuts that read before the normalisation": other.raw,
+        "means before the shortcuts' convolutions": other.averaged,
+        "SiLU": other.silu,
+    }
+    return " and ".join(part for part, holds in words.items() if holds)
 
 
 def parsed(arch: str) -> Spelled | None:
@@ -78,7 +104,9 @@ def parsed(arch: str) -> Spelled | None:
     lengths = {len(blocks), len(outputs), len(middles) or len(blocks)}
     shortcut = found["shortcut"].removeprefix("_")
     without = shortcut in _WITHOUT_TENSORS
-    positive = 0 not in (*blocks, *outputs, *middles, *stem, groups)
+    narrowed = int((found["attention"] or "se1").removeprefix("se"))
+    positive = 0 not in (*blocks, *outputs, *middles, *stem, groups, int(found["kernel"]), narrowed)
+    positive = positive and (not found["attention"] or min(outputs) >= narrowed)
     fits = positive and bottleneck == bool(middles) and not (bottleneck and without) and len(lengths) == 1
     if not fits or len(stem) > 3 or any(middle % groups for middle in middles or outputs):
         return None
@@ -106,6 +134,8 @@ def parsed(arch: str) -> Spelled | None:
         shortcut if without else "",
         bool(found["v1"]),
         bool(found["raw"]),
+        bool(found["averaged"]),
+        bool(found["silu"]),
     )
     return spelled if spelled.name == arch else None  # one name for one network
 
@@ -134,7 +164,8 @@ def _plan(held: Mapping[str, Shape], blocks: tuple[int, ...], preactivation: boo
     names = list(held)
     projected = any(".downsample." in name for name in names)
     here = {part: any(re.fullmatch(pattern, name) for name in names) for part, pattern in _BIASES.items()}
-    if not stem or 0 in outputs or not groups:
+    middles = [held.get(f"{first}.conv2.weight", (0,))[0] for first in firsts]
+    if not stem or not groups or 0 in (*outputs, *middles):
         return None
     return Plan(
         blocks,
@@ -145,7 +176,7 @@ def _plan(held: Mapping[str, Shape], blocks: tuple[int, ...], preactivation: boo
         projected=projected,
         attention=_attention(held, outputs[0]),
         outputs=tuple(outputs),
-        middles=tuple(held[f"{first}.conv2.weight"][0] for first in firsts) if bottleneck else (),
+        middles=tuple(middles) if bottleneck else (),
         biased=tuple(part for part in (STEM, BLOCKS, SHORTCUTS) if here[part]),
         preactivation=preactivation,
         stem_norm="bn1.weight" in held,
@@ -168,7 +199,8 @@ def _attention(held: Mapping[str, Shape], outputs: int) -> str:
 def _candidates(plan: Plan) -> Iterator[Spelled]:
     """Yield what the tensors leave open, the usual first: a large kernel or a deep stem is for large images."""
     large = plan.kernel > 3 or len(plan.stem) > 1
-    stems = ((2, True), (2, False), (1, True)) if large else ((1, False), (1, True), (2, True))
+    stems = ((2, True), (2, False), (1, True), (1, False))
+    stems = stems if large else (stems[3], stems[2], stems[0], stems[1])
     usual = Spelled(plan, *stems[0], "" if plan.projected else PADDED)
     yield usual
     for shortcut in () if plan.projected else _WITHOUT_TENSORS[1:]:
@@ -179,6 +211,9 @@ def _candidates(plan: Plan) -> Iterator[Spelled]:
         yield replace(usual, first_strided=True)
     for stride, pooled in stems[1:]:
         yield replace(usual, stem_stride=stride, pooled=pooled)
+    if plan.projected:
+        yield replace(usual, averaged=True)
+    yield replace(usual, silu=True)
 
 
 def _row(numbers: tuple[int, ...]) -> str:

@@ -8,14 +8,18 @@ torchvision's words.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..errors import listed
 from .blocks import Body, bodies
-from .layers import Layer, common_path, in_natural_order, layers_of
-from .plans import Shape
+from .layers import Layer, common_path, in_natural_order, layers_of, strangers
+from .plans import COUNTER, Shape
 
+_NUMBERS = re.compile(r"[0-9]{1,9}")
+_FEWEST = 5  # convolutions
 HEAD_WEIGHT, HEAD_BIAS = "fc.weight", "fc.bias"
 
 
@@ -72,9 +76,23 @@ def readings(shapes: Mapping[str, Shape]) -> tuple[Reading, ...]:
     return ()
 
 
+def why_not(shapes: Mapping[str, Shape]) -> str:
+    """Return why a network of convolutions is not read as a ResNet, for a person; empty for other networks."""
+    if sum(len(shape) == 4 for shape in shapes.values()) < _FEWEST:
+        return ""
+    strange = strangers(shapes)
+    if strange:
+        return f"a network of convolutions, with what a ResNet does not have: {listed(strange, 80)}"
+    layers = layers_of(shapes)
+    linears = [layer for layer in layers or () if layer.kind == "linear"]
+    if layers and len(linears) != 1:
+        return f"a network of convolutions with {len(linears) or 'no'} linear layers: a classifier has one"
+    return ""
+
+
 def _orders(shapes: Mapping[str, Shape]) -> Iterator[tuple[list[Layer], bool]]:
     """Yield the layers as the file has them, and as their names count: some formats sort by name."""
-    names = list(shapes)
+    names = [name for name in shapes if not name.endswith(COUNTER)]  # safetensors sorts within each type of number
     layers = layers_of(shapes)
     if layers is None:
         return
@@ -84,24 +102,61 @@ def _orders(shapes: Mapping[str, Shape]) -> Iterator[tuple[list[Layer], bool]]:
 
 
 def _readings(layers: list[Layer], *, in_order: bool) -> Iterator[Reading]:
-    head, layers = _head(layers)
+    head, layers = _head(layers, in_order=in_order)
     if head is None:
         return
     convolutions = [layer for layer in layers if layer.kind == "conv"]
     norms = [layer for layer in layers if layer.kind == "norm"]
     for body in bodies(convolutions, head.shape[1], in_order=in_order):
+        if _contradicted(body) if in_order else not _ordered_by_names(body):
+            continue
         for pairs in _pairings(body, layers, norms):
             yield _read(body, pairs, head)
 
 
-def _head(layers: list[Layer]) -> tuple[Layer | None, list[Layer]]:
+def _ordered_by_names(body: Body) -> bool:
+    """Return whether numbers, or single letters, order the layers of one shape: other words say no order."""
+    return all(_numbered(*parts) or _lettered(*parts) for parts in _alike(body))
+
+
+def _contradicted(body: Body) -> bool:
+    """Return whether numbers in the names of layers of one shape go down where the file's order goes up."""
+    return any(_numbered(*parts) and _numbers(parts[0]) > _numbers(parts[1]) for parts in _alike(body))
+
+
+def _alike(body: Body) -> Iterator[tuple[str, str]]:
+    """Yield of each two layers of one shape, one after the other, the parts of their names that differ first."""
+    alike: dict[object, list[Layer]] = {}
+    for layer in body.main():
+        alike.setdefault(layer.shape, []).append(layer)
+    for group in alike.values():
+        for one, other in itertools.pairwise(group):
+            yield next(((a, b) for a, b in zip(one.path, other.path, strict=False) if a != b), ("", ""))
+
+
+def _numbered(one: str, other: str) -> bool:
+    return _NUMBERS.sub("#", one) == _NUMBERS.sub("#", other)
+
+
+def _lettered(one: str, other: str) -> bool:
+    return len(one) == len(other) and one[:-1] == other[:-1] and one[-1:].isalpha()
+
+
+def _numbers(part: str) -> list[int]:
+    return [int(number) for number in _NUMBERS.findall(part[:40])]
+
+
+def _head(layers: list[Layer], *, in_order: bool) -> tuple[Layer | None, list[Layer]]:
     """Return the classifier and the other layers. Linear layers of attention count as convolutions of 1×1."""
     linears = [layer for layer in layers if layer.kind == "linear"]
     if linears:
         head = linears[-1] if len(linears) == 1 else _different(linears)
+        if in_order and head and any(layer.kind == "conv" for layer in layers[layers.index(head) :]):
+            return None, layers  # something is behind the classifier
         return head, [layer.as_convolution() for layer in layers if layer is not head]
     biased = [layer for layer in layers if layer.kind == "conv" and layer.bias and layer.kernel == 1]
-    head = biased[0] if len(biased) == 1 else None  # a convolution of 1×1 as classifier
+    # A convolution of 1×1 as classifier, if it is called so: in a network for segmentation it gives one answer a pixel.
+    head = biased[0] if len(biased) == 1 and biased[0].path[-1:] in (("fc",), ("logits",)) else None
     return head, [layer for layer in layers if layer is not head]
 
 
@@ -115,9 +170,9 @@ def _different(linears: list[Layer]) -> Layer | None:
 def _pairings(body: Body, layers: list[Layer], norms: list[Layer]) -> Iterator[_Norms]:
     """Yield which normalisation belongs to which convolution; names decide where they show it."""
     found = [*_behind(body, layers, norms), *_before(body, norms)]
-    by_names = [pairs for pairs in found if _named_alike(body, pairs)]
-    if by_names:
-        found = by_names
+    found = [pairs for pairs in found if not _turned(body, pairs)]
+    if _groups_by_names(body):
+        found = [pairs for pairs in found if _named_alike(body, pairs)]
     elif not all(shortcut in pairs.of for pairs in found[:1] for shortcut in body.shortcuts()):
         found.reverse()  # a shortcut without a normalisation is usual before an activation
     yield from found[:2]
@@ -125,8 +180,9 @@ def _pairings(body: Body, layers: list[Layer], norms: list[Layer]) -> Iterator[_
 
 def _behind(body: Body, layers: list[Layer], norms: list[Layer]) -> Iterator[_Norms]:
     """Yield the reading with a normalisation behind each convolution, as ResNet's first version has it."""
-    wanted = [*body.stem, *_in_order(layers, [*body.main(), *body.shortcuts()])]
-    for convolutions in (wanted, [each for each in wanted if each not in body.shortcuts()]):
+    shortcuts = set(body.shortcuts())
+    wanted = [*body.stem, *_in_order(layers, [*body.main(), *shortcuts])]
+    for convolutions in (wanted, [each for each in wanted if each not in shortcuts]):
         if len(convolutions) != len(norms):
             continue
         sizes = {convolution: convolution.outputs for convolution in convolutions}
@@ -146,7 +202,7 @@ def _before(body: Body, norms: list[Layer]) -> Iterator[_Norms]:
             continue
         wanted = {**{each: each.outputs for each in (*stem[:of_stem], *shortcuts)}, **sizes}
         for rest, ending in _endings(norms, features) if last else [(norms, None)]:
-            order = [*stem[:of_stem], *_with_shortcuts(body, shortcuts)]
+            order = [*stem[:of_stem], *(_with_shortcuts(body) if shortcuts else main)]
             pairs = _by_number(order, rest, wanted)
             if pairs:
                 yield _Norms(pairs, preactivation=True, last=ending)
@@ -169,11 +225,9 @@ def _read_sizes(body: Body) -> Iterator[int]:
             inputs = convolution.outputs
 
 
-def _with_shortcuts(body: Body, shortcuts: Sequence[Layer]) -> list[Layer]:
-    found = []
-    for block in body.blocks:
-        found += [*block.convolutions, *([block.shortcut] if block.shortcut in shortcuts and block.shortcut else [])]
-    return found
+def _with_shortcuts(body: Body) -> list[Layer]:
+    each = ((*block.convolutions, block.shortcut) for block in body.blocks)
+    return [layer for block in each for layer in block if layer]
 
 
 def _adjacent(layers: list[Layer], sizes: Mapping[Layer, int]) -> Norms | None:
@@ -212,13 +266,32 @@ def _in_order(layers: Iterable[Layer], some: Iterable[Layer]) -> list[Layer]:
     return [layer for layer in layers if layer in wanted]
 
 
+def _turned(body: Body, pairs: _Norms) -> bool:
+    """Return whether the numbers of normalisations go down where their convolutions follow one another."""
+    for block in body.blocks:
+        for one, other in itertools.pairwise(block.convolutions):
+            paths = zip(pairs.of[one].path, pairs.of[other].path, strict=False)
+            parts = next(((a, b) for a, b in paths if a != b), ("", ""))
+            if _numbered(*parts) and _numbers(parts[0]) > _numbers(parts[1]):
+                return True
+    return False
+
+
+def _groups_by_names(body: Body) -> bool:
+    """Return whether the names of each block's convolutions begin alike, and not as those of another block."""
+    begin = {common_path([layer.path for layer in block.convolutions]) for block in body.blocks}
+    return len(begin) == len(body.blocks) and () not in begin
+
+
 def _named_alike(body: Body, pairs: _Norms) -> bool:
     """Return whether names put each normalisation into the block of its convolution."""
+    if not _groups_by_names(body):
+        return False
     for block in body.blocks:
         common = common_path([layer.path for layer in block.convolutions])
-        if not common or any(pairs.of[each].path[: len(common)] != common for each in block.convolutions):
+        if any(pairs.of[each].path[: len(common)] != common for each in block.convolutions):
             return False
-    return len({common_path([layer.path for layer in block.convolutions]) for block in body.blocks}) == len(body.blocks)
+    return True
 
 
 def _read(body: Body, norms: _Norms, head: Layer) -> Reading:
@@ -235,25 +308,22 @@ def _read(body: Body, norms: _Norms, head: Layer) -> Reading:
         is_last = position == len(body.stem) - 1
         name = f"conv1.{3 * position}" if deep else "conv1"
         give(layer, name, "bn1" if is_last else f"conv1.{3 * position + 1}")
-    counts = [0]
-    inputs = body.stem[-1].outputs
-    for index, block in enumerate(body.blocks):
-        outputs = block.convolutions[-1].outputs
-        if index and (outputs != inputs or block.shortcut):
-            counts.append(0)
-        name = f"layer{len(counts)}.{counts[-1]}"
+    counts: dict[int, int] = {}
+    for block, (stage, position) in zip(body.blocks, body.stages(), strict=True):
+        name = f"layer{stage + 1}.{position}"
+        counts[stage] = position + 1
         for number, layer in enumerate(block.convolutions, 1):
             give(layer, f"{name}.conv{number}", f"{name}.bn{number}")
         if block.shortcut:
             give(block.shortcut, f"{name}.downsample.0", f"{name}.downsample.1")
         for number, layer in enumerate(block.attention, 1):
             give(layer, f"{name}.se.fc{number}")
-        counts[-1] += 1
-        inputs = outputs
     if norms.last:
         words.update({file: f"norm.{part}" for part, file in norms.last.parts.items()})
     give(head, "fc")
-    return Reading(words, head.where, tuple(counts), norms.preactivation, _named_alike(body, norms), _averaged(body))
+    return Reading(
+        words, head.where, tuple(counts.values()), norms.preactivation, _named_alike(body, norms), _averaged(body)
+    )
 
 
 def _averaged(body: Body) -> bool | None:

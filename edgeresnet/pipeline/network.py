@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import models
 from ..errors import ModelError, RecipeError
 from ..graph import lint
-from ..models import conventions, hub, names, recognise, shapes, sharded, unwrap
+from ..models import conventions, hub, names, recognise, shapes, sharded, spelled, unwrap
 from ..portable import machine, manifest, onnx_file
 from ..portable.frozen import dataclass
 from ..portable.onnx_file import OnnxFile
@@ -108,7 +108,9 @@ def _about_others(recipe: Recipe, arch: str, others: Sequence[str], chosen: Choi
         return []
     what = f"recognised as {arch}; its tensors" if chosen is None else "its tensors"
     need = " (they need timm: pip install 'edgeresnet[timm]')" if chosen else ""
-    text = f"{what} also match {', '.join(left)}{need}: set `model.arch` if it is one of these"
+    shown = ", ".join(names.unlike(arch, name) for name in left)
+    where = " (`edgeresnet inspect` has their names)" if arch.startswith(spelled.PREFIX) else ""
+    text = f"{what} also match {shown}{need}: set `model.arch` if it is one of these{where}"
     return [_warning(str(recipe.model.checkpoint), text)]
 
 

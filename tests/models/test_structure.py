@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgeresnet import models
-from edgeresnet.models import checkpoint, recognise, shapes, spelled
+from edgeresnet.models import checkpoint, names, recognise, shapes, spelled
 
 from .networks import enlivened, lively
 
@@ -204,7 +204,7 @@ def test_what_shapes_leave_open_is_said(tmp_path: Path) -> None:
     assert found is not None
     assert found.archs[0] == "cifar_resnet8"
     assert arch in found.archs
-    assert "names of their own" in found.around
+    assert "the names of its tensors are unknown" in found.around
 
 
 def test_older_senets_are_refused(tmp_path: Path) -> None:
@@ -217,7 +217,162 @@ def test_older_senets_are_refused(tmp_path: Path) -> None:
     found = recognise.recognise(shapes.read(tmp_path / "w.pth"))
     assert found is not None
     assert found.archs == ()
-    assert "max-pool of older SENets" in found.words
+    assert "named as older SENets, which have another max-pool" in found.words
+
+
+def described(held: Mapping[str, torch.Tensor]) -> recognise.Recognised | None:
+    return recognise.recognise({name: shapes.Tensor(tuple(value.shape), "Float") for name, value in held.items()})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda held: held.update({"net.stage_2.0.alpha": torch.zeros(())}),
+            "what a ResNet does not have: net.stage_2.0.alpha",
+        ),
+        (
+            lambda held: held.update({"net.extra.weight": torch.zeros(3, 4, 5)}),
+            "does not have: net.extra.weight",
+        ),
+        (
+            lambda held: held.pop("net.stage_2.0.normal1.running_var"),
+            "net.stage_2.0.normal1 without running_var",
+        ),
+        (lambda held: (held.pop("net.out.weight"), held.pop("net.out.bias")), "no linear layers: a classifier has one"),
+        (lambda held: held.update({"net.other.weight": torch.zeros(5, 32)}), "2 linear layers: a classifier has one"),
+    ],
+)
+def test_what_is_missing_or_extra_is_named(change: Callable[[dict[str, torch.Tensor]], object], words: str) -> None:
+    held = dict(in_other_words(lively(BOTTLENECKS).state_dict()))
+    assert described(held)
+    change(held)
+    found = described(held)
+    assert found is not None
+    assert found.archs == ()
+    assert words in found.words
+
+
+def test_a_scalar_between_known_layers_is_not_lost() -> None:
+    """A factor of a residual branch is a number, as a counter is."""
+    held = models.build("resnet18", 5, 3).state_dict()
+    assert described(held)
+    found = described({**held, "layer1.0.alpha": torch.zeros(())})
+    assert found is None or found.archs == ()
+
+
+def test_words_in_the_order_of_the_alphabet_are_no_order(tmp_path: Path) -> None:
+    numbers = {"0": "first", "1": "second", "2": "third", "3": "fourth"}
+    held = {re.sub(r"layer1\.(\d)", lambda found: f"layer1.{numbers[found[1]]}", name): value
+            for name, value in lively("general_basic_4_out8_stem8k3s1_padded").state_dict().items()}  # fmt: skip
+    save_file(held, tmp_path / "w.safetensors")
+    found = recognise.recognise(shapes.read(tmp_path / "w.safetensors"))
+    assert found is None or found.archs == ()
+
+
+def test_blocks_that_all_project_are_not_given_a_stride_each(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = enlivened(models.build("general_basic_2-2_out8-16_stem8k3s1_allprojected", 5, 3))
+    held = network.state_dict()
+    for stage, channels in ((1, 8), (2, 16)):
+        for part, value in list(held.items()):
+            if part.startswith(f"layer{stage}.0.downsample"):
+                shape = (channels, channels, 1, 1) if value.ndim == 4 else value.shape
+                held[part.replace(".0.downsample", ".1.downsample")] = torch.ones(shape)
+    found = described(in_other_words(held))
+    assert found is None or not any("1-1-1-1" in arch for arch in found.archs)
+
+
+@pytest.mark.parametrize("arch", ["general_basic_1_out8_se0_stem8k3s1_padded", "general_basic_1_out8_stem8k0s1_padded",
+                                  "general_basic_1_out8_se999_stem8k3s1_padded"])  # fmt: skip
+def test_a_name_of_numbers_that_build_nothing_is_refused(arch: str) -> None:
+    with pytest.raises(models.ModelError, match="is not a known architecture"):
+        models.check_arch(arch)
+
+
+def test_a_network_for_segmentation_is_not_a_classifier() -> None:
+    held = {name: value for name, value in models.build("resnet18", 5, 3).state_dict().items() if name[:2] != "fc"}
+    for score in ("score", "classifier"):
+        head = {f"{score}.weight": torch.zeros(21, 512, 1, 1), f"{score}.bias": torch.zeros(21)}
+        found = described({**in_other_words(held), **head})
+        assert found is None or found.archs == ()
+
+
+def test_two_tensors_of_one_shape_are_told_apart_by_the_order_in_other_blocks(tmp_path: Path) -> None:
+    """In the first stage of a ResNet-50, a shortcut and the last convolution have one shape."""
+    arch = "general_bottleneck_1-1_out32-64_mid8-16_stem8k3s1_projected"
+    network = lively(arch)
+    held = network.state_dict()
+    pairs = [f"layer{stage}.0.{kind}{number}" for stage in (1, 2) for number in (1, 2, 3) for kind in ("conv", "bn")]
+    names = [name for start in ("conv1.", "bn1.") for name in held if name.startswith(start)]
+    for stage in (1, 2):
+        starts = [f"layer{stage}.0.downsample", *(pair for pair in pairs if pair.startswith(f"layer{stage}"))]
+        names += [name for start in starts for name in held if name.startswith(start)]
+    names += ["fc.weight", "fc.bias"]
+    assert set(names) == set(held)
+    with torch.no_grad():
+        assert arch in as_found(each_its_own({name: held[name] for name in names}), network, tmp_path / "w.pth")
+
+
+def test_numbers_that_contradict_the_order_win(tmp_path: Path) -> None:
+    network = lively("cifar_resnet8b")
+    swapped = in_other_words(network.state_dict())
+    names = sorted(swapped, key=lambda name: (name.rpartition(".")[0].replace("c1", "c9"), list(swapped).index(name)))
+    with torch.no_grad():
+        assert "cifar_resnet8b" in as_found({name: swapped[name] for name in names}, network, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("order", ["c1 normal2 c2 normal1", "c2 normal2 c1 normal1", "c1 c2 normal2 normal1"])
+def test_numbers_of_normalisations_count_too(order: str, tmp_path: Path) -> None:
+    network = lively("cifar_resnet8b")
+    held = in_other_words(network.state_dict())
+    places = order.split()
+
+    def place(name: str) -> tuple[int, int]:
+        block = ".".join(name.split(".")[:3])
+        first = next(index for index, each in enumerate(held) if each.startswith(block))
+        part = name.split(".")[3] if ".stage_" in name else ""
+        return first, places.index(part) if part in places else 9
+
+    moved = {name: held[name] for name in sorted(held, key=place)}
+    with torch.no_grad():
+        assert "cifar_resnet8b" in as_found(moved, network, tmp_path / "w.pth")
+
+
+def test_a_negative_variance_is_refused(tmp_path: Path) -> None:
+    held = models.build("cifar_resnet8", 5, 3).state_dict()
+    held["layer1.0.bn1.running_var"].neg_()
+    torch.save(held, tmp_path / "w.pth")
+    with pytest.raises(models.ModelError, match=r"has a negative variance in layer1\.0\.bn1\.running_var"):
+        checkpoint.load_into(models.build("cifar_resnet8", 5, 3), tmp_path / "w.pth", "cifar_resnet8")
+
+
+def test_what_is_behind_the_classifier_is_no_part_of_the_network() -> None:
+    held = in_other_words(models.build("cifar_resnet8", 5, 3).state_dict())
+    found = described({**held, "net.zz.weight": torch.zeros(64, 64, 1, 1)})
+    assert found is None or found.archs == ()
+
+
+def test_a_body_without_its_stem_is_refused() -> None:
+    held = models.build("cifar_resnet14b", 5, 3).state_dict()
+    found = described(
+        in_other_words({name: value for name, value in held.items() if name[:5] not in ("conv1", "bn1.w")})
+    )
+    assert found is None or found.archs == ()
+
+
+def test_candidates_differ_in_words() -> None:
+    assert names.unlike(PREACTIVATED, f"{PREACTIVATED}_raw") == "one with shortcuts that read before the normalisation"
+    assert (
+        names.unlike(PREACTIVATED, PREACTIVATED.replace("s1", "s2_pool"))
+        == "one with a max-pool and a stem of stride 2"
+    )
+    assert names.unlike("resnet50", "resnet50_v1") == "resnet50_v1"
+
+
+def test_many_layers_take_no_long_time() -> None:
+    found = recognise.recognise({f"{n}.weight": shapes.Tensor((8, 8, 3, 3), "Float") for n in range(20_000)})
+    assert found is None or found.archs == ()
 
 
 def of_others() -> list[str]:
