@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from . import hub, spelled
+from . import hub, names
 from .hub import Convention
 from .recognise import Recognised
 
 _PLAIN = re.compile(r"resnet\d+")  # version 1.5, with a max-pool, and nothing else
-_SHOWS = f"{hub.CONFIG} shows what tensors do not"
 
 
 def decided(found: Recognised | None, convention: Convention | None) -> Recognised | None:
@@ -28,8 +27,8 @@ def decided(found: Recognised | None, convention: Convention | None) -> Recognis
         return replace(found, archs=(), words=f"{found.words}, but {convention.unusual} ({hub.CONFIG})")
     first = convention.stride == hub.V1 and convention.bottleneck
     words = f"{found.words}, strides in each block's first convolution" if first else found.words
-    around = "; ".join(filter(None, [found.around, _SHOWS])) if len(found.archs) > 1 else found.around
-    return replace(found, archs=(archs[0],), words=words, around=around)
+    words = f"{words} ({hub.CONFIG} says what tensors do not show)" if len(found.archs) > 1 else words
+    return replace(found, archs=(archs[0],), words=words)
 
 
 def _is(arch: str, convention: Convention) -> bool:
@@ -37,8 +36,13 @@ def _is(arch: str, convention: Convention) -> bool:
     if convention.arch:
         return arch == convention.arch
     first = convention.stride == hub.V1 and bool(convention.bottleneck)
-    build = spelled.parsed(arch)
+    build = names.written_out(arch)
     if build is None:
         return _PLAIN.fullmatch(arch) is not None and not first
-    usual = build.pooled and build.stem_stride == 2 and not build.shortcut and not build.raw
+    usual = (
+        build.pooled
+        and build.stem_stride == 2
+        and not build.shortcut
+        and not (build.raw or build.averaged or build.silu)
+    )
     return usual and build.first_strided == first and build.plan.bottleneck == convention.bottleneck

@@ -25,18 +25,17 @@ class _Naming:
     pattern: re.Pattern[str]  # of a tensor's name
     whose: str
     likely: Callable[[str], bool] = lambda arch: True  # architectures that come first
-    only: bool = False  # it builds the first one and no other
     unlike: str = ""  # what it has and is not built here
 
 
 _NAMINGS = (
     _Naming(re.compile(r"(?:.*\.)?embedder\.embedder\.convolution\.weight"), "transformers"),
-    _Naming(re.compile(r"(?:.*\.)?conv2_x\.0\.residual_function\.0\.weight"), "a collection for CIFAR-100", only=True),
+    _Naming(re.compile(r"(?:.*\.)?conv2_x\.0\.residual_function\.0\.weight"), "a collection for CIFAR-100"),
     _Naming(re.compile(r"(?:.*\.)?res2\.0\.conv1\.weight"), "detectron2", lambda arch: arch.endswith("_v1")),
     _Naming(re.compile(r"(?:.*\.)?stages\.0\.blocks\.0\.norm1\.weight"), "timm"),
     # Pre-activation networks that say `downsample` read a shortcut's input before its normalisation.
     _Naming(re.compile(r".*\bdownsample\.0\.weight"), "", lambda arch: arch.endswith("_raw")),
-    _Naming(re.compile(r"(?:.*\.)?layer0\.(?:conv1|0)\.weight"), "older SENets", unlike="another max-pool"),
+    _Naming(re.compile(r".*\.se_module\.fc1\.weight"), "older SENets", unlike="another max-pool"),
     _Naming(re.compile(r"(?:.*\.)?stages\.0\.0\.conv1_(?:1x1|kxk)\..+"), "timm's byobnets", unlike="other stems"),
 )
 
@@ -54,8 +53,8 @@ def _by(naming: _Naming, found: Recognised) -> Recognised:
         words = f"{found.words}, named as {naming.whose}, which have {naming.unlike}: that is not built here"
         return replace(found, archs=(), words=words)
     found = first(found, naming.likely)
-    archs = found.archs[:1] if naming.only else found.archs
-    return replace(found, archs=archs, around="" if naming.whose else found.around)
+    _, _, doubts = found.around.partition(". ")  # the first sentence says that the names are unknown
+    return replace(found, around=doubts if naming.whose else found.around)
 
 
 def first(found: Recognised, fits: Callable[[str], bool]) -> Recognised:

@@ -31,6 +31,8 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     if len(bodies := parts.bodies(shapes)) > 1:
         where = " and ".join(f"{shortened(prefix, 40)}*" for prefix in list(bodies)[:_SHOWN])
         return Recognised((), 0, 0, f"{len(bodies)} ResNets, {where}: the tensors do not show which one is meant")
+    if own := _own(shapes, named):
+        return own
     found = parts.of(shapes)
     by_names = _by_parts(found, shapes, named) if found else None
     if by_names and by_names.archs:
@@ -45,6 +47,24 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
         why = "" if by_names or fit else structure.why_not(shapes)
         return by_names or next(iter(fit), None) or (Recognised((), 0, 0, why) if why else None)
     return namings.decided(_merged([each for each in fit if each.archs], named), shapes)
+
+
+def _own(shapes: Mapping[str, Shape], named: str) -> Recognised | None:
+    """Return the network that a file of ours names, complete or pruned; None where it names a network of the lists."""
+    held = {name: shape for name, shape in shapes.items() if not name.endswith(plans.COUNTER)}
+    if not named.startswith(spelled.PREFIX) or not names.is_known(named) or structure.HEAD_WEIGHT not in held:
+        return None
+    classes, channels = held[structure.HEAD_WEIGHT][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
+    wanted = plans.tensors(names.plan(named), classes, channels)
+    if not plans.is_narrower(wanted, held):
+        return None
+    part = 100 * _weights(held) / _weights(wanted)
+    pruned = f", pruned to {part:.1f} % of its weights" if wanted != held else ""
+    return Recognised((named,), classes, channels, f"{_words(named)}{pruned}, {_images(classes, channels)}")
+
+
+def _images(classes: int, channels: int) -> str:
+    return f"{classes} classes, {channels} channel{'' if channels == 1 else 's'}"
 
 
 def _merged(readings: list[Recognised], named: str) -> Recognised:
@@ -92,7 +112,7 @@ def _of_tensors(
     stem, head = held.get("conv1.weight", held.get("conv1.0.weight", ())), held["fc.weight"]
     candidates = {name: names.plan(name) for name in _candidates(held, stem, blocks)}
     archs = [name for name, plan in candidates.items() if _fits(plan, held, by_names=by_names)]
-    counts = f"{head[0]} classes, {stem[1]} channel{'' if stem[1] == 1 else 's'}"
+    counts = _images(head[0], stem[1])
     written_out = [each for before in (False, True) for each in spelled.of(held, blocks, before)]
     pruned = () if archs else _pruned(held, named, candidates)
     if pruned and (named in pruned or not written_out):

@@ -21,18 +21,24 @@ V1 = "general_bottleneck_3-4-6-3_out256-512-1024-2048_mid64-128-256-512_stem64k7
 NARROW = "general_bottleneck_1-1-1-1_out16-32-64-128_mid4-8-16-32_stem8k7s2"
 FOUND = Recognised(("resnet50", "resnetaa50", "resnetblur50", V1), 10, 3, "ResNet-50", "around it")
 USUAL = Convention("transformers", hub.V15, "relu", first_stage_strided=False, bottleneck=True, max_pool=True)
-SHOWS = "config.json shows what tensors do not"
+SAYS = "config.json says what tensors do not show"
 
 
 def test_transformers_has_neither_blurs_nor_averages() -> None:
-    assert conventions.decided(FOUND, USUAL) == replace(FOUND, archs=("resnet50",), around=f"around it; {SHOWS}")
+    assert conventions.decided(FOUND, USUAL) == replace(FOUND, archs=("resnet50",), words=f"ResNet-50 ({SAYS})")
 
 
 def test_the_stride_is_in_the_first_convolution() -> None:
     found = conventions.decided(FOUND, replace(USUAL, stride=hub.V1))
     assert found is not None
     assert found.archs == (V1,)
-    assert found.words == "ResNet-50, strides in each block's first convolution"
+    assert found.words == f"ResNet-50, strides in each block's first convolution ({SAYS})"
+
+
+def test_version_1_has_a_short_name_too() -> None:
+    found = conventions.decided(replace(FOUND, archs=("resnet50", "resnet50_v1")), replace(USUAL, stride=hub.V1))
+    assert found is not None
+    assert found.archs == ("resnet50_v1",)
 
 
 def test_transformers_always_has_a_pool() -> None:

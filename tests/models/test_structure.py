@@ -208,12 +208,9 @@ def test_what_shapes_leave_open_is_said(tmp_path: Path) -> None:
 
 
 def test_older_senets_are_refused(tmp_path: Path) -> None:
-    words = {"conv1.": "layer0.conv1.", "bn1.": "layer0.bn1."}
-    held = {}
-    for name, value in lively(SQUEEZED).state_dict().items():
-        start = next((word for word in words if name.startswith(word)), "")
-        held[name.replace(start, words[start], 1) if start else name.replace("layer", "block")] = value
-    torch.save(held, tmp_path / "w.pth")
+    held = lively(SQUEEZED).state_dict()
+    torch.save({name.replace("layer", "block").replace(".se.", ".se_module."): held[name] for name in held},
+               tmp_path / "w.pth")  # fmt: skip
     found = recognise.recognise(shapes.read(tmp_path / "w.pth"))
     assert found is not None
     assert found.archs == ()
@@ -359,6 +356,21 @@ def test_a_body_without_its_stem_is_refused() -> None:
         in_other_words({name: value for name, value in held.items() if name[:5] not in ("conv1", "bn1.w")})
     )
     assert found is None or found.archs == ()
+
+
+def test_a_pruned_network_of_ours_is_recognised_by_its_own_name() -> None:
+    held = {
+        name: shapes.Tensor(tuple(value.shape), "Float") for name, value in lively(PREACTIVATED).state_dict().items()
+    }
+    for name in ("layer1.0.conv1.weight", "layer1.0.bn2.weight", "layer1.0.bn2.bias"):
+        held[name] = held[name]._replace(shape=(5, *held[name].shape[1:]))
+    for name in ("layer1.0.bn2.running_mean", "layer1.0.bn2.running_var"):
+        held[name] = held[name]._replace(shape=(5,))
+    held["layer1.0.conv2.weight"] = held["layer1.0.conv2.weight"]._replace(shape=(8, 5, 3, 3))
+    found = recognise.recognise(held, named=PREACTIVATED)
+    assert found is not None
+    assert found.archs == (PREACTIVATED,)
+    assert "pruned to 9" in found.words
 
 
 def test_candidates_differ_in_words() -> None:
