@@ -57,7 +57,7 @@ class Compiler:
         return self.dialect.activations == "s8-symmetric"
 
 
-_SCALING = ("Mul", "BatchNormalization")
+_SCALING = {"never": (), "normalised": ("BatchNormalization",), "scaled": ("Mul", "BatchNormalization")}
 Rule = Callable[[Plan, Compiler], Iterator[Finding]]
 
 
@@ -316,8 +316,9 @@ def _residual(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
         int8 = [plan.is_int8(name) for name in node.input]
         made = [_made(plan, name) for name in node.input]
         scaled = next((each for each in made if each is not None and each.op_type == "Mul"), None)
-        around = [*made, *plan.takers[node.output[0]]] if compiler.dialect.float_additions else []
-        if not any(int8) and any(each is not None and each.op_type in _SCALING for each in around):
+        around = [*made, *plan.takers[node.output[0]]]
+        scaling = _SCALING[compiler.dialect.float_additions]
+        if not any(int8) and any(each is not None and each.op_type in scaling for each in around):
             continue  # INT8 would be converted back and forth between float operators
         if not any(int8):
             yield Finding(

@@ -149,7 +149,7 @@ def _place_add(found: Placement, net: Net, dialect: Dialect, add: Node) -> None:
     branch = net.maker.get(add.inputs[1 - shortcut])
     if branch is not None and branch.kind == "Conv" and branch.name not in found.weights:
         return  # its layer stays float, and so does the addition: one float input makes it float in any case
-    if not _worthwhile(found, net, add) or (dialect.float_additions and _among_floats(net, add)):
+    if not _worthwhile(found, net, add) or _stays_float(net, add, dialect):
         return
     fused = _taken_in(found, net, branch)
     if not fused and dialect.residual == "shortcut" and _taken_in(found, net, net.maker.get(add.inputs[shortcut])):
@@ -173,14 +173,17 @@ def _worthwhile(found: Placement, net: Net, add: Node) -> bool:
     return any(_made_by_int8(found, net, name) for name in add.inputs)
 
 
-def _among_floats(net: Net, add: Node) -> bool:
-    """Return whether a float operator scales an input or the sum: INT8 inputs would be converted back and forth.
+def _stays_float(net: Net, add: Node, dialect: Dialect) -> bool:
+    """Return whether a float operator is next to an addition: INT8 inputs would be converted back and forth.
 
-    x·sigmoid(x) is an activation: compilers compute it with the layer or the addition before it.
+    A normalisation needs the float sum in any case. Attention scales it; but x·sigmoid(x) is an activation: compilers
+    compute it with the layer or the addition before it.
     """
-    makers = [net.maker[name] for name in add.inputs if name in net.maker]
-    readers = [reader for reader, _ in net.readers.get(add.name, [])]
-    return any(node.kind == "BatchNormalization" or _gate(net, node) is not None for node in [*makers, *readers])
+    around = [net.maker[name] for name in add.inputs if name in net.maker]
+    around += [reader for reader, _ in net.readers.get(add.name, [])]
+    if dialect.float_additions != "never" and any(node.kind == "BatchNormalization" for node in around):
+        return True
+    return dialect.float_additions == "scaled" and any(_gate(net, node) is not None for node in around)
 
 
 def _made_by_int8(found: Placement, net: Net, tensor: str) -> bool:

@@ -63,7 +63,7 @@ class OpenVino:
         channel_multiple=16,
         sums_in_float=True,
         zero_points="where-closer",
-        float_additions=True,
+        float_additions="scaled",
     )
     options = Options
 

@@ -64,7 +64,13 @@ class TensorRt(_nvengine.NvTarget):
     module = "tensorrt"
     # 32: the width of its vectorised INT8 layout. 16: the tile of a tensor core; ModelOpt, NVIDIA's own quantizer,
     # leaves narrower Gemms float.
-    dialect = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple=32, smallest_gemm=16)
+    dialect = Dialect(
+        activations="s8-symmetric",
+        residual="shortcut",
+        channel_multiple=32,
+        smallest_gemm=16,
+        float_additions="normalised",
+    )
     options = Options
 
     def _plan(self, options: Options) -> Plan:

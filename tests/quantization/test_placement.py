@@ -247,23 +247,25 @@ def scaled_sum() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(
-    ("make", "float_sums"),
+    ("make", "float_sums", "normalised"),
     [
-        (scaled_sum, {"sum"}),
-        (lambda: squeezed(projected=True), {"b1"}),
-        (basic, set()),
-        (preact, set()),
-        (smooth, set()),
+        (scaled_sum, {"sum"}, {"sum"}),
+        (lambda: squeezed(projected=True), {"b1"}, set()),
+        (basic, set(), set()),
+        (preact, set(), set()),
+        (smooth, set(), set()),
     ],
 )
 def test_an_addition_next_to_a_float_operator_stays_float_where_the_dialect_wants_it(
-    make: Make, float_sums: set[str]
+    make: Make, float_sums: set[str], normalised: set[str]
 ) -> None:
     net, every = placed(make(), BOTH)
-    _, found = placed(make(), replace(BOTH, float_additions=True))
+    _, found = placed(make(), replace(BOTH, float_additions="scaled"))
+    _, some = placed(make(), replace(BOTH, float_additions="normalised"))
     sums = {add.name for add in adds(net)}
     assert {name for name, _ in every.reads} & sums == sums
     assert sums - {name for name, _ in found.reads} == float_sums
+    assert sums - {name for name, _ in some.reads} == normalised
     assert found.weights == every.weights
     written = qdq.write(make(), *scaled(make(), targets.get("openvino").dialect))
     assert accepts.findings(written, "openvino", targets.get("openvino").dialect) == []
@@ -271,9 +273,11 @@ def test_an_addition_next_to_a_float_operator_stays_float_where_the_dialect_want
     assert known == ["residual-float"] * len(float_sums)  # a warning where it costs time
 
 
-@pytest.mark.parametrize(("target", "wanted"), [("openvino", True), ("onnxruntime", False), ("tensorrt", False)])
-def test_onnxruntime_needs_int8_additions_and_openvino_does_not(target: str, wanted: bool) -> None:
-    """Onnxruntime computes a convolution in float if its output is not quantized; OpenVINO converts for nothing."""
+@pytest.mark.parametrize(
+    ("target", "wanted"), [("openvino", "scaled"), ("onnxruntime", "never"), ("tensorrt", "normalised")]
+)
+def test_onnxruntime_needs_int8_additions_and_others_do_not(target: str, wanted: str) -> None:
+    """Onnxruntime computes a convolution in float if its output is not quantized; others convert for nothing."""
     assert targets.get(target).dialect.float_additions is wanted
 
 
