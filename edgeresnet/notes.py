@@ -59,6 +59,7 @@ class RecogniseNotes:
     candidates: tuple[Candidate, ...]  # the likeliest first
     shown: bool  # whether the images show that it is better than each of the others
     better_than_chance: bool
+    by_certainty: bool = field(default=False, metadata=OMIT)  # as many correct as another, but surer of the labels
 
     def check_read(self) -> None:
         if self.arch not in [each.arch for each in self.candidates]:
@@ -72,7 +73,8 @@ class RecogniseNotes:
         if not others:
             return found
         following = max(others, key=lambda each: (each.images, each.correct))
-        return f"{found}; next, {shortened(following.arch)}: {following.counted}"
+        surer = ", and surer of the labels" if self.by_certainty else ""
+        return f"{found}{surer}; next, {shortened(following.arch)}: {following.counted}"
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class _Attempt:
 
     candidate: Architecture
     predicted: np.ndarray
+    certainty: np.ndarray  # the logarithm of each label's probability
     problem: ModelError | None = None
 
     @property
@@ -66,15 +67,20 @@ def recognise(inputs: RecogniseInputs, spec: RecogniseSpec, out: Path, ctx: Cont
     """Run each candidate on a few labelled images, and take the best of them."""
     torch.set_num_threads(machine.cores())
     images = _decoded(inputs.images.value, spec.seed)
-    attempts = _compared([_Attempt(each, np.empty(0, np.int64)) for each in spec.candidates], inputs, images, ctx)
+    attempts = _compared(
+        [_Attempt(each, np.empty(0, np.int64), np.empty(0)) for each in spec.candidates], inputs, images, ctx
+    )
     level = _level(attempts, images.labels, _SHOWN)
     beats_chance = any(_beats_chance(each, images) for each in level)
+    surest = _surest(level) if beats_chance else level
+    by_certainty, level = len(surest) < len(level), surest
     taken = level[0] if beats_chance else next(each for each in attempts if each.problem is None)
     found = RecogniseNotes(
         arch=taken.arch,
         candidates=tuple(_candidate(each, images.labels) for each in attempts),
         shown=beats_chance and len(level) == 1,
         better_than_chance=beats_chance,
+        by_certainty=by_certainty,
     )
     _warn(found, level, ctx)
     answers = {each.arch: each.predicted.tolist() for each in attempts}
@@ -134,12 +140,15 @@ def _answered(attempt: _Attempt, given: NetworkFile, images: _Images, end: int) 
         models.check_answer(network, attempt.candidate, made.size)
     except ModelError as problem:
         return replace(attempt, problem=problem)
-    answers = [attempt.predicted]
+    answers, certainty = [attempt.predicted], [attempt.certainty]
     with torch.no_grad():
         for start in range(len(attempt.predicted), end, batch):
-            some = torch.from_numpy(made.normalize(images.pixels[start : min(start + batch, end)]))
-            answers.append(network(some).argmax(1).numpy())
-    return replace(attempt, predicted=np.concatenate(answers))
+            part = slice(start, min(start + batch, end))
+            logits = network(torch.from_numpy(made.normalize(images.pixels[part])))
+            answers.append(logits.argmax(1).numpy())
+            chances = logits.double().log_softmax(1).numpy()
+            certainty.append(chances[np.arange(len(chances)), images.labels[part]])
+    return replace(attempt, predicted=np.concatenate(answers), certainty=np.concatenate(certainty))
 
 
 def _level(attempts: Sequence[_Attempt], labels: np.ndarray, p: float) -> list[_Attempt]:
@@ -156,6 +165,21 @@ def _level(attempts: Sequence[_Attempt], labels: np.ndarray, p: float) -> list[_
         for each, correct in running
         if intervals.mcnemar(int((best & ~correct).sum()), int((correct & ~best).sum())) >= limit
     ]
+
+
+def _surest(level: list[_Attempt]) -> list[_Attempt]:
+    """Return the candidate that gives the labels most, and those that do not for fewer images (exact sign test).
+
+    Two candidates may have the same answers and other logits: the network that was trained is surer of the labels.
+    """
+    best = max(level, key=lambda each: float(np.median(each.certainty)))
+    limit = _SHOWN / max(1, len(level) - 1)
+
+    def alike(each: _Attempt) -> bool:
+        more, less = (int(part.sum()) for part in (best.certainty > each.certainty, best.certainty < each.certainty))
+        return intervals.mcnemar(more, less) >= limit
+
+    return [each for each in level if alike(each)]
 
 
 def _beats_chance(attempt: _Attempt, images: _Images) -> bool:

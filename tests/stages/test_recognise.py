@@ -66,7 +66,7 @@ def test_the_best_is_taken_wherever_it_stands(chosen: Chosen, order: Any, tmp_pa
 
 
 def test_what_chance_explains_is_no_reason(chosen: Chosen, digits: Samples) -> None:
-    few = digits.subset(range(20))
+    few = digits.subset(range(5))
     found, ctx = chosen((PLAIN, RESIDUAL), few)
     best = max(found.candidates, key=lambda each: each.correct)
     assert best.arch == "cifar_resnet8", "or there is nothing that chance could explain"
@@ -77,6 +77,14 @@ def test_what_chance_explains_is_no_reason(chosen: Chosen, digits: Samples) -> N
         f"these images do not tell cifar_plain8 from cifar_resnet8. The most usual of these is used: "
         f"{found.sentence()}. Set `model.arch` if it is another"
     )
+
+
+def test_of_equal_answers_the_surer_ones_are_taken(chosen: Chosen, digits: Samples) -> None:
+    """Few images do not tell two networks apart by correct answers, but by how probable these are."""
+    found, ctx = chosen((PLAIN, RESIDUAL), digits.subset(range(20)))
+    assert (found.arch, found.shown, found.by_certainty) == ("cifar_resnet8", True, True)
+    assert "correct, and surer of the labels; next, cifar_plain8: " in found.sentence()
+    assert ctx.warnings == []
 
 
 def rolled(samples: Samples) -> Samples:
