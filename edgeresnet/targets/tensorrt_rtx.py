@@ -78,7 +78,13 @@ class TensorRtRtx(_nvengine.NvTarget):
     module = MODULE
     needs_gpu = False
     # As TensorRT's: same parser, same rules for Q/DQ. Nothing shows yet that its INT8 convolutions are fast.
-    dialect = Dialect(activations="s8-symmetric", residual="shortcut", channel_multiple=32, smallest_gemm=16)
+    dialect = Dialect(
+        activations="s8-symmetric",
+        residual="shortcut",
+        channel_multiple=32,
+        smallest_gemm=16,
+        float_additions="normalised",
+    )
     options = Options
 
     def _plan(self, options: Options) -> Plan:
