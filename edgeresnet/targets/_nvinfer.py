@@ -22,7 +22,12 @@ from typing import Any
 
 from ..errors import MachineError, TargetError
 from ..portable import codec
+from ..portable.session import Dialect
 
+# Of TensorRT and of TensorRT-RTX: one parser reads both.
+DIALECT = Dialect(
+    activations="s8-symmetric", residual="shortcut", channel_multiple=32, smallest_gemm=16, float_additions="normalised"
+)
 ERROR, WARNING = "error", "warning"
 NONE = "NONE"  # no hardware compatibility: the engine is for this GPU
 PATIENCE_S = 1800.0  # for one file; TensorRT-RTX builds a ResNet-50 in a second, TensorRT tries kernels for minutes

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..portable.frozen import described
-from ..portable.session import Dialect
 from . import _cuda, _nvengine
-from ._nvinfer import NONE, Plan
+from ._nvinfer import DIALECT, NONE, Plan
 
 _HARDWARE = {"same": NONE, "same-capability": "SAME_COMPUTE_CAPABILITY", "ampere-plus": "AMPERE_PLUS"}
 _INSTALL = (
@@ -64,13 +63,7 @@ class TensorRt(_nvengine.NvTarget):
     module = "tensorrt"
     # 32: the width of its vectorised INT8 layout. 16: the tile of a tensor core; ModelOpt, NVIDIA's own quantizer,
     # leaves narrower Gemms float.
-    dialect = Dialect(
-        activations="s8-symmetric",
-        residual="shortcut",
-        channel_multiple=32,
-        smallest_gemm=16,
-        float_additions="normalised",
-    )
+    dialect = DIALECT
     options = Options
 
     def _plan(self, options: Options) -> Plan:

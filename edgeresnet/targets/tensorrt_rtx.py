@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..portable.frozen import described
-from ..portable.session import Dialect
 from . import _cuda, _nvengine, _nvinfer
 from ._nvinfer import Complaint, Plan, Reading
 
@@ -78,13 +77,7 @@ class TensorRtRtx(_nvengine.NvTarget):
     module = MODULE
     needs_gpu = False
     # As TensorRT's: same parser, same rules for Q/DQ. Nothing shows yet that its INT8 convolutions are fast.
-    dialect = Dialect(
-        activations="s8-symmetric",
-        residual="shortcut",
-        channel_multiple=32,
-        smallest_gemm=16,
-        float_additions="normalised",
-    )
+    dialect = _nvinfer.DIALECT
     options = Options
 
     def _plan(self, options: Options) -> Plan:
