@@ -20,7 +20,7 @@ from .graph import accepts, lint, quantized, sane
 from .graph.accepts import Finding
 from .images import sources, survey
 from .images.survey import Survey
-from .models import conventions, hub, keras, recognise, records, shapes, sharded, unwrap
+from .models import conventions, hub, keras, plans, recognise, records, shapes, sharded, unwrap
 from .models import names as architectures
 from .models.hub import Labels
 from .models.recognise import Recognised
@@ -154,7 +154,7 @@ def inspect_checkpoint(path: Path) -> CheckpointReport:
         record=records.of(path, found.archs if found else ()),
         doubt=records.doubt(path),
         missing_library=architectures.missing_library(found.archs[0]) if found and found.archs else "",
-        first=tuple(weights)[:_FIRST_NAMES],
+        first=tuple(name for name in weights if not name.endswith(plans.COUNTER))[:_FIRST_NAMES],
         labels=hub.fitting(labels, found.classes if found else 0) if labels else None,
     )
 

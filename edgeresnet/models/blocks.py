@@ -181,9 +181,10 @@ def _block(window: Sequence[Layer], inputs: int, kind: _Kind, shortcut: bool) ->
             continue
         if of_shortcut is None and (outputs < inputs or (kind.length == 3 and outputs != inputs)):
             continue
-        if rest and not _is_attention(rest, outputs):
+        attention = tuple(sorted(rest, key=lambda layer: layer.outputs))
+        if attention and not _is_attention(attention, outputs):
             continue
-        return Block(main, of_shortcut, tuple(rest))
+        return Block(main, of_shortcut, attention)
     return None
 
 
@@ -191,9 +192,9 @@ _Arranged = tuple[tuple[Layer, ...], "Layer | None", Sequence[Layer]]
 
 
 def _arranged(window: Sequence[Layer], kind: _Kind, shortcut: bool) -> Iterator[_Arranged]:
-    """Yield which layers may be the convolutions, the shortcut and the attention: a shortcut stands at three places."""
-    places = (0, kind.length, len(window) - 1)
-    for at in dict.fromkeys(places if kind.shortcut_first else places[::-1]) if shortcut else (None,):
+    """Yield which layers may be the convolutions, the shortcut and the attention."""
+    places = range(len(window))
+    for at in (places if kind.shortcut_first else places[::-1]) if shortcut else (None,):
         others = [layer for index, layer in enumerate(window) if index != at]
         for main in itertools.permutations(others[: kind.length]):
             yield main, None if at is None else window[at], others[kind.length :]

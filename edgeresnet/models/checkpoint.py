@@ -10,7 +10,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -128,24 +128,31 @@ def _renamed(weights: dict[str, torch.Tensor], wanted: Mapping[str, torch.Tensor
     """Return the weights under the network's names: the names as they are, without wrappers, in torchvision's words, or
     by shapes and order, whichever match the most of them.
     """
-    pairs = [(in_words(weights), in_words(wanted)) for in_words in (_as_they_are, _without_wrappers, _as_torchvision)]
+    pairs: list[tuple[_Words, _Words]] = [
+        (in_words(weights), in_words(wanted)) for in_words in (_as_they_are, _without_wrappers, _as_torchvision)
+    ]
     if not any(theirs.keys() >= {word for word in ours if not word.endswith(plans.COUNTER)} for theirs, ours in pairs):
         for reading in structure.readings(_shapes(weights)):
-            theirs = {word: name for name, word in reading.words.items()}
-            pairs += [(theirs, in_words(wanted)) for in_words in (_as_they_are, _as_torchvision, _unpooled)]
+            read, weights = _as_read(reading, weights)
+            pairs += [(read, in_words(wanted)) for in_words in (_as_they_are, _as_torchvision, _unpooled)]
     theirs, ours = max(pairs, key=lambda pair: _matches(weights, pair[0], wanted, pair[1]))
-    return {ours.get(word, name): value for word, name, value in _filled(weights, theirs)}
+    found = {ours.get(word, name): weights[name] for word, name in theirs.items()}
+    return {name: _like(wanted[name], value) if name in wanted else value for name, value in found.items()}
 
 
-def _filled(weights: Mapping[str, torch.Tensor], theirs: _Words) -> Iterator[tuple[str, str, torch.Tensor]]:
-    """Yield word, name and tensor, in the shape that torchvision has; a classifier without bias gets zeros."""
-    for word, name in theirs.items():
-        shape = structure.as_torchvision(word, tuple(weights[name].shape))
-        yield word, name, weights[name].reshape(shape)
-    head = theirs.get(structure.HEAD_WEIGHT)
-    if head and structure.HEAD_BIAS not in theirs and not parts.bodies(_shapes(weights)):
-        bias = structure.HEAD_BIAS
-        yield bias, bias, weights[head].new_zeros(len(weights[head]))
+def _as_read(reading: structure.Reading, weights: dict[str, torch.Tensor]) -> tuple[_Words, dict[str, torch.Tensor]]:
+    """Return the file's names by torchvision's words; and the weights, with zeros where the classifier has no bias."""
+    theirs = {word: name for name, word in reading.words.items()}
+    if reading.biased or parts.bodies(_shapes(weights)):
+        return theirs, weights
+    head, bias = weights[theirs[structure.HEAD_WEIGHT]], structure.HEAD_BIAS
+    return {**theirs, bias: bias}, {**weights, bias: head.new_zeros(len(head))}
+
+
+def _like(wanted: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return a matrix as a convolution of 1×1, or the other way round, where the network has that."""
+    one, other = sorted((wanted.shape, value.shape), key=len)
+    return value.reshape(wanted.shape) if other == (*one, 1, 1) else value
 
 
 def _matches(

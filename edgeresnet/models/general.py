@@ -87,8 +87,9 @@ class Block(cifar.Block):
             self.add_module(f"conv{number + 1}", convolution)
             self.add_module(f"bn{number + 1}", nn.BatchNorm2d(takes if plan.preactivation else gives))
         self.count = len(shapes)
-        narrow = dict(plans.tensors(plan, 1, 1)).get(f"layer{stage + 1}.0.se.fc1.weight") if plan.attention else None
-        self.se: nn.Module = SqueezeExcite(outputs, narrow[0]) if narrow else nn.Identity()
+        self.se: nn.Module = nn.Identity()
+        if plan.attention:
+            self.se = SqueezeExcite(outputs, plans.squeezed(plan, outputs))
         self.residual = how.shortcut != spelled.NONE
         self.shortcut: nn.Module = nn.Identity()
         changes = stride != 1 or inputs != outputs

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .plans import COUNTER, Shape
+from .plans import Shape, without_counters
 
 _PARTS = {
     "weight": "weight", "kernel": "weight", "gamma": "weight", "scale": "weight", "w": "weight",
@@ -65,7 +65,7 @@ class Layer:
 
 def layers_of(shapes: Mapping[str, Shape]) -> list[Layer] | None:
     """Return the layers in the file's order; None where a tensor belongs to no layer of a ResNet."""
-    held = {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
+    held = without_counters(shapes)
     numbers = [name for name, shape in held.items() if not shape]
     vectors = {name: shape for name, shape in held.items() if shape}
     if any(0 in shape for shape in vectors.values()) or len(held) > 6 * _MOST:
@@ -80,7 +80,7 @@ def layers_of(shapes: Mapping[str, Shape]) -> list[Layer] | None:
 
 def strangers(shapes: Mapping[str, Shape]) -> list[str]:
     """Return what makes no layer of a ResNet: tensors, and layers that lack one. Empty where names show no layers."""
-    held = {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
+    held = without_counters(shapes)
     parts, strange = _grouped(held)
     layers = {where: _layer(where, found, held) for where, found in parts.items()}
     convolutions = sum(layer is not None and layer.kind == "conv" for layer in layers.values())
@@ -104,6 +104,11 @@ def common_path(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """Return the parts with which all paths begin."""
     alike = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
     return tuple(parts[0] for parts in alike)
+
+
+def differ(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, str]:
+    """Return the first parts in which two paths differ; empty where one is the beginning of the other."""
+    return next(((a, b) for a, b in zip(one, other, strict=False) if a != b), ("", ""))
 
 
 def _natural(word: str) -> list[tuple[int, int, str]]:

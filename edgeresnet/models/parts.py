@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .plans import COUNTER, Shape
 
 _BODY = re.compile(r"(?P<prefix>(?:.*\.)?)(?:layer1|(?P<numbered>4))\.0\.conv1\.weight")
-_NAMED = re.compile(r"(?:conv1|bn1|maxpool|layer\d+)\.")
+_NAMED = re.compile(r"(?:conv1|bn1|maxpool|layer\d+|norm)\.")
 # torchvision's children in their order; activation and pooling, between them, have no tensors.
 _CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 _NUMBERED = re.compile(r"([014567])\.")

@@ -67,6 +67,16 @@ def tensors(plan: Plan, classes: int, channels: int) -> dict[str, Shape]:
     return dict(_tensors(plan, classes, channels))
 
 
+def without_counters(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return the tensors that a plan speaks of."""
+    return {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
+
+
+def stem(held: Mapping[str, Shape]) -> Shape:
+    """Return the shape of the convolution that reads images; empty where there is none."""
+    return held.get("conv1.weight", held.get("conv1.0.weight", ()))
+
+
 def is_narrower(wanted: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> bool:
     """Return whether weights of these `shapes` may be `wanted`'s with channels removed: same names, nothing wider, the
     same images in and the same classes out.
@@ -135,13 +145,18 @@ def _shortcut(plan: Plan, name: str, inputs: int, outputs: int, strided: bool) -
         yield from _norm(plan, f"{name}.{at + 1}", outputs)
 
 
+def squeezed(plan: Plan, channels: int) -> int:
+    """Return through how many channels squeeze and excite goes."""
+    part = int(plan.attention.removeprefix("se"))
+    return channels // part if plan.outputs else max(8, int(channels / part + 4) // 8 * 8)  # the nearest multiple of 8
+
+
 def _attention(plan: Plan, name: str, channels: int) -> Iterator[tuple[str, Shape]]:
     if plan.attention == "eca":
         reach = int(abs(math.log2(channels) + 1) / 2)
         yield f"{name}.conv.weight", (1, 1, max(reach if reach % 2 else reach + 1, 3))
     elif plan.attention:
-        part = int(plan.attention.removeprefix("se"))
-        small = channels // part if plan.outputs else max(8, int(channels / part + 4) // 8 * 8)  # the nearest multiple
+        small = squeezed(plan, channels)
         yield f"{name}.fc1.weight", (small, channels, 1, 1)
         yield f"{name}.fc1.bias", (small,)
         yield f"{name}.fc2.weight", (channels, small, 1, 1)

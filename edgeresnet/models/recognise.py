@@ -31,8 +31,6 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     if len(bodies := parts.bodies(shapes)) > 1:
         where = " and ".join(f"{shortened(prefix, 40)}*" for prefix in list(bodies)[:_SHOWN])
         return Recognised((), 0, 0, f"{len(bodies)} ResNets, {where}: the tensors do not show which one is meant")
-    if own := _own(shapes, named):
-        return own
     found = parts.of(shapes)
     by_names = _by_parts(found, shapes, named) if found else None
     if by_names and by_names.archs:
@@ -41,26 +39,12 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     known = any(not arch.startswith(spelled.PREFIX) for _, each in readings if each for arch in each.archs)
     # A chain of convolutions has the tensors of a ResNet without projections. Names of blocks, or of a family, decide.
     fit = [each for one, each in readings if each and (known or one.grouped or one.projected or not each.archs)]
-    if by_names and any(one.without_bias for one, _ in readings):
+    if by_names and not all(one.biased for one, _ in readings):
         return by_names  # a head that somebody put behind a known body: without a bias it may be a cosine
     if not any(each.archs for each in fit):
         why = "" if by_names or fit else structure.why_not(shapes)
         return by_names or next(iter(fit), None) or (Recognised((), 0, 0, why) if why else None)
     return namings.decided(_merged([each for each in fit if each.archs], named), shapes)
-
-
-def _own(shapes: Mapping[str, Shape], named: str) -> Recognised | None:
-    """Return the network that a file of ours names, complete or pruned; None where it names a network of the lists."""
-    held = {name: shape for name, shape in shapes.items() if not name.endswith(plans.COUNTER)}
-    if not named.startswith(spelled.PREFIX) or not names.is_known(named) or structure.HEAD_WEIGHT not in held:
-        return None
-    classes, channels = held[structure.HEAD_WEIGHT][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
-    wanted = plans.tensors(names.plan(named), classes, channels)
-    if not plans.is_narrower(wanted, held):
-        return None
-    part = 100 * _weights(held) / _weights(wanted)
-    pruned = f", pruned to {part:.1f} % of its weights" if wanted != held else ""
-    return Recognised((named,), classes, channels, f"{_words(named)}{pruned}, {_images(classes, channels)}")
 
 
 def _images(classes: int, channels: int) -> str:
@@ -78,9 +62,10 @@ def _merged(readings: list[Recognised], named: str) -> Recognised:
 
 
 def _by_reading(reading: Reading, shapes: Mapping[str, Shape], named: str) -> Recognised | None:
+    bias = "" if reading.biased else ", which has no bias"
     around = (
         "the names of its tensors are unknown: their shapes and order show the network, and "
-        f"{shortened(reading.head or 'the last matrix', 40)} is the classifier{reading.without_bias}"
+        f"{shortened(reading.head or 'the last matrix', 40)} is the classifier{bias}"
     )
     if not reading.projected:
         around += ". No tensor shows whether it has shortcuts"
@@ -96,7 +81,7 @@ def _by_reading(reading: Reading, shapes: Mapping[str, Shape], named: str) -> Re
 def _by_parts(found: Parts, shapes: Mapping[str, Shape], named: str) -> Recognised | None:
     held = {word: shapes[name] for name, word in found.words.items()}
     blocks = _blocks(held)
-    stem = held.get("conv1.weight", held.get("conv1.0.weight", ()))
+    stem = plans.stem(held)
     if len(stem) != 4 or not blocks:
         return None
     if not found.head:
@@ -108,8 +93,8 @@ def _of_tensors(
     held: Mapping[str, Shape], blocks: tuple[int, ...], named: str, around: str, *, by_names: bool
 ) -> Recognised | None:
     """Recognise a network by its tensors in torchvision's words."""
-    held = {name: shape for name, shape in held.items() if not name.endswith(plans.COUNTER)}
-    stem, head = held.get("conv1.weight", held.get("conv1.0.weight", ())), held["fc.weight"]
+    held = plans.without_counters(held)
+    stem, head = plans.stem(held), held["fc.weight"]
     candidates = {name: names.plan(name) for name in _candidates(held, stem, blocks)}
     archs = [name for name, plan in candidates.items() if _fits(plan, held, by_names=by_names)]
     counts = _images(head[0], stem[1])
@@ -135,14 +120,14 @@ def _of_tensors(
 
 def _fits(plan: Plan, held: Mapping[str, Shape], *, by_names: bool) -> bool:
     """Return whether these are a plan's tensors. Unknown names do not show whether a shortcut averages."""
-    channels = held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
+    channels = plans.stem(held)[1]
     plan = plan if by_names else replace(plan, pooled_shortcut=False)
     return plans.tensors(plan, held["fc.weight"][0], channels) == held
 
 
 def _pruned(held: Mapping[str, Shape], named: str, candidates: Mapping[str, Plan]) -> tuple[str, ...]:
     """Return whose tensors these may be, pruned: those of the network that the file names, else the smallest first."""
-    classes, channels = held["fc.weight"][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
+    classes, channels = held["fc.weight"][0], plans.stem(held)[1]
     every = {re.sub(r"_w\d+$", "", name): None for name in candidates} | dict.fromkeys(candidates)
     if named and names.is_known(named) and sum(names.plan(named).blocks) <= len(held):
         every = {named: None, **every}
@@ -212,8 +197,7 @@ def _words(arch: str) -> str:
 
 _KINDS = {
     "v1": "version 1: each stage's stride is in a convolution of 1×1",
-    spelled.APPENDED: "zeros after the channels in shortcuts",
-    spelled.AVERAGED: "means and zeros after the channels in shortcuts",
+    **spelled.IN_WORDS,
 }
 
 
@@ -269,7 +253,7 @@ def _counted(blocks: tuple[int, ...]) -> str:
 
 def _nearest(candidates: Mapping[str, Plan], held: Mapping[str, Shape]) -> str:
     """Name the most similar known network and where it differs; empty where most of its tensors differ."""
-    classes, channels = held["fc.weight"][0], held.get("conv1.weight", held.get("conv1.0.weight", (0, 0)))[1]
+    classes, channels = held["fc.weight"][0], plans.stem(held)[1]
     differing = {}
     for name, plan in candidates.items():
         wanted = plans.tensors(plan, classes, channels)

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from .plans import BLOCKS, SHORTCUTS, STEM, Plan, Shape, tensors
+from . import plans
+from .plans import BLOCKS, STEM, Plan, Shape
 
 PREFIX = "general_"
 # Shortcuts without a tensor, where a stage's width changes: zeros on both sides of every second pixel (the paper's
@@ -71,7 +72,7 @@ class Spelled:
         return PREFIX + "_".join(part for part, holds in parts.items() if holds)
 
 
-_SHORTCUTS = {
+IN_WORDS = {
     PADDED: "zeros on both sides of the channels in shortcuts",
     APPENDED: "zeros after the channels in shortcuts",
     AVERAGED: "means, and zeros after the channels, in shortcuts",
@@ -84,7 +85,7 @@ def unlike(one: Spelled, other: Spelled) -> str:
     words = {
         "a max-pool" if other.pooled else "no max-pool": one.pooled != other.pooled,
         f"a stem of stride {other.stem_stride}": one.stem_stride != other.stem_stride,
-        _SHORTCUTS.get(other.shortcut, "projections"): one.shortcut != other.shortcut,
+        IN_WORDS.get(other.shortcut, "projections"): one.shortcut != other.shortcut,
         "strides in convolutions of 1×1": other.first_strided,
         "shortcuts that read before the normalisation": other.raw,
         "means before the shortcuts' convolutions": other.averaged,
@@ -120,7 +121,7 @@ def parsed(arch: str) -> Spelled | None:
         attention=found["attention"] or "",
         outputs=outputs,
         middles=middles,
-        biased=tuple(part for part in (STEM, BLOCKS, SHORTCUTS) if part in (found["bias"] or "").split("-")),
+        biased=tuple(part for part in (STEM, BLOCKS, plans.SHORTCUTS) if part in (found["bias"] or "").split("-")),
         preactivation=bool(found["preact"]),
         stem_norm=not found["stemnorm"],
         last_norm=bool(found["lastnorm"]),
@@ -145,8 +146,8 @@ def of(held: Mapping[str, Shape], blocks: tuple[int, ...], preactivation: bool) 
     plan = _plan(held, blocks, preactivation)
     if plan is None:
         return ()
-    channels = held["conv1.weight" if len(plan.stem) == 1 else "conv1.0.weight"][1]
-    if tensors(plan, held["fc.weight"][0], channels) != dict(held):
+    channels = plans.stem(held)[1]
+    if plans.tensors(plan, held["fc.weight"][0], channels) != dict(held):
         return ()
     return tuple(each for each in _candidates(plan) if parsed(each.name) == each)
 
@@ -177,7 +178,7 @@ def _plan(held: Mapping[str, Shape], blocks: tuple[int, ...], preactivation: boo
         attention=_attention(held, outputs[0]),
         outputs=tuple(outputs),
         middles=tuple(middles) if bottleneck else (),
-        biased=tuple(part for part in (STEM, BLOCKS, SHORTCUTS) if here[part]),
+        biased=tuple(part for part in (STEM, BLOCKS, plans.SHORTCUTS) if here[part]),
         preactivation=preactivation,
         stem_norm="bn1.weight" in held,
         last_norm="norm.weight" in held,
@@ -187,8 +188,10 @@ def _plan(held: Mapping[str, Shape], blocks: tuple[int, ...], preactivation: boo
 
 
 _BIASES = {
-    STEM: r"conv1\.(?:[036]\.)?bias", BLOCKS: r"layer\d+\.\d+\.conv\d\.bias", SHORTCUTS: r".+\.downsample\.0\.bias",
-}  # fmt: skip
+    STEM: r"conv1\.(?:[036]\.)?bias",
+    BLOCKS: r"layer\d+\.\d+\.conv\d\.bias",
+    plans.SHORTCUTS: r".+\.downsample\.0\.bias",
+}
 
 
 def _attention(held: Mapping[str, Shape], outputs: int) -> str:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from ..errors import listed
 from .blocks import Body, bodies
-from .layers import Layer, common_path, in_natural_order, layers_of, strangers
-from .plans import COUNTER, Shape
+from .layers import Layer, common_path, differ, in_natural_order, layers_of, strangers
+from .plans import Shape, without_counters
 
 _NUMBERS = re.compile(r"[0-9]{1,9}")
 _FEWEST = 5  # convolutions
@@ -39,17 +39,17 @@ class Reading:
         return any(".downsample." in word for word in self.words.values())
 
     @property
-    def without_bias(self) -> str:
-        """Return words for a classifier that has no bias; empty for one that has."""
-        return "" if HEAD_BIAS in self.words.values() else ", which has no bias"
+    def biased(self) -> bool:
+        """Whether the classifier has a bias."""
+        return HEAD_BIAS in self.words.values()
 
     def held(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
         """Return the shapes in torchvision's words, as torchvision has them; a classifier without bias gets one."""
-        found = {word: as_torchvision(word, shapes[name]) for name, word in self.words.items()}
+        found = {word: _as_torchvision(word, shapes[name]) for name, word in self.words.items()}
         return {**found, HEAD_BIAS: found[HEAD_WEIGHT][:1]}
 
 
-def as_torchvision(word: str, shape: Shape) -> Shape:
+def _as_torchvision(word: str, shape: Shape) -> Shape:
     """Return a weight's shape: a classifier's has two sides, and attention's four, whatever the file has."""
     if word == HEAD_WEIGHT:
         return shape[:2]
@@ -92,7 +92,7 @@ def why_not(shapes: Mapping[str, Shape]) -> str:
 
 def _orders(shapes: Mapping[str, Shape]) -> Iterator[tuple[list[Layer], bool]]:
     """Yield the layers as the file has them, and as their names count: some formats sort by name."""
-    names = [name for name in shapes if not name.endswith(COUNTER)]  # safetensors sorts within each type of number
+    names = list(without_counters(shapes))  # safetensors sorts within each type of number
     layers = layers_of(shapes)
     if layers is None:
         return
@@ -121,7 +121,7 @@ def _ordered_by_names(body: Body) -> bool:
 
 def _contradicted(body: Body) -> bool:
     """Return whether numbers in the names of layers of one shape go down where the file's order goes up."""
-    return any(_numbered(*parts) and _numbers(parts[0]) > _numbers(parts[1]) for parts in _alike(body))
+    return any(_goes_down(*parts) for parts in _alike(body))
 
 
 def _alike(body: Body) -> Iterator[tuple[str, str]]:
@@ -131,11 +131,15 @@ def _alike(body: Body) -> Iterator[tuple[str, str]]:
         alike.setdefault(layer.shape, []).append(layer)
     for group in alike.values():
         for one, other in itertools.pairwise(group):
-            yield next(((a, b) for a, b in zip(one.path, other.path, strict=False) if a != b), ("", ""))
+            yield differ(one.path, other.path)
 
 
 def _numbered(one: str, other: str) -> bool:
     return _NUMBERS.sub("#", one) == _NUMBERS.sub("#", other)
+
+
+def _goes_down(one: str, other: str) -> bool:
+    return _numbered(one, other) and _numbers(one) > _numbers(other)
 
 
 def _lettered(one: str, other: str) -> bool:
@@ -268,13 +272,8 @@ def _in_order(layers: Iterable[Layer], some: Iterable[Layer]) -> list[Layer]:
 
 def _turned(body: Body, pairs: _Norms) -> bool:
     """Return whether the numbers of normalisations go down where their convolutions follow one another."""
-    for block in body.blocks:
-        for one, other in itertools.pairwise(block.convolutions):
-            paths = zip(pairs.of[one].path, pairs.of[other].path, strict=False)
-            parts = next(((a, b) for a, b in paths if a != b), ("", ""))
-            if _numbered(*parts) and _numbers(parts[0]) > _numbers(parts[1]):
-                return True
-    return False
+    each = (pair for block in body.blocks for pair in itertools.pairwise(block.convolutions))
+    return any(_goes_down(*differ(pairs.of[one].path, pairs.of[other].path)) for one, other in each)
 
 
 def _groups_by_names(body: Body) -> bool:

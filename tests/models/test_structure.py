@@ -196,6 +196,40 @@ def test_a_shortcut_that_its_name_tells_from_a_convolution_of_the_same_shape(tmp
     assert "general_bottleneck_1-1_out32-64_mid8-16_stem8k3s1_projected" in found
 
 
+@torch.no_grad()
+def test_attention_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
+    """Sorted, `excite` stands before `shortcut`, and `squeeze` behind it."""
+    network = lively(SQUEEZED)
+    words = {".se.out1": ".squeeze", ".se.out2": ".excite"}
+    held = {re.sub(r"\.se\.out\d", lambda found: words[found[0]], name): value
+            for name, value in in_other_words(network.state_dict()).items()}  # fmt: skip
+    assert any(".excite." in name for name in held)
+    assert SQUEEZED in as_found(held, network, tmp_path / "w.safetensors")
+
+
+class Own(nn.Module):
+    """A network of a user's own, whose names are those of its file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.se = nn.ModuleDict({"se": nn.Linear(8, 8)})
+        self.fc = nn.Conv2d(8, 5, 1)
+
+
+def test_a_users_own_network_gets_its_tensors_as_they_are(tmp_path: Path) -> None:
+    network = Own()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    other = Own()
+    checkpoint.load_into(other, tmp_path / "w.pth", "mine:Own")
+    assert torch.equal(other.fc.weight, network.fc.weight)
+    held = network.state_dict()
+    del held["fc.bias"]
+    torch.save(held, tmp_path / "w.pth")
+    with pytest.raises(models.ModelError, match=r"does not fit mine:Own: 1 missing: fc\.bias"):
+        checkpoint.load_into(other, tmp_path / "w.pth", "mine:Own")
+
+
 def test_what_shapes_leave_open_is_said(tmp_path: Path) -> None:
     """Without names, the order of a pre-activation network is that of another network too."""
     arch = "general_preact_basic_1-1-1_out16-32-64_stem16k3s1_nostemnorm_lastnorm_padded"
