@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..errors import ModelError, listed, shortened
+from ..errors import ModelError, listed, quoted, shortened
 from ..portable.documents import Unreadable, parse_json, read_bytes, shown
 
 CONFIG = "config.json"
@@ -127,7 +127,7 @@ def check_order(path: Path, classes: Sequence[str]) -> None:
     names = labels.names if labels else ()
     if list(names) != list(classes) and sorted(names) == sorted(classes):
         at = next(number for number, pair in enumerate(zip(names, classes, strict=True)) if len(set(pair)) > 1)
-        problem = f"names class {at} {shortened(names[at], 40)}, but that of the images is {shortened(classes[at], 40)}"
+        problem = f"names class {at} {quoted(names[at], 40)}, but that of the images is {quoted(classes[at], 40)}"
         file = labels.file if labels else ""
         raise ModelError(file, problem, hint=f"use its order: `images.names: {file}`, --names {file}")
 

@@ -125,7 +125,7 @@ def test_images_in_another_order_than_the_names_are_refused(command: Command, tm
     text = (tmp_path / "mine.yaml").read_text().replace(", names: hub/config.json", "")
     (tmp_path / "bare.yaml").write_text(text)
     line = refused(command("check", "bare.yaml"))
-    assert "hub/config.json names class 0 zero, but that of the images is eight" in line
+    assert "hub/config.json names class 0 'zero', but that of the images is 'eight'" in line
     assert "`images.names: hub/config.json`" in line
 
 

@@ -72,18 +72,18 @@ def shuffled(tensors: Tensors) -> Tensors:
     return OrderedDict(items)
 
 
-def as_found(tensors: Tensors, network: nn.Module, path: Path, size: int = 32) -> tuple[str, ...]:
-    """Write the tensors; return the architectures that they are recognised as, and that answer as the network does."""
+def finds(arch: str, tensors: Tensors, network: nn.Module, path: Path, size: int = 32) -> bool:
+    """Write the tensors; return whether they are recognised as this network, and it answers as the given one."""
     if path.suffix == ".safetensors":
         save_file({name: value.contiguous() for name, value in tensors.items()}, path)
     else:
         torch.save(tensors, path)
     found = recognise.recognise(shapes.read(path))
-    assert found is not None
+    if found is None or arch not in found.archs:
+        return False
     torch.manual_seed(1)
     images = torch.randn(2, found.channels, size, size)
-    wanted = network(images)
-    return tuple(arch for arch in found.archs if torch.allclose(answer(arch, found, path, images), wanted, atol=1e-4))
+    return torch.allclose(answer(arch, found, path, images), network(images), atol=1e-4)
 
 
 def answer(arch: str, found: recognise.Recognised, path: Path, images: torch.Tensor) -> torch.Tensor:
@@ -101,21 +101,21 @@ def test_names_do_not_matter(arch: str, renamed: Callable[[Tensors], Tensors], t
     network = lively(arch)
     if arch == PADDED and renamed in (each_its_own, each_layer_its_own):
         pytest.skip("without names, a chain of convolutions has the same tensors")
-    assert arch in as_found(renamed(network.state_dict()), network, tmp_path / "w.pth")
+    assert finds(arch, renamed(network.state_dict()), network, tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 @torch.no_grad()
 def test_files_that_are_sorted_by_name_are_read_by_the_numbers_in_their_names(arch: str, tmp_path: Path) -> None:
     network = lively(arch)
-    assert arch in as_found(in_other_words(network.state_dict()), network, tmp_path / "w.safetensors")
+    assert finds(arch, in_other_words(network.state_dict()), network, tmp_path / "w.safetensors")
 
 
 @torch.no_grad()
 def test_block_ten_comes_after_block_two(tmp_path: Path) -> None:
     network = lively("general_basic_12_out8_stem8k3s1_padded")
-    found = as_found(in_other_words(network.state_dict()), network, tmp_path / "w.safetensors")
-    assert "general_basic_12_out8_stem8k3s1_padded" in found
+    arch = "general_basic_12_out8_stem8k3s1_padded"
+    assert finds(arch, in_other_words(network.state_dict()), network, tmp_path / "w.safetensors")
 
 
 class Residual(nn.Module):
@@ -157,7 +157,10 @@ class Listed(nn.Module):
 def test_a_branch_in_a_list_and_a_head_without_bias(file: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = enlivened(Listed())
-    assert as_found(network.state_dict(), network, tmp_path / file)[:1] == ("cifar_resnet14b_w8",)
+    assert finds("cifar_resnet14b_w8", network.state_dict(), network, tmp_path / file)
+    found = described(network.state_dict())
+    assert found is not None
+    assert found.archs[0] == "cifar_resnet14b_w8"
 
 
 @torch.no_grad()
@@ -165,7 +168,7 @@ def test_attention_of_matrices_is_attention_of_convolutions(tmp_path: Path) -> N
     network = lively(SQUEEZED)
     held = {name: value.flatten(1) if value.ndim == 4 and ".se." in name else value
             for name, value in network.state_dict().items()}  # fmt: skip
-    assert SQUEEZED in as_found(held, network, tmp_path / "w.pth")
+    assert finds(SQUEEZED, held, network, tmp_path / "w.pth")
 
 
 @torch.no_grad()
@@ -174,7 +177,7 @@ def test_a_convolution_as_classifier(tmp_path: Path) -> None:
     held = {
         name: value[:, :, None, None] if name == "fc.weight" else value for name, value in network.state_dict().items()
     }
-    assert PREACTIVATED in as_found(held, network, tmp_path / "w.pth")
+    assert finds(PREACTIVATED, held, network, tmp_path / "w.pth")
 
 
 @torch.no_grad()
@@ -192,8 +195,8 @@ def test_a_shortcut_that_its_name_tells_from_a_convolution_of_the_same_shape(tmp
         "fc.weight": held["fc.weight"],
     }
     moved["fc.bias"] = held["fc.bias"]
-    found = as_found(in_other_words(moved), network, tmp_path / "w.pth")
-    assert "general_bottleneck_1-1_out32-64_mid8-16_stem8k3s1_projected" in found
+    arch = "general_bottleneck_1-1_out32-64_mid8-16_stem8k3s1_projected"
+    assert finds(arch, in_other_words(moved), network, tmp_path / "w.pth")
 
 
 @torch.no_grad()
@@ -204,7 +207,7 @@ def test_attention_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
     held = {re.sub(r"\.se\.out\d", lambda found: words[found[0]], name): value
             for name, value in in_other_words(network.state_dict()).items()}  # fmt: skip
     assert any(".excite." in name for name in held)
-    assert SQUEEZED in as_found(held, network, tmp_path / "w.safetensors")
+    assert finds(SQUEEZED, held, network, tmp_path / "w.safetensors")
 
 
 class Own(nn.Module):
@@ -342,7 +345,7 @@ def test_two_tensors_of_one_shape_are_told_apart_by_the_order_in_other_blocks(tm
     names += ["fc.weight", "fc.bias"]
     assert set(names) == set(held)
     with torch.no_grad():
-        assert arch in as_found(each_its_own({name: held[name] for name in names}), network, tmp_path / "w.pth")
+        assert finds(arch, each_its_own({name: held[name] for name in names}), network, tmp_path / "w.pth")
 
 
 def test_numbers_that_contradict_the_order_win(tmp_path: Path) -> None:
@@ -350,7 +353,7 @@ def test_numbers_that_contradict_the_order_win(tmp_path: Path) -> None:
     swapped = in_other_words(network.state_dict())
     names = sorted(swapped, key=lambda name: (name.rpartition(".")[0].replace("c1", "c9"), list(swapped).index(name)))
     with torch.no_grad():
-        assert "cifar_resnet8b" in as_found({name: swapped[name] for name in names}, network, tmp_path / "w.pth")
+        assert finds("cifar_resnet8b", {name: swapped[name] for name in names}, network, tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("order", ["c1 normal2 c2 normal1", "c2 normal2 c1 normal1", "c1 c2 normal2 normal1"])
@@ -367,7 +370,7 @@ def test_numbers_of_normalisations_count_too(order: str, tmp_path: Path) -> None
 
     moved = {name: held[name] for name in sorted(held, key=place)}
     with torch.no_grad():
-        assert "cifar_resnet8b" in as_found(moved, network, tmp_path / "w.pth")
+        assert finds("cifar_resnet8b", moved, network, tmp_path / "w.pth")
 
 
 def test_a_negative_variance_is_refused(tmp_path: Path) -> None:
@@ -423,9 +426,7 @@ def test_many_layers_take_no_long_time() -> None:
 
 def of_others() -> list[str]:
     names = torchvision.models.list_models(torchvision.models)
-    return [
-        name for name in names if not re.match(r"(?:wide_)?resn|inception|googlenet|.*(?:vit|swin|regnet_y_128)", name)
-    ]
+    return [name for name in names if not re.match(r"(?:wide_)?resn|inception|googlenet|.*(?:vit|swin)|regnet", name)]
 
 
 @pytest.mark.parametrize("name", [*of_others()[::3], "regnet_x_400mf", "regnet_y_400mf"])
