@@ -98,6 +98,10 @@ def entered() -> Iterator[ProcessGroup]:
     if started_together() == 1:
         yield ProcessGroup()
         return
+    # Imported later, as DistributedDataParallel does, this module keeps the group as a default argument for ever: its
+    # threads then outlive it, and a process may abort at exit.
+    import torch.distributed.nn.functional
+
     device = _device()
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -55,6 +55,29 @@ def test_several_learn_what_one_would(processes: int, tmp_path: Path) -> None:
         torch.testing.assert_close(same, together, rtol=0, atol=0)
 
 
+LEFT = """
+import os, pathlib, torch
+from edgeresnet.training import process_group
+
+with process_group.entered() as mine:
+    learner = mine.joined(torch.nn.Linear(3, 2))
+    learner(torch.ones(2, 3)).sum().backward()
+    del learner
+names = [task.joinpath("comm").read_text() for task in pathlib.Path("/proc/self/task").iterdir()]
+assert not [name for name in names if "gloo" in name], names
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list a process's threads")
+def test_no_thread_of_the_group_outlives_it(tmp_path: Path) -> None:
+    """Such a thread made a process abort at its exit, once in some hundred runs."""
+    (tmp_path / "left.py").write_text(LEFT)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*start, str(tmp_path / "left.py")], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_image_belongs_to_one_process() -> None:
     for size in (1, 2, 3, 5):
         found: list[int] = []
