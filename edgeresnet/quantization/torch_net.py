@@ -23,7 +23,7 @@ class TorchNet:
 
     def __init__(self, net: Net, device: torch.device = torch.device("cpu")):  # noqa: B008
         self.net = net
-        unknown = sorted({node.kind for node in net.nodes} - set(_OPERATORS))
+        unknown = sorted({node.kind for node in net.nodes} - set(OPERATORS))
         unknown += [f"{node.name}'s padding" for node in net.nodes if "auto_pad" in node.attributes]
         if unknown:
             raise ModelError(", ".join(unknown), "cannot be refined", hint="use `effort: fast`, which does not refine")
@@ -48,7 +48,7 @@ class TorchNet:
                     inputs.append(read(node, slot, value) if read else value)
                 else:
                     inputs.append(constants[name] if name in constants else self.net.constants.get(name))
-            value = _OPERATORS[node.kind](node, *inputs)
+            value = OPERATORS[node.kind](node, *inputs)
             values[node.name] = value
             if node.name in keep:
                 found[node.name] = value
@@ -131,7 +131,7 @@ def _hard_sigmoid(node: Node, x: Tensor) -> Tensor:
     return (node.number("alpha", 0.2) * x + node.number("beta", 0.5)).clamp(0, 1)
 
 
-_OPERATORS: dict[str, Callable[..., Tensor]] = {
+OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Conv": _conv,
     "Gemm": _gemm,
     "Relu": lambda node, x: F.relu(x),

@@ -1,0 +1,5 @@
+"""Which layers of an INT8 network lose accuracy, and by how much. Reads files of any quantizer.
+
+strip (the file without Q/DQ) → pair (the FP32 network in its units) → scan (all layers, estimated) → confirm (the worst
+ones, run).
+"""

@@ -1,0 +1,89 @@
+"""Runs the INT8 network with other layers in float, exactly: what the scan estimates, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..portable import machine
+from .pair import Pair
+from .scan import Progress, Scan, computed, decibels, rounded
+
+_AT_ONCE = 1 << 20  # values of the images in a batch: no gradient is stored
+
+
+class Measured(NamedTuple):
+    """How one form of the network answers, compared with the FP32 network."""
+
+    sqnr_db: float | None
+    flips: int  # images with another top class
+
+
+def run(pair: Pair, images: np.ndarray, int8: Collection[str]) -> np.ndarray:
+    """Return the logits where only these layers, by name, are INT8, and all others are in float."""
+    torch.set_num_threads(machine.cores())
+    size = max(1, min(128, _AT_ONCE // images[0].size))
+    with torch.no_grad():
+        parts = [
+            _forward(pair, torch.from_numpy(images[start : start + size]), int8)
+            for start in range(0, len(images), size)
+        ]
+    return np.concatenate(parts)
+
+
+def _forward(pair: Pair, batch: Tensor, int8: Collection[str]) -> np.ndarray:
+    net, layers = pair.net, {layer.node.name: layer for layer in pair.layers}
+    values = {net.input: batch}
+    last = {name: index for index, node in enumerate(net.nodes) for name in node.inputs}
+    for index, node in enumerate(net.nodes):
+        layer = layers.get(node.name)
+        as_int8 = layer is not None and layer.name in int8
+        values[node.name] = (
+            rounded(pair, layer, values) if layer and as_int8 else computed(pair, node, values, exactly=True)
+        )
+        for name in node.inputs:
+            if last.get(name) == index:
+                values.pop(name, None)
+    return np.asarray(values[net.output].numpy())
+
+
+def compared(exact: np.ndarray, given: np.ndarray) -> Measured:
+    """Compare logits with the FP32 network's."""
+    noise = float(np.square(given.astype(np.float64) - exact).sum())
+    flips = int((given.argmax(1) != exact.argmax(1)).sum())
+    return Measured(decibels(float(np.square(exact, dtype=np.float64).sum()), noise), flips)
+
+
+class Confirmed(NamedTuple):
+    """A layer's noise, measured by two runs."""
+
+    alone: Measured  # this layer in INT8, all others in float
+    without: Measured  # this layer in float, all others in INT8
+
+
+def confirm(
+    pair: Pair,
+    images: np.ndarray,
+    found: Scan,
+    names: Collection[str],
+    progress: Progress = lambda done, total, word: None,
+) -> dict[str, Confirmed]:
+    """Measure some layers, each by two runs."""
+    every, confirmed = set(found.layers), {}
+    for number, name in enumerate(names, 1):
+        alone = compared(found.exact, run(pair, images, {name}))
+        confirmed[name] = Confirmed(alone, compared(found.exact, run(pair, images, every - {name})))
+        progress(number, len(names), "layers")
+    return confirmed
+
+
+def worst(found: Scan, count: int) -> list[str]:
+    """Return the layers to measure: those whose noise is largest alone or in the complete network, the worst first."""
+    by_cost = np.argsort(-np.array(found.cost_db()), kind="stable").tolist()
+    by_noise = np.argsort(-np.square(found.moved).sum(0), kind="stable").tolist()
+    chosen = dict.fromkeys([*by_cost[: (count + 1) // 2], *by_noise])
+    return [found.layers[index] for index in list(chosen)[:count]]

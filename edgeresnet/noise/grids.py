@@ -1,0 +1,91 @@
+"""The grid of one QuantizeLinear, as a file has it: its integers, scales and zero points. Rounds in torch."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+
+_RANGES: dict[int, tuple[int, int]] = {
+    onnx.TensorProto.INT8: (-128, 127),
+    onnx.TensorProto.UINT8: (0, 255),
+    onnx.TensorProto.INT4: (-8, 7),
+    onnx.TensorProto.UINT4: (0, 15),
+    onnx.TensorProto.INT16: (-32768, 32767),
+    onnx.TensorProto.UINT16: (0, 65535),
+    onnx.TensorProto.INT32: (-(2**31), 2**31 - 1),
+}
+
+
+class Grid(NamedTuple):
+    """What a tensor's values become: `scale` times the integers from `low` to `high`, less the zero point."""
+
+    scale: np.ndarray  # one, or one per channel
+    zero: np.ndarray
+    low: int
+    high: int
+    axis: int  # of the channels
+
+    @property
+    def floor(self) -> float:
+        """Return the smallest value of the grid; of several, the largest of them."""
+        return float(((self.low - self.zero.astype(np.float64)) * self.scale).max())
+
+    @property
+    def ceiling(self) -> float:
+        """Return the largest value of the grid; of several, the smallest of them."""
+        return float(((self.high - self.zero.astype(np.float64)) * self.scale).min())
+
+    @property
+    def per_channel(self) -> bool:
+        return self.scale.size > 1
+
+    def shaped(self, rank: int) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point as tensors that fit values of this rank."""
+        shape = [1] * rank
+        if self.per_channel:
+            shape[self.axis % rank] = -1
+        return tuple(torch.from_numpy(each.astype(np.float32)).reshape(shape) for each in (self.scale, self.zero))  # type: ignore[return-value]
+
+    def fake(self, values: Tensor) -> Tensor:
+        """Quantize and dequantize. Gradients ignore rounding, and are zero where values are clipped."""
+        scale, zero = self.shaped(values.dim())
+        found: Tensor = _Fake.apply(values, scale, zero, self.low, self.high)
+        return found
+
+    def clipped(self, values: Tensor) -> Tensor:
+        """Return which values the grid does not reach."""
+        scale, zero = self.shaped(values.dim())
+        integers = (values / scale + zero).round_()
+        return (integers < self.low) | (integers > self.high)
+
+
+def of(scale: np.ndarray, zero: np.ndarray | None, kind: int, axis: int, node: str) -> Grid:
+    """Return a grid from what a node of an ONNX file reads."""
+    if kind not in _RANGES:
+        name = onnx.TensorProto.DataType.Name(kind)
+        raise ModelError(node, f"quantizes to {name}", hint="INT4, INT8, INT16 and INT32 can be diagnosed")
+    if scale.ndim > 1:
+        raise ModelError(node, "has a scale per block", hint="scales per tensor and per channel can be diagnosed")
+    scale = np.atleast_1d(scale.astype(np.float32))
+    zero = np.zeros_like(scale) if zero is None else np.atleast_1d(zero).astype(np.float32)
+    return Grid(scale, np.broadcast_to(zero, scale.shape), *_RANGES[kind], axis)
+
+
+class _Fake(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, scale: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
+        integers = values.div(scale).round_().add_(zero)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward((integers >= low) & (integers <= high))
+        return integers.clamp_(low, high).sub_(zero).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (inside,) = ctx.saved_tensors
+        return slope * inside, None, None, None, None

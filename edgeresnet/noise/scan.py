@@ -1,0 +1,193 @@
+"""How much noise each layer's rounding adds to the logits: all layers at once, by gradients.
+
+For each image both networks run, and in the INT8 one each layer runs a second time, exactly, on the inputs that it got.
+What differs is the error that this layer adds. Its product with the gradient of the logits, summed with random signs,
+is what it moves them by: squared and averaged over images, the noise at the logits. First order: large errors are
+estimated too high or too low, so the worst layers are run (`confirm`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..portable import machine
+from ..quantization.net import Node
+from ..quantization.torch_net import OPERATORS
+from .pair import Layer, Pair, operand
+
+Progress = Callable[[int, int, str], None]
+_AT_ONCE = 1 << 19  # values of the images in a batch: its activations are in memory
+
+
+class Observer(Protocol):
+    """Sees what layers read, batch by batch."""
+
+    def see(self, layer: Layer, slot: int, exact: Tensor, given: Tensor, first: int) -> None:
+        """Take what a layer reads: without any rounding, and in the INT8 network before it is rounded."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What each layer does to each image's logits. Columns are layers, rows images."""
+
+    layers: tuple[str, ...]
+    moved: np.ndarray  # the random sum of logits that a layer moves, by its own rounding
+    total: np.ndarray  # the same of all rounding together, as it was
+    exact: np.ndarray  # the FP32 network's logits
+    given: np.ndarray  # the INT8 network's
+    signal: np.ndarray  # per layer: squares of its outputs
+    apart: np.ndarray  # per layer: squares of what its outputs differ by, with all noise before it
+
+    @property
+    def images(self) -> int:
+        return len(self.total)
+
+    def sqnr_db(self) -> float | None:
+        return decibels(np.square(self.exact, dtype=np.float64).sum(), self.noise())
+
+    def noise(self) -> float:
+        """Return the noise at the logits."""
+        return float(np.square(self.given.astype(np.float64) - self.exact).sum())
+
+    def own_db(self) -> list[float | None]:
+        """Return the estimated SQNR at the logits if one layer alone were INT8."""
+        signal = float(np.square(self.exact, dtype=np.float64).sum())
+        return [decibels(signal, float(noise)) for noise in np.square(self.moved).sum(0)]
+
+    def cost_db(self, names: Sequence[str] | None = None) -> list[float]:
+        """Return by how many decibels the estimated SQNR rises if one layer is left in float."""
+        chosen = range(len(self.layers)) if names is None else [self.layers.index(name) for name in names]
+        return [self.without_db([each]) for each in chosen]
+
+    def without_db(self, layers: Sequence[int]) -> float:
+        """Return by how many decibels the estimated SQNR rises if these layers are left in float."""
+        left = self.total - self.moved[:, list(layers)].sum(1)
+        before, after = float(np.square(self.total).sum()), float(np.square(left).sum())
+        return 10 * float(np.log10(max(before, 1e-30) / max(after, 1e-6 * before, 1e-30)))
+
+    def output_db(self) -> list[float | None]:
+        """Return the SQNR of each layer's output, with all noise before it."""
+        return [decibels(float(one), float(two)) for one, two in zip(self.signal, self.apart, strict=True)]
+
+    def explained(self) -> float:
+        """Return how well the layers' parts add up to the whole: 1 where the first order is all there is."""
+        left = np.square(self.total - self.moved.sum(1)).sum()
+        return 1 - float(left / max(np.square(self.total).sum(), 1e-30))
+
+
+def decibels(signal: float, noise: float) -> float | None:
+    return None if noise == 0 or signal == 0 else float(10 * np.log10(signal / noise))
+
+
+def scan(
+    pair: Pair,
+    images: np.ndarray,
+    *,
+    seed: int = 0,
+    observers: Sequence[Observer] = (),
+    progress: Progress = lambda done, total, word: None,
+) -> Scan:
+    """Estimate what each layer's rounding does to the logits of normalised images."""
+    torch.set_num_threads(machine.cores())
+    size = max(1, min(64, _AT_ONCE // images[0].size))
+    parts = []
+    for start in range(0, len(images), size):
+        batch = torch.from_numpy(images[start : start + size])
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
+        parts.append(_Batch(pair, observers, start).run(batch, generator))
+        progress(min(start + size, len(images)), len(images), "images")
+    moved, total, exact, given, signal, apart = zip(*parts, strict=True)
+    return Scan(
+        tuple(layer.name for layer in pair.layers),
+        np.concatenate(moved),
+        np.concatenate(total),
+        np.concatenate(exact),
+        np.concatenate(given),
+        np.sum(signal, axis=0),
+        np.sum(apart, axis=0),
+    )
+
+
+class _Batch:
+    """One batch, forwards in both networks and backwards in the INT8 one."""
+
+    def __init__(self, pair: Pair, observers: Sequence[Observer], start: int):
+        self._pair, self._observers, self._start = pair, observers, start
+        self._layers = {layer.node.name: (index, layer) for index, layer in enumerate(pair.layers)}
+        count = len(pair.layers)
+        self._outputs: dict[int, Tensor] = {}
+        self._errors: dict[int, Tensor] = {}
+        self._signal, self._apart = np.zeros(count), np.zeros(count)
+
+    def run(self, batch: Tensor, generator: torch.Generator) -> tuple[np.ndarray, ...]:
+        net = self._pair.net
+        exact, given = {net.input: batch}, {net.input: batch}
+        last = {name: index for index, node in enumerate(net.nodes) for name in node.inputs}
+        for index, node in enumerate(net.nodes):
+            with torch.no_grad():
+                exact[node.name] = computed(self._pair, node, exact, exactly=True)
+            with torch.enable_grad():
+                given[node.name] = self._given(node, exact, given)
+            for name in node.inputs:
+                if last.get(name) == index:
+                    exact.pop(name, None)
+                    given.pop(name, None)
+        with torch.enable_grad():
+            return self._found(exact[net.output], given[net.output], generator)
+
+    def _given(self, node: Node, exact: dict[str, Tensor], given: dict[str, Tensor]) -> Tensor:
+        if node.name not in self._layers:
+            return computed(self._pair, node, given, exactly=True)
+        index, layer = self._layers[node.name]
+        for observer in self._observers:
+            for slot in layer.reads:
+                name = node.inputs[slot]
+                observer.see(layer, slot, exact[name], given[name].detach(), self._start)
+        found = rounded(self._pair, layer, given)
+        with torch.no_grad():
+            self._errors[index] = found - computed(self._pair, node, given, exactly=True)
+            self._signal[index] = exact[node.name].double().square().sum()
+            self._apart[index] = (found - exact[node.name]).double().square().sum()
+        # a sum with zeros: its gradient is that of the layer's output
+        zero = torch.zeros_like(found, requires_grad=True)
+        self._outputs[index] = zero
+        return found + zero
+
+    def _found(self, exact: Tensor, given: Tensor, generator: torch.Generator) -> tuple[np.ndarray, ...]:
+        signs = torch.randint(0, 2, given.shape, generator=generator) * 2.0 - 1
+        slopes = torch.autograd.grad((given * signs).sum(), list(self._outputs.values()), allow_unused=True)
+        moved = np.zeros((len(given), len(self._outputs)))
+        for index, slope in zip(self._outputs, slopes, strict=True):
+            if slope is not None:
+                moved[:, index] = (slope * self._errors[index]).flatten(1).double().sum(1).numpy()
+        given = given.detach()
+        total = ((given - exact) * signs).double().sum(1).numpy()
+        return moved, total, exact.numpy(), given.numpy(), self._signal, self._apart
+
+
+def computed(pair: Pair, node: Node, values: dict[str, Tensor], *, exactly: bool) -> Tensor:
+    """Compute a node without rounding what it reads: with its weights before rounding, or as they are stored."""
+    own = pair.exact(node) if exactly else {}
+    inputs = [
+        values[name] if name in values else own[name] if name in own else operand(pair.runner, name)
+        for name in node.inputs
+    ]
+    return OPERATORS[node.kind](node, *inputs)
+
+
+def rounded(pair: Pair, layer: Layer, values: dict[str, Tensor]) -> Tensor:
+    """Compute a layer as the INT8 file has it."""
+    inputs: list[Tensor | np.ndarray | None] = []
+    for slot, name in enumerate(layer.node.inputs):
+        value = values[name] if name in values else operand(pair.runner, name)
+        for grid in layer.reads.get(slot, ()):
+            assert isinstance(value, Tensor)
+            value = grid.fake(value)
+        inputs.append(value)
+    return OPERATORS[layer.node.kind](layer.node, *inputs)
