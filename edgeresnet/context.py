@@ -20,7 +20,7 @@ class Measure(Protocol):
     """Times networks in turn as they would ship, in fresh processes. Returns target → name → latency."""
 
     def __call__(
-        self, networks: Mapping[str, nn.Module], *, processes: int, seconds: float
+        self, networks: Mapping[str, nn.Module | Path], *, processes: int, seconds: float, may_fail: bool = False
     ) -> Mapping[str, Mapping[str, Latency]]: ...
 
 

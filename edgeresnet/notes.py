@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from typing import Literal
 
 from .portable import limits
 from .portable.codec import CodecError
@@ -60,6 +61,7 @@ class RecogniseNotes:
     shown: bool  # whether the images show that it is better than each of the others
     better_than_chance: bool
     by_certainty: bool = field(default=False, metadata=OMIT)  # as many correct as another, but surer of the labels
+    unclear: bool = field(default=False, metadata=OMIT)  # whether more images might show that it is better than chance
 
     def check_read(self) -> None:
         if self.arch not in [each.arch for each in self.candidates]:
@@ -244,6 +246,40 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class FloatLayers:
+    """Layers that were left in float, and what the verdict was forecast to be. `time` is relative to INT8 in all."""
+
+    layers: tuple[str, ...]
+    flips_pct: float
+    drop_pp: float
+    confidence_change: float
+    kept: bool
+    time: float | None = None
+
+    def check_read(self) -> None:
+        limits.check(self, 0, 100, "flips_pct", "confidence_change")
+        limits.check(self, -100, 100, "drop_pp")
+        limits.check(self, 0, limits.MANY, "time")
+
+
+@dataclass(frozen=True)
+class ControlNotes:
+    """How the layers that stay in float were searched: why the search ended, what it chose, and what it tried."""
+
+    ended: Literal["enough", "found", "time", "reach"]
+    round: int
+    images: int
+    chosen: FloatLayers
+    tried: tuple[FloatLayers, ...]
+    timed: bool  # on the target; else float counts twice
+    seconds: float
+
+    def check_read(self) -> None:
+        limits.check(self, 1, limits.MANY, "round", "images")
+        limits.check(self, 0, limits.MANY, "seconds")
+
+
+@dataclass(frozen=True)
 class QuantizeNotes:
     """An INT8 network: what was tried, which layers are INT8, and how close it is."""
 
@@ -256,6 +292,7 @@ class QuantizeNotes:
     bytes_before: int
     bytes_after: int
     dialect: Dialect
+    control: ControlNotes | None = field(default=None, metadata=OMIT)  # with `exclude: auto`
 
     def check_read(self) -> None:
         limits.check(self, 1, limits.MANY, "bytes_before", "bytes_after")

@@ -34,7 +34,7 @@ LAYERS = [re.findall(r"`(\w+)`", row.split("|")[2]) for row in re.findall(r"^\| 
 ROOT = ("__init__.py",)
 CARRIED = ("stages/export/contents.py", "stages/export/on_device.py", "stages/export/carried/")
 # What planning and every stage may read: the list of stages and the types of what they read.
-_TABLES = ("stages/__init__.py", "stages/table.py", "stages/specs.py", "stages/candidates.py")
+_TABLES = ("stages/__init__.py", "stages/table.py", "stages/specs.py", "stages/int8.py", "stages/candidates.py")
 FLOOR = ("errors.py", "portable/", "targets/", "stages/__init__.py", "stages/export/__init__.py", *CARRIED)
 RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"openvino"}}  # NVIDIA's come by name
 # available() turns any failure into a reason, a timing process reports it to its parent, verify turns it into a target

@@ -48,7 +48,7 @@ _INT8 = (
         multiple=True,
         metavar="REGEX",
         group=QUANTIZATION,
-        help="Names of layers that stay in floating point. Repeatable.",
+        help="Names of layers that stay in floating point. Repeatable. auto: those that the promises need.",
     ),
     option(
         "--count",
@@ -75,9 +75,8 @@ class Int8Options:
 
     def section(self) -> Section:
         """Return a recipe's `quantize`."""
-        given = provided(
-            effort=self.effort, estimator=self.estimator, device=self.device, exclude=list(self.exclude) or None
-        )
+        exclude: str | list[str] = "auto" if self.exclude == ("auto",) else list(self.exclude)
+        given = provided(effort=self.effort, estimator=self.estimator, device=self.device, exclude=exclude or None)
         return given or {"effort": "fast"}
 
     def given(self) -> list[str]:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..portable import judging, machine
+from ..portable import confidence, judging, machine
 from ..portable.result import Deferred, Measured, NotMeasured, Result, Verdict, Word
 from ..recipe import Recipe
 from ..runs import Part, Problem, Run, StepId, StepRecord, id_of_time
 from ..stages import verify
-from .planner import as_written_of, int8_of
+from .planner import ANSWERED, as_written_of, int8_of
 from .resolving import Resolved
 from .step import Outcome
 
@@ -26,8 +26,9 @@ def run_of(
     """Return the run. `where` is the step in which a problem ended it."""
     recipe, as_written = resolved.recipe, as_written_of(resolved.recipe, resolved.targets)
     unlabelled = recipe.images.evaluation is None
-    results = {name: _result(name, outcomes, as_written.get(name), unlabelled) for name in recipe.targets}
-    verdicts = _verdicts(recipe, results)
+    found = {name: _result(name, outcomes, as_written.get(name), unlabelled) for name in recipe.targets}
+    results = {name: _described(each, recipe) for name, each in found.items()}
+    verdicts = _verdicts(recipe, results, {name: resolved.round_of(name) for name in results})
     return Run(
         id=f"{id_of_time(began)}-{recipe.digest[:6]}",
         recipe=recipe.to_json(),
@@ -49,8 +50,8 @@ def with_result(run: Run, recipe: Recipe, result: Measured, step: StepRecord) ->
     `recipe` is the run's own, with other promises where some are given.
     """
     began = time.time()
-    results = {**run.results, result.target: result}
-    verdicts = _verdicts(recipe, results)
+    results = {**run.results, result.target: _described(result, recipe)}
+    verdicts = _verdicts(recipe, results, {})
     return replace(
         run,
         id=f"{id_of_time(began)}-{recipe.digest[:6]}",
@@ -78,9 +79,10 @@ def part(resolved: Resolved, outcomes: Mapping[StepId, Outcome]) -> Part:
     )
 
 
-def _verdicts(recipe: Recipe, results: Mapping[str, Result]) -> tuple[Verdict, ...]:
+def _verdicts(recipe: Recipe, results: Mapping[str, Result], rounds: Mapping[str, int]) -> tuple[Verdict, ...]:
     promises = recipe.promises.promises()
-    return tuple(verdict for name, result in results.items() for verdict in judging.judge(promises, name, result))
+    judged = [judging.judge(promises, name, result, rounds.get(name, 1)) for name, result in results.items()]
+    return tuple(verdict for verdicts in judged for verdict in verdicts)
 
 
 def _word(verdicts: tuple[Verdict, ...], results: Mapping[str, Result], *, incomplete: bool) -> Word:
@@ -115,11 +117,16 @@ def _result(target: str, outcomes: Mapping[StepId, Outcome], as_written: StepId 
         return Deferred(target, outcome.reason, outcome.hint, unlabelled)
     if outcome.artifact is None:
         return NotMeasured(target, outcome.reason, outcome.hint)
-    measured = verify.read_result(outcome.artifact)
+    reference = outcomes.get(ANSWERED)
+    measured = verify.read_result(outcome.artifact, reference.artifact if reference else None)
     before = outcomes.get(as_written) if as_written else None
     if before is not None and before.artifact is not None:
         return replace(measured, as_written=verify.as_written(before.artifact))
     return measured
+
+
+def _described(result: Result, recipe: Recipe) -> Result:
+    return confidence.described(result, recipe.verify.threshold) if isinstance(result, Measured) else result
 
 
 def _problem(problem: BaseException, where: StepId | None) -> Problem:

@@ -38,22 +38,39 @@ class Measuring:
         self.search, self.ctx = search, ctx
 
     def __call__(
-        self, networks: Mapping[str, nn.Module], *, processes: int, seconds: float
+        self, networks: Mapping[str, nn.Module | Path], *, processes: int, seconds: float, may_fail: bool = False
     ) -> dict[str, dict[str, Latency]]:
-        """Return target → name → latency. One name is one network: it is compiled once."""
-        return {name: self._on(timed, networks, processes, seconds) for name, timed in self.search.targets.items()}
+        """Return target → name → latency. One name is one network: it is compiled once.
+
+        `may_fail`: a network that does not compile is left out with a warning, unless it is the first.
+        """
+        return {
+            name: self._on(timed, networks, processes, seconds, may_fail) for name, timed in self.search.targets.items()
+        }
 
     def _on(
-        self, timed: TimedTarget, networks: Mapping[str, nn.Module], processes: int, seconds: float
+        self,
+        timed: TimedTarget,
+        networks: Mapping[str, nn.Module | Path],
+        processes: int,
+        seconds: float,
+        may_fail: bool,
     ) -> dict[str, Latency]:
+        jobs: dict[str, Job] = {}
         try:
-            jobs = {title: self.job(timed, title, network) for title, network in networks.items()}
+            for title, network in networks.items():
+                try:
+                    jobs[title] = self.job(timed, title, network)
+                except TargetError as problem:
+                    if not (may_fail and jobs):
+                        raise
+                    self.ctx.warn("passed-over", f"{title} is passed over: {problem.message}", subject=timed.target)
             with evaluation.as_failure():
                 return measure.latency(jobs, processes=processes, seconds=seconds)
         except TargetError as problem:
             raise problem.within(targets.get(timed.target).title) from problem
 
-    def job(self, timed: TimedTarget, title: str, network: nn.Module) -> Job:
+    def job(self, timed: TimedTarget, title: str, network: nn.Module | Path) -> Job:
         """Compile one network for one target, unless `title` was compiled before."""
         folder = self.ctx.scratch / "compiled" / f"{timed.target}-{title}"
         notes = _compiled(folder)
@@ -69,14 +86,16 @@ class Measuring:
             manifest.write(folder, notes=codec.encode(notes))
         return Job(targets.get(timed.target), folder, _noise(notes.signature))
 
-    def _written(self, timed: TimedTarget, network: nn.Module, work: Path) -> Path:
-        """Write a network as ONNX, in the target's dialect where INT8 would ship."""
+    def _written(self, timed: TimedTarget, network: nn.Module | Path, work: Path) -> Path:
+        """Write a network as ONNX, in the target's dialect where INT8 would ship. A file is taken as it is."""
         import onnx
 
         from ..graph import canonical
         from ..stages import quantize, trace
 
         work.mkdir(parents=True, exist_ok=True)
+        if isinstance(network, Path):
+            return Path(shutil.copy(network, work / "network.onnx"))
         model = trace.to_onnx(network, self.search.preprocessing.channels, self.search.preprocessing.size)
         if self.search.batch != "dynamic":
             canonical.set_batch(model, self.search.batch)

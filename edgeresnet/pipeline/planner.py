@@ -16,8 +16,9 @@ from ..portable.session import Dialect
 from ..recipe import Recipe
 from ..runs import StepId
 from ..stages import candidates, specs
+from ..stages import int8 as int8_specs
 from ..stages.specs import NetworkFile
-from ..stages.table import ON_DEVICE, PRUNE_TIMED, STAGES
+from ..stages.table import ON_DEVICE, PRUNE_TIMED, QUANTIZE_TIMED, STAGES
 from ..store import Given
 from .resolving import SLOTS, Resolved, ResolvedTarget
 from .step import Parent, Parents, Step
@@ -27,6 +28,7 @@ RECOGNISE = StepId("recognise")
 TRAIN, PRUNE, RECOVER = StepId("train"), StepId("prune"), StepId("recover")
 TRACE, TRACE_DENSE = StepId("trace"), StepId("trace", variant="dense")  # dense: before it was pruned
 CALIBRATE = StepId("calibrate")
+_EVALUATED = 1000  # images, where it is not known how many a network will be evaluated on
 COMPILED, ANSWERED = StepId("compile", "reference"), StepId("verify", "reference")
 COMPILED_PRUNED, ANSWERED_PRUNED = StepId("compile", "reference", "pruned"), StepId("verify", "reference", "pruned")
 
@@ -72,11 +74,16 @@ def _steps(resolved: Resolved) -> tuple[Step, ...]:
 
 
 def int8_of(recipe: Recipe, known: Mapping[str, ResolvedTarget]) -> dict[str, StepId]:
-    """Return the step that writes each target's INT8 network: one step for all targets of one dialect."""
+    """Return the step that writes each target's INT8 network: one step for all targets of one dialect.
+
+    A search for the layers that stay in float is each target's own: its milliseconds decide.
+    """
     if recipe.quantize is None:
         return {}
     first: dict[Dialect, str] = {}
     wanted = [target for target in known.values() if target.ships == "int8"]
+    if recipe.quantize.is_searched:
+        return {each.name: StepId("quantize", each.name) for each in wanted}
     return {each.name: StepId("quantize", first.setdefault(each.dialect, each.name)) for each in wanted}
 
 
@@ -166,7 +173,7 @@ def _timed(resolved: Resolved) -> dict[str, specs.TimedTarget]:
         target, int8 = resolved.targets[name], None
         if target.ships == "int8":
             assert recipe.quantize is not None
-            int8 = specs.Int8Form(target.dialect, tuple(recipe.quantize.exclude), recipe.preprocessing)
+            int8 = specs.Int8Form(target.dialect, recipe.quantize.patterns, recipe.preprocessing)
         inside = _inside(resolved, target)
         found[name] = specs.TimedTarget(name, _shipped_options(target), target.ships, inside, int8)
     return found
@@ -201,10 +208,33 @@ def _quantize_steps(resolved: Resolved, calibration: Given[Samples]) -> Iterator
     recipe = resolved.recipe
     assert recipe.quantize is not None
     given: Parents = {"network": TRACE, "calibration": calibration}
-    yield Step(CALIBRATE, STAGES["calibrate"], specs.CalibrateSpec(recipe.seed), given)
+    yield Step(CALIBRATE, STAGES["calibrate"], int8_specs.CalibrateSpec(recipe.seed), given)
     for step in dict.fromkeys(int8_of(recipe, resolved.targets).values()):
-        spec = specs.QuantizeSpec(recipe.quantize, resolved.targets[step.target].dialect, recipe.seed)
-        yield Step(step, STAGES["quantize"], spec, {**given, "ranges": CALIBRATE})
+        target = resolved.targets[step.target]
+        control = _control(resolved, target) if recipe.quantize.is_searched else None
+        spec = int8_specs.QuantizeSpec(recipe.quantize, target.dialect, recipe.seed, control)
+        timed = control is not None and control.timed is not None
+        stage = QUANTIZE_TIMED if timed else STAGES["quantize"]
+        yield Step(step, stage, spec, {**given, "ranges": CALIBRATE}, target.name if timed else None)
+
+
+def _control(resolved: Resolved, target: ResolvedTarget) -> int8_specs.Control:
+    """Return what the search for layers that stay in float aims at, and how it times them."""
+    recipe, evaluation = resolved.recipe, resolved.samples.get("evaluation")
+    timed = None
+    if not target.is_bundle:
+        inside = _inside(resolved, target)
+        one = specs.TimedTarget(target.name, target.options, "int8", inside)
+        timed = specs.TimedSearch({target.name: one}, recipe.verify.plan(), recipe.trace.batch, recipe.preprocessing)
+    limits = recipe.promises.forecast()
+    return int8_specs.Control(
+        limits.get("max_drop_pp"),
+        limits.get("max_flips_pct"),
+        limits.get("max_confidence_change"),
+        len(evaluation.value) if evaluation else _EVALUATED,
+        timed,
+        *resolved.rounds.get(target.name, (1, 0.0)),
+    )
 
 
 def _unjudged_steps(resolved: Resolved, few: Given[Samples]) -> Iterator[Step]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,16 @@ class Resolved:
     carried: Mapping[str, str]  # target that gets a bundle → digest of the code in it
     yardstick: Given[Path]
     int8_saturates: bool  # on this CPU
+    # target → the round of its search for float layers, and the seconds that earlier rounds took
+    rounds: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+
+    def round_of(self, target: str) -> int:
+        """Return which verdict the next one of a target is."""
+        return self.rounds.get(target, (1, 0.0))[0]
+
+    def with_round(self, target: str, number: int, spent_s: float) -> Resolved:
+        """Return it with another round of a target's search for the layers that stay in float."""
+        return replace(self, rounds={**self.rounds, target: (number, spent_s)})
 
     def recognised(self, arch: str) -> Resolved:
         """Return it with one of the networks that its weights fit."""

@@ -20,7 +20,7 @@ from ..stages.export.write import FOLDER
 from ..stages.specs import DeviceInputs
 from ..stages.table import ON_DEVICE
 from ..store import Artifact, Given, Making, Parent, Store
-from . import suitability
+from . import choice, rounds, suitability
 from .document import part, run_of
 from .measuring import Measuring
 from .network import GIVEN_WEIGHTS
@@ -69,8 +69,18 @@ def planned(recipe: Recipe, store: Store) -> tuple[Step, ...]:
     return tuple(work.steps)
 
 
-def make(recipe: Recipe, store: Store, wanted: str | Callable[[Step], bool], listener: Listener) -> Part:
-    """Make what leads to the wanted steps and no other, and save no run. `wanted` may be the name of a stage."""
+def make(
+    recipe: Recipe,
+    store: Store,
+    wanted: str | Callable[[Step], bool],
+    listener: Listener,
+    *,
+    at_chance: bool = False,
+) -> Part:
+    """Make what leads to the wanted steps and no other, and save no run. `wanted` may be the name of a stage.
+
+    `at_chance`: also with a network that was recognised and is no better than chance.
+    """
     resolved = resolve(recipe, store)
     every = {step.id: step for step in plan(resolved)}
     needed = (
@@ -79,7 +89,7 @@ def make(recipe: Recipe, store: Store, wanted: str | Callable[[Step], bool], lis
     for name in needed:  # grows meanwhile: parents' parents too
         needed += [before for before in every[name].before if before not in needed]
     wanted_steps = _warned([step for step in every.values() if step.id in needed], resolved, listener)
-    work = _Work(wanted_steps, resolved, store, listener)
+    work = _Work(wanted_steps, resolved, store, listener, at_chance=at_chance)
     for step in work.each():
         work.take(step)
     return part(resolved, work.outcomes)
@@ -100,7 +110,7 @@ def run(
     began = time.time()
     resolved = resolve(recipe, store)  # a recipe that cannot even be planned leaves no run
     shown = listener or Listener()
-    work = _Work(_warned(plan(resolved), resolved, shown), resolved, store, shown)
+    work = _Work(_warned(plan(resolved), resolved, shown), resolved, store, shown, at_chance=False)
     repeated = _again(again, work.steps)
     where: StepId | None = None
     try:
@@ -185,17 +195,37 @@ class _Work:
     store: Store
     listener: Listener
     outcomes: Outcomes = field(default_factory=dict)
+    rounds: rounds.Rounds = field(default_factory=rounds.Rounds)
+    at_chance: bool = True  # whether steps follow where the network that was recognised is no better than chance
 
     def each(self) -> Iterator[Step]:
-        """Yield the steps in order. Which network was recognised decides what the steps after that are."""
-        for place in range(len(self.steps)):
+        """Yield the steps in order. Which network was recognised decides what the steps after that are.
+
+        A target whose layers in float are searched is made again after a verdict that is not KEPT.
+        """
+        place = 0
+        while place < len(self.steps):
             yield self.steps[place]
             outcome = self.outcomes.get(self.steps[place].id)
-            if outcome and outcome.artifact and isinstance(notes := outcome.artifact.notes, RecogniseNotes):
-                self._recognised(notes.arch)
+            if outcome and outcome.artifact:
+                if isinstance(notes := outcome.artifact.notes, RecogniseNotes):
+                    self._recognised(notes, is_last=place + 1 == len(self.steps))
+                self._search_on(outcome)
+            place += 1
 
-    def _recognised(self, arch: str) -> None:
-        self.resolved = self.resolved.recognised(arch)
+    def _search_on(self, outcome: Outcome) -> None:
+        """Append the steps of another round where a target's search for float layers is to go on."""
+        wanted = self.rounds.next_after(outcome, self.outcomes, self.resolved)
+        if wanted is None:
+            return
+        target = outcome.step.id.target
+        self.resolved = self.resolved.with_round(target, *wanted)
+        self.steps = [*self.steps, *rounds.steps_of(plan(self.resolved), target)]
+
+    def _recognised(self, notes: RecogniseNotes, *, is_last: bool) -> None:
+        if not (self.at_chance or is_last or self.resolved.recipe.train):  # a training may begin at chance
+            choice.check(notes, str(self.resolved.recipe.model.checkpoint))
+        self.resolved = self.resolved.recognised(notes.arch)
         known = {step.id: step for step in plan(self.resolved)}
         self.steps = [replace(known[step.id], warnings=step.warnings) for step in self.steps]
 

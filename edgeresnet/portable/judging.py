@@ -41,6 +41,8 @@ WORST_LAST: tuple[Word, ...] = (KEPT, DEFERRED, UNDECIDED, NOT_MEASURED, BROKEN)
 PROMISES = tuple(KINDS)
 _NO_LABELS = "accuracy needs evaluation images with labels: give a folder with one folder per class, `--evaluation DIR`"
 _MOST_IMAGES = 1e9
+ROUNDS = 4  # verdicts at most on the same images, where a search changes the network after one that is not KEPT
+_SURE = 100 - 5 / (ROUNDS - 1)
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,31 @@ def worst(verdicts: Sequence[Word]) -> Word:
     return max(verdicts, key=WORST_LAST.index, default=KEPT)
 
 
-def judge(promises: Sequence[Promise], target: str, result: Result) -> list[Verdict]:
-    """Judge every promise by one target's result: the measurements of `verify`, or why there are none."""
+def judge(promises: Sequence[Promise], target: str, result: Result, rounds: int = 1) -> list[Verdict]:
+    """Judge every promise by one target's result: the measurements of `verify`, or why there are none.
+
+    `rounds` is which verdict this is on the same images, after others that were not KEPT. The first one may err in
+    2.5 % of cases to either side, all later ones together in as many.
+    """
     looks = _looks(promises)
-    return [_worst_build(promise, target, result, looks[promise.kind]) for promise in promises]
+    if rounds == 1:
+        return [_worst_build(promise, target, result, looks[promise.kind]) for promise in promises]
+    found = [_worst_build(promise, target, result, looks[promise.kind] * (ROUNDS - 1)) for promise in promises]
+    word = f"verdict {rounds} of at most {ROUNDS} on these images, so the interval is one of {_SURE:.1f} %"
+    return [
+        replace(one, reason=f"{one.reason}; {word}") if KINDS[one.promise.kind].reach and one.value is not None else one
+        for one in found
+    ]
+
+
+def of_answers(promise: Promise) -> bool:
+    """Return whether a promise is about what the network answers, not about its times or its size."""
+    return KINDS[promise.kind].reach is not None
+
+
+def is_ceiling(promise: Promise) -> bool:
+    """Return whether the limit of a promise is an upper one."""
+    return KINDS[promise.kind].ceiling
 
 
 def _looks(promises: Sequence[Promise]) -> dict[str, int]:
@@ -116,7 +139,9 @@ def too_fine(promise: Promise, kind: Kind, images: int, looks: int = 1) -> str:
     if promise.limit >= finest if kind.ceiling else promise.limit <= finest:
         return ""
     these = f"{images} images of {promise.subject}" if promise.subject else f"{images} images"
-    return f"{these} are too few for {promise.name} {promise.limit:g}: {kind.reach.words} {finest:.2f}"
+    return (
+        f"{these} are too few for {promise.name} {promise.limit:g}: {kind.reach.words} {finest:.{kind.reach.places}f}"
+    )
 
 
 def state_word(result: Result) -> Word:
@@ -151,7 +176,7 @@ def _verdict(promise: Promise, target: str, measured: Measured, looks: int) -> V
     kind = KINDS[promise.kind]
     words = Words(kind.unit.format(subject=promise.subject), kind.rest, kind.below)
     found = decided(target, promise, kind.read(measured, promise, looks), ceiling=kind.ceiling, words=words)
-    if found.verdict != BROKEN and kind.needs == "labels" and (same := _one_answer(measured)):
+    if found.verdict != BROKEN and kind.needs in ("labels", "answers") and (same := _one_answer(measured)):
         return Verdict(target, promise, NOT_MEASURED, same)
     return found
 
@@ -195,8 +220,8 @@ def decided(
 
 
 def _spelling(value: float, unit: str) -> Callable[[float], str]:
-    """Return how numbers are written: two decimals, or three digits for milliseconds, which may be few or many."""
-    places = 2
+    """Return how numbers are written: two decimals, four for probabilities, or three digits of milliseconds."""
+    places = 4 if unit.endswith("probability") else 2
     if unit.startswith(("ms", "×", "MB")) and 0 < abs(value) < 1:
         places = 2 - math.floor(math.log10(abs(value)))
     return lambda number: f"{number:.{places}f}" if math.isfinite(number) else "infinity (too few values)"

@@ -12,15 +12,17 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from . import timing_warnings
+from . import confidence, timing_warnings
 from .frozen import dataclass
 from .intervals import (
     Interval,
     better_than_chance,
     finest_drop,
+    finest_mean,
     quantile_interval,
     tail_interval,
     tango,
+    unit_mean,
     wilson,
     z_for,
 )
@@ -30,6 +32,9 @@ _MORE_PROCESSES = "a quieter machine or more processes would decide it"
 _CHANCE = (
     "these images do not show that the FP32 reference is better than chance: use more images, or check the "
     "architecture, the preprocessing and the labels"
+)
+_NO_PROBABILITIES = (
+    "an older edgeresnet measured it, without probabilities: measure again with `edgeresnet run RECIPE --again verify`"
 )
 
 
@@ -59,6 +64,7 @@ class Reach(NamedTuple):
 
     words: str
     limit: Callable[[int, int], float]
+    places: int = 2  # decimals of it
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class Kind:
     read: Callable[[Measured, Promise, int], Reading | str]  # the last: how many promises of this kind there are
     ceiling: bool
     unit: str
-    needs: Literal["labels", "times", ""] = ""
+    needs: Literal["labels", "answers", "times", ""] = ""  # answers: with or without labels
     reach: Reach | None = None
     rest: str = ""  # after the unit
     below: str = ""  # the unit of a value below 0
@@ -119,21 +125,34 @@ def _drop(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     if not better_than_chance(measured.labels or (), measured.reference_predicted, len(measured.classes)):
         return _CHANCE
 
-    def times(k: float) -> Interval:
-        return _in_percent(tango(k * lost, k * won, k * images))
+    z = z_for(looks)
 
-    return Reading(counts.drop_pp, counts.drop_interval_pp(), images, times)
+    def times(k: float) -> Interval:
+        return _in_percent(tango(k * lost, k * won, k * images, z))
+
+    return Reading(counts.drop_pp, counts.drop_interval_pp(z), images, times)
 
 
 def _top1(measured: Measured, promise: Promise, looks: int) -> Reading:
     counts = measured.shipped.accuracy
     assert counts.top1 is not None
-    return _proportion(counts.top1, counts.images)
+    return _proportion(counts.top1, counts.images, z_for(looks))
 
 
 def _flips(measured: Measured, promise: Promise, looks: int) -> Reading:
     counts = measured.shipped.accuracy
-    return _proportion(counts.images - counts.agree, counts.images)
+    return _proportion(counts.images - counts.agree, counts.images, z_for(looks))
+
+
+def _confidence_change(measured: Measured, promise: Promise, looks: int) -> Reading | str:
+    found, z = confidence.changes(measured, measured.shipped), z_for(looks)
+    if found is None:
+        return _NO_PROBABILITIES
+
+    def times(k: float) -> Interval:
+        return unit_mean(found, z, k)
+
+    return Reading(float(found.mean()), times(1), len(found), times)
 
 
 def _recall(measured: Measured, promise: Promise, looks: int) -> Reading | str:
@@ -204,6 +223,11 @@ _FEWEST_LOST = Reach("the smallest drop that they can rule out is", lambda image
 _FEWEST_CHANGED = Reach(
     "the smallest share of flips that they can rule out is", lambda images, _: 100 * wilson(0, images).high
 )
+_LEAST_CHANGE = Reach(
+    "the smallest mean change that they can rule out is",
+    lambda images, looks: finest_mean(images, z_for(looks)),
+    places=4,
+)
 _MOST_CORRECT = Reach(
     "the highest value that they can show is", lambda images, looks: 100 * wilson(images, images, z_for(looks)).low
 )
@@ -214,6 +238,9 @@ KINDS: dict[str, Kind] = {
     ),
     "min_top1_pct": Kind(_top1, False, "% top-1", "labels", _MOST_CORRECT),
     "max_flips_pct": Kind(_flips, True, "% of answers changed", "labels", _FEWEST_CHANGED),
+    "max_confidence_change": Kind(
+        _confidence_change, True, "mean change of the top probability", "answers", _LEAST_CHANGE
+    ),
     "min_speedup_fp32": Kind(_speedup("fp32", "FP32 variant"), False, "× as fast as FP32", "times"),
     "min_speedup_half": Kind(
         _speedup("half", "half-precision variant"), False, "× as fast as the half-precision variant", "times"

@@ -72,6 +72,11 @@ class Choices:
         return places.place(net, self.dialect, self.exclude, deep=deep)
 
 
+def excluding(choices: Choices, patterns: Sequence[str]) -> Choices:
+    """Return the choices with more layers left in float: regular expressions on their names."""
+    return replace(choices, exclude=(*choices.exclude, *patterns))
+
+
 @dataclass
 class Quantized:
     """One state of the work: where it comes from, what it is, and how it answers the held-out images."""
@@ -266,7 +271,12 @@ class _Evaluation:
         return found
 
     def _answers(self, model: onnx.ModelProto) -> np.ndarray:
-        run = session.Runner(model, [model.graph.output[0].name])
-        size = session.batch_for(self._images.shape[1:])
-        batches = (self._images[i : i + size] for i in range(0, len(self._images), size))
-        return np.concatenate([found[0] for _, found in run.over(batches)])
+        return answers(model, self._images)
+
+
+def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    """Return a network's logits for normalised images."""
+    run = session.Runner(model, [model.graph.output[0].name])
+    size = session.batch_for(images.shape[1:])
+    batches = (images[i : i + size] for i in range(0, len(images), size))
+    return np.concatenate([found[0] for _, found in run.over(batches)])

@@ -31,7 +31,8 @@ class Quantize(Section):
     minutes: float = Field(
         10.0,
         gt=0,
-        description="Time limit of best, in minutes, for each target's dialect. balanced takes at most 3 of them.",
+        description="Time limit in minutes of best, for each target's dialect (balanced takes at most 3 of them), and "
+        "of the search that `exclude: auto` does for each target.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
@@ -40,9 +41,21 @@ class Quantize(Section):
     estimator: Literal["min-max", "percentile", "entropy", "mse"] = Field(
         "mse", description="Method that chooses the range of each tensor."
     )
-    exclude: tuple[Expression, ...] = Field(
-        (), description="Layers that stay in floating point: regular expressions on their names."
+    exclude: Literal["auto"] | tuple[Expression, ...] = Field(
+        (),
+        description="Layers that stay in floating point: regular expressions on their names. auto: those that the "
+        "accuracy promises need, chosen on calibration images at the least measured latency.",
     )
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether a search chooses the layers that stay in floating point."""
+        return self.exclude == "auto"
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Return the expressions that were given."""
+        return () if isinstance(self.exclude, str) else tuple(self.exclude)
 
 
 class Trace(Section):
@@ -54,12 +67,18 @@ class Trace(Section):
 
 
 class Verify(Section):
-    """How latency is measured: in fresh processes, each of which times every variant in turn."""
+    """How latency is measured: in fresh processes, each of which times every variant in turn. And what is counted."""
 
     processes: int = Field(5, ge=1, le=100, description="Number of fresh processes.")
     seconds: float = Field(30.0, gt=0, description="Approximate time limit of all processes, in seconds per target.")
     rebuilds: int = Field(
         1, ge=1, le=20, description="Number of builds of the variant that would ship. The worst build is judged."
+    )
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Probability from which on an answer is accepted. Set: reports count the images that cross it.",
     )
 
     def plan(self) -> TimingPlan:
@@ -96,6 +115,9 @@ class Promises(Section):
     max_flips_pct: float | None = Field(
         None, ge=0, le=100, description="Largest share of images whose predicted class changes, in percent."
     )
+    max_confidence_change: float | None = Field(
+        None, ge=0, le=1, description="Largest mean change of the probability of FP32's answers, from 0 to 1."
+    )
     min_speedup_fp32: float | None = Field(None, gt=0, description="Smallest speed-up over FP32 on the same target.")
     min_speedup_half: float | None = Field(
         None, gt=0, description="Smallest speed-up over the half-precision variant on the same target."
@@ -110,6 +132,12 @@ class Promises(Section):
     undecided: Literal["warn", "fail"] = Field(
         "warn", description="Exit code of an UNDECIDED verdict: 0 (warn) or 4 (fail)."
     )
+
+    def forecast(self) -> dict[str, float]:
+        """Return the promises that can be forecast without labels."""
+        kinds = ("max_drop_pp", "max_flips_pct", "max_confidence_change")
+        found = {kind: getattr(self, kind, None) for kind in kinds}
+        return {kind: limit for kind, limit in found.items() if limit is not None}
 
     def promises(self) -> tuple[Promise, ...]:
         """Return the promises that are set; one for each class of `min_recall_pct`."""
@@ -130,7 +158,7 @@ class Recipe(Section):
     recover: Recover | None = Field(None, description="Training after pruning. Unset: none.")
     trace: Trace = Field(Trace(), description="Form of the ONNX file.")
     quantize: Quantize | None = Field(None, description="INT8. Unset: none is made.")
-    verify: Verify = Field(Verify(), description="How latency is measured.")
+    verify: Verify = Field(Verify(), description="How latency is measured, and what is counted.")
     targets: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="Compilers and runtimes to measure on: each name with its options."
     )
@@ -173,6 +201,9 @@ class Recipe(Section):
             "targets is missing: INT8 is written for a target, so name one": quantize and none,
             "images.calibration is missing: INT8 ranges are measured on images": quantize
             and not self.images.calibration,
+            "quantize.exclude: auto needs a promise to search for: max_drop_pp or max_flips_pct": quantize
+            and quantize.is_searched
+            and not self.promises.forecast(),
             "quantize and model.candidate cannot be combined: remove one of them": quantize and candidate,
             "images.evaluation is missing: accuracy is measured with it": not self.images.evaluation
             and not quantize

@@ -18,7 +18,7 @@ from ..quantization.net import Net
 from ..quantization.placement import described
 from ..quantization.ranges import Origin, Ranges, Views, collect
 from ..store import write_bytes
-from .specs import CalibrateInputs, CalibrateSpec
+from .int8 import CalibrateInputs, CalibrateSpec
 
 _SAVE_EVERY_S = 5.0
 

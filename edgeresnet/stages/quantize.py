@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from ..context import Context
 from ..graph import about
-from ..notes import QuantizeNotes
+from ..notes import ControlNotes, QuantizeNotes
+from ..portable import manifest
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..quantization import engine, stored
@@ -17,29 +20,40 @@ from ..quantization.calibration import Calibration
 from ..quantization.net import unshare
 from ..quantization.ranges import Origin, Ranges
 from ..store import Artifact, write_bytes
-from .specs import QuantizeInputs, QuantizeSpec
+from .int8 import Control, QuantizeInputs, QuantizeSpec
+
+_QUESTION = 1  # raised by hand when stored answers of a search mean something else
 
 
 def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context) -> QuantizeNotes:
     """Write the traced network as INT8 in a dialect."""
-    model = stored.network_of(inputs.network)
     origin = stored.origin_of(inputs.network, inputs.calibration.value)
-    plain = engine.Source(model, Ranges.load(inputs.ranges.path / stored.RANGES, origin))
     images = Calibration.of(inputs.calibration.value)
     choices = engine.Choices(
         spec.dialect,
         estimator=spec.quantize.estimator,
         effort=spec.quantize.effort,
-        exclude=tuple(spec.quantize.exclude),
+        exclude=spec.quantize.patterns,
         minutes=spec.quantize.minutes,
         device=spec.quantize.device,
         seed=spec.seed,
         preprocessing=images.learn.preprocessing,
     )
-    equalized = _equalized(inputs.ranges, origin)
-    found = engine.quantize(plain, equalized, choices, images.batches, images.held(), ctx.progress)
+
+    def quantized(chosen: engine.Choices) -> engine.Quantized:
+        plain = engine.Source(
+            stored.network_of(inputs.network), Ranges.load(inputs.ranges.path / stored.RANGES, origin)
+        )
+        equalized = _equalized(inputs.ranges, origin)
+        return engine.quantize(plain, equalized, chosen, images.batches, images.held(), ctx.progress)
+
+    control = None
+    if spec.control:
+        found, control = _controlled(inputs, spec.control, choices, quantized, images, ctx)
+    else:
+        found = quantized(choices)
     description = replace(
-        about.of(model),
+        about.of(found.source.model),
         dialect=spec.dialect,
         largest_weight=found.placement.weight_grid.high,
         parents={"network": inputs.network.digest, "calibration": inputs.calibration.digest},
@@ -49,7 +63,63 @@ def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context
     onnx.checker.check_model(written)
     data = written.SerializeToString()
     write_bytes(out / stored.FILE, data)
-    return found.notes(spec.dialect, (inputs.network.path / stored.FILE).stat().st_size, len(data))
+    notes = found.notes(spec.dialect, (inputs.network.path / stored.FILE).stat().st_size, len(data))
+    return replace(notes, control=control)
+
+
+def _controlled(
+    inputs: QuantizeInputs,
+    wanted: Control,
+    choices: engine.Choices,
+    quantized: Callable[[engine.Choices], engine.Quantized],
+    images: Calibration,
+    ctx: Context,
+) -> tuple[engine.Quantized, ControlNotes]:
+    """Search the layers that stay in float, on calibration images alone."""
+    from ..tune import int8
+    from ..tune.forecast import Goals
+
+    timing = wanted.timed.to_json() if wanted.timed else None
+    parents = [inputs.network.digest, inputs.ranges.digest, inputs.calibration.digest]
+    question: dict[str, object] = {
+        "version": _QUESTION,
+        "parents": parents,
+        "timed": timing,
+        "dialect": asdict(choices.dialect),
+        "seed": choices.seed,
+    }
+    question |= {"estimator": choices.estimator, "exclude": list(choices.exclude)}
+    limits = wanted.max_drop_pp, wanted.max_flips_pct, wanted.max_confidence_change
+    found = int8.controlled(
+        stored.network_of(inputs.network),
+        quantized,
+        choices,
+        np.concatenate([*images.batches(), images.held()]),
+        Goals(*limits, images=wanted.evaluated, round=wanted.round),
+        _timed(wanted, ctx),
+        (ctx.cache or ctx.scratch) / "control" / manifest.digest_of(question),
+        manifest.digest_of(question),
+        wanted.spent_s,
+    )
+    return found.network, found.notes
+
+
+def _timed(wanted: Control, ctx: Context) -> Callable[[Mapping[str, Path]], dict[str, float]] | None:
+    """Return what times networks in turn on the target, each relative to the first; None: it is not here."""
+    search = wanted.timed
+    if search is None:
+        return None
+    assert ctx.measure is not None
+
+    def timed(networks: Mapping[str, Path]) -> dict[str, float]:
+        plan = search.timing
+        assert ctx.measure is not None
+        processes, seconds = min(3, plan.processes), max(plan.seconds / 3, 1.0 * len(networks))
+        (latencies,) = ctx.measure(networks, processes=processes, seconds=seconds, may_fail=True).values()
+        first = latencies[next(iter(networks))]
+        return {name: 1 / each.speedup_over(first).value for name, each in latencies.items()}
+
+    return timed
 
 
 def _equalized(ranges: Artifact, origin: Origin) -> engine.Source | None:

@@ -19,7 +19,7 @@ from ..portable.frozen import dataclass
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..recipe.base import Argument
-from ..recipe.sections import Prune, Quantize, Recover, Trace, Train
+from ..recipe.sections import Prune, Recover, Trace, Train
 from ..store import Artifact, Given, Parent
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class TrainInputs(Inputs):
 
     @classmethod
     def from_parents(cls, parents: Parents) -> TrainInputs:
-        return cls(_samples(parents, "training"), _file(parents["checkpoint"]) if "checkpoint" in parents else None)
+        return cls(samples_of(parents, "training"), _file(parents["checkpoint"]) if "checkpoint" in parents else None)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class PruneInputs(Inputs):
 
     @classmethod
     def from_parents(cls, parents: Parents) -> PruneInputs:
-        some = {name: _samples(parents, name) for name in ("training", "evaluation") if name in parents}
+        some = {name: samples_of(parents, name) for name in ("training", "evaluation") if name in parents}
         return cls(_network(parents["network"]), **some)
 
 
@@ -206,7 +206,7 @@ class RecoverInputs(Inputs):
 
     @classmethod
     def from_parents(cls, parents: Parents) -> RecoverInputs:
-        return cls(_network(parents["network"]), _network(parents["dense"]), _samples(parents, "training"))
+        return cls(_network(parents["network"]), _network(parents["dense"]), samples_of(parents, "training"))
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class TraceInputs(Inputs):
 
     @classmethod
     def from_parents(cls, parents: Parents) -> TraceInputs:
-        return cls(_network(parents["network"]), _samples(parents, "images"))
+        return cls(_network(parents["network"]), samples_of(parents, "images"))
 
 
 @dataclass(frozen=True)
@@ -238,47 +238,6 @@ class TraceSpec(Spec):
     def to_json(self) -> Json:
         found: Json = {**self.network.to_json(), "trace": self.trace.model_dump(mode="json")}
         return found | ({"as_probabilities": True} if self.as_probabilities else {})
-
-
-@dataclass(frozen=True)
-class CalibrateInputs(Inputs):
-    network: Artifact
-    calibration: Given[Samples]
-
-    @classmethod
-    def from_parents(cls, parents: Parents) -> CalibrateInputs:
-        return cls(_artifact(parents["network"]), _samples(parents, "calibration"))
-
-
-@dataclass(frozen=True)
-class CalibrateSpec(Spec):
-    seed: int
-
-    def to_json(self) -> Json:
-        return {"seed": self.seed}
-
-
-@dataclass(frozen=True)
-class QuantizeInputs(Inputs):
-    network: Artifact
-    calibration: Given[Samples]
-    ranges: Artifact
-
-    @classmethod
-    def from_parents(cls, parents: Parents) -> QuantizeInputs:
-        network, ranges = _artifact(parents["network"]), _artifact(parents["ranges"])
-        return cls(network, _samples(parents, "calibration"), ranges)
-
-
-@dataclass(frozen=True)
-class QuantizeSpec(Spec):
-    quantize: Quantize
-    dialect: Dialect
-    seed: int
-
-    def to_json(self) -> Json:
-        own = self.quantize.model_dump(mode="json", exclude={"device"})  # where it is computed is not what it is
-        return {**own, "dialect": asdict(self.dialect), "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -312,9 +271,9 @@ class VerifyInputs(Inputs):
 
     @classmethod
     def from_parents(cls, parents: Parents) -> VerifyInputs:
-        found = {name: _artifact(parent) for name, parent in parents.items() if name != "evaluation"}
+        found = {name: artifact_of(parent) for name, parent in parents.items() if name != "evaluation"}
         reference, unit = found.pop("reference", None), found.pop(yardstick.NAME, None)
-        return cls(_samples(parents, "evaluation"), found, reference, unit)
+        return cls(samples_of(parents, "evaluation"), found, reference, unit)
 
 
 @dataclass(frozen=True)
@@ -343,7 +302,7 @@ class DeviceInputs(Inputs):
 
     @classmethod
     def from_parents(cls, parents: Parents) -> DeviceInputs:
-        return cls(_artifact(parents["bundle"]))
+        return cls(artifact_of(parents["bundle"]))
 
 
 @dataclass(frozen=True)
@@ -355,7 +314,7 @@ class ExportInputs(Inputs):
     @classmethod
     def from_parents(cls, parents: Parents) -> ExportInputs:
         variants = {name: _network(each) for name, each in parents.items() if name not in ("evaluation", "reference")}
-        return cls(_samples(parents, "evaluation"), _artifact(parents["reference"]), variants)
+        return cls(samples_of(parents, "evaluation"), artifact_of(parents["reference"]), variants)
 
 
 @dataclass(frozen=True)
@@ -378,12 +337,12 @@ class ExportSpec(Spec):
         return found | ({"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {})
 
 
-def _artifact(parent: Parent) -> Artifact:
+def artifact_of(parent: Parent) -> Artifact:
     assert isinstance(parent, Artifact), parent
     return parent
 
 
-def _samples(parents: Parents, name: str) -> Given[Samples]:
+def samples_of(parents: Parents, name: str) -> Given[Samples]:
     given = parents[name]
     assert isinstance(given, Given), name
     assert isinstance(given.value, Samples), name

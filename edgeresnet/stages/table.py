@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from ..portable.frozen import dataclass
 from ..store import Parent
-from . import candidates, specs
+from . import candidates, int8, specs
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -65,13 +65,11 @@ STAGES = {
             3,
             ("torch", "torchvision", "onnx", "onnxscript", "numpy", "pillow"),
         ),
-        Stage(
-            "calibrate", "calibrate:calibrate", specs.CalibrateInputs, 4, ("onnxruntime", "torch", "numpy", "pillow")
-        ),
+        Stage("calibrate", "calibrate:calibrate", int8.CalibrateInputs, 4, ("onnxruntime", "torch", "numpy", "pillow")),
         Stage(
             "quantize",
             "quantize:quantize",
-            specs.QuantizeInputs,
+            int8.QuantizeInputs,
             7,
             ("onnxruntime", "torch", "onnx", "numpy", "pillow"),
         ),
@@ -91,5 +89,7 @@ STAGES = {
 # A goal in milliseconds: what comes out depends on what traced and timed, and on the machine.
 _TIMED = ("onnx", "onnxscript")
 PRUNE_TIMED = replace(STAGES["prune"], libraries=(*STAGES["prune"].libraries, *_TIMED), machine="conditions")
+# The layers that stay in float: what comes out depends on what timed, and on the machine.
+QUANTIZE_TIMED = replace(STAGES["quantize"], libraries=STAGES["quantize"].libraries, machine="conditions")
 # What a device measured and a person collected: no run makes it here. Its key is that of its bundle alone.
 ON_DEVICE = Stage("verify", "", specs.DeviceInputs, 1, ())

@@ -20,7 +20,7 @@ from edgeresnet.quantization.calibration import Calibration, held_out
 from edgeresnet.quantization.net import Net
 from edgeresnet.quantization.ranges import Origin, Ranges, Views, wanted
 from edgeresnet.stages.calibrate import _collected, _warn_of_differences, calibrate
-from edgeresnet.stages.specs import CalibrateInputs, CalibrateSpec
+from edgeresnet.stages.int8 import CalibrateInputs, CalibrateSpec
 from edgeresnet.store import Given
 
 from .nets import CPU, TENSORRT, Maker, artifact, basic, changed, collect, constants, images, plain, samples

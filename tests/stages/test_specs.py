@@ -13,7 +13,7 @@ from edgeresnet.portable.measure import TimingPlan
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.portable.session import Dialect
 from edgeresnet.recipe.sections import Prune, Quantize, Recover, Trace, Train
-from edgeresnet.stages import candidates, specs
+from edgeresnet.stages import candidates, int8, specs
 from edgeresnet.store import Artifact, Given, ManifestRecord, Parent
 
 pytestmark = pytest.mark.unit
@@ -147,9 +147,9 @@ BUNDLE_JSON = {
             },
         ),
         (candidates.RecogniseSpec((NETWORK, NETWORK), 3), {"candidates": [ABOUT, ABOUT], "seed": 3}),
-        (specs.CalibrateSpec(3), {"seed": 3}),
+        (int8.CalibrateSpec(3), {"seed": 3}),
         (
-            specs.QuantizeSpec(Quantize(exclude=("conv1",)), DIALECT, 3),
+            int8.QuantizeSpec(Quantize(exclude=("conv1",)), DIALECT, 3),
             {
                 "effort": "fast",
                 "minutes": 10.0,
@@ -184,14 +184,14 @@ def test_the_targets_that_must_be_on_this_machine() -> None:
     assert specs.CompileSpec("onnxruntime", OPTIONS).targets == ("onnxruntime",)
     assert specs.VerifySpec("openvino", None, "fp32").targets == ("openvino",)
     assert specs.PruneSpec(NETWORK, Prune(speedup={"a": 2}), 8, PIXELS, 0, SEARCH).targets == ("onnxruntime",)
-    assert (specs.DeviceSpec("tensorrt").targets, BUNDLE.targets, specs.CalibrateSpec(0).targets) == ((), (), ())
+    assert (specs.DeviceSpec("tensorrt").targets, BUNDLE.targets, int8.CalibrateSpec(0).targets) == ((), (), ())
 
 
 def test_what_the_runner_knows_of_a_spec() -> None:
     """Its seed, what it times, whose failure it ends with, and which section of the recipe wants a target of it."""
     pruned = specs.PruneSpec(NETWORK, Prune(speedup={"a": 2}), 8, PIXELS, 3, SEARCH)
     compiled = specs.CompileSpec("onnxruntime", OPTIONS)
-    assert (pruned.seed, specs.CalibrateSpec(4).seed, compiled.seed, specs.TraceSpec(NETWORK, Trace()).seed) == (
+    assert (pruned.seed, int8.CalibrateSpec(4).seed, compiled.seed, specs.TraceSpec(NETWORK, Trace()).seed) == (
         3,
         4,
         0,
@@ -232,4 +232,4 @@ def test_parents_become_inputs_by_their_names() -> None:
     alone = specs.VerifyInputs.from_parents({name: given[name] for name in ("evaluation", "fp32")})
     assert (alone.reference, alone.yardstick) == (None, None)
     with pytest.raises(AssertionError):
-        specs.QuantizeInputs.from_parents({"network": Given("n", Path("n")), "calibration": given["evaluation"]})
+        int8.QuantizeInputs.from_parents({"network": Given("n", Path("n")), "calibration": given["evaluation"]})

@@ -1,0 +1,118 @@
+"""What the verdict on the evaluation images will be, forecast on calibration images: their labels are not known.
+
+The FP32 network's probabilities stand for the labels: where INT8's top class is another one, the accuracy lost is the
+difference of both classes' probabilities. Each image gets the errors of some others too: a few images have few that
+flip. The interval is that of as many images as will be evaluated.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..portable import intervals
+from ..portable.judging import ROUNDS
+
+_EXCHANGED = 16  # images whose errors each image gets, its own among them
+_MARGINS = tuple(1.5**number for number in range(ROUNDS))  # times as many changes as were seen, in each round
+
+
+@dataclass(frozen=True)
+class Goals:
+    """The promises that can be forecast without labels, and how many images will be evaluated."""
+
+    max_drop_pp: float | None
+    max_flips_pct: float | None
+    max_confidence_change: float | None
+    images: int
+    round: int = 1  # of verdicts
+
+    @property
+    def margin(self) -> float:
+        """Return how many times as many changes are expected as are seen."""
+        return _MARGINS[self.round - 1]
+
+    @property
+    def z(self) -> float:
+        """Return how wide the verdict's interval will be."""
+        return intervals.z_for(1 if self.round == 1 else ROUNDS - 1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How answers to calibration images differ from the FP32 network's. Depends on no promise."""
+
+    flips: float  # the part of images whose top class changes
+    drop: float  # the probability that this costs on average
+    change: float  # of the top class's probability, on average
+    spread: float  # its standard deviation
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is expected on the evaluation images. `excess` is how far the worst goal is: at most 1 is kept."""
+
+    flips_pct: float
+    drop_pp: float
+    confidence_change: float
+    excess: float
+
+    @property
+    def kept(self) -> bool:
+        return self.excess <= 1
+
+
+def look(exact: np.ndarray, given: np.ndarray) -> Seen:
+    """Compare a network's logits with the FP32 network's, on the same images."""
+    before, after = _softmax(exact), _softmax(given)
+    rows, top = np.arange(len(before)), exact.argmax(1)
+    changes = [_changed(before, exact + np.roll(given - exact, k, axis=0)) for k in range(min(_EXCHANGED, len(rows)))]
+    flips, drop = (float(each) for each in np.mean(changes, axis=0))
+    change = np.abs(before[rows, top] - after[rows, top])
+    return Seen(flips, drop, float(change.mean()), float(change.std()))
+
+
+def expect(seen: Seen, goals: Goals) -> Forecast:
+    """Return what the verdict of a network will be."""
+    parts = [
+        _part(goals.max_drop_pp, 100 * _drop_end(seen, goals), 100 * intervals.finest_drop(goals.images)),
+        _part(goals.max_flips_pct, 100 * _flips_end(seen, goals), 100 * intervals.wilson(0, goals.images).high),
+        _part(goals.max_confidence_change, _change_end(seen, goals), 0.0),
+    ]
+    return Forecast(100 * seen.flips, 100 * seen.drop, seen.change, max(parts))
+
+
+def _changed(before: np.ndarray, given: np.ndarray) -> tuple[float, float]:
+    """Return the part of images whose top class changes, and the probability that this costs on average."""
+    rows, top, new = np.arange(len(before)), before.argmax(1), given.argmax(1)
+    return float((top != new).mean()), float((before[rows, top] - before[rows, new]).mean())
+
+
+def _drop_end(seen: Seen, goals: Goals) -> float:
+    """Return the upper end of the drop's interval."""
+    flips, drop = min(1.0, goals.margin * seen.flips), min(1.0, goals.margin * seen.drop)
+    lost, won = (max(0.0, goals.images * part / 2) for part in (flips + drop, flips - drop))
+    return intervals.tango(lost, won, goals.images, goals.z).high
+
+
+def _flips_end(seen: Seen, goals: Goals) -> float:
+    return intervals.wilson(goals.images * min(1.0, goals.margin * seen.flips), goals.images, goals.z).high
+
+
+def _change_end(seen: Seen, goals: Goals) -> float:
+    return goals.margin * seen.change + goals.z * seen.spread / math.sqrt(max(goals.images, 1))
+
+
+def _part(limit: float | None, end: float, finest: float) -> float:
+    """Return the part of a limit that is used up. A limit finer than the images can show counts as what they can."""
+    if limit is None:
+        return 0.0
+    reachable = max(limit, finest)
+    return end / reachable if reachable > 0 else (math.inf if end > 0 else 0.0)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))

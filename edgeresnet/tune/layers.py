@@ -1,0 +1,143 @@
+"""Answers what the search for float layers asks of an INT8 network: by its scan, by running it, by timing stand-ins."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ..noise import confirm, pair, scan
+from ..quantization import engine
+from ..quantization import placement as places
+from ..quantization.net import Net
+from .control import Layers
+from .forecast import Forecast, Goals, Seen, expect, look
+from .journal import Journal
+
+_SCANNED = 1 << 23  # values of all images that are scanned
+_RUN = 1 << 25  # values of all images that a forecast runs on
+_FEWEST, _MOST = 32, 1024  # images, however large or small
+
+Timed = Callable[[Mapping[str, Path]], Mapping[str, float]]  # names → relative times; one that fails is left out
+
+
+def patterns(layers: Sequence[str]) -> tuple[str, ...]:
+    """Return expressions that match these layers and no other."""
+    return tuple(f"^{re.escape(layer)}$" for layer in layers)
+
+
+def enough(images: int, shape: Sequence[int]) -> int:
+    """Return how many of the images of this shape a forecast needs."""
+    return min(images, max(_FEWEST, min(_MOST, _RUN // int(np.prod(shape)))))
+
+
+class Int8Layers:
+    """One INT8 network whose layers may stay in float. `control` asks it."""
+
+    def __init__(
+        self,
+        exact: onnx.ModelProto,
+        base: engine.Quantized,
+        choices: engine.Choices,
+        images: np.ndarray,
+        goals: Goals,
+        timed: Timed | None,
+        folder: Path,
+        question: str,
+        seed: int,
+    ):
+        self._exact, self._base, self._choices, self._goals = exact, base, choices, goals
+        self._timed, self._folder = timed, folder
+        self._images = images[: enough(len(images), images.shape[1:])]
+        self._pair = pair.read(exact, base.executed(), self._images)
+        few = max(_FEWEST // 2, min(len(self._images), _SCANNED // int(np.prod(images.shape[1:]))))
+        self._scan = scan.scan(self._pair, self._images[:few], seed=seed)
+        self._whole = confirm.run(self._pair, self._images, ())  # the FP32 network's answers
+        self._net = Net(base.source.model)
+        self._gone: dict[Layers, frozenset[int]] = {}
+        self._looks = Journal(folder / "looks.json", Seen, question)
+        self._times = Journal(folder / "times.json", float, question)
+
+    @property
+    def images(self) -> int:
+        """Return how many images a forecast runs on."""
+        return len(self._images)
+
+    @property
+    def continued(self) -> int:
+        """Return how many answers were there before: of an interrupted search, or of an earlier round."""
+        return self._looks.continued + self._times.continued
+
+    def layers(self) -> Sequence[str]:
+        """Return the layers that are INT8."""
+        return [places.label(node) for node in self._base.placement.weights.values()]
+
+    def removed(self, chosen: Layers) -> float:
+        """Return the estimated part of the noise that goes if these layers stay in float."""
+        left = self._scan.total - self._scan.moved[:, sorted(self._without(chosen))].sum(1)
+        return 1 - float(np.square(left).sum() / max(np.square(self._scan.total).sum(), 1e-30))
+
+    def forecast(self, chosen: Layers) -> Forecast:
+        """Run the calibration images with these layers in float."""
+
+        def ran() -> Seen:
+            gone = self._without(chosen)
+            int8 = {layer.name for index, layer in enumerate(self._pair.layers) if index not in gone}
+            return look(self._whole, confirm.run(self._pair, self._images, int8))
+
+        return expect(self._looks.of(_key(chosen), ran), self._goals)
+
+    def of_network(self, found: engine.Quantized) -> Forecast:
+        """Return what the verdict of another INT8 form of the network will be."""
+        return expect(look(self._whole, engine.answers(found.executed(), self._images)), self._goals)
+
+    def times(self, sets: Sequence[Layers]) -> list[float | None]:
+        """Time stand-ins for these networks in turn; by their multiplications where the target is not here."""
+        if self._timed is None:
+            return [self._by_size(each) for each in sets]
+        missing = [each for each in sets if _key(each) not in self._times.answers]
+        if missing:
+            first = sets[0]
+            networks = {_key(each): self._written(each) for each in dict.fromkeys([first, *missing])}
+            found = self._timed(networks)
+            for each in missing:
+                if _key(each) in found:
+                    self._times.of(_key(each), lambda each=each: found[_key(each)])  # type: ignore[misc]
+        return [self._times.answers.get(_key(each)) for each in sets]
+
+    def _by_size(self, chosen: Layers) -> float:
+        """Return a time as if float took twice that of INT8, for each weight."""
+        sizes = {
+            places.label(node): float(np.prod(self._net.constants.shape(node.inputs[1])))
+            for node in self._base.placement.weights.values()
+        }
+        return 1 + sum(sizes[layer] for layer in chosen) / max(sum(sizes.values()), 1.0)
+
+    def _written(self, chosen: Layers) -> Path:
+        path = self._folder / f"{_key(chosen)}.onnx"
+        if not path.is_file():
+            model = onnx.ModelProto()
+            model.CopyFrom(self._exact)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            onnx.save(engine.stand_in(model, engine.excluding(self._choices, patterns(sorted(chosen)))), path)
+        return path
+
+    def _without(self, chosen: Layers) -> frozenset[int]:
+        """Return which scanned layers round nothing any more if these stay in float."""
+        if chosen not in self._gone:
+            placed = engine.excluding(self._choices, patterns(sorted(chosen))).placed(self._net).executed()
+            self._gone[chosen] = frozenset(
+                index
+                for index, layer in enumerate(self._pair.layers)
+                if layer.node.name not in placed.weights
+                and not any((layer.node.name, slot) in placed.reads for slot in layer.reads)
+            )
+        return self._gone[chosen]
+
+
+def _key(chosen: Layers) -> str:
+    return "int8-" + hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest()[:16]
