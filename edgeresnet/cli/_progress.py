@@ -58,6 +58,12 @@ def counted(name: str) -> Iterator[Progress]:
         yield shown.counts(name)
 
 
+@contextlib.contextmanager
+def uncounted() -> Iterator[Progress]:
+    """Show nothing instead."""
+    yield lambda done, total, word: None
+
+
 def span(seconds: float) -> str:
     """Write a time that is left, no finer than it is known."""
     if seconds < 90:
@@ -108,6 +114,7 @@ class _Group:
 def _made(outcome: Outcome) -> str:
     """Return what a step made, where a few words say it."""
     from ..notes import CalibrateNotes, PruneNotes, QuantizeNotes, RecogniseNotes, RecoverNotes, TrainNotes
+    from ..report.summary import control_word
 
     notes = outcome.artifact.manifest.notes if outcome.artifact else None
     if isinstance(notes, RecogniseNotes):
@@ -119,7 +126,7 @@ def _made(outcome: Outcome) -> str:
     if isinstance(notes, CalibrateNotes):
         return f"{notes.images} images"
     if isinstance(notes, QuantizeNotes):
-        return f"{len(notes.int8)} layers in INT8"
+        return f"{len(notes.int8)} layers in INT8{control_word(notes)}"
     return ""
 
 

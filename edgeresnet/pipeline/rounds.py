@@ -40,7 +40,7 @@ class Rounds:
         number, spent = resolved.rounds.get(target, (1, 0.0))
         self.spent[target, number] = spent
         found = judging.judge(resolved.recipe.promises.promises(), target, result, number)
-        judged = [one for one in found if judging.of_answers(one.promise)]
+        judged = [one for one in found if judging.can_show(one.promise, result)]
         found_far = self.distances.setdefault(target, {})
         found_far[number] = max(map(_distance, judged), default=0.0)
         if all(one.verdict == judging.KEPT for one in judged):

@@ -101,9 +101,10 @@ def judge(promises: Sequence[Promise], target: str, result: Result, rounds: int 
     ]
 
 
-def of_answers(promise: Promise) -> bool:
-    """Return whether a promise is about what the network answers, not about its times or its size."""
-    return KINDS[promise.kind].reach is not None
+def can_show(promise: Promise, measured: Measured) -> bool:
+    """Return whether a promise is about what the network answers, and these images can show that it is kept."""
+    kind, images = KINDS[promise.kind], measured.shipped.accuracy.images
+    return kind.reach is not None and not too_fine(promise, kind, images)
 
 
 def is_ceiling(promise: Promise) -> bool:

@@ -50,6 +50,7 @@ def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context
     control = None
     if spec.control:
         found, control = _controlled(inputs, spec.control, choices, quantized, images, ctx)
+        found.placement.kept.update(dict.fromkeys(control.chosen.layers, "the search found that it needs float"))
     else:
         found = quantized(choices)
     description = replace(

@@ -15,6 +15,7 @@ import numpy as np
 from ..portable import intervals
 from ..portable.judging import ROUNDS
 
+_QUANTILES = 128  # of the changes of a probability: they stand for those of all images
 _EXCHANGED = 16  # images whose errors each image gets, its own among them
 _MARGINS = tuple(1.5**number for number in range(ROUNDS))  # times as many changes as were seen, in each round
 
@@ -47,7 +48,7 @@ class Seen:
     flips: float  # the part of images whose top class changes
     drop: float  # the probability that this costs on average
     change: float  # of the top class's probability, on average
-    spread: float  # its standard deviation
+    changes: tuple[float, ...]  # quantiles of it
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def look(exact: np.ndarray, given: np.ndarray) -> Seen:
     changes = [_changed(before, exact + np.roll(given - exact, k, axis=0)) for k in range(min(_EXCHANGED, len(rows)))]
     flips, drop = (float(each) for each in np.mean(changes, axis=0))
     change = np.abs(before[rows, top] - after[rows, top])
-    return Seen(flips, drop, float(change.mean()), float(change.std()))
+    quantiles = np.quantile(change, (np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+    return Seen(flips, drop, float(change.mean()), tuple(quantiles.tolist()))
 
 
 def expect(seen: Seen, goals: Goals) -> Forecast:
@@ -79,7 +81,7 @@ def expect(seen: Seen, goals: Goals) -> Forecast:
     parts = [
         _part(goals.max_drop_pp, 100 * _drop_end(seen, goals), 100 * intervals.finest_drop(goals.images)),
         _part(goals.max_flips_pct, 100 * _flips_end(seen, goals), 100 * intervals.wilson(0, goals.images).high),
-        _part(goals.max_confidence_change, _change_end(seen, goals), 0.0),
+        _part(goals.max_confidence_change, _change_end(seen, goals), intervals.finest_mean(goals.images, goals.z)),
     ]
     return Forecast(100 * seen.flips, 100 * seen.drop, seen.change, max(parts))
 
@@ -102,7 +104,8 @@ def _flips_end(seen: Seen, goals: Goals) -> float:
 
 
 def _change_end(seen: Seen, goals: Goals) -> float:
-    return goals.margin * seen.change + goals.z * seen.spread / math.sqrt(max(goals.images, 1))
+    values = np.resize(np.minimum(goals.margin * np.array(seen.changes), 1.0), max(goals.images, 1))
+    return intervals.unit_mean(values, goals.z).high
 
 
 def _part(limit: float | None, end: float, finest: float) -> float:

@@ -28,6 +28,7 @@ from .cells import (
 from .changed_images import ChangedImage, changed_images, changes_sentence
 from .classes import CLASS_COLUMNS, ClassChange
 from .conditions import machine_lines
+from .controlling import control_sentences, control_word, float_layers
 from .learning import EPOCH_COLUMNS, best_epoch_sentence, epoch_cells, epoch_rows, recovery_sentence, training_sentence
 from .pruning import (
     CUT_COLUMNS,
@@ -62,6 +63,14 @@ from .short import (
 )
 from .speedups import Speedup, speedup, speedups_of
 from .summarize import Learning, Summary, of, title, title_parts
+from .sureness import (
+    SurenessTable,
+    estimate_cell,
+    remarkable_choices,
+    sure_variants,
+    sureness_sentence,
+    sureness_tables,
+)
 from .targets import Metric, TargetSummary
 from .tradeoff import TradeoffPoint, frontier, tradeoff_points
 
@@ -83,6 +92,7 @@ __all__ = [
     "Remaining",
     "Speedup",
     "Summary",
+    "SurenessTable",
     "Table",
     "TargetSummary",
     "TradeoffPoint",
@@ -92,13 +102,17 @@ __all__ = [
     "chance_sentence",
     "changed_images",
     "changes_sentence",
+    "control_sentences",
+    "control_word",
     "counts_by_verdict",
     "cut_searches",
     "drop_cell",
     "ended_early",
     "epoch_cells",
     "epoch_rows",
+    "estimate_cell",
     "flips_cell",
+    "float_layers",
     "frontier",
     "image_count",
     "latency_cells",
@@ -119,6 +133,7 @@ __all__ = [
     "recovery_sentence",
     "remaining_of",
     "remaining_table",
+    "remarkable_choices",
     "short_number",
     "signed",
     "slower_sentences",
@@ -127,6 +142,9 @@ __all__ = [
     "speedups_of",
     "sqnr",
     "state",
+    "sure_variants",
+    "sureness_sentence",
+    "sureness_tables",
     "table",
     "target_choices",
     "title",

@@ -1,0 +1,69 @@
+"""What the search for layers that stay in float found: in sentences."""
+
+from __future__ import annotations
+
+from ...notes import ControlNotes, QuantizeNotes
+from ...runs import Run
+
+_NAMED = 3  # layers by name; `--json` has all
+
+
+def control_sentences(notes: QuantizeNotes) -> list[str]:
+    """Return what the search found, and why it ended; nothing where there was none."""
+    control = notes.control
+    if control is None:
+        return []
+    float_, all_ = len(control.chosen.layers), len(control.chosen.layers) + len(notes.int8)
+    first = {
+        "enough": "the search kept no layer in float: INT8 in all layers is good enough on the calibration images",
+        "found": f"the search keeps {float_} of {all_} layers in float: {_named(control)}",
+        "time": f"the search ended with its time (`quantize.minutes`): it keeps {_count(float_, all_)} in float",
+        "reach": f"no set of float layers is good enough on the calibration images: the nearest one has {float_}",
+    }[control.ended]
+    return [first, _forecast(control), *_time(control)]
+
+
+def float_layers(run: Run, target: str) -> str:
+    """Return which layers of a target the search left in float; empty where it left none."""
+    for step in run.steps:
+        notes = step.notes
+        if isinstance(notes, QuantizeNotes) and step.step.target == target and notes.control:
+            layers = notes.control.chosen.layers
+            every = len(layers) + len(notes.int8)
+            return f"{len(layers)} of {every} layers in float: {_named(notes.control)}" if layers else ""
+    return ""
+
+
+def control_word(notes: QuantizeNotes) -> str:
+    """Return the result of the search in a few words, for a line of progress."""
+    if notes.control is None:
+        return ""
+    layers = notes.control.chosen.layers
+    return f", {len(layers)} in float: {_named(notes.control)}" if layers else ", and none needs float"
+
+
+def _named(control: ControlNotes) -> str:
+    layers = control.chosen.layers
+    rest = f" and {len(layers) - _NAMED} more" if len(layers) > _NAMED else ""
+    return ", ".join(layers[:_NAMED]) + rest
+
+
+def _count(some: int, all_: int) -> str:
+    return f"{some} of {all_} layers" if some else "no layer"
+
+
+def _forecast(control: ControlNotes) -> str:
+    chosen = control.chosen
+    return (
+        f"forecast on {control.images} calibration images, without labels: {chosen.flips_pct:.2f} % of answers "
+        f"changed, {chosen.drop_pp:.2f} points lost"
+    )
+
+
+def _time(control: ControlNotes) -> list[str]:
+    time = control.chosen.time
+    if not control.chosen.layers:
+        return []
+    if not control.timed:
+        return ["the target is not here: the search preferred small layers, and measured no time"]
+    return [f"measured: {time:.2f} times the time of INT8 in all layers"] if time is not None else []
