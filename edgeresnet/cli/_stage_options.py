@@ -75,6 +75,12 @@ class Int8Options:
 
     def section(self) -> Section:
         """Return a recipe's `quantize`."""
+        from ..errors import EdgeresnetError
+
+        if "auto" in self.exclude and len(self.exclude) > 1:
+            raise EdgeresnetError(
+                "--exclude auto", "cannot be combined with other layers", hint="name the layers, or let it search"
+            )
         exclude: str | list[str] = "auto" if self.exclude == ("auto",) else list(self.exclude)
         given = provided(effort=self.effort, estimator=self.estimator, device=self.device, exclude=exclude or None)
         return given or {"effort": "fast"}

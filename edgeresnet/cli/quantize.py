@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import _complete, _help, _options, _output, _stage_options
+from ._stage_options import Section
 
 if TYPE_CHECKING:
     from ..pipeline import Step
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("model", shell_complete=_complete.files)
 @_options.model_options
 @_stage_options.int8_options
+@_options.max_drop_pp
 @_help.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -32,6 +34,7 @@ def quantize(
     model: str,
     about: _options.ModelOptions,
     int8: _stage_options.Int8Options,
+    max_drop_pp: float | None,
     output: Path | None,
     how: _options.RunOptions,
 ) -> int:
@@ -39,14 +42,16 @@ def quantize(
 
     MODEL is an ONNX file or a checkpoint. INT8 needs --calibration: ranges are
     measured, never guessed. Writes one ONNX file per --target, in the dialect
-    of that target; by default one for each installed CPU target.
+    of that target; by default one for each installed CPU target. With --exclude
+    auto it leaves layers in float until --max-drop-pp is forecast to be kept.
     """
     from .. import pipeline, report
     from . import _one_shot, _progress
 
     store = _options.open_store(how.store_root)
     images = {"calibration": _one_shot.counted(int8.calibration, int8.count)}
-    sections = {"quantize": int8.section()}
+    sections: dict[str, Section] = {"quantize": int8.section()}
+    sections |= {} if max_drop_pp is None else {"promises": {"max_drop_pp": max_drop_pp}}
     raw, taken = _one_shot.recipe_of(model, about, images=images, seed=int8.seed, sections=sections)
     if taken and not how.quiet:
         _output.echo(taken, err=True)

@@ -222,7 +222,7 @@ def _control(resolved: Resolved, target: ResolvedTarget) -> int8_specs.Control:
     """Return what the search for layers that stay in float aims at, and how it times them."""
     recipe, evaluation = resolved.recipe, resolved.samples.get("evaluation")
     timed = None
-    if not target.is_bundle:
+    if target.name in resolved.timed:
         inside = _inside(resolved, target)
         one = specs.TimedTarget(target.name, target.options, "int8", inside)
         timed = specs.TimedSearch({target.name: one}, recipe.verify.plan(), recipe.trace.batch, recipe.preprocessing)

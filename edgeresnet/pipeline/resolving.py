@@ -62,6 +62,7 @@ class Resolved:
     carried: Mapping[str, str]  # target that gets a bundle → digest of the code in it
     yardstick: Given[Path]
     int8_saturates: bool  # on this CPU
+    timed: frozenset[str] = frozenset()  # targets that a search for float layers can time here
     # target → the round of its search for float layers, and the seconds that earlier rounds took
     rounds: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
@@ -76,7 +77,9 @@ class Resolved:
     def recognised(self, arch: str) -> Resolved:
         """Return it with one of the networks that its weights fit."""
         assert self.network.choice is not None
-        found = next(each for each in self.network.choice.candidates if each.arch == arch)
+        known = {each.arch: each for each in self.network.choice.candidates}
+        usual = self.network.architecture  # what differs from it in several things was no candidate at first
+        found = known.get(arch) or replace(usual, arch=arch, libraries={}, sources_sha256=())
         return replace(self, network=replace(self.network, architecture=found))
 
 
@@ -95,7 +98,15 @@ def resolve(recipe: Recipe, store: Store) -> Resolved:
         {name: write.carried_digest(name) for name, each in found.items() if each.is_bundle},
         Given(yardstick.SHA256, yardstick.file()),
         not machine.has_int8(),
+        _timed(recipe, found),
     )
+
+
+def _timed(recipe: Recipe, found: Mapping[str, ResolvedTarget]) -> frozenset[str]:
+    """Return the targets that run here, where a search asks how long a network takes."""
+    if recipe.quantize is None or not recipe.quantize.is_searched:
+        return frozenset()
+    return frozenset(name for name, each in found.items() if not each.is_bundle and each.target.available().ok)
 
 
 def _check_device(recipe: Recipe) -> None:

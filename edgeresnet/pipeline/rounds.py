@@ -16,6 +16,8 @@ from ..stages import verify
 from .resolving import Resolved
 from .step import Outcome, Step
 
+_LEAST = 1e-3  # a promise of no loss at all has no parts
+
 
 @dataclass
 class Rounds:
@@ -59,13 +61,13 @@ def _control(outcome: Outcome | None) -> ControlNotes | None:
 
 
 def _distance(verdict: Verdict) -> float:
-    """Return how far a promise is from being kept, relative to its limit; 0 where it is kept."""
+    """Return how far a promise is from being kept, in parts of its limit; 0 where it is kept."""
     if verdict.verdict == judging.KEPT or verdict.value is None:
         return 0.0
     ceiling, limit = judging.is_ceiling(verdict.promise), verdict.promise.limit
     end = verdict.high if ceiling else verdict.low
     end = verdict.value if end is None else end
-    return abs(end - limit) / max(abs(limit), 1.0)
+    return abs(end - limit) / max(abs(limit), _LEAST)
 
 
 def steps_of(steps: Sequence[Step], target: str) -> list[Step]:

@@ -201,9 +201,8 @@ class Recipe(Section):
             "targets is missing: INT8 is written for a target, so name one": quantize and none,
             "images.calibration is missing: INT8 ranges are measured on images": quantize
             and not self.images.calibration,
-            "quantize.exclude: auto needs a promise to search for: max_drop_pp or max_flips_pct": quantize
-            and quantize.is_searched
-            and not self.promises.forecast(),
+            "quantize.exclude: auto needs a promise to search for: max_drop_pp, max_flips_pct or "
+            "max_confidence_change": quantize and quantize.is_searched and not self.promises.forecast(),
             "quantize and model.candidate cannot be combined: remove one of them": quantize and candidate,
             "images.evaluation is missing: accuracy is measured with it": not self.images.evaluation
             and not quantize

@@ -44,6 +44,17 @@ def test_one_target_gives_one_file(asked: Command, tmp_path: Path) -> None:
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
+def test_a_search_for_float_layers_says_that_it_looked(asked: Command) -> None:
+    """TensorRT is not here: nothing is timed."""
+    given = (*IMAGES, "--target", "tensorrt", "--output", "int8.onnx", "-q", "--exclude", "auto")
+    out, _ = expect(0, asked(*given, "--max-drop-pp", 5))
+    assert "the search kept no layer in float" in out
+    assert "forecast on 40 calibration images, without labels: 0.00 % of answers changed" in " ".join(out.split())
+    assert "needs a promise to search for" in err_of(2, asked(*given))
+    both = err_of(2, asked(*given, "--exclude", "conv1"))
+    assert "--exclude auto cannot be combined with other layers" in both
+
+
 def test_two_targets_give_a_folder_and_json_has_it_all(asked: Command, tmp_path: Path) -> None:
     both = ("--target", "tensorrt", "--target", "openvino")
     code, out, err = asked(*IMAGES, *both, "--output", "files", "--exclude", "layer1", "--json", "-q")

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from edgeresnet import pipeline, recipe, report
+from edgeresnet.errors import RecipeError
 from edgeresnet.notes import ControlNotes, QuantizeNotes
 from edgeresnet.portable import codec
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
-from ..conftest import step_of, tiny
+from ..conftest import step_of, tiny, write_recipe
+from ..pipeline.test_robustness import finish, start, wait_for
+
+WEAK = {"train__epochs": 1, "promises": {"max_flips_pct": 0.4}}  # its answers are not sure, so INT8 changes some
+
+
+def raw(**changes: Any) -> dict[str, Any]:
+    calibration = {"images__calibration": {"from": "training", "count": 64}}
+    quantize = {"quantize": {"exclude": "auto", "minutes": 5}}
+    return tiny(**{**calibration, **quantize, "verify": {"processes": 1, "seconds": 0.5}, **changes})
 
 
 def searched(**changes: Any) -> Any:
-    calibration = {"images__calibration": {"from": "training", "count": 64}}
-    quantize = {"quantize": {"exclude": "auto", "minutes": 5}}
-    given = {**calibration, **quantize, "verify": {"processes": 1, "seconds": 0.5}, **changes}
-    return recipe.parse(tiny(**given))
+    return recipe.parse(raw(**changes))
 
 
 def control_of(run: Run) -> tuple[QuantizeNotes, ControlNotes]:
@@ -36,8 +47,7 @@ def test_int8_that_is_good_enough_keeps_no_layer_in_float(own_store: Store) -> N
 
 
 def test_a_promise_that_int8_breaks_is_kept_with_some_layers_in_float(own_store: Store) -> None:
-    weak = {"train__epochs": 1}  # its answers are not sure, so that INT8 changes some
-    run = pipeline.run(searched(promises={"max_flips_pct": 0.4}, **weak), own_store)
+    run = pipeline.run(searched(**WEAK), own_store)
     notes, control = control_of(run)
     assert control.ended == "found"
     assert control.chosen.kept
@@ -46,3 +56,31 @@ def test_a_promise_that_int8_breaks_is_kept_with_some_layers_in_float(own_store:
     assert control.timed
     assert "layers in float: " in report.terminal.render(run)
     assert codec.decode(Run, codec.encode(run)) == run
+
+
+def test_a_search_without_a_promise_to_search_for_is_refused() -> None:
+    for promises in ({}, {"min_speedup_fp32": 2.0}):
+        with pytest.raises(RecipeError) as caught:
+            searched(promises=promises)
+        assert "quantize.exclude: auto needs a promise to search for" in "".join(caught.value.problems)
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_gives_what_an_undisturbed_one_gives(tmp_path: Path) -> None:
+    """On a device's target, where nothing is timed: times differ between any two searches."""
+    given = write_recipe(tmp_path, raw(**WEAK, targets={"tensorrt": {"where": "bundle"}}))
+    found = []
+    for name in ("undisturbed", "killed"):
+        store = tmp_path / name
+        process = start(given, store)
+        if name == "killed":
+            wait_for(store, "cache/control/*/looks.json", process)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            process = start(given, store)
+        code, run, err = finish(process)
+        assert code == 0, err
+        (step,) = (step for step in run["steps"] if step["id"] == "quantize:tensorrt")
+        found.append((step["notes"]["control"]["chosen"]["layers"], Path(step["path"], "model.onnx").read_bytes()))
+    assert found[0][0]
+    assert found[1] == found[0]

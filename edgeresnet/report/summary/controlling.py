@@ -56,7 +56,7 @@ def _forecast(control: ControlNotes) -> str:
     chosen = control.chosen
     return (
         f"forecast on {control.images} calibration images, without labels: {chosen.flips_pct:.2f} % of answers "
-        f"changed, {chosen.drop_pp:.2f} points lost"
+        f"changed, {chosen.drop_pp:.2f} points lost, probabilities changed by {chosen.confidence_change:.4f} on average"
     )
 
 
