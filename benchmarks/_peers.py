@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import _peer_control
 import numpy as np
 
 Work = Callable[[dict[str, Any]], "dict[str, Any] | None"]
@@ -349,6 +350,7 @@ def _parser(job: dict[str, Any]) -> dict[str, Any]:
 
 _PEERS: dict[str, Work] = {
     "nncf": _nncf,
+    "nncf-control": _peer_control.nncf_control,
     "onnxruntime": _onnxruntime,
     "modelopt": _modelopt,
     "modelopt-torch": _modelopt_torch,

@@ -140,6 +140,43 @@ def _safetensors(network: nn.Module, folder: Path, draw: random.Random) -> Path:
     return path
 
 
+def _sharded(network: nn.Module, folder: Path, draw: random.Random) -> Path:
+    """Write the weights in three files with an index, as transformers writes large networks."""
+    weights = {name: each.contiguous() for name, each in network.state_dict().items()}
+    files = {name: f"model-{1 + 3 * at // len(weights):05}-of-00003.safetensors" for at, name in enumerate(weights)}
+    for file in set(files.values()):
+        save_file({name: weights[name] for name in weights if files[name] == file}, folder / file, {"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": dict(sorted(files.items()))}))
+    return index
+
+
+def _exported(network: nn.Module, folder: Path, draw: random.Random) -> Path:
+    """Write what torch.export makes of the network, for images of 64 pixels."""
+    channels = next(each.in_channels for each in network.modules() if isinstance(each, nn.Conv2d))
+    program = torch.export.export(network.eval(), (torch.zeros(2, channels, 64, 64),))
+    torch.export.save(program, folder / "network.pt2")
+    return folder / "network.pt2"
+
+
+def _under_a_word(network: nn.Module, folder: Path, draw: random.Random) -> Path:
+    """Write weights and an optimizer's state under words of its maker."""
+    moments = {number: {"exp_avg": each.detach()} for number, each in enumerate(network.parameters())}
+    return _pth({"net_weights": network.state_dict(), "optim": {"state": moments}, "epoch": 7}, folder)
+
+
+def _channels_last(network: nn.Module, folder: Path, draw: random.Random) -> Path:
+    weights = network.state_dict()
+    return _pth({name: each.permute(2, 3, 1, 0) if each.ndim == 4 else each for name, each in weights.items()}, folder)
+
+
+def _weight_norm(network: nn.Module, folder: Path, draw: random.Random) -> Path:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            torch.nn.utils.parametrizations.weight_norm(module)
+    return _pth(network.state_dict(), folder)
+
+
 def _lightning(network: nn.Module, folder: Path, draw: random.Random) -> Path:
     weights = {f"model.{name}": each for name, each in network.state_dict().items()}
     weights["criterion.weight"] = torch.ones(7)
@@ -193,6 +230,14 @@ _FORMS: dict[str, Callable[[nn.Module, Path, random.Random], Path]] = {
     "half": _half,
     "no counters": _without_counters,
     "hub": _hub,
+    "sharded": _sharded,
+    "pt2": _exported,
+    "a word": _under_a_word,
+    "double": lambda network, folder, draw: _pth(
+        {name: each.double() for name, each in network.state_dict().items()}, folder
+    ),
+    "channels last": _channels_last,
+    "weight norm": _weight_norm,
     "renamed": lambda network, folder, draw: _pth(renamed(network.state_dict(), draw, "groups"), folder),
     "renamed flat": lambda network, folder, draw: _pth(renamed(network.state_dict(), draw, "modules"), folder),
     "renamed all": lambda network, folder, draw: _pth(renamed(network.state_dict(), draw, "tensors"), folder),

@@ -76,10 +76,10 @@ _SHORTCUTS_APART = Names(
     block="stage_{s}.{b}.", shortcut="skips.{s}.conv", shortcut_norm="skips.{s}.bn", shortcuts_apart=True, head="fc",
 )  # fmt: skip
 
-# For random networks: each in an order of its own. weiaicunzai's names are left out: they stand for one build.
+# For random networks: each in an order of its own. Names of weiaicunzai and detectron2 stand for one build each.
 NAMINGS = (
-    _KUANGLIU, _TORCHVISION, _DETECTRON, _UNDERSCORES, _FLAT, _ONE_SEQUENCE, _SHORTCUT_FIRST, _APART, _NORMS_FIRST,
-    _NAMED_ALIKE, _HEAD_FIRST,
+    _KUANGLIU, _TORCHVISION, _UNDERSCORES, _FLAT, _ONE_SEQUENCE, _SHORTCUT_FIRST, _APART, _NORMS_FIRST,
+    _NAMED_ALIKE, _HEAD_FIRST, _SHORTCUTS_APART,
 )  # fmt: skip
 
 
@@ -194,6 +194,41 @@ _INDEPENDENT = (
     Kind("independent", "without counters", _of(_RES20, _UNDERSCORES), form="no counters"),
 )  # fmt: skip
 
+# What no tensor's name shows, and forms of files.
+_OTHER_BUILDS = tuple(
+    Kind("other builds", name, _of(build, names), size=size, form=form)
+    for name, build, names, size, form in (
+        ("squeeze without biases", replace(_RES20, attention=4, attention_biased=False), _UNDERSCORES, 32, "pth"),
+        ("squeeze without biases, convolutions", replace(
+            _FIFTY, attention=4, attention_linear=False, attention_biased=False
+        ), _FLAT, 32, "pth"),
+        ("squeeze without biases, renamed", replace(_FOUR, attention=4, attention_biased=False), _KUANGLIU,
+         32, "renamed flat"),
+        ("GELU", replace(_RES20, activation="gelu"), _UNDERSCORES, 32, "pth"),
+        ("GELU, 7x7 stem", _large(replace(_FOUR, activation="gelu")), _FLAT, 64, "pth"),
+        ("SiLU", replace(_RES20, activation="silu"), _UNDERSCORES, 32, "pth"),
+        ("LeakyReLU", replace(_RES20, activation="leaky"), _FLAT, 32, "pth"),
+        ("LeakyReLU of 0.1", replace(_FOUR, activation="leaky10"), _ONE_SEQUENCE, 32, "safetensors"),
+        ("first stage of stride 2, bottlenecks", replace(_FIFTY, halved=True), _UNDERSCORES, 64, "pth"),
+        ("first stage of stride 2", replace(_RES20, widths=(24, 32, 64), halved=True), _FLAT, 64, "pth"),
+        ("first stage of stride 2, same width", replace(_RES20, shortcut=ALWAYS, halved=True), _UNDERSCORES, 64, "pth"),
+        ("shortcuts in a list, safetensors", _RES20, _SHORTCUTS_APART, 32, "safetensors"),
+        ("shortcuts in a list, bottlenecks", _FIFTY, _SHORTCUTS_APART, 32, "pth"),
+        ("shortcuts in a list, renamed all", _RES20, _SHORTCUTS_APART, 32, "renamed all"),
+        ("sharded safetensors", _RES20, _UNDERSCORES, 32, "sharded"),
+        ("sharded safetensors, torchvision's names", _large(_FIFTY), _TORCHVISION, 64, "sharded"),
+        ("torch.export", _RES20, _UNDERSCORES, 64, "pt2"),
+        ("torch.export, torchvision's names", _large(_FOUR), _TORCHVISION, 64, "pt2"),
+        ("under a word of its maker, with an optimizer", _RES20, _UNDERSCORES, 32, "a word"),
+        ("double precision", _RES20, _UNDERSCORES, 32, "double"),
+        ("100 classes", replace(_RES20, classes=100), _UNDERSCORES, 32, "pth"),
+    )
+)  # fmt: skip
+_REFUSED = tuple(
+    Kind("other builds", name, _of(_RES20, _UNDERSCORES), form=form, expected=REFUSED)
+    for name, form in (("kernels in TensorFlow's order", "channels last"), ("weight normalisation", "weight norm"))
+)  # fmt: skip
+
 _REORDERED = tuple(
     Kind(family, f"{title}, {form}", _of(build, names), size=size, form=form)
     for family, form in (
@@ -227,7 +262,7 @@ _AMBIGUOUS = tuple(
     )
 )  # fmt: skip
 
-KINDS = (*_PUBLISHED, *_INDEPENDENT, *_REORDERED, *_AMBIGUOUS, *_SHUFFLED_OTHERS)
+KINDS = (*_PUBLISHED, *_INDEPENDENT, *_OTHER_BUILDS, *_REFUSED, *_REORDERED, *_AMBIGUOUS, *_SHUFFLED_OTHERS)
 
 # For the random renamings: narrow ones, and now and then the real one.
 FAMILIES = {

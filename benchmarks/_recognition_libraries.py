@@ -156,6 +156,9 @@ _TRANSFORMERS_KINDS = (
     ), form="hub"),
     _kind("transformers", "bottleneck, narrow", partial(_transformers), form="hub"),
     _kind("transformers", "bottleneck, version 1", partial(_transformers, downsample_in_bottleneck=True), form="hub"),
+    _kind("transformers", "first stage of stride 2", partial(
+        _transformers, downsample_in_first_stage=True
+    ), form="hub"),
     _kind("transformers", "basic, narrow, pth", partial(
         _transformers, layer_type="basic", hidden_sizes=[16, 32, 64, 128]
     )),

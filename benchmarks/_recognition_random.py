@@ -28,15 +28,18 @@ def _build(draw: random.Random) -> Build:
         widths = tuple(sorted(draw.sample(_WIDTHS, stages)))
     expansion, large, before = draw.choice((1, 1, 4, 4, 2)), draw.random() < 0.4, draw.random() < 0.3
     without = (PADDED, APPENDED, AVERAGED) if expansion == 1 else ()
+    shortcut = draw.choice((*(PROJECTED,) * 6, ALWAYS, *without))
+    stem = (widths[0],) if shortcut in without or draw.random() < 0.8 else (draw.choice((8, 16)),)
+    may_halve = shortcut == ALWAYS or stem[-1] != widths[0] * expansion
     return Build(
         blocks=tuple(draw.randint(1, 4) for _ in range(stages)),
         widths=widths,
         expansion=expansion,
-        stem=(widths[0],) if draw.random() < 0.8 else (draw.choice((8, 16)),),
+        stem=stem,
         kernel=7 if large else 3,
         stem_stride=2 if large else 1,
         pooled=large,
-        shortcut=draw.choice((*(PROJECTED,) * 6, ALWAYS, *without)),
+        shortcut=shortcut,
         shortcut_norm=not before and draw.random() < 0.9,
         preactivation=before,
         raw=before and draw.random() < 0.3,
@@ -46,6 +49,9 @@ def _build(draw: random.Random) -> Build:
         groups=draw.choice((1, 1, 1, 2)) if expansion > 1 else 1,
         attention=draw.choice((0, 0, 0, 4)) if min(widths) * expansion >= 8 else 0,
         attention_linear=draw.random() < 0.5,
+        attention_biased=draw.random() < 0.7,
+        activation=draw.choice((*("relu",) * 12, "silu", "gelu", "leaky", "leaky10")),
+        halved=may_halve and draw.random() < 0.1,
         biased=draw.random() < 0.2,
         channels=draw.choice((3, 3, 1)),
         classes=draw.choice((2, 10, 100)),

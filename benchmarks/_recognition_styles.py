@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+ACTIVATIONS = {
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "leaky": functional.leaky_relu,
+    "leaky10": partial(functional.leaky_relu, negative_slope=0.1),
+}
 PADDED, APPENDED, AVERAGED, PROJECTED, ALWAYS = "padded", "appended", "averaged", "projected", "always"
 
 
@@ -37,6 +45,9 @@ class Build:
     groups: int = 1  # of a bottleneck's second convolution
     attention: int = 0  # squeeze and excite, through this fraction
     attention_linear: bool = True  # by Linear; else by 1×1 convolutions
+    attention_biased: bool = True
+    activation: str = "relu"  # one of ACTIVATIONS
+    halved: bool = False  # the first stage has stride 2, too
     biased: bool = False  # convolutions
     channels: int = 3
     classes: int = 10
@@ -84,7 +95,7 @@ class Network(nn.Module):
 
     def __init__(self, build: Build, names: Names | None = None):
         super().__init__()
-        self.its_build = build
+        self.its_build, self.its_activation = build, ACTIVATIONS[build.activation]
         self.its_names = names or Names()
         self.its_stems: list[tuple[nn.Module, nn.Module]] = []
         self.its_table: list[_Block] = []
@@ -111,13 +122,13 @@ class Network(nn.Module):
         for convolution, norm in self.its_stems:
             x = norm(convolution(x))
             if self.its_build.stem_norm or not self.its_build.preactivation:
-                x = functional.relu(x)
+                x = self.its_activation(x)
         if self.its_build.pooled:
             x = functional.max_pool2d(x, 3, 2, 1)
         for block in self.its_table:
             x = self._before(block, x) if self.its_build.preactivation else self._after(block, x)
         for norm in self.its_ends:
-            x = functional.relu(norm(x))
+            x = self.its_activation(norm(x))
         return self.its_classifier[0](x.mean((2, 3)))
 
     def _after(self, block: _Block, x: torch.Tensor) -> torch.Tensor:
@@ -125,13 +136,13 @@ class Network(nn.Module):
         for number, (convolution, norm) in enumerate(zip(block.convolutions, block.norms, strict=True)):
             y = norm(convolution(y))
             if number < len(block.norms) - 1:
-                y = functional.relu(y)
-        return functional.relu(_excited(block, y) + self._passed(block, x))
+                y = self.its_activation(y)
+        return self.its_activation(_excited(block, y) + self._passed(block, x))
 
     def _before(self, block: _Block, x: torch.Tensor) -> torch.Tensor:
-        y = ready = functional.relu(block.norms[0](x))
+        y = ready = self.its_activation(block.norms[0](x))
         for number, (convolution, norm) in enumerate(zip(block.convolutions, block.norms, strict=True)):
-            y = convolution(functional.relu(norm(y)) if number else y)
+            y = convolution(self.its_activation(norm(y)) if number else y)
         read = ready if block.shortcut is not None and not self.its_build.raw else x
         return _excited(block, y) + self._passed(block, read)
 
@@ -174,7 +185,7 @@ class Network(nn.Module):
     def _block(self, inputs: int, stage: int, block: int, number: int) -> int:
         build, names = self.its_build, self.its_names
         width, outputs = build.widths[stage], build.widths[stage] * build.expansion
-        stride = 2 if stage > 0 and block == 0 else 1
+        stride = 2 if (stage > 0 or build.halved) and block == 0 else 1
         where = {"s": stage + 1, "t": stage + 2, "b": block, "c": block + 1, "g": number}
         prefix = names.block.format(**where)
         convolutions, norms = _convolutions(build, inputs, width, stride)
@@ -243,10 +254,10 @@ def _ordered(names: Names, convolutions: list[nn.Module], norms: list[nn.Module]
 
 
 def _excitation(build: Build, channels: int) -> tuple[nn.Module, nn.Module]:
-    narrow = channels // build.attention
+    narrow, biased = channels // build.attention, build.attention_biased
     if build.attention_linear:
-        return nn.Linear(channels, narrow), nn.Linear(narrow, channels)
-    return nn.Conv2d(channels, narrow, 1), nn.Conv2d(narrow, channels, 1)
+        return nn.Linear(channels, narrow, bias=biased), nn.Linear(narrow, channels, bias=biased)
+    return nn.Conv2d(channels, narrow, 1, bias=biased), nn.Conv2d(narrow, channels, 1, bias=biased)
 
 
 def _excited(block: _Block, y: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,9 @@
               fastai by their own code, others by networks with their names. Each network has random weights, in which
               every tensor matters. Its file is recognised, the architectures that were found are built and filled from
               the file, and their logits on random images are compared with the original's (1e-4 of the largest).
-              `right`: the first architecture gives them. `right-at-N`: the Nth does; tensors do not show which.
-              `refused`: no architecture, and a sentence. `WRONG`: architectures, and none gives them.
+              `right`: the first architecture gives them. Where it does not, tensors leave it open, and 128 labelled
+              images decide as in a run: `right-by-images`, `another-by-images`, or `at-chance`, which ends a run.
+              `refused`: no architecture, and a sentence.
     renamings 500 files of ResNet-20, -56b, -18 and -50 under random names in the order of definition: with groups of
               prefixes, without, and some without even `weight` and `bias`. Most are narrow, every tenth is real.
     random    200 random networks, narrow: stages, widths, blocks, shortcuts, stems, biases, names, orders and forms.
@@ -40,6 +41,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import _recognition_images
 import _recognition_kinds
 import _recognition_libraries
 import _recognition_random
@@ -52,9 +54,11 @@ from torch import nn
 
 from edgeresnet import models
 from edgeresnet.errors import EdgeresnetError
-from edgeresnet.models import checkpoint, recognise, shapes, unwrap
+from edgeresnet.models import checkpoint, conventions, recognise, shapes, unwrap
 
 WRONG, CRASHED = "WRONG", "CRASHED"
+# What labelled images make of tensors that fit several networks: the network, another one, or none.
+BY_IMAGES, MISTAKEN, AT_CHANCE = f"{RIGHT}-by-images", "another-by-images", "at-chance"
 CLOSE = 1e-4  # of the largest logit
 MOST_TRIED = 24
 MODES = ("groups", "modules", "groups", "modules", "tensors")
@@ -72,6 +76,10 @@ class Outcome(NamedTuple):
     @property
     def found(self) -> bool:
         return self.word.startswith(RIGHT)
+
+    @property
+    def summary(self) -> str:
+        return "right at a later place" if self.word.startswith(f"{RIGHT}-at-") else self.word
 
 
 class Row(NamedTuple):
@@ -138,9 +146,8 @@ def _totals(rows: list[Row]) -> list[str]:
 
 
 def _counted(rows: list[Row]) -> str:
-    words = [row.outcome.word for row in rows]
-    grouped = ["right at a later place" if word.startswith(f"{RIGHT}-") else word for word in words]
-    return ", ".join(f"{count} {word}" for word, count in collections.Counter(grouped).most_common())
+    words = collections.Counter(row.outcome.summary for row in rows)
+    return ", ".join(f"{count} {word}" for word, count in words.most_common())
 
 
 def _tried(kind: Kind, seed: int) -> Outcome:
@@ -150,15 +157,25 @@ def _tried(kind: Kind, seed: int) -> Outcome:
         network = enliven(kind.make(), kind.channels, kind.size, seed)
     except (TypeError, AttributeError, KeyError, RuntimeError) as problem:  # a version without this network
         raise _recognition_libraries.Missing(f"it cannot be made: {type(problem).__name__}: {problem}") from problem
+    _recognition_images.balance(network, kind.channels, kind.size)
     with tempfile.TemporaryDirectory() as folder:
         return judged(network, save(network, kind.form, Path(folder), seed), kind.channels, kind.size)
 
 
 def judged(network: nn.Module, path: Path, channels: int, size: int) -> Outcome:
-    """Return what becomes of a network's file."""
+    """Return what becomes of a network's file; with labelled images where tensors leave it open."""
     images = torch.randn(3, channels, size, size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return answered(path, images, logits(network, images))
+        wanted = logits(network, images)
+    outcome = answered(path, images, wanted)
+    if outcome.word in (RIGHT, REFUSED, CRASHED):
+        return outcome
+    arch = _recognition_images.taken(network, path, channels, size)
+    is_right = bool(arch) and not _difference(arch, path, images, wanted)
+    if is_right:
+        return outcome._replace(word=BY_IMAGES, arch=arch)
+    line = f"with images: {arch or 'at chance, which ends a run'}; {outcome.line}"
+    return outcome._replace(word=MISTAKEN if arch else AT_CHANCE, line=line)
 
 
 def answered(path: Path, images: torch.Tensor, wanted: torch.Tensor) -> Outcome:
@@ -167,6 +184,7 @@ def answered(path: Path, images: torch.Tensor, wanted: torch.Tensor) -> Outcome:
     try:
         held = shapes.look(path)
         found = recognise.recognise(held.networks[unwrap.MODEL], held.arch)
+        found = conventions.decided(found, held.convention)
     except EdgeresnetError as problem:
         return Outcome(REFUSED, line=str(problem))
     except Exception as problem:  # noqa: BLE001  a mistake of the code that is judged

@@ -210,6 +210,7 @@ class TraceNotes:
     opset: int
     operators: Mapping[str, int]
     parameters: int
+    arch: str = field(default="", metadata=OMIT)  # empty: an ONNX file holds its own
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 from .errors import EdgeresnetError, MachineError, first_line
 from .portable import timing_warnings
+from .portable.probabilities import Confidence, Estimate
 from .portable.result import Measured, Variant
 from .runs import Run
 
@@ -120,7 +121,8 @@ def metrics(run: Run) -> dict[str, float]:
     found: dict[str, float] = {}
     for result in run.measured:
         for name, variant in result.variants.items():
-            numbers = {**_accuracy(variant), **_latency(result, name), "size_mb": variant.size_mb}
+            numbers = {**_accuracy(variant), **_confidence(result.confidence.get(name)), **_latency(result, name)}
+            numbers["size_mb"] = variant.size_mb
             found |= {_name(f"{result.target}/{name}/{key}"): value for key, value in numbers.items()}
     return {key: float(value) for key, value in found.items() if math.isfinite(value)}
 
@@ -161,6 +163,26 @@ def _accuracy(variant: Variant) -> dict[str, float]:
     for key, (low, high) in intervals.items():
         found |= {f"{key}_low": low, f"{key}_high": high}
     return found
+
+
+def _confidence(about: Confidence | None) -> dict[str, float]:
+    """Return what changed of the probabilities."""
+    if about is None:
+        return {}
+    found = {**_estimate("mean_change", about.mean_change), **_estimate("p99_change", about.p99_change)}
+    if about.crossings:
+        low, high = about.crossings.interval_pct()
+        found |= {"fell_below_threshold": about.crossings.fell, "rose_above_threshold": about.crossings.rose}
+        found |= {"crossed_pct": about.crossings.share_pct, "crossed_pct_low": low, "crossed_pct_high": high}
+    if about.calibration:
+        found |= {"calibration_error": about.calibration.now, "calibration_error_fp32": about.calibration.before}
+        found |= _estimate("calibration_error_change", about.calibration.change)
+    return found
+
+
+def _estimate(name: str, found: Estimate) -> dict[str, float]:
+    high = {} if found.high is None else {f"{name}_high": found.high}
+    return {name: found.value, f"{name}_low": found.low, **high}
 
 
 def _latency(result: Measured, name: str) -> dict[str, float]:

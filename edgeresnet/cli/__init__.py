@@ -91,6 +91,8 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """Run a command, and exit with its result or with one line and a hint. A traceback is a bug of ours."""
     _output.make_streams_lossless()
+    # torch's threads sleep while they wait. By default they spin: three to eight times as slow on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _RUNTIME = "onnxruntime"
 _CHANGEABLE = ("preprocessing", "images.evaluation", "images.unreadable")
+_MOST_OTHERS = 8  # networks that are diagnosed in turn
 
 
 def recipe_of_model(
@@ -65,11 +66,13 @@ def diagnose_reference(
     count: int | None,
     seed: int | None,
     only: tuple[str, ...] = (),
+    loss: str = "",
 ) -> int:
     """Print the diagnosis of the network that one recipe makes, on the images of the other, prepared as that describes.
 
     Return the exit code. Without `mean_given`, mean and std are only stand-ins. Where the weights fit several networks
-    and none is better than chance as the recipe is, they are diagnosed in turn, until one is.
+    and none is better than chance as the recipe is, they are diagnosed in turn, until one is. `loss` is what INT8 lost:
+    it is printed if FP32 answers as it should.
     """
     from .. import diagnose, images, targets
 
@@ -102,16 +105,18 @@ def diagnose_reference(
                 break
         if others:
             found = replace(found, network=f"{found.network} (as {' or '.join(others)} it is no better)")
-    return _printed(found, how)
+    return _printed(found, how, loss)
 
 
-def _printed(found: Diagnosis, how: _options.RunOptions) -> int:
-    from .. import report
+def _printed(found: Diagnosis, how: _options.RunOptions, loss: str) -> int:
+    from .. import report, text
 
     if how.as_json:
         _output.print_json(found)
     else:
         _output.echo(report.diagnose_text.render(found, repeated(sys.argv[1:])), nl=False)
+        if loss and found.outcome in ("nothing", "fits") and found.best.low > found.chance:
+            _output.echo(f"\n{text.wrapped(loss)}")
     return 0
 
 
@@ -124,7 +129,7 @@ def _compiled(made: Recipe, store: Store, how: _options.RunOptions) -> tuple[Pat
 
     wanted = StepId("compile", "reference")  # a run has it too, and finds it done afterwards
     with _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
-        done = pipeline.make(made, store, lambda step: step.id == wanted, listener)
+        done = pipeline.make(made, store, lambda step: step.id == wanted, listener, at_chance=True)
     path = done.steps[str(wanted)].path
     assert path is not None
     notes = [step.notes for step in done.steps.values() if isinstance(step.notes, RecogniseNotes)]
@@ -138,7 +143,7 @@ def _others(made: Recipe, notes: RecogniseNotes | None) -> list[str]:
     """
     if notes is None or notes.better_than_chance or made.train or made.prune:
         return []
-    return [each.arch for each in notes.candidates if each.arch != notes.arch and not each.problem]
+    return [each.arch for each in notes.candidates if each.arch != notes.arch and not each.problem][:_MOST_OTHERS]
 
 
 def _as(made: Recipe, arch: str) -> Recipe:

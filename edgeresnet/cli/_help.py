@@ -53,13 +53,13 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.examples:
             title = "Example:" if len(self.examples) == 1 else "Examples:"
-            lines = [f"  {line}" for example in self.examples for line in _wrapped(example)]
+            lines = [f"  {line}" for example in self.examples for line in wrapped(example)]
             formatter.write_paragraph()
             formatter.write_text("\n".join(["\b", title, *lines]))
         super().format_epilog(ctx, formatter)
 
 
-def _wrapped(example: str) -> list[str]:
+def wrapped(example: str) -> list[str]:
     """Break a command line as a shell reads it, before an option."""
     lines = [""]
     for part in example.replace(" --", "\n--").splitlines():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._options import ModelOptions
 
 if TYPE_CHECKING:
+    from ..models.recognised import Recognised
     from ..recipe import Recipe
 
 CPU_TARGETS = ("onnxruntime", "openvino")
@@ -135,6 +136,16 @@ class Known:
     names: str | None = None  # a file of class names
     taken: str = ""  # a sentence on what was filled in, and from where
     hint: str = _TRAINED_WITH
+    looked: dict[Path, Recognised | None] = field(default_factory=dict)
+
+    def recognised(self, path: Path) -> Recognised | None:
+        """Return what weights are recognised as: each file is looked at once."""
+        from ..models import recognise, shapes, unwrap
+
+        if path not in self.looked:
+            held = shapes.look(path)
+            self.looked[path] = recognise.recognise(held.networks[unwrap.MODEL], held.arch)
+        return self.looked[path]
 
     def needed(self) -> dict[str, object]:
         """Return what a recipe cannot do without."""
@@ -166,14 +177,13 @@ def of_files(files: list[str], about: ModelOptions, *, new_head: bool = False) -
 
 def _add_names(files: list[Path], known: Known, classes: int | None) -> None:
     """Add the class names that lie next to weights, or the reason why these are not used."""
-    from ..models import hub, recognise, shapes, unwrap
+    from ..models import hub
 
     for path in files:
         labels = hub.labels_of(path)
         if labels is None:
             continue
-        held = shapes.look(path)
-        found = recognise.recognise(held.networks[unwrap.MODEL], held.arch)
+        found = known.recognised(path)
         labels = hub.fitting(labels, classes or (found.classes if found else 0))
         known.names = None if labels.why_not else labels.file
         said = f"{'not ' if labels.why_not else ''}taken from {labels.file}"
@@ -192,11 +202,10 @@ def _from_onnx(name: str, known: Known) -> None:
 
 def _from_record(name: str, known: Known) -> None:
     """Complete it from the record that a publisher wrote about weights."""
-    from ..models import recognise, records, shapes, unwrap
+    from ..models import records
 
     path = Path(os.path.expanduser(name))
-    held = shapes.look(path)
-    found = recognise.recognise(held.networks[unwrap.MODEL], held.arch)
+    found = known.recognised(path)
     record = records.of(path, found.archs if found else ())
     if record is None:
         known.hint = "; ".join(filter(None, (records.doubt(path), known.hint)))

@@ -45,6 +45,12 @@ max_drop_pp = option(
     group=TARGET,
     help="Promise: the largest loss of top-1 accuracy, in percentage points.",
 )
+threshold = option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    group=TARGET,
+    help="Probability from which on an answer is accepted. The report counts the images that cross it.",
+)
 weights_output = option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -30,6 +30,7 @@ from . import _complete, _help, _logging, _options, _output, _running
 )
 @_options.seed("the choice of evaluation images")
 @_options.max_drop_pp
+@_options.threshold
 @click.option("--from", "result", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
 @click.option("--explain", is_flag=True, hidden=True)
 @_logging.option
@@ -41,6 +42,7 @@ def verify(
     count: int | None,
     seed: int | None,
     max_drop_pp: float | None,
+    threshold: float | None,
     result: Path | None,
     explain: bool,
     log: str | None,
@@ -56,7 +58,7 @@ def verify(
     from . import _newest, _one_shot
 
     options = {"--reference": reference, "--count": count, "--seed": seed, "--max-drop-pp": max_drop_pp}
-    given = [name for name, value in options.items() if value is not None]
+    given = [name for name, value in (*options.items(), ("--threshold", threshold)) if value is not None]
     given += ["--save-recipe"] if how.save_recipe else []
     if explain:
         given += ["--log"] if log else []
@@ -67,26 +69,25 @@ def verify(
     store = _options.open_store(how.store_root)
     promises = {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}
     if model is None:
-        _newest.refuse_without_model([*about.given(), *(name for name in given if name not in _FOR_THE_NEWEST)])
+        _newest.refuse_without_model([*about.given(), *(each for each in given if each not in _FOR_THE_NEWEST)])
         raw, taken = _newest.recipe_of(store, "measured again", promises), ""
     else:
-        raw, taken = _one_shot.recipe_of(
-            model,
-            about,
-            reference=reference,
-            images={"evaluation": _one_shot.counted(about.evaluation, count)},
-            seed=seed,
-            sections={"promises": promises},
-        )
+        images, sections = {"evaluation": _one_shot.counted(about.evaluation, count)}, {"promises": promises}
+        raw, taken = _one_shot.recipe_of(model, about, reference=reference, images=images, seed=seed, sections=sections)
     if taken and not how.quiet:
         _output.echo(taken, err=True)
-    wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "verify")
+    wanted = _one_shot.parsed(raw, (*_counting(threshold), *how.changes), how.save_recipe, "verify")
     again = ("verify",) if model is None else ()
     run = _running.run_recipe(wanted, store, again=again, log=log, quiet=how.quiet, verbose=how.verbose)
     return _running.report_run(run, store, as_json=how.as_json, log=log)
 
 
-_FOR_THE_NEWEST = ("--max-drop-pp", "--save-recipe")
+def _counting(threshold: float | None) -> list[str]:
+    """Return what a threshold changes in a recipe."""
+    return [] if threshold is None else [f"verify.threshold={threshold}"]
+
+
+_FOR_THE_NEWEST = ("--max-drop-pp", "--threshold", "--save-recipe")
 
 
 def _collect(

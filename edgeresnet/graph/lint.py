@@ -91,6 +91,11 @@ def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, agains
         )
 
 
+def classifier(file: OnnxFile, preprocessing: Preprocessing, classes: int) -> None:
+    """Check a network whose layers are compared with another's, and which never runs."""
+    _fits(file, preprocessing, classes, (FLOAT,))
+
+
 def timed(file: OnnxFile) -> None:
     """Check a network that is only timed, on random images: all sides but the batch must be known."""
     _one_of_each(file)

@@ -9,16 +9,17 @@ import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from .. import recipe
 from ..errors import ModelError, first_line, quoted
-from ..recipe import Argument
-from . import factories, names, sources
+from . import names
 from .names import CIFAR, SMALL_IMAGES, TIMM, TORCHVISION
-from .sources import files_of as sources_of
 from .unwrap import Weights
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
+
+    from ..recipe import Argument
 
 __all__ = [
     "CIFAR",
@@ -51,8 +52,12 @@ class NetworkSpec(Protocol):
 
 def build(arch: str, classes: int, channels: int, arguments: Mapping[str, Argument] | None = None) -> nn.Module:
     """Build an untrained network; `arguments` are for a factory. torch is imported here and not before."""
+    from .. import recipe
+
     check_arch(arch)
     if recipe.module_of_factory(arch):
+        from . import factories
+
         return factories.build(arch, classes, channels, arguments or {})
     from . import cifar, general, zoo
 
@@ -62,17 +67,30 @@ def build(arch: str, classes: int, channels: int, arguments: Mapping[str, Argume
 
 def check_arch(arch: str) -> None:
     """Refuse a name that is not an architecture's. Imports no torch, so that `check` and `plan` can use it."""
+    from .. import recipe
+
     if names.is_known(arch):
         if names.missing_library(arch):
             problem = "is a network of timm, which is not installed"
             raise ModelError(arch, problem, hint="pip install 'edgeresnet[timm]'")
     elif recipe.module_of_factory(arch):
+        from . import factories
+
         factories.check(arch)
     else:
         raise ModelError(quoted(arch), "is not a known architecture", hint=_instead_of(arch))
 
 
+def sources_of(arch: str) -> list[Path]:
+    """Return the files of user code that belong to a factory; none for a network of a known name."""
+    from . import sources
+
+    return sources.files_of(arch)
+
+
 def _instead_of(arch: str) -> str:
+    from . import sources
+
     if (place := sources.place_of(arch) if arch.endswith(".py") else None) is not None:
         made = [*sources.names_in(place.file), "make"][0]
         return f"name the function in it that returns the network, as in {arch}:{made}"

@@ -14,8 +14,10 @@ from typing import NamedTuple
 from .layers import Layer, common_path
 
 _DEEP = 3  # convolutions of a deep stem
+_MOST_STAGES = 8
 _MOST_CHANNELS = 12  # of an image
 _SHORTCUT = re.compile(r"(?:^|[._])(?:short_?cut|down_?sample|skip|identity)", re.IGNORECASE)
+_ATTENTION = re.compile(r"(?:^|[._])(?:se|squeeze|excit\w*|attn|attention)(?:$|[._\d])", re.IGNORECASE)
 _USUAL_CHANNELS = (3, 1, 4)  # of images
 
 
@@ -62,8 +64,8 @@ class Body(NamedTuple):
             yield stage, number
 
 
-def bodies(convolutions: list[Layer], features: int, *, in_order: bool) -> list[Body]:
-    """Return how convolutions can be a stem and blocks that give `features` channels, the likeliest first.
+def bodies(convolutions: list[Layer], features: int | None, *, in_order: bool) -> list[Body]:
+    """Return how convolutions can be a stem and blocks that give `features` channels, the likeliest first; None: any.
 
     `in_order`: they have the order of the network, so the first one reads the images.
     """
@@ -75,20 +77,67 @@ def bodies(convolutions: list[Layer], features: int, *, in_order: bool) -> list[
         for shortcut_first in (False, True):
             kind = _Kind(length, attention, shortcut_first)
             blocks = _blocks(ordered[stem:], ordered[stem - 1].outputs, kind)
-            if blocks and blocks[-1].outputs == features:
+            if blocks and features in (None, blocks[-1].outputs):
                 found.append(Body(tuple(ordered[:stem]), tuple(blocks)))
         if found:
             return _consistent(found, ordered) if found[0] != found[-1] else found[:1]
+    return _with_shortcuts_apart(ordered, features)
+
+
+def _with_shortcuts_apart(ordered: list[Layer], features: int | None) -> list[Body]:
+    """Return the same for a network whose shortcuts are in one list."""
+    for length, stem, attention in itertools.product((2, 3), (1, _DEEP), (False, True)):
+        if stem >= len(ordered) or not _is_stem(ordered[:stem]):
+            continue
+        inputs, kind = ordered[stem - 1].outputs, _Kind(length, attention, apart=True)
+        for shortcuts in _lists(ordered[stem:]):
+            others = [layer for layer in ordered[stem:] if layer not in shortcuts]
+            blocks = _with_shortcuts(_blocks(others, inputs, kind), shortcuts, inputs)
+            if blocks and features in (None, blocks[-1].outputs):
+                return [Body(tuple(ordered[:stem]), blocks)]
     return []
 
 
+def _lists(convolutions: list[Layer]) -> Iterator[list[Layer]]:
+    """Yield which convolutions may be all shortcuts: those that are called so, or the last ones, or the first ones."""
+    if named := [layer for layer in convolutions if any(map(_SHORTCUT.search, layer.path))]:
+        yield named
+        return
+    for ends in (convolutions[::-1], convolutions):
+        row = list(itertools.takewhile(lambda layer: layer.kernel == 1, ends))[:_MOST_STAGES]
+        for count in range(1, len(row) + 1):
+            yield sorted(row[:count], key=convolutions.index)
+
+
+def _with_shortcuts(blocks: Sequence[Block], shortcuts: Sequence[Layer], inputs: int) -> tuple[Block, ...]:
+    """Give each block that changes the width its shortcut, and perhaps the first block; empty where that fails."""
+    found: list[Block] = []
+    left = list(shortcuts)
+    for block in blocks:
+        changes = block.outputs != inputs
+        fits = bool(left) and left[0].shape[:2] == (block.outputs, inputs)
+        if changes and not fits:
+            return ()
+        found.append(block._replace(shortcut=left.pop(0)) if fits and (changes or not found) else block)
+        inputs = block.outputs
+    return () if left else tuple(found)
+
+
 def _consistent(found: list[Body], ordered: list[Layer]) -> list[Body]:
-    """Return those in which all shortcuts stand at the same place of their blocks; all where none is so."""
+    """Return those whose blocks have the most convolutions in order; of these, those in which all shortcuts stand at
+    the same place of their blocks; all where none is so.
+    """
     at = {layer: index for index, layer in enumerate(ordered)}
+
+    def steps(body: Body) -> int:
+        pairs = (pair for block in body.blocks for pair in itertools.pairwise(block.convolutions))
+        return sum(at[one] < at[other] for one, other in pairs)
 
     def is_first(block: Block) -> bool:
         return block.shortcut is not None and at[block.shortcut] < min(at[layer] for layer in block.convolutions)
 
+    most = max(map(steps, found))
+    found = [body for body in found if steps(body) == most]
     alike = [body for body in found if len({is_first(block) for block in body.blocks if block.shortcut}) == 1]
     return alike or found
 
@@ -98,7 +147,8 @@ class _Kind(NamedTuple):
 
     length: int  # convolutions
     attention: bool
-    shortcut_first: bool  # where shapes do not show it
+    shortcut_first: bool = False  # where shapes do not show it
+    apart: bool = False  # shortcuts are not next to their blocks: all are in one list
 
     def window(self, shortcut: bool) -> int:
         return self.length + int(shortcut) + (2 if self.attention else 0)
@@ -129,12 +179,29 @@ def _is_stem(layers: Sequence[Layer]) -> bool:
     return channels <= _MOST_CHANNELS and chained and (kernels == {3} if rest else min(kernels) >= 3)
 
 
-def _blocks(convolutions: Sequence[Layer], inputs: int, kind: _Kind) -> list[Block]:
-    """Divide convolutions into blocks; empty where that fails. Where a choice fails later, go back to it."""
+def stuck(ordered: list[Layer]) -> Layer | None:
+    """Return the convolution at which dividing into blocks fails, in the way that comes furthest; None: at none."""
+    furthest = 0
+    for length, stem, attention in itertools.product((3, 2), (1, _DEEP), (False, True)):
+        if stem < len(ordered) and _is_stem(ordered[:stem]):
+            failed: set[tuple[int, int]] = set()
+            _blocks(ordered[stem:], ordered[stem - 1].outputs, _Kind(length, attention), failed)
+            furthest = max(furthest, stem + max((used for used, _ in failed), default=0))
+    return ordered[furthest] if furthest < len(ordered) else None
+
+
+def _blocks(
+    convolutions: Sequence[Layer], inputs: int, kind: _Kind, failed: set[tuple[int, int]] | None = None
+) -> list[Block]:
+    """Divide convolutions into blocks; empty where that fails. Where a choice fails later, go back to it.
+
+    `failed` gets the places from which the rest cannot be divided: how many convolutions are before it, and the
+    channels that it begins with.
+    """
+    failed = set() if failed is None else failed
     taken: list[Block] = []
     left = [_choices(convolutions[: kind.window(True) + 1], inputs, kind)]
     used = [0]  # convolutions, before each block
-    failed: set[tuple[int, int]] = set()  # where the rest cannot be divided, and by how many channels it begins
     while left:
         block = next(left[-1], None)
         if block is None:
@@ -156,7 +223,10 @@ def _blocks(convolutions: Sequence[Layer], inputs: int, kind: _Kind) -> list[Blo
 
 def _choices(convolutions: Sequence[Layer], inputs: int, kind: _Kind) -> Iterator[Block]:
     """Yield the blocks that may come next. The first convolution of the block after it may look like a shortcut."""
-    with_shortcut, without = (_block(convolutions[: kind.window(each)], inputs, kind, each) for each in (True, False))
+    with_shortcut, without = (
+        None if each and kind.apart else _block(convolutions[: kind.window(each)], inputs, kind, each)
+        for each in (True, False)
+    )
     found = [block for block in (with_shortcut, without) if block]
     following = convolutions[kind.window(True) : kind.window(True) + 1]
     if with_shortcut and without and with_shortcut.shortcut and following:
@@ -179,7 +249,8 @@ def _block(window: Sequence[Layer], inputs: int, kind: _Kind, shortcut: bool) ->
         widest = 3 if kind.length == 3 else 2  # a 3×3 convolution next to basic blocks is a part of one
         if of_shortcut and (of_shortcut.shape[:2] != (outputs, inputs) or of_shortcut.kernel > widest):
             continue
-        if of_shortcut is None and (outputs < inputs or (kind.length == 3 and outputs != inputs)):
+        needed = outputs < inputs or (kind.length == 3 and outputs != inputs)
+        if of_shortcut is None and needed and not kind.apart:
             continue
         attention = tuple(sorted(rest, key=lambda layer: layer.outputs))
         if attention and not _is_attention(attention, outputs):
@@ -193,11 +264,22 @@ _Arranged = tuple[tuple[Layer, ...], "Layer | None", Sequence[Layer]]
 
 def _arranged(window: Sequence[Layer], kind: _Kind, shortcut: bool) -> Iterator[_Arranged]:
     """Yield which layers may be the convolutions, the shortcut and the attention."""
-    places = range(len(window))
+    attention = _attention_in(window) if kind.attention else ()
+    rest = [layer for layer in window if layer not in attention]
+    places = range(len(rest))
     for at in (places if kind.shortcut_first else places[::-1]) if shortcut else (None,):
-        others = [layer for index, layer in enumerate(window) if index != at]
+        others = [layer for index, layer in enumerate(rest) if index != at]
         for main in itertools.permutations(others[: kind.length]):
-            yield main, None if at is None else window[at], others[kind.length :]
+            yield main, None if at is None else rest[at], attention or others[kind.length :]
+
+
+def _attention_in(window: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return a block's attention, where kinds or names show it; empty where they do not: it is the last two then."""
+    for shown in ([each.matrix for each in window], [bool(_ATTENTION.search(each.where)) for each in window]):
+        found = tuple(layer for layer, holds in zip(window, shown, strict=True) if holds)
+        if len(found) == 2:
+            return found
+    return ()
 
 
 def _chained(main: Sequence[Layer], inputs: int) -> bool:

@@ -123,6 +123,12 @@ def _called(arch: str, make: Any, known: signatures.Known) -> Any:
                     raise signatures.needs(arch, make, re.findall(r"'(\w+)'", missing[1])) from problem
                 raise
             call = following
+        except Exception as problem:
+            # Those who check their options by hand raise something else.
+            following = call.without(signatures.PRETRAINED) if signatures.PRETRAINED in str(problem) else None
+            if following is None:
+                raise
+            call = following
 
 
 @contextlib.contextmanager

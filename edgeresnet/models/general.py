@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -44,23 +45,26 @@ _WITHOUT_TENSORS = {
 class SqueezeExcite(nn.Module):
     """A factor for each channel, from the means of all."""
 
-    def __init__(self, channels: int, narrow: int):
+    def __init__(self, channels: int, narrow: int, how: Spelled):
         super().__init__()
-        self.fc1 = nn.Conv2d(channels, narrow, 1)
-        self.fc2 = nn.Conv2d(narrow, channels, 1)
+        biased = how.plan.attention_biased
+        self.fc1 = nn.Conv2d(channels, narrow, 1, bias=biased)
+        self.fc2 = nn.Conv2d(narrow, channels, 1, bias=biased)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * torch.sigmoid(self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True)))))
 
 
-def _activation(how: Spelled) -> Callable[[torch.Tensor], torch.Tensor]:
-    return F.silu if how.silu else F.relu
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "": F.relu, spelled.SILU: F.silu, spelled.GELU: F.gelu, spelled.LEAKY: F.leaky_relu,
+    spelled.LEAKY_TENTH: partial(F.leaky_relu, negative_slope=0.1),
+}  # fmt: skip
 
 
 class _Activation(nn.Module):
     def __init__(self, how: Spelled):
         super().__init__()
-        self.activate = _activation(how)
+        self.activate = _ACTIVATIONS[how.activation]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.activate(x)
@@ -71,9 +75,9 @@ class Block(cifar.Block):
 
     def __init__(self, how: Spelled, inputs: int, stage: int, first: bool):
         nn.Module.__init__(self)
-        plan, self.how, self.activate = how.plan, how, _activation(how)
+        plan, self.how, self.activate = how.plan, how, _ACTIVATIONS[how.activation]
         outputs, middle = plan.gives(stage), plan.middle(stage)
-        stride = 2 if first and stage > 0 else 1
+        stride = 2 if first and (stage > 0 or how.halved) else 1
         shapes = [(inputs, middle, 3), (middle, outputs, 3)]
         if plan.bottleneck:
             shapes = [(inputs, middle, 1), (middle, middle, 3), (middle, outputs, 1)]
@@ -89,7 +93,7 @@ class Block(cifar.Block):
         self.count = len(shapes)
         self.se: nn.Module = nn.Identity()
         if plan.attention:
-            self.se = SqueezeExcite(outputs, plans.squeezed(plan, outputs))
+            self.se = SqueezeExcite(outputs, plans.squeezed(plan, outputs), how)
         self.residual = how.shortcut != spelled.NONE
         self.shortcut: nn.Module = nn.Identity()
         changes = stride != 1 or inputs != outputs
@@ -157,7 +161,7 @@ class Network(nn.Module):
         self.norm: nn.Module = nn.Sequential()
         if plan.last_norm:
             self.norm = nn.BatchNorm2d(inputs)
-        self.last_norm, self.activate = plan.last_norm, _activation(how)
+        self.last_norm, self.activate = plan.last_norm, _ACTIVATIONS[how.activation]
         self.fc = nn.Linear(inputs, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

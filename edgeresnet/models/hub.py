@@ -55,7 +55,7 @@ class Convention:
     only the name of the architecture, and the arguments that it was made with.
     """
 
-    library: str  # "transformers" or "timm"
+    library: str  # "transformers", "timm" or "mmpretrain"
     stride: str | None = None  # V1 or V15
     activation: str | None = None  # as torch.nn.functional and transformers name it: "relu", "gelu", "silu"
     first_stage_strided: bool | None = None
@@ -69,7 +69,6 @@ class Convention:
         """Return, in words, what none of edgeresnet's own networks has; empty where there is nothing."""
         found = {
             f"its activation is {shortened(str(self.activation), 40)}": self.activation not in (None, RELU),
-            "its first stage has stride 2": bool(self.first_stage_strided),
             f"it was built with other arguments ({self.arguments})": bool(self.arguments),
         }
         return " and ".join(words for words, holds in found.items() if holds)

@@ -11,7 +11,10 @@ from ..portable.documents import shown
 ENDINGS = (".h5", ".hdf5", ".keras")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _WEIGHTS = "model.weights.h5"  # in an archive
-_HINT = "in Keras, `model.export('net.onnx', format='onnx')` writes a file that edgeresnet reads"
+_HINT = (
+    "edgeresnet reads ONNX: in Keras 3, `model.export('net.onnx', format='onnx')`; in tf.keras, "
+    "`python -m tf2onnx.convert --keras model.h5 --output net.onnx`; load weights alone into their model first"
+)
 
 
 def check_start(path: Path, start: bytes) -> None:

@@ -36,6 +36,7 @@ class Layer:
     where: str  # what the names of its tensors begin with; empty where names do not show it
     parts: Mapping[str, str]  # weight, bias, running_mean, running_var → the tensor's name in the file
     shape: Shape  # of its weight
+    matrix: bool = False  # a linear layer that is taken as a convolution of 1×1
 
     @property
     def outputs(self) -> int:
@@ -56,7 +57,7 @@ class Layer:
 
     def as_convolution(self) -> Layer:
         """Return a linear layer as a convolution of 1×1, which computes the same of means."""
-        return replace(self, kind="conv", shape=(*self.shape, 1, 1)) if self.kind == "linear" else self
+        return replace(self, kind="conv", shape=(*self.shape, 1, 1), matrix=True) if self.kind == "linear" else self
 
     @property
     def parent(self) -> tuple[str, ...]:

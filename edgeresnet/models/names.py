@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Collection
 from functools import cache
 
 from . import spelled
@@ -106,8 +107,38 @@ def written_out(arch: str) -> Spelled | None:
 
 def unlike(arch: str, other: str) -> str:
     """Return how another network differs, in words where both names are long; else its name."""
-    one, two = spelled.parsed(arch), spelled.parsed(other)
+    one, two = _build(arch), spelled.parsed(other)
     return f"one with {words}" if one and two and (words := spelled.unlike(one, two)) else other
+
+
+def neighbours(arch: str, tried: Collection[str], things: int = 1) -> tuple[str, ...]:
+    """Return the networks that differ from a known one in so few things that tensors do not show; but those that were
+    tried, under whichever name.
+    """
+    build = _build(arch)
+    known = {each.name for each in map(_build, tried) if each}
+    found = [build] if build else []
+    for _ in range(things):
+        found = [other for each in found for other in spelled.neighbours(each)]
+    every = dict.fromkeys(each.name for each in found)
+    return tuple(name for name in every if name not in known and spelled.parsed(name))
+
+
+def is_of_unknown_code(arch: str) -> bool:
+    """Return whether a network has no short name: then its tensors were named by an unknown code."""
+    return arch.startswith(spelled.PREFIX)
+
+
+def _build(arch: str) -> Spelled | None:
+    """Return what the tensors of a known network do not show; None for timm's."""
+    if found := written_out(arch):
+        return found
+    if of_paper := cifar(arch):
+        shortcut = {"A": spelled.PADDED, "none": spelled.NONE}.get(of_paper[1], "")
+        return Spelled(plan(arch), 1, pooled=False, shortcut=shortcut)
+    if arch in SMALL_IMAGES:
+        return Spelled(plan(arch), 1, pooled=small_images(arch)[1])
+    return Spelled(plan(arch), 2, pooled=True) if arch in TORCHVISION else None
 
 
 def relatives(arch: str) -> tuple[str, ...]:

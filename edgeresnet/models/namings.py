@@ -6,16 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-
-@dataclass(frozen=True)
-class Recognised:
-    """What a file holds. `archs` are those that fit, the likeliest first; empty where none that can be named does."""
-
-    archs: tuple[str, ...]
-    classes: int
-    channels: int
-    words: str  # for a person
-    around: str = ""  # what stands around the network in the file, and how it is read
+from . import spelled
+from .recognised import Recognised, first
 
 
 @dataclass(frozen=True)
@@ -25,14 +17,33 @@ class _Naming:
     pattern: re.Pattern[str]  # of a tensor's name
     whose: str
     likely: Callable[[str], bool] = lambda arch: True  # architectures that come first
+    fits: Callable[[str], bool] = lambda arch: True  # architectures that this code can build
+    doubt: str = ""  # what else its tensors do not show
     unlike: str = ""  # what it has and is not built here
 
 
+def _has_relu(arch: str) -> bool:
+    return not arch.endswith(tuple(f"_{each}" for each in spelled.ACTIVATIONS))
+
+
+def _is_plain(arch: str) -> bool:
+    return _has_relu(arch) and not arch.endswith("_stage1s2")
+
+
+_BGR = "detectron2 takes images as BGR unless its configuration says RGB: set `preprocessing.order`"
 _NAMINGS = (
-    _Naming(re.compile(r"(?:.*\.)?embedder\.embedder\.convolution\.weight"), "transformers"),
-    _Naming(re.compile(r"(?:.*\.)?conv2_x\.0\.residual_function\.0\.weight"), "a collection for CIFAR-100"),
-    _Naming(re.compile(r"(?:.*\.)?res2\.0\.conv1\.weight"), "detectron2", lambda arch: arch.endswith("_v1")),
-    _Naming(re.compile(r"(?:.*\.)?stages\.0\.blocks\.0\.norm1\.weight"), "timm"),
+    _Naming(re.compile(r"(?:.*\.)?embedder\.embedder\.convolution\.weight"), "transformers", fits=_has_relu),
+    _Naming(
+        re.compile(r"(?:.*\.)?conv2_x\.0\.residual_function\.0\.weight"), "a collection for CIFAR-100", fits=_is_plain
+    ),
+    _Naming(
+        re.compile(r"(?:.*\.)?res2\.0\.conv1\.(?:norm\.)?weight"),
+        "detectron2",
+        lambda arch: arch.endswith("_v1"),
+        _is_plain,
+        doubt=_BGR,
+    ),
+    _Naming(re.compile(r"(?:.*\.)?stages\.0\.blocks\.0\.norm1\.weight"), "timm", fits=_is_plain),
     # Pre-activation networks that say `downsample` read a shortcut's input before its normalisation.
     _Naming(re.compile(r".*\bdownsample\.0\.weight"), "", lambda arch: arch.endswith("_raw")),
     _Naming(re.compile(r".*\.se_module\.fc1\.weight"), "older SENets", unlike="another max-pool"),
@@ -48,15 +59,18 @@ def decided(found: Recognised, shapes: Iterable[str]) -> Recognised:
     return found
 
 
+def whose(shapes: Iterable[str]) -> str:
+    """Return whose code names tensors so; empty where that is not known."""
+    every = list(shapes)
+    return next((each.whose for each in _NAMINGS if each.whose and any(map(each.pattern.fullmatch, every))), "")
+
+
 def _by(naming: _Naming, found: Recognised) -> Recognised:
     if naming.unlike:
         words = f"{found.words}, named as {naming.whose}, which have {naming.unlike}: that is not built here"
         return replace(found, archs=(), words=words)
-    found = first(found, naming.likely)
+    left = tuple(filter(naming.fits, found.archs)) or found.archs
+    found = first(replace(found, archs=left), naming.likely)
     _, _, doubts = found.around.partition(". ")  # the first sentence says that the names are unknown
-    return replace(found, around=doubts if naming.whose else found.around)
-
-
-def first(found: Recognised, fits: Callable[[str], bool]) -> Recognised:
-    """Move the architectures that fit to the front."""
-    return replace(found, archs=tuple(sorted(found.archs, key=lambda arch: not fits(arch))))
+    around = ". ".join(filter(None, (doubts, naming.doubt))) if naming.whose else found.around
+    return replace(found, around=around)

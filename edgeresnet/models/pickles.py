@@ -44,6 +44,10 @@ class Note:
         pass
 
 
+class Array(Note):
+    """Stands for an array of numpy."""
+
+
 class TooMuch(Exception):
     """A pickle that would take long to read."""
 
@@ -172,6 +176,7 @@ _KINDS = {"float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8"
 _BYTES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "Half": 2, "BFloat16": 2, "Short": 2}
 _KNOWN: Mapping[str, Callable[..., object]] = {
     **dict.fromkeys(NOTES, Note),
+    **dict.fromkeys((name for name in NOTES if name.endswith("._reconstruct")), Array),
     "collections.OrderedDict": _Ordered,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,

@@ -32,6 +32,7 @@ class Plan:
     shortcut_kernel: int = 1
     first_narrowed: int = 1  # how many times narrower a bottleneck's first convolution is than its second
     attention: str = ""  # "se16", "se4": squeeze and excite through a sixteenth, a quarter; "eca"
+    attention_biased: bool = True
     batch_norm: bool = True  # else group normalisation
     # What the networks that others name do not have; `general` builds these.
     outputs: tuple[int, ...] = ()  # of each stage; empty: by the rule of `width`
@@ -98,7 +99,7 @@ def _tensors(plan: Plan, classes: int, channels: int) -> Iterator[tuple[str, Sha
         name = "conv1" if len(plan.stem) == 1 else f"conv1.{3 * position}"
         yield from _convolution(plan, name, (outputs, inputs, kernel, kernel), STEM)
         last = position == len(plan.stem) - 1
-        if plan.stem_norm:
+        if plan.stem_norm or not last:
             yield from _norm(plan, "bn1" if last else f"conv1.{3 * position + 1}", outputs)
         inputs = outputs
     if plan.convolved_pool:
@@ -157,10 +158,10 @@ def _attention(plan: Plan, name: str, channels: int) -> Iterator[tuple[str, Shap
         yield f"{name}.conv.weight", (1, 1, max(reach if reach % 2 else reach + 1, 3))
     elif plan.attention:
         small = squeezed(plan, channels)
-        yield f"{name}.fc1.weight", (small, channels, 1, 1)
-        yield f"{name}.fc1.bias", (small,)
-        yield f"{name}.fc2.weight", (channels, small, 1, 1)
-        yield f"{name}.fc2.bias", (channels,)
+        for part, (outputs, inputs) in (("fc1", (small, channels)), ("fc2", (channels, small))):
+            yield f"{name}.{part}.weight", (outputs, inputs, 1, 1)
+            if plan.attention_biased:
+                yield f"{name}.{part}.bias", (outputs,)
 
 
 def _norm(plan: Plan, name: str, channels: int) -> Iterator[tuple[str, Shape]]:

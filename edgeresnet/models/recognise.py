@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import listed, shortened
-from . import names, namings, parts, plans, spelled, structure
-from .namings import Recognised
+from . import names, namings, parts, plans, refusals, spelled, structure
 from .parts import Parts
 from .pickles import Tensor
 from .plans import Plan, Shape
+from .recognised import Recognised, first
 from .spelled import Spelled
 from .structure import Reading
 
@@ -29,8 +29,9 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     """
     shapes = {name: each.shape for name, each in weights.items()}
     if len(bodies := parts.bodies(shapes)) > 1:
-        where = " and ".join(f"{shortened(prefix, 40)}*" for prefix in list(bodies)[:_SHOWN])
-        return Recognised((), 0, 0, f"{len(bodies)} ResNets, {where}: the tensors do not show which one is meant")
+        return refusals.several({each: sum(name.startswith(each) for name in shapes) for each in bodies})
+    if strange := refusals.channels_last(shapes):
+        return strange
     found = parts.of(shapes)
     by_names = _by_parts(found, shapes, named) if found else None
     if by_names and by_names.archs:
@@ -42,8 +43,7 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     if by_names and not all(one.biased for one, _ in readings):
         return by_names  # a head that somebody put behind a known body: without a bias it may be a cosine
     if not any(each.archs for each in fit):
-        why = "" if by_names or fit else structure.why_not(shapes)
-        return by_names or next(iter(fit), None) or (Recognised((), 0, 0, why) if why else None)
+        return by_names or next(iter(fit), None) or refusals.why_not(shapes)
     return namings.decided(_merged([each for each in fit if each.archs], named), shapes)
 
 
@@ -62,11 +62,9 @@ def _merged(readings: list[Recognised], named: str) -> Recognised:
 
 
 def _by_reading(reading: Reading, shapes: Mapping[str, Shape], named: str) -> Recognised | None:
-    bias = "" if reading.biased else ", which has no bias"
-    around = (
-        "the names of its tensors are unknown: their shapes and order show the network, and "
-        f"{shortened(reading.head or 'the last matrix', 40)} is the classifier{bias}"
-    )
+    bias = "" if reading.biased else ", without a bias"
+    head = f", and its classifier is {shortened(reading.head, 40)}{bias}" if reading.head else ""
+    around = f"the names of its tensors are unknown: their shapes and order show the network{head}"
     if not reading.projected:
         around += ". No tensor shows whether it has shortcuts"
     found = _of_tensors(reading.held(shapes), reading.blocks, named, around, by_names=False)
@@ -74,7 +72,7 @@ def _by_reading(reading: Reading, shapes: Mapping[str, Shape], named: str) -> Re
         found = replace(found, around=f"{around}. It is taken to have ReLU, and stages that halve the size")
     if found and reading.averaged is not None:
         # Which module of a shortcut has the convolution shows whether an average stands before it.
-        return namings.first(found, lambda arch: names.plan(arch).pooled_shortcut == reading.averaged)
+        return first(found, lambda arch: names.plan(arch).pooled_shortcut == reading.averaged)
     return found
 
 
@@ -85,7 +83,7 @@ def _by_parts(found: Parts, shapes: Mapping[str, Shape], named: str) -> Recognis
     if len(stem) != 4 or not blocks:
         return None
     if not found.head:
-        return Recognised((), 0, stem[1], f"{_outline(held, blocks)}{_strange_head(found, shapes)}")
+        return _without_head(found, shapes, held, blocks)
     return _of_tensors(held, blocks, named, _around(found), by_names=True)
 
 
@@ -108,6 +106,8 @@ def _of_tensors(
         archs.sort(key=lambda name: not names.plan(name).pooled_shortcut and len(names.plan(name).stem) > 1)
         only_averaged = all(names.plan(name).pooled_shortcut for name in archs)
         others = [each.name for each in written_out if not each.first_strided][:1] if only_averaged else []
+        if not by_names:  # somebody's own code, which may differ in what tensors do not show
+            others += [each.name for each in written_out if each.activation or each.halved]
         archs += [*(name for arch in archs for name in names.relatives(arch)), *others]
     else:
         archs = [each.name for each in written_out]
@@ -210,11 +210,12 @@ def _written_out(found: Spelled) -> str:
         f"{len(plan.stem)} convolutions as stem": len(plan.stem) > 1,
         f"a {plan.kernel}×{plan.kernel} stem": len(plan.stem) == 1,
         f"{plan.groups} groups": plan.groups > 1,
-        "squeeze-excitation": bool(plan.attention),
+        f"squeeze-excitation{'' if plan.attention_biased else ' without biases'}": bool(plan.attention),
         "convolutions with a bias": bool(plan.biased),
         "shortcuts without tensors": not plan.projected,
         "means before the shortcuts' convolutions": found.averaged,
-        "SiLU": found.silu,
+        "a first stage of stride 2": found.halved,
+        spelled.ACTIVATIONS.get(found.activation, ""): bool(found.activation),
     }
     shown = "".join(f", {words}" for words, holds in details.items() if holds)
     return f"a {kind}ResNet of depth {plan.depth}: {blocks} of {widths} channels{shown}"
@@ -282,12 +283,20 @@ def _product(shape: Shape) -> str:
     return shortened("×".join(map(str, shape)), 40)
 
 
-def _strange_head(found: Parts, shapes: Mapping[str, Shape]) -> str:
-    under = f" under {shortened(found.body, 40)}*" if found.body else ""
+def _without_head(
+    found: Parts, shapes: Mapping[str, Shape], held: Mapping[str, Shape], blocks: tuple[int, ...]
+) -> Recognised:
+    """Return why a body whose classifier is not one Linear is refused."""
+    words = _outline(held, blocks) + (f" under {shortened(found.body, 40)}*" if found.body else "")
+    hint = refusals.fastai(shapes, found.others, blocks, "layer1.0.conv3.weight" in held)
     if not found.others:
-        return f"{under}, without a classifier"
-    shown = [f"{shortened(name, 40)} ({_product(shapes[name])})" for name in found.others[:_SHOWN]]
-    return (
-        f"{under}, and next to it {listed(shown, count=len(found.others))}: the classifier is not a single "
-        "Linear with a bias, and the tensors do not show what comes between"
-    )
+        words, hint = f"{words}, without a classifier", refusals.HEADLESS
+    elif hint:
+        words += ", with fastai's head of two linear layers: it is not built here"
+    else:
+        shown = [f"{shortened(name, 40)} ({_product(shapes[name])})" for name in found.others[:_SHOWN]]
+        words += (
+            f", and next to it {listed(shown, count=len(found.others))}: the classifier is not a single "
+            "Linear with a bias, and the tensors do not show what comes between"
+        )
+    return Recognised((), 0, plans.stem(held)[1], words, hint=hint)

@@ -19,8 +19,7 @@ from typing import Any, TypeAlias
 from ..errors import quoted, shortened
 from ..portable import manifest
 from ..portable.documents import parse_json, shown
-from ..portable.preprocessing import INTERPOLATIONS, Preprocessing
-from . import hub, names, processors, shapes
+from . import hub, names, shapes
 
 _PUBLISHED = re.compile(r".+-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)")
 _USUAL_CROP = 0.875  # timm's, where a record has none
@@ -57,6 +56,10 @@ def of(path: Path, fits: Collection[str]) -> Record | None:
 def _own(path: Path) -> Record | None:
     """Return what `train` and `prune` write next to the weights."""
     held = shapes.metadata(path)
+    if "preprocessing" not in held:
+        return None
+    from ..portable.preprocessing import Preprocessing  # needs numpy
+
     try:
         about: _Json = parse_json(held["preprocessing"])
         wants = Preprocessing.from_json(about).to_json()
@@ -112,6 +115,8 @@ def _of_hub(path: Path, fits: Collection[str]) -> Record | None:
         return None
     if found := _timms_own(config, fits):
         return found
+    from . import processors  # needs numpy
+
     pixels = processors.of(config.parent)
     return Record(f"transformers' record {pixels.file}", "", pixels.preprocessing, pixels.why_not) if pixels else None
 
@@ -137,6 +142,8 @@ def _timms_own(path: Path, fits: Collection[str]) -> Record | None:
 
 def _in_recipes_words(source: str, arch: str, wants: _Json) -> Record:
     """Return the record of a network, read as timm's `create_transform` reads it for evaluation."""
+    from ..portable.preprocessing import INTERPOLATIONS  # needs numpy
+
     _, height, width = wants.get("input_size") or (3, 224, 224)
     crop, mode = wants.get("crop_pct") or _USUAL_CROP, wants.get("crop_mode") or "center"
     interpolation = wants.get("interpolation") or "bicubic"

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from ..errors import ModelError, foreign, listed, shortened
 from ..portable.documents import Missing, Unreadable, check_regular, shown
-from . import exported, header, hub, keras, outline, quantized, sharded, unwrap
-from .pickles import Code, Reader, Tensor, TooMuch
+from . import exported, header, hub, keras, openmmlab, outline, quantized, sharded, unwrap
+from .pickles import Array, Code, Reader, Tensor, TooMuch
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6: a row of pickles
 _POINTER = b"version https://git-lfs"
@@ -32,7 +32,7 @@ class Contents(NamedTuple):
 
     networks: dict[str, dict[str, Tensor]]  # `model` and, where it holds an average too, `ema`
     arch: str  # the architecture that the file names itself; empty where it does not
-    convention: hub.Convention | None = None  # what a `config.json` next to the file says of the network
+    convention: hub.Convention | None = None  # what a configuration says of the network: next to the file, or in it
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -53,7 +53,8 @@ def look(path: Path) -> Contents:
         raise _without_weights(path, held)
     for network in found.values():
         quantized.check(path, network)
-    return Contents(found, arch or unwrap.architecture(held), hub.convention_of(path))
+    convention = hub.convention_of(path) or openmmlab.convention_of(held)
+    return Contents(found, arch or unwrap.architecture(held), convention)
 
 
 def _checked(path: Path) -> tuple[Any, str]:
@@ -109,6 +110,10 @@ def _check_file(path: Path) -> None:
 def _without_weights(path: Path, held: Any) -> ModelError:
     """Return an error for a file without known weights. They may lie under a name that only their maker knows."""
     inside = {key: value for key, value in held.items() if isinstance(value, Mapping)} if isinstance(held, dict) else {}
+    if isinstance(held, dict):
+        subscripts = {"": held, **{f"[{key!r}]": value for key, value in inside.items()}}
+        if (found := next((key for key, value in subscripts.items() if _has_arrays(value)), None)) is not None:
+            return _arrays(path, found)
     under = [
         shortened(str(key), 40)
         for key, value in inside.items()
@@ -122,6 +127,20 @@ def _without_weights(path: Path, held: Any) -> ModelError:
         hint="if they are the weights: "
         f"torch.save(torch.load('{shortened(path.name, 40)}')['{under[0]}'], 'weights.pth')",
     )
+
+
+def _has_arrays(held: Mapping[Any, Any]) -> bool:
+    return sum(isinstance(value, Array) for value in held.values()) > 1
+
+
+def _arrays(path: Path, subscript: str) -> ModelError:
+    """Return an error for weights that are arrays of numpy, as detectron2 publishes its backbones."""
+    name = shortened(path.name, 40)
+    is_plain = path.suffix in (".pkl", ".pickle")
+    loaded = f"pickle.load(open('{name}', 'rb'))" if is_plain else f"torch.load('{name}', weights_only=False)"
+    tensors = f"{{k: torch.tensor(v) for k, v in {loaded}{shortened(subscript, 40)}.items()}}"
+    hint = f"if you trust the file: torch.save({tensors}, 'weights.pth')"
+    return ModelError(shown(path), "holds arrays of numpy, not tensors", hint=hint)
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -193,7 +212,7 @@ def _row_of_pickles(file: Any, start: bytes, size: int, reader: type[Reader]) ->
         raise ValueError("it is not in the format of torch.save")
     try:
         if (first := reader(file).load()) != _MAGIC:
-            if reader is not Reader:
+            if reader is not Reader or isinstance(first, dict):
                 return first
             raise ValueError("it is not in the format of torch.save")
     except Code as problem:  # torch's own row begins with a number

@@ -17,7 +17,7 @@ from ..recipe import Argument
 
 # As people spell them, without underscores. The first of each is also what `**kwargs` gets first.
 _CLASSES = (
-    *("classes", "num_classes", "n_classes", "num_class", "n_class", "nb_classes", "nb_class", "class_num"),
+    *("num_classes", "classes", "n_classes", "num_class", "n_class", "nb_classes", "nb_class", "class_num"),
     *("nclasses", "nclass", "numclasses", "class_count", "number_of_classes", "num_cls", "n_cls", "cls_num"),
     *("num_labels", "n_labels", "out_classes", "output_classes", "num_output_classes", "no_classes", "c_num"),
 )
@@ -26,6 +26,7 @@ _CHANNELS = (
     *("img_channels", "image_channels", "input_channel", "input_chans", "num_input_channels", "num_in_channels"),
     *("n_input_channels", "channels_in", "input_ch", "img_ch", "im_channels", "c_in"),
 )
+PRETRAINED = "pretrained"
 _IN_KEYWORDS = 6  # spellings that are tried in `**kwargs`
 _MOST_CHANNELS = 4  # of an image: a larger number as the default of `in_channels` is a width
 _OBJECTS = re.compile(r"block|cfg|config|module|norm|activation|^(layers|stages|args|opts?|act|widths|depths)$")
@@ -124,7 +125,7 @@ def _values(parameter: inspect.Parameter, known: Known) -> Iterator[Any]:
         yield known.classes
     elif word in _PLAIN_CHANNELS and number and (type(default) is not int or default <= _MOST_CHANNELS):
         yield known.channels
-    elif word == "pretrained" and (required or default):  # the recipe names the weights
+    elif word == PRETRAINED and (required or default):  # the recipe names the weights
         yield False if required or isinstance(default, bool) else None
     elif word == "weights" and (required or default):
         yield None
@@ -137,6 +138,8 @@ def _open(own: Mapping[str, inspect.Parameter], known: Known) -> Iterator[tuple[
         yield known.classes, _CLASSES[:_IN_KEYWORDS]
     if words.isdisjoint(_PLAIN_CHANNELS):
         yield known.channels, _CHANNELS[:_IN_KEYWORDS]
+    if words.isdisjoint((PRETRAINED, "weights")):  # the recipe names the weights: none are to be fetched
+        yield False, (PRETRAINED,)
 
 
 def needs(arch: str, make: Any, missing: list[str]) -> ModelError:

@@ -18,15 +18,18 @@ PREFIX = "general_"
 # option A), after its channels, after the mean of each four pixels; and no shortcut at all.
 PADDED, APPENDED, AVERAGED, NONE = "padded", "appended", "averaged", "plain"
 _WITHOUT_TENSORS = (PADDED, APPENDED, AVERAGED, NONE)
+# Of all blocks, and of the stem; empty: ReLU. LeakyReLU's slope is torch's own, or a tenth.
+SILU, GELU, LEAKY, LEAKY_TENTH = "silu", "gelu", "leaky", "leaky10"
+ACTIVATIONS = {SILU: "SiLU", GELU: "GELU", LEAKY: "LeakyReLU of 0.01", LEAKY_TENTH: "LeakyReLU of 0.1"}
 _LONGEST = 400  # a name; of six stages
 _NUMBERS = r"\d{1,5}(?:-\d{1,5}){0,7}"
 _NAME = re.compile(
     rf"{PREFIX}(?P<preact>preact_)?(?P<kind>basic|bottleneck)_(?P<blocks>{_NUMBERS})_out(?P<out>{_NUMBERS})"
-    rf"(?:_mid(?P<mid>{_NUMBERS}))?(?:_groups(?P<groups>\d{{1,4}}))?(?:_(?P<attention>se\d{{1,3}}))?"
+    rf"(?:_mid(?P<mid>{_NUMBERS}))?(?:_groups(?P<groups>\d{{1,4}}))?(?:_(?P<attention>se\d{{1,3}})(?P<sebias>_nosebias)?)?"
     rf"_stem(?P<stem>{_NUMBERS})k(?P<kernel>\d{{1,2}})s(?P<stride>[124])(?P<pool>_pool)?(?P<stemnorm>_nostemnorm)?"
     rf"(?P<lastnorm>_lastnorm)?(?:_bias(?P<bias>(?:-(?:stem|blocks|shortcuts))+))?"
     rf"(?P<shortcut>_projected|_allprojected|_{'|_'.join(_WITHOUT_TENSORS)})(?P<shortcutnorm>_noshortcutnorm)?"
-    r"(?P<raw>_raw)?(?P<averaged>_meanshortcut)?(?P<v1>_v1)?(?P<silu>_silu)?"
+    rf"(?P<raw>_raw)?(?P<averaged>_meanshortcut)?(?P<v1>_v1)?(?P<halved>_stage1s2)?(?:_(?P<act>{'|'.join(ACTIVATIONS)}))?"
 )
 
 
@@ -41,7 +44,8 @@ class Spelled:
     first_strided: bool = False  # version 1 of a bottleneck: its first convolution has the stride, not its second
     raw: bool = False  # pre-activation: a projection reads what comes before the normalisation
     averaged: bool = False  # a projection of stride 2 reads the mean of each four pixels
-    silu: bool = False  # SiLU instead of ReLU
+    halved: bool = False  # the first stage has stride 2, as the others have
+    activation: str = ""  # one of ACTIVATIONS; empty: ReLU
 
     @property
     def name(self) -> str:
@@ -57,6 +61,7 @@ class Spelled:
             f"mid{_row(tuple(map(plan.middle, stages)))}": plan.bottleneck,
             f"groups{plan.groups}": plan.groups > 1,
             plan.attention: bool(plan.attention),
+            "nosebias": bool(plan.attention) and not plan.attention_biased,
             f"stem{_row(plan.stem)}k{plan.kernel}s{self.stem_stride}": True,
             "pool": self.pooled,
             "nostemnorm": not plan.stem_norm,
@@ -67,7 +72,8 @@ class Spelled:
             "raw": self.raw,
             "meanshortcut": self.averaged,
             "v1": self.first_strided,
-            "silu": self.silu,
+            "stage1s2": self.halved,
+            self.activation: bool(self.activation),
         }
         return PREFIX + "_".join(part for part, holds in parts.items() if holds)
 
@@ -89,7 +95,8 @@ def unlike(one: Spelled, other: Spelled) -> str:
         "strides in convolutions of 1×1": other.first_strided,
         "shortcuts that read before the normalisation": other.raw,
         "means before the shortcuts' convolutions": other.averaged,
-        "SiLU": other.silu,
+        f"a first stage of stride {2 if other.halved else 1}": one.halved != other.halved,
+        ACTIVATIONS.get(other.activation, "ReLU"): one.activation != other.activation,
     }
     return " and ".join(part for part, holds in words.items() if holds)
 
@@ -119,6 +126,7 @@ def parsed(arch: str) -> Spelled | None:
         kernel=int(found["kernel"]),
         projected=not without,
         attention=found["attention"] or "",
+        attention_biased=not found["sebias"],
         outputs=outputs,
         middles=middles,
         biased=tuple(part for part in (STEM, BLOCKS, plans.SHORTCUTS) if part in (found["bias"] or "").split("-")),
@@ -136,9 +144,11 @@ def parsed(arch: str) -> Spelled | None:
         bool(found["v1"]),
         bool(found["raw"]),
         bool(found["averaged"]),
-        bool(found["silu"]),
+        bool(found["halved"]),
+        found["act"] or "",
     )
-    return spelled if spelled.name == arch else None  # one name for one network
+    possible = not spelled.halved or _may_halve(plan)
+    return spelled if possible and spelled.name == arch else None  # one name for one network
 
 
 def of(held: Mapping[str, Shape], blocks: tuple[int, ...], preactivation: bool) -> tuple[Spelled, ...]:
@@ -176,6 +186,7 @@ def _plan(held: Mapping[str, Shape], blocks: tuple[int, ...], preactivation: boo
         kernel=stem[0][2],
         projected=projected,
         attention=_attention(held, outputs[0]),
+        attention_biased="layer1.0.se.fc1.weight" not in held or "layer1.0.se.fc1.bias" in held,
         outputs=tuple(outputs),
         middles=tuple(middles) if bottleneck else (),
         biased=tuple(part for part in (STEM, BLOCKS, plans.SHORTCUTS) if here[part]),
@@ -199,6 +210,20 @@ def _attention(held: Mapping[str, Shape], outputs: int) -> str:
     return f"se{outputs // narrow}" if narrow else ""
 
 
+def neighbours(of: Spelled) -> Iterator[Spelled]:
+    """Yield the networks with the same tensors that differ in one thing that these do not show."""
+    plan = of.plan
+    stems = ((stride, pooled) for stride in (1, 2) for pooled in (False, True))
+    found = [replace(of, stem_stride=stride, pooled=pooled) for stride, pooled in stems]
+    found += [] if plan.projected else [replace(of, shortcut=each) for each in _WITHOUT_TENSORS]
+    found += [replace(of, averaged=not of.averaged)] if plan.projected else []
+    found += [replace(of, raw=not of.raw)] if plan.preactivation and plan.projected else []
+    found += [replace(of, first_strided=not of.first_strided)] if plan.bottleneck else []
+    found += [replace(of, halved=not of.halved)] if _may_halve(plan) else []
+    found += [replace(of, activation=each) for each in ("", *ACTIVATIONS)]
+    return (each for each in found if each != of)
+
+
 def _candidates(plan: Plan) -> Iterator[Spelled]:
     """Yield what the tensors leave open, the usual first: a large kernel or a deep stem is for large images."""
     large = plan.kernel > 3 or len(plan.stem) > 1
@@ -216,7 +241,14 @@ def _candidates(plan: Plan) -> Iterator[Spelled]:
         yield replace(usual, stem_stride=stride, pooled=pooled)
     if plan.projected:
         yield replace(usual, averaged=True)
-    yield replace(usual, silu=True)
+    if _may_halve(plan):
+        yield replace(usual, halved=True)
+    yield from (replace(usual, activation=each) for each in ACTIVATIONS)
+
+
+def _may_halve(plan: Plan) -> bool:
+    """Return whether the first stage may have stride 2: its shortcut can change the size."""
+    return not plan.projected or plan.always_projected or plan.gives(0) != plan.stem[-1]
 
 
 def _row(numbers: tuple[int, ...]) -> str:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import listed
 from .blocks import Body, bodies
-from .layers import Layer, common_path, differ, in_natural_order, layers_of, strangers
+from .layers import Layer, common_path, differ, in_natural_order, layers_of
 from .plans import Shape, without_counters
 
 _NUMBERS = re.compile(r"[0-9]{1,9}")
-_FEWEST = 5  # convolutions
+_DEEP = 3  # normalisations of a deep stem
 HEAD_WEIGHT, HEAD_BIAS = "fc.weight", "fc.bias"
 
 
@@ -74,20 +74,6 @@ def readings(shapes: Mapping[str, Shape]) -> tuple[Reading, ...]:
         if found:
             return found
     return ()
-
-
-def why_not(shapes: Mapping[str, Shape]) -> str:
-    """Return why a network of convolutions is not read as a ResNet, for a person; empty for other networks."""
-    if sum(len(shape) == 4 for shape in shapes.values()) < _FEWEST:
-        return ""
-    strange = strangers(shapes)
-    if strange:
-        return f"a network of convolutions, with what a ResNet does not have: {listed(strange, 80)}"
-    layers = layers_of(shapes)
-    linears = [layer for layer in layers or () if layer.kind == "linear"]
-    if layers and len(linears) != 1:
-        return f"a network of convolutions with {len(linears) or 'no'} linear layers: a classifier has one"
-    return ""
 
 
 def _orders(shapes: Mapping[str, Shape]) -> Iterator[tuple[list[Layer], bool]]:
@@ -155,7 +141,7 @@ def _head(layers: list[Layer], *, in_order: bool) -> tuple[Layer | None, list[La
     linears = [layer for layer in layers if layer.kind == "linear"]
     if linears:
         head = linears[-1] if len(linears) == 1 else _different(linears)
-        if in_order and head and any(layer.kind == "conv" for layer in layers[layers.index(head) :]):
+        if in_order and head and not _at_an_end(head, layers):
             return None, layers  # something is behind the classifier
         return head, [layer.as_convolution() for layer in layers if layer is not head]
     biased = [layer for layer in layers if layer.kind == "conv" and layer.bias and layer.kernel == 1]
@@ -164,11 +150,22 @@ def _head(layers: list[Layer], *, in_order: bool) -> tuple[Layer | None, list[La
     return head, [layer for layer in layers if layer is not head]
 
 
+def _at_an_end(head: Layer, layers: list[Layer]) -> bool:
+    """Return whether a classifier is behind all convolutions, or before them."""
+    at = [index for index, layer in enumerate(layers) if layer.kind == "conv"]
+    return not at or not at[0] < layers.index(head) < at[-1]
+
+
 def _different(linears: list[Layer]) -> Layer | None:
     """Return the only linear layer that another one does not turn around, as the two of attention do."""
-    shapes = [layer.shape for layer in linears]
-    alone = [layer for layer in linears if layer.shape[::-1] not in shapes]
-    return alone[0] if len(alone) == 1 else None
+    counts = Counter(layer.shape for layer in linears)
+    more = [shape for shape, count in counts.items() if count != counts[shape[::-1]]]
+    odd = [shape for shape in more if counts[shape] == counts[shape[::-1]] + 1]
+    if len(odd) != 1 or len(more) > 2 or set(more) - {odd[0], odd[0][::-1]}:
+        return None
+    turned = {layer.parent for layer in linears if layer.shape == odd[0][::-1]}
+    alone = [layer for layer in linears if layer.shape == odd[0] and layer.parent not in turned]
+    return (alone or [layer for layer in linears if layer.shape == odd[0]])[-1]
 
 
 def _pairings(body: Body, layers: list[Layer], norms: list[Layer]) -> Iterator[_Norms]:
@@ -201,7 +198,8 @@ def _before(body: Body, norms: list[Layer]) -> Iterator[_Norms]:
     main, stem = body.main(), body.stem
     features = main[-1].outputs
     sizes = dict(zip(main, _read_sizes(body), strict=True))
-    for of_stem, last, shortcuts in itertools.product((0, len(stem)), (True, False), ([], body.shortcuts())):
+    of_stems = dict.fromkeys((0, len(stem) - 1, len(stem)))  # the last one may be without
+    for of_stem, last, shortcuts in itertools.product(of_stems, (True, False), ([], body.shortcuts())):
         if len(norms) != len(main) + of_stem + int(last) + len(shortcuts):
             continue
         wanted = {**{each: each.outputs for each in (*stem[:of_stem], *shortcuts)}, **sizes}
@@ -214,8 +212,8 @@ def _before(body: Body, norms: list[Layer]) -> Iterator[_Norms]:
 
 
 def _endings(norms: list[Layer], features: int) -> Iterator[tuple[list[Layer], Layer]]:
-    """Yield which normalisation may follow the last block: it has a place at either end."""
-    for at in (len(norms) - 1, 0):
+    """Yield which normalisation may follow the last block: it has a place at either end, or behind the stem's."""
+    for at in dict.fromkeys((len(norms) - 1, *range(min(_DEEP + 1, len(norms))))):
         if norms[at].outputs == features:
             yield norms[:at] + norms[at + 1 :], norms[at]
 

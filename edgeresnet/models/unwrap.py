@@ -18,8 +18,8 @@ Networks: TypeAlias = dict[str, dict[str, Any]]  # name → the tensors, of what
 _Seen: TypeAlias = dict[int, "Networks | None"]  # by identity; None: it is being looked into
 
 MODEL, AVERAGE = "model", "ema"
-_NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
-_AVERAGES = ("ema", "state_dict_ema", "model_ema", "ema_model", "ema_state_dict")
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "params")
+_AVERAGES = ("ema", "state_dict_ema", "model_ema", "ema_model", "ema_state_dict", "params_ema")
 KEYS = (*_NESTED, *_AVERAGES)  # under which weights lie
 _AVERAGED = tuple(f"{name}." for name in _AVERAGES)  # as a second network among a script's tensors
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", *_AVERAGED)
@@ -62,12 +62,20 @@ def _looked_into(held: Mapping[Any, Any], is_tensor: IsTensor, seen: _Seen) -> N
         second = {AVERAGE: average[MODEL]} if found and average else {}
         return {**second, **(found or average)}
     words = {str(key): value for key, value in held.items() if isinstance(key, str | int) and is_tensor(value)}
+    if not words and len(inside := _with_convolutions(held, is_tensor)) == 1:  # under a word that only its maker knows
+        return _networks(inside[0], is_tensor, seen)
     named = {key: value for key, value in words.items() if not key.startswith(_LOSSES)}
     averaged = {key: value for key, value in named.items() if key.startswith(_AVERAGED)}
     if averaged and len(averaged) < len(named):
         plain = {key: value for key, value in named.items() if key not in averaged}
         return {MODEL: without_prefixes(plain), AVERAGE: without_prefixes(averaged)}
     return {MODEL: without_prefixes(named)} if named else {}
+
+
+def _with_convolutions(held: Mapping[Any, Any], is_tensor: IsTensor) -> list[Mapping[Any, Any]]:
+    """Return the dictionaries in this one that hold a tensor with four sides by its name."""
+    inside = [value for value in held.values() if isinstance(value, Mapping)]
+    return [each for each in inside if any(is_tensor(value) and len(value.shape) == 4 for value in each.values())]
 
 
 def architecture(held: Any) -> str:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ..portable import machine
 from .pair import Pair
-from .scan import Progress, Scan, computed, decibels, rounded
+from .scan import Progress, Scan, as_tensor, computed, decibels, rounded
 
 _AT_ONCE = 1 << 20  # values of the images in a batch: no gradient is stored
+ALL_DB = 60.0  # where no noise is left
 
 
 class Measured(NamedTuple):
@@ -25,30 +26,39 @@ class Measured(NamedTuple):
 
 def run(pair: Pair, images: np.ndarray, int8: Collection[str]) -> np.ndarray:
     """Return the logits where only these layers, by name, are INT8, and all others are in float."""
+    return outputs(pair, images, int8, [pair.net.output])[pair.net.output]
+
+
+def outputs(pair: Pair, images: np.ndarray, int8: Collection[str], tensors: Collection[str]) -> dict[str, np.ndarray]:
+    """Return tensors where only these layers, by name, are INT8."""
     torch.set_num_threads(machine.cores())
     size = max(1, min(128, _AT_ONCE // images[0].size))
     with torch.no_grad():
         parts = [
-            _forward(pair, torch.from_numpy(images[start : start + size]), int8)
+            _forward(pair, as_tensor(images[start : start + size]), int8, tensors)
             for start in range(0, len(images), size)
         ]
-    return np.concatenate(parts)
+    return {tensor: np.concatenate([part[tensor] for part in parts]) for tensor in tensors}
 
 
-def _forward(pair: Pair, batch: Tensor, int8: Collection[str]) -> np.ndarray:
+def _forward(pair: Pair, batch: Tensor, int8: Collection[str], tensors: Collection[str]) -> dict[str, np.ndarray]:
     net, layers = pair.net, {layer.node.name: layer for layer in pair.layers}
     values = {net.input: batch}
+    found = {tensor: np.asarray(batch.numpy()) for tensor in tensors if tensor == net.input}
     last = {name: index for index, node in enumerate(net.nodes) for name in node.inputs}
     for index, node in enumerate(net.nodes):
         layer = layers.get(node.name)
         as_int8 = layer is not None and layer.name in int8
-        values[node.name] = (
-            rounded(pair, layer, values) if layer and as_int8 else computed(pair, node, values, exactly=True)
-        )
+        value = rounded(pair, layer, values) if layer and as_int8 else computed(pair, node, values, exactly=True)
+        values[node.name] = value
+        if node.name in tensors:
+            found[node.name] = np.asarray(value.numpy())
         for name in node.inputs:
             if last.get(name) == index:
                 values.pop(name, None)
-    return np.asarray(values[net.output].numpy())
+        if len(found) == len(tensors):
+            break
+    return found
 
 
 def compared(exact: np.ndarray, given: np.ndarray) -> Measured:

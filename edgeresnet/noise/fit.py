@@ -6,18 +6,25 @@ import numpy as np
 
 from ..quantization.net import Node
 from ..quantization.placement import weight_axis
+from .strip import Stored
 
 _ROUNDS = 12
-_SAME = 4e-3  # factors so close to one are one: rounding makes them differ
+_ENOUGH = 0.25  # of a row's weights show its factor
+_SAME = 1.1  # factors that lower the error by less are ones: rounding makes them differ
+_MOST = 0.5  # of the error that factors take away by chance
 
 
-def in_units_of(rounded: np.ndarray, exact: np.ndarray, node: Node, other: Node) -> np.ndarray:
+def in_units_of(rounded: np.ndarray, exact: np.ndarray, node: Node, other: Node, stored: Stored) -> np.ndarray:
     """Return the exact weights, scaled per output and per input channel as the rounded ones are."""
     one, two = _rows(rounded, node), _rows(exact, other)
     if one.shape != two.shape:
         return rounded
+    grid = stored.grid
+    trusted = 1.0 - _rows((stored.integers <= grid.low) | (np.abs(stored.integers) >= grid.high), node)
+    trusted[trusted.mean((1, 2)) < _ENOUGH] = 1.0
     groups = node.integer("group", 1)
-    parts = [_scaled(*pair) for pair in zip(np.split(one, groups), np.split(two, groups), strict=True)]
+    split = (np.split(each, groups) for each in (one, two, trusted))
+    parts = [_scaled(*part) for part in zip(*split, strict=True)]
     return _shaped(np.concatenate(parts), rounded, node)
 
 
@@ -58,19 +65,22 @@ def _shaped(found: np.ndarray, like: np.ndarray, node: Node) -> np.ndarray:
     return np.moveaxis(found.reshape(rows), 0, axis).astype(np.float32)
 
 
-def _scaled(rounded: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    outputs, inputs = _factors(rounded, exact)
+def _scaled(rounded: np.ndarray, exact: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+    outputs, inputs = _factors(rounded * trusted, exact * trusted)
     return np.asarray(exact * outputs[:, None, None] * inputs[None, :, None])
 
 
 def _factors(rounded: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find factors of outputs and inputs by least squares, one after the other."""
+    """Find factors of outputs and inputs by least squares, in turn; ones, where rounding explains as much."""
     both, squares = (rounded * exact).sum(2), np.square(exact).sum(2)
     outputs, inputs = np.ones(both.shape[0]), np.ones(both.shape[1])
     for _ in range(_ROUNDS):
         outputs = _ratio((both * inputs).sum(1), (squares * np.square(inputs)).sum(1))
         inputs = _ratio((both * outputs[:, None]).sum(0), (squares * np.square(outputs)[:, None]).sum(0))
-    if np.abs(np.outer(outputs, inputs) - 1).max() < _SAME:
+    scaled = exact * outputs[:, None, None] * inputs[None, :, None]
+    without, left = np.square(rounded - exact).sum(), np.square(rounded - scaled).sum()
+    chance = 1 - min((len(outputs) + len(inputs)) / rounded.size, _MOST)
+    if left * _SAME > without * chance:
         return np.ones_like(outputs), np.ones_like(inputs)
     return outputs, inputs
 

@@ -81,9 +81,11 @@ class _Fake(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, scale: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
         integers = values.div(scale).round_().add_(zero)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward((integers >= low) & (integers <= high))
-        return integers.clamp_(low, high).sub_(zero).mul_(scale)
+        if not ctx.needs_input_grad[0]:
+            return integers.clamp_(low, high).sub_(zero).mul_(scale)
+        inside = integers.clamp(low, high)
+        ctx.save_for_backward(inside == integers)
+        return inside.sub_(zero).mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None, None]:

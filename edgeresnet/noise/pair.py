@@ -7,8 +7,9 @@ few images. Then the two networks differ by rounding only, and what a layer's ro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -19,7 +20,7 @@ from ..errors import ModelError
 from ..quantization import placement as places
 from ..quantization.net import Net, Node
 from ..quantization.torch_net import OPERATORS, TorchNet
-from . import fit
+from . import absorbed, fit
 from .grids import Grid
 from .strip import Stored, Stripped, strip
 
@@ -75,12 +76,24 @@ def read(exact: onnx.ModelProto, rounded: onnx.ModelProto, images: np.ndarray) -
     """Read two canonical networks. A few normalised images show how their layers correspond."""
     stripped = strip(rounded)
     net, original = Net(stripped.model), Net(exact)
+    if absorbed.restore(stripped, net, original, _partners(net, original)):
+        net = Net(stripped.model)
     runner, original_runner = TorchNet(net), TorchNet(original)
     found = _Matching(stripped, net, runner, original, original_runner)
-    layers = found.run(torch.from_numpy(images[:_FEW]))
+    layers = _unique(found.run(torch.from_numpy(np.array(images[:_FEW], np.float32))))
     int8 = {layer.node.name for layer in layers if layer.weighted}
     floats = {found.names[node.name]: node.name for node in _weighted(net) if node.name not in int8}
     return Pair(net, runner, layers, original, original_runner, floats)
+
+
+def _unique(layers: Iterable[Layer]) -> list[Layer]:
+    """Return layers; those of the same name get a number from the second on."""
+    seen, found = Counter[str](), []
+    for layer in layers:
+        seen[layer.name] += 1
+        count = seen[layer.name]
+        found.append(replace(layer, name=f"{layer.name} ({count})") if count > 1 else layer)
+    return found
 
 
 def _weighted(net: Net) -> list[Node]:
@@ -187,7 +200,7 @@ class _Matching:
             exact = stored.exact
         elif stored is not None:
             one, two = self._net.constants[node.inputs[1]], self._original.constants[other.inputs[1]]
-            exact = fit.in_units_of(one, two, node, other)
+            exact = fit.in_units_of(one, two, node, other, stored)
         target = expected[other.name]
         plain = self._computed(Layer("", node, {}, exact=exact, bias=self._zero(node)), values)
         gain, offset, matched = fit.affine(plain.numpy(), target.numpy(), one_axis(node))

@@ -22,7 +22,7 @@ from ..quantization.torch_net import OPERATORS
 from .pair import Layer, Pair, operand
 
 Progress = Callable[[int, int, str], None]
-_AT_ONCE = 1 << 19  # values of the images in a batch: its activations are in memory
+_AT_ONCE = 1 << 18  # values of the images in a batch: one at 224, since all activations of a batch are in memory
 
 
 class Observer(Protocol):
@@ -98,7 +98,7 @@ def scan(
     size = max(1, min(64, _AT_ONCE // images[0].size))
     parts = []
     for start in range(0, len(images), size):
-        batch = torch.from_numpy(images[start : start + size])
+        batch = as_tensor(images[start : start + size])
         generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
         parts.append(_Batch(pair, observers, start).run(batch, generator))
         progress(min(start + size, len(images)), len(images), "images")
@@ -152,12 +152,12 @@ class _Batch:
         found = rounded(self._pair, layer, given)
         with torch.no_grad():
             self._errors[index] = found - computed(self._pair, node, given, exactly=True)
-            self._signal[index] = exact[node.name].double().square().sum()
-            self._apart[index] = (found - exact[node.name]).double().square().sum()
-        # a sum with zeros: its gradient is that of the layer's output
-        zero = torch.zeros_like(found, requires_grad=True)
-        self._outputs[index] = zero
-        return found + zero
+            self._signal[index] = _squares(exact[node.name])
+            self._apart[index] = _squares(found - exact[node.name])
+        if not found.requires_grad:  # nothing before it is rounded
+            found.requires_grad_()
+        self._outputs[index] = found
+        return found
 
     def _found(self, exact: Tensor, given: Tensor, generator: torch.Generator) -> tuple[np.ndarray, ...]:
         signs = torch.randint(0, 2, given.shape, generator=generator) * 2.0 - 1
@@ -165,10 +165,20 @@ class _Batch:
         moved = np.zeros((len(given), len(self._outputs)))
         for index, slope in zip(self._outputs, slopes, strict=True):
             if slope is not None:
-                moved[:, index] = (slope * self._errors[index]).flatten(1).double().sum(1).numpy()
+                parts = slope.mul_(self._errors.pop(index))
+                moved[:, index] = parts.sum(tuple(range(1, parts.dim())), dtype=torch.float64).numpy()
         given = given.detach()
         total = ((given - exact) * signs).double().sum(1).numpy()
         return moved, total, exact.numpy(), given.numpy(), self._signal, self._apart
+
+
+def as_tensor(images: np.ndarray) -> Tensor:
+    """Return images for torch, which takes no array that cannot be written."""
+    return torch.from_numpy(np.require(images, np.float32, requirements=["C", "W"]))
+
+
+def _squares(values: Tensor) -> float:
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64).square())
 
 
 def computed(pair: Pair, node: Node, values: dict[str, Tensor], *, exactly: bool) -> Tensor:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..errors import ModelError
 from ..images import Samples, choose
+from ..notes import RecogniseNotes
 from ..portable.frozen import dataclass
 from ..stages.specs import Architecture
 from ..store import Given
@@ -28,6 +30,20 @@ class Choice:
 
     candidates: tuple[Architecture, ...]
     images: Given[Samples]
+
+
+def check(notes: RecogniseNotes, checkpoint: str) -> None:
+    """Refuse to go on with a network that was recognised, and is surely no better than chance."""
+    if notes.better_than_chance or notes.unclear:
+        return
+    count = len(notes.candidates)
+    fits = f"fits {count} networks, and none of them is" if count > 1 else "is recognised as a network that is not"
+    raise ModelError(
+        checkpoint,
+        f"{fits} better than chance: {notes.sentence()}",
+        hint="`edgeresnet diagnose` looks for another preprocessing, class order or network; --arch, or `model.arch`, "
+        "goes on with one as it is",
+    )
 
 
 def images(samples: ImageSets, classes: int, seed: int) -> Given[Samples] | None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from .. import models
 from ..errors import ModelError, RecipeError
 from ..graph import lint
-from ..models import conventions, hub, names, recognise, shapes, sharded, spelled, unwrap
+from ..models import conventions, hub, names, recognise, shapes, sharded, unwrap
+from ..models.recognised import Recognised
 from ..portable import machine, manifest, onnx_file
 from ..portable.frozen import dataclass
 from ..portable.onnx_file import OnnxFile
@@ -83,11 +84,11 @@ def _architecture(
             hint="give images and weights of the same classes, or train a new head: `train: {head: new}`, --head new",
         )
     architecture, chosen = _built(arch, classes, channels, recipe.model.arch_args), None
-    others = found.archs[1:] if found and recipe.model.arch is None else ()
-    if others:
+    if found and recipe.model.arch is None:
+        others = found.archs[1:]
         images = None if new_head else choice.images(samples, classes, recipe.seed)  # labels of other classes
         there = [name for name in others if not names.missing_library(name)]
-        if images and there:
+        if images:  # also for one network: it must be better than chance
             chosen = Choice((architecture, *(_built(name, classes, channels) for name in there)), images)
         warnings += _about_others(recipe, arch, others, chosen)
     return architecture, chosen, tuple(warnings)
@@ -109,12 +110,13 @@ def _about_others(recipe: Recipe, arch: str, others: Sequence[str], chosen: Choi
     what = f"recognised as {arch}; its tensors" if chosen is None else "its tensors"
     need = " (they need timm: pip install 'edgeresnet[timm]')" if chosen else ""
     shown = ", ".join(names.unlike(arch, name) for name in left)
-    where = " (`edgeresnet inspect` has their names)" if arch.startswith(spelled.PREFIX) else ""
+    unnamed = any(name not in shown for name in left)
+    where = " (`edgeresnet inspect` has their names)" if unnamed else ""
     text = f"{what} also match {shown}{need}: set `model.arch` if it is one of these{where}"
     return [_warning(str(recipe.model.checkpoint), text)]
 
 
-def _recognised(recipe: Recipe) -> tuple[recognise.Recognised | None, list[RunWarning]]:
+def _recognised(recipe: Recipe) -> tuple[Recognised | None, list[RunWarning]]:
     """Return what the weights are recognised as, and warnings about them."""
     given, model = recipe.model.checkpoint, recipe.model
     if given is None or is_onnx(given):
@@ -141,12 +143,12 @@ def _warning(checkpoint: str, text: str) -> RunWarning:
     return RunWarning(GIVEN_WEIGHTS, text, subject=checkpoint)
 
 
-def _checked(given: str, found: recognise.Recognised | None, channels: int) -> recognise.Recognised:
+def _checked(given: str, found: Recognised | None, channels: int) -> Recognised:
     name = "give `--arch` or `model.arch`: a known name, or my.module:make, a function that returns the network"
     if found is None:
         raise ModelError(given, "has tensors that match no known architecture", hint=name)
     if not found.archs:
-        raise ModelError(given, f"holds {found.words}", hint=name)
+        raise ModelError(given, f"holds {found.words}", hint=found.hint or name)
     if found.channels != channels:
         many = "1 channel" if found.channels == 1 else f"{found.channels} channels"
         raise ModelError(
@@ -155,7 +157,7 @@ def _checked(given: str, found: recognise.Recognised | None, channels: int) -> r
     return found
 
 
-def _classes(samples: ImageSets, found: recognise.Recognised | None, onnx: OnnxFile | None) -> int:
+def _classes(samples: ImageSets, found: Recognised | None, onnx: OnnxFile | None) -> int:
     """Return the number of classes: by the images, or by the weights or the ONNX file where these have no labels.
 
     A calibration folder may hold only some of the class folders, so it is asked last.

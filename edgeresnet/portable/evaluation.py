@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import EdgeresnetError, TargetError, first_line, machine_error
-from . import inference, machine, yardstick
+from . import inference, machine, probabilities, yardstick
 from .advice import float_layers
 from .frozen import dataclass
 from .preprocessing import Preprocessing
@@ -126,6 +126,7 @@ def result(
         images=images.images,
         rebuilds=tuple(variant for name, variant in every.items() if REBUILT in name),
         yardstick=Yardstick(yardstick.SHA256, latencies.get(yardstick.NAME)),
+        reference_probabilities=probabilities.of_reference(images.expected),
     )
 
 
@@ -139,6 +140,7 @@ def _variant(name: str, images: ImageSet, network: Network, answered: Answers, l
         notes=network.notes,
         precisions=dict(Counter(layer.precision for layer in answered.layers)),
         float_layers=float_layers(answered.layers) if name in ("int8", "candidate") else (),
+        probabilities=probabilities.of(images.expected, answered.logits),
     )
 
 

@@ -19,6 +19,7 @@ Z95 = NormalDist().inv_cdf(0.975)
 DRIFT = 0.01
 # An end further from the estimate than this factor says nothing: two processes that differ would have ends like 1e5.
 _FURTHEST = 4.0
+_GROUPS = 4096  # values of which the interval of a mean is made: more are taken together
 _DRIFT_FREEDOM = 8  # what moves from hour to hour is known from a few dozen recordings, and not exactly
 
 
@@ -65,14 +66,41 @@ def finest_drop(images: int) -> float:
     return tango(0, 0, images).high
 
 
-def better_than_chance(labels: Sequence[int] | np.ndarray, answers: Sequence[int] | np.ndarray, classes: int) -> bool:
-    """Return whether answers are shown to be better than such as have nothing to do with the images.
+def better_than_chance(
+    labels: Sequence[int] | np.ndarray, answers: Sequence[int] | np.ndarray, classes: int, p: float = 0.025
+) -> bool:
+    """Return whether answers are shown to be better than such as have nothing to do with the images (exact binomial).
 
-    Those would be as often of each class, and correct by chance. If they are not better, nothing could be lost.
+    If they are not better, nothing could be lost. `p` is the largest probability that chance alone is as good.
     """
-    images, correct = len(labels), int((np.asarray(labels) == np.asarray(answers)).sum())
-    often = [np.bincount(np.asarray(each, np.int64), minlength=classes) / max(images, 1) for each in (labels, answers)]
-    return wilson(correct, images).low > float(often[0] @ often[1])
+    correct = int((np.asarray(labels) == np.asarray(answers)).sum())
+    return at_least(correct, len(labels), chance_of(labels, answers, classes)) <= p
+
+
+def chance_of(labels: Sequence[int] | np.ndarray, answers: Sequence[int] | np.ndarray, classes: int) -> float:
+    """Return how often answers that have nothing to do with the images are correct.
+
+    They are as often of each class as these answers are, or of each class equally often: whichever is better.
+    """
+    often = [
+        np.bincount(np.asarray(each, np.int64), minlength=classes) / max(len(each), 1) for each in (labels, answers)
+    ]
+    return max(1 / max(classes, 1), float(often[0] @ often[1]))
+
+
+def at_least(hits: int, images: int, chance: float) -> float:
+    """Return the probability of as many hits or more, where each image is one by this chance."""
+    if hits <= 0 or chance >= 1:
+        return 1.0
+    log = math.lgamma(images + 1) - math.lgamma(hits + 1) - math.lgamma(images - hits + 1)
+    term = math.exp(log + hits * math.log(chance) + (images - hits) * math.log1p(-chance))
+    found = term
+    for k in range(hits, images):
+        term *= (images - k) / (k + 1) * chance / (1 - chance)
+        found += term
+        if k > images * chance and term < 1e-12 * found:
+            break
+    return min(1.0, found)
 
 
 def mcnemar(lost: int, won: int) -> float:
@@ -92,6 +120,56 @@ def wilson(hits: float, images: float, z: float = Z95) -> Interval:
     middle = (p + z2 / (2 * images)) / (1 + z2 / images)
     half = z / (1 + z2 / images) * math.sqrt(p * (1 - p) / images + z2 / (4 * images**2))
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
+
+
+def unit_mean(values: Sequence[float] | np.ndarray, z: float = Z95, times: float = 1.0) -> Interval:
+    """Return the interval of the mean of values from 0 to 1, by empirical likelihood (Owen 1988).
+
+    Most changes of a probability are tiny and a few are large, where mean ± z standard errors holds the truth too
+    rarely. This interval needs no shape of the values, and ends between 0 and 1. Its upper end counts half a value of
+    1 as seen (Jeffreys), so that values which are all alike rule nothing out that is rare. `times` as many values like
+    these give its multiple.
+    """
+    if len(values) == 0:
+        return Interval(0.0, 1.0)
+    groups, counts = _grouped(np.sort(np.clip(np.asarray(values, np.float64), 0.0, 1.0)))
+    log_ratio = z**2 / 2 / times
+    ones, others = np.append(1 - groups, 0.0), np.append(counts, 0.5 / times)
+    return Interval(_least_mean(groups, counts, log_ratio), 1 - _least_mean(ones, others, log_ratio))
+
+
+def finest_mean(images: int, z: float = Z95) -> float:
+    """Return the smallest mean of values from 0 to 1 that this number of them can rule out: when all of them are 0."""
+    return unit_mean(np.zeros(images), z).high
+
+
+def _grouped(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return means of neighbours and how many they are: an interval needs no more than some thousand values."""
+    starts = np.unique(np.linspace(0, len(ordered), min(len(ordered), _GROUPS), endpoint=False).astype(np.int64))
+    counts = np.diff(np.append(starts, len(ordered)))
+    return np.add.reduceat(ordered, starts) / counts, counts.astype(np.float64)
+
+
+def _least_mean(values: np.ndarray, counts: np.ndarray, log_ratio: float) -> float:
+    """Return the smallest mean whose best distribution on the values and 0 explains them within a log likelihood ratio.
+
+    That distribution gives a value y the weight 1 / (y + a), so that one number decides all: the smaller a, the further
+    the mean is moved. Where even a = 0 is not far enough, 0 itself gets weight though no value is 0.
+    """
+    total, mean = counts.sum(), float((counts * values).sum() / counts.sum())
+    if mean <= 0:
+        return 0.0
+
+    def moved(log_a: float) -> tuple[float, float]:
+        shifted = values + math.exp(log_a)
+        scale = float((counts / shifted).sum() / total)
+        return 1 / scale - math.exp(log_a), float((counts * np.log(scale * shifted)).sum()) - log_ratio
+
+    low, high = -45.0, 20.0
+    if moved(low)[1] < 0 and values.min() > 0:
+        return math.exp((float((counts * np.log(values)).sum()) - log_ratio) / total)
+    found = _root(lambda log_a: moved(log_a)[1], low, high)
+    return min(mean, max(0.0, moved(found)[0]))
 
 
 def independent_drop(before: int, images_before: int, now: int, images_now: int) -> Interval:

@@ -16,6 +16,7 @@ from .codec import CodecError
 from .frozen import OMIT, dataclass
 from .intervals import Interval
 from .machine import Machine
+from .probabilities import Confidence, Probabilities
 from .session import CompileNotes, Layer
 from .times import Latency
 
@@ -98,6 +99,7 @@ class Variant:
     precisions: Mapping[str, int] = field(default_factory=dict)  # how many layers ran in which precision
     float_layers: tuple[Layer, ...] = field(default=(), metadata=OMIT)  # of an INT8 network, those that ran in float
     against_pruned: Accuracy | None = field(default=None, metadata=OMIT)  # quantization's loss without pruning's
+    probabilities: Probabilities | None = field(default=None, metadata=OMIT)  # None: an older edgeresnet measured it
 
     def check_read(self) -> None:
         limits.check(self, 0, limits.MANY, "size_mb")
@@ -150,6 +152,8 @@ class Measured:
     yardstick: Yardstick | None = None
     as_written: Accuracy | None = field(default=None, metadata=OMIT)  # the INT8 file in onnxruntime, before a compiler
     decoding: Mapping[str, DecodingDifference | None] = field(default_factory=dict, metadata=OMIT)  # by library
+    reference_probabilities: tuple[float, ...] = field(default=(), metadata=OMIT)  # of the reference's own answers
+    confidence: Mapping[str, Confidence] = field(default_factory=dict, metadata=OMIT)  # by variant
     state: Literal["measured"] = "measured"
 
     def check_read(self) -> None:
@@ -168,6 +172,23 @@ class Measured:
             if variant.accuracy.has_labels != self.has_labels:
                 problem = "lacks the counts that labels give" if self.has_labels else "has counts that only labels give"
                 raise CodecError(f"variants.{name}.accuracy", problem)
+        self._check_probabilities()
+
+    def _check_probabilities(self) -> None:
+        """Refuse probabilities that are not one for each image, and for each other answer than the reference's."""
+        limits.check_all(self, 0, 1, "reference_probabilities", self.reference_probabilities)
+        builds = [*self.variants.items(), *((f"{self.ships} (rebuilt)", each) for each in self.rebuilds)]
+        known = [(name, each.probabilities, each.predicted) for name, each in builds if each.probabilities]
+        count = len(self.reference_predicted)
+        if known and len(self.reference_probabilities) != count:
+            raise CodecError("reference_probabilities", "are not one for each image")
+        for name, found, predicted in known:
+            assert found is not None
+            others = sum(now != before for now, before in zip(predicted, self.reference_predicted, strict=False))
+            if (len(predicted), len(found.own), len(found.reference)) != (count, count, others):
+                raise CodecError(f"variants.{name}.probabilities", "are not one for each answer")
+        if not set(self.confidence) <= set(self.variants):
+            raise CodecError("confidence", "is of a variant that was not measured")
 
     @property
     def shipped(self) -> Variant:

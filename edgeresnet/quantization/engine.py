@@ -7,6 +7,7 @@ number of the network depends on them, and they decide which steps stay.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,19 +19,24 @@ from ..notes import HeldOut, QuantizeNotes, QuantizeStep
 from ..portable import inference
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
-from . import layers, pixels, qdq, refine, rounding, scales, session
+from . import equalize, layers, pixels, qdq, reads, refine, rounding, scales, sensitivity, session
 from . import placement as places
+from .channels import Channels
+from .deadline import Deadline
 from .net import Net, Node
-from .ranges import Ranges
+from .ranges import Ranges, factors
+from .reads import Reads
 
-_CORRECTED_WITH = 1 << 20  # values of all images for bias correction: more change hundredths of a decibel
 _CHECKED_WITH = 1 << 22  # values of the held-out images that learning looks at
-_ROUNDED_WITH = 1 << 23  # values of all images for rounding weights together
+_CORRECTED_WITH = 1 << 20  # values of all images for bias correction: more change hundredths of a decibel
+_OBSERVED_WITH = 1 << 23  # values of all images for rounding weights together
 _EVALUATED_WITH = 1 << 23  # values of all held-out images
 _FEWEST, _MOST = 16, 128  # images, however large or small
 _LAYER_BY_LAYER = 4, 1 << 19  # images at least, and values of all images, for the layers' noise
 _EXACT_DB = 200.0  # no difference at all: more than float32 can show
 _LARGE = 1 << 16  # values of an image from which a step of learning takes fewer images
+_OBSERVING = 0.5  # of the time, at most
+_FEWEST_OBSERVED = 32  # images
 
 Batches = Callable[..., Iterator[np.ndarray]]  # each call gives all normalised batches again, of the engine's size
 Progress = Callable[[int, int, str], None]
@@ -84,6 +90,7 @@ class Quantized:
     source: Source
     placement: places.Placement
     values: qdq.Values
+    reads: Reads = field(default_factory=Reads)  # by its layers
     sqnr_db: float | None = None
     agree: int = 0
     held_out: int = 0
@@ -122,29 +129,36 @@ def quantize(
     progress: Progress = lambda done, total, word: None,
 ) -> Quantized:
     """Quantize a network; change the first layer of both sources in place."""
-    evaluate, steps = _Evaluation(plain.model, held_out), list[QuantizeStep]()
+    attempts, channels = _Attempts(_Evaluation(plain.model, held_out)), Channels(Net(plain.model))
     plain, equalized = _in_levels(plain, choices), _in_levels(equalized, choices) if equalized else None
-
-    def better_of(name: str, tried: Quantized, before: Quantized) -> Quantized:
-        better = before.sqnr_db is None or tried.sqnr_db is None or tried.sqnr_db >= before.sqnr_db
-        steps.append(QuantizeStep(name, tried.sqnr_db, better))
-        return tried if better else before
-
-    found = evaluate(_scaled(plain, choices))
+    found = _scaled(plain, choices)
     if not found.placement.weights:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
         raise ModelError("the network", f"has no layer that can become INT8 ({reasons})", hint="exclude fewer layers")
-    steps.append(QuantizeStep("scales", found.sqnr_db, kept=True))
+    attempts.begin("scales", found)
     few = _enough(_CORRECTED_WITH, held_out.shape[1:])
-    found = better_of("bias correction", evaluate(_corrected(found, learn(count=few))), found)
+    forms = [found, *([_scaled(equalized, choices)] if equalized is not None else [])]
+    images = list(learn(count=_enough(_OBSERVED_WITH, held_out.shape[1:])))
+
+    def corrected() -> Quantized:
+        _observe(forms, images, few)
+        return _corrected(found)
+
+    def rounded() -> Quantized:
+        if not attempts.best.reads.moments:
+            _observe([attempts.best], images, few)
+        return _rounded(attempts.best)
+
+    attempts.add("bias correction", corrected)
     if equalized is not None:
-        other = _corrected(_scaled(equalized, choices), learn(count=few))
-        found = better_of("equalized channels", evaluate(other), found)
-    found = better_of("weights rounded together", evaluate(_rounded(found, learn, held_out.shape[1:])), found)
+        attempts.add("equalized channels", lambda: _corrected(forms[-1]))
+    forms.clear()  # a form that lost holds large moments
+    attempts.add("weights rounded together", rounded)
+    images.clear()
     if EFFORTS[choices.effort]:
-        tried, word = _learned(found, choices, learn, held_out, progress)
-        found = better_of(word, evaluate(tried), found)
-    found.steps = steps
+        _learn(attempts, channels, choices, learn, held_out, progress)
+    found = attempts.best
+    found.steps = attempts.steps
     if len(held_out):
         found.layers = _layers_noise(found, held_out)
     return found
@@ -165,20 +179,24 @@ def stand_in(model: onnx.ModelProto, choices: Choices) -> onnx.ModelProto:
 
 
 def _scaled(source: Source, choices: Choices) -> Quantized:
-    net, values = Net(source.model), qdq.Values()
-    placement = choices.placed(net)
+    values, placement = qdq.Values(), choices.placed(Net(source.model))
     for decides in dict.fromkeys(map(placement.source, placement.points)):
         shifts = choices.dialect.zero_points != "never" and decides not in placement.padded
         grid = placement.points[decides]
         grid, values.scales[decides] = _scale(source, decides, grid, choices.estimator, shifts)
         placement.points.update({tensor: grid for tensor in placement.points if placement.source(tensor) == decides})
 
+    return Quantized(source, placement, _weights_scaled(source, placement, values))
+
+
+def _weights_scaled(source: Source, placement: places.Placement, values: qdq.Values) -> qdq.Values:
+    net = Net(source.model)
+
     def of_weights(layer: Node) -> np.ndarray:
         return scales.weights(net.constants[layer.inputs[1]], places.weight_axis(layer), placement.weight_grid)
 
     found = session.each(of_weights, placement.weights.values())
-    values.weight_scales = dict(zip(placement.weights, found, strict=True))
-    return Quantized(source, placement, values)
+    return replace(values, weight_scales=dict(zip(placement.weights, found, strict=True)))
 
 
 def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str, shifts: bool) -> tuple[scales.Grid, float]:
@@ -205,16 +223,25 @@ def _in_levels(source: Source, choices: Choices) -> Source:
     return source
 
 
-def _corrected(before: Quantized, batches: Iterator[np.ndarray]) -> Quantized:
-    values = refine.bias_correction(before.source.model, before.placement, before.values, batches)
-    return Quantized(before.source, before.placement, values)
+def _observe(forms: list[Quantized], images: list[np.ndarray], few: int) -> None:
+    """Observe in place what the layers of each form read; moments for the last one alone."""
+    model, plain = forms[0].source.model, forms[0].source.ranges
+    wanted = [
+        reads.Form(form.placement, form.values, factors(plain, form.source.ranges), form is forms[-1]) for form in forms
+    ]
+    for form, found in zip(forms, reads.observe(model, wanted, images, few), strict=True):
+        form.reads = found
 
 
-def _rounded(before: Quantized, learn: Batches, shape: Sequence[int]) -> Quantized:
-    model, placement = before.source.model, before.placement
-    images = list(learn(count=_enough(_ROUNDED_WITH, shape)))
-    values = rounding.together(model, placement, replace(before.values, biases={}), images)
-    return _corrected(Quantized(before.source, placement, values), learn(count=_enough(_CORRECTED_WITH, shape)))
+def _corrected(before: Quantized) -> Quantized:
+    values = refine.bias_correction(before.source.model, before.placement, before.values, before.reads)
+    return Quantized(before.source, before.placement, values, before.reads)
+
+
+def _rounded(before: Quantized) -> Quantized:
+    values = replace(before.values, biases={})
+    values = rounding.together(before.source.model, before.placement, values, before.reads)
+    return _corrected(Quantized(before.source, before.placement, values, before.reads))
 
 
 def most_held_out(shape: Sequence[int]) -> int:
@@ -226,15 +253,72 @@ def _enough(values: int, shape: Sequence[int]) -> int:
     return max(_FEWEST, min(_MOST, values // int(np.prod(shape))))
 
 
-def _learned(
-    before: Quantized, choices: Choices, learn: Batches, held_out: np.ndarray, progress: Progress
+def _learn(
+    attempts: _Attempts, channels: Channels, choices: Choices, learn: Batches, held_out: np.ndarray, progress: Progress
+) -> None:
+    """Learn channels with ranges, then rounding with biases and scales: in the minutes, evaluation included."""
+    deadline = Deadline(60 * min(choices.minutes, _MINUTES[choices.effort]))
+    images = np.concatenate(list(learn()))
+    learned = _channels_learned(attempts, channels, choices, learn, images, deadline, progress)
+    if learned is not None:
+        attempts.add("learned channels and ranges", lambda: learned)
+    word = "learned rounding, biases and scales"
+    tried, about = _weights_learned(attempts, choices, images, held_out, deadline, progress)
+    attempts.add(f"{word} ({about})", lambda: tried)
+
+
+def _channels_learned(
+    attempts: _Attempts,
+    channels: Channels,
+    choices: Choices,
+    learn: Batches,
+    images: np.ndarray,
+    deadline: Deadline,
+    progress: Progress,
+) -> Quantized | None:
+    """Return the network with other factors and ranges; None where time or gradients do not suffice for them."""
+    from . import clipping
+    from .learn import device_of
+
+    if deadline.left <= attempts.slowest:
+        return None
+    before, shape = attempts.best, images.shape[1:]
+    model, placement, net = before.source.model, before.placement, Net(before.source.model)
+    device = device_of(choices.device)
+    some = images[: sensitivity.observed(shape)]
+    seen = sensitivity.observe(model, placement, some, choices.seed)
+    weights = equalize.weights_noise(net, placement, channels, seen, len(some))
+    batch = 32 if images[0].size < _LARGE else 4
+    # Weights are rounded together once more, and the result is evaluated. Half of what is left is for learning.
+    until = deadline.part(_OBSERVING, reserved=attempts.slowest)
+    given = model, placement, before.source.ranges, images, batch, until, choices.seed, device
+    curves, count = clipping.observe(*given, lambda done, total: progress(done, total, "learning images"))
+    if count < min(_FEWEST_OBSERVED, len(images)):
+        return None
+    found = clipping.learn(net, placement, before.values.scales, channels, weights, curves)
+    if found is None:
+        return None
+    source = replace(before.source, model=equalize.rescaled(model, found.of(channels)))
+    values = qdq.Values(scales={**before.values.scales, **found.scales(placement)})
+    form = Quantized(source, placement, _weights_scaled(source, placement, values))
+    _observe([form], list(learn(count=_enough(_OBSERVED_WITH, shape))), _enough(_CORRECTED_WITH, shape))
+    return _rounded(form)
+
+
+def _weights_learned(
+    attempts: _Attempts,
+    choices: Choices,
+    images: np.ndarray,
+    held_out: np.ndarray,
+    deadline: Deadline,
+    progress: Progress,
 ) -> tuple[Quantized, str]:
     from . import learn as learning
 
-    images = np.concatenate(list(learn()))
-    batch = 32 if images[0].size < _LARGE else 4
-    minutes = min(choices.minutes, _MINUTES[choices.effort])
-    budget = learning.Budget(EFFORTS[choices.effort], 60 * minutes, batch)
+    before = attempts.best
+    budget = learning.Budget(
+        EFFORTS[choices.effort], deadline.left, 32 if images[0].size < _LARGE else 4, after=attempts.evaluation
+    )
     done = learning.learn(
         before.source.model,
         before.placement.executed(),
@@ -250,8 +334,33 @@ def _learned(
     where = "" if done.device == "cpu" else f" on {done.device}"
     slower = f", slowed down {done.halved} times" if done.halved else ""
     about = f"{done.steps} steps{early}, {done.seconds:.0f} s{where}{slower}{done.problem}"
-    word = f"learned rounding, biases and scales ({about})"
-    return Quantized(before.source, before.placement, done.values), word
+    return Quantized(before.source, before.placement, done.values), about
+
+
+class _Attempts:
+    """The best network so far, the steps that led to it, and how long they took."""
+
+    def __init__(self, evaluate: _Evaluation):
+        self._evaluate = evaluate
+        self.steps: list[QuantizeStep] = []
+        self.slowest = self.evaluation = 0.0  # seconds of a step, and of evaluating it alone
+
+    def begin(self, name: str, found: Quantized) -> None:
+        """Begin with a network."""
+        self.best = self._evaluate(found)
+        self.steps.append(QuantizeStep(name, found.sqnr_db, kept=True))
+
+    def add(self, name: str, make: Callable[[], Quantized]) -> None:
+        """Make a network, and keep it where it answers the held-out images at least as closely."""
+        began = time.monotonic()
+        made = make()
+        between = time.monotonic()
+        tried, before = self._evaluate(made), self.best
+        ended = time.monotonic()
+        self.evaluation, self.slowest = ended - between, max(self.slowest, ended - began)
+        better = before.sqnr_db is None or tried.sqnr_db is None or tried.sqnr_db >= before.sqnr_db
+        self.steps.append(QuantizeStep(name, tried.sqnr_db, better))
+        self.best = tried if better else before
 
 
 class _Evaluation:

@@ -8,6 +8,7 @@ factor. The factors minimize the rounding noise of activations and weights, weig
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ class Equalizer:
 
     def applied(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """Return the network rescaled."""
-        return _rescaled(model, self)
+        return rescaled(model, self.of)
 
 
 class _Part(NamedTuple):
@@ -129,7 +130,17 @@ class _Noise:
         return float(noise.sum()), found[: self._classes] - found[self._classes :]
 
 
-def _rescaled(model: onnx.ModelProto, equalizer: Equalizer) -> onnx.ModelProto:
+def weights_noise(
+    net: Net, placement: Placement, channels: Channels, seen: Seen, images: int
+) -> Callable[[np.ndarray], tuple[float, np.ndarray]] | None:
+    """Return an image's noise of the weights' rounding by the factors' logarithms; None where no factor changes it."""
+    parts = [part for part in _parts(net, placement, channels, seen) if part.sign < 0]
+    each = [part._replace(sensitivity=part.sensitivity / images) for part in parts]
+    return _Noise(each, len(channels.free)) if each else None
+
+
+def rescaled(model: onnx.ModelProto, of: Callable[[str], np.ndarray | None]) -> onnx.ModelProto:
+    """Return a network whose tensors are multiplied by factors per channel; `of` gives these, None for none."""
     net = Net(model)
     found = onnx.ModelProto()
     found.CopyFrom(model)
@@ -139,12 +150,16 @@ def _rescaled(model: onnx.ModelProto, equalizer: Equalizer) -> onnx.ModelProto:
         tensors[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
 
     for node in net.weighted():
-        before, after = equalizer.of(node.inputs[0]), equalizer.of(node.name)
-        if before is not None and after is not None and not (np.all(before == 1) and np.all(after == 1)):
-            change(node.inputs[1], _weights_rescaled(node, net.constants[node.inputs[1]], before, after))
-            if len(node.inputs) > 2:
-                change(node.inputs[2], net.constants[node.inputs[2]] * after)
-    return found
+        before, after = of(node.inputs[0]), of(node.name)
+        if after is None or (np.all(after == 1) and (before is None or np.all(before == 1))):
+            continue
+        weights = net.constants[node.inputs[1]]
+        if before is None:  # the images, counted in levels
+            before = np.ones(weights.shape[1 - weight_axis(node)] * node.integer("group", 1))
+        change(node.inputs[1], _weights_rescaled(node, weights, before, after))
+        if len(node.inputs) > 2:
+            change(node.inputs[2], net.constants[node.inputs[2]] * after)
+    return onnx.ModelProto.FromString(found.SerializeToString())  # `found` keeps the memory of what it replaced
 
 
 def _weights_rescaled(node: Node, weights: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from ..errors import ModelError, first_line
 from ..portable import machine
+from .deadline import Deadline
 from .net import Net, Node
 from .placement import Placement, weight_axis
 from .qdq import Values
@@ -52,6 +52,7 @@ class Budget:
     steps: int
     seconds: float
     batch: int
+    after: float = 0.0  # of the seconds: what follows learning
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,12 @@ def learn(
 ) -> Learned:
     """Learn for the budget's steps or seconds, whichever end first; the rates fall to zero by then."""
     torch.set_num_threads(machine.cores())
+    deadline = Deadline(budget.seconds)
 
     def learned(on: torch.device) -> Learned:
-        course = _Course(_Student(model, placement, values, on), images, held_out, budget, seed)
+        course = _Course(_Student(model, placement, values, on), images, held_out, budget, seed, deadline)
         course.run(on_step)
-        return Learned(course.student.values(values), course.done, course.elapsed(), course.halved, on.type)
+        return Learned(course.student.values(values), course.done, deadline.elapsed, course.halved, on.type)
 
     with torch.enable_grad():
         try:
@@ -108,9 +110,18 @@ def learn(
 class _Course:
     """Learning from its first step to its last."""
 
-    def __init__(self, student: _Student, images: np.ndarray, held_out: np.ndarray, budget: Budget, seed: int):
+    def __init__(
+        self,
+        student: _Student,
+        images: np.ndarray,
+        held_out: np.ndarray,
+        budget: Budget,
+        seed: int,
+        deadline: Deadline,
+    ):
         self.student, self._budget, self._batch = student, budget, budget.batch
-        self._began, self.done, self.halved = time.monotonic(), 0, 0
+        self.done, self.halved = 0, 0
+        self._deadline, self._looking = deadline, 0.0  # seconds of a look at the held-out images
         self._generator = torch.Generator().manual_seed(seed)
         self._pool, self._held = torch.from_numpy(images), torch.from_numpy(held_out)
         self._optimizer = torch.optim.Adam(student.groups())
@@ -118,36 +129,32 @@ class _Course:
         self._best, self._average = student.state(), student.state()
         self._start, self._least = math.nan, math.inf
 
-    def elapsed(self) -> float:
-        return time.monotonic() - self._began
-
     def run(self, on_step: Callable[[int, int], None]) -> None:
         """Learn, and end with the best state that held-out images saw."""
-        total = self._budget.steps
-        if not total:
+        if not self._budget.steps or self._deadline.left <= self._budget.after:
             return
         factor = self._speed()
         self._start = self._least = self._judged()
-        checked = 0
+        total, checked = self._planned(self._budget.steps), 0
         while self.done < total:
+            self._deadline.start()
             self._step(factor * 0.5**self.halved, self.done / total)
             self.done += 1
             self._take_average()
-            total = self._planned()
             on_step(self.done, total)
+            self._deadline.took()
+            total = self._planned(total)
             if self.done >= total or self.done - checked >= max(total // _CHECKS, 1):
                 self._check()
-                checked = self.done
+                checked, total = self.done, self._planned(total)
         finite = all(bool(torch.isfinite(tensor).all()) for tensor in self._average)
         self.student.restore(self._average if finite and not len(self._held) else self._best)
 
-    def _planned(self) -> int:
-        """Return how many steps fit into the time, once some show how long one takes."""
-        elapsed = self.elapsed()
-        if self.done < 3 and elapsed < self._budget.seconds:
-            return self._budget.steps
-        left = max(0.0, self._budget.seconds - elapsed)
-        return min(self._budget.steps, self.done + int(left * self.done / elapsed))
+    def _planned(self, before: int) -> int:
+        """Return how many steps there will be, as far as the last ones show, with the looks between and after them."""
+        looks = max(1, math.ceil(_CHECKS * (1 - self.done / max(before, 1))))
+        fit = self._deadline.fits(looks * self._looking + self._budget.after)
+        return self._budget.steps if fit is None else min(self._budget.steps, self.done + fit)
 
     def _speed(self) -> float:
         """Return by how much to reduce the rates: noise of one rounding must stay small against the loss."""
@@ -192,7 +199,9 @@ class _Course:
         """Return the loss over held-out images; not a number where there are none."""
         if not len(self._held):
             return math.nan
+        before = self._deadline.elapsed
         parts = self._fitting(lambda size: [self.student.errors(some) for some in self._held.split(size)])
+        self._looking = self._deadline.elapsed - before
         return sum(wrong for wrong, _ in parts) / max(sum(whole for _, whole in parts), _NOTHING)
 
     def _take_average(self) -> None:

@@ -134,6 +134,16 @@ class Ranges:
         return found
 
 
+def factors(one: Ranges, other: Ranges) -> dict[str, np.ndarray]:
+    """Return by how much the channels of each tensor are larger in the other view of the same network and images."""
+    found = {}
+    for name in one.tensors.keys() & other.tensors.keys() if one is not other else ():
+        pairs = [(tensor.lowest, tensor.highest) for tensor in (one.tensors[name], other.tensors[name])]
+        before, after = (np.maximum(-lowest, highest) for lowest, highest in pairs)
+        found[name] = np.divide(after, before, out=np.ones_like(before), where=before != 0)
+    return found
+
+
 def wanted(net: Net) -> list[str]:
     """List every tensor that some dialect may quantize: what weighted layers, additions and poolings read."""
     readers = ("Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "AveragePool", "ReduceMean")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +30,7 @@ def batch_for(shape: Sequence[int]) -> int:
 
 def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Apply a function to all items, on every core at once; raise what one of the calls raises."""
-    with ThreadPoolExecutor(machine.cores()) as pool:
+    with _single_products(), ThreadPoolExecutor(machine.cores()) as pool:
         return list(pool.map(function, items))
 
 
@@ -103,6 +104,33 @@ def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R
             yield first, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _single_products() -> Iterator[None]:
+    """Let numpy's matrix products take one thread each: those of several calls at once would wait for each other.
+
+    OpenBLAS waits in a loop, which took four times the work's own time. Another library is left as it is.
+    """
+    threads = openblas()
+    before = threads[0]() if threads else 1
+    if threads:
+        threads[1](1)
+    try:
+        yield
+    finally:
+        if threads:
+            threads[1](before)
+
+
+def openblas() -> tuple[Callable[[], int], Callable[[int], object]] | None:
+    """Return what reads and what sets the number of OpenBLAS's threads; None where numpy has another library."""
+    with contextlib.suppress(OSError, AttributeError, ImportError):
+        library = ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
+        for name in ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads"):
+            if hasattr(library, name.format("set")):
+                return getattr(library, name.format("get")), getattr(library, name.format("set"))
+    return None
 
 
 def _give_back_memory() -> None:

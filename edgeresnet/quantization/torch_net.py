@@ -135,6 +135,8 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Conv": _conv,
     "Gemm": _gemm,
     "Relu": lambda node, x: F.relu(x),
+    "LeakyRelu": lambda node, x: F.leaky_relu(x, node.number("alpha", 0.01)),
+    "Erf": lambda node, x: torch.erf(x),
     "Add": lambda node, x, y: x + y,
     "Mul": lambda node, x, y: x * y,
     "Slice": _slice,

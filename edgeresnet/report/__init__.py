@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from . import html as html
     from . import inspect_text as inspect_text
     from . import lines as lines
+    from . import noise_text as noise_text
     from . import notes_text as notes_text
     from . import prune_text as prune_text
     from . import quantize_text as quantize_text

@@ -165,7 +165,8 @@ def _target(target: summary.TargetSummary, seen: summary.Summary) -> str:
         return f"{head}\n\n{cell(text.as_sentence(summary.reason(result)))}"
     rows = [_row(result, name, each) for name, each in result.variants.items()]
     losses = [f"{cell(each)}." for each in seen.losses if each.startswith(f"{target.target} ")]
-    return "\n\n".join([head, table(COLUMNS, rows), *losses])
+    changed = summary.sureness_sentence(result)
+    return "\n\n".join([head, table(COLUMNS, rows), *losses, *([f"{cell(changed)}."] if changed else [])])
 
 
 def _row(result: Measured, name: str, variant: Variant) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from .compared import ChangedRun, ComparedRun, Comparison, Difference, Factor, M
 _MEASURED = ("target", "as", "run", "top-1", "SQNR", "p50 ms", "p99", "× fp32", "× half", "MB")
 _ACCURACY = ("target", "as", "run", "drop pp (95 %)", "agree", "lost/won", "dB")
 _LATENCY = ("target", "as", "run", "times as fast (95 %)", "its gain, times (95 %)", "MB")
+_PROBABILITIES = ("target", "as", "run", "mean change (95 %)", "p99", "cross", "ECE")
 _SHOWN = 8  # artifacts by name; the JSON document has all
 _NOT_IN_TURN = (
     "times as fast: the runs were not timed in turn, so this interval knows only how processes of one run differ",
@@ -75,6 +76,9 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
     absent = [f"{one.run} {one.target}: {one.reason}" for one in comparison.absent]
     if comparison.measured or absent:
         yield _Section("What was measured", _MEASURED, [_measured_row(row) for row in comparison.measured], absent)
+    probable = [row for each in comparison.measured if (row := _probable_row(each))]
+    if probable:
+        yield _Section("Top probability against FP32", _PROBABILITIES, probable, _crossed(comparison.measured))
     remeasured = [one for one in comparison.differences if not one.same_measurement]
     rows, unpaired = [row for one in remeasured if (row := _accuracy_row(one))], _why_not_paired(remeasured)
     if rows or unpaired:
@@ -106,6 +110,30 @@ def _measured_row(row: MeasuredVariant) -> tuple[str, ...]:
         *("" if factor is None else f"{factor.value:.3f}" for factor in (row.times_fp32, row.times_half)),
         f"{row.size_mb:.2f}",
     )
+
+
+def _probable_row(row: MeasuredVariant) -> tuple[str, ...]:
+    """Return a row under _PROBABILITIES; empty where nothing is known."""
+    if row.mean_change is None:
+        return ()
+    return (
+        row.target,
+        row.variant,
+        row.run,
+        summary.estimate_cell(row.mean_change),
+        f"{row.p99_change.value:.4f}" if row.p99_change else "",
+        "" if row.crossed is None else str(row.crossed),
+        "" if row.calibration_error is None else f"{row.calibration_error:.4f}",
+    )
+
+
+def _crossed(rows: Sequence[MeasuredVariant]) -> list[str]:
+    """Return which threshold the images of each run cross."""
+    found = {row.run: row.threshold for row in rows if row.threshold is not None}
+    if not found:
+        return []
+    shown = ", ".join(f"{threshold:g} in run {run}" for run, threshold in found.items())
+    return [f"cross: images on the other side of the threshold than in FP32 ({shown})"]
 
 
 def _accuracy_row(one: Difference) -> tuple[str, ...]:

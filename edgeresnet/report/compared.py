@@ -13,6 +13,7 @@ import numpy as np
 
 from ..portable import inference, intervals, timing_warnings
 from ..portable.frozen import OMIT, dataclass
+from ..portable.probabilities import Estimate
 from ..portable.result import Accuracy, Measured, Word
 from ..portable.times import Latency, Ratio
 from ..runs import Run
@@ -59,6 +60,11 @@ class MeasuredVariant:
     times_half: Factor | None  # over variants that were timed in turn with it
     times_fp32: Factor | None
     size_mb: float
+    mean_change: Estimate | None = field(default=None, metadata=OMIT)  # of the top probability, against FP32
+    p99_change: Estimate | None = field(default=None, metadata=OMIT)
+    threshold: float | None = field(default=None, metadata=OMIT)
+    crossed: int | None = field(default=None, metadata=OMIT)  # images on the other side of it than in FP32
+    calibration_error: float | None = field(default=None, metadata=OMIT)  # the expected one
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,8 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
     found = result.variants[variant]
     accuracy, host = found.accuracy, found.latency.host if found.latency else None
     half, fp32 = (_speedup(result, baseline, variant) for baseline in BASELINES)
+    sure = result.confidence.get(variant)
+    crossings, calibration = (sure.crossings, sure.calibration) if sure else (None, None)
     yield MeasuredVariant(
         target=target,
         variant=variant,
@@ -195,6 +203,11 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
         times_half=half,
         times_fp32=fp32,
         size_mb=found.size_mb,
+        mean_change=sure.mean_change if sure else None,
+        p99_change=sure.p99_change if sure else None,
+        threshold=crossings.threshold if crossings else None,
+        crossed=crossings.crossed if crossings else None,
+        calibration_error=calibration.now if calibration else None,
     )
 
 

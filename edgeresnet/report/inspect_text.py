@@ -64,6 +64,8 @@ def images_text(about: ImagesReport) -> str:
 
 
 def _archs(archs: Sequence[str], about: CheckpointReport) -> str:
+    if not archs and about.recognised and about.recognised.hint:
+        return about.recognised.hint
     if not archs:
         return "no known --arch builds it: write a function that returns the network, `--arch my.module:make`"
     others = f"; {', '.join(archs[1:])} {'fits' if len(archs) == 2 else 'fit'} as well" if len(archs) > 1 else ""

@@ -28,6 +28,7 @@ def render(run: Run) -> str:
         _items(f"**{cell(sentence)}**" for sentence in seen.advice),
         _items(f"**{cell(target)}** {cell(reason)}" for target, reason in seen.absent),
         _section("Promises", table(*seen.promise_table) if seen.verdicts else ""),
+        *(_explained(each.title, each.words, each.table) for each in seen.sureness),
         _section("Notes", _items(map(cell, seen.notes))),
         _section("Classes", table(*seen.class_table) if seen.classes else ""),
         *(_explained("Training", each.sentence, each.epochs) for each in seen.trainings),

@@ -24,6 +24,7 @@ def lines(run: Run) -> list[Line]:
         *recovered,
         plain(columns(*seen.accuracy_table)) if seen.accuracies else [],
         plain(*map(wrapped, seen.losses)) if seen.losses else [],
+        *(plain(wrapped(each.words), columns(*each.table)) for each in seen.sureness),
         plain(columns(*seen.latency_table)) if seen.latencies else [],
         plain(*(wrapped(each.sentence) for each in seen.speedups)),
         plain(*map(wrapped, seen.advice)),

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
-from ..notes import RecogniseNotes
 from ..portable import judging
 from ..portable.frozen import dataclass
 from ..portable.result import Accuracy, Measured, Variant, Verdict, Word
@@ -57,8 +56,7 @@ def _head(seen: summary.Summary, look: Look) -> list[Line]:
     machine = summary.machine_name(seen.run.machine)
     parts = [cut(visible(name), _NAME, look.cut_mark), classes, summary.image_count(seen.run.measured), machine]
     found = wrapped(look.between.join(filter(None, parts)), width=look.width).split("\n")[:2]
-    for each in seen.run.notes_of(RecogniseNotes):
-        sentence = each.sentence(lambda name: cut(visible(name), _NAME, look.cut_mark))
+    for sentence in summary.recognised(seen.run, lambda name: cut(visible(name), _NAME, look.cut_mark)):
         found += wrapped(f"recognised as {sentence}", width=look.width).split("\n")[:2]
     if not seen.targets:  # what learned is all that there is
         learned = [f"train: {each.sentence}" for each in seen.trainings]
@@ -111,9 +109,16 @@ def _target(seen: summary.Summary, target: summary.TargetSummary, look: Look, le
     return [
         Line(_first_that_fits([head], look.width, look)),
         *plain(_table(result, look, few=level >= _FEW_ROWS)),
+        *_float_layers(seen, target, look),
         *_promises(judged, target, look, level),
         Line(f"  {_first_that_fits(choices, look.width - 2, look)}"),
     ]
+
+
+def _float_layers(seen: summary.Summary, target: summary.TargetSummary, look: Look) -> list[Line]:
+    """Return which layers a search left in float, in one line; nothing where it left none."""
+    found = summary.float_layers(seen.run, target.target)
+    return [Line(f"  {_first_that_fits([found], look.width - 2, look)}")] if found else []
 
 
 def _name(target: summary.TargetSummary, look: Look) -> str:
@@ -221,12 +226,14 @@ def _first_that_fits(choices: Sequence[str], room: int, look: Look) -> str:
 
 
 def _tail(seen: summary.Summary, look: Look, files: Files) -> list[Line]:
-    """Return what is true of the whole run: noise, notes, an early end, and the verdict in its frame."""
+    """Return what is true of the whole run: noise, a threshold, notes, an early end, and the verdict in its frame."""
     found: list[Line] = [Line("")]
     measured = seen.run.measured
     doubts = (summary.chance_sentence(measured), summary.noise_sentence(measured, seen.timing))
     for sentence in (*doubts, summary.ended_early(seen.run)):
         found += plain(*wrapped(sentence, width=look.width).split("\n")[:3]) if sentence else []
+    choices = summary.remarkable_choices(measured)
+    found += plain(_first_that_fits(choices, look.width, look)) if choices else []
     count = len(seen.notes)
     if count:
         found.append(Line(f"{count} note{'' if count == 1 else 's'}: `edgeresnet report --notes` or the page"))

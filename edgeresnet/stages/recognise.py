@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from .. import models
 from ..context import Context
 from ..errors import ModelError
 from ..images import Samples
-from ..models import checkpoint
+from ..models import checkpoint, names
 from ..notes import Candidate, RecogniseNotes
 from ..portable import intervals, machine
 from ..portable.preprocessing import Preprocessing
@@ -31,8 +31,11 @@ from .specs import Architecture, NetworkFile
 FILE = "answers.json"
 _PARTS = (32, 64)  # images after which candidates that are surely worse are left out
 # Largest p-values, for all candidates together: of a difference that ends a comparison early, and at the end of it;
-# and of an accuracy that chance does not explain.
-_SURE, _SHOWN, _CHANCE = 0.001, 0.05, 0.01
+# and of an accuracy that chance does not explain. Above the last, nothing speaks against chance.
+_SURE, _SHOWN, _CHANCE, _LIKELY_CHANCE = 0.001, 0.05, 0.01, 0.1
+_FEWEST_DIFFERENT = 8  # images, for a mean to be compared with its spread
+_MOST_LEFT = 6  # candidates after the first images
+_ROUNDS = 3  # of candidates that differ in one thing more
 _AT_ONCE, _PIXELS_AT_ONCE = 64, 8 * 224 * 224
 
 
@@ -50,8 +53,8 @@ class _Attempt:
     """What one candidate answers to the first images, as far as it was run; and why it cannot be run."""
 
     candidate: Architecture
-    predicted: np.ndarray
-    certainty: np.ndarray  # the logarithm of each label's probability
+    predicted: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    certainty: np.ndarray = field(default_factory=lambda: np.empty(0))  # the logarithm of each label's probability
     problem: ModelError | None = None
 
     @property
@@ -62,14 +65,20 @@ class _Attempt:
         found: np.ndarray = self.predicted == labels[: len(self.predicted)]
         return found
 
+    def rank(self, labels: np.ndarray, end: int | None = None) -> tuple[int, float]:
+        """Return its correct answers, of the images before `end`, and how sure it is of the labels."""
+        return int(self.correct(labels)[:end].sum()), float(self.certainty[:end].mean())
+
+    def is_good(self, labels: np.ndarray) -> bool:
+        """Return whether more than half of the answers are correct."""
+        return 2 * int(self.correct(labels).sum()) > len(self.predicted)
+
 
 def recognise(inputs: RecogniseInputs, spec: RecogniseSpec, out: Path, ctx: Context) -> RecogniseNotes:
     """Run each candidate on a few labelled images, and take the best of them."""
     torch.set_num_threads(machine.cores())
     images = _decoded(inputs.images.value, spec.seed)
-    attempts = _compared(
-        [_Attempt(each, np.empty(0, np.int64), np.empty(0)) for each in spec.candidates], inputs, images, ctx
-    )
+    attempts = _searched(spec.candidates, inputs, images, ctx)
     level = _level(attempts, images.labels, _SHOWN)
     beats_chance = any(_beats_chance(each, images) for each in level)
     surest = _surest(level) if beats_chance else level
@@ -81,33 +90,12 @@ def recognise(inputs: RecogniseInputs, spec: RecogniseSpec, out: Path, ctx: Cont
         shown=beats_chance and len(level) == 1,
         better_than_chance=beats_chance,
         by_certainty=by_certainty,
+        unclear=not beats_chance and any(_may_beat_chance(each, images) for each in level),
     )
     _warn(found, level, ctx)
     answers = {each.arch: each.predicted.tolist() for each in attempts}
     write_bytes(out / FILE, json.dumps({"labels": images.labels.tolist(), "answers": answers}).encode())
     return found
-
-
-def better_than_chance(labels: np.ndarray, predicted: np.ndarray, classes: int) -> bool:
-    """Return whether answers are better than such as have nothing to do with the images (exact binomial, one side).
-
-    Those would be as often of each class as the answers are, or of each class equally often.
-    """
-    often = [np.bincount(each, minlength=classes) / max(len(labels), 1) for each in (labels, predicted)]
-    chance = max(1 / classes, float(often[0] @ often[1]))
-    return _at_least(int((labels == predicted).sum()), len(labels), chance) <= _CHANCE
-
-
-def _at_least(hits: int, images: int, chance: float) -> float:
-    """Return the probability of as many hits or more, where each image is one by this chance."""
-    if hits == 0 or chance >= 1:
-        return 1.0
-    logs = [
-        math.lgamma(images + 1) - math.lgamma(k + 1) - math.lgamma(images - k + 1)
-        + k * math.log(chance) + (images - k) * math.log1p(-chance)
-        for k in range(hits, images + 1)
-    ]  # fmt: skip
-    return min(1.0, sum(map(math.exp, logs)))
 
 
 def _decoded(samples: Samples, seed: int) -> _Images:
@@ -117,22 +105,63 @@ def _decoded(samples: Samples, seed: int) -> _Images:
     return _Images(pixels[drawn], labels[drawn], samples.preprocessing, len(samples.classes))
 
 
+def _searched(
+    candidates: Sequence[Architecture], inputs: RecogniseInputs, images: _Images, ctx: Context
+) -> list[_Attempt]:
+    """Return the candidates with their answers; where the usual one is not the best, also what differs in more.
+
+    Candidates differ from the usual network in one thing. A network of unknown code may differ in several.
+    """
+    attempts = _compared(list(map(_Attempt, candidates)), inputs, images, ctx)
+    if not any(names.is_of_unknown_code(each.arch) for each in attempts):
+        return attempts
+    usual, in_two = attempts[0], False
+    for _ in range(_ROUNDS):
+        best = _best(attempts, images)
+        shown = _beats_chance(best, images)
+        if (in_two and not shown) or (best.arch == usual.arch and shown and best.is_good(images.labels)):
+            break
+        in_two = in_two or not shown  # one difference may not be enough to be better than chance
+        base = best if shown else usual
+        following = names.neighbours(base.arch, [each.arch for each in attempts], things=1 if shown else 2)
+        others = [_Attempt(replace(base.candidate, arch=arch, libraries={}, sources_sha256=())) for arch in following]
+        again = _compared([best, *others], inputs, images, ctx)
+        attempts = [*(again[0] if each is best else each for each in attempts), *again[1:]]
+        if shown and _best(attempts, images).arch == best.arch:
+            break
+    return attempts
+
+
+def _best(attempts: Sequence[_Attempt], images: _Images) -> _Attempt:
+    """Return the candidate that is taken so far; the most correct one where none is better than chance."""
+    level = _level(attempts, images.labels, _SHOWN)
+    if any(_beats_chance(each, images) for each in level):
+        return _surest(level)[0]
+    return max(level, key=lambda each: each.rank(images.labels))
+
+
 def _compared(attempts: list[_Attempt], inputs: RecogniseInputs, images: _Images, ctx: Context) -> list[_Attempt]:
     """Return the candidates with their answers: to all images, or as far as these show that one is surely worse."""
-    count, done = len(images.labels), 0
+    count, left = len(images.labels), list(range(len(attempts)))
     for end in [*(part for part in _PARTS if 2 * part <= count), count]:
-        left = _level(attempts, images.labels, _SURE)
-        if done and len(left) == 1 and _beats_chance(left[0], images):
+        for number, place in enumerate(left):
+            attempts[place] = _answered(attempts[place], inputs.network, images, end)
+            ctx.progress(len(left) * (end - 1) + number + 1, len(left) * count, "images")
+        level = _level(attempts, images.labels, _SURE, end)
+        level = sorted(level, key=lambda each: each.rank(images.labels, end), reverse=True)[:_MOST_LEFT]
+        left = [place for place in left if attempts[place] in level]
+        if len(level) == 1 and _beats_chance(level[0], images):
             break
-        for number, attempt in enumerate(left):
-            attempts[attempts.index(attempt)] = _answered(attempt, inputs.network, images, end)
-            ctx.progress(len(left) * done + (number + 1) * (end - done), len(left) * count, "images")
-        done = end
-    return attempts
+    most = max(len(each.predicted) for each in attempts)  # one may have answered more before
+    return [
+        _answered(each, inputs.network, images, most) if place in left else each for place, each in enumerate(attempts)
+    ]
 
 
 def _answered(attempt: _Attempt, given: NetworkFile, images: _Images, end: int) -> _Attempt:
     """Return a candidate with its answers to all images before `end`, or why it cannot answer."""
+    if attempt.problem or len(attempt.predicted) >= end:
+        return attempt
     made = images.preprocessing
     batch = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // made.size**2))
     try:
@@ -151,13 +180,16 @@ def _answered(attempt: _Attempt, given: NetworkFile, images: _Images, end: int) 
     return replace(attempt, predicted=np.concatenate(answers), certainty=np.concatenate(certainty))
 
 
-def _level(attempts: Sequence[_Attempt], labels: np.ndarray, p: float) -> list[_Attempt]:
-    """Return the best candidate, and those that are worse by no more than chance explains (exact McNemar)."""
+def _level(attempts: Sequence[_Attempt], labels: np.ndarray, p: float, end: int | None = None) -> list[_Attempt]:
+    """Return the best candidate, and those that are worse by no more than chance explains (exact McNemar).
+
+    `end`: on the images before it; else on as many as the best has answered.
+    """
     able = [each for each in attempts if each.problem is None]
     if not able:
         raise attempts[0].problem or AssertionError
-    most = max(len(each.predicted) for each in able)
-    running = [(each, each.correct(labels)) for each in able if len(each.predicted) == most]
+    end = end or max(len(each.predicted) for each in able)
+    running = [(each, each.correct(labels)[:end]) for each in able if len(each.predicted) >= end]
     _, best = max(running, key=lambda pair: int(pair[1].sum()))
     limit = p / max(1, len(able) - 1)
     return [
@@ -168,22 +200,37 @@ def _level(attempts: Sequence[_Attempt], labels: np.ndarray, p: float) -> list[_
 
 
 def _surest(level: list[_Attempt]) -> list[_Attempt]:
-    """Return the candidate that gives the labels most, and those that do not for fewer images (exact sign test).
+    """Return the candidate that gives the labels the highest probability on average, and those that do not give them a
+    lower one, as far as these images show (paired z-test of logarithms).
 
-    Two candidates may have the same answers and other logits: the network that was trained is surer of the labels.
+    Two candidates may have the same answers and other logits: training made the labels probable for one of them. Larger
+    logits alone are surer of most labels, but lose more where they are wrong.
     """
-    best = max(level, key=lambda each: float(np.median(each.certainty)))
+    best = max(level, key=lambda each: float(each.certainty.mean()))
     limit = _SHOWN / max(1, len(level) - 1)
+    return [each for each in level if _p_of_mean(best.certainty - each.certainty) >= limit]
 
-    def alike(each: _Attempt) -> bool:
-        more, less = (int(part.sum()) for part in (best.certainty > each.certainty, best.certainty < each.certainty))
-        return intervals.mcnemar(more, less) >= limit
 
-    return [each for each in level if alike(each)]
+def _p_of_mean(differences: np.ndarray) -> float:
+    """Return how probable such a mean is where the true one is zero; 1 where too few images differ."""
+    spread = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    if np.count_nonzero(differences) < _FEWEST_DIFFERENT or not spread:
+        return 1.0
+    return math.erfc(abs(float(differences.mean())) * math.sqrt(len(differences) / 2) / spread)
 
 
 def _beats_chance(attempt: _Attempt, images: _Images) -> bool:
-    return better_than_chance(images.labels[: len(attempt.predicted)], attempt.predicted, images.classes)
+    labels = images.labels[: len(attempt.predicted)]
+    return intervals.better_than_chance(labels, attempt.predicted, images.classes, _CHANCE)
+
+
+def _may_beat_chance(attempt: _Attempt, images: _Images) -> bool:
+    """Return whether more images might show that: something speaks for it, or a good network could answer these so."""
+    labels, count = images.labels[: len(attempt.predicted)], len(attempt.predicted)
+    chance = intervals.chance_of(labels, attempt.predicted, images.classes)
+    correct = int(attempt.correct(images.labels).sum())
+    unlikely = intervals.at_least(correct, count, chance) < _LIKELY_CHANCE
+    return unlikely or intervals.wilson(correct, count).high > (1 + chance) / 2
 
 
 def _candidate(attempt: _Attempt, labels: np.ndarray) -> Candidate:
@@ -194,13 +241,16 @@ def _candidate(attempt: _Attempt, labels: np.ndarray) -> Candidate:
 def _warn(found: RecogniseNotes, level: Sequence[_Attempt], ctx: Context) -> None:
     """Report what the images do not show: that the network is better than chance, or than another candidate."""
     if not found.better_than_chance:
+        several = len(found.candidates) > 1
+        none = "no candidate is clearly" if several else "the network that was recognised is not clearly"
+        most_usual = "The most usual one is used: " if several else ""
         ctx.warn(
             "recognised-at-chance",
-            f"no candidate is clearly better than chance. The most usual one is used: {found.sentence()}. "
+            f"{none} better than chance. {most_usual}{found.sentence()}. "
             "Class order, preprocessing or architecture may differ from the training: `edgeresnet diagnose` finds out",
         )
     elif not found.shown:
-        others = ", ".join(each.arch for each in level[1:])
+        others = ", ".join(names.unlike(found.arch, each.arch) for each in level[1:])
         ctx.warn(
             "recognised-by-convention",
             f"these images do not tell {found.arch} from {others}. The most usual of these is used: "

@@ -61,6 +61,7 @@ def trace(inputs: TraceInputs, spec: TraceSpec, out: Path, ctx: Context) -> Trac
         opset=model.opset_import[0].version,
         operators=_counted(model),
         parameters=traced.parameters,
+        arch=spec.network.arch or "",
     )
 
 

@@ -21,7 +21,7 @@ from ..context import Context
 from ..errors import ImagesError, TargetError
 from ..images import FILES, FromFiles, Samples
 from ..notes import VerifyNotes
-from ..portable import codec, documents, evaluation, inference, machine, measure, yardstick
+from ..portable import codec, documents, evaluation, inference, machine, measure, probabilities, yardstick
 from ..portable.machine import TimedMachine
 from ..portable.measure import TimingPlan
 from ..portable.result import Accuracy, Measured
@@ -101,10 +101,26 @@ def _network(artifact: Artifact) -> evaluation.Network:
     return evaluation.Network(artifact.path, artifact.digest, artifact.size_mb, artifact.notes)
 
 
-def read_result(artifact: Artifact) -> Measured:
-    """Read what `verify` stored."""
+def read_result(artifact: Artifact, reference: Artifact | None = None) -> Measured:
+    """Read what `verify` stored.
+
+    With the reference's artifact, a result of an older edgeresnet gets its probabilities from the stored logits.
+    """
     hint = "measure again: `edgeresnet run --again verify`"
-    return documents.read_json(artifact.path / evaluation.RESULT, Measured, hint=hint)
+    found = documents.read_json(artifact.path / evaluation.RESULT, Measured, hint=hint)
+    path = artifact.path / evaluation.LOGITS
+    if found.reference_probabilities or reference is None or not path.is_file():
+        return found
+    with np.load(path) as stored:
+        expected = _expected(reference, stored["indices"], {})
+        known = {name: probabilities.of(expected, stored[name]) for name in stored.files if name != "indices"}
+    again = [each for name, each in known.items() if evaluation.REBUILT in name]
+    return replace(
+        found,
+        variants={name: replace(each, probabilities=known[name]) for name, each in found.variants.items()},
+        rebuilds=tuple(replace(one, probabilities=each) for one, each in zip(found.rebuilds, again, strict=True)),
+        reference_probabilities=probabilities.of_reference(expected),
+    )
 
 
 def as_written(artifact: Artifact) -> Accuracy:

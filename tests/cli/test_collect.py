@@ -37,6 +37,7 @@ def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, command
         int8["predicted"] = [(label + 1) % 10 for label in result["labels"]]
         agree = sum(a == b for a, b in zip(int8["predicted"], result["reference_predicted"], strict=True))
         int8["accuracy"] |= {"top1": 0, "agree": agree}
+        int8["probabilities"]["reference"] = [0.1] * (len(int8["predicted"]) - agree)
 
     def one_more(result: dict[str, Any]) -> None:
         result["variants"]["int8"]["accuracy"]["top1"] += 1
@@ -80,8 +81,10 @@ def test_what_was_collected_is_judged_though_the_host_has_changed(
     own_store = measured.store
     monkeypatch.setattr(machine, "versions", lambda *names: dict.fromkeys(names, "9.9"))
     again = ("collect", measured.result, "--store", own_store.root)
-    out, _ = expect(0, command(*again, "--max-drop-pp", 40, "--set", "promises.undecided=fail"))
+    sure = ("--set", "promises.undecided=fail", "--set", "promises.max_confidence_change=0.5")
+    out, _ = expect(0, command(*again, "--max-drop-pp", 40, *sure))
     assert "✓ max_drop_pp 40: " in out
+    assert "✓ max_confidence_change 0.5: 0." in out
     assert "compilation " in out_of(0, command("report", "--notes", "--store", own_store.root))
     run = own_store.load_run()
     assert {step.state for step in run.steps if step.id.startswith("verify:onnxruntime")} == {"done"}

@@ -200,7 +200,7 @@ def test_a_gray_network_is_tried_with_gray_means(command: Command, net: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--target", "openvino"], "No such option"),
+        (["--target", "openvino"], "--target concerns INT8 alone (add --int8, or --reference for a file)"),
         (["--save-recipe", "r.yaml"], "No such option"),
         (["--count", 0], "--count"),
         (["--set", "preprocessing.ordr=bgr"], "one problem"),

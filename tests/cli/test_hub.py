@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from edgeresnet.cli import _one_shot
+from edgeresnet.cli._options import ModelOptions
+from edgeresnet.models import recognise
+
 from ..hostile import tensors
 from ..models.networks import in_files, lively, transformers_resnet
 from .conftest import Command, expect, out_of, refused
@@ -78,11 +82,26 @@ def test_a_recipe_from_a_folder_has_its_pixels_and_names(command: Command, tmp_p
     expect(0, command("check", "mine.yaml"))
 
 
+def test_weights_with_names_next_to_them_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, real = [], recognise.recognise
+
+    def look(*given: Any) -> Any:
+        looked.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(recognise, "recognise", look)
+    known = _one_shot.of_files([str(folder(tmp_path / "hub"))], ModelOptions("auto", *[None] * 8))
+    assert (known.names, known.preprocessing["size"]) == (str(tmp_path / "hub/config.json"), 14)
+    assert len(looked) == 1
+
+
 def test_weights_in_several_files_go_through_a_command(command: Command, tmp_path: Path, words: Path) -> None:
     hub = folder(tmp_path / "hub")
     (hub / "model.safetensors").unlink()
     in_files(lively("cifar_resnet8", 10, 1), hub, "safetensors")
-    _, err = expect(0, command("export", "hub", "--evaluation", words, "--output", "n.onnx", "--save-recipe", "r.yaml"))
+    named = ("--arch", "cifar_resnet8")  # its weights are random: recognised, it would be refused
+    files = ("--output", "n.onnx", "--save-recipe", "r.yaml")
+    _, err = expect(0, command("export", "hub", *named, "--evaluation", words, *files))
     assert "class names are taken from hub/config.json" in err
     assert (tmp_path / "n.onnx").is_file()
     next(hub.glob("model-00002*")).unlink()

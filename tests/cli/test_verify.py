@@ -120,9 +120,11 @@ def test_without_a_network_the_newest_runs_are_measured_again(
     assert command("run", write_recipe(tmp_path, tiny()), "--store", own_store.root)[0] == 0
     before = _digests(own_store)
     code, out, err = command(
-        "verify", "--store", own_store.root, "--set", "promises.min_top1_pct=100", "--max-drop-pp", 3
+        *("verify", "--store", own_store.root, "--threshold", 0.75),
+        *("--set", "promises.min_top1_pct=100", "--max-drop-pp", 3),
     )
     assert code == 3
+    assert "Threshold 0.75, onnxruntime fp32: 0 of 450 images cross it (0 down, 0 up" in out
     assert "max_drop_pp 3: " in out
     assert "min_top1_pct 100: " in out
     after = _digests(own_store)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgeresnet import gate
+from edgeresnet.portable.probabilities import Probabilities
 from edgeresnet.portable.result import Measured, Promise
 
 from . import runs
@@ -382,3 +383,24 @@ def test_one_process_is_not_a_measurement_to_compare(side: str) -> None:
     assert words(found)["openvino max_slowdown_pct half"] == "NOT_MEASURED"
     assert f"the {side} has times of only one process" in of_openvino(found, "max_slowdown_pct half").reason
     assert found.verdict == "NOT_MEASURED"
+
+
+def _with_probabilities(fall: float) -> Measured:
+    """Return a result whose INT8 network is less sure of every answer by this much."""
+    found = runs.result("openvino")
+    before = tuple(np.linspace(0.5, 0.99, runs.IMAGES).round(6).tolist())
+    now = tuple(round(each - fall, 6) for each in before)
+    found = runs.with_variant(found, "int8", probabilities=Probabilities(now))
+    return replace(found, reference_probabilities=before)
+
+
+@pytest.mark.parametrize(("fall", "verdict"), [(0.0, "KEPT"), (0.05, "BROKEN"), (None, "NOT_MEASURED")])
+def test_a_promise_about_probabilities_is_part_of_a_gate(fall: float | None, verdict: str) -> None:
+    promises = (Promise("max_confidence_change", 0.02),)
+    baseline = gate.of(runs.run(_with_probabilities(0.0), promises=promises), gate.Margins(max_slowdown_pct=5.0))
+    assert baseline.promises == {"max_confidence_change": 0.02}
+    result = runs.result("openvino") if fall is None else _with_probabilities(fall)
+    found = judged(runs.run(result, promises=promises), baseline)
+    assert of_openvino(found, "max_confidence_change").verdict == found.verdict == verdict
+    without = judged(runs.run(result), baseline)
+    assert "the recipe's own promises differ from those in the baseline" in without.notes

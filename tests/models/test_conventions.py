@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeresnet.models import conventions, hub
+from edgeresnet.models import conventions, hub, openmmlab
 from edgeresnet.models.hub import Convention
-from edgeresnet.models.recognise import Recognised
+from edgeresnet.models.recognised import Recognised
 
 from ..hostile import tensors
 
@@ -61,6 +61,21 @@ def test_what_none_of_our_networks_has_is_no_architecture(change: dict[str, obje
     assert (found.archs, found.words, found.classes) == ((), words, 10)
 
 
+def test_the_first_stage_may_halve_the_size() -> None:
+    halved = f"{NARROW}_pool_projected_stage1s2"
+    found = replace(FOUND, archs=(f"{NARROW}_pool_projected", halved))
+    strided = replace(USUAL, first_stage_strided=True)
+    decided = conventions.decided(found, strided)
+    assert decided is not None
+    assert decided.archs == (halved,)
+    usual = conventions.decided(found, USUAL)
+    assert usual is not None
+    assert usual.archs == (f"{NARROW}_pool_projected",)
+    first = conventions.decided(found, replace(strided, stride=hub.V1))
+    assert first is not None
+    assert first.archs == (f"{NARROW}_pool_projected_v1_stage1s2",)
+
+
 def test_timm_names_the_architecture() -> None:
     found = conventions.decided(FOUND, Convention("timm", arch="resnetaa50"))
     assert found is not None
@@ -94,3 +109,33 @@ def test_arguments_of_timm_that_change_the_network(tmp_path: Path) -> None:
     ):
         (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "model_args": arguments}))
         assert hub.convention_of(tmp_path) == Convention("timm", arch="resnet18", arguments=words)
+
+
+def config(style: str) -> dict[str, object]:
+    """Return what mmengine saves next to weights."""
+    backbone = f"backbone=dict(depth=50, num_stages=4, {style}type='ResNet')"
+    return {"meta": {"cfg": f"model = dict({backbone}, type='ImageClassifier')", "epoch": 100}, "state_dict": {}}
+
+
+@pytest.mark.parametrize(
+    ("style", "archs"),
+    [
+        ("style='caffe', ", ("resnet50_v1",)),
+        ("style='pytorch', ", ("resnet50", "resnetaa50")),
+        ("", ("resnet50", "resnetaa50")),
+    ],
+)
+def test_mmpretrains_style_says_where_strides_are(style: str, archs: tuple[str, ...]) -> None:
+    convention = openmmlab.convention_of(config(style))
+    found = conventions.decided(replace(FOUND, archs=("resnet50", "resnetaa50", "resnet50_v1")), convention)
+    assert found is not None
+    assert found.archs == archs
+    assert found.words == "ResNet-50 (its configuration says where strides are)"
+    basic = replace(FOUND, archs=("resnet18", "resnetblur18"))
+    assert conventions.decided(basic, convention) is basic
+
+
+def test_two_backbones_or_another_network_say_nothing_of_strides() -> None:
+    both = config("style='caffe', ")["meta"]["cfg"] + config("style='pytorch', ")["meta"]["cfg"]  # type: ignore[index]
+    for held in ({"meta": {"cfg": both}}, {"meta": {"cfg": "type='VGG'"}}, {"meta": {}}, {"meta": [1]}, {}, [1]):
+        assert openmmlab.convention_of(held) is None

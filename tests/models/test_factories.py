@@ -110,6 +110,26 @@ def test_keywords_that_are_passed_on_reach_the_class(inner: str) -> None:
     assert shape_of("net.py:make") == (1, 4)
 
 
+@pytest.mark.parametrize(
+    ("inner", "first"),
+    [
+        ("num_classes, pretrained=True", "assert pretrained is False"),
+        ("num_classes", "pass"),
+        ("num_classes, **options", "assert options == {'pretrained': False, 'channels': 3}"),
+        ("num_classes, **options", "if 'pretrained' in options: raise ValueError('unknown: pretrained')"),
+    ],
+)
+def test_weights_behind_passed_on_keywords_are_not_fetched(inner: str, first: str) -> None:
+    """Where the class inside does not know `pretrained`, it is left out."""
+    written(
+        f"class Net(nn.Linear):\n    def __init__(self, {inner}):\n        {first}\n"
+        "        super().__init__(12, num_classes)\n"
+        "    def forward(self, x):\n        return super().forward(x.flatten(1))\n"
+        "def make(**kwargs):\n    return Net(**kwargs)\n"
+    )
+    assert shape_of("net.py:make") == (1, 4)
+
+
 def test_what_is_missing_behind_passed_on_keywords_is_named_too() -> None:
     written(
         "class Net(nn.Linear):\n    def __init__(self, depth, num_classes=10):\n"

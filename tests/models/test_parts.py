@@ -153,7 +153,7 @@ REFUSED = {
     "no head": (lambda: Wrapper(nn.Identity()), "under backbone.*, without a classifier"),
     "two of them": (
         lambda: nn.ModuleDict({"left": resnet18(), "right": resnet18()}),
-        "2 ResNets, left.* and right.*: the tensors do not show which one is meant",
+        "2 ResNets, left.* (122 tensors) and right.* (122 tensors): the tensors do not show which one is meant",
     ),
     "another input of the head": (lambda: Wrapper(nn.Linear(1024, 7)), "like resnet18, but fc.weight is 7×1024, not"),
 }

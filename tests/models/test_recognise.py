@@ -85,7 +85,10 @@ def test_an_unknown_network_is_reported_and_not_guessed() -> None:
     assert recognise.recognise({"features.0.weight": shapes.Tensor((64, 3, 3, 3), "Float")}) is None
     gap = changed()
     del gap["layer3.0.conv1.weight"]
-    assert recognise.recognise(gap) is None
+    without = recognise.recognise(gap)
+    assert without is not None
+    assert without.archs == ()
+    assert "not in the blocks of a ResNet (19 convolutions, 20 normalisations)" in without.words
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from torch import nn
 
 from edgeresnet import models
 from edgeresnet.models import checkpoint, names, recognise, shapes, spelled
+from edgeresnet.models.recognised import Recognised
 
 from .networks import enlivened, lively
 
@@ -86,7 +87,7 @@ def finds(arch: str, tensors: Tensors, network: nn.Module, path: Path, size: int
     return torch.allclose(answer(arch, found, path, images), network(images), atol=1e-4)
 
 
-def answer(arch: str, found: recognise.Recognised, path: Path, images: torch.Tensor) -> torch.Tensor:
+def answer(arch: str, found: Recognised, path: Path, images: torch.Tensor) -> torch.Tensor:
     built = models.build(arch, found.classes, found.channels)
     checkpoint.load_into(built, path, arch)
     with torch.no_grad():
@@ -254,7 +255,7 @@ def test_older_senets_are_refused(tmp_path: Path) -> None:
     assert "named as older SENets, which have another max-pool" in found.words
 
 
-def described(held: Mapping[str, torch.Tensor]) -> recognise.Recognised | None:
+def described(held: Mapping[str, torch.Tensor]) -> Recognised | None:
     return recognise.recognise({name: shapes.Tensor(tuple(value.shape), "Float") for name, value in held.items()})
 
 
@@ -273,8 +274,14 @@ def described(held: Mapping[str, torch.Tensor]) -> recognise.Recognised | None:
             lambda held: held.pop("net.stage_2.0.normal1.running_var"),
             "net.stage_2.0.normal1 without running_var",
         ),
-        (lambda held: (held.pop("net.out.weight"), held.pop("net.out.bias")), "no linear layers: a classifier has one"),
-        (lambda held: held.update({"net.other.weight": torch.zeros(5, 32)}), "2 linear layers: a classifier has one"),
+        (
+            lambda held: (held.pop("net.out.weight"), held.pop("net.out.bias")),
+            "the body of a ResNet (4 bottleneck blocks), without a classifier",
+        ),
+        (
+            lambda held: held.update({"net.other.weight": torch.zeros(5, 32)}),
+            "2 linear layers (net.out, net.other): a classifier has one",
+        ),
     ],
 )
 def test_what_is_missing_or_extra_is_named(change: Callable[[dict[str, torch.Tensor]], object], words: str) -> None:

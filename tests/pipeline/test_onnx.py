@@ -17,7 +17,7 @@ from edgeresnet.errors import ImagesError, ModelError
 from edgeresnet.graph import adopt
 from edgeresnet.notes import TraceNotes
 from edgeresnet.pipeline import Outcome
-from edgeresnet.portable import onnx_file
+from edgeresnet.portable import evaluation, onnx_file
 from edgeresnet.portable.result import NotMeasured, Variant
 from edgeresnet.runs import Run
 from edgeresnet.stages import trace
@@ -189,6 +189,14 @@ def test_a_candidate_of_probabilities_is_compared_with_probabilities(own_store: 
     assert step_of(run, "trace").warnings == ()
     accuracy = variants(run)["candidate"].accuracy
     assert (accuracy.agree, accuracy.sqnr_db) == (450, None)
+    reference = stored_logits(run, "verify:reference")["fp32"]
+    found = result_of(run, "onnxruntime").reference_probabilities
+    assert found == pytest.approx(reference.max(1), abs=1e-6), "no softmax of a softmax"
+
+
+def stored_logits(run: Run, step: str) -> Any:
+    """Return what a step's networks answered, by variant."""
+    return np.load(folder_of(run, step) / evaluation.LOGITS)
 
 
 def test_a_candidate_that_is_the_reference_loses_nothing(own_store: Store, net: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from edgeresnet import pipeline, recipe, report
+from edgeresnet.errors import ModelError
 from edgeresnet.images import sources
 from edgeresnet.notes import RecogniseNotes
 from edgeresnet.pipeline import Listener
@@ -99,23 +100,35 @@ def test_a_run_that_was_killed_tries_nothing_again(
     assert states(run_of(of(plain), tmp_path))["recognise"] == "done"
 
 
-def test_labels_in_another_order_end_no_run_and_are_on_the_last_screen(
-    plain: Path, rolled: str, tmp_path: Path
-) -> None:
-    found = run_of(of(plain, rolled), tmp_path)
-    notes = notes_of(found)
-    assert (notes.arch, notes.better_than_chance) == ("cifar_resnet8", False)
-    (warning,) = step_of(found, "recognise").warnings
+def test_a_recognised_network_at_chance_ends_the_run(plain: Path, rolled: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"fits \d networks, and none of them is better than chance: ") as caught:
+        run_of(of(plain, rolled), tmp_path)
+    assert "cifar_resnet8: " in caught.value.message
+    assert "`edgeresnet diagnose`" in caught.value.hint
+    assert "--arch" in caught.value.hint
+    ended = Store(tmp_path / "store").load_run()
+    assert ended.problem is not None
+    notes = notes_of(ended)
+    assert (notes.arch, notes.better_than_chance, notes.unclear) == ("cifar_resnet8", False, False)
+    (warning,) = step_of(ended, "recognise").warnings
     assert warning.code == "recognised-at-chance"
-    named = of(plain, rolled, model={"checkpoint": str(plain), "arch": "cifar_plain8"})
-    for run in (found, run_of(named, tmp_path)):
-        screen = report.terminal.render(run)
-        assert (run.problem, run.verdict) == (None, "KEPT")
-        assert len(screen.splitlines()) <= report.terminal.LONGEST
-        sentence = f"of 450 images correctly: {CHANCE}. Class order, preprocessing or architecture may differ"
-        assert sentence in " ".join(screen.split())
-        assert "`edgeresnet diagnose` finds out." in " ".join(screen.split())
-        assert CHANCE in report.FORMATS["md"](run)
+    with pytest.raises(ModelError, match="none of them is better than chance"):
+        run_of(of(plain, rolled), tmp_path)  # the stored answer says so, too
+    diagnosed = pipeline.make(
+        recipe.parse(of(plain, rolled)), Store(tmp_path / "store"), "trace", Listener(), at_chance=True
+    )
+    assert diagnosed.steps["trace"].state == "made"
+
+
+def test_a_named_network_at_chance_is_on_the_last_screen(plain: Path, rolled: str, tmp_path: Path) -> None:
+    run = run_of(of(plain, rolled, model={"checkpoint": str(plain), "arch": "cifar_plain8"}), tmp_path)
+    screen = report.terminal.render(run)
+    assert (run.problem, run.verdict) == (None, "KEPT")
+    assert len(screen.splitlines()) <= report.terminal.LONGEST
+    sentence = f"of 450 images correctly: {CHANCE}. Class order, preprocessing or architecture may differ"
+    assert sentence in " ".join(screen.split())
+    assert "`edgeresnet diagnose` finds out." in " ".join(screen.split())
+    assert CHANCE in report.FORMATS["md"](run)
 
 
 def test_a_training_begins_with_what_was_recognised(plain: Path, tmp_path: Path) -> None:

@@ -116,6 +116,25 @@ def test_a_sabotaged_target_is_caught(
     assert words in run.verdicts[0].reason
 
 
+def test_probabilities_that_move_while_every_answer_stays_break_their_own_promise(
+    own_store: Store, add_target: Any
+) -> None:
+    """Half of every logit: every answer is the same, and a program that has a threshold gets another network."""
+    promises = {"max_drop_pp": 2, "max_flips_pct": 2, "max_confidence_change": 0.05}
+    assert judged(own_store, add_target, Sabotaged(), promises=promises).verdict == "KEPT"
+    add_target(Sabotaged(after=lambda answer, _: 0.5 * answer))
+    wanted = recipe.parse(tiny(targets={"sabotaged": {}}, promises=promises, verify__threshold=0.5))
+    run = pipeline.run(wanted, own_store, again=frozenset({"verify"}))
+    words = {one.promise.kind: one.verdict for one in run.verdicts}
+    assert words == {"max_drop_pp": "KEPT", "max_flips_pct": "KEPT", "max_confidence_change": "BROKEN"}
+    found = result_of(run, "sabotaged").confidence["fp32"]
+    assert found.crossings is not None
+    assert found.calibration is not None
+    assert found.crossings.fell > found.crossings.rose == 0
+    assert found.calibration.change.low > 0
+    assert "Threshold 0.5, sabotaged fp32: " in report.FORMATS["terminal"](run)
+
+
 def test_bgr_for_rgb_on_the_target(tmp_path: Path, colours: Any, add_target: Any) -> None:
     changes: dict[str, Any] = {"train__epochs": 8, "promises": {"max_drop_pp": 10, "min_top1_pct": 80}}
     add_target(Sabotaged())

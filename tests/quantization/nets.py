@@ -19,11 +19,12 @@ from edgeresnet.images.sources import Arrays
 from edgeresnet.notes import QuantizeNotes, TraceNotes
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.portable.session import Dialect
-from edgeresnet.quantization import engine, qdq
+from edgeresnet.quantization import engine, qdq, reads
 from edgeresnet.quantization.equalize import Equalizer
 from edgeresnet.quantization.placement import Placement
 from edgeresnet.quantization.ranges import Ranges, Views
 from edgeresnet.quantization.ranges import collect as collect_views
+from edgeresnet.quantization.refine import bias_correction
 from edgeresnet.store import Artifact, ManifestRecord
 
 SIZE, CLASSES = 8, 16
@@ -239,6 +240,16 @@ def scaled(model: onnx.ModelProto, dialect: Dialect) -> tuple[Placement, qdq.Val
     return found.placement, found.values
 
 
+def read(model: onnx.ModelProto, placement: Placement, values: qdq.Values, *batches: np.ndarray) -> reads.Reads:
+    """Return what all layers read of the images."""
+    return reads.observe(model, [reads.Form(placement, values, {}, moments=True)], batches, few=1000)[0]
+
+
+def corrected(model: onnx.ModelProto, placement: Placement, values: qdq.Values, *batches: np.ndarray) -> qdq.Values:
+    """Return the values with biases that were corrected on these images."""
+    return bias_correction(model, placement, values, read(model, placement, values, *batches))
+
+
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
@@ -261,3 +272,15 @@ def shown(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
     del found.graph.output[:]
     found.graph.output.append(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None))
     return found
+
+
+def uneven(model: onnx.ModelProto, layer: str, reader: str, channel: int = 3, factor: float = 50.0) -> onnx.ModelProto:
+    """The same function with one channel many times as large, which the layer behind takes back."""
+    held = constants(model)
+    weights, bias, behind = (held[n].copy() for n in (f"{layer}.weight", f"{layer}.bias", f"{reader}.weight"))
+    weights[channel] *= factor
+    bias[channel] *= factor
+    behind[:, channel] /= factor
+    for name, value in ((f"{layer}.weight", weights), (f"{layer}.bias", bias), (f"{reader}.weight", behind)):
+        model = changed(model, name, value)
+    return model

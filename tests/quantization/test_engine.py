@@ -12,11 +12,27 @@ import pytest
 from edgeresnet import targets
 from edgeresnet.errors import ModelError
 from edgeresnet.notes import HeldOut, QuantizeStep
-from edgeresnet.quantization import engine, learn, qdq, refine, scales, session
+from edgeresnet.quantization import clipping, deadline, engine, learn, qdq, refine, scales, session
+from edgeresnet.quantization.net import Net
 
 from ..graph.running import answers, openvino_answers, sqnr, whole_sums
 from . import nets
-from .nets import BOTH, CPU, HALF, TENSORRT, basic, constants, equalize, images, int8, makers, notes_of, plain, source
+from .nets import (
+    BOTH,
+    CPU,
+    HALF,
+    TENSORRT,
+    basic,
+    changed,
+    constants,
+    equalize,
+    images,
+    int8,
+    makers,
+    notes_of,
+    plain,
+    source,
+)
 
 
 def names(found: engine.Quantized) -> list[str]:
@@ -42,7 +58,7 @@ def test_the_steps_and_what_they_came_to() -> None:
 
 
 def test_a_step_that_loses_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoil(model: Any, placement: Any, values: qdq.Values, batches: Any) -> qdq.Values:
+    def spoil(model: Any, placement: Any, values: qdq.Values, reads: Any) -> qdq.Values:
         return replace(values, biases={"c1_out": np.full(8, 5.0)})
 
     monkeypatch.setattr(refine, "bias_correction", spoil)
@@ -65,7 +81,7 @@ def test_equalized_channels_are_taken_where_they_win_and_left_where_they_lose(mo
     found = run(rescaled)
     assert names(found) == ["scales", "bias correction", "equalized channels", "weights rounded together"]
     assert (found.source.model is rescaled) == found.steps[2].kept
-    lost = run(basic())  # the answers of another network
+    lost = run(changed(rescaled, "c2.weight", -constants(rescaled)["c2.weight"]))  # the answers of another network
     assert not lost.steps[2].kept
     assert lost.source.model.SerializeToString() == plain().SerializeToString()
     assert lost.sqnr_db == max(_measured(step) for step in lost.steps)
@@ -115,6 +131,7 @@ def test_notes_name_what_became_int8_and_what_did_not() -> None:
 
 def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(engine.EFFORTS, "balanced", 4)
+    monkeypatch.setattr(deadline.time, "monotonic", lambda: 0.0)
 
     def short(
         model: Any, placement: Any, values: Any, given: Any, held_out: Any, budget: learn.Budget, *rest: Any
@@ -128,6 +145,52 @@ def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.
     monkeypatch.setattr(learn, "learn", short)
     found = int8(plain(), TENSORRT, effort="balanced", minutes=0.5)
     assert names(found)[-1] == "learned rounding, biases and scales (3 steps of 4, stopped by the time budget, 30 s)"
+
+
+def _tired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give learning of weights no step."""
+    monkeypatch.setitem(engine.EFFORTS, "balanced", 1)
+    monkeypatch.setattr(learn, "learn", lambda *given: learn.Learned(given[2], 1, 0.0))
+
+
+def test_channels_and_ranges_are_learned_where_that_brings_the_answers_closer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check a network with one channel ten times as large as the others, which was not equalized before."""
+    _tired(monkeypatch)
+    model = nets.uneven(plain(), "c1", "c2", factor=10.0)
+    fast, found = int8(model, TENSORRT, held=64), int8(model, TENSORRT, held=64, effort="balanced")
+    assert names(found)[-2] == "learned channels and ranges"
+    assert found.steps[-2].kept
+    assert _measured(found) > _measured(fast) + 1
+    assert set(makers(found.model())) == set(makers(fast.model()))
+    assert np.allclose(answers(found.source.model, images()), answers(model, images()), atol=1e-3)
+
+
+def test_learning_that_loses_leaves_what_fast_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that both steps of learning are undone, are in the notes, and change no byte of the file."""
+    monkeypatch.setitem(engine.EFFORTS, "balanced", 1)
+
+    def diverged(model: Any, placement: Any, values: qdq.Values, *rest: Any) -> learn.Learned:
+        net = Net(model)
+        weights = {name: -values.weight(net, node) for name, node in placement.weights.items()}
+        return learn.Learned(replace(values, weights=weights), 1, 0.0, halved=1)
+
+    def narrow(net: Any, placement: Any, scales_: Any, channels: Any, *rest: Any) -> clipping.Learned:
+        return clipping.Learned(np.ones(len(channels.free)), dict.fromkeys(scales_, 1e-3))
+
+    monkeypatch.setattr(clipping, "learn", narrow)
+    monkeypatch.setattr(learn, "learn", diverged)
+    fast, found = int8(basic(), TENSORRT), int8(basic(), TENSORRT, effort="balanced")
+    assert [step.kept for step in found.steps[-2:]] == [False, False]
+    assert names(found)[-1] == "learned rounding, biases and scales (1 steps, 0 s, slowed down 1 times)"
+    assert found.model().SerializeToString() == fast.model().SerializeToString()
+
+
+def test_without_time_nothing_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(engine.EFFORTS, "balanced", 50)
+    fast, found = int8(basic(), TENSORRT), int8(basic(), TENSORRT, effort="balanced", minutes=0.0)
+    assert names(found)[:-1] == names(fast)
+    assert names(found)[-1].startswith("learned rounding, biases and scales (0 steps of 50, stopped by the time budget")
+    assert found.model().SerializeToString() == fast.model().SerializeToString()
 
 
 def test_an_exact_network_has_a_finite_sqnr(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,19 +30,8 @@ from .nets import (
     plain,
     source,
     squeezed,
+    uneven,
 )
-
-
-def uneven(model: onnx.ModelProto, layer: str, reader: str, channel: int = 3, factor: float = 50.0) -> onnx.ModelProto:
-    """The same function with one channel many times as large, which the layer behind takes back."""
-    held = constants(model)
-    weights, bias, behind = (held[n].copy() for n in (f"{layer}.weight", f"{layer}.bias", f"{reader}.weight"))
-    weights[channel] *= factor
-    bias[channel] *= factor
-    behind[:, channel] /= factor
-    for name, value in ((f"{layer}.weight", weights), (f"{layer}.bias", bias), (f"{reader}.weight", behind)):
-        model = changed(model, name, value)
-    return model
 
 
 def closeness(model: onnx.ModelProto) -> float:

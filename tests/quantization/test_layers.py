@@ -26,8 +26,8 @@ def test_each_int8_layer_has_its_own() -> None:
 def test_a_spoiled_layer_shows_and_those_before_it_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     plain_way = refine.bias_correction
 
-    def spoil(model: Any, placement: Any, values: Any, batches: Any) -> Any:
-        corrected = plain_way(model, placement, values, batches)
+    def spoil(model: Any, placement: Any, values: Any, reads: Any) -> Any:
+        corrected = plain_way(model, placement, values, reads)
         return replace(corrected, biases={**corrected.biases, "b1.conv2_out": np.full(8, 9.0)})
 
     before = int8(basic(), TENSORRT).layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from edgeresnet.errors import ModelError
+from edgeresnet.quantization import deadline, qdq
 from edgeresnet.quantization import learn as learning
-from edgeresnet.quantization import qdq
+from edgeresnet.quantization.deadline import Deadline
 from edgeresnet.quantization.learn import Budget, Learned, learn
 from edgeresnet.quantization.net import Net
 from edgeresnet.quantization.torch_net import TorchNet
@@ -20,6 +22,7 @@ from ..graph.running import answers
 from .nets import CPU, RESIDUAL, TENSORRT, Dialect, Make, basic, images, plain, scaled, squeezed
 
 LONG = 1e6
+Plan = tuple[list[tuple[int, int]], Learned]
 
 
 @pytest.fixture(autouse=True)
@@ -92,28 +95,105 @@ def test_a_layer_without_a_bias_learns_none() -> None:
     assert found.biases
 
 
-def test_the_time_budget_is_planned_again_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Stop the time; a test moves it."""
     now = [0.0]
-    monkeypatch.setattr(learning.time, "monotonic", lambda: now[0])
-    steps: list[tuple[int, int]] = []
+    monkeypatch.setattr(deadline.time, "monotonic", lambda: now[0])
+    return now
 
-    def slower(done: int, total: int) -> None:
-        steps.append((done, total))
-        now[0] += 1.0 if done < 5 else 4.0  # seconds
+
+def timed(clock: list[float], budget: Budget, seconds: Callable[[int], float], held_out: np.ndarray = NONE) -> Plan:
+    """Learn with steps that take some seconds each; return what each step saw, and the result."""
+    seen: list[tuple[int, int]] = []
+
+    def on_step(done: int, total: int) -> None:
+        seen.append((done, total))
+        clock[0] += seconds(done)
 
     placement, values = scaled(plain(), TENSORRT)
-    found = learn(plain(), placement, values, images(), NONE, Budget(50, 20.0, 8), 0, slower)
-    assert steps[:3] == [(1, 50), (2, 50), (3, 30)]  # three steps took two of twenty seconds
+    return seen, learn(plain(), placement, values, images(), held_out, budget, 0, on_step)
+
+
+def test_the_time_budget_is_planned_again_at_each_step(clock: list[float]) -> None:
+    steps, found = timed(clock, Budget(50, 20.0, 8), lambda done: 1.0 if done < 6 else 4.0)
+    assert steps[:3] == [(1, 50), (2, 20), (3, 20)]  # one step took one of twenty seconds
     assert found.steps == len(steps) < 12
-    assert found.seconds <= 20 + 4
+    assert found.seconds <= 20
 
 
-def test_a_step_that_takes_all_the_time_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(learning.time, "monotonic", lambda: now[0])
+def test_a_machine_that_becomes_fast_again_is_planned_for(clock: list[float]) -> None:
+    steps, found = timed(clock, Budget(50, 40.0, 8), lambda done: 4.0 if done < 5 else 0.5)
+    assert steps[4][1] <= 10
+    assert found.steps == 50
+
+
+def test_a_step_that_takes_all_the_time_is_the_last(clock: list[float]) -> None:
+    assert timed(clock, Budget(50, 60.0, 8), lambda done: 100.0)[1].steps == 1
+
+
+def test_minutes_that_are_over_before_the_first_step_change_nothing(clock: list[float]) -> None:
+    _, before = scaled(plain(), TENSORRT)
+    for budget in (Budget(50, 0.0, 8), Budget(50, 10.0, 8, after=10.0)):
+        steps, found = timed(clock, budget, lambda done: 1.0)
+        assert (steps, found.steps) == ([], 0)
+        assert found.values.scales == before.scales
+        assert loss(plain(), found.values) == loss(plain(), before)
+
+
+@pytest.mark.parametrize("slower", [1.0, 3.0])
+def test_looks_at_held_out_images_and_what_follows_are_in_the_seconds(
+    slower: float, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check looks of 4 seconds, 12 on a machine that slows down, and 10 seconds that follow."""
+    look = learning._Student.errors
+
+    def slow(self: learning._Student, batch: torch.Tensor) -> tuple[float, float]:
+        clock[0] += 4.0 * (slower if clock[0] > 30 else 1.0)
+        return look(self, batch)
+
+    monkeypatch.setattr(learning._Student, "errors", slow)
+    steps, found = timed(clock, Budget(500, 100.0, 16, after=10.0), lambda done: 1.0, HELD_OUT)
+    assert 90 - 12 * slower <= found.seconds <= 90
+    assert found.steps == len(steps) > 20
+
+
+@pytest.mark.parametrize(("at", "spoilt"), [(1, float("nan")), (1, 1e4), (100, float("nan"))])
+def test_a_step_that_spoils_everything_is_not_in_the_result(
+    at: int, spoilt: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = learning._Course._step
+
+    def spoil(self: learning._Course, *given: float) -> None:
+        step(self, *given)
+        if self.done + 1 == at:
+            with torch.no_grad():
+                self.student.learns()[0].mul_(spoilt)
+
+    monkeypatch.setattr(learning._Course, "_step", spoil)
+    _, before = scaled(plain(), TENSORRT)
+    found = learned(plain(), at + 2, held_out=HELD_OUT)
+    assert wrong(found.values) <= 1.01 * wrong(before)  # scales are float16
+    assert found.halved >= 1
+
+
+def test_an_interruption_at_any_step_changes_no_later_result() -> None:
     placement, values = scaled(plain(), TENSORRT)
-    add = lambda done, total: now.__setitem__(0, now[0] + 100)  # noqa: E731
-    assert learn(plain(), placement, values, images(), NONE, Budget(50, 60.0, 8), 0, add).steps == 2
+    model, undisturbed = plain(), learned(plain(), 6, held_out=HELD_OUT).values
+
+    def stopping(at: int) -> Callable[[int, int], None]:
+        def stop(done: int, total: int) -> None:
+            if done == at:
+                raise KeyboardInterrupt
+
+        return stop
+
+    for at in (1, 3, 6):
+        with pytest.raises(KeyboardInterrupt):
+            learn(model, placement, values, images(), HELD_OUT, Budget(6, LONG, 8), 0, stopping(at))
+        again = learn(model, placement, values, images(), HELD_OUT, Budget(6, LONG, 8), 0).values
+        one, two = (qdq.write(model, placement, found).SerializeToString() for found in (again, undisturbed))
+        assert one == two
 
 
 @pytest.mark.parametrize("factor", [300.0, float("nan")])
@@ -139,7 +219,7 @@ def test_rates_follow_from_what_noise_costs() -> None:
             scale /= 16  # noise of one rounding costs little
         values.scales = {name: scale * coarse for name, scale in values.scales.items()}
         student = learning._Student(plain(), placement, values, PROCESSOR)
-        return learning._Course(student, images(), NONE, Budget(1, LONG, 8), 0)._speed()
+        return learning._Course(student, images(), NONE, Budget(1, LONG, 8), 0, Deadline(LONG))._speed()
 
     assert learning._LEAST_RATE <= speed(1 / 16) < speed(4.0) <= 1
 

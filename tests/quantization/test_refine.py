@@ -7,9 +7,11 @@ import onnx
 
 from edgeresnet.quantization import qdq
 from edgeresnet.quantization.net import Net
-from edgeresnet.quantization.refine import _mean, _taken, bias_correction
+from edgeresnet.quantization.reads import _often
+from edgeresnet.quantization.refine import _mean
 
 from ..graph.running import answers, sqnr
+from . import nets
 from .nets import CPU, TENSORRT, Make, basic, changed, constants, images, networks, plain, scaled, shown
 
 
@@ -22,7 +24,7 @@ def test_a_planted_shift_of_the_mean_is_taken_back() -> None:
     expected = answers(shown(model, "c1_out"), given).mean((0, 2, 3))
     spoiled = answers(shown(qdq.write(model, placement, values), "c1_out"), given).mean((0, 2, 3))
     assert np.abs(spoiled - expected).min() > 1
-    corrected = bias_correction(model, placement, values, [given[:20], given[20:]])
+    corrected = nets.corrected(model, placement, values, given[:20], given[20:])
     mended = answers(shown(qdq.write(model, placement, corrected), "c1_out"), given).mean((0, 2, 3))
     assert np.allclose(mended, expected, atol=1e-4)
 
@@ -32,7 +34,7 @@ def test_nothing_but_biases_changes(make: Make) -> None:
     model = make()
     placement, values = scaled(model, CPU)
     before = qdq.write(model, placement, values)
-    after = qdq.write(model, placement, bias_correction(model, placement, values, [images()]))
+    after = qdq.write(model, placement, nets.corrected(model, placement, values, images()))
     assert values.biases == {}
     held, corrected = constants(before), constants(after)
     weighted = set(placement.weights)
@@ -49,9 +51,9 @@ def test_each_layer_is_looked_at_on_the_networks_own_activations() -> None:
     """Check that a fault in one layer does not affect the next."""
     model = plain()
     placement, values = scaled(model, TENSORRT)
-    plainly = bias_correction(model, placement, values, [images()])
+    plainly = nets.corrected(model, placement, values, images())
     values.weights["c1_out"] = constants(model)["c1.weight"] * 0.2
-    spoiled = bias_correction(model, placement, values, [images()])
+    spoiled = nets.corrected(model, placement, values, images())
     assert (plainly.biases["c1_out"] != spoiled.biases["c1_out"]).any()
     assert (plainly.biases["c2_out"] == spoiled.biases["c2_out"]).all()
 
@@ -59,17 +61,17 @@ def test_each_layer_is_looked_at_on_the_networks_own_activations() -> None:
 def test_the_batches_are_no_matter_and_no_images_change_nothing() -> None:
     model = basic()
     placement, values = scaled(model, TENSORRT)
-    whole = bias_correction(model, placement, values, [images()]).biases
-    parts = bias_correction(model, placement, values, np.split(images(), [3, 20])).biases
+    whole = nets.corrected(model, placement, values, images()).biases
+    parts = nets.corrected(model, placement, values, *np.split(images(), [3, 20])).biases
     assert all(np.allclose(whole[name], parts[name], atol=1e-6) for name in whole)
-    assert bias_correction(model, placement, values, []) is values
+    assert nets.corrected(model, placement, values) is values
 
 
 def test_a_layer_without_a_bias_gets_none() -> None:
     model = plain()
     del model.graph.node[0].input[2]
     placement, values = scaled(model, TENSORRT)
-    corrected = bias_correction(model, placement, values, [images()])
+    corrected = nets.corrected(model, placement, values, images())
     assert "c1_out" not in corrected.biases
     assert corrected.biases
     file = qdq.write(model, placement, corrected)
@@ -83,7 +85,7 @@ def test_it_brings_a_network_of_coarse_weights_closer() -> None:
     values.weight_scales["c2_out"] = values.weight_scales["c2_out"] * 12
     expected = answers(model, images())
     one = sqnr(expected, answers(qdq.write(model, placement, values), images()))
-    corrected = bias_correction(model, placement, values, [images()])
+    corrected = nets.corrected(model, placement, values, images())
     assert sqnr(expected, answers(qdq.write(model, placement, corrected), images())) > one + 0.5
 
 
@@ -94,7 +96,8 @@ def test_means_of_what_weights_read_give_the_mean_of_every_layer(make: Make) -> 
     net = Net(model)
     for node in net.weighted():
         read = given if node.inputs[0] == net.input else answers(shown(model, node.inputs[0]), given)
-        means = _mean(node, net.constants[node.inputs[1]], _taken(node, net, read)) / len(given)
+        taken = read.reshape(*read.shape[:2], -1).mean(0) @ _often(node, net, read.shape[2:])
+        means = _mean(node, net.constants[node.inputs[1]], taken)
         made = answers(shown(model, node.name), given)
         bias = net.constants[node.inputs[2]] if len(node.inputs) > 2 else 0.0
         assert np.allclose(means + bias, made.reshape(*made.shape[:2], -1).mean((0, 2)), atol=1e-4), node.name

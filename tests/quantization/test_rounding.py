@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from edgeresnet.quantization import qdq, rounding
 from edgeresnet.quantization.net import Net
 from edgeresnet.quantization.placement import Placement
-from edgeresnet.quantization.rounding import Shape, _compensated, together
+from edgeresnet.quantization.rounding import _compensated, together
 from edgeresnet.quantization.scales import Grid
 
 from ..graph.running import answers
-from .nets import CPU, TENSORRT, Dialect, Make, basic, constants, images, networks, plain, scaled, shown
+from .nets import CPU, TENSORRT, Dialect, Make, basic, constants, images, networks, plain, read, scaled, shown
 
 GRID = Grid(-127, 127)
 
@@ -51,23 +50,6 @@ def test_no_weight_leaves_the_grid() -> None:
     assert np.array_equal(_rounded(moved), rows)
 
 
-@pytest.mark.parametrize(
-    ("shape", "samples", "parts"),
-    [
-        (Shape(1, 64, 9), 10**6, 1),
-        (Shape(1, 512, 9), 10**6, 8),
-        (Shape(1, 48, 9), 10**6, 1),
-        (Shape(1, 2048, 1), 10**6, 4),
-        (Shape(1, 67, 9), 10**6, 67),  # a prime number of channels: each for itself
-        (Shape(1, 512, 1), 128, 16),  # few samples: small parts
-        (Shape(1, 512, 9), 1, 512),
-        (Shape(32, 4, 9), 10**6, 1),
-    ],
-)
-def test_layers_are_divided_into_parts_of_whole_channels(shape: Shape, samples: int, parts: int) -> None:
-    assert shape.parts(samples) == parts
-
-
 def _noise(model: onnx.ModelProto, placement: Placement, values: qdq.Values, tensor: str) -> float:
     """Return the error that the weights of one layer cause, without that of its mean."""
     written = qdq.write(model, placement, values)
@@ -88,7 +70,7 @@ def test_a_layers_output_comes_closer(dialect: Dialect) -> None:
     """Check it where inputs are correlated: behind a layer that has more outputs than inputs."""
     model = plain()
     placement, values = scaled(model, dialect)
-    found = together(model, placement, values, [images()])
+    found = together(model, placement, values, read(model, placement, values, images()))
     assert _noise(model, placement, found, "c2_out") < 0.8 * _noise(model, placement, values, "c2_out")
 
 
@@ -96,7 +78,7 @@ def test_a_layers_output_comes_closer(dialect: Dialect) -> None:
 def test_every_layer_of_every_network_is_rounded_and_nothing_else_changes(make: Make) -> None:
     model = make()
     placement, values = scaled(model, CPU)
-    found = together(model, placement, values, [images()])
+    found = together(model, placement, values, read(model, placement, values, images()))
     assert set(found.weights) == set(placement.weights)
     assert (found.scales, found.biases, found.weight_scales) == (values.scales, values.biases, values.weight_scales)
     net = Net(model)
@@ -114,47 +96,14 @@ def test_dead_inputs_and_one_image_are_no_obstacle() -> None:
     bias = constants(model)["c1.bias"]
     held["c1.bias"].CopyFrom(onnx.numpy_helper.from_array(np.full_like(bias, -100), "c1.bias"))  # nothing passes ReLU
     placement, values = scaled(model, CPU)
-    found = together(model, placement, values, [images()[:1]])
+    found = together(model, placement, values, read(model, placement, values, images()[:1]))
     assert all(np.isfinite(weights).all() for weights in found.weights.values())
 
 
 def test_the_same_images_give_the_same_weights() -> None:
     placement, values = scaled(basic(), CPU)
-    one, two = (together(basic(), placement, values, [images()]) for _ in range(2))
+    one, two = (together(basic(), placement, values, read(basic(), placement, values, images())) for _ in range(2))
     assert all(np.array_equal(one.weights[name], two.weights[name]) for name in one.weights)
-
-
-def test_positions_are_sampled_and_padded_as_the_convolution_reads_them() -> None:
-    """Check samples of all positions against the convolution that they belong to."""
-    model = plain()
-    net = Net(model)
-    node = next(node for node in net.weighted() if node.name == "c2_out")
-    given = np.random.default_rng(0).normal(size=(3, *_read_shape(model, node.inputs[0]))).astype(np.float32)
-    positions = rounding._Positions.of(net, node, given.shape, 1, np.random.default_rng(0))
-    columns = positions.columns(given)
-    weights = net.constants[node.inputs[1]].reshape(-1, columns.shape[0])
-    stride, padding = node.integers("strides", [1, 1]), node.integers("pads", [0] * 4)[:2]
-    kernel = torch.from_numpy(np.array(net.constants[node.inputs[1]]))
-    expected = torch.conv2d(torch.from_numpy(given), kernel, None, stride, padding)
-    mine = (weights @ columns).reshape(len(weights), 3, -1).swapaxes(0, 1)
-    assert np.allclose(mine, expected.numpy().reshape(mine.shape), atol=1e-3)
-
-
-def _read_shape(model: onnx.ModelProto, tensor: str) -> tuple[int, ...]:
-    return answers(shown(model, tensor), images()[:1]).shape[1:]
-
-
-def test_a_large_constant_channel_is_no_obstacle() -> None:
-    """Check the covariance of small values next to a constant of a thousand times their size."""
-    columns = np.random.default_rng(0).normal(size=(256, 2000)).astype(np.float32) * 0.01
-    columns[7] = 7.3
-    moments = rounding._Moments(Shape(1, 256, 1), 1)
-    for part in np.array_split(columns, 10, axis=1):
-        moments.add(np.ascontiguousarray(part))
-    expected = np.cov(columns.astype(np.float64), bias=True)
-    found = moments.covariance()[0]
-    assert np.linalg.eigvalsh(found).min() > 0
-    assert np.allclose(found - np.diag(np.diag(found)), expected - np.diag(np.diag(expected)), atol=1e-6)
 
 
 def test_where_nothing_can_be_inverted_weights_go_to_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +112,6 @@ def test_where_nothing_can_be_inverted_weights_go_to_the_nearest(monkeypatch: py
 
     monkeypatch.setattr(rounding, "_compensated", fail)
     placement, values = scaled(basic(), CPU)
-    found = together(basic(), placement, values, [images()])
+    found = together(basic(), placement, values, read(basic(), placement, values, images()))
     one, two = (qdq.write(basic(), placement, each) for each in (values, found))
     assert (answers(one, images()) == answers(two, images())).all()

@@ -75,3 +75,20 @@ def test_over_computes_what_one_call_computes() -> None:
     for batch, tensors in found:
         for one, other in zip(tensors, run(batch), strict=True):
             assert (one == other).all()
+
+
+def test_matrix_products_take_one_thread_each_while_several_calls_make_them() -> None:
+    threads = session.openblas()
+    if threads is None:
+        pytest.skip("this numpy has no OpenBLAS")
+    get, set_ = threads
+    before = get()
+    try:
+        set_(2)
+        assert session.each(lambda _: get(), range(3)) == [1, 1, 1]
+        assert get() == 2
+        with pytest.raises(ZeroDivisionError):
+            session.each(lambda value: 1 // value, [0])
+        assert get() == 2
+    finally:
+        set_(before)

@@ -7,6 +7,7 @@ change further, `decoded` and `as_json` go from one to the other.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy as np
 
 from edgeresnet import images, recipe
 from edgeresnet.notes import VerifyNotes
-from edgeresnet.portable import codec
+from edgeresnet.portable import codec, confidence
+from edgeresnet.portable.probabilities import Probabilities
+from edgeresnet.portable.result import Measured
 from edgeresnet.runs import FORMAT, Run
 from edgeresnet.store import Store
 from edgeresnet.store.artifact import Origin
@@ -108,6 +111,21 @@ def result(target: str = "openvino", **changes: Any) -> Json:
     about |= {"labels": labels, "skipped": [], "reference_predicted": before, "variants": variants}
     about |= {"versions": {target: "1.2"}, "machine": ABOUT}
     return about | changes
+
+
+def with_probabilities(found: Json, threshold: float | None = None, fall: float = 0.02) -> Json:
+    """Return a result with probabilities: INT8's are lower by `fall`, the other variants' are FP32's own."""
+    measured = codec.decode(Measured, found)
+    before = np.round(np.random.default_rng(0).uniform(0.45, 0.99, len(measured.reference_predicted)), 6)
+    variants = {}
+    for name, each in measured.variants.items():
+        now = before - (fall if name == "int8" else 0.0)
+        changed = np.asarray(each.predicted) != np.asarray(measured.reference_predicted)
+        others = tuple((now[changed] - 0.1).tolist())
+        variants[name] = replace(each, probabilities=Probabilities(tuple(now.tolist()), others))
+    known = replace(measured, variants=variants, reference_probabilities=tuple(before.tolist()))
+    made: Json = codec.encode(confidence.described(known, threshold))
+    return made
 
 
 def deferred(target: str, reason: str, hint: str = "") -> Json:

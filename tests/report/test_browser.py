@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgeresnet import report
 from edgeresnet.report import summary
-from edgeresnet.report.html import extras, page
+from edgeresnet.report.html import extras, noise_page, page
 from edgeresnet.runs import Run
 
 from . import browser, runs
+from . import test_noise_text as noise
 
 PROGRAM = browser.found()
 pytestmark = [
@@ -140,6 +142,22 @@ def test_nothing_is_asked_for_and_nothing_complained_about(one: browser.Browser,
     assert one.ask(f"[...document.querySelectorAll('figure.chart')].every({wide})")
     assert one.ask("[...document.images].every((each) => each.complete && each.naturalWidth)")
     assert one.ask("document.body.innerText.includes('<script>boom()</script>')")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(380, True), (1400, False)])
+def test_the_page_of_a_diagnosis(one: browser.Browser, tmp_path: Path, width: int, dark: bool) -> None:
+    names = [*(f"layer{number}.conv1" for number in range(70)), LONG]
+    layers = tuple(noise.layer(name, 9 - index / 10, 20 + index) for index, name in enumerate(names))
+    about = replace(noise.DIAGNOSIS, layers=layers, causes=(noise.OUTLIER, replace(noise.OUTLIER, layer=LONG)))
+    path = tmp_path / "noise.html"
+    path.write_text(noise_page.render(about, [noise.COMMAND, (LONG, LONG)]), encoding="utf-8")
+    one.open(path, width=width, dark=dark)
+    one.ask("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert one.ask("document.documentElement.scrollWidth") <= width
+    assert one.ask(OUTSIDE) == []
+    assert one.ask(CONTRAST)["worst"][0] >= 4.5
+    assert one.complaints() == []
+    assert one.ask("document.querySelectorAll('figure.chart .mark').length") == 20 + len(names)
 
 
 def test_what_was_slipped_in_would_not_run(one: browser.Browser, shown: Callable[[], Path], tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def test_what_weights_were_recognised_as_and_that_nothing_is_better_than_chance_
     assert "chance" not in screen(synthetic(1, 2, 1))
 
 
+@pytest.mark.parametrize(("named", "shown"), [(None, True), ("cifar_resnet8b", False)])
+def test_the_only_network_that_weights_fit_is_named_too(named: str | None, shown: bool) -> None:
+    """Without labels no step compares it with the images."""
+    steps = [runs.step("trace", 4, {**runs.tracing(), "arch": "cifar_resnet8b"})]
+    document = runs.document(steps=steps)
+    document["recipe"]["model"] = {"checkpoint": "w.pth"} | ({"arch": named} if named else {})
+    assert ("recognised as cifar_resnet8b" in screen(runs.decoded(document))) == shown
+
+
 def test_the_document_of_a_command_has_the_same_warning() -> None:
     doubtful = {**runs.result(), "labels": [1] * runs.IMAGES}
     for result, codes in ((runs.result(), []), (doubtful, ["no-better-than-chance"])):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgeresnet.errors import ArtifactError
-from edgeresnet.portable import codec, inference
+from edgeresnet.portable import codec, inference, probabilities
 from edgeresnet.portable.measure import TimingPlan
 from edgeresnet.portable.result import Measured, Variant
 from edgeresnet.stages.export.contents import Bundle, BundleAbout, BundleVariant
@@ -87,7 +87,10 @@ def with_accuracy(**changes: Any) -> Callable[[Measured], Measured]:
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_a_result_of_the_bundle_fits(tmp_path: Path, labelled: bool) -> None:
-    check_fit(result(labelled=labelled), bundle(tmp_path, labelled=labelled), "tensorrt")
+    found, wanted = result(labelled=labelled), bundle(tmp_path, labelled=labelled)
+    check_fit(found, wanted, "tensorrt")
+    known = probabilities.of_reference(np.asarray(wanted.array("expected")))
+    check_fit(replace(found, reference_probabilities=known), wanted, "tensorrt")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,11 @@ def test_a_result_of_the_bundle_fits(tmp_path: Path, labelled: bool) -> None:
             lambda found: replace(found, variants={**found.variants, "half": found.shipped}),
             "its networks are not the bundle's",
         ),
+        (
+            lambda found: replace(found, reference_probabilities=(0.5,) * 4),
+            "the reference's probabilities do not follow",
+        ),
+        (lambda found: replace(found, reference_probabilities=(1.0,)), "the reference's probabilities do not follow"),
         (with_int8(lambda int8: replace(int8, predicted=(0, 1, 2))), "int8's answers are not one for each of 4 images"),
         (with_int8(lambda int8: replace(int8, predicted=(0, 1, 0, 0))), "int8's counts do not follow"),
         (with_accuracy(top1=3), "int8's counts do not follow"),

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from edgeresnet import images, recipe
+from edgeresnet import images, models, recipe
 from edgeresnet.context import Context
 from edgeresnet.errors import ModelError
 from edgeresnet.images import Samples
 from edgeresnet.models import checkpoint
 from edgeresnet.notes import RecogniseNotes
+from edgeresnet.portable import intervals
 from edgeresnet.runs import Run
 from edgeresnet.stages import recognise
 from edgeresnet.stages.candidates import RecogniseInputs, RecogniseSpec
@@ -141,10 +142,37 @@ def test_a_candidate_that_cannot_be_run_is_left_out(chosen: Chosen, digits: Samp
 def test_better_than_chance(correct: int, images: int, classes: int, is_better: bool) -> None:
     labels = np.arange(images) % classes
     answers = np.where(np.arange(images) < correct, labels, (labels + 1) % classes)
-    assert recognise.better_than_chance(labels, answers, classes) == is_better
+    assert intervals.better_than_chance(labels, answers, classes, 0.01) == is_better
 
 
 def test_the_most_frequent_class_is_no_skill() -> None:
     labels = np.array([0] * 90 + [1] * 10)
-    assert not recognise.better_than_chance(labels, np.zeros(100, np.int64), 2)
-    assert recognise.better_than_chance(labels, labels, 2)
+    assert not intervals.better_than_chance(labels, np.zeros(100, np.int64), 2)
+    assert intervals.better_than_chance(labels, labels, 2)
+
+
+@torch.no_grad()
+def test_what_differs_in_two_things_is_searched(digits: Samples, tmp_path: Path) -> None:
+    """The candidates differ from the usual network in one thing each; from the best of them the search goes on."""
+    base = "general_basic_1-1-1_out8-16-32_stem8k3s1_bias-stem"
+    arch = f"{base}_appended_gelu"
+    torch.manual_seed(0)
+    network = models.build(arch, 10, 1).eval()
+    pixels = torch.from_numpy(digits.preprocessing.normalize(np.concatenate([each[1] for each in digits.batches(64)])))
+    head: Any = network.fc
+    logits = network(pixels)
+    head.weight /= logits.std(0)[:, None]
+    head.bias -= network(pixels).mean(0)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    source: Any = copy.copy(digits.source)
+    source.labels = np.asarray(source.labels).copy()
+    source.labels[np.asarray(digits.chosen)] = network(pixels).argmax(1).numpy()
+    labelled = replace(digits, source=source)
+    names = (f"{base}_padded", f"{base}_appended", f"{base}_averaged", f"{base}_padded_silu", f"{base}_padded_gelu")
+    spec = RecogniseSpec(tuple(Architecture(name, 10, 1) for name in names), 3)
+    inputs = RecogniseInputs(Given("w", tmp_path / "w.pth"), Given(labelled.digest, labelled))
+    found = recognise.recognise(inputs, spec, tmp_path, Context(0, tmp_path))
+    assert found.arch == arch
+    assert found.better_than_chance
+    assert arch not in names
+    assert len({each.arch for each in found.candidates}) == len(found.candidates)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...notes import QuantizeNotes
 from ...portable.result import Measured
 from ...runs import Run, StepRecord
-from ..summary import quantizing_sentences, sqnr
+from ...text import as_sentence
+from ..summary import control_sentences, quantizing_sentences, sqnr
 from .element import Markup
 from .figure import figure, step_origin, verify_origin
 from .scale import around
@@ -49,6 +50,7 @@ def _caption(notes: QuantizeNotes) -> str:
         "SQNR in dB, compared with the network before quantization. 10 dB more is a tenth of the noise. Steps are "
         f"measured on {notes.held_out.images} held-out images. INT8 layers: {len(notes.int8)}."
         f"{f' In float: {float_}.' if float_ else ''}{'' if notes.layers else ' Its layers were not measured.'}"
+        f"{''.join(f' {as_sentence(each)}' for each in control_sentences(notes))}"
     )
 
 
@@ -57,7 +59,7 @@ def _layers(step: StepRecord, notes: QuantizeNotes) -> Markup:
     rows = [_strip(layer, value, "") for layer, value in notes.layers.items()]
     caption = (
         "SQNR in dB of the output of each INT8 layer, compared with the same layer in float. It includes the noise of "
-        "all layers before it. Leave a layer in float (quantize.exclude) if it falls far below its neighbours."
+        "all layers before it. `edgeresnet diagnose --int8` measures what each layer costs, and names causes."
     )
     drawn = strips(rows, around(known or [1.0], room=0.15, log=False), unit="dB")
     numbers = ("layer", "SQNR"), [(row.label, row.shown) for row in rows]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..summary import Summary
-from . import classes, first, flips, latencies, learning, noise, origin, promises, pruning, tradeoff
+from . import classes, first, flips, latencies, learning, noise, origin, promises, pruning, sureness, tradeoff
 from .element import Child, Markup, el, name
 
 if TYPE_CHECKING:
@@ -34,7 +34,13 @@ def page(seen: Summary, extras: Extras) -> str:
         ),
         el("footer", el("p", f"Run {seen.run.id}. This page loads nothing from any other place.")),
     ]
-    return f"<!doctype html>\n{el('html', _head(seen), el('body', body, _own('script', 'page.js')), lang='en').html}\n"
+    return document(f"{seen.verdict}: {seen.title}", body)
+
+
+def document(title: str, body: Child) -> str:
+    """Return a complete page that loads nothing."""
+    page = el("html", _head(title), el("body", body, _own("script", "page.js")), lang="en")
+    return f"<!doctype html>\n{page.html}\n"
 
 
 def _sections(seen: Summary, extras: Extras) -> list[tuple[str, Child]]:
@@ -43,6 +49,7 @@ def _sections(seen: Summary, extras: Extras) -> list[tuple[str, Child]]:
         ("Promises", promises.section(seen)),
         ("Accuracy against latency", tradeoff.section(seen.run, extras.others, extras.unread)),
         ("Latency", [*latencies.section(seen), *_sentences(each.sentence for each in seen.speedups)]),
+        ("Probabilities", sureness.section(seen)),
         ("Classes", classes.section(seen)),
         ("Flipped images", flips.section(seen, extras)),
         ("INT8", [*noise.section(seen.run), *_sentences(seen.losses)]),
@@ -59,7 +66,7 @@ def _sentences(sentences: Iterable[str]) -> list[Markup]:
     return [el("p", name(f"{each}."), class_="quiet") for each in sentences]
 
 
-def _head(seen: Summary) -> Markup:
+def _head(title: str) -> Markup:
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash('page.css')}'; script-src '{_hash('page.js')}'; "
         "base-uri 'none'; form-action 'none'"
@@ -71,7 +78,7 @@ def _head(seen: Summary) -> Markup:
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
         el("meta", name="referrer", content="no-referrer"),
-        el("title", f"{seen.verdict}: {seen.title}"),
+        el("title", title),
         el("link", rel="icon", href="data:,"),
         _own("style", "page.css"),
     )

@@ -45,7 +45,7 @@ from .pruning import (
     slower_sentences,
 )
 from .quantizing import noisiest_layers, quantizing_sentences
-from .remarks import reason
+from .remarks import reason, recognised
 from .short import (
     advice_choices,
     chance_sentence,
@@ -130,6 +130,7 @@ __all__ = [
     "quantizing_sentences",
     "ratio_cell",
     "reason",
+    "recognised",
     "recovery_sentence",
     "remaining_of",
     "remaining_table",

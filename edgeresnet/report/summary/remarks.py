@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ...notes import RecogniseNotes
+from ...notes import RecogniseNotes, TraceNotes
 from ...portable.result import Accuracy, Deferred, Measured, NotMeasured, RunWarning
-from ...runs import Run
+from ...runs import Run, model_of
 from .cells import percent, sqnr
 from .classes import ClassChange, classes_without_images
 from .short import chance_sentence
@@ -18,7 +18,7 @@ _MORE = 1.26  # times the noise, 1 dB: less lies within what rounding does by ch
 
 def notes(run: Run, changes: list[ClassChange], timing: Mapping[str, Sequence[RunWarning]]) -> list[str]:
     """Return the notes of a run, in the order of its steps."""
-    found = [f"the weights are recognised as {each.sentence()}" for each in run.notes_of(RecogniseNotes)]
+    found = [f"the weights are recognised as {each}" for each in recognised(run)]
     found += [f"{step.id}: {warning}" for step in run.steps for warning in step.warnings]
     found += filter(None, [chance_sentence(run.measured)])
     shown = {result.target for result in run.measured}
@@ -37,6 +37,14 @@ def notes(run: Run, changes: list[ClassChange], timing: Mapping[str, Sequence[Ru
         found += _decoding(result)
         found += [f"{result.target}: {warning}" for warning in timing[result.target]]
     return found + ([f"the run {run.problem.ended_early}"] if run.problem else [])
+
+
+def recognised(run: Run, shortened: Callable[[str], str] = str) -> list[str]:
+    """Return what weights were recognised as, where the recipe does not name it."""
+    found = [each.sentence(shortened) for each in run.notes_of(RecogniseNotes)]
+    if found or model_of(run.recipe).arch:
+        return found
+    return list(dict.fromkeys(shortened(each.arch) for each in run.notes_of(TraceNotes) if each.arch))
 
 
 def reason(result: Deferred | NotMeasured) -> str:

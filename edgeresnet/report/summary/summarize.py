@@ -20,6 +20,7 @@ from .learning import EPOCH_COLUMNS, epoch_rows, recovery_sentence, training_sen
 from .pruning import Pruning, pruning, slower_sentences
 from .remarks import builds_sentence, int8_loss_sentence, notes, reason
 from .speedups import Speedup, speedups_of
+from .sureness import SurenessTable, sureness_tables
 from .targets import TargetSummary, meaning, target_summary
 
 STEP_COLUMNS = ("step", "state", "time", "digest")
@@ -65,6 +66,7 @@ class Summary:
     accuracies: tuple[AccuracyRow, ...]
     latencies: tuple[LatencyRow, ...]
     losses: tuple[str, ...]  # whose an INT8 network's loss is: quantization's or the compiler's
+    sureness: tuple[SurenessTable, ...]  # what changed of the probabilities
     speedups: tuple[Speedup, ...]
     advice: tuple[str, ...]  # which network to ship, where INT8 is not faster
     absent: tuple[tuple[str, str], ...]  # target, and why it has no numbers, or not yet
@@ -132,6 +134,7 @@ def of(run: Run) -> Summary:
         ),
         latencies=tuple(LatencyRow(result.target, *each) for result in measured for each in result.timed().items()),
         losses=tuple(sentence for result in measured if (sentence := int8_loss_sentence(result))),
+        sureness=tuple(sureness_tables(measured)),
         speedups=tuple(speedup for result in measured for speedup in speedups_of(result)),
         advice=tuple(_advice(measured, pruned)),
         absent=tuple((target, reason(each)) for target, each in run.results.items() if not isinstance(each, Measured)),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...errors import ArtifactError
-from ...portable import inference
+from ...portable import inference, probabilities
 from ...portable.result import Accuracy, Measured, Variant
 from .contents import Bundle
 
@@ -21,6 +21,7 @@ def check_fit(result: Measured, bundle: Bundle, target: str) -> None:
         raise ArtifactError("its target or the network that would ship", "is not the bundle's", hint=_AGAIN)
     expected = np.asarray(bundle.array("expected")).argmax(1)
     _check_images(result, bundle, expected)
+    _check_reference(result, bundle)
     if len(result.rebuilds) + 1 < about.rebuilds:
         raise ArtifactError(
             "what would ship",
@@ -42,6 +43,14 @@ def _check_images(result: Measured, bundle: Bundle, expected: np.ndarray) -> Non
     same = same and result.images == about.images
     if not same or result.classes != about.classes or result.skipped != about.skipped:
         raise ArtifactError("its images", "are not the bundle's", hint=_AGAIN)
+
+
+def _check_reference(result: Measured, bundle: Bundle) -> None:
+    """Refuse other probabilities of the reference than its logits give. Code of an older edgeresnet gives none."""
+    found = np.asarray(result.reference_probabilities)
+    wanted = np.asarray(probabilities.of_reference(np.asarray(bundle.array("expected"))))
+    if len(found) and (found.shape != wanted.shape or np.abs(found - wanted).max() > 1e-5):
+        raise ArtifactError("the reference's probabilities", "do not follow from its answers", hint=_AGAIN)
 
 
 def _every(result: Measured) -> Iterator[tuple[str, Variant]]:

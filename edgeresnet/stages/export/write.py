@@ -35,7 +35,11 @@ _CARRIED = Path(__file__).with_name("carried")
 _PHOTOGRAPHS, _JPEG = 16, b"\xff\xd8\xff"
 _HEADER = "bundle.hpp"  # of the examples in C++
 _CPP = {"tensorrt_rtx": "tensorrt"}  # whose C++ interface it has
-_JUDGES = ("judging.py", "readings.py")  # they judge, here; another wording of a verdict is the same bundle
+_JUDGES = (
+    "judging.py",
+    "readings.py",
+    "confidence.py",
+)  # they judge, here; another wording of a verdict is the same bundle
 _WHAT = {
     "fp32": "the original network, FP32",
     "pruned": "the pruned network, FP32",

@@ -1,43 +1,33 @@
-"""What a file holds: an ONNX file and each target's problems with it, a checkpoint, or images. Runs nothing.
+"""What an ONNX file holds, and each target's problems with it. Runs and compiles nothing.
 
-Reads images in folders, lists, arrays and archives, too. Compiles and changes nothing. Where TensorRT-RTX is installed,
-its parser reads ONNX files as well, and its answer is shown apart.
+Where TensorRT-RTX is installed, its parser reads the file as well, and its answer is shown apart.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import targets
-from .errors import ModelError, TargetError, first_line
-from .graph import accepts, lint, quantized, sane
-from .graph.accepts import Finding
-from .images import sources, survey
-from .images.survey import Survey
-from .models import conventions, hub, keras, plans, recognise, records, shapes, sharded, unwrap
-from .models import names as architectures
-from .models.hub import Labels
-from .models.recognise import Recognised
-from .models.records import Record
-from .portable import machine, onnx_file
-from .portable.frozen import OMIT
-from .portable.onnx_file import Value
-from .targets import tensorrt_rtx
-from .targets.tensorrt_rtx import Complaint
+from .. import targets
+from ..errors import ModelError, TargetError, first_line
+from ..graph import accepts, lint, quantized, sane
+from ..graph.accepts import Finding
+from ..images import sources
+from ..portable import machine, onnx_file
+from ..portable.frozen import OMIT
+from ..portable.onnx_file import Value
+from ..targets import tensorrt_rtx
+from ..targets.tensorrt_rtx import Complaint
+from .kinds import CHECKPOINTS
 
 if TYPE_CHECKING:
     import onnx
 
-CHECKPOINTS = (".pt", ".pth", ".pt2", ".th", ".ckpt", ".safetensors", ".bin", ".pth.tar", ".pt.tar")  # not tar archives
 _OTHERS = dict.fromkeys((".engine", ".plan", ".trt"), "an engine")
 _TENSORRT = ("tensorrt", "tensorrt_rtx")
-_FIRST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -81,31 +71,6 @@ class OnnxReport:
     refused_by: tuple[str, ...]  # targets that would refuse the file or misread it
 
 
-@dataclass(frozen=True)
-class CheckpointReport:
-    """A checkpoint: which network its tensors belong to, and its publisher's record."""
-
-    file: str
-    tensors: int
-    parameters: int
-    kinds: Mapping[str, int]
-    recognised: Recognised | None
-    named: str = field(metadata={"key": "says"})  # the architecture that the file names itself
-    average: bool  # it holds an average of its weights, too
-    record: Record | None
-    doubt: str  # why a file with a published file's name is not that file
-    missing_library: str
-    first: tuple[str, ...]  # names of tensors
-    labels: Labels | None = field(default=None, metadata=OMIT)  # class names that lie next to the weights
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImagesReport(Survey):
-    """Images, and whether something must be corrected before they are used."""
-
-    wrong: bool
-
-
 def inspect_onnx(path: Path, names: Iterable[str] = ()) -> OnnxReport:
     """Inspect an ONNX file for these targets, or for all of them."""
     wanted = {name: targets.get(name) for name in dict.fromkeys(names or targets.discover())}
@@ -132,52 +97,6 @@ def inspect_onnx(path: Path, names: Iterable[str] = ()) -> OnnxReport:
         tensorrt_rtx_parser=parser,
         refused_by=tuple(refused),
     )
-
-
-def inspect_checkpoint(path: Path) -> CheckpointReport:
-    """Inspect a checkpoint by its tensors' names and shapes, and its publisher's record.
-
-    Loads no weights, and torch only for a published file's record.
-    """
-    contents = shapes.look(path)
-    weights = contents.networks[unwrap.MODEL]
-    found = conventions.decided(recognise.recognise(weights, contents.arch), contents.convention)
-    labels = hub.labels_of(path)
-    return CheckpointReport(
-        file=str(path),
-        tensors=len(weights),
-        parameters=sum(math.prod(each.shape) for each in weights.values()),
-        kinds=dict(Counter(each.kind for each in weights.values())),
-        recognised=found,
-        named=contents.arch,
-        average=unwrap.AVERAGE in contents.networks,
-        record=records.of(path, found.archs if found else ()),
-        doubt=records.doubt(path),
-        missing_library=architectures.missing_library(found.archs[0]) if found and found.archs else "",
-        first=tuple(name for name in weights if not name.endswith(plans.COUNTER))[:_FIRST_NAMES],
-        labels=hub.fitting(labels, found.classes if found else 0) if labels else None,
-    )
-
-
-def inspect_images(path: Path) -> ImagesReport:
-    """Inspect a folder of images, a list of them, a .tar or an .npz."""
-    found = survey.survey(path)
-    wrong = bool(found.shared) or any(split.unreadable or split.too_deep for split in found.splits.values())
-    return ImagesReport(**vars(found), wrong=wrong)
-
-
-def is_named_checkpoint(path: Path) -> bool:
-    """Return whether a file is a checkpoint by its name, so that a spelling mistake is reported as that; or a folder
-    that holds one.
-    """
-    if os.path.isdir(path):
-        return hub.is_folder(path)
-    return path.name.lower().endswith((*CHECKPOINTS, *keras.ENDINGS)) or sharded.is_index(path)
-
-
-def holds_images(path: Path) -> bool:
-    """Return whether a path is a folder, or a list or an archive of images by its name."""
-    return os.path.isdir(path) or sources.is_named_so(path)
 
 
 def _values(values: Iterable[Value]) -> tuple[GraphValue, ...]:

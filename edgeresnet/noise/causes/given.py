@@ -1,0 +1,55 @@
+"""Causes in what was given: images that FP32 does not recognise, and weights that are not the FP32 network's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from ..diagnosis import Cause
+from ..scan import as_tensor, decibels
+from . import words
+from .evidence import Evidence
+
+UNSURE, OTHER = "preprocessing", "other-weights"
+_UNSURE = 0.2  # of the way from chance to certainty
+_SAME_DB = 30.0  # without rounding, the file and the FP32 network are closer than that
+_IMAGES = 4
+
+
+def causes(evidence: Evidence) -> Iterator[Cause]:
+    """Yield what is doubtful about the images and the two files."""
+    yield from _unsure(evidence)
+    yield from _other(evidence)
+
+
+def _unsure(evidence: Evidence) -> Iterator[Cause]:
+    logits = evidence.scan.exact.astype(np.float64)
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    top, chance = float(np.median(powers.max(1) / powers.sum(1))), 1 / logits.shape[1]
+    if logits.shape[1] > 1 and top - chance < _UNSURE * (1 - chance):
+        yield Cause(
+            UNSURE,
+            "",
+            f"FP32 is not confident either: in a median image its most likely class has {words.percent(top)}.",
+            "Check the preprocessing first: `edgeresnet diagnose` compares its variants on images with labels.",
+        )
+
+
+def _other(evidence: Evidence) -> Iterator[Cause]:
+    pair, images = evidence.pair, as_tensor(evidence.images[:_IMAGES])
+    with torch.no_grad():
+        found = pair.original_runner.run(images, pair.original_runner.constants)[pair.original.output].numpy()
+    own = evidence.scan.exact[:_IMAGES]
+    same = decibels(float(np.square(found).sum()), float(np.square(found - own).sum()))
+    if same is None or same >= _SAME_DB:
+        return
+    unmatched = next((layer.name for layer in pair.layers if not layer.matched), "")
+    yield Cause(
+        OTHER,
+        unmatched,
+        f"Without rounding, the file's answers differ from the FP32 network's: their SQNR is {words.decibels(same)}."
+        + (f" {unmatched} is the first layer that differs." if unmatched else ""),
+        "Name the FP32 network that the file was quantized from. Weights may have been trained since.",
+    )

@@ -1,0 +1,105 @@
+"""Weights too large for a CPU without VNNI: it adds products in pairs, in 16 bits, where large sums are cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..confirm import outputs
+from ..diagnosis import Cause
+from ..pair import Layer
+from . import words
+from .evidence import Evidence
+
+SATURATES = "sums-saturate"
+_LARGEST, _LEAST = 32767, -32768
+_UNSIGNED = 255
+_IMAGES, _POSITIONS = 4, 16  # per layer
+
+
+def causes(evidence: Evidence) -> Iterator[Cause]:
+    """Yield the layers whose sums are cut off, if that changes their outputs more than rounding does."""
+    if evidence.symmetric_only or not evidence.sums_saturate:
+        return
+    layers = [layer for layer in evidence.pair.layers if _may_saturate(layer)]
+    if not layers:
+        return
+    every, pair, images = {layer.name for layer in evidence.pair.layers}, evidence.pair, evidence.images[:_IMAGES]
+    for layer in layers:
+        source, name = layer.node.inputs[0], layer.node.name
+        exact = outputs(pair, images, (), [name])[name]
+        given = outputs(pair, images, every, [source, name])
+        share, power = _cut_off(layer, torch.from_numpy(given[source]))
+        noise = float(np.square(given[name] - exact, dtype=np.float64).mean())
+        if power > noise:
+            yield Cause(
+                SATURATES,
+                layer.name,
+                f"In {layer.name}, {words.percent(share)} of the sums of two products pass 16 bits. Without VNNI, this "
+                "CPU cuts them off.",
+                "Quantize for this CPU: `cpu: avx2` under the target, or `reduce_range=True` in onnxruntime.",
+                power / (power + noise),
+            )
+
+
+def _may_saturate(layer: Layer) -> bool:
+    """Return whether two neighbouring weights are large enough together."""
+    if layer.weights is None or layer.node.kind != "Conv" or 0 not in layer.reads:
+        return False
+    pairs = _in_pairs(_integers(layer))
+    larger = np.maximum(np.clip(pairs, 0, None).sum(2), np.clip(-pairs, 0, None).sum(2))
+    return bool((_UNSIGNED * larger > _LARGEST).any())
+
+
+def _integers(layer: Layer) -> np.ndarray:
+    """Return a convolution's integers: outputs × inputs × taps."""
+    assert layer.weights is not None
+    found = layer.weights.integers.astype(np.int32)
+    zero = layer.weights.grid.zero.astype(np.int32).reshape([-1] + [1] * (found.ndim - 1))
+    return np.asarray((found - zero).reshape(*found.shape[:2], -1))
+
+
+def _in_pairs(integers: np.ndarray) -> np.ndarray:
+    """Return outputs × pairs × 2 × taps: neighbouring inputs are added first."""
+    even = integers[:, : integers.shape[1] // 2 * 2]
+    return even.reshape(len(even), -1, 2, even.shape[2])
+
+
+def _cut_off(layer: Layer, values: Tensor) -> tuple[float, float]:
+    """Return which share of the sums is cut off, and the power that this adds to a value of the output."""
+    assert layer.weights is not None
+    grid, weights = layer.reads[0][-1], _in_pairs(_integers(layer))
+    step = float(grid.scale.max())
+    integers = ((values / step).round() + float(grid.zero.max())).clamp(grid.low, grid.high) - grid.low
+    patches = _patches(layer, integers)  # groups × inputs × taps × positions
+    groups, cut, power, count = len(patches), 0, 0.0, 0
+    scales = np.broadcast_to(layer.weights.grid.scale, (len(weights),)).reshape(groups, -1) * step
+    for patch, those, scale in zip(patches, np.split(weights, groups), scales, strict=True):
+        inputs, taps, positions = patch.shape
+        pairs = patch[: inputs // 2 * 2].reshape(-1, 2, taps, positions)
+        for row, one in zip(those, scale, strict=True):
+            sums = (pairs * row[..., None]).sum(1)
+            beyond = np.clip(sums, _LEAST, _LARGEST) - sums
+            cut, count = cut + int((beyond != 0).sum()), count + sums.size
+            power += float(np.square(beyond.sum((0, 1)) * float(one), dtype=np.float64).mean())
+    return cut / max(count, 1), power / len(weights)
+
+
+def _patches(layer: Layer, integers: Tensor) -> np.ndarray:
+    """Return what some positions of a convolution read: groups × inputs × taps × positions."""
+    node = layer.node
+    assert layer.weights is not None
+    taps = layer.weights.integers.shape[2:]
+    pads = node.integers("pads", [0] * 4)
+    grid = layer.reads[0][-1]
+    padded = functional.pad(integers, [pads[1], pads[3], pads[0], pads[2]], value=float(grid.zero.max()) - grid.low)
+    strides, dilations = (tuple(node.integers(name, [1, 1])) for name in ("strides", "dilations"))
+    found = functional.unfold(padded, taps, dilation=dilations, stride=strides)
+    found = found.permute(1, 0, 2).reshape(found.shape[1], -1)
+    found = found[:, :: max(1, found.shape[1] // _POSITIONS)]
+    groups, inputs = node.integer("group", 1), layer.weights.integers.shape[1]
+    return np.asarray(found.reshape(groups, inputs, int(np.prod(taps)), -1).numpy().astype(np.int32))

@@ -1,0 +1,55 @@
+"""The time that is left, and how many more steps fit into it: planned anew from how long the last steps took."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+_RECENT = 6  # steps whose mean says how long the next ones take: machines slow down, and become fast again
+
+
+class Deadline:
+    """A moment by which all work has ended, checks and what follows them included."""
+
+    def __init__(self, seconds: float):
+        self._began = self._last = time.monotonic()
+        self._seconds = seconds
+        self._took: deque[float] = deque(maxlen=_RECENT)
+
+    @property
+    def elapsed(self) -> float:
+        """The seconds since the beginning."""
+        return time.monotonic() - self._began
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left: less than zero where work took longer."""
+        return self._seconds - self.elapsed
+
+    def part(self, share: float, reserved: float = 0.0) -> Deadline:
+        """Return a deadline after this share of what is left without the `reserved` seconds."""
+        return Deadline(max(0.0, share * (self.left - reserved)))
+
+    def start(self) -> None:
+        """Begin a step: what happened since the last one is no part of it."""
+        self._last = time.monotonic()
+
+    def took(self) -> float:
+        """End a step, and return its seconds."""
+        now = time.monotonic()
+        found, self._last = now - self._last, now
+        self._took.append(found)
+        return found
+
+    def fits(self, reserved: float = 0.0) -> int | None:
+        """Return how many more steps fit before the end, if `reserved` seconds go to other work; None: not known yet.
+
+        A last step that was far slower than those before it may be the first of many: it must fit once more.
+        """
+        left = self.left - reserved
+        if left <= 0:
+            return 0
+        if not self._took or not sum(self._took):
+            return None
+        mean, last = sum(self._took) / len(self._took), self._took[-1]
+        return int(left / mean) if last <= left else 0
