@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def control(args: argparse.Namespace, folder: Path) -> None:
-    """Print a row for each network and tool: layers in float, drop with its interval, seconds, and the ratio of times."""
+    """Print a row for each network and tool: layers in float, drop with its interval, seconds, ratio of times."""
     print(f"{'network':28} {'by':14} {'float':>5} {'drop pp (95 %)':>22} {'s':>7}  times ours (95 %)")
     for name, layer in CASES:
         if args.only in (None, name):
@@ -118,14 +118,14 @@ def _ours(case: Case, network: onnx.ModelProto, judged: int, work: Path) -> Path
     equalizer = equalize.Equalizer(network, learn[: sensitivity.observed(images.shape[1:])], 0)
     views = ranges.Views(ranges.Ranges(), ranges.Ranges(), equalizer.of)
     ranges.collect(network, batches(), views)
-    equalized = equalizer.applied(network)
-    assert views.equalized is not None
+    equalized, of_equalized = equalizer.applied(network), views.equalized
+    assert of_equalized is not None
 
     def quantized(chosen: engine.Choices) -> engine.Quantized:
         one, two = onnx.ModelProto(), onnx.ModelProto()
         one.CopyFrom(network)
         two.CopyFrom(equalized)
-        sources = engine.Source(one, views.plain), engine.Source(two, views.equalized)
+        sources = engine.Source(one, views.plain), engine.Source(two, of_equalized)
         return engine.quantize(*sources, chosen, batches, np.ascontiguousarray(images[held]))
 
     choices = engine.Choices(

@@ -14,8 +14,8 @@ import onnx
 from ..notes import ControlNotes, FloatLayers
 from ..quantization import engine
 from .control import Found, Layers, Tried, control
-from .forecast import Forecast, Goals
-from .layers import Int8Layers, Timed, patterns
+from .forecast import Goals
+from .layers import Int8Layers, Outlook, Timed, patterns
 
 _REPAIRS = 3  # times that layers are added after quantizing again, where the forecast is not kept then
 
@@ -50,44 +50,53 @@ def controlled(
     quick = replace(choices, effort="fast")
     base = quantize(quick)
     again = time.monotonic() - began  # quantizing at the end takes as long
-    layers = Int8Layers(exact, base, quick, images, goals, timed, folder, question, choices.seed)
+    outlook = Outlook.on(exact, images, goals)
+    first, continued = outlook.of(base), 0
+    if first.kept:  # then nothing has to be searched
+        found = Found((), first, "enough", [Tried((), first)])
+        network = base if quick == choices else quantize(choices)
+    else:
+        layers = Int8Layers(exact, base, quick, outlook, timed, folder, question, choices.seed)
 
-    def left() -> float:
-        return 60 * choices.minutes - spent - again - (time.monotonic() - began)
+        def left() -> float:
+            return 60 * choices.minutes - spent - again - (time.monotonic() - began)
 
-    found = control(layers, left)
-    network, outlook = base, found.forecast
-    if found.chosen or quick != choices:
-        network, found, outlook = _repaired(layers, quantize, choices, found, left)
+        network, found = _repaired(layers, outlook, quantize, choices, control(layers, left), left)
+        continued = layers.continued
     notes = ControlNotes(
         ended=found.ended,
         round=goals.round,
-        images=layers.images,
-        chosen=_float(Tried(found.chosen, outlook, _time_of(found))),
+        images=len(outlook.images),
+        chosen=_float(Tried(found.chosen, found.forecast, _time_of(found))),
         tried=tuple(map(_float, found.tried)),
         timed=timed is not None,
         seconds=round(time.monotonic() - began, 1),
     )
-    return Controlled(network, notes, layers.continued)
+    return Controlled(network, notes, continued)
 
 
 def _repaired(
-    question: Int8Layers, quantize: Quantize, choices: engine.Choices, found: Found, left: Callable[[], float]
-) -> tuple[engine.Quantized, Found, Forecast]:
+    question: Int8Layers,
+    outlook: Outlook,
+    quantize: Quantize,
+    choices: engine.Choices,
+    found: Found,
+    left: Callable[[], float],
+) -> tuple[engine.Quantized, Found]:
     """Quantize with the chosen layers in float. What quantizing again changed may need a few more of them."""
-    chosen, outlook = list(found.chosen), found.forecast
+    chosen = list(found.chosen)
     for attempt in range(_REPAIRS + 1):
         network = quantize(engine.excluding(choices, patterns(chosen)))
-        outlook = question.of_network(network)
+        forecast = outlook.of(network)
         rest = [layer for layer in question.layers() if layer not in chosen]
-        if outlook.kept or found.ended != "found" or not rest or attempt == _REPAIRS or left() <= 0:
+        if forecast.kept or found.ended != "found" or not rest or attempt == _REPAIRS or left() <= 0:
             break
         chosen.append(max(rest, key=lambda layer: question.removed(Layers({*chosen, layer}))))
     ended = found.ended
-    if ended == "found" and not outlook.kept:
+    if ended == "found" and not forecast.kept:
         ended = "time" if left() <= 0 else "reach"
     in_order = tuple(layer for layer in question.layers() if layer in chosen)
-    return network, Found(in_order, outlook, ended, found.tried), outlook
+    return network, Found(in_order, forecast, ended, found.tried)
 
 
 def _time_of(found: Found) -> float | None:

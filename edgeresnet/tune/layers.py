@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,25 @@ def enough(images: int, shape: Sequence[int]) -> int:
     return min(images, max(_FEWEST, min(_MOST, _RUN // int(np.prod(shape)))))
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """Forecasts of the verdict, from a network's answers to calibration images."""
+
+    images: np.ndarray
+    exact: np.ndarray  # the FP32 network's answers
+    goals: Goals
+
+    @staticmethod
+    def on(exact: onnx.ModelProto, images: np.ndarray, goals: Goals) -> Outlook:
+        """Run as many of the images as are needed in the FP32 network."""
+        few = images[: enough(len(images), images.shape[1:])]
+        return Outlook(few, engine.answers(exact, few), goals)
+
+    def of(self, network: engine.Quantized) -> Forecast:
+        """Return what the verdict of an INT8 network will be."""
+        return expect(look(self.exact, engine.answers(network.executed(), self.images)), self.goals)
+
+
 class Int8Layers:
     """One INT8 network whose layers may stay in float. `control` asks it."""
 
@@ -43,29 +63,21 @@ class Int8Layers:
         exact: onnx.ModelProto,
         base: engine.Quantized,
         choices: engine.Choices,
-        images: np.ndarray,
-        goals: Goals,
+        outlook: Outlook,
         timed: Timed | None,
         folder: Path,
         question: str,
         seed: int,
     ):
-        self._exact, self._base, self._choices, self._goals = exact, base, choices, goals
-        self._timed, self._folder = timed, folder
-        self._images = images[: enough(len(images), images.shape[1:])]
+        self._exact, self._base, self._choices, self._outlook = exact, base, choices, outlook
+        self._timed, self._folder, self._images = timed, folder, outlook.images
         self._pair = pair.read(exact, base.executed(), self._images)
-        few = max(_FEWEST // 2, min(len(self._images), _SCANNED // int(np.prod(images.shape[1:]))))
+        few = max(_FEWEST // 2, min(len(self._images), _SCANNED // int(np.prod(self._images.shape[1:]))))
         self._scan = scan.scan(self._pair, self._images[:few], seed=seed)
-        self._whole = confirm.run(self._pair, self._images, ())  # the FP32 network's answers
         self._net = Net(base.source.model)
         self._gone: dict[Layers, frozenset[int]] = {}
         self._looks = Journal(folder / "looks.json", Seen, question)
         self._times = Journal(folder / "times.json", float, question)
-
-    @property
-    def images(self) -> int:
-        """Return how many images a forecast runs on."""
-        return len(self._images)
 
     @property
     def continued(self) -> int:
@@ -87,13 +99,9 @@ class Int8Layers:
         def ran() -> Seen:
             gone = self._without(chosen)
             int8 = {layer.name for index, layer in enumerate(self._pair.layers) if index not in gone}
-            return look(self._whole, confirm.run(self._pair, self._images, int8))
+            return look(self._outlook.exact, confirm.run(self._pair, self._images, int8))
 
-        return expect(self._looks.of(_key(chosen), ran), self._goals)
-
-    def of_network(self, found: engine.Quantized) -> Forecast:
-        """Return what the verdict of another INT8 form of the network will be."""
-        return expect(look(self._whole, engine.answers(found.executed(), self._images)), self._goals)
+        return expect(self._looks.of(_key(chosen), ran), self._outlook.goals)
 
     def times(self, sets: Sequence[Layers]) -> list[float | None]:
         """Time stand-ins for these networks in turn; by their multiplications where the target is not here."""
