@@ -18,9 +18,10 @@ from ..images import choose as chosen_images
 from ..models import checkpoint, shapes
 from ..notes import PruneNotes, SpeedupSearch
 from ..portable import machine
-from ..pruning import cut, importance, speed, units
+from ..pruning import cut, importance, units
 from ..pruning.choose import Choice, Chooser
 from ..store import Given
+from ..tune import speedup as speed
 from .specs import PruneInputs, PruneSpec
 
 # How many images: the multiplications that they may take together, the fewest, the most. `_SEEN` show how accurate a

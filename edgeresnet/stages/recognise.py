@@ -69,10 +69,6 @@ class _Attempt:
         """Return its correct answers, of the images before `end`, and how sure it is of the labels."""
         return int(self.correct(labels)[:end].sum()), float(self.certainty[:end].mean())
 
-    def is_good(self, labels: np.ndarray) -> bool:
-        """Return whether more than half of the answers are correct."""
-        return 2 * int(self.correct(labels).sum()) > len(self.predicted)
-
 
 def recognise(inputs: RecogniseInputs, spec: RecogniseSpec, out: Path, ctx: Context) -> RecogniseNotes:
     """Run each candidate on a few labelled images, and take the best of them."""
@@ -115,16 +111,16 @@ def _searched(
     attempts = _compared(list(map(_Attempt, candidates)), inputs, images, ctx)
     if not any(names.is_of_unknown_code(each.arch) for each in attempts):
         return attempts
-    usual, in_two = attempts[0], False
+    usual, in_two = attempts[0].arch, False
     for _ in range(_ROUNDS):
         best = _best(attempts, images)
-        shown = _beats_chance(best, images)
-        if (in_two and not shown) or (best.arch == usual.arch and shown and best.is_good(images.labels)):
+        shown, is_usual = _beats_chance(best, images), best.arch == usual
+        if (shown and is_usual and _is_good(best, images)) or (in_two and not shown):
             break
-        in_two = in_two or not shown  # one difference may not be enough to be better than chance
-        base = best if shown else usual
-        following = names.neighbours(base.arch, [each.arch for each in attempts], things=1 if shown else 2)
-        others = [_Attempt(replace(base.candidate, arch=arch, libraries={}, sources_sha256=())) for arch in following]
+        things = 1 if shown and not is_usual else 2  # one difference may not be enough to be better
+        base, in_two = usual if things == 2 else best.arch, in_two or things == 2
+        following = names.neighbours(base, [each.arch for each in attempts], things)
+        others = [_Attempt(replace(best.candidate, arch=arch, libraries={}, sources_sha256=())) for arch in following]
         again = _compared([best, *others], inputs, images, ctx)
         attempts = [*(again[0] if each is best else each for each in attempts), *again[1:]]
         if shown and _best(attempts, images).arch == best.arch:
@@ -222,6 +218,13 @@ def _p_of_mean(differences: np.ndarray) -> float:
 def _beats_chance(attempt: _Attempt, images: _Images) -> bool:
     labels = images.labels[: len(attempt.predicted)]
     return intervals.better_than_chance(labels, attempt.predicted, images.classes, _CHANCE)
+
+
+def _is_good(attempt: _Attempt, images: _Images) -> bool:
+    """Return whether answers are nearer to all correct ones than to those of chance."""
+    labels = images.labels[: len(attempt.predicted)]
+    chance = intervals.chance_of(labels, attempt.predicted, images.classes)
+    return float(attempt.correct(images.labels).mean()) > (1 + chance) / 2
 
 
 def _may_beat_chance(attempt: _Attempt, images: _Images) -> bool:

@@ -17,7 +17,7 @@ from edgeresnet.portable.session import Availability
 from edgeresnet.report import summary
 from edgeresnet.targets import openvino
 
-from ..pruning.timing import Clock
+from ..tune.timing import Clock
 from .conftest import Command, err_of, expect, out_of
 
 ABOUT = ("--size", 8, "--mean", 0.305, "--std", 0.376, "--arch", "cifar_resnet8", "--classes", 10)

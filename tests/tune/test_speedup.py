@@ -18,9 +18,11 @@ from edgeresnet.errors import ModelError, TargetError
 from edgeresnet.portable import machine
 from edgeresnet.portable.measure import TimingPlan
 from edgeresnet.portable.times import Latency
-from edgeresnet.pruning import choose, cut, importance, speed, units
+from edgeresnet.pruning import choose, cut, importance, units
+from edgeresnet.tune import journal
+from edgeresnet.tune import speedup as speed
 
-from .test_prune import OwnPads
+from ..pruning.test_prune import OwnPads
 from .timing import Clock, latency, params
 
 VERIFY = TimingPlan(processes=3, seconds=9.0)
@@ -230,7 +232,7 @@ def test_another_machine_does_not_go_on_with_these_times(
     before = len(clock.calls)
     speed.fastest(network, chooser, wanted_speedups(one=1.5), Context(0, tmp_path, measure=clock))
     assert len(clock.calls) == before
-    monkeypatch.setattr(speed.machine, "identity", lambda: machine.Identity("another", None, 1))
+    monkeypatch.setattr(journal.machine, "identity", lambda: machine.Identity("another", None, 1))
     speed.fastest(network, chooser, wanted_speedups(one=1.5), Context(0, tmp_path, measure=clock))
     assert len(clock.calls) == 2 * before
 
@@ -281,7 +283,7 @@ def test_a_damaged_search_is_begun_again(network: nn.Module, chooser: choose.Cho
     speed.fastest(network, chooser, wanted_speedups(one=1.5), Context(0, tmp_path, measure=clock))
     before = len(clock.calls)
     stored = (tmp_path / "curve.json").read_text()
-    for text in (stored[:-20], stored.replace('"looks"', '"seen"'), "3"):
+    for text in (stored[:-20], stored.replace('"answers"', '"seen"'), "3"):
         (tmp_path / "curve.json").write_text(text)
         clock.calls.clear()
         speed.fastest(network, chooser, wanted_speedups(one=1.5), Context(0, tmp_path, measure=clock))

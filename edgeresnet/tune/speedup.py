@@ -7,7 +7,6 @@ closer together no clock can tell apart. Knows no target and no compiler: the ru
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +17,14 @@ from torch import nn
 from ..context import Context
 from ..errors import ModelError, TargetError
 from ..notes import CutPoint, CutTimes, SpeedupSearch
-from ..portable import codec, documents, machine, timing_warnings
+from ..portable import timing_warnings
 from ..portable.measure import TimingPlan
 from ..portable.result import RunWarning
 from ..portable.times import Latency, Ratio
-from ..store import write_bytes
-from . import search
-from .choose import Choice, Chooser
-from .cut import cut
+from ..pruning.choose import Choice, Chooser
+from ..pruning.cut import cut
+from . import ladder as ladders
+from .journal import Journal
 
 UNPRUNED = "unpruned"  # its name in measurements
 _PART = 0.95  # of the rung before
@@ -75,27 +74,17 @@ Evidence = Mapping[str, Pair]  # by target
 
 
 @dataclass(frozen=True)
-class Check:
-    """Some rungs that were measured together, with full care."""
+class Answer:
+    """Some rungs that were measured together, and the accuracy of those that were evaluated for the first time."""
 
     numbers: tuple[int, ...]
     found: tuple[Evidence, ...]
-
-    def of(self, number: int) -> list[Evidence]:
-        """Return what this check measured of a rung: nothing, or one piece of evidence."""
-        return [found for other, found in zip(self.numbers, self.found, strict=True) if other == number]
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A search as it is stored after each measurement. It belongs to one machine and one ladder."""
-
-    identity: machine.Identity
-    macs: tuple[int, ...]
-    looks: tuple[tuple[int, Evidence], ...]
-    checks: tuple[Check, ...]
     top1: tuple[tuple[int, float], ...]
     warnings: tuple[RunWarning, ...]
+
+    def of(self, number: int) -> list[Evidence]:
+        """Return what was measured of a rung: nothing, or one piece of evidence."""
+        return [found for other, found in zip(self.numbers, self.found, strict=True) if other == number]
 
 
 def ladder(chooser: Chooser) -> list[Rung]:
@@ -120,7 +109,7 @@ def fastest(network: nn.Module, chooser: Chooser, goal: Goal, ctx: Context) -> t
             "cannot be reached: every layer already has its smallest width",
             hint="; ".join(chooser.cuttable.tied()) or "prune the original network instead",
         )
-    found = search.mildest(len(curve.rungs) - 1, curve.look, curve.check)
+    found = ladders.mildest(len(curve.rungs) - 1, curve.look, curve.check)
     if found is None:
         raise _out_of_reach(curve, chooser)
     if not found.sure:
@@ -140,37 +129,47 @@ class _Curve:
     def __init__(self, network: nn.Module, rungs: Sequence[Rung], goal: Goal, ctx: Context):
         self.network, self.rungs, self.goal, self.ctx = network, rungs, goal, ctx
         self.looks: dict[int, Evidence] = {}
-        self.checks: list[Check] = []
+        self.checks: list[Answer] = []
         self.top1: dict[int, float] = {}
-        self.warnings: list[RunWarning] = []
-        self.stored: list[Check] = []  # of before an interruption, and not needed again yet
-        self._path = ctx.scratch / "curve.json"
-        self._identity, self._macs = machine.identity(), tuple(rung.choice.macs for rung in rungs)
-        self._load()
+        self.warnings: tuple[RunWarning, ...] = ()
+        macs = ",".join(str(rung.choice.macs) for rung in rungs)
+        self._journal = Journal(ctx.scratch / "curve.json", Answer, macs)
+        looks = sum(name.startswith("look") for name in self._journal.answers)
+        if self._journal.continued:
+            text = f"the search continues after an interruption: {looks} pruned networks were already timed"
+            ctx.warn("continued", text)
 
     def look(self, number: int) -> float:
         """Return the score of a rung, measured quickly."""
         if number not in self.looks:
             plan = self.goal.verify
             processes, seconds = min(_QUICK, plan.processes), plan.seconds / _QUICK
-            (self.looks[number],) = self._timed([number], processes, seconds)
-            self._evaluate([0, number])
-            self._save()
+            answer = self._answered(f"look {number}", [number], [0, number], processes, seconds)
+            (self.looks[number],) = answer.found
         return self._score(self.looks[number])
 
     def check(self, numbers: Sequence[int]) -> dict[int, float]:
-        """Return the scores of some rungs, measured with full care. Stored checks are used in their order, so that each
-        decision sees what was known then and no more.
+        """Return the scores of some rungs, measured with full care. The name of a check has its place among them, so
+        that each decision sees what was known then and no more.
         """
-        if self.stored and self.stored[0].numbers == tuple(numbers):
-            self.checks.append(self.stored.pop(0))
-        else:
-            self.stored.clear()
-            plan = self.goal.verify
-            self.checks.append(Check(tuple(numbers), tuple(self._timed(numbers, plan.processes, plan.seconds))))
-            self._evaluate(numbers)
-            self._save()
+        plan = self.goal.verify
+        name = f"check {len(self.checks)} of {numbers}"
+        self.checks.append(self._answered(name, numbers, numbers, plan.processes, plan.seconds))
         return {number: self._score(self._checked(number)) for number in numbers}
+
+    def _answered(
+        self, name: str, numbers: Sequence[int], evaluated: Sequence[int], processes: int, seconds: float
+    ) -> Answer:
+        """Return what is stored under a name, or measure and store it."""
+
+        def measured() -> Answer:
+            found, warnings = self._timed(numbers, processes, seconds)
+            return Answer(tuple(numbers), tuple(found), tuple(self._evaluated(evaluated)), tuple(warnings))
+
+        answer = self._journal.of(name, measured)
+        self.top1.update(answer.top1)
+        self.warnings = answer.warnings  # the last measurement counts
+        return answer
 
     def point(self, number: int) -> CutPoint:
         """Return a rung as notes hold it, from its most careful measurements."""
@@ -184,7 +183,7 @@ class _Curve:
         """Return the rungs that were measured, in order."""
         return sorted({*self.looks, *(number for check in self.checks for number in check.numbers)})
 
-    def notes(self, found: search.Found) -> SpeedupSearch:
+    def notes(self, found: ladders.Found) -> SpeedupSearch:
         """Return the complete search."""
         numbers = self.numbers()
         return SpeedupSearch(
@@ -198,18 +197,17 @@ class _Curve:
             sure=found.sure,
         )
 
-    def _evaluate(self, numbers: Sequence[int]) -> None:
-        """Take the accuracy of some rungs before anything is recovered."""
-        if self.goal.top1_of is None:
-            return
-        for number in numbers:
-            if number not in self.top1:
-                self.top1[number] = self.goal.top1_of(self._network(number))
+    def _evaluated(self, numbers: Sequence[int]) -> Iterator[tuple[int, float]]:
+        """Yield the accuracy of rungs that were not evaluated yet, before anything is recovered."""
+        if self.goal.top1_of is not None:
+            for number in numbers:
+                if number not in self.top1:
+                    yield number, self.goal.top1_of(self._network(number))
 
     def _network(self, number: int) -> nn.Module:
         return cut(self.network, self.rungs[number].choice) if number else self.network
 
-    def _timed(self, numbers: Sequence[int], processes: int, seconds: float) -> list[Evidence]:
+    def _timed(self, numbers: Sequence[int], processes: int, seconds: float) -> tuple[list[Evidence], list[RunWarning]]:
         """Time some rungs in turn with the unpruned network."""
         assert self.ctx.measure is not None
         done = len(self.looks) + len(self.checks)
@@ -221,15 +219,16 @@ class _Curve:
                 raise TargetError(
                     target, f"cannot be used for prune.speedup: {problem}", hint="use `prune.macs` instead"
                 )
-        # Not those of single networks: the interval over processes covers them. The last measurement counts.
-        self.warnings = [each for timed in measured.values() for each in timing_warnings.of_machine(timed)]
-        return [
+        # Not those of single networks: the interval over processes covers them.
+        warnings = [each for timed in measured.values() for each in timing_warnings.of_machine(timed)]
+        found: list[Evidence] = [
             {
                 target: Pair(_condensed(timed[UNPRUNED]), _condensed(timed[f"rung-{number}"]))
                 for target, timed in measured.items()
             }
             for number in numbers
         ]
+        return found, warnings
 
     def _checked(self, number: int) -> Evidence:
         """Return the evidence of all checks of a rung: more processes, and a narrower interval."""
@@ -238,23 +237,6 @@ class _Curve:
 
     def _score(self, evidence: Evidence) -> float:
         return min(evidence[target].speedup.value / wanted for target, wanted in self.goal.speedups.items())
-
-    def _save(self) -> None:
-        looks, top1 = tuple(self.looks.items()), tuple(self.top1.items())
-        checks, warnings = (*self.checks, *self.stored), tuple(self.warnings)
-        saved = Saved(self._identity, self._macs, looks, checks, top1, warnings)
-        write_bytes(self._path, json.dumps(codec.encode(saved)).encode())
-
-    def _load(self) -> None:
-        """Go on from a stored search of the same ladder on this machine; ignore any other, and a damaged one."""
-        saved = documents.stored_json(self._path, Saved)
-        if saved and (saved.identity, saved.macs) == (self._identity, self._macs):
-            self.top1, self.stored = dict(saved.top1), list(saved.checks)
-            self.warnings, self.looks = list(saved.warnings), dict(saved.looks)
-            self.ctx.warn(
-                "continued",
-                f"the search continues after an interruption: {len(self.looks)} pruned networks were already timed",
-            )
 
 
 def _condensed(latency: Latency) -> Latency:

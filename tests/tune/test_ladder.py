@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from edgeresnet.pruning import search
+from edgeresnet.tune import ladder as search
 
 
 class Script:
