@@ -43,15 +43,15 @@ def balance(network: nn.Module, channels: int, size: int) -> None:
 
     One without a bias stays as it is.
     """
-    head = next((each for each in reversed(list(network.modules())) if isinstance(each, nn.Linear)), None)
-    if head is None or head.bias is None:
-        return
+    every = [each for each in network.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
     images = prepared(pixels(channels, size))
     found = logits(network.eval(), images)
-    if found.shape[1] != head.out_features:
+    heads = [each for each in every if each.weight.shape[0] == found.shape[1] and each.bias is not None]
+    if not heads:
         return
-    sharper = _SHARP / found.std(0).clamp(min=1e-3)
-    head.weight *= sharper[:, None]
+    head, sharper = heads[-1], _SHARP / found.std(0).clamp(min=1e-3)
+    assert head.bias is not None
+    head.weight *= sharper.reshape(-1, *[1] * (head.weight.ndim - 1))
     head.bias *= sharper
     head.bias -= logits(network, images).mean(0)
 

@@ -281,6 +281,27 @@ class ControlNotes:
 
 
 @dataclass(frozen=True)
+class PlacementTime:
+    """A placement of Q/DQ: how many times as fast as the usual one, with its interval where there is one."""
+
+    name: str
+    value: float | None  # None: the target did not compile it
+    low: float | None
+    high: float | None
+
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "value", "low", "high")
+
+
+@dataclass(frozen=True)
+class PlacementNotes:
+    """The placements of Q/DQ that were timed, and the one that was taken."""
+
+    chosen: str
+    tried: tuple[PlacementTime, ...]
+
+
+@dataclass(frozen=True)
 class QuantizeNotes:
     """An INT8 network: what was tried, which layers are INT8, and how close it is."""
 
@@ -294,6 +315,7 @@ class QuantizeNotes:
     bytes_after: int
     dialect: Dialect
     control: ControlNotes | None = field(default=None, metadata=OMIT)  # with `exclude: auto`
+    placed: PlacementNotes | None = field(default=None, metadata=OMIT)  # with `residual: auto`
 
     def check_read(self) -> None:
         limits.check(self, 1, limits.MANY, "bytes_before", "bytes_after")

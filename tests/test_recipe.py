@@ -240,6 +240,6 @@ def test_the_schema_has_the_choices_of_dataclasses_too() -> None:
     schema = recipe.schema()
     assert schema["$defs"]["Preprocessing"]["properties"]["order"]["enum"] == ["rgb", "bgr"]
     options = schema["properties"]["targets"]["properties"]["openvino"]["properties"]
-    assert options["residual"]["enum"] == ["shortcut", "both", None]
+    assert options["residual"]["enum"] == ["shortcut", "both", "auto", None]
     for value in options["float_parts"]["enum"]:
         recipe.parse(tiny(targets={"openvino": {"float_parts": value}}))

@@ -43,7 +43,7 @@ def diagnose(
     found = scan.scan(pair, images, seed=seed, observers=[ranges], progress=progress)
     measured = _confirmed(pair, images, found, confirm, progress)
     evidence = Evidence(pair, found, ranges, images, rounded, exact, calibration, compiler)
-    named = causes.find(evidence)
+    named = causes.find(evidence, progress)
     flips = int((found.given.argmax(1) != found.exact.argmax(1)).sum())
     return NoiseDiagnosis(
         network=network,

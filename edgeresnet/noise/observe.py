@@ -130,7 +130,7 @@ def look(pair: Pair, images: np.ndarray, tensors: Collection[str]) -> Ranges:
 
 
 def _sampled(values: Tensor, count: int) -> np.ndarray:
-    """Return about so many values, evenly spread; an odd step meets all channels and columns."""
+    """Return about this count of values, evenly spread; an odd step meets all channels and columns."""
     flat = values.reshape(-1)
     step = max(1, -(-flat.numel() // count)) | 1
     return np.asarray(flat[::step].numpy())

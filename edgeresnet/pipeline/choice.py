@@ -1,4 +1,4 @@
-"""What is chosen before the other steps are known: which of several networks given weights are.
+"""What is chosen before the other steps are known: which network given weights are, where the recipe does not name it.
 
 Labelled images decide it in the step `recognise`. Opens no file, and runs no network.
 """
@@ -26,7 +26,7 @@ _SLOTS = ("training", "calibration", "evaluation")
 
 @dataclass(frozen=True)
 class Choice:
-    """The networks that given weights fit equally, the likeliest first, and labelled images to compare them on."""
+    """The networks that given weights fit, the likeliest first, and labelled images to run them on."""
 
     candidates: tuple[Architecture, ...]
     images: Given[Samples]

@@ -40,7 +40,7 @@ def plan(resolved: Resolved) -> tuple[Step, ...]:
     found, choice, weights = _steps(resolved), resolved.network.choice, resolved.network.weights
     if choice is None:
         return found
-    assert weights is not None  # they fit several networks
+    assert weights is not None  # they are recognised
     first, *others = (replace(step, after=RECOGNISE) if _reads(step, weights) else step for step in found)
     spec = candidates.RecogniseSpec(choice.candidates, resolved.recipe.seed)
     parents: Parents = {"network": weights, "images": choice.images}
@@ -76,15 +76,17 @@ def _steps(resolved: Resolved) -> tuple[Step, ...]:
 def int8_of(recipe: Recipe, known: Mapping[str, ResolvedTarget]) -> dict[str, StepId]:
     """Return the step that writes each target's INT8 network: one step for all targets of one dialect.
 
-    A search for the layers that stay in float is each target's own: its milliseconds decide.
+    Where milliseconds decide, each target has its own: a search for the layers that stay in float, or for a placement.
     """
     if recipe.quantize is None:
         return {}
     first: dict[Dialect, str] = {}
     wanted = [target for target in known.values() if target.ships == "int8"]
-    if recipe.quantize.is_searched:
-        return {each.name: StepId("quantize", each.name) for each in wanted}
-    return {each.name: StepId("quantize", first.setdefault(each.dialect, each.name)) for each in wanted}
+    own = [each for each in wanted if recipe.quantize.is_searched or each.is_placed]
+    shared = [each for each in wanted if each not in own]
+    found = {each.name: StepId("quantize", first.setdefault(each.dialect, each.name)) for each in shared}
+    found |= {each.name: StepId("quantize", each.name) for each in own}
+    return {each.name: found[each.name] for each in wanted}
 
 
 def as_written_of(recipe: Recipe, known: Mapping[str, ResolvedTarget]) -> dict[str, StepId]:
@@ -212,20 +214,32 @@ def _quantize_steps(resolved: Resolved, calibration: Given[Samples]) -> Iterator
     for step in dict.fromkeys(int8_of(recipe, resolved.targets).values()):
         target = resolved.targets[step.target]
         control = _control(resolved, target) if recipe.quantize.is_searched else None
-        spec = int8_specs.QuantizeSpec(recipe.quantize, target.dialect, recipe.seed, control)
-        timed = control is not None and control.timed is not None
-        stage = QUANTIZE_TIMED if timed else STAGES["quantize"]
-        yield Step(step, stage, spec, {**given, "ranges": CALIBRATE}, target.name if timed else None)
+        placing = _placing(resolved, target) if target.is_placed else None
+        spec = int8_specs.QuantizeSpec(recipe.quantize, target.dialect, recipe.seed, control, placing)
+        stage = QUANTIZE_TIMED if spec.timed else STAGES["quantize"]
+        yield Step(step, stage, spec, {**given, "ranges": CALIBRATE}, target.name if spec.timed else None)
+
+
+def _placing(resolved: Resolved, target: ResolvedTarget) -> specs.TimedSearch:
+    """Return how the placements of a target are timed; refuse a target that is not here."""
+    if target.is_bundle:
+        raise RecipeError(
+            f"targets.{target.name}.residual",
+            "is auto, which times networks on this machine, but this target is a bundle",
+            hint="leave it out, or write `shortcut` or `both`",
+        )
+    return _timed_search(resolved, target)
+
+
+def _timed_search(resolved: Resolved, target: ResolvedTarget) -> specs.TimedSearch:
+    recipe, one = resolved.recipe, specs.TimedTarget(target.name, target.options, "int8", _inside(resolved, target))
+    return specs.TimedSearch({target.name: one}, recipe.verify.plan(), recipe.trace.batch, recipe.preprocessing)
 
 
 def _control(resolved: Resolved, target: ResolvedTarget) -> int8_specs.Control:
     """Return what the search for layers that stay in float aims at, and how it times them."""
     recipe, evaluation = resolved.recipe, resolved.samples.get("evaluation")
-    timed = None
-    if target.name in resolved.timed:
-        inside = _inside(resolved, target)
-        one = specs.TimedTarget(target.name, target.options, "int8", inside)
-        timed = specs.TimedSearch({target.name: one}, recipe.verify.plan(), recipe.trace.batch, recipe.preprocessing)
+    timed = _timed_search(resolved, target) if target.name in resolved.timed else None
     limits = recipe.promises.forecast()
     return int8_specs.Control(
         limits.get("max_drop_pp"),

@@ -49,6 +49,11 @@ class ResolvedTarget:
     def is_bundle(self) -> bool:
         return self.delivery.where == "bundle"
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether the placement of its Q/DQ is measured."""
+        return self.ships == "int8" and getattr(self.options, "residual", None) == "auto"
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -104,9 +109,10 @@ def resolve(recipe: Recipe, store: Store) -> Resolved:
 
 def _timed(recipe: Recipe, found: Mapping[str, ResolvedTarget]) -> frozenset[str]:
     """Return the targets that run here, where a search asks how long a network takes."""
-    if recipe.quantize is None or not recipe.quantize.is_searched:
+    if recipe.quantize is None:
         return frozenset()
-    return frozenset(name for name, each in found.items() if not each.is_bundle and each.target.available().ok)
+    wanted = [each for each in found.values() if recipe.quantize.is_searched or each.is_placed]
+    return frozenset(each.name for each in wanted if not each.is_bundle and each.target.available().ok)
 
 
 def _check_device(recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""The time that is left, and how many more steps fit into it: planned anew from how long the last steps took."""
+"""The time that is left, and how many more steps fit into it, by how long the last steps took."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Deadline:
         return Deadline(max(0.0, share * (self.left - reserved)))
 
     def start(self) -> None:
-        """Begin a step: what happened since the last one is no part of it."""
+        """Begin a step; leave out what happened since the last one."""
         self._last = time.monotonic()
 
     def took(self) -> float:

@@ -92,7 +92,7 @@ def _target_lines(target: str, about: QuantizedTarget) -> list[str]:
         sentences.append(f"and {len(floats) - _SHOWN} more stay float (--json names them)")
     if about.images_in_levels:
         sentences.append("the input keeps its 256 levels: INT8 loses nothing there")
-    sentences += summary.control_sentences(about)
+    sentences += summary.placement_sentences(about) + summary.control_sentences(about)
     sentences += summary.quantizing_sentences(about.steps)
     held_out = about.held_out
     if held_out.images:

@@ -66,11 +66,11 @@ class QuantizeSpec(Spec):
     dialect: Dialect
     seed: int
     control: Control | None = None  # with `exclude: auto`
-    section = "quantize.exclude"
+    placing: TimedSearch | None = None  # with `residual: auto`
 
     @property
     def timed(self) -> TimedSearch | None:  # type: ignore[override]
-        return self.control.timed if self.control else None
+        return self.placing or (self.control.timed if self.control else None)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -78,5 +78,6 @@ class QuantizeSpec(Spec):
 
     def to_json(self) -> Json:
         own = self.quantize.model_dump(mode="json", exclude={"device"})  # where it is computed is not what it is
-        found = {**own, "dialect": asdict(self.dialect), "seed": self.seed}
-        return found | ({"control": self.control.to_json()} if self.control else {})
+        found: Json = {**own, "dialect": asdict(self.dialect), "seed": self.seed}
+        found |= {"control": self.control.to_json()} if self.control else {}
+        return found | ({"placing": self.placing.to_json()} if self.placing else {})

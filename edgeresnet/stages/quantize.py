@@ -11,17 +11,20 @@ import onnx
 
 from ..context import Context
 from ..graph import about
-from ..notes import ControlNotes, QuantizeNotes
+from ..notes import ControlNotes, PlacementNotes, QuantizeNotes
 from ..portable import manifest
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
+from ..portable.times import Ratio
 from ..quantization import engine, stored
 from ..quantization.calibration import Calibration
 from ..quantization.net import unshare
 from ..quantization.ranges import Origin, Ranges
 from ..store import Artifact, write_bytes
 from .int8 import Control, QuantizeInputs, QuantizeSpec
+from .specs import TimedSearch
 
+_WORSE_DB = 1.0  # a placement that costs more is not taken for its speed
 _QUESTION = 1  # raised by hand when stored answers of a search mean something else
 
 
@@ -47,7 +50,9 @@ def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context
         equalized = _equalized(inputs.ranges, origin)
         return engine.quantize(plain, equalized, chosen, images.batches, images.held(), ctx.progress)
 
-    control = None
+    control = placed = None
+    if spec.placing:
+        choices, placed = _placed(inputs, spec, choices, quantized, images, ctx)
     if spec.control:
         found, control = _controlled(inputs, spec.control, choices, quantized, images, ctx)
         found.placement.kept.update(dict.fromkeys(control.chosen.layers, "the search found that it needs float"))
@@ -55,7 +60,7 @@ def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context
         found = quantized(choices)
     description = replace(
         about.of(found.source.model),
-        dialect=spec.dialect,
+        dialect=choices.dialect,
         largest_weight=found.placement.weight_grid.high,
         parents={"network": inputs.network.digest, "calibration": inputs.calibration.digest},
     )
@@ -64,8 +69,8 @@ def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context
     onnx.checker.check_model(written)
     data = written.SerializeToString()
     write_bytes(out / stored.FILE, data)
-    notes = found.notes(spec.dialect, (inputs.network.path / stored.FILE).stat().st_size, len(data))
-    return replace(notes, control=control)
+    notes = found.notes(choices.dialect, (inputs.network.path / stored.FILE).stat().st_size, len(data))
+    return replace(notes, control=control, placed=placed)
 
 
 def _controlled(
@@ -105,22 +110,50 @@ def _controlled(
     return found.network, found.notes
 
 
-def _timed(wanted: Control, ctx: Context) -> Callable[[Mapping[str, Path]], dict[str, float]] | None:
-    """Return what times networks in turn on the target, each relative to the first; None: it is not here."""
-    search = wanted.timed
-    if search is None:
-        return None
+def _placed(
+    inputs: QuantizeInputs,
+    spec: QuantizeSpec,
+    choices: engine.Choices,
+    quantized: Callable[[engine.Choices], engine.Quantized],
+    images: Calibration,
+    ctx: Context,
+) -> tuple[engine.Choices, PlacementNotes]:
+    """Take the fastest placement of Q/DQ that keeps what can be forecast."""
+    from ..tune import placing
+
+    assert spec.placing is not None
+
+    def harms(other: engine.Choices) -> bool:
+        """Return whether a placement is further from FP32 than the usual one, by more than a decibel."""
+        usual, new = (quantized(replace(each, effort="fast")).sqnr_db for each in (choices, other))
+        return usual is not None and new is not None and new < usual - _WORSE_DB
+
+    ratios = _ratios(spec.placing, ctx, careful=True)
+    return placing.fastest(stored.network_of(inputs.network), choices, ratios, ctx.scratch / "placements", harms)
+
+
+def _ratios(search: TimedSearch, ctx: Context, *, careful: bool) -> Callable[[Mapping[str, Path]], dict[str, Ratio]]:
+    """Return what times networks in turn on the target: how many times as fast each is as the first."""
     assert ctx.measure is not None
 
-    def timed(networks: Mapping[str, Path]) -> dict[str, float]:
+    def timed(networks: Mapping[str, Path]) -> dict[str, Ratio]:
         plan = search.timing
         assert ctx.measure is not None
-        processes, seconds = min(3, plan.processes), max(plan.seconds / 3, 1.0 * len(networks))
+        quick = min(3, plan.processes), max(plan.seconds / 3, 1.0 * len(networks))
+        processes, seconds = (plan.processes, plan.seconds) if careful else quick
         (latencies,) = ctx.measure(networks, processes=processes, seconds=seconds, may_fail=True).values()
         first = latencies[next(iter(networks))]
-        return {name: 1 / each.speedup_over(first).value for name, each in latencies.items()}
+        return {name: each.speedup_over(first) for name, each in latencies.items()}
 
     return timed
+
+
+def _timed(wanted: Control, ctx: Context) -> Callable[[Mapping[str, Path]], dict[str, float]] | None:
+    """Return what times networks in turn on the target, each relative to the first; None: it is not here."""
+    if wanted.timed is None:
+        return None
+    ratios = _ratios(wanted.timed, ctx, careful=False)
+    return lambda networks: {name: 1 / ratio.value for name, ratio in ratios(networks).items()}
 
 
 def _equalized(ranges: Artifact, origin: Origin) -> engine.Source | None:

@@ -18,7 +18,14 @@ ZERO_POINTS = ("auto", "never")
 # What the options of every CPU target mean, for the recipe's reference.
 THREADS = described("Number of threads. Unset: as many cores as this machine grants.")
 CPU = described("CPU that the INT8 network is written for.", *CPUS)
-RESIDUAL = described("Inputs of a residual addition that are INT8. Unset: what runs best on the CPU.", *RESIDUALS, None)
+MEASURED = "auto"
+RESIDUAL = described(
+    "Inputs of a residual addition that are INT8. Unset: what usually runs best on the CPU. auto: a few placements of "
+    "Q/DQ are timed, and the fastest is taken.",
+    *RESIDUALS,
+    MEASURED,
+    None,
+)
 ZERO_POINT = described(
     "Zero points of signed activations. auto: where they are closer to FP32 or faster. never: all are 0.", *ZERO_POINTS
 )
@@ -37,8 +44,8 @@ def check_int8(cpu: str, residual: str | None, zero_points: str) -> None:
     """Check the options that decide how INT8 is written."""
     if cpu not in CPUS:
         raise ValueError(f"cpu must be one of {', '.join(CPUS)}, not {cpu!r}")
-    if residual is not None and residual not in RESIDUALS:
-        raise ValueError(f"residual must be one of {', '.join(RESIDUALS)}, not {residual!r}")
+    if residual is not None and residual not in (*RESIDUALS, MEASURED):
+        raise ValueError(f"residual must be one of {', '.join((*RESIDUALS, MEASURED))}, not {residual!r}")
     if zero_points not in ZERO_POINTS:
         raise ValueError(f"zero_points must be one of {', '.join(ZERO_POINTS)}, not {zero_points!r}")
 
@@ -54,7 +61,7 @@ def spoken(dialect: Dialect, cpu: str, residual: str | None, zero_points: str) -
     half = not machine.has_int8() if cpu == "this" else cpu == "avx2"
     return replace(
         dialect,
-        residual=residual or dialect.residual,
+        residual=residual if residual in RESIDUALS else dialect.residual,
         weights="half" if half else "full",
         zero_points="never" if zero_points == "never" else dialect.zero_points,
     )

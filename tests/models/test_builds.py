@@ -15,7 +15,7 @@ from edgeresnet import models
 from edgeresnet.models import checkpoint, names, recognise, shapes, spelled
 from edgeresnet.models.recognised import Recognised
 
-from .networks import enlivened
+from .networks import enlivened, lively
 
 Activate = Callable[[torch.Tensor], torch.Tensor]
 WIDTHS = (8, 16, 24)
@@ -109,7 +109,7 @@ def place_of(network: nn.Module, path: Path) -> int:
 
 def own(activate: Activate = functional.relu, **options: bool) -> nn.Module:
     torch.manual_seed(0)
-    return enlivened(Own(activate, **options))  # type: ignore[arg-type]
+    return enlivened(Own(activate, **options))
 
 
 @pytest.mark.parametrize("file", ["w.pth", "w.safetensors"])
@@ -195,3 +195,79 @@ def test_activations_are_candidates_of_a_known_network_under_unknown_names(tmp_p
     known = recognise.recognise(shapes.read(tmp_path / "w.pth"))
     assert known is not None
     assert known.archs == ("cifar_resnet8b",)
+
+
+def test_attention_of_matrices_is_not_taken_for_convolutions_of_the_same_shape(tmp_path: Path) -> None:
+    """A quarter of a bottleneck's channels is as many as its first convolution gives."""
+    arch = "general_bottleneck_2-2_out16-32_mid4-8_se4_stem8k3s1_projected"
+    network = lively(arch)
+    held = {name: value.flatten(1) if value.ndim == 4 and ".se." in name else value
+            for name, value in network.state_dict().items()}  # fmt: skip
+    held = {name.replace("layer", "part").replace(".se.", ".gate."): value for name, value in held.items()}
+    assert gives(arch, held, network, tmp_path / "w.safetensors")
+
+
+def test_attention_by_its_name_may_stand_before_the_convolutions(tmp_path: Path) -> None:
+    arch = "general_bottleneck_2-2_out16-32_mid4-8_se4_stem8k3s1_projected"
+    network = lively(arch)
+    held = {name.replace("layer", "part").replace(".se.", ".attn."): value
+            for name, value in network.state_dict().items()}  # fmt: skip
+    assert gives(arch, held, network, tmp_path / "w.safetensors")
+
+
+def test_a_classifier_may_have_the_shape_of_attention(tmp_path: Path) -> None:
+    """Ten classes of 40 features, and squeezing 40 channels to 10."""
+    arch = "general_basic_1-1_out20-40_se4_stem8k3s1_projected"
+    network = lively(arch, 10)
+    held = {name.replace("layer", "part"): value.flatten(1) if value.ndim == 4 and ".se." in name else value
+            for name, value in network.state_dict().items()}  # fmt: skip
+    assert gives(arch, held, network, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("place", ["post", "aa"])
+def test_the_last_normalisation_may_have_any_name(place: str, tmp_path: Path) -> None:
+    arch = "general_preact_bottleneck_1-1_out32-64_mid8-16_stem8k7s2_pool_lastnorm_projected_noshortcutnorm"
+    network = lively(arch)
+    words = {"layer": "stage", "norm.": f"{place}_activation.", "conv1.": "init_conv.", "bn1.": "init_norm."}
+    held = {}
+    for name, value in network.state_dict().items():
+        start = next((word for word in words if name.startswith(word)), "")
+        held[f"{words[start]}{name.removeprefix(start)}" if start else name] = value
+    assert gives(arch, held, network, tmp_path / "w.safetensors")
+
+
+def test_a_deep_stem_may_end_without_a_normalisation(tmp_path: Path) -> None:
+    arch = "general_preact_basic_1-1_out16-32_stem8-8-16k3s2_pool_nostemnorm_lastnorm_projected_noshortcutnorm"
+    network = lively(arch)
+    held = {name.replace("layer", "part"): value for name, value in network.state_dict().items()}
+    assert sum(name.startswith("conv1.") and name.endswith("running_mean") for name in held) == 2
+    assert gives(arch, held, network, tmp_path / "w.pth")
+
+
+@torch.no_grad()
+def gives(arch: str, held: dict[str, torch.Tensor], network: nn.Module, path: Path) -> bool:
+    """Return whether tensors are recognised as an architecture, and give the answers of the network."""
+    save_file(held, path) if path.suffix == ".safetensors" else torch.save(held, path)
+    found = recognise.recognise(shapes.read(path))
+    if found is None or arch not in found.archs:
+        return False
+    built = models.build(arch, found.classes, found.channels).eval()
+    checkpoint.load_into(built, path, arch)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    return torch.allclose(built(images), network(images), atol=1e-4)
+
+
+def test_what_differs_in_one_thing_and_in_two() -> None:
+    base = "general_bottleneck_1-1_out16-32_mid4-8_stem8k3s1_projected"
+    one = names.neighbours(base, [base])
+    assert {f"{base}_v1", f"{base}_gelu", f"{base}_meanshortcut", f"{base}_stage1s2"} <= set(one)
+    assert len(set(one)) == len(one)
+    assert base not in one
+    assert f"{base}_v1" not in names.neighbours(base, [base, f"{base}_v1"])
+    two = names.neighbours(base, [base, *one], things=2)
+    assert f"{base}_v1_gelu" in two
+    assert not {base, *one} & set(two)
+    assert names.neighbours("cifar_resnet20", ["cifar_resnet20_appended"])
+    appended = [name for name in names.neighbours("cifar_resnet20", ["cifar_resnet20_appended"]) if "appended" in name]
+    assert not appended, "it was tried, under another name"
+    assert names.neighbours("resnetblur18", []) == ()

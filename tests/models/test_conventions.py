@@ -137,5 +137,13 @@ def test_mmpretrains_style_says_where_strides_are(style: str, archs: tuple[str, 
 
 def test_two_backbones_or_another_network_say_nothing_of_strides() -> None:
     both = config("style='caffe', ")["meta"]["cfg"] + config("style='pytorch', ")["meta"]["cfg"]  # type: ignore[index]
-    for held in ({"meta": {"cfg": both}}, {"meta": {"cfg": "type='VGG'"}}, {"meta": {}}, {"meta": [1]}, {}, [1]):
+    cases: list[object] = [
+        {"meta": {"cfg": both}},
+        {"meta": {"cfg": "type='VGG'"}},
+        {"meta": {}},
+        {"meta": [1]},
+        {},
+        [1],
+    ]
+    for held in cases:
         assert openmmlab.convention_of(held) is None

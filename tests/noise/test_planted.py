@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+
+from edgeresnet import targets
+from edgeresnet.quantization import engine
 
 from .conftest import diagnosed
 
@@ -40,6 +45,16 @@ def test_a_planted_fault_is_named_first(
     assert causes[0].layer in planted.layers()
     assert words in causes[0].evidence
     assert causes[0].remedy.endswith(".")
+
+
+def test_calibration_on_darker_images_is_the_cause_in_all_the_network(
+    network: Callable[[str], Any], faults: Any, digits: np.ndarray
+) -> None:
+    good, dark = network("openvino"), digits * 0.25
+    rounded = faults.network_of(good.exact, dark, engine.Choices(targets.get("openvino").dialect)).rounded
+    cause = diagnosed(replace(faults.without(good, rounded), calibration=dark)).causes[0]
+    assert (cause.code, cause.layer) == ("range-left", "")
+    assert "tensors leave their calibrated range: the inputs of" in cause.evidence
 
 
 @pytest.mark.parametrize("form", ["openvino", "tensorrt"])

@@ -43,7 +43,7 @@ def test_a_remedy_that_takes_little_noise_away_names_no_cause() -> None:
 
 
 def test_the_place_with_most_noise_is_named_first() -> None:
-    noise = {"a": 0.1, "b": 0.8, "rest": 0.1}
+    noise = {"a": 0.05, "b": 0.8, "rest": 0.15}
     assert _found(noise, _place("a", promise=9.0), _place("b")) == [("b", 0.8)]
 
 

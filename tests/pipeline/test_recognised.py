@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 from edgeresnet import pipeline, recipe, report
 from edgeresnet.errors import ModelError
 from edgeresnet.images import sources
-from edgeresnet.notes import RecogniseNotes
-from edgeresnet.pipeline import Listener
+from edgeresnet.notes import Candidate, RecogniseNotes
+from edgeresnet.pipeline import Listener, choice
 from edgeresnet.pipeline.planner import RECOGNISE, TRAIN
 from edgeresnet.runs import Run
 from edgeresnet.stages import trace
@@ -129,6 +130,33 @@ def test_a_named_network_at_chance_is_on_the_last_screen(plain: Path, rolled: st
     assert sentence in " ".join(screen.split())
     assert "`edgeresnet diagnose` finds out." in " ".join(screen.split())
     assert CHANCE in report.FORMATS["md"](run)
+
+
+def test_only_a_network_that_is_surely_at_chance_is_refused() -> None:
+    found = Candidate("resnet18", 128, 1)
+    at_chance = RecogniseNotes("resnet18", (found,), shown=False, better_than_chance=False)
+    with pytest.raises(ModelError, match=r"w\.pth is recognised as a network that is not better than chance"):
+        choice.check(at_chance, "w.pth")
+    for notes in (replace(at_chance, unclear=True), replace(at_chance, better_than_chance=True)):
+        choice.check(notes, "w.pth")
+
+
+def test_the_only_network_that_weights_fit_is_compared_with_the_images(tmp_path: Path) -> None:
+    """On no more images than that takes."""
+    raw = tiny(model={"arch": "cifar_resnet8b", "classes": 10}, targets={}, promises={})
+    made = pipeline.make(recipe.parse(raw), Store.open(tmp_path / "first"), "train", Listener())
+    path = made.steps["train"].path
+    assert path is not None
+    save_file(load_file(Path(path) / "weights.safetensors"), tmp_path / "w.safetensors")
+    part = pipeline.make(
+        recipe.parse(of(tmp_path / "w.safetensors")), Store.open(tmp_path / "s"), "recognise", Listener()
+    )
+    notes = part.steps["recognise"].notes
+    assert isinstance(notes, RecogniseNotes)
+    ((candidate,), warnings) = notes.candidates, part.steps["recognise"].warnings
+    assert (notes.arch, notes.shown, notes.better_than_chance) == ("cifar_resnet8b", True, True)
+    assert candidate.images == 32
+    assert warnings == ()
 
 
 def test_a_training_begins_with_what_was_recognised(plain: Path, tmp_path: Path) -> None:

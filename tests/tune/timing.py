@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from edgeresnet.tune.speedup import UNPRUNED
 from torch import nn
 
 from edgeresnet.portable.machine import TimedMachine
 from edgeresnet.portable.times import Latency, ProcessTimes
+from edgeresnet.tune.speedup import UNPRUNED
 
 Speed = Callable[[float], float]  # the part of the weights that stays → times as fast
 

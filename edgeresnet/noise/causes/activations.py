@@ -12,7 +12,7 @@ from ..grids import Grid
 from ..observe import Seen
 from . import grid_error, ranges, words
 from .evidence import Evidence, Site
-from .remedies import CHOSEN_DB, EVERYWHERE_DB, NEVER_DB, WRONG_DB, Place, Remedy
+from .remedies import CHOSEN_DB, EVERYWHERE_DB, NEVER_DB, SHOWN_DB, WRONG_DB, Place, Remedy
 from .whatif import Change
 
 ZERO, HALF, NEGATIVE, APART, DEAD = (
@@ -117,12 +117,19 @@ def _together(code: str, those: list[tuple[Site, _Tried]]) -> Place:
     names = list(dict.fromkeys(site.layer for site, _ in those))
 
     def named() -> Cause:
-        evidence = f"{len(those)} tensors have this cause: the inputs of {words.listed(names)}."
+        what = _IN_MANY.get(code) or ranges.IN_MANY[code]
+        evidence = f"{len(those)} tensors {what}: the inputs of {words.listed(names)}."
         return Cause(code, "", evidence, _REMEDY.get(code) or ranges.remedy(code))
 
-    return Place((Remedy(change, named, EVERYWHERE_DB),), sum(site.noise for site, _ in those))
+    enough = SHOWN_DB if code in ranges.SHOWN else EVERYWHERE_DB
+    return Place((Remedy(change, named, enough),), sum(site.noise for site, _ in those))
 
 
+_IN_MANY = {
+    ZERO: "have a zero point that does not suit them",
+    HALF: "use half of their integers only",
+    NEGATIVE: "lose their negative values",
+}
 _REMEDY = {
     ZERO: "Calibrate again. The zero point must stand for the smallest value.",
     HALF: "Quantize values that are never negative as uint8 with the zero point 0.",

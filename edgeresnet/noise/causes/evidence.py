@@ -17,6 +17,7 @@ from ..scan import Scan
 from ..strip import Slot
 from .whatif import WhatIf
 
+_ENOUGH = 8  # images
 _ALMOST_ZERO = 1e-6
 
 
@@ -60,6 +61,11 @@ class Evidence:
     @cached_property
     def whatif(self) -> WhatIf:
         return WhatIf(self.pair, self.images, self.scan.exact, self.scan.given)
+
+    @cached_property
+    def varied(self) -> bool:
+        """Whether the images are enough to show what values a tensor takes: a few, or copies of one, are not."""
+        return len(self.images) >= _ENOUGH and bool(np.ptp(self.images, axis=0).any())
 
     @cached_property
     def sums_saturate(self) -> bool:

@@ -17,6 +17,14 @@ OUTLIER, HALVES, LEFT, NARROW, WIDE = (
     "range-narrow",
     "range-wide",
 )
+SHOWN = (HALVES, LEFT)  # by the calibration images
+IN_MANY = {
+    OUTLIER: "have a range that outliers decide",
+    HALVES: "differ between the halves of the images",
+    LEFT: "leave their calibrated range",
+    NARROW: "have a range that is too narrow",
+    WIDE: "have a range that is too wide",
+}
 _FEW = 0.05  # of the images hold outliers
 _ENOUGH = 16  # images show that one is unlike all others
 _RARE = 0.9999

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..diagnosis import Cause
+from ..scan import Progress
 from .whatif import Change, WhatIf
 
-# A remedy that raises SQNR at the logits by less explains nothing that matters. In turn: where no tool does it on purpose,
-# where something is plainly wrong, where the quantizer may have chosen it, and in many places at once. Good files of all
-# quantizers stay below.
-NEVER_DB, WRONG_DB, CHOSEN_DB, EVERYWHERE_DB = 0.5, 1.0, 2.0, 6.0
+# A remedy that raises SQNR at the logits by less explains nothing that matters. In turn: what no tool does on purpose,
+# what is plainly wrong, what a quantizer may have chosen; and in many places at once: what calibration images show, and
+# all else. Good files of all quantizers stay below.
+NEVER_DB, WRONG_DB, CHOSEN_DB, SHOWN_DB, EVERYWHERE_DB = 0.5, 1.0, 2.0, 3.0, 6.0
 _NEXT_DB = 3.0  # after another remedy was accepted
 _CLOSE_DB = 0.7  # the simplest remedy is named, if the best is not better by more
 _PLACES, _NAMED = 8, 4
@@ -45,14 +46,16 @@ class _Found:
     gain_db: float
 
 
-def search(whatif: WhatIf, places: Sequence[Place], advance: Callable[[], None] = lambda: None) -> list[Cause]:
+def search(whatif: WhatIf, places: Sequence[Place], progress: Progress = lambda done, total, word: None) -> list[Cause]:
     """Return the causes whose remedies work, the one that explains most first."""
     waiting = sorted(places, key=lambda place: -place.promise)[:_PLACES]
     causes: list[Cause] = []
     left = 1.0  # of the noise
     while waiting and len(causes) < _NAMED:
-        found = [_tried(whatif, place) for place in waiting]
-        advance()
+        found = []
+        for number, place in enumerate(waiting, 1):
+            found.append(_tried(whatif, place))
+            progress(number, len(waiting), "remedies")
         best = _simplest(found, _NEXT_DB if causes else 0.0)
         if best is None:
             break

@@ -153,12 +153,18 @@ def _together(code: str, those: list[tuple[Layer, _Tried]], evidence: Evidence) 
     names = [layer.name for layer, _ in sorted(those, key=lambda pair: -evidence.noise_of[pair[0].name])]
 
     def named() -> Cause:
-        text = f"{len(those)} layers have this cause: {words.listed(names)}."
+        text = f"{len(those)} layers have {_IN_MANY[code]}: {words.listed(names)}."
         return Cause(code, "", text, _REMEDY[code])
 
     return Place((Remedy(change, named, EVERYWHERE_DB),), sum(evidence.noise_of[name] for name in names))
 
 
+_IN_MANY = {
+    CLIPPED: "clipped weights",
+    WIDE: "scales that are too large for their weights",
+    PER_TENSOR: "one scale for all their weights",
+    DEAD: "large weights that read dead channels",
+}
 _REMEDY = {
     CLIPPED: "Quantize this layer's weights again, with scales from their largest values.",
     WIDE: "Quantize this layer's weights again, with a scale from each channel's largest value.",

@@ -15,7 +15,8 @@ from ..pair import Layer, Pair
 from ..strip import Slot
 
 _MOST_DB = 60.0  # where a remedy leaves no noise at all
-_IMAGES = 64
+_IMAGES, _FEWEST = 64, 16
+_VALUES = 1 << 22  # of all images that a remedy is tried on
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class WhatIf:
     """Runs a network with changes, and compares it with the network as it is now."""
 
     def __init__(self, pair: Pair, images: np.ndarray, exact: np.ndarray, given: np.ndarray):
-        self._pair, self._images, self._exact = pair, images[:_IMAGES], exact[:_IMAGES]
-        self._now, self._sqnr_db = Change(), compared(self._exact, given[:_IMAGES]).sqnr_db
+        count = max(_FEWEST, min(_IMAGES, _VALUES // images[0].size))
+        self._pair, self._images, self._exact = pair, images[:count], exact[:count]
+        self._now, self._sqnr_db = Change(), compared(self._exact, given[:count]).sqnr_db
 
     @property
     def sqnr_db(self) -> float | None:

@@ -6,7 +6,7 @@ from ...notes import QuantizeNotes
 from ...portable.result import Measured
 from ...runs import Run, StepRecord
 from ...text import as_sentence
-from ..summary import control_sentences, quantizing_sentences, sqnr
+from ..summary import control_sentences, placement_sentences, quantizing_sentences, sqnr
 from .element import Markup
 from .figure import figure, step_origin, verify_origin
 from .scale import around
@@ -50,7 +50,7 @@ def _caption(notes: QuantizeNotes) -> str:
         "SQNR in dB, compared with the network before quantization. 10 dB more is a tenth of the noise. Steps are "
         f"measured on {notes.held_out.images} held-out images. INT8 layers: {len(notes.int8)}."
         f"{f' In float: {float_}.' if float_ else ''}{'' if notes.layers else ' Its layers were not measured.'}"
-        f"{''.join(f' {as_sentence(each)}' for each in control_sentences(notes))}"
+        f"{''.join(f' {as_sentence(each)}' for each in (*placement_sentences(notes), *control_sentences(notes)))}"
     )
 
 

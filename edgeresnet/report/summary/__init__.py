@@ -28,7 +28,7 @@ from .cells import (
 from .changed_images import ChangedImage, changed_images, changes_sentence
 from .classes import CLASS_COLUMNS, ClassChange
 from .conditions import machine_lines
-from .controlling import control_sentences, control_word, float_layers
+from .controlling import control_sentences, control_word, float_layers, placement_sentences
 from .learning import EPOCH_COLUMNS, best_epoch_sentence, epoch_cells, epoch_rows, recovery_sentence, training_sentence
 from .pruning import (
     CUT_COLUMNS,
@@ -123,6 +123,7 @@ __all__ = [
     "noisiest_layers",
     "of",
     "percent",
+    "placement_sentences",
     "process_p50s",
     "promise_choices",
     "promises",

@@ -23,6 +23,19 @@ def control_sentences(notes: QuantizeNotes) -> list[str]:
     return [first, _forecast(control), *_time(control)]
 
 
+def placement_sentences(notes: QuantizeNotes) -> list[str]:
+    """Return which placement of Q/DQ was taken, and how the others were timed; nothing where none was."""
+    placed = notes.placed
+    if placed is None:
+        return []
+    others = [each for each in placed.tried if each.value is not None][1:]
+    shown = "; ".join(
+        f"{each.name} {each.value:.3f}" + (f" ({each.low:.3f} to {each.high:.3f})" if each.low and each.high else "")
+        for each in others
+    )
+    return [f"placement of Q/DQ: {placed.chosen}. Timed in turn, times as fast as the usual one: {shown or 'no other'}"]
+
+
 def float_layers(run: Run, target: str) -> str:
     """Return which layers of a target the search left in float; empty where it left none."""
     for step in run.steps:
