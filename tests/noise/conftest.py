@@ -13,7 +13,6 @@ import onnx
 import pytest
 
 from edgeresnet import images, recipe, targets
-from edgeresnet.noise.diagnose import diagnose
 from edgeresnet.noise.diagnosis import NoiseDiagnosis
 from edgeresnet.portable import machine
 from edgeresnet.quantization import engine
@@ -66,6 +65,8 @@ def _any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def diagnosed(planted: Any, **more: Any) -> NoiseDiagnosis:
     """Diagnose a planted file."""
+    from edgeresnet.noise.diagnose import diagnose  # loads torch: other tiers see this file too
+
     return diagnose(
         planted.exact,
         planted.rounded,
