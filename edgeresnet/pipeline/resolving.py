@@ -83,7 +83,7 @@ class Resolved:
         """Return it with one of the networks that its weights fit."""
         assert self.network.choice is not None
         known = {each.arch: each for each in self.network.choice.candidates}
-        usual = self.network.architecture  # what differs from it in several things was no candidate at first
+        usual = self.network.architecture  # what differs from it in several things was not compared at first
         found = known.get(arch) or replace(usual, arch=arch, libraries={}, sources_sha256=())
         return replace(self, network=replace(self.network, architecture=found))
 

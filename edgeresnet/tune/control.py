@@ -16,7 +16,7 @@ from .forecast import Forecast
 
 Layers = frozenset[str]
 Ended = Literal["enough", "found", "time", "reach"]
-_WORTH = 0.003  # of the noise: a layer that adds less is no candidate at first
+_WORTH = 0.003  # of the noise: a layer that adds less is not a candidate at first
 _TIMED = 8  # layers whose milliseconds are measured, one by one
 _LIKELY = 3  # small sets that are tried although no order of the layers led to them
 _LEAST_MS = 0.002  # of all: a smaller difference is not measured, but chance
