@@ -147,9 +147,10 @@ class _Matching:
             )
             return list(self._layers(images, expected))
 
-    def _layers(self, images: Tensor, expected: Mapping[str, Tensor]) -> Iterable[Layer]:
+    def _layers(self, images: Tensor, expected: dict[str, Tensor]) -> Iterable[Layer]:
         values: dict[str, Tensor] = {self._net.input: images}
-        for node in self._net.nodes:
+        last = {name: index for index, node in enumerate(self._net.nodes) for name in node.inputs}
+        for index, node in enumerate(self._net.nodes):
             reads = {
                 slot: self._stripped.reads[node.name, slot]
                 for slot in range(len(node.inputs))
@@ -159,7 +160,11 @@ class _Matching:
             layer = Layer(self.names.get(node.name) or self._described(node), node, reads, stored)
             if node.name in self._partner:
                 layer = self._fitted(layer, values, expected)
+                expected.pop(self._partner[node.name].name, None)
             values[node.name] = self._computed(layer, values)
+            for name in node.inputs:
+                if last[name] == index:
+                    values.pop(name, None)
             if reads or stored is not None:
                 yield layer
 

@@ -12,9 +12,11 @@ from edgeresnet.noise.diagnosis import NoiseDiagnosis
 from ..quantization import nets
 
 
-def _found(model: onnx.ModelProto, images: np.ndarray, **more: int) -> NoiseDiagnosis:
+def _found(model: onnx.ModelProto, images: np.ndarray, confirm: int = 5) -> NoiseDiagnosis:
     rounded = nets.int8(model, nets.BOTH).model()
-    return diagnose(model, rounded, images, network="int8.onnx", reference="fp32.onnx", calibration=images, **more)
+    return diagnose(
+        model, rounded, images, network="int8.onnx", reference="fp32.onnx", calibration=images, confirm=confirm
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgeresnet import targets
+from edgeresnet.noise.causes import evidence
 from edgeresnet.quantization import engine
 
 from .conftest import diagnosed
@@ -61,3 +62,16 @@ def test_calibration_on_darker_images_is_the_cause_in_all_the_network(
 def test_a_good_file_has_no_cause(network: Callable[[str], Any], faults: Any, form: str) -> None:
     good = network(form)
     assert diagnosed(faults.without(good, good.rounded)).causes == ()
+
+
+def test_calibration_images_are_run_only_where_a_range_is_doubtful(
+    network: Callable[[str], Any], faults: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*given: Any) -> None:
+        raise AssertionError("calibration images are run")
+
+    monkeypatch.setattr(evidence, "look", refused)
+    good = network("tensorrt")
+    assert diagnosed(faults.without(good, good.rounded)).causes == ()
+    with pytest.raises(AssertionError, match="are run"):
+        diagnosed(faults.shift(good, "layer1.0.conv1"))

@@ -22,6 +22,7 @@ ZERO, HALF, NEGATIVE, APART, DEAD = (
     "channels-apart",
     "dead-channels",
 )
+_RANGE = ""  # to be found out
 _LESS = 2.0  # a remedy is tried if it divides a tensor's own error by this: 3 dB
 _MANY = 3  # places that have the same cause make it the network's
 _APART = 8.0  # a channel is far from the others if it reaches further than their median by this factor
@@ -42,7 +43,7 @@ def places(evidence: Evidence) -> list[Place]:
         if site.tensor not in evidence.ranges or site.grid.per_channel:
             continue
         before = grid_error.error(evidence.seen(site), site.grid)
-        tried = [each for each in _grids(evidence, site) if before > _LESS * each.error]
+        tried = [_coded(evidence, site, each) for each in _grids(evidence, site) if before > _LESS * each.error]
         if not tried:
             continue
         remedies = tuple(_remedy(evidence, site, each) for each in tried)
@@ -67,7 +68,7 @@ def _grids(evidence: Evidence, site: Site) -> Iterator[_Tried]:
     if positive and shifted:
         low, high, shifted = 0, 255, False
     same = grid_error.best(seen, low, high, shifted=shifted)
-    yield _Tried(ranges.code(evidence, site, same), same, grid_error.error(seen, same))
+    yield _Tried(_RANGE, same, grid_error.error(seen, same))
     if not evidence.symmetric_only and positive == signed:
         other = grid_error.best(seen, *((0, 255) if positive else (-128, 127)), shifted=not positive)
         yield _Tried(HALF if positive else NEGATIVE, other, grid_error.error(seen, other))
@@ -75,6 +76,11 @@ def _grids(evidence: Evidence, site: Site) -> Iterator[_Tried]:
     far = _far(seen)
     if len(far):
         yield _Tried(DEAD if _constant(seen)[far].all() else APART, each, grid_error.per_channel_error(seen, each))
+
+
+def _coded(evidence: Evidence, site: Site, tried: _Tried) -> _Tried:
+    """Return why a range does not suit. Only now, since calibration images are run for it."""
+    return tried._replace(code=ranges.code(evidence, site, tried.grid)) if tried.code == _RANGE else tried
 
 
 def _far(seen: Seen) -> np.ndarray:
