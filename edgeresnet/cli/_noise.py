@@ -111,7 +111,7 @@ def _diagnosed(subject: _Subject, seed: int, *, quiet: bool) -> NoiseDiagnosis:
     networks = subject.networks
     shown = _progress.uncounted() if quiet else _progress.counted("diagnose")
     with shown as progress:
-        return diagnose.diagnose(
+        found = diagnose.diagnose(
             networks.exact,
             networks.rounded,
             subject.images,
@@ -122,6 +122,7 @@ def _diagnosed(subject: _Subject, seed: int, *, quiet: bool) -> NoiseDiagnosis:
             seed=seed,
             progress=progress,
         )
+    return networks.explained(found)
 
 
 def _check(asked: Asked) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,13 @@ class Networks:
     target: str = ""  # that the INT8 network was written for; empty: a file of any tool
     others: tuple[str, ...] = ()  # targets that have other INT8 networks
     compiler: Compiler | None = None  # of the target, where it is here
+    kept_float: frozenset[str] = frozenset()  # layers that the quantizer left in float on purpose
+
+    def explained(self, found: NoiseDiagnosis) -> NoiseDiagnosis:
+        """Return a diagnosis without the causes that are what the quantizer was told to do."""
+        kept = self.kept_float
+        left = tuple(each for each in found.causes if not (each.code == "float-layer" and each.layer in kept))
+        return replace(found, causes=left)
 
 
 def of_files(
@@ -80,7 +87,7 @@ def of_run(run: Run, recipe: Recipe, store: Store, target: str | None, listener:
     there = {name: steps[str(step)] for name, step in int8.items() if str(step) in steps and steps[str(step)].digest}
     chosen = _chosen(there, target, f"run {run.id}", f"its targets are {listed(recipe.targets) or 'none'}")
     exact, rounded = _file(run, store, steps.get("trace")), _file(run, store, there[chosen])
-    return _of_target(recipe, exact, rounded, chosen, int8)
+    return _of_target(recipe, exact, rounded, there[chosen], chosen, int8)
 
 
 def of_recipe(recipe: Recipe, store: Store, target: str | None, listener: Listener, name: str) -> Networks:
@@ -95,7 +102,7 @@ def of_recipe(recipe: Recipe, store: Store, target: str | None, listener: Listen
     there = {name: part.steps[str(step)] for name, step in int8.items() if step in wanted}
     chosen = _chosen(there, target, name, "")
     exact, rounded = (Path(step.path or "") / _FILE for step in (part.steps["trace"], there[chosen]))
-    return _of_target(recipe, exact, rounded, chosen, int8)
+    return _of_target(recipe, exact, rounded, there[chosen], chosen, int8)
 
 
 def taken(samples: Samples, count: int | None, seed: int) -> np.ndarray:
@@ -191,12 +198,16 @@ def _candidate(recipe: Recipe) -> Path:
     return Path(os.path.expanduser(recipe.model.candidate or ""))
 
 
-def _of_target(recipe: Recipe, exact: Path, rounded: Path, target: str, int8: Mapping[str, StepId]) -> Networks:
-    name = recipe.model.title
+def _of_target(
+    recipe: Recipe, exact: Path, rounded: Path, step: StepRecord, target: str, int8: Mapping[str, StepId]
+) -> Networks:
+    name, notes = recipe.model.title, step.notes
+    kept = frozenset(notes.kept_float) if isinstance(notes, QuantizeNotes) else frozenset()
     before = f"{name} {'pruned' if recipe.prune else 'in FP32'}"
     others = tuple(each for each, step in int8.items() if step != int8[target])
     compiler = compiler_of(target, recipe)
-    return _checked(Networks(_read(exact), _read(rounded), f"{name} for {target}", before, target, others, compiler))
+    found = Networks(_read(exact), _read(rounded), f"{name} for {target}", before, target, others, compiler, kept)
+    return _checked(found)
 
 
 def _chosen(there: Mapping[str, StepRecord | None], target: str | None, name: str, hint: str) -> str:

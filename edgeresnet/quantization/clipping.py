@@ -3,6 +3,7 @@
 A wide range rounds coarsely, and a narrow one clips. Where a tensor has thousands of values of an image, a rare clipped
 one hardly moves the logits; where it has one per channel, it does. Gradients show it for each channel: the noise of
 rounding adds up by its squares, and a channel's clipped parts by their sum over the image, since they have one sign.
+Images with large values have them in many channels: what is clipped there adds up, too.
 Rounding of weights limits how far the factors go. A few hundred images and gradients show more than the equalizer sees.
 """
 
@@ -34,7 +35,7 @@ _STEPS, _RATE = 150, 0.05
 _CAUTION = 0.02  # how much a factor far from 1 must gain
 _LARGEST = 5.0  # the logarithm of a factor stays within
 _ROUNDED_TOGETHER = 0.25  # of the noise of nearest weights: what is left of it
-_NOTHING = 1e-12
+_NOTHING, _SMALLEST = 1e-12, 1e-300
 
 
 Noise = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -64,6 +65,7 @@ class Curve(NamedTuple):
     clipped: Tensor  # squared sums of what is clipped at each threshold, as the logits feel it
     exceeding: Tensor  # images with a value above each threshold
     excess: Tensor  # the mean by which such images exceed it
+    together: Tensor  # for each threshold: how many times as much is felt, since channels are clipped together
 
 
 @dataclass
@@ -75,6 +77,7 @@ class _Sums:
     clipped: Tensor | float = 0.0
     exceeding: Tensor | float = 0.0
     excess: Tensor | float = 0.0
+    together: Tensor | float = 0.0  # squared sums over channels, too
 
     def add(self, values: Tensor, slopes: Tensor) -> None:
         """Add images, as images × channels × positions."""
@@ -83,7 +86,9 @@ class _Sums:
         above = sizes.amax(2) - thresholds[:, None]
         self.exceeding = self.exceeding + (above > 0).sum(1).double()
         self.excess = self.excess + above.clamp_min(0).sum(1).double()
-        self.clipped = self.clipped + self._clipped(sizes, slopes * values.sign(), thresholds).square().sum(1)
+        clipped = self._clipped(sizes, slopes * values.sign(), thresholds)
+        self.clipped = self.clipped + clipped.square().sum(1)
+        self.together = self.together + clipped.sum(2).square().sum(1)
 
     def _clipped(self, sizes: Tensor, slopes: Tensor, thresholds: Tensor) -> Tensor:
         """Return slopes times what is clipped, summed over positions: thresholds × images × channels.
@@ -105,8 +110,10 @@ class _Sums:
 
     def curve(self, images: int) -> Curve:
         """Return the mean over images, on the processor."""
-        exceeding = torch.as_tensor(self.exceeding)
-        found = self.peak, self.felt / images, self.clipped / images, exceeding, self.excess / exceeding.clamp_min(1)
+        exceeding, alone = torch.as_tensor(self.exceeding), torch.as_tensor(self.clipped).sum(1)
+        together = torch.where(alone > 0, self.together / alone.clamp_min(_SMALLEST), 1.0).clamp_min(1.0)
+        means = self.felt / images, self.clipped / images, exceeding, self.excess / exceeding.clamp_min(1)
+        found = self.peak, *means, together
         return Curve(*(torch.as_tensor(part).double().cpu() for part in found))
 
 
@@ -194,7 +201,8 @@ class _Part:
     executed: bool
 
     def __post_init__(self) -> None:
-        self._clipped, self._peaks = smoothed(self.curve), self.curve.peak.log()
+        self._clipped = smoothed(self.curve) * self.curve.together[:, None]
+        self._peaks = self.curve.peak.log()
         self._channels = torch.arange(len(self._peaks))
 
     def noise(self, factors: Tensor, reach: Tensor) -> Tensor:

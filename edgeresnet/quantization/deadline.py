@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 
@@ -15,6 +16,7 @@ class Deadline:
         self._began = self._last = time.monotonic()
         self._seconds = seconds
         self._took: deque[float] = deque(maxlen=_RECENT)
+        self._least = math.inf  # of the mean of recent steps
 
     @property
     def elapsed(self) -> float:
@@ -39,7 +41,17 @@ class Deadline:
         now = time.monotonic()
         found, self._last = now - self._last, now
         self._took.append(found)
+        self._least = min(self._least, self._mean)
         return found
+
+    @property
+    def slower(self) -> float:
+        """How many times as long as before a step takes now: at least 1."""
+        return self._mean / self._least if 0 < self._least < math.inf else 1.0
+
+    @property
+    def _mean(self) -> float:
+        return sum(self._took) / len(self._took)
 
     def fits(self, reserved: float = 0.0) -> int | None:
         """Return how many more steps fit before the end, if `reserved` seconds go to other work; None: not known yet.
@@ -49,7 +61,6 @@ class Deadline:
         left = self.left - reserved
         if left <= 0:
             return 0
-        if not self._took or not sum(self._took):
+        if not self._took or not self._mean:
             return None
-        mean, last = sum(self._took) / len(self._took), self._took[-1]
-        return int(left / mean) if last <= left else 0
+        return int(left / self._mean) if self._took[-1] <= left else 0

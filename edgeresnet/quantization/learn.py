@@ -131,7 +131,7 @@ class _Course:
 
     def run(self, on_step: Callable[[int, int], None]) -> None:
         """Learn, and end with the best state that held-out images saw."""
-        if not self._budget.steps or self._deadline.left <= self._budget.after:
+        if not self._budget.steps or self._deadline.left <= 2 * self._budget.after:  # a look takes about as long
             return
         factor = self._speed()
         self._start = self._least = self._judged()
@@ -153,7 +153,7 @@ class _Course:
     def _planned(self, before: int) -> int:
         """Return how many steps there will be, as far as the last ones show, with the looks between and after them."""
         looks = max(1, math.ceil(_CHECKS * (1 - self.done / max(before, 1))))
-        fit = self._deadline.fits(looks * self._looking + self._budget.after)
+        fit = self._deadline.fits(looks * self._looking + self._budget.after * self._deadline.slower)
         return self._budget.steps if fit is None else min(self._budget.steps, self.done + fit)
 
     def _speed(self) -> float:

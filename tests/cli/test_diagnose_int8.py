@@ -219,6 +219,26 @@ def test_a_recipe_is_made_as_far_as_its_int8(diagnose: Command, own: Path, tmp_p
     assert command[-1].startswith("quantize.exclude=[fc, ^")
 
 
+def test_a_layer_that_was_left_in_float_on_purpose_is_no_cause(
+    diagnose: Command, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeresnet.noise import diagnose as core
+
+    real, found = core.diagnose, list[str]()
+
+    def seen(*given: Any, **more: Any) -> Any:
+        diagnosis = real(*given, **more)
+        found.extend(each.layer for each in diagnosis.causes if each.code == "float-layer")
+        return diagnosis
+
+    monkeypatch.setattr(core, "diagnose", seen)
+    path = write_recipe(tmp_path, int8_recipe())
+    more = ("--target", "openvino", "--set", "quantize.exclude=[layer2.0.conv1]", "--json", "-q")
+    out, _ = expect(0, diagnose(path.name, "--int8", "--store", own, "--count", 8, *more))
+    assert found == ["layer2.0.conv1"], "or this test shows nothing"
+    assert not [each for each in json.loads(out)["causes"] if each["code"] == "float-layer"]
+
+
 def test_a_recipe_of_another_tools_file(diagnose: Command, tmp_path: Path) -> None:
     raw = int8_recipe() | {"model": {"checkpoint": "fp32.onnx", "candidate": "int8.onnx"}}
     for key in ("quantize", "train", "promises"):

@@ -49,7 +49,8 @@ def curve(peak: float, felt: float, clipped: list[float], exceeding: list[float]
     count = len(clipping._THRESHOLDS)
     costs, images = (torch.tensor([*part, *[part[-1]] * (count - len(part))]).double() for part in (clipped, exceeding))
     one, every = torch.ones(1, dtype=torch.float64), torch.full((count, 1), excess, dtype=torch.float64)
-    return Curve(peak * one, felt * one, costs[:, None], images[:, None], every)
+    alone = torch.ones(count, dtype=torch.float64)
+    return Curve(peak * one, felt * one, costs[:, None], images[:, None], every, alone)
 
 
 def test_what_is_clipped_is_felt_as_a_sum_over_the_image() -> None:
@@ -69,6 +70,22 @@ def test_what_is_clipped_is_felt_as_a_sum_over_the_image() -> None:
         excess = (values.abs().amax(2) - limit[:, 0]).clamp_min(0).sum(0) / above.sum(0).clamp_min(1)
         assert torch.allclose(found.excess[row], excess)
     assert torch.allclose(found.felt, slopes.square().sum((0, 2)) / 5)
+
+
+def test_channels_that_are_clipped_in_the_same_images_cost_more() -> None:
+    """Check two channels with one value each: together they move the logits twice as far, not 1.4 times."""
+    values = torch.ones(4, 2, 1, dtype=torch.float64)
+    for signs, times in (([1.0, 1.0], 2.0), ([1.0, -1.0], 1.0)):
+        sums = clipping._Sums(torch.ones(2, dtype=torch.float64))
+        sums.add(values, torch.tensor(signs, dtype=torch.float64).expand(4, 2)[:, :, None])
+        found = sums.curve(4)
+        assert found.together[-1] == times
+        assert found.together[0] == 1  # nothing is above twice the peak
+        noise = [
+            float(_Part(one, 127, None, 1.0, executed=True).noise(torch.zeros(0), torch.tensor(math.log(0.2)).double()))
+            for one in (found, found._replace(together=torch.ones_like(found.together)))
+        ]
+        assert noise[0] / noise[1] == pytest.approx(times, rel=1e-3)
 
 
 @pytest.mark.parametrize("dialect", [TENSORRT, BOTH], ids=["tensorrt", "both"])

@@ -34,6 +34,19 @@ def test_the_last_steps_say_how_many_more_fit(clock: list[float]) -> None:
     assert found.fits() == (1000 - 100 - 30) // 5  # not as the mean of all: 1.2 s
 
 
+def test_how_much_slower_steps_became(clock: list[float]) -> None:
+    found = Deadline(1000.0)
+    assert found.slower == 1.0
+    ratios = []
+    for seconds in [3.0, *[1.0] * 20, *[4.0] * 20, *[1.0] * 20]:
+        clock[0] += seconds
+        found.took()
+        ratios.append(found.slower)
+    assert ratios[20] == 1.0  # a slow first step is not what others are compared with
+    assert ratios[40] == 4.0
+    assert ratios[60] == 1.0
+
+
 def test_what_is_reserved_is_not_planned(clock: list[float]) -> None:
     found = Deadline(20.0)
     clock[0] += 2

@@ -193,6 +193,38 @@ def test_without_time_nothing_is_learned(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.model().SerializeToString() == fast.model().SerializeToString()
 
 
+@pytest.mark.parametrize("slower", [1.0, 4.0])
+def test_all_of_learning_ends_in_its_minutes(slower: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check observing, rounding, steps and evaluations together, on a machine that slows down after 50 seconds."""
+    now, began = [0.0], list[float]()
+
+    def takes(owner: Any, name: str, seconds: float) -> None:
+        whole = getattr(owner, name)
+
+        def slow(*given: Any) -> Any:
+            now[0] += seconds * (slower if began and now[0] > began[0] + 50 else 1.0)
+            return whole(*given)
+
+        monkeypatch.setattr(owner, name, slow)
+
+    takes(clipping, "_add", 4.0)
+    takes(engine, "_rounded", 5.0)
+    takes(engine._Evaluation, "__call__", 2.0)
+    takes(learn._Course, "_step", 1.0)
+    takes(learn._Student, "errors", 1.5)
+    learning = engine._learn
+
+    def begin(*given: Any) -> None:
+        began.append(now[0])
+        learning(*given)
+
+    monkeypatch.setattr(engine, "_learn", begin)
+    monkeypatch.setattr(deadline.time, "monotonic", lambda: now[0])
+    found = int8(plain(), TENSORRT, effort="balanced", minutes=2.0)
+    assert names(found)[-2] == "learned channels and ranges"
+    assert 90 < now[0] - began[0] <= 120 + slower  # one step
+
+
 def test_an_exact_network_has_a_finite_sqnr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qdq, "write", lambda model, placement, values: model)
     assert int8(plain(), TENSORRT).sqnr_db == 200.0

@@ -134,7 +134,7 @@ def test_a_step_that_takes_all_the_time_is_the_last(clock: list[float]) -> None:
 
 def test_minutes_that_are_over_before_the_first_step_change_nothing(clock: list[float]) -> None:
     _, before = scaled(plain(), TENSORRT)
-    for budget in (Budget(50, 0.0, 8), Budget(50, 10.0, 8, after=10.0)):
+    for budget in (Budget(50, 0.0, 8), Budget(50, 15.0, 8, after=10.0)):
         steps, found = timed(clock, budget, lambda done: 1.0)
         assert (steps, found.steps) == ([], 0)
         assert found.values.scales == before.scales
