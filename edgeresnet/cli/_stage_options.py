@@ -27,7 +27,7 @@ _INT8 = (
         type=click.Choice(("fast", "balanced", "best")),
         group=QUANTIZATION,
         show_default="fast",
-        help="Work spent on INT8 accuracy. balanced and best also adjust weights.",
+        help="Work spent on INT8 accuracy. balanced and best learn ranges and weights.",
     ),
     option(
         "--estimator",
@@ -41,7 +41,7 @@ _INT8 = (
         type=click.Choice(("auto", "cpu", "cuda")),
         group=QUANTIZATION,
         show_default="auto",
-        help="Processor on which balanced and best adjust weights. auto takes a CUDA GPU if torch finds one.",
+        help="Processor on which balanced and best learn. auto takes a CUDA GPU if torch finds one.",
     ),
     option(
         "--exclude",

@@ -26,7 +26,7 @@ class Quantize(Section):
     """INT8 for every target, from one calibration."""
 
     effort: Literal["fast", "balanced", "best"] = Field(
-        "fast", description="Work spent on INT8 accuracy. balanced and best also adjust weights on calibration images."
+        "fast", description="Work spent on INT8 accuracy. balanced and best learn ranges and weights from calibration images."
     )
     minutes: float = Field(
         10.0,
@@ -36,7 +36,7 @@ class Quantize(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description="Processor on which balanced and best adjust weights. auto takes a CUDA GPU if torch finds one.",
+        description="Processor on which balanced and best learn. auto takes a CUDA GPU if torch finds one.",
     )
     estimator: Literal["min-max", "percentile", "entropy", "mse"] = Field(
         "mse", description="Method that chooses the range of each tensor."
