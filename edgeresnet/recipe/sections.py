@@ -26,7 +26,8 @@ class Quantize(Section):
     """INT8 for every target, from one calibration."""
 
     effort: Literal["fast", "balanced", "best"] = Field(
-        "fast", description="Work spent on INT8 accuracy. balanced and best learn ranges and weights from calibration images."
+        "fast",
+        description="Work spent on INT8 accuracy. balanced and best learn ranges and weights from calibration images.",
     )
     minutes: float = Field(
         10.0,

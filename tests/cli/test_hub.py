@@ -90,7 +90,9 @@ def test_weights_with_names_next_to_them_are_looked_at_once(tmp_path: Path, monk
         return real(*given)
 
     monkeypatch.setattr(recognise, "recognise", look)
-    known = _one_shot.of_files([str(folder(tmp_path / "hub"))], ModelOptions("auto", *[None] * 8))
+    known = _one_shot.of_files(
+        [str(folder(tmp_path / "hub"))], ModelOptions("auto", None, None, None, None, None, None, None, None)
+    )
     assert (known.names, known.preprocessing["size"]) == (str(tmp_path / "hub/config.json"), 14)
     assert len(looked) == 1
 
