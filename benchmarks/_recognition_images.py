@@ -72,7 +72,7 @@ def taken(network: nn.Module, path: Path, channels: int, size: int) -> str:
         "preprocessing": {"size": size, "mean": [0.5] * channels, "std": [0.25] * channels},
         "images": {"evaluation": str(folder / "images.npz"), "names": str(names)},
     }
-    machine.cores = lambda: 1  # small networks: threads that wait for one another cost more
+    machine.cores = lambda *_: 1  # small networks: threads that wait for one another cost more
     try:
         done = pipeline.make(recipe.parse(raw), Store.open(folder / "store"), "recognise", Listener())
     except EdgeresnetError as problem:

@@ -146,7 +146,7 @@ def test_images_need_no_labels_and_may_be_alike(diagnose: Command, tmp_path: Pat
     assert "--count 4 is more than the 3 images (give more, or lower it)" in error
 
 
-class Digits(CalibrationDataReader):  # type: ignore[misc]
+class Digits(CalibrationDataReader):
     """Give onnxruntime's quantizer a few images."""
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,7 +122,9 @@ def test_every_target_must_reach_its_own_goal(network: nn.Module, chooser: choos
 
 
 def _only(clock: Clock, target: str) -> Measure:
-    def measure(networks: Mapping[str, nn.Module], *, processes: int, seconds: float) -> dict[str, dict[str, Latency]]:
+    def measure(
+        networks: Mapping[str, Any], *, processes: int, seconds: float, may_fail: bool = False
+    ) -> dict[str, dict[str, Latency]]:
         return {target: clock(networks, processes=processes, seconds=seconds)[target]}
 
     return measure
@@ -189,7 +192,7 @@ class Varying:
         self.by_rung, self.calls, self.ends_at = by_rung, list[tuple[str, ...]](), 1000
 
     def __call__(
-        self, networks: Mapping[str, nn.Module], *, processes: int, seconds: float
+        self, networks: Mapping[str, Any], *, processes: int, seconds: float, may_fail: bool = False
     ) -> dict[str, dict[str, Latency]]:
         if len(self.calls) == self.ends_at:
             raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -51,7 +52,7 @@ class Clock:
         self.calls: list[tuple[str, ...]] = []
 
     def __call__(
-        self, networks: Mapping[str, nn.Module], *, processes: int, seconds: float
+        self, networks: Mapping[str, Any], *, processes: int, seconds: float, may_fail: bool = False
     ) -> dict[str, dict[str, Latency]]:
         if len(self.calls) == self.ends_at:
             raise KeyboardInterrupt
