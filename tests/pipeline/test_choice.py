@@ -76,10 +76,18 @@ def test_the_steps_after_it_are_those_of_a_recipe_that_names_the_network(arch: s
 def test_what_needs_no_choice_has_no_such_step(tmp_path: Path) -> None:
     named = of(tmp_path)
     named["model"]["arch"] = "cifar_resnet8"
-    for raw in (named, of(tmp_path, "cifar_resnet8b"), tiny()):
+    for raw in (named, tiny()):
         found = resolved(raw, tmp_path)
         assert (found.network.choice, found.network.warnings) == (None, ())
         assert RECOGNISE not in steps(found)
+
+
+def test_a_single_candidate_is_run_on_labelled_images_too(tmp_path: Path) -> None:
+    """So that a network that answers by chance is not taken for the one that was trained."""
+    found = resolved(of(tmp_path, "cifar_resnet8b"), tmp_path)
+    assert found.network.choice is not None
+    assert [each.arch for each in found.network.choice.candidates] == ["cifar_resnet8b"]
+    assert RECOGNISE in steps(found)
 
 
 def test_without_labels_the_likeliest_is_taken_and_the_others_are_named(tmp_path: Path) -> None:
