@@ -144,7 +144,8 @@ class _Search:
         needed = max((part for part in failed if part < enough), default=0.0)
         least = min(map(self._estimate, kept))
         few = [layer for layer in self._order if gains[layer] > _WORTH and layer in self._cost]
-        small = [Layers(some) for size in (1, 2, 3) for some in itertools.combinations(few, size)]
+        sizes = range(1, min(4, len(self._order)))
+        small = [Layers(some) for size in sizes for some in itertools.combinations(few, size)]
         cheaper = sorted((each for each in small if self._estimate(each) < least), key=self._estimate)
         likely = (each for each in cheaper if self._question.removed(each) > needed)
         return [each for each in itertools.islice(likely, _LIKELY) if self._forecast(each).kept]
@@ -172,8 +173,12 @@ class _Search:
         return chosen
 
     def _grown(self, order: Sequence[str]) -> Layers:
-        """Return the shortest beginning of the order that is kept, found by doubling and halving; else all of it."""
-        below, size = 0, 1
+        """Return the shortest beginning of the order that is kept, found by doubling and halving; else all of it.
+
+        One layer stays in INT8 at least: with none there is no INT8 network.
+        """
+        order = order[: len(self._order) - 1]
+        below, size = 0, min(1, len(order))
         while not self._forecast(Layers(order[:size])).kept:
             if size >= len(order):
                 return Layers(order)

@@ -89,7 +89,7 @@ def _repaired(
         network = quantize(engine.excluding(choices, patterns(chosen)))
         forecast = outlook.of(network)
         rest = [layer for layer in question.layers() if layer not in chosen]
-        if forecast.kept or found.ended != "found" or not rest or attempt == _REPAIRS or left() <= 0:
+        if forecast.kept or found.ended != "found" or len(rest) < 2 or attempt == _REPAIRS or left() <= 0:
             break
         chosen.append(max(rest, key=lambda layer: question.removed(Layers({*chosen, layer}))))
     ended = found.ended
