@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -36,15 +37,20 @@ class Journal(Generic[T]):
     def __post_init__(self) -> None:
         stored = documents.stored_json(self.path, Stored)
         if stored and (stored.identity, stored.question) == (machine.identity(), self.question):
-            self.answers = {name: codec.decode(self.kind, json.loads(text)) for name, text in stored.answers}
+            with contextlib.suppress(ValueError):  # damaged, or of another version: they are made again
+                self.answers = {name: codec.decode(self.kind, json.loads(text)) for name, text in stored.answers}
             self.continued = len(self.answers)
 
     def of(self, name: str, make: Callable[[], T]) -> T:
         """Return the answer of this name; make it, and store it, if it is not there."""
         if name not in self.answers:
-            self.answers[name] = make()
-            self._save()
+            self.add({name: make()})
         return self.answers[name]
+
+    def add(self, answers: Mapping[str, T]) -> None:
+        """Store answers that were made together."""
+        self.answers.update(answers)
+        self._save()
 
     def _save(self) -> None:
         answers = tuple((name, json.dumps(codec.encode(answer))) for name, answer in self.answers.items())

@@ -112,9 +112,7 @@ class Int8Layers:
             first = sets[0]
             networks = {_key(each): self._written(each) for each in dict.fromkeys([first, *missing])}
             found = self._timed(networks)
-            for each in missing:
-                if _key(each) in found:
-                    self._times.of(_key(each), lambda each=each: found[_key(each)])  # type: ignore[misc]
+            self._times.add({name: found[name] for name in map(_key, missing) if name in found})
         return [self._times.answers.get(_key(each)) for each in sets]
 
     def _by_size(self, chosen: Layers) -> float:

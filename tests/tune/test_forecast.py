@@ -76,5 +76,8 @@ def test_a_journal_answers_the_same_question_again_and_no_other(tmp_path: Path) 
     again = Journal(path, Seen, "a question")
     assert (again.of("one", make), again.continued, len(made)) == (Seen(0.1, 0.2, 0.3, (0.4, 0.5)), 1, 1)
     assert Journal(path, Seen, "another question").answers == {}
-    path.write_bytes(path.read_bytes()[:-9])
-    assert Journal(path, Seen, "a question").answers == {}, "damaged"
+    whole = path.read_text()
+    for damaged in (whole[:-9], whole.replace("drop", "fall"), whole.replace("[0.4, 0.5]", "{")):
+        assert damaged != whole
+        path.write_text(damaged)
+        assert Journal(path, Seen, "a question").answers == {}, "damaged, or of another version"
