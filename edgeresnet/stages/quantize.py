@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from .. import targets
 from ..context import Context
 from ..graph import about
 from ..notes import ControlNotes, PlacementNotes, QuantizeNotes
-from ..portable import manifest
+from ..portable import machine, manifest
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..portable.times import Ratio
@@ -23,9 +25,9 @@ from ..quantization.ranges import Origin, Ranges
 from ..store import Artifact, write_bytes
 from .int8 import Control, QuantizeInputs, QuantizeSpec
 from .specs import TimedSearch
+from .table import STAGES
 
 _WORSE_DB = 1.0  # a placement that costs more is not taken for its speed
-_QUESTION = 1  # raised by hand when stored answers of a search mean something else
 
 
 def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context) -> QuantizeNotes:
@@ -85,16 +87,7 @@ def _controlled(
     from ..tune import int8
     from ..tune.forecast import Goals
 
-    timing = wanted.timed.to_json() if wanted.timed else None
-    parents = [inputs.network.digest, inputs.ranges.digest, inputs.calibration.digest]
-    question: dict[str, object] = {
-        "version": _QUESTION,
-        "parents": parents,
-        "timed": timing,
-        "dialect": asdict(choices.dialect),
-        "seed": choices.seed,
-    }
-    question |= {"estimator": choices.estimator, "exclude": list(choices.exclude)}
+    question = _question(inputs, wanted, choices)
     limits = wanted.max_drop_pp, wanted.max_flips_pct, wanted.max_confidence_change
     found = int8.controlled(
         stored.network_of(inputs.network),
@@ -103,11 +96,29 @@ def _controlled(
         np.concatenate([*images.batches(), images.held()]),
         Goals(*limits, images=wanted.evaluated, round=wanted.round),
         _timed(wanted, ctx),
-        (ctx.cache or ctx.scratch) / "control" / manifest.digest_of(question),
-        manifest.digest_of(question),
+        (ctx.cache or ctx.scratch) / "control" / question,
+        question,
         wanted.spent_s,
     )
     return found.network, found.notes
+
+
+def _question(inputs: QuantizeInputs, wanted: Control, choices: engine.Choices) -> str:
+    """Return the digest of all that an answer of a search depends on: not the promises, which only judge it."""
+    stage, names = STAGES["quantize"], tuple(wanted.timed.targets) if wanted.timed else ()
+    libraries = [each for name in names for each in targets.get(name).libraries]
+    return manifest.digest_of(
+        {
+            "version": stage.version,
+            "libraries": machine.versions(*stage.libraries, *libraries),
+            "parents": [inputs.network.digest, inputs.ranges.digest, inputs.calibration.digest],
+            "timed": wanted.timed.to_json() if wanted.timed else None,
+            "dialect": asdict(choices.dialect),
+            "estimator": choices.estimator,
+            "exclude": list(choices.exclude),
+            "seed": choices.seed,
+        }
+    )
 
 
 def _placed(
@@ -123,9 +134,13 @@ def _placed(
 
     assert spec.placing is not None
 
+    @functools.cache
+    def sqnr_db(chosen: engine.Choices) -> float | None:
+        return quantized(replace(chosen, effort="fast")).sqnr_db
+
     def harms(other: engine.Choices) -> bool:
         """Return whether a placement is further from FP32 than the usual one, by more than a decibel."""
-        usual, new = (quantized(replace(each, effort="fast")).sqnr_db for each in (choices, other))
+        usual, new = sqnr_db(choices), sqnr_db(other)
         return usual is not None and new is not None and new < usual - _WORSE_DB
 
     ratios = _ratios(spec.placing, ctx, careful=True)
@@ -134,14 +149,13 @@ def _placed(
 
 def _ratios(search: TimedSearch, ctx: Context, *, careful: bool) -> Callable[[Mapping[str, Path]], dict[str, Ratio]]:
     """Return what times networks in turn on the target: how many times as fast each is as the first."""
-    assert ctx.measure is not None
+    measure, plan = ctx.measure, search.timing
+    assert measure is not None
 
     def timed(networks: Mapping[str, Path]) -> dict[str, Ratio]:
-        plan = search.timing
-        assert ctx.measure is not None
         quick = min(3, plan.processes), max(plan.seconds / 3, 1.0 * len(networks))
         processes, seconds = (plan.processes, plan.seconds) if careful else quick
-        (latencies,) = ctx.measure(networks, processes=processes, seconds=seconds, may_fail=True).values()
+        (latencies,) = measure(networks, processes=processes, seconds=seconds, may_fail=True).values()
         first = latencies[next(iter(networks))]
         return {name: each.speedup_over(first) for name, each in latencies.items()}
 
