@@ -13,6 +13,7 @@ from .errors import EdgeresnetError
 from .images import read_image
 from .portable import codec, inference
 from .portable.preprocessing import Preprocessing
+from .portable.probabilities import softmax
 from .runs import Run
 from .store import Store
 
@@ -54,7 +55,6 @@ def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -
 
 
 def _ranked(logits: np.ndarray, classes: Sequence[str], top: int) -> tuple[Prediction, ...]:
-    exponents = np.exp(logits - logits.max())
-    probabilities = exponents / exponents.sum()
+    probabilities = softmax(logits)
     best = np.argsort(-probabilities)[:top]
     return tuple(Prediction(classes[index], float(probabilities[index])) for index in best)

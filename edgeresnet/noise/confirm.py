@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..portable import machine
+from ..portable import inference, machine
 from .pair import Pair
-from .scan import Progress, Scan, as_tensor, computed, decibels, rounded
+from .scan import Progress, Scan, as_tensor, computed, rounded
 
 _AT_ONCE = 1 << 20  # values of the images in a batch: no gradient is stored
 ALL_DB = 60.0  # where no noise is left
@@ -45,17 +45,13 @@ def _forward(pair: Pair, batch: Tensor, int8: Collection[str], tensors: Collecti
     net, layers = pair.net, {layer.node.name: layer for layer in pair.layers}
     values = {net.input: batch}
     found = {tensor: np.asarray(batch.numpy()) for tensor in tensors if tensor == net.input}
-    last = {name: index for index, node in enumerate(net.nodes) for name in node.inputs}
-    for index, node in enumerate(net.nodes):
+    for node in net.walk(values):
         layer = layers.get(node.name)
         as_int8 = layer is not None and layer.name in int8
         value = rounded(pair, layer, values) if layer and as_int8 else computed(pair, node, values, exactly=True)
         values[node.name] = value
         if node.name in tensors:
             found[node.name] = np.asarray(value.numpy())
-        for name in node.inputs:
-            if last.get(name) == index:
-                values.pop(name, None)
         if len(found) == len(tensors):
             break
     return found
@@ -63,9 +59,8 @@ def _forward(pair: Pair, batch: Tensor, int8: Collection[str], tensors: Collecti
 
 def compared(exact: np.ndarray, given: np.ndarray) -> Measured:
     """Compare logits with the FP32 network's."""
-    noise = float(np.square(given.astype(np.float64) - exact).sum())
     flips = int((given.argmax(1) != exact.argmax(1)).sum())
-    return Measured(decibels(float(np.square(exact, dtype=np.float64).sum()), noise), flips)
+    return Measured(inference.sqnr_db(exact, given), flips)
 
 
 class Confirmed(NamedTuple):

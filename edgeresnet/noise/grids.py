@@ -45,24 +45,18 @@ class Grid(NamedTuple):
     def per_channel(self) -> bool:
         return self.scale.size > 1
 
-    def shaped(self, rank: int) -> tuple[Tensor, Tensor]:
-        """Return scale and zero point as tensors that fit values of this rank."""
+    def shaped(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return scale and zero point so that they fit values of this rank."""
         shape = [1] * rank
         if self.per_channel:
             shape[self.axis % rank] = -1
-        return tuple(torch.from_numpy(each.astype(np.float32)).reshape(shape) for each in (self.scale, self.zero))  # type: ignore[return-value]
+        return self.scale.reshape(shape), self.zero.reshape(shape)
 
     def fake(self, values: Tensor) -> Tensor:
         """Quantize and dequantize. Gradients ignore rounding, and are zero where values are clipped."""
-        scale, zero = self.shaped(values.dim())
+        scale, zero = (torch.from_numpy(each.astype(np.float32)) for each in self.shaped(values.dim()))
         found: Tensor = _Fake.apply(values, scale, zero, self.low, self.high)
         return found
-
-    def clipped(self, values: Tensor) -> Tensor:
-        """Return which values the grid does not reach."""
-        scale, zero = self.shaped(values.dim())
-        integers = (values / scale + zero).round_()
-        return (integers < self.low) | (integers > self.high)
 
 
 def of(scale: np.ndarray, zero: np.ndarray | None, kind: int, axis: int, node: str) -> Grid:

@@ -149,8 +149,7 @@ class _Matching:
 
     def _layers(self, images: Tensor, expected: dict[str, Tensor]) -> Iterable[Layer]:
         values: dict[str, Tensor] = {self._net.input: images}
-        last = {name: index for index, node in enumerate(self._net.nodes) for name in node.inputs}
-        for index, node in enumerate(self._net.nodes):
+        for node in self._net.walk(values):
             reads = {
                 slot: self._stripped.reads[node.name, slot]
                 for slot in range(len(node.inputs))
@@ -162,9 +161,6 @@ class _Matching:
                 layer = self._fitted(layer, values, expected)
                 expected.pop(self._partner[node.name].name, None)
             values[node.name] = self._computed(layer, values)
-            for name in node.inputs:
-                if last[name] == index:
-                    values.pop(name, None)
             if reads or stored is not None:
                 yield layer
 

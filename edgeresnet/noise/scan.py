@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..portable import machine
+from ..portable import inference, machine
 from ..quantization.net import Node
 from ..quantization.torch_net import OPERATORS
 from .pair import Layer, Pair, operand
@@ -49,40 +49,30 @@ class Scan:
         return len(self.total)
 
     def sqnr_db(self) -> float | None:
-        return decibels(np.square(self.exact, dtype=np.float64).sum(), self.noise())
-
-    def noise(self) -> float:
-        """Return the noise at the logits."""
-        return float(np.square(self.given.astype(np.float64) - self.exact).sum())
+        return inference.sqnr_db(self.exact, self.given)
 
     def own_db(self) -> list[float | None]:
         """Return the estimated SQNR at the logits if one layer alone were INT8."""
         signal = float(np.square(self.exact, dtype=np.float64).sum())
-        return [decibels(signal, float(noise)) for noise in np.square(self.moved).sum(0)]
+        return [inference.decibels(signal, float(noise)) for noise in np.square(self.moved).sum(0)]
 
-    def cost_db(self, names: Sequence[str] | None = None) -> list[float]:
+    def cost_db(self) -> list[float]:
         """Return by how many decibels the estimated SQNR rises if one layer is left in float."""
-        chosen = range(len(self.layers)) if names is None else [self.layers.index(name) for name in names]
-        return [self.without_db([each]) for each in chosen]
+        return [self._without_db(layer) for layer in range(len(self.layers))]
 
-    def without_db(self, layers: Sequence[int]) -> float:
-        """Return by how many decibels the estimated SQNR rises if these layers are left in float."""
-        left = self.total - self.moved[:, list(layers)].sum(1)
+    def _without_db(self, layer: int) -> float:
+        left = self.total - self.moved[:, layer]
         before, after = float(np.square(self.total).sum()), float(np.square(left).sum())
         return 10 * float(np.log10(max(before, 1e-30) / max(after, 1e-6 * before, 1e-30)))
 
     def output_db(self) -> list[float | None]:
         """Return the SQNR of each layer's output, with all noise before it."""
-        return [decibels(float(one), float(two)) for one, two in zip(self.signal, self.apart, strict=True)]
+        return [inference.decibels(float(one), float(two)) for one, two in zip(self.signal, self.apart, strict=True)]
 
     def explained(self) -> float:
         """Return how well the layers' parts add up to the whole: 1 where the first order is all there is."""
         left = np.square(self.total - self.moved.sum(1)).sum()
         return 1 - float(left / max(np.square(self.total).sum(), 1e-30))
-
-
-def decibels(signal: float, noise: float) -> float | None:
-    return None if noise == 0 or signal == 0 else float(10 * np.log10(signal / noise))
 
 
 def scan(
@@ -128,16 +118,11 @@ class _Batch:
     def run(self, batch: Tensor, generator: torch.Generator) -> tuple[np.ndarray, ...]:
         net = self._pair.net
         exact, given = {net.input: batch}, {net.input: batch}
-        last = {name: index for index, node in enumerate(net.nodes) for name in node.inputs}
-        for index, node in enumerate(net.nodes):
+        for node in net.walk(exact, given):
             with torch.no_grad():
                 exact[node.name] = computed(self._pair, node, exact, exactly=True)
             with torch.enable_grad():
                 given[node.name] = self._given(node, exact, given)
-            for name in node.inputs:
-                if last.get(name) == index:
-                    exact.pop(name, None)
-                    given.pop(name, None)
         with torch.enable_grad():
             return self._found(exact[net.output], given[net.output], generator)
 

@@ -25,10 +25,7 @@ class Stored:
     exact: np.ndarray | None  # the float values, where the file has them
 
     def dequantized(self) -> np.ndarray:
-        shape = [1] * self.integers.ndim
-        if self.grid.per_channel:
-            shape[self.grid.axis % self.integers.ndim] = -1
-        scale, zero = self.grid.scale.reshape(shape), self.grid.zero.reshape(shape)
+        scale, zero = self.grid.shaped(self.integers.ndim)
         return np.asarray((self.integers.astype(np.float32) - zero) * scale, np.float32)
 
 
@@ -142,8 +139,6 @@ class _Stripping:
 
 
 def _stored(exact: np.ndarray, grid: Grid) -> Stored:
-    shape = [1] * exact.ndim
-    if grid.per_channel:
-        shape[grid.axis % exact.ndim] = -1
-    integers = np.rint(exact / grid.scale.reshape(shape)) + grid.zero.reshape(shape)
+    scale, zero = grid.shaped(exact.ndim)
+    integers = np.rint(exact / scale) + zero
     return Stored(grid, np.clip(integers, grid.low, grid.high).astype(np.int64), exact.astype(np.float32))

@@ -58,7 +58,7 @@ class Networks:
     kept_float: frozenset[str] = frozenset()  # layers that the quantizer left in float on purpose
 
     def explained(self, found: NoiseDiagnosis) -> NoiseDiagnosis:
-        """Return a diagnosis without the causes that are what the quantizer was told to do."""
+        """Return a diagnosis without causes that are on purpose: layers that a recipe or a search leaves in float."""
         kept = self.kept_float
         left = tuple(each for each in found.causes if not (each.code == "float-layer" and each.layer in kept))
         return replace(found, causes=left)

@@ -99,6 +99,12 @@ class Confidence:
     calibration: Calibration | None = field(default=None, metadata=OMIT)  # where the images have labels
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probability of each class, in double precision. Rows are images; one image may stand alone."""
+    found = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(found / found.sum(axis=-1, keepdims=True))
+
+
 def are_probabilities(answers: np.ndarray) -> bool:
     """Return whether a network ends in a softmax of its own: no answer is below 0, and those to each image sum to 1."""
     if not answers.size or answers.min() < 0:
@@ -123,10 +129,8 @@ def _at(logits: np.ndarray, classes: np.ndarray, *, soft: bool) -> np.ndarray:
     """Return the probability of one class of each image."""
     found = np.empty(len(logits))
     for start in range(0, len(logits), _ROWS):
-        rows = logits[start : start + _ROWS].astype(np.float64)
-        if soft:
-            rows = np.exp(rows - rows.max(axis=1, keepdims=True))
-            rows /= rows.sum(axis=1, keepdims=True)
+        rows = logits[start : start + _ROWS]
+        rows = softmax(rows) if soft else rows.astype(np.float64)
         found[start : start + _ROWS] = np.take_along_axis(rows, classes[start : start + _ROWS, None], axis=1)[:, 0]
     return np.clip(found, 0.0, 1.0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import onnx
@@ -86,6 +87,20 @@ class Net:
             before = max((found.get(name, 0) for name in node.inputs), default=0)
             found.update(dict.fromkeys(node.outputs, before + (node.kind in WEIGHTED)))
         return found
+
+    @cached_property
+    def last_read(self) -> dict[str, int]:
+        """tensor → the place of the last node that reads it."""
+        return {name: index for index, node in enumerate(self.nodes) for name in node.inputs}
+
+    def walk(self, *values: dict[str, Any]) -> Iterator[Node]:
+        """Yield the nodes in order. After each one, remove the values that no later node reads: memory is scarce."""
+        for index, node in enumerate(self.nodes):
+            yield node
+            for name in node.inputs:
+                if self.last_read[name] == index:
+                    for held in values:
+                        held.pop(name, None)
 
     def weighted(self) -> list[Node]:
         """List the convolutions and fully connected layers whose weights are constants."""

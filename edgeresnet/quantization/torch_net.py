@@ -32,7 +32,6 @@ class TorchNet:
             for name, value in net.constants.items()
             if value.dtype == np.float32
         }
-        self._last = {name: index for index, node in enumerate(net.nodes) for name in node.inputs}
 
     def run(
         self, image: Tensor, constants: Mapping[str, Tensor], read: Read | None = None, keep: Collection[str] = ()
@@ -40,7 +39,7 @@ class TorchNet:
         """Return the network's output, and the tensors of `keep`, by name."""
         values = {self.net.input: image}
         found = {}
-        for index, node in enumerate(self.net.nodes):
+        for node in self.net.walk(values):
             inputs: list[Tensor | np.ndarray | None] = []
             for slot, name in enumerate(node.inputs):
                 if name in values:
@@ -52,9 +51,6 @@ class TorchNet:
             values[node.name] = value
             if node.name in keep:
                 found[node.name] = value
-            for name in node.inputs:
-                if self._last.get(name) == index:
-                    values.pop(name, None)
         found[self.net.output] = values[self.net.output]
         return found
 

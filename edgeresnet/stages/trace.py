@@ -23,6 +23,7 @@ from ..graph import about, adopt, canonical, lint
 from ..images import Samples, is_noise
 from ..notes import TraceNotes
 from ..portable import machine
+from ..portable.probabilities import softmax
 from ..recipe import is_onnx
 from ..store import Artifact, Given, write_bytes
 from ..targets import onnxruntime as reference
@@ -129,10 +130,9 @@ def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context)
     if not logits:
         return answer
     taken = logits[0].reshape(len(images), -1)
-    parts = np.exp(taken - taken.max(axis=1, keepdims=True))
     probabilities = np.exp(answer) if found.last == "LogSoftmax" else answer
     same = probabilities.shape == taken.shape
-    if not same or np.abs(parts / parts.sum(axis=1, keepdims=True) - probabilities).max() > PARITY:
+    if not same or np.abs(softmax(taken) - probabilities).max() > PARITY:
         raise ModelError(f"the {found.last} at the end of {name}", "is not over its classes", hint="export it without")
     return taken
 

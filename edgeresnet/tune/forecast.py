@@ -14,6 +14,7 @@ import numpy as np
 
 from ..portable import intervals
 from ..portable.judging import ROUNDS
+from ..portable.probabilities import softmax
 
 _QUANTILES = 128  # of the changes of a probability: they stand for those of all images
 _EXCHANGED = 16  # images whose errors each image gets, its own among them
@@ -67,7 +68,7 @@ class Forecast:
 
 def look(exact: np.ndarray, given: np.ndarray) -> Seen:
     """Compare a network's logits with the FP32 network's, on the same images."""
-    before, after = _softmax(exact), _softmax(given)
+    before, after = softmax(exact), softmax(given)
     rows, top = np.arange(len(before)), exact.argmax(1)
     changes = [_changed(before, exact + np.roll(given - exact, k, axis=0)) for k in range(min(_EXCHANGED, len(rows)))]
     flips, drop = (float(each) for each in np.mean(changes, axis=0))
@@ -114,8 +115,3 @@ def _part(limit: float | None, end: float, finest: float) -> float:
         return 0.0
     reachable = max(limit, finest)
     return end / reachable if reachable > 0 else (math.inf if end > 0 else 0.0)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))

@@ -173,21 +173,25 @@ def _negative(site: Site, seen: Seen) -> tuple[str, str]:
     )
 
 
+def _farthest(seen: Seen) -> tuple[int, str, str]:
+    """Return the channel that is farthest from the others, what it reaches, and what a median channel does."""
+    reach, channel = seen.channel_reach, int(_far(seen)[0])
+    return channel, words.number(float(reach[channel])), words.number(float(np.median(reach[reach > 0])))
+
+
 def _apart(site: Site, seen: Seen) -> tuple[str, str]:
-    far, reach = _far(seen), seen.channel_reach
-    rest = float(np.median(reach[reach > 0]))
+    channel, reach, rest = _farthest(seen)
     return (
-        f"{words.what_is_read(site)} reaches {words.number(float(reach[far[0]]))} in channel {far[0]}, and "
-        f"{words.number(rest)} in a median channel. All channels share one scale.",
+        f"{words.what_is_read(site)} reaches {reach} in channel {channel}, and "
+        f"{rest} in a median channel. All channels share one scale.",
         _REMEDY[APART],
     )
 
 
 def _dead(site: Site, seen: Seen) -> tuple[str, str]:
-    far, reach = _far(seen), seen.channel_reach
-    rest = float(np.median(reach[reach > 0]))
+    channel, reach, rest = _farthest(seen)
     return (
-        f"{words.what_is_read(site)} is always {words.number(float(reach[far[0]]))} in channel {far[0]}, and at most "
-        f"{words.number(rest)} in a median channel. All channels share one scale.",
+        f"{words.what_is_read(site)} is always {reach} in channel {channel}, and at most "
+        f"{rest} in a median channel. All channels share one scale.",
         _REMEDY[DEAD],
     )

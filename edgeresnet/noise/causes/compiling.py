@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ...portable import inference
 from ..confirm import outputs
 from ..diagnosis import Cause
-from ..scan import decibels
 from . import words
 from .evidence import Evidence
 
@@ -62,5 +62,5 @@ def _rows(found: Mapping[str, np.ndarray], tensor: str) -> np.ndarray:
 
 
 def _sqnr_db(exact: np.ndarray, given: np.ndarray) -> float:
-    found = decibels(float(np.square(exact).sum()), float(np.square(given - exact).sum()))
+    found = inference.sqnr_db(exact, given)
     return words.EXACT_DB if found is None else min(found, words.EXACT_DB)

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from ...portable import inference
+from ...portable.probabilities import softmax
 from ..diagnosis import Cause
-from ..scan import as_tensor, decibels
+from ..scan import as_tensor
 from . import words
 from .evidence import Evidence
 
@@ -25,10 +27,10 @@ def causes(evidence: Evidence) -> Iterator[Cause]:
 
 
 def _unsure(evidence: Evidence) -> Iterator[Cause]:
-    logits = evidence.scan.exact.astype(np.float64)
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    top, chance = float(np.median(powers.max(1) / powers.sum(1))), 1 / logits.shape[1]
-    if logits.shape[1] > 1 and top - chance < _UNSURE * (1 - chance):
+    found = softmax(evidence.scan.exact)
+    classes = found.shape[1]
+    top, chance = float(np.median(found.max(1))), 1 / classes
+    if classes > 1 and top - chance < _UNSURE * (1 - chance):
         yield Cause(
             UNSURE,
             "",
@@ -42,7 +44,7 @@ def _other(evidence: Evidence) -> Iterator[Cause]:
     with torch.no_grad():
         found = pair.original_runner.run(images, pair.original_runner.constants)[pair.original.output].numpy()
     own = evidence.scan.exact[:_IMAGES]
-    same = decibels(float(np.square(found).sum()), float(np.square(found - own).sum()))
+    same = inference.sqnr_db(found, own)
     if same is None or same >= _SAME_DB:
         return
     unmatched = next((layer.name for layer in pair.layers if not layer.matched), "")
