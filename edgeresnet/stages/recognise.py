@@ -76,7 +76,7 @@ def recognise(inputs: RecogniseInputs, spec: RecogniseSpec, out: Path, ctx: Cont
     images = _decoded(inputs.images.value, spec.seed)
     attempts = _searched(spec.candidates, inputs, images, ctx)
     level = _level(attempts, images.labels, _SHOWN)
-    beats_chance = any(_beats_chance(each, images) for each in level)
+    beats_chance = any(_beats_chance(each, images, len(attempts)) for each in level)
     surest = _surest(level) if beats_chance else level
     by_certainty, level = len(surest) < len(level), surest
     taken = level[0] if beats_chance else next(each for each in attempts if each.problem is None)
@@ -114,7 +114,7 @@ def _searched(
     usual, in_two = attempts[0].arch, False
     for _ in range(_ROUNDS):
         best = _best(attempts, images)
-        shown, is_usual = _beats_chance(best, images), best.arch == usual
+        shown, is_usual = _beats_chance(best, images, len(attempts)), best.arch == usual
         if (shown and is_usual and _is_good(best, images)) or (in_two and not shown):
             break
         things = 1 if shown and not is_usual else 2  # one difference may not be enough to be better
@@ -131,7 +131,7 @@ def _searched(
 def _best(attempts: Sequence[_Attempt], images: _Images) -> _Attempt:
     """Return the candidate that is taken so far; the most correct one where none is better than chance."""
     level = _level(attempts, images.labels, _SHOWN)
-    if any(_beats_chance(each, images) for each in level):
+    if any(_beats_chance(each, images, len(attempts)) for each in level):
         return _surest(level)[0]
     return max(level, key=lambda each: each.rank(images.labels))
 
@@ -146,7 +146,7 @@ def _compared(attempts: list[_Attempt], inputs: RecogniseInputs, images: _Images
         level = _level(attempts, images.labels, _SURE, end)
         level = sorted(level, key=lambda each: each.rank(images.labels, end), reverse=True)[:_MOST_LEFT]
         left = [place for place in left if attempts[place] in level]
-        if len(level) == 1 and _beats_chance(level[0], images):
+        if len(level) == 1 and _beats_chance(level[0], images, len(attempts)):
             break
     most = max(len(each.predicted) for each in attempts)  # one may have answered more before
     return [
@@ -215,9 +215,10 @@ def _p_of_mean(differences: np.ndarray) -> float:
     return math.erfc(abs(float(differences.mean())) * math.sqrt(len(differences) / 2) / spread)
 
 
-def _beats_chance(attempt: _Attempt, images: _Images) -> bool:
+def _beats_chance(attempt: _Attempt, images: _Images, among: int) -> bool:
+    """Return whether a candidate is better than chance, which had a try with each of them."""
     labels = images.labels[: len(attempt.predicted)]
-    return intervals.better_than_chance(labels, attempt.predicted, images.classes, _CHANCE)
+    return intervals.better_than_chance(labels, attempt.predicted, images.classes, _CHANCE / max(1, among))
 
 
 def _is_good(attempt: _Attempt, images: _Images) -> bool:

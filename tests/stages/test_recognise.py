@@ -176,3 +176,15 @@ def test_what_differs_in_two_things_is_searched(digits: Samples, tmp_path: Path)
     assert found.better_than_chance
     assert arch not in names
     assert len({each.arch for each in found.candidates}) == len(found.candidates)
+
+
+@pytest.mark.parametrize("seed", [47, 140])
+def test_of_random_weights_no_candidate_is_better_than_chance(seed: int, digits: Samples, tmp_path: Path) -> None:
+    """Each candidate is one more try: of several, one is sooner as good by chance."""
+    torch.manual_seed(seed)
+    checkpoint.write(models.build("cifar_resnet8", 10, 1), tmp_path / "w.safetensors", {})
+    names = ("cifar_resnet8", "cifar_plain8", "cifar_resnet8_appended", "cifar_resnet8_averaged")
+    spec = RecogniseSpec(tuple(Architecture(name, 10, 1) for name in names), 3)
+    inputs = RecogniseInputs(Given("w", tmp_path / "w.safetensors"), Given(digits.digest, digits))
+    found = recognise.recognise(inputs, spec, tmp_path, Context(0, tmp_path))
+    assert (found.arch, found.better_than_chance) == ("cifar_resnet8", False)
