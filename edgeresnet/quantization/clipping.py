@@ -19,9 +19,9 @@ import onnx
 import torch
 from torch import Tensor
 
+from ..deadline import Deadline
 from ..portable import machine
 from .channels import Channels
-from .deadline import Deadline
 from .net import Net
 from .placement import Placement
 from .ranges import Ranges

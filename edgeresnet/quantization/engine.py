@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx
 
+from ..deadline import Deadline
 from ..errors import ModelError
 from ..notes import HeldOut, QuantizeNotes, QuantizeStep
 from ..portable import inference
@@ -22,7 +23,6 @@ from ..portable.session import Dialect
 from . import equalize, layers, pixels, qdq, reads, refine, rounding, scales, sensitivity, session
 from . import placement as places
 from .channels import Channels
-from .deadline import Deadline
 from .net import Net, Node
 from .ranges import Ranges, factors
 from .reads import Reads

@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..deadline import Deadline
 from ..errors import ModelError, first_line
 from ..portable import machine
-from .deadline import Deadline
 from .net import Net, Node
 from .placement import Placement, weight_axis
 from .qdq import Values

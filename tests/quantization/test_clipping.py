@@ -10,11 +10,11 @@ import onnx
 import pytest
 import torch
 
+from edgeresnet import deadline as deadlines
+from edgeresnet.deadline import Deadline
 from edgeresnet.quantization import clipping, engine
-from edgeresnet.quantization import deadline as deadlines
 from edgeresnet.quantization.channels import Channels
 from edgeresnet.quantization.clipping import Curve, _Part, smoothed
-from edgeresnet.quantization.deadline import Deadline
 from edgeresnet.quantization.net import Net
 from edgeresnet.quantization.placement import Placement
 from edgeresnet.quantization.torch_net import TorchNet

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeresnet import targets
+from edgeresnet import deadline, targets
 from edgeresnet.errors import ModelError
 from edgeresnet.notes import HeldOut, QuantizeStep
-from edgeresnet.quantization import clipping, deadline, engine, learn, qdq, refine, scales, session
+from edgeresnet.quantization import clipping, engine, learn, qdq, refine, scales, session
 from edgeresnet.quantization.net import Net
 
 from ..graph.running import answers, openvino_answers, sqnr, whole_sums

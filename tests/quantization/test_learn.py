@@ -10,10 +10,11 @@ import onnx
 import pytest
 import torch
 
+from edgeresnet import deadline
+from edgeresnet.deadline import Deadline
 from edgeresnet.errors import ModelError
-from edgeresnet.quantization import deadline, qdq
 from edgeresnet.quantization import learn as learning
-from edgeresnet.quantization.deadline import Deadline
+from edgeresnet.quantization import qdq
 from edgeresnet.quantization.learn import Budget, Learned, learn
 from edgeresnet.quantization.net import Net
 from edgeresnet.quantization.torch_net import TorchNet
