@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _RECENT = 6  # steps whose mean says how long the next ones take: machines slow down, and become fast again
+
+
+class OutOfTime(Exception):
+    """Another step does not fit into the time."""
 
 
 class Deadline:
@@ -42,6 +50,15 @@ class Deadline:
         found, self._last = now - self._last, now
         self._took.append(found)
         self._least = min(self._least, self._mean)
+        return found
+
+    def take(self, step: Callable[[], T]) -> T:
+        """Take a step and return what it gives, or raise OutOfTime where it does not fit."""
+        if self.fits() == 0:
+            raise OutOfTime
+        self.start()
+        found = step()
+        self.took()
         return found
 
     @property

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from edgeresnet.quantization import deadline
-from edgeresnet.quantization.deadline import Deadline
+from edgeresnet import deadline
+from edgeresnet.deadline import Deadline, OutOfTime
 
 pytestmark = pytest.mark.unit
 
@@ -70,6 +70,20 @@ def test_a_part_of_what_is_left(clock: list[float]) -> None:
     clock[0] += 20
     assert found.part(0.5).left == 0.0
     assert found.part(0.5).fits() == 0
+
+
+def test_a_step_is_taken_only_where_it_fits(clock: list[float]) -> None:
+    found, taken = Deadline(20.0), []
+
+    def step() -> int:
+        clock[0] += 7
+        taken.append(clock[0])
+        return len(taken)
+
+    assert (found.take(step), found.take(step)) == (1, 2)
+    with pytest.raises(OutOfTime):
+        found.take(step)
+    assert len(taken) == 2
 
 
 PATTERNS: dict[str, Callable[[int], float]] = {
