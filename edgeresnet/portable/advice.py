@@ -15,7 +15,7 @@ from .session import Layer
 from .times import Ratio
 
 _SHOWN = 5
-_INT8 = ("i8", "u8")
+INT8 = ("i8", "u8")  # precisions of layers
 _FREE = ("Reshape", "Constant")  # move nothing
 
 
@@ -146,4 +146,4 @@ def _in_the_way(variant: Variant) -> str:
 
 def float_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """Return all layers that took time and did not read INT8."""
-    return tuple(each for each in layers if each.precision not in (*_INT8, "?") and each.operator not in _FREE)
+    return tuple(each for each in layers if each.precision not in (*INT8, "?") and each.operator not in _FREE)

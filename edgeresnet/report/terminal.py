@@ -105,7 +105,7 @@ def _target(seen: summary.Summary, target: summary.TargetSummary, look: Look, le
     head = _name(target, look)
     if result.machine.cpu.model != seen.run.machine.cpu.model:
         head += f"{look.between}{summary.machine_name(result.machine)}"
-    choices = [f"{look.arrow} {each}" for each in summary.advice_choices(result, judged)]
+    choices = [f"{look.arrow} {each}" for each in summary.advice_choices(seen.run, result)]
     return [
         Line(_first_that_fits([head], look.width, look)),
         *plain(_table(result, look, few=level >= _FEW_ROWS)),

@@ -154,6 +154,43 @@ def test_one_target_in_full() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("word", "kind", "limit", "shown"),
+    [
+        ("BROKEN", "max_drop_pp", 1, "Do not ship INT8: `edgeresnet diagnose --int8` shows the worst layers."),
+        ("UNDECIDED", "max_drop_pp", 4, "Do not ship INT8 yet: `edgeresnet diagnose --int8` shows the worst layers."),
+        ("BROKEN", "min_top1_pct", 94, "Do not ship INT8: `edgeresnet diagnose --int8` shows the worst layers."),
+        ("BROKEN", "min_top1_pct", 97, "Do not ship INT8: 1 of 2 promises is broken."),  # FP32 has 95 %
+        ("BROKEN", "min_speedup_fp32", 9, "Do not ship INT8: 1 of 2 promises is broken."),
+        ("UNDECIDED", "min_speedup_fp32", 2.5, "Do not ship INT8 yet: 1 of 2 promises is undecided."),
+    ],
+)
+def test_the_diagnosis_is_named_where_int8_costs_a_promise_on_accuracy(
+    word: Word, kind: str, limit: float, shown: str
+) -> None:
+    verdicts = [runs.verdict(), runs.verdict(word, kind, limit=limit)]
+    assert f"  → {shown}\n" in screen(runs.run(verdicts=verdicts, verdict=word))
+    slow = runs.verdict("BROKEN", "min_speedup_fp32", limit=9)
+    both = screen(runs.run(verdicts=[*verdicts, slow], verdict="BROKEN"))
+    assert ("diagnose --int8" in both) == (word == "BROKEN" and "diagnose" in shown)
+
+
+def test_the_diagnosis_is_of_the_network_that_broke_the_promise() -> None:
+    """Of the target among several; not where pruning alone breaks it, and not of a candidate in float."""
+    command = "edgeresnet diagnose --int8"
+    broken = [runs.verdict("BROKEN", limit=1)]
+    two = {name: runs.result(name) for name in ("openvino", "onnxruntime")}
+    assert f"see `{command} --target openvino`." in screen(runs.run(results=two, verdicts=broken, verdict="BROKEN"))
+    result = runs.result()
+    result["variants"]["pruned"] = result["variants"]["int8"]
+    assert command not in screen(runs.run(results={"openvino": result}, verdicts=broken, verdict="BROKEN"))
+    for precisions in ({"f32": 3}, {"f32": 3, "u8": 9}):
+        result = runs.result(candidate="candidate")
+        result["variants"]["candidate"] = {**result["variants"].pop("int8"), "precisions": precisions}
+        shown = screen(runs.run(results={"openvino": result}, verdicts=broken, verdict="BROKEN"))
+        assert (command in shown) == ("u8" in precisions)
+
+
 def test_where_symbols_cannot_be_shown_words_stand_for_them() -> None:
     shown = screen(runs.run(), Look(ascii_only=True), page="p")
     assert shown.isascii()

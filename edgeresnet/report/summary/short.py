@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from ...portable import advice, judging, timing_warnings
+from ...portable import advice, judging, readings, timing_warnings
 from ...portable.intervals import better_than_chance
 from ...portable.machine import Machine
 from ...portable.result import Measured, Result, RunWarning, Verdict, Word
@@ -100,17 +101,20 @@ def to_ship(result: Measured) -> str:
     return found.ship if found else result.ships
 
 
-def advice_choices(result: Measured, verdicts: Sequence[Verdict]) -> Choices:
+def advice_choices(run: Run, result: Measured) -> Choices:
     """Return what to do now with what would ship."""
+    verdicts = run.verdicts_of(result.target)
     name, counts = called(result.ships), Counter(each.verdict for each in verdicts)
     if counts["BROKEN"]:
-        return (f"Do not ship {name}: {_counted(counts['BROKEN'], len(verdicts))} broken.",)
+        broken = f"Do not ship {name}: {_counted(counts['BROKEN'], len(verdicts))} broken."
+        return *_diagnosed(run, result, "BROKEN", broken), broken
     if counts["NOT_MEASURED"]:
         return (f"Do not ship {name} yet: {_counted(counts['NOT_MEASURED'], len(verdicts))} not measured.",)
     if found := advice.advice(result):
         return _better_choices(result, found.ship)
     if counts["UNDECIDED"]:
-        return _undecided_choices(name, [each for each in verdicts if each.verdict == "UNDECIDED"], len(verdicts))
+        undecided = _undecided_choices(name, [each for each in verdicts if each.verdict == "UNDECIDED"], len(verdicts))
+        return *_diagnosed(run, result, "UNDECIDED", undecided[0]), *undecided
     if not verdicts:
         return ("Add promises to the recipe: the next run is judged by them.",)
     return _ship_choices(result, name)
@@ -206,6 +210,36 @@ def _would_decide(verdict: Verdict) -> str:
     if verdict.more_images:
         return f"; {verdict.more_images:,} more images would decide"
     return "; more processes would decide" if verdict.promise.kind in _SPANS else ""
+
+
+def _diagnosed(run: Run, result: Measured, word: Word, sentence: str) -> Choices:
+    """Return where the accuracy went, if it is INT8 that does not keep a promise; else nothing."""
+    if not any(each.verdict == word and _int8_fails(result, each) for each in run.verdicts_of(result.target)):
+        return ()
+    several = sum(map(_has_int8, run.measured)) > 1
+    command = f"`edgeresnet diagnose --int8{f' --target {result.target}' if several else ''}`"
+    stop = f"Do not ship {called(result.ships)}{'' if word == 'BROKEN' else ' yet'}"
+    shows = f"{command} shows the worst layers."
+    return f"{sentence} {shows}", f"{stop}: {shows}", f"{stop}: see {command}."
+
+
+def _has_int8(result: Measured) -> bool:
+    """Return whether what would ship is INT8. A candidate is, if its runtime reports it."""
+    is_int8 = result.ships == "candidate" and any(each in advice.INT8 for each in result.shipped.precisions)
+    return result.ships == "int8" or is_int8
+
+
+def _int8_fails(result: Measured, verdict: Verdict) -> bool:
+    """Return whether INT8 does not keep a promise about answers that the network before it keeps."""
+    kind = readings.KINDS.get(verdict.promise.kind)
+    if kind is None or kind.needs not in ("labels", "answers") or not _has_int8(result):
+        return False
+    before = next((name for name in ("pruned", "fp32") if name in result.variants), result.ships)
+    found = kind.read(replace(result, ships=before), verdict.promise, 1)
+    if isinstance(found, str):
+        return False
+    limit = verdict.promise.limit
+    return found.value <= limit if kind.ceiling else found.value >= limit
 
 
 def _undecided_choices(name: str, undecided: Sequence[Verdict], every: int) -> Choices:
