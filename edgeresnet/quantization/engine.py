@@ -129,15 +129,15 @@ def quantize(
     progress: Progress = lambda done, total, word: None,
 ) -> Quantized:
     """Quantize a network; change the first layer of both sources in place."""
-    attempts, channels = _Attempts(_Evaluation(plain.model, held_out)), Channels(Net(plain.model))
+    attempts, channels = _Attempts(Evaluation(plain.model, held_out)), Channels(Net(plain.model))
     plain, equalized = _in_levels(plain, choices), _in_levels(equalized, choices) if equalized else None
-    found = _scaled(plain, choices)
+    found = scaled(plain, choices)
     if not found.placement.weights:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(found.placement.kept.items())[:3])
         raise ModelError("the network", f"has no layer that can become INT8 ({reasons})", hint="exclude fewer layers")
     attempts.begin("scales", found)
     few = _enough(_CORRECTED_WITH, held_out.shape[1:])
-    forms = [found, *([_scaled(equalized, choices)] if equalized is not None else [])]
+    forms = [found, *([scaled(equalized, choices)] if equalized is not None else [])]
     images = list(learn(count=_enough(_OBSERVED_WITH, held_out.shape[1:])))
 
     def corrected() -> Quantized:
@@ -160,7 +160,7 @@ def quantize(
     found = attempts.best
     found.steps = attempts.steps
     if len(held_out):
-        found.layers = _layers_noise(found, held_out)
+        found.layers = layers_noise(found, held_out)
     return found
 
 
@@ -174,11 +174,12 @@ def stand_in(model: onnx.ModelProto, choices: Choices) -> onnx.ModelProto:
     placement = choices.placed(net)
     alike = dict.fromkeys(map(placement.source, placement.points))
     made_up = {tensor: 2.0**-5 * (1 + number / 1024) for number, tensor in enumerate(alike)}
-    found = _scaled(replace(source, known=made_up | dict(source.known)), choices)
+    found = scaled(replace(source, known=made_up | dict(source.known)), choices)
     return qdq.write(source.model, placement, found.values)
 
 
-def _scaled(source: Source, choices: Choices) -> Quantized:
+def scaled(source: Source, choices: Choices) -> Quantized:
+    """Place Q/DQ, and choose every scale from the ranges."""
     values, placement = qdq.Values(), choices.placed(Net(source.model))
     for decides in dict.fromkeys(map(placement.source, placement.points)):
         shifts = choices.dialect.zero_points != "never" and decides not in placement.padded
@@ -208,7 +209,8 @@ def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str, shift
     return grid, scales.activation(seen.histogram, seen.extremes, grid, estimator)
 
 
-def _layers_noise(found: Quantized, held_out: np.ndarray) -> dict[str, float | None]:
+def layers_noise(found: Quantized, held_out: np.ndarray) -> dict[str, float | None]:
+    """Return the SQNR of each INT8 layer's output."""
     outputs = {places.label(node): node.outputs[0] for node in found.placement.weights.values()}
     least, values = _LAYER_BY_LAYER
     some = held_out[: max(least, min(_MOST, values // held_out[0].size))]
@@ -340,7 +342,7 @@ def _weights_learned(
 class _Attempts:
     """The best network so far, the steps that led to it, and how long they took."""
 
-    def __init__(self, evaluate: _Evaluation):
+    def __init__(self, evaluate: Evaluation):
         self._evaluate = evaluate
         self.steps: list[QuantizeStep] = []
         self.slowest = self.evaluation = 0.0  # seconds of a step, and of evaluating it alone
@@ -363,7 +365,7 @@ class _Attempts:
         self.best = tried if better else before
 
 
-class _Evaluation:
+class Evaluation:
     """Adds how closely an INT8 network answers the held-out images as the FP32 network does."""
 
     def __init__(self, model: onnx.ModelProto, images: np.ndarray):

@@ -1,23 +1,27 @@
 """Which layers of an INT8 network stay in float, so that its promises hold at the fewest milliseconds.
 
-Pure: a `Question` answers, and the clock is a function. Layers are taken in batches, the one first that removes most
+Pure: a `Question` answers. Layers are taken in batches, the one first that removes most
 noise per millisecond, until the forecast is good enough. Then those that are not needed become INT8 again. The same
 without milliseconds gives a second set: both are timed in turn, and the faster one wins.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from ..deadline import Deadline, OutOfTime
 from .forecast import Forecast
 
 Layers = frozenset[str]
 Ended = Literal["enough", "found", "time", "reach"]
 _WORTH = 0.003  # of the noise: a layer that adds less is not a candidate at first
-_TIMED = 8  # layers whose milliseconds are measured, one by one
+_TIMED = 8  # layers whose milliseconds are measured
+_AT_ONCE = 4  # of them in one measurement: time may end between two
 _LIKELY = 3  # small sets that are tried although no order of the layers led to them
 _LEAST_MS = 0.002  # of all: a smaller difference is not measured, but chance
 
@@ -57,19 +61,15 @@ class Found:
     tried: list[Tried] = field(default_factory=list)
 
 
-class _OutOfTime(Exception):
-    """There is no time for another answer."""
-
-
-def control(question: Question, left: Callable[[], float]) -> Found:
-    """Search until the forecast is kept, no set of layers is enough, or `left` seconds are none."""
-    search = _Search(question, left)
-    return search.run()
+def control(question: Question, until: Deadline) -> Found:
+    """Search until the forecast is kept, no set of layers is enough, or the time ends: with the best so far then."""
+    return _Search(question, until).run()
 
 
 class _Search:
-    def __init__(self, question: Question, left: Callable[[], float]):
-        self._question, self._left = question, left
+    def __init__(self, question: Question, until: Deadline):
+        self._question, self._until = question, until
+        self._forecasts, self._timings = until.part(1.0), until.part(1.0)  # how long each takes
         self._order = list(question.layers())
         self._tried: dict[Layers, Tried] = {}
         self._cost: dict[str, float] = {}
@@ -80,11 +80,11 @@ class _Search:
         if first.kept or not self._order:
             return self._found(none, "enough" if first.kept else "reach")
         try:
-            gains = {layer: self._question.removed(Layers({layer})) for layer in self._order}
+            gains = {layer: self._removed(Layers({layer})) for layer in self._order}
             self._measure_layers(sorted(self._order, key=lambda layer: -gains[layer])[:_TIMED])
             sets = [self._by(gains, per_time=True), self._by(gains, per_time=False)]
             sets += self._cheaper([each for each in sets if self._tried[each].forecast.kept], gains)
-        except _OutOfTime:
+        except OutOfTime:
             return self._found(self._best(), "time")
         kept = [each for each in dict.fromkeys(sets) if self._tried[each].forecast.kept]
         if not kept:
@@ -100,9 +100,9 @@ class _Search:
 
     def _forecast(self, chosen: Layers) -> Forecast:
         if chosen not in self._tried:
-            if self._tried and self._left() <= 0:
-                raise _OutOfTime
-            self._tried[chosen] = Tried(self._sorted(chosen), self._question.forecast(chosen))
+            answer = functools.partial(self._question.forecast, chosen)
+            found = self._forecasts.take(answer) if self._tried else answer()
+            self._tried[chosen] = Tried(self._sorted(chosen), found)
         return self._tried[chosen].forecast
 
     def _best(self) -> Layers:
@@ -116,13 +116,25 @@ class _Search:
             ),
         )
 
+    def _removed(self, chosen: Layers) -> float:
+        if self._until.left <= 0:
+            raise OutOfTime
+        return self._question.removed(chosen)
+
+    def _times(self, sets: Sequence[Layers]) -> list[float | None]:
+        return self._timings.take(lambda: self._question.times([Layers(), *sets]))[1:]
+
     def _measure_layers(self, layers: Sequence[str]) -> None:
-        """Measure what one layer in float costs, each by itself: a float layer can break a fusion."""
-        if self._left() <= 0:
-            raise _OutOfTime
-        times = self._question.times([Layers(), *(Layers({layer}) for layer in layers)])
-        for layer, time in zip(layers, times[1:], strict=True):
-            self._cost[layer] = float("inf") if time is None else max(_LEAST_MS, time - 1)
+        """Measure what one layer in float costs, each by itself: a float layer can break a fusion.
+
+        Where no time is left for that, there may be some for forecasts.
+        """
+        with contextlib.suppress(OutOfTime):
+            for start in range(0, len(layers), _AT_ONCE):
+                some = layers[start : start + _AT_ONCE]
+                times = self._times([Layers({layer}) for layer in some])
+                for layer, time in zip(some, times, strict=True):
+                    self._cost[layer] = float("inf") if time is None else max(_LEAST_MS, time - 1)
 
     def _by(self, gains: dict[str, float], *, per_time: bool) -> Layers:
         """Return the set that one order of the layers leads to: grown until it is kept, then reduced."""
@@ -139,33 +151,36 @@ class _Search:
         """Return small sets that should cost less than those that are kept and remove as much noise, if they do."""
         if not kept:
             return []
-        enough = min(self._question.removed(each) for each in kept)
-        failed = [self._question.removed(each) for each, tried in self._tried.items() if not tried.forecast.kept]
+        enough = min(map(self._removed, kept))
+        failed = [self._removed(each) for each, tried in self._tried.items() if not tried.forecast.kept]
         needed = max((part for part in failed if part < enough), default=0.0)
         least = min(map(self._estimate, kept))
         few = [layer for layer in self._order if gains[layer] > _WORTH and layer in self._cost]
         sizes = range(1, min(4, len(self._order)))
         small = [Layers(some) for size in sizes for some in itertools.combinations(few, size)]
         cheaper = sorted((each for each in small if self._estimate(each) < least), key=self._estimate)
-        likely = (each for each in cheaper if self._question.removed(each) > needed)
+        likely = (each for each in cheaper if self._removed(each) > needed)
         return [each for each in itertools.islice(likely, _LIKELY) if self._forecast(each).kept]
 
     def _estimate(self, chosen: Layers) -> float:
         """Return what a set costs if milliseconds add up."""
-        usual = sorted(self._cost.values())[len(self._cost) // 2]
-        return sum(self._cost.get(layer, usual) for layer in chosen)
+        return sum(self._cost.get(layer, self._usual) for layer in chosen)
+
+    @property
+    def _usual(self) -> float:
+        """Return what a layer costs that was not measured."""
+        return sorted(self._cost.values())[len(self._cost) // 2] if self._cost else 1.0
 
     def _ranked(self, candidates: Sequence[str], *, per_time: bool) -> list[str]:
         """Order layers greedily: each next one removes most noise that is still there, per millisecond or at all."""
         left = [layer for layer in candidates if self._cost.get(layer) != float("inf")]
         chosen: list[str] = []
-        usual = sorted(self._cost.values())[len(self._cost) // 2] if self._cost else 1.0
         while left:
-            before = self._question.removed(Layers(chosen))
+            before = self._removed(Layers(chosen))
 
             def worth(layer: str, before: float = before) -> float:
-                gain = self._question.removed(Layers({*chosen, layer})) - before
-                return gain / self._cost.get(layer, usual) if per_time else gain
+                gain = self._removed(Layers({*chosen, layer})) - before
+                return gain / self._cost.get(layer, self._usual) if per_time else gain
 
             best = max(left, key=worth)
             chosen.append(best)
@@ -198,9 +213,13 @@ class _Search:
 
     def _fastest(self, sets: Sequence[Layers]) -> Layers:
         """Return the set that takes the least time; the smaller one where that cannot be measured."""
-        if len(sets) == 1 or self._left() <= 0:
-            return min(sets, key=lambda each: (len(each), self._sorted(each)))
-        times = self._question.times([Layers(), *sets])[1:]
+        smallest = min(sets, key=lambda each: (len(each), self._sorted(each)))
+        if len(sets) == 1:
+            return smallest
+        try:
+            times = self._times(sets)
+        except OutOfTime:
+            return smallest
         for each, time in zip(sets, times, strict=True):
             old = self._tried[each]
             self._tried[each] = Tried(old.layers, old.forecast, time)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from ..deadline import Deadline, OutOfTime
 from ..notes import ControlNotes, FloatLayers
-from ..quantization import engine
+from ..quantization import engine, partly
 from .control import Found, Layers, Tried, control
-from .forecast import Goals
+from .forecast import Forecast, Goals
 from .layers import Int8Layers, Outlook, Timed, patterns
 
-_REPAIRS = 3  # times that layers are added after quantizing again, where the forecast is not kept then
+_REPAIRS = 3  # times that layers are added after quantizing again, where no forecast is kept
+_SEARCHING = 0.5  # of the time, where learning follows
 
 Quantize = Callable[[engine.Choices], engine.Quantized]
 
@@ -46,57 +47,104 @@ def controlled(
     `exact` is the FP32 network, `spent` the seconds of earlier rounds. `folder` keeps what was measured for the same
     question: a text that names all that an answer depends on.
     """
-    began = time.monotonic()
-    quick = replace(choices, effort="fast")
-    base = quantize(quick)
-    again = time.monotonic() - began  # quantizing at the end takes as long
-    outlook = Outlook.on(exact, images, goals)
-    first, continued = outlook.of(base), 0
-    if first.kept:  # then nothing has to be searched
-        found = Found((), first, "enough", [Tried((), first)])
-        network = base if quick == choices else quantize(choices)
-    else:
-        layers = Int8Layers(exact, base, quick, outlook, timed, folder, question, choices.seed)
-
-        def left() -> float:
-            return 60 * choices.minutes - spent - again - (time.monotonic() - began)
-
-        network, found = _repaired(layers, outlook, quantize, choices, control(layers, left), left)
-        continued = layers.continued
+    until = Deadline(60 * choices.minutes - spent)
+    making = _Making(exact, quantize, choices, images, goals, until)
+    first, layers = making.forecast(making.base), None
+    found = Found((), first, "enough", [Tried((), first)])
+    if not first.kept:
+        searching = until.part(_SEARCHING if making.learns else 1.0, reserved=making.seconds)
+        try:
+            quick, outlook = making.quick, making.outlook
+            layers = Int8Layers(exact, making.base, quick, outlook, timed, folder, question, choices.seed, searching)
+            found = control(layers, searching)
+        except OutOfTime:  # before the first layer was looked at
+            found = replace(found, ended="time")
+    network, found = making.finished(found, layers)
     notes = ControlNotes(
         ended=found.ended,
         round=goals.round,
-        images=len(outlook.images),
+        images=len(making.outlook.images),
         chosen=_float(Tried(found.chosen, found.forecast, _time_of(found))),
         tried=tuple(map(_float, found.tried)),
         timed=timed is not None,
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(until.elapsed, 1),
     )
-    return Controlled(network, notes, continued)
+    return Controlled(network, notes, layers.continued if layers else 0)
 
 
-def _repaired(
-    question: Int8Layers,
-    outlook: Outlook,
-    quantize: Quantize,
-    choices: engine.Choices,
-    found: Found,
-    left: Callable[[], float],
-) -> tuple[engine.Quantized, Found]:
-    """Quantize with the chosen layers in float. What quantizing again changed may need a few more of them."""
-    chosen = list(found.chosen)
-    for attempt in range(_REPAIRS + 1):
-        network = quantize(engine.excluding(choices, patterns(chosen)))
-        forecast = outlook.of(network)
-        rest = [layer for layer in question.layers() if layer not in chosen]
-        if forecast.kept or found.ended != "found" or len(rest) < 2 or attempt == _REPAIRS or left() <= 0:
-            break
-        chosen.append(max(rest, key=lambda layer: question.removed(Layers({*chosen, layer}))))
-    ended = found.ended
-    if ended == "found" and not forecast.kept:
-        ended = "time" if left() <= 0 else "reach"
-    in_order = tuple(layer for layer in question.layers() if layer in chosen)
-    return network, Found(in_order, forecast, ended, found.tried)
+class _Making:
+    """Quantizes: once to begin with, and again with layers in float, where that still fits into the time."""
+
+    def __init__(
+        self,
+        exact: onnx.ModelProto,
+        quantize: Quantize,
+        choices: engine.Choices,
+        images: np.ndarray,
+        goals: Goals,
+        until: Deadline,
+    ):
+        self._exact, self._quantize, self._choices, self._until = exact, quantize, choices, until
+        self.quick = replace(choices, effort="fast")
+        self.learns = self.quick != choices
+        self.base = quantize(self.quick)
+        self.seconds = until.elapsed  # quantizing again takes as long
+        self.outlook = Outlook.on(exact, images, goals)
+        self._held = images[len(images) - self.base.held_out :]
+        self._looked: list[float] = []  # seconds of each forecast
+
+    def forecast(self, network: engine.Quantized) -> Forecast:
+        """Return what the verdict of a network will be."""
+        began = self._until.elapsed
+        found = self.outlook.of(network)
+        self._looked.append(self._until.elapsed - began)
+        return found
+
+    def finished(self, found: Found, layers: Int8Layers | None) -> tuple[engine.Quantized, Found]:
+        """Return the network that ships: with the layers that were found in float, and quantized again if that is no
+        worse and time is left. Where no forecast is kept, a few more layers may help.
+        """
+        chosen, shipped, network, forecast = list(found.chosen), found.chosen, self.base, found.forecast
+        if chosen:
+            network = partly.in_float(self.base, self._with(chosen), self._exact, self._held)
+            forecast = self.forecast(network)
+        for _ in range(_REPAIRS + 1) if chosen or self.learns else ():
+            again = self._again(chosen)
+            if again is None:
+                break
+            its = self.forecast(again)
+            if its.excess <= forecast.excess or (self.learns and its.kept):
+                network, forecast, shipped = again, its, tuple(chosen)
+            more = _one_more(layers, chosen) if layers and found.ended == "found" and not forecast.kept else None
+            if more is None:
+                break
+            chosen.append(more)
+        ended = found.ended
+        if ended in ("enough", "found") and not forecast.kept:
+            ended = "time" if self._left <= 0 else "reach"
+        in_order = tuple(layer for layer in layers.layers() if layer in shipped) if layers else ()
+        return network, Found(in_order, forecast, ended, found.tried)
+
+    def _with(self, chosen: list[str]) -> engine.Choices:
+        return engine.excluding(self._choices, patterns(chosen))
+
+    def _again(self, chosen: list[str]) -> engine.Quantized | None:
+        """Quantize with layers in float, and learn in what is left of the time; None where none is left."""
+        if self._left <= 0:
+            return None
+        return self._quantize(replace(self._with(chosen), minutes=self._left / 60))
+
+    @property
+    def _left(self) -> float:
+        """Return the seconds that are left after quantizing again, on a machine as fast as it was just now."""
+        slower = max(1.0, self._looked[-1] / self._looked[0]) if self._looked[0] else 1.0
+        return self._until.left - self.seconds * slower
+
+
+def _one_more(layers: Int8Layers, chosen: Sequence[str]) -> str | None:
+    """Return the layer that removes most noise together with those that are chosen; the last one stays INT8."""
+    rest = [layer for layer in layers.layers() if layer not in chosen]
+    return max(rest, key=lambda layer: layers.removed(Layers({*chosen, layer}))) if len(rest) > 1 else None
 
 
 def _time_of(found: Found) -> float | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from ..deadline import Deadline, OutOfTime
 from ..noise import confirm, pair, scan
 from ..quantization import engine
 from ..quantization import placement as places
@@ -56,7 +57,7 @@ class Outlook:
 
 
 class Int8Layers:
-    """One INT8 network whose layers may stay in float. `control` asks it."""
+    """One INT8 network whose layers may stay in float. `control` asks it. OutOfTime ends its making."""
 
     def __init__(
         self,
@@ -68,12 +69,13 @@ class Int8Layers:
         folder: Path,
         question: str,
         seed: int,
+        until: Deadline,
     ):
         self._exact, self._base, self._choices, self._outlook = exact, base, choices, outlook
         self._timed, self._folder, self._images = timed, folder, outlook.images
         self._pair = pair.read(exact, base.executed(), self._images)
         few = max(_FEWEST // 2, min(len(self._images), _SCANNED // int(np.prod(self._images.shape[1:]))))
-        self._scan = scan.scan(self._pair, self._images[:few], seed=seed)
+        self._scan = scan.scan(self._pair, self._images[:few], seed=seed, progress=_within(until))
         self._net = Net(base.source.model)
         self._gone: dict[Layers, frozenset[int]] = {}
         self._looks = Journal(folder / "looks.json", Seen, question)
@@ -143,6 +145,18 @@ class Int8Layers:
                 and not any((layer.node.name, slot) in placed.reads for slot in layer.reads)
             )
         return self._gone[chosen]
+
+
+def _within(until: Deadline) -> scan.Progress:
+    """Return what ends a scan with its time, batch by batch."""
+    batches = until.part(1.0)
+
+    def progress(done: int, total: int, word: str) -> None:
+        batches.took()
+        if done < total and batches.fits() == 0:
+            raise OutOfTime
+
+    return progress
 
 
 def _key(chosen: Layers) -> str:

@@ -236,7 +236,7 @@ def notes_of(found: engine.Quantized, dialect: Dialect = TENSORRT) -> QuantizeNo
 
 def scaled(model: onnx.ModelProto, dialect: Dialect) -> tuple[Placement, qdq.Values]:
     """Place and scale, without refining."""
-    found = engine._scaled(source(model), engine.Choices(dialect))
+    found = engine.scaled(source(model), engine.Choices(dialect))
     return found.placement, found.values
 
 

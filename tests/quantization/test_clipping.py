@@ -34,7 +34,7 @@ def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 def observed(
     model: onnx.ModelProto, dialect: Dialect = TENSORRT, batch: int = 8
 ) -> tuple[engine.Quantized, dict[str, Curve]]:
-    found = engine._scaled(source(model), engine.Choices(dialect))
+    found = engine.scaled(source(model), engine.Choices(dialect))
     given = found.source.model, found.placement, found.source.ranges, images(), batch, Deadline(LONG), 0
     return found, clipping.observe(*given)[0]
 
@@ -188,7 +188,7 @@ def test_images_are_observed_until_the_time_is_over(monkeypatch: pytest.MonkeyPa
         add(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(clipping, "_add", slow)
-    found = engine._scaled(source(plain()), engine.Choices(TENSORRT))
+    found = engine.scaled(source(plain()), engine.Choices(TENSORRT))
     given = found.source.model, found.placement, found.source.ranges, images(), 4
     assert clipping.observe(*given, Deadline(10.0), 0)[1] == 12
     assert clipping.observe(*given, Deadline(0.0), 0) == ({}, 0)
@@ -205,7 +205,7 @@ def test_where_a_gpu_fails_the_cpu_observes(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(clipping, "_begun", begin)
     monkeypatch.setattr(clipping, "TorchNet", lambda net, device: TorchNet(net))
-    found = engine._scaled(source(plain()), engine.Choices(TENSORRT))
+    found = engine.scaled(source(plain()), engine.Choices(TENSORRT))
     given = found.source.model, found.placement, found.source.ranges, images(), 8, Deadline(LONG), 0
     assert clipping.observe(*given, torch.device("cuda"))[1] == 32
     assert devices == ["cuda", "cpu"]
@@ -213,7 +213,7 @@ def test_where_a_gpu_fails_the_cpu_observes(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_a_gpu_observes_what_the_cpu_does() -> None:
-    found = engine._scaled(source(basic()), engine.Choices(TENSORRT))
+    found = engine.scaled(source(basic()), engine.Choices(TENSORRT))
     given = found.source.model, found.placement, found.source.ranges, images(), 8, Deadline(LONG), 0
     one, two = (clipping.observe(*given, torch.device(name))[0] for name in ("cpu", "cuda"))
     for name, curve in one.items():

@@ -209,7 +209,7 @@ def test_all_of_learning_ends_in_its_minutes(slower: float, monkeypatch: pytest.
 
     takes(clipping, "_add", 4.0)
     takes(engine, "_rounded", 5.0)
-    takes(engine._Evaluation, "__call__", 2.0)
+    takes(engine.Evaluation, "__call__", 2.0)
     takes(learn._Course, "_step", 1.0)
     takes(learn._Student, "errors", 1.5)
     learning = engine._learn

@@ -35,7 +35,7 @@ from .nets import (
 
 
 def closeness(model: onnx.ModelProto) -> float:
-    found = engine._Evaluation(model, images(32, seed=9))(engine._scaled(source(model), engine.Choices(TENSORRT)))
+    found = engine.Evaluation(model, images(32, seed=9))(engine.scaled(source(model), engine.Choices(TENSORRT)))
     assert found.sqnr_db is not None
     return found.sqnr_db
 
@@ -154,7 +154,7 @@ def test_the_same_seed_gives_the_same_file_and_a_fixed_batch_does_not_matter() -
 
 def test_what_is_rescaled_can_be_quantized_for_a_cpu_too() -> None:
     model = rescaled(uneven(plain(), "c1", "c2"))
-    found = engine._scaled(source(model), engine.Choices(CPU))
+    found = engine.scaled(source(model), engine.Choices(CPU))
     file = qdq.write(model, found.placement, found.values)
     assert sqnr(answers(plain(), images()), answers(file, images())) > 20
 

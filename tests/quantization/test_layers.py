@@ -32,7 +32,7 @@ def test_a_spoiled_layer_shows_and_those_before_it_do_not(monkeypatch: pytest.Mo
 
     before = int8(basic(), TENSORRT).layers
     monkeypatch.setattr(refine, "bias_correction", spoil)
-    monkeypatch.setattr(engine._Evaluation, "__call__", lambda self, found: found)  # nothing is undone
+    monkeypatch.setattr(engine.Evaluation, "__call__", lambda self, found: found)  # nothing is undone
     after = int8(basic(), TENSORRT).layers
     assert after["stem"] == before["stem"]
     assert after["b1.conv1"] == before["b1.conv1"]

@@ -78,7 +78,7 @@ def test_int8_loses_nothing_at_the_images() -> None:
     found = []
     for before in (plain(), counted(plain())):
         held = engine.Source(before, source(plain()).ranges, {LEVELS: 1.0})
-        scaled = engine._scaled(held, engine.Choices(TENSORRT))
+        scaled = engine.scaled(held, engine.Choices(TENSORRT))
         placement = scaled.placement
         first = min(placement.weights.values(), key=lambda node: node.name != "c1_out")
         read = first.inputs[0]

@@ -57,7 +57,7 @@ def test_the_order_of_the_images_changes_no_bit(few_at_once: None, seed: int) ->
     assert (held[0] == held[1]).all()
     for dialect in (CPU, TENSORRT):
         scales = [
-            engine._scaled(engine.Source(basic(), each), engine.Choices(dialect)).values.scales for each in (one, two)
+            engine.scaled(engine.Source(basic(), each), engine.Choices(dialect)).values.scales for each in (one, two)
         ]
         assert scales[0] == scales[1]
 

@@ -73,7 +73,7 @@ def test_one_pass_reads_a_rescaled_network_as_its_own_pass_does() -> None:
     model = plain()
     rescaled = equalize(model, images(), 0)
     assert rescaled is not None
-    one, two = (engine._scaled(source(each), engine.Choices(TENSORRT)) for each in (model, rescaled))
+    one, two = (engine.scaled(source(each), engine.Choices(TENSORRT)) for each in (model, rescaled))
     factors = ranges.factors(one.source.ranges, two.source.ranges)
     assert any((each != 1).any() for each in factors.values())
     forms = [reads.Form(one.placement, one.values, {}, False), reads.Form(two.placement, two.values, factors, True)]

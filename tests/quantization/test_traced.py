@@ -42,7 +42,7 @@ def test_a_real_network_becomes_int8_as_every_compiler_wants_it(arch: str) -> No
     assert sqnr(expected, answers(equalized, given)) > 100
     source = engine.Source(model, collect(model, [given], Ranges()))
     for name, target in targets.discover().items():
-        found = engine._scaled(source, engine.Choices(target.dialect))
+        found = engine.scaled(source, engine.Choices(target.dialect))
         assert found.placement.kept == {}
         assert set(found.placement.weights) == {node.name for node in Net(model).weighted()}
         file = qdq.write(model, found.placement, found.values)
@@ -61,7 +61,7 @@ def test_timms_kinds_become_int8(arch: str) -> None:
     given = np.random.default_rng(0).normal(size=(8, 3, 64, 64)).astype(np.float32)
     expected, source = answers(model, given), engine.Source(model, collect(model, [given], Ranges()))
     for name, target in targets.discover().items():
-        found = engine._scaled(source, engine.Choices(target.dialect))
+        found = engine.scaled(source, engine.Choices(target.dialect))
         assert bool(found.placement.kept) is (arch.startswith(("se", "eca")))
         left = {label(node) for node in Net(model).weighted() if node.name not in found.placement.weights}
         assert left <= set(found.placement.kept)
