@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..notes import QuantizeNotes
 from ..portable import confidence, judging, machine
 from ..portable.result import Deferred, Measured, NotMeasured, Result, Verdict, Word
 from ..recipe import Recipe
 from ..runs import Part, Problem, Run, StepId, StepRecord, id_of_time
 from ..stages import verify
+from . import choosing
 from .planner import ANSWERED, as_written_of, int8_of
 from .resolving import Resolved
 from .step import Outcome
@@ -27,8 +29,9 @@ def run_of(
     recipe, as_written = resolved.recipe, as_written_of(resolved.recipe, resolved.targets)
     unlabelled = recipe.images.evaluation is None
     found = {name: _result(name, outcomes, as_written.get(name), unlabelled) for name in recipe.targets}
-    results = {name: _described(each, recipe) for name, each in found.items()}
-    verdicts = _verdicts(recipe, results, {name: resolved.round_of(name) for name in results})
+    rounds = {name: resolved.round_of(name) for name in recipe.targets}
+    results = {name: _described(each, recipe, rounds[name]) for name, each in found.items()}
+    verdicts = _verdicts(recipe, results, rounds)
     return Run(
         id=f"{id_of_time(began)}-{recipe.digest[:6]}",
         recipe=recipe.to_json(),
@@ -49,9 +52,9 @@ def with_result(run: Run, recipe: Recipe, result: Measured, step: StepRecord) ->
 
     `recipe` is the run's own, with other promises where some are given.
     """
-    began = time.time()
-    results = {**run.results, result.target: _described(result, recipe)}
-    verdicts = _verdicts(recipe, results, {})
+    began, rounds = time.time(), _rounds_of(run)
+    results = {**run.results, result.target: _described(result, recipe, rounds.get(result.target, 1))}
+    verdicts = _verdicts(recipe, results, rounds)
     return replace(
         run,
         id=f"{id_of_time(began)}-{recipe.digest[:6]}",
@@ -125,8 +128,18 @@ def _result(target: str, outcomes: Mapping[StepId, Outcome], as_written: StepId 
     return measured
 
 
-def _described(result: Result, recipe: Recipe) -> Result:
-    return confidence.described(result, recipe.verify.threshold) if isinstance(result, Measured) else result
+def _rounds_of(run: Run) -> dict[str, int]:
+    """Return which verdict that of each target is, where a search for float layers had several rounds."""
+    found = [(step.step.target, step.notes) for step in run.steps]
+    return {name: each.control.round for name, each in found if isinstance(each, QuantizeNotes) and each.control}
+
+
+def _described(result: Result, recipe: Recipe, rounds: int) -> Result:
+    """Return a result with what follows from its recipe: which INT8 network ships, and what its probabilities are."""
+    if not isinstance(result, Measured):
+        return result
+    ships = choosing.chosen(result, recipe.promises.promises(), rounds)
+    return confidence.described(ships, recipe.verify.threshold)
 
 
 def _problem(problem: BaseException, where: StepId | None) -> Problem:

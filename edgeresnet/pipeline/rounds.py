@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 
 from ..notes import ControlNotes, QuantizeNotes
 from ..portable import judging
-from ..portable.result import Measured, Verdict
+from ..portable.result import Measured
 from ..runs import StepId
 from ..stages import verify
 from .resolving import Resolved
 from .step import Outcome, Step
-
-_LEAST = 1e-3  # a promise of no loss at all has no parts
 
 
 @dataclass
@@ -39,12 +37,15 @@ class Rounds:
         result = verify.read_result(outcome.artifact)
         if not isinstance(result, Measured):
             return None
+        if result.choice:  # a bundle's networks are its rounds: the widest margin is among them
+            self.ended.add(target)
+            return None
         number, spent = resolved.rounds.get(target, (1, 0.0))
         self.spent[target, number] = spent
         found = judging.judge(resolved.recipe.promises.promises(), target, result, number)
         judged = [one for one in found if judging.can_show(one.promise, result)]
         found_far = self.distances.setdefault(target, {})
-        found_far[number] = max(map(_distance, judged), default=0.0)
+        found_far[number] = max(map(judging.distance, judged), default=0.0)
         if all(one.verdict == judging.KEPT for one in judged):
             self.ended.add(target)
             return None
@@ -58,16 +59,6 @@ class Rounds:
 def _control(outcome: Outcome | None) -> ControlNotes | None:
     notes = outcome.artifact.notes if outcome and outcome.artifact else None
     return notes.control if isinstance(notes, QuantizeNotes) else None
-
-
-def _distance(verdict: Verdict) -> float:
-    """Return how far a promise is from being kept, in parts of its limit; 0 where it is kept."""
-    if verdict.verdict == judging.KEPT or verdict.value is None:
-        return 0.0
-    ceiling, limit = judging.is_ceiling(verdict.promise), verdict.promise.limit
-    end = verdict.high if ceiling else verdict.low
-    end = verdict.value if end is None else end
-    return abs(end - limit) / max(abs(limit), _LEAST)
 
 
 def steps_of(steps: Sequence[Step], target: str) -> list[Step]:

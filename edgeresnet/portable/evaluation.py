@@ -20,7 +20,7 @@ from . import inference, machine, probabilities, yardstick
 from .advice import float_layers
 from .frozen import dataclass
 from .preprocessing import Preprocessing
-from .result import Measured, Variant, Yardstick
+from .result import INT8, Alternative, Choice, Measured, Variant, Yardstick
 from .session import CompileNotes, Layer, Target
 from .times import Latency
 
@@ -68,6 +68,14 @@ class ImageSet:
     images: str | None = None
 
 
+@dataclass(frozen=True)
+class Several:
+    """INT8 networks from which one is chosen, the likeliest first; and why some of them could not be built or run."""
+
+    names: Sequence[str]
+    left_out: Mapping[str, str]
+
+
 def runs(target: Target, compiled: Path, image: np.ndarray) -> None:
     """Run one inference; raise TargetError where that fails."""
     with as_failure(), target.load(compiled) as session:
@@ -101,33 +109,46 @@ def result(
     networks: Mapping[str, Network],
     answered: Mapping[str, Answers],
     latencies: Mapping[str, Latency],
+    several: Several | None = None,
 ) -> Measured:
     """Return the result of one target.
 
     `ships` is the variant that would; `latencies` are `measure.collected`, where any were measured. The
-    yardstick's times are stored with the variants, not among them.
+    yardstick's times are stored with the variants, not among them. `several` are the INT8 networks to choose from.
     """
     every = {
         name: _variant(name, images, network, answered[name], latencies.get(name)) for name, network in networks.items()
     }
-    if "pruned" in answered and "int8" in every:  # quantization's loss, without pruning's
-        against = inference.compare(answered["pruned"].logits, answered["int8"].logits, images.labels)
-        every["int8"] = replace(every["int8"], against_pruned=against)
+    for name in [name for name in INT8 if name in every and "pruned" in answered]:  # quantization's loss alone
+        against = inference.compare(answered["pruned"].logits, answered[name].logits, images.labels)
+        every[name] = replace(every[name], against_pruned=against)
+    first, *others = (name for name in (several.names if several else [ships]) if name in every)
+    alternatives = {name: Alternative(every[name], _rebuilds(every, name)) for name in others}
+    variants = {name: each for name, each in every.items() if REBUILT not in name and name not in (first, *others)}
     return Measured(
         target=target.name,
         ships=ships,
         classes=tuple(images.classes),
         labels=None if images.labels is None else tuple(images.labels.tolist()),
         skipped=tuple(images.skipped),
-        variants={name: variant for name, variant in every.items() if REBUILT not in name},
+        variants=_in_order({**variants, ships: every[first]}),
         machine=machine.describe(),
         versions=dict(target.available().versions),
         reference_predicted=tuple(images.expected.argmax(1).tolist()),
         images=images.images,
-        rebuilds=tuple(variant for name, variant in every.items() if REBUILT in name),
+        rebuilds=_rebuilds(every, first),
         yardstick=Yardstick(yardstick.SHA256, latencies.get(yardstick.NAME)),
         reference_probabilities=probabilities.of_reference(images.expected),
+        choice=Choice(first, alternatives, several.left_out) if several else None,
     )
+
+
+def _in_order(variants: Mapping[str, Variant]) -> dict[str, Variant]:
+    return {name: variants[name] for name in VARIANTS if name in variants}
+
+
+def _rebuilds(every: Mapping[str, Variant], name: str) -> tuple[Variant, ...]:
+    return tuple(variant for build, variant in every.items() if build.startswith(f"{name}{REBUILT}"))
 
 
 def _variant(name: str, images: ImageSet, network: Network, answered: Answers, latency: Latency | None) -> Variant:
@@ -139,7 +160,7 @@ def _variant(name: str, images: ImageSet, network: Network, answered: Answers, l
         digest=network.digest,
         notes=network.notes,
         precisions=dict(Counter(layer.precision for layer in answered.layers)),
-        float_layers=float_layers(answered.layers) if name in ("int8", "candidate") else (),
+        float_layers=float_layers(answered.layers) if name in (*INT8, "candidate") else (),
         probabilities=probabilities.of(images.expected, answered.logits),
     )
 

@@ -187,18 +187,20 @@ def independent_drop(before: int, images_before: int, now: int, images_now: int)
     return Interval(max(-1.0, low), min(1.0, p - q + math.hypot(one.high - p, q - other.low)))
 
 
-def quantile_interval(values: Sequence[float], q: float) -> Interval:
+def quantile_interval(values: Sequence[float], q: float, looks: int = 1) -> Interval:
     """Return the distribution-free 95 % interval of a quantile, from order statistics; open above for too few values.
 
-    How many values lie below the quantile is a binomial draw: the ends are where that draw has 2.5 % beyond it.
+    How many values lie below the quantile is a binomial draw: the ends are where that draw has 2.5 % beyond it, or
+    that part of it which several looks leave to each.
     """
+    alpha = 0.025 / looks
     ordered, n = sorted(values), len(values)
     log_p, beyond, low, high = n * math.log(q), 0.0, 0.0, math.inf
     for k in range(n, 0, -1):
         beyond += math.exp(log_p)  # that k or more lie below
-        if beyond <= 0.025:
+        if beyond <= alpha:
             high = ordered[k - 1]
-        if beyond >= 0.975:
+        if beyond >= 1 - alpha:
             low = ordered[k - 1]
             break
         log_p += math.log(k / (n - k + 1) * (1 - q) / q)
@@ -224,17 +226,17 @@ def log_ratios(slower: Processes, faster: Processes) -> list[float]:
     ]
 
 
-def ratio_interval(slower: Processes, faster: Processes) -> tuple[float, Interval]:
+def ratio_interval(slower: Processes, faster: Processes, looks: int = 1) -> tuple[float, Interval]:
     """Return how many times as fast: Student's t over the log ratios of pairs of processes.
 
-    A single pair does not show how much pairs differ.
+    A single pair does not show how much pairs differ. The interval is corrected for several looks at once.
     """
-    return ratio_of(log_ratios(slower, faster))
+    return ratio_of(log_ratios(slower, faster), looks)
 
 
-def ratio_of(logs: Sequence[float]) -> tuple[float, Interval]:
+def ratio_of(logs: Sequence[float], looks: int = 1) -> tuple[float, Interval]:
     """Return the same from `log_ratios`."""
-    mean, reach = _t_interval(logs)
+    mean, reach = _t_interval(logs, looks)
     return math.exp(mean), _around(mean, reach)
 
 
@@ -322,26 +324,37 @@ def t_point(alpha: float, freedom: float) -> float:
     return math.sqrt(freedom) * math.tan(theta)
 
 
-def tail_interval(processes: Processes, q: float) -> Interval:
+def tail_interval(processes: Processes, q: float, looks: int = 1) -> Interval:
     """Return the interval of a quantile of times, wide enough for what varies inside processes and between them.
 
     A single process does not show what varies between them, and two that differ widely show as little.
     """
     pooled = [value for windows in processes for window in windows for value in window]
-    low, high = quantile_interval(pooled, q)
+    low, high = quantile_interval(pooled, q, looks)
     each = [float(np.quantile([value for window in windows for value in window], q)) for windows in processes]
-    mean, reach = _t_interval(each)
+    mean, reach = _t_interval(each, looks)
     if mean + reach > _FURTHEST * mean:
         return OPEN
     return Interval(min(low, max(0.0, mean - reach)), max(high, mean + reach))
 
 
-def _t_interval(values: Sequence[float]) -> tuple[float, float]:
+def mean_interval(values: Sequence[float]) -> tuple[float, Interval]:
+    """Return the mean of values above 0, one per process, and its 95 % interval.
+
+    A single process does not show what varies between them, and two that differ widely show as little.
+    """
+    mean, reach = _t_interval(values)
+    if mean + reach > _FURTHEST * mean:
+        return mean, OPEN
+    return mean, Interval(max(0.0, mean - reach), mean + reach)
+
+
+def _t_interval(values: Sequence[float], looks: int = 1) -> tuple[float, float]:
     """Return the mean and half the width of its 95 % interval, which is infinite for a single value."""
     n, mean = len(values), sum(values) / len(values)
     if n < 2:
         return mean, math.inf
-    return mean, t_point(0.025, n - 1) * math.sqrt(_variance(values) / n)
+    return mean, t_point(0.025 / looks, n - 1) * math.sqrt(_variance(values) / n)
 
 
 def _variance(values: Sequence[float]) -> float:

@@ -42,7 +42,7 @@ PROMISES = tuple(KINDS)
 _NO_LABELS = "accuracy needs evaluation images with labels: give a folder with one folder per class, `--evaluation DIR`"
 _MOST_IMAGES = 1e9
 ROUNDS = 4  # verdicts at most on the same images, where a search changes the network after one that is not KEPT
-_SURE = 100 - 5 / (ROUNDS - 1)
+_LEAST = 1e-3  # of a limit: a promise of no loss at all has no parts
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,36 @@ def judge(promises: Sequence[Promise], target: str, result: Result, rounds: int 
     """Judge every promise by one target's result: the measurements of `verify`, or why there are none.
 
     `rounds` is which verdict this is on the same images, after others that were not KEPT. The first one may err in
-    2.5 % of cases to either side, all later ones together in as many.
+    2.5 % of cases to either side, all later ones together in as many. Where one of several INT8 networks is chosen by
+    its verdict, each of them has its part of that.
     """
-    looks = _looks(promises)
-    if rounds == 1:
-        return [_worst_build(promise, target, result, looks[promise.kind]) for promise in promises]
-    found = [_worst_build(promise, target, result, looks[promise.kind] * (ROUNDS - 1)) for promise in promises]
-    word = f"verdict {rounds} of at most {ROUNDS} on these images, so the interval is one of {_SURE:.1f} %"
-    return [
-        replace(one, reason=f"{one.reason}; {word}") if KINDS[one.promise.kind].reach and one.value is not None else one
-        for one in found
-    ]
+    looks, networks = _looks(promises), _networks(result)
+    found = []
+    for promise in promises:
+        again = ROUNDS - 1 if rounds > 1 and KINDS[promise.kind].reach else 1
+        one = _worst_build(promise, target, result, looks[promise.kind] * again * networks)
+        words = [f"verdict {rounds} of at most {ROUNDS} on these images"] if again > 1 else []
+        words += [f"one of {networks} INT8 networks that are judged together"] if networks > 1 else []
+        if words and one.value is not None and KINDS[promise.kind].needs:
+            sure = f"so the interval is one of {100 - 5 / (again * networks):.1f} %"
+            one = replace(one, reason=f"{one.reason}; {', '.join([*words, sure])}")
+        found.append(one)
+    return found
+
+
+def distance(verdict: Verdict) -> float:
+    """Return how far a promise is from being kept, in parts of its limit: 0 where it is; infinity: not measured."""
+    if verdict.verdict == KEPT:
+        return 0.0
+    if verdict.value is None:
+        return math.inf
+    end = verdict.high if is_ceiling(verdict.promise) else verdict.low
+    limit, end = verdict.promise.limit, verdict.value if end is None else end
+    return abs(end - limit) / max(abs(limit), _LEAST)
+
+
+def _networks(result: Result) -> int:
+    return result.choice.count if isinstance(result, Measured) and result.choice else 1
 
 
 def can_show(promise: Promise, measured: Measured) -> bool:

@@ -169,9 +169,9 @@ def _p99(measured: Measured, promise: Promise, looks: int) -> Reading | str:
         return problem
     assert latency is not None
     assert latency.host is not None
-    interval, values = tail_interval(latency.windows(), 0.99), latency.values().tolist()
+    interval, values = tail_interval(latency.windows(), 0.99, looks), latency.values().tolist()
     more = would_decide(interval, len(latency.processes))
-    if quantile_interval(values, 0.99).high == math.inf:
+    if quantile_interval(values, 0.99, looks).high == math.inf:
         more = f"{len(values)} inferences are too few: a longer measurement would decide it (`verify.seconds`)"
     return Reading(latency.host.p99, interval, more=more)
 
@@ -202,7 +202,7 @@ def _speedup(baseline: str, called: str) -> Callable[[Measured, Promise, int], R
         if baseline not in measured.variants:
             return f"this target has no {called} on this machine"
         latency = measured.shipped.latency
-        found = timing_warnings.speedup(measured.latency_of(baseline), latency)
+        found = timing_warnings.speedup(measured.latency_of(baseline), latency, looks)
         if isinstance(found, str) or latency is None:
             return str(found)
         interval = Interval(found.low, found.high)

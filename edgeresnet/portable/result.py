@@ -20,6 +20,12 @@ from .probabilities import Confidence, Probabilities
 from .session import CompileNotes, Layer
 from .times import Latency
 
+Word = Literal["KEPT", "DEFERRED", "UNDECIDED", "NOT_MEASURED", "BROKEN"]
+# INT8 networks from which a device's result chooses, the likeliest to keep its promises first: `SAFE` has more layers
+# in float than are needed by forecast, `PLAIN` has none.
+PLAIN, SAFE = "int8-all", "int8-safe"
+INT8 = ("int8", SAFE, PLAIN)
+
 
 @dataclass(frozen=True)
 class RunWarning:
@@ -135,6 +141,45 @@ class DecodingDifference:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another INT8 network of the same search, with other layers in float; `rebuilds` as those of what would ship."""
+
+    variant: Variant
+    rebuilds: tuple[Variant, ...] = field(default=(), metadata=OMIT)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One of several INT8 networks by the promises: its worst verdict, and the promise that is furthest away."""
+
+    verdict: Word
+    promise: str = field(default="", metadata=OMIT)
+    distance: float | None = None  # of that promise, in parts of its limit: 0 is kept; None: it was not measured
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Several INT8 networks of one search, measured in turn: which of them is `int8`, and the others by name."""
+
+    taken: str
+    others: Mapping[str, Alternative] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)  # those that the device cannot build or run, and why
+    judged: Mapping[str, Judged] = field(default_factory=dict, metadata=OMIT)  # where the promises are known
+
+    def check_read(self) -> None:
+        names = [self.taken, *self.others, *self.left_out]
+        if len(set(names)) < len(names) or not set(names) <= set(INT8):
+            raise CodecError("", f"names other networks than {', '.join(INT8)}, or one twice")
+        if self.judged and set(self.judged) != {self.taken, *self.others}:
+            raise CodecError("judged", "are not the networks that were measured")
+
+    @property
+    def count(self) -> int:
+        """How many networks were measured."""
+        return 1 + len(self.others)
+
+
+@dataclass(frozen=True)
 class Measured:
     """What was measured on one target."""
 
@@ -154,6 +199,7 @@ class Measured:
     decoding: Mapping[str, DecodingDifference | None] = field(default_factory=dict, metadata=OMIT)  # by library
     reference_probabilities: tuple[float, ...] = field(default=(), metadata=OMIT)  # of the reference's own answers
     confidence: Mapping[str, Confidence] = field(default_factory=dict, metadata=OMIT)  # by variant
+    choice: Choice | None = field(default=None, metadata=OMIT)  # where `int8` is one of several
     state: Literal["measured"] = "measured"
 
     def check_read(self) -> None:
@@ -161,23 +207,31 @@ class Measured:
             raise CodecError("variants", f"lack {quoted(self.ships)}, which would ship")
         count = len(self.reference_predicted)
         last = len(self.classes) - 1 if self.classes or self.has_labels else limits.MANY  # the number of a class
-        answers = {f"variants.{name}.predicted": each.predicted for name, each in self.variants.items()}
+        answers = {f"{name}.predicted": each.predicted for name, each in self._every().items()}
         answers |= {"reference_predicted": self.reference_predicted}
         answers |= {} if self.labels is None else {"labels": self.labels}
         for name, found in answers.items():
             if len(found) != count:
                 raise CodecError(name, f"has {len(found)} entries for {count} images")
             limits.check_all(self, 0, last, name, found)
-        for name, variant in self.variants.items():
+        for name, variant in self._every().items():
             if variant.accuracy.has_labels != self.has_labels:
                 problem = "lacks the counts that labels give" if self.has_labels else "has counts that only labels give"
-                raise CodecError(f"variants.{name}.accuracy", problem)
+                raise CodecError(f"{name}.accuracy", problem)
+        if self.choice and self.ships != "int8":
+            raise CodecError("choice", "is of INT8 networks, but none of them would ship")
         self._check_probabilities()
+
+    def _every(self) -> dict[str, Variant]:
+        """Return every network that answered, by its place in the document; rebuilds are not among them."""
+        found = {f"variants.{name}": each for name, each in self.variants.items()}
+        others = self.choice.others if self.choice else {}
+        return found | {f"choice.others.{name}.variant": each.variant for name, each in others.items()}
 
     def _check_probabilities(self) -> None:
         """Refuse probabilities that are not one for each image, and for each other answer than the reference's."""
         limits.check_all(self, 0, 1, "reference_probabilities", self.reference_probabilities)
-        builds = [*self.variants.items(), *((f"{self.ships} (rebuilt)", each) for each in self.rebuilds)]
+        builds = [*self._every().items(), *((f"{self.ships} (rebuilt)", each) for each in self.rebuilds)]
         known = [(name, each.probabilities, each.predicted) for name, each in builds if each.probabilities]
         count = len(self.reference_predicted)
         if known and len(self.reference_probabilities) != count:
@@ -186,7 +240,7 @@ class Measured:
             assert found is not None
             others = sum(now != before for now, before in zip(predicted, self.reference_predicted, strict=False))
             if (len(predicted), len(found.own), len(found.reference)) != (count, count, others):
-                raise CodecError(f"variants.{name}.probabilities", "are not one for each answer")
+                raise CodecError(f"{name}.probabilities", "are not one for each answer")
         if not set(self.confidence) <= set(self.variants):
             raise CodecError("confidence", "is of a variant that was not measured")
 
@@ -202,6 +256,23 @@ class Measured:
     def builds(self) -> list[Measured]:
         """Return the result once for each time that what would ship was built."""
         return [self, *(replace(self, variants={**self.variants, self.ships: each}) for each in self.rebuilds)]
+
+    def taking(self, name: str) -> Measured:
+        """Return the result with another one of several INT8 networks as the one that ships; nothing else changes."""
+        if self.choice is None or name == self.choice.taken:
+            return self
+        wanted, choice = self.choice.others[name], self.choice
+        others = {each: other for each, other in choice.others.items() if each != name}
+        return replace(
+            self,
+            variants={**self.variants, self.ships: wanted.variant},
+            rebuilds=wanted.rebuilds,
+            choice=replace(
+                choice, taken=name, others={**others, choice.taken: Alternative(self.shipped, self.rebuilds)}
+            ),
+            as_written=None,  # both are of the one before
+            confidence={},
+        )
 
     def latency_of(self, variant: str) -> Latency | None:
         """Return the times of a variant; None where it was not built or not timed."""
@@ -250,9 +321,6 @@ class Promise:
 
     def __str__(self) -> str:
         return self.name
-
-
-Word = Literal["KEPT", "DEFERRED", "UNDECIDED", "NOT_MEASURED", "BROKEN"]
 
 
 @dataclass(frozen=True)

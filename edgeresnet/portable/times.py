@@ -15,11 +15,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from . import energy as energies
 from . import intervals, limits
 from .codec import CodecError
+from .energy import Energy, ProcessEnergy
 from .frozen import OMIT, dataclass
 from .machine import MachineState, TimedMachine
 
+NO_RATE = "throughput was not measured: set `verify.streams`, and run the recipe again"
 Windows = tuple[tuple[float, ...], ...]  # the windows of one process, each with its times in milliseconds
 
 
@@ -97,6 +100,8 @@ class ProcessTimes:
     device_ms: Windows | None = field(default=None, metadata=OMIT)
     file_ms: Windows | None = field(default=None, metadata=OMIT)
     sweep: tuple[SweepCell, ...] = field(default=(), metadata=OMIT)
+    sweep_problem: str = field(default="", metadata=OMIT)  # why throughput was not measured
+    energy: ProcessEnergy | str | None = field(default=None, metadata=OMIT)  # a text: why it was not measured
     cut: bool = field(default=False, metadata=OMIT)  # it was interrupted, and ends early
 
     def check_read(self) -> None:
@@ -115,6 +120,8 @@ class ProcessTimes:
             found = getattr(self, name)
             if found and len(found) != len(self.host_ms):
                 raise CodecError(name, f"has {len(found)} values for {len(self.host_ms)} windows")
+        if isinstance(self.energy, ProcessEnergy) and len(self.energy.watts) != len(self.host_ms):
+            raise CodecError("energy", f"has {len(self.energy.watts)} values for {len(self.host_ms)} windows")
 
     @cached_property
     def medians(self) -> Windows:
@@ -124,6 +131,20 @@ class ProcessTimes:
     def windows(self, kind: str = "host") -> Windows:
         """Return the windows of one kind (host, device or file); empty where it was not measured."""
         return {"host": self.host_ms, "device": self.device_ms, "file": self.file_ms}[kind] or ()
+
+
+class Rate(NamedTuple):
+    """Images per second of parallel requests, with the 95 % interval over processes."""
+
+    batch: int
+    streams: int
+    images_per_s: float
+    interval: intervals.Interval
+
+    @property
+    def setting(self) -> str:
+        """With which batch size and how many requests at once: "batch 8, 4 streams"."""
+        return f"batch {self.batch}, {self.streams} stream{'' if self.streams == 1 else 's'}"
 
 
 class Percentiles(NamedTuple):
@@ -178,12 +199,31 @@ class Latency:
         found = [value for process in self.processes if (value := getattr(process, name)) is not None]
         return intervals.median(found) if found else None
 
-    def speedup_over(self, slower: Latency) -> Ratio:
+    @cached_property
+    def energy(self) -> Energy | str:
+        """The energy per inference, or why it was not measured."""
+        return energies.of([(each.energy, sum(map(len, each.host_ms))) for each in self.processes])
+
+    @cached_property
+    def rate(self) -> Rate | str:
+        """The throughput of the one setting that was measured, or why there is none."""
+        if problem := next((each.sweep_problem for each in self.processes if each.sweep_problem), ""):
+            return problem
+        cells = [cell for process in self.processes for cell in process.sweep]
+        settings = {(cell.batch, cell.streams) for cell in cells}
+        if len(settings) != 1 or len(cells) != len(self.processes):
+            return "more than one batch size or number of streams was measured" if cells else NO_RATE
+        found = [cell.images_per_s for cell in cells]
+        if min(found) <= 0 or not all(map(math.isfinite, found)):
+            return "no image was answered while throughput was measured"
+        return Rate(*settings.pop(), *intervals.mean_interval(found))
+
+    def speedup_over(self, slower: Latency, looks: int = 1) -> Ratio:
         """Return how many times as fast this is as `slower`, timed in turn with it: speed-ups come from here alone.
 
-        `timing_warnings.speedup` asks first whether the two can be compared.
+        `timing_warnings.speedup` asks first whether the two can be compared. Its interval is wider for several looks.
         """
-        value, (low, high) = intervals.ratio_interval(slower.medians(), self.medians())
+        value, (low, high) = intervals.ratio_interval(slower.medians(), self.medians(), looks)
         return Ratio(value, low, high)
 
 

@@ -77,12 +77,12 @@ def untimed(measured: Sequence[Latency | None]) -> str:
     return ""
 
 
-def speedup(slower: Latency | None, faster: Latency | None) -> Ratio | str:
+def speedup(slower: Latency | None, faster: Latency | None, looks: int = 1) -> Ratio | str:
     """Return how many times as fast one is as the other, timed in turn with it; or why they cannot be compared."""
     why_not = untimed([slower, faster])
     if why_not or slower is None or faster is None:
         return why_not
-    return faster.speedup_over(slower)
+    return faster.speedup_over(slower, looks)
 
 
 def ratio(result: Measured, slower: str, faster: str) -> Ratio | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from edgeresnet.notes import ControlNotes, FloatLayers, HeldOut, QuantizeNotes
 from edgeresnet.pipeline import rounds
 from edgeresnet.portable import judging
-from edgeresnet.portable.result import Measured, Promise
+from edgeresnet.portable.result import Choice, Measured, Promise
 from edgeresnet.portable.session import Dialect
 from edgeresnet.runs import StepId
 
@@ -67,6 +68,11 @@ def test_four_verdicts_at_most_and_the_best_ships(monkeypatch: pytest.MonkeyPatc
 def test_a_search_that_ran_out_of_layers_or_time_has_no_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Play(monkeypatch).after(BAD, "reach") is None
     assert Play(monkeypatch).after(BAD, "time") is None
+
+
+def test_a_bundle_with_several_networks_has_no_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them has the widest margin already, and all of them were judged at once."""
+    assert Play(monkeypatch).after(replace(BAD, choice=Choice("int8"))) is None
 
 
 def test_a_limit_that_the_images_cannot_show_starts_no_round(monkeypatch: pytest.MonkeyPatch) -> None:
