@@ -1,8 +1,8 @@
 """Which layers of an INT8 network stay in float, so that its promises hold at the fewest milliseconds.
 
-Pure: a `Question` answers. Layers are taken in batches, the one first that removes most
-noise per millisecond, until the forecast is good enough. Then those that are not needed become INT8 again. The same
-without milliseconds gives a second set: both are timed in turn, and the faster one wins.
+Pure: a `Question` answers. Layers are taken in batches, the one first that removes most noise, until the forecast is
+good enough. Then those that are not needed become INT8 again. If no set does without these layers, they are chosen.
+Else layers are timed, and the same with noise per millisecond gives a second set: the faster one wins.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from ..deadline import Deadline, OutOfTime
@@ -22,6 +22,7 @@ Ended = Literal["enough", "found", "time", "reach"]
 _WORTH = 0.003  # of the noise: a layer that adds less is not a candidate at first
 _TIMED = 8  # layers whose milliseconds are measured
 _AT_ONCE = 4  # of them in one measurement: time may end between two
+_FEW = 4  # layers that are looked at one by one: whether no set does without them
 _LIKELY = 3  # small sets that are tried although no order of the layers led to them
 _LEAST_MS = 0.002  # of all: a smaller difference is not measured, but chance
 
@@ -66,13 +67,27 @@ def control(question: Question, until: Deadline) -> Found:
     return _Search(question, until).run()
 
 
+def shortest(order: Sequence[str], enough: Callable[[Sequence[str]], bool]) -> Sequence[str]:
+    """Return the shortest beginning of the order that is enough, by doubling and halving; else all of the order."""
+    below, size = 0, min(1, len(order))
+    while not enough(order[:size]):
+        if size >= len(order):
+            return order
+        below, size = size, min(2 * size, len(order))
+    while size - below > 1:
+        middle = (below + size) // 2
+        below, size = (below, middle) if enough(order[:middle]) else (middle, size)
+    return order[:size]
+
+
 class _Search:
     def __init__(self, question: Question, until: Deadline):
         self._question, self._until = question, until
         self._forecasts, self._timings = until.part(1.0), until.part(1.0)  # how long each takes
         self._order = list(question.layers())
         self._tried: dict[Layers, Tried] = {}
-        self._cost: dict[str, float] = {}
+        self._cost: dict[str, float] = {}  # of each layer that was timed; infinite: it does not compile
+        self._broken: set[Layers] = set()  # sets that do not compile
 
     def run(self) -> Found:
         none = Layers()
@@ -81,6 +96,9 @@ class _Search:
             return self._found(none, "enough" if first.kept else "reach")
         try:
             gains = {layer: self._removed(Layers({layer})) for layer in self._order}
+            fewest = self._by(gains, per_time=False)
+            if self._tried[fewest].forecast.kept and self._indispensable(fewest) and self._compiles(fewest):
+                return self._found(fewest, "found")
             self._measure_layers(sorted(self._order, key=lambda layer: -gains[layer])[:_TIMED])
             sets = [self._by(gains, per_time=True), self._by(gains, per_time=False)]
             sets += self._cheaper([each for each in sets if self._tried[each].forecast.kept], gains)
@@ -107,8 +125,9 @@ class _Search:
 
     def _best(self) -> Layers:
         """Return the best set so far: one that is kept, with the fewest layers, else the nearest."""
+        never = {layer for layer, cost in self._cost.items() if cost == float("inf")}
         return min(
-            self._tried,
+            (each for each in self._tried if not each & never and each not in self._broken),
             key=lambda each: (
                 not self._tried[each].forecast.kept,
                 len(each) if self._tried[each].forecast.kept else self._tried[each].forecast.excess,
@@ -123,6 +142,21 @@ class _Search:
 
     def _times(self, sets: Sequence[Layers]) -> list[float | None]:
         return self._timings.take(lambda: self._question.times([Layers(), *sets]))[1:]
+
+    def _indispensable(self, chosen: Layers) -> bool:
+        """Return whether no set without one of these layers is kept: then milliseconds have nothing to choose."""
+        others = (Layers(self._order) - {layer} for layer in chosen)
+        return len(chosen) <= _FEW and not any(self._forecast(each).kept for each in others)
+
+    def _compiles(self, chosen: Layers) -> bool:
+        """Measure a set; return whether it compiles, which is unknown where no time is left."""
+        try:
+            (time,) = self._times([chosen])
+        except OutOfTime:
+            return True
+        self._tried[chosen] = replace(self._tried[chosen], time=time)
+        self._broken |= {chosen} if time is None else set()
+        return time is not None
 
     def _measure_layers(self, layers: Sequence[str]) -> None:
         """Measure what one layer in float costs, each by itself: a float layer can break a fusion.
@@ -193,15 +227,7 @@ class _Search:
         One layer stays in INT8 at least: with none there is no INT8 network.
         """
         order = order[: len(self._order) - 1]
-        below, size = 0, min(1, len(order))
-        while not self._forecast(Layers(order[:size])).kept:
-            if size >= len(order):
-                return Layers(order)
-            below, size = size, min(2 * size, len(order))
-        while size - below > 1:
-            middle = (below + size) // 2
-            below, size = (below, middle) if self._forecast(Layers(order[:middle])).kept else (middle, size)
-        return Layers(order[:size])
+        return Layers(shortest(order, lambda some: self._forecast(Layers(some)).kept))
 
     def _reduced(self, chosen: Layers, first: Callable[[str], float]) -> Layers:
         """Return the set without the layers that it does not need, those with the least number tried first."""
@@ -221,8 +247,7 @@ class _Search:
         except OutOfTime:
             return smallest
         for each, time in zip(sets, times, strict=True):
-            old = self._tried[each]
-            self._tried[each] = Tried(old.layers, old.forecast, time)
+            self._tried[each] = replace(self._tried[each], time=time)
         return min(
             zip(sets, times, strict=True), key=lambda one: (float("inf") if one[1] is None else one[1], len(one[0]))
         )[0]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .. import sums
 from ..confirm import outputs
 from ..diagnosis import Cause
 from ..pair import Layer
@@ -16,8 +17,6 @@ from . import words
 from .evidence import Evidence
 
 SATURATES = "sums-saturate"
-_LARGEST, _LEAST = 32767, -32768
-_UNSIGNED = 255
 _IMAGES, _POSITIONS = 4, 16  # per layer
 
 
@@ -50,9 +49,7 @@ def _may_saturate(layer: Layer) -> bool:
     """Return whether two neighbouring weights are large enough together."""
     if layer.weights is None or layer.node.kind != "Conv" or 0 not in layer.reads:
         return False
-    pairs = _in_pairs(_integers(layer))
-    larger = np.maximum(np.clip(pairs, 0, None).sum(2), np.clip(-pairs, 0, None).sum(2))
-    return bool((_UNSIGNED * larger > _LARGEST).any())
+    return sums.may_saturate(_integers(layer))
 
 
 def _integers(layer: Layer) -> np.ndarray:
@@ -63,30 +60,21 @@ def _integers(layer: Layer) -> np.ndarray:
     return np.asarray((found - zero).reshape(*found.shape[:2], -1))
 
 
-def _in_pairs(integers: np.ndarray) -> np.ndarray:
-    """Return outputs × pairs × 2 × taps: neighbouring inputs are added first."""
-    even = integers[:, : integers.shape[1] // 2 * 2]
-    return even.reshape(len(even), -1, 2, even.shape[2])
-
-
 def _cut_off(layer: Layer, values: Tensor) -> tuple[float, float]:
     """Return which share of the sums is cut off, and the power that this adds to a value of the output."""
     assert layer.weights is not None
-    grid, weights = layer.reads[0][-1], _in_pairs(_integers(layer))
+    grid, weights = layer.reads[0][-1], _integers(layer)
     step = float(grid.scale.max())
     integers = ((values / step).round() + float(grid.zero.max())).clamp(grid.low, grid.high) - grid.low
     patches = _patches(layer, integers)  # groups × inputs × taps × positions
-    groups, cut, power, count = len(patches), 0, 0.0, 0
-    scales = np.broadcast_to(layer.weights.grid.scale, (len(weights),)).reshape(groups, -1) * step
-    for patch, those, scale in zip(patches, np.split(weights, groups), scales, strict=True):
-        inputs, taps, positions = patch.shape
-        pairs = patch[: inputs // 2 * 2].reshape(-1, 2, taps, positions)
-        for row, one in zip(those, scale, strict=True):
-            sums = (pairs * row[..., None]).sum(1)
-            beyond = np.clip(sums, _LEAST, _LARGEST) - sums
-            cut, count = cut + int((beyond != 0).sum()), count + sums.size
-            power += float(np.square(beyond.sum((0, 1)) * float(one), dtype=np.float64).mean())
-    return cut / max(count, 1), power / len(weights)
+    groups, inputs, taps, positions = patches.shape
+    scales = np.broadcast_to(layer.weights.grid.scale, (len(weights),)) * step
+    cut, power = 0, 0.0
+    for output, (row, scale) in enumerate(zip(weights, scales, strict=True)):
+        beyond, count = sums.cut_off(row, patches[output * groups // len(weights)])
+        cut += count
+        power += float(np.square(beyond * float(scale), dtype=np.float64).mean())
+    return cut / max(len(weights) * (inputs // 2) * taps * positions, 1), power / len(weights)
 
 
 def _patches(layer: Layer, integers: Tensor) -> np.ndarray:
