@@ -191,6 +191,15 @@ def test_the_floor_needs_only_the_standard_library_and_numpy() -> None:
             assert not at_import, f"{file} imports its runtime {top} when it is imported: do it inside a function"
 
 
+def test_what_is_sent_to_a_device_needs_an_old_python_and_nothing_else() -> None:
+    """Python 3.6 reads it: it refuses itself there in words."""
+    for file in (file for file in FILES if file.startswith("devices/agent/")):
+        ast.parse((PACKAGE / file).read_text(), feature_version=(3, 6))
+        for module, _ in imported(file):
+            inside = module.startswith("edgeresnet.devices.agent")
+            assert inside or module.split(".")[0] in sys.stdlib_module_names, f"{file} needs {module}"
+
+
 def test_targets_list_themselves_and_share_only_underscored_files() -> None:
     for file in (f for f in FILES if f.startswith("targets/") and not f.endswith("__init__.py")):
         for module, _ in imported(file):

@@ -49,16 +49,17 @@ def of_target(target: str, options: object) -> list[str]:
         try:
             adapter.validate_python(part)
         except ValidationError as problem:
-            found += [_sentence(("targets", target, *error["loc"]), error, keys) for error in problem.errors()]
+            found += [sentence(("targets", target, *error["loc"]), error, keys) for error in problem.errors()]
     return found
 
 
 def in_words(error: ErrorDetails) -> str:
     """Return a problem that pydantic reports as one line."""
-    return _sentence(error["loc"], error, _known_keys(error["loc"]))
+    return sentence(error["loc"], error, _known_keys(error["loc"]))
 
 
-def _sentence(location: tuple[str | int, ...], error: ErrorDetails, known: list[str]) -> str:
+def sentence(location: tuple[str | int, ...], error: ErrorDetails, known: list[str]) -> str:
+    """Return a problem as one line: where it is, and the most similar of the known keys."""
     # pydantic puts the branch of a union into the path; a user never wrote that word.
     parts = [str(part) for part in location if not re.match(r"(function|constrained|literal)\b", str(part))]
     where = ".".join(shortened(part, 80) for part in parts)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from .. import targets as _targets
 from ..portable import manifest
@@ -27,12 +28,12 @@ class Quantize(Section):
 
     effort: Literal["fast", "balanced", "best"] = Field(
         "fast",
-        description="Work spent on INT8 accuracy. balanced and best learn ranges and weights from calibration images.",
+        description="Work spent on INT8 accuracy. balanced and best learn channels and ranges from calibration images.",
     )
     minutes: float = Field(
         10.0,
         gt=0,
-        description="Time limit in minutes of best, for each target's dialect (balanced takes at most 3 of them), and "
+        description="Time limit in minutes of learning, for each target's dialect (balanced takes at most 3 of them), and "
         "of the search that `exclude: auto` does for each target.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -87,12 +88,29 @@ class Verify(Section):
         return TimingPlan(self.processes, self.seconds)
 
 
+DEVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+PLACES = ("here", "bundle")  # what is not the name of a device
+
+
+def _where(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else value
+    listed = isinstance(names, list | tuple) and names and all(isinstance(each, str) for each in names)
+    if value in PLACES:
+        return value
+    if not listed or not all(re.fullmatch(DEVICE_NAME, each) and each not in PLACES for each in names):
+        raise ValueError("must be here, bundle, the name of a device, or a list of such names")
+    if len(set(names)) < len(names):
+        raise ValueError("must name each device once")
+    return value
+
+
 class Delivery(Section):
     """What every target accepts next to its own options."""
 
-    where: Literal["here", "bundle"] = Field(
+    where: Annotated[Literal["here", "bundle"] | str | tuple[str, ...], BeforeValidator(_where)] = Field(
         "here",
-        description="Where the target is built and measured: on this machine, or on the device that gets a bundle.",
+        description="Where the target is built and measured: on this machine (here), on a device that a person carries "
+        "the bundle to (bundle), or on one or several devices of devices.yaml, by their names.",
     )
     precision: Literal["int8", "fp16", "fp32"] | None = Field(
         None, description="Precision of the network that would ship. Unset: int8 with `quantize`, else fp32."
@@ -101,6 +119,13 @@ class Delivery(Section):
         "float32",
         description="Number type of the network's input. uint8: raw pixels, with preprocessing inside the network.",
     )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Return the devices that measure it; none where it is measured here, or a person carries the bundle."""
+        if self.where in PLACES:
+            return ()
+        return (self.where,) if isinstance(self.where, str) else self.where
 
 
 class Promises(Section):
@@ -208,16 +233,16 @@ class Recipe(Section):
             "images.evaluation is missing: accuracy is measured with it": not self.images.evaluation
             and not quantize
             and not speedup
-            and any(every(options).get("where") != "bundle" for options in self.targets.values()),
+            and any(every(options).get("where", "here") == "here" for options in self.targets.values()),
             "targets is missing: promises are judged on targets, so name one": self.promises.promises() and none,
         }
         for name in speedup:
-            on_device = every(self.targets.get(name)).get("where") == "bundle"
+            on_device = every(self.targets.get(name)).get("where", "here") != "here"
             wrong[f"prune.speedup.{name} is not a target of this recipe: add it to `targets`"] = (
                 name not in self.targets
             )
             wrong[
-                f"prune.speedup.{name} is measured on this machine, but targets.{name} is a bundle: set "
+                f"prune.speedup.{name} is measured on this machine, but targets.{name} is on a device: set "
                 "`where: here`, or prune to `macs`"
             ] = on_device
         for name, options in self.targets.items():

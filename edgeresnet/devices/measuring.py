@@ -1,0 +1,310 @@
+"""A job on a device, from its bundle to its result, whatever becomes of the line meanwhile.
+
+Every step is a request that may be repeated. When the line drops, all of it begins again on a new connection, and finds
+what is done: files that are there, a job that works, a result that waits.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from ..errors import ArtifactError, TargetError
+from ..portable import manifest
+from . import looking, ssh
+from .book import Device
+
+T = TypeVar("T")
+
+FIRST_S = 12.0  # of trying, for a device that was not reached yet
+RESTARTS = 3  # of a job that was killed there
+_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_WAIT_S = 1.0  # for news, in one request
+_BLOCK = 1 << 20  # bytes of a file in one request
+_AGAIN = "run it again: `edgeresnet run` does only what is missing"
+_TIMED = re.compile(r"timed: (\d+) of (\d+) processes")
+_ERROR = re.compile(r"^error: (.+)$")
+
+
+class Watcher(Protocol):
+    """Receives what happens on a device."""
+
+    def progress(self, done: int, total: int, word: str) -> None: ...
+
+    def line(self, text: str) -> None:
+        """Receive a line of the measurement's output."""
+
+    def remark(self, sentence: str) -> None:
+        """Receive what a person should see: the line dropped, the device is in use."""
+
+
+class Stopped(Exception):
+    """The user stopped the run, and the device was asked to stop."""
+
+
+@dataclass(frozen=True)
+class Order(Generic[T]):
+    """What one device is to do: measure a bundle, as a job of this id. `accept` takes the result's bytes."""
+
+    name: str
+    device: Device
+    target: str
+    bundle: Path
+    job: str
+    accept: Callable[[bytes, looking.Seen], T]
+    known: str = ""  # the identity that this name had before; empty: none
+    words: tuple[str, ...] = ()  # options of deploy.py
+
+
+def measure(order: Order[T], watcher: Watcher, stopping: threading.Event) -> T:
+    """Return what `accept` makes of a device's result. Raise TargetError where none comes, Stopped when asked to."""
+    work, down = _Work(order, watcher, stopping), 0
+    while True:
+        try:
+            with ssh.Connection(order.name, order.device) as connection:
+                down = 0
+                work.reached()
+                return work.advance(connection)
+        except ssh.Dropped as problem:
+            work.dropped(problem)
+            stopping.wait(_BACKOFF_S[min(down, len(_BACKOFF_S) - 1)])
+            down += 1
+
+
+@functools.cache
+def who() -> str:
+    """Return who measures, for others who want to."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return socket.gethostname()
+
+
+@dataclass
+class _Work(Generic[T]):
+    order: Order[T]
+    watcher: Watcher
+    stopping: threading.Event
+    offset: int = 0  # of the output that was seen
+    restarts: int = 0
+    refetches: int = 0
+    resent: int = 0
+    mended: bool = False  # whether the bundle was put together again
+    is_down: bool = False
+    ever: bool = False  # whether the device was reached at all
+    heard: float = field(default_factory=time.monotonic)  # when something new came from the device
+    partial: str = ""  # the last line of the output, which has no end yet
+    error: tuple[str, str] = ("", "")  # the last one in the output, and its hint
+    waited_for: str = ""
+
+    def reached(self) -> None:
+        """Note that there is a line."""
+        if self.is_down:
+            self.watcher.remark("the line is up again")
+        self.is_down, self.ever, self.heard = False, True, time.monotonic()
+
+    def dropped(self, problem: ssh.Dropped) -> None:
+        """Note that the line is down; raise the reason where it has been for too long."""
+        name, silent = self.order.name, time.monotonic() - self.heard
+        if self.stopping.is_set():
+            if self.ever:
+                self.watcher.remark(f"cannot be asked to stop: {problem}; its measurement goes on there")
+            raise Stopped from problem
+        self.resent += isinstance(problem, ssh.Damaged)
+        if self.resent > RESTARTS:
+            hint = "check the disk there, and the network"
+            raise TargetError(name, f"received damaged files {self.resent} times", hint=hint) from problem
+        if not self.ever and silent > FIRST_S:
+            hint = f"check that it runs and is in the network: `ssh {self.order.device.ssh}`"
+            raise TargetError(name, f"cannot be reached: {problem}", hint=hint) from problem
+        if self.ever and silent > self._patience:
+            minutes = f"{self.order.device.timeout_minutes:g} minutes"
+            raise TargetError(name, f"did not come back within {minutes}: {problem}", hint=_AGAIN) from problem
+        if not self.is_down:
+            self.watcher.remark(f"the line dropped ({problem}): connecting again")
+        self.is_down = True
+
+    @property
+    def _patience(self) -> float:
+        return self.order.device.timeout_minutes * 60
+
+    def advance(self, connection: ssh.Connection) -> T:
+        """Do what is missing, from wherever the job is now."""
+        seen = self._looked(connection)
+        state = self._ask(connection, "poll", offset=self.offset, wait_s=0.0, state="")[0]
+        while True:
+            if self.stopping.is_set():
+                self._stop(connection, state)
+            if state["state"] in ("absent", "lost"):
+                state = self._start(connection, lost=state["state"] == "lost")
+            elif state["state"] == "ended":
+                self._follow_to_end(connection)
+                ended = self._ended(connection, state["end"], seen)
+                if ended is not None:
+                    return ended[0]
+                state = {"state": "absent"}
+            else:
+                state = self._follow(connection, state)
+
+    def _looked(self, connection: ssh.Connection) -> looking.Seen:
+        """Refuse another device than before under this name."""
+        found = looking.facts(connection, [])
+        known, name = self.order.device.id or self.order.known, self.order.name
+        if known and known != found.identity:
+            hint = looking.other_hint(found.identity)
+            raise TargetError(name, "is another device than last time under this name", hint=hint)
+        return looking.judged(name, self.order.device, found, [])
+
+    def _ask(self, connection: ssh.Connection, op: str, **fields: object) -> tuple[dict[str, Any], bytes]:
+        return looking.request(connection, op, job=self.order.job, **fields)
+
+    def _start(self, connection: ssh.Connection, *, lost: bool) -> dict[str, Any]:
+        if lost:
+            self.restarts += 1
+            if self.restarts > RESTARTS:
+                last = self.partial or self.error[0]
+                problem = f"lost the measurement {self.restarts} times{f': {last}' if last else ''}"
+                hint = "something ends its processes: look at its memory, and whether it restarts"
+                raise TargetError(self.order.name, problem, hint=hint)
+            self.watcher.remark("the measurement was killed there: starting it again")
+        files = manifest.files_in(self.order.bundle)
+        listed = [{"name": each.name, "size": each.size, "sha256": each.sha256} for each in files]
+        own = self.order.bundle / manifest.NAME
+        listed.append({"name": manifest.NAME, "size": own.stat().st_size, "sha256": manifest.sha256_of(own)})
+        self._push(connection, listed)
+        self.offset, self.partial, self.error = 0, "", ("", "")
+        digest = manifest.read(self.order.bundle)["digest"]
+        words = [*self.order.words]
+        given = {"bundle": digest, "files": listed, "words": words, "who": who(), "again": lost, "rebuild": self.mended}
+        self.heard = time.monotonic()
+        return self._ask(connection, "start", **given)[0]
+
+    def _push(self, connection: ssh.Connection, files: Sequence[Mapping[str, Any]]) -> None:
+        """Send what is missing there, from where it ends."""
+        answer, _ = self._ask(connection, "stored", files=list(files), verify=self.mended)
+        missing: dict[str, int] = answer["missing"]
+        todo = {each["sha256"]: each for each in files if each["sha256"] in missing}
+        total, done = sum(each["size"] - missing[digest] for digest, each in todo.items()), 0
+        for digest, each in todo.items():
+            path, size = self.order.bundle / each["name"], int(each["size"])
+            for offset, block in ssh.blocks(path, missing[digest], _BLOCK):
+                if self.stopping.is_set():
+                    raise Stopped
+                connection.send("put", {"sha256": digest, "offset": offset, "total": size}, block)
+                done += len(block)
+                self.heard = time.monotonic()
+                self.watcher.progress(done >> 10, max(total >> 10, 1), "kB sent")
+            if missing[digest] == size:  # complete, and damaged or not renamed: nothing is left to send
+                connection.send("put", {"sha256": digest, "offset": size, "total": size})
+        left = self._ask(connection, "stored", files=list(files), verify=False)[0]["missing"]
+        if left:
+            raise ssh.Dropped("files did not arrive")
+
+    def _follow(self, connection: ssh.Connection, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the next state, and show what is new meanwhile."""
+        known = state["state"]
+        now, more = self._ask(connection, "poll", offset=self.offset, wait_s=_WAIT_S, state=known)
+        self._show(more)
+        if now["state"] == "waiting":
+            holder = str(now["holder"].get("who", "another program"))
+            if holder != self.waited_for:
+                self.waited_for = holder
+                self.watcher.remark(f"waits: {holder} measures there now")
+        if more or now["state"] != known:
+            self.heard = time.monotonic()
+        elif time.monotonic() - self.heard > self._patience:
+            self._give_up(connection, known)
+        return now
+
+    def _give_up(self, connection: ssh.Connection, state: str) -> None:
+        minutes = f"{self.order.device.timeout_minutes:g} minutes"
+        self._ask(connection, "stop")
+        self._ask(connection, "drop")
+        if state == "waiting":
+            problem, hint = f"is in use by {self.waited_for}, for more than {minutes}", "run it again later"
+        else:
+            problem, hint = (
+                f"showed no progress for {minutes}: it was stopped",
+                "raise `timeout_minutes:` in devices.yaml",
+            )
+        raise TargetError(self.order.name, problem, hint=hint)
+
+    def _follow_to_end(self, connection: ssh.Connection) -> None:
+        while more := self._ask(connection, "poll", offset=self.offset, wait_s=0.0, state="")[1]:
+            self._show(more)
+
+    def _show(self, more: bytes) -> None:
+        self.offset += len(more)
+        *lines, self.partial = (self.partial + more.decode("utf-8", "replace")).split("\n")
+        for line in lines:
+            timed = _TIMED.search(line)
+            if timed:
+                self.watcher.progress(int(timed[1]), int(timed[2]), "processes timed")
+            found = _ERROR.match(line)
+            if found:
+                self.error = (found[1], "")
+            elif self.error[0] and not self.error[1] and line.startswith("  "):
+                self.error = (self.error[0], line.strip())
+            self.watcher.line(line)
+
+    def _ended(self, connection: ssh.Connection, end: Mapping[str, Any], seen: looking.Seen) -> tuple[T] | None:
+        """Return what is made of the result; None where the job is to start again; raise why there is none."""
+        name = self.order.name
+        if end.get("stopped"):  # by another run, or before this one
+            self._ask(connection, "drop")
+            return None
+        if end.get("failed"):
+            self._ask(connection, "drop")
+            raise TargetError(name, f"could not start the measurement: {end['failed']}", hint=_AGAIN)
+        if end.get("code") != 0:
+            self._failed(connection, end)
+            return None
+        if end["before"] != end["after"]:
+            changed = [each for each in end["before"] if end["before"][each] != end["after"].get(each)]
+            was, now = ({each: end[when].get(each) or "none" for each in changed} for when in ("before", "after"))
+            words = ", ".join(f"{each.replace('_', ' ')} {was[each]} became {now[each]}" for each in changed)
+            self._ask(connection, "drop")
+            hint = "its numbers belong to neither: leave the mode as it is, and run it again"
+            raise TargetError(name, f"changed while it was measured: {words}", hint=hint)
+        return self._accepted(connection, seen)
+
+    def _accepted(self, connection: ssh.Connection, seen: looking.Seen) -> tuple[T] | None:
+        try:
+            accepted = self.order.accept(self._ask(connection, "fetch")[1], seen)
+        except TargetError:
+            self._ask(connection, "drop")
+            raise
+        except ArtifactError as problem:
+            self.refetches += 1
+            if self.refetches < RESTARTS:  # it may have been damaged on its way
+                return self._accepted(connection, seen)
+            self._ask(connection, "drop")
+            raise TargetError(self.order.name, f"sent a result that is not used: {problem}", hint=_AGAIN) from problem
+        self._ask(connection, "drop")
+        return (accepted,)
+
+    def _failed(self, connection: ssh.Connection, end: Mapping[str, Any]) -> None:
+        """Raise why a measurement failed. A bundle that was damaged there is mended first, once."""
+        words, hint = self.error
+        self._ask(connection, "drop")
+        if "has changed since it was made" in words and not self.mended:
+            self.mended = True
+            self.watcher.remark("the bundle was damaged there: sending it again")
+            return
+        last = words or self.partial or f"deploy.py ended with {end.get('code')}"
+        raise TargetError(self.order.name, f"could not measure: {last}", hint=hint or _AGAIN)
+
+    def _stop(self, connection: ssh.Connection, state: Mapping[str, Any]) -> None:
+        if state["state"] in ("waiting", "running"):
+            self._ask(connection, "stop")
+            self._ask(connection, "drop")
+            self.watcher.remark("stopped")
+        raise Stopped

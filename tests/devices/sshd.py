@@ -1,0 +1,115 @@
+"""A device for tests: this machine's own sshd on loopback, with keys and a configuration of its own."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeresnet.devices.book import Device
+
+PROGRAM = shutil.which("sshd", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
+
+
+@dataclass
+class Server:
+    """A running sshd. `config` is for the client: every name in it leads here."""
+
+    folder: Path
+    port: int
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "client"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [str(PROGRAM), "-D", "-f", self.folder / "server", "-E", self.folder / "log"], stdin=subprocess.DEVNULL
+        )
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.05)
+        raise AssertionError("sshd does not listen")
+
+    def stop(self) -> None:
+        """End sshd and its connections, as an interruption of the line does: what works there goes on."""
+        if self.process:
+            self.cut()
+            self.process.terminate()
+            self.process.wait()
+            self.process = None
+
+    def connections(self) -> list[int]:
+        """Return the processes that serve connections."""
+        assert self.process
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(each) for each in children.split()]
+
+    def cut(self) -> int:
+        """Cut every connection; return how many there were."""
+        found = self.connections()
+        for pid in found:
+            subprocess.run(["kill", "-9", str(pid)], check=False)
+        return len(found)
+
+    def device(self, **changes: Any) -> Device:
+        """Return this server as a device."""
+        given = {"ssh": "loopback", "config": str(self.config), "folder": str(self.folder / "edgeresnet"), **changes}
+        return Device.model_validate(given)
+
+
+def made(folder: Path, **environment: str) -> Server:
+    """Make keys and configurations for a server; skip the test where sshd is not installed."""
+    if PROGRAM is None or shutil.which("ssh") is None:
+        pytest.skip("OpenSSH's sshd is not installed: the Debian package is openssh-server")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    shutil.copy(folder / "user.pub", folder / "authorized")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {"EDGERESNET_LOCKS": str(folder), **environment}
+    lines = [
+        f"Port {port}",
+        "ListenAddress 127.0.0.1",
+        f"HostKey {folder}/host",
+        f"AuthorizedKeysFile {folder}/authorized",
+        "PidFile none",
+        "UsePAM no",
+        "StrictModes no",
+        "PasswordAuthentication no",
+        "PermitRootLogin yes",
+        "SetEnv " + " ".join(f'"{name}={value}"' for name, value in environment.items()),
+    ]
+    (folder / "server").write_text("\n".join(lines) + "\n")
+    key = (folder / "host.pub").read_text().split()
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    client = [
+        "Host *",
+        "HostName 127.0.0.1",
+        f"Port {port}",
+        f"User {getpass.getuser()}",
+        f"IdentityFile {folder}/user",
+        "IdentitiesOnly yes",
+        f"UserKnownHostsFile {folder}/known",
+        "GlobalKnownHostsFile /dev/null",
+        "UpdateHostKeys no",
+    ]
+    (folder / "client").write_text("\n".join(client) + "\n")
+    return Server(folder, port, environment)
