@@ -14,6 +14,7 @@ from .frozen import dataclass
 from .intervals import Interval
 from .readings import KINDS, Kind, Reading, Recall, flips, recalls
 from .result import Deferred, Measured, Promise, Result, Verdict, Word
+from .timing_warnings import EMULATED
 
 __all__ = [
     "PROMISES",
@@ -194,6 +195,8 @@ def _worst_build(promise: Promise, target: str, result: Result, looks: int) -> V
 
 def _verdict(promise: Promise, target: str, measured: Measured, looks: int) -> Verdict:
     kind = KINDS[promise.kind]
+    if kind.needs == "times" and measured.shipped.latency and measured.shipped.latency.is_emulated:
+        return Verdict(target, promise, NOT_MEASURED, EMULATED)
     words = Words(kind.unit.format(subject=promise.subject), kind.rest, kind.below)
     found = decided(target, promise, kind.read(measured, promise, looks), ceiling=kind.ceiling, words=words)
     if found.verdict != BROKEN and kind.needs in ("labels", "answers") and (same := _one_answer(measured)):

@@ -10,11 +10,12 @@ import functools
 import math
 import os
 import platform
+from dataclasses import field
 from pathlib import Path
 from typing import NamedTuple
 
 from . import limits, probe
-from .frozen import dataclass
+from .frozen import OMIT, dataclass
 from .probe import Ask
 from .probe import Gpu as Gpu
 from .probe import GpuState as GpuState
@@ -27,6 +28,7 @@ INSTRUCTIONS = (*_X86, *_ARM)
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 _INT8 = {"avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}  # products of INT8 added in 32 bits
 _CPUS = "sys/devices/system/cpu"
+_FAMILIES = {"x86": ("x86_64", "amd64", "i386", "i586", "i686"), "arm": ("aarch64", "arm64", "armv7l", "armv8l")}
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class TimedMachine(Conditions):
     host: str
     boot: str | None
     cpus: int  # of the machine, whatever part of them may be used
+    emulated: bool = field(default=False, metadata=OMIT)  # its CPU is a program: times are not those of any CPU
 
     def check_read(self) -> None:
         super().check_read()
@@ -153,13 +156,40 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     return min(limits) if limits else None
 
 
-def has_bf16() -> bool:
-    return bool(_BF16 & set(_instructions(_cpuinfo(Path("/")))))
+def is_arm() -> bool:
+    """Return whether this program runs as one for 64-bit Arm."""
+    return platform.machine().lower() in ("aarch64", "arm64")
 
 
-def has_int8() -> bool:
-    """Return whether INT8 products are added without saturating: without these instructions, 16 bits hold two."""
-    return bool(_INT8 & set(_instructions(_cpuinfo(Path("/")))))
+def emulated(root: Path = Path("/")) -> bool:
+    """Return whether an emulator runs this program: the kernel's CPU is of another family than the program's.
+
+    QEMU's user mode answers `uname` as the emulated machine does, and shows the files of the real one.
+    """
+    kernel, program = _family(root), platform.machine().lower()
+    return kernel is not None and any(program in known for name, known in _FAMILIES.items() if name != kernel)
+
+
+def has_bf16(root: Path = Path("/")) -> bool:
+    return _has(_BF16, root)
+
+
+def has_int8(root: Path = Path("/")) -> bool:
+    """Return whether INT8 products are added without saturating.
+
+    Without these instructions x86 adds two products in 16 bits with saturation. On Arm two of weights from -127 on
+    fit into 16 bits, so nothing saturates with or without the dot product.
+    """
+    return is_arm() or _has(_INT8, root)
+
+
+def has_dot_product(root: Path = Path("/")) -> bool:
+    """Return whether the CPU adds INT8 products in 32 bits in one instruction: INT8 is slow without it."""
+    return _has(_INT8, root)
+
+
+def _has(wanted: set[str], root: Path) -> bool:
+    return not emulated(root) and bool(wanted & set(_instructions(_cpuinfo(root))))
 
 
 def describe(root: Path = Path("/"), ask: Ask = _ask) -> Machine:
@@ -213,7 +243,7 @@ def identity(root: Path = Path("/")) -> Identity:
 
 def timed_machine() -> TimedMachine:
     """Return the conditions with which machine of its kind this is: times are compared only where these are equal."""
-    return TimedMachine(**vars(conditions()), **identity()._asdict())
+    return TimedMachine(**vars(conditions()), **identity()._asdict(), emulated=emulated())
 
 
 def state(root: Path = Path("/"), ask: Ask = _ask) -> MachineState:
@@ -305,6 +335,15 @@ def _cpuinfo(root: Path) -> dict[str, str]:
         if colon:
             info.setdefault(key.strip(), value.strip())
     return info
+
+
+def _family(root: Path) -> str | None:
+    """Return the family of the CPU that the kernel runs on; None where it is another, or not known."""
+    _, _, kind = (probe.text(root / _CPUS / "modalias") or "").partition("cpu:type:")
+    info = _cpuinfo(root)
+    if kind.startswith("x86") or "vendor_id" in info:
+        return "x86"
+    return "arm" if kind.startswith(("aarch64", "arm")) or "CPU implementer" in info else None
 
 
 def _cpu_model(root: Path, info: dict[str, str]) -> str:

@@ -191,6 +191,8 @@ def _size(measured: Measured, promise: Promise, looks: int) -> Reading:
 def _peak_memory(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     """Read the largest of all processes: a device that runs out of memory once has run out of it."""
     latency = measured.shipped.latency
+    if latency and latency.is_emulated:
+        return "an emulator ran it (QEMU or the like), and its own memory is in the peak"
     known = [each.peak_memory_mb for each in latency.processes if each.peak_memory_mb is not None] if latency else []
     return _exactly(max(known)) if known else "this system does not report the peak memory of a process"
 

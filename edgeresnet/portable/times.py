@@ -186,6 +186,11 @@ class Latency:
         p50, p90, p99 = np.percentile(found, [50, 90, 99])
         return Percentiles(float(p50), float(p90), float(p99))
 
+    @property
+    def is_emulated(self) -> bool:
+        """Whether an emulator ran it: its times are shown with that word, and never judged."""
+        return any(process.machine.emulated for process in self.processes)
+
     @cached_property
     def host(self) -> Percentiles | None:
         return self.percentiles()

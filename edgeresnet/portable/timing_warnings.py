@@ -15,6 +15,7 @@ from .result import Measured, RunWarning
 from .times import Latency, ProcessTimes, Ratio, Windows, spread
 
 _FEW = 100
+EMULATED = "an emulator ran it (QEMU or the like), so its times are not those of a CPU"
 
 
 class _Found(NamedTuple):
@@ -61,6 +62,8 @@ def untimed(measured: Sequence[Latency | None]) -> str:
     processes = _processes(timed)
     if len(timed) < len(measured) or not processes:
         return "its latency was not measured"
+    if any(latency.is_emulated for latency in timed):
+        return EMULATED
     values = [latency.values() for latency in timed]
     if any(not np.isfinite(each).all() for each in values):
         return "a measured time is not a finite number"
@@ -181,6 +184,8 @@ def _taken_away(processes: Sequence[ProcessTimes]) -> Iterator[RunWarning]:
 
 
 def _of_the_machine(processes: Sequence[ProcessTimes]) -> Iterator[RunWarning]:
+    if any(process.machine.emulated for process in processes):
+        yield RunWarning("emulated", EMULATED)
     if _mean(processes, "others_cpus") is None:
         text = "this system does not report how busy other programs kept the machine"
         yield RunWarning("load-unknown", text)

@@ -162,7 +162,7 @@ def _row(result: Measured, name: str, places: int) -> tuple[str, ...]:
     if accuracy.has_labels:
         top1, agree = summary.percent(accuracy.top1_pct), ""
     times = _times_cell(result, name, variant, places)
-    drop, p50 = _drop_cell(name, accuracy, places), summary.ms(latency.p50 if latency else None)
+    drop, p50 = _drop_cell(name, accuracy, places), summary.p50_cell(latency)
     return name, top1, drop, agree, p50, times, _size(variant)
 
 

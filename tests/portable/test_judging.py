@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeresnet.portable import intervals, judging
+from edgeresnet.portable import intervals, judging, readings
 from edgeresnet.portable.result import Accuracy, Deferred, Measured, NotMeasured, Promise, Result
 from edgeresnet.portable.times import Latency
 
@@ -343,6 +343,30 @@ def test_times_of_two_machines_are_never_compared() -> None:
     (found,) = judging.judge(promises(min_speedup_fp32=1.5), "openvino", result)
     assert found.verdict == "NOT_MEASURED"
     assert "different machines" in found.reason
+
+
+def _is_of_the_machine(kind: str) -> bool:
+    return readings.KINDS[kind].needs not in ("labels", "answers") and kind != "max_size_mb"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in readings.KINDS if _is_of_the_machine(kind)])
+def test_what_an_emulator_measured_is_never_kept(kind: str) -> None:
+    """Sabotage: limits that any measurement keeps."""
+    result = _faster(2, machine=timed_machine(), peak_memory_mb=1.0)
+    emulated = replace(
+        result,
+        variants={
+            name: replace(each, latency=each.latency and latency(replace(one, machine=timed_machine(emulated=True))
+                                                                 for one in each.latency.processes))
+            for name, each in result.variants.items()
+        },
+    )  # fmt: skip
+    promised = [Promise(kind, 1e9 if readings.KINDS[kind].ceiling else 1e-9)]
+    (found,) = judging.judge(promised, "onnxruntime", emulated)
+    assert found.verdict == "NOT_MEASURED"
+    assert "emulator" in found.reason or "not measured" in found.reason
+    if kind in ("max_latency_p99_ms", "max_peak_memory_mb", "min_speedup_fp32"):
+        assert judging.judge(promised, "onnxruntime", result)[0].verdict == "KEPT", "the measurement itself is good"
 
 
 def test_a_clock_that_stepped_back_measured_nothing() -> None:

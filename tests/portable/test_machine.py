@@ -209,6 +209,68 @@ def test_a_timed_machine_is_spelled_as_ever() -> None:
     )
 
 
+# --- emulators, and Arm
+
+X86 = {"proc/cpuinfo": "processor\t: 0\nvendor_id\t: AuthenticAMD\nflags\t\t: avx2 avx512_vnni avx512_bf16\n"}
+CORTEX_A72 = {"proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd crc32\nCPU implementer\t: 0x41\n"}
+X86_KERNEL = {f"{CPU}/modalias": "cpu:type:x86,ven0002fam0019mod0011:feature:,0000,0001\n"}
+ARM_KERNEL = {f"{CPU}/modalias": "cpu:type:aarch64:feature:,0000,0001\n"}
+
+
+@pytest.mark.parametrize(
+    ("program", "files", "emulated"),
+    [
+        ("x86_64", X86, False),
+        ("x86_64", {}, False),  # not known
+        ("aarch64", X86, True),  # QEMU shows the file of the real machine
+        ("aarch64", {**CORTEX_A72, **X86_KERNEL}, True),  # and an Arm one where its root has that file
+        ("aarch64", {**CORTEX_A72, **ARM_KERNEL}, False),
+        ("arm64", ORIN, False),
+        ("armv7l", {**CORTEX_A72, **ARM_KERNEL}, False),
+        ("AMD64", X86, False),
+        ("x86_64", {**CORTEX_A72, **ARM_KERNEL}, True),
+        ("riscv64", {"proc/cpuinfo": "processor\t: 0\nisa\t: rv64imafdc\n"}, False),
+    ],
+)
+def test_an_emulator_is_a_program_of_another_family_than_the_kernels(
+    program: str, files: dict[str, str], emulated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: program)
+    assert machine.emulated(_root(tmp_path, files)) is emulated
+
+
+@pytest.mark.parametrize(
+    ("program", "files", "int8", "dot", "bf16"),
+    [
+        ("x86_64", X86, True, True, True),
+        ("x86_64", {"proc/cpuinfo": "vendor_id\t: GenuineIntel\nflags\t: avx2\n"}, False, False, False),
+        ("aarch64", CORTEX_A72, True, False, False),  # slow, and exact
+        ("aarch64", ORIN, True, True, False),
+        ("aarch64", X86, True, False, False),  # the instructions of the machine under an emulator are not its own
+        ("arm64", {}, True, False, False),
+    ],
+)
+def test_what_a_cpu_does_with_int8(
+    program: str,
+    files: dict[str, str],
+    int8: bool,
+    dot: bool,
+    bf16: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = _root(tmp_path, files)
+    monkeypatch.setattr("platform.machine", lambda: program)
+    assert (machine.has_int8(root), machine.has_dot_product(root), machine.has_bf16(root)) == (int8, dot, bf16)
+
+
+def test_a_machine_that_is_emulated_is_stored_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "emulated", lambda: True)
+    found = machine.timed_machine()
+    assert found.emulated
+    assert codec.decode(TimedMachine, codec.encode(found)) == found
+
+
 # --- GPUs
 
 

@@ -112,6 +112,13 @@ def test_what_others_do_on_cpus_that_are_not_ours_needs_no_warning() -> None:
     assert "used 63.0 CPUs" in text(quiet(others_cpus=[63.0], machine=machine))
 
 
+def test_times_of_an_emulator_are_a_warning_and_no_speed_up() -> None:
+    timed = latency(quiet(machine={**TIMED_MACHINE, "emulated": True}))
+    assert "emulated" in [warning.code for warning in timing_warnings.of({"int8": timed})]
+    assert "an emulator ran it" in str(timing_warnings.speedup(timed, timed))
+    assert "an emulator ran it" in timing_warnings.untimed([timed])
+
+
 def test_one_unsteady_reading_of_the_cpu_speed_is_not_a_change() -> None:
     unsteady = timed(noise(200), cpu_work_ms=[1.0, 1.0, 1.4])
     assert text([*quiet(cpu_work_ms=[1.0] * 6), unsteady]) == ""

@@ -96,7 +96,13 @@ def latency_cells(latency: Latency) -> tuple[str, ...]:
     host = latency.host
     others = (found and found.p50 for found in map(latency.percentiles, ("device", "file")))
     once = (latency.middle("load_ms"), latency.middle("first_ms"), latency.middle("peak_memory_mb"))
-    return (*map(ms, host or (None, None, None)), *map(ms, others), *map(ms, once))
+    return (p50_cell(latency), *map(ms, host[1:] if host else (None, None)), *map(ms, others), *map(ms, once))
+
+
+def p50_cell(latency: Latency | None) -> str:
+    """Return p50 from and to the host's memory, marked where an emulator ran it."""
+    shown = ms(latency.p50 if latency else None)
+    return f"{shown} emulated" if latency and latency.is_emulated and shown else shown
 
 
 def process_p50s(latency: Latency) -> list[float]:
