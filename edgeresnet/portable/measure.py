@@ -16,6 +16,8 @@ from typing import Any
 
 from ..errors import EdgeresnetError, MachineError, TargetError
 from . import limits, machine, worker
+from .energy import Meter, ProcessEnergy
+from .frozen import OMIT
 from .machine import MachineState, TimedMachine
 from .times import Latency, ProcessTimes, SweepCell, Windows, spread
 from .worker import AnyWorker, Clock, Job, Loaded, Window
@@ -31,17 +33,27 @@ _ENOUGH = 400  # inferences over all processes: with fewer than 367 nothing boun
 
 
 @dataclass(frozen=True)
+class ThroughputPlan:
+    """With how many parallel requests throughput is measured, each of how many images. None: as latency is."""
+
+    streams: int
+    batch: int | None = field(default=None, metadata=OMIT)
+
+
+@dataclass(frozen=True)
 class TimingPlan:
     """How latency is measured: in how many fresh processes, and for how many seconds in all."""
 
     processes: int
     seconds: float
+    throughput: ThroughputPlan | None = field(default=None, metadata=OMIT)  # None: it is not measured
 
 
 @dataclass
 class _Recording:
     """What one process has measured so far."""
 
+    job: Job
     began: float
     machine: TimedMachine
     loaded: Loaded
@@ -53,6 +65,10 @@ class _Recording:
     peak_memory_mb: float | None = None
     other_kinds: dict[str, Window | None] = field(default_factory=dict)
     sweep: tuple[SweepCell, ...] = ()
+    sweep_problem: str = ""
+    meter: Meter | str | None = None  # a text: why there is none
+    idle_w: float | None = None
+    watts: list[float | str] = field(default_factory=list)  # window by window
 
     @property
     def inferences(self) -> int:
@@ -82,8 +98,20 @@ class _Recording:
             device_ms=device,
             file_ms=file,
             sweep=self.sweep,
+            sweep_problem=self.sweep_problem,
+            energy=self._energy(windows),
             cut=complete is not None,
         )
+
+    def _energy(self, windows: Sequence[Window]) -> ProcessEnergy | str | None:
+        """Return what the meter reported of these windows; of one that it does not know, why."""
+        if not isinstance(self.meter, Meter):
+            return self.meter
+        known = [watts for watts in self.watts[: len(windows)] if not isinstance(watts, str)]
+        if len(known) < len(windows):
+            return next((watts for watts in self.watts if isinstance(watts, str)), "the measurement was interrupted")
+        seconds = tuple(end - began for began, end in (window.span for window in windows))
+        return ProcessEnergy(self.meter.sensor.name, tuple(known), seconds, self.idle_w)
 
 
 def _of_one_window(window: Window | None) -> Windows | None:
@@ -107,6 +135,8 @@ def rounds(
     first: int = 0,
     window_s: float | None = None,
     sweep: Sweep | None = None,
+    throughput: ThroughputPlan | None = None,
+    meter: Meter | str | None = None,
     start: Callable[[Job], AnyWorker] | None = None,
     clock: Clock = time.monotonic,
 ) -> Iterator[Round]:
@@ -115,7 +145,9 @@ def rounds(
     Sessions take turns, forwards in one pass and backwards in the next, so that a machine that slows down steadily
     slows them all alike; which comes first changes from round to round. All rounds take about `seconds`, but every
     session has its first window, however long that takes. `sweep`, batch sizes and numbers of streams, measures
-    throughput too, on top of the seconds. An interrupted round is yielded, marked `cut`; then what ended it is raised.
+    throughput too, on top of the seconds; so does `throughput`, whose failure is stored and ends nothing. `meter` reads
+    the power of each window, or is the reason why nothing does. An interrupted round is yielded, marked `cut`; then
+    what ended it is raised.
     """
     check_clock()
     window_s, start = window_s or WINDOW_S, start or worker.start
@@ -125,13 +157,14 @@ def rounds(
         until = began + seconds * (number + 1 - first) / (processes - first)
         found: _Recordings = {}
         ending: BaseException | None = None
+        idle_w = meter.idle_watts(window_s) if isinstance(meter, Meter) else None
         with contextlib.ExitStack() as stack:
             workers: Workers = {}
             try:
                 for name in order:  # one after the other: a process that starts would disturb one that loads
                     workers[name] = stack.enter_context(contextlib.closing(start(jobs[name])))
                     with _named(name):
-                        found[name] = _Recording(time.time(), machine.timed_machine(), workers[name].load())
+                        found[name] = _loaded(jobs[name], workers[name], meter, idle_w)
                 enough = {name: 0 if job.is_unit else -(-_ENOUGH // processes) for name, job in jobs.items()}
                 _host(workers, found, window_s, until - others_s, enough, clock)
                 ended = clock()
@@ -140,6 +173,8 @@ def rounds(
                 others_s = clock() - ended
                 if sweep:
                     _sweep(workers, found, sweep, window_s)
+                if throughput:
+                    _throughput(workers, found, throughput, window_s)
                 began += clock() - ended - others_s
             except (KeyboardInterrupt, EdgeresnetError) as caught:
                 ending = caught
@@ -149,6 +184,11 @@ def rounds(
                 yield {name: found[name].times(complete) for name in jobs}
             raise ending
         yield {name: found[name].times() for name in jobs}
+
+
+def _loaded(job: Job, worker: AnyWorker, meter: Meter | str | None, idle_w: float | None) -> _Recording:
+    loaded = worker.load()
+    return _Recording(job, time.time(), machine.timed_machine(), loaded, meter=meter, idle_w=idle_w)
 
 
 def collected(jobs: Mapping[str, Job], found: Iterable[Round]) -> dict[str, Latency]:
@@ -188,9 +228,7 @@ def _host(
         began = clock()
         for name in list(workers)[:: 1 if done % 2 else -1]:
             with _named(name):
-                window = workers[name].window("host", window_s)
-            assert window is not None
-            found[name].windows.append(window)
+                _window(workers[name], found[name], window_s)
         for recording in found.values():
             last = [window.ms for window in recording.windows[-_LEAST:]]
             recording.stable = done >= _LEAST and spread(last) <= _STABLE
@@ -200,6 +238,17 @@ def _host(
     after = machine.state()
     for recording in found.values():
         recording.before, recording.after = before, after
+
+
+def _window(worker: AnyWorker, recording: _Recording, window_s: float) -> None:
+    """Time one window, and read its power meanwhile."""
+    meter = recording.meter if isinstance(recording.meter, Meter) else None
+    with meter.sampling() if meter else contextlib.nullcontext():
+        window = worker.window("host", window_s)
+        assert window is not None
+        recording.windows.append(window)
+        if meter:
+            recording.watts.append(meter.watts(window.span))
 
 
 def _other_kinds(workers: Workers, found: _Recordings, window_s: float, until: float, clock: Clock) -> None:
@@ -214,3 +263,14 @@ def _sweep(workers: Workers, found: _Recordings, sweep: Sweep, window_s: float) 
     for name, each in workers.items():
         with _named(name):
             found[name].sweep = each.sweep(*sweep, window_s)
+
+
+def _throughput(workers: Workers, found: _Recordings, plan: ThroughputPlan, window_s: float) -> None:
+    """Measure throughput, of the yardstick with its own batch size. What fails is a reason, and ends nothing."""
+    for name, each in workers.items():
+        job = found[name].job
+        size = len(job.batch) if plan.batch is None or job.is_unit else plan.batch
+        try:
+            found[name].sweep = each.sweep((size,), (plan.streams,), window_s)
+        except EdgeresnetError as problem:
+            found[name].sweep_problem = f"throughput was not measured: {problem.message}"

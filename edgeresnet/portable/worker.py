@@ -74,6 +74,7 @@ class Window(NamedTuple):
     cpu_mhz: float | None
     others_cpus: float | None
     stolen_cpus: float | None
+    span: tuple[float, float] = (0.0, 0.0)  # when its inferences began and ended, by this process' clock
 
 
 class Worker:
@@ -113,6 +114,7 @@ class Worker:
             return None
         cpu_work_s = _cpu_work_s(self.clock)
         before, began = machine.cpu_times(), time.perf_counter()
+        first = self.clock()
         if kind == "device":
             values = self._device_times(seconds)
             if values is None:
@@ -120,13 +122,15 @@ class Worker:
         else:
             run = {"host": self._infer, "file": self._from_file}[kind]
             run(0)
+            first = self.clock()
             values = self._loop(run, seconds)
+        last = self.clock()
         mhz, took, after = machine.cpu_mhz(), time.perf_counter() - began, machine.cpu_times()  # the clock while hot
         others = stolen = None
         if before is not None and after is not None:
             others = max(0.0, after.others_s - before.others_s) / took
             stolen = max(0.0, after.stolen_s - before.stolen_s) / took
-        return Window(values, _ms(cpu_work_s), mhz, others, stolen)
+        return Window(values, _ms(cpu_work_s), mhz, others, stolen, (first, last))
 
     def sweep(self, batches: Sequence[int], streams: Sequence[int], seconds: float) -> tuple[SweepCell, ...]:
         """Measure the latency of each batch size alone, and the images per second of each number of streams."""
