@@ -12,12 +12,16 @@ from ..portable.frozen import described
 from ..portable.session import Dialect, Target
 from . import _compiled
 
-CPUS = ("this", "avx2", "vnni", "amx")
+CPUS = ("this", "avx2", "vnni", "amx", "arm", "arm-dotprod")
 RESIDUALS = ("shortcut", "both")
 ZERO_POINTS = ("auto", "never")
 # What the options of every CPU target mean, for the recipe's reference.
 THREADS = described("Number of threads. Unset: as many cores as this machine grants.")
-CPU = described("CPU that the INT8 network is written for.", *CPUS)
+CPU = described(
+    "CPU that the INT8 network is written for. arm: any 64-bit Arm. arm-dotprod: one with the dot product (asimddp), "
+    "without which INT8 is slow there.",
+    *CPUS,
+)
 MEASURED = "auto"
 RESIDUAL = described(
     "Inputs of a residual addition that are INT8. Unset: what usually runs best on the CPU. auto: a few placements of "
@@ -57,7 +61,11 @@ def check_threads(threads: int | None) -> None:
 
 
 def spoken(dialect: Dialect, cpu: str, residual: str | None, zero_points: str) -> Dialect:
-    """Return the dialect as the options and the CPU change it: without VNNI, INT8 weights use half of their range."""
+    """Return the dialect as the options and the CPU change it: on x86 without VNNI, weights use half of their range.
+
+    On Arm nothing saturates, with or without the dot product: onnxruntime's kernels add at most two products in 16
+    bits, and two of 128 * 127 fit.
+    """
     half = not machine.has_int8() if cpu == "this" else cpu == "avx2"
     return replace(
         dialect,
@@ -82,6 +90,13 @@ def checked_options(compiled: Path, target: Target, kind: type[O]) -> O:
             "the network",
             "uses the full range of INT8 weights, but this CPU has no VNNI: sums would saturate",
             hint=f"quantize for this CPU: `targets.{target.name}.cpu: avx2`",
+        )
+    slow = machine.is_arm() and not machine.has_dot_product() and not machine.emulated()
+    if getattr(options, "cpu", "") == "arm-dotprod" and slow:
+        raise TargetError(
+            "the network",
+            "is for a CPU with the dot product (`cpu: arm-dotprod`), and this one has none: INT8 is slow without it",
+            hint=f"write it for any Arm: `targets.{target.name}.cpu: arm`; its answers are the same",
         )
     _compiled.check_versions(sidecar, machine.versions(*target.libraries), compiled)
     return options

@@ -261,7 +261,7 @@ def test_what_is_written_for_a_device_is_evaluated_as_written_where_sums_would_s
 
 @pytest.mark.parametrize(("cpu", "has", "weights"), [
     ("this", True, "full"), ("this", False, "half"), ("avx2", True, "half"), ("vnni", False, "full"),
-    ("amx", False, "full"),
+    ("amx", False, "full"), ("arm", False, "full"), ("arm-dotprod", False, "full"),
 ])  # fmt: skip
 def test_the_cpu_that_will_run_it_decides_the_range(
     cpu: str, has: bool, weights: str, monkeypatch: pytest.MonkeyPatch

@@ -282,6 +282,7 @@ def _report(measured: Measured) -> None:
         counts, times = variant.accuracy, variant.latency.host if variant.latency else None
         top1 = f"top-1 {counts.top1_pct:.2f} %, " if counts.has_labels else ""
         shown = f", p50 {times.p50:.3f} ms, p99 {times.p99:.3f} ms" if times else ""
+        shown += " (emulated)" if variant.latency and variant.latency.is_emulated else ""
         print(f"{name:5} {top1}{counts.agree} of {counts.images} answers are those of FP32 on the host{shown}")
     for sentence in _notes(measured):
         print(sentence)
