@@ -50,7 +50,7 @@ def cost(folder: Path, peers: str, efforts: list[str]) -> None:
     rounds: list[list[dict[str, Any]]] = [[] for _ in jobs]
     for number in range(ROUNDS):
         for (_, peer, options, count), answers in zip(jobs, rounds, strict=True):
-            if number == 0 or options.get("effort", "fast") == "fast":  # learning takes its minutes only once
+            if number == 0 or options.get("effort", "fast") == "fast":  # learning is measured once
                 answers.append(_timed(folder, network, peers, peer, options, count))
     nncf = min((answer["whole_seconds"] for answer in rounds[0] if answer["ok"]), default=math.nan)
     for (title, _, _, count), answers in zip(jobs, rounds, strict=True):
@@ -79,12 +79,12 @@ def _from_checkpoint(folder: Path) -> None:
     """Run the command as a user does: weights and JPEG files in, traced on the way, torch included."""
     images, weights, store = folder / "jpeg", folder / "resnet50.pth", folder / "store"
     images.mkdir(exist_ok=True)
-    pixels = np.load(_smooth(folder, IMAGES[0]), mmap_mode="r")
+    pixels = np.load(smooth(folder, IMAGES[0]), mmap_mode="r")
     scale, shift = preprocessing(SIZE).scale_and_shift()
     for number, one in enumerate(pixels):
         levels = (one.transpose(1, 2, 0) - shift) / scale
         Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)).save(images / f"{number:03}.jpg", quality=95)
-    torch.save(_network().state_dict(), weights)
+    torch.save(random_network("resnet50", CLASSES).state_dict(), weights)
     shutil.rmtree(store, ignore_errors=True)
     command = [sys.executable, "-c", _MAIN, "quantize", str(weights), "--arch", "resnet50", "--classes", str(CLASSES)]
     command += ["--calibration", str(images), "--size", str(SIZE), "--mean", "0.485,0.456,0.406"]
@@ -152,34 +152,35 @@ def _made(
 ) -> tuple[Path, dict[str, Any]]:
     out = folder / f"made-{peer}.onnx"
     out.unlink(missing_ok=True)
-    job = {"peer": peer, "options": options, "onnx": str(network), "images": str(_smooth(folder, count))}
+    job = {"peer": peer, "options": options, "onnx": str(network), "images": str(smooth(folder, count))}
     python = sys.executable if peer in ("ours", "onnxruntime") else peers
     return out, fresh(python, {**job, "out": str(out)})
 
 
-def _network() -> torch.nn.Module:
+def random_network(arch: str, classes: int) -> torch.nn.Module:
+    """Return a network with random weights."""
     torch.manual_seed(0)
-    network = models.build("resnet50", CLASSES, 3).eval()
-    for layer in network.modules():
+    found = models.build(arch, classes, 3).eval()
+    for layer in found.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):  # a trained network's convolutions have biases
             torch.nn.init.normal_(layer.bias, std=0.1)
-    return network
+    return found
 
 
 def _resnet50(folder: Path) -> Path:
     path = folder / "resnet50-fp32.onnx"
     if not path.is_file():
-        onnx.save(trace.to_onnx(_network(), 3, SIZE), path)
+        onnx.save(trace.to_onnx(random_network("resnet50", CLASSES), 3, SIZE), path)
     return path
 
 
-def _smooth(folder: Path, count: int) -> Path:
+def smooth(folder: Path, count: int, size: int = SIZE) -> Path:
     """Make images of blurred noise: pixels of 256 levels with neighbours alike as in photographs, and normalised so."""
-    path = folder / f"smooth-{count}.npy"
+    path = folder / f"smooth-{count}-{size}.npy"
     if not path.is_file():
         rng = np.random.default_rng(0)
-        coarse = rng.standard_normal((count, SIZE // 16, SIZE // 16, 3), dtype=np.float32)
-        fine = rng.standard_normal((count, SIZE, SIZE, 3), dtype=np.float32)
+        coarse = rng.standard_normal((count, size // 16, size // 16, 3), dtype=np.float32)
+        fine = rng.standard_normal((count, size, size, 3), dtype=np.float32)
         levels = 120 + 60 * (coarse.repeat(16, axis=1).repeat(16, axis=2) + np.float32(0.2) * fine)
-        np.save(path, preprocessing(SIZE).normalize(np.rint(levels.clip(0, 255)).astype(np.uint8)))
+        np.save(path, preprocessing(size).normalize(np.rint(levels.clip(0, 255)).astype(np.uint8)))
     return path

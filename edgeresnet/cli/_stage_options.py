@@ -27,7 +27,7 @@ _INT8 = (
         type=click.Choice(("fast", "balanced", "best")),
         group=QUANTIZATION,
         show_default="fast",
-        help="Work spent on INT8 accuracy. balanced and best learn ranges and weights.",
+        help="Work spent on INT8 accuracy. balanced and best learn channels and ranges.",
     ),
     option(
         "--estimator",

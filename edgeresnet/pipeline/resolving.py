@@ -119,7 +119,7 @@ def _check_device(recipe: Recipe) -> None:
     """Refuse a GPU that is not there now, and not after the training."""
     quantize = recipe.quantize
     if quantize is not None and quantize.effort != "fast" and quantize.device == "cuda":
-        from ..quantization.learn import device_of  # loads torch
+        from ..quantization.clipping import device_of  # loads torch
 
         device_of(quantize.device)
 

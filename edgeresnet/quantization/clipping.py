@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..deadline import Deadline
+from ..errors import ModelError, first_line
 from ..portable import machine
 from .channels import Channels
 from .net import Net
@@ -68,53 +69,88 @@ class Curve(NamedTuple):
     together: Tensor  # for each threshold: how many times as much is felt, since channels are clipped together
 
 
-@dataclass
-class _Sums:
-    """A curve in the making."""
+@dataclass(frozen=True)
+class Sums:
+    """What some images add to the curve of one tensor."""
 
     peak: Tensor
-    felt: Tensor | float = 0.0
-    clipped: Tensor | float = 0.0
-    exceeding: Tensor | float = 0.0
-    excess: Tensor | float = 0.0
-    together: Tensor | float = 0.0  # squared sums over channels, too
+    felt: Tensor
+    clipped: Tensor
+    exceeding: Tensor
+    excess: Tensor
+    together: Tensor  # squared sums over channels, too
 
-    def add(self, values: Tensor, slopes: Tensor) -> None:
-        """Add images, as images × channels × positions."""
-        self.felt = self.felt + (slopes.square() * (values != 0)).sum((0, 2)).double()  # zero has no rounding error
-        sizes, thresholds = values.abs(), _THRESHOLDS.to(self.peak)[:, None] * self.peak
+    @staticmethod
+    def of(peak: Tensor, values: Tensor, slopes: Tensor) -> Sums:
+        """Return the sums of images, as images × channels × positions."""
+        felt = (slopes.square() * (values != 0)).sum((0, 2)).double()  # zero has no rounding error
+        sizes, thresholds = values.abs(), _THRESHOLDS.to(peak)[:, None] * peak
         above = sizes.amax(2) - thresholds[:, None]
-        self.exceeding = self.exceeding + (above > 0).sum(1).double()
-        self.excess = self.excess + above.clamp_min(0).sum(1).double()
-        clipped = self._clipped(sizes, slopes * values.sign(), thresholds)
-        self.clipped = self.clipped + clipped.square().sum(1)
-        self.together = self.together + clipped.sum(2).square().sum(1)
+        exceeding, excess = (above > 0).sum(1).double(), above.clamp_min(0).sum(1).double()
+        clipped = _clipped(sizes, slopes * values.sign(), thresholds)
+        return Sums(peak, felt, clipped.square().sum(1), exceeding, excess, clipped.sum(2).square().sum(1))
 
-    def _clipped(self, sizes: Tensor, slopes: Tensor, thresholds: Tensor) -> Tensor:
-        """Return slopes times what is clipped, summed over positions: thresholds × images × channels.
-
-        Each value is counted once, at the highest threshold below it; sums from the top give all thresholds.
-        """
-        count, (images, channels, _) = len(_THRESHOLDS), sizes.shape
-        at = torch.nonzero(sizes > thresholds[-1, :, None], as_tuple=True)
-        large, felt = sizes[at].double(), slopes[at].double()
-        first = (_OCTAVE * (1 - torch.log2(large / self.peak[at[1]]))).ceil().clamp(0, count - 1).long()
-        slot = (at[0] * channels + at[1]) * count + first
-        size = images * channels * count
-        whole, number = (
-            torch.zeros(size, dtype=torch.float64, device=sizes.device).index_add_(0, slot, part)
-            .view(images, channels, count).cumsum(2).permute(2, 0, 1)
-            for part in (felt * large, felt)
-        )  # fmt: skip
-        return whole - number * thresholds[:, None]
+    def plus(self, other: Sums) -> Sums:
+        """Return the sums of these images and others."""
+        mine, theirs = ((one.felt, one.clipped, one.exceeding, one.excess, one.together) for one in (self, other))
+        return Sums(self.peak, *(one + two.to(one) for one, two in zip(mine, theirs, strict=True)))
 
     def curve(self, images: int) -> Curve:
         """Return the mean over images, on the processor."""
-        exceeding, alone = torch.as_tensor(self.exceeding), torch.as_tensor(self.clipped).sum(1)
+        alone = self.clipped.sum(1)
         together = torch.where(alone > 0, self.together / alone.clamp_min(_SMALLEST), 1.0).clamp_min(1.0)
-        means = self.felt / images, self.clipped / images, exceeding, self.excess / exceeding.clamp_min(1)
-        found = self.peak, *means, together
-        return Curve(*(torch.as_tensor(part).double().cpu() for part in found))
+        means = self.felt / images, self.clipped / images, self.exceeding, self.excess / self.exceeding.clamp_min(1)
+        return Curve(*(part.double().cpu() for part in (self.peak, *means, together)))
+
+
+def _clipped(sizes: Tensor, slopes: Tensor, thresholds: Tensor) -> Tensor:
+    """Return slopes times what is clipped, summed over positions: thresholds × images × channels.
+
+    Each value is counted once, at the highest threshold below it; sums from the top give all thresholds.
+    """
+    count, (images, channels, _) = len(_THRESHOLDS), sizes.shape
+    at = torch.nonzero(sizes > thresholds[-1, :, None], as_tuple=True)
+    large, felt = sizes[at].double(), slopes[at].double()
+    peak = thresholds[_OCTAVE]  # the first threshold is twice as large
+    first = (_OCTAVE * (1 - torch.log2(large / peak[at[1]]))).ceil().clamp(0, count - 1).long()
+    slot = (at[0] * channels + at[1]) * count + first
+    size = images * channels * count
+    whole, number = (
+        torch.zeros(size, dtype=torch.float64, device=sizes.device).index_add_(0, slot, part)
+        .view(images, channels, count).cumsum(2).permute(2, 0, 1)
+        for part in (felt * large, felt)
+    )  # fmt: skip
+    return whole - number * thresholds[:, None]
+
+
+class Observed(NamedTuple):
+    """What images showed, and where they were run."""
+
+    sums: Mapping[str, Sums]
+    images: int
+    device: str = "cpu"
+    problem: str = ""  # why not on a GPU, as the end of a sentence
+
+    def plus(self, other: Observed) -> Observed:
+        """Return what these images and others showed."""
+        if not (self.images and other.images):
+            return self if self.images else other
+        sums = {name: one.plus(other.sums[name]) for name, one in self.sums.items()}
+        return Observed(sums, self.images + other.images, other.device, self.problem or other.problem)
+
+    def curves(self) -> dict[str, Curve]:
+        """Return the curve of each tensor."""
+        return {name: one.curve(self.images) for name, one in self.sums.items()}
+
+
+def device_of(wanted: str) -> torch.device:
+    """Return the device to learn on: with `auto` a GPU where torch finds one."""
+    found = torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise ModelError(
+            "quantize.device: cuda", "needs a GPU, and torch finds none", hint="write `device: auto`, or leave it out"
+        )
+    return torch.device("cuda" if found and wanted != "cpu" else "cpu")
 
 
 def observe(
@@ -127,51 +163,67 @@ def observe(
     seed: int,
     device: torch.device = torch.device("cpu"),  # noqa: B008
     on_batch: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[dict[str, Curve], int]:
-    """Run images forwards and backwards, all or until the time is over; return curves, and how many it saw."""
+) -> Observed:
+    """Run images forwards and backwards, all or until the time is over."""
     torch.set_num_threads(machine.cores())
 
-    def observed(on: torch.device) -> tuple[dict[str, Curve], int]:
-        generator, run, done = torch.Generator().manual_seed(seed), TorchNet(Net(model), on), 0
-        sums = _begun(run.net, placement, ranges, on)
-        while sums and done < len(images) and deadline.fits() != 0:
+    def observed(on: torch.device) -> Observed:
+        generator, run, done, size = torch.Generator().manual_seed(seed), TorchNet(Net(model), on), 0, batch
+        peaks, found = _peaks(run.net, placement, ranges, on), Observed({}, 0)
+        if not peaks:
+            return Observed({}, len(images))
+        while done < len(images) and deadline.fits() != 0:
             deadline.start()
-            some = torch.from_numpy(np.ascontiguousarray(images[done : done + batch])).to(on)
-            _add(run, sums, some, generator)
+            some = np.ascontiguousarray(images[done : done + size])
+            try:
+                found = found.plus(Observed(_sums(run, peaks, some, on, generator), len(some), on.type))
+            except torch.cuda.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size //= 2
+                torch.cuda.empty_cache()
+                continue
             done += len(some)
             on_batch(done, len(images))
             deadline.took()
-        return {name: one.curve(done) for name, one in sums.items()} if done else {}, done
+        return found
 
     try:
         return observed(device)
-    except RuntimeError:  # a GPU that has too little memory, or is gone
+    except RuntimeError as problem:  # a GPU that has too little memory, or is gone
         if device.type == "cpu":
             raise
-        return observed(torch.device("cpu"))
+        return observed(torch.device("cpu"))._replace(problem=f"; the GPU failed: {first_line(problem)[:80]}")
 
 
-def _begun(net: Net, placement: Placement, ranges: Ranges, device: torch.device) -> dict[str, _Sums]:
-    sums = {}
+def _peaks(net: Net, placement: Placement, ranges: Ranges, device: torch.device) -> dict[str, Tensor]:
+    """Return the largest magnitude of each channel of the tensors that are quantized."""
+    found = {}
     for name in dict.fromkeys(map(placement.source, placement.points)):
         if name in ranges.tensors and name in net.maker:
             seen = ranges.tensors[name]
             peak = np.maximum(np.maximum(seen.highest, -seen.lowest), _NOTHING).astype(np.float32)
-            sums[name] = _Sums(torch.from_numpy(peak).to(device))
-    return sums
+            found[name] = torch.from_numpy(peak).to(device)
+    return found
 
 
-def _add(run: TorchNet, sums: Mapping[str, _Sums], some: Tensor, generator: torch.Generator) -> None:
-    """Add a batch to the sums. Random signs stand for all logits, as in `sensitivity`."""
+def _sums(
+    run: TorchNet, peaks: Mapping[str, Tensor], some: np.ndarray, on: torch.device, generator: torch.Generator
+) -> dict[str, Sums]:
+    """Return the sums of a batch. Random signs stand for all logits, as in `sensitivity`."""
     with torch.enable_grad():
-        found = run.run(some.requires_grad_(), run.constants, keep=tuple(sums))
+        batch = torch.from_numpy(some).to(on).requires_grad_()
+        found = run.run(batch, run.constants, keep=tuple(peaks))
         logits = found[run.net.output]
         signs = (torch.randint(0, 2, tuple(logits.shape), generator=generator) * 2.0 - 1).to(logits)
-        slopes = torch.autograd.grad((logits * signs).sum(), [found[name] for name in sums])
+        slopes = torch.autograd.grad((logits * signs).sum(), [found[name] for name in peaks])
+    sums = {}
     with torch.no_grad():
-        for name, slope in zip(sums, slopes, strict=True):
+        for (name, peak), slope in zip(peaks.items(), slopes, strict=True):
             values = found[name].detach()
-            sums[name].add(values.reshape(*values.shape[:2], -1), slope.reshape(*values.shape[:2], -1))
+            shape = *values.shape[:2], -1
+            sums[name] = Sums.of(peak, values.reshape(shape), slope.reshape(shape))
+    return sums
 
 
 def smoothed(curve: Curve) -> Tensor:

@@ -27,22 +27,22 @@ from .net import Net, Node
 from .ranges import Ranges, factors
 from .reads import Reads
 
-_CHECKED_WITH = 1 << 22  # values of the held-out images that learning looks at
 _CORRECTED_WITH = 1 << 20  # values of all images for bias correction: more change hundredths of a decibel
 _OBSERVED_WITH = 1 << 23  # values of all images for rounding weights together
 _EVALUATED_WITH = 1 << 23  # values of all held-out images
 _FEWEST, _MOST = 16, 128  # images, however large or small
 _LAYER_BY_LAYER = 4, 1 << 19  # images at least, and values of all images, for the layers' noise
 _EXACT_DB = 200.0  # no difference at all: more than float32 can show
-_LARGE = 1 << 16  # values of an image from which a step of learning takes fewer images
+_LARGE = 1 << 16  # values of an image from which learning takes fewer images at once
 _OBSERVING = 0.5  # of the time, at most
 _FEWEST_OBSERVED = 32  # images
+_LEARNED = "learned channels and ranges"
 
 Batches = Callable[..., Iterator[np.ndarray]]  # each call gives all normalised batches again, of the engine's size
 Progress = Callable[[int, int, str], None]
 
 
-EFFORTS = {"fast": 0, "balanced": 300, "best": 1200}  # steps of learning
+EFFORTS = {"fast": 0, "balanced": 1, "best": 2}  # times that all images are learned from: as they are, then mirrored
 _MINUTES = {"balanced": 3.0, "best": math.inf}  # the most, whatever a recipe allows
 
 
@@ -156,7 +156,7 @@ def quantize(
     attempts.add("weights rounded together", rounded)
     images.clear()
     if EFFORTS[choices.effort]:
-        _learn(attempts, channels, choices, learn, held_out, progress)
+        _learn(attempts, channels, choices, learn, progress)
     found = attempts.best
     found.steps = attempts.steps
     if len(held_out):
@@ -255,88 +255,80 @@ def _enough(values: int, shape: Sequence[int]) -> int:
     return max(_FEWEST, min(_MOST, values // int(np.prod(shape))))
 
 
-def _learn(
-    attempts: _Attempts, channels: Channels, choices: Choices, learn: Batches, held_out: np.ndarray, progress: Progress
-) -> None:
-    """Learn channels with ranges, then rounding with biases and scales: in the minutes, evaluation included."""
+def _learn(attempts: _Attempts, channels: Channels, choices: Choices, learn: Batches, progress: Progress) -> None:
+    """Learn channels with ranges from all images, then from mirrored ones too: in the minutes, evaluation included."""
     deadline = Deadline(60 * min(choices.minutes, _MINUTES[choices.effort]))
-    images = np.concatenate(list(learn()))
-    learned = _channels_learned(attempts, channels, choices, learn, images, deadline, progress)
-    if learned is not None:
-        attempts.add("learned channels and ranges", lambda: learned)
-    word = "learned rounding, biases and scales"
-    tried, about = _weights_learned(attempts, choices, images, held_out, deadline, progress)
-    attempts.add(f"{word} ({about})", lambda: tried)
+    lesson = _Lesson(attempts, channels, choices, learn, progress)
+    for number in range(EFFORTS[choices.effort]):
+        # Weights are rounded together once more, and the result is evaluated. Half of what is left is for images.
+        enough = deadline.left > attempts.slowest and lesson.observe(
+            deadline.part(_OBSERVING, reserved=attempts.slowest), mirrored=number == 1
+        )
+        if not enough:
+            attempts.steps.append(QuantizeStep(f"{_LEARNED} (no time was left)", attempts.best.sqnr_db, kept=True))
+            return
+        attempts.add(lesson.name, lesson.learned)
 
 
-def _channels_learned(
-    attempts: _Attempts,
-    channels: Channels,
-    choices: Choices,
-    learn: Batches,
-    images: np.ndarray,
-    deadline: Deadline,
-    progress: Progress,
-) -> Quantized | None:
-    """Return the network with other factors and ranges; None where time or gradients do not suffice for them."""
-    from . import clipping
-    from .learn import device_of
+class _Lesson:
+    """Channels and ranges that follow from images. More images change what one state becomes, not its successors."""
 
-    if deadline.left <= attempts.slowest:
-        return None
-    before, shape = attempts.best, images.shape[1:]
-    model, placement, net = before.source.model, before.placement, Net(before.source.model)
-    device = device_of(choices.device)
-    some = images[: sensitivity.observed(shape)]
-    seen = sensitivity.observe(model, placement, some, choices.seed)
-    weights = equalize.weights_noise(net, placement, channels, seen, len(some))
-    batch = 32 if images[0].size < _LARGE else 4
-    # Weights are rounded together once more, and the result is evaluated. Half of what is left is for learning.
-    until = deadline.part(_OBSERVING, reserved=attempts.slowest)
-    given = model, placement, before.source.ranges, images, batch, until, choices.seed, device
-    curves, count = clipping.observe(*given, lambda done, total: progress(done, total, "learning images"))
-    if count < min(_FEWEST_OBSERVED, len(images)):
-        return None
-    found = clipping.learn(net, placement, before.values.scales, channels, weights, curves)
-    if found is None:
-        return None
-    source = replace(before.source, model=equalize.rescaled(model, found.of(channels)))
-    values = qdq.Values(scales={**before.values.scales, **found.scales(placement)})
-    form = Quantized(source, placement, _weights_scaled(source, placement, values))
-    _observe([form], list(learn(count=_enough(_OBSERVED_WITH, shape))), _enough(_CORRECTED_WITH, shape))
-    return _rounded(form)
+    def __init__(self, attempts: _Attempts, channels: Channels, choices: Choices, learn: Batches, progress: Progress):
+        from . import clipping
 
+        self._before, self._channels, self._learn, self._progress = attempts.best, channels, learn, progress
+        self._images = np.concatenate(list(learn()))
+        self._shape = self._images.shape[1:]
+        self._device, self._seed = clipping.device_of(choices.device), choices.seed
+        self._observed, self._wanted = clipping.Observed({}, 0), 0
+        model, placement = self._before.source.model, self._before.placement
+        some = self._images[: sensitivity.observed(self._shape)]
+        seen = sensitivity.observe(model, placement, some, choices.seed)
+        self._weights = equalize.weights_noise(Net(model), placement, channels, seen, len(some))
 
-def _weights_learned(
-    attempts: _Attempts,
-    choices: Choices,
-    images: np.ndarray,
-    held_out: np.ndarray,
-    deadline: Deadline,
-    progress: Progress,
-) -> tuple[Quantized, str]:
-    from . import learn as learning
+    @property
+    def name(self) -> str:
+        """What the last step did, for the notes."""
+        seen = self._observed
+        early = seen.images < self._wanted
+        count = f"{seen.images} of {self._wanted}" if early else seen.images
+        why = ", stopped by the time budget" if early else ""
+        where = "" if seen.device == "cpu" else f" on {seen.device}"
+        return f"{_LEARNED} ({count} images{where}{why}{seen.problem})"
 
-    before = attempts.best
-    budget = learning.Budget(
-        EFFORTS[choices.effort], deadline.left, 32 if images[0].size < _LARGE else 4, after=attempts.evaluation
-    )
-    done = learning.learn(
-        before.source.model,
-        before.placement.executed(),
-        before.values,
-        images,
-        held_out[: _enough(_CHECKED_WITH, held_out.shape[1:])],
-        budget,
-        choices.seed,
-        lambda step, total: progress(step, total, "learning steps"),
-        learning.device_of(choices.device),
-    )
-    early = f" of {budget.steps}, stopped by the time budget" if done.steps < budget.steps else ""
-    where = "" if done.device == "cpu" else f" on {done.device}"
-    slower = f", slowed down {done.halved} times" if done.halved else ""
-    about = f"{done.steps} steps{early}, {done.seconds:.0f} s{where}{slower}{done.problem}"
-    return Quantized(before.source, before.placement, done.values), about
+    def observe(self, until: Deadline, *, mirrored: bool) -> bool:
+        """Run all images forwards and backwards, or as many as there is time for; return whether they suffice."""
+        from . import clipping
+
+        before = self._before
+        images = self._images[..., ::-1] if mirrored else self._images
+        batch = 32 if images[0].size < _LARGE else 4
+        given = before.source.model, before.placement, before.source.ranges, images, batch, until
+        found = clipping.observe(
+            *given,
+            self._seed + self._wanted,  # other signs
+            self._device,
+            lambda done, total: self._progress(done, total, "learning images"),
+        )
+        self._wanted += len(images)
+        self._observed = self._observed.plus(found)
+        return self._observed.images >= min(_FEWEST_OBSERVED, len(self._images))
+
+    def learned(self) -> Quantized:
+        """Return the network with other factors and ranges; as it was where gradients say nothing."""
+        from . import clipping
+
+        before, net = self._before, Net(self._before.source.model)
+        placement, curves = before.placement, self._observed.curves()
+        found = clipping.learn(net, placement, before.values.scales, self._channels, self._weights, curves)
+        if found is None:
+            return before
+        source = replace(before.source, model=equalize.rescaled(before.source.model, found.of(self._channels)))
+        values = qdq.Values(scales={**before.values.scales, **found.scales(placement)})
+        form = Quantized(source, placement, _weights_scaled(source, placement, values))
+        few, some = _enough(_CORRECTED_WITH, self._shape), _enough(_OBSERVED_WITH, self._shape)
+        _observe([form], list(self._learn(count=some)), few)
+        return _rounded(form)
 
 
 class _Attempts:

@@ -1,7 +1,4 @@
-"""A canonical network in torch, so that its weights and scales can learn. Runs the operators of ResNets only.
-
-A caller may change every tensor that a node reads: that is where it quantizes.
-"""
+"""A canonical network in torch, for gradients. Runs the operators of ResNets only."""
 
 from __future__ import annotations
 
@@ -14,8 +11,6 @@ from torch import Tensor
 
 from ..errors import ModelError
 from .net import Net, Node
-
-Read = Callable[[Node, int, Tensor], Tensor]
 
 
 class TorchNet:
@@ -33,18 +28,15 @@ class TorchNet:
             if value.dtype == np.float32
         }
 
-    def run(
-        self, image: Tensor, constants: Mapping[str, Tensor], read: Read | None = None, keep: Collection[str] = ()
-    ) -> dict[str, Tensor]:
+    def run(self, image: Tensor, constants: Mapping[str, Tensor], keep: Collection[str] = ()) -> dict[str, Tensor]:
         """Return the network's output, and the tensors of `keep`, by name."""
         values = {self.net.input: image}
         found = {}
         for node in self.net.walk(values):
             inputs: list[Tensor | np.ndarray | None] = []
-            for slot, name in enumerate(node.inputs):
+            for name in node.inputs:
                 if name in values:
-                    value = values[name]
-                    inputs.append(read(node, slot, value) if read else value)
+                    inputs.append(values[name])
                 else:
                     inputs.append(constants[name] if name in constants else self.net.constants.get(name))
             value = OPERATORS[node.kind](node, *inputs)

@@ -70,7 +70,7 @@ STAGES = {
             "quantize",
             "quantize:quantize",
             int8.QuantizeInputs,
-            8,
+            9,
             ("onnxruntime", "torch", "onnx", "numpy", "pillow"),
         ),
         Stage(

@@ -224,9 +224,15 @@ def batches(given: np.ndarray) -> Callable[..., Iterator[np.ndarray]]:
     return lambda count=None: iter([given[:count]])
 
 
-def int8(model: onnx.ModelProto, dialect: Dialect, held: int = 16, **choices: Any) -> engine.Quantized:
+def int8(
+    model: onnx.ModelProto,
+    dialect: Dialect,
+    held: int = 16,
+    progress: engine.Progress = lambda done, total, word: None,
+    **choices: Any,
+) -> engine.Quantized:
     wanted = engine.Choices(dialect, **choices)
-    return engine.quantize(source(model), None, wanted, batches(images()), images(held, seed=9))
+    return engine.quantize(source(model), None, wanted, batches(images()), images(held, seed=9), progress)
 
 
 def notes_of(found: engine.Quantized, dialect: Dialect = TENSORRT) -> QuantizeNotes:

@@ -12,6 +12,7 @@ import torch
 
 from edgeresnet import deadline as deadlines
 from edgeresnet.deadline import Deadline
+from edgeresnet.errors import ModelError
 from edgeresnet.quantization import clipping, engine
 from edgeresnet.quantization.channels import Channels
 from edgeresnet.quantization.clipping import Curve, _Part, smoothed
@@ -36,7 +37,7 @@ def observed(
 ) -> tuple[engine.Quantized, dict[str, Curve]]:
     found = engine.scaled(source(model), engine.Choices(dialect))
     given = found.source.model, found.placement, found.source.ranges, images(), batch, Deadline(LONG), 0
-    return found, clipping.observe(*given)[0]
+    return found, clipping.observe(*given).curves()
 
 
 def learned(found: engine.Quantized, curves: dict[str, Curve]) -> clipping.Learned | None:
@@ -57,10 +58,9 @@ def test_what_is_clipped_is_felt_as_a_sum_over_the_image() -> None:
     """Check the sums against each value clipped by itself."""
     rng = np.random.default_rng(0)
     values, slopes = (torch.from_numpy(rng.normal(size=(5, 3, 40))) for _ in range(2))
-    sums = clipping._Sums(values.abs().amax((0, 2)))
-    sums.add(values[:2], slopes[:2])
-    sums.add(values[2:], slopes[2:])
-    found = sums.curve(5)
+    peak = values.abs().amax((0, 2))
+    first, last = (clipping.Sums.of(peak, values[part], slopes[part]) for part in (slice(2), slice(2, 5)))
+    found = first.plus(last).curve(5)
     for row, part in enumerate(clipping._THRESHOLDS):
         limit = (part * found.peak)[:, None]
         clipped = values - values.clamp(-limit, limit)
@@ -76,8 +76,8 @@ def test_channels_that_are_clipped_in_the_same_images_cost_more() -> None:
     """Check two channels with one value each: together they move the logits twice as far, not 1.4 times."""
     values = torch.ones(4, 2, 1, dtype=torch.float64)
     for signs, times in (([1.0, 1.0], 2.0), ([1.0, -1.0], 1.0)):
-        sums = clipping._Sums(torch.ones(2, dtype=torch.float64))
-        sums.add(values, torch.tensor(signs, dtype=torch.float64).expand(4, 2)[:, :, None])
+        slopes = torch.tensor(signs, dtype=torch.float64).expand(4, 2)[:, :, None]
+        sums = clipping.Sums.of(torch.ones(2, dtype=torch.float64), values, slopes)
         found = sums.curve(4)
         assert found.together[-1] == times
         assert found.together[0] == 1  # nothing is above twice the peak
@@ -181,41 +181,90 @@ def test_a_network_that_looks_at_nothing_learns_nothing() -> None:
 def test_images_are_observed_until_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(deadlines.time, "monotonic", lambda: now[0])
-    add = clipping._add
+    sums = clipping._sums
 
-    def slow(*given: object) -> None:
+    def slow(*given: Any) -> Any:
         now[0] += 3.0
-        add(*given)  # type: ignore[arg-type]
+        return sums(*given)
 
-    monkeypatch.setattr(clipping, "_add", slow)
+    monkeypatch.setattr(clipping, "_sums", slow)
     found = engine.scaled(source(plain()), engine.Choices(TENSORRT))
     given = found.source.model, found.placement, found.source.ranges, images(), 4
-    assert clipping.observe(*given, Deadline(10.0), 0)[1] == 12
-    assert clipping.observe(*given, Deadline(0.0), 0) == ({}, 0)
+    assert clipping.observe(*given, Deadline(10.0), 0).images == 12
+    assert clipping.observe(*given, Deadline(0.0), 0) == clipping.Observed({}, 0)
 
 
 def test_where_a_gpu_fails_the_cpu_observes(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, devices = clipping._begun, []
+    begun, devices = clipping._peaks, []
 
     def begin(*given: Any) -> Any:
         devices.append(given[-1].type)
         if given[-1].type == "cuda":
-            raise RuntimeError("CUDA error: no kernel image is available")
+            raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
         return begun(*given)
 
-    monkeypatch.setattr(clipping, "_begun", begin)
+    monkeypatch.setattr(clipping, "_peaks", begin)
     monkeypatch.setattr(clipping, "TorchNet", lambda net, device: TorchNet(net))
     found = engine.scaled(source(plain()), engine.Choices(TENSORRT))
     given = found.source.model, found.placement, found.source.ranges, images(), 8, Deadline(LONG), 0
-    assert clipping.observe(*given, torch.device("cuda"))[1] == 32
-    assert devices == ["cuda", "cpu"]
+    seen = clipping.observe(*given, torch.device("cuda"))
+    assert (seen.images, seen.device, devices) == (32, "cpu", ["cuda", "cpu"])
+    assert seen.problem == "; the GPU failed: CUDA error: no kernel image is available"
+
+
+def test_too_little_memory_makes_batches_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums, taken = clipping._sums, []
+
+    def small(run: Any, peaks: Any, some: np.ndarray, *rest: Any) -> Any:
+        if len(some) > 4:
+            raise torch.cuda.OutOfMemoryError
+        taken.append(len(some))
+        return sums(run, peaks, some, *rest)
+
+    monkeypatch.setattr(clipping, "_sums", small)
+    found = engine.scaled(source(plain()), engine.Choices(TENSORRT))
+    given = found.source.model, found.placement, found.source.ranges, images(), 16, Deadline(LONG), 0
+    assert clipping.observe(*given).images == 32
+    assert taken == [4] * 8
+
+
+def test_images_seen_in_parts_show_what_they_show_together() -> None:
+    found = engine.scaled(source(plain()), engine.Choices(TENSORRT))
+    given = found.source.model, found.placement, found.source.ranges
+    rest = 8, Deadline(LONG), 0
+    every = clipping.observe(*given, images(), *rest)
+    first, last = (clipping.observe(*given, images()[part], *rest) for part in (slice(24), slice(24, 32)))
+    both = first.plus(last)
+    assert both.images == 32
+    for name, curve in every.curves().items():
+        other = both.curves()[name]
+        assert torch.allclose(curve.exceeding, other.exceeding)
+        assert torch.allclose(curve.excess, other.excess)
+    assert first.plus(clipping.Observed({}, 0)) is first
+    assert clipping.Observed({}, 0).plus(first) is first
+
+
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [clipping.device_of(name).type for name in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [clipping.device_of(name).type for name in ("auto", "cpu")] == ["cpu", "cpu"]
+    with pytest.raises(ModelError, match="needs a GPU, and torch finds none"):
+        clipping.device_of("cuda")
+
+
+@pytest.mark.parametrize("make", [*RESIDUAL.values(), squeezed], ids=[*RESIDUAL.keys(), "squeezed"])
+def test_torch_computes_what_onnxruntime_does(make: Make) -> None:
+    runner = TorchNet(Net(make()))
+    found = runner.run(torch.from_numpy(images()), runner.constants)["logits"].detach().numpy()
+    assert np.allclose(found, answers(make(), images()), atol=1e-4)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_a_gpu_observes_what_the_cpu_does() -> None:
     found = engine.scaled(source(basic()), engine.Choices(TENSORRT))
     given = found.source.model, found.placement, found.source.ranges, images(), 8, Deadline(LONG), 0
-    one, two = (clipping.observe(*given, torch.device(name))[0] for name in ("cpu", "cuda"))
+    one, two = (clipping.observe(*given, torch.device(name)).curves() for name in ("cpu", "cuda"))
     for name, curve in one.items():
         assert torch.allclose(curve.clipped, two[name].clipped, rtol=0.05, atol=1e-6)
 

@@ -12,8 +12,7 @@ import pytest
 from edgeresnet import deadline, targets
 from edgeresnet.errors import ModelError
 from edgeresnet.notes import HeldOut, QuantizeStep
-from edgeresnet.quantization import clipping, engine, learn, qdq, refine, scales, session
-from edgeresnet.quantization.net import Net
+from edgeresnet.quantization import clipping, engine, qdq, refine, scales, session
 
 from ..graph.running import answers, openvino_answers, sqnr, whole_sums
 from . import nets
@@ -129,73 +128,98 @@ def test_notes_name_what_became_int8_and_what_did_not() -> None:
     assert not notes.images_in_levels
 
 
-def test_learning_is_a_step_that_says_how_far_its_time_went(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engine.EFFORTS, "balanced", 4)
-    monkeypatch.setattr(deadline.time, "monotonic", lambda: 0.0)
+@pytest.mark.parametrize(
+    ("images_seen", "name"),
+    [
+        (32, "learned channels and ranges (32 images)"),
+        (20, "learned channels and ranges (20 of 32 images, stopped by the time budget)"),
+        (0, "learned channels and ranges (no time was left)"),
+    ],
+)
+def test_learning_is_a_step_that_says_how_far_its_time_went(
+    images_seen: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observe = clipping.observe
 
-    def short(
-        model: Any, placement: Any, values: Any, given: Any, held_out: Any, budget: learn.Budget, *rest: Any
-    ) -> learn.Learned:
-        assert budget.seconds == 30
+    def short(model: Any, placement: Any, ranges: Any, given: Any, *rest: Any) -> clipping.Observed:
         assert len(given) == 32
-        assert len(held_out) == 16
-        rest[1](3, 4)
-        return learn.Learned(values, 3, 30.2)
+        return observe(model, placement, ranges, given[:images_seen], *rest)
 
-    monkeypatch.setattr(learn, "learn", short)
-    found = int8(plain(), TENSORRT, effort="balanced", minutes=0.5)
-    assert names(found)[-1] == "learned rounding, biases and scales (3 steps of 4, stopped by the time budget, 30 s)"
+    monkeypatch.setattr(clipping, "observe", short)
+    monkeypatch.setattr(engine, "_FEWEST_OBSERVED", 8)
+    assert names(int8(plain(), TENSORRT, effort="balanced"))[-1] == name
 
 
-def _tired(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give learning of weights no step."""
-    monkeypatch.setitem(engine.EFFORTS, "balanced", 1)
-    monkeypatch.setattr(learn, "learn", lambda *given: learn.Learned(given[2], 1, 0.0))
+def test_best_learns_from_mirrored_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, observe = [], clipping.observe
+
+    def watched(model: Any, placement: Any, ranges: Any, given: Any, *rest: Any) -> clipping.Observed:
+        seen.append((given, rest[2]))
+        return observe(model, placement, ranges, given, *rest)
+
+    monkeypatch.setattr(clipping, "observe", watched)
+    found = int8(plain(), TENSORRT, effort="best")
+    (as_given, seed), (mirrored, other) = seen
+    assert (as_given[..., ::-1] == mirrored).all()
+    assert seed != other
+    assert [name[28:] for name in names(found)[-2:]] == ["(32 images)", "(64 images)"]
+    assert found.sqnr_db == max(step.sqnr_db or 0 for step in found.steps)
 
 
-def test_channels_and_ranges_are_learned_where_that_brings_the_answers_closer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_and_ranges_are_learned_where_that_brings_the_answers_closer() -> None:
     """Check a network with one channel ten times as large as the others, which was not equalized before."""
-    _tired(monkeypatch)
     model = nets.uneven(plain(), "c1", "c2", factor=10.0)
     fast, found = int8(model, TENSORRT, held=64), int8(model, TENSORRT, held=64, effort="balanced")
-    assert names(found)[-2] == "learned channels and ranges"
-    assert found.steps[-2].kept
+    assert names(found)[-1] == "learned channels and ranges (32 images)"
+    assert found.steps[-1].kept
     assert _measured(found) > _measured(fast) + 1
     assert set(makers(found.model())) == set(makers(fast.model()))
     assert np.allclose(answers(found.source.model, images()), answers(model, images()), atol=1e-3)
 
 
 def test_learning_that_loses_leaves_what_fast_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check that both steps of learning are undone, are in the notes, and change no byte of the file."""
-    monkeypatch.setitem(engine.EFFORTS, "balanced", 1)
-
-    def diverged(model: Any, placement: Any, values: qdq.Values, *rest: Any) -> learn.Learned:
-        net = Net(model)
-        weights = {name: -values.weight(net, node) for name, node in placement.weights.items()}
-        return learn.Learned(replace(values, weights=weights), 1, 0.0, halved=1)
+    """Check that it is undone, is in the notes, and changes no byte of the file."""
 
     def narrow(net: Any, placement: Any, scales_: Any, channels: Any, *rest: Any) -> clipping.Learned:
         return clipping.Learned(np.ones(len(channels.free)), dict.fromkeys(scales_, 1e-3))
 
     monkeypatch.setattr(clipping, "learn", narrow)
-    monkeypatch.setattr(learn, "learn", diverged)
-    fast, found = int8(basic(), TENSORRT), int8(basic(), TENSORRT, effort="balanced")
+    fast, found = int8(basic(), TENSORRT), int8(basic(), TENSORRT, effort="best")
     assert [step.kept for step in found.steps[-2:]] == [False, False]
-    assert names(found)[-1] == "learned rounding, biases and scales (1 steps, 0 s, slowed down 1 times)"
     assert found.model().SerializeToString() == fast.model().SerializeToString()
 
 
-def test_without_time_nothing_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engine.EFFORTS, "balanced", 50)
-    fast, found = int8(basic(), TENSORRT), int8(basic(), TENSORRT, effort="balanced", minutes=0.0)
-    assert names(found)[:-1] == names(fast)
-    assert names(found)[-1].startswith("learned rounding, biases and scales (0 steps of 50, stopped by the time budget")
+def test_gradients_that_say_nothing_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clipping, "learn", lambda *given: None)
+    fast, found = int8(basic(), TENSORRT), int8(basic(), TENSORRT, effort="balanced")
     assert found.model().SerializeToString() == fast.model().SerializeToString()
+
+
+def test_without_time_nothing_is_learned() -> None:
+    fast, found = int8(basic(), TENSORRT), int8(basic(), TENSORRT, effort="best", minutes=0.0)
+    assert names(found) == [*names(fast), "learned channels and ranges (no time was left)"]
+    assert found.model().SerializeToString() == fast.model().SerializeToString()
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_interruption_changes_no_later_result(at: int) -> None:
+    undisturbed, calls = int8(plain(), TENSORRT, effort="best"), 0
+
+    def stop(done: int, total: int, word: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        int8(plain(), TENSORRT, effort="best", progress=stop)
+    again = int8(plain(), TENSORRT, effort="best")
+    assert again.model().SerializeToString() == undisturbed.model().SerializeToString()
 
 
 @pytest.mark.parametrize("slower", [1.0, 4.0])
 def test_all_of_learning_ends_in_its_minutes(slower: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check observing, rounding, steps and evaluations together, on a machine that slows down after 50 seconds."""
+    """Check observing, rounding and evaluations together, on a machine that slows down after 50 seconds."""
     now, began = [0.0], list[float]()
 
     def takes(owner: Any, name: str, seconds: float) -> None:
@@ -207,11 +231,10 @@ def test_all_of_learning_ends_in_its_minutes(slower: float, monkeypatch: pytest.
 
         monkeypatch.setattr(owner, name, slow)
 
-    takes(clipping, "_add", 4.0)
+    monkeypatch.setattr(engine, "_LARGE", 1)  # four images at once
+    takes(clipping, "_sums", 4.0)
     takes(engine, "_rounded", 5.0)
     takes(engine.Evaluation, "__call__", 2.0)
-    takes(learn._Course, "_step", 1.0)
-    takes(learn._Student, "errors", 1.5)
     learning = engine._learn
 
     def begin(*given: Any) -> None:
@@ -220,9 +243,11 @@ def test_all_of_learning_ends_in_its_minutes(slower: float, monkeypatch: pytest.
 
     monkeypatch.setattr(engine, "_learn", begin)
     monkeypatch.setattr(deadline.time, "monotonic", lambda: now[0])
-    found = int8(plain(), TENSORRT, effort="balanced", minutes=2.0)
-    assert names(found)[-2] == "learned channels and ranges"
-    assert 90 < now[0] - began[0] <= 120 + slower  # one step
+    found = int8(plain(), TENSORRT, effort="best", minutes=1.5)
+    assert names(found)[-2] == "learned channels and ranges (32 images)"
+    if slower == 1:
+        assert names(found)[-1] == "learned channels and ranges (52 of 64 images, stopped by the time budget)"
+    assert 60 < now[0] - began[0] <= 90 + 4 * slower  # one batch
 
 
 def test_an_exact_network_has_a_finite_sqnr(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,20 +255,11 @@ def test_an_exact_network_has_a_finite_sqnr(monkeypatch: pytest.MonkeyPatch) -> 
     assert int8(plain(), TENSORRT).sqnr_db == 200.0
 
 
-def test_what_the_compiler_does_not_round_is_neither_evaluated_nor_learned_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    taught = []
-
-    def watched(model: Any, placement: Any, *rest: Any) -> Any:
-        taught.append(placement.reads)
-        return learn.Learned(rest[0], 1, 0.0)
-
-    monkeypatch.setattr(learn, "learn", watched)
+def test_what_the_compiler_does_not_round_is_neither_evaluated_nor_learned_so() -> None:
     fused = replace(BOTH, sums_in_float=True)
     as_written, found = int8(basic(), BOTH, effort="balanced"), int8(basic(), fused, effort="balanced")
     assert set(makers(found.model())) == set(makers(as_written.model()))  # what stands in the file is the same
     assert _measured(found) > _measured(as_written) + 0.2
-    assert taught[1] == found.placement.reads - found.placement.unrounded
-    assert taught[1] < taught[0]
 
 
 @whole_sums
