@@ -274,6 +274,7 @@ class ControlNotes:
     tried: tuple[FloatLayers, ...]
     timed: bool  # on the target; else float counts twice
     seconds: float
+    others: Mapping[str, FloatLayers] = field(default_factory=dict, metadata=OMIT)  # from which a device chooses, too
 
     def check_read(self) -> None:
         limits.check(self, 1, limits.MANY, "round", "images")

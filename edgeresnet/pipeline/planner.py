@@ -248,6 +248,7 @@ def _control(resolved: Resolved, target: ResolvedTarget) -> int8_specs.Control:
         len(evaluation.value) if evaluation else _EVALUATED,
         timed,
         *resolved.rounds.get(target.name, (1, 0.0)),
+        several=target.is_bundle,
     )
 
 

@@ -53,11 +53,13 @@ class Control:
     timed: TimedSearch | None  # None: the target is not on this machine
     round: int = 1  # of verdicts: each one after a promise that was not kept
     spent_s: float = 0.0  # by earlier rounds
+    several: bool = False  # networks, from which a device chooses
 
     def to_json(self) -> Json:
         found: Json = {"max_drop_pp": self.max_drop_pp, "max_flips_pct": self.max_flips_pct}
         found |= {"max_confidence_change": self.max_confidence_change, "evaluated": self.evaluated}
-        return found | {"round": self.round, "spent_s": self.spent_s} | (self.timed.to_json() if self.timed else {})
+        found |= {"round": self.round, "spent_s": self.spent_s} | ({"several": True} if self.several else {})
+        return found | (self.timed.to_json() if self.timed else {})
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ import onnx
 from .. import targets
 from ..context import Context
 from ..graph import about
-from ..notes import ControlNotes, PlacementNotes, QuantizeNotes
+from ..notes import PlacementNotes, QuantizeNotes
 from ..portable import machine, manifest
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
@@ -26,6 +27,9 @@ from ..store import Artifact, write_bytes
 from .int8 import Control, QuantizeInputs, QuantizeSpec
 from .specs import TimedSearch
 from .table import STAGES
+
+if TYPE_CHECKING:
+    from ..tune.int8 import Controlled
 
 _WORSE_DB = 1.0  # a placement that costs more is not taken for its speed
 
@@ -56,23 +60,30 @@ def quantize(inputs: QuantizeInputs, spec: QuantizeSpec, out: Path, ctx: Context
     if spec.placing:
         choices, placed = _placed(inputs, spec, choices, quantized, images, ctx)
     if spec.control:
-        found, control = _controlled(inputs, spec.control, choices, quantized, images, ctx)
+        found, control, _, others = _controlled(inputs, spec.control, choices, quantized, images, ctx)
         found.placement.kept.update(dict.fromkeys(control.chosen.layers, "the search found that it needs float"))
+        for name, each in others.items():
+            write_bytes(out / f"{name}.onnx", _bytes(each, choices.dialect, inputs))
     else:
         found = quantized(choices)
+    data = _bytes(found, choices.dialect, inputs)
+    write_bytes(out / stored.FILE, data)
+    notes = found.notes(choices.dialect, (inputs.network.path / stored.FILE).stat().st_size, len(data))
+    return replace(notes, control=control, placed=placed)
+
+
+def _bytes(found: engine.Quantized, dialect: Dialect, inputs: QuantizeInputs) -> bytes:
+    """Return an INT8 network as its file has it."""
     description = replace(
         about.of(found.source.model),
-        dialect=choices.dialect,
+        dialect=dialect,
         largest_weight=found.placement.weight_grid.high,
         parents={"network": inputs.network.digest, "calibration": inputs.calibration.digest},
     )
     written = found.model()
     about.write(written, description)
     onnx.checker.check_model(written)
-    data = written.SerializeToString()
-    write_bytes(out / stored.FILE, data)
-    notes = found.notes(choices.dialect, (inputs.network.path / stored.FILE).stat().st_size, len(data))
-    return replace(notes, control=control, placed=placed)
+    return bytes(written.SerializeToString())
 
 
 def _controlled(
@@ -82,14 +93,14 @@ def _controlled(
     quantized: Callable[[engine.Choices], engine.Quantized],
     images: Calibration,
     ctx: Context,
-) -> tuple[engine.Quantized, ControlNotes]:
+) -> Controlled:
     """Search the layers that stay in float, on calibration images alone."""
     from ..tune import int8
     from ..tune.forecast import Goals
 
     question = _question(inputs, wanted, choices)
     limits = wanted.max_drop_pp, wanted.max_flips_pct, wanted.max_confidence_change
-    found = int8.controlled(
+    return int8.controlled(
         stored.network_of(inputs.network),
         quantized,
         choices,
@@ -99,8 +110,8 @@ def _controlled(
         (ctx.cache or ctx.scratch) / "control" / question,
         question,
         wanted.spent_s,
+        several=wanted.several,
     )
-    return found.network, found.notes
 
 
 def _question(inputs: QuantizeInputs, wanted: Control, choices: engine.Choices) -> str:

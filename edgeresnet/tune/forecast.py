@@ -8,7 +8,7 @@ flip. The interval is that of as many images as will be evaluated.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,16 +30,22 @@ class Goals:
     max_confidence_change: float | None
     images: int
     round: int = 1  # of verdicts
+    networks: int = 1  # that are judged at once
+    wider: int = 0  # margins, than that of the round
 
     @property
     def margin(self) -> float:
         """Return how many times as many changes are expected as are seen."""
-        return _MARGINS[self.round - 1]
+        return _MARGINS[self.round - 1 + self.wider]
 
     @property
     def z(self) -> float:
         """Return how wide the verdict's interval will be."""
-        return intervals.z_for(1 if self.round == 1 else ROUNDS - 1)
+        return intervals.z_for(self.networks * (1 if self.round == 1 else ROUNDS - 1))
+
+    def with_wider(self) -> list[Goals]:
+        """Return the same goals with each wider margin, the widest first."""
+        return [replace(self, wider=number) for number in range(ROUNDS - self.round, 0, -1)]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,9 @@ import onnx
 
 from ..deadline import Deadline, OutOfTime
 from ..notes import ControlNotes, FloatLayers
+from ..portable.result import INT8, PLAIN, SAFE
 from ..quantization import engine, partly
+from . import front
 from .control import Found, Layers, Tried, control
 from .forecast import Forecast, Goals
 from .layers import Int8Layers, Outlook, Timed, patterns
@@ -24,11 +28,15 @@ Quantize = Callable[[engine.Choices], engine.Quantized]
 
 
 class Controlled(NamedTuple):
-    """The INT8 network that ships, how it was found, and whether the search continued after an interruption."""
+    """The INT8 network that ships, how it was found, and whether the search continued after an interruption.
+
+    `others` are those that a device chooses from, too.
+    """
 
     network: engine.Quantized
     notes: ControlNotes
     continued: int
+    others: Mapping[str, engine.Quantized] = MappingProxyType({})
 
 
 def controlled(
@@ -41,17 +49,22 @@ def controlled(
     folder: Path,
     question: str,
     spent: float,
+    *,
+    several: bool = False,
 ) -> Controlled:
     """Quantize, and leave layers in float until the promises are forecast to be kept.
 
     `exact` is the FP32 network, `spent` the seconds of earlier rounds. `folder` keeps what was measured for the same
-    question: a text that names all that an answer depends on.
+    question: a text that names all that an answer depends on. `several`: a device chooses, so others go along unless
+    INT8 in all layers is good enough.
     """
     until = Deadline(60 * choices.minutes - spent)
     making = _Making(exact, quantize, choices, images, goals, until)
     first, layers = making.forecast(making.base), None
     found = Found((), first, "enough", [Tried((), first)])
     if not first.kept:
+        if several:
+            making.judged_with(len(INT8))
         searching = until.part(_SEARCHING if making.learns else 1.0, reserved=making.seconds)
         try:
             quick, outlook = making.quick, making.outlook
@@ -60,6 +73,7 @@ def controlled(
         except OutOfTime:  # before the first layer was looked at
             found = replace(found, ended="time")
     network, found = making.finished(found, layers)
+    others = making.others(network, found, layers) if several and layers and found.chosen else {}
     notes = ControlNotes(
         ended=found.ended,
         round=goals.round,
@@ -68,8 +82,10 @@ def controlled(
         tried=tuple(map(_float, found.tried)),
         timed=timed is not None,
         seconds=round(until.elapsed, 1),
+        others={name: _float(tried) for name, (_, tried) in others.items()},
     )
-    return Controlled(network, notes, layers.continued if layers else 0)
+    networks = {name: made for name, (made, _) in others.items()}
+    return Controlled(network, notes, layers.continued if layers else 0, networks)
 
 
 class _Making:
@@ -92,6 +108,12 @@ class _Making:
         self.outlook = Outlook.on(exact, images, goals)
         self._held = images[len(images) - self.base.held_out :]
         self._looked: list[float] = []  # seconds of each forecast
+        self._learners = 1  # networks that share the time to learn
+
+    def judged_with(self, networks: int) -> None:
+        """Expect that as many networks are judged at once, and that one without a layer in float is among them."""
+        self.outlook = self.outlook.judged_with(networks)
+        self._learners = 2 if self.learns else 1
 
     def forecast(self, network: engine.Quantized) -> Forecast:
         """Return what the verdict of a network will be."""
@@ -125,6 +147,20 @@ class _Making:
         in_order = tuple(layer for layer in layers.layers() if layer in shipped) if layers else ()
         return network, Found(in_order, forecast, ended, found.tried)
 
+    def others(
+        self, network: engine.Quantized, found: Found, layers: Int8Layers
+    ) -> dict[str, tuple[engine.Quantized, Tried]]:
+        """Return what a device chooses from besides: no layer in float, and more than the forecast asks for."""
+        self._learners = 1
+        plain = (self._again([]) if self.learns else None) or self.base
+        made = {PLAIN: (plain, Tried((), self.forecast(plain)))}
+        with contextlib.suppress(OutOfTime):
+            more = front.safer(layers, found.chosen, self.outlook.goals, self._until)
+            if more:
+                safe = partly.in_float(network, self._with(list(more)), self._exact, self._held)
+                made[SAFE] = safe, Tried(more, self.forecast(safe))
+        return made
+
     def _with(self, chosen: list[str]) -> engine.Choices:
         return engine.excluding(self._choices, patterns(chosen))
 
@@ -132,7 +168,7 @@ class _Making:
         """Quantize with layers in float, and learn in what is left of the time; None where none is left."""
         if self._left <= 0:
             return None
-        return self._quantize(replace(self._with(chosen), minutes=self._left / 60))
+        return self._quantize(replace(self._with(chosen), minutes=self._left / 60 / self._learners))
 
     @property
     def _left(self) -> float:

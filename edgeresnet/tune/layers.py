@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,10 @@ class Outlook:
         few = images[: enough(len(images), images.shape[1:])]
         return Outlook(few, engine.answers(exact, few), goals)
 
+    def judged_with(self, networks: int) -> Outlook:
+        """Return forecasts of the verdict that each of several networks gets, which are judged at once."""
+        return replace(self, goals=replace(self.goals, networks=networks))
+
     def of(self, network: engine.Quantized) -> Forecast:
         """Return what the verdict of an INT8 network will be."""
         return expect(look(self.exact, engine.answers(network.executed(), self.images)), self.goals)
@@ -95,15 +99,15 @@ class Int8Layers:
         left = self._scan.total - self._scan.moved[:, sorted(self._without(chosen))].sum(1)
         return 1 - float(np.square(left).sum() / max(np.square(self._scan.total).sum(), 1e-30))
 
-    def forecast(self, chosen: Layers) -> Forecast:
-        """Run the calibration images with these layers in float."""
+    def forecast(self, chosen: Layers, goals: Goals | None = None) -> Forecast:
+        """Run the calibration images with these layers in float. `goals` are others than those of the search."""
 
         def ran() -> Seen:
             gone = self._without(chosen)
             int8 = {layer.name for index, layer in enumerate(self._pair.layers) if index not in gone}
             return look(self._outlook.exact, confirm.run(self._pair, self._images, int8))
 
-        return expect(self._looks.of(_key(chosen), ran), self._outlook.goals)
+        return expect(self._looks.of(_key(chosen), ran), goals or self._outlook.goals)
 
     def times(self, sets: Sequence[Layers]) -> list[float | None]:
         """Time stand-ins for these networks in turn; by their multiplications where the target is not here."""

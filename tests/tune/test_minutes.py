@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +14,7 @@ import onnx
 import pytest
 
 from edgeresnet import deadline
+from edgeresnet.portable.result import PLAIN, SAFE
 from edgeresnet.quantization import engine
 from edgeresnet.targets import get
 from edgeresnet.tune import int8
@@ -32,7 +36,7 @@ class Machine:
         self.last_s, self.slow, self.learned_s = 0.0, False, 0.0
         monkeypatch.setattr(deadline.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(int8, "Int8Layers", lambda *given: Scanned(self))
-        monkeypatch.setattr(int8.Outlook, "on", lambda exact, images, goals: SimpleNamespace(of=self.of, images=images))
+        monkeypatch.setattr(int8.Outlook, "on", lambda exact, images, goals: Looked(images, goals, self.of))
         monkeypatch.setattr(int8.partly, "in_float", self.in_float)
 
     def takes(self, stage: str) -> None:
@@ -59,11 +63,23 @@ class Machine:
         self.takes("look")
         return forecast(network.chosen)
 
-    def run(self, effort: str = "fast") -> int8.Controlled:
+    def run(self, effort: str = "fast", *, several: bool = False) -> int8.Controlled:
         choices = engine.Choices(get("openvino").dialect, effort=effort, minutes=MINUTES)
         goals, images = Goals(1.0, None, None, images=100), np.zeros((4, 3, 8, 8), np.float32)
         given: Any = self.quantize, choices, images, goals, lambda networks: {}, Path(), "question", 0.0
-        return int8.controlled(onnx.ModelProto(), *given)
+        return int8.controlled(onnx.ModelProto(), *given, several=several)
+
+
+@dataclass
+class Looked:
+    """Forecasts of made-up networks."""
+
+    images: np.ndarray
+    goals: Goals
+    of: Callable[[Any], Forecast]
+
+    def judged_with(self, networks: int) -> Looked:
+        return replace(self, goals=replace(self.goals, networks=networks))
 
 
 class Scanned:
@@ -78,9 +94,9 @@ class Scanned:
     def layers(self) -> list[str]:
         return list(NOISE)
 
-    def forecast(self, chosen: Layers) -> Forecast:
+    def forecast(self, chosen: Layers, goals: Goals | None = None) -> Forecast:
         self._takes("look")
-        return forecast(chosen)
+        return forecast(chosen, goals.margin if goals else 1.0)
 
     def removed(self, chosen: Layers) -> float:
         self._takes("removed")
@@ -91,8 +107,9 @@ class Scanned:
         return [1 + 0.01 * len(each) for each in sets]
 
 
-def forecast(chosen: frozenset[str]) -> Forecast:
-    return Forecast(0.0, 0.0, 0.0, sum(noise for name, noise in NOISE.items() if name not in chosen) / LIMIT)
+def forecast(chosen: frozenset[str], margin: float = 1.0) -> Forecast:
+    noise = sum(noise for name, noise in NOISE.items() if name not in chosen)
+    return Forecast(0.0, 0.0, 0.0, margin * noise / LIMIT)
 
 
 def test_a_machine_that_stays_as_fast_quantizes_again_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +118,32 @@ def test_a_machine_that_stays_as_fast_quantizes_again_in_time(monkeypatch: pytes
     assert (found.notes.ended, found.notes.chosen.kept, machine.steps["quantize"]) == ("found", True, 2)
     assert machine.now <= 60 * MINUTES
     assert found.notes.seconds == round(machine.now, 1)
+
+
+def test_a_device_chooses_from_no_layer_in_float_to_more_than_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    found = machine.run(several=True)
+    chosen, others = set(found.notes.chosen.layers), found.notes.others
+    assert list(others) == list(found.others) == [PLAIN, SAFE]
+    assert others[PLAIN].layers == ()
+    assert not others[PLAIN].kept, "its forecast is on record"
+    assert chosen < set(others[SAFE].layers) < set(NOISE)
+    assert forecast(frozenset(others[SAFE].layers), Goals(1.0, None, None, 100, round=4).margin).kept
+    assert machine.run().others == {}, "a target that is here is timed, and searched again where that is not enough"
+
+
+def test_a_network_that_is_good_enough_by_forecast_goes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "LIMIT", 100.0)
+    found = Machine(monkeypatch).run(several=True)
+    assert (found.notes.ended, found.notes.chosen.layers, found.others) == ("enough", (), {})
+
+
+def test_learning_is_shared_with_a_network_without_a_layer_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    found = machine.run("best", several=True)
+    assert list(found.others) == [PLAIN, SAFE][: len(found.others)]
+    assert machine.steps["quantize"] >= 3
+    assert machine.now <= 60 * MINUTES + 3 * STAGES["look"] + STAGES["quantize"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
