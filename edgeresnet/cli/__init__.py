@@ -22,7 +22,7 @@ GROUPS = {
     "Stages": ("train", "prune", "quantize", "export", "verify", "collect"),
     "Explain": ("diagnose", "inspect", "predict", "bench"),
     "Results": ("report", "compare", "gate", "show", "card"),
-    "Tools": ("targets", "schema", "completion", "clean"),
+    "Tools": ("targets", "devices", "schema", "completion", "clean"),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 INTERRUPTED, OUR_BUG = 130, 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,23 +120,21 @@ def _in_words(error: Any) -> str:
     return problems.sentence(error["loc"], error, list(Device.model_fields))
 
 
-def named(names: tuple[str, ...], folder: Path) -> dict[str, Device]:
-    """Return the devices of these names; refuse a name that devices.yaml does not have."""
+def near(folder: Path, name: str) -> dict[str, Device]:
+    """Return the devices that a recipe in this folder has; refuse where there are none. `name` is one that it names."""
     path = find(folder)
     if path is None:
-        raise RecipeError(
-            f"the device {quoted(names[0])}",
-            f"is not known: there is no {NAME} next to the recipe, and none at {own()}",
-            hint=_HOW,
-        )
-    known = read(path)
+        problem = f"is not known: there is no {NAME} next to the recipe, and none at {own()}"
+        raise RecipeError(f"the device {quoted(name)}", problem, hint=_HOW)
+    return read(path)
+
+
+def named(names: Sequence[str], known: Mapping[str, Device]) -> dict[str, Device]:
+    """Return the devices of these names; refuse a name that is not known."""
     for name in names:
         if name not in known:
-            raise RecipeError(
-                f"the device {quoted(name)}",
-                f"is not in {shown(path)}",
-                hint=f"its devices: {listed(known)}" if known else _HOW,
-            )
+            hint = f"known devices: {listed(known)}" if known else _HOW
+            raise RecipeError(f"the device {quoted(name)}", f"is not in {NAME}", hint=hint)
     return {name: known[name] for name in names}
 
 
@@ -146,9 +144,8 @@ def add(path: Path, name: str, device: Device) -> None:
 
     parse({name: device.model_dump(exclude_unset=True)}, f"the device {quoted(name)}")
     known = read(path) if path.exists() else {}
-    line = yaml.safe_dump(
-        {name: device.model_dump(mode="json", exclude_unset=True)}, default_flow_style=None, width=1000
-    )
+    entry = {key: value for key, value in device.model_dump(mode="json", exclude_unset=True).items() if value}
+    line = yaml.safe_dump({name: entry}, sort_keys=False, default_flow_style=None, width=1000)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     if name in known:
         text = _without(text, name, path)

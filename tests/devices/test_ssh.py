@@ -92,13 +92,13 @@ def test_all_wrong_keys_are_reported_at_once() -> None:
 def test_the_nearest_devices_yaml_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     with pytest.raises(RecipeError, match=r"there is no devices\.yaml next to the recipe"):
-        book.named(("orin",), tmp_path)
+        book.near(tmp_path, "orin")
     book.add(book.own(), "orin", book.Device(ssh="a@b"))
-    assert book.named(("orin",), tmp_path)["orin"].ssh == "a@b"
+    assert book.near(tmp_path, "orin")["orin"].ssh == "a@b"
     (tmp_path / "devices.yaml").write_text("nano: {ssh: c@d}\n")
-    with pytest.raises(RecipeError, match="'orin' is not in") as caught:
-        book.named(("orin",), tmp_path)
-    assert caught.value.hint == "its devices: nano"
+    with pytest.raises(RecipeError, match=r"'orin' is not in devices\.yaml") as caught:
+        book.named(("nano", "orin"), book.near(tmp_path, "orin"))
+    assert caught.value.hint == "known devices: nano"
 
 
 def test_adding_keeps_comments_and_replaces_one_entry(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ FACTS = looking.Facts(
 def test_what_keeps_a_device_from_measuring(changes: dict[str, object], words: str) -> None:
     from dataclasses import asdict
 
-    found = looking.Facts(**{**asdict(FACTS), **changes})  # type: ignore[arg-type]
+    found = looking.Facts(**{**asdict(FACTS), **changes})
     seen = looking.judged("orin", DEVICE, found, ["onnxruntime"], now=1e9)
     assert seen.reachable
     assert not seen.ready
