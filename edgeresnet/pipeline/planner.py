@@ -326,7 +326,7 @@ def _steps_here(
     unit = StepId("compile", name, yardstick.NAME)
     yield _compile_step(unit, specs.CompileSpec(name, target.unit), resolved.yardstick, name)
     parents: Parents = {**compiled, yardstick.NAME: unit, "evaluation": evaluation, "reference": ANSWERED}
-    spec_of_all = specs.VerifySpec(name, recipe.verify.plan(), target.ships)
+    spec_of_all = specs.VerifySpec(name, recipe.timing(), target.ships)
     optional = frozenset({"half", yardstick.NAME} - {target.ships})
     yield Step(StepId("verify", name), STAGES["verify"], spec_of_all, parents, name, optional=optional)
 
@@ -346,7 +346,7 @@ def _bundle_steps(
         ships=target.ships,
         float32=_wanted_in_float32(recipe, target),
         carried=resolved.carried[name],
-        timing=recipe.verify.plan(),
+        timing=recipe.timing(),
         rebuilds=recipe.verify.rebuilds,
         network=recipe.model.title,
         judged=recipe.images.evaluation is not None,  # else the images that stand for them have no labels to judge by

@@ -60,6 +60,7 @@ class Energy(NamedTuple):
     interval: Interval
     watts: float
     idle_w: float | None  # the median over processes
+    each: tuple[float, ...]  # process by process, in millijoules
 
 
 class _Reading(NamedTuple):
@@ -211,7 +212,8 @@ def of(processes: Sequence[tuple[ProcessEnergy | str | None, int]]) -> Energy | 
     mean, interval = intervals.mean_interval(each)
     seconds = sum(sum(energy.seconds) for energy, _ in found)
     watts = sum(energy.joules for energy, _ in found) / seconds
-    return Energy(found[0][0].sensor, mean, interval, watts, intervals.median(idle) if idle else None)
+    middle = intervals.median(idle) if idle else None
+    return Energy(found[0][0].sensor, mean, interval, watts, middle, tuple(each))
 
 
 def meter(*, on_card: bool = False, root: Path = Path("/")) -> Meter | str:

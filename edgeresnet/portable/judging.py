@@ -197,8 +197,10 @@ def _verdict(promise: Promise, target: str, measured: Measured, looks: int) -> V
     kind = KINDS[promise.kind]
     if kind.needs == "times" and measured.shipped.latency and measured.shipped.latency.is_emulated:
         return Verdict(target, promise, NOT_MEASURED, EMULATED)
-    words = Words(kind.unit.format(subject=promise.subject), kind.rest, kind.below)
-    found = decided(target, promise, kind.read(measured, promise, looks), ceiling=kind.ceiling, words=words)
+    reading = kind.read(measured, promise, looks)
+    rest = kind.rest or (reading.rest if isinstance(reading, Reading) else "")
+    words = Words(kind.unit.format(subject=promise.subject), rest, kind.below)
+    found = decided(target, promise, reading, ceiling=kind.ceiling, words=words)
     if found.verdict != BROKEN and kind.needs in ("labels", "answers") and (same := _one_answer(measured)):
         return Verdict(target, promise, NOT_MEASURED, same)
     return found
@@ -245,7 +247,7 @@ def decided(
 def _spelling(value: float, unit: str) -> Callable[[float], str]:
     """Return how numbers are written: two decimals, four for probabilities, or three digits of milliseconds."""
     places = 4 if unit.endswith("probability") else 2
-    if unit.startswith(("ms", "×", "MB")) and 0 < abs(value) < 1:
+    if unit.startswith(("ms", "×", "MB", "mJ")) and 0 < abs(value) < 1:
         places = 2 - math.floor(math.log10(abs(value)))
     return lambda number: f"{number:.{places}f}" if math.isfinite(number) else "infinity (too few values)"
 

@@ -47,6 +47,7 @@ class Reading:
     images: int = 0
     times: Callable[[float], Interval] | None = None
     like: str = "images like these"  # of which more would decide
+    rest: str = ""  # after the unit: how it was measured
     more: str = ""  # what else would, where images would not
 
 
@@ -184,6 +185,31 @@ def would_decide(interval: Interval, processes: int) -> str:
     return f"{': '.join(words)} (`verify.processes`)"
 
 
+def _energy(measured: Measured, promise: Promise, looks: int) -> Reading | str:
+    latency = measured.shipped.latency
+    if problem := timing_warnings.untimed([latency]):
+        return problem
+    assert latency is not None
+    found = latency.energy
+    if isinstance(found, str):
+        return found
+    idle = "" if found.idle_w is None else f", {found.idle_w:.3g} W idle"
+    more = would_decide(found.interval, len(latency.processes))
+    return Reading(found.mj, found.interval, more=more, rest=f"({found.watts:.3g} W{idle}, by {found.sensor})")
+
+
+def _throughput(measured: Measured, promise: Promise, looks: int) -> Reading | str:
+    latency = measured.shipped.latency
+    if problem := timing_warnings.untimed([latency]):
+        return problem
+    assert latency is not None
+    found = latency.rate
+    if isinstance(found, str):
+        return found
+    more = would_decide(found.interval, len(latency.processes))
+    return Reading(found.images_per_s, found.interval, more=more, rest=f"({found.setting})")
+
+
 def _size(measured: Measured, promise: Promise, looks: int) -> Reading:
     return _exactly(measured.shipped.size_mb)
 
@@ -248,6 +274,8 @@ KINDS: dict[str, Kind] = {
         _speedup("half", "half-precision variant"), False, "× as fast as the half-precision variant", "times"
     ),
     "max_latency_p99_ms": Kind(_p99, True, "ms at p99", "times"),
+    "min_throughput_ips": Kind(_throughput, False, "images/s", "times"),
+    "max_energy_mj": Kind(_energy, True, "mJ per inference", "times"),
     "max_size_mb": Kind(_size, True, "MB"),
     "max_peak_memory_mb": Kind(_peak_memory, True, "MB of peak memory"),
     "min_recall_pct": Kind(_recall, False, "% recall of {subject}", "labels", _MOST_CORRECT),

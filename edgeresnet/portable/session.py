@@ -100,6 +100,7 @@ class CompileNotes:
 
     signature: Signature
     float_parts: str | None = field(default=None, metadata={"omit": True})  # the precision of what is not INT8
+    device: str = field(default="", metadata={"omit": True})  # of several that a target may run on
 
 
 class Compiled(NamedTuple):
@@ -166,6 +167,10 @@ class Target(Protocol):
         """What brings the runtime to a machine, in a line."""
 
     @property
+    def on_card(self) -> bool:
+        """Whether an NVIDIA GPU infers: its energy is measured then, and not the CPU's."""
+
+    @property
     def dialect(self) -> Dialect: ...
 
     def speaks(self, options: Any) -> Dialect:
@@ -175,8 +180,11 @@ class Target(Protocol):
     def options(self) -> type:
         """A frozen dataclass: what a recipe may hold under this target's name."""
 
-    def available(self) -> Availability:
-        """Return whether it can work here, and never raise."""
+    def available(self, options: Any = None) -> Availability:
+        """Return whether it can work here, with these options if there are any, and never raise."""
+
+    def remarks(self, options: Any) -> tuple[str, ...]:
+        """Return what a person should know of INT8 with these options, a sentence each."""
 
     def full(self, options: Any) -> Any:
         """Return the options of the FP32 network."""

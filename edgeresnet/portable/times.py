@@ -140,6 +140,7 @@ class Rate(NamedTuple):
     streams: int
     images_per_s: float
     interval: intervals.Interval
+    each: tuple[float, ...]  # process by process
 
     @property
     def setting(self) -> str:
@@ -221,7 +222,7 @@ class Latency:
         found = [cell.images_per_s for cell in cells]
         if min(found) <= 0 or not all(map(math.isfinite, found)):
             return "no image was answered while throughput was measured"
-        return Rate(*settings.pop(), *intervals.mean_interval(found))
+        return Rate(*settings.pop(), *intervals.mean_interval(found), each=tuple(found))
 
     def speedup_over(self, slower: Latency, looks: int = 1) -> Ratio:
         """Return how many times as fast this is as `slower`, timed in turn with it: speed-ups come from here alone.

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from .. import targets as _targets
 from ..portable import manifest
-from ..portable.measure import TimingPlan
+from ..portable.measure import ThroughputPlan, TimingPlan
 from ..portable.preprocessing import Preprocessing
 from ..portable.result import Promise
 from .base import Expression, Section, is_onnx
@@ -76,6 +76,19 @@ class Verify(Section):
     rebuilds: int = Field(
         1, ge=1, le=20, description="Number of builds of the variant that would ship. The worst build is judged."
     )
+    streams: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Number of parallel requests with which throughput is measured. Unset: 1, where it is promised or "
+        "`batch` is set.",
+    )
+    batch: int | None = Field(
+        None,
+        ge=1,
+        le=65536,
+        description="Images per request with which throughput is measured. Unset: as many as latency is measured with.",
+    )
     threshold: float | None = Field(
         None,
         gt=0,
@@ -83,9 +96,10 @@ class Verify(Section):
         description="Probability from which on an answer is accepted. Set: reports count the images that cross it.",
     )
 
-    def plan(self) -> TimingPlan:
-        """Return how latency is measured."""
-        return TimingPlan(self.processes, self.seconds)
+    def plan(self, *, throughput: bool = False) -> TimingPlan:
+        """Return how latency is measured; with `throughput`, that too."""
+        wanted = ThroughputPlan(self.streams or 1, self.batch) if throughput else None
+        return TimingPlan(self.processes, self.seconds, wanted)
 
 
 DEVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
@@ -150,6 +164,14 @@ class Promises(Section):
     )
     max_latency_p99_ms: float | None = Field(
         None, gt=0, description="Largest 99th percentile of the latency, in milliseconds."
+    )
+    min_throughput_ips: float | None = Field(
+        None,
+        gt=0,
+        description="Smallest throughput in images per second, with `verify.streams` and `verify.batch`.",
+    )
+    max_energy_mj: float | None = Field(
+        None, gt=0, description="Largest energy of an inference in millijoules, by the sensors of the machine."
     )
     max_size_mb: float | None = Field(None, gt=0, description="Largest size of the compiled network, in megabytes.")
     max_peak_memory_mb: float | None = Field(
@@ -282,6 +304,11 @@ class Recipe(Section):
 
 def options_of(target: str) -> TypeAdapter:
     """Return what checks a target's own options."""
+    def timing(self) -> TimingPlan:
+        """Return how a target is timed: with throughput where it is wanted."""
+        wanted = self.verify.streams or self.verify.batch or self.promises.min_throughput_ips
+        return self.verify.plan(throughput=wanted is not None)
+
     return TypeAdapter(_targets.get(target).options)
 
 

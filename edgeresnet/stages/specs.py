@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..images import Samples
 from ..models.unwrap import Weights
-from ..portable import yardstick
+from ..portable import codec, yardstick
 from ..portable.frozen import dataclass
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
@@ -155,7 +155,7 @@ class TimedSearch:
     def to_json(self) -> Json:
         return {
             "timed": {name: each.to_json() for name, each in self.targets.items()},
-            "verify": asdict(self.timing),
+            "verify": codec.encode(self.timing),
             "batch": self.batch,
         }
 
@@ -257,7 +257,7 @@ class CompileSpec(SpecOfOneTarget):
     build: str = ""  # the second build and later ones: each is an artifact of its own
 
     def to_json(self) -> Json:
-        found: Json = {"target": self.target, "options": asdict(self.options)}
+        found: Json = {"target": self.target, "options": codec.encode(self.options)}
         found |= {"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {}
         return found | ({"build": self.build} if self.build else {})
 
@@ -283,17 +283,21 @@ class VerifySpec(SpecOfOneTarget):
     ships: str  # the variant that would
 
     def to_json(self) -> Json:
-        return {"target": self.target, "latency": self.timing and asdict(self.timing), "candidate": self.ships}
+        return {"target": self.target, "latency": self.timing and codec.encode(self.timing), "candidate": self.ships}
 
 
 @dataclass(frozen=True)
 class DeviceSpec(Spec):
-    """A target that a device measures: neither its runtime nor its version has a part in it here."""
+    """A target that a device measures: neither its runtime nor its version has a part in it here.
+
+    `device` is one of devices.yaml; empty where a person carries the bundle.
+    """
 
     target: str
+    device: str = ""
 
     def to_json(self) -> Json:
-        return {"on": self.target}
+        return {"on": self.target, "device": self.device} if self.device else {"on": self.target}
 
 
 @dataclass(frozen=True)
@@ -331,8 +335,8 @@ class ExportSpec(Spec):
     preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
 
     def to_json(self) -> Json:
-        found: Json = {"on": self.target, "options": asdict(self.options), "candidate": self.ships}
-        found |= {"float32": list(self.float32), "carried": self.carried, "verify": asdict(self.timing)}
+        found: Json = {"on": self.target, "options": codec.encode(self.options), "candidate": self.ships}
+        found |= {"float32": list(self.float32), "carried": self.carried, "verify": codec.encode(self.timing)}
         found |= {"rebuilds": self.rebuilds, "network": self.network, "judged": self.judged}
         return found | ({"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {})
 

@@ -21,7 +21,7 @@ from ..context import Context
 from ..errors import ImagesError, TargetError
 from ..images import FILES, FromFiles, Samples
 from ..notes import VerifyNotes
-from ..portable import codec, documents, evaluation, inference, machine, measure, probabilities, yardstick
+from ..portable import codec, documents, energy, evaluation, inference, machine, measure, probabilities, yardstick
 from ..portable.machine import TimedMachine
 from ..portable.measure import TimingPlan
 from ..portable.result import Accuracy, Measured
@@ -64,7 +64,7 @@ def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> V
         if inputs.yardstick and (unit := _unit(target, _network(inputs.yardstick), ctx)):
             jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
             digests.append(unit.digest)
-        latencies = measure.collected(jobs, _rounds(jobs, spec.timing, digests, ctx))
+        latencies = measure.collected(jobs, _rounds(jobs, spec.timing, digests, ctx, target.on_card))
     logits = {name: each.logits for name, each in answered.items()}
     np.savez(out / evaluation.LOGITS, allow_pickle=False, indices=indices, **logits)
     (out / evaluation.LAYERS).write_text(json.dumps({name: each.layers for name, each in answered.items()}))
@@ -167,7 +167,9 @@ def _jobs(
     return jobs
 
 
-def _rounds(jobs: Mapping[str, Job], plan: TimingPlan, digests: Sequence[str], ctx: Context) -> list[measure.Round]:
+def _rounds(
+    jobs: Mapping[str, Job], plan: TimingPlan, digests: Sequence[str], ctx: Context, on_card: bool = False
+) -> list[measure.Round]:
     """Time all rounds. Continue those that an interrupted run stored of the same networks on the same machine."""
     path, done = ctx.scratch / "rounds.json", _TimedRounds(tuple(digests), machine.timed_machine())
     stored = documents.stored_json(path, _TimedRounds)
@@ -179,7 +181,14 @@ def _rounds(jobs: Mapping[str, Job], plan: TimingPlan, digests: Sequence[str], c
             f"timing continues after an interruption: {len(done.rounds)} of {plan.processes} rounds date from {since}",
         )
     ctx.progress(len(done.rounds), plan.processes, "processes timed")
-    more = measure.rounds(jobs, processes=plan.processes, seconds=plan.seconds, first=len(done.rounds))
+    more = measure.rounds(
+        jobs,
+        processes=plan.processes,
+        seconds=plan.seconds,
+        first=len(done.rounds),
+        throughput=plan.throughput,
+        meter=energy.meter(on_card=on_card),
+    )
     with evaluation.as_failure():
         for one in more:
             if any(process.cut for process in one.values()):

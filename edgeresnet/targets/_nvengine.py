@@ -58,6 +58,7 @@ class NvTarget:
     dialect: Dialect
     options: type
     module: str
+    on_card = True
     needs_gpu = True  # to build; loading an engine always needs one
 
     def available(self) -> Availability:

@@ -55,6 +55,7 @@ class OnnxRuntime:
     title = "onnxruntime CPU"
     libraries = ("onnxruntime",)
     install = "pip install onnxruntime"
+    on_card = False
     # Convolutions of uint8 are a tenth faster than those of int8.
     dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16, zero_points="always")
     options = Options

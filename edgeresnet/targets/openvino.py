@@ -65,6 +65,7 @@ class OpenVino:
         zero_points="where-closer",
         float_additions="scaled",
     )
+    on_card = False
     options = Options
 
     def available(self) -> Availability:
