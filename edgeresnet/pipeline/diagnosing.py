@@ -147,9 +147,10 @@ def compiler_of(target: str, recipe: Recipe | None = None) -> Compiler | None:
     """Return what a target's compiler computes, with a recipe's options; None where it is not on this machine."""
     found = targets.get(target)
     is_bundle = recipe is not None and recipe.delivery(target).where == "bundle"
-    if is_bundle or not found.available().ok:
+    options = found.options() if recipe is None else recipe.target_options(target)
+    if is_bundle or not found.available(options).ok:
         return None
-    return compiled.through(found, found.options() if recipe is None else recipe.target_options(target))
+    return compiled.through(found, options)
 
 
 def check_related(found: NoiseDiagnosis) -> None:

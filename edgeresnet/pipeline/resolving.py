@@ -112,7 +112,7 @@ def _timed(recipe: Recipe, found: Mapping[str, ResolvedTarget]) -> frozenset[str
     if recipe.quantize is None:
         return frozenset()
     wanted = [each for each in found.values() if recipe.quantize.is_searched or each.is_placed]
-    return frozenset(each.name for each in wanted if not each.is_bundle and each.target.available().ok)
+    return frozenset(each.name for each in wanted if not each.is_bundle and each.target.available(each.options).ok)
 
 
 def _check_device(recipe: Recipe) -> None:
@@ -134,7 +134,7 @@ def resolved_targets(recipe: Recipe) -> dict[str, ResolvedTarget]:
             options,
             full=target.full(options),
             half=target.half(options),
-            unit=target.full(target.options()),
+            unit=yardstick.options_of(target, options),
             dialect=target.speaks(options),
             delivery=recipe.delivery(name),
             ships=recipe.ships(name),

@@ -309,7 +309,7 @@ def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: L
 def _absent(step: Step) -> TargetError | None:
     """Return why a target that the step needs does not work here."""
     for target in map(targets.get, step.spec.targets):
-        found = target.available()
+        found = target.available(getattr(step.spec, "options", None))
         if not (found.ok or (found.builds and step.stage.only_builds)):
             absent = TargetError(target.title, f"is not available: {found.reason}", hint=found.hint)
             section = step.spec.section

@@ -8,11 +8,13 @@ never ships: its answers mean nothing, and no promise is about it. `benchmarks/y
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import ArtifactError
 from . import manifest
+from .session import Target
 
 NAME = "yardstick"
 SHA256 = "05aeddd98256a0e76aebb9b9c940137e598ecde86d4bd7aee612350162a50ef5"
@@ -29,6 +31,12 @@ def file() -> Path:
             hint="the yardstick is part of edgeresnet: install edgeresnet again",
         )
     return FILE
+
+
+def options_of(target: Target, options: Any) -> Any:
+    """Return the options that it is compiled with: the target's own defaults, on the device that `options` name."""
+    device = {"device": options.device} if hasattr(options, "device") else {}
+    return target.full(target.options(**device))
 
 
 def image() -> np.ndarray:

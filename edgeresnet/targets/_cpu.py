@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ CPU = described(
     *CPUS,
 )
 MEASURED = "auto"
+WITHOUT_DOT_PRODUCT = "an Arm CPU without the dot product (asimddp) may run INT8 slower than FP32; answers are the same"
 RESIDUAL = described(
     "Inputs of a residual addition that are INT8. Unset: what usually runs best on the CPU. auto: a few placements of "
     "Q/DQ are timed, and the fastest is taken.",
@@ -81,11 +83,11 @@ def write_sidecar(out: Path, target: Target, options: object, onnx: Path) -> Non
     _compiled.write(out, CpuSidecar(target.name, options, here, source, weights=_weights(onnx)))
 
 
-def checked_options(compiled: Path, target: Target, kind: type[O]) -> O:
+def checked_options(compiled: Path, target: Target, kind: type[O], saturates: Callable[[O], bool]) -> O:
     """Return the options of what was compiled; refuse what cannot run correctly on this machine."""
     sidecar = _compiled.read(compiled, target, CpuSidecar)
     options = _compiled.options_of(sidecar, kind, compiled)
-    if sidecar.weights == "full" and getattr(options, "fused", True) and not machine.has_int8():
+    if sidecar.weights == "full" and saturates(options):
         raise TargetError(
             "the network",
             "uses the full range of INT8 weights, but this CPU has no VNNI: sums would saturate",

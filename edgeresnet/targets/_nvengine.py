@@ -61,7 +61,7 @@ class NvTarget:
     on_card = True
     needs_gpu = True  # to build; loading an engine always needs one
 
-    def available(self) -> Availability:
+    def available(self, options: Any = None) -> Availability:
         found = _compiled.availability(self.module, self)
         if not found.ok:
             return found
@@ -72,6 +72,9 @@ class NvTarget:
 
     def speaks(self, options: Any) -> Dialect:
         return self.dialect
+
+    def remarks(self, options: Any) -> tuple[str, ...]:
+        return ()
 
     def full(self, options: Any) -> Any:
         return replace(options, float_parts="f32")

@@ -60,11 +60,14 @@ class OnnxRuntime:
     dialect = Dialect(activations="u8-after-relu", residual="both", channel_multiple=16, zero_points="always")
     options = Options
 
-    def available(self) -> Availability:
+    def available(self, options: Any = None) -> Availability:
         return _compiled.availability("onnxruntime", self)
 
     def speaks(self, options: Options) -> Dialect:
         return _cpu.spoken(self.dialect, options.cpu, options.residual, options.zero_points)
+
+    def remarks(self, options: Options) -> tuple[str, ...]:
+        return (_cpu.WITHOUT_DOT_PRODUCT,) if options.cpu == "arm" else ()
 
     def full(self, options: Options) -> Options:
         return options
@@ -86,7 +89,7 @@ class OnnxRuntime:
             return Compiled(CompileNotes(session.signature))
 
     def load(self, compiled: Path) -> OnnxRuntimeSession:
-        return OnnxRuntimeSession(compiled / MODEL, _cpu.checked_options(compiled, self, Options))
+        return OnnxRuntimeSession(compiled / MODEL, _cpu.checked_options(compiled, self, Options, _saturates))
 
 
 class OnnxRuntimeSession:
@@ -174,6 +177,11 @@ class OnnxRuntimeSession:
                 f"is refused: {first_line(problem)}",
                 hint="the message names what onnxruntime does not accept; `edgeresnet targets` shows its version",
             ) from problem
+
+
+def _saturates(options: Options) -> bool:
+    """Return whether sums of full-range weights saturate: on x86 without VNNI, where INT8 is computed as INT8."""
+    return options.fused and not machine.has_int8()
 
 
 def _external(onnx: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: Intel boxes.
+"""OpenVINO: Intel and Arm CPUs, and Intel's GPUs and NPUs by `device`.
 
 `float_parts` is the precision of all that is not INT8. OpenVINO's own choice is BF16 on CPUs that have it, which
 changes answers silently: here the default is f32, and the precision is always recorded.
@@ -19,10 +19,9 @@ from ..errors import TargetError, first_line
 from ..portable import machine
 from ..portable.frozen import described
 from ..portable.session import Availability, Compiled, CompileNotes, Dialect, Layer, Signature, Throughput
-from . import _compiled, _cpu
+from . import _compiled, _cpu, _ovdevice
 
 MODEL = "model.xml"
-_PRECISIONS = ("f32", "bf16", "f16", "auto")
 _KEPT_COMPILED = 4  # one compiled network per batch size; latency and evaluation use two
 
 
@@ -30,33 +29,43 @@ _KEPT_COMPILED = 4  # one compiled network per batch size; latency and evaluatio
 class Options:
     """What a recipe may set for OpenVINO."""
 
-    float_parts: str = field(
-        default="f32",
+    float_parts: str | None = field(
+        default=None,
         metadata=described(
-            "Number type of the layers that are not INT8. auto: OpenVINO chooses for this CPU.", *_PRECISIONS
+            "Number type of the layers that are not INT8. Unset: f32, on an NPU f16. auto: OpenVINO chooses.",
+            *_ovdevice.PRECISIONS,
+            None,
         ),
     )
     threads: int | None = field(default=None, metadata=_cpu.THREADS)
     cpu: str = field(default="this", metadata=_cpu.CPU)
     residual: str | None = field(default=None, metadata=_cpu.RESIDUAL)
     zero_points: str = field(default="auto", metadata=_cpu.ZERO_POINT)
+    device: str = field(default="CPU", metadata=_ovdevice.DEVICE)
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        if self.float_parts not in _PRECISIONS:
-            raise ValueError(f"float_parts must be one of {', '.join(_PRECISIONS)}, not {self.float_parts!r}")
+        precision = self.float_parts or _ovdevice.default_precision(self.device)
+        object.__setattr__(self, "float_parts", precision)
         _cpu.check_threads(self.threads)
         _cpu.check_int8(self.cpu, self.residual, self.zero_points)
+        _ovdevice.check(self.device, precision, self.threads, self.cpu)
+
+    @property
+    def precision(self) -> str:
+        """The number type of what is not INT8."""
+        return self.float_parts or _ovdevice.default_precision(self.device)
 
 
 class OpenVino:
     """The target."""
 
     name = "openvino"
-    title = "OpenVINO CPU"
+    title = "OpenVINO"
     libraries = ("openvino",)
     install = "pip install openvino"
+    on_card = False
     dialect = Dialect(
         activations="u8-after-relu",
         residual="both",
@@ -65,20 +74,31 @@ class OpenVino:
         zero_points="where-closer",
         float_additions="scaled",
     )
-    on_card = False
     options = Options
 
-    def available(self) -> Availability:
-        return _compiled.availability("openvino", self)
+    def available(self, options: Any = None) -> Availability:
+        """Return whether OpenVINO is here, and finds the device."""
+        found = _compiled.availability("openvino", self)
+        if not found.ok or not isinstance(options, Options) or options.device == "CPU":
+            return found
+        import openvino
+
+        reason, hint = _ovdevice.absent(options.device, openvino.Core().available_devices)
+        return replace(found, ok=not reason, reason=reason, hint=hint)
 
     def speaks(self, options: Options) -> Dialect:
-        return _cpu.spoken(self.dialect, options.cpu, options.residual, options.zero_points)
+        spoken = _cpu.spoken(self.dialect, options.cpu, options.residual, options.zero_points)
+        return _ovdevice.spoken(spoken, options.device)
+
+    def remarks(self, options: Options) -> tuple[str, ...]:
+        return _ovdevice.remarks(options.device, options.precision, options.cpu)
 
     def full(self, options: Options) -> Options:
         return options
 
     def half(self, options: Options) -> Options | None:
-        return replace(options, float_parts="bf16") if machine.has_bf16() else None
+        precision = _ovdevice.half_precision(options.device)
+        return replace(options, float_parts=precision) if precision else None
 
     def half_in_file(self, options: Options) -> bool:
         return False
@@ -100,10 +120,10 @@ class OpenVino:
             ) from problem
         _cpu.write_sidecar(out, self, options, onnx)
         with self.load(out) as session:
-            return Compiled(CompileNotes(session.signature, session.float_parts()))
+            return Compiled(CompileNotes(session.signature, session.float_parts(), session.device()))
 
     def load(self, compiled: Path) -> OpenVinoSession:
-        return OpenVinoSession(compiled / MODEL, _cpu.checked_options(compiled, self, Options))
+        return OpenVinoSession(compiled / MODEL, _cpu.checked_options(compiled, self, Options, _saturates))
 
 
 class _Ready(NamedTuple):
@@ -123,8 +143,8 @@ class OpenVinoSession:
 
         self._options = options
         self._core = openvino.Core()
-        if options.float_parts in ("bf16", "f16"):
-            _refuse_absent_precision(self._core, options.float_parts)
+        _ovdevice.refuse_absent(self._core, options.device)
+        _ovdevice.refuse_absent_precision(self._core, options.device, options.precision)
         try:
             self._model = self._core.read_model(model)
             self.signature = _signature(self._model)
@@ -133,7 +153,8 @@ class OpenVinoSession:
                 model.name, f"cannot be read: {_reason(problem)}", hint="compile the network again"
             ) from problem
         self._compiled: dict[int, _Ready] = {}
-        self._compiled_for(self.signature.batch or 1)
+        network = self._compiled_for(self.signature.batch or 1).network
+        _ovdevice.check_precision(options.precision, self.float_parts() or "", _ovdevice.devices_of(network))
 
     def __enter__(self) -> OpenVinoSession:
         return self
@@ -178,18 +199,28 @@ class OpenVinoSession:
 
     def layers(self) -> list[Layer]:
         compiled = self._compiled_for(self.signature.batch or 1).network
-        found = []
-        for operator in compiled.get_runtime_model().get_ordered_ops():
+        found: list[Layer] = []
+        try:
+            operators = compiled.get_runtime_model().get_ordered_ops()
+        except RuntimeError:  # an NPU keeps its layers to itself
+            return found
+        for operator in operators:
             about = operator.get_rt_info()
             kind, precision = (_text(about, key) for key in ("layerType", "runtimePrecision"))
             if kind not in ("Const", "Input", "Output"):
                 found.append(Layer(_text(about, "originalLayersNames") or operator.friendly_name, kind, precision))
         return found
 
-    def float_parts(self) -> str:
-        """Return the precision of what is not INT8, as the compiled network reports it."""
+    def float_parts(self) -> str | None:
+        """Return the precision of what is not INT8, as the compiled network reports it; None where it does not."""
+        return _ovdevice.precision_of(self._compiled_for(self.signature.batch or 1).network) or None
+
+    def device(self) -> str:
+        """Return what it runs on where that is not the CPU by request: of AUTO, the device that it chose."""
+        if self._options.device == "CPU":
+            return ""
         compiled = self._compiled_for(self.signature.batch or 1).network
-        return compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        return _ovdevice.called(self._core, _ovdevice.devices_of(compiled))
 
     def _filled(self, batch: np.ndarray) -> _Ready:
         self.signature.check(batch)
@@ -208,18 +239,16 @@ class OpenVinoSession:
         return self._compiled[batch]
 
     def _compile(self, batch: int, streams: int = 1) -> Any:
-        settings: dict[str, str | int] = {
-            "NUM_STREAMS": streams,
-            "INFERENCE_NUM_THREADS": self._options.threads or machine.cores(),
-        }
-        if self._options.float_parts != "auto":
-            settings["INFERENCE_PRECISION_HINT"] = self._options.float_parts
+        device = self._options.device
+        settings = _ovdevice.settings(device, streams, self._options.threads)
+        if self._options.precision != "auto":
+            settings["INFERENCE_PRECISION_HINT"] = self._options.precision
         try:
             model = self._model
             if self.signature.batch is None:
                 model = model.clone()
                 model.reshape({0: list(self.signature.shape(batch))})
-            return self._core.compile_model(model, "CPU", settings)
+            return self._core.compile_model(model, device, settings)
         except RuntimeError as problem:
             raise TargetError(
                 "the network",
@@ -228,11 +257,9 @@ class OpenVinoSession:
             ) from problem
 
 
-def _refuse_absent_precision(core: Any, precision: str) -> None:
-    """Refuse a precision that OpenVINO would silently replace by f32: an option is accepted or refused."""
-    has = {word.lower().replace("fp", "f") for word in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")}
-    if precision not in has:
-        raise TargetError("this CPU", f"has no {precision} instructions", hint="use `float_parts: f32` or `auto`")
+def _saturates(options: Options) -> bool:
+    """Return whether sums of full-range weights saturate where these options run: on x86 without VNNI."""
+    return options.device in ("CPU", "AUTO") and not machine.has_int8()
 
 
 def _reason(problem: RuntimeError) -> str:

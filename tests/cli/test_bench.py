@@ -40,7 +40,7 @@ class Refuses(OnnxRuntime):
 class Remote(Refuses):
     name, title = "remote", "Remote"
 
-    def available(self) -> Availability:
+    def available(self, options: Any = None) -> Availability:
         return Availability(False, "no device", hint="plug it in")
 
 
@@ -101,9 +101,9 @@ def test_the_newest_run_is_the_default_and_every_target_is_named(
     assert "onnxruntime" not in out
 
     gone = Availability(False, "cannot import openvino", hint="pip install openvino")
-    monkeypatch.setattr(type(targets.get("openvino")), "available", lambda self: gone)
+    monkeypatch.setattr(type(targets.get("openvino")), "available", lambda self, options=None: gone)
     out, _ = expect(4, command("bench", "--store", own_store.root, "-q", "--processes", 1, "--seconds", 1))
-    assert "openvino fp32: not timed: OpenVINO CPU is not available" in out
+    assert "openvino fp32: not timed: OpenVINO is not available" in out
     assert "onnxruntime fp32" in out, "a target that is not here any more leaves the others timed"
 
 

@@ -253,7 +253,7 @@ def test_of_a_targets_libraries_one_is_enough(command: Command, tmp_path: Path, 
         name = "archived"
         libraries = ("no-such-library",)
 
-        def available(self) -> Availability:
+        def available(self, options: Any = None) -> Availability:
             return Availability(True, versions={"archived": "1.2"})
 
     add_target(Either())

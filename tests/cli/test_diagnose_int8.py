@@ -323,7 +323,7 @@ def test_a_compiler_that_is_not_there(diagnose: Command, add_target: Callable[[A
 class Absent(type(targets.get("tensorrt"))):  # type: ignore[misc]
     """TensorRT on a machine without it."""
 
-    def available(self) -> Availability:
+    def available(self, options: Any = None) -> Availability:
         return Availability(ok=False, reason="it is absent", hint="install it")
 
 

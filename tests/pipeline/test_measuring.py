@@ -139,7 +139,7 @@ def test_a_target_that_refuses_a_cut_is_named(tmp_path: Path, tmp_store: Store, 
     step = planned(tmp_store)
     monkeypatch.setattr(type(targets.get("openvino")), "compile", refuses)
     networks = {"whole": models.build("cifar_resnet8", 10, 1).eval()}
-    with pytest.raises(TargetError, match="OpenVINO CPU: the network is refused"):
+    with pytest.raises(TargetError, match="OpenVINO: the network is refused"):
         measuring(step, tmp_path)[0](networks, processes=1, seconds=0.1)
 
 

@@ -228,7 +228,7 @@ class Absent(type(targets.get("onnxruntime"))):  # type: ignore[misc]
     name = "absent"
     title = "An absent target"
 
-    def available(self) -> Availability:
+    def available(self, options: Any = None) -> Availability:
         return Availability(False, "no driver was found", hint="install the driver")
 
 

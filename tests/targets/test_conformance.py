@@ -349,6 +349,49 @@ def test_openvinos_own_choice_is_recorded(network: Path, tmp_path: Path) -> None
     assert notes.float_parts in {"f32", "bf16", "f16"}
 
 
+@pytest.mark.parametrize("device", ["GPU", "NPU"])
+def test_openvino_refuses_a_device_that_is_not_here(device: str, network: Path, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    target: Any = targets.get("openvino")
+    if any(each.startswith(device) for each in openvino.Core().available_devices):
+        pytest.skip(f"a {device} is here")
+    options = target.options(device=device)
+    found = target.available(options)
+    assert not found.ok
+    assert found.reason.startswith(f"OpenVINO finds no {device} here, only CPU")
+    assert found.versions
+    assert "where: bundle" in found.hint
+    assert target.available().ok
+    assert target.available(target.options()).ok
+    (tmp_path / "out").mkdir()
+    with pytest.raises(TargetError, match=f"OpenVINO finds no {device} here, only CPU"):
+        target.compile(network, options, tmp_path / "out")
+
+
+def test_openvinos_npu_plug_in_has_the_precisions_that_its_options_allow() -> None:
+    """Its table of properties answers without an NPU. The GPU's plug-in needs OpenCL to answer."""
+    openvino = pytest.importorskip("openvino")
+    try:
+        has = openvino.Core().get_property("NPU", "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError:
+        pytest.skip("this OpenVINO has no NPU plug-in")
+    assert {"FP16", "INT8"} <= set(has)
+    assert not {"FP32", "BF16"} & set(has)
+
+
+def test_openvinos_auto_reports_the_device_that_it_chose(network: Path, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    target: Any = targets.get("openvino")
+    (tmp_path / "out").mkdir()
+    notes, _ = target.compile(network, target.options(device="AUTO"), tmp_path / "out")
+    assert notes.device.partition(" ")[0] in openvino.Core().available_devices
+    reference = onnxruntime.InferenceSession(str(network), providers=["CPUExecutionProvider"])
+    image = np.ones((1, 3, 8, 8), np.float32)
+    with target.load(tmp_path / "out") as session:
+        np.testing.assert_allclose(session.infer(image), reference.run(None, {"image": image})[0], atol=1e-2)
+        assert session.throughput(image, streams=2, seconds=0.05).images > 0
+
+
 def test_an_unknown_target_gets_the_nearest_name() -> None:
     with pytest.raises(RecipeError, match="the target 'openvno' does not exist") as caught:
         targets.get("openvno")

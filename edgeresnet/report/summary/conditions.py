@@ -58,4 +58,5 @@ def _variant_line(result: Measured, name: str, variant: Variant) -> str:
             f"McNemar p {intervals.mcnemar(accuracy.lost, accuracy.won):.3g}",
             f"balanced accuracy {percent(balanced_accuracy_pct(result, name))}",
         ]
+    parts += [f"on {variant.notes.device}"] if variant.notes.device else []
     return ", ".join(parts + ([f"float parts in {precision}"] if precision else []))

@@ -112,7 +112,7 @@ def _deploy(folder: Path, options: Options) -> None:
     bundle = Bundle.open(folder)
     about = bundle.about
     target: Target = importlib.import_module(f"{PACKAGE}.targets.{about.target}").TARGET
-    found = target.available()
+    found = target.available(_shipped(bundle, target))
     _say(f"bundle {bundle.digest[:12]}: complete; {about.network} for {target.title}")
     if not found.ok:
         raise TargetError(target.title, f"cannot be used here: {found.reason}", hint=found.hint)
@@ -137,6 +137,11 @@ def _deploy(folder: Path, options: Options) -> None:
     output.write_text(json.dumps(sealed(document), ensure_ascii=False, allow_nan=False), encoding="utf-8")
     _report(measured)
     _say(f"wrote {output}\n  on the host: edgeresnet collect {output.name}")
+
+
+def _shipped(bundle: Bundle, target: Target) -> Any:
+    """Return the options of what would ship."""
+    return target.options(**bundle.about.variants[bundle.about.ships].options)
 
 
 def _built(bundle: Bundle, target: Target, rebuilds: int) -> dict[str, evaluation.Network]:
@@ -169,7 +174,8 @@ def _left_out(variant: str, bundle: Bundle, target: Target) -> Iterator[None]:
 def _yardstick(bundle: Bundle, target: Target) -> evaluation.Network | None:
     """Build it with the target's default options, whatever the bundle's; leave it out where it fails."""
     try:
-        unit = _build(yardstick.NAME, bundle, target, yardstick.file(), target.full(target.options()))
+        options = yardstick.options_of(target, _shipped(bundle, target))
+        unit = _build(yardstick.NAME, bundle, target, yardstick.file(), options)
         evaluation.runs(target, unit.compiled, yardstick.image())
         return unit
     except TargetError as problem:

@@ -59,13 +59,12 @@ class Batches:
 
 def write(folder: Path, about: BundleAbout, network: Path, outputs: int) -> str:
     """Write the servers' files into a bundle, and return the README's section on them; empty without a server."""
-    backend = BACKENDS.get(about.target)
-    if backend is None:
+    backend, options = BACKENDS.get(about.target), about.variants[about.ships].options
+    if backend is None or options.get("device", "CPU") != "CPU":  # the servers' files are of OpenVINO's CPU alone
         return ""
     name, file = model_name(about.network), onnx_file.read(network)
     if len(file.inputs) != 1 or len(file.outputs) != 1 or not file.inputs[0].shape:
         return ""  # no target takes such a network
-    options = about.variants[about.ships].options
     place = folder / FOLDER / TRITON / name
     place.mkdir(parents=True)
     batches = batches_of(about.target, file.inputs[0].shape[0], options.get("batch"))
@@ -197,6 +196,13 @@ def _section(name: str, about: BundleAbout, backend: Backend, batches: Batches) 
     ]
     if about.target == "openvino":
         parts.append(_ovms(name, about))
+    if about.alternatives:
+        parts.append(
+            _wrapped(
+                f"`edgeresnet collect` reports which INT8 network ships. If it is not `{about.ships}`, take the files "
+                f"from `{BUILT}/` and its name."
+            )
+        )
     return "\n\n".join(parts)
 
 

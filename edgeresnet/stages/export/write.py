@@ -54,6 +54,8 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
     """Write a bundle: a network per variant, the evaluation images, the reference's answers, and the portable code."""
     folder, target, samples = out / FOLDER, targets.get(spec.target), inputs.evaluation.value
     (folder / contents.NETWORKS).mkdir(parents=True)
+    for sentence in target.remarks(spec.options) if spec.ships == "int8" else ():
+        ctx.warn("device", sentence, subject=target.title)
     variants = _networks(inputs, spec, target, folder / contents.NETWORKS, ctx)
     skipped = _evaluation(samples, inputs.reference, spec.judged, folder / contents.EVALUATION, ctx)
     readable = [index for index in range(len(samples)) if samples.name(index) not in set(skipped)]
