@@ -1,16 +1,18 @@
 """Accuracy control: `exclude: auto` against NNCF's `quantize_with_accuracy_control`, on the same networks and images.
 
-Each network as it is, and with one layer made hard: one channel of it is 50 times as large, with weights behind it as
-much smaller, so that FP32 answers the same. Ours sees calibration images without labels. NNCF sees the same images, and
-labelled images of the evaluation set to choose by; the others judge both. NNCF in its default setting and tuned: three
-times as many images to rank layers, and its search over hyperparameters.
+Each network as it is, and with layers made hard, while FP32 answers the same. *Grown*: one channel is 50 times as
+large, with weights behind it as much smaller. *Torn*: a layer reads one channel twice, and large weights cancel one
+another out.
+
+Ours sees calibration images without labels. NNCF sees the same images, and labelled images of the evaluation set to
+choose by; the others judge both. NNCF in its default setting and tuned: three times as many images to rank layers, and
+its search over hyperparameters. All seconds are those of a process of its own, imports included.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import time
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,24 +21,26 @@ import _faults
 import _networks
 import numpy as np
 import onnx
-from _case import Case, preprocessing_of
+from _case import Case
 from _judged import fresh, probabilities
+from _our_control import ratios
 
-from edgeresnet import bench, targets
 from edgeresnet.portable import intervals
-from edgeresnet.quantization import calibration, engine, equalize, ranges, sensitivity, session
 from edgeresnet.quantization.net import Net
 from edgeresnet.targets import openvino
-from edgeresnet.tune import int8
-from edgeresnet.tune.forecast import Goals
 
 DROP_PP = 1.0
-CASES = [
-    ("resnet20", None),
-    ("resnet20", "layer2.1.conv1"),
-    ("resnet32", None),
-    ("resnet32", "layer3.2.conv1"),
-    ("squeeze", None),
+# network, how its layers are made hard, layers and factors
+CASES: list[tuple[str, str, dict[str, float]]] = [
+    ("resnet20", "", {}),
+    ("resnet20", "grown", {"layer2.1.conv1": 50}),
+    ("resnet20", "torn", {"layer2.1.conv2": 100}),
+    ("resnet32", "", {}),
+    ("resnet32", "grown", {"layer3.2.conv1": 50}),
+    ("resnet32", "torn", {"layer1.1.conv2": 100, "layer2.2.conv2": 100, "layer3.1.conv2": 100}),
+    ("bottleneck", "", {}),
+    ("squeeze", "", {}),
+    ("preactivation", "", {}),
 ]
 SETTINGS: dict[str, dict[str, Any]] = {
     "NNCF, default": {},
@@ -46,15 +50,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def control(args: argparse.Namespace, folder: Path) -> None:
     """Print a row for each network and tool: layers in float, drop with its interval, seconds, ratio of times."""
-    print(f"{'network':28} {'by':14} {'float':>5} {'drop pp (95 %)':>22} {'s':>7}  times ours (95 %)")
-    for name, layer in CASES:
-        if args.only in (None, name):
+    print(f"{'network':20} {'by':14} {'float':>5} {'drop pp (95 %)':>22} {'':9} {'s':>7}  times ours (95 %)")
+    for name, how, layers in CASES:
+        title = f"{name} {how}{f' {len(layers)}' if len(layers) > 1 else ''}".strip()
+        if args.only in (None, name, title):
             case = _networks.case_of(name, args.data, folder)
-            exact = onnx.load(case.onnx)
-            work = folder / f"{name}-{layer or 'plain'}"
+            network = onnx.load(case.onnx)
+            for layer, factor in layers.items():
+                network = {"grown": _faults.grown, "torn": _faults.torn}[how](network, layer, factor)
+            work = folder / (title.replace(" ", "-") + "-control")
             work.mkdir(exist_ok=True)
-            network = _faults.grown(exact, layer, 50.0) if layer else exact
-            _compare(f"{name}{f', hard {layer}' if layer else ''}", case, network, work, args)
+            _compare(title, case, network, work, args)
 
 
 def _compare(title: str, case: Case, network: onnx.ModelProto, work: Path, args: argparse.Namespace) -> None:
@@ -65,19 +71,23 @@ def _compare(title: str, case: Case, network: onnx.ModelProto, work: Path, args:
     choosing = np.arange(len(images)) % 2 == 0  # NNCF's; the others judge
     np.save(work / "choosing.npy", images[choosing])
     np.save(work / "choosing-labels.npy", labels[choosing])
-    files, seconds = {}, {}
-    began = time.perf_counter()
-    files["ours"] = _ours(case, network, int((~choosing).sum()), work)
-    seconds["ours"] = time.perf_counter() - began
+    job = {"onnx": str(file), "images": str(case.calibration)}
+    ours = {"drop_pp": DROP_PP, "judged": int((~choosing).sum()), "preprocessing": str(case.onnx)}
+    theirs = {"choosing": str(work / "choosing.npy"), "labels": str(work / "choosing-labels.npy")}
+    jobs = {"ours": (sys.executable, {"peer": "our-control", "work": str(work / "search"), **ours})}
     for setting, options in SETTINGS.items() if args.peers else ():
-        out = work / f"{setting.replace(', ', '-')}.onnx"
-        job = {"options": {**options, "drop": DROP_PP / 100}, "onnx": str(file), "images": str(case.calibration)}
-        job |= {"choosing": str(work / "choosing.npy"), "labels": str(work / "choosing-labels.npy"), "out": str(out)}
-        answer = fresh(str(args.peers), {"peer": "nncf-control", **job})
+        given = {"options": {**options, "drop": DROP_PP / 100}, **theirs}
+        jobs[setting] = str(args.peers), {"peer": "nncf-control", **given}
+    files, seconds = {}, {}
+    for by, (python, more) in jobs.items():
+        out = work / f"{by.replace(', ', '-')}.onnx"
+        answer = fresh(python, {**job, **more, "out": str(out)})
         if not answer["ok"]:
-            print(f"{title:28} {setting:14} skipped: {answer['problem'][:80]}", flush=True)
+            print(f"{title:20} {by:14} skipped: {answer['problem'][:300]}", flush=True)
             continue
-        files[setting], seconds[setting] = out, answer["whole_seconds"]
+        files[by], seconds[by] = out, answer["whole_seconds"]
+        if by == "ours":
+            print(f"{title:20} {by:14} {answer['ended']}: {', '.join(answer['layers'])} ({answer['tried']} tried)")
     before = _answers(file, images[~choosing])
     times = _times(files, work)
     for by, found in files.items():
@@ -96,69 +106,19 @@ def _print_row(
 ) -> None:
     right, still = before.argmax(1) == labels, now.argmax(1) == labels
     lost, won = int((right & ~still).sum()), int((still & ~right).sum())
-    low, high = intervals.tango(lost, won, len(labels))
-    drop = f"{100 * (lost - won) / len(labels):+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+    low, high = (100 * end for end in intervals.tango(lost, won, len(labels)))
+    verdict = "KEPT" if high <= DROP_PP else "BROKEN" if low > DROP_PP else "UNDECIDED"
+    drop = f"{100 * (lost - won) / len(labels):+.2f} ({low:+.2f} to {high:+.2f})"
     change = float(np.abs(probabilities(before) - probabilities(now)).sum(1).mean() / 2)
     print(
-        f"{title:28} {by:14} {_in_float(file):5} {drop:>22} {seconds:7.1f}  {times.get(by, '')}  Δp {change:.4f}",
+        f"{title:20} {by:14} {_in_float(file):5} {drop:>22} {verdict:9} {seconds:7.1f}  {times.get(by, '')}  "
+        f"Δp {change:.4f}",
         flush=True,
     )
 
 
-def _ours(case: Case, network: onnx.ModelProto, judged: int, work: Path) -> Path:
-    """Quantize as `quantize` with `exclude: auto` does, timed by OpenVINO."""
-    images = case.load("calibration")
-    held = calibration.held_out(len(images), images.shape[1:])
-    learn = np.ascontiguousarray(images[~held])
-    size = session.batch_for(images.shape[1:])
-
-    def batches(count: int | None = None) -> Any:
-        return (learn[:count][start : start + size] for start in range(0, len(learn[:count]), size))
-
-    equalizer = equalize.Equalizer(network, learn[: sensitivity.observed(images.shape[1:])], 0)
-    views = ranges.Views(ranges.Ranges(), ranges.Ranges(), equalizer.of)
-    ranges.collect(network, batches(), views)
-    equalized, of_equalized = equalizer.applied(network), views.equalized
-    assert of_equalized is not None
-
-    def quantized(chosen: engine.Choices) -> engine.Quantized:
-        one, two = onnx.ModelProto(), onnx.ModelProto()
-        one.CopyFrom(network)
-        two.CopyFrom(equalized)
-        sources = engine.Source(one, views.plain), engine.Source(two, of_equalized)
-        return engine.quantize(*sources, chosen, batches, np.ascontiguousarray(images[held]))
-
-    choices = engine.Choices(
-        targets.get("openvino").speaks(openvino.Options()),
-        minutes=20,
-        preprocessing=preprocessing_of(case.onnx, case.size),
-    )
-    shutil.rmtree(work / "search", ignore_errors=True)
-    goals = Goals(DROP_PP, None, None, images=judged)
-    folder = work / "search"
-
-    def timed(networks: Mapping[str, Path]) -> dict[str, float]:
-        return {name: each[0] for name, each in _ratios(networks, folder / "compiled").items()}
-
-    found = int8.controlled(network, quantized, choices, images, goals, timed, folder, "benchmark", 0.0)
-    out = work / "ours.onnx"
-    onnx.save(found.network.model(), out)
-    return out
-
-
-def _ratios(files: Mapping[str, Path], compiled: Path) -> dict[str, tuple[float, float, float]]:
-    """Time files in turn in fresh processes; return how long each takes, relative to the first, with the interval."""
-    shutil.rmtree(compiled, ignore_errors=True)
-    compiled.mkdir(parents=True)
-    lineup = bench.lineup_of_files(list(files.values()), ["openvino"], compiled)
-    found = bench.bench(lineup, bench.BenchPlan(3, max(6.0, 2.0 * len(files)), batches=(1,)))
-    first = found.results[found.subjects[0]]
-    ratios = [found.results[name].speedup_over(first) for name in found.subjects]
-    return {name: (1 / ratio.value, 1 / ratio.high, 1 / ratio.low) for name, ratio in zip(files, ratios, strict=True)}
-
-
 def _times(files: Mapping[str, Path], work: Path) -> dict[str, str]:
-    found = _ratios(files, work / "compiled")
+    found = ratios(files, work / "compiled", max(6.0, 2.0 * len(files)))
     return {name: "{:.3f} ({:.3f} to {:.3f})".format(*ratio) for name, ratio in found.items()}
 
 

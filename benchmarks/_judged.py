@@ -18,7 +18,8 @@ from _case import Case
 from edgeresnet.portable import inference
 from edgeresnet.targets import openvino
 
-PROGRAM, OURS = (Path(__file__).with_name(name) for name in ("_peers.py", "_ours.py"))
+PROGRAM = Path(__file__).with_name("_peers.py")
+OURS = {"ours": "_ours.py", "our-control": "_our_control.py"}
 BATCH = 50
 
 
@@ -89,7 +90,7 @@ class Peer:
 def fresh(python: str, job: dict[str, Any]) -> dict[str, Any]:
     """Do a job in a process of its own: the seconds are those of the whole process, imports included."""
     began = time.perf_counter()
-    with Peer(python, OURS if job["peer"] == "ours" else PROGRAM) as peer:
+    with Peer(python, PROGRAM.with_name(OURS.get(job["peer"], PROGRAM.name))) as peer:
         answer = peer.do(job)
     return {**answer, "whole_seconds": time.perf_counter() - began}
 

@@ -45,6 +45,11 @@ def placements(model: onnx.ModelProto, choices: engine.Choices) -> dict[str, eng
     return found
 
 
+def file_of(folder: Path, name: str) -> Path:
+    """Return where a placement's stand-in is written."""
+    return folder / f"{name.replace(': ', '-').replace(' ', '-')}.onnx"
+
+
 def fastest(
     model: onnx.ModelProto,
     choices: engine.Choices,
@@ -59,7 +64,7 @@ def fastest(
     for name, each in tried.items():
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        files[name] = folder / f"{name.replace(': ', '-').replace(' ', '-')}.onnx"
+        files[name] = file_of(folder, name)
         onnx.save(engine.stand_in(copy, each), files[name])
     ratios = timed(files)
     faster = sorted(
