@@ -49,8 +49,10 @@ class Rounds:
         if all(one.verdict == judging.KEPT for one in judged):
             self.ended.add(target)
             return None
-        if number < judging.ROUNDS and control.ended in ("enough", "found"):
-            return number + 1, spent + control.seconds
+        assert resolved.recipe.quantize
+        after, minutes = spent + control.seconds, resolved.recipe.quantize.minutes
+        if number < judging.ROUNDS and control.ended in ("enough", "found") and after < 60 * minutes:
+            return number + 1, after
         self.ended.add(target)
         best = min(found_far, key=lambda each: (found_far[each], each))
         return (best, self.spent[target, best]) if best != number else None

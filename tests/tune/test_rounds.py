@@ -20,7 +20,7 @@ from ..portable.test_judging import _result
 
 pytestmark = pytest.mark.unit
 
-TARGET, LIMIT = "openvino", 1.0
+TARGET, LIMIT, MINUTES = "openvino", 1.0, 10.0
 VERIFY, QUANTIZE = StepId("verify", TARGET), StepId("quantize", TARGET)
 PROMISE = Promise("max_drop_pp", LIMIT)
 
@@ -40,10 +40,11 @@ class Play:
         self.rounds, self.now = rounds.Rounds(), {}  # type: ignore[var-annotated]
         monkeypatch.setattr(rounds.verify, "read_result", lambda artifact: artifact.result)
 
-    def after(self, result: Measured, ended: str = "found") -> tuple[int, float] | None:
+    def after(self, result: Measured, ended: str = "found", seconds: float = 30.0) -> tuple[int, float] | None:
         verified: Any = SimpleNamespace(step=SimpleNamespace(id=VERIFY), artifact=SimpleNamespace(result=result))
-        quantized: Any = SimpleNamespace(artifact=SimpleNamespace(notes=notes(ended)))
-        recipe = SimpleNamespace(promises=SimpleNamespace(promises=lambda: (PROMISE,)))
+        quantized: Any = SimpleNamespace(artifact=SimpleNamespace(notes=notes(ended, seconds)))
+        quantize = SimpleNamespace(minutes=MINUTES)
+        recipe = SimpleNamespace(promises=SimpleNamespace(promises=lambda: (PROMISE,)), quantize=quantize)
         resolved: Any = SimpleNamespace(rounds=self.now, recipe=recipe)
         found = self.rounds.next_after(verified, {QUANTIZE: quantized}, resolved)
         if found:
@@ -73,6 +74,12 @@ def test_a_search_that_ran_out_of_layers_or_time_has_no_next_round(monkeypatch: 
 def test_a_bundle_with_several_networks_has_no_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of them has the widest margin already, and all of them were judged at once."""
     assert Play(monkeypatch).after(replace(BAD, choice=Choice("int8"))) is None
+
+
+def test_no_round_follows_once_the_minutes_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play(monkeypatch)
+    assert play.after(WORSE, seconds=400.0) == (2, 400.0)
+    assert play.after(BAD, seconds=200.0) is None, "and the second one was better"
 
 
 def test_a_limit_that_the_images_cannot_show_starts_no_round(monkeypatch: pytest.MonkeyPatch) -> None:
