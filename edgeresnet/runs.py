@@ -185,6 +185,8 @@ class Margins:
     max_slowdown_pct: float | None = 10.0  # against the half-precision variant, and against the yardstick
     max_runtime_slowdown_pct: float | None = 25.0  # of the yardstick itself, against plain Python: a coarse comparison
     max_growth_pct: float | None = 10.0  # of what would ship, in bytes
+    max_energy_growth_pct: float | None = 10.0  # of an inference, where the baseline has its energy
+    max_throughput_loss_pct: float | None = 10.0  # in images per second, where the baseline has it
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,16 @@ _FORMATS = ["terminal", "md", "github", "junit", "json"]
     group=_help.TARGET,
     help="With --update: largest growth in size, in percent, or none.",
 )
+@_help.option(
+    "--max-energy-growth-pct",
+    group=_help.TARGET,
+    help="With --update: largest growth of the energy of an inference, in percent, or none.",
+)
+@_help.option(
+    "--max-throughput-loss-pct",
+    group=_help.TARGET,
+    help="With --update: largest loss of images per second, in percent, or none.",
+)
 @_help.option("--max-age", default="1h", show_default=True, help="Largest age of the measurements: 90s, 15m, 7d.")
 @_help.option("--across-recipes", is_flag=True, help="Also judge a run of another recipe or model.")
 @_help.option(
@@ -81,6 +91,8 @@ def gate(
     max_slowdown_pct: str | None,
     max_runtime_slowdown_pct: str | None,
     max_growth_pct: str | None,
+    max_energy_growth_pct: str | None,
+    max_throughput_loss_pct: str | None,
     max_age: str,
     across_recipes: bool,
     junit: Path | None,
@@ -103,6 +115,7 @@ def gate(
     """
     given = {"max_loss_pp": max_loss_pp, "max_growth_pct": max_growth_pct}
     given |= {"max_slowdown_pct": max_slowdown_pct, "max_runtime_slowdown_pct": max_runtime_slowdown_pct}
+    given |= {"max_energy_growth_pct": max_energy_growth_pct, "max_throughput_loss_pct": max_throughput_loss_pct}
     margins = {name: value for name, value in given.items() if value is not None}
     if update:
         _refuse_with_update(kind, across_recipes, junit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
@@ -14,15 +14,15 @@ import numpy as np
 
 from .. import json_diff
 from ..errors import EdgeresnetError
-from ..portable import intervals, judging, readings, timing_warnings, yardstick
+from ..portable import intervals, judging, timing_warnings, yardstick
 from ..portable.frozen import dataclass
 from ..portable.intervals import Interval
 from ..portable.judging import Reading, Words
 from ..portable.result import Measured, Promise, Result, Verdict
 from ..runs import BaselineId, GateReport, Margins, Run
 from ..text import cut, on_one_line
+from . import amounts, record
 from . import baseline as baselines
-from . import record
 from .baseline import Baseline
 from .record import CPU_SPEED, TargetRecord
 
@@ -31,7 +31,6 @@ _OF_ANSWERS = 0.8  # the part of that for the accuracies; the times get the rest
 _CPU_DRIFT = 0.03  # as `intervals.DRIFT`: plain Python is another kind of work, and follows the machine less closely
 HOUR_S = 3600.0
 _AHEAD_S = 120.0  # clocks of two machines may differ by so much
-_FEW = 3  # processes: fewer cannot show how noisy times are
 _SHOWN = 80  # columns of a value in a recipe
 _LOSS, _SLOWDOWN, _RUNTIME, _GROWTH = (
     "max_loss_pp",
@@ -154,7 +153,7 @@ def _of_target(name: str, run: Run, baseline: Baseline, stale: str) -> Iterator[
             yield Verdict(name, promise, judging.NOT_MEASURED, why)
         return
     builds = result.builds()
-    looks = sum(len(each.times) for each in baseline.targets.values())
+    looks = sum(len(each.times) + len(each.energy) + len(each.throughput) for each in baseline.targets.values())
     alpha = _Alpha(
         answers=ALPHA * _OF_ANSWERS / len(baseline.targets) / len(builds),
         times=ALPHA * (1 - _OF_ANSWERS) / looks / len(builds),
@@ -176,15 +175,19 @@ def _gated(before: TargetRecord, margins: Margins) -> Iterator[Promise]:
             yield Promise(_SLOWDOWN, margins.max_slowdown_pct, comparison)
     if margins.max_growth_pct is not None:
         yield Promise(_GROWTH, margins.max_growth_pct)
+    yield from amounts.gated(before, margins)
 
 
 def _judged(case: _Case, promise: Promise) -> Verdict:
+    if promise.kind in amounts.KINDS:
+        why_not = _incomparable(case, promise.subject)
+        return amounts.verdict(case.name, case.record, case.result, promise, case.alpha.times, why_not)
     return {_LOSS: _loss, _GROWTH: _growth}.get(promise.kind, _slowdown)(case, promise)
 
 
 def _growth(case: _Case, promise: Promise) -> Verdict:
     before, now = case.record.size_mb, case.result.shipped.size_mb
-    growth = _percent(now / before) if before > 0 else math.inf
+    growth = amounts.percent(now / before) if before > 0 else math.inf
     words = Words("% larger", f"({before:.2f} → {now:.2f} MB)", below="% smaller", is_margin=True)
     return judging.decided(case.name, promise, Reading(growth, Interval(growth, growth)), ceiling=True, words=words)
 
@@ -232,16 +235,16 @@ def _slowdown(case: _Case, promise: Promise) -> Verdict:
     now, before = record.log_ratios(case.result, comparison), case.record.times[comparison].logs
     if isinstance(now, str):
         return case.not_measured(promise, now)
-    if why := _too_few(now, before):
+    if why := amounts.too_few(now, before):
         return case.not_measured(promise, why)
     drift = _CPU_DRIFT if comparison == CPU_SPEED else intervals.DRIFT
     change, found = intervals.change_interval(before, now, drift=drift)
     sure = intervals.surely_grew(before, now, drift=drift, alpha=case.alpha.times)
-    slower, more = _percent(change), _would_decide(found, len(before))
+    slower, more = amounts.percent(change), amounts.would_decide(found, len(before))
     verdict = judging.decided(
         case.name,
         promise,
-        Reading(slower, Interval(_percent(found.low), _percent(found.high)), more=more),
+        Reading(slower, Interval(amounts.percent(found.low), amounts.percent(found.high)), more=more),
         ceiling=True,
         words=Words("% slower", _than(comparison), below="% faster", is_margin=True),
         broken=lambda _: slower > promise.limit and sure,
@@ -251,31 +254,11 @@ def _slowdown(case: _Case, promise: Promise) -> Verdict:
     return verdict
 
 
-def _too_few(now: Sequence[float], before: Sequence[float]) -> str:
-    """Return why these processes are too few to compare; empty where they are enough."""
-    if min(len(now), len(before)) < 2:
-        side = "the run" if len(now) < 2 else "the baseline"
-        return f"{side} has times of only one process, so noise is unknown: raise `verify.processes`"
-    if len(now) < len(before):
-        return f"measured in {len(now)} processes, but the baseline in {len(before)}: raise `verify.processes`"
-    return ""
-
-
-def _percent(times: float) -> float:
-    return round(100 * (times - 1), 9) + 0.0  # no -0.00
-
-
 def _than(comparison: str) -> str:
     if comparison == CPU_SPEED:
         return "than in the baseline (the runtime: the yardstick relative to the CPU's speed)"
     other = "the yardstick" if comparison == yardstick.NAME else f"its {comparison} variant"
     return f"than in the baseline, relative to {other}"
-
-
-def _would_decide(found: Interval, processes: int) -> str:
-    """Return what would decide about times. The baseline has this number of processes, the run no fewer."""
-    both = " of both the baseline and the run" if found.is_open and processes < _FEW else ""
-    return f"{readings.would_decide(found, processes)}{both}"
 
 
 def _disturbed(case: _Case) -> str:

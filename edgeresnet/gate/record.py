@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from functools import cached_property
 from pathlib import PurePath
+from typing import Literal
 
 import numpy as np
 
 from ..portable import codec, inference, intervals, limits, timing_warnings, yardstick
 from ..portable.codec import CodecError
-from ..portable.frozen import dataclass
+from ..portable.frozen import OMIT, dataclass
 from ..portable.machine import Conditions
 from ..portable.result import Deferred, Measured, NotMeasured
 from ..portable.times import Latency
@@ -27,6 +28,7 @@ from ..portable.times import Latency
 CPU_SPEED = "pace"  # its key in the file
 _IDENTITY = ("host", "boot", "cpus")  # of a process's machine: which one of its kind; equal machines are one here
 _MOST_IMAGES = 10_000_000
+Amount = Literal["energy", "throughput"]
 # What `conditions` leaves out where it is not known.
 _UNKNOWN: dict[str, object] = {
     key.name: [] if key.name in ("instructions", "gpus") else None for key in codec.keys(Conditions)
@@ -53,6 +55,13 @@ class TimesRecord:
     def logs(self) -> list[float]:
         """The log of each process's ratio."""
         return [math.log(value) for value in self.processes]
+
+
+@dataclass(frozen=True)
+class AmountsRecord(TimesRecord):
+    """How many times as much of something as another network: energy per inference, or images per second."""
+
+    ratio: float = field(metadata={"key": "as_much_as"})
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,8 @@ class TargetRecord:
     warnings: tuple[str, ...] = field(metadata={"key": "troubles"})
     disturbed: tuple[str, ...]
     builds: int
+    energy: Mapping[str, AmountsRecord] = field(default_factory=dict, metadata=OMIT)  # as times; empty: not measured
+    throughput: Mapping[str, AmountsRecord] = field(default_factory=dict, metadata=OMIT)
 
     def __post_init__(self) -> None:
         for name in (yardstick.NAME, CPU_SPEED):
@@ -151,7 +162,19 @@ def target_record(result: Measured | Deferred | NotMeasured) -> TargetRecord | s
         warnings=tuple(each.text for each in timing_warnings.of_machine(measured)),
         disturbed=tuple(each.text for each in timing_warnings.taken_away(measured)),
         builds=len(result.builds()),
+        energy=_amounts(result, "energy"),
+        throughput=_amounts(result, "throughput"),
     )
+
+
+def _amounts(result: Measured, kind: Amount) -> dict[str, AmountsRecord]:
+    """Return the ratios of energy or throughput to each comparison for which both were measured."""
+    found = {}
+    for name in comparisons(result):
+        logs = amount_log_ratios(result, name, kind)
+        if not isinstance(logs, str):
+            found[name] = AmountsRecord(_rounded(intervals.center(logs).value), tuple(map(_rounded, logs)))
+    return found
 
 
 def comparisons(result: Measured) -> list[str]:
@@ -196,6 +219,23 @@ def log_ratios(result: Measured, comparison: str) -> list[float] | str:
     if ships is None or other is None:
         return f"{comparison}: {problem}" if ships else problem
     return problem or _log_ratios(ships.windows(), other.windows())
+
+
+def amount_log_ratios(result: Measured, comparison: str, kind: Amount) -> list[float] | str:
+    """Return, for each process, the log of the ratio of its energy or throughput to the comparison's."""
+    if comparison == CPU_SPEED:
+        return "only times are compared with the CPU's speed"
+    ships = result.shipped.latency
+    other = yardstick_latency(result) if comparison == yardstick.NAME else result.latency_of(comparison)
+    if (problem := timing_warnings.untimed([ships, other])) or ships is None or other is None:
+        return problem
+    each = []
+    for latency in (ships, other):
+        found = latency.energy if kind == "energy" else latency.rate
+        if isinstance(found, str):
+            return found
+        each.append(found.each)
+    return [math.log(one / two) for one, two in zip(*each, strict=True)]
 
 
 def _against_cpu(unit: Latency | None) -> list[float] | str:
