@@ -22,6 +22,7 @@ from .errors import EdgeresnetError, MachineError, first_line
 from .portable import timing_warnings
 from .portable.probabilities import Confidence, Estimate
 from .portable.result import Measured, Variant
+from .portable.times import Latency
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -197,7 +198,14 @@ def _latency(result: Measured, name: str) -> dict[str, float]:
             found[f"speedup_{baseline}"] = ratio.value
             if ratio.has_interval:
                 found |= {f"speedup_{baseline}_low": ratio.low, f"speedup_{baseline}_high": ratio.high}
-    return found
+    return found | (_amounts(latency) if latency else {})
+
+
+def _amounts(latency: Latency) -> dict[str, float]:
+    """Return energy and throughput, where they were measured."""
+    energy, rate = latency.energy, latency.rate
+    found = {} if isinstance(energy, str) else {"energy_mj": energy.mj, "power_w": energy.watts}
+    return found if isinstance(rate, str) else {**found, "images_per_s": rate.images_per_s}
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:

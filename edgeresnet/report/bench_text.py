@@ -21,12 +21,12 @@ def render(bench: Bench) -> str:
     """Return a bench as text; what was not measured takes no room."""
     results = {name: bench.results[name] for name in bench.subjects}
     first, *others = results
-    latencies = [(name, *summary.latency_cells(latency)) for name, latency in results.items()]
+    latencies = [(name, *summary.latency_cells(latency)[:-1]) for name, latency in results.items()]
     speedups = [summary.speedup(name, first, results[first], results[name]).sentence for name in others]
     absent = [f"{one.name}: not timed: {one.reason} ({one.hint})" for one in bench.absent]
     parts = [
         _head(bench, results[first]),
-        tables.columns(*summary.table(("network", *summary.LATENCY_COLUMNS), latencies)),
+        tables.columns(*summary.table(("network", *summary.LATENCY_COLUMNS[:-1]), latencies)),
         "\n".join(map(wrapped, speedups)),
         tables.columns(_SWEEP_COLUMNS, rows) if (rows := _sweep_rows(results)) else "",
         "\n".join(map(wrapped, absent)),

@@ -144,10 +144,11 @@ def _absent(target: summary.TargetSummary, judged: Sequence[Verdict], look: Look
 
 
 def _table(result: Measured, look: Look, *, few: bool) -> str:
-    """Return the variants as a table: with fewer decimals, and without sizes, where it is too wide otherwise."""
+    """Return the variants as a table: with fewer decimals, and without the last columns, where it is too wide."""
     names = [name for name in result.variants if not few or name in ("fp32", "half", result.ships)]
-    head = ("variant", "top-1", "drop, points (95 %)", "agree", "p50 ms", f"{look.times} FP32 (95 %)", "MB")
-    for places, until in ((2, None), (1, None), (1, -1)):
+    names_of_times = ("p50 ms", f"{look.times} FP32 (95 %)", "mJ", "images/s")
+    head = ("variant", "top-1", "drop, points (95 %)", "agree", *names_of_times, "MB")
+    for places, until in ((2, None), (1, None), (1, -1), (1, -2), (1, -3)):
         rows = [_row(result, name, places)[:until] for name in names]
         found = summary.table(head[:until], rows)
         if tables.measured(*found) <= look.width - 2:
@@ -163,7 +164,8 @@ def _row(result: Measured, name: str, places: int) -> tuple[str, ...]:
         top1, agree = summary.percent(accuracy.top1_pct), ""
     times = _times_cell(result, name, variant, places)
     drop, p50 = _drop_cell(name, accuracy, places), summary.p50_cell(latency)
-    return name, top1, drop, agree, p50, times, _size(variant)
+    energy, _, rate = summary.energy_cells(latency)
+    return name, top1, drop, agree, p50, times, energy, rate, _size(variant)
 
 
 def _size(variant: Variant) -> str:

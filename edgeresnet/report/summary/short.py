@@ -21,6 +21,7 @@ Choices = tuple[str, ...]
 NAMES = {"fp32": "FP32", "int8": "INT8", "half": "half precision", "pruned": "the pruned network"}
 _PLAIN = {**NAMES, "pruned": "the pruned network in FP32"}
 _SPANS = {"min_speedup_fp32": "times FP32", "min_speedup_half": "times half precision", "max_latency_p99_ms": "ms"}
+_SPANS |= {"min_throughput_ips": "images/s", "max_energy_mj": "mJ"}
 _CHANGE = "mean change"  # of a probability
 _UNITS = {
     "max_drop_pp": "points lost",
@@ -191,7 +192,7 @@ def _counted(count: int, every: int) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    return ms(value) if unit in ("ms", "MB") else f"{value:.{4 if unit == _CHANGE else 2}f}"
+    return ms(value) if unit in ("ms", "MB", "mJ") else f"{value:.{4 if unit == _CHANGE else 2}f}"
 
 
 def _interval(verdict: Verdict, unit: str) -> str:
