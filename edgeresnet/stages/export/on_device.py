@@ -24,6 +24,7 @@ from ...portable import (
     advice,
     codec,
     decoding,
+    energy,
     evaluation,
     inference,
     machine,
@@ -35,6 +36,7 @@ from ...portable import (
 from ...portable.measure import TimingPlan
 from ...portable.result import DecodingDifference, Measured
 from ...portable.session import Target
+from ...portable.times import Latency
 from ...portable.worker import Job
 from .contents import BUILT, RESULT_FORMAT, SAMPLES, Bundle, DeviceResult, sealed
 
@@ -53,7 +55,7 @@ class Options:
 
     def plan(self, recipe: TimingPlan) -> TimingPlan:
         """Return how latency is measured."""
-        return TimingPlan(self.processes or recipe.processes, self.seconds or recipe.seconds)
+        return replace(recipe, processes=self.processes or recipe.processes, seconds=self.seconds or recipe.seconds)
 
 
 def main(folder: Path, words: Sequence[str] | None = None) -> int:
@@ -224,7 +226,9 @@ def _evaluated(
     if unit:
         jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
     timed = []
-    for one in measure.rounds(jobs, processes=plan.processes, seconds=plan.seconds):
+    meter, throughput = energy.meter(on_card=target.on_card), plan.throughput
+    _say(f"energy: {f'not measured: {meter}' if isinstance(meter, str) else f'measured by {meter.sensor.name}'}")
+    for one in measure.rounds(jobs, processes=plan.processes, seconds=plan.seconds, throughput=throughput, meter=meter):
         timed.append(one)
         _say(f"timed: {len(timed)} of {plan.processes} processes")
     about = bundle.about
@@ -296,3 +300,11 @@ def _report(measured: Measured) -> None:
 
 def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
+        shown += _more(variant.latency) if variant.latency else ""
+def _more(latency: Latency) -> str:
+    """Return energy and throughput, where they were measured."""
+    power, rate = latency.energy, latency.rate
+    found = "" if isinstance(power, str) else f", {power.mj:.3g} mJ, {power.watts:.3g} W"
+    return found if isinstance(rate, str) else f"{found}, {rate.images_per_s:,.0f} images/s ({rate.setting})"
+
+
