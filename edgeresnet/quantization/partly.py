@@ -1,4 +1,4 @@
-"""An INT8 network with more of its layers in float, made of its own scales and weights: nothing is rounded again."""
+"""An INT8 network with more of its layers in float, made of its own weights: none is rounded again."""
 
 from __future__ import annotations
 
