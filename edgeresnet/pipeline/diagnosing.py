@@ -29,6 +29,7 @@ from ..portable.documents import shown
 from ..portable.onnx_file import OnnxFile
 from ..quantization import placement
 from ..quantization.net import Net
+from ..portable.result import Measured
 from ..quantization.torch_net import OPERATORS
 from ..recipe import Recipe, is_onnx
 from ..runs import Run, StepId, StepRecord
@@ -89,6 +90,9 @@ def of_run(run: Run, recipe: Recipe, store: Store, target: str | None, listener:
     exact, rounded = _file(run, store, steps.get("trace")), _file(run, store, there[chosen])
     return _of_target(recipe, exact, rounded, there[chosen], chosen, int8)
 
+    result = run.results.get(chosen)
+    if isinstance(result, Measured) and result.choice and result.choice.taken != "int8":  # a device's result chose it
+        rounded = rounded.with_name(f"{result.choice.taken}.onnx")
 
 def of_recipe(recipe: Recipe, store: Store, target: str | None, listener: Listener, name: str) -> Networks:
     """Return the INT8 network that a recipe makes. What leads to it is found in the store, or made."""
@@ -241,3 +245,5 @@ def _checked(networks: Networks) -> Networks:
             problem = f"uses {listed(unknown, 100)}, which a diagnosis by layers cannot compute"
             raise ModelError(name, problem, hint="compare it as a whole: `edgeresnet verify INT8.onnx --reference …`")
     return networks
+    if isinstance(notes, QuantizeNotes) and notes.control:
+        kept |= {layer for each in notes.control.others.values() for layer in each.layers}

@@ -149,6 +149,7 @@ def _making(run: Run, seen: summary.Summary) -> Iterator[str]:
             yield cell(f"Calibration: ranges of {step.notes.tensors} tensors over {step.notes.images} images.")
         if isinstance(step.notes, QuantizeNotes):
             yield cell(f"Quantization for {step.step.target or 'all targets'}: {_quantized(step.notes)}.")
+            yield from (cell(text.as_sentence(each)) for each in summary.choice_sentences(run, step.step.target))
     yield cell(f"Stages: {', '.join(dict.fromkeys(step.stage for step in run.steps))}.")
 
 

@@ -24,6 +24,8 @@ def render(run: Run) -> str:
         table(*seen.accuracy_table) if seen.accuracies else "",
         _items(map(cell, seen.losses)),
         table(*seen.latency_table) if seen.latencies else "",
+        _section("Layers in float", _items(f"**{cell(target)}** {cell(each)}" for target, each in seen.searches)),
+        table(*seen.choice_table) if seen.choices else "",
         _items(cell(each.sentence) for each in seen.speedups),
         _items(f"**{cell(sentence)}**" for sentence in seen.advice),
         _items(f"**{cell(target)}** {cell(reason)}" for target, reason in seen.absent),

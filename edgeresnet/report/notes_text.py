@@ -24,6 +24,8 @@ def lines(run: Run) -> list[Line]:
         *recovered,
         plain(columns(*seen.accuracy_table)) if seen.accuracies else [],
         plain(*map(wrapped, seen.losses)) if seen.losses else [],
+        plain(*(wrapped(f"{target}: {sentence}") for target, sentence in seen.searches)),
+        plain(columns(*seen.choice_table)) if seen.choices else [],
         *(plain(wrapped(each.words), columns(*each.table)) for each in seen.sureness),
         plain(columns(*seen.latency_table)) if seen.latencies else [],
         plain(*(wrapped(each.sentence) for each in seen.speedups)),

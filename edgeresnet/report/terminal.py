@@ -82,7 +82,7 @@ def _shipped(seen: summary.Summary, target: summary.TargetSummary, files: Files,
     path = files.shipped.get(target.target)
     if not path or not isinstance(target.result, Measured) or target.verdict in ("BROKEN", "NOT_MEASURED"):
         return []
-    is_bundle = any(step.id == f"export:{target.target}" for step in seen.run.steps)
+    is_bundle = any(step.id == f"export:{target.target.partition('@')[0]}" for step in seen.run.steps)
     name = "bundle" if is_bundle else f"files of {summary.to_ship(target.result)}"
     return [Line(f"{indent}{visible(f'{name}: {path}')}")]
 
@@ -109,16 +109,24 @@ def _target(seen: summary.Summary, target: summary.TargetSummary, look: Look, le
     return [
         Line(_first_that_fits([head], look.width, look)),
         *plain(_table(result, look, few=level >= _FEW_ROWS)),
-        *_float_layers(seen, target, look),
+        *_float_layers(seen, target, look, level),
         *_promises(judged, target, look, level),
         Line(f"  {_first_that_fits(choices, look.width - 2, look)}"),
     ]
 
 
-def _float_layers(seen: summary.Summary, target: summary.TargetSummary, look: Look) -> list[Line]:
-    """Return which layers a search left in float, in one line; nothing where it left none."""
+def _float_layers(seen: summary.Summary, target: summary.TargetSummary, look: Look, level: int) -> list[Line]:
+    """Return which layers a search left in float, in one line, and from which networks a device's result chose."""
     found = summary.float_layers(seen.run, target.target)
-    return [Line(f"  {_first_that_fits([found], look.width - 2, look)}")] if found else []
+    lines = [Line(f"  {_first_that_fits([found], look.width - 2, look)}")] if found else []
+    sentences = summary.choice_sentences(seen.run, target.target)
+    for each in sentences[:1] if level >= _FEW_ROWS else sentences:
+        lines += plain(*wrapped(f"  {each}", 4, look.width).split("\n"))
+    rows = [row[1:] for row in seen.choices if row[0] == target.target]
+    if rows and level < _FEW_ROWS:
+        shown = summary.table(summary.CHOICE_COLUMNS[1:-1], [row[:-1] for row in rows])
+        lines += plain(tables.columns(*shown, width=look.width, indent=4, cut_mark=look.cut_mark))
+    return lines
 
 
 def _name(target: summary.TargetSummary, look: Look) -> str:

@@ -64,6 +64,16 @@ def test_a_bundle_is_read_and_written_as_ever(tmp_path: Path) -> None:
     assert (tmp_path / contents.ABOUT).read_text() == json.dumps(ABOUT, indent=1)
 
 
+def test_a_bundle_with_several_int8_networks_names_them(tmp_path: Path) -> None:
+    """One without them, as an older edgeresnet wrote it, has one network that ships."""
+    assert Bundle.open(_bundle(tmp_path)).about.choices == ("int8",)
+    more = {"int8-all": {"file": "int8-all.onnx", "options": {}}}
+    about = Bundle.open(_bundle(tmp_path, {**ABOUT, "alternatives": more})).about
+    assert about.choices == ("int8", "int8-all")
+    assert list(about.networks) == ["fp32", "half", "int8", "int8-all"]
+    assert Bundle.open(tmp_path).network("int8-all") == tmp_path / "networks" / "int8-all.onnx"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

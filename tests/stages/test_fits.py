@@ -13,7 +13,7 @@ import pytest
 from edgeresnet.errors import ArtifactError
 from edgeresnet.portable import codec, inference, probabilities
 from edgeresnet.portable.measure import TimingPlan
-from edgeresnet.portable.result import Measured, Variant
+from edgeresnet.portable.result import PLAIN, SAFE, Alternative, Choice, Measured, Variant
 from edgeresnet.stages.export.contents import Bundle, BundleAbout, BundleVariant
 from edgeresnet.stages.export.fits import check_fit
 
@@ -141,3 +141,34 @@ def test_what_would_ship_must_be_built_as_often_as_the_bundle_wants(tmp_path: Pa
         check_fit(result(), wanted, "tensorrt")
     found = result()
     check_fit(replace(found, rebuilds=(found.shipped,) * 2), wanted, "tensorrt")
+
+
+def with_choice(found: Measured, *others: str, left_out: tuple[str, ...] = (), taken: str = "int8") -> Measured:
+    alternatives = {name: Alternative(found.shipped) for name in others}
+    return replace(found, choice=Choice(taken, alternatives, dict.fromkeys(left_out, "why")))
+
+
+def test_all_networks_of_which_one_ships_are_there_or_named_as_left_out(tmp_path: Path) -> None:
+    wanted, file = bundle(tmp_path), BundleVariant("x.onnx", {})
+    wanted = replace(wanted, about=replace(wanted.about, alternatives={PLAIN: file, SAFE: file}))
+    check_fit(with_choice(result(), PLAIN, SAFE), wanted, "tensorrt")
+    check_fit(with_choice(result(), PLAIN, left_out=("int8",), taken=SAFE), wanted, "tensorrt")
+    for wrong in (result(), with_choice(result(), SAFE), with_choice(result(), left_out=(PLAIN,))):
+        with pytest.raises(ArtifactError, match="its networks are not the bundle's"):
+            check_fit(wrong, wanted, "tensorrt")
+    with pytest.raises(ArtifactError, match="its networks are not the bundle's"):
+        check_fit(with_choice(result(), PLAIN, SAFE), bundle(tmp_path / "other"), "tensorrt")
+    other = Alternative(replace(result().shipped, predicted=(0, 0, 0, 0)))
+    damaged = replace(result(), choice=Choice("int8", {PLAIN: other}, {SAFE: "why"}))
+    with pytest.raises(ArtifactError, match="int8-all's counts do not follow"):
+        check_fit(damaged, wanted, "tensorrt")
+
+
+def test_each_network_of_which_one_ships_is_built_as_often_as_the_bundle_wants(tmp_path: Path) -> None:
+    wanted = bundle(tmp_path, rebuilds=2)
+    wanted = replace(wanted, about=replace(wanted.about, alternatives={PLAIN: BundleVariant("x.onnx", {})}))
+    found = with_choice(replace(result(), rebuilds=(result().shipped,)), PLAIN)
+    with pytest.raises(ArtifactError, match="was built 1 times, and the bundle wants 2"):
+        check_fit(found, wanted, "tensorrt")
+    built = Alternative(found.shipped, (found.shipped,))
+    check_fit(replace(found, choice=Choice("int8", {PLAIN: built})), wanted, "tensorrt")

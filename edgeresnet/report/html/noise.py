@@ -6,20 +6,36 @@ from ...notes import QuantizeNotes
 from ...portable.result import Measured
 from ...runs import Run, StepRecord
 from ...text import as_sentence
-from ..summary import control_sentences, placement_sentences, quantizing_sentences, sqnr
-from .element import Markup
-from .figure import figure, step_origin, verify_origin
+from ..summary import (
+    CHOICE_COLUMNS,
+    choice_rows,
+    choice_sentences,
+    control_sentences,
+    placement_sentences,
+    quantizing_sentences,
+    sqnr,
+)
+from .element import Markup, el, name
+from .figure import figure, step_origin, table, verify_origin
 from .scale import around
 from .strips import Strip, strips
 
 
 def section(run: Run) -> list[Markup]:
-    found: list[Markup] = []
+    found = _choices(run)
     for step in run.steps:
         if isinstance(step.notes, QuantizeNotes) and step.notes.steps:
             found.append(_noise(run, step, step.notes))
             found += [_layers(step, step.notes)] if step.notes.layers else []
     return found
+
+
+def _choices(run: Run) -> list[Markup]:
+    """Return which of several INT8 networks ships, by what a device measured."""
+    rows = choice_rows(run)
+    sentences = [f"{target}: {each}" for target in run.results for each in choice_sentences(run, target)]
+    found = [el("p", name(as_sentence(each))) for each in sentences]
+    return [*found, table(CHOICE_COLUMNS, rows)] if rows else found
 
 
 def _noise(run: Run, step: StepRecord, notes: QuantizeNotes) -> Markup:

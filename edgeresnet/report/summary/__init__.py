@@ -28,6 +28,7 @@ from .cells import (
     top1_cell,
 )
 from .changed_images import ChangedImage, changed_images, changes_sentence
+from .choosing import CHOICE_COLUMNS, choice_rows, choice_sentences
 from .classes import CLASS_COLUMNS, ClassChange
 from .conditions import machine_lines
 from .controlling import control_sentences, control_word, float_layers, placement_sentences
@@ -78,6 +79,7 @@ from .tradeoff import TradeoffPoint, frontier, tradeoff_points
 
 __all__ = [
     "ACCURACY_COLUMNS",
+    "CHOICE_COLUMNS",
     "CLASS_COLUMNS",
     "CUT_COLUMNS",
     "EPOCH_COLUMNS",
@@ -104,6 +106,8 @@ __all__ = [
     "chance_sentence",
     "changed_images",
     "changes_sentence",
+    "choice_rows",
+    "choice_sentences",
     "control_sentences",
     "control_word",
     "counts_by_verdict",

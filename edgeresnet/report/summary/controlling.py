@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...notes import ControlNotes, QuantizeNotes
 from ...runs import Run
+from .choosing import taken_layers
 
 _NAMED = 3  # layers by name; `--json` has all
 
@@ -16,11 +19,11 @@ def control_sentences(notes: QuantizeNotes) -> list[str]:
     float_, all_ = len(control.chosen.layers), len(control.chosen.layers) + len(notes.int8)
     first = {
         "enough": "the search kept no layer in float: INT8 in all layers is good enough on the calibration images",
-        "found": f"the search keeps {float_} of {all_} layers in float: {_named(control)}",
+        "found": f"the search keeps {float_} of {all_} layers in float: {_named(control.chosen.layers)}",
         "time": f"the search ended with its time (`quantize.minutes`): it keeps {_count(float_, all_)} in float",
         "reach": f"no set of float layers is good enough on the calibration images: the nearest one has {float_}",
     }[control.ended]
-    return [first, _forecast(control), *_time(control)]
+    return [first, _forecast(control), *_time(control), *_others(control, all_)]
 
 
 def placement_sentences(notes: QuantizeNotes) -> list[str]:
@@ -38,13 +41,8 @@ def placement_sentences(notes: QuantizeNotes) -> list[str]:
 
 def float_layers(run: Run, target: str) -> str:
     """Return which layers of a target the search left in float; empty where it left none."""
-    for step in run.steps:
-        notes = step.notes
-        if isinstance(notes, QuantizeNotes) and step.step.target == target and notes.control:
-            layers = notes.control.chosen.layers
-            every = len(layers) + len(notes.int8)
-            return f"{len(layers)} of {every} layers in float: {_named(notes.control)}" if layers else ""
-    return ""
+    layers, every = taken_layers(run, target)
+    return f"{len(layers)} of {every} layers in float: {_named(layers)}" if layers else ""
 
 
 def control_word(notes: QuantizeNotes) -> str:
@@ -52,11 +50,11 @@ def control_word(notes: QuantizeNotes) -> str:
     if notes.control is None:
         return ""
     layers = notes.control.chosen.layers
-    return f", {len(layers)} in float: {_named(notes.control)}" if layers else ", and none needs float"
+    others = f"; {len(notes.control.others)} more networks to choose from" if notes.control.others else ""
+    return f", {len(layers)} in float: {_named(layers)}{others}" if layers else ", and none needs float"
 
 
-def _named(control: ControlNotes) -> str:
-    layers = control.chosen.layers
+def _named(layers: Sequence[str]) -> str:
     rest = f" and {len(layers) - _NAMED} more" if len(layers) > _NAMED else ""
     return ", ".join(layers[:_NAMED]) + rest
 
@@ -71,6 +69,15 @@ def _forecast(control: ControlNotes) -> str:
         f"forecast on {control.images} calibration images, without labels: {chosen.flips_pct:.2f} % of answers "
         f"changed, {chosen.drop_pp:.2f} points lost, probabilities changed by {chosen.confidence_change:.4f} on average"
     )
+
+
+def _others(control: ControlNotes, all_: int) -> list[str]:
+    """Return what else a bundle holds, for the device's result to choose from."""
+    found = [
+        f"{name} with {len(each.layers)} of {all_} layers in float ({each.flips_pct:.2f} % of answers change)"
+        for name, each in control.others.items()
+    ]
+    return [f"the device chooses from it and {', and '.join(found)}"] if found else []
 
 
 def _time(control: ControlNotes) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
-from ...notes import PruneNotes, RecoverNotes, TrainNotes
+from ...notes import PruneNotes, QuantizeNotes, RecoverNotes, TrainNotes
 from ...portable import advice, timing_warnings
 from ...portable.frozen import dataclass
 from ...portable.result import Accuracy, Measured, RunWarning, Verdict, Word
@@ -14,8 +14,10 @@ from ...portable.times import Latency
 from ...runs import Run, StepRecord, model_of
 from .. import verdicts
 from .cells import ACCURACY_COLUMNS, LATENCY_COLUMNS, Table, accuracy_cells, latency_cells, table
+from .choosing import CHOICE_COLUMNS, choice_rows, choice_sentences
 from .classes import CLASS_COLUMNS, ClassChange
 from .conditions import conditions
+from .controlling import control_sentences
 from .learning import EPOCH_COLUMNS, epoch_rows, recovery_sentence, training_sentence
 from .pruning import Pruning, pruning, slower_sentences
 from .remarks import builds_sentence, int8_loss_sentence, notes, reason
@@ -66,6 +68,8 @@ class Summary:
     accuracies: tuple[AccuracyRow, ...]
     latencies: tuple[LatencyRow, ...]
     losses: tuple[str, ...]  # whose an INT8 network's loss is: quantization's or the compiler's
+    searches: tuple[tuple[str, str], ...]  # target, and a sentence on its search for layers that stay in float
+    choices: tuple[tuple[str, ...], ...]  # the INT8 networks of which one ships: the cells under CHOICE_COLUMNS
     sureness: tuple[SurenessTable, ...]  # what changed of the probabilities
     speedups: tuple[Speedup, ...]
     advice: tuple[str, ...]  # which network to ship, where INT8 is not faster
@@ -91,6 +95,10 @@ class Summary:
     def latency_table(self) -> Table:
         rows = [(row.target, row.variant, *latency_cells(row.latency)) for row in self.latencies]
         return table(("target", "as", *LATENCY_COLUMNS), rows)
+
+    @property
+    def choice_table(self) -> Table:
+        return table(CHOICE_COLUMNS, self.choices)
 
     @property
     def promise_table(self) -> Table:
@@ -134,6 +142,8 @@ def of(run: Run) -> Summary:
         ),
         latencies=tuple(LatencyRow(result.target, *each) for result in measured for each in result.timed().items()),
         losses=tuple(sentence for result in measured if (sentence := int8_loss_sentence(result))),
+        searches=tuple(_searches(run)),
+        choices=tuple(choice_rows(run)),
         sureness=tuple(sureness_tables(measured)),
         speedups=tuple(speedup for result in measured for speedup in speedups_of(result)),
         advice=tuple(_advice(measured, pruned)),
@@ -142,6 +152,13 @@ def of(run: Run) -> Summary:
         timing=timing,
         conditions=tuple(conditions(run)),
     )
+
+
+def _searches(run: Run) -> Iterator[tuple[str, str]]:
+    for step in run.steps:
+        if isinstance(step.notes, QuantizeNotes) and step.notes.control:
+            target = step.step.target
+            yield from ((target, each) for each in (*control_sentences(step.notes), *choice_sentences(run, target)))
 
 
 def title(recipe: Mapping[str, object], measured: Sequence[Measured]) -> str:

@@ -19,7 +19,7 @@ from ...portable.documents import Missing, Unreadable, shown
 from ...portable.frozen import OMIT, dataclass
 from ...portable.measure import TimingPlan
 from ...portable.preprocessing import Preprocessing
-from ...portable.result import Measured
+from ...portable.result import INT8, Measured
 
 FORMAT, UNSEALED_FORMAT = 2, 1  # of bundles; the manifest of the older one has no seal
 RESULT_FORMAT = 1  # of what a device writes
@@ -54,6 +54,18 @@ class BundleAbout:
     variants: Mapping[str, BundleVariant]
     timing: TimingPlan = field(metadata={"key": "verify"})
     rebuilds: int
+    # other INT8 networks of the same search: which one ships is chosen by what the device measures
+    alternatives: Mapping[str, BundleVariant] = field(default_factory=dict, metadata=OMIT)
+
+    @property
+    def networks(self) -> Mapping[str, BundleVariant]:
+        """All that the device builds."""
+        return {**self.variants, **self.alternatives}
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What may ship: more than one where the device's result chooses."""
+        return self.ships, *(name for name in INT8 if name in self.alternatives)
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ class Bundle:
         return Preprocessing.from_json(self.about.preprocessing)
 
     def network(self, variant: str) -> Path:
-        return self.folder / NETWORKS / self.about.variants[variant].file
+        return self.folder / NETWORKS / self.about.networks[variant].file
 
     @property
     def labels(self) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import ArtifactError
 from ...portable import inference, probabilities
 from ...portable.result import Accuracy, Measured, Variant
-from .contents import Bundle
+from .contents import Bundle, BundleAbout
 
 _AGAIN = "run deploy.py again on the device"
 
@@ -22,18 +22,27 @@ def check_fit(result: Measured, bundle: Bundle, target: str) -> None:
     expected = np.asarray(bundle.array("expected")).argmax(1)
     _check_images(result, bundle, expected)
     _check_reference(result, bundle)
-    if len(result.rebuilds) + 1 < about.rebuilds:
-        raise ArtifactError(
-            "what would ship",
-            f"was built {len(result.rebuilds) + 1} times, and the bundle wants {about.rebuilds}",
-            hint=f"{_AGAIN}, without --rebuilds",
-        )
-    if result.ships not in result.variants or not set(result.variants) <= set(about.variants):
-        raise ArtifactError("its networks", "are not the bundle's", hint=_AGAIN)
+    _check_networks(result, about)
     for name, variant in _every(result):
         if len(variant.predicted) != len(expected):
             raise ArtifactError(f"{name}'s answers", f"are not one for each of {len(expected)} images", hint=_AGAIN)
         _check_counts(name, variant, inference.counts(expected, np.asarray(variant.predicted), bundle.labels))
+
+
+def _check_networks(result: Measured, about: BundleAbout) -> None:
+    """Refuse other networks than the bundle's, and one that would ship and was built less often than is wanted."""
+    choice, same = result.choice, result.ships in result.variants and set(result.variants) <= set(about.variants)
+    measured = [choice.taken, *choice.others, *choice.left_out] if choice else [result.ships]
+    if not same or set(measured) != set(about.choices):
+        raise ArtifactError("its networks", "are not the bundle's", hint=_AGAIN)
+    others = [each.rebuilds for each in choice.others.values()] if choice else []
+    built = 1 + min(map(len, [result.rebuilds, *others]))
+    if built < about.rebuilds:
+        raise ArtifactError(
+            "what would ship",
+            f"was built {built} times, and the bundle wants {about.rebuilds}",
+            hint=f"{_AGAIN}, without --rebuilds",
+        )
 
 
 def _check_images(result: Measured, bundle: Bundle, expected: np.ndarray) -> None:
@@ -55,8 +64,9 @@ def _check_reference(result: Measured, bundle: Bundle) -> None:
 
 def _every(result: Measured) -> Iterator[tuple[str, Variant]]:
     yield from result.variants.items()
-    for each in result.rebuilds:
-        yield result.ships, each
+    yield from ((result.ships, each) for each in result.rebuilds)
+    for name, other in (result.choice.others if result.choice else {}).items():
+        yield from ((name, each) for each in (other.variant, *other.rebuilds))
 
 
 def _check_counts(name: str, variant: Variant, counted: Accuracy) -> None:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from ...portable import (
     yardstick,
 )
 from ...portable.measure import TimingPlan
-from ...portable.result import DecodingDifference, Measured
+from ...portable.result import DecodingDifference, Measured, Variant
 from ...portable.session import Target
 from ...portable.times import Latency
 from ...portable.worker import Job
@@ -125,20 +125,59 @@ def _deploy(folder: Path, options: Options) -> None:
     if not output.parent.is_dir():
         raise EdgeresnetError(str(output.parent), "does not exist", hint="make the folder, or write to another one")
     measure.check_clock()
-    networks = _built(bundle, target, options.rebuilds or about.rebuilds)
-    if about.ships not in networks:
+    missing = _Missing(bundle, target)
+    networks = _built(bundle, target, options.rebuilds or about.rebuilds, missing)
+    if not set(about.choices) & set(networks):
         raise TargetError(
             target.title,
             "has no half precision on this device, and this bundle's network needs it",
             hint="export a bundle of INT8 or FP32: `edgeresnet export --precision int8`",
         )
-    differences = _decoded(bundle, target, networks[about.ships])
     unit = _yardstick(bundle, target)
-    measured = replace(_evaluated(bundle, target, networks, unit, options.plan(about.timing)), decoding=differences)
+    measured = _evaluated(bundle, target, networks, unit, options.plan(about.timing), missing)
+    first = measured.choice.taken if measured.choice else about.ships
+    measured = replace(measured, decoding=_decoded(bundle, target, networks[first]))
     document = codec.encode(DeviceResult(RESULT_FORMAT, bundle.digest, time.time(), measured))
     output.write_text(json.dumps(sealed(document), ensure_ascii=False, allow_nan=False), encoding="utf-8")
     _report(measured)
     _say(f"wrote {output}\n  on the host: edgeresnet collect {output.name}")
+
+
+@dataclass
+class _Missing:
+    """What fails here, and why: what is only there to compare with, or one of several that may ship."""
+
+    bundle: Bundle
+    target: Target
+    problems: dict[str, TargetError] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def left_out(self, name: str) -> Iterator[None]:
+        """Leave out what fails: a promise that needs it is not measured. Raise where nothing that may ship is left."""
+        try:
+            yield
+        except TargetError as problem:
+            self.problems.setdefault(_variant_of(name), problem)
+            choices = self.bundle.about.choices
+            if set(choices) <= set(self.problems):
+                raise self.problems[choices[0]].within(self.target.title) from problem
+            _say(f"{name}: left out: {problem.message}")
+
+    def without(self, networks: Mapping[str, evaluation.Network]) -> dict[str, evaluation.Network]:
+        """Return the networks without those that fail in one of their builds."""
+        return {name: network for name, network in networks.items() if _variant_of(name) not in self.problems}
+
+    def several(self) -> evaluation.Several | None:
+        """Return the INT8 networks from which the host chooses; None where only one may ship."""
+        names = self.bundle.about.choices
+        if len(names) < 2:
+            return None
+        return evaluation.Several(names, {n: self.problems[n].message for n in names if n in self.problems})
+
+
+def _variant_of(name: str) -> str:
+    """Return which variant a build is of."""
+    return name.split(evaluation.REBUILT)[0]
 
 
 def _shipped(bundle: Bundle, target: Target) -> Any:
@@ -146,31 +185,20 @@ def _shipped(bundle: Bundle, target: Target) -> Any:
     return target.options(**bundle.about.variants[bundle.about.ships].options)
 
 
-def _built(bundle: Bundle, target: Target, rebuilds: int) -> dict[str, evaluation.Network]:
+def _built(bundle: Bundle, target: Target, rebuilds: int, missing: _Missing) -> dict[str, evaluation.Network]:
     """Compile each variant with its options; half precision only where this device has it."""
     found = {}
-    for variant, about in bundle.about.variants.items():
+    for variant, about in bundle.about.networks.items():
         options = target.options(**about.options)
         if about.half:
             options = target.half(options)
         if options is None:
             _say(f"{variant}: left out: this device has no half precision")
             continue
-        for name in evaluation.builds(variant, rebuilds if variant == bundle.about.ships else 1):
-            with _left_out(variant, bundle, target):
+        for name in evaluation.builds(variant, rebuilds if variant in bundle.about.choices else 1):
+            with missing.left_out(variant):
                 found[name] = _build(name, bundle, target, bundle.network(variant), options)
-    return found
-
-
-@contextlib.contextmanager
-def _left_out(variant: str, bundle: Bundle, target: Target) -> Iterator[None]:
-    """Leave out what fails and is only there to compare with: a promise that needs it is not measured."""
-    try:
-        yield
-    except TargetError as problem:
-        if variant.split(evaluation.REBUILT)[0] == bundle.about.ships:
-            raise problem.within(target.title) from problem
-        _say(f"{variant}: left out: {problem.message}")
+    return missing.without(found)
 
 
 def _yardstick(bundle: Bundle, target: Target) -> evaluation.Network | None:
@@ -205,15 +233,16 @@ def _evaluated(
     networks: dict[str, evaluation.Network],
     unit: evaluation.Network | None,
     plan: TimingPlan,
+    missing: _Missing,
 ) -> Measured:
     pixels, expected = bundle.array("pixels"), np.asarray(bundle.array("expected"))
     answered = {}
     for name, network in networks.items():
         began = time.perf_counter()
-        with _left_out(name, bundle, target):
+        with missing.left_out(name):
             answered[name] = evaluation.answers(target, network.compiled, _batches(bundle, network, pixels))
             _say(f"{name}: {len(pixels)} images answered in {time.perf_counter() - began:.1f} s")
-    networks = {name: network for name, network in networks.items() if name in answered}
+    networks = missing.without(networks)
     image = np.asarray(pixels[:1])
     jobs = {
         name: Job(
@@ -233,7 +262,8 @@ def _evaluated(
         _say(f"timed: {len(timed)} of {plan.processes} processes")
     about = bundle.about
     images = evaluation.ImageSet(about.classes, bundle.labels, expected, about.skipped, about.images)
-    return evaluation.result(target, about.ships, images, networks, answered, measure.collected(jobs, timed))
+    latencies = measure.collected(jobs, timed)
+    return evaluation.result(target, about.ships, images, networks, answered, latencies, missing.several())
 
 
 def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Mapping[str, DecodingDifference | None]:
@@ -282,25 +312,33 @@ def _notes(measured: Measured) -> Iterator[str]:
         shown += [f"throttled by {', '.join(gpu.throttle)}"] if gpu.throttle else []
     yield "conditions: " + (", ".join(shown) or "this device reports no power mode, clocks or temperature")
     yield from map(str, timing_warnings.of(measured.timed()))
-    found = advice.advice(measured)
-    if found:
+    if len(_networks(measured)) > 1:
+        yield f"one of {', '.join(_networks(measured))} ships: the host chooses, by the promises"
+    elif found := advice.advice(measured):
         yield found.sentence
 
 
+def _networks(measured: Measured) -> dict[str, Variant]:
+    """Return what may ship under its own name: one of several INT8 networks has another one."""
+    choice = measured.choice
+    others = {name: each.variant for name, each in choice.others.items()} if choice else {}
+    return {choice.taken if choice else measured.ships: measured.shipped, **others}
+
+
 def _report(measured: Measured) -> None:
-    for name, variant in measured.variants.items():
+    named = {name: each for name, each in measured.variants.items() if name != measured.ships} | _networks(measured)
+    longest = max(5, *map(len, named))
+    for name, variant in named.items():
         counts, times = variant.accuracy, variant.latency.host if variant.latency else None
         top1 = f"top-1 {counts.top1_pct:.2f} %, " if counts.has_labels else ""
         shown = f", p50 {times.p50:.3f} ms, p99 {times.p99:.3f} ms" if times else ""
+        shown += _more(variant.latency) if variant.latency else ""
         shown += " (emulated)" if variant.latency and variant.latency.is_emulated else ""
-        print(f"{name:5} {top1}{counts.agree} of {counts.images} answers are those of FP32 on the host{shown}")
+        print(f"{name:{longest}} {top1}{counts.agree} of {counts.images} answers are those of FP32 on the host{shown}")
     for sentence in _notes(measured):
         print(sentence)
 
 
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
-        shown += _more(variant.latency) if variant.latency else ""
 def _more(latency: Latency) -> str:
     """Return energy and throughput, where they were measured."""
     power, rate = latency.energy, latency.rate
@@ -308,3 +346,5 @@ def _more(latency: Latency) -> str:
     return found if isinstance(rate, str) else f"{found}, {rate.images_per_s:,.0f} images/s ({rate.setting})"
 
 
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)

@@ -20,9 +20,10 @@ from ..._version import __version__
 from ...context import Context
 from ...errors import ImagesError, ModelError
 from ...images import Samples, decode
-from ...notes import ExportNotes
+from ...notes import ExportNotes, QuantizeNotes
 from ...portable import evaluation, manifest, yardstick
 from ...portable.preprocessing import Preprocessing
+from ...portable.result import PLAIN, SAFE
 from ...portable.session import Target
 from ...store import Artifact, file_of
 from ..specs import ExportInputs, ExportSpec, NetworkFile
@@ -47,6 +48,10 @@ _WHAT = {
     "int8": "the INT8 network that would ship",
     "candidate": "the network that would ship; another tool made it",
 }
+_OTHERS = {
+    PLAIN: "another one, with all layers in INT8; `edgeresnet collect` chooses by what is measured here",
+    SAFE: "another one, with more layers in float; `edgeresnet collect` chooses by what is measured here",
+}
 _HALF = "the same file, built in half precision if the device has it: INT8 must be faster than this"
 
 
@@ -57,6 +62,7 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
     for sentence in target.remarks(spec.options) if spec.ships == "int8" else ():
         ctx.warn("device", sentence, subject=target.title)
     variants = _networks(inputs, spec, target, folder / contents.NETWORKS, ctx)
+    alternatives = _alternatives(inputs, spec, target, folder / contents.NETWORKS)
     skipped = _evaluation(samples, inputs.reference, spec.judged, folder / contents.EVALUATION, ctx)
     readable = [index for index in range(len(samples)) if samples.name(index) not in set(skipped)]
     _photographs(samples.subset(readable), folder / contents.SAMPLES)
@@ -75,6 +81,7 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
         variants=variants,
         timing=spec.timing,
         rebuilds=spec.rebuilds,
+        alternatives=alternatives,
     )
     contents.write_about(folder, about)
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in about.classes), encoding="utf-8")
@@ -135,10 +142,28 @@ def _networks(
     return found
 
 
+def _alternatives(inputs: ExportInputs, spec: ExportSpec, target: Target, folder: Path) -> dict[str, BundleVariant]:
+    """Write the other INT8 networks of a search, from which the device's result chooses."""
+    source = inputs.variants.get("int8")
+    notes = source.notes if isinstance(source, Artifact) else None
+    control = notes.control if isinstance(notes, QuantizeNotes) else None
+    found = {}
+    for name in control.others if control and spec.ships == "int8" else ():
+        assert isinstance(source, Artifact)
+        path, halved = folder / f"{name}.onnx", target.half_in_file(spec.options)
+        _write_file(source.path / path.name, path, halved=halved, pixels=spec.preprocessing)
+        found[name] = BundleVariant(path.name, asdict(spec.options))
+    return found
+
+
 def _write_network(source: Artifact | NetworkFile, path: Path, *, halved: bool, pixels: Preprocessing | None) -> None:
+    _write_file(file_of(source, "model.onnx"), path, halved=halved, pixels=pixels)
+
+
+def _write_file(source: Path, path: Path, *, halved: bool, pixels: Preprocessing | None) -> None:
     from ...graph import deliver  # brings onnx along: planning reads this file, too
 
-    made = deliver.delivered(file_of(source, "model.onnx"), path, halved=halved, pixels=pixels)
+    made = deliver.delivered(source, path, halved=halved, pixels=pixels)
     if made != path:
         deliver.copied(made, path)
 
@@ -233,6 +258,7 @@ def _arithmetic(preprocessing: Preprocessing) -> str:
 def _readme(about: BundleAbout, preprocessing: Preprocessing, target: Target, serving_section: str) -> str:
     size, languages = preprocessing.size, "Python and C++" if _cpp_of(target.name) else "Python"
     rows = [f"| `networks/{one.file}` | {_HALF if one.half else _WHAT[name]} |" for name, one in about.variants.items()]
+    rows += [f"| `networks/{one.file}` | {_OTHERS[name]} |" for name, one in about.alternatives.items()]
     rows += [
         "| `evaluation/` | images, their labels if known, and the FP32 network's answers on the host |",
         "| `samples/` | up to 16 of them as JPEG files (PNG for 16 bits), and their pixels as the host decodes them |",
