@@ -14,18 +14,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._version import __version__ as __version__
-    from .api import Made, Run, compare, load_run, make, plan, run
+    from .api import Made, Run, compare, diagnose_int8, load_run, make, plan, run
     from .errors import EdgeresnetError
+    from .noise.diagnosis import Cause, LayerNoise, NoiseDiagnosis
     from .pipeline import Listener
     from .recipe import Recipe
 
 __all__ = [
+    "Cause",
     "EdgeresnetError",
+    "LayerNoise",
     "Listener",
     "Made",
+    "NoiseDiagnosis",
     "Recipe",
     "Run",
     "compare",
+    "diagnose_int8",
     "load_run",
     "make",
     "plan",
@@ -34,6 +39,7 @@ __all__ = [
 
 # Nothing is imported above: this file travels to devices, where most of these modules are not.
 _MODULES = {"EdgeresnetError": "errors", "Listener": "pipeline", "Recipe": "recipe", "__version__": "_version"}
+_MODULES |= dict.fromkeys(("Cause", "LayerNoise", "NoiseDiagnosis"), "noise.diagnosis")
 
 
 def __getattr__(name: str) -> object:

@@ -10,11 +10,12 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from .errors import ArtifactError, EdgeresnetError, RecipeError
 
 if TYPE_CHECKING:
+    from .noise.diagnosis import NoiseDiagnosis
     from .notes import Notes
     from .pipeline import Listener
     from .portable.result import Result, Verdict, Word
@@ -176,6 +177,42 @@ def compare(*runs: Run) -> Comparison:
     if len(runs) < 2:
         raise EdgeresnetError("a single run", "cannot be compared", hint="compare(before, after)")
     return report.compared.of([run.stored for run in runs])
+
+
+def diagnose_int8(
+    subject: Run | AnyRecipe | None = None,
+    *,
+    int8: str | os.PathLike[str] | None = None,
+    target: str | None = None,
+    count: int | None = None,
+    seed: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    listener: Listener | None = None,
+) -> NoiseDiagnosis:
+    """Find which layers of an INT8 network lose accuracy, and why: `edgeresnet diagnose --int8`.
+
+    `subject` is a run or a recipe, by default the newest run. `int8` is a file of any quantizer that was made from its
+    FP32 network. `target` chooses among several INT8 networks, and for a file the compiler to compare it with. `count`
+    is the number of images. A `Run` knows its store; for all else `store` is as in `run`.
+    """
+    from . import pipeline
+    from .pipeline import diagnosing
+
+    diagnosing.check_count(count)
+    done = load_run(store=store) if subject is None else subject if isinstance(subject, Run) else None
+    wanted = parsed(dict(done.stored.recipe) if done else cast("AnyRecipe", subject))
+    opened, listener = _opened(done.store if done else store), listener or pipeline.Listener()
+    with opened.used():
+        if int8 is not None:
+            compiler = diagnosing.compiler_of(target, wanted) if target else None
+            reference = diagnosing.without_candidate(wanted)
+            networks = diagnosing.of_files(reference, Path(int8), opened, listener, compiler)
+        elif done:
+            networks = diagnosing.of_run(done.stored, wanted, opened, target, listener)
+        else:
+            networks = diagnosing.of_recipe(wanted, opened, target, listener, wanted.model.title)
+        some, calibration = diagnosing.images_of(wanted, opened, count, wanted.seed if seed is None else seed)
+        return diagnosing.diagnosed(networks, some, calibration, seed=seed or 0)
 
 
 def parsed(recipe: AnyRecipe) -> Recipe:

@@ -53,7 +53,7 @@ def test_importing_it_is_light(tmp_path: Path) -> None:
 def test_it_is_typed_and_its_stages_are_the_pipelines() -> None:
     assert set(get_args(api.StageName)) == set(pipeline.STAGES)
     assert (Path(edgeresnet.__file__).parent / "py.typed").is_file()
-    for name in ("run", "make", "plan", "load_run", "compare"):
+    for name in ("run", "make", "plan", "load_run", "compare", "diagnose_int8"):
         about = inspect.signature(getattr(edgeresnet, name))
         assert about.return_annotation is not inspect.Signature.empty
         assert all(each.annotation is not inspect.Parameter.empty for each in about.parameters.values())
@@ -163,7 +163,7 @@ def test_the_readme_s_example_runs(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Run it with a recipe that this store has done."""
-    example, on_error = EXAMPLES
+    example, _, on_error = EXAMPLES
     write_recipe(tmp_path, tiny()).rename(tmp_path / "mine.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGERESNET_STORE", str(trained[0].root))

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Advice = tuple[str, ...]  # a sentence, and the lines to type
 _BUILT_IN = ("digits", "cifar10")  # image sets that have labels of their own
 _SLOTS = ("training", "evaluation")  # words of a recipe, that a folder may have as its name
-_MOST = 512  # images: all of them are in memory
 _CHANGEABLE = ("images.evaluation", "images.calibration", "images.unreadable")
 _NETWORKS = (".onnx", ".pth", ".pt", ".safetensors")
 _FILES = "`edgeresnet diagnose int8.onnx --reference fp32.onnx`"
@@ -90,8 +89,11 @@ def diagnose_int8(asked: Asked) -> int:
         if subject.networks.others and not asked.noise.target and not how.quiet:
             others = ", ".join(subject.networks.others)
             _output.echo(f"{subject.networks.target} has the most noise; `--target` chooses {others}", err=True)
-        found = _diagnosed(subject, asked.seed or 0, quiet=how.quiet)
-    diagnosing.check_related(found)
+        shown = _progress.uncounted() if how.quiet else _progress.counted("diagnose")
+        with shown as progress:
+            found = diagnosing.diagnosed(
+                subject.networks, subject.images, subject.calibration, seed=asked.seed or 0, progress=progress
+            )
     advice = _advice(found, subject)
     if output:
         from ..report.html import noise_page
@@ -104,38 +106,16 @@ def diagnose_int8(asked: Asked) -> int:
     return 0
 
 
-def _diagnosed(subject: _Subject, seed: int, *, quiet: bool) -> NoiseDiagnosis:
-    from ..noise import diagnose
-    from . import _progress
-
-    networks = subject.networks
-    shown = _progress.uncounted() if quiet else _progress.counted("diagnose")
-    with shown as progress:
-        found = diagnose.diagnose(
-            networks.exact,
-            networks.rounded,
-            subject.images,
-            network=networks.network,
-            reference=networks.reference,
-            calibration=subject.calibration,
-            compiler=networks.compiler,
-            seed=seed,
-            progress=progress,
-        )
-    return networks.explained(found)
-
-
 def _check(asked: Asked) -> None:
     """Refuse what has no effect or cannot be done, before anything is computed."""
     from ..errors import EdgeresnetError
+    from ..pipeline import diagnosing
 
     _check_named(asked.model, asked.noise.reference, asked.about.evaluation)
     odd, why = _without_effect(asked)
     if odd:
         raise EdgeresnetError(", ".join(odd), f"has no effect here: {why}", hint="leave it out")
-    if asked.count is not None and asked.count > _MOST:
-        hint = f"{_MOST} images show every layer's noise: all of them are in memory"
-        raise EdgeresnetError(f"--count {asked.count}", f"is more than {_MOST}", hint=hint)
+    diagnosing.check_count(asked.count)
     output = asked.noise.output
     if output:
         if output.suffix.lower() != ".html":
@@ -292,13 +272,9 @@ def _of_recipe(asked: Asked, store: Store, listener: Listener) -> _Subject:
 
 def _images_of(recipe: Recipe, asked: Asked, store: Store) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the images of a recipe to diagnose on, and its calibration images."""
-    from .. import images
     from ..pipeline import diagnosing
 
-    slot = "evaluation" if recipe.images.evaluation else "calibration"
-    samples = images.open_samples(recipe, slot, store)
-    seed = recipe.seed if asked.seed is None else asked.seed
-    return diagnosing.taken(samples, asked.count, seed), diagnosing.calibrated(recipe, store)
+    return diagnosing.images_of(recipe, store, asked.count, recipe.seed if asked.seed is None else asked.seed)
 
 
 def _expressions(recipe: Recipe, layer: str, floats: list[str]) -> str:

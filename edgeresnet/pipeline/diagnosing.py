@@ -21,15 +21,17 @@ from ..graph import adopt, lint, quantized
 from ..images import Samples, choose
 from ..noise import compiled
 from ..noise.compiled import Compiler
+from ..noise.diagnose import diagnose
 from ..noise.diagnosis import NoiseDiagnosis
 from ..noise.pair import WEIGHTED
+from ..noise.scan import Progress
 from ..notes import QuantizeNotes
 from ..portable import onnx_file
 from ..portable.documents import shown
 from ..portable.onnx_file import OnnxFile
+from ..portable.result import Measured
 from ..quantization import placement
 from ..quantization.net import Net
-from ..portable.result import Measured
 from ..quantization.torch_net import OPERATORS
 from ..recipe import Recipe, is_onnx
 from ..runs import Run, StepId, StepRecord
@@ -88,11 +90,11 @@ def of_run(run: Run, recipe: Recipe, store: Store, target: str | None, listener:
     there = {name: steps[str(step)] for name, step in int8.items() if str(step) in steps and steps[str(step)].digest}
     chosen = _chosen(there, target, f"run {run.id}", f"its targets are {listed(recipe.targets) or 'none'}")
     exact, rounded = _file(run, store, steps.get("trace")), _file(run, store, there[chosen])
-    return _of_target(recipe, exact, rounded, there[chosen], chosen, int8)
-
     result = run.results.get(chosen)
     if isinstance(result, Measured) and result.choice and result.choice.taken != "int8":  # a device's result chose it
         rounded = rounded.with_name(f"{result.choice.taken}.onnx")
+    return _of_target(recipe, exact, rounded, there[chosen], chosen, int8)
+
 
 def of_recipe(recipe: Recipe, store: Store, target: str | None, listener: Listener, name: str) -> Networks:
     """Return the INT8 network that a recipe makes. What leads to it is found in the store, or made."""
@@ -125,6 +127,44 @@ def calibrated(recipe: Recipe, store: Store) -> np.ndarray | None:
     return taken(samples, min(_CALIBRATION, len(samples)), recipe.seed)
 
 
+def images_of(recipe: Recipe, store: Store, count: int | None, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the images of a recipe to diagnose on, and its calibration images."""
+    slot = "evaluation" if recipe.images.evaluation else "calibration"
+    samples = images.open_samples(recipe, slot, store)
+    return taken(samples, count, seed), calibrated(recipe, store)
+
+
+def diagnosed(
+    networks: Networks,
+    some: np.ndarray,
+    calibration: np.ndarray | None,
+    *,
+    seed: int,
+    progress: Progress = lambda done, total, word: None,
+) -> NoiseDiagnosis:
+    """Return the noise of an INT8 network by its layers. Refuse networks that are not one and the same."""
+    found = diagnose(
+        networks.exact,
+        networks.rounded,
+        some,
+        network=networks.network,
+        reference=networks.reference,
+        calibration=calibration,
+        compiler=networks.compiler,
+        seed=seed,
+        progress=progress,
+    )
+    check_related(found)
+    return networks.explained(found)
+
+
+def check_count(count: int | None) -> None:
+    """Refuse more images than memory should hold."""
+    if count is not None and count > MOST:
+        hint = f"{MOST} images show every layer's noise: all of them are in memory"
+        raise EdgeresnetError(f"--count {count}", f"is more than {MOST}", hint=hint)
+
+
 def check_files(int8: Path, reference: str | None) -> OnnxFile:
     """Refuse a file that is not INT8 in Q/DQ form, or a reference that is; return what the INT8 file holds."""
     about = onnx_file.read(int8)
@@ -150,7 +190,7 @@ def check_files(int8: Path, reference: str | None) -> OnnxFile:
 def compiler_of(target: str, recipe: Recipe | None = None) -> Compiler | None:
     """Return what a target's compiler computes, with a recipe's options; None where it is not on this machine."""
     found = targets.get(target)
-    is_bundle = recipe is not None and recipe.delivery(target).where == "bundle"
+    is_bundle = recipe is not None and recipe.delivery(target).where != "here"
     options = found.options() if recipe is None else recipe.target_options(target)
     if is_bundle or not found.available(options).ok:
         return None
@@ -208,6 +248,8 @@ def _of_target(
 ) -> Networks:
     name, notes = recipe.model.title, step.notes
     kept = frozenset(notes.kept_float) if isinstance(notes, QuantizeNotes) else frozenset()
+    if isinstance(notes, QuantizeNotes) and notes.control:
+        kept |= {layer for each in notes.control.others.values() for layer in each.layers}
     before = f"{name} {'pruned' if recipe.prune else 'in FP32'}"
     others = tuple(each for each, step in int8.items() if step != int8[target])
     compiler = compiler_of(target, recipe)
@@ -245,5 +287,3 @@ def _checked(networks: Networks) -> Networks:
             problem = f"uses {listed(unknown, 100)}, which a diagnosis by layers cannot compute"
             raise ModelError(name, problem, hint="compare it as a whole: `edgeresnet verify INT8.onnx --reference …`")
     return networks
-    if isinstance(notes, QuantizeNotes) and notes.control:
-        kept |= {layer for each in notes.control.others.values() for layer in each.layers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
@@ -19,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from PIL import Image
 
-from edgeresnet import cli, images, pipeline, recipe, targets
+import edgeresnet
+from edgeresnet import cli, errors, images, pipeline, recipe, targets
 from edgeresnet.cli import _noise
 from edgeresnet.noise import diagnose as noise
 from edgeresnet.noise.diagnosis import NoiseDiagnosis
@@ -30,6 +32,7 @@ from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
 from ..conftest import folder_of, tiny, traced, write_recipe
+from ..test_api import EXAMPLES
 from .conftest import Command, err_of, expect, out_of, refused
 
 PLANTED = "layer2.0.conv2"
@@ -63,7 +66,7 @@ def made(once: Callable[[str, Callable[[Path], None]], Path], trained: tuple[Sto
         store = Store(folder / "store")
         part = pipeline.make(recipe.parse(int8_recipe()), store, "quantize", pipeline.Listener())
         steps = tuple(part.steps.values())
-        run = replace(trained[1], id=f"2{trained[1].id[1:-1]}8", recipe=part.recipe, steps=steps)
+        run = replace(trained[1], id=f"3{trained[1].id[1:]}", recipe=part.recipe, steps=steps)  # the newest
         store.save_run(run)
         shutil.copy(traced(run), folder / "fp32.onnx")
         model = onnx.load(folder_of(run, "quantize:openvino") / "model.onnx")
@@ -133,6 +136,29 @@ def test_as_json_quietly_with_calibration_images_and_a_page(diagnose: Command) -
     assert "In the network" in page
 
 
+def test_from_python_it_is_the_same(
+    diagnose: Command, made: Path, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the newest run, of a run, of a recipe, and of a file with its recipe."""
+    out = out_of(0, diagnose("--int8", "--json", "--count", 16, "--store", own))
+    expected = replace(codec.decode(NoiseDiagnosis, json.loads(out)), seconds=0.0)
+    monkeypatch.setenv("EDGERESNET_STORE", str(own))
+    run = edgeresnet.load_run()
+    for subject in (None, run, int8_recipe()):
+        assert replace(edgeresnet.diagnose_int8(subject, count=16), seconds=0.0) == expected
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        expected.layers[0].name = "other"  # type: ignore[misc]
+    planted = edgeresnet.diagnose_int8(int8_recipe(), int8=made / "int8.onnx", count=16)
+    assert (planted.network, planted.worst()[0].name) == ("int8.onnx", PLANTED)
+    with pytest.raises(errors.EdgeresnetError, match="has no INT8 for tensorrt") as caught:
+        edgeresnet.diagnose_int8(run, target="tensorrt")
+    assert caught.value.hint == "its INT8 is for onnxruntime, openvino"
+    with pytest.raises(errors.EdgeresnetError, match="is more than 512"):
+        edgeresnet.diagnose_int8(run, count=513)
+    exec(compile(EXAMPLES[1], "python.md", "exec"), {})
+    assert re.match(r"\S+ \d+\.\d\d dB (measured|estimated)\n", capsys.readouterr().out)
+
+
 def test_images_need_no_labels_and_may_be_alike(diagnose: Command, tmp_path: Path) -> None:
     (tmp_path / "evaluation").mkdir()  # a word of a recipe, too
     pixels = np.random.default_rng(0).integers(0, 255, (8, 8)).astype(np.uint8)
@@ -190,7 +216,7 @@ def test_without_a_file_the_int8_of_the_newest_run(diagnose: Command, own: Path)
 
 def test_of_an_older_run_it_prints_a_line_of_the_recipe(diagnose: Command, own: Path) -> None:
     run = Store(own).load_run()
-    newer = own / "runs" / f"3{run.id[1:]}.json"
+    newer = own / "runs" / f"4{run.id[1:]}.json"
     shutil.copy(own / "runs" / f"{run.id}.json", newer)
     out = out_of(0, diagnose(run.id, "--int8", "--store", own, "--count", 8, "-q"))
     assert "Leave the worst layer in float, in the recipe: `quantize: {exclude: [^" in " ".join(out.split())

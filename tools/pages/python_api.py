@@ -14,7 +14,7 @@ from edgeresnet.api import STAGES
 
 from .markdown import code, fence, page
 
-FUNCTIONS = ("run", "make", "plan", "load_run", "compare")
+FUNCTIONS = ("run", "make", "plan", "load_run", "compare", "diagnose_int8")
 INTRO = f"""
 `import edgeresnet` loads nothing heavy: no torch, no ONNX, no runtime. All of it is typed.
 [From Python](../how-to/python.md) shows it at work. Names that are not on this page may change without notice.
@@ -57,7 +57,8 @@ def _section(name: str) -> str:
 def _members(node: ast.ClassDef, source: str) -> Iterator[str]:
     for each in node.body:
         if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
-            yield f"- `{each.target.id}: {ast.unparse(each.annotation)}`"
+            comment = source.splitlines()[each.lineno - 1].partition("  # ")[2]
+            yield f"- `{each.target.id}: {ast.unparse(each.annotation)}`" + (f": {comment}" if comment else "")
         elif isinstance(each, ast.FunctionDef) and (not each.name.startswith("_") or each.name == "__init__"):
             is_property = any(ast.unparse(one) == "property" for one in each.decorator_list)
             shown = (
