@@ -324,12 +324,16 @@ class QuantizeNotes:
 
 @dataclass(frozen=True)
 class VerifyNotes:
-    """How many images were evaluated. `origin` and `measured` are of a device's result that was collected."""
+    """How many images were evaluated. `origin` and `measured` are of a device's result that was collected.
+
+    `identity` is that of the device, where it was reached over SSH.
+    """
 
     images: int
     skipped: int = 0
     origin: str | None = field(default=None, metadata={"key": "from", **OMIT})
     measured: float | None = field(default=None, metadata=OMIT)
+    identity: str | None = field(default=None, metadata=OMIT)
 
     def check_read(self) -> None:
         limits.check(self, 0, limits.MANY, "images", "skipped")

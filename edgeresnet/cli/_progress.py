@@ -20,6 +20,7 @@ from . import _output
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 _EVERY_S = 10.0
 _NAME = 20  # columns of a step's name in front of its bar: with a million images all of it fits eighty
@@ -209,6 +210,10 @@ class _Reporter(_Recorder):
         self.warned.add(sentence)
         self.line(f"warning: {sentence}")
 
+    def remarks(self, step: Step, sentence: str, detail: bool) -> None:
+        if self.verbose or not detail:
+            self.line(f"{self.name_of(step):24} {sentence}")
+
     def summary(self) -> None:
         if self.found and not self.made and not self.missing:
             self.line(f"nothing to do: all {self.found} stages are done already (`--again verify` measures again)")
@@ -265,6 +270,7 @@ class _OnTerminal(_Reporter):
     def __init__(self, metrics: Path | None, verbose: bool, bars: Bars):
         super().__init__(metrics, verbose)
         self.bars = bars
+        self.tasks: dict[str, list[TaskID]] = {}
 
     def line(self, text: str) -> None:
         self.bars.console.print(_output.readable(visible(text), sys.stderr), markup=False, highlight=False)
@@ -272,6 +278,7 @@ class _OnTerminal(_Reporter):
     def counts(self, name: str) -> Progress:
         shown_name = _output.readable(cut(visible(name), _NAME), sys.stderr)
         task, speed = self.bars.add_task(shown_name, total=None, rate=""), _Rate()
+        self.tasks.setdefault(name, []).append(task)
 
         def progress(done: int, total: int, word: str) -> None:
             if speed.begins(done, total, word):
@@ -283,7 +290,7 @@ class _OnTerminal(_Reporter):
         return progress
 
     def ends(self, outcome: Outcome) -> None:
-        for task in self.bars.task_ids:
+        for task in self.tasks.pop(self.name_of(outcome.step), []):  # those of other devices go on
             self.bars.remove_task(task)
         self.bars.refresh()  # or the line that is printed next would stand above it once more
         super().ends(outcome)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from . import _logging, _output, _verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..devices.book import Device
     from ..recipe import Recipe
     from ..report.lines import Line, Look
     from ..runs import Run
@@ -20,6 +23,7 @@ def run_recipe(
     store: Store,
     *,
     again: tuple[str, ...] = (),
+    devices: Mapping[str, Device] | None = None,
     log: str | None = None,
     quiet: bool,
     verbose: bool,
@@ -31,7 +35,9 @@ def run_recipe(
     ended: list[Run] = []
     try:
         with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
-            return pipeline.run(wanted, store, again=frozenset(again), listener=listener, on_failure=ended.append)
+            return pipeline.run(
+                wanted, store, again=frozenset(again), listener=listener, on_failure=ended.append, devices=devices
+            )
     except KeyboardInterrupt:
         ended.clear()  # who stops a run waits for no page, and for no server
         raise
@@ -76,7 +82,7 @@ def _shipped(run: Run, store: Store) -> dict[str, str]:
 
     found = {}
     for result in run.measured:
-        bundle, digest = f"export:{result.target}", result.variants[summary.to_ship(result)].digest
+        bundle, digest = f"export:{result.target.partition('@')[0]}", result.variants[summary.to_ship(result)].digest
         for step in run.steps:
             if step.key and (step.id == bundle or step.digest == digest):
                 folder = store.path_of(step.stage, step.key)

@@ -10,6 +10,7 @@ from . import _complete, _help, _logging, _options, _running
 @_help.command(
     "edgeresnet run recipe.yaml",
     "edgeresnet run recipe.yaml --again verify",
+    "edgeresnet run recipe.yaml --on orin --on nano",
 )
 @_options.recipe
 @_options.store
@@ -21,6 +22,14 @@ from . import _complete, _help, _logging, _options, _running
     shell_complete=_complete.stages,
     help="Stage to run again, as in verify, which measures once more. Repeatable.",
 )
+@_help.option(
+    "--on",
+    "on",
+    multiple=True,
+    metavar="DEVICE",
+    group=_help.TARGET,
+    help="Device of devices.yaml that measures, over SSH, as with `where` in the recipe. Repeatable.",
+)
 @_logging.option
 @_options.quiet
 @_options.verbose
@@ -30,6 +39,7 @@ def run(
     store_root: Path,
     changes: tuple[str, ...],
     again: tuple[str, ...],
+    on: tuple[str, ...],
     log: str | None,
     quiet: bool,
     verbose: bool,
@@ -45,5 +55,12 @@ def run(
 
     _logging.check(log)
     wanted, store = recipe.load(recipe_path, changes), _options.open_store(store_root)
-    done = _running.run_recipe(wanted, store, again=again, log=log, quiet=quiet, verbose=verbose)
+    known = None
+    if names := (*on, *wanted.devices()):
+        from ..devices import book
+        from ..pipeline import remote
+
+        known = book.near(recipe_path.parent, names[0])
+        wanted = remote.placed(wanted, on, known) if on else wanted
+    done = _running.run_recipe(wanted, store, again=again, devices=known, log=log, quiet=quiet, verbose=verbose)
     return _running.report_run(done, store, as_json=as_json, log=log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from .. import recipe
 from ..errors import ArtifactError
 from ..notes import ExportNotes, VerifyNotes
 from ..portable import codec, evaluation
-from ..portable.result import Accuracy, Measured
+from ..portable.result import Accuracy, Measured, RunWarning
 from ..runs import Run, StepId, StepRecord
 from ..stages import verify
 from ..stages.export import contents, fits, write
@@ -21,6 +22,7 @@ from ..store import Artifact, Origin, Store
 from .document import with_result
 from .planner import as_written_of, device_step
 from .resolving import resolved_targets
+from .step import Step
 
 
 def collect(path: Path, store: Store, changes: tuple[str, ...] = ()) -> Run:
@@ -44,7 +46,7 @@ def collect(path: Path, store: Store, changes: tuple[str, ...] = ()) -> Run:
     except ArtifactError as problem:
         raise problem.within(f"{path} does not match its bundle") from problem
     notes = VerifyNotes(len(device.result.reference_predicted), origin=path.name, measured=device.measured)
-    stored = _stored(device.result, bundle, target, notes, store)
+    stored = stored_result(device.result, bundle, device_step(target), notes, store)
     before = _as_written(run, as_written_of(wanted, resolved_targets(wanted)).get(target), store)
     step = StepId("verify", target)
     where = str(stored.path.absolute())
@@ -55,15 +57,22 @@ def collect(path: Path, store: Store, changes: tuple[str, ...] = ()) -> Run:
     return done
 
 
-def _stored(result: Measured, bundle: Artifact, target: str, notes: VerifyNotes, store: Store) -> Artifact:
-    """Store the result where a run of the same recipe finds it, too."""
-    step, parents = device_step(target), {"bundle": bundle.digest}
+def stored_result(
+    result: Measured,
+    bundle: Artifact,
+    step: Step,
+    notes: VerifyNotes,
+    store: Store,
+    warnings: Sequence[RunWarning] = (),
+) -> Artifact:
+    """Store a device's result as its step's, where a run of the same recipe finds it, too."""
+    parents = {"bundle": bundle.digest}
     machine = codec.encode(result.machine)
     origin = Origin(ON_DEVICE.version, step.spec.to_json(), parents, result.versions, machine)
     with store.making(ON_DEVICE.name, step.key(parents)) as making:
         text = json.dumps(codec.encode(result), ensure_ascii=False)
         (making.out / evaluation.RESULT).write_text(text, encoding="utf-8")
-        return making.commit(notes, origin)
+        return making.commit(notes, origin, warnings=warnings)
 
 
 def _as_written(run: Run, wanted: StepId | None, store: Store) -> Accuracy | None:

@@ -28,8 +28,9 @@ def run_of(
     """Return the run. `where` is the step in which a problem ended it."""
     recipe, as_written = resolved.recipe, as_written_of(resolved.recipe, resolved.targets)
     unlabelled = recipe.images.evaluation is None
-    found = {name: _result(name, outcomes, as_written.get(name), unlabelled) for name in recipe.targets}
-    rounds = {name: resolved.round_of(name) for name in recipe.targets}
+    places = recipe.places()
+    found = {name: _result(name, outcomes, as_written.get(target), unlabelled) for name, target in places.items()}
+    rounds = {name: resolved.round_of(target) for name, target in places.items()}
     results = {name: _described(each, recipe, rounds[name]) for name, each in found.items()}
     verdicts = _verdicts(recipe, results, rounds)
     return Run(

@@ -99,10 +99,10 @@ def is_of_reference(step: StepId) -> bool:
     return step.target == "reference"
 
 
-def device_step(target: str) -> Step:
-    """Return the step whose result a bundle's device measures."""
-    bundle = StepId("export", target)
-    return Step(StepId("verify", target), ON_DEVICE, specs.DeviceSpec(target), {"bundle": bundle}, target)
+def device_step(target: str, device: str = "") -> Step:
+    """Return the step whose result a device measures: one of devices.yaml, or any that gets the bundle by hand."""
+    bundle, place = StepId("export", target), f"{target}@{device}" if device else target
+    return Step(StepId("verify", place), ON_DEVICE, specs.DeviceSpec(target, device), {"bundle": bundle}, place)
 
 
 def samples_of(steps: Sequence[Step]) -> dict[str, Samples]:
@@ -334,7 +334,7 @@ def _steps_here(
 def _bundle_steps(
     resolved: Resolved, target: ResolvedTarget, evaluation: Given[Samples], int8: StepId | None
 ) -> Iterator[Step]:
-    """Yield a bundle for a device, and what the device measures."""
+    """Yield a bundle for devices, and what each of them measures."""
     recipe, name = resolved.recipe, target.name
     parents: Parents = {"fp32": _dense(recipe), "evaluation": evaluation, "reference": ANSWERED}
     parents |= {"pruned": TRACE} if recipe.prune else {}
@@ -353,7 +353,8 @@ def _bundle_steps(
         preprocessing=_inside(resolved, target),
     )
     yield Step(StepId("export", name), STAGES["export"], spec, parents, name)
-    yield device_step(name)
+    for device in target.delivery.devices or ("",):
+        yield device_step(name, device)
 
 
 def _wanted_in_float32(recipe: Recipe, target: ResolvedTarget) -> tuple[str, ...]:

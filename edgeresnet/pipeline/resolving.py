@@ -47,7 +47,7 @@ class ResolvedTarget:
 
     @property
     def is_bundle(self) -> bool:
-        return self.delivery.where == "bundle"
+        return self.delivery.where != "here"
 
     @property
     def is_placed(self) -> bool:

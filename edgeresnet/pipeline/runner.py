@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from .. import targets
 from ..context import Context, Progress
+from ..devices.book import Device
 from ..errors import EdgeresnetError, RecipeError, TargetError, closed, machine_error
 from ..images import Samples
 from ..notes import RecogniseNotes
@@ -20,7 +21,7 @@ from ..stages.export.write import FOLDER
 from ..stages.specs import DeviceInputs
 from ..stages.table import ON_DEVICE
 from ..store import Artifact, Given, Making, Parent, Store
-from . import choice, rounds, suitability
+from . import choice, remote, rounds, suitability
 from .document import part, run_of
 from .measuring import Measuring
 from .network import GIVEN_WEIGHTS
@@ -44,6 +45,9 @@ class Listener:
     def waits(self, step: Step) -> None: ...
 
     def warns(self, sentence: str) -> None: ...
+
+    def remarks(self, step: Step, sentence: str, detail: bool) -> None:
+        """Receive what a device reports while it measures; a detail is a line of its output."""
 
 
 def preview(recipe: Recipe, store: Store) -> list[Outcome]:
@@ -102,21 +106,25 @@ def run(
     again: frozenset[str] = frozenset(),
     listener: Listener | None = None,
     on_failure: Callable[[Run], None] = lambda run: None,
+    devices: Mapping[str, Device] | None = None,
 ) -> Run:
     """Make what is not done, judge, and return the run as it was saved.
 
+    `devices` are those that the recipe may name; None: those of devices.yaml in this folder, or the user's own.
     One that fails halfway is saved too: `on_failure` receives it before the problem is raised.
     """
-    began = time.time()
+    began, known = time.time(), remote.of_recipe(recipe, store, devices)
     resolved = resolve(recipe, store)  # a recipe that cannot even be planned leaves no run
     shown = listener or Listener()
-    work = _Work(_warned(plan(resolved), resolved, shown), resolved, store, shown, at_chance=False)
+    work = _Work(_warned(plan(resolved), resolved, shown), resolved, store, shown, at_chance=False, devices=known)
     repeated = _again(again, work.steps)
     where: StepId | None = None
     try:
         for step in work.each():
             where = step.id
             work.take(step, again=step.id in repeated)
+        where = None
+        work.measure_on_devices()
     except BaseException as problem:
         with contextlib.suppress(EdgeresnetError, OSError):
             ended = run_of(resolved, work.outcomes, began, problem, where)
@@ -196,6 +204,7 @@ class _Work:
     listener: Listener
     outcomes: Outcomes = field(default_factory=dict)
     rounds: rounds.Rounds = field(default_factory=rounds.Rounds)
+    devices: remote.Devices | None = None
     at_chance: bool = True  # whether steps follow where the network that was recognised is no better than chance
 
     def each(self) -> Iterator[Step]:
@@ -232,7 +241,18 @@ class _Work:
     def take(self, step: Step, *, again: bool = False) -> None:
         """Find or make one of the steps, after those before it."""
         outcome = self.outcomes[step.id] = self._outcome(step, again)
-        self.listener.ends(outcome)
+        if outcome.state != "todo":  # what a device is to do ends later
+            self.listener.ends(outcome)
+
+    def measure_on_devices(self) -> None:
+        """Let all devices measure what waits for them, at once."""
+        if self.devices is None or not self.devices.errands:
+            return
+        counts = {each.step.id: self.listener.begins(each.step) for each in self.devices.errands}
+        shown = remote.Shown(lambda step, *count: counts[step.id](*count), self.listener.remarks)
+        for outcome in self.devices.measure(shown):
+            self.outcomes[outcome.step.id] = outcome
+            self.listener.ends(outcome)
 
     def _outcome(self, step: Step, again: bool) -> Outcome:
         parents = _parents_of(step, self.outcomes)
@@ -242,11 +262,13 @@ class _Work:
             return Outcome(step, "skipped", reason=failed.reason, hint=failed.hint)
         key = step.key(_digests(parents))
         artifact, problem = self.store.find(step.stage.name, key)
-        if artifact and not again:
+        if artifact and not again and (self.devices is None or self.devices.is_of(step, artifact)):
             self.store.tidy(step.stage.name, key)
             return _found(step, artifact)
         if step.stage is ON_DEVICE:
-            return _deferred(step, parents)
+            bundle = DeviceInputs.from_parents(parents).bundle
+            is_reached = self.devices is not None and self.devices.takes(step)
+            return self.devices.wait(step, bundle, again) if self.devices and is_reached else _deferred(step, bundle)
         if step.stage.long and artifact is None:  # an unreadable file must not end a training after hours
             look_at(samples_of(self.steps), self.listener.begins(step))
         warnings = [RunWarning("made-again", f"{problem}: edgeresnet makes it again")] if problem else []
@@ -269,9 +291,9 @@ class _Work:
             raise machine_error(caught) or closed(caught) or caught from caught
 
 
-def _deferred(step: Step, parents: Mapping[str, Parent]) -> Outcome:
-    bundle = DeviceInputs.from_parents(parents).bundle.path / FOLDER
-    hint = f"copy {bundle} to the device, run deploy.py in it, then run `edgeresnet collect result.json` here"
+def _deferred(step: Step, bundle: Artifact) -> Outcome:
+    folder = bundle.path / FOLDER
+    hint = f"copy {folder} to the device, run deploy.py in it, then run `edgeresnet collect result.json` here"
     return Outcome(step, "deferred", reason="the device must measure its bundle", hint=hint)
 
 

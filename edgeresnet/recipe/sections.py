@@ -286,12 +286,28 @@ class Recipe(Section):
         """Return what every target has, for this one."""
         return Delivery.model_validate(every(self.targets[name]))
 
+    def places(self) -> dict[str, str]:
+        """Return the name of each result, and its target: `openvino`, or on a device of its own `openvino@orin`."""
+        devices = {name: self.delivery(name).devices for name in self.targets}
+        own = {f"{name}@{each}": name for name, found in devices.items() for each in found}
+        there = {name: [place for place in own if own[place] == name] or [name] for name in self.targets}
+        return {place: name for name, found in there.items() for place in found}
+
+    def devices(self) -> tuple[str, ...]:
+        """Return the devices that the recipe names, each once."""
+        return tuple(dict.fromkeys(each for name in self.targets for each in self.delivery(name).devices))
+
     def ships(self, name: str) -> str:
         """Return the variant that would ship to a target."""
         if self.model.candidate:
             return "candidate"
         precision = self.delivery(name).precision or ("int8" if self.quantize else "fp32")
         return {"fp16": "half", "fp32": "pruned" if self.prune else "fp32"}.get(precision, precision)
+
+    def timing(self) -> TimingPlan:
+        """Return how a target is timed: with throughput where it is wanted."""
+        wanted = self.verify.streams or self.verify.batch or self.promises.min_throughput_ips
+        return self.verify.plan(throughput=wanted is not None)
 
     def to_json(self) -> dict[str, object]:
         """Return the recipe as JSON, with all defaults."""
@@ -304,11 +320,6 @@ class Recipe(Section):
 
 def options_of(target: str) -> TypeAdapter:
     """Return what checks a target's own options."""
-    def timing(self) -> TimingPlan:
-        """Return how a target is timed: with throughput where it is wanted."""
-        wanted = self.verify.streams or self.verify.batch or self.promises.min_throughput_ips
-        return self.verify.plan(throughput=wanted is not None)
-
     return TypeAdapter(_targets.get(target).options)
 
 

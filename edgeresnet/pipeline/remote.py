@@ -1,0 +1,240 @@
+"""Devices of a run: bundles measured over SSH, on several devices at once, and what comes back judged like any result.
+
+Each device has a thread, which does its bundles one after the other. All that a person sees, and every outcome, passes
+through the thread of the run.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from .. import recipe as recipes
+from ..devices import book, measuring
+from ..devices.book import Device
+from ..devices.looking import SKEW_S, Seen, span
+from ..devices.measuring import Order
+from ..errors import ArtifactError, RecipeError, TargetError
+from ..notes import ExportNotes, VerifyNotes
+from ..portable import documents, manifest
+from ..portable.result import RunWarning
+from ..recipe import Recipe
+from ..stages.export import contents, fits
+from ..stages.export.contents import Bundle
+from ..stages.export.write import FOLDER
+from ..stages.specs import DeviceSpec
+from ..store import Artifact, Store, write_text
+from .collecting import stored_result
+from .step import Outcome, Step
+
+_RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Which device a name led to when it first measured into a store."""
+
+    identity: str
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One bundle for one device."""
+
+    step: Step
+    bundle: Artifact
+    again: bool
+
+    @property
+    def spec(self) -> DeviceSpec:
+        assert isinstance(self.step.spec, DeviceSpec)
+        return self.step.spec
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a run's listener is given: a count, a line of output, or a sentence that a person should see."""
+
+    count: Callable[[Step, int, int, str], None]
+    sentence: Callable[[Step, str, bool], None]  # True: a detail
+
+
+Event: TypeAlias = tuple[str, Step, tuple[object, ...]]
+Events: TypeAlias = "queue.Queue[Event | Future[None]]"  # a thread's end is an event, too
+
+
+@dataclass
+class Devices:
+    """The devices that a recipe names, and what waits for them."""
+
+    known: Mapping[str, Device]
+    store: Store
+    errands: list[Errand] = field(default_factory=list)
+
+    def takes(self, step: Step) -> bool:
+        """Return whether a step is for one of these devices."""
+        return isinstance(step.spec, DeviceSpec) and step.spec.device in self.known
+
+    def is_of(self, step: Step, artifact: Artifact) -> bool:
+        """Return whether a stored result was measured on the device that the step's name leads to now."""
+        if not isinstance(step.spec, DeviceSpec) or not isinstance(artifact.notes, VerifyNotes):
+            return True
+        known = self._identity(step.spec.device) if step.spec.device in self.known else ""
+        return not known or artifact.notes.identity in (None, known)
+
+    def wait(self, step: Step, bundle: Artifact, again: bool) -> Outcome:
+        """Note what a device is to do when all else is done: nothing must disturb what is timed on this machine."""
+        self.errands.append(Errand(step, bundle, again))
+        return Outcome(step, "todo", reason="the run ended before its device measured", hint="run it again")
+
+    def measure(self, shown: Shown) -> Iterator[Outcome]:
+        """Yield the outcome of each errand as it comes. Ctrl-C asks the devices to stop."""
+        events: Events = queue.Queue()
+        stopping = threading.Event()
+        by_device: dict[str, list[Errand]] = {}
+        for errand in self.errands:
+            by_device.setdefault(errand.spec.device, []).append(errand)
+        with ThreadPoolExecutor(max_workers=max(len(by_device), 1)) as pool:
+            working = {pool.submit(self._work, each, events, stopping) for each in by_device.values()}
+            for each in working:
+                each.add_done_callback(events.put)
+            try:
+                yield from _outcomes(events, working, shown)
+            except BaseException as problem:
+                stopping.set()
+                if isinstance(problem, KeyboardInterrupt):
+                    first = self.errands[0].step
+                    shown.sentence(first, f"asking {', '.join(by_device)} to stop", False)
+                list(_outcomes(events, working, shown, ends=True))
+                raise
+
+    def _work(self, errands: Sequence[Errand], events: Events, stopping: threading.Event) -> None:
+        for errand in errands:
+            began, watcher = time.perf_counter(), _Watcher(errand.step, events)
+            try:
+                artifact, warnings = measuring.measure(self._order(errand), watcher, stopping)
+                made = Outcome(errand.step, "made", artifact, seconds=time.perf_counter() - began, warnings=warnings)
+                events.put(("ended", errand.step, (made,)))
+            except TargetError as problem:
+                failed = Outcome(errand.step, "failed", reason=problem.message, hint=problem.hint)
+                events.put(("ended", errand.step, (failed,)))
+            except measuring.Stopped:
+                return
+
+    def _order(self, errand: Errand) -> Order[tuple[Artifact, list[RunWarning]]]:
+        name, key = errand.spec.device, errand.step.key({"bundle": errand.bundle.digest})
+        job = f"{key[:16]}-{manifest.digest_of([socket.gethostname(), str(self.store.root.absolute())])[:8]}"
+        job += f"-{int(time.time()):x}" if errand.again else ""
+        return Order(
+            name,
+            self.known[name],
+            errand.spec.target,
+            errand.bundle.path / FOLDER,
+            job,
+            lambda data, seen: self._accepted(errand, data, seen),
+            self._identity(name),
+        )
+
+    def _accepted(self, errand: Errand, data: bytes, seen: Seen) -> tuple[Artifact, list[RunWarning]]:
+        """Store a result that fits its bundle; raise ArtifactError for one that does not."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / _RESULT
+            path.write_bytes(data)
+            found = contents.opened(path)
+        notes, name = errand.bundle.notes, errand.spec.device
+        if not isinstance(notes, ExportNotes) or found.bundle != notes.bundle:
+            hint = "run it again"
+            raise ArtifactError("the result", f"is of bundle {found.bundle[:12]}, and not of this one", hint=hint)
+        fits.check_fit(found.result, Bundle.open(errand.bundle.path / FOLDER), errand.spec.target)
+        warnings = []
+        if abs(seen.skew_s) > SKEW_S:
+            words = f"its clock is {span(abs(seen.skew_s))} {'ahead' if seen.skew_s > 0 else 'behind'}"
+            warnings.append(RunWarning("clock", f"{words}: the time of the measurement is corrected", name))
+        assert seen.facts is not None
+        images = len(found.result.reference_predicted)
+        own = VerifyNotes(images, origin=name, measured=found.measured - seen.skew_s, identity=seen.facts.identity)
+        result = replace(found.result, target=errand.step.id.target)
+        artifact = stored_result(result, errand.bundle, errand.step, own, self.store, warnings)
+        if seen.facts.identity:
+            write_text(self._path(name), f'{{"identity": "{seen.facts.identity}"}}\n')
+        return artifact, warnings
+
+    def _path(self, name: str) -> Path:
+        return self.store.root / "devices" / f"{name}.json"
+
+    def _identity(self, name: str) -> str:
+        """Return the identity that a device must have; empty where any will do."""
+        stored = documents.stored_json(self._path(name), _Known)
+        return self.known[name].id or (stored.identity if stored else "")
+
+
+@dataclass(frozen=True)
+class _Watcher:
+    """Carries what happens on a device to the thread of the run."""
+
+    step: Step
+    events: Events
+
+    def progress(self, done: int, total: int, word: str) -> None:
+        self.events.put(("count", self.step, (done, total, word)))
+
+    def line(self, text: str) -> None:
+        self.events.put(("sentence", self.step, (text, True)))
+
+    def remark(self, sentence: str) -> None:
+        self.events.put(("sentence", self.step, (sentence, False)))
+
+
+def _outcomes(events: Events, working: set[Future[None]], shown: Shown, *, ends: bool = False) -> Iterator[Outcome]:
+    """Yield outcomes until all threads have ended, and show the rest. `ends`: what a thread raised does not matter."""
+    while working:
+        event = events.get()
+        if isinstance(event, Future):
+            working.discard(event)
+            if not ends:
+                event.result()  # raises what is not one device's failure: this machine's disk is full
+            continue
+        kind, step, words = event
+        if kind == "ended":
+            (outcome,) = words
+            assert isinstance(outcome, Outcome)
+            yield outcome
+        elif kind == "count":
+            shown.count(step, *words)  # type: ignore[arg-type]
+        else:
+            shown.sentence(step, *words)  # type: ignore[arg-type]
+
+
+def of_recipe(recipe: Recipe, store: Store, known: Mapping[str, Device] | None) -> Devices:
+    """Return the devices that a recipe names; refuse unknown ones before anything runs. None: those of the folder."""
+    names = recipe.devices()
+    if not names:
+        return Devices({}, store)
+    return Devices(book.named(names, book.near(Path(), names[0]) if known is None else known), store)
+
+
+def placed(recipe: Recipe, names: Sequence[str], known: Mapping[str, Device]) -> Recipe:
+    """Return a recipe whose targets are measured on these devices, each on those that measure it."""
+    places: dict[str, list[str]] = {}
+    for name, device in book.named(names, known).items():
+        wanted = [each for each in recipe.targets if not device.target or each in device.target]
+        if not wanted:
+            missing = ", ".join(device.target) or "any"
+            hint = f"add one of them to `targets`: {missing}" if device.target else "add a target to the recipe"
+            raise RecipeError(f"--on {name}", "measures no target of this recipe", hint=hint)
+        for each in wanted:
+            places.setdefault(each, []).append(name)
+    raw = recipe.to_json()
+    raw["targets"] = {
+        name: {**options, **({"where": places[name]} if name in places else {})}
+        for name, options in recipe.targets.items()
+    }
+    return recipes.parse(raw, name="the recipe with --on")
