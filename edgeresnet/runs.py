@@ -14,7 +14,7 @@ from .errors import quoted
 from .notes import BY_STAGE, Notes
 from .portable import codec, limits
 from .portable.codec import CodecError
-from .portable.frozen import dataclass
+from .portable.frozen import OMIT, dataclass
 from .portable.machine import Machine
 from .portable.result import Measured, Result, RunWarning, Verdict, Word
 
@@ -185,8 +185,8 @@ class Margins:
     max_slowdown_pct: float | None = 10.0  # against the half-precision variant, and against the yardstick
     max_runtime_slowdown_pct: float | None = 25.0  # of the yardstick itself, against plain Python: a coarse comparison
     max_growth_pct: float | None = 10.0  # of what would ship, in bytes
-    max_energy_growth_pct: float | None = 10.0  # of an inference, where the baseline has its energy
-    max_throughput_loss_pct: float | None = 10.0  # in images per second, where the baseline has it
+    max_energy_growth_pct: float | None = field(default=10.0, metadata=OMIT)  # of an inference, if recorded
+    max_throughput_loss_pct: float | None = field(default=10.0, metadata=OMIT)  # in images/s, if recorded
 
 
 @dataclass(frozen=True)

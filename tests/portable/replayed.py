@@ -50,6 +50,9 @@ class Machine:
                 self.meter.read()
         return self.joules - before
 
+    def idle(self, seconds: float) -> None:
+        self.run(seconds, IDLE_W)
+
     def put(self, path: str, value: object) -> None:
         if self.shown.get(path) == value:
             return
@@ -66,7 +69,7 @@ class Stepped(Meter):
         machine.write_all(machine)
         found = sensors.find(machine.root, **how)
         assert isinstance(found, sensors.Sensor), found
-        super().__init__(found, machine.clock, lambda seconds: machine.run(seconds, IDLE_W) and None)
+        super().__init__(found, machine.clock, machine.idle)
         machine.meter = self
 
     def read(self) -> None:
