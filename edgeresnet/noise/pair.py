@@ -8,7 +8,7 @@ few images. Then the two networks differ by rounding only, and what a layer's ro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..quantization import placement as places
-from ..quantization.net import Net, Node
+from ..quantization.net import Constants, Net, Node
 from ..quantization.torch_net import OPERATORS, TorchNet
 from . import absorbed, fit
 from .grids import Grid
@@ -53,8 +53,7 @@ class Pair:
     net: Net  # without rounding of activations; constants are dequantized
     runner: TorchNet
     layers: list[Layer]
-    original: Net  # the FP32 network in its own units
-    original_runner: TorchNet
+    answers: np.ndarray  # the FP32 network's logits of the first images
     floats: dict[str, str] = field(default_factory=dict)  # weighted layers left in float: name → output
 
     def exact(self, node: Node) -> dict[str, Tensor]:
@@ -78,12 +77,37 @@ def read(exact: onnx.ModelProto, rounded: onnx.ModelProto, images: np.ndarray) -
     net, original = Net(stripped.model), Net(exact)
     if absorbed.restore(stripped, net, original, _partners(net, original)):
         net = Net(stripped.model)
-    runner, original_runner = TorchNet(net), TorchNet(original)
-    found = _Matching(stripped, net, runner, original, original_runner)
-    layers = _unique(found.run(torch.from_numpy(np.array(images[:_FEW], np.float32))))
+    runner = TorchNet(net)
+    net.constants = _InTorch(net.constants, runner)
+    found = _Matching(stripped, net, runner, original)
+    layers, answers = found.run(torch.from_numpy(np.array(images[:_FEW], np.float32)))
+    layers = _unique(layers)
     int8 = {layer.node.name for layer in layers if layer.weighted}
     floats = {found.names[node.name]: node.name for node in _weighted(net) if node.name not in int8}
-    return Pair(net, runner, layers, original, original_runner, floats)
+    return Pair(net, runner, layers, answers, floats)
+
+
+class _InTorch(Constants):
+    """A network's constants without a copy of those that torch has: the file that they came from is not needed."""
+
+    def __init__(self, constants: Constants, runner: TorchNet):
+        self._torch = runner.constants
+        self._others = {name: constants[name] for name in constants if name not in self._torch}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.asarray(self._torch[name].numpy()) if name in self._torch else self._others[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._torch or name in self._others
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._torch, *self._others])
+
+    def __len__(self) -> int:
+        return len(self._torch) + len(self._others)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self[name].shape)
 
 
 def _unique(layers: Iterable[Layer]) -> list[Layer]:
@@ -123,12 +147,31 @@ def _partners(net: Net, original: Net) -> dict[str, Node]:
     return found
 
 
+class _Expected:
+    """The outputs of layers of the FP32 network, each computed when it is asked for, and given once; its logits."""
+
+    def __init__(self, net: Net, images: Tensor, wanted: set[str]):
+        self._runner, self._wanted = TorchNet(net), {*wanted, net.output}
+        self._output = net.output
+        self._values: dict[str, Tensor] = {net.input: images}
+        self._nodes = net.walk(self._values)
+        self._found: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        while name not in self._found:
+            node = next(self._nodes)
+            inputs = [self._values.get(each, operand(self._runner, each)) for each in node.inputs]
+            self._values[node.name] = OPERATORS[node.kind](node, *inputs)
+            if node.name in self._wanted:
+                self._found[node.name] = self._values[node.name]
+        return self._found[name] if name == self._output else self._found.pop(name)
+
+
 class _Matching:
     """Runs both networks at once, and brings each layer of one into the units of the other."""
 
-    def __init__(self, stripped: Stripped, net: Net, runner: TorchNet, original: Net, original_runner: TorchNet):
-        self._stripped, self._net, self._runner = stripped, net, runner
-        self._original, self._original_runner = original, original_runner
+    def __init__(self, stripped: Stripped, net: Net, runner: TorchNet, original: Net):
+        self._stripped, self._net, self._runner, self._original = stripped, net, runner, original
         self._partner = _partners(net, original)
         own, others = len(_weighted(net)), len(_weighted(original))
         if 2 * len(self._partner) < max(own, others):
@@ -140,14 +183,13 @@ class _Matching:
         self.names = {node.name: places.label(node) for node in _weighted(net)}
         self.names |= {name: places.label(other) for name, other in self._partner.items()}
 
-    def run(self, images: Tensor) -> list[Layer]:
+    def run(self, images: Tensor) -> tuple[list[Layer], np.ndarray]:
+        """Return the layers, and the FP32 network's logits."""
         with torch.no_grad():
-            expected = self._original_runner.run(
-                images, self._original_runner.constants, keep={node.name for node in self._partner.values()}
-            )
-            return list(self._layers(images, expected))
+            expected = _Expected(self._original, images, {node.name for node in self._partner.values()})
+            return list(self._layers(images, expected)), np.asarray(expected[self._original.output].numpy())
 
-    def _layers(self, images: Tensor, expected: dict[str, Tensor]) -> Iterable[Layer]:
+    def _layers(self, images: Tensor, expected: _Expected) -> Iterable[Layer]:
         values: dict[str, Tensor] = {self._net.input: images}
         for node in self._net.walk(values):
             reads = {
@@ -158,8 +200,7 @@ class _Matching:
             stored = self._stripped.stored.get((node.name, 1)) if node.kind in WEIGHTED else None
             layer = Layer(self.names.get(node.name) or self._described(node), node, reads, stored)
             if node.name in self._partner:
-                layer = self._fitted(layer, values, expected)
-                expected.pop(self._partner[node.name].name, None)
+                layer = self._fitted(layer, values, expected[self._partner[node.name].name])
             values[node.name] = self._computed(layer, values)
             if reads or stored is not None:
                 yield layer
@@ -193,7 +234,7 @@ class _Matching:
                 given.append(values[name] if name in values else operand(self._runner, name))
         return OPERATORS[layer.node.kind](layer.node, *given)
 
-    def _fitted(self, layer: Layer, values: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Layer:
+    def _fitted(self, layer: Layer, values: Mapping[str, Tensor], expected: Tensor) -> Layer:
         """Return a layer with the weights and the bias that it had before rounding."""
         node, other = layer.node, self._partner[layer.node.name]
         stored, exact = layer.weights, None
@@ -202,9 +243,8 @@ class _Matching:
         elif stored is not None:
             one, two = self._net.constants[node.inputs[1]], self._original.constants[other.inputs[1]]
             exact = fit.in_units_of(one, two, node, other, stored)
-        target = expected[other.name]
         plain = self._computed(Layer("", node, {}, exact=exact, bias=self._zero(node)), values)
-        gain, offset, matched = fit.affine(plain.numpy(), target.numpy(), one_axis(node))
+        gain, offset, matched = fit.affine(plain.numpy(), expected.numpy(), one_axis(node))
         has_bias = len(node.inputs) > 2 and node.inputs[2] in self._net.constants
         if matched < _MATCHED_DB or gain is None:
             known = exact if stored is not None and stored.exact is not None else None

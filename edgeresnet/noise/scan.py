@@ -111,7 +111,6 @@ class _Batch:
         self._pair, self._observers, self._start = pair, observers, start
         self._layers = {layer.node.name: (index, layer) for index, layer in enumerate(pair.layers)}
         count = len(pair.layers)
-        self._outputs: dict[int, Tensor] = {}
         self._errors: dict[int, Tensor] = {}
         self._signal, self._apart = np.zeros(count), np.zeros(count)
 
@@ -141,20 +140,21 @@ class _Batch:
             self._apart[index] = _squares(found - exact[node.name])
         if not found.requires_grad:  # nothing before it is rounded
             found.requires_grad_()
-        self._outputs[index] = found
+        found.register_hook(lambda slope: self._felt(index, slope))
         return found
+
+    def _felt(self, index: int, slope: Tensor) -> None:
+        """Take the slope of a layer's output as soon as it is known: all of them would be a network's activations."""
+        self._moved[:, index] = _products(slope, self._errors.pop(index))
 
     def _found(self, exact: Tensor, given: Tensor, generator: torch.Generator) -> tuple[np.ndarray, ...]:
         signs = torch.randint(0, 2, given.shape, generator=generator) * 2.0 - 1
-        slopes = torch.autograd.grad((given * signs).sum(), list(self._outputs.values()), allow_unused=True)
-        moved = np.zeros((len(given), len(self._outputs)))
-        for index, slope in zip(self._outputs, slopes, strict=True):
-            if slope is not None:
-                parts = slope.mul_(self._errors.pop(index))
-                moved[:, index] = parts.sum(tuple(range(1, parts.dim())), dtype=torch.float64).numpy()
+        self._moved = np.zeros((len(given), len(self._layers)))
+        if given.requires_grad:
+            (given * signs).sum().backward()
         given = given.detach()
         total = ((given - exact) * signs).double().sum(1).numpy()
-        return moved, total, exact.numpy(), given.numpy(), self._signal, self._apart
+        return self._moved, total, exact.numpy(), given.numpy(), self._signal, self._apart
 
 
 def as_tensor(images: np.ndarray) -> Tensor:
@@ -162,8 +162,13 @@ def as_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(images, np.float32, requirements=["C", "W"]))
 
 
+def _products(one: Tensor, other: Tensor) -> np.ndarray:
+    """Return an image's sum of products."""
+    return np.asarray(torch.einsum("ij,ij->i", one.flatten(1), other.flatten(1)).numpy())
+
+
 def _squares(values: Tensor) -> float:
-    return float(torch.linalg.vector_norm(values, dtype=torch.float64).square())
+    return float(_products(values, values).sum(dtype=np.float64))
 
 
 def computed(pair: Pair, node: Node, values: dict[str, Tensor], *, exactly: bool) -> Tensor:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from edgeresnet.noise.diagnose import diagnose
 from edgeresnet.noise.diagnosis import NoiseDiagnosis
+from edgeresnet.noise.grids import Grid
 
 from ..quantization import nets
 
@@ -38,6 +40,18 @@ def test_a_network_of_one_layer() -> None:
     found = _found(model, nets.images(8), confirm=3)
     assert "fc" in [layer.name for layer in found.layers]
     assert all(layer.measured for layer in found.layers if layer.cost_db > 1)
+
+
+@pytest.mark.parametrize("scales", [[0.5], [0.5, 2.0]], ids=["one scale", "a scale per channel"])
+def test_gradients_pass_where_nothing_is_clipped(scales: list[float]) -> None:
+    scale = np.array(scales, np.float32)
+    grid = Grid(scale, np.full_like(scale, 2.0), 0, 9, 1)  # from -1 to 3.5, and from -4 to 14
+    row = [-9.0, -1.3, -1.2, 0.0, 3.7, 3.8, 15.2]
+    values = torch.tensor([[row, row]], requires_grad=True)
+    grid.fake(values).sum().backward()
+    assert values.grad is not None
+    narrow, wide = [0, 0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 1, 1, 0]
+    assert values.grad.tolist() == [[narrow, wide if len(scales) > 1 else narrow]]
 
 
 def test_what_comes_out_is_the_same_each_time() -> None:
