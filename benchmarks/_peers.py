@@ -32,13 +32,13 @@ def serve(peers: Mapping[str, Work]) -> None:
         began = time.perf_counter()
         try:
             about = peers[job["peer"]](job) or {}
-            answer = {"ok": True, "seconds": time.perf_counter() - began, "peak_mb": _peak_mb(), **about}
+            answer = {"ok": True, "seconds": time.perf_counter() - began, "peak_mb": peak_mb(), **about}
         except Exception as problem:  # noqa: BLE001 - whatever it is, it is this peer's answer
             answer = {"ok": False, "problem": f"{type(problem).__name__}: {problem}"[:400]}
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6

@@ -3,12 +3,16 @@
     planted   Fourteen networks, each with one fault planted in a known layer: is this layer named first, and the fault?
               Ten networks without a fault, quantized by edgeresnet, NNCF and onnxruntime: no cause may be named.
     control   Layers left in float so that at most one point of accuracy is lost: ours against NNCF's accuracy control.
+    placement Where Q/DQ stand, by measured latency: ours, what `residual: auto` takes, and NNCF's. Needs no data.
+    scan      What a diagnosis of ResNet-50 and of ResNet-20 costs, next to a calibration. Needs no data.
 
 DIR holds what `benchmarks/quantization.py` names. With `--peers`, the interpreter of an environment that has NNCF and
 onnxruntime, their files are among those without a fault. Networks without their files are skipped with a message.
 
     python benchmarks/control.py planted --data DIR --work FOLDER --peers peers/bin/python
     python benchmarks/control.py control --data DIR --work FOLDER --peers peers/bin/python
+    python benchmarks/control.py placement --peers peers/bin/python
+    python benchmarks/control.py scan
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from pathlib import Path
 import _controlling
 import _faults
 import _networks
+import _placing
+import _scan
 import _settings
 import numpy as np
 import onnx
@@ -70,7 +76,12 @@ def main() -> None:
     args = _arguments()
     with ExitStack() as stack:
         folder = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        _controlling.control(args, folder) if args.what == "control" else _planted(args, folder)
+        if args.what == "scan":
+            _scan.scan(folder, args.count)
+        elif args.what == "placement":
+            _placing.placement(args, folder)
+        else:
+            _controlling.control(args, folder) if args.what == "control" else _planted(args, folder)
 
 
 def _arguments() -> argparse.Namespace:
@@ -83,6 +94,15 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--work", type=Path, help="folder for quantized networks. Unset: a temporary one")
         command.add_argument("--peers", type=Path, help="interpreter that has NNCF and onnxruntime")
         command.add_argument("--only", help=only)
+    scan = commands.add_parser("scan", help="time and memory of a diagnosis")
+    scan.add_argument("--work", type=Path, help="folder for networks. Unset: a temporary one")
+    scan.add_argument("--count", type=int, default=IMAGES, help="images")
+    placement = commands.add_parser("placement", help="where Q/DQ stand, by measured latency")
+    placement.add_argument("--work", type=Path, help="folder for networks. Unset: a temporary one")
+    placement.add_argument("--peers", type=Path, help="interpreter that has NNCF")
+    placement.add_argument("--only", help="one network")
+    placement.add_argument("--processes", type=int, default=5)
+    placement.add_argument("--seconds", type=float, default=60.0, help="of all processes, for each target")
     return parser.parse_args()
 
 
