@@ -1,7 +1,7 @@
 """Accuracy control: `exclude: auto` against NNCF's `quantize_with_accuracy_control`, on the same networks and images.
 
 Each network as it is, and with layers made hard, while FP32 answers the same. *Grown*: one channel is 50 times as
-large, with weights behind it as much smaller. *Torn*: a layer reads one channel twice, and large weights cancel one
+large, with weights behind it as much smaller. *Torn*: a layer reads each channel twice, and large weights cancel one
 another out.
 
 Ours sees calibration images without labels. NNCF sees the same images, and labelled images of the evaluation set to

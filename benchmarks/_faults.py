@@ -295,7 +295,7 @@ def grown(exact: onnx.ModelProto, layer: str, factor: float) -> onnx.ModelProto:
 def torn(exact: onnx.ModelProto, layer: str, factor: float) -> onnx.ModelProto:
     """Return a network that answers the same, with a layer whose weights cancel one another out.
 
-    One channel that it reads is there twice. Weights of `factor` times the largest one of each output are added for
+    Each channel that it reads is there twice. Weights of `factor` times the largest one of each output are added for
     the first, and subtracted for the second. No factor per channel makes INT8 weights finer again.
     """
     found = _copy(exact)
@@ -307,13 +307,14 @@ def torn(exact: onnx.ModelProto, layer: str, factor: float) -> onnx.ModelProto:
     tensors = {tensor.name: tensor for tensor in found.graph.initializer}
     for name in before.inputs[1:]:
         value = numpy_helper.to_array(tensors[name])
-        tensors[name].CopyFrom(numpy_helper.from_array(np.concatenate([value, value[:1]]), name))
+        tensors[name].CopyFrom(numpy_helper.from_array(np.concatenate([value, value]), name))
     weights = numpy_helper.to_array(tensors[node.inputs[1]])
     middle = tuple(side // 2 for side in weights.shape[2:])
-    both = np.concatenate([weights, np.zeros_like(weights[:, :1])], 1)
-    most = factor * np.abs(weights).reshape(len(weights), -1).max(1)
-    both[(slice(None), 0, *middle)] += most
-    both[(slice(None), -1, *middle)] -= most
+    first, second = weights.copy(), np.zeros_like(weights)
+    most = factor * np.abs(weights).reshape(len(weights), -1).max(1, keepdims=True)
+    first[(..., *middle)] += most
+    second[(..., *middle)] -= most
+    both = np.concatenate([first, second], 1)
     tensors[node.inputs[1]].CopyFrom(numpy_helper.from_array(both, node.inputs[1]))
     del found.graph.value_info[:]
     return found
