@@ -21,7 +21,6 @@ COUNTED_S, SAMPLED_S = 0.01, 0.05  # between two readings of a counter, and of a
 _TOTALS = ("VDD_IN", "POM_5V_IN", "VIN")
 _UNUSED = "NC"  # how a device tree labels a channel that measures nothing
 _RAPL = "/sys/class/powercap/intel-rapl:*/energy_uj"
-_NO_SENSOR = "this machine shows no energy sensor"
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ def find(root: Path = Path("/"), *, on_card: bool = False, nvml: Callable[[], An
         return board
     if on_card:
         card = _card(nvml or _nvml_library)
-        return card if isinstance(card, Sensor) else f"{_NO_SENSOR} for its GPU: {card}"
-    return _cpu(root) or f"{_NO_SENSOR}: neither the rails of a board (INA3221, INA238) nor a CPU's counters (RAPL)"
+        return card if isinstance(card, Sensor) else f"no energy sensor for this GPU: {card}"
+    return _cpu(root) or "no energy sensor here (INA3221, INA238, RAPL)"
 
 
 def _board(root: Path) -> Sensor | str | None:
