@@ -72,7 +72,7 @@ def _outcome(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.returncode in (0, 3, 4), err
     run = json.loads(out)
     results = run["results"].items()
-    found = {name: each["variants"] for name, each in results}
+    found = {name: each.get("variants", {}) for name, each in results}
     answers = {
         f"{target} {name}": (variant["predicted"], variant["accuracy"])
         for target, variants in found.items()
@@ -116,9 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         world = worlds.make(given.world)
-        recipes, signals = _recipes(world, folder), _SIGNALS
+        recipes, signals = _recipes(world, folder), list(_SIGNALS)
         if given.searching:
-            recipes, signals = [_searching(world, folder)], (signal.SIGKILL,)
+            recipes, signals = [_searching(world, folder)], [signal.SIGKILL]
         wanted, longest = {}, {}
         for recipe in recipes:
             began = time.monotonic()
