@@ -1,6 +1,6 @@
 """Which device OpenVINO compiles for: what each accepts, what INT8 must look like for it, and whether it is here.
 
-From OpenVINO's sources and issues. GPU: computes floats in f16 unless told otherwise, and an INT8 network may then give
+From OpenVINO's sources and issues. GPU: computes floats in f16 by default, and an INT8 network may then give
 the same class for every image (openvino#30507) or answers without relation to the CPU's (openvino#37446); f32 mends it.
 NPU: floats in f16 alone, static shapes alone. AUTO: the device that OpenVINO chooses, reported after compiling.
 """
