@@ -51,6 +51,9 @@ EXCEPTIONS = {
     ("tests/cli/deployed.py", '"HOME"'): "a variable of the operating system",
     ("tests/cli/test_completion.py", '"HOME"'): "a variable of the operating system",
     ("tests/images/test_cifar.py", '"HOME"'): "a variable of the operating system",
+    ("edgeresnet/devices/book.py", "XDG_CONFIG_HOME"): "a variable of the desktop",
+    ("tests/devices/test_ssh.py", "XDG_CONFIG_HOME"): "a variable of the desktop",
+    ("tests/cli/test_devices.py", "XDG_CONFIG_HOME"): "a variable of the desktop",
     ("tests/report/browser.py", '"Home"'): "a key of the keyboard",
 }
 

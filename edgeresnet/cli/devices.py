@@ -50,10 +50,10 @@ def devices(
 ) -> int:
     """Look at your devices, or add one.
 
-    Connects to each device of devices.yaml, or to those that are named, and
-    shows whether it can measure: Python, numpy and the runtime, the disk, the
-    power mode, clocks, temperature, energy sensors, and who measures there.
-    `add` looks first, then writes an entry. It replaces one of that name.
+    Connects to each device of devices.yaml, or to those that are named.
+    Shows whether it can measure: Python, numpy, the runtime, and the disk.
+    Shows its power mode, clocks, temperature and energy sensors, and who
+    measures there. `add` looks first, then writes an entry, or replaces it.
 
     ssh does the talking, with your keys and ~/.ssh/config. Nothing is
     installed there. The exit code is 4 if a device cannot measure.

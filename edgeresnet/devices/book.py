@@ -83,7 +83,7 @@ def find(folder: Path) -> Path | None:
 
 def own() -> Path:
     """Return where the user's own devices.yaml belongs."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "edgeresnet" / NAME
+    return Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "edgeresnet" / NAME
 
 
 def read(path: Path) -> dict[str, Device]:

@@ -137,7 +137,7 @@ class _Work(Generic[T]):
         return self.order.device.timeout_minutes * 60
 
     def advance(self, connection: ssh.Connection) -> T:
-        """Do what is missing, from wherever the job is now."""
+        """Continue from wherever the job is now; return what is made of its result."""
         seen = self._looked(connection)
         state = self._ask(connection, "poll", offset=self.offset, wait_s=0.0, state="")[0]
         while True:

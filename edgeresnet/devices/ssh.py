@@ -97,7 +97,7 @@ def command(device: Device) -> list[str]:
 
 
 def quoted_program(name: str) -> str:
-    """Quote a program's name for any shell. A leading ~/ stays what it is to a shell."""
+    """Return a program's name as one word for any shell. A leading ~/ stays what it is to a shell."""
     own, rest = ("~/", name[2:]) if name.startswith("~/") else ("", name)
     return own + shlex.quote(rest)
 

@@ -108,13 +108,13 @@ class Devices:
                 each.add_done_callback(events.put)
             try:
                 yield from _outcomes(events, working, shown)
-            except BaseException as problem:
+            except KeyboardInterrupt:
                 stopping.set()
-                if isinstance(problem, KeyboardInterrupt):
-                    first = self.errands[0].step
-                    shown.sentence(first, f"asking {', '.join(by_device)} to stop", False)
+                shown.sentence(self.errands[0].step, f"asking {', '.join(by_device)} to stop", False)
                 list(_outcomes(events, working, shown, ends=True))
                 raise
+            finally:
+                stopping.set()
 
     def _work(self, errands: Sequence[Errand], events: Events, stopping: threading.Event) -> None:
         for errand in errands:

@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import Any, Dict, List
 
-KEPT_S = 30 * 86400.0  # what nobody used for longer is removed
+KEPT_S = 30 * 86400.0  # what was not used for longer is removed
 
 
 class Refused(Exception):
@@ -78,7 +78,7 @@ def assembled(folder: str, digest: str, files: List[Dict[str, Any]], rebuild: bo
 
 
 def tidy(folder: str) -> None:
-    """Remove bundles and files that nobody used for a month."""
+    """Remove bundles and files that were not used for a month."""
     now, root = time.time(), glob.escape(folder)
     for path in glob.glob(os.path.join(root, "bundles", "*")):
         if now - os.path.getmtime(path) > KEPT_S:

@@ -153,7 +153,7 @@ def _kill(pid: int, number: int) -> None:
 
 
 def _tidy(folder: str) -> None:
-    """Remove bundles and jobs that nobody used for a month."""
+    """Remove bundles and jobs that were not used for a month."""
     bundles.tidy(folder)
     for path in glob.glob(os.path.join(glob.escape(folder), "jobs", "*")):
         if time.time() - os.path.getmtime(path) > bundles.KEPT_S and not _is_alive(path):
