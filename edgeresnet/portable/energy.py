@@ -131,7 +131,7 @@ class Meter:
             thread.join()
 
     def begin(self) -> None:
-        """Forget earlier readings, and take the first one."""
+        """Take the first reading, and drop earlier ones."""
         with self._lock:
             self._readings = self._readings[-1:]  # a counter goes on from there
             self._gap = self._broken = ""

@@ -144,10 +144,9 @@ def rounds(
 
     Sessions take turns, forwards in one pass and backwards in the next, so that a machine that slows down steadily
     slows them all alike; which comes first changes from round to round. All rounds take about `seconds`, but every
-    session has its first window, however long that takes. `sweep`, batch sizes and numbers of streams, measures
-    throughput too, on top of the seconds; so does `throughput`, whose failure is stored and ends nothing. `meter` reads
-    the power of each window, or is the reason why nothing does. An interrupted round is yielded, marked `cut`; then
-    what ended it is raised.
+    session has its first window, however long that takes. `sweep` (batch sizes, streams) and `throughput` come on top;
+    only the latter may fail. `meter` reads the power of each window, or is the reason why nothing does. An interrupted
+    round is yielded, marked `cut`; then what ended it is raised.
     """
     check_clock()
     window_s, start = window_s or WINDOW_S, start or worker.start
@@ -165,22 +164,16 @@ def rounds(
                     workers[name] = stack.enter_context(contextlib.closing(start(jobs[name])))
                     with _named(name):
                         found[name] = _loaded(jobs[name], workers[name], meter, idle_w)
-                enough = {name: 0 if job.is_unit else -(-_ENOUGH // processes) for name, job in jobs.items()}
-                _host(workers, found, window_s, until - others_s, enough, clock)
+                _host(workers, found, window_s, until - others_s, -(-_ENOUGH // processes), clock)
                 ended = clock()
-                others = {name: workers[name] for name in order if not jobs[name].is_unit}
-                _other_kinds(others, found, window_s, until, clock)
+                _other_kinds(workers, found, window_s, until, clock)
                 others_s = clock() - ended
-                if sweep:
-                    _sweep(workers, found, sweep, window_s)
-                if throughput:
-                    _throughput(workers, found, throughput, window_s)
+                _throughputs(workers, found, sweep, throughput, window_s)
                 began += clock() - ended - others_s
             except (KeyboardInterrupt, EdgeresnetError) as caught:
                 ending = caught
         if ending is not None:
-            complete = min(len(found[name].windows) if name in found else 0 for name in jobs)
-            if complete:
+            if complete := min(len(found[name].windows) if name in found else 0 for name in jobs):
                 yield {name: found[name].times(complete) for name in jobs}
             raise ending
         yield {name: found[name].times() for name in jobs}
@@ -216,7 +209,7 @@ def _host(
     found: _Recordings,
     window_s: float,
     until: float,
-    enough: Mapping[str, int],
+    enough: int,
     clock: Clock,
 ) -> None:
     """Warm up, then time in turn: windows from and to the host's memory, until they agree and are enough."""
@@ -232,7 +225,7 @@ def _host(
         for recording in found.values():
             last = [window.ms for window in recording.windows[-_LEAST:]]
             recording.stable = done >= _LEAST and spread(last) <= _STABLE
-        complete = all(recording.inferences >= enough[name] for name, recording in found.items())
+        complete = all(recording.inferences >= enough for recording in found.values() if not recording.job.is_unit)
         if (complete and all(recording.stable for recording in found.values())) or 2 * clock() - began > until:
             break
     after = machine.state()
@@ -253,10 +246,21 @@ def _window(worker: AnyWorker, recording: _Recording, window_s: float) -> None:
 
 def _other_kinds(workers: Workers, found: _Recordings, window_s: float, until: float, clock: Clock) -> None:
     for name, each in workers.items():
+        if found[name].job.is_unit:
+            continue
         with _named(name):
             found[name].peak_memory_mb = each.peak_memory_mb()  # before what reads files is loaded
             for kind in ("device", "file"):
                 found[name].other_kinds[kind] = each.window(kind, window_s) if clock() < until else None
+
+
+def _throughputs(
+    workers: Workers, found: _Recordings, sweep: Sweep | None, plan: ThroughputPlan | None, window_s: float
+) -> None:
+    if sweep:
+        _sweep(workers, found, sweep, window_s)
+    if plan:
+        _throughput(workers, found, plan, window_s)
 
 
 def _sweep(workers: Workers, found: _Recordings, sweep: Sweep, window_s: float) -> None:
