@@ -111,7 +111,7 @@ class _Making:
         self._learners = 1  # networks that share the time to learn
 
     def judged_with(self, networks: int) -> None:
-        """Forecast for as many networks that are judged at once; one of them has no layer in float."""
+        """Set how many networks are judged at once: one of them has no layer in float."""
         self.outlook = self.outlook.judged_with(networks)
         self._learners = 2 if self.learns else 1
 
