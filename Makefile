@@ -7,6 +7,8 @@ PIP     := -m pip install --quiet --disable-pip-version-check
 KERAS   := .venv-keras
 LOWEST  := .venv-lowest
 NEWEST  := .venv-newest
+ARM_ROOT := .arm64
+SUDO     = $(if $(filter-out 0,$(shell id -u)),sudo)
 # What a release is made of, what builds it, and the empty environment that tries it.
 DIST    := dist
 BUILD   := .venv-build
@@ -20,8 +22,8 @@ WORKFLOWS  := {.github/workflows,pipelines/ci}/*.yml
 NO_MKDOCS_2_WARNING := 1
 export NO_MKDOCS_2_WARNING
 
-.PHONY: help demo check docs format test-unit test test-slow test-all test-nightly test-keras check-tensorrt-api \
-	test-lowest test-newest hostile mutation dist release-check check-version clean
+.PHONY: help demo check docs format test-unit test test-slow test-all test-nightly test-keras test-arm \
+	arm-packages check-tensorrt-api test-lowest test-newest hostile mutation dist release-check check-version clean
 # Verbs run in the order in which they are named, also with -j: each of them takes all cores for itself.
 .NOTPARALLEL:
 
@@ -73,6 +75,14 @@ EVERY := --tier unit --tier flow --tier slow --tier nightly
 test-keras: $(READY) $(KERAS)/.ready  ## real Keras ResNets, written by Keras' own exporters in an environment of theirs
 	$(BIN)/pytest $(EVERY) tests/keras
 
+arm-packages:  ## install what test-arm needs: Debian's debootstrap, fakeroot and qemu-user-static
+	$(SUDO) apt-get update
+	$(SUDO) apt-get install --yes --no-install-recommends debootstrap fakeroot qemu-user-static
+
+test-arm: $(READY)  ## bundles for 64-bit Arm, under emulation; without arm-packages they are skipped
+	@$(BIN)/python -m tests.arm.root $(ARM_ROOT) || echo "no root for Arm: its tests are skipped"
+	EDGERESNET_ARM_ROOT=$(ARM_ROOT) $(BIN)/pytest --tier nightly -n0 tests/arm
+
 check-tensorrt-api: $(READY)  ## TensorRT's real classes, 10.3 and the newest 11, have every name that is used here
 	$(BIN)/pytest $(EVERY) tests/targets/test_nvapi.py
 
@@ -120,7 +130,7 @@ check-version:  ## TAG=v1.2.3 is the version of pyproject.toml, and the changelo
 
 clean:  ## remove the environments, the store, and what tools leave
 	rm -rf $(VENV) $(KERAS) $(LOWEST) $(NEWEST) $(BUILD) $(RELEASE) $(DIST)
-	rm -rf artifacts mutants site .hostile .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf artifacts mutants site .hostile $(ARM_ROOT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch brings its CUDA libraries along: about 6 GB on disk and two to five minutes, once.
 $(READY): pyproject.toml

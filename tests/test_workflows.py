@@ -96,7 +96,7 @@ def test_nightly_takes_the_newest_and_the_lowest_and_mutates_once_a_week() -> No
     nightly = WORKFLOWS["nightly"]
     jobs = nightly["jobs"]
     assert {steps("nightly", job)[-1] for job in jobs} == {
-        "make test-newest", "make test-lowest", "make test-nightly", "make mutation", "make hostile",
+        "make test-newest", "make test-lowest", "make test-nightly", "make test-arm", "make mutation", "make hostile",
     }  # fmt: skip
     daily, weekly = (entry["cron"] for entry in nightly[EVENTS]["schedule"])
     assert daily.endswith("1-6")
