@@ -21,6 +21,7 @@ def render(run: Run) -> str:
     parts = [
         f"# {cell(seen.title)}: {seen.verdict}",
         text.as_sentence(seen.meaning),
+        _section("Devices", table(*seen.matrix_table) if seen.matrix_table.rows else ""),
         table(*seen.accuracy_table) if seen.accuracies else "",
         _items(map(cell, seen.losses)),
         table(*seen.latency_table) if seen.latencies else "",

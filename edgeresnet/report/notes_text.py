@@ -22,6 +22,7 @@ def lines(run: Run) -> list[Line]:
         *learned,
         *_pruning(seen.pruning),
         *recovered,
+        plain(columns(*seen.matrix_table)) if seen.matrix_table.rows else [],
         plain(columns(*seen.accuracy_table)) if seen.accuracies else [],
         plain(*map(wrapped, seen.losses)) if seen.losses else [],
         plain(*(wrapped(f"{target}: {sentence}") for target, sentence in seen.searches)),

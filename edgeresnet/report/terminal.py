@@ -44,6 +44,11 @@ def lines(run: Run, look: Look | None = None, files: Files | None = None) -> lis
     seen, look, files = summary.of(run), look or Look(), files or Files()
     head, tail = _head(seen, look), _tail(seen, look, files)
     found: list[Line] = []
+    if seen.matrix_table.rows:  # devices next to one another, and a line for each
+        matrix = plain("", tables.columns(*seen.matrix_table, width=look.width, cut_mark=look.cut_mark))
+        found = [*head, *matrix, *_targets(seen, look, files, _ALL_SHORT), *tail]
+        if len(found) <= LONGEST:
+            return found
     for level in range(_ALL_SHORT + 1):
         found = [*head, *_targets(seen, look, files, level), *tail]
         if len(found) <= LONGEST:

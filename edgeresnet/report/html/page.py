@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..summary import Summary
 from . import classes, first, flips, latencies, learning, noise, origin, promises, pruning, sureness, tradeoff
 from .element import Child, Markup, el, name
+from .figure import table
 
 if TYPE_CHECKING:
     from .extras import Extras
@@ -47,6 +48,7 @@ def _sections(seen: Summary, extras: Extras) -> list[tuple[str, Child]]:
     untrained = [each.sentence for each in seen.recoveries if not each.epochs.rows]
     return [
         ("Promises", promises.section(seen)),
+        ("Devices", table(*seen.matrix_table) if seen.matrix_table.rows else None),
         ("Accuracy against latency", tradeoff.section(seen.run, extras.others, extras.unread)),
         ("Latency", [*latencies.section(seen), *_sentences(each.sentence for each in seen.speedups)]),
         ("Probabilities", sureness.section(seen)),

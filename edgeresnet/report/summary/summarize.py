@@ -19,6 +19,7 @@ from .classes import CLASS_COLUMNS, ClassChange
 from .conditions import conditions
 from .controlling import control_sentences
 from .learning import EPOCH_COLUMNS, epoch_rows, recovery_sentence, training_sentence
+from .matrix import device_matrix
 from .pruning import Pruning, pruning, slower_sentences
 from .remarks import builds_sentence, int8_loss_sentence, notes, reason
 from .speedups import Speedup, speedups_of
@@ -99,6 +100,10 @@ class Summary:
     @property
     def choice_table(self) -> Table:
         return table(CHOICE_COLUMNS, self.choices)
+
+    @property
+    def matrix_table(self) -> Table:
+        return device_matrix(self.run)
 
     @property
     def promise_table(self) -> Table:
