@@ -24,7 +24,7 @@ from .book import Device
 
 T = TypeVar("T")
 
-FIRST_S = 12.0  # of trying, for a device that was not reached yet
+FIRST_S, FIRST_TIMES = 12.0, 3  # of trying at least, for a device that was not reached yet
 RESTARTS = 3  # of a job that was killed there
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _WAIT_S = 1.0  # for news, in one request
@@ -97,6 +97,7 @@ class _Work(Generic[T]):
     restarts: int = 0
     refetches: int = 0
     resent: int = 0
+    tries: int = 0
     mended: bool = False  # whether the bundle was put together again
     is_down: bool = False
     ever: bool = False  # whether the device was reached at all
@@ -122,7 +123,8 @@ class _Work(Generic[T]):
         if self.resent > RESTARTS:
             hint = "check the disk there, and the network"
             raise TargetError(name, f"received damaged files {self.resent} times", hint=hint) from problem
-        if not self.ever and silent > FIRST_S:
+        self.tries += 1
+        if not self.ever and silent > FIRST_S and self.tries >= FIRST_TIMES:
             hint = f"check that it runs and is in the network: `ssh {self.order.device.ssh}`"
             raise TargetError(name, f"cannot be reached: {problem}", hint=hint) from problem
         if self.ever and silent > self._patience:
