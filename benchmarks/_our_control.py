@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,7 +73,10 @@ def ratios(files: Mapping[str, Path], compiled: Path, seconds: float) -> dict[st
     found = bench.bench(lineup, bench.BenchPlan(3, seconds, batches=(1,)))
     first = found.results[found.subjects[0]]
     times = [found.results[name].speedup_over(first) for name in found.subjects]
-    return {name: (1 / ratio.value, 1 / ratio.high, 1 / ratio.low) for name, ratio in zip(files, times, strict=True)}
+    return {
+        name: (1 / ratio.value, 1 / ratio.high, 1 / ratio.low if ratio.low > 0 else math.inf)
+        for name, ratio in zip(files, times, strict=True)
+    }
 
 
 if __name__ == "__main__":

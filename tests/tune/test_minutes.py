@@ -32,7 +32,7 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, slow_stage: str = "", slow_from: int = 0):
         self.now, self.slow_stage, self.slow_from = 0.0, slow_stage, slow_from
-        self.steps: dict[str, int] = dict.fromkeys(STAGES, 0)
+        self.steps, self.slow_steps = dict.fromkeys(STAGES, 0), dict.fromkeys(STAGES, 0)
         self.last_s, self.slow, self.learned_s = 0.0, False, 0.0
         monkeypatch.setattr(deadline.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(int8, "Int8Layers", lambda *given: Scanned(self))
@@ -42,6 +42,7 @@ class Machine:
     def takes(self, stage: str) -> None:
         self.slow = self.slow or (stage == self.slow_stage and self.steps[stage] >= self.slow_from)
         self.steps[stage] += 1
+        self.slow_steps[stage] += self.slow
         self.last_s = STAGES[stage] * (SLOWER if self.slow else 1)
         self.now += self.last_s
 
@@ -148,7 +149,7 @@ def test_learning_is_shared_with_a_network_without_a_layer_in_float(monkeypatch:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_machine_that_becomes_slower_in_any_stage_ends_in_time(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that is on its way may pass the end, and the one that looks at what was made. No other follows."""
+    """A step that is on its way may pass the end. What ships is then made of what is there, and looked at once."""
     whole = Machine(monkeypatch)
     whole.run()
     for slow_from in range(whole.steps[stage]):
@@ -158,8 +159,8 @@ def test_a_machine_that_becomes_slower_in_any_stage_ends_in_time(stage: str, mon
         assert machine.now <= 60 * MINUTES + SLOWER * most
         tried = [each for each in notes.tried if each.kept]
         assert notes.chosen.kept == bool(tried), "the best so far"
-        if machine.now > 60 * MINUTES + SLOWER * STAGES["look"]:
-            assert stage == "quantize", "others are planned by how long they take"
+        if machine.now > 60 * MINUTES + SLOWER * (STAGES["partly"] + STAGES["look"]):
+            assert 1 in (machine.slow_steps["quantize"], machine.slow_steps["times"]), "a second one is not begun"
 
 
 def test_learning_gets_what_the_search_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
