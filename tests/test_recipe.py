@@ -202,7 +202,7 @@ def test_the_timing_plan_is_without_rebuilds() -> None:
     assert plan == TimingPlan(processes=3, seconds=9.0)
 
 
-@pytest.mark.parametrize("word", ["remote", "", None, 3])
+@pytest.mark.parametrize("word", ["", None, 3])
 def test_where_a_target_is_measured_is_one_of_two_words(word: object) -> None:
     with pytest.raises(RecipeError) as caught:
         recipe.parse(tiny(targets={"openvino": {"where": word, "threads": 0}}))
