@@ -39,7 +39,6 @@ class Emulator:
         self.python.chmod(0o755)
         self.environment = {
             "PATH": os.environ["PATH"],
-            "HOME": str(folder),
             "PYTHONHOME": f"{prefix}/usr",
             "PYTHONPATH": f"{prefix}/{LIBRARIES}",
             "OMP_NUM_THREADS": "1",
