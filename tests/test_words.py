@@ -48,7 +48,6 @@ EXCEPTIONS = {
     ("tests/portable/test_contents.py", '"twin"'): "a key of bundles",
     ("tests/portable/test_measure.py", '"pace_ms"'): "a key of stored results",
     ("tests/portable/test_limits.py", "pace_ms"): "a key of stored results",
-    ("tests/arm/emulator.py", '"HOME"'): "a variable of the operating system",
     ("tests/cli/deployed.py", '"HOME"'): "a variable of the operating system",
     ("tests/cli/test_completion.py", '"HOME"'): "a variable of the operating system",
     ("tests/images/test_cifar.py", '"HOME"'): "a variable of the operating system",
