@@ -309,11 +309,11 @@ def torn(exact: onnx.ModelProto, layer: str, factor: float) -> onnx.ModelProto:
         value = numpy_helper.to_array(tensors[name])
         tensors[name].CopyFrom(numpy_helper.from_array(np.concatenate([value, value]), name))
     weights = numpy_helper.to_array(tensors[node.inputs[1]])
-    middle = tuple(side // 2 for side in weights.shape[2:])
+    where = (slice(None), slice(None), *(side // 2 for side in weights.shape[2:]))
     first, second = weights.copy(), np.zeros_like(weights)
     most = factor * np.abs(weights).reshape(len(weights), -1).max(1, keepdims=True)
-    first[(..., *middle)] += most
-    second[(..., *middle)] -= most
+    first[where] += most
+    second[where] -= most
     both = np.concatenate([first, second], 1)
     tensors[node.inputs[1]].CopyFrom(numpy_helper.from_array(both, node.inputs[1]))
     del found.graph.value_info[:]

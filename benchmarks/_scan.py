@@ -15,11 +15,9 @@ from typing import Any
 import _cost
 import numpy as np
 import onnx
-import torch
 from _judged import Peer, fresh
 from _peers import peak_mb, serve
 
-from edgeresnet import models
 from edgeresnet.noise.diagnose import diagnose
 from edgeresnet.quantization import equalize, ranges, sensitivity, session
 from edgeresnet.stages import trace
@@ -35,7 +33,7 @@ def scan(folder: Path, count: int) -> None:
         rounded = folder / f"{arch}-int8.onnx"
         options = {"dialect": "openvino", "effort": "fast"}
         job = {"peer": "ours", "options": options, "onnx": str(exact), "images": str(images), "out": str(rounded)}
-        made = {"ok": True} if rounded.is_file() else fresh(sys.executable, job)
+        made: dict[str, Any] = {"ok": True} if rounded.is_file() else fresh(sys.executable, job)
         parts = [_done({"peer": "calibration", "onnx": str(exact), "images": str(images)}) if made["ok"] else made]
         if parts[0]["ok"]:
             both = {"onnx": str(exact), "int8": str(rounded), "images": str(images)}

@@ -33,8 +33,8 @@ class Quantize(Section):
     minutes: float = Field(
         10.0,
         gt=0,
-        description="Time limit in minutes of learning, for each target's dialect (balanced takes at most 3 of them), and "
-        "of the search that `exclude: auto` does for each target.",
+        description="Time limit in minutes of learning, for each target's dialect (balanced takes at most 3 of them). "
+        "Also that of the search that `exclude: auto` does for each target.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",

@@ -71,7 +71,7 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 
 def test_all_wrong_keys_are_reported_at_once() -> None:
     raw = {
-        "orin": {"ssh": "x", "pyton": "python3", "timeout_minutes": 0},
+        "orin": {"ssh": "x", "pythn": "python3", "timeout_minutes": 0},
         "a b": {"ssh": "x"},
         "nano": {"target": "cuda"},
     }
@@ -79,7 +79,7 @@ def test_all_wrong_keys_are_reported_at_once() -> None:
         book.parse(raw)
     found = "\n".join(caught.value.problems)
     for words in (
-        "orin.pyton: unknown key, did you mean python?",
+        "orin.pythn: unknown key, did you mean python?",
         "orin.timeout_minutes: input should be greater than 0",
         "'a b': a name of a device has letters",
         "nano.ssh: missing",
