@@ -25,6 +25,7 @@ from edgeresnet import cli, errors, images, pipeline, recipe, targets
 from edgeresnet.cli import _noise
 from edgeresnet.noise import diagnose as noise
 from edgeresnet.noise.diagnosis import NoiseDiagnosis
+from edgeresnet.pipeline import diagnosing
 from edgeresnet.portable import codec
 from edgeresnet.portable.session import Availability
 from edgeresnet.report import noise_text
@@ -248,16 +249,14 @@ def test_a_recipe_is_made_as_far_as_its_int8(diagnose: Command, own: Path, tmp_p
 def test_a_layer_that_was_left_in_float_on_purpose_is_no_cause(
     diagnose: Command, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeresnet.noise import diagnose as core
-
-    real, found = core.diagnose, list[str]()
+    real, found = diagnosing.diagnose, list[str]()
 
     def seen(*given: Any, **more: Any) -> Any:
         diagnosis = real(*given, **more)
         found.extend(each.layer for each in diagnosis.causes if each.code == "float-layer")
         return diagnosis
 
-    monkeypatch.setattr(core, "diagnose", seen)
+    monkeypatch.setattr(diagnosing, "diagnose", seen)
     path = write_recipe(tmp_path, int8_recipe())
     more = ("--target", "openvino", "--set", "quantize.exclude=[layer2.0.conv1]", "--json", "-q")
     out, _ = expect(0, diagnose(path.name, "--int8", "--store", own, "--count", 8, *more))
@@ -361,7 +360,7 @@ def test_the_compilers_answers_are_compared(diagnose: Command, monkeypatch: pyte
         seen.append(compiler)
         return NOTHING
 
-    monkeypatch.setattr(noise, "diagnose", see)
+    monkeypatch.setattr(diagnosing, "diagnose", see)
     for words in (FILES, (*FILES, "--target", "openvino")):
         expect(0, diagnose(*words, "-q"))
     assert [each is None for each in seen] == [True, False]
@@ -455,7 +454,7 @@ def test_an_interruption(diagnose: Command, monkeypatch: pytest.MonkeyPatch) -> 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(noise, "diagnose", interrupt)
+    monkeypatch.setattr(diagnosing, "diagnose", interrupt)
     monkeypatch.setattr(cli, "_leave", sys.exit)
     code, out, err = diagnose(*FILES, "-q", "--output", "noise.html")
     assert (code, out, err.strip()) == (130, "", "error: interrupted (run it again: finished stages are stored)")

@@ -161,7 +161,7 @@ def test_without_a_target_openvino_is_timed_and_nothing_is_added_to_set(
         (("--speedup", "openvino=nan"), "prune.speedup.openvino: input should be"),
         (("--speedup", "openvin=2"), "openvin"),
         (("--speedup", "openvino=1.5", "--macs", 0.5), "not 2"),
-        (("--speedup", "openvino=1.5", "--set", "targets.openvino.where=bundle"), "targets.openvino is a bundle"),
+        (("--speedup", "openvino=1.5", "--set", "targets.openvino.where=bundle"), "targets.openvino is on a device"),
     ],
 )
 def test_mistakes_are_reported(arguments: tuple, words: str, command: Command, weights: Path, clock: Clock) -> None:
