@@ -151,7 +151,6 @@ def remarks(device: str, precision: str, cpu: str) -> tuple[str, ...]:
         found.append("an NPU computes what is not INT8 in f16, the FP32 network too")
     if device == "CPU" and cpu.startswith("arm"):
         found.append(
-            "OpenVINO 2026.4 computes most INT8 convolutions of a ResNet in float on Arm, and onnxruntime all of them "
-            "in INT8: measure both"
+            "OpenVINO 2026.4 computes most INT8 convolutions of a ResNet in float on Arm: measure onnxruntime, too"
         )
     return tuple(found)
