@@ -23,7 +23,6 @@ from PIL import Image
 import edgeresnet
 from edgeresnet import cli, errors, images, pipeline, recipe, targets
 from edgeresnet.cli import _noise
-from edgeresnet.noise import diagnose as noise
 from edgeresnet.noise.diagnosis import NoiseDiagnosis
 from edgeresnet.pipeline import diagnosing
 from edgeresnet.portable import codec

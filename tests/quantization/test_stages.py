@@ -155,7 +155,10 @@ def test_a_choice_of_quantizing_leaves_the_ranges_as_they_are(shipped: Shipped) 
         ({"quantize": {"estimator": "guess"}}, "quantize.estimator"),
         ({"quantize": {"minutes": 0}}, "quantize.minutes"),
         ({"quantize": {"efort": "fast"}}, "quantize.efort: unknown key, did you mean effort?"),
-        ({"targets": {"openvino": {"cpu": "pentium"}}}, "cpu must be one of this, avx2, vnni, amx, arm, arm-dotprod, not 'pentium'"),
+        (
+            {"targets": {"openvino": {"cpu": "pentium"}}},
+            "cpu must be one of this, avx2, vnni, amx, arm, arm-dotprod, not 'pentium'",
+        ),
         ({"targets": {"onnxruntime": {"cpu": ""}}}, "cpu must be one of"),
         ({"targets": {"openvino": {"residual": "none"}}}, "residual must be one of shortcut, both, auto, not 'none'"),
         ({"targets": {"onnxruntime": {"zero_points": "0"}}}, "zero_points must be one of auto, never, not '0'"),
