@@ -7,6 +7,7 @@ machine.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,6 +94,8 @@ def _print_peer(arch: str, target: str, chosen: str, exact: Path, args: argparse
 
 def _ratios(files: Mapping[str, Path], target: str, args: argparse.Namespace, compiled: Path) -> dict[str, Ratio]:
     """Time files in turn; return how many times as fast each is as the first."""
+    shutil.rmtree(compiled, ignore_errors=True)
+    compiled.mkdir()
     lineup = bench.lineup_of_files(list(files.values()), [target], compiled)
     for absent in lineup.absent:
         print(f"{absent.name}: {absent.reason}", file=sys.stderr)
