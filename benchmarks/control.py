@@ -11,7 +11,7 @@ onnxruntime, their files are among those without a fault. Networks without their
 
     python benchmarks/control.py planted --data DIR --work FOLDER --peers peers/bin/python
     python benchmarks/control.py control --data DIR --work FOLDER --peers peers/bin/python
-    python benchmarks/control.py placement --peers peers/bin/python
+    python benchmarks/control.py placement --peers peers/bin/python --only cifar_resnet20 --seconds 20
     python benchmarks/control.py scan
 """
 

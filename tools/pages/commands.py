@@ -78,7 +78,7 @@ def _section(name: str, command: click.Command, recorded: Recorder) -> str:
     parts += [block for text in recorded.texts for block in _blocks(text)]
     parts.append(table(["argument", "values"], _arguments(command)))
     for group, rows in recorded.groups.items():
-        shown = [row for row in map(_option, rows) if row[0] != "`-h`, `--help`"]
+        shown = [row for row in map(_option, rows) if not row[0].endswith("`--help`")]
         title = group if group.lower() != "options" else "Options"
         parts.append(f"**{title}**\n\n" + table(["option", "value", "default", "what it is"], shown) if shown else "")
     return "\n".join(part.strip("\n") + "\n" for part in parts if part)
