@@ -271,7 +271,7 @@ def _learn(attempts: _Attempts, channels: Channels, choices: Choices, learn: Bat
 
 
 class _Lesson:
-    """Channels and ranges that follow from images. More images change what one state becomes, not its successors."""
+    """Learns channels and ranges from images. Each attempt begins with the same network and has all images so far."""
 
     def __init__(self, attempts: _Attempts, channels: Channels, choices: Choices, learn: Batches, progress: Progress):
         from . import clipping

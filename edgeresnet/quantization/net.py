@@ -99,8 +99,8 @@ class Net:
             yield node
             for name in node.inputs:
                 if self.last_read[name] == index:
-                    for held in values:
-                        held.pop(name, None)
+                    for each in values:
+                        each.pop(name, None)
 
     def weighted(self) -> list[Node]:
         """List the convolutions and fully connected layers whose weights are constants."""

@@ -1,6 +1,6 @@
-"""More layers in float than a forecast asks for: what a device is offered that cannot be asked twice.
+"""Chooses more layers for float than a forecast needs, for a device that measures once.
 
-A verdict on the device that is not KEPT costs another journey. So a bundle has a network with a wider margin, too.
+If the device breaks a promise, a new bundle must go there. So a bundle also has a network with a wider margin.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .forecast import Forecast, Goals
 
 
 class Question(Protocol):
-    """What is asked of the network that was searched."""
+    """Forecasts for the network that was searched."""
 
     def layers(self) -> Sequence[str]:
         """Return the layers that may stay in float, in the network's order."""

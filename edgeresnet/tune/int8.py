@@ -150,7 +150,7 @@ class _Making:
     def others(
         self, network: engine.Quantized, found: Found, layers: Int8Layers
     ) -> dict[str, tuple[engine.Quantized, Tried]]:
-        """Return what a device chooses from besides: no layer in float, and more than the forecast asks for."""
+        """Return other networks for the device to measure: none in float, and more in float than the forecast needs."""
         self._learners = 1
         plain = (self._again([]) if self.learns else None) or self.base
         made = {PLAIN: (plain, Tried((), self.forecast(plain)))}
