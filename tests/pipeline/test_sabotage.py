@@ -87,10 +87,12 @@ def _slower(answer: np.ndarray, seen: int) -> np.ndarray:
 
 
 def test_the_harness_itself_is_green(own_store: Store, add_target: Any) -> None:
-    # so high because of three processes of a busy machine: where one stalled, their interval ends at seconds
     promises = {"max_drop_pp": 2, "max_latency_p99_ms": 1e6}
     run = judged(own_store, add_target, Sabotaged(), promises=promises, verify={"processes": 3, "seconds": 3})
-    assert run.verdict == "KEPT"
+    found = {each.promise.kind: each for each in run.verdicts}
+    assert found["max_drop_pp"].verdict == "KEPT", found["max_drop_pp"].reason
+    # where one of the three processes stalls on a busy machine, no limit of the p99 is shown to be kept
+    assert found["max_latency_p99_ms"].verdict in {"KEPT", "UNDECIDED"}, found["max_latency_p99_ms"].reason
 
 
 @pytest.mark.parametrize(
