@@ -53,7 +53,8 @@ def with_result(run: Run, recipe: Recipe, result: Measured, step: StepRecord) ->
 
     `recipe` is the run's own, with other promises where some are given.
     """
-    began, rounds = time.time(), _rounds_of(run)
+    began, by_target = time.time(), _rounds_of(run)
+    rounds = {name: by_target.get(target, 1) for name, target in recipe.places().items()}
     results = {**run.results, result.target: _described(result, recipe, rounds.get(result.target, 1))}
     verdicts = _verdicts(recipe, results, rounds)
     return replace(

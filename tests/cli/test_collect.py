@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgeresnet.portable import machine
+from edgeresnet.portable.result import Measured, NotMeasured
+from edgeresnet.runs import StepId
 from edgeresnet.stages.export import contents
+from edgeresnet.store import Store
 
+from ..conftest import step_of
 from .conftest import Command, Exported, err_of, expect, out_of
 
 
@@ -90,6 +95,62 @@ def test_what_was_collected_is_judged_though_the_host_has_changed(
     assert {step.state for step in run.steps if step.id.startswith("verify:onnxruntime")} == {"done"}
     _, err = expect(2, command("collect", measured.result, "--store", own_store.root, "--set", "seed=1"))
     assert "--set seed=1" in err
+
+
+def waits_for(store: Store, *devices: str) -> None:
+    """Store the newest run as one whose devices did not answer."""
+    run = store.load_run()
+    raw = json.loads(json.dumps(dict(run.recipe)))
+    raw["targets"]["onnxruntime"]["where"] = devices
+    absent = {f"onnxruntime@{each}": NotMeasured(f"onnxruntime@{each}", f"{each} is away") for each in devices}
+    (own,) = (step for step in run.steps if str(step.step) == "verify:onnxruntime")
+    away = [
+        replace(own, step=step, id=str(step), state="failed", key=None, digest=None, path=None, notes=None)
+        for step in (StepId("verify", name) for name in absent)
+    ]
+    others = tuple(step for step in run.steps if step is not own)
+    store.save_run(replace(run, id=f"9{run.id[1:]}", recipe=raw, results=absent, steps=(*others, *away)))
+
+
+def test_a_result_lands_in_the_part_of_its_device(measured: Exported, command: Command) -> None:
+    again = ("collect", measured.result, "--store", measured.store.root, "--max-drop-pp", 40)
+    waits_for(measured.store, "orin")
+    assert "onnxruntime@orin" in out_of(0, command(*again))
+    newest = measured.store.runs()[-1]  # the run that waits has an id of the future
+    newest.unlink()
+    run = measured.store.load_run()
+    assert list(run.results) == ["onnxruntime@orin"]
+    result = run.results["onnxruntime@orin"]
+    assert isinstance(result, Measured)
+    assert result.target == "onnxruntime@orin"
+    assert {one.target for one in run.verdicts} == {"onnxruntime@orin"}
+    step = step_of(run, "verify:onnxruntime@orin")
+    assert (step.state, step.reason) == ("done", "")
+    assert step.key
+    assert measured.store.find("verify", step.key)[0], "a run of the same recipe finds it done"
+
+
+def test_of_several_devices_the_one_that_waits_or_is_named_gets_the_result(
+    measured: Exported, command: Command
+) -> None:
+    again = ("collect", measured.result, "--store", measured.store.root)
+    waits_for(measured.store, "orin", "nano")
+    err = err_of(2, command(*again))
+    assert "result.json may be of any of onnxruntime@orin, onnxruntime@nano" in err
+    assert "(name the device that measured it: `--as orin` or `--as nano`)" in err
+    assert "--as xavier is not a device of run 9" in err_of(2, command(*again, "--as", "xavier"))
+
+    def measured_by(*words: str) -> list[str]:
+        expect(4, command(*again, *words))
+        run = max(map(measured.store.load_run, map(str, measured.store.runs())), key=lambda each: each.id[1:])
+        measured.store.runs()[-1].unlink()
+        measured.store.save_run(replace(run, id=f"9{run.id[1:]}"))
+        return [result.target for result in run.measured]
+
+    assert measured_by("--as", "nano") == ["onnxruntime@nano"]
+    assert measured_by() == ["onnxruntime@nano"], "it is the same measurement"
+    code, _, err = command(*again, "--as", "onnxruntime@orin")
+    assert code == 0, err
 
 
 def test_verify_from_still_works_and_names_the_command(measured: Exported, command: Command) -> None:
