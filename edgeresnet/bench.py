@@ -98,21 +98,17 @@ class Bench:
 
 
 def lineup_of_run(store: Store, run: Run, wanted: Sequence[str]) -> Lineup:
-    """Return every variant that the run measured, on the wanted targets or on all of them."""
-    measured = {result.target: result for result in run.measured}
-    for name in wanted:
-        if name not in measured:
-            hint = f"it measured {', '.join(measured) or 'no target'}"
-            raise EdgeresnetError(f"run {run.id}", f"has no measurement on {name}", hint=hint)
+    """Return every variant that the run measured here, on the wanted targets or on all of them."""
+    measured = run.measured_here(wanted)
     if not measured:
         raise EdgeresnetError(
             f"run {run.id}", "compiled no network that bench can measure", hint="run its recipe again"
         )
     subjects: list[Subject] = []
     absent: list[Absent] = []
-    for name in wanted or measured:
-        for variant, about in measured[name].variants.items():
-            title = f"{name} {variant}" if len(wanted or measured) > 1 else variant
+    for name, result in measured.items():
+        for variant, about in result.variants.items():
+            title = f"{name} {variant}" if len(measured) > 1 else variant
             try:
                 targets.require(name)
             except TargetError as problem:
@@ -121,6 +117,8 @@ def lineup_of_run(store: Store, run: Run, wanted: Sequence[str]) -> Lineup:
             compiled = store.artifact_of(run, about.digest).path
             subjects.append(Subject(title, name, compiled, about.notes.signature))
     files, notes = _files_of_run(store, run)
+    if there := [] if wanted else run.measured_on_devices:
+        notes = (*notes, f"left out, since a device compiled it: {', '.join(there)}")
     return Lineup(tuple(subjects), tuple(absent), files, notes)
 
 

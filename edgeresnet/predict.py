@@ -37,20 +37,16 @@ def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -
             hint="run the recipe again",
         ) from problem
     batch = preprocessing.normalize(read_image(image, preprocessing)[None])
-    measured = {result.target: result for result in run.measured}
-    if not measured or (target is not None and target not in measured):
-        raise EdgeresnetError(
-            f"run {run.id}",
-            f"has no measurement{f' on {target}' if target else ''}",
-            hint=f"it measured {', '.join(measured) or 'no target'}",
-        )
+    measured = run.measured_here([target] if target else [])
+    if not measured:
+        raise EdgeresnetError(f"run {run.id}", "has no measurement", hint="it measured no target")
     found: dict[str, tuple[Prediction, ...]] = {}
-    for name in [target] if target else measured:
+    for name, result in measured.items():
         runtime = targets.require(name)
-        for variant, about in measured[name].variants.items():
+        for variant, about in result.variants.items():
             with runtime.load(store.artifact_of(run, about.digest).path) as session:
                 logits = inference.infer(session, batch)[0]
-            found[f"{name} {variant}"] = _ranked(logits, measured[name].classes, top)
+            found[f"{name} {variant}"] = _ranked(logits, result.classes, top)
     return found
 
 

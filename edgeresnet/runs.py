@@ -6,11 +6,11 @@ Everything that reads a run reads these types: reports, gates, comparisons, Pyth
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Literal, TypeVar
 
-from .errors import quoted
+from .errors import EdgeresnetError, quoted
 from .notes import BY_STAGE, Notes
 from .portable import codec, limits
 from .portable.codec import CodecError
@@ -150,6 +150,26 @@ class Run:
     def measured(self) -> list[Measured]:
         """The targets that were measured."""
         return [result for result in self.results.values() if isinstance(result, Measured)]
+
+    @property
+    def measured_on_devices(self) -> list[str]:
+        """The parts that devices measured. A device compiles what it measures, so those networks are not here."""
+        bundles = {step.step.target for step in self.steps if step.stage == "export"}
+        return [one.target for one in self.measured if one.target.partition("@")[0] in bundles]
+
+    def measured_here(self, wanted: Sequence[str] = ()) -> dict[str, Measured]:
+        """Return what this machine compiled and measured, of these targets or of all; refuse what a device did."""
+        known, there = {one.target: one for one in self.measured}, self.measured_on_devices
+        here = {name: one for name, one in known.items() if name not in there}
+        for name in wanted or ([] if here else there[:1]):
+            parts = [part for part in there if name in (part, part.partition("@")[0])]
+            if parts:
+                hint = f"measure it here: `edgeresnet run RECIPE --set targets.{parts[0].partition('@')[0]}.where=here`"
+                raise EdgeresnetError(parts[0], "was compiled on its device, so it cannot run here", hint=hint)
+            if name not in known:
+                hint = f"it measured {', '.join(known) or 'no target'}"
+                raise EdgeresnetError(f"run {self.id}", f"has no measurement on {name}", hint=hint)
+        return {name: here[name] for name in wanted or here}
 
     def verdicts_of(self, target: str) -> list[Verdict]:
         """Return the verdicts on one target."""

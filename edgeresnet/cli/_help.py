@@ -15,6 +15,17 @@ TARGET, OUTPUT, RUN = "Target and promises", "Output", "Run"
 GROUPS = (MODEL, IMAGES, QUANTIZATION, TRAINING, PRUNING, RECOVERY, TARGET, OUTPUT, RUN)  # in this order
 
 TARGET_NAMES = click.Choice(targets.names())
+
+
+class Part(click.Choice):
+    """A target, or the part of a run that a device measured: `tensorrt@orin`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        target, at, device = str(value).partition("@")
+        return f"{super().convert(target, param, ctx)}{at}{device}"
+
+
+PART_NAMES = Part(targets.names())
 _EXAMPLE = 70  # columns of a line of an example
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--target",
     "wanted",
     multiple=True,
-    type=_help.TARGET_NAMES,
+    type=_help.PART_NAMES,
     group=_help.TARGET,
     show_default="those of the run, or all installed ones",
     help="Target to time on. Repeatable.",
@@ -105,6 +105,9 @@ def _lineup(what: tuple[str, ...], wanted: tuple[str, ...], store: Store, folder
     wanted = tuple(dict.fromkeys(wanted))
     files = [Path(word) for word in what if recipe.is_onnx(word)]
     if files and len(files) == len(what):
+        if there := [name for name in wanted if "@" in name]:
+            problem, hint = "is a part of a run, and files are timed on this machine", "name the target alone"
+            raise EdgeresnetError(f"--target {there[0]}", problem, hint=hint)
         names = wanted or [name for name, target in targets.discover().items() if target.available().ok]
         return benching.lineup_of_files(files, names, folder)
     if len(what) > 1 or files:

@@ -17,7 +17,7 @@ from . import _complete, _help, _options, _output
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_help.option("--run", "run_name", shell_complete=_complete.runs, show_default="newest", help="Id of the run.")
 @_help.option(
-    "--target", type=_help.TARGET_NAMES, group=_help.TARGET, show_default="all", help="Target of the run to use."
+    "--target", type=_help.PART_NAMES, group=_help.TARGET, show_default="all", help="Target of the run to use."
 )
 @_help.option(
     "--top",
@@ -40,6 +40,8 @@ def predict(image: Path, run_name: str | None, target: str | None, top: int, sto
     run = store.load_run(run_name)
     with store.used() if store.is_marked else contextlib.nullcontext():
         found = predicting.predict(store, run, image, target, top)
+    if there := [] if target else run.measured_on_devices:
+        _output.echo(f"left out, since a device compiled it: {', '.join(there)}", err=True)
     if as_json:
         _output.print_json(found)
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from edgeresnet.portable import machine
 from edgeresnet.portable.result import Measured, NotMeasured
@@ -17,7 +18,7 @@ from edgeresnet.stages.export import contents
 from edgeresnet.store import Store
 
 from ..conftest import step_of
-from .conftest import Command, Exported, err_of, expect, out_of
+from .conftest import Command, Exported, err_of, expect, out_of, refused
 
 
 def test_a_result_that_is_not_the_bundles_is_refused(measured: Exported, command: Command, tmp_path: Path) -> None:
@@ -128,6 +129,15 @@ def test_a_result_lands_in_the_part_of_its_device(measured: Exported, command: C
     assert (step.state, step.reason) == ("done", "")
     assert step.key
     assert measured.store.find("verify", step.key)[0], "a run of the same recipe finds it done"
+    Image.new("L", (8, 8)).save("black.png")
+    for words in (("predict", "black.png"), ("bench",)):
+        for name in ([], ["--target", "onnxruntime"], ["--target", "onnxruntime@orin"]):
+            err = refused(command(*words, "--store", measured.store.root, *name))
+            assert "onnxruntime@orin was compiled on its device, so it cannot run here (measure it here: " in err
+        err = refused(command(*words, "--store", measured.store.root, "--target", "openvino@orin"))
+        assert "has no measurement on openvino@orin (it measured onnxruntime@orin)" in err
+    err = refused(command("bench", measured.bundle / "networks" / "fp32.onnx", "--target", "onnxruntime@orin"))
+    assert "--target onnxruntime@orin is a part of a run" in err
 
 
 def test_of_several_devices_the_one_that_waits_or_is_named_gets_the_result(
