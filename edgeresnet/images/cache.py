@@ -121,7 +121,7 @@ class DecodedCache:
         self._image_bytes = int(np.prod(shape)) * pixel.itemsize
 
     def stream(self, size: int) -> Iterator[Chunk] | None:
-        """Return chunks of `size` images from disk; None where they are not complete."""
+        """Return images from disk, in the chunks that decoding gave; None where they are not complete."""
         indices = self._indices()
         return None if indices is None else self._read(indices, size)
 
@@ -181,8 +181,7 @@ class DecodedCache:
 
     def _read(self, indices: np.ndarray, size: int) -> Iterator[Chunk]:
         with open(self._data, "rb") as file:
-            for start in range(0, len(indices), size):
-                numbers = indices[start : start + size]
+            for numbers in np.split(indices, np.flatnonzero(np.diff(indices // size)) + 1):
                 data = file.read(len(numbers) * self._image_bytes)
                 yield numbers, np.frombuffer(data, self._pixel).reshape(len(numbers), *self._shape)
 

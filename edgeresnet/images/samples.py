@@ -97,13 +97,22 @@ class Samples:
     def subset(self, indices: Sequence[int] | np.ndarray) -> Samples:
         return replace(self, chosen=self.chosen[np.asarray(indices, dtype=np.int64)])
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Yield every image once, in order, as decoded; the first pass fills a cache on disk for the next ones."""
+    def part(self, first: int, stop: int) -> Samples:
+        """Return the images from `first` to `stop`, which hold nothing of the others: small enough to travel."""
+        source = self.source.part(self.chosen[first:stop].tolist())
+        return replace(self, source=source, chosen=np.arange(len(source.labels)))
+
+    def batches(self, size: int, *, may_be_none: bool = False) -> Iterator[Batch]:
+        """Yield every image once, in order, as decoded; the first pass fills a cache on disk for the next ones.
+
+        A batch holds the readable ones of `size` images in a row: what a batch holds does not depend on the pass, nor
+        on where a part of these images begins. `may_be_none`: that none is readable is no failure, as of a part.
+        """
         seen = 0
         for indices, pixels in self._chunks(size):
             seen += len(indices)
             yield Batch(indices, pixels, self.labels[indices])
-        if not seen and len(self):
+        if not (seen or may_be_none) and len(self):
             self._raise_why_none()
 
     def _chunks(self, size: int) -> Iterator[decode.Chunk]:

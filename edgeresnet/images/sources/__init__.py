@@ -14,12 +14,13 @@ from ...portable.documents import form_of, reason, shown
 from ...recipe import Source
 from ...store import Store
 from .. import place
+from . import webdataset
 from .arrays import Arrays, digits, npz
 from .cifar import cifar10
 from .files import Folder, Listed
 from .image_source import ImageSource as ImageSource
 from .naming import Names, settled
-from .tars import COMPRESSED, Tar
+from .tars import COMPRESSED
 
 __all__ = [
     "Arrays",
@@ -27,7 +28,6 @@ __all__ = [
     "ImageSource",
     "Listed",
     "Names",
-    "Tar",
     "at",
     "cifar10",
     "digits",
@@ -68,17 +68,17 @@ def _at(path: Path, slot: str, store: Store | None) -> ImageSource:
     mode = place.mode_of(path)
     if place.is_folder(mode) or (mode is None and kind not in KINDS):
         return Folder(path, store, labelled=labelled)
-    if mode is None:
+    if mode is None and not webdataset.is_pattern(path):
         hint = "paths start at the folder where you started edgeresnet"
         raise ImagesError(f"the file {shown(path)}", "does not exist", hint=hint)
-    if form := form_of(mode):
+    if mode is not None and (form := form_of(mode)):
         raise ImagesError(shown(path), f"is {form}, not a folder or a file of images", hint="give class folders")
     if kind in (".csv", ".json"):
         return Listed(path, store, labelled=labelled)
     if kind == ".npz":
         return npz(path, slot)
     if kind == ".tar":
-        return Tar(path, store, labelled=labelled)
+        return webdataset.opened(path, store, labelled=labelled)
     if path.name.lower().endswith(COMPRESSED):
         hint = "unpack it, or store a plain .tar"
         raise ImagesError(shown(path), "is compressed, but edgeresnet reads images in place", hint=hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import math
 import struct
@@ -42,15 +43,23 @@ class Arrays:
         self.labels = labels.astype(np.int64)
         self.classes, self.numbered = tuple(classes), numbered
         self.hashes = [hashlib.sha256(image.tobytes()).digest() for image in pixels]
+        self._numbers: Sequence[int] = range(len(pixels))
 
     def name(self, index: int) -> str:
-        return f"{self._title}[{index}]"
+        return f"{self._title}[{self._numbers[index]}]"
 
     def path(self, index: int) -> None:
         return None
 
     def open(self, index: int) -> Image.Image:
         return Image.fromarray(self._pixels[index])
+
+    def part(self, indices: Sequence[int]) -> Arrays:
+        found = copy.copy(self)
+        found._pixels, found.labels = np.array(self._pixels[indices]), self.labels[indices]
+        found.hashes = [self.hashes[index] for index in indices]
+        found._numbers = [self._numbers[index] for index in indices]
+        return found
 
 
 def digits(*, evaluation: bool) -> Arrays:

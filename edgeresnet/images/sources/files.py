@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,12 @@ class Files:
 
     def path(self, index: int) -> str:
         return os.path.join(self.root, self._names[index])
+
+    def part(self, indices: Sequence[int]) -> Files:
+        found = copy.copy(self)
+        found._names = [self._names[index] for index in indices]
+        found.labels, found.hashes = self.labels[indices], [self.hashes[index] for index in indices]
+        return found
 
 
 class Folder(Files):

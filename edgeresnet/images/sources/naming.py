@@ -5,6 +5,7 @@ The order counts: a network's first answer is the first name. What could be read
 
 from __future__ import annotations
 
+import copy
 import difflib
 import itertools
 from collections import Counter
@@ -47,6 +48,13 @@ class Named:
     @property
     def hashes(self) -> Sequence[bytes]:
         return self._source.hashes
+
+    def part(self, indices: Sequence[int]) -> Named:
+        found = copy.copy(self)
+        source = found._source = self._source.part(indices)
+        found.labels = self.labels[indices]
+        found.name, found.path, found.open = source.name, source.path, source.open
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """A .tar of class folders, read where it lies: each image by its place in the file, nothing unpacked.
 
-Also one whose class folders are .tar files themselves, as ImageNet's training images come.
+Also one whose class folders are .tar files themselves, as ImageNet's training images come; and WebDataset's shards, one
+or many, where `0001.cls` next to `0001.jpg` has the number of its class.
 """
 
 from __future__ import annotations
 
+import copy
 import io
 import posixpath
 import tarfile
@@ -29,32 +31,58 @@ _LONGEST_NAME = 4096
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 
 
-class Tar:
-    """A .tar, numbered as the same folder would be. A folder around all class folders is ignored."""
+class Packed:
+    """Images in one or several .tar files, each by its place in one of them."""
 
+    classes: tuple[str, ...]
+    labels: np.ndarray
     numbered = False
 
-    def __init__(self, path: Path, store: Store | None, *, labelled: bool = True):
-        self._path, found = path, _read(path)
-        self.classes, order, self.labels = _sorted(path, found, labelled)
-        self._names = [found.names[index] for index in order]
-        self._starts, self._sizes = np.asarray(found.starts)[order], np.asarray(found.sizes)[order]
-        spans = zip(self._names, self._starts.tolist(), self._sizes.tolist(), strict=True)
-        self.hashes = HashIndex(store).of_parts(path, spans)
+    def __init__(self, paths: Sequence[Path], names: Sequence[str], spans: np.ndarray, store: Store | None):
+        """Name images and their `spans`: rows of which file, start and size. The images of a file are in a row."""
+        self._paths, self._names, self._spans = paths, names, spans
+        index, self.hashes = HashIndex(store), list[bytes]()
+        for file, path in enumerate(paths):
+            first, stop = np.searchsorted(spans[:, 0], (file, file + 1)).tolist()
+            mine = zip(names[first:stop], *spans[first:stop, 1:].T.tolist(), strict=True)
+            self.hashes += index.of_parts(path, mine)
 
     def name(self, index: int) -> str:
-        return f"{self._path}:{self._names[index]}".encode("utf-8", "backslashreplace").decode()
+        path = self._paths[self._spans[index, 0]]
+        return f"{path}:{self._names[index]}".encode("utf-8", "backslashreplace").decode()
 
     def path(self, index: int) -> None:
         return None
 
     def open(self, index: int) -> Image.Image:
-        with open(self._path, "rb", buffering=0) as file:
-            file.seek(self._starts[index])
-            return Image.open(io.BytesIO(file.read(self._sizes[index])))
+        number, start, size = self._spans[index].tolist()
+        with open(self._paths[number], "rb", buffering=0) as file:
+            file.seek(start)
+            return Image.open(io.BytesIO(file.read(size)))
+
+    def part(self, indices: Sequence[int]) -> Packed:
+        found = copy.copy(self)
+        found._names = [self._names[index] for index in indices]
+        found._spans, found.labels = self._spans[indices], self.labels[indices]
+        found.hashes = [self.hashes[index] for index in indices]
+        return found
 
 
-class _Members(NamedTuple):
+class Tar(Packed):
+    """A .tar, numbered as the same folder would be. A folder around all class folders is ignored."""
+
+    def __init__(self, path: Path, store: Store | None, *, labelled: bool = True, members: Members | None = None):
+        """Read a .tar, whose members may be known already."""
+        members = read(path) if members is None else members
+        self.classes, order, self.labels = _sorted(path, members, labelled)
+        starts, sizes = (np.asarray(each, np.int64)[order] for each in (members.starts, members.sizes))
+        spans = np.stack([np.zeros_like(starts), starts, sizes], 1)
+        super().__init__([path], [members.names[index] for index in order], spans, store)
+
+
+class Members(NamedTuple):
+    """What a .tar holds, in its order."""
+
     names: list[str]
     starts: array[int]
     sizes: array[int]
@@ -67,8 +95,9 @@ class _Members(NamedTuple):
         self.sizes.append(size)
 
 
-def _read(path: Path) -> _Members:
-    found = _Members([], array("q"), array("q"), set(), [])
+def read(path: Path) -> Members:
+    """List what a .tar holds; refuse one that is compressed or damaged."""
+    found = Members([], array("q"), array("q"), set(), [])
     place.check_file(path)
     hint = "pack its folder again without compression"
     with (
@@ -90,7 +119,7 @@ def _read(path: Path) -> _Members:
     return found
 
 
-def _walk(file: BinaryIO, inside: str, found: _Members, length: int) -> None:
+def _walk(file: BinaryIO, inside: str, found: Members, length: int) -> None:
     with tarfile.TarFile(fileobj=file) as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # or all would stay in memory, a kilobyte each
@@ -125,7 +154,7 @@ def _check(member: tarfile.TarInfo, length: int) -> None:
         raise tarfile.ReadError(f"{shortened(member.name, 40)} is not complete")
 
 
-def _sorted(path: Path, found: _Members, labelled: bool) -> tuple[tuple[str, ...], list[int], np.ndarray]:
+def _sorted(path: Path, found: Members, labelled: bool) -> tuple[tuple[str, ...], list[int], np.ndarray]:
     """Return classes, the members in a folder's order, and their labels. What is not in a class folder is ignored."""
     depth = _depth(found.names)
     parts = [name.split("/", depth + 1) for name in found.names]
@@ -157,7 +186,7 @@ def _depth(names: Sequence[str]) -> int:
     return depth
 
 
-def _refuse_empty(path: Path, found: _Members, depth: int, classes: Sequence[str]) -> None:
+def _refuse_empty(path: Path, found: Members, depth: int, classes: Sequence[str]) -> None:
     at_level = (folder.split("/") for folder in found.folders if folder.count("/") == depth)
     empty = sorted({folder[depth] for folder in at_level} - set(classes))
     if empty:
