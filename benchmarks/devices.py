@@ -23,7 +23,7 @@ import onnx
 from PIL import Image
 
 from edgeresnet import models
-from edgeresnet.devices import looking, measuring
+from edgeresnet.devices import measuring
 from edgeresnet.stages import trace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -74,7 +74,7 @@ def _beyond(server: sshd.Server, bundle: Path, folder: Path, where: str, job: st
     device = server.device(python=sys.executable, folder=str(folder / "devices" / where))
     watcher, began = _Watcher(), time.perf_counter()
 
-    def accept(data: bytes, seen: looking.Seen) -> int:
+    def accept(data: bytes, source: measuring.Source) -> int:
         return len(data)
 
     order = measuring.Order("loopback", device, "onnxruntime", bundle, job, accept)

@@ -27,7 +27,7 @@ class Holder:
 
     who: str
     job: str = ""
-    since: float = 0.0  # by the device's clock
+    for_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,9 @@ def look(name: str, device: Device, wanted: Sequence[str] = ()) -> Seen:
         with ssh.Connection(name, device) as connection:
             return judged(name, device, facts(connection, wanted or targets.names()), wanted)
     except ssh.Dropped as problem:
-        hint = f"check that it runs and is in the network: `ssh {device.ssh}`"
-        return Seen(name, device.ssh, False, (f"cannot be reached: {problem}",), hint, wanted)
+        return Seen(name, device.ssh, False, (f"cannot be reached: {problem}",), problem.hint, wanted)
     except EdgeresnetError as problem:
-        return Seen(name, device.ssh, False, (problem.message.removeprefix(f"{name} "),), problem.hint, wanted)
+        return Seen(name, device.ssh, False, (problem.problem,), problem.hint, wanted)
 
 
 def facts(connection: ssh.Connection, wanted: Sequence[str]) -> Facts:
@@ -117,11 +116,21 @@ def refused(name: str, device: Device, problem: ssh.Refused) -> TargetError | ss
         hint = "bundles need Python 3.10: name one of that age or newer: `python:` in devices.yaml"
         return TargetError(name, f"has Python {problem.text} as {device.python}", hint=hint)
     if problem.code == "full":
-        return TargetError(name, f"has a full disk: {problem.text}", hint=f"free some space there, in {device.folder}")
+        return full(name, device, problem.text)
     if problem.code == "folder":
         hint = "check `folder:` in devices.yaml, and that you may write there"
         return TargetError(name, f"cannot use its folder: {problem.text}", hint=hint)
     return TargetError(name, f"refused a request: {problem.text}", hint="run it again")
+
+
+def full(name: str, device: Device, what: str) -> TargetError:
+    """Return the error that a full disk is."""
+    return TargetError(name, f"has a full disk: {what}", hint=room_hint(device))
+
+
+def room_hint(device: Device) -> str:
+    """Return what helps against a full disk there."""
+    return f"free some space there, in {device.folder} or elsewhere, and run it again"
 
 
 def judged(name: str, device: Device, found: Facts, wanted: Sequence[str], now: float | None = None) -> Seen:

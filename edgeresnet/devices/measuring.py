@@ -6,6 +6,7 @@ what is done: files that are there, a job that works, a result that waits.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import getpass
 import re
@@ -13,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -51,6 +52,15 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a result comes from."""
+
+    seen: looking.Seen
+    age_s: float | None  # since it was measured, whatever the device's clock; None: the device has started again since
+    changed: str = ""  # what a person changed there meanwhile: `power mode MAXN became 15W`
+
+
+@dataclass(frozen=True)
 class Order(Generic[T]):
     """What one device is to do: measure a bundle, as a job of this id. `accept` takes the result's bytes."""
 
@@ -59,24 +69,34 @@ class Order(Generic[T]):
     target: str
     bundle: Path
     job: str
-    accept: Callable[[bytes, looking.Seen], T]
+    accept: Callable[[bytes, Source], T]
     known: str = ""  # the identity that this name had before; empty: none
     words: tuple[str, ...] = ()  # options of deploy.py
 
 
-def measure(order: Order[T], watcher: Watcher, stopping: threading.Event) -> T:
-    """Return what `accept` makes of a device's result. Raise TargetError where none comes, Stopped when asked to."""
+def measure(order: Order[T], watcher: Watcher, stopping: threading.Event, line: ssh.Line | None = None) -> T:
+    """Return what `accept` makes of a device's result. Raise TargetError where none comes, Stopped when asked to.
+
+    `line` stays open, for the next order.
+    """
     work, down = _Work(order, watcher, stopping), 0
-    while True:
-        try:
-            with ssh.Connection(order.name, order.device) as connection:
+    with contextlib.ExitStack() as ending:
+        line = line or ending.enter_context(ssh.Line(order.name, order.device))
+        broken = ending.enter_context(contextlib.ExitStack())
+        broken.callback(line.close)  # whatever ends this early may leave half a request
+        while True:
+            try:
+                connection = line.connection()
                 down = 0
                 work.reached()
-                return work.advance(connection)
-        except ssh.Dropped as problem:
-            work.dropped(problem)
-            stopping.wait(_BACKOFF_S[min(down, len(_BACKOFF_S) - 1)])
-            down += 1
+                found = work.advance(connection)
+                broken.pop_all()
+                return found
+            except ssh.Dropped as problem:
+                line.close()
+                work.dropped(problem)
+                stopping.wait(_BACKOFF_S[min(down, len(_BACKOFF_S) - 1)])
+                down += 1
 
 
 @functools.cache
@@ -121,12 +141,12 @@ class _Work(Generic[T]):
             raise Stopped from problem
         self.resent += isinstance(problem, ssh.Damaged)
         if self.resent > RESTARTS:
-            hint = "check the disk there, and the network"
-            raise TargetError(name, f"received damaged files {self.resent} times", hint=hint) from problem
+            hint = "check its disk, the network, and that nothing there prints after the login"
+            raise TargetError(name, f"was not understood {self.resent} times: {problem}", hint=hint) from problem
         self.tries += 1
-        if not self.ever and silent > FIRST_S and self.tries >= FIRST_TIMES:
-            hint = f"check that it runs and is in the network: `ssh {self.order.device.ssh}`"
-            raise TargetError(name, f"cannot be reached: {problem}", hint=hint) from problem
+        is_away = silent > FIRST_S and self.tries >= FIRST_TIMES
+        if not self.ever and (is_away or isinstance(problem, ssh.NotFound)):
+            raise TargetError(name, f"cannot be reached: {problem}", hint=problem.hint) from problem
         if self.ever and silent > self._patience:
             minutes = f"{self.order.device.timeout_minutes:g} minutes"
             raise TargetError(name, f"did not come back within {minutes}: {problem}", hint=_AGAIN) from problem
@@ -146,10 +166,10 @@ class _Work(Generic[T]):
             if self.stopping.is_set():
                 self._stop(connection, state)
             if state["state"] in ("absent", "lost"):
-                state = self._start(connection, lost=state["state"] == "lost")
+                state = self._start(connection, seen, lost=state["state"] == "lost")
             elif state["state"] == "ended":
                 self._follow_to_end(connection)
-                ended = self._ended(connection, state["end"], seen)
+                ended = self._ended(connection, state["end"], Source(seen, state.get("age_s")))
                 if ended is not None:
                     return ended[0]
                 state = {"state": "absent"}
@@ -168,7 +188,9 @@ class _Work(Generic[T]):
     def _ask(self, connection: ssh.Connection, op: str, **fields: object) -> tuple[dict[str, Any], bytes]:
         return looking.request(connection, op, job=self.order.job, **fields)
 
-    def _start(self, connection: ssh.Connection, *, lost: bool) -> dict[str, Any]:
+    def _start(self, connection: ssh.Connection, seen: looking.Seen, *, lost: bool) -> dict[str, Any]:
+        if seen.problems:  # it would fail after all files were sent
+            raise TargetError(self.order.name, seen.problems[0], hint=seen.hint)
         if lost:
             self.restarts += 1
             if self.restarts > RESTARTS:
@@ -181,7 +203,7 @@ class _Work(Generic[T]):
         listed = [{"name": each.name, "size": each.size, "sha256": each.sha256} for each in files]
         own = self.order.bundle / manifest.NAME
         listed.append({"name": manifest.NAME, "size": own.stat().st_size, "sha256": manifest.sha256_of(own)})
-        self._push(connection, listed)
+        self._push(connection, listed, seen)
         self.offset, self.partial, self.error = 0, "", ("", "")
         digest = manifest.read(self.order.bundle)["digest"]
         words = [*self.order.words]
@@ -189,12 +211,15 @@ class _Work(Generic[T]):
         self.heard = time.monotonic()
         return self._ask(connection, "start", **given)[0]
 
-    def _push(self, connection: ssh.Connection, files: Sequence[Mapping[str, Any]]) -> None:
+    def _push(self, connection: ssh.Connection, files: Sequence[Mapping[str, Any]], seen: looking.Seen) -> None:
         """Send what is missing there, from where it ends."""
         answer, _ = self._ask(connection, "stored", files=list(files), verify=self.mended)
         missing: dict[str, int] = answer["missing"]
         todo = {each["sha256"]: each for each in files if each["sha256"] in missing}
         total, done = sum(each["size"] - missing[digest] for digest, each in todo.items()), 0
+        if seen.facts and total / 1e6 > seen.facts.free_mb:
+            what = f"{seen.facts.free_mb:.1f} MB are free, and the bundle needs {total / 1e6:.1f} MB"
+            raise looking.full(self.order.name, self.order.device, what)
         for digest, each in todo.items():
             path, size = self.order.bundle / each["name"], int(each["size"])
             for offset, block in ssh.blocks(path, missing[digest], _BLOCK):
@@ -257,7 +282,7 @@ class _Work(Generic[T]):
                 self.error = (self.error[0], line.strip())
             self.watcher.line(line)
 
-    def _ended(self, connection: ssh.Connection, end: Mapping[str, Any], seen: looking.Seen) -> tuple[T] | None:
+    def _ended(self, connection: ssh.Connection, end: Mapping[str, Any], source: Source) -> tuple[T] | None:
         """Return what is made of the result; None where the job is to start again; raise why there is none."""
         name = self.order.name
         if end.get("stopped"):  # by another run, or before this one
@@ -265,29 +290,27 @@ class _Work(Generic[T]):
             return None
         if end.get("failed"):
             self._ask(connection, "drop")
+            if end.get("full"):
+                raise looking.full(name, self.order.device, end["failed"])
             raise TargetError(name, f"could not start the measurement: {end['failed']}", hint=_AGAIN)
         if end.get("code") != 0:
             self._failed(connection, end)
             return None
-        if end["before"] != end["after"]:
-            changed = [each for each in end["before"] if end["before"][each] != end["after"].get(each)]
-            was, now = ({each: end[when].get(each) or "none" for each in changed} for when in ("before", "after"))
-            words = ", ".join(f"{each.replace('_', ' ')} {was[each]} became {now[each]}" for each in changed)
-            self._ask(connection, "drop")
-            hint = "its numbers belong to neither: leave the mode as it is, and run it again"
-            raise TargetError(name, f"changed while it was measured: {words}", hint=hint)
-        return self._accepted(connection, seen)
+        changed = _changed(end["before"], end["after"])
+        if changed:
+            self.watcher.remark(f"changed while it was measured: {changed}")
+        return self._accepted(connection, replace(source, changed=changed))
 
-    def _accepted(self, connection: ssh.Connection, seen: looking.Seen) -> tuple[T] | None:
+    def _accepted(self, connection: ssh.Connection, source: Source) -> tuple[T] | None:
         try:
-            accepted = self.order.accept(self._ask(connection, "fetch")[1], seen)
+            accepted = self.order.accept(self._ask(connection, "fetch")[1], source)
         except TargetError:
             self._ask(connection, "drop")
             raise
         except ArtifactError as problem:
             self.refetches += 1
             if self.refetches < RESTARTS:  # it may have been damaged on its way
-                return self._accepted(connection, seen)
+                return self._accepted(connection, source)
             self._ask(connection, "drop")
             raise TargetError(self.order.name, f"sent a result that is not used: {problem}", hint=_AGAIN) from problem
         self._ask(connection, "drop")
@@ -301,6 +324,10 @@ class _Work(Generic[T]):
             self.mended = True
             self.watcher.remark("the bundle was damaged there: sending it again")
             return
+        if end.get("full") and not words:  # not even for its last words
+            raise looking.full(self.order.name, self.order.device, "the measurement needs more than is free")
+        if words.startswith("the disk is full"):
+            hint = looking.room_hint(self.order.device)
         last = words or self.partial or f"deploy.py ended with {end.get('code')}"
         raise TargetError(self.order.name, f"could not measure: {last}", hint=hint or _AGAIN)
 
@@ -310,3 +337,11 @@ class _Work(Generic[T]):
             self._ask(connection, "drop")
             self.watcher.remark("stopped")
         raise Stopped
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Return what was changed meanwhile that changes speed; empty where nothing was."""
+    changed = [each for each in before if before[each] != after.get(each)]
+    return ", ".join(
+        f"{each.replace('_', ' ')} {before[each] or 'none'} became {after.get(each) or 'none'}" for each in changed
+    )

@@ -68,11 +68,22 @@ _BLOCK = 1 << 16
 
 
 class Dropped(Exception):
-    """The line is down, or the device does not answer: trying again may help. Its text is the reason."""
+    """The line is down, or the device does not answer: trying again may help.
+
+    Its text is the reason; `hint` is what to do where trying again did not help.
+    """
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
+class NotFound(Dropped):
+    """The address leads to no host: a wrong name, or this machine's own line is down."""
 
 
 class Damaged(Dropped):
-    """A file did not arrive as it was sent."""
+    """A file or an answer did not arrive as it was sent."""
 
 
 class Refused(Exception):
@@ -109,6 +120,7 @@ class Connection:
         self.name, self.device = name, device
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._buffer = b""
+        self._said_before = 0  # bytes of ssh's messages from before the greeting: banners, warnings
         try:
             # A session of its own: Ctrl-C in the terminal must not end the line that asks the device to stop.
             self._ssh = subprocess.Popen(
@@ -162,7 +174,7 @@ class Connection:
             answer = json.loads(line)
             size = int(answer["size"])
         except (ValueError, TypeError, KeyError) as problem:
-            raise Dropped("its answer was damaged on the way") from problem
+            raise Damaged("its answer was damaged on the way") from problem
         body = self._exactly(size, time.monotonic() + max(_SILENCE_S, size / 1e4))
         if "refused" in answer:
             raise Refused(answer["refused"], answer["text"])
@@ -173,33 +185,37 @@ class Connection:
         word, code = secrets.token_hex(16).encode(), program()
         with contextlib.suppress(Dropped):  # why it ended is what ssh wrote
             self._write(b"%d\n" % len(code) + code + word + b"\n")
-        greeting, printed, until = b"edgeresnet-agent " + word, b"", time.monotonic() + _SILENCE_S
+        greeting, until = b"edgeresnet-agent " + word, time.monotonic() + _SILENCE_S
         while greeting not in self._buffer:
-            printed = self._buffer[-_BANNER:]
             try:
                 self._more(until)
             except Dropped as problem:
-                raise self._reason(printed) or problem from problem
+                raise self._reason(problem, self._buffer[-_BANNER:].decode("utf-8", "replace")) from problem
             if len(self._buffer) > 2 * _BANNER:
                 self._buffer = self._buffer[-_BANNER:]
         self._buffer = self._buffer[self._buffer.index(greeting) + len(greeting) + 1 :]
+        self._said_before = os.fstat(self._errors.fileno()).st_size
 
-    def _reason(self, printed: bytes) -> TargetError | Dropped | None:
-        """Return why the connection cannot work; None where trying again may help."""
+    def _reason(self, problem: Dropped, printed: str) -> TargetError | Dropped:
+        """Return why the agent did not answer: ssh's reason, or what the shell there printed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._ssh.wait(1)
-        return refusal(self.name, self.device, self._ssh.returncode, self._said(), printed.decode("utf-8", "replace"))
+        if self._ssh.returncode is None:
+            return dropped(self.device, f"{problem}{f', but printed: {last_line(printed)}' if printed.strip() else ''}")
+        return refusal(self.name, self.device, self._ssh.returncode, self._said(), printed)
 
     def _said(self) -> str:
-        self._errors.seek(0)
-        return self._errors.read(_BANNER).decode("utf-8", "replace")
+        """Return the end of what ssh has written. Its offset in the file is ssh's own: nothing may move it."""
+        file = self._errors.fileno()
+        begin = max(self._said_before, os.fstat(file).st_size - _BANNER)
+        return os.pread(file, _BANNER, begin).decode("utf-8", "replace")
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             _, ready, _ = select.select([], [self._in], [], _SILENCE_S)
             if not ready:
-                raise Dropped(f"it took nothing for {_SILENCE_S:.0f} s")
+                raise dropped(self.device, f"it took nothing for {_SILENCE_S:.0f} s")
             try:
                 view = view[os.write(self._in, view[:_BLOCK]) :]
             except BlockingIOError:
@@ -227,7 +243,7 @@ class Connection:
     def _more(self, until: float) -> None:
         ready, _, _ = select.select([self._out], [], [], max(0.0, until - time.monotonic()))
         if not ready:
-            raise Dropped(f"it did not answer within {_SILENCE_S:.0f} s")
+            raise dropped(self.device, f"it did not answer within {_SILENCE_S:.0f} s")
         block = os.read(self._out, _BLOCK)
         if not block:
             raise self._dropped()
@@ -237,44 +253,98 @@ class Connection:
         """Return the reason in ssh's own words."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._ssh.wait(1)
-        return Dropped(last_line(self._said()) or "the connection was closed")
+        return dropped(self.device, last_line(self._said()) or "the connection was closed")
 
 
-_WAY_OUT = {
+class Line:
+    """The connection to one device, open from one job to the next. A context manager: leaving it closes it."""
+
+    def __init__(self, name: str, device: Device) -> None:
+        self.name, self.device = name, device
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def connection(self) -> Connection:
+        """Return the open connection, or a new one."""
+        if self._connection is None:
+            self._connection = Connection(self.name, self.device)
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection, if there is one. The next use opens another."""
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+
+_REFUSALS = {
     r"REMOTE HOST IDENTIFICATION HAS CHANGED": (
         "has another host key than the one that ssh knows",
-        "it may be another machine: if you know why, `ssh-keygen -R {host}`, then `ssh {ssh}` once",
+        "it may be another machine: if you know why, `{forget}`, then `{ssh}` once",
     ),
     r"Host key verification failed|host key is known for": (
         "has a host key that ssh does not know",
-        "connect by hand once and compare the key: `ssh {ssh}`",
+        "connect by hand once and compare the key: `{ssh}`",
     ),
-    r"Permission denied|Too many authentication failures": (
+    r"Permission denied \(|Too many authentication failures": (
         "refused your key",
-        "`ssh-copy-id {ssh}`, or `ssh-add` if the key has a passphrase; no password is ever asked for",
+        "`ssh-copy-id {address}`, or `ssh-add` if the key has a passphrase; no password is ever asked for",
     ),
-    r"Could not resolve hostname": ("is not a host that can be found", "check `ssh:` in devices.yaml, and the network"),
     r"Bad configuration option|terminating, \d+ bad|Can't open user config file|Bad owner or permissions": (
         "cannot be reached: ssh refuses its configuration",
         "correct ssh's configuration file",
     ),
 }
+_NO_HOST = "Could not resolve hostname"
+_NO_SERVER = "Connection refused"
 
 
-def refusal(name: str, device: Device, code: int | None, errors: str, printed: str) -> TargetError | Dropped | None:
+def refusal(name: str, device: Device, code: int, errors: str, printed: str) -> TargetError | Dropped:
     """Return what a connection that did not reach the agent means: an error, or Dropped where waiting may help."""
-    for pattern, (problem, hint) in _WAY_OUT.items():
+    for pattern, (problem, hint) in _REFUSALS.items():
         if code == 255 and re.search(pattern, errors):
-            host = device.ssh.rpartition("@")[2]
-            return TargetError(f"{name} ({device.ssh})", problem, hint=hint.format(host=host, ssh=device.ssh))
-    if code == 255 or code is None:
-        return Dropped(last_line(errors) or "ssh ended without a word")
-    if code in (126, 127) or re.search(r"not found|No such file", errors):
+            given = {"forget": _forget(device, errors), "ssh": by_hand(device), "address": device.ssh}
+            return TargetError(f"{name} ({device.ssh})", problem, hint=hint.format(**given))
+    if code == 255:
+        return dropped(device, last_line(errors) or "ssh ended without a word")
+    if code in (126, 127) or _is_absent(device.python, errors):
         hint = "install Python 3.10 there, or name another one in devices.yaml: `python:`"
         return TargetError(name, f"has no program {device.python}", hint=hint)
     words = last_line(errors) or last_line(printed) or f"exit code {code}"
-    hint = f"`{device.python}` must be Python 3.10 or newer there; try `ssh {device.ssh}`"
+    hint = f"`{device.python}` must be Python 3.10 or newer there; try `{by_hand(device)}`"
     return TargetError(name, f"did not start Python: {words}", hint=hint)
+
+
+def dropped(device: Device, reason: str) -> Dropped:
+    """Return a line that is down, with what may help."""
+    if _NO_HOST in reason:
+        return NotFound(reason, "check `ssh:` in devices.yaml, and the network")
+    if _NO_SERVER in reason:
+        return Dropped(reason, "check the port in `ssh:` of devices.yaml, and that an SSH server runs there")
+    return Dropped(reason, f"check that it runs and is in the network: `{by_hand(device)}`")
+
+
+def by_hand(device: Device) -> str:
+    """Return the command line with which a person reaches a device."""
+    return shlex.join(["ssh", *(["-F", device.config] if device.config else []), device.ssh])
+
+
+def _forget(device: Device, errors: str) -> str:
+    """Return the command line that removes a host key which has changed, from the file where ssh found it."""
+    host = re.search(r"^Host key for (\S+) has changed", errors, re.M)
+    file = re.search(r"^Offending \S+ key in (.+):\d+\s*$", errors, re.M)
+    name = host[1] if host else device.ssh.rpartition("@")[2]
+    return shlex.join(["ssh-keygen", "-R", name, *(["-f", file[1]] if file else [])])
+
+
+def _is_absent(program: str, errors: str) -> bool:
+    """Return whether a shell reports that it has no such program, with whatever exit code."""
+    return any(program in line and re.search(r"(?i)not found|No such file", line) for line in errors.splitlines())
 
 
 def last_line(text: str) -> str:

@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 from .. import recipe as recipes
-from ..devices import book, measuring
+from ..devices import book, measuring, ssh
 from ..devices.book import Device
-from ..devices.looking import SKEW_S, Seen, span
-from ..devices.measuring import Order
+from ..devices.looking import SKEW_S, span
+from ..devices.measuring import Order, Source
 from ..errors import ArtifactError, RecipeError, TargetError
 from ..notes import ExportNotes, VerifyNotes
 from ..portable import documents, manifest
 from ..portable.result import RunWarning
+from ..portable.timing_warnings import MODE_CHANGED
 from ..recipe import Recipe
 from ..stages.export import contents, fits
 from ..stages.export.contents import Bundle
@@ -117,17 +118,20 @@ class Devices:
                 stopping.set()
 
     def _work(self, errands: Sequence[Errand], events: Events, stopping: threading.Event) -> None:
-        for errand in errands:
-            began, watcher = time.perf_counter(), _Watcher(errand.step, events)
-            try:
-                artifact, warnings = measuring.measure(self._order(errand), watcher, stopping)
-                made = Outcome(errand.step, "made", artifact, seconds=time.perf_counter() - began, warnings=warnings)
-                events.put(("ended", errand.step, (made,)))
-            except TargetError as problem:
-                failed = Outcome(errand.step, "failed", reason=problem.message, hint=problem.hint)
-                events.put(("ended", errand.step, (failed,)))
-            except measuring.Stopped:
-                return
+        """Do the errands of one device, over one connection as long as it does not drop."""
+        name = errands[0].spec.device
+        with ssh.Line(name, self.known[name]) as line:
+            for errand in errands:
+                began, watcher = time.perf_counter(), _Watcher(errand.step, events)
+                try:
+                    artifact, warnings = measuring.measure(self._order(errand), watcher, stopping, line)
+                    seconds = time.perf_counter() - began
+                    ended = Outcome(errand.step, "made", artifact, seconds=seconds, warnings=warnings)
+                except TargetError as problem:
+                    ended = Outcome(errand.step, "failed", reason=problem.message, hint=problem.hint)
+                except measuring.Stopped:
+                    return
+                events.put(("ended", errand.step, (ended,)))
 
     def _order(self, errand: Errand) -> Order[tuple[Artifact, list[RunWarning]]]:
         name, key = errand.spec.device, errand.step.key({"bundle": errand.bundle.digest})
@@ -139,11 +143,11 @@ class Devices:
             errand.spec.target,
             errand.bundle.path / FOLDER,
             job,
-            lambda data, seen: self._accepted(errand, data, seen),
+            lambda data, source: self._accepted(errand, data, source),
             self._identity(name),
         )
 
-    def _accepted(self, errand: Errand, data: bytes, seen: Seen) -> tuple[Artifact, list[RunWarning]]:
+    def _accepted(self, errand: Errand, data: bytes, source: Source) -> tuple[Artifact, list[RunWarning]]:
         """Store a result that fits its bundle; raise ArtifactError for one that does not."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / _RESULT
@@ -154,17 +158,15 @@ class Devices:
             hint = "run it again"
             raise ArtifactError("the result", f"is of bundle {found.bundle[:12]}, and not of this one", hint=hint)
         fits.check_fit(found.result, Bundle.open(errand.bundle.path / FOLDER), errand.spec.target)
-        warnings = []
-        if abs(seen.skew_s) > SKEW_S:
-            words = f"its clock is {span(abs(seen.skew_s))} {'ahead' if seen.skew_s > 0 else 'behind'}"
-            warnings.append(RunWarning("clock", f"{words}: the time of the measurement is corrected", name))
-        assert seen.facts is not None
-        images = len(found.result.reference_predicted)
-        own = VerifyNotes(images, origin=name, measured=found.measured - seen.skew_s, identity=seen.facts.identity)
+        measured = found.measured - source.seen.skew_s if source.age_s is None else time.time() - source.age_s
+        warnings = list(_warnings(name, found.measured - measured, source.changed))
+        assert source.seen.facts is not None
+        images, identity = len(found.result.reference_predicted), source.seen.facts.identity
+        own = VerifyNotes(images, origin=name, measured=measured, identity=identity)
         result = replace(found.result, target=errand.step.id.target)
         artifact = stored_result(result, errand.bundle, errand.step, own, self.store, warnings)
-        if seen.facts.identity:
-            write_text(self._path(name), f'{{"identity": "{seen.facts.identity}"}}\n')
+        if identity:
+            write_text(self._path(name), f'{{"identity": "{identity}"}}\n')
         return artifact, warnings
 
     def _path(self, name: str) -> Path:
@@ -174,6 +176,16 @@ class Devices:
         """Return the identity that a device must have; empty where any will do."""
         stored = documents.stored_json(self._path(name), _Known)
         return self.known[name].id or (stored.identity if stored else "")
+
+
+def _warnings(name: str, ahead_s: float, changed: str) -> Iterator[RunWarning]:
+    """Yield what was odd about a device while it measured: its clock, or what a person changed there."""
+    if abs(ahead_s) > SKEW_S:
+        words = f"its clock was {span(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}"
+        yield RunWarning("clock", f"{words}: the time of the measurement is corrected", name)
+    if changed:
+        words = f"{changed} while it was measured: its times may belong to neither"
+        yield RunWarning(MODE_CHANGED, f"{words}; `--again verify` measures again", name)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,8 @@ class MachineState:
     throttled: int | None
     temperature_c: float | None
     gpus: tuple[GpuState, ...] = ()
+    governor: str | None = field(default=None, metadata=OMIT)  # these two a person may change meanwhile
+    power_mode: str | None = field(default=None, metadata=OMIT)
 
     def check_read(self) -> None:
         limits.check(self, 0, limits.MANY, "load", "cpu_mhz", "throttled")
@@ -260,6 +262,8 @@ def state(root: Path = Path("/"), ask: Ask = _ask) -> MachineState:
         throttled=int(sum(throttled)) if throttled else None,
         temperature_c=max(probe.temperatures_c(root), default=None),
         gpus=probe.gpu_states(root, ask),
+        governor=_governor(root),
+        power_mode=probe.power_mode(ask),
     )
 
 

@@ -14,6 +14,7 @@ from . import intervals
 from .result import Measured, RunWarning
 from .times import Latency, ProcessTimes, Ratio, Windows, spread
 
+MODE_CHANGED = "mode-changed"
 _FEW = 100
 EMULATED = "an emulator ran it (QEMU or the like), so its times are not those of a CPU"
 
@@ -73,6 +74,8 @@ def untimed(measured: Sequence[Latency | None]) -> str:
         return "the clock stood still during the measurement"
     if any(map(_too_coarse, timed, values)):
         return "the timer is too coarse for such short inferences"
+    if changed := _changed(processes):
+        return f"{changed} during the measurement"
     if any(process.machine != processes[0].machine for process in processes):
         return "times from different machines, or from different states of one, are not comparable"
     if len({tuple(map(len, latency.windows())) for latency in timed}) > 1:
@@ -186,6 +189,8 @@ def _taken_away(processes: Sequence[ProcessTimes]) -> Iterator[RunWarning]:
 def _of_the_machine(processes: Sequence[ProcessTimes]) -> Iterator[RunWarning]:
     if any(process.machine.emulated for process in processes):
         yield RunWarning("emulated", EMULATED)
+    if changed := _changed(processes):
+        yield RunWarning(MODE_CHANGED, f"{changed} during the measurement: its times belong to neither")
     if _mean(processes, "others_cpus") is None:
         text = "this system does not report how busy other programs kept the machine"
         yield RunWarning("load-unknown", text)
@@ -199,6 +204,18 @@ def _of_the_machine(processes: Sequence[ProcessTimes]) -> Iterator[RunWarning]:
     if clocks and max(clocks) > 1.1 * min(clocks):
         text = f"the CPU's clock varied between {min(clocks):.0f} and {max(clocks):.0f} MHz during the measurement"
         yield RunWarning("cpu-clock-changed", text)
+
+
+def _changed(processes: Sequence[ProcessTimes]) -> str:
+    """Return what a person changed during a measurement that changes speed; empty where nothing was, or is known."""
+    if len({(each.machine.host, each.machine.boot) for each in processes}) > 1:
+        return ""
+    for words, name in (("power mode", "power_mode"), ("CPU's governor", "governor")):
+        states = [state for each in processes for state in (each.machine, each.before, each.after)]
+        found = list(dict.fromkeys(value for state in states if (value := getattr(state, name, None))))
+        if len(found) > 1:
+            return f"the {words} changed from {found[0]} to {found[1]}"
+    return ""
 
 
 def _slowed(by_process: Sequence[Windows]) -> float:

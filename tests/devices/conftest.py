@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgeresnet.devices import looking, measuring
+from edgeresnet.devices import measuring
 
 from . import bundle, sshd
 
@@ -58,7 +58,7 @@ class Loopback:
 
     def order(self, steps: str = "", job: str = "0123456789abcdef", **changes: Any) -> measuring.Order[bytes]:
         device = changes.pop("device", None) or self.server.device(python=sys.executable)
-        accept: Callable[[bytes, looking.Seen], bytes] = changes.pop("accept", lambda data, seen: data)
+        accept: Callable[[bytes, measuring.Source], bytes] = changes.pop("accept", lambda data, source: data)
         made = changes.pop("bundle", None) or bundle.made(self.folder / "bundle", steps)
         return measuring.Order("orin", device, "onnxruntime", made, job, accept, **changes)
 

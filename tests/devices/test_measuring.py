@@ -148,7 +148,7 @@ def test_one_measurement_at_a_time_and_a_dead_holder_is_none(loopback: Loopback)
     [
         (
             'print("error: the disk is full\\n  free some", file=sys.stderr)\nsys.exit(5)',
-            "the disk is full (free some)",
+            "could not measure: the disk is full (free some space there, in ",
         ),
         ("os.kill(os.getpid(), 9)", "deploy.py ended with -9"),
         ("sys.exit(0)", "the result is missing"),

@@ -23,7 +23,6 @@ DEVICE = book.Device(ssh="nvidia@orin.local")
         (255, "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
          "has another host key", "`ssh-keygen -R orin.local`"),
         (255, "nvidia@orin.local: Permission denied (publickey,password).", "refused your key", "`ssh-copy-id"),
-        (255, "ssh: Could not resolve hostname orin.local: Name or service not known", "is not a host", "devices.yaml"),
         (255, "/x/config: terminating, 1 bad configuration options", "ssh refuses its configuration", "configuration"),
         (127, "bash: line 1: exec: python3: not found", "has no program python3", "`python:`"),
         (1, "Traceback\nAttributeError: 'file' object has no attribute 'buffer'", "did not start Python", "3.10"),

@@ -159,7 +159,7 @@ def test_a_power_mode_changed_between_two_rounds_is_seen(monkeypatch: pytest.Mon
     modes, real = iter(["MAXN", "15W"]), machine.conditions()
     monkeypatch.setattr(machine, "conditions", lambda: replace(real, power_mode=next(modes)))
     timed = one(Scripted(), processes=2)
-    assert "different states of one" in untimed([timed])
+    assert "the power mode changed from MAXN to 15W" in untimed([timed])
     assert untimed([replace(timed, processes=timed.processes[:1])]) == ""
 
 

@@ -60,6 +60,11 @@ def test_quiet_values_have_no_warnings() -> None:
         (quiet(stolen_cpus=[0.2]), "stolen", "used 0.20 of its CPUs"),
         (quiet(cpu_work_ms=[1.0, 1.3]), "cpu-speed-changed", "the CPU's speed changed by 30 %"),
         (quiet(cpu_mhz=[3000.0, 2000.0]), "cpu-clock-changed", "between 2000 and 3000 MHz"),
+        (
+            quiet(machine={**TIMED_MACHINE, "power_mode": "MAXN"}, after={**QUIET, "power_mode": "15W"}),
+            "mode-changed",
+            "the power mode changed from MAXN to 15W during the measurement",
+        ),
         (quiet(others_cpus=[None]), "load-unknown", "does not report how busy"),
         (quiet(stable=False), "not-settled", "timing did not settle in 3 of 3 processes"),
         (quiet(before={**QUIET, "throttled": 3}, after={**QUIET, "throttled": 4}), "throttled-cpu", "its temperature"),
@@ -110,6 +115,19 @@ def test_what_others_do_on_cpus_that_are_not_ours_needs_no_warning() -> None:
     machine = {**TIMED_MACHINE, "cpus": 64, "cores": 2}
     assert text(quiet(others_cpus=[37.0], machine=machine)) == ""
     assert "used 63.0 CPUs" in text(quiet(others_cpus=[63.0], machine=machine))
+
+
+def test_times_under_two_settings_are_no_times() -> None:
+    """Within one process; between processes; and an older result, which knows its settings before alone."""
+    slow = {**QUIET, "governor": "powersave"}
+    changed = latency(quiet(machine={**TIMED_MACHINE, "governor": "performance"}, before=QUIET, after=slow))
+    words = "the CPU's governor changed from performance to powersave during the measurement"
+    assert timing_warnings.untimed([changed]) == timing_warnings.speedup(changed, changed) == words
+    others = [timed(noise(200), machine={**TIMED_MACHINE, "power_mode": mode}) for mode in ("MAXN", "15W", "15W")]
+    assert timing_warnings.untimed([latency(others)]).startswith("the power mode changed from MAXN to 15W")
+    assert timing_warnings.untimed([latency(quiet(machine={**TIMED_MACHINE, "power_mode": "MAXN"}))]) == ""
+    elsewhere = latency([*others[:1], *quiet(machine={**TIMED_MACHINE, "power_mode": "15W", "host": "other"})])
+    assert timing_warnings.untimed([elsewhere]).startswith("times from different machines")
 
 
 def test_times_of_an_emulator_are_a_warning_and_no_speed_up() -> None:

@@ -15,6 +15,7 @@ from edgeresnet.report.lines import Look
 from edgeresnet.report.terminal import LONGEST, Files
 from edgeresnet.runs import Part, Run
 
+from ..portable.results import machine_state
 from . import runs
 
 pytestmark = pytest.mark.unit
@@ -272,6 +273,18 @@ def test_a_noisy_machine_is_one_sentence_with_what_the_interval_still_shows() ->
             process["stable"] = False
     shown = " ".join(screen(runs.decoded(about)).split())
     assert "The machine was noisy. The interval still shows INT8 faster than FP32 on openvino (2.50 to 2.50" in shown
+
+
+def test_a_power_mode_that_changed_is_a_sentence_and_leaves_no_ratio() -> None:
+    about = runs.document()
+    for each in about["results"]["openvino"]["variants"].values():
+        process = each["latency"]["processes"][-1]
+        process["machine"] = {**process["machine"], "power_mode": "MAXN"}
+        process["after"] = {**codec.encode(machine_state()), "power_mode": "15W"}
+    shown = " ".join(screen(runs.decoded(about)).split())
+    assert "openvino: the power mode changed from" in shown
+    assert "during the measurement: its times belong to neither." in shown
+    assert "not comparable" in shown
 
 
 def test_a_run_that_ended_early_says_so_above_its_verdict() -> None:

@@ -42,6 +42,9 @@ def start(source: str, request: Request) -> Answer:
             _start(source, job, request, alive)
     except BlockingIOError:
         pass
+    except (OSError, bundles.Refused):  # half a job is none
+        shutil.rmtree(job, ignore_errors=True)
+        raise
     finally:
         os.close(alive)  # the work has a copy of its own: the lock is there as long as that
     return state(job), b""
@@ -49,10 +52,9 @@ def start(source: str, request: Request) -> Answer:
 
 def _start(source: str, job: str, request: Request, alive: int) -> None:
     for name in ("end.json", "result.json", "waits.json"):
-        if os.path.exists(os.path.join(job, name)):
-            os.remove(os.path.join(job, name))
-    _tidy(request["folder"])
+        bundles.remove(os.path.join(job, name))
     bundle = bundles.assembled(request["folder"], request["bundle"], request["files"], request["rebuild"])
+    _tidy(request["folder"], bundle)
     about = {"bundle": bundle, "alive": alive, **{name: request[name] for name in ("words", "who", "job")}}
     machine.write(os.path.join(job, "job.json"), about)
     with open(os.path.join(job, "end.part"), "wb") as room:
@@ -76,7 +78,7 @@ def state(job: str) -> Dict[str, Any]:
     alive = _is_alive(job)  # asked first: a job that ends meanwhile has its end by then
     end = machine.read(os.path.join(job, "end.json"))
     if end:
-        return {"state": "ended", "end": end}
+        return {"state": "ended", "end": end, "age_s": work.age_s(end.get("at"))}
     if not alive:
         return {"state": "lost" if os.path.exists(os.path.join(job, "job.json")) else "absent"}
     waits = machine.read(os.path.join(job, "waits.json"))
@@ -152,9 +154,18 @@ def _kill(pid: int, number: int) -> None:
         pass
 
 
-def _tidy(folder: str) -> None:
-    """Remove bundles and jobs that were not used for a month."""
-    bundles.tidy(folder)
+def _tidy(folder: str, bundle: str) -> None:
+    """Remove bundles and jobs that were not used for a month. `bundle` is about to be used."""
+    used = {bundle}
     for path in glob.glob(os.path.join(glob.escape(folder), "jobs", "*")):
-        if time.time() - os.path.getmtime(path) > bundles.KEPT_S and not _is_alive(path):
+        if _is_alive(path):
+            used.add(str((machine.read(os.path.join(path, "job.json")) or {}).get("bundle")))
+        elif _age_s(path) > bundles.KEPT_S:
             shutil.rmtree(path, ignore_errors=True)
+    bundles.tidy(folder, used)
+
+
+def _age_s(job: str) -> float:
+    """Return how long ago a job ended: by the time since the device started where that is known, else by its clock."""
+    age_s = work.age_s((machine.read(os.path.join(job, "end.json")) or {}).get("at"))
+    return time.time() - os.path.getmtime(job) if age_s is None else age_s

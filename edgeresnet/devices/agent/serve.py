@@ -1,6 +1,5 @@
 """Requests of the host, answered one at a time: a line of JSON each, with a body where `size` is more than 0."""
 
-import errno
 import json
 import os
 import sys
@@ -33,7 +32,7 @@ def serve(source: str) -> None:
     for line in iter(requests.readline, b""):
         request = json.loads(line.decode())
         body = requests.read(request.get("size", 0))
-        request["folder"] = os.path.expanduser(request["folder"])
+        request["folder"] = os.path.join(os.path.expanduser("~"), os.path.expanduser(request["folder"]))
         if request["op"] == "put":  # has no answer: its failure is that of the next request
             failed = failed or _put(request, body)
             continue
@@ -64,7 +63,7 @@ def _put(request: jobs.Request, body: bytes) -> Optional[bundles.Refused]:
 
 
 def _code(problem: OSError) -> str:
-    return "full" if problem.errno in (errno.ENOSPC, errno.EDQUOT) else "folder"
+    return "full" if bundles.is_full(problem) else "folder"
 
 
 def _words(problem: OSError) -> str:

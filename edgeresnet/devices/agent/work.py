@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-from . import machine
+from . import bundles, machine
 
 LOCKS = ("/run/lock", "/tmp")  # the first of them that every user may write to
 LOCK_NAME = "edgeresnet-measures.lock"
@@ -21,6 +21,7 @@ GRACE_S = 8.0  # for a measurement to end when it is asked to
 _ROOM = 4096  # bytes: what a holder writes of itself
 _WAIT_S = 0.5
 _TOUCH_S = 60.0
+_PROBE = 1 << 16  # bytes that a disk has room for, or it is full
 
 
 class Stopped(Exception):
@@ -40,12 +41,27 @@ def work(job: str) -> None:
         child = _started(job, about, lock)
         end["code"] = _waited(child, lock)
         end["after"] = machine.mode()
+        end["full"] = end["code"] != 0 and _is_full(job)
     except Stopped:
         end["stopped"] = True
         _end(child)
     except OSError as problem:
-        end["failed"] = str(problem.strerror or problem)
+        end["failed"], end["full"] = str(problem.strerror or problem), bundles.is_full(problem)
+    end["at"] = moment()
     _write_end(job, end)
+
+
+def moment() -> Dict[str, Any]:
+    """Return now, by what no one can set: the time since the device started, and which start that was."""
+    started = machine.text("/proc/sys/kernel/random/boot_id")
+    return {"boot": started, "s": time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))}
+
+
+def age_s(at: Any) -> Optional[float]:
+    """Return the seconds since a moment; None where the device has started again since, or nothing is known of it."""
+    now = moment()
+    known = isinstance(at, dict) and at.get("boot") == now["boot"] and isinstance(at.get("s"), (int, float))
+    return max(0.0, now["s"] - at["s"]) if known else None
 
 
 def holder() -> Optional[Dict[str, Any]]:
@@ -57,7 +73,8 @@ def holder() -> Optional[Dict[str, Any]]:
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return _holder_in(lock)
+        found = _holder_in(lock)
+        return {"who": str(found["who"]), "job": str(found.get("job", "")), "for_s": age_s(found.get("at")) or 0.0}
     finally:
         os.close(lock)
     return None
@@ -102,6 +119,19 @@ def _waited(child: "subprocess.Popen[bytes]", lock: int) -> int:
             return child.wait(timeout=_TOUCH_S)
         except subprocess.TimeoutExpired:
             os.utime(lock, None)
+
+
+def _is_full(job: str) -> bool:
+    """Return whether the disk has no room for a small file."""
+    path = os.path.join(job, "room")
+    try:
+        with open(path, "wb") as file:
+            file.write(b" " * _PROBE)
+    except OSError as problem:
+        return bundles.is_full(problem)
+    finally:
+        bundles.remove(path)
+    return False
 
 
 def _end(child: "Optional[subprocess.Popen[bytes]]") -> None:
@@ -160,10 +190,12 @@ def _locked(about: Dict[str, Any], waits: str) -> int:
             machine.write(waits, _holder_in(lock))
             time.sleep(_WAIT_S)
         os.close(lock)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, json.dumps({"who": about["who"], "job": about["job"], "since": time.time()}).encode(), 0)
-    if os.path.exists(waits):
-        os.remove(waits)
+    try:  # on a full disk the lock has no name, and holds
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, json.dumps({"who": about["who"], "job": about["job"], "at": moment()}).encode(), 0)
+    except OSError:
+        pass
+    bundles.remove(waits)
     return lock
 
 
@@ -172,4 +204,4 @@ def _holder_in(lock: int) -> Dict[str, Any]:
         found = json.loads(os.pread(lock, _ROOM, 0).decode())
     except (OSError, ValueError):
         found = None
-    return found if isinstance(found, dict) else {"who": "another program"}
+    return found if isinstance(found, dict) and found.get("who") else {"who": "another program"}

@@ -141,7 +141,13 @@ def counts_by_verdict(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def noise_sentence(measured: Sequence[Measured], warnings: Mapping[str, Sequence[RunWarning]]) -> str:
-    """Return that the machine was noisy, and what the intervals still show; empty for a quiet machine."""
+    """Return that the machine was changed or noisy, and what the intervals still show; empty for a quiet machine."""
+    known = [(each.target, one) for each in measured for one in warnings[each.target]]
+    changed = [f"{target}: {one.text}." for target, one in known if one.code == timing_warnings.MODE_CHANGED]
+    return " ".join(filter(None, [*changed, _noisy_sentence(measured, warnings)]))
+
+
+def _noisy_sentence(measured: Sequence[Measured], warnings: Mapping[str, Sequence[RunWarning]]) -> str:
     noisy = [each for each in measured if any(one.code in _NOISY for one in warnings[each.target])]
     if not noisy:
         return ""
