@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from .errors import ArtifactError, EdgeresnetError, RecipeError
 
 if TYPE_CHECKING:
+    from .devices.book import Device
     from .noise.diagnosis import NoiseDiagnosis
     from .notes import Notes
     from .pipeline import Listener
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .store import Store
 
     AnyRecipe = str | os.PathLike[str] | Mapping[str, object] | Recipe
+    AnyDevices = str | os.PathLike[str] | Mapping[str, object]
 
 StageName = Literal[
     "recognise", "train", "prune", "recover", "trace", "calibrate", "quantize", "compile", "verify", "export"
@@ -121,17 +123,21 @@ def run(
     store: str | os.PathLike[str] | None = None,
     again: Iterable[str] = (),
     listener: Listener | None = None,
+    devices: AnyDevices | None = None,
 ) -> Run:
     """Run the recipe's stages that are not done yet, measure, judge: `edgeresnet run`.
 
     `store` is the folder of the artifacts: EDGERESNET_STORE, or `artifacts`, by default. `again` names stages to
-    re-run: `["verify"]` measures once more.
+    re-run: `["verify"]` measures once more. `devices` are those that the recipe may name: a file, or the same as a
+    dict. By default devices.yaml next to the recipe's file, else the user's own.
     """
     from . import pipeline
 
     wanted, opened = parsed(recipe), _opened(store)
+    known = _devices(wanted, recipe, devices)
     with opened.used():
-        return Run(pipeline.run(wanted, opened, again=frozenset(again), listener=listener), opened.root)
+        done = pipeline.run(wanted, opened, again=frozenset(again), listener=listener, devices=known)
+    return Run(done, opened.root)
 
 
 def make(
@@ -155,11 +161,15 @@ def make(
     return Made(done, tuple(name for name, record in done.steps.items() if record.step.stage == stage))
 
 
-def plan(recipe: AnyRecipe, *, store: str | os.PathLike[str] | None = None) -> dict[str, bool]:
-    """List the steps of the recipe, parents first, and whether each is done already. Run none."""
+def plan(
+    recipe: AnyRecipe, *, store: str | os.PathLike[str] | None = None, devices: AnyDevices | None = None
+) -> dict[str, bool]:
+    """List the steps of the recipe, parents first, and whether each is done already. Run none, reach no device."""
     from . import pipeline
 
-    return {str(one.step.id): one.state == "done" for one in pipeline.preview(parsed(recipe), _opened(store))}
+    wanted = parsed(recipe)
+    _devices(wanted, recipe, devices)
+    return {str(one.step.id): one.state == "done" for one in pipeline.preview(wanted, _opened(store))}
 
 
 def load_run(name: str | None = None, *, store: str | os.PathLike[str] | None = None) -> Run:
@@ -224,6 +234,17 @@ def parsed(recipe: AnyRecipe) -> Recipe:
     if isinstance(recipe, Mapping):
         return recipes.parse(dict(recipe))
     return recipes.load(os.fspath(recipe))
+
+
+def _devices(wanted: Recipe, recipe: AnyRecipe, devices: AnyDevices | None) -> Mapping[str, Device]:
+    """Return the devices that a recipe may name; refuse those that it names and that are not known."""
+    from .pipeline import lookup
+
+    if isinstance(devices, Mapping):
+        return lookup.checked(wanted, devices)
+    file = None if devices is None else Path(devices)
+    folder = Path(recipe).parent if isinstance(recipe, str | os.PathLike) else Path()
+    return lookup.found_for(wanted, folder, file=file)[1]
 
 
 def _opened(store: str | os.PathLike[str] | None) -> Store:

@@ -45,6 +45,14 @@ max_drop_pp = option(
     group=TARGET,
     help="Promise: the largest loss of top-1 accuracy, in percentage points.",
 )
+on = option(
+    "--on",
+    "on",
+    multiple=True,
+    metavar="DEVICE",
+    group=TARGET,
+    help="Device of devices.yaml that measures, over SSH, as with `where` in the recipe. Repeatable.",
+)
 threshold = option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),

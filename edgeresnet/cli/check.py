@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 @_options.recipe
 @_options.store
 @_options.changes
+@_options.on
 @_help.option(
     "--decode", is_flag=True, group=_help.IMAGES, help="Also decode every image. A run then uses the stored pixels."
 )
-def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode: bool) -> int:
+def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], on: tuple[str, ...], decode: bool) -> int:
     """Check RECIPE against its images and this machine.
 
     No stage runs. Lists the targets that are not installed (exit code 4), and
@@ -30,12 +31,14 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], decode:
     architectures that the weights match, where there are several. Warns where
     the calibration images are few, of one class, or unlike the evaluation
     images. Whether the weights fit the architecture that the recipe names is
-    known only when it runs.
+    known only when it runs. Devices are looked up in devices.yaml, and are not
+    reached: `edgeresnet devices` does that.
     """
     from .. import pipeline, recipe
+    from ..pipeline import lookup
     from . import _progress
 
-    wanted = recipe.load(recipe_path, changes)
+    wanted, _ = lookup.found_for(recipe.load(recipe_path, changes), recipe_path.parent, str(recipe_path), on)
     resolved = pipeline.resolve(wanted, _options.open_store(store_root))
     samples = {slot: given.value for slot, given in resolved.samples.items()}
     steps = pipeline.plan(resolved)
@@ -83,7 +86,8 @@ def _print_target(resolved: ResolvedTarget) -> bool:
 
     target = resolved.target
     if resolved.is_bundle:
-        _print(f"target {target.name}: a bundle, built and measured on its device")
+        where = ", ".join(resolved.delivery.devices) or "its device"
+        _print(f"target {target.name}: a bundle, built and measured on {where}")
         return True
     # of its libraries one is enough; pip does not know one that an archive or JetPack brought: the target does
     found = machine.versions(*target.libraries) or target.available().versions

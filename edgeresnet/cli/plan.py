@@ -13,15 +13,19 @@ from . import _help, _options, _output
 @_options.recipe
 @_options.store
 @_options.changes
+@_options.on
 @_options.as_json
-def plan(recipe_path: Path, store_root: Path, changes: tuple[str, ...], as_json: bool) -> None:
+def plan(recipe_path: Path, store_root: Path, changes: tuple[str, ...], on: tuple[str, ...], as_json: bool) -> None:
     """List the stages of RECIPE, and which of them are done.
 
-    No stage runs. A stage is done if the store holds its result.
+    No stage runs, and no device is reached. A stage is done if the store holds
+    its result.
     """
     from .. import pipeline, recipe, report
+    from ..pipeline import lookup
 
-    outcomes = pipeline.preview(recipe.load(recipe_path, changes), _options.open_store(store_root))
+    wanted, _ = lookup.found_for(recipe.load(recipe_path, changes), recipe_path.parent, str(recipe_path), on)
+    outcomes = pipeline.preview(wanted, _options.open_store(store_root))
     rows = [
         (
             str(o.step.id),

@@ -22,14 +22,7 @@ from . import _complete, _help, _logging, _options, _running
     shell_complete=_complete.stages,
     help="Stage to run again, as in verify, which measures once more. Repeatable.",
 )
-@_help.option(
-    "--on",
-    "on",
-    multiple=True,
-    metavar="DEVICE",
-    group=_help.TARGET,
-    help="Device of devices.yaml that measures, over SSH, as with `where` in the recipe. Repeatable.",
-)
+@_options.on
 @_logging.option
 @_options.quiet
 @_options.verbose
@@ -52,15 +45,10 @@ def run(
     verdict's: 0 kept, 3 broken, 4 not measured.
     """
     from .. import recipe
+    from ..pipeline import lookup
 
     _logging.check(log)
     wanted, store = recipe.load(recipe_path, changes), _options.open_store(store_root)
-    known = None
-    if names := (*on, *wanted.devices()):
-        from ..devices import book
-        from ..pipeline import remote
-
-        known = book.near(recipe_path.parent, names[0])
-        wanted = remote.placed(wanted, on, known) if on else wanted
+    wanted, known = lookup.found_for(wanted, recipe_path.parent, str(recipe_path), on)
     done = _running.run_recipe(wanted, store, again=again, devices=known, log=log, quiet=quiet, verbose=verbose)
     return _running.report_run(done, store, as_json=as_json, log=log)

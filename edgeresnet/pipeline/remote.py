@@ -17,12 +17,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from .. import recipe as recipes
 from ..devices import book, measuring, ssh
 from ..devices.book import Device
 from ..devices.looking import SKEW_S, span
 from ..devices.measuring import Order, Source
-from ..errors import ArtifactError, RecipeError, TargetError
+from ..errors import ArtifactError, TargetError
 from ..notes import ExportNotes, VerifyNotes
 from ..portable import documents, manifest
 from ..portable.result import RunWarning
@@ -33,6 +32,7 @@ from ..stages.export.contents import Bundle
 from ..stages.export.write import FOLDER
 from ..stages.specs import DeviceSpec
 from ..store import Artifact, Store, write_text
+from . import lookup
 from .collecting import stored_result
 from .step import Outcome, Step
 
@@ -227,26 +227,6 @@ def _outcomes(events: Events, working: set[Future[None]], shown: Shown, *, ends:
 
 def of_recipe(recipe: Recipe, store: Store, known: Mapping[str, Device] | None) -> Devices:
     """Return the devices that a recipe names; refuse unknown ones before anything runs. None: those of the folder."""
-    names = recipe.devices()
-    if not names:
+    if not recipe.devices():
         return Devices({}, store)
-    return Devices(book.named(names, book.near(Path(), names[0]) if known is None else known), store)
-
-
-def placed(recipe: Recipe, names: Sequence[str], known: Mapping[str, Device]) -> Recipe:
-    """Return a recipe whose targets are measured on these devices, each on those that measure it."""
-    places: dict[str, list[str]] = {}
-    for name, device in book.named(names, known).items():
-        wanted = [each for each in recipe.targets if not device.target or each in device.target]
-        if not wanted:
-            missing = ", ".join(device.target) or "any"
-            hint = f"add one of them to `targets`: {missing}" if device.target else "add a target to the recipe"
-            raise RecipeError(f"--on {name}", "measures no target of this recipe", hint=hint)
-        for each in wanted:
-            places.setdefault(each, []).append(name)
-    raw = recipe.to_json()
-    raw["targets"] = {
-        name: {**options, **({"where": places[name]} if name in places else {})}
-        for name, options in recipe.targets.items()
-    }
-    return recipes.parse(raw, name="the recipe with --on")
+    return Devices(lookup.found_for(recipe, Path())[1] if known is None else lookup.checked(recipe, known), store)

@@ -75,7 +75,7 @@ def test_on_replaces_where_and_refuses_what_is_not_known(
 ) -> None:
     path = recipe_with(tmp_path)
     err = err_of(2, command("run", path, "--store", own_store.root, "--on", "nano"))
-    assert "the device 'nano' is not in devices.yaml (known devices: away, orin)" in err
+    assert "devices.yaml (known devices: away, orin; `edgeresnet devices add" in err
     server.stop()
     err = err_of(4, command("run", path, "--store", own_store.root, "--on", "orin"))
     assert "orin cannot be reached: " in err
