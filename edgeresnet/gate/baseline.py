@@ -79,7 +79,7 @@ class Baseline:
     @property
     def identity(self) -> dict[str, object]:
         """What identifies the recipe."""
-        return {key: value for key, value in self.recipe.items() if key != "digest"}
+        return _anywhere({key: value for key, value in self.recipe.items() if key != "digest"})
 
 
 def parse_margins(raw: object, path: Path | str) -> Margins:
@@ -185,7 +185,7 @@ def promises(recipe: Mapping[str, object]) -> dict[str, object]:
 def identity(run: Run) -> dict[str, object]:
     """Return what makes a recipe this one. Weights are not in it: they are what is judged, whatever their files' names.
 
-    Nor are the evaluation images: their content identifies them.
+    Nor are the evaluation images, which their content identifies, nor devices: each has a record of its own.
     """
     recipe = run.recipe
     model = {key: value for key, value in section(recipe, "model").items() if key != "checkpoint"}
@@ -198,7 +198,18 @@ def identity(run: Run) -> dict[str, object]:
         if slot not in ("evaluation", "names")
     }
     rest = {key: value for key, value in recipe.items() if key not in _WHAT_CHANGES}
-    return _filled({**rest, "model": model, "images": images})
+    return _anywhere(_filled({**rest, "model": model, "images": images}))
+
+
+def _anywhere(identity: dict[str, object]) -> dict[str, object]:
+    """Leave out on which devices targets are measured: results have their names. That it is a bundle stays."""
+    targets = {
+        name: {key: value for key, value in options.items() if key != "where" or value == "bundle"}
+        if isinstance(options, Mapping)
+        else options
+        for name, options in section(identity, "targets").items()
+    }
+    return {**identity, "targets": targets} if targets else identity
 
 
 def section(recipe: Mapping[str, object], name: str) -> Mapping[str, object]:

@@ -143,7 +143,7 @@ def _start(digest: str) -> str:
 def _of_target(name: str, run: Run, baseline: Baseline, stale: str) -> Iterator[Verdict]:
     before, result = baseline.targets[name], run.results.get(name)
     promises = list(_gated(before, baseline.margins))
-    why = "the run lacks this target" if result is None else stale
+    why = f"missing: the run lacks {_part(name)}" if result is None else stale
     if result is not None and not isinstance(result, Measured):
         why = result.reason
     elif result is not None and not why and len(result.builds()) < before.builds:
@@ -315,7 +315,13 @@ def _ago(seconds: float) -> str:
 
 def _unknown(name: str, margins: Margins) -> Verdict:
     promise = Promise(_LOSS, margins.max_loss_pp or 0)
-    return Verdict(name, promise, judging.NOT_MEASURED, f"the baseline lacks this target; {_RENEW}")
+    reason = f"new, and not compared: the baseline lacks {_part(name)}; {_RENEW}"
+    return Verdict(name, promise, judging.NOT_MEASURED, reason)
+
+
+def _part(name: str) -> str:
+    target, _, device = name.partition("@")
+    return f"{target} on {device}" if device else "this target"
 
 
 def _promised(one: Verdict, stale: str) -> Verdict:
