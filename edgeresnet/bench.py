@@ -19,7 +19,10 @@ from . import images, recipe, targets
 from .errors import EdgeresnetError, TargetError
 from .graph import lint
 from .images import FILES, FromFiles
-from .portable import machine, measure, onnx_file
+from .portable import amounts, energy, machine, measure, onnx_file
+from .portable.amounts import Amounts
+from .portable.energy import Meter
+from .portable.frozen import OMIT
 from .portable.machine import Machine
 from .portable.result import Measured
 from .portable.session import Signature
@@ -94,6 +97,7 @@ class Bench:
     machine: Machine
     versions: Mapping[str, str]
     problem: BenchProblem | None
+    amounts: Mapping[str, Amounts] = field(default_factory=dict, metadata=OMIT)  # computed from the results
     format: Literal[3] = FORMAT
 
 
@@ -149,12 +153,14 @@ def bench(lineup: Lineup, plan: BenchPlan, *, on_round: Callable[[int, int], Non
     plan = replace(plan, batches=_batches(subjects, plan.batches))
     jobs = {subject.name: _job(subject, plan.batches[0], lineup.files) for subject in subjects}
     sweep = (plan.batches, plan.streams or (1,)) if plan.streams or len(plan.batches) > 1 else None
+    meter = _meter(subjects)
+    rounds = measure.rounds(jobs, processes=plan.processes, seconds=plan.seconds, sweep=sweep, meter=meter)
     done: list[Mapping[str, ProcessTimes]] = []
     problem: BaseException | None = None
     began = time.time()
     on_round(0, plan.processes)
     try:
-        for found in measure.rounds(jobs, processes=plan.processes, seconds=plan.seconds, sweep=sweep):
+        for found in rounds:
             done.append(found)
             if not _is_interrupted(found):
                 on_round(len(done), plan.processes)
@@ -164,18 +170,31 @@ def bench(lineup: Lineup, plan: BenchPlan, *, on_round: Callable[[int, int], Non
         problem = caught
     names = sorted({subject.target for subject in subjects})
     complete = sum(not _is_interrupted(found) for found in done)
+    results = measure.collected(jobs, done)
     return Bench(
         id=id_of_time(began),
         subjects=tuple(subject.name for subject in subjects),
         absent=lineup.absent,
         plan=plan,
         seconds=round(time.time() - began, 3),
-        results=measure.collected(jobs, done),
+        results=results,
+        amounts={name: amounts.of(latency) for name, latency in results.items()},
         notes=(*lineup.notes, *_size_notes(subjects)),
         machine=machine.describe(),
         versions=machine.versions(*(library for name in names for library in targets.get(name).libraries)),
         problem=None if problem is None else _ended_early(problem, min(complete + 1, plan.processes), plan.processes),
     )
+
+
+def _meter(subjects: Sequence[Subject]) -> Meter | str:
+    """Return the meter that covers what all subjects run on; or why there is none."""
+    found = [energy.meter(on_card=each) for each in sorted({targets.get(one.target).on_card for one in subjects})]
+    reasons = [each for each in found if isinstance(each, str)]
+    if len(reasons) == len(found):
+        return "; ".join(reasons)
+    if len({each if isinstance(each, str) else each.sensor.name for each in found}) == 1:  # a board's, of all
+        return found[0]
+    return "these networks run on a CPU and on a card, which have two sensors: name one `--target`"
 
 
 def _compiled(title: str, name: str, path: Path, out: Path) -> Subject:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..portable import intervals, judging, readings, yardstick
+from ..portable.amounts import DRIFT, Kind
 from ..portable.intervals import Interval
 from ..portable.judging import Reading, Words
 from ..portable.result import Measured, Promise, Verdict
 from ..runs import Margins
 from . import record
-from .record import Amount, TargetRecord
+from .record import TargetRecord
 
 ENERGY, THROUGHPUT = "max_energy_growth_pct", "max_throughput_loss_pct"
-KINDS: dict[str, Amount] = {ENERGY: "energy", THROUGHPUT: "throughput"}
-_DRIFT = 0.03  # three times that of times: how these ratios move from hour to hour was not measured
+KINDS: dict[str, Kind] = {ENERGY: "energy", THROUGHPUT: "throughput"}
 _FEW = 3  # processes: fewer cannot show how noisy times are
 
 
@@ -42,8 +42,8 @@ def verdict(
         return Verdict(target, promise, judging.NOT_MEASURED, few)
     if kind == "throughput":  # fewer images are the loss
         now, recorded = [-each for each in now], [-each for each in recorded]
-    change, found = intervals.change_interval(recorded, now, drift=_DRIFT)
-    sure = intervals.surely_grew(recorded, now, drift=_DRIFT, alpha=alpha)
+    change, found = intervals.change_interval(recorded, now, drift=DRIFT)
+    sure = intervals.surely_grew(recorded, now, drift=DRIFT, alpha=alpha)
     shown = percent if kind == "energy" else _lost
     value = shown(change)
     reach = found if found.is_open else Interval(shown(found.low), shown(found.high))
@@ -57,7 +57,7 @@ def verdict(
     )
 
 
-def _words(kind: Amount, comparison: str) -> Words:
+def _words(kind: Kind, comparison: str) -> Words:
     other = "the yardstick" if comparison == yardstick.NAME else f"its {comparison} variant"
     rest = f"than in the baseline, relative to {other}"
     if kind == "energy":

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from functools import cached_property
 from pathlib import PurePath
-from typing import Literal
 
 import numpy as np
 
-from ..portable import codec, inference, intervals, limits, timing_warnings, yardstick
+from ..portable import amounts, codec, inference, intervals, limits, timing_warnings, yardstick
+from ..portable.amounts import Kind
 from ..portable.codec import CodecError
 from ..portable.frozen import OMIT, dataclass
 from ..portable.machine import Conditions
@@ -28,7 +28,6 @@ from ..portable.times import Latency
 CPU_SPEED = "pace"  # its key in the file
 _IDENTITY = ("host", "boot", "cpus")  # of a process's machine: which one of its kind; equal machines are one here
 _MOST_IMAGES = 10_000_000
-Amount = Literal["energy", "throughput"]
 # What `conditions` leaves out where it is not known.
 _UNKNOWN: dict[str, object] = {
     key.name: [] if key.name in ("instructions", "gpus") else None for key in codec.keys(Conditions)
@@ -167,7 +166,7 @@ def target_record(result: Measured | Deferred | NotMeasured) -> TargetRecord | s
     )
 
 
-def _amounts(result: Measured, kind: Amount) -> dict[str, AmountsRecord]:
+def _amounts(result: Measured, kind: Kind) -> dict[str, AmountsRecord]:
     """Return the ratios of energy or throughput to each comparison for which both were measured."""
     found = {}
     for name in comparisons(result):
@@ -221,21 +220,12 @@ def log_ratios(result: Measured, comparison: str) -> list[float] | str:
     return problem or _log_ratios(ships.windows(), other.windows())
 
 
-def amount_log_ratios(result: Measured, comparison: str, kind: Amount) -> list[float] | str:
+def amount_log_ratios(result: Measured, comparison: str, kind: Kind) -> list[float] | str:
     """Return, for each process, the log of the ratio of its energy or throughput to the comparison's."""
     if comparison == CPU_SPEED:
         return "only times are compared with the CPU's speed"
-    ships = result.shipped.latency
     other = yardstick_latency(result) if comparison == yardstick.NAME else result.latency_of(comparison)
-    if (problem := timing_warnings.untimed([ships, other])) or ships is None or other is None:
-        return problem
-    each = []
-    for latency in (ships, other):
-        found = latency.energy if kind == "energy" else latency.rate
-        if isinstance(found, str):
-            return found
-        each.append(found.each)
-    return [math.log(one / two) for one, two in zip(*each, strict=True)]
+    return amounts.log_ratios(result.shipped.latency, other, kind)
 
 
 def _against_cpu(unit: Latency | None) -> list[float] | str:

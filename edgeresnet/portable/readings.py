@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from . import confidence, timing_warnings
+from . import amounts, confidence, timing_warnings
 from .frozen import dataclass
 from .intervals import (
     Interval,
@@ -187,12 +187,9 @@ def would_decide(interval: Interval, processes: int) -> str:
 
 def _energy(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     latency = measured.shipped.latency
-    if problem := timing_warnings.untimed([latency]):
-        return problem
-    assert latency is not None
-    found = latency.energy
-    if isinstance(found, str):
-        return found
+    found = amounts.energy(latency)
+    if isinstance(found, str) or latency is None:
+        return str(found)
     idle = "" if found.idle_w is None else f", {found.idle_w:.3g} W idle"
     more = would_decide(found.interval, len(latency.processes))
     return Reading(found.mj, found.interval, more=more, rest=f"({found.watts:.3g} W{idle}, by {found.sensor})")
@@ -200,12 +197,9 @@ def _energy(measured: Measured, promise: Promise, looks: int) -> Reading | str:
 
 def _throughput(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     latency = measured.shipped.latency
-    if problem := timing_warnings.untimed([latency]):
-        return problem
-    assert latency is not None
-    found = latency.rate
-    if isinstance(found, str):
-        return found
+    found = amounts.rate(latency)
+    if isinstance(found, str) or latency is None:
+        return str(found)
     more = would_decide(found.interval, len(latency.processes))
     return Reading(found.images_per_s, found.interval, more=more, rest=f"({found.setting})")
 

@@ -23,6 +23,7 @@ from .frozen import OMIT, dataclass
 from .machine import MachineState, TimedMachine
 
 NO_RATE = "throughput was not measured: set `verify.streams`, and run the recipe again"
+UNANSWERED = "no image was answered while throughput was measured"
 Windows = tuple[tuple[float, ...], ...]  # the windows of one process, each with its times in milliseconds
 
 
@@ -221,7 +222,7 @@ class Latency:
             return "more than one batch size or number of streams was measured" if cells else NO_RATE
         found = [cell.images_per_s for cell in cells]
         if min(found) <= 0 or not all(map(math.isfinite, found)):
-            return "no image was answered while throughput was measured"
+            return UNANSWERED
         return Rate(*settings.pop(), *intervals.mean_interval(found), each=tuple(found))
 
     def speedup_over(self, slower: Latency, looks: int = 1) -> Ratio:

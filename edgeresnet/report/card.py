@@ -12,6 +12,8 @@ from pathlib import PurePath, PureWindowsPath
 
 from .. import text
 from ..notes import CalibrateNotes, QuantizeNotes
+from ..portable import amounts
+from ..portable.amounts import Amounts
 from ..portable.frozen import dataclass
 from ..portable.result import Deferred, Measured, Variant
 from ..runs import Run
@@ -19,6 +21,7 @@ from . import summary
 from .markdown import cell, code, table
 
 COLUMNS = ("variant", "top-1", "drop pp (95 %)", "same answers", "p50 ms", "times FP32 (95 %)", "MB")
+AMOUNTS = (*summary.ENERGY_COLUMNS, "images/s (95 %)")  # where they were measured
 _FEW = 20  # class names in a sentence
 _PRINTABLE = re.compile(r"[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
@@ -164,10 +167,36 @@ def _target(target: summary.TargetSummary, seen: summary.Summary) -> str:
     result = target.result
     if not isinstance(result, Measured):
         return f"{head}\n\n{cell(text.as_sentence(summary.reason(result)))}"
+    known = {name: amounts.of(latency) for name, latency in result.timed().items()}
     rows = [_row(result, name, each) for name, each in result.variants.items()]
+    more = [_amount_cells(known.get(name)) for name in result.variants]
+    shown = [index for index in range(len(AMOUNTS)) if any(cells[index] for cells in more)]
+    columns = (*COLUMNS, *(AMOUNTS[index] for index in shown))
+    rows = [(*row, *(cells[index] for index in shown)) for row, cells in zip(rows, more, strict=True)]
     losses = [f"{cell(each)}." for each in seen.losses if each.startswith(f"{target.target} ")]
     changed = summary.sureness_sentence(result)
-    return "\n\n".join([head, table(COLUMNS, rows), *losses, *([f"{cell(changed)}."] if changed else [])])
+    sentences = [f"{cell(each)}." for each in (*_amount_sentences(known), changed) if each]
+    return "\n\n".join([head, table(columns, rows), *losses, *sentences])
+
+
+def _amount_cells(known: Amounts | None) -> tuple[str, ...]:
+    """Return the cells under AMOUNTS."""
+    none = ("",) * len(summary.ENERGY_COLUMNS)
+    if known is None:
+        return (*none, "")
+    energy = none if isinstance(known.energy, str) else summary.energy_cells(known.energy)
+    rates = () if isinstance(known.throughput, str) else known.throughput
+    return (*energy, ", ".join(map(summary.rate_cell, rates)))
+
+
+def _amount_sentences(known: Mapping[str, Amounts]) -> list[str]:
+    """Return what the amounts were measured with, or why one of them was not."""
+    labelled = [((name, ""), each) for name, each in known.items()]
+    return [
+        *summary.setting_sentences(labelled),
+        *summary.energy_sentences(labelled),
+        *summary.rate_sentences(labelled),
+    ]
 
 
 def _row(result: Measured, name: str, variant: Variant) -> tuple[str, ...]:

@@ -7,21 +7,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..json_diff import Change, shown
 from ..portable import codec
+from ..portable.amounts import Amounts
 from ..portable.frozen import dataclass
 from ..text import in_json, wrapped
 from . import markdown, summary, tables
 from .changes import ArtifactChange, ArtifactChanges
-from .compared import ChangedRun, ComparedRun, Comparison, Difference, Factor, MeasuredVariant
+from .compared import ChangedRun, ComparedRun, Comparison, Difference, MeasuredVariant
+from .factors import AmountDifference, Factor
 
-_MEASURED = ("target", "as", "run", "top-1", "SQNR", "p50 ms", "p99", "× fp32", "× half", "MB")
-_ACCURACY = ("target", "as", "run", "drop pp (95 %)", "agree", "lost/won", "dB")
-_LATENCY = ("target", "as", "run", "times as fast (95 %)", "its gain, times (95 %)", "MB")
-_PROBABILITIES = ("target", "as", "run", "mean change (95 %)", "p99", "cross", "ECE")
+_NAMES = ("target", "as", "run")
+_MEASURED = (*_NAMES, "top-1", "SQNR", "p50 ms", "p99", "× fp32", "× half", "MB")
+_ACCURACY = (*_NAMES, "drop pp (95 %)", "agree", "lost/won", "dB")
+_LATENCY = (*_NAMES, "times as fast (95 %)", "its gain, times (95 %)", "MB")
+_PROBABILITIES = (*_NAMES, "mean change (95 %)", "p99", "cross", "ECE")
+_AMOUNTS = (*_NAMES, "times A's (95 %)", "against its baseline (95 %)")
 _SHOWN = 8  # artifacts by name; the JSON document has all
 _NOT_IN_TURN = (
     "times as fast: the runs were not timed in turn, so this interval knows only how processes of one run differ",
     "its gain: each run compares with a baseline that was timed in turn with it; this interval includes the drift "
     "between hours",
+)
+_AMOUNTS_NOT_IN_TURN = (
+    "times A's: the runs were not measured in turn, so this interval knows only how processes of one run differ",
+    "against its baseline: each run's ratio to a network that was measured in turn with it; this interval includes "
+    "the drift between hours",
 )
 _NO_INTERVAL = (
     "no interval: the processes are too few for such noisy times. Measure both runs in 3 or more (`verify.processes`)"
@@ -75,7 +84,10 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
     yield _Section("", sentences=[_run_sentence(run) for run in comparison.runs])
     absent = [f"{one.run} {one.target}: {one.reason}" for one in comparison.absent]
     if comparison.measured or absent:
+        energy, rate = _measured_amounts(comparison.measured)
+        absent += [sentence for each in (energy, rate) if not each.rows for sentence in each.sentences]
         yield _Section("What was measured", _MEASURED, [_measured_row(row) for row in comparison.measured], absent)
+        yield from (each for each in (energy, rate) if each.rows)
     probable = [row for each in comparison.measured if (row := _probable_row(each))]
     if probable:
         yield _Section("Top probability against FP32", _PROBABILITIES, probable, _crossed(comparison.measured))
@@ -89,6 +101,8 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
     sentences = [*_why_not_timed(remeasured), *open_ended, *(_NOT_IN_TURN if timed else ())]
     if timed or sentences:
         yield _Section("Latency and size against A", _LATENCY, [_latency_row(one) for one in remeasured], sentences)
+    yield from _amount_differences("Energy", [(one, one.energy) for one in remeasured])
+    yield from _amount_differences("Throughput", [(one, one.throughput) for one in remeasured])
     for changed in comparison.changed:
         yield _Section(f"What changed from A to {changed.run}", sentences=_changed_sentences(changed, comparison))
 
@@ -110,6 +124,38 @@ def _measured_row(row: MeasuredVariant) -> tuple[str, ...]:
         *("" if factor is None else f"{factor.value:.3f}" for factor in (row.times_fp32, row.times_half)),
         f"{row.size_mb:.2f}",
     )
+
+
+def _measured_amounts(rows: Sequence[MeasuredVariant]) -> tuple[_Section, _Section]:
+    """Return what inferences take, and how many images a second are answered, each with what explains empty cells."""
+    known = [(row, Amounts(row.energy, row.throughput)) for row in rows if row.p50_ms is not None]
+    named = [((row.target, row.variant, row.run), found) for row, found in known]
+    labelled = [((f"{row.run} {row.target}", row.variant), found) for row, found in known]
+    energy, rate = summary.energy_table(_NAMES, named), summary.rate_table(_NAMES, named)
+    return (
+        _Section("Energy of an inference", *energy, summary.energy_sentences(labelled)),
+        _Section("Throughput", *rate, summary.rate_sentences(labelled)),
+    )
+
+
+def _amount_differences(
+    title: str, differences: Sequence[tuple[Difference, AmountDifference | None]]
+) -> Iterator[_Section]:
+    """Yield how many times as much there is of an amount that one of two runs measured; why, where that is unknown."""
+    known = [(one, about) for one, about in differences if about]
+    found = [(one, about) for one, about in known if not about.why_not]
+    reasons = _grouped((one, about.why_not) for one, about in known)
+    sentences = [f"{names}: {title.lower()} is not compared with A's: {why_not}" for names, why_not in reasons]
+    factors = [each for _, about in found for each in (about.than_first, about.ratio) if each]
+    sentences += [_NO_INTERVAL] if any(factor.high is None for factor in factors) else []
+    sentences += _AMOUNTS_NOT_IN_TURN[: 2 if any(about.ratio for _, about in found) else 1] if found else ()
+    if known:
+        yield _Section(f"{title} against A", _AMOUNTS, [_amount_row(*each) for each in found], sentences)
+
+
+def _amount_row(one: Difference, about: AmountDifference) -> tuple[str, ...]:
+    cells = ("" if each is None else _factor_cell(each) for each in (about.than_first, about.ratio))
+    return (one.target, one.variant, one.run, *cells)
 
 
 def _probable_row(row: MeasuredVariant) -> tuple[str, ...]:

@@ -11,16 +11,17 @@ from dataclasses import field, replace
 
 import numpy as np
 
-from ..portable import inference, intervals, timing_warnings
+from ..portable import amounts, inference, intervals, timing_warnings
+from ..portable.amounts import EnergyAmount, RateAmount
 from ..portable.frozen import OMIT, dataclass
 from ..portable.probabilities import Estimate
 from ..portable.result import Accuracy, Measured, Word
-from ..portable.times import Latency, Ratio
+from ..portable.times import Latency
 from ..runs import Run
 from . import changes, summary
 from .changes import RunChanges
+from .factors import BASELINES, AmountDifference, Factor, amount_difference, change, factor
 
-BASELINES = ("half", "fp32")  # the one to compare a gain over, and its substitute
 _FIRST = "A"
 
 
@@ -34,15 +35,6 @@ class ComparedRun:
     verdict: Word
     recipe_digest: str
     ended_early: str | None
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A `Ratio` in JSON: `high` is None without an interval."""
-
-    value: float
-    low: float
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +52,8 @@ class MeasuredVariant:
     times_half: Factor | None  # over variants that were timed in turn with it
     times_fp32: Factor | None
     size_mb: float
+    energy: EnergyAmount | str  # a text: why it was not measured
+    throughput: tuple[RateAmount, ...] | str
     mean_change: Estimate | None = field(default=None, metadata=OMIT)  # of the top probability, against FP32
     p99_change: Estimate | None = field(default=None, metadata=OMIT)
     threshold: float | None = field(default=None, metadata=OMIT)
@@ -114,6 +108,8 @@ class Difference:
     same_measurement: bool  # both runs hold one and the same: nothing else is compared then
     accuracy: AccuracyDifference | None = field(default=None, metadata=OMIT)
     latency: LatencyDifference | None = field(default=None, metadata=OMIT)
+    energy: AmountDifference | None = field(default=None, metadata=OMIT)  # only where one of both was measured
+    throughput: AmountDifference | None = field(default=None, metadata=OMIT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +184,7 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
         return
     found = result.variants[variant]
     accuracy, host = found.accuracy, found.latency.host if found.latency else None
+    known = amounts.of(found.latency)
     half, fp32 = (_speedup(result, baseline, variant) for baseline in BASELINES)
     sure = result.confidence.get(variant)
     crossings, calibration = (sure.crossings, sure.calibration) if sure else (None, None)
@@ -203,6 +200,8 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
         times_half=half,
         times_fp32=fp32,
         size_mb=found.size_mb,
+        energy=known.energy,
+        throughput=known.throughput,
         mean_change=sure.mean_change if sure else None,
         p99_change=sure.p99_change if sure else None,
         threshold=crossings.threshold if crossings else None,
@@ -213,7 +212,7 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
 
 def _speedup(result: Measured, baseline: str, variant: str) -> Factor | None:
     found = timing_warnings.ratio(result, baseline, variant)
-    return _factor(found) if found else None
+    return factor(found) if found else None
 
 
 def _differences(name: str, first: Run, run: Run, target: str, variant: str) -> Iterator[Difference]:
@@ -225,7 +224,13 @@ def _differences(name: str, first: Run, run: Run, target: str, variant: str) -> 
     difference = Difference(name, target, variant, mb_more, same)
     if not same:
         accuracy, latency = _accuracy_difference(before, now, variant), _latency_difference(before, now, variant)
-        difference = replace(difference, accuracy=accuracy, latency=latency)
+        difference = replace(
+            difference,
+            accuracy=accuracy,
+            latency=latency,
+            energy=amount_difference(before, now, variant, "energy"),
+            throughput=amount_difference(before, now, variant, "throughput"),
+        )
     yield difference
 
 
@@ -282,12 +287,12 @@ def _latency_difference(before: Measured, now: Measured, variant: str) -> Latenc
         return LatencyDifference(why_not)
     if one.batch != other.batch:
         return LatencyDifference(f"they were timed with batch {other.batch}, in run A with batch {one.batch}")
-    than_first = _factor(_change(_time_logs(other), _time_logs(one)))
+    than_first = change(_time_logs(other), _time_logs(one))
     for baseline in BASELINES:
         were, are = (_ratio_logs(each, baseline, variant) for each in (before, now))
         if were and are:
-            gain = _change(were, are, intervals.DRIFT)
-            return LatencyDifference("", than_first, baseline, _factor(gain))
+            gain = change(were, are, intervals.DRIFT)
+            return LatencyDifference("", than_first, baseline, gain)
     return LatencyDifference("", than_first)
 
 
@@ -304,17 +309,3 @@ def _time_logs(latency: Latency) -> list[float]:
     return [
         sum(math.log(intervals.median(window)) for window in windows) / len(windows) for windows in latency.windows()
     ]
-
-
-def _change(before: Sequence[float], now: Sequence[float], drift: float = 0.0) -> Ratio:
-    """Return by what factor logs of two measurements grew.
-
-    The interval knows how processes of each measurement differ and, of ratios, what is known to drift between hours.
-    How much times themselves drift is not known.
-    """
-    value, (low, high) = intervals.change_interval(before, now, drift=drift)
-    return Ratio(value, low, high)
-
-
-def _factor(ratio: Ratio) -> Factor:
-    return Factor(ratio.value, ratio.low, ratio.json_high)

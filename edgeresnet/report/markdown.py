@@ -21,10 +21,11 @@ def render(run: Run) -> str:
     parts = [
         f"# {cell(seen.title)}: {seen.verdict}",
         text.as_sentence(seen.meaning),
-        _section("Devices", table(*seen.matrix_table) if seen.matrix_table.rows else ""),
+        *_tabled("Devices", [seen.matrix.table], seen.matrix.sentences),
         table(*seen.accuracy_table) if seen.accuracies else "",
         _items(map(cell, seen.losses)),
         table(*seen.latency_table) if seen.latencies else "",
+        *_tabled("Energy and throughput", [seen.energy_table, seen.rate_table], seen.amount_sentences),
         _section("Layers in float", _items(f"**{cell(target)}** {cell(each)}" for target, each in seen.searches)),
         table(*seen.choice_table) if seen.choices else "",
         _items(cell(each.sentence) for each in seen.speedups),
@@ -68,6 +69,12 @@ def _items(lines: Iterable[str]) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"## {title}\n\n{body}" if body else ""
+
+
+def _tabled(title: str, tables: Iterable[summary.Table], sentences: Iterable[str]) -> list[str]:
+    """Return tables under their title, and sentences; without a title where no table has a row."""
+    shown, items = [table(*each) for each in tables if each.rows], _items(map(cell, sentences))
+    return [f"## {title}", *shown, items] if shown else [items]
 
 
 def _explained(title: str, sentence: str, rows: summary.Table) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..runs import Run
 from ..text import wrapped
 from . import summary
 from .lines import Line, plain, spaced, verdict_lines
-from .tables import columns
+from .tables import columns, first_that_fits
 
 
 def lines(run: Run) -> list[Line]:
@@ -22,13 +24,14 @@ def lines(run: Run) -> list[Line]:
         *learned,
         *_pruning(seen.pruning),
         *recovered,
-        plain(columns(*seen.matrix_table)) if seen.matrix_table.rows else [],
+        _tabled(first_that_fits(seen.matrix.tables), seen.matrix.sentences),
         plain(columns(*seen.accuracy_table)) if seen.accuracies else [],
         plain(*map(wrapped, seen.losses)) if seen.losses else [],
         plain(*(wrapped(f"{target}: {sentence}") for target, sentence in seen.searches)),
         plain(columns(*seen.choice_table)) if seen.choices else [],
         *(plain(wrapped(each.words), columns(*each.table)) for each in seen.sureness),
         plain(columns(*seen.latency_table)) if seen.latencies else [],
+        *_amounts(seen),
         plain(*(wrapped(each.sentence) for each in seen.speedups)),
         plain(*map(wrapped, seen.advice)),
         *absent,
@@ -37,6 +40,16 @@ def lines(run: Run) -> list[Line]:
         [Line(f"{seen.verdict}: {seen.meaning}", seen.verdict, seen.verdict)],
     ]
     return spaced(parts)
+
+
+def _amounts(seen: summary.Summary) -> list[list[Line]]:
+    """Return what an inference takes, how many images a second are answered, and once why something is not known."""
+    return [_tabled(seen.energy_table, seen.amount_sentences), _tabled(seen.rate_table)]
+
+
+def _tabled(rows: summary.Table, sentences: Sequence[str] = ()) -> list[Line]:
+    """Return a table with sentences under it; one of them may be empty."""
+    return [*(plain(columns(*rows)) if rows.rows else []), *plain(*map(wrapped, sentences))]
 
 
 def _pruning(found: summary.Pruning | None) -> list[list[Line]]:

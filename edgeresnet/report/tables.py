@@ -6,10 +6,11 @@ fit is wider than the terminal. rich is imported where it is used: a report in a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .. import text
+from . import summary
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -58,6 +59,15 @@ def measured(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """Return how wide a table is in which nothing is shortened, with one column between its columns."""
     table = [[text.width(text.on_one_line(cell)) for cell in row] for row in (head, *rows)]
     return sum(max(row[index] for row in table) for index in range(len(head))) + len(head) - 1
+
+
+def first_that_fits(choices: Iterable[summary.Table], width: int = text.WIDTH) -> summary.Table:
+    """Return the first of several tables that needs no more columns than these; the last one where none does."""
+    for each in choices:
+        found = each
+        if measured(*found) <= width:
+            break
+    return found
 
 
 def framed(lines: Sequence[str], *, width: int = text.WIDTH, ascii_only: bool = False) -> list[str]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
-from ..portable import judging
+from ..portable import amounts, judging
 from ..portable.frozen import dataclass
 from ..portable.result import Accuracy, Measured, Variant, Verdict, Word
 from ..runs import Run
@@ -44,8 +44,9 @@ def lines(run: Run, look: Look | None = None, files: Files | None = None) -> lis
     seen, look, files = summary.of(run), look or Look(), files or Files()
     head, tail = _head(seen, look), _tail(seen, look, files)
     found: list[Line] = []
-    if seen.matrix_table.rows:  # devices next to one another, and a line for each
-        matrix = plain("", tables.columns(*seen.matrix_table, width=look.width, cut_mark=look.cut_mark))
+    if seen.matrix.rows:  # devices next to one another, and a line for each
+        shown = tables.first_that_fits(seen.matrix.tables, look.width)
+        matrix = plain("", tables.columns(*shown, width=look.width, cut_mark=look.cut_mark))
         found = [*head, *matrix, *_targets(seen, look, files, _ALL_SHORT), *tail]
         if len(found) <= LONGEST:
             return found
@@ -161,11 +162,14 @@ def _table(result: Measured, look: Look, *, few: bool) -> str:
     names = [name for name in result.variants if not few or name in ("fp32", "half", result.ships)]
     names_of_times = ("p50 ms", f"{look.times} FP32 (95 %)", "mJ", "images/s")
     head = ("variant", "top-1", "drop, points (95 %)", "agree", *names_of_times, "MB")
-    for places, until in ((2, None), (1, None), (1, -1), (1, -2), (1, -3)):
-        rows = [_row(result, name, places)[:until] for name in names]
-        found = summary.table(head[:until], rows)
-        if tables.measured(*found) <= look.width - 2:
-            break
+    choices = ((2, None), (1, None), (1, -1), (1, -2), (1, -3))
+    found = tables.first_that_fits(
+        (
+            summary.table(head[:until], [_row(result, name, places)[:until] for name in names])
+            for places, until in choices
+        ),
+        look.width - 2,
+    )
     return tables.columns(*found, width=look.width, indent=2, cut_mark=look.cut_mark)
 
 
@@ -177,7 +181,7 @@ def _row(result: Measured, name: str, places: int) -> tuple[str, ...]:
         top1, agree = summary.percent(accuracy.top1_pct), ""
     times = _times_cell(result, name, variant, places)
     drop, p50 = _drop_cell(name, accuracy, places), summary.p50_cell(latency)
-    energy, _, rate = summary.energy_cells(latency)
+    energy, rate = summary.short_cells(amounts.of(latency))
     return name, top1, drop, agree, p50, times, energy, rate, _size(variant)
 
 

@@ -14,12 +14,16 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeresnet import pipeline, recipe, targets
-from edgeresnet.bench import Absent, Bench
+from edgeresnet.bench import Absent, Bench, Subject, _meter
 from edgeresnet.cli import _help
 from edgeresnet.errors import TargetError
 from edgeresnet.graph import canonical
-from edgeresnet.portable import codec, worker
-from edgeresnet.portable.session import Availability
+from edgeresnet.portable import amounts, codec, energy, worker
+from edgeresnet.portable.amounts import EnergyAmount
+from edgeresnet.portable.energy import Meter
+from edgeresnet.portable.sensors import Rail, Sensor
+from edgeresnet.portable.session import Availability, Signature
+from edgeresnet.portable.times import NO_RATE
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
@@ -107,6 +111,55 @@ def test_the_newest_run_is_the_default_and_every_target_is_named(
     assert "onnxruntime fp32" in out, "a target that is not here any more leaves the others timed"
 
 
+class Steady(Meter):
+    """Reports 10 W of every window, and 4 W idle: windows of tests are too short to be read."""
+
+    def __init__(self) -> None:
+        super().__init__(Sensor("a rail", (Rail("a rail", lambda: 10.0),), is_counter=False))
+
+    def idle_watts(self, seconds: float) -> float:
+        return 4.0
+
+    def watts(self, span: object) -> float:
+        return 10.0
+
+
+def test_energy_is_measured_where_there_is_a_sensor(
+    command: Command, net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("bench", "net.onnx", "--target", "onnxruntime", "-q", "--processes", 1, "--seconds", 1)
+    monkeypatch.setattr(energy, "meter", lambda on_card: Steady())
+    out, _ = expect(0, command(*asked))
+    assert "mJ (95 %)" in out
+    assert "Energy by a rail" in out.splitlines()
+    stored = raw_values(out)
+    found = stored.amounts["net"].energy
+    assert found == amounts.of(stored.results["net"]).energy
+    assert isinstance(found, EnergyAmount)
+    assert (found.watts, found.idle_w) == (pytest.approx(10), 4.0)
+    monkeypatch.setattr(energy, "meter", lambda on_card: "this machine has no sensor")
+    out, _ = expect(0, command(*asked, "--json"))
+    assert json.loads(out)["amounts"]["net"] == {"energy": "this machine has no sensor", "throughput": NO_RATE}
+
+
+def test_a_cpu_and_a_card_have_one_meter_only_if_a_board_covers_both(
+    monkeypatch: pytest.MonkeyPatch, net: Path
+) -> None:
+    subjects = [
+        Subject(name, name, net, Signature("x", 1, 3, 8, "y", 10)) for name in ("onnxruntime", "tensorrt", "openvino")
+    ]
+    board = Steady()
+    for found, expected in (
+        ({False: board, True: board}, board),
+        ({False: board, True: "no card"}, "these networks run on a CPU and on a card, which have two sensors: "),
+        ({False: "no counter", True: "no card"}, "no counter; no card"),
+    ):
+        monkeypatch.setattr(energy, "meter", lambda on_card, found=found: found[on_card])
+        meter = _meter(subjects)
+        assert meter is expected or str(meter).startswith(str(expected))
+    assert _meter(subjects[:1]) == "no counter"
+
+
 def test_throughput_of_every_batch_and_number_of_streams(command: Command, net: Path) -> None:
     asked = ("--target", "openvino", "--batch", "2,1", "--streams", "1,2", "--processes", 1, "--json", "-q")
     out, _ = expect(0, command("bench", "net.onnx", *asked))
@@ -115,7 +168,7 @@ def test_throughput_of_every_batch_and_number_of_streams(command: Command, net: 
     cells = done["results"]["net"]["processes"][0]["sweep"]
     assert [(cell["batch"], cell["streams"]) for cell in cells] == [(2, 1), (2, 2), (1, 1), (1, 2)]
     assert all(cell["images_per_s"] > 0 for cell in cells)
-    assert "batch  streams  images/s" in command("bench", "net.onnx", *asked[:-2], "-q")[1]
+    assert re.search(r"batch +streams +images/s \(95 %\)", command("bench", "net.onnx", *asked[:-2], "-q")[1])
 
 
 @pytest.fixture
@@ -224,7 +277,7 @@ def test_an_interrupted_round_is_stored_and_not_counted(
     processes = raw_values(out).results["net"].processes
     assert [process.cut for process in processes] == [False, False, True]
     assert len(processes[2].host_ms) >= 1
-    assert "batch  streams  images/s" in out, "of the processes that came so far"
+    assert re.search(r"batch +streams +images/s \(95 %\)", out), "of the processes that came so far"
 
 
 @pytest.mark.parametrize(
@@ -288,7 +341,7 @@ def test_a_file_that_leaves_its_answers_shape_out_is_timed(command: Command, net
 def test_a_target_that_refuses_leaves_the_others_timed(
     command: Command, net: Path, add_target: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_help.TARGET_NAMES, "choices", (*_help.TARGET_NAMES.choices, "picky", "remote"))
+    monkeypatch.setattr(_help.PART_NAMES, "choices", (*_help.PART_NAMES.choices, "picky", "remote"))
     add_target(Refuses())
     add_target(Remote())
     asked = ("--processes", 1, "--seconds", 1, "-q")

@@ -7,7 +7,7 @@ change further, `decoded` and `as_json` go from one to the other.
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,34 @@ def result(target: str = "openvino", **changes: Any) -> Json:
     about |= {"labels": labels, "skipped": [], "reference_predicted": before, "variants": variants}
     about |= {"versions": {target: "1.2"}, "machine": ABOUT}
     return about | changes
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What energy and throughput were: watts of a rail or why none was read, and images per second of 4 × 8."""
+
+    watts: float | str
+    rate: float | None = None
+    sensor: str = "the board's rail VDD_IN"
+    idle_w: float | None = 4.1
+
+
+def with_amounts(found: Json, amounts: Amounts, **others: Amounts) -> Json:
+    """Return a result in which each process measured energy and throughput; `others` are of variants by name."""
+    made = copy.deepcopy(found)
+    for name, each in made["variants"].items():
+        wanted = others.get(name, amounts)
+        for number, process in enumerate(each["latency"]["processes"]):
+            seconds = [sum(window) / 1000 for window in process["host_ms"]]
+            process["energy"] = wanted.watts
+            if not isinstance(wanted.watts, str):
+                watts = [wanted.watts * (1 + 0.006 * (number - 1))] * len(seconds)
+                about = {"sensor": wanted.sensor, "watts": watts, "seconds": seconds}
+                process["energy"] = about | ({} if wanted.idle_w is None else {"idle_w": wanted.idle_w})
+            if wanted.rate:
+                rate = wanted.rate * (1 + 0.006 * (number - 1))
+                process["sweep"] = [{"batch": 8, "streams": 4, "images_per_s": rate, "ms": [1.0]}]
+    return made
 
 
 def with_probabilities(found: Json, threshold: float | None = None, fall: float = 0.02) -> Json:

@@ -97,6 +97,8 @@ openvino  fp32  A    100.00 %  30.0 dB   2.040  2.080          1.25
 openvino  fp32  B    100.00 %  30.0 dB   2.040  2.080          1.25
 openvino  int8  A     99.00 %  30.0 dB   1.020  1.040   2.000  1.25
 openvino  int8  B     95.00 %  30.0 dB   0.816  0.832   2.500  1.25
+Energy was not measured: an older edgeresnet measured it, without energy:
+  measure again with `edgeresnet run RECIPE --again verify`
 
 Accuracy against A
 target    as    run          drop pp (95 %)     agree  lost/won    dB

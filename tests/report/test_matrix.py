@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from edgeresnet import report
+from edgeresnet.portable.amounts import EnergyAmount
 from edgeresnet.report import notes_text, summary, terminal
 from edgeresnet.report.lines import joined
 from edgeresnet.report.summary.matrix import BEST
@@ -28,7 +30,7 @@ def on_devices() -> Run:
 
 
 def test_each_variant_of_each_device_has_a_row(on_devices: Run) -> None:
-    columns, rows = summary.of(on_devices).matrix_table
+    columns, rows = summary.of(on_devices).matrix.table
     assert columns[:3] == ["device", "target", "as"]
     assert {row[0] for row in rows} == {"pc", "nuc", "orin"}
     assert rows[-1][-1] == "NOT_MEASURED"
@@ -52,4 +54,54 @@ def test_every_report_has_them(on_devices: Run) -> None:
 
 
 def test_a_run_without_devices_has_none() -> None:
-    assert not summary.of(runs.run()).matrix_table.rows
+    seen = summary.of(runs.run())
+    assert not seen.matrix.rows
+    assert not seen.matrix.table.rows
+    assert not seen.matrix.sentences
+
+
+def measured_on(names: Sequence[str], **amounts: Any) -> Run:
+    """Return a run of these results. What is not in `amounts` by its name has no energy sensor."""
+    results = {name: runs.result(name) for name in names}
+    none = runs.Amounts("no sensor")
+    return runs.run(
+        results={name: runs.with_amounts(each, amounts.get(name, none)) for name, each in results.items()},
+        verdicts=[],
+        verdict="KEPT",
+    )
+
+
+def test_energy_and_throughput_stand_in_it_with_their_intervals() -> None:
+    run = measured_on(["openvino@pc", "tensorrt@orin"], **{"tensorrt@orin": runs.Amounts(9.0, rate=1000)})
+    seen = summary.of(run)
+    row = dict(zip(*(seen.matrix.table.columns, seen.matrix.table.rows[-1]), strict=True))
+    (found,) = (each for each in seen.amounts if (each.target, each.variant) == ("tensorrt@orin", "int8"))
+    assert isinstance(found.amounts.energy, EnergyAmount)
+    assert row["mJ (95 %)"] == summary.energy_cell(found.amounts.energy)
+    assert row["images/s (95 %)"] == "1,000 (985 to 1,015)"
+    assert row["W"] == "9"
+    empty = dict(zip(*(seen.matrix.table.columns, seen.matrix.table.rows[0]), strict=True))
+    assert (empty["mJ (95 %)"], empty["images/s (95 %)"], empty["W"]) == ("", "", ""), "never zero"
+    assert seen.matrix.sentences == [
+        "tensorrt@orin: images/s with 4 streams × batch 8",
+        "openvino@pc: energy was not measured: no sensor",
+        "tensorrt@orin: energy by the board's rail VDD_IN",
+        "Best: no other row is as fast and as often correct, and better in one of the two",
+    ]
+    for text in (report.FORMATS["md"](run), report.html.render(run)):
+        assert text.count("energy was not measured: no sensor") == 1, "once, for three rows"
+        assert text.count("by the board") == 1
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3, 6])
+def test_it_fits_a_terminal_and_the_last_screen_does_not_grow(devices: int) -> None:
+    names = [f"onnxruntime@raspberry{number}" for number in range(devices)]
+    full = measured_on(names, **dict.fromkeys(names, runs.Amounts(9.0, rate=123_456)))
+    shown, without = terminal.render(full), terminal.render(measured_on(names))
+    assert len(shown.splitlines()) == len(without.splitlines()) <= terminal.LONGEST
+    for text in (shown, joined(notes_text.lines(full))):
+        assert max(map(len, text.splitlines())) <= 80
+    if devices <= 3:
+        assert "mJ" in shown
+        assert "123,456" in shown
+        assert "mJ" not in without

@@ -77,6 +77,9 @@ openvino  fp32  90.00 %  +0.50 (-0.29 to +1.39)  98.00 %      10/5  1.25
 target    as    p50 ms    p90    p99  load  first  peak MB
 openvino  fp32   2.000  3.000  3.000  50.0  9.000    120.0
 
+Energy was not measured: an older edgeresnet measured it, without energy:
+  measure again with `edgeresnet run RECIPE --again verify`
+
 UNDECIDED    openvino max_drop_pp: 0.50 points lost
 
 note: openvino: the recall of a fell from 100.00 % to 60.00 %: +40.00 (+29.75 to

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..summary import Summary
+from ..summary import Summary, Table
 from . import classes, first, flips, latencies, learning, noise, origin, promises, pruning, sureness, tradeoff
 from .element import Child, Markup, el, name
 from .figure import table
@@ -48,9 +48,10 @@ def _sections(seen: Summary, extras: Extras) -> list[tuple[str, Child]]:
     untrained = [each.sentence for each in seen.recoveries if not each.epochs.rows]
     return [
         ("Promises", promises.section(seen)),
-        ("Devices", table(*seen.matrix_table) if seen.matrix_table.rows else None),
+        ("Devices", [*_tables(seen.matrix.table), *_sentences(seen.matrix.sentences)]),
         ("Accuracy against latency", tradeoff.section(seen.run, extras.others, extras.unread)),
         ("Latency", [*latencies.section(seen), *_sentences(each.sentence for each in seen.speedups)]),
+        ("Energy and throughput", _amounts(seen)),
         ("Probabilities", sureness.section(seen)),
         ("Classes", classes.section(seen)),
         ("Flipped images", flips.section(seen, extras)),
@@ -62,6 +63,15 @@ def _sections(seen: Summary, extras: Extras) -> list[tuple[str, Child]]:
         ("Lineage", origin.lineage(seen.run, extras)),
         ("Conditions", origin.conditions(seen)),
     ]
+
+
+def _amounts(seen: Summary) -> list[Markup]:
+    """Return what an inference takes, and how many images a second are answered; and once why something is missing."""
+    return [*_tables(seen.energy_table, seen.rate_table), *_sentences(seen.amount_sentences)]
+
+
+def _tables(*tables: Table) -> list[Markup]:
+    return [table(*each) for each in tables if each.rows]
 
 
 def _sentences(sentences: Iterable[str]) -> list[Markup]:

@@ -13,7 +13,7 @@ from ...portable.result import Accuracy
 from ...portable.times import Latency, Ratio
 
 ACCURACY_COLUMNS = ("top-1", "drop pp (95 %)", "agree", "lost/won", "MB")
-LATENCY_COLUMNS = ("p50 ms", "p90", "p99", "device", "file", "load", "first", "peak MB", "mJ", "W", "images/s")
+LATENCY_COLUMNS = ("p50 ms", "p90", "p99", "device", "file", "load", "first", "peak MB")
 
 
 class Table(NamedTuple):
@@ -90,8 +90,8 @@ def ratio_cell(ratio: Ratio, places: int = 3) -> str:
 
 
 def latency_cells(latency: Latency) -> tuple[str, ...]:
-    """Return the cells under LATENCY_COLUMNS: from and to the host's memory, the p50 of other kinds, the median over
-    processes of what each measures once, the energy of an inference, and throughput.
+    """Return the cells under LATENCY_COLUMNS: from and to the host's memory, the p50 of other kinds, and the median
+    over processes of what each measures once.
     """
     host = latency.host
     others = (found and found.p50 for found in map(latency.percentiles, ("device", "file")))
@@ -101,7 +101,6 @@ def latency_cells(latency: Latency) -> tuple[str, ...]:
         *map(ms, host[1:] if host else (None, None)),
         *map(ms, others),
         *map(ms, once),
-        *energy_cells(latency),
     )
 
 
@@ -109,15 +108,6 @@ def p50_cell(latency: Latency | None) -> str:
     """Return p50 from and to the host's memory, marked where an emulator ran it."""
     shown = ms(latency.p50 if latency else None)
     return f"{shown} emulated" if latency and latency.is_emulated and shown else shown
-
-
-def energy_cells(latency: Latency | None) -> tuple[str, str, str]:
-    """Return millijoules per inference, watts, and images per second; empty for what was not measured."""
-    if latency is None:
-        return "", "", ""
-    energy, rate = latency.energy, latency.rate
-    mj, watts = ("", "") if isinstance(energy, str) else (ms(energy.mj), short_number(energy.watts))
-    return mj, watts, "" if isinstance(rate, str) else f"{rate.images_per_s:,.0f}"
 
 
 def process_p50s(latency: Latency) -> list[float]:

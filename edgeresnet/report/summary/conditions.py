@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ...portable import intervals
-from ...portable.energy import OLD
 from ...portable.machine import Machine
 from ...portable.result import Measured, Variant
 from ...runs import Run
@@ -24,24 +23,6 @@ def conditions(run: Run) -> list[str]:
             "file on; load (with the runtime's import), first inference and peak memory (with Python and the runtime) "
             "are medians over processes"
         )
-    return [*lines, *(line for result in run.measured for line in _amount_lines(result))]
-
-
-def _amount_lines(result: Measured) -> list[str]:
-    """Return how energy and throughput were measured on a target, or why energy was not."""
-    latency = result.shipped.latency
-    if latency is None:
-        return []
-    energy, rate, lines = latency.energy, latency.rate, []
-    if not isinstance(energy, str):
-        idle = "" if energy.idle_w is None else f"; {energy.idle_w:.3g} W idle, before"
-        lines.append(
-            f"{result.target} energy: by {energy.sensor}, over the timed windows; mJ per inference, mean W{idle}"
-        )
-    elif energy != OLD:
-        lines.append(f"{result.target} energy: not measured: {energy}")
-    if not isinstance(rate, str):
-        lines.append(f"{result.target} throughput: {rate.setting}; mean over processes")
     return lines
 
 

@@ -7,25 +7,28 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from ...notes import PruneNotes, QuantizeNotes, RecoverNotes, TrainNotes
-from ...portable import advice, timing_warnings
+from ...portable import advice, amounts, timing_warnings
+from ...portable.amounts import Amounts
 from ...portable.frozen import dataclass
 from ...portable.result import Accuracy, Measured, RunWarning, Verdict, Word
 from ...portable.times import Latency
 from ...runs import Run, StepRecord, model_of
 from .. import verdicts
+from .amounts import energy_sentences, energy_table, rate_sentences, rate_table
 from .cells import ACCURACY_COLUMNS, LATENCY_COLUMNS, Table, accuracy_cells, latency_cells, table
 from .choosing import CHOICE_COLUMNS, choice_rows, choice_sentences
 from .classes import CLASS_COLUMNS, ClassChange
 from .conditions import conditions
 from .controlling import control_sentences
 from .learning import EPOCH_COLUMNS, epoch_rows, recovery_sentence, training_sentence
-from .matrix import device_matrix
+from .matrix import Matrix, device_matrix
 from .pruning import Pruning, pruning, slower_sentences
 from .remarks import builds_sentence, int8_loss_sentence, notes, reason
 from .speedups import Speedup, speedups_of
 from .sureness import SurenessTable, sureness_tables
 from .targets import TargetSummary, meaning, target_summary
 
+_NAMES = ("target", "as")
 STEP_COLUMNS = ("step", "state", "time", "digest")
 
 
@@ -36,6 +39,14 @@ class AccuracyRow(NamedTuple):
     variant: str
     accuracy: Accuracy
     size_mb: float
+
+
+class AmountRow(NamedTuple):
+    """What an inference of one variant takes on one target, and how many images a second are answered."""
+
+    target: str
+    variant: str
+    amounts: Amounts
 
 
 class LatencyRow(NamedTuple):
@@ -68,6 +79,8 @@ class Summary:
     recoveries: tuple[Learning, ...]
     accuracies: tuple[AccuracyRow, ...]
     latencies: tuple[LatencyRow, ...]
+    amounts: tuple[AmountRow, ...]  # of every variant that was timed
+    matrix: Matrix
     losses: tuple[str, ...]  # whose an INT8 network's loss is: quantization's or the compiler's
     searches: tuple[tuple[str, str], ...]  # target, and a sentence on its search for layers that stay in float
     choices: tuple[tuple[str, ...], ...]  # the INT8 networks of which one ships: the cells under CHOICE_COLUMNS
@@ -98,12 +111,24 @@ class Summary:
         return table(("target", "as", *LATENCY_COLUMNS), rows)
 
     @property
-    def choice_table(self) -> Table:
-        return table(CHOICE_COLUMNS, self.choices)
+    def energy_table(self) -> Table:
+        return energy_table(_NAMES, [((row.target, row.variant), row.amounts) for row in self.amounts])
 
     @property
-    def matrix_table(self) -> Table:
-        return device_matrix(self.run)
+    def rate_table(self) -> Table:
+        return rate_table(_NAMES, [((row.target, row.variant), row.amounts) for row in self.amounts])
+
+    @property
+    def amount_sentences(self) -> list[str]:
+        """Which sensor measured energy, and why something was not measured; the matrix of devices says so itself."""
+        if self.matrix.rows:
+            return []
+        labelled = [((row.target, row.variant), row.amounts) for row in self.amounts]
+        return [*energy_sentences(labelled), *rate_sentences(labelled)]
+
+    @property
+    def choice_table(self) -> Table:
+        return table(CHOICE_COLUMNS, self.choices)
 
     @property
     def promise_table(self) -> Table:
@@ -145,6 +170,12 @@ def of(run: Run) -> Summary:
             for result in measured
             for name, each in result.variants.items()
         ),
+        amounts=tuple(
+            AmountRow(result.target, name, amounts.of(each))
+            for result in measured
+            for name, each in result.timed().items()
+        ),
+        matrix=device_matrix(run),
         latencies=tuple(LatencyRow(result.target, *each) for result in measured for each in result.timed().items()),
         losses=tuple(sentence for result in measured if (sentence := int8_loss_sentence(result))),
         searches=tuple(_searches(run)),

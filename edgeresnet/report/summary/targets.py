@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...portable import advice
+from ...portable import advice, amounts
 from ...portable.frozen import dataclass
 from ...portable.result import Accuracy, Deferred, Measured, NotMeasured, Result, Verdict, Word
 from ...runs import Run
 from ...text import as_sentence
+from .amounts import short_cells
 from .cells import ms, percent, span
 from .classes import ClassChange, class_changes
 from .speedups import shipped_speedups
@@ -106,6 +107,10 @@ def _latency(result: Measured) -> Metric:
         *(each.short for each in shipped_speedups(result)),
     ]
     lines += [] if "half" in result.variants else ["no half-precision variant here"]
+    mj, rate = short_cells(amounts.of(latency))
+    lines += (
+        [", ".join(filter(None, [mj and f"{mj} mJ per inference", rate and f"{rate} images/s"]))] if mj or rate else []
+    )
     return Metric("Latency", f"{ms(latency.p50)} ms", tuple(lines))
 
 

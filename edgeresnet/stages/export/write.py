@@ -40,6 +40,7 @@ _JUDGES = (
     "judging.py",
     "readings.py",
     "confidence.py",
+    "amounts.py",
 )  # they judge, here; another wording of a verdict is the same bundle
 _WHAT = {
     "fp32": "the original network, FP32",
