@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from .portable.result import RunWarning
 from .portable.times import Latency
 
 if TYPE_CHECKING:
     from torch import nn
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]  # done, of how many, a word about it
 
@@ -24,6 +26,15 @@ class Measure(Protocol):
     ) -> Mapping[str, Mapping[str, Latency]]: ...
 
 
+class Workers(Protocol):
+    """Does pieces of one work at once, anywhere and in any order."""
+
+    def each(
+        self, work: Callable[[T], bytes], items: Iterable[T], *, on_card: bool = False
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield the number of each item with its answer, as they come. `on_card`: each needs a GPU."""
+
+
 @dataclass
 class Context:
     """The surroundings of a stage while it works."""
@@ -34,6 +45,7 @@ class Context:
     record: Callable[[Mapping[str, object]], None] = lambda line: None  # one epoch, for listeners
     cache: Path | None = None  # a folder for what makes the next time faster, and may be lost
     measure: Measure | None = None  # for a stage that needs its networks' latency while it works
+    workers: Workers | None = None  # for a stage whose images can be cut into shards; None: this process
     warnings: list[RunWarning] = field(default_factory=list)
 
     def warn(self, code: str, text: str, *, subject: str = "") -> None:

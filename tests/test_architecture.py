@@ -39,7 +39,8 @@ FLOOR = ("errors.py", "portable/", "targets/", "stages/__init__.py", "stages/exp
 RUNTIMES = {"targets/onnxruntime.py": {"onnxruntime"}, "targets/openvino.py": {"openvino"}}  # NVIDIA's come by name
 # available() turns any failure into a reason, a timing process reports it to its parent, verify turns it into a target
 # that was not measured, models into a fault of the user's code; the command line sorts what is left; the runner and the
-# store clean up and raise again; tracking reports any failure of mlflow, its plug-ins and stores as one error.
+# store clean up and raise again; tracking reports any failure of mlflow, its plug-ins and stores as one error; a worker
+# carries what its work raised to the process that called.
 MAY_CATCH_ALL = {
     "errors.py",
     "targets/_compiled.py",
@@ -49,6 +50,7 @@ MAY_CATCH_ALL = {
     "portable/worker.py",
     "cli/__init__.py",
     "pipeline/runner.py",
+    "shards/work.py",
     "store/__init__.py",
     "tracking.py",
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..errors import ImagesError
+from ..errors import ImagesError, MachineError
 from ..portable import machine, manifest
+from ..portable.documents import shown
 from ..portable.preprocessing import Preprocessing
 from ..store import Store
 from . import decode
@@ -101,6 +104,20 @@ class Samples:
         """Return the images from `first` to `stop`, which hold nothing of the others: small enough to travel."""
         source = self.source.part(self.chosen[first:stop].tolist())
         return replace(self, source=source, chosen=np.arange(len(source.labels)))
+
+    def arrived(self) -> Samples:
+        """Return a part that travelled, on the machine where it is now; refuse one whose files are not there.
+
+        The store stays behind, unless this machine sees it too.
+        """
+        absent = [path for path in self.source.files() if not os.path.exists(path)]
+        if absent:
+            raise MachineError(
+                f"the worker on {platform.node()}",
+                f"does not see {len(absent)} of its images' files: {shown(absent[0])}",
+                hint="mount the images under the same path on all nodes",
+            )
+        return replace(self, store=self.store if self.store and self.store.is_marked else None)
 
     def batches(self, size: int, *, may_be_none: bool = False) -> Iterator[Batch]:
         """Yield every image once, in order, as decoded; the first pass fills a cache on disk for the next ones.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .. import targets
-from ..context import Context, Progress
+from ..context import Context, Progress, Workers
 from ..devices.book import Device
 from ..errors import EdgeresnetError, RecipeError, TargetError, closed, machine_error
 from ..images import Samples
@@ -80,10 +80,11 @@ def make(
     listener: Listener,
     *,
     at_chance: bool = False,
+    workers: Workers | None = None,
 ) -> Part:
     """Make what leads to the wanted steps and no other, and save no run. `wanted` may be the name of a stage.
 
-    `at_chance`: also with a network that was recognised and is no better than chance.
+    `at_chance`: also with a network that was recognised and is no better than chance. `workers` evaluate and calibrate.
     """
     resolved = resolve(recipe, store)
     every = {step.id: step for step in plan(resolved)}
@@ -93,7 +94,7 @@ def make(
     for name in needed:  # grows meanwhile: parents' parents too
         needed += [before for before in every[name].before if before not in needed]
     wanted_steps = _warned([step for step in every.values() if step.id in needed], resolved, listener)
-    work = _Work(wanted_steps, resolved, store, listener, at_chance=at_chance)
+    work = _Work(wanted_steps, resolved, store, listener, at_chance=at_chance, workers=workers)
     for step in work.each():
         work.take(step)
     return part(resolved, work.outcomes)
@@ -107,16 +108,19 @@ def run(
     listener: Listener | None = None,
     on_failure: Callable[[Run], None] = lambda run: None,
     devices: Mapping[str, Device] | None = None,
+    workers: Workers | None = None,
 ) -> Run:
     """Make what is not done, judge, and return the run as it was saved.
 
     `devices` are those that the recipe may name; None: those of devices.yaml in this folder, or the user's own.
+    `workers` evaluate and calibrate, a shard of the images each; None: this process does.
     One that fails halfway is saved too: `on_failure` receives it before the problem is raised.
     """
     began, known = time.time(), remote.of_recipe(recipe, store, devices)
     resolved = resolve(recipe, store)  # a recipe that cannot even be planned leaves no run
     shown = listener or Listener()
-    work = _Work(_warned(plan(resolved), resolved, shown), resolved, store, shown, at_chance=False, devices=known)
+    steps = _warned(plan(resolved), resolved, shown)
+    work = _Work(steps, resolved, store, shown, at_chance=False, devices=known, workers=workers)
     repeated = _again(again, work.steps)
     where: StepId | None = None
     try:
@@ -205,6 +209,7 @@ class _Work:
     outcomes: Outcomes = field(default_factory=dict)
     rounds: rounds.Rounds = field(default_factory=rounds.Rounds)
     devices: remote.Devices | None = None
+    workers: Workers | None = None
     at_chance: bool = True  # whether steps follow where the network that was recognised is no better than chance
 
     def each(self) -> Iterator[Step]:
@@ -279,7 +284,7 @@ class _Work:
             return _failed(step, absent)
         try:
             with self.store.making(step.stage.name, key, lambda: self.listener.waits(step)) as making:
-                made = _made_meanwhile(step, making, artifact) or _make(step, making, parents, self.listener, again)
+                made = _made_meanwhile(step, making, artifact) or self._make(step, making, parents, again)
                 made.warnings = [*warnings, *made.warnings]
                 return made
         except TargetError as failure:
@@ -289,6 +294,21 @@ class _Work:
             return _failed(step, failure)
         except (OSError, MemoryError) as caught:
             raise machine_error(caught) or closed(caught) or caught from caught
+
+    def _make(self, step: Step, making: Making, parents: Mapping[str, Parent], again: bool) -> Outcome:
+        if again:  # from the start, not from where an interrupted attempt was
+            making.clear_scratch()
+        began = time.perf_counter()
+        record = functools.partial(self.listener.records, step)
+        ctx = Context(step.spec.seed, making.scratch, self.listener.begins(step), record, making.store.cache)
+        ctx.workers = self.workers
+        if step.spec.timed:
+            ctx.measure = Measuring(step.spec.timed, ctx)
+        notes = step.stage.run(parents, step.spec, making.out, ctx)
+        seconds = time.perf_counter() - began
+        origin = step.origin(_digests(parents))
+        artifact = making.commit(notes, origin, seconds=round(seconds, 3), warnings=ctx.warnings)
+        return Outcome(step, "made", artifact, seconds=seconds, warnings=[*step.warnings, *ctx.warnings])
 
 
 def _deferred(step: Step, bundle: Artifact) -> Outcome:
@@ -311,21 +331,6 @@ def _found(step: Step, artifact: Artifact) -> Outcome:
     """
     stored = [each for each in artifact.manifest.warnings if each.code != GIVEN_WEIGHTS]
     return Outcome(step, "done", artifact, warnings=[*step.warnings, *stored])
-
-
-def _make(step: Step, making: Making, parents: Mapping[str, Parent], listener: Listener, again: bool) -> Outcome:
-    if again:  # from the start, not from where an interrupted attempt was
-        making.clear_scratch()
-    began = time.perf_counter()
-    record = functools.partial(listener.records, step)
-    ctx = Context(step.spec.seed, making.scratch, listener.begins(step), record, making.store.cache)
-    if step.spec.timed:
-        ctx.measure = Measuring(step.spec.timed, ctx)
-    notes = step.stage.run(parents, step.spec, making.out, ctx)
-    seconds = time.perf_counter() - began
-    origin = step.origin(_digests(parents))
-    artifact = making.commit(notes, origin, seconds=round(seconds, 3), warnings=ctx.warnings)
-    return Outcome(step, "made", artifact, seconds=seconds, warnings=[*step.warnings, *ctx.warnings])
 
 
 def _absent(step: Step) -> TargetError | None:

@@ -19,14 +19,20 @@ REPEATED = 1e-3  # the largest change between two answers to the same image, as 
 
 
 def predict(
-    session: Session, batches: Iterable[np.ndarray], on_batch: Callable[[int], None] | None = None
+    session: Session,
+    batches: Iterable[np.ndarray],
+    on_batch: Callable[[int], None] | None = None,
+    *,
+    before: int = 0,
+    repeat: bool = True,
 ) -> np.ndarray:
     """Return the logits of every image, in order. An unexpected shape, NaN or infinity ends the evaluation.
 
-    The first batch is evaluated again at the end: a network whose answers change has no accuracy to speak of.
+    With `repeat`, the first batch is evaluated again at the end: a network whose answers change has no accuracy to
+    speak of. `before` is how many images of the set come before these.
     """
     logits: list[np.ndarray] = []
-    seen, first = 0, None
+    seen, first = before, None
     for batch in batches:
         answer = infer(session, batch, first=seen)
         first = batch if first is None else first
@@ -36,7 +42,8 @@ def predict(
             on_batch(len(batch))
     if first is None:
         return np.empty((0, session.signature.classes), np.float32)
-    _check_repeated(logits[0], infer(session, first))
+    if repeat:
+        _check_repeated(logits[0], infer(session, first), before)
     return np.concatenate(logits)
 
 
@@ -93,15 +100,15 @@ def decibels(signal: float, noise: float) -> float | None:
     return float(10 * np.log10(max(signal, 1e-300) / noise)) if noise else None
 
 
-def _check_repeated(before: np.ndarray, again: np.ndarray) -> None:
+def _check_repeated(once: np.ndarray, again: np.ndarray, first: int) -> None:
     """Refuse answers that changed by more than the last digits: threads may add in another order."""
-    difference = np.abs(before - again).max(axis=1)
+    difference = np.abs(once - again).max(axis=1)
     image = int(difference.argmax())
-    if difference[image] > REPEATED * max(float(np.abs(before).max()), 1e-12):
+    if difference[image] > REPEATED * max(float(np.abs(once).max()), 1e-12):
         raise TargetError(
             "the network",
-            f"gave other logits when image {image} was evaluated again: they differ by {difference[image]:.3g}, "
-            f"the largest is {np.abs(before).max():.3g}",
+            f"gave other logits when image {first + image} was evaluated again: they differ by "
+            f"{difference[image]:.3g}, the largest is {np.abs(once).max():.3g}",
             hint="its results depend on earlier inferences or on damaged memory: they cannot be judged",
         )
 

@@ -27,6 +27,7 @@ _ARM = ("asimddp", "i8mm", "bf16")
 INSTRUCTIONS = (*_X86, *_ARM)
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 _INT8 = {"avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "asimddp", "i8mm"}  # products of INT8 added in 32 bits
+_limits: list[int] = []  # of the cores to count in this process
 _CPUS = "sys/devices/system/cpu"
 _FAMILIES = {"x86": ("x86_64", "amd64", "i386", "i586", "i686"), "arm": ("aarch64", "arm64", "armv7l", "armv8l")}
 
@@ -149,7 +150,13 @@ def cores(root: Path = Path("/")) -> int:
     """
     quota = cpu_quota(root)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = min([allowed, *_limits])
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def use_at_most(count: int) -> None:
+    """Let this process count no more cores than these: other processes of one work need the others."""
+    _limits[:] = [count]
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:

@@ -38,10 +38,10 @@ class Calibration:
         side = self.learn.preprocessing.size
         return self.learn.preprocessing.channels, side, side
 
-    def batches(self, skip: int = 0, count: int | None = None) -> Iterator[np.ndarray]:
+    def batches(self, skip: int = 0, count: int | None = None, *, may_be_none: bool = False) -> Iterator[np.ndarray]:
         """Yield normalised images to learn from, without the first `skip`, at most `count`."""
         left = len(self.learn) if count is None else count
-        for pixels in _pixels(self.learn):
+        for pixels in _pixels(self.learn, may_be_none=may_be_none):
             fresh = pixels[skip:][: max(left, 0)]
             skip = max(0, skip - len(pixels))
             left -= len(fresh)
@@ -66,7 +66,7 @@ def held_out(count: int, shape: Sequence[int]) -> np.ndarray:
     return found
 
 
-def _pixels(samples: Samples) -> Iterator[np.ndarray]:
+def _pixels(samples: Samples, *, may_be_none: bool = False) -> Iterator[np.ndarray]:
     side, channels = samples.preprocessing.size, samples.preprocessing.channels
-    for batch in samples.batches(batch_for((channels, side, side))):
+    for batch in samples.batches(batch_for((channels, side, side)), may_be_none=may_be_none):
         yield batch.pixels

@@ -81,6 +81,16 @@ class Tensor:
             self.lowest, self.highest = np.minimum(self.lowest, lowest), np.maximum(self.highest, highest)
         self.halves[half].add(few)
 
+    def add_all(self, other: Tensor, *, exchanged: bool) -> None:
+        """Add the values of later images. `exchanged`: the other's first half belongs to the second one here."""
+        halves = other.halves[::-1] if exchanged else other.halves
+        self.halves = [one.plus(two) for one, two in zip(self.halves, halves, strict=True)]
+        if not len(self.lowest):
+            self.lowest, self.highest = other.lowest, other.highest
+        else:
+            self.lowest = np.minimum(self.lowest, other.lowest)
+            self.highest = np.maximum(self.highest, other.highest)
+
     def stored(self) -> StoredTensor:
         """Return what is written to a file."""
         halves = tuple(half.stored() for half in self.halves)
@@ -106,12 +116,24 @@ class Ranges:
         tensors = {name: tensor.stored() for name, tensor in self.tensors.items()}
         return json.dumps(codec.encode(StoredRanges(VERSION, self.origin, self.images, tensors))).encode()
 
+    def add(self, other: Ranges) -> None:
+        """Add the ranges of the images that come next: what collecting these, too, would have given."""
+        exchanged = self.images % HALVES == 1
+        for name, tensor in other.tensors.items():
+            self.tensors.setdefault(name, Tensor()).add_all(tensor, exchanged=exchanged)
+        self.images += other.images
+
+    @staticmethod
+    def parsed(data: bytes) -> Ranges:
+        """Return ranges that `dump` wrote."""
+        return _restored(codec.decode(StoredRanges, documents.parse_json(data)))
+
     @staticmethod
     def load(path: Path, origin: Origin) -> Ranges:
         """Read ranges; refuse those of another network, other images or another preprocessing."""
         try:
             stored = _parsed(path)
-            found = {name: Tensor.restored(tensor) for name, tensor in stored.tensors.items()} if stored else {}
+            found = _restored(stored) if stored else Ranges()
         except (OSError, ValueError) as problem:
             raise EdgeresnetError(
                 str(path), f"does not contain calibration ranges: {problem}", hint="calibrate again"
@@ -122,7 +144,7 @@ class Ranges:
                 f"was collected with {_other(stored.about, origin) if stored else 'another version of edgeresnet'}",
                 hint="calibrate again: ranges are valid for one network, its images and its preprocessing",
             )
-        return Ranges(stored.about, stored.images, found)
+        return found
 
     def not_reproduced(self, tolerance: float = 0.25) -> dict[str, tuple[float, float]]:
         """Return the tensors whose range differs between the halves of the images, with both ranges."""
@@ -132,6 +154,11 @@ class Ranges:
             if max(one, two) > (1 + tolerance) * min(one, two):
                 found[name] = (one, two)
         return found
+
+
+def _restored(stored: StoredRanges) -> Ranges:
+    tensors = {name: Tensor.restored(tensor) for name, tensor in stored.tensors.items()}
+    return Ranges(stored.about, stored.images, tensors)
 
 
 def factors(one: Ranges, other: Ranges) -> dict[str, np.ndarray]:
@@ -193,6 +220,19 @@ def collect(
     name: Callable[[int], str] = lambda index: f"image {index}",
 ) -> Views:
     """Continue `views` in place. `batches` are the images that they have not seen, in order."""
+    add_batches(model, batches, views, on_images, name)
+    refuse_constant(views.plain, Net(model))
+    return views
+
+
+def add_batches(
+    model: onnx.ModelProto,
+    batches: Iterable[np.ndarray],
+    views: Views,
+    on_images: Callable[[Views], None] = lambda views: None,
+    name: Callable[[int], str] = lambda index: f"image {index}",
+) -> None:
+    """Add images to `views`, whatever they show."""
     net = Net(model)
     tensors = [tensor for tensor in wanted(net) if tensor != net.input]
     run = session.Runner(model, tensors)
@@ -212,8 +252,6 @@ def collect(
         session.each(add, values)
         views.counted(len(batch))
         on_images(views)
-    _refuse_constant(views.plain, net)
-    return views
 
 
 def _stride(shape: tuple[int, ...]) -> int:
@@ -234,7 +272,8 @@ def _reach(histogram: Histogram) -> float:
     return float((over[-1] + 1 if len(over) else 1) * 2.0**histogram.exponent)
 
 
-def _refuse_constant(ranges: Ranges, net: Net) -> None:
+def refuse_constant(ranges: Ranges, net: Net) -> None:
+    """Refuse images of one colour: they give no range."""
     lowest, highest = ranges.tensors[net.input].lowest, ranges.tensors[net.input].highest
     if bool((lowest == highest).all()):
         raise ImagesError(

@@ -11,7 +11,7 @@ import onnx
 from ..context import Context
 from ..errors import EdgeresnetError, ModelError
 from ..notes import CalibrateNotes
-from ..quantization import sensitivity, stored
+from ..quantization import collecting, sensitivity, stored
 from ..quantization.calibration import Calibration
 from ..quantization.equalize import Equalizer
 from ..quantization.net import Net
@@ -36,7 +36,9 @@ def calibrate(inputs: CalibrateInputs, spec: CalibrateSpec, out: Path, ctx: Cont
             hint="`edgeresnet inspect` lists its operators",
         )
     equalizer = _equalizer(model, images, spec.seed, ctx)
-    views = _collected(model, images, origin, equalizer, ctx)
+    views = _by_workers(model, images, origin, equalizer, ctx)
+    if views is None:
+        views = _collected(model, images, origin, equalizer, ctx)
     plain = views.plain
     (out / stored.RANGES).write_bytes(plain.dump())
     _warn_of_differences(plain, net, ctx)
@@ -51,6 +53,20 @@ def calibrate(inputs: CalibrateInputs, spec: CalibrateSpec, out: Path, ctx: Cont
         dead_channels={name: count for name, count in dead.items() if count},
         not_reproduced=plain.not_reproduced(),
     )
+
+
+def _by_workers(
+    model: onnx.ModelProto, images: Calibration, origin: Origin, equalizer: Equalizer | None, ctx: Context
+) -> Views | None:
+    """Collect ranges by workers; None where there are none, or where no image can be read: one process reports why."""
+    if ctx.workers is None:
+        return None
+
+    def count(done: int) -> None:
+        ctx.progress(done, len(images.learn), "images")
+
+    views = collecting.collected(ctx.workers, model, images, origin, equalizer, ctx.scratch / "shards", count)
+    return views if views.plain.images else None
 
 
 def _collected(

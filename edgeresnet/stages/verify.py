@@ -6,7 +6,6 @@ Judges nothing: promises are compared with these numbers afterwards, so changing
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import time
 import zipfile
@@ -25,9 +24,10 @@ from ..portable import codec, documents, energy, evaluation, inference, machine,
 from ..portable.machine import TimedMachine
 from ..portable.measure import TimingPlan
 from ..portable.result import Accuracy, Measured
-from ..portable.session import CompileNotes, Layer, Target
+from ..portable.session import CompileNotes, Target
 from ..portable.times import Latency, ProcessTimes
 from ..portable.worker import Job
+from ..shards import evaluating
 from ..store import Artifact, write_bytes
 from .specs import VerifyInputs, VerifySpec
 
@@ -134,9 +134,16 @@ def _answers(
     """Return which images were evaluated and the answers to them, which an interrupted run may have stored."""
     path = ctx.scratch / f"{name}-{network.digest[:12]}.npz"
     if path.is_file():
-        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as stored:
-            layers = [Layer(*layer) for layer in json.loads(str(stored["layers"]))]
-            return stored["indices"], evaluation.Answers(stored["logits"], layers)
+        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return evaluating.unpacked(path.read_bytes())
+
+    def count(done: int) -> None:
+        ctx.progress(done, len(samples), "images")
+
+    if ctx.workers:
+        indices, found = evaluating.answers(ctx.workers, target, network, samples, path.with_suffix(""), count)
+        if len(indices):  # else this process reports why no image can be read
+            return indices, found
     seen: list[np.ndarray] = []
 
     def batches() -> Iterator[np.ndarray]:
@@ -144,12 +151,9 @@ def _answers(
             seen.append(batch.indices)
             yield network.images(batch.pixels, samples.preprocessing)
 
-    found = evaluation.answers(
-        target, network.compiled, batches(), lambda done: ctx.progress(done, len(samples), "images")
-    )
-    indices, buffer = np.concatenate(seen), io.BytesIO()
-    np.savez(buffer, allow_pickle=False, indices=indices, logits=found.logits, layers=json.dumps(found.layers))
-    write_bytes(path, buffer.getbuffer())
+    found = evaluation.answers(target, network.compiled, batches(), count)
+    indices = np.concatenate(seen)
+    write_bytes(path, evaluating.packed(indices, found))
     return indices, found
 
 

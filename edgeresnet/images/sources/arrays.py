@@ -54,6 +54,9 @@ class Arrays:
     def open(self, index: int) -> Image.Image:
         return Image.fromarray(self._pixels[index])
 
+    def files(self) -> Sequence[str]:
+        return ()
+
     def part(self, indices: Sequence[int]) -> Arrays:
         found = copy.copy(self)
         found._pixels, found.labels = np.array(self._pixels[indices]), self.labels[indices]

@@ -47,6 +47,9 @@ class Files:
     def path(self, index: int) -> str:
         return os.path.join(self.root, self._names[index])
 
+    def files(self) -> Sequence[str]:
+        return [self.path(index) for index in range(len(self._names))]
+
     def part(self, indices: Sequence[int]) -> Files:
         found = copy.copy(self)
         found._names = [self._names[index] for index in indices]

@@ -29,5 +29,8 @@ class ImageSource(Protocol):
     def path(self, index: int) -> str | None: ...
     def open(self, index: int) -> Image.Image: ...
 
+    def files(self) -> Sequence[str]:
+        """Return the paths of the files that must be there to open the images."""
+
     def part(self, indices: Sequence[int]) -> ImageSource:
         """Return these images alone, which hold nothing of the others: small enough to travel."""

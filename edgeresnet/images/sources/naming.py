@@ -49,6 +49,9 @@ class Named:
     def hashes(self) -> Sequence[bytes]:
         return self._source.hashes
 
+    def files(self) -> Sequence[str]:
+        return self._source.files()
+
     def part(self, indices: Sequence[int]) -> Named:
         found = copy.copy(self)
         source = found._source = self._source.part(indices)

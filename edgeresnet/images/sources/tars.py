@@ -60,6 +60,9 @@ class Packed:
             file.seek(start)
             return Image.open(io.BytesIO(file.read(size)))
 
+    def files(self) -> Sequence[str]:
+        return [str(self._paths[number]) for number in np.unique(self._spans[:, 0])]
+
     def part(self, indices: Sequence[int]) -> Packed:
         found = copy.copy(self)
         found._names = [self._names[index] for index in indices]

@@ -1,0 +1,100 @@
+"""Workers of a Ray cluster. Ray is imported when one is wanted: `pip install 'edgeresnet[ray]'`."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from ..errors import EdgeresnetError, MachineError, first_line
+from ..portable import machine
+from .work import DEATHS, Answered, Work, digest_of, limit_threads
+
+T = TypeVar("T")
+
+LOCAL = "local"
+_WAITING = 2  # tasks a core: one that runs, and one that is ready
+_unpacked: dict[str, Work] = {}  # what this worker did last
+
+
+class Ray:
+    """The workers of the cluster that this process is connected to, each with some cores of its own."""
+
+    def __init__(self, cores: int = 1):
+        self.cores = cores
+
+    @staticmethod
+    def connected(address: str, cores: int = 1) -> Ray:
+        """Connect to a cluster: `auto`, an address, or `local` for one on this machine that ends with this process."""
+        ray, local = _ray(), address == LOCAL
+        if not ray.is_initialized():
+            try:
+                ray.init(
+                    address,
+                    num_cpus=machine.cores() if local else None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+            except (ConnectionError, RuntimeError, ValueError) as problem:
+                hint = f"start one with `ray start --head`, or use `--ray {LOCAL}`"
+                raise MachineError(
+                    f"the Ray cluster {address}", f"cannot be used: {first_line(problem)}", hint=hint
+                ) from problem
+        return Ray(cores)
+
+    @property
+    def dashboard(self) -> str:
+        """Where Ray shows what its tasks do; empty where it has no dashboard."""
+        url = _ray().get_runtime_context().get_dashboard_url() if hasattr(_ray(), "get_runtime_context") else ""
+        return f"http://{url}" if url else ""
+
+    def each(
+        self, work: Callable[[T], bytes], items: Iterable[T], *, on_card: bool = False
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield the number of each item with its answer, as they come. Ray does again what a lost node was doing."""
+        ray, packed = _ray(), Work.packed(work, on_card=on_card)
+        digest, shared = digest_of(packed), ray.put(packed)
+        needs = {"num_cpus": self.cores, "num_gpus": 1 if on_card else 0}
+        task = ray.remote(max_retries=DEATHS - 1, **needs)(_do)
+        coming, running = enumerate(items), dict[Any, int]()
+        try:
+            while True:
+                slots = max(1, int(ray.cluster_resources().get("CPU", 1)) // self.cores) * _WAITING
+                for number, item in itertools.islice(coming, max(0, slots - len(running))):
+                    running[task.remote(digest, shared, item, self.cores)] = number
+                if not running:
+                    return
+                for ref in ray.wait(list(running), num_returns=1)[0]:
+                    yield running.pop(ref), _answer(ray, ref).result()
+        finally:
+            for ref in running:
+                ray.cancel(ref, force=True)
+
+
+def _do(digest: str, packed: bytes, item: object, cores: int) -> Answered:
+    """Return the answer to an item, in a worker of Ray. It unpacks the work once."""
+    if digest not in _unpacked:
+        limit_threads(cores)
+        _unpacked.clear()
+        _unpacked[digest] = pickle.loads(packed)
+    return _unpacked[digest].do(item)
+
+
+def _answer(ray: Any, ref: Any) -> Answered:
+    try:
+        found: Answered = ray.get(ref)
+    except ray.exceptions.RayError as problem:
+        hint = "look at its log (`ray logs`), or give each task more memory; what is done stays"
+        raise MachineError("a worker of Ray", f"failed: {first_line(problem)}", hint=hint) from problem
+    return found
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as problem:
+        hint = "pip install 'edgeresnet[ray]'"
+        raise EdgeresnetError("--ray", "needs Ray, which is not installed", hint=hint) from problem
+    return ray
