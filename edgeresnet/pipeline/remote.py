@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from ..devices import book, measuring, ssh
+from ..devices import measuring, ssh
 from ..devices.book import Device
 from ..devices.looking import SKEW_S, span
 from ..devices.measuring import Order, Source
