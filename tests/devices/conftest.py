@@ -23,8 +23,8 @@ class Watched:
     lines: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     counts: list[tuple[int, int, str]] = field(default_factory=list)
-    on_line: Callable[[str], None] = lambda line: None
-    on_remark: Callable[[str], None] = lambda sentence: None
+    on_line: Callable[[str], object] = lambda line: None
+    on_remark: Callable[[str], object] = lambda sentence: None
 
     def progress(self, done: int, total: int, word: str) -> None:
         self.counts.append((done, total, word))

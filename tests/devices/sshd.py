@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ class Server:
 
     folder: Path
     port: int
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,6 +51,18 @@ class Server:
             self.process.terminate()
             self.process.wait()
             self.process = None
+
+    def restart(self, *lines: str) -> None:
+        """Start again with more lines of sshd's configuration, and with the environment as it is now."""
+        self.stop()
+        setting = " ".join(f'"{name}={value}"' for name, value in self.environment.items())
+        own = [line for line in (self.folder / "server").read_text().splitlines() if not line.startswith("SetEnv ")]
+        (self.folder / "server").write_text("\n".join([*own, f"SetEnv {setting}", *lines]) + "\n")
+        self.start()
+
+    def logins(self) -> int:
+        """Return how many connections there were."""
+        return (self.folder / "log").read_text().count("Accepted publickey")
 
     def connections(self) -> list[int]:
         """Return the processes that serve connections."""
