@@ -40,6 +40,7 @@ class Dialect:
     weights: str = "full"  # or "half" of the INT8 range, for CPUs whose sums of products saturate in 16 bits
     sums_in_float: bool = False  # of Conv → Add → ReLU: the sum is taken before it is rounded, whatever Q/DQ say
     zero_points: str = "never"  # of signed activations: "never", "where-closer" to FP32, "always" (they are uint8)
+    integer_bias: bool = False  # of a Gemm, in 32 bits: only with it is the Gemm computed as INT8
     float_additions: str = "never"  # or of an Add next to "normalised" values, or "scaled" ones: attention too
 
 

@@ -29,6 +29,7 @@ class Placement:
     """What becomes INT8 in a network. A read is (node, input)."""
 
     weight_grid: Grid  # of every layer's weights
+    integer_bias: bool = False  # a Gemm's bias is stored in 32 bits, in units of its products
     only_uint8: bool = False  # activations of a symmetric grid are stored as uint8, with the zero point 128
     points: dict[str, Grid] = field(default_factory=dict)  # quantized tensor → its grid
     alike: dict[str, str] = field(default_factory=dict)  # tensor → the one whose scale it shares
@@ -85,7 +86,11 @@ def _before(net: Net, node: Node | None, kinds: tuple[str, ...]) -> str:
 
 def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bool = False) -> Placement:
     """Place Q/DQ. `deep`: the images have more levels than INT8, so layers that read them stay float."""
-    found = Placement(weight_grid=_WEIGHTS[dialect.weights], only_uint8=dialect.zero_points == "always")
+    found = Placement(
+        weight_grid=_WEIGHTS[dialect.weights],
+        integer_bias=dialect.integer_bias,
+        only_uint8=dialect.zero_points == "always",
+    )
     gates = set[str]().union(*(_gate(net, node) or () for node in net.nodes))
     for node in net.weighted():
         why = _why_float(net, node, dialect, exclude)

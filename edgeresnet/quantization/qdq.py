@@ -1,6 +1,6 @@
-"""A placement and its scales as an ONNX graph: QuantizeLinear and DequantizeLinear, weights as INT8, biases in float.
+"""A placement and its scales as an ONNX graph: QuantizeLinear and DequantizeLinear, and weights as INT8.
 
-Writes a new graph; decides nothing.
+Biases stay float, but for a Gemm's where the dialect wants 32 bits. Writes a new graph; decides nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from onnx import helper, numpy_helper
 from .net import Net, Node
 from .placement import SYMMETRIC, Placement, weight_axis
 from .scales import Grid, fake
+
+_MOST = 2**31  # of an integer bias
 
 
 @dataclass
@@ -58,6 +60,7 @@ def write(model: onnx.ModelProto, placement: Placement, values: Values) -> onnx.
                 node.input[slot] = _dequantized(tensor)
         if name in placement.weights:
             nodes.append(_weights(node, net, placement, values, constants))
+            nodes += _bias(node, net, placement, values, constants)
         nodes.append(node)
         for output in node.output:
             if output in placement.points:
@@ -118,10 +121,31 @@ def _quantized(
     ]
 
 
+def _bias(
+    node: onnx.NodeProto, net: Net, placement: Placement, values: Values, constants: list[onnx.TensorProto]
+) -> list[onnx.NodeProto]:
+    """Give a layer its corrected bias; return the node that dequantizes it, where the dialect wants it in 32 bits."""
+    layer = placement.weights[node.output[0]]
+    name = f"{layer.name}_bias"
+    if placement.integer_bias and layer.kind == "Gemm" and len(layer.inputs) > 2 and layer.number("beta", 1.0) == 1:
+        units = values.weight_scales[layer.name] * values.scales[placement.source(layer.inputs[0])]
+        stored = np.rint(values.bias(net, layer) / units)
+        if np.abs(stored).max() < _MOST:
+            node.input[2] = _dequantized(name)
+            inputs = [f"{name}_quantized", f"{name}_scale"]
+            constants.append(numpy_helper.from_array(stored.astype(np.int32), inputs[0]))
+            constants.append(numpy_helper.from_array(units.astype(np.float32), inputs[1]))
+            return [helper.make_node("DequantizeLinear", inputs, [node.input[2]], f"{name}_dequantize", axis=0)]
+    if layer.name in values.biases:
+        constants.append(numpy_helper.from_array(values.biases[layer.name].astype(np.float32), name))
+        node.input[2] = name
+    return []
+
+
 def _weights(
     node: onnx.NodeProto, net: Net, placement: Placement, values: Values, constants: list[onnx.TensorProto]
 ) -> onnx.NodeProto:
-    """Give a layer INT8 weights and the corrected bias; return the node that dequantizes the weights."""
+    """Give a layer INT8 weights; return the node that dequantizes them."""
     name, weight = node.output[0], node.input[1]
     layer = placement.weights[name]
     scales = values.weight_scales[name]
@@ -130,9 +154,6 @@ def _weights(
     constants.append(numpy_helper.from_array(scales.astype(np.float32), f"{weight}_scale"))
     constants.append(numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{weight}_zero"))
     node.input[1] = _dequantized(weight)
-    if name in values.biases:
-        constants.append(numpy_helper.from_array(values.biases[name].astype(np.float32), f"{name}_bias"))
-        node.input[2] = f"{name}_bias"
     return helper.make_node(
         "DequantizeLinear",
         [f"{weight}_quantized", f"{weight}_scale", f"{weight}_zero"],

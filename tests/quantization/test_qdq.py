@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -228,3 +229,32 @@ def test_a_gemm_that_is_not_transposed_has_its_scales_along_its_columns() -> Non
     file = qdq.write(model, *scaled(model, TENSORRT))
     assert constants(file)["fc.weight_scale"].shape == (16,)
     assert sqnr(answers(plain(), images(8)), answers(file, images(8))) > 20
+
+
+def test_a_gemm_s_bias_in_32_bits_makes_onnxruntime_compute_it_as_int8(tmp_path: Path) -> None:
+    """With a float bias onnxruntime dequantizes the weights in each inference."""
+    model, dialect = basic(), targets.get("onnxruntime").dialect
+    kinds = {}
+    for name, spoken in (("integer", dialect), ("float", replace(dialect, integer_bias=False))):
+        file = tmp_path / f"{name}.onnx"
+        onnx.save(qdq.write(model, *scaled(model, spoken)), file)
+        onnx.checker.check_model(onnx.load(file), full_check=True)
+        out = tmp_path / name
+        out.mkdir()
+        targets.get("onnxruntime").compile(file, targets.get("onnxruntime").options(), out)
+        with targets.get("onnxruntime").load(out) as session:
+            kinds[name] = {layer.operator for layer in session.layers()}
+    assert "QGemm" in kinds["integer"]
+    assert "Gemm" in kinds["float"]
+    one, two = (answers(onnx.load(tmp_path / f"{name}.onnx"), images()) for name in kinds)
+    assert sqnr(one, two) > 60
+
+
+def test_a_bias_that_32_bits_do_not_contain_stays_float() -> None:
+    model, dialect = basic(), targets.get("onnxruntime").dialect
+    placement, values = scaled(model, dialect)
+    layer = next(node for node in placement.weights.values() if node.kind == "Gemm")
+    values.biases[layer.name] = np.full_like(values.bias(Net(model), layer), 1e12)
+    written_model = qdq.write(model, placement, values)
+    (gemm,) = (node for node in written_model.graph.node if node.op_type == "Gemm")
+    assert constants(written_model)[gemm.input[2]].dtype == np.float32
