@@ -298,7 +298,7 @@ def test_a_report_loads_no_runtime(kind: str, tmp_path: Path) -> None:
 def test_commands_and_stages_have_one_word_each() -> None:
     stages = {"recognise", "train", "prune", "recover", "trace", "calibrate", "quantize", "compile", "verify", "export"}
     commands = {"run", "plan", "check", "bench", "report", "compare", "gate", "targets", "show", "init", "inspect"}
-    commands |= {"predict", "clean", "schema", "completion", "card", "collect", "diagnose", "devices"}
+    commands |= {"predict", "clean", "schema", "completion", "card", "collect", "diagnose", "devices", "sweep"}
     assert set(STAGES) == stages
     assert set(cli.COMMANDS) == commands | {"train", "prune", "quantize", "verify", "export"}
     for name, stage in STAGES.items():

@@ -18,7 +18,7 @@ from . import _output
 
 # In the order in which a newcomer meets them; each name is a module of this package with a command of that name.
 GROUPS = {
-    "Start": ("init", "check", "plan", "run"),
+    "Start": ("init", "check", "plan", "run", "sweep"),
     "Stages": ("train", "prune", "quantize", "export", "verify", "collect"),
     "Explain": ("diagnose", "inspect", "predict", "bench"),
     "Results": ("report", "compare", "gate", "show", "card"),
@@ -96,8 +96,8 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        _output.error("interrupted", _AGAIN)
+    except (click.exceptions.Abort, KeyboardInterrupt) as problem:
+        _output.error("interrupted", _to_go_on(problem))
         _leave(INTERRUPTED)
     except click.ClickException as problem:
         command = getattr(getattr(problem, "ctx", None), "command_path", "edgeresnet")
@@ -105,6 +105,12 @@ def main() -> None:
         sys.exit(2)
     except Exception as problem:  # noqa: BLE001 - the last place: sorted into ours and theirs
         _exit_for(problem)
+
+
+def _to_go_on(problem: BaseException) -> str:
+    """Return how to go on after an interrupt: what the command says, or to run it again."""
+    known = [each for each in (problem, problem.__cause__) if isinstance(each, KeyboardInterrupt) and each.args]
+    return str(known[0]) if known else _AGAIN
 
 
 def _exit_for(problem: Exception) -> None:

@@ -27,13 +27,16 @@ _NAME = 20  # columns of a step's name in front of its bar: with a million image
 
 
 @contextlib.contextmanager
-def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None) -> Iterator[Listener]:
-    """Show a run's progress. `metrics` is a file that gets a line of JSON for every epoch of a training."""
+def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None, brief: bool = False) -> Iterator[Listener]:
+    """Show a run's progress. `metrics` is a file that gets a line of JSON for every epoch of a training.
+
+    `brief` is for many runs in a row: a step that is done has no line, unless `verbose` is set.
+    """
     if quiet:
         yield _Recorder(metrics)
         return
     if not sys.stderr.isatty():
-        plain = _Plain(metrics, verbose)
+        plain = _Plain(metrics, verbose, brief and not verbose)
         with plain.ending():
             yield plain
         return
@@ -46,9 +49,16 @@ def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None) -> Iter
     look = TextColumn("{task.description}", markup=False), BarColumn(8), MofNCompleteColumn(), rate, left
     # Once a second: a thread of this process draws it, also while networks are timed in other processes.
     with Bars(*look, console=console, transient=True, refresh_per_second=1, get_time=time.monotonic) as bars:
-        shown = _OnTerminal(metrics, verbose, bars)
+        shown = _OnTerminal(metrics, verbose, bars, brief and not verbose)
         with shown.ending():
             yield shown
+
+
+def line(shown: Listener, text: str) -> None:
+    """Show a line among those of the steps; none with --quiet."""
+    if isinstance(shown, _Reporter):
+        shown.enter("")
+        shown.line(text)
 
 
 @contextlib.contextmanager
@@ -132,9 +142,9 @@ def _made(outcome: Outcome) -> str:
 
 
 class _Reporter(_Recorder):
-    def __init__(self, metrics: Path | None, verbose: bool):
+    def __init__(self, metrics: Path | None, verbose: bool, brief: bool = False):
         super().__init__(metrics)
-        self.verbose = verbose
+        self.verbose, self.brief = verbose, brief
         self.made = self.found = self.missing = 0
         self.digests: set[str] = set()  # of what this run made: two steps may share an artifact
         self.group = _Group("")
@@ -158,7 +168,7 @@ class _Reporter(_Recorder):
     def enter(self, name: str) -> None:
         """Show the line of the steps before, unless the next one shares it."""
         if name != self.group.name:
-            if self.group.words:
+            if self.group.words and not self.brief:
                 self.line(self.group.words)
             self.group = _Group(name)
 
@@ -191,7 +201,7 @@ class _Reporter(_Recorder):
             self.missing += 1
             if self.group.reports(outcome.reason):
                 self.line(f"{name:24} {outcome.state}: {outcome.reason}")
-        for warning in outcome.warnings:
+        for warning in [] if self.brief else outcome.warnings:  # the run's report has them
             if str(warning) not in self.warned:
                 self.line(f"{name:24} {warning}")
 
@@ -215,6 +225,8 @@ class _Reporter(_Recorder):
             self.line(f"{self.name_of(step):24} {sentence}")
 
     def summary(self) -> None:
+        if self.brief:
+            return
         if self.found and not self.made and not self.missing:
             self.line(f"nothing to do: all {self.found} stages are done already (`--again verify` measures again)")
         elif self.found:
@@ -267,8 +279,8 @@ class _Plain(_Reporter):
 
 
 class _OnTerminal(_Reporter):
-    def __init__(self, metrics: Path | None, verbose: bool, bars: Bars):
-        super().__init__(metrics, verbose)
+    def __init__(self, metrics: Path | None, verbose: bool, bars: Bars, brief: bool = False):
+        super().__init__(metrics, verbose, brief)
         self.bars = bars
         self.tasks: dict[str, list[TaskID]] = {}
 

@@ -40,34 +40,48 @@ __all__ = [
     "load",
     "module_of_factory",
     "parse",
+    "put",
+    "read",
+    "read_text",
     "schema",
 ]
 
 
 _LARGEST = 128 << 10  # bytes of a recipe
 _SHOWN = 20  # problems of a recipe
+_BEGINS = "a recipe begins with `version: 1`; `edgeresnet init` writes one"
 
 
 def load(path: str | Path, changes: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe from a YAML file. `--set key.path=value` is applied before it is checked."""
-    path = Path(path)
-    try:
-        raw = strict_yaml.load(documents.read_bytes(path, _LARGEST).decode("utf-8"))
-    except Missing as problem:
-        hint = "check the path, or write a recipe with `edgeresnet init`"
-        raise RecipeError(f"the recipe {shown(path)}", "does not exist", hint=hint) from problem
-    except UnicodeDecodeError as problem:
-        raise RecipeError(shown(path), "is not a text in UTF-8", hint="a recipe is a YAML text file") from problem
-    except Unreadable as problem:
-        raise RecipeError(shown(path), str(problem), hint="a recipe is a YAML text file") from problem
-    except yaml.YAMLError as problem:
-        words = f"is not valid YAML{_where(problem)}"
-        raise RecipeError(shown(path), words, hint="correct the YAML there") from problem
-    if not isinstance(raw, dict):
-        hint = "a recipe begins with `version: 1`; `edgeresnet init` writes one"
-        raise RecipeError(shown(path), "is not a recipe", hint=hint)
+    raw = read(read_text(path), str(path))
     change(raw, changes)
     return parse(raw, name=str(path))
+
+
+def read_text(path: str | Path, kind: str = "recipe", make: str = "write a recipe with `edgeresnet init`") -> str:
+    """Return the text of a YAML file that a person wrote: a recipe, or what names one. `make` says how to get one."""
+    path, hint = Path(path), f"a {kind} is a YAML text file"
+    try:
+        return documents.read_bytes(path, _LARGEST).decode("utf-8")
+    except Missing as problem:
+        raise RecipeError(f"the {kind} {shown(path)}", "does not exist", hint=f"check the path, or {make}") from problem
+    except UnicodeDecodeError as problem:
+        raise RecipeError(shown(path), "is not a text in UTF-8", hint=hint) from problem
+    except Unreadable as problem:
+        raise RecipeError(shown(path), str(problem), hint=hint) from problem
+
+
+def read(text: str, name: str, kind: str = "recipe", begins: str = _BEGINS) -> dict[str, object]:
+    """Return what such a text holds: keys with values."""
+    try:
+        raw = strict_yaml.load(text)
+    except yaml.YAMLError as problem:
+        words = f"is not valid YAML{_where(problem)}"
+        raise RecipeError(shown(name), words, hint="correct the YAML there") from problem
+    if not isinstance(raw, dict):
+        raise RecipeError(shown(name), f"is not a {kind}", hint=begins)
+    return raw
 
 
 def change(raw: dict[str, object], changes: tuple[str, ...]) -> None:
@@ -123,10 +137,8 @@ def file_of_module(name: str) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def _set(raw: dict[str, object], change: str) -> None:
-    path, equals, value = change.partition("=")
-    if not equals or not path:
-        raise RecipeError(f"--set {quoted(change)}", "must be key=value", hint="write it as in `--set train.epochs=3`")
+def put(raw: dict[str, object], path: str, value: object) -> None:
+    """Set the value of one key, `train.epochs`, in what will be a recipe. Sections that are not there are made."""
     *sections, key = path.split(".")
     here = raw
     for section in sections:
@@ -134,7 +146,14 @@ def _set(raw: dict[str, object], change: str) -> None:
         if not isinstance(inner, dict):
             inner = {} if inner is None else {"from": inner}
         here[section] = here = inner
-    here[key] = _value(f"--set {quoted(change)}", value)
+    here[key] = value
+
+
+def _set(raw: dict[str, object], change: str) -> None:
+    path, equals, value = change.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"--set {quoted(change)}", "must be key=value", hint="write it as in `--set train.epochs=3`")
+    put(raw, path, _value(f"--set {quoted(change)}", value))
 
 
 def _value(option: str, text: str) -> object:

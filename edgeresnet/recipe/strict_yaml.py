@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from yaml.constructor import ConstructorError
-from yaml.nodes import MappingNode, Node
+from yaml.nodes import MappingNode, Node, SequenceNode
 
 DEEPEST, MOST = 64, 50_000  # levels; values, those that an alias repeats included
 _HUGE = 1 << 64
@@ -65,3 +65,21 @@ class _Strict(yaml.SafeLoader):
                 raise ConstructorError(None, None, f"has the key {key.value[:40]!r} twice", key.start_mark)
             seen |= {name} - {None}
         return node
+
+
+def lines(text: str) -> dict[tuple[str, ...], int]:
+    """Return the line of each key and item of a text that `load` accepts, by the keys that lead to it."""
+    found: dict[tuple[str, ...], int] = {}
+    todo: list[tuple[tuple[str, ...], Node | None]] = [((), yaml.compose(text, _Strict))]
+    while todo:
+        path, node = todo.pop()
+        inner: list[tuple[str, Node, Node]] = []
+        if isinstance(node, MappingNode):
+            inner = [(str(key.value), key, value) for key, value in node.value]
+        elif isinstance(node, SequenceNode):
+            inner = [(str(number), each, each) for number, each in enumerate(node.value)]
+        for name, begins, value in inner:
+            place = (*path, name)
+            found[place] = begins.start_mark.line + 1
+            todo.append((place, value))
+    return found

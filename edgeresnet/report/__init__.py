@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from . import prune_text as prune_text
     from . import quantize_text as quantize_text
     from . import summary as summary
+    from . import sweep_text as sweep_text
     from . import tables as tables
     from . import terminal as terminal
     from . import train_text as train_text

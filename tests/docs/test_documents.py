@@ -27,7 +27,7 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 OTHERS = [ROOT / name for name in ("calibration_data/README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
 DOCUMENTS = [*PAGES, *OTHERS]
 KNOWN_TOOLS = {"make", "edgeresnet", "pip", "git", "cd", "python", "python3", "source", "scp", "ssh", "tar"}
-RECIPES = sorted((ROOT / "pipelines").glob("*.yaml"))
+RECIPES = sorted((ROOT / "pipelines").glob("[!s]*.yaml"))  # no sweep
 
 
 def commands() -> list[str]:

@@ -1,0 +1,83 @@
+"""Runs the trials of a sweep in this process: each is a run of its recipe, whose stages the store shares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+
+from ..errors import EdgeresnetError, MachineError, foreign, machine_error
+from ..portable import judging
+from ..portable.result import Measured, NotMeasured, Verdict
+from ..recipe import Recipe
+from ..runs import Run
+from ..store import Store
+from ..sweep import objectives
+from ..sweep.document import Objective, Outcome, Value
+from ..sweep.loop import Trial
+from .runner import Listener, run
+
+_FURTHEST = 1e6  # stands for a promise that was not measured
+
+
+class InProcess:
+    """One trial at a time, here: what is timed has this machine for itself."""
+
+    slots = 1
+
+    def __init__(self, goals: Sequence[Objective], store: Store, listener: Listener) -> None:
+        self._goals, self._store, self._listener = goals, store, listener
+
+    def submit(self, trial: Trial) -> Future[Outcome]:
+        """Run a trial before this returns."""
+        future: Future[Outcome] = Future()
+        future.set_result(self._outcome(trial.recipe))
+        return future
+
+    def _outcome(self, recipe: Recipe) -> Outcome:
+        began = time.monotonic()
+        try:
+            with foreign(lambda why: EdgeresnetError("the run", f"failed: {why}", hint="`edgeresnet run` shows where")):
+                done = run(recipe, self._store, listener=self._listener)
+        except EdgeresnetError as problem:
+            if isinstance(machine_error(problem), MachineError):
+                raise
+            return Outcome("failed", reason=problem.message, hint=problem.hint, seconds=time.monotonic() - began)
+        return outcome_of(done, self._goals)
+
+
+def outcome_of(done: Run, goals: Sequence[Objective]) -> Outcome:
+    """Return what a run means for a sweep: the objectives' values, and whether its promises are kept.
+
+    A promise that is UNDECIDED counts as the recipe's `undecided` says: `warn` leaves the point feasible.
+    """
+    states = [step.state for step in done.steps]
+    about = Outcome(
+        "feasible", (), done.verdict, run=done.id, seconds=done.seconds, made=states.count("made"),
+        reused=states.count("done"),
+    )  # fmt: skip
+    values: list[Value] = []
+    for goal in goals:
+        result = done.results[goal.target]
+        if not isinstance(result, Measured):
+            hint = result.hint if isinstance(result, NotMeasured) else ""
+            return replace(about, state="failed", reason=f"{goal.target}: {result.reason}", hint=hint)
+        found = objectives.read(result, goal)
+        if isinstance(found, str):
+            return replace(about, state="failed", reason=found, unmeasured=str(goal))
+        values.append(found)
+    broken = [verdict for verdict in done.verdicts if _is_broken(verdict, done)]
+    absent = [result for result in done.results.values() if isinstance(result, NotMeasured)]
+    if not (broken or absent):
+        return replace(about, values=tuple(values))
+    distance = sum(min(judging.distance(verdict), _FURTHEST) for verdict in broken) + _FURTHEST * len(absent)
+    reasons = [f"{each.promise} on {each.target} is {each.verdict}: {each.reason}" for each in broken]
+    reasons += [f"{each.target} was not measured: {each.reason}" for each in absent]
+    return replace(about, state="infeasible", values=tuple(values), distance=distance, reason=reasons[0])
+
+
+def _is_broken(verdict: Verdict, done: Run) -> bool:
+    return verdict.verdict in ("BROKEN", "NOT_MEASURED") or (
+        verdict.verdict == "UNDECIDED" and done.undecided == "fail"
+    )
