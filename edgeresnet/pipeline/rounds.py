@@ -29,21 +29,41 @@ class Rounds:
         self, outcome: Outcome, outcomes: Mapping[StepId, Outcome], resolved: Resolved
     ) -> tuple[int, float] | None:
         """Return the round that follows a target's measurement, and the seconds spent before; None: none follows."""
-        step = outcome.step.id
-        target = step.target
+        target = outcome.step.id.target
+        if outcome.step.id != StepId("verify", target):
+            return None
+        return self._next(target, [outcome], outcomes, resolved)
+
+    def next_on_devices(self, outcomes: Mapping[StepId, Outcome], resolved: Resolved) -> dict[str, tuple[int, float]]:
+        """Return the same for each target that devices measure, once all of them have.
+
+        A bundle is for all devices of its target: one verdict that is not KEPT is enough for another one.
+        """
+        verified: dict[str, list[Outcome]] = {}
+        for place, target in resolved.recipe.places().items():
+            if place != target and (outcome := outcomes.get(StepId("verify", place))):
+                verified.setdefault(target, []).append(outcome)
+        found = {target: self._next(target, each, outcomes, resolved) for target, each in verified.items()}
+        return {target: wanted for target, wanted in found.items() if wanted}
+
+    def _next(
+        self, target: str, verified: Sequence[Outcome], outcomes: Mapping[StepId, Outcome], resolved: Resolved
+    ) -> tuple[int, float] | None:
         control = _control(outcomes.get(StepId("quantize", target)))
-        if step != StepId("verify", target) or control is None or target in self.ended or outcome.artifact is None:
+        if control is None or target in self.ended:
             return None
-        result = verify.read_result(outcome.artifact)
-        if not isinstance(result, Measured):
+        read = [verify.read_result(outcome.artifact) for outcome in verified if outcome.artifact]
+        results = [each for each in read if isinstance(each, Measured)]
+        if not results:
             return None
-        if result.choice:  # a bundle's networks are its rounds: the widest margin is among them
+        if any(each.choice for each in results):  # a bundle's networks are its rounds: the widest margin is among them
             self.ended.add(target)
             return None
         number, spent = resolved.rounds.get(target, (1, 0.0))
         self.spent[target, number] = spent
-        found = judging.judge(resolved.recipe.promises.promises(), target, result, number)
-        judged = [one for one in found if judging.can_show(one.promise, result)]
+        promises = resolved.recipe.promises.promises()
+        found = [(one, each) for each in results for one in judging.judge(promises, each.target, each, number)]
+        judged = [one for one, each in found if judging.can_show(one.promise, each)]
         found_far = self.distances.setdefault(target, {})
         found_far[number] = max(map(judging.distance, judged), default=0.0)
         if all(one.verdict == judging.KEPT for one in judged):

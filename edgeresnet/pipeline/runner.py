@@ -53,13 +53,14 @@ class Listener:
 def preview(recipe: Recipe, store: Store) -> list[Outcome]:
     """Return what a run would find done and what it would make, without making any of it."""
     work = _begun(recipe, store)
-    for step in work.each():
-        parents = _parents_of(step, work.outcomes)
-        if parents is None:
-            work.outcomes[step.id] = Outcome(step, "todo", reason="after its parents")
-            continue
-        artifact, problem = store.find(step.stage.name, step.key(_digests(parents)))
-        work.outcomes[step.id] = Outcome(step, "done" if artifact else "todo", artifact, problem)
+    while work.goes_on():
+        for step in work.each():
+            parents = _parents_of(step, work.outcomes)
+            if parents is None:
+                work.outcomes[step.id] = Outcome(step, "todo", reason="after its parents")
+                continue
+            artifact, problem = store.find(step.stage.name, step.key(_digests(parents)))
+            work.outcomes[step.id] = Outcome(step, "done" if artifact else "todo", artifact, problem)
     return list(work.outcomes.values())
 
 
@@ -124,18 +125,19 @@ def run(
     repeated = _again(again, work.steps)
     where: StepId | None = None
     try:
-        for step in work.each():
-            where = step.id
-            work.take(step, again=step.id in repeated)
-        where = None
-        work.measure_on_devices()
+        while work.goes_on():
+            for step in work.each():
+                where = step.id
+                work.take(step, again=step.id in repeated)
+            where = None
+            work.measure_on_devices()
     except BaseException as problem:
         with contextlib.suppress(EdgeresnetError, OSError):
-            ended = run_of(resolved, work.outcomes, began, problem, where)
+            ended = run_of(work.resolved, work.outcomes, began, problem, where)
             store.save_run(ended)
             on_failure(ended)
         raise
-    finished = run_of(resolved, work.outcomes, began)
+    finished = run_of(work.resolved, work.outcomes, began)
     store.save_run(finished)
     return finished
 
@@ -210,6 +212,8 @@ class _Work:
     rounds: rounds.Rounds = field(default_factory=rounds.Rounds)
     devices: remote.Devices | None = None
     workers: Workers | None = None
+    place: int = 0  # of the next step
+    repeated: set[str] = field(default_factory=set)  # keys of what was made again
     at_chance: bool = True  # whether steps follow where the network that was recognised is no better than chance
 
     def each(self) -> Iterator[Step]:
@@ -217,23 +221,27 @@ class _Work:
 
         A target whose layers in float are searched is made again after a verdict that is not KEPT.
         """
-        place = 0
-        while place < len(self.steps):
-            yield self.steps[place]
-            outcome = self.outcomes.get(self.steps[place].id)
+        while self.place < len(self.steps):
+            step = self.steps[self.place]
+            yield step
+            outcome = self.outcomes.get(step.id)
             if outcome and outcome.artifact:
                 if isinstance(notes := outcome.artifact.notes, RecogniseNotes):
-                    self._recognised(notes, is_last=place + 1 == len(self.steps))
-                self._search_on(outcome)
-            place += 1
+                    self._recognised(notes, is_last=self.place + 1 == len(self.steps))
+                if wanted := self.rounds.next_after(outcome, self.outcomes, self.resolved):
+                    self._search_on(step.id.target, *wanted)
+            self.place += 1
 
-    def _search_on(self, outcome: Outcome) -> None:
-        """Append the steps of another round where a target's search for float layers is to go on."""
-        wanted = self.rounds.next_after(outcome, self.outcomes, self.resolved)
-        if wanted is None:
-            return
-        target = outcome.step.id.target
-        self.resolved = self.resolved.with_round(target, *wanted)
+    def goes_on(self) -> bool:
+        """Return whether steps are left, after another round of each search whose devices' verdicts are not KEPT."""
+        if self.place == len(self.steps):
+            for target, wanted in self.rounds.next_on_devices(self.outcomes, self.resolved).items():
+                self._search_on(target, *wanted)
+        return self.place < len(self.steps)
+
+    def _search_on(self, target: str, number: int, spent_s: float) -> None:
+        """Append the steps of another round of a target's search for float layers."""
+        self.resolved = self.resolved.with_round(target, number, spent_s)
         self.steps = [*self.steps, *rounds.steps_of(plan(self.resolved), target)]
 
     def _recognised(self, notes: RecogniseNotes, *, is_last: bool) -> None:
@@ -258,6 +266,7 @@ class _Work:
         for outcome in self.devices.measure(shown):
             self.outcomes[outcome.step.id] = outcome
             self.listener.ends(outcome)
+        self.devices.errands.clear()
 
     def _outcome(self, step: Step, again: bool) -> Outcome:
         parents = _parents_of(step, self.outcomes)
@@ -266,6 +275,8 @@ class _Work:
             failed = next(o for o in self.outcomes.values() if o.step.id in needed and o.artifact is None)
             return Outcome(step, "skipped", reason=failed.reason, hint=failed.hint)
         key = step.key(_digests(parents))
+        again = again and key not in self.repeated  # two rounds may need the same
+        self.repeated |= {key} if again else set()
         artifact, problem = self.store.find(step.stage.name, key)
         if artifact and not again and (self.devices is None or self.devices.is_of(step, artifact)):
             self.store.tidy(step.stage.name, key)

@@ -11,6 +11,7 @@ import yaml
 
 from edgeresnet.portable.result import Measured, NotMeasured
 from edgeresnet.store import Store
+from edgeresnet.tune import forecast
 
 from ..cli.conftest import Command, command, err_of, expect, out_of  # noqa: F401 - a fixture
 from ..conftest import step_of, tiny, write_recipe
@@ -65,6 +66,37 @@ def test_a_run_measures_on_a_device_and_the_next_one_has_nothing_to_do(
     (own_store.root / "devices" / "orin.json").write_text('{"identity": "0000000000000000"}')
     err = err_of(4, command("run", again, "--store", own_store.root))
     assert "orin is another device than last time under this name" in err
+
+
+@pytest.mark.slow
+def test_a_search_for_float_layers_goes_on_after_a_devices_verdict(
+    server: sshd.Server,
+    own_store: Store,
+    tmp_path: Path,
+    command: Command,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first forecast expects no change at all: INT8 in all layers is not KEPT there, and another bundle follows."""
+    monkeypatch.setattr(forecast, "_MARGINS", (0.0, 4.0, 4.0, 4.0))
+    raw = tiny(
+        images__calibration={"from": "training", "count": 64}, train__epochs=1, train__rate=1e-5,
+        quantize={"exclude": "auto", "minutes": 5}, verify={"processes": 1, "seconds": 0.2},
+        targets={"onnxruntime": {"where": "orin"}}, promises={"max_flips_pct": 2.0},
+    )  # fmt: skip
+    path = write_recipe(tmp_path, raw)
+    _, err = expect(0, command("run", path, "--store", own_store.root))
+    assert err.count("verify:onnxruntime@orin  ") == 2, "two bundles were measured there"
+    run = own_store.load_run()
+    result = run.results["onnxruntime@orin"]
+    assert isinstance(result, Measured)
+    assert result.choice is not None, "the device chooses among the networks of the second bundle"
+    (verdict,) = run.verdicts
+    assert verdict.verdict == "KEPT"
+    assert "verdict 2 of at most 4 on these images, one of " in verdict.reason
+    _, err = expect(0, command("run", path, "--store", own_store.root))
+    assert "nothing to do" in err
+    assert own_store.load_run().verdicts == run.verdicts
+    assert "stages are done" in out_of(0, command("plan", path, "--store", own_store.root))
 
 
 def test_on_replaces_where_and_refuses_what_is_not_known(

@@ -14,6 +14,7 @@ from edgeresnet.notes import ControlNotes, QuantizeNotes
 from edgeresnet.portable import codec
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
+from edgeresnet.tune import forecast
 
 from ..conftest import step_of, tiny, write_recipe
 from ..pipeline.test_robustness import finish, start, wait_for
@@ -59,6 +60,22 @@ def test_a_promise_that_int8_breaks_is_kept_with_some_layers_in_float(own_store:
     assert control.timed
     assert "layers in float: " in report.terminal.render(run)
     assert codec.decode(Run, codec.encode(run)) == run
+
+
+def test_a_later_verdict_is_judged_as_one_of_several(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first forecast expects no change at all: INT8 in all layers is not KEPT, and another round follows."""
+    monkeypatch.setattr(forecast, "_MARGINS", (0.0, 4.0, 4.0, 4.0))
+    wanted = searched(**WEAK, promises={"max_flips_pct": 2.0})
+    run = pipeline.run(wanted, own_store)
+    assert control_of(run)[1].round > 1
+    (verdict,) = run.verdicts
+    assert f"verdict {control_of(run)[1].round} of at most 4 on these images" in verdict.reason
+    again = pipeline.run(wanted, own_store)
+    assert {step.state for step in again.steps} == {"done"}
+    assert again.verdicts == run.verdicts
+    (measured,) = (each for each in pipeline.preview(wanted, own_store) if str(each.step.id) == "verify:onnxruntime")
+    assert measured.artifact is not None
+    assert measured.artifact.digest == step_of(run, "verify:onnxruntime").digest
 
 
 def test_a_search_without_a_promise_to_search_for_is_refused() -> None:

@@ -51,6 +51,23 @@ class Play:
             self.now = {TARGET: found}
         return found
 
+    def on_devices(self, *results: Measured | None, ended: str = "enough") -> dict[str, tuple[int, float]]:
+        """Return the next round after several devices; None: one that did not answer."""
+        places = {f"{TARGET}@{number}": TARGET for number, _ in enumerate(results)}
+        quantized: Any = SimpleNamespace(artifact=SimpleNamespace(notes=notes(ended)))
+        outcomes: Any = {QUANTIZE: quantized}
+        for place, result in zip(places, results, strict=True):
+            artifact = SimpleNamespace(result=replace(result, target=place)) if result else None
+            outcomes[StepId("verify", place)] = SimpleNamespace(artifact=artifact)
+        recipe = SimpleNamespace(
+            promises=SimpleNamespace(promises=lambda: (PROMISE,)),
+            quantize=SimpleNamespace(minutes=MINUTES),
+            places=lambda: {**places, "other": "other"},
+        )
+        found = self.rounds.next_on_devices(outcomes, SimpleNamespace(rounds=self.now, recipe=recipe))  # type: ignore[arg-type]
+        self.now = {**self.now, **found}
+        return found
+
 
 GOOD, BAD, WORSE = _result(lost=10, won=10), _result(lost=90, won=10), _result(lost=190, won=10)
 
@@ -74,6 +91,20 @@ def test_a_search_that_ran_out_of_layers_or_time_has_no_next_round(monkeypatch: 
 def test_a_bundle_with_several_networks_has_no_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of them has the widest margin already, and all of them were judged at once."""
     assert Play(monkeypatch).after(replace(BAD, choice=Choice("int8"))) is None
+
+
+def test_a_round_follows_where_one_of_several_devices_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Play(monkeypatch).on_devices(GOOD, GOOD) == {}
+    assert Play(monkeypatch).on_devices(None, None) == {}, "what was not measured has no verdict to mend"
+    play = Play(monkeypatch)
+    assert play.on_devices(GOOD, BAD, None) == {TARGET: (2, 30.0)}
+    assert play.on_devices(BAD, WORSE) == {TARGET: (3, 60.0)}
+    assert play.on_devices(GOOD, WORSE) == {TARGET: (4, 90.0)}
+    assert play.on_devices(WORSE, WORSE) == {TARGET: (1, 0.0)}, "the worst device counts, and was best in the first"
+    assert play.on_devices(GOOD, BAD) == {}
+    play = Play(monkeypatch)
+    assert play.on_devices(BAD) == {TARGET: (2, 30.0)}
+    assert play.on_devices(replace(BAD, choice=Choice("int8"))) == {}, "its networks have all wider margins"
 
 
 def test_no_round_follows_once_the_minutes_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
