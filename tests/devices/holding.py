@@ -54,7 +54,7 @@ class Holds:
 
 
 def until(happened: Callable[[], object]) -> None:
-    """Wait for something that happens elsewhere, a minute at most."""
+    """Wait for something that happens in another process, a minute at most."""
     end = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < end, "it did not happen"

@@ -28,7 +28,7 @@ def _no_device_is_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
     monkeypatch.setattr(ssh, "Connection", refuse)
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(book, "own", lambda: tmp_path / "config" / book.NAME)
 
 
 def project(folder: Path, **where: object) -> Path:
