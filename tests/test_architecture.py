@@ -15,6 +15,7 @@ from PIL import Image
 
 import edgeresnet
 from edgeresnet import cli, report
+from edgeresnet.devices import ssh
 from edgeresnet.stages.table import STAGES
 from edgeresnet.store import Store
 
@@ -195,10 +196,14 @@ def test_the_floor_needs_only_the_standard_library_and_numpy() -> None:
 
 def test_what_is_sent_to_a_device_needs_an_old_python_and_nothing_else() -> None:
     """Python 3.6 reads it: it refuses itself there in words."""
-    for file in (file for file in FILES if file.startswith("devices/agent/")):
-        ast.parse((PACKAGE / file).read_text(), feature_version=(3, 6))
+    sent = [f"{name}.py" for name in ssh.SENT]
+    assert {file for file in FILES if file.startswith("devices/agent/")} <= {*sent, "devices/agent/__init__.py"}
+    for number, file in enumerate(sent):
+        text = (PACKAGE / file).read_text()
+        ast.parse(text, feature_version=(3, 6))
+        assert "annotations" not in text, "Python 3.6 cannot import them from the future"
         for module, _ in imported(file):
-            inside = module.startswith("edgeresnet.devices.agent")
+            inside = _file_of(module) in sent[:number]
             assert inside or module.split(".")[0] in sys.stdlib_module_names, f"{file} needs {module}"
 
 

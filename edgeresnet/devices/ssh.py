@@ -24,21 +24,27 @@ from ..errors import TargetError, shortened
 from ..text import on_one_line
 from .book import Device
 
-AGENT = Path(__file__).with_name("agent")
-_MODULES = ("machine", "bundles", "work", "jobs", "serve")  # each needs only those before it
+_PACKAGE = Path(__file__).parents[1]
+_AGENT = ("machine", "bundles", "work", "jobs", "serve")
+SENT = ("portable/sensor_files", *(f"devices/agent/{name}" for name in _AGENT))  # each needs only those before it
+# Modules have their own names there, too: what one imports from another is found.
 _LOADER = """import sys, types
+def module(name, package):
+    made = types.ModuleType(name)
+    made.__package__ = package
+    sys.modules[name] = made
+    above, _, last = name.rpartition(".")
+    if above:
+        if above not in sys.modules:
+            module(above, above).__path__ = []
+        setattr(sys.modules[above], last, made)
+    return made
 def load():
-    package = types.ModuleType("agent")
-    package.__path__ = []
-    sys.modules["agent"] = package
     for name, text in SOURCES:
-        module = types.ModuleType("agent." + name)
-        module.__package__ = "agent"
-        sys.modules["agent." + name] = module
-        setattr(package, name, module)
-        exec(compile(text, name + ".py", "exec"), module.__dict__)
-    return package
-load().serve.main(globals().get("PROGRAM", ""))
+        made = module(name, name.rpartition(".")[0])
+        exec(compile(text, name, "exec"), made.__dict__)
+    return made
+load().main(globals().get("PROGRAM", ""))
 """
 # What the shell there gets: no quote but one pair, no dollar, no backslash.
 _FIRST = (
@@ -96,7 +102,10 @@ class Refused(Exception):
 
 def program() -> bytes:
     """Return what runs there, as one script."""
-    sources = [(name, (AGENT / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
+    files = {name: _PACKAGE / f"{name}.py" for name in SENT}
+    sources = [
+        (f"{_PACKAGE.name}.{name.replace('/', '.')}", file.read_text(encoding="utf-8")) for name, file in files.items()
+    ]
     return f"SOURCES = {sources!r}\n{_LOADER}".encode()
 
 

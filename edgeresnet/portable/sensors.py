@@ -1,26 +1,26 @@
 """The energy sensors of a machine: rails of a board, counters of a CPU, the meter of a card; or why there is none.
 
-Knows how each source writes its numbers. A sensor either counts joules or reports watts. `energy` reads it while
-networks are timed, and does not know where the numbers come from. What cannot be read is a sentence that says why, and
-what helps: it is never zero.
+`sensor_files` knows where files are and how each driver writes them. A sensor either counts joules or reports watts.
+`energy` reads it while networks are timed, and does not know where the numbers come from. What cannot be read is a
+sentence that says why, and what helps: it is never zero.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import documents, probe
+from . import documents, probe, sensor_files
 from .frozen import dataclass
+from .sensor_files import Channel
 
 COUNTED_S, SAMPLED_S = 0.01, 0.05  # between two readings of a counter, and of a rail, which is read over a slow bus
 # The rail that feeds all others, where a board has one: adding the others would count their energy twice.
 _TOTALS = ("VDD_IN", "POM_5V_IN", "VIN")
-_UNUSED = "NC"  # how a device tree labels a channel that measures nothing
-_RAPL = "/sys/class/powercap/intel-rapl:*/energy_uj"
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ def find(root: Path = Path("/"), *, on_card: bool = False, nvml: Callable[[], An
 
 
 def _board(root: Path) -> Sensor | str | None:
-    """Return the rails of a Jetson: hwmon's files, as its kernels 5 and 6 name them. None where there are none."""
+    """Return the rails of a Jetson. None where there are none."""
     found, missing = {}, {}
-    for name, folder, channel in _channels(root):
-        rail = Rail(name, _power(folder, channel))
+    for channel in sensor_files.rails(str(root)):
+        rail = Rail(channel.name, _reader(channel))
         try:
             rail.read()
-            found[name] = rail
+            found[channel.name] = rail
         except (OSError, ValueError) as problem:
-            missing[name] = f"{name} of the board's rails cannot be measured: {why(problem)}"
+            missing[channel.name] = _why_not(channel, problem, f"{channel.name} of the board's rails")
     total = next((name for name in _TOTALS if name in found or name in missing), None)
     if total in found:
         return Sensor(f"the board's rail {total}", (found[total],), is_counter=False)
@@ -80,49 +80,35 @@ def _board(root: Path) -> Sensor | str | None:
     return Sensor(f"the board's rails {', '.join(found)}", tuple(found.values()), is_counter=False)
 
 
-def _channels(root: Path) -> Iterator[tuple[str, Path, int]]:
-    """Yield the name, the folder and the number of each channel that is connected."""
-    for folder in _glob(root, "sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*"):
-        for channel in (1, 2, 3):  # the others are shunt voltages, and sums of them
-            name = probe.text(folder / f"in{channel}_label")
-            if name and name != _UNUSED:
-                yield name, folder, channel
-    for folder in _glob(root, "sys/bus/i2c/drivers/ina238/*/hwmon/hwmon*"):  # of a Thor: all that it takes
-        yield "VIN", folder, 1
-
-
-def _power(folder: Path, channel: int) -> Callable[[], float]:
-    """Return what reads the watts of a channel: hwmon has microwatts, or millivolts and milliamperes."""
-    direct = folder / f"power{channel}_input"
-    if direct.exists():
-        return lambda: _number(direct) / 1e6
-    volts, amperes = folder / f"in{channel}_input", folder / f"curr{channel}_input"
-    return lambda: _number(volts) * _number(amperes) / 1e6
-
-
 def _cpu(root: Path) -> Sensor | str | None:
     """Return the counters of a CPU's packages and of their memory, of Intel or AMD. None where there are none."""
-    zones = _glob(root, "sys/class/powercap/intel-rapl:*")
-    named = [(probe.text(zone / "name") or "", zone) for zone in zones]
-    # a package counts its cores, too; `psys` is the whole machine, and counts packages again
-    wanted = [(name, zone) for name, zone in named if name.startswith("package") or name == "dram"]
     rails = []
-    for name, zone in wanted:
-        path = zone / "energy_uj"
-        rail = Rail(name, lambda path=path: _number(path) / 1e6, _range_j(zone))  # type: ignore[misc]
+    for channel in sensor_files.counters(str(root)):
+        rail = Rail(channel.name, _reader(channel), _range_j(Path(channel.files[0]).parent))
         try:
             rail.read()
-        except PermissionError:
-            return (
-                f"{path} may not be read: run as root, or allow it until the next start with `sudo chmod a+r {_RAPL}`"
-            )
         except (OSError, ValueError) as problem:
-            return f"the CPU's counter {name} cannot be measured: {why(problem)}"
+            return _why_not(channel, problem, f"the CPU's counter {channel.name}")
         rails.append(rail)
-    if not any(name.startswith("package") for name, _ in wanted):
-        hidden = bool(zones) and not any(name for name, _ in named)
+    if not any(rail.name.startswith("package") for rail in rails):
+        zones = sensor_files.zones(str(root))
+        hidden = bool(zones) and not any(name for name, _ in zones)
         return "a container hides the CPU's counters (RAPL): measure outside of it" if hidden else None
     return Sensor(f"the CPU's counters {', '.join(rail.name for rail in rails)} (RAPL)", tuple(rails), is_counter=True)
+
+
+def _reader(channel: Channel) -> Callable[[], float]:
+    """Return what reads a channel: the product of the numbers in its files, in watts or joules."""
+    paths = [Path(file) for file in channel.files]
+    return lambda: math.prod(map(_number, paths)) / channel.per
+
+
+def _why_not(channel: Channel, problem: OSError | ValueError, named: str) -> str:
+    """Return why a channel cannot be read; where it may not be, how to allow it."""
+    if isinstance(problem, PermissionError):
+        allow = f"run as root, or allow it until the next start with `sudo chmod a+r {channel.pattern}`"
+        return f"{problem.filename} may not be read: {allow}"
+    return f"{named} cannot be measured: {why(problem)}"
 
 
 def _range_j(zone: Path) -> float | None:
@@ -213,10 +199,3 @@ def why(problem: OSError | ValueError) -> str:
     if isinstance(problem, OSError) and problem.filename:
         return f"{problem.filename} {documents.reason(problem)}"
     return str(problem)
-
-
-def _glob(root: Path, pattern: str) -> list[Path]:
-    try:
-        return sorted(root.glob(pattern))
-    except OSError:
-        return []

@@ -128,6 +128,22 @@ def rails(**parts: float) -> Callable[[Machine], None]:
     return write
 
 
+def iio_rails(**parts: float) -> Callable[[Machine], None]:
+    """The same on a Jetson's kernel 4.9 (JetPack 4): channels from 0 on, in milliwatts, voltage and current as well."""
+
+    def write(machine: Machine) -> None:
+        for number, (name, part) in enumerate(parts.items()):
+            folder = f"sys/bus/i2c/drivers/ina3221x/6-004{number // 3}/iio:device{number // 3}"
+            channel = number % 3
+            milliamperes = 8 * round(machine.watts * part / 5 * 1000 / 8)
+            machine.put(f"{folder}/rail_name_{channel}", name)
+            machine.put(f"{folder}/in_voltage{channel}_input", 5000)
+            machine.put(f"{folder}/in_current{channel}_input", milliamperes)
+            machine.put(f"{folder}/in_power{channel}_input", 5 * milliamperes)
+
+    return write
+
+
 def rapl(range_j: float | None = 50.0, **zones: float) -> Callable[[Machine], None]:
     """A CPU's counters of microjoules, by name; the name's underscore stands for a hyphen."""
 

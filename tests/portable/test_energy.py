@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,25 +12,30 @@ from typing import Any
 
 import pytest
 
-from edgeresnet.portable import codec, energy, sensors
+from edgeresnet.portable import codec, energy, sensor_files, sensors
 from edgeresnet.portable.codec import CodecError
 from edgeresnet.portable.energy import Energy, Meter, ProcessEnergy
 from edgeresnet.portable.sensors import Rail, Sensor
 from edgeresnet.portable.times import Latency, ProcessTimes
 
 from . import replayed
-from .replayed import IDLE_W, Machine, Network, Nvml, Stepped, rails, rapl, timed
+from .replayed import IDLE_W, Machine, Network, Nvml, Stepped, iio_rails, rails, rapl, timed
 from .results import latency, process
 
 pytestmark = pytest.mark.unit
 
 ORIN = {"VDD_IN": 1.0, "VDD_CPU_GPU_CV": 0.5, "VDD_SOC": 0.3}
 AGX = {"VDD_GPU_SOC": 0.45, "VDD_CPU_CV": 0.3, "VIN_SYS_5V0": 0.2, "NC": 0.0, "VDDQ_VDD2_1V8AO": 0.05}
+NANO = {"POM_5V_IN": 1.0, "POM_5V_GPU": 0.5, "POM_5V_CPU": 0.2}  # JetPack 4, as are the next two
+TX2 = {"VDD_SYS_GPU": 0.5, "VDD_SYS_SOC": 0.1, "VDD_4V0_WIFI": 0.0, "VDD_IN": 1.0, "VDD_SYS_CPU": 0.2}
+XAVIER = {"GPU": 0.4, "CPU": 0.25, "SOC": 0.2, "CV": 0.0, "VDDRQ": 0.05, "SYS5V": 0.1}
 WRITES = {
     "the rail of all": rails(**ORIN),
     "a sum of rails": rails(**AGX),
     "a counter that wraps": rapl(),
     "counters of two packages": rapl(package_0=0.6, package_1=0.3, dram=0.1),
+    "the rail of all on JetPack 4": iio_rails(**NANO),
+    "a sum of rails on JetPack 4": iio_rails(**XAVIER),
 }
 
 
@@ -46,9 +53,9 @@ def networks(machine: Machine) -> dict[str, Network]:
     return {"fp32": Network(machine, 18.0, 0.004), "int8": Network(machine, 11.0, 0.001)}
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(24))
 def test_it_is_within_1_percent_of_the_truth(tmp_path: Path, seed: int) -> None:
-    """Over 20 runs: five of each kind of sensor that is files."""
+    """Over 24 runs: four of each kind of sensor that is files."""
     machine = Machine(tmp_path, seed, list(WRITES.values())[seed % len(WRITES)])
     two = networks(machine)
     found = timed(Stepped(machine), two)
@@ -96,6 +103,69 @@ def test_the_input_of_a_thor_counts_alone(tmp_path: Path) -> None:
     assert (found.name, found.rails[0].read()) == ("the board's rail VIN", 41.5)
 
 
+@pytest.mark.parametrize(
+    ("rails_of", "expected"),
+    [
+        (NANO, "the board's rail POM_5V_IN"),
+        (TX2, "the board's rail VDD_IN"),
+        (XAVIER, "the board's rails GPU, CPU, SOC, CV, VDDRQ, SYS5V"),
+    ],
+)
+def test_a_board_of_jetpack_4_has_its_rails_in_milliwatts(
+    tmp_path: Path, rails_of: dict[str, float], expected: str
+) -> None:
+    iio_rails(**rails_of)(Machine(tmp_path))
+    found = sensors.find(tmp_path, on_card=True)
+    assert isinstance(found, Sensor)
+    assert found.name == expected
+    assert sum(rail.read() for rail in found.rails) == pytest.approx(IDLE_W, rel=0.03)
+    assert sensor_files.kinds(str(tmp_path)) == ["INA3221"]
+
+
+def _refuses(monkeypatch: pytest.MonkeyPatch, *ends: str) -> None:
+    """Whoever opens a file with one of these ends has no permission; root has it in tests."""
+    access = os.access
+
+    def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def opened(file: Any, *how: Any, **more: Any) -> Any:
+            if str(file).endswith(ends):
+                raise PermissionError(13, "Permission denied", str(file))
+            return real(file, *how, **more)
+
+        return opened
+
+    monkeypatch.setattr(Path, "read_text", refusing(Path.read_text))
+    monkeypatch.setattr(builtins, "open", refusing(open))
+    monkeypatch.setattr(os, "access", lambda file, mode: not str(file).endswith(ends) and access(file, mode))
+
+
+@pytest.mark.parametrize("ends", [("_input",), ("rail_name_0", "rail_name_1", "rail_name_2")])
+def test_a_rail_that_may_not_be_read_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: tuple[str, ...]
+) -> None:
+    """JetPack 4 lets only root read them, and without labels no one knows which rail feeds the others."""
+    iio_rails(**NANO)(Machine(tmp_path))
+    _refuses(monkeypatch, *ends)
+    found = str(sensors.find(tmp_path, on_card=True))
+    assert found.startswith(str(tmp_path / "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/"))
+    assert found.endswith(
+        " may not be read: run as root, or allow it until the next start with `sudo chmod a+r "
+        "/sys/bus/i2c/drivers/ina3221x/*/iio:device*/{rail_name_*,in_power*_input}`"
+    )
+    assert sensor_files.kinds(str(tmp_path)) == ["INA3221 (may not be read)"]
+
+
+def test_the_kinds_of_sensors_are_those_that_measure(tmp_path: Path) -> None:
+    assert sensor_files.kinds(str(tmp_path)) == []
+    machine = Machine(tmp_path)
+    rapl(psys=2.0)(machine)
+    assert sensor_files.kinds(str(tmp_path)) == [], "it is not added, so it measures nothing"
+    rapl()(machine)
+    machine.put("sys/bus/i2c/drivers/ina238/2-0044/hwmon/hwmon7/power1_input", 41_500_000)
+    machine.put("proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: some card")
+    assert sensor_files.kinds(str(tmp_path)) == ["INA238", "RAPL", "NVML"]
+
+
 def test_a_missing_rail_makes_no_smaller_sum(tmp_path: Path) -> None:
     rails(**AGX)(Machine(tmp_path))
     gone = tmp_path / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon0/curr2_input"
@@ -115,14 +185,8 @@ def test_a_counter_that_may_not_be_read_is_named_with_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rapl()(Machine(tmp_path))
-    path, read = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj", Path.read_text
-
-    def refused(self: Path, *how: Any) -> str:
-        if self == path:
-            raise PermissionError(13, "Permission denied", str(self))
-        return read(self, *how)
-
-    monkeypatch.setattr(Path, "read_text", refused)
+    path = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj"
+    _refuses(monkeypatch, str(path))
     assert sensors.find(tmp_path) == (
         f"{path} may not be read: run as root, or allow it until the next start with "
         "`sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj`"

@@ -11,10 +11,11 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
+from ...portable import sensor_files
+
 _TIMEOUT_S = 10
 _IDENTITIES = ("/proc/device-tree/serial-number", "/etc/machine-id", "/var/lib/dbus/machine-id")
 _CPUS = "/sys/devices/system/cpu/cpu"
-_RAILS = ("ina3221*/*/hwmon/hwmon*/curr[0-9]_input", "ina3221*/*/iio:device*/in_current*_input")
 
 
 def look(folder: str, libraries: List[str]) -> Dict[str, Any]:
@@ -37,7 +38,7 @@ def look(folder: str, libraries: List[str]) -> Dict[str, Any]:
         "load": os.getloadavg()[0],
         "temperature_c": _hottest(),
         "cpu_mhz": _mhz(),
-        "sensors": _sensors(),
+        "sensors": sensor_files.kinds(),
     }
     found.update(mode())
     return found
@@ -126,15 +127,3 @@ def _hottest() -> Optional[float]:
 def _mhz() -> Optional[float]:
     found = _numbers(_CPUS + "[0-9]*/cpufreq/scaling_cur_freq")
     return max(found) / 1000 if found else None
-
-
-def _sensors() -> List[str]:
-    """List what could measure energy, and whether this user may read it."""
-    rails = [path for pattern in _RAILS for path in glob.glob(f"/sys/bus/i2c/drivers/{pattern}")]
-    counters = glob.glob("/sys/class/powercap/intel-rapl:*/energy_uj")
-    found = []
-    for name, files in (("INA3221", rails), ("RAPL", counters)):
-        if files:
-            readable = all(os.access(path, os.R_OK) for path in files)
-            found.append(name if readable else f"{name} (may not be read)")
-    return found
