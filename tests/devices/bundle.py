@@ -15,7 +15,7 @@ with open(os.environ.get("STARTS", os.devnull), "a") as file:
     file.write(f"{os.getpid()}\\n")
 print("bundle: complete", file=sys.stderr, flush=True)
 STEPS
-output.write_text(json.dumps({"measured": sys.argv[1:]}))
+output.write_text(json.dumps({"measured": sys.argv[1:], "clock": time.time()}))
 """
 
 

@@ -124,3 +124,12 @@ def made(folder: Path, **environment: str) -> Server:
     ]
     (folder / "client").write_text("\n".join(client) + "\n")
     return Server(folder, port, environment)
+
+
+def set_clock(server: Server, ahead_s: float) -> None:
+    """Let the clock of every Python there be wrong."""
+    code = f"import time\nreal = time.time\ntime.time = lambda: real() + {ahead_s}\n"
+    (server.folder / "clock").mkdir()
+    (server.folder / "clock" / "sitecustomize.py").write_text(code)
+    server.environment["PYTHONPATH"] = str(server.folder / "clock")
+    server.restart()
