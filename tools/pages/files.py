@@ -12,6 +12,7 @@ from edgeresnet import bench, runs
 from edgeresnet.gate import baseline
 from edgeresnet.portable import codec
 from edgeresnet.recipe import Recipe
+from edgeresnet.report import compared
 from edgeresnet.stages.export import contents
 from edgeresnet.store import FORMAT as ARTIFACT_FORMAT
 from edgeresnet.store.artifact import ManifestRecord
@@ -136,8 +137,19 @@ KINDS = (
         "`bench`",
         str(bench.FORMAT),
         "",
-        "It holds the raw times of one comparison of networks.",
-        None,
+        "It holds the raw times of networks that were timed in turn. "
+        "`amounts` are energy and throughput, computed from them; `--json` prints the same document.",
+        bench.Bench,
+    ),
+    Kind(
+        "Comparison",
+        "printed, or the file of `--output`",
+        "`compare --format json`",
+        "your programs",
+        "",
+        "",
+        "Runs compared with the first of them. What cannot be compared has a reason instead of numbers.",
+        compared.Comparison,
     ),
 )
 
