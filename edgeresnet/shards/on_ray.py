@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -16,39 +17,32 @@ T = TypeVar("T")
 
 LOCAL = "local"
 _WAITING = 2  # tasks a core: one that runs, and one that is ready
+_PATIENCE_S = 10.0  # for an address to answer
 _unpacked: dict[str, Work] = {}  # what this worker did last
 
 
 class Ray:
     """The workers of the cluster that this process is connected to, each with some cores of its own."""
 
-    def __init__(self, cores: int = 1):
-        self.cores = cores
+    def __init__(self, cores: int = 1, dashboard: str = ""):
+        self.cores, self.dashboard = cores, dashboard  # its address is empty where Ray has no dashboard
 
     @staticmethod
     def connected(address: str, cores: int = 1) -> Ray:
         """Connect to a cluster: `auto`, an address, or `local` for one on this machine that ends with this process."""
-        ray, local = _ray(), address == LOCAL
-        if not ray.is_initialized():
-            try:
-                ray.init(
-                    address,
-                    num_cpus=machine.cores() if local else None,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
-            except (ConnectionError, RuntimeError, ValueError) as problem:
-                hint = f"start one with `ray start --head`, or use `--ray {LOCAL}`"
-                raise MachineError(
-                    f"the Ray cluster {address}", f"cannot be used: {first_line(problem)}", hint=hint
-                ) from problem
-        return Ray(cores)
-
-    @property
-    def dashboard(self) -> str:
-        """Where Ray shows what its tasks do; empty where it has no dashboard."""
-        url = _ray().get_runtime_context().get_dashboard_url() if hasattr(_ray(), "get_runtime_context") else ""
-        return f"http://{url}" if url else ""
+        ray = _ray()
+        if ray.is_initialized():
+            return Ray(cores)
+        here = machine.cores() if address == LOCAL else None
+        try:
+            _refuse_closed(address)
+            found = ray.init(address, num_cpus=here, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError) as problem:
+            hint = f"start one with `ray start --head`, or use `--ray {LOCAL}`"
+            raise MachineError(
+                f"the Ray cluster {address}", f"cannot be used: {first_line(problem)}", hint=hint
+            ) from problem
+        return Ray(cores, f"http://{found.dashboard_url}" if found.dashboard_url else "")
 
     def each(
         self, work: Callable[[T], bytes], items: Iterable[T], *, on_card: bool = False
@@ -80,6 +74,13 @@ def _do(digest: str, packed: bytes, item: object, cores: int) -> Answered:
         _unpacked.clear()
         _unpacked[digest] = pickle.loads(packed)
     return _unpacked[digest].do(item)
+
+
+def _refuse_closed(address: str) -> None:
+    """Raise where an address does not answer: Ray would wait for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S).close()
 
 
 def _answer(ray: Any, ref: Any) -> Answered:

@@ -41,6 +41,7 @@ class Echo:
     deaths: int = 1
     fails_over: int = -1
     raises_over: int = -1
+    seconds: float = 0.0
 
     def __call__(self, number: int) -> bytes:
         if number == self.dies_over:
@@ -52,6 +53,7 @@ class Echo:
             raise TargetError("the network", "failed", hint="measure again")
         if number == self.raises_over:
             raise KeyError("a bug")
+        time.sleep(self.seconds)
         (self.folder / f"did{number}-{time.monotonic_ns()}").touch()
         return f"{number} on {machine.cores()}".encode()
 

@@ -1,0 +1,63 @@
+"""Ray as it is: a cluster of two nodes on this machine, of which one is killed while it works."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeresnet.errors import MachineError, TargetError
+from edgeresnet.shards.on_ray import Ray
+
+from .works import Echo
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings
+ray = pytest.importorskip("ray", reason="Ray is not installed")
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A cluster of two nodes with one core each, that this process is connected to."""
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    found.second = found.add_node(num_cpus=1)
+    found.wait_for_nodes()
+    try:
+        yield found
+    finally:
+        ray.shutdown()
+        found.shutdown()
+
+
+def test_a_node_that_leaves_costs_what_it_was_doing(cluster: Any, tmp_path: Path) -> None:
+    workers = Ray.connected(cluster.address)
+    assert len(dict(workers.each(Echo(tmp_path), range(4)))) == 4
+    killer = threading.Timer(1.0, lambda: cluster.remove_node(cluster.second, allow_graceful=False))
+    folder = tmp_path / "second"
+    folder.mkdir()
+    killer.start()
+    answers = dict(workers.each(Echo(folder, seconds=0.1), range(40)))
+    killer.join()
+    assert answers == {number: f"{number} on 1".encode() for number in range(40)}
+    did = [path.name.split("-")[0] for path in folder.glob("did*")]
+    assert set(did) == {f"did{number}" for number in range(40)}
+    assert len(did) <= 42  # what the node had done, and Ray had not heard of yet, is done again
+
+
+def test_errors_and_deaths_come_back_as_one_line(cluster: Any, tmp_path: Path) -> None:
+    workers = Ray.connected(cluster.address)
+    with pytest.raises(TargetError, match="the network failed"):
+        list(workers.each(Echo(tmp_path, fails_over=1), range(3)))
+    with pytest.raises(MachineError, match="a worker of Ray failed: The worker died"):
+        list(workers.each(Echo(tmp_path, dies_over=1, deaths=9), range(3)))
+    assert len(list(tmp_path.glob("death*"))) == 3
+
+
+def test_no_cluster_is_one_line() -> None:
+    with pytest.raises(MachineError, match=r"the Ray cluster 127\.0\.0\.1:1 cannot be used: .*refused") as raised:
+        Ray.connected("127.0.0.1:1")
+    assert "--ray local" in raised.value.hint
