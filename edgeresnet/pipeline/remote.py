@@ -28,7 +28,7 @@ from ..portable.result import RunWarning
 from ..portable.timing_warnings import MODE_CHANGED
 from ..recipe import Recipe
 from ..stages.export import contents, fits
-from ..stages.export.contents import Bundle
+from ..stages.export.contents import Bundle, DeviceResult
 from ..stages.export.write import FOLDER
 from ..stages.specs import DeviceSpec
 from ..store import Artifact, Store, write_text
@@ -149,20 +149,16 @@ class Devices:
 
     def _accepted(self, errand: Errand, data: bytes, source: Source) -> tuple[Artifact, list[RunWarning]]:
         """Store a result that fits its bundle; raise ArtifactError for one that does not."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / _RESULT
-            path.write_bytes(data)
-            found = contents.opened(path)
+        found, ahead_s = _opened(data, source)
         notes, name = errand.bundle.notes, errand.spec.device
         if not isinstance(notes, ExportNotes) or found.bundle != notes.bundle:
             hint = "run it again"
             raise ArtifactError("the result", f"is of bundle {found.bundle[:12]}, and not of this one", hint=hint)
         fits.check_fit(found.result, Bundle.open(errand.bundle.path / FOLDER), errand.spec.target)
-        measured = found.measured - source.seen.skew_s if source.age_s is None else time.time() - source.age_s
-        warnings = list(_warnings(name, found.measured - measured, source.changed))
+        warnings = list(_warnings(name, ahead_s, source.changed))
         assert source.seen.facts is not None
         images, identity = len(found.result.reference_predicted), source.seen.facts.identity
-        own = VerifyNotes(images, origin=name, measured=measured, identity=identity)
+        own = VerifyNotes(images, origin=name, measured=found.measured, identity=identity)
         result = replace(found.result, target=errand.step.id.target)
         artifact = stored_result(result, errand.bundle, errand.step, own, self.store, warnings)
         if identity:
@@ -178,9 +174,29 @@ class Devices:
         return self.known[name].id or (stored.identity if stored else "")
 
 
+def _opened(data: bytes, source: Source) -> tuple[DeviceResult, float]:
+    """Return a device's result by this machine's clock, and by how much the device's was ahead: 0 for a little."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / _RESULT
+        path.write_bytes(data)
+        try:
+            document = contents.unsealed(path)
+            ahead_s = _ahead_s(document.get("measured"), source)
+            return contents.decoded(contents.earlier(document, ahead_s), path), ahead_s
+        except ArtifactError as problem:  # its path is of no use to a person
+            raise ArtifactError("the result", problem.problem, hint=problem.hint) from problem
+
+
+def _ahead_s(measured: object, source: Source) -> float:
+    ahead_s = source.seen.skew_s
+    if source.age_s is not None and isinstance(measured, float):
+        ahead_s = measured - (time.time() - source.age_s)
+    return ahead_s if abs(ahead_s) > SKEW_S else 0.0
+
+
 def _warnings(name: str, ahead_s: float, changed: str) -> Iterator[RunWarning]:
     """Yield what was odd about a device while it measured: its clock, or what a person changed there."""
-    if abs(ahead_s) > SKEW_S:
+    if ahead_s:
         words = f"its clock was {span(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}"
         yield RunWarning("clock", f"{words}: the time of the measurement is corrected", name)
     if changed:

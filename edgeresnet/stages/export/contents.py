@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ ABOUT, NETWORKS, BUILT = "bundle.json", "networks", "built"
 EVALUATION, SAMPLES = "evaluation", "samples"
 _LATER = (f"{BUILT}/*", "*.json")  # what the device adds; any other additional file might be imported
 _UNPACK = "unpack the archive again"
+_MOMENTS = ("measured", "began")  # by a device's clock
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,11 @@ def sealed(document: Mapping[str, object]) -> dict[str, object]:
 
 def opened(path: Path) -> DeviceResult:
     """Read a device's result, as it was sealed."""
+    return decoded(unsealed(path), path)
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """Return a device's result as JSON; refuse one that has changed since it was sealed."""
     try:
         found = documents.parse_json(documents.read_bytes(path))
         if not isinstance(found, dict) or "digest" not in found:
@@ -170,8 +177,23 @@ def opened(path: Path) -> DeviceResult:
             "has changed since deploy.py wrote it, or was damaged on its way",
             hint="copy it again",
         )
+    return {**found, "digest": digest}
+
+
+def earlier(document: Any, seconds: float) -> Any:
+    """Return a device's result as JSON with earlier moments: those of a clock that is ahead."""
+    if isinstance(document, list):
+        return [earlier(each, seconds) for each in document]
+    if not isinstance(document, dict):
+        return document
+    found = {name: earlier(each, seconds) for name, each in document.items()}
+    return {**found, **{n: found[n] - seconds for n in _MOMENTS if isinstance(found.get(n), float)}}
+
+
+def decoded(document: Mapping[str, object], path: Path) -> DeviceResult:
+    """Return a device's result as its type; refuse what it cannot be. `path` is where it was read."""
     try:
-        return codec.decode(DeviceResult, {**found, "digest": digest})
+        return codec.decode(DeviceResult, document)
     except CodecError as problem:
         raise ArtifactError(
             shown(path), f"is not a device's result: {problem}", hint="run deploy.py again on the device"
