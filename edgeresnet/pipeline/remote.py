@@ -118,7 +118,7 @@ class Devices:
                 stopping.set()
 
     def _work(self, errands: Sequence[Errand], events: Events, stopping: threading.Event) -> None:
-        """Do the errands of one device, over one connection as long as it does not drop."""
+        """Run the errands of one device, over one connection as long as it does not drop."""
         name = errands[0].spec.device
         with ssh.Line(name, self.known[name]) as line:
             for errand in errands:
