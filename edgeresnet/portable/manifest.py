@@ -83,7 +83,7 @@ def read(folder: Path) -> dict[str, object]:
     return found
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
     """Return whether a name is that of a file below a folder, and not longer than a name can be."""
     parts = PurePosixPath(name).parts
     fits = all(part != ".." and len(os.fsencode(part)) <= 255 for part in parts)
@@ -107,7 +107,7 @@ def problems(
     found: list[str] = []
     for file in files:
         path = folder / file.name
-        if not _is_inside(file.name):
+        if not is_inside(file.name):
             return [f"the list of files in the manifest is damaged: {quoted(file.name)} cannot be a file of it"]
         if not path.is_file():
             found.append(f"{file.name} is missing")

@@ -1,6 +1,7 @@
 """The store: artifacts found by key and checked by digest, runs found by time.
 
-artifact (what a folder holds) · files (written completely or not at all) · run_file (a run, sealed with its digest).
+artifact (what a folder holds) · files (written completely or not at all) · run_file (a run, sealed with its digest) ·
+shared (where several machines push what they made).
 An artifact is a folder with a manifest. It is written to another place and renamed last, so a run killed at any moment
 leaves nothing half-made: a folder without a manifest is rubbish, a damaged one is a miss. Knows nothing of what stages
 do.
@@ -41,6 +42,7 @@ from .artifact import (
     read_manifest,
 )
 from .files import write_bytes, write_text
+from .shared import Shared
 
 __all__ = [
     "FORMAT",
@@ -53,6 +55,7 @@ __all__ = [
     "ManifestRecord",
     "Origin",
     "Parent",
+    "Shared",
     "Store",
     "file_of",
     "manifest_in",
@@ -74,12 +77,15 @@ _RUN_FILE = ".json"  # a name that ends so is a run's file, not its id
 class Store:
     """A folder of ours alone: a mark in it says so. No other folder is ever used as a store, or cleaned."""
 
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Path, shared: Shared | None = None):
+        self.root, self.shared = root, shared
 
     @staticmethod
-    def open(root: Path) -> Store:
-        """Return the store in `root`. A new or empty folder becomes one, any other folder is refused."""
+    def open(root: Path, shared: str | None = None) -> Store:
+        """Return the store in `root`. A new or empty folder becomes one, any other folder is refused.
+
+        `shared` is where it takes what it lacks from, and copies what is made in it to.
+        """
         try:
             root.mkdir(parents=True, exist_ok=True)
             _refuse_other(root, "name a new or empty folder")
@@ -87,7 +93,7 @@ class Store:
                 file.write("This folder belongs to edgeresnet: `edgeresnet clean` empties it.\n")
         except OSError as problem:
             raise machine_error(problem) or _unopened(root, problem) from problem
-        return Store(root)
+        return Store(root, Shared.open(shared) if shared else None)
 
     @staticmethod
     def to_read(root: Path, *names: str | None) -> Store:
@@ -123,6 +129,13 @@ class Store:
 
     def find(self, stage: str, key: str) -> tuple[Artifact | None, str]:
         """Return the intact artifact of this key, or None and why the folder there is not used (empty: no folder)."""
+        found = self._find_here(stage, key)
+        if found[0] is not None or self.shared is None:
+            return found
+        is_here, problem = self.shared.fetch(stage, key, self.root / "work", self.path_of(stage, key))
+        return self._find_here(stage, key) if is_here else (None, problem or found[1])
+
+    def _find_here(self, stage: str, key: str) -> tuple[Artifact | None, str]:
         folder = self.path_of(stage, key)
         if not folder.is_dir():
             return None, ""
@@ -310,6 +323,8 @@ class Making:
                 shutil.rmtree(self.work / "old", ignore_errors=True)
                 final.rename(self.work / "old")
             self.out.rename(final)
+        if self.store.shared is not None:
+            self.store.shared.push(final, self.stage, self.key)
         return Artifact(final, read_manifest(written))
 
 

@@ -19,24 +19,25 @@ ray = pytest.importorskip("ray", reason="Ray is not installed")
 
 
 @pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A cluster of two nodes with one core each, that this process is connected to."""
+def cluster() -> Iterator[tuple[Any, Any]]:
+    """A cluster of two nodes with one core each, and the second of them."""
     from ray.cluster_utils import Cluster
 
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    found.second = found.add_node(num_cpus=1)
+    second = found.add_node(num_cpus=1)
     found.wait_for_nodes()
     try:
-        yield found
+        yield found, second
     finally:
         ray.shutdown()
         found.shutdown()
 
 
-def test_a_node_that_leaves_costs_what_it_was_doing(cluster: Any, tmp_path: Path) -> None:
-    workers = Ray.connected(cluster.address)
+def test_a_node_that_leaves_costs_what_it_was_doing(cluster: tuple[Any, Any], tmp_path: Path) -> None:
+    nodes, second = cluster
+    workers = Ray.connected(nodes.address)
     assert len(dict(workers.each(Echo(tmp_path), range(4)))) == 4
-    killer = threading.Timer(1.0, lambda: cluster.remove_node(cluster.second, allow_graceful=False))
+    killer = threading.Timer(1.0, lambda: nodes.remove_node(second, allow_graceful=False))
     folder = tmp_path / "second"
     folder.mkdir()
     killer.start()
@@ -48,8 +49,8 @@ def test_a_node_that_leaves_costs_what_it_was_doing(cluster: Any, tmp_path: Path
     assert len(did) <= 42  # what the node had done, and Ray had not heard of yet, is done again
 
 
-def test_errors_and_deaths_come_back_as_one_line(cluster: Any, tmp_path: Path) -> None:
-    workers = Ray.connected(cluster.address)
+def test_errors_and_deaths_come_back_as_one_line(cluster: tuple[Any, Any], tmp_path: Path) -> None:
+    workers = Ray.connected(cluster[0].address)
     with pytest.raises(TargetError, match="the network failed"):
         list(workers.each(Echo(tmp_path, fails_over=1), range(3)))
     with pytest.raises(MachineError, match="a worker of Ray failed: The worker died"):
