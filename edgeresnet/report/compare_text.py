@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..json_diff import Change, shown
 from ..portable import codec
@@ -101,8 +102,7 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
     sentences = [*_why_not_timed(remeasured), *open_ended, *(_NOT_IN_TURN if timed else ())]
     if timed or sentences:
         yield _Section("Latency and size against A", _LATENCY, [_latency_row(one) for one in remeasured], sentences)
-    yield from _amount_differences("Energy", [(one, one.energy) for one in remeasured])
-    yield from _amount_differences("Throughput", [(one, one.throughput) for one in remeasured])
+    yield from _amount_differences(remeasured)
     for changed in comparison.changed:
         yield _Section(f"What changed from A to {changed.run}", sentences=_changed_sentences(changed, comparison))
 
@@ -138,19 +138,27 @@ def _measured_amounts(rows: Sequence[MeasuredVariant]) -> tuple[_Section, _Secti
     )
 
 
-def _amount_differences(
-    title: str, differences: Sequence[tuple[Difference, AmountDifference | None]]
-) -> Iterator[_Section]:
-    """Yield how many times as much there is of an amount that one of two runs measured; why, where that is unknown."""
+def _amount_differences(differences: Sequence[Difference]) -> Iterator[_Section]:
+    """Yield how many times as much energy and throughput there is; once what that knows of noise."""
+    energy = _amount_section("Energy", [(one, one.energy) for one in differences])
+    rate = _amount_section("Throughput", [(one, one.throughput) for one in differences])
+    found = [each for each in (energy, rate) if each.rows or each.sentences]
+    explained = next((each for each in reversed(found) if each.rows), None)
+    has_ratio = any(row[-1] for each in found for row in each.rows)
+    for each in found:
+        more = _AMOUNTS_NOT_IN_TURN[: 2 if has_ratio else 1] if each is explained else ()
+        yield replace(each, sentences=[*each.sentences, *more])
+
+
+def _amount_section(title: str, differences: Sequence[tuple[Difference, AmountDifference | None]]) -> _Section:
+    """Return how many times as much there is of an amount that one of two runs measured; why, where it is unknown."""
     known = [(one, about) for one, about in differences if about]
     found = [(one, about) for one, about in known if not about.why_not]
     reasons = _grouped((one, about.why_not) for one, about in known)
     sentences = [f"{names}: {title.lower()} is not compared with A's: {why_not}" for names, why_not in reasons]
     factors = [each for _, about in found for each in (about.than_first, about.ratio) if each]
     sentences += [_NO_INTERVAL] if any(factor.high is None for factor in factors) else []
-    sentences += _AMOUNTS_NOT_IN_TURN[: 2 if any(about.ratio for _, about in found) else 1] if found else ()
-    if known:
-        yield _Section(f"{title} against A", _AMOUNTS, [_amount_row(*each) for each in found], sentences)
+    return _Section(f"{title} against A", _AMOUNTS, [_amount_row(*each) for each in found], sentences)
 
 
 def _amount_row(one: Difference, about: AmountDifference) -> tuple[str, ...]:

@@ -125,7 +125,7 @@ def _rates(found: Amounts) -> Iterator[RateAmount]:
 
 
 def _images(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else ms(value)
+    return f"{value:,.0f}" if value >= 100 or not value else ms(value)
 
 
 def _with_interval(value: str, low: str, high: str | None) -> str:

@@ -10,7 +10,7 @@ from ...portable.frozen import dataclass
 from ...portable.result import Measured, Variant, Word
 from ...runs import Run
 from .amounts import Labelled, energy_cell, energy_sentences, rate_cell, rate_sentences, setting_sentences, short_cells
-from .cells import Table, drop_cell, p50_cell, short_number, signed, table, top1_cell
+from .cells import Table, drop_cell, p50_cell, signed, table, top1_cell
 from .tradeoff import frontier, tradeoff_points
 
 BEST = "yes"  # no other row is as fast and as often correct, and better in one of the two
@@ -118,11 +118,6 @@ def _short_energy(row: MatrixRow) -> str:
     return short_cells(row.amounts)[0] if row.amounts else ""
 
 
-def _watts(row: MatrixRow) -> str:
-    found = row.amounts.energy if row.amounts else ""
-    return "" if isinstance(found, str) else short_number(found.watts)
-
-
 def _best(row: MatrixRow) -> str:
     return BEST if row.is_best else ""
 
@@ -141,7 +136,6 @@ _WIDE: tuple[Column, ...] = (
     ("p50 ms", _p50),
     ("images/s (95 %)", _rate),
     ("mJ (95 %)", _energy),
-    ("W", _watts),
     *_END,
 )
 _MIDDLE: tuple[Column, ...] = (*_NAMES, ("drop pp (95 %)", _drop), *_SHORT)
