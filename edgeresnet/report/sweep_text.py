@@ -120,28 +120,27 @@ def _front(report: SweepReport, width: int) -> list[str]:
     if not best:
         return ["No trial is feasible: there is no front."]
     count = "1 trial" if len(best) == 1 else f"{len(best)} trials"
-    lines = [text.wrapped(f"The front: {count} that no other trial is shown to beat", width=width), ""]
+    first = f"The front: {count} that no other trial is shown to beat"
     head = ["trial", *(title(goal, report.objectives) for goal in report.objectives), "promises"]
     rows = [[f"{point.number}", *map(cell, point.outcome.values), point.outcome.verdict or ""] for point in best]
-    if tables.measured(head, rows) > width:  # the JSON document and the page have the intervals
-        bare = [[f"{p.number}", *(number(v.value) for v in p.outcome.values), p.outcome.verdict or ""] for p in best]
-        lines[0] = f"{lines[0]} (intervals: see the page)"
-        rows = bare
-    return [*lines, tables.columns(head, rows, width=width)]
+    if tables.measured(head, rows) > width:
+        first = f"{first} (the page has the intervals)"
+        rows = [[row[0], *(number(each.value) for each in point.outcome.values), row[-1]]
+                for row, point in zip(rows, best, strict=True)]  # fmt: skip
+    return [text.wrapped(first, width=width), "", *_fitted(head, rows, width)]
 
 
 def _values(report: SweepReport, width: int) -> list[str]:
-    best, keys = report.best, list(report.space)
-    if not best:
-        return []
-    head = ["trial", *short_keys(keys)]
-    rows = [[f"{point.number}", *value_cells(report, point)] for point in best]
+    keys = list(report.space)
+    rows = [[f"{point.number}", *value_cells(report, point)] for point in report.best]
+    return _fitted(["trial", *short_keys(keys)], rows, width) if rows else []
+
+
+def _fitted(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return a table, or a paragraph for each row where a table would be too wide."""
     if tables.measured(head, rows) <= width:
         return [tables.columns(head, rows, width=width)]
-    lines = [
-        f"{point.number}: " + ", ".join(f"{key} {value}" for key, value in zip(keys, row[1:], strict=True))
-        for point, row in zip(best, rows, strict=True)
-    ]
+    lines = [f"{row[0]}: {', '.join(map(' '.join, zip(head[1:], row[1:], strict=True)))}" for row in rows]
     return [text.wrapped(line, width=width) for line in lines]
 
 

@@ -12,6 +12,7 @@ import fcntl
 import itertools
 import json
 import random
+import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,8 @@ def opened(store: Store, sweep: Sweep) -> Iterator[Study]:
         except BlockingIOError as problem:
             hint = "wait until it has ended"
             raise EdgeresnetError(f"the sweep {sweep.title}", "is run by another process", hint=hint) from problem
-        yield Study(sweep, folder / "study.db")
+        with contextlib.closing(Study(sweep, folder / "study.db")) as study:
+            yield study
 
 
 class Study:
@@ -81,8 +83,10 @@ class Study:
     def _open(self) -> None:
         directions = ["maximize" if goal.direction == "max" else "minimize" for goal in self._sweep.objectives]
         name = f"edgeresnet-{self._sweep.digest[:24]}"
-        url = self._sweep.storage or f"sqlite:///{self._file.absolute()}"
-        self._storage = self._optuna.storages.RDBStorage(url)
+        if self._sweep.storage:
+            self._storage = self._optuna.storages.RDBStorage(self._sweep.storage)
+        else:
+            self._storage = self._optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": self._connected})
         stored = self._optuna.create_study(
             study_name=name, storage=self._storage, directions=directions, load_if_exists=True
         )
@@ -93,6 +97,18 @@ class Study:
         for point in sorted(self._points.values(), key=lambda point: point.number):
             self._waiting.pop(point.number, None)
             self._tell(self._fixed(point.values), point.outcome)
+
+    def _connected(self) -> sqlite3.Connection:
+        """Connect to the file. A kill loses nothing; a power cut may lose the last trials, which are run again."""
+        connection = sqlite3.connect(self._file, timeout=20, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")  # without it, each of many writes waits for the disk
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def close(self) -> None:
+        """Close the database."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     @property
     def points(self) -> list[Point]:

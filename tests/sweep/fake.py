@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ def computed(values: Mapping[str, Any]) -> Outcome:
 def outcome(top1: float, p50: float, apart: float = 0.0, **changes: Any) -> Outcome:
     """Return a feasible outcome whose intervals reach as far as `apart` to both sides."""
     values = tuple(Value(each, each - apart, each + apart) for each in (top1, p50))
-    return Outcome(**({"state": "feasible", "values": values, "verdict": "KEPT", "run": "r", "made": 2} | changes))
+    return replace(Outcome("feasible", values, "KEPT", run="r", made=2), **changes)
 
 
 def failed(reason: str, **changes: Any) -> Outcome:
@@ -64,6 +66,6 @@ class FakeRunner:
 
 def searched(sweep: loading.Sweep, file: Path, runner: FakeRunner) -> tuple[list[document.Point], str]:
     """Run a sweep; return its points and why it ended."""
-    opened = study.Study(sweep, file)
-    ended = loop.search(sweep, opened, runner, loop.Shown())
-    return opened.points, ended
+    with contextlib.closing(study.Study(sweep, file)) as opened:
+        ended = loop.search(sweep, opened, runner, loop.Shown())
+        return opened.points, ended

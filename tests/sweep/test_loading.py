@@ -127,7 +127,12 @@ def test_a_file_that_is_not_a_sweep_is_refused(text: str | None, words: str, tmp
 def test_more_trials_or_minutes_are_of_the_same_study_and_nothing_else_is(tmp_path: Path) -> None:
     one = loading.load(written(tmp_path)).digest
     assert loading.load(written(tmp_path, trials=99, minutes=3)).digest == one
-    others = [{"seed": 1}, {"objectives": ["max top1"]}, {"recipe": tiny(seed=1)}, {"space": {"train.epochs": [1, 3]}}]
+    others: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"objectives": ["max top1"]},
+        {"recipe": tiny(seed=1)},
+        {"space": {"train.epochs": [1, 3]}},
+    ]
     digests = {loading.load(written(tmp_path, **change)).digest for change in others}
     assert len(digests - {one}) == len(others)
 
