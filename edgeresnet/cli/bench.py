@@ -67,7 +67,8 @@ def bench(
 
     WHAT is a run (by default the newest) or ONNX files, which are compiled
     first. Every network is compared with the first one. The result is a ratio
-    with its interval over processes. Raw values are written to the store.
+    with its interval over processes. Energy is measured where there is a
+    sensor. Raw values are written to the store.
     """
     import json
     import tempfile
