@@ -22,6 +22,7 @@ from .forecast import Forecast, Goals
 from .layers import Int8Layers, Outlook, Timed, patterns
 
 _REPAIRS = 3  # times that layers are added after quantizing again, where no forecast is kept
+_HOPELESS = 6.0  # times what is promised: INT8 in all layers does not go to a device then, learned or not
 _SEARCHING = 0.5  # of the time, where learning follows
 
 Quantize = Callable[[engine.Choices], engine.Quantized]
@@ -56,7 +57,7 @@ def controlled(
 
     `exact` is the FP32 network, `spent` the seconds of earlier rounds. `folder` keeps what was measured for the same
     question: a text that names all that an answer depends on. `several`: a device chooses, so others go along unless
-    INT8 in all layers is good enough.
+    INT8 in all layers is good enough; it is one of them unless it is hopeless.
     """
     until = Deadline(60 * choices.minutes - spent)
     making = _Making(exact, quantize, choices, images, goals, until)
@@ -64,7 +65,7 @@ def controlled(
     found = Found((), first, "enough", [Tried((), first)])
     if not first.kept:
         if several:
-            making.judged_with(len(INT8))
+            making.judged_with([name for name in INT8 if name != PLAIN or first.excess <= _HOPELESS])
         searching = until.part(_SEARCHING if making.learns else 1.0, reserved=making.seconds)
         try:
             quick, outlook = making.quick, making.outlook
@@ -109,11 +110,13 @@ class _Making:
         self._held = images[len(images) - self.base.held_out :]
         self._looked: list[float] = []  # seconds of each forecast
         self._learners = 1  # networks that share the time to learn
+        self._plain = False  # whether INT8 in all layers goes to the device
 
-    def judged_with(self, networks: int) -> None:
-        """Set how many networks are judged at once: one of them has no layer in float."""
-        self.outlook = self.outlook.judged_with(networks)
-        self._learners = 2 if self.learns else 1
+    def judged_with(self, networks: Sequence[str]) -> None:
+        """Set which networks are judged at once. The one without a layer in float learns too."""
+        self.outlook = self.outlook.judged_with(len(networks))
+        self._plain = PLAIN in networks
+        self._learners = 2 if self.learns and self._plain else 1
 
     def forecast(self, network: engine.Quantized) -> Forecast:
         """Return what the verdict of a network will be."""
@@ -151,9 +154,10 @@ class _Making:
         self, network: engine.Quantized, found: Found, layers: Int8Layers
     ) -> dict[str, tuple[engine.Quantized, Tried]]:
         """Return other networks for the device to measure: none in float, and more in float than the forecast needs."""
-        self._learners = 1
-        plain = (self._again([]) if self.learns else None) or self.base
-        made = {PLAIN: (plain, Tried((), self.forecast(plain)))}
+        self._learners, made = 1, {}
+        if self._plain:
+            plain = (self._again([]) if self.learns else None) or self.base
+            made[PLAIN] = plain, Tried((), self.forecast(plain))
         with contextlib.suppress(OutOfTime):
             more = front.safer(layers, found.chosen, self.outlook.goals, self._until)
             if more:

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from edgeresnet import targets
 from edgeresnet.errors import TargetError
 from edgeresnet.notes import QuantizeNotes
-from edgeresnet.portable.result import INT8, PLAIN, SAFE, Measured
+from edgeresnet.portable.result import SAFE, Measured
 from edgeresnet.runs import Run
 from edgeresnet.stages.export import contents
 from edgeresnet.stages.export.contents import Bundle
@@ -26,6 +26,7 @@ from .conftest import Command, err_of, expect, out_of, silently
 from .deployed import ASKED, SHORT, deployed_here
 
 LIMIT = 1.8
+SENT = ("int8", SAFE)  # INT8 in all layers is hopeless here
 WORDS = (*ASKED, "--target", "onnxruntime", "--output", "out", "--set", "quantize.exclude=auto")
 
 
@@ -82,43 +83,40 @@ def test_a_device_measures_all_and_what_comes_back_chooses(
     bundle: Path, command: Command, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     layers = layers_of(store.load_run())
-    assert layers[PLAIN] == ()
+    assert tuple(layers) == SENT
     assert 0 < len(layers["int8"]) < len(layers[SAFE])
     about = contents.read_about(bundle)
-    assert about.choices == INT8
+    assert about.choices == SENT
     files = {each["name"]: each["sha256"] for each in json.loads((bundle / "manifest.json").read_text())["files"]}
-    assert len({files[f"networks/{name}.onnx"] for name in INT8}) == 3
+    assert len({files[f"networks/{name}.onnx"] for name in SENT}) == 2
     assert "`networks/int8-safe.onnx`" in (bundle / "README.md").read_text()
-    assert f"networks/{PLAIN}.onnx" in (bundle / "README.md").read_text()
 
     out, err = expect(0, deployed_here(capsys, bundle, *SHORT, "--processes", "2"))
-    assert all(f"{name}: built in " in err for name in INT8)
-    assert all(f"\n{name:9} top-1 " in f"\n{out}" for name in INT8)
-    assert "one of int8, int8-safe, int8-all ships: the host chooses" in out
+    assert all(f"{name}: built in " in err for name in SENT)
+    assert all(f"\n{name:9} top-1 " in f"\n{out}" for name in SENT)
+    assert "one of int8, int8-safe ships: the host chooses" in out
     document = json.loads((bundle / "result.json").read_text())
-    assert set(document["result"]["choice"]["others"]) == {PLAIN, SAFE}
+    assert set(document["result"]["choice"]["others"]) == {SAFE}
 
     collect = ("collect", bundle / "result.json", "--store", store.root)
     shown = out_of(0, command(*collect))
     run = store.load_run()
     name, result = taken(run)
-    assert name in ("int8", SAFE), "INT8 in all layers breaks the promise"
     assert result.choice is not None
-    assert result.choice.judged[PLAIN].verdict == "BROKEN"
-    assert {result.choice.judged[each].verdict for each in ("int8", SAFE)} == {"KEPT"}
+    assert {result.choice.judged[each].verdict for each in SENT} == {"KEPT"}
     assert name not in result.choice.others
     assert run.verdict == "KEPT"
-    assert "of 3 INT8 networks that are judged together" in run.verdicts[0].reason
-    assert "of 3 INT8 networks" in shown
-    assert PLAIN in shown
+    assert "of 2 INT8 networks that are judged together" in run.verdicts[0].reason
+    assert "of 2 INT8 networks" in shown
+    assert SAFE in shown
     markdown = out_of(0, command("report", "--format", "md", "--store", store.root))
-    assert all(f"| {each} |" in markdown for each in INT8)
+    assert all(f"| {each} |" in markdown for each in SENT)
 
     strict = out_of(4, command(*collect, "--max-drop-pp", 0.5, "--set", "promises.undecided=fail"))
-    assert "int8 is the closest: none of 3 INT8 networks keeps every promise" in strict
+    assert "int8 is the closest: none of 2 INT8 networks keeps every promise" in strict
     relaxed = out_of(0, command(*collect, "--max-drop-pp", 100))
     assert "KEPT" in relaxed
-    assert set(taken(store.load_run())[1].choice.judged) == set(INT8)  # type: ignore[union-attr]
+    assert set(taken(store.load_run())[1].choice.judged) == set(SENT)  # type: ignore[union-attr]
 
 
 def test_a_network_that_the_device_cannot_build_is_passed_over_and_named(
@@ -146,7 +144,7 @@ def test_a_network_that_the_device_cannot_build_is_passed_over_and_named(
     assert result.choice is not None
     assert result.choice.left_out == {"int8": "int8.onnx cannot be built: no kernel"}
     assert "int8.onnx cannot be built" in shown
-    failing |= {f"{each}.onnx" for each in (PLAIN, SAFE)}
+    failing |= {f"{each}.onnx" for each in SENT}
     assert "int8.onnx cannot be built: no kernel" in err_of(4, deployed_here(capsys, bundle, *SHORT))
 
 
@@ -163,7 +161,7 @@ def test_a_result_that_lacks_a_network_is_refused(
         (tmp_path / "r.json").write_text(json.dumps(contents.sealed(copy)))
         return err_of(2, command("collect", "r.json", "--store", store.root))
 
-    assert "its networks are not the bundle's" in refusal(lambda result: result["choice"]["others"].pop(PLAIN))
+    assert "its networks are not the bundle's" in refusal(lambda result: result["choice"]["others"].pop(SAFE))
     assert "its networks are not the bundle's" in refusal(lambda result: result.pop("choice"))
     assert "int8-safe's counts do not follow from its answers" in refusal(
         lambda result: result["choice"]["others"][SAFE]["variant"]["accuracy"].update(top1=1)

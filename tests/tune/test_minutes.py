@@ -139,6 +139,13 @@ def test_a_network_that_is_good_enough_by_forecast_goes_alone(monkeypatch: pytes
     assert (found.notes.ended, found.notes.chosen.layers, found.others) == ("enough", (), {})
 
 
+def test_int8_in_all_layers_stays_here_where_it_is_hopeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "LIMIT", 8.0)
+    assert forecast(frozenset()).excess > int8._HOPELESS
+    found = Machine(monkeypatch).run(several=True)
+    assert list(found.others) == list(found.notes.others) == [SAFE]
+
+
 def test_learning_is_shared_with_a_network_without_a_layer_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     found = machine.run("best", several=True)
