@@ -13,6 +13,8 @@ from .portable.times import Latency
 if TYPE_CHECKING:
     from torch import nn
 
+    from .store import Shared
+
 T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]  # done, of how many, a word about it
@@ -46,6 +48,7 @@ class Context:
     cache: Path | None = None  # a folder for what makes the next time faster, and may be lost
     measure: Measure | None = None  # for a stage that needs its networks' latency while it works
     workers: Workers | None = None  # for a stage whose images can be cut into shards; None: this process
+    shared: Shared | None = None  # where workers on other machines find what the stage reads
     warnings: list[RunWarning] = field(default_factory=list)
 
     def warn(self, code: str, text: str, *, subject: str = "") -> None:

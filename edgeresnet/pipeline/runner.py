@@ -284,7 +284,8 @@ class _Work:
         if step.stage is ON_DEVICE:
             bundle = DeviceInputs.from_parents(parents).bundle
             is_reached = self.devices is not None and self.devices.takes(step)
-            return self.devices.wait(step, bundle, again) if self.devices and is_reached else _deferred(step, bundle)
+            before = artifact.digest if again and artifact else ""
+            return self.devices.wait(step, bundle, before) if self.devices and is_reached else _deferred(step, bundle)
         if step.stage.long and artifact is None:  # an unreadable file must not end a training after hours
             look_at(samples_of(self.steps), self.listener.begins(step))
         warnings = [RunWarning("made-again", f"{problem}: edgeresnet makes it again")] if problem else []
@@ -312,7 +313,7 @@ class _Work:
         began = time.perf_counter()
         record = functools.partial(self.listener.records, step)
         ctx = Context(step.spec.seed, making.scratch, self.listener.begins(step), record, making.store.cache)
-        ctx.workers = self.workers
+        ctx.workers, ctx.shared = self.workers, self.store.shared
         if step.spec.timed:
             ctx.measure = Measuring(step.spec.timed, ctx)
         notes = step.stage.run(parents, step.spec, making.out, ctx)

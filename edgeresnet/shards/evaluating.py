@@ -16,6 +16,7 @@ from ..portable import evaluation, inference
 from ..portable.frozen import dataclass
 from ..portable.session import Layer, Session, Target
 from . import Shard, cut, gather
+from .fetching import Source
 
 IMAGES = 512  # of a shard
 _REPEATED = 8  # shards of a session after which a batch is evaluated again
@@ -34,6 +35,7 @@ class Evaluating:
 
     target: Target
     network: evaluation.Network
+    source: Source
 
     def __call__(self, part: Part) -> bytes:
         opened, samples = _opened(self), part.samples.arrived()
@@ -78,7 +80,7 @@ def _opened(work: Evaluating) -> _Opened:
             other.session.__exit__(None, None, None)
         _kept.clear()
         with evaluation.as_failure():
-            _kept[key] = _Opened(work.target.load(work.network.compiled).__enter__())
+            _kept[key] = _Opened(work.target.load(work.source.fetched()).__enter__())
     return _kept[key]
 
 
@@ -86,6 +88,7 @@ def answers(
     workers: Workers,
     target: Target,
     network: evaluation.Network,
+    source: Source,
     samples: Samples,
     folder: Path,
     on_done: Callable[[int], None],
@@ -94,7 +97,7 @@ def answers(
     shards = cut(len(samples), inference.BATCH, IMAGES)
     found = gather(
         workers,
-        Evaluating(target, network),
+        Evaluating(target, network, source),
         shards,
         lambda shard: Part(shard, samples.part(shard.first, shard.stop)),
         folder,

@@ -28,6 +28,7 @@ from ..portable.session import CompileNotes, Target
 from ..portable.times import Latency, ProcessTimes
 from ..portable.worker import Job
 from ..shards import evaluating
+from ..shards.fetching import Source
 from ..store import Artifact, write_bytes
 from .specs import VerifyInputs, VerifySpec
 
@@ -50,9 +51,9 @@ def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> V
     target, samples = targets.get(spec.target), inputs.evaluation.value
     networks = {name: _network(inputs.variants[name]) for name in _in_order(inputs.variants)}
     answered, indices = {}, np.empty(0, np.int64)
-    for name, network in list(networks.items()):
+    for name in list(networks):
         try:
-            indices, answered[name] = _answers(name, target, network, samples, ctx)
+            indices, answered[name] = _answers(name, target, inputs.variants[name], samples, ctx)
         except TargetError as problem:
             if not evaluation.may_miss(name, spec.ships):
                 raise
@@ -129,9 +130,10 @@ def as_written(artifact: Artifact) -> Accuracy:
 
 
 def _answers(
-    name: str, target: Target, network: evaluation.Network, samples: Samples, ctx: Context
+    name: str, target: Target, variant: Artifact, samples: Samples, ctx: Context
 ) -> tuple[np.ndarray, evaluation.Answers]:
     """Return which images were evaluated and the answers to them, which an interrupted run may have stored."""
+    network = _network(variant)
     path = ctx.scratch / f"{name}-{network.digest[:12]}.npz"
     if path.is_file():
         with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
@@ -141,7 +143,8 @@ def _answers(
         ctx.progress(done, len(samples), "images")
 
     if ctx.workers:
-        indices, found = evaluating.answers(ctx.workers, target, network, samples, path.with_suffix(""), count)
+        source, folder = Source.of(variant, ctx.shared), path.with_suffix("")
+        indices, found = evaluating.answers(ctx.workers, target, network, source, samples, folder, count)
         if len(indices):  # else this process reports why no image can be read
             return indices, found
     seen: list[np.ndarray] = []

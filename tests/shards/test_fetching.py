@@ -1,0 +1,69 @@
+"""What a worker needs, on another machine: pulled from the shared store, or refused in one line."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgeresnet.errors import MachineError
+from edgeresnet.shards.fetching import Source
+from edgeresnet.store import Store, shared
+
+from ..test_store import make
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def source(tmp_path: Path, *, is_shared: bool) -> Source:
+    """Return where an artifact is, as it arrives at a worker."""
+    store = Store.open(tmp_path / "store", str(tmp_path / "shared") if is_shared else None)
+    found: Source = pickle.loads(pickle.dumps(Source.of(make(store), store.shared)))
+    return found
+
+
+def test_it_is_used_where_it_was_made_if_it_is_there(tmp_path: Path) -> None:
+    found = source(tmp_path, is_shared=False)
+    assert found.fetched() == found.path
+    assert not (tmp_path / "cache").exists()
+
+
+def test_it_is_pulled_once_from_the_shared_store(tmp_path: Path) -> None:
+    found = source(tmp_path, is_shared=True)
+    shutil.rmtree(tmp_path / "store")
+    pulled = found.fetched()
+    assert (pulled / "file.txt").read_text() == "content"
+    shutil.rmtree(tmp_path / "shared" / "objects")
+    assert found.fetched() == pulled
+
+
+def test_without_a_shared_store_the_folder_is_named(tmp_path: Path) -> None:
+    found = source(tmp_path, is_shared=False)
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(MachineError, match=f"does not see {found.path}, which ") as raised:
+        found.fetched()
+    assert "--shared s3://bucket/folder" in raised.value.hint
+
+
+def test_another_artifact_of_the_same_key_is_not_taken(tmp_path: Path) -> None:
+    found = source(tmp_path, is_shared=True)
+    other = Store.open(tmp_path / "other", str(tmp_path / "shared"))
+    make(other, text="other bytes")
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(MachineError, match="cannot take export from .*: it has other bytes"):
+        found.fetched()
+
+
+def test_a_folder_that_is_not_shared_is_refused(tmp_path: Path) -> None:
+    found = source(tmp_path, is_shared=True)
+    shutil.rmtree(tmp_path / "store")
+    (tmp_path / "shared" / shared.MARK).write_text("cd" * 16)
+    with pytest.raises(MachineError, match="is another one on .*: it has the mark cdcdcdcd there"):
+        found.fetched()
