@@ -48,11 +48,11 @@ class _Known:
 
 @dataclass(frozen=True)
 class Errand:
-    """One bundle for one device."""
+    """One bundle for one device. `again`: the digest of the result that is measured again; empty: none is."""
 
     step: Step
     bundle: Artifact
-    again: bool
+    again: str
 
     @property
     def spec(self) -> DeviceSpec:
@@ -91,7 +91,7 @@ class Devices:
         known = self._identity(step.spec.device) if step.spec.device in self.known else ""
         return not known or artifact.notes.identity in (None, known)
 
-    def wait(self, step: Step, bundle: Artifact, again: bool) -> Outcome:
+    def wait(self, step: Step, bundle: Artifact, again: str) -> Outcome:
         """Note what a device is to do when all else is done: nothing must disturb what is timed on this machine."""
         self.errands.append(Errand(step, bundle, again))
         return Outcome(step, "todo", reason="the run ended before its device measured", hint="run it again")
@@ -136,7 +136,7 @@ class Devices:
     def _order(self, errand: Errand) -> Order[tuple[Artifact, list[RunWarning]]]:
         name, key = errand.spec.device, errand.step.key({"bundle": errand.bundle.digest})
         job = f"{key[:16]}-{manifest.digest_of([socket.gethostname(), str(self.store.root.absolute())])[:8]}"
-        job += f"-{int(time.time()):x}" if errand.again else ""
+        job += f"-{errand.again[:8]}" if errand.again else ""  # found again by a run after one that was killed
         return Order(
             name,
             self.known[name],
