@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeresnet.recipe import strict_yaml
-from edgeresnet.sweep import loop, study
-from edgeresnet.sweep.document import Objective, Outcome, Value
-from edgeresnet.sweep.keys import Axis, Range
-from edgeresnet.sweep.loading import Sweep
+from edgeresnet.sweeps import loop, study
+from edgeresnet.sweeps.document import Objective, Outcome, Value
+from edgeresnet.sweeps.keys import Axis, Range
+from edgeresnet.sweeps.loading import Sweep
 
 RECIPE = Path(__file__).parents[1] / "pipelines" / "digits.yaml"
 GOALS = (Objective("min", "size_mb", "openvino"), Objective("min", "p50", "openvino"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._version import __version__ as __version__
-    from .api import Made, Run, compare, diagnose_int8, load_run, make, plan, run
+    from .api import Made, Run, compare, diagnose_int8, load_run, make, plan, run, sweep
     from .errors import EdgeresnetError
     from .noise.diagnosis import Cause, LayerNoise, NoiseDiagnosis
     from .pipeline import Listener
@@ -35,6 +35,7 @@ __all__ = [
     "make",
     "plan",
     "run",
+    "sweep",
 ]
 
 # Nothing is imported above: this file travels to devices, where most of these modules are not.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .runs import Run as StoredRun
     from .store import Store
 
+    from .sweeps.document import SweepReport
+    from .sweeps.loop import Shown
     AnyRecipe = str | os.PathLike[str] | Mapping[str, object] | Recipe
     AnyDevices = str | os.PathLike[str] | Mapping[str, object]
 
@@ -168,6 +170,29 @@ def plan(
     from . import pipeline
 
     wanted = parsed(recipe)
+def sweep(
+    path: str | os.PathLike[str],
+    *,
+    store: str | os.PathLike[str] | None = None,
+    retry_failed: bool = False,
+    listener: Listener | None = None,
+    shown: Shown | None = None,
+) -> SweepReport:
+    """Run the trials that a sweep.yaml still needs: `edgeresnet sweep`. The report's `best` is the front.
+
+    `listener` receives the steps of each run, `shown` each trial. `retry_failed` tries again what failed before.
+    """
+    from . import pipeline
+    from .pipeline import trials
+    from .sweeps import loading, loop
+
+    wanted, opened = loading.load(Path(path)), _opened(store)
+    with opened.used():
+        return trials.sweep(
+            wanted, opened, listener or pipeline.Listener(), shown or loop.Shown(), retry_failed=retry_failed
+        )
+
+
     _devices(wanted, recipe, devices)
     return {str(one.step.id): one.state == "done" for one in pipeline.preview(wanted, _opened(store))}
 

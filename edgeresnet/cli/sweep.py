@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,11 +11,8 @@ from . import _help, _options, _output
 
 if TYPE_CHECKING:
     from ..pipeline import Listener
-    from ..store import Store
-    from ..sweep.document import SweepReport
-    from ..sweep.loading import Sweep
-    from ..sweep.loop import Shown
-    from ..sweep.study import Study
+    from ..sweeps.document import SweepReport
+    from ..sweeps.loading import Sweep
 
 _BROKEN, _NOT_MEASURED = 3, 4
 
@@ -31,7 +28,7 @@ _BROKEN, _NOT_MEASURED = 3, 4
 @_options.verbose
 @_options.as_json
 def sweep(sweep_path: Path, store_root: Path, retry_failed: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
-    """Try points of a space around a recipe, and find the best of them.
+    """Try many values in a recipe, and find the best.
 
     SWEEP is a YAML file: a recipe, a space of its keys, objectives, and how many
     trials to run. Each trial is a run of its recipe: stages that trials share are
@@ -39,20 +36,22 @@ def sweep(sweep_path: Path, store_root: Path, retry_failed: bool, quiet: bool, v
     beat, each with its recipe. An interrupted sweep goes on where it was. The
     exit code is 0 with a front, 3 if every trial breaks a promise, else 4.
     """
+    from ..pipeline import trials
     from ..report import sweep_text
     from ..report.html import sweep_page
     from ..store import write_text
-    from ..sweep import loading, results, study
+    from ..sweeps import loading, study
     from . import _progress
 
     wanted, store = loading.load(sweep_path), _options.open_store(store_root)
-    folder = study.folder_of(store, wanted)
     with store.used(), _progress.listener(quiet=quiet, verbose=verbose, brief=True) as listener:
-        with study.opened(store, wanted) as tried:
-            _progress.line(listener, _begins(wanted, tried, retry_failed))
-            ended = _searched(wanted, tried, store, listener, f"edgeresnet sweep {sweep_path}")
-        found = results.report_of(wanted, tried.points, ended, folder)
-    page = folder / "page.html"
+        shown = _shown(wanted, listener)
+        try:
+            found = trials.sweep(wanted, store, listener, shown, retry_failed=retry_failed)
+        except KeyboardInterrupt as problem:
+            words = f"{shown.done} of {wanted.trials} trials are stored: `edgeresnet sweep {sweep_path}` goes on"
+            raise KeyboardInterrupt(words) from problem
+    page = study.folder_of(store, wanted) / "page.html"
     write_text(page, sweep_page.render(found))
     if as_json:
         _output.print_json(found)
@@ -61,43 +60,30 @@ def sweep(sweep_path: Path, store_root: Path, retry_failed: bool, quiet: bool, v
     return _exit_code(found)
 
 
-def _begins(wanted: Sweep, tried: Study, retry_failed: bool) -> str:
-    """Return the first line of progress: how much is done already."""
-    again = tried.forget_failed() if retry_failed else 0
-    done, parts = len(tried.points), [f"{wanted.trials} trials"]
-    parts += [f"{done} done already"] if done else []
-    interrupted = tried.interrupted - again
-    parts += [f"{interrupted} interrupted, tried again"] if interrupted else []
-    parts += [f"{again} failed, tried again"] if again else []
-    return ", ".join(parts)
-
-
-def _searched(wanted: Sweep, tried: Study, store: Store, listener: Listener, command: str) -> str:
-    """Run the trials; return why no more were run."""
-    from ..pipeline import trials
-    from ..sweep import loop
-
-    try:
-        runner = trials.InProcess(wanted.objectives, store, listener)
-        return loop.search(wanted, tried, runner, _shown(wanted, listener))
-    except KeyboardInterrupt as problem:
-        done = len(tried.points)
-        raise KeyboardInterrupt(f"{done} of {wanted.trials} trials are stored: `{command}` goes on") from problem
-
-
-def _shown(wanted: Sweep, listener: Listener) -> Shown:
+def _shown(wanted: Sweep, listener: Listener) -> Any:
     """Return what shows two lines for each trial: its values when it begins, and what came of it."""
     from ..report import sweep_text
-    from ..sweep import loading, loop
-    from ..sweep.document import Point
+    from ..sweeps import loading, loop
+    from ..sweeps.document import Point
     from . import _progress
 
     class Lines(loop.Shown):
+        done = 0
+
+        def opens(self, done: int, interrupted: int, failed: int) -> None:
+            self.done = done
+            parts = [f"{wanted.trials} trials"]
+            parts += [f"{done} done already"] if done else []
+            parts += [f"{interrupted} interrupted, tried again"] if interrupted else []
+            parts += [f"{failed} failed, tried again"] if failed else []
+            _progress.line(listener, ", ".join(parts))
+
         def begins(self, trial: loop.Trial) -> None:
             words = f"trial {trial.number} of {wanted.trials}: {loading.described(trial.params)}"
             _progress.line(listener, words)
 
         def ends(self, point: Point) -> None:
+            self.done += 1
             _progress.line(listener, f"  {sweep_text.point_line(wanted.objectives, point)}")
 
     return Lines()

@@ -1,4 +1,4 @@
-"""Runs the trials of a sweep in this process: each is a run of its recipe, whose stages the store shares."""
+"""A sweep in this process: each trial is a run of its recipe, whose stages the store shares."""
 
 from __future__ import annotations
 
@@ -7,18 +7,43 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
-from ..errors import EdgeresnetError, MachineError, foreign, machine_error
+from .. import targets
+from ..errors import EdgeresnetError, MachineError, TargetError, foreign, machine_error
 from ..portable import judging
 from ..portable.result import Measured, NotMeasured, Verdict
 from ..recipe import Recipe
 from ..runs import Run
 from ..store import Store
-from ..sweep import objectives
-from ..sweep.document import Objective, Outcome, Value
-from ..sweep.loop import Trial
+from ..sweeps import loop, objectives, results, study
+from ..sweeps.document import Objective, Outcome, SweepReport, Value
+from ..sweeps.loading import Sweep
+from ..sweeps.loop import Trial
 from .runner import Listener, run
 
 _FURTHEST = 1e6  # stands for a promise that was not measured
+
+
+def sweep(
+    wanted: Sweep, store: Store, listener: Listener, shown: loop.Shown, *, retry_failed: bool = False
+) -> SweepReport:
+    """Run the trials that a sweep still needs, and return what came of all of them as it was saved."""
+    with study.opened(store, wanted) as tried:
+        again = tried.forget_failed() if retry_failed else 0
+        shown.opens(len(tried.points), tried.interrupted - again, again)
+        if len(tried.points) < wanted.trials:
+            _check_targets(wanted)
+        ended = loop.search(wanted, tried, InProcess(wanted.objectives, store, listener), shown)
+        points = tried.points
+    return results.report_of(wanted, points, ended, study.folder_of(store, wanted))
+
+
+def _check_targets(wanted: Sweep) -> None:
+    """Refuse a sweep whose objectives are of a target that is not here, before hours are spent on training."""
+    recipe = wanted.recipe(wanted.first)
+    for name in dict.fromkeys(recipe.places()[goal.target] for goal in wanted.objectives):
+        found = targets.get(name).available(recipe.target_options(name))
+        if recipe.delivery(name).where == "here" and not found.ok:
+            raise TargetError(targets.get(name).title, f"is not available: {found.reason}", hint=found.hint)
 
 
 class InProcess:

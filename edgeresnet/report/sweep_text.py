@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import text
-from ..sweep.objectives import METRICS
+from ..sweeps.objectives import METRICS
 from . import tables
 
 if TYPE_CHECKING:
-    from ..sweep.document import Objective, Point, SweepReport, Value
+    from ..sweeps.document import Objective, Point, SweepReport, Value
 
 _REASONS = 3  # of failures, and of promises that are not kept
 

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from edgeresnet import cli
+from edgeresnet import cli, targets
 from edgeresnet.pipeline import trials
-from edgeresnet.sweep import loop
-from edgeresnet.sweep.document import Outcome
+from edgeresnet.portable.session import Availability
+from edgeresnet.sweeps import loop
+from edgeresnet.sweeps.document import Outcome
 
 from ..conftest import tiny
-from ..sweep.fake import failed, outcome
+from ..sweeps.fake import failed, outcome
 from .conftest import Command, err_of, expect, out_of, refused
 
 pytestmark = pytest.mark.unit
@@ -39,6 +40,7 @@ def trial(monkeypatch: pytest.MonkeyPatch) -> Callable[[Compute], list[loop.Tria
             return future
 
         monkeypatch.setattr(trials.InProcess, "submit", submit)
+        monkeypatch.setattr(trials, "_check_targets", lambda wanted: None)
         return ran
 
     return use
@@ -135,3 +137,21 @@ def test_wrong_keys_are_listed_before_anything_is_made(command: Command) -> None
     assert err.splitlines()[-1].startswith("error: sweep.yaml has ")
     assert not Path("artifacts").exists()
     assert "does not exist" in refused(command("sweep", "none.yaml"))
+
+
+def test_a_target_that_is_not_here_is_refused_before_the_first_trial(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = Availability(False, "it is not installed", hint="pip install it")
+    monkeypatch.setattr(type(targets.get("onnxruntime")), "available", lambda self, options=None: absent)
+    line = refused(command("sweep", written(), "--quiet"), 4)
+    assert line == f"error: {targets.get('onnxruntime').title} is not available: it is not installed (pip install it)\n"
+    assert not list(Path("artifacts").glob("runs/*"))
+
+
+def test_clean_removes_a_sweep_with_all_else(command: Command, trial: Callable[[Compute], list[loop.Trial]]) -> None:
+    trial(by_epochs)
+    expect(0, command("sweep", written(), "--quiet"))
+    assert list(Path("artifacts").glob("sweeps/*/study.db"))
+    expect(0, command("clean", "--older-than", "0s"))
+    assert not list(Path("artifacts").glob("sweeps/*"))

@@ -17,8 +17,8 @@ from edgeresnet import recipe
 from edgeresnet.pipeline import Listener, trials
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
-from edgeresnet.sweep import loop
-from edgeresnet.sweep.document import Objective
+from edgeresnet.sweeps import loop
+from edgeresnet.sweeps.document import Objective
 
 from ..cli.conftest import Command, command, expect  # noqa: F401 - a fixture
 from ..conftest import hears_interrupts, tiny

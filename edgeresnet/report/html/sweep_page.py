@@ -14,7 +14,7 @@ from .page import document
 from .scale import Scale, around
 
 if TYPE_CHECKING:
-    from ...sweep.document import Point, SweepReport, Value
+    from ...sweeps.document import Point, SweepReport, Value
 
 _HIGH = 260
 _PAIRS = 6  # charts at most
@@ -73,7 +73,7 @@ def _trials(report: SweepReport) -> Child:
 
 def _table(report: SweepReport, points: Sequence[Point]) -> Markup:
     goals = [sweep_text.title(goal, report.objectives) for goal in report.objectives]
-    columns = ["trial", *goals, *sweep_text.short_keys(list(report.space)), "promises", "", "run"]
+    columns = ["trial", *goals, *sweep_text.short_keys(list(report.space)), "run", "promises", ""]
     return table(columns, [_row(report, point) for point in points])
 
 
@@ -81,7 +81,7 @@ def _row(report: SweepReport, point: Point) -> list[Child]:
     about = point.outcome
     values = [sweep_text.cell(value) for value in about.values]
     keys = sweep_text.value_cells(report, point)
-    return [str(point.number), *values, *keys, about.verdict or "", _KINDS[_kind(report, point)][1], about.run]
+    return [str(point.number), *values, *keys, about.run, about.verdict or "", _KINDS[_kind(report, point)][1]]
 
 
 def _kind(report: SweepReport, point: Point) -> str:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgeresnet.sweep import document, loading, loop, study
-from edgeresnet.sweep.document import Objective, Outcome, Value
-from edgeresnet.sweep.keys import Range
+from edgeresnet.sweeps import document, loading, loop, study
+from edgeresnet.sweeps.document import Objective, Outcome, Value
+from edgeresnet.sweeps.keys import Range
 
 from ..conftest import tiny
 

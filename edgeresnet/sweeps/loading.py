@@ -57,6 +57,11 @@ class Sweep:
         return recipes.parse(self.raw(params), name=described(params))
 
     @property
+    def first(self) -> dict[str, object]:
+        """The point of the lowest values, and of those that are listed first."""
+        return {key: axis.low if isinstance(axis, Range) else axis[0] for key, axis in self.space.items()}
+
+    @property
     def size(self) -> int | None:
         """How many points the space has; None where there is any number of them."""
         counts = [None if values is None else len(values) for values in map(values_of, self.space.values())]
@@ -78,7 +83,7 @@ class Sweep:
     @property
     def digest(self) -> str:
         """The digest of all that decides what is proposed and measured. More trials or minutes continue a study."""
-        first = self.recipe(_first(self.space))
+        first = self.recipe(self.first)
         names = ("edgeresnet", "torch", *(library for name in first.targets for library in targets.get(name).libraries))
         return manifest.digest_of(
             {
@@ -192,16 +197,11 @@ def _base(keys: SweepKeys, path: Path) -> dict[str, object]:
     return recipes.read(recipes.read_text(named), str(named))
 
 
-def _first(space: Mapping[str, Axis]) -> dict[str, object]:
-    return {key: axis.low if isinstance(axis, Range) else axis[0] for key, axis in space.items()}
-
-
 def _checked(base: dict[str, object], space: Mapping[str, Axis], found: _Problems) -> Recipe | None:
     """Check the recipe with the ends of each range and with each listed value; return it with the first of all."""
-    sweep, first = Sweep("", base, space, ()), _first(space)
-    recipe = None
+    sweep, recipe = Sweep("", base, space, ()), None
     try:
-        recipe = sweep.recipe(first)
+        recipe = sweep.recipe(sweep.first)
     except RecipeError as problem:
         for words in problem.problems:
             _blame(words, space, found)
@@ -209,7 +209,7 @@ def _checked(base: dict[str, object], space: Mapping[str, Axis], found: _Problem
     for key, axis in space.items():
         for value in (axis.low, axis.high) if isinstance(axis, Range) else axis:
             try:
-                sweep.recipe({**first, key: value})
+                sweep.recipe({**sweep.first, key: value})
             except RecipeError as problem:
                 for words in problem.problems:
                     _blame(words, {key: axis}, found, shown(value))

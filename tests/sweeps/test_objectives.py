@@ -7,8 +7,8 @@ import pytest
 
 from edgeresnet.portable.readings import KINDS
 from edgeresnet.portable.result import Measured
-from edgeresnet.sweep import objectives
-from edgeresnet.sweep.document import Objective, Value
+from edgeresnet.sweeps import objectives
+from edgeresnet.sweeps.document import Objective, Value
 
 from ..portable.results import accuracy, latency, measured, process, variant
 

@@ -40,6 +40,9 @@ class Runner(Protocol):
 class Shown:
     """Receives what happens. Override what is to be shown."""
 
+    def opens(self, done: int, interrupted: int, failed: int) -> None:
+        """Receive how many trials are done already, and how many of earlier calls are tried again."""
+
     def begins(self, trial: Trial) -> None: ...
 
     def ends(self, point: Point) -> None: ...

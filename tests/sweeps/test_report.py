@@ -14,8 +14,8 @@ from edgeresnet import recipe
 from edgeresnet.portable import codec
 from edgeresnet.report import sweep_text
 from edgeresnet.report.html import sweep_page
-from edgeresnet.sweep import results
-from edgeresnet.sweep.document import Objective, Outcome, Point, SweepReport, Value
+from edgeresnet.sweeps import results
+from edgeresnet.sweeps.document import Objective, Outcome, Point, SweepReport, Value
 
 from .fake import SPACE, failed, outcome, sweep_of
 

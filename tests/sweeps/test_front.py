@@ -4,8 +4,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from edgeresnet.sweep.document import Objective, Outcome, Point, Value
-from edgeresnet.sweep.front import beats, front
+from edgeresnet.sweeps.document import Objective, Outcome, Point, Value
+from edgeresnet.sweeps.front import beats, front
 
 from .fake import GOALS, failed, outcome
 

@@ -8,8 +8,8 @@ import yaml
 
 from edgeresnet import recipe
 from edgeresnet.errors import RecipeError
-from edgeresnet.sweep import loading
-from edgeresnet.sweep.keys import SweepKeys
+from edgeresnet.sweeps import loading
+from edgeresnet.sweeps.keys import SweepKeys
 
 from ..conftest import tiny
 

@@ -12,8 +12,8 @@ import pytest
 
 from edgeresnet.errors import EdgeresnetError, MachineError, TargetError
 from edgeresnet.store import Store
-from edgeresnet.sweep import loop, study
-from edgeresnet.sweep.document import Outcome
+from edgeresnet.sweeps import loop, study
+from edgeresnet.sweeps.document import Outcome
 
 from .fake import FakeRunner, Killed, computed, failed, outcome, searched, sweep_of
 
