@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from .errors import ArtifactError, EdgeresnetError, RecipeError
 
 if TYPE_CHECKING:
+    from .context import Workers
     from .devices.book import Device
     from .noise.diagnosis import NoiseDiagnosis
     from .notes import Notes
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from .runs import Part, StepRecord
     from .runs import Run as StoredRun
     from .store import Store
-
     from .sweeps.document import SweepReport
     from .sweeps.loop import Shown
+
     AnyRecipe = str | os.PathLike[str] | Mapping[str, object] | Recipe
     AnyDevices = str | os.PathLike[str] | Mapping[str, object]
 
@@ -126,19 +127,23 @@ def run(
     again: Iterable[str] = (),
     listener: Listener | None = None,
     devices: AnyDevices | None = None,
+    workers: Workers | None = None,
+    shared: str | None = None,
 ) -> Run:
     """Run the recipe's stages that are not done yet, measure, judge: `edgeresnet run`.
 
     `store` is the folder of the artifacts: EDGERESNET_STORE, or `artifacts`, by default. `again` names stages to
     re-run: `["verify"]` measures once more. `devices` are those that the recipe may name: a file, or the same as a
-    dict. By default devices.yaml next to the recipe's file, else the user's own.
+    dict. By default devices.yaml next to the recipe's file, else the user's own. `workers` evaluate and calibrate:
+    `edgeresnet.shards.processes.Processes(4)` or `edgeresnet.shards.on_ray.Ray.connected("auto")`. `shared` is where
+    machines share artifacts: a folder, or s3://… or gs://….
     """
     from . import pipeline
 
-    wanted, opened = parsed(recipe), _opened(store)
+    wanted, opened = parsed(recipe), _opened(store, shared)
     known = _devices(wanted, recipe, devices)
     with opened.used():
-        done = pipeline.run(wanted, opened, again=frozenset(again), listener=listener, devices=known)
+        done = pipeline.run(wanted, opened, again=frozenset(again), listener=listener, devices=known, workers=workers)
     return Run(done, opened.root)
 
 
@@ -148,28 +153,23 @@ def make(
     *,
     store: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
+    workers: Workers | None = None,
+    shared: str | None = None,
 ) -> Made:
     """Run one stage of the recipe and what leads to it, nothing else, without a verdict, as `edgeresnet quantize` does.
 
-    The store shares what is equal: a run of the recipe finds it done.
+    The store shares what is equal: a run of the recipe finds it done. `workers` and `shared` are those of `run`.
     """
     from . import pipeline
 
     if stage not in STAGES:
         raise RecipeError(f"the stage {stage!r}", "does not exist", hint=f"stages are {', '.join(STAGES)}")
-    wanted, opened = parsed(recipe), _opened(store)
+    wanted, opened = parsed(recipe), _opened(store, shared)
     with opened.used():
-        done = pipeline.make(wanted, opened, stage, listener or pipeline.Listener())
+        done = pipeline.make(wanted, opened, stage, listener or pipeline.Listener(), workers=workers)
     return Made(done, tuple(name for name, record in done.steps.items() if record.step.stage == stage))
 
 
-def plan(
-    recipe: AnyRecipe, *, store: str | os.PathLike[str] | None = None, devices: AnyDevices | None = None
-) -> dict[str, bool]:
-    """List the steps of the recipe, parents first, and whether each is done already. Run none, reach no device."""
-    from . import pipeline
-
-    wanted = parsed(recipe)
 def sweep(
     path: str | os.PathLike[str],
     *,
@@ -193,6 +193,13 @@ def sweep(
         )
 
 
+def plan(
+    recipe: AnyRecipe, *, store: str | os.PathLike[str] | None = None, devices: AnyDevices | None = None
+) -> dict[str, bool]:
+    """List the steps of the recipe, parents first, and whether each is done already. Run none, reach no device."""
+    from . import pipeline
+
+    wanted = parsed(recipe)
     _devices(wanted, recipe, devices)
     return {str(one.step.id): one.state == "done" for one in pipeline.preview(wanted, _opened(store))}
 
@@ -272,10 +279,10 @@ def _devices(wanted: Recipe, recipe: AnyRecipe, devices: AnyDevices | None) -> M
     return lookup.found_for(wanted, folder, file=file)[1]
 
 
-def _opened(store: str | os.PathLike[str] | None) -> Store:
+def _opened(store: str | os.PathLike[str] | None, shared: str | None = None) -> Store:
     from .store import Store
 
-    return Store.open(_root(store))
+    return Store.open(_root(store), shared)
 
 
 def _root(store: str | os.PathLike[str] | None) -> Path:

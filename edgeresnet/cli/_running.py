@@ -11,6 +11,7 @@ from . import _logging, _output, _verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..context import Workers
     from ..devices.book import Device
     from ..recipe import Recipe
     from ..report.lines import Line, Look
@@ -24,6 +25,7 @@ def run_recipe(
     *,
     again: tuple[str, ...] = (),
     devices: Mapping[str, Device] | None = None,
+    workers: Workers | None = None,
     log: str | None = None,
     quiet: bool,
     verbose: bool,
@@ -36,7 +38,13 @@ def run_recipe(
     try:
         with store.used(), _progress.listener(quiet=quiet, verbose=verbose) as listener:
             return pipeline.run(
-                wanted, store, again=frozenset(again), listener=listener, on_failure=ended.append, devices=devices
+                wanted,
+                store,
+                again=frozenset(again),
+                listener=listener,
+                on_failure=ended.append,
+                devices=devices,
+                workers=workers,
             )
     except KeyboardInterrupt:
         ended.clear()  # who stops a run waits for no page, and for no server

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _complete, _help, _options, _output, _stage_options
+from . import _complete, _help, _options, _output, _stage_options, _workers
 from ._stage_options import Section
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     group=_help.OUTPUT,
     help="INT8 file to write (.onnx), or a folder if there are several targets.",
 )
+@_workers.options
 @_options.run_options
 def quantize(
     model: str,
@@ -36,6 +37,7 @@ def quantize(
     int8: _stage_options.Int8Options,
     max_drop_pp: float | None,
     output: Path | None,
+    scale: _workers.ScaleOptions,
     how: _options.RunOptions,
 ) -> int:
     """Write MODEL as INT8, calibrated on images.
@@ -48,7 +50,7 @@ def quantize(
     from .. import pipeline, report
     from . import _one_shot, _progress
 
-    store = _options.open_store(how.store_root)
+    store = scale.open_store(how.store_root)
     images = {"calibration": _one_shot.counted(int8.calibration, int8.count)}
     sections: dict[str, Section] = {"quantize": int8.section()}
     sections |= {} if max_drop_pp is None else {"promises": {"max_drop_pp": max_drop_pp}}
@@ -57,8 +59,9 @@ def quantize(
         _output.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, how.changes, how.save_recipe, "quantize")
     output = _check_output(output, list(wanted.targets))
+    workers = scale.start(quiet=how.quiet)
     with store.used(), _progress.listener(quiet=how.quiet, verbose=how.verbose) as listener:
-        done = pipeline.make(wanted, store, _is_wanted, listener)
+        done = pipeline.make(wanted, store, _is_wanted, listener, workers=workers)
     found = _write(report.quantize_text.of(done), output)
     if how.as_json:
         _output.print_json(found)

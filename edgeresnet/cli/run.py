@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import _complete, _help, _logging, _options, _running
+from . import _complete, _help, _logging, _options, _running, _workers
 
 
 @_help.command(
     "edgeresnet run recipe.yaml",
     "edgeresnet run recipe.yaml --again verify",
     "edgeresnet run recipe.yaml --on orin --on nano",
+    "edgeresnet run recipe.yaml --ray auto --shared s3://bucket/edgeresnet",
 )
 @_options.recipe
 @_options.store
@@ -23,6 +24,7 @@ from . import _complete, _help, _logging, _options, _running
     help="Stage to run again, as in verify, which measures once more. Repeatable.",
 )
 @_options.on
+@_workers.options
 @_logging.option
 @_options.quiet
 @_options.verbose
@@ -33,6 +35,7 @@ def run(
     changes: tuple[str, ...],
     again: tuple[str, ...],
     on: tuple[str, ...],
+    scale: _workers.ScaleOptions,
     log: str | None,
     quiet: bool,
     verbose: bool,
@@ -48,7 +51,10 @@ def run(
     from ..pipeline import lookup
 
     _logging.check(log)
-    wanted, store = recipe.load(recipe_path, changes), _options.open_store(store_root)
+    wanted, store = recipe.load(recipe_path, changes), scale.open_store(store_root)
     wanted, known = lookup.found_for(wanted, recipe_path.parent, str(recipe_path), on)
-    done = _running.run_recipe(wanted, store, again=again, devices=known, log=log, quiet=quiet, verbose=verbose)
+    workers = scale.start(quiet=quiet)
+    done = _running.run_recipe(
+        wanted, store, again=again, devices=known, workers=workers, log=log, quiet=quiet, verbose=verbose
+    )
     return _running.report_run(done, store, as_json=as_json, log=log)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _complete, _help, _logging, _options, _output, _running
+from . import _complete, _help, _logging, _options, _output, _running, _workers
 
 
 @_help.command(
@@ -34,6 +34,7 @@ from . import _complete, _help, _logging, _options, _output, _running
 @click.option("--from", "result", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
 @click.option("--explain", is_flag=True, hidden=True)
 @_logging.option
+@_workers.options
 @_options.run_options
 def verify(
     model: str | None,
@@ -46,6 +47,7 @@ def verify(
     result: Path | None,
     explain: bool,
     log: str | None,
+    scale: _workers.ScaleOptions,
     how: _options.RunOptions,
 ) -> int:
     """Measure MODEL on each target, and judge its promises.
@@ -61,12 +63,14 @@ def verify(
     given = [name for name, value in (*options.items(), ("--threshold", threshold)) if value is not None]
     given += ["--save-recipe"] if how.save_recipe else []
     if explain:
+        given += scale.given()
         given += ["--log"] if log else []
         return _diagnose(model, about, count, seed, how, [*given, *(["--from"] if result else [])])
     if result is not None:
+        given += scale.given()
         return _collect(result, max_drop_pp, how, log, [*about.given(), *given, *(["MODEL"] if model else [])])
     _logging.check(log)
-    store = _options.open_store(how.store_root)
+    store = scale.open_store(how.store_root)
     promises = {} if max_drop_pp is None else {"max_drop_pp": max_drop_pp}
     if model is None:
         _newest.refuse_without_model([*about.given(), *(each for each in given if each not in _FOR_THE_NEWEST)])
@@ -78,7 +82,10 @@ def verify(
         _output.echo(taken, err=True)
     wanted = _one_shot.parsed(raw, (*_counting(threshold), *how.changes), how.save_recipe, "verify")
     again = ("verify",) if model is None else ()
-    run = _running.run_recipe(wanted, store, again=again, log=log, quiet=how.quiet, verbose=how.verbose)
+    workers = scale.start(quiet=how.quiet)
+    run = _running.run_recipe(
+        wanted, store, again=again, workers=workers, log=log, quiet=how.quiet, verbose=how.verbose
+    )
     return _running.report_run(run, store, as_json=how.as_json, log=log)
 
 

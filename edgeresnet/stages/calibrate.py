@@ -58,8 +58,10 @@ def calibrate(inputs: CalibrateInputs, spec: CalibrateSpec, out: Path, ctx: Cont
 def _by_workers(
     model: onnx.ModelProto, images: Calibration, origin: Origin, equalizer: Equalizer | None, ctx: Context
 ) -> Views | None:
-    """Collect ranges by workers; None where there are none, or where no image can be read: one process reports why."""
-    if ctx.workers is None:
+    """Collect ranges by workers; None where there is no worker or one shard, or where this process reports a problem:
+    no image can be read.
+    """
+    if ctx.workers is None or len(images.learn) <= collecting.IMAGES:
         return None
 
     def count(done: int) -> None:

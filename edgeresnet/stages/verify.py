@@ -142,7 +142,7 @@ def _answers(
     def count(done: int) -> None:
         ctx.progress(done, len(samples), "images")
 
-    if ctx.workers:
+    if ctx.workers and len(samples) > evaluating.IMAGES:
         source, folder = Source.of(variant, ctx.shared), path.with_suffix("")
         indices, found = evaluating.answers(ctx.workers, target, network, source, samples, folder, count)
         if len(indices):  # else this process reports why no image can be read

@@ -57,7 +57,7 @@ def test_another_artifact_of_the_same_key_is_not_taken(tmp_path: Path) -> None:
     other = Store.open(tmp_path / "other", str(tmp_path / "shared"))
     make(other, text="other bytes")
     shutil.rmtree(tmp_path / "store")
-    with pytest.raises(MachineError, match="cannot take export from .*: it has other bytes"):
+    with pytest.raises(MachineError, match=r"cannot take export from .*: it has other bytes"):
         found.fetched()
 
 
@@ -65,5 +65,5 @@ def test_a_folder_that_is_not_shared_is_refused(tmp_path: Path) -> None:
     found = source(tmp_path, is_shared=True)
     shutil.rmtree(tmp_path / "store")
     (tmp_path / "shared" / shared.MARK).write_text("cd" * 16)
-    with pytest.raises(MachineError, match="is another one on .*: it has the mark cdcdcdcd there"):
+    with pytest.raises(MachineError, match=r"is another one on .*: it has the mark cdcdcdcd there"):
         found.fetched()

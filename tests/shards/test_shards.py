@@ -11,7 +11,7 @@ import pytest
 from edgeresnet import shards
 from edgeresnet.errors import MachineError, TargetError
 from edgeresnet.portable import machine
-from edgeresnet.shards import Shard, on_ray
+from edgeresnet.shards import Shard
 from edgeresnet.shards.processes import Processes
 from edgeresnet.shards.work import Answered, Work
 
@@ -83,10 +83,3 @@ def test_a_machine_with_other_versions_is_refused_with_both(tmp_path: Path) -> N
     assert f"has numpy {machine.versions('numpy')['numpy']}, but head has 1.0" in str(found.problem)
     assert from_elsewhere(Echo(tmp_path)).do(1) == Answered(f"1 on {machine.cores()}".encode())
     assert isinstance(pickle.loads(Work.packed(Echo(tmp_path), on_card=False)), Work)
-
-
-def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(Exception, match="--ray needs Ray, which is not installed") as raised:
-        on_ray.Ray.connected("auto")
-    assert getattr(raised.value, "hint", "") == "pip install 'edgeresnet[ray]'"
