@@ -39,6 +39,7 @@ CASES: list[tuple[str, str, dict[str, float]]] = [
     ("resnet32", "grown", {"layer3.2.conv1": 50}),
     ("resnet32", "torn", {"layer1.1.conv2": 100, "layer2.2.conv2": 100, "layer3.1.conv2": 100}),
     ("bottleneck", "", {}),
+    ("bottleneck", "torn", {"stages.3.conv2": 100}),
     ("squeeze", "", {}),
     ("preactivation", "", {}),
 ]
