@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .errors import EdgeresnetError, MachineError, first_line
-from .portable import timing_warnings
+from .portable import amounts, timing_warnings
+from .portable.intervals import Interval
 from .portable.probabilities import Confidence, Estimate
 from .portable.result import Measured, Variant
 from .portable.times import Latency
@@ -202,10 +203,19 @@ def _latency(result: Measured, name: str) -> dict[str, float]:
 
 
 def _amounts(latency: Latency) -> dict[str, float]:
-    """Return energy and throughput, where they were measured."""
-    energy, rate = latency.energy, latency.rate
-    found = {} if isinstance(energy, str) else {"energy_mj": energy.mj, "power_w": energy.watts}
-    return found if isinstance(rate, str) else {**found, "images_per_s": rate.images_per_s}
+    """Return energy and throughput with their intervals, where they were measured."""
+    energy, rate = amounts.energy(latency), amounts.rate(latency)
+    found: dict[str, float] = {}
+    if not isinstance(energy, str):
+        found |= {"energy_mj": energy.mj, "power_w": energy.watts, **_ends("energy_mj", energy.interval)}
+        found |= {} if energy.idle_w is None else {"idle_w": energy.idle_w}
+    if not isinstance(rate, str):
+        found |= {"images_per_s": rate.images_per_s, **_ends("images_per_s", rate.interval)}
+    return found
+
+
+def _ends(name: str, interval: Interval) -> dict[str, float]:
+    return {} if interval.is_open else {f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:

@@ -97,6 +97,22 @@ def test_the_metrics_are_the_runs_numbers_with_their_intervals() -> None:
 
 
 @pytest.mark.unit
+def test_energy_and_throughput_are_metrics_where_they_were_measured() -> None:
+    made = runs.with_amounts(runs.result(), runs.Amounts(9.0, rate=1000.0), half=runs.Amounts("no sensor"))
+    run = runs.run(results={"openvino": made})
+    found, latency = tracking.metrics(run), run.measured[0].shipped.latency
+    assert latency is not None
+    assert not isinstance(latency.energy, str)
+    ends = found["openvino/int8/energy_mj_low"], found["openvino/int8/energy_mj_high"]
+    assert ends == tuple(latency.energy.interval)
+    assert found["openvino/int8/energy_mj"] == latency.energy.mj
+    assert found["openvino/int8/idle_w"] == 4.1
+    assert found["openvino/int8/images_per_s"] == pytest.approx(1000)
+    assert found["openvino/int8/images_per_s_low"] < 1000 < found["openvino/int8/images_per_s_high"]
+    assert not any("energy" in key or key.endswith("_w") for key in found if "/half/" in key)
+
+
+@pytest.mark.unit
 def test_what_is_not_known_is_not_a_metric() -> None:
     made = runs.result(labels=None)
     for variant in made["variants"].values():
