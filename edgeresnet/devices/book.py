@@ -33,8 +33,8 @@ def _address(value: str) -> str:
 
 
 def _plain(value: str) -> str:
-    if not value or re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("must be a text without control characters")
+    if not value or value.startswith("-") or re.search(r"[\x00-\x1f\x7f]", value):
+        raise ValueError("must be a text without control characters, and may not begin with a dash")
     return value
 
 

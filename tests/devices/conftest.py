@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,3 +81,24 @@ def loopback(tmp_path: Path) -> Iterator[Loopback]:
         yield Loopback(server, tmp_path)
     finally:
         server.stop()
+        left = _left_running(folder)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def _left_running(folder: Path) -> list[int]:
+    """Return the jobs of a device that do not end by themselves within a minute."""
+    until = time.monotonic() + 60
+    while True:
+        found = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _is_of(path, folder)]
+        if not found or time.monotonic() > until:
+            return found
+        time.sleep(0.02)
+
+
+def _is_of(process: Path, folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return f"{folder}/edgeresnet/".encode() in (process / "cmdline").read_bytes()
+    return False

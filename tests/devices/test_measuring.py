@@ -76,18 +76,25 @@ def test_cut_lines_cost_no_work(loopback: Loopback) -> None:
     assert "the line is up again" in loopback.watched.remarks
 
 
-def test_a_job_that_was_killed_there_starts_again_and_one_that_always_is_ends(loopback: Loopback) -> None:
+def test_a_job_that_was_killed_there_starts_again_and_one_that_always_is_ends(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def kill(line: str) -> None:
-        if line == "timed: 1 of 5 processes" and (once or loopback.starts < 2):
+        if always or loopback.starts < 2:
             (pid,) = (loopback.there / "jobs").glob("*/pid.json")
             os.kill(json.loads(pid.read_text())["pid"], signal.SIGKILL)
+        else:
+            go.touch()
 
-    once = False
+    go, always = loopback.server.folder / "go", False
+    waits = f"while not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.01)"
     loopback.watched.on_line = kill
-    assert loopback.measure(loopback.order(COUNTS))
+    assert loopback.measure(loopback.order(waits))
     assert loopback.starts == 2
-    once = True
-    assert "lost the measurement 4 times" in failure(loopback, loopback.order(COUNTS, job="aaaaaaaaaaaa"))
+    go.unlink()
+    always = True
+    monkeypatch.setattr(measuring, "RESTARTS", 1)
+    assert "lost the measurement 2 times" in failure(loopback, loopback.order(waits, job="aaaaaaaaaaaa"))
 
 
 def test_a_host_that_was_killed_finds_its_job(loopback: Loopback) -> None:

@@ -98,7 +98,9 @@ def test_a_device_that_is_not_reached_says_why(
     assert "\n" not in found + seen.hint
 
 
-def test_a_name_that_leads_nowhere_ends_the_first_try_and_no_later_one(loopback: Loopback) -> None:
+def test_a_name_that_leads_nowhere_ends_the_first_try_and_no_later_one(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """This machine's own network is gone for a moment: its server of names is, too."""
     there, gone = "HostName 127.0.0.1", f"HostName {NO_NAME}"
     _changed(loopback.server, there, gone)
@@ -110,12 +112,17 @@ def test_a_name_that_leads_nowhere_ends_the_first_try_and_no_later_one(loopback:
             _changed(loopback.server, there, gone)
             loopback.server.cut()
 
-    def plug(sentence: str) -> None:
-        if sentence.startswith("the line dropped"):
+    class NotFound(ssh.NotFound):
+        def __init__(self, *words: str) -> None:
+            super().__init__(*words)
             _changed(loopback.server, gone, there)
+            seen.append(words[0])
 
-    loopback.watched.on_line, loopback.watched.on_remark = unplug, plug
+    seen: list[str] = []
+    monkeypatch.setattr(ssh, "NotFound", NotFound)
+    loopback.watched.on_line = unplug
     assert loopback.measure(loopback.order(bundle.COUNTING.format(pause=0.1)))
+    assert seen
     assert "the line is up again" in loopback.watched.remarks
     assert loopback.starts == 1
 
@@ -173,28 +180,33 @@ def test_a_python_that_is_missing_or_too_old_is_named_before_anything_is_sent(lo
 ODD = "a b'\"$(touch stolen)`touch stolen`;#\\&|>stolen *?~é\u202e-"
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("key", ["ssh", "python", "folder", "config"])
-@pytest.mark.parametrize("name", [ODD, "a\nb", "a\rb", "a\0b", "$(touch stolen)@host", "-oProxyCommand=touch stolen"])
-def test_no_name_reaches_a_shell(loopback: Loopback, key: str, name: str) -> None:
-    """It is refused in one line, or it is a name like any other: of a folder, or of a file that is not there."""
-    entry = {**loopback.order().device.model_dump(exclude_unset=True), key: name}
-    if key == "folder" and not set(name) & set("\n\r\0"):
-        entry["folder"] = str(loopback.folder / "there" / name)
-    try:
-        device = book.parse({"orin": entry})["orin"]
-    except RecipeError as problem:
-        (found,) = problem.problems
+def test_a_name_that_no_program_should_get_is_refused(key: str) -> None:
+    odd = ["a\nb", "a\rb", "a\0b", "a\x1bb", "-c", ""]
+    for name in [*odd, *([ODD, "$(touch x)@host", "-oProxyCommand=x"] if key == "ssh" else [])]:
+        with pytest.raises(RecipeError) as caught:
+            book.parse({"orin": {"ssh": "a@b", key: name}})
+        (found,) = caught.value.problems
         assert found.startswith(f"orin.{key}: must be ")
         assert "\n" not in found
-        assert key == "ssh" or set(name) & set("\n\r\0")
-        return
-    assert key != "ssh"
-    seen = looking.look("orin", device)
-    assert seen.ready == (key == "folder")
-    assert len(seen.problems) == (key != "folder")
-    if key == "folder" and name == ODD:
-        loopback.measure(loopback.order(device=device))
-        assert [each.name for each in (loopback.folder / "there").iterdir()] == [name]
+
+
+def test_any_other_name_reaches_no_shell(loopback: Loopback) -> None:
+    """It is a name like any other: of a folder, of a program or of a file that is not there."""
+    folder, real = loopback.folder / "there", loopback.order().device
+    for name in (ODD, "$(touch stolen)"):
+        for key, words in (
+            ("python", "has no program"),
+            ("config", "cannot be reached: ssh refuses its configuration"),
+        ):
+            seen = looking.look(
+                "orin", book.parse({"orin": {**real.model_dump(exclude_unset=True), key: name}})["orin"]
+            )
+            assert seen.problems[0].startswith(words)
+        assert looking.look("orin", real.model_copy(update={"folder": str(folder / name)})).ready
+    loopback.measure(loopback.order(device=real.model_copy(update={"folder": str(folder / ODD)})))
+    assert [each.name for each in folder.iterdir()] == [ODD]
     assert not [*Path().glob("stolen"), *Path("~").expanduser().glob("stolen"), *loopback.folder.rglob("stolen")]
 
 
