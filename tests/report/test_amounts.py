@@ -60,6 +60,7 @@ def test_it_is_computed_with_its_interval() -> None:
     assert found.energy.low_mj < min(each) < max(each) < found.energy.high_mj
     assert (found.energy.sensor, found.energy.idle_w) == ("the board's rail VDD_IN", 4.1)
     assert found.energy.watts == pytest.approx(9.0, rel=0.01)
+    assert not isinstance(found.throughput, str)
     (rate,) = found.throughput
     assert isinstance(rate, RateAmount)
     assert (rate.streams, rate.batch, rate.images_per_s) == (4, 8, pytest.approx(1000))
