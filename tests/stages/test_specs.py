@@ -55,6 +55,7 @@ DIALECT_JSON = {
     "weights": "full",
     "sums_in_float": False,
     "zero_points": "never",
+    "integer_bias": False,
     "float_additions": "never",
 }
 PLAN, PLAN_JSON = TimingPlan(5, 30.0), {"processes": 5, "seconds": 30.0}
