@@ -130,7 +130,7 @@ def full(name: str, device: Device, what: str) -> TargetError:
 
 def room_hint(device: Device) -> str:
     """Return what helps against a full disk there."""
-    return f"free some space there, in {device.folder} or elsewhere, and run it again"
+    return f"free some space there, for example in {device.folder}, and run it again"
 
 
 def judged(name: str, device: Device, found: Facts, wanted: Sequence[str], now: float | None = None) -> Seen:

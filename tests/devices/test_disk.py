@@ -52,7 +52,7 @@ def test_a_file_that_finds_no_room_is_removed_and_sent_again(loopback: Loopback)
     pid, most = loopback.server.process.pid, resource.RLIM_INFINITY
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (2_000_000, most))
     words = failure(loopback, loopback.order())
-    assert words.startswith(f"{_FULL}File too large (free some space there, in {loopback.there}")
+    assert words.startswith(f"{_FULL}File too large (free some space there, for example in {loopback.there}")
     assert loopback.starts == 0
     assert not left(loopback)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))

@@ -155,7 +155,7 @@ def test_one_measurement_at_a_time_and_a_dead_holder_is_none(loopback: Loopback)
     [
         (
             'print("error: the disk is full\\n  free some", file=sys.stderr)\nsys.exit(5)',
-            "could not measure: the disk is full (free some space there, in ",
+            "could not measure: the disk is full (free some space there, for example in ",
         ),
         ("os.kill(os.getpid(), 9)", "deploy.py ended with -9"),
         ("sys.exit(0)", "the result is missing"),

@@ -210,16 +210,16 @@ def test_any_other_name_reaches_no_shell(loopback: Loopback) -> None:
     assert not [*Path().glob("stolen"), *Path("~").expanduser().glob("stolen"), *loopback.folder.rglob("stolen")]
 
 
-def test_a_folder_without_a_root_lies_in_the_home_folder(loopback: Loopback) -> None:
+def test_a_folder_without_a_root_lies_in_the_users_own(loopback: Loopback) -> None:
     """sshd starts a program in it; the job's own folder is another one."""
-    home = loopback.server.folder / "home"
-    home.mkdir()
-    loopback.server.environment["HOME"] = str(home)
+    own = loopback.server.folder / "own"
+    own.mkdir()
+    loopback.server.environment["HOME"] = str(own)
     loopback.server.restart()
-    for folder in ("own/there", "~/there"):
+    for folder in ("a/there", "~/there"):
         device = loopback.server.device(python=sys.executable, folder=folder)
         assert loopback.measure(loopback.order(device=device))
-    assert sorted(path.name for path in home.glob("**/bundles")) == ["bundles", "bundles"]
+    assert sorted(path.name for path in own.glob("**/bundles")) == ["bundles", "bundles"]
 
 
 def test_one_connection_is_enough(loopback: Loopback) -> None:

@@ -126,8 +126,8 @@ def test_times_under_two_settings_are_no_times() -> None:
     others = [timed(noise(200), machine={**TIMED_MACHINE, "power_mode": mode}) for mode in ("MAXN", "15W", "15W")]
     assert timing_warnings.untimed([latency(others)]).startswith("the power mode changed from MAXN to 15W")
     assert timing_warnings.untimed([latency(quiet(machine={**TIMED_MACHINE, "power_mode": "MAXN"}))]) == ""
-    elsewhere = latency([*others[:1], *quiet(machine={**TIMED_MACHINE, "power_mode": "15W", "host": "other"})])
-    assert timing_warnings.untimed([elsewhere]).startswith("times from different machines")
+    two = latency([*others[:1], *quiet(machine={**TIMED_MACHINE, "power_mode": "15W", "host": "other"})])
+    assert timing_warnings.untimed([two]).startswith("times from different machines")
 
 
 def test_times_of_an_emulator_are_a_warning_and_no_speed_up() -> None:
