@@ -98,13 +98,15 @@ def overhead(count: int, folder: Path) -> None:
     opening = time.perf_counter()
     opened = study.Study(sweep, folder / "study.db")
     opening = time.perf_counter() - opening
+    work = time.process_time()
     loop.search(sweep, opened, Timed(), loop.Shown())
+    work = (time.process_time() - work) / count
     took = [1000 * (b - a) for a, b in itertools.pairwise(began)]
     print(f"opening the study: {opening:.2f} s")
     ends = sorted(took)
     print(
         f"{len(took)} trials: median {statistics.median(took):.1f} ms, mean {statistics.mean(took):.1f} ms, "
-        f"95 % within {ends[int(0.95 * len(ends))]:.1f} ms, slowest {ends[-1]:.1f} ms"
+        f"95 % within {ends[int(0.95 * len(ends))]:.1f} ms, slowest {ends[-1]:.1f} ms; CPU {1000 * work:.1f} ms"
     )
     for name, part in (("first", took[:20]), ("last", took[-20:])):
         print(f"the {name} {len(part)}: median {statistics.median(part):.1f} ms")

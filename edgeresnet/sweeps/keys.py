@@ -47,8 +47,10 @@ class Range(Section):
         return tuple(self.rounded(self.low + index * step) for index in range(round((self.high - self.low) / step) + 1))
 
     def rounded(self, value: float) -> int | float:
-        """Return a value as a person writes it: 0.7, and not 0.7000000000000001."""
-        return round(value) if self.is_integer else float(f"{value:.12g}")
+        """Return a value as a person writes it: 0.7, and not 0.7000000000000001; six digits where there is no step."""
+        if self.is_integer:
+            return round(value)
+        return min(max(float(f"{value:.{12 if self.step else 6}g}"), float(self.low)), float(self.high))
 
 
 Axis = Range | tuple[Any, ...]

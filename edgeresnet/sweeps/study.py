@@ -201,9 +201,9 @@ class Study:
             self._memory.sampler = self._sampler(self._seed(number, attempt), modelled=attempt < _MODELLED)
             asked = self._memory.ask(self._distributions)
             params = self._params(asked.params)
-            if _spelled(params) not in self._seen:
-                return asked, params
             self._memory.tell(asked, state=self._optuna.trial.TrialState.FAIL)
+            if _spelled(params) not in self._seen:
+                return self._fixed(params), params  # rounded: as it is known after an interruption
         return self._listed(number)
 
     def _listed(self, number: int) -> tuple[optuna.Trial, Params] | None:
