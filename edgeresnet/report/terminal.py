@@ -99,8 +99,10 @@ def _short_target(seen: summary.Summary, target: summary.TargetSummary, look: Lo
     if isinstance(result, Measured):
         choices = summary.target_choices(result, judged)
     else:
-        counted = summary.counts_by_verdict(judged)
-        choices = (", ".join([summary.state(judging.state_word(result)), *counted]), ", ".join(counted))
+        counted, state = summary.counts_by_verdict(judged), summary.state(judging.state_word(result))
+        choices = (", ".join([state, *counted]), ", ".join(counted))
+        if len(counted) < 2:  # all promises are as the target is: the reason says more
+            choices = (f"{state}: {result.reason}",)
     return [_marked(target.verdict, [f"{name}: {each}" for each in choices], look, "")]
 
 

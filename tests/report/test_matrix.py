@@ -50,6 +50,7 @@ def test_every_report_has_them(on_devices: Run) -> None:
             assert words in text
     shown = terminal.render(on_devices)
     assert "device" in shown
+    assert "tensorrt@orin: not measured: orin cannot be reached: no route to host" in shown
     assert len(shown.splitlines()) <= terminal.LONGEST
 
 
