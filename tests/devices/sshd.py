@@ -20,6 +20,7 @@ import pytest
 
 from edgeresnet.devices.book import Device
 
+_COUNT = itertools.count()  # of the servers of this process
 PROGRAM = shutil.which("sshd", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
 
 
@@ -90,11 +91,11 @@ class Server:
 
 def _free_port() -> int:
     """Return a port that nothing uses, and that is not one of those that connections get: a test may use it again."""
-    for port in itertools.chain(range(first := 20000 + os.getpid() % 12000, 32000), range(20000, first)):
+    while True:
+        port = 20000 + (101 * os.getpid() + next(_COUNT)) % 12000
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    raise AssertionError("no port is free")
 
 
 def _version() -> tuple[int, ...]:
