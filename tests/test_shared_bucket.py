@@ -78,7 +78,7 @@ def bucket(server: str, connect: Callable[[str], None], tmp_path: Path) -> str:
     connect(server)
     name = "b" + hashlib.sha256(str(tmp_path).encode()).hexdigest()[:20]
     s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
-    return f"s3://{name}/team/store"
+    return f"s3://{name}/folder/store"
 
 
 def test_an_artifact_travels(bucket: str, tmp_path: Path) -> None:

@@ -63,8 +63,7 @@ def verify(
     given = [name for name, value in (*options.items(), ("--threshold", threshold)) if value is not None]
     given += ["--save-recipe"] if how.save_recipe else []
     if explain:
-        given += scale.given()
-        given += ["--log"] if log else []
+        given += [*scale.given(), *(["--log"] if log else [])]
         return _diagnose(model, about, count, seed, how, [*given, *(["--from"] if result else [])])
     if result is not None:
         given += scale.given()

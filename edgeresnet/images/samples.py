@@ -123,7 +123,7 @@ class Samples:
         """Yield every image once, in order, as decoded; the first pass fills a cache on disk for the next ones.
 
         A batch holds the readable ones of `size` images in a row: what a batch holds does not depend on the pass, nor
-        on where a part of these images begins. `may_be_none`: that none is readable is no failure, as of a part.
+        on where a part of these images begins. `may_be_none`: a part may hold no readable image.
         """
         seen = 0
         for indices, pixels in self._chunks(size):

@@ -101,8 +101,9 @@ class Source(Section):
 
     source: str = Field(
         alias="from",
-        description="Where the images come from: a folder with one folder per class or a .tar of it, a .csv or .json "
-        "list, an .npz file, `digits` (comes with edgeresnet) or `cifar10`. For calibration also `training`.",
+        description="Where the images come from: a folder with one folder per class or a .tar of it, shards of "
+        "WebDataset as in `val-{000..049}.tar`, a .csv or .json list, an .npz file, `digits` (comes with edgeresnet) "
+        "or `cifar10`. For calibration also `training`.",
     )
     root: str | None = Field(None, description="Folder of torchvision's CIFAR-10. Only with `from: cifar10`.")
     download: bool = Field(False, description="Download CIFAR-10 if it is missing. Only with `from: cifar10`.")

@@ -48,4 +48,4 @@ class Source:
 
 def _cache() -> Path:
     """Return the store in which a worker keeps what it pulled."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "edgeresnet", "pulled")
+    return Path(os.path.expanduser("~"), ".cache", "edgeresnet", "pulled")

@@ -56,8 +56,9 @@ class Work:
         except EdgeresnetError as problem:
             return Answered(b"", problem)
         except Exception as problem:  # noqa: BLE001 - carried to the process that called
-            trace = RuntimeError("".join(traceback.format_exception(problem)))
-            return Answered(b"", machine_error(problem) or trace)
+            if failed := machine_error(problem):
+                return Answered(b"", failed.within(f"the worker on {platform.node()}"))
+            return Answered(b"", RuntimeError("".join(traceback.format_exception(problem))))
 
 
 @functools.lru_cache(maxsize=2)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeresnet.errors import MachineError
+from edgeresnet.shards import fetching
 from edgeresnet.shards.fetching import Source
 from edgeresnet.store import Store, shared
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(fetching, "_cache", lambda: tmp_path / "cache")
 
 
 def source(tmp_path: Path, *, is_shared: bool) -> Source:

@@ -15,7 +15,7 @@ from edgeresnet.shards import Shard
 from edgeresnet.shards.processes import Processes
 from edgeresnet.shards.work import Answered, Work
 
-from .works import Echo, InOrder, from_elsewhere
+from .works import Echo, InOrder, from_another
 
 pytestmark = pytest.mark.unit
 
@@ -78,8 +78,8 @@ def test_what_a_worker_raises_is_raised_here(tmp_path: Path) -> None:
 
 
 def test_a_machine_with_other_versions_is_refused_with_both(tmp_path: Path) -> None:
-    found = from_elsewhere(Echo(tmp_path), numpy="1.0").do(1)
+    found = from_another(Echo(tmp_path), numpy="1.0").do(1)
     assert isinstance(found.problem, MachineError)
     assert f"has numpy {machine.versions('numpy')['numpy']}, but head has 1.0" in str(found.problem)
-    assert from_elsewhere(Echo(tmp_path)).do(1) == Answered(f"1 on {machine.cores()}".encode())
+    assert from_another(Echo(tmp_path)).do(1) == Answered(f"1 on {machine.cores()}".encode())
     assert isinstance(pickle.loads(Work.packed(Echo(tmp_path), on_card=False)), Work)

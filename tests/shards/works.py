@@ -58,7 +58,7 @@ class Echo:
         return f"{number} on {machine.cores()}".encode()
 
 
-def from_elsewhere(work: Callable[[T], bytes], **wanted: str) -> Work:
+def from_another(work: Callable[[T], bytes], **wanted: str) -> Work:
     """Return work that another machine sent, which differs in this."""
     from edgeresnet.shards.work import here
 
