@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
 from .. import targets
+from ..devices.book import Device
 from ..errors import EdgeresnetError, MachineError, TargetError, foreign, machine_error
 from ..portable import judging
 from ..portable.result import Measured, NotMeasured, Verdict
@@ -18,6 +19,7 @@ from ..sweeps import loop, objectives, results, study
 from ..sweeps.document import Objective, Outcome, SweepReport, Value
 from ..sweeps.loading import Sweep
 from ..sweeps.loop import Trial
+from . import lookup
 from .runner import Listener, run
 
 _FURTHEST = 1e6  # stands for a promise that was not measured
@@ -27,12 +29,13 @@ def sweep(
     wanted: Sweep, store: Store, listener: Listener, shown: loop.Shown, *, retry_failed: bool = False
 ) -> SweepReport:
     """Run the trials that a sweep still needs, and return what came of all of them as it was saved."""
+    devices = lookup.found_for(wanted.recipe(wanted.first), wanted.folder)[1]
     with study.opened(store, wanted) as tried:
         again = tried.forget_failed() if retry_failed else 0
         shown.opens(len(tried.points), tried.interrupted - again, again)
         if len(tried.points) < wanted.trials:
             _check_targets(wanted)
-        ended = loop.search(wanted, tried, InProcess(wanted.objectives, store, listener), shown)
+        ended = loop.search(wanted, tried, InProcess(wanted.objectives, store, listener, devices), shown)
         points = tried.points
     return results.report_of(wanted, points, ended, study.folder_of(store, wanted))
 
@@ -51,8 +54,10 @@ class InProcess:
 
     slots = 1
 
-    def __init__(self, goals: Sequence[Objective], store: Store, listener: Listener) -> None:
-        self._goals, self._store, self._listener = goals, store, listener
+    def __init__(
+        self, goals: Sequence[Objective], store: Store, listener: Listener, devices: Mapping[str, Device] | None = None
+    ) -> None:
+        self._goals, self._store, self._listener, self._devices = goals, store, listener, devices
 
     def submit(self, trial: Trial) -> Future[Outcome]:
         """Run a trial before this returns."""
@@ -64,7 +69,7 @@ class InProcess:
         began = time.monotonic()
         try:
             with foreign(lambda why: EdgeresnetError("the run", f"failed: {why}", hint="`edgeresnet run` shows where")):
-                done = run(recipe, self._store, listener=self._listener)
+                done = run(recipe, self._store, listener=self._listener, devices=self._devices)
         except EdgeresnetError as problem:
             if isinstance(machine_error(problem), MachineError):
                 raise

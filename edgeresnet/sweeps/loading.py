@@ -44,6 +44,7 @@ class Sweep:
     minutes: float | None = None
     seed: int = 0
     storage: str | None = None
+    folder: Path = Path()  # of the file: devices.yaml is looked for there
 
     def raw(self, params: Params) -> dict[str, object]:
         """Return the recipe of a point as a file holds it."""
@@ -111,7 +112,7 @@ def load(path: Path) -> Sweep:
     assert first is not None
     goals = _objectives(keys.objectives, first, found)
     found.refuse()
-    return Sweep(path.stem, base, axes, goals, keys.trials, keys.minutes, keys.seed, keys.storage)
+    return Sweep(path.stem, base, axes, goals, keys.trials, keys.minutes, keys.seed, keys.storage, path.parent)
 
 
 def described(params: Params) -> str:
