@@ -7,7 +7,7 @@ among all: a shard that begins at an odd place brings its halves exchanged.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ def collected(
     return views
 
 
-def merged(parts: Sequence[bytes], origin: Origin, equalizer: Equalizer | None) -> Views:
+def merged(parts: Iterable[bytes], origin: Origin, equalizer: Equalizer | None) -> Views:
     """Put the ranges of all shards together, in order."""
     views = empty(origin, equalizer)
     for part in parts:

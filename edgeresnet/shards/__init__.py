@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -47,11 +47,11 @@ def gather(
     on_done: Callable[[int], None] = lambda images: None,
     *,
     on_card: bool = False,
-) -> list[bytes]:
-    """Let workers do what `folder` does not hold yet of these shards, and return all answers in order.
+) -> Iterator[bytes]:
+    """Let workers do what `folder` does not hold yet of these shards, and yield all answers in order.
 
-    Each answer is stored at once: whatever is interrupted costs only the shards that were being done. `on_done`
-    receives how many images are done.
+    Each answer is stored at once: whatever is interrupted costs only the shards that were being done, and no answer
+    stays in memory. `on_done` receives how many images are done.
     """
     files = {shard: folder / f"{shard.first}-{shard.stop}" for shard in shards}
     missing = [shard for shard in shards if _stored(files[shard]) is None]
@@ -65,7 +65,8 @@ def gather(
             write_bytes(files[missing[number]], hashlib.sha256(answer).digest() + answer)
             done += len(missing[number])
             on_done(done)
-    return [_stored(files[shard]) or b"" for shard in shards]
+    for shard in shards:
+        yield _stored(files[shard]) or b""
 
 
 def _stored(path: Path) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,15 +104,14 @@ def answers(
         on_done,
         on_card=target.on_card,
     )
-    return merged([unpacked(each) for each in found])
+    return merged(map(unpacked, found))
 
 
-def merged(parts: Sequence[tuple[np.ndarray, evaluation.Answers]]) -> tuple[np.ndarray, evaluation.Answers]:
+def merged(parts: Iterable[tuple[np.ndarray, evaluation.Answers]]) -> tuple[np.ndarray, evaluation.Answers]:
     """Put the answers to all shards together, in order. The first one lists the layers that ran."""
-    logits = [each.logits for _, each in parts]
-    return np.concatenate([indices for indices, _ in parts]), evaluation.Answers(
-        np.concatenate(logits), parts[0][1].layers
-    )
+    indices, found = zip(*parts, strict=True)
+    logits = np.concatenate([each.logits for each in found])
+    return np.concatenate(indices), evaluation.Answers(logits, found[0].layers)
 
 
 def packed(indices: np.ndarray, found: evaluation.Answers) -> bytes:

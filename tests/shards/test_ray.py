@@ -10,9 +10,15 @@ from typing import Any
 import pytest
 
 from edgeresnet.errors import MachineError, TargetError
+from edgeresnet.quantization import collecting
+from edgeresnet.shards import evaluating
 from edgeresnet.shards.on_ray import Ray
+from edgeresnet.store import Store
 
+from .flows import alone, answers_of
 from .works import Echo
+
+__all__ = ["alone"]  # a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings
 ray = pytest.importorskip("ray", reason="Ray is not installed")
@@ -56,6 +62,14 @@ def test_errors_and_deaths_come_back_as_one_line(cluster: tuple[Any, Any], tmp_p
     with pytest.raises(MachineError, match="a worker of Ray failed: The worker died"):
         list(workers.each(Echo(tmp_path, dies_over=1, deaths=9), range(3)))
     assert len(list(tmp_path.glob("death*"))) == 3
+
+
+def test_a_cluster_gives_the_bytes_of_one_process(
+    cluster: tuple[Any, Any], own_store: Store, alone: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "IMAGES", 64)
+    monkeypatch.setattr(collecting, "IMAGES", 64)
+    assert answers_of(own_store.root, Ray.connected(cluster[0].address)) == alone
 
 
 def test_no_cluster_is_one_line() -> None:

@@ -29,7 +29,7 @@ def test_shards_begin_where_batches_begin_and_cover_all_images() -> None:
 
 def gathered(tmp_path: Path, workers: InOrder, **echo: int) -> list[bytes]:
     pieces = shards.cut(70, 10, 10)
-    return shards.gather(workers, Echo(tmp_path, **echo), pieces, lambda shard: shard.first, tmp_path / "kept")
+    return list(shards.gather(workers, Echo(tmp_path, **echo), pieces, lambda shard: shard.first, tmp_path / "kept"))
 
 
 def test_answers_are_in_the_order_of_the_images_whatever_comes_first(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_what_is_done_is_not_done_again_and_what_is_damaged_is(tmp_path: Path) -
     counts: list[int] = []
     workers = InOrder()
     pieces = shards.cut(70, 10, 10)
-    shards.gather(workers, Echo(tmp_path), pieces, lambda shard: shard.first, tmp_path / "kept", counts.append)
+    list(shards.gather(workers, Echo(tmp_path), pieces, lambda shard: shard.first, tmp_path / "kept", counts.append))
     assert len(workers.did) == 6
     assert counts == [10, 20, 30, 40, 50, 60, 70]
 
