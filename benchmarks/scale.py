@@ -4,8 +4,8 @@
     python benchmarks/scale.py front --seeds 5
 
 `front` searches a problem of pure arithmetic, in the manner of ZDT1: a number, a logarithmic one, integers, steps and a
-choice, 48,000 combinations of all but the first two. Its front is known. It compares what `edgeresnet sweep` proposes
-with NSGA-II and with chance, by the part of the known front's hypervolume that is dominated after each trial.
+choice. Its front is known. It compares what `edgeresnet sweep` proposes with NSGA-II and with chance: by the part of
+the known front's hypervolume that is dominated after some trials.
 """
 
 from __future__ import annotations
