@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -127,14 +128,11 @@ def test_a_search_for_float_layers_goes_on_after_a_devices_verdict(
     )  # fmt: skip
     path = write_recipe(tmp_path, raw)
     _, err = expect(0, command("run", path, "--store", own_store.root))
-    assert err.count("verify:onnxruntime@orin  ") == 2, "two bundles were measured there"
+    assert len(re.findall(r"verify:onnxruntime@orin +[0-9.]+ s", err)) == 2, "two bundles were measured there"
     run = own_store.load_run()
-    result = run.results["onnxruntime@orin"]
-    assert isinstance(result, Measured)
-    assert result.choice is not None, "the device chooses among the networks of the second bundle"
     (verdict,) = run.verdicts
-    assert verdict.verdict == "KEPT"
-    assert "verdict 2 of at most 4 on these images, one of " in verdict.reason
+    assert (verdict.target, verdict.verdict) == ("onnxruntime@orin", "KEPT")
+    assert "verdict 2 of at most 4 on these images" in verdict.reason
     _, err = expect(0, command("run", path, "--store", own_store.root))
     assert "nothing to do" in err
     assert own_store.load_run().verdicts == run.verdicts
