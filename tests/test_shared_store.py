@@ -35,6 +35,14 @@ def test_a_damaged_artifact_is_replaced_by_the_shared_one(tmp_path: Path) -> Non
     assert (found.path / "file.txt").read_text() == "content"
 
 
+def test_what_was_made_before_is_offered_once_it_is_found(tmp_path: Path) -> None:
+    make(Store.open(tmp_path / "here"))
+    here, there = (Store.open(tmp_path / name, str(tmp_path / "shared")) for name in ("here", "there"))
+    assert there.find("export", KEY) == (None, "")
+    assert here.find("export", KEY)[0] is not None
+    assert there.find("export", KEY)[0] is not None
+
+
 def test_what_was_interrupted_is_not_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Store.open(tmp_path / "here", str(tmp_path / "shared"))
     real = shared._put

@@ -24,6 +24,9 @@ class Source:
 
     @staticmethod
     def of(artifact: Artifact, shared: Shared | None) -> Source:
+        """Return where workers find an artifact, which the shared store then has."""
+        if shared is not None:
+            shared.offer(artifact.path, artifact.stage, artifact.key, replace=True)
         return Source(artifact.path, artifact.stage, artifact.key, artifact.digest, shared, platform.node())
 
     def fetched(self) -> Path:

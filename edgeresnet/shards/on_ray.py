@@ -38,7 +38,7 @@ class Ray:
             _refuse_closed(address)
             found = ray.init(address, num_cpus=here, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as problem:
-            hint = f"start one with `ray start --head`, or use `--ray {LOCAL}`"
+            hint = f"start one with `ray start --head`, or use `--ray {LOCAL}`; with tokens, set RAY_AUTH_MODE=token"
             raise MachineError(
                 f"the Ray cluster {address}", f"cannot be used: {first_line(problem)}", hint=hint
             ) from problem

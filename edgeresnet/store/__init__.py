@@ -130,7 +130,10 @@ class Store:
     def find(self, stage: str, key: str) -> tuple[Artifact | None, str]:
         """Return the intact artifact of this key, or None and why the folder there is not used (empty: no folder)."""
         found = self._find_here(stage, key)
-        if found[0] is not None or self.shared is None:
+        if self.shared is None:
+            return found
+        if found[0] is not None:
+            self.shared.offer(found[0].path, stage, key)
             return found
         is_here, problem = self.shared.fetch(stage, key, self.root / "work", self.path_of(stage, key))
         return self._find_here(stage, key) if is_here else (None, problem or found[1])

@@ -70,6 +70,13 @@ class Shared:
                     _put(self.url, folder / file.name, _object(file.sha256))
             _put(self.url, folder / manifest.NAME, _manifest(stage, key))
 
+    def offer(self, folder: Path, stage: str, key: str, *, replace: bool = False) -> None:
+        """Copy an artifact here that was made before this place was used. `replace`: also where another one lies."""
+        with _used(self.url):
+            there = _read(self.url, _manifest(stage, key))
+        if there is None or (replace and there != (folder / manifest.NAME).read_bytes()):
+            self.push(folder, stage, key)
+
     def fetch(self, stage: str, key: str, work: Path, final: Path) -> tuple[bool, str]:
         """Put an artifact into its place in a store. Return whether it is there, and what is wrong with it here."""
         work = work / f"pull-{uuid.uuid4().hex[:24]}"

@@ -45,6 +45,14 @@ def test_it_is_pulled_once_from_the_shared_store(tmp_path: Path) -> None:
     assert found.fetched() == pulled
 
 
+def test_what_workers_get_is_what_the_sender_has(tmp_path: Path) -> None:
+    make(Store.open(tmp_path / "other", str(tmp_path / "shared")), text="other bytes")
+    store = Store.open(tmp_path / "store")  # made before it was shared
+    found = Source.of(make(store), Store.open(tmp_path / "store", str(tmp_path / "shared")).shared)
+    shutil.rmtree(tmp_path / "store")
+    assert (found.fetched() / "file.txt").read_text() == "content"
+
+
 def test_without_a_shared_store_the_folder_is_named(tmp_path: Path) -> None:
     found = source(tmp_path, is_shared=False)
     shutil.rmtree(tmp_path / "store")
