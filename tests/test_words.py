@@ -24,7 +24,7 @@ GONE = {
     "nobody": r"nobody",
     "rival": r"rivals?",  # baseline
     "twin": r"twins?",  # half-precision variant
-    "trial of a target": r"trials? (?:of|on) (?:a|the|one|each|every) (?:target|network)",  # evaluation; a sweep has trials
+    "trial of a target": r"trials? (?:of|on) (?:a|the|one|each|every) (?:target|network)",  # evaluation
     "conductor": r"conductors?",  # runner
     "troubles": r"troubles?",  # warnings
     "team": r"teams?",  # process group
