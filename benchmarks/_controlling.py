@@ -6,7 +6,8 @@ another out.
 
 Ours sees calibration images without labels. NNCF sees the same images, and labelled images of the evaluation set to
 choose by; the others judge both. NNCF in its default setting and tuned: three times as many images to rank layers, and
-its search over hyperparameters. All seconds are those of a process of its own, imports included.
+its search over hyperparameters, which takes more than ten minutes where a search is needed: `--settings 1` leaves it
+out. All seconds are those of a process of its own, imports included.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _compare(title: str, case: Case, network: onnx.ModelProto, work: Path, args:
     ours = {"drop_pp": DROP_PP, "judged": int((~choosing).sum()), "preprocessing": str(case.onnx)}
     theirs = {"choosing": str(work / "choosing.npy"), "labels": str(work / "choosing-labels.npy")}
     jobs = {"ours": (sys.executable, {"peer": "our-control", "work": str(work / "search"), **ours})}
-    for setting, options in SETTINGS.items() if args.peers else ():
+    for setting, options in list(SETTINGS.items())[: args.settings] if args.peers else ():
         given = {"options": {**options, "drop": DROP_PP / 100}, **theirs}
         jobs[setting] = str(args.peers), {"peer": "nncf-control", **given}
     files, seconds = {}, {}

@@ -10,7 +10,7 @@ DIR holds what `benchmarks/quantization.py` names. With `--peers`, the interpret
 onnxruntime, their files are among those without a fault. Networks without their files are skipped with a message.
 
     python benchmarks/control.py planted --data DIR --work FOLDER --peers peers/bin/python
-    python benchmarks/control.py control --data DIR --work FOLDER --peers peers/bin/python
+    python benchmarks/control.py control --data DIR --work FOLDER --peers peers/bin/python --settings 1
     python benchmarks/control.py placement --peers peers/bin/python --only cifar_resnet20 --seconds 20
     python benchmarks/control.py scan
 """
@@ -94,6 +94,7 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--work", type=Path, help="folder for quantized networks. Unset: a temporary one")
         command.add_argument("--peers", type=Path, help="interpreter that has NNCF and onnxruntime")
         command.add_argument("--only", help=only)
+    control.add_argument("--settings", type=int, default=2, help="of NNCF: 1 for its default alone, 2 for tuned as well")
     scan = commands.add_parser("scan", help="time and memory of a diagnosis")
     scan.add_argument("--work", type=Path, help="folder for networks. Unset: a temporary one")
     scan.add_argument("--count", type=int, default=IMAGES, help="images")
