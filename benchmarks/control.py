@@ -94,7 +94,7 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--work", type=Path, help="folder for quantized networks. Unset: a temporary one")
         command.add_argument("--peers", type=Path, help="interpreter that has NNCF and onnxruntime")
         command.add_argument("--only", help=only)
-    control.add_argument("--settings", type=int, default=2, help="of NNCF: 1 for its default alone, 2 for tuned as well")
+    control.add_argument("--settings", type=int, default=2, help="of NNCF: 1 for its default alone, 2: tuned too")
     scan = commands.add_parser("scan", help="time and memory of a diagnosis")
     scan.add_argument("--work", type=Path, help="folder for networks. Unset: a temporary one")
     scan.add_argument("--count", type=int, default=IMAGES, help="images")
