@@ -17,6 +17,7 @@ import pytest
 
 from edgeresnet import cli, recipe
 from edgeresnet.portable import manifest
+from edgeresnet.sweeps.keys import SweepKeys
 
 ROOT = Path(__file__).parents[2]
 # What a user reads: README and the site, in one text.
@@ -26,7 +27,7 @@ CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 OTHERS = [ROOT / name for name in ("calibration_data/README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
 DOCUMENTS = [*PAGES, *OTHERS]
-KNOWN_TOOLS = {"make", "edgeresnet", "pip", "git", "cd", "python", "python3", "source", "scp", "ssh", "tar"}
+KNOWN_TOOLS = {"make", "edgeresnet", "pip", "git", "cd", "python", "python3", "source", "scp", "ssh", "tar", "ray"}
 RECIPES = sorted((ROOT / "pipelines").glob("[!s]*.yaml"))  # no sweep
 
 
@@ -134,7 +135,9 @@ def test_yaml_is_read_and_complete_recipes_are_recipes(block: tuple[str, str]) -
     import yaml
 
     found = yaml.safe_load(textwrap.dedent(block[1]))
-    if isinstance(found, dict) and "version" in found:
+    if isinstance(found, dict) and "space" in found:
+        SweepKeys.model_validate(found)
+    elif isinstance(found, dict) and "version" in found:
         recipe.parse(found)
 
 
