@@ -57,7 +57,7 @@ class OnnxRuntime:
     install = "pip install onnxruntime"
     on_card = False
     # Convolutions of uint8 are a tenth faster than those of int8. A Gemm with a float bias dequantizes its weights in
-    # each inference: in one thread 1.5 % of ResNet-18's time, and 2.7 % of ResNet-50's.
+    # each inference, and computes with them in float.
     dialect = Dialect(
         activations="u8-after-relu", residual="both", channel_multiple=16, zero_points="always", integer_bias=True
     )
