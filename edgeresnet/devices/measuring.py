@@ -47,6 +47,10 @@ class Watcher(Protocol):
         """Receive what a person should see: the line dropped, the device is in use."""
 
 
+class Away(TargetError):
+    """The device does not answer, after all tries: whatever else waits for it ends with the same reason."""
+
+
 class Stopped(Exception):
     """The user stopped the run, and the device was asked to stop."""
 
@@ -146,10 +150,10 @@ class _Work(Generic[T]):
         self.tries += 1
         is_away = silent > FIRST_S and self.tries >= FIRST_TIMES
         if not self.ever and (is_away or isinstance(problem, ssh.NotFound)):
-            raise TargetError(name, f"cannot be reached: {problem}", hint=problem.hint) from problem
+            raise Away(name, f"cannot be reached: {problem}", hint=problem.hint) from problem
         if self.ever and silent > self._patience:
             minutes = f"{self.order.device.timeout_minutes:g} minutes"
-            raise TargetError(name, f"did not come back within {minutes}: {problem}", hint=_AGAIN) from problem
+            raise Away(name, f"did not come back within {minutes}: {problem}", hint=_AGAIN) from problem
         if not self.is_down:
             self.watcher.remark(f"the line dropped ({problem}): connecting again")
         self.is_down = True

@@ -74,11 +74,12 @@ Events: TypeAlias = "queue.Queue[Event | Future[None]]"  # a thread's end is an 
 
 @dataclass
 class Devices:
-    """The devices that a recipe names, and what waits for them."""
+    """The devices that a recipe names, and what waits for them. One that stayed away once is not tried again."""
 
     known: Mapping[str, Device]
     store: Store
     errands: list[Errand] = field(default_factory=list)
+    away: dict[Device, measuring.Away] = field(default_factory=dict)
 
     def takes(self, step: Step) -> bool:
         """Return whether a step is for one of these devices."""
@@ -122,16 +123,25 @@ class Devices:
         name = errands[0].spec.device
         with ssh.Line(name, self.known[name]) as line:
             for errand in errands:
-                began, watcher = time.perf_counter(), _Watcher(errand.step, events)
                 try:
-                    artifact, warnings = measuring.measure(self._order(errand), watcher, stopping, line)
-                    seconds = time.perf_counter() - began
-                    ended = Outcome(errand.step, "made", artifact, seconds=seconds, warnings=warnings)
+                    ended = self._measured(errand, _Watcher(errand.step, events), stopping, line)
                 except TargetError as problem:
                     ended = Outcome(errand.step, "failed", reason=problem.message, hint=problem.hint)
                 except measuring.Stopped:
                     return
                 events.put(("ended", errand.step, (ended,)))
+
+    def _measured(self, errand: Errand, watcher: _Watcher, stopping: threading.Event, line: ssh.Line) -> Outcome:
+        """Return the outcome of an errand; raise TargetError, at once where its device stayed away before."""
+        device, began = self.known[errand.spec.device], time.perf_counter()
+        if device in self.away:
+            raise self.away[device]
+        try:
+            artifact, warnings = measuring.measure(self._order(errand), watcher, stopping, line)
+        except measuring.Away as problem:
+            self.away[device] = problem
+            raise
+        return Outcome(errand.step, "made", artifact, seconds=time.perf_counter() - began, warnings=warnings)
 
     def _order(self, errand: Errand) -> Order[tuple[Artifact, list[RunWarning]]]:
         name, key = errand.spec.device, errand.step.key({"bundle": errand.bundle.digest})

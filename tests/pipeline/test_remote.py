@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from edgeresnet.devices import measuring, ssh
 from edgeresnet.devices.book import Device
 from edgeresnet.pipeline.planner import device_step
-from edgeresnet.pipeline.remote import Devices, Errand
+from edgeresnet.pipeline.remote import Devices, Errand, Shown
 from edgeresnet.store import Store
 
 pytestmark = pytest.mark.unit
@@ -33,3 +34,31 @@ def test_a_job_is_found_again_until_its_result_is_stored(tmp_path: Path) -> None
         job(tmp_path / "other"),
     ]
     assert len({first, again, *others}) == 6
+
+
+_UNSEEN = Shown(lambda *count: None, lambda *sentence: None)
+
+
+def test_a_device_that_is_away_is_tried_once_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its other targets end with the same reason, also those of a later round of a search."""
+    tried: list[str] = []
+
+    def connection(line: ssh.Line) -> Any:
+        tried.append(line.name)
+        raise ssh.Dropped("no route to host", "check the network")
+
+    monkeypatch.setattr(ssh.Line, "connection", connection)
+    monkeypatch.setattr(measuring, "FIRST_S", 0.0)
+    monkeypatch.setattr(measuring, "_BACKOFF_S", (0.0,))
+    bundle: Any = SimpleNamespace(digest="b" * 64, path=tmp_path)
+    devices = Devices({name: Device(ssh=f"me@{name}") for name in ("orin", "nano")}, Store(tmp_path))
+    for targets in (("onnxruntime", "openvino"), ("tensorrt",)):
+        devices.errands = [Errand(device_step(each, "orin"), bundle, "") for each in targets]
+        found = list(devices.measure(_UNSEEN))
+        assert {outcome.state for outcome in found} == {"failed"}
+        assert {outcome.reason for outcome in found} == {"orin cannot be reached: no route to host"}
+        assert {outcome.hint for outcome in found} == {"check the network"}
+    assert tried == ["orin"] * measuring.FIRST_TIMES
+    devices.errands = [Errand(device_step("onnxruntime", "nano"), bundle, "")]
+    list(devices.measure(_UNSEEN))
+    assert tried.count("nano") == measuring.FIRST_TIMES, "another device is tried"
