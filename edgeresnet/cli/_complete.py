@@ -1,4 +1,4 @@
-"""What a shell completes next to commands and options. It runs at every TAB: it reads names of files, nothing else.
+"""What a shell completes next to commands and options. It runs at every TAB: it reads names of files and of devices.
 
 It never writes, not even a store that is not there yet, and never fails: what cannot be read completes to nothing.
 """
@@ -35,6 +35,20 @@ def targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     """Return the targets by their files' names, installed or not: to find out would import them."""
     found = sorted(path.stem for path in (Path(__file__).parents[1] / "targets").glob("[!_]*.py"))
     return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def devices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the devices that the command would know: of its file, of the recipe's folder, or the user's own."""
+    from ..devices import book
+    from ..errors import EdgeresnetError
+
+    path = ctx.params.get("path") or book.find(Path(ctx.params.get("recipe_path") or book.NAME).parent)
+    taken = ctx.params.get(param.name or "") or ()
+    try:
+        found = book.read(Path(path)) if path else {}
+    except (EdgeresnetError, OSError):
+        return []
+    return [CompletionItem(name) for name in found if name.startswith(incomplete) and name not in taken]
 
 
 def stages(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -51,6 +51,7 @@ on = option(
     multiple=True,
     metavar="DEVICE",
     group=TARGET,
+    shell_complete=_complete.devices,
     help="Device of devices.yaml that measures, over SSH, as with `where` in the recipe. Repeatable.",
 )
 threshold = option(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import _help, _logging, _options, _running
+from . import _complete, _help, _logging, _options, _running
 
 HINT = "the bundle that was measured holds its network and images"
 
@@ -21,6 +21,7 @@ HINT = "the bundle that was measured holds its network and images"
     "device",
     metavar="DEVICE",
     group=_help.TARGET,
+    shell_complete=_complete.devices,
     show_default="the one that the run waits for",
     help="Device of the run that measured RESULT.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _help, _options, _output
+from . import _complete, _help, _options, _output
 
 if TYPE_CHECKING:
     from ..devices.book import Device
@@ -21,7 +21,7 @@ _NOT_READY = 4  # as for what was not measured
     "edgeresnet devices",
     "edgeresnet devices add orin nvidia@orin.local --target tensorrt",
 )
-@click.argument("words", metavar="[NAME]... | add NAME ADDRESS", nargs=-1)
+@click.argument("words", metavar="[NAME]... | add NAME ADDRESS", nargs=-1, shell_complete=_complete.devices)
 @_help.option(
     "--file",
     "path",

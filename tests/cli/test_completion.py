@@ -93,9 +93,33 @@ def test_targets_are_those_that_are_known() -> None:
     assert found == sorted(targets.discover())
 
 
+def test_devices_are_those_of_the_file_that_the_command_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+    def completed_to(incomplete: str, **given: object) -> list[str]:
+        context = click.Context(cli.cli)
+        context.params = given
+        found = _complete.devices(context, click.Option(["--on"], multiple=True), incomplete)
+        return [item.value for item in found]
+
+    assert completed_to("") == []
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "devices.yaml").write_text("orin: {ssh: a@b}\nnano: {ssh: c@d}\n")
+    (tmp_path / "recipes" / "devices.yaml").write_text("pc: {ssh: a@b}\n")
+    assert completed_to("") == ["orin", "nano"]
+    assert completed_to("o") == ["orin"]
+    assert completed_to("", on=("orin",)) == ["nano"]
+    assert completed_to("", recipe_path=Path("recipes/recipe.yaml")) == ["pc"]
+    assert completed_to("", path=Path("recipes/devices.yaml")) == ["pc"]
+    (tmp_path / "devices.yaml").write_text("orin: {ssh")
+    assert completed_to("") == []
+
+
 def test_every_file_and_target_of_a_command_is_completed() -> None:
     """Check what is not a path by its type: that, Click completes itself."""
     named = {"run", "model", "reference", "checkpoint", "evaluation", "calibration", "training", "names", "target"}
+    named |= {"on", "as"}
     for name in cli.COMMANDS:
         command = cli.cli.get_command(click.Context(cli.cli), name)
         assert command is not None
