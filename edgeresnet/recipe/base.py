@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from ..errors import quoted
 
@@ -17,6 +24,12 @@ _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # a number, but to YAML
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    newer: ClassVar[tuple[str, ...]] = ()  # keys that came later: digests of recipes without them stay what they were
+
+    @model_serializer(mode="wrap")
+    def _without_newer(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unset = {key for key in self.newer if getattr(self, key) == type(self).model_fields[key].default}
+        return {key: value for key, value in written(self).items() if key not in unset}
 
 
 def is_onnx(path: str | None) -> bool:

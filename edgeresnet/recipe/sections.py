@@ -197,7 +197,11 @@ class Promises(Section):
 class Recipe(Section):
     """What to do with a network, and what must hold."""
 
+    newer = ("task",)
     version: Literal[1] = Field(description="Version of the recipe's format.")
+    task: Literal["classification", "segmentation"] = Field(
+        "classification", description="What the network answers: one class per image, or one per pixel."
+    )
     model: Model = Field(description="The network.")
     preprocessing: Preprocessing = Field(description="How pixels become the network's input.")
     images: Images = Field(Images(), description="The image sets.")
