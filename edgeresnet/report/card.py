@@ -206,7 +206,7 @@ def _row(result: Measured, name: str, variant: Variant) -> tuple[str, ...]:
         summary.top1_cell(accuracy),
         summary.drop_cell(accuracy),
         summary.percent(accuracy.agree_pct),
-        summary.ms(latency.p50 if latency else None),
+        summary.p50_cell(latency),
         _times_fp32(result, name),
         f"{variant.size_mb:.2f}",
     )

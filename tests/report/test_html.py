@@ -357,7 +357,7 @@ def test_other_runs_of_the_same_model_are_drawn_next_to_it(tmp_path: Path) -> No
     (store.root / "runs" / "20260101-000000-000000-abcdef.json").write_text('{"format": 1}')
     seen = Read(report.html.of_store(runs.decoded(mine), store))
     assert "Runs of this store that cannot be read, or are of another format: 1." in seen.text
-    assert "Networks of another machine or batch are only in the table: 1." in seen.text
+    assert "Networks of another machine, an emulator or another batch are only in the table: 1." in seen.text
     assert f"{other['id']} {runs.digest(200)[:12]}" in seen.text
     assert f"not drawn {remote['id']} {runs.digest(202)[:12]}" in seen.text
     assert runs.digest(201)[:12] not in seen.text

@@ -105,3 +105,34 @@ def test_it_fits_a_terminal_and_the_last_screen_does_not_grow(devices: int) -> N
         assert "mJ" in shown
         assert "123,456" in shown
         assert "mJ" not in without
+
+
+def test_times_under_emulation_are_marked_and_never_best() -> None:
+    """They are half of the real device's here, and each network is as often correct on both."""
+    results = {name: runs.result(name) for name in ("onnxruntime@board", "onnxruntime@qemu")}
+    results["onnxruntime@qemu"] = runs.emulated(results["onnxruntime@qemu"])
+    run = runs.run(results=results, verdicts=[], verdict="KEPT")
+    seen = summary.of(run)
+    columns, rows = seen.matrix.table
+    best = {row[0]: row[list(columns).index("best")] for row in rows if row[list(columns).index("best")]}
+    assert best == {"board": BEST}
+    points = summary.tradeoff_points(run)
+    assert {each.target for each in summary.frontier(points)} == {"onnxruntime@board"}
+    assert not summary.frontier(each for each in points if each.is_emulated)
+    for text in (terminal.render(run), report.FORMATS["md"](run), joined(notes_text.lines(run))):
+        shown = [line for line in text.splitlines() if line.startswith(("qemu", "| qemu", "✓ onnxruntime@qemu"))]
+        assert len(shown) >= 3
+        assert all("emulated" in line for line in shown)
+    assert max(map(len, terminal.render(run).splitlines())) <= 80
+    page = report.html.render(run)
+    assert page.count("emulated, not drawn") == 3
+    for text in (report.FORMATS["md"](run), joined(notes_text.lines(run)), page):
+        assert "Emulated: an emulator ran it, so its time is not compared" in " ".join(text.split())
+    document = runs.as_json(run)["results"]["onnxruntime@qemu"]["variants"]["int8"]["latency"]["processes"]
+    assert all(process["machine"]["emulated"] for process in document)
+
+
+def test_a_page_draws_no_times_of_an_emulator() -> None:
+    run = runs.run(results={"onnxruntime@qemu": runs.emulated(runs.result("onnxruntime@qemu"))}, verdicts=[])
+    assert "Accuracy against latency" not in report.html.render(run)
+    assert not any(row.is_best for row in summary.of(run).matrix.rows)

@@ -32,11 +32,12 @@ class _Drawn:
 
 def section(run: Run, others: Sequence[Run], unread: str = "") -> Markup | None:
     mine = tradeoff_points(run)
-    if not mine:
+    timed = [point for point in mine if not point.is_emulated]
+    if not timed:
         return None
     rest = _of_others(mine, others)
     every = [*mine, *rest]
-    points = [point for point in every if point.conditions == mine[0].conditions]
+    points = [point for point in every if point.conditions == timed[0].conditions]
     drawn = _Drawn(run.id, points, frontier(points))
     origins = [verify_origin(run, result.target) for result in run.measured if result.has_labels]
     shown = {point.run for point in rest}
@@ -72,7 +73,7 @@ def _caption(has_others: bool, left_out: int) -> list[str]:
             "Hollow marks are other runs. They were timed at another time, so their latencies are less comparable."
         )
     if left_out:
-        words.append(f"Networks of another machine or batch are only in the table: {left_out}.")
+        words.append(f"Networks of another machine, an emulator or another batch are only in the table: {left_out}.")
     return words
 
 
@@ -146,6 +147,7 @@ def _interval(point: TradeoffPoint) -> str:
 
 def _row(point: TradeoffPoint, drawn: _Drawn) -> list[Child]:
     word = "on the frontier" if point in drawn.best else "" if point in drawn.points else "not drawn"
+    word = "emulated, not drawn" if point.is_emulated else word
     return [
         point.target,
         point.variant,

@@ -110,6 +110,11 @@ def p50_cell(latency: Latency | None) -> str:
     return f"{shown} emulated" if latency and latency.is_emulated and shown else shown
 
 
+def p50_words(latency: Latency) -> str:
+    """Return p50 with its unit, marked where an emulator ran it."""
+    return f"{ms(latency.p50)} ms{' emulated' if latency.is_emulated else ''}"
+
+
 def process_p50s(latency: Latency) -> list[float]:
     """Return the median of each process that was timed."""
     return [median(np.concatenate(windows)) for windows in latency.windows()]

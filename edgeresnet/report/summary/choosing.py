@@ -9,7 +9,7 @@ from ...portable import timing_warnings
 from ...portable.result import PLAIN, SAFE, Choice, Judged, Measured, Variant
 from ...portable.times import Latency
 from ...runs import Run
-from .cells import drop_cell, ms, ratio_cell
+from .cells import drop_cell, p50_cell, ratio_cell
 
 CHOICE_COLUMNS = ("target", "network", "in float", "verdict", "drop pp (95 %)", "p50 ms", "times shipped")
 _FEWEST_FIRST = (PLAIN, "int8", SAFE)  # layers in float
@@ -76,7 +76,7 @@ def _word(name: str, choice: Choice) -> str:
 def _numbers(variant: Variant, ships: Variant) -> tuple[str, str, str]:
     latency = variant.latency
     times = "" if variant is ships else _times(ships.latency, latency)
-    return drop_cell(variant.accuracy), ms(latency.p50 if latency else None), times
+    return drop_cell(variant.accuracy), p50_cell(latency), times
 
 
 def _times(ships: Latency | None, other: Latency | None) -> str:

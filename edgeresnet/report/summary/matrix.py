@@ -16,6 +16,7 @@ from .tradeoff import frontier, tradeoff_points
 BEST = "yes"  # no other row is as fast and as often correct, and better in one of the two
 HERE = "here"
 _BEST_WORDS = "Best: no other row is as fast and as often correct, and better in one of the two"
+_EMULATED_WORDS = "Emulated: an emulator ran it, so its time is not compared, and its row is never best"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Matrix:
         """What a reader of the table needs: settings, sensors, reasons for empty cells, and what is best."""
         known: list[Labelled] = [((each.result, each.name), each.amounts) for each in self.rows if each.amounts]
         best = [_BEST_WORDS] if any(each.is_best for each in self.rows) else []
+        best += [_EMULATED_WORDS] if any(map(_is_emulated, self.rows)) else []
         return [*setting_sentences(known), *energy_sentences(known), *rate_sentences(known), *best]
 
     def _table(self, columns: tuple[Column, ...]) -> Table:
@@ -82,6 +84,10 @@ def _rows(run: Run, name: str, best: set[tuple[str, str]]) -> Iterator[MatrixRow
 
 
 Column = tuple[str, Callable[[MatrixRow], str]]
+
+
+def _is_emulated(row: MatrixRow) -> bool:
+    return bool(row.variant and row.variant.latency and row.variant.latency.is_emulated)
 
 
 def _top1(row: MatrixRow) -> str:

@@ -14,7 +14,7 @@ from ...portable.intervals import better_than_chance
 from ...portable.machine import Machine
 from ...portable.result import Measured, Result, RunWarning, Verdict, Word
 from ...runs import Run
-from .cells import ms, percent
+from .cells import ms, p50_words, percent
 
 Choices = tuple[str, ...]
 
@@ -128,7 +128,7 @@ def target_choices(result: Measured, verdicts: Sequence[Verdict]) -> Choices:
     top1 = percent(accuracy.top1_pct) if accuracy.has_labels else f"agrees {percent(accuracy.agree_pct)}"
     parts = [f"{word} {top1}"]
     parts += [f"{accuracy.drop_pp:.2f} points lost"] if accuracy.has_labels and result.ships != "fp32" else []
-    parts += [f"{ms(latency.p50)} ms"] if latency and latency.p50 is not None else []
+    parts += [p50_words(latency)] if latency and latency.p50 is not None else []
     counted = counts_by_verdict(verdicts)
     first = [f"{promises(len(verdicts))} kept"] if {each.verdict for each in verdicts} == {"KEPT"} else counted
     return (", ".join(parts + first), ", ".join(counted) or word)

@@ -10,7 +10,7 @@ from ...portable.result import Accuracy, Deferred, Measured, NotMeasured, Result
 from ...runs import Run
 from ...text import as_sentence
 from .amounts import short_cells
-from .cells import ms, percent, span
+from .cells import ms, p50_words, percent, span
 from .classes import ClassChange, class_changes
 from .speedups import shipped_speedups
 
@@ -111,7 +111,7 @@ def _latency(result: Measured) -> Metric:
     lines += (
         [", ".join(filter(None, [mj and f"{mj} mJ per inference", rate and f"{rate} images/s"]))] if mj or rate else []
     )
-    return Metric("Latency", f"{ms(latency.p50)} ms", tuple(lines))
+    return Metric("Latency", p50_words(latency), tuple(lines))
 
 
 def _size(result: Measured) -> Metric:

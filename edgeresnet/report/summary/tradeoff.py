@@ -22,6 +22,7 @@ class TradeoffPoint:
     accuracy: Accuracy
     p50_ms: float
     conditions: str  # the machine, and how many images at once
+    is_emulated: bool = False
 
     @property
     def top1_pct(self) -> float:
@@ -39,14 +40,18 @@ def tradeoff_points(run: Run) -> list[TradeoffPoint]:
             machine = {**codec.encode(latency.processes[0].machine), "boot": None}
             conditions = json.dumps([machine, latency.batch], sort_keys=True)
             named = run.id, result.target, name, variant.digest
-            points.append(TradeoffPoint(*named, accuracy, latency.p50, conditions))
+            points.append(TradeoffPoint(*named, accuracy, latency.p50, conditions, latency.is_emulated))
     return points
 
 
 def frontier(points: Iterable[TradeoffPoint]) -> list[TradeoffPoint]:
-    """Return the points that no other beats: none is as fast and as often correct, and better in one of the two."""
+    """Return the points that no other beats: none is as fast and as often correct, and better in one of the two.
+
+    Times under emulation are not a CPU's: such a point is none of them, and beats none.
+    """
     best: list[TradeoffPoint] = []
-    for point in sorted(points, key=lambda each: (each.p50_ms, -each.top1_pct)):
+    timed = [point for point in points if not point.is_emulated]
+    for point in sorted(timed, key=lambda each: (each.p50_ms, -each.top1_pct)):
         if not best or point.top1_pct > best[-1].top1_pct:
             best.append(point)
     return best
