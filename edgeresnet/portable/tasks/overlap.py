@@ -1,0 +1,196 @@
+"""How well masks overlap: IoU, mIoU and pixel accuracy, image by image and class by class, and what they can show.
+
+The IoU of a class is its intersection over its union, both summed over all images. *mIoU* is the mean over classes;
+classes that occur neither in labels nor in answers are left out. Ignored pixels count nowhere. Intervals are over
+images, since the pixels of one image are alike; `resampling` makes them. Judges nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import limits
+from ..codec import CodecError
+from ..frozen import dataclass
+from ..intervals import Z95, Interval
+from . import resampling
+from .masks import IGNORED, Packed
+from .resampling import Ratios
+
+__all__ = ["IGNORED", "Agreement", "Overlaps", "Packed", "agreement", "overlaps"]
+
+
+class Counts(NamedTuple):
+    """Pixels, image by image (rows) and class by class (columns)."""
+
+    both: np.ndarray  # labelled so, and answered so: the intersection
+    answered: np.ndarray
+    labelled: np.ndarray
+
+    @property
+    def union(self) -> np.ndarray:
+        return self.answered + self.labelled - self.both
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Pixels of each class in each image, where the class occurs there: one entry of each list for such a pair.
+
+    Entries are in order of images, then of classes. Images without an entry have no pixel with a label.
+    """
+
+    images: int
+    classes: int
+    image: tuple[int, ...]
+    number: tuple[int, ...]  # of the class
+    both: tuple[int, ...]  # pixels labelled so, and answered so
+    answered: tuple[int, ...]
+    labelled: tuple[int, ...]
+
+    def check_read(self) -> None:
+        limits.check(self, 0, limits.MANY, "images")
+        limits.check(self, 0, IGNORED, "classes")
+        count = len(self.image)
+        for name in ("number", "both", "answered", "labelled"):
+            if len(getattr(self, name)) != count:
+                raise CodecError(name, f"has {len(getattr(self, name))} entries, not {count}")
+            limits.check_all(self, 0, limits.MANY, name, getattr(self, name))
+        limits.check_all(self, 0, self.images - 1, "image", self.image)
+        limits.check_all(self, 0, self.classes - 1, "number", self.number)
+        places = list(zip(self.image, self.number, strict=True))
+        if any(one >= other for one, other in itertools.pairwise(places)):
+            raise CodecError("image", "has entries out of order, or a class of an image twice")
+        if any(both > min(sides) for both, *sides in zip(self.both, self.answered, self.labelled, strict=True)):
+            raise CodecError("both", "has more pixels than were answered or labelled")
+
+    @functools.cached_property
+    def counts(self) -> Counts:
+        """The pixels as arrays of images and classes."""
+        found = np.zeros((3, self.images, self.classes))
+        for table, values in zip(found, (self.both, self.answered, self.labelled), strict=True):
+            table[list(self.image), list(self.number)] = values
+        return Counts(*found)
+
+    @functools.cached_property
+    def ratios(self) -> Ratios:
+        """The intersections and unions of images that have labels."""
+        return Ratios(self.counts.both, self.counts.union)
+
+    def iou(self) -> np.ndarray:
+        """Return the IoU of each class; nan: it occurs neither in labels nor in answers."""
+        return resampling.ratio(self.counts.both.sum(0), self.counts.union.sum(0), np.nan)
+
+    @property
+    def miou(self) -> float:
+        """The mean IoU of classes that occur in labels or answers; nan: no pixel has a label."""
+        return resampling.mean_ratio(self.counts.both.sum(0), self.counts.union.sum(0))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """The share of pixels with a label that are answered correctly; nan: no pixel has one."""
+        pixels = float(self.counts.labelled.sum())
+        return float(self.counts.both.sum()) / pixels if pixels else float("nan")
+
+    def miou_of_images(self) -> np.ndarray:
+        """Return the mIoU of each image by itself; nan: no pixel of it has a label."""
+        each = resampling.ratio(self.counts.both, self.counts.union, np.nan)
+        occurs = ~np.isnan(each)
+        return resampling.ratio(np.where(occurs, each, 0.0).sum(1), occurs.sum(1), np.nan)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """In each image, the pixels that are answered as the reference answers them, of all its pixels."""
+
+    agree: tuple[int, ...]
+    pixels: tuple[int, ...]
+
+    def check_read(self) -> None:
+        if len(self.agree) != len(self.pixels):
+            raise CodecError("agree", f"has {len(self.agree)} entries, not {len(self.pixels)}")
+        limits.check_all(self, 0, limits.MANY, "pixels", self.pixels)
+        if any(not 0 <= agree <= pixels for agree, pixels in zip(self.agree, self.pixels, strict=True)):
+            raise CodecError("agree", "has more pixels than an image, or fewer than none")
+
+    @property
+    def share(self) -> float:
+        """The share of pixels that agree; 1 where there is none."""
+        return sum(self.agree) / sum(self.pixels) if sum(self.pixels) else 1.0
+
+
+def overlaps(labels: Packed, given: Packed, classes: int) -> Overlaps:
+    """Return how answers overlap with labels; raise ValueError where sizes differ or a number is not of a class."""
+    if len(labels) != len(given):
+        raise ValueError(f"{len(given)} masks were answered for {len(labels)} labels")
+    rows = []
+    for index, (label, answer) in enumerate(zip(labels, given, strict=True)):
+        _check_shapes(index, label, answer)
+        known = label != IGNORED
+        label, answer = label[known], answer[known]
+        for called, mask in (("label", label), ("answer", answer)):
+            if mask.size and int(mask.max()) >= classes:
+                raise ValueError(f"image {index}: a {called} is class {int(mask.max())} of {classes} classes")
+        sides = (label[label == answer], answer, label)
+        both, answered, labelled = (np.bincount(side, minlength=classes) for side in sides)
+        there = np.flatnonzero(answered + labelled)
+        rows.append(np.stack([np.full(len(there), index), there, both[there], answered[there], labelled[there]]))
+    found = np.concatenate(rows, axis=1) if rows else np.zeros((5, 0), np.int64)
+    return Overlaps(len(labels), classes, *(tuple(row.tolist()) for row in found))
+
+
+def agreement(reference: Packed, given: Packed) -> Agreement:
+    """Return in how many pixels answers are the reference's; raise ValueError where sizes differ."""
+    if len(reference) != len(given):
+        raise ValueError(f"{len(given)} masks were answered for {len(reference)} of the reference")
+    agree, pixels = [], []
+    for index, (before, now) in enumerate(zip(reference, given, strict=True)):
+        _check_shapes(index, before, now)
+        agree.append(int((before == now).sum()))
+        pixels.append(int(before.size))
+    return Agreement(tuple(agree), tuple(pixels))
+
+
+def drop(before: Overlaps, now: Overlaps) -> float:
+    """Return how much mIoU was lost, over classes that occur in labels or in answers of either; nan: no label.
+
+    A class that only one of two networks answers, and that no label has, counts for both, with an IoU of 0. So a few
+    pixels of a class that is not there cost no whole part of the mean.
+    """
+    _check_paired(before, now)
+    return resampling.Drop(before.ratios, now.ratios).value
+
+
+def drop_interval(before: Overlaps, now: Overlaps, z: float = Z95, times: float = 1.0) -> Interval:
+    """Return the interval of the mIoU lost, paired over images. `times` as many images like these give its multiple."""
+    _check_paired(before, now)
+    return resampling.Drop(before.ratios, now.ratios).interval(z, times)
+
+
+def miou_interval(now: Overlaps, z: float = Z95, times: float = 1.0) -> Interval:
+    """Return the interval of the mIoU."""
+    return resampling.Level(now.ratios).interval(z, times)
+
+
+def class_interval(now: Overlaps, number: int, z: float = Z95, times: float = 1.0) -> Interval:
+    """Return the interval of the IoU of one class, from the images in which it occurs."""
+    return resampling.Level(now.ratios.of_column(number)).interval(z, times)
+
+
+def agree_interval(found: Agreement, z: float = Z95, times: float = 1.0) -> Interval:
+    """Return the interval of the share of pixels that agree with the reference."""
+    columns = (np.asarray(each, np.float64)[:, None] for each in (found.agree, found.pixels))
+    return resampling.Level(Ratios(*columns)).interval(z, times)
+
+
+def _check_shapes(index: int, one: np.ndarray, other: np.ndarray) -> None:
+    if one.shape != other.shape:
+        raise ValueError(f"image {index}: masks of {one.shape} and {other.shape} pixels")
+
+
+def _check_paired(before: Overlaps, now: Overlaps) -> None:
+    if (before.images, before.classes) != (now.images, now.classes):
+        raise ValueError("two networks are compared by the same images and classes")
