@@ -14,7 +14,7 @@ from onnxscript.ir.passes import common as passes
 from onnxscript.rewriter.rules.common import fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_gemm_rule
 
 from ..errors import ModelError
-from . import absorb, layout, padding, reshapes
+from . import absorb, layout, padding, reshapes, resizing
 
 INPUT, OUTPUT = "image", "logits"
 _ALL = 1 << 62
@@ -24,8 +24,9 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the canonical form of a model."""
     graph = ir.from_proto(model)
     _fold(graph)
-    if any([reshapes.settle(graph.graph), layout.sink(graph.graph), reshapes.settle(graph.graph)]):
-        _fold(graph)  # operators that a Transpose separated are neighbours now
+    resized = resizing.settle(graph.graph)
+    if any([resized, reshapes.settle(graph.graph), layout.sink(graph.graph), reshapes.settle(graph.graph)]):
+        _fold(graph)  # operators that a Transpose separated are neighbours now, and shapes are known
     IdentityEliminationPass()(graph)
     _check(graph)
     _rename(graph)

@@ -21,7 +21,7 @@ def settle(graph: ir.Graph) -> bool:
 
 def _leave_out(node: ir.Node) -> bool:
     data, answer = node.inputs[0], node.outputs[0]
-    sides, to = _sides(data), _numbers(node.inputs[1])
+    sides, to = sides_of(data), numbers_of(node.inputs[1])
     if data is None or not sides or not to or len(sides) != len(to) or answer.is_graph_output():
         return False
     if to[0] not in (0, -1, sides[0]) or any(new not in (0, old) for new, old in zip(to[1:], sides[1:], strict=True)):
@@ -32,7 +32,7 @@ def _leave_out(node: ir.Node) -> bool:
 
 def _count(graph: ir.Graph, node: ir.Node) -> bool:
     data, shape = node.inputs
-    sides, to = _sides(data), _numbers(shape)
+    sides, to = sides_of(data), numbers_of(shape)
     if shape is None or not sides or not to or ir.convenience.get_const_tensor(shape) is not None:
         return False
     if to[0] != sides[0] or not all(isinstance(number, int) for number in to[1:]):
@@ -47,7 +47,7 @@ def _count(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
-def _numbers(value: ir.Value | None) -> _Numbers | None:
+def numbers_of(value: ir.Value | None) -> _Numbers | None:
     """Return integers that are computed from shapes and constants only; None for others."""
     constant = None if value is None else ir.convenience.get_const_tensor(value)
     if constant is not None:
@@ -57,7 +57,7 @@ def _numbers(value: ir.Value | None) -> _Numbers | None:
     return read(node) if read is not None and node is not None else None
 
 
-def _sides(value: ir.Value | None) -> _Numbers | None:
+def sides_of(value: ir.Value | None) -> _Numbers | None:
     """Return a value's sides; None where one has neither a number nor a name."""
     if value is None or value.shape is None:
         return None
@@ -66,18 +66,18 @@ def _sides(value: ir.Value | None) -> _Numbers | None:
 
 
 def _shape(node: ir.Node) -> _Numbers | None:
-    sides = _sides(node.inputs[0])
+    sides = sides_of(node.inputs[0])
     return None if sides is None else sides[node.attributes.get_int("start", 0) : node.attributes.get_int("end", None)]
 
 
 def _gathered(node: ir.Node) -> _Numbers | None:
-    before, which = _numbers(node.inputs[0]), _numbers(node.inputs[1])
+    before, which = numbers_of(node.inputs[0]), numbers_of(node.inputs[1])
     return None if before is None or which is None else [before[at] for at in which if isinstance(at, int)]
 
 
 def _sliced(node: ir.Node) -> _Numbers | None:
     """Apply a Slice with starts, ends, axes (only one) and steps; the last two may be missing."""
-    before, *where = (_numbers(value) for value in node.inputs)
+    before, *where = (numbers_of(value) for value in node.inputs)
     numbers = [each[0] for each in where if each is not None and len(each) == 1 and isinstance(each[0], int)]
     if before is None or len(numbers) != len(where):
         return None
@@ -86,7 +86,7 @@ def _sliced(node: ir.Node) -> _Numbers | None:
 
 
 def _joined(node: ir.Node) -> _Numbers | None:
-    parts = [_numbers(value) for value in node.inputs]
+    parts = [numbers_of(value) for value in node.inputs]
     return None if None in parts else [number for part in parts for number in part or ()]
 
 
@@ -95,5 +95,5 @@ _READ: dict[str, Callable[[ir.Node], _Numbers | None]] = {
     "Gather": _gathered,
     "Slice": _sliced,
     "Concat": _joined,
-    **dict.fromkeys(("Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape"), lambda node: _numbers(node.inputs[0])),
+    **dict.fromkeys(("Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape"), lambda node: numbers_of(node.inputs[0])),
 }
