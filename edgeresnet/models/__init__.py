@@ -1,4 +1,5 @@
-"""Networks by name: the paper's CIFAR family, torchvision's and timm's ResNets, or a factory in user code.
+"""Networks by name: the paper's CIFAR family, torchvision's and timm's ResNets, these behind a head for segmentation, or a
+factory in user code.
 
 Trains nothing.
 """
@@ -7,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import ModelError, first_line, quoted
 from . import names
-from .names import CIFAR, SMALL_IMAGES, TIMM, TORCHVISION
+from .names import CIFAR, SEGMENTERS, SMALL_IMAGES, TIMM, TORCHVISION
 from .unwrap import Weights
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CIFAR",
+    "SEGMENTERS",
     "SMALL_IMAGES",
     "TIMM",
     "TORCHVISION",
@@ -33,6 +36,9 @@ __all__ = [
     "check_arch",
     "sources_of",
 ]
+
+
+_ANSWERS = ("out", "logits")  # under which a dictionary has them: torchvision's, and transformers'
 
 
 class NetworkSpec(Protocol):
@@ -58,11 +64,26 @@ def build(arch: str, classes: int, channels: int, arguments: Mapping[str, Argume
     if recipe.module_of_factory(arch):
         from . import factories
 
-        return factories.build(arch, classes, channels, arguments or {})
-    from . import cifar, general, zoo
+        network = factories.build(arch, classes, channels, arguments or {})
+    else:
+        network = _named(arch).build(arch, classes, channels)
+    network.register_forward_hook(_one_tensor)
+    return network
 
-    builder = cifar if names.cifar(arch) else general if names.written_out(arch) else zoo
-    return builder.build(arch, classes, channels)
+
+def _named(arch: str) -> ModuleType:
+    """Return the module that builds a network of a known name."""
+    from . import cifar, general, segmentation, zoo
+
+    if names.segmenter(arch):
+        return segmentation
+    return cifar if names.cifar(arch) else general if names.written_out(arch) else zoo
+
+
+def _one_tensor(network: nn.Module, images: object, answer: object) -> object:
+    """Return the logits of a network that answers with a dictionary, as torchvision's do for segmentation."""
+    found = [answer[key] for key in _ANSWERS if key in answer] if isinstance(answer, Mapping) else []
+    return found[0] if found else answer
 
 
 def check_arch(arch: str) -> None:
@@ -94,7 +115,7 @@ def _instead_of(arch: str) -> str:
     if (place := sources.place_of(arch) if arch.endswith(".py") else None) is not None:
         made = [*sources.names_in(place.file), "make"][0]
         return f"name the function in it that returns the network, as in {arch}:{made}"
-    if near := difflib.get_close_matches(arch[:80], names.everything(), 3):
+    if near := difflib.get_close_matches(arch[:80], (*names.everything(), *SEGMENTERS), 3):
         return f"did you mean {' or '.join(near)}?"
     return (
         "use cifar_resnet8 … 110, a ResNet of torchvision or timm by its own name, or your own as my.module:make or "

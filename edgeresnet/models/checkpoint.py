@@ -22,7 +22,21 @@ from torch import nn
 from ..errors import ModelError, foreign, listed, shortened
 from ..portable.documents import shown
 from ..store import Given, Parent, write_bytes
-from . import NetworkSpec, build, exported, hub, parts, pickles, plans, shapes, sharded, structure, unwrap, widths
+from . import (
+    NetworkSpec,
+    build,
+    exported,
+    hub,
+    parts,
+    pickles,
+    plans,
+    segmenters,
+    shapes,
+    sharded,
+    structure,
+    unwrap,
+    widths,
+)
 from .unwrap import Weights
 
 FILE = "weights.safetensors"
@@ -57,7 +71,8 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
     Pruned weights make the network as narrow as they are, also where they do not fill it.
     """
     path = Path(given)
-    weights, own = _renamed(read(given), network.state_dict()), _shapes(network.state_dict())
+    own = _shapes(network.state_dict())
+    weights = _renamed(_without_second_head(read(given), own), network.state_dict())
     held = _shapes(weights)
     if but is not None:
         held |= {key: (*own[key][:1], *held[key][1:]) for key in own if key.startswith(but) and key in held}
@@ -86,6 +101,13 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
             hint = "its tensors may be in another order, or the file is damaged"
             raise ModelError(shown(path), f"has a negative variance in {key}", hint=hint)
     network.load_state_dict(weights, strict=False)
+
+
+def _without_second_head(weights: dict[str, torch.Tensor], own: Mapping[str, object]) -> dict[str, torch.Tensor]:
+    """Leave out torchvision's auxiliary head, where the network has none."""
+    if any(name.startswith(segmenters.AUXILIARY) for name in own):
+        return weights
+    return {name: weights[name] for name in segmenters.without_auxiliary(weights)}
 
 
 def read(given: Path | Weights) -> dict[str, torch.Tensor]:

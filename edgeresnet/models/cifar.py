@@ -53,8 +53,10 @@ class Block(nn.Module):
         return F.relu(y + self.shortcut(x) if self.residual else y)
 
 
-class CifarResNet(nn.Module):
-    def __init__(self, depth: int, shortcut: str, width: int, classes: int, channels: int):
+class CifarBody(nn.Module):
+    """The network without its classifier: its answer has a quarter of the image's sides."""
+
+    def __init__(self, depth: int, shortcut: str, width: int, channels: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -62,15 +64,27 @@ class CifarResNet(nn.Module):
         self.layer1 = _stage(width, width, blocks, 1, shortcut)
         self.layer2 = _stage(width, 2 * width, blocks, 2, shortcut)
         self.layer3 = _stage(2 * width, 4 * width, blocks, 2, shortcut)
-        self.linear = nn.Linear(4 * width, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(x.mean((2, 3)))
+        return self.layer3(self.layer2(self.layer1(x)))
+
+
+class CifarResNet(CifarBody):
+    def __init__(self, depth: int, shortcut: str, width: int, classes: int, channels: int):
+        super().__init__(depth, shortcut, width, channels)
+        self.linear = nn.Linear(4 * width, classes)
+        initialise(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(super().forward(x).mean((2, 3)))
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw the weights of convolutions and linear layers as He et al. do."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
 
 
 def _stage(inputs: int, outputs: int, blocks: int, stride: int, shortcut: str) -> nn.Sequential:

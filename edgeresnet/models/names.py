@@ -45,6 +45,12 @@ TIMM = (
     *("seresnext50_32x4d", "seresnext101_32x4d", "seresnext101_32x8d", "seresnext101_64x4d", "seresnext101d_32x8d"),
     *("seresnextaa101d_32x8d", "seresnextaa201d_32x8d", "senet154"),
 )
+# A head that gives a class to each pixel, behind the body of a ResNet: torchvision's, and the same for small images.
+_HEADS = ("fcn", "deeplabv3")
+SEGMENTERS = (
+    *(f"{head}_{body}" for head in _HEADS for body in ("resnet50", "resnet101")),
+    *(f"{head}_cifar_resnet{depth}" for head in _HEADS for depth in (8, 20, 32, 44, 56)),
+)
 _BASIC = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 _BOTTLENECK = {
     14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3),
@@ -61,7 +67,12 @@ _CIFAR = re.compile(r"cifar_(?P<kind>resnet|plain)(?P<depth>\d{1,4})(?P<projecte
 
 def is_known(arch: str) -> bool:
     known = arch in TORCHVISION or arch in SMALL_IMAGES or arch in TIMM
-    return known or cifar(arch) is not None or written_out(arch) is not None
+    return known or any(each(arch) is not None for each in (cifar, written_out, segmenter))
+
+
+def task_of(arch: str) -> str | None:
+    """Return the task of a known network; None for a factory, whose code decides it."""
+    return "segmentation" if segmenter(arch) else "classification" if is_known(arch) else None
 
 
 def missing_library(arch: str) -> str:
@@ -70,7 +81,7 @@ def missing_library(arch: str) -> str:
 
 
 def everything() -> tuple[str, ...]:
-    """Return every name, the likeliest first where tensors cannot tell two networks apart."""
+    """Return every classifier's name, the likeliest first where tensors cannot tell two networks apart."""
     return (*CIFAR, *TORCHVISION, *SMALL_IMAGES, *TIMM)
 
 
@@ -83,6 +94,13 @@ def cifar(arch: str) -> tuple[int, str, int] | None:
         return None
     shortcut = "none" if parsed["kind"] == "plain" else "B" if parsed["projected"] else "A"
     return int(parsed["depth"]), shortcut, int(parsed["width"] or 16)
+
+
+def segmenter(arch: str) -> tuple[str, str] | None:
+    """Return the head and the body of a network that gives a class to each pixel: "fcn", "resnet50"."""
+    head, _, body = arch.partition("_")
+    known = arch in SEGMENTERS or (cifar(body) is not None and body.startswith("cifar_resnet"))
+    return (head, body) if head in _HEADS and known else None
 
 
 def small_images(arch: str) -> tuple[str, bool]:

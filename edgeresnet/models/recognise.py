@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import listed, shortened
-from . import names, namings, parts, plans, refusals, spelled, structure
+from . import names, namings, parts, plans, refusals, segmenters, spelled, structure
 from .parts import Parts
 from .pickles import Tensor
 from .plans import Plan, Shape
@@ -28,6 +28,9 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     itself. Names of tensors that are known decide first; then shapes and order.
     """
     shapes = {name: each.shape for name, each in weights.items()}
+    if segmenter := segmenters.recognise(shapes, named):
+        return segmenter
+    named = "" if names.segmenter(named) else named
     if len(bodies := parts.bodies(shapes)) > 1:
         return refusals.several({each: sum(name.startswith(each) for name in shapes) for each in bodies})
     if strange := refusals.channels_last(shapes):

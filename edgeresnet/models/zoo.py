@@ -24,6 +24,16 @@ def build(arch: str, classes: int, channels: int) -> nn.Module:
     return network
 
 
+def segmenter(arch: str, classes: int, channels: int) -> nn.Module:
+    """Build one of torchvision's networks that give a class to each pixel."""
+    from torchvision.models import get_model
+
+    network = get_model(arch, weights=None, weights_backbone=None, num_classes=classes)
+    if channels != 3:
+        network.backbone.conv1 = _stem(channels, 64, 7, 2)
+    return network
+
+
 def _small_images(arch: str, classes: int, channels: int) -> nn.Module:
     name, pooled = names.small_images(arch)
     network = _torchvision(name, classes)
