@@ -26,7 +26,9 @@ from .book import Device
 
 _PACKAGE = Path(__file__).parents[1]
 _AGENT = ("machine", "bundles", "work", "jobs", "serve")
-SENT = ("portable/sensor_files", *(f"devices/agent/{name}" for name in _AGENT))  # each needs only those before it
+# Each needs those before it.
+_FILES = ("machine_files", "sensor_files")
+SENT = (*(f"portable/{name}" for name in _FILES), *(f"devices/agent/{name}" for name in _AGENT))
 # Modules have their own names there, too: what one imports from another is found.
 _LOADER = """import sys, types
 def module(name, package):

@@ -1,14 +1,14 @@
 """One question to a machine, one answer: its files under a root, nvidia-smi, nvpmodel; None or empty where it has none.
 
-Knows how each source writes its answer and when that answer is nonsense. `machine` puts the answers together; it does
-not know what they mean for a measurement. Nothing here raises because of what a machine answers or does not answer.
+Knows how each source writes its answer and when that answer is nonsense; `machine_files` has what the agent for devices
+reads as well. `machine` puts the answers together; it does not know what they mean for a measurement. Nothing here
+raises because of what a machine answers or does not answer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import os
 import re
 import shutil
@@ -17,7 +17,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from . import machine_files
 from .frozen import dataclass
+from .machine_files import number as number
+from .machine_files import numbers as numbers
+from .machine_files import temperatures_c as temperatures_c
 
 Ask = Callable[[list[str]], "str | None"]
 
@@ -82,29 +86,12 @@ AnyGpu = TypeVar("AnyGpu", Gpu, GpuState)
 
 
 def text(path: Path) -> str | None:
-    """Return a file's text; device trees end or separate theirs with NUL bytes."""
-    try:
-        return path.read_text().replace("\0", " ").strip()
-    except (OSError, ValueError):
-        return None
+    """Return a file's text; None where it cannot be read or is empty."""
+    return machine_files.text(path) or None
 
 
 def lines(path: Path) -> list[str]:
     return (text(path) or "").splitlines()
-
-
-def number(words: str | None) -> float | None:
-    try:
-        found = float(words or "")
-    except ValueError:
-        return None
-    return found if math.isfinite(found) else None
-
-
-def numbers(folder: Path, pattern: str) -> list[float]:
-    """Return the numbers in all matching files that hold one."""
-    found = [number(text(path)) for path in _glob(folder, pattern)]
-    return [value for value in found if value is not None]
 
 
 def ask(command: list[str], timeout_s: float = _PATIENCE_S) -> str | None:
@@ -140,7 +127,7 @@ def ask(command: list[str], timeout_s: float = _PATIENCE_S) -> str | None:
 
 
 def board(root: Path) -> str | None:
-    return text(root / "proc/device-tree/model") or None
+    return machine_files.board(root) or None
 
 
 def l4t(root: Path) -> str | None:
@@ -149,9 +136,7 @@ def l4t(root: Path) -> str | None:
 
 
 def power_mode(ask: Ask) -> str | None:
-    # the name, since the number below it means another mode on each board
-    found = re.search(r"NV Power Mode:[ \t]*(\S.*)", ask(["nvpmodel", "-q"]) or "")
-    return found.group(1).strip() if found else None
+    return machine_files.power_mode(ask(["nvpmodel", "-q"]) or "") or None
 
 
 def arm_cpu(root: Path) -> str | None:
@@ -166,17 +151,6 @@ def arm_cpu(root: Path) -> str | None:
             found.append(_ARM_PARTS.get((implementer, part)) or f"ARM {implementer} part {part}".replace("  ", " "))
     # two kinds of cores are two names: the slower ones come first on boards such as the RK3588
     return " + ".join(dict.fromkeys(found)) or None
-
-
-def temperatures_c(root: Path, kind: str = "") -> list[float]:
-    """Return the temperatures that a working chip can have, of thermal zones with this word in their name."""
-    found = []
-    for zone in _glob(root / "sys/class/thermal", "thermal_zone*"):
-        name, value = (text(zone / "type") or "").lower(), number(text(zone / "temp"))
-        # PMIC-Die on Jetsons up to Xavier is a constant 50 or 100 °C: a limit, not a sensor.
-        if value is not None and 0 < value < 150_000 and kind in name and "pmic" not in name:
-            found.append(value / 1000)
-    return found
 
 
 @functools.cache
@@ -283,7 +257,7 @@ def _jetson_state(root: Path) -> GpuState | None:
 
 
 def _devfreq(root: Path) -> list[Path]:
-    return _glob(root / "sys/class/devfreq", "*")
+    return [Path(path) for path in machine_files.matching(root, "sys/class/devfreq/*")]
 
 
 def _is_own(found: Gpu, own: Gpu) -> bool:
@@ -297,10 +271,3 @@ def _filled(found: AnyGpu, own: AnyGpu) -> AnyGpu:
     """Return what was reported, with the board's own values where nothing was."""
     missing = [field.name for field in fields(found) if getattr(found, field.name) is None]
     return replace(found, **{name: getattr(own, name) for name in missing})
-
-
-def _glob(folder: Path, pattern: str) -> list[Path]:
-    try:
-        return sorted(folder.glob(pattern))
-    except OSError:
-        return []

@@ -8,6 +8,8 @@ import glob
 import os
 from typing import Dict, List, NamedTuple, Tuple
 
+from . import machine_files
+
 _I2C = "/sys/bus/i2c/drivers"
 _HWMON = _I2C + "/ina3221*/*/hwmon/hwmon*"  # a Jetson's kernels 5 and 6
 _IIO = _I2C + "/ina3221x/*/iio:device*"  # kernel 4.9, of JetPack 4
@@ -56,7 +58,7 @@ def counters(root: str = "/") -> List[Channel]:
 
 def zones(root: str = "/") -> List[Tuple[str, str]]:
     """List the name and the folder of each part of a machine that has a counter; a container hides the names."""
-    return [(_text(os.path.join(zone, "name")), zone) for zone in _found(root, _ZONES)]
+    return [(machine_files.text(os.path.join(zone, "name")), zone) for zone in _found(root, _ZONES)]
 
 
 def kinds(root: str = "/") -> List[str]:
@@ -82,24 +84,12 @@ def _labelled(label: str, channel: Channel) -> List[Channel]:
     Where the label may not be read, the label is the channel's file: whoever reads it learns why.
     """
     try:
-        name = _read(label)
+        name = machine_files.read(label)
     except PermissionError:
         return [channel._replace(name=os.path.basename(label), files=(label,))]
     except OSError:
         return []
     return [] if name in ("", _UNUSED) else [channel._replace(name=name)]
-
-
-def _text(path: str) -> str:
-    try:
-        return _read(path)
-    except OSError:
-        return ""
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read(4096).replace("\0", " ").strip()
 
 
 def _found(root: str, pattern: str) -> List[str]:

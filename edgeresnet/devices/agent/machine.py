@@ -1,6 +1,5 @@
 """What is known of a device without a bundle: which one it is, what it has, and in which state it is."""
 
-import glob
 import hashlib
 import json
 import os
@@ -11,11 +10,11 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from ...portable import sensor_files
+from ...portable import machine_files, sensor_files
 
 _TIMEOUT_S = 10
 _IDENTITIES = ("/proc/device-tree/serial-number", "/etc/machine-id", "/var/lib/dbus/machine-id")
-_CPUS = "/sys/devices/system/cpu/cpu"
+_CPUS = "/sys/devices/system/cpu"
 
 
 def look(folder: str, libraries: List[str]) -> Dict[str, Any]:
@@ -28,7 +27,7 @@ def look(folder: str, libraries: List[str]) -> Dict[str, Any]:
         "identity": identity(),
         "host": os.uname().nodename,
         "system": "{} {}".format(os.uname().sysname, os.uname().machine),
-        "board": text("/proc/device-tree/model") or text("/sys/class/dmi/id/product_name"),
+        "board": machine_files.board() or machine_files.text("/sys/class/dmi/id/product_name"),
         "python": "{}.{}.{}".format(*sys.version_info[:3]),
         "versions": {name: _version(name) for name in libraries},
         "free_mb": round(disk.f_bavail * disk.f_frsize / 1e6, 1),
@@ -36,7 +35,7 @@ def look(folder: str, libraries: List[str]) -> Dict[str, Any]:
         "clock": time.time(),
         "logins": sorted({line.split()[0] for line in _printed(["who"]).splitlines() if line.split()}),
         "load": os.getloadavg()[0],
-        "temperature_c": _hottest(),
+        "temperature_c": max(machine_files.temperatures_c(), default=None),
         "cpu_mhz": _mhz(),
         "sensors": sensor_files.kinds(),
     }
@@ -47,7 +46,7 @@ def look(folder: str, libraries: List[str]) -> Dict[str, Any]:
 def identity() -> str:
     """Return what stays the same of this machine: made of its serial number, else of its machine id."""
     for path in _IDENTITIES:
-        found = text(path)
+        found = machine_files.text(path)
         if found:
             return hashlib.sha256(f"edgeresnet {found}".encode()).hexdigest()[:16]
     return ""
@@ -55,16 +54,7 @@ def identity() -> str:
 
 def mode() -> Dict[str, str]:
     """Return what a person can change that changes speed."""
-    return {"power_mode": _power_mode(), "governor": text(_CPUS + "0/cpufreq/scaling_governor")}
-
-
-def text(path: str) -> str:
-    """Return a small file's text; empty where it cannot be read."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(4096).replace("\0", " ").strip()
-    except OSError:
-        return ""
+    return {"power_mode": _power_mode(), "governor": machine_files.text(_CPUS + "/cpu0/cpufreq/scaling_governor")}
 
 
 def read(path: str) -> Any:
@@ -86,8 +76,7 @@ def write(path: str, value: Any) -> None:
 
 def _power_mode() -> str:
     program = shutil.which("nvpmodel", path=os.environ.get("PATH", "") + ":/usr/sbin")
-    lines = _printed([program, "-q"]).splitlines() if program else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("NV Power Mode:")), "")
+    return machine_files.power_mode(_printed([program, "-q"])) if program else ""
 
 
 def _printed(command: List[str]) -> str:
@@ -114,16 +103,6 @@ def _version(name: str) -> str:
     return _printed([sys.executable, "-c", code, module]).strip()
 
 
-def _numbers(pattern: str) -> List[float]:
-    texts = (text(path) for path in sorted(glob.glob(pattern)))
-    return [float(found) for found in texts if re.match(r"^-?\d+(\.\d+)?$", found)]
-
-
-def _hottest() -> Optional[float]:
-    found = [each / 1000 for each in _numbers("/sys/class/thermal/thermal_zone*/temp") if 0 < each < 150000]
-    return max(found) if found else None
-
-
 def _mhz() -> Optional[float]:
-    found = _numbers(_CPUS + "[0-9]*/cpufreq/scaling_cur_freq")
+    found = machine_files.numbers(_CPUS, "cpu[0-9]*/cpufreq/scaling_cur_freq")
     return max(found) / 1000 if found else None

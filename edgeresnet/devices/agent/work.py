@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
+from ...portable import machine_files
 from . import bundles, machine
 
 LOCKS = ("/run/lock", "/tmp")  # the first of them that every user may write to
@@ -53,7 +54,7 @@ def work(job: str) -> None:
 
 def moment() -> Dict[str, Any]:
     """Return now, by what no one can set: the time since the device started, and which start that was."""
-    started = machine.text("/proc/sys/kernel/random/boot_id")
+    started = machine_files.text("/proc/sys/kernel/random/boot_id")
     return {"boot": started, "s": time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))}
 
 
