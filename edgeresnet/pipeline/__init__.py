@@ -7,9 +7,11 @@ none from inside; that a bundle is measured on its device is all that it knows o
 
 from ..stages.table import STAGES
 from .collecting import collect
+from .listener import Listener
+from .making import look_at
 from .planner import plan
 from .resolving import Resolved, ResolvedTarget, resolve
-from .runner import Listener, look_at, make, planned, preview, run
+from .runner import make, planned, preview, run
 from .step import Outcome, Step
 from .suitability import warnings_of
 

@@ -37,7 +37,7 @@ from ..recipe import Recipe, is_onnx
 from ..runs import Run, StepId, StepRecord
 from ..store import Store
 from . import planner, resolving, runner
-from .runner import Listener
+from .listener import Listener
 
 IMAGES, MOST = 64, 512  # by default, and at most: all of them are in memory
 _CALIBRATION = 128

@@ -124,7 +124,7 @@ def test_images_are_decoded_before_what_may_take_hours_and_only_then(
     own_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[list[str]] = []
-    monkeypatch.setattr("edgeresnet.pipeline.runner.look_at", lambda sets, progress: looked.append(list(sets)))
+    monkeypatch.setattr("edgeresnet.pipeline.making.look_at", lambda sets, progress: looked.append(list(sets)))
     pipeline.run(recipe.parse(tiny()), own_store)
     pipeline.run(recipe.parse(tiny()), own_store, again=frozenset({"trace"}))
     assert looked == []
