@@ -27,10 +27,13 @@ _NAME = 20  # columns of a step's name in front of its bar: with a million image
 
 
 @contextlib.contextmanager
-def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None, brief: bool = False) -> Iterator[Listener]:
+def listener(
+    *, quiet: bool, verbose: bool, metrics: Path | None = None, brief: bool = False, elsewhere: bool = False
+) -> Iterator[Listener]:
     """Show a run's progress. `metrics` is a file that gets a line of JSON for every epoch of a training.
 
-    `brief` is for many runs in a row: a step that is done has no line, unless `verbose` is set.
+    `brief` is for many runs in a row: a step that is done has no line, unless `verbose` is set. `elsewhere`: they run
+    on other machines, several at once, and a row shows what each does.
     """
     if quiet:
         yield _Recorder(metrics)
@@ -41,12 +44,21 @@ def listener(*, quiet: bool, verbose: bool, metrics: Path | None = None, brief: 
             yield plain
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
     rate, left = TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn(compact=True)
-    look = TextColumn("{task.description}", markup=False), BarColumn(8), MofNCompleteColumn(), rate, left
+    name = TextColumn("{task.description}", markup=False)
+    counts: tuple[ProgressColumn, ...] = (BarColumn(8), MofNCompleteColumn(), rate, left)
+    look = (name, *((TimeElapsedColumn(),) if elsewhere else counts))
     # Once a second: a thread of this process draws it, also while networks are timed in other processes.
     with Bars(*look, console=console, transient=True, refresh_per_second=1, get_time=time.monotonic) as bars:
         shown = _OnTerminal(metrics, verbose, bars, brief and not verbose)
@@ -59,6 +71,31 @@ def line(shown: Listener, text: str) -> None:
     if isinstance(shown, _Reporter):
         shown.enter("")
         shown.line(text)
+
+
+class Row:
+    """What one of several things does now: a row of a terminal that changes, or a line of a log for each change."""
+
+    def __init__(self, shown: Listener, name: str) -> None:
+        self._shown, self._name = shown, name
+        self._bar = shown.row(name) if isinstance(shown, _OnTerminal) else None
+
+    def show(self, doing: str, *, is_news: bool) -> None:
+        """Show what it does; a log has only what is news."""
+        if isinstance(self._shown, _OnTerminal):
+            assert self._bar is not None
+            self._shown.bars.update(
+                self._bar, description=f"{self._name} {_output.readable(visible(doing), sys.stderr)}"
+            )
+        elif is_news:
+            line(self._shown, f"{self._name}: {doing}")
+
+    def close(self) -> None:
+        """Remove the row."""
+        if isinstance(self._shown, _OnTerminal):
+            assert self._bar is not None
+            self._shown.bars.remove_task(self._bar)
+            self._shown.bars.refresh()
 
 
 @contextlib.contextmanager
@@ -286,6 +323,10 @@ class _OnTerminal(_Reporter):
 
     def line(self, text: str) -> None:
         self.bars.console.print(_output.readable(visible(text), sys.stderr), markup=False, highlight=False)
+
+    def row(self, name: str) -> TaskID:
+        """Add a row without a count; what is shown in it changes."""
+        return self.bars.add_task(name, total=None, rate="")
 
     def counts(self, name: str) -> Progress:
         shown_name = _output.readable(cut(visible(name), _NAME), sys.stderr)

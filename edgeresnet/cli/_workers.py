@@ -1,4 +1,4 @@
-"""Options of the commands whose images can be cut into shards: who evaluates them, and where artifacts are shared."""
+"""Options of commands that several machines may work for: who does the work, and where artifacts are shared."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..context import Workers
+    from ..shards.ray_nodes import RayNodes
     from ..store import Store
 
 _SCALE = (
@@ -39,23 +40,63 @@ _SCALE = (
 )
 
 
+_TRIALS = (
+    option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Ray cluster that runs trials at once: auto, an address, or local for one that ends with the command.",
+    ),
+    option(
+        "--workers",
+        type=click.IntRange(min=1),
+        show_default="1",
+        help="Stages that each node of the cluster prepares at once. Each gets an equal part of its cores.",
+    ),
+    _SCALE[2],
+)
+
+
 @dataclass(frozen=True)
-class ScaleOptions:
-    """Who evaluates and calibrates, and where artifacts are shared; None where nothing was given."""
+class _Shares:
+    """What the options of both kinds say."""
 
     workers: int | None
     ray: str | None
     shared: str | None
-
-    def given(self) -> list[str]:
-        """List the options that were given, as they are spelled; the shared store may come from the environment."""
-        return [f"--{name}" for name in ("workers", "ray") if getattr(self, name) is not None]
 
     def open_store(self, root: Path) -> Store:
         """Open a store to write to, which shares what is made in it."""
         from ..store import Store
 
         return Store.open(root, self.shared)
+
+
+@dataclass(frozen=True)
+class TrialsOptions(_Shares):
+    """Where the trials of a sweep run; None where nothing was given."""
+
+    def start(self, *, quiet: bool) -> RayNodes | None:
+        """Connect to the cluster; None where this process runs all trials."""
+        from ..errors import EdgeresnetError
+
+        if self.ray is None:
+            if self.workers is not None:
+                raise EdgeresnetError("--workers", "needs --ray", hint="add `--ray local` to prepare trials at once")
+            return None
+        from ..shards.ray_nodes import RayNodes
+
+        nodes, dashboard = RayNodes.connected(self.ray)
+        _show_dashboard(dashboard, quiet=quiet)
+        return nodes
+
+
+@dataclass(frozen=True)
+class ScaleOptions(_Shares):
+    """Who evaluates and calibrates, and where artifacts are shared; None where nothing was given."""
+
+    def given(self) -> list[str]:
+        """List the options that were given, as they are spelled; the shared store may come from the environment."""
+        return [f"--{name}" for name in ("workers", "ray") if getattr(self, name) is not None]
 
     def start(self, *, quiet: bool) -> Workers | None:
         """Return the workers; None where this process does all itself."""
@@ -72,11 +113,20 @@ class ScaleOptions:
         from ..shards.on_ray import Ray
 
         found = Ray.connected(self.ray)
-        if found.dashboard and not quiet:
-            _output.echo(f"Ray's dashboard: {found.dashboard}", err=True)
+        _show_dashboard(found.dashboard, quiet=quiet)
         return found
+
+
+def _show_dashboard(address: str, *, quiet: bool) -> None:
+    if address and not quiet:
+        _output.echo(f"Ray's dashboard: {address}", err=True)
 
 
 def options(command: Command) -> Command:
     """Declare the options on a command, which takes them together as `scale`."""
     return gathered(command, "scale", ScaleOptions, _SCALE)
+
+
+def for_trials(command: Command) -> Command:
+    """Declare the options on `sweep`, which takes them together as `scale`."""
+    return gathered(command, "scale", TrialsOptions, _TRIALS)

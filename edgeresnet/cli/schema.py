@@ -1,4 +1,4 @@
-"""edgeresnet schema: the JSON Schema of a recipe, a run or a device's result, for editors and for programs."""
+"""edgeresnet schema: the JSON Schema of a recipe, a sweep, a run or a result, for editors and for programs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from . import _help, _output
 
 @_help.command(
     "edgeresnet schema recipe",
+    "edgeresnet schema sweep",
 )
-@click.argument("document", type=click.Choice(["recipe", "run", "result"]), default="recipe")
+@click.argument("document", type=click.Choice(["recipe", "run", "result", "sweep"]), default="recipe")
 def schema(document: str) -> None:
-    """Print the JSON Schema of a recipe, a run or a result.
+    """Print the JSON Schema of a recipe, a run, a result or a sweep.
 
     A recipe's schema, the default, has the options of every target. A run is
     what commands print with --json. A result is what deploy.py writes on a
-    device.
+    device. A sweep is what `edgeresnet sweep` reads.
     """
     _output.print_json(schema_of(document))
 
@@ -27,6 +28,10 @@ def schema_of(document: str) -> object:
 
     if document == "recipe":
         return recipe.schema()
+    if document == "sweep":
+        from ..sweeps import keys
+
+        return keys.schema()
     if document == "run":
         from ..runs import Run
 

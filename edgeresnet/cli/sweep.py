@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from . import _help, _options, _output
+from . import _help, _options, _output, _workers
 
 if TYPE_CHECKING:
-    from ..pipeline import Listener
+    from ..pipeline.trials import Elsewhere
+    from ..shards.ray_nodes import RayNodes
+    from ..store import Store
     from ..sweeps.document import SweepReport
     from ..sweeps.loading import Sweep
+    from ..sweeps.loop import Shown
 
 _BROKEN, _NOT_MEASURED = 3, 4
 
@@ -20,20 +25,31 @@ _BROKEN, _NOT_MEASURED = 3, 4
 @_help.command(
     "edgeresnet sweep sweep.yaml",
     "edgeresnet sweep sweep.yaml --retry-failed",
+    "edgeresnet sweep sweep.yaml --ray auto --shared s3://bucket/folder",
 )
 @click.argument("sweep_path", metavar="SWEEP", type=click.Path(path_type=Path))
 @_options.store
 @_help.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier call.")
+@_workers.for_trials
 @_options.quiet
 @_options.verbose
 @_options.as_json
-def sweep(sweep_path: Path, store_root: Path, retry_failed: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
+def sweep(
+    sweep_path: Path,
+    store_root: Path,
+    retry_failed: bool,
+    scale: _workers.TrialsOptions,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+) -> int:
     """Try many values in a recipe, and find the best.
 
     SWEEP is a YAML file: a recipe, a space of its keys, objectives, and how many
     trials to run. Each trial is a run of its recipe: stages that trials share are
     made once. The result is the front: the trials that no other one is shown to
-    beat, each with its recipe. An interrupted sweep goes on where it was. The
+    beat, each with its recipe. An interrupted sweep goes on where it was. On a
+    Ray cluster all nodes prepare networks, and one of them measures. The
     exit code is 0 with a front, 3 if every trial breaks a promise, else 4.
     """
     from ..pipeline import trials
@@ -41,13 +57,16 @@ def sweep(sweep_path: Path, store_root: Path, retry_failed: bool, quiet: bool, v
     from ..report.html import sweep_page
     from ..store import write_text
     from ..sweeps import loading, study
-    from . import _progress
+    from . import _progress, _trials
 
-    wanted, store = loading.load(sweep_path), _options.open_store(store_root)
-    with store.used(), _progress.listener(quiet=quiet, verbose=verbose, brief=True) as listener:
-        shown = _shown(wanted, listener)
+    wanted, store = loading.load(sweep_path), scale.open_store(store_root)
+    nodes = scale.start(quiet=quiet)
+    progress = _progress.listener(quiet=quiet, verbose=verbose, brief=True, elsewhere=nodes is not None)
+    with store.used(), contextlib.closing(nodes) if nodes else contextlib.nullcontext(), progress as listener:
+        shown = _trials.Lines(wanted, listener, several=nodes is not None)
+        elsewhere = _elsewhere(nodes, wanted, store, shown, scale.workers or 1) if nodes else None
         try:
-            found = trials.sweep(wanted, store, listener, shown, retry_failed=retry_failed)
+            found = trials.sweep(wanted, store, listener, shown, retry_failed=retry_failed, elsewhere=elsewhere)
         except KeyboardInterrupt as problem:
             words = f"{shown.done} of {wanted.trials} trials are stored: `edgeresnet sweep {sweep_path}` goes on"
             raise KeyboardInterrupt(words) from problem
@@ -60,33 +79,10 @@ def sweep(sweep_path: Path, store_root: Path, retry_failed: bool, quiet: bool, v
     return _exit_code(found)
 
 
-def _shown(wanted: Sweep, listener: Listener) -> Any:
-    """Return what shows two lines for each trial: its values when it begins, and what came of it."""
-    from ..report import sweep_text
-    from ..sweeps import loading, loop
-    from ..sweeps.document import Point
-    from . import _progress
+def _elsewhere(nodes: RayNodes, wanted: Sweep, store: Store, shown: Shown, parts: int) -> Elsewhere:
+    from ..pipeline import spreading
 
-    class Lines(loop.Shown):
-        done = 0
-
-        def opens(self, done: int, interrupted: int, failed: int) -> None:
-            self.done = done
-            parts = [f"{wanted.trials} trials"]
-            parts += [f"{done} done already"] if done else []
-            parts += [f"{interrupted} interrupted, tried again"] if interrupted else []
-            parts += [f"{failed} failed, tried again"] if failed else []
-            _progress.line(listener, ", ".join(parts))
-
-        def begins(self, trial: loop.Trial) -> None:
-            words = f"trial {trial.number} of {wanted.trials}: {loading.described(trial.params)}"
-            _progress.line(listener, words)
-
-        def ends(self, point: Point) -> None:
-            self.done += 1
-            _progress.line(listener, f"  {sweep_text.point_line(wanted.objectives, point)}")
-
-    return Lines()
+    return functools.partial(spreading.spread, nodes, wanted, store, shown, parts)
 
 
 def _exit_code(found: SweepReport) -> int:

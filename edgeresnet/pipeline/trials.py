@@ -1,11 +1,13 @@
-"""A sweep in this process: each trial is a run of its recipe, whose stages the store shares."""
+"""A sweep: each trial is a run of its recipe, whose stages the store shares. Here it runs in this process."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import TypeAlias
 
 from .. import targets
 from ..devices.book import Device
@@ -20,22 +22,35 @@ from ..sweeps.document import Objective, Outcome, SweepReport, Value
 from ..sweeps.loading import Sweep
 from ..sweeps.loop import Trial
 from . import lookup
-from .runner import Listener, run
+from .listener import Listener
+from .runner import run
 
 _FURTHEST = 1e6  # stands for a promise that was not measured
+Elsewhere: TypeAlias = Callable[[Mapping[str, Device]], contextlib.AbstractContextManager[loop.Runner]]
 
 
 def sweep(
-    wanted: Sweep, store: Store, listener: Listener, shown: loop.Shown, *, retry_failed: bool = False
+    wanted: Sweep,
+    store: Store,
+    listener: Listener,
+    shown: loop.Shown,
+    *,
+    retry_failed: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> SweepReport:
-    """Run the trials that a sweep still needs, and return what came of all of them as it was saved."""
+    """Run the trials that a sweep still needs, and return what came of all of them as it was saved.
+
+    `elsewhere` opens what runs them instead of this process, with the devices that the recipe may name.
+    """
     devices = lookup.found_for(wanted.recipe(wanted.first), wanted.folder)[1]
     with study.opened(store, wanted) as tried:
         again = tried.forget_failed() if retry_failed else 0
         shown.opens(len(tried.points), tried.interrupted - again, again)
         if len(tried.points) < wanted.trials:
             _check_targets(wanted)
-        ended = loop.search(wanted, tried, InProcess(wanted.objectives, store, listener, devices), shown)
+        here = contextlib.nullcontext(InProcess(wanted.objectives, store, listener, devices))
+        with elsewhere(devices) if elsewhere else here as runner:
+            ended = loop.search(wanted, tried, runner, shown)
         points = tried.points
     return results.report_of(wanted, points, ended, study.folder_of(store, wanted))
 
@@ -62,19 +77,29 @@ class InProcess:
     def submit(self, trial: Trial) -> Future[Outcome]:
         """Run a trial before this returns."""
         future: Future[Outcome] = Future()
-        future.set_result(self._outcome(trial.recipe))
+        future.set_result(self.outcome(trial.recipe))
         return future
 
-    def _outcome(self, recipe: Recipe) -> Outcome:
+    def wait(self, running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
+        """Return all trials: they have ended."""
+        return list(running)
+
+    def outcome(self, recipe: Recipe) -> Outcome:
+        """Return what the run of a recipe gives; raise what the machine fails at."""
         began = time.monotonic()
         try:
-            with foreign(lambda why: EdgeresnetError("the run", f"failed: {why}", hint="`edgeresnet run` shows where")):
+            with foreign(failed):
                 done = run(recipe, self._store, listener=self._listener, devices=self._devices)
         except EdgeresnetError as problem:
             if isinstance(machine_error(problem), MachineError):
                 raise
             return Outcome("failed", reason=problem.message, hint=problem.hint, seconds=time.monotonic() - began)
         return outcome_of(done, self._goals)
+
+
+def failed(why: str) -> EdgeresnetError:
+    """Return the error for what another library raised in a trial."""
+    return EdgeresnetError("the run", f"failed: {why}", hint="`edgeresnet run` shows where")
 
 
 def outcome_of(done: Run, goals: Sequence[Objective]) -> Outcome:

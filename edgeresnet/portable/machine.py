@@ -154,9 +154,9 @@ def cores(root: Path = Path("/")) -> int:
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
-def use_at_most(count: int) -> None:
-    """Let this process count no more cores than these: other processes of one work need the others."""
-    _limits[:] = [count]
+def use_at_most(count: int | None) -> None:
+    """Let this process count no more cores than these: other processes of one work need the others. None: no limit."""
+    _limits[:] = [] if count is None else [count]
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:

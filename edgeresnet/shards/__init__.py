@@ -2,6 +2,7 @@
 
 work (what travels to a worker) · evaluating (a network's answers) · processes and on_ray (the workers). Where a shard
 ends follows from the images alone: neither how many workers there are nor which of them ends first changes a byte.
+nodes and ray_nodes are the machines of a cluster, for what is sent to one of them by name: the trials of a sweep.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Source:
             )
             raise MachineError(worker, f"does not see {self.path}, which {self.sender} has", hint=hint)
         self.shared.refuse_another(self.sender)
-        store = Store.open(_cache())
+        store = Store.open(cache())
         found, problem = Store(store.root, self.shared).find(self.stage, self.key)
         if found is None or found.digest != self.digest:
             why = problem or ("it has other bytes" if found else "it is not there")
@@ -49,6 +49,7 @@ class Source:
         return found.path
 
 
-def _cache() -> Path:
-    """Return the store in which a worker keeps what it pulled."""
-    return Path(os.path.expanduser("~"), ".cache", "edgeresnet", "pulled")
+def cache() -> Path:
+    """Return the store in which a worker keeps what it pulled: a node's own EDGERESNET_STORE, if it has one."""
+    usual = os.path.join(os.path.expanduser("~"), ".cache", "edgeresnet", "pulled")
+    return Path(os.environ.get("EDGERESNET_STORE") or usual)

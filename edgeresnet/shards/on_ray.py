@@ -30,7 +30,7 @@ class Ray:
     @staticmethod
     def connected(address: str, cores: int = 1) -> Ray:
         """Connect to a cluster: `auto`, an address, or `local` for one on this machine that ends with this process."""
-        ray = _ray()
+        ray = imported()
         if ray.is_initialized():
             return Ray(cores)
         here = machine.cores() if address == LOCAL else None
@@ -39,16 +39,17 @@ class Ray:
             found = ray.init(address, num_cpus=here, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as problem:
             hint = f"start one with `ray start --head`, or use `--ray {LOCAL}`; with tokens, set RAY_AUTH_MODE=token"
-            raise MachineError(
-                f"the Ray cluster {address}", f"cannot be used: {first_line(problem)}", hint=hint
-            ) from problem
+            why = first_line(problem)
+            if "ersion mismatch" in str(problem):  # Ray says it in several lines
+                why, hint = " ".join(str(problem).split()), "install the same versions on all nodes"
+            raise MachineError(f"the Ray cluster {address}", f"cannot be used: {why}", hint=hint) from problem
         return Ray(cores, f"http://{found.dashboard_url}" if found.dashboard_url else "")
 
     def each(
         self, work: Callable[[T], bytes], items: Iterable[T], *, on_card: bool = False
     ) -> Iterator[tuple[int, bytes]]:
         """Yield the number of each item with its answer, as they come. Ray does again what a lost node was doing."""
-        ray, packed = _ray(), Work.packed(work, on_card=on_card)
+        ray, packed = imported(), Work.packed(work, on_card=on_card)
         digest, shared = digest_of(packed), ray.put(packed)
         needs = {"num_cpus": self.cores, "num_gpus": 1 if on_card else 0}
         task = ray.remote(max_retries=DEATHS - 1, **needs)(_do)
@@ -92,7 +93,8 @@ def _answer(ray: Any, ref: Any) -> Answered:
     return found
 
 
-def _ray() -> Any:
+def imported() -> Any:
+    """Return Ray; one line says what to install where it is not."""
     try:
         import ray
     except ImportError as problem:

@@ -50,15 +50,24 @@ class Work:
 
     def do(self, item: object) -> Answered:
         """Return the answer to an item, or why there is none."""
-        try:
+
+        def answer() -> bytes:
             refuse_other(self.wanted, here(self.on_card), self.sender)
-            return Answered(self.function(item))
-        except EdgeresnetError as problem:
-            return Answered(b"", problem)
-        except Exception as problem:  # noqa: BLE001 - carried to the process that called
-            if failed := machine_error(problem):
-                return Answered(b"", failed.within(f"the worker on {platform.node()}"))
-            return Answered(b"", RuntimeError("".join(traceback.format_exception(problem))))
+            return self.function(item)
+
+        return answered(answer)
+
+
+def answered(function: Callable[[], bytes]) -> Answered:
+    """Return what a function answers, or what it raised, as it travels."""
+    try:
+        return Answered(function())
+    except EdgeresnetError as problem:
+        return Answered(b"", problem)
+    except Exception as problem:  # noqa: BLE001 - carried to the process that called
+        if failed := machine_error(problem):
+            return Answered(b"", failed.within(f"the worker on {platform.node()}"))
+        return Answered(b"", RuntimeError("".join(traceback.format_exception(problem))))
 
 
 @functools.lru_cache(maxsize=2)
@@ -94,3 +103,11 @@ def limit_threads(cores: int) -> None:
     """Let a worker use this many cores: others work next to it."""
     os.environ["OMP_NUM_THREADS"] = str(cores)
     machine.use_at_most(cores)
+
+
+def free_threads(wanted: str | None) -> None:
+    """Let a worker use all cores, as the process that sent the work does. `wanted` is that one's OMP_NUM_THREADS."""
+    os.environ.pop("OMP_NUM_THREADS", None)
+    if wanted is not None:
+        os.environ["OMP_NUM_THREADS"] = wanted
+    machine.use_at_most(None)

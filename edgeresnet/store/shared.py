@@ -60,6 +60,11 @@ class Shared:
                 hint="mount the same disk on all nodes, or give an address as s3://bucket/folder",
             )
 
+    def check_writing(self, name: str) -> None:
+        """Write a small file that belongs to a machine: one that may only read is found before hours of work."""
+        with _used(self.url):
+            _write(self.url, f"machines/{name}", f"{self.mark}\n".encode())
+
     def push(self, folder: Path, stage: str, key: str) -> None:
         """Copy an artifact here. Files that are here already are not sent again."""
         record = read_manifest(manifest.read(folder))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from ..recipe import problems
 from ..recipe.base import Section
 
 
@@ -75,3 +76,23 @@ class SweepKeys(Section):
         None,
         description="URL of a database for the study, as in postgresql://user@host/name. Unset: a file in the store.",
     )
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a SWEEP.yaml. The recipe in it may be a recipe's schema."""
+    found = SweepKeys.model_json_schema(by_alias=True)
+    recipe, axis = problems.schema(), Range.model_json_schema()
+    definitions = {**found.get("$defs", {}), **recipe.pop("$defs", {})}
+    for name in ("$schema", "title"):
+        recipe.pop(name, None)
+    recipe.pop("required", None)  # the space may give what the recipe leaves out
+    properties = found["properties"]
+    properties["recipe"] = {"description": properties["recipe"]["description"], "anyOf": [{"type": "string"}, recipe]}
+    listed = {"type": "array", "minItems": 1, "uniqueItems": True}
+    properties["space"]["additionalProperties"] = {"anyOf": [listed, axis]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **found,
+        "title": "edgeresnet sweep",
+        **({"$defs": definitions} if definitions else {}),
+    }

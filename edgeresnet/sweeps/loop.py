@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 from ..deadline import Deadline
@@ -36,6 +36,9 @@ class Runner(Protocol):
     def submit(self, trial: Trial) -> Future[Outcome]:
         """Begin a trial. A failure of the trial is an outcome; the machine's is raised and ends the sweep."""
 
+    def wait(self, running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
+        """Return those of these trials that have ended, one at least: this process has nothing else to do."""
+
 
 class Shown:
     """Receives what happens. Override what is to be shown."""
@@ -44,6 +47,12 @@ class Shown:
         """Receive how many trials are done already, and how many of earlier calls are tried again."""
 
     def begins(self, trial: Trial) -> None: ...
+
+    def works(self, trial: Trial, doing: str) -> None:
+        """Receive what a trial that runs on another machine does now, and where."""
+
+    def warns(self, sentence: str) -> None:
+        """Receive what happened to a machine."""
 
     def ends(self, point: Point) -> None: ...
 
@@ -67,12 +76,12 @@ def search(sweep: Sweep, study: Study, runner: Runner, shown: Shown) -> str:
                 continue
             shown.begins(trial)
             running[runner.submit(trial)] = asked, trial
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
+        if not running:
+            continue
+        for future in runner.wait(running):
             asked, _ = running.pop(future)
             _finish(study, asked, future.result(), shown)
-        if done:
-            _check_hopeless(sweep, study.points)
+        _check_hopeless(sweep, study.points)
     return ended
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetching, "cache", lambda: tmp_path / "cache")
 
 
 def source(tmp_path: Path, *, is_shared: bool) -> Source:

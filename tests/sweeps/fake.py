@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +62,9 @@ class FakeRunner:
         future: Future[Outcome] = Future()
         future.set_result(self._compute(trial.params))
         return future
+
+    def wait(self, running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
+        return list(running)
 
 
 def searched(sweep: loading.Sweep, file: Path, runner: FakeRunner) -> tuple[list[document.Point], str]:
