@@ -1,5 +1,5 @@
-"""Networks by name: the paper's CIFAR family, torchvision's and timm's ResNets, these behind a head for segmentation, or a
-factory in user code.
+"""Networks by name: the paper's CIFAR family, torchvision's and timm's ResNets, heads for segmentation behind these,
+or a factory in user code.
 
 Trains nothing.
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
+from .. import tasks
 from ..errors import ModelError, first_line, quoted
 from . import names
 from .names import CIFAR, SEGMENTERS, SMALL_IMAGES, TIMM, TORCHVISION
@@ -42,8 +43,8 @@ _ANSWERS = ("out", "logits")  # under which a dictionary has them: torchvision's
 
 
 class NetworkSpec(Protocol):
-    """Which network a stage builds: its architecture (None: an ONNX file holds its own), classes, channels, and what
-    else a factory is given.
+    """Which network a stage builds: its architecture (None: an ONNX file holds its own), classes, channels, task, and
+    what else a factory is given.
     """
 
     @property
@@ -52,6 +53,8 @@ class NetworkSpec(Protocol):
     def classes(self) -> int: ...
     @property
     def channels(self) -> int: ...
+    @property
+    def task(self) -> str: ...
     @property
     def arguments(self) -> Mapping[str, Argument]: ...
 
@@ -124,7 +127,7 @@ def _instead_of(arch: str) -> str:
 
 
 def check_answer(network: nn.Module, spec: NetworkSpec, size: int) -> None:
-    """Run the network once: it must take such images and answer with one logit per class."""
+    """Run the network once: it must take such images and answer as its task wants it."""
     import torch
 
     image, title = torch.zeros(2, spec.channels, size, size), str(spec.arch)
@@ -137,10 +140,11 @@ def check_answer(network: nn.Module, spec: NetworkSpec, size: int) -> None:
             f"cannot take images of {tuple(image.shape[1:])}: {first_line(problem)}",
             hint="channels and size come from `preprocessing`",
         ) from problem
+    task = tasks.of(spec.task)
     shape = tuple(answer.shape) if torch.is_tensor(answer) else type(answer).__name__
-    if shape != (2, spec.classes):
+    if isinstance(shape, str) or not task.fits(shape, 2, spec.classes):
         raise ModelError(
             title,
-            f"returns shape {shape} for two images instead of {(2, spec.classes)}",
-            hint="it must return one logit per class; `model.classes` is their number",
+            f"returns shape {shape} for two images instead of {task.shown(2, spec.classes)}",
+            hint=f"it must return {task.wanted}; `model.classes` is the number of classes",
         )

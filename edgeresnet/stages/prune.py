@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import models
+from .. import models, tasks
 from ..context import Context
 from ..errors import ModelError
 from ..images import Samples
@@ -21,6 +21,8 @@ from ..portable import machine
 from ..pruning import cut, importance, units
 from ..pruning.choose import Choice, Chooser
 from ..store import Given
+from ..tasks import LearnedTask
+from ..training.batches import labels_of
 from ..tune import speedup as speed
 from .specs import PruneInputs, PruneSpec
 
@@ -41,7 +43,7 @@ def prune(inputs: PruneInputs, spec: PruneSpec, out: Path, ctx: Context) -> Prun
     cuttable = units.of(network, spec.network.channels, size)
     if plan.importance == "taylor":
         assert inputs.training is not None  # the planner hands them in
-        _collect_gradients(network, inputs.training.value, cuttable.macs, ctx)
+        _collect_gradients(network, inputs.training.value, cuttable.macs, ctx, tasks.of(spec.network.task))
     scores = importance.scores(network, cuttable, plan.importance)
     chooser = Chooser(cuttable, scores, multiple=spec.multiple, every_layer_alike=plan.scope == "per-layer")
     choice, search = _chosen(network, chooser, inputs, spec, ctx)
@@ -106,8 +108,8 @@ def _goal(inputs: PruneInputs, spec: PruneSpec, chooser: Chooser) -> speed.Goal:
     speedups, given = spec.prune.speedup or {}, inputs.evaluation or inputs.training
     if given is None or not given.value.classes:
         return speed.Goal(speedups, ships, spec.timed.timing)
-    few = _some(given.value, chooser.dense.macs, _SEEN, spec.seed)
-    return speed.Goal(speedups, ships, spec.timed.timing, lambda network: _top1(network, few), len(few))
+    few, task = _some(given.value, chooser.dense.macs, _SEEN, spec.seed), tasks.of(spec.network.task)
+    return speed.Goal(speedups, ships, spec.timed.timing, lambda network: _score(network, few, task), len(few))
 
 
 def _some(samples: Samples, macs: int, bounds: tuple[int, int, int], seed: int) -> Samples:
@@ -118,26 +120,23 @@ def _some(samples: Samples, macs: int, bounds: tuple[int, int, int], seed: int) 
 
 
 @torch.no_grad()
-def _top1(network: nn.Module, samples: Samples) -> float:
-    """Return the part of correct answers, over the images that can be read."""
-    correct = seen = 0
-    for images, labels, _ in _batches(samples):
-        correct += int((network(images).argmax(1) == labels).sum())
-        seen += len(labels)
-    return correct / max(seen, 1)
+def _score(network: nn.Module, samples: Samples, task: LearnedTask) -> float:
+    """Return how good the answers are, over the images that can be read."""
+    counts = [task.counts(network(images), labels) for images, labels, _ in _batches(samples)]
+    return task.score(torch.stack(counts).sum(0)) if counts else 0.0
 
 
 def _batches(samples: Samples) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
     """Yield images, labels, and how many images these were until now."""
     for batch in samples.batches(max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // samples.preprocessing.size**2))):
         images = torch.from_numpy(samples.preprocessing.normalize(np.asarray(batch.pixels)))
-        yield images, torch.from_numpy(batch.labels), int(batch.indices[-1]) + 1
+        yield images, labels_of(samples, batch.indices)(np.arange(len(batch.indices))), int(batch.indices[-1]) + 1
 
 
-def _collect_gradients(network: nn.Module, samples: Samples, macs: int, ctx: Context) -> None:
+def _collect_gradients(network: nn.Module, samples: Samples, macs: int, ctx: Context, task: LearnedTask) -> None:
     """Leave in each weight, frozen or not, the gradient of the loss on some images."""
     few = _some(samples, macs, _TAYLOR, ctx.seed)
     network.requires_grad_(True).zero_grad(set_to_none=True)
     for images, labels, done in _batches(few):
-        torch.autograd.backward(nn.functional.cross_entropy(network(images), labels, reduction="sum"))
+        torch.autograd.backward(task.loss(network(images), labels))
         ctx.progress(done, len(few), "images for taylor")

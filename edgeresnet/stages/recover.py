@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import models
+from .. import models, tasks
 from ..context import Context
 from ..images import Samples, choose
 from ..models import checkpoint
@@ -21,6 +21,7 @@ from ..notes import Epoch, RecoverNotes
 from ..portable import machine
 from ..recipe import Recover
 from ..store import Artifact
+from ..tasks import LearnedTask
 from ..training import metadata, process_group
 from ..training.batches import Split
 from ..training.loop import Teach, Training, validate
@@ -39,11 +40,12 @@ def recover(inputs: RecoverInputs, spec: RecoverSpec, out: Path, ctx: Context) -
     models.check_answer(network, spec.network, samples.preprocessing.size)
     sides = choose.split(samples, plan.validation, ctx.seed)
     learning, validation = (Split(each if plan.epochs else _some(each, ctx.seed)) for each in sides)
-    dense_top1, _ = validate(dense, validation, process_group.mine())
-    before, after = remeasure_statistics(network, learning, validation, ctx)
+    task = tasks.of(spec.network.task)
+    dense_top1, _ = validate(dense, validation, process_group.mine(), task)
+    before, after = remeasure_statistics(network, learning, validation, ctx, task)
     until = began + 60 * plan.minutes if plan.minutes else float("inf")
-    teach = taught(dense, plan) if plan.distill else None
-    rounds = _Rounds(network, plan, learning, validation, ctx, teach, until)
+    teach = taught(dense, plan, task) if plan.distill else None
+    rounds = _Rounds(network, plan, learning, validation, ctx, teach, until, task)
     top1 = rounds.run(max(before, after), dense_top1 - plan.enough_pp / 100)
     checkpoint.write(network, out / checkpoint.FILE, metadata.of(spec.network, samples, inputs.network))
     return RecoverNotes(
@@ -69,7 +71,7 @@ def _some(samples: Samples, seed: int) -> Samples:
     return samples.subset(np.sort(drawn))
 
 
-def taught(teacher: nn.Module, plan: Recover) -> Teach:
+def taught(teacher: nn.Module, plan: Recover, task: LearnedTask) -> Teach:
     """Return a loss: how far softened answers are from the teacher's (Hinton et al. 2015), summed over a batch."""
     warm = plan.temperature
 
@@ -77,18 +79,20 @@ def taught(teacher: nn.Module, plan: Recover) -> Teach:
         with torch.no_grad():
             wanted = F.log_softmax(teacher(images).float() / warm, 1)
         found = F.log_softmax(logits.float() / warm, 1)
-        return plan.distill * warm**2 * F.kl_div(found, wanted, log_target=True, reduction="sum")
+        return plan.distill * warm**2 * task.apart(found, wanted)
 
     return apart
 
 
-def remeasure_statistics(network: nn.Module, learning: Split, validation: Split, ctx: Context) -> tuple[float, float]:
-    """Return top-1 after pruning, and with statistics that are measured again; the better statistics stay."""
+def remeasure_statistics(
+    network: nn.Module, learning: Split, validation: Split, ctx: Context, task: LearnedTask
+) -> tuple[float, float]:
+    """Return the score after pruning, and with statistics that are measured again; the better statistics stay."""
     group = process_group.mine()
-    before, _ = validate(network, validation, group)
+    before, _ = validate(network, validation, group, task)
     old = {key: value.clone() for key, value in network.state_dict().items()}
     _measure_statistics(network, learning, ctx)
-    after, _ = validate(network, validation, group)
+    after, _ = validate(network, validation, group, task)
     if after < before:
         network.load_state_dict(old)
         ctx.warn("old-statistics", "new normalisation statistics lower the accuracy: the old ones stay in use")
@@ -107,8 +111,9 @@ class _Rounds:
         ctx: Context,
         teach: Teach | None,
         until: float,
+        task: LearnedTask,
     ):
-        self.network, self.plan, self.ctx, self.teach = network, plan, ctx, teach
+        self.network, self.plan, self.ctx, self.teach, self.task = network, plan, ctx, teach, task
         self.learning, self.validation, self.until = learning, validation, until
         self.history: list[Epoch] = []
         self.done = self.best_epoch = self.epochs = 0
@@ -137,6 +142,7 @@ class _Rounds:
             able=True,
             teach=self.teach,
             until=self.until,
+            task=self.task,
         )
         training.run()
         self.until = training.until  # what was spent before an interruption is spent

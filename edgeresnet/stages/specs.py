@@ -21,6 +21,7 @@ from ..portable.session import Dialect
 from ..recipe.base import Argument
 from ..recipe.sections import Prune, Recover, Trace, Train
 from ..store import Artifact, Given, Parent
+from ..tasks import CLASSIFICATION
 
 if TYPE_CHECKING:
     from ..portable.measure import TimingPlan
@@ -85,9 +86,11 @@ class Architecture:
     libraries: Mapping[str, str] = field(default_factory=dict)  # versions of what else builds it
     sources_sha256: tuple[str, ...] = ()  # of a user's own code
     arguments: Mapping[str, Argument] = field(default_factory=dict)  # of a user's own function
+    task: str = CLASSIFICATION
 
     def to_json(self) -> Json:
         found: Json = {"arch": self.arch, "classes": self.classes, "channels": self.channels}
+        found |= {"task": self.task} if self.task != CLASSIFICATION else {}
         found |= {"libraries": dict(self.libraries)} if self.libraries else {}
         found |= {"arch_args": dict(self.arguments)} if self.arguments else {}
         return found | ({"sources_sha256": list(self.sources_sha256)} if self.sources_sha256 else {})

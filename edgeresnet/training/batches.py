@@ -1,15 +1,15 @@
-"""One side of the training images as batches, and how they are mirrored and shifted.
+"""One side of the training images as batches, and how they are mirrored and shifted, masks with them.
 
 A batch depends on the seed and on its number alone, not on which process makes which part of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..images import Samples
 from ..recipe import Augment
@@ -20,7 +20,7 @@ class Split:
 
     def __init__(self, samples: Samples):
         self._table = samples.table()
-        self._labels = torch.from_numpy(self._table.labels)
+        self._labels = labels_of(samples, self._table.indices)
         self._flip_channels = samples.preprocessing.order == "bgr"
         side, channels = samples.preprocessing.size, samples.preprocessing.channels
         self._none = np.empty((0, side, side, channels), np.uint8)  # a process's part of a very small batch
@@ -31,14 +31,30 @@ class Split:
         return len(self._table)
 
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images as the network takes them, channels last in memory, and their labels."""
+        """Return images as the network takes them, channels last in memory, and their labels or masks."""
         pixels = self._table.take(rows) if len(rows) else self._none
         held = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32))
         images = held.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
         if self._flip_channels:
             images = images.flip(1)
         images = images.mul_(self._scale.to(device)).add_(self._shift.to(device))
-        return images, self._labels[rows].to(device)
+        return images, self._labels(rows).to(device)
+
+
+def labels_of(samples: Samples, indices: np.ndarray) -> Callable[[np.ndarray], torch.Tensor]:
+    """Return the function that gives the labels of some of these images: a number of each, or a mask of each."""
+    if not getattr(samples, "has_masks", False):
+        labels = torch.from_numpy(samples.labels[indices])
+        return lambda rows: labels[rows]
+    masks, side = samples.masks(indices), samples.preprocessing.size
+
+    def stacked(rows: np.ndarray) -> torch.Tensor:
+        found = np.empty((len(rows), side, side), np.int64)
+        for place, row in enumerate(rows):
+            found[place] = masks[int(row)]
+        return torch.from_numpy(found)
+
+    return stacked
 
 
 @dataclass(frozen=True)
@@ -68,10 +84,13 @@ class Moves:
             images = torch.where(self.mirrored.to(images.device)[:, None, None, None], images.flip(3), images)
         if self.shifts is not None:
             height, width = images.shape[2:]
-            wide = F.pad(images, (largest,) * 4, mode="replicate")
-            down, right = self.shifts.to(images.device)
-            rows = down[:, None] + torch.arange(height, device=images.device)
-            columns = right[:, None] + torch.arange(width, device=images.device)
+            down, right = (self.shifts - largest).to(images.device)
+            rows = (down[:, None] + torch.arange(height, device=images.device)).clamp(0, height - 1)
+            columns = (right[:, None] + torch.arange(width, device=images.device)).clamp(0, width - 1)
             which = torch.arange(len(images), device=images.device)[:, None, None]
-            images = wide.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+            images = images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
         return images.contiguous(memory_format=torch.channels_last)
+
+    def on_labels(self, labels: torch.Tensor, largest: int) -> torch.Tensor:
+        """Return masks mirrored and shifted as their images; labels of complete images as they are."""
+        return self.on(labels[:, None], largest)[:, 0] if labels.ndim > 1 else labels

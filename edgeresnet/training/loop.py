@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from .. import tasks
 from ..context import Context
 from ..errors import ModelError
 from ..models import checkpoint
@@ -35,6 +35,7 @@ Teach = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # images and logit
 _VALIDATED_AT_ONCE = 256
 _OVERHEAD = 1.2  # times the steps of an epoch: images are moved, weights changed, validated
 _State = dict[str, Any]  # as torch saves it
+_CLASSES = tasks.of(tasks.CLASSIFICATION)
 
 
 @dataclass
@@ -72,7 +73,9 @@ class Training:
         able: bool,
         teach: Teach | None = None,
         until: float = math.inf,
+        task: tasks.LearnedTask = _CLASSES,
     ):
+        self.task = task
         self.teach, self.until = teach, until
         self.plan, self.learning, self.validation, self.ctx, self.able = plan, learning, validation, ctx, able
         self.group = process_group.mine()
@@ -180,12 +183,13 @@ class Training:
         """Return the loss of this process's part, so that the mean over processes is the mean over the batch."""
         moves, part = Moves.drawn(len(rows), self.plan.augment, rng), self.group.part(len(rows))
         images, labels = self.learning.batch(rows[part], self.device)
+        mine, shift = moves.of(part), self.plan.augment.shift
+        labels = mine.on_labels(labels, shift)
         with precisions.autocast(self.device, self.precision):
-            images = moves.of(part).on(images, self.plan.augment.shift)
+            images = mine.on(images, shift)
             logits = self.learner(images)
             loss = self.teach(images, logits) if self.teach else None
-        smoothing = self.plan.label_smoothing
-        labelled = F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
+        labelled = self.task.loss(logits.float(), labels, self.plan.label_smoothing)
         loss = labelled if loss is None else loss + (1 - self.plan.distill) * labelled  # type: ignore[union-attr]
         return loss * (self.group.size / len(rows))
 
@@ -202,7 +206,7 @@ class Training:
         return line
 
     def _validate(self) -> tuple[float, float]:
-        return validate(self.network, self.validation, self.group)
+        return validate(self.network, self.validation, self.group, self.task)
 
     def _plan_for(self, epochs: int) -> None:
         self.planned = epochs
@@ -212,7 +216,9 @@ class Training:
     def _fitting(self) -> float:
         """Return how many epochs there is time for, so that the rate comes down in time: weights settle then."""
         images, labels = self._some()
-        a_step = precisions.step_s(copy.deepcopy(self.network), images, labels, self.precision, self.teach)
+        a_step = precisions.step_s(
+            copy.deepcopy(self.network), images, labels, self.task.loss, self.precision, self.teach
+        )
         first = a_step / 3 * len(self.validation) / self.plan.batch  # before it learns: forwards alone
         fitting = (self.until - time.monotonic() - first) / (_OVERHEAD * a_step * self.steps)
         return min(max(fitting, 0.0), self.plan.epochs)
@@ -231,7 +237,7 @@ class Training:
             )
 
     def _precision(self) -> str:
-        return precisions.chosen(self.plan.precision, self.network, self.device, self._some)
+        return precisions.chosen(self.plan.precision, self.network, self.device, self.task.loss, self._some)
 
     def _some(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a batch to time a step with."""
@@ -286,15 +292,20 @@ class Training:
 
 
 @torch.no_grad()
-def validate(network: nn.Module, split: Split, group: process_group.ProcessGroup) -> tuple[float, float]:
-    """Return the part of correct answers, and the mean loss."""
+def validate(
+    network: nn.Module, split: Split, group: process_group.ProcessGroup, task: tasks.LearnedTask = _CLASSES
+) -> tuple[float, float]:
+    """Return how good the answers are, by the task's own measure, and the mean loss."""
     network.eval()
-    count, correct, loss = len(split), torch.zeros(()), torch.zeros(())
+    count, loss = len(split), torch.zeros(())
+    counts: torch.Tensor | None = None
     for start in range(0, count, _VALIDATED_AT_ONCE):
         rows = np.arange(start, min(start + _VALIDATED_AT_ONCE, count))
         images, labels = split.batch(rows[group.part(len(rows))], group.device)
         logits = network(images)
-        correct += (logits.argmax(1) == labels).sum().cpu()
-        loss += F.cross_entropy(logits, labels, reduction="sum").cpu()
-    all_correct, all_loss = group.sum(correct, loss)
-    return all_correct / count, all_loss / count
+        found = task.counts(logits, labels).cpu()
+        counts = found if counts is None else counts + found
+        loss += task.loss(logits, labels).cpu()
+    assert counts is not None  # a split has images
+    all_loss, *all_counts = group.sum(loss, *counts)
+    return task.score(torch.tensor(all_counts, dtype=torch.float64)), all_loss / count

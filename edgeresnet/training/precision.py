@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ModelError
@@ -15,6 +14,7 @@ from ..portable import machine
 
 _WORTH = 1.1  # times as fast: below that, FP32's exactness is worth more
 _TRIES = 3
+_Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of logits and labels, or of images and logits
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -22,7 +22,11 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def chosen(
-    wanted: str, network: nn.Module, device: torch.device, batch: Callable[[], tuple[torch.Tensor, torch.Tensor]]
+    wanted: str,
+    network: nn.Module,
+    device: torch.device,
+    loss_of: _Loss,
+    batch: Callable[[], tuple[torch.Tensor, torch.Tensor]],
 ) -> str:
     """Return f32 or bf16: what is `wanted`, and for `auto` the faster one."""
     if wanted == "bf16" and not has_bf16(device):
@@ -30,7 +34,7 @@ def chosen(
     if wanted != "auto" or not has_bf16(device):
         return "f32" if wanted == "auto" else wanted
     images, labels = batch()
-    seconds = {word: step_s(copy.deepcopy(network), images, labels, word) for word in ("f32", "bf16")}
+    seconds = {word: step_s(copy.deepcopy(network), images, labels, loss_of, word) for word in ("f32", "bf16")}
     return "bf16" if seconds["f32"] > _WORTH * seconds["bf16"] else "f32"
 
 
@@ -42,8 +46,9 @@ def step_s(
     network: nn.Module,
     images: torch.Tensor,
     labels: torch.Tensor,
+    loss_of: _Loss,
     precision: str,
-    teach: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    teach: _Loss | None = None,
 ) -> float:
     """Return the least time that forward and backward took, in seconds."""
     times = []
@@ -51,7 +56,7 @@ def step_s(
         began = time.perf_counter()
         with autocast(images.device, precision):
             logits = network(images)
-            loss = F.cross_entropy(logits, labels) + (teach(images, logits) if teach else 0)
+            loss = loss_of(logits.float(), labels) + (teach(images, logits) if teach else 0)
         loss.backward()
         if images.device.type == "cuda":
             torch.cuda.synchronize(images.device)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeresnet import images, models, recipe
+from edgeresnet import images, models, recipe, tasks
 from edgeresnet.errors import ModelError
 from edgeresnet.models import plans, widths
 from edgeresnet.pruning import choose, cut, importance, units
@@ -244,7 +244,7 @@ def test_images_that_cannot_be_read_do_not_count(colours: Any, tmp_path: Path) -
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.mean((2, 3)).flip(1)  # blue, green, red
 
-    assert pruning._top1(Sees(), samples) == 1.0
+    assert pruning._score(Sees(), samples, tasks.of(tasks.CLASSIFICATION)) == 1.0
 
 
 def test_layer_by_layer_takes_the_same_part_of_each() -> None:

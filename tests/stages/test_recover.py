@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from edgeresnet import images, models, recipe
+from edgeresnet import images, models, recipe, tasks
 from edgeresnet.context import Context
 from edgeresnet.models import checkpoint, shapes
 from edgeresnet.notes import RecoverNotes
@@ -298,11 +298,11 @@ def test_a_teacher_with_the_same_answers_teaches_nothing() -> None:
     torch.manual_seed(0)
     network = models.build("cifar_resnet8", 10, 1).eval()
     pixels = torch.randn(4, 1, 8, 8)
-    loss = recover.taught(network, Recover(distill=0.5, temperature=4))
+    loss = recover.taught(network, Recover(distill=0.5, temperature=4), tasks.of(tasks.CLASSIFICATION))
     with torch.no_grad():
         assert loss(pixels, network(pixels)).item() == pytest.approx(0, abs=1e-5)
         apart = loss(pixels, 2 * network(pixels)).item()
     assert apart > 0
-    half = recover.taught(network, Recover(distill=0.25, temperature=4))
+    half = recover.taught(network, Recover(distill=0.25, temperature=4), tasks.of(tasks.CLASSIFICATION))
     with torch.no_grad():
         assert half(pixels, 2 * network(pixels)).item() == pytest.approx(apart / 2)

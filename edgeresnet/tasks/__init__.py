@@ -1,0 +1,59 @@
+"""Tasks as networks see them: the shape of an answer, what is learned from it, and how good answers are in validation.
+
+Each task is a file here; `portable/tasks` is its other half, which measures and compares on devices too. Nothing
+outside asks which task it is. torch is imported in functions alone: planning reads this.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+CLASSIFICATION = "classification"
+
+
+class LearnedTask(Protocol):
+    """What a network of one task answers, and what it learns from."""
+
+    @property
+    def metric(self) -> str:
+        """The word for the score."""
+
+    @property
+    def wanted(self) -> str:
+        """What the network must answer, in words."""
+
+    @property
+    def last(self) -> tuple[str, ...]:
+        """The ONNX operators that turn logits into other answers: they are left out."""
+
+    def fits(self, shape: tuple[int, ...], images: int, classes: int) -> bool:
+        """Return whether an answer of this shape is one of logits."""
+
+    def shown(self, images: int, classes: int) -> str:
+        """Return the shape of an answer as people read it."""
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        """Return the cross-entropy, summed over images."""
+
+    def apart(self, found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Return how far logarithms of probabilities are from others, summed over images."""
+
+    def counts(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return what the score is computed from: numbers that are added up over batches."""
+
+    def score(self, counts: torch.Tensor) -> float:
+        """Return how good the answers are, from 0 to 1."""
+
+
+@cache
+def of(name: str) -> LearnedTask:
+    """Return a task by its name."""
+    from .classification import Classification
+    from .segmentation import Segmentation
+
+    found: dict[str, LearnedTask] = {CLASSIFICATION: Classification(), "segmentation": Segmentation()}
+    return found[name]

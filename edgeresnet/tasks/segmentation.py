@@ -1,0 +1,65 @@
+"""Segmentation: one class per pixel, learned by cross-entropy of each pixel and validated by mIoU.
+
+Ignored pixels are in no loss and in no count. An image counts as much as any other, however many of its pixels have a
+label. Logits on a coarser grid than the labels are enlarged by the nearest neighbour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..portable.tasks.masks import IGNORED
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    metric: str = "mIoU"
+    wanted: str = "one logit per class and pixel"
+    last: tuple[str, ...] = ("Softmax", "LogSoftmax", "ArgMax")
+
+    def fits(self, shape: tuple[int, ...], images: int, classes: int) -> bool:
+        return len(shape) == 4 and shape[:2] == (images, classes) and min(shape[2:]) > 0
+
+    def shown(self, images: int, classes: int) -> str:
+        return f"({images}, {classes}, height, width)"
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        from torch.nn.functional import cross_entropy
+
+        logits = _as_large(logits, labels)
+        each = cross_entropy(logits, labels, reduction="none", ignore_index=IGNORED, label_smoothing=smoothing)
+        labelled = (labels != IGNORED).sum((1, 2)).clamp(min=1)
+        return (each.sum((1, 2)) / labelled).sum()
+
+    def apart(self, found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        from torch.nn.functional import kl_div
+
+        pixels = found.shape[2] * found.shape[3]
+        return kl_div(found, wanted, log_target=True, reduction="sum") / pixels
+
+    def counts(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return intersections, answered and labelled pixels of each class, one after the other."""
+        import torch
+
+        classes, known = logits.shape[1], labels != IGNORED
+        answered, labelled = _as_large(logits, labels).argmax(1)[known], labels[known]
+        found = (labelled[labelled == answered], answered, labelled)
+        return torch.cat([torch.bincount(each, minlength=classes) for each in found])
+
+    def score(self, counts: torch.Tensor) -> float:
+        """Return the mean over classes of intersection / union; a class that occurs nowhere is left out."""
+        both, answered, labelled = counts.double().chunk(3)
+        union = answered + labelled - both
+        occurs = union > 0
+        return float((both[occurs] / union[occurs]).mean()) if occurs.any() else 0.0
+
+
+def _as_large(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    from torch.nn.functional import interpolate
+
+    sides = labels.shape[-2:]
+    return logits if logits.shape[-2:] == sides else interpolate(logits, size=sides, mode="nearest-exact")
