@@ -46,6 +46,10 @@ class Holds:
         """Return the processes of all measurements that began."""
         return [int(path.name.partition("-")[2]) for path in self.folder.glob("began-*")]
 
+    def has_begun(self, count: int) -> bool:
+        """Return whether this number of measurements has begun."""
+        return len(self.began()) == count
+
     def go(self) -> None:
         (self.folder / "go").touch()
 

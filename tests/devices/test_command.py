@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -44,9 +45,9 @@ def project(folder: Path, **devices: sshd.Server | str) -> Path:
     return write_recipe(folder, raw)
 
 
-def started(path: Path, store: Store) -> subprocess.Popen[str]:
+def started(path: Path, store: Store, *more: str) -> subprocess.Popen[str]:
     """Start `edgeresnet run` in a process group of its own, as a terminal does."""
-    words = [sys.executable, "-m", "edgeresnet", "run", str(path), "--store", str(store.root)]
+    words = [sys.executable, "-m", "edgeresnet", "run", str(path), "--store", str(store.root), *more]
     return subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
@@ -79,20 +80,25 @@ def test_a_run_that_is_interrupted_or_killed_costs_no_measurement(
         assert not any(map(holding.runs, holds.began()))
         assert not list(jobs.iterdir()), "nothing of it is left there"
 
-        killed = started(path, own_store)
-        holding.until(lambda: len(holds.began()) == 2)
-        os.killpg(killed.pid, signal.SIGKILL)
-        killed.communicate()
-        assert any(map(holding.runs, holds.began())), "the device goes on"
-        holds.go()
-        err = expect(0, command("run", path, "--store", own_store.root))[1]
-        assert "verify:onnxruntime@orin" in err
-        assert len(holds.began()) == 2, "the measurement that was begun is the one that is collected"
-
-        holds.wait()
+        digests = []
+        for began, words in ((2, ()), (3, again)):
+            killed = started(path, own_store, *words)
+            holding.until(functools.partial(holds.has_begun, began))
+            os.killpg(killed.pid, signal.SIGKILL)
+            killed.communicate()
+            assert any(map(holding.runs, holds.began())), "the device goes on"
+            holds.go()
+            err = expect(0, command("run", path, "--store", own_store.root, *words))[1]
+            assert "verify:onnxruntime@orin" in err
+            assert len(holds.began()) == began, "the measurement that was begun is the one that is collected"
+            digests.append(step_of(own_store.load_run(), "verify:onnxruntime@orin").digest)
+            holds.wait()
+        assert len(set(digests)) == 2, "what was measured again replaces what was there"
+        assert "nothing to do" in expect(0, command("run", path, "--store", own_store.root))[1]
+        assert step_of(own_store.load_run(), "verify:onnxruntime@orin").digest == digests[1]
 
         def kill() -> None:
-            holding.until(lambda: len(holds.began()) == 3)
+            holding.until(functools.partial(holds.has_begun, 4))
             server.cut()  # and with it the agent
             holding.kill_job(server)
             holds.go()
@@ -102,7 +108,7 @@ def test_a_run_that_is_interrupted_or_killed_costs_no_measurement(
         err = expect(0, command("run", path, "--store", own_store.root, *again))[1]
         killing.join()
         assert "the measurement was killed there: starting it again" in err
-        assert len(holds.began()) == 4
+        assert len(holds.began()) == 5
         assert not any(map(holding.runs, holds.began()))
         assert not list(jobs.iterdir())
     finally:
