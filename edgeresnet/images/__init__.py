@@ -44,8 +44,13 @@ def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Sampl
         raise ImagesError("the recipe", f"has no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
     if named.source == "training" and slot == "calibration":
         training = open_samples(recipe, "training", store)
-        return _counted(training, _count(named, slot, len(training)), recipe.seed, slot)
-    source = sources.open_source(named, slot, store, names=recipe.images.names, classes=recipe.model.classes)
+        return _counted(training.without_masks(), _count(named, slot, len(training)), recipe.seed, slot)
+    names, classes = recipe.images.names, recipe.model.classes
+    if recipe.task == "segmentation":
+        ignored = recipe.images.ignore_index
+        source = sources.open_masked(named, slot, store, names=names, classes=classes, ignored=ignored)
+    else:
+        source = sources.open_source(named, slot, store, names=names, classes=classes)
     samples = Samples.of(source, recipe.preprocessing, recipe.images.unreadable, store)
     return _counted(samples, _count(named, slot, len(samples)), recipe.seed, slot)
 
@@ -59,11 +64,14 @@ def check_classes(samples: Samples, classes: int, where: str) -> None:
     """Refuse images with another number of classes than the network has."""
     if samples.classes and len(samples.classes) != classes:
         shown = ", ".join(samples.classes[:5]) + (" …" if len(samples.classes) > 5 else "")
+        hint = (
+            "set `model.classes` to the number of class folders; if folders are missing on purpose, list all classes "
+            "in `images.names`, in the network's order"
+        )
+        if samples.has_masks:
+            hint = "set `model.classes` to the number of classes in masks, the background counted"
         raise ImagesError(
-            where,
-            f"has {len(samples.classes)} classes ({shown}), but the model has {classes}",
-            hint="set `model.classes` to the number of class folders; if folders are missing on purpose, list all "
-            "classes in `images.names`, in the network's order",
+            where, f"has {len(samples.classes)} classes ({shown}), but the model has {classes}", hint=hint
         )
 
 

@@ -112,7 +112,7 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     image = ImageOps.exif_transpose(image) if preprocessing.exif else image
     if preprocessing.bits == 16:
         return _deep(image, preprocessing)
-    image = _resized(plain(image, preprocessing.channels), preprocessing)
+    image = resized(plain(image, preprocessing.channels), preprocessing, preprocessing.interpolation)
     # numpy's own conversion takes longer than decoding a thumbnail
     return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, preprocessing.channels)
 
@@ -154,6 +154,10 @@ def turned(image: Image.Image) -> bool:
         return False
 
 
+class Contradiction(ImagesError):
+    """A file that can be read, and cannot be right: it is never left out without a word."""
+
+
 class _OtherBits(ValueError):
     def __init__(self, held: int, bits: int):
         super().__init__(f"its pixels have {held} bits, but `preprocessing.bits` is {bits}")
@@ -171,12 +175,13 @@ def _check_depth(image: Image.Image, bits: int) -> None:
 
 def _deep(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     levels = np.asarray(image).astype(np.float32)  # 65535 is exact in it, and Pillow can resize it
-    resized = np.rint(np.asarray(_resized(Image.fromarray(levels), preprocessing)))
-    return resized.clip(0, preprocessing.brightest).astype(preprocessing.pixel)[..., None]
+    found = np.rint(np.asarray(resized(Image.fromarray(levels), preprocessing, preprocessing.interpolation)))
+    return found.clip(0, preprocessing.brightest).astype(preprocessing.pixel)[..., None]
 
 
-def _resized(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    size, how = preprocessing.size, _INTERPOLATION[preprocessing.interpolation]
+def resized(image: Image.Image, preprocessing: Preprocessing, interpolation: str) -> Image.Image:
+    """Return the square of an image that the network sees."""
+    size, how = preprocessing.size, _INTERPOLATION[interpolation]
     sides, (left, top) = preprocessing.fit(*image.size)
     image = image if image.size == sides else image.resize(sides, how)
     return image if image.size == (size, size) else image.crop((left, top, left + size, top + size))
@@ -204,8 +209,8 @@ def _chunk(read: Reader, numbers: range, skip: bool) -> Chunk:
     for index in numbers:
         try:
             images.append(read(index))
-        except ImagesError:
-            if not skip:
+        except ImagesError as problem:
+            if not skip or isinstance(problem, Contradiction):
                 raise
             continue
         indices.append(index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -17,10 +17,14 @@ from ..errors import ImagesError, MachineError
 from ..portable import machine, manifest
 from ..portable.documents import shown
 from ..portable.preprocessing import Preprocessing
+from ..portable.tasks.masks import Packed
 from ..store import Store
 from . import decode
 from .cache import DecodedCache
-from .sources import ImageSource
+from .sources import ImageSource, Masked
+from .sources.naming import Named
+
+_MASKS = 64  # decoded at a time: they are packed before the next ones
 
 
 class Batch(NamedTuple):
@@ -85,17 +89,35 @@ class Samples:
     def hash(self, index: int) -> bytes:
         return self.source.hashes[int(self.chosen[index])]
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether the label of an image is a mask, with a class for each pixel."""
+        return isinstance(self.source, Masked)
+
+    def mask(self, index: int) -> np.ndarray:
+        """Return one mask, decoded now: class numbers and IGNORED, uint16, of the size of the network's input."""
+        return self._masked.mask(int(self.chosen[index]), self.preprocessing)
+
+    def masks(self, indices: Iterable[int]) -> Packed:
+        """Return some masks, decoded several at a time."""
+        wanted = list(indices)
+        blocks = (wanted[first : first + _MASKS] for first in range(0, len(wanted), _MASKS))
+        return Packed.of(mask for block in blocks for mask in decode.some(self.mask, block))
+
+    def without_masks(self) -> Samples:
+        """Return the images alone, without classes, where their labels are masks; else themselves."""
+        return replace(self, source=Named(self._masked.source, (), [0])) if self.has_masks else self
+
     @cached_property
     def digest(self) -> str:
         """Digest of the images, their order, their classes and their preprocessing."""
-        return manifest.digest_of(
-            [self._content, self.labels.tolist(), list(self.classes), self.preprocessing.digest, self.unreadable]
-        )
+        about = [self._content, self.labels.tolist(), list(self.classes), self.preprocessing.digest, self.unreadable]
+        return manifest.digest_of([*about, *self._mask_content])
 
     @cached_property
     def identity(self) -> str:
         """Digest of the images, their order and their labels, without preprocessing."""
-        return manifest.digest_of([self._content, self.labels.tolist()])
+        return manifest.digest_of([self._content, self.labels.tolist(), *self._mask_content])
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Samples:
         return replace(self, chosen=self.chosen[np.asarray(indices, dtype=np.int64)])
@@ -138,7 +160,7 @@ class Samples:
         if stored is not None:
             yield from stored
             return
-        fresh = decode.stream(self.read, len(self), size, skip=self.unreadable == "skip")
+        fresh = decode.stream(self._read_checked, len(self), size, skip=self.unreadable == "skip")
         yield from cache.fill(fresh, self._bytes) if cache else fresh
 
     def pixels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -148,6 +170,12 @@ class Samples:
     def read(self, index: int) -> np.ndarray:
         """Return one image, decoded now: HWC. Raise for an unreadable one."""
         return decode.decoded(self.source.open, self.source.name, int(self.chosen[index]), self.preprocessing)
+
+    def _read_checked(self, index: int) -> np.ndarray:
+        """Read one image. Where unreadable ones are left out, its mask must be readable, too."""
+        if self.has_masks and self.unreadable == "skip":
+            self.mask(index)
+        return self.read(index)
 
     def open(self, index: int, *, least: int | None = None) -> Image.Image:
         """Return one image at its own size, in colours or grays, turned as its pixels are.
@@ -186,6 +214,21 @@ class Samples:
             digest.update(self.hash(index))
         return digest.hexdigest()
 
+    @property
+    def _masked(self) -> Masked:
+        assert isinstance(self.source, Masked), "these images have no masks"
+        return self.source
+
+    @cached_property
+    def _mask_content(self) -> list[str]:
+        """Return a digest of all masks, in a list; nothing where there are none."""
+        if not self.has_masks:
+            return []
+        digest = hashlib.sha256()
+        for number in self.chosen.tolist():
+            digest.update(self._masked.mask_content(number))
+        return [digest.hexdigest()]
+
     def _cache(self) -> DecodedCache | None:
         if self.store is None:
             return None
@@ -196,6 +239,8 @@ class Samples:
             decode.VERSION,
             machine.versions("pillow"),
         ]
+        if self.unreadable == "skip":  # an image is left out with its mask
+            about += [*self._mask_content, *([list(self.classes)] if self.has_masks else [])]
         key = manifest.digest_of(about)
         side = self.preprocessing.size
         return DecodedCache(self.store, key, (side, side, self.preprocessing.channels), self.preprocessing.pixel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_v
 from pydantic_core import PydanticCustomError
 
 from .base import ONNX, Arguments, Section, is_onnx, module_of_factory
+
+SCENES = "digits-scenes"
+_NO_MASK = 255  # in the masks of most data sets
 
 
 class Model(Section):
@@ -99,11 +103,18 @@ class Model(Section):
 class Source(Section):
     """A set of images. The name alone is enough: `evaluation: images/val`."""
 
+    newer = ("masks",)
     source: str = Field(
         alias="from",
         description="Where the images come from: a folder with one folder per class or a .tar of it, shards of "
         "WebDataset as in `val-{000..049}.tar`, a .csv or .json list, an .npz file, `digits` (comes with edgeresnet) "
-        "or `cifar10`. For calibration also `training`.",
+        "or `cifar10`. For calibration also `training`. With `task: segmentation`: a folder of images, a list of "
+        "images and masks, a .json of COCO, shards with `0001.mask.png`, or `digits-scenes` (comes with edgeresnet).",
+    )
+    masks: str | None = Field(
+        None,
+        description="Folder of masks, which have the paths of their images with other endings; or a .json of COCO. "
+        "Only with `task: segmentation`.",
     )
     root: str | None = Field(None, description="Folder of torchvision's CIFAR-10. Only with `from: cifar10`.")
     download: bool = Field(False, description="Download CIFAR-10 if it is missing. Only with `from: cifar10`.")
@@ -113,6 +124,11 @@ class Source(Section):
         description="Number of images, the same from each class, chosen by `seed`. Unset: all, for calibration at most "
         "512.",
     )
+
+    @property
+    def has_masks_itself(self) -> bool:
+        """Whether its masks come with the images: not those of a folder."""
+        return self.source == SCENES or self.source.lower().endswith((".csv", ".json", ".tar"))
 
     @model_validator(mode="after")
     def _cifar10_alone(self) -> Source:
@@ -131,6 +147,8 @@ SourceOrName = Annotated[Source, BeforeValidator(_named, json_schema_input_type=
 class Images(Section):
     """The image sets. Evaluation images must not be among the training or calibration images."""
 
+    newer = ("ignore_index",)
+
     training: SourceOrName | None = Field(None, description="Labelled images for `train` and `recover`.")
     evaluation: SourceOrName | None = Field(
         None, description="Labelled images that accuracy is measured on. No other stage reads them."
@@ -144,3 +162,40 @@ class Images(Section):
     unreadable: Literal["error", "skip"] = Field(
         "error", description="What to do with an image that cannot be decoded: stop, or leave it out and report it."
     )
+    ignore_index: int = Field(
+        _NO_MASK,
+        ge=0,
+        le=0xFFFF,
+        description="Number in mask files of pixels without a class. Only with `task: segmentation`.",
+    )
+
+    def check_task(self, task: str, classes: int | None) -> None:
+        """Raise ValueError for what does not fit the task, in the words of a recipe."""
+        slots = {slot: getattr(self, slot) for slot in ("training", "evaluation", "calibration")}
+        named = {slot: each for slot, each in slots.items() if each is not None}
+        wrong = _without_masks(named, self.ignore_index) if task != "segmentation" else _with_masks(named)
+        if task == "segmentation" and classes is not None and classes > self.ignore_index == _NO_MASK:
+            wrong.append(f"images.ignore_index is {_NO_MASK}, one of the {classes} classes: give masks another number")
+        if wrong:
+            raise ValueError(wrong[0])
+
+
+def _without_masks(named: Mapping[str, Source], ignored: int) -> list[str]:
+    """Return what only makes sense with masks."""
+    needs = "needs `task: segmentation`: add it, or remove this"
+    wrong = [f"images.{slot}.masks {needs}" for slot, each in named.items() if each.masks is not None]
+    wrong += [f"images.{slot}: {SCENES} {needs}" for slot, each in named.items() if each.source == SCENES]
+    return wrong + ([f"images.ignore_index {needs}"] if ignored != _NO_MASK else [])
+
+
+def _with_masks(named: Mapping[str, Source]) -> list[str]:
+    """Return where masks are missing, or not used."""
+    wrong = []
+    for slot, each in named.items():
+        if slot == "calibration" and each.masks is not None:
+            wrong.append("images.calibration.masks is not used: calibration needs images alone, so remove it")
+        elif each.masks is not None and each.has_masks_itself:
+            wrong.append(f"images.{slot}.masks: {each.source} has its own masks: name a folder of images, or remove it")
+        elif slot != "calibration" and each.masks is None and not each.has_masks_itself:
+            wrong.append(f"images.{slot}.masks is missing: name the folder of masks, as in {{from: DIR, masks: DIR}}")
+    return wrong

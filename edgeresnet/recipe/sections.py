@@ -219,6 +219,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:
+        self.images.check_task(self.task, self.model.classes)
         onnx, images, calibration = is_onnx(self.model.checkpoint), self.images, self.images.calibration
         wrong = {
             "images.training is missing: `train` needs it": self.train and not images.training,

@@ -6,7 +6,9 @@ A source has its classes, and for each image a label, a name for people, a conte
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import ImagesError, machine_error
@@ -14,12 +16,14 @@ from ...portable.documents import form_of, reason, shown
 from ...recipe import Source
 from ...store import Store
 from .. import place
-from . import webdataset
+from . import coco, masked, webdataset
 from .arrays import Arrays, digits, npz
 from .cifar import cifar10
 from .files import Folder, Listed
 from .image_source import ImageSource as ImageSource
-from .naming import Names, settled
+from .masked import Masked
+from .naming import Named, Names, settled
+from .scenes import SCENES, scenes
 from .tars import COMPRESSED
 
 __all__ = [
@@ -27,12 +31,14 @@ __all__ = [
     "Folder",
     "ImageSource",
     "Listed",
+    "Masked",
     "Names",
     "at",
     "cifar10",
     "digits",
     "is_named_so",
     "npz",
+    "open_masked",
     "open_source",
 ]
 
@@ -49,10 +55,36 @@ def open_source(
     return settled(_opened(named, slot, store), class_names, classes, named.source)
 
 
+def open_masked(
+    named: Source,
+    slot: str,
+    store: Store | None,
+    *,
+    names: str | None = None,
+    classes: int | None = None,
+    ignored: int = 255,
+) -> ImageSource:
+    """Open a source of images with masks; calibration images have none. `ignored` is the number without a class."""
+    if slot == "calibration":
+        return _without_labels(named, store)
+    if named.source == SCENES:
+        return scenes(slot)
+    path, given = Path(os.path.expanduser(named.source)), Names.read(Path(os.path.expanduser(names))) if names else None
+    with _refused(path):
+        return _masked(path, named.masks, store, given, classes, ignored)
+
+
 def at(path: Path, slot: str, store: Store | None) -> ImageSource:
     """Open what holds images at a path; its name shows what it is. Calibration images need no labels."""
-    try:
+    with _refused(path):
         return _at(path, slot, store)
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Turn what the system says about a path into an error."""
+    try:
+        yield
     except PermissionError as problem:
         where, hint = problem.filename or path, "ask its owner for permission, or run as its owner"
         raise ImagesError(shown(where), "cannot be read without permission", hint=hint) from problem
@@ -97,3 +129,39 @@ def _opened(named: Source, slot: str, store: Store | None) -> ImageSource:
     if named.source == CIFAR10:
         return cifar10(Path(os.path.expanduser(named.root or ".")), train=slot != "evaluation", download=named.download)
     return at(Path(os.path.expanduser(named.source)), slot, store)
+
+
+def _masked(
+    path: Path, mask_path: str | None, store: Store | None, names: Names | None, classes: int | None, ignored: int
+) -> Masked:
+    """Open images with the masks that a recipe names, or that a list, a file of COCO or shards have themselves."""
+    drawn_at = Path(os.path.expanduser(mask_path)) if mask_path else path
+    if drawn_at.suffix.lower() == ".json":
+        held = coco.load(drawn_at)
+        if mask_path or coco.is_coco(held):
+            root = path if mask_path else path.parent
+            return Masked(*coco.opened(drawn_at, held, root, store, names.in_order() if names else None))
+    if mask_path:
+        found = masked.of_folders(path, drawn_at, store, ignored)
+    elif path.suffix.lower() in (".csv", ".json"):
+        found = masked.of_list(path, store, ignored)
+    else:
+        found = webdataset.masked(path, store, ignored)
+    if names is None and classes is None:
+        hint = "set `model.classes`, with the background, or name the classes in `images.names`"
+        raise ImagesError(f"the masks of {shown(path)}", "do not say how many classes there are", hint=hint)
+    return Masked(*found, names.in_order() if names else tuple(map(str, range(classes or 0))))
+
+
+def _without_labels(named: Source, store: Store | None) -> ImageSource:
+    """Open images alone: folders in a folder are not classes."""
+    if named.source == SCENES:
+        return Named(scenes("calibration").source, (), [0])
+    path = Path(os.path.expanduser(named.source))
+    with _refused(path):
+        if place.is_folder(place.mode_of(path)):
+            return masked.pictures(path, store)
+        if path.suffix.lower() == ".json" and coco.is_coco(held := coco.load(path)):
+            return coco.pictures(path, held, path.parent, store)
+    found = _opened(named, "calibration", store)
+    return Named(found, (), [0] * max(1, len(found.classes)))

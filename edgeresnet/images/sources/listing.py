@@ -27,6 +27,7 @@ LABELS = ("label", "class", "category", "target")
 _INTEGER = re.compile(r"[+-]?\d+")
 _LONGEST_LINE = 1 << 20  # characters of a .csv
 _LARGEST = 1 << 30  # bytes of a .json
+_MASKS = 'write `image,mask` rows with a first row `image,mask`; or JSON: [["a.jpg", "a.png"], …]'
 _SHAPES = 'write `path,label` rows with a first row `path,label`; or JSON: [["a.jpg", "cat"], …]'
 
 
@@ -60,9 +61,10 @@ class Counted:
         return listed(self._first, count=self.count)
 
 
-def read(path: Path, *, labelled: bool) -> Listing:
-    """Read a list, and name all rows that break its rules."""
-    rows, unit = (_csv(path), "line") if path.suffix.lower() == ".csv" else (_json(path), "entry")
+def read(path: Path, *, labelled: bool, columns: Sequence[str] = LABELS, what: str = "label") -> Listing:
+    """Read a list, and name all rows that break its rules. `columns` are names of that with a label, or `what`."""
+    is_csv = path.suffix.lower() == ".csv"
+    rows, unit = (_csv(path, columns), "line") if is_csv else (_json(path, columns), "entry")
     names, numbers, words = list[str](), array("q"), dict[str, int]()
     seen, twice, without = dict[str, int](), Counted(), Counted()
     for row in rows:
@@ -81,8 +83,8 @@ def read(path: Path, *, labelled: bool) -> Listing:
         problem = f"lists some images twice ({twice.count}): {twice}"
         raise ImagesError(shown(path), problem, hint="list each image once, with one label")
     if without.count or 0 < len(numbers) < len(names):
-        problem = f"gives some images no label ({without.count} of {len(names)}): {without}"
-        raise ImagesError(shown(path), problem, hint=_SHAPES)
+        problem = f"gives some images no {what} ({without.count} of {len(names)}): {without}"
+        raise ImagesError(shown(path), problem, hint=_SHAPES if columns is LABELS else _MASKS)
     classes = tuple(sorted(words))
     ranks = {word: rank for rank, word in enumerate(classes)}
     order = np.array([ranks[word] for word in words], np.int64)
@@ -90,7 +92,7 @@ def read(path: Path, *, labelled: bool) -> Listing:
     return Listing(names, classes, labels, bool(words) and all(map(_INTEGER.fullmatch, words)))
 
 
-def _csv(path: Path) -> Iterator[Row]:
+def _csv(path: Path, known_labels: Sequence[str]) -> Iterator[Row]:
     columns: tuple[int, int | None] | None = None
     width, odd = 0, Counted()
     with _opened(path) as file:
@@ -100,7 +102,7 @@ def _csv(path: Path) -> Iterator[Row]:
                 if not any(map(str.strip, cells)):
                     continue
                 if columns is None:
-                    width, columns = len(cells), _named(path, cells)
+                    width, columns = len(cells), _named(path, cells, known_labels)
                     if columns:
                         continue
                     columns = _unnamed(path, cells)
@@ -132,10 +134,10 @@ def _delimiter(path: Path) -> str:
     return next((mark for mark in (",", ";", "\t") if mark in first), ",")
 
 
-def _named(path: Path, cells: Sequence[str]) -> tuple[int, int | None] | None:
+def _named(path: Path, cells: Sequence[str], known_labels: Sequence[str]) -> tuple[int, int | None] | None:
     """Return the columns of path and label, as a first row names them; None where it names no path."""
     words = [cell.strip().lower() for cell in cells]
-    paths, labels = ([at for at, word in enumerate(words) if word in known] for known in (PATHS, LABELS))
+    paths, labels = ([at for at, word in enumerate(words) if word in known] for known in (PATHS, known_labels))
     if not paths:
         return None
     if len(paths) > 1 or len(labels) > 1:
@@ -157,7 +159,7 @@ def _unnamed(path: Path, cells: Sequence[str]) -> tuple[int, int | None]:
     return 0, 1 if len(cells) == 2 else None
 
 
-def _json(path: Path) -> Iterator[Row]:
+def _json(path: Path, known_labels: Sequence[str]) -> Iterator[Row]:
     try:
         held = parse_json(_decoded(path, read_bytes(path, _LARGEST)))
     except Unreadable as problem:
@@ -165,7 +167,7 @@ def _json(path: Path) -> Iterator[Row]:
     if not isinstance(held, list | dict):
         raise ImagesError(shown(path), "does not hold a list of images", hint=_SHAPES)
     for where, entry in enumerate(held.items() if isinstance(held, dict) else held, 1):
-        name, label = _entry(entry)
+        name, label = _entry(entry, known_labels)
         if not isinstance(name, str) or not name or not _is_label(label):
             words = shortened(json.dumps(entry, ensure_ascii=False), 80)
             raise ImagesError(
@@ -174,11 +176,11 @@ def _json(path: Path) -> Iterator[Row]:
         yield Row(where, name, None if label is None else str(label).strip())
 
 
-def _entry(entry: Any) -> tuple[Any, Any]:
+def _entry(entry: Any, known_labels: Sequence[str]) -> tuple[Any, Any]:
     if isinstance(entry, str):
         return entry, None
     if isinstance(entry, dict):
-        names, labels = ([entry[key] for key in known if key in entry] for known in (PATHS, LABELS))
+        names, labels = ([entry[key] for key in known if key in entry] for known in (PATHS, known_labels))
         return (names[0] if len(names) == 1 else None), (labels[0] if labels else None)
     return (entry[0], entry[1]) if isinstance(entry, list | tuple) and len(entry) == 2 else (None, None)
 

@@ -85,6 +85,15 @@ class Names:
             raise ImagesError(shown(path), f"has {shortened(twice[0], 80)} twice", hint="write each id once")
         return Names(path, _unlike(names), tuple(ids))
 
+    def in_order(self) -> tuple[str, ...]:
+        """Return the names of masks' numbers: the first is that of 0. Refuse ids that number them otherwise."""
+        if self.ids and all(word.isdecimal() for word in self.ids):
+            odd = next((word for at, word in enumerate(self.ids) if int(word) != at), None)
+            if odd is not None:
+                problem = f"gives a class the number {odd}, but masks count the classes from 0, in this file's order"
+                raise ImagesError(shown(self.path), problem, hint="write the names in the order of masks' numbers")
+        return self.names
+
     def of(self, source: ImageSource, where: str) -> Named:
         """Give a source's classes their names, or refuse those that do not match."""
         words = source.classes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from ...errors import ImagesError
 from ...portable.documents import shown
 from ...store import Store
 from .listing import Counted
+from .masked import Drawn
 from .tars import Members, Packed, Tar, read
 
 _PATTERN = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _IMAGES = {"jpg", "jpeg", "png", "ppm", "pgm", "pbm", "pnm", "bmp", "gif", "tif", "tiff", "webp"}
 _LABEL = ".cls"
+_MASK = ".mask.png"
+_MASK_HINT = "write shards with `0001.jpg` and `0001.mask.png` in them, or name a folder of masks"
 _LARGEST = 32  # bytes of a label
 _MOST = 100_000  # files of a pattern
 _HINT = "write shards with `0001.jpg` and `0001.cls` in them, where `0001.cls` holds an integer"
@@ -37,6 +41,8 @@ def opened(path: Path, store: Store | None, *, labelled: bool) -> Packed:
     members = [read(each) for each in paths]
     if any(name.endswith(_LABEL) for each in members for name in each.names):
         return WebDataset(path, paths, members, store)
+    if not labelled and any(name.lower().endswith(_MASK) for each in members for name in each.names):
+        return masked(path, store, 0)[0]
     if len(paths) == 1:
         return Tar(paths[0], store, labelled=labelled, members=members[0])
     if labelled:
@@ -65,12 +71,42 @@ def expanded(path: Path) -> list[Path]:
     return [path.parent / name for name in names]
 
 
-class Unlabelled(Packed):
-    """Images without labels."""
+def masked(path: Path, store: Store | None, ignored: int) -> tuple[Packed, Drawn]:
+    """Open shards in which `0001.mask.png` lies next to `0001.jpg`."""
+    paths = expanded(path)
+    members = [read(each) for each in paths]
+    chosen, drawn = [], []
+    alone = Counted()
+    for file, each in zip(paths, members, strict=True):
+        masks = {_key(name): at for at, name in enumerate(each.names) if name.lower().endswith(_MASK)}
+        taken = set(masks.values())
+        images = [
+            at for at, name in enumerate(each.names) if at not in taken and name.rpartition(".")[2].lower() in _IMAGES
+        ]
+        keys = [_key(each.names[at]) for at in images]
+        for key in sorted(masks.keys() ^ set(keys)) + [key for key, often in Counter(keys).items() if often > 1]:
+            alone.add(f"{file.name}:{key}")
+        chosen.append(images)
+        drawn.append([masks.get(key, 0) for key in keys])
+    if alone.count or not any(chosen):
+        problem = f"has samples without one image and one mask ({alone.count}): {alone}"
+        raise ImagesError(shown(path), problem if alone.count else "has no images", hint=_MASK_HINT)
+    return Unlabelled(paths, members, store, chosen), Drawn(Unlabelled(paths, members, store, drawn), ignored)
 
-    def __init__(self, paths: Sequence[Path], members: Sequence[Members], store: Store | None):
-        names = [name for each in members for name in each.names]
-        spans = _spans(members, [range(len(each.names)) for each in members])
+
+class Unlabelled(Packed):
+    """Images without labels: all, or the chosen members of each file."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        members: Sequence[Members],
+        store: Store | None,
+        chosen: Sequence[Sequence[int]] | None = None,
+    ):
+        wanted = chosen or [range(len(each.names)) for each in members]
+        names = [each.names[at] for each, mine in zip(members, wanted, strict=True) for at in mine]
+        spans = _spans(members, wanted)
         self.classes, self.labels = (), np.zeros(len(names), np.int64)
         super().__init__(paths, names, spans, store)
 

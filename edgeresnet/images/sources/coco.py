@@ -1,0 +1,210 @@
+"""Masks from a .json as COCO writes them: images, annotations with polygons or run lengths, and categories.
+
+Categories become classes in the order of their ids: 1, 2, …, and 0 is the background. One that is called background is
+class 0 itself. A pixel in objects of two classes has no label; where one of them is a crowd, the other counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...errors import ImagesError, listed, shortened
+from ...portable.documents import Unreadable, parse_json, read_bytes, shown
+from ...portable.tasks.masks import IGNORED
+from ...store import Store
+from .. import place
+from ..decode import Contradiction
+from .drawing import polygon, runs
+from .listing import Counted
+from .masked import Pictures
+
+BACKGROUND = "background"
+_LARGEST = 1 << 31  # bytes
+_SHAPES = "write it as COCO does: images (id, file_name), annotations (image_id, category_id, segmentation), categories"
+_LAYER = {"crowd": 1, "object": 2}
+
+
+class Shape(NamedTuple):
+    """One annotation of an image."""
+
+    number: int  # its class
+    crowd: bool
+    drawn: Any  # polygons, or a mapping with run lengths
+
+
+class Entry(NamedTuple):
+    """One image: its file below the folder, and its (width, height) as the file gives it."""
+
+    name: str
+    size: tuple[int, int] | None
+
+
+class Shapes:
+    """Masks that are drawn when they are needed."""
+
+    ignored = IGNORED
+
+    def __init__(self, path: Path, entries: Sequence[Entry], drawn: Sequence[Sequence[Shape]], around: int):
+        """Keep the shapes of each image; `around` is the number of pixels outside all of them."""
+        self._path, self._entries, self._drawn, self._around = path, entries, drawn, around
+        self.hashes = [sha256(json.dumps([around, each]).encode()).digest() for each in drawn]
+
+    def name(self, index: int) -> str:
+        return f"{shown(self._path)}:{self._entries[index].name}"
+
+    def read(self, index: int, size: tuple[int, int]) -> np.ndarray:
+        width, height = self._entries[index].size or size
+        if (width, height) != size:  # compared with the image's size by the caller, which then refuses it
+            return np.broadcast_to(np.int32(0), (height, width))
+        found, layer = (np.full((height, width), start, np.int32) for start in (self._around, 0))
+        for shape in self._drawn[index]:
+            inside, mine = self._inside(index, shape.drawn, height, width), _LAYER["crowd" if shape.crowd else "object"]
+            clash = inside & (layer == mine) & (found != shape.number)
+            found[inside & (layer < mine)] = shape.number
+            found[clash] = IGNORED
+            layer[inside & (layer < mine)] = mine
+        return found
+
+    def files(self) -> Sequence[str]:
+        return ()
+
+    def part(self, indices: Sequence[int]) -> Shapes:
+        entries = [self._entries[index] for index in indices]
+        return Shapes(self._path, entries, [self._drawn[index] for index in indices], self._around)
+
+    def _inside(self, index: int, drawn: Any, height: int, width: int) -> np.ndarray:
+        try:
+            if isinstance(drawn, Mapping):
+                if drawn["size"] != [height, width]:
+                    raise ValueError(f"run lengths are of {drawn['size']} pixels, but the image has {[height, width]}")
+                return runs(drawn["counts"], height, width)
+            return np.logical_or.reduce([polygon(each, height, width) for each in drawn])
+        except (ValueError, TypeError, KeyError, OverflowError) as problem:
+            words = f"has a shape that cannot be drawn: {shortened(str(problem), 100)}"
+            raise Contradiction(self.name(index), words, hint=_SHAPES) from problem
+
+
+class Coco(NamedTuple):
+    """What a file holds."""
+
+    images: Pictures
+    masks: Shapes
+    classes: tuple[str, ...]
+
+
+def load(path: Path) -> object:
+    """Return what a .json holds."""
+    place.check_file(path)
+    try:
+        return parse_json(read_bytes(path, _LARGEST))
+    except Unreadable as problem:
+        raise ImagesError(shown(path), str(problem), hint=_SHAPES) from problem
+
+
+def is_coco(held: object) -> bool:
+    """Return whether this is what COCO's files hold: a mapping that has images and annotations."""
+    return isinstance(held, dict) and {"images", "annotations"} <= held.keys()
+
+
+def opened(path: Path, held: object, root: Path, store: Store | None, names: Sequence[str] | None) -> Coco:
+    """Open what a file holds. Its images lie below a folder; `names` are the classes in the network's order, if set."""
+    if not isinstance(held, dict):
+        raise ImagesError(shown(path), "is not a file of COCO", hint=_SHAPES)
+    images, annotations, categories = (_entries(path, held, key) for key in ("images", "annotations", "categories"))
+    classes, numbers = _classes(path, categories, names)
+    entries = _images(path, images, root)
+    shapes = _shapes(path, annotations, numbers, entries)
+    is_complete = set(numbers.values()) == set(range(len(classes))) and not _is_background(classes[0])
+    files = [each.name for each in entries.values()]
+    drawn = Shapes(path, list(entries.values()), [shapes[number] for number in entries], IGNORED if is_complete else 0)
+    return Coco(Pictures(root, store, files), drawn, classes)
+
+
+def pictures(path: Path, held: object, root: Path, store: Store | None) -> Pictures:
+    """Return the images of a file without their masks."""
+    images = _entries(path, held if isinstance(held, dict) else {}, "images")
+    return Pictures(root, store, [each.name for each in _images(path, images, root).values()])
+
+
+def _entries(path: Path, held: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = held.get(key)
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ImagesError(shown(path), f"has no list of {key}", hint=_SHAPES)
+    return found
+
+
+def _classes(
+    path: Path, categories: Sequence[Mapping[str, Any]], names: Sequence[str] | None
+) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Return the classes in the network's order, and the number of each category's id."""
+    if not all(type(each.get("id")) is int and isinstance(each.get("name"), str) for each in categories):
+        raise ImagesError(shown(path), "has a category without an integer id or a name", hint=_SHAPES)
+    known: dict[int, str] = {each["id"]: each["name"] for each in categories}
+    if len(known) != len(categories) or len(set(known.values())) != len(known) or not known:
+        raise ImagesError(shown(path), "has no categories, or one twice", hint=_SHAPES)
+    if names is None:
+        ranked = sorted(known, key=lambda each: (not _is_background(known[each]), each))
+        front = () if _is_background(known[ranked[0]]) else (BACKGROUND,)
+        return (*front, *(known[each] for each in ranked)), {each: at for at, each in enumerate(ranked, len(front))}
+    strange = [name for name in known.values() if name not in names]
+    if strange:
+        problem = f"has categories that are not among the {len(names)} names of classes: {listed(strange, 80)}"
+        raise ImagesError(shown(path), problem, hint="add them to `images.names`, or leave that out")
+    return tuple(names), {each: names.index(name) for each, name in known.items()}
+
+
+def _is_background(name: str) -> bool:
+    return name.lower() == BACKGROUND
+
+
+def _images(path: Path, images: Sequence[Mapping[str, Any]], root: Path) -> dict[int, Entry]:
+    """Return the entry of each image's id, in the order of names."""
+    found: dict[int, Entry] = {}
+    for entry in images:
+        number, name = entry.get("id"), entry.get("file_name")
+        if type(number) is not int or not isinstance(name, str) or not name or "\0" in name:
+            raise ImagesError(shown(path), "has an image without an integer id or a file_name", hint=_SHAPES)
+        if number in found:
+            raise ImagesError(shown(path), f"has the image id {number} twice", hint=_SHAPES)
+        width, height = entry.get("width"), entry.get("height")
+        size = (width, height) if type(width) is int and type(height) is int else None
+        found[number] = Entry(os.path.normpath(name), size)
+    absent = Counted()
+    for name, _ in found.values():
+        if not os.path.isfile(os.path.join(root, name)):
+            absent.add(name)
+    if absent.count or not found:
+        problem = f"has {absent.count} of {len(found)} images that do not exist below {shown(root)}: {absent}"
+        hint = "name their folder as the source, and this file as its masks"
+        raise ImagesError(shown(path), problem if found else "has no images", hint=hint)
+    if len({each.name for each in found.values()}) < len(found):
+        raise ImagesError(shown(path), "names an image's file twice", hint="give each image one entry")
+    return dict(sorted(found.items(), key=lambda each: each[1].name))
+
+
+def _shapes(
+    path: Path, annotations: Sequence[Mapping[str, Any]], numbers: Mapping[int, int], entries: Mapping[int, Entry]
+) -> Mapping[int, list[Shape]]:
+    found: dict[int, list[Shape]] = defaultdict(list)
+    for at, entry in enumerate(annotations, 1):
+        image, category, drawn = (entry.get(key) for key in ("image_id", "category_id", "segmentation"))
+        where = f"annotation {at} of {shown(path)}"
+        unknown = [
+            f"{what} {shortened(str(number), 40)}"
+            for what, number, known in (("image", image, entries), ("category", category, numbers))
+            if type(number) is not int or number not in known
+        ]
+        if type(image) is not int or type(category) is not int or unknown:
+            raise ImagesError(where, f"is of the {unknown[0]}, which the file does not have", hint=_SHAPES)
+        if not drawn or not isinstance(drawn, list | dict):
+            raise ImagesError(where, "has no shape, only a box or nothing", hint="give polygons or run lengths")
+        found[image].append(Shape(numbers[category], bool(entry.get("iscrowd")), drawn))
+    return found

@@ -1,0 +1,101 @@
+"""Small scenes with known masks: handwritten digits, pasted on textures at random sizes and places.
+
+Made when they are needed, always the same ones: whole numbers alone, which every machine computes alike. Scenes for the
+evaluation have digits of their own.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+from PIL import Image
+
+from ...portable.tasks.masks import IGNORED
+from .arrays import Arrays, digits
+from .masked import Masked
+
+SCENES = "digits-scenes"
+CLASSES = ("background", *map(str, range(10)))
+SIDE = 64  # pixels
+_COUNTS = {"training": (800, 1), "calibration": (256, 2), "evaluation": (240, 3)}  # scenes, and their seed
+_MOST = 5  # digits in a scene
+_TRIES = 10  # places for a digit
+_SIZES = (14, 28)  # of a digit, in pixels
+_GRAINS = (4, 8, 16, SIDE)  # of a texture: values to a side
+_INSIDE = 112  # of 255: ink from which a pixel is the digit's
+
+
+class ArrayMasks:
+    """Masks in an array, N×H×W."""
+
+    ignored = IGNORED
+
+    def __init__(self, title: str, numbers: np.ndarray):
+        self._title, self._numbers = title, numbers
+        self.hashes = [sha256(mask.tobytes()).digest() for mask in numbers]
+        self._places: Sequence[int] = range(len(numbers))
+
+    def name(self, index: int) -> str:
+        return f"{self._title}[{self._places[index]}]"
+
+    def read(self, index: int, size: tuple[int, int]) -> np.ndarray:
+        return self._numbers[index].astype(np.int32)
+
+    def files(self) -> Sequence[str]:
+        return ()
+
+    def part(self, indices: Sequence[int]) -> ArrayMasks:
+        found = copy.copy(self)
+        found._numbers = np.array(self._numbers[indices])
+        found.hashes = [self.hashes[index] for index in indices]
+        found._places = [self._places[index] for index in indices]
+        return found
+
+
+def scenes(slot: str) -> Masked:
+    """Return the scenes of a slot: gray, with masks of eleven classes, of which 0 is the background."""
+    pixels, numbers = _drawn(slot)
+    source = Arrays(SCENES, pixels, np.zeros(len(pixels)), ())
+    return Masked(source, ArrayMasks(f"{SCENES} masks", numbers), CLASSES)
+
+
+@functools.lru_cache(maxsize=len(_COUNTS))
+def _drawn(slot: str) -> tuple[np.ndarray, np.ndarray]:
+    count, seed = _COUNTS[slot]
+    ink, random = digits(evaluation=slot == "evaluation"), np.random.default_rng(seed)
+    pixels, numbers = np.empty((count, SIDE, SIDE), np.uint8), np.zeros((count, SIDE, SIDE), np.uint8)
+    for picture, mask in zip(pixels, numbers, strict=True):
+        picture[...] = _texture(random)
+        for _ in range(int(random.integers(1, _MOST, endpoint=True))):
+            _paste(picture, mask, ink, random)
+    return pixels, numbers
+
+
+def _texture(random: np.random.Generator) -> np.ndarray:
+    """Return values between 0 and about 150: noise of several grains, one over the other."""
+    grains = [random.integers(0, 255, (grain, grain), np.uint8, endpoint=True) for grain in _GRAINS]
+    weights = random.integers(1, 5, len(grains))
+    layers = [_resized(grain, SIDE).astype(np.int64) * weight for grain, weight in zip(grains, weights, strict=True)]
+    return np.asarray(sum(layers) * int(random.integers(70, 150)) // (255 * int(weights.sum())), np.uint8)
+
+
+def _paste(picture: np.ndarray, mask: np.ndarray, ink: Arrays, random: np.random.Generator) -> None:
+    """Add one digit, brighter than the texture below it, where no other digit lies; none where no place is free."""
+    which, size = int(random.integers(len(ink.labels))), int(random.integers(*_SIZES, endpoint=True))
+    bright, places = int(random.integers(170, 255, endpoint=True)), random.integers(0, SIDE - size, (_TRIES, 2))
+    boxes = [np.s_[top : top + size, left : left + size] for top, left in places.tolist()]
+    here = next((box for box in boxes if not mask[box].any()), None)
+    if here is None:
+        return
+    with ink.open(which) as image:
+        drawn = _resized(np.asarray(image), size).astype(np.int64)
+    picture[here] = (picture[here] * (255 - drawn) + bright * drawn) // 255
+    mask[here][drawn >= _INSIDE] = ink.labels[which] + 1
+
+
+def _resized(values: np.ndarray, side: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(values).resize((side, side), Image.Resampling.BILINEAR))
