@@ -1,5 +1,6 @@
-"""Which channels of which tensors belong together: those that ReLU, addition, pooling, slices or zero padding pass on.
+"""Which channels of which tensors belong together: those that other operators pass on.
 
+ReLU, addition, pooling, slices, zero padding, concatenation and resizing do.
 Along an entire residual stream, the same channel is one class; a class that another operator reads is not free.
 """
 
@@ -7,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import resizing
 from .net import Net, Node
-from .placement import POOLING, moves, weight_axis
+from .placement import POOLING, joins, moves, weight_axis
 
 
 class Channels:
@@ -43,6 +45,10 @@ class Channels:
             self._of[node.name] = self._of[first]
         elif node.kind in ("Slice", "Pad") and first in self._of:
             self._moved(node)
+        elif joins(self._net, node) and all(name in self._of for name in node.inputs):
+            self._of[node.name] = np.concatenate([self._of[name] for name in node.inputs])
+        elif node.kind == "Resize" and first in self._of and resizing.of_sides(self._net, node):
+            self._of[node.name] = self._of[first]
         else:
             self._fix_all(node)
 

@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from . import resizing
 from .net import Net, Node
-from .placement import nonnegative
+from .placement import joins, nonnegative
 
 _OPSET = 18  # the first whose reductions take their axes as an input
 _SPATIAL = [2, 3]
@@ -32,21 +33,22 @@ def supported(model: onnx.ModelProto, net: Net) -> bool:
     """Return whether the gradients of this network can be written as a graph."""
     version = max((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), default=0)
     known = all(node.kind in _BACKWARD and _ordinary(net, node) for node in net.nodes)
-    return version >= _OPSET and known and classes(model) > 0
+    return version >= _OPSET and known and all(answer(model)) and len(answer(model)) in (1, 3)
 
 
-def classes(model: onnx.ModelProto) -> int:
-    """Return the number of logits; 0 where the graph does not say."""
-    shape = model.graph.output[0].type.tensor_type.shape.dim
-    return shape[1].dim_value if len(shape) == 2 else 0
+def answer(model: onnx.ModelProto) -> tuple[int, ...]:
+    """Return the sides of an image's answer: its logits, or those of each pixel; 0 where the graph does not say."""
+    return tuple(dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim[1:])
 
 
 class Gradients:
     """The nodes that compute gradients, and the names of what was observed."""
 
-    def __init__(self, net: Net, observed: Observed):
+    def __init__(self, net: Net, observed: Observed, sides: int = 1):
+        """Write them for answers of this many sides, without the batch."""
         self.signs = "gradient/signs"  # the logits' own gradients: an input of the graph
         self._net, self._graph = net, _Graph()
+        self._sides = sides
         self._slopes = self._backward()
         self.peaks, self.means, self.felt = dict[str, str](), dict[str, str](), dict[str, str]()
         for name in observed.tensors:
@@ -68,7 +70,9 @@ class Gradients:
         found = onnx.GraphProto()
         found.node.extend(self._graph.nodes)
         found.initializer.extend(self._graph.constants)
-        found.input.append(helper.make_tensor_value_info(self.signs, onnx.TensorProto.FLOAT, ["batch", None]))
+        found.input.append(
+            helper.make_tensor_value_info(self.signs, onnx.TensorProto.FLOAT, ["batch", *[None] * self._sides])
+        )
         return found
 
     def _backward(self) -> dict[str, str]:
@@ -160,6 +164,15 @@ class _Graph:
         found = self.add("MatMul", self.flat(image), by_position)
         return self.add("ReduceSum", found, self.integers([0]), keepdims=0)
 
+    def resized_identity(self, node: Node, axis: int) -> str:
+        """Resize the rows of an identity as an axis of the image is: to the matrix that does so, as 1 × 1 × rows × …"""
+        side = self.add("Shape", node.inputs[0], start=axis, end=axis + 1)
+        square = self.add("EyeLike", self.add("ConstantOfShape", self.add("Concat", side, side, axis=0)))
+        image = self.add("Unsqueeze", square, self.integers([0, 1]))
+        one, ones = self.hold(np.ones(1, np.float32)), self.hold(np.ones(2, np.float32))
+        scale = self.add("Slice", node.inputs[2], self.integers([axis]), self.integers([axis + 1]))
+        return self.add("Resize", image, "", self.add("Concat", ones, scale, one, axis=0), **node.attributes)
+
     def fitted(self, name: str, other: str) -> str:
         """Cut or fill with zeros to another tensor's height and width."""
         sizes = self.add("Sub", self.add("Shape", other), self.add("Shape", name))
@@ -178,6 +191,10 @@ def _ordinary(net: Net, node: Node) -> bool:
         return own and plain and len(weights) == (4 if node.kind == "Conv" else 2)
     if node.kind == "Add":
         return not any(name in net.constants for name in node.inputs)
+    if node.kind == "Concat":
+        return joins(net, node)
+    if node.kind == "Resize":
+        return resizing.of_sides(net, node) and "axes" not in node.attributes and resizing.known(node)
     if node.kind == "AveragePool":
         return not any(node.integers("pads", [0] * 4)) and set(node.integers("dilations", [1])) == {1}
     if node.kind == "ReduceMean":
@@ -239,6 +256,21 @@ def _max_pool(graph: _Graph, node: Node, slot: int, slope: str) -> str:
     return graph.like(graph.add("ScatterElements", zeros, *flat, axis=0, reduction="add"), image)
 
 
+def _concat(graph: _Graph, node: Node, slot: int, slope: str) -> str:
+    """Cut the channels of one input out of the slope."""
+    counts = [graph.add("Shape", name, start=1, end=2) for name in node.inputs[: slot + 1]]
+    first = graph.integers([0])
+    for count in counts[:-1]:
+        first = graph.add("Add", first, count)
+    return graph.add("Slice", slope, first, graph.add("Add", first, counts[-1]), graph.integers([1]))
+
+
+def _resize(graph: _Graph, node: Node, slot: int, slope: str) -> str:
+    """Give each pixel the slopes of those that it helps to make: by the matrix of each side, transposed."""
+    high, wide = (graph.resized_identity(node, axis) for axis in _SPATIAL)
+    return graph.add("MatMul", graph.add("MatMul", graph.add("Transpose", high, perm=[0, 1, 3, 2]), slope), wide)
+
+
 _BACKWARD: dict[str, Callable[[_Graph, Node, int, str], str]] = {
     "Conv": _conv,
     "Gemm": _gemm,
@@ -252,4 +284,6 @@ _BACKWARD: dict[str, Callable[[_Graph, Node, int, str], str]] = {
     "Reshape": _reshape,
     "Squeeze": _reshape,
     "Identity": _reshape,
+    "Concat": _concat,
+    "Resize": _resize,
 }

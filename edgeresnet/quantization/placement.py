@@ -1,7 +1,8 @@
 """Where Q/DQ stand in a network for a dialect, which layers stay float, and why. Writes nothing and knows no scale.
 
 A tensor is quantized once, for all readers that run in INT8. Operators that only move values (max pooling, slices, a
-pad with zeros, reshapes) pass their input's grid on, so that nothing between two INT8 layers returns to float.
+pad with zeros, reshapes, resizing) pass their input's grid on, so that nothing between two INT8 layers returns to
+float. What a concatenation joins has one grid: compilers then copy integers.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from .scales import Grid
 MOVING = ("MaxPool", "Slice", "Pad", "Flatten", "Reshape", "Identity", "Squeeze", "Unsqueeze")
 POOLING = ("GlobalAveragePool", "AveragePool", "ReduceMean")
 _MEANS = ("GlobalAveragePool", "ReduceMean", "GlobalMaxPool", "ReduceMax")  # of channels, in attention
-_INT8 = {"Conv", "Gemm", "Relu", "Clip", "Add", *MOVING, *POOLING}
+_INT8 = {"Conv", "Gemm", "Relu", "Clip", "Add", "Concat", "Resize", *MOVING, *POOLING}
 _CALLED = {"Relu": "ReLU", "MaxPool": "max pooling", "Pad": "padding", **dict.fromkeys(POOLING, "average pooling")}
+_CALLED |= {"Concat": "concatenation", "Resize": "resizing"}
 SYMMETRIC, _UNSIGNED = Grid(-128, 127), Grid(0, 255)
 _WEIGHTS = {"full": Grid(-127, 127), "half": Grid(-63, 63)}
 
@@ -108,9 +110,7 @@ def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bo
     for node in reversed(net.nodes):  # readers first: what feeds a quantized reader may be INT8 itself
         if node.kind in POOLING and _all_read_quantized(found, net, node.name):
             _quantize(found, net, dialect, node, 0)
-    for node in reversed(net.nodes):
-        if moves(net, node) and node.name in found.points and node.inputs[0] in net.maker:
-            _carry(found, net, dialect, node)
+    _pass_on(found, net, dialect)
     found.padded = {found.source(node.inputs[0]) for node in net.nodes if node.kind == "Pad"} & found.points.keys()
     for node in net.nodes:
         if node.kind not in _INT8 and net.depth[node.name] > 0 and _leads_to(net, node, set(found.weights)):
@@ -125,6 +125,8 @@ def nonnegative(net: Net, tensor: str) -> bool:
         return False
     if node.kind == "Relu" or (node.kind == "Clip" and _floor(net, node) >= 0):
         return True
+    if joins(net, node):
+        return all(nonnegative(net, name) for name in node.inputs)
     mirrors = node.kind == "Pad" and node.attributes.get("mode", b"constant") != b"constant"  # or repeats an edge
     return (node.kind in POOLING or mirrors or moves(net, node)) and nonnegative(net, node.inputs[0])
 
@@ -136,7 +138,18 @@ def moves(net: Net, node: Node) -> bool:
         value = net.constants.get(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
         named = len(node.inputs) > 2 and bool(node.inputs[2])
         return mode == b"constant" and (not named or (value is not None and float(value) == 0.0))
+    if node.kind == "Resize":  # a mean of neighbours is between them; cubic curves overshoot
+        return node.attributes.get("mode", b"nearest") in (b"nearest", b"linear") and not _extrapolates(node)
     return node.kind in MOVING
+
+
+def _extrapolates(resize: Node) -> bool:
+    return resize.attributes.get("coordinate_transformation_mode") == b"tf_crop_and_resize"
+
+
+def joins(net: Net, node: Node) -> bool:
+    """Return whether a node concatenates channels that other nodes make."""
+    return node.kind == "Concat" and node.integer("axis", 1) in (1, -3) and all(n in net.maker for n in node.inputs)
 
 
 def shortcut_of(net: Net, add: Node) -> int | None:
@@ -195,7 +208,22 @@ def _made_by_int8(found: Placement, net: Net, tensor: str) -> bool:
     node = net.maker.get(tensor)
     if node is None:
         return False
+    if joins(net, node):
+        return all(_made_by_int8(found, net, name) for name in node.inputs)
     return node.name in found.weights or (moves(net, node) and _made_by_int8(found, net, node.inputs[0]))
+
+
+def _passes(net: Net, node: Node) -> bool:
+    return moves(net, node) or joins(net, node)
+
+
+def _pass_on(found: Placement, net: Net, dialect: Dialect) -> None:
+    """Quantize what moves or is joined before it is quantized."""
+    for node in reversed(net.nodes):
+        if node.name in found.points and moves(net, node) and node.inputs[0] in net.maker:
+            _carry(found, net, dialect, node)
+        elif node.name in found.points and joins(net, node):
+            _join(found, net, dialect, node)
 
 
 def _carry(found: Placement, net: Net, dialect: Dialect, node: Node) -> None:
@@ -203,13 +231,38 @@ def _carry(found: Placement, net: Net, dialect: Dialect, node: Node) -> None:
 
     The scale is that of the earliest values which a layer, an addition or a pooling reads.
     """
-    source, result = node.inputs[0], node.name
+    source, result = node.inputs[0], found.source(node.name)
     others = [(reader.name, slot) for reader, slot in net.readers[source] if not moves(net, reader)]
-    decides = source if any(other in found.reads for other in others) else found.source(result)
+    decides = found.source(source) if any(other in found.reads for other in others) else result
+    if decides != result and _joined(net, result):
+        if _joined(net, decides):
+            return  # neither scale suits the other's values
+        decides = result
     _quantize(found, net, dialect, node, 0)
-    former = found.source(result)
-    for tensor in [source, result, former, *(t for t, of in found.alike.items() if of == former)]:
+    _share(found, decides, node.name, source)
+
+
+def _join(found: Placement, net: Net, dialect: Dialect, node: Node) -> None:
+    """Quantize what a concatenation joins, with the scale of the result: so it copies integers."""
+    decides = found.source(node.name)
+    before = {found.source(name) for name in node.inputs if name in found.points}
+    if any(_joined(net, name) for name in before - {decides}):
+        return  # an input has the scale of another concatenation
+    for slot in range(len(node.inputs)):
+        _quantize(found, net, dialect, node, slot)
+    _share(found, decides, *node.inputs)
+
+
+def _joined(net: Net, tensor: str) -> bool:
+    return tensor in net.maker and net.maker[tensor].kind == "Concat"
+
+
+def _share(found: Placement, decides: str, *tensors: str) -> None:
+    """Give these tensors, and all that share a scale with them, the scale and the grid of one."""
+    groups = {found.source(tensor) for tensor in tensors}
+    for tensor in [*tensors, *(tensor for tensor, of in found.alike.items() if of in groups), *groups]:
         found.alike[tensor] = decides
+        found.points[tensor] = found.points[decides]
     found.alike.pop(decides, None)
 
 
@@ -261,10 +314,10 @@ def weight_axis(node: Node) -> int:
 
 
 def _all_read_quantized(found: Placement, net: Net, tensor: str) -> bool:
-    """Return whether every reader of a tensor reads it quantized, or moves it to one that does."""
+    """Return whether every reader of a tensor reads it quantized, or passes it on to one that does."""
     readers = net.readers.get(tensor, [])
     return bool(readers) and all(
-        (reader.name, slot) in found.reads or (moves(net, reader) and _all_read_quantized(found, net, reader.name))
+        (reader.name, slot) in found.reads or (_passes(net, reader) and _all_read_quantized(found, net, reader.name))
         for reader, slot in readers
     )
 

@@ -107,11 +107,12 @@ def by_onnxruntime(model: onnx.ModelProto, placement: Placement) -> Differentiat
     layers = {node.name: node for node in placement.weights.values()}
     outputs = {name: _outputs(net, node) for name, node in layers.items()}
     chosen = {name: some(node, outputs[name]) for name, node in layers.items()}
-    graph = gradient.Gradients(net, gradient.Observed(sorted(placement.points), chosen))
+    sides = gradient.answer(model)
+    graph = gradient.Gradients(net, gradient.Observed(sorted(placement.points), chosen), len(sides))
     run = Runner(model, graph.outputs, graph.nodes())
 
     def differentiate(batch: np.ndarray, draw: Draw) -> Batch:
-        signs = draw((len(batch), gradient.classes(model)))
+        signs = draw((len(batch), *sides))
         found = dict(zip(graph.outputs, run(batch, **{graph.signs: signs}), strict=True))
         tensors = {
             name: OfTensor(found[peaks], found[graph.means[name]], found.get(graph.felt.get(name, "")))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError
+from . import resizing
 from .net import Net, Node
 
 
@@ -111,6 +112,21 @@ def _average_pool(node: Node, x: Tensor) -> Tensor:
     return F.avg_pool2d(x, kernel, strides, pads[:2], ceil, counted)
 
 
+def _resize(
+    node: Node, x: Tensor, roi: object = None, scales: Tensor | None = None, sizes: np.ndarray | None = None
+) -> Tensor:
+    if scales is None or len(scales) != 4 or "axes" in node.attributes or not resizing.known(node):
+        raise ModelError(
+            f"the resizing {node.name}", "cannot be refined", hint="use `effort: fast`, which does not refine"
+        )
+    for axis in (2, 3):
+        before, scale = x.shape[axis], float(scales[axis])
+        if scale != 1:
+            weights = torch.from_numpy(resizing.matrix(node, before, int(before * np.float32(scale)), scale)).to(x)
+            x = torch.einsum("bchw,oh->bcow" if axis == 2 else "bchw,ow->bcho", x, weights)
+    return x
+
+
 def _batch_norm(node: Node, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     return F.batch_norm(x, mean, variance, scale, shift, eps=node.number("epsilon", 1e-5))
 
@@ -130,6 +146,7 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Slice": _slice,
     "Pad": _pad,
     "ReduceMean": _mean,
+    "Resize": _resize,
     "GlobalAveragePool": lambda node, x: x.mean(dim=(2, 3), keepdim=True),
     "MaxPool": _max_pool,
     "Flatten": lambda node, x: x.flatten(node.integer("axis", 1)),

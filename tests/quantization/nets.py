@@ -53,13 +53,16 @@ class Maker:
         self.held[name] = np.asarray(value, kind)
         return name
 
-    def conv(self, x: str, name: str, outputs: int, side: int = 3, stride: int = 1, group: int = 1) -> str:
+    def conv(
+        self, x: str, name: str, outputs: int, side: int = 3, stride: int = 1, group: int = 1, apart: int = 1
+    ) -> str:
         inputs = self.channels[x] // group
         spread = np.sqrt(2 / (inputs * side * side))
         weights = self._rng.normal(size=(outputs, inputs, side, side)) * spread
         self.hold(f"{name}.weight", weights * self._rng.uniform(0.5, 2, (outputs, 1, 1, 1)), np.float32)
         self.hold(f"{name}.bias", self._rng.normal(size=outputs) / 4, np.float32)
-        about = {"pads": [side // 2] * 4, "strides": [stride] * 2, "group": group, "kernel_shape": [side] * 2}
+        about = {"pads": [apart * (side // 2)] * 4, "strides": [stride] * 2, "dilations": [apart] * 2}
+        about |= {"group": group, "kernel_shape": [side] * 2}  # type: ignore[dict-item]
         return self.add("Conv", [x, f"{name}.weight", f"{name}.bias"], f"{name}_out", outputs, **about)
 
     def relu(self, x: str) -> str:
@@ -70,6 +73,15 @@ class Maker:
 
     def pool(self, x: str) -> str:
         return self.add("MaxPool", [x], f"{x}_max", kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2])
+
+    def resize(self, x: str, name: str, factor: float = 2, mode: str = "linear") -> str:
+        scales = self.hold(f"{name}.scales", [1, 1, factor, factor], np.float32)
+        where = "half_pixel" if mode == "linear" else "asymmetric"
+        about = {"mode": mode, "coordinate_transformation_mode": where, "nearest_mode": "floor"}
+        return self.add("Resize", [x, "", scales], name, **about)
+
+    def cat(self, name: str, *parts: str) -> str:
+        return self.add("Concat", parts, name, sum(self.channels[part] for part in parts), axis=1)
 
     def option_a(self, x: str, name: str) -> str:
         """Every second pixel, and as many channels of zeros again."""
@@ -91,12 +103,17 @@ class Maker:
         self.add("Gemm", [flat, "fc.weight", "fc.bias"], "logits", classes, transB=1)
         return self.model(classes)
 
-    def model(self, classes: int = CLASSES) -> onnx.ModelProto:
+    def pixels(self, x: str, classes: int = 5, factor: int = 2) -> onnx.ModelProto:
+        """End in logits of each pixel."""
+        self.resize(self.conv(x, "last", classes, side=1), "logits", factor)
+        return self.model(classes, SIZE, SIZE)
+
+    def model(self, *answer: int) -> onnx.ModelProto:
         graph = helper.make_graph(
             self.nodes,
             "small",
             [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIZE, SIZE])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", *answer])],
             [numpy_helper.from_array(value, name) for name, value in self.held.items()],
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -168,6 +185,34 @@ def smooth() -> onnx.ModelProto:
     return net.head(silu(net.conv(x, "last", 16)))
 
 
+def pyramid(mode: str = "linear") -> onnx.ModelProto:
+    """DeepLab's head: dilated branches and the mean of the image, joined."""
+    net = Maker()
+    x = net.relu(net.conv("image", "stem", 8, stride=2))
+    x = net.relu(net.plus(net.conv(net.relu(net.conv(x, "b1.conv1", 8)), "b1.conv2", 8, apart=2), x, "b1"))
+    branches = [net.conv(x, "near", 8, side=1), net.conv(x, "far", 8, apart=2), net.conv(x, "farther", 8, apart=3)]
+    pooled = net.add("GlobalAveragePool", [x], "mean")
+    everywhere = net.resize(net.relu(net.conv(pooled, "pooling", 8, side=1)), "everywhere", 4, mode)
+    joined = net.cat("joined", *map(net.relu, branches), everywhere)
+    return net.pixels(net.relu(net.conv(joined, "project", 8, side=1)))
+
+
+def hourglass(mode: str = "linear") -> onnx.ModelProto:
+    """U-Net's: a map is joined with what was made of it at half its size."""
+    net = Maker()
+    x = net.relu(net.conv("image", "down1", 8))
+    y = net.relu(net.conv(net.pool(x), "down2", 8))
+    z = net.relu(net.conv(net.pool(y), "bottom", 8))
+    y = net.relu(net.conv(net.cat("join2", y, net.resize(z, "up2", mode=mode)), "left2", 8))
+    x = net.relu(net.conv(net.cat("join1", x, net.resize(y, "up1", mode=mode)), "left1", 8))
+    return net.pixels(x, factor=1)
+
+
+DENSE = {
+    "pyramid": pyramid,
+    "hourglass": hourglass,
+    "nearest": lambda: hourglass("nearest"),
+}
 RESIDUAL = {
     "option A": lambda: basic("A"),
     "option B": lambda: basic("B"),
