@@ -19,9 +19,25 @@ from ..frozen import dataclass
 from ..intervals import Z95, Interval
 from . import resampling
 from .masks import IGNORED, Packed
-from .resampling import Ratios
+from .resampling import Drop, Level, Ratios, finest
 
-__all__ = ["IGNORED", "Agreement", "Overlaps", "Packed", "agreement", "overlaps"]
+__all__ = [
+    "IGNORED",
+    "Agreement",
+    "Drop",
+    "Overlaps",
+    "Packed",
+    "agree_interval",
+    "agreement",
+    "class_drop_interval",
+    "class_interval",
+    "drop",
+    "drop_interval",
+    "finest",
+    "miou_interval",
+    "overlaps",
+    "paired",
+]
 
 
 class Counts(NamedTuple):
@@ -77,7 +93,7 @@ class Overlaps:
 
     @functools.cached_property
     def ratios(self) -> Ratios:
-        """The intersections and unions of images that have labels."""
+        """The intersections and unions."""
         return Ratios(self.counts.both, self.counts.union)
 
     def iou(self) -> np.ndarray:
@@ -154,43 +170,59 @@ def agreement(reference: Packed, given: Packed) -> Agreement:
     return Agreement(tuple(agree), tuple(pixels))
 
 
-def drop(before: Overlaps, now: Overlaps) -> float:
-    """Return how much mIoU was lost, over classes that occur in labels or in answers of either; nan: no label.
+def paired(before: Overlaps, now: Overlaps, number: int | None = None) -> Drop:
+    """Return how much mIoU was lost, with its interval over images, or the IoU of one class.
 
-    A class that only one of two networks answers, and that no label has, counts for both, with an IoU of 0. So a few
-    pixels of a class that is not there cost no whole part of the mean.
+    It is over the classes that occur in labels or in answers of either. A class that only one of two networks answers,
+    and that no label has, counts for both, with an IoU of 0. So a few pixels of a class that is not there do not cost
+    a class's part of the mean.
     """
-    _check_paired(before, now)
-    return resampling.Drop(before.ratios, now.ratios).value
+    if (before.images, before.classes) != (now.images, now.classes):
+        raise ValueError("two networks are compared by the same images and classes")
+    return _paired(before, now, number)
+
+
+def drop(before: Overlaps, now: Overlaps) -> float:
+    """Return how much mIoU was lost; nan: no pixel has a label."""
+    return paired(before, now).value
 
 
 def drop_interval(before: Overlaps, now: Overlaps, z: float = Z95, times: float = 1.0) -> Interval:
-    """Return the interval of the mIoU lost, paired over images. `times` as many images like these give its multiple."""
-    _check_paired(before, now)
-    return resampling.Drop(before.ratios, now.ratios).interval(z, times)
+    """Return the interval of the mIoU lost, paired over images; `times` as many images give its multiple."""
+    return paired(before, now).interval(z, times)
 
 
 def miou_interval(now: Overlaps, z: float = Z95, times: float = 1.0) -> Interval:
     """Return the interval of the mIoU."""
-    return resampling.Level(now.ratios).interval(z, times)
+    return _level(now, None).interval(z, times)
 
 
 def class_interval(now: Overlaps, number: int, z: float = Z95, times: float = 1.0) -> Interval:
     """Return the interval of the IoU of one class, from the images in which it occurs."""
-    return resampling.Level(now.ratios.of_column(number)).interval(z, times)
+    return _level(now, number).interval(z, times)
+
+
+def class_drop_interval(before: Overlaps, now: Overlaps, number: int, z: float = Z95, times: float = 1.0) -> Interval:
+    """Return the interval of the IoU that one class lost."""
+    return paired(before, now, number).interval(z, times)
 
 
 def agree_interval(found: Agreement, z: float = Z95, times: float = 1.0) -> Interval:
     """Return the interval of the share of pixels that agree with the reference."""
-    columns = (np.asarray(each, np.float64)[:, None] for each in (found.agree, found.pixels))
-    return resampling.Level(Ratios(*columns)).interval(z, times)
+    agree, pixels = (np.asarray(each, np.float64)[:, None] for each in (found.agree, found.pixels))
+    return Level(Ratios(agree, pixels)).interval(z, times)
+
+
+@functools.lru_cache(maxsize=64)  # a verdict asks for the interval of many multiples of the images
+def _paired(before: Overlaps, now: Overlaps, number: int | None) -> Drop:
+    return Drop(*(each.ratios if number is None else each.ratios.of_column(number) for each in (before, now)))
+
+
+@functools.lru_cache(maxsize=64)
+def _level(now: Overlaps, number: int | None) -> Level:
+    return Level(now.ratios if number is None else now.ratios.of_column(number))
 
 
 def _check_shapes(index: int, one: np.ndarray, other: np.ndarray) -> None:
     if one.shape != other.shape:
         raise ValueError(f"image {index}: masks of {one.shape} and {other.shape} pixels")
-
-
-def _check_paired(before: Overlaps, now: Overlaps) -> None:
-    if (before.images, before.classes) != (now.images, now.classes):
-        raise ValueError("two networks are compared by the same images and classes")

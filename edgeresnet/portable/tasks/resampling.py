@@ -1,19 +1,27 @@
 """Intervals over images of a mean of ratios, each of which is summed over images first: mIoU, and what is lost of it.
 
 Arrays in, intervals out. Rows are images, columns are classes; the ratio of a class is the sum of its tops over the sum
-of its bottoms. Images are left out one by one (the jackknife), which shows how much each of them matters.
+of its bottoms. Each image is left out once (the jackknife): that shows how much it matters.
+
+Most images lose little, a few lose much, and a class may be in few images. There a bootstrap holds the truth too
+rarely: percentiles, BCa and the studentized one were measured, and `benchmarks/coverage.py --masks` shows the first.
+So an interval has two parts. One is Student's t by how images differ: if few of them matter, it has few degrees of
+freedom. The other is half an image unlike all of these, which loses several times as much as any of them.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from ..intervals import Z95, Interval, t_point
 
 _FEW = 10  # images: fewer that differ do not show what a difference can be
+_FURTHER = 3.0  # times the most that an image is away: so far may be one like none of these
+_LEAST = 0.2  # of all there is to lose: so much may be lost by an image like none of these, however little others lose
 
 
 def ratio(tops: np.ndarray, bottoms: np.ndarray, absent: float) -> np.ndarray:
@@ -27,103 +35,109 @@ def mean_ratio(tops: np.ndarray, bottoms: np.ndarray) -> float:
     return float(ratio(tops, bottoms, 0.0).sum()) / found if found else math.nan
 
 
-class Ratios:
-    """Tops and bottoms of images that have any."""
+def finest(images: int, z: float = Z95) -> float:
+    """Return the least that this number of images can rule out to be lost, whatever comes out."""
+    return 1.0 if images < 2 else min(1.0, _unseen(images, images, 0.0, z))
 
-    def __init__(self, tops: np.ndarray, bottoms: np.ndarray) -> None:
-        self.tops, self.bottoms = tops, bottoms
+
+class Ratios(NamedTuple):
+    """Tops and bottoms, image by image (rows) and class by class (columns)."""
+
+    tops: np.ndarray
+    bottoms: np.ndarray
 
     def of_column(self, number: int) -> Ratios:
-        """Return one class by itself."""
+        """Return those of one class."""
         return Ratios(self.tops[:, [number]], self.bottoms[:, [number]])
 
-    def __len__(self) -> int:
-        return len(self.tops)
+    def sums(self) -> Ratios:
+        """Return the sums over images."""
+        return Ratios(self.tops.sum(0), self.bottoms.sum(0))
+
+    def without_each(self) -> Ratios:
+        """Return the sums over all images but one, for each of them."""
+        sums = self.sums()
+        return Ratios(sums.tops - self.tops, sums.bottoms - self.bottoms)
+
+
+class Spread(NamedTuple):
+    """How much single images matter to a mean of ratios."""
+
+    error: float  # the standard error
+    freedom: float  # degrees of it
+    largest: float  # how far the image is from the others that matters most
 
 
 class Drop:
     """The mean ratio before minus that of now, over the classes that occur in either."""
 
-    lowest, highest = -1.0, 1.0
+    ends = Interval(-1.0, 1.0)
 
     def __init__(self, before: Ratios, now: Ratios) -> None:
         there = (before.bottoms + now.bottoms).any(axis=1)
-        self.sides = [(each.tops[there], each.bottoms[there]) for each in (before, now)]
+        self.before, self.now = (Ratios(each.tops[there], each.bottoms[there]) for each in (before, now))
         self.images = int(there.sum())
 
-    @property
+    @functools.cached_property
     def value(self) -> float:
-        return float(self._of([(tops.sum(0), bottoms.sum(0)) for tops, bottoms in self.sides]))
-
-    def _of(self, sums: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """Return the drop from sums of tops and bottoms; the last axis is that of the classes."""
-        lost = ratio(*sums[0], 0.0) - ratio(*sums[1], 0.0)
-        classes = ((sums[0][1] > 0) | (sums[1][1] > 0)).sum(-1)
-        return ratio(lost.sum(-1), classes, math.nan)
+        """What is lost; nan: no image has anything to count."""
+        return float(_lost(self.before.sums(), self.now.sums()))
 
     @functools.cached_property
-    def without_each(self) -> np.ndarray:
-        """What is found without each of the images."""
-        return self._of([(tops.sum(0) - tops, bottoms.sum(0) - bottoms) for tops, bottoms in self.sides])
+    def spread(self) -> Spread:
+        """How much single images matter. A class of one image is compared with the other classes."""
+        count = self.images
+        away = _lost(self.before.without_each(), self.now.without_each())
+        away -= away.mean()
+        squares = float((away**2).sum())
+        if squares == 0:
+            return Spread(0.0, count - 1, 0.0)
+        excess = max(count * float((away**4).sum()) / squares**2 - 1, 1e-9)  # kurtosis: how few images matter
+        freedom = max(1.0, min(1.0, 2 / excess) * (count - 1))
+        return Spread(math.sqrt((count - 1) / count * squares), freedom, (count - 1) * float(np.abs(away).max()))
 
     @functools.cached_property
-    def differing(self) -> tuple[int, int]:
-        """How many images speak for a lower value, and for a higher one: those that changed at all."""
-        (tops, bottoms), (tops_now, bottoms_now) = self.sides
-        changed = int(((tops != tops_now) | (bottoms != bottoms_now)).any(axis=1).sum())
-        return changed, changed
+    def differing(self) -> Interval:
+        """How many images show how much lower the value may be, and how much higher: those that changed at all."""
+        changed = float(np.any([one != other for one, other in zip(self.before, self.now, strict=True)], (0, 2)).sum())
+        return Interval(changed, changed)
 
     def interval(self, z: float = Z95, times: float = 1.0) -> Interval:
-        return _interval(self.value, self.without_each, self.differing, (self.lowest, self.highest), z, times)
+        """Return the interval of the value; `times` as many images like these give its multiple."""
+        if self.images < 2:
+            return self.ends
+        error, freedom, largest = self.spread
+        known = t_point(math.erfc(z / math.sqrt(2)) / 2, freedom * times) * error / math.sqrt(times)
+        low, high = (math.hypot(known, _unseen(self.images * times, few * times, largest, z)) for few in self.differing)
+        return Interval(max(self.ends.low, self.value - low), min(self.ends.high, self.value + high))
 
 
 class Level(Drop):
-    """A mean ratio itself: what is lost of it where nothing is left."""
+    """A mean ratio by itself: what would be lost of it if nothing were left."""
 
-    lowest, highest = 0.0, 1.0
+    ends = Interval(0.0, 1.0)
 
     def __init__(self, now: Ratios) -> None:
         super().__init__(now, Ratios(np.zeros_like(now.tops), now.bottoms))
 
     @functools.cached_property
-    def differing(self) -> tuple[int, int]:
-        (tops, bottoms), _ = self.sides
-        return int((tops < bottoms).any(axis=1).sum()), int((tops > 0).any(axis=1).sum())
+    def differing(self) -> Interval:
+        """How many images have less than all, and how many have more than nothing."""
+        tops, bottoms = self.before
+        return Interval(float((tops < bottoms).any(axis=1).sum()), float((tops > 0).any(axis=1).sum()))
 
 
-def _interval(
-    value: float,
-    without_each: np.ndarray,
-    differing: tuple[int, int],
-    ends: tuple[float, float],
-    z: float,
-    times: float,
-) -> Interval:
-    n = len(without_each)
-    if n == 0 or math.isnan(value):
-        return Interval(*ends)
-    kept = without_each[~np.isnan(without_each)]
-    if len(kept) < 2:
-        return Interval(*ends)
-    away = kept - kept.mean()
-    variance = (n - 1) / n * float((away**2).sum())
-    reach = 0.0
-    if variance > 0:
-        kurtosis = n * float((away**4).sum()) / float((away**2).sum()) ** 2
-        freedom = max(1.0, min(n - 1, 2 * (n - 1) / max(kurtosis - 1, 1e-9))) * times
-        reach = t_point(_beyond(z), freedom) * math.sqrt(variance / times)
-    low, high = (max(reach, _unseen(n * times, few * times, z)) for few in differing)
-    return Interval(max(ends[0], value - low), min(ends[1], value + high))
+def _lost(before: Ratios, now: Ratios) -> np.ndarray:
+    """Return the drop from sums over images; the last axis is that of the classes."""
+    lost = ratio(*before, 0.0) - ratio(*now, 0.0)
+    return ratio(lost.sum(-1), ((before.bottoms > 0) | (now.bottoms > 0)).sum(-1), math.nan)
 
 
-def _unseen(images: float, differing: float, z: float) -> float:
-    """Return how much may be lost, or won, by images of a kind that these did not show, each of them all that it has.
+def _unseen(images: float, differing: float, largest: float, z: float) -> float:
+    """Return how much may be lost, or won, by images of a kind that is not among these.
 
-    As many as the score interval of a proportion allows where none was seen. Some images that differ show how large
-    differences are: the more of them, the less is left to that.
+    Half an image of that kind counts as seen (Jeffreys). Where few images differ at all, such images may lose all they
+    have, and be as many as the score interval of a proportion allows where none was seen.
     """
-    return max(0.0, 1 - differing / _FEW) * z**2 / (images + z**2)
-
-
-def _beyond(z: float) -> float:
-    return 0.5 * math.erfc(z / math.sqrt(2))
+    half = z**2 / 2 / images * max(_FURTHER * largest, _LEAST)
+    return max(half, (1 - differing / _FEW) * z**2 / (images + z**2))
