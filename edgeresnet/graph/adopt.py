@@ -1,28 +1,33 @@
 """A user's ONNX file → the canonical form. Changes how the graph is written, never what it computes.
 
-Images come in channels first and logits go out; `Adopted` records where the file differs. The batch stays as it is;
-open sides become those of the images. Compares no answers: the caller does that. `lint` refuses what it can before
-anything runs.
+Images come in channels first and logits go out, of complete images or of pixels; `Adopted` records where the file
+differs. The batch stays as it is; open sides become those of the images. Compares no answers: the caller does that.
+`lint` refuses what it can before anything runs.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import onnx
 from onnx import checker, helper, inliner, shape_inference, version_converter
 
+from .. import tasks
 from ..errors import ModelError, first_line, foreign, listed
 from ..portable import onnx_file
 from ..portable.documents import shown
 from ..portable.preprocessing import Preprocessing
+from ..tasks import LearnedTask
+from ..tasks.probabilities import PROBABILITIES
 from . import about, canonical, layout, lint, sane
 
 OLDEST = 13  # below it Q/DQ knows no axis, so no INT8 could be written from this network
 OPSET = 18  # what our own exports are written in, and old enough for TensorRT 10.3 and JetPack 6
 _IR = 10  # likewise
+_CLASSES = tasks.of(tasks.CLASSIFICATION)
 
 
 class Adopted(NamedTuple):
@@ -31,17 +36,26 @@ class Adopted(NamedTuple):
     model: onnx.ModelProto  # canonical
     original: onnx.ModelProto  # the file's own graph; its logits are a second output where it ends in probabilities
     channels_last: bool  # how `original` takes its images
-    last: str  # the operator of `lint.PROBABILITIES` that ends `original` and not `model`, or nothing
+    last: str  # the operator that ends `original` and not `model`, since it turns logits into other answers; or nothing
 
 
-def adopt(path: Path, preprocessing: Preprocessing, classes: int, *, as_probabilities: bool = False) -> Adopted:
+def adopt(
+    path: Path,
+    preprocessing: Preprocessing,
+    classes: int,
+    task: LearnedTask = _CLASSES,
+    *,
+    as_probabilities: bool = False,
+) -> Adopted:
     """Adopt a file. `as_probabilities`: keep a Softmax at the end, since the network compared with this one has it."""
     hint = "export it again; `onnx.checker` reports more"
     with foreign(lambda reason: ModelError(shown(path), f"is not a valid ONNX model: {reason}", hint=hint)):
-        return _adopted(path, preprocessing, classes, as_probabilities)
+        return _adopted(path, preprocessing, classes, task, as_probabilities)
 
 
-def _adopted(path: Path, preprocessing: Preprocessing, classes: int, as_probabilities: bool) -> Adopted:
+def _adopted(
+    path: Path, preprocessing: Preprocessing, classes: int, task: LearnedTask, as_probabilities: bool
+) -> Adopted:
     original = onnx.load(path)  # with external weights
     if original.functions:
         original = inliner.inline_local_functions(original)
@@ -50,11 +64,12 @@ def _adopted(path: Path, preprocessing: Preprocessing, classes: int, as_probabil
     _refuse_unknown(original, path)
     model = onnx.ModelProto()
     model.CopyFrom(original)
-    last, logits = ("", "") if as_probabilities else _take_off(model)
+    kept = PROBABILITIES if as_probabilities else ()
+    last, logits = _take_off(model, [operator for operator in task.last if operator not in kept])
     if last:
         original.graph.output.append(helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
     _weights_are_no_inputs(model)
-    turned = _fix_sides(model, preprocessing, classes)
+    turned = _fix_sides(model, preprocessing, task.sides(classes))
     checker.check_model(model)
     if turned:
         layout.take_first(model)
@@ -112,17 +127,36 @@ def _open_batch(model: onnx.ModelProto) -> None:
             dim.dim_param = "batch"
 
 
-def _take_off(model: onnx.ModelProto) -> tuple[str, str]:
-    """Remove a Softmax at the end in place, since INT8 works on logits; return its kind, and the logits' name."""
+def _take_off(model: onnx.ModelProto, operators: Sequence[str]) -> tuple[str, str]:
+    """Remove what turns logits into other answers at the end, in place, since INT8 works on logits; return the last
+    such operator, and the logits' name.
+    """
     makers = {name: node for node in model.graph.node for name in node.output}
-    node = makers.get(model.graph.output[0].name)
-    while node is not None and node.op_type in onnx_file.ONLY_SHAPES:
-        node = makers.get(node.input[0])
-    if node is None or node.op_type not in lint.PROBABILITIES:
+    answer = model.graph.output[0]
+    numbers = _maker(makers, answer.name, (*onnx_file.ONLY_SHAPES, "Cast"))
+    if numbers is not None and numbers.op_type == "ArgMax" and "ArgMax" in operators and _axis(numbers) in (1, -3):
+        answer.name = numbers.input[0]
+        answer.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        _, logits = _take_off(model, PROBABILITIES)
+        return "ArgMax", logits or answer.name
+    node = _maker(makers, answer.name, onnx_file.ONLY_SHAPES)
+    if node is None or node.op_type not in operators or node.op_type == "ArgMax":
         return "", ""
     kind, node.op_type = node.op_type, "Identity"
     del node.attribute[:]
     return kind, node.input[0]
+
+
+def _maker(makers: Mapping[str, onnx.NodeProto], name: str, but: Collection[str]) -> onnx.NodeProto | None:
+    """Return the node that makes a value, before those that `but` names."""
+    node = makers.get(name)
+    while node is not None and node.op_type in but:
+        node = makers.get(node.input[0])
+    return node
+
+
+def _axis(node: onnx.NodeProto) -> int:
+    return next((helper.get_attribute_value(each) for each in node.attribute if each.name == "axis"), 0)
 
 
 def _weights_are_no_inputs(model: onnx.ModelProto) -> None:
@@ -133,7 +167,7 @@ def _weights_are_no_inputs(model: onnx.ModelProto) -> None:
     model.ir_version = max(model.ir_version, 4)
 
 
-def _fix_sides(model: onnx.ModelProto, preprocessing: Preprocessing, classes: int) -> bool:
+def _fix_sides(model: onnx.ModelProto, preprocessing: Preprocessing, answers: Sequence[int | None]) -> bool:
     """Set all sides but the batch to the images' own; return whether the file has channels last.
 
     Inner shapes are inferred from there.
@@ -151,7 +185,10 @@ def _fix_sides(model: onnx.ModelProto, preprocessing: Preprocessing, classes: in
             dim.dim_value = shape[0]
         else:
             dim.dim_param = "batch"
-    answer.shape.dim.add().dim_value = classes
+    for count in answers:
+        length = answer.shape.dim.add()
+        if count is not None:
+            length.dim_value = count
     return channels_last
 
 

@@ -18,6 +18,7 @@ from . import absorb, layout, padding, reshapes, resizing
 
 INPUT, OUTPUT = "image", "logits"
 _ALL = 1 << 62
+_SIDES = (2, 4)  # of logits: of complete images, or of pixels
 
 
 def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -67,13 +68,13 @@ def _check(graph: ir.Model) -> None:
         raise ModelError(
             "the traced network",
             f"has {len(inputs)} inputs and {len(outputs)} outputs",
-            hint="a classifier takes one image batch and returns one tensor of logits",
+            hint="it must take one batch of images and return one tensor of logits",
         )
-    if inputs[0].dtype != ir.DataType.FLOAT or len(outputs[0].shape or ()) != 2:
+    if inputs[0].dtype != ir.DataType.FLOAT or len(outputs[0].shape or ()) not in _SIDES:
         raise ModelError(
             "the traced network",
             f"takes {inputs[0].dtype} and returns shape {outputs[0].shape}",
-            hint="a classifier takes float32 images and returns batch × classes",
+            hint="it must take float32 images and return batch × classes, or batch × classes × height × width",
         )
 
 

@@ -1,4 +1,4 @@
-"""Checks an ONNX file before anything runs: is it a classifier of these images?
+"""Checks an ONNX file before anything runs: does it take these images, and answer as the task wants it?
 
 Reads the file's description and no weights; needs no onnx. Every refusal is one line that names file and numbers.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from .. import tasks
 from ..errors import ModelError
 from ..portable.onnx_file import FLOAT, FLOAT16, KINDS, OnnxFile, Value
 from ..portable.preprocessing import Preprocessing
+from ..tasks.probabilities import PROBABILITIES
 
-PROBABILITIES = ("Softmax", "LogSoftmax")  # operators that turn logits into other numbers, in the same order
-_EXPORT = "export the classifier alone: one batch of images in, batch × classes logits out"
+_EXPORT = "export the network alone: one batch of images in, one batch of logits out"
 _KINDS = "keep the types of input and output when converting (`keep_io_types`)"
 _QUANTIZED = {
     "QuantizeLinear",
@@ -22,6 +23,9 @@ _QUANTIZED = {
     "QLinearMatMul",
     "ConvInteger",
 }
+
+
+_CLASSES = tasks.of(tasks.CLASSIFICATION)
 
 
 def channels_last(sides: Sequence[int | None], channels: Collection[int]) -> bool:
@@ -40,12 +44,19 @@ def otherwise(turned: bool, last: str) -> list[str]:
     found = []
     if turned:
         found.append("the file takes images as NHWC; the networks that edgeresnet makes of it take NCHW")
-    if last in PROBABILITIES:
-        found.append(f"the file ends in a {last}; the networks that edgeresnet makes of it return the logits before it")
+    if last in (*PROBABILITIES, "ArgMax"):
+        ends = f"the file ends in {'an' if last == 'ArgMax' else 'a'} {last}"
+        found.append(f"{ends}; the networks that edgeresnet makes of it return the logits before it")
     return found
 
 
-def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, wanted: int | None) -> int | None:
+def reference(
+    file: OnnxFile,
+    preprocessing: Preprocessing,
+    classes: int,
+    wanted: int | None,
+    task: tasks.LearnedTask = _CLASSES,
+) -> int | None:
     """Check an ONNX file that replaces a checkpoint; return the batch that it will have, None where that may vary."""
     quantized = sorted(file.operators & _QUANTIZED)
     if quantized:
@@ -56,7 +67,7 @@ def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, wanted
             "`edgeresnet verify INT8.onnx --reference FP32.onnx`; "
             "`edgeresnet inspect INT8.onnx --target T` reports whether a compiler accepts it",
         )
-    fixed = _fits(file, preprocessing, classes, (FLOAT,))
+    fixed = _fits(file, preprocessing, classes, (FLOAT, *task.kinds), task)
     if wanted is not None and fixed is not None and wanted != fixed:
         raise ModelError(
             str(file.path),
@@ -66,9 +77,15 @@ def reference(file: OnnxFile, preprocessing: Preprocessing, classes: int, wanted
     return wanted or fixed
 
 
-def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, against: int | None) -> None:
+def candidate(
+    file: OnnxFile,
+    preprocessing: Preprocessing,
+    classes: int,
+    against: int | None,
+    task: tasks.LearnedTask = _CLASSES,
+) -> None:
     """Check a network that another tool made and that runs as it is, next to one whose batch is `against`."""
-    fixed = _fits(file, preprocessing, classes, (FLOAT, FLOAT16))
+    fixed = _fits(file, preprocessing, classes, (FLOAT, FLOAT16, *task.kinds), task)
     _, *own = file.inputs[0].shape or ()
     if channels_last((None, *own), (preprocessing.channels,)):
         raise ModelError(
@@ -76,7 +93,7 @@ def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, agains
             f"takes its images as {_product(tuple(own))}, channels last",
             hint="targets need channels first: quantize the network that `edgeresnet export` writes from the original",
         )
-    if None in own or file.outputs[0].shape is None or file.outputs[0].shape[1] is None:
+    if None in own or file.outputs[0].shape is None or None in file.outputs[0].shape[1:]:
         raise ModelError(
             str(file.path),
             f"has more variable sizes than its batch: {_shown(file.inputs[0])} in, {_shown(file.outputs[0])} out",
@@ -91,9 +108,9 @@ def candidate(file: OnnxFile, preprocessing: Preprocessing, classes: int, agains
         )
 
 
-def classifier(file: OnnxFile, preprocessing: Preprocessing, classes: int) -> None:
+def compared(file: OnnxFile, preprocessing: Preprocessing, classes: int, task: tasks.LearnedTask = _CLASSES) -> None:
     """Check a network whose layers are compared with another's, and which never runs."""
-    _fits(file, preprocessing, classes, (FLOAT,))
+    _fits(file, preprocessing, classes, (FLOAT, *task.kinds), task)
 
 
 def timed(file: OnnxFile) -> None:
@@ -111,8 +128,10 @@ def timed(file: OnnxFile) -> None:
         )
 
 
-def _fits(file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: tuple[int, ...]) -> int | None:
-    """Refuse a file that is not a classifier of such images; return the fixed batch, or None."""
+def _fits(
+    file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: tuple[int, ...], task: tasks.LearnedTask
+) -> int | None:
+    """Refuse a file that does not answer such images as the task wants it; return the fixed batch, or None."""
     _one_of_each(file)
     image, logits = file.inputs[0], file.outputs[0]
     if image.kind != FLOAT or logits.kind not in answers:
@@ -120,12 +139,13 @@ def _fits(file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: t
         raise ModelError(str(file.path), f"takes {kinds[0]} and returns {kinds[1]}, not float32", hint=_KINDS)
     batch, *own = _sides(file)
     _check_images(file, tuple(own), preprocessing)
-    if logits.shape is not None and (len(logits.shape) != 2 or logits.shape[1] not in (None, classes)):
-        answer = f"{logits.shape[1]} classes" if len(logits.shape) == 2 else _shown(logits)
+    if logits.shape is not None and not task.declares(logits.shape, classes):
+        usual = len(logits.shape) == 1 + len(task.sides(classes))
+        found = task.classes_in(logits.shape) if usual else None
         raise ModelError(
             str(file.path),
-            f"returns {answer}, but the images have {classes} classes",
-            hint="the network needs one logit for each class folder",
+            f"returns {_shown(logits) if found is None else f'{found} classes'}, but the images have {classes} classes",
+            hint=f"the network needs {task.wanted}, channels first",
         )
     return batch
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from .. import images, targets
+from .. import images, targets, tasks
 from ..errors import EdgeresnetError, ImagesError, ModelError, listed
 from ..graph import adopt, lint, quantized
 from ..images import Samples, choose
@@ -74,9 +74,9 @@ def of_files(
     given = recipe.model.checkpoint
     about = check_files(int8, given)
     exact = _traced(recipe, store, listener)
-    classes = exact.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    lint.classifier(about, recipe.preprocessing, classes)
-    rounded = adopt.adopt(int8, recipe.preprocessing, classes).model
+    classes, task = exact.graph.output[0].type.tensor_type.shape.dim[1].dim_value, tasks.of(recipe.task)
+    lint.compared(about, recipe.preprocessing, classes, task)
+    rounded = adopt.adopt(int8, recipe.preprocessing, classes, task).model
     name = Path(given or recipe.model.title).name
     return _checked(Networks(exact, rounded, int8.name, name, compiler=compiler))
 

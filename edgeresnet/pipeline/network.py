@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from .. import models
+from .. import models, tasks
 from ..errors import ModelError, RecipeError
 from ..graph import lint
 from ..models import conventions, hub, names, recognise, shapes, sharded, unwrap
@@ -22,6 +23,7 @@ from ..recipe import Recipe, is_onnx, module_of_factory
 from ..recipe.base import Arguments
 from ..stages.specs import Architecture, NetworkFile
 from ..store import Given
+from ..tasks.probabilities import PROBABILITIES
 from . import choice
 from .choice import Choice, ImageSets
 
@@ -53,7 +55,7 @@ def opened(recipe: Recipe, samples: ImageSets) -> Network:
     onnx = _read(model.checkpoint, "checkpoint") if is_onnx(model.checkpoint) else None
     architecture, chosen, warnings = _architecture(recipe, samples, onnx)
     if onnx:
-        batch = lint.reference(onnx, recipe.preprocessing, architecture.classes, batch)
+        batch = lint.reference(onnx, recipe.preprocessing, architecture.classes, batch, tasks.of(recipe.task))
         weights: NetworkFile | None = Given(onnx.digest, onnx.path)
     else:
         weights = _weights(recipe)
@@ -61,9 +63,9 @@ def opened(recipe: Recipe, samples: ImageSets) -> Network:
     if not model.candidate:
         return Network(architecture, warnings, weights, None, candidate_answers_probabilities=False, choice=chosen)
     other = _read(model.candidate, "candidate")
-    lint.candidate(other, recipe.preprocessing, architecture.classes, batch)
+    lint.candidate(other, recipe.preprocessing, architecture.classes, batch, tasks.of(recipe.task))
     candidate: NetworkFile = Given(other.digest, other.path)
-    return Network(architecture, warnings, weights, candidate, other.last in lint.PROBABILITIES, chosen)
+    return Network(architecture, warnings, weights, candidate, other.last in PROBABILITIES, chosen)
 
 
 def _architecture(
@@ -72,10 +74,10 @@ def _architecture(
     """Return which network the stages build, what is still to be chosen, and warnings about the given weights."""
     found, warnings = _recognised(recipe)
     arch = recipe.model.arch or (found.archs[0] if found else None)
-    classes = recipe.model.classes or _classes(samples, found, onnx)
+    classes = recipe.model.classes or _classes(recipe, samples, found, onnx)
     channels = recipe.preprocessing.channels
     if arch is None:  # an ONNX file holds its own
-        return Architecture(None, classes, channels), None, ()
+        return Architecture(None, classes, channels, task=recipe.task), None, ()
     new_head = recipe.train is not None and recipe.train.head == "new"
     if found and recipe.model.arch is None and classes != found.classes and not new_head:
         raise ModelError(
@@ -83,7 +85,8 @@ def _architecture(
             f"has {found.classes} classes, but the images or the recipe have {classes}",
             hint="give images and weights of the same classes, or train a new head: `train: {head: new}`, --head new",
         )
-    architecture, chosen = _built(arch, classes, channels, recipe.model.arch_args), None
+    _check_task(recipe, arch)
+    architecture, chosen = replace(_built(arch, classes, channels, recipe.model.arch_args), task=recipe.task), None
     if found and recipe.model.arch is None:
         others = found.archs[1:]
         images = None if new_head else choice.images(samples, classes, recipe.seed)  # labels of other classes
@@ -92,6 +95,13 @@ def _architecture(
             chosen = Choice((architecture, *(_built(name, classes, channels) for name in there)), images)
         warnings += _about_others(recipe, arch, others, chosen)
     return architecture, chosen, tuple(warnings)
+
+
+def _check_task(recipe: Recipe, arch: str) -> None:
+    own = names.task_of(arch)
+    if own not in (None, recipe.task):
+        hint = f"write `task: {own}`, or name a network for {recipe.task}"
+        raise ModelError(arch, f"is a network for {own}, but the recipe's task is {recipe.task}", hint=hint)
 
 
 def _built(arch: str, classes: int, channels: int, arguments: Arguments | None = None) -> Architecture:
@@ -157,7 +167,7 @@ def _checked(given: str, found: Recognised | None, channels: int) -> Recognised:
     return found
 
 
-def _classes(samples: ImageSets, found: Recognised | None, onnx: OnnxFile | None) -> int:
+def _classes(recipe: Recipe, samples: ImageSets, found: Recognised | None, onnx: OnnxFile | None) -> int:
     """Return the number of classes: by the images, or by the weights or the ONNX file where these have no labels.
 
     A calibration folder may hold only some of the class folders, so it is asked last.
@@ -169,7 +179,8 @@ def _classes(samples: ImageSets, found: Recognised | None, onnx: OnnxFile | None
     if found:
         return found.classes
     logits = onnx.outputs if onnx else ()
-    last = (logits[0].shape[-1] if logits and logits[0].shape else None) or known.get("calibration")
+    shown = tasks.of(recipe.task).classes_in(logits[0].shape) if logits and logits[0].shape else None
+    last = shown or known.get("calibration")
     if last is None:
         raise RecipeError(
             "the number of classes", "is unknown", hint="give `model.classes`, or images in one folder per class"

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import onnx
 
-from .. import models
+from .. import models, tasks
 from ..context import Context
 from ..errors import ModelError, first_line
 from ..graph import about, adopt, canonical, lint
 from ..images import Samples, is_noise
 from ..notes import TraceNotes
 from ..portable import machine
-from ..portable.probabilities import softmax
 from ..recipe import is_onnx
 from ..store import Artifact, Given, write_bytes
 from ..targets import onnxruntime as reference
@@ -100,21 +99,21 @@ def _exported(network: Artifact | NetworkFile, about: Architecture, samples: Sam
 
 
 def _adopted(path: Path, spec: TraceSpec, samples: Samples, images: np.ndarray, ctx: Context) -> _Traced:
-    classes = spec.network.classes
-    found = adopt.adopt(path, samples.preprocessing, classes, as_probabilities=spec.as_probabilities)
-    expected = _original(found, images.transpose(0, 2, 3, 1) if found.channels_last else images, str(path), ctx)
-    if expected.shape != (len(images), classes):  # a file need not declare what comes out
+    classes, task = spec.network.classes, tasks.of(spec.network.task)
+    found = adopt.adopt(path, samples.preprocessing, classes, task, as_probabilities=spec.as_probabilities)
+    expected = _original(found, images.transpose(0, 2, 3, 1) if found.channels_last else images, str(path), ctx, task)
+    if not task.fits(expected.shape, len(images), classes):  # a file need not declare what comes out
         raise ModelError(
             str(path),
             f"answers {len(images)} images with {expected.shape}, and the images have {classes} classes",
-            hint="one logit per class, and one class folder per logit",
+            hint=f"{task.wanted}, channels first, and as many classes as the images have",
         )
     for sentence in lint.otherwise(found.channels_last, found.last):
         ctx.warn("adapted", sentence)
     return _Traced(found.model, expected, str(path), adopt.parameters(found.model))
 
 
-def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context) -> np.ndarray:
+def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context, task: tasks.LearnedTask) -> np.ndarray:
     """Return the file's own logits, in the newest opset that the runtime knows."""
     try:
         answer, *logits = _answers(found.original.SerializeToString(), images, name)
@@ -129,10 +128,8 @@ def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context)
         )
     if not logits:
         return answer
-    taken = logits[0].reshape(len(images), -1)
-    probabilities = np.exp(answer) if found.last == "LogSoftmax" else answer
-    same = probabilities.shape == taken.shape
-    if not same or np.abs(softmax(taken) - probabilities).max() > PARITY:
+    taken = task.logits(logits[0], len(images))
+    if not task.follows(answer, taken, found.last, PARITY):
         raise ModelError(f"the {found.last} at the end of {name}", "is not over its classes", hint="export it without")
     return taken
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 CLASSIFICATION = "classification"
@@ -28,7 +29,26 @@ class LearnedTask(Protocol):
 
     @property
     def last(self) -> tuple[str, ...]:
-        """The ONNX operators that turn logits into other answers: they are left out."""
+        """The ONNX operators that turn logits into other answers: they are taken off."""
+
+    @property
+    def kinds(self) -> tuple[int, ...]:
+        """ONNX's numbers of the types that answers may have next to float."""
+
+    def sides(self, classes: int) -> tuple[int | None, ...]:
+        """Return the sides of one image's logits; None where any number will do."""
+
+    def declares(self, shape: tuple[int | None, ...], classes: int) -> bool:
+        """Return whether an ONNX file with this shape of its output may be one of the task's."""
+
+    def classes_in(self, shape: tuple[int | None, ...]) -> int | None:
+        """Return the number of classes that such a shape shows."""
+
+    def logits(self, found: np.ndarray, images: int) -> np.ndarray:
+        """Return the logits before the operators that were taken off, in the shape of an answer."""
+
+    def follows(self, answer: np.ndarray, logits: np.ndarray, last: str, within: float) -> bool:
+        """Return whether an answer is what its last operator makes of logits, class by class."""
 
     def fits(self, shape: tuple[int, ...], images: int, classes: int) -> bool:
         """Return whether an answer of this shape is one of logits."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .probabilities import PROBABILITIES, probable
+
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -13,7 +16,23 @@ if TYPE_CHECKING:
 class Classification:
     metric: str = "top-1"
     wanted: str = "one logit per class"
-    last: tuple[str, ...] = ("Softmax", "LogSoftmax")
+    last: tuple[str, ...] = PROBABILITIES
+    kinds: tuple[int, ...] = ()
+
+    def sides(self, classes: int) -> tuple[int | None, ...]:
+        return (classes,)
+
+    def declares(self, shape: tuple[int | None, ...], classes: int) -> bool:
+        return len(shape) == 2 and shape[1] in (None, classes)
+
+    def classes_in(self, shape: tuple[int | None, ...]) -> int | None:
+        return shape[-1] if shape else None
+
+    def logits(self, found: np.ndarray, images: int) -> np.ndarray:
+        return found.reshape(images, -1)
+
+    def follows(self, answer: np.ndarray, logits: np.ndarray, last: str, within: float) -> bool:
+        return probable(answer, logits, last, within)
 
     def fits(self, shape: tuple[int, ...], images: int, classes: int) -> bool:
         return shape == (images, classes)

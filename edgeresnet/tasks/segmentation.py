@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..portable.tasks.masks import IGNORED
+from .probabilities import PROBABILITIES, probable
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -19,7 +21,27 @@ if TYPE_CHECKING:
 class Segmentation:
     metric: str = "mIoU"
     wanted: str = "one logit per class and pixel"
-    last: tuple[str, ...] = ("Softmax", "LogSoftmax", "ArgMax")
+    last: tuple[str, ...] = (*PROBABILITIES, "ArgMax")
+    kinds: tuple[int, ...] = (2, 3, 6, 7)  # uint8, int8, int32, int64
+
+    def sides(self, classes: int) -> tuple[int | None, ...]:
+        return classes, None, None
+
+    def declares(self, shape: tuple[int | None, ...], classes: int) -> bool:
+        """Return whether it is a map of logits, or of classes: without their axis, or with one of length 1."""
+        return len(shape) == 3 or (len(shape) == 4 and shape[1] in (None, 1, classes))
+
+    def classes_in(self, shape: tuple[int | None, ...]) -> int | None:
+        return shape[1] if len(shape) == 4 and shape[1] != 1 else None
+
+    def logits(self, found: np.ndarray, images: int) -> np.ndarray:
+        return found
+
+    def follows(self, answer: np.ndarray, logits: np.ndarray, last: str, within: float) -> bool:
+        if last != "ArgMax":
+            return probable(answer, logits, last, within)
+        numbers = answer[:, 0] if answer.ndim == 4 else answer
+        return numbers.shape == logits[:, 0].shape and bool((numbers == logits.argmax(1)).all())
 
     def fits(self, shape: tuple[int, ...], images: int, classes: int) -> bool:
         return len(shape) == 4 and shape[:2] == (images, classes) and min(shape[2:]) > 0
