@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from edgeresnet.store import Store
 
@@ -22,7 +23,7 @@ def validator(command: Command, document: str) -> jsonschema.Draft202012Validato
     return jsonschema.Draft202012Validator(schema)
 
 
-@pytest.mark.parametrize("document", ["run", "result"])
+@pytest.mark.parametrize("document", ["run", "result", "sweep"])
 def test_other_documents_do_not_fit(command: Command, document: str) -> None:
     found = validator(command, document)
     assert not found.is_valid({})
@@ -34,6 +35,22 @@ def test_without_a_name_it_is_that_of_a_recipe(command: Command) -> None:
     assert json.loads(printed)["title"] == "edgeresnet recipe"
     assert printed == out_of(0, command("schema", "recipe"))
     assert "'runs' is not one of" in refused(command("schema", "runs"))
+
+
+def test_a_sweep_is_as_its_schema_describes_it(command: Command) -> None:
+    sweep = validator(command, "sweep")
+    raw = yaml.safe_load((Path(__file__).parents[2] / "pipelines" / "sweep-digits.yaml").read_text())
+    sweep.validate(raw)
+    for wrong in (
+        {"trials": 0},
+        {"trails": 3},
+        {"objectives": []},
+        {"space": {"prune.macs": {"low": 0.3}}},
+        {"space": {"prune.macs": []}},
+        {"recipe": {"version": 1, "model": {"arhc": "resnet18"}}},
+    ):
+        assert not sweep.is_valid(raw | wrong), wrong
+    assert sweep.is_valid(raw | {"recipe": "recipe.yaml"})
 
 
 def test_every_command_prints_runs_as_the_schema_describes_them(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,3 +40,27 @@ def test_a_store_shares_where_that_is_wanted(tmp_path: Path) -> None:
     shared = _workers.ScaleOptions(None, None, str(tmp_path / "shared")).open_store(tmp_path / "b").shared
     assert shared is not None
     assert shared.url == str(tmp_path / "shared")
+
+
+def test_a_sweep_has_workers_on_a_cluster_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _workers.TrialsOptions(None, None, None).start(quiet=True) is None
+    with pytest.raises(EdgeresnetError, match="--workers needs --ray"):
+        _workers.TrialsOptions(2, None, None).start(quiet=True)
+    with pytest.raises(EdgeresnetError, match="the Ray cluster ray://head:10001 is reached from outside"):
+        _workers.TrialsOptions(None, "ray://head:10001", None).start(quiet=True)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(EdgeresnetError, match="--ray needs Ray, which is not installed"):
+        _workers.TrialsOptions(2, "local", None).start(quiet=True)
+
+
+def test_versions_that_differ_are_refused_with_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*_: object, **__: object) -> None:
+        words = "Version mismatch: The cluster was started with:\n    Ray: 2.40.0\n    Python: 3.10.1\n"
+        raise RuntimeError(f"{words}This process on node a was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    with pytest.raises(EdgeresnetError) as raised:
+        _workers.TrialsOptions(None, "auto", None).start(quiet=True)
+    assert "Ray: 2.40.0 Python: 3.10.1" in raised.value.message
+    assert "Ray: 2.60.0 Python: 3.11.7" in raised.value.message
+    assert "\n" not in raised.value.message

@@ -1,0 +1,121 @@
+"""How a trial is cut into pieces, what a node is refused for, and how artifacts travel. Without Ray."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeresnet import recipe
+from edgeresnet.errors import EdgeresnetError, MachineError
+from edgeresnet.pipeline import Listener, spreading, trials
+from edgeresnet.shards import fetching
+from edgeresnet.store import Shared, Store
+from edgeresnet.sweeps import loading, loop
+from edgeresnet.sweeps.loading import Sweep
+
+from ..conftest import tiny
+from ..sweeps.fake import sweep_of
+from ..sweeps.fake_nodes import FakeNodes, node
+
+
+def home_of(tmp_path: Path, shared: Shared | None = None, **versions: str) -> spreading.Home:
+    wanted = {**spreading.versions(), **versions}
+    return spreading.Home("home", "the head", tmp_path / "store", str(tmp_path), shared, wanted)
+
+
+def opened(nodes: FakeNodes, store: Store, wanted: Sweep) -> Any:
+    return spreading.spread(nodes, wanted, store, loop.Shown(), 1, {}).__enter__()
+
+
+@pytest.mark.unit
+def test_several_nodes_need_a_shared_store_and_one_does_not(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    with pytest.raises(EdgeresnetError, match="a sweep on several nodes needs a shared store") as raised:
+        opened(FakeNodes.of("b"), store, sweep_of())
+    assert raised.value.hint.startswith("give `--shared`: a folder on a disk that all nodes mount")
+    assert opened(FakeNodes.of(), store, sweep_of()).slots == 1
+    assert opened(FakeNodes({"home": node("home"), "head": node("head", 0)}), store, sweep_of()).slots == 2
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("name", ["edgeresnet", "Python", "torch-pruning"])
+def test_a_node_of_another_version_is_refused_with_both(name: str, tmp_path: Path) -> None:
+    with pytest.raises(MachineError) as raised:
+        spreading.check(FakeNodes.of("b"), home_of(tmp_path, **{name: "0.0.1"}))
+    assert f"has {name} {spreading.versions()[name]}, but the head has 0.0.1" in raised.value.message
+
+
+@pytest.mark.unit
+def test_a_shared_store_that_a_node_sees_differently_or_cannot_write_is_refused(tmp_path: Path) -> None:
+    shared = Shared.open(str(tmp_path / "shared"))
+    spreading.check(FakeNodes.of("b"), home_of(tmp_path, shared))
+    with pytest.raises(MachineError, match=r"the shared store .*/shared is another one on ") as raised:
+        spreading.check(FakeNodes.of("b"), home_of(tmp_path, replace(shared, mark="another")))
+    assert "on the head" in raised.value.message
+    (tmp_path / "shared" / "machines").rename(tmp_path / "machines")
+    (tmp_path / "shared" / "machines").write_text("nothing can be written into a file")
+    with pytest.raises(EdgeresnetError, match=r"the shared store .*/shared cannot be "):
+        spreading.check(FakeNodes.of("b"), home_of(tmp_path, shared))
+
+
+@pytest.mark.unit
+def test_a_node_that_cannot_work_is_refused_by_name(tmp_path: Path) -> None:
+    nodes = FakeNodes.of("b")
+    nodes.dies = lambda name, start: name == "b"
+    with pytest.raises(MachineError, match="the node b cannot work: the worker died"):
+        spreading.check(nodes, home_of(tmp_path))
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("targets", "offers", "measures"),
+    [
+        ({"onnxruntime": {}}, {"edgeresnet_device_orin": 1}, "home"),  # latencies of this machine alone
+        ({"onnxruntime": {"where": ["orin"]}}, {"edgeresnet_device_orin": 1}, "b"),
+        ({"onnxruntime": {"where": ["orin"]}}, {}, "home"),
+        ({"onnxruntime": {"where": ["orin", "nano"]}}, {"edgeresnet_device_orin": 1}, "home"),
+        ({"onnxruntime": {"where": ["orin"]}, "openvino": {}}, {"edgeresnet_device_orin": 1}, "home"),
+    ],
+)
+def test_one_node_measures_all_trials(targets: Mapping[str, Any], offers: Mapping[str, float], measures: str) -> None:
+    known = {"home": node("home"), "b": node("b", 1, **offers)}
+    assert spreading.measuring_node(recipe.parse(tiny(targets=targets)), known, "home") == measures
+
+
+def test_artifacts_travel_and_a_trial_is_what_a_run_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nodes, each with a store of its own: one prepares, the other measures."""
+    monkeypatch.setattr(fetching, "cache", lambda: tmp_path / "b")
+    raw = {
+        "version": 1,
+        "recipe": tiny(promises={}, train__epochs=1, verify={"processes": 1, "seconds": 0.1}),
+        "space": {"targets.onnxruntime.threads": [1, 2]},
+        "objectives": ["max top1", "min size_mb"],
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(raw))
+    wanted, store = loading.load(tmp_path / "sweep.yaml"), Store.open(tmp_path / "store", str(tmp_path / "shared"))
+    nodes, shown = FakeNodes.of("b"), loop.Shown()
+    elsewhere = functools.partial(spreading.spread, nodes, wanted, store, shown, 1)
+    report = trials.sweep(wanted, store, Listener(), shown, elsewhere=elsewhere)
+    assert [point.outcome.state for point in report.points] == ["feasible"] * 2, report.points
+    assert sorted(
+        path.name for path in (tmp_path / "b").iterdir() if path.is_dir() and path.name in ("train", "verify")
+    )
+    assert len(list((tmp_path / "b").glob("train/*"))) == 1, "both trials share a training"
+    assert not list((tmp_path / "b").glob("verify/*"))
+    made = [
+        step["key"]
+        for path in store.runs()
+        for step in json.loads(path.read_text())["steps"]
+        if step["state"] == "made"
+    ]
+    assert len(made) == len(set(made))
+    assert sum(point.outcome.made for point in report.points) == len(list(store.root.glob("*/*/manifest.json")))
+    best = recipe.parse(wanted.raw(report.points[0].values))
+    assert trials.InProcess(wanted.objectives, Store(store.root), Listener()).outcome(best).made == 0
