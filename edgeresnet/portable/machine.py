@@ -197,6 +197,11 @@ def has_dot_product(root: Path = Path("/")) -> bool:
     return _has(_INT8, root)
 
 
+def has(instructions: str, root: Path = Path("/")) -> bool:
+    """Return whether the CPU has these instructions, one of INSTRUCTIONS."""
+    return _has({instructions}, root)
+
+
 def _has(wanted: set[str], root: Path) -> bool:
     return not emulated(root) and bool(wanted & set(_instructions(_cpuinfo(root))))
 

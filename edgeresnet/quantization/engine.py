@@ -99,7 +99,10 @@ class Quantized:
 
     def model(self) -> onnx.ModelProto:
         """Return the INT8 network as it ships."""
-        return qdq.write(self.source.model, self.placement, self.values)
+        written = qdq.write(self.source.model, self.placement, self.values)
+        if self.placement.image_zeros and pixels.LEVELS in self.placement.points:
+            pixels.shift_channels(written)
+        return written
 
     def executed(self) -> onnx.ModelProto:
         """Return the network with rounding only where the compiler rounds."""
@@ -174,8 +177,7 @@ def stand_in(model: onnx.ModelProto, choices: Choices) -> onnx.ModelProto:
     placement = choices.placed(net)
     alike = dict.fromkeys(map(placement.source, placement.points))
     made_up = {tensor: 2.0**-5 * (1 + number / 1024) for number, tensor in enumerate(alike)}
-    found = scaled(replace(source, known=made_up | dict(source.known)), choices)
-    return qdq.write(source.model, placement, found.values)
+    return scaled(replace(source, known=made_up | dict(source.known)), choices).model()
 
 
 def scaled(source: Source, choices: Choices) -> Quantized:

@@ -32,6 +32,7 @@ class Placement:
 
     weight_grid: Grid  # of every layer's weights
     integer_bias: bool = False  # a Gemm's bias is stored in 32 bits, in units of its products
+    image_zeros: bool = False  # padded images, counted in levels, have a zero point per channel
     only_uint8: bool = False  # activations of a symmetric grid are stored as uint8, with the zero point 128
     points: dict[str, Grid] = field(default_factory=dict)  # quantized tensor → its grid
     alike: dict[str, str] = field(default_factory=dict)  # tensor → the one whose scale it shares
@@ -91,6 +92,7 @@ def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bo
     found = Placement(
         weight_grid=_WEIGHTS[dialect.weights],
         integer_bias=dialect.integer_bias,
+        image_zeros=dialect.image_zeros == "per-channel",
         only_uint8=dialect.zero_points == "always",
     )
     gates = set[str]().union(*(_gate(net, node) or () for node in net.nodes))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from ..images import Samples
+from ..portable import codec
 from ..portable.frozen import dataclass
 from ..portable.session import Dialect
 from ..recipe.sections import Quantize
@@ -80,6 +79,6 @@ class QuantizeSpec(Spec):
 
     def to_json(self) -> Json:
         own = self.quantize.model_dump(mode="json", exclude={"device"})  # where it is computed is not what it is
-        found: Json = {**own, "dialect": asdict(self.dialect), "seed": self.seed}
+        found: Json = {**own, "dialect": codec.encode(self.dialect), "seed": self.seed}
         found |= {"control": self.control.to_json()} if self.control else {}
         return found | ({"placing": self.placing.to_json()} if self.placing else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from .. import targets
 from ..context import Context
 from ..graph import about
 from ..notes import PlacementNotes, QuantizeNotes
-from ..portable import machine, manifest
+from ..portable import codec, machine, manifest
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..portable.times import Ratio
@@ -124,7 +124,7 @@ def _question(inputs: QuantizeInputs, wanted: Control, choices: engine.Choices) 
             "libraries": machine.versions(*stage.libraries, *libraries),
             "parents": [inputs.network.digest, inputs.ranges.digest, inputs.calibration.digest],
             "timed": wanted.timed.to_json() if wanted.timed else None,
-            "dialect": asdict(choices.dialect),
+            "dialect": codec.encode(choices.dialect),
             "estimator": choices.estimator,
             "exclude": list(choices.exclude),
             "seed": choices.seed,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -141,7 +141,7 @@ class TimedTarget:
     def to_json(self) -> Json:
         found: Json = {**self.compile_spec().to_json(), "ships": self.ships}
         if self.int8:
-            found |= {"dialect": asdict(self.int8.dialect), "images": self.int8.images.to_json()}
+            found |= {"dialect": codec.encode(self.int8.dialect), "images": self.int8.images.to_json()}
             found |= {"exclude": list(self.int8.exclude)}
         return found
 

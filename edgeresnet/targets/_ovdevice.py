@@ -51,7 +51,7 @@ def spoken(dialect: Dialect, device: str) -> Dialect:
     if device == "CPU":
         return dialect
     weights = dialect.weights if device == "AUTO" else "full"
-    return replace(dialect, weights=weights, zero_points="never", sums_in_float=False)
+    return replace(dialect, weights=weights, zero_points="never", sums_in_float=False, image_zeros="one")
 
 
 def half_precision(device: str) -> str | None:

@@ -290,3 +290,32 @@ def test_the_residual_may_be_chosen_and_is_measured_otherwise(name: str) -> None
     assert target.speaks(target.options()).residual == target.dialect.residual
     for residual in ("shortcut", "both"):
         assert target.speaks(target.options(residual=residual)).residual == residual
+
+
+@pytest.mark.parametrize(("instructions", "options", "image_zeros"), [
+    ({"avx2", "avx512_vnni"}, {}, "per-channel"),
+    ({"avx2"}, {}, "per-channel"),
+    ({"avx2", "avx512_vnni", "amx_int8"}, {}, "one"),
+    (set(), {}, "one"),
+    ({"asimddp"}, {}, "one"),
+    ({"avx2", "avx512_vnni"}, {"cpu": "amx"}, "one"),
+    ({"avx2", "avx512_vnni"}, {"cpu": "vnni"}, "one"),
+    ({"avx2"}, {"cpu": "avx2"}, "one"),
+    ({"avx2"}, {"zero_points": "never"}, "one"),
+    ({"avx2"}, {"device": "GPU"}, "one"),
+    ({"avx2"}, {"device": "AUTO"}, "one"),
+])  # fmt: skip
+def test_images_have_zero_points_per_channel_only_on_cpus_where_this_was_verified(
+    instructions: set[str], options: dict[str, str], image_zeros: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "has", lambda name: name in instructions)
+    target = targets.get("openvino")
+    assert target.speaks(target.options(**options)).image_zeros == image_zeros
+    assert targets.get("onnxruntime").speaks(targets.get("onnxruntime").options()).image_zeros == "one"
+
+
+@pytest.mark.parametrize(("where", "image_zeros"), [("here", "per-channel"), ("bundle", "one")])
+def test_a_bundle_may_run_on_any_cpu(where: str, image_zeros: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "has", lambda name: name == "avx2")
+    parsed = recipe.parse(quantized(targets={"openvino": {"where": where}}))
+    assert resolved_targets(parsed)["openvino"].dialect.image_zeros == image_zeros
