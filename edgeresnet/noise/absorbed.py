@@ -50,7 +50,7 @@ def _clipped_only(tensor: str, net: Net, stripped: Stripped) -> bool:
     """Return whether all that reads a tensor reads it by a grid that begins at zero."""
     readers = net.readers.get(tensor, [])
     grids = [stripped.reads.get((reader.name, slot), ()) for reader, slot in readers]
-    return bool(readers) and all(those and those[0].floor >= 0 for those in grids)
+    return bool(readers) and all(those and (those[0].floors >= 0).all() for those in grids)
 
 
 def _write(model: onnx.ModelProto, missing: Mapping[str, Node], original: Net) -> None:

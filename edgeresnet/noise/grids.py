@@ -32,14 +32,24 @@ class Grid(NamedTuple):
     axis: int  # of the channels
 
     @property
+    def floors(self) -> np.ndarray:
+        """Return the smallest value of each channel's grid."""
+        return np.asarray((self.low - self.zero.astype(np.float64)) * self.scale)
+
+    @property
+    def ceilings(self) -> np.ndarray:
+        """Return the largest value of each channel's grid."""
+        return np.asarray((self.high - self.zero.astype(np.float64)) * self.scale)
+
+    @property
     def floor(self) -> float:
         """Return the smallest value of the grid; of several, the largest of them."""
-        return float(((self.low - self.zero.astype(np.float64)) * self.scale).max())
+        return float(self.floors.max())
 
     @property
     def ceiling(self) -> float:
         """Return the largest value of the grid; of several, the smallest of them."""
-        return float(((self.high - self.zero.astype(np.float64)) * self.scale).min())
+        return float(self.ceilings.min())
 
     @property
     def per_channel(self) -> bool:
@@ -68,6 +78,10 @@ def of(scale: np.ndarray, zero: np.ndarray | None, kind: int, axis: int, node: s
         raise ModelError(node, "has a scale per block", hint="scales per tensor and per channel can be diagnosed")
     scale = np.atleast_1d(scale.astype(np.float32))
     zero = np.zeros_like(scale) if zero is None else np.atleast_1d(zero).astype(np.float32)
+    if zero.size not in (1, scale.size):
+        raise ModelError(
+            node, f"has {zero.size} zero points and {scale.size} scales", hint="export the file again: it is damaged"
+        )
     return Grid(scale, np.broadcast_to(zero, scale.shape), *_RANGES[kind], axis)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..diagnosis import Cause
 from ..grids import Grid
 from ..observe import Seen
-from . import grid_error, ranges, words
+from . import grid_error, image_grids, ranges, words
 from .evidence import Evidence, Site
 from .remedies import CHOSEN_DB, EVERYWHERE_DB, NEVER_DB, SHOWN_DB, WRONG_DB, Place, Remedy
 from .whatif import Change
@@ -40,7 +40,10 @@ def places(evidence: Evidence) -> list[Place]:
     found: list[Place] = []
     alike: dict[str, list[tuple[Site, _Tried]]] = {}
     for site in evidence.sites:
-        if site.tensor not in evidence.ranges or site.grid.per_channel:
+        if site.tensor not in evidence.ranges:
+            continue
+        if site.grid.per_channel:
+            found += image_grids.places(evidence, site)
             continue
         before = grid_error.error(evidence.seen(site), site.grid)
         tried = [_coded(evidence, site, each) for each in _grids(evidence, site) if before > _LESS * each.error]

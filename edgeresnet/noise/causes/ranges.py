@@ -29,18 +29,18 @@ _FEW = 0.05  # of the images hold outliers
 _ENOUGH = 16  # images show that one is unlike all others
 _RARE = 0.9999
 _TWICE = 2.0  # ranges that differ by this factor differ
-_MUCH_WIDER = 3.0
+MUCH_WIDER = 3.0
 _FITS = 1.3  # a calibrated range reaches no further than the values of its images by this factor
 
 
 def code(evidence: Evidence, site: Site, grid: Grid) -> str:
     """Return why a site's range is not that of a better grid."""
     if reach(grid) > reach(site.grid):
-        source = _calibrated(evidence, site)
+        source = calibrated(evidence, site)
         if source is not None and source.reach.max() <= _FITS * reach(site.grid):
             return LEFT
         return NARROW
-    source = _calibrated(evidence, site) or evidence.seen(site)
+    source = calibrated(evidence, site) or evidence.seen(site)
     if _FITS * source.reach.max() < reach(site.grid):
         return WIDE
     if len(source.reach) >= _ENOUGH and len(_holders(source)) <= max(1, _FEW * len(source.reach)):
@@ -59,7 +59,7 @@ def cause(evidence: Evidence, site: Site, grid: Grid) -> Cause:
 
 def plainly_wrong(site: Site, grid: Grid) -> bool:
     """Return whether a range is so wide that no quantizer chooses it."""
-    return reach(site.grid) >= _MUCH_WIDER * reach(grid)
+    return reach(site.grid) >= MUCH_WIDER * reach(grid)
 
 
 def remedy(named: str) -> str:
@@ -78,7 +78,8 @@ def reach(grid: Grid) -> float:
     return max(grid.ceiling, -grid.floor)
 
 
-def _calibrated(evidence: Evidence, site: Site) -> Seen | None:
+def calibrated(evidence: Evidence, site: Site) -> Seen | None:
+    """Return what the calibration images give for a site; None where they are not known."""
     ranges = evidence.calibrated
     return ranges[site.tensor] if ranges is not None and site.tensor in ranges else None
 
@@ -98,7 +99,7 @@ def _apart(pair: tuple[float, float]) -> float:
 
 
 def _outlier(evidence: Evidence, site: Site) -> tuple[str, str]:
-    known = _calibrated(evidence, site)
+    known = calibrated(evidence, site)
     source = known or evidence.seen(site)
     holders = _holders(source)
     rest = np.delete(source.reach, holders)
@@ -114,7 +115,7 @@ def _outlier(evidence: Evidence, site: Site) -> tuple[str, str]:
 
 
 def _halves(evidence: Evidence, site: Site) -> tuple[str, str]:
-    known = _calibrated(evidence, site)
+    known = calibrated(evidence, site)
     source = known or evidence.seen(site)
     kind = "calibration images" if known else "images"
     one, two = (words.number(value) for value in source.halves())
@@ -125,7 +126,7 @@ def _halves(evidence: Evidence, site: Site) -> tuple[str, str]:
 
 
 def _left(evidence: Evidence, site: Site) -> tuple[str, str]:
-    seen, source = evidence.seen(site), _calibrated(evidence, site)
+    seen, source = evidence.seen(site), calibrated(evidence, site)
     assert source is not None
     edge = reach(site.grid)
     beyond = int((seen.reach > edge).sum())

@@ -64,11 +64,9 @@ def _cut_off(layer: Layer, values: Tensor) -> tuple[float, float]:
     """Return which share of the sums is cut off, and the power that this adds to a value of the output."""
     assert layer.weights is not None
     grid, weights = layer.reads[0][-1], _integers(layer)
-    step = float(grid.scale.max())
-    integers = ((values / step).round() + float(grid.zero.max())).clamp(grid.low, grid.high) - grid.low
-    patches = _patches(layer, integers)  # groups × inputs × taps × positions
+    patches = _patches(layer, integers_read(layer, values))  # groups × inputs × taps × positions
     groups, inputs, taps, positions = patches.shape
-    scales = np.broadcast_to(layer.weights.grid.scale, (len(weights),)) * step
+    scales = np.broadcast_to(layer.weights.grid.scale, (len(weights),)) * float(grid.scale.max())
     cut, power = 0, 0.0
     for output, (row, scale) in enumerate(zip(weights, scales, strict=True)):
         beyond, count = sums.cut_off(row, patches[output * groups // len(weights)])
@@ -77,14 +75,19 @@ def _cut_off(layer: Layer, values: Tensor) -> tuple[float, float]:
     return cut / max(len(weights) * (inputs // 2) * taps * positions, 1), power / len(weights)
 
 
-def _patches(layer: Layer, integers: Tensor) -> np.ndarray:
+def integers_read(layer: Layer, values: Tensor) -> Tensor:
+    """Return the integers that a convolution reads, with its padding, as they are without a sign."""
+    grid, pads = layer.reads[0][-1], layer.node.integers("pads", [0] * 4)
+    scale, zero = (torch.from_numpy(each.astype(np.float32)) for each in grid.shaped(values.dim()))
+    padded = functional.pad(values, [pads[1], pads[3], pads[0], pads[2]])
+    return ((padded / scale).round() + zero).clamp(grid.low, grid.high) - grid.low
+
+
+def _patches(layer: Layer, padded: Tensor) -> np.ndarray:
     """Return what some positions of a convolution read: groups × inputs × taps × positions."""
     node = layer.node
     assert layer.weights is not None
     taps = layer.weights.integers.shape[2:]
-    pads = node.integers("pads", [0] * 4)
-    grid = layer.reads[0][-1]
-    padded = functional.pad(integers, [pads[1], pads[3], pads[0], pads[2]], value=float(grid.zero.max()) - grid.low)
     strides, dilations = (tuple(node.integers(name, [1, 1])) for name in ("strides", "dilations"))
     found = functional.unfold(padded, taps, dilation=dilations, stride=strides)
     found = found.permute(1, 0, 2).reshape(found.shape[1], -1)
