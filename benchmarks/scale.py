@@ -1,11 +1,16 @@
-"""What a sweep costs and what it finds, without networks: overhead per trial, and a front that is known.
+"""What a sweep costs and what it finds: overhead per trial, a front that is known, and nodes that are killed.
 
     python benchmarks/scale.py overhead
+    python benchmarks/scale.py overhead --ray
     python benchmarks/scale.py front --seeds 5
+    python benchmarks/scale.py kills --nodes 2 --runs 20
+    python benchmarks/scale.py estimate --rate 20 --load 3 --timing 300 --cores 8
 
 `front` searches a problem of pure arithmetic, in the manner of ZDT1: a number, a logarithmic one, integers, steps and a
 choice. Its front is known. It compares what `edgeresnet sweep` proposes with NSGA-II and with chance: by the part of
-the known front's hypervolume that is dominated after some trials.
+the known front's hypervolume that is dominated after some trials. `kills` trains small networks on real Ray clusters on
+this machine, and kills a node in every second run. `estimate` computes how long ImageNet's validation set takes on
+clusters, from rates that `scale_shards.py` measures: its throughput, divided by its workers.
 """
 
 from __future__ import annotations
@@ -20,6 +25,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
+
+import _scale_estimate
+import _scale_ray
 
 from edgeresnet.recipe import strict_yaml
 from edgeresnet.sweeps import loop, study
@@ -56,6 +64,12 @@ def arithmetic(params: Mapping[str, Any]) -> tuple[float, float]:
     return first, g * (1 - math.sqrt(first / g))
 
 
+def outcome_of(trial: loop.Trial) -> Outcome:
+    """Return the outcome of a trial."""
+    values = tuple(Value(each, each, each) for each in arithmetic(trial.params))
+    return Outcome("feasible", values, "KEPT", run="r", seconds=0.0)
+
+
 class Arithmetic:
     """Runs the arithmetic instead of a recipe."""
 
@@ -64,9 +78,7 @@ class Arithmetic:
     def submit(self, trial: loop.Trial) -> Future[Outcome]:
         """Return the outcome of a trial at once."""
         future: Future[Outcome] = Future()
-        found = arithmetic(trial.params)
-        values = tuple(Value(each, each, each) for each in found)
-        future.set_result(Outcome("feasible", values, "KEPT", run="r", seconds=0.0))
+        future.set_result(outcome_of(trial))
         return future
 
     def wait(self, running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
@@ -173,15 +185,39 @@ def _sweep(seed: int, trials: int) -> Sweep:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("overhead", "front"))
+    parser.add_argument("what", choices=("overhead", "front", "kills", "estimate"))
     parser.add_argument("--count", type=int, default=TRIALS, help="trials of `overhead`")
+    parser.add_argument("--ray", action="store_true", help="measure `overhead` on a local Ray cluster")
     parser.add_argument("--seeds", type=int, default=5, help="searches of `front`")
+    parser.add_argument(
+        "--nodes", type=int, action="append", help="nodes of `kills` (2 and 4), of `estimate` (1, 8, 64)"
+    )
+    parser.add_argument("--runs", type=int, default=20, help="runs of `kills` for each number of nodes")
+    parser.add_argument("--images", type=int, default=50_000, help="images of `estimate`")
+    parser.add_argument("--rate", type=float, action="append", help="images a second of one worker, for each variant")
+    parser.add_argument("--variants", type=int, default=6, help="variants, where one rate stands for all")
+    parser.add_argument("--load", type=float, help="seconds until a worker has a network ready")
+    parser.add_argument("--timing", type=float, help="seconds that latency takes, on one machine")
+    parser.add_argument("--cores", type=int, default=8, help="workers of each node of `estimate`")
     options = parser.parse_args()
+    if options.what == "estimate":
+        if not options.rate or options.load is None or options.timing is None:
+            parser.error("estimate needs --rate, --load and --timing, as they were measured")
+        rates = options.rate * options.variants if len(options.rate) == 1 else options.rate
+        measured = _scale_estimate.Measured(rates, options.load, options.timing)
+        print(_scale_estimate.table(measured, options.images, options.cores, options.nodes or (1, 8, 64)))
+        return
+    if options.what == "kills":
+        for nodes in options.nodes or (2, 4):
+            _scale_ray.kills(nodes, options.runs)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        if options.what == "overhead":
-            overhead(options.count, Path(folder))
-        else:
+        if options.what == "front":
             front(options.seeds, Path(folder))
+        elif options.ray:
+            _scale_ray.overhead(_sweep(0, options.count), Path(folder), outcome_of)
+        else:
+            overhead(options.count, Path(folder))
 
 
 if __name__ == "__main__":

@@ -41,14 +41,15 @@ def test_a_sweep_is_as_its_schema_describes_it(command: Command) -> None:
     sweep = validator(command, "sweep")
     raw = yaml.safe_load((Path(__file__).parents[2] / "pipelines" / "sweep-digits.yaml").read_text())
     sweep.validate(raw)
-    for wrong in (
+    changes: tuple[dict[str, Any], ...] = (
         {"trials": 0},
         {"trails": 3},
         {"objectives": []},
         {"space": {"prune.macs": {"low": 0.3}}},
         {"space": {"prune.macs": []}},
         {"recipe": {"version": 1, "model": {"arhc": "resnet18"}}},
-    ):
+    )
+    for wrong in changes:
         assert not sweep.is_valid(raw | wrong), wrong
     assert sweep.is_valid(raw | {"recipe": "recipe.yaml"})
 

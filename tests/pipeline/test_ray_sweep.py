@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,7 @@ from edgeresnet.store import Store, manifest_in
 from edgeresnet.sweeps import loading, loop
 from edgeresnet.sweeps.document import SweepReport
 
-from ..conftest import tiny
+from ..conftest import hears_interrupts, tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings
 ray = pytest.importorskip("ray", reason="Ray is not installed")
@@ -60,10 +65,14 @@ def cluster(tmp_path: Path) -> Iterator[tuple[Any, Any]]:
         found.shutdown()
 
 
-def swept(address: str, folder: Path, shown: loop.Shown) -> SweepReport:
-    """Run a sweep of four trials on a cluster, with a store of its own."""
+def write_sweep(folder: Path) -> None:
     raw = {"version": 1, "recipe": RECIPE, "space": SPACE, "objectives": ["max top1", "min size_mb"], "trials": 4}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(raw))
+
+
+def swept(address: str, folder: Path, shown: loop.Shown) -> SweepReport:
+    """Run a sweep of four trials on a cluster, with a store of its own."""
+    write_sweep(folder)
     wanted, store = loading.load(folder / "sweep.yaml"), Store.open(folder / "store", str(folder / "shared"))
     nodes, _ = RayNodes.connected(address)
     elsewhere = functools.partial(spreading.spread, nodes, wanted, store, shown, 1)
@@ -79,7 +88,7 @@ def what_was_found(report: SweepReport) -> list[tuple[object, ...]]:
     return sorted(found)
 
 
-def check_nothing_was_measured_twice(store: Path, shared: Path) -> None:
+def check_nothing_was_measured_twice(store: Path) -> None:
     """Compare runs with one another: each key was made once. And all artifacts are intact."""
     made = [
         step["key"]
@@ -94,7 +103,6 @@ def check_nothing_was_measured_twice(store: Path, shared: Path) -> None:
         record = manifest_in(path.parent)
         assert record is not None
         assert Store(store).find(record.stage, record.key)[1] == ""
-    assert list(shared.glob("artifacts/train/*.json"))
 
 
 def test_a_node_that_is_killed_costs_its_stage_alone(cluster: tuple[Any, Any], tmp_path: Path) -> None:
@@ -117,4 +125,32 @@ def test_a_node_that_is_killed_costs_its_stage_alone(cluster: tuple[Any, Any], t
     assert "train on second" in watched.seen
     assert what_was_found(found) == what_was_found(undisturbed)
     for folder in (calm, disturbed):
-        check_nothing_was_measured_twice(folder / "store", folder / "shared")
+        check_nothing_was_measured_twice(folder / "store")
+
+
+def test_an_interrupt_and_a_kill_cost_what_ran_then(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    words = ["sweep", "sweep.yaml", "--ray", "local", "--store", "store", "--json"]
+    line, pipe = [sys.executable, "-m", "edgeresnet", *words], subprocess.PIPE
+    runs = 0
+    for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+        process = subprocess.Popen(
+            line, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path, preexec_fn=hears_interrupts, start_new_session=True
+        )
+        while len(list(tmp_path.glob("store/runs/*.json"))) == runs and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(0.5)  # the next trial has begun
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == code, err
+        if code == 130:
+            last = err.strip().splitlines()[-1]
+            assert re.fullmatch(
+                r"error: interrupted \(\d of 4 trials are stored: `edgeresnet sweep .*` goes on\)", last
+            )
+        runs = len(list(tmp_path.glob("store/runs/*.json")))
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=True)
+    report = json.loads(done.stdout)
+    assert [point["outcome"]["state"] for point in report["points"]] == ["feasible"] * 4
+    assert re.match(r"4 trials, \d done already, 1 interrupted, tried again", done.stderr)
+    check_nothing_was_measured_twice(tmp_path / "store")

@@ -48,7 +48,7 @@ def test_several_nodes_need_a_shared_store_and_one_does_not(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["edgeresnet", "Python", "torch-pruning"])
 def test_a_node_of_another_version_is_refused_with_both(name: str, tmp_path: Path) -> None:
     with pytest.raises(MachineError) as raised:
-        spreading.check(FakeNodes.of("b"), home_of(tmp_path, **{name: "0.0.1"}))
+        spreading.check(FakeNodes.of("b"), home_of(tmp_path, None, **{name: "0.0.1"}))
     assert f"has {name} {spreading.versions()[name]}, but the head has 0.0.1" in raised.value.message
 
 

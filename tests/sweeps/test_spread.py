@@ -61,7 +61,7 @@ class Cluster:
 
     def search(self, file: Path) -> list[Point]:
         sweep, shown = sweep_of(GRID, trials=6), loop.Shown()
-        shown.warns = self.warned.append  # type: ignore[method-assign]
+        shown.warns = self.warned.append  # type: ignore[method-assign,assignment]
         shown.works = lambda trial, doing: self.doing.append(doing)  # type: ignore[method-assign]
         shown.ends = lambda point: self.timed_meanwhile.append(self.nodes.times)  # type: ignore[method-assign]
         opened = study.Study(sweep, file)
