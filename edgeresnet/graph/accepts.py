@@ -8,14 +8,15 @@ for OpenVINO what 2026.4.1 compiled. Knows no quantizer and runs no compiler.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from ..portable.session import Dialect
+from . import maps
+from .findings import ERROR, WARNING, Compiler, Finding, Rule
 from .quantized import (
     DEQUANTIZE,
     INTEGER_OPERATORS,
@@ -29,44 +30,17 @@ from .quantized import (
     zero_point,
 )
 
-ERROR, WARNING = "error", "warning"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One problem of a file for a compiler."""
-
-    severity: str
-    rule: str
-    place: str  # the node
-    what: str
-    why: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Compiler:
-    """The compiler that the file is for."""
-
-    name: str
-    dialect: Dialect
-
-    @property
-    def symmetric(self) -> bool:
-        """TensorRT and TensorRT-RTX."""
-        return self.dialect.activations == "s8-symmetric"
-
+__all__ = ["ERROR", "WARNING", "Compiler", "Finding", "findings"]
 
 _SCALING = {"never": (), "normalised": ("BatchNormalization",), "scaled": ("Mul", "BatchNormalization")}
-Rule = Callable[[Plan, Compiler], Iterator[Finding]]
+_EVERY_FILE: tuple[Rule, ...] = (maps.resizing,)
 
 
 def findings(model: onnx.ModelProto, target: str, dialect: Dialect) -> list[Finding]:
-    """List the problems, errors first. A file that is not quantized has none."""
+    """List the problems, errors first. A file that is not quantized can have those of its operators only."""
     plan, compiler = Plan(model), Compiler(target, dialect)
-    if not plan.summary().quantized:
-        return []
-    found = [finding for rule in _RULES for finding in rule(plan, compiler)]
+    rules = (*_EVERY_FILE, *_RULES) if plan.summary().quantized else _EVERY_FILE
+    found = [finding for rule in rules for finding in rule(plan, compiler)]
     return sorted(found, key=lambda finding: finding.severity != ERROR)
 
 
@@ -383,4 +357,6 @@ _RULES: tuple[Rule, ...] = (
     _weighted,
     _residual,
     _signed,
+    maps.joining,
+    maps.resized,
 )

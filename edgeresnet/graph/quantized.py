@@ -56,6 +56,7 @@ class Plan:
     def __init__(self, model: onnx.ModelProto):
         self.nodes: list[Node] = list(model.graph.node)
         self.outputs = {value.name for value in model.graph.output}
+        self.open_batch = not any(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[:1])
         self.maker = {out: node for node in self.nodes for out in node.output if out}
         self.takers: dict[str, list[Node]] = defaultdict(list)
         for node in self.nodes:
