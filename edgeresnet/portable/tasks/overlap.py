@@ -147,9 +147,9 @@ def overlaps(labels: Packed, given: Packed, classes: int) -> Overlaps:
         _check_shapes(index, label, answer)
         known = label != IGNORED
         label, answer = label[known], answer[known]
-        for called, mask in (("label", label), ("answer", answer)):
+        for called, mask in (("a label", label), ("an answer", answer)):
             if mask.size and int(mask.max()) >= classes:
-                raise ValueError(f"image {index}: a {called} is class {int(mask.max())} of {classes} classes")
+                raise ValueError(f"image {index}: {called} is class {int(mask.max())} of {classes} classes")
         sides = (label[label == answer], answer, label)
         both, answered, labelled = (np.bincount(side, minlength=classes) for side in sides)
         there = np.flatnonzero(answered + labelled)
