@@ -16,6 +16,8 @@ from .portable.frozen import OMIT, dataclass
 from .portable.session import CompileNotes, Dialect
 from .portable.times import Ratio
 
+TOP1 = "top-1"  # the metric of `validation_top1` and its like, where no other one is named
+
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
@@ -27,6 +29,7 @@ class Epoch:
     validation_top1: float
     validation_loss: float
     round: int | None = field(default=None, metadata=OMIT)
+    metric: str = field(default=TOP1, metadata=OMIT)
 
     def check_read(self) -> None:
         limits.check(self, 0, limits.MANY, "epoch", "rate", "round")
@@ -94,6 +97,7 @@ class TrainNotes:
     precision: str = "f32"
     device: str = "cpu"
     processes: int = 1
+    metric: str = field(default=TOP1, metadata=OMIT)
 
     def check_read(self) -> None:
         limits.check(self, 0, limits.MANY, "images", "validation_images", "best_epoch", "epochs", "processes")
@@ -148,6 +152,7 @@ class SpeedupSearch:
     chosen: int
     milder: int | None
     sure: bool
+    metric: str = field(default=TOP1, metadata=OMIT)
 
     def check_read(self) -> None:
         if not self.curve:
@@ -195,6 +200,7 @@ class RecoverNotes:
     best_epoch: int
     epochs: int
     history: tuple[Epoch, ...] = ()
+    metric: str = field(default=TOP1, metadata=OMIT)
 
     def check_read(self) -> None:
         limits.check(self, 0, limits.MANY, "images", "validation_images", "rounds", "best_epoch", "epochs")

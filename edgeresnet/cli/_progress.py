@@ -168,7 +168,7 @@ def _made(outcome: Outcome) -> str:
     if isinstance(notes, RecogniseNotes):
         return notes.sentence()
     if isinstance(notes, TrainNotes | RecoverNotes):
-        return f"{100 * notes.validation_top1:.2f} % correct in validation"
+        return f"{100 * notes.validation_top1:.2f} % {notes.metric} in validation"
     if isinstance(notes, PruneNotes):
         return f"{100 * notes.macs[1] / notes.macs[0]:.1f} % of the multiplications stay"
     if isinstance(notes, CalibrateNotes):
@@ -243,12 +243,16 @@ class _Reporter(_Recorder):
                 self.line(f"{name:24} {warning}")
 
     def records(self, step: Step, line: Mapping[str, object]) -> None:
+        from ..notes import TOP1
+
         super().records(step, line)
         if self.verbose:
-            top1 = line["validation_top1"]
-            assert isinstance(top1, float)
+            score = line["validation_top1"]
+            assert isinstance(score, float)
             learned = f"loss {line['loss']:.4f}, {line['images_per_s']:.0f} images/s"
-            self.line(f"{step.id!s:24} epoch {line['epoch']}: {learned}, {100 * top1:.2f} % correct")
+            self.line(
+                f"{step.id!s:24} epoch {line['epoch']}: {learned}, {100 * score:.2f} % {line.get('metric', TOP1)}"
+            )
 
     def waits(self, step: Step) -> None:
         self.line(f"{step.id!s:24} another run is making it: waiting")

@@ -87,7 +87,7 @@ def render(pruned: Pruned) -> str:
     if pruned.recovered:
         parts.append(wrapped(summary.recovery_sentence(pruned.recovered)))
         if pruned.recovered.history:
-            parts.append(tables.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(pruned.recovered)))
+            parts.append(tables.columns(summary.epoch_columns(pruned.recovered), summary.epoch_rows(pruned.recovered)))
     if pruned.evaluation:
         parts.append(wrapped(_evaluation_sentence(pruned.evaluation["fp32"], pruned.evaluation["pruned"])))
     parts += [wrapped(f"note: {warning}") for warning in pruned.warnings]

@@ -50,7 +50,7 @@ def render(trained: Trained) -> str:
     epochs = f"{trained.epochs} epoch" + ("" if trained.epochs == 1 else "s")
     where = f"{trained.device} in {trained.precision}{processes}"
     title = f"{trained.name}{origin}: {trained.images} images, {epochs} on {where}"
-    parts = [wrapped(title), tables.columns(summary.EPOCH_COLUMNS, summary.epoch_rows(trained))]
+    parts = [wrapped(title), tables.columns(summary.epoch_columns(trained), summary.epoch_rows(trained))]
     parts.append(wrapped(summary.training_sentence(trained)))
     if trained.evaluation:
         found = trained.evaluation

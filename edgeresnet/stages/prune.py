@@ -109,7 +109,9 @@ def _goal(inputs: PruneInputs, spec: PruneSpec, chooser: Chooser) -> speed.Goal:
     if given is None or not given.value.classes:
         return speed.Goal(speedups, ships, spec.timed.timing)
     few, task = _some(given.value, chooser.dense.macs, _SEEN, spec.seed), tasks.of(spec.network.task)
-    return speed.Goal(speedups, ships, spec.timed.timing, lambda network: _score(network, few, task), len(few))
+    return speed.Goal(
+        speedups, ships, spec.timed.timing, lambda network: _score(network, few, task), len(few), task.metric
+    )
 
 
 def _some(samples: Samples, macs: int, bounds: tuple[int, int, int], seed: int) -> Samples:

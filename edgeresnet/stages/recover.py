@@ -60,6 +60,7 @@ def recover(inputs: RecoverInputs, spec: RecoverSpec, out: Path, ctx: Context) -
         best_epoch=rounds.best_epoch,
         epochs=rounds.epochs,
         history=tuple(rounds.history),
+        metric=task.metric,
     )
 
 

@@ -50,6 +50,7 @@ def train(inputs: TrainInputs, spec: TrainSpec, out: Path, ctx: Context) -> Trai
         precision=training.precision,
         device=group.device.type,
         processes=group.size,
+        metric=training.task.metric,
     )
 
 

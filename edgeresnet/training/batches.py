@@ -43,7 +43,7 @@ class Split:
 
 def labels_of(samples: Samples, indices: np.ndarray) -> Callable[[np.ndarray], torch.Tensor]:
     """Return the function that gives the labels of some of these images: a number of each, or a mask of each."""
-    if not getattr(samples, "has_masks", False):
+    if not samples.has_masks:
         labels = torch.from_numpy(samples.labels[indices])
         return lambda rows: labels[rows]
     masks, side = samples.masks(indices), samples.preprocessing.size

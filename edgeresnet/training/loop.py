@@ -198,7 +198,14 @@ class Training:
         top1, loss = self._validate()
         if not math.isfinite(loss):
             raise _Diverged("the loss on the validation images", f"became {loss} after epoch {epoch}")
-        line = Epoch(epoch=epoch, rate=rate, loss=learned, validation_top1=top1, validation_loss=loss)
+        line = Epoch(
+            epoch=epoch,
+            rate=rate,
+            loss=learned,
+            validation_top1=top1,
+            validation_loss=loss,
+            metric=self.task.metric,
+        )
         self.history.append(line)
         if (top1, -loss) > (self.best.top1, -self.best.loss):
             weights = {key: value.clone() for key, value in self.network.state_dict().items()}

@@ -16,7 +16,7 @@ from torch import nn
 
 from ..context import Context
 from ..errors import ModelError, TargetError
-from ..notes import CutPoint, CutTimes, SpeedupSearch
+from ..notes import TOP1, CutPoint, CutTimes, SpeedupSearch
 from ..portable import timing_warnings
 from ..portable.measure import TimingPlan
 from ..portable.result import RunWarning
@@ -40,7 +40,7 @@ class Rung(NamedTuple):
 class Goal:
     """What a search must reach: on each target, how many times as fast. `verify` is how carefully the end is measured.
 
-    `top1_of` returns the part of some images that a network answers correctly.
+    `top1_of` returns how good a network's answers to some images are, by `metric`.
     """
 
     speedups: Mapping[str, float]
@@ -48,6 +48,7 @@ class Goal:
     verify: TimingPlan
     top1_of: Callable[[nn.Module], float] | None = None
     images: int = 0
+    metric: str = TOP1
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,7 @@ class _Curve:
             chosen=numbers.index(found.rung),
             milder=numbers.index(found.rung - 1) if found.rung - 1 in numbers else None,
             sure=found.sure,
+            metric=self.goal.metric,
         )
 
     def _evaluated(self, numbers: Sequence[int]) -> Iterator[tuple[int, float]]:

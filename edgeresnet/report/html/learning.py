@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...notes import Epoch, RecoverNotes, TrainNotes
 from ...runs import Run, StepRecord
 from ...text import as_sentence
-from ..summary import EPOCH_COLUMNS, best_epoch_sentence, epoch_cells, recovery_sentence
+from ..summary import best_epoch_sentence, epoch_cells, epoch_columns, recovery_sentence
 from . import plot
 from .element import Child, Markup, el
 from .figure import figure, step_origin
@@ -42,10 +42,10 @@ def _curve(step: StepRecord, notes: TrainNotes | RecoverNotes) -> Markup:
         _Series("training", lambda each: each.loss),
         _Series("validation", lambda each: each.validation_loss),
     ]
-    top1 = [_Series("validation", lambda each: 100 * each.validation_top1)]
+    score = [_Series("validation", lambda each: 100 * each.validation_top1)]
     drawn = [
         _lines(across, losses, shown, notes.best_epoch, "loss"),
-        _lines(across, top1, shown, notes.best_epoch, "top-1, %"),
+        _lines(across, score, shown, notes.best_epoch, f"{notes.metric}, %"),
     ]
     sentence = recovery_sentence(notes) if isinstance(notes, RecoverNotes) else best_epoch_sentence(notes)
     return figure(
@@ -53,7 +53,7 @@ def _curve(step: StepRecord, notes: TrainNotes | RecoverNotes) -> Markup:
         f"{as_sentence(sentence)} The ring is the epoch that was stored.",
         el("div", drawn, class_="pair"),
         [step_origin(step)],
-        (EPOCH_COLUMNS, [epoch_cells(each, notes.best_epoch) for each in shown]),
+        (epoch_columns(notes), [epoch_cells(each, notes.best_epoch) for each in shown]),
         _legend(),
     )
 

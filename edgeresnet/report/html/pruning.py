@@ -106,5 +106,5 @@ def _top1(across: Scale, search: CutSearch) -> Markup:
     for part, top1, kind in known:
         what = "the unpruned network" if kind == "v-fp32" else f"{part:.1f} % of the multiplications"
         x, y = across.across(part), plot.down(up, top1, _HIGH)
-        inside.append(plot.dot(f"{what}: {top1:.2f} % correct before recovery", x, y, 4, kind))
-    return plot.axes(across, up, _HIGH, ("multiplications that stay, %", "top-1 before recovery, %"), inside)
+        inside.append(plot.dot(f"{what}: {top1:.2f} % {search.metric} before recovery", x, y, 4, kind))
+    return plot.axes(across, up, _HIGH, ("multiplications that stay, %", f"{search.metric} before recovery, %"), inside)

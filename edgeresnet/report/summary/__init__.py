@@ -43,7 +43,7 @@ from .choosing import CHOICE_COLUMNS, choice_rows, choice_sentences
 from .classes import CLASS_COLUMNS, ClassChange
 from .conditions import machine_lines
 from .controlling import control_sentences, control_word, float_layers, placement_sentences
-from .learning import EPOCH_COLUMNS, best_epoch_sentence, epoch_cells, epoch_rows, recovery_sentence, training_sentence
+from .learning import best_epoch_sentence, epoch_cells, epoch_columns, epoch_rows, recovery_sentence, training_sentence
 from .pruning import (
     CUT_COLUMNS,
     REMAINING_COLUMNS,
@@ -94,7 +94,6 @@ __all__ = [
     "CLASS_COLUMNS",
     "CUT_COLUMNS",
     "ENERGY_COLUMNS",
-    "EPOCH_COLUMNS",
     "LATENCY_COLUMNS",
     "REMAINING_COLUMNS",
     "UNTIMED",
@@ -131,6 +130,7 @@ __all__ = [
     "energy_sentences",
     "energy_table",
     "epoch_cells",
+    "epoch_columns",
     "epoch_rows",
     "estimate_cell",
     "flips_cell",

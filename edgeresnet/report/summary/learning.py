@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 from ...notes import Epoch, RecoverNotes, TrainNotes
 
-EPOCH_COLUMNS = ("epoch", "loss", "validation loss", "validation top-1", "")
 _BARS = "▁▂▃▄▅▆▇█"
 _LONGEST = 24  # epochs as bars, and as rows
 
 Learned = TrainNotes | RecoverNotes
+
+
+def epoch_columns(notes: Learned) -> tuple[str, ...]:
+    return ("epoch", "loss", "validation loss", f"validation {notes.metric}", "")
 
 
 def training_sentence(notes: TrainNotes) -> str:
@@ -20,10 +23,10 @@ def training_sentence(notes: TrainNotes) -> str:
     if not shown:
         return ""
     losses = [each.validation_loss for each in shown]
-    top1 = [100 * each.validation_top1 for each in shown]
+    score = [100 * each.validation_top1 for each in shown]
     span = f"{_number(losses[0], 3)} to {_number(losses[-1], 3)}"
     return (
-        f"validation loss {_bars(losses)} {span}, top-1 {_bars(top1)} {top1[0]:.2f} to {top1[-1]:.2f} % of "
+        f"validation loss {_bars(losses)} {span}, {notes.metric} {_bars(score)} {score[0]:.2f} to {score[-1]:.2f} % of "
         f"{notes.validation_images} images; {best_epoch_sentence(notes)}"
     )
 
@@ -42,19 +45,19 @@ def recovery_sentence(notes: RecoverNotes) -> str:
     if notes.enough:
         learned = ", which is enough: no training followed"
     return (
-        f"top-1 of {notes.validation_images} validation images: {100 * notes.dense_top1:.2f} % before pruning, "
-        f"{100 * notes.pruned_top1:.2f} % after it, {100 * notes.statistics_top1:.2f} % with new batch "
+        f"{notes.metric} of {notes.validation_images} validation images: {100 * notes.dense_top1:.2f} % before "
+        f"pruning, {100 * notes.pruned_top1:.2f} % after it, {100 * notes.statistics_top1:.2f} % with new batch "
         f"statistics{learned}"
     )
 
 
 def epoch_rows(notes: Learned) -> list[tuple[str, ...]]:
-    """Return rows under EPOCH_COLUMNS: of a long training some epochs, with the first, the best and the last."""
+    """Return rows under the columns: of a long training some epochs, with the first, the best and the last."""
     return [epoch_cells(each, notes.best_epoch) for each in _some(notes.history, notes.best_epoch)]
 
 
 def epoch_cells(epoch: Epoch, best: int) -> tuple[str, ...]:
-    """Return the cells under EPOCH_COLUMNS."""
+    """Return the cells under the columns."""
     return (
         str(epoch.epoch),
         "" if epoch.loss is None else _number(epoch.loss, 4),

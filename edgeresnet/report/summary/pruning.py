@@ -52,6 +52,7 @@ class CutSearch:
     unpruned_top1: float | None  # a part of one
     sentence: str
     table: Table
+    metric: str
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,9 @@ def cut_searches(notes: PruneNotes) -> list[CutSearch]:
 def _search(notes: PruneNotes, search: SpeedupSearch, target: str) -> CutSearch:
     cuts = tuple(Cut(each.macs / notes.macs[0], each.targets[target].ratio, each.top1) for each in search.curve)
     sentence = _search_sentence(search, target)
-    rows = table(CUT_COLUMNS, _cut_rows(notes, search, target))
-    return CutSearch(target, search.goals[target], search.chosen, cuts, search.top1, sentence, rows)
+    columns = (*CUT_COLUMNS[:-2], f"{search.metric} %", "")
+    rows = table(columns, _cut_rows(notes, search, target))
+    return CutSearch(target, search.goals[target], search.chosen, cuts, search.top1, sentence, rows, search.metric)
 
 
 def _search_sentence(search: SpeedupSearch, target: str) -> str:

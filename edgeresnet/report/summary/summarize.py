@@ -20,7 +20,7 @@ from .choosing import CHOICE_COLUMNS, choice_rows, choice_sentences
 from .classes import CLASS_COLUMNS, ClassChange
 from .conditions import conditions
 from .controlling import control_sentences
-from .learning import EPOCH_COLUMNS, epoch_rows, recovery_sentence, training_sentence
+from .learning import epoch_columns, epoch_rows, recovery_sentence, training_sentence
 from .matrix import Matrix, device_matrix
 from .pruning import Pruning, pruning, slower_sentences
 from .remarks import builds_sentence, int8_loss_sentence, notes, reason
@@ -156,13 +156,13 @@ def of(run: Run) -> Summary:
         meaning=meaning(run.verdict, run.verdicts),
         targets=targets,
         trainings=tuple(
-            Learning(sentence, Table(EPOCH_COLUMNS, epoch_rows(found)))
+            Learning(sentence, Table(epoch_columns(found), epoch_rows(found)))
             for found in run.notes_of(TrainNotes)
             if (sentence := training_sentence(found))
         ),
         pruning=pruned,
         recoveries=tuple(
-            Learning(recovery_sentence(found), Table(EPOCH_COLUMNS, epoch_rows(found)))
+            Learning(recovery_sentence(found), Table(epoch_columns(found), epoch_rows(found)))
             for found in run.notes_of(RecoverNotes)
         ),
         accuracies=tuple(
