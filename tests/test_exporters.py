@@ -96,6 +96,7 @@ def test_it_is_accepted_whatever_wrote_it(
     assert adopt.OLDEST <= adopt.version(model) <= adopt.OPSET
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dynamo", "opset"),
     [(False, 11), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((False, 13), (True, 21)))],

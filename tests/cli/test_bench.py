@@ -64,6 +64,7 @@ def _two_inputs() -> onnx.ModelProto:
     return model
 
 
+@pytest.mark.slow
 def test_a_network_against_itself_in_real_processes(
     command: Command, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

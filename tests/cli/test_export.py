@@ -97,6 +97,7 @@ def test_the_whole_way_of_a_bundle(
     assert "decoding with pillow: not compared: it is not installed" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_whole_way_of_tensorrts_bundle_on_a_standin(
     export: Command, command: Command, own_store: Store, tmp_path: Path
 ) -> None:

@@ -142,6 +142,7 @@ def test_mistakes_are_reported(arguments: tuple, words: str, command: Command, g
     assert (out, words in err) == ("", True), err
 
 
+@pytest.mark.slow
 def test_a_recipe_measures_what_fewer_channels_bring(command: Command, tmp_path: Path, given: Path) -> None:
     (tmp_path / "r.yaml").write_text("""
 version: 1

@@ -118,6 +118,7 @@ def test_a_run_shows_multiplications_with_milliseconds_in_every_format(
     assert "nothing to do" in err
 
 
+@pytest.mark.slow
 def test_other_goals_are_shown_with_milliseconds_where_there_are_images(command: Command, weights: Path) -> None:
     few = ("--set", "images.evaluation.count=60", "--set", "verify.processes=2", "--set", "verify.seconds=0.2")
     asked: tuple[object, ...] = (*ASKED, "--macs", 0.6, "--multiple", 8)

@@ -87,6 +87,7 @@ def test_other_classes_need_a_new_head(command: Command, tmp_path: Path) -> None
     assert torch.equal(learned["conv1.weight"], load_file("three.safetensors")["conv1.weight"])
 
 
+@pytest.mark.slow
 def test_the_recipe_that_these_options_make_is_the_same_training(command: Command, given: Path) -> None:
     more = ("--flip", "--shift", 1, "--layer-decay", 0.8, "--label-smoothing", 0.1, "--patience", 2, "--seed", 3)
     words = ("train", "given.safetensors", *DIGITS, *SOME, "--epochs", 1, *OUTPUT, *more)

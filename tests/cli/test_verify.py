@@ -199,6 +199,7 @@ def test_init_accepts_an_onnx_file_without_arch_and_classes(command: Command, ne
     assert f"mine.yaml: {stages} stages, net.onnx, 10 classes" in out
 
 
+@pytest.mark.slow
 def test_an_onnx_file_needs_no_torch_and_looking_ahead_no_onnx(net: Path, own_store: Store, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(
         yaml.safe_dump(tiny(model={"checkpoint": "net.onnx"}, train=None, images={"evaluation": "digits"}))

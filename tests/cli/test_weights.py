@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
 
@@ -14,6 +15,7 @@ from ..models.networks import hub
 from .conftest import Command, expect, out_of, refused
 
 
+@pytest.mark.slow
 def test_a_command_takes_it_and_reports_that(command: Command, colours: Callable[[str], Path], tmp_path: Path) -> None:
     path = hub(tmp_path / "hub", data={"input_size": (3, 64, 64), "crop_pct": 0.9})
     code, _, err = command(

@@ -116,6 +116,7 @@ def test_a_run_that_is_interrupted_or_killed_costs_no_measurement(
         server.stop()
 
 
+@pytest.mark.slow
 def test_devices_measure_at_the_same_time_and_only_what_is_missing_is_measured_again(
     holds: Holds,
     own_store: Store,

@@ -15,6 +15,8 @@ from . import bundle
 from .conftest import Loopback
 from .test_wrong import failure
 
+pytestmark = pytest.mark.slow
+
 _FULL = "orin has a full disk: "
 _FILLS = """
 if pathlib.Path(FILL).exists():

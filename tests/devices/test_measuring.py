@@ -17,7 +17,7 @@ from edgeresnet.errors import ArtifactError, TargetError
 from . import bundle
 from .conftest import Loopback
 
-COUNTS = bundle.COUNTING.format(pause=0.1)
+COUNTS = bundle.COUNTING.format(pause=0.03)
 LONG = bundle.COUNTING.format(pause=60)
 
 
@@ -76,6 +76,7 @@ def test_cut_lines_cost_no_work(loopback: Loopback) -> None:
     assert "the line is up again" in loopback.watched.remarks
 
 
+@pytest.mark.slow
 def test_a_job_that_was_killed_there_starts_again_and_one_that_always_is_ends(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +127,7 @@ def test_ctrl_c_stops_the_device(loopback: Loopback) -> None:
     assert not list((loopback.there / "jobs").iterdir())
 
 
+@pytest.mark.slow
 def test_one_measurement_at_a_time_and_a_dead_holder_is_none(loopback: Loopback) -> None:
     """The lock's file names a process that is dead; then this test holds it, as another user would."""
     path = loopback.server.folder / work.LOCK_NAME
@@ -150,6 +152,7 @@ def test_one_measurement_at_a_time_and_a_dead_holder_is_none(loopback: Loopback)
     assert loopback.watched.remarks == ["waits: bob@pc measures there now"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
@@ -182,6 +185,7 @@ def test_a_damaged_result_is_fetched_again_and_then_refused(loopback: Loopback) 
     assert "sent a result that is not used: result.json has changed" in words
 
 
+@pytest.mark.slow
 def test_a_bundle_that_was_damaged_there_is_mended(loopback: Loopback) -> None:
     check = """
     data = (pathlib.Path(sys.argv[0]).parent / "data.bin").read_bytes()
@@ -205,6 +209,7 @@ def test_another_device_under_the_same_name_is_refused(loopback: Loopback) -> No
     assert loopback.starts == 0
 
 
+@pytest.mark.slow
 def test_a_device_that_stays_away_is_given_up(loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     def leave(line: str) -> None:
         monkeypatch.setattr(measuring._Work, "_patience", 0.3)

@@ -82,6 +82,7 @@ def test_a_run_measures_on_a_device_and_the_next_one_has_nothing_to_do(
     assert "orin is another device than last time under this name" in err
 
 
+@pytest.mark.slow
 def test_a_result_that_is_damaged_or_of_another_bundle_is_not_used(
     server: sshd.Server,
     own_store: Store,

@@ -13,6 +13,8 @@ from edgeresnet.devices import looking, measuring
 from . import bundle, sshd
 from .conftest import Loopback, Watched
 
+pytestmark = pytest.mark.slow
+
 YEAR_S = 365.25 * 86400
 
 

@@ -70,6 +70,7 @@ def _has_a_bad_configuration(server: sshd.Server) -> None:
     _changed(server, "Host *", "Nonsense yes\nHost *")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "problem", "hint"),
     [
@@ -98,6 +99,7 @@ def test_a_device_that_is_not_reached_says_why(
     assert "\n" not in found + seen.hint
 
 
+@pytest.mark.slow
 def test_a_name_that_leads_nowhere_ends_the_first_try_and_no_later_one(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_name_that_leads_nowhere_ends_the_first_try_and_no_later_one(
     assert loopback.starts == 1
 
 
+@pytest.mark.slow
 def test_what_a_login_prints_changes_nothing(loopback: Loopback) -> None:
     """A banner of sshd that looks like a refusal, and a shell that prints to both outputs, for all it may look like."""
     greeting = loopback.server.folder / "greeting"
@@ -151,6 +154,7 @@ def test_what_a_login_prints_changes_nothing(loopback: Loopback) -> None:
     assert looking.look("orin", odd).problems[0].startswith("did not start Python: bash: fortune")
 
 
+@pytest.mark.slow
 def test_a_shell_that_never_stops_printing_is_reported(loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "RESTARTS", 1)
     flood = program(loopback, f'(while kill -0 $$; do echo "# 2"; sleep 0.001; done) &\nexec {sys.executable} "$@"\n')
@@ -159,11 +163,13 @@ def test_a_shell_that_never_stops_printing_is_reported(loopback: Loopback, monke
     assert "nothing there prints after the login" in words
 
 
+@pytest.mark.slow
 def test_a_login_that_allows_no_program_is_quoted(loopback: Loopback) -> None:
     loopback.server.restart("ForceCommand echo This account is not available.; exit 1")
     assert "orin did not start Python: This account is not available." in failure(loopback, loopback.order())
 
 
+@pytest.mark.slow
 def test_a_python_that_is_missing_or_too_old_is_named_before_anything_is_sent(loopback: Loopback) -> None:
     none = loopback.server.device(python="~/no such/python3")
     words = failure(loopback, loopback.order(device=none))
@@ -192,6 +198,7 @@ def test_a_name_that_no_program_should_get_is_refused(key: str) -> None:
         assert "\n" not in found
 
 
+@pytest.mark.slow
 def test_any_other_name_reaches_no_shell(loopback: Loopback) -> None:
     """It is a name like any other: of a folder, of a program or of a file that is not there."""
     folder, real = loopback.folder / "there", loopback.order().device
@@ -210,6 +217,7 @@ def test_any_other_name_reaches_no_shell(loopback: Loopback) -> None:
     assert not [*Path().glob("stolen"), *Path("~").expanduser().glob("stolen"), *loopback.folder.rglob("stolen")]
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_root_lies_in_the_users_own(loopback: Loopback) -> None:
     """sshd starts a program in it; the job's own folder is another one."""
     own = loopback.server.folder / "own"
@@ -222,6 +230,7 @@ def test_a_folder_without_a_root_lies_in_the_users_own(loopback: Loopback) -> No
     assert sorted(path.name for path in own.glob("**/bundles")) == ["bundles", "bundles"]
 
 
+@pytest.mark.slow
 def test_one_connection_is_enough(loopback: Loopback) -> None:
     """Two jobs, one after the other."""
     with ssh.Line("orin", loopback.order().device) as line:

@@ -102,6 +102,7 @@ def of_this_test(text: str) -> str:
     return yaml.safe_dump(raw)
 
 
+@pytest.mark.slow
 def test_every_command_runs_and_prints_what_the_page_shows(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -426,6 +426,7 @@ def test_candidates_differ_in_words() -> None:
     assert names.unlike("resnet50", "resnet50_v1") == "resnet50_v1"
 
 
+@pytest.mark.slow
 def test_many_layers_take_no_long_time() -> None:
     found = recognise.recognise({f"{n}.weight": shapes.Tensor((8, 8, 3, 3), "Float") for n in range(20_000)})
     assert found is None or found.archs == ()

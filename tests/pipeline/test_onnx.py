@@ -145,6 +145,7 @@ def as_tensorflow_would(net: Path, *, last: str = "Softmax", channels_last: bool
     return net.with_name("tensorflow.onnx")
 
 
+@pytest.mark.slow
 def test_a_network_as_tensorflow_writes_it_is_the_same_network(own_store: Store, net: Path) -> None:
     original = as_tensorflow_would(net)
     images = {"evaluation": "digits", "calibration": {"from": "digits", "count": 40}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from edgeresnet.devices import measuring, ssh
 from edgeresnet.devices.book import Device
+from edgeresnet.errors import TargetError
 from edgeresnet.pipeline.planner import device_step
 from edgeresnet.pipeline.remote import Devices, Errand, Shown
 from edgeresnet.store import Store
@@ -34,6 +36,28 @@ def test_a_job_is_found_again_until_its_result_is_stored(tmp_path: Path) -> None
         job(tmp_path / "other"),
     ]
     assert len({first, again, *others}) == 6
+
+
+def test_devices_measure_at_once_and_one_that_fails_ends_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of three waits until all have begun; on one device its two errands come one after the other."""
+    together, done = threading.Barrier(3, timeout=60), list[str]()
+
+    def measure(order: measuring.Order[Any], *words: object) -> Any:
+        if order.target == "onnxruntime":
+            together.wait()
+        done.append(f"{order.name} {order.target}")
+        raise TargetError(order.name, "has a full disk", hint="free some space")
+
+    monkeypatch.setattr(measuring, "measure", measure)
+    bundle: Any = SimpleNamespace(digest="b" * 64, path=tmp_path)
+    devices = Devices({name: Device(ssh=f"me@{name}") for name in ("orin", "nano", "pc")}, Store(tmp_path))
+    places = [(target, name) for name in devices.known for target in ("onnxruntime", "openvino")]
+    devices.errands = [Errand(device_step(*place), bundle, "") for place in places]
+    found = {(each.step.id.target, each.reason) for each in devices.measure(_UNSEEN)}
+    assert found == {(f"{target}@{name}", f"{name} has a full disk") for target, name in places}
+    assert all(done.index(f"{name} onnxruntime") < done.index(f"{name} openvino") for name in devices.known)
 
 
 _UNSEEN = Shown(lambda *count: None, lambda *sentence: None)

@@ -23,7 +23,7 @@ from ..conftest import hears_interrupts, tiny, write_recipe
 SLOW = tiny(
     verify={"processes": 1, "seconds": 0.1},
     images__training={"from": "digits", "count": 300},
-    train__epochs=6,
+    train__epochs=3,
     promises={},
 )
 

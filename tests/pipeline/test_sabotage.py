@@ -370,6 +370,7 @@ def test_a_half_precision_variant_that_cannot_be_made_does_not_stop_its_target(
     assert "compile:openvino:half failed: this CPU has no f16 instructions" in report.summary.of(run).notes
 
 
+@pytest.mark.slow
 def test_a_target_that_slows_down_at_image_300_is_reported(own_store: Store, add_target: Any) -> None:
     """Of those that are timed: the session is quick for its first 300 inferences, and slow from there on."""
     count = [0]

@@ -82,6 +82,7 @@ def test_a_run_that_ends_early_is_a_failed_trial(tmp_path: Path) -> None:
     assert "none" in found.reason
 
 
+@pytest.mark.slow
 def test_real_trials_share_their_stages_and_a_kill_costs_nothing(own_store: Store, command: Command) -> None:  # noqa: F811
     raw = {
         "version": 1,

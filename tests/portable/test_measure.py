@@ -343,6 +343,7 @@ def test_a_runtime_that_prints_does_not_spoil_the_answers(apart: Any) -> None:
     assert apart(scripted.Prints()).load().load_ms >= 0
 
 
+@pytest.mark.slow
 def test_a_process_knows_its_own_memory_and_not_its_parents(apart: Any) -> None:
     ballast = np.ones(50_000_000)  # 400 MB here
     small, large = apart(scripted.Quick()), apart(scripted.Large())

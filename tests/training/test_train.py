@@ -62,7 +62,10 @@ def test_the_same_seed_is_the_same_training(tmp_path: Path) -> None:
     assert notes.images == 180
 
 
-@pytest.mark.parametrize(("optimizer", "schedule", "rate"), [("adamw", "one-cycle", 0.01), ("sgd", "cosine", 0.05)])
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "rate"),
+    [("adamw", "one-cycle", 0.01), pytest.param("sgd", "cosine", 0.05, marks=pytest.mark.slow)],
+)
 def test_it_learns(tmp_path: Path, optimizer: str, schedule: str, rate: float) -> None:
     how = {"train__optimizer": optimizer, "train__schedule": schedule, "train__rate": rate}
     _, notes = trained(tmp_path, **how, train__epochs=6, train__batch=16)

@@ -62,6 +62,7 @@ def test_a_promise_that_int8_breaks_is_kept_with_some_layers_in_float(own_store:
     assert codec.decode(Run, codec.encode(run)) == run
 
 
+@pytest.mark.slow
 def test_a_later_verdict_is_judged_as_one_of_several(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first forecast expects no change at all: INT8 in all layers is not KEPT, and another round follows."""
     monkeypatch.setattr(forecast, "_MARGINS", (0.0, 4.0, 4.0, 4.0))

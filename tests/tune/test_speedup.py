@@ -162,7 +162,7 @@ def test_layers_that_may_not_be_pruned_are_named_where_a_goal_is_out_of_reach(tm
     assert "layers cannot be pruned (stem, outer)" in caught.value.hint or "(outer, stem)" in caught.value.hint
 
 
-@pytest.mark.parametrize("until", [1, 3, 6])
+@pytest.mark.parametrize("until", [3, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 6))])
 def test_what_was_measured_before_an_interruption_is_not_measured_again(
     until: int, network: nn.Module, chooser: choose.Chooser, tmp_path: Path
 ) -> None:
@@ -207,7 +207,7 @@ class Varying:
         return {"one": found}
 
 
-@pytest.mark.parametrize("until", range(1, 9))
+@pytest.mark.parametrize("until", [3, 6, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 2, 4, 5, 7, 8))])
 def test_an_interrupted_search_whose_times_vary_decides_as_one_that_was_not(
     until: int, network: nn.Module, chooser: choose.Chooser, tmp_path: Path
 ) -> None:
