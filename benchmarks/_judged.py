@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from _case import Case
 
-from edgeresnet.portable import inference
+from edgeresnet.portable.tasks import classification
 from edgeresnet.targets import openvino
 
 PROGRAM = Path(__file__).with_name("_peers.py")
@@ -101,12 +101,12 @@ def judge(case: Case, file: Path, runtime: str, count: int | None = None) -> Jud
     every = slice(None, None, max(1, len(reference) // count) if count else 1)  # images lie class by class
     reference, labels = reference[every], None if labels is None else labels[every]
     logits = _answers(file, case.load("evaluation")[every], runtime)
-    found = inference.compare(reference, logits, labels)
+    found = classification.compare(reference, logits, labels)
     decibels = math.inf if found.sqnr_db is None else found.sqnr_db
     change = float(np.abs(probabilities(reference) - probabilities(logits)).sum(1).mean() / 2)
     if labels is None:
         return Judged(decibels, found.agree_pct, change)
-    return Judged(decibels, found.agree_pct, change, found.top1_pct, found.drop_interval_pp().high)
+    return Judged(decibels, found.agree_pct, change, found.score_pct, found.drop_interval_pp().high)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -40,8 +40,9 @@ from _load import busy
 
 from edgeresnet import gate, pipeline, recipe
 from edgeresnet.cli._verdict import exit_code
-from edgeresnet.portable import codec, inference, intervals, judging, machine
+from edgeresnet.portable import codec, intervals, judging, machine
 from edgeresnet.portable.result import Measured, Promise, Variant
+from edgeresnet.portable.tasks import classification
 from edgeresnet.portable.times import Latency, ProcessTimes
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
@@ -161,7 +162,7 @@ class Simulation:
         )
 
     def _result(self, times: Measured, answers: np.ndarray, slower: float) -> Measured:
-        accuracy, predicted = inference.counts(self.expected, answers, self.labels), tuple(answers.tolist())
+        accuracy, predicted = classification.counts(self.expected, answers, self.labels), tuple(answers.tolist())
         variants = {
             name: replace(each, predicted=predicted, accuracy=accuracy) for name, each in times.variants.items()
         }

@@ -119,7 +119,7 @@ def _alone(case: Case) -> np.ndarray:
     batches = (
         case.network.images(batch.pixels, case.samples.preprocessing) for batch in case.samples.batches(inference.BATCH)
     )
-    return evaluation.answers(targets.get(case.target), case.network.compiled, batches).logits
+    return evaluation.answers(targets.get(case.target), case.network.compiled, batches).given
 
 
 def _independent(case: Case, root: Path) -> np.ndarray:
@@ -148,9 +148,16 @@ def _by(workers: Workers, case: Case, root: Path) -> np.ndarray:
     with tempfile.TemporaryDirectory(dir=root) as folder:
         source = Source(case.network.compiled, "compile", "benchmark", case.network.digest, None, "here")
         found = evaluating.answers(
-            workers, targets.get(case.target), case.network, source, case.samples, Path(folder), lambda done: None
+            workers,
+            targets.get(case.target),
+            case.network,
+            source,
+            case.samples,
+            inference.CLASSES,
+            Path(folder),
+            lambda done: None,
         )
-    return found[1].logits
+    return found[1].given
 
 
 def _measured(way: Callable[[], np.ndarray], command: str) -> Measured:

@@ -160,8 +160,9 @@ def _accuracy(variant: Variant) -> dict[str, float]:
         found["sqnr_db"] = counts.sqnr_db
     if not counts.has_labels:
         return found
-    intervals = {"top1_pct": counts.top1_interval_pct(), "drop_pp": counts.drop_interval_pp()}
-    found |= {"top1_pct": counts.top1_pct, "drop_pp": counts.drop_pp}
+    score = f"{counts.name.key}_pct"
+    intervals = {score: counts.score_interval_pct(), "drop_pp": counts.drop_interval_pp()}
+    found |= {score: counts.score_pct, "drop_pp": counts.drop_pp}
     for key, (low, high) in intervals.items():
         found |= {f"{key}_low": low, f"{key}_high": high}
     return found

@@ -53,7 +53,7 @@ def test_published_weights_keep_their_accuracy_on_every_target(arch: str, data: 
     for result in run.measured:
         accuracy = result.variants["fp32"].accuracy
         assert accuracy.images == 5000
-        assert abs(accuracy.top1_pct - expected) <= 0.04
+        assert abs(accuracy.score_pct - expected) <= 0.04
     network = build(arch, 10, 3).eval()
     assert parsed.model.checkpoint is not None
     checkpoint.load_into(network, Path(parsed.model.checkpoint), arch)

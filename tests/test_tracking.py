@@ -85,7 +85,7 @@ def test_the_metrics_are_the_runs_numbers_with_their_intervals() -> None:
     accuracy, latency = shipped.accuracy, shipped.latency
     assert latency is not None
     ratio = latency.speedup_over(run.measured[0].timed()["fp32"])
-    assert found["openvino/int8/top1_pct"] == accuracy.top1_pct
+    assert found["openvino/int8/top1_pct"] == accuracy.score_pct
     assert found["openvino/int8/drop_pp"] == accuracy.drop_pp
     ends = found["openvino/int8/drop_pp_low"], found["openvino/int8/drop_pp_high"]
     assert ends == tuple(accuracy.drop_interval_pp())

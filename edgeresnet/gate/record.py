@@ -16,12 +16,13 @@ from pathlib import PurePath
 
 import numpy as np
 
-from ..portable import amounts, codec, inference, intervals, limits, timing_warnings, yardstick
+from ..portable import amounts, codec, intervals, limits, timing_warnings, yardstick
 from ..portable.amounts import Kind
 from ..portable.codec import CodecError
 from ..portable.frozen import OMIT, dataclass
 from ..portable.machine import Conditions
-from ..portable.result import Deferred, Measured, NotMeasured
+from ..portable.result import Accuracy, Deferred, Measured, NotMeasured
+from ..portable.tasks import classification
 from ..portable.times import Latency
 
 # The yardstick's time as a multiple of a fixed piece of work in plain Python.
@@ -196,8 +197,9 @@ def answers(result: Measured) -> np.ndarray | str:
     complete = predicted.shape == (len(labels),) and predicted.dtype.kind == "i"
     if not complete or not 0 <= predicted.min() <= predicted.max() < count:
         return f"it does not hold one answer of {count} classes for each of {len(labels)} images"
-    counted = inference.counts(np.asarray(result.reference_predicted), predicted, np.asarray(labels))
+    counted = classification.counts(np.asarray(result.reference_predicted), predicted, np.asarray(labels))
     accuracy = result.shipped.accuracy
+    assert isinstance(accuracy, Accuracy)  # it has answers
     if replace(counted, top5=accuracy.top5, sqnr_db=accuracy.sqnr_db) != accuracy:
         return "its counts do not match its answers"
     return predicted

@@ -12,7 +12,7 @@ from .. import recipe
 from ..errors import ArtifactError
 from ..notes import ExportNotes, VerifyNotes
 from ..portable import codec, evaluation
-from ..portable.result import Accuracy, Measured, RunWarning
+from ..portable.result import AnyAccuracy, Measured, RunWarning
 from ..runs import Run, StepId, StepRecord
 from ..stages import verify
 from ..stages.export import contents, fits, write
@@ -47,7 +47,7 @@ def collect(path: Path, store: Store, changes: tuple[str, ...] = (), device: str
         fits.check_fit(found.result, Bundle.open(bundle.path / write.FOLDER), target)
     except ArtifactError as problem:
         raise problem.within(f"{path} does not match its bundle") from problem
-    notes = VerifyNotes(len(found.result.reference_predicted), origin=path.name, measured=found.measured)
+    notes = VerifyNotes(found.result.count, origin=path.name, measured=found.measured)
     step, result = device_step(target, part.partition("@")[2]), replace(found.result, target=part)
     stored = stored_result(result, bundle, step, notes, store)
     before = _as_written(run, as_written_of(wanted, resolved_targets(wanted)).get(target), store)
@@ -77,7 +77,7 @@ def stored_result(
         return making.commit(notes, origin, warnings=warnings)
 
 
-def _as_written(run: Run, wanted: StepId | None, store: Store) -> Accuracy | None:
+def _as_written(run: Run, wanted: StepId | None, store: Store) -> AnyAccuracy | None:
     """Return what its Q/DQ cost before any compiler, where the run measured that and the artifact still exists."""
     for step in run.steps:
         if step.step == wanted and step.key:

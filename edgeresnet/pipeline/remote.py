@@ -167,7 +167,7 @@ class Devices:
         fits.check_fit(found.result, Bundle.open(errand.bundle.path / FOLDER), errand.spec.target)
         warnings = list(_warnings(name, ahead_s, source.changed))
         assert source.seen.facts is not None
-        images, identity = len(found.result.reference_predicted), source.seen.facts.identity
+        images, identity = found.result.count, source.seen.facts.identity
         own = VerifyNotes(images, origin=name, measured=found.measured, identity=identity)
         result = replace(found.result, target=errand.step.id.target)
         artifact = stored_result(result, errand.bundle, errand.step, own, self.store, warnings)

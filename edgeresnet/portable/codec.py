@@ -168,13 +168,18 @@ def shape(kind: Any) -> Shape:
 
 
 def tag(kinds: Sequence[Any]) -> tuple[str, dict[Any, Any]]:
-    """Find the key that tells dataclasses apart: a Literal of one value in each. Return it, and the class by value."""
+    """Find the key that tells dataclasses apart: a Literal of one value in each. Return it, and the class by value.
+
+    One class may lack the key: JSON without it is of that class, whose value is None here.
+    """
     if all(map(dataclasses.is_dataclass, kinds)):
-        for name in [key.name for key in keys(kinds[0])]:
-            shapes = [(shape(key.kind), kind) for kind in kinds for key in keys(kind) if key.name == name]
-            found = {one.parts[0]: kind for one, kind in shapes if one.name == "literal" and len(one.parts) == 1}
-            if len(found) == len(kinds):
-                return name, found
+        for name in dict.fromkeys(key.name for kind in kinds for key in keys(kind)):
+            known = {kind: key for kind in kinds for key in keys(kind) if key.name == name}
+            shapes = {kind: shape(key.kind) for kind, key in known.items()}
+            found = {one.parts[0]: kind for kind, one in shapes.items() if one.name == "literal" and not one.parts[1:]}
+            without = [kind for kind in kinds if kind not in known]
+            if len(found) + len(without) == len(kinds) and len(without) < 2:
+                return name, found | dict(zip([None], without, strict=False))
     raise TypeError(f"JSON does not distinguish these types: {kinds}")
 
 
@@ -332,8 +337,11 @@ def _tagged(kinds: Sequence[Any]) -> Decoder:
 def _chosen(name: str, decoders: Mapping[object, Decoder], value: object) -> Any:
     given = _dict(value)
     if name not in given:
+        if None in decoders:
+            return decoders[None](given)
         raise CodecError(_joined(name), "is missing")
-    return decoders[_at(name, functools.partial(_literal, decoders), given[name])](given)
+    known = [each for each in decoders if each is not None]
+    return decoders[_at(name, functools.partial(_literal, known), given[name])](given)
 
 
 def _at(step: str | int, decoder: Decoder, value: object) -> Any:

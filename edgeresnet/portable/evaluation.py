@@ -16,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import EdgeresnetError, TargetError, first_line, machine_error
-from . import inference, machine, probabilities, yardstick
+from . import inference, machine, yardstick
 from .advice import float_layers
 from .frozen import dataclass
 from .preprocessing import Preprocessing
 from .result import INT8, Alternative, Choice, Measured, Variant, Yardstick
 from .session import CompileNotes, Layer, Target
+from .tasks.task import Compare, Given, Labels, Outputs, Task
 from .times import Latency
 
 RESULT, LOGITS, LAYERS = "result.json", "logits.npz", "layers.json"  # what it leaves behind, on the host
@@ -50,22 +51,27 @@ class Network:
 
 
 class Answers(NamedTuple):
-    logits: np.ndarray
+    given: Given
     layers: list[Layer]
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images that were evaluated. `expected` are the FP32 reference's logits; no labels, no accuracy.
+    """The images that were evaluated. `expected` is what the FP32 reference gave; no labels, no accuracy.
 
     `images` is their digest: another run's answers to them can be compared with these, image by image.
     """
 
     classes: Sequence[str]
-    labels: np.ndarray | None
-    expected: np.ndarray
+    labels: Labels | None
+    expected: Given
     skipped: Sequence[str] = ()
     images: str | None = None
+    outputs: Outputs = inference.CLASSES
+
+    @property
+    def task(self) -> Task:
+        return self.outputs.of_task
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,11 @@ def runs(target: Target, compiled: Path, image: np.ndarray) -> None:
 
 
 def answers(
-    target: Target, compiled: Path, batches: Iterable[np.ndarray], on_batch: Callable[[int], None] = lambda done: None
+    target: Target,
+    compiled: Path,
+    batches: Iterable[np.ndarray],
+    on_batch: Callable[[int], None] = lambda done: None,
+    outputs: Outputs = inference.CLASSES,
 ) -> Answers:
     """Return the answers to every image, in order; `on_batch` receives how many are done."""
     with contextlib.ExitStack() as stack:
@@ -97,9 +107,9 @@ def answers(
             on_batch(done)
 
         with as_failure(lambda: done):
-            logits = inference.predict(session, batches, count)
+            given = inference.predict(session, batches, count, outputs=outputs)
         with as_failure():
-            return Answers(logits, list(session.layers()))
+            return Answers(given, list(session.layers()))
 
 
 def result(
@@ -116,12 +126,15 @@ def result(
     `ships` is the variant that would; `latencies` are `measure.collected`, where any were measured. The
     yardstick's times are stored with the variants, not among them. `several` are the INT8 networks to choose from.
     """
+    compare = images.task.against(images.expected, images.labels, images.outputs)
     every = {
-        name: _variant(name, images, network, answered[name], latencies.get(name)) for name, network in networks.items()
+        name: _variant(name, images, compare, network, answered[name], latencies.get(name))
+        for name, network in networks.items()
     }
-    for name in [name for name in INT8 if name in every and "pruned" in answered]:  # quantization's loss alone
-        against = inference.compare(answered["pruned"].logits, answered[name].logits, images.labels)
-        every[name] = replace(every[name], against_pruned=against)
+    if "pruned" in answered:  # quantization's loss alone
+        compare = images.task.against(answered["pruned"].given, images.labels, images.outputs)
+        for name in [name for name in INT8 if name in every]:
+            every[name] = replace(every[name], against_pruned=compare(answered[name].given))
     first, *others = (name for name in (several.names if several else [ships]) if name in every)
     alternatives = {name: Alternative(every[name], _rebuilds(every, name)) for name in others}
     variants = {name: each for name, each in every.items() if REBUILT not in name and name not in (first, *others)}
@@ -129,17 +142,16 @@ def result(
         target=target.name,
         ships=ships,
         classes=tuple(images.classes),
-        labels=None if images.labels is None else tuple(images.labels.tolist()),
         skipped=tuple(images.skipped),
         variants=_in_order({**variants, ships: every[first]}),
         machine=machine.describe(),
         versions=dict(target.available().versions),
-        reference_predicted=tuple(images.expected.argmax(1).tolist()),
         images=images.images,
         rebuilds=_rebuilds(every, first),
         yardstick=Yardstick(yardstick.SHA256, latencies.get(yardstick.NAME)),
-        reference_probabilities=probabilities.of_reference(images.expected),
         choice=Choice(first, alternatives, several.left_out) if several else None,
+        task=images.outputs.task,
+        **images.task.of_result(images.expected, images.labels, images.outputs),
     )
 
 
@@ -151,17 +163,18 @@ def _rebuilds(every: Mapping[str, Variant], name: str) -> tuple[Variant, ...]:
     return tuple(variant for build, variant in every.items() if build.startswith(f"{name}{REBUILT}"))
 
 
-def _variant(name: str, images: ImageSet, network: Network, answered: Answers, latency: Latency | None) -> Variant:
+def _variant(
+    name: str, images: ImageSet, compare: Compare, network: Network, answered: Answers, latency: Latency | None
+) -> Variant:
     return Variant(
-        accuracy=inference.compare(images.expected, answered.logits, images.labels),
-        predicted=tuple(answered.logits.argmax(1).tolist()),
+        accuracy=compare(answered.given),
         latency=latency,
         size_mb=network.size_mb,
         digest=network.digest,
         notes=network.notes,
         precisions=dict(Counter(layer.precision for layer in answered.layers)),
         float_layers=float_layers(answered.layers) if name in (*INT8, "candidate") else (),
-        probabilities=probabilities.of(images.expected, answered.logits),
+        **images.task.of_variant(images.expected, answered.given),
     )
 
 

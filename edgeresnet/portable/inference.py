@@ -6,15 +6,15 @@ Knows neither files nor recipes: batches come in, logits and counts go out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import numpy as np
 
 from ..errors import TargetError
-from .result import Accuracy
 from .session import Session
+from .tasks.task import Given, Outputs
 
 BATCH = 32
+CLASSES = Outputs()  # one class per image
 REPEATED = 1e-3  # the largest change between two answers to the same image, as a part of the largest logit
 
 
@@ -25,26 +25,29 @@ def predict(
     *,
     before: int = 0,
     repeat: bool = True,
-) -> np.ndarray:
-    """Return the logits of every image, in order. An unexpected shape, NaN or infinity ends the evaluation.
+    outputs: Outputs = CLASSES,
+) -> Given:
+    """Return what is kept of the answers to every image, in order. An unexpected shape, NaN or infinity ends the
+    evaluation.
 
     With `repeat`, the first batch is evaluated again at the end: a network whose answers change has no accuracy to
     speak of. `before` is how many images of the set come before these.
     """
-    logits: list[np.ndarray] = []
-    seen, first = before, None
+    found: list[Given] = []
+    first: tuple[np.ndarray, np.ndarray] | None = None
+    seen = before
     for batch in batches:
         answer = infer(session, batch, first=seen)
-        first = batch if first is None else first
-        logits.append(answer)
+        first = (batch, answer) if first is None else first
+        found.append(outputs.kept(answer))
         seen += len(batch)
         if on_batch:
             on_batch(len(batch))
     if first is None:
-        return np.empty((0, session.signature.classes), np.float32)
+        return outputs.kept(np.empty((0, *session.signature.answer), np.float32))
     if repeat:
-        _check_repeated(logits[0], infer(session, first), before)
-    return np.concatenate(logits)
+        _check_repeated(first[1], infer(session, first[0]), before)
+    return outputs.joined(found)
 
 
 def infer(session: Session, batch: np.ndarray, *, first: int = 0) -> np.ndarray:
@@ -52,41 +55,14 @@ def infer(session: Session, batch: np.ndarray, *, first: int = 0) -> np.ndarray:
     about = session.signature
     least, most = (about.batch, about.batch) if about.batch else (about.least, about.most or len(batch))
     if least <= len(batch) <= most:
-        return _checked(session.infer(batch), len(batch), about.classes, first)
+        return _checked(session.infer(batch), len(batch), about.answer, first)
     parts = []
     for start in range(0, len(batch), most):
         part = batch[start : start + most]
         filled = np.concatenate([part, np.repeat(part[-1:], max(0, least - len(part)), axis=0)])
-        answer = _checked(session.infer(filled), len(filled), about.classes, first + start)
+        answer = _checked(session.infer(filled), len(filled), about.answer, first + start)
         parts.append(answer[: len(part)])
     return np.concatenate(parts)
-
-
-def compare(reference: np.ndarray, candidate: np.ndarray, labels: np.ndarray | None) -> Accuracy:
-    """Compare logits with the reference's. Without labels, only how far the answers are from the reference's."""
-    found = replace(
-        counts(reference.argmax(1), candidate.argmax(1), labels),
-        sqnr_db=sqnr_db(reference, candidate),
-    )
-    return found if labels is None else replace(found, top5=_top5(candidate, labels))
-
-
-def counts(expected: np.ndarray, given: np.ndarray, labels: np.ndarray | None) -> Accuracy:
-    """Count what follows from the first answer to each image alone."""
-    if given.shape != expected.shape:
-        raise ValueError(f"{len(given)} answers to {len(expected)} images")
-    images, agree = len(given), int((expected == given).sum())
-    if labels is None:
-        return Accuracy(images, agree)
-    before, now = expected == labels, given == labels
-    lost, won = int((before & ~now).sum()), int((~before & now).sum())
-    return Accuracy(images, agree, top1=int(now.sum()), lost=lost, won=won)
-
-
-def _top5(logits: np.ndarray, labels: np.ndarray) -> int:
-    k = min(5, logits.shape[1])
-    best = np.argpartition(-logits, k - 1, axis=1)[:, :k]
-    return int((best == labels[:, None]).any(1).sum())
 
 
 def sqnr_db(reference: np.ndarray, candidate: np.ndarray) -> float | None:
@@ -102,7 +78,7 @@ def decibels(signal: float, noise: float) -> float | None:
 
 def _check_repeated(once: np.ndarray, again: np.ndarray, first: int) -> None:
     """Refuse answers that changed by more than the last digits: threads may add in another order."""
-    difference = np.abs(once - again).max(axis=1)
+    difference = np.abs(once - again).reshape(len(once), -1).max(axis=1)
     image = int(difference.argmax())
     if difference[image] > REPEATED * max(float(np.abs(once).max()), 1e-12):
         raise TargetError(
@@ -113,14 +89,14 @@ def _check_repeated(once: np.ndarray, again: np.ndarray, first: int) -> None:
         )
 
 
-def _checked(answer: np.ndarray, images: int, classes: int, first: int) -> np.ndarray:
-    if answer.shape != (images, classes):
+def _checked(answer: np.ndarray, images: int, sides: tuple[int, ...], first: int) -> np.ndarray:
+    if answer.shape != (images, *sides):
         raise TargetError(
             "the network",
-            f"returned logits of shape {answer.shape} instead of {(images, classes)}, from image {first} on",
+            f"returned logits of shape {answer.shape} instead of {(images, *sides)}, from image {first} on",
             hint="the compiled network differs from the traced one: compile again with `--again compile`",
         )
-    finite = np.isfinite(answer).all(axis=1)
+    finite = np.isfinite(answer).reshape(images, -1).all(axis=1)
     if not finite.all():
         image = first + int(np.argmin(finite))
         raise TargetError(

@@ -12,21 +12,19 @@ from typing import Final
 
 from .frozen import dataclass
 from .intervals import Interval
-from .readings import KINDS, Kind, Reading, Recall, flips, recalls
+from .readings import KINDS, Kind, Reading
 from .result import Deferred, Measured, Promise, Result, Verdict, Word
+from .tasks.task import task_of
 from .timing_warnings import EMULATED
 
 __all__ = [
     "PROMISES",
     "Reading",
-    "Recall",
     "Verdict",
     "Words",
     "decided",
-    "flips",
     "judge",
     "out_of_reach",
-    "recalls",
     "state_word",
     "too_fine",
     "unlabelled",
@@ -199,7 +197,7 @@ def _verdict(promise: Promise, target: str, measured: Measured, looks: int) -> V
         return Verdict(target, promise, NOT_MEASURED, EMULATED)
     reading = kind.read(measured, promise, looks)
     rest = kind.rest or (reading.rest if isinstance(reading, Reading) else "")
-    words = Words(kind.unit.format(subject=promise.subject), rest, kind.below)
+    words = Words(kind.unit.format(subject=promise.subject, flipped=task_of(measured.task).flipped), rest, kind.below)
     found = decided(target, promise, reading, ceiling=kind.ceiling, words=words)
     if found.verdict != BROKEN and kind.needs in ("labels", "answers") and (same := _one_answer(measured)):
         return Verdict(target, promise, NOT_MEASURED, same)
@@ -261,10 +259,8 @@ def _side(interval: Interval, limit: float, ceiling: bool) -> Word:
 
 def _one_answer(measured: Measured) -> str:
     """Name the only answer, if there is one: it may be correct often, and does not show that the network works."""
-    given = measured.shipped.predicted
-    if len(given) < 2 or len(set(given)) > 1:
-        return ""
-    return f"the network answers {measured.classes[given[0]]} for every image, so nothing shows that it works"
+    answer = task_of(measured.task).only_answer(measured)
+    return answer and f"the network answers {answer} for every image, so nothing shows that it works"
 
 
 def _further_images(reading: Reading, side: Callable[[Interval, float], Word]) -> int | None:

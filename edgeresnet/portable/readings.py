@@ -10,23 +10,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from . import amounts, confidence, timing_warnings
 from .frozen import dataclass
 from .intervals import (
     Interval,
-    better_than_chance,
     finest_drop,
     finest_mean,
     quantile_interval,
     tail_interval,
-    tango,
     unit_mean,
     wilson,
     z_for,
 )
 from .result import Measured, Promise
+from .tasks.task import Scored, task_of
 
 _MORE_PROCESSES = "a quieter machine or more processes would decide it"
 _CHANCE = (
@@ -49,15 +46,6 @@ class Reading:
     like: str = "images like these"  # of which more would decide
     rest: str = ""  # after the unit: how it was measured
     more: str = ""  # what else would, where images would not
-
-
-class Recall(NamedTuple):
-    """One class: its images, and how many of them were answered correctly before and now."""
-
-    label: str
-    images: int
-    before: int
-    now: int
 
 
 class Reach(NamedTuple):
@@ -86,63 +74,24 @@ class Kind:
         return self.needs == "times"
 
 
-def recalls(measured: Measured, variant: str | None = None) -> list[Recall]:
-    """Return the recall of each class, in order, counted from the answers to every image."""
-    labels, before, now = _correct(measured, variant)
-    counts = (_per_class(measured, labels), _per_class(measured, labels[before]), _per_class(measured, labels[now]))
-    return [Recall(label, *numbers) for label, *numbers in zip(measured.classes, *counts, strict=True)]
-
-
-def flips(measured: Measured, variant: str | None = None) -> list[tuple[int, int]]:
-    """Return (lost, won) of each class, in order."""
-    labels, before, now = _correct(measured, variant)
-    lost, won = _per_class(measured, labels[before & ~now]), _per_class(measured, labels[now & ~before])
-    return list(zip(lost, won, strict=True))
-
-
-def _correct(measured: Measured, variant: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the labels, whether the reference is correct, and whether the variant is, image by image."""
-    labels = np.asarray(measured.labels, dtype=np.int64)
-    predicted = np.asarray(measured.variants[variant or measured.ships].predicted)
-    return labels, np.asarray(measured.reference_predicted) == labels, predicted == labels
-
-
-def _per_class(measured: Measured, labels: np.ndarray) -> list[int]:
-    return np.bincount(labels, minlength=len(measured.classes)).tolist()
-
-
-def _proportion(hits: int, images: int, z: float | None = None) -> Reading:
-    def times(k: float) -> Interval:
-        return _in_percent(wilson(k * hits, k * images, z) if z else wilson(k * hits, k * images))
-
-    return Reading(100 * hits / max(images, 1), times(1), images, times)
-
-
 def _drop(measured: Measured, promise: Promise, looks: int) -> Reading | str:
-    counts = measured.shipped.accuracy
-    assert counts.lost is not None
-    assert counts.won is not None
-    lost, won, images = counts.lost, counts.won, counts.images
-    if not better_than_chance(measured.labels or (), measured.reference_predicted, len(measured.classes)):
+    if task_of(measured.task).no_better_than_chance(measured):
         return _CHANCE
-
-    z = z_for(looks)
-
-    def times(k: float) -> Interval:
-        return _in_percent(tango(k * lost, k * won, k * images, z))
-
-    return Reading(counts.drop_pp, counts.drop_interval_pp(z), images, times)
+    found, z = measured.shipped.accuracy, z_for(looks)
+    return Reading(found.drop_pp, found.drop_interval_pp(z), found.images, lambda k: found.drop_interval_pp(z, k))
 
 
-def _top1(measured: Measured, promise: Promise, looks: int) -> Reading:
-    counts = measured.shipped.accuracy
-    assert counts.top1 is not None
-    return _proportion(counts.top1, counts.images, z_for(looks))
+def _score(measured: Measured, promise: Promise, looks: int) -> Reading:
+    return _scored(measured.shipped.accuracy, z_for(looks))
 
 
 def _flips(measured: Measured, promise: Promise, looks: int) -> Reading:
-    counts = measured.shipped.accuracy
-    return _proportion(counts.images - counts.agree, counts.images, z_for(looks))
+    found, z = measured.shipped.accuracy, z_for(looks)
+    return Reading(found.flips_pct, found.flips_interval_pct(z), found.images, lambda k: found.flips_interval_pct(z, k))
+
+
+def _scored(found: Scored, z: float) -> Reading:
+    return Reading(found.score_pct, found.score_interval_pct(z), found.images, lambda k: found.score_interval_pct(z, k))
 
 
 def _confidence_change(measured: Measured, promise: Promise, looks: int) -> Reading | str:
@@ -156,12 +105,12 @@ def _confidence_change(measured: Measured, promise: Promise, looks: int) -> Read
     return Reading(float(found.mean()), times(1), len(found), times)
 
 
-def _recall(measured: Measured, promise: Promise, looks: int) -> Reading | str:
+def _of_class(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     label = promise.subject
-    found = next((recall for recall in recalls(measured) if recall.label == label), None)
+    found = next((each.of for each in task_of(measured.task).classes(measured) if each.label == label), None)
     if found is None or found.images == 0:
         return f"no evaluation image has the class {label}"
-    return replace(_proportion(found.now, found.images, z_for(looks)), like=f"images of {label}")
+    return replace(_scored(found, z_for(looks)), like=f"images of {label}")
 
 
 def _p99(measured: Measured, promise: Promise, looks: int) -> Reading | str:
@@ -258,8 +207,8 @@ KINDS: dict[str, Kind] = {
     "max_drop_pp": Kind(
         _drop, True, "points lost", "labels", _FEWEST_LOST, rest="compared with FP32", below="points gained"
     ),
-    "min_top1_pct": Kind(_top1, False, "% top-1", "labels", _MOST_CORRECT),
-    "max_flips_pct": Kind(_flips, True, "% of answers changed", "labels", _FEWEST_CHANGED),
+    "min_top1_pct": Kind(_score, False, "% top-1", "labels", _MOST_CORRECT),
+    "max_flips_pct": Kind(_flips, True, "% of {flipped} changed", "labels", _FEWEST_CHANGED),
     "max_confidence_change": Kind(
         _confidence_change, True, "mean change of the top probability", "answers", _LEAST_CHANGE
     ),
@@ -272,5 +221,5 @@ KINDS: dict[str, Kind] = {
     "max_energy_mj": Kind(_energy, True, "mJ per inference", "times"),
     "max_size_mb": Kind(_size, True, "MB"),
     "max_peak_memory_mb": Kind(_peak_memory, True, "MB of peak memory"),
-    "min_recall_pct": Kind(_recall, False, "% recall of {subject}", "labels", _MOST_CORRECT),
+    "min_recall_pct": Kind(_of_class, False, "% recall of {subject}", "labels", _MOST_CORRECT),
 }

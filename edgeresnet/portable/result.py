@@ -6,7 +6,7 @@ each is computed in one place. Judges nothing: `judging` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from typing import Literal
 
@@ -18,6 +18,9 @@ from .intervals import Interval
 from .machine import Machine
 from .probabilities import Confidence, Probabilities
 from .session import CompileNotes, Layer
+from .tasks import DEFAULT, TaskName, member
+from .tasks.mask_accuracy import MaskAccuracy, ScoreName
+from .tasks.overlap import Overlaps
 from .times import Latency
 
 Word = Literal["KEPT", "DEFERRED", "UNDECIDED", "NOT_MEASURED", "BROKEN"]
@@ -37,6 +40,9 @@ class RunWarning:
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.text}" if self.subject else self.text
+
+
+TOP1 = ScoreName("top-1", "Top-1", "top1")
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,39 @@ class Accuracy:
         return 100 * self.agree / max(self.images, 1)
 
     @property
-    def top1_pct(self) -> float:
+    def agreeing(self) -> str:
+        """How many answers are the reference's, as the beginning of a sentence."""
+        return f"{self.agree} of {self.images} answers are"
+
+    @property
+    def flips_pct(self) -> float:
+        return 100 * (self.images - self.agree) / max(self.images, 1)
+
+    @property
+    def score_pct(self) -> float:
         """Top-1 in percent. Only with labels."""
         assert self.top1 is not None
         return 100 * self.top1 / max(self.images, 1)
+
+    @property
+    def before_pct(self) -> float:
+        """The reference's top-1 in percent. Only with labels."""
+        return 100 * self._before / max(self.images, 1)
+
+    @property
+    def _before(self) -> int:
+        assert self.top1 is not None
+        assert self.lost is not None
+        assert self.won is not None
+        return self.top1 + self.lost - self.won
+
+    @property
+    def has_sqnr(self) -> bool:
+        return True
+
+    @property
+    def name(self) -> ScoreName:
+        return TOP1
 
     @property
     def drop_pp(self) -> float:
@@ -78,25 +113,50 @@ class Accuracy:
         assert self.won is not None
         return 100 * (self.lost - self.won) / max(self.images, 1)
 
-    def drop_interval_pp(self, z: float = intervals.Z95) -> Interval:
-        """Return the score interval of the drop, in points. The answers are paired: same images before and after."""
+    def drop_interval_pp(self, z: float = intervals.Z95, times: float = 1.0) -> Interval:
+        """Return the score interval of the drop, in points. The answers are paired: same images before and after.
+
+        `times` as many images like these give its multiple.
+        """
         assert self.lost is not None
         assert self.won is not None
-        low, high = intervals.tango(self.lost, self.won, self.images, z)
+        low, high = intervals.tango(times * self.lost, times * self.won, times * self.images, z)
         return Interval(100 * low, 100 * high)
 
-    def top1_interval_pct(self) -> Interval:
-        """Return the 95 % interval of top-1, in percent."""
+    def score_interval_pct(self, z: float = intervals.Z95, times: float = 1.0) -> Interval:
+        """Return the interval of top-1, in percent."""
         assert self.top1 is not None
-        low, high = intervals.wilson(self.top1, self.images)
+        return self._share(self.top1, z, times)
+
+    def before_interval_pct(self, z: float = intervals.Z95, times: float = 1.0) -> Interval:
+        """Return the interval of the reference's top-1, in percent."""
+        return self._share(self._before, z, times)
+
+    def flips_interval_pct(self, z: float = intervals.Z95, times: float = 1.0) -> Interval:
+        """Return the interval of the part of answers that are not the reference's, in percent."""
+        return self._share(self.images - self.agree, z, times)
+
+    def independent_drop_pp(self, now: AnyAccuracy) -> Interval:
+        """Return the interval of the points lost to answers to other images."""
+        assert isinstance(now, Accuracy)
+        assert self.top1 is not None
+        assert now.top1 is not None
+        low, high = intervals.independent_drop(self.top1, self.images, now.top1, now.images)
         return Interval(100 * low, 100 * high)
+
+    def _share(self, hits: int, z: float, times: float) -> Interval:
+        low, high = intervals.wilson(times * hits, times * self.images, z)
+        return Interval(100 * low, 100 * high)
+
+
+AnyAccuracy = Accuracy | MaskAccuracy  # one type per task; all are read by the same names
 
 
 @dataclass(frozen=True)
 class Variant:
     """One form of the network on one target: its answers, its times, its size."""
 
-    accuracy: Accuracy
+    accuracy: AnyAccuracy
     predicted: tuple[int, ...]
     latency: Latency | None
     size_mb: float
@@ -104,7 +164,7 @@ class Variant:
     notes: CompileNotes
     precisions: Mapping[str, int] = field(default_factory=dict)  # how many layers ran in which precision
     float_layers: tuple[Layer, ...] = field(default=(), metadata=OMIT)  # of an INT8 network, those that ran in float
-    against_pruned: Accuracy | None = field(default=None, metadata=OMIT)  # quantization's loss without pruning's
+    against_pruned: AnyAccuracy | None = field(default=None, metadata=OMIT)  # quantization's loss without pruning's
     probabilities: Probabilities | None = field(default=None, metadata=OMIT)  # None: an older edgeresnet measured it
 
     def check_read(self) -> None:
@@ -112,7 +172,7 @@ class Variant:
         limits.check_all(self, 0, limits.MANY, "precisions", tuple(self.precisions.values()))
 
     @property
-    def quantization(self) -> Accuracy:
+    def quantization(self) -> AnyAccuracy:
         """What quantizing alone changed: compared with the network that was quantized."""
         return self.against_pruned or self.accuracy
 
@@ -195,54 +255,42 @@ class Measured:
     images: str | None = None  # digest of the evaluation images: another run's answers to them can be compared
     rebuilds: tuple[Variant, ...] = field(default=(), metadata=OMIT)  # what would ship, built again
     yardstick: Yardstick | None = None
-    as_written: Accuracy | None = field(default=None, metadata=OMIT)  # the INT8 file in onnxruntime, before a compiler
+    as_written: AnyAccuracy | None = field(
+        default=None, metadata=OMIT
+    )  # the INT8 file in onnxruntime, before a compiler
     decoding: Mapping[str, DecodingDifference | None] = field(default_factory=dict, metadata=OMIT)  # by library
     reference_probabilities: tuple[float, ...] = field(default=(), metadata=OMIT)  # of the reference's own answers
     confidence: Mapping[str, Confidence] = field(default_factory=dict, metadata=OMIT)  # by variant
     choice: Choice | None = field(default=None, metadata=OMIT)  # where `int8` is one of several
+    task: TaskName = field(default=DEFAULT, metadata=OMIT)
+    unrelated: Overlaps | None = field(default=None, metadata=OMIT)  # FP32's masks with the next image's labels
     state: Literal["measured"] = "measured"
 
     def check_read(self) -> None:
         if self.ships not in self.variants:
             raise CodecError("variants", f"lack {quoted(self.ships)}, which would ship")
-        count = len(self.reference_predicted)
-        last = len(self.classes) - 1 if self.classes or self.has_labels else limits.MANY  # the number of a class
-        answers = {f"{name}.predicted": each.predicted for name, each in self._every().items()}
-        answers |= {"reference_predicted": self.reference_predicted}
-        answers |= {} if self.labels is None else {"labels": self.labels}
-        for name, found in answers.items():
-            if len(found) != count:
-                raise CodecError(name, f"has {len(found)} entries for {count} images")
-            limits.check_all(self, 0, last, name, found)
-        for name, variant in self._every().items():
+        member(self.task).check(self)
+        for name, variant in self.every().items():
             if variant.accuracy.has_labels != self.has_labels:
                 problem = "lacks the counts that labels give" if self.has_labels else "has counts that only labels give"
                 raise CodecError(f"{name}.accuracy", problem)
         if self.choice and self.ships != "int8":
             raise CodecError("choice", "is of INT8 networks, but none of them would ship")
-        self._check_probabilities()
+        if not set(self.confidence) <= set(self.variants):
+            raise CodecError("confidence", "is of a variant that was not measured")
 
-    def _every(self) -> dict[str, Variant]:
+    def every(self) -> dict[str, Variant]:
         """Return every network that answered, by its place in the document; rebuilds are not among them."""
         found = {f"variants.{name}": each for name, each in self.variants.items()}
         others = self.choice.others if self.choice else {}
         return found | {f"choice.others.{name}.variant": each.variant for name, each in others.items()}
 
-    def _check_probabilities(self) -> None:
-        """Refuse probabilities that are not one for each image, and for each other answer than the reference's."""
-        limits.check_all(self, 0, 1, "reference_probabilities", self.reference_probabilities)
-        builds = [*self._every().items(), *((f"{self.ships} (rebuilt)", each) for each in self.rebuilds)]
-        known = [(name, each.probabilities, each.predicted) for name, each in builds if each.probabilities]
-        count = len(self.reference_predicted)
-        if known and len(self.reference_probabilities) != count:
-            raise CodecError("reference_probabilities", "are not one for each image")
-        for name, found, predicted in known:
-            assert found is not None
-            others = sum(now != before for now, before in zip(predicted, self.reference_predicted, strict=False))
-            if (len(predicted), len(found.own), len(found.reference)) != (count, count, others):
-                raise CodecError(f"{name}.probabilities", "are not one for each answer")
-        if not set(self.confidence) <= set(self.variants):
-            raise CodecError("confidence", "is of a variant that was not measured")
+    def every_build(self) -> Iterator[tuple[str, Variant]]:
+        """Yield every network that answered, by name, and the rebuilds."""
+        yield from self.variants.items()
+        yield from ((self.ships, each) for each in self.rebuilds)
+        for name, other in (self.choice.others if self.choice else {}).items():
+            yield from ((name, each) for each in (other.variant, *other.rebuilds))
 
     @property
     def shipped(self) -> Variant:
@@ -251,7 +299,12 @@ class Measured:
 
     @property
     def has_labels(self) -> bool:
-        return self.labels is not None
+        return bool(member(self.task).has_labels(self))
+
+    @property
+    def count(self) -> int:
+        """How many images were evaluated."""
+        return self.shipped.accuracy.images
 
     def builds(self) -> list[Measured]:
         """Return the result once for each time that what would ship was built."""

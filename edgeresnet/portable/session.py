@@ -47,7 +47,10 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Signature:
-    """The one input and the one output of a classifier. `batch` is None where it may vary."""
+    """The one input and the one output of a network. `batch` is None where it may vary.
+
+    `map` holds the sides of the answer to one image where that is a map of classes or of their logits.
+    """
 
     input: str
     batch: int | None
@@ -58,9 +61,16 @@ class Signature:
     pixels: bool = False  # takes pixels as they are decoded, uint8 and N×H×W×C; else normalised float32, N×C×H×W
     least: int = 1  # of a batch that may vary
     most: int | None = None  # None: whatever memory holds
+    map: tuple[int, ...] = field(default=(), metadata=OMIT)
 
     def check_read(self) -> None:
         limits.check(self, 1, limits.MANY, "channels", "size", "classes", "least", "batch", "most")
+        limits.check_all(self, 1, limits.MANY, "map", self.map)
+
+    @property
+    def answer(self) -> tuple[int, ...]:
+        """The sides of the answer to one image."""
+        return self.map or (self.classes,)
 
     @property
     def kind(self) -> str:

@@ -20,7 +20,7 @@ from ..runs import Run
 from . import summary
 from .markdown import cell, code, table
 
-COLUMNS = ("variant", "top-1", "drop pp (95 %)", "same answers", "p50 ms", "times FP32 (95 %)", "MB")
+COLUMNS = ("variant", "{score}", "drop pp (95 %)", "same answers", "p50 ms", "times FP32 (95 %)", "MB")
 AMOUNTS = (*summary.ENERGY_COLUMNS, "images/s (95 %)")  # where they were measured
 _FEW = 20  # class names in a sentence
 _PRINTABLE = re.compile(r"[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -104,8 +104,8 @@ def _metrics(result: Measured) -> Iterator[str]:
         if name in result.variants:
             accuracy = result.variants[name].accuracy
             yield "    - type: accuracy"
-            yield f"      name: {_scalar(f'top-1, {name} on {result.target}')}"
-            yield f"      value: {round(accuracy.top1_pct / 100, 6)}"
+            yield f"      name: {_scalar(f'{accuracy.name.short}, {name} on {result.target}')}"
+            yield f"      value: {round(accuracy.score_pct / 100, 6)}"
 
 
 def _scalar(value: str) -> str:
@@ -171,7 +171,8 @@ def _target(target: summary.TargetSummary, seen: summary.Summary) -> str:
     rows = [_row(result, name, each) for name, each in result.variants.items()]
     more = [_amount_cells(known.get(name)) for name in result.variants]
     shown = [index for index in range(len(AMOUNTS)) if any(cells[index] for cells in more)]
-    columns = (*COLUMNS, *(AMOUNTS[index] for index in shown))
+    score = result.shipped.accuracy.name.short
+    columns = (*(each.format(score=score) for each in COLUMNS), *(AMOUNTS[index] for index in shown))
     rows = [(*row, *(cells[index] for index in shown)) for row, cells in zip(rows, more, strict=True)]
     losses = [f"{cell(each)}." for each in seen.losses if each.startswith(f"{target.target} ")]
     changed = summary.sureness_sentence(result)
@@ -203,7 +204,7 @@ def _row(result: Measured, name: str, variant: Variant) -> tuple[str, ...]:
     accuracy, latency = variant.accuracy, variant.latency
     return (
         f"{name} (ships)" if name == result.ships else name,
-        summary.top1_cell(accuracy),
+        summary.score_cell(accuracy),
         summary.drop_cell(accuracy),
         summary.percent(accuracy.agree_pct),
         summary.p50_cell(latency),

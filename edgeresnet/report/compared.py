@@ -9,13 +9,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
 
-import numpy as np
-
-from ..portable import amounts, inference, intervals, timing_warnings
+from ..portable import amounts, intervals, timing_warnings
 from ..portable.amounts import EnergyAmount, RateAmount
 from ..portable.frozen import OMIT, dataclass
 from ..portable.probabilities import Estimate
-from ..portable.result import Accuracy, Measured, Word
+from ..portable.result import Measured, Word
+from ..portable.tasks.task import task_of
 from ..portable.times import Latency
 from ..runs import Run
 from . import changes, summary
@@ -193,7 +192,7 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
         variant=variant,
         run=name,
         images=accuracy.images,
-        top1_pct=accuracy.top1_pct if accuracy.has_labels else None,
+        top1_pct=accuracy.score_pct if accuracy.has_labels else None,
         sqnr_db=accuracy.sqnr_db,
         p50_ms=host.p50 if host else None,
         p99_ms=host.p99 if host else None,
@@ -241,29 +240,30 @@ def _accuracy_difference(before: Measured, now: Measured, variant: str) -> Accur
     db_more = None if decibels[0] is None or decibels[1] is None else decibels[1] - decibels[0]
     found = AccuracyDifference(not why_not, why_not, db_more)
     if not why_not:
-        labels = None if before.labels is None else np.asarray(before.labels)
-        return _paired(found, inference.counts(np.asarray(one.predicted), np.asarray(other.predicted), labels))
-    if not before.has_labels or not now.has_labels or before.classes != now.classes:
+        change = task_of(before.task).change(before, now, variant)
+        return replace(
+            found,
+            images=change.images,
+            agree=change.agree,
+            top1=change.correct,
+            lost=change.lost,
+            won=change.won,
+            drop_pp=change.drop_pp,
+            low_pp=change.interval.low if change.interval else None,
+            high_pp=change.interval.high if change.interval else None,
+        )
+    same = before.classes == now.classes and before.task == now.task
+    if not before.has_labels or not now.has_labels or not same:
         return found
-    correct, correct_now = one.accuracy.top1, other.accuracy.top1
-    assert correct is not None
-    assert correct_now is not None
-    drop = one.accuracy.top1_pct - other.accuracy.top1_pct
-    interval = intervals.independent_drop(correct, one.accuracy.images, correct_now, other.accuracy.images)
-    return replace(found, drop_pp=drop, low_pp=100 * interval.low, high_pp=100 * interval.high)
-
-
-def _paired(found: AccuracyDifference, counts: Accuracy) -> AccuracyDifference:
-    found = replace(found, images=counts.images, agree=counts.agree)
-    if not counts.has_labels:
-        return found
-    low, high = counts.drop_interval_pp()
-    found = replace(found, top1=counts.top1, lost=counts.lost, won=counts.won)
-    return replace(found, drop_pp=counts.drop_pp, low_pp=low, high_pp=high)
+    low, high = one.accuracy.independent_drop_pp(other.accuracy)
+    drop = one.accuracy.score_pct - other.accuracy.score_pct
+    return replace(found, drop_pp=drop, low_pp=low, high_pp=high)
 
 
 def _why_not_paired(before: Measured, now: Measured) -> str:
     """Return why two results cannot be compared image by image; empty where they can."""
+    if before.task != now.task:
+        return "their tasks are not the same"
     if before.classes != now.classes:
         return "their classes are not the same"
     if not before.images or not now.images:

@@ -8,7 +8,7 @@ from dataclasses import field
 from ..notes import PruneNotes, RecoverNotes
 from ..portable import timing_warnings
 from ..portable.frozen import OMIT, dataclass
-from ..portable.result import Accuracy, Measured, RunWarning
+from ..portable.result import AnyAccuracy, Measured, RunWarning
 from ..portable.times import Ratio
 from ..runs import Part
 from ..text import wrapped
@@ -46,7 +46,7 @@ class Pruned(PruneNotes):
     warnings: tuple[RunWarning, ...]
     digest: str
     artifact: str
-    evaluation: Mapping[str, Accuracy] | None  # of the network before (`fp32`), and pruned
+    evaluation: Mapping[str, AnyAccuracy] | None  # of the network before (`fp32`), and pruned
     untimed: tuple[str, ...]  # sentences on targets whose times are missing
     times: tuple[VariantTimes, ...]
     file: str = field(default="", metadata=OMIT)
@@ -106,9 +106,9 @@ def _times(remaining: Remaining) -> VariantTimes:
     return VariantTimes(*names, *sizes, remaining.p50_ms, ratio.value, ratio.low, ratio.json_high)
 
 
-def _evaluation_sentence(before: Accuracy, pruned: Accuracy) -> str:
+def _evaluation_sentence(before: AnyAccuracy, pruned: AnyAccuracy) -> str:
     low, high = pruned.drop_interval_pp()
     return (
-        f"evaluation: {pruned.top1_pct:.2f} % of {pruned.images} images, {before.top1_pct:.2f} % before: "
+        f"evaluation: {pruned.score_pct:.2f} % of {pruned.images} images, {before.score_pct:.2f} % before: "
         f"{pruned.drop_pp:.2f} points lost, 95 % interval {low:.2f} to {high:.2f}"
     )

@@ -7,7 +7,7 @@ from dataclasses import field
 
 from ..notes import CalibrateNotes, QuantizeNotes
 from ..portable.frozen import OMIT, dataclass
-from ..portable.result import Accuracy, RunWarning
+from ..portable.result import AnyAccuracy, RunWarning
 from ..runs import Part
 from ..text import wrapped
 from . import shared, summary
@@ -30,7 +30,7 @@ class QuantizedTarget(QuantizeNotes):
 
     digest: str
     artifact: str
-    evaluation: Accuracy | None  # before any compiler
+    evaluation: AnyAccuracy | None  # before any compiler
     file: str = field(default="", metadata=OMIT)
 
 
@@ -106,11 +106,11 @@ def _target_lines(target: str, about: QuantizedTarget) -> list[str]:
     return lines + [wrapped(f"  {sentence}", 4) for sentence in sentences]
 
 
-def _evaluation_sentence(accuracy: Accuracy) -> str:
+def _evaluation_sentence(accuracy: AnyAccuracy) -> str:
     drop, interval = summary.signed(accuracy.drop_pp), summary.span(accuracy.drop_interval_pp())
-    top1 = summary.percent(accuracy.top1_pct)
+    score = summary.percent(accuracy.score_pct)
     return (
-        f"{accuracy.images} evaluation images, in onnxruntime before any compiler: top-1 {top1}, "
+        f"{accuracy.images} evaluation images, in onnxruntime before any compiler: {accuracy.name.short} {score}, "
         f"drop {drop} points ({interval}), same answer for {summary.percent(accuracy.agree_pct)}, "
-        f"SQNR {summary.sqnr(accuracy.sqnr_db)}"
+        f"SQNR {summary.sqnr_cell(accuracy)}"
     )

@@ -48,9 +48,9 @@ def _union(kinds: tuple[Any, ...], schemas: list[Schema]) -> Schema:
     """Return the schema of a union. The key that tells its dataclasses apart must be there, even with a default."""
     classes = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
     if len(classes) > 1:
-        name, _ = codec.tag(classes)
+        name, by_value = codec.tag(classes)
         schemas = [
-            {**schema, "required": [name]} if kind in classes else schema
+            {**schema, "required": [name]} if kind in classes and kind is not by_value.get(None) else schema
             for kind, schema in zip(kinds, schemas, strict=True)
         ]
     return {"anyOf": schemas}

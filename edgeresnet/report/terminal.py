@@ -14,7 +14,7 @@ from dataclasses import field
 
 from ..portable import amounts, judging
 from ..portable.frozen import dataclass
-from ..portable.result import Accuracy, Measured, Variant, Verdict, Word
+from ..portable.result import AnyAccuracy, Measured, Variant, Verdict, Word
 from ..runs import Run
 from ..text import as_sentence, beginning, cut, on_one_line, visible, width, wrapped
 from . import summary, tables
@@ -163,7 +163,7 @@ def _table(result: Measured, look: Look, *, few: bool) -> str:
     """Return the variants as a table: with fewer decimals, and without the last columns, where it is too wide."""
     names = [name for name in result.variants if not few or name in ("fp32", "half", result.ships)]
     names_of_times = ("p50 ms", f"{look.times} FP32 (95 %)", "mJ", "images/s")
-    head = ("variant", "top-1", "drop, points (95 %)", "agree", *names_of_times, "MB")
+    head = ("variant", result.shipped.accuracy.name.short, "drop, points (95 %)", "agree", *names_of_times, "MB")
     choices = ((2, None), (1, None), (1, -1), (1, -2), (1, -3))
     found = tables.first_that_fits(
         (
@@ -178,21 +178,21 @@ def _table(result: Measured, look: Look, *, few: bool) -> str:
 def _row(result: Measured, name: str, places: int) -> tuple[str, ...]:
     variant = result.variants[name]
     accuracy, latency = variant.accuracy, variant.latency
-    top1, agree = ("", summary.percent(accuracy.agree_pct))
+    score, agree = ("", summary.percent(accuracy.agree_pct))
     if accuracy.has_labels:
-        top1, agree = summary.percent(accuracy.top1_pct), ""
+        score, agree = summary.percent(accuracy.score_pct), ""
     times = _times_cell(result, name, variant, places)
     drop, p50 = _drop_cell(name, accuracy, places), summary.p50_cell(latency)
     energy, rate = summary.short_cells(amounts.of(latency))
-    return name, top1, drop, agree, p50, times, energy, rate, _size(variant)
+    return name, score, drop, agree, p50, times, energy, rate, _size(variant)
 
 
 def _size(variant: Variant) -> str:
     return f"{variant.size_mb:.1f}" if variant.size_mb >= 10 else f"{variant.size_mb:.2f}"
 
 
-def _drop_cell(name: str, accuracy: Accuracy, places: int) -> str:
-    if not accuracy.has_labels or (name == "fp32" and accuracy.agree == accuracy.images):
+def _drop_cell(name: str, accuracy: AnyAccuracy, places: int) -> str:
+    if not accuracy.has_labels or (name == "fp32" and accuracy.agree_pct == 100):
         return ""
     low, high = accuracy.drop_interval_pp()
     return "{} ({} to {})".format(*(summary.signed(value, places) for value in (accuracy.drop_pp, low, high)))

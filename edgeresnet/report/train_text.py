@@ -6,7 +6,7 @@ from dataclasses import field
 
 from ..notes import TrainNotes
 from ..portable.frozen import OMIT, dataclass
-from ..portable.result import Accuracy, RunWarning
+from ..portable.result import AnyAccuracy, RunWarning
 from ..runs import Part, model_of
 from ..text import wrapped
 from . import shared, summary, tables
@@ -22,7 +22,7 @@ class Trained(TrainNotes):
     seconds: float
     digest: str
     artifact: str
-    evaluation: Accuracy | None
+    evaluation: AnyAccuracy | None
     file: str = field(default="", metadata=OMIT)
 
 
@@ -54,8 +54,8 @@ def render(trained: Trained) -> str:
     parts.append(wrapped(summary.training_sentence(trained)))
     if trained.evaluation:
         found = trained.evaluation
-        low, high = found.top1_interval_pct()
-        sentence = f"{found.top1_pct:.2f} % of {found.images} images, 95 % interval {low:.2f} to {high:.2f}"
+        low, high = found.score_interval_pct()
+        sentence = f"{found.score_pct:.2f} % of {found.images} images, 95 % interval {low:.2f} to {high:.2f}"
         parts.append(wrapped(f"evaluation: {sentence}"))
     parts += [wrapped(f"note: {warning}") for warning in trained.warnings]
     parts.append(f"{trained.file or trained.artifact}, digest {trained.digest[:12]}")

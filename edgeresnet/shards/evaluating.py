@@ -15,6 +15,7 @@ from ..images import Samples
 from ..portable import evaluation, inference
 from ..portable.frozen import dataclass
 from ..portable.session import Layer, Session, Target
+from ..portable.tasks.task import Outputs
 from . import Shard, cut, gather
 from .fetching import Source
 
@@ -36,6 +37,7 @@ class Evaluating:
     target: Target
     network: evaluation.Network
     source: Source
+    outputs: Outputs
 
     def __call__(self, part: Part) -> bytes:
         opened, samples = _opened(self), part.samples.arrived()
@@ -43,7 +45,7 @@ class Evaluating:
         done = part.shard.first
 
         def batches() -> Iterator[np.ndarray]:
-            for batch in samples.batches(inference.BATCH, may_be_none=True):
+            for batch in samples.batches(self.outputs.batch(inference.BATCH), may_be_none=True):
                 seen.append(batch.indices + part.shard.first)
                 yield self.network.images(batch.pixels, samples.preprocessing)
 
@@ -53,9 +55,12 @@ class Evaluating:
 
         with evaluation.as_failure(lambda: done):
             repeat = opened.is_due()
-            logits = inference.predict(opened.session, batches(), count, before=done, repeat=repeat)
+            given = inference.predict(
+                opened.session, batches(), count, before=done, repeat=repeat, outputs=self.outputs
+            )
             layers = opened.session.layers() if part.shard.first == 0 else []
-        return packed(np.concatenate([*seen, np.empty(0, np.int64)]), evaluation.Answers(logits, layers))
+        indices = np.concatenate([*seen, np.empty(0, np.int64)])
+        return packed(indices, evaluation.Answers(given, layers), self.outputs)
 
 
 class _Opened:
@@ -90,6 +95,7 @@ def answers(
     network: evaluation.Network,
     source: Source,
     samples: Samples,
+    outputs: Outputs,
     folder: Path,
     on_done: Callable[[int], None],
 ) -> tuple[np.ndarray, evaluation.Answers]:
@@ -97,32 +103,35 @@ def answers(
     shards = cut(len(samples), inference.BATCH, IMAGES)
     found = gather(
         workers,
-        Evaluating(target, network, source),
+        Evaluating(target, network, source, outputs),
         shards,
         lambda shard: Part(shard, samples.part(shard.first, shard.stop)),
         folder,
         on_done,
         on_card=target.on_card,
     )
-    return merged(map(unpacked, found))
+    return merged((unpacked(part, outputs) for part in found), outputs)
 
 
-def merged(parts: Iterable[tuple[np.ndarray, evaluation.Answers]]) -> tuple[np.ndarray, evaluation.Answers]:
+def merged(
+    parts: Iterable[tuple[np.ndarray, evaluation.Answers]], outputs: Outputs
+) -> tuple[np.ndarray, evaluation.Answers]:
     """Put the answers to all shards together, in order. The first one lists the layers that ran."""
     indices, found = zip(*parts, strict=True)
-    logits = np.concatenate([each.logits for each in found])
-    return np.concatenate(indices), evaluation.Answers(logits, found[0].layers)
+    given = outputs.joined([each.given for each in found])
+    return np.concatenate(indices), evaluation.Answers(given, found[0].layers)
 
 
-def packed(indices: np.ndarray, found: evaluation.Answers) -> bytes:
+def packed(indices: np.ndarray, found: evaluation.Answers, outputs: Outputs) -> bytes:
     """Return answers as they are stored."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, indices=indices, logits=found.logits, layers=json.dumps(found.layers))
+    arrays = outputs.arrays(found.given, "logits")
+    np.savez(buffer, allow_pickle=False, indices=indices, layers=json.dumps(found.layers), **arrays)
     return buffer.getvalue()
 
 
-def unpacked(data: bytes) -> tuple[np.ndarray, evaluation.Answers]:
+def unpacked(data: bytes, outputs: Outputs) -> tuple[np.ndarray, evaluation.Answers]:
     """Return answers that were stored."""
     with np.load(io.BytesIO(data)) as stored:
         layers = [Layer(*layer) for layer in json.loads(str(stored["layers"]))]
-        return stored["indices"], evaluation.Answers(stored["logits"], layers)
+        return stored["indices"], evaluation.Answers(outputs.restored(stored, "logits"), layers)

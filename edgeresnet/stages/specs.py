@@ -18,6 +18,7 @@ from ..portable import codec, yardstick
 from ..portable.frozen import dataclass
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
+from ..portable.tasks import DEFAULT, TaskName
 from ..recipe.base import Argument
 from ..recipe.sections import Prune, Recover, Trace, Train
 from ..store import Artifact, Given, Parent
@@ -284,9 +285,12 @@ class VerifySpec(SpecOfOneTarget):
     target: str
     timing: TimingPlan | None  # None: latency is not measured
     ships: str  # the variant that would
+    task: TaskName = DEFAULT
 
     def to_json(self) -> Json:
-        return {"target": self.target, "latency": self.timing and codec.encode(self.timing), "candidate": self.ships}
+        timing = self.timing and codec.encode(self.timing)
+        found: Json = {"target": self.target, "latency": timing, "candidate": self.ships}
+        return found | ({"task": self.task} if self.task != DEFAULT else {})
 
 
 @dataclass(frozen=True)
@@ -336,11 +340,13 @@ class ExportSpec(Spec):
     network: str  # what it is called
     judged: bool  # False: the images have no labels to judge by
     preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
+    task: TaskName = DEFAULT
 
     def to_json(self) -> Json:
         found: Json = {"on": self.target, "options": codec.encode(self.options), "candidate": self.ships}
         found |= {"float32": list(self.float32), "carried": self.carried, "verify": codec.encode(self.timing)}
         found |= {"rebuilds": self.rebuilds, "network": self.network, "judged": self.judged}
+        found |= {"task": self.task} if self.task != DEFAULT else {}
         return found | ({"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {})
 
 

@@ -9,7 +9,7 @@ import contextlib
 import json
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from ..notes import VerifyNotes
 from ..portable import codec, documents, energy, evaluation, inference, machine, measure, probabilities, yardstick
 from ..portable.machine import TimedMachine
 from ..portable.measure import TimingPlan
-from ..portable.result import Accuracy, Measured
+from ..portable.result import AnyAccuracy, Measured
 from ..portable.session import CompileNotes, Target
+from ..portable.tasks.task import Given, Outputs
 from ..portable.times import Latency, ProcessTimes
 from ..portable.worker import Job
 from ..shards import evaluating
@@ -50,10 +51,11 @@ def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> V
     """
     target, samples = targets.get(spec.target), inputs.evaluation.value
     networks = {name: _network(inputs.variants[name]) for name in _in_order(inputs.variants)}
+    outputs = _outputs(spec, samples, networks.values())
     answered, indices = {}, np.empty(0, np.int64)
     for name in list(networks):
         try:
-            indices, answered[name] = _answers(name, target, inputs.variants[name], samples, ctx)
+            indices, answered[name] = _answers(name, target, inputs.variants[name], samples, outputs, ctx)
         except TargetError as problem:
             if not evaluation.may_miss(name, spec.ships):
                 raise
@@ -66,15 +68,23 @@ def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> V
             jobs[yardstick.NAME] = Job(target, unit.compiled, yardstick.image(), is_unit=True)
             digests.append(unit.digest)
         latencies = measure.collected(jobs, _rounds(jobs, spec.timing, digests, ctx, target.on_card))
-    logits = {name: each.logits for name, each in answered.items()}
-    np.savez(out / evaluation.LOGITS, allow_pickle=False, indices=indices, **logits)
+    arrays = [outputs.arrays(each.given, name) for name, each in answered.items()]
+    stored = {key: array for each in arrays for key, array in each.items()}
+    np.savez(out / evaluation.LOGITS, allow_pickle=False, indices=indices, **stored)
     (out / evaluation.LAYERS).write_text(json.dumps({name: each.layers for name, each in answered.items()}))
     skipped = [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
-    expected = _expected(inputs.reference, indices, logits)
-    images = evaluation.ImageSet(samples.classes, samples.labels[indices], expected, skipped, samples.identity)
+    expected = _expected(inputs.reference, indices, outputs) if inputs.reference else answered["fp32"].given
+    labels = outputs.of_task.labels(samples, indices)
+    images = evaluation.ImageSet(samples.classes, labels, expected, skipped, samples.identity, outputs)
     result = evaluation.result(target, spec.ships, images, networks, answered, latencies)
     (out / evaluation.RESULT).write_text(json.dumps(codec.encode(result), ensure_ascii=False), encoding="utf-8")
     return VerifyNotes(images=len(indices), skipped=len(skipped))
+
+
+def _outputs(spec: VerifySpec, samples: Samples, networks: Iterable[evaluation.Network]) -> Outputs:
+    """Return what the networks' outputs mean. Where the images have no classes, their number is the network's own."""
+    own = next(iter(networks)).notes.signature.classes
+    return Outputs(spec.task, len(samples.classes) or own, samples.preprocessing.size)
 
 
 def _in_order(variants: Mapping[str, Artifact]) -> list[str]:
@@ -110,10 +120,11 @@ def read_result(artifact: Artifact, reference: Artifact | None = None) -> Measur
     hint = "measure again: `edgeresnet run --again verify`"
     found = documents.read_json(artifact.path / evaluation.RESULT, Measured, hint=hint)
     path = artifact.path / evaluation.LOGITS
-    if found.reference_probabilities or reference is None or not path.is_file():
+    lacks = not found.reference_probabilities and found.reference_predicted
+    if not lacks or reference is None or not path.is_file():
         return found
     with np.load(path) as stored:
-        expected = _expected(reference, stored["indices"], {})
+        expected = _expected(reference, stored["indices"], Outputs())
         known = {name: probabilities.of(expected, stored[name]) for name in stored.files if name != "indices"}
     again = [each for name, each in known.items() if evaluation.REBUILT in name]
     return replace(
@@ -124,39 +135,39 @@ def read_result(artifact: Artifact, reference: Artifact | None = None) -> Measur
     )
 
 
-def as_written(artifact: Artifact) -> Accuracy:
+def as_written(artifact: Artifact) -> AnyAccuracy:
     """Return an INT8 file's accuracy before any compiler, compared with the network that was quantized."""
     return read_result(artifact).variants["int8"].quantization
 
 
 def _answers(
-    name: str, target: Target, variant: Artifact, samples: Samples, ctx: Context
+    name: str, target: Target, variant: Artifact, samples: Samples, outputs: Outputs, ctx: Context
 ) -> tuple[np.ndarray, evaluation.Answers]:
     """Return which images were evaluated and the answers to them, which an interrupted run may have stored."""
     network = _network(variant)
     path = ctx.scratch / f"{name}-{network.digest[:12]}.npz"
     if path.is_file():
         with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
-            return evaluating.unpacked(path.read_bytes())
+            return evaluating.unpacked(path.read_bytes(), outputs)
 
     def count(done: int) -> None:
         ctx.progress(done, len(samples), "images")
 
     if ctx.workers and len(samples) > evaluating.IMAGES:
         source, folder = Source.of(variant, ctx.shared), path.with_suffix("")
-        indices, found = evaluating.answers(ctx.workers, target, network, source, samples, folder, count)
+        indices, found = evaluating.answers(ctx.workers, target, network, source, samples, outputs, folder, count)
         if len(indices):  # else this process reports why no image can be read
             return indices, found
     seen: list[np.ndarray] = []
 
     def batches() -> Iterator[np.ndarray]:
-        for batch in samples.batches(inference.BATCH):
+        for batch in samples.batches(outputs.batch(inference.BATCH)):
             seen.append(batch.indices)
             yield network.images(batch.pixels, samples.preprocessing)
 
-    found = evaluation.answers(target, network.compiled, batches(), count)
+    found = evaluation.answers(target, network.compiled, batches(), count, outputs)
     indices = np.concatenate(seen)
-    write_bytes(path, evaluating.packed(indices, found))
+    write_bytes(path, evaluating.packed(indices, found, outputs))
     return indices, found
 
 
@@ -206,10 +217,8 @@ def _rounds(
     return list(done.rounds)
 
 
-def _expected(reference: Artifact | None, indices: np.ndarray, logits: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the reference's logits for these images; the reference itself is its own."""
-    if reference is None:
-        return logits["fp32"]
+def _expected(reference: Artifact, indices: np.ndarray, outputs: Outputs) -> Given:
+    """Return what the reference gave for these images."""
     with np.load(reference.path / evaluation.LOGITS) as stored:
         if not np.array_equal(stored["indices"], indices):
             raise ImagesError(
@@ -217,4 +226,4 @@ def _expected(reference: Artifact | None, indices: np.ndarray, logits: Mapping[s
                 "were readable for one network but not for another",
                 hint="the files changed during the run: run it again",
             )
-        return stored["fp32"]
+        return outputs.restored(stored, "fp32")

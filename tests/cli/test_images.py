@@ -53,9 +53,9 @@ def test_every_form_of_images_leads_to_the_same_answers(command: Command, net: P
         assert code == 0, (kind, out, err)
         result = result_of(store.load_run(), "onnxruntime")
         assert result.classes == tuple(WORDS), kind
-        found[kind] = result.variants["fp32"].accuracy.top1 or 0
+        found[kind] = result.variants["fp32"].accuracy.score_pct
     assert len(set(found.values())) == 1, found
-    assert found["folder"] > 180
+    assert found["folder"] > 90
     seven = min(Path("data/d7").iterdir())
     code, out, _ = command("predict", seven, "--store", "store", "--top", 1)
     assert (code, out.split()[-1]) == (0, "seven")

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from edgeresnet.notes import TraceNotes
-from edgeresnet.portable import codec, inference, judging, yardstick
+from edgeresnet.portable import codec, judging, yardstick
 from edgeresnet.portable.machine import Machine, TimedMachine
 from edgeresnet.portable.result import Measured, Promise, Result, Variant, Yardstick
 from edgeresnet.portable.session import CompileNotes
+from edgeresnet.portable.tasks import classification
 from edgeresnet.portable.times import Latency, ProcessTimes
 from edgeresnet.runs import Run, StepId, StepRecord
 
@@ -62,7 +63,7 @@ def times(ms: float, *, by: tuple[float, ...] = (0.0, 0.003, -0.002, 0.001, -0.0
 def variant(predicted: np.ndarray, ms: float, **how: Any) -> Variant:
     """Return a network with these answers; `how` is for `times`."""
     return Variant(
-        accuracy=replace(inference.counts(EXPECTED, predicted, LABELS), top5=IMAGES, sqnr_db=30.0),
+        accuracy=replace(classification.counts(EXPECTED, predicted, LABELS), top5=IMAGES, sqnr_db=30.0),
         predicted=tuple(predicted.tolist()),
         latency=times(ms, **how),
         size_mb=1.25,

@@ -160,7 +160,7 @@ def test_a_network_as_tensorflow_writes_it_is_the_same_network(own_store: Store,
     assert [node.op_type for node in made.graph.node] == [node.op_type for node in before.graph.node]
     assert trace_notes(run).parity < 1e-6
     for target in ("onnxruntime", "openvino"):
-        assert variants(run, target)["fp32"].accuracy.agree == 450
+        assert variants(run, target)["fp32"].accuracy.agree_pct == 100
         assert (variants(run, target)["int8"].accuracy.sqnr_db or 0) > 25
 
 
@@ -189,7 +189,7 @@ def test_a_candidate_of_probabilities_is_compared_with_probabilities(own_store: 
     assert trace_notes(run).operators["Softmax"] == 1
     assert step_of(run, "trace").warnings == ()
     accuracy = variants(run)["candidate"].accuracy
-    assert (accuracy.agree, accuracy.sqnr_db) == (450, None)
+    assert (accuracy.agree_pct, accuracy.sqnr_db) == (100, None)
     reference = stored_logits(run, "verify:reference")["fp32"]
     found = result_of(run, "onnxruntime").reference_probabilities
     assert found == pytest.approx(reference.max(1), abs=1e-6), "no softmax of a softmax"
@@ -208,7 +208,7 @@ def test_a_candidate_that_is_the_reference_loses_nothing(own_store: Store, net: 
     assert result.ships == "candidate"
     assert list(result.variants) == ["fp32", "candidate"]
     accuracy = result.shipped.accuracy
-    assert (accuracy.lost, accuracy.won, accuracy.agree, accuracy.sqnr_db) == (0, 0, 450, None)
+    assert (accuracy.lost, accuracy.won, accuracy.agree_pct, accuracy.sqnr_db) == (0, 0, 100, None)
     assert result.shipped.latency
     compiled = folder_of(run, "compile:onnxruntime:candidate")
     assert (compiled / "model.onnx").read_bytes() == net.read_bytes()
@@ -220,8 +220,8 @@ def test_a_candidate_with_shuffled_logits_is_broken_and_its_reference_is_not_bla
     shuffled = changed(net, "shuffled.onnx", lambda array: np.roll(array, 1, axis=0))
     run = pipeline.run(about(net, model__candidate=str(shuffled)), own_store)
     assert run.verdict == "BROKEN"
-    assert variants(run)["fp32"].accuracy.agree == 450
-    assert variants(run)["candidate"].accuracy.agree < 100
+    assert variants(run)["fp32"].accuracy.agree_pct == 100
+    assert variants(run)["candidate"].accuracy.agree_pct < 22
 
 
 def test_a_real_int8_file_is_judged_as_it_is_and_is_not_a_reference(own_store: Store, net: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_real_int8_file_is_judged_as_it_is_and_is_not_a_reference(own_store: S
     assert run.verdict == "KEPT", run.results
     for target in both:
         found = variants(run, target)["candidate"]
-        assert found.accuracy.agree > 400
+        assert found.accuracy.agree_pct > 88
         assert found.accuracy.sqnr_db is not None
         assert found.accuracy.sqnr_db < 60, "it is the FP32 network"
     with pytest.raises(ModelError, match="is quantized already"):

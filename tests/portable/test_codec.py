@@ -338,9 +338,27 @@ class Untagged:
     a: int
 
 
+@dataclass(frozen=True)
+class Other:
+    a: int
+
+
+@dataclass(frozen=True)
+class Tagged:
+    kind: Literal["tagged"] = "tagged"
+
+
+def test_one_class_of_a_union_may_lack_the_key_that_tells_the_others_apart() -> None:
+    for value, document in ((Untagged(3), {"a": 3}), (Tagged(), {"kind": "tagged"})):
+        assert encode(value) == document
+        assert decode(Untagged | Tagged, document) == value
+    with pytest.raises(CodecError, match="is 'other', not 'tagged'"):
+        decode(Untagged | Tagged, {"kind": "other"})
+
+
 @pytest.mark.parametrize(
     "kind",
-    [list[int], tuple, Mapping[int, str], set, Exact | Untagged, tuple[int, ...] | tuple[str, ...], str | Literal["a"]],
+    [list[int], tuple, Mapping[int, str], set, Untagged | Other, tuple[int, ...] | tuple[str, ...], str | Literal["a"]],
 )
 def test_a_type_that_the_codec_does_not_know_is_a_fault_of_ours(kind: Any) -> None:
     with pytest.raises(TypeError):

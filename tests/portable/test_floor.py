@@ -12,6 +12,7 @@ from edgeresnet.portable import codec, inference, manifest
 from edgeresnet.portable.documents import Unreadable
 from edgeresnet.portable.manifest import StoredFile
 from edgeresnet.portable.result import Accuracy
+from edgeresnet.portable.tasks import classification
 
 from .scripted import Scripted
 
@@ -51,11 +52,11 @@ def test_comparing_counts_what_changed() -> None:
     reference = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]] * 5
     given = reference.copy()
     given[1], given[3] = reference[0], reference[2]
-    found = inference.compare(reference, given, np.array([0, 1, 2, 2]))
+    found = classification.compare(reference, given, np.array([0, 1, 2, 2]))
     assert (found.images, found.top1, found.agree, found.lost, found.won, found.top5) == (4, 3, 2, 1, 1, 4)
     assert found.sqnr_db == pytest.approx(0.0)
-    assert inference.compare(reference, reference, np.array([0, 1, 2, 2])).sqnr_db is None
-    unlabelled = inference.compare(reference, given, None)
+    assert classification.compare(reference, reference, np.array([0, 1, 2, 2])).sqnr_db is None
+    unlabelled = classification.compare(reference, given, None)
     assert unlabelled == Accuracy(images=4, agree=2, sqnr_db=found.sqnr_db)
     assert not unlabelled.has_labels
 

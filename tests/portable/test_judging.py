@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edgeresnet.portable import intervals, judging, readings
 from edgeresnet.portable.result import Accuracy, Deferred, Measured, NotMeasured, Promise, Result
+from edgeresnet.portable.tasks.task import task_of
 from edgeresnet.portable.times import Latency
 
 from .results import change, latency, measured, process, promises, timed_machine, variant, windows
@@ -409,8 +410,9 @@ def test_the_worst_verdict_is_the_runs() -> None:
 
 def test_recalls_are_counted_from_the_answers() -> None:
     result = _answers(("crack", 100, 99, 90), ("fine", 50, 50, 50), ("absent", 0, 0, 0))
-    assert judging.recalls(result) == [("crack", 100, 99, 90), ("fine", 50, 50, 50), ("absent", 0, 0, 0)]
-    assert judging.flips(result) == [(9, 0), (0, 0), (0, 0)]
+    found = [(label, of.images, of.before_pct, of.score_pct) for label, of in task_of(result.task).classes(result)]
+    assert found == [("crack", 100, 99, 90), ("fine", 50, 100, 100), ("absent", 0, 0, 0)]
+    assert [each.of.drop_pp for each in task_of(result.task).classes(result)] == [9, 0, 0]
 
 
 @pytest.mark.parametrize(

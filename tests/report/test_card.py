@@ -57,7 +57,7 @@ def test_the_hub_reads_the_results_and_they_are_the_runs() -> None:
     data = hub.ModelCard(render(run, ABOUT)).data
     (measured,) = run.measured
     expected = {
-        f"top-1, {name} on openvino": pytest.approx(measured.variants[name].accuracy.top1_pct / 100, abs=1e-6)
+        f"top-1, {name} on openvino": pytest.approx(measured.variants[name].accuracy.score_pct / 100, abs=1e-6)
         for name in ("fp32", "int8")
     }
     assert {each.metric_name: each.metric_value for each in data.eval_results} == expected

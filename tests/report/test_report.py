@@ -12,7 +12,7 @@ import pytest
 from edgeresnet import report
 from edgeresnet.notes import TrainNotes
 from edgeresnet.portable import codec
-from edgeresnet.portable.result import Promise, Verdict, Word
+from edgeresnet.portable.result import Accuracy, Promise, Verdict, Word
 from edgeresnet.report import summary
 from edgeresnet.runs import BaselineId, GateReport, Margins, Run
 
@@ -107,6 +107,7 @@ def test_a_summary_holds_numbers_and_its_cells_are_written_from_them() -> None:
     (target,) = seen.targets
     assert (target.ships, target.verdict, target.meaning) == ("int8", "KEPT", "every promise is kept")
     int8 = seen.accuracies[-1]
+    assert isinstance(int8.accuracy, Accuracy)
     assert (int8.accuracy.top1, int8.accuracy.lost, int8.accuracy.won, int8.size_mb) == (276, 10, 1, 0.25)
     assert seen.accuracy_table.rows[-1] == (
         "openvino", "int8", "92.00 %", "+3.00 (+1.04 to +5.74)", "96.33 %", "10/1", "0.25"

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from edgeresnet.errors import ArtifactError
-from edgeresnet.portable import codec, inference, probabilities
+from edgeresnet.portable import codec, probabilities
 from edgeresnet.portable.measure import TimingPlan
 from edgeresnet.portable.result import PLAIN, SAFE, Alternative, Choice, Measured, Variant
+from edgeresnet.portable.tasks import classification
 from edgeresnet.stages.export.contents import Bundle, BundleAbout, BundleVariant
 from edgeresnet.stages.export.fits import check_fit
 
@@ -56,7 +57,7 @@ def bundle(folder: Path, *, labelled: bool = True, rebuilds: int = 1) -> Bundle:
 
 
 def variant(predicted: np.ndarray, *, labelled: bool = True) -> Variant:
-    accuracy = inference.counts(EXPECTED, predicted, LABELS if labelled else None)
+    accuracy = classification.counts(EXPECTED, predicted, LABELS if labelled else None)
     process = {"began": 1.78e9, "machine": TIMED, "load_ms": 1, "first_ms": 1, "host_ms": [[1.0, 2.0]]}
     about = {"accuracy": {"images": 4, "agree": 4}, "predicted": predicted.tolist(), "digest": "d", "size_mb": 1.0}
     about |= {"latency": {"batch": 1, "processes": [process]}, "notes": {"signature": SIGNATURE}}
@@ -89,7 +90,7 @@ def with_accuracy(**changes: Any) -> Callable[[Measured], Measured]:
 def test_a_result_of_the_bundle_fits(tmp_path: Path, labelled: bool) -> None:
     found, wanted = result(labelled=labelled), bundle(tmp_path, labelled=labelled)
     check_fit(found, wanted, "tensorrt")
-    known = probabilities.of_reference(np.asarray(wanted.array("expected")))
+    known = probabilities.of_reference(wanted.expected)
     check_fit(replace(found, reference_probabilities=known), wanted, "tensorrt")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..summary import CLASS_COLUMNS, ClassChange, Summary, TargetSummary, signed
+from ..summary import ClassChange, Summary, TargetSummary, class_columns, signed
 from .element import Markup
 from .figure import figure, verify_origin
 from .scale import around
@@ -28,21 +28,22 @@ def _of_target(seen: Summary, target: TargetSummary) -> Markup:
         _caption(found, drawn),
         strips([_strip(each) for each in drawn], scale, line=0.0, unit="points lost"),
         [verify_origin(seen.run, target.target)],
-        (CLASS_COLUMNS[1:], [each.cells[1:] for each in found[:_TABLED]]),
+        (class_columns(found[0].score)[1:], [each.cells[1:] for each in found[:_TABLED]]),
     )
 
 
 def _caption(found: Sequence[ClassChange], drawn: Sequence[ClassChange]) -> str:
     worse, better = (sum(each.word == word for each in found) for word in ("worse", "better"))
-    shown = f"The recall of {worse} of {len(found)} classes is shown to be lower, that of {better} to be higher."
+    score = found[0].score
+    shown = f"The {score} of {worse} of {len(found)} classes is shown to be lower, that of {better} to be higher."
     few = f" The chart shows the {len(drawn)} that changed most." if len(drawn) < len(found) else ""
     more = f" The table has {_TABLED} of them, and `--format json` has all." if len(found) > _TABLED else ""
-    return f"Recall, before minus now. The intervals are corrected for the number of classes. {shown}{few}{more}"
+    return f"{score[:1].upper()}{score[1:]}, before minus now. The intervals are corrected for the number of classes. {shown}{few}{more}"
 
 
 def _strip(each: ClassChange) -> Strip:
     words = (
-        f"{each.label}: recall {each.before_pct:.2f} % before, {each.now_pct:.2f} % now, of {each.images} images; "
+        f"{each.label}: {each.score} {each.before_pct:.2f} % before, {each.now_pct:.2f} % now, of {each.images} images; "
         f"{each.drop_cell} points lost{f', {each.word}' if each.word else ''}"
     )
     kind = {"worse": "BROKEN", "better": "KEPT"}.get(each.word, "")

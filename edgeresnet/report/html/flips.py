@@ -13,7 +13,7 @@ _AT_ONCE = 12  # pictures; the others are a touch away
 
 
 def section(seen: Summary, extras: Extras) -> Markup | None:
-    targets = [result.target for result in seen.run.measured if result.has_labels]
+    targets = [result.target for result in seen.run.measured if result.labels]
     if not targets:
         return None
     changed = changed_images(seen.run.measured)

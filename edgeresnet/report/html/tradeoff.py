@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...portable.frozen import dataclass
 from ...runs import Run
-from ..summary import TradeoffPoint, frontier, ms, percent, tradeoff_points
+from ..summary import TradeoffPoint, frontier, ms, percent, score_name, tradeoff_points
 from . import plot
 from .element import Child, Markup, el, name
 from .figure import Origin, figure, mark, verify_origin
@@ -42,7 +42,7 @@ def section(run: Run, others: Sequence[Run], unread: str = "") -> Markup | None:
     origins = [verify_origin(run, result.target) for result in run.measured if result.has_labels]
     shown = {point.run for point in rest}
     origins += [Origin(f"run {other.id}:", other.recipe_digest) for other in others if other.id in shown]
-    columns = ("target", "as", "top-1", "95 % interval", "p50 ms", "", "run", "digest")
+    columns = ("target", "as", score_name(run.measured).short, "95 % interval", "p50 ms", "", "run", "digest")
     numbers = columns, [_row(point, drawn) for point in every]
     words = " ".join([*_caption(bool(rest), len(every) - len(points)), unread]).strip()
     return figure("Accuracy against latency", words, _scatter(drawn), origins, numbers, _legend(drawn), headed=False)
@@ -96,22 +96,24 @@ def _form(drawn: _Drawn, target: str) -> str:
 
 def _scatter(drawn: _Drawn) -> Markup:
     across = around((point.p50_ms for point in drawn.points), room=0.08)
-    up = around([end for point in drawn.points for end in point.accuracy.top1_interval_pct()])
+    up = around([end for point in drawn.points for end in point.accuracy.score_interval_pct()])
     marks: list[Child] = []
     for point in drawn.points:
-        x, y = across.across(point.p50_ms), plot.down(up, point.top1_pct, _HIGH)
-        low, high = (plot.down(up, end, _HIGH) for end in point.accuracy.top1_interval_pct())
+        x, y = across.across(point.p50_ms), plot.down(up, point.score_pct, _HIGH)
+        low, high = (plot.down(up, end, _HIGH) for end in point.accuracy.score_interval_pct())
         whisker = el("line", x1=x, x2=x, y1=low, y2=high, class_="whisker")
         kind = plot.variant_class(point.variant) + (" other" if point.run != drawn.run else "")
         sign = plot.shape(_form(drawn, point.target), x, y)
         hit = el("circle", cx=x, cy=y, r=12, class_="hit")
         marks.append(mark(_sentence(point, point in drawn.best), hit, whisker, sign, class_=kind))
-    way = [(across.at(point.p50_ms), plot.down(up, point.top1_pct, _HIGH)) for point in drawn.best]
+    way = [(across.at(point.p50_ms), plot.down(up, point.score_pct, _HIGH)) for point in drawn.best]
     steps = [place for before, now in itertools.pairwise(way) for place in ((now[0], before[1]), now)]
     line = plot.stretched(plot.way([*way[:1], *steps]), _HIGH, "frontier") if len(way) > 1 else None
     places = [(across.across(p.p50_ms), *place) for p, place in zip(drawn.best, way, strict=True)]
     names = _names(drawn.best, places)
-    return plot.axes(across, up, _HIGH, ("p50 latency, ms", "top-1, %"), line, marks, names)
+    return plot.axes(
+        across, up, _HIGH, ("p50 latency, ms", f"{drawn.points[0].accuracy.name.short}, %"), line, marks, names
+    )
 
 
 def _names(best: Sequence[TradeoffPoint], places: Sequence[tuple[str, float, float]]) -> list[Child]:
@@ -135,13 +137,13 @@ def _names(best: Sequence[TradeoffPoint], places: Sequence[tuple[str, float, flo
 def _sentence(point: TradeoffPoint, is_best: bool) -> str:
     tail = "; no other is both faster and more accurate" if is_best else ""
     return (
-        f"{point.target} {point.variant}: {percent(point.top1_pct)} ({_interval(point)}) in {ms(point.p50_ms)} ms"
+        f"{point.target} {point.variant}: {percent(point.score_pct)} ({_interval(point)}) in {ms(point.p50_ms)} ms"
         f"{tail}; {point.digest[:12]}"
     )
 
 
 def _interval(point: TradeoffPoint) -> str:
-    low, high = point.accuracy.top1_interval_pct()
+    low, high = point.accuracy.score_interval_pct()
     return f"{low:.2f} to {high:.2f}"
 
 
@@ -151,7 +153,7 @@ def _row(point: TradeoffPoint, drawn: _Drawn) -> list[Child]:
     return [
         point.target,
         point.variant,
-        percent(point.top1_pct),
+        percent(point.score_pct),
         _interval(point),
         ms(point.p50_ms),
         word,

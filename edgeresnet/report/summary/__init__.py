@@ -19,7 +19,6 @@ from .amounts import (
     short_cells,
 )
 from .cells import (
-    ACCURACY_COLUMNS,
     LATENCY_COLUMNS,
     Table,
     accuracy_cells,
@@ -31,16 +30,18 @@ from .cells import (
     percent,
     process_p50s,
     ratio_cell,
+    score_cell,
+    score_name,
     short_number,
     signed,
     span,
     sqnr,
+    sqnr_cell,
     table,
-    top1_cell,
 )
 from .changed_images import ChangedImage, changed_images, changes_sentence
 from .choosing import CHOICE_COLUMNS, choice_rows, choice_sentences
-from .classes import CLASS_COLUMNS, ClassChange
+from .classes import ClassChange, class_columns
 from .conditions import machine_lines
 from .controlling import control_sentences, control_word, float_layers, placement_sentences
 from .learning import best_epoch_sentence, epoch_cells, epoch_columns, epoch_rows, recovery_sentence, training_sentence
@@ -89,9 +90,7 @@ from .targets import Metric, TargetSummary
 from .tradeoff import TradeoffPoint, frontier, tradeoff_points
 
 __all__ = [
-    "ACCURACY_COLUMNS",
     "CHOICE_COLUMNS",
-    "CLASS_COLUMNS",
     "CUT_COLUMNS",
     "ENERGY_COLUMNS",
     "LATENCY_COLUMNS",
@@ -119,6 +118,7 @@ __all__ = [
     "changes_sentence",
     "choice_rows",
     "choice_sentences",
+    "class_columns",
     "control_sentences",
     "control_word",
     "counts_by_verdict",
@@ -162,6 +162,8 @@ __all__ = [
     "remaining_of",
     "remaining_table",
     "remarkable_choices",
+    "score_cell",
+    "score_name",
     "setting_sentences",
     "short_cells",
     "short_number",
@@ -171,6 +173,7 @@ __all__ = [
     "speedup",
     "speedups_of",
     "sqnr",
+    "sqnr_cell",
     "state",
     "sure_variants",
     "sureness_sentence",
@@ -180,7 +183,6 @@ __all__ = [
     "title",
     "title_parts",
     "to_ship",
-    "top1_cell",
     "tradeoff_points",
     "training_sentence",
     "version_of",

@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...portable.intervals import Interval, median
-from ...portable.result import Accuracy
+from ...portable.result import TOP1, AnyAccuracy, Measured, ScoreName
 from ...portable.times import Latency, Ratio
 
-ACCURACY_COLUMNS = ("top-1", "drop pp (95 %)", "agree", "lost/won", "MB")
 LATENCY_COLUMNS = ("p50 ms", "p90", "p99", "device", "file", "load", "first", "peak MB")
 
 
@@ -55,32 +54,47 @@ def sqnr(decibels: float | None) -> str:
     return "no difference" if decibels is None else f"{decibels:.1f} dB"
 
 
+def sqnr_cell(accuracy: AnyAccuracy) -> str:
+    """Return the SQNR of answers; "not known" for those that hold classes and no logits."""
+    return sqnr(accuracy.sqnr_db) if accuracy.has_sqnr else "not known"
+
+
 def span(interval: Interval) -> str:
     """Return the two ends of an interval in points, with signs: "-0.29 to +1.39"."""
     return f"{signed(interval.low)} to {signed(interval.high)}"
 
 
-def top1_cell(accuracy: Accuracy) -> str:
-    """Return top-1: "92.00 %", or "not known" without labels."""
-    return percent(accuracy.top1_pct) if accuracy.has_labels else "not known"
+def score_name(measured: Sequence[Measured]) -> ScoreName:
+    """Return what the metric of some results is called; they are of one task."""
+    return next((result.shipped.accuracy.name for result in measured), TOP1)
 
 
-def drop_cell(accuracy: Accuracy) -> str:
+def accuracy_columns(name: ScoreName) -> tuple[str, ...]:
+    """Return the heads over `accuracy_cells`."""
+    return name.short, "drop pp (95 %)", "agree", "lost/won", "MB"
+
+
+def score_cell(accuracy: AnyAccuracy) -> str:
+    """Return top-1, or another task's metric: "92.00 %", or "not known" without labels."""
+    return percent(accuracy.score_pct) if accuracy.has_labels else "not known"
+
+
+def drop_cell(accuracy: AnyAccuracy) -> str:
     """Return the points lost with their 95 % interval: "+0.50 (-0.29 to +1.39)", or "no labels"."""
     if not accuracy.has_labels:
         return "no labels"
     return f"{signed(accuracy.drop_pp)} ({span(accuracy.drop_interval_pp())})"
 
 
-def flips_cell(accuracy: Accuracy) -> str:
+def flips_cell(accuracy: AnyAccuracy) -> str:
     """Return how many images were lost and won: "10/5"; empty without labels."""
     return f"{accuracy.lost}/{accuracy.won}" if accuracy.has_labels else ""
 
 
-def accuracy_cells(accuracy: Accuracy, size_mb: float) -> tuple[str, ...]:
-    """Return the cells under ACCURACY_COLUMNS."""
+def accuracy_cells(accuracy: AnyAccuracy, size_mb: float) -> tuple[str, ...]:
+    """Return the cells under `accuracy_columns`."""
     agree = percent(accuracy.agree_pct)
-    return top1_cell(accuracy), drop_cell(accuracy), agree, flips_cell(accuracy), f"{size_mb:.2f}"
+    return score_cell(accuracy), drop_cell(accuracy), agree, flips_cell(accuracy), f"{size_mb:.2f}"
 
 
 def ratio_cell(ratio: Ratio, places: int = 3) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...portable.frozen import dataclass
-from ...portable.result import Measured
+from ...portable.result import Accuracy, Measured
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ def changes_sentence(measured: Sequence[Measured]) -> str:
         f"on {result.target} {accuracy.lost} lost, {accuracy.won} won, "
         f"{accuracy.images - accuracy.agree - (accuracy.lost or 0) - (accuracy.won or 0)} incorrect both times"
         for result in _labelled(measured)
-        for accuracy in [result.shipped.accuracy]
+        if isinstance(accuracy := result.shipped.accuracy, Accuracy)
     )
 
 
 def _labelled(measured: Sequence[Measured]) -> list[Measured]:
-    return [result for result in measured if result.has_labels]
+    return [result for result in measured if result.labels]
 
 
 def _changed(labelled: Sequence[Measured], number: int) -> ChangedImage:

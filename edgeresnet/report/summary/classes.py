@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ...portable import intervals, judging
+from ...portable import intervals
 from ...portable.frozen import dataclass
 from ...portable.intervals import Interval
-from ...portable.result import Accuracy, Measured
+from ...portable.result import Measured
+from ...portable.tasks.task import task_of
 from .cells import percent, signed, span
 
-CLASS_COLUMNS = ("target", "class", "images", "recall before", "recall now", "lost pp (corrected 95 %)", "")
+
+def class_columns(score: str) -> tuple[str, ...]:
+    """Return the heads over a class's cells. `score` is what the metric of one class is called."""
+    return "target", "class", "images", f"{score} before", f"{score} now", "lost pp (corrected 95 %)", ""
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """One class on one target: the recall before and now in percent, and the points lost with a corrected interval."""
+    """One class on one target: its score before and now in percent, and the points lost with a corrected interval."""
 
     target: str
     label: str
@@ -24,6 +28,7 @@ class ClassChange:
     now_pct: float
     drop_pp: float
     interval: Interval  # corrected for looking at as many classes
+    score: str = "recall"
 
     @property
     def word(self) -> Literal["worse", "better", ""]:
@@ -36,32 +41,33 @@ class ClassChange:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells under CLASS_COLUMNS."""
-        recalls = percent(self.before_pct), percent(self.now_pct)
-        return self.target, self.label, str(self.images), *recalls, self.drop_cell, self.word
+        """The cells under `class_columns`."""
+        scores = percent(self.before_pct), percent(self.now_pct)
+        return self.target, self.label, str(self.images), *scores, self.drop_cell, self.word
 
 
 def class_changes(result: Measured) -> list[ClassChange]:
     """Return the change of each class that has images, in order; empty without labels."""
     if not result.has_labels:
         return []
-    both = zip(judging.recalls(result), judging.flips(result), strict=True)
-    known = [(recall, flips) for recall, flips in both if recall.images]
+    task = task_of(result.task)
+    known = [each for each in task.classes(result) if each.of.images]
     z = intervals.z_for(len(known))
-    changes = []
-    for (label, images, before, now), (lost, won) in known:
-        paired = Accuracy(images, agree=images - lost - won, top1=now, lost=lost, won=won)  # of this class alone
-        recalls = 100 * before / images, paired.top1_pct
-        changes.append(ClassChange(result.target, label, images, *recalls, paired.drop_pp, paired.drop_interval_pp(z)))
-    return changes
+    return [
+        ClassChange(
+            result.target,
+            label,
+            of.images,
+            of.before_pct,
+            of.score_pct,
+            of.drop_pp,
+            of.drop_interval_pp(z),
+            task.class_score,
+        )
+        for label, of in known
+    ]
 
 
 def classes_without_images(result: Measured) -> list[str]:
     """Return the labels of the classes of which no image was evaluated."""
-    return [recall.label for recall in judging.recalls(result) if not recall.images]
-
-
-def balanced_accuracy_pct(result: Measured, variant: str) -> float:
-    """Return the mean recall of the classes that have images, in percent."""
-    recalls = [recall.now / recall.images for recall in judging.recalls(result, variant) if recall.images]
-    return 100 * sum(recalls) / max(len(recalls), 1)
+    return [each.label for each in task_of(result.task).classes(result) if not each.of.images]

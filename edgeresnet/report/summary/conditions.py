@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ...portable import intervals
 from ...portable.machine import Machine
 from ...portable.result import Measured, Variant
+from ...portable.tasks.task import task_of
 from ...runs import Run
-from .cells import percent, sqnr
-from .classes import balanced_accuracy_pct
+from .cells import sqnr_cell
 
 
 def conditions(run: Run) -> list[str]:
@@ -48,15 +47,8 @@ def _variant_line(result: Measured, name: str, variant: Variant) -> str:
     parts = [
         f"{result.target} {name}: {versions}",
         f"{accuracy.images} images",
-        f"SQNR against the reference: {sqnr(accuracy.sqnr_db)}",
+        f"SQNR against the reference: {sqnr_cell(accuracy)}",
     ]
-    if accuracy.lost is not None and accuracy.won is not None:
-        parts += (
-            [f"top-5 {percent(100 * accuracy.top5 / max(accuracy.images, 1))}"] if accuracy.top5 is not None else []
-        )
-        parts += [
-            f"McNemar p {intervals.mcnemar(accuracy.lost, accuracy.won):.3g}",
-            f"balanced accuracy {percent(balanced_accuracy_pct(result, name))}",
-        ]
+    parts += task_of(result.task).details(result, name) if accuracy.has_labels else []
     parts += [f"on {variant.notes.device}"] if variant.notes.device else []
     return ", ".join(parts + ([f"float parts in {precision}"] if precision else []))

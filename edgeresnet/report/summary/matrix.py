@@ -10,7 +10,7 @@ from ...portable.frozen import dataclass
 from ...portable.result import Measured, Variant, Word
 from ...runs import Run
 from .amounts import Labelled, energy_cell, energy_sentences, rate_cell, rate_sentences, setting_sentences, short_cells
-from .cells import Table, drop_cell, p50_cell, signed, table, top1_cell
+from .cells import Table, drop_cell, p50_cell, score_cell, signed, table
 from .tradeoff import frontier, tradeoff_points
 
 BEST = "yes"  # no other row is as fast and as often correct, and better in one of the two
@@ -90,8 +90,8 @@ def _is_emulated(row: MatrixRow) -> bool:
     return bool(row.variant and row.variant.latency and row.variant.latency.is_emulated)
 
 
-def _top1(row: MatrixRow) -> str:
-    return top1_cell(row.variant.accuracy) if row.variant else ""
+def _score(row: MatrixRow) -> str:
+    return score_cell(row.variant.accuracy) if row.variant else ""
 
 
 def _drop(row: MatrixRow) -> str:
@@ -132,7 +132,7 @@ _NAMES: tuple[Column, ...] = (
     ("device", lambda row: row.device),
     ("target", lambda row: row.target),
     ("as", lambda row: row.name),
-    ("top-1", _top1),
+    ("top-1", _score),
 )
 _END: tuple[Column, ...] = (("best", _best), ("verdict", lambda row: row.verdict or ""))
 _SHORT: tuple[Column, ...] = (("p50 ms", _p50), ("images/s", _short_rate), ("mJ", _short_energy), *_END)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
-
 from ...notes import RecogniseNotes, TraceNotes
-from ...portable.result import Accuracy, Deferred, Measured, NotMeasured, RunWarning
+from ...portable.result import AnyAccuracy, Deferred, Measured, NotMeasured, RunWarning
+from ...portable.tasks.task import task_of
 from ...runs import Run, model_of
-from .cells import percent, sqnr
+from .cells import percent, sqnr_cell
 from .classes import ClassChange, classes_without_images
 from .short import chance_sentence
 
@@ -28,7 +27,7 @@ def notes(run: Run, changes: list[ClassChange], timing: Mapping[str, Sequence[Ru
     ]
     found += [sentence for result in run.measured[:1] for sentence in _gaps(result)]
     found += [
-        f"{each.target}: the recall of {each.label} fell from {percent(each.before_pct)} to "
+        f"{each.target}: the {each.score} of {each.label} fell from {percent(each.before_pct)} to "
         f"{percent(each.now_pct)}: {each.drop_cell} points lost"
         for each in changes
         if each.word == "worse"
@@ -58,14 +57,10 @@ def builds_sentence(result: Measured) -> str:
     builds = [build.shipped for build in result.builds()]
     if len(builds) == 1:
         return ""
-    answers = np.asarray([build.predicted for build in builds])
-    same = 100 * float((answers == answers[0]).all(axis=0).mean())
-    parts = [
-        f"{result.target} {result.ships}: built {len(builds)} times, all builds agree on {same:.2f} % of the images"
-    ]
+    parts = [f"{result.target} {result.ships}: built {len(builds)} times{task_of(result.task).builds_agree(builds)}"]
     if result.has_labels:
-        top1 = [build.accuracy.top1_pct for build in builds]
-        parts.append(f"top-1 {min(top1):.2f} to {max(top1):.2f} %")
+        scores = [build.accuracy.score_pct for build in builds]
+        parts.append(f"{result.shipped.accuracy.name.short} {min(scores):.2f} to {max(scores):.2f} %")
     times = [build.latency.p50 for build in builds if build.latency]
     known = [time for time in times if time is not None]
     parts += [f"p50 {min(known):.3f} to {max(known):.3f} ms"] if known else []
@@ -79,12 +74,13 @@ def int8_loss_sentence(result: Measured) -> str:
     written, compiled = result.as_written, result.variants["int8"].quantization
     adds = _noise(compiled) > _MORE * _noise(written)
     word = "adds noise" if adds else "adds none"
-    before, after = (f"{sqnr(each.sqnr_db)}, {percent(each.agree_pct)} same answers" for each in (written, compiled))
-    loses = f"loses {written.drop_pp:.2f} points" if written.has_labels else "changes answers"
+    same = task_of(result.task).flipped
+    before, after = (f"{sqnr_cell(each)}, {percent(each.agree_pct)} same {same}" for each in (written, compiled))
+    loses = f"loses {written.drop_pp:.2f} points" if written.has_labels else f"changes {same}"
     return f"{result.target} int8: quantization {loses} ({before}); compilation {word} ({after})"
 
 
-def _noise(accuracy: Accuracy) -> float:
+def _noise(accuracy: AnyAccuracy) -> float:
     return 0.0 if accuracy.sqnr_db is None else 10 ** (-accuracy.sqnr_db / 10)
 
 

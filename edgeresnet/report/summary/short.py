@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...portable import advice, judging, readings, timing_warnings
-from ...portable.intervals import better_than_chance
 from ...portable.machine import Machine
 from ...portable.result import Measured, Result, RunWarning, Verdict, Word
+from ...portable.tasks.task import task_of
 from ...runs import Run
 from .cells import ms, p50_words, percent
 
@@ -26,7 +26,7 @@ _CHANGE = "mean change"  # of a probability
 _UNITS = {
     "max_drop_pp": "points lost",
     "min_top1_pct": "%",
-    "max_flips_pct": "% of answers changed",
+    "max_flips_pct": "% of {flipped} changed",
     "max_confidence_change": _CHANGE,
     **_SPANS,
     "max_size_mb": "MB",
@@ -86,6 +86,8 @@ def promise_choices(verdict: Verdict, result: Result, shortened: Callable[[str],
     subject = f" of class {shortened(promise.subject)}" if promise.subject else ""
     name = f"{promise.kind} {promise.limit:g}{subject}"
     unit = _UNITS.get(promise.kind)
+    if unit is not None and isinstance(result, Measured):
+        unit = unit.format(flipped=task_of(result.task).flipped)
     if verdict.value is None or unit is None:
         word = "not measured: " if verdict.verdict == "NOT_MEASURED" else ""
         return (f"{name}: {word}{verdict.reason}",)
@@ -125,8 +127,8 @@ def target_choices(result: Measured, verdicts: Sequence[Verdict]) -> Choices:
     """Return a target in one line: what would ship, its numbers, and how many promises have which verdict."""
     variant, word = result.shipped, called(result.ships)
     accuracy, latency = variant.accuracy, variant.latency
-    top1 = percent(accuracy.top1_pct) if accuracy.has_labels else f"agrees {percent(accuracy.agree_pct)}"
-    parts = [f"{word} {top1}"]
+    score = percent(accuracy.score_pct) if accuracy.has_labels else f"agrees {percent(accuracy.agree_pct)}"
+    parts = [f"{word} {score}"]
     parts += [f"{accuracy.drop_pp:.2f} points lost"] if accuracy.has_labels and result.ships != "fp32" else []
     parts += [p50_words(latency)] if latency and latency.p50 is not None else []
     counted = counts_by_verdict(verdicts)
@@ -171,15 +173,8 @@ def _noisy_sentence(measured: Sequence[Measured], warnings: Mapping[str, Sequenc
 
 def chance_sentence(measured: Sequence[Measured]) -> str:
     """Return that the FP32 network is not better than chance, and what to do; empty where it is, or without labels."""
-    result = next((each for each in measured if each.labels and each.classes), None)
-    if result is None or better_than_chance(result.labels or (), result.reference_predicted, len(result.classes)):
-        return ""
-    answers = result.reference_predicted
-    correct = sum(one == other for one, other in zip(result.labels or (), answers, strict=True))
-    return (
-        f"FP32 answers {correct} of {len(answers)} images correctly: not clearly better than chance. "
-        "Class order, preprocessing or architecture may differ from the training: `edgeresnet diagnose` finds out."
-    )
+    result = next((each for each in measured if each.has_labels), None)
+    return task_of(result.task).chance_sentence(result) if result else ""
 
 
 def ended_early(run: Run) -> str:

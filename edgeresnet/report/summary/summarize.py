@@ -10,14 +10,14 @@ from ...notes import PruneNotes, QuantizeNotes, RecoverNotes, TrainNotes
 from ...portable import advice, amounts, timing_warnings
 from ...portable.amounts import Amounts
 from ...portable.frozen import dataclass
-from ...portable.result import Accuracy, Measured, RunWarning, Verdict, Word
+from ...portable.result import AnyAccuracy, Measured, RunWarning, Verdict, Word
 from ...portable.times import Latency
 from ...runs import Run, StepRecord, model_of
 from .. import verdicts
 from .amounts import energy_sentences, energy_table, rate_sentences, rate_table
-from .cells import ACCURACY_COLUMNS, LATENCY_COLUMNS, Table, accuracy_cells, latency_cells, table
+from .cells import LATENCY_COLUMNS, Table, accuracy_cells, accuracy_columns, latency_cells, score_name, table
 from .choosing import CHOICE_COLUMNS, choice_rows, choice_sentences
-from .classes import CLASS_COLUMNS, ClassChange
+from .classes import ClassChange, class_columns
 from .conditions import conditions
 from .controlling import control_sentences
 from .learning import epoch_columns, epoch_rows, recovery_sentence, training_sentence
@@ -37,7 +37,7 @@ class AccuracyRow(NamedTuple):
 
     target: str
     variant: str
-    accuracy: Accuracy
+    accuracy: AnyAccuracy
     size_mb: float
 
 
@@ -103,7 +103,7 @@ class Summary:
     @property
     def accuracy_table(self) -> Table:
         rows = [(row.target, row.variant, *accuracy_cells(row.accuracy, row.size_mb)) for row in self.accuracies]
-        return Table(("target", "as", *ACCURACY_COLUMNS), rows)
+        return Table(("target", "as", *accuracy_columns(score_name(self.run.measured))), rows)
 
     @property
     def latency_table(self) -> Table:
@@ -136,7 +136,8 @@ class Summary:
 
     @property
     def class_table(self) -> Table:
-        return Table(CLASS_COLUMNS, [each.cells for each in self.classes])
+        score = next((each.score for each in self.classes), "recall")
+        return Table(class_columns(score), [each.cells for each in self.classes])
 
     @property
     def step_table(self) -> Table:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from ...portable import advice, amounts
 from ...portable.frozen import dataclass
-from ...portable.result import Accuracy, Deferred, Measured, NotMeasured, Result, Verdict, Word
+from ...portable.result import Deferred, Measured, NotMeasured, Result, Verdict, Word
+from ...portable.tasks.task import task_of
 from ...runs import Run
 from ...text import as_sentence
 from .amounts import short_cells
-from .cells import ms, p50_words, percent, span
+from .cells import ms, p50_words, percent, score_name, span
 from .classes import ClassChange, class_changes
 from .speedups import shipped_speedups
 
@@ -21,7 +22,6 @@ _MEANING: Mapping[Word, str] = {
     "NOT_MEASURED": "something that was requested was not measured",
     "BROKEN": "a promise is broken",
 }
-METRICS = ("Top-1", "Latency", "Size")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def target_summary(run: Run, target: str) -> TargetSummary:
     result, verdicts, word = run.results[target], run.verdicts_of(target), run.verdict_of(target)
     words = meaning(word, verdicts)
     if not isinstance(result, Measured):
-        return TargetSummary(target, result, word, words, _next_step(run, result), _absent_metrics(result))
-    metrics = _top1(result), _latency(result), _size(result)
+        return TargetSummary(target, result, word, words, _next_step(run, result), _absent_metrics(run, result))
+    metrics = _score(result), _latency(result), _size(result)
     decisive = next((f"{each.promise.name}: {each.reason}" for each in verdicts if each.verdict == word), "")
     now = as_sentence(advice.next_step(result, word, decisive))
     return TargetSummary(target, result, word, words, now, metrics, tuple(class_changes(result)))
@@ -75,21 +75,21 @@ def _next_step(run: Run, result: Deferred | NotMeasured) -> str:
     return as_sentence(result.hint or "see why, and run it again")
 
 
-def _absent_metrics(result: Deferred | NotMeasured) -> tuple[Metric, ...]:
+def _absent_metrics(run: Run, result: Deferred | NotMeasured) -> tuple[Metric, ...]:
     word = "not measured here" if isinstance(result, Deferred) else "not measured"
-    return tuple(Metric(label, word) for label in METRICS)
+    return tuple(Metric(label, word) for label in (score_name(run.measured).title, "Latency", "Size"))
 
 
-def _top1(result: Measured) -> Metric:
+def _score(result: Measured) -> Metric:
     accuracy = result.shipped.accuracy
-    if accuracy.top1 is None or accuracy.lost is None or accuracy.won is None:
-        agree = f"{percent(accuracy.agree_pct)} same answers as FP32"
-        return Metric("Top-1", "not known", ("the images have no labels", agree))
-    before = Accuracy(accuracy.images, accuracy.images, accuracy.top1 + accuracy.lost - accuracy.won)  # the reference
-    (least, most), (low, high) = before.top1_interval_pct(), accuracy.top1_interval_pct()
+    label = accuracy.name.title
+    if not accuracy.has_labels:
+        agree = f"{percent(accuracy.agree_pct)} same {task_of(result.task).flipped} as FP32"
+        return Metric(label, "not known", ("the images have no labels", agree))
+    (least, most), (low, high) = accuracy.before_interval_pct(), accuracy.score_interval_pct()
     return Metric(
-        "Top-1",
-        f"{before.top1_pct:.2f} → {percent(accuracy.top1_pct)}",
+        label,
+        f"{accuracy.before_pct:.2f} → {percent(accuracy.score_pct)}",
         (
             f"lost: {accuracy.drop_pp:.2f} points ({span(accuracy.drop_interval_pp())})",
             f"95 % intervals: {least:.2f} to {most:.2f} before,",

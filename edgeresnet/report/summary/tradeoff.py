@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ...portable import codec
 from ...portable.frozen import dataclass
-from ...portable.result import Accuracy
+from ...portable.result import AnyAccuracy
 from ...runs import Run
 
 
@@ -19,14 +19,14 @@ class TradeoffPoint:
     target: str
     variant: str
     digest: str
-    accuracy: Accuracy
+    accuracy: AnyAccuracy
     p50_ms: float
     conditions: str  # the machine, and how many images at once
     is_emulated: bool = False
 
     @property
-    def top1_pct(self) -> float:
-        return self.accuracy.top1_pct
+    def score_pct(self) -> float:
+        return self.accuracy.score_pct
 
 
 def tradeoff_points(run: Run) -> list[TradeoffPoint]:
@@ -51,7 +51,7 @@ def frontier(points: Iterable[TradeoffPoint]) -> list[TradeoffPoint]:
     """
     best: list[TradeoffPoint] = []
     timed = [point for point in points if not point.is_emulated]
-    for point in sorted(timed, key=lambda each: (each.p50_ms, -each.top1_pct)):
-        if not best or point.top1_pct > best[-1].top1_pct:
+    for point in sorted(timed, key=lambda each: (each.p50_ms, -each.score_pct)):
+        if not best or point.score_pct > best[-1].score_pct:
             best.append(point)
     return best

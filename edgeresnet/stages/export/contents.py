@@ -21,6 +21,8 @@ from ...portable.frozen import OMIT, dataclass
 from ...portable.measure import TimingPlan
 from ...portable.preprocessing import Preprocessing
 from ...portable.result import INT8, Measured
+from ...portable.tasks import DEFAULT, TaskName
+from ...portable.tasks.task import Given, Labels, Outputs
 
 FORMAT, UNSEALED_FORMAT = 2, 1  # of bundles; the manifest of the older one has no seal
 RESULT_FORMAT = 1  # of what a device writes
@@ -58,6 +60,13 @@ class BundleAbout:
     rebuilds: int
     # other INT8 networks of the same search: which one ships is chosen by what the device measures
     alternatives: Mapping[str, BundleVariant] = field(default_factory=dict, metadata=OMIT)
+    task: TaskName = field(default=DEFAULT, metadata=OMIT)
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the networks' outputs mean."""
+        size = self.preprocessing.get("size")
+        return Outputs(self.task, len(self.classes), size if isinstance(size, int) else 0)
 
     @property
     def networks(self) -> Mapping[str, BundleVariant]:
@@ -124,14 +133,19 @@ class Bundle:
         return self.folder / NETWORKS / self.about.networks[variant].file
 
     @property
-    def labels(self) -> np.ndarray | None:
+    def labels(self) -> Labels | None:
         """None where the images that stand for evaluation have none."""
-        judged = (self.folder / EVALUATION / "labels.npy").is_file()
-        return np.asarray(self.array("labels")) if judged else None
+        return self.about.outputs.of_task.read_labels(self.folder / EVALUATION)
 
-    def array(self, name: str) -> np.ndarray:
-        """Read an array of the evaluation images: `pixels`, `labels`, or the FP32 network's answers, `expected`."""
-        return np.load(self.folder / EVALUATION / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    @property
+    def expected(self) -> Given:
+        """What the FP32 network gave on the host."""
+        return self.about.outputs.of_task.read_expected(self.folder / EVALUATION)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The evaluation images, decoded."""
+        return np.load(self.folder / EVALUATION / "pixels.npy", mmap_mode="r", allow_pickle=False)
 
 
 def write_about(folder: Path, about: BundleAbout) -> None:

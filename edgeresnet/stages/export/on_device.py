@@ -235,12 +235,14 @@ def _evaluated(
     plan: TimingPlan,
     missing: _Missing,
 ) -> Measured:
-    pixels, expected = bundle.array("pixels"), np.asarray(bundle.array("expected"))
+    pixels, outputs = bundle.pixels, bundle.about.outputs
     answered = {}
     for name, network in networks.items():
         began = time.perf_counter()
         with missing.left_out(name):
-            answered[name] = evaluation.answers(target, network.compiled, _batches(bundle, network, pixels))
+            answered[name] = evaluation.answers(
+                target, network.compiled, _batches(bundle, network, pixels), outputs=outputs
+            )
             _say(f"{name}: {len(pixels)} images answered in {time.perf_counter() - began:.1f} s")
     networks = missing.without(networks)
     image = np.asarray(pixels[:1])
@@ -261,7 +263,7 @@ def _evaluated(
         timed.append(one)
         _say(f"timed: {len(timed)} of {plan.processes} processes")
     about = bundle.about
-    images = evaluation.ImageSet(about.classes, bundle.labels, expected, about.skipped, about.images)
+    images = evaluation.ImageSet(about.classes, bundle.labels, bundle.expected, about.skipped, about.images, outputs)
     latencies = measure.collected(jobs, timed)
     return evaluation.result(target, about.ships, images, networks, answered, latencies, missing.several())
 
@@ -282,9 +284,12 @@ def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Map
             _say(f"decoding with {library}: not compared: it is not installed")
             continue
         both = (network.images(each, bundle.preprocessing) for each in (host, pixels))
-        one, other = (evaluation.answers(target, network.compiled, [each]).logits.argmax(1) for each in both)
+        outputs = bundle.about.outputs
+        one, other = (evaluation.answers(target, network.compiled, [each], outputs=outputs).given for each in both)
         apart = np.abs(pixels.astype(np.int32) - host)
-        difference = DecodingDifference(len(files), float(apart.mean()), int(apart.max()), int((one != other).sum()))
+        difference = DecodingDifference(
+            len(files), float(apart.mean()), int(apart.max()), outputs.of_task.changed(one, other)
+        )
         found[library] = difference
         _say(
             f"decoding with {library}: pixels differ from the host's by {difference.mean_levels:.2f} levels "
@@ -295,8 +300,9 @@ def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Map
 
 
 def _batches(bundle: Bundle, network: evaluation.Network, pixels: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(pixels), inference.BATCH):
-        yield network.images(np.asarray(pixels[start : start + inference.BATCH]), bundle.preprocessing)
+    most = bundle.about.outputs.batch(inference.BATCH)
+    for start in range(0, len(pixels), most):
+        yield network.images(np.asarray(pixels[start : start + most]), bundle.preprocessing)
 
 
 def _notes(measured: Measured) -> Iterator[str]:
@@ -330,11 +336,11 @@ def _report(measured: Measured) -> None:
     longest = max(5, *map(len, named))
     for name, variant in named.items():
         counts, times = variant.accuracy, variant.latency.host if variant.latency else None
-        top1 = f"top-1 {counts.top1_pct:.2f} %, " if counts.has_labels else ""
+        score = f"{counts.name.short} {counts.score_pct:.2f} %, " if counts.has_labels else ""
         shown = f", p50 {times.p50:.3f} ms, p99 {times.p99:.3f} ms" if times else ""
         shown += _more(variant.latency) if variant.latency else ""
         shown += " (emulated)" if variant.latency and variant.latency.is_emulated else ""
-        print(f"{name:{longest}} {top1}{counts.agree} of {counts.images} answers are those of FP32 on the host{shown}")
+        print(f"{name:{longest}} {score}{counts.agreeing} those of FP32 on the host{shown}")
     for sentence in _notes(measured):
         print(sentence)
 

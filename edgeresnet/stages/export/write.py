@@ -25,6 +25,7 @@ from ...portable import evaluation, manifest, yardstick
 from ...portable.preprocessing import Preprocessing
 from ...portable.result import PLAIN, SAFE
 from ...portable.session import Target
+from ...portable.tasks.task import Outputs, task_of
 from ...store import Artifact, file_of
 from ..specs import ExportInputs, ExportSpec, NetworkFile
 from . import contents, serving
@@ -64,17 +65,16 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
         ctx.warn("device", sentence, subject=target.title)
     variants = _networks(inputs, spec, target, folder / contents.NETWORKS, ctx)
     alternatives = _alternatives(inputs, spec, target, folder / contents.NETWORKS)
-    skipped = _evaluation(samples, inputs.reference, spec.judged, folder / contents.EVALUATION, ctx)
+    skipped, outputs = _evaluation(samples, inputs.reference, spec, folder / contents.EVALUATION, ctx)
     readable = [index for index in range(len(samples)) if samples.name(index) not in set(skipped)]
     _photographs(samples.subset(readable), folder / contents.SAMPLES)
     _floor(target, folder)
-    outputs = np.load(folder / contents.EVALUATION / "expected.npy").shape[1]
     about = BundleAbout(
         made_by=__version__,
         target=target.name,
         network=spec.network,
         ships=spec.ships,
-        classes=tuple(samples.classes) or tuple(map(str, range(outputs))),  # their names are not known
+        classes=tuple(samples.classes) or tuple(map(str, range(outputs.classes))),  # their names are not known
         skipped=tuple(skipped),
         images=samples.identity,
         preprocessing=samples.preprocessing.to_json(),
@@ -83,11 +83,12 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
         timing=spec.timing,
         rebuilds=spec.rebuilds,
         alternatives=alternatives,
+        task=spec.task,
     )
     contents.write_about(folder, about)
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in about.classes), encoding="utf-8")
     (folder / "normalize.txt").write_text(_arithmetic(samples.preprocessing), encoding="utf-8")
-    served = serving.write(folder, about, folder / contents.NETWORKS / variants[spec.ships].file, outputs)
+    served = serving.write(folder, about, folder / contents.NETWORKS / variants[spec.ships].file, outputs.classes)
     (folder / "README.md").write_text(_readme(about, samples.preprocessing, target, served), encoding="utf-8")
     files = manifest.files_in(folder)
     manifest.write(folder, files, format=contents.FORMAT)
@@ -169,11 +170,17 @@ def _write_file(source: Path, path: Path, *, halved: bool, pixels: Preprocessing
         deliver.copied(made, path)
 
 
-def _evaluation(samples: Samples, reference: Artifact, judged: bool, folder: Path, ctx: Context) -> list[str]:
-    """Write decoded pixels, labels, and the FP32 network's answers; return the images that are left out."""
+def _evaluation(
+    samples: Samples, reference: Artifact, spec: ExportSpec, folder: Path, ctx: Context
+) -> tuple[list[str], Outputs]:
+    """Write decoded pixels, labels, and the FP32 network's answers. Return the images that are left out, and what
+    answers mean.
+    """
     folder.mkdir()
+    task = task_of(spec.task)
     with np.load(reference.path / evaluation.LOGITS) as stored:
-        indices, expected = stored["indices"], stored["fp32"]
+        outputs = Outputs(spec.task, len(samples.classes), samples.preprocessing.size)
+        indices, expected = stored["indices"], outputs.restored(stored, "fp32")
     side, channels = samples.preprocessing.size, samples.preprocessing.channels
     shape = (len(indices), side, side, channels)
     pixels = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=samples.preprocessing.pixel, shape=shape)
@@ -185,10 +192,11 @@ def _evaluation(samples: Samples, reference: Artifact, judged: bool, folder: Pat
         done += len(batch.indices)
         ctx.progress(done, len(indices), "images")
     pixels.flush()
-    if judged:
-        np.save(folder / "labels.npy", samples.labels[indices])
-    np.save(folder / "expected.npy", expected)
-    return [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
+    if spec.judged:
+        task.write_labels(task.labels(samples, indices), folder)
+    task.write_expected(expected, folder)
+    left_out = [samples.name(index) for index in sorted(set(range(len(samples))) - set(indices.tolist()))]
+    return left_out, replace(outputs, classes=outputs.classes or task.classes_of(expected))
 
 
 def _photographs(samples: Samples, folder: Path) -> None:
@@ -225,7 +233,7 @@ def carried_files(target: str) -> dict[str, Path]:
         "stages/__init__.py",
         *(f"targets/{name}" for name in (*shared, f"{target}.py")),
     ]
-    portable = (path for path in (_ROOT / "portable").glob("*.py") if path.name not in _JUDGES)
+    portable = (path for path in (_ROOT / "portable").rglob("*.py") if path.name not in _JUDGES)
     names += sorted(path.relative_to(_ROOT).as_posix() for path in portable)
     names += [f"stages/export/{name}.py" for name in ("__init__", "contents", "on_device")]
     names.append(yardstick.file().relative_to(_ROOT).as_posix())

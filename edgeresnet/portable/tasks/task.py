@@ -1,0 +1,191 @@
+"""What a task is, as the interface of its members. Knows none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+
+from ..frozen import dataclass
+from ..intervals import Z95, Interval
+from . import DEFAULT, TaskName, member
+
+if TYPE_CHECKING:
+    from ..result import AnyAccuracy, Measured, Variant
+
+Given: TypeAlias = Any  # what a network gave, as far as it is kept; each task has its own type, and all have a length
+Labels: TypeAlias = Any  # of images; each task has its own type
+Compare: TypeAlias = "Callable[[Given], AnyAccuracy]"
+
+
+AGAIN = "run deploy.py again on the device"
+
+
+class Scored(Protocol):
+    """How good answers are, before and now, and what that loses. Only with labels."""
+
+    @property
+    def images(self) -> int: ...
+    @property
+    def before_pct(self) -> float: ...
+    @property
+    def score_pct(self) -> float: ...
+    @property
+    def drop_pp(self) -> float: ...
+
+    def before_interval_pct(self, z: float = Z95, times: float = 1.0) -> Interval: ...
+    def score_interval_pct(self, z: float = Z95, times: float = 1.0) -> Interval: ...
+    def drop_interval_pp(self, z: float = Z95, times: float = 1.0) -> Interval:
+        """Return the paired interval of the points lost; `times` as many images like these give its multiple."""
+
+
+class ClassAccuracy(NamedTuple):
+    """One class, and how well it is found."""
+
+    label: str
+    of: Scored
+
+
+class Change(NamedTuple):
+    """What one run's answers lose against another's, image by image; None: it is not known."""
+
+    images: int
+    agree: int | None = None  # images with the same answer
+    correct: int | None = None
+    lost: int | None = None  # images
+    won: int | None = None
+    drop_pp: float | None = None
+    interval: Interval | None = None
+
+
+class Task(Protocol):
+    """What labels are, how outputs become predictions, which metric there is, and how two networks are compared."""
+
+    @property
+    def name(self) -> TaskName: ...
+
+    @property
+    def flipped(self) -> str:
+        """The word for what changes between two networks: "answers"."""
+
+    @property
+    def class_score(self) -> str:
+        """What the metric of one class is called: "recall"."""
+
+    @property
+    def promises(self) -> tuple[str, ...]:
+        """The promises about answers that a recipe of this task may have."""
+
+    # What a network gave
+
+    def batch(self, outputs: Outputs, most: int) -> int: ...
+    def kept(self, answer: np.ndarray, outputs: Outputs) -> Given: ...
+    def joined(self, parts: Sequence[Given]) -> Given: ...
+    def arrays(self, given: Given) -> dict[str, np.ndarray]: ...
+    def restored(self, array: Callable[[str], np.ndarray]) -> Given: ...
+
+    def classes_of(self, expected: Given) -> int:
+        """Return how many classes the answers are of, where no label shows it."""
+
+    # Labels
+
+    def labels(self, samples: Any, indices: np.ndarray) -> Labels | None:
+        """Return the labels of some images; None where they have none."""
+
+    def write_labels(self, labels: Labels, folder: Path) -> None:
+        """Write labels for a device."""
+
+    def read_labels(self, folder: Path) -> Labels | None:
+        """Read what `write_labels` wrote; None where nothing was written."""
+
+    def write_expected(self, expected: Given, folder: Path) -> None:
+        """Write the reference's answers for a device."""
+
+    def read_expected(self, folder: Path) -> Given:
+        """Read what `write_expected` wrote."""
+
+    # Comparing
+
+    def against(self, expected: Given, labels: Labels | None, outputs: Outputs) -> Compare:
+        """Return the function that compares answers with the reference's."""
+
+    def of_variant(self, expected: Given, given: Given) -> dict[str, Any]:
+        """Return what a variant records of each image."""
+
+    def of_result(self, expected: Given, labels: Labels | None, outputs: Outputs) -> dict[str, Any]:
+        """Return what a result records of each image: labels, and the reference's answers."""
+
+    def changed(self, one: Given, other: Given) -> int:
+        """Return how many images have another answer, any part of it."""
+
+    # Results
+
+    def has_labels(self, measured: Measured) -> bool: ...
+
+    def check(self, measured: Measured) -> None:
+        """Refuse a result whose parts do not fit each other."""
+
+    def check_counts(self, measured: Measured, expected: Given, labels: Labels | None, outputs: Outputs) -> None:
+        """Refuse what a device measured on other images than a bundle's, or counts that its answers do not give."""
+
+    def no_better_than_chance(self, measured: Measured) -> bool:
+        """Return whether nothing shows that the reference's answers have to do with the images."""
+
+    def chance_sentence(self, measured: Measured) -> str:
+        """Return that the reference is not clearly better than chance, and what to do; empty where it is."""
+
+    def only_answer(self, measured: Measured) -> str:
+        """Return the class that what would ship answers always; empty where it answers several."""
+
+    def change(self, before: Measured, now: Measured, variant: str) -> Change:
+        """Compare a variant in two results of the same images."""
+
+    def details(self, measured: Measured, variant: str) -> list[str]:
+        """Return what else labels show of a variant, each a part of a sentence. Only with labels."""
+
+    def builds_agree(self, builds: Sequence[Variant]) -> str:
+        """Return how far builds of one network agree, as the end of a clause; empty where that is not known."""
+
+    def classes(self, measured: Measured, variant: str = "") -> list[ClassAccuracy]:
+        """Return how well a variant (what would ship) finds each class, in order. Only with labels."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """How a network's answers are read. `classes` and `size` (the side of an image) matter to some tasks alone."""
+
+    task: TaskName = DEFAULT
+    classes: int = 0
+    size: int = 0
+
+    @property
+    def of_task(self) -> Task:
+        return task_of(self.task)
+
+    def batch(self, most: int) -> int:
+        """Return how many images to infer at once: their answers must fit into memory."""
+        return self.of_task.batch(self, most)
+
+    def kept(self, answer: np.ndarray) -> Given:
+        """Return what is kept of the answer to one batch."""
+        return self.of_task.kept(answer, self)
+
+    def joined(self, parts: Sequence[Given]) -> Given:
+        """Put the answers to several batches together, in order."""
+        return self.of_task.joined(parts)
+
+    def arrays(self, given: Given, name: str = "") -> dict[str, np.ndarray]:
+        """Return answers as arrays, to be stored under a name."""
+        return {f"{name}{key}": each for key, each in self.of_task.arrays(given).items()}
+
+    def restored(self, stored: Any, name: str = "") -> Given:
+        """Return answers that were stored under a name: `stored` maps names to arrays."""
+        return self.of_task.restored(lambda key: stored[f"{name}{key}"])
+
+
+def task_of(name: str) -> Task:
+    """Return a task by its name."""
+    found: Task = member(name)
+    return found
