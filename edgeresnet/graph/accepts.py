@@ -251,7 +251,8 @@ def _weighted(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
             )  # fmt: skip
         if compiler.symmetric and weights is not None and is_held:
             yield from _weight_scales(plan, node, weights)
-            yield from _data_scales(plan, node)
+        if weights is not None and is_held:
+            yield from _data_scales(plan, compiler, node)
 
 
 def _weight_scales(plan: Plan, node: Node, weights: Node) -> Iterator[Finding]:
@@ -273,13 +274,22 @@ def _weight_scales(plan: Plan, node: Node, weights: Node) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _data_scales(plan: Plan, node: Node) -> Iterator[Finding]:
+def _data_scales(plan: Plan, compiler: Compiler, node: Node) -> Iterator[Finding]:
     data = plan.origin(node.input[0])
-    if data is not None and data.op_type == DEQUANTIZE and plan.sides(data.input[1]) not in (None, ()):
+    if data is None or data.op_type != DEQUANTIZE or plan.sides(data.input[1]) in (None, ()):
+        return
+    scales = plan.value(data.input[1])
+    if compiler.symmetric:
         yield Finding(
             WARNING, "per-channel-data", title(data), "the scale of its data is a list",
             "NVIDIA allows lists for weights only; TensorRT-RTX accepts it but computes in float, even with one entry",
             "use one scale for the tensor, as a scalar without dimensions",
+        )  # fmt: skip
+    elif scales is not None and scales.size > 1 and (compiler.name != "openvino" or np.ptp(scales)):
+        yield Finding(
+            WARNING, "per-channel-data", title(data), "channels of its data have scales or zero points of their own",
+            "it computes in float then" + (", unless all scales are alike" if compiler.name == "openvino" else ""),
+            "use one scale for the tensor",
         )  # fmt: skip
 
 

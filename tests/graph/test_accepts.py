@@ -127,6 +127,26 @@ def test_a_padded_shortcut_with_a_shared_zero_point_is_refused_by_openvino(about
     assert refused or not message
 
 
+@pytest.mark.parametrize(("target", "alike", "floats"), [
+    ("openvino", True, False), ("openvino", False, True), ("onnxruntime", True, True), ("onnxruntime", False, True),
+])  # fmt: skip
+def test_data_with_zero_points_or_scales_per_channel(target: str, alike: bool, floats: bool, tmp_path: Path) -> None:
+    """The lint, and what the compiler runs: zero points per channel are INT8 in OpenVINO alone."""
+    about = {"scale": np.full(CHANNELS, 0.02), "axis": 1, "kind": np.uint8}
+    net = clean(relu=about)
+    net.hold("r1.zero", np.arange(CHANNELS).astype(np.uint8))
+    if not alike:
+        net.hold("r1.scale", np.geomspace(0.01, 0.04, CHANNELS).astype(np.float32))
+    onnx.save(net.model(batch=1), tmp_path / "net.onnx")
+    assert ("per-channel-data" in rules(net.model(batch=1), target)) == floats
+    runtime = targets.get(target)
+    (tmp_path / "compiled").mkdir()
+    runtime.compile(tmp_path / "net.onnx", runtime.options(), tmp_path / "compiled")
+    with runtime.load(tmp_path / "compiled") as session:
+        ran = [layer for layer in session.layers() if "Conv" in layer.operator]
+    assert any(layer.precision == "f32" for layer in ran) == floats
+
+
 @pytest.mark.parametrize(
     ("target", "case", "expected"),
     [
