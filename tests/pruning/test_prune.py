@@ -68,7 +68,8 @@ def pruned_alike(network: nn.Module, choice: choose.Choice, images: torch.Tensor
     return narrow
 
 
-ARCHS = ["cifar_resnet8", "cifar_resnet20", "cifar_resnet8b", "cifar_plain8", "resnet18"]
+SEGMENTERS = ["fcn_cifar_resnet8", "deeplabv3_cifar_resnet8b"]
+ARCHS = ["cifar_resnet8", "cifar_resnet20", "cifar_resnet8b", "cifar_plain8", "resnet18", *SEGMENTERS]
 LARGE = [pytest.param(arch, marks=pytest.mark.slow) for arch in ("resnet50", "resnext50_32x4d", "wide_resnet50_2")]
 
 
