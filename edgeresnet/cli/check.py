@@ -35,6 +35,7 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], on: tup
     reached: `edgeresnet devices` does that.
     """
     from .. import pipeline, recipe
+    from ..images import mask_counts
     from ..pipeline import lookup
     from . import _progress
 
@@ -54,6 +55,8 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], on: tup
     for slot, images in samples.items():
         classes = f"{len(images.classes)} classes" if images.classes else "not sorted into classes"
         _print(f"{slot}: {len(images)} images, {classes}")
+        if images.has_masks:
+            _print(f"{slot}: {mask_counts.of_samples(images).words}")
     if "evaluation" in samples:
         _print_reach(wanted, samples["evaluation"])
     complete = [_print_target(target) for target in resolved.targets.values()]

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..portable import machine
-from . import decode, place
-from .sources import ImageSource, arrays, at
+from . import decode, mask_counts, place
+from .mask_counts import MaskCounts
+from .sources import ImageSource, arrays, at, pairs_at
+from .sources.naming import Named
 from .sources.outputs import written_by_us
 
 
@@ -52,10 +54,17 @@ class Survey:
     splits: dict[str, Split]
     shared: list[tuple[str, str, list[str]]]
     ours: dict[str, str]  # folders that edgeresnet wrote, and what they are: left out
+    masks: MaskCounts | None = None  # what masks hold, where there are such
+    wrong_masks: tuple[tuple[str, str], ...] = ()  # which cannot be used, and why
 
 
-def survey(path: Path) -> Survey:
-    """Look at all images that a folder, a list, a .tar or an .npz holds."""
+def survey(path: Path, mask_path: Path | None = None) -> Survey:
+    """Look at all images that a folder, a list, a .tar or an .npz holds, and at their masks."""
+    pairs = pairs_at(path, mask_path)
+    if pairs:
+        counts, wrong = mask_counts.of_files(pairs)
+        split = _looked_at(Named(pairs.source, (), [0]), _names_by_content(pairs))
+        return Survey(str(path), {path.name: split}, [], {}, counts, tuple(wrong))
     sources = _sources(path)
     holders = {name: _names_by_content(source) for name, source in sources.items()}
     shared = []

@@ -43,8 +43,8 @@ def inspect_checkpoint(path: Path) -> CheckpointReport:
     return checkpoint.inspect_checkpoint(path)
 
 
-def inspect_images(path: Path) -> ImagesReport:
+def inspect_images(path: Path, masks: Path | None = None) -> ImagesReport:
     """Inspect a folder of images, a list of them, a .tar or an .npz."""
     from . import pictures
 
-    return pictures.inspect_images(path)
+    return pictures.inspect_images(path, masks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -118,13 +119,15 @@ def run(
 
 
 def _warned(steps: Sequence[Step], resolved: Resolved, listener: Listener) -> list[Step]:
-    """Report doubtful calibration images at once, before hours are spent, and with the step that reads them."""
-    if all(step.id != CALIBRATE for step in steps):
-        return list(steps)
-    warnings = suitability.warnings_of(resolved)
-    for warning in warnings:
+    """Report doubtful images at once, before hours are spent: calibration with the step that reads it, masks with the
+    first.
+    """
+    found = {step.id: suitability.of_calibration(resolved) for step in steps if step.id == CALIBRATE}
+    for step in steps[:1]:
+        found[step.id] = (*suitability.of_masks(resolved), *found.get(step.id, ()))
+    for warning in itertools.chain.from_iterable(found.values()):
         listener.warns(str(warning))
-    return [replace(step, warnings=(*step.warnings, *warnings)) if step.id == CALIBRATE else step for step in steps]
+    return [replace(step, warnings=(*step.warnings, *found.get(step.id, ()))) for step in steps]
 
 
 def _begun(recipe: Recipe, store: Store) -> _Work:

@@ -1,6 +1,6 @@
-"""Whether the calibration images suit the network and the evaluation: known before hours are spent on INT8.
+"""Whether the calibration images suit the network and the evaluation, and whether masks hold classes.
 
-Warnings only: nothing is refused, and no key depends on them.
+Known before hours are spent. Warnings only, and no key depends on them; but a mask that cannot be right is refused.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..images import Samples, likeness
+from ..images import Samples, likeness, mask_counts
 from ..portable.result import RunWarning
 from .resolving import Resolved
 
@@ -18,7 +18,23 @@ _MOST_SHOWN = 2  # differences in one sentence
 
 
 def warnings_of(resolved: Resolved) -> tuple[RunWarning, ...]:
-    """Return what makes the calibration images doubtful. Decodes a sample of them and of the evaluation images once."""
+    """Return what makes the images doubtful. Decodes a sample of them, and what calibration images look like once."""
+    return (*of_masks(resolved), *of_calibration(resolved))
+
+
+def of_masks(resolved: Resolved) -> tuple[RunWarning, ...]:
+    """Return why masks may not be what is meant; refuse those that cannot be right before anything runs."""
+    found = []
+    for slot in ("training", "evaluation"):
+        given = resolved.samples.get(slot)
+        doubt = mask_counts.of_samples(given.value).doubt if given and given.value.has_masks else ""
+        if doubt:
+            found.append(RunWarning("doubtful-masks", f"of the {slot} images: {doubt}"))
+    return tuple(found)
+
+
+def of_calibration(resolved: Resolved) -> tuple[RunWarning, ...]:
+    """Return why the calibration images may not suit."""
     given, judged = resolved.samples.get("calibration"), resolved.samples.get("evaluation")
     if resolved.recipe.quantize is None or given is None:
         return ()

@@ -50,6 +50,7 @@ def images_text(about: ImagesReport) -> str:
     lines = []
     for name, split in about.splits.items():
         lines += _split(name, split)
+    lines += _masks(about)
     lines += [f"{name} is {what} of edgeresnet, and is left out" for name, what in about.ours.items()]
     for one, other, names in about.shared:
         many = "1 image" if len(names) == 1 else f"{len(names)} images"
@@ -125,6 +126,17 @@ def _split(name: str, split: Split) -> list[str]:
         if alike:
             lines.append(f"  {len(alike)} {words}: {_named([' = '.join(names[:2]) for names in alike], '; ')}")
     return lines
+
+
+def _masks(about: ImagesReport) -> Iterator[str]:
+    if about.masks is None:
+        return
+    yield f"  masks: {about.masks.words}"
+    if about.masks.doubt and not about.wrong_masks:
+        yield f"  {about.masks.doubt}"
+    if about.wrong_masks:
+        named = _named([f"{name} {why}" for name, why in about.wrong_masks], "; ")
+        yield f"  error: {len(about.wrong_masks)} of the masks cannot be used: {named}"
 
 
 def _named(words: Sequence[str], between: str = ", ") -> str:

@@ -203,6 +203,18 @@ def test_a_folder_of_images_is_looked_at(command: Command, tmp_path: Path) -> No
     assert json.loads(out)["wrong"] is True
 
 
+def test_masks_are_looked_at_with_their_images(command: Command, tmp_path: Path) -> None:
+    from ..images.test_masks import colour, set_of
+
+    set_of(tmp_path)
+    out, _ = expect(0, command("inspect", "images", "--masks", "masks"))
+    assert "  masks: 1 26.4 %, 2 25.8 %" in out
+    colour(tmp_path)
+    out, _ = expect(2, command("inspect", "images", "--masks", "masks"))
+    assert "error: 1 of the masks cannot be used: masks/deep/2.png is a colour image" in " ".join(out.split())
+    assert "the folder of masks none does not exist" in refused(command("inspect", "images", "--masks", "none"))
+
+
 def test_a_store_next_to_the_images_is_left_out(command: Command, tmp_path: Path) -> None:
     from edgeresnet.store import Store
 

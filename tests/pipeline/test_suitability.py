@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgeresnet import pipeline, recipe
 from edgeresnet.cli import _progress
 from edgeresnet.context import Progress
-from edgeresnet.errors import ModelError
+from edgeresnet.errors import ImagesError, ModelError
 from edgeresnet.images import sources
 from edgeresnet.pipeline import Listener
 from edgeresnet.pipeline.runner import _warned
@@ -179,3 +180,35 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(
     wanted = recipe.parse(raw)
     with pytest.raises(ModelError, match="cuda needs a GPU") if refused else contextlib.nullcontext():
         pipeline.resolve(wanted, Store.open(tmp_path / "store"))
+
+
+def test_masks_with_one_class_are_doubted_with_the_first_step_and_wrong_ones_refused(tmp_path: Path) -> None:
+    from ..images.test_mask_counts import halves
+    from ..images.test_masks import wanted
+
+    raw = wanted(
+        images__evaluation=halves(tmp_path, 255, 0),
+        model__classes=2,
+        model__checkpoint=None,
+        model__arch="fcn_cifar_resnet20",
+        images__training="digits-scenes",
+        train={"epochs": 1, "rate": 0.01},
+    )
+    raw["images"]["training"] = raw["images"]["evaluation"]
+    with pytest.raises(ImagesError, match="are also evaluation images"):
+        warnings(raw, tmp_path)
+    raw["images"]["training"] = halves(tmp_path / "other", 1, 0)
+    for path in (tmp_path / "other" / "images").iterdir():
+        Image.new("L", (8, 8), int(path.stem)).save(path)
+    found = warnings(raw, tmp_path)
+    assert found == {
+        "doubtful-masks": "of the evaluation images: their masks hold 0 and ignored pixels alone: "
+        "a class must not have the ignored number"
+    }
+    heard = Heard()
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(recipe.parse(raw), Store.open(tmp_path / "store"), listener=heard)
+    assert heard.sentences == list(found.values())
+    Image.new("L", (8, 8), 9).save(tmp_path / "masks" / "0.png")
+    with pytest.raises(ImagesError, match="has the number 9 in 64 pixels, but there are 2 classes"):
+        warnings(raw, tmp_path)

@@ -21,7 +21,7 @@ from .arrays import Arrays, digits, npz
 from .cifar import cifar10
 from .files import Folder, Listed
 from .image_source import ImageSource as ImageSource
-from .masked import Masked
+from .masked import Masked, Masks
 from .naming import Named, Names, settled
 from .scenes import SCENES, scenes
 from .tars import COMPRESSED
@@ -40,10 +40,12 @@ __all__ = [
     "npz",
     "open_masked",
     "open_source",
+    "pairs_at",
 ]
 
 DIGITS = "digits"
 CIFAR10 = "cifar10"
+IGNORE_INDEX = 255  # in the masks of most data sets
 KINDS = (".csv", ".json", ".npz", ".tar")
 
 
@@ -62,7 +64,7 @@ def open_masked(
     *,
     names: str | None = None,
     classes: int | None = None,
-    ignored: int = 255,
+    ignored: int = IGNORE_INDEX,
 ) -> ImageSource:
     """Open a source of images with masks; calibration images have none. `ignored` is the number without a class."""
     if slot == "calibration":
@@ -131,26 +133,51 @@ def _opened(named: Source, slot: str, store: Store | None) -> ImageSource:
     return at(Path(os.path.expanduser(named.source)), slot, store)
 
 
+def pairs_at(path: Path, mask_path: Path | None) -> Masked | None:
+    """Open images with masks to look at them: of a folder, or of what has masks itself; None where there are none."""
+    with _refused(path):
+        if mask_path or _has_masks(path):
+            source, masks, classes = _pairs(path, mask_path, None, None, IGNORE_INDEX)
+            return Masked(source, masks, classes)
+    return None
+
+
+def _has_masks(path: Path) -> bool:
+    kind = path.suffix.lower()
+    if not os.path.isfile(path) and not webdataset.is_pattern(path):
+        return False
+    if kind == ".json":
+        return coco.is_coco(coco.load(path))
+    return masked.is_list(path) if kind == ".csv" else kind == ".tar" and webdataset.has_masks(path)
+
+
 def _masked(
     path: Path, mask_path: str | None, store: Store | None, names: Names | None, classes: int | None, ignored: int
 ) -> Masked:
-    """Open images with the masks that a recipe names, or that a list, a file of COCO or shards have themselves."""
-    drawn_at = Path(os.path.expanduser(mask_path)) if mask_path else path
-    if drawn_at.suffix.lower() == ".json":
-        held = coco.load(drawn_at)
-        if mask_path or coco.is_coco(held):
-            root = path if mask_path else path.parent
-            return Masked(*coco.opened(drawn_at, held, root, store, names.in_order() if names else None))
-    if mask_path:
-        found = masked.of_folders(path, drawn_at, store, ignored)
-    elif path.suffix.lower() in (".csv", ".json"):
-        found = masked.of_list(path, store, ignored)
-    else:
-        found = webdataset.masked(path, store, ignored)
-    if names is None and classes is None:
+    """Open images with masks, and settle what their numbers are called."""
+    drawn_at = Path(os.path.expanduser(mask_path)) if mask_path else None
+    source, masks, known = _pairs(path, drawn_at, store, names, ignored)
+    if not known and names is None and classes is None:
         hint = "set `model.classes`, with the background, or name the classes in `images.names`"
         raise ImagesError(f"the masks of {shown(path)}", "do not say how many classes there are", hint=hint)
-    return Masked(*found, names.in_order() if names else tuple(map(str, range(classes or 0))))
+    return Masked(source, masks, known or (names.in_order() if names else tuple(map(str, range(classes or 0)))))
+
+
+def _pairs(
+    path: Path, drawn_at: Path | None, store: Store | None, names: Names | None, ignored: int
+) -> tuple[ImageSource, Masks, tuple[str, ...]]:
+    """Return images, their masks, and the classes where the file names them."""
+    described = drawn_at or path
+    if described.suffix.lower() == ".json":
+        held = coco.load(described)
+        if drawn_at or coco.is_coco(held):
+            root = path if drawn_at else path.parent
+            return coco.opened(described, held, root, store, names.in_order() if names else None)
+    if drawn_at:
+        return *masked.of_folders(path, drawn_at, store, ignored), ()
+    if path.suffix.lower() in (".csv", ".json"):
+        return *masked.of_list(path, store, ignored), ()
+    return *webdataset.masked(path, store, ignored), ()
 
 
 def _without_labels(named: Source, store: Store | None) -> ImageSource:

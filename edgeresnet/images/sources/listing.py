@@ -92,6 +92,16 @@ def read(path: Path, *, labelled: bool, columns: Sequence[str] = LABELS, what: s
     return Listing(names, classes, labels, bool(words) and all(map(_INTEGER.fullmatch, words)))
 
 
+def has_column(path: Path, columns: Sequence[str]) -> bool:
+    """Return whether the first row of a .csv has one of these columns."""
+    with _opened(path) as file:
+        try:
+            first = file.readline(_LONGEST_LINE)
+        except UnicodeDecodeError as problem:
+            raise _not_text(path) from problem
+    return any(word.strip(' "\r\n').lower() in columns for word in re.split("[,;\t]", first))
+
+
 def _csv(path: Path, known_labels: Sequence[str]) -> Iterator[Row]:
     columns: tuple[int, int | None] | None = None
     width, odd = 0, Counted()

@@ -1,7 +1,7 @@
 """Images with a mask each: a folder of images and one of masks, or a list of both.
 
 A mask has its image's path with another ending. What fits no partner is refused: a forgotten mask would count as
-nothing, and a forgotten image would be missed by nobody.
+nothing, and a forgotten image would not be missed.
 """
 
 from __future__ import annotations
@@ -129,6 +129,11 @@ def of_folders(root: Path, mask_root: Path, store: Store | None, ignored: int) -
     drawn = _by_stem(found, mask_root, "masks")
     pairs = _paired(_by_stem(images, root, "images"), drawn, root, mask_root)
     return Pictures(root, store, list(pairs)), Drawn(Pictures(mask_root, store, list(pairs.values())), ignored)
+
+
+def is_list(path: Path) -> bool:
+    """Return whether the first row of a .csv names a column of masks."""
+    return listing.has_column(path, COLUMNS)
 
 
 def of_list(path: Path, store: Store | None, ignored: int) -> tuple[ImageSource, Masks]:

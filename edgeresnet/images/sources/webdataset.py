@@ -71,6 +71,11 @@ def expanded(path: Path) -> list[Path]:
     return [path.parent / name for name in names]
 
 
+def has_masks(path: Path) -> bool:
+    """Return whether the first of these shards holds a mask."""
+    return any(name.lower().endswith(_MASK) for name in read(expanded(path)[0]).names)
+
+
 def masked(path: Path, store: Store | None, ignored: int) -> tuple[Packed, Drawn]:
     """Open shards in which `0001.mask.png` lies next to `0001.jpg`."""
     paths = expanded(path)
