@@ -6,6 +6,7 @@ import fcntl
 import functools
 import importlib
 import importlib.abc
+import inspect
 import os
 import shutil
 import signal
@@ -29,6 +30,8 @@ from edgeresnet.runs import Run, StepRecord
 from edgeresnet.stages import trace
 from edgeresnet.store import Store
 from edgeresnet.targets import _cuda
+
+from . import exports
 
 STANDIN = Path(__file__).parent / "standin"  # for TensorRT and a GPU
 # No deadline: how long an example takes depends on the machine. The same examples in every run, so that a change does
@@ -70,10 +73,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Skip files of other tiers in the unit tier: they import torch at their top."""
-    if config.getoption("--tier") == ["unit"] and collection_path.match("test_*.py"):
-        return "mark.unit" not in collection_path.read_text() or None
-    return None
+    """Skip files of other tiers: those that import torch in the unit tier, those of unit tests elsewhere."""
+    tiers = config.getoption("--tier")
+    if not tiers or not collection_path.match("test_*.py"):
+        return None
+    text = collection_path.read_text()
+    if "unit" not in tiers:
+        return "\npytestmark = pytest.mark.unit\n" in text or None
+    return (tiers == ["unit"] and "mark.unit" not in text) or None
 
 
 class Refused(importlib.abc.MetaPathFinder):
@@ -166,6 +173,29 @@ def write_recipe(folder: Path, raw: dict[str, Any]) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the suite share."""
+    root = tmp_path_factory.getbasetemp()
+    return root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exported_once(shared_folder: Path) -> Iterator[None]:
+    """Export equal networks to ONNX once in a suite; `fresh_exports` is for tests of the exporter itself."""
+    folder = shared_folder / "exports"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace, "to_onnx", exports.remembered(trace.to_onnx, folder))
+        yield
+
+
+@pytest.fixture
+def fresh_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export each network again."""
+    monkeypatch.setattr(trace, "to_onnx", inspect.unwrap(trace.to_onnx))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _short_windows() -> Iterator[None]:
     """Measure a few windows of some milliseconds, in this process: no test judges real time.
@@ -203,14 +233,12 @@ def _operators_are_listed_once(real: Callable[[], Any]) -> Callable[[], Any]:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+def once(shared_folder: Path) -> Callable[[str, Callable[[Path], None]], Path]:
     """`once(name, make)` is a folder that `make` filled: by the first process of the suite that needs it."""
-    root = tmp_path_factory.getbasetemp()
-    root = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
 
     def find_or_make(name: str, make: Callable[[Path], None]) -> Path:
-        folder, done = root / f"once-{name}", root / f"once-{name}.done"
-        with (root / f"once-{name}.lock").open("w") as lock:
+        folder, done = shared_folder / f"once-{name}", shared_folder / f"once-{name}.done"
+        with (shared_folder / f"once-{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not done.exists():
                 shutil.rmtree(folder, ignore_errors=True)

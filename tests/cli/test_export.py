@@ -225,6 +225,7 @@ def run_here(command: Command, store: Store, target: str) -> None:
     command("run", "here.yaml", "--store", store.root)
 
 
+@pytest.mark.usefixtures("fresh_exports")
 def test_the_same_inputs_give_the_same_bytes(export: Command, tmp_path: Path) -> None:
     both = ("--target", "onnxruntime", "--target", "tensorrt", "--input", "uint8")
     for name in ("one", "two"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from edgeresnet.stages import trace
 from edgeresnet.stages.specs import Architecture, TraceInputs, TraceSpec
 from edgeresnet.store import Given
 
+from .. import exports
 from ..conftest import tiny
 
 ARCHITECTURES: list[Any] = ["cifar_resnet8", "cifar_resnet14b"]  # option A's padded shortcuts, option B's convolutions
@@ -138,3 +140,26 @@ def test_networks_that_are_not_classifiers(
     network = models.build(f"{name}:make", 10, 1)
     with pytest.raises(ModelError, match=words):
         _traced(tmp_path, network, model__arch=f"{name}:make")
+
+
+def test_the_suite_exports_equal_networks_once_and_no_other(tmp_path: Path) -> None:
+    """What tests/exports.py does for all other tests."""
+    exported: list[nn.Module] = []
+
+    def export(network: nn.Module, channels: int, size: int) -> onnx.ModelProto:
+        exported.append(network)
+        return onnx.ModelProto(producer_name=str(len(exported)))
+
+    class Own(nn.Conv2d):
+        pass
+
+    once = exports.remembered(export, tmp_path)
+    torch.manual_seed(0)
+    one, other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+    again, strided, own = copy.deepcopy(one), nn.Conv2d(3, 4, 3, stride=2), Own(3, 4, 3)
+    strided.load_state_dict(one.state_dict())
+    names = [
+        once(each, 3, 8).producer_name for each in (one, again, other, strided, copy.deepcopy(one).eval(), own, own)
+    ]
+    assert names == ["1", "1", "2", "3", "4", "5", "6"]
+    assert once(one, 3, 16).producer_name == "7"
