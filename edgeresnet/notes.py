@@ -244,12 +244,17 @@ class HeldOut:
     """The INT8 network on calibration images that nothing was chosen by."""
 
     images: int
-    agree: int
+    agree: int  # answers that are the same: one per image, or one per pixel that is compared
     sqnr_db: float | None
+    pixels: int | None = field(default=None, metadata=OMIT)  # that are compared, of all images; None: images are
+
+    @property
+    def answers(self) -> int:
+        return self.images if self.pixels is None else self.pixels
 
     def check_read(self) -> None:
-        limits.check(self, 0, limits.MANY, "images")
-        limits.check(self, 0, self.images, "agree")
+        limits.check(self, 0, limits.MANY, "images", "pixels")
+        limits.check(self, 0, self.answers, "agree")
 
 
 @dataclass(frozen=True)

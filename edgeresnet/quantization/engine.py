@@ -31,9 +31,11 @@ _CORRECTED_WITH = 1 << 20  # values of all images for bias correction: more chan
 _OBSERVED_WITH = 1 << 23  # values of all images for rounding weights together
 _EVALUATED_WITH = 1 << 23  # values of all held-out images
 _FEWEST, _MOST = 16, 128  # images, however large or small
+_VERY_LARGE = 1 << 19  # values of an image: half as many such images suffice, since each shows more
+_EDGE = 32  # pixels of a lattice whose answers stand for those of all
 _LAYER_BY_LAYER = 4, 1 << 19  # images at least, and values of all images, for the layers' noise
 _EXACT_DB = 200.0  # no difference at all: more than float32 can show
-_LARGE = 1 << 16  # values of an image from which learning takes fewer images at once
+_AT_ONCE = ((1 << 16, 32), (1 << 18, 4))  # images to learn from, below this number of values; else one
 _OBSERVING = 0.5  # of the time, at most
 _FEWEST_OBSERVED = 32  # images
 _LEARNED = "learned channels and ranges"
@@ -94,6 +96,7 @@ class Quantized:
     sqnr_db: float | None = None
     agree: int = 0
     held_out: int = 0
+    pixels: int | None = None  # of all held-out images, where each has its own answer
     steps: list[QuantizeStep] = field(default_factory=list)
     layers: dict[str, float | None] = field(default_factory=dict)  # SQNR of each layer's output; empty: unknown
 
@@ -116,7 +119,7 @@ class Quantized:
             int8=tuple(places.label(node) for node in self.placement.weights.values()),
             kept_float=dict(self.placement.kept),
             images_in_levels=pixels.LEVELS in self.placement.points,
-            held_out=HeldOut(self.held_out, self.agree, self.sqnr_db),
+            held_out=HeldOut(self.held_out, self.agree, self.sqnr_db, self.pixels),
             bytes_before=bytes_before,
             bytes_after=bytes_after,
             dialect=dialect,
@@ -254,7 +257,8 @@ def most_held_out(shape: Sequence[int]) -> int:
 
 
 def _enough(values: int, shape: Sequence[int]) -> int:
-    return max(_FEWEST, min(_MOST, values // int(np.prod(shape))))
+    each = int(np.prod(shape))
+    return max(_FEWEST if each < _VERY_LARGE else _FEWEST // 2, min(_MOST, values // each))
 
 
 def _learn(attempts: _Attempts, channels: Channels, choices: Choices, learn: Batches, progress: Progress) -> None:
@@ -304,7 +308,7 @@ class _Lesson:
 
         before = self._before
         images = self._images[..., ::-1] if mirrored else self._images
-        batch = 32 if images[0].size < _LARGE else 4
+        batch = next((batch for below, batch in _AT_ONCE if images[0].size < below), 1)
         given = before.source.model, before.placement, before.source.ranges, images, batch, until
         found = clipping.observe(
             *given,
@@ -372,7 +376,8 @@ class Evaluation:
             sqnr = inference.sqnr_db(self._expected, given)
             found.sqnr_db = _EXACT_DB if sqnr is None else sqnr
             found.agree = int((given.argmax(1) == self._expected.argmax(1)).sum())
-            found.held_out = len(given)
+            found.held_out = len(self._images)
+            found.pixels = len(given) if len(given) != found.held_out else None
         return found
 
     def _answers(self, model: onnx.ModelProto) -> np.ndarray:
@@ -380,8 +385,19 @@ class Evaluation:
 
 
 def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
-    """Return a network's logits for normalised images."""
+    """Return a network's logits for normalised images, a row for each.
+
+    A network that answers for each pixel has a row for each pixel of a lattice: all of them would not fit into memory.
+    """
     run = session.Runner(model, [model.graph.output[0].name])
     size = session.batch_for(images.shape[1:])
     batches = (images[i : i + size] for i in range(0, len(images), size))
-    return np.concatenate([found[0] for _, found in run.over(batches)])
+    return np.concatenate([_rows(found[0]) for _, found in run.over(batches)])
+
+
+def _rows(logits: np.ndarray) -> np.ndarray:
+    if logits.ndim != 4:
+        return logits
+    high, wide = (np.unique(np.linspace(0, side - 1, min(_EDGE, side)).astype(int)) for side in logits.shape[2:])
+    few = logits[:, :, high][:, :, :, wide]
+    return np.ascontiguousarray(few.transpose(0, 2, 3, 1)).reshape(-1, few.shape[1])

@@ -5,13 +5,18 @@ A layer's output holds the noise of all layers before it; a residual sum reduces
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from ..portable import inference
 from .session import Runner, batch_for, each
+
+_LARGE, _STEP = 1 << 18, 2  # values of an image from which every second row and column of a map is looked at
+_END = 2**31 - 1
 
 
 def noise(
@@ -22,7 +27,8 @@ def noise(
     `outputs` maps layers to tensors, whose names are the same in both networks. One batch at a time is in memory.
     """
     names = list(outputs.values())
-    runners = Runner(exact, names), Runner(rounded, names)
+    step = 1 if math.prod(images.shape[1:]) < _LARGE else _STEP
+    runners = _runner(exact, names, step), _runner(rounded, names, step)
     signal, apart = np.zeros(len(names)), np.zeros(len(names))
     size = batch_for(images.shape[1:])
     for start in range(0, len(images), size):
@@ -31,6 +37,18 @@ def noise(
         signal, apart = signal + loud, apart + quiet
     pairs = zip(outputs, signal, apart, strict=True)
     return {layer: inference.decibels(loud, quiet) for layer, loud, quiet in pairs}
+
+
+def _runner(model: onnx.ModelProto, names: list[str], step: int) -> Runner:
+    """Return what computes tensors; of maps, every so many rows and columns: all would not fit into memory."""
+    maps = {node.output[0] for node in model.graph.node if node.op_type == "Conv"} if step > 1 else set[str]()
+    if not maps:
+        return Runner(model, names)
+    more, few = onnx.GraphProto(), {name: f"{name}/few" for name in names if name in maps}
+    held = {"few/from": [0, 0], "few/to": [_END, _END], "few/axes": [2, 3], "few/steps": [step, step]}
+    more.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in held.items())
+    more.node.extend(helper.make_node("Slice", [name, *held], [short]) for name, short in few.items())
+    return Runner(model, [few.get(name, name) for name in names], more)
 
 
 def _energies(runners: tuple[Runner, Runner], batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -250,6 +250,8 @@ def add_batches(
                     )
 
         session.each(add, values)
+        values.clear()
+        found.clear()  # before the next batch is computed: large maps fill memory
         views.counted(len(batch))
         on_images(views)
 

@@ -146,6 +146,8 @@ def observe(model: onnx.ModelProto, forms: Sequence[Form], batches: Sequence[np.
             seen[tensor].add_moments(values[tensor], chosen, images)
 
         session.each(take, readers)
+        values.clear()
+        computed.clear()  # before the next batch is computed: large maps fill memory
         left = max(0, left - len(batch))
     found = [Reads() for _ in forms]
     for one in seen.values():

@@ -17,12 +17,13 @@ from ..errors import ModelError
 from . import gradient
 from .net import Net, Node
 from .placement import Placement, weight_axis
-from .session import Runner, ahead, batch_for
+from .session import Runner, ahead, at_once, batch_for
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _OBSERVED = 1_400_000  # values of all images
+_VERY_LARGE = 1 << 19  # values of an image: fewer such images suffice
 _TAIL = 8  # one image in eight shows how large a channel gets,
 _BEYOND = 4.0  # in four times as many images as were seen
 _ROWS = 16  # outputs of a layer whose weights stand for all
@@ -31,7 +32,8 @@ NOTHING = 1e-12
 
 def observed(shape: tuple[int, ...]) -> int:
     """Return how many images of this shape to observe."""
-    return int(np.clip(_OBSERVED // int(np.prod(shape)), 8, 512))
+    each = int(np.prod(shape))
+    return int(np.clip(_OBSERVED // each, 8 if each < _VERY_LARGE else 4, 512))
 
 
 class Seen(NamedTuple):
@@ -89,7 +91,8 @@ def observe(model: onnx.ModelProto, placement: Placement, images: np.ndarray, se
         return differentiate(images[start : start + size], signs)
 
     starts = range(0, len(images), size)
-    for _, found in ahead(from_, starts) if ours else ((start, from_(start)) for start in starts):
+    several = at_once(images.shape[1:]) if ours else 1
+    for _, found in ahead(from_, starts, several):
         for name, tensor in tensors.items():
             tensor.add(found.tensors[name])
         for name, layer in layers.items():

@@ -18,6 +18,7 @@ from ..portable import machine
 from ..targets import onnxruntime as runtime
 
 _AT_ONCE = 2  # batches: more would be faster on many cores, but each takes memory
+_LARGE = 1 << 18  # values of an image whose tensors are in memory once, not twice
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,6 +27,11 @@ R = TypeVar("R")
 def batch_for(shape: Sequence[int]) -> int:
     """Return how many images of this shape the engine takes at once: always the same, so that results are, too."""
     return int(np.clip((1 << 18) // max(int(np.prod(shape)), 1), 1, 64))
+
+
+def at_once(shape: Sequence[int]) -> int:
+    """Return how many batches of images of this shape to compute at once."""
+    return _AT_ONCE if int(np.prod(shape)) < _LARGE else 1
 
 
 def each(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -53,7 +59,8 @@ class Runner:
         )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = max(1, machine.cores() // _AT_ONCE)
+        self._at_once = at_once([side.dim_value for side in model.graph.input[0].type.tensor_type.shape.dim[1:]])
+        options.intra_op_num_threads = max(1, machine.cores() // self._at_once)
         options.enable_mem_pattern = False
         if more is not None:  # all optimizations would take longer than they save
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -87,17 +94,21 @@ class Runner:
 
     def over(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
         """Yield each batch with its tensors, in order, while the next batches are computed."""
-        return ahead(self, batches)
+        return ahead(self, batches, self._at_once)
 
 
-def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+def ahead(function: Callable[[T], R], items: Iterable[T], several: int = _AT_ONCE) -> Iterator[tuple[T, R]]:
     """Yield each item with what the function returns, in order, while the next ones are computed."""
+    if several == 1:
+        for item in items:
+            yield item, function(item)
+        return
     waiting: deque[tuple[T, Future[R]]] = deque()
-    pool = ThreadPoolExecutor(min(_AT_ONCE, machine.cores()))
+    pool = ThreadPoolExecutor(min(several, machine.cores()))
     try:
         for item in items:
             waiting.append((item, pool.submit(function, item)))
-            if len(waiting) >= _AT_ONCE:
+            if len(waiting) >= several:
                 first, future = waiting.popleft()
                 yield first, future.result()
         for first, future in waiting:

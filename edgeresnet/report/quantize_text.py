@@ -96,8 +96,8 @@ def _target_lines(target: str, about: QuantizedTarget) -> list[str]:
     sentences += summary.quantizing_sentences(about.steps)
     held_out = about.held_out
     if held_out.images:
-        agree = f"{held_out.agree} of {held_out.images}"
-        sentences.append(f"held-out images: {agree} answers are the same, SQNR {summary.sqnr(held_out.sqnr_db)}")
+        agree = f"{held_out.agree} of {held_out.answers} {'answers' if held_out.pixels is None else 'pixels'}"
+        sentences.append(f"held-out images: {agree} are the same, SQNR {summary.sqnr(held_out.sqnr_db)}")
     else:
         sentences.append("there are too few images to hold some out: the loss is not known")
     sentences += summary.noisiest_layers(about)

@@ -61,8 +61,8 @@ class Maker:
         weights = self._rng.normal(size=(outputs, inputs, side, side)) * spread
         self.hold(f"{name}.weight", weights * self._rng.uniform(0.5, 2, (outputs, 1, 1, 1)), np.float32)
         self.hold(f"{name}.bias", self._rng.normal(size=outputs) / 4, np.float32)
-        about = {"pads": [apart * (side // 2)] * 4, "strides": [stride] * 2, "dilations": [apart] * 2}
-        about |= {"group": group, "kernel_shape": [side] * 2}  # type: ignore[dict-item]
+        about: dict[str, Any] = {"pads": [apart * (side // 2)] * 4, "strides": [stride] * 2, "dilations": [apart] * 2}
+        about |= {"group": group, "kernel_shape": [side] * 2}
         return self.add("Conv", [x, f"{name}.weight", f"{name}.bias"], f"{name}_out", outputs, **about)
 
     def relu(self, x: str) -> str:
@@ -77,7 +77,7 @@ class Maker:
     def resize(self, x: str, name: str, factor: float = 2, mode: str = "linear") -> str:
         scales = self.hold(f"{name}.scales", [1, 1, factor, factor], np.float32)
         where = "half_pixel" if mode == "linear" else "asymmetric"
-        about = {"mode": mode, "coordinate_transformation_mode": where, "nearest_mode": "floor"}
+        about: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": where, "nearest_mode": "floor"}
         return self.add("Resize", [x, "", scales], name, **about)
 
     def cat(self, name: str, *parts: str) -> str:

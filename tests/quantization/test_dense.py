@@ -150,3 +150,34 @@ def test_a_matrix_resizes_as_onnxruntime_does(mode: str, place: str, factor: flo
     assert resizing.known(own)
     found = resizing.matrix(own, SIZE, int(np.float32(factor) * SIZE), np.float32(factor)) @ given.ravel()
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_held_out_images_are_compared_pixel_by_pixel() -> None:
+    model = pyramid()
+    found = int8(model, CPU)
+    about = found.notes(CPU, 9, 4).held_out
+    assert (about.images, about.pixels) == (16, 16 * SIZE**2)
+    assert about.images < about.agree <= about.answers == about.pixels
+    given, expected = (answers(each, images(16, seed=9)) for each in (found.executed(), model))
+    assert about.agree == int((given.argmax(1) == expected.argmax(1)).sum())
+    assert about.sqnr_db == pytest.approx(sqnr(expected, given), abs=0.05)
+
+
+def test_a_lattice_stands_for_all_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_EDGE", 4)
+    model, given = pyramid(), images(3)
+    rows, logits = engine.answers(model, given), answers(model, given)
+    assert rows.shape == (3 * 16, 5)
+    np.testing.assert_allclose(rows[16 + 3], logits[1, :, 0, SIZE - 1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["layers", "session"])
+def test_large_maps_change_little(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less of them is looked at, or in memory at once."""
+    before = int8(pyramid(), CPU)
+    monkeypatch.setattr(f"edgeresnet.quantization.{place}._LARGE", 1)
+    after = int8(pyramid(), CPU)
+    assert after.model().SerializeToString() == before.model().SerializeToString()
+    assert after.layers.keys() == before.layers.keys()
+    for name, value in after.layers.items():
+        assert value == pytest.approx(before.layers[name], abs=3 if place == "layers" else 1e-6)

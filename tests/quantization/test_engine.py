@@ -231,7 +231,7 @@ def test_all_of_learning_ends_in_its_minutes(slower: float, monkeypatch: pytest.
 
         monkeypatch.setattr(owner, name, slow)
 
-    monkeypatch.setattr(engine, "_LARGE", 1)  # four images at once
+    monkeypatch.setattr(engine, "_AT_ONCE", ((1 << 18, 4),))
     takes(clipping, "_sums", 4.0)
     takes(engine, "_rounded", 5.0)
     takes(engine.Evaluation, "__call__", 2.0)
