@@ -130,7 +130,7 @@ def _run(count: int, kill: tuple[float, int] | None, folder: Path) -> Done:
     with _cluster(count, folder) as (cluster, others):
         nodes, _ = RayNodes.connected(cluster.address)
         shown = Seen()
-        elsewhere = functools.partial(spreading.spread, nodes, wanted, store, shown, 1)
+        opened = functools.partial(spreading.spread, nodes, wanted, store, shown, 1)
         began = time.perf_counter()
         timer = None
         if kill is not None:
@@ -138,7 +138,7 @@ def _run(count: int, kill: tuple[float, int] | None, folder: Path) -> Done:
             timer = threading.Timer(after, lambda: cluster.remove_node(others[which - 1], allow_graceful=False))
             timer.start()
         try:
-            report = trials.sweep(wanted, store, Listener(), shown, elsewhere=elsewhere)
+            report = trials.sweep(wanted, store, Listener(), shown, cluster=opened)
         finally:
             if timer is not None:
                 timer.cancel()

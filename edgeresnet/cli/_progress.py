@@ -28,12 +28,12 @@ _NAME = 20  # columns of a step's name in front of its bar: with a million image
 
 @contextlib.contextmanager
 def listener(
-    *, quiet: bool, verbose: bool, metrics: Path | None = None, brief: bool = False, elsewhere: bool = False
+    *, quiet: bool, verbose: bool, metrics: Path | None = None, brief: bool = False, at_once: bool = False
 ) -> Iterator[Listener]:
     """Show a run's progress. `metrics` is a file that gets a line of JSON for every epoch of a training.
 
-    `brief` is for many runs in a row: a step that is done has no line, unless `verbose` is set. `elsewhere`: they run
-    on other machines, several at once, and a row shows what each does.
+    `brief` is for many runs in a row: a step that is done has no line, unless `verbose` is set. `at_once`: they run on
+    other machines, and a row shows what each does.
     """
     if quiet:
         yield _Recorder(metrics)
@@ -58,7 +58,7 @@ def listener(
     rate, left = TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn(compact=True)
     name = TextColumn("{task.description}", markup=False)
     counts: tuple[ProgressColumn, ...] = (BarColumn(8), MofNCompleteColumn(), rate, left)
-    look = (name, *((TimeElapsedColumn(),) if elsewhere else counts))
+    look = (name, *((TimeElapsedColumn(),) if at_once else counts))
     # Once a second: a thread of this process draws it, also while networks are timed in other processes.
     with Bars(*look, console=console, transient=True, refresh_per_second=1, get_time=time.monotonic) as bars:
         shown = _OnTerminal(metrics, verbose, bars, brief and not verbose)

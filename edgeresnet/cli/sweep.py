@@ -12,7 +12,7 @@ import click
 from . import _help, _options, _output, _workers
 
 if TYPE_CHECKING:
-    from ..pipeline.trials import Elsewhere
+    from ..pipeline.trials import Cluster
     from ..shards.ray_nodes import RayNodes
     from ..store import Store
     from ..sweeps.document import SweepReport
@@ -61,12 +61,12 @@ def sweep(
 
     wanted, store = loading.load(sweep_path), scale.open_store(store_root)
     nodes = scale.start(quiet=quiet)
-    progress = _progress.listener(quiet=quiet, verbose=verbose, brief=True, elsewhere=nodes is not None)
+    progress = _progress.listener(quiet=quiet, verbose=verbose, brief=True, at_once=nodes is not None)
     with store.used(), contextlib.closing(nodes) if nodes else contextlib.nullcontext(), progress as listener:
         shown = _trials.Lines(wanted, listener, several=nodes is not None)
-        elsewhere = _elsewhere(nodes, wanted, store, shown, scale.workers or 1) if nodes else None
+        cluster = _cluster(nodes, wanted, store, shown, scale.workers or 1) if nodes else None
         try:
-            found = trials.sweep(wanted, store, listener, shown, retry_failed=retry_failed, elsewhere=elsewhere)
+            found = trials.sweep(wanted, store, listener, shown, retry_failed=retry_failed, cluster=cluster)
         except KeyboardInterrupt as problem:
             words = f"{shown.done} of {wanted.trials} trials are stored: `edgeresnet sweep {sweep_path}` goes on"
             raise KeyboardInterrupt(words) from problem
@@ -79,7 +79,7 @@ def sweep(
     return _exit_code(found)
 
 
-def _elsewhere(nodes: RayNodes, wanted: Sweep, store: Store, shown: Shown, parts: int) -> Elsewhere:
+def _cluster(nodes: RayNodes, wanted: Sweep, store: Store, shown: Shown, parts: int) -> Cluster:
     from ..pipeline import spreading
 
     return functools.partial(spreading.spread, nodes, wanted, store, shown, parts)

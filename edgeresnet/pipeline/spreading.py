@@ -28,7 +28,7 @@ from ..recipe import Recipe
 from ..runs import StepId
 from ..shards import fetching
 from ..shards.nodes import Died, Node, Nodes
-from ..shards.work import here, refuse_other
+from ..shards.work import DEATHS, here, refuse_other
 from ..stages.table import STAGES
 from ..store import Artifact, Given, Parent, Shared, Store, write_bytes
 from ..sweeps.document import Objective, Outcome
@@ -45,7 +45,7 @@ _DEVICE = "edgeresnet_device_"  # and a name: the resource of a node that reache
 
 
 @dataclass(frozen=True)
-class Home:
+class Host:
     """Where a sweep was started, and what must be the same on every node."""
 
     node: str
@@ -67,7 +67,7 @@ class Home:
 
 @dataclass(frozen=True)
 class Made:
-    """An artifact that a node or the home's store has."""
+    """An artifact that a node or the host's store has."""
 
     stage: str
     key: str
@@ -87,14 +87,14 @@ class Prepared:
 class Checking:
     """Finds what would end work on a node, before it begins."""
 
-    home: Home
+    host: Host
 
     def __call__(self, node: str) -> bytes:
         """Raise where versions differ, or where the shared store is another one here or cannot be written."""
-        self.home.entered(node)
-        if self.home.shared is not None:
-            self.home.shared.refuse_another(self.home.name)
-            self.home.shared.check_writing(f"{platform.node()}-{node[:12]}")
+        self.host.entered(node)
+        if self.host.shared is not None:
+            self.host.shared.refuse_another(self.host.name)
+            self.host.shared.check_writing(f"{platform.node()}-{node[:12]}")
         return b""
 
 
@@ -102,7 +102,7 @@ class Checking:
 class Preparing:
     """Finds or makes one step on a node."""
 
-    home: Home
+    host: Host
     step: Step
     made: Mapping[str, Made]  # parents by name; the others were given
     files: Mapping[str, str]  # digests of given files, by the same names
@@ -110,7 +110,7 @@ class Preparing:
 
     def __call__(self, node: str) -> bytes:
         """Return what was prepared, as JSON."""
-        store = self.home.entered(node)
+        store = self.host.entered(node)
         with store.used(), foreign(trials.failed):
             parents = {name: self._parent(name, store) for name in self.step.parents}
             if self.step.key(making.digests_of(parents)) != self.key:
@@ -136,7 +136,7 @@ class Preparing:
         if isinstance(given.value, os.PathLike) and _file_digest(os.fspath(given.value)) != self.files[name]:
             subject = f"the node {platform.node()}"
             hint = "put the same file under the same path on all nodes"
-            raise MachineError(subject, f"has no {given.value}, or another one than {self.home.name}", hint=hint)
+            raise MachineError(subject, f"has no {given.value}, or another one than {self.host.name}", hint=hint)
         return given
 
 
@@ -144,18 +144,18 @@ class Preparing:
 class Running:
     """Runs a recipe to its verdict on the node that measures."""
 
-    home: Home
+    host: Host
     recipe: Recipe
     devices: Mapping[str, Device]
     goals: tuple[Objective, ...]
 
     def __call__(self, node: str) -> bytes:
-        """Return the outcome, as JSON; with the run as it was saved, where the home's store is on another machine."""
-        store = self.home.entered(node)
+        """Return the outcome, as JSON; with the run as it was saved, where the host's store is on another machine."""
+        store = self.host.entered(node)
         with store.used():
             outcome = trials.InProcess(self.goals, store, Listener(), self.devices).outcome(self.recipe)
         found: dict[str, Any] = {"outcome": codec.encode(outcome)}
-        if outcome.run and node != self.home.node:
+        if outcome.run and node != self.host.node:
             found["run"] = (store.root / "runs" / f"{outcome.run}.json").read_text()
         return json.dumps(found).encode()
 
@@ -166,25 +166,24 @@ def spread(
 ) -> Iterator[Spread]:
     """Open what runs the trials of a sweep on the nodes of a cluster, once all nodes are found fit for it."""
     known = nodes.alive()
-    home = Home(
+    host = Host(
         nodes.here, platform.node(), store.root.absolute(), os.path.realpath("."), store.shared, versions()
     )  # fmt: skip
     if store.shared is None and sum(node.cpus > 0 for node in known.values()) > 1:
         hint = "give `--shared`: a folder on a disk that all nodes mount, or s3://bucket/folder"
         raise EdgeresnetError("a sweep on several nodes", "needs a shared store", hint=hint)
-    check(nodes, home)
+    check(nodes, host, shown)
     measuring = measuring_node(wanted.recipe(wanted.first), known, nodes.here)
-    lives = Lives(home, store, devices, wanted.objectives)
+    lives = Lives(host, store, devices, wanted.objectives)
     opened = Spread(nodes, lives.of, shown, measuring, parts)
     with opened.ending():
         yield opened
 
 
-def check(nodes: Nodes, home: Home) -> None:
-    """Refuse a cluster of which one node is not fit, before hours of work."""
-    running = {
-        nodes.start(node, Checking(home), max(1, node.cpus)): node for node in nodes.alive().values() if node.cpus
-    }
+def check(nodes: Nodes, host: Host, shown: Shown) -> None:
+    """Refuse a cluster of which one node is not fit, before hours of work. One that leaves meanwhile is reported."""
+    job, deaths = Checking(host), dict[str, int]()
+    running = {nodes.start(node, job, max(1, node.cpus)): node for node in nodes.alive().values() if node.cpus}
     try:
         while running:
             for handle in nodes.wait(list(running), 1.0):
@@ -192,22 +191,29 @@ def check(nodes: Nodes, home: Home) -> None:
                 try:
                     problem = nodes.answer(handle).problem
                 except Died as death:
-                    problem = MachineError(
-                        f"the node {node.name}", f"cannot work: {death}", hint="install edgeresnet on it"
-                    )
+                    nodes.wait((), 1.0)  # until a node that left is known to have left
+                    deaths[node.id] = deaths.get(node.id, 0) + 1
+                    if node.id not in nodes.alive():
+                        shown.warns(f"{node.name} left the cluster")
+                        continue
+                    if deaths[node.id] < DEATHS:
+                        running[nodes.start(node, job, max(1, node.cpus))] = node
+                        continue
+                    hint = "install edgeresnet on it, or look at its log (`ray logs`)"
+                    problem = MachineError(f"the node {node.name}", f"cannot work: {death}", hint=hint)
                 if problem is not None:
                     raise problem
     finally:
         nodes.cancel(list(running))
 
 
-def measuring_node(recipe: Recipe, known: Mapping[str, Node], home: str) -> str:
+def measuring_node(recipe: Recipe, known: Mapping[str, Node], host: str) -> str:
     """Return the node that measures: where the sweep was started, or the one that offers the recipe's devices."""
     wanted = {f"{_DEVICE}{name}" for name in recipe.devices()}
     all_on_devices = all(recipe.delivery(name).where != "here" for name in recipe.targets)
-    if not wanted or not all_on_devices or (home in known and wanted <= known[home].offers.keys()):
-        return home
-    return next((node.id for node in known.values() if wanted <= node.offers.keys()), home)
+    if not wanted or not all_on_devices or (host in known and wanted <= known[host].offers.keys()):
+        return host
+    return next((node.id for node in known.values() if wanted <= node.offers.keys()), host)
 
 
 @functools.cache
@@ -222,7 +228,7 @@ def versions() -> Mapping[str, str]:
 class Lives:
     """Cuts trials into pieces."""
 
-    home: Home
+    host: Host
     store: Store
     devices: Mapping[str, Device]
     goals: tuple[Objective, ...]
@@ -238,7 +244,7 @@ class Lives:
             raise
         except EdgeresnetError as problem:
             return Outcome("failed", reason=problem.message, hint=problem.hint)
-        job = Running(self.home, trial.recipe, self.devices, self.goals)
+        job = Running(self.host, trial.recipe, self.devices, self.goals)
         ended = yield Piece(f"trial {trial.number}", "measure", job, alone=True)
         try:
             answer = json.loads(ended.answered.result())
@@ -283,7 +289,7 @@ class Lives:
         return Outcome("feasible")
 
     def _stored(self, step: Step, key: str) -> str | None:
-        """Return the digest of what the home's store has under a key: its run will use that, so all nodes do."""
+        """Return the digest of what the host's store has under a key: its run will use that, so all nodes do."""
         if not self.store.path_of(step.stage.name, key).is_dir():
             return None
         artifact, _ = Store(self.store.root).find(step.stage.name, key)
@@ -301,7 +307,7 @@ class Lives:
                 travelling[name] = replace(parent, value=replace(samples, store=None))
             elif isinstance(parent, Given) and isinstance(parent.value, os.PathLike):
                 files[name] = _file_digest(os.fspath(parent.value))
-        return Preparing(self.home, replace(step, parents=travelling), made, files, key)
+        return Preparing(self.host, replace(step, parents=travelling), made, files, key)
 
 
 def _recognised(resolved: Resolved, artifact: Artifact, steps: list[Step]) -> list[Step]:

@@ -26,7 +26,7 @@ from .listener import Listener
 from .runner import run
 
 _FURTHEST = 1e6  # stands for a promise that was not measured
-Elsewhere: TypeAlias = Callable[[Mapping[str, Device]], contextlib.AbstractContextManager[loop.Runner]]
+Cluster: TypeAlias = Callable[[Mapping[str, Device]], contextlib.AbstractContextManager[loop.Runner]]
 
 
 def sweep(
@@ -36,11 +36,11 @@ def sweep(
     shown: loop.Shown,
     *,
     retry_failed: bool = False,
-    elsewhere: Elsewhere | None = None,
+    cluster: Cluster | None = None,
 ) -> SweepReport:
     """Run the trials that a sweep still needs, and return what came of all of them as it was saved.
 
-    `elsewhere` opens what runs them instead of this process, with the devices that the recipe may name.
+    `cluster` opens what runs them instead of this process, with the devices that the recipe may name.
     """
     devices = lookup.found_for(wanted.recipe(wanted.first), wanted.folder)[1]
     with study.opened(store, wanted) as tried:
@@ -49,7 +49,7 @@ def sweep(
         if len(tried.points) < wanted.trials:
             _check_targets(wanted)
         here = contextlib.nullcontext(InProcess(wanted.objectives, store, listener, devices))
-        with elsewhere(devices) if elsewhere else here as runner:
+        with cluster(devices) if cluster else here as runner:
             ended = loop.search(wanted, tried, runner, shown)
         points = tried.points
     return results.report_of(wanted, points, ended, study.folder_of(store, wanted))

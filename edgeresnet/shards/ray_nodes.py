@@ -85,7 +85,7 @@ class RayNodes:
 
 
 def _do(job: Job, node: str, cores: int | None, threads: str | None) -> Answered:
-    """Do a job in a worker of Ray, with some cores of its node or with all that the sender would use."""
+    """Run a job in a worker of Ray, with some cores of its node or with all that the sender would use."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as for every command
     if cores is None:
         free_threads(threads)

@@ -35,7 +35,7 @@ def happens(lines: _trials.Lines) -> None:
 
 
 def test_a_log_has_a_line_for_each_piece(capsys: pytest.CaptureFixture[str]) -> None:
-    with _progress.listener(quiet=False, verbose=False, brief=True, elsewhere=True) as listener:
+    with _progress.listener(quiet=False, verbose=False, brief=True, at_once=True) as listener:
         happens(_trials.Lines(sweep_of(), listener, several=True))
     assert capsys.readouterr().err.splitlines() == [
         "8 trials, 1 done already",
@@ -49,7 +49,7 @@ def test_a_log_has_a_line_for_each_piece(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_nothing_is_shown_where_that_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    with _progress.listener(quiet=True, verbose=False, brief=True, elsewhere=True) as listener:
+    with _progress.listener(quiet=True, verbose=False, brief=True, at_once=True) as listener:
         happens(_trials.Lines(sweep_of(), listener, several=True))
     assert capsys.readouterr().err == ""
 

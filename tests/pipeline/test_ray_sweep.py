@@ -75,8 +75,8 @@ def swept(address: str, folder: Path, shown: loop.Shown) -> SweepReport:
     write_sweep(folder)
     wanted, store = loading.load(folder / "sweep.yaml"), Store.open(folder / "store", str(folder / "shared"))
     nodes, _ = RayNodes.connected(address)
-    elsewhere = functools.partial(spreading.spread, nodes, wanted, store, shown, 1)
-    return trials.sweep(wanted, store, Listener(), shown, elsewhere=elsewhere)
+    opened = functools.partial(spreading.spread, nodes, wanted, store, shown, 1)
+    return trials.sweep(wanted, store, Listener(), shown, cluster=opened)
 
 
 def what_was_found(report: SweepReport) -> list[tuple[object, ...]]:

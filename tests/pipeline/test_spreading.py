@@ -25,9 +25,9 @@ from ..sweeps.fake import sweep_of
 from ..sweeps.fake_nodes import FakeNodes, node
 
 
-def home_of(tmp_path: Path, shared: Shared | None = None, **versions: str) -> spreading.Home:
+def host_of(tmp_path: Path, shared: Shared | None = None, **versions: str) -> spreading.Host:
     wanted = {**spreading.versions(), **versions}
-    return spreading.Home("home", "the head", tmp_path / "store", str(tmp_path), shared, wanted)
+    return spreading.Host("host", "the head", tmp_path / "store", str(tmp_path), shared, wanted)
 
 
 def opened(nodes: FakeNodes, store: Store, wanted: Sweep) -> Any:
@@ -41,28 +41,28 @@ def test_several_nodes_need_a_shared_store_and_one_does_not(tmp_path: Path) -> N
         opened(FakeNodes.of("b"), store, sweep_of())
     assert raised.value.hint.startswith("give `--shared`: a folder on a disk that all nodes mount")
     assert opened(FakeNodes.of(), store, sweep_of()).slots == 1
-    assert opened(FakeNodes({"home": node("home"), "head": node("head", 0)}), store, sweep_of()).slots == 2
+    assert opened(FakeNodes({"host": node("host"), "head": node("head", 0)}), store, sweep_of()).slots == 2
 
 
 @pytest.mark.unit
 @pytest.mark.parametrize("name", ["edgeresnet", "Python", "torch-pruning"])
 def test_a_node_of_another_version_is_refused_with_both(name: str, tmp_path: Path) -> None:
     with pytest.raises(MachineError) as raised:
-        spreading.check(FakeNodes.of("b"), home_of(tmp_path, None, **{name: "0.0.1"}))
+        spreading.check(FakeNodes.of("b"), host_of(tmp_path, None, **{name: "0.0.1"}), loop.Shown())
     assert f"has {name} {spreading.versions()[name]}, but the head has 0.0.1" in raised.value.message
 
 
 @pytest.mark.unit
 def test_a_shared_store_that_a_node_sees_differently_or_cannot_write_is_refused(tmp_path: Path) -> None:
     shared = Shared.open(str(tmp_path / "shared"))
-    spreading.check(FakeNodes.of("b"), home_of(tmp_path, shared))
+    spreading.check(FakeNodes.of("b"), host_of(tmp_path, shared), loop.Shown())
     with pytest.raises(MachineError, match=r"the shared store .*/shared is another one on ") as raised:
-        spreading.check(FakeNodes.of("b"), home_of(tmp_path, replace(shared, mark="another")))
+        spreading.check(FakeNodes.of("b"), host_of(tmp_path, replace(shared, mark="another")), loop.Shown())
     assert "on the head" in raised.value.message
     (tmp_path / "shared" / "machines").rename(tmp_path / "machines")
     (tmp_path / "shared" / "machines").write_text("nothing can be written into a file")
     with pytest.raises(EdgeresnetError, match=r"the shared store .*/shared cannot be "):
-        spreading.check(FakeNodes.of("b"), home_of(tmp_path, shared))
+        spreading.check(FakeNodes.of("b"), host_of(tmp_path, shared), loop.Shown())
 
 
 @pytest.mark.unit
@@ -70,23 +70,37 @@ def test_a_node_that_cannot_work_is_refused_by_name(tmp_path: Path) -> None:
     nodes = FakeNodes.of("b")
     nodes.dies = lambda name, start: name == "b"
     with pytest.raises(MachineError, match="the node b cannot work: the worker died"):
-        spreading.check(nodes, home_of(tmp_path))
+        spreading.check(nodes, host_of(tmp_path), loop.Shown())
+
+
+@pytest.mark.unit
+def test_a_node_that_leaves_while_it_is_checked_does_not_end_the_sweep(tmp_path: Path) -> None:
+    nodes, shown, warned = FakeNodes.of("b"), loop.Shown(), list[str]()
+    shown.warns = warned.append  # type: ignore[method-assign,assignment]
+
+    def leaves(name: str, start: int) -> bool:
+        nodes.nodes.pop("b", None)
+        return name == "b"
+
+    nodes.dies = leaves
+    spreading.check(nodes, host_of(tmp_path), shown)
+    assert warned == ["b left the cluster"]
 
 
 @pytest.mark.unit
 @pytest.mark.parametrize(
     ("targets", "offers", "measures"),
     [
-        ({"onnxruntime": {}}, {"edgeresnet_device_orin": 1}, "home"),  # latencies of this machine alone
+        ({"onnxruntime": {}}, {"edgeresnet_device_orin": 1}, "host"),  # latencies of this machine alone
         ({"onnxruntime": {"where": ["orin"]}}, {"edgeresnet_device_orin": 1}, "b"),
-        ({"onnxruntime": {"where": ["orin"]}}, {}, "home"),
-        ({"onnxruntime": {"where": ["orin", "nano"]}}, {"edgeresnet_device_orin": 1}, "home"),
-        ({"onnxruntime": {"where": ["orin"]}, "openvino": {}}, {"edgeresnet_device_orin": 1}, "home"),
+        ({"onnxruntime": {"where": ["orin"]}}, {}, "host"),
+        ({"onnxruntime": {"where": ["orin", "nano"]}}, {"edgeresnet_device_orin": 1}, "host"),
+        ({"onnxruntime": {"where": ["orin"]}, "openvino": {}}, {"edgeresnet_device_orin": 1}, "host"),
     ],
 )
 def test_one_node_measures_all_trials(targets: Mapping[str, Any], offers: Mapping[str, float], measures: str) -> None:
-    known = {"home": node("home"), "b": node("b", 1, **offers)}
-    assert spreading.measuring_node(recipe.parse(tiny(targets=targets)), known, "home") == measures
+    known = {"host": node("host"), "b": node("b", 1, **offers)}
+    assert spreading.measuring_node(recipe.parse(tiny(targets=targets)), known, "host") == measures
 
 
 def test_artifacts_travel_and_a_trial_is_what_a_run_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +115,8 @@ def test_artifacts_travel_and_a_trial_is_what_a_run_gives(tmp_path: Path, monkey
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(raw))
     wanted, store = loading.load(tmp_path / "sweep.yaml"), Store.open(tmp_path / "store", str(tmp_path / "shared"))
     nodes, shown = FakeNodes.of("b"), loop.Shown()
-    elsewhere = functools.partial(spreading.spread, nodes, wanted, store, shown, 1)
-    report = trials.sweep(wanted, store, Listener(), shown, elsewhere=elsewhere)
+    cluster = functools.partial(spreading.spread, nodes, wanted, store, shown, 1)
+    report = trials.sweep(wanted, store, Listener(), shown, cluster=cluster)
     assert [point.outcome.state for point in report.points] == ["feasible"] * 2, report.points
     assert sorted(
         path.name for path in (tmp_path / "b").iterdir() if path.is_dir() and path.name in ("train", "verify")

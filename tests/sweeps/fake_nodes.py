@@ -19,7 +19,7 @@ class FakeNodes:
 
     nodes: dict[str, Node]
     dies: Callable[[str, int], bool] = lambda node, start: False
-    here: str = "home"
+    here: str = "host"
     started: list[tuple[str, int | None]] = field(default_factory=list)  # node, and in how many parts
     cancelled: list[object] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)  # by the number of their start
@@ -28,7 +28,7 @@ class FakeNodes:
 
     @staticmethod
     def of(*names: str, cpus: int = 1) -> FakeNodes:
-        return FakeNodes({name: node(name, cpus) for name in ("home", *names)})
+        return FakeNodes({name: node(name, cpus) for name in ("host", *names)})
 
     def alive(self) -> Mapping[str, Node]:
         return dict(self.nodes)

@@ -65,7 +65,7 @@ class Cluster:
         shown.works = lambda trial, doing: self.doing.append(doing)  # type: ignore[method-assign]
         shown.ends = lambda point: self.timed_meanwhile.append(self.nodes.times)  # type: ignore[method-assign]
         opened = study.Study(sweep, file)
-        runner = Spread(self.nodes, self.life, shown, "home", self.parts)
+        runner = Spread(self.nodes, self.life, shown, "host", self.parts)
         with runner.ending():
             loop.search(sweep, opened, runner, shown)
         return opened.points
@@ -91,7 +91,7 @@ def test_trials_are_prepared_anywhere_and_timed_in_one_place_alone(tmp_path: Pat
     cluster = Cluster(FakeNodes.of("b", "c"))
     points = cluster.search(tmp_path / "study.db")
     check(cluster, points, tmp_path / "alone.db")
-    assert {where for name, where in cluster.did if name.startswith("measure")} == {"home"}
+    assert {where for name, where in cluster.did if name.startswith("measure")} == {"host"}
     assert {where for name, where in cluster.did if name.startswith("train")} >= {"b", "c"}
     assert any(doing.startswith("train") and doing.endswith(" on b") for doing in cluster.doing)
 
@@ -147,7 +147,7 @@ def test_a_trial_that_fails_is_counted_and_the_others_go_on(tmp_path: Path) -> N
     assert len(points) == 6
 
 
-def test_a_node_whose_disk_is_full_is_left_out_and_its_work_is_done_elsewhere(tmp_path: Path) -> None:
+def test_a_node_whose_disk_is_full_is_left_out_and_its_work_is_done_on_another(tmp_path: Path) -> None:
     cluster = Cluster(FakeNodes.of("b", "c"))
     full = MachineError("the disk", "is full", hint="free some space")
     cluster.fails = lambda name, where: full if where == "b" else None
@@ -190,7 +190,7 @@ def test_a_cluster_without_any_node_is_one_line(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_head_without_cpus_prepares_nothing_and_times(tmp_path: Path) -> None:
-    cluster = Cluster(FakeNodes({"home": node("home", 0), "b": node("b", 2)}))
+    cluster = Cluster(FakeNodes({"host": node("host", 0), "b": node("b", 2)}))
     points = cluster.search(tmp_path / "study.db")
     check(cluster, points, tmp_path / "alone.db")
     assert {where for name, where in cluster.did if not name.startswith("measure")} == {"b"}
