@@ -89,10 +89,11 @@ def _published() -> Iterator[tuple[str, Record]]:
 def _torchvisions() -> Iterator[tuple[str, Record]]:
     from torchvision.models import get_model_weights
 
-    for arch in names.TORCHVISION:
+    for arch in (*names.TORCHVISION, *(each for each in names.SEGMENTERS if "cifar" not in each)):
         for weights in get_model_weights(arch):
             wanted = weights.transforms()
-            (size,), (resize,) = wanted.crop_size, wanted.resize_size
+            (resize,) = wanted.resize_size
+            (size,) = getattr(wanted, "crop_size", (resize,))  # segmentation crops nothing, but ours are square
             found = {"size": size, "resize": resize, "interpolation": wanted.interpolation.value}
             found |= {"mean": list(wanted.mean), "std": list(wanted.std)}
             yield weights.url.rsplit("/", 1)[-1], Record(f"torchvision's record {weights}", arch, found)

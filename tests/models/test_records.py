@@ -18,7 +18,7 @@ from torchvision.models import ResNet18_Weights, get_model_weights
 
 from edgeresnet import models
 from edgeresnet.images import decode
-from edgeresnet.models import records
+from edgeresnet.models import names, records
 from edgeresnet.portable.preprocessing import Preprocessing
 
 from .networks import hub
@@ -47,6 +47,15 @@ def test_torchvisions_records_are_its_own_transforms(arch: str) -> None:
         record = found[f"torchvision's record {weights}"]
         theirs = weights.transforms()(picture()).numpy()
         np.testing.assert_allclose(ours(record.preprocessing, picture()), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", [each for each in names.SEGMENTERS if "cifar" not in each])
+def test_records_for_segmentation_are_torchvisions_transforms_of_square_images(arch: str) -> None:
+    square = picture(640, 640)
+    (record,) = (record for _, record in records._torchvisions() if record.arch == arch)
+    (weights,) = get_model_weights(arch)
+    theirs = weights.transforms()(square).numpy()
+    np.testing.assert_allclose(ours(record.preprocessing, square), theirs, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
