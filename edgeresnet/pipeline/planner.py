@@ -266,10 +266,10 @@ def _reference_steps(resolved: Resolved, evaluation: Given[Samples]) -> Iterator
     options = targets.get(REFERENCE).options()
     yield _compile_step(COMPILED, specs.CompileSpec(REFERENCE, options), _dense(resolved.recipe))
     parents: Parents = {"fp32": COMPILED, "evaluation": evaluation}
-    yield Step(ANSWERED, STAGES["verify"], specs.VerifySpec(REFERENCE, None, "fp32"), parents)
+    yield Step(ANSWERED, STAGES["verify"], specs.VerifySpec(REFERENCE, None, "fp32", resolved.recipe.task), parents)
     if resolved.recipe.prune:
         yield _compile_step(COMPILED_PRUNED, specs.CompileSpec(REFERENCE, options), TRACE)
-        spec = specs.VerifySpec(REFERENCE, None, "pruned")
+        spec = specs.VerifySpec(REFERENCE, None, "pruned", resolved.recipe.task)
         yield Step(ANSWERED_PRUNED, STAGES["verify"], spec, _in_reference(resolved, evaluation))
 
 
@@ -297,7 +297,8 @@ def _as_written_steps(resolved: Resolved, quantized: StepId, evaluation: Given[S
     options = targets.get(REFERENCE).options(fused=not saturates)
     yield _compile_step(compiled, specs.CompileSpec(REFERENCE, options), quantized)
     parents = {**_in_reference(resolved, evaluation), "int8": compiled}
-    yield Step(_as_written(quantized), STAGES["verify"], specs.VerifySpec(REFERENCE, None, "int8"), parents)
+    spec = specs.VerifySpec(REFERENCE, None, "int8", resolved.recipe.task)
+    yield Step(_as_written(quantized), STAGES["verify"], spec, parents)
 
 
 def _steps_here(
@@ -326,7 +327,7 @@ def _steps_here(
     unit = StepId("compile", name, yardstick.NAME)
     yield _compile_step(unit, specs.CompileSpec(name, target.unit), resolved.yardstick, name)
     parents: Parents = {**compiled, yardstick.NAME: unit, "evaluation": evaluation, "reference": ANSWERED}
-    spec_of_all = specs.VerifySpec(name, recipe.timing(), target.ships)
+    spec_of_all = specs.VerifySpec(name, recipe.timing(), target.ships, recipe.task)
     optional = frozenset({"half", yardstick.NAME} - {target.ships})
     yield Step(StepId("verify", name), STAGES["verify"], spec_of_all, parents, name, optional=optional)
 
@@ -351,6 +352,7 @@ def _bundle_steps(
         network=recipe.model.title,
         judged=recipe.images.evaluation is not None,  # else the images that stand for them have no labels to judge by
         preprocessing=_inside(resolved, target),
+        task=recipe.task,
     )
     yield Step(StepId("export", name), STAGES["export"], spec, parents, name)
     for device in target.delivery.devices or ("",):

@@ -166,11 +166,11 @@ def _check_promised_classes(recipe: Recipe, found: Mapping[str, Samples]) -> Non
     if "evaluation" not in found:  # nothing is judged
         return
     known = found["evaluation"].classes
-    for label in recipe.promises.min_recall_pct or {}:
+    for kind, label in [(each.kind, each.subject) for each in recipe.promises.promises() if each.subject]:
         if label not in known:
             near = difflib.get_close_matches(label, known, 1)
             raise RecipeError(
-                "promises.min_recall_pct",
+                f"promises.{kind}",
                 f"names {label!r}, which is not a class of the evaluation images",
                 hint=f"did you mean {near[0]}?" if near else f"its classes: {', '.join(known[:10])}",
             )

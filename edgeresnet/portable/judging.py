@@ -260,7 +260,7 @@ def _side(interval: Interval, limit: float, ceiling: bool) -> Word:
 def _one_answer(measured: Measured) -> str:
     """Name the only answer, if there is one: it may be correct often, and does not show that the network works."""
     answer = task_of(measured.task).only_answer(measured)
-    return answer and f"the network answers {answer} for every image, so nothing shows that it works"
+    return answer and f"the network answers {answer}, so nothing shows that it works"
 
 
 def _further_images(reading: Reading, side: Callable[[Interval, float], Word]) -> int | None:

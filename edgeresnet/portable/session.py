@@ -68,6 +68,11 @@ class Signature:
         limits.check_all(self, 1, limits.MANY, "map", self.map)
 
     @property
+    def logits(self) -> int:
+        """How many classes there are logits of; 0 where it is not known, since it answers classes themselves."""
+        return 0 if len(self.map) == 2 else self.classes
+
+    @property
     def answer(self) -> tuple[int, ...]:
         """The sides of the answer to one image."""
         return self.map or (self.classes,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
@@ -13,6 +13,8 @@ from ..portable import manifest
 from ..portable.measure import ThroughputPlan, TimingPlan
 from ..portable.preprocessing import Preprocessing
 from ..portable.result import Promise
+from ..portable.tasks import DEFAULT, TaskName
+from ..portable.tasks.task import task_of
 from .base import Expression, Section, is_onnx
 from .given import Images, Model, Source
 from .learning import Augment, Learning, Prune, Recover, Train
@@ -142,18 +144,34 @@ class Delivery(Section):
         return (self.where,) if isinstance(self.where, str) else self.where
 
 
+_OF_ANSWERS = {kind for name in get_args(TaskName) for kind in task_of(name).promises}
+
+
 class Promises(Section):
     """What must hold on every target. Only the verdict KEPT counts as success."""
 
+    newer = ("min_miou_pct", "min_iou_pct")
     max_drop_pp: float | None = Field(
-        None, ge=0, description="Largest loss of top-1 accuracy compared with FP32, in percentage points."
+        None,
+        ge=0,
+        description="Largest loss of top-1 accuracy, or of mIoU in segmentation, compared with FP32, in percentage points.",
     )
     min_top1_pct: float | None = Field(None, ge=0, le=100, description="Smallest top-1 accuracy, in percent.")
     min_recall_pct: dict[str, Annotated[float, Field(ge=0, le=100)]] | None = Field(
         None, description="Smallest recall per class, in percent, as in {cat: 90}."
     )
+    min_miou_pct: float | None = Field(
+        None, ge=0, le=100, description="Smallest mean intersection over union, in percent. Only in segmentation."
+    )
+    min_iou_pct: dict[str, Annotated[float, Field(ge=0, le=100)]] | None = Field(
+        None,
+        description="Smallest intersection over union per class, in percent, as in {crack: 40}. Only in segmentation.",
+    )
     max_flips_pct: float | None = Field(
-        None, ge=0, le=100, description="Largest share of images whose predicted class changes, in percent."
+        None,
+        ge=0,
+        le=100,
+        description="Largest share of images (of pixels in segmentation) whose predicted class changes, in percent.",
     )
     max_confidence_change: float | None = Field(
         None, ge=0, le=1, description="Largest mean change of the probability of FP32's answers, from 0 to 1."
@@ -187,8 +205,15 @@ class Promises(Section):
         found = {kind: getattr(self, kind, None) for kind in kinds}
         return {kind: limit for kind, limit in found.items() if limit is not None}
 
+    def check_task(self, task: str) -> None:
+        """Raise ValueError for a promise of another task."""
+        known = task_of(task).promises
+        for kind, limit in self:
+            if limit is not None and kind in _OF_ANSWERS and kind not in known:
+                raise ValueError(f"promises.{kind} is not a promise of {task}: use {', '.join(known)}")
+
     def promises(self) -> tuple[Promise, ...]:
-        """Return the promises that are set; one for each class of `min_recall_pct`."""
+        """Return the promises that are set; one for each class of `min_recall_pct` or `min_iou_pct`."""
         given = [(kind, limit) for kind, limit in self if kind != "undecided" and limit is not None]
         by_subject = [(kind, limit if isinstance(limit, Mapping) else {"": limit}) for kind, limit in given]
         return tuple(Promise(kind, limit, subject) for kind, limits in by_subject for subject, limit in limits.items())
@@ -199,9 +224,7 @@ class Recipe(Section):
 
     newer = ("task",)
     version: Literal[1] = Field(description="Version of the recipe's format.")
-    task: Literal["classification", "segmentation"] = Field(
-        "classification", description="What the network answers: one class per image, or one per pixel."
-    )
+    task: TaskName = Field(DEFAULT, description="What the network answers: one class per image, or one per pixel.")
     model: Model = Field(description="The network.")
     preprocessing: Preprocessing = Field(description="How pixels become the network's input.")
     images: Images = Field(Images(), description="The image sets.")
@@ -220,6 +243,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:
         self.images.check_task(self.task, self.model.classes)
+        self.promises.check_task(self.task)
         onnx, images, calibration = is_onnx(self.model.checkpoint), self.images, self.images.calibration
         wrong = {
             "images.training is missing: `train` needs it": self.train and not images.training,

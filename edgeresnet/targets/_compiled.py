@@ -109,10 +109,14 @@ def signature(
     channels, height, width = (known[2], *known[:2]) if pixels else known
     if height != width:
         raise _no_images(sides)
-    classes = answers[1] if answers and len(answers) > 1 else None
-    if classes is None:
-        raise TargetError("the network", f"returns {_shown(answers)} instead of batch × classes logits", hint=_EXPORT)
-    return Signature(image, sides[0], channels, height, logits, classes, pixels)
+    if answers and len(answers) in (3, 4) and None not in answers[1:]:
+        of_image = tuple(side for side in answers[1:] if side is not None)
+        classes = of_image[0] if len(of_image) == 3 else 1
+        return Signature(image, sides[0], channels, height, logits, classes, pixels, map=of_image)
+    if not answers or len(answers) != 2 or answers[1] is None:
+        wanted = "batch × classes logits, or a map of them"
+        raise TargetError("the network", f"returns {_shown(answers)} instead of {wanted}", hint=_EXPORT)
+    return Signature(image, sides[0], channels, height, logits, answers[1], pixels)
 
 
 def _no_images(sides: Sides) -> TargetError:

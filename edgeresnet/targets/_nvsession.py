@@ -153,7 +153,7 @@ class _Lane:
             stack.callback(stream.free)
             image = _cuda.Pair(gpu, signature.shape(most), signature.kind)
             stack.callback(image.free)
-            logits = _cuda.Pair(gpu, (most, signature.classes), np.float32)
+            logits = _cuda.Pair(gpu, (most, *signature.answer), np.float32)
             stack.callback(logits.free)
             for name, pair in ((signature.input, image), (signature.output, logits)):
                 if not context.set_tensor_address(name, pair.device.value):

@@ -142,7 +142,7 @@ class Classification:
 
     def only_answer(self, measured: Measured) -> str:
         given = measured.shipped.predicted
-        return measured.classes[given[0]] if len(given) > 1 and len(set(given)) == 1 else ""
+        return f"{measured.classes[given[0]]} for every image" if len(given) > 1 and len(set(given)) == 1 else ""
 
     def change(self, before: Measured, now: Measured, variant: str) -> Change:
         labels = None if before.labels is None else np.asarray(before.labels)

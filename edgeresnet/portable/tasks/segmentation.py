@@ -193,7 +193,7 @@ class Segmentation:
         if len(found.answers) != 1:
             return ""
         number = found.answers[0]
-        return f"{measured.classes[number] if measured.classes else number} for every pixel"
+        return f"{measured.classes[number] if measured.classes else number} for every pixel of every image"
 
     def change(self, before: Measured, now: Measured, variant: str) -> Change:
         one, other = (each.variants[variant].accuracy for each in (before, now))

@@ -137,7 +137,7 @@ class Task(Protocol):
         """Return that the reference is not clearly better than chance, and what to do; empty where it is."""
 
     def only_answer(self, measured: Measured) -> str:
-        """Return the class that what would ship answers always; empty where it answers several."""
+        """Return what ships answers always, as in "cat for every image"; empty where it answers several classes."""
 
     def change(self, before: Measured, now: Measured, variant: str) -> Change:
         """Compare a variant in two results of the same images."""

@@ -1,0 +1,208 @@
+"""A network that answers a class per pixel, from its ONNX file to a verdict, and what must break that verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from edgeresnet import pipeline, recipe
+from edgeresnet.errors import ModelError
+from edgeresnet.portable.tasks.mask_accuracy import MaskAccuracy
+from edgeresnet.report import summary
+from edgeresnet.runs import Run
+from edgeresnet.store import Store
+
+from ..conftest import result_of
+
+SIDE, IMAGES, CALIBRATION = 32, 24, 16
+COLOURS = np.array([[40, 40, 40], [220, 40, 40], [40, 220, 40], [40, 40, 220]])  # of the classes; 0 is the background
+NAMES = ["background", "red", "green", "blue"]
+Weights = np.ndarray
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of coloured rectangles with noise, and a mask of each: `val`, `masks`, `cal`, and the network."""
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder / "val", folder / "masks", IMAGES, seed=1)
+    write_scenes(folder / "cal", None, CALIBRATION, seed=2)
+    (folder / "names.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    write_network(folder / "net.onnx")
+    return folder
+
+
+def write_scenes(images: Path, masks: Path | None, count: int, *, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        for _ in range(4):
+            top, left, high, wide = (*rng.integers(0, 24, 2), *rng.integers(4, 14, 2))
+            mask[top : top + high, left : left + wide] = rng.integers(1, 4)
+        pixels = np.clip(COLOURS[mask] + rng.normal(0, 45, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+        for where, array in ((images, pixels), (masks, mask)):
+            if where:
+                where.mkdir(exist_ok=True)
+                Image.fromarray(array).save(where / f"{number:02}.png")
+
+
+def write_network(
+    path: Path, change: Callable[[Weights], Weights] = lambda weights: weights, *, last: str = "", end: str = "first"
+) -> None:
+    """Write a network that blurs, and answers the class whose colour is nearest. `change` alters its last weights."""
+    blur = np.zeros((3, 3, 3, 3), np.float32)
+    for channel in range(3):
+        blur[channel, channel] = 1 / 9
+    colours = (COLOURS / 255 - 0.5) / 0.5
+    weights = change(np.concatenate([2 * colours, -(colours**2).sum(1, keepdims=True)], axis=1).astype(np.float32))
+    tensors = {"blur": blur, "w": weights[:, :3, None, None], "b": weights[:, 3]}
+    nodes = [
+        helper.make_node("Conv", ["image", "blur"], ["blurred"], pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        helper.make_node("Conv", ["blurred", "w", "b"], ["logits"], kernel_shape=[1, 1]),
+    ]
+    sides: list[str | int | None] = ["batch", 4, SIDE, SIDE]
+    kind, out = TensorProto.FLOAT, "logits"
+    if last:
+        nodes.append(helper.make_node("ArgMax", ["logits"], ["classes"], axis=1, keepdims=0))
+        sides, kind, out = ["batch", SIDE, SIDE], TensorProto.INT64, "classes"
+    if end == "last":
+        nodes.append(helper.make_node("Transpose", ["logits"], ["turned"], perm=[0, 2, 3, 1]))
+        sides, out = ["batch", SIDE, SIDE, 4], "turned"
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info(out, kind, sides)],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def on_scenes(folder: Path, **changes: Any) -> dict[str, Any]:
+    """A recipe on them: both CPU runtimes, INT8, and each kind of promise about masks."""
+    found: dict[str, Any] = {
+        "version": 1,
+        "task": "segmentation",
+        "model": {"checkpoint": str(folder / "net.onnx"), "classes": 4},
+        "preprocessing": {"size": SIDE, "mean": [0.5] * 3, "std": [0.5] * 3},
+        "images": {
+            "evaluation": {"from": str(folder / "val"), "masks": str(folder / "masks")},
+            "calibration": str(folder / "cal"),
+            "names": str(folder / "names.txt"),
+        },
+        "quantize": {},
+        "targets": {"onnxruntime": {}, "openvino": {}},
+        "verify": {"processes": 1, "seconds": 0.2},
+        "promises": {"max_drop_pp": 8.0, "min_miou_pct": 80, "min_iou_pct": {"red": 70}, "max_flips_pct": 15},
+    }
+    return found | changes
+
+
+def run_on(raw: dict[str, Any], store: Path) -> Run:
+    return pipeline.run(recipe.parse(raw), Store(store))
+
+
+@pytest.fixture(scope="session")
+def segmented(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Run]:
+    store = tmp_path_factory.mktemp("store")
+    return Store(store), run_on(on_scenes(scenes), store)
+
+
+def masks_of(run: Run, target: str = "onnxruntime", variant: str = "int8") -> MaskAccuracy:
+    found = result_of(run, target).variants[variant].accuracy
+    assert isinstance(found, MaskAccuracy)
+    return found
+
+
+def verdicts(run: Run, target: str = "onnxruntime") -> dict[str, str]:
+    return {each.promise.name: each.verdict for each in run.verdicts if each.target == target}
+
+
+def test_a_segmentation_network_gets_a_verdict_on_both_runtimes(segmented: tuple[Store, Run]) -> None:
+    _, run = segmented
+    assert run.verdict == "KEPT", [each.reason for each in run.verdicts]
+    for target in ("onnxruntime", "openvino"):
+        result, found = result_of(run, target), masks_of(run, target)
+        assert (result.task, result.labels, result.classes) == ("segmentation", None, tuple(NAMES))
+        assert found.images == IMAGES
+        assert found.score_pct > 85
+        assert found.before_pct > 85
+        assert found.sqnr_db is not None
+        assert found.sqnr_db > 20
+        assert found.agree_pct > 95
+        assert masks_of(run, target, "fp32").agree_pct > 99.9
+        low, high = found.drop_interval_pp()
+        assert low <= found.drop_pp <= high
+
+
+def quick(folder: Path, **changes: Any) -> dict[str, Any]:
+    """The same without INT8, on one runtime."""
+    promises = {"max_drop_pp": 15, "min_miou_pct": 80, "max_flips_pct": 15}
+    raw = on_scenes(folder, targets={"onnxruntime": {}}, promises=promises, **changes)
+    return {key: value for key, value in raw.items() if key != "quantize"}
+
+
+def masks_as(folder: Path, out: Path, change: Callable[[list[np.ndarray]], list[np.ndarray]]) -> dict[str, Any]:
+    """Write other masks of the same images, and return the image sets."""
+    paths = sorted((folder / "masks").iterdir())
+    out.mkdir()
+    for path, mask in zip(paths, change([np.asarray(Image.open(path)) for path in paths]), strict=True):
+        Image.fromarray(mask.astype(np.uint8)).save(out / path.name)
+    sets: dict[str, Any] = on_scenes(folder)["images"]
+    return {**sets, "evaluation": {"from": str(folder / "val"), "masks": str(out)}}
+
+
+@pytest.mark.parametrize("how", ["permuted", "shifted"])
+def test_masks_that_do_not_belong_to_their_images_break_the_verdict(scenes: Path, tmp_path: Path, how: str) -> None:
+    ways: dict[str, Callable[[list[np.ndarray]], list[np.ndarray]]] = {
+        "permuted": lambda masks: [*masks[5:], *masks[:5]],
+        "shifted": lambda masks: [(mask + 1) % 4 for mask in masks],
+    }
+    run = run_on(quick(scenes, images=masks_as(scenes, tmp_path / "masks", ways[how])), tmp_path / "store")
+    assert run.verdict == "BROKEN"
+    assert verdicts(run) == {"max_drop_pp": "NOT_MEASURED", "min_miou_pct": "BROKEN", "max_flips_pct": "KEPT"}
+    assert any("better than chance" in each.reason for each in run.verdicts)
+
+
+def test_a_class_that_another_tool_swapped_breaks_the_verdict(scenes: Path, tmp_path: Path) -> None:
+    write_network(tmp_path / "other.onnx", lambda weights: weights[[0, 2, 1, 3]])
+    model = {"checkpoint": str(scenes / "net.onnx"), "candidate": str(tmp_path / "other.onnx"), "classes": 4}
+    run = run_on(quick(scenes, model=model), tmp_path / "store")
+    assert verdicts(run) == {"max_drop_pp": "BROKEN", "min_miou_pct": "BROKEN", "max_flips_pct": "UNDECIDED"}
+
+
+def test_a_network_that_answers_background_everywhere_shows_nothing(scenes: Path, tmp_path: Path) -> None:
+    def background(weights: Weights) -> Weights:
+        weights[0, 3] += 100
+        return weights
+
+    write_network(tmp_path / "net.onnx", background)
+    model = {"checkpoint": str(tmp_path / "net.onnx"), "classes": 4}
+    run = run_on({**quick(scenes, model=model), "promises": {"max_drop_pp": 8.0, "max_flips_pct": 15}}, tmp_path / "s")
+    assert run.verdict == "NOT_MEASURED"
+    assert any("FP32 answers background for every pixel" in note for note in summary.of(run).notes)
+    assert "the network answers background for every pixel of every image" in run.verdicts[1].reason
+
+
+def test_a_network_that_answers_classes_is_compared_without_an_sqnr(scenes: Path, tmp_path: Path) -> None:
+    write_network(tmp_path / "net.onnx", last="ArgMax")
+    model = {"checkpoint": str(scenes / "net.onnx"), "candidate": str(tmp_path / "net.onnx"), "classes": 4}
+    run = run_on(quick(scenes, model=model), tmp_path / "store")
+    assert run.verdict == "KEPT"
+    found = masks_of(run, variant="candidate")
+    assert (found.agree_pct, found.has_sqnr, found.sqnr_db) == (100, False, None)
+    assert "SQNR against the reference: not known" in " ".join(summary.of(run).conditions)
+
+
+def test_a_candidate_with_channels_last_is_refused(scenes: Path, tmp_path: Path) -> None:
+    write_network(tmp_path / "net.onnx", end="last")
+    model = {"checkpoint": str(scenes / "net.onnx"), "candidate": str(tmp_path / "net.onnx"), "classes": 4}
+    with pytest.raises(ModelError, match="32 classes") as caught:
+        run_on(quick(scenes, model=model), tmp_path / "store")
+    assert "channels first" in str(caught.value.hint)
