@@ -35,9 +35,9 @@ def recognise(shapes: Mapping[str, Shape], named: str = "") -> Recognised | None
     if found is None:
         return None
     pruned = "" if same else ", pruned"
-    second = ", with an auxiliary head, which is left out" if any(each.startswith(AUXILIARY) for each in shapes) else ""
+    second = "; its auxiliary head is left out" if any(each.startswith(AUXILIARY) for each in shapes) else ""
     counts = f"{classes} classes, {channels} channel{'' if channels == 1 else 's'}"
-    return Recognised((found,), classes, channels, f"{_words(found)}{pruned}{second}, {counts}")
+    return Recognised((found,), classes, channels, f"{_words(found)}{pruned}, {counts}{second}")
 
 
 def tensors(arch: str, classes: int, channels: int) -> dict[str, Shape]:
@@ -101,4 +101,4 @@ def _words(arch: str) -> str:
     head, body = parsed
     plan = names.plan(body)
     family = "CIFAR family" if names.cifar(body) else "torchvision's family"
-    return f"{_TITLES[head]} behind ResNet-{plan.depth}, {family}"
+    return f"{_TITLES[head]} for segmentation, with the body of ResNet-{plan.depth}, {family}"
