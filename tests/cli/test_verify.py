@@ -79,6 +79,7 @@ def test_a_candidate_against_its_original(command: Command, own_store: Store, ne
     assert "BROKEN: a promise is broken" in out
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_a_candidate_made_from_it(
     command: Command, own_store: Store, trained: tuple[Store, Run], net: Path
 ) -> None:

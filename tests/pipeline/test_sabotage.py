@@ -149,6 +149,7 @@ def test_bgr_for_rgb_on_the_target(tmp_path: Path, colours: Any, add_target: Any
     assert {verdict.verdict for verdict in again.verdicts} == {"BROKEN"}
 
 
+@pytest.mark.slow
 def test_bgr_for_rgb_in_the_recipe(tmp_path: Path, colours: Any) -> None:
     """The weights learned RGB; a recipe with BGR for them breaks its promise of accuracy."""
     raw = on_colours(colours("b"), colours("a"), train__epochs=8, promises={"min_top1_pct": 80})

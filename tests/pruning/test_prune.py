@@ -389,7 +389,7 @@ def test_what_knows_its_width_by_itself_is_left_alone(how: str) -> None:
     pruned_alike(network, every.for_goal("ratio", 0.3), images)
 
 
-@pytest.mark.parametrize("arch", ["resnetblur18", "resnet50_gn"])
+@pytest.mark.parametrize("arch", ["resnetblur18", pytest.param("resnet50_gn", marks=pytest.mark.slow)])
 def test_what_a_blurred_pool_or_a_group_normalisation_reads_is_left_alone(arch: str) -> None:
     pytest.importorskip("timm")
     network, images = network_of(arch), torch.randn(2, 3, 64, 64)

@@ -48,10 +48,11 @@ def test_int8_that_is_good_enough_keeps_no_layer_in_float(own_store: Store) -> N
 
 
 def test_a_promise_that_int8_breaks_is_kept_with_some_layers_in_float(own_store: Store) -> None:
-    run = pipeline.run(searched(**WEAK, promises={"max_flips_pct": 100}), own_store)
+    weak = {**WEAK, "verify": {"processes": 1, "seconds": 0.1}}
+    run = pipeline.run(searched(**weak, promises={"max_flips_pct": 100}), own_store)
     before = control_of(run)[1].chosen.flips_pct
     assert before > 0, "or this network shows nothing"
-    run = pipeline.run(searched(**WEAK, promises={"max_flips_pct": before}), own_store)  # its interval is wider
+    run = pipeline.run(searched(**weak, promises={"max_flips_pct": before}), own_store)  # its interval is wider
     notes, control = control_of(run)
     assert control.ended == "found"
     assert control.chosen.kept
