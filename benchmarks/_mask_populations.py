@@ -115,7 +115,7 @@ def _covered(everyone: Population, sample: Population, z: float, rng: np.random.
     before, now = (Ratios(*(values[seen] for values in side.sums())) for side in everyone)
     true = mean_ratio(*before) - mean_ratio(*now)
     drop, level = Drop(*sample).interval(z), Level(sample.now).interval(z)
-    each = [Level(sample.now.of_column(number)).interval(z) for number in seen]
+    each = [Level(sample.now.of_column(number)).interval(z) for number in seen.tolist()]
     ious = [low <= value <= high for (low, high), value in zip(each, ratio(*now, 0.0), strict=True)]
     low, high = _percentiles(sample, z, rng) if rng else (math.nan, math.nan)
     return (

@@ -1,18 +1,23 @@
-"""Are our metrics those that everyone else computes? mIoU, IoU and pixel accuracy are compared with torchmetrics.
+"""Are our metrics those that everyone else computes?
 
-    python -m venv peers && peers/bin/pip install torch torchmetrics
+mIoU, IoU and pixel accuracy are compared with torchmetrics, average precision with pycocotools.
+
+    python -m venv peers && peers/bin/pip install torch torchmetrics pycocotools
     PYTHONPATH=. peers/bin/python benchmarks/metrics.py
 
 Random cases: few and many classes, images of one class only, classes that are nowhere, or only in answers, ignored
-pixels, images without any label, and one image. The command fails where a number differs by more than 1e-6.
+pixels, images without any label, and one image; for boxes (`_boxes.py`) crowds, ties and images without a box. The
+command fails where a number differs by more than 1e-6.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Iterator
 
+import _boxes
 import numpy as np
 
 from edgeresnet.portable.tasks.overlap import IGNORED, Packed, overlaps
@@ -26,9 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=CASES, help=f"random cases (default: {CASES})")
     differences: dict[str, float] = {}
-    for labels, answers, classes in _masks(parser.parse_args().cases):
-        for name, (ours, theirs) in _compared(labels, answers, classes).items():
-            differences[name] = max(differences.get(name, 0.0), _apart(ours, theirs))
+    cases = parser.parse_args().cases
+    found = [_compared(*case) for case in _masks(cases)] + [_boxes.compared(*case) for case in _boxes.cases(cases)]
+    for name, (ours, theirs) in itertools.chain.from_iterable(each.items() for each in found):
+        differences[name] = max(differences.get(name, 0.0), _apart(ours, theirs))
     for name, largest in differences.items():
         print(f"{name:15} largest difference {largest:.1e}")
     if max(differences.values()) > NEAR:

@@ -17,7 +17,7 @@ OTHER = np.zeros((4, 1), np.uint8)
 
 
 def test_masks_come_out_as_they_went_in() -> None:
-    found = Packed.of(iter([ONE, OTHER]))
+    found = Packed.of(each for each in (ONE, OTHER))
     assert len(found) == 2
     assert [each.tolist() for each in found] == [ONE.tolist(), OTHER.tolist()]
     assert found[0].dtype == np.uint16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ LABELS = [[[0, 0, 1], [0, 1, X]], [[0, 0, 0], [0, 0, 1]]]
 ANSWERS = [[[0, 1, 1], [0, 1, 2]], [[0, 0, 2], [0, 0, 0]]]
 
 
-def packed(masks: Sequence[Any]) -> Packed:
+def packed(masks: Iterable[Any]) -> Packed:
     return Packed.of(np.array(each, np.uint16) for each in masks)
 
 
-def counted(labels: Sequence[Any] = LABELS, answers: Sequence[Any] = ANSWERS, classes: int = 4) -> Overlaps:
+def counted(labels: Iterable[Any] = LABELS, answers: Iterable[Any] = ANSWERS, classes: int = 4) -> Overlaps:
     return overlaps(packed(labels), packed(answers), classes)
 
 
