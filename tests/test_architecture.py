@@ -268,9 +268,10 @@ def test_help_is_light(command: str, tmp_path: Path) -> None:
     assert not loaded & (HEAVY | {"numpy", "pydantic", "yaml", "rich", "PIL"})
 
 
+@pytest.mark.parametrize("name", ["digits.yaml", "segmentation-digits.yaml"])
 @pytest.mark.parametrize("command", ["check", "plan"])
-def test_looking_ahead_loads_no_runtime(command: str, tmp_path: Path) -> None:
-    path = PACKAGE.parent / "pipelines" / "digits.yaml"
+def test_looking_ahead_loads_no_runtime(command: str, name: str, tmp_path: Path) -> None:
+    path = PACKAGE.parent / "pipelines" / name
     loaded = _modules_after(_through_main(command, str(path)), tmp_path)
     assert "yaml" in loaded, "the command did not run"
     assert not loaded & HEAVY

@@ -66,17 +66,28 @@ def rates(network: nn.Module, decay: float) -> dict[str, float]:
 
 def stages_of(names: Sequence[str], head: str) -> dict[str, int]:
     """Return for each parameter its stage, from the image on: 0 is what lies before the first of several stages that
-    are numbered alike (`layer1`, `layer2`), the last is the head.
+    are numbered alike (`layer1`, `layer2`), the last is the head. Stages may lie in one part of several (`backbone`).
     """
-    body = [name.split(".") for name in names if not name.startswith(head)]
-    shared = next((depth for depth, words in enumerate(zip(*body, strict=False)) if len(set(words)) > 1), 0)
-    tops = list(dict.fromkeys(words[shared] for words in body))
-    words = [re.sub(r"\d+$", "", top) for top in tops]
-    numbered = [index for index, word in enumerate(words) if word != tops[index] and words.count(word) >= 3]
-    first = numbered[0] if numbered else 1
+    body = {name: name.split(".") for name in names if not name.startswith(head)}
+    shared = next((depth for depth, words in enumerate(zip(*body.values(), strict=False)) if len(set(words)) > 1), 0)
+    part = {name: words[shared] for name, words in body.items()}
+    tops = list(dict.fromkeys(part.values()))
+    for top in tops if not _numbered(tops) else ():
+        inside = {name: ".".join(body[name][shared : shared + 2]) for name in body if part[name] == top}
+        if _numbered(list(dict.fromkeys(inside.values()))):
+            part |= inside
+            break
+    tops = list(dict.fromkeys(part.values()))
+    first = next(iter(_numbered(tops)), 1)
     number = {top: max(0, index - first + 1) for index, top in enumerate(tops)}
     last = max(number.values(), default=-1) + 1
-    return {name: last if name.startswith(head) else number[name.split(".")[shared]] for name in names}
+    return {name: last if name.startswith(head) else number[part[name]] for name in names}
+
+
+def _numbered(tops: Sequence[str]) -> list[int]:
+    """Return the places of those of at least three that are numbered alike."""
+    words = [re.sub(r"\d+$", "", top) for top in tops]
+    return [index for index, word in enumerate(words) if word != tops[index] and words.count(word) >= 3]
 
 
 def optimizer(network: nn.Module, plan: Train | Recover) -> torch.optim.Optimizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from edgeresnet import models
@@ -44,6 +45,17 @@ def test_the_stem_is_one_stage_and_each_numbered_one_its_own() -> None:
     assert stages["backbone.conv1.weight"] == stages["backbone.bn1.bias"] == 0
     assert stages["backbone.layer1.0.conv1.weight"] == stages["backbone.layer1.1.bn2.bias"] == 1
     assert stages["backbone.layer4.0.downsample.0.weight"] == 4
+
+
+def test_stages_of_a_body_come_before_the_layers_of_a_head() -> None:
+    with torch.device("meta"):
+        network = models.build("fcn_resnet50", 5, 3)
+    head = parts.head_of(network)
+    stages = parts.stages_of([name for name, _ in network.named_parameters()], head)
+    assert head == "classifier.4."
+    assert stages["backbone.conv1.weight"] == stages["backbone.bn1.bias"] == 0
+    assert [stages[f"backbone.layer{number}.0.conv1.weight"] for number in (1, 2, 3, 4)] == [1, 2, 3, 4]
+    assert (stages["classifier.0.weight"], stages["classifier.4.bias"]) == (5, 6)
 
 
 def test_each_stage_learns_at_a_part_of_the_next_ones_rate() -> None:
