@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -13,7 +15,7 @@ _TEMPLATE = """\
 # {purpose}
 # Relative paths start in the folder where you call edgeresnet. `edgeresnet schema` lists every key.
 version: 1
-
+{kind.task}
 # The network: trained weights or an ONNX file, or an architecture that is trained first.
 model: {{{model}}}
 
@@ -27,15 +29,15 @@ images: {{{images}}}
 targets:
 {targets}
 
-# What must hold on every target: here, at most {drop:g} percentage points of top-1 are lost compared with FP32.
-# A bad checkpoint loses nothing: add `min_top1_pct: 90` for a floor, and `min_speedup_fp32: 1.5` for speed.
+# What must hold on every target: here, at most {drop:g} percentage points of {kind.metric} are lost compared with FP32.
+# A bad checkpoint loses nothing: add `{kind.floor}` for a floor, and `min_speedup_fp32: 1.5` for speed.
 promises: {{max_drop_pp: {drop}}}
 
 seed: 0  # of every random choice
 """
 _TRAIN = """
 # Training on the training images.
-train: {epochs: 15, rate: 0.01, batch: 32, schedule: one-cycle, augment: {shift: 1}}
+train: {{epochs: {epochs}, rate: 0.01, batch: {batch}, schedule: one-cycle, augment: {{shift: {shift}}}}}
 """
 _INT8 = """
 # INT8 for every target, with ranges measured on the calibration images.
@@ -45,6 +47,43 @@ _NO_INT8 = """
 # INT8, if you remove the # of the next line and add `calibration: FOLDER` to `images`.
 # quantize: {effort: fast}
 """
+
+
+class _Kind(NamedTuple):
+    """What recipes of a task have in common, and the small network on digits."""
+
+    task: str
+    metric: str
+    floor: str
+    purpose: str
+    images: str
+    model: Mapping[str, str | int]
+    preprocessing: Mapping[str, object]
+    train: str
+
+
+_KINDS = {
+    "classification": _Kind(
+        "",
+        "top-1",
+        "min_top1_pct: 90",
+        "A small ResNet that learns handwritten digits.",
+        "training: digits, evaluation: digits",
+        {"arch": "cifar_resnet8", "classes": 10},
+        {"size": 8, "mean": [0.305], "std": [0.376]},
+        _TRAIN.format(epochs=15, batch=32, shift=1),
+    ),
+    "segmentation": _Kind(
+        "\n# Each pixel gets a class: labels are masks.\ntask: segmentation\n",
+        "mIoU",
+        "min_miou_pct: 60",
+        "A small FCN that finds handwritten digits in scenes.",
+        "training: digits-scenes, evaluation: digits-scenes",
+        {"arch": "fcn_cifar_resnet8", "classes": 11},
+        {"size": 64, "mean": [0.4], "std": [0.25]},
+        _TRAIN.format(epochs=20, batch=16, shift=4),
+    ),
+}
 
 
 @_help.command(
@@ -65,57 +104,104 @@ _NO_INT8 = """
     shell_complete=_complete.files,
     help=f"Labelled images to train on: {_options.KINDS}",
 )
+@_help.option(
+    "--task",
+    type=click.Choice(list(_KINDS)),
+    group=_help.MODEL,
+    help="What the network answers: one class per image, or one per pixel. Default: segmentation with --masks.",
+)
+@_help.option(
+    "--masks",
+    group=_help.IMAGES,
+    shell_complete=_complete.files,
+    help="Masks of the evaluation images: a folder, or a .json of COCO.",
+)
+@_help.option(
+    "--training-masks", group=_help.IMAGES, shell_complete=_complete.files, help="Masks of the training images."
+)
 @_options.model_options
 @_stage_options.calibration
 def init(
-    path: Path, checkpoint: str | None, training: str | None, calibration: str | None, about: _options.ModelOptions
+    path: Path,
+    checkpoint: str | None,
+    training: str | None,
+    calibration: str | None,
+    task: str | None,
+    masks: str | None,
+    training_masks: str | None,
+    about: _options.ModelOptions,
 ) -> None:
     """Write a recipe to PATH, to start from.
 
     PATH is recipe.yaml unless you name another file. Without options the
     recipe trains a small network on handwritten digits, which come with
     edgeresnet. With options it describes your network and your images,
-    and with --calibration it asks for INT8.
+    and with --calibration it asks for INT8. With --task segmentation it gives
+    a class to each pixel: of digits in small scenes, or of your images.
     --size, --mean and --std may be left out if the file itself holds them.
     """
-    from .. import recipe
     from ..errors import EdgeresnetError
 
     if path.exists():
         raise EdgeresnetError(str(path), "exists already", hint="name another file")
     known = _one_shot.of_files([checkpoint] if checkpoint else [], about)
-    mine = bool(checkpoint or training or calibration or set(about.given()) - {"--target"})
+    mine = bool(checkpoint or training or calibration or masks or training_masks or set(about.given()) - {"--target"})
     if mine:
-        needed: dict[str, object] = {} if checkpoint else {"--arch": about.arch, "--classes": about.classes}
-        needed |= {f"--{key}": value for key, value in known.needed().items()}
-        needed |= {"--evaluation": about.evaluation}
-        needed |= {"--checkpoint or --training": checkpoint or training}
-        hint = "or give no options, for a recipe that runs on handwritten digits"
-        _one_shot.refuse_missing(needed, "a recipe for your network", known.hint if checkpoint else hint)
-    named: dict[str, object] = {"arch": known.arch, "classes": about.classes, "checkpoint": checkpoint}
-    named["arch_args"] = about.arguments()
+        _refuse_missing(checkpoint, training, about, known)
+    named = _named(checkpoint, about, known)
+    kind = _KINDS[task or ("segmentation" if masks or training_masks else "classification")]
     if not mine:
-        named |= {"arch": "cifar_resnet8", "classes": 10}
-        known.preprocessing = {"size": 8, "mean": [0.305], "std": [0.376]}
+        named, known.preprocessing = dict(kind.model), dict(kind.preprocessing)
     sets = {"training": training, "evaluation": about.evaluation, "calibration": calibration, "names": known.names}
-    slots = [f"{slot}: {_quoted(given)}" for slot, given in sets.items() if given]
+    drawn = {"training": training_masks, "evaluation": masks}
+    slots = [f"{slot}: {_source(given, drawn.get(slot))}" for slot, given in sets.items() if given]
     text = _TEMPLATE.format(
-        purpose="My network on my images." if mine else "A small ResNet that learns handwritten digits.",
+        purpose="My network on my images." if mine else kind.purpose,
+        kind=kind,
         model=", ".join(f"{key}: {_flow(value)}" for key, value in named.items() if value is not None),
         preprocessing=", ".join(f"{key}: {value}" for key, value in known.preprocessing.items()),
-        images=", ".join(slots) or "training: digits, evaluation: digits",
-        train="" if checkpoint else _TRAIN,
+        images=", ".join(slots) or kind.images,
+        train="" if checkpoint else kind.train,
         quantize=_INT8 if calibration else _NO_INT8,
         drop=2.0,
         targets="\n".join(f"  {name}: {{}}" for name in about.targets or _one_shot.CPU_TARGETS),
     )
-    import yaml
-
-    recipe.parse(yaml.safe_load(text), name="the recipe of these options")
+    _check(text)
     _output.write_output(path, text)
     if known.taken:
         _output.echo(known.taken, err=True)
     _output.echo(f"next: `edgeresnet check {path}`, then `edgeresnet run {path}`", err=True)
+
+
+def _refuse_missing(
+    checkpoint: str | None, training: str | None, about: _options.ModelOptions, known: _one_shot.Known
+) -> None:
+    """Refuse to write a recipe for a network of which too little is known."""
+    needed: dict[str, object] = {} if checkpoint else {"--arch": about.arch, "--classes": about.classes}
+    needed |= {f"--{key}": value for key, value in known.needed().items()}
+    needed |= {"--evaluation": about.evaluation}
+    needed |= {"--checkpoint or --training": checkpoint or training}
+    hint = "or give no options, for a recipe that runs on handwritten digits"
+    _one_shot.refuse_missing(needed, "a recipe for your network", known.hint if checkpoint else hint)
+
+
+def _named(checkpoint: str | None, about: _options.ModelOptions, known: _one_shot.Known) -> dict[str, object]:
+    """Return the section `model`; None: it has no such key."""
+    return {"arch": known.arch, "classes": about.classes, "checkpoint": checkpoint, "arch_args": about.arguments()}
+
+
+def _check(text: str) -> None:
+    """Refuse options that make no recipe."""
+    import yaml
+
+    from .. import recipe
+
+    recipe.parse(yaml.safe_load(text), name="the recipe of these options")
+
+
+def _source(given: str, masks: str | None) -> str:
+    """Write one set of images, with its masks where they lie in a folder of their own."""
+    return f"{{from: {_quoted(given)}, masks: {_quoted(masks)}}}" if masks else _quoted(given)
 
 
 def _flow(value: object) -> str:

@@ -56,7 +56,9 @@ def _numbers(image: Image.Image, name: str) -> np.ndarray:
         raise Contradiction(name, f"is {what}, not a mask with one number per pixel", hint=_HINT)
     if raw.endswith("I"):
         raise Contradiction(name, "has inverted grays, so its numbers are not those of classes", hint=_HINT)
-    return np.asarray(image).astype(np.int32) // _STRETCHED.get(raw, 1)
+    found = np.asarray(image)
+    found = found.astype(np.uint8) if found.dtype == bool else found
+    return found // np.uint8(_STRETCHED[raw]) if raw in _STRETCHED else found
 
 
 def check_size(mask: np.ndarray, image: Image.Image, names: tuple[str, str]) -> None:
@@ -82,7 +84,7 @@ def with_ignored(mask: np.ndarray, ignored: int, classes: int, name: str) -> np.
             f"instead of those with {ignored}"
         )
         raise Contradiction(name, f"{words} {classes - 1}", hint=hint)
-    return np.where(known, mask, IGNORED).astype(np.uint16)
+    return np.where(known, mask, np.uint16(IGNORED)).astype(np.uint16, copy=False)
 
 
 def fitted(mask: np.ndarray, image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:

@@ -366,6 +366,24 @@ def test_init_writes_recipes_that_are_recipes(command: Command, tmp_path: Path) 
     assert not Path("bad.yaml").exists()
 
 
+def test_init_knows_segmentation(command: Command, tmp_path: Path) -> None:
+    expect(0, command("init", "--task", "segmentation"))
+    digits = recipe.load("recipe.yaml")
+    assert (digits.task, digits.model.arch, digits.model.classes) == ("segmentation", "fcn_cifar_resnet8", 11)
+    given = ("--checkpoint", "net.onnx", "--classes", 3, "--size", 64, "--mean", 0.5, "--std", 0.2)
+    expect(0, command("init", "mine.yaml", *given, "--evaluation", "data/val", "--masks", "data/val masks"))
+    mine, text = recipe.load("mine.yaml"), Path("mine.yaml").read_text()
+    assert mine.images.evaluation
+    assert mine.images.evaluation.masks == "data/val masks"
+    assert "points of mIoU are lost" in text
+    assert "top" not in text
+    expect(0, command("init", "coco.yaml", *given, "--evaluation", "val.json", "--task", "segmentation"))
+    problem = err_of(
+        2, command("init", "bad.yaml", *given, "--evaluation", "x", "--masks", "y", "--task", "classification")
+    )
+    assert "images.evaluation.masks needs `task: segmentation`" in problem
+
+
 def test_clean_empties_a_store_and_refuses_another_folder(
     command: Command, stored: Command, own_store: Store, tmp_path: Path
 ) -> None:
