@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import json
+import os
 import random
 import statistics
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from edgeresnet.pipeline import Listener, spreading, trials
+from edgeresnet.shards.on_ray import NICENESS
 from edgeresnet.shards.ray_nodes import RayNodes
 from edgeresnet.store import Store, manifest_in
 from edgeresnet.sweeps import loading, loop, study
@@ -152,6 +154,7 @@ def _cluster(count: int, folder: Path) -> Iterator[tuple[Any, list[Any]]]:
     import ray
     from ray.cluster_utils import Cluster
 
+    os.environ[NICENESS] = "0"
     cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "node_name": _HEAD})
     try:
         others = [

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .._version import __version__
 from ..devices.book import Device
 from ..errors import EdgeresnetError, MachineError, TargetError, foreign
 from ..images import Samples
@@ -28,7 +29,8 @@ from ..recipe import Recipe
 from ..runs import StepId
 from ..shards import fetching
 from ..shards.nodes import Died, Node, Nodes
-from ..shards.work import DEATHS, here, refuse_other
+from ..shards.on_ray import NICENESS
+from ..shards.work import DEATHS, refuse_other
 from ..stages.table import STAGES
 from ..store import Artifact, Given, Parent, Shared, Store, write_bytes
 from ..sweeps.document import Objective, Outcome
@@ -85,13 +87,18 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Checking:
-    """Finds what would end work on a node, before it begins."""
+    """Finds what would end work on a node, before it begins. `niceness` is the lowest priority that may time."""
 
     host: Host
+    niceness: int | None = None
 
     def __call__(self, node: str) -> bytes:
         """Raise where versions differ, or where the shared store is another one here or cannot be written."""
         self.host.entered(node)
+        if self.niceness is not None and os.nice(0) > self.niceness:
+            hint = f"start Ray on this node with `{NICENESS}=0 ray start …`"
+            problem = f"come after all other programs (niceness {os.nice(0)}), which would spoil what they time"
+            raise MachineError(f"Ray's workers on {platform.node()}", problem, hint=hint)
         if self.host.shared is not None:
             self.host.shared.refuse_another(self.host.name)
             self.host.shared.check_writing(f"{platform.node()}-{node[:12]}")
@@ -172,18 +179,24 @@ def spread(
     if store.shared is None and sum(node.cpus > 0 for node in known.values()) > 1:
         hint = "give `--shared`: a folder on a disk that all nodes mount, or s3://bucket/folder"
         raise EdgeresnetError("a sweep on several nodes", "needs a shared store", hint=hint)
-    check(nodes, host, shown)
     measuring = measuring_node(wanted.recipe(wanted.first), known, nodes.here)
+    check(nodes, host, measuring, shown)
     lives = Lives(host, store, devices, wanted.objectives)
     opened = Spread(nodes, lives.of, shown, measuring, parts)
     with opened.ending():
         yield opened
 
 
-def check(nodes: Nodes, host: Host, shown: Shown) -> None:
+def check(nodes: Nodes, host: Host, measuring: str, shown: Shown) -> None:
     """Refuse a cluster of which one node is not fit, before hours of work. One that leaves meanwhile is reported."""
-    job, deaths = Checking(host), dict[str, int]()
-    running = {nodes.start(node, job, max(1, node.cpus)): node for node in nodes.alive().values() if node.cpus}
+    deaths = dict[str, int]()
+
+    def started(node: Node) -> Any:
+        if node.id == measuring:  # alone, as when it times
+            return nodes.start(node, Checking(host, os.nice(0)), None)
+        return nodes.start(node, Checking(host), 1)
+
+    running = {started(node): node for node in nodes.alive().values() if node.cpus or node.id == measuring}
     try:
         while running:
             for handle in nodes.wait(list(running), 1.0):
@@ -197,7 +210,7 @@ def check(nodes: Nodes, host: Host, shown: Shown) -> None:
                         shown.warns(f"{node.name} left the cluster")
                         continue
                     if deaths[node.id] < DEATHS:
-                        running[nodes.start(node, job, max(1, node.cpus))] = node
+                        running[started(node)] = node
                         continue
                     hint = "install edgeresnet on it, or look at its log (`ray logs`)"
                     problem = MachineError(f"the node {node.name}", f"cannot work: {death}", hint=hint)
@@ -220,8 +233,8 @@ def measuring_node(recipe: Recipe, known: Mapping[str, Node], host: str) -> str:
 def versions() -> Mapping[str, str]:
     """Return the versions that must be the same on all nodes: they decide keys, or what travels cannot be read."""
     libraries = {name for stage in STAGES.values() for name in stage.libraries} | {"ray"}
-    known = {name: version for name, version in here(False).items() if name != "CPU instructions"}
-    return {**known, **machine.versions(*sorted(libraries)), "Python": platform.python_version()}
+    known = {"edgeresnet": __version__, "Python": platform.python_version()}
+    return {**known, **machine.versions(*sorted(libraries))}
 
 
 @dataclass(frozen=True)

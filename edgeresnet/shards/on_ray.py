@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import pickle
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -16,6 +18,7 @@ from .work import DEATHS, Answered, Work, digest_of, limit_threads
 T = TypeVar("T")
 
 LOCAL = "local"
+NICENESS = "RAY_worker_niceness"  # in the environment of a node that starts: the priority of its workers
 _WAITING = 2  # tasks a core: one that runs, and one that is ready
 _PATIENCE_S = 10.0  # for an address to answer
 _unpacked: dict[str, Work] = {}  # what this worker did last
@@ -34,6 +37,8 @@ class Ray:
         if ray.is_initialized():
             return Ray(cores)
         here = machine.cores() if address == LOCAL else None
+        if address == LOCAL:  # else what a worker times would come after all other programs
+            os.environ.setdefault(NICENESS, "0")
         try:
             _refuse_closed(address)
             found = ray.init(address, num_cpus=here, log_to_driver=False, logging_level=logging.ERROR)
@@ -43,6 +48,7 @@ class Ray:
             if "ersion mismatch" in str(problem):  # Ray says it in several lines
                 why, hint = " ".join(str(problem).split()), "install the same versions on all nodes"
             raise MachineError(f"the Ray cluster {address}", f"cannot be used: {why}", hint=hint) from problem
+        _silence()
         return Ray(cores, f"http://{found.dashboard_url}" if found.dashboard_url else "")
 
     def each(
@@ -75,6 +81,13 @@ def _do(digest: str, packed: bytes, item: object, cores: int) -> Answered:
         _unpacked.clear()
         _unpacked[digest] = pickle.loads(packed)
     return _unpacked[digest].do(item)
+
+
+def _silence() -> None:
+    """Keep what nodes report out of stdout, where a command's result goes: Ray prints it there, and has no option."""
+    module = sys.modules.get("ray._private.worker")
+    if hasattr(module, "print_to_stdstream"):
+        module.print_to_stdstream = lambda *_, **__: None  # type: ignore[union-attr]
 
 
 def _refuse_closed(address: str) -> None:

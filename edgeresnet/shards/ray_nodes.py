@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import MachineError, first_line
 from .nodes import Died, Job, Node
 from .on_ray import Ray, imported
-from .work import Answered, answered, free_threads, limit_threads
+from .work import Answered, answered, limit_threads, work_as
 
 _OURS = "edgeresnet_"  # begins the names of resources that mean something here
 
@@ -56,7 +56,8 @@ class RayNodes:
             "resources": dict(node.offers) if parts is None else {},
         }
         task = self._task.options(scheduling_strategy=place, **needs)
-        return task.remote(job, node.id, None if parts is None else cpus, os.environ.get("OMP_NUM_THREADS"))
+        sender = os.environ.get("OMP_NUM_THREADS"), os.nice(0)
+        return task.remote(job, node.id, None if parts is None else cpus, sender)
 
     def wait(self, handles: Sequence[Any], seconds: float) -> Sequence[Any]:
         """Return the handles of what has ended, of one at least, or none after some seconds."""
@@ -84,11 +85,11 @@ class RayNodes:
         self._ray.shutdown()
 
 
-def _do(job: Job, node: str, cores: int | None, threads: str | None) -> Answered:
-    """Run a job in a worker of Ray, with some cores of its node or with all that the sender would use."""
+def _do(job: Job, node: str, cores: int | None, sender: tuple[str | None, int]) -> Answered:
+    """Run a job in a worker of Ray, with some cores of its node; as its sender would, where it has the node alone."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as for every command
     if cores is None:
-        free_threads(threads)
+        work_as(*sender)
     else:
         limit_threads(cores)
     return answered(lambda: job(node))

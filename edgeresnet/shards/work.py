@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -105,9 +106,15 @@ def limit_threads(cores: int) -> None:
     machine.use_at_most(cores)
 
 
-def free_threads(wanted: str | None) -> None:
-    """Let a worker use all cores, as the process that sent the work does. `wanted` is that one's OMP_NUM_THREADS."""
+def work_as(cores_of: str | None, niceness: int) -> None:
+    """Let a worker use all cores, with the priority of the process that sent the work: Ray gives its workers a low one.
+
+    `cores_of` is that process's OMP_NUM_THREADS. Where a priority may not be raised, it stays.
+    """
     os.environ.pop("OMP_NUM_THREADS", None)
-    if wanted is not None:
-        os.environ["OMP_NUM_THREADS"] = wanted
+    if cores_of is not None:
+        os.environ["OMP_NUM_THREADS"] = cores_of
     machine.use_at_most(None)
+    if os.nice(0) > niceness:
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)

@@ -162,6 +162,7 @@ class Spread:
             task.deaths += 1
             task.avoided.add(node.id)
             if task.deaths < DEATHS:
+                self._shown.warns(f"a worker on {node.name} died during {task.piece.title}, which is done again")
                 self._waiting.insert(0, task)
                 return
             hint = "give each task more memory, or look at the log of its node (`ray logs`)"

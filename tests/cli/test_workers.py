@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 
 from edgeresnet.cli import _workers
 from edgeresnet.errors import EdgeresnetError
+from edgeresnet.shards.on_ray import NICENESS
 from edgeresnet.shards.processes import Processes
 
 pytestmark = pytest.mark.unit
@@ -51,6 +53,30 @@ def test_a_sweep_has_workers_on_a_cluster_alone(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EdgeresnetError, match="--ray needs Ray, which is not installed"):
         _workers.TrialsOptions(2, "local", None).start(quiet=True)
+
+
+def test_what_ray_reports_stays_out_of_stdout_and_local_workers_have_our_priority(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    internal = SimpleNamespace(print_to_stdstream=print)
+    found = SimpleNamespace(dashboard_url="127.0.0.1:8265")
+    context = SimpleNamespace(get_node_id=lambda: "the node")
+    ray = SimpleNamespace(
+        is_initialized=lambda: False,
+        init=lambda *_, **__: found,
+        remote=lambda **_: lambda function: function,
+        get_runtime_context=lambda: context,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray._private.worker", internal)
+    monkeypatch.setenv(NICENESS, "15")  # is taken back after the test
+    monkeypatch.delenv(NICENESS)
+    nodes = _workers.TrialsOptions(None, "local", None).start(quiet=False)
+    assert nodes is not None
+    assert nodes.here == "the node"
+    assert os.environ[NICENESS] == "0"
+    internal.print_to_stdstream("a node died")
+    assert capsys.readouterr() == ("", "Ray's dashboard: http://127.0.0.1:8265\n")
 
 
 def test_versions_that_differ_are_refused_with_both(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from edgeresnet.pipeline import Listener, spreading, trials
+from edgeresnet.shards.on_ray import NICENESS
 from edgeresnet.shards.ray_nodes import RayNodes
 from edgeresnet.store import Store, manifest_in
 from edgeresnet.sweeps import loading, loop
@@ -51,10 +52,11 @@ class Watched(loop.Shown):
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[Any, Any]]:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
     """A cluster of two nodes with one core each, and the second of them."""
     from ray.cluster_utils import Cluster
 
+    monkeypatch.setenv(NICENESS, "0")
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "node_name": "first"})
     second = found.add_node(num_cpus=1, node_name="second", env_vars={"EDGERESNET_STORE": str(tmp_path / "second")})
     found.wait_for_nodes()
@@ -105,7 +107,9 @@ def check_nothing_was_measured_twice(store: Path) -> None:
         assert Store(store).find(record.stage, record.key)[1] == ""
 
 
-def test_a_node_that_is_killed_costs_its_stage_alone(cluster: tuple[Any, Any], tmp_path: Path) -> None:
+def test_a_node_that_is_killed_costs_its_stage_alone(
+    cluster: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     nodes, second = cluster
     calm, disturbed = tmp_path / "calm", tmp_path / "disturbed"
     for folder in (calm, disturbed):
@@ -123,6 +127,7 @@ def test_a_node_that_is_killed_costs_its_stage_alone(cluster: tuple[Any, Any], t
         path.rename(tmp_path / path.name)  # or nothing were left to do
     found = swept(nodes.address, disturbed, watched)
     assert "train on second" in watched.seen
+    assert capsys.readouterr().out == "", "Ray prints nothing into a result"
     assert what_was_found(found) == what_was_found(undisturbed)
     for folder in (calm, disturbed):
         check_nothing_was_measured_twice(folder / "store")
