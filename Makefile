@@ -60,7 +60,7 @@ test-unit: $(READY)  ## the tests that need no torch and no runtime: seconds
 test: test-unit  ## the unit tests, then small networks through real runtimes: no GPU, no network
 	$(BIN)/$(PYTEST) --tier flow
 
-test-slow: $(READY)  ## big networks, TensorRT-RTX, peers' files, a browser, more kills, the wheel; nothing else
+test-slow: $(READY)  ## big networks, TensorRT-RTX, devices over SSH, peers, a browser, kills, the wheel; nothing else
 	$(BIN)/python $(PIP) -e '.[dev,tensorrt-rtx]' 'mlflow>=3.1'
 	$(BIN)/$(PYTEST) --tier slow
 
