@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
+import openvino
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeresnet import targets
+from edgeresnet.graph import accepts
 from edgeresnet.quantization import engine, gradient, resizing
 from edgeresnet.quantization.net import Net
 from edgeresnet.quantization.placement import nonnegative, place
 from edgeresnet.quantization.scales import Grid
 
+from ..graph.rtx import needs_rtx, parsed_and_built
 from ..graph.running import answers, sqnr
 from .nets import (
     CPU,
@@ -127,6 +134,41 @@ def test_both_ways_give_the_same_gradients(make: Make, monkeypatch: pytest.Monke
 def test_learning_knows_such_networks(make: Make) -> None:
     found = int8(make(), CPU, effort="balanced")
     assert any(step.name.startswith("learned channels") for step in found.steps)
+
+
+@networks
+@pytest.mark.parametrize("residual", ["shortcut", "both"])
+def test_openvino_runs_all_in_int8_but_what_makes_the_answer(make: Make, residual: str, tmp_path: Path) -> None:
+    dialect = replace(targets.get("openvino").dialect, residual=residual)
+    onnx.save(engine.stand_in(make(), engine.Choices(dialect)), tmp_path / "int8.onnx")
+    compiled = openvino.Core().compile_model(tmp_path / "int8.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    abouts = [operator.get_rt_info() for operator in compiled.get_runtime_model().get_ordered_ops()]
+    layers = [(about["layerType"].astype(str), about["runtimePrecision"].astype(str)) for about in abouts]
+    int8 = [precision for kind, precision in layers if kind in ("Convolution", "Concatenation", "Pooling")]
+    assert int8
+    assert set(int8) <= {"u8", "i8"}
+
+
+@networks
+def test_onnxruntime_computes_all_in_int8_but_the_last_layer(make: Make, tmp_path: Path) -> None:
+    model = engine.stand_in(make(), engine.Choices(targets.get("onnxruntime").dialect))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert kinds.count("Concat") == 0
+    assert sum(kind in ("Conv", "FusedConv") for kind in kinds) <= 1
+    assert kinds.count("QLinearConv") == len(Net(make()).weighted()) - 1
+
+
+@needs_rtx
+@pytest.mark.slow
+@networks
+def test_tensorrt_rtx_builds_what_is_written_for_tensorrt(make: Make) -> None:
+    model = engine.stand_in(make(), engine.Choices(TENSORRT))
+    assert accepts.findings(model, "tensorrt", TENSORRT) == []
+    assert "CONCATENATION" in " ".join(parsed_and_built(model))
 
 
 @pytest.mark.parametrize("factor", [0.5, 1, 1.25, 2, 3])

@@ -72,6 +72,16 @@ def test_its_baselines_build_without_a_word_too(arch: str, tmp_path: Path) -> No
         assert_builds(path, float_parts, tmp_path / f"{float_parts} of pixels", prepared(ARCHITECTURES[arch]))
 
 
+@pytest.mark.parametrize("arch", ["fcn_resnet50", "deeplabv3_resnet50"])
+def test_networks_that_answer_for_each_pixel_build_without_a_word(arch: str, tmp_path: Path) -> None:
+    traced, dialect = trace.to_onnx(models.build(arch, 21, 3).eval(), 3, 224), targets.get("tensorrt").dialect
+    model = engine.stand_in(traced, engine.Choices(dialect, preprocessing=prepared(224)))
+    onnx.save(model, tmp_path / "int8.onnx")
+    assert accepts.findings(model, "tensorrt", dialect) == []
+    reading = tensorrt_rtx.build(tmp_path / "int8.onnx", tmp_path / "net.engine", capabilities=["8.6"])
+    assert (reading.accepted, reading.complaints) == (True, ())
+
+
 def assert_builds(path: Path, float_parts: str, out: Path, pixels: Preprocessing | None = None) -> None:
     """Build as a recipe does."""
     target = targets.get("tensorrt_rtx")
