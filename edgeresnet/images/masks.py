@@ -34,10 +34,15 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by EXIF's tag, as P
 }
 
 
-def read(open_mask: Callable[[], Image.Image], name: str) -> np.ndarray:
-    """Read one mask file: the number of each pixel, H×W. Refuse colours, and what loses numbers."""
+def read(open_mask: Callable[[], Image.Image], name: str, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read one mask file: the number of each pixel, H×W. Refuse colours, and what loses numbers.
+
+    Of another (width, height) than `size` nothing is decoded: `check_size` refuses it.
+    """
     try:
         with open_mask() as image:
+            if size not in (None, image.size):
+                return np.broadcast_to(np.uint8(0), image.size[::-1])
             return _numbers(image, name)
     except decode.BROKEN as problem:
         hint = "remove or replace it, or leave out such pairs with `images: {unreadable: skip}`"

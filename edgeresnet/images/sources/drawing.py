@@ -47,19 +47,18 @@ def runs(counts: Sequence[int] | str, height: int, width: int) -> np.ndarray:
 
 def _border(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return points along the sides between corners, close together, in order."""
-    across, down = [], []
-    for x0, x1, y0, y1 in zip(x[:-1].tolist(), x[1:].tolist(), y[:-1].tolist(), y[1:].tolist(), strict=True):
-        wide, high = abs(x1 - x0), abs(y1 - y0)
-        back = x0 > x1 if wide >= high else y0 > y1  # drawn from the smaller end, and taken in order
-        if back:
-            x0, x1, y0, y1 = x1, x0, y1, y0
-        steps = np.arange(max(wide, high) + 1)
-        slope = ((y1 - y0) / wide if wide else 0.0) if wide >= high else (x1 - x0) / high
-        moved = ((y0 if wide >= high else x0) + slope * steps + 0.5).astype(np.int64)
-        one, other = (steps + x0, moved) if wide >= high else (moved, steps + y0)
-        across.append(one[::-1] if back else one)
-        down.append(other[::-1] if back else other)
-    return np.concatenate(across), np.concatenate(down)
+    flat = np.abs(np.diff(x)) >= np.abs(np.diff(y))
+    first, other_first = np.where(flat, x[:-1], y[:-1]), np.where(flat, y[:-1], x[:-1])
+    last, other_last = np.where(flat, x[1:], y[1:]), np.where(flat, y[1:], x[1:])
+    back = first > last  # such a side is drawn from its other end, and taken in order
+    steps = np.abs(last - first)
+    low, other_low = np.where(back, last, first), np.where(back, other_last, other_first)
+    slope = np.where(back, other_first - other_last, other_last - other_first) / np.maximum(steps, 1)
+    side = np.repeat(np.arange(len(steps)), steps + 1)
+    step = np.arange(len(side)) - np.repeat(np.cumsum(steps + 1) - steps - 1, steps + 1)
+    step = np.where(back[side], steps[side] - step, step)
+    along, moved = low[side] + step, (other_low[side] + slope[side] * step + 0.5).astype(np.int64)
+    return np.where(flat[side], along, moved), np.where(flat[side], moved, along)
 
 
 def _unpacked(text: str) -> list[int]:

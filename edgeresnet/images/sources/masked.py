@@ -97,7 +97,7 @@ class Drawn:
         return self._source.hashes
 
     def read(self, index: int, size: tuple[int, int]) -> np.ndarray:
-        return masks.read(lambda: self._source.open(index), self.name(index))
+        return masks.read(lambda: self._source.open(index), self.name(index), size)
 
     def files(self) -> Sequence[str]:
         return self._source.files()
