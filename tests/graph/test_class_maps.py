@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,13 +11,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeresnet import tasks
+from edgeresnet import models, tasks
 from edgeresnet.context import Context
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import adopt, canonical, lint
 from edgeresnet.portable import onnx_file
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.stages import trace
+from edgeresnet.stages.specs import Architecture
 
 from ..models.networks import lively
 from .running import answers
@@ -24,7 +26,8 @@ from .running import answers
 IMAGES = Preprocessing(8, (0.5,) * 3, (0.25,) * 3)
 GIVEN = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
 TASK = tasks.of("segmentation")
-ENDS: dict[str, list[tuple[str, dict[str, object]]]] = {
+Ends = list[tuple[str, dict[str, Any]]]
+ENDS: dict[str, Ends] = {
     "logits": [],
     "probabilities": [("Softmax", {"axis": 1})],
     "classes": [("ArgMax", {"axis": 1, "keepdims": 0})],
@@ -34,7 +37,7 @@ ENDS: dict[str, list[tuple[str, dict[str, object]]]] = {
 }
 
 
-def written(folder: Path, ends: list[tuple[str, dict[str, object]]], sides: object = None) -> Path:
+def written(folder: Path, ends: Ends, sides: list[str | int | None] | None = None) -> Path:
     """Write a network with a stride of 2, and what these operators make of its logits."""
     weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
     nodes = [helper.make_node("Conv", ["x", "w"], ["y0"], pads=[1, 1, 1, 1], strides=[2, 2])]
@@ -56,7 +59,7 @@ def written(folder: Path, ends: list[tuple[str, dict[str, object]]], sides: obje
 
 
 @pytest.mark.parametrize("ends", ENDS.values(), ids=ENDS)
-def test_a_file_becomes_one_map_of_logits(ends: list[tuple[str, dict[str, object]]], tmp_path: Path) -> None:
+def test_a_file_becomes_one_map_of_logits(ends: Ends, tmp_path: Path) -> None:
     path = written(tmp_path, ends)
     lint.reference(onnx_file.read(path), IMAGES, 4, None, TASK)
     found = adopt.adopt(path, IMAGES, 4, TASK)
@@ -78,7 +81,7 @@ def test_classes_over_another_axis_are_no_logits(tmp_path: Path) -> None:
 
 
 def test_a_classifier_is_no_map_of_classes(tmp_path: Path) -> None:
-    ends: list[tuple[str, dict[str, object]]] = [("GlobalAveragePool", {}), ("Flatten", {})]
+    ends: Ends = [("GlobalAveragePool", {}), ("Flatten", {})]
     file = onnx_file.read(written(tmp_path, ends, ["n", 4]))
     lint.reference(file, IMAGES, 4, None)
     with pytest.raises(ModelError, match=r"returns \?×4, but the images have 4 classes") as caught:
@@ -102,3 +105,28 @@ def test_torchs_export_enlarges_by_constant_scales(arch: str) -> None:
         images = torch.randn(count, 3, 32, 32)
         with torch.no_grad():
             np.testing.assert_allclose(answers(model, images.numpy()), network(images).numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_users_dictionary_is_exported_as_one_map(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def __init__(self, classes):\n        super().__init__()\n"
+        "        self.conv = nn.Conv2d(3, classes, 3, 2, 1)\n\n"
+        "    def forward(self, x):\n        y = self.conv(x)\n        return {'out': y, 'aux': y.mean()}\n"
+    )
+    network = models.build(f"{tmp_path}/theirs.py:Net", 4, 3).eval()
+    models.check_answer(network, Architecture("theirs", 4, 3, task="segmentation"), 8)
+    model = trace.to_onnx(network, 3, 8)
+    assert len(model.graph.output) == 1
+    with torch.no_grad():
+        expected = network(torch.from_numpy(GIVEN)).numpy()
+    assert expected.shape == (3, 4, 4, 4)
+    np.testing.assert_allclose(answers(model, GIVEN), expected, atol=1e-5)
+
+
+def test_answers_of_another_task_are_refused(tmp_path: Path) -> None:
+    whole, pixels = lively("cifar_resnet8", 4), lively("fcn_cifar_resnet8", 4)
+    with pytest.raises(ModelError, match=r"returns shape \(2, 4\) .* instead of \(2, 4, height, width\)"):
+        models.check_answer(whole, Architecture("x", 4, 3, task="segmentation"), 8)
+    with pytest.raises(ModelError, match=r"returns shape \(2, 4, 8, 8\) for two images instead of \(2, 4\)"):
+        models.check_answer(pixels, Architecture("x", 4, 3), 8)
