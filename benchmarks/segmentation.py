@@ -111,15 +111,16 @@ def _jobs(case: Case, args: argparse.Namespace) -> Iterator[tuple[str, dict[str,
 
 
 def _judge(case: Case, file: Path, form: str) -> Judged:
-    """Compare image by image: the logits of all would not fit into memory."""
-    run, exact = _runner(file, form), _runner(case.onnx, "tensorrt")
+    """Compare image by image: the logits of all need not be in memory."""
+    run = _runner(file, form)
     signal = noise = 0.0
     same = pixels = 0
-    for image in np.load(case.folder / "evaluation.npy", mmap_mode="r"):
-        expected, given = exact(image[None]), run(image[None])
+    both = (np.load(case.folder / f"{name}.npy", mmap_mode="r") for name in ("evaluation", "logits"))
+    for image, expected in zip(*both, strict=True):
+        given = run(image[None])[0]
         signal += float(np.square(expected, dtype=np.float64).sum())
         noise += float(np.square(expected.astype(np.float64) - given).sum())
-        equal = expected.argmax(1) == given.argmax(1)
+        equal = expected.argmax(0) == given.argmax(0)
         same, pixels = same + int(equal.sum()), pixels + equal.size
     decibels = inference.decibels(signal, noise)
     return Judged(float("inf") if decibels is None else decibels, 100 * same / pixels)
@@ -184,7 +185,7 @@ def _print_times(made: dict[str, Path], given: np.ndarray, seconds: float) -> No
 def _case(arch: str, folder: Path, args: argparse.Namespace) -> Case:
     """Return a network's files in a folder: as an earlier call wrote them, or written now."""
     case = Case(arch, folder / arch)
-    if not (case.folder / "evaluation.npy").is_file():
+    if not (case.folder / "logits.npy").is_file():
         case.folder.mkdir(parents=True, exist_ok=True)
         made = _trained(arch, case.folder, args) if args.what == "trained" else _random(arch, args)
         network, calibration, evaluation = made
@@ -195,6 +196,8 @@ def _case(arch: str, folder: Path, args: argparse.Namespace) -> Case:
         (case.folder / "preprocessing.json").write_text(json.dumps(how.to_json()))
         for name, samples in (("calibration", calibration), ("evaluation", evaluation)):
             np.save(case.folder / f"{name}.npy", _normalised(samples))
+        exact = _runner(case.onnx, "tensorrt")
+        np.save(case.folder / "logits.npy", np.concatenate([exact(one[None]) for one in case.load("evaluation")]))
     return case
 
 
@@ -215,7 +218,7 @@ def _trained(arch: str, folder: Path, args: argparse.Namespace) -> tuple[nn.Modu
     out, scratch = folder / "out", folder / "scratch"
     out.mkdir(exist_ok=True)
     scratch.mkdir(exist_ok=True)
-    about = Architecture(arch, classes=CLASSES, channels=1)
+    about = Architecture(arch, classes=CLASSES, channels=1, task="segmentation")
     began = time.perf_counter()
     inputs = TrainInputs(Given(learned.digest, learned))
     train.train(inputs, TrainSpec(about, chosen.train, SEED), out, Context(SEED, scratch, lambda *_: None))

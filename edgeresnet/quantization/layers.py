@@ -40,7 +40,7 @@ def noise(
 
 
 def _runner(model: onnx.ModelProto, names: list[str], step: int) -> Runner:
-    """Return what computes tensors; of maps, every so many rows and columns: all would not fit into memory."""
+    """Return what computes tensors; of maps, some rows and columns only: all would not fit into memory."""
     maps = {node.output[0] for node in model.graph.node if node.op_type == "Conv"} if step > 1 else set[str]()
     if not maps:
         return Runner(model, names)
