@@ -168,8 +168,9 @@ def _measure_statistics(network: nn.Module, learning: Split, ctx: Context) -> No
         each.reset_running_stats()
         each.momentum = None  # torch: a mean over all that was seen
     rows = np.random.default_rng(ctx.seed).permutation(len(learning))[:_STATISTICS_IMAGES]
-    for start in range(0, len(rows), _AT_ONCE):
-        part = rows[start : start + _AT_ONCE]
+    at_once = max(2, learning.at_once(_AT_ONCE))  # one image has no spread
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
         if len(part) > 1 or len(rows) == 1:
             network(learning.batch(part, process_group.mine().device)[0])
     for each, value in zip(norms, momentum, strict=True):

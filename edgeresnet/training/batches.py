@@ -14,6 +14,8 @@ import torch
 from ..images import Samples
 from ..recipe import Augment
 
+_LOGITS = 1 << 26  # numbers that all answers to a batch may have
+
 
 class Split:
     """Training or validation images. Pixels are normalised where the network is: a GPU receives bytes, not floats."""
@@ -23,12 +25,17 @@ class Split:
         self._labels = labels_of(samples, self._table.indices)
         self._flip_channels = samples.preprocessing.order == "bgr"
         side, channels = samples.preprocessing.size, samples.preprocessing.channels
+        self._answer = side**2 * len(samples.classes) if samples.has_masks else 1  # numbers in it
         self._none = np.empty((0, side, side, channels), np.uint8)  # a process's part of a very small batch
         scale, shift = samples.preprocessing.scale_and_shift()
         self._scale, self._shift = (torch.from_numpy(each)[:, None, None] for each in (scale, shift))
 
     def __len__(self) -> int:
         return len(self._table)
+
+    def at_once(self, most: int) -> int:
+        """Return how many images to answer at once: of a map of logits fewer fit into memory than of single answers."""
+        return max(1, min(most, _LOGITS // self._answer))
 
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images as the network takes them, channels last in memory, and their labels or masks."""

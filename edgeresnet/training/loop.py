@@ -304,10 +304,10 @@ def validate(
 ) -> tuple[float, float]:
     """Return how good the answers are, by the task's own measure, and the mean loss."""
     network.eval()
-    count, loss = len(split), torch.zeros(())
+    count, loss, at_once = len(split), torch.zeros(()), split.at_once(_VALIDATED_AT_ONCE)
     counts: torch.Tensor | None = None
-    for start in range(0, count, _VALIDATED_AT_ONCE):
-        rows = np.arange(start, min(start + _VALIDATED_AT_ONCE, count))
+    for start in range(0, count, at_once):
+        rows = np.arange(start, min(start + at_once, count))
         images, labels = split.batch(rows[group.part(len(rows))], group.device)
         logits = network(images)
         found = task.counts(logits, labels).cpu()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from edgeresnet import images, models, recipe
+from edgeresnet import images, models, recipe, tasks
 from edgeresnet.context import Context
 from edgeresnet.images import Samples
 from edgeresnet.models import checkpoint, recognise, shapes
@@ -27,6 +27,9 @@ from edgeresnet.stages.specs import (
 )
 from edgeresnet.stages.train import train
 from edgeresnet.store import Given
+from edgeresnet.training import batches, process_group
+from edgeresnet.training.batches import Split
+from edgeresnet.training.loop import validate
 
 NETWORK = Architecture("fcn_cifar_resnet8_w8", 11, 1, task="segmentation")
 LEARNING = {"batch": 8, "rate": 0.01, "precision": "f32", "validation": 0.25, "augment": {"flip": True, "shift": 3}}
@@ -64,6 +67,17 @@ def test_it_learns_and_is_validated_by_miou(trained: tuple[Path, TrainNotes]) ->
     found = recognise.recognise(shapes.read(path))
     assert found is not None
     assert (found.archs, found.classes) == ((NETWORK.arch,), 11)
+
+
+def test_fewer_large_maps_are_answered_at_once(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Split(samples)
+    assert split.at_once(256) == 256
+    monkeypatch.setattr(batches, "_LOGITS", 3 * 32 * 32 * 11)
+    assert split.at_once(256) == 3
+    network, group = models.build(str(NETWORK.arch), 11, 1), process_group.mine()
+    few = validate(network, split, group, tasks.of("segmentation"))
+    monkeypatch.undo()
+    assert few == pytest.approx(validate(network, split, group, tasks.of("segmentation")), rel=1e-4)
 
 
 def test_a_new_head_starts_from_the_same_body(
