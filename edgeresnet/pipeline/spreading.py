@@ -58,8 +58,13 @@ class Host:
     versions: Mapping[str, str]
 
     def entered(self, node: str) -> Store:
-        """Return the store of the node that this process runs on, in the folder that relative paths begin in."""
+        """Return the store of the node that this process runs on, in the folder that relative paths begin in.
+
+        Refuse a node of other versions, and one that sees another shared store: it may have joined late.
+        """
         refuse_other(self.versions, versions(), self.name)
+        if self.shared is not None:
+            self.shared.refuse_another(self.name)
         with contextlib.suppress(OSError):  # a node without it still has what absolute paths name
             os.chdir(self.folder)
         if node == self.node:
@@ -100,7 +105,6 @@ class Checking:
             problem = f"come after all other programs (niceness {os.nice(0)}), which would spoil what they time"
             raise MachineError(f"Ray's workers on {platform.node()}", problem, hint=hint)
         if self.host.shared is not None:
-            self.host.shared.refuse_another(self.host.name)
             self.host.shared.check_writing(f"{platform.node()}-{node[:12]}")
         return b""
 

@@ -65,6 +65,8 @@ def test_a_shared_store_that_a_node_sees_differently_or_cannot_write_is_refused(
     with pytest.raises(MachineError, match=r"the shared store .*/shared is another one on ") as raised:
         spreading.check(FakeNodes.of("b"), host_of(tmp_path, replace(shared, mark="another")), "host", loop.Shown())
     assert "on the head" in raised.value.message
+    with pytest.raises(MachineError, match="is another one on "):  # a node that joins later
+        host_of(tmp_path, replace(shared, mark="another")).entered("late")
     (tmp_path / "shared" / "machines").rename(tmp_path / "machines")
     (tmp_path / "shared" / "machines").write_text("nothing can be written into a file")
     with pytest.raises(EdgeresnetError, match=r"the shared store .*/shared cannot be "):
