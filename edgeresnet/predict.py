@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from . import targets
-from .errors import EdgeresnetError
+from .errors import EdgeresnetError, first_line
 from .images import read_image
+from .images.coloured import coloured
 from .portable import codec, inference
 from .portable.preprocessing import Preprocessing
-from .portable.probabilities import softmax
+from .portable.tasks.task import Outputs
 from .runs import Run
 from .store import Store
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class, and how probable the network holds it."""
+    """A class, and how probable the network holds it; of a mask, the class's share of the pixels."""
 
     label: str
     probability: float
 
 
-def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -> dict[str, tuple[Prediction, ...]]:
-    """Return the most probable classes per target and variant. Refuse a compiled network that is not the run's own."""
+class Predicted(NamedTuple):
+    """The classes of an image, the first ones first; and its mask, where each pixel has a class."""
+
+    classes: tuple[Prediction, ...]
+    mask: np.ndarray | None
+
+
+def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -> dict[str, Predicted]:
+    """Return what is seen per target and variant. Refuse a compiled network that is not the run's own."""
     try:
         preprocessing = codec.decode(Preprocessing, run.recipe.get("preprocessing"))
     except codec.CodecError as problem:
@@ -40,17 +49,33 @@ def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -
     measured = run.measured_here([target] if target else [])
     if not measured:
         raise EdgeresnetError(f"run {run.id}", "has no measurement", hint="it measured no target")
-    found: dict[str, tuple[Prediction, ...]] = {}
+    found: dict[str, Predicted] = {}
     for name, result in measured.items():
-        runtime = targets.require(name)
+        runtime, outputs = targets.require(name), Outputs(result.task, len(result.classes), preprocessing.size)
         for variant, about in result.variants.items():
             with runtime.load(store.artifact_of(run, about.digest).path) as session:
-                logits = inference.infer(session, batch)[0]
-            found[f"{name} {variant}"] = _ranked(logits, result.classes, top)
+                answer = inference.infer(session, batch)
+            shares, mask = outputs.of_task.seen(outputs.kept(answer), outputs)
+            found[f"{name} {variant}"] = Predicted(_ranked(shares, result.classes, top), mask)
     return found
 
 
-def _ranked(logits: np.ndarray, classes: Sequence[str], top: int) -> tuple[Prediction, ...]:
-    probabilities = softmax(logits)
-    best = np.argsort(-probabilities)[:top]
-    return tuple(Prediction(classes[index], float(probabilities[index])) for index in best)
+def write_masks(found: Mapping[str, Predicted], out: Path) -> list[Path]:
+    """Write each mask as a PNG with a palette, named after what gave it; return the files."""
+    written = []
+    for name, each in found.items():
+        if each.mask is not None:
+            path = out.with_name(f"{out.stem}-{name.replace(' ', '-').replace('@', '-')}.png")
+            try:
+                coloured(each.mask).save(path)
+            except OSError as problem:
+                raise EdgeresnetError(
+                    str(path), f"cannot be written: {first_line(problem)}", hint="name another file"
+                ) from problem
+            written.append(path)
+    return written
+
+
+def _ranked(shares: np.ndarray, classes: Sequence[str], top: int) -> tuple[Prediction, ...]:
+    best = np.argsort(-shares, kind="stable")[:top]
+    return tuple(Prediction(classes[index], float(shares[index])) for index in best)

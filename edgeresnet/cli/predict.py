@@ -1,4 +1,4 @@
-"""edgeresnet predict: which class does the compiled network of a run see in this image?"""
+"""edgeresnet predict: which class does the compiled network of a run see in this image, or in which pixels?"""
 
 from __future__ import annotations
 
@@ -27,12 +27,28 @@ from . import _complete, _help, _options, _output
     group=_help.OUTPUT,
     help="Number of classes to list.",
 )
+@_help.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    group=_help.OUTPUT,
+    show_default="none",
+    help="Segmentation: file for masks, PNG with a palette. Each target and variant is added to the name.",
+)
 @_options.store
 @_options.as_json
-def predict(image: Path, run_name: str | None, target: str | None, top: int, store_root: Path, as_json: bool) -> None:
+def predict(
+    image: Path,
+    run_name: str | None,
+    target: str | None,
+    top: int,
+    output: Path | None,
+    store_root: Path,
+    as_json: bool,
+) -> None:
     """Show how the compiled networks of a run classify IMAGE.
 
-    Prints the most likely classes for each target, with their probability.
+    Prints the most likely classes for each target, with their probability. In segmentation, prints each class's share
+    of the pixels, and writes masks with --output.
     """
     from .. import predict as predicting
 
@@ -42,10 +58,15 @@ def predict(image: Path, run_name: str | None, target: str | None, top: int, sto
         found = predicting.predict(store, run, image, target, top)
     if there := [] if target else run.measured_on_devices:
         _output.echo(f"left out, since a device compiled it: {', '.join(there)}", err=True)
+    written = predicting.write_masks(found, output) if output else []
+    for path in written:
+        _output.echo(f"wrote {path}", err=True)
+    if output and not written:
+        _output.echo("no mask was written: these networks give one class to an image", err=True)
     if as_json:
-        _output.print_json(found)
+        _output.print_json({name: each.classes for name, each in found.items()})
         return
-    for name, predictions in found.items():
+    for name, predicted in found.items():
         _output.echo(name)
-        for each in predictions:
+        for each in predicted.classes:
             _output.echo(f"  {100 * each.probability:6.2f} %  {on_one_line(each.label)}")

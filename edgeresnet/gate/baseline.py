@@ -68,8 +68,8 @@ class Baseline:
         if not self.targets:
             raise CodecError("targets", "is empty")
         for name, record in self.targets.items():
-            if record.top1.images != self.images.count:
-                problem = f"is {self.images.count}, but {name} was evaluated on {record.top1.images} images"
+            if record.images != self.images.count:
+                problem = f"is {self.images.count}, but {name} was evaluated on {record.images} images"
                 raise CodecError("images.count", problem)
 
     @property
@@ -116,7 +116,7 @@ def _recorded(run: Run, margins: Margins) -> Baseline:
         if isinstance(record, str):
             raise _unfit(run, f"{name}: {record}")
         targets[name] = record
-    if len({(result.images, len(result.labels or ())) for result in run.measured}) > 1:
+    if len({(result.images, result.count) for result in run.measured}) > 1:
         raise _unfit(run, "its targets were evaluated on different images")
     first = run.measured[0]
     return Baseline(
@@ -124,7 +124,7 @@ def _recorded(run: Run, margins: Margins) -> Baseline:
         margins=margins,
         made_by=f"edgeresnet {__version__}",
         run=run.id,
-        images=ImagesRecord(first.images or "", len(first.labels or ())),
+        images=ImagesRecord(first.images or "", first.count),
         recipe={"digest": run.recipe_digest, **identity(run)},
         verify=dict(section(run.recipe, "verify")),
         promises=promises(run.recipe),
@@ -147,10 +147,9 @@ def remarks(baseline: Baseline) -> list[str]:
 
 
 def _remarks(name: str, record: TargetRecord, margins: Margins) -> list[str]:
-    correct, count = record.top1.correct, record.top1.images
     ratios = {("plain Python" if key == CPU_SPEED else key): each.ratio for key, each in record.times.items()}
     times = ", ".join(f"{ratio:g} of {comparison}" for comparison, ratio in ratios.items())
-    found = [f"{name} {record.ships}: {100 * correct / count:.2f} % of {count} images; times {times}"]
+    found = [f"{name} {record.ships}: {record.score_pct:.2f} % of {record.images} images; times {times}"]
     found += [f"{name}: {sentence}. So its times are noisy" for sentence in record.warnings]
     if record.disturbed and margins.max_runtime_slowdown_pct is not None:
         found.append(f"{name}: max_runtime_slowdown_pct can therefore never be BROKEN. Measure while nothing else runs")

@@ -10,8 +10,6 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import NamedTuple
 
-import numpy as np
-
 from .. import json_diff
 from ..errors import EdgeresnetError
 from ..portable import intervals, judging, timing_warnings, yardstick
@@ -105,7 +103,7 @@ def _refuse_another(run: Run, baseline: Baseline, path: Path | str, across_recip
             raise EdgeresnetError(
                 str(path),
                 f"is of other images than {name}: {_start(baseline.images.digest)} ({baseline.images.count} images) in "
-                f"the baseline, {_start(result.images)} ({len(result.labels or ())} images) in this run",
+                f"the baseline, {_start(result.images)} ({result.count} images) in this run",
                 hint="evaluate on the same images, or make a new baseline with --update",
             )
     before, after = baseline.identity, baselines.identity(run)
@@ -193,39 +191,21 @@ def _growth(case: _Case, promise: Promise) -> Verdict:
 
 
 def _loss(case: _Case, promise: Promise) -> Verdict:
-    now = record.answers(case.result)
-    if isinstance(now, str):
-        return case.not_measured(promise, now)
-    labels, classes = np.asarray(case.result.labels), len(case.result.classes)
-    if why := _other_images(case, len(labels)):
-        return case.not_measured(promise, why)
-    before = case.record.predicted(labels, classes)
-    lost, won = int(((before == labels) & (now != labels)).sum()), int(((before != labels) & (now == labels)).sum())
-
-    def interval(k: float, z: float) -> Interval:
-        low, high = intervals.tango(k * lost, k * won, k * len(labels), z)
-        return Interval(100 * low, 100 * high)
-
+    found = case.record.loss(case.result)
+    if isinstance(found, str):
+        return case.not_measured(promise, found)
     certain = NormalDist().inv_cdf(1 - case.alpha.answers)
-    found = interval(1, intervals.Z95)
-    reading = Reading(100 * (lost - won) / len(labels), found, len(labels), lambda k: interval(k, intervals.Z95))
-    parts = f"{100 * case.record.top1.correct / len(labels):.2f} → {100 * (now == labels).mean():.2f} %"
+    interval = found.drop_interval_pp()
+    reading = Reading(found.drop_pp, interval, found.images, lambda k: found.drop_interval_pp(times=k))
+    parts = f"{found.before_pct:.2f} → {found.score_pct:.2f} %"
     return judging.decided(
         case.name,
         promise,
         reading,
         ceiling=True,
         words=Words("points lost", f"compared with the baseline ({parts})", below="points gained", is_margin=True),
-        broken=lambda k: interval(k, certain).low > promise.limit,
+        broken=lambda k: found.drop_interval_pp(certain, k).low > promise.limit,
     )
-
-
-def _other_images(case: _Case, count: int) -> str:
-    """Return why answers cannot be paired, though the images are the same: not all of them could be read."""
-    if case.record.top1.images != count:
-        return f"the baseline has {case.record.top1.images} answers, the run {count}"
-    apart = sorted(set(case.record.unread) ^ set(record.unread(case.result)))
-    return f"unreadable images differ from those of the baseline: {', '.join(apart[:3])}" if apart else ""
 
 
 def _slowdown(case: _Case, promise: Promise) -> Verdict:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from functools import cached_property
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from ..portable.frozen import OMIT, dataclass
 from ..portable.machine import Conditions
 from ..portable.result import Accuracy, Deferred, Measured, NotMeasured
 from ..portable.tasks import classification
+from ..portable.tasks.mask_accuracy import MaskAccuracy
+from ..portable.tasks.overlap import Overlaps
+from ..portable.tasks.task import Scored, task_of
 from ..portable.times import Latency
 
 # The yardstick's time as a multiple of a fixed piece of work in plain Python.
@@ -78,14 +82,18 @@ class CorrectRecord:
             raise CodecError("right", f"is not a count from 0 to {self.images:,}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TargetRecord:
-    """One target in a baseline. `answers` holds each answer as its distance from the label, packed."""
+    """One target in a baseline. `answers` holds each answer as its distance from the label, packed.
+
+    Of masks it has their overlaps with the labels instead, image by image.
+    """
 
     ships: str  # the variant that would ship; digest, size and answers are its own
     digest: str
-    top1: CorrectRecord
-    answers: str
+    top1: CorrectRecord | None = field(default=None, metadata=OMIT)
+    answers: str = field(default="", metadata=OMIT)
+    masks: Overlaps | None = field(default=None, metadata=OMIT)
     unread: tuple[str, ...]
     size_mb: float
     times: Mapping[str, TimesRecord]  # by what it was compared with
@@ -110,12 +118,47 @@ class TargetRecord:
             raise CodecError(f"conditions.{problem.path}", problem.problem) from problem
         if self.builds < 1:
             raise CodecError("builds", f"is {self.builds}, but a target is built at least once")
-        if int((self.distances == 0).sum()) != self.top1.correct:
+        if (self.top1 is None) == (self.masks is None):
+            raise CodecError("top1", "is missing, and no masks are there" if self.masks is None else "is of no mask")
+        if self.top1 and int((self.distances == 0).sum()) != self.top1.correct:
             raise CodecError("answers", f"does not hold {self.top1.correct} correct answers")
+
+    @property
+    def images(self) -> int:
+        """How many images were evaluated."""
+        return self.masks.images if self.masks else self.top1.images if self.top1 else 0
+
+    @property
+    def score_pct(self) -> float:
+        """Top-1 or mIoU, in percent."""
+        return 100 * (self.masks.miou if self.masks else self.top1.correct / self.top1.images if self.top1 else 0.0)
+
+    def loss(self, result: Measured) -> Scored | str:
+        """Return what a result of the same images lost since; a sentence where that is not known."""
+        if why := _no_answers(result):
+            return why
+        accuracy = result.shipped.accuracy
+        if isinstance(accuracy, MaskAccuracy):
+            if self.masks is None:
+                return "the baseline has no masks"
+            return self._unpaired(result, accuracy.images) or replace(accuracy, before=self.masks)
+        now, labels = answers(result), np.asarray(result.labels)
+        if isinstance(now, str) or self.top1 is None:
+            return now if isinstance(now, str) else "the baseline has masks, and no answers"
+        why = self._unpaired(result, len(labels))
+        return why or classification.counts(self.predicted(labels, len(result.classes)), now, labels)
+
+    def _unpaired(self, result: Measured, count: int) -> str:
+        """Return why answers cannot be paired, though the images are the same: not all of them could be read."""
+        if self.images != count:
+            return f"the baseline has {self.images} answers, the run {count}"
+        apart = sorted(set(self.unread) ^ set(unread(result)))
+        return f"unreadable images differ from those of the baseline: {', '.join(apart[:3])}" if apart else ""
 
     @cached_property
     def distances(self) -> np.ndarray:
         """How far each answer is from its label, modulo the number of classes."""
+        assert self.top1 is not None
         size, unpacker = 2 * self.top1.images, zlib.decompressobj()
         try:
             found = unpacker.decompress(base64.b64decode(self.answers, validate=True), size + 1)
@@ -134,12 +177,9 @@ def target_record(result: Measured | Deferred | NotMeasured) -> TargetRecord | s
     """Return what a baseline records of a result, or a sentence on what is missing for that."""
     if not isinstance(result, Measured):
         return result.reason
-    predicted = answers(result)
-    if isinstance(predicted, str):
-        return predicted
-    labels, classes = np.asarray(result.labels), len(result.classes)
-    if not intervals.better_than_chance(labels, predicted, classes):
-        return "its answers to these images are not clearly better than chance"
+    given = _given_answers(result)
+    if isinstance(given, str):
+        return given
     times = {}
     for name in comparisons(result):
         logs = log_ratios(result, name)
@@ -150,8 +190,7 @@ def target_record(result: Measured | Deferred | NotMeasured) -> TargetRecord | s
     return TargetRecord(
         ships=result.ships,
         digest=result.shipped.digest,
-        top1=CorrectRecord(int((predicted == labels).sum()), len(labels)),
-        answers=packed(predicted, labels, classes),
+        **given,
         unread=tuple(unread(result)),
         size_mb=round(result.shipped.size_mb, 6),
         times=times,
@@ -165,6 +204,31 @@ def target_record(result: Measured | Deferred | NotMeasured) -> TargetRecord | s
         energy=_amounts(result, "energy"),
         throughput=_amounts(result, "throughput"),
     )
+
+
+def _given_answers(result: Measured) -> dict[str, Any] | str:
+    """Return what a baseline records of the answers, or a sentence on why they cannot be one."""
+    chance = "its answers to these images are not clearly better than chance"
+    if why := _no_answers(result):
+        return why
+    accuracy = result.shipped.accuracy
+    if isinstance(accuracy, MaskAccuracy):
+        return chance if task_of(result.task).no_better_than_chance(result) else {"masks": accuracy.now}
+    predicted = answers(result)
+    if isinstance(predicted, str):
+        return predicted
+    labels, classes = np.asarray(result.labels), len(result.classes)
+    if not intervals.better_than_chance(labels, predicted, classes):
+        return chance
+    correct = CorrectRecord(int((predicted == labels).sum()), len(labels))
+    return {"top1": correct, "answers": packed(predicted, labels, classes)}
+
+
+def _no_answers(result: Measured) -> str:
+    """Return why no answer can be compared; empty where they can."""
+    if not result.has_labels:
+        return "no image has a label, so no answer can be counted as correct"
+    return "" if result.images else "an older edgeresnet measured it, without the digest of its images"
 
 
 def _amounts(result: Measured, kind: Kind) -> dict[str, AmountsRecord]:

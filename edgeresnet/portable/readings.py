@@ -221,7 +221,7 @@ KINDS: dict[str, Kind] = {
     "max_energy_mj": Kind(_energy, True, "mJ per inference", "times"),
     "max_size_mb": Kind(_size, True, "MB"),
     "max_peak_memory_mb": Kind(_peak_memory, True, "MB of peak memory"),
-    "min_miou_pct": Kind(_score, False, "% mIoU", "labels"),
-    "min_iou_pct": Kind(_of_class, False, "% IoU of {subject}", "labels"),
+    "min_miou_pct": Kind(_score, False, "% mIoU", "labels", _MOST_CORRECT),
+    "min_iou_pct": Kind(_of_class, False, "% IoU of {subject}", "labels", _MOST_CORRECT),
     "min_recall_pct": Kind(_of_class, False, "% recall of {subject}", "labels", _MOST_CORRECT),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
@@ -14,7 +14,7 @@ from ..portable.measure import ThroughputPlan, TimingPlan
 from ..portable.preprocessing import Preprocessing
 from ..portable.result import Promise
 from ..portable.tasks import DEFAULT, TaskName
-from ..portable.tasks.task import task_of
+from ..portable.tasks.task import of_answers, task_of
 from .base import Expression, Section, is_onnx
 from .given import Images, Model, Source
 from .learning import Augment, Learning, Prune, Recover, Train
@@ -144,9 +144,6 @@ class Delivery(Section):
         return (self.where,) if isinstance(self.where, str) else self.where
 
 
-_OF_ANSWERS = {kind for name in get_args(TaskName) for kind in task_of(name).promises}
-
-
 class Promises(Section):
     """What must hold on every target. Only the verdict KEPT counts as success."""
 
@@ -154,7 +151,7 @@ class Promises(Section):
     max_drop_pp: float | None = Field(
         None,
         ge=0,
-        description="Largest loss of top-1 accuracy, or of mIoU in segmentation, compared with FP32, in percentage points.",
+        description="Largest loss of top-1 (in segmentation: of mIoU) compared with FP32, in percentage points.",
     )
     min_top1_pct: float | None = Field(None, ge=0, le=100, description="Smallest top-1 accuracy, in percent.")
     min_recall_pct: dict[str, Annotated[float, Field(ge=0, le=100)]] | None = Field(
@@ -209,7 +206,7 @@ class Promises(Section):
         """Raise ValueError for a promise of another task."""
         known = task_of(task).promises
         for kind, limit in self:
-            if limit is not None and kind in _OF_ANSWERS and kind not in known:
+            if limit is not None and kind in of_answers() and kind not in known:
                 raise ValueError(f"promises.{kind} is not a promise of {task}: use {', '.join(known)}")
 
     def promises(self) -> tuple[Promise, ...]:

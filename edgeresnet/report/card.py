@@ -16,11 +16,13 @@ from ..portable import amounts
 from ..portable.amounts import Amounts
 from ..portable.frozen import dataclass
 from ..portable.result import Deferred, Measured, Variant
+from ..portable.tasks import DEFAULT
+from ..portable.tasks.task import Task, task_of
 from ..runs import Run
 from . import summary
 from .markdown import cell, code, table
 
-COLUMNS = ("variant", "{score}", "drop pp (95 %)", "same answers", "p50 ms", "times FP32 (95 %)", "MB")
+COLUMNS = ("variant", "{score}", "drop pp (95 %)", "same {flipped}", "p50 ms", "times FP32 (95 %)", "MB")
 AMOUNTS = (*summary.ENERGY_COLUMNS, "images/s (95 %)")  # where they were measured
 _FEW = 20  # class names in a sentence
 _PRINTABLE = re.compile(r"[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -67,7 +69,7 @@ def render(run: Run, about: About | None = None) -> str:
 def _head(run: Run, about: About, name: str) -> str:
     """Return the lines of YAML that the hub reads."""
     lines = [f"{key}: {_scalar(value)}" for key, value in _given(about) if value]
-    lines += ["library_name: edgeresnet", "pipeline_tag: image-classification", "tags:"]
+    lines += ["library_name: edgeresnet", f"pipeline_tag: {_task(run).on_hub.tag}", "tags:"]
     lines += [f"- {tag}" for tag in _tags(run)]
     metrics = [line for result in run.measured if result.has_labels for line in _metrics(result)]
     if about.dataset and metrics:  # the hub takes no result without the name of its images
@@ -76,7 +78,7 @@ def _head(run: Run, about: About, name: str) -> str:
             f"- name: {_scalar(name)}",
             "  results:",
             "  - task:",
-            "      type: image-classification",
+            f"      type: {_task(run).on_hub.tag}",
             "    dataset:",
             f"      type: {_scalar(about.dataset)}",
             f"      name: {_scalar(about.dataset)}",
@@ -103,7 +105,7 @@ def _metrics(result: Measured) -> Iterator[str]:
     for name in dict.fromkeys(("fp32", result.ships)):
         if name in result.variants:
             accuracy = result.variants[name].accuracy
-            yield "    - type: accuracy"
+            yield f"    - type: {task_of(result.task).on_hub.metric}"
             yield f"      name: {_scalar(f'{accuracy.name.short}, {name} on {result.target}')}"
             yield f"      value: {round(accuracy.score_pct / 100, 6)}"
 
@@ -117,13 +119,17 @@ def _scalar(value: str) -> str:
 _SURROGATES = range(0xD800, 0xE000)
 
 
+def _task(run: Run) -> Task:
+    return task_of(next((result.task for result in run.measured), DEFAULT))
+
+
 def _lead(seen: summary.Summary) -> str:
     words = f"Verdict: **{seen.verdict}**: {cell(seen.meaning)}."
     return f"{words} [edgeresnet](https://github.com/edgeresnet/edgeresnet) measured it and wrote this card."
 
 
 def _what(seen: summary.Summary) -> Iterator[str]:
-    yield cell(f"A classifier of images: {seen.title}.")
+    yield cell(f"{_task(seen.run).on_hub.words}: {seen.title}.")
     recipe, measured = seen.run.recipe, seen.run.measured
     preprocessing = recipe.get("preprocessing")
     if isinstance(preprocessing, Mapping):
@@ -171,8 +177,8 @@ def _target(target: summary.TargetSummary, seen: summary.Summary) -> str:
     rows = [_row(result, name, each) for name, each in result.variants.items()]
     more = [_amount_cells(known.get(name)) for name in result.variants]
     shown = [index for index in range(len(AMOUNTS)) if any(cells[index] for cells in more)]
-    score = result.shipped.accuracy.name.short
-    columns = (*(each.format(score=score) for each in COLUMNS), *(AMOUNTS[index] for index in shown))
+    words = {"score": result.shipped.accuracy.name.short, "flipped": _task(seen.run).flipped}
+    columns = (*(each.format(**words) for each in COLUMNS), *(AMOUNTS[index] for index in shown))
     rows = [(*row, *(cells[index] for index in shown)) for row, cells in zip(rows, more, strict=True)]
     losses = [f"{cell(each)}." for each in seen.losses if each.startswith(f"{target.target} ")]
     changed = summary.sureness_sentence(result)

@@ -17,7 +17,7 @@ from .compared import ChangedRun, ComparedRun, Comparison, Difference, MeasuredV
 from .factors import AmountDifference, Factor
 
 _NAMES = ("target", "as", "run")
-_MEASURED = (*_NAMES, "top-1", "SQNR", "p50 ms", "p99", "× fp32", "× half", "MB")
+_MEASURED = (*_NAMES, "{score}", "SQNR", "p50 ms", "p99", "× fp32", "× half", "MB")
 _ACCURACY = (*_NAMES, "drop pp (95 %)", "agree", "lost/won", "dB")
 _LATENCY = (*_NAMES, "times as fast (95 %)", "its gain, times (95 %)", "MB")
 _PROBABILITIES = (*_NAMES, "mean change (95 %)", "p99", "cross", "ECE")
@@ -87,7 +87,9 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
     if comparison.measured or absent:
         energy, rate = _measured_amounts(comparison.measured)
         absent += [sentence for each in (energy, rate) if not each.rows for sentence in each.sentences]
-        yield _Section("What was measured", _MEASURED, [_measured_row(row) for row in comparison.measured], absent)
+        score = " or ".join(dict.fromkeys("top-1" if row.miou_pct is None else "mIoU" for row in comparison.measured))
+        heads = tuple(each.format(score=score) for each in _MEASURED)
+        yield _Section("What was measured", heads, [_measured_row(row) for row in comparison.measured], absent)
         yield from (each for each in (energy, rate) if each.rows)
     probable = [row for each in comparison.measured if (row := _probable_row(each))]
     if probable:
@@ -117,7 +119,7 @@ def _measured_row(row: MeasuredVariant) -> tuple[str, ...]:
         row.target,
         row.variant,
         row.run,
-        "not known" if row.top1_pct is None else summary.percent(row.top1_pct),
+        "not known" if row.score_pct is None else summary.percent(row.score_pct),
         "" if row.sqnr_db is None else summary.sqnr(row.sqnr_db),
         summary.ms(row.p50_ms),
         summary.ms(row.p99_ms),

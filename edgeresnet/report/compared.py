@@ -13,7 +13,7 @@ from ..portable import amounts, intervals, timing_warnings
 from ..portable.amounts import EnergyAmount, RateAmount
 from ..portable.frozen import OMIT, dataclass
 from ..portable.probabilities import Estimate
-from ..portable.result import Measured, Word
+from ..portable.result import AnyAccuracy, Measured, Word
 from ..portable.tasks.task import task_of
 from ..portable.times import Latency
 from ..runs import Run
@@ -58,6 +58,12 @@ class MeasuredVariant:
     threshold: float | None = field(default=None, metadata=OMIT)
     crossed: int | None = field(default=None, metadata=OMIT)  # images on the other side of it than in FP32
     calibration_error: float | None = field(default=None, metadata=OMIT)  # the expected one
+    miou_pct: float | None = field(default=None, metadata=OMIT)  # where classes are those of pixels
+
+    @property
+    def score_pct(self) -> float | None:
+        """Top-1, or the mIoU."""
+        return self.top1_pct if self.miou_pct is None else self.miou_pct
 
 
 @dataclass(frozen=True)
@@ -192,7 +198,6 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
         variant=variant,
         run=name,
         images=accuracy.images,
-        top1_pct=accuracy.score_pct if accuracy.has_labels else None,
         sqnr_db=accuracy.sqnr_db,
         p50_ms=host.p50 if host else None,
         p99_ms=host.p99 if host else None,
@@ -206,7 +211,14 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
         threshold=crossings.threshold if crossings else None,
         crossed=crossings.crossed if crossings else None,
         calibration_error=calibration.now if calibration else None,
+        **_score(accuracy),
     )
+
+
+def _score(accuracy: AnyAccuracy) -> dict[str, float | None]:
+    """Return the score under its key; `top1_pct` is there for every task."""
+    known = {f"{accuracy.name.key}_pct": accuracy.score_pct} if accuracy.has_labels else {}
+    return {"top1_pct": None, **known}
 
 
 def _speedup(result: Measured, baseline: str, variant: str) -> Factor | None:

@@ -17,6 +17,7 @@ from ..portable.frozen import dataclass
 from ..portable.intervals import tail_interval
 from ..portable.readings import KINDS, Reading
 from ..portable.result import Measured, Promise
+from ..portable.tasks.task import of_answers, task_of
 from .document import Direction, Objective, Value
 
 
@@ -32,6 +33,8 @@ class Metric:
 METRICS: Final[dict[str, Metric]] = {
     "top1": Metric("max", "%", "min_top1_pct"),
     "recall": Metric("max", "%", "min_recall_pct"),
+    "miou": Metric("max", "%", "min_miou_pct"),
+    "iou": Metric("max", "%", "min_iou_pct"),
     "drop_pp": Metric("min", "pp", "max_drop_pp"),
     "flips_pct": Metric("min", "%", "max_flips_pct"),
     "confidence_change": Metric("min", "", "max_confidence_change"),
@@ -65,9 +68,9 @@ def parse(text: str, targets: Sequence[str]) -> Objective:
     if direction != right:
         raise ValueError(f"{quoted(text)}: {_BETTER[right]} of {metric} is better, so write `{right} {metric}`")
     subject = ""
-    if metric == "recall":
+    if metric in ("recall", "iou"):
         if not rest:
-            raise ValueError(f"{quoted(text)} must name a class, as in `max recall cat`")
+            raise ValueError(f"{quoted(text)} must name a class, as in `max {metric} cat`")
         subject, *rest = rest
     if len(rest) > 1:
         raise ValueError(f"{quoted(text)} must end with one target: {quoted(rest[1])} is one word too many")
@@ -90,6 +93,8 @@ def _read(measured: Measured, objective: Objective) -> Reading | str:
     kind = METRICS[objective.metric].kind
     if not kind:
         return _p50(measured)
+    if kind in of_answers() and kind not in task_of(measured.task).promises:
+        return f"{objective.metric} is not a metric of {measured.task}"
     if KINDS[kind].needs == "labels" and judging.unlabelled(measured):
         return "the evaluation images have no labels"
     return KINDS[kind].read(measured, Promise(kind, 0.0, objective.subject), 1)

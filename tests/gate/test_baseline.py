@@ -64,6 +64,7 @@ def test_a_file_of_an_older_program_is_read_unchanged() -> None:
     assert found.digest == "431b322bfa49aeb1a911079d101bcaf14a0be1fd87f19090848a24a4bc807b37"
     assert (found.images.count, list(found.targets)) == (450, ["onnxruntime", "openvino"])
     openvino = found.targets["openvino"]
+    assert openvino.top1 is not None
     assert (openvino.top1.correct, openvino.times["half"].ratio, openvino.warnings) == (441, 1.024, ())
     assert gate.margins_of(OLDER) == gate.Margins()
     assert any("5 processes leave some slow-downs" in sentence for sentence in gate.remarks(found))

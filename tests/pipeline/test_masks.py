@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from edgeresnet import pipeline, recipe
+from edgeresnet import gate, pipeline, predict, recipe, report
 from edgeresnet.errors import ModelError
 from edgeresnet.portable.tasks.mask_accuracy import MaskAccuracy
-from edgeresnet.report import summary
+from edgeresnet.report import card, compare_text, compared, html, summary, terminal
 from edgeresnet.runs import Run
 from edgeresnet.store import Store
 
@@ -206,3 +208,70 @@ def test_a_candidate_with_channels_last_is_refused(scenes: Path, tmp_path: Path)
     with pytest.raises(ModelError, match="32 classes") as caught:
         run_on(quick(scenes, model=model), tmp_path / "store")
     assert "channels first" in str(caught.value.hint)
+
+
+def test_every_report_shows_the_overlap_before_and_now(segmented: tuple[Store, Run]) -> None:
+    _, run = segmented
+    found = masks_of(run)
+    shown = report.FORMATS["md"](run)
+    assert "| target | as | mIoU | drop pp (95 %) | agree | lost/won | MB |" in shown
+    assert f"{found.score_pct:.2f} %" in shown
+    assert "| target | class | images | IoU before | IoU now | lost pp (corrected 95 %) |  |" in shown
+    assert "pixel accuracy" in shown
+    assert "mIoU" in terminal.render(run)
+    assert "pipeline_tag: image-segmentation" in card.render(run)
+    assert "same pixels" in card.render(run)
+    assert json.loads(report.FORMATS["json"](run))["results"]["openvino"]["task"] == "segmentation"
+
+
+def test_the_page_shows_masks_of_the_images_that_lost_most(segmented: tuple[Store, Run]) -> None:
+    store, run = segmented
+    page = html.of_store(run, store)
+    changed = {number for target in ("onnxruntime", "openvino") for number, _ in masks_of(run, target).changed_images()}
+    assert f"{len(changed)} of {IMAGES} images have other pixels than in FP32." in page
+    assert page.count("data:image/png;base64,") >= 4 * min(len(changed), 12)
+    for head in ("image", "label", "FP32", "onnxruntime", "openvino"):
+        assert f'alt="{head} of ' in page
+
+
+def test_runs_of_masks_are_compared_image_by_image(segmented: tuple[Store, Run], scenes: Path, tmp_path: Path) -> None:
+    _, run = segmented
+    write_network(tmp_path / "other.onnx", lambda weights: weights[[0, 2, 1, 3]])
+    model = {"checkpoint": str(tmp_path / "other.onnx"), "classes": 4}
+    other = run_on(quick(scenes, model=model), tmp_path / "store")
+    (one,) = (each for each in compared.of([run, other]).differences if each.variant == "fp32")
+    assert one.accuracy is not None
+    assert one.accuracy.paired
+    assert one.accuracy.low_pp is not None
+    assert one.accuracy.low_pp > 10
+    assert "mIoU" in compare_text.terminal_text(compared.of([run, other]))
+
+
+def test_a_gate_keeps_overlaps_and_finds_a_loss(segmented: tuple[Store, Run], tmp_path: Path) -> None:
+    _, run = segmented
+    baseline = gate.of(run, gate.Margins(max_loss_pp=20.0, max_slowdown_pct=None))
+    (tmp_path / "gate.json").write_text(gate.text(baseline))
+    kept = gate.gate(run, gate.read(tmp_path / "gate.json"))
+    assert {each.verdict for each in kept.verdicts if each.promise.kind == "max_loss_pp"} == {"KEPT"}
+    assert any("mIoU" in each or "%" in each for each in gate.remarks(baseline))
+    result = result_of(run, "onnxruntime")
+    worse = replace(masks_of(run), now=result.unrelated)
+    variants = {**result.variants, "int8": replace(result.shipped, accuracy=worse)}
+    broken = replace(run, results={**run.results, "onnxruntime": replace(result, variants=variants)})
+    judged = gate.gate(broken, baseline).verdicts
+    found = {each.target: each.verdict for each in judged if each.promise.kind == "max_loss_pp"}
+    assert found == {"onnxruntime": "BROKEN", "openvino": "KEPT"}
+
+
+def test_one_image_gets_a_mask(segmented: tuple[Store, Run], scenes: Path, tmp_path: Path) -> None:
+    store, run = segmented
+    found = predict.predict(store, run, scenes / "val" / "03.png", "onnxruntime", 4)
+    written = predict.write_masks(found, tmp_path / "seen.png")
+    assert [each.name for each in written] == ["seen-onnxruntime-fp32.png", "seen-onnxruntime-int8.png"]
+    with Image.open(written[0]) as mask:
+        assert (mask.mode, mask.size) == ("P", (SIDE, SIDE))
+        numbers = np.asarray(mask)
+    label = np.asarray(Image.open(scenes / "masks" / "03.png"))
+    assert (numbers == label).mean() > 0.9
+    shares = {each.label: each.probability for each in found["onnxruntime fp32"].classes}
+    assert shares["background"] == pytest.approx((numbers == 0).mean())

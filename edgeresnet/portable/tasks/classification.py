@@ -16,7 +16,7 @@ from ..frozen import dataclass
 from ..intervals import better_than_chance, mcnemar
 from ..result import Accuracy, Measured, Variant
 from . import TaskName
-from .task import AGAIN, Change, ClassAccuracy, Compare, Outputs
+from .task import AGAIN, Change, ClassAccuracy, Compare, OnHub, Outputs
 
 _LABELS, _EXPECTED = "labels.npy", "expected.npy"
 
@@ -28,6 +28,7 @@ class Classification:
     name: TaskName = "classification"
     flipped: str = "answers"
     class_score: str = "recall"
+    on_hub: OnHub = OnHub("image-classification", "accuracy", "A classifier of images")
     promises: tuple[str, ...] = (
         "max_drop_pp",
         "min_top1_pct",
@@ -88,6 +89,9 @@ class Classification:
 
     def changed(self, one: np.ndarray, other: np.ndarray) -> int:
         return int((one.argmax(1) != other.argmax(1)).sum())
+
+    def seen(self, given: np.ndarray, outputs: Outputs) -> tuple[np.ndarray, None]:
+        return probabilities.softmax(given[0]), None
 
     def has_labels(self, measured: Measured) -> bool:
         return measured.labels is not None

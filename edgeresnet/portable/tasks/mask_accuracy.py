@@ -108,10 +108,34 @@ class MaskAccuracy:
         """How many images have a higher mIoU than before. Only with labels."""
         return int((self._gains > 0).sum())
 
+    @property
+    def is_of_masks(self) -> bool:
+        """Whether an image is a score by itself, and can lose a part of it."""
+        return True
+
+    def changed_images(self) -> list[tuple[int, float]]:
+        """Return the images with other pixels than the reference's, and the points that each of them lost.
+
+        Without labels, each pixel that changed counts as lost.
+        """
+        agree, pixels = np.asarray(self.agreement.agree), np.asarray(self.agreement.pixels)
+        lost = -self._gains if self.has_labels else 1 - agree / np.maximum(pixels, 1)
+        return [(int(number), 100 * float(lost[number])) for number in np.flatnonzero(agree < pixels)]
+
+    def of_image(self, number: int) -> tuple[float, float]:
+        """Return the mIoU of one image before and now, in percent. Only with labels."""
+        before, now = self._of_images
+        return float(before[number]), float(now[number])
+
+    @functools.cached_property
+    def _of_images(self) -> tuple[np.ndarray, np.ndarray]:
+        before, now = (100 * np.nan_to_num(each.miou_of_images()) for each in self.pair)
+        return before, now
+
     @functools.cached_property
     def _gains(self) -> np.ndarray:
-        before, now = (each.miou_of_images() for each in self.pair)
-        return np.nan_to_num(now - before)
+        before, now = self._of_images
+        return np.asarray((now - before) / 100)
 
     def drop_interval_pp(self, z: float = Z95, times: float = 1.0) -> Interval:
         """Return the interval of the drop, paired over images, in points.

@@ -17,7 +17,7 @@ from ..result import Measured, Variant
 from . import TaskName, overlap
 from .mask_accuracy import ClassOverlap, MaskAccuracy
 from .masks import IGNORED, Packed
-from .task import AGAIN, Change, ClassAccuracy, Compare, Outputs
+from .task import AGAIN, Change, ClassAccuracy, Compare, OnHub, Outputs
 
 _LABELS, _EXPECTED = "labels.npz", "expected.npz"
 _LARGEST = 1 << 26  # bytes of the answers to one batch
@@ -46,6 +46,7 @@ class Segmentation:
     name: TaskName = "segmentation"
     flipped: str = "pixels"
     class_score: str = "IoU"
+    on_hub: OnHub = OnHub("image-segmentation", "mean_iou", "A network that gives a class to each pixel")
     promises: tuple[str, ...] = ("max_drop_pp", "min_miou_pct", "min_iou_pct", "max_flips_pct")
 
     def batch(self, outputs: Outputs, most: int) -> int:
@@ -130,6 +131,10 @@ class Segmentation:
 
     def changed(self, one: Segmented, other: Segmented) -> int:
         return sum(bool((a != b).any()) for a, b in zip(one.masks, other.masks, strict=True))
+
+    def seen(self, given: Segmented, outputs: Outputs) -> tuple[np.ndarray, np.ndarray]:
+        mask = given.masks[0]
+        return np.bincount(mask.ravel(), minlength=outputs.classes) / mask.size, mask
 
     def has_labels(self, measured: Measured) -> bool:
         return measured.shipped.accuracy.has_labels

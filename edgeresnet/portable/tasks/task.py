@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 
@@ -21,6 +22,14 @@ Compare: TypeAlias = "Callable[[Given], AnyAccuracy]"
 
 
 AGAIN = "run deploy.py again on the device"
+
+
+class OnHub(NamedTuple):
+    """What Hugging Face's hub calls a task and its metric, and what a card calls the network."""
+
+    tag: str
+    metric: str
+    words: str
 
 
 class Scored(Protocol):
@@ -75,6 +84,9 @@ class Task(Protocol):
         """What the metric of one class is called: "recall"."""
 
     @property
+    def on_hub(self) -> OnHub: ...
+
+    @property
     def promises(self) -> tuple[str, ...]:
         """The promises about answers that a recipe of this task may have."""
 
@@ -119,6 +131,9 @@ class Task(Protocol):
 
     def changed(self, one: Given, other: Given) -> int:
         """Return how many images have another answer, any part of it."""
+
+    def seen(self, given: Given, outputs: Outputs) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return how much of each class is in one image, from 0 to 1; and its mask, where pixels have classes."""
 
     # Results
 
@@ -183,6 +198,12 @@ class Outputs:
     def restored(self, stored: Any, name: str = "") -> Given:
         """Return answers that were stored under a name: `stored` maps names to arrays."""
         return self.of_task.restored(lambda key: stored[f"{name}{key}"])
+
+
+@cache
+def of_answers() -> frozenset[str]:
+    """Return the promises about answers, of all tasks."""
+    return frozenset(kind for name in get_args(TaskName) for kind in task_of(name).promises)
 
 
 def task_of(name: str) -> Task:

@@ -35,16 +35,17 @@ def _of_target(seen: Summary, target: TargetSummary) -> Markup:
 def _caption(found: Sequence[ClassChange], drawn: Sequence[ClassChange]) -> str:
     worse, better = (sum(each.word == word for each in found) for word in ("worse", "better"))
     score = found[0].score
+    head = f"{score[:1].upper()}{score[1:]}, before minus now."
     shown = f"The {score} of {worse} of {len(found)} classes is shown to be lower, that of {better} to be higher."
     few = f" The chart shows the {len(drawn)} that changed most." if len(drawn) < len(found) else ""
     more = f" The table has {_TABLED} of them, and `--format json` has all." if len(found) > _TABLED else ""
-    return f"{score[:1].upper()}{score[1:]}, before minus now. The intervals are corrected for the number of classes. {shown}{few}{more}"
+    return f"{head} The intervals are corrected for the number of classes. {shown}{few}{more}"
 
 
 def _strip(each: ClassChange) -> Strip:
     words = (
-        f"{each.label}: {each.score} {each.before_pct:.2f} % before, {each.now_pct:.2f} % now, of {each.images} images; "
-        f"{each.drop_cell} points lost{f', {each.word}' if each.word else ''}"
+        f"{each.label}: {each.score} {each.before_pct:.2f} % before, {each.now_pct:.2f} % now, of {each.images} "
+        f"images; {each.drop_cell} points lost{f', {each.word}' if each.word else ''}"
     )
     kind = {"worse": "BROKEN", "better": "KEPT"}.get(each.word, "")
     return Strip(each.label, words, signed(each.drop_pp), each.drop_pp, *each.interval, kind)

@@ -10,7 +10,7 @@ import base64
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import PurePath
 
 import numpy as np
@@ -24,6 +24,8 @@ from ...portable.result import Measured
 from ...runs import Run, StepRecord
 from ...store import Store, manifest_in
 from ..summary import changed_images
+from . import mask_pictures
+from .mask_pictures import MaskPictures
 
 PICTURES = 48  # of changed images, on a page
 NAMED = 200  # of them, in its table
@@ -44,14 +46,14 @@ class Extras:
     names: Mapping[int, str] = field(default_factory=dict)  # number of an image → the name of its file
     pictures: Mapping[int, str] = field(default_factory=dict)  # number of an image → data: URI
     no_pictures: str = ""  # a sentence
+    masks: Sequence[MaskPictures] = ()
 
 
 def look_up(run: Run, store: Store) -> Extras:
     """Return what the store still has of a run."""
     parents = {step.id: found for step in run.steps if (found := _parents(step, store))}
     others, unread = _others(run, store)
-    names, pictures, why = _pictures(run, store, parents)
-    return Extras(parents, others, unread, names, pictures, why)
+    return _with_pictures(Extras(parents, others, unread), run, store)
 
 
 def _parents(step: StepRecord, store: Store) -> Mapping[str, str] | None:
@@ -93,28 +95,32 @@ def _is_same_model(one: Run, other: Run) -> bool:
 
 def _evaluated(run: Run) -> tuple[object, ...] | None:
     first = next(iter(run.measured), None)
-    return (first.classes, first.labels, first.skipped, first.reference_predicted) if first else None
+    if first is None:
+        return None
+    return first.classes, first.labels, first.skipped, first.reference_predicted or first.images
 
 
-def _pictures(
-    run: Run, store: Store, parents: Mapping[str, Mapping[str, str]]
-) -> tuple[dict[int, str], dict[int, str], str]:
+def _with_pictures(found: Extras, run: Run, store: Store) -> Extras:
     wanted = [each.number for each in changed_images(run.measured)]
-    if not wanted:
-        return {}, {}, ""
+    masks = mask_pictures.worst(run.measured)
+    if not wanted and not masks:
+        return found
     try:
-        samples = _unchanged(run, store, parents)
+        samples = _unchanged(run, store, found.parents)
         readable = _readable(samples, run.measured[0])
+        names = {number: PurePath(samples.name(int(readable[number]))).name for number in (wanted or masks)[:NAMED]}
+        if masks:
+            pictures = mask_pictures.look_up(run, store, samples, readable, _uri)
+            return replace(found, names=names, masks=pictures)
     except _NotThere as why:
-        return {}, {}, str(why)
+        return replace(found, no_pictures=str(why))
     except EdgeresnetError as problem:
-        return {}, {}, f"The images cannot be shown: {problem.message} ({problem.hint})."
-    names = {number: PurePath(samples.name(int(readable[number]))).name for number in wanted[:NAMED]}
-    pictures: dict[int, str] = {}
+        return replace(found, no_pictures=f"The images cannot be shown: {problem.message} ({problem.hint}).")
+    drawn: dict[int, str] = {}
     for number in wanted[:PICTURES]:
         with contextlib.suppress(*decode.BROKEN, EdgeresnetError):
-            pictures[number] = _uri(samples.open(int(readable[number]), least=2 * _SIDE))
-    return names, pictures, ""
+            drawn[number] = _uri(samples.open(int(readable[number]), least=2 * _SIDE))
+    return replace(found, names=names, pictures=drawn)
 
 
 class _NotThere(Exception):
@@ -146,7 +152,7 @@ def _readable(samples: Samples, result: Measured) -> np.ndarray:
     """Return the indices of the images that could be read: answers were stored for these alone."""
     skipped = set(result.skipped)
     readable = [index for index in range(len(samples)) if not skipped or samples.name(index) not in skipped]
-    if len(readable) != len(result.labels or ()):
+    if len(readable) != result.count:
         raise _NotThere("The images are not shown: which of them were left out is not known any more.")
     return np.asarray(readable, np.int64)
 

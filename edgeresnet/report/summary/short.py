@@ -32,6 +32,8 @@ _UNITS = {
     "max_size_mb": "MB",
     "max_peak_memory_mb": "MB",
     "min_recall_pct": "% found",
+    "min_miou_pct": "% mIoU",
+    "min_iou_pct": "% IoU",
 }
 _NOISY = frozenset(
     (
