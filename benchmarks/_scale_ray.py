@@ -58,6 +58,8 @@ class Done(NamedTuple):
     seconds: float
     problems: list[str]
     prepared_again: int
+    pieces: int  # that nodes began
+    killed: bool
 
 
 def nothing(node: str) -> bytes:
@@ -104,13 +106,13 @@ def kills(nodes: int, runs: int) -> None:
     wrong, killed = list(calm.problems), 0
     for number in range(runs):
         chance = random.Random(100 * nodes + number)
-        after = chance.uniform(0, 0.9) * calm.seconds if number % 2 else None
+        kill = (chance.randint(1, calm.pieces - 1), chance.uniform(0, 0.5), chance.randrange(1, nodes))
         with tempfile.TemporaryDirectory() as folder:
-            done = _run(nodes, (after, chance.randrange(1, nodes)) if after is not None else None, Path(folder))
+            done = _run(nodes, kill if number % 2 else None, Path(folder))
         problems = [*done.problems, *([] if done.found == calm.found else ["another front or other values"])]
-        killed += after is not None
-        when = "undisturbed" if after is None else f"a node killed after {after:.0f} s"
-        again = f", {done.prepared_again} stages prepared again" if after is not None else ""
+        killed += done.killed
+        when = f"node {kill[2]} killed at piece {kill[0]} of {calm.pieces}" if done.killed else "undisturbed"
+        again = f", {done.prepared_again} stages prepared again" if done.killed else ""
         print(
             f"  run {number + 1}: {when}: {done.seconds:.0f} s{again}; {'; '.join(problems) or 'the same'}", flush=True
         )
@@ -119,33 +121,37 @@ def kills(nodes: int, runs: int) -> None:
     assert not wrong
 
 
-def _run(count: int, kill: tuple[float, int] | None, folder: Path) -> Done:
-    """Run the sweep on a fresh cluster. `kill`: after how many seconds, and which node."""
+def _run(count: int, kill: tuple[int, float, int] | None, folder: Path) -> Done:
+    """Run the sweep on a fresh cluster. `kill`: at which piece, how many seconds after it began, and which node."""
     (folder / "sweep.yaml").write_text(yaml.safe_dump(SWEEP))
     wanted, store = loading.load(folder / "sweep.yaml"), Store.open(folder / "store", str(folder / "shared"))
-    made: list[str] = []
+    begun, timers, fired = list[str](), list[threading.Timer](), threading.Event()
+
+    def remove(node: Any) -> None:
+        fired.set()
+        cluster.remove_node(node, allow_graceful=False)
 
     class Seen(loop.Shown):
         def works(self, trial: loop.Trial, doing: str) -> None:
-            made.append(doing)
+            begun.extend([doing] if doing else [])
+            if kill and len(begun) == kill[0] and not timers:
+                timers.append(threading.Timer(kill[1], remove, [others[kill[2] - 1]]))
+                timers[0].start()
 
     with _cluster(count, folder) as (cluster, others):
         nodes, _ = RayNodes.connected(cluster.address)
         shown = Seen()
         opened = functools.partial(spreading.spread, nodes, wanted, store, shown, 1)
         began = time.perf_counter()
-        timer = None
-        if kill is not None:
-            after, which = kill
-            timer = threading.Timer(after, lambda: cluster.remove_node(others[which - 1], allow_graceful=False))
-            timer.start()
         try:
             report = trials.sweep(wanted, store, Listener(), shown, cluster=opened)
         finally:
-            if timer is not None:
+            for timer in timers:
                 timer.cancel()
+                timer.join()
         seconds = time.perf_counter() - began
-    return Done(_found(report), seconds, list(_problems(report, folder)), _prepared_again(folder))
+    problems = list(_problems(report, folder))
+    return Done(_found(report), seconds, problems, _prepared_again(folder), len(begun), fired.is_set())
 
 
 @contextlib.contextmanager
