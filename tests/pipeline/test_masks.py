@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from edgeresnet import gate, pipeline, predict, recipe, report
-from edgeresnet.errors import ModelError
+from edgeresnet.errors import ArtifactError, ModelError
 from edgeresnet.portable.tasks.mask_accuracy import MaskAccuracy
 from edgeresnet.report import card, compare_text, compared, html, summary, terminal
 from edgeresnet.runs import Run
+from edgeresnet.stages.export import contents
 from edgeresnet.store import Store
 
 from ..conftest import result_of
@@ -275,3 +279,28 @@ def test_one_image_gets_a_mask(segmented: tuple[Store, Run], scenes: Path, tmp_p
     assert (numbers == label).mean() > 0.9
     shares = {each.label: each.probability for each in found["onnxruntime fp32"].classes}
     assert shares["background"] == pytest.approx((numbers == 0).mean())
+
+
+def test_a_device_measures_masks_as_the_host_does(scenes: Path, tmp_path: Path, segmented: tuple[Store, Run]) -> None:
+    store = Store(tmp_path / "store")
+    run = pipeline.run(recipe.parse(on_scenes(scenes, targets={"onnxruntime": {"where": "bundle"}})), store)
+    (export,) = (each for each in run.steps if each.stage == "export")
+    bundle = tmp_path / "bundle"
+    shutil.copytree(Path(export.path or "") / "bundle", bundle)
+    done = subprocess.run([sys.executable, "deploy.py"], cwd=bundle, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "of the pixels are those of FP32 on the host" in done.stdout
+    collected = pipeline.collect(bundle / "result.json", store)
+    assert collected.verdict == "KEPT"
+    assert masks_of(collected) == masks_of(segmented[1])
+    example = [sys.executable, "examples/example.py", str(next((bundle / "samples").glob("*.jpg")))]
+    shown = subprocess.run(example, cwd=bundle, capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("background: 0.")
+    assert "dims: [ 4, 32, 32 ]" in next((bundle / "serve").rglob("config.pbtxt")).read_text()
+    document = json.loads((bundle / "result.json").read_text())
+    labelled = document["result"]["variants"]["int8"]["accuracy"]["now"]["answered"]
+    labelled[0], labelled[1] = labelled[0] - 1, labelled[1] + 2
+    del document["digest"]
+    (bundle / "result.json").write_text(json.dumps(contents.sealed(document)))
+    with pytest.raises(ArtifactError, match="not those of this bundle's images"):
+        pipeline.collect(bundle / "result.json", store)

@@ -55,6 +55,9 @@ class Classification:
     def classes_of(self, expected: np.ndarray) -> int:
         return int(expected.shape[1])
 
+    def answers_in_words(self, classes: int) -> str:
+        return f"It answers with {classes} logits, in the order of `labels.txt`"
+
     def labels(self, samples: Any, indices: np.ndarray) -> np.ndarray:
         return np.asarray(samples.labels[indices])
 

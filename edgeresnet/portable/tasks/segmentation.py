@@ -83,6 +83,12 @@ class Segmentation:
         most = max((int(mask.max()) for mask in expected.masks if mask.size), default=-1)
         return expected.sampled.shape[2] or most + 1
 
+    def answers_in_words(self, classes: int) -> str:
+        return (
+            f"It answers with a map of {classes} logits for each pixel, in the order of `labels.txt`, or of classes. "
+            "Where a map is smaller than the image, each pixel of the image has the nearest one's class"
+        )
+
     def labels(self, samples: Any, indices: np.ndarray) -> Packed | None:
         found: Packed | None = samples.masks(indices.tolist()) if samples.has_masks else None
         return found

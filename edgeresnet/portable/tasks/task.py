@@ -101,6 +101,9 @@ class Task(Protocol):
     def classes_of(self, expected: Given) -> int:
         """Return how many classes the answers are of, where no label shows it."""
 
+    def answers_in_words(self, classes: int) -> str:
+        """Return what a network answers with, for people who call it: a sentence without its full stop."""
+
     # Labels
 
     def labels(self, samples: Any, indices: np.ndarray) -> Labels | None:

@@ -28,6 +28,9 @@ def main(photograph: Path) -> None:
     with target.load(built) as session:
         taken = pixels if session.signature.pixels else bundle.preprocessing.normalize(pixels)
         logits = inference.infer(session, taken)[0]
+    if logits.ndim > 1:  # a class for each pixel: its part of all pixels
+        outputs = bundle.about.outputs
+        logits, _ = outputs.of_task.seen(outputs.kept(logits[None]), outputs)
     for answer in logits.argsort()[::-1][:3]:
         print(f"{bundle.about.classes[answer]}: {logits[answer]:.2f}")
 
