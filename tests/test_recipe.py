@@ -80,6 +80,8 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
         ({"targets": {}}, "promises are judged on targets"),
         ({"targets": {1: {}}}, "target '1' does not exist"),
         ({"promises__max_drop_pp": float("inf")}, "finite number"),
+        ({"promises": {"min_miou_pct": 40}}, "promises.min_miou_pct is not a promise of classification: use max_drop"),
+        ({"promises": {"min_iou_pct": {"cat": 40}}}, "promises.min_iou_pct is not a promise of classification"),
         ({"images__calibration": "evaluation"}, "must not come from the evaluation images"),
         ({"images__evaluation": {"from": "x", "download": True}}, "can only be set with `from: cifar10`"),
         ({"model": {"classes": 10}}, "model.arch: missing"),

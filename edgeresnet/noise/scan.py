@@ -153,7 +153,7 @@ class _Batch:
         if given.requires_grad:
             (given * signs).sum().backward()
         given = given.detach()
-        total = ((given - exact) * signs).double().sum(1).numpy()
+        total = ((given - exact) * signs).double().flatten(1).sum(1).numpy()
         return self._moved, total, exact.numpy(), given.numpy(), self._signal, self._apart
 
 

@@ -392,10 +392,11 @@ def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     run = session.Runner(model, [model.graph.output[0].name])
     size = session.batch_for(images.shape[1:])
     batches = (images[i : i + size] for i in range(0, len(images), size))
-    return np.concatenate([_rows(found[0]) for _, found in run.over(batches)])
+    return np.concatenate([rows(found[0]) for _, found in run.over(batches)])
 
 
-def _rows(logits: np.ndarray) -> np.ndarray:
+def rows(logits: np.ndarray) -> np.ndarray:
+    """Return logits as rows: of images or, where each pixel has logits, of the pixels of a lattice."""
     if logits.ndim != 4:
         return logits
     high, wide = (np.unique(np.linspace(0, side - 1, min(_EDGE, side)).astype(int)) for side in logits.shape[2:])

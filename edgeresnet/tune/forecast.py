@@ -17,6 +17,7 @@ from ..portable.judging import ROUNDS
 from ..portable.probabilities import softmax
 
 _QUANTILES = 128  # of the changes of a probability: they stand for those of all images
+_RARE = 1e-4  # part of the pixels: a class with fewer occurs nowhere
 _EXCHANGED = 16  # images whose errors each image gets, its own among them
 _MARGINS = tuple(1.5**number for number in range(ROUNDS))  # times as many changes as were seen, in each round
 
@@ -72,12 +73,17 @@ class Forecast:
         return self.excess <= 1
 
 
-def look(exact: np.ndarray, given: np.ndarray) -> Seen:
-    """Compare a network's logits with the FP32 network's, on the same images."""
+def look(exact: np.ndarray, given: np.ndarray, *, of_pixels: bool = False) -> Seen:
+    """Compare a network's logits with the FP32 network's, on the same images.
+
+    Where rows are pixels, the drop is that of the mIoU.
+    """
     before, after = softmax(exact), softmax(given)
     rows, top = np.arange(len(before)), exact.argmax(1)
     changes = [_changed(before, exact + np.roll(given - exact, k, axis=0)) for k in range(min(_EXCHANGED, len(rows)))]
     flips, drop = (float(each) for each in np.mean(changes, axis=0))
+    if of_pixels:
+        drop = _expected_miou(before, top) - _expected_miou(before, given.argmax(1))
     change = np.abs(before[rows, top] - after[rows, top])
     quantiles = np.quantile(change, (np.arange(_QUANTILES) + 0.5) / _QUANTILES)
     return Seen(flips, drop, float(change.mean()), tuple(quantiles.tolist()))
@@ -97,6 +103,15 @@ def _changed(before: np.ndarray, given: np.ndarray) -> tuple[float, float]:
     """Return the part of images whose top class changes, and the probability that this costs on average."""
     rows, top, new = np.arange(len(before)), before.argmax(1), given.argmax(1)
     return float((top != new).mean()), float((before[rows, top] - before[rows, new]).mean())
+
+
+def _expected_miou(probable: np.ndarray, answers: np.ndarray) -> float:
+    """Return the mIoU that answers have if the FP32 network's probabilities are those of the labels."""
+    classes, rows = probable.shape[1], np.arange(len(answers))
+    both = np.bincount(answers, probable[rows, answers], classes)
+    union = np.bincount(answers, minlength=classes) + probable.sum(0) - both
+    occurs = union > _RARE * len(answers)
+    return float((both[occurs] / union[occurs]).mean()) if occurs.any() else 1.0
 
 
 def _drop_end(seen: Seen, goals: Goals) -> float:

@@ -55,9 +55,13 @@ class Outlook:
         """Return forecasts of the verdict that each of several networks gets, which are judged at once."""
         return replace(self, goals=replace(self.goals, networks=networks))
 
+    def seen(self, given: np.ndarray) -> Seen:
+        """Compare a network's answers with the FP32 network's."""
+        return look(self.exact, given, of_pixels=len(self.exact) != len(self.images))
+
     def of(self, network: engine.Quantized) -> Forecast:
         """Return what the verdict of an INT8 network will be."""
-        return expect(look(self.exact, engine.answers(network.executed(), self.images)), self.goals)
+        return expect(self.seen(engine.answers(network.executed(), self.images)), self.goals)
 
 
 class Int8Layers:
@@ -105,7 +109,7 @@ class Int8Layers:
         def ran() -> Seen:
             gone = self._without(chosen)
             int8 = {layer.name for index, layer in enumerate(self._pair.layers) if index not in gone}
-            return look(self._outlook.exact, confirm.run(self._pair, self._images, int8))
+            return self._outlook.seen(engine.rows(confirm.run(self._pair, self._images, int8)))
 
         return expect(self._looks.of(_key(chosen), ran), goals or self._outlook.goals)
 

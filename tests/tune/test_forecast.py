@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgeresnet.portable import judging
+from edgeresnet.portable.tasks.overlap import Packed, overlaps
 from edgeresnet.tune.forecast import Goals, Seen, expect, look
 from edgeresnet.tune.journal import Journal
 
@@ -51,6 +52,18 @@ def test_the_forecast_drop_is_the_drop_where_probabilities_are_true() -> None:
     labels = (np.random.default_rng(5).random((60_000, 1)) > cumulated).sum(1)
     drop = float((exact.argmax(1) == labels).mean() - (given.argmax(1) == labels).mean())
     assert look(exact, given).drop == pytest.approx(drop, abs=0.005)
+
+
+def test_of_pixels_the_forecast_drop_is_that_of_the_miou() -> None:
+    exact, given = logits(60_000), logits(60_000, noise=1.0)
+    powers = np.exp(exact - exact.max(1, keepdims=True))
+    cumulated = np.cumsum(powers / powers.sum(1, keepdims=True), axis=1)
+    labels = (np.random.default_rng(5).random((60_000, 1)) > cumulated).sum(1)
+    masks = [
+        Packed.of([each.reshape(200, 300).astype(np.uint16)]) for each in (labels, exact.argmax(1), given.argmax(1))
+    ]
+    before, now = (overlaps(masks[0], each, exact.shape[1]).miou for each in masks[1:])
+    assert look(exact, given, of_pixels=True).drop == pytest.approx(before - now, abs=0.005)
 
 
 def test_later_rounds_want_more_of_the_same_network() -> None:
