@@ -57,7 +57,7 @@ def test_what_is_kept_travels_as_arrays() -> None:
 
 
 def test_masks_are_read_by_the_names_of_all_accuracies() -> None:
-    same, worse = compared(LOGITS), compared(LOGITS + np.float32([0, 0, 0.8])[:, None, None])
+    same, worse = compared(LOGITS), compared(LOGITS + np.array([0, 0, 0.8], np.float32)[:, None, None])
     assert (same.score_pct, same.drop_pp, same.agree_pct, same.sqnr_db, same.lost) == (100, 0, 100, None, 0)
     assert worse.drop_pp == pytest.approx(100 - worse.score_pct)
     assert worse.sqnr_db is not None
