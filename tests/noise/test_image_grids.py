@@ -55,8 +55,7 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _diagnosed(rounded: onnx.ModelProto, images: np.ndarray = NORMAL, **more: Any) -> NoiseDiagnosis:
-    about = {"network": "int8.onnx", "reference": "fp32.onnx", "confirm": 0}
-    return diagnose(nets.basic(), rounded, images, **about, **more)
+    return diagnose(nets.basic(), rounded, images, network="int8.onnx", reference="fp32.onnx", confirm=0, **more)
 
 
 def _put(model: onnx.ModelProto, name: str, value: np.ndarray) -> None:
