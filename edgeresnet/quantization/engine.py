@@ -43,7 +43,6 @@ _LEARNED = "learned channels and ranges"
 Batches = Callable[..., Iterator[np.ndarray]]  # each call gives all normalised batches again, of the engine's size
 Progress = Callable[[int, int, str], None]
 
-
 EFFORTS = {"fast": 0, "balanced": 1, "best": 2}  # times that all images are learned from: as they are, then mirrored
 _MINUTES = {"balanced": 3.0, "best": math.inf}  # the most, whatever a recipe allows
 
@@ -103,9 +102,7 @@ class Quantized:
     def model(self) -> onnx.ModelProto:
         """Return the INT8 network as it ships."""
         written = qdq.write(self.source.model, self.placement, self.values)
-        if self.placement.image_zeros and pixels.LEVELS in self.placement.points:
-            pixels.shift_channels(written)
-        return written
+        return pixels.shift_channels(written) if self.placement.image_zeros else written
 
     def executed(self) -> onnx.ModelProto:
         """Return the network with rounding only where the compiler rounds."""
@@ -176,8 +173,7 @@ def stand_in(model: onnx.ModelProto, choices: Choices) -> onnx.ModelProto:
     Where Q/DQ stand decides how long it takes, not their numbers. Scales differ, or a compiler might leave one out.
     """
     source = _in_levels(Source(model, Ranges()), choices)
-    net = Net(source.model)
-    placement = choices.placed(net)
+    placement = choices.placed(Net(source.model))
     alike = dict.fromkeys(map(placement.source, placement.points))
     made_up = {tensor: 2.0**-5 * (1 + number / 1024) for number, tensor in enumerate(alike)}
     return scaled(replace(source, known=made_up | dict(source.known)), choices).model()

@@ -46,18 +46,18 @@ def count_in_levels(model: onnx.ModelProto, preprocessing: Preprocessing) -> boo
     return True
 
 
-def shift_channels(model: onnx.ModelProto) -> None:
+def shift_channels(model: onnx.ModelProto) -> onnx.ModelProto:
     """Let the first layer of a written INT8 network pad by itself, in place, where images are padded before it."""
     graph, tensors = model.graph, {tensor.name: tensor for tensor in model.graph.initializer}
     maker = {node.output[0]: node for node in graph.node}
     pad = maker.get(_PADDED)
     if pad is None:
-        return
+        return model
     offset = numpy_helper.to_array(tensors[_OFFSET])
     moved = np.sign(offset) * np.ceil(np.abs(offset) - 0.5 - _TIE)  # rounded as what was padded
     zeros = moved.ravel() + _MIDDLE
     if zeros.min() < 0 or zeros.max() > 2 * _MIDDLE - 1:
-        return
+        return model
     quantize = next(node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == LEVELS)
     dequantize = next(node for node in graph.node if node.input[0] == quantize.output[0])
     layer = next(node for node in graph.node if node.input[0] == dequantize.output[0])
@@ -72,6 +72,7 @@ def shift_channels(model: onnx.ModelProto) -> None:
     next(node for node in graph.node if pad.output[0] in node.input).input[0] = pad.input[0]
     graph.node.remove(pad)
     graph.initializer.remove(tensors[pad.input[1]])
+    return model
 
 
 def _give_zeros(
