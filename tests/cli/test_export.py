@@ -243,26 +243,33 @@ def test_what_devices_need_is_carried_verbatim_and_no_more(made: Path) -> None:
     assert {path.parts[0] for path in carried_files} == {"__init__.py", "errors.py", "portable", "stages", "targets"}
     assert not (there / "targets" / "openvino.py").exists()
     roots = [there / "stages/export/on_device.py", there / "targets/onnxruntime.py", made / "examples" / "example.py"]
-    portable = {path.stem for path in (there / "portable").glob("*.py")} - {"__init__"}
-    assert portable == _portable_of(roots, there), "all that a device imports, and nothing else"
+    roots += [there / "portable/tasks" / f"{task}.py" for task in ("classification", "segmentation")]  # by their names
+    portable = {path.relative_to(there / "portable") for path in (there / "portable").rglob("*.py")}
+    given = {path.relative_to(there / "portable") for path in roots if "portable" in path.parts}
+    every = {path for path in portable if path.name != "__init__.py"}
+    assert every == _portable_of(roots, there) | given, "all that a device imports, and nothing else"
 
 
-def _portable_of(files: list[Path], package: Path) -> set[str]:
+def _portable_of(files: list[Path], package: Path) -> set[Path]:
     """Return the files of `portable` that these import, directly or not."""
-    found: set[str] = set()
+    found: set[Path] = set()
     left = [*files, *(package / "targets").glob("_*.py")]
     while left:
         path = left.pop()
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.ImportFrom):
                 continue
-            module = (node.module or "").split("portable")[-1].strip(".")
-            within = path.parent.name == "portable" and node.level == 1
-            if within or "portable" in (node.module or ""):
-                names = {module} if module else {alias.name for alias in node.names}
-                left += [package / "portable" / f"{name}.py" for name in names - found]
-                found |= names
+            base = path.parents[node.level - 1] if node.level else package.parent
+            module = base.joinpath(*(node.module or "").split(".")) if node.module else base
+            names = [module.with_suffix(".py"), *(module / f"{alias.name}.py" for alias in node.names)]
+            known = {each.relative_to(package / "portable") for each in names if _is_portable(each, package)}
+            left += [package / "portable" / each for each in known - found]
+            found |= known
     return found
+
+
+def _is_portable(path: Path, package: Path) -> bool:
+    return path.is_file() and path.is_relative_to(package / "portable")
 
 
 def test_without_a_target_it_is_one_fp32_file_and_options_without_effect_are_refused(
