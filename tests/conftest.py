@@ -73,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Skip files of other tiers: those that import torch in the unit tier, those of unit tests elsewhere."""
+    """Skip files of other tiers: those that import torch in the unit tier, those of unit tests in the others."""
     tiers = config.getoption("--tier")
     if not tiers or not collection_path.match("test_*.py"):
         return None

@@ -57,6 +57,7 @@ EXCEPTIONS = {
     ("edgeresnet/devices/book.py", "XDG_CONFIG_HOME"): "a variable of the desktop",
     ("tests/devices/test_ssh.py", "XDG_CONFIG_HOME"): "a variable of the desktop",
     ("tests/cli/test_devices.py", "XDG_CONFIG_HOME"): "a variable of the desktop",
+    ("tests/cli/test_completion.py", "XDG_CONFIG_HOME"): "a variable of the desktop",
     ("tests/report/browser.py", '"Home"'): "a key of the keyboard",
 }
 

@@ -16,6 +16,7 @@ from edgeresnet.errors import ImagesError
 from edgeresnet.images import Samples
 from edgeresnet.images.sources import Arrays
 from edgeresnet.portable.preprocessing import Preprocessing
+from edgeresnet.portable.session import Signature
 
 pytestmark = pytest.mark.unit
 
@@ -26,7 +27,7 @@ GIVEN = Preprocessing(SIZE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class Brightest:
     """Answers with the brightest channel: the colour is the class, and 0 to 255 is too much for it."""
 
-    signature = SimpleNamespace(batch=None, least=1, most=None, classes=CLASSES, channels=3, size=SIZE)
+    signature = Signature("image", None, 3, SIZE, "logits", CLASSES)
 
     def __init__(self) -> None:
         self.evaluated = 0
