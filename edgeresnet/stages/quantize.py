@@ -164,7 +164,8 @@ def _ratios(search: TimedSearch, ctx: Context, *, careful: bool) -> Callable[[Ma
     assert measure is not None
 
     def timed(networks: Mapping[str, Path]) -> dict[str, Ratio]:
-        quick = min(3, plan.processes), max(plan.seconds / 3, 1.0 * len(networks))
+        a_look = max(min(plan.seconds / 3, 2.0 * len(networks)), 1.0 * len(networks))
+        quick = min(3, plan.processes), a_look
         processes, seconds = (plan.processes, plan.seconds) if careful else quick
         (latencies,) = measure(networks, processes=processes, seconds=seconds, may_fail=True).values()
         first = latencies[next(iter(networks))]
