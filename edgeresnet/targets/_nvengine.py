@@ -188,7 +188,7 @@ def _signature(module: str, onnx: Path, batch: tuple[int, ...] | None) -> tuple[
     if odd:
         raise TargetError(
             "the network",
-            f"returns {onnx_file.KINDS.get(odd[0].kind, 'another type')}, but logits must be float32",
+            f"returns {onnx_file.KINDS.get(odd[0].kind, 'another type')}, but answers are read as float32",
             hint="end the network with a Cast to float32",
         )
     if found.batch is not None:

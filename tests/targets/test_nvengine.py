@@ -163,6 +163,20 @@ def test_pixels_and_normalised_images_are_not_taken_for_each_other(standin: Any,
                 session.infer(other)
 
 
+@pytest.mark.parametrize("kind", [onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.UINT8])
+def test_a_map_of_integers_is_refused_when_it_is_compiled(standin: Any, tmp_path: Path, kind: int) -> None:
+    helper = onnx.helper
+    image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["batch", 3, 8, 8])
+    classes = helper.make_tensor_value_info("classes", kind, ["batch", 8, 8])
+    nodes = [helper.make_node("ArgMax", ["image"], ["found"], axis=1, keepdims=0)]
+    nodes.append(helper.make_node("Cast", ["found"], ["classes"], to=kind))
+    onnx.save(helper.make_model(helper.make_graph(nodes, "map", [image], [classes])), tmp_path / "map.onnx")
+    with pytest.raises(TargetError, match="returns u?int[0-9]+, but answers are read as float32") as caught:
+        compiled(standin(), tmp_path / "map.onnx")
+    assert "Cast to float32" in caught.value.hint
+    assert not (tmp_path / "out" / "model.engine").exists()
+
+
 def test_a_file_of_a_fixed_batch_cannot_take_another(standin: Any, tmp_path: Path) -> None:
     target = standin()
     onnx.save(small_network(batch=3), tmp_path / "fixed.onnx")
