@@ -139,6 +139,12 @@ def _fits(
         raise ModelError(str(file.path), f"takes {kinds[0]} and returns {kinds[1]}, not float32", hint=_KINDS)
     batch, *own = _sides(file)
     _check_images(file, tuple(own), preprocessing)
+    if logits.shape is not None and task.channels_last(logits.shape, classes):
+        raise ModelError(
+            str(file.path),
+            f"returns {_shown(logits)}, channels last",
+            hint="put a Transpose with perm [0, 3, 1, 2] behind its last operator: batch × classes × height × width",
+        )
     if logits.shape is not None and not task.declares(logits.shape, classes):
         usual = len(logits.shape) == 1 + len(task.sides(classes))
         found = task.classes_in(logits.shape) if usual else None

@@ -41,6 +41,9 @@ class LearnedTask(Protocol):
     def declares(self, shape: tuple[int | None, ...], classes: int) -> bool:
         """Return whether an ONNX file with this shape of its output may be one of the task's."""
 
+    def channels_last(self, shape: tuple[int | None, ...], classes: int) -> bool:
+        """Return whether a shape of an output, of square images, has its classes last."""
+
     def classes_in(self, shape: tuple[int | None, ...]) -> int | None:
         """Return the number of classes that such a shape shows."""
 

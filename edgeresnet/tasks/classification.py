@@ -25,6 +25,9 @@ class Classification:
     def declares(self, shape: tuple[int | None, ...], classes: int) -> bool:
         return len(shape) == 2 and shape[1] in (None, classes)
 
+    def channels_last(self, shape: tuple[int | None, ...], classes: int) -> bool:
+        return False
+
     def classes_in(self, shape: tuple[int | None, ...]) -> int | None:
         return shape[-1] if shape else None
 

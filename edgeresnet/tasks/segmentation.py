@@ -31,6 +31,9 @@ class Segmentation:
         """Return whether it is a map of logits, or of classes: without their axis, or with one of length 1."""
         return len(shape) == 3 or (len(shape) == 4 and shape[1] in (None, 1, classes))
 
+    def channels_last(self, shape: tuple[int | None, ...], classes: int) -> bool:
+        return len(shape) == 4 and shape[1] == shape[2] not in (1, classes) and shape[3] in (1, classes)
+
     def classes_in(self, shape: tuple[int | None, ...]) -> int | None:
         return shape[1] if len(shape) == 4 and shape[1] != 1 else None
 

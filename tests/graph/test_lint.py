@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgeresnet import tasks
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import lint
 from edgeresnet.portable import onnx_file
@@ -69,6 +70,22 @@ def test_images_that_lie_channels_last_are_a_references_but_no_candidates(tmp_pa
     with pytest.raises(ModelError, match="takes its images as 8×8×3, channels last") as caught:
         lint.candidate(last, IMAGES, 4, None)
     assert "edgeresnet export" in caught.value.hint
+
+
+@pytest.mark.parametrize("check", [lint.reference, lint.candidate])
+@pytest.mark.parametrize("shape", [("n", 8, 8, 4), ("n", "h", "w", 4), ("n", 8, 8, 1)])
+def test_maps_that_lie_channels_last_are_refused_by_that_name(tmp_path: Path, shape: Any, check: Any) -> None:
+    file = _written(tmp_path, {"logits": shape})
+    with pytest.raises(ModelError, match=r"net.onnx returns \?×.×.×., channels last$") as caught:
+        check(file, IMAGES, 4, None, tasks.of("segmentation"))
+    assert "perm [0, 3, 1, 2]" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "shape", [(None, 4, 8, 4), (None, 1, 8, 8), (None, 4, None, None), (None, 8, 4), (None, 4, 1, 1), (None, 5, 4, 4)]
+)
+def test_other_maps_do_not_lie_channels_last(shape: Any) -> None:
+    assert not tasks.of("segmentation").channels_last(shape, 4)
 
 
 @pytest.mark.parametrize(
