@@ -21,7 +21,7 @@ class Measured(NamedTuple):
     """How one form of the network answers, compared with the FP32 network."""
 
     sqnr_db: float | None
-    flips: int  # images with another top class
+    flips: int  # images, or pixels of a map, with another top class
 
 
 def run(pair: Pair, images: np.ndarray, int8: Collection[str]) -> np.ndarray:

@@ -44,19 +44,21 @@ def diagnose(
     measured = _confirmed(pair, images, found, confirm, progress)
     evidence = Evidence(pair, found, ranges, images, rounded, exact, calibration, compiler)
     named = causes.find(evidence, progress)
-    flips = int((found.given.argmax(1) != found.exact.argmax(1)).sum())
+    flips = confirming.compared(found.exact, found.given).flips
+    answers = found.exact.size // found.exact.shape[1]
     return NoiseDiagnosis(
         network=network,
         reference=reference,
         images=len(images),
         sqnr_db=found.sqnr_db(),
         flips=flips,
-        agreement=1 - flips / len(images),
+        agreement=1 - flips / answers,
         explained=found.explained(),
         layers=_layers(pair, found, measured, flips),
         causes=named,
         float_layers=tuple(pair.floats),
         seconds=time.monotonic() - began,
+        pixels=answers if found.exact.ndim > 2 else None,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..portable.frozen import dataclass
+from dataclasses import field
+
+from ..portable.frozen import OMIT, dataclass
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class LayerNoise:
     cost_db: float  # by how much SQNR rises if this layer alone is left in float
     output_db: float | None  # SQNR of its output, with the noise of all layers before it
     measured: bool  # own_db, cost_db and both flips come from runs; else they are estimated by gradients
-    own_flips: int | None = None  # images with another top class, only this layer in INT8
+    own_flips: int | None = None  # images (pixels, of a map) with another top class, only this layer in INT8
     saved_flips: int | None = None  # flips that end if this layer is left in float
     matched: bool = True  # its weights before rounding are known
 
@@ -46,6 +48,7 @@ class NoiseDiagnosis:
     causes: tuple[Cause, ...]  # the most likely first; none: no cause was found
     float_layers: tuple[str, ...]  # layers with weights that are not in INT8
     seconds: float
+    pixels: int | None = field(default=None, metadata=OMIT)  # of all answers, where they are maps: flips count these
 
     def worst(self) -> list[LayerNoise]:
         """Return the layers, the one that costs most first."""

@@ -76,3 +76,13 @@ def test_progress_ends_where_it_should() -> None:
     assert seen[0] == (16, 16, "images")
     assert (2, 2, "layers") in seen
     assert all(done <= total for done, total, _ in seen)
+
+
+def test_flips_of_maps_are_pixels() -> None:
+    found = _found(nets.pyramid(), nets.images(4), confirm=1)
+    assert found.pixels is not None
+    assert found.pixels >= 4 * 4 * 4
+    assert found.agreement == 1 - found.flips / found.pixels
+    unsure = [cause.evidence for cause in found.causes if cause.code == "preprocessing"]
+    assert all("median pixel" in each for each in unsure)
+    assert all(float(each.rsplit(" ", 2)[1].strip("%")) >= 20 for each in unsure), "one of five classes has a fifth"

@@ -48,6 +48,13 @@ def words(about: NoiseDiagnosis) -> str:
     return " ".join(noise_text.render(about).split())
 
 
+def test_flips_of_maps_are_called_pixels() -> None:
+    about = replace(DIAGNOSIS, flips=1234, pixels=65536)
+    assert lines(about)[0] == "int8.onnx: SQNR 23.5 dB, 1,234 pixel flips, 95.3 % agree on 64 images"
+    assert "1,234 pixels differ" in noise_page.render(about)
+    assert lines(replace(about, flips=1))[0].startswith("int8.onnx: SQNR 23.5 dB, 1 pixel flip,")
+
+
 def test_the_complete_screen() -> None:
     assert (
         noise_text.render(DIAGNOSIS, [COMMAND])

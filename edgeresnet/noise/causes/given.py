@@ -24,14 +24,15 @@ def causes(evidence: Evidence) -> Iterator[Cause]:
 
 
 def _unsure(evidence: Evidence) -> Iterator[Cause]:
-    found = softmax(evidence.scan.exact)
-    classes = found.shape[1]
+    logits = evidence.scan.exact
+    classes = logits.shape[1]
+    found = softmax(np.moveaxis(logits, 1, -1).reshape(-1, classes))
     top, chance = float(np.median(found.max(1))), 1 / classes
     if classes > 1 and top - chance < _UNSURE * (1 - chance):
         yield Cause(
             UNSURE,
             "",
-            f"FP32 is not confident either: in a median image its most likely class has {words.percent(top)}.",
+            f"FP32 is not confident either: in a median {'image' if logits.ndim == 2 else 'pixel'} its most likely class has {words.percent(top)}.",
             "Check the preprocessing first: `edgeresnet diagnose` compares its variants on images with labels.",
         )
 
