@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field
@@ -146,7 +147,7 @@ def judged(name: str, device: Device, found: Facts, wanted: Sequence[str], now: 
         hint,
         tuple(wanted),
         found,
-        tuple(_notes(found, skew)),
+        (*_notes(found, skew), *_untested(runtimes)),
         skew,
         {each: version for each, version in runtimes.items() if version or each in wanted},
     )
@@ -188,6 +189,20 @@ def _notes(found: Facts, skew: float) -> list[str]:
     if found.holder:
         notes.append(f"{found.holder.who} measures there now")
     return notes
+
+
+def _untested(runtimes: Mapping[str, str]) -> list[str]:
+    """Return which runtimes are older than those that bundles are tested with."""
+    return [
+        f"its {target.title} {version} is older than {target.oldest}, the oldest that bundles are tested with"
+        for target, version in ((targets.get(name), version) for name, version in runtimes.items())
+        if version and _release(version) < _release(target.oldest)
+    ]
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with: (2026, 4, 1) of 2026.4.1-22982-e213a147257."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.split("-")[0]))
 
 
 def span(seconds: float) -> str:

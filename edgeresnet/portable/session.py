@@ -180,6 +180,10 @@ class Target(Protocol):
         """Distributions whose versions belong to what was compiled."""
 
     @property
+    def oldest(self) -> str:
+        """The oldest release of the runtime that is tested: pyproject.toml has the same."""
+
+    @property
     def install(self) -> str:
         """What brings the runtime to a machine, in a line."""
 

@@ -54,6 +54,7 @@ class NvTarget:
     name: str
     title: str
     libraries: tuple[str, ...]
+    oldest: str
     install: str
     dialect: Dialect
     options: type

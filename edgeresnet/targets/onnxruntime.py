@@ -54,6 +54,7 @@ class OnnxRuntime:
     name = "onnxruntime"
     title = "onnxruntime CPU"
     libraries = ("onnxruntime",)
+    oldest = "1.23"
     install = "pip install onnxruntime"
     on_card = False
     # Convolutions of uint8 are a tenth faster than those of int8. A Gemm with a float bias dequantizes its weights in

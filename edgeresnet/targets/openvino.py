@@ -64,6 +64,7 @@ class OpenVino:
     name = "openvino"
     title = "OpenVINO"
     libraries = ("openvino",)
+    oldest = "2026.0"
     install = "pip install openvino"
     on_card = False
     dialect = Dialect(

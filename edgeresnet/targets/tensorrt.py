@@ -59,6 +59,7 @@ class TensorRt(_nvengine.NvTarget):
     name = "tensorrt"
     title = "TensorRT"
     libraries = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+    oldest = "10.3"
     install = _INSTALL
     module = "tensorrt"
     # 32: the width of its vectorised INT8 layout. 16: the tile of a tensor core; ModelOpt, NVIDIA's own quantizer,

@@ -73,6 +73,7 @@ class TensorRtRtx(_nvengine.NvTarget):
     name = "tensorrt_rtx"
     title = "TensorRT-RTX"
     libraries = ("tensorrt-rtx",)
+    oldest = "1.7.1"
     install = "pip install tensorrt-rtx"
     module = MODULE
     needs_gpu = False
