@@ -102,8 +102,13 @@ def _answer(ray: Any, ref: Any) -> Answered:
         found: Answered = ray.get(ref)
     except ray.exceptions.RayError as problem:
         hint = "look at its log (`ray logs`), or give each task more memory; what is done stays"
-        raise MachineError("a worker of Ray", f"failed: {first_line(problem)}", hint=hint) from problem
+        raise MachineError("a worker of Ray", f"failed: {cause_of(problem)}", hint=hint) from problem
     return found
+
+
+def cause_of(problem: Exception) -> str:
+    """Return in one line why Ray has no answer: what was raised in a task, where Ray shows a traceback first."""
+    return first_line(getattr(problem, "cause", None) or problem)
 
 
 def imported() -> Any:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import MachineError, first_line
+from ..errors import MachineError
 from .nodes import Died, Job, Node
-from .on_ray import Ray, imported
+from .on_ray import Ray, cause_of, imported
 from .work import Answered, answered, limit_threads, work_as
 
 _OURS = "edgeresnet_"  # begins the names of resources that mean something here
@@ -72,7 +72,7 @@ class RayNodes:
         try:
             found: Answered = self._ray.get(handle)
         except self._ray.exceptions.RayError as problem:
-            raise Died(first_line(problem)) from problem
+            raise Died(cause_of(problem)) from problem
         return found
 
     def cancel(self, handles: Sequence[Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from edgeresnet.errors import MachineError
 from edgeresnet.shards import fetching
 from edgeresnet.shards.fetching import Source
+from edgeresnet.shards.on_ray import cause_of
 from edgeresnet.store import Store, shared
 
 from ..test_store import make
@@ -76,3 +77,14 @@ def test_a_folder_that_is_not_shared_is_refused(tmp_path: Path) -> None:
     (tmp_path / "shared" / shared.MARK).write_text("cd" * 16)
     with pytest.raises(MachineError, match=r"is another one on .*: it has the mark cdcdcdcd there"):
         found.fetched()
+
+
+def test_a_task_that_failed_is_reported_by_what_it_raised() -> None:
+    class TaskError(Exception):
+        cause = ImportError("cannot import name 'recipe'")
+
+        def __str__(self) -> str:
+            return f"ray::_do() (pid=7, ip=192.0.2.2)\n  File ...\n{self.cause}"
+
+    assert cause_of(TaskError()) == "cannot import name 'recipe'"
+    assert cause_of(ValueError("the node died\nmore")) == "the node died"
