@@ -78,6 +78,7 @@ def diagnose_reference(
 
     with store.used():
         samples = images.open_samples(evaluated, "evaluation", store)
+        diagnose.check_labels(samples)
 
         def diagnosed(compiled: Path, arch: str) -> Diagnosis:
             title = f"{evaluated.model.title} as {arch}" if arch else evaluated.model.title

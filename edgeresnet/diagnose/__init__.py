@@ -48,6 +48,16 @@ _OTHERS = 3  # times as many to confirm on: few alternatives come so far, and th
 _ALIKE = 5  # at most, of those that may be as good, are compared on the other images too
 
 
+def check_labels(samples: Samples) -> None:
+    """Refuse masks: preprocessings are compared by one answer per image."""
+    if samples.has_masks:
+        raise ImagesError(
+            "preprocessing",
+            "is searched by top-1 of complete images, not by masks",
+            hint="set `preprocessing` as the network was trained; `edgeresnet diagnose --int8` shows layers of INT8",
+        )
+
+
 def diagnose(
     session: Session,
     samples: Samples,
@@ -64,6 +74,7 @@ def diagnose(
     `samples` are all images that there are, with the preprocessing that was given; without `mean_given` its mean and
     std are only stand-ins. `only` are names of alternatives: no others are tried. `progress` takes what begins.
     """
+    check_labels(samples)
     given = samples.preprocessing
     _check_input(session, given)
     axes = Axes.around(given, mean_given=mean_given)

@@ -17,8 +17,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from edgeresnet import gate, pipeline, predict, recipe, report
-from edgeresnet.errors import ArtifactError, ModelError
+from edgeresnet import diagnose, gate, images, pipeline, predict, recipe, report
+from edgeresnet.errors import ArtifactError, ImagesError, ModelError
 from edgeresnet.portable.tasks.mask_accuracy import MaskAccuracy
 from edgeresnet.report import card, compare_text, compared, html, summary, terminal
 from edgeresnet.runs import Run
@@ -209,9 +209,15 @@ def test_a_network_that_answers_classes_is_compared_without_an_sqnr(scenes: Path
 def test_a_candidate_with_channels_last_is_refused(scenes: Path, tmp_path: Path) -> None:
     write_network(tmp_path / "net.onnx", end="last")
     model = {"checkpoint": str(scenes / "net.onnx"), "candidate": str(tmp_path / "net.onnx"), "classes": 4}
-    with pytest.raises(ModelError, match="32 classes") as caught:
+    with pytest.raises(ModelError, match=r"returns \?×32×32×4, channels last$") as caught:
         run_on(quick(scenes, model=model), tmp_path / "store")
-    assert "channels first" in str(caught.value.hint)
+    assert "perm [0, 3, 1, 2]" in str(caught.value.hint)
+
+
+def test_a_search_for_preprocessing_refuses_masks(scenes: Path) -> None:
+    samples = images.open_samples(recipe.parse(on_scenes(scenes)), "evaluation")
+    with pytest.raises(ImagesError, match="not by masks"):
+        diagnose.check_labels(samples)
 
 
 def test_every_report_shows_the_overlap_before_and_now(segmented: tuple[Store, Run]) -> None:
