@@ -171,7 +171,7 @@ def test_a_map_of_integers_is_refused_when_it_is_compiled(standin: Any, tmp_path
     nodes = [helper.make_node("ArgMax", ["image"], ["found"], axis=1, keepdims=0)]
     nodes.append(helper.make_node("Cast", ["found"], ["classes"], to=kind))
     onnx.save(helper.make_model(helper.make_graph(nodes, "map", [image], [classes])), tmp_path / "map.onnx")
-    with pytest.raises(TargetError, match="returns u?int[0-9]+, but answers are read as float32") as caught:
+    with pytest.raises(TargetError, match=r"returns u?int[0-9]+, but answers are read as float32") as caught:
         compiled(standin(), tmp_path / "map.onnx")
     assert "Cast to float32" in caught.value.hint
     assert not (tmp_path / "out" / "model.engine").exists()
