@@ -32,8 +32,8 @@ def _unsure(evidence: Evidence) -> Iterator[Cause]:
         yield Cause(
             UNSURE,
             "",
-            f"FP32 is not confident either: in a median {'image' if logits.ndim == 2 else 'pixel'} its most likely class "
-            f"has {words.percent(top)}.",
+            f"FP32 is not confident either: in a median {'image' if logits.ndim == 2 else 'pixel'} its most likely "
+            f"class has {words.percent(top)}.",
             "Check the preprocessing first: `edgeresnet diagnose` compares its variants on images with labels.",
         )
 
