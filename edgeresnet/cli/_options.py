@@ -43,7 +43,7 @@ max_drop_pp = option(
     "--max-drop-pp",
     type=click.FloatRange(min=0),
     group=TARGET,
-    help="Promise: the largest loss of top-1 accuracy, in percentage points.",
+    help="Promise: the largest loss of accuracy (top-1 or mIoU), in percentage points.",
 )
 on = option(
     "--on",

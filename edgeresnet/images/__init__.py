@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ImagesError
 from ..portable.preprocessing import Preprocessing
+from ..portable.tasks.task import task_of
 from ..recipe import Recipe, Source
 from ..store import Store
 from . import choose, decode, sources
@@ -46,7 +47,7 @@ def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Sampl
         training = open_samples(recipe, "training", store)
         return _counted(training.without_masks(), _count(named, slot, len(training)), recipe.seed, slot)
     names, classes = recipe.images.names, recipe.model.classes
-    if recipe.task == "segmentation":
+    if task_of(recipe.task).has_masks:
         ignored = recipe.images.ignore_index
         source = sources.open_masked(named, slot, store, names=names, classes=classes, ignored=ignored)
     else:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..portable.tasks.task import task_of
 from .base import ONNX, Arguments, Section, is_onnx, module_of_factory
 
 SCENES = "digits-scenes"
@@ -173,8 +174,9 @@ class Images(Section):
         """Raise ValueError for what does not fit the task, in the words of a recipe."""
         slots = {slot: getattr(self, slot) for slot in ("training", "evaluation", "calibration")}
         named = {slot: each for slot, each in slots.items() if each is not None}
-        wrong = _without_masks(named, self.ignore_index) if task != "segmentation" else _with_masks(named)
-        if task == "segmentation" and classes is not None and classes > self.ignore_index == _NO_MASK:
+        has_masks = task_of(task).has_masks
+        wrong = _with_masks(named) if has_masks else _without_masks(named, self.ignore_index)
+        if has_masks and classes is not None and classes > self.ignore_index == _NO_MASK:
             wrong.append(f"images.ignore_index is {_NO_MASK}, one of the {classes} classes: give masks another number")
         if wrong:
             raise ValueError(wrong[0])

@@ -80,6 +80,10 @@ class Task(Protocol):
         """The word for what changes between two networks: "answers"."""
 
     @property
+    def has_masks(self) -> bool:
+        """Whether labels are masks: one class for each pixel."""
+
+    @property
     def class_score(self) -> str:
         """What the metric of one class is called: "recall"."""
 
