@@ -6,7 +6,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,16 +97,21 @@ def diagnose_reference(
         compiled, notes = _compiled(made, store, how)
         found = diagnosed(compiled, notes.arch if notes else "")
         others = _others(made, notes) if found.best.low <= found.chance else []
-        for other in others:
-            if not how.quiet:
-                _output.echo(f"{found.network}: nothing is better than chance. Next, as {other}", err=True)
-            again = diagnosed(_compiled(_as(made, other), store, how)[0], other)
-            if again.best.low > again.chance:
-                found, others = again, []
-                break
-        if others:
-            found = replace(found, network=f"{found.network} (as {' or '.join(others)} it is no better)")
+        found = _better(found, others, lambda other: diagnosed(_compiled(_as(made, other), store, how)[0], other), how)
     return _printed(found, how, loss)
+
+
+def _better(
+    found: Diagnosis, others: Sequence[str], diagnosed: Callable[[str], Diagnosis], how: _options.RunOptions
+) -> Diagnosis:
+    """Return the first diagnosis of another network that is better than chance; the given one if there is none."""
+    for other in others:
+        if not how.quiet:
+            _output.echo(f"{found.network}: nothing is better than chance. Next, as {other}", err=True)
+        again = diagnosed(other)
+        if again.best.low > again.chance:
+            return again
+    return replace(found, network=f"{found.network} (as {' or '.join(others)} it is no better)") if others else found
 
 
 def _printed(found: Diagnosis, how: _options.RunOptions, loss: str) -> int:
