@@ -15,6 +15,7 @@ from _peers import serve
 
 from edgeresnet import bench, targets
 from edgeresnet.quantization import calibration, engine, equalize, ranges, sensitivity, session
+from edgeresnet.stages.quantize import look_seconds
 from edgeresnet.targets import openvino
 from edgeresnet.tune import int8
 from edgeresnet.tune.forecast import Goals
@@ -56,7 +57,7 @@ def our_control(job: dict[str, Any]) -> dict[str, Any]:
     goals = Goals(job["drop_pp"], None, None, images=job["judged"])
 
     def timed(networks: Mapping[str, Path]) -> dict[str, float]:
-        seconds = max(_SECONDS / 3, 1.0 * len(networks))  # as the stage has it
+        seconds = look_seconds(_SECONDS, len(networks))
         return {name: each[0] for name, each in ratios(networks, folder / "compiled", seconds).items()}
 
     found = int8.controlled(network, quantized, choices, images, goals, timed, folder, "benchmark", 0.0)

@@ -164,14 +164,18 @@ def _ratios(search: TimedSearch, ctx: Context, *, careful: bool) -> Callable[[Ma
     assert measure is not None
 
     def timed(networks: Mapping[str, Path]) -> dict[str, Ratio]:
-        a_look = max(min(plan.seconds / 3, 2.0 * len(networks)), 1.0 * len(networks))
-        quick = min(3, plan.processes), a_look
+        quick = min(3, plan.processes), look_seconds(plan.seconds, len(networks))
         processes, seconds = (plan.processes, plan.seconds) if careful else quick
         (latencies,) = measure(networks, processes=processes, seconds=seconds, may_fail=True).values()
         first = latencies[next(iter(networks))]
         return {name: each.speedup_over(first) for name, each in latencies.items()}
 
     return timed
+
+
+def look_seconds(seconds: float, networks: int) -> float:
+    """Return how long some networks are timed in turn by a search, where `seconds` are those of a measurement."""
+    return max(min(seconds / 3, 2.0 * networks), 1.0 * networks)
 
 
 def _timed(wanted: Control, ctx: Context) -> Callable[[Mapping[str, Path]], dict[str, float]] | None:
