@@ -15,7 +15,6 @@ from ..frozen import OMIT, dataclass
 from ..intervals import Z95, Interval
 from . import overlap
 from .overlap import Agreement, Overlaps
-from .resampling import Drop, Level
 
 
 class ScoreName(NamedTuple):
@@ -191,16 +190,15 @@ class ClassOverlap:
 
     def before_interval_pct(self, z: float = Z95, times: float = 1.0) -> Interval:
         """Return the interval of the reference's IoU, in percent."""
-        return _percent(Level(self.before.ratios.of_column(self.number)).interval(z, times))
+        return _percent(overlap.class_interval(self.before, self.number, z, times))
 
     def score_interval_pct(self, z: float = Z95, times: float = 1.0) -> Interval:
         """Return the interval of the IoU, in percent."""
-        return _percent(Level(self.now.ratios.of_column(self.number)).interval(z, times))
+        return _percent(overlap.class_interval(self.now, self.number, z, times))
 
     def drop_interval_pp(self, z: float = Z95, times: float = 1.0) -> Interval:
         """Return the interval of the points lost, paired over images."""
-        before, now = (each.ratios.of_column(self.number) for each in (self.before, self.now))
-        return _percent(Drop(before, now).interval(z, times))
+        return _percent(overlap.class_drop_interval(self.before, self.now, self.number, z, times))
 
     def _iou(self, found: Overlaps) -> float:
         value = float(found.iou()[self.number])
