@@ -252,23 +252,21 @@ class Lives:
 
     def of(self, trial: Trial) -> Life:
         """Yield the pieces of a trial: its stages one by one, then its run."""
-        done: list[tuple[Prepared, bool]] = []
         try:
-            with foreign(trials.failed):
-                resolved = resolve(trial.recipe, self.store)
-            yield from self._prepared(resolved, done)
+            return (yield from self._pieces(trial))
         except MachineError:
             raise
         except EdgeresnetError as problem:
             return Outcome("failed", reason=problem.message, hint=problem.hint)
+
+    def _pieces(self, trial: Trial) -> Life:
+        done: list[tuple[Prepared, bool]] = []
+        with foreign(trials.failed):
+            resolved = resolve(trial.recipe, self.store)
+        yield from self._prepared(resolved, done)
         job = Running(self.host, trial.recipe, self.devices, self.goals)
         ended = yield Piece(f"trial {trial.number}", "measure", job, alone=True)
-        try:
-            answer = json.loads(ended.answered.result())
-        except MachineError:
-            raise
-        except EdgeresnetError as problem:  # workers that died
-            return Outcome("failed", reason=problem.message, hint=problem.hint)
+        answer = json.loads(ended.answered.result())  # raises where its workers died
         outcome = codec.decode(Outcome, answer["outcome"])
         if "run" in answer:
             write_bytes(self.store.root / "runs" / f"{outcome.run}.json", answer["run"].encode())
