@@ -24,10 +24,11 @@ from edgeresnet.store import Store, manifest_in
 from edgeresnet.sweeps import loading, loop
 from edgeresnet.sweeps.document import SweepReport
 
+from .. import clusters
 from ..conftest import hears_interrupts, tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings
-ray = pytest.importorskip("ray", reason="Ray is not installed")
+pytest.importorskip("ray", reason="Ray is not installed")
 
 RECIPE = tiny(
     promises={},
@@ -54,17 +55,9 @@ class Watched(loop.Shown):
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
     """A cluster of two nodes with one core each, and the second of them."""
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setenv(NICENESS, "0")
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "node_name": "first"})
-    second = found.add_node(num_cpus=1, node_name="second", env_vars={"EDGERESNET_STORE": str(tmp_path / "second")})
-    found.wait_for_nodes()
-    try:
-        yield found, second
-    finally:
-        ray.shutdown()
-        found.shutdown()
+    with clusters.two_nodes({"EDGERESNET_STORE": str(tmp_path / "second")}) as found:
+        yield found
 
 
 def write_sweep(folder: Path) -> None:

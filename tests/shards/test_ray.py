@@ -15,28 +15,21 @@ from edgeresnet.shards import evaluating
 from edgeresnet.shards.on_ray import Ray
 from edgeresnet.store import Store
 
+from .. import clusters
 from .flows import alone, answers_of
 from .works import Echo
 
 __all__ = ["alone"]  # a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings
-ray = pytest.importorskip("ray", reason="Ray is not installed")
+pytest.importorskip("ray", reason="Ray is not installed")
 
 
 @pytest.fixture
 def cluster() -> Iterator[tuple[Any, Any]]:
     """A cluster of two nodes with one core each, and the second of them."""
-    from ray.cluster_utils import Cluster
-
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    second = found.add_node(num_cpus=1)
-    found.wait_for_nodes()
-    try:
-        yield found, second
-    finally:
-        ray.shutdown()
-        found.shutdown()
+    with clusters.two_nodes() as found:
+        yield found
 
 
 def test_a_node_that_leaves_costs_what_it_was_doing(cluster: tuple[Any, Any], tmp_path: Path) -> None:
