@@ -46,7 +46,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
     plain = engine.Source(model, views.plain)
     assert views.equalized is not None
     equal = engine.Source(equalizer.applied(model), views.equalized)
-    own = targets.get(dialect).dialect
+    own = targets.get(dialect).speaks(targets.get(dialect).options())  # as a recipe without options has it here
     choices = engine.Choices(
         replace(own, residual=residual or own.residual),
         effort=effort,
