@@ -12,7 +12,7 @@ from ..frozen import dataclass
 class Detector:
     """One network's anchors and thresholds, as torchvision names them.
 
-    An answer to one image has a row for each anchor: a logit for each class, then four offsets. Rows are in the order of
+    An answer to one image has a row for each anchor: a logit for each class, then four offsets. Rows are in order of
     levels, then of cells (row by row), then of the anchors of a cell.
     """
 
