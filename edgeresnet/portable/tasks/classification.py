@@ -28,6 +28,7 @@ class Classification:
     name: TaskName = "classification"
     flipped: str = "answers"
     has_masks: bool = False
+    has_boxes: bool = False
     class_score: str = "recall"
     on_hub: OnHub = OnHub("image-classification", "accuracy", "A classifier of images")
     promises: tuple[str, ...] = (

@@ -46,6 +46,7 @@ class Segmentation:
     name: TaskName = "segmentation"
     flipped: str = "pixels"
     has_masks: bool = True
+    has_boxes: bool = False
     class_score: str = "IoU"
     on_hub: OnHub = OnHub("image-segmentation", "mean_iou", "A network that gives a class to each pixel")
     promises: tuple[str, ...] = ("max_drop_pp", "min_miou_pct", "min_iou_pct", "max_flips_pct")

@@ -12,6 +12,7 @@ import numpy as np
 from ..frozen import dataclass
 from ..intervals import Z95, Interval
 from . import DEFAULT, TaskName, member
+from .detector import Detector
 
 if TYPE_CHECKING:
     from ..result import AnyAccuracy, Measured, Variant
@@ -82,6 +83,10 @@ class Task(Protocol):
     @property
     def has_masks(self) -> bool:
         """Whether labels are masks: one class for each pixel."""
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether labels are boxes: any number of them in an image, each with a class."""
 
     @property
     def class_score(self) -> str:
@@ -176,11 +181,12 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Outputs:
-    """How a network's answers are read. `classes` and `size` (the side of an image) matter to some tasks alone."""
+    """How a network's answers are read. `classes`, `size` (the side of an image) and `detector` matter to some tasks alone."""
 
     task: TaskName = DEFAULT
     classes: int = 0
     size: int = 0
+    detector: Detector | None = None
 
     @property
     def of_task(self) -> Task:
