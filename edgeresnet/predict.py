@@ -15,7 +15,7 @@ from .images import read_image
 from .images.coloured import coloured
 from .portable import codec, inference
 from .portable.preprocessing import Preprocessing
-from .portable.tasks.task import Outputs
+from .portable.tasks.task import outputs_of
 from .runs import Run
 from .store import Store
 
@@ -51,7 +51,7 @@ def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -
         raise EdgeresnetError(f"run {run.id}", "has no measurement", hint="it measured no target")
     found: dict[str, Predicted] = {}
     for name, result in measured.items():
-        runtime, outputs = targets.require(name), Outputs(result.task, len(result.classes), preprocessing.size)
+        runtime, outputs = targets.require(name), outputs_of(result, preprocessing.size)
         for variant, about in result.variants.items():
             with runtime.load(store.artifact_of(run, about.digest).path) as session:
                 answer = inference.infer(session, batch)

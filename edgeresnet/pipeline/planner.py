@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import targets
 from ..errors import RecipeError
@@ -22,6 +22,9 @@ from ..stages.table import ON_DEVICE, PRUNE_TIMED, QUANTIZE_TIMED, STAGES
 from ..store import Given
 from .resolving import SLOTS, Resolved, ResolvedTarget
 from .step import Parent, Parents, Step
+
+if TYPE_CHECKING:
+    from ..portable.measure import TimingPlan
 
 REFERENCE = "onnxruntime"  # the runtime whose FP32 answers all others are compared with
 RECOGNISE = StepId("recognise")
@@ -266,10 +269,10 @@ def _reference_steps(resolved: Resolved, evaluation: Given[Samples]) -> Iterator
     options = targets.get(REFERENCE).options()
     yield _compile_step(COMPILED, specs.CompileSpec(REFERENCE, options), _dense(resolved.recipe))
     parents: Parents = {"fp32": COMPILED, "evaluation": evaluation}
-    yield Step(ANSWERED, STAGES["verify"], specs.VerifySpec(REFERENCE, None, "fp32", resolved.recipe.task), parents)
+    yield Step(ANSWERED, STAGES["verify"], _verify_spec(resolved, REFERENCE, "fp32"), parents)
     if resolved.recipe.prune:
         yield _compile_step(COMPILED_PRUNED, specs.CompileSpec(REFERENCE, options), TRACE)
-        spec = specs.VerifySpec(REFERENCE, None, "pruned", resolved.recipe.task)
+        spec = _verify_spec(resolved, REFERENCE, "pruned")
         yield Step(ANSWERED_PRUNED, STAGES["verify"], spec, _in_reference(resolved, evaluation))
 
 
@@ -289,6 +292,10 @@ def _target_steps(resolved: Resolved, evaluation: Given[Samples]) -> Iterator[St
         yield from steps_of(resolved, target, evaluation, int8.get(name))
 
 
+def _verify_spec(resolved: Resolved, target: str, ships: str, timing: TimingPlan | None = None) -> specs.VerifySpec:
+    return specs.VerifySpec(target, timing, ships, resolved.recipe.task, resolved.network.detector)
+
+
 def _as_written_steps(resolved: Resolved, quantized: StepId, evaluation: Given[Samples]) -> Iterator[Step]:
     """Yield an INT8 network in the reference runtime, before its target's compiler."""
     compiled = StepId("compile", "reference", quantized.target)
@@ -297,7 +304,7 @@ def _as_written_steps(resolved: Resolved, quantized: StepId, evaluation: Given[S
     options = targets.get(REFERENCE).options(fused=not saturates)
     yield _compile_step(compiled, specs.CompileSpec(REFERENCE, options), quantized)
     parents = {**_in_reference(resolved, evaluation), "int8": compiled}
-    spec = specs.VerifySpec(REFERENCE, None, "int8", resolved.recipe.task)
+    spec = _verify_spec(resolved, REFERENCE, "int8")
     yield Step(_as_written(quantized), STAGES["verify"], spec, parents)
 
 
@@ -327,7 +334,7 @@ def _steps_here(
     unit = StepId("compile", name, yardstick.NAME)
     yield _compile_step(unit, specs.CompileSpec(name, target.unit), resolved.yardstick, name)
     parents: Parents = {**compiled, yardstick.NAME: unit, "evaluation": evaluation, "reference": ANSWERED}
-    spec_of_all = specs.VerifySpec(name, recipe.timing(), target.ships, recipe.task)
+    spec_of_all = _verify_spec(resolved, name, target.ships, recipe.timing())
     optional = frozenset({"half", yardstick.NAME} - {target.ships})
     yield Step(StepId("verify", name), STAGES["verify"], spec_of_all, parents, name, optional=optional)
 
@@ -353,6 +360,7 @@ def _bundle_steps(
         judged=recipe.images.evaluation is not None,  # else the images that stand for them have no labels to judge by
         preprocessing=_inside(resolved, target),
         task=recipe.task,
+        detector=resolved.network.detector,
     )
     yield Step(StepId("export", name), STAGES["export"], spec, parents, name)
     for device in target.delivery.devices or ("",):

@@ -151,6 +151,7 @@ def result(
         yardstick=Yardstick(yardstick.SHA256, latencies.get(yardstick.NAME)),
         choice=Choice(first, alternatives, several.left_out) if several else None,
         task=images.outputs.task,
+        detector=images.outputs.detector,
         **images.task.of_result(images.expected, images.labels, images.outputs),
     )
 

@@ -19,6 +19,7 @@ from ..portable.frozen import dataclass
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..portable.tasks import DEFAULT, TaskName
+from ..portable.tasks.detector import Detector
 from ..recipe.base import Argument
 from ..recipe.sections import Prune, Recover, Trace, Train
 from ..store import Artifact, Given, Parent
@@ -286,11 +287,12 @@ class VerifySpec(SpecOfOneTarget):
     timing: TimingPlan | None  # None: latency is not measured
     ships: str  # the variant that would
     task: TaskName = DEFAULT
+    detector: Detector | None = None  # how answers become boxes
 
     def to_json(self) -> Json:
         timing = self.timing and codec.encode(self.timing)
         found: Json = {"target": self.target, "latency": timing, "candidate": self.ships}
-        return found | ({"task": self.task} if self.task != DEFAULT else {})
+        return found | _task(self.task, self.detector)
 
 
 @dataclass(frozen=True)
@@ -341,13 +343,20 @@ class ExportSpec(Spec):
     judged: bool  # False: the images have no labels to judge by
     preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
     task: TaskName = DEFAULT
+    detector: Detector | None = None  # how answers become boxes
 
     def to_json(self) -> Json:
         found: Json = {"on": self.target, "options": codec.encode(self.options), "candidate": self.ships}
         found |= {"float32": list(self.float32), "carried": self.carried, "verify": codec.encode(self.timing)}
         found |= {"rebuilds": self.rebuilds, "network": self.network, "judged": self.judged}
-        found |= {"task": self.task} if self.task != DEFAULT else {}
+        found |= _task(self.task, self.detector)
         return found | ({"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {})
+
+
+def _task(task: TaskName, detector: Detector | None) -> Json:
+    """Return what a key has of a task: nothing of the first one, whose keys are older than tasks."""
+    found: Json = {"task": task} if task != DEFAULT else {}
+    return found | ({"detector": codec.encode(detector)} if detector else {})
 
 
 def artifact_of(parent: Parent) -> Artifact:

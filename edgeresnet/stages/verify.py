@@ -84,7 +84,7 @@ def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> V
 def _outputs(spec: VerifySpec, samples: Samples, networks: Iterable[evaluation.Network]) -> Outputs:
     """Return what the networks' outputs mean. Where the images have no classes, their number is the network's own."""
     own = next(iter(networks)).notes.signature.logits
-    return Outputs(spec.task, len(samples.classes) or own, samples.preprocessing.size)
+    return Outputs(spec.task, len(samples.classes) or own, samples.preprocessing.size, spec.detector)
 
 
 def _in_order(variants: Mapping[str, Artifact]) -> list[str]:

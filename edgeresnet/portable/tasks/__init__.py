@@ -10,7 +10,7 @@ import importlib
 from functools import cache
 from typing import Any, Literal
 
-TaskName = Literal["classification", "segmentation"]
+TaskName = Literal["classification", "segmentation", "detection"]
 DEFAULT: TaskName = "classification"
 
 

@@ -181,7 +181,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Outputs:
-    """How a network's answers are read. `classes`, `size` (the side of an image) and `detector` matter to some tasks alone."""
+    """How a network's answers are read. `size` is the side of an image. All but `task` matter to some tasks alone."""
 
     task: TaskName = DEFAULT
     classes: int = 0
@@ -217,6 +217,11 @@ class Outputs:
 def of_answers() -> frozenset[str]:
     """Return the promises about answers, of all tasks."""
     return frozenset(kind for name in get_args(TaskName) for kind in task_of(name).promises)
+
+
+def outputs_of(measured: Measured, size: int) -> Outputs:
+    """Return what the outputs of a result's networks mean; `size` is the side of an image."""
+    return Outputs(measured.task, len(measured.classes), size, measured.detector)
 
 
 def task_of(name: str) -> Task:

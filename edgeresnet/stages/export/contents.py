@@ -22,6 +22,7 @@ from ...portable.measure import TimingPlan
 from ...portable.preprocessing import Preprocessing
 from ...portable.result import INT8, Measured
 from ...portable.tasks import DEFAULT, TaskName
+from ...portable.tasks.detector import Detector
 from ...portable.tasks.task import Given, Labels, Outputs
 
 FORMAT, UNSEALED_FORMAT = 2, 1  # of bundles; the manifest of the older one has no seal
@@ -61,12 +62,13 @@ class BundleAbout:
     # other INT8 networks of the same search: which one ships is chosen by what the device measures
     alternatives: Mapping[str, BundleVariant] = field(default_factory=dict, metadata=OMIT)
     task: TaskName = field(default=DEFAULT, metadata=OMIT)
+    detector: Detector | None = field(default=None, metadata=OMIT)  # how answers become boxes
 
     @property
     def outputs(self) -> Outputs:
         """What the networks' outputs mean."""
         size = self.preprocessing.get("size")
-        return Outputs(self.task, len(self.classes), size if isinstance(size, int) else 0)
+        return Outputs(self.task, len(self.classes), size if isinstance(size, int) else 0, self.detector)
 
     @property
     def networks(self) -> Mapping[str, BundleVariant]:

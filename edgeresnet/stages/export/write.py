@@ -85,6 +85,7 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
         rebuilds=spec.rebuilds,
         alternatives=alternatives,
         task=spec.task,
+        detector=spec.detector,
     )
     contents.write_about(folder, about)
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in about.classes), encoding="utf-8")
@@ -180,7 +181,7 @@ def _evaluation(
     folder.mkdir()
     task = task_of(spec.task)
     with np.load(reference.path / evaluation.LOGITS) as stored:
-        outputs = Outputs(spec.task, len(samples.classes), samples.preprocessing.size)
+        outputs = Outputs(spec.task, len(samples.classes), samples.preprocessing.size, spec.detector)
         indices, expected = stored["indices"], outputs.restored(stored, "fp32")
     side, channels = samples.preprocessing.size, samples.preprocessing.channels
     shape = (len(indices), side, side, channels)
