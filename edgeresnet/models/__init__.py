@@ -1,5 +1,5 @@
-"""Networks by name: the paper's CIFAR family, torchvision's and timm's ResNets, heads for segmentation behind these,
-or a factory in user code.
+"""Networks by name: the paper's CIFAR family, torchvision's and timm's ResNets, heads for segmentation and
+detection behind these, or a factory in user code.
 
 Trains nothing.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from .. import tasks
 from ..errors import ModelError, first_line, quoted
 from . import names
-from .names import CIFAR, SEGMENTERS, SMALL_IMAGES, TIMM, TORCHVISION
+from .names import CIFAR, DETECTORS, SEGMENTERS, SMALL_IMAGES, TIMM, TORCHVISION
 from .unwrap import Weights
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CIFAR",
+    "DETECTORS",
     "SEGMENTERS",
     "SMALL_IMAGES",
     "TIMM",
@@ -76,8 +77,10 @@ def build(arch: str, classes: int, channels: int, arguments: Mapping[str, Argume
 
 def _named(arch: str) -> ModuleType:
     """Return the module that builds a network of a known name."""
-    from . import cifar, general, segmentation, zoo
+    from . import cifar, detectors, general, segmentation, zoo
 
+    if names.detector(arch):
+        return detectors
     if names.segmenter(arch):
         return segmentation
     return cifar if names.cifar(arch) else general if names.written_out(arch) else zoo
@@ -118,7 +121,7 @@ def _instead_of(arch: str) -> str:
     if (place := sources.place_of(arch) if arch.endswith(".py") else None) is not None:
         made = [*sources.names_in(place.file), "make"][0]
         return f"name the function in it that returns the network, as in {arch}:{made}"
-    if near := difflib.get_close_matches(arch[:80], (*names.everything(), *SEGMENTERS), 3):
+    if near := difflib.get_close_matches(arch[:80], (*names.everything(), *SEGMENTERS, *DETECTORS), 3):
         return f"did you mean {' or '.join(near)}?"
     return (
         "use cifar_resnet8 … 110, a ResNet of torchvision or timm by its own name, or your own as my.module:make or "

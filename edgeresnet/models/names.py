@@ -51,6 +51,13 @@ SEGMENTERS = (
     *(f"{head}_{body}" for head in _HEADS for body in ("resnet50", "resnet101")),
     *(f"{head}_cifar_resnet{depth}" for head in _HEADS for depth in (8, 20, 32, 44, 56)),
 )
+# Heads that give classes and offsets to anchors, behind a pyramid of features: torchvision's, and for small images.
+RETINANET = "retinanet"
+TORCHVISION_DETECTORS = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2")
+DETECTORS = (
+    *TORCHVISION_DETECTORS,
+    *(f"{RETINANET}_cifar_resnet{depth}" for depth in (8, 20, 32, 44, 56)),
+)
 _BASIC = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 _BOTTLENECK = {
     14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3),
@@ -67,11 +74,13 @@ _CIFAR = re.compile(r"cifar_(?P<kind>resnet|plain)(?P<depth>\d{1,4})(?P<projecte
 
 def is_known(arch: str) -> bool:
     known = arch in TORCHVISION or arch in SMALL_IMAGES or arch in TIMM
-    return known or any(each(arch) is not None for each in (cifar, written_out, segmenter))
+    return known or any(each(arch) is not None for each in (cifar, written_out, segmenter, detector))
 
 
 def task_of(arch: str) -> str | None:
     """Return the task of a known network; None for a factory, whose code decides it."""
+    if detector(arch):
+        return "detection"
     return "segmentation" if segmenter(arch) else "classification" if is_known(arch) else None
 
 
@@ -101,6 +110,15 @@ def segmenter(arch: str) -> tuple[str, str] | None:
     head, _, body = arch.partition("_")
     known = arch in SEGMENTERS or (cifar(body) is not None and body.startswith("cifar_resnet"))
     return (head, body) if head in _HEADS and known else None
+
+
+def detector(arch: str) -> tuple[str, str] | None:
+    """Return the kind and the body of a network that finds boxes: "retinanet", "resnet50"."""
+    kind, _, body = arch.partition("_")
+    if arch in TORCHVISION_DETECTORS:
+        return kind, body.partition("_")[0]
+    known = kind == RETINANET and body.startswith("cifar_resnet") and cifar(body) is not None
+    return (kind, body) if known else None
 
 
 def small_images(arch: str) -> tuple[str, bool]:

@@ -34,6 +34,16 @@ def segmenter(arch: str, classes: int, channels: int) -> nn.Module:
     return network
 
 
+def detector(arch: str, classes: int, channels: int) -> tuple[nn.Module, nn.Module]:
+    """Build one of torchvision's networks that find boxes; return its backbone and its head."""
+    from torchvision.models import get_model
+
+    network = get_model(arch, weights=None, weights_backbone=None, num_classes=classes)
+    if channels != 3:
+        network.backbone.body.conv1 = _stem(channels, 64, 7, 2)
+    return network.backbone, network.head
+
+
 def _small_images(arch: str, classes: int, channels: int) -> nn.Module:
     name, pooled = names.small_images(arch)
     network = _torchvision(name, classes)
