@@ -45,11 +45,14 @@ def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Sampl
         raise ImagesError("the recipe", f"has no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
     if named.source == "training" and slot == "calibration":
         training = open_samples(recipe, "training", store)
-        return _counted(training.without_masks(), _count(named, slot, len(training)), recipe.seed, slot)
+        return _counted(training.without_parts(), _count(named, slot, len(training)), recipe.seed, slot)
     names, classes = recipe.images.names, recipe.model.classes
-    if task_of(recipe.task).has_masks:
+    task = task_of(recipe.task)
+    if task.has_masks:
         ignored = recipe.images.ignore_index
         source = sources.open_masked(named, slot, store, names=names, classes=classes, ignored=ignored)
+    elif task.has_boxes:
+        source = sources.open_boxed(named, slot, store)
     else:
         source = sources.open_source(named, slot, store, names=names, classes=classes)
     samples = Samples.of(source, recipe.preprocessing, recipe.images.unreadable, store)
@@ -71,6 +74,9 @@ def check_classes(samples: Samples, classes: int, where: str) -> None:
         )
         if samples.has_masks:
             hint = "set `model.classes` to the number of classes in masks, the background counted"
+        elif samples.has_boxes:
+            hint = "set `model.classes` to the number of classes that the network has logits for, or list their names "
+            hint += "in `images.names`, in the network's order"
         raise ImagesError(
             where, f"has {len(samples.classes)} classes ({shown}), but the model has {classes}", hint=hint
         )

@@ -24,7 +24,7 @@ def balanced(samples: Samples, count: int, seed: int) -> np.ndarray:
 
 def split(samples: Samples, part: float, seed: int) -> tuple[Samples, Samples]:
     """Return (the rest, a class-balanced part). All copies of an image are on the same side."""
-    fewest = 1 if samples.has_masks else len(samples.classes)
+    fewest = 1 if samples.has_parts else len(samples.classes)
     count = max(fewest, round(part * len(samples)))
     chosen = set(balanced(samples, min(count, len(samples) - 1), seed).tolist())
     contents = {samples.hash(index) for index in chosen}

@@ -19,6 +19,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -30,6 +31,7 @@ from . import place
 
 Reader = Callable[[int], np.ndarray]  # an image's number → its pixels; ImagesError where it cannot be read
 Chunk = tuple[np.ndarray, np.ndarray]  # indices, pixels
+_Found = TypeVar("_Found")
 
 # What Pillow raises over a file that is damaged or not its own: seen by damaging some hundreds of each format.
 BROKEN = (
@@ -72,8 +74,8 @@ def stream(read: Reader, count: int, size: int, *, skip: bool) -> Iterator[Chunk
             yield indices, images
 
 
-def some(read: Reader, indices: Iterable[int]) -> Iterator[np.ndarray]:
-    """Yield some images in any order, decoded several at a time."""
+def some(read: Callable[[int], _Found], indices: Iterable[int]) -> Iterator[_Found]:
+    """Yield what is read of some images, in any order, several at a time."""
     with ThreadPoolExecutor(machine.cores(), thread_name_prefix="decode") as pool:
         yield from pool.map(read, map(int, indices))
 

@@ -17,11 +17,13 @@ from ..errors import ImagesError, MachineError
 from ..portable import machine, manifest
 from ..portable.documents import shown
 from ..portable.preprocessing import Preprocessing
+from ..portable.tasks.average_precision import Labelled
 from ..portable.tasks.masks import Packed
+from ..portable.tasks.objects import Objects
 from ..store import Store
 from . import decode
 from .cache import DecodedCache
-from .sources import ImageSource, Masked
+from .sources import Boxed, ImageSource, Masked
 from .sources.naming import Named
 
 _MASKS = 64  # decoded at a time: they are packed before the next ones
@@ -94,6 +96,16 @@ class Samples:
         """Whether the label of an image is a mask, with a class for each pixel."""
         return isinstance(self.source, Masked)
 
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the labels of an image are objects in boxes, each with a class."""
+        return isinstance(self.source, Boxed)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether labels are of parts of an image, and not of the image."""
+        return isinstance(self.source, Masked | Boxed)
+
     def mask(self, index: int) -> np.ndarray:
         """Return one mask, decoded now: class numbers and IGNORED, uint16, of the size of the network's input."""
         return self._masked.mask(int(self.chosen[index]), self.preprocessing)
@@ -104,20 +116,37 @@ class Samples:
         blocks = (wanted[first : first + _MASKS] for first in range(0, len(wanted), _MASKS))
         return Packed.of(mask for block in blocks for mask in decode.some(self.mask, block))
 
-    def without_masks(self) -> Samples:
-        """Return the images alone, without classes, where their labels are masks; else themselves."""
-        return replace(self, source=Named(self._masked.source, (), [0])) if self.has_masks else self
+    def objects(self, index: int) -> Labelled:
+        """Return the objects of one image, in pixels of the network's input."""
+        return self._boxed.objects(int(self.chosen[index]), self.preprocessing)
+
+    def boxes(self, indices: Iterable[int]) -> Objects:
+        """Return the objects of some images, in order."""
+        return Objects.of(decode.some(self.objects, indices))
+
+    def without_parts(self) -> Samples:
+        """Return the images alone, without classes, where their labels are of parts; else themselves."""
+        if isinstance(self.source, Masked | Boxed):
+            return replace(self, source=Named(self.source.source, (), [0]))
+        return self
+
+    def check_labels(self, indices: Iterable[int]) -> None:
+        """Read labels that come with each image, and refuse those that cannot be right."""
+        if self.has_masks:
+            self.masks(indices)
+        elif self.has_boxes:
+            self.boxes(indices)
 
     @cached_property
     def digest(self) -> str:
         """Digest of the images, their order, their classes and their preprocessing."""
         about = [self._content, self.labels.tolist(), list(self.classes), self.preprocessing.digest, self.unreadable]
-        return manifest.digest_of([*about, *self._mask_content])
+        return manifest.digest_of([*about, *self._part_content])
 
     @cached_property
     def identity(self) -> str:
         """Digest of the images, their order and their labels, without preprocessing."""
-        return manifest.digest_of([self._content, self.labels.tolist(), *self._mask_content])
+        return manifest.digest_of([self._content, self.labels.tolist(), *self._part_content])
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Samples:
         return replace(self, chosen=self.chosen[np.asarray(indices, dtype=np.int64)])
@@ -219,14 +248,19 @@ class Samples:
         assert isinstance(self.source, Masked), "these images have no masks"
         return self.source
 
+    @property
+    def _boxed(self) -> Boxed:
+        assert isinstance(self.source, Boxed), "these images have no boxes"
+        return self.source
+
     @cached_property
-    def _mask_content(self) -> list[str]:
-        """Return a digest of all masks, in a list; nothing where there are none."""
-        if not self.has_masks:
+    def _part_content(self) -> list[str]:
+        """Return a digest of all masks or boxes, in a list; nothing where there are none."""
+        if not isinstance(self.source, Masked | Boxed):
             return []
         digest = hashlib.sha256()
         for number in self.chosen.tolist():
-            digest.update(self._masked.mask_content(number))
+            digest.update(self.source.label_content(number))
         return [digest.hexdigest()]
 
     def _cache(self) -> DecodedCache | None:
@@ -239,8 +273,8 @@ class Samples:
             decode.VERSION,
             machine.versions("pillow"),
         ]
-        if self.unreadable == "skip":  # an image is left out with its mask
-            about += [*self._mask_content, *([list(self.classes)] if self.has_masks else [])]
+        if self.unreadable == "skip" and self.has_masks:  # an image is left out with its mask
+            about += [*self._part_content, list(self.classes)]
         key = manifest.digest_of(about)
         side = self.preprocessing.size
         return DecodedCache(self.store, key, (side, side, self.preprocessing.channels), self.preprocessing.pixel)

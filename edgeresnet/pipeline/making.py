@@ -25,12 +25,11 @@ from .step import Outcome, Step
 
 
 def look_at(sets: Mapping[str, Samples], progress: Progress) -> None:
-    """Decode every image once, with its mask, and keep none in memory."""
+    """Decode every image once, with its labels, and keep none in memory."""
     for slot, samples in sets.items():
         done = 0
         for batch in samples.batches(64):
-            if samples.has_masks:
-                samples.masks(batch.indices.tolist())
+            samples.check_labels(batch.indices.tolist())
             done += len(batch.indices)
             progress(done, len(samples), f"{slot} images")
 

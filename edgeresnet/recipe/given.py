@@ -104,18 +104,24 @@ class Model(Section):
 class Source(Section):
     """A set of images. The name alone is enough: `evaluation: images/val`."""
 
-    newer = ("masks",)
+    newer = ("masks", "boxes")
     source: str = Field(
         alias="from",
         description="Where the images come from: a folder with one folder per class or a .tar of it, shards of "
         "WebDataset as in `val-{000..049}.tar`, a .csv or .json list, an .npz file, `digits` (comes with edgeresnet) "
         "or `cifar10`. For calibration also `training`. With `task: segmentation`: a folder of images, a list of "
-        "images and masks, a .json of COCO, shards with `0001.mask.png`, or `digits-scenes` (comes with edgeresnet).",
+        "images and masks, a .json of COCO, shards with `0001.mask.png`, or `digits-scenes` (comes with edgeresnet). "
+        "With `task: detection`: a folder of images, a .json of COCO, or `digits-scenes`.",
     )
     masks: str | None = Field(
         None,
         description="Folder of masks, which have the paths of their images with other endings; or a .json of COCO. "
         "Only with `task: segmentation`.",
+    )
+    boxes: str | None = Field(
+        None,
+        description="A .json of COCO, or a folder with an .xml of Pascal VOC for each image. Only with "
+        "`task: detection`.",
     )
     root: str | None = Field(None, description="Folder of torchvision's CIFAR-10. Only with `from: cifar10`.")
     download: bool = Field(False, description="Download CIFAR-10 if it is missing. Only with `from: cifar10`.")
@@ -125,6 +131,11 @@ class Source(Section):
         description="Number of images, the same from each class, chosen by `seed`. Unset: all, for calibration at most "
         "512.",
     )
+
+    @property
+    def has_boxes_itself(self) -> bool:
+        """Whether its boxes come with the images."""
+        return self.source == SCENES or self.source.lower().endswith(".json")
 
     @property
     def has_masks_itself(self) -> bool:
@@ -174,30 +185,48 @@ class Images(Section):
         """Raise ValueError for what does not fit the task, in the words of a recipe."""
         slots = {slot: getattr(self, slot) for slot in ("training", "evaluation", "calibration")}
         named = {slot: each for slot, each in slots.items() if each is not None}
-        has_masks = task_of(task).has_masks
-        wrong = _with_masks(named) if has_masks else _without_masks(named, self.ignore_index)
-        if has_masks and classes is not None and classes > self.ignore_index == _NO_MASK:
-            wrong.append(f"images.ignore_index is {_NO_MASK}, one of the {classes} classes: give masks another number")
+        of_task = task_of(task)
+        wrong = _of_other_tasks(named, self.ignore_index, task)
+        if of_task.has_masks:
+            wrong += _with_parts(named, "masks", "{from: DIR, masks: DIR}")
+            if classes is not None and classes > self.ignore_index == _NO_MASK:
+                is_one = f"images.ignore_index is {_NO_MASK}, one of the {classes} classes"
+                wrong.append(f"{is_one}: give masks another number")
+        elif of_task.has_boxes:
+            wrong += _with_parts(named, "boxes", "{from: DIR, boxes: FILE.json}")
         if wrong:
             raise ValueError(wrong[0])
 
 
-def _without_masks(named: Mapping[str, Source], ignored: int) -> list[str]:
-    """Return what only makes sense with masks."""
-    needs = "needs `task: segmentation`: add it, or remove this"
-    wrong = [f"images.{slot}.masks {needs}" for slot, each in named.items() if each.masks is not None]
-    wrong += [f"images.{slot}: {SCENES} {needs}" for slot, each in named.items() if each.source == SCENES]
-    return wrong + ([f"images.ignore_index {needs}"] if ignored != _NO_MASK else [])
+def _of_other_tasks(named: Mapping[str, Source], ignored: int, task: str) -> list[str]:
+    """Return what makes no sense with this task."""
+    of_task, wrong = task_of(task), []
+    for slot, each in named.items():
+        if each.masks is not None and not of_task.has_masks:
+            wrong.append(f"images.{slot}.masks {_needs('segmentation')}")
+        if each.boxes is not None and not of_task.has_boxes:
+            wrong.append(f"images.{slot}.boxes {_needs('detection')}")
+        if each.source == SCENES and not (of_task.has_masks or of_task.has_boxes):
+            wrong.append(f"images.{slot}: {SCENES} {_needs('segmentation')}")
+    return wrong + (
+        [f"images.ignore_index {_needs('segmentation')}"] if ignored != _NO_MASK and not of_task.has_masks else []
+    )
 
 
-def _with_masks(named: Mapping[str, Source]) -> list[str]:
-    """Return where masks are missing, or not used."""
+def _needs(task: str) -> str:
+    return f"needs `task: {task}`: add it, or remove this"
+
+
+def _with_parts(named: Mapping[str, Source], key: Literal["masks", "boxes"], example: str) -> list[str]:
+    """Return where masks or boxes are missing, or not used."""
     wrong = []
     for slot, each in named.items():
-        if slot == "calibration" and each.masks is not None:
-            wrong.append("images.calibration.masks is not used: calibration needs images alone, so remove it")
-        elif each.masks is not None and each.has_masks_itself:
-            wrong.append(f"images.{slot}.masks: {each.source} has its own masks: name a folder of images, or remove it")
-        elif slot != "calibration" and each.masks is None and not each.has_masks_itself:
-            wrong.append(f"images.{slot}.masks is missing: name the folder of masks, as in {{from: DIR, masks: DIR}}")
+        given, itself = (each.masks, each.has_masks_itself) if key == "masks" else (each.boxes, each.has_boxes_itself)
+        if slot == "calibration" and given is not None:
+            wrong.append(f"images.calibration.{key} is not used: calibration needs images alone, so remove it")
+        elif given is not None and itself:
+            wrong.append(f"images.{slot}.{key}: {each.source} has its own {key}: name a folder of images, or remove it")
+        elif slot != "calibration" and given is None and not itself:
+            what = "folder of masks" if key == "masks" else "file or folder of boxes"
+            wrong.append(f"images.{slot}.{key} is missing: name the {what}, as in {example}")
     return wrong

@@ -82,7 +82,7 @@ def test_a_mask_has_the_path_of_its_image(tmp_path: Path) -> None:
 def test_images_of_a_classifier_have_none(tmp_path: Path) -> None:
     samples = images.open_samples(recipe.parse(tiny()), "evaluation")
     assert not samples.has_masks
-    assert samples.without_masks() is samples
+    assert samples.without_parts() is samples
 
 
 @pytest.mark.parametrize("bits", [1, 8, 16])

@@ -18,16 +18,18 @@ from ...store import Store
 from .. import place
 from . import coco, masked, webdataset
 from .arrays import Arrays, digits, npz
+from .boxed import Boxed
 from .cifar import cifar10
 from .files import Folder, Listed
 from .image_source import ImageSource as ImageSource
 from .masked import Masked, Masks
 from .naming import Named, Names, settled
-from .scenes import SCENES, scenes
+from .scenes import SCENES, boxed_scenes, scenes
 from .tars import COMPRESSED
 
 __all__ = [
     "Arrays",
+    "Boxed",
     "Folder",
     "ImageSource",
     "Listed",
@@ -38,6 +40,7 @@ __all__ = [
     "digits",
     "is_named_so",
     "npz",
+    "open_boxed",
     "open_masked",
     "open_source",
     "pairs_at",
@@ -74,6 +77,15 @@ def open_masked(
     path, given = Path(os.path.expanduser(named.source)), Names.read(Path(os.path.expanduser(names))) if names else None
     with _refused(path):
         return _masked(path, named.masks, store, given, classes, ignored)
+
+
+def open_boxed(named: Source, slot: str, store: Store | None) -> ImageSource:
+    """Open a source of images with boxes; calibration images have none."""
+    if slot == "calibration":
+        return _without_labels(named, store)
+    if named.source == SCENES:
+        return boxed_scenes(slot)
+    raise ImagesError(shown(named.source), "has no boxes", hint=f"name {SCENES}")
 
 
 def at(path: Path, slot: str, store: Store | None) -> ImageSource:

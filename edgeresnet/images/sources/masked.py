@@ -67,7 +67,7 @@ class Masked:
     def part(self, indices: Sequence[int]) -> Masked:
         return Masked(self.source.part(indices), self.masks.part(indices), self.classes)
 
-    def mask_content(self, index: int) -> bytes:
+    def label_content(self, index: int) -> bytes:
         """Return what a mask's numbers depend on, apart from how many classes there are."""
         return self.masks.hashes[index] + self.masks.ignored.to_bytes(4, "little")
 

@@ -1,0 +1,74 @@
+"""Boxes of objects: moved as their images are turned, resized and cropped.
+
+A box is left, top, width and height. Files have it in pixels of the image as it is stored; a network sees it in pixels
+of its input. A box ends at the edge of its image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..portable.preprocessing import Preprocessing
+from ..portable.tasks.average_precision import Labelled
+
+_LEAST_LEFT = 0.25  # of an object's area inside the crop; of a smaller part nothing can be said
+_Corners = np.ndarray  # of boxes: left, top, right and bottom
+_TURNS: dict[int, Callable[[_Corners, float, float], _Corners]] = {  # by EXIF's tag, as Pillow turns images
+    2: lambda box, width, height: _corners(width - box[2], box[1], width - box[0], box[3]),
+    3: lambda box, width, height: _corners(width - box[2], height - box[3], width - box[0], height - box[1]),
+    4: lambda box, width, height: _corners(box[0], height - box[3], box[2], height - box[1]),
+    5: lambda box, width, height: _corners(box[1], box[0], box[3], box[2]),
+    6: lambda box, width, height: _corners(height - box[3], box[0], height - box[1], box[2]),
+    7: lambda box, width, height: _corners(height - box[3], width - box[2], height - box[1], width - box[0]),
+    8: lambda box, width, height: _corners(box[1], width - box[2], box[3], width - box[0]),
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The objects of one image, as its labels give them: in pixels of the image as it is stored."""
+
+    name: str  # of the labels, for people
+    size: tuple[int, int] | None  # width and height of the image by its labels; None: they do not have it
+    objects: Labelled
+
+
+def fitted(objects: Labelled, image: Image.Image, preprocessing: Preprocessing) -> Labelled:
+    """Return objects as their image is prepared: turned, resized and cropped. The image must not be turned yet.
+
+    One of which the crop leaves less than a quarter becomes a crowd; one outside is left out.
+    """
+    width, height = image.size
+    corners = clipped(objects.boxes, (width, height))
+    turn = _TURNS.get(image.getexif().get(0x0112, 1)) if preprocessing.exif else None
+    if turn:
+        corners = turn(corners, width, height)
+        width, height = (width, height) if image.getexif()[0x0112] < 5 else (height, width)
+    sides, (left, top) = preprocessing.fit(width, height)
+    corners *= np.array([[sides[0] / width], [sides[1] / height]] * 2)
+    corners -= np.array([[left], [top]] * 2)
+    whole, seen = _areas(corners), corners.clip(0, preprocessing.size)
+    part = _areas(seen)
+    there = part > 0
+    boxes = np.concatenate([seen[:2], seen[2:] - seen[:2]]).T.astype(np.float32)
+    crowd = objects.crowd | (part < _LEAST_LEFT * whole)
+    return Labelled(boxes[there], objects.numbers[there], crowd[there])
+
+
+def clipped(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the corners of boxes inside an image of this (width, height): 4×N, in double precision."""
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4).T.copy()
+    corners[2:] += corners[:2]
+    return corners.clip(0, np.array([[size[0]], [size[1]]] * 2))
+
+
+def _areas(corners: _Corners) -> np.ndarray:
+    return np.asarray((corners[2] - corners[0]).clip(0) * (corners[3] - corners[1]).clip(0))
+
+
+def _corners(*each: np.ndarray) -> _Corners:
+    return np.stack(each)
