@@ -223,5 +223,7 @@ KINDS: dict[str, Kind] = {
     "max_peak_memory_mb": Kind(_peak_memory, True, "MB of peak memory"),
     "min_miou_pct": Kind(_score, False, "% mIoU", "labels", _MOST_CORRECT),
     "min_iou_pct": Kind(_of_class, False, "% IoU of {subject}", "labels", _MOST_CORRECT),
+    "min_map_pct": Kind(_score, False, "% mAP", "labels", _MOST_CORRECT),
+    "min_ap_pct": Kind(_of_class, False, "% AP of {subject}", "labels", _MOST_CORRECT),
     "min_recall_pct": Kind(_of_class, False, "% recall of {subject}", "labels", _MOST_CORRECT),
 }

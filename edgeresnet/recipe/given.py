@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_v
 from pydantic_core import PydanticCustomError
 
 from ..portable.tasks.task import task_of
+from .anchors import Anchors
 from .base import ONNX, Arguments, Section, is_onnx, module_of_factory
 
 SCENES = "digits-scenes"
@@ -19,6 +20,7 @@ _NO_MASK = 255  # in the masks of most data sets
 class Model(Section):
     """The network: trained weights and their architecture, or an ONNX file, which holds both."""
 
+    newer = ("anchors",)
     model_config = ConfigDict(
         json_schema_extra={
             "anyOf": [
@@ -61,6 +63,11 @@ class Model(Section):
         None,
         description="ONNX file that another tool made from this network. It is compared with the network and judged "
         "as it is.",
+    )
+    anchors: Anchors | None = Field(
+        None,
+        description="How a detector's answers become boxes. Unset: as torchvision does it. Only with "
+        "`task: detection`.",
     )
 
     @field_validator("arch")

@@ -15,13 +15,14 @@ from ..portable.preprocessing import Preprocessing
 from ..portable.result import Promise
 from ..portable.tasks import DEFAULT, TaskName
 from ..portable.tasks.task import of_answers, task_of
+from .anchors import Anchors
 from .base import Expression, Section, is_onnx
 from .given import Images, Model, Source
 from .learning import Augment, Learning, Prune, Recover, Train
 
 __all__ = [
-    "EVERY", "Augment", "Delivery", "Images", "Learning", "Model", "Preprocessing", "Promises", "Prune", "Quantize",
-    "Recipe", "Recover", "Source", "Trace", "Train", "Verify", "every", "is_onnx", "options_of", "own",
+    "EVERY", "Anchors", "Augment", "Delivery", "Images", "Learning", "Model", "Preprocessing", "Promises", "Prune",
+    "Quantize", "Recipe", "Recover", "Source", "Trace", "Train", "Verify", "every", "is_onnx", "options_of", "own",
 ]  # fmt: skip
 
 
@@ -147,11 +148,12 @@ class Delivery(Section):
 class Promises(Section):
     """What must hold on every target. Only the verdict KEPT counts as success."""
 
-    newer = ("min_miou_pct", "min_iou_pct")
+    newer = ("min_miou_pct", "min_iou_pct", "min_map_pct", "min_ap_pct")
     max_drop_pp: float | None = Field(
         None,
         ge=0,
-        description="Largest loss of top-1 (in segmentation: of mIoU) compared with FP32, in percentage points.",
+        description="Largest loss of top-1 (in segmentation: of mIoU, in detection: of mAP) compared with FP32, in "
+        "percentage points.",
     )
     min_top1_pct: float | None = Field(None, ge=0, le=100, description="Smallest top-1 accuracy, in percent.")
     min_recall_pct: dict[str, Annotated[float, Field(ge=0, le=100)]] | None = Field(
@@ -164,11 +166,18 @@ class Promises(Section):
         None,
         description="Smallest intersection over union per class, in percent, as in {crack: 40}. Only in segmentation.",
     )
+    min_map_pct: float | None = Field(
+        None, ge=0, le=100, description="Smallest mAP@[.5:.95] of boxes, in percent. Only in detection."
+    )
+    min_ap_pct: dict[str, Annotated[float, Field(ge=0, le=100)]] | None = Field(
+        None, description="Smallest AP@[.5:.95] per class, in percent, as in {person: 40}. Only in detection."
+    )
     max_flips_pct: float | None = Field(
         None,
         ge=0,
         le=100,
-        description="Largest share of images (of pixels in segmentation) whose predicted class changes, in percent.",
+        description="Largest share of images (of pixels in segmentation) whose predicted class changes, in percent. In "
+        "detection: share of boxes with a score of 0.5 or more that only one of both networks finds.",
     )
     max_confidence_change: float | None = Field(
         None, ge=0, le=1, description="Largest mean change of the probability of FP32's answers, from 0 to 1."
@@ -210,7 +219,7 @@ class Promises(Section):
                 raise ValueError(f"promises.{kind} is not a promise of {task}: use {', '.join(known)}")
 
     def promises(self) -> tuple[Promise, ...]:
-        """Return the promises that are set; one for each class of `min_recall_pct` or `min_iou_pct`."""
+        """Return the promises that are set; one for each class of those that are by class."""
         given = [(kind, limit) for kind, limit in self if kind != "undecided" and limit is not None]
         by_subject = [(kind, limit if isinstance(limit, Mapping) else {"": limit}) for kind, limit in given]
         return tuple(Promise(kind, limit, subject) for kind, limits in by_subject for subject, limit in limits.items())
@@ -221,7 +230,9 @@ class Recipe(Section):
 
     newer = ("task",)
     version: Literal[1] = Field(description="Version of the recipe's format.")
-    task: TaskName = Field(DEFAULT, description="What the network answers: one class per image, or one per pixel.")
+    task: TaskName = Field(
+        DEFAULT, description="What the network answers: one class per image, one per pixel, or boxes."
+    )
     model: Model = Field(description="The network.")
     preprocessing: Preprocessing = Field(description="How pixels become the network's input.")
     images: Images = Field(Images(), description="The image sets.")
@@ -240,6 +251,8 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _sections_fit(self) -> Recipe:
         self.images.check_task(self.task, self.model.classes)
+        if self.model.anchors and not task_of(self.task).has_boxes:
+            raise ValueError("model.anchors needs `task: detection`: add it, or remove this")
         self.promises.check_task(self.task)
         onnx, images, calibration = is_onnx(self.model.checkpoint), self.images, self.images.calibration
         wrong = {

@@ -35,6 +35,8 @@ METRICS: Final[dict[str, Metric]] = {
     "recall": Metric("max", "%", "min_recall_pct"),
     "miou": Metric("max", "%", "min_miou_pct"),
     "iou": Metric("max", "%", "min_iou_pct"),
+    "map": Metric("max", "%", "min_map_pct"),
+    "ap": Metric("max", "%", "min_ap_pct"),
     "drop_pp": Metric("min", "pp", "max_drop_pp"),
     "flips_pct": Metric("min", "%", "max_flips_pct"),
     "confidence_change": Metric("min", "", "max_confidence_change"),
@@ -47,6 +49,7 @@ METRICS: Final[dict[str, Metric]] = {
     "size_mb": Metric("min", "MB", "max_size_mb"),
     "peak_memory_mb": Metric("min", "MB", "max_peak_memory_mb"),
 }
+_OF_CLASSES = ("recall", "iou", "ap")
 _BETTER = {"max": "more", "min": "less"}
 
 
@@ -68,7 +71,7 @@ def parse(text: str, targets: Sequence[str]) -> Objective:
     if direction != right:
         raise ValueError(f"{quoted(text)}: {_BETTER[right]} of {metric} is better, so write `{right} {metric}`")
     subject = ""
-    if metric in ("recall", "iou"):
+    if metric in _OF_CLASSES:
         if not rest:
             raise ValueError(f"{quoted(text)} must name a class, as in `max {metric} cat`")
         subject, *rest = rest

@@ -116,12 +116,16 @@ def _value(node: Schema) -> str:
     kind = node.get("type", "")
     if kind == "array":
         inner = node.get("items") or {}
-        return f"list of {_value(inner)}".replace("number", "numbers") if inner else "list"
+        return f"list of {_plural(_value(inner))}" if inner else "list"
     if kind == "object":
         inner = node.get("additionalProperties")
         return f"mapping of name to {_value(inner)}" if isinstance(inner, dict) else "mapping"
     words = {"boolean": "`true`, `false`", "string": "text"}.get(kind, kind)
     return f"{words} {_limits(node)}".strip()
+
+
+def _plural(words: str) -> str:
+    return re.sub(r"^(number|list)\b", r"\1s", words)
 
 
 def _limits(node: Schema) -> str:

@@ -34,6 +34,8 @@ _UNITS = {
     "min_recall_pct": "% found",
     "min_miou_pct": "% mIoU",
     "min_iou_pct": "% IoU",
+    "min_map_pct": "% mAP",
+    "min_ap_pct": "% AP",
 }
 _NOISY = frozenset(
     (
