@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..frozen import dataclass
+from . import corners
 from .average_precision import Detected
 from .suppression import suppressed_by_class
 
-_LARGEST = math.log(1000 / 16)  # of an offset of a width or height: torchvision clips it there
 _COLUMNS = 6  # of a row of a network that suppresses boxes itself
 
 
@@ -42,9 +42,17 @@ class Detector:
         """How many anchors there are: the rows of an answer to one image."""
         return sum(self._rows_of_levels())
 
+    @property
+    def columns(self) -> int:
+        """How many numbers a row has."""
+        return self.classes + 4
+
     def anchors(self) -> np.ndarray:
         """Return the anchors: left, top, right and bottom of each, around the corner of its cell."""
-        levels = [self._level(grid, sizes) for grid, sizes in zip(self.grids, self.sizes, strict=True)]
+        levels = [
+            corners.anchors(self.size, grid, sizes, self.ratios)
+            for grid, sizes in zip(self.grids, self.sizes, strict=True)
+        ]
         return np.concatenate([np.zeros((0, 4), np.float32), *levels])
 
     def detections(self, answer: np.ndarray) -> list[Detected]:
@@ -53,7 +61,7 @@ class Detector:
         They are those of torchvision's `RetinaNet.postprocess_detections`. Raise ValueError for another shape, and for
         values that are not finite.
         """
-        wanted = (self.rows, self.classes + 4)
+        wanted = (self.rows, self.columns)
         if answer.shape[1:] != wanted:
             raise ValueError(
                 f"an answer of a detector has the shape {wanted} for each image, and not {answer.shape[1:]}"
@@ -69,37 +77,23 @@ class Detector:
             yield slice(first, first + rows)
             first += rows
 
-    def _level(self, grid: int, sizes: tuple[float, ...]) -> np.ndarray:
-        """Return the anchors of a level. torchvision rounds those of a cell to pixels."""
-        heights = np.sqrt(np.asarray(self.ratios, np.float32))[:, None]
-        scales = np.asarray(sizes, np.float32)
-        width, height = (1 / heights * scales).ravel(), (heights * scales).ravel()
-        cell = np.round(np.stack([-width, -height, width, height], axis=1) / 2)
-        steps = np.arange(grid, dtype=np.float32) * (self.size // grid)
-        x, y = (each.ravel() for each in np.meshgrid(steps, steps))
-        return (np.stack([x, y, x, y], axis=1)[:, None] + cell).reshape(-1, 4)
-
     def _of_image(self, answer: np.ndarray) -> Detected:
-        _check_finite(answer)
+        corners.check_finite(answer)
         found = [self._candidates(answer[part, : self.classes], part.start) for part in self._parts()]
         rows, numbers, scores = (np.concatenate(column) for column in zip(*found, strict=True))
         anchors = _anchors(self)[rows]
-        boxes = np.clip(_decoded(answer[rows, self.classes :].astype(np.float32), anchors), 0, self.size)
+        boxes = np.clip(corners.decoded(answer[rows, self.classes :].astype(np.float32), anchors), 0, self.size)
         left = suppressed_by_class(boxes, scores, numbers, self.overlap, self.most)
-        return Detected(_sides(boxes[left]), numbers[left], scores[left])
+        return Detected(corners.as_sides(boxes[left]), numbers[left], scores[left])
 
     def _candidates(self, logits: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return rows, classes and scores of the most probable boxes of a level."""
         places = np.flatnonzero(logits > _logit(self.least))
         found = logits[places // self.classes, places % self.classes]
-        if len(places) > self.candidates:
-            best = np.argpartition(-found, self.candidates)[: self.candidates]
-            best.sort()
-            places, found = places[best], found[best]
-        scores = _sigmoid(found)
-        order = np.flatnonzero(scores > np.float32(self.least))
-        order = order[np.argsort(-found[order], kind="stable")]
-        return first + places[order] // self.classes, places[order] % self.classes, scores[order]
+        order = corners.highest(found, self.candidates)
+        scores = corners.sigmoid(found[order])
+        places, scores = (each[scores > np.float32(self.least)] for each in (places[order], scores))
+        return first + places // self.classes, places % self.classes, scores
 
 
 def read_rows(answer: np.ndarray) -> list[Detected]:
@@ -115,7 +109,7 @@ def read_rows(answer: np.ndarray) -> list[Detected]:
 
 def _read(rows: np.ndarray) -> Detected:
     rows = np.asarray(rows, np.float32)
-    _check_finite(rows)
+    corners.check_finite(rows)
     rows = rows[rows[:, 4] > 0]
     rows = rows[np.argsort(-rows[:, 4], kind="stable")]
     scores, numbers = rows[:, 4], rows[:, 5]
@@ -123,7 +117,7 @@ def _read(rows: np.ndarray) -> Detected:
         raise ValueError(f"a box has the score {scores.max():g}, and not one from 0 to 1")
     if ((numbers < 0) | (numbers != np.round(numbers))).any():
         raise ValueError("the class of a box is not a whole number from 0")
-    return Detected(_sides(rows[:, :4]), numbers.astype(np.int64), scores)
+    return Detected(corners.as_sides(rows[:, :4]), numbers.astype(np.int64), scores)
 
 
 @functools.lru_cache(maxsize=4)
@@ -131,34 +125,8 @@ def _anchors(detector: Detector) -> np.ndarray:
     return detector.anchors()
 
 
-def _check_finite(answer: np.ndarray) -> None:
-    """Raise ValueError where a value is not finite. The sum shows it fast, unless it overflows."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = bool(np.isfinite(answer.sum())) or bool(np.isfinite(answer).all())
-    if not finite:
-        raise ValueError("an answer of a detector has values that are not finite")
-
-
 def _logit(score: float) -> float:
     """Return a logit below which no score is as high: a little less than the exact one, since scores are rounded."""
     if score <= 0:
         return -math.inf
     return math.inf if score >= 1 else math.log(score / (1 - score)) - 1e-3
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
-
-
-def _decoded(offsets: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Return boxes as torchvision's BoxCoder decodes them."""
-    sides = anchors[:, 2:] - anchors[:, :2]
-    middle = anchors[:, :2] + 0.5 * sides + offsets[:, :2] * sides
-    half = 0.5 * np.exp(np.minimum(offsets[:, 2:], np.float32(_LARGEST))) * sides
-    return np.concatenate([middle - half, middle + half], axis=1)
-
-
-def _sides(boxes: np.ndarray) -> np.ndarray:
-    """Return left, top, width and height."""
-    return np.concatenate([boxes[:, :2], np.maximum(boxes[:, 2:] - boxes[:, :2], 0)], axis=1)
