@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
-from .. import tasks
 from ..errors import ModelError, first_line, quoted
 from . import names
 from .names import CIFAR, DETECTORS, SEGMENTERS, SMALL_IMAGES, TIMM, TORCHVISION
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..recipe import Argument
+    from ..tasks import LearnedTask
 
 __all__ = [
     "CIFAR",
@@ -44,8 +44,8 @@ _ANSWERS = ("out", "logits")  # under which a dictionary has them: torchvision's
 
 
 class NetworkSpec(Protocol):
-    """Which network a stage builds: its architecture (None: an ONNX file holds its own), classes, channels, task, and
-    what else a factory is given.
+    """Which network a stage builds: its architecture (None: an ONNX file holds its own), classes, channels, what it
+    answers, and what else a factory is given.
     """
 
     @property
@@ -55,7 +55,7 @@ class NetworkSpec(Protocol):
     @property
     def channels(self) -> int: ...
     @property
-    def task(self) -> str: ...
+    def learned(self) -> LearnedTask: ...
     @property
     def arguments(self) -> Mapping[str, Argument]: ...
 
@@ -143,7 +143,7 @@ def check_answer(network: nn.Module, spec: NetworkSpec, size: int) -> None:
             f"cannot take images of {tuple(image.shape[1:])}: {first_line(problem)}",
             hint="channels and size come from `preprocessing`",
         ) from problem
-    task = tasks.of(spec.task)
+    task = spec.learned
     shape = tuple(answer.shape) if torch.is_tensor(answer) else type(answer).__name__
     if isinstance(shape, str) or not task.fits(shape, 2, spec.classes):
         raise ModelError(

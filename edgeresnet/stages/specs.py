@@ -12,6 +12,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from .. import tasks
 from ..images import Samples
 from ..models.unwrap import Weights
 from ..portable import codec, yardstick
@@ -89,10 +90,16 @@ class Architecture:
     sources_sha256: tuple[str, ...] = ()  # of a user's own code
     arguments: Mapping[str, Argument] = field(default_factory=dict)  # of a user's own function
     task: str = CLASSIFICATION
+    detector: Detector | None = None  # in detection: the anchors that its answers are about
+
+    @property
+    def learned(self) -> tasks.LearnedTask:
+        """What it answers, and what it learns from."""
+        return tasks.of(self.task, self.detector)
 
     def to_json(self) -> Json:
         found: Json = {"arch": self.arch, "classes": self.classes, "channels": self.channels}
-        found |= {"task": self.task} if self.task != CLASSIFICATION else {}
+        found |= _task(self.task, self.detector)
         found |= {"libraries": dict(self.libraries)} if self.libraries else {}
         found |= {"arch_args": dict(self.arguments)} if self.arguments else {}
         return found | ({"sources_sha256": list(self.sources_sha256)} if self.sources_sha256 else {})
@@ -353,7 +360,7 @@ class ExportSpec(Spec):
         return found | ({"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {})
 
 
-def _task(task: TaskName, detector: Detector | None) -> Json:
+def _task(task: str, detector: Detector | None) -> Json:
     """Return what a key has of a task: nothing of the first one, whose keys are older than tasks."""
     found: Json = {"task": task} if task != DEFAULT else {}
     return found | ({"detector": codec.encode(detector)} if detector else {})

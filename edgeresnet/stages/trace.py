@@ -99,7 +99,7 @@ def _exported(network: Artifact | NetworkFile, about: Architecture, samples: Sam
 
 
 def _adopted(path: Path, spec: TraceSpec, samples: Samples, images: np.ndarray, ctx: Context) -> _Traced:
-    classes, task = spec.network.classes, tasks.of(spec.network.task)
+    classes, task = spec.network.classes, spec.network.learned
     found = adopt.adopt(path, samples.preprocessing, classes, task, as_probabilities=spec.as_probabilities)
     expected = _original(found, images.transpose(0, 2, 3, 1) if found.channels_last else images, str(path), ctx, task)
     if not task.fits(expected.shape, len(images), classes):  # a file need not declare what comes out

@@ -44,4 +44,3 @@ def test_a_fresh_network_finds_nothing() -> None:
     with torch.no_grad():
         scores = network(torch.randn(4, 1, 64, 64))[..., :10].sigmoid()
     assert 0.005 < scores.mean() < 0.02  # most anchors are background, and the loss would be of these alone
-    assert scores.max() < 0.1
