@@ -165,8 +165,8 @@ def interpolations(given: Preprocessing) -> tuple[Choice, ...]:
 
 
 def _crop(preprocessing: Preprocessing) -> tuple[str, int]:
-    squashed = preprocessing.crop == "squash"
-    return preprocessing.crop, preprocessing.size if squashed else preprocessing.resize or preprocessing.size
+    cropped = preprocessing.crop == "center"
+    return preprocessing.crop, preprocessing.resize or preprocessing.size if cropped else preprocessing.size
 
 
 def _distinct(choices: list[Choice], given: Preprocessing) -> tuple[Choice, ...]:

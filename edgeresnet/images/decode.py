@@ -114,7 +114,9 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     image = ImageOps.exif_transpose(image) if preprocessing.exif else image
     if preprocessing.bits == 16:
         return _deep(image, preprocessing)
-    image = resized(plain(image, preprocessing.channels), preprocessing, preprocessing.interpolation)
+    image = resized(
+        plain(image, preprocessing.channels), preprocessing, preprocessing.interpolation, preprocessing.fill
+    )
     # numpy's own conversion takes longer than decoding a thumbnail
     return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, preprocessing.channels)
 
@@ -176,17 +178,23 @@ def _check_depth(image: Image.Image, bits: int) -> None:
 
 
 def _deep(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    levels = np.asarray(image).astype(np.float32)  # 65535 is exact in it, and Pillow can resize it
-    found = np.rint(np.asarray(resized(Image.fromarray(levels), preprocessing, preprocessing.interpolation)))
+    levels = Image.fromarray(np.asarray(image).astype(np.float32))  # 65535 is exact in it, and Pillow can resize it
+    found = np.rint(np.asarray(resized(levels, preprocessing, preprocessing.interpolation, preprocessing.fill)))
     return found.clip(0, preprocessing.brightest).astype(preprocessing.pixel)[..., None]
 
 
-def resized(image: Image.Image, preprocessing: Preprocessing, interpolation: str) -> Image.Image:
-    """Return the square of an image that the network sees."""
+def resized(image: Image.Image, preprocessing: Preprocessing, interpolation: str, fill: tuple[int, ...]) -> Image.Image:
+    """Return the square of an image that the network sees; `fill` is around a padded one."""
     size, how = preprocessing.size, _INTERPOLATION[interpolation]
     sides, (left, top) = preprocessing.fit(*image.size)
     image = image if image.size == sides else image.resize(sides, how)
-    return image if image.size == (size, size) else image.crop((left, top, left + size, top + size))
+    if image.size == (size, size):
+        return image
+    if preprocessing.crop != "pad":
+        return image.crop((left, top, left + size, top + size))
+    square = Image.new(image.mode, (size, size), fill if len(fill) > 1 else fill[0])
+    square.paste(image)
+    return square
 
 
 def _ahead(chunk: Callable[[int], Chunk], starts: Iterator[int], threads: int) -> Iterator[Chunk]:

@@ -93,8 +93,11 @@ def with_ignored(mask: np.ndarray, ignored: int, classes: int, name: str) -> np.
 
 
 def fitted(mask: np.ndarray, image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """Return a mask as its image is prepared: turned, resized and cropped. The image must not be turned yet."""
+    """Return a mask as its image is prepared: turned, resized and cropped. The image must not be turned yet.
+
+    What is around a padded one has no label.
+    """
     if preprocessing.exif:
         mask = _TURNS.get(image.getexif().get(0x0112, 1), lambda kept: kept)(mask)
-    square = decode.resized(Image.fromarray(mask.astype(np.int32)), preprocessing, "nearest")
+    square = decode.resized(Image.fromarray(mask.astype(np.int32)), preprocessing, "nearest", (IGNORED,))
     return np.asarray(square).astype(np.uint16)

@@ -59,4 +59,8 @@ def _with_opencv(cv2: Any, file: Path, preprocessing: Preprocessing) -> np.ndarr
 
 def _square(image: np.ndarray, left: int, top: int, preprocessing: Preprocessing) -> np.ndarray:
     size = preprocessing.size
-    return image[top : top + size, left : left + size].reshape(size, size, preprocessing.channels)
+    seen = image[top : top + size, left : left + size]
+    square = np.empty((size, size, preprocessing.channels), image.dtype)
+    square[...] = preprocessing.fill
+    square[: seen.shape[0], : seen.shape[1]] = seen.reshape(*seen.shape[:2], -1)
+    return square

@@ -14,6 +14,7 @@ from . import codec, manifest
 from .frozen import dataclass, described
 
 LARGEST = 4096
+CROPS = ("center", "squash", "pad")
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
 
@@ -34,7 +35,9 @@ class Preprocessing:
     crop: str = field(
         default="center",
         metadata=described(
-            "How an image becomes square: center crops it, squash scales both sides to size.", "center", "squash"
+            "How an image becomes square: center crops it, squash scales both sides to size, pad scales the longer "
+            "side to size and fills the rest, at the right or below, with the pixel nearest to the mean.",
+            *CROPS,
         ),
     )
     interpolation: str = field(
@@ -65,7 +68,7 @@ class Preprocessing:
             raise ValueError(f"mean has {len(self.mean)} values: give one for grayscale or three for colour images")
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
             raise ValueError("mean must be finite and std finite and positive")
-        _one_of("crop", self.crop, ("center", "squash"))
+        _one_of("crop", self.crop, CROPS)
         _one_of("interpolation", self.interpolation, INTERPOLATIONS)
         _one_of("order", self.order, ("rgb", "bgr"))
         if self.bits not in (8, 16):
@@ -88,9 +91,16 @@ class Preprocessing:
         return np.dtype(f"u{self.bits // 8}")
 
     def fit(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return the (width, height) to resize an image to, and the (left, top) of the square of `size` in that."""
+        """Return the (width, height) to resize an image to, and the (left, top) of the square of `size` in that.
+
+        A padded image is smaller than the square.
+        """
         if self.crop == "squash":
             return (self.size, self.size), (0, 0)
+        if self.crop == "pad":
+            longer = max(width, height)
+            width, height = (max(1, (2 * side * self.size + longer) // (2 * longer)) for side in (width, height))
+            return (width, height), (0, 0)
         short = self.resize or self.size
         if min(width, height) != short:
             # torchvision's arithmetic: the longer side is cut down to a whole number, not rounded
@@ -100,8 +110,14 @@ class Preprocessing:
         return (width, height), (round((width - self.size) / 2.0), round((height - self.size) / 2.0))
 
     @property
+    def fill(self) -> tuple[int, ...]:
+        """The pixel nearest to the mean, in RGB or grayscale: what a padded image has around it."""
+        levels = tuple(round(min(max(value, 0.0), 1.0) * self.brightest) for value in self.mean)
+        return levels[::-1] if self.order == "bgr" else levels
+
+    @property
     def geometry(self) -> dict[str, object]:
-        """What decoded pixels depend on; mean, std and order come after decoding."""
+        """What decoded pixels depend on; mean, std and order come after decoding, and only padding depends on them."""
         return {
             "size": self.size,
             "resize": self.resize or self.size,
@@ -109,6 +125,7 @@ class Preprocessing:
             "interpolation": self.interpolation,
             "channels": self.channels,
             **self._unusual,
+            **({"fill": self.fill} if self.crop == "pad" else {}),
         }
 
     @property

@@ -85,6 +85,8 @@ def test_a_box_moves_with_its_image() -> None:
     assert moved((100, 200), 10, 20, 30, 40, crop="squash") == [[5.0, 5.0, 15.0, 10.0, False]]
     assert moved((100, 200), 10, 60, 30, 40) == [[5.0, 5.0, 15.0, 20.0, False]]  # 25 of 100 rows are cut off above
     assert moved((100, 200), 10, 60, 30, 40, resize=100) == [[0.0, 0.0, 15.0, 25.0, False]]
+    assert moved((100, 200), 10, 60, 30, 40, crop="pad") == [[2.5, 15.0, 7.5, 10.0, False]]
+    assert moved((200, 100), 10, 60, 30, 50, crop="pad") == [[2.5, 15.0, 7.5, 10.0, False]]  # it ends with the image
 
 
 def test_what_a_crop_leaves_decides() -> None:

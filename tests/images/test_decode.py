@@ -50,6 +50,28 @@ def test_squash_gives_up_the_aspect() -> None:
     np.testing.assert_array_equal(decode.prepare(_photo(90, 50), ours), np.asarray(theirs(_photo(90, 50))))
 
 
+@pytest.mark.parametrize(("shape", "sides"), [((90, 50), (48, 27)), ((31, 96), (16, 48)), ((2000, 3), (48, 1))])
+def test_pad_keeps_the_aspect_and_fills_with_the_mean(shape: tuple[int, int], sides: tuple[int, int]) -> None:
+    photo, (width, height) = _photo(*shape), sides
+    ours = Preprocessing(48, (0.1, 0.5, 1.2), (0.5,) * 3, crop="pad")
+    found = decode.prepare(photo, ours).copy()
+    np.testing.assert_array_equal(found[:height, :width], np.asarray(transforms.Resize((height, width))(photo)))
+    found[:height, :width] = (26, 128, 255)
+    assert (found == (26, 128, 255)).all()
+
+
+def test_a_padded_square_is_the_image_and_pixels_depend_on_the_mean() -> None:
+    one, other = (
+        Preprocessing(48, mean, (0.5,) * 3, crop="pad", order="bgr") for mean in ((0.2, 0.5, 1.0), (0.3,) * 3)
+    )
+    np.testing.assert_array_equal(
+        decode.prepare(_photo(90, 90), one), np.asarray(transforms.Resize((48, 48))(_photo(90, 90)))
+    )
+    assert one.fill == (255, 128, 51)  # its mean is that of blue, green and red
+    assert one.geometry != other.geometry
+    assert "fill" not in Preprocessing(48, (0.5,) * 3, (0.5,) * 3).geometry
+
+
 def test_grayscale_networks_get_one_channel() -> None:
     gray = Preprocessing(8, (0.5,), (0.5,))
     assert decode.prepare(_photo(8, 8), gray).shape == (8, 8, 1)

@@ -81,6 +81,13 @@ def test_what_overshoots_stays_black_and_white(tmp_path: Path) -> None:
     assert (found[:, 50:] > 64000).all()
 
 
+def test_padding_has_as_many_bits(deep: Path) -> None:
+    ours = Preprocessing(50, (0.25,), (0.2,), crop="pad", bits=16)
+    found = read_image(deep, ours)
+    assert {round(0.25 * 65535)} in (set(found[-1].ravel().tolist()), set(found[:, -1].ravel().tolist()))
+    np.testing.assert_array_equal(decoding.decoded("pillow", [deep], ours)[0], found)  # type: ignore[index]
+
+
 def _save(pixels: np.ndarray, path: Path) -> Path:
     Image.fromarray(pixels).save(path)
     return path

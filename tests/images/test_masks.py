@@ -160,6 +160,17 @@ def test_a_mask_is_cut_exactly_as_its_image(
         np.testing.assert_array_equal(samples.mask(0), samples.pixels([0])[0, ..., 0])
 
 
+def test_padding_has_no_label(tmp_path: Path) -> None:
+    pattern = np.random.default_rng(0).integers(0, 200, (10, 20), np.uint8)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        save(tmp_path / folder / "a.png", pattern)
+    source = {"from": str(tmp_path / "images"), "masks": str(tmp_path / "masks")}
+    samples = opened(source, preprocessing={**GRAY, "crop": "pad"}, model__classes=200)
+    np.testing.assert_array_equal(samples.mask(0)[:4], samples.pixels([0])[0, :4, :, 0])
+    assert (samples.mask(0)[4:] == IGNORED).all()
+
+
 def test_an_edge_stays_where_it_is_in_a_smooth_resize(tmp_path: Path) -> None:
     pattern = np.zeros((101, 151), np.uint8)
     pattern[:, 60:] = 1

@@ -19,6 +19,8 @@ HOW = [
     Preprocessing(16, (0.5,) * 3, (0.2,) * 3, resize=20, interpolation="bicubic"),
     Preprocessing(16, (0.5,) * 3, (0.2,) * 3, crop="squash"),
     Preprocessing(16, (0.5,), (0.2,), interpolation="nearest"),
+    Preprocessing(16, (0.1, 0.9, 0.4), (0.2,) * 3, crop="pad", order="bgr"),
+    Preprocessing(16, (0.9,), (0.2,), crop="pad"),
 ]
 
 
