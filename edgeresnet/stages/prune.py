@@ -22,7 +22,7 @@ from ..pruning import cut, importance, units
 from ..pruning.choose import Choice, Chooser
 from ..store import Given
 from ..tasks import LearnedTask
-from ..training.batches import labels_of
+from ..training.labels import labels_of
 from ..tune import speedup as speed
 from .specs import PruneInputs, PruneSpec
 
@@ -132,7 +132,7 @@ def _batches(samples: Samples) -> Iterator[tuple[torch.Tensor, torch.Tensor, int
     """Yield images, labels, and how many images these were until now."""
     for batch in samples.batches(max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // samples.preprocessing.size**2))):
         images = torch.from_numpy(samples.preprocessing.normalize(np.asarray(batch.pixels)))
-        yield images, labels_of(samples, batch.indices)(np.arange(len(batch.indices))), int(batch.indices[-1]) + 1
+        yield images, labels_of(samples, batch.indices).of(np.arange(len(batch.indices))), int(batch.indices[-1]) + 1
 
 
 def _collect_gradients(network: nn.Module, samples: Samples, macs: int, ctx: Context, task: LearnedTask) -> None:

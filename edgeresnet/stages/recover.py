@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from .. import models, tasks
@@ -73,14 +72,12 @@ def _some(samples: Samples, seed: int) -> Samples:
 
 
 def taught(teacher: nn.Module, plan: Recover, task: LearnedTask) -> Teach:
-    """Return a loss: how far softened answers are from the teacher's (Hinton et al. 2015), summed over a batch."""
-    warm = plan.temperature
+    """Return a loss: how far answers are from the teacher's, summed over a batch."""
 
     def apart(images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            wanted = F.log_softmax(teacher(images).float() / warm, 1)
-        found = F.log_softmax(logits.float() / warm, 1)
-        return plan.distill * warm**2 * task.apart(found, wanted)
+            wanted = teacher(images).float()
+        return plan.distill * task.apart(logits.float(), wanted, plan.temperature)
 
     return apart
 
@@ -92,7 +89,7 @@ def remeasure_statistics(
     group = process_group.mine()
     before, _ = validate(network, validation, group, task)
     old = {key: value.clone() for key, value in network.state_dict().items()}
-    _measure_statistics(network, learning, ctx)
+    _measure_statistics(network, learning, ctx, task)
     after, _ = validate(network, validation, group, task)
     if after < before:
         network.load_state_dict(old)
@@ -159,7 +156,7 @@ class _Rounds:
 
 
 @torch.no_grad()
-def _measure_statistics(network: nn.Module, learning: Split, ctx: Context) -> None:
+def _measure_statistics(network: nn.Module, learning: Split, ctx: Context, task: LearnedTask) -> None:
     """Replace normalisation's statistics by the plain mean over some images, each seen once."""
     norms = [each for each in network.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
     momentum = [each.momentum for each in norms]
@@ -168,7 +165,7 @@ def _measure_statistics(network: nn.Module, learning: Split, ctx: Context) -> No
         each.reset_running_stats()
         each.momentum = None  # torch: a mean over all that was seen
     rows = np.random.default_rng(ctx.seed).permutation(len(learning))[:_STATISTICS_IMAGES]
-    at_once = max(2, learning.at_once(_AT_ONCE))  # one image has no spread
+    at_once = max(2, learning.at_once(_AT_ONCE, task))  # one image has no spread
     for start in range(0, len(rows), at_once):
         part = rows[start : start + at_once]
         if len(part) > 1 or len(rows) == 1:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from ..portable.tasks.detector import Detector
+
 CLASSIFICATION = "classification"
 
 
@@ -59,11 +61,16 @@ class LearnedTask(Protocol):
     def shown(self, images: int, classes: int) -> str:
         """Return the shape of an answer as people read it."""
 
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        """Return the cross-entropy, summed over images."""
+    def numbers(self, classes: int, size: int) -> int:
+        """Return how many numbers the answer to one image of this size has."""
 
-    def apart(self, found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """Return how far logarithms of probabilities are from others, summed over images."""
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        """Return the loss, summed over images."""
+
+    def apart(self, found: torch.Tensor, wanted: torch.Tensor, warm: float) -> torch.Tensor:
+        """Return how far answers are from a teacher's, both softened by a temperature (Hinton et al. 2015), summed over
+        images.
+        """
 
     def counts(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return what the score is computed from: numbers that are added up over batches."""
@@ -73,10 +80,15 @@ class LearnedTask(Protocol):
 
 
 @cache
-def of(name: str) -> LearnedTask:
-    """Return a task by its name."""
+def of(name: str, detector: Detector | None = None) -> LearnedTask:
+    """Return a task by its name. What is learned needs the network's anchors, where its answers are about these."""
     from .classification import Classification
+    from .detection import Detection
     from .segmentation import Segmentation
 
-    found: dict[str, LearnedTask] = {CLASSIFICATION: Classification(), "segmentation": Segmentation()}
+    found: dict[str, LearnedTask] = {
+        CLASSIFICATION: Classification(),
+        "segmentation": Segmentation(),
+        "detection": Detection(detector),
+    }
     return found[name]

@@ -43,15 +43,19 @@ class Classification:
     def shown(self, images: int, classes: int) -> str:
         return str((images, classes))
 
+    def numbers(self, classes: int, size: int) -> int:
+        return classes
+
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         from torch.nn.functional import cross_entropy
 
         return cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
 
-    def apart(self, found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        from torch.nn.functional import kl_div
+    def apart(self, found: torch.Tensor, wanted: torch.Tensor, warm: float) -> torch.Tensor:
+        from torch.nn.functional import kl_div, log_softmax
 
-        return kl_div(found, wanted, log_target=True, reduction="sum")
+        found, wanted = (log_softmax(each / warm, 1) for each in (found, wanted))
+        return warm**2 * kl_div(found, wanted, log_target=True, reduction="sum")
 
     def counts(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         correct = (logits.argmax(1) == labels).sum()

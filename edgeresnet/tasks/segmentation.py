@@ -52,6 +52,9 @@ class Segmentation:
     def shown(self, images: int, classes: int) -> str:
         return f"({images}, {classes}, height, width)"
 
+    def numbers(self, classes: int, size: int) -> int:
+        return classes * size**2
+
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         from torch.nn.functional import cross_entropy
 
@@ -60,11 +63,12 @@ class Segmentation:
         labelled = (labels != IGNORED).sum((1, 2)).clamp(min=1)
         return (each.sum((1, 2)) / labelled).sum()
 
-    def apart(self, found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        from torch.nn.functional import kl_div
+    def apart(self, found: torch.Tensor, wanted: torch.Tensor, warm: float) -> torch.Tensor:
+        from torch.nn.functional import kl_div, log_softmax
 
         pixels = found.shape[2] * found.shape[3]
-        return kl_div(found, wanted, log_target=True, reduction="sum") / pixels
+        found, wanted = (log_softmax(each / warm, 1) for each in (found, wanted))
+        return warm**2 * kl_div(found, wanted, log_target=True, reduction="sum") / pixels
 
     def counts(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return intersections, answered and labelled pixels of each class, one after the other."""

@@ -1,11 +1,10 @@
-"""One side of the training images as batches, and how they are mirrored and shifted, masks with them.
+"""One side of the training images as batches, and how they are mirrored and shifted, labels with them.
 
 A batch depends on the seed and on its number alone, not on which process makes which part of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,8 @@ import torch
 
 from ..images import Samples
 from ..recipe import Augment
+from ..tasks import LearnedTask
+from .labels import labels_of
 
 _LOGITS = 1 << 26  # numbers that all answers to a batch may have
 
@@ -22,46 +23,35 @@ class Split:
 
     def __init__(self, samples: Samples):
         self._table = samples.table()
-        self._labels = labels_of(samples, self._table.indices)
+        self._labels, self._classes = labels_of(samples, self._table.indices), len(samples.classes)
         self._flip_channels = samples.preprocessing.order == "bgr"
-        side, channels = samples.preprocessing.size, samples.preprocessing.channels
-        self._answer = side**2 * len(samples.classes) if samples.has_masks else 1  # numbers in it
-        self._none = np.empty((0, side, side, channels), np.uint8)  # a process's part of a very small batch
+        self._side, channels = samples.preprocessing.size, samples.preprocessing.channels
+        self._none = np.empty((0, self._side, self._side, channels), np.uint8)  # a process's part of a very small batch
         scale, shift = samples.preprocessing.scale_and_shift()
         self._scale, self._shift = (torch.from_numpy(each)[:, None, None] for each in (scale, shift))
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def at_once(self, most: int) -> int:
+    def at_once(self, most: int, task: LearnedTask) -> int:
         """Return how many images to answer at once: of a map of logits fewer fit into memory than of single answers."""
-        return max(1, min(most, _LOGITS // self._answer))
+        return max(1, min(most, _LOGITS // task.numbers(self._classes, self._side)))
 
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images as the network takes them, channels last in memory, and their labels or masks."""
+        """Return images as the network takes them, channels last in memory, and their labels."""
         pixels = self._table.take(rows) if len(rows) else self._none
         held = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32))
         images = held.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
         if self._flip_channels:
             images = images.flip(1)
         images = images.mul_(self._scale.to(device)).add_(self._shift.to(device))
-        return images, self._labels(rows).to(device)
+        return images, self._labels.of(rows).to(device)
 
-
-def labels_of(samples: Samples, indices: np.ndarray) -> Callable[[np.ndarray], torch.Tensor]:
-    """Return the function that gives the labels of some of these images: a number of each, or a mask of each."""
-    if not samples.has_masks:
-        labels = torch.from_numpy(samples.labels[indices])
-        return lambda rows: labels[rows]
-    masks, side = samples.masks(indices), samples.preprocessing.size
-
-    def stacked(rows: np.ndarray) -> torch.Tensor:
-        found = np.empty((len(rows), side, side), np.int64)
-        for place, row in enumerate(rows):
-            found[place] = masks[int(row)]
-        return torch.from_numpy(found)
-
-    return stacked
+    def moved(
+        self, images: torch.Tensor, labels: torch.Tensor, moves: Moves, largest: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images mirrored and shifted, and their labels with them."""
+        return moves.on(images, largest), self._labels.moved(labels, moves, largest)
 
 
 @dataclass(frozen=True)
@@ -97,7 +87,3 @@ class Moves:
             which = torch.arange(len(images), device=images.device)[:, None, None]
             images = images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
         return images.contiguous(memory_format=torch.channels_last)
-
-    def on_labels(self, labels: torch.Tensor, largest: int) -> torch.Tensor:
-        """Return masks mirrored and shifted as their images; labels of complete images as they are."""
-        return self.on(labels[:, None], largest)[:, 0] if labels.ndim > 1 else labels

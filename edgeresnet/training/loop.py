@@ -183,10 +183,8 @@ class Training:
         """Return the loss of this process's part, so that the mean over processes is the mean over the batch."""
         moves, part = Moves.drawn(len(rows), self.plan.augment, rng), self.group.part(len(rows))
         images, labels = self.learning.batch(rows[part], self.device)
-        mine, shift = moves.of(part), self.plan.augment.shift
-        labels = mine.on_labels(labels, shift)
+        images, labels = self.learning.moved(images, labels, moves.of(part), self.plan.augment.shift)
         with precisions.autocast(self.device, self.precision):
-            images = mine.on(images, shift)
             logits = self.learner(images)
             loss = self.teach(images, logits) if self.teach else None
         labelled = self.task.loss(logits.float(), labels, self.plan.label_smoothing)
@@ -304,7 +302,7 @@ def validate(
 ) -> tuple[float, float]:
     """Return how good the answers are, by the task's own measure, and the mean loss."""
     network.eval()
-    count, loss, at_once = len(split), torch.zeros(()), split.at_once(_VALIDATED_AT_ONCE)
+    count, loss, at_once = len(split), torch.zeros(()), split.at_once(_VALIDATED_AT_ONCE, task)
     counts: torch.Tensor | None = None
     for start in range(0, count, at_once):
         rows = np.arange(start, min(start + at_once, count))
@@ -314,5 +312,4 @@ def validate(
         counts = found if counts is None else counts + found
         loss += task.loss(logits, labels).cpu()
     assert counts is not None  # a split has images
-    all_loss, *all_counts = group.sum(loss, *counts)
-    return task.score(torch.tensor(all_counts, dtype=torch.float64)), all_loss / count
+    return task.score(group.added(counts)), group.sum(loss)[0] / count

@@ -58,10 +58,14 @@ class ProcessGroup:
 
     def sum(self, *values: torch.Tensor) -> tuple[float, ...]:
         """Return each value added up over all processes."""
-        added = torch.stack([value.detach().double().to(self.device) for value in values])
+        return tuple(self.added(torch.stack([value.detach().double().to(self.device) for value in values])).tolist())
+
+    def added(self, values: torch.Tensor) -> torch.Tensor:
+        """Return a tensor whose values are added up over all processes."""
+        added = values.detach().double().to(self.device)
         if self.size > 1:
             dist.all_reduce(added)
-        return tuple(added.tolist())
+        return added.cpu()
 
     def part(self, count: int) -> slice:
         """Return which of `count` items are this process's."""

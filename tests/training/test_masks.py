@@ -32,6 +32,7 @@ from edgeresnet.training.batches import Split
 from edgeresnet.training.loop import validate
 
 NETWORK = Architecture("fcn_cifar_resnet8_w8", 11, 1, task="segmentation")
+TASK = tasks.of("segmentation")
 LEARNING = {"batch": 8, "rate": 0.01, "precision": "f32", "validation": 0.25, "augment": {"flip": True, "shift": 3}}
 
 
@@ -71,13 +72,13 @@ def test_it_learns_and_is_validated_by_miou(trained: tuple[Path, TrainNotes]) ->
 
 def test_fewer_large_maps_are_answered_at_once(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     split = Split(samples)
-    assert split.at_once(256) == 256
+    assert split.at_once(256, TASK) == 256
     monkeypatch.setattr(batches, "_LOGITS", 3 * 32 * 32 * 11)
-    assert split.at_once(256) == 3
+    assert split.at_once(256, TASK) == 3
     network, group = models.build(str(NETWORK.arch), 11, 1), process_group.mine()
-    few = validate(network, split, group, tasks.of("segmentation"))
+    few = validate(network, split, group, TASK)
     monkeypatch.undo()
-    assert few == pytest.approx(validate(network, split, group, tasks.of("segmentation")), rel=1e-4)
+    assert few == pytest.approx(validate(network, split, group, TASK), rel=1e-4)
 
 
 def test_a_new_head_starts_from_the_same_body(

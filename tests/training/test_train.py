@@ -286,16 +286,6 @@ def test_augmentation_shifts_and_mirrors() -> None:
         assert set(image.flatten().tolist()) <= set(original.flatten().tolist())
 
 
-def test_masks_move_with_their_images() -> None:
-    masks = torch.randint(0, 60000, (5, 6, 6))
-    how = Augment(flip=True, shift=2)
-    moves = Moves.drawn(5, how, np.random.default_rng(0))
-    assert torch.equal(moves.on_labels(masks, how.shift).float(), moves.on(masks[:, None].float(), how.shift)[:, 0])
-    assert not torch.equal(moves.on_labels(masks, how.shift), masks)
-    labels = torch.arange(5)
-    assert moves.on_labels(labels, how.shift) is labels
-
-
 def test_a_part_of_a_batch_is_moved_as_in_the_complete_batch() -> None:
     batch = torch.rand(7, 3, 6, 6)
     how = Augment(flip=True, shift=2)

@@ -132,13 +132,17 @@ def _iou(boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> np.ndarray:
 
 def _precision(found: Matches) -> np.ndarray:
     """Return the average precision of a class at each threshold."""
-    objects = int(found.objects.sum())
-    if not objects:
-        return np.full(len(THRESHOLDS), np.nan)
     order = np.argsort(-found.scores, kind="stable")
     counted = ~found.ignored[:, order]
     hits = np.cumsum(found.correct[:, order] & counted, axis=1, dtype=np.float64)
     misses = np.cumsum(~found.correct[:, order] & counted, axis=1, dtype=np.float64)
+    return precision_of(hits, misses, int(found.objects.sum()))
+
+
+def precision_of(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
+    """Return the average precision at each threshold (rows), from how many boxes down to each score are objects."""
+    if not objects:
+        return np.full(len(hits), np.nan)
     precision = hits / (hits + misses + np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # at this recall or any higher one
     best = np.append(best, np.zeros((len(THRESHOLDS), 1)), axis=1)

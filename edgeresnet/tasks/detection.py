@@ -1,0 +1,213 @@
+"""Detection: boxes and their classes, learned as torchvision's RetinaNet learns them and validated by mAP.
+
+Labels are a tensor images × objects × 5: a class, then left, top, right and bottom in pixels. ABSENT is the class of a
+row that only fills the tensor; CROWD - 3 is a crowd of class 3, a region that is neither an object nor background. An
+object is learned by the anchors that overlap it well, and by the one that overlaps it best.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..portable.tasks.detector import Detector
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from ..portable.tasks.average_precision import Labelled
+
+ABSENT, CROWD = -1, -2
+_FOREGROUND, _BACKGROUND = 0.5, 0.4  # IoU from which an anchor is an object's, and below which it is background
+_IN_CROWD = 0.5  # share of an anchor in a crowd from which it is neither
+_STEPS = 256  # of scores, by which boxes are counted
+_SURE = 0.5  # score from which a teacher's offsets are learned
+
+
+class Wanted(NamedTuple):
+    """What each anchor of an image shall answer."""
+
+    classes: torch.Tensor  # rows × classes: 1 for an object's, else 0
+    offsets: torch.Tensor  # rows × 4
+    foreground: torch.Tensor  # rows: anchors of objects
+    known: torch.Tensor  # rows: those and background
+
+
+@dataclass(frozen=True)
+class Detection:
+    detector: Detector | None = None  # None: shapes alone are asked for, not what is learned
+    metric: str = "mAP"
+    wanted: str = "for each anchor a logit for each class, then four offsets"
+    last: tuple[str, ...] = ()
+    kinds: tuple[int, ...] = ()
+
+    def sides(self, classes: int) -> tuple[int | None, ...]:
+        return self.detector.rows if self.detector else None, classes + 4
+
+    def declares(self, shape: tuple[int | None, ...], classes: int) -> bool:
+        return len(shape) == 3 and shape[2] in (None, classes + 4)
+
+    def channels_last(self, shape: tuple[int | None, ...], classes: int) -> bool:
+        return False
+
+    def classes_in(self, shape: tuple[int | None, ...]) -> int | None:
+        return shape[2] - 4 if len(shape) == 3 and shape[2] is not None and shape[2] > 4 else None
+
+    def logits(self, found: np.ndarray, images: int) -> np.ndarray:
+        return found
+
+    def follows(self, answer: np.ndarray, logits: np.ndarray, last: str, within: float) -> bool:
+        return False
+
+    def fits(self, shape: tuple[int, ...], images: int, classes: int) -> bool:
+        rows = self.detector.rows if self.detector else None
+        return len(shape) == 3 and (shape[0], shape[2]) == (images, classes + 4) and rows in (None, shape[1])
+
+    def shown(self, images: int, classes: int) -> str:
+        rows = str(self.detector.rows) if self.detector else "anchors"
+        return f"({images}, {rows}, {classes + 4})"
+
+    def numbers(self, classes: int, size: int) -> int:
+        return self._own.rows * (classes + 4)
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        """Return the focal loss of classes and the distance of offsets, for each object, summed over images."""
+        import torch
+        from torchvision.ops import sigmoid_focal_loss
+
+        if not len(labels):  # a process's part of a very small batch
+            return logits.sum()
+        classes = logits.shape[2] - 4
+        each = [self._wanted(one, classes) for one in labels]
+        wanted = Wanted(*(torch.stack(column) for column in zip(*each, strict=True)))
+        focal = sigmoid_focal_loss(logits[..., :classes], wanted.classes).sum(2)
+        apart = (logits[..., classes:] - wanted.offsets).abs().sum(2)
+        foreground = wanted.foreground
+        summed = torch.where(wanted.known, focal, 0).sum(1) + torch.where(foreground, apart, 0).sum(1)
+        return (summed / foreground.sum(1).clamp(min=1)).sum()
+
+    def apart(self, found: torch.Tensor, wanted: torch.Tensor, warm: float) -> torch.Tensor:
+        """Return the same distances from a teacher's answers: classes count where they differ, offsets where the
+        teacher is sure of an object.
+        """
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        classes = found.shape[2] - 4
+        scores, theirs = found[..., :classes] / warm, (wanted[..., :classes] / warm).sigmoid()
+        each = binary_cross_entropy_with_logits(scores, theirs, reduction="none")
+        sure = (wanted[..., :classes].amax(2) > 0).float()
+        offsets = (found[..., classes:] - wanted[..., classes:]).abs().sum(2) * sure
+        summed = ((scores.sigmoid() - theirs) ** 2 * each).sum((1, 2)) * warm**2 + offsets.sum(1)
+        return (summed / sure.sum(1).clamp(min=1)).sum()
+
+    def counts(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return for each class how many objects there are, then for each IoU and step of scores how many boxes are
+        objects, and how many are not.
+        """
+        import numpy as np
+        import torch
+
+        from ..portable.tasks.average_precision import THRESHOLDS, matched
+
+        classes = logits.shape[2] - 4
+        boxes = self._own.detections(logits.detach().float().cpu().numpy())
+        counts = np.zeros((classes, 1 + len(THRESHOLDS) * 2 * _STEPS), np.int64)
+        for row, found in zip(
+            counts, matched([_labelled(one) for one in labels.cpu().numpy()], boxes, classes), strict=True
+        ):
+            row[0] = found.objects.sum()
+            step = np.minimum((found.scores * _STEPS).astype(int), _STEPS - 1)
+            for table, correct, ignored in zip(
+                row[1:].reshape(-1, 2, _STEPS), found.correct, found.ignored, strict=True
+            ):
+                table[0] += np.bincount(step[correct], minlength=_STEPS)
+                table[1] += np.bincount(step[~(correct | ignored)], minlength=_STEPS)
+        return torch.from_numpy(counts.ravel())
+
+    def score(self, counts: torch.Tensor) -> float:
+        """Return mAP@[.5:.95]; boxes whose scores are in one step count as equally probable."""
+        import numpy as np
+
+        from ..portable.tasks.average_precision import THRESHOLDS, AveragePrecision, precision_of
+
+        table = counts.cpu().numpy().reshape(-1, 1 + len(THRESHOLDS) * 2 * _STEPS)
+        boxes = table[:, 1:].reshape(len(table), len(THRESHOLDS), 2, _STEPS)[..., ::-1].cumsum(3)
+        each = [precision_of(one[:, 0], one[:, 1], int(row[0])) for row, one in zip(table, boxes, strict=True)]
+        found = AveragePrecision(np.array(each)).mean
+        return found if np.isfinite(found) else 0.0
+
+    @property
+    def _own(self) -> Detector:
+        assert self.detector is not None, "learning needs anchors"
+        return self.detector
+
+    def _wanted(self, labels: torch.Tensor, classes: int) -> Wanted:
+        return wanted(_anchors(self._own, labels.device), labels, classes)
+
+
+def wanted(anchors: torch.Tensor, labels: torch.Tensor, classes: int) -> Wanted:
+    """Return what each anchor shall answer to one image with these labels."""
+    import torch
+
+    crowds, objects = labels[labels[:, 0] <= CROWD, 1:], labels[(labels[:, 0] >= 0) & (_areas(labels[:, 1:]) > 0)]
+    target, offsets = anchors.new_zeros(len(anchors), classes), torch.zeros_like(anchors)
+    foreground = torch.zeros(len(anchors), dtype=torch.bool, device=anchors.device)
+    known = ~foreground
+    if len(objects):
+        overlap = _iou(objects[:, 1:], anchors)
+        best, which = overlap.max(0)
+        closest = overlap.amax(1, keepdim=True)
+        foreground = (best >= _FOREGROUND) | ((overlap == closest) & (closest > 0)).any(0)
+        known = foreground | (best < _BACKGROUND)
+        target[foreground, objects[which[foreground], 0].long()] = 1
+        offsets = encoded(objects[which, 1:], anchors)
+    if len(crowds):
+        inside = _common(crowds, anchors) / _areas(anchors)
+        known = known & (foreground | (inside < _IN_CROWD).all(0))
+    return Wanted(target, offsets, foreground, known)
+
+
+def encoded(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    """Return boxes as offsets from anchors, as torchvision's BoxCoder does."""
+    import torch
+
+    sides, own = (each[:, 2:] - each[:, :2] for each in (boxes, anchors))
+    middle, others = ((each[:, 2:] + each[:, :2]) / 2 for each in (boxes, anchors))
+    return torch.cat([(middle - others) / own, (sides / own).log()], 1)
+
+
+def _iou(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    both = _common(boxes, anchors)
+    return both / (_areas(boxes)[:, None] + _areas(anchors) - both)
+
+
+def _common(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    """Return the area that each box has in common with each anchor."""
+    low = boxes[:, None, :2].maximum(anchors[:, :2])
+    sides = boxes[:, None, 2:].minimum(anchors[:, 2:]) - low
+    return sides.clamp(min=0).prod(2)
+
+
+def _areas(boxes: torch.Tensor) -> torch.Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(1)
+
+
+@lru_cache(maxsize=4)
+def _anchors(detector: Detector, device: torch.device) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(detector.anchors()).to(device)
+
+
+def _labelled(rows: np.ndarray) -> Labelled:
+    """Return one image's objects and crowds as they are evaluated."""
+    import numpy as np
+
+    from ..portable.tasks.average_precision import Labelled
+
+    there = rows[rows[:, 0] != ABSENT]
+    boxes = np.concatenate([there[:, 1:3], there[:, 3:] - there[:, 1:3]], axis=1)
+    crowd, numbers = there[:, 0] <= CROWD, there[:, 0].astype(int)
+    return Labelled(boxes, np.where(crowd, CROWD - numbers, numbers), crowd)
