@@ -20,10 +20,10 @@ from .session import CompileNotes, Layer
 from .tasks import DEFAULT, TaskName, member
 from .tasks.class_accuracy import TOP1 as TOP1
 from .tasks.class_accuracy import Accuracy as Accuracy
-from .tasks.detector import Detector
 from .tasks.mask_accuracy import MaskAccuracy
 from .tasks.mask_accuracy import ScoreName as ScoreName
 from .tasks.overlap import Overlaps
+from .tasks.two_stage import AnyDetector
 from .times import Latency
 
 Word = Literal["KEPT", "DEFERRED", "UNDECIDED", "NOT_MEASURED", "BROKEN"]
@@ -160,7 +160,7 @@ class Measured:
     choice: Choice | None = field(default=None, metadata=OMIT)  # where `int8` is one of several
     task: TaskName = field(default=DEFAULT, metadata=OMIT)
     unrelated: Overlaps | None = field(default=None, metadata=OMIT)  # FP32's masks with the next image's labels
-    detector: Detector | None = field(default=None, metadata=OMIT)  # how answers become boxes
+    detector: AnyDetector | None = field(default=None, metadata=OMIT)  # how answers become boxes
     state: Literal["measured"] = "measured"
 
     def check_read(self) -> None:

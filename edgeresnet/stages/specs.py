@@ -20,7 +20,7 @@ from ..portable.frozen import dataclass
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
 from ..portable.tasks import DEFAULT, TaskName
-from ..portable.tasks.detector import Detector
+from ..portable.tasks.two_stage import AnyDetector
 from ..recipe.base import Argument
 from ..recipe.sections import Prune, Recover, Trace, Train
 from ..store import Artifact, Given, Parent
@@ -90,7 +90,7 @@ class Architecture:
     sources_sha256: tuple[str, ...] = ()  # of a user's own code
     arguments: Mapping[str, Argument] = field(default_factory=dict)  # of a user's own function
     task: str = CLASSIFICATION
-    detector: Detector | None = None  # in detection: the anchors that its answers are about
+    detector: AnyDetector | None = None  # in detection: the anchors that its answers are about
 
     @property
     def learned(self) -> tasks.LearnedTask:
@@ -294,7 +294,7 @@ class VerifySpec(SpecOfOneTarget):
     timing: TimingPlan | None  # None: latency is not measured
     ships: str  # the variant that would
     task: TaskName = DEFAULT
-    detector: Detector | None = None  # how answers become boxes
+    detector: AnyDetector | None = None  # how answers become boxes
 
     def to_json(self) -> Json:
         timing = self.timing and codec.encode(self.timing)
@@ -350,7 +350,7 @@ class ExportSpec(Spec):
     judged: bool  # False: the images have no labels to judge by
     preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
     task: TaskName = DEFAULT
-    detector: Detector | None = None  # how answers become boxes
+    detector: AnyDetector | None = None  # how answers become boxes
 
     def to_json(self) -> Json:
         found: Json = {"on": self.target, "options": codec.encode(self.options), "candidate": self.ships}
@@ -360,7 +360,7 @@ class ExportSpec(Spec):
         return found | ({"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {})
 
 
-def _task(task: str, detector: Detector | None) -> Json:
+def _task(task: str, detector: AnyDetector | None) -> Json:
     """Return what a key has of a task: nothing of the first one, whose keys are older than tasks."""
     found: Json = {"task": task} if task != DEFAULT else {}
     return found | ({"detector": codec.encode(detector)} if detector else {})

@@ -19,7 +19,7 @@ from .task import OnHub, Outputs
 
 _LABELS, _EXPECTED = "labels.npz", "expected.npz"
 _LARGEST = 1 << 26  # bytes of the answers to one batch
-_ROWS = 1024  # of an image's answer that are kept as they are
+_ROWS, _NUMBERS = 1024, 1 << 17  # of an image's answer that are kept as they are, at most
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Detection:
 
     def batch(self, outputs: Outputs, most: int) -> int:
         """Return a power of two: where a part of the images begins, a batch begins as well."""
-        rows = outputs.detector.rows if outputs.detector else 0
-        found = max(1, min(most, _LARGEST // max(1, 4 * rows * (outputs.classes + 4))))
+        numbers = outputs.detector.rows * outputs.detector.columns if outputs.detector else 0
+        found = max(1, min(most, _LARGEST // max(1, 4 * numbers)))
         return 1 << (found.bit_length() - 1)
 
     def kept(self, answer: np.ndarray, outputs: Outputs) -> Detections:
         detector = outputs.detector
         assert detector is not None  # a recipe of detection has one
-        wanted = (detector.rows, detector.classes + 4)
+        wanted = (detector.rows, detector.columns)
         if answer.shape[1:] != wanted:
             raise TargetError(
                 "the network",
@@ -65,7 +65,7 @@ class Detection:
                 f"{' × '.join(map(str, wanted))}",
                 hint="set `model.classes` and `model.anchors` to those of the network",
             )
-        return Detections(Found.of(detector.detections(answer)), np.ascontiguousarray(_sampled(answer), np.float32))
+        return Detections(Found.of(outputs.detections(answer)), np.ascontiguousarray(_sampled(answer), np.float32))
 
     def joined(self, parts: Sequence[Detections]) -> Detections:
         sampled = np.concatenate([each.sampled for each in parts])
@@ -111,8 +111,9 @@ class Detection:
 
 def _sampled(answer: np.ndarray) -> np.ndarray:
     """Return some rows of each image: a lattice, the same for every network of these anchors."""
-    rows = answer.shape[1]
-    return answer[:, np.unique(np.linspace(0, rows - 1, min(_ROWS, rows)).astype(int))] if rows else answer
+    rows, columns = answer.shape[1:]
+    most = min(_ROWS, rows, max(1, _NUMBERS // max(columns, 1)))
+    return answer[:, np.unique(np.linspace(0, rows - 1, most).astype(int))] if rows else answer
 
 
 TASK = Detection()

@@ -12,7 +12,8 @@ import numpy as np
 from ..frozen import dataclass
 from ..intervals import Z95, Interval
 from . import DEFAULT, TaskName, member
-from .detector import Detector
+from .average_precision import Detected
+from .two_stage import AnyDetector, SecondStage, TwoStage
 
 if TYPE_CHECKING:
     from ..result import AnyAccuracy, Measured, Variant
@@ -186,7 +187,8 @@ class Outputs:
     task: TaskName = DEFAULT
     classes: int = 0
     size: int = 0
-    detector: Detector | None = None
+    detector: AnyDetector | None = None
+    second: SecondStage | None = None  # the weights of a detector's second stage
 
     @property
     def of_task(self) -> Task:
@@ -199,6 +201,14 @@ class Outputs:
     def kept(self, answer: np.ndarray) -> Given:
         """Return what is kept of the answer to one batch."""
         return self.of_task.kept(answer, self)
+
+    def detections(self, answer: np.ndarray) -> list[Detected]:
+        """Return the boxes that a detector's answer to some images has."""
+        if isinstance(self.detector, TwoStage):
+            assert self.second is not None, "its weights are not loaded"
+            return self.detector.detections(answer, self.second)
+        assert self.detector is not None, "this is of another task"
+        return self.detector.detections(answer)
 
     def joined(self, parts: Sequence[Given]) -> Given:
         """Put the answers to several batches together, in order."""

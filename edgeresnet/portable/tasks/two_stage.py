@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from ..frozen import dataclass
 from . import corners
 from .average_precision import Detected
+from .detector import Detector
 from .roi_align import aligned
 from .suppression import suppressed_by_class
 
@@ -146,6 +147,9 @@ class TwoStage:
         found, scores, numbers = found[large], scores[large], numbers[large]
         left = suppressed_by_class(found, scores, numbers, self.overlap, self.most)
         return Detected(corners.as_sides(found[left]), numbers[left], scores[left])
+
+
+AnyDetector: TypeAlias = Detector | TwoStage
 
 
 @functools.lru_cache(maxsize=4)

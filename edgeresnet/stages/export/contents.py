@@ -22,8 +22,8 @@ from ...portable.measure import TimingPlan
 from ...portable.preprocessing import Preprocessing
 from ...portable.result import INT8, Measured
 from ...portable.tasks import DEFAULT, TaskName
-from ...portable.tasks.detector import Detector
 from ...portable.tasks.task import Given, Labels, Outputs
+from ...portable.tasks.two_stage import AnyDetector
 
 FORMAT, UNSEALED_FORMAT = 2, 1  # of bundles; the manifest of the older one has no seal
 RESULT_FORMAT = 1  # of what a device writes
@@ -62,7 +62,7 @@ class BundleAbout:
     # other INT8 networks of the same search: which one ships is chosen by what the device measures
     alternatives: Mapping[str, BundleVariant] = field(default_factory=dict, metadata=OMIT)
     task: TaskName = field(default=DEFAULT, metadata=OMIT)
-    detector: Detector | None = field(default=None, metadata=OMIT)  # how answers become boxes
+    detector: AnyDetector | None = field(default=None, metadata=OMIT)  # how answers become boxes
 
     @property
     def outputs(self) -> Outputs:
