@@ -1,20 +1,23 @@
-"""Networks that find boxes: torchvision's RetinaNets by name, and a RetinaNet for small images behind the body of the
-CIFAR family. Downloads nothing.
+"""Networks that find boxes: torchvision's RetinaNets and Faster R-CNN by name, and a RetinaNet for small images behind
+the body of the CIFAR family. Downloads nothing.
 
 Each answers with one tensor, images × anchors × (classes + 4): for each anchor a logit for each class, then four
 offsets. `anchors` has their anchors; boxes are made outside of the network. Tensors have torchvision's names.
+Of Faster R-CNN the answer is images × cells × numbers: features, a logit for each anchor of the cell, then offsets.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, FeaturePyramidNetwork
 
+from ..portable.tasks import two_stage
 from . import anchors, cifar, names, zoo
 
 _SMALL_CONVOLUTIONS = 2  # of each small head; torchvision's have four
@@ -24,6 +27,8 @@ def build(arch: str, classes: int, channels: int) -> nn.Module:
     """Build an untrained network."""
     named = names.detector(arch)
     assert named is not None  # the name was checked
+    if arch in names.TWO_STAGE:
+        return TwoStage(*zoo.two_stage(arch, classes, channels))
     parsed = names.cifar(named[1])
     if parsed is None:
         return OneTensor(*zoo.detector(arch, classes, channels))
@@ -41,6 +46,33 @@ class OneTensor(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found = self.head(list(self.backbone(x).values()))
         return torch.cat([found["cls_logits"], found["bbox_regression"]], 2)
+
+
+class TwoStage(nn.Module):
+    """A Faster R-CNN whose answer is that of its first stage. `second_stage` has the weights of the other."""
+
+    def __init__(self, backbone: nn.Module, rpn: nn.Module, roi_heads: nn.Module):
+        super().__init__()
+        self.backbone, self.rpn, self.roi_heads = backbone, rpn, roi_heads
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        levels = list(self.backbone(x).values())
+        parts = zip(levels, *self.rpn.head(levels), strict=True)
+        return torch.cat([torch.cat(each, 1).flatten(2) for each in parts], 2).transpose(1, 2)
+
+    def second_stage(self) -> two_stage.SecondStage:
+        """Return the weights of what looks at each proposal. It reads cells one by one, and torch channel by channel."""
+        head, last = self.roi_heads.box_head, self.roi_heads.box_predictor
+        hidden, (weights, bias) = _layer(head.fc7), _layer(head.fc6)
+        channels = self.backbone.out_channels
+        weights = weights.reshape(channels, -1, len(bias)).transpose(1, 0, 2).reshape(weights.shape)
+        return two_stage.SecondStage(((weights, bias), hidden), _layer(last.cls_score), _layer(last.bbox_pred))
+
+
+def _layer(given: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
+    """Return a full layer's weights (inputs × outputs) and bias."""
+    weights, bias = (each.detach().float().cpu().numpy() for each in (given.weight, given.bias))
+    return np.ascontiguousarray(weights.T), bias
 
 
 class SmallBody(cifar.CifarBody):

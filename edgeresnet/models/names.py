@@ -54,8 +54,10 @@ SEGMENTERS = (
 # Heads that give classes and offsets to anchors, behind a pyramid of features: torchvision's, and for small images.
 RETINANET = "retinanet"
 TORCHVISION_DETECTORS = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2")
+TWO_STAGE = ("fasterrcnn_resnet50_fpn",)  # their second stage looks at each box that the first one proposes
 DETECTORS = (
     *TORCHVISION_DETECTORS,
+    *TWO_STAGE,
     *(f"{RETINANET}_cifar_resnet{depth}" for depth in (8, 20, 32, 44, 56)),
 )
 _BASIC = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -115,7 +117,7 @@ def segmenter(arch: str) -> tuple[str, str] | None:
 def detector(arch: str) -> tuple[str, str] | None:
     """Return the kind and the body of a network that finds boxes: "retinanet", "resnet50"."""
     kind, _, body = arch.partition("_")
-    if arch in TORCHVISION_DETECTORS:
+    if arch in (*TORCHVISION_DETECTORS, *TWO_STAGE):
         return kind, body.partition("_")[0]
     known = kind == RETINANET and body.startswith("cifar_resnet") and cifar(body) is not None
     return (kind, body) if known else None

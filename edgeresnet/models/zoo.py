@@ -36,12 +36,23 @@ def segmenter(arch: str, classes: int, channels: int) -> nn.Module:
 
 def detector(arch: str, classes: int, channels: int) -> tuple[nn.Module, nn.Module]:
     """Build one of torchvision's networks that find boxes; return its backbone and its head."""
+    network = _detector(arch, classes, channels)
+    return network.backbone, network.head
+
+
+def two_stage(arch: str, classes: int, channels: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """Build one of torchvision's detectors of two stages; return its backbone, what proposes boxes, and the rest."""
+    network = _detector(arch, classes, channels)
+    return network.backbone, network.rpn, network.roi_heads
+
+
+def _detector(arch: str, classes: int, channels: int) -> Any:
     from torchvision.models import get_model
 
     network = get_model(arch, weights=None, weights_backbone=None, num_classes=classes)
     if channels != 3:
         network.backbone.body.conv1 = _stem(channels, 64, 7, 2)
-    return network.backbone, network.head
+    return network
 
 
 def _small_images(arch: str, classes: int, channels: int) -> nn.Module:

@@ -19,7 +19,7 @@ from ..portable import machine, manifest, onnx_file
 from ..portable.frozen import dataclass
 from ..portable.onnx_file import OnnxFile
 from ..portable.result import RunWarning
-from ..portable.tasks.detector import Detector
+from ..portable.tasks.two_stage import AnyDetector
 from ..recipe import Recipe, is_onnx, module_of_factory
 from ..recipe.base import Arguments
 from ..stages.specs import Architecture, NetworkFile
@@ -41,7 +41,7 @@ class Network:
     candidate: NetworkFile | None
     candidate_answers_probabilities: bool
     choice: Choice | None = None  # what labelled images decide: which architecture it is
-    detector: Detector | None = None  # how answers become boxes, in detection
+    detector: AnyDetector | None = None  # how answers become boxes, in detection
 
 
 def opened(recipe: Recipe, samples: ImageSets) -> Network:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from ..portable.tasks.detector import Detector
+    from ..portable.tasks.two_stage import AnyDetector
 
 CLASSIFICATION = "classification"
 
@@ -80,7 +80,7 @@ class LearnedTask(Protocol):
 
 
 @cache
-def of(name: str, detector: Detector | None = None) -> LearnedTask:
+def of(name: str, detector: AnyDetector | None = None) -> LearnedTask:
     """Return a task by its name. What is learned needs the network's anchors, where its answers are about these."""
     from .classification import Classification
     from .detection import Detection

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..portable.tasks.detector import Detector
+from ..portable.tasks.two_stage import AnyDetector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,17 +38,17 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True)
 class Detection:
-    detector: Detector | None = None  # None: shapes alone are asked for, not what is learned
+    detector: AnyDetector | None = None  # None: shapes alone are asked for, not what is learned
     metric: str = "mAP"
     wanted: str = "for each anchor a logit for each class, then four offsets"
     last: tuple[str, ...] = ()
     kinds: tuple[int, ...] = ()
 
     def sides(self, classes: int) -> tuple[int | None, ...]:
-        return self.detector.rows if self.detector else None, classes + 4
+        return self.detector.rows if self.detector else None, self._columns(classes)
 
     def declares(self, shape: tuple[int | None, ...], classes: int) -> bool:
-        return len(shape) == 3 and shape[2] in (None, classes + 4)
+        return len(shape) == 3 and shape[2] in (None, self._columns(classes))
 
     def channels_last(self, shape: tuple[int | None, ...], classes: int) -> bool:
         return False
@@ -63,14 +64,14 @@ class Detection:
 
     def fits(self, shape: tuple[int, ...], images: int, classes: int) -> bool:
         rows = self.detector.rows if self.detector else None
-        return len(shape) == 3 and (shape[0], shape[2]) == (images, classes + 4) and rows in (None, shape[1])
+        return len(shape) == 3 and (shape[0], shape[2]) == (images, self._columns(classes)) and rows in (None, shape[1])
 
     def shown(self, images: int, classes: int) -> str:
         rows = str(self.detector.rows) if self.detector else "anchors"
-        return f"({images}, {rows}, {classes + 4})"
+        return f"({images}, {rows}, {self._columns(classes)})"
 
     def numbers(self, classes: int, size: int) -> int:
-        return self._own.rows * (classes + 4)
+        return self._own.rows * self._own.columns
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         """Return the focal loss of classes and the distance of offsets, for each object, summed over images."""
@@ -138,9 +139,12 @@ class Detection:
         found = AveragePrecision(np.array(each)).mean
         return found if np.isfinite(found) else 0.0
 
+    def _columns(self, classes: int) -> int:
+        return self.detector.columns if self.detector else classes + 4
+
     @property
     def _own(self) -> Detector:
-        assert self.detector is not None, "learning needs anchors"
+        assert isinstance(self.detector, Detector), "learning needs anchors, and one stage"
         return self.detector
 
     def _wanted(self, labels: torch.Tensor, classes: int) -> Wanted:

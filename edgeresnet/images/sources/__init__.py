@@ -16,7 +16,7 @@ from ...portable.documents import form_of, reason, shown
 from ...recipe import Source
 from ...store import Store
 from .. import place
-from . import coco, masked, webdataset
+from . import coco, masked, pairing, webdataset
 from .arrays import Arrays, digits, npz
 from .boxed import Boxed
 from .cifar import cifar10
@@ -160,7 +160,7 @@ def _has_masks(path: Path) -> bool:
         return False
     if kind == ".json":
         return coco.is_coco(coco.load(path))
-    return masked.is_list(path) if kind == ".csv" else kind == ".tar" and webdataset.has_masks(path)
+    return pairing.is_list(path, masked.MASK) if kind == ".csv" else kind == ".tar" and webdataset.has_masks(path)
 
 
 def _masked(
@@ -199,7 +199,7 @@ def _without_labels(named: Source, store: Store | None) -> ImageSource:
     path = Path(os.path.expanduser(named.source))
     with _refused(path):
         if place.is_folder(place.mode_of(path)):
-            return masked.pictures(path, store)
+            return pairing.pictures(path, store)
         if path.suffix.lower() == ".json" and coco.is_coco(held := coco.load(path)):
             return coco.pictures(path, held, path.parent, store)
     found = _opened(named, "calibration", store)

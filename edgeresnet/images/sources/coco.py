@@ -24,7 +24,7 @@ from .. import place
 from ..decode import Contradiction
 from .drawing import polygon, runs
 from .listing import Counted
-from .masked import Pictures
+from .pairing import Pictures
 
 BACKGROUND = "background"
 _LARGEST = 1 << 31  # bytes

@@ -27,7 +27,6 @@ LABELS = ("label", "class", "category", "target")
 _INTEGER = re.compile(r"[+-]?\d+")
 _LONGEST_LINE = 1 << 20  # characters of a .csv
 _LARGEST = 1 << 30  # bytes of a .json
-_MASKS = 'write `image,mask` rows with a first row `image,mask`; or JSON: [["a.jpg", "a.png"], …]'
 _SHAPES = 'write `path,label` rows with a first row `path,label`; or JSON: [["a.jpg", "cat"], …]'
 
 
@@ -84,12 +83,16 @@ def read(path: Path, *, labelled: bool, columns: Sequence[str] = LABELS, what: s
         raise ImagesError(shown(path), problem, hint="list each image once, with one label")
     if without.count or 0 < len(numbers) < len(names):
         problem = f"gives some images no {what} ({without.count} of {len(names)}): {without}"
-        raise ImagesError(shown(path), problem, hint=_SHAPES if columns is LABELS else _MASKS)
+        raise ImagesError(shown(path), problem, hint=_SHAPES if columns is LABELS else _pairs(columns[0]))
     classes = tuple(sorted(words))
     ranks = {word: rank for rank, word in enumerate(classes)}
     order = np.array([ranks[word] for word in words], np.int64)
     labels = order[np.asarray(numbers)] if words else np.zeros(len(names), np.int64)
     return Listing(names, classes, labels, bool(words) and all(map(_INTEGER.fullmatch, words)))
+
+
+def _pairs(what: str) -> str:
+    return f"write `image,{what}` rows with a first row `image,{what}`, or a list of such pairs as JSON"
 
 
 def has_column(path: Path, columns: Sequence[str]) -> bool:

@@ -1,33 +1,22 @@
-"""Images with a mask each: a folder of images and one of masks, or a list of both.
-
-A mask has its image's path with another ending. What fits no partner is refused: a forgotten mask would count as
-nothing, and a forgotten image would not be missed.
-"""
+"""Images with a mask each: a folder of images and one of masks, or a list of both."""
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from ...errors import ImagesError
-from ...portable.documents import shown
 from ...portable.preprocessing import Preprocessing
 from ...store import Store
-from .. import decode, masks, place
-from . import listing
-from .files import Files
+from .. import decode, masks
+from . import pairing
 from .image_source import ImageSource
-from .listing import Counted
-from .outputs import written_by_us
-from .walking import below
+from .pairing import Partner, Pictures
 
-COLUMNS = ("mask", "mask_path", "mask_file")
-_LIST = "or list the pairs in a .csv with the columns image,mask"
+MASK = Partner("mask", "masks", ("mask", "mask_path", "mask_file"))
 
 
 class Masks(Protocol):
@@ -106,90 +95,13 @@ class Drawn:
         return Drawn(self._source.part(indices), self.ignored)
 
 
-class Pictures(Files):
-    """All images below a folder, without classes."""
-
-    def __init__(self, root: Path, store: Store | None, names: Sequence[str]):
-        super().__init__(root, names, (), np.zeros(len(names), np.int64), store)
-
-
-def pictures(root: Path, store: Store | None, without: Path | None = None) -> Pictures:
-    """Return all images below a folder, in the order of their names; without those below another folder."""
-    names = _below(root, "images", without)
-    return Pictures(root, store, names)
-
-
 def of_folders(root: Path, mask_root: Path, store: Store | None, ignored: int) -> tuple[ImageSource, Masks]:
     """Return the images of a folder with the masks of another: the same paths, with other endings."""
-    images = _below(root, "images", mask_root)
-    if place.is_folder(place.mode_of(mask_root)) and os.path.samefile(root, mask_root):
-        problem = "is the folder of the images and that of the masks"
-        raise ImagesError(shown(root), problem, hint=f"put masks into a folder of their own, {_LIST}")
-    found = _below(mask_root, "masks", root)
-    drawn = _by_stem(found, mask_root, "masks")
-    pairs = _paired(_by_stem(images, root, "images"), drawn, root, mask_root)
+    pairs = pairing.of_folders(root, mask_root, MASK)
     return Pictures(root, store, list(pairs)), Drawn(Pictures(mask_root, store, list(pairs.values())), ignored)
-
-
-def is_list(path: Path) -> bool:
-    """Return whether the first row of a .csv names a column of masks."""
-    return listing.has_column(path, COLUMNS)
 
 
 def of_list(path: Path, store: Store | None, ignored: int) -> tuple[ImageSource, Masks]:
     """Return the images of a list with the masks that it names next to them."""
-    found = listing.read(path, labelled=True, columns=COLUMNS, what="mask")
-    mask_names = [found.classes[number] for number in found.labels]
-    absent = Counted()
-    for name in (*found.names, *mask_names):
-        if not os.path.isfile(os.path.join(path.parent, name)):
-            absent.add(name)
-    if absent.count:
-        hint = f"paths start at the folder of the list, {shown(path.parent)}"
-        raise ImagesError(f"{absent.count} of the files that {shown(path)} lists", f"do not exist: {absent}", hint=hint)
-    return Pictures(path.parent, store, found.names), Drawn(Pictures(path.parent, store, mask_names), ignored)
-
-
-def _below(root: Path, what: str, without: Path | None) -> list[str]:
-    """List the files below a folder. Another folder in it, and what edgeresnet wrote, are left out."""
-    if not place.is_folder(place.mode_of(root)):
-        hint = "paths start at the folder where you started edgeresnet"
-        raise ImagesError(f"the folder of {what} {shown(root)}", "does not exist", hint=hint)
-    inside = [entry.name for entry in os.scandir(root) if entry.name[0] != "." and entry.is_dir()]
-    ours: Collection[str] = [name for name in inside if written_by_us(root / name)]
-    other = os.path.relpath(without, root) if without else ""
-    left_out = other + os.sep if other and not other.startswith((os.pardir, os.curdir)) else None
-    found = sorted(name for name in below(root, ".", ours) if not (left_out and name.startswith(left_out)))
-    if not found:
-        raise ImagesError(shown(root), f"has no {what}", hint=f"name the folder that holds the {what}")
-    return found
-
-
-def _by_stem(names: Sequence[str], root: Path, what: str) -> dict[str, str]:
-    """Return files by their paths without endings; refuse two that differ in nothing else."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        alike[os.path.splitext(name)[0]].append(name)
-    twice = Counted()
-    for several in alike.values():
-        if len(several) > 1:
-            twice.add(" = ".join(several))
-    if twice.count:
-        problem = f"has {what} that differ in their endings alone ({twice.count}): {twice}"
-        raise ImagesError(shown(root), problem, hint=f"rename them, {_LIST}")
-    return {stem: several[0] for stem, several in alike.items()}
-
-
-def _paired(images: Mapping[str, str], drawn: Mapping[str, str], root: Path, mask_root: Path) -> dict[str, str]:
-    for one, other, where, words in (
-        (images, drawn, root, ("images without a mask", f"put a mask for each into {shown(mask_root)}")),
-        (drawn, images, mask_root, ("masks without an image", "remove them")),
-    ):
-        alone = Counted()
-        for stem, name in one.items():
-            if stem not in other:
-                alone.add(name)
-        if alone.count:
-            problem = f"has {words[0]} ({alone.count} of {len(one)}): {alone}"
-            raise ImagesError(shown(where), problem, hint=f"{words[1]}, {_LIST}")
-    return {name: drawn[stem] for stem, name in images.items()}
+    names, drawn = pairing.of_list(path, MASK)
+    return Pictures(path.parent, store, names), Drawn(Pictures(path.parent, store, drawn), ignored)
