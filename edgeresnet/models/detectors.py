@@ -9,6 +9,7 @@ Of Faster R-CNN the answer is images × cells × numbers: features, a logit for 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,10 @@ class OneTensor(nn.Module):
 class TwoStage(nn.Module):
     """A Faster R-CNN whose answer is that of its first stage. `second_stage` has the weights of the other."""
 
+    backbone: Any
+    rpn: Any
+    roi_heads: Any
+
     def __init__(self, backbone: nn.Module, rpn: nn.Module, roi_heads: nn.Module):
         super().__init__()
         self.backbone, self.rpn, self.roi_heads = backbone, rpn, roi_heads
@@ -61,7 +66,7 @@ class TwoStage(nn.Module):
         return torch.cat([torch.cat(each, 1).flatten(2) for each in parts], 2).transpose(1, 2)
 
     def second_stage(self) -> two_stage.SecondStage:
-        """Return the weights of what looks at each proposal. It reads cells one by one, and torch channel by channel."""
+        """Return the weights of what looks at each proposal. It reads cell by cell, where torch reads channels first."""
         head, last = self.roi_heads.box_head, self.roi_heads.box_predictor
         hidden, (weights, bias) = _layer(head.fc7), _layer(head.fc6)
         channels = self.backbone.out_channels

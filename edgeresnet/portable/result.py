@@ -20,8 +20,8 @@ from .session import CompileNotes, Layer
 from .tasks import DEFAULT, TaskName, member
 from .tasks.class_accuracy import TOP1 as TOP1
 from .tasks.class_accuracy import Accuracy as Accuracy
+from .tasks.image_scores import ScoreName as ScoreName
 from .tasks.mask_accuracy import MaskAccuracy
-from .tasks.mask_accuracy import ScoreName as ScoreName
 from .tasks.overlap import Overlaps
 from .tasks.two_stage import AnyDetector
 from .times import Latency

@@ -9,7 +9,7 @@ from .. import intervals, limits
 from ..codec import CodecError
 from ..frozen import OMIT, dataclass
 from ..intervals import Interval
-from .mask_accuracy import ScoreName
+from .image_scores import ScoreName
 
 TOP1 = ScoreName("top-1", "Top-1", "top1")
 
@@ -41,7 +41,7 @@ class Accuracy:
         return 100 * self.agree / max(self.images, 1)
 
     @property
-    def is_of_masks(self) -> bool:
+    def has_image_scores(self) -> bool:
         """Whether an image is a score by itself, and can lose a part of it."""
         return False
 

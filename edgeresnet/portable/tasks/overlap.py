@@ -18,16 +18,15 @@ from ..codec import CodecError
 from ..frozen import dataclass
 from ..intervals import Z95, Interval
 from . import resampling
+from .agreement import Agreement
 from .masks import IGNORED, Packed
 from .resampling import Drop, Level, Ratios, finest
 
 __all__ = [
     "IGNORED",
-    "Agreement",
     "Drop",
     "Overlaps",
     "Packed",
-    "agree_interval",
     "agreement",
     "class_drop_interval",
     "class_interval",
@@ -118,26 +117,6 @@ class Overlaps:
         return resampling.ratio(np.where(occurs, each, 0.0).sum(1), occurs.sum(1), np.nan)
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """In each image, the pixels that are answered as the reference answers them, of all its pixels."""
-
-    agree: tuple[int, ...]
-    pixels: tuple[int, ...]
-
-    def check_read(self) -> None:
-        if len(self.agree) != len(self.pixels):
-            raise CodecError("agree", f"has {len(self.agree)} entries, not {len(self.pixels)}")
-        limits.check_all(self, 0, limits.MANY, "pixels", self.pixels)
-        if any(not 0 <= agree <= pixels for agree, pixels in zip(self.agree, self.pixels, strict=True)):
-            raise CodecError("agree", "has more pixels than an image, or fewer than none")
-
-    @property
-    def share(self) -> float:
-        """The share of pixels that agree; 1 where there is none."""
-        return sum(self.agree) / sum(self.pixels) if sum(self.pixels) else 1.0
-
-
 def overlaps(labels: Packed, given: Packed, classes: int) -> Overlaps:
     """Return how answers overlap with labels; raise ValueError where sizes differ or a number is not of a class."""
     if len(labels) != len(given):
@@ -205,12 +184,6 @@ def class_interval(now: Overlaps, number: int, z: float = Z95, times: float = 1.
 def class_drop_interval(before: Overlaps, now: Overlaps, number: int, z: float = Z95, times: float = 1.0) -> Interval:
     """Return the interval of the IoU that one class lost."""
     return paired(before, now, number).interval(z, times)
-
-
-def agree_interval(found: Agreement, z: float = Z95, times: float = 1.0) -> Interval:
-    """Return the interval of the share of pixels that agree with the reference."""
-    agree, pixels = (np.asarray(each, np.float64)[:, None] for each in (found.agree, found.pixels))
-    return Level(Ratios(agree, pixels)).interval(z, times)
 
 
 @functools.lru_cache(maxsize=64)  # a verdict asks for the interval of many multiples of the images

@@ -15,7 +15,8 @@ from ..codec import CodecError
 from ..frozen import dataclass
 from ..result import Measured, Variant
 from . import TaskName, overlap
-from .mask_accuracy import ClassOverlap, MaskAccuracy
+from .image_scores import ClassScores
+from .mask_accuracy import OF_CLASSES, MaskAccuracy
 from .masks import IGNORED, Packed
 from .task import AGAIN, Change, ClassAccuracy, Compare, OnHub, Outputs
 
@@ -168,7 +169,7 @@ class Segmentation:
             found = variant.accuracy
             if not isinstance(found, MaskAccuracy) or found.before != before:
                 raise ArtifactError("its images or the reference", "are not the bundle's", hint=AGAIN)
-            fits = list(found.agreement.pixels) == pixels
+            fits = list(found.agreement.parts) == pixels
             if found.now and before:
                 one, other = found.now.counts, before.counts
                 same = np.array_equal(one.labelled, other.labelled)
@@ -220,7 +221,7 @@ class Segmentation:
     def details(self, measured: Measured, variant: str) -> list[str]:
         found = measured.variants[variant].accuracy
         assert isinstance(found, MaskAccuracy)
-        return [f"pixel accuracy {100 * found.pair[1].pixel_accuracy:.2f} %"]
+        return [f"pixel accuracy {100 * found.now.pixel_accuracy:.2f} %"] if found.now else []
 
     def builds_agree(self, builds: Sequence[Variant]) -> str:
         return ""
@@ -228,8 +229,9 @@ class Segmentation:
     def classes(self, measured: Measured, variant: str = "") -> list[ClassAccuracy]:
         found = measured.variants[variant or measured.ships].accuracy
         assert isinstance(found, MaskAccuracy)
-        pair = found.pair
-        return [ClassAccuracy(label, ClassOverlap(*pair, number)) for number, label in enumerate(measured.classes)]
+        pair = found.before, found.now
+        of = [ClassScores(*pair, number, OF_CLASSES) for number in range(len(measured.classes))]
+        return [ClassAccuracy(label, each) for label, each in zip(measured.classes, of, strict=True)]
 
 
 def _logits(answer: np.ndarray, outputs: Outputs) -> np.ndarray | None:

@@ -13,7 +13,7 @@ _TABLED = 200  # rows
 
 
 def section(seen: Summary, extras: Extras) -> Markup | None:
-    measured = [each for each in seen.run.measured if each.shipped.accuracy.is_of_masks]
+    measured = [each for each in seen.run.measured if each.shipped.accuracy.has_image_scores]
     if not measured:
         return None
     changed = worst(measured)

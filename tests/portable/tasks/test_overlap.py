@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from edgeresnet.portable import codec, intervals
 from edgeresnet.portable.codec import CodecError
 from edgeresnet.portable.tasks import overlap
-from edgeresnet.portable.tasks.overlap import IGNORED, Agreement, Overlaps, Packed, agreement, overlaps
+from edgeresnet.portable.tasks.agreement import Agreement
+from edgeresnet.portable.tasks.overlap import IGNORED, Overlaps, Packed, agreement, overlaps
 
 pytestmark = pytest.mark.unit
 
@@ -82,7 +83,7 @@ def test_no_image_at_all() -> None:
     assert math.isnan(none.miou)
     assert overlap.miou_interval(none) == (0, 1)
     assert agreement(Packed(), Packed()).share == 1
-    assert overlap.agree_interval(agreement(Packed(), Packed())) == (0, 1)
+    assert agreement(Packed(), Packed()).interval() == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_agreement_is_counted_by_hand() -> None:
     found = agreement(packed(LABELS), packed(ANSWERS))
     assert found == Agreement((4, 4), (6, 6))
     assert found.share == pytest.approx(8 / 12)
-    low, high = overlap.agree_interval(found)
+    low, high = found.interval()
     assert low < found.share < high
     with pytest.raises(ValueError, match=r"image 0: masks of"):
         agreement(packed([[[0]]]), packed([[[0, 0]]]))
@@ -135,7 +136,7 @@ def test_a_damaged_document_is_refused(about: dict[str, Any]) -> None:
 def test_a_damaged_agreement_is_refused() -> None:
     for about in ({"agree": [1]}, {"agree": [7, 1]}, {"agree": [-1, 1]}):
         with pytest.raises(CodecError):
-            codec.decode(Agreement, {"agree": [4, 4], "pixels": [6, 6]} | about)
+            codec.decode(Agreement, {"agree": [4, 4], "parts": [6, 6]} | about)
 
 
 def scenes(images: int, faults: Sequence[float], seed: int = 0, rare: int = 0) -> list[Overlaps]:
