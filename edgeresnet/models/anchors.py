@@ -25,8 +25,13 @@ def of(arch: str, size: int, classes: int) -> AnyDetector | None:
     if arch in names.TWO_STAGE:
         return TwoStage(size, classes, grids(size, _TWO_STAGE_FIRST, len(TWO_STAGE_SIZES)), TWO_STAGE_SIZES, RATIOS)
     if arch in names.TORCHVISION_DETECTORS:
-        return Detector(size, classes, grids(size, _FIRST, len(SIZES)), SIZES, RATIOS, most=_MOST)
+        return usual(size, classes, grids(size, _FIRST, len(SIZES)))
     return Detector(size, classes, grids(size, _SMALL_FIRST, len(SMALL_SIZES)), SMALL_SIZES, RATIOS)
+
+
+def usual(size: int, classes: int, cells: tuple[int, ...]) -> Detector:
+    """Return how the answers of a RetinaNet are read that has torchvision's anchors, with these grids of cells."""
+    return Detector(size, classes, cells, SIZES, RATIOS, most=_MOST)
 
 
 def grids(size: int, stride: int, levels: int) -> tuple[int, ...]:

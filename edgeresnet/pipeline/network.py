@@ -12,20 +12,21 @@ from pathlib import Path
 
 from .. import models, tasks
 from ..errors import ModelError, RecipeError
-from ..graph import lint
+from ..graph import joining, lint
 from ..models import conventions, hub, names, recognise, shapes, sharded, unwrap
 from ..models.recognised import Recognised
 from ..portable import machine, manifest, onnx_file
 from ..portable.frozen import dataclass
 from ..portable.onnx_file import OnnxFile
 from ..portable.result import RunWarning
+from ..portable.tasks.task import task_of
 from ..portable.tasks.two_stage import AnyDetector
 from ..recipe import Recipe, is_onnx, module_of_factory
 from ..recipe.base import Arguments
 from ..stages.specs import Architecture, NetworkFile
 from ..store import Given
 from ..tasks.probabilities import PROBABILITIES
-from . import choice
+from . import choice, detecting
 from .choice import Choice, ImageSets
 
 GIVEN_WEIGHTS = "given-weights"  # the code of a warning about them
@@ -41,7 +42,11 @@ class Network:
     candidate: NetworkFile | None
     candidate_answers_probabilities: bool
     choice: Choice | None = None  # what labelled images decide: which architecture it is
-    detector: AnyDetector | None = None  # how answers become boxes, in detection
+
+    @property
+    def detector(self) -> AnyDetector | None:
+        """How answers become boxes, in detection."""
+        return self.architecture.detector
 
 
 def opened(recipe: Recipe, samples: ImageSets) -> Network:
@@ -57,7 +62,7 @@ def opened(recipe: Recipe, samples: ImageSets) -> Network:
     onnx = _read(model.checkpoint, "checkpoint") if is_onnx(model.checkpoint) else None
     architecture, chosen, warnings = _architecture(recipe, samples, onnx)
     if onnx:
-        batch = lint.reference(onnx, recipe.preprocessing, architecture.classes, batch, tasks.of(recipe.task))
+        batch = lint.reference(onnx, recipe.preprocessing, architecture.classes, batch, architecture.learned)
         weights: NetworkFile | None = Given(onnx.digest, onnx.path)
     else:
         weights = _weights(recipe)
@@ -65,9 +70,27 @@ def opened(recipe: Recipe, samples: ImageSets) -> Network:
     if not model.candidate:
         return Network(architecture, warnings, weights, None, candidate_answers_probabilities=False, choice=chosen)
     other = _read(model.candidate, "candidate")
-    lint.candidate(other, recipe.preprocessing, architecture.classes, batch, tasks.of(recipe.task))
+    lint.candidate(other, recipe.preprocessing, architecture.classes, batch, architecture.learned)
     candidate: NetworkFile = Given(other.digest, other.path)
     return Network(architecture, warnings, weights, candidate, other.last in PROBABILITIES, chosen)
+
+
+def classes_of_weights(recipe: Recipe) -> int | None:
+    """Return how many classes the given weights or the ONNX file answer; None where that is open. Reads shapes only."""
+    if recipe.train and recipe.train.head == "new":
+        return None
+    if is_onnx(recipe.model.checkpoint):
+        return _shown_classes(recipe, _read(recipe.model.checkpoint, "checkpoint"))
+    found, _ = _recognised(recipe)
+    return found.classes if found else None
+
+
+def _shown_classes(recipe: Recipe, onnx: OnnxFile | None) -> int | None:
+    """Return how many classes the outputs of an ONNX file show."""
+    outputs = onnx.outputs if onnx else ()
+    if task_of(recipe.task).has_boxes:
+        return joining.classes_in(outputs, detecting.cell_anchors(recipe))
+    return tasks.of(recipe.task).classes_in(outputs[0].shape) if outputs and outputs[0].shape else None
 
 
 def _architecture(
@@ -78,8 +101,9 @@ def _architecture(
     arch = recipe.model.arch or (found.archs[0] if found else None)
     classes = recipe.model.classes or _classes(recipe, samples, found, onnx)
     channels = recipe.preprocessing.channels
+    detector = detecting.detector(recipe, arch, classes, onnx)
     if arch is None:  # an ONNX file holds its own
-        return Architecture(None, classes, channels, task=recipe.task), None, ()
+        return Architecture(None, classes, channels, task=recipe.task, detector=detector), None, ()
     new_head = recipe.train is not None and recipe.train.head == "new"
     if found and recipe.model.arch is None and classes != found.classes and not new_head:
         raise ModelError(
@@ -88,7 +112,8 @@ def _architecture(
             hint="give images and weights of the same classes, or train a new head: `train: {head: new}`, --head new",
         )
     _check_task(recipe, arch)
-    architecture, chosen = replace(_built(arch, classes, channels, recipe.model.arch_args), task=recipe.task), None
+    built = _built(arch, classes, channels, recipe.model.arch_args)
+    architecture, chosen = replace(built, task=recipe.task, detector=detector), None
     if found and recipe.model.arch is None:
         others = found.archs[1:]
         images = None if new_head else choice.images(samples, classes, recipe.seed)  # labels of other classes
@@ -180,9 +205,7 @@ def _classes(recipe: Recipe, samples: ImageSets, found: Recognised | None, onnx:
         return labelled[0]
     if found:
         return found.classes
-    logits = onnx.outputs if onnx else ()
-    shown = tasks.of(recipe.task).classes_in(logits[0].shape) if logits and logits[0].shape else None
-    last = shown or known.get("calibration")
+    last = _shown_classes(recipe, onnx) or known.get("calibration")
     if last is None:
         raise RecipeError(
             "the number of classes", "is unknown", hint="give `model.classes`, or images in one folder per class"

@@ -41,3 +41,26 @@ def test_a_spec_has_the_task(task: str, arch: str) -> None:
 def recipe_model(arch: str) -> Any:
     """Return a model without weights, which are not there."""
     return wanted("classification", arch).model.model_copy(update={"checkpoint": None})
+
+
+def test_a_detector_is_of_the_network_its_size_and_its_classes() -> None:
+    model = {"arch": "retinanet_cifar_resnet8", "classes": 3, "checkpoint": "x.pth"}
+    raw = {"version": 1, "task": "detection", "model": model}
+    about = recipe.parse({**raw, "preprocessing": {"size": 48, "mean": [0.5], "std": [0.5]}})
+    given = about.model_copy(update={"model": about.model.model_copy(update={"checkpoint": None})})
+    found, _, _ = network._architecture(given, {}, None)
+    assert found.detector is not None
+    assert (found.detector.size, found.detector.classes, found.detector.grids) == (48, 3, (24, 12, 6))
+    assert found.learned.shown(2, 3) == f"(2, {found.detector.rows}, 7)"
+    assert found.to_json()["detector"]
+
+
+def test_anchors_of_a_recipe_are_the_networks() -> None:
+    anchors = {"sizes": [[10, 20], [30, 40], [50, 60]], "least": 0.1}
+    model = {"arch": "retinanet_cifar_resnet8", "classes": 3, "checkpoint": "x.pth", "anchors": anchors}
+    raw = {"version": 1, "task": "detection", "model": model}
+    about = recipe.parse({**raw, "preprocessing": {"size": 64, "mean": [0.5], "std": [0.5]}})
+    given = about.model_copy(update={"model": about.model.model_copy(update={"checkpoint": None})})
+    found, _, _ = network._architecture(given, {}, None)
+    assert found.detector is not None
+    assert (found.detector.sizes[1], found.detector.least) == ((30, 40), 0.1)
