@@ -141,7 +141,7 @@ def _without_effect(asked: Asked) -> tuple[list[str], str]:
     """Return the options that would have no effect, and why."""
     noise = asked.noise
     if noise.reference is not None:
-        return [], ""
+        return [f"--{kind}" for kind in asked.about.labels], "INT8 is diagnosed without labels"
     odd = [*asked.about.given(), *(["--calibration"] if noise.calibration else [])]
     if not _is_recipe(asked.model):
         odd += [f"--set {change}" for change in asked.how.changes if not change.startswith(_CHANGEABLE)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._options import ModelOptions
+from ..portable.tasks import DEFAULT
+from ._options import ModelOptions, task_with
 
 if TYPE_CHECKING:
     from ..models.recognised import Recognised
@@ -34,11 +36,13 @@ def recipe_of(
     sections: Mapping[str, Mapping[str, object]],
     targets: Mapping[str, Mapping[str, object]] | None = None,
     open_keys: Collection[str] = (),
+    training_labels: Mapping[str, object] | None = None,
 ) -> tuple[dict[str, object], str]:
     """Return the raw recipe, and a sentence on what was taken from the file itself or its record (empty: nothing).
 
     Without a `model` it is an architecture without weights. `targets`: those that were named, or every CPU target
-    here, by default. The caller fills in the `open_keys` of preprocessing.
+    here, by default. The caller fills in the `open_keys` of preprocessing. `training_labels`: masks or boxes that lie
+    in another place than the training images.
     """
     original = reference or model or about.arch or "a network"
     new_head = sections.get("train", {}).get("head") == "new"
@@ -46,13 +50,16 @@ def recipe_of(
     needed = {f"--{slot}": given for slot, given in images.items()}
     needed |= {f"--{key}": value for key, value in known.needed().items() if key not in open_keys}
     refuse_missing(needed, original, _hint(needed, known))
+    labels = {"evaluation": about.labels, "training": training_labels or {}}
+    every = labelled({"evaluation": about.evaluation, **images, "names": known.names}, labels)
     if targets is None:
         targets = {name: {} for name in about.targets or cpu_targets_here()}
     named: dict[str, object] = {"checkpoint": reference or model, "arch": known.arch, "classes": about.classes}
     named |= {"candidate": model if reference else None, "arch_args": about.arguments()}
-    every = {"evaluation": about.evaluation, **images, "names": known.names}
+    task = task_with(about.task, itertools.chain(*labels.values()))
     raw: dict[str, object] = {
         "version": 1,
+        **({} if task == DEFAULT else {"task": task}),
         "model": {key: value for key, value in named.items() if value is not None},
         "preprocessing": known.preprocessing,
         "images": {slot: given for slot, given in every.items() if given is not None},
@@ -73,6 +80,18 @@ def _hint(needed: Mapping[str, object], known: Known) -> str:
 def counted(folder: str | None, count: int | None) -> object:
     """Return images as a recipe names them."""
     return {"from": folder, "count": count} if folder is not None and count is not None else folder
+
+
+def labelled(images: Mapping[str, object], labels: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """Add to each set of images where its labels are; refuse labels of images that are not named."""
+    found = dict(images)
+    for slot, where in labels.items():
+        if where:
+            given = found.get(slot)
+            prefix = "training-" if slot == "training" else ""
+            refuse_missing({f"--{slot}": given}, f"--{prefix}{next(iter(where))}", "name the images that these are of")
+            found[slot] = {**(given if isinstance(given, Mapping) else {"from": given}), **where}
+    return found
 
 
 def parsed(raw: dict[str, object], changes: tuple[str, ...], save_as: Path | None, command: str) -> Recipe:

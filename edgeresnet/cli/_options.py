@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import click
 
+from ..portable.tasks import DEFAULT, TaskName
 from . import _complete
 from ._help import IMAGES, MODEL, OUTPUT, TARGET, TARGET_NAMES, option
 
@@ -43,7 +44,7 @@ max_drop_pp = option(
     "--max-drop-pp",
     type=click.FloatRange(min=0),
     group=TARGET,
-    help="Promise: the largest loss of accuracy (top-1 or mIoU), in percentage points.",
+    help="Promise: the largest loss of accuracy (top-1, mIoU or mAP), in percentage points.",
 )
 on = option(
     "--on",
@@ -67,6 +68,20 @@ weights_output = option(
     help="File to write the weights to, ending in .safetensors.",
 )
 KINDS = "class folders, or a .csv, .json, .npz or .tar file."
+_LABELS = {"masks": "segmentation", "boxes": "detection"}  # option → the task whose labels it names
+_WHERE = {"masks": "a folder, or a .json of COCO", "boxes": "a .json of COCO, or a folder of Pascal VOC"}
+
+
+def labels(kind: str, images: str, group: str = IMAGES) -> Callable[[Command], Command]:
+    """Declare where masks or boxes are that do not lie with their images."""
+    prefix = "" if images == "evaluation" else f"{images}-"
+    words = f"{kind.capitalize()} of the {images} images: {_WHERE[kind]}."
+    return option(f"--{prefix}{kind}", group=group, shell_complete=_complete.files, help=words)
+
+
+def task_with(task: str | None, kinds: Iterable[str]) -> str:
+    """Return the task that was named, or the one whose labels were."""
+    return task or next((_LABELS[kind] for kind in kinds), DEFAULT)
 
 
 def seed(purpose: str, *, group: str = IMAGES) -> Callable[[Command], Command]:
@@ -75,6 +90,13 @@ def seed(purpose: str, *, group: str = IMAGES) -> Callable[[Command], Command]:
 
 
 _MODEL = (
+    option(
+        "--task",
+        type=click.Choice(get_args(TaskName)),
+        group=MODEL,
+        help="What the network answers: a class per image, a class per pixel, or boxes with classes. "
+        "Default: segmentation with masks, detection with boxes.",
+    ),
     option(
         "--arch",
         group=MODEL,
@@ -106,6 +128,8 @@ _MODEL = (
         shell_complete=_complete.files,
         help=f"Labelled images that accuracy is measured on: {KINDS}",
     ),
+    labels("masks", "evaluation"),
+    labels("boxes", "evaluation"),
     option(
         "--names",
         group=IMAGES,
@@ -140,6 +164,14 @@ class ModelOptions:
     names: str | None
     targets: tuple[str, ...] = ()
     arch_args: tuple[str, ...] = ()
+    task: str | None = None
+    masks: str | None = None
+    boxes: str | None = None
+
+    @property
+    def labels(self) -> dict[str, object]:
+        """Where the labels of evaluation images are, unless these lie with the images."""
+        return provided(masks=self.masks, boxes=self.boxes)
 
     def given(self) -> list[str]:
         """List the options that were given, as they are spelled."""

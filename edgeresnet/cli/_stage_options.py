@@ -10,7 +10,7 @@ import click
 
 from . import _complete
 from ._help import PRUNING, QUANTIZATION, RECOVERY, TRAINING, option
-from ._options import KINDS, Command, gathered, provided, seed
+from ._options import KINDS, Command, gathered, labels, provided, seed
 
 Section: TypeAlias = Mapping[str, object]  # of a recipe
 
@@ -110,6 +110,8 @@ def _augmentation(group: str) -> tuple[Callable[[Command], Command], ...]:
 
 _LEARN = (
     _training("to train on", TRAINING),
+    labels("masks", "training", TRAINING),
+    labels("boxes", "training", TRAINING),
     option("--epochs", type=click.IntRange(min=1), group=TRAINING, help="Number of passes over the training images."),
     option("--rate", type=float, group=TRAINING, show_default="0.001", help="Learning rate."),
     option("--batch", type=int, group=TRAINING, show_default="64", help="Images per training step."),
@@ -190,10 +192,12 @@ class LearnOptions:
     patience: int | None
     flip: bool | None
     shift: int | None
+    training_masks: str | None
+    training_boxes: str | None
 
     def section(self) -> Section:
         """Return a recipe's `train`."""
-        others = ("training", "freeze", "flip", "shift")
+        others = ("training", "training_masks", "training_boxes", "freeze", "flip", "shift")
         numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return provided(**numbers, freeze=list(self.freeze) or None, augment=_moves(self.flip, self.shift))
 
@@ -269,6 +273,8 @@ class PruneOptions:
 
 _RECOVER = (
     _training("to recover accuracy with", RECOVERY),
+    labels("masks", "training", RECOVERY),
+    labels("boxes", "training", RECOVERY),
     option(
         "--recover-epochs",
         type=click.IntRange(min=0),
@@ -300,6 +306,8 @@ class RecoverOptions:
     recover_rate: float | None
     flip: bool | None
     shift: int | None
+    training_masks: str | None
+    training_boxes: str | None
 
     def section(self) -> Section:
         """Return a recipe's `recover`."""
@@ -310,6 +318,11 @@ class RecoverOptions:
         """List the options that concern learning, as they are spelled."""
         names = (f.name for f in fields(self) if f.name != "training" and getattr(self, f.name) is not None)
         return [f"--{name.replace('_', '-')}" for name in names]
+
+
+def training_labels(options: LearnOptions | RecoverOptions) -> Section:
+    """Return where the labels of training images are, unless these lie with the images."""
+    return provided(masks=options.training_masks, boxes=options.training_boxes)
 
 
 def int8_options(command: Command) -> Command:

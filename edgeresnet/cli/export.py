@@ -119,7 +119,7 @@ def _unlabelled(
     """Take a plain folder of evaluation images as images without labels: without a target no more is needed."""
     from dataclasses import replace
 
-    if about.targets:
+    if about.targets or about.labels:
         return about, int8
     folder = Path(os.path.expanduser(about.evaluation)) if about.evaluation else None
     if folder is None or not folder.is_dir() or any(each.is_dir() and each.name[0] != "." for each in folder.iterdir()):

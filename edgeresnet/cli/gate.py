@@ -36,7 +36,7 @@ _FORMATS = ["terminal", "md", "github", "junit", "json"]
 @_help.option(
     "--max-loss-pp",
     group=_help.TARGET,
-    help="With --update: largest loss of top-1 or mIoU, in percentage points, or none.",
+    help="With --update: largest loss of top-1, mIoU or mAP, in percentage points, or none.",
 )
 @_help.option(
     "--max-slowdown-pct",

@@ -83,6 +83,16 @@ _KINDS = {
         {"size": 64, "mean": [0.4], "std": [0.25]},
         _TRAIN.format(epochs=20, batch=16, shift=4),
     ),
+    "detection": _Kind(
+        "\n# Objects get a box and a class: labels are boxes.\ntask: detection\n",
+        "mAP",
+        "min_map_pct: 40",
+        "A small RetinaNet that finds handwritten digits in scenes.",
+        "training: digits-scenes, evaluation: digits-scenes",
+        {"arch": "retinanet_cifar_resnet8", "classes": 10},
+        {"size": 64, "mean": [0.4], "std": [0.25]},
+        _TRAIN.format(epochs=20, batch=16, shift=4),
+    ),
 }
 
 
@@ -104,21 +114,8 @@ _KINDS = {
     shell_complete=_complete.files,
     help=f"Labelled images to train on: {_options.KINDS}",
 )
-@_help.option(
-    "--task",
-    type=click.Choice(list(_KINDS)),
-    group=_help.MODEL,
-    help="What the network answers: one class per image, or one per pixel. Default: segmentation with --masks.",
-)
-@_help.option(
-    "--masks",
-    group=_help.IMAGES,
-    shell_complete=_complete.files,
-    help="Masks of the evaluation images: a folder, or a .json of COCO.",
-)
-@_help.option(
-    "--training-masks", group=_help.IMAGES, shell_complete=_complete.files, help="Masks of the training images."
-)
+@_options.labels("masks", "training")
+@_options.labels("boxes", "training")
 @_options.model_options
 @_stage_options.calibration
 def init(
@@ -126,9 +123,8 @@ def init(
     checkpoint: str | None,
     training: str | None,
     calibration: str | None,
-    task: str | None,
-    masks: str | None,
     training_masks: str | None,
+    training_boxes: str | None,
     about: _options.ModelOptions,
 ) -> None:
     """Write a recipe to PATH, to start from.
@@ -137,7 +133,8 @@ def init(
     recipe trains a small network on handwritten digits, which come with
     edgeresnet. With options it describes your network and your images,
     and with --calibration it asks for INT8. With --task segmentation it gives
-    a class to each pixel: of digits in small scenes, or of your images.
+    a class to each pixel, and with --task detection it finds boxes: of digits
+    in small scenes, or in your images.
     --size, --mean and --std may be left out if the file itself holds them.
     """
     from ..errors import EdgeresnetError
@@ -145,22 +142,22 @@ def init(
     if path.exists():
         raise EdgeresnetError(str(path), "exists already", hint="name another file")
     known = _one_shot.of_files([checkpoint] if checkpoint else [], about)
-    mine = bool(checkpoint or training or calibration or masks or training_masks or set(about.given()) - {"--target"})
+    drawn = _options.provided(masks=training_masks, boxes=training_boxes)
+    mine = bool(checkpoint or training or calibration or drawn or set(about.given()) - {"--target", "--task"})
     if mine:
         _refuse_missing(checkpoint, training, about, known)
     named = _named(checkpoint, about, known)
-    kind = _KINDS[task or ("segmentation" if masks or training_masks else "classification")]
+    kind = _KINDS[_options.task_with(about.task, (*about.labels, *drawn))]
     if not mine:
         named, known.preprocessing = dict(kind.model), dict(kind.preprocessing)
-    sets = {"training": training, "evaluation": about.evaluation, "calibration": calibration, "names": known.names}
-    drawn = {"training": training_masks, "evaluation": masks}
-    slots = [f"{slot}: {_source(given, drawn.get(slot))}" for slot, given in sets.items() if given]
+    named_sets = {"training": training, "evaluation": about.evaluation, "calibration": calibration}
+    sets = _one_shot.labelled({**named_sets, "names": known.names}, {"training": drawn, "evaluation": about.labels})
     text = _TEMPLATE.format(
         purpose="My network on my images." if mine else kind.purpose,
         kind=kind,
         model=", ".join(f"{key}: {_flow(value)}" for key, value in named.items() if value is not None),
         preprocessing=", ".join(f"{key}: {value}" for key, value in known.preprocessing.items()),
-        images=", ".join(slots) or kind.images,
+        images=", ".join(f"{slot}: {_written(given)}" for slot, given in sets.items() if given) or kind.images,
         train="" if checkpoint else kind.train,
         quantize=_INT8 if calibration else _NO_INT8,
         drop=2.0,
@@ -199,9 +196,11 @@ def _check(text: str) -> None:
     recipe.parse(yaml.safe_load(text), name="the recipe of these options")
 
 
-def _source(given: str, masks: str | None) -> str:
-    """Write one set of images, with its masks where they lie in a folder of their own."""
-    return f"{{from: {_quoted(given)}, masks: {_quoted(masks)}}}" if masks else _quoted(given)
+def _written(given: object) -> str:
+    """Write one set of images on a line of YAML, with its masks or boxes where they lie in another place."""
+    if isinstance(given, Mapping):
+        return f"{{{', '.join(f'{key}: {_quoted(str(value))}' for key, value in given.items())}}}"
+    return _quoted(str(given))
 
 
 def _flow(value: object) -> str:

@@ -100,6 +100,7 @@ def _recipe(
         seed=seed,
         sections={"prune": section, "recover": recovery.section() if recovery.training else {}},
         targets=targets,
+        training_labels=_stage_options.training_labels(recovery),
     )
     raw.setdefault("prune", {})  # --set may name the goal
     if taken and not how.quiet:

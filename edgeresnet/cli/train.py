@@ -100,6 +100,7 @@ def _recipe(
         seed=seed,
         sections={"train": learn.section()},
         targets={},
+        training_labels=_stage_options.training_labels(learn),
     )
     if taken and leads and not how.quiet:
         _output.echo(taken, err=True)

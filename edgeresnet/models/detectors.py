@@ -66,7 +66,7 @@ class TwoStage(nn.Module):
         return torch.cat([torch.cat(each, 1).flatten(2) for each in parts], 2).transpose(1, 2)
 
     def second_stage(self) -> two_stage.SecondStage:
-        """Return the weights of what looks at each proposal. It reads cell by cell, where torch reads channels first."""
+        """Return the weights of what looks at each proposal. They read cell by cell; torch's read channels first."""
         head, last = self.roi_heads.box_head, self.roi_heads.box_predictor
         hidden, (weights, bias) = _layer(head.fc7), _layer(head.fc6)
         channels = self.backbone.out_channels

@@ -311,6 +311,7 @@ def test_a_lost_artifact_is_named(diagnose: Command, own: Path) -> None:
         ([*FILES, "--size", 16, "--mean", 0.3, "--std", 0.3], "takes 1×8×8 images, but preprocessing makes 1×16×16"),
         ([*FILES[:4], "nowhere"], "nowhere does not exist"),
         ([*FILES, "--only", "RGB"], "--only concerns preprocessing alone"),
+        ([*FILES, "--masks", "m"], "--masks has no effect here: INT8 is diagnosed without labels"),
         ([*FILES, "--output", "noise.txt"], "noise.txt is not an .html file"),
         ([*FILES, "--output", "no/noise.html"], "the folder no does not exist"),
         ([*FILES[:-1], 513], "--count 513 is more than 512"),
