@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from .errors import EdgeresnetError, quoted
 from .notes import BY_STAGE, Notes
@@ -17,6 +17,8 @@ from .portable.codec import CodecError
 from .portable.frozen import OMIT, dataclass
 from .portable.machine import Machine
 from .portable.result import Measured, Result, RunWarning, Verdict, Word
+from .portable.tasks import DEFAULT, TaskName
+from .portable.tasks.task import Task, task_of
 
 FORMAT = 3
 State = Literal["made", "done", "failed", "skipped", "deferred", "todo"]
@@ -120,6 +122,14 @@ def model_of(recipe: Mapping[str, object]) -> ModelKeys:
     if not (model.arch or model.checkpoint):
         raise CodecError("recipe.model", "has neither arch nor checkpoint")
     return model
+
+
+def task_in(recipe: Mapping[str, object]) -> Task:
+    """Return the task of a stored recipe; raise CodecError where there is none of this name."""
+    name = str(recipe.get("task", DEFAULT))
+    if name not in get_args(TaskName):
+        raise CodecError("recipe.task", f"is {name!r}, which is not a task")
+    return task_of(name)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def _sections(comparison: Comparison) -> Iterator[_Section]:
     if comparison.measured or absent:
         energy, rate = _measured_amounts(comparison.measured)
         absent += [sentence for each in (energy, rate) if not each.rows for sentence in each.sentences]
-        score = " or ".join(dict.fromkeys("top-1" if row.miou_pct is None else "mIoU" for row in comparison.measured))
+        score = " or ".join(dict.fromkeys(row.metric for row in comparison.measured))
         heads = tuple(each.format(score=score) for each in _MEASURED)
         yield _Section("What was measured", heads, [_measured_row(row) for row in comparison.measured], absent)
         yield from (each for each in (energy, rate) if each.rows)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
+from typing import Any
 
 from ..portable import amounts, intervals, timing_warnings
 from ..portable.amounts import EnergyAmount, RateAmount
 from ..portable.frozen import OMIT, dataclass
 from ..portable.probabilities import Estimate
-from ..portable.result import AnyAccuracy, Measured, Word
+from ..portable.result import TOP1, AnyAccuracy, Measured, Word
 from ..portable.tasks.task import task_of
 from ..portable.times import Latency
 from ..runs import Run
@@ -59,11 +60,13 @@ class MeasuredVariant:
     crossed: int | None = field(default=None, metadata=OMIT)  # images on the other side of it than in FP32
     calibration_error: float | None = field(default=None, metadata=OMIT)  # the expected one
     miou_pct: float | None = field(default=None, metadata=OMIT)  # where classes are those of pixels
+    map_pct: float | None = field(default=None, metadata=OMIT)  # where classes are those of boxes
+    metric: str = field(default=TOP1.short, metadata=OMIT)
 
     @property
     def score_pct(self) -> float | None:
-        """Top-1, or the mIoU."""
-        return self.top1_pct if self.miou_pct is None else self.miou_pct
+        """The score under whichever name; None without labels."""
+        return next((each for each in (self.top1_pct, self.miou_pct, self.map_pct) if each is not None), None)
 
 
 @dataclass(frozen=True)
@@ -215,10 +218,10 @@ def _measured(name: str, run: Run, target: str, variant: str) -> Iterator[Measur
     )
 
 
-def _score(accuracy: AnyAccuracy) -> dict[str, float | None]:
-    """Return the score under its key; `top1_pct` is there for every task."""
+def _score(accuracy: AnyAccuracy) -> dict[str, Any]:
+    """Return the score under its key, and its name; `top1_pct` is there for every task."""
     known = {f"{accuracy.name.key}_pct": accuracy.score_pct} if accuracy.has_labels else {}
-    return {"top1_pct": None, **known}
+    return {"top1_pct": None, **known, "metric": accuracy.name.short}
 
 
 def _speedup(result: Measured, baseline: str, variant: str) -> Factor | None:

@@ -109,6 +109,7 @@ def _times(remaining: Remaining) -> VariantTimes:
 def _evaluation_sentence(before: AnyAccuracy, pruned: AnyAccuracy) -> str:
     low, high = pruned.drop_interval_pp()
     return (
-        f"evaluation: {pruned.score_pct:.2f} % of {pruned.images} images, {before.score_pct:.2f} % before: "
+        f"evaluation on {pruned.images} images: {pruned.name.short} {pruned.score_pct:.2f} %, "
+        f"{before.score_pct:.2f} % before: "
         f"{pruned.drop_pp:.2f} points lost, 95 % interval {low:.2f} to {high:.2f}"
     )

@@ -8,7 +8,9 @@ from dataclasses import field
 from ..notes import CalibrateNotes, QuantizeNotes
 from ..portable.frozen import OMIT, dataclass
 from ..portable.result import AnyAccuracy, RunWarning
-from ..runs import Part
+from ..portable.tasks import DEFAULT, TaskName
+from ..portable.tasks.task import task_of
+from ..runs import Part, task_in
 from ..text import wrapped
 from . import shared, summary
 
@@ -43,6 +45,7 @@ class Quantized:
     dead_channels: Mapping[str, int]
     warnings: tuple[RunWarning, ...]
     targets: Mapping[str, QuantizedTarget]
+    task: TaskName = field(default=DEFAULT, metadata=OMIT)
 
 
 def of(done: Part) -> Quantized:
@@ -54,6 +57,7 @@ def of(done: Part) -> Quantized:
         dead_channels=calibration.dead_channels,
         warnings=shared.warnings_of(done),
         targets={target: _quantized_target(done, target) for target in done.int8},
+        task=task_in(done.recipe).name,
     )
 
 
@@ -63,7 +67,7 @@ def render(quantized: Quantized) -> str:
     ranges = f"ranges from {images.images} calibration images; {images.held_out} others were held out"
     lines = [wrapped(f"{quantized.name}: {ranges}")]
     for target, about in quantized.targets.items():
-        lines += ["", *_target_lines(target, about)]
+        lines += ["", *_target_lines(target, about, quantized.task)]
     dead = sum(quantized.dead_channels.values())
     if dead:
         lines += ["", wrapped(f"note: {dead} channels are dead: no calibration image activates them")]
@@ -80,7 +84,7 @@ def _quantized_target(done: Part, target: str) -> QuantizedTarget:
     )
 
 
-def _target_lines(target: str, about: QuantizedTarget) -> list[str]:
+def _target_lines(target: str, about: QuantizedTarget, task: TaskName) -> list[str]:
     megabytes = f"{about.bytes_before / 1e6:.2f} MB → {about.bytes_after / 1e6:.2f} MB"
     lines = [
         f"{target}: {about.file or about.artifact}",
@@ -92,25 +96,25 @@ def _target_lines(target: str, about: QuantizedTarget) -> list[str]:
         sentences.append(f"and {len(floats) - _SHOWN} more stay float (--json names them)")
     if about.images_in_levels:
         sentences.append("the input keeps its 256 levels: INT8 loses nothing there")
-    sentences += summary.placement_sentences(about) + summary.control_sentences(about)
+    sentences += summary.placement_sentences(about) + summary.control_sentences(about, task_of(task).flipped)
     sentences += summary.quantizing_sentences(about.steps)
     held_out = about.held_out
     if held_out.images:
-        agree = f"{held_out.agree} of {held_out.answers} {'answers' if held_out.pixels is None else 'pixels'}"
+        agree = f"{held_out.agree} of {held_out.answers} {held_out.unit}"
         sentences.append(f"held-out images: {agree} are the same, SQNR {summary.sqnr(held_out.sqnr_db)}")
     else:
         sentences.append("there are too few images to hold some out: the loss is not known")
     sentences += summary.noisiest_layers(about)
     if about.evaluation:
-        sentences.append(_evaluation_sentence(about.evaluation))
+        sentences.append(_evaluation_sentence(about.evaluation, task_of(task).flipped))
     return lines + [wrapped(f"  {sentence}", 4) for sentence in sentences]
 
 
-def _evaluation_sentence(accuracy: AnyAccuracy) -> str:
+def _evaluation_sentence(accuracy: AnyAccuracy, flipped: str) -> str:
     drop, interval = summary.signed(accuracy.drop_pp), summary.span(accuracy.drop_interval_pp())
     score = summary.percent(accuracy.score_pct)
     return (
         f"{accuracy.images} evaluation images, in onnxruntime before any compiler: {accuracy.name.short} {score}, "
-        f"drop {drop} points ({interval}), same answer for {summary.percent(accuracy.agree_pct)}, "
+        f"drop {drop} points ({interval}), {summary.percent(accuracy.agree_pct)} same {flipped}, "
         f"SQNR {summary.sqnr_cell(accuracy)}"
     )

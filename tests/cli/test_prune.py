@@ -44,7 +44,7 @@ def test_what_is_written_is_an_ordinary_checkpoint(command: Command, given: Path
     assert "cifar_resnet8: " in out
     assert "million multiplications stay" in out
     assert "% before pruning, " in " ".join(out.split())
-    assert "evaluation: " in out
+    assert "evaluation on " in out
     rows = out[out.index("target ") :].split("\n\n")[0].splitlines()  # multiplications with milliseconds
     half = [["openvino", "half"]] if machine.has_bf16() else []
     assert [row.split()[:2] for row in rows] == [["target", "as"], ["openvino", "fp32"], ["openvino", "pruned"], *half]

@@ -83,6 +83,8 @@ def test_flips_of_maps_are_pixels() -> None:
     assert found.pixels is not None
     assert found.pixels >= 4 * 4 * 4
     assert found.agreement == 1 - found.flips / found.pixels
-    unsure = [cause.evidence for cause in found.causes if cause.code == "preprocessing"]
+    doubts = [cause for cause in found.causes if cause.code == "preprocessing"]
+    assert all("edgeresnet diagnose" not in each.remedy for each in doubts), "it compares answers of images alone"
+    unsure = [each.evidence for each in doubts]
     assert all("median pixel" in each for each in unsure)
     assert all(float(each.rsplit(" ", 2)[1].strip("%")) >= 20 for each in unsure), "one of five classes has a fifth"

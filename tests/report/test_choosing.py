@@ -82,11 +82,18 @@ def test_what_was_left_out_is_named() -> None:
 
 
 def test_before_the_device_measured_the_search_says_what_goes_along() -> None:
-    assert control_sentences(notes())[-1] == (
+    assert control_sentences(notes(), "answers")[-1] == (
         "the device chooses from it and int8-all with 0 of 3 layers in float (1.50 % of answers change), and int8-safe "
         "with 2 of 3 layers in float (1.50 % of answers change)"
     )
     assert control_word(notes()) == ", 1 in float: fc; 2 more networks to choose from"
+
+
+def test_a_forecast_counts_what_the_task_compares() -> None:
+    words = " ".join(control_sentences(notes(), "pixels"))
+    assert "1.50 % of pixels changed" in words
+    assert "(1.50 % of pixels change)" in words
+    assert "answers" not in words
 
 
 def test_a_single_network_has_no_such_lines() -> None:

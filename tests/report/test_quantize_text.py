@@ -71,4 +71,4 @@ def test_dead_channels_and_the_evaluation_are_shown() -> None:
     text = words({"a": 2, "b": 1}, evaluation=counts)
     assert "note: 3 channels are dead: no calibration image activates them" in text
     assert "top-1 90.00 %, drop +0.40 points (" in text
-    assert "same answer for 99.00 %" in text
+    assert "99.00 % same answers" in text

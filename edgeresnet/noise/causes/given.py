@@ -13,6 +13,8 @@ from . import words
 from .evidence import Evidence
 
 UNSURE, OTHER = "preprocessing", "other-weights"
+_SEARCHED = "Check the preprocessing first: `edgeresnet diagnose` compares its variants on images with labels."
+_GIVEN = "Check the preprocessing first: size, mean and std must be those of the network's training."
 _UNSURE = 0.2  # of the way from chance to certainty
 _SAME_DB = 30.0  # without rounding, the file and the FP32 network are closer than that
 
@@ -34,7 +36,7 @@ def _unsure(evidence: Evidence) -> Iterator[Cause]:
             "",
             f"FP32 is not confident either: in a median {'image' if logits.ndim == 2 else 'pixel'} its most likely "
             f"class has {words.percent(top)}.",
-            "Check the preprocessing first: `edgeresnet diagnose` compares its variants on images with labels.",
+            _SEARCHED if logits.ndim == 2 else _GIVEN,
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...notes import QuantizeNotes
 from ...portable.result import Measured
-from ...runs import Run, StepRecord
+from ...portable.tasks.task import Task
+from ...runs import Run, StepRecord, task_in
 from ...text import as_sentence
 from ..summary import (
     CHOICE_COLUMNS,
@@ -53,20 +54,21 @@ def _noise(run: Run, step: StepRecord, notes: QuantizeNotes) -> Markup:
     numbers = [(row.label, row.shown or "not measured", words) for row, words in zip(rows, sentences, strict=True)]
     return figure(
         f"Quantization noise, {target}",
-        _caption(notes),
+        _caption(notes, task_in(run.recipe)),
         strips(rows, around(known, room=0.15, log=False), unit="dB"),
         origins,
         (("what", "SQNR", "meaning"), numbers),
     )
 
 
-def _caption(notes: QuantizeNotes) -> str:
+def _caption(notes: QuantizeNotes, task: Task) -> str:
     float_ = "; ".join(f"{layer}: {why}" for layer, why in notes.kept_float.items())
+    more = (*placement_sentences(notes), *control_sentences(notes, task.flipped))
     return (
         "SQNR in dB, compared with the network before quantization. 10 dB more is a tenth of the noise. Steps are "
         f"measured on {notes.held_out.images} held-out images. INT8 layers: {len(notes.int8)}."
         f"{f' In float: {float_}.' if float_ else ''}{'' if notes.layers else ' Its layers were not measured.'}"
-        f"{''.join(f' {as_sentence(each)}' for each in (*placement_sentences(notes), *control_sentences(notes)))}"
+        f"{''.join(f' {as_sentence(each)}' for each in more)}"
     )
 
 

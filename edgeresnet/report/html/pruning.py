@@ -60,8 +60,8 @@ def _curve(search: CutSearch, origin: Origin) -> Markup:
         drawn.append(_top1(across, search))
     words = (
         f"{as_sentence(search.sentence)} Each pruned network was timed in turn with the unpruned one. The level "
-        "line is the goal, and the ring is what was chosen. Whiskers are 95 % intervals. Top-1 before recovery "
-        f"{'is in the second chart' if len(drawn) > 1 else 'was not measured'}."
+        "line is the goal, and the ring is what was chosen. Whiskers are 95 % intervals. The "
+        f"{search.metric} before recovery {'is in the second chart' if len(drawn) > 1 else 'was not measured'}."
     )
     title = f"Pruning for {search.target}: what is faster"
     return figure(title, words, el("div", drawn, class_="pair"), [origin], search.table)

@@ -46,7 +46,6 @@ from .conditions import machine_lines
 from .controlling import control_sentences, control_word, float_layers, placement_sentences
 from .learning import best_epoch_sentence, epoch_cells, epoch_columns, epoch_rows, recovery_sentence, training_sentence
 from .pruning import (
-    CUT_COLUMNS,
     REMAINING_COLUMNS,
     UNTIMED,
     Cut,
@@ -91,7 +90,6 @@ from .tradeoff import TradeoffPoint, frontier, tradeoff_points
 
 __all__ = [
     "CHOICE_COLUMNS",
-    "CUT_COLUMNS",
     "ENERGY_COLUMNS",
     "LATENCY_COLUMNS",
     "REMAINING_COLUMNS",

@@ -11,8 +11,8 @@ from .choosing import taken_layers
 _NAMED = 3  # layers by name; `--json` has all
 
 
-def control_sentences(notes: QuantizeNotes) -> list[str]:
-    """Return what the search found, and why it ended; nothing where there was none."""
+def control_sentences(notes: QuantizeNotes, flipped: str) -> list[str]:
+    """Return what the search found, and why it ended; nothing where there was none. `flipped` is the task's word."""
     control = notes.control
     if control is None:
         return []
@@ -23,7 +23,7 @@ def control_sentences(notes: QuantizeNotes) -> list[str]:
         "time": f"the search ended with its time (`quantize.minutes`): it keeps {_count(float_, all_)} in float",
         "reach": f"no set of float layers is good enough on the calibration images: the nearest one has {float_}",
     }[control.ended]
-    return [first, _forecast(control), *_time(control), *_others(control, all_)]
+    return [first, _forecast(control, flipped), *_time(control), *_others(control, all_, flipped)]
 
 
 def placement_sentences(notes: QuantizeNotes) -> list[str]:
@@ -63,18 +63,18 @@ def _count(some: int, all_: int) -> str:
     return f"{some} of {all_} layers" if some else "no layer"
 
 
-def _forecast(control: ControlNotes) -> str:
+def _forecast(control: ControlNotes, flipped: str) -> str:
     chosen = control.chosen
     return (
-        f"forecast on {control.images} calibration images, without labels: {chosen.flips_pct:.2f} % of answers "
+        f"forecast on {control.images} calibration images, without labels: {chosen.flips_pct:.2f} % of {flipped} "
         f"changed, {chosen.drop_pp:.2f} points lost, probabilities changed by {chosen.confidence_change:.4f} on average"
     )
 
 
-def _others(control: ControlNotes, all_: int) -> list[str]:
+def _others(control: ControlNotes, all_: int, flipped: str) -> list[str]:
     """Return what else a bundle holds, for the device's result to choose from."""
     found = [
-        f"{name} with {len(each.layers)} of {all_} layers in float ({each.flips_pct:.2f} % of answers change)"
+        f"{name} with {len(each.layers)} of {all_} layers in float ({each.flips_pct:.2f} % of {flipped} change)"
         for name, each in control.others.items()
     ]
     return [f"the device chooses from it and {', and '.join(found)}"] if found else []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from ...portable import amounts
 from ...portable.amounts import Amounts
 from ...portable.frozen import dataclass
-from ...portable.result import Measured, Variant, Word
+from ...portable.result import TOP1, Measured, Variant, Word
 from ...runs import Run
 from .amounts import Labelled, energy_cell, energy_sentences, rate_cell, rate_sentences, setting_sentences, short_cells
 from .cells import Table, drop_cell, p50_cell, score_cell, signed, table
@@ -58,7 +58,9 @@ class Matrix:
         return [*setting_sentences(known), *energy_sentences(known), *rate_sentences(known), *best]
 
     def _table(self, columns: tuple[Column, ...]) -> Table:
-        return table([name for name, _ in columns], [[cell(row) for _, cell in columns] for row in self.rows])
+        score = next((row.variant.accuracy.name for row in self.rows if row.variant), TOP1).short
+        heads = [name.format(score=score) for name, _ in columns]
+        return table(heads, [[cell(row) for _, cell in columns] for row in self.rows])
 
 
 def device_matrix(run: Run) -> Matrix:
@@ -132,7 +134,7 @@ _NAMES: tuple[Column, ...] = (
     ("device", lambda row: row.device),
     ("target", lambda row: row.target),
     ("as", lambda row: row.name),
-    ("top-1", _score),
+    ("{score}", _score),
 )
 _END: tuple[Column, ...] = (("best", _best), ("verdict", lambda row: row.verdict or ""))
 _SHORT: tuple[Column, ...] = (("p50 ms", _p50), ("images/s", _short_rate), ("mJ", _short_energy), *_END)

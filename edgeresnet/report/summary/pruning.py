@@ -16,10 +16,14 @@ from ...portable.times import Ratio
 from .cells import Table, ms, ratio_cell, table
 
 REMAINING_COLUMNS = ("target", "as", "MACs %", "params %", "p50 ms", "times fp32 (95 %)")
-CUT_COLUMNS = ("MACs %", "params %", "dense ms", "ms", "times as fast (95 %)", "top-1 %", "")
 UNTIMED = "the effect on latency was not measured"
 
 _SHIPS = {"pruned": "FP32", "half": "half precision", "int8": "INT8"}  # what is timed is what would ship
+
+
+def cut_columns(metric: str) -> tuple[str, ...]:
+    """Return the heads over the cuts of a search."""
+    return "MACs %", "params %", "dense ms", "ms", "times as fast (95 %)", f"{metric} %", ""
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,7 @@ def cut_searches(notes: PruneNotes) -> list[CutSearch]:
 def _search(notes: PruneNotes, search: SpeedupSearch, target: str) -> CutSearch:
     cuts = tuple(Cut(each.macs / notes.macs[0], each.targets[target].ratio, each.top1) for each in search.curve)
     sentence = _search_sentence(search, target)
-    columns = (*CUT_COLUMNS[:-2], f"{search.metric} %", "")
-    rows = table(columns, _cut_rows(notes, search, target))
+    rows = table(cut_columns(search.metric), _cut_rows(notes, search, target))
     return CutSearch(target, search.goals[target], search.chosen, cuts, search.top1, sentence, rows, search.metric)
 
 
@@ -174,7 +177,7 @@ def _is_beaten(curve: Sequence[CutPoint], number: int, target: str) -> bool:
 
 
 def _cut_rows(notes: PruneNotes, search: SpeedupSearch, target: str) -> list[tuple[str, ...]]:
-    """Return rows under CUT_COLUMNS, the unpruned network first. Each cut has the time of the one it was timed with."""
+    """Return rows under `cut_columns`, the unpruned network first. A cut has the time of the one it was timed with."""
     words = {search.milder: "next milder", search.chosen: "chosen"}
     rows: list[tuple[str, ...]] = [("100.0", "100.0", "", "", "", _hundredths(search.top1), "")]
     for number, cut in enumerate(search.curve):

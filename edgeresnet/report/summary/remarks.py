@@ -100,7 +100,7 @@ def _decoding(result: Measured) -> Iterator[str]:
     for library, difference in result.decoding.items():
         if difference and difference.largest_levels:
             yield (
-                f"{result.target}: decoded with {library} on the device, {difference.answers_changed} of "
-                f"{difference.images} answers change ({difference.mean_levels:.2f} levels on average, "
-                f"{difference.largest_levels} at most)"
+                f"{result.target}: decoded with {library} on the device, the {task_of(result.task).flipped} of "
+                f"{difference.answers_changed} of {difference.images} images change "
+                f"({difference.mean_levels:.2f} levels on average, {difference.largest_levels} at most)"
             )

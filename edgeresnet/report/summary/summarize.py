@@ -12,7 +12,7 @@ from ...portable.amounts import Amounts
 from ...portable.frozen import dataclass
 from ...portable.result import AnyAccuracy, Measured, RunWarning, Verdict, Word
 from ...portable.times import Latency
-from ...runs import Run, StepRecord, model_of
+from ...runs import Run, StepRecord, model_of, task_in
 from .. import verdicts
 from .amounts import energy_sentences, energy_table, rate_sentences, rate_table
 from .cells import LATENCY_COLUMNS, Table, accuracy_cells, accuracy_columns, latency_cells, score_name, table
@@ -195,7 +195,8 @@ def _searches(run: Run) -> Iterator[tuple[str, str]]:
     for step in run.steps:
         if isinstance(step.notes, QuantizeNotes) and step.notes.control:
             target = step.step.target
-            yield from ((target, each) for each in (*control_sentences(step.notes), *choice_sentences(run, target)))
+            found = (*control_sentences(step.notes, task_in(run.recipe).flipped), *choice_sentences(run, target))
+            yield from ((target, each) for each in found)
 
 
 def title(recipe: Mapping[str, object], measured: Sequence[Measured]) -> str:

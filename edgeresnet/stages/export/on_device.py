@@ -293,8 +293,8 @@ def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Map
         found[library] = difference
         _say(
             f"decoding with {library}: pixels differ from the host's by {difference.mean_levels:.2f} levels "
-            f"on average, {difference.largest_levels} at most; {difference.answers_changed} of {len(files)} answers "
-            "change"
+            f"on average, {difference.largest_levels} at most; the {outputs.of_task.flipped} "
+            f"of {difference.answers_changed} of {len(files)} images change"
         )
     return found
 
