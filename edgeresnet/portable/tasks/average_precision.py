@@ -82,7 +82,7 @@ def _of_class(labelled: Sequence[Labelled], detected: Sequence[Detected], number
         there, given = truth.numbers == number, found.numbers == number
         crowd = truth.crowd[there].astype(bool)
         order = np.argsort(-found.scores[given], kind="stable")[:MOST]
-        one, other = _matched(found.boxes[given][order], truth.boxes[there], crowd)
+        one, other = matched_boxes(found.boxes[given][order], truth.boxes[there], crowd)
         images.append(np.full(len(order), index))
         scores.append(found.scores[given][order])
         correct.append(one)
@@ -95,7 +95,7 @@ def _of_class(labelled: Sequence[Labelled], detected: Sequence[Detected], number
     return Matches(np.concatenate(images), np.concatenate(scores), *tables, np.array(objects))
 
 
-def _matched(boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def matched_boxes(boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return, by threshold and box, whether it is an object, and whether it is one of a crowd.
 
     The most probable box chooses first. It takes the free object that it overlaps most, else a crowd, which any number
@@ -104,11 +104,12 @@ def _matched(boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> tuple[n
     correct, ignored = (np.zeros((len(THRESHOLDS), len(boxes)), bool) for _ in range(2))
     if not len(boxes) or not len(truth):
         return correct, ignored
-    overlap = _iou(boxes, truth, crowd)
+    overlap = iou(boxes, truth, crowd)
     enough = np.minimum(THRESHOLDS, _EXACT)[:, None]
     taken = np.zeros((len(THRESHOLDS), len(truth)), bool)
     rows = np.arange(len(THRESHOLDS))
-    for box, each in enumerate(overlap):
+    for box in np.flatnonzero((overlap >= enough.min()).any(axis=1)).tolist():
+        each = overlap[box]
         fits = (each >= enough) & ~taken
         correct[:, box] = (fits & ~crowd).any(axis=1)
         ignored[:, box] = (fits & crowd).any(axis=1) & ~correct[:, box]
@@ -118,7 +119,7 @@ def _matched(boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> tuple[n
     return correct, ignored
 
 
-def _iou(boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+def iou(boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> np.ndarray:
     """Return the IoU of each box with each object; with a crowd, the part of the box that is in it."""
     corners = [np.asarray(each, np.float64).reshape(-1, 4) for each in (boxes, truth)]
     one, other = corners[0][:, None], corners[1][None]

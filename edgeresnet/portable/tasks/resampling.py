@@ -68,39 +68,22 @@ class Spread(NamedTuple):
     largest: float  # how far the image is from the others that matters most
 
 
-class Drop:
-    """The mean ratio before minus that of now, over the classes that occur in either."""
+class Estimate:
+    """A number between two ends that was measured on some images, and how much each of these matters to it."""
 
-    ends = Interval(-1.0, 1.0)
+    ends: Interval
+    images: int
+    value: float
 
-    def __init__(self, before: Ratios, now: Ratios) -> None:
-        there = (before.bottoms + now.bottoms).any(axis=1)
-        self.before, self.now = (Ratios(each.tops[there], each.bottoms[there]) for each in (before, now))
-        self.images = int(there.sum())
-
-    @functools.cached_property
-    def value(self) -> float:
-        """What is lost; nan: no image has anything to count."""
-        return float(_lost(self.before.sums(), self.now.sums()))
-
-    @functools.cached_property
+    @property
     def spread(self) -> Spread:
-        """How much single images matter. A class of one image is compared with the other classes."""
-        count = self.images
-        away = _lost(self.before.without_each(), self.now.without_each())
-        away -= away.mean()
-        squares = float((away**2).sum())
-        if squares == 0:
-            return Spread(0.0, count - 1, 0.0)
-        excess = max(count * float((away**4).sum()) / squares**2 - 1, 1e-9)  # kurtosis: how few images matter
-        freedom = max(1.0, min(1.0, 2 / excess) * (count - 1))
-        return Spread(math.sqrt((count - 1) / count * squares), freedom, (count - 1) * float(np.abs(away).max()))
+        """How much single images matter."""
+        raise NotImplementedError
 
-    @functools.cached_property
+    @property
     def differing(self) -> Interval:
-        """How many images show how much lower the value may be, and how much higher: those that changed at all."""
-        changed = float(np.any([one != other for one, other in zip(self.before, self.now, strict=True)], (0, 2)).sum())
-        return Interval(changed, changed)
+        """How many images show how much lower the value may be, and how much higher."""
+        raise NotImplementedError
 
     def interval(self, z: float = Z95, times: float = 1.0) -> Interval:
         """Return the interval of the value; `times` as many images like these give its multiple."""
@@ -110,6 +93,40 @@ class Drop:
         known = t_point(math.erfc(z / math.sqrt(2)) / 2, freedom * times) * error / math.sqrt(times)
         low, high = (math.hypot(known, _unseen(self.images * times, few * times, largest, z)) for few in self.differing)
         return Interval(max(self.ends.low, self.value - low), min(self.ends.high, self.value + high))
+
+
+def spread_of(without: np.ndarray) -> Spread:
+    """Return how much single images matter, from what a number is without each of them."""
+    count, away = len(without), without - without.mean()
+    squares = float((away**2).sum())
+    if squares == 0:
+        return Spread(0.0, count - 1, 0.0)
+    excess = max(count * float((away**4).sum()) / squares**2 - 1, 1e-9)  # kurtosis: how few images matter
+    freedom = max(1.0, min(1.0, 2 / excess) * (count - 1))
+    return Spread(math.sqrt((count - 1) / count * squares), freedom, (count - 1) * float(np.abs(away).max()))
+
+
+class Drop(Estimate):
+    """The mean ratio before minus that of now, over the classes that occur in either."""
+
+    ends = Interval(-1.0, 1.0)
+
+    def __init__(self, before: Ratios, now: Ratios) -> None:
+        there = (before.bottoms + now.bottoms).any(axis=1)
+        self.before, self.now = (Ratios(each.tops[there], each.bottoms[there]) for each in (before, now))
+        self.images = int(there.sum())
+        self.value = float(_lost(self.before.sums(), self.now.sums()))  # nan: no image has anything to count
+
+    @functools.cached_property
+    def spread(self) -> Spread:
+        """How much single images matter. A class of one image is compared with the other classes."""
+        return spread_of(_lost(self.before.without_each(), self.now.without_each()))
+
+    @functools.cached_property
+    def differing(self) -> Interval:
+        """How many images show how much lower the value may be, and how much higher: those that changed at all."""
+        changed = float(np.any([one != other for one, other in zip(self.before, self.now, strict=True)], (0, 2)).sum())
+        return Interval(changed, changed)
 
 
 class Level(Drop):
