@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.models.detection.retinanet import _default_anchorgen
 
 from edgeresnet import models
-from edgeresnet.models import anchors, names
+from edgeresnet.models import anchors, detectors, names
+from edgeresnet.portable.tasks.detector import Detector
+from edgeresnet.portable.tasks.two_stage import TwoStage
 
 from .networks import lively
 
 
 def rows(arch: str, size: int, classes: int) -> int:
     found = anchors.of(arch, size, classes)
-    assert found is not None
+    assert isinstance(found, Detector)
     each = len(found.ratios) * len(found.sizes[0])
     return each * sum(cells * cells for cells in found.grids)
 
@@ -44,3 +47,23 @@ def test_a_fresh_network_finds_nothing() -> None:
     with torch.no_grad():
         scores = network(torch.randn(4, 1, 64, 64))[..., :10].sigmoid()
     assert 0.005 < scores.mean() < 0.02  # most anchors are background, and the loss would be of these alone
+
+
+def test_the_first_stage_has_a_row_for_each_cell_and_the_second_its_weights() -> None:
+    found = anchors.of("fasterrcnn_resnet50_fpn", 100, 7)
+    assert isinstance(found, TwoStage)
+    with torch.device("meta"):
+        network = models.build("fasterrcnn_resnet50_fpn", 7, 1).eval()
+        assert network(torch.zeros(1, 1, 100, 100)).shape == (1, found.rows, found.columns)
+    theirs = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=7)
+    assert network.state_dict().keys() == theirs.state_dict().keys()
+    assert theirs.rpn.anchor_generator.sizes == found.sizes
+    network.roi_heads = theirs.roi_heads
+    assert isinstance(network, detectors.TwoStage)
+    weights = network.second_stage()
+    seen = torch.randn(3, 256, 7, 7)
+    with torch.no_grad():
+        wanted = theirs.roi_heads.box_predictor(theirs.roi_heads.box_head(seen))
+    logits, offsets = weights.answers(seen.permute(0, 2, 3, 1).numpy())
+    assert abs(logits - wanted[0].numpy()).max() < 1e-5
+    assert abs(offsets.reshape(3, -1) - wanted[1].numpy()).max() < 1e-5
