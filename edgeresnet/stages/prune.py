@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import models, tasks
+from .. import models
 from ..context import Context
 from ..errors import ModelError
 from ..images import Samples
@@ -43,7 +43,7 @@ def prune(inputs: PruneInputs, spec: PruneSpec, out: Path, ctx: Context) -> Prun
     cuttable = units.of(network, spec.network.channels, size)
     if plan.importance == "taylor":
         assert inputs.training is not None  # the planner hands them in
-        _collect_gradients(network, inputs.training.value, cuttable.macs, ctx, tasks.of(spec.network.task))
+        _collect_gradients(network, inputs.training.value, cuttable.macs, ctx, spec.network.learned)
     scores = importance.scores(network, cuttable, plan.importance)
     chooser = Chooser(cuttable, scores, multiple=spec.multiple, every_layer_alike=plan.scope == "per-layer")
     choice, search = _chosen(network, chooser, inputs, spec, ctx)
@@ -108,7 +108,7 @@ def _goal(inputs: PruneInputs, spec: PruneSpec, chooser: Chooser) -> speed.Goal:
     speedups, given = spec.prune.speedup or {}, inputs.evaluation or inputs.training
     if given is None or not given.value.classes:
         return speed.Goal(speedups, ships, spec.timed.timing)
-    few, task = _some(given.value, chooser.dense.macs, _SEEN, spec.seed), tasks.of(spec.network.task)
+    few, task = _some(given.value, chooser.dense.macs, _SEEN, spec.seed), spec.network.learned
     return speed.Goal(
         speedups, ships, spec.timed.timing, lambda network: _score(network, few, task), len(few), task.metric
     )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import models, tasks
+from .. import models
 from ..context import Context
 from ..images import Samples, choose
 from ..models import checkpoint
@@ -39,7 +39,7 @@ def recover(inputs: RecoverInputs, spec: RecoverSpec, out: Path, ctx: Context) -
     models.check_answer(network, spec.network, samples.preprocessing.size)
     sides = choose.split(samples, plan.validation, ctx.seed)
     learning, validation = (Split(each if plan.epochs else _some(each, ctx.seed)) for each in sides)
-    task = tasks.of(spec.network.task)
+    task = spec.network.learned
     dense_top1, _ = validate(dense, validation, process_group.mine(), task)
     before, after = remeasure_statistics(network, learning, validation, ctx, task)
     until = began + 60 * plan.minutes if plan.minutes else float("inf")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from .. import models, tasks
+from .. import models
 from ..context import Context
 from ..images import Samples, choose
 from ..models import checkpoint
@@ -74,7 +74,7 @@ def _prepared(inputs: TrainInputs, spec: TrainSpec, ctx: Context) -> Training:
     models.check_answer(network, about, samples.preprocessing.size)
     learning, validation = choose.split(samples, plan.validation, ctx.seed)
     able = given is not None and plan.head == "keep"
-    return Training(network, plan, Split(learning), Split(validation), ctx, able=able, task=tasks.of(about.task))
+    return Training(network, plan, Split(learning), Split(validation), ctx, able=able, task=about.learned)
 
 
 def _warn_of_skipped(samples: Samples, ctx: Context) -> None:

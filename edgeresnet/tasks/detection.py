@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 ABSENT, CROWD = -1, -2
 _FOREGROUND, _BACKGROUND = 0.5, 0.4  # IoU from which an anchor is an object's, and below which it is background
 _IN_CROWD = 0.5  # share of an anchor in a crowd from which it is neither
+_ALPHA = 0.25  # weight of objects in the focal loss; its exponent is 2
 _STEPS = 256  # of scores, by which boxes are counted
 _SURE = 0.5  # score from which a teacher's offsets are learned
 
 
 class Wanted(NamedTuple):
-    """What each anchor of an image shall answer."""
+    """What the anchors of an image shall answer."""
 
-    classes: torch.Tensor  # rows × classes: 1 for an object's, else 0
-    offsets: torch.Tensor  # rows × 4
-    foreground: torch.Tensor  # rows: anchors of objects
-    known: torch.Tensor  # rows: those and background
+    known: torch.Tensor  # whether an anchor is an object's or background
+    rows: torch.Tensor  # the anchors of objects
+    classes: torch.Tensor  # of these objects
+    offsets: torch.Tensor  # to these objects
 
 
 @dataclass(frozen=True)
@@ -76,18 +77,22 @@ class Detection:
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         """Return the focal loss of classes and the distance of offsets, for each object, summed over images."""
         import torch
-        from torchvision.ops import sigmoid_focal_loss
+        from torch.nn.functional import softplus
 
         if not len(labels):  # a process's part of a very small batch
             return logits.sum()
-        classes = logits.shape[2] - 4
-        each = [self._wanted(one, classes) for one in labels]
-        wanted = Wanted(*(torch.stack(column) for column in zip(*each, strict=True)))
-        focal = sigmoid_focal_loss(logits[..., :classes], wanted.classes).sum(2)
-        apart = (logits[..., classes:] - wanted.offsets).abs().sum(2)
-        foreground = wanted.foreground
-        summed = torch.where(wanted.known, focal, 0).sum(1) + torch.where(foreground, apart, 0).sum(1)
-        return (summed / foreground.sum(1).clamp(min=1)).sum()
+        scores, offsets = logits[..., :-4], logits[..., -4:]
+        each = [wanted(_anchors(self._own, labels.device), one) for one in labels]
+        counts = torch.tensor([len(one.rows) for one in each], device=labels.device)
+        places = torch.arange(len(each), device=labels.device).repeat_interleave(counts)
+        _, rows, numbers, shall = (torch.cat(column) for column in zip(*each, strict=True))
+        found = scores[places, rows, numbers]
+        focal = (1 - _ALPHA) * scores.sigmoid() ** 2 * softplus(scores)  # of background
+        of_objects = _ALPHA * (-found).sigmoid() ** 2 * softplus(-found)
+        focal = focal.index_put((places, rows, numbers), of_objects).sum(2)
+        apart = (offsets[places, rows] - shall).abs().sum(1)
+        known = torch.stack([one.known for one in each])
+        return ((focal * known).sum(1) / counts.clamp(min=1)).sum() + (apart / counts[places]).sum()
 
     def apart(self, found: torch.Tensor, wanted: torch.Tensor, warm: float) -> torch.Tensor:
         """Return the same distances from a teacher's answers: classes count where they differ, offsets where the
@@ -147,17 +152,14 @@ class Detection:
         assert isinstance(self.detector, Detector), "learning needs anchors, and one stage"
         return self.detector
 
-    def _wanted(self, labels: torch.Tensor, classes: int) -> Wanted:
-        return wanted(_anchors(self._own, labels.device), labels, classes)
 
-
-def wanted(anchors: torch.Tensor, labels: torch.Tensor, classes: int) -> Wanted:
-    """Return what each anchor shall answer to one image with these labels."""
+def wanted(anchors: torch.Tensor, labels: torch.Tensor) -> Wanted:
+    """Return what anchors shall answer to one image with these labels."""
     import torch
 
     crowds, objects = labels[labels[:, 0] <= CROWD, 1:], labels[(labels[:, 0] >= 0) & (_areas(labels[:, 1:]) > 0)]
-    target, offsets = anchors.new_zeros(len(anchors), classes), torch.zeros_like(anchors)
-    foreground = torch.zeros(len(anchors), dtype=torch.bool, device=anchors.device)
+    which = torch.zeros(len(anchors), dtype=torch.long, device=anchors.device)
+    foreground = which > 0
     known = ~foreground
     if len(objects):
         overlap = _iou(objects[:, 1:], anchors)
@@ -165,12 +167,12 @@ def wanted(anchors: torch.Tensor, labels: torch.Tensor, classes: int) -> Wanted:
         closest = overlap.amax(1, keepdim=True)
         foreground = (best >= _FOREGROUND) | ((overlap == closest) & (closest > 0)).any(0)
         known = foreground | (best < _BACKGROUND)
-        target[foreground, objects[which[foreground], 0].long()] = 1
-        offsets = encoded(objects[which, 1:], anchors)
     if len(crowds):
         inside = _common(crowds, anchors) / _areas(anchors)
         known = known & (foreground | (inside < _IN_CROWD).all(0))
-    return Wanted(target, offsets, foreground, known)
+    rows = foreground.nonzero()[:, 0]
+    theirs = objects[which[rows]]
+    return Wanted(known, rows, theirs[:, 0].long(), encoded(theirs[:, 1:], anchors[rows]))
 
 
 def encoded(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
