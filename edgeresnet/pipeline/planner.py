@@ -13,6 +13,7 @@ from ..portable import yardstick
 from ..portable.evaluation import REBUILT, builds
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
+from ..portable.tasks.two_stage import TwoStage
 from ..recipe import Recipe
 from ..runs import StepId
 from ..stages import candidates, specs
@@ -268,7 +269,7 @@ def _reference_steps(resolved: Resolved, evaluation: Given[Samples]) -> Iterator
     """Yield the answers of the reference runtime, which all others are compared with."""
     options = targets.get(REFERENCE).options()
     yield _compile_step(COMPILED, specs.CompileSpec(REFERENCE, options), _dense(resolved.recipe))
-    parents: Parents = {"fp32": COMPILED, "evaluation": evaluation}
+    parents: Parents = {"fp32": COMPILED, "evaluation": evaluation, **_second(resolved)}
     yield Step(ANSWERED, STAGES["verify"], _verify_spec(resolved, REFERENCE, "fp32"), parents)
     if resolved.recipe.prune:
         yield _compile_step(COMPILED_PRUNED, specs.CompileSpec(REFERENCE, options), TRACE)
@@ -278,7 +279,7 @@ def _reference_steps(resolved: Resolved, evaluation: Given[Samples]) -> Iterator
 
 def _in_reference(resolved: Resolved, evaluation: Given[Samples]) -> Parents:
     """Return what else the reference runtime answers where a variant is compared with the network as it was."""
-    found: Parents = {"fp32": COMPILED, "evaluation": evaluation, "reference": ANSWERED}
+    found: Parents = {"fp32": COMPILED, "evaluation": evaluation, "reference": ANSWERED, **_second(resolved)}
     return {**found, "pruned": COMPILED_PRUNED} if resolved.recipe.prune else found
 
 
@@ -290,6 +291,11 @@ def _target_steps(resolved: Resolved, evaluation: Given[Samples]) -> Iterator[St
     for name, target in resolved.targets.items():
         steps_of = _bundle_steps if target.is_bundle else _steps_here
         yield from steps_of(resolved, target, evaluation, int8.get(name))
+
+
+def _second(resolved: Resolved) -> Parents:
+    """Return what has the weights of the second stage, where a detector has two."""
+    return {specs.SECOND: TRACE} if isinstance(resolved.network.detector, TwoStage) else {}
 
 
 def _verify_spec(resolved: Resolved, target: str, ships: str, timing: TimingPlan | None = None) -> specs.VerifySpec:
@@ -334,6 +340,7 @@ def _steps_here(
     unit = StepId("compile", name, yardstick.NAME)
     yield _compile_step(unit, specs.CompileSpec(name, target.unit), resolved.yardstick, name)
     parents: Parents = {**compiled, yardstick.NAME: unit, "evaluation": evaluation, "reference": ANSWERED}
+    parents |= _second(resolved)
     spec_of_all = _verify_spec(resolved, name, target.ships, recipe.timing())
     optional = frozenset({"half", yardstick.NAME} - {target.ships})
     yield Step(StepId("verify", name), STAGES["verify"], spec_of_all, parents, name, optional=optional)

@@ -29,6 +29,8 @@ from ..tasks import CLASSIFICATION
 if TYPE_CHECKING:
     from ..portable.measure import TimingPlan
 
+SECOND = "second"  # the parent that has a detector's second stage
+
 Json: TypeAlias = dict[str, object]
 Parents: TypeAlias = Mapping[str, Parent]
 NetworkFile: TypeAlias = Given[Path | Weights]  # a checkpoint, or an ONNX file, that the user gave
@@ -280,12 +282,13 @@ class VerifyInputs(Inputs):
     variants: Mapping[str, Artifact]  # compiled
     reference: Artifact | None = None  # None: this is the reference
     yardstick: Artifact | None = None  # compiled, where latency is measured
+    second: Artifact | None = None  # traced: it has the second stage of a detector of two
 
     @classmethod
     def from_parents(cls, parents: Parents) -> VerifyInputs:
         found = {name: artifact_of(parent) for name, parent in parents.items() if name != "evaluation"}
-        reference, unit = found.pop("reference", None), found.pop(yardstick.NAME, None)
-        return cls(samples_of(parents, "evaluation"), found, reference, unit)
+        others = (found.pop(name, None) for name in ("reference", yardstick.NAME, SECOND))
+        return cls(samples_of(parents, "evaluation"), found, *others)
 
 
 @dataclass(frozen=True)

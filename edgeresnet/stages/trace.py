@@ -23,6 +23,8 @@ from ..graph import about, adopt, canonical, lint
 from ..images import Samples, is_noise
 from ..notes import TraceNotes
 from ..portable import machine
+from ..portable.tasks import two_stage
+from ..portable.tasks.two_stage import SecondStage
 from ..recipe import is_onnx
 from ..store import Artifact, Given, write_bytes
 from ..targets import onnxruntime as reference
@@ -55,6 +57,8 @@ def trace(inputs: TraceInputs, spec: TraceSpec, out: Path, ctx: Context) -> Trac
             hint="something in the network depends on its data or on its mode; make it a plain function",
         )
     write_bytes(out / FILE, model.SerializeToString())
+    if traced.second:
+        np.savez(out / two_stage.FILE, allow_pickle=False, **traced.second.arrays())
     return TraceNotes(
         parity=difference,
         parity_images=len(images),
@@ -74,6 +78,7 @@ class _Traced(NamedTuple):
     expected: np.ndarray  # the original's answers
     original: str  # whose they are
     parameters: int
+    second: SecondStage | None = None
 
 
 def _traced(
@@ -87,7 +92,7 @@ def _traced(
 def _exported(network: Artifact | NetworkFile, about: Architecture, samples: Samples, images: np.ndarray) -> _Traced:
     import torch
 
-    from ..models import checkpoint
+    from ..models import checkpoint, detectors
 
     torch.set_num_threads(machine.cores())
     built = checkpoint.network_of(network, about)
@@ -95,7 +100,8 @@ def _exported(network: Artifact | NetworkFile, about: Architecture, samples: Sam
     model = to_onnx(built, samples.preprocessing.channels, samples.preprocessing.size)
     with torch.no_grad():
         expected = built(torch.from_numpy(images)).numpy()
-    return _Traced(model, expected, "torch", sum(p.numel() for p in built.parameters()))
+    second = built.second_stage() if isinstance(built, detectors.TwoStage) else None
+    return _Traced(model, expected, "torch", sum(p.numel() for p in built.parameters()), second)
 
 
 def _adopted(path: Path, spec: TraceSpec, samples: Samples, images: np.ndarray, ctx: Context) -> _Traced:

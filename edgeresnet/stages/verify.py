@@ -51,7 +51,7 @@ def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> V
     """
     target, samples = targets.get(spec.target), inputs.evaluation.value
     networks = {name: _network(inputs.variants[name]) for name in _in_order(inputs.variants)}
-    outputs = _outputs(spec, samples, networks.values())
+    outputs = _outputs(spec, samples, networks.values()).with_second(_folder(inputs.second))
     answered, indices = {}, np.empty(0, np.int64)
     for name in list(networks):
         try:
@@ -79,6 +79,10 @@ def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> V
     result = evaluation.result(target, spec.ships, images, networks, answered, latencies)
     (out / evaluation.RESULT).write_text(json.dumps(codec.encode(result), ensure_ascii=False), encoding="utf-8")
     return VerifyNotes(images=len(indices), skipped=len(skipped))
+
+
+def _folder(second: Artifact | None) -> Path | None:
+    return second.path if second else None
 
 
 def _outputs(spec: VerifySpec, samples: Samples, networks: Iterable[evaluation.Network]) -> Outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, get_args
@@ -193,6 +194,10 @@ class Outputs:
     @property
     def of_task(self) -> Task:
         return task_of(self.task)
+
+    def with_second(self, folder: Path | None) -> Outputs:
+        """Return it with the weights of the second stage, which are next to the network; None: there are none."""
+        return replace(self, second=SecondStage.read(folder)) if folder else self
 
     def batch(self, most: int) -> int:
         """Return how many images to infer at once: their answers must fit into memory."""

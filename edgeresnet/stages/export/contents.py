@@ -21,7 +21,7 @@ from ...portable.frozen import OMIT, dataclass
 from ...portable.measure import TimingPlan
 from ...portable.preprocessing import Preprocessing
 from ...portable.result import INT8, Measured
-from ...portable.tasks import DEFAULT, TaskName
+from ...portable.tasks import DEFAULT, TaskName, two_stage
 from ...portable.tasks.task import Given, Labels, Outputs
 from ...portable.tasks.two_stage import AnyDetector
 
@@ -130,6 +130,12 @@ class Bundle:
     @property
     def preprocessing(self) -> Preprocessing:
         return Preprocessing.from_json(self.about.preprocessing)
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the networks' outputs mean, with the weights of a detector's second stage."""
+        networks = self.folder / NETWORKS
+        return self.about.outputs.with_second(networks if (networks / two_stage.FILE).is_file() else None)
 
     def network(self, variant: str) -> Path:
         return self.folder / NETWORKS / self.about.networks[variant].file

@@ -235,7 +235,7 @@ def _evaluated(
     plan: TimingPlan,
     missing: _Missing,
 ) -> Measured:
-    pixels, outputs = bundle.pixels, bundle.about.outputs
+    pixels, outputs = bundle.pixels, bundle.outputs
     answered = {}
     for name, network in networks.items():
         began = time.perf_counter()
@@ -272,6 +272,7 @@ def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Map
     """Compare each library's pixels with the host's, and the answers to both; None where the library is not here."""
     files = sorted(path for path in (bundle.folder / SAMPLES).iterdir() if path.suffix in (".jpg", ".png"))
     host = np.load(bundle.folder / SAMPLES / "pixels.npy", allow_pickle=False)
+    outputs = bundle.outputs
     found: dict[str, DecodingDifference | None] = {}
     for library in decoding.LIBRARIES:
         found[library] = None
@@ -284,7 +285,6 @@ def _decoded(bundle: Bundle, target: Target, network: evaluation.Network) -> Map
             _say(f"decoding with {library}: not compared: it is not installed")
             continue
         both = (network.images(each, bundle.preprocessing) for each in (host, pixels))
-        outputs = bundle.about.outputs
         one, other = (evaluation.answers(target, network.compiled, [each], outputs=outputs).given for each in both)
         apart = np.abs(pixels.astype(np.int32) - host)
         difference = DecodingDifference(

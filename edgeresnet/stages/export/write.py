@@ -25,7 +25,9 @@ from ...portable import evaluation, manifest, yardstick
 from ...portable.preprocessing import Preprocessing
 from ...portable.result import PLAIN, SAFE
 from ...portable.session import Target
+from ...portable.tasks import two_stage
 from ...portable.tasks.task import Outputs, task_of
+from ...portable.tasks.two_stage import TwoStage
 from ...store import Artifact, file_of
 from ..specs import ExportInputs, ExportSpec, NetworkFile
 from . import contents, serving
@@ -66,6 +68,8 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
         ctx.warn("device", sentence, subject=target.title)
     variants = _networks(inputs, spec, target, folder / contents.NETWORKS, ctx)
     alternatives = _alternatives(inputs, spec, target, folder / contents.NETWORKS)
+    if isinstance(spec.detector, TwoStage):
+        shutil.copyfile(_second_stage(inputs), folder / contents.NETWORKS / two_stage.FILE)
     skipped, outputs = _evaluation(samples, inputs.reference, spec, folder / contents.EVALUATION, ctx)
     readable = [index for index in range(len(samples)) if samples.name(index) not in set(skipped)]
     _photographs(samples.subset(readable), folder / contents.SAMPLES)
@@ -96,6 +100,13 @@ def export(inputs: ExportInputs, spec: ExportSpec, out: Path, ctx: Context) -> E
     manifest.write(folder, files, format=contents.FORMAT)
     size_mb = sum(file.size for file in files) / 1e6
     return ExportNotes(manifest.content_digest(files), len(files), round(size_mb, 3))
+
+
+def _second_stage(inputs: ExportInputs) -> Path:
+    """Return the file with the weights of a detector's second stage, which no variant changes."""
+    traced = inputs.variants["fp32"]
+    assert isinstance(traced, Artifact), traced
+    return traced.path / two_stage.FILE
 
 
 def archive(folder: Path, name: str, out: Path) -> None:

@@ -29,7 +29,7 @@ def main(photograph: Path) -> None:
         taken = pixels if session.signature.pixels else bundle.preprocessing.normalize(pixels)
         logits = inference.infer(session, taken)[0]
     if logits.ndim > 1:  # a class for each pixel: its part of all pixels
-        outputs = bundle.about.outputs
+        outputs = bundle.outputs
         logits, _ = outputs.of_task.seen(outputs.kept(logits[None]), outputs)
     for answer in logits.argsort()[::-1][:3]:
         print(f"{bundle.about.classes[answer]}: {logits[answer]:.2f}")
