@@ -18,7 +18,7 @@ from . import absorb, layout, padding, reshapes, resizing
 
 INPUT, OUTPUT = "image", "logits"
 _ALL = 1 << 62
-_SIDES = (2, 4)  # of logits: of complete images, or of pixels
+_SIDES = (2, 3, 4)  # of an answer: logits of complete images, numbers of anchors, or logits of pixels
 
 
 def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -74,7 +74,8 @@ def _check(graph: ir.Model) -> None:
         raise ModelError(
             "the traced network",
             f"takes {inputs[0].dtype} and returns shape {outputs[0].shape}",
-            hint="it must take float32 images and return batch × classes, or batch × classes × height × width",
+            hint="it must take float32 images and return batch × classes, batch × classes × height × width, or batch × "
+            "anchors × numbers",
         )
 
 
