@@ -38,21 +38,24 @@ __all__ = [
 ]
 
 
-def open_samples(recipe: Recipe, slot: str, store: Store | None = None) -> Samples:
-    """Open the images of one slot of a recipe: training, evaluation or calibration."""
+def open_samples(recipe: Recipe, slot: str, store: Store | None = None, classes: int | None = None) -> Samples:
+    """Open the images of one slot of a recipe: training, evaluation or calibration.
+
+    `classes` is how many the network has, where it is known and the recipe does not say it.
+    """
     named: Source | None = getattr(recipe.images, slot)
     if named is None:
         raise ImagesError("the recipe", f"has no {slot} images", hint=f"add `images: {{{slot}: FOLDER}}`")
     if named.source == "training" and slot == "calibration":
-        training = open_samples(recipe, "training", store)
+        training = open_samples(recipe, "training", store, classes)
         return _counted(training.without_parts(), _count(named, slot, len(training)), recipe.seed, slot)
-    names, classes = recipe.images.names, recipe.model.classes
+    names, classes = recipe.images.names, recipe.model.classes or classes
     task = task_of(recipe.task)
     if task.has_masks:
         ignored = recipe.images.ignore_index
         source = sources.open_masked(named, slot, store, names=names, classes=classes, ignored=ignored)
     elif task.has_boxes:
-        source = sources.open_boxed(named, slot, store)
+        source = sources.open_boxed(named, slot, store, names=names, classes=classes)
     else:
         source = sources.open_source(named, slot, store, names=names, classes=classes)
     samples = Samples.of(source, recipe.preprocessing, recipe.images.unreadable, store)

@@ -6,6 +6,7 @@ of its input. A box ends at the edge of its image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,10 @@ from PIL import Image
 
 from ..portable.preprocessing import Preprocessing
 from ..portable.tasks.average_precision import Labelled
+from . import decode
+from .decode import Contradiction
 
+_FAR = 1e6  # pixels: no image is as large
 _LEAST_LEFT = 0.25  # of an object's area inside the crop; of a smaller part nothing can be said
 _Corners = np.ndarray  # of boxes: left, top, right and bottom
 _TURNS: dict[int, Callable[[_Corners, float, float], _Corners]] = {  # by EXIF's tag, as Pillow turns images
@@ -35,6 +39,46 @@ class Drawn:
     name: str  # of the labels, for people
     size: tuple[int, int] | None  # width and height of the image by its labels; None: they do not have it
     objects: Labelled
+    flat: int = 0  # boxes without area, which are left out
+
+
+class Reading:
+    """The objects of one image while its labels are read, one after the other."""
+
+    def __init__(self) -> None:
+        self._boxes, self._numbers, self._crowd = list[tuple[float, ...]](), list[int](), list[bool]()
+        self._flat = 0
+
+    def add(self, box: tuple[float, ...], number: int, *, crowd: bool) -> None:
+        """Add one box; raise ValueError for one that cannot be right."""
+        if not all(map(math.isfinite, box)) or max(map(abs, box)) > _FAR:
+            raise ValueError("has a box of numbers that are not pixels")
+        if min(box[2:]) < 0:
+            raise ValueError(f"has a box of {box[2]:g}×{box[3]:g} pixels: a side is negative")
+        if 0 in box[2:]:
+            self._flat += 1
+            return
+        self._boxes.append(box)
+        self._numbers.append(number)
+        self._crowd.append(crowd)
+
+    def drawn(self, name: str, size: tuple[int, int] | None) -> Drawn:
+        """Return what was read."""
+        boxes = np.array(self._boxes, np.float64).reshape(-1, 4)
+        objects = Labelled(boxes, np.array(self._numbers, np.int64), np.array(self._crowd, bool))
+        return Drawn(name, size, objects, self._flat)
+
+
+def check_size(drawn: Drawn, image: Image.Image, name: str) -> None:
+    """Refuse labels that are of an image of another size."""
+    if drawn.size in (None, image.size):
+        return
+    width, height = drawn.size or image.size
+    hint = "give the image that was labelled, or label this one"
+    if (height, width) == image.size and decode.turned(image):
+        hint = "EXIF turns this photograph, and it was labelled so: turn its pixels and remove the tag"
+    problem = f"is about {width}×{height} pixels, but its image {name} has {image.width}×{image.height}"
+    raise Contradiction(drawn.name, problem, hint=hint)
 
 
 def fitted(objects: Labelled, image: Image.Image, preprocessing: Preprocessing) -> Labelled:

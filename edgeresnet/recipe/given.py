@@ -142,7 +142,7 @@ class Source(Section):
     @property
     def has_boxes_itself(self) -> bool:
         """Whether its boxes come with the images."""
-        return self.source == SCENES or self.source.lower().endswith(".json")
+        return self.source == SCENES or self.source.lower().endswith((".csv", ".json"))
 
     @property
     def has_masks_itself(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import ImagesError, machine_error
@@ -16,7 +16,7 @@ from ...portable.documents import form_of, reason, shown
 from ...recipe import Source
 from ...store import Store
 from .. import place
-from . import coco, masked, pairing, webdataset
+from . import coco, coco_boxes, masked, pairing, voc, webdataset
 from .arrays import Arrays, digits, npz
 from .boxed import Boxed
 from .cifar import cifar10
@@ -79,13 +79,17 @@ def open_masked(
         return _masked(path, named.masks, store, given, classes, ignored)
 
 
-def open_boxed(named: Source, slot: str, store: Store | None) -> ImageSource:
+def open_boxed(
+    named: Source, slot: str, store: Store | None, *, names: str | None = None, classes: int | None = None
+) -> ImageSource:
     """Open a source of images with boxes; calibration images have none."""
     if slot == "calibration":
         return _without_labels(named, store)
     if named.source == SCENES:
         return boxed_scenes(slot)
-    raise ImagesError(shown(named.source), "has no boxes", hint=f"name {SCENES}")
+    path, given = Path(os.path.expanduser(named.source)), Names.read(Path(os.path.expanduser(names))) if names else None
+    with _refused(path):
+        return boxes_at(path, named.boxes, store, given.names if given else None, classes)
 
 
 def at(path: Path, slot: str, store: Store | None) -> ImageSource:
@@ -152,6 +156,25 @@ def pairs_at(path: Path, mask_path: Path | None) -> Masked | None:
             source, masks, classes = _pairs(path, mask_path, None, None, IGNORE_INDEX)
             return Masked(source, masks, classes)
     return None
+
+
+def boxes_at(
+    path: Path,
+    given: str | None,
+    store: Store | None = None,
+    names: Sequence[str] | None = None,
+    classes: int | None = None,
+) -> Boxed:
+    """Open images with boxes: of COCO's .json, of a folder of Pascal VOC's .xml, or of what names both itself."""
+    box_path = Path(os.path.expanduser(given)) if given else path
+    if box_path.suffix.lower() == ".json":
+        held = coco.load(box_path)
+        if given or coco.is_coco(held):
+            return coco_boxes.opened(box_path, held, path if given else path.parent, store, names, classes)
+    if given and (mode := place.mode_of(box_path)) is not None and not place.is_folder(mode):
+        hint = "give a .json of COCO, or a folder of Pascal VOC's .xml"
+        raise ImagesError(shown(box_path), "is a file of an unknown kind of boxes", hint=hint)
+    return voc.of_folders(path, box_path, store, names, classes) if given else voc.of_list(path, store, names, classes)
 
 
 def _has_masks(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -13,6 +13,9 @@ from ...portable.tasks.average_precision import Labelled
 from .. import boxes, decode
 from ..boxes import Drawn
 from .image_source import ImageSource
+from .naming import by_name
+
+BACKGROUND = "background"
 
 
 class Boxed:
@@ -45,7 +48,36 @@ class Boxed:
         """Return the objects of an image, prepared as it is."""
         try:
             with self.open(index) as image:
+                boxes.check_size(self.drawn[index], image, self.name(index))
                 return boxes.fitted(self.drawn[index].objects, image, preprocessing)
         except decode.BROKEN as problem:
             hint = "remove or replace it, or skip such files with `images: {unreadable: skip}`"
             raise ImagesError(self.name(index), f"cannot be decoded: {decode.reason(problem)}", hint=hint) from problem
+
+
+def numbered(
+    known: Mapping[int, str], names: Sequence[str] | None, classes: int | None, where: str
+) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Return the classes in the network's order, and the number of each category's id.
+
+    `names` are the classes in this order, `classes` is how many logits the network has; None: not known.
+    """
+    ids = sorted(known)
+    if names is not None:
+        return tuple(names), by_name(where, known, names)
+    if classes in (None, len(ids)):
+        return tuple(known[each] for each in ids), {each: at for at, each in enumerate(ids)}
+    if classes == ids[-1] + 1 and ids[0] >= 0:  # torchvision's networks, of which some answers are never used
+        found = [known.get(each, f"unused {each}" if each else BACKGROUND) for each in range(classes)]
+        return tuple(found), {each: each for each in ids}
+    if classes == len(ids) + 1:
+        return (BACKGROUND, *(known[each] for each in ids)), {each: at for at, each in enumerate(ids, 1)}
+    problem = f"has {len(ids)} categories, with ids up to {ids[-1]}, but the network has {classes} classes"
+    hint = "name the network's classes in their order in `images.names`, or correct `model.classes`"
+    raise ImagesError(where, problem, hint=hint)
+
+
+def check_any(drawn: Sequence[Drawn], where: str) -> None:
+    """Refuse a set in which no image has an object."""
+    if not any(len(each.objects.boxes) for each in drawn):
+        raise ImagesError(where, "has no box: no image has an object", hint="give images with objects, and their boxes")

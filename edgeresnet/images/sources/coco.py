@@ -1,7 +1,8 @@
-"""Masks from a .json as COCO writes them: images, annotations with polygons or run lengths, and categories.
+"""A .json as COCO writes it: images, categories, and annotations; its masks, from polygons or run lengths.
 
-Categories become classes in the order of their ids: 1, 2, …, and 0 is the background. One that is called background is
-class 0 itself. A pixel in objects of two classes has no label; where one of them is a crowd, the other counts.
+For masks, categories become classes in the order of their ids: 1, 2, …, and 0 is the background. One that is called
+background is class 0 itself. A pixel in objects of two classes has no label; where one of them is a crowd, the other
+counts. Boxes are in `coco_boxes.py`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import ImagesError, listed, shortened
+from ...errors import ImagesError, shortened
 from ...portable.documents import Unreadable, parse_json, read_bytes, shown
 from ...portable.tasks.masks import IGNORED
 from ...store import Store
@@ -24,11 +25,15 @@ from .. import place
 from ..decode import Contradiction
 from .drawing import polygon, runs
 from .listing import Counted
+from .naming import by_name
 from .pairing import Pictures
 
 BACKGROUND = "background"
 _LARGEST = 1 << 31  # bytes
-_SHAPES = "write it as COCO does: images (id, file_name), annotations (image_id, category_id, segmentation), categories"
+SHAPES = (
+    "write it as COCO does: images (id, file_name), annotations (image_id, category_id, segmentation or bbox) and "
+    "categories (id, name)"
+)
 _LAYER = {"crowd": 1, "object": 2}
 
 
@@ -89,7 +94,7 @@ class Shapes:
             return np.logical_or.reduce([polygon(each, height, width) for each in drawn])
         except (ValueError, TypeError, KeyError, OverflowError) as problem:
             words = f"has a shape that cannot be drawn: {shortened(str(problem), 100)}"
-            raise Contradiction(self.name(index), words, hint=_SHAPES) from problem
+            raise Contradiction(self.name(index), words, hint=SHAPES) from problem
 
 
 class Coco(NamedTuple):
@@ -106,7 +111,7 @@ def load(path: Path) -> object:
     try:
         return parse_json(read_bytes(path, _LARGEST))
     except Unreadable as problem:
-        raise ImagesError(shown(path), str(problem), hint=_SHAPES) from problem
+        raise ImagesError(shown(path), str(problem), hint=SHAPES) from problem
 
 
 def is_coco(held: object) -> bool:
@@ -117,11 +122,10 @@ def is_coco(held: object) -> bool:
 def opened(path: Path, held: object, root: Path, store: Store | None, names: Sequence[str] | None) -> Coco:
     """Open what a file holds. Its images lie below a folder; `names` are the classes in the network's order, if set."""
     if not isinstance(held, dict):
-        raise ImagesError(shown(path), "is not a file of COCO", hint=_SHAPES)
-    images, annotations, categories = (_entries(path, held, key) for key in ("images", "annotations", "categories"))
-    classes, numbers = _classes(path, categories, names)
-    entries = _images(path, images, root)
-    shapes = _shapes(path, annotations, numbers, entries)
+        raise ImagesError(shown(path), "is not a file of COCO", hint=SHAPES)
+    classes, numbers = _classes(path, categories(path, held), names)
+    entries = images(path, held, root)
+    shapes = _shapes(path, held, numbers, entries)
     is_complete = set(numbers.values()) == set(range(len(classes))) and not _is_background(classes[0])
     files = [each.name for each in entries.values()]
     drawn = Shapes(path, list(entries.values()), [shapes[number] for number in entries], IGNORED if is_complete else 0)
@@ -130,50 +134,65 @@ def opened(path: Path, held: object, root: Path, store: Store | None, names: Seq
 
 def pictures(path: Path, held: object, root: Path, store: Store | None) -> Pictures:
     """Return the images of a file without their masks."""
-    images = _entries(path, held if isinstance(held, dict) else {}, "images")
-    return Pictures(root, store, [each.name for each in _images(path, images, root).values()])
+    return Pictures(root, store, [each.name for each in images(path, held, root).values()])
 
 
-def _entries(path: Path, held: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    found = held.get(key)
+def categories(path: Path, held: object) -> dict[int, str]:
+    """Return the name of each category's id."""
+    found = _entries(path, held, "categories")
+    if not all(type(each.get("id")) is int and isinstance(each.get("name"), str) for each in found):
+        raise ImagesError(shown(path), "has a category without an integer id or a name", hint=SHAPES)
+    known: dict[int, str] = {each["id"]: each["name"] for each in found}
+    if len(known) != len(found) or len(set(known.values())) != len(known) or not known:
+        raise ImagesError(shown(path), "has no categories, or one twice", hint=SHAPES)
+    return known
+
+
+def annotated(
+    path: Path, held: object, known: Container[int], entries: Container[int]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each annotation with its place in the file; refuse one of an image or a category that is not there."""
+    for at, entry in enumerate(_entries(path, held, "annotations"), 1):
+        where = f"annotation {at} of {shown(path)}"
+        for what, number, there in (("image", "image_id", entries), ("category", "category_id", known)):
+            given = entry.get(number)
+            if type(given) is not int or given not in there:
+                problem = f"is of the {what} {shortened(str(given), 40)}, which the file does not have"
+                raise ImagesError(where, problem, hint=SHAPES)
+        yield where, entry
+
+
+def _entries(path: Path, held: object, key: str) -> list[dict[str, Any]]:
+    found = held.get(key) if isinstance(held, dict) else None
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise ImagesError(shown(path), f"has no list of {key}", hint=_SHAPES)
+        raise ImagesError(shown(path), f"has no list of {key}", hint=SHAPES)
     return found
 
 
 def _classes(
-    path: Path, categories: Sequence[Mapping[str, Any]], names: Sequence[str] | None
+    path: Path, known: Mapping[int, str], names: Sequence[str] | None
 ) -> tuple[tuple[str, ...], dict[int, int]]:
     """Return the classes in the network's order, and the number of each category's id."""
-    if not all(type(each.get("id")) is int and isinstance(each.get("name"), str) for each in categories):
-        raise ImagesError(shown(path), "has a category without an integer id or a name", hint=_SHAPES)
-    known: dict[int, str] = {each["id"]: each["name"] for each in categories}
-    if len(known) != len(categories) or len(set(known.values())) != len(known) or not known:
-        raise ImagesError(shown(path), "has no categories, or one twice", hint=_SHAPES)
     if names is None:
         ranked = sorted(known, key=lambda each: (not _is_background(known[each]), each))
         front = () if _is_background(known[ranked[0]]) else (BACKGROUND,)
         return (*front, *(known[each] for each in ranked)), {each: at for at, each in enumerate(ranked, len(front))}
-    strange = [name for name in known.values() if name not in names]
-    if strange:
-        problem = f"has categories that are not among the {len(names)} names of classes: {listed(strange, 80)}"
-        raise ImagesError(shown(path), problem, hint="add them to `images.names`, or leave that out")
-    return tuple(names), {each: names.index(name) for each, name in known.items()}
+    return tuple(names), by_name(shown(path), known, names)
 
 
 def _is_background(name: str) -> bool:
     return name.lower() == BACKGROUND
 
 
-def _images(path: Path, images: Sequence[Mapping[str, Any]], root: Path) -> dict[int, Entry]:
+def images(path: Path, held: object, root: Path) -> dict[int, Entry]:
     """Return the entry of each image's id, in the order of names."""
     found: dict[int, Entry] = {}
-    for entry in images:
+    for entry in _entries(path, held, "images"):
         number, name = entry.get("id"), entry.get("file_name")
         if type(number) is not int or not isinstance(name, str) or not name or "\0" in name:
-            raise ImagesError(shown(path), "has an image without an integer id or a file_name", hint=_SHAPES)
+            raise ImagesError(shown(path), "has an image without an integer id or a file_name", hint=SHAPES)
         if number in found:
-            raise ImagesError(shown(path), f"has the image id {number} twice", hint=_SHAPES)
+            raise ImagesError(shown(path), f"has the image id {number} twice", hint=SHAPES)
         width, height = entry.get("width"), entry.get("height")
         size = (width, height) if type(width) is int and type(height) is int else None
         found[number] = Entry(os.path.normpath(name), size)
@@ -191,20 +210,12 @@ def _images(path: Path, images: Sequence[Mapping[str, Any]], root: Path) -> dict
 
 
 def _shapes(
-    path: Path, annotations: Sequence[Mapping[str, Any]], numbers: Mapping[int, int], entries: Mapping[int, Entry]
+    path: Path, held: object, numbers: Mapping[int, int], entries: Mapping[int, Entry]
 ) -> Mapping[int, list[Shape]]:
     found: dict[int, list[Shape]] = defaultdict(list)
-    for at, entry in enumerate(annotations, 1):
-        image, category, drawn = (entry.get(key) for key in ("image_id", "category_id", "segmentation"))
-        where = f"annotation {at} of {shown(path)}"
-        unknown = [
-            f"{what} {shortened(str(number), 40)}"
-            for what, number, known in (("image", image, entries), ("category", category, numbers))
-            if type(number) is not int or number not in known
-        ]
-        if type(image) is not int or type(category) is not int or unknown:
-            raise ImagesError(where, f"is of the {unknown[0]}, which the file does not have", hint=_SHAPES)
+    for where, entry in annotated(path, held, numbers, entries):
+        drawn = entry.get("segmentation")
         if not drawn or not isinstance(drawn, list | dict):
             raise ImagesError(where, "has no shape, only a box or nothing", hint="give polygons or run lengths")
-        found[image].append(Shape(numbers[category], bool(entry.get("iscrowd")), drawn))
+        found[entry["image_id"]].append(Shape(numbers[entry["category_id"]], bool(entry.get("iscrowd")), drawn))
     return found

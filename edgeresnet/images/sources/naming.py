@@ -144,6 +144,15 @@ def settled(source: ImageSource, names: Names | None, classes: int | None, where
     return _by_number(source, [str(number) for number in range(len(there))], "")
 
 
+def by_name(where: str, known: Mapping[int, str], names: Sequence[str]) -> dict[int, int]:
+    """Return the number of each category's id among the names of classes."""
+    strange = [name for name in known.values() if name not in names]
+    if strange:
+        problem = f"has categories that are not among the {len(names)} names of classes: {listed(strange, 80)}"
+        raise ImagesError(where, problem, hint="add them to `images.names`, or leave that out")
+    return {each: names.index(name) for each, name in known.items()}
+
+
 def _nearest(word: str, known: Iterable[str]) -> str:
     """Return the most similar name, of those that can be compared in no time; empty where none is similar."""
     near = itertools.islice((name for name in known if len(name) <= _LONGEST), _MOST)
