@@ -44,7 +44,6 @@ _JUDGES = (
     "readings.py",
     "confidence.py",
     "amounts.py",
-    "average_precision.py",  # which no task reads yet
 )  # they judge, here; another wording of a verdict is the same bundle
 _WHAT = {
     "fp32": "the original network, FP32",

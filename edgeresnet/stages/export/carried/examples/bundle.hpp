@@ -64,9 +64,36 @@ inline std::vector<std::string> labels(const std::string& path = "labels.txt") {
     return found;
 }
 
-inline void tell(std::size_t number, const std::vector<float>& logits, const std::vector<std::string>& labels) {
-    const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
-    std::cout << "image " << number << ": " << labels.at(best) << " (" << logits[best] << ")\n";
+// Prints what the answer to one image says first. Its shape shows what it is: a logit for each class; a map of them for
+// each pixel, channels first; or a row for each anchor of a detector, with four offsets after the logits. How rows become
+// boxes is in edgeresnet/portable/tasks/detector.py, with the numbers of bundle.json.
+inline void tell(std::size_t number, const std::vector<float>& answer, const std::vector<std::size_t>& shape,
+                 const std::vector<std::string>& labels) {
+    const std::size_t classes = labels.size();
+    std::cout << "image " << number << ": ";
+    if (answer.size() == classes) {
+        const auto best = std::max_element(answer.begin(), answer.end()) - answer.begin();
+        std::cout << labels[best] << " (" << answer[best] << ")\n";
+    } else if (shape.size() == 4 && shape[1] == classes) {
+        const std::size_t pixels = shape[2] * shape[3];
+        std::vector<std::size_t> counts(classes);
+        for (std::size_t at = 0; at < pixels; ++at) {
+            std::size_t best = 0;
+            for (std::size_t each = 1; each < classes; ++each)
+                if (answer[each * pixels + at] > answer[best * pixels + at]) best = each;
+            ++counts[best];
+        }
+        const auto most = std::max_element(counts.begin(), counts.end()) - counts.begin();
+        std::cout << labels[most] << " (" << 100.0 * counts[most] / pixels << " % of the pixels)\n";
+    } else if (shape.size() == 3 && shape[2] == classes + 4) {
+        std::size_t row = 0, best = 0;
+        for (std::size_t at = 0; at < shape[1]; ++at)
+            for (std::size_t each = 0; each < classes; ++each)
+                if (answer[at * shape[2] + each] > answer[row * shape[2] + best]) row = at, best = each;
+        std::cout << labels[best] << " (" << answer[row * shape[2] + best] << " at anchor " << row << ")\n";
+    } else {
+        std::cout << answer.size() << " numbers: edgeresnet/portable/tasks/ reads them\n";
+    }
 }
 
 }  // namespace bundle

@@ -33,8 +33,10 @@ int main(int count, char** words) try {
             input = Ort::Value::CreateTensor<float>(memory, image.data(), image.size(), shape, 4);
         }
         auto found = session.Run(Ort::RunOptions{}, inputs, &input, 1, outputs, 1);
-        const float* logits = found[0].GetTensorData<float>();
-        bundle::tell(number, {logits, logits + labels.size()}, labels);
+        const float* answer = found[0].GetTensorData<float>();
+        const auto given = found[0].GetTensorTypeAndShapeInfo();
+        const std::vector<std::int64_t> sides = given.GetShape();
+        bundle::tell(number, {answer, answer + given.GetElementCount()}, {sides.begin(), sides.end()}, labels);
     }
 } catch (const std::exception& problem) {
     std::cerr << "error: " << problem.what() << "\n";

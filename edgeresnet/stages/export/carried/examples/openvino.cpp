@@ -30,7 +30,7 @@ int main(int count, char** words) try {
         }
         request.infer();
         const auto output = request.get_output_tensor();
-        bundle::tell(number, {output.data<float>(), output.data<float>() + output.get_size()}, labels);
+        bundle::tell(number, {output.data<float>(), output.data<float>() + output.get_size()}, output.get_shape(), labels);
     }
 } catch (const std::exception& problem) {
     std::cerr << "error: " << problem.what() << "\n";

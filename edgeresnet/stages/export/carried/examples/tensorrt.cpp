@@ -57,21 +57,25 @@ int main(int count, char** words) try {
     const auto shape = pixels ? nvinfer1::Dims4{1, height, width, channels} : nvinfer1::Dims4{1, channels, height, width};
     if (!context->setInputShape(in, shape)) throw std::runtime_error("the engine does not take one image at a time");
 
+    const auto sides = context->getTensorShape(out);
+    const std::vector<std::size_t> answers(sides.d, sides.d + sides.nbDims);
+    std::size_t numbers = 1;
+    for (const auto side : answers) numbers *= side;
     const std::size_t values = images.height * images.width * images.channels;
-    Memory input(values * (pixels ? 1 : sizeof(float))), output(labels.size() * sizeof(float));
+    Memory input(values * (pixels ? 1 : sizeof(float))), output(numbers * sizeof(float));
     context->setTensorAddress(in, input.at);
     context->setTensorAddress(out, output.at);
     cudaStream_t stream;
     check(cudaStreamCreate(&stream));
-    std::vector<float> logits(labels.size());
+    std::vector<float> answer(numbers);
     for (std::size_t number = 0; number < images.count; ++number) {
         const auto image = pixels ? std::vector<float>{} : bundle::normalized(images, number);
         const void* from = pixels ? static_cast<const void*>(images.pixels.data() + number * values) : image.data();
         check(cudaMemcpyAsync(input.at, from, input.size, cudaMemcpyHostToDevice, stream));
         if (!context->enqueueV3(stream)) throw std::runtime_error("the inference does not start");
-        check(cudaMemcpyAsync(logits.data(), output.at, output.size, cudaMemcpyDeviceToHost, stream));
+        check(cudaMemcpyAsync(answer.data(), output.at, output.size, cudaMemcpyDeviceToHost, stream));
         check(cudaStreamSynchronize(stream));
-        bundle::tell(number, logits, labels);
+        bundle::tell(number, answer, answers, labels);
     }
     check(cudaStreamDestroy(stream));
 } catch (const std::exception& problem) {
