@@ -105,6 +105,21 @@ def test_a_batch_that_may_vary(tmp_path: Path, target: str, options: dict[str, A
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize("sides", [(4, 8, 8), (4, None, None), (120, 8)], ids=["map", "open map", "anchors"])
+def test_an_answer_with_several_logits_of_a_class_keeps_its_sides(
+    tmp_path: Path, sides: tuple[int | None, ...]
+) -> None:
+    model = classifier()
+    side = model.graph.output[0].type.tensor_type.shape.dim
+    del side[1:]
+    for each in sides:
+        side.add(dim_value=each) if each else side.add(dim_param="s")
+    (answer,) = configured(tmp_path, about("onnxruntime"), model).output
+    assert list(answer.dims) == [each or -1 for each in sides]
+    assert not answer.label_filename, "a server would name the classes of the first numbers alone"
+
+
+@pytest.mark.unit
 @pytest.mark.parametrize("batch", [None, 8])
 def test_an_engine_of_one_batch_takes_that_alone(tmp_path: Path, batch: int | None) -> None:
     config = configured(tmp_path, about("tensorrt", batch=batch))

@@ -116,9 +116,9 @@ def _config(
         yield f"# The engine takes {batches.least} to {batches.most} images: a request holds {batches.least} or more."
     yield f"max_batch_size: {0 if batches.fixed is not None else batches.most}"
     yield from _tensor("input", image, [*first, *(side or -1 for side in (image.shape or ())[1:])])
-    sides = [side for side in (logits.shape or ())[1:] if side is not None]
-    is_map = len(sides) > 1
-    yield from _tensor("output", logits, [*first, *(sides if is_map else [outputs])], labels=not is_map)
+    sides = [side or -1 for side in (logits.shape or ())[1:]]
+    one_each = len(sides) < 2  # a logit for each class: else there are several, of pixels or of anchors
+    yield from _tensor("output", logits, [*first, *([outputs] if one_each else sides)], labels=one_each)
     yield f"instance_group [ {{ count: 1 kind: {backend.device} }} ]"
     if batches.vary:
         preferred = f" preferred_batch_size: [ {batches.best} ]" if batches.best and batches.best > 1 else ""
