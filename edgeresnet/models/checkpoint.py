@@ -34,6 +34,7 @@ from . import (
     shapes,
     sharded,
     structure,
+    two_stages,
     unwrap,
     widths,
 )
@@ -72,7 +73,8 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
     """
     path = Path(given)
     own = _shapes(network.state_dict())
-    weights = _renamed(_without_second_head(read(given), own), network.state_dict())
+    given_now = {two_stages.current(name): value for name, value in read(given).items()}
+    weights = _renamed(_without_second_head(given_now, own), network.state_dict())
     held = _shapes(weights)
     if but is not None:
         held |= {key: (*own[key][:1], *held[key][1:]) for key in own if key.startswith(but) and key in held}
