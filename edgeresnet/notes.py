@@ -244,16 +244,22 @@ class HeldOut:
     """The INT8 network on calibration images that nothing was chosen by."""
 
     images: int
-    agree: int  # answers that are the same: one per image, or one per pixel that is compared
+    agree: int  # answers that are the same: one per image, or one per pixel or anchor that is compared
     sqnr_db: float | None
     pixels: int | None = field(default=None, metadata=OMIT)  # that are compared, of all images; None: images are
+    anchors: int | None = field(default=None, metadata=OMIT)  # the same of a detector
 
     @property
     def answers(self) -> int:
-        return self.images if self.pixels is None else self.pixels
+        return next((each for each in (self.pixels, self.anchors) if each is not None), self.images)
+
+    @property
+    def unit(self) -> str:
+        """What is compared, in words."""
+        return "pixels" if self.pixels is not None else "anchors" if self.anchors is not None else "answers"
 
     def check_read(self) -> None:
-        limits.check(self, 0, limits.MANY, "images", "pixels")
+        limits.check(self, 0, limits.MANY, "images", "pixels", "anchors")
         limits.check(self, 0, self.answers, "agree")
 
 

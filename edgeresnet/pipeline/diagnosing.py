@@ -210,15 +210,14 @@ def check_related(found: NoiseDiagnosis) -> None:
 
 
 def exclusion(model: onnx.ModelProto, layer: str) -> str:
-    """Return the expression that leaves this layer of a network in float, and no other; empty: there is none."""
-    net, names, known = Net(model), list[tuple[str, str]](), set[str]()
-    for node in net.weighted():  # weights that two layers share are called by the first one: quantizing separates them
-        names.append((node.name if node.inputs[1] in known else placement.label(node), node.name))
-        known.add(node.inputs[1])
+    """Return the expression that leaves this layer of a network in float, and no other; empty: there is none.
+
+    Layers that share their weights stay in float together.
+    """
+    names = [(placement.label(node), node.name) for node in Net(model).weighted()]
 
     def fits(pattern: str) -> bool:
-        found = [label for label, name in names if re.search(pattern, label) or re.search(pattern, name)]
-        return found == [layer]
+        return {label for label, name in names if re.search(pattern, label) or re.search(pattern, name)} == {layer}
 
     escaped = [re.escape(part) for part in (layer, layer[:40], layer[-40:])]
     patterns = [f"^{escaped[0]}$"] if len(layer) <= 200 else [f"^{escaped[1]}", f"{escaped[2]}$"]

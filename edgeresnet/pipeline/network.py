@@ -101,6 +101,8 @@ def _architecture(
     arch = recipe.model.arch or (found.archs[0] if found else None)
     classes = recipe.model.classes or _classes(recipe, samples, found, onnx)
     channels = recipe.preprocessing.channels
+    if arch in names.TWO_STAGE:
+        _check_two_stages(recipe, arch)
     detector = detecting.detector(recipe, arch, classes, onnx)
     if arch is None:  # an ONNX file holds its own
         return Architecture(None, classes, channels, task=recipe.task, detector=detector), None, ()
@@ -129,6 +131,19 @@ def _check_task(recipe: Recipe, arch: str) -> None:
     if own not in (None, recipe.task):
         hint = f"write `task: {own}`, or name a network for {recipe.task}"
         raise ModelError(arch, f"is a network for {own}, but the recipe's task is {recipe.task}", hint=hint)
+
+
+def _check_two_stages(recipe: Recipe, arch: str) -> None:
+    """Refuse what is not possible with a detector of two stages: its second stage stays outside of the network."""
+    outside = "its second stage is outside of the network"
+    refused = (
+        (recipe.train, f"cannot be trained here: {outside}", "train it with torchvision, then give its weights"),
+        (recipe.prune, f"cannot be pruned here: {outside}", "leave out `prune`, or prune a RetinaNet"),
+        (recipe.model.anchors, "has torchvision's anchors", "leave out `model.anchors`"),
+    )
+    for given, problem, hint in refused:
+        if given:
+            raise ModelError(arch, problem, hint=hint)
 
 
 def _built(arch: str, classes: int, channels: int, arguments: Arguments | None = None) -> Architecture:

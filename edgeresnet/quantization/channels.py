@@ -1,7 +1,8 @@
 """Which channels of which tensors belong together: those that other operators pass on.
 
 ReLU, addition, pooling, slices, zero padding, concatenation and resizing do.
-Along an entire residual stream, the same channel is one class; a class that another operator reads is not free.
+Along an entire residual stream, the same channel is one class; so it is in layers that share their weights. A class
+that another operator reads is not free.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Channels:
         self._fix(net.input, net.image_channels)
         for node in net.nodes:
             self._through(node)
+        for layers in net.sharing.values():
+            self._together(layers)
         self._fix(net.output, None)
         roots = {name: np.array([self._root(i) for i in ids], np.int64) for name, ids in self._of.items()}
         known, fixed = np.unique(np.concatenate(list(roots.values()))), {self._root(i) for i in self._fixed}
@@ -51,6 +54,17 @@ class Channels:
             self._of[node.name] = self._of[first]
         else:
             self._fix_all(node)
+
+    def _together(self, layers: list[Node]) -> None:
+        """Give what layers of the same weights read the same factors, and what they make."""
+        ends = [name for layer in layers for name in (layer.inputs[0], layer.name)]
+        if len(layers) > 1 and not all(name in self._of for name in ends):
+            for name in ends:
+                self._fix(name, None)
+            return
+        for other in layers[1:]:
+            self._unite(self._of[layers[0].inputs[0]], self._of[other.inputs[0]])
+            self._unite(self._of[layers[0].name], self._of[other.name])
 
     def _moved(self, node: Node) -> None:
         """Follow channels through a Slice or Pad: each is one of the input's, or a new one that is all zero."""

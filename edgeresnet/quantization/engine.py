@@ -20,7 +20,7 @@ from ..notes import HeldOut, QuantizeNotes, QuantizeStep
 from ..portable import inference
 from ..portable.preprocessing import Preprocessing
 from ..portable.session import Dialect
-from . import equalize, layers, pixels, qdq, reads, refine, rounding, scales, sensitivity, session
+from . import answers, equalize, layers, pixels, qdq, reads, refine, rounding, scales, sensitivity, session
 from . import placement as places
 from .channels import Channels
 from .net import Net, Node
@@ -32,7 +32,6 @@ _OBSERVED_WITH = 1 << 23  # values of all images for rounding weights together
 _EVALUATED_WITH = 1 << 23  # values of all held-out images
 _FEWEST, _MOST = 16, 128  # images, however large or small
 _VERY_LARGE = 1 << 19  # values of an image: half as many such images suffice, since each shows more
-_EDGE = 32  # pixels of a lattice whose answers stand for those of all
 _LAYER_BY_LAYER = 4, 1 << 19  # images at least, and values of all images, for the layers' noise
 _EXACT_DB = 200.0  # no difference at all: more than float32 can show
 _AT_ONCE = ((1 << 16, 32), (1 << 18, 4))  # images to learn from, below this number of values; else one
@@ -95,7 +94,8 @@ class Quantized:
     sqnr_db: float | None = None
     agree: int = 0
     held_out: int = 0
-    pixels: int | None = None  # of all held-out images, where each has its own answer
+    pixels: int | None = None  # of all held-out images that are compared, where each has its own answer
+    anchors: int | None = None
     steps: list[QuantizeStep] = field(default_factory=list)
     layers: dict[str, float | None] = field(default_factory=dict)  # SQNR of each layer's output; empty: unknown
 
@@ -113,10 +113,10 @@ class Quantized:
         return QuantizeNotes(
             steps=tuple(self.steps),
             layers=self.layers,
-            int8=tuple(places.label(node) for node in self.placement.weights.values()),
+            int8=tuple(places.labels(self.placement.weights.values())),
             kept_float=dict(self.placement.kept),
             images_in_levels=pixels.LEVELS in self.placement.points,
-            held_out=HeldOut(self.held_out, self.agree, self.sqnr_db, self.pixels),
+            held_out=HeldOut(self.held_out, self.agree, self.sqnr_db, self.pixels, self.anchors),
             bytes_before=bytes_before,
             bytes_after=bytes_after,
             dialect=dialect,
@@ -197,8 +197,9 @@ def _weights_scaled(source: Source, placement: places.Placement, values: qdq.Val
     def of_weights(layer: Node) -> np.ndarray:
         return scales.weights(net.constants[layer.inputs[1]], places.weight_axis(layer), placement.weight_grid)
 
-    found = session.each(of_weights, placement.weights.values())
-    return replace(values, weight_scales=dict(zip(placement.weights, found, strict=True)))
+    layers = {layer.inputs[1]: layer for layer in placement.weights.values()}  # one of those that share weights
+    found = dict(zip(layers, session.each(of_weights, layers.values()), strict=True))
+    return replace(values, weight_scales={name: found[each.inputs[1]] for name, each in placement.weights.items()})
 
 
 def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str, shifts: bool) -> tuple[scales.Grid, float]:
@@ -212,7 +213,7 @@ def _scale(source: Source, tensor: str, grid: scales.Grid, estimator: str, shift
 
 def layers_noise(found: Quantized, held_out: np.ndarray) -> dict[str, float | None]:
     """Return the SQNR of each INT8 layer's output."""
-    outputs = {places.label(node): node.outputs[0] for node in found.placement.weights.values()}
+    outputs = places.labels(found.placement.weights.values())
     least, values = _LAYER_BY_LAYER
     some = held_out[: max(least, min(_MOST, values // held_out[0].size))]
     return layers.noise(found.source.model, found.executed(), outputs, some)
@@ -363,38 +364,16 @@ class Evaluation:
     """Adds how closely an INT8 network answers the held-out images as the FP32 network does."""
 
     def __init__(self, model: onnx.ModelProto, images: np.ndarray):
-        self._images = images
-        self._expected = self._answers(model) if len(images) else None
+        self._images, self._unit = images, answers.unit_of_model(model)
+        self._expected = answers.answers(model, images) if len(images) else None
 
     def __call__(self, found: Quantized) -> Quantized:
         if self._expected is not None:
-            given = self._answers(found.executed())
+            given = answers.answers(found.executed(), self._images)
             sqnr = inference.sqnr_db(self._expected, given)
             found.sqnr_db = _EXACT_DB if sqnr is None else sqnr
-            found.agree = int((given.argmax(1) == self._expected.argmax(1)).sum())
-            found.held_out = len(self._images)
-            found.pixels = len(given) if len(given) != found.held_out else None
+            same = answers.top(given, self._unit) == answers.top(self._expected, self._unit)
+            found.agree, found.held_out = int(same.sum()), len(self._images)
+            found.pixels = len(given) if self._unit == "pixel" else None
+            found.anchors = len(given) if self._unit == "anchor" else None
         return found
-
-    def _answers(self, model: onnx.ModelProto) -> np.ndarray:
-        return answers(model, self._images)
-
-
-def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
-    """Return a network's logits for normalised images, a row for each.
-
-    A network that answers for each pixel has a row for each pixel of a lattice: all of them would not fit into memory.
-    """
-    run = session.Runner(model, [model.graph.output[0].name])
-    size = session.batch_for(images.shape[1:])
-    batches = (images[i : i + size] for i in range(0, len(images), size))
-    return np.concatenate([rows(found[0]) for _, found in run.over(batches)])
-
-
-def rows(logits: np.ndarray) -> np.ndarray:
-    """Return logits as rows: of images or, where each pixel has logits, of the pixels of a lattice."""
-    if logits.ndim != 4:
-        return logits
-    high, wide = (np.unique(np.linspace(0, side - 1, min(_EDGE, side)).astype(int)) for side in logits.shape[2:])
-    few = logits[:, :, high][:, :, :, wide]
-    return np.ascontiguousarray(few.transpose(0, 2, 3, 1)).reshape(-1, few.shape[1])

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from . import resizing
 from .net import Net, Node
-from .placement import joins, nonnegative
+from .placement import nonnegative
 
 _OPSET = 18  # the first whose reductions take their axes as an input
 _SPATIAL = [2, 3]
@@ -33,11 +33,11 @@ def supported(model: onnx.ModelProto, net: Net) -> bool:
     """Return whether the gradients of this network can be written as a graph."""
     version = max((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), default=0)
     known = all(node.kind in _BACKWARD and _ordinary(net, node) for node in net.nodes)
-    return version >= _OPSET and known and all(answer(model)) and len(answer(model)) in (1, 3)
+    return version >= _OPSET and known and all(answer(model)) and len(answer(model)) in (1, 2, 3)
 
 
 def answer(model: onnx.ModelProto) -> tuple[int, ...]:
-    """Return the sides of an image's answer: its logits, or those of each pixel; 0 where the graph does not say."""
+    """Return the sides of an image's answer: its logits, or those of each pixel or anchor; 0: not known."""
     return tuple(dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim[1:])
 
 
@@ -192,7 +192,9 @@ def _ordinary(net: Net, node: Node) -> bool:
     if node.kind == "Add":
         return not any(name in net.constants for name in node.inputs)
     if node.kind == "Concat":
-        return joins(net, node)
+        return not any(name in net.constants for name in node.inputs)
+    if node.kind == "Transpose":
+        return bool(node.integers("perm", []))
     if node.kind == "Resize":
         return resizing.of_sides(net, node) and "axes" not in node.attributes and resizing.known(node)
     if node.kind == "AveragePool":
@@ -257,12 +259,19 @@ def _max_pool(graph: _Graph, node: Node, slot: int, slope: str) -> str:
 
 
 def _concat(graph: _Graph, node: Node, slot: int, slope: str) -> str:
-    """Cut the channels of one input out of the slope."""
-    counts = [graph.add("Shape", name, start=1, end=2) for name in node.inputs[: slot + 1]]
+    """Cut the part of one input out of the slope."""
+    axis = node.integer("axis", 1)
+    end: dict[str, int] = {} if axis == -1 else {"end": axis + 1}
+    counts = [graph.add("Shape", name, start=axis, **end) for name in node.inputs[: slot + 1]]
     first = graph.integers([0])
     for count in counts[:-1]:
         first = graph.add("Add", first, count)
-    return graph.add("Slice", slope, first, graph.add("Add", first, counts[-1]), graph.integers([1]))
+    return graph.add("Slice", slope, first, graph.add("Add", first, counts[-1]), graph.integers([axis]))
+
+
+def _transpose(graph: _Graph, node: Node, slot: int, slope: str) -> str:
+    back = np.argsort(node.integers("perm", []))
+    return graph.add("Transpose", slope, perm=back.tolist())
 
 
 def _resize(graph: _Graph, node: Node, slot: int, slope: str) -> str:
@@ -285,5 +294,6 @@ _BACKWARD: dict[str, Callable[[_Graph, Node, int, str], str]] = {
     "Squeeze": _reshape,
     "Identity": _reshape,
     "Concat": _concat,
+    "Transpose": _transpose,
     "Resize": _resize,
 }

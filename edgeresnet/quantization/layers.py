@@ -6,7 +6,7 @@ A layer's output holds the noise of all layers before it; a residual sum reduces
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -20,13 +20,14 @@ _END = 2**31 - 1
 
 
 def noise(
-    exact: onnx.ModelProto, rounded: onnx.ModelProto, outputs: Mapping[str, str], images: np.ndarray
+    exact: onnx.ModelProto, rounded: onnx.ModelProto, outputs: Mapping[str, Sequence[str]], images: np.ndarray
 ) -> dict[str, float | None]:
     """Return the SQNR in dB of each layer's output over all images; None where nothing differs.
 
-    `outputs` maps layers to tensors, whose names are the same in both networks. One batch at a time is in memory.
+    `outputs` maps layers to tensors, whose names are the same in both networks: several, where layers share weights.
+    One batch at a time is in memory.
     """
-    names = list(outputs.values())
+    names = [name for several in outputs.values() for name in several]
     step = 1 if math.prod(images.shape[1:]) < _LARGE else _STEP
     runners = _runner(exact, names, step), _runner(rounded, names, step)
     signal, apart = np.zeros(len(names)), np.zeros(len(names))
@@ -35,8 +36,11 @@ def noise(
         batch = images[start : start + size]
         loud, quiet = _energies(runners, batch)
         signal, apart = signal + loud, apart + quiet
-    pairs = zip(outputs, signal, apart, strict=True)
-    return {layer: inference.decibels(loud, quiet) for layer, loud, quiet in pairs}
+    at = {name: place for place, name in enumerate(names)}
+    return {
+        layer: inference.decibels(*(float(sums[[at[name] for name in several]].sum()) for sums in (signal, apart)))
+        for layer, several in outputs.items()
+    }
 
 
 def _runner(model: onnx.ModelProto, names: list[str], step: int) -> Runner:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 WEIGHTED = ("Conv", "Gemm")
+_USUAL = {"group": 1, "transA": 0, "transB": 0, "alpha": 1.0, "beta": 1.0}  # what weights mean depends on these
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,14 @@ class Net:
                     for each in values:
                         each.pop(name, None)
 
+    @cached_property
+    def sharing(self) -> dict[str, list[Node]]:
+        """weights → the layers that read them: of a detector's head one for each level."""
+        found: dict[str, list[Node]] = {}
+        for node in self.weighted():
+            found.setdefault(node.inputs[1], []).append(node)
+        return found
+
     def weighted(self) -> list[Node]:
         """List the convolutions and fully connected layers whose weights are constants."""
         return [
@@ -111,17 +120,39 @@ class Net:
         ]
 
 
-def unshare(model: onnx.ModelProto) -> None:
-    """Give every weighted layer weights and a bias of its own, in place: a change to one must not reach another."""
+def unshare(model: onnx.ModelProto, *, alike: bool = False) -> None:
+    """Give every weighted layer a bias of its own, and weights that no other kind of layer reads, in place.
+
+    Layers that use weights alike, as the head of a detector does on each level, go on to share them: they are changed
+    together, and a file has them once. `alike`: they get weights of their own, too.
+    """
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     taken: set[str] = set()
+    shared: dict[tuple[str, str], str] = {}  # weights, and how they are used → their name in the layers that do so
     for node in model.graph.node:
         for slot, name in enumerate(node.input):
-            if node.op_type in WEIGHTED and name in taken and name in held:
-                own = model.graph.initializer.add()
-                own.CopyFrom(held[name])
-                own.name = node.input[slot] = f"{node.output[0]}.{('', 'weight', 'bias')[slot]}"
+            if node.op_type not in WEIGHTED or name not in held:
+                continue
+            use = (name, _use(node)) if slot == 1 and not alike else (name, f"{node.output[0]} {slot}")
+            if use not in shared:
+                shared[use] = _own(model.graph, node, slot, held[name]) if name in taken else name
+            node.input[slot] = shared[use]
+            taken.add(name)
         taken.update(node.input)
+
+
+def _own(graph: onnx.GraphProto, node: onnx.NodeProto, slot: int, tensor: onnx.TensorProto) -> str:
+    """Add a copy of a constant for a layer; return its name."""
+    own = graph.initializer.add()
+    own.CopyFrom(tensor)
+    own.name = f"{node.output[0]}.{('', 'weight', 'bias')[slot]}"
+    return own.name
+
+
+def _use(node: onnx.NodeProto) -> str:
+    """Return what layers have in common that use the same weights alike: where they read, and how often, may differ."""
+    given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    return f"{node.op_type} {[given.get(name, default) for name, default in _USUAL.items()]}"
 
 
 class Constants(Mapping[str, np.ndarray]):
@@ -148,7 +179,7 @@ class Constants(Mapping[str, np.ndarray]):
 
 
 def _node(node: onnx.NodeProto) -> Node:
-    attributes: dict[str, object] = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    attributes: dict[str, object] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if attributes.get("auto_pad") == b"NOTSET":  # the default
         del attributes["auto_pad"]
     return Node(node.op_type, tuple(node.input), tuple(node.output), attributes)

@@ -8,6 +8,7 @@ float. What a concatenation joins has one grid: compilers then copy integers.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -55,6 +56,14 @@ def label(node: Node) -> str:
     """Return a layer's name for people: that of its weights where they have one, else of its output."""
     named = re.sub(r"[._/]?(weight|kernel)(:0)?$", "", node.inputs[1]) if len(node.inputs) > 1 else ""
     return named if re.search(r"[A-Za-z]", named) else node.name
+
+
+def labels(layers: Iterable[Node]) -> dict[str, list[str]]:
+    """Return the outputs of each layer, by its name for people: several where layers share their weights."""
+    found: dict[str, list[str]] = {}
+    for node in layers:
+        found.setdefault(label(node), []).append(node.name)
+    return found
 
 
 def described(net: Net, tensor: str) -> str:

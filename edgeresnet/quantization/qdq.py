@@ -145,19 +145,25 @@ def _bias(
 def _weights(
     node: onnx.NodeProto, net: Net, placement: Placement, values: Values, constants: list[onnx.TensorProto]
 ) -> onnx.NodeProto:
-    """Give a layer INT8 weights; return the node that dequantizes them."""
+    """Give a layer INT8 weights; return the node that dequantizes them: one for each layer, as compilers expect it.
+
+    Layers that share weights share the integers.
+    """
     name, weight = node.output[0], node.input[1]
     layer = placement.weights[name]
     scales = values.weight_scales[name]
-    stored = integers(net, layer, values, placement.weight_grid)
-    constants.append(numpy_helper.from_array(stored, f"{weight}_quantized"))
-    constants.append(numpy_helper.from_array(scales.astype(np.float32), f"{weight}_scale"))
-    constants.append(numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{weight}_zero"))
-    node.input[1] = _dequantized(weight)
+    first = next(each.name for each in net.sharing[weight] if each.name in placement.weights)
+    if name == first:
+        stored = integers(net, layer, values, placement.weight_grid)
+        constants.append(numpy_helper.from_array(stored, f"{weight}_quantized"))
+        constants.append(numpy_helper.from_array(scales.astype(np.float32), f"{weight}_scale"))
+        constants.append(numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{weight}_zero"))
+    own = weight if name == first else f"{name}_weight"
+    node.input[1] = _dequantized(own)
     return helper.make_node(
         "DequantizeLinear",
         [f"{weight}_quantized", f"{weight}_scale", f"{weight}_zero"],
-        [_dequantized(weight)],
-        f"{weight}_dequantize",
+        [_dequantized(own)],
+        f"{own}_dequantize",
         axis=weight_axis(layer),
     )

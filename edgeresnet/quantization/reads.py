@@ -59,10 +59,13 @@ class Form(NamedTuple):
     factors: Mapping[str, np.ndarray]  # of the channels of tensors; 1 where none is given
     moments: bool  # whether to take them, too
 
+    def scale(self, tensor: str) -> float:
+        """Return the scale of a tensor."""
+        return self.values.scales[self.placement.source(tensor)]
+
     def steps(self, tensor: str, channels: int) -> np.ndarray:
         """Return how many of its steps a value of 1 is, for each channel of a tensor."""
-        scale = self.values.scales[self.placement.source(tensor)]
-        return np.asarray(self.factors.get(tensor, np.ones(channels)) / scale, np.float32)
+        return np.asarray(self.factors.get(tensor, np.ones(channels)) / self.scale(tensor), np.float32)
 
 
 @dataclass
@@ -76,51 +79,72 @@ class Reads:
 
 @dataclass
 class Moments:
-    """The sums over samples of what the weights of one layer read, and of its products: parts × weights (× weights).
+    """The sums over samples of what weights read, and of its products: parts × weights (× weights).
 
-    Both are of what is left without the first samples' mean: 32 bits do not hold the variance of a large constant.
+    Layers that share the weights add to the same products. Sums are those of each: its bias takes its own mean away.
     """
 
     shape: Shape
     parts: int
-    count: int = 0
-    centre: np.ndarray | None = None
-    sums: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    sums: dict[str, Sums] = field(default_factory=dict)  # by layer
     products: np.ndarray = field(default_factory=lambda: np.zeros(()))
-    waiting: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, columns: np.ndarray) -> None:
-        """Add samples, as (groups × inputs × taps) × samples. A product of few takes longer: they wait for others."""
-        self.waiting.append(columns)
-        if sum(each.shape[1] for each in self.waiting) >= _WAITING:
-            self._multiply()
+    def add(self, columns: np.ndarray, layer: str = "", unit: float = 1.0) -> None:
+        """Add samples of a layer, as (groups × inputs × taps) × samples, where 1 is one `unit`.
+
+        A product of few takes longer: they wait for others.
+        """
+        sums = self.sums.setdefault(layer, Sums(unit))
+        sums.waiting.append(columns)
+        if sum(each.shape[1] for each in sums.waiting) >= _WAITING:
+            self._multiply(sums)
 
     def covariance(self) -> np.ndarray:
         """Return the covariance of each part, damped."""
-        self._multiply()
-        mean = self.sums / self.count
-        found = self.products.astype(np.float64) / self.count
+        for sums in self.sums.values():
+            self._multiply(sums)
+        count = sum(sums.count for sums in self.sums.values())
+        found = self.products.astype(np.float64) / count
         diagonal = np.einsum("pii->pi", found)
         inexact = _INEXACT * diagonal.mean(1, keepdims=True)
-        found -= mean[:, :, None] * mean[:, None, :]
+        for sums in self.sums.values():
+            mean = sums.total / sums.count
+            found -= sums.count / count * mean[:, :, None] * mean[:, None, :]
         diagonal += _DAMPING * diagonal.mean(1, keepdims=True) + inexact + _NOTHING
         return found
 
-    def _multiply(self) -> None:
-        if not self.waiting:
+    def _multiply(self, sums: Sums) -> None:
+        if not sums.waiting:
             return
-        columns = np.concatenate(self.waiting, axis=1, dtype=np.float32)
-        self.waiting.clear()
+        columns = np.concatenate(sums.waiting, axis=1, dtype=np.float32)
+        sums.waiting.clear()
         each = columns.reshape(self.shape.groups * self.parts, -1, columns.shape[1])
-        if self.centre is None:
-            self.centre = each.mean(2, keepdims=True)
-            self.sums = np.zeros(each.shape[:2])
+        if sums.unit != 1:
+            each *= np.float32(sums.unit)
+        if not sums.count:
+            sums.centre = each.mean(2, keepdims=True)
+            sums.total = np.zeros(each.shape[:2])
+        if not self.products.ndim:
             self.products = np.zeros((*each.shape[:2], each.shape[1]), np.float32)
-        each -= self.centre
-        self.sums += each.sum(2, dtype=np.float64)
+        each -= sums.centre
+        sums.total += each.sum(2, dtype=np.float64)
         for part, products in zip(each, self.products, strict=True):
             products += part @ part.T
-        self.count += columns.shape[1]
+        sums.count += columns.shape[1]
+
+
+@dataclass
+class Sums:
+    """The sum over one layer's samples of what is left without the mean of the first ones.
+
+    32 bits do not hold the variance of a large constant.
+    """
+
+    unit: float
+    count: int = 0
+    centre: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    total: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    waiting: list[np.ndarray] = field(default_factory=list)
 
 
 def observe(model: onnx.ModelProto, forms: Sequence[Form], batches: Sequence[np.ndarray], few: int) -> list[Reads]:
@@ -131,21 +155,24 @@ def observe(model: onnx.ModelProto, forms: Sequence[Form], batches: Sequence[np.
     for node in layers:
         readers.setdefault(node.inputs[0], []).append(node)
     tensors, rng, left = sorted(readers.keys() - {net.input}), np.random.default_rng(0), min(few, images)
-    seen = {tensor: _Tensor(net, tensor, nodes, forms) for tensor, nodes in readers.items()}
+    moments: dict[tuple[int, str], Moments] = {}  # by form and weights
+    seen = {tensor: _Tensor(net, tensor, nodes, forms, moments) for tensor, nodes in readers.items()}
+    groups = _together(layers)
     for batch, computed in session.Runner(model, tensors).over(batches):
         values = {net.input: batch, **dict(zip(tensors, computed, strict=True))}
         chosen = {n.name: Positions.of(net, n, values[n.inputs[0]].shape, images, rng) for n in layers}
 
         def take(
-            tensor: str,
+            group: list[str],
             values: dict[str, np.ndarray] = values,
             chosen: dict[str, Positions] = chosen,
             left: int = left,
         ) -> None:
-            seen[tensor].add_means(values[tensor][:left])
-            seen[tensor].add_moments(values[tensor], chosen, images)
+            for tensor in group:
+                seen[tensor].add_means(values[tensor][:left])
+                seen[tensor].add_moments(values[tensor], chosen, images)
 
-        session.each(take, readers)
+        session.each(take, groups)
         values.clear()
         computed.clear()  # before the next batch is computed: large maps fill memory
         left = max(0, left - len(batch))
@@ -155,16 +182,35 @@ def observe(model: onnx.ModelProto, forms: Sequence[Form], batches: Sequence[np.
     return found
 
 
+def _together(layers: Sequence[Node]) -> list[list[str]]:
+    """Return the tensors that layers read, in groups: those of the same weights add to the same sums, in order."""
+    group: dict[str, list[str]] = {}
+    first: dict[str, str] = {}  # weights → the first tensor that is multiplied by them
+    for node in layers:
+        mine = group.setdefault(node.inputs[0], [node.inputs[0]])
+        other = group[first.setdefault(node.inputs[1], node.inputs[0])]
+        if other is not mine:
+            other.extend(mine)
+            group.update(dict.fromkeys(mine, other))
+    return list({id(each): each for each in group.values()}.values())
+
+
 class _Tensor:
     """One tensor, and what the layers that read it read."""
 
-    def __init__(self, net: Net, name: str, readers: Sequence[Node], forms: Sequence[Form]):
-        self._net, self._name, self._readers, self._forms = net, name, readers, forms
+    def __init__(
+        self,
+        net: Net,
+        name: str,
+        readers: Sequence[Node],
+        forms: Sequence[Form],
+        moments: dict[tuple[int, str], Moments],
+    ):
+        self._net, self._name, self._readers, self._forms, self._moments = net, name, readers, forms, moments
         self._images = 0
         self._often: list[np.ndarray] = []  # by reader
         self._exact = [np.zeros(()) for _ in readers]
         self._steps = [[np.zeros(()) for _ in readers] for _ in forms]
-        self._moments: dict[tuple[int, str], Moments] = {}
 
     def add_means(self, values: np.ndarray) -> None:
         """Add images to the means."""
@@ -190,21 +236,24 @@ class _Tensor:
             steps, grid = form.steps(self._name, values.shape[1]), form.placement.points[self._name]
             sampled = _Sampled.of(values, positions, steps, grid)
             for node, where in zip(self._readers, positions, strict=True):
-                if (number, node.name) not in self._moments:
+                of_weights, sharing = (number, node.inputs[1]), self._net.sharing[node.inputs[1]]
+                if of_weights not in self._moments:
                     shape = Shape.of(self._net, node)
-                    self._moments[number, node.name] = Moments(shape, shape.parts(where.each * images))
-                self._moments[number, node.name].add(sampled.columns(where))
+                    samples = sum(chosen[each.name].each for each in sharing if each.name in chosen) * images
+                    self._moments[of_weights] = Moments(shape, shape.parts(samples))
+                unit = form.scale(self._name) / form.scale(sharing[0].inputs[0]) if len(sharing) > 1 else 1.0
+                self._moments[of_weights].add(sampled.columns(where), node.name, unit)
 
     def give(self, found: Sequence[Reads]) -> None:
         """Write what each layer reads into the reads of all forms."""
         for number, form in enumerate(self._forms):
-            scale = form.values.scales[form.placement.source(self._name)]
+            scale = form.scale(self._name)
             for node, exact, steps in zip(self._readers, self._exact, self._steps[number], strict=True):
                 one = form.steps(self._name, len(exact)).astype(np.float64)[:, None] * scale  # the channels' factors
                 found[number].means[node.name] = exact * one / self._images
                 found[number].rounded[node.name] = steps * scale / self._images
                 if form.moments:
-                    found[number].moments[node.name] = self._moments.pop((number, node.name))
+                    found[number].moments[node.name] = self._moments[number, node.inputs[1]]
 
 
 def _rounded(images: np.ndarray, steps: np.ndarray, grid: Grid) -> np.ndarray:
@@ -239,7 +288,8 @@ class Positions(NamedTuple):
         apart, taps = node.integers("dilations", [1, 1]), net.constants.shape(node.inputs[1])[2:]
         high, wide = (node.positions(axis, shape[2 + axis], taps[axis]) for axis in (0, 1))
         weights = Shape.of(net, node)
-        wanted = -(-_OBSERVED * min(LARGEST, weights.inputs * weights.taps) // images)
+        several = len(net.sharing[node.inputs[1]])
+        wanted = -(-_OBSERVED * min(LARGEST, weights.inputs * weights.taps) // (images * several))
         at = np.arange(high * wide)
         if wanted < len(at):
             at = np.sort(rng.choice(len(at), wanted, replace=False, shuffle=False))

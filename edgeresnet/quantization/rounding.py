@@ -27,12 +27,16 @@ def together(model: onnx.ModelProto, placement: Placement, values: qdq.Values, r
     """Return the values with weights that are rounded together; use up the moments."""
     net = Net(model)
     layers = [node for name, node in placement.weights.items() if name in reads.moments]
+    one = {node.inputs[1]: node for node in layers}  # of those that share weights, which have the same moments
+    for node in layers:
+        if one[node.inputs[1]] is not node:
+            del reads.moments[node.name]
 
     def rounded(node: Node) -> np.ndarray:
         return _rounded(net, node, values, placement.weight_grid, reads.moments.pop(node.name))
 
-    weights = dict(zip((node.name for node in layers), session.each(rounded, layers), strict=True))
-    return replace(values, weights={**values.weights, **weights})
+    found = dict(zip(one, session.each(rounded, one.values()), strict=True))
+    return replace(values, weights={**values.weights, **{node.name: found[node.inputs[1]] for node in layers}})
 
 
 def _rounded(net: Net, node: Node, values: qdq.Values, grid: Grid, moments: Moments) -> np.ndarray:

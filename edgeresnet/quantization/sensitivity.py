@@ -15,7 +15,7 @@ import onnx
 
 from ..errors import ModelError
 from . import gradient
-from .net import Net, Node
+from .net import Net, Node, unshare
 from .placement import Placement, weight_axis
 from .session import Runner, ahead, at_once, batch_for
 
@@ -138,9 +138,9 @@ def by_torch(model: onnx.ModelProto, placement: Placement) -> Differentiate:
     from .torch_net import TorchNet
 
     torch.set_num_threads(machine.cores())  # sums depend on it
-    net = Net(model)
+    net = Net(_separated(model))
     runner = TorchNet(net)
-    layers = placement.weights.values()
+    layers = [net.maker[name] for name in placement.weights]
     trained = [name for node in layers for name in node.inputs[1:] if name in runner.constants]
     constants = {**runner.constants, **{name: runner.constants[name].detach().requires_grad_() for name in trained}}
 
@@ -166,6 +166,16 @@ def by_torch(model: onnx.ModelProto, placement: Placement) -> Differentiate:
         return Batch(tensors, {node.name: of_layer(node, slopes) for node in layers})
 
     return differentiate
+
+
+def _separated(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a network whose layers share no weights: each has gradients of its own."""
+    if all(len(layers) == 1 for layers in Net(model).sharing.values()):
+        return model
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    unshare(found, alike=True)
+    return found
 
 
 def rows(node: Node, weights: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ import numpy as np
 from ..portable import intervals
 from ..portable.judging import ROUNDS
 from ..portable.probabilities import softmax
+from ..quantization.answers import Unit
+from . import boxes
 
 _QUANTILES = 128  # of the changes of a probability: they stand for those of all images
 _RARE = 1e-4  # part of the pixels: a class with fewer occurs nowhere
@@ -73,20 +75,22 @@ class Forecast:
         return self.excess <= 1
 
 
-def look(exact: np.ndarray, given: np.ndarray, *, of_pixels: bool = False) -> Seen:
+def look(exact: np.ndarray, given: np.ndarray, unit: Unit = "image") -> Seen:
     """Compare a network's logits with the FP32 network's, on the same images.
 
-    Where rows are pixels, the drop is that of the mIoU.
+    Where rows are pixels, the drop is that of the mIoU; where they are anchors, that of the mAP.
     """
+    if unit == "anchor":
+        found = boxes.compared(exact, given)
+        return Seen(found.flips, found.drop, float(found.change.mean()), _quantiles(found.change))
     before, after = softmax(exact), softmax(given)
     rows, top = np.arange(len(before)), exact.argmax(1)
     changes = [_changed(before, exact + np.roll(given - exact, k, axis=0)) for k in range(min(_EXCHANGED, len(rows)))]
     flips, drop = (float(each) for each in np.mean(changes, axis=0))
-    if of_pixels:
+    if unit == "pixel":
         drop = _expected_miou(before, top) - _expected_miou(before, given.argmax(1))
     change = np.abs(before[rows, top] - after[rows, top])
-    quantiles = np.quantile(change, (np.arange(_QUANTILES) + 0.5) / _QUANTILES)
-    return Seen(flips, drop, float(change.mean()), tuple(quantiles.tolist()))
+    return Seen(flips, drop, float(change.mean()), _quantiles(change))
 
 
 def expect(seen: Seen, goals: Goals) -> Forecast:
@@ -97,6 +101,10 @@ def expect(seen: Seen, goals: Goals) -> Forecast:
         _part(goals.max_confidence_change, _change_end(seen, goals), intervals.finest_mean(goals.images, goals.z)),
     ]
     return Forecast(100 * seen.flips, 100 * seen.drop, seen.change, max(parts))
+
+
+def _quantiles(change: np.ndarray) -> tuple[float, ...]:
+    return tuple(np.quantile(change, (np.arange(_QUANTILES) + 0.5) / _QUANTILES).tolist())
 
 
 def _changed(before: np.ndarray, given: np.ndarray) -> tuple[float, float]:

@@ -13,8 +13,9 @@ import onnx
 
 from ..deadline import Deadline, OutOfTime
 from ..noise import confirm, pair, scan
-from ..quantization import engine
+from ..quantization import answers, engine
 from ..quantization import placement as places
+from ..quantization.answers import Unit
 from ..quantization.net import Net
 from .control import Layers
 from .forecast import Forecast, Goals, Seen, expect, look
@@ -44,12 +45,13 @@ class Outlook:
     images: np.ndarray
     exact: np.ndarray  # the FP32 network's answers
     goals: Goals
+    unit: Unit = "image"  # what has an answer of its own
 
     @staticmethod
     def on(exact: onnx.ModelProto, images: np.ndarray, goals: Goals) -> Outlook:
         """Run as many of the images as are needed in the FP32 network."""
         few = images[: enough(len(images), images.shape[1:])]
-        return Outlook(few, engine.answers(exact, few), goals)
+        return Outlook(few, answers.answers(exact, few), goals, answers.unit_of_model(exact))
 
     def judged_with(self, networks: int) -> Outlook:
         """Return forecasts of the verdict that each of several networks gets, which are judged at once."""
@@ -57,11 +59,11 @@ class Outlook:
 
     def seen(self, given: np.ndarray) -> Seen:
         """Compare a network's answers with the FP32 network's."""
-        return look(self.exact, given, of_pixels=len(self.exact) != len(self.images))
+        return look(self.exact, given, self.unit)
 
     def of(self, network: engine.Quantized) -> Forecast:
         """Return what the verdict of an INT8 network will be."""
-        return expect(self.seen(engine.answers(network.executed(), self.images)), self.goals)
+        return expect(self.seen(answers.answers(network.executed(), self.images)), self.goals)
 
 
 class Int8Layers:
@@ -95,8 +97,8 @@ class Int8Layers:
         return self._looks.continued + self._times.continued
 
     def layers(self) -> Sequence[str]:
-        """Return the layers that are INT8."""
-        return [places.label(node) for node in self._base.placement.weights.values()]
+        """Return the layers that are INT8. Those that share their weights are one."""
+        return list(places.labels(self._base.placement.weights.values()))
 
     def removed(self, chosen: Layers) -> float:
         """Return the estimated part of the noise that goes if these layers stay in float."""
@@ -109,7 +111,8 @@ class Int8Layers:
         def ran() -> Seen:
             gone = self._without(chosen)
             int8 = {layer.name for index, layer in enumerate(self._pair.layers) if index not in gone}
-            return self._outlook.seen(engine.rows(confirm.run(self._pair, self._images, int8)))
+            given = confirm.run(self._pair, self._images, int8)
+            return self._outlook.seen(given.reshape(-1, given.shape[-1]))
 
         return expect(self._looks.of(_key(chosen), ran), goals or self._outlook.goals)
 

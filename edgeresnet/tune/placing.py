@@ -28,7 +28,7 @@ Timed = Callable[[Mapping[str, Path]], Mapping[str, Ratio]]  # names → how man
 def placements(model: onnx.ModelProto, choices: engine.Choices) -> dict[str, engine.Choices]:
     """Return the placements to try, by name, the usual one first; none of them twice."""
     net, residual = Net(model), choices.dialect.residual
-    layers = [places.label(node) for node in choices.placed(net).weights.values()]
+    layers = list(places.labels(choices.placed(net).weights.values()))
     found = {USUAL: choices}
     other = replace(choices.dialect, residual=_OTHER[residual])
     found[f"residual: {_OTHER[residual]}"] = replace(choices, dialect=other)

@@ -65,6 +65,21 @@ class Maker:
         about |= {"group": group, "kernel_shape": [side] * 2}
         return self.add("Conv", [x, f"{name}.weight", f"{name}.bias"], f"{name}_out", outputs, **about)
 
+    def again(self, x: str, name: str, out: str) -> str:
+        """Convolve with the weights that another layer has."""
+        first = next(node for node in self.nodes if node.name == f"{name}_out")
+        self.nodes.append(helper.make_node("Conv", [x, *first.input[1:]], [out], name=out))
+        self.nodes[-1].attribute.extend(first.attribute)
+        self.channels[out] = self.channels[first.output[0]]
+        return out
+
+    def anchors(self, x: str, columns: int, side: int) -> str:
+        """Give each anchor of each cell a row, as torchvision's heads do."""
+        each = self.channels[x] // columns
+        apart = self.add("Reshape", [x, self.hold(f"{x}.apart", [0, each, columns, side, side])], f"{x}_apart")
+        moved = self.add("Transpose", [apart], f"{x}_moved", perm=[0, 3, 4, 1, 2])
+        return self.add("Reshape", [moved, self.hold(f"{x}.rows", [0, -1, columns])], f"{x}_rows")
+
     def relu(self, x: str) -> str:
         return self.add("Relu", [x], f"{x}_relu")
 
@@ -206,6 +221,28 @@ def hourglass(mode: str = "linear") -> onnx.ModelProto:
     y = net.relu(net.conv(net.cat("join2", y, net.resize(z, "up2", mode=mode)), "left2", 8))
     x = net.relu(net.conv(net.cat("join1", x, net.resize(y, "up1", mode=mode)), "left1", 8))
     return net.pixels(x, factor=1)
+
+
+def retina(classes: int = 3) -> onnx.ModelProto:
+    """RetinaNet: a pyramid of three levels, and two heads that run on each of them with the same weights."""
+    net = Maker()
+    fine = net.relu(net.conv("image", "fine", 8))
+    coarse = net.relu(net.conv(fine, "coarse", 16, stride=2))
+    top = net.conv(coarse, "inner.1", 8, side=1)
+    added = net.plus(net.conv(fine, "inner.0", 8, side=1), net.resize(top, "up", mode="nearest"), "added")
+    levels = [net.conv(added, "level.0", 8), net.conv(top, "level.1", 8)]
+    levels.append(net.conv(levels[1], "level.2", 8, stride=2))
+    parts = []
+    for head, columns in (("logits", classes), ("offsets", 4)):
+        of_levels = []
+        for number, x in enumerate(levels):
+            for layer, outputs in ((f"{head}.conv", 8), (f"{head}.last", 2 * columns)):
+                x = net.again(x, layer, f"{layer}_{number}") if number else net.conv(x, layer, outputs)
+                x = net.relu(x) if layer.endswith("conv") else x
+            of_levels.append(net.anchors(x, columns, SIZE >> number))
+        parts.append(net.add("Concat", of_levels, f"{head}_all", axis=1))
+    net.add("Concat", parts, "logits", axis=2)
+    return net.model(2 * sum((SIZE >> number) ** 2 for number in range(3)), classes + 4)
 
 
 DENSE = {

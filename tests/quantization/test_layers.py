@@ -42,10 +42,10 @@ def test_a_spoiled_layer_shows_and_those_before_it_do_not(monkeypatch: pytest.Mo
 
 def test_batches_add_up_and_no_difference_is_none() -> None:
     model, few = plain(), images(150, seed=1)
-    assert layers.noise(model, model, {"c1": "c1_out"}, few) == {"c1": None}
+    assert layers.noise(model, model, {"c1": ["c1_out"]}, few) == {"c1": None}
     found = int8(model, TENSORRT)
     whole, *parts = (
-        layers.noise(found.source.model, found.executed(), {"c1": "c1_out"}, given)["c1"] or 0
+        layers.noise(found.source.model, found.executed(), {"c1": ["c1_out"]}, given)["c1"] or 0
         for given in (few, few[:50], few[50:100], few[100:])
     )
     assert min(parts) < whole < max(parts)

@@ -1,4 +1,4 @@
-"""Layers that share a constant in the file share none once they are worked on."""
+"""Layers that share a constant in the file share weights alone once they are worked on, if they use them alike."""
 
 from __future__ import annotations
 
@@ -25,21 +25,41 @@ def shared() -> onnx.ModelProto:
     return net.head(net.relu(again))
 
 
-def test_what_layers_share_becomes_each_ones_own_and_can_be_equalized_and_written_then() -> None:
+def test_layers_share_weights_that_they_use_alike_and_can_be_equalized_and_written_then() -> None:
     model = shared()
     unshare(model)
     onnx.checker.check_model(model, full_check=True)
     assert (answers(model, images()) == answers(shared(), images())).all()
     layers = Net(model).weighted()
-    for slot in (1, 2):
-        assert len({layer.inputs[slot] for layer in layers}) == len(layers)
-    assert [label(layer) for layer in layers] == ["c1", "c2", "again", "fc"]
+    assert [layer.inputs[1] for layer in layers] == ["c1.weight", "c2.weight", "c2.weight", "fc.weight"]
+    assert len({layer.inputs[2] for layer in layers}) == len(layers)
     equalized = equalize(model, images(), 0)
     assert equalized is not None
     assert sqnr(answers(shared(), images()), answers(equalized, images())) > 100
     file = qdq.write(model, *scaled(model, TENSORRT))
     onnx.checker.check_model(file, full_check=True)
     assert sqnr(answers(shared(), images()), answers(file, images())) > 15
+
+
+def test_layers_can_get_weights_of_their_own_too() -> None:
+    model = shared()
+    unshare(model, alike=True)
+    layers = Net(model).weighted()
+    for slot in (1, 2):
+        assert len({layer.inputs[slot] for layer in layers}) == len(layers)
+    assert [label(layer) for layer in layers] == ["c1", "c2", "again", "fc"]
+
+
+def test_weights_that_layers_use_otherwise_are_not_shared() -> None:
+    net = Maker()
+    x = net.relu(net.conv("image", "c1", 8))
+    one = net.conv(x, "one", 8, group=2)
+    other = net.again(net.conv(x, "thin", 4), "one", "other")
+    next(each for each in net.nodes[-1].attribute if each.name == "group").i = 1
+    model = net.head(net.relu(net.plus(one, other, "sum")))
+    unshare(model)
+    assert len(Net(model).sharing) == len(Net(model).weighted())
+    assert (answers(model, images()) == answers(net.model(16), images())).all()
 
 
 def test_a_network_that_shares_nothing_stays_as_it_is() -> None:

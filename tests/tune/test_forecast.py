@@ -63,7 +63,7 @@ def test_of_pixels_the_forecast_drop_is_that_of_the_miou() -> None:
         Packed.of([each.reshape(200, 300).astype(np.uint16)]) for each in (labels, exact.argmax(1), given.argmax(1))
     ]
     before, now = (overlaps(masks[0], each, exact.shape[1]).miou for each in masks[1:])
-    assert look(exact, given, of_pixels=True).drop == pytest.approx(before - now, abs=0.005)
+    assert look(exact, given, "pixel").drop == pytest.approx(before - now, abs=0.005)
 
 
 def test_later_rounds_want_more_of_the_same_network() -> None:

@@ -1,0 +1,65 @@
+"""What a network answers, as rows of numbers: one for an image, or one for each of some pixels or anchors of it.
+
+Those of all pixels or anchors would not fit into memory. The places that are looked at are always the same.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import onnx
+
+from . import session
+
+Unit = Literal["image", "pixel", "anchor"]
+
+_EDGE = 32  # pixels of a lattice whose answers stand for those of all
+_ANCHORS = 1024  # the same of anchors
+_OFFSETS = 4  # of a box, after an anchor's logits
+_UNITS: dict[int, Unit] = {3: "anchor", 4: "pixel"}
+
+
+def unit_of(dimensions: int) -> Unit:
+    """Return what has an answer of its own: a complete image, each pixel, or each anchor of a detector."""
+    return _UNITS.get(dimensions, "image")
+
+
+def unit_of_model(model: onnx.ModelProto) -> Unit:
+    """Return the same of a network's file."""
+    return unit_of(len(model.graph.output[0].type.tensor_type.shape.dim))
+
+
+def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    """Return a network's answers to normalised images, as rows."""
+    run = session.Runner(model, [model.graph.output[0].name])
+    size = session.batch_for(images.shape[1:])
+    batches = (images[i : i + size] for i in range(0, len(images), size))
+    return np.concatenate([rows(found[0]) for _, found in run.over(batches)])
+
+
+def rows(answer: np.ndarray) -> np.ndarray:
+    """Return answers as rows: of images, or of some pixels or anchors of each image."""
+    few = sampled(answer)
+    return few.reshape(-1, few.shape[-1])
+
+
+def sampled(answer: np.ndarray) -> np.ndarray:
+    """Return answers as images × numbers, or as images × places × numbers: of some pixels or anchors."""
+    if answer.ndim == 4:
+        high, wide = (_lattice(side, _EDGE) for side in answer.shape[2:])
+        few = answer[:, :, high][:, :, :, wide]
+        return np.ascontiguousarray(few.transpose(0, 2, 3, 1)).reshape(len(few), -1, few.shape[1])
+    return np.ascontiguousarray(answer[:, _lattice(answer.shape[1], _ANCHORS)]) if answer.ndim == 3 else answer
+
+
+def top(found: np.ndarray, unit: Unit) -> np.ndarray:
+    """Return the class that each row answers. That of an anchor is -1 where no class is as probable as not."""
+    if unit != "anchor":
+        return np.asarray(found.argmax(-1))
+    logits = found[..., :-_OFFSETS]
+    return np.where(logits.max(-1) > 0, logits.argmax(-1), -1)
+
+
+def _lattice(side: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, side - 1, min(most, side)).astype(int))

@@ -1,0 +1,139 @@
+"""Networks that answer for each anchor: layers that share their weights, a pyramid's additions, a float end."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeresnet.quantization import answers as rows_of
+from edgeresnet.quantization import engine, gradient, qdq, reads
+from edgeresnet.quantization.net import Net, unshare
+from edgeresnet.quantization.placement import place
+
+from ..graph.running import answers, sqnr
+from .nets import CPU, DIALECTS, TENSORRT, constants, equalize, images, int8, notes_of, read, retina, scaled
+from .test_sensitivity import seen
+
+dialects = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+SHARED = ("logits.conv", "logits.last", "offsets.conv", "offsets.last")
+
+
+def detector() -> onnx.ModelProto:
+    model = retina()
+    unshare(model)
+    return model
+
+
+def test_layers_of_one_head_go_on_to_share_weights_and_have_biases_of_their_own() -> None:
+    model = detector()
+    assert (answers(model, images()) == answers(retina(), images())).all()
+    sharing = Net(model).sharing
+    assert {name: len(layers) for name, layers in sharing.items() if len(layers) > 1} == {
+        f"{name}.weight": 3 for name in SHARED
+    }
+    for layers in sharing.values():
+        assert len({layer.inputs[2] for layer in layers}) == len(layers)
+
+
+def test_rescaled_channels_change_no_answer_and_weights_stay_shared() -> None:
+    found = equalize(detector(), images(), 0)
+    assert found is not None
+    assert sqnr(answers(detector(), images()), answers(found, images())) > 100
+    assert {name: len(layers) for name, layers in Net(found).sharing.items()} == {
+        name: len(layers) for name, layers in Net(detector()).sharing.items()
+    }
+    before, after = constants(detector()), constants(found)
+    assert all((before[f"{name}.weight"] != after[f"{name}.weight"]).any() for name in SHARED if "conv" in name)
+
+
+def test_both_ways_give_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, given = detector(), images(5)
+    assert gradient.supported(model, Net(model))
+    found = seen(model, given)
+    monkeypatch.setattr(gradient, "supported", lambda model, net: False)
+    for one, other in zip(found, seen(model, given), strict=True):
+        assert one.keys() == other.keys()
+        for name, values in one.items():
+            assert np.allclose(values, other[name], rtol=1e-3, atol=1e-4 * other[name].max()), name
+
+
+def test_moments_of_shared_weights_are_those_of_all_layers_each_without_its_own_mean() -> None:
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(9, 9))
+    parts = {"near": mixed @ rng.normal(size=(9, 900)) + 40, "far": mixed.T @ rng.normal(size=(9, 300)) - 7}
+    moments = reads.Moments(reads.Shape(1, 1, 9), 1)
+    for name, unit in (("near", 1.0), ("far", 3.0)):
+        for some in np.array_split(parts[name].astype(np.float32), 3, axis=1):
+            moments.add(np.ascontiguousarray(some), name, unit)
+    near, far = (np.cov(parts[name], bias=True) for name in ("near", "far"))
+    found, expected = moments.covariance()[0], (900 * near + 300 * 9 * far) / 1200
+    inner = ~np.eye(9, dtype=bool)
+    assert np.allclose(found[inner], expected[inner], rtol=1e-3, atol=1e-3 * expected.max())
+
+
+def test_weights_that_layers_share_are_rounded_by_what_all_of_them_read() -> None:
+    model = detector()
+    placement, values = scaled(model, TENSORRT)
+    found = read(model, placement, values, images()).moments
+    for layers in Net(model).sharing.values():
+        (moments,) = {id(found[layer.name]): found[layer.name] for layer in layers}.values()
+        assert moments.sums.keys() == {layer.name for layer in layers}
+        for layer in layers:
+            of = [values.scales[placement.source(each.inputs[0])] for each in (layer, layers[0])]
+            assert moments.sums[layer.name].unit == pytest.approx(of[0] / of[1])
+
+
+@dialects
+@pytest.mark.parametrize("effort", ["fast", "balanced", "best"])
+def test_a_file_has_shared_weights_once_at_every_effort(dialect: engine.Dialect, effort: str) -> None:
+    if effort != "fast" and dialect is not CPU:
+        pytest.skip("learning is the same for all dialects")
+    found = int8(detector(), dialect, effort=effort)
+    written = found.model()
+    onnx.checker.check_model(written, full_check=True)
+    stored = [name for name in constants(written) if name.endswith("weight_quantized")]
+    assert sorted(stored) == sorted(f"{name}_quantized" for name in Net(detector()).sharing)
+    assert sqnr(answers(detector(), images(8, seed=3)), answers(written, images(8, seed=3))) > 25
+    form = Net(found.source.model)
+    for layers in Net(detector()).sharing.values():
+        one, *others = (
+            qdq.integers(form, form.maker[each.name], found.values, found.placement.weight_grid) for each in layers
+        )
+        assert all((one == other).all() for other in others)
+
+
+def test_layers_that_share_weights_are_one_layer_to_people() -> None:
+    found = int8(detector(), CPU)
+    notes = notes_of(found, CPU)
+    assert set(SHARED) <= set(notes.int8)
+    assert len(notes.int8) == len(Net(detector()).sharing)
+    assert set(found.layers) == set(notes.int8)
+    kept = place(Net(detector()), CPU, (r"^logits\.last$",))
+    assert set(kept.kept) == {"logits.last"}
+    assert not {"logits.last_out", "logits.last_1", "logits.last_2"} & set(kept.weights)
+
+
+@dialects
+def test_all_is_int8_but_what_joins_the_rows(dialect: engine.Dialect) -> None:
+    net = Net(detector())
+    found = place(net, dialect)
+    assert found.kept == {}
+    assert set(found.weights) == {node.name for node in net.weighted()}
+    behind = {node.name for node in net.nodes if node.kind in ("Reshape", "Transpose", "Concat")}
+    assert not behind & set(found.points)
+    assert not {name for name, _ in found.reads} & behind
+
+
+def test_held_out_images_are_compared_anchor_by_anchor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_of, "_ANCHORS", 100)
+    found = int8(detector(), CPU)
+    about = notes_of(found, CPU).held_out
+    assert (about.images, about.anchors, about.pixels, about.unit) == (16, 1600, None, "anchors")
+    assert about.agree <= about.answers == 1600
+
+
+def test_an_anchor_answers_a_class_only_where_it_is_as_probable_as_not() -> None:
+    rows = np.array([[-1, -2, 9, 9, 9, 9], [-1, 0.1, 0, 0, 0, 0], [3, 1, 0, 0, 0, 0]], np.float32)
+    assert rows_of.top(rows, "anchor").tolist() == [-1, 1, 0]
+    assert rows_of.unit_of_model(detector()) == "anchor"
