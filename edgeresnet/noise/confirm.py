@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..portable import inference, machine
+from ..quantization import answers
+from ..quantization.answers import Unit
 from .pair import Pair
 from .scan import Progress, Scan, as_tensor, computed, rounded
 
@@ -21,24 +23,29 @@ class Measured(NamedTuple):
     """How one form of the network answers, compared with the FP32 network."""
 
     sqnr_db: float | None
-    flips: int  # images, or pixels of a map, with another top class
+    flips: int  # images, or pixels or anchors that are looked at, with another top class
 
 
 def run(pair: Pair, images: np.ndarray, int8: Collection[str]) -> np.ndarray:
-    """Return the logits where only these layers, by name, are INT8, and all others are in float."""
-    return outputs(pair, images, int8, [pair.net.output])[pair.net.output]
+    """Return the logits where only these layers, by name, are INT8, and all others are in float: those of a scan."""
+    return np.concatenate([answers.sampled(part[pair.net.output]) for part in _runs(pair, images, int8)])
 
 
 def outputs(pair: Pair, images: np.ndarray, int8: Collection[str], tensors: Collection[str]) -> dict[str, np.ndarray]:
     """Return tensors where only these layers, by name, are INT8."""
+    parts = list(_runs(pair, images, int8, tensors))
+    return {tensor: np.concatenate([part[tensor] for part in parts]) for tensor in tensors}
+
+
+def _runs(
+    pair: Pair, images: np.ndarray, int8: Collection[str], tensors: Collection[str] = ()
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield tensors of a few images at a time: the answers, where none are named."""
     torch.set_num_threads(machine.cores())
     size = max(1, min(128, _AT_ONCE // images[0].size))
-    with torch.no_grad():
-        parts = [
-            _forward(pair, as_tensor(images[start : start + size]), int8, tensors)
-            for start in range(0, len(images), size)
-        ]
-    return {tensor: np.concatenate([part[tensor] for part in parts]) for tensor in tensors}
+    for start in range(0, len(images), size):
+        with torch.no_grad():
+            yield _forward(pair, as_tensor(images[start : start + size]), int8, tensors or [pair.net.output])
 
 
 def _forward(pair: Pair, batch: Tensor, int8: Collection[str], tensors: Collection[str]) -> dict[str, np.ndarray]:
@@ -57,9 +64,9 @@ def _forward(pair: Pair, batch: Tensor, int8: Collection[str], tensors: Collecti
     return found
 
 
-def compared(exact: np.ndarray, given: np.ndarray) -> Measured:
+def compared(exact: np.ndarray, given: np.ndarray, unit: Unit) -> Measured:
     """Compare logits with the FP32 network's."""
-    flips = int((given.argmax(1) != exact.argmax(1)).sum())
+    flips = int((answers.top(given, unit) != answers.top(exact, unit)).sum())
     return Measured(inference.sqnr_db(exact, given), flips)
 
 
@@ -80,8 +87,8 @@ def confirm(
     """Measure some layers, each by two runs."""
     every, confirmed = set(found.layers), {}
     for number, name in enumerate(names, 1):
-        alone = compared(found.exact, run(pair, images, {name}))
-        confirmed[name] = Confirmed(alone, compared(found.exact, run(pair, images, every - {name})))
+        alone, rest = (compared(found.exact, run(pair, images, int8), found.unit) for int8 in ({name}, every - {name}))
+        confirmed[name] = Confirmed(alone, rest)
         progress(number, len(names), "layers")
     return confirmed
 

@@ -44,8 +44,8 @@ def diagnose(
     measured = _confirmed(pair, images, found, confirm, progress)
     evidence = Evidence(pair, found, ranges, images, rounded, exact, calibration, compiler)
     named = causes.find(evidence, progress)
-    flips = confirming.compared(found.exact, found.given).flips
-    answers = found.exact.size // found.exact.shape[1]
+    flips = confirming.compared(found.exact, found.given, found.unit).flips
+    answers = found.exact.size // found.exact.shape[-1]
     return NoiseDiagnosis(
         network=network,
         reference=reference,
@@ -58,7 +58,8 @@ def diagnose(
         causes=named,
         float_layers=tuple(pair.floats),
         seconds=time.monotonic() - began,
-        pixels=answers if found.exact.ndim > 2 else None,
+        pixels=answers if found.unit == "pixel" else None,
+        anchors=answers if found.unit == "anchor" else None,
     )
 
 

@@ -48,7 +48,13 @@ class NoiseDiagnosis:
     causes: tuple[Cause, ...]  # the most likely first; none: no cause was found
     float_layers: tuple[str, ...]  # layers with weights that are not in INT8
     seconds: float
-    pixels: int | None = field(default=None, metadata=OMIT)  # of all answers, where they are maps: flips count these
+    pixels: int | None = field(default=None, metadata=OMIT)  # of maps, that are compared: flips count these
+    anchors: int | None = field(default=None, metadata=OMIT)  # the same of a detector
+
+    @property
+    def unit(self) -> str:
+        """What flips count, in words."""
+        return "pixel" if self.pixels is not None else "anchor" if self.anchors is not None else "answer"
 
     def worst(self) -> list[LayerNoise]:
         """Return the layers, the one that costs most first."""

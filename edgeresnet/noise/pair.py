@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..quantization import answers
 from ..quantization import placement as places
 from ..quantization.net import Constants, Net, Node
 from ..quantization.torch_net import OPERATORS, TorchNet
@@ -53,7 +54,7 @@ class Pair:
     net: Net  # without rounding of activations; constants are dequantized
     runner: TorchNet
     layers: list[Layer]
-    answers: np.ndarray  # the FP32 network's logits of the first images
+    answers: np.ndarray  # the FP32 network's logits of the first images, of maps at some places
     floats: dict[str, str] = field(default_factory=dict)  # weighted layers left in float: name → output
 
     def exact(self, node: Node) -> dict[str, Tensor]:
@@ -187,7 +188,7 @@ class _Matching:
         """Return the layers, and the FP32 network's logits."""
         with torch.no_grad():
             expected = _Expected(self._original, images, {node.name for node in self._partner.values()})
-            return list(self._layers(images, expected)), np.asarray(expected[self._original.output].numpy())
+            return list(self._layers(images, expected)), answers.sampled(expected[self._original.output].numpy())
 
     def _layers(self, images: Tensor, expected: _Expected) -> Iterable[Layer]:
         values: dict[str, Tensor] = {self._net.input: images}

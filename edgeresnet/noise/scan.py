@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..portable import inference, machine
+from ..quantization import answers
+from ..quantization.answers import Unit
 from ..quantization.net import Node
 from ..quantization.torch_net import OPERATORS
 from .pair import Layer, Pair, operand
@@ -39,10 +41,12 @@ class Scan:
     layers: tuple[str, ...]
     moved: np.ndarray  # the random sum of logits that a layer moves, by its own rounding
     total: np.ndarray  # the same of all rounding together, as it was
-    exact: np.ndarray  # the FP32 network's logits
+    exact: np.ndarray  # the FP32 network's logits; of maps and of detectors those of some places (`answers.sampled`)
     given: np.ndarray  # the INT8 network's
     signal: np.ndarray  # per layer: squares of its outputs
     apart: np.ndarray  # per layer: squares of what its outputs differ by, with all noise before it
+    unit: Unit = "image"  # what has logits of its own
+    loud: float = 0.0  # squares of all the FP32 network's logits
 
     @property
     def images(self) -> int:
@@ -53,7 +57,7 @@ class Scan:
 
     def own_db(self) -> list[float | None]:
         """Return the estimated SQNR at the logits if one layer alone were INT8."""
-        signal = float(np.square(self.exact, dtype=np.float64).sum())
+        signal = self.loud
         return [inference.decibels(signal, float(noise)) for noise in np.square(self.moved).sum(0)]
 
     def cost_db(self) -> list[float]:
@@ -92,7 +96,7 @@ def scan(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
         parts.append(_Batch(pair, observers, start).run(batch, generator))
         progress(min(start + size, len(images)), len(images), "images")
-    moved, total, exact, given, signal, apart = zip(*parts, strict=True)
+    moved, total, exact, given, signal, apart, loud, units = zip(*parts, strict=True)
     return Scan(
         tuple(layer.name for layer in pair.layers),
         np.concatenate(moved),
@@ -101,6 +105,8 @@ def scan(
         np.concatenate(given),
         np.sum(signal, axis=0),
         np.sum(apart, axis=0),
+        units[0],
+        sum(loud),
     )
 
 
@@ -114,7 +120,7 @@ class _Batch:
         self._errors: dict[int, Tensor] = {}
         self._signal, self._apart = np.zeros(count), np.zeros(count)
 
-    def run(self, batch: Tensor, generator: torch.Generator) -> tuple[np.ndarray, ...]:
+    def run(self, batch: Tensor, generator: torch.Generator) -> tuple[Any, ...]:
         net = self._pair.net
         exact, given = {net.input: batch}, {net.input: batch}
         for node in net.walk(exact, given):
@@ -147,14 +153,16 @@ class _Batch:
         """Take the slope of a layer's output as soon as it is known: all of them would be a network's activations."""
         self._moved[:, index] = _products(slope, self._errors.pop(index))
 
-    def _found(self, exact: Tensor, given: Tensor, generator: torch.Generator) -> tuple[np.ndarray, ...]:
+    def _found(self, exact: Tensor, given: Tensor, generator: torch.Generator) -> tuple[Any, ...]:
         signs = torch.randint(0, 2, given.shape, generator=generator) * 2.0 - 1
         self._moved = np.zeros((len(given), len(self._layers)))
         if given.requires_grad:
             (given * signs).sum().backward()
         given = given.detach()
         total = ((given - exact) * signs).double().flatten(1).sum(1).numpy()
-        return self._moved, total, exact.numpy(), given.numpy(), self._signal, self._apart
+        few = (answers.sampled(each.numpy()) for each in (exact, given))
+        loud = float(np.square(exact.numpy(), dtype=np.float64).sum())
+        return self._moved, total, *few, self._signal, self._apart, loud, answers.unit_of(exact.dim())
 
 
 def as_tensor(images: np.ndarray) -> Tensor:

@@ -125,7 +125,7 @@ def notes(about: NoiseDiagnosis) -> list[str]:
 
 def _head(about: NoiseDiagnosis, look: Look) -> str:
     sqnr = "no noise" if about.sqnr_db is None else f"SQNR {about.sqnr_db:.1f} dB"
-    unit = "flip" if about.pixels is None else "pixel flip"
+    unit = "flip" if about.unit == "answer" else f"{about.unit} flip"
     flips = f"1 {unit}" if about.flips == 1 else f"{about.flips:,} {unit}s"
     images = "1 image" if about.images == 1 else f"{about.images} images"
     numbers = f"{sqnr}, {flips}, {100 * about.agreement:.1f} % agree on {images}"

@@ -27,8 +27,10 @@ def causes(evidence: Evidence) -> Iterator[Cause]:
 
 def _unsure(evidence: Evidence) -> Iterator[Cause]:
     logits = evidence.scan.exact
-    classes = logits.shape[1]
-    found = softmax(np.moveaxis(logits, 1, -1).reshape(-1, classes))
+    classes = logits.shape[-1]
+    if evidence.scan.unit == "anchor":
+        return  # almost all anchors are background, whatever the images are
+    found = softmax(logits.reshape(-1, classes))
     top, chance = float(np.median(found.max(1))), 1 / classes
     if classes > 1 and top - chance < _UNSURE * (1 - chance):
         yield Cause(

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from ..confirm import compared, run
+from ...portable import inference
+from ..confirm import run
 from ..grids import Grid
 from ..pair import Layer, Pair
 from ..strip import Slot
@@ -36,7 +37,7 @@ class WhatIf:
     def __init__(self, pair: Pair, images: np.ndarray, exact: np.ndarray, given: np.ndarray):
         count = max(_FEWEST, min(_IMAGES, _VALUES // images[0].size))
         self._pair, self._images, self._exact = pair, images[:count], exact[:count]
-        self._now, self._sqnr_db = Change(), compared(self._exact, given[:count]).sqnr_db
+        self._now, self._sqnr_db = Change(), inference.sqnr_db(self._exact, given[:count])
 
     @property
     def sqnr_db(self) -> float | None:
@@ -58,7 +59,7 @@ class WhatIf:
 
     def _run(self, change: Change) -> float | None:
         pair = changed(self._pair, change)
-        return compared(self._exact, run(pair, self._images, {layer.name for layer in pair.layers})).sqnr_db
+        return inference.sqnr_db(self._exact, run(pair, self._images, {layer.name for layer in pair.layers}))
 
 
 def changed(pair: Pair, change: Change) -> Pair:

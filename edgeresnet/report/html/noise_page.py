@@ -31,7 +31,7 @@ def render(about: NoiseDiagnosis, advice: Sequence[Sequence[str]] = ()) -> str:
 
 
 def _head(about: NoiseDiagnosis) -> Markup:
-    unit = "answer" if about.pixels is None else "pixel"
+    unit = about.unit
     flips = f"1 {unit} differs" if about.flips == 1 else f"{about.flips:,} {unit}s differ"
     sqnr = "There is no noise" if about.sqnr_db is None else f"SQNR is {about.sqnr_db:.1f} dB"
     words = f"{sqnr}. On {about.images} images, {flips}: {100 * about.agreement:.1f} % agree."
