@@ -64,3 +64,22 @@ def test_anchors_of_a_recipe_are_the_networks() -> None:
     found, _, _ = network._architecture(given, {}, None)
     assert found.detector is not None
     assert (found.detector.sizes[1], found.detector.least) == ((30, 40), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"train": {"epochs": 1}, "images": {"training": {"from": "images", "boxes": "a.json"}}}, "cannot be trained"),
+        ({"prune": {"macs": 0.5}}, "cannot be pruned"),
+        ({"anchors": {"sizes": [[10], [20], [30], [40], [50]]}}, "has torchvision's anchors"),
+    ],
+    ids=["train", "prune", "anchors"],
+)
+def test_a_detector_of_two_stages_is_neither_trained_nor_pruned(given: dict[str, Any], why: str) -> None:
+    model = {"arch": "fasterrcnn_resnet50_fpn", "classes": 3, "checkpoint": "x.pth"}
+    model |= {"anchors": given.pop("anchors")} if "anchors" in given else {}
+    about = {"size": 64, "mean": [0.5], "std": [0.5]}
+    read = recipe.parse({"version": 1, "task": "detection", "model": model, "preprocessing": about, **given})
+    read = read.model_copy(update={"model": read.model.model_copy(update={"checkpoint": None})})
+    with pytest.raises(ModelError, match=f"fasterrcnn_resnet50_fpn {why}"):
+        network._architecture(read, {}, None)
