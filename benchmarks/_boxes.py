@@ -1,15 +1,25 @@
-"""Random boxes for `metrics.py`, and what pycocotools computes from them."""
+"""Random boxes for `metrics.py`, and what pycocotools, faster-coco-eval and torchmetrics compute from them."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from edgeresnet.portable.tasks.average_precision import Detected, Labelled, average_precision, matched
+from edgeresnet.portable.tasks.average_precision import RECALLS, THRESHOLDS, Detected, Labelled
+from edgeresnet.portable.tasks.objects import Found, Objects
+from edgeresnet.portable.tasks.precision import matches
+
+# Where each one has the class that evaluates, and that of a data set.
+BACKENDS = {
+    "pycocotools": ("pycocotools", (".cocoeval", "COCOeval"), (".coco", "COCO")),
+    "faster-coco-eval": ("faster_coco_eval", ("", "COCOeval_faster"), ("", "COCO")),
+}
 
 
 def cases(count: int) -> Iterator[tuple[list[Labelled], list[Detected], int]]:
@@ -34,10 +44,17 @@ def cases(count: int) -> Iterator[tuple[list[Labelled], list[Detected], int]]:
 def compared(
     labelled: Sequence[Labelled], detected: Sequence[Detected], classes: int
 ) -> dict[str, tuple[object, object]]:
-    """Return our numbers and those of pycocotools."""
-    ours = average_precision(matched(labelled, detected, classes))
-    mean, half, each = _theirs(labelled, detected, classes)
-    return {"mAP": (ours.mean, mean), "AP50": (ours.at_half, half), "AP of classes": (ours.each, each)}
+    """Return our numbers and those of pycocotools, faster-coco-eval and torchmetrics."""
+    labels, found = Objects.of(labelled), Found.of(detected)
+    ours = matches(labels, found, classes)
+    numbers: dict[str, tuple[object, object]] = {}
+    for backend in BACKENDS:
+        mean, half, each = _theirs(list(labels), list(found), classes, backend)
+        numbers[f"mAP, {backend}"] = ours.map, mean
+        numbers[f"AP50, {backend}"] = ours.ap50, half
+        numbers[f"AP of classes, {backend}"] = ours.precision.each, each
+    mean, half = _of_torchmetrics(list(labels), list(found))
+    return {**numbers, "mAP, torchmetrics": (ours.map, mean), "AP50, torchmetrics": (ours.ap50, half)}
 
 
 def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -45,11 +62,11 @@ def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _theirs(
-    labelled: Sequence[Labelled], detected: Sequence[Detected], classes: int
+    labelled: Sequence[Labelled], detected: Sequence[Detected], classes: int, backend: str
 ) -> tuple[float, float, np.ndarray]:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
+    """Return mAP, AP50, and the average precision by class and threshold."""
+    module, evaluation, dataset = BACKENDS[backend]
+    coco, evaluate = (getattr(importlib.import_module(f"{module}{name}"), kind) for name, kind in (dataset, evaluation))
     objects = [
         {"image_id": image, "bbox": box.tolist(), "category_id": int(kind) + 1, "iscrowd": int(crowd)}
         for image, each in enumerate(labelled, 1)
@@ -60,18 +77,14 @@ def _theirs(
         for image, each in enumerate(detected, 1)
         for box, kind, score in zip(*each, strict=True)
     ]
+    about = {
+        "images": [{"id": image} for image in range(1, len(labelled) + 1)],
+        "categories": [{"id": number + 1} for number in range(classes)],
+    }
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = {
-            "images": [{"id": image} for image in range(1, len(labelled) + 1)],
-            "categories": [{"id": number + 1} for number in range(classes)],
-            "annotations": [
-                {**each, "id": number, "area": each["bbox"][2] * each["bbox"][3]}
-                for number, each in enumerate(objects, 1)
-            ],
-        }
-        truth.createIndex()
-        found = COCOeval(truth, truth.loadRes(given) if given else _none(COCO, truth), "bbox")
+        truth = _indexed(coco, {**about, "annotations": [_annotated(*each) for each in enumerate(objects, 1)]})
+        none = _indexed(coco, {**about, "annotations": []})  # `loadRes` cannot read an empty result
+        found = evaluate(truth, truth.loadRes(given) if given else none, "bbox")
         found.evaluate()
         found.accumulate()
         found.summarize()
@@ -81,9 +94,35 @@ def _theirs(
     return float(mean), float(half), each
 
 
-def _none(kind: Any, truth: Any) -> Any:
-    """Return a result without boxes, which `loadRes` cannot read."""
-    empty = kind()
-    empty.dataset = {**truth.dataset, "annotations": []}
-    empty.createIndex()
-    return empty
+def _annotated(number: int, each: dict[str, Any]) -> dict[str, Any]:
+    return {**each, "id": number, "area": each["bbox"][2] * each["bbox"][3]}
+
+
+def _indexed(kind: Any, dataset: dict[str, Any]) -> Any:
+    found = kind()
+    found.dataset = dataset
+    found.createIndex()
+    return found
+
+
+def _of_torchmetrics(labelled: Sequence[Labelled], detected: Sequence[Detected]) -> tuple[float, float]:
+    """Return mAP and AP50. Its own thresholds are of single precision, and some recalls lie on the other side."""
+    import torch
+    from torchmetrics.detection.mean_ap import MeanAveragePrecision
+
+    thresholds = {"iou_thresholds": THRESHOLDS.tolist(), "rec_thresholds": RECALLS.tolist()}
+    metric = MeanAveragePrecision(box_format="xywh", backend="faster_coco_eval", **thresholds)
+    metric.warn_on_many_detections = False
+    metric.update(
+        [
+            {"boxes": torch.tensor(boxes), "labels": torch.tensor(numbers), "scores": torch.tensor(scores)}
+            for boxes, numbers, scores in detected
+        ],
+        [
+            {"boxes": torch.tensor(boxes), "labels": torch.tensor(numbers), "iscrowd": torch.tensor(crowd).int()}
+            for boxes, numbers, crowd in labelled
+        ],
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = metric.compute()
+    return tuple(math.nan if float(found[key]) == -1 else float(found[key]) for key in ("map", "map_50"))  # type: ignore[return-value]

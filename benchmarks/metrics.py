@@ -1,8 +1,9 @@
 """Are our metrics those that everyone else computes?
 
-mIoU, IoU and pixel accuracy are compared with torchmetrics, average precision with pycocotools.
+mIoU, IoU and pixel accuracy are compared with torchmetrics, average precision with pycocotools, faster-coco-eval and
+torchmetrics.
 
-    python -m venv peers && peers/bin/pip install torch torchmetrics pycocotools
+    python -m venv peers && peers/bin/pip install torch torchmetrics pycocotools faster-coco-eval
     PYTHONPATH=. peers/bin/python benchmarks/metrics.py
 
 Random cases: few and many classes, images of one class only, classes that are nowhere, or only in answers, ignored
@@ -36,7 +37,7 @@ def main() -> None:
     for name, (ours, theirs) in itertools.chain.from_iterable(each.items() for each in found):
         differences[name] = max(differences.get(name, 0.0), _apart(ours, theirs))
     for name, largest in differences.items():
-        print(f"{name:15} largest difference {largest:.1e}")
+        print(f"{name:32} largest difference {largest:.1e}")
     if max(differences.values()) > NEAR:
         raise SystemExit(f"a metric differs by more than {NEAR:g}")
 
