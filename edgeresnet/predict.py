@@ -15,6 +15,7 @@ from .images import read_image
 from .images.coloured import coloured
 from .portable import codec, inference
 from .portable.preprocessing import Preprocessing
+from .portable.tasks.average_precision import Detected
 from .portable.tasks.task import outputs_of
 from .runs import Run
 from .store import Store
@@ -22,17 +23,18 @@ from .store import Store
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class, and how probable the network holds it; of a mask, the class's share of the pixels."""
+    """A class, and how probable the network holds it. In a mask: its share of pixels; of boxes: the highest score."""
 
     label: str
     probability: float
 
 
 class Predicted(NamedTuple):
-    """The classes of an image, the first ones first; and its mask, where each pixel has a class."""
+    """The classes of an image, the first ones first; and its mask or its boxes, where a network answers these."""
 
     classes: tuple[Prediction, ...]
-    mask: np.ndarray | None
+    mask: np.ndarray | None = None
+    boxes: Detected | None = None
 
 
 def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -> dict[str, Predicted]:
@@ -55,8 +57,8 @@ def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -
         for variant, about in result.variants.items():
             with runtime.load(store.artifact_of(run, about.digest).path) as session:
                 answer = inference.infer(session, batch)
-            shares, mask = outputs.of_task.seen(outputs.kept(answer), outputs)
-            found[f"{name} {variant}"] = Predicted(_ranked(shares, result.classes, top), mask)
+            seen = outputs.of_task.seen(outputs.kept(answer), outputs)
+            found[f"{name} {variant}"] = Predicted(_ranked(seen.classes, result.classes, top), seen.mask, seen.boxes)
     return found
 
 

@@ -22,10 +22,9 @@ from ..portable.amounts import Kind
 from ..portable.codec import CodecError
 from ..portable.frozen import OMIT, dataclass
 from ..portable.machine import Conditions
-from ..portable.result import Accuracy, Deferred, Measured, NotMeasured
+from ..portable.result import Accuracy, AnyCounts, Deferred, Measured, NotMeasured
 from ..portable.tasks import classification
-from ..portable.tasks.mask_accuracy import MaskAccuracy
-from ..portable.tasks.overlap import Overlaps
+from ..portable.tasks.image_scores import ImageScores
 from ..portable.tasks.task import Scored, task_of
 from ..portable.times import Latency
 
@@ -86,14 +85,14 @@ class CorrectRecord:
 class TargetRecord:
     """One target in a baseline. `answers` holds each answer as its distance from the label, packed.
 
-    Of masks it has their overlaps with the labels instead, image by image.
+    Of masks and boxes it has what their scores are computed from instead, image by image.
     """
 
     ships: str  # the variant that would ship; digest, size and answers are its own
     digest: str
     top1: CorrectRecord | None = field(default=None, metadata=OMIT)
     answers: str = field(default="", metadata=OMIT)
-    masks: Overlaps | None = field(default=None, metadata=OMIT)
+    counts: AnyCounts | None = field(default=None, metadata=OMIT)
     unread: tuple[str, ...]
     size_mb: float
     times: Mapping[str, TimesRecord]  # by what it was compared with
@@ -118,33 +117,37 @@ class TargetRecord:
             raise CodecError(f"conditions.{problem.path}", problem.problem) from problem
         if self.builds < 1:
             raise CodecError("builds", f"is {self.builds}, but a target is built at least once")
-        if (self.top1 is None) == (self.masks is None):
-            raise CodecError("top1", "is missing, and no masks are there" if self.masks is None else "is of no mask")
+        if (self.top1 is None) == (self.counts is None):
+            raise CodecError("top1", "is missing" if self.counts is None else "is there, and so are counts")
         if self.top1 and int((self.distances == 0).sum()) != self.top1.correct:
             raise CodecError("answers", f"does not hold {self.top1.correct} correct answers")
 
     @property
     def images(self) -> int:
         """How many images were evaluated."""
-        return self.masks.images if self.masks else self.top1.images if self.top1 else 0
+        return self.counts.images if self.counts else self.top1.images if self.top1 else 0
 
     @property
     def score_pct(self) -> float:
-        """Top-1 or mIoU, in percent."""
-        return 100 * (self.masks.miou if self.masks else self.top1.correct / self.top1.images if self.top1 else 0.0)
+        """The task's metric, in percent."""
+        return 100 * (self.counts.score if self.counts else self.top1.correct / self.top1.images if self.top1 else 0.0)
 
     def loss(self, result: Measured) -> Scored | str:
         """Return what a result of the same images lost since; a sentence where that is not known."""
         if why := _no_answers(result):
             return why
         accuracy = result.shipped.accuracy
-        if isinstance(accuracy, MaskAccuracy):
-            if self.masks is None:
-                return "the baseline has no masks"
-            return self._unpaired(result, accuracy.images) or replace(accuracy, before=self.masks)
+        if isinstance(accuracy, ImageScores):
+            if type(self.counts) is not type(accuracy.now):
+                return f"the baseline is not of {result.task}"
+            if why := self._unpaired(result, accuracy.images):
+                return why
+            if not accuracy.has_labels_of(self.counts):
+                return "the images have other labels than in the baseline"
+            return accuracy.compared_with(self.counts)
         now, labels = answers(result), np.asarray(result.labels)
         if isinstance(now, str) or self.top1 is None:
-            return now if isinstance(now, str) else "the baseline has masks, and no answers"
+            return now if isinstance(now, str) else f"the baseline is not of {result.task}"
         why = self._unpaired(result, len(labels))
         return why or classification.counts(self.predicted(labels, len(result.classes)), now, labels)
 
@@ -212,8 +215,8 @@ def _given_answers(result: Measured) -> dict[str, Any] | str:
     if why := _no_answers(result):
         return why
     accuracy = result.shipped.accuracy
-    if isinstance(accuracy, MaskAccuracy):
-        return chance if task_of(result.task).no_better_than_chance(result) else {"masks": accuracy.now}
+    if isinstance(accuracy, ImageScores):
+        return chance if task_of(result.task).no_better_than_chance(result) else {"counts": accuracy.now}
     predicted = answers(result)
     if isinstance(predicted, str):
         return predicted

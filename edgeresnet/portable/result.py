@@ -18,11 +18,13 @@ from .machine import Machine
 from .probabilities import Confidence, Probabilities
 from .session import CompileNotes, Layer
 from .tasks import DEFAULT, TaskName, member
+from .tasks.box_accuracy import BoxAccuracy
 from .tasks.class_accuracy import TOP1 as TOP1
 from .tasks.class_accuracy import Accuracy as Accuracy
 from .tasks.image_scores import ScoreName as ScoreName
 from .tasks.mask_accuracy import MaskAccuracy
 from .tasks.overlap import Overlaps
+from .tasks.precision import Matched
 from .tasks.two_stage import AnyDetector
 from .times import Latency
 
@@ -45,7 +47,8 @@ class RunWarning:
         return f"{self.subject}: {self.text}" if self.subject else self.text
 
 
-AnyAccuracy = Accuracy | MaskAccuracy  # one type per task; all are read by the same names
+AnyAccuracy = Accuracy | MaskAccuracy | BoxAccuracy  # one type per task; all are read by the same names
+AnyCounts = Overlaps | Matched  # what the scores of images are computed from
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class Measured:
     confidence: Mapping[str, Confidence] = field(default_factory=dict, metadata=OMIT)  # by variant
     choice: Choice | None = field(default=None, metadata=OMIT)  # where `int8` is one of several
     task: TaskName = field(default=DEFAULT, metadata=OMIT)
-    unrelated: Overlaps | None = field(default=None, metadata=OMIT)  # FP32's masks with the next image's labels
+    unrelated: AnyCounts | None = field(default=None, metadata=OMIT)  # FP32's answers with labels of other images
     detector: AnyDetector | None = field(default=None, metadata=OMIT)  # how answers become boxes
     state: Literal["measured"] = "measured"
 

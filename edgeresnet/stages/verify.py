@@ -87,7 +87,7 @@ def _folder(second: Artifact | None) -> Path | None:
 
 def _outputs(spec: VerifySpec, samples: Samples, networks: Iterable[evaluation.Network]) -> Outputs:
     """Return what the networks' outputs mean. Where the images have no classes, their number is the network's own."""
-    own = next(iter(networks)).notes.signature.logits
+    own = spec.detector.classes if spec.detector else next(iter(networks)).notes.signature.logits
     return Outputs(spec.task, len(samples.classes) or own, samples.preprocessing.size, spec.detector)
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from edgeresnet import diagnose, gate, images, pipeline, predict, recipe, report
 from edgeresnet.errors import ArtifactError, ImagesError, ModelError
 from edgeresnet.portable.tasks.mask_accuracy import MaskAccuracy
+from edgeresnet.portable.tasks.overlap import Overlaps
 from edgeresnet.report import card, compare_text, compared, html, summary, terminal
 from edgeresnet.runs import Run
 from edgeresnet.stages.export import contents
@@ -265,6 +266,7 @@ def test_a_gate_keeps_overlaps_and_finds_a_loss(segmented: tuple[Store, Run], tm
     assert {each.verdict for each in kept.verdicts if each.promise.kind == "max_loss_pp"} == {"KEPT"}
     assert any("mIoU" in each or "%" in each for each in gate.remarks(baseline))
     result = result_of(run, "onnxruntime")
+    assert isinstance(result.unrelated, Overlaps)
     worse = replace(masks_of(run), now=result.unrelated)
     variants = {**result.variants, "int8": replace(result.shipped, accuracy=worse)}
     broken = replace(run, results={**run.results, "onnxruntime": replace(result, variants=variants)})
@@ -299,6 +301,9 @@ def test_a_device_measures_masks_as_the_host_does(scenes: Path, tmp_path: Path, 
     collected = pipeline.collect(bundle / "result.json", store)
     assert collected.verdict == "KEPT"
     assert masks_of(collected) == masks_of(segmented[1])
+    page = html.of_store(collected, store)
+    assert "What onnxruntime answered is not shown: a device sends counts, and its answers stay there." in page
+    assert 'alt="FP32 of ' in page
     example = [sys.executable, "examples/example.py", str(next((bundle / "samples").glob("*.jpg")))]
     shown = subprocess.run(example, cwd=bundle, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("background: 0.")

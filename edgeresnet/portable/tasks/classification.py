@@ -16,7 +16,7 @@ from ..frozen import dataclass
 from ..intervals import better_than_chance, mcnemar
 from ..result import Accuracy, Measured, Variant
 from . import TaskName
-from .task import AGAIN, Change, ClassAccuracy, Compare, OnHub, Outputs
+from .task import AGAIN, Change, ClassAccuracy, Compare, OnHub, Outputs, Seen
 
 _LABELS, _EXPECTED = "labels.npy", "expected.npy"
 
@@ -29,6 +29,8 @@ class Classification:
     flipped: str = "answers"
     has_masks: bool = False
     has_boxes: bool = False
+    drawn: str = ""
+    legend: str = ""
     class_score: str = "recall"
     on_hub: OnHub = OnHub("image-classification", "accuracy", "A classifier of images")
     promises: tuple[str, ...] = (
@@ -95,8 +97,11 @@ class Classification:
     def changed(self, one: np.ndarray, other: np.ndarray) -> int:
         return int((one.argmax(1) != other.argmax(1)).sum())
 
-    def seen(self, given: np.ndarray, outputs: Outputs) -> tuple[np.ndarray, None]:
-        return probabilities.softmax(given[0]), None
+    def seen(self, given: np.ndarray, outputs: Outputs, number: int = 0) -> Seen:
+        return Seen(probabilities.softmax(given[number]))
+
+    def labels_seen(self, labels: np.ndarray, outputs: Outputs) -> Seen:
+        return Seen(np.eye(outputs.classes)[labels[0]])
 
     def has_labels(self, measured: Measured) -> bool:
         return measured.labels is not None

@@ -6,18 +6,24 @@ A network answers with logits and offsets for each anchor; what becomes of these
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ...errors import TargetError
+from ...errors import ArtifactError, TargetError
 from ..frozen import dataclass
-from . import TaskName
+from ..result import Measured
+from . import TaskName, precision
+from .agreement import Agreement
+from .average_precision import Detected
+from .box_accuracy import OF_CLASSES, BoxAccuracy
+from .detector import COLUMNS, read_rows
+from .image_scores import ClassStatistics
 from .objects import Found, Objects
-from .task import OnHub, Outputs
+from .precision import Matched
+from .scored_images import ScoredImages
+from .task import AGAIN, OnHub, Outputs, Seen
 
-_LABELS, _EXPECTED = "labels.npz", "expected.npz"
 _LARGEST = 1 << 26  # bytes of the answers to one batch
 _ROWS, _NUMBERS = 1024, 1 << 17  # of an image's answer that are kept as they are, at most
 
@@ -26,7 +32,7 @@ _ROWS, _NUMBERS = 1024, 1 << 17  # of an image's answer that are kept as they ar
 class Detections:
     """What a network gave: the boxes found in each image, and some rows of its answers as they were.
 
-    `sampled` is images × rows × numbers, at a fixed lattice of anchors.
+    `sampled` is images × rows × numbers, at a fixed lattice of anchors; without rows where a network answers boxes.
     """
 
     found: Found
@@ -37,16 +43,25 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class Detection:
+class Detection(ScoredImages):
     """Labels are boxes. Of a network's answers, the boxes found and some rows are kept."""
 
     name: TaskName = "detection"
     flipped: str = "boxes"
     has_masks: bool = False
     has_boxes: bool = True
+    drawn: str = "boxes"
+    legend: str = (
+        "Boxes with a score of 0.5 or more are drawn. Labels are green. A box on an object of its class is blue, and "
+        "any other is orange."
+    )
     class_score: str = "AP"
     on_hub: OnHub = OnHub("object-detection", "mean_average_precision", "A network that finds objects in an image")
     promises: tuple[str, ...] = ("max_drop_pp", "min_map_pct", "min_ap_pct", "max_flips_pct")
+    accuracy: ClassVar[type[BoxAccuracy]] = BoxAccuracy
+    counted: ClassVar[type[Matched]] = Matched
+    labelled: ClassVar[type[Objects]] = Objects
+    of_classes: ClassVar[ClassStatistics] = OF_CLASSES
 
     def batch(self, outputs: Outputs, most: int) -> int:
         """Return a power of two: where a part of the images begins, a batch begins as well."""
@@ -57,15 +72,19 @@ class Detection:
     def kept(self, answer: np.ndarray, outputs: Outputs) -> Detections:
         detector = outputs.detector
         assert detector is not None  # a recipe of detection has one
-        wanted = (detector.rows, detector.columns)
-        if answer.shape[1:] != wanted:
+        wanted, given = (detector.rows, detector.columns), answer.shape[1:]
+        if given == wanted:
+            found, sampled = Found.of(outputs.detections(answer)), _sampled(answer)
+        elif len(given) == 2 and given[1] == COLUMNS:  # it suppresses boxes itself
+            found, sampled = Found.of(read_rows(answer)), np.zeros((len(answer), 0, 0))
+            _check_numbers(found.numbers, outputs.classes)
+        else:
             raise TargetError(
                 "the network",
-                f"answers {' × '.join(map(str, answer.shape[1:]))} numbers, and its anchors are of "
-                f"{' × '.join(map(str, wanted))}",
+                f"answers {_sides(given)} numbers for an image, and its anchors need {_sides(wanted)}",
                 hint="set `model.classes` and `model.anchors` to those of the network",
             )
-        return Detections(Found.of(outputs.detections(answer)), np.ascontiguousarray(_sampled(answer), np.float32))
+        return Detections(found, np.ascontiguousarray(sampled, np.float32))
 
     def joined(self, parts: Sequence[Detections]) -> Detections:
         sampled = np.concatenate([each.sampled for each in parts])
@@ -80,7 +99,7 @@ class Detection:
         return Detections(Found.from_arrays({name: array(f".{name}") for name in names}), array(".sampled"))
 
     def classes_of(self, expected: Detections) -> int:
-        return int(expected.sampled.shape[2]) - 4
+        return int(expected.found.numbers.max(initial=-1)) + 1
 
     def answers_in_words(self, classes: int) -> str:
         return (
@@ -92,21 +111,82 @@ class Detection:
         found: Objects | None = samples.boxes(indices.tolist()) if samples.has_boxes else None
         return found
 
-    def write_labels(self, labels: Objects, folder: Path) -> None:
-        np.savez(folder / _LABELS, allow_pickle=False, **labels.arrays())
+    def agreement(self, expected: Detections, given: Detections) -> Agreement:
+        return precision.agreement(expected.found, given.found)
 
-    def read_labels(self, folder: Path) -> Objects | None:
-        if not (folder / _LABELS).is_file():
-            return None
-        with np.load(folder / _LABELS, allow_pickle=False) as stored:
-            return Objects.from_arrays(stored)
+    def numbers(self, given: Detections) -> tuple[int, ...]:
+        return tuple(np.unique(given.found.numbers).tolist())
 
-    def write_expected(self, expected: Detections, folder: Path) -> None:
-        np.savez(folder / _EXPECTED, allow_pickle=False, **self.arrays(expected))
+    def counts(self, labels: Objects, given: Detections, outputs: Outputs) -> Matched:
+        return precision.matches(labels, given.found, outputs.classes)
 
-    def read_expected(self, folder: Path) -> Detections:
-        with np.load(folder / _EXPECTED, allow_pickle=False) as stored:
-            return self.restored(stored.__getitem__)
+    def counts_of_others(self, labels: Objects, given: Detections, outputs: Outputs) -> Matched:
+        """Return which boxes of the next image are objects of this one: labels stay where they are."""
+        others = Found.of([given.found[number] for number in [*range(1, len(labels)), 0]])
+        return precision.matches(labels, others, outputs.classes)
+
+    def seen(self, given: Detections, outputs: Outputs, number: int = 0) -> Seen:
+        return _seen(given.found[number], outputs)
+
+    def labels_seen(self, labels: Objects, outputs: Outputs) -> Seen:
+        found = labels[0]
+        return _seen(Detected(found.boxes, found.numbers, np.ones(len(found.numbers), np.float32)), outputs)
+
+    def check_counts(self, measured: Measured, expected: Detections, labels: Objects | None, outputs: Outputs) -> None:
+        before = None if labels is None else self.counts(labels, expected, outputs)
+        sure = self.agreement(expected, expected).parts
+        for name, variant in measured.every_build():
+            found = variant.accuracy
+            if not isinstance(found, BoxAccuracy) or not _alike(found.before, before):
+                raise ArtifactError("its images or the reference", "are not the bundle's", hint=AGAIN)
+            pairs = zip(found.agreement.agree, found.agreement.parts, sure, strict=True)
+            fits = len(found.agreement.parts) == len(sure) and all(agree <= own <= parts for agree, parts, own in pairs)
+            if not fits or (found.now and before and not found.now.has_labels_of(before)):
+                raise ArtifactError(f"{name}'s counts", "are not those of this bundle's images", hint=AGAIN)
+
+    def chance_sentence(self, measured: Measured) -> str:
+        found = self.found(measured)
+        if found.before is None or not self.no_better_than_chance(measured):
+            return ""
+        what = f"FP32 has a mAP of {found.before_pct:.2f} %"
+        if measured.unrelated:
+            what += f", and of {100 * measured.unrelated.score:.2f} % with the boxes of other images"
+        return (
+            f"{what}: not clearly better than chance. Check that boxes belong to their images, the order of the "
+            "classes, the anchors, the preprocessing and the architecture."
+        )
+
+    def only_answer(self, measured: Measured) -> str:
+        found = measured.shipped.accuracy
+        assert isinstance(found, BoxAccuracy)
+        return "" if found.answers else "no box in any image"
+
+    def details(self, measured: Measured, variant: str) -> list[str]:
+        found = self.found(measured, variant)
+        return [f"AP50 {100 * found.now.ap50:.2f} %"] if found.now else []
+
+
+def _seen(boxes: Detected, outputs: Outputs) -> Seen:
+    scores = np.zeros(outputs.classes, np.float32)
+    np.maximum.at(scores, boxes.numbers, boxes.scores)
+    return Seen(scores, boxes=boxes)
+
+
+def _alike(one: Matched | None, other: Matched | None) -> bool:
+    return one is other if one is None or other is None else one.is_like(other)
+
+
+def _check_numbers(numbers: np.ndarray, classes: int) -> None:
+    if len(numbers) and classes and numbers.max() >= classes:
+        raise TargetError(
+            "the network",
+            f"answers class {int(numbers.max())}, but there are {classes} classes, from 0 on",
+            hint="set `model.classes` to the number of classes of the network",
+        )
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _sampled(answer: np.ndarray) -> np.ndarray:

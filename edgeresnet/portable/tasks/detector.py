@@ -16,7 +16,7 @@ from . import corners
 from .average_precision import Detected
 from .suppression import suppressed_by_class
 
-_COLUMNS = 6  # of a row of a network that suppresses boxes itself
+COLUMNS = 6  # of a row of a network that suppresses boxes itself
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def read_rows(answer: np.ndarray) -> list[Detected]:
     Each row is left, top, right, bottom, score and class. Rows without a score only fill the array. Raise ValueError
     for another shape, and for values that cannot be.
     """
-    if answer.ndim != 3 or answer.shape[2] != _COLUMNS:
-        raise ValueError(f"boxes are an array of images, rows and {_COLUMNS} columns, and not of {answer.shape}")
+    if answer.ndim != 3 or answer.shape[2] != COLUMNS:
+        raise ValueError(f"boxes are an array of images, rows and {COLUMNS} columns, and not of {answer.shape}")
     return [_read(each) for each in answer]
 
 

@@ -5,6 +5,7 @@ What an accuracy was counted from is its task's; `Statistics` computes scores, d
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -29,9 +30,8 @@ class ScoreName(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What is computed of counts, as parts of one. Intervals take z and a multiple of the images."""
+    """What is computed of counts next to their `score`, as parts of one. Intervals take z and times."""
 
-    score: Callable[[Counted], float]
     interval: Callable[[Counted, float, float], Interval]
     drop: Callable[[Counted, Counted], float]
     drop_interval: Callable[[Counted, Counted, float, float], Interval]
@@ -65,6 +65,16 @@ class ImageScores:
         if self.now is not None and self.before.classes != self.now.classes:
             raise CodecError("now", "is of other classes than before")
 
+    def compared_with(self, before: Counted) -> ImageScores:
+        """Return the same answers, compared with others than the reference's."""
+        found: ImageScores = dataclasses.replace(self, before=before)  # type: ignore[type-var]  # all are dataclasses
+        return found
+
+    def has_labels_of(self, counts: Counted) -> bool:
+        """Return whether counts are of the same labels."""
+        now: Counted = self.now
+        return bool(now.has_labels_of(counts))
+
     @property
     def images(self) -> int:
         return self.agreement.images
@@ -79,12 +89,12 @@ class ImageScores:
 
     @property
     def score_pct(self) -> float:
-        return 100 * self.statistics.score(self.now)
+        return 100 * self.now.score
 
     @property
     def before_pct(self) -> float:
         """The reference's score in percent."""
-        return 100 * self.statistics.score(self.before)
+        return 100 * self.before.score
 
     @property
     def drop_pp(self) -> float:

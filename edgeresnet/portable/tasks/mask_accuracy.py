@@ -15,7 +15,6 @@ from .overlap import Overlaps
 
 MIOU = ScoreName("mIoU", "mIoU", "miou")
 _STATISTICS = Statistics(
-    lambda found: found.miou,
     overlap.miou_interval,
     overlap.drop,
     overlap.drop_interval,

@@ -105,6 +105,16 @@ class Overlaps:
         return resampling.mean_ratio(self.counts.both.sum(0), self.counts.union.sum(0))
 
     @property
+    def score(self) -> float:
+        """The metric, by the name that all tasks have."""
+        return self.miou
+
+    def has_labels_of(self, other: Overlaps) -> bool:
+        """Return whether both are of the same images and labels, as far as pixels of classes show it."""
+        same = np.array_equal(self.counts.labelled, other.counts.labelled)
+        return (self.images, self.classes) == (other.images, other.classes) and same
+
+    @property
     def pixel_accuracy(self) -> float:
         """The share of pixels with a label that are answered correctly; nan: no pixel has one."""
         pixels = float(self.counts.labelled.sum())

@@ -8,7 +8,8 @@ images; `precision_spread` makes them. Judges nothing.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from itertools import starmap
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from .. import limits
 from ..codec import CodecError
 from ..frozen import dataclass
 from ..intervals import Z95, Interval
+from .agreement import Agreement
 from .average_precision import (
     MOST,
     THRESHOLDS,
@@ -29,12 +31,10 @@ from .average_precision import (
 from .columns import packed, unpacked
 from .objects import Found, Objects
 from .precision_spread import Measure, PrecisionDrop, PrecisionLevel
-from .resampling import Level, Ratios, finest
+from .resampling import finest
 
 __all__ = [
-    "Agreement",
     "Matched",
-    "agree_interval",
     "agreement",
     "class_drop_interval",
     "class_interval",
@@ -77,6 +77,7 @@ class Matched:
     classes: int
     found: str  # columns of Boxes
     labelled: str  # columns of Counts
+    task: Literal["detection"] = "detection"
 
     def check_read(self) -> None:
         limits.check(self, 0, _IMAGES, "images")
@@ -130,6 +131,21 @@ class Matched:
         """The mean AP50; nan: no image has an object."""
         return self.precision.at_half
 
+    @property
+    def score(self) -> float:
+        """The metric, by the name that all tasks have."""
+        return self.map
+
+    def has_labels_of(self, other: Matched) -> bool:
+        """Return whether both are of the same images and objects. Equal columns may be compressed to other texts."""
+        same = zip(self.counts, other.counts, strict=True)
+        return (self.images, self.classes) == (other.images, other.classes) and all(starmap(np.array_equal, same))
+
+    def is_like(self, other: Matched) -> bool:
+        """Return whether both have the same boxes and objects."""
+        same = zip(self.boxes, other.boxes, strict=True)
+        return self.has_labels_of(other) and all(starmap(np.array_equal, same))
+
     def map_of_images(self) -> np.ndarray:
         """Return the mAP of each image by itself, over the classes that its labels have; nan: it has no object."""
         return self._map_of_images
@@ -152,26 +168,6 @@ class Matched:
                 each = average_precision([_matches(self.boxes, part, np.array([objects]))])
                 sums[image] += each.mean
         return np.divide(sums, classes, out=np.full(self.images, np.nan), where=classes > 0)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """In each image, the probable boxes that two networks both found, and all that any of the two found."""
-
-    agree: tuple[int, ...]
-    boxes: tuple[int, ...]
-
-    def check_read(self) -> None:
-        if len(self.agree) != len(self.boxes):
-            raise CodecError("agree", f"has {len(self.agree)} entries, not {len(self.boxes)}")
-        limits.check_all(self, 0, limits.MANY, "boxes", self.boxes)
-        if any(not 0 <= agree <= boxes for agree, boxes in zip(self.agree, self.boxes, strict=True)):
-            raise CodecError("agree", "has more boxes than an image, or fewer than none")
-
-    @property
-    def share(self) -> float:
-        """The share of boxes that both found; 1 where there is none."""
-        return sum(self.agree) / sum(self.boxes) if sum(self.boxes) else 1.0
 
 
 def matches(labels: Objects, found: Found, classes: int) -> Matched:
@@ -225,15 +221,9 @@ def class_drop_interval(before: Matched, now: Matched, number: int, z: float = Z
     return _paired(before, now, number).interval(z, times)
 
 
-def agree_interval(found: Agreement, z: float = Z95, times: float = 1.0) -> Interval:
-    """Return the interval of the share of boxes that both networks found."""
-    agree, boxes = (np.asarray(each, np.float64)[:, None] for each in (found.agree, found.boxes))
-    return Level(Ratios(agree, boxes)).interval(z, times)
-
-
 @functools.lru_cache(maxsize=64)  # a verdict asks for the interval of many multiples of the images
 def _paired(before: Matched, now: Matched, number: int | None) -> PrecisionDrop:
-    if (before.images, before.classes, before.labelled) != (now.images, now.classes, now.labelled):
+    if not before.has_labels_of(now):
         raise ValueError("two networks are compared by the same labels")
     return PrecisionDrop(_measure(before, number), _measure(now, number))
 

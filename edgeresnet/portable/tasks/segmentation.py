@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...errors import ArtifactError, TargetError
-from .. import inference
-from ..codec import CodecError
 from ..frozen import dataclass
-from ..result import Measured, Variant
+from ..result import Measured
 from . import TaskName, overlap
-from .image_scores import ClassScores
+from .agreement import Agreement
+from .image_scores import ClassStatistics
 from .mask_accuracy import OF_CLASSES, MaskAccuracy
 from .masks import IGNORED, Packed
-from .task import AGAIN, Change, ClassAccuracy, Compare, OnHub, Outputs
+from .overlap import Overlaps
+from .scored_images import ScoredImages
+from .task import AGAIN, OnHub, Outputs, Seen
 
-_LABELS, _EXPECTED = "labels.npz", "expected.npz"
 _LARGEST = 1 << 26  # bytes of the answers to one batch
 _EDGE = 32  # of a lattice of pixels whose logits are kept
 
@@ -41,16 +39,22 @@ class Segmented:
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class Segmentation(ScoredImages):
     """Labels are masks. Of a network's answers, masks and the logits of some pixels are kept."""
 
     name: TaskName = "segmentation"
     flipped: str = "pixels"
     has_masks: bool = True
     has_boxes: bool = False
+    drawn: str = "masks"
+    legend: str = ""
     class_score: str = "IoU"
     on_hub: OnHub = OnHub("image-segmentation", "mean_iou", "A network that gives a class to each pixel")
     promises: tuple[str, ...] = ("max_drop_pp", "min_miou_pct", "min_iou_pct", "max_flips_pct")
+    accuracy: ClassVar[type[MaskAccuracy]] = MaskAccuracy
+    counted: ClassVar[type[Overlaps]] = Overlaps
+    labelled: ClassVar[type[Packed]] = Packed
+    of_classes: ClassVar[ClassStatistics] = OF_CLASSES
 
     def batch(self, outputs: Outputs, most: int) -> int:
         """Return a power of two: where a part of the images begins, a batch begins as well."""
@@ -96,75 +100,30 @@ class Segmentation:
         found: Packed | None = samples.masks(indices.tolist()) if samples.has_masks else None
         return found
 
-    def write_labels(self, labels: Packed, folder: Path) -> None:
-        np.savez(folder / _LABELS, allow_pickle=False, **labels.arrays())
+    def agreement(self, expected: Segmented, given: Segmented) -> Agreement:
+        return overlap.agreement(expected.masks, given.masks)
 
-    def read_labels(self, folder: Path) -> Packed | None:
-        if not (folder / _LABELS).is_file():
-            return None
-        with np.load(folder / _LABELS, allow_pickle=False) as stored:
-            return Packed.from_arrays(stored)
+    def numbers(self, given: Segmented) -> tuple[int, ...]:
+        found: set[int] = set()
+        for mask in given.masks:
+            found.update(np.unique(mask).tolist())
+        return tuple(sorted(found))
 
-    def write_expected(self, expected: Segmented, folder: Path) -> None:
-        np.savez(folder / _EXPECTED, allow_pickle=False, **self.arrays(expected))
+    def counts(self, labels: Packed, given: Segmented, outputs: Outputs) -> Overlaps:
+        return overlap.overlaps(labels, given.masks, outputs.classes)
 
-    def read_expected(self, folder: Path) -> Segmented:
-        with np.load(folder / _EXPECTED, allow_pickle=False) as stored:
-            return self.restored(stored.__getitem__)
+    def counts_of_others(self, labels: Packed, given: Segmented, outputs: Outputs) -> Overlaps:
+        return self.counts(labels.taken([*range(1, len(labels)), 0]), given, outputs)
 
-    def against(self, expected: Segmented, labels: Packed | None, outputs: Outputs) -> Compare:
-        before = _overlaps(labels, expected, outputs)
+    def seen(self, given: Segmented, outputs: Outputs, number: int = 0) -> Seen:
+        return _seen(given.masks[number], outputs)
 
-        def compare(given: Segmented) -> MaskAccuracy:
-            known = _comparable(expected.sampled, given.sampled)
-            return MaskAccuracy(
-                agreement=overlap.agreement(expected.masks, given.masks),
-                answers=_numbers(given.masks),
-                before=before,
-                now=_overlaps(labels, given, outputs),
-                sqnr_db=inference.sqnr_db(expected.sampled, given.sampled) if known else None,
-                has_sqnr=known,
-            )
-
-        return compare
-
-    def of_variant(self, expected: Segmented, given: Segmented) -> dict[str, Any]:
-        return {"predicted": ()}
-
-    def of_result(self, expected: Segmented, labels: Packed | None, outputs: Outputs) -> dict[str, Any]:
-        unrelated = None
-        if labels is not None and len(labels) > 1:
-            others = labels.taken([*range(1, len(labels)), 0])
-            unrelated = overlap.overlaps(others, expected.masks, outputs.classes)
-        return {"labels": None, "reference_predicted": (), "unrelated": unrelated}
-
-    def changed(self, one: Segmented, other: Segmented) -> int:
-        return sum(bool((a != b).any()) for a, b in zip(one.masks, other.masks, strict=True))
-
-    def seen(self, given: Segmented, outputs: Outputs) -> tuple[np.ndarray, np.ndarray]:
-        mask = given.masks[0]
-        return np.bincount(mask.ravel(), minlength=outputs.classes) / mask.size, mask
-
-    def has_labels(self, measured: Measured) -> bool:
-        return measured.shipped.accuracy.has_labels
-
-    def check(self, measured: Measured) -> None:
-        images, classes = measured.shipped.accuracy.images, len(measured.classes)
-        for name, variant in measured.every().items():
-            found = variant.accuracy
-            if not isinstance(found, MaskAccuracy):
-                raise CodecError(f"{name}.accuracy", "is not one of masks")
-            if found.images != images:
-                raise CodecError(f"{name}.accuracy", f"is of {found.images} images, not of {images}")
-            if found.now and found.now.classes != classes:
-                raise CodecError(f"{name}.accuracy", f"is of {found.now.classes} classes, not of {classes}")
-        if measured.labels is not None or measured.reference_predicted:
-            raise CodecError("labels", "are classes of images, but the task is segmentation")
-        if measured.unrelated and (measured.unrelated.images, measured.unrelated.classes) != (images, classes):
-            raise CodecError("unrelated", "is of other images or classes")
+    def labels_seen(self, labels: Packed, outputs: Outputs) -> Seen:
+        return _seen(labels[0], outputs)
 
     def check_counts(self, measured: Measured, expected: Segmented, labels: Packed | None, outputs: Outputs) -> None:
-        before, pixels = _overlaps(labels, expected, outputs), [outputs.size**2] * len(expected)
+        before = None if labels is None else self.counts(labels, expected, outputs)
+        pixels = [outputs.size**2] * len(expected)
         for name, variant in measured.every_build():
             found = variant.accuracy
             if not isinstance(found, MaskAccuracy) or found.before != before:
@@ -177,14 +136,6 @@ class Segmentation:
             if not fits:
                 raise ArtifactError(f"{name}'s counts", "are not those of this bundle's images", hint=AGAIN)
 
-    def no_better_than_chance(self, measured: Measured) -> bool:
-        """Compare with the masks of other images: a network that does not look at its image overlaps as much."""
-        found = measured.shipped.accuracy
-        assert isinstance(found, MaskAccuracy)
-        if found.before is None or measured.unrelated is None:
-            return True
-        return overlap.drop_interval(found.before, measured.unrelated).low <= 0
-
     def chance_sentence(self, measured: Measured) -> str:
         found = measured.shipped.accuracy
         assert isinstance(found, MaskAccuracy)
@@ -195,7 +146,7 @@ class Segmentation:
         if len(answered) == 1:
             what = f"FP32 answers {measured.classes[int(answered[0])]} for every pixel"
         elif measured.unrelated:
-            what += f", and of {100 * measured.unrelated.miou:.2f} % with the masks of other images"
+            what += f", and of {100 * measured.unrelated.score:.2f} % with the masks of other images"
         return (
             f"{what}: not clearly better than chance. Check that masks belong to their images, the order of the "
             "classes, the preprocessing and the architecture."
@@ -209,29 +160,15 @@ class Segmentation:
         number = found.answers[0]
         return f"{measured.classes[number] if measured.classes else number} for every pixel of every image"
 
-    def change(self, before: Measured, now: Measured, variant: str) -> Change:
-        one, other = (each.variants[variant].accuracy for each in (before, now))
-        assert isinstance(one, MaskAccuracy)
-        assert isinstance(other, MaskAccuracy)
-        if one.now is None or other.now is None:
-            return Change(one.images)
-        paired = replace(other, before=one.now)
-        return Change(one.images, None, None, paired.lost, paired.won, paired.drop_pp, paired.drop_interval_pp())
-
     def details(self, measured: Measured, variant: str) -> list[str]:
         found = measured.variants[variant].accuracy
         assert isinstance(found, MaskAccuracy)
         return [f"pixel accuracy {100 * found.now.pixel_accuracy:.2f} %"] if found.now else []
 
-    def builds_agree(self, builds: Sequence[Variant]) -> str:
-        return ""
 
-    def classes(self, measured: Measured, variant: str = "") -> list[ClassAccuracy]:
-        found = measured.variants[variant or measured.ships].accuracy
-        assert isinstance(found, MaskAccuracy)
-        pair = found.before, found.now
-        of = [ClassScores(*pair, number, OF_CLASSES) for number in range(len(measured.classes))]
-        return [ClassAccuracy(label, each) for label, each in zip(measured.classes, of, strict=True)]
+def _seen(mask: np.ndarray, outputs: Outputs) -> Seen:
+    known = mask[mask != IGNORED]
+    return Seen(np.bincount(known, minlength=outputs.classes) / max(mask.size, 1), mask)
 
 
 def _logits(answer: np.ndarray, outputs: Outputs) -> np.ndarray | None:
@@ -266,22 +203,6 @@ def _sampled(logits: np.ndarray) -> np.ndarray:
     rows, columns = (np.unique(np.linspace(0, side - 1, min(_EDGE, side)).astype(int)) for side in logits.shape[2:])
     found = logits[:, :, rows][:, :, :, columns]
     return np.ascontiguousarray(found.reshape(*found.shape[:2], -1).transpose(0, 2, 1), np.float32)
-
-
-def _comparable(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and one.size > 0
-
-
-def _overlaps(labels: Packed | None, given: Segmented, outputs: Outputs) -> overlap.Overlaps | None:
-    return None if labels is None else overlap.overlaps(labels, given.masks, outputs.classes)
-
-
-def _numbers(masks: Packed) -> tuple[int, ...]:
-    """Return the classes that any pixel has."""
-    found: set[int] = set()
-    for mask in masks:
-        found.update(np.unique(mask).tolist())
-    return tuple(sorted(found))
 
 
 TASK = Segmentation()

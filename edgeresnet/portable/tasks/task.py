@@ -60,6 +60,14 @@ class ClassAccuracy(NamedTuple):
     of: Scored
 
 
+class Seen(NamedTuple):
+    """What a network sees in one image: how much of each class, from 0 to 1; and where, as far as it answers that."""
+
+    classes: np.ndarray
+    mask: np.ndarray | None = None
+    boxes: Detected | None = None
+
+
 class Change(NamedTuple):
     """What one run's answers lose against another's, image by image; None: it is not known."""
 
@@ -89,6 +97,14 @@ class Task(Protocol):
     @property
     def has_boxes(self) -> bool:
         """Whether labels are boxes: any number of them in an image, each with a class."""
+
+    @property
+    def drawn(self) -> str:
+        """The word for answers that are drawn over their image: "masks"; empty: none is."""
+
+    @property
+    def legend(self) -> str:
+        """What the colours of these mean, in sentences; may be empty."""
 
     @property
     def class_score(self) -> str:
@@ -146,8 +162,11 @@ class Task(Protocol):
     def changed(self, one: Given, other: Given) -> int:
         """Return how many images have another answer, any part of it."""
 
-    def seen(self, given: Given, outputs: Outputs) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return how much of each class is in one image, from 0 to 1; and its mask, where pixels have classes."""
+    def seen(self, given: Given, outputs: Outputs, number: int = 0) -> Seen:
+        """Return what a network sees in an image."""
+
+    def labels_seen(self, labels: Labels, outputs: Outputs) -> Seen:
+        """Return what the labels of the first image say, in the same form."""
 
     # Results
 

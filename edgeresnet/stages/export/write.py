@@ -191,7 +191,8 @@ def _evaluation(
     folder.mkdir()
     task = task_of(spec.task)
     with np.load(reference.path / evaluation.LOGITS) as stored:
-        outputs = Outputs(spec.task, len(samples.classes), samples.preprocessing.size, spec.detector)
+        classes = len(samples.classes) or (spec.detector.classes if spec.detector else 0)
+        outputs = Outputs(spec.task, classes, samples.preprocessing.size, spec.detector)
         indices, expected = stored["indices"], outputs.restored(stored, "fp32")
     side, channels = samples.preprocessing.size, samples.preprocessing.channels
     shape = (len(indices), side, side, channels)

@@ -1,6 +1,6 @@
 """Calls what deploy.py built, in Python: `python3 examples/example.py photograph.jpg`, from anywhere.
 
-Reads the image with Pillow or OpenCV, whichever is here, and prints the three best answers.
+Reads the image with Pillow or OpenCV, whichever is here, and prints the three best answers; of a detector, the boxes.
 """
 
 import importlib
@@ -28,9 +28,14 @@ def main(photograph: Path) -> None:
     with target.load(built) as session:
         taken = pixels if session.signature.pixels else bundle.preprocessing.normalize(pixels)
         logits = inference.infer(session, taken)[0]
-    if logits.ndim > 1:  # a class for each pixel: its part of all pixels
+    if logits.ndim > 1:  # of each class: its part of all pixels, or its best box
         outputs = bundle.outputs
-        logits, _ = outputs.of_task.seen(outputs.kept(logits[None]), outputs)
+        logits, _, boxes = outputs.of_task.seen(outputs.kept(logits[None]), outputs)
+        if boxes is not None:
+            for (left, top, width, height), number, score in zip(*boxes, strict=True):
+                place = f"{width:.1f} × {height:.1f} pixels at {left:.1f}, {top:.1f}"
+                print(f"{bundle.about.classes[number]}: {score:.2f}, {place}")
+            return
     for answer in logits.argsort()[::-1][:3]:
         print(f"{bundle.about.classes[answer]}: {logits[answer]:.2f}")
 
