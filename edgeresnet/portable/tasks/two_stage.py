@@ -127,17 +127,18 @@ class TwoStage:
         left = suppressed_by_class(found[large], scores, numbers, self.proposals_overlap, self.proposals)
         return found[large][left]
 
+    def maps(self, answer: np.ndarray) -> list[np.ndarray]:
+        """Return the features of one image that the second stage reads: rows × columns × channels, by level."""
+        levels = zip(self.grids[:-1], self._levels(answer), strict=False)
+        return [rows.reshape(grid, grid, -1)[..., : self.features] for grid, rows in levels]
+
     def _levels(self, answer: np.ndarray) -> list[np.ndarray]:
         return np.split(answer, np.cumsum([grid * grid for grid in self.grids])[:-1])
 
     def _of_image(self, answer: np.ndarray, second: SecondStage) -> Detected:
         corners.check_finite(answer)
         boxes = self.proposed(answer)
-        maps = [
-            rows.reshape(grid, grid, -1)[..., : self.features]
-            for grid, rows in zip(self.grids[:-1], self._levels(answer), strict=False)
-        ]
-        logits, offsets = second.answers(aligned(maps, self.size, boxes, self.cells))
+        logits, offsets = second.answers(aligned(self.maps(answer), self.size, boxes, self.cells))
         scores = _softmax(logits)
         which, numbers = np.nonzero(scores[:, 1:] > np.float32(self.least))
         numbers += 1  # 0 is the background
