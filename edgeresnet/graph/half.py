@@ -34,7 +34,7 @@ def half(model: onnx.ModelProto) -> onnx.ModelProto:
         constants = _constants(variant.graph)
         _fold_quantizations(variant.graph, constants)
         wide = _wide(variant.graph, constants)
-        _narrow(variant.graph, constants, wide)
+        _narrow(variant.graph, constants, wide | _sizes(variant.graph))
         _widen(variant.graph, wide)
         _float_ends(variant.graph)
         variant = shape_inference.infer_shapes(variant, strict_mode=True)
@@ -121,9 +121,14 @@ def _wide(graph: onnx.GraphProto, constants: _Constants) -> set[str]:
     return {name for name, scale in scales.items() if scale.min() < _NORMAL or scale.max() > _LARGEST}
 
 
-def _narrow(graph: onnx.GraphProto, constants: _Constants, wide: set[str]) -> None:
+def _sizes(graph: onnx.GraphProto) -> set[str]:
+    """Return the constants that say how a Resize resizes: ONNX takes these in float32 alone."""
+    return {name for node in graph.node if node.op_type == "Resize" for name in node.input[1:]}
+
+
+def _narrow(graph: onnx.GraphProto, constants: _Constants, kept: set[str]) -> None:
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and tensor.name not in wide:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in kept:
             tensor.CopyFrom(_narrowed(constants[tensor.name], tensor.name))
     for node in graph.node:
         for attribute in node.attribute:

@@ -159,15 +159,29 @@ def test_a_scale_found_at_run_time_is_refused(tmp_path: Path, plain: onnx.ModelP
 
 
 def test_an_operator_that_takes_float32_alone_is_refused(plain: onnx.ModelProto) -> None:
-    resize = helper.make_node("Resize", [canonical.INPUT, "", "twice"], ["wide"], mode="nearest")
-    plain.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice"))
-    plain.graph.node.insert(0, resize)
-    plain.graph.node[1].input[0] = "wide"
-    del plain.graph.value_info[:]
+    plain = _resized(plain, "computed")
+    plain.graph.node.insert(0, helper.make_node("Identity", ["twice"], ["computed"]))
     onnx.checker.check_model(plain, full_check=True)
     with pytest.raises(ModelError, match="cannot be converted to half precision") as caught:
         half.half(plain)
     assert "\n" not in caught.value.message
+
+
+def test_a_resize_keeps_its_scales_in_float32(plain: onnx.ModelProto) -> None:
+    resized = _resized(plain, "twice")
+    halved = half.half(resized)
+    assert _held(halved)["twice"].dtype == np.float32
+    assert sqnr(answers(resized, IMAGES), answers(halved, IMAGES)) > 50
+
+
+def _resized(plain: onnx.ModelProto, scales: str) -> onnx.ModelProto:
+    """Return a network that enlarges its images first."""
+    resize = helper.make_node("Resize", [canonical.INPUT, "", scales], ["wide"], mode="nearest")
+    plain.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice"))
+    plain.graph.node.insert(0, resize)
+    plain.graph.node[1].input[0] = "wide"
+    del plain.graph.value_info[:]
+    return plain
 
 
 def test_constants_and_casts_inside_the_graph_become_half_too(plain: onnx.ModelProto) -> None:
