@@ -30,11 +30,11 @@ from . import (
     parts,
     pickles,
     plans,
+    pyramids,
     segmenters,
     shapes,
     sharded,
     structure,
-    two_stages,
     unwrap,
     widths,
 )
@@ -73,7 +73,7 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
     """
     path = Path(given)
     own = _shapes(network.state_dict())
-    given_now = {two_stages.current(name): value for name, value in read(given).items()}
+    given_now = {pyramids.current(name): value for name, value in read(given).items()}
     weights = _renamed(_without_second_head(given_now, own), network.state_dict())
     held = _shapes(weights)
     if but is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import listed, shortened
-from . import names, namings, parts, plans, refusals, segmenters, spelled, structure, two_stages
+from . import names, namings, parts, plans, pyramids, refusals, segmenters, spelled, structure, two_stages
 from .parts import Parts
 from .pickles import Tensor
 from .plans import Plan, Shape
@@ -30,9 +30,9 @@ def recognise(weights: Mapping[str, Tensor], named: str = "") -> Recognised | No
     shapes = {name: each.shape for name, each in weights.items()}
     if segmenter := segmenters.recognise(shapes, named):
         return segmenter
-    if detector := two_stages.recognise(shapes):
+    if detector := pyramids.recognise(shapes, named) or two_stages.recognise(shapes):
         return detector
-    named = "" if names.segmenter(named) else named
+    named = "" if names.segmenter(named) or names.detector(named) else named
     if len(bodies := parts.bodies(shapes)) > 1:
         return refusals.several({each: sum(name.startswith(each) for name in shapes) for each in bodies})
     if strange := refusals.channels_last(shapes):

@@ -1,39 +1,22 @@
-"""Detectors of two stages, recognised by their tensors: torchvision's Faster R-CNN. Loads nothing, imports no torch.
-
-Files that torchvision wrote before version 0.13 have other names for the convolutions of the pyramid and of what
-proposes boxes: `current` returns today's.
-"""
+"""Detectors of two stages, recognised by their tensors: torchvision's Faster R-CNN. Loads nothing, imports no torch."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from . import names, plans
+from . import names, plans, pyramids
 from .plans import Shape
 from .recognised import Recognised
 
-_BODY, _FPN = "backbone.body.", "backbone.fpn."
 _PROPOSES, _JUDGES = "rpn.head.", "roi_heads."
 _SCORES = f"{_JUDGES}box_predictor.cls_score.weight"
 _WIDTH, _HIDDEN, _CELLS, _ANCHORS, _LEVELS = 256, 1024, 49, 3, 4
-_OLD = (
-    (re.compile(r"(\.(?:inner|layer)_blocks\.\d+)\.(?=weight|bias)"), r"\1.0."),
-    (re.compile(r"^(rpn\.head\.conv)\.(?=weight|bias)"), r"\1.0.0."),
-)
-
-
-def current(name: str) -> str:
-    """Return the name that today's torchvision gives a tensor of a detector."""
-    for pattern, new in _OLD:
-        name = pattern.sub(new, name)
-    return name
 
 
 def recognise(shapes: Mapping[str, Shape]) -> Recognised | None:
     """Recognise such a network; return None for others."""
-    held = plans.without_counters({current(name): shape for name, shape in shapes.items()})
-    last, stem = held.get(_SCORES, ()), held.get(f"{_BODY}conv1.weight", ())
+    held = plans.without_counters({pyramids.current(name): shape for name, shape in shapes.items()})
+    last, stem = held.get(_SCORES, ()), held.get(f"{pyramids.BODY}conv1.weight", ())
     if len(last) != 2 or len(stem) != 4:
         return None
     classes, channels = last[0], stem[1]
@@ -49,17 +32,15 @@ def tensors(arch: str, classes: int, channels: int) -> dict[str, Shape]:
     """Return the names and shapes of all tensors of such a network, without counters."""
     parsed = names.detector(arch)
     assert parsed is not None, arch
-    plan = names.plan(parsed[1])
-    body = plans.tensors(plan, classes, channels)
-    held = {f"{_BODY}{name}": shape for name, shape in body.items() if not name.startswith("fc.")}
-    return held | dict(_with_bias(_after(plan.features, classes)))
+    features = names.plan(parsed[1]).features
+    return pyramids.body(arch, channels) | dict(_with_bias(_after(features, classes)))
 
 
 def _after(features: int, classes: int) -> Iterator[tuple[str, Shape]]:
     """Yield the weights after the body."""
     for level in range(_LEVELS):
-        yield f"{_FPN}inner_blocks.{level}.0", (_WIDTH, features >> (_LEVELS - 1 - level), 1, 1)
-        yield f"{_FPN}layer_blocks.{level}.0", (_WIDTH, _WIDTH, 3, 3)
+        yield f"{pyramids.PYRAMID}inner_blocks.{level}.0", (_WIDTH, features >> (_LEVELS - 1 - level), 1, 1)
+        yield f"{pyramids.PYRAMID}layer_blocks.{level}.0", (_WIDTH, _WIDTH, 3, 3)
     yield f"{_PROPOSES}conv.0.0", (_WIDTH, _WIDTH, 3, 3)
     yield f"{_PROPOSES}cls_logits", (_ANCHORS, _WIDTH, 1, 1)
     yield f"{_PROPOSES}bbox_pred", (4 * _ANCHORS, _WIDTH, 1, 1)

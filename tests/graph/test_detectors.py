@@ -15,7 +15,7 @@ from edgeresnet.stages.specs import Architecture
 from ..models.networks import lively
 from .running import answers
 
-ARCHITECTURES = [("retinanet_cifar_resnet8", 50), pytest.param("retinanet_resnet50_fpn", 100, marks=pytest.mark.slow)]
+ARCHITECTURES = [("retinanet_cifar_resnet8", 50), pytest.param("retinanet_resnet50_fpn", 160, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize(("arch", "size"), ARCHITECTURES)

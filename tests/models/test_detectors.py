@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
+from torchvision.models import get_model
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.models.detection.retinanet import _default_anchorgen
 
 from edgeresnet import models
-from edgeresnet.models import anchors, detectors, names
+from edgeresnet.errors import ModelError
+from edgeresnet.models import anchors, checkpoint, detectors, names, plans, pyramids, recognise, shapes
 from edgeresnet.portable.tasks.detector import Detector
 from edgeresnet.portable.tasks.two_stage import TwoStage
 
-from .networks import lively
+from .networks import enlivened, lively
+
+RETINANETS = [each for each in names.DETECTORS if each not in names.TWO_STAGE]
 
 
 def rows(arch: str, size: int, classes: int) -> int:
@@ -67,3 +74,43 @@ def test_the_first_stage_has_a_row_for_each_cell_and_the_second_its_weights() ->
     logits, offsets = weights.answers(seen.permute(0, 2, 3, 1).numpy())
     assert abs(logits - wanted[0].numpy()).max() < 1e-5
     assert abs(offsets.reshape(3, -1) - wanted[1].numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize("arch", [*RETINANETS, "retinanet_cifar_resnet8b", "retinanet_cifar_resnet8_w32"])
+def test_tensors_are_those_of_the_network(arch: str) -> None:
+    with torch.device("meta"):
+        held = models.build(arch, 7, 3).state_dict()
+    found = {name: tuple(value.shape) for name, value in held.items() if not name.endswith(plans.COUNTER)}
+    assert list(found.items()) == list(pyramids.tensors(arch, 7, 3).items())
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["today", "before 0.13"])
+def test_a_frozen_checkpoint_of_torchvision_loads(older: bool, tmp_path: Path) -> None:
+    """As its reference scripts write one: no counters of batches, and the network under `model`."""
+    torch.manual_seed(0)
+    theirs = enlivened(get_model("retinanet_resnet50_fpn", weights=None, weights_backbone=None, num_classes=5))
+    held = {name: value for name, value in theirs.state_dict().items() if not name.endswith(plans.COUNTER)}
+    if older:
+        held = {before(name): value for name, value in held.items()}
+    path = tmp_path / "model_25.pth"
+    torch.save({"model": held, "optimizer": {"state": {}}, "epoch": 25}, path)
+    found = recognise.recognise(shapes.read(path))
+    assert found is not None
+    assert (found.archs, found.classes) == (("retinanet_resnet50_fpn",), 5)
+    network = models.build("retinanet_resnet50_fpn", 5, 3)
+    checkpoint.load_into(network, path, "retinanet_resnet50_fpn")
+    for name, value in network.state_dict().items():
+        assert name.endswith(plans.COUNTER) or torch.equal(value, theirs.state_dict()[name]), name
+
+
+def before(name: str) -> str:
+    """Return the name that torchvision gave a tensor before version 0.13."""
+    name = re.sub(r"(_blocks\.\d)\.0\.", r"\1.", name)
+    return re.sub(r"_head\.conv\.(\d)\.0\.", lambda found: f"_head.conv.{2 * int(found[1])}.", name)
+
+
+def test_a_classifiers_weights_are_no_detectors(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(lively("cifar_resnet8").state_dict(), path)
+    with pytest.raises(ModelError, match="does not fit retinanet_cifar_resnet8"):
+        checkpoint.load_into(models.build("retinanet_cifar_resnet8", 5, 3), path, "retinanet_cifar_resnet8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeresnet.models import names, recognise, two_stages
+from edgeresnet.models import names, pyramids, recognise, two_stages
 from edgeresnet.models.pickles import Tensor
 from edgeresnet.models.plans import Shape
 from edgeresnet.models.recognised import Recognised
@@ -36,11 +36,11 @@ def test_a_file_of_an_older_torchvision_is_recognised() -> None:
     shapes = {old(name): shape for name, shape in two_stages.tensors(ARCH, 91, 3).items()}
     assert shapes.keys() >= {"rpn.head.conv.weight", "backbone.fpn.inner_blocks.0.weight"}
     assert recognised(shapes).archs == (ARCH,)
-    assert {two_stages.current(name) for name in shapes} == two_stages.tensors(ARCH, 91, 3).keys()
+    assert {pyramids.current(name) for name in shapes} == two_stages.tensors(ARCH, 91, 3).keys()
 
 
 def test_names_of_today_stay() -> None:
-    assert all(two_stages.current(name) == name for name in two_stages.tensors(ARCH, 3, 1))
+    assert all(pyramids.current(name) == name for name in two_stages.tensors(ARCH, 3, 1))
 
 
 def test_another_detector_of_two_stages_is_refused_in_words() -> None:
