@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import onnx
+import onnxruntime
+import openvino
 import pytest
 
+from edgeresnet import targets
+from edgeresnet.graph import accepts, half
 from edgeresnet.quantization import answers as rows_of
 from edgeresnet.quantization import engine, gradient, qdq, reads
 from edgeresnet.quantization.net import Net, unshare
 from edgeresnet.quantization.placement import place
 
+from ..graph.rtx import needs_rtx, parsed_and_built
 from ..graph.running import answers, sqnr
 from .nets import CPU, DIALECTS, TENSORRT, constants, equalize, images, int8, notes_of, read, retina, scaled
 from .test_sensitivity import seen
@@ -137,3 +145,44 @@ def test_an_anchor_answers_a_class_only_where_it_is_as_probable_as_not() -> None
     rows = np.array([[-1, -2, 9, 9, 9, 9], [-1, 0.1, 0, 0, 0, 0], [3, 1, 0, 0, 0, 0]], np.float32)
     assert rows_of.top(rows, "anchor").tolist() == [-1, 1, 0]
     assert rows_of.unit_of_model(detector()) == "anchor"
+
+
+@pytest.mark.parametrize("residual", ["shortcut", "both"])
+def test_openvino_runs_all_in_int8_but_what_joins_the_rows(residual: str, tmp_path: Path) -> None:
+    dialect = replace(targets.get("openvino").dialect, residual=residual)
+    onnx.save(engine.stand_in(detector(), engine.Choices(dialect)), tmp_path / "int8.onnx")
+    compiled = openvino.Core().compile_model(tmp_path / "int8.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    abouts = [operator.get_rt_info() for operator in compiled.get_runtime_model().get_ordered_ops()]
+    layers = [
+        [about[key].astype(str) for key in ("layerType", "runtimePrecision", "originalLayersNames")] for about in abouts
+    ]
+    convolutions = [precision for kind, precision, _ in layers if kind == "Convolution"]
+    assert len(convolutions) == len(Net(detector()).weighted())
+    assert set(convolutions) <= {"u8", "i8"}
+    between = [precision for _, precision, names in layers if {"up", "added"} & set(names.split(","))]
+    assert between
+    assert set(between) <= {"u8", "i8"}
+    ends = [precision for kind, precision, _ in layers if kind in ("Concatenation", "Transpose")]
+    assert set(ends) == {"f32"}
+
+
+def test_onnxruntime_computes_all_in_int8_but_the_last_layers(tmp_path: Path) -> None:
+    model = engine.stand_in(detector(), engine.Choices(targets.get("onnxruntime").dialect))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert kinds.count("QLinearAdd") == 1
+    assert kinds.count("Conv") == 6  # two heads on three levels
+    assert kinds.count("QLinearConv") == len(Net(detector()).weighted()) - 6
+
+
+@needs_rtx
+@pytest.mark.slow
+def test_tensorrt_rtx_builds_what_is_written_for_tensorrt_and_its_half_precision() -> None:
+    model = engine.stand_in(detector(), engine.Choices(TENSORRT))
+    assert accepts.findings(model, "tensorrt", TENSORRT) == []
+    assert "CONVOLUTION FLOAT" in parsed_and_built(model)
+    assert "CONVOLUTION HALF" in parsed_and_built(half.half(model))
+    assert "CONVOLUTION HALF" in parsed_and_built(half.half(detector()))

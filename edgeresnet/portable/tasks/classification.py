@@ -59,7 +59,7 @@ class Classification:
     def classes_of(self, expected: np.ndarray) -> int:
         return int(expected.shape[1])
 
-    def answers_in_words(self, classes: int) -> str:
+    def answers_in_words(self, outputs: Outputs) -> str:
         return f"It answers with {classes} logits, in the order of `labels.txt`"
 
     def labels(self, samples: Any, indices: np.ndarray) -> np.ndarray:

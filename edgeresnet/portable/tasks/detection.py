@@ -22,6 +22,8 @@ from .image_scores import ClassStatistics
 from .objects import Found, Objects
 from .precision import Matched
 from .scored_images import ScoredImages
+from .two_stage import FILE as SECOND_STAGE
+from .two_stage import TwoStage
 from .task import AGAIN, OnHub, Outputs, Seen
 
 _LARGEST = 1 << 26  # bytes of the answers to one batch
@@ -101,9 +103,16 @@ class Detection(ScoredImages):
     def classes_of(self, expected: Detections) -> int:
         return int(expected.found.numbers.max(initial=-1)) + 1
 
-    def answers_in_words(self, classes: int) -> str:
+    def answers_in_words(self, outputs: Outputs) -> str:
+        about = outputs.detector
+        if isinstance(about, TwoStage):
+            return (
+                f"It answers with a row for each cell of its maps: {about.features} features, {about.anchors_of_cell} "
+                "logits of anchors, and four offsets for each. `edgeresnet/portable/tasks/two_stage.py` turns them "
+                f"into boxes, with the numbers of `bundle.json` and the weights in `networks/{SECOND_STAGE}`"
+            )
         return (
-            f"It answers with a row for each anchor: {classes} logits in the order of `labels.txt`, then four offsets. "
+            f"It answers with a row for each anchor: {outputs.classes} logits in the order of `labels.txt`, then four offsets. "
             "`edgeresnet/portable/tasks/detector.py` turns them into boxes, with the numbers of `bundle.json`"
         )
 

@@ -90,9 +90,9 @@ class Segmentation(ScoredImages):
         most = max((int(mask.max()) for mask in expected.masks if mask.size), default=-1)
         return expected.sampled.shape[2] or most + 1
 
-    def answers_in_words(self, classes: int) -> str:
+    def answers_in_words(self, outputs: Outputs) -> str:
         return (
-            f"It answers with a map of {classes} logits for each pixel, in the order of `labels.txt`, or of classes. "
+            f"It answers with a map of {outputs.classes} logits for each pixel, in the order of `labels.txt`, or of classes. "
             "Where a map is smaller than the image, each pixel of the image has the nearest one's class"
         )
 

@@ -128,7 +128,7 @@ class Task(Protocol):
     def classes_of(self, expected: Given) -> int:
         """Return how many classes the answers are of, where no label shows it."""
 
-    def answers_in_words(self, classes: int) -> str:
+    def answers_in_words(self, outputs: Outputs) -> str:
         """Return what a network answers with, for people who call it: a sentence without its full stop."""
 
     # Labels

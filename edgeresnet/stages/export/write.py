@@ -297,7 +297,7 @@ def _readme(about: BundleAbout, preprocessing: Preprocessing, target: Target, se
         takes += f", of pixels divided by {2**preprocessing.bits - 1}"
     if about.input == "uint8":
         takes = f"decoded pixels, uint8, 1×{size}×{size}×{preprocessing.channels}: its first layers preprocess them"
-    answers = about.outputs.of_task.answers_in_words(len(about.classes))
+    answers = about.outputs.of_task.answers_in_words(about.outputs)
     return (
         text.format(
             network=about.network,
