@@ -60,7 +60,7 @@ class Classification:
         return int(expected.shape[1])
 
     def answers_in_words(self, outputs: Outputs) -> str:
-        return f"It answers with {classes} logits, in the order of `labels.txt`"
+        return f"It answers with {outputs.classes} logits, in the order of `labels.txt`"
 
     def labels(self, samples: Any, indices: np.ndarray) -> np.ndarray:
         return np.asarray(samples.labels[indices])

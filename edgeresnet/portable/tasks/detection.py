@@ -22,9 +22,9 @@ from .image_scores import ClassStatistics
 from .objects import Found, Objects
 from .precision import Matched
 from .scored_images import ScoredImages
+from .task import AGAIN, OnHub, Outputs, Seen
 from .two_stage import FILE as SECOND_STAGE
 from .two_stage import TwoStage
-from .task import AGAIN, OnHub, Outputs, Seen
 
 _LARGEST = 1 << 26  # bytes of the answers to one batch
 _ROWS, _NUMBERS = 1024, 1 << 17  # of an image's answer that are kept as they are, at most
@@ -112,8 +112,8 @@ class Detection(ScoredImages):
                 f"into boxes, with the numbers of `bundle.json` and the weights in `networks/{SECOND_STAGE}`"
             )
         return (
-            f"It answers with a row for each anchor: {outputs.classes} logits in the order of `labels.txt`, then four offsets. "
-            "`edgeresnet/portable/tasks/detector.py` turns them into boxes, with the numbers of `bundle.json`"
+            f"It answers with a row for each anchor: {outputs.classes} logits in the order of `labels.txt`, then four "
+            "offsets. `edgeresnet/portable/tasks/detector.py` turns them into boxes, with the numbers of `bundle.json`"
         )
 
     def labels(self, samples: Any, indices: np.ndarray) -> Objects | None:

@@ -92,8 +92,8 @@ class Segmentation(ScoredImages):
 
     def answers_in_words(self, outputs: Outputs) -> str:
         return (
-            f"It answers with a map of {outputs.classes} logits for each pixel, in the order of `labels.txt`, or of classes. "
-            "Where a map is smaller than the image, each pixel of the image has the nearest one's class"
+            f"It answers with a map of {outputs.classes} logits for each pixel, in the order of `labels.txt`, or of "
+            "classes. Where a map is smaller than the image, each pixel of the image has the nearest one's class"
         )
 
     def labels(self, samples: Any, indices: np.ndarray) -> Packed | None:
