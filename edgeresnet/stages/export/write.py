@@ -281,6 +281,8 @@ def _readme(about: BundleAbout, preprocessing: Preprocessing, target: Target, se
     size, languages = preprocessing.size, "Python and C++" if _cpp_of(target.name) else "Python"
     rows = [f"| `networks/{one.file}` | {_HALF if one.half else _WHAT[name]} |" for name, one in about.variants.items()]
     rows += [f"| `networks/{one.file}` | {_OTHERS[name]} |" for name, one in about.alternatives.items()]
+    if isinstance(about.detector, TwoStage):
+        rows.append(f"| `networks/{two_stage.FILE}` | the weights of the second stage, which no network has inside |")
     rows += [
         "| `evaluation/` | images, their labels if known, and the FP32 network's answers on the host |",
         "| `samples/` | up to 16 of them as JPEG files (PNG for 16 bits), and their pixels as the host decodes them |",
