@@ -15,8 +15,10 @@ from .images import read_image
 from .images.coloured import coloured
 from .portable import codec, inference
 from .portable.preprocessing import Preprocessing
+from .portable.result import Measured
 from .portable.tasks.average_precision import Detected
 from .portable.tasks.task import outputs_of
+from .portable.tasks.two_stage import TwoStage
 from .runs import Run
 from .store import Store
 
@@ -53,13 +55,22 @@ def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -
         raise EdgeresnetError(f"run {run.id}", "has no measurement", hint="it measured no target")
     found: dict[str, Predicted] = {}
     for name, result in measured.items():
-        runtime, outputs = targets.require(name), outputs_of(result, preprocessing.size)
+        runtime = targets.require(name)
+        outputs = outputs_of(result, preprocessing.size).with_second(_second_stage(store, run, result))
         for variant, about in result.variants.items():
             with runtime.load(store.artifact_of(run, about.digest).path) as session:
                 answer = inference.infer(session, batch)
             seen = outputs.of_task.seen(outputs.kept(answer), outputs)
             found[f"{name} {variant}"] = Predicted(_ranked(seen.classes, result.classes, top), seen.mask, seen.boxes)
     return found
+
+
+def _second_stage(store: Store, run: Run, result: Measured) -> Path | None:
+    """Return the folder with the weights of a detector's second stage; None where it has none."""
+    if not isinstance(result.detector, TwoStage):
+        return None
+    digest = next(step.digest for step in run.steps if step.stage == "trace" and step.digest)
+    return store.artifact_of(run, digest).path
 
 
 def write_masks(found: Mapping[str, Predicted], out: Path) -> list[Path]:
