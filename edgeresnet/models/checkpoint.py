@@ -80,9 +80,11 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
         held |= {key: (*own[key][:1], *held[key][1:]) for key in own if key.startswith(but) and key in held}
         weights = {key: value for key, value in weights.items() if not key.startswith(but)}
     if plans.is_narrower(own, held):
+        first = {key: value for key, value in network.state_dict().items() if key == f"{but}bias"}
         widths.narrow(network, held)
         if but is not None and own.get(f"{but}weight") != held.get(f"{but}weight"):  # it has no numbers yet
             network.get_submodule(but.removesuffix(".")).reset_parameters()  # type: ignore[operator]
+            network.load_state_dict(first, strict=False)  # a detector begins with few objects
     wanted = {key: value for key, value in network.state_dict().items() if but is None or not key.startswith(but)}
     missing = [key for key in wanted if key not in weights and not key.endswith(plans.COUNTER)]
     unexpected = [key for key in weights if key not in wanted]

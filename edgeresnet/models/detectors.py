@@ -40,6 +40,9 @@ def build(arch: str, classes: int, channels: int) -> nn.Module:
 class OneTensor(nn.Module):
     """The parts of a RetinaNet that learn: logits and offsets of each anchor, next to each other."""
 
+    backbone: Any
+    head: Any
+
     def __init__(self, backbone: nn.Module, head: nn.Module):
         super().__init__()
         self.backbone, self.head = backbone, head
@@ -47,6 +50,14 @@ class OneTensor(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found = self.head(list(self.backbone(x).values()))
         return torch.cat([found["cls_logits"], found["bbox_regression"]], 2)
+
+    def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the same, level by level, as the heads' last layers give it: channels are the second axis."""
+        scores, offsets = self.head.classification_head, self.head.regression_head
+        found = []
+        for level in self.backbone(x).values():
+            found += [scores.cls_logits(scores.conv(level)), offsets.bbox_reg(offsets.conv(level))]
+        return found
 
 
 class TwoStage(nn.Module):

@@ -6,7 +6,7 @@ Parts are recognised by their parameters' names, so that a user's own network ha
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -15,12 +15,17 @@ from ..errors import ModelError
 from ..recipe import Recover, Train
 
 ALL_BUT_HEAD = "all-but-head"
+LOGITS = "cls_logits"  # torchvision's word in detectors
+_DEEPEST = 3  # how deep stages may lie in parts
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 def head_of(network: nn.Module) -> str:
-    """Return the prefix of the classifier's parameters: of the last module that has any."""
-    return _names(network)[-1].rpartition(".")[0] + "."
+    """Return the prefix of the classifier's parameters: of the last module that has any; in a detector, of that for
+    logits.
+    """
+    modules = [name.rpartition(".")[0] for name in _names(network)]
+    return next((name for name in modules if name.endswith(LOGITS)), modules[-1]) + "."
 
 
 def freeze(network: nn.Module, wanted: Sequence[str]) -> None:
@@ -66,17 +71,14 @@ def rates(network: nn.Module, decay: float) -> dict[str, float]:
 
 def stages_of(names: Sequence[str], head: str) -> dict[str, int]:
     """Return for each parameter its stage, from the image on: 0 is what lies before the first of several stages that
-    are numbered alike (`layer1`, `layer2`), the last is the head. Stages may lie in one part of several (`backbone`).
+    are numbered alike (`layer1`, `layer2`), the last is the head. Stages may lie in one part of several, or deeper
+    (`backbone`, `backbone.body`).
     """
     body = {name: name.split(".") for name in names if not name.startswith(head)}
     shared = next((depth for depth, words in enumerate(zip(*body.values(), strict=False)) if len(set(words)) > 1), 0)
-    part = {name: words[shared] for name, words in body.items()}
-    tops = list(dict.fromkeys(part.values()))
-    for top in tops if not _numbered(tops) else ():
-        inside = {name: ".".join(body[name][shared : shared + 2]) for name in body if part[name] == top}
-        if _numbered(list(dict.fromkeys(inside.values()))):
-            part |= inside
-            break
+    part = {name: ".".join(words[: shared + 1]) for name, words in body.items()}
+    deeper = range(shared, shared + _DEEPEST)
+    part |= next((found for depth in deeper for found in _inside(body, depth) if _numbered(found.values())), {})
     tops = list(dict.fromkeys(part.values()))
     first = next(iter(_numbered(tops)), 1)
     number = {top: max(0, index - first + 1) for index, top in enumerate(tops)}
@@ -84,8 +86,15 @@ def stages_of(names: Sequence[str], head: str) -> dict[str, int]:
     return {name: last if name.startswith(head) else number[part[name]] for name in names}
 
 
-def _numbered(tops: Sequence[str]) -> list[int]:
+def _inside(body: Mapping[str, Sequence[str]], depth: int) -> Iterator[dict[str, str]]:
+    """Yield what each part at this depth holds: for each of its parameters the next smaller part."""
+    for part in dict.fromkeys(tuple(words[:depth]) for words in body.values()):
+        yield {name: ".".join(words[: depth + 1]) for name, words in body.items() if tuple(words[:depth]) == part}
+
+
+def _numbered(parts: Iterable[str]) -> list[int]:
     """Return the places of those of at least three that are numbered alike."""
+    tops = list(dict.fromkeys(parts))
     words = [re.sub(r"\d+$", "", top) for top in tops]
     return [index for index, word in enumerate(words) if word != tops[index] and words.count(word) >= 3]
 

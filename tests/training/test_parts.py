@@ -58,6 +58,20 @@ def test_stages_of_a_body_come_before_the_layers_of_a_head() -> None:
     assert (stages["classifier.0.weight"], stages["classifier.4.bias"]) == (5, 6)
 
 
+@pytest.mark.parametrize(("arch", "stages"), [("retinanet_resnet50_fpn", 4), ("retinanet_cifar_resnet8", 3)])
+def test_the_head_of_a_detector_is_what_gives_logits_of_classes(arch: str, stages: int) -> None:
+    with torch.device("meta"):
+        network = models.build(arch, 5, 3)
+    head = parts.head_of(network)
+    found = parts.stages_of([name for name, _ in network.named_parameters()], head)
+    assert head == "head.classification_head.cls_logits."
+    assert found["backbone.body.conv1.weight"] == 0
+    assert [found[f"backbone.body.layer{n}.0.conv1.weight"] for n in range(1, stages + 1)] == [*range(1, stages + 1)]
+    assert found["backbone.fpn.inner_blocks.0.0.weight"] == stages + 1
+    assert found["head.regression_head.bbox_reg.weight"] == stages + 2
+    assert found[f"{head}weight"] == stages + 3
+
+
 def test_each_stage_learns_at_a_part_of_the_next_ones_rate() -> None:
     network = models.build("resnet18", 5, 3)
     plan = Train(epochs=1, rate=0.1, layer_decay=0.5)
