@@ -215,7 +215,8 @@ def _unique(title: str, taken: Collection[str]) -> str:
 def _files_of_run(store: Store, run: Run) -> tuple[FromFiles | None, tuple[str, ...]]:
     """Return the run's evaluation images as files; None where they are none, or have changed, and then why."""
     try:
-        samples = images.open_samples(recipe.parse(dict(run.recipe)), "evaluation", store)
+        classes = max((len(result.classes) for result in run.measured), default=None)
+        samples = images.open_samples(recipe.parse(dict(run.recipe)), "evaluation", store, classes)
     except EdgeresnetError as problem:
         sentence = problem.within("latency with image decoding was not measured").message
         return None, (f"{sentence} (paths start at the current folder)",)

@@ -9,6 +9,7 @@ from . import _help, _options, _output
 
 if TYPE_CHECKING:
     from ..images import Samples
+    from ..images.contents import Contents
     from ..pipeline import ResolvedTarget
     from ..recipe import Recipe
 
@@ -35,7 +36,7 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], on: tup
     reached: `edgeresnet devices` does that.
     """
     from .. import pipeline, recipe
-    from ..images import mask_counts
+    from ..images import contents
     from ..pipeline import lookup
     from . import _progress
 
@@ -52,13 +53,15 @@ def check(recipe_path: Path, store_root: Path, changes: tuple[str, ...], on: tup
     if decode:
         with _progress.counted("decode") as progress:
             pipeline.look_at(samples, progress)
+    held: dict[str, Contents | None] = {}
     for slot, images in samples.items():
         classes = f"{len(images.classes)} classes" if images.classes else "not sorted into classes"
         _print(f"{slot}: {len(images)} images, {classes}")
-        if images.has_masks:
-            _print(f"{slot}: {mask_counts.of_samples(images).words}")
+        held[slot] = contents.of(images)
+        if inside := held[slot]:
+            _print(f"{slot}: {inside.words}")
     if "evaluation" in samples:
-        _print_reach(wanted, samples["evaluation"])
+        _print_reach(wanted, samples["evaluation"], held["evaluation"])
     complete = [_print_target(target) for target in resolved.targets.values()]
     return 0 if all(complete) else 4
 
@@ -69,17 +72,18 @@ def _print(sentence: str) -> None:
     _output.echo(text.wrapped(sentence))
 
 
-def _print_reach(wanted: Recipe, images: Samples) -> None:
+def _print_reach(wanted: Recipe, images: Samples, held: Contents | None) -> None:
     """Print what these images can decide, and which promises they cannot."""
     import numpy as np
 
-    from ..portable import intervals, judging
+    from ..portable import judging
+    from ..portable.tasks.task import task_of
 
-    finest = 100 * intervals.finest_drop(len(images))
-    _print(f"the smallest drop that {len(images)} images can rule out is {finest:.2f} points")
+    task, count = task_of(wanted.task), len(images)
+    _print(f"the smallest drop that {count} images can rule out is {100 * task.finest(count):.2f} points")
     numbers = np.bincount(images.labels, minlength=len(images.classes)).tolist()
-    counts = dict(zip(images.classes, numbers, strict=True))
-    for sentence in judging.out_of_reach(wanted.promises.promises(), counts, wanted.verify.processes):
+    counts = held.images if held else dict(zip(images.classes, numbers, strict=True))
+    for sentence in judging.out_of_reach(wanted.promises.promises(), count, counts, wanted.verify.processes, task):
         _print(f"warning: {sentence}, so it can only end UNDECIDED or BROKEN")
 
 

@@ -29,15 +29,23 @@ from . import _complete, _help, _options, _output
     shell_complete=_complete.files,
     help="Folder of masks of the images in FILE, or a .json of COCO.",
 )
+@_help.option(
+    "--boxes",
+    type=click.Path(path_type=Path),
+    group=_help.IMAGES,
+    shell_complete=_complete.files,
+    help="Boxes of objects in the images in FILE: a .json of COCO, or a folder of Pascal VOC.",
+)
 @_options.as_json
-def inspect(path: Path, names: tuple[str, ...], masks: Path | None, as_json: bool) -> int:
+def inspect(path: Path, names: tuple[str, ...], masks: Path | None, boxes: Path | None, as_json: bool) -> int:
     """Show what FILE holds, and what each target says about it.
 
     FILE is a checkpoint or a folder of Hugging Face's hub, an ONNX file, or
     images (a folder, .csv, .json, .npz or .tar). For a checkpoint: the architecture, recognised by its tensors.
     For images: classes, sizes, unreadable files, duplicates, and images in two
     splits. A store or an export next to the images is left out. For masks:
-    how many pixels each class has, and masks that cannot be used. For an ONNX
+    how many pixels each class has, and masks that cannot be used. For boxes:
+    how many objects each class has, and boxes that may be wrong. For an ONNX
     file: errors and warnings of each target. An error means that the target
     refuses or misreads the file, a warning costs time.
 
@@ -56,7 +64,7 @@ def inspect(path: Path, names: tuple[str, ...], masks: Path | None, as_json: boo
         checkpoint = inspecting.inspect_checkpoint(path)
         _show(checkpoint, text.checkpoint_text(checkpoint), as_json=as_json)
     elif inspecting.holds_images(path):
-        images = inspecting.inspect_images(path, masks)
+        images = inspecting.inspect_images(path, masks, boxes)
         _show(images, text.images_text(images), as_json=as_json)
         code = ImagesError.exit_code if images.wrong else 0
     else:

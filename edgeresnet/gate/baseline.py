@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from .._version import __version__
 from ..errors import EdgeresnetError, quoted
@@ -21,6 +21,8 @@ from ..portable.codec import CodecError
 from ..portable.documents import Missing, Unreadable, shown
 from ..portable.frozen import dataclass
 from ..portable.result import Promise
+from ..portable.tasks import DEFAULT, TaskName
+from ..portable.tasks.task import task_of
 from ..runs import Margins, Run, Undecided
 from .record import CPU_SPEED, TargetRecord, target_record
 
@@ -30,7 +32,7 @@ _RENEW = "write it from a finished run with `edgeresnet gate --update`, then rev
 _REPAIR = f"repair or remove the file; {_RENEW}"
 _WHAT_CHANGES = ("version", "verify", "promises")  # of a recipe: judged, or of no importance
 _ENOUGH = 10  # processes; `benchmarks/gate_power.py` shows what five and ten of them can decide
-_WHERE = ("from", "source", "root", "download")  # images are stored; their content says what they are
+_WHERE = ("from", "source", "masks", "boxes", "root", "download")  # images are stored; their content says what they are
 _LARGEST = 16 * documents.SMALL  # bytes
 
 
@@ -75,6 +77,12 @@ class Baseline:
     @property
     def recipe_digest(self) -> str:
         return str(self.recipe["digest"])
+
+    @property
+    def task(self) -> str:
+        """What the network answers."""
+        named = self.recipe.get("task")
+        return str(named) if named in get_args(TaskName) else DEFAULT
 
     @property
     def identity(self) -> dict[str, object]:
@@ -141,7 +149,7 @@ def remarks(baseline: Baseline) -> list[str]:
     found = [each for name, record in baseline.targets.items() for each in _remarks(name, record, baseline.margins)]
     if baseline.margins.max_loss_pp is not None:
         loss = Promise("max_loss_pp", baseline.margins.max_loss_pp)
-        too_fine = judging.too_fine(loss, readings.KINDS["max_drop_pp"], baseline.images.count)
+        too_fine = judging.too_fine(loss, readings.KINDS["max_drop_pp"], baseline.images.count, task_of(baseline.task))
         found += [too_fine] if too_fine else []
     return found
 

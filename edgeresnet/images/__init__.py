@@ -49,7 +49,7 @@ def open_samples(recipe: Recipe, slot: str, store: Store | None = None, classes:
     if named.source == "training" and slot == "calibration":
         training = open_samples(recipe, "training", store, classes)
         return _counted(training.without_parts(), _count(named, slot, len(training)), recipe.seed, slot)
-    names, classes = recipe.images.names, recipe.model.classes or classes
+    names, classes = recipe.images.names, recipe.model.classes or classes or None
     task = task_of(recipe.task)
     if task.has_masks:
         ignored = recipe.images.ignore_index

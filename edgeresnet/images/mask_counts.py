@@ -30,6 +30,7 @@ class MaskCounts:
     pixels: Mapping[str, int]
     ignored: int
     unlabelled: int  # masks that have no pixel with a class
+    classes: Mapping[str, int]  # masks that have a pixel of the class
 
     @property
     def words(self) -> str:
@@ -109,13 +110,15 @@ def _counted(mask: np.ndarray) -> Counter[int]:
 
 
 def _summed(found: Iterable[Counter[int]], ignored: int, name: Callable[[int], str]) -> MaskCounts:
-    every, masks, unlabelled = Counter[int](), 0, 0
+    every, classes, masks, unlabelled = Counter[int](), Counter[int](), 0, 0
     for each in found:
         every.update(each)
+        classes.update(each.keys())
         masks += 1
         unlabelled += not each.keys() - {ignored}
     without = every.pop(ignored, 0)
-    return MaskCounts(masks, {name(number): count for number, count in every.most_common()}, without, unlabelled)
+    pixels = {name(number): count for number, count in every.most_common()}
+    return MaskCounts(masks, pixels, without, unlabelled, {name(number): classes[number] for number in every})
 
 
 def _share(part: int, every: int) -> str:

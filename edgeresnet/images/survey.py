@@ -10,14 +10,15 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ..portable import machine
-from . import decode, mask_counts, place
+from . import box_counts, decode, mask_counts, place
+from .box_counts import BoxCounts
 from .mask_counts import MaskCounts
-from .sources import ImageSource, arrays, at, pairs_at
+from .sources import Boxed, ImageSource, Masked, arrays, at, boxes_at, has_boxes, pairs_at
 from .sources.naming import Named
 from .sources.outputs import written_by_us
 
@@ -56,15 +57,19 @@ class Survey:
     ours: dict[str, str]  # folders that edgeresnet wrote, and what they are: left out
     masks: MaskCounts | None = None  # what masks hold, where there are such
     wrong_masks: tuple[tuple[str, str], ...] = ()  # which cannot be used, and why
+    boxes: BoxCounts | None = None  # what boxes hold, where there are such
+    wrong_boxes: tuple[tuple[str, str], ...] = ()
 
 
-def survey(path: Path, mask_path: Path | None = None) -> Survey:
-    """Look at all images that a folder, a list, a .tar or an .npz holds, and at their masks."""
-    pairs = pairs_at(path, mask_path)
-    if pairs:
-        counts, wrong = mask_counts.of_files(pairs)
-        split = _looked_at(Named(pairs.source, (), [0]), _names_by_content(pairs))
-        return Survey(str(path), {path.name: split}, [], {}, counts, tuple(wrong))
+def survey(path: Path, mask_path: Path | None = None, box_path: Path | None = None) -> Survey:
+    """Look at all images that a folder, a list, a .tar or an .npz holds, and at their masks and boxes."""
+    boxed = boxes_at(path, str(box_path) if box_path else None) if box_path or has_boxes(path) else None
+    masked = pairs_at(path, mask_path)
+    first = masked or boxed
+    if first:
+        split = _looked_at(Named(first.source, (), [0]), _names_by_content(first))
+        found = Survey(str(path), {path.name: split}, [], {})
+        return _with_boxes(_with_masks(found, masked), boxed)
     sources = _sources(path)
     holders = {name: _names_by_content(source) for name, source in sources.items()}
     shared = []
@@ -74,6 +79,20 @@ def survey(path: Path, mask_path: Path | None = None) -> Survey:
             shared.append((one, other, both))
     splits = {name: _looked_at(source, holders[name]) for name, source in sources.items()}
     return Survey(str(path), splits, shared, _ours(path) if os.path.isdir(path) else {})
+
+
+def _with_masks(found: Survey, source: Masked | None) -> Survey:
+    if source is None:
+        return found
+    counts, wrong = mask_counts.of_files(source)
+    return replace(found, masks=counts, wrong_masks=tuple(wrong))
+
+
+def _with_boxes(found: Survey, source: Boxed | None) -> Survey:
+    if source is None:
+        return found
+    counts, wrong = box_counts.of_files(source)
+    return replace(found, boxes=counts, wrong_boxes=tuple(wrong))
 
 
 def _sources(path: Path) -> Mapping[str, ImageSource]:

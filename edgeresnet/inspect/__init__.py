@@ -43,8 +43,8 @@ def inspect_checkpoint(path: Path) -> CheckpointReport:
     return checkpoint.inspect_checkpoint(path)
 
 
-def inspect_images(path: Path, masks: Path | None = None) -> ImagesReport:
-    """Inspect a folder of images, a list of them, a .tar or an .npz."""
+def inspect_images(path: Path, masks: Path | None = None, boxes: Path | None = None) -> ImagesReport:
+    """Inspect a folder of images, a list of them, a .tar or an .npz; with its masks or boxes, where these lie apart."""
     from . import pictures
 
-    return pictures.inspect_images(path, masks)
+    return pictures.inspect_images(path, masks, boxes)

@@ -16,10 +16,10 @@ class ImagesReport(Survey):
     wrong: bool
 
 
-def inspect_images(path: Path, masks: Path | None = None) -> ImagesReport:
-    """Inspect a folder of images, a list of them, a .tar or an .npz; with a folder of masks, or a .json of COCO."""
-    found = survey.survey(path, masks)
-    wrong = bool(found.shared or found.wrong_masks) or any(
+def inspect_images(path: Path, masks: Path | None = None, boxes: Path | None = None) -> ImagesReport:
+    """Inspect a folder of images, a list of them, a .tar or an .npz; with its masks or boxes, where these lie apart."""
+    found = survey.survey(path, masks, boxes)
+    wrong = bool(found.shared or found.wrong_masks or found.wrong_boxes) or any(
         split.unreadable or split.too_deep for split in found.splits.values()
     )
     return ImagesReport(**vars(found), wrong=wrong)

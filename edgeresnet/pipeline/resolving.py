@@ -18,6 +18,7 @@ from ..images import Samples, choose
 from ..portable import machine, yardstick
 from ..portable.frozen import dataclass
 from ..portable.session import Dialect, Target
+from ..portable.tasks.task import task_of
 from ..recipe import Delivery, Recipe
 from ..stages.export import write
 from ..store import Given, Store
@@ -149,7 +150,9 @@ def _dialect(target: Target, options: Any, delivery: Delivery) -> Dialect:
 
 
 def _samples(recipe: Recipe, store: Store) -> dict[str, Given[Samples]]:
-    found = {slot: images.open_samples(recipe, slot, store) for slot in SLOTS if getattr(recipe.images, slot)}
+    numbered = task_of(recipe.task).has_boxes and recipe.model.classes is None  # by the network, not by the images
+    classes = network.classes_of_weights(recipe) if numbered else None
+    found = {slot: images.open_samples(recipe, slot, store, classes) for slot in SLOTS if getattr(recipe.images, slot)}
     judged = {slot: samples for slot, samples in found.items() if slot != "calibration"}  # ranges need no labels
     for slot, samples in judged.items():
         if recipe.model.classes:

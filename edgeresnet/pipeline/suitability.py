@@ -1,6 +1,6 @@
-"""Whether the calibration images suit the network and the evaluation, and whether masks hold classes.
+"""Whether the calibration images suit the network and the evaluation, and whether masks and boxes are what is meant.
 
-Known before hours are spent. Warnings only, and no key depends on them; but a mask that cannot be right is refused.
+Known before hours are spent. Warnings only, and no key depends on them; but labels that cannot be right are refused.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..images import Samples, likeness, mask_counts
+from ..images import Samples, contents, likeness
 from ..portable.result import RunWarning
 from .resolving import Resolved
 
@@ -19,17 +19,17 @@ _MOST_SHOWN = 2  # differences in one sentence
 
 def warnings_of(resolved: Resolved) -> tuple[RunWarning, ...]:
     """Return what makes the images doubtful. Decodes a sample of them, and what calibration images look like once."""
-    return (*of_masks(resolved), *of_calibration(resolved))
+    return (*of_labels(resolved), *of_calibration(resolved))
 
 
-def of_masks(resolved: Resolved) -> tuple[RunWarning, ...]:
-    """Return why masks may not be what is meant; refuse those that cannot be right before anything runs."""
+def of_labels(resolved: Resolved) -> tuple[RunWarning, ...]:
+    """Return why masks or boxes may not be what is meant; refuse those that cannot be right before anything runs."""
     found = []
     for slot in ("training", "evaluation"):
         given = resolved.samples.get(slot)
-        doubt = mask_counts.of_samples(given.value).doubt if given and given.value.has_masks else ""
-        if doubt:
-            found.append(RunWarning("doubtful-masks", f"of the {slot} images: {doubt}"))
+        held = contents.of(given.value) if given else None
+        code = "doubtful-masks" if given and given.value.has_masks else "doubtful-boxes"
+        found += [RunWarning(code, f"of the {slot} images: {doubt}") for doubt in (held.doubts if held else ())]
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ from .frozen import dataclass
 from .intervals import Interval
 from .readings import KINDS, Kind, Reading
 from .result import Deferred, Measured, Promise, Result, Verdict, Word
-from .tasks.task import task_of
+from .tasks.task import Task, task_of
 from .timing_warnings import EMULATED
 
 __all__ = [
@@ -122,7 +122,7 @@ def _networks(result: Result) -> int:
 def can_show(promise: Promise, measured: Measured) -> bool:
     """Return whether a promise is about what the network answers, and these images can show that it is kept."""
     kind, images = KINDS[promise.kind], measured.shipped.accuracy.images
-    return kind.reach is not None and not too_fine(promise, kind, images)
+    return kind.reach is not None and not too_fine(promise, kind, images, task_of(measured.task))
 
 
 def is_ceiling(promise: Promise) -> bool:
@@ -135,26 +135,31 @@ def _looks(promises: Sequence[Promise]) -> dict[str, int]:
     return {kind: sum(promise.kind == kind for promise in promises) for kind in KINDS}
 
 
-def out_of_reach(promises: Sequence[Promise], images: Mapping[str, int], processes: int) -> list[str]:
-    """Return which promises cannot be shown to be kept by these images per class and processes, whatever comes out."""
-    count, looks, found = sum(images.values()), _looks(promises), []
+def out_of_reach(
+    promises: Sequence[Promise], count: int, images: Mapping[str, int], processes: int, task: Task
+) -> list[str]:
+    """Return which promises cannot be shown to be kept, whatever comes out.
+
+    `count` is how many images there are, and `images` how many have each class.
+    """
+    looks, found = _looks(promises), []
     for promise in promises:
         those = images.get(promise.subject, 0) if promise.subject else count
-        found.append(too_fine(promise, KINDS[promise.kind], those, looks[promise.kind]))
+        found.append(too_fine(promise, KINDS[promise.kind], those, task, looks[promise.kind]))
     timed = [promise.name for promise in promises if KINDS[promise.kind].needs == "times"]
     if processes < 2 and timed:
         found.append(f"{', '.join(timed)}: one process does not show how much times vary between processes")
     return list(filter(None, found))
 
 
-def too_fine(promise: Promise, kind: Kind, images: int, looks: int = 1) -> str:
+def too_fine(promise: Promise, kind: Kind, images: int, task: Task, looks: int = 1) -> str:
     """Return why this number of images cannot decide a promise, whatever comes out; empty where it can.
 
     `looks` is how many promises of this kind there are.
     """
     if kind.reach is None:
         return ""
-    finest = kind.reach.limit(images, looks)
+    finest = kind.reach.limit(images, looks, task)
     if promise.limit >= finest if kind.ceiling else promise.limit <= finest:
         return ""
     these = f"{images} images of {promise.subject}" if promise.subject else f"{images} images"

@@ -14,16 +14,14 @@ from . import amounts, confidence, timing_warnings
 from .frozen import dataclass
 from .intervals import (
     Interval,
-    finest_drop,
     finest_mean,
     quantile_interval,
     tail_interval,
     unit_mean,
-    wilson,
     z_for,
 )
 from .result import Measured, Promise
-from .tasks.task import Scored, task_of
+from .tasks.task import Scored, Task, task_of
 
 _MORE_PROCESSES = "a quieter machine or more processes would decide it"
 _CHANCE = (
@@ -49,10 +47,10 @@ class Reading:
 
 
 class Reach(NamedTuple):
-    """The finest limit that images can decide if all goes well: in words, and by the numbers of images and promises."""
+    """The finest limit that images can decide if all goes well: in words, and by numbers of images and promises."""
 
     words: str
-    limit: Callable[[int, int], float]
+    limit: Callable[[int, int, Task], float]
     places: int = 2  # decimals of it
 
 
@@ -190,17 +188,18 @@ def _in_percent(interval: Interval) -> Interval:
     return Interval(100 * interval.low, 100 * interval.high)
 
 
-_FEWEST_LOST = Reach("the smallest drop that they can rule out is", lambda images, _: 100 * finest_drop(images))
+_FEWEST_LOST = Reach("the smallest drop that they can rule out is", lambda images, _, task: 100 * task.finest(images))
 _FEWEST_CHANGED = Reach(
-    "the smallest share of flips that they can rule out is", lambda images, _: 100 * wilson(0, images).high
+    "the smallest share of flips that they can rule out is", lambda images, _, task: 100 * task.finest(images)
 )
 _LEAST_CHANGE = Reach(
     "the smallest mean change that they can rule out is",
-    lambda images, looks: finest_mean(images, z_for(looks)),
+    lambda images, looks, _: finest_mean(images, z_for(looks)),
     places=4,
 )
 _MOST_CORRECT = Reach(
-    "the highest value that they can show is", lambda images, looks: 100 * wilson(images, images, z_for(looks)).low
+    "the highest value that they can show is",
+    lambda images, looks, task: 100 * (1 - task.finest(images, z_for(looks))),
 )
 
 KINDS: dict[str, Kind] = {

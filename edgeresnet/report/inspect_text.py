@@ -50,7 +50,7 @@ def images_text(about: ImagesReport) -> str:
     lines = []
     for name, split in about.splits.items():
         lines += _split(name, split)
-    lines += _masks(about)
+    lines += [*_masks(about), *_boxes(about)]
     lines += [f"{name} is {what} of edgeresnet, and is left out" for name, what in about.ours.items()]
     for one, other, names in about.shared:
         many = "1 image" if len(names) == 1 else f"{len(names)} images"
@@ -137,6 +137,16 @@ def _masks(about: ImagesReport) -> Iterator[str]:
     if about.wrong_masks:
         named = _named([f"{name} {why}" for name, why in about.wrong_masks], "; ")
         yield f"  error: {len(about.wrong_masks)} of the masks cannot be used: {named}"
+
+
+def _boxes(about: ImagesReport) -> Iterator[str]:
+    if about.boxes is None:
+        return
+    yield f"  boxes: {about.boxes.words}"
+    yield from (f"  {doubt}" for doubt in about.boxes.doubts)
+    if about.wrong_boxes:
+        named = _named([f"{name} {why}" for name, why in about.wrong_boxes], "; ")
+        yield f"  error: the boxes of {len(about.wrong_boxes)} images cannot be used: {named}"
 
 
 def _named(words: Sequence[str], between: str = ", ") -> str:

@@ -99,7 +99,7 @@ def test_the_interval_of_a_drop_is_the_counts_own() -> None:
 def test_what_ten_images_can_show(promised: list[Promise], within: bool) -> None:
     """`check` warns of exactly those promises that perfect answers would leave undecided."""
     counts = {"crack": 4, "fine": 6}
-    assert (judging.out_of_reach(promised, counts, 5) == []) is within
+    assert (judging.out_of_reach(promised, 10, counts, 5, task_of("classification")) == []) is within
     perfect = _answers(("crack", 4, 4, 4), ("fine", 6, 6, 6))
     perfect = _counted(perfect, Accuracy(images=10, agree=10, top1=10, lost=0, won=0))
     if promised != promises(max_size_mb=1e-9):
@@ -108,10 +108,23 @@ def test_what_ten_images_can_show(promised: list[Promise], within: bool) -> None
 
 
 def test_what_is_out_of_reach_is_named() -> None:
-    found = judging.out_of_reach(promises({"crack": 60}, max_drop_pp=0.5, max_latency_p99_ms=5), {"crack": 4}, 1)
+    promised = promises({"crack": 60}, max_drop_pp=0.5, max_latency_p99_ms=5)
+    found = judging.out_of_reach(promised, 4, {"crack": 4}, 1, task_of("classification"))
     assert found[0].startswith("4 images are too few for max_drop_pp 0.5: the smallest drop")
     assert found[1].startswith("4 images of crack are too few for min_recall_pct crack 60: the highest")
     assert found[2] == "max_latency_p99_ms: one process does not show how much times vary between processes"
+
+
+@pytest.mark.parametrize("task", ["segmentation", "detection"])
+def test_masks_and_boxes_decide_less_of_a_class_that_is_in_few_images(task: str) -> None:
+    name = {"segmentation": "min_iou_pct", "detection": "min_ap_pct"}[task]
+    promised = [Promise(name, 99.0, "crack"), Promise("max_drop_pp", 0.05)]
+    found = judging.out_of_reach(promised, 100, {"crack": 30, "hole": 90}, 5, task_of(task))
+    assert found == [
+        f"30 images of crack are too few for {name} crack 99: the highest value that they can show is 98.72",
+        "100 images are too few for max_drop_pp 0.05: the smallest drop that they can rule out is 0.38",
+    ]
+    assert judging.out_of_reach([Promise("max_drop_pp", 0.5)], 100, {}, 5, task_of(task)) == []
 
 
 def test_answers_are_better_than_chance_or_not() -> None:
@@ -284,7 +297,7 @@ def test_one_process_does_not_keep_a_latency_and_few_inferences_do_not_either() 
     assert (found.verdict, found.high) == ("UNDECIDED", None)
     assert "inferences are too few" not in found.reason
     assert "one process gives no interval: use 3 or more (`verify.processes`)" in found.reason
-    assert judging.out_of_reach(promises(max_latency_p99_ms=5), {"a": 10}, processes=1)
+    assert judging.out_of_reach(promises(max_latency_p99_ms=5), 10, {"a": 10}, 1, task_of("classification"))
     few = latency([process([1.0] * 20)] * 5)
     (found,) = judging.judge(promises(max_latency_p99_ms=5), "x", change(result, "fp32", latency=few))
     assert found.verdict == "UNDECIDED"

@@ -14,6 +14,7 @@ from edgeresnet.portable import codec, confidence, intervals, judging, probabili
 from edgeresnet.portable.codec import CodecError
 from edgeresnet.portable.probabilities import Crossings, Probabilities
 from edgeresnet.portable.result import Measured, Promise
+from edgeresnet.portable.tasks.task import task_of
 
 from .results import change, measured, variant
 
@@ -258,13 +259,19 @@ def test_what_was_not_measured_is_not_kept() -> None:
     assert "answers a for every image" in found.reason
 
 
+def _too_few(limit: float) -> list[str]:
+    return judging.out_of_reach(
+        [Promise("max_confidence_change", limit)], 450, {"a": 450}, 5, task_of("classification")
+    )
+
+
 def test_images_that_are_too_few_for_it_are_named_before_anything_is_measured() -> None:
-    (words,) = judging.out_of_reach([Promise("max_confidence_change", 0.001)], {"a": 450}, 5)
+    (words,) = _too_few(0.001)
     assert words == (
         "450 images are too few for max_confidence_change 0.001: "
         "the smallest mean change that they can rule out is 0.0075"
     )
-    assert judging.out_of_reach([Promise("max_confidence_change", 0.008)], {"a": 450}, 5) == []
+    assert _too_few(0.008) == []
 
 
 def test_the_worst_build_is_judged() -> None:

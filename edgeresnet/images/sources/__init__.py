@@ -36,8 +36,10 @@ __all__ = [
     "Masked",
     "Names",
     "at",
+    "boxes_at",
     "cifar10",
     "digits",
+    "has_boxes",
     "is_named_so",
     "npz",
     "open_boxed",
@@ -48,6 +50,7 @@ __all__ = [
 
 DIGITS = "digits"
 CIFAR10 = "cifar10"
+_DRAWN = "segmentation"
 IGNORE_INDEX = 255  # in the masks of most data sets
 KINDS = (".csv", ".json", ".npz", ".tar")
 
@@ -177,12 +180,22 @@ def boxes_at(
     return voc.of_folders(path, box_path, store, names, classes) if given else voc.of_list(path, store, names, classes)
 
 
+def has_boxes(path: Path) -> bool:
+    """Return whether a file names images with their boxes."""
+    kind = path.suffix.lower()
+    if not os.path.isfile(path):
+        return False
+    if kind == ".json":
+        return coco.has(coco.load(path), "bbox")
+    return kind == ".csv" and pairing.is_list(path, voc.XML)
+
+
 def _has_masks(path: Path) -> bool:
     kind = path.suffix.lower()
     if not os.path.isfile(path) and not webdataset.is_pattern(path):
         return False
     if kind == ".json":
-        return coco.is_coco(coco.load(path))
+        return coco.is_coco(held := coco.load(path)) and not (coco.has(held, "bbox") and not coco.has(held, _DRAWN))
     return pairing.is_list(path, masked.MASK) if kind == ".csv" else kind == ".tar" and webdataset.has_masks(path)
 
 

@@ -119,6 +119,12 @@ def is_coco(held: object) -> bool:
     return isinstance(held, dict) and {"images", "annotations"} <= held.keys()
 
 
+def has(held: object, key: str) -> bool:
+    """Return whether every annotation has something under a key: boxes, or shapes."""
+    found = held.get("annotations") if isinstance(held, dict) else None
+    return isinstance(found, list) and bool(found) and all(isinstance(each, dict) and each.get(key) for each in found)
+
+
 def opened(path: Path, held: object, root: Path, store: Store | None, names: Sequence[str] | None) -> Coco:
     """Open what a file holds. Its images lie below a folder; `names` are the classes in the network's order, if set."""
     if not isinstance(held, dict):

@@ -13,7 +13,7 @@ from ...errors import ArtifactError
 from .. import inference, limits, probabilities
 from ..codec import CodecError
 from ..frozen import dataclass
-from ..intervals import better_than_chance, mcnemar
+from ..intervals import Z95, better_than_chance, mcnemar, wilson
 from ..result import Accuracy, Measured, Variant
 from . import TaskName
 from .task import AGAIN, Change, ClassAccuracy, Compare, OnHub, Outputs, Seen
@@ -153,6 +153,9 @@ class Classification:
             f"FP32 answers {correct} of {len(answers)} images correctly: not clearly better than chance. "
             "Class order, preprocessing or architecture may differ from the training: `edgeresnet diagnose` finds out."
         )
+
+    def finest(self, images: int, z: float = Z95) -> float:
+        return wilson(0, images, z).high
 
     def only_answer(self, measured: Measured) -> str:
         given = measured.shipped.predicted

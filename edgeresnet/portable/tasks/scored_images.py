@@ -12,7 +12,7 @@ from .. import inference
 from ..codec import CodecError
 from ..intervals import Z95
 from ..result import Measured, Variant
-from . import TaskName
+from . import TaskName, resampling
 from .agreement import Agreement
 from .image_scores import ClassScores, ClassStatistics, Counted, ImageScores
 from .task import Change, ClassAccuracy, Compare, Outputs
@@ -145,6 +145,9 @@ class ScoredImages:
             return Change(one.images)
         paired = other.compared_with(one.now)
         return Change(one.images, None, None, paired.lost, paired.won, paired.drop_pp, paired.drop_interval_pp())
+
+    def finest(self, images: int, z: float = Z95) -> float:
+        return resampling.finest(images, z)
 
     def builds_agree(self, builds: Sequence[Variant]) -> str:
         return ""

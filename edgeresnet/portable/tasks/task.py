@@ -196,6 +196,9 @@ class Task(Protocol):
     def builds_agree(self, builds: Sequence[Variant]) -> str:
         """Return how far builds of one network agree, as the end of a clause; empty where that is not known."""
 
+    def finest(self, images: int, z: float = Z95) -> float:
+        """Return the least part of a score that this number of images can rule out to be lost, whatever comes out."""
+
     def classes(self, measured: Measured, variant: str = "") -> list[ClassAccuracy]:
         """Return how well a variant (what would ship) finds each class, in order. Only with labels."""
 

@@ -1,0 +1,144 @@
+"""What is seen in an image, as a picture: a mask in the colours of its classes, or boxes with names over the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from ..portable.preprocessing import Preprocessing
+from ..portable.tasks.average_precision import Detected, iou
+from ..portable.tasks.precision import SURE
+from ..portable.tasks.task import Seen
+from ..text import on_one_line
+from . import decode
+from .coloured import colour_of, coloured
+
+LABEL, CORRECT, OTHER = (46, 139, 70), (0, 92, 200), (204, 85, 0)
+_FOUND = 0.5  # IoU from which a box is an object
+_LONGEST = 20  # letters of a name
+_LEAST = 9  # pixels of a letter's height
+
+
+@dataclass(frozen=True)
+class Outline:
+    """How one box is drawn: its colour and the words over it."""
+
+    colour: tuple[int, int, int]
+    words: str
+
+
+def drawn(seen: Seen, image: Image.Image, classes: Sequence[str], labels: Seen | None = None) -> Image.Image | None:
+    """Return a picture of what is seen, as large as the network's input; None where that has no place.
+
+    `labels`: what people saw. Found boxes are then in the colour of those that are an object, or of those that are not.
+    """
+    if seen.mask is not None:
+        return coloured(seen.mask)
+    if seen.boxes is None:
+        return None
+    sure = surest(seen.boxes)
+    if labels is None or labels.boxes is None:
+        outlines = [_by_class(classes, *each) for each in zip(sure.numbers, sure.scores, strict=True)]
+    elif seen is labels:
+        outlines = [Outline(LABEL, _called(classes, number)) for number in sure.numbers]
+    else:
+        right = _are_objects(sure, labels.boxes)
+        outlines = [
+            Outline(CORRECT if is_object else OTHER, f"{_called(classes, number)} {score:.2f}")
+            for number, score, is_object in zip(sure.numbers, sure.scores, right, strict=True)
+        ]
+    return outlined(image, sure.boxes, outlines)
+
+
+def outlined(image: Image.Image, boxes: np.ndarray, outlines: Sequence[Outline]) -> Image.Image:
+    """Return an image with boxes drawn over it, the first ones on top."""
+    found = image.convert("RGB")
+    pen, width = ImageDraw.Draw(found), max(1, round(max(found.size) / 200))
+    font = ImageFont.load_default(max(_LEAST, round(max(found.size) / 28)))
+    places = [_within(box, found.size) for box in boxes]
+    for place, outline in reversed(list(zip(places, outlines, strict=True))):
+        pen.rectangle(place, outline=outline.colour, width=width)
+        _write(pen, place, outline, font)
+    return found
+
+
+def original(path: Path, preprocessing: Preprocessing) -> Image.Image:
+    """Return an image as it is before it is resized, in colours or grays of 8 bits."""
+    with decode.open_file(str(path)) as image:
+        return eight_bits(ImageOps.exif_transpose(image) if preprocessing.exif else image)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return 8 bits; of 16, stretched from the darkest to the brightest: few images use all levels."""
+    if image.mode in ("L", "RGB"):
+        image.load()
+        return image
+    if image.mode[0] not in "IF":
+        return decode.plain(image, 3)
+    levels = np.asarray(image).astype(np.float64)
+    low, high = float(levels.min()), float(levels.max())
+    return Image.fromarray((255 * (levels - low) / max(high - low, 1.0)).astype(np.uint8))
+
+
+def scaled(seen: Seen, factor: float) -> Seen:
+    """Return the same over a larger or smaller image. A mask stays as it is."""
+    if seen.boxes is None:
+        return seen
+    return seen._replace(boxes=seen.boxes._replace(boxes=seen.boxes.boxes * factor))
+
+
+def surest(found: Detected) -> Detected:
+    """Return the boxes that count as answers."""
+    sure = found.scores >= SURE
+    return Detected(found.boxes[sure], found.numbers[sure], found.scores[sure])
+
+
+def _by_class(classes: Sequence[str], number: int, score: float) -> Outline:
+    return Outline(colour_of(int(number) % 254 + 1), f"{_called(classes, number)} {score:.2f}")
+
+
+def _called(classes: Sequence[str], number: int) -> str:
+    name = on_one_line(classes[number]) if number < len(classes) else str(number)
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def _are_objects(found: Detected, labels: Detected) -> list[bool]:
+    """Return which boxes lie on an object of their class."""
+    overlap = iou(found.boxes, labels.boxes, np.zeros(len(labels.boxes), bool))
+    same = found.numbers[:, None] == labels.numbers[None]
+    return [bool(each) for each in ((overlap >= _FOUND) & same).any(1)]
+
+
+def _within(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the outermost pixels of a box that are in the picture."""
+    left, top, width, height = (float(each) for each in box)
+    right, bottom = (
+        min(round(end) - 1, side - 1) for end, side in zip((left + width, top + height), size, strict=True)
+    )
+    left, top = (min(max(0, round(each)), side - 1) for each, side in zip((left, top), size, strict=True))
+    return int(left), int(top), max(int(left), right), max(int(top), bottom)
+
+
+def _write(
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int, int, int],
+    outline: Outline,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    """Write the words over a box; inside, where there is no room above it."""
+    left, top = place[:2]
+    *_, width, height = pen.textbbox((0, 0), outline.words, font=font)
+    left = max(0, min(left, round(pen.im.size[0] - width)))
+    top = round(top - height) if top >= height else top
+    pen.rectangle((left, top, left + width, top + height), fill=outline.colour)
+    pen.text((left, top), outline.words, fill=_ink(outline.colour), font=font)
+
+
+def _ink(colour: tuple[int, int, int]) -> str:
+    """Return black or white, whichever is read better on a colour."""
+    red, green, blue = colour
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
