@@ -253,6 +253,8 @@ class Recipe(Section):
         self.images.check_task(self.task, self.model.classes)
         if self.model.anchors and not task_of(self.task).has_boxes:
             raise ValueError("model.anchors needs `task: detection`: add it, or remove this")
+        if self.verify.threshold is not None and "max_confidence_change" not in task_of(self.task).promises:
+            raise ValueError(f"verify.threshold is for one class per image, not for {self.task}: remove it")
         self.promises.check_task(self.task)
         onnx, images, calibration = is_onnx(self.model.checkpoint), self.images, self.images.calibration
         wrong = {
@@ -276,6 +278,9 @@ class Recipe(Section):
             and calibration.source == "training"
             and not images.training,
         }
+        for name in ("train", "recover"):
+            smoothed = task_of(self.task).has_boxes and (learning := getattr(self, name)) and learning.label_smoothing
+            wrong[f"{name}.label_smoothing is for one class per image or pixel, not for boxes: remove it"] = smoothed
         _refuse_first(wrong)
         return self
 
