@@ -128,8 +128,8 @@ def _units(network: nn.Module, channels: int, size: int) -> list[_Unit]:
     for block in seen.modules():
         if isinstance(block, cifar.Block) and isinstance(block.shortcut, cifar.PadShortcut):
             block.shortcut = _Nowhere(block.conv2.out_channels)
-    if isinstance(seen, detectors.OneTensor):  # what puts numbers of all cells next to each other hides the channels
-        seen.forward = lambda x: [each + 0 for each in seen.maps(x)]  # the sum is the end: its channels stay
+    if isinstance(seen, detectors.OneTensor):
+        seen.__class__ = _Maps
     graph = torch_pruning.DependencyGraph()
     with torch.enable_grad():
         graph.build_dependency(seen, torch.zeros(2, channels, size, size), verbose=False)
@@ -257,6 +257,13 @@ def _layers(network: nn.Module, channels: int, size: int) -> list[Layer]:
         for hook in hooks:
             hook.remove()
     return list(found.values())
+
+
+class _Maps(detectors.OneTensor):
+    """A detector before it puts the numbers of all cells next to each other, which hides the channels."""
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
+        return [each + 0 for each in self.maps(x)]  # the sum is the end of the graph: its channels stay
 
 
 class _Nowhere(nn.Module):
