@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,8 @@ from edgeresnet import cli, recipe
 from edgeresnet.cli import _one_shot, _stage_options
 from edgeresnet.cli._options import ModelOptions, task_with
 
-from .conftest import Command, refused
+from ..conftest import tiny, write_recipe
+from .conftest import Command, expect, refused
 
 pytestmark = pytest.mark.unit
 
@@ -80,3 +82,24 @@ def test_labels_of_no_images_are_refused(command: Command) -> None:
 def test_a_training_set_whose_labels_are_named_is_refused_where_it_is_missing(command: Command) -> None:
     found = command("prune", "net.pth", "--training-masks", "m", "--macs", "0.5", "--output", "w.safetensors")
     assert "--training-masks needs --training too" in refused(found)
+
+
+@pytest.mark.parametrize(
+    ("task", "arch", "promise", "held"),
+    [
+        ("segmentation", "fcn_cifar_resnet8", "min_iou_pct", "evaluation: background 90.1 %"),
+        ("detection", "retinanet_cifar_resnet8", "min_ap_pct", "evaluation: 674 objects in 240 images: "),
+    ],
+)
+def test_check_says_what_labels_hold_and_what_they_decide(
+    command: Command, tmp_path: Path, task: str, arch: str, promise: str, held: str
+) -> None:
+    raw = tiny(task=task, model={"arch": arch, "classes": 11 if task == "segmentation" else 10})
+    raw["preprocessing"] = {"size": 64, "mean": [0.4], "std": [0.25]}
+    raw["images"] = {"training": "digits-scenes", "evaluation": "digits-scenes"}
+    raw["promises"] = {"max_drop_pp": 0.2, promise: {"3": 99.9}}
+    shown = " ".join(expect(0, command("check", write_recipe(tmp_path, raw)))[0].split())
+    assert held in shown
+    assert "the smallest drop that 240 images can rule out is 0.16 points" in shown
+    assert f"images of 3 are too few for {promise} 3 99.9: the highest value that they can show is 99." in shown
+    assert "too few for max_drop_pp" not in shown
