@@ -49,11 +49,11 @@ _ALIKE = 5  # at most, of those that may be as good, are compared on the other i
 
 
 def check_labels(samples: Samples) -> None:
-    """Refuse masks: preprocessings are compared by one answer per image."""
-    if samples.has_masks:
+    """Refuse masks and boxes: preprocessings are compared by one answer per image."""
+    if samples.has_masks or samples.has_boxes:
         raise ImagesError(
             "preprocessing",
-            "is searched by top-1 of complete images, not by masks",
+            "is searched by top-1 of complete images, not by masks or boxes",
             hint="set `preprocessing` as the network was trained; `edgeresnet diagnose --int8` shows layers of INT8",
         )
 

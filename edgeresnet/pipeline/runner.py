@@ -119,12 +119,12 @@ def run(
 
 
 def _warned(steps: Sequence[Step], resolved: Resolved, listener: Listener) -> list[Step]:
-    """Report doubtful images at once, before hours are spent: calibration with the step that reads it, masks with the
+    """Report doubtful images at once, before hours are spent: calibration with the step that reads it, labels with the
     first.
     """
     found = {step.id: suitability.of_calibration(resolved) for step in steps if step.id == CALIBRATE}
     for step in steps[:1]:
-        found[step.id] = (*suitability.of_masks(resolved), *found.get(step.id, ()))
+        found[step.id] = (*suitability.of_labels(resolved), *found.get(step.id, ()))
     for warning in itertools.chain.from_iterable(found.values()):
         listener.warns(str(warning))
     return [replace(step, warnings=(*step.warnings, *found.get(step.id, ()))) for step in steps]
