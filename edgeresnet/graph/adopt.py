@@ -20,9 +20,11 @@ from ..errors import ModelError, first_line, foreign, listed
 from ..portable import onnx_file
 from ..portable.documents import shown
 from ..portable.preprocessing import Preprocessing
+from ..portable.tasks.detector import Detector
 from ..tasks import LearnedTask
 from ..tasks.probabilities import PROBABILITIES
-from . import about, canonical, layout, lint, sane
+from . import about, canonical, joining, layout, lint, one_output, sane
+from .joining import Parts
 
 OLDEST = 13  # below it Q/DQ knows no axis, so no INT8 could be written from this network
 OPSET = 18  # what our own exports are written in, and old enough for TensorRT 10.3 and JetPack 6
@@ -36,7 +38,10 @@ class Adopted(NamedTuple):
     model: onnx.ModelProto  # canonical
     original: onnx.ModelProto  # the file's own graph; its logits are a second output where it ends in probabilities
     channels_last: bool  # how `original` takes its images
-    last: str  # the operator that ends `original` and not `model`, since it turns logits into other answers; or nothing
+    last: str  # the operator that ends the file and not `model`, since it turns logits into other answers; or nothing
+    parts: Parts | None = (
+        None  # of a detector: what the outputs of `original` are, which has no Sigmoid at its end either
+    )
 
 
 def adopt(
@@ -62,12 +67,17 @@ def _adopted(
     sane.check(original, path)
     _open_batch(original)
     _refuse_unknown(original, path)
+    parts = _parts(path, classes, task)
+    ended = parts is not None and one_output.without_sigmoids(original, parts, path)
     model = onnx.ModelProto()
     model.CopyFrom(original)
     kept = PROBABILITIES if as_probabilities else ()
     last, logits = _take_off(model, [operator for operator in task.last if operator not in kept])
     if last:
         original.graph.output.append(helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
+    if parts:
+        last = one_output.SIGMOID if ended else ""
+        one_output.join(model, parts)
     _weights_are_no_inputs(model)
     turned = _fix_sides(model, preprocessing, task.sides(classes))
     checker.check_model(model)
@@ -77,7 +87,14 @@ def _adopted(
     if version(model) > OPSET:
         model = canonical.canonical(shape_inference.infer_shapes(lowered(model)))
     about.clear(model)  # entries of an earlier adoption: they are written again
-    return Adopted(model, original, turned, last)
+    return Adopted(model, original, turned, last, parts)
+
+
+def _parts(path: Path, classes: int, task: LearnedTask) -> Parts | None:
+    """Return what the outputs of a detector are; None for other tasks."""
+    if not isinstance(task.detector, Detector):
+        return None
+    return joining.parts(path, onnx_file.read(path).outputs, classes, task.detector)
 
 
 def parameters(model: onnx.ModelProto) -> int:

@@ -18,7 +18,7 @@ from ..portable.frozen import dataclass
 from ..portable.onnx_file import Value
 from ..portable.tasks.detector import Detector
 
-_OFFSETS = 4
+OFFSETS = 4
 _SCORES = re.compile(r"cls|class|score|logit|conf|prob", re.IGNORECASE)
 _BOXES = re.compile(r"box|reg|delta|offset|loc", re.IGNORECASE)
 _WANTED = (
@@ -32,6 +32,7 @@ _Shape = tuple[int | None, ...]
 class Parts:
     """Outputs by their places in a file: the finest level first. `scores` alone: one output has all."""
 
+    classes: int
     scores: tuple[int, ...]
     boxes: tuple[int, ...] = ()
     maps: bool = False  # images × channels × height × width, or channels last, and not images × rows × numbers
@@ -42,11 +43,16 @@ class Parts:
         """Whether the only output is the one tensor."""
         return not self.boxes
 
-    def joined(self, answers: Sequence[np.ndarray], classes: int) -> np.ndarray:
+    @property
+    def outputs(self) -> int:
+        """How many outputs there are."""
+        return len(self.scores) + len(self.boxes)
+
+    def joined(self, answers: Sequence[np.ndarray]) -> np.ndarray:
         """Return the one tensor of a file's answers."""
         if self.ready:
             return answers[0]
-        sides = ((self.scores, classes), (self.boxes, _OFFSETS))
+        sides = ((self.scores, self.classes), (self.boxes, OFFSETS))
         return np.concatenate(
             [np.concatenate([self._rows(answers[each], width) for each in places], 1) for places, width in sides], 2
         )
@@ -62,7 +68,7 @@ def parts(path: Path, outputs: Sequence[Value], classes: int, detector: Detector
     shapes = [_known(path, each) for each in outputs]
     if len(outputs) == 1:
         _check_one(path, outputs[0], shapes[0], classes)
-        found = Parts((0,))
+        found = Parts(classes, (0,))
     elif len(outputs) % 2 or {len(each) for each in shapes} not in ({3}, {4}):
         raise _refused(path, outputs, f"has {len(outputs)} outputs")
     elif len(shapes[0]) == 3:
@@ -91,16 +97,16 @@ def classes_in(outputs: Sequence[Value], anchors: int) -> int | None:
     shapes = [each.shape or () for each in outputs]
     if len(shapes) == 1:
         last = shapes[0][2] if len(shapes[0]) == 3 else None
-        return last - _OFFSETS if last is not None and last > _OFFSETS else None
+        return last - OFFSETS if last is not None and last > OFFSETS else None
     sides = {len(each) for each in shapes}
     if sides == {3}:
-        widths, boxes = {each[2] for each in shapes}, _OFFSETS
+        widths, boxes = {each[2] for each in shapes}, OFFSETS
     elif sides == {4}:
-        widths, boxes = {each[3 if _is_last(each) else 1] for each in shapes}, _OFFSETS * anchors
+        widths, boxes = {each[3 if _is_last(each) else 1] for each in shapes}, OFFSETS * anchors
     else:
         return None
     others = [each for each in widths if each is not None and each != boxes] or [boxes]
-    return others[0] * _OFFSETS // boxes if boxes in widths and len(widths) <= 2 and None not in widths else None
+    return others[0] * OFFSETS // boxes if boxes in widths and len(widths) <= 2 and None not in widths else None
 
 
 def rows_in(outputs: Sequence[Value]) -> int | None:
@@ -130,7 +136,7 @@ def _known(path: Path, output: Value) -> _Shape:
 
 
 def _check_one(path: Path, output: Value, shape: _Shape, classes: int) -> None:
-    wanted = classes + _OFFSETS
+    wanted = classes + OFFSETS
     if len(shape) == 3 and shape[1] == wanted and shape[2] != wanted:
         raise _turned(path, output, shape, (0, 2, 1))
     if len(shape) != 3 or shape[2] not in (None, wanted):
@@ -139,27 +145,27 @@ def _check_one(path: Path, output: Value, shape: _Shape, classes: int) -> None:
 
 def _rows(path: Path, outputs: Sequence[Value], shapes: Sequence[_Shape], classes: int) -> Parts:
     for output, shape in zip(outputs, shapes, strict=True):
-        if shape[2] not in (classes, _OFFSETS) and shape[1] in (classes, _OFFSETS):
+        if shape[2] not in (classes, OFFSETS) and shape[1] in (classes, OFFSETS):
             raise _turned(path, output, shape, (0, 2, 1))
-        if shape[2] not in (classes, _OFFSETS):
+        if shape[2] not in (classes, OFFSETS):
             raise _refused(path, outputs, f"has {len(outputs)} outputs", f", and the images have {classes} classes")
-    pairs = _paired(path, outputs, [shape[2] for shape in shapes], classes, _OFFSETS, [shape[1] for shape in shapes])
-    return Parts(*pairs)
+    pairs = _paired(path, outputs, [shape[2] for shape in shapes], classes, OFFSETS, [shape[1] for shape in shapes])
+    return Parts(classes, *pairs)
 
 
 def _maps(path: Path, outputs: Sequence[Value], shapes: Sequence[_Shape], classes: int, detector: Detector) -> Parts:
     anchors = len(detector.sizes[0]) * len(detector.ratios)
     last = all(_is_last(each) for each in shapes)
     widths = [each[3 if last else 1] for each in shapes]
-    if set(widths) - {anchors * classes, anchors * _OFFSETS}:
+    if set(widths) - {anchors * classes, anchors * OFFSETS}:
         raise _refused(
             path, outputs, f"has {len(outputs)} outputs",
             f", and {anchors} anchors in a cell with {classes} classes make {anchors * classes} and "
-            f"{anchors * _OFFSETS} channels",
+            f"{anchors * OFFSETS} channels",
         )  # fmt: skip
     sides = [each[1 if last else 2] for each in shapes]
-    pairs = _paired(path, outputs, widths, anchors * classes, anchors * _OFFSETS, sides)
-    return Parts(*pairs, maps=True, channels_last=last)
+    pairs = _paired(path, outputs, widths, anchors * classes, anchors * OFFSETS, sides)
+    return Parts(classes, *pairs, maps=True, channels_last=last)
 
 
 def _paired(

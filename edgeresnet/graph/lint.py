@@ -11,7 +11,9 @@ from .. import tasks
 from ..errors import ModelError
 from ..portable.onnx_file import FLOAT, FLOAT16, KINDS, OnnxFile, Value
 from ..portable.preprocessing import Preprocessing
+from ..portable.tasks.detector import Detector
 from ..tasks.probabilities import PROBABILITIES
+from . import joining
 
 _EXPORT = "export the network alone: one batch of images in, one batch of logits out"
 _KINDS = "keep the types of input and output when converting (`keep_io_types`)"
@@ -39,14 +41,18 @@ def sides(preprocessing: Preprocessing, last: bool) -> tuple[int, int, int]:
     return (size, size, channels) if last else (channels, size, size)
 
 
-def otherwise(turned: bool, last: str) -> list[str]:
+def otherwise(turned: bool, last: str, outputs: int = 1) -> list[str]:
     """Return how a reference differs from the file that it is made of, a sentence each."""
     found = []
     if turned:
         found.append("the file takes images as NHWC; the networks that edgeresnet makes of it take NCHW")
-    if last in (*PROBABILITIES, "ArgMax"):
+    if last in (*PROBABILITIES, "ArgMax", "Sigmoid"):
         ends = f"the file ends in {'an' if last == 'ArgMax' else 'a'} {last}"
         found.append(f"{ends}; the networks that edgeresnet makes of it return the logits before it")
+    if outputs > 1:
+        found.append(
+            f"the file has {outputs} outputs; the networks that edgeresnet makes of it have one, with all of them"
+        )
     return found
 
 
@@ -132,13 +138,17 @@ def _fits(
     file: OnnxFile, preprocessing: Preprocessing, classes: int, answers: tuple[int, ...], task: tasks.LearnedTask
 ) -> int | None:
     """Refuse a file that does not answer such images as the task wants it; return the fixed batch, or None."""
-    _one_of_each(file)
+    _one_of_each(file, several=isinstance(task.detector, Detector))
     image, logits = file.inputs[0], file.outputs[0]
-    if image.kind != FLOAT or logits.kind not in answers:
-        kinds = [KINDS.get(value.kind, "another type") for value in (image, logits)]
-        raise ModelError(str(file.path), f"takes {kinds[0]} and returns {kinds[1]}, not float32", hint=_KINDS)
+    kinds = [image.kind, next((each.kind for each in file.outputs if each.kind not in answers), logits.kind)]
+    if kinds[0] != FLOAT or kinds[1] not in answers:
+        words = [KINDS.get(kind, "another type") for kind in kinds]
+        raise ModelError(str(file.path), f"takes {words[0]} and returns {words[1]}, not float32", hint=_KINDS)
     batch, *own = _sides(file)
     _check_images(file, tuple(own), preprocessing)
+    if isinstance(task.detector, Detector):
+        joining.parts(file.path, file.outputs, classes, task.detector)
+        return batch
     if logits.shape is not None and task.channels_last(logits.shape, classes):
         raise ModelError(
             str(file.path),
@@ -156,8 +166,8 @@ def _fits(
     return batch
 
 
-def _one_of_each(file: OnnxFile) -> None:
-    if len(file.inputs) != 1 or len(file.outputs) != 1:
+def _one_of_each(file: OnnxFile, *, several: bool = False) -> None:
+    if len(file.inputs) != 1 or not file.outputs or (len(file.outputs) > 1 and not several):
         raise ModelError(
             str(file.path),
             f"has {len(file.inputs)} inputs and {len(file.outputs)} outputs instead of one each",

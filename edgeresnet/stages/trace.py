@@ -114,7 +114,7 @@ def _adopted(path: Path, spec: TraceSpec, samples: Samples, images: np.ndarray, 
             f"answers {len(images)} images with {expected.shape}, and the images have {classes} classes",
             hint=f"{task.wanted}, channels first, and as many classes as the images have",
         )
-    for sentence in lint.otherwise(found.channels_last, found.last):
+    for sentence in lint.otherwise(found.channels_last, found.last, found.parts.outputs if found.parts else 1):
         ctx.warn("adapted", sentence)
     return _Traced(found.model, expected, str(path), adopt.parameters(found.model))
 
@@ -122,16 +122,19 @@ def _adopted(path: Path, spec: TraceSpec, samples: Samples, images: np.ndarray, 
 def _original(found: adopt.Adopted, images: np.ndarray, name: str, ctx: Context, task: tasks.LearnedTask) -> np.ndarray:
     """Return the file's own logits, in the newest opset that the runtime knows."""
     try:
-        answer, *logits = _answers(found.original.SerializeToString(), images, name)
+        answers = _answers(found.original.SerializeToString(), images, name)
     except ModelError:
         opset = adopt.version(found.original)
         if opset <= adopt.OPSET:
             raise
-        answer, *logits = _answers(adopt.lowered(found.original).SerializeToString(), images, name)
+        answers = _answers(adopt.lowered(found.original).SerializeToString(), images, name)
         ctx.warn(
             "old-opset",
             f"onnxruntime does not run opset {opset}: compared with the file as onnx writes it in {adopt.OPSET}",
         )
+    if found.parts:
+        return found.parts.joined(answers)
+    answer, *logits = answers
     if not logits:
         return answer
     taken = task.logits(logits[0], len(images))

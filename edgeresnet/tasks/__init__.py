@@ -37,6 +37,10 @@ class LearnedTask(Protocol):
     def kinds(self) -> tuple[int, ...]:
         """ONNX's numbers of the types that answers may have next to float."""
 
+    @property
+    def detector(self) -> AnyDetector | None:
+        """The anchors that answers are about; None: they are about none, or about ones that are not known."""
+
     def sides(self, classes: int) -> tuple[int | None, ...]:
         """Return the sides of one image's logits; None where any number will do."""
 

@@ -18,6 +18,7 @@ class Classification:
     wanted: str = "one logit per class"
     last: tuple[str, ...] = PROBABILITIES
     kinds: tuple[int, ...] = ()
+    detector: None = None
 
     def sides(self, classes: int) -> tuple[int | None, ...]:
         return (classes,)

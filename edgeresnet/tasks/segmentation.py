@@ -23,6 +23,7 @@ class Segmentation:
     wanted: str = "one logit per class and pixel"
     last: tuple[str, ...] = (*PROBABILITIES, "ArgMax")
     kinds: tuple[int, ...] = (2, 3, 6, 7)  # uint8, int8, int32, int64
+    detector: None = None
 
     def sides(self, classes: int) -> tuple[int | None, ...]:
         return classes, None, None
