@@ -22,7 +22,7 @@ from .sources import Boxed
 _SAMPLE = 64  # images of a set that is used: they are opened
 _SHOWN = 5  # classes by name
 _WORD = 40  # characters of a name
-_BESIDE = 1.0  # pixels that a box may go beyond its image: what labels are rounded to
+_ROUNDED = 1.0  # pixels that a box may go beyond its image: what labels are rounded to
 _CUT = 0.05  # of the objects: if more are cut off, it is hardly meant
 
 
@@ -142,7 +142,7 @@ def _outside(drawn: Sequence[Drawn], sizes: Mapping[int, tuple[int, int]]) -> It
     corners[:, 2:] += corners[:, :2]
     ends = np.repeat([[*size, *size] for _, size in there], counts, axis=0)
     beyond = np.maximum(-corners, corners - ends).max(axis=1)
-    outside = np.flatnonzero(beyond > _BESIDE)
+    outside = np.flatnonzero(beyond > _ROUNDED)
     if len(outside):
         first = there[int(np.searchsorted(np.cumsum(counts), outside[0], side="right"))][0]
         words = (

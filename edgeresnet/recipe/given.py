@@ -118,7 +118,7 @@ class Source(Section):
         "WebDataset as in `val-{000..049}.tar`, a .csv or .json list, an .npz file, `digits` (comes with edgeresnet) "
         "or `cifar10`. For calibration also `training`. With `task: segmentation`: a folder of images, a list of "
         "images and masks, a .json of COCO, shards with `0001.mask.png`, or `digits-scenes` (comes with edgeresnet). "
-        "With `task: detection`: a folder of images, a .json of COCO, or `digits-scenes`.",
+        "With `task: detection`: a folder of images, a list of images and boxes, a .json of COCO, or `digits-scenes`.",
     )
     masks: str | None = Field(
         None,
