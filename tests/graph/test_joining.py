@@ -90,7 +90,7 @@ def test_names_decide_where_there_are_four_classes() -> None:
         (outputs((1, 60, 7), (1, 60, 4), (1, 60, 7), (1, 60, 4)), "levels of the same size", "for each anchor"),
         (outputs((1, None, 7), (1, None, 4), (1, None, 7), (1, None, 4)), "levels of unknown size", "for each anchor"),
         (outputs((1, 54, 4, 4), (1, 24, 4, 4)), "6 anchors in a cell with 7 classes make 42 and 24", "for each anchor"),
-        ([Value("a", FLOAT, None), Value("b", FLOAT, (1, 120, 4))], "does not declare the shape of its output", "infer"),
+        ([Value("a", FLOAT, None), Value("b", FLOAT, (1, 120, 4))], "does not declare the shape", "infer"),
     ],
 )  # fmt: skip
 def test_what_is_not_shown_is_refused_in_one_line(given: list[Value], problem: str, hint: str) -> None:

@@ -70,7 +70,7 @@ def written(folder: Path, form: str, *, last: bool = False, end: str = "Sigmoid"
         outputs = [(box, ["n", 40, 4]), (cls, ["n", 40, CLASSES])]
         if form.startswith("one"):
             outputs = [(node("Concat", [cls, box], axis=2), ["n", 40, CLASSES + 4])]
-    taken = ["n", SIZE, SIZE, 3] if last else ["n", 3, SIZE, SIZE]
+    taken: list[str | int | None] = ["n", SIZE, SIZE, 3] if last else ["n", 3, SIZE, SIZE]
     graph = helper.make_graph(
         nodes, "theirs", [helper.make_tensor_value_info("x", TensorProto.FLOAT, taken)],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs], inits,
