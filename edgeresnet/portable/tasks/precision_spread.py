@@ -8,13 +8,17 @@ out. Recall is not rounded to hundredths here: an image would seem to matter by 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..intervals import Interval
 from .average_precision import THRESHOLDS, Matches
-from .resampling import Estimate, Spread, spread_of
+from .resampling import LEAST, Estimate, Spread, spread_of
+
+_ALONE = 0.5  # how far a class may be from what its only image shows
+_BIAS = 0.25  # of a class's standard error: so much too high is its average precision, by simulation
 
 
 class Measure:
@@ -32,16 +36,17 @@ class PrecisionDrop(Estimate):
     """The mAP before minus that of now, or the same of one class."""
 
     ends = Interval(-1.0, 1.0)
+    further = 2.0
 
     def __init__(self, before: Measure, now: Measure) -> None:
         self.before, self.now = before, now
-        self.images = _images(before)
+        self.images = int((now.objects > 0).any(axis=1).sum())
         self.value = before.value - now.value
 
     @functools.cached_property
     def spread(self) -> Spread:
         """How much single images matter. A class of one image is compared with the other classes."""
-        return spread_of(_mean(self.before.without - self.now.without))
+        return spread_of(_mean(self._without), self.images)
 
     @functools.cached_property
     def differing(self) -> Interval:
@@ -49,19 +54,40 @@ class PrecisionDrop(Estimate):
         changed = float((self.before.hits != self.now.hits).any(axis=1).sum())
         return Interval(changed, changed)
 
+    def unseen(self, differing: float, z: float, times: float) -> float:
+        """Return how much images of a kind that is not among these may lose, or win: such of all classes, or of each.
 
-class PrecisionLevel(Estimate):
+        A class that is in few images says the less about itself, and is as large a part of the mean as any other.
+        """
+        return max(super().unseen(differing, z, times), self._unseen_of_classes(z, times))
+
+    @property
+    def _without(self) -> np.ndarray:
+        return self.before.without - self.now.without
+
+    @functools.cached_property
+    def _of_classes(self) -> list[tuple[int, Spread | None]]:
+        """Of each class how many images have it, and how much single ones matter; None: a single image has it."""
+        images = (self.now.objects > 0).sum(axis=0).tolist()
+        pairs = zip(images, self._without.T, strict=True)
+        return [(count, spread_of(each[~np.isnan(each)], count) if count > 1 else None) for count, each in pairs]
+
+    def _unseen_of_classes(self, z: float, times: float) -> float:
+        each = [
+            min(1.0, z**2 / 2 / images / times * max(found.largest, LEAST)) if found else min(_ALONE, z**2 / 2 / times)
+            for images, found in self._of_classes
+        ]
+        return math.hypot(*each) / max(len(each), 1)
+
+
+class PrecisionLevel(PrecisionDrop):
     """The mAP of one network by itself, or the average precision of one class."""
 
     ends = Interval(0.0, 1.0)
 
     def __init__(self, now: Measure) -> None:
-        self.now, self.images, self.value = now, _images(now), now.value
-
-    @functools.cached_property
-    def spread(self) -> Spread:
-        """How much single images matter."""
-        return spread_of(_mean(self.now.without))
+        super().__init__(now, now)
+        self.value = now.value
 
     @functools.cached_property
     def differing(self) -> Interval:
@@ -69,6 +95,16 @@ class PrecisionLevel(Estimate):
         wanted = np.repeat(self.now.objects, len(THRESHOLDS), axis=1)
         less, more = (self.now.hits < wanted).any(axis=1), (self.now.hits > 0).any(axis=1)
         return Interval(float(less.sum()), float(more.sum()))
+
+    @functools.cached_property
+    def bias(self) -> float:  # type: ignore[override]
+        """By how much the value is too high: the best precision is taken, and of few objects some is high by chance."""
+        each = [found.error if found else _ALONE for _, found in self._of_classes]
+        return _BIAS * sum(each) / max(len(each), 1)
+
+    @property
+    def _without(self) -> np.ndarray:
+        return self.now.without
 
 
 def without_each(found: Matches) -> np.ndarray:
@@ -109,11 +145,6 @@ def _hits(found: Matches) -> np.ndarray:
     """Return how many objects are found in each image (rows) at each threshold."""
     rows = found.correct & ~found.ignored
     return np.stack([np.bincount(found.image[row], minlength=len(found.objects)) for row in rows], axis=1)
-
-
-def _images(measure: Measure) -> int:
-    """Return how many images have an object or a box: the others cannot matter."""
-    return int((measure.objects > 0).any(axis=1).sum())
 
 
 def _mean(without: np.ndarray) -> np.ndarray:

@@ -20,8 +20,7 @@ import numpy as np
 from ..intervals import Z95, Interval, t_point
 
 _FEW = 10  # images: fewer that differ do not show what a difference can be
-_FURTHER = 3.0  # times the most that an image is away: so far may be one like none of these
-_LEAST = 0.2  # of all there is to lose: so much may be lost by an image like none of these, however little others lose
+LEAST = 0.2  # of all there is to lose: so much may be lost by an image like none of these, however little others lose
 
 
 def ratio(tops: np.ndarray, bottoms: np.ndarray, absent: float) -> np.ndarray:
@@ -74,6 +73,8 @@ class Estimate:
     ends: Interval
     images: int
     value: float
+    further = 3.0  # times the most that an image is away: so far may be one like none of these
+    bias = 0.0  # by which the value is too high, at most
 
     @property
     def spread(self) -> Spread:
@@ -89,15 +90,20 @@ class Estimate:
         """Return the interval of the value; `times` as many images like these give its multiple."""
         if self.images < 2:
             return self.ends
-        error, freedom, largest = self.spread
+        error, freedom, _ = self.spread
         known = t_point(math.erfc(z / math.sqrt(2)) / 2, freedom * times) * error / math.sqrt(times)
-        low, high = (math.hypot(known, _unseen(self.images * times, few * times, largest, z)) for few in self.differing)
+        low, high = (math.hypot(known, self.unseen(few, z, times)) for few in self.differing)
+        low += self.bias / math.sqrt(times)
         return Interval(max(self.ends.low, self.value - low), min(self.ends.high, self.value + high))
 
+    def unseen(self, differing: float, z: float, times: float) -> float:
+        """Return how much images of a kind that is not among these may lose, or win."""
+        return _unseen(self.images * times, differing * times, self.further * self.spread.largest, z)
 
-def spread_of(without: np.ndarray) -> Spread:
-    """Return how much single images matter, from what a number is without each of them."""
-    count, away = len(without), without - without.mean()
+
+def spread_of(without: np.ndarray, images: int | None = None) -> Spread:
+    """Return how much single images matter, from what a number is without each of them. Of these, `images` count."""
+    count, away = images or len(without), without - without.mean()
     squares = float((away**2).sum())
     if squares == 0:
         return Spread(0.0, count - 1, 0.0)
@@ -150,11 +156,11 @@ def _lost(before: Ratios, now: Ratios) -> np.ndarray:
     return ratio(lost.sum(-1), ((before.bottoms > 0) | (now.bottoms > 0)).sum(-1), math.nan)
 
 
-def _unseen(images: float, differing: float, largest: float, z: float) -> float:
-    """Return how much may be lost, or won, by images of a kind that is not among these.
+def _unseen(images: float, differing: float, furthest: float, z: float) -> float:
+    """Return how much may be lost, or won, by images of a kind that is not among these, each of which loses so much.
 
     Half an image of that kind counts as seen (Jeffreys). Where few images differ at all, such images may lose all they
     have, and be as many as the score interval of a proportion allows where none was seen.
     """
-    half = z**2 / 2 / images * max(_FURTHER * largest, _LEAST)
+    half = z**2 / 2 / images * max(furthest, LEAST)
     return max(half, (1 - differing / _FEW) * z**2 / (images + z**2))
