@@ -113,7 +113,8 @@ class Segmentation(ScoredImages):
         return overlap.overlaps(labels, given.masks, outputs.classes)
 
     def counts_of_others(self, labels: Packed, given: Segmented, outputs: Outputs) -> Overlaps:
-        return self.counts(labels.taken([*range(1, len(labels)), 0]), given, outputs)
+        others = given.masks.taken([*range(1, len(labels)), 0])
+        return overlap.overlaps(labels, others, outputs.classes)
 
     def seen(self, given: Segmented, outputs: Outputs, number: int = 0) -> Seen:
         return _seen(given.masks[number], outputs)
