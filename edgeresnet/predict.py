@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,15 @@ import numpy as np
 
 from . import targets
 from .errors import EdgeresnetError, first_line
-from .images import read_image
-from .images.coloured import coloured
+from .images import boxes, drawing, read_image
 from .portable import codec, inference
 from .portable.preprocessing import Preprocessing
 from .portable.result import Measured
-from .portable.tasks.average_precision import Detected
-from .portable.tasks.task import outputs_of
+from .portable.tasks.task import Seen, outputs_of
 from .portable.tasks.two_stage import TwoStage
 from .runs import Run
 from .store import Store
+from .text import on_one_line
 
 
 @dataclass(frozen=True)
@@ -30,26 +30,43 @@ class Prediction:
     label: str
     probability: float
 
+    @property
+    def line(self) -> str:
+        return f"{100 * self.probability:6.2f} %  {on_one_line(self.label)}"
+
+
+@dataclass(frozen=True)
+class Box:
+    """An object that was found, in pixels of the image."""
+
+    label: str
+    score: float
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def line(self) -> str:
+        place = f"{self.width:.1f} × {self.height:.1f} pixels, from {self.left:.1f}, {self.top:.1f}"
+        return f"{100 * self.score:6.2f} %  {on_one_line(self.label)}: {place}"
+
 
 class Predicted(NamedTuple):
-    """The classes of an image, the first ones first; and its mask or its boxes, where a network answers these."""
+    """The classes or the boxes of an image, the most probable ones first; and all that a picture of it shows."""
 
-    classes: tuple[Prediction, ...]
-    mask: np.ndarray | None = None
-    boxes: Detected | None = None
+    answers: tuple[Prediction, ...] | tuple[Box, ...]
+    seen: Seen
+    classes: tuple[str, ...]
 
 
 def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -> dict[str, Predicted]:
     """Return what is seen per target and variant. Refuse a compiled network that is not the run's own."""
-    try:
-        preprocessing = codec.decode(Preprocessing, run.recipe.get("preprocessing"))
-    except codec.CodecError as problem:
-        raise EdgeresnetError(
-            f"the recipe of run {run.id}",
-            f"does not say how images are prepared: preprocessing.{problem}",
-            hint="run the recipe again",
-        ) from problem
-    batch = preprocessing.normalize(read_image(image, preprocessing)[None])
+    preprocessing = _preprocessing(run)
+    batch, size = (
+        preprocessing.normalize(read_image(image, preprocessing)[None]),
+        drawing.original(image, preprocessing).size,
+    )
     measured = run.measured_here([target] if target else [])
     if not measured:
         raise EdgeresnetError(f"run {run.id}", "has no measurement", hint="it measured no target")
@@ -60,8 +77,8 @@ def predict(store: Store, run: Run, image: Path, target: str | None, top: int) -
         for variant, about in result.variants.items():
             with runtime.load(store.artifact_of(run, about.digest).path) as session:
                 answer = inference.infer(session, batch)
-            seen = outputs.of_task.seen(outputs.kept(answer), outputs)
-            found[f"{name} {variant}"] = Predicted(_ranked(seen.classes, result.classes, top), seen.mask, seen.boxes)
+            seen = _placed(outputs.of_task.seen(outputs.kept(answer), outputs), size, preprocessing)
+            found[f"{name} {variant}"] = Predicted(_ranked(seen, result.classes, top), seen, result.classes)
     return found
 
 
@@ -73,14 +90,18 @@ def _second_stage(store: Store, run: Run, result: Measured) -> Path | None:
     return store.artifact_of(run, digest).path
 
 
-def write_masks(found: Mapping[str, Predicted], out: Path) -> list[Path]:
-    """Write each mask as a PNG with a palette, named after what gave it; return the files."""
-    written = []
+def write_pictures(found: Mapping[str, Predicted], image: Path, run: Run, out: Path) -> list[Path]:
+    """Write each mask as a PNG with a palette, or the image with boxes over it; return the files.
+
+    They are named after what gave them.
+    """
+    written, original = [], drawing.original(image, _preprocessing(run))
     for name, each in found.items():
-        if each.mask is not None:
+        picture = drawing.drawn(each.seen, original, each.classes)
+        if picture is not None:
             path = out.with_name(f"{out.stem}-{name.replace(' ', '-').replace('@', '-')}.png")
             try:
-                coloured(each.mask).save(path)
+                picture.save(path)
             except OSError as problem:
                 raise EdgeresnetError(
                     str(path), f"cannot be written: {first_line(problem)}", hint="name another file"
@@ -89,6 +110,28 @@ def write_masks(found: Mapping[str, Predicted], out: Path) -> list[Path]:
     return written
 
 
-def _ranked(shares: np.ndarray, classes: Sequence[str], top: int) -> tuple[Prediction, ...]:
-    best = np.argsort(-shares, kind="stable")[:top]
-    return tuple(Prediction(classes[index], float(shares[index])) for index in best)
+def _preprocessing(run: Run) -> Preprocessing:
+    try:
+        found: Preprocessing = codec.decode(Preprocessing, run.recipe.get("preprocessing"))
+    except codec.CodecError as problem:
+        raise EdgeresnetError(
+            f"the recipe of run {run.id}",
+            f"does not say how images are prepared: preprocessing.{problem}",
+            hint="run the recipe again",
+        ) from problem
+    return found
+
+
+def _placed(seen: Seen, size: tuple[int, int], preprocessing: Preprocessing) -> Seen:
+    """Return what is seen with its boxes where they lie in the image."""
+    if seen.boxes is None:
+        return seen
+    return seen._replace(boxes=seen.boxes._replace(boxes=boxes.placed(seen.boxes.boxes, size, preprocessing)))
+
+
+def _ranked(seen: Seen, classes: Sequence[str], top: int) -> tuple[Prediction, ...] | tuple[Box, ...]:
+    if seen.boxes is not None:
+        rows = zip(seen.boxes.numbers.tolist(), seen.boxes.scores.tolist(), seen.boxes.boxes.tolist(), strict=True)
+        return tuple(Box(classes[number], score, *box) for number, score, box in itertools.islice(rows, top))
+    best = np.argsort(-seen.classes, kind="stable")[:top]
+    return tuple(Prediction(classes[index], float(seen.classes[index])) for index in best)

@@ -1,4 +1,4 @@
-"""edgeresnet predict: which class does the compiled network of a run see in this image, or in which pixels?"""
+"""edgeresnet predict: which class does the compiled network of a run see in this image, and where?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from ..text import on_one_line
 from . import _complete, _help, _options, _output
 
 
@@ -25,14 +24,14 @@ from . import _complete, _help, _options, _output
     default=5,
     show_default=True,
     group=_help.OUTPUT,
-    help="Number of classes to list.",
+    help="Number of classes, or of boxes, to list.",
 )
 @_help.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     group=_help.OUTPUT,
     show_default="none",
-    help="Segmentation: file for masks, PNG with a palette. Each target and variant is added to the name.",
+    help="PNG file for a mask, or for the image with its boxes. Each target and variant is added to the name.",
 )
 @_options.store
 @_options.as_json
@@ -48,7 +47,7 @@ def predict(
     """Show how the compiled networks of a run classify IMAGE.
 
     Prints the most likely classes for each target, with their probability. In segmentation, prints each class's share
-    of the pixels, and writes masks with --output.
+    of the pixels. In detection, prints boxes with their score and their place in IMAGE. --output draws masks and boxes.
     """
     from .. import predict as predicting
 
@@ -58,15 +57,15 @@ def predict(
         found = predicting.predict(store, run, image, target, top)
     if there := [] if target else run.measured_on_devices:
         _output.echo(f"left out, since a device compiled it: {', '.join(there)}", err=True)
-    written = predicting.write_masks(found, output) if output else []
+    written = predicting.write_pictures(found, image, run, output) if output else []
     for path in written:
         _output.echo(f"wrote {path}", err=True)
     if output and not written:
-        _output.echo("no mask was written: these networks give one class to an image", err=True)
+        _output.echo("no picture was written: these networks give one class to an image", err=True)
     if as_json:
-        _output.print_json({name: each.classes for name, each in found.items()})
+        _output.print_json({name: each.answers for name, each in found.items()})
         return
     for name, predicted in found.items():
         _output.echo(name)
-        for each in predicted.classes:
-            _output.echo(f"  {100 * each.probability:6.2f} %  {on_one_line(each.label)}")
+        for line in [each.line for each in predicted.answers] or ["no box"]:
+            _output.echo(f"  {line}")

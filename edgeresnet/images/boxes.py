@@ -103,6 +103,18 @@ def fitted(objects: Labelled, image: Image.Image, preprocessing: Preprocessing) 
     return Labelled(boxes[there], objects.numbers[there], crowd[there])
 
 
+def placed(boxes: np.ndarray, size: tuple[int, int], preprocessing: Preprocessing) -> np.ndarray:
+    """Return boxes of a network's input as they lie in an image of this (width, height): the inverse of `fitted`.
+
+    Where the preprocessing turns photographs, it is the turned image.
+    """
+    sides, (left, top) = preprocessing.fit(*size)
+    found = np.asarray(boxes, np.float64).reshape(-1, 4) + np.array([left, top, 0, 0])
+    found *= np.array([size[0] / sides[0], size[1] / sides[1]] * 2)
+    corners = clipped(found, size)
+    return np.concatenate([corners[:2], corners[2:] - corners[:2]]).T
+
+
 def clipped(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return the corners of boxes inside an image of this (width, height): 4×N, in double precision."""
     corners = np.asarray(boxes, np.float64).reshape(-1, 4).T.copy()

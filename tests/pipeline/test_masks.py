@@ -278,14 +278,14 @@ def test_a_gate_keeps_overlaps_and_finds_a_loss(segmented: tuple[Store, Run], tm
 def test_one_image_gets_a_mask(segmented: tuple[Store, Run], scenes: Path, tmp_path: Path) -> None:
     store, run = segmented
     found = predict.predict(store, run, scenes / "val" / "03.png", "onnxruntime", 4)
-    written = predict.write_masks(found, tmp_path / "seen.png")
+    written = predict.write_pictures(found, scenes / "val" / "03.png", run, tmp_path / "seen.png")
     assert [each.name for each in written] == ["seen-onnxruntime-fp32.png", "seen-onnxruntime-int8.png"]
     with Image.open(written[0]) as mask:
         assert (mask.mode, mask.size) == ("P", (SIDE, SIDE))
         numbers = np.asarray(mask)
     label = np.asarray(Image.open(scenes / "masks" / "03.png"))
     assert (numbers == label).mean() > 0.9
-    shares = {each.label: each.probability for each in found["onnxruntime fp32"].classes}
+    shares = {each.label: each.probability for each in found["onnxruntime fp32"].answers}
     assert shares["background"] == pytest.approx((numbers == 0).mean())
 
 

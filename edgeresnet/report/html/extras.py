@@ -18,14 +18,14 @@ from PIL import Image
 
 from ... import images, recipe
 from ...errors import EdgeresnetError
-from ...images import Samples, decode
+from ...images import Samples, decode, drawing
 from ...portable.frozen import dataclass
 from ...portable.result import Measured
 from ...runs import Run, StepRecord
 from ...store import Store, manifest_in
 from ..summary import changed_images
-from . import mask_pictures
-from .mask_pictures import MaskPictures
+from . import answer_pictures
+from .answer_pictures import Drawn
 
 PICTURES = 48  # of changed images, on a page
 NAMED = 200  # of them, in its table
@@ -46,7 +46,7 @@ class Extras:
     names: Mapping[int, str] = field(default_factory=dict)  # number of an image → the name of its file
     pictures: Mapping[int, str] = field(default_factory=dict)  # number of an image → data: URI
     no_pictures: str = ""  # a sentence
-    masks: Sequence[MaskPictures] = ()
+    drawn: Drawn = field(default_factory=Drawn)
 
 
 def look_up(run: Run, store: Store) -> Extras:
@@ -102,16 +102,16 @@ def _evaluated(run: Run) -> tuple[object, ...] | None:
 
 def _with_pictures(found: Extras, run: Run, store: Store) -> Extras:
     wanted = [each.number for each in changed_images(run.measured)]
-    masks = mask_pictures.worst(run.measured)
-    if not wanted and not masks:
+    drawable = answer_pictures.worst(run.measured)
+    if not wanted and not drawable:
         return found
     try:
         samples = _unchanged(run, store, found.parents)
         readable = _readable(samples, run.measured[0])
-        names = {number: PurePath(samples.name(int(readable[number]))).name for number in (wanted or masks)[:NAMED]}
-        if masks:
-            pictures = mask_pictures.look_up(run, store, samples, readable, _uri)
-            return replace(found, names=names, masks=pictures)
+        names = {number: PurePath(samples.name(int(readable[number]))).name for number in (wanted or drawable)[:NAMED]}
+        if drawable:
+            pictures = answer_pictures.look_up(run, store, samples, readable, _uri)
+            return replace(found, names=names, drawn=pictures)
     except _NotThere as why:
         return replace(found, no_pictures=str(why))
     except EdgeresnetError as problem:
@@ -133,7 +133,7 @@ def _unchanged(run: Run, store: Store, parents: Mapping[str, Mapping[str, str]])
     digests = {found["evaluation"] for found in parents.values() if "evaluation" in found}
     if len(digests) != 1:
         raise _NotThere("The images cannot be shown: what proves that they are the same is no longer in the store.")
-    samples = images.open_samples(wanted, "evaluation", store)
+    samples = images.open_samples(wanted, "evaluation", store, len(run.measured[0].classes))
     if samples.digest not in digests:
         raise _NotThere("The images are not shown: they have changed since they were measured.")
     return samples
@@ -159,19 +159,10 @@ def _readable(samples: Samples, result: Measured) -> np.ndarray:
 
 def _uri(image: Image.Image) -> str:
     """Return a small picture, without anything that its file holds next to its pixels."""
-    image = _eight_bits(image)
+    image = drawing.eight_bits(image)
     image.thumbnail((_SIDE, _SIDE))
     kind, how = ("png", {}) if max(image.size) <= _TINY else ("jpeg", {"quality": 82})
     buffer = io.BytesIO()
     clean = Image.frombytes(image.mode, image.size, image.tobytes())
     clean.save(buffer, kind, **how)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return 8 bits; of 16, stretched from the darkest to the brightest: few images use all levels."""
-    if image.mode in ("L", "RGB"):
-        return image
-    levels = np.asarray(image).astype(np.float64)
-    low, high = float(levels.min()), float(levels.max())
-    return Image.fromarray((255 * (levels - low) / max(high - low, 1.0)).astype(np.uint8))

@@ -13,7 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..summary import Summary, Table
-from . import classes, first, flips, latencies, learning, masks, noise, origin, promises, pruning, sureness, tradeoff
+from . import (
+    answers,
+    classes,
+    first,
+    flips,
+    latencies,
+    learning,
+    noise,
+    origin,
+    promises,
+    pruning,
+    sureness,
+    tradeoff,
+)
 from .element import Child, Markup, el, name
 from .figure import table
 
@@ -55,7 +68,7 @@ def _sections(seen: Summary, extras: Extras) -> list[tuple[str, Child]]:
         ("Probabilities", sureness.section(seen)),
         ("Classes", classes.section(seen)),
         ("Flipped images", flips.section(seen, extras)),
-        ("Masks", masks.section(seen, extras)),
+        (answers.title(seen), answers.section(seen, extras)),
         ("INT8", [*noise.section(seen.run), *_sentences(seen.losses)]),
         ("Pruning", pruning.section(seen)),
         ("Learning", [*learning.curves(seen.run), *_sentences(untrained)]),
