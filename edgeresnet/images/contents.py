@@ -12,6 +12,7 @@ from .samples import Samples
 class Contents(NamedTuple):
     """What labels hold, as a line; why they may not be what is meant; and how many images have each class, at most."""
 
+    kind: str  # "masks" or "boxes"
     words: str
     doubts: tuple[str, ...]
     images: Mapping[str, int]
@@ -23,8 +24,10 @@ def of(samples: Samples) -> Contents | None:
         masks = mask_counts.of_samples(samples)
         unseen = len(samples) - masks.masks
         images = {name: unseen + masks.classes.get(name, 0) for name in samples.classes}
-        return Contents(masks.words, (masks.doubt,) if masks.doubt else (), images)
+        return Contents("masks", masks.words, (masks.doubt,) if masks.doubt else (), images)
     if samples.has_boxes:
         boxes = box_counts.of_samples(samples)
-        return Contents(boxes.words, boxes.doubts, {name: boxes.classes.get(name, 0) for name in samples.classes})
+        return Contents(
+            "boxes", boxes.words, boxes.doubts, {name: boxes.classes.get(name, 0) for name in samples.classes}
+        )
     return None

@@ -28,8 +28,8 @@ def of_labels(resolved: Resolved) -> tuple[RunWarning, ...]:
     for slot in ("training", "evaluation"):
         given = resolved.samples.get(slot)
         held = contents.of(given.value) if given else None
-        code = "doubtful-masks" if given and given.value.has_masks else "doubtful-boxes"
-        found += [RunWarning(code, f"of the {slot} images: {doubt}") for doubt in (held.doubts if held else ())]
+        if held:
+            found += [RunWarning(f"doubtful-{held.kind}", f"of the {slot} images: {doubt}") for doubt in held.doubts]
     return tuple(found)
 
 

@@ -39,7 +39,7 @@ def test_objects_are_counted_by_class_and_images(tmp_path: Path) -> None:
     )
     assert found.words == "3 objects in 2 images: cat 2, dog 1; crowds 1; images without an object 1"
     assert found.doubts == ()
-    assert contents.of(samples) == (found.words, (), {"dog": 1, "cat": 1})
+    assert contents.of(samples) == ("boxes", found.words, (), {"dog": 1, "cat": 1})
 
 
 def test_boxes_outside_and_without_area_are_doubted(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from .pairing import Pictures
 
 BACKGROUND = "background"
 _LARGEST = 1 << 31  # bytes
+_WIDEST = 10**6  # pixels of an image
 SHAPES = (
     "write it as COCO does: images (id, file_name), annotations (image_id, category_id, segmentation or bbox) and "
     "categories (id, name)"
@@ -199,9 +200,7 @@ def images(path: Path, held: object, root: Path) -> dict[int, Entry]:
             raise ImagesError(shown(path), "has an image without an integer id or a file_name", hint=SHAPES)
         if number in found:
             raise ImagesError(shown(path), f"has the image id {number} twice", hint=SHAPES)
-        width, height = entry.get("width"), entry.get("height")
-        size = (width, height) if type(width) is int and type(height) is int else None
-        found[number] = Entry(os.path.normpath(name), size)
+        found[number] = Entry(os.path.normpath(name), _size(entry.get("width"), entry.get("height")))
     absent = Counted()
     for name, _ in found.values():
         if not os.path.isfile(os.path.join(root, name)):
@@ -213,6 +212,13 @@ def images(path: Path, held: object, root: Path) -> dict[int, Entry]:
     if len({each.name for each in found.values()}) < len(found):
         raise ImagesError(shown(path), "names an image's file twice", hint="give each image one entry")
     return dict(sorted(found.items(), key=lambda each: each[1].name))
+
+
+def _size(width: object, height: object) -> tuple[int, int] | None:
+    """Return the size of an image; None where it is not one."""
+    if type(width) is not int or type(height) is not int:
+        return None
+    return (width, height) if 0 < min(width, height) <= max(width, height) <= _WIDEST else None
 
 
 def _shapes(

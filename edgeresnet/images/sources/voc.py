@@ -20,6 +20,7 @@ from .pairing import Partner, Pictures
 
 XML = Partner("file of boxes", "files of boxes", ("boxes", "annotation", "xml"), ".xml")
 _LARGEST = 1 << 22  # bytes of one file
+_DIGITS = 6  # of a side in pixels
 _SHAPE = "write it as Pascal VOC does: <object><name>…</name><bndbox><xmin>…</xmin>…</bndbox></object>"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -97,8 +98,10 @@ def _read(path: Path) -> _File:
 
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     """Return the size of the image; None where the file does not have it, or zeros for it."""
-    width, height = (root.findtext(f"size/{side}", "").strip() for side in ("width", "height"))
-    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() and int(width) > 0 else None
+    sides = [root.findtext(f"size/{side}", "").strip() for side in ("width", "height")]
+    if not all(side.isdecimal() and len(side) <= _DIGITS and int(side) for side in sides):
+        return None
+    return int(sides[0]), int(sides[1])
 
 
 def _object(element: ElementTree.Element) -> _Object:
