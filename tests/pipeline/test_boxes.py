@@ -53,7 +53,7 @@ def write_squares(images: Path, boxes: Path | None, count: int, *, seed: int) ->
         pixels = np.tile(BACKGROUND.astype(float), (SIDE, SIDE, 1))
         for part, place in enumerate(rng.choice((SIDE // CELL) ** 2, 5, replace=False).tolist()):
             kind, row, column = int(rng.integers(3)), place // 4 * CELL, place % 4 * CELL
-            shade = rng.uniform(0.3, 0.7) if part == 4 else rng.uniform(0.45, 1)  # the last one is no object: too faint
+            shade = rng.uniform(0.3, 0.7) if part == 4 else rng.uniform(0.45, 1)  # the last one has no label
             pixels[row : row + CELL, column : column + CELL] += shade * (COLOURS[kind] - BACKGROUND)
             if part < 4:
                 box = {"bbox": [column, row, CELL, CELL], "iscrowd": 0, "id": len(found)}
@@ -268,11 +268,12 @@ def test_a_gate_keeps_boxes_and_finds_a_loss(detected: tuple[Store, Run], tmp_pa
 def test_one_image_gets_boxes(detected: tuple[Store, Run], squares: Path) -> None:
     store, run = detected
     found = predict.predict(store, run, squares / "val" / "03.png", "onnxruntime", 3)["onnxruntime fp32"]
-    assert found.boxes is not None
+    boxes = found.seen.boxes
+    assert boxes is not None
     labels = [each for each in json.loads((squares / "val.json").read_text())["annotations"] if each["image_id"] == 3]
-    sure = found.boxes.boxes[found.boxes.scores > 0.5]
+    sure = boxes.boxes[boxes.scores > 0.5]
     assert {tuple(each["bbox"]) for each in labels} >= {tuple(np.round(each).tolist()) for each in sure[:3]}
-    assert found.classes[0].probability == pytest.approx(float(found.boxes.scores[0]))
+    assert found.answers[0].line.startswith(f"{100 * boxes.scores[0]:6.2f} %  ")
 
 
 def test_a_device_measures_boxes_as_the_host_does(squares: Path, tmp_path: Path, detected: tuple[Store, Run]) -> None:
