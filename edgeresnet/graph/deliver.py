@@ -1,4 +1,4 @@
-"""A network's file as a target needs it: half precision in the graph, preprocessing in front.
+"""A network's file as a target needs it: half precision in the graph, preprocessing in front, one output.
 
 Knows no target: the caller says which changes it needs. Each change lives in its own module.
 """
@@ -12,18 +12,25 @@ import onnx
 
 from ..portable import onnx_file
 from ..portable.preprocessing import Preprocessing
+from ..portable.tasks.detector import Detector
+from ..portable.tasks.two_stage import AnyDetector
+from . import one_output
 from .half import half
 from .raw_input import with_raw_input
 
 
-def delivered(network: Path, out: Path, *, halved: bool, pixels: Preprocessing | None) -> Path:
+def delivered(
+    network: Path, out: Path, *, halved: bool, pixels: Preprocessing | None, detector: AnyDetector | None = None
+) -> Path:
     """Return the file itself where nothing changes, else the file written to `out`.
 
-    `pixels` is the preprocessing to put inside: the network then takes uint8 images, channels last.
+    `pixels` is the preprocessing to put inside: the network then takes uint8 images, channels last. `detector` is that
+    of somebody's network whose outputs may have to be joined.
     """
-    if not halved and pixels is None:
+    joined = one_output.joined(network, detector) if isinstance(detector, Detector) else None
+    if not halved and pixels is None and joined is None:
         return network
-    model = onnx.load(network)
+    model = joined or onnx.load(network)
     if halved:
         model = half(model)
     if pixels is not None:

@@ -21,6 +21,9 @@ from ..portable.tasks.detector import Detector
 OFFSETS = 4
 _SCORES = re.compile(r"cls|class|score|logit|conf|prob", re.IGNORECASE)
 _BOXES = re.compile(r"box|reg|delta|offset|loc", re.IGNORECASE)
+_NUMBERS = re.compile(r"label|cls|class", re.IGNORECASE)
+_ROW = 6  # left, top, right, bottom, score, class
+WHOLE = (6, 7)  # int32, int64
 _WANTED = (
     "for each anchor a logit for each class, then four offsets: one output, or logits and offsets apart, or level by "
     "level"
@@ -61,6 +64,39 @@ class Parts:
         if self.maps and not self.channels_last:
             answer = answer.transpose(0, 2, 3, 1)
         return answer.reshape(len(answer), -1, width)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Outputs by their places in the file of a network that suppresses boxes itself: corners, scores and numbers of
+    classes. `boxes` alone: each row has all of them.
+    """
+
+    boxes: int
+    scores: int | None = None
+    numbers: int | None = None
+    batched: bool = True  # there is an axis of images
+
+
+def ready(outputs: Sequence[Value], classes: int, detector: Detector) -> Ready | None:
+    """Return what the outputs are of a network that suppresses boxes itself; None for another one.
+
+    A file may also have how many boxes there are, as its only number for each image.
+    """
+    shapes = [each.shape or () for each in outputs]
+    if len(outputs) == 1:
+        of_anchors = classes + OFFSETS == _ROW and shapes[0][1:2] == (detector.rows,)
+        return Ready(0) if len(shapes[0]) == 3 and shapes[0][2] == _ROW and not of_anchors else None
+    boxes = [at for at, shape in enumerate(shapes) if shape[-1:] == (OFFSETS,) and len(shape) in (2, 3)]
+    sides = len(shapes[boxes[0]]) - 1 if len(boxes) == 1 else 0
+    others = [at for at, shape in enumerate(shapes) if len(shape) == sides and shape[1:] != (1,) and at not in boxes]
+    if len(boxes) != 1 or len(others) != 2 or len(outputs) - 3 > (sides == 2):
+        return None
+    of_class = [at for at in others if outputs[at].kind in WHOLE or _NUMBERS.search(outputs[at].name)]
+    if len(of_class) != 1:
+        return None
+    (number,), (score,) = of_class, [at for at in others if at not in of_class]
+    return Ready(boxes[0], score, number, batched=sides == 2)
 
 
 def parts(path: Path, outputs: Sequence[Value], classes: int, detector: Detector) -> Parts:

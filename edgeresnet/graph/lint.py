@@ -14,6 +14,7 @@ from ..portable.preprocessing import Preprocessing
 from ..portable.tasks.detector import Detector
 from ..tasks.probabilities import PROBABILITIES
 from . import joining
+from .joining import Ready
 
 _EXPORT = "export the network alone: one batch of images in, one batch of logits out"
 _KINDS = "keep the types of input and output when converting (`keep_io_types`)"
@@ -27,6 +28,7 @@ _QUANTIZED = {
 }
 
 
+_SUPPRESSES = {"NonMaxSuppression"}
 _CLASSES = tasks.of(tasks.CLASSIFICATION)
 
 
@@ -73,6 +75,7 @@ def reference(
             "`edgeresnet verify INT8.onnx --reference FP32.onnx`; "
             "`edgeresnet inspect INT8.onnx --target T` reports whether a compiler accepts it",
         )
+    _refuse_suppression(file, classes, task)
     fixed = _fits(file, preprocessing, classes, (FLOAT, *task.kinds), task)
     if wanted is not None and fixed is not None and wanted != fixed:
         raise ModelError(
@@ -91,15 +94,17 @@ def candidate(
     task: tasks.LearnedTask = _CLASSES,
 ) -> None:
     """Check a network that another tool made and that runs as it is, next to one whose batch is `against`."""
-    fixed = _fits(file, preprocessing, classes, (FLOAT, FLOAT16, *task.kinds), task)
-    _, *own = file.inputs[0].shape or ()
+    ready = _ready(file, classes, task)
+    kinds = (FLOAT, FLOAT16, *task.kinds)
+    fixed = _fits_ready(file, preprocessing, ready) if ready else _fits(file, preprocessing, classes, kinds, task)
+    own = (file.inputs[0].shape or ())[-3:]
     if channels_last((None, *own), (preprocessing.channels,)):
         raise ModelError(
             str(file.path),
             f"takes its images as {_product(tuple(own))}, channels last",
             hint="targets need channels first: quantize the network that `edgeresnet export` writes from the original",
         )
-    if None in own or file.outputs[0].shape is None or None in file.outputs[0].shape[1:]:
+    if None in own or (not ready and any(each.shape is None or None in each.shape[1:] for each in file.outputs)):
         raise ModelError(
             str(file.path),
             f"has more variable sizes than its batch: {_shown(file.inputs[0])} in, {_shown(file.outputs[0])} out",
@@ -111,6 +116,42 @@ def candidate(
             str(file.path),
             f"takes {takes[0]}, but the network that it is compared with takes {takes[1]}",
             hint="give both the same batch size (`trace.batch` sets the other one), or keep both variable",
+        )
+
+
+def _ready(file: OnnxFile, classes: int, task: tasks.LearnedTask) -> Ready | None:
+    """Return what the outputs are of a detector that suppresses boxes itself; None for other networks."""
+    return joining.ready(file.outputs, classes, task.detector) if isinstance(task.detector, Detector) else None
+
+
+def _fits_ready(file: OnnxFile, preprocessing: Preprocessing, ready: Ready) -> int | None:
+    """Refuse such a network where it does not take these images; return the fixed batch, or None."""
+    _one_of_each(file, several=True)
+    image = file.inputs[0]
+    if image.kind != FLOAT:
+        raise ModelError(str(file.path), f"takes {KINDS.get(image.kind, 'another type')}, not float32", hint=_KINDS)
+    single = image.shape is not None and len(image.shape) == 3
+    batch, *own = (1, *(image.shape or ())) if single else _sides(file)
+    _check_images(file, tuple(own), preprocessing)
+    boxes = file.outputs[ready.boxes].shape or ()
+    if batch != 1 and (not ready.batched or boxes[1] is None):
+        raise ModelError(
+            str(file.path),
+            f"returns {_product(boxes)} boxes for {'any number of' if batch is None else batch} images",
+            hint="export it for one image, or with a fixed number of boxes for each image",
+        )
+    return batch
+
+
+def _refuse_suppression(file: OnnxFile, classes: int, task: tasks.LearnedTask) -> None:
+    """Refuse a detector that suppresses boxes itself: INT8 is of the network before that."""
+    if isinstance(task.detector, Detector) and (_SUPPRESSES & file.operators or _ready(file, classes, task)):
+        from . import suppressing  # needs onnx, and only where a file is refused
+
+        raise ModelError(
+            str(file.path),
+            "suppresses boxes itself, and only the network before that becomes INT8",
+            hint=f"{suppressing.how_to_take_out(file.path)}. As `model.candidate` it is judged as it is",
         )
 
 

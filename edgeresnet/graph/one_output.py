@@ -5,7 +5,7 @@ Changes models in place, and never what they compute before their outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,34 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import ModelError
+from ..portable import onnx_file
 from ..portable.documents import shown
+from ..portable.tasks.detector import Detector
 from ..tasks.probabilities import PROBABILITIES
-from .joining import OFFSETS, Parts
+from . import joining
+from .joining import OFFSETS, Parts, Ready
 
 SIGMOID = "Sigmoid"
 _JOINED = "joined"
-_ONLY_PLACES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat"}
+_ROW = 6  # left, top, right, bottom, score, class
+_MOST = 300  # rows, where their number varies
+ONLY_PLACES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat"}
+
+
+def joined(path: Path, detector: Detector) -> onnx.ModelProto | None:
+    """Return a network that runs as it is, with one output; None where it has that already."""
+    outputs = onnx_file.read(path).outputs
+    model = onnx.load(path)
+    if given := joining.ready(outputs, detector.classes, detector):
+        if given.scores is None and len(model.graph.input[0].type.tensor_type.shape.dim) == 4:
+            return None
+        found(model, given, max(detector.most, _MOST))
+        return model
+    parts = joining.parts(path, outputs, detector.classes, detector)
+    if not without_sigmoids(model, parts, path) and parts.ready:
+        return None
+    join(model, parts)
+    return model
 
 
 def without_sigmoids(model: onnx.ModelProto, parts: Parts, path: Path) -> bool:
@@ -28,7 +49,7 @@ def without_sigmoids(model: onnx.ModelProto, parts: Parts, path: Path) -> bool:
     makers = {name: node for node in model.graph.node for name in node.output}
     outputs = [value.name for value in model.graph.output]
     names = [outputs[place] for place in parts.scores]
-    found = list({id(node): node for name in names for node in _ends(makers, name)}.values())
+    found = list({id(node): node for name in names for node in ends(makers, name)}.values())
     for node in found:
         if node.op_type in PROBABILITIES:
             hint = (
@@ -62,14 +83,59 @@ def join(model: onnx.ModelProto, parts: Parts) -> None:
     graph.output[0].type.tensor_type.shape.dim[0].CopyFrom(batch[0])
 
 
+def found(model: onnx.ModelProto, given: Ready, most: int) -> None:
+    """Write the boxes of a network that suppresses them itself as rows: corners, score, number of the class.
+
+    Where their number varies, there are `most` rows; those after the last box have the score 0.
+    """
+    graph, names = model.graph, _Names(model)
+    outputs = [value.name for value in graph.output]
+    rows = _cast(graph, names, outputs[given.boxes])
+    if given.scores is not None and given.numbers is not None:
+        axes = names.constant(graph, [2 if given.batched else 1])
+        columns = [_cast(graph, names, outputs[place]) for place in (given.scores, given.numbers)]
+        columns = [_node(graph, names, "Unsqueeze", [each, axes]) for each in columns]
+        rows = _node(graph, names, "Concat", [rows, *columns], axis=2 if given.batched else 1)
+    shape = [side.dim_value or None for side in graph.output[given.boxes].type.tensor_type.shape.dim]
+    image = graph.input[0].type.tensor_type.shape.dim
+    if given.batched and shape[1]:
+        sides: list[Any] = [image[0].dim_value or image[0].dim_param or None, shape[1], _ROW]
+    else:
+        sides = [1, most, _ROW]
+        flat = _node(graph, names, "Reshape", [rows, names.constant(graph, [-1, _ROW])])
+        nothing = names.new()
+        graph.initializer.append(numpy_helper.from_array(np.zeros((most, _ROW), np.float32), nothing))
+        longer = _node(graph, names, "Concat", [flat, nothing], axis=0)
+        first = [names.constant(graph, [number]) for number in (0, most, 0)]
+        cut = _node(graph, names, "Slice", [longer, *first])
+        rows = _node(graph, names, "Reshape", [cut, names.constant(graph, sides)])
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(rows, TensorProto.FLOAT, sides))
+    if len(image) == 3:
+        _take_batch(model, names)
+
+
+def _take_batch(model: onnx.ModelProto, names: _Names) -> None:
+    """Make a network of one image take a batch of one."""
+    graph = model.graph
+    image, inner = graph.input[0], names.new()
+    for node in graph.node:
+        node.input[:] = [inner if name == image.name else name for name in node.input]
+    graph.node.insert(0, helper.make_node("Squeeze", [image.name, names.constant(graph, [0])], [inner], name=inner))
+    sides = [1, *(side.dim_value for side in image.type.tensor_type.shape.dim)]
+    image.CopyFrom(helper.make_tensor_value_info(image.name, image.type.tensor_type.elem_type, sides))
+
+
+def _cast(graph: onnx.GraphProto, names: _Names, output: str) -> str:
+    return _node(graph, names, "Cast", [output], to=TensorProto.FLOAT)
+
+
 def _rows(graph: onnx.GraphProto, names: _Names, parts: Parts, output: str, width: int) -> str:
     if not parts.maps:
         return output
     if not parts.channels_last:
         output = _node(graph, names, "Transpose", [output], perm=[0, 2, 3, 1])
-    shape = names.new()
-    graph.initializer.append(numpy_helper.from_array(np.array([0, -1, width], np.int64), shape))
-    return _node(graph, names, "Reshape", [output, shape])
+    return _node(graph, names, "Reshape", [output, names.constant(graph, [0, -1, width])])
 
 
 def _node(graph: onnx.GraphProto, names: _Names, operator: str, inputs: list[str], **attributes: Any) -> str:
@@ -92,13 +158,19 @@ class _Names:
         self._taken.add(found)
         return found
 
+    def constant(self, graph: onnx.GraphProto, numbers: Sequence[int]) -> str:
+        """Add whole numbers to a graph; return their name."""
+        name = self.new()
+        graph.initializer.append(numpy_helper.from_array(np.array(numbers, np.int64), name))
+        return name
 
-def _ends(makers: Mapping[str, onnx.NodeProto], name: str) -> Iterator[onnx.NodeProto]:
+
+def ends(makers: Mapping[str, onnx.NodeProto], name: str) -> Iterator[onnx.NodeProto]:
     """Yield the nodes that compute a value, before those that only move numbers."""
     node = makers.get(name)
-    if node is not None and node.op_type in _ONLY_PLACES:
+    if node is not None and node.op_type in ONLY_PLACES:
         for each in node.input if node.op_type == "Concat" else node.input[:1]:
-            yield from _ends(makers, each)
+            yield from ends(makers, each)
     elif node is not None:
         yield node
 
@@ -108,7 +180,7 @@ def _moving(makers: Mapping[str, onnx.NodeProto], names: Iterable[str]) -> set[i
     left, found = list(names), set()
     while left:
         node = makers.get(left.pop())
-        if node is not None and node.op_type in _ONLY_PLACES and id(node) not in found:
+        if node is not None and node.op_type in ONLY_PLACES and id(node) not in found:
             found.add(id(node))
             left.extend(node.input)
     return found

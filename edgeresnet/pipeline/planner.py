@@ -335,7 +335,8 @@ def _steps_here(
                 step = StepId("compile", name, build)
                 compiled[build] = step
                 # a rebuild has a key of its own: the store would take the first build for it
-                spec = specs.CompileSpec(name, options, inside, build if REBUILT in build else "")
+                joins = resolved.network.detector if variant == "candidate" else None
+                spec = specs.CompileSpec(name, options, inside, build if REBUILT in build else "", joins)
                 yield _compile_step(step, spec, source, name)
     unit = StepId("compile", name, yardstick.NAME)
     yield _compile_step(unit, specs.CompileSpec(name, target.unit), resolved.yardstick, name)

@@ -16,11 +16,13 @@ def compile_network(inputs: CompileInputs, spec: CompileSpec, out: Path, ctx: Co
     """Compile a traced network, or a user's ONNX file, for one target."""
     target = targets.get(spec.target)
     file, halved = file_of(inputs.network, "model.onnx"), target.half_in_file(spec.options)
-    if spec.preprocessing or halved:
+    if spec.preprocessing or halved or spec.joins:
         from ..graph import deliver  # brings onnx along
 
         try:
-            file = deliver.delivered(file, ctx.scratch / "model.onnx", halved=halved, pixels=spec.preprocessing)
+            file = deliver.delivered(
+                file, ctx.scratch / "model.onnx", halved=halved, pixels=spec.preprocessing, detector=spec.joins
+            )
         except ModelError as problem:  # as if the compiler had refused it: other targets, and other variants, go on
             reason = f"cannot be written for this target: {problem.message}"
             raise TargetError("the network", reason, hint=problem.hint) from problem

@@ -269,10 +269,12 @@ class CompileSpec(SpecOfOneTarget):
     options: Any  # the target's own frozen dataclass
     preprocessing: Preprocessing | None = None  # inside the network, which takes pixels
     build: str = ""  # the second build and later ones: each is an artifact of its own
+    joins: AnyDetector | None = None  # of somebody's detector, whose outputs may have to be joined
 
     def to_json(self) -> Json:
         found: Json = {"target": self.target, "options": codec.encode(self.options)}
         found |= {"preprocessing": self.preprocessing.to_json()} if self.preprocessing else {}
+        found |= {"joins": codec.encode(self.joins)} if self.joins else {}
         return found | ({"build": self.build} if self.build else {})
 
 

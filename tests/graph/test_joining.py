@@ -9,7 +9,7 @@ import pytest
 
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import joining
-from edgeresnet.graph.joining import Parts
+from edgeresnet.graph.joining import Parts, Ready
 from edgeresnet.portable.onnx_file import FLOAT, Value
 from edgeresnet.portable.tasks.detector import Detector
 
@@ -118,3 +118,32 @@ def test_what_is_not_shown_is_refused_in_one_line(given: list[Value], problem: s
 def test_classes_and_rows_that_shapes_show(shapes: list[Shape], classes: int | None, rows: int | None) -> None:
     assert joining.classes_in(outputs(*shapes), 6) == classes
     assert joining.rows_in(outputs(*shapes)) == rows
+
+
+def kinds(*given: tuple[str, int, Shape]) -> list[Value]:
+    return [Value(*each) for each in given]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (kinds(("boxes", 1, (None, 4)), ("1470", 1, (None,)), ("1471", 7, (None,))), Ready(0, 1, 2, batched=False)),
+        (kinds(("labels", 7, (None,)), ("boxes", 1, (None, 4)), ("s", 1, (None,))), Ready(1, 2, 0, batched=False)),
+        (kinds(("s", 1, (1, 50)), ("classes", 1, (1, 50)), ("b", 1, (1, 50, 4))), Ready(2, 0, 1)),
+        (
+            kinds(("num", 6, (1, 1)), ("b", 1, (1, 50, 4)), ("s", 1, (1, 50)), ("labels", 6, (1, 50))),
+            Ready(1, 2, 3),
+        ),
+        (kinds(("output0", 1, (1, 300, 6))), Ready(0)),
+        (kinds(("b", 1, (1, 50, 4)), ("s", 1, (1, 50)), ("t", 1, (1, 50))), None),
+        (kinds(("b", 1, (1, 120, 4)), ("s", 1, (1, 120, 7))), None),
+        (kinds(("all", 1, (1, 120, 11))), None),
+    ],
+)  # fmt: skip
+def test_outputs_after_a_suppression(given: list[Value], found: Ready | None) -> None:
+    assert joining.ready(given, 7, detector(7)) == found
+
+
+def test_rows_of_two_classes_are_of_anchors_where_they_are_as_many() -> None:
+    assert joining.ready(kinds(("all", 1, (1, 120, 6))), 2, detector(2)) is None
+    assert joining.ready(kinds(("all", 1, (1, 100, 6))), 2, detector(2)) == Ready(0)

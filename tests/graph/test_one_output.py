@@ -13,13 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeresnet import tasks
 from edgeresnet.context import Context
 from edgeresnet.errors import ModelError
-from edgeresnet.graph import adopt, lint
+from edgeresnet.graph import adopt, deliver, lint, one_output
 from edgeresnet.portable import onnx_file
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.portable.tasks.detector import Detector
 from edgeresnet.stages import trace
 
-from .running import answers
+from .running import answers, openvino_answers
 
 CLASSES, EACH, SIZE = 3, 2, 8
 DETECTOR = Detector(SIZE, CLASSES, (4, 2), ((4.0, 6.0), (8.0, 12.0)), (1.0,))
@@ -132,3 +132,77 @@ def test_sentences_name_what_is_different(tmp_path: Path) -> None:
         "the file ends in a Sigmoid; the networks that edgeresnet makes of it return the logits before it",
         "the file has 4 outputs; the networks that edgeresnet makes of it have one, with all of them",
     ]
+
+
+def suppressed(folder: Path, *, single: bool = False) -> Path:
+    """Write a network that finds a box where four pixels in a row begin with a bright one."""
+    inits = {"rows": np.array([-1, 4]), "zero": np.array(0), "one": np.array(1), "half": np.array(0.5, np.float32)}
+    nodes = [
+        helper.make_node("Reshape", ["x", "rows"], ["all"]),
+        helper.make_node("Gather", ["all", "zero"], ["first"], axis=1),
+        helper.make_node("Greater", ["first", "half"], ["bright"]),
+        helper.make_node("Compress", ["all", "bright"], ["boxes"], axis=0),
+        helper.make_node("Gather", ["boxes", "zero"], ["raw"], axis=1),
+        helper.make_node("Sigmoid", ["raw"], ["scores"]),
+        helper.make_node("Gather", ["boxes", "one"], ["second"], axis=1),
+        helper.make_node("Abs", ["second"], ["size"]),
+        helper.make_node("Cast", ["size"], ["labels"], to=TensorProto.INT64),
+    ]
+    taken = [3, SIZE, SIZE] if single else [1, 3, SIZE, SIZE]
+    floats = [helper.make_tensor_value_info(*each) for each in (("boxes", 1, ["n", 4]), ("scores", 1, ["n"]))]
+    graph = helper.make_graph(
+        nodes, "theirs", [helper.make_tensor_value_info("x", 1, taken)],
+        [*floats, helper.make_tensor_value_info("labels", TensorProto.INT64, ["n"])],
+        [numpy_helper.from_array(value, name) for name, value in inits.items()],
+    )  # fmt: skip
+    path = folder / "found.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["a batch of one", "an image alone"])
+def test_boxes_that_a_network_suppressed_become_rows(single: bool, tmp_path: Path) -> None:
+    path = suppressed(tmp_path, single=single)
+    lint.candidate(onnx_file.read(path), IMAGES, CLASSES, None, TASK)
+    model = one_output.joined(path, DETECTOR)
+    assert model is not None
+    onnx.checker.check_model(model, full_check=True)
+    image = GIVEN[:1]
+    wanted = image.reshape(-1, 4)[image.reshape(-1, 4)[:, 0] > 0.5]
+    for found in (answers(model, image), openvino_answers(model, image)):
+        assert found.shape == (1, 300, 6)
+        np.testing.assert_allclose(found[0, : len(wanted), :4], wanted, rtol=1e-6)
+        np.testing.assert_allclose(found[0, : len(wanted), 4], 1 / (1 + np.exp(-wanted[:, 0])), rtol=1e-5)
+        np.testing.assert_array_equal(found[0, : len(wanted), 5], np.abs(wanted[:, 1]).astype(int))
+        assert not found[0, len(wanted) :].any()
+
+
+def test_a_candidate_with_several_outputs_gets_one(tmp_path: Path) -> None:
+    expected = answers(onnx.load(written(tmp_path, "one")), GIVEN)
+    assert one_output.joined(tmp_path / "net.onnx", DETECTOR) is None
+    path = written(tmp_path, "maps of scores")
+    lint.candidate(onnx_file.read(path), IMAGES, CLASSES, None, TASK)
+    model = one_output.joined(path, DETECTOR)
+    assert model is not None
+    np.testing.assert_allclose(answers(model, GIVEN), expected, atol=1e-5)
+    out = deliver.delivered(path, tmp_path / "out.onnx", halved=False, pixels=None, detector=DETECTOR)
+    assert onnx.load(out) == model
+
+
+def test_a_suppression_is_refused_with_the_line_that_takes_it_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "two")
+    model = onnx.load(path)
+    box, cls = (value.name for value in model.graph.output)
+    model.graph.node.append(helper.make_node("Sigmoid", [cls], ["s"]))
+    model.graph.node.append(helper.make_node("Transpose", ["s"], ["scores"], perm=[0, 2, 1]))
+    model.graph.node.append(helper.make_node("NonMaxSuppression", [box, "scores"], ["kept"]))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("kept", TensorProto.INT64, ["k", 3]))
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="suppresses boxes itself") as caught:
+        lint.reference(onnx_file.read(path), IMAGES, CLASSES, None, TASK)
+    line = f"onnx.utils.extract_model('net.onnx', 'raw.onnx', ['x'], ['{cls}', '{box}'])"
+    assert f"`{line}`" in caught.value.hint
+    assert "network.forward = lambda images: network.head(" in caught.value.hint
+    onnx.utils.extract_model(path, str(tmp_path / "raw.onnx"), ["x"], [cls, box])
+    assert lint.reference(onnx_file.read(tmp_path / "raw.onnx"), IMAGES, CLASSES, None, TASK) is None

@@ -27,9 +27,9 @@ from ...portable.result import PLAIN, SAFE
 from ...portable.session import Target
 from ...portable.tasks import two_stage
 from ...portable.tasks.task import Outputs, task_of
-from ...portable.tasks.two_stage import TwoStage
+from ...portable.tasks.two_stage import AnyDetector, TwoStage
 from ...store import Artifact, file_of
-from ..specs import ExportInputs, ExportSpec, NetworkFile
+from ..specs import ExportInputs, ExportSpec
 from . import contents, serving
 from .contents import BundleAbout, BundleVariant
 
@@ -146,7 +146,8 @@ def _networks(
             continue
         path = folder / f"{name}.onnx"
         try:
-            _write_network(source, path, halved=target.half_in_file(choices[name]), pixels=spec.preprocessing)
+            made, joins = file_of(source, "model.onnx"), spec.detector if name == "candidate" else None
+            _write_file(made, path, halved=target.half_in_file(choices[name]), pixels=spec.preprocessing, joins=joins)
         except ModelError as problem:
             if name != "half" or spec.ships == name:
                 raise
@@ -170,14 +171,12 @@ def _alternatives(inputs: ExportInputs, spec: ExportSpec, target: Target, folder
     return found
 
 
-def _write_network(source: Artifact | NetworkFile, path: Path, *, halved: bool, pixels: Preprocessing | None) -> None:
-    _write_file(file_of(source, "model.onnx"), path, halved=halved, pixels=pixels)
-
-
-def _write_file(source: Path, path: Path, *, halved: bool, pixels: Preprocessing | None) -> None:
+def _write_file(
+    source: Path, path: Path, *, halved: bool, pixels: Preprocessing | None, joins: AnyDetector | None = None
+) -> None:
     from ...graph import deliver  # brings onnx along: planning reads this file, too
 
-    made = deliver.delivered(source, path, halved=halved, pixels=pixels)
+    made = deliver.delivered(source, path, halved=halved, pixels=pixels, detector=joins)
     if made != path:
         deliver.copied(made, path)
 
