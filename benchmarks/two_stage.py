@@ -1,9 +1,10 @@
 """How long does the second stage of Faster R-CNN take in numpy, after the network that a target runs?
 
-    python benchmarks/two_stage.py --size 512 800
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/two_stage.py --size 512 800
 
 Answers and weights are random, with 91 classes. Each level of the pyramid has as many probable anchors, so that
-proposals have all sizes; 1,000 are left, or as many as do not overlap. The shortest of several times is printed.
+proposals have all sizes; 1,000 are left, or as many as do not overlap. Seconds of one core are printed, the fewest of
+several times: other programs change them less than times by the clock.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def _measured(size: int) -> str:
 
 
 def _seconds(function: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     function()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def _answer(about: TwoStage, rng: np.random.Generator) -> np.ndarray:

@@ -73,8 +73,9 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
     """
     path = Path(given)
     own = _shapes(network.state_dict())
-    given_now = {pyramids.current(name): value for name, value in read(given).items()}
-    weights = _renamed(_without_second_head(given_now, own), network.state_dict())
+    stored = read(given)
+    named = {pyramids.current(name): value for name, value in stored.items()}
+    weights = _renamed(_without_second_head(named, own), network.state_dict())
     held = _shapes(weights)
     if but is not None:
         held |= {key: (*own[key][:1], *held[key][1:]) for key in own if key.startswith(but) and key in held}
@@ -105,6 +106,9 @@ def load_into(network: nn.Module, given: Path | Weights, arch: str, but: str | N
             hint = "its tensors may be in another order, or the file is damaged"
             raise ModelError(shown(path), f"has a negative variance in {key}", hint=hint)
     network.load_state_dict(weights, strict=False)
+    for module in network.modules() if pyramids.adds_nothing_to_variances(stored) else ():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.0
 
 
 def _without_second_head(weights: dict[str, torch.Tensor], own: Mapping[str, object]) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ other names for the pyramid and the heads. Loads nothing, and imports no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from . import names, plans
 from .plans import Shape
@@ -32,6 +32,15 @@ def current(name: str) -> str:
     if found := _OLDER_HEAD.fullmatch(name):
         return f"{found[1]}.{int(found[2]) // 2}.0.{found[3]}"
     return name
+
+
+def adds_nothing_to_variances(tensors: Collection[str]) -> bool:
+    """Return whether a detector's normalisations divide by the variance alone, as torchvision's published ones do.
+
+    Those have the older names, and no counters: nothing that trains wrote them.
+    """
+    older = any(current(name) != name for name in tensors)
+    return older and not any(name.endswith(plans.COUNTER) for name in tensors)
 
 
 def recognise(shapes: Mapping[str, Shape], named: str = "") -> Recognised | None:

@@ -164,7 +164,7 @@ class Matched:
         for image, number, objects in zip(*(each.tolist() for each in self.counts), strict=True):
             part = places.get(image * self.classes + number)
             classes[image] += 1
-            if part is not None:
+            if part is not None and self.boxes.correct[part].any():
                 each = average_precision([_matches(self.boxes, part, np.array([objects]))])
                 sums[image] += each.mean
         return np.divide(sums, classes, out=np.full(self.images, np.nan), where=classes > 0)

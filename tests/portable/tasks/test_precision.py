@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -146,14 +145,14 @@ WRONG: list[tuple[str, list[list[int]], str]] = [
 @pytest.mark.parametrize(("name", "columns", "why"), WRONG)
 def test_columns_that_cannot_be_are_refused(name: str, columns: list[list[int]], why: str) -> None:
     with pytest.raises(CodecError, match=why):
-        replace(matches(LABELS, ANSWERS, 4), **{name: packed(*map(np.array, columns))}).check_read()
+        codec.decode(Matched, {**codec.encode(matches(LABELS, ANSWERS, 4)), name: packed(*map(np.array, columns))})
 
 
 @pytest.mark.parametrize("text", ["", "?", "ä", "AAAA", matches(LABELS, ANSWERS, 4).found[:-8]])
 @pytest.mark.parametrize("name", ["found", "labelled"])
 def test_damaged_text_is_refused(name: str, text: str) -> None:
     with pytest.raises(CodecError, match=f"{name}: is damaged"):
-        replace(matches(LABELS, ANSWERS, 4), **{name: text}).check_read()
+        codec.decode(Matched, {**codec.encode(matches(LABELS, ANSWERS, 4)), name: text})
 
 
 def test_agreement_by_hand() -> None:

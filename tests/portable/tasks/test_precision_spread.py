@@ -46,7 +46,7 @@ def test_one_of_many_images_matters_as_if_it_were_left_out() -> None:
     rng = np.random.default_rng(0)
     objects = rng.integers(0, 4, 300)
     image = rng.permutation(np.concatenate([np.repeat(np.arange(300), objects)[:400], rng.integers(0, 300, 200)]))
-    found = of_boxes(image, (rng.random(600) < np.linspace(0.9, 0.1, 600)).tolist(), objects)
+    found = of_boxes(image.tolist(), (rng.random(600) < np.linspace(0.9, 0.1, 600)).tolist(), objects.tolist())
     whole, changes = area(found), []
     for number in range(40):
         left = found.image != number
