@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torchvision.models import get_model
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.models.detection.retinanet import _default_anchorgen
@@ -114,3 +115,28 @@ def test_a_classifiers_weights_are_no_detectors(tmp_path: Path) -> None:
     torch.save(lively("cifar_resnet8").state_dict(), path)
     with pytest.raises(ModelError, match="does not fit retinanet_cifar_resnet8"):
         checkpoint.load_into(models.build("retinanet_cifar_resnet8", 5, 3), path, "retinanet_cifar_resnet8")
+
+
+@pytest.mark.slow
+def test_weights_that_torchvision_published_divide_by_the_variance_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = enlivened(fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3))
+    weights = {name: value for name, value in network.state_dict().items() if not name.endswith("batches_tracked")}
+    weights["backbone.body.bn1.running_var"][:] = 1e-4  # 1e-5 more would show
+    older = {
+        name.replace("_blocks.0.0", "_blocks.0").replace("rpn.head.conv.0.0", "rpn.head.conv"): value
+        for name, value in weights.items()
+    }
+    assert older.keys() != weights.keys()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.0
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        wanted = network.get_submodule("backbone")(images)["3"].permute(0, 2, 3, 1).reshape(-1, 256)
+        for held, apart in ((older, False), (weights, True)):
+            torch.save(held, tmp_path / "net.pth")
+            ours = models.build("fasterrcnn_resnet50_fpn", 3, 3)
+            checkpoint.load_into(ours, tmp_path / "net.pth", "fasterrcnn_resnet50_fpn")
+            found = ours.eval()(images)[0, 256 + 64 + 16 :][:4, :256]
+            assert bool((found - wanted).abs().max() > 1e-3 * wanted.abs().max()) == apart
