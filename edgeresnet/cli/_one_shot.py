@@ -178,6 +178,7 @@ def of_files(files: list[str], about: ModelOptions, *, new_head: bool = False) -
     class names next to them. A new head has other classes.
     """
     from .. import recipe
+    from ..portable.tasks.task import task_of
 
     given: dict[str, object] = {"size": about.size, "resize": about.resize, "bits": about.bits}
     given |= {name: numbers(getattr(about, name), f"--{name}") for name in ("mean", "std")}
@@ -188,6 +189,9 @@ def of_files(files: list[str], about: ModelOptions, *, new_head: bool = False) -
         if all(value is not None for value in known.needed().values()):
             break
         (_from_onnx if recipe.is_onnx(name) else _from_record)(name, known)
+    if task_of(task_with(about.task, about.labels)).has_boxes and not known.taken:
+        known.preprocessing["crop"] = "pad"
+        known.taken = "images are padded (crop pad), so that no object is cut off"
     known.names = about.names
     if not new_head and known.names is None:
         _add_names([Path(os.path.expanduser(name)) for name in files if not recipe.is_onnx(name)], known, about.classes)

@@ -103,3 +103,10 @@ def test_check_says_what_labels_hold_and_what_they_decide(
     assert "the smallest drop that 240 images can rule out is 0.16 points" in shown
     assert f"images of 3 are too few for {promise} 3 99.9: the highest value that they can show is 99." in shown
     assert "too few for max_drop_pp" not in shown
+
+
+def test_objects_are_not_cut_off_where_nothing_says_how_the_network_was_trained() -> None:
+    raw, taken = _one_shot.recipe_of("net.onnx", about(boxes="b"), images={"evaluation": "data/val"}, sections={})
+    assert raw["preprocessing"] == {"size": 64, "mean": [0.4], "std": [0.25], "crop": "pad"}
+    assert taken == "images are padded (crop pad), so that no object is cut off"
+    assert "crop" not in made(about(masks="m"))["preprocessing"]
