@@ -104,10 +104,11 @@ def same_classes(sets: Iterable[tuple[str, Samples]]) -> None:
         first_name, first = labelled[0]
         if samples.classes != first.classes:
             odd = sorted(set(samples.classes) ^ set(first.classes)) or ["in another order"]
+            how = "" if samples.has_parts else "give both the same class folders, or "
             raise ImagesError(
                 f"the {name} images",
                 f"have other classes than the {first_name} images: {', '.join(odd[:5])}",
-                hint="give both the same class folders, or name all classes in the network's order in `images.names`",
+                hint=f"{how}name all classes in the network's order in `images.names`",
             )
 
 

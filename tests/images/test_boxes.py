@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgeresnet import images
+from edgeresnet.errors import ImagesError
 from edgeresnet.images import boxes, choose, decode
+from edgeresnet.images.sources.boxed import Boxed
 from edgeresnet.images.sources.scenes import boxed_scenes, scenes
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.portable.tasks.average_precision import Labelled
@@ -53,6 +57,22 @@ def test_scenes_are_opened_with_their_boxes() -> None:
     assert found[1].boxes.tolist() == samples.source.drawn[0].objects.boxes.tolist()
     half = opened("digits-scenes", preprocessing={**GRAY, "size": 32}).boxes([0])
     assert half[0].boxes.tolist() == (found[1].boxes / 2).tolist()
+
+
+def test_a_network_may_have_a_background() -> None:
+    samples, plain = opened("digits-scenes", model__classes=11), opened("digits-scenes", model__classes=None)
+    assert (samples.classes[:2], plain.classes) == (("background", "0"), tuple("0123456789"))
+    assert samples.boxes([3]).numbers.tolist() == (plain.boxes([3]).numbers + 1).tolist()
+    with pytest.raises(ImagesError, match="digits-scenes has 10 categories, with ids up to 9, but the network has 12"):
+        opened("digits-scenes", model__classes=12)
+
+
+def test_sets_with_other_categories_are_refused(tmp_path: Path) -> None:
+    one, other = (opened("digits-scenes", slot=slot, model__classes=None) for slot in ("training", "evaluation"))
+    other = dataclasses.replace(other, source=Boxed(other.source, other.source.drawn, "0123456"))
+    with pytest.raises(ImagesError, match="have other classes than the training images: 7, 8, 9") as refused:
+        images.same_classes([("training", one), ("evaluation", other)])
+    assert refused.value.hint == "name all classes in the network's order in `images.names`"
 
 
 def test_boxes_are_part_of_what_a_set_is() -> None:

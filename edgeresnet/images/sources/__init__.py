@@ -88,11 +88,12 @@ def open_boxed(
     """Open a source of images with boxes; calibration images have none."""
     if slot == "calibration":
         return _without_labels(named, store)
-    if named.source == SCENES:
-        return boxed_scenes(slot)
     path, given = Path(os.path.expanduser(named.source)), Names.read(Path(os.path.expanduser(names))) if names else None
+    ordered = given.names if given else None
+    if named.source == SCENES:
+        return boxed_scenes(slot, ordered, classes)
     with _refused(path):
-        return boxes_at(path, named.boxes, store, given.names if given else None, classes)
+        return boxes_at(path, named.boxes, store, ordered, classes)
 
 
 def at(path: Path, slot: str, store: Store | None) -> ImageSource:

@@ -17,6 +17,7 @@ from PIL import Image
 from ...portable.tasks.average_precision import Labelled
 from ...portable.tasks.masks import IGNORED
 from ..boxes import Drawn
+from . import boxed
 from .arrays import Arrays, digits
 from .boxed import Boxed
 from .masked import Masked
@@ -66,11 +67,19 @@ def scenes(slot: str) -> Masked:
     return Masked(_images(pixels), ArrayMasks(f"{SCENES} masks", numbers), CLASSES)
 
 
-def boxed_scenes(slot: str) -> Boxed:
-    """Return the same scenes with the box of each digit: as many pixels as its mask has, and no more."""
+def boxed_scenes(slot: str, names: Sequence[str] | None = None, classes: int | None = None) -> Boxed:
+    """Return the same scenes with the box of each digit: as large as its part of the mask.
+
+    `names` are the classes in the network's order, and `classes` is how many it has, where these are known.
+    """
     pixels, _, objects = _drawn(slot)
-    drawn = [Drawn(f"{SCENES} boxes[{at}]", (SIDE, SIDE), each) for at, each in enumerate(objects)]
-    return Boxed(_images(pixels), drawn, DIGITS)
+    ordered, numbers = boxed.numbered(dict(enumerate(DIGITS)), names, classes, SCENES)
+    places = np.array([numbers[digit] for digit in range(len(DIGITS))])
+    drawn = [
+        Drawn(f"{SCENES} boxes[{at}]", (SIDE, SIDE), each._replace(numbers=places[each.numbers]))
+        for at, each in enumerate(objects)
+    ]
+    return Boxed(_images(pixels), drawn, ordered)
 
 
 def _images(pixels: np.ndarray) -> Arrays:
