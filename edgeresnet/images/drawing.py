@@ -21,6 +21,7 @@ LABEL, CORRECT, OTHER = (46, 139, 70), (0, 92, 200), (204, 85, 0)
 _FOUND = 0.5  # IoU from which a box is an object
 _LONGEST = 20  # letters of a name
 _LEAST = 9  # pixels of a letter's height
+_LINE, _LINES = 110, 16  # parts of a picture: the width of an outline, the height of a line of text
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def drawn(seen: Seen, image: Image.Image, classes: Sequence[str], labels: Seen |
 def outlined(image: Image.Image, boxes: np.ndarray, outlines: Sequence[Outline]) -> Image.Image:
     """Return an image with boxes drawn over it, the first ones on top."""
     found = image.convert("RGB")
-    pen, width = ImageDraw.Draw(found), max(1, round(max(found.size) / 200))
-    font = ImageFont.load_default(max(_LEAST, round(max(found.size) / 28)))
+    pen, width = ImageDraw.Draw(found), max(1, round(max(found.size) / _LINE))
+    font = ImageFont.load_default(max(_LEAST, round(max(found.size) / _LINES)))
     places = [_within(box, found.size) for box in boxes]
     for place, outline in reversed(list(zip(places, outlines, strict=True))):
         pen.rectangle(place, outline=outline.colour, width=width)

@@ -140,6 +140,11 @@ def _check_two_stages(recipe: Recipe, arch: str) -> None:
         (recipe.train, f"cannot be trained here: {outside}", "train it with torchvision, then give its weights"),
         (recipe.prune, f"cannot be pruned here: {outside}", "leave out `prune`, or prune a RetinaNet"),
         (recipe.model.anchors, "has torchvision's anchors", "leave out `model.anchors`"),
+        (
+            recipe.quantize and recipe.quantize.is_searched,
+            "is not searched for layers that stay in float: the first stage's answers do not show what a layer costs",
+            "name layers or patterns in `quantize.exclude` instead of auto",
+        ),
     )
     for given, problem, hint in refused:
         if given:

@@ -72,10 +72,19 @@ def test_anchors_of_a_recipe_are_the_networks() -> None:
         ({"train": {"epochs": 1}, "images": {"training": {"from": "images", "boxes": "a.json"}}}, "cannot be trained"),
         ({"prune": {"macs": 0.5}}, "cannot be pruned"),
         ({"anchors": {"sizes": [[10], [20], [30], [40], [50]]}}, "has torchvision's anchors"),
+        (
+            {
+                "quantize": {"exclude": "auto"},
+                "promises": {"max_drop_pp": 1},
+                "images": {"calibration": "calibration", "evaluation": {"from": "images", "boxes": "a.json"}},
+                "targets": {"onnxruntime": {}},
+            },
+            "is not searched for layers",
+        ),
     ],
-    ids=["train", "prune", "anchors"],
+    ids=["train", "prune", "anchors", "search"],
 )
-def test_a_detector_of_two_stages_is_neither_trained_nor_pruned(given: dict[str, Any], why: str) -> None:
+def test_a_detector_of_two_stages_is_neither_trained_nor_pruned_nor_searched(given: dict[str, Any], why: str) -> None:
     model = {"arch": "fasterrcnn_resnet50_fpn", "classes": 3, "checkpoint": "x.pth"}
     model |= {"anchors": given.pop("anchors")} if "anchors" in given else {}
     about = {"size": 64, "mean": [0.5], "std": [0.5]}

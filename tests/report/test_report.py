@@ -13,6 +13,7 @@ from edgeresnet import report
 from edgeresnet.notes import TrainNotes
 from edgeresnet.portable import codec
 from edgeresnet.portable.result import Accuracy, Promise, Verdict, Word
+from edgeresnet.portable.tasks.two_stage import TwoStage
 from edgeresnet.report import summary
 from edgeresnet.runs import BaselineId, GateReport, Margins, Run
 
@@ -255,6 +256,14 @@ def test_what_a_devices_own_decoding_changes_is_a_note() -> None:
     assert notes == [
         "openvino: decoded with opencv on the device, the answers of 2 of 16 images change (0.60 levels on average, 9 at most)"
     ]
+
+
+def test_times_of_a_detectors_first_stage_are_a_note() -> None:
+    about = document()
+    assert not [note for note in summary.of(runs.decoded(about)).notes if "first stage" in note]
+    detector = TwoStage(64, 3, (16, 8, 4, 2, 1), ((32.0,),) * 5, (1.0,))
+    about["results"]["openvino"]["detector"] = codec.encode(detector)
+    assert len([note for note in summary.of(runs.decoded(about)).notes if "times are of the first stage" in note]) == 1
 
 
 def test_a_loss_that_ran_away_stays_short() -> None:

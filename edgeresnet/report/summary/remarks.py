@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ...notes import RecogniseNotes, TraceNotes
 from ...portable.result import AnyAccuracy, Deferred, Measured, NotMeasured, RunWarning
 from ...portable.tasks.task import task_of
+from ...portable.tasks.two_stage import TwoStage
 from ...runs import Run, model_of
 from .cells import percent, sqnr_cell
 from .classes import ClassChange, classes_without_images
@@ -25,7 +26,7 @@ def notes(run: Run, changes: list[ClassChange], timing: Mapping[str, Sequence[Ru
     found += [
         f"{step.id} failed: {step.reason}" for step in run.steps if step.state == "failed" and step.step.target in shown
     ]
-    found += [sentence for result in run.measured[:1] for sentence in _gaps(result)]
+    found += [sentence for result in run.measured[:1] for sentence in (*_gaps(result), *_outside(result))]
     found += [
         f"{each.target}: the {each.score} of {each.label} fell from {percent(each.before_pct)} to "
         f"{percent(each.now_pct)}: {each.drop_cell} points lost"
@@ -82,6 +83,15 @@ def int8_loss_sentence(result: Measured) -> str:
 
 def _noise(accuracy: AnyAccuracy) -> float:
     return 0.0 if accuracy.sqnr_db is None else 10 ** (-accuracy.sqnr_db / 10)
+
+
+def _outside(result: Measured) -> Iterator[str]:
+    """Yield what times do not include."""
+    if isinstance(result.detector, TwoStage) and any(each.latency for each in result.variants.values()):
+        yield (
+            "times are of the first stage: the second one, which looks at each proposed box, runs after it in numpy "
+            "and in float, the same for every variant"
+        )
 
 
 def _gaps(result: Measured) -> Iterator[str]:
