@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -22,6 +24,9 @@ _FOUND = 0.5  # IoU from which a box is an object
 _LONGEST = 20  # letters of a name
 _LEAST = 9  # pixels of a letter's height
 _LINE, _LINES = 110, 16  # parts of a picture: the width of an outline, the height of a line of text
+
+
+_Place: TypeAlias = tuple[int, int, int, int]  # left, top, right and bottom, in pixels
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,15 @@ def outlined(image: Image.Image, boxes: np.ndarray, outlines: Sequence[Outline])
     pen, width = ImageDraw.Draw(found), max(1, round(max(found.size) / _LINE))
     font = ImageFont.load_default(max(_LEAST, round(max(found.size) / _LINES)))
     places = [_within(box, found.size) for box in boxes]
+    words: list[_Place] = []
+    for place, outline in zip(places, outlines, strict=True):
+        *_, across, down = pen.textbbox((0, 0), outline.words, font=font)
+        words.append(_free(place, (math.ceil(across), math.ceil(down)), found.size, words))
     for place, outline in reversed(list(zip(places, outlines, strict=True))):
         pen.rectangle(place, outline=outline.colour, width=width)
-        _write(pen, place, outline, font)
+    for place, outline in reversed(list(zip(words, outlines, strict=True))):
+        pen.rectangle(place, fill=outline.colour)
+        pen.text(place[:2], outline.words, fill=_ink(outline.colour), font=font)
     return found
 
 
@@ -114,7 +125,7 @@ def _are_objects(found: Detected, labels: Detected) -> list[bool]:
     return [bool(each) for each in ((overlap >= _FOUND) & same).any(1)]
 
 
-def _within(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _within(box: np.ndarray, size: tuple[int, int]) -> _Place:
     """Return the outermost pixels of a box that are in the picture."""
     left, top, width, height = (float(each) for each in box)
     right, bottom = (
@@ -124,19 +135,17 @@ def _within(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]
     return int(left), int(top), max(int(left), right), max(int(top), bottom)
 
 
-def _write(
-    pen: ImageDraw.ImageDraw,
-    place: tuple[int, int, int, int],
-    outline: Outline,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
-    """Write the words over a box; inside, where there is no room above it."""
-    left, top = place[:2]
-    *_, width, height = pen.textbbox((0, 0), outline.words, font=font)
-    left = max(0, min(left, round(pen.im.size[0] - width)))
-    top = round(top - height) if top >= height else top
-    pen.rectangle((left, top, left + width, top + height), fill=outline.colour)
-    pen.text((left, top), outline.words, fill=_ink(outline.colour), font=font)
+def _free(box: _Place, words: tuple[int, int], size: tuple[int, int], taken: Sequence[_Place]) -> _Place:
+    """Return where words stand: over the box, under it, or inside, where they cover no others if possible."""
+    across, down = words
+    left = max(0, min(box[0], size[0] - across))
+    tops = [top for top in (box[1] - down, box[3] + 1) if 0 <= top <= size[1] - down] + [box[1]]
+    found = [(left, top, left + across, top + down) for top in tops]
+    return next((each for each in found if not any(_overlap(each, other) for other in taken)), found[0])
+
+
+def _overlap(one: _Place, other: _Place) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _ink(colour: tuple[int, int, int]) -> str:

@@ -51,6 +51,16 @@ def test_labels_objects_and_others_have_their_colours() -> None:
     assert edge(other, 21, 41, 81, 101) == {drawing.OTHER}, "another class"
 
 
+def test_names_of_two_boxes_do_not_cover_each_other() -> None:
+    first, second = (20, 40, 60, 60), (24, 44, 60, 60)
+    one = drawing.outlined(gray(), np.array([first]), [drawing.Outline((255, 0, 0), "cat 0.9")])
+    both = [drawing.Outline((255, 0, 0), "cat 0.9"), drawing.Outline((0, 255, 0), "dog 0.8")]
+    two = np.asarray(drawing.outlined(gray(), np.array([first, second]), both))
+    above = np.asarray(one)[:40] != np.asarray(gray().convert("RGB"))[:40]
+    assert (two[:40][above] == np.asarray(one)[:40][above]).all(), "the more probable one stays where it was"
+    assert (two[105:] == (0, 255, 0)).all(-1).any(), "the other stands below its box"
+
+
 def test_without_labels_classes_have_colours() -> None:
     picture = drawing.drawn(seen((20, 40, 60, 60, 0, 0.9), (110, 40, 60, 60, 1, 0.9)), gray(), CLASSES)
     assert picture is not None

@@ -63,7 +63,7 @@ def _row(image: AnswerPictures, measured: list[Measured]) -> Markup:
 
 def _picture(head: str, source: str, image: AnswerPictures) -> Markup:
     alt = f"{head} of {image.file}"
-    return el("li", el("img", src=source, alt=alt, width=144, height=144), el("p", name(head), class_="label"))
+    return el("li", el("img", src=source, alt=alt, width=184, height=184), el("p", name(head), class_="label"))
 
 
 def _scores(result: Measured, number: int) -> str:
