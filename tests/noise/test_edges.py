@@ -10,6 +10,8 @@ import torch
 from edgeresnet.noise.diagnose import diagnose
 from edgeresnet.noise.diagnosis import NoiseDiagnosis
 from edgeresnet.noise.grids import Grid
+from edgeresnet.quantization import answers
+from edgeresnet.quantization.net import unshare
 
 from ..quantization import nets
 
@@ -88,3 +90,25 @@ def test_flips_of_maps_are_pixels() -> None:
     unsure = [each.evidence for each in doubts]
     assert all("median pixel" in each for each in unsure)
     assert all(float(each.rsplit(" ", 2)[1].strip("%")) >= 20 for each in unsure), "one of five classes has a fifth"
+
+
+def test_a_detector_is_diagnosed_level_by_level() -> None:
+    model = nets.retina()
+    unshare(model)
+    found = _found(model, nets.images(4), confirm=2)
+    rows = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    assert (found.anchors, found.pixels, found.unit) == (4 * rows, None, "anchor")
+    assert found.agreement == 1 - found.flips / found.anchors
+    assert {"logits.last", "logits.last (2)", "logits.last (3)"} <= {layer.name for layer in found.layers}
+    assert not [cause for cause in found.causes if cause.code == "preprocessing"]
+    assert found.float_layers == ()
+
+
+def test_answers_of_large_maps_are_those_of_some_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = _found(nets.pyramid(), nets.images(4), confirm=1)
+    monkeypatch.setattr(answers, "_EDGE", 4)
+    some = _found(nets.pyramid(), nets.images(4), confirm=1)
+    assert every.pixels == 4 * nets.SIZE**2
+    assert some.pixels == 4 * 16
+    assert some.sqnr_db == pytest.approx(every.sqnr_db, abs=1.5)
+    assert [layer.name for layer in some.worst()[:1]] == [layer.name for layer in every.worst()[:1]]

@@ -16,11 +16,27 @@ from edgeresnet.graph import accepts, half
 from edgeresnet.quantization import answers as rows_of
 from edgeresnet.quantization import engine, gradient, qdq, reads
 from edgeresnet.quantization.net import Net, unshare
-from edgeresnet.quantization.placement import place
+from edgeresnet.quantization.placement import label, place
+from edgeresnet.tune.forecast import Goals
+from edgeresnet.tune.int8 import controlled
 
 from ..graph.rtx import needs_rtx, parsed_and_built
 from ..graph.running import answers, sqnr
-from .nets import CPU, DIALECTS, TENSORRT, constants, equalize, images, int8, notes_of, read, retina, scaled
+from .nets import (
+    CPU,
+    DIALECTS,
+    TENSORRT,
+    batches,
+    constants,
+    equalize,
+    images,
+    int8,
+    notes_of,
+    read,
+    retina,
+    scaled,
+    source,
+)
 from .test_sensitivity import seen
 
 dialects = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
@@ -186,3 +202,19 @@ def test_tensorrt_rtx_builds_what_is_written_for_tensorrt_and_its_half_precision
     assert "CONVOLUTION FLOAT" in parsed_and_built(model)
     assert "CONVOLUTION HALF" in parsed_and_built(half.half(model))
     assert "CONVOLUTION HALF" in parsed_and_built(half.half(detector()))
+
+
+def test_the_search_for_float_layers_takes_those_that_share_weights_as_one(tmp_path: Path) -> None:
+    model, given = detector(), images(40)
+    choices = engine.Choices(CPU, minutes=1.0)
+
+    def quantized(chosen: engine.Choices) -> engine.Quantized:
+        return engine.quantize(source(detector()), None, chosen, batches(given), images(16, seed=9))
+
+    goals = Goals(max_drop_pp=None, max_flips_pct=1e-4, max_confidence_change=None, images=10**7)
+    found = controlled(model, quantized, choices, given, goals, None, tmp_path, "q", 0.0)
+    assert found.notes.tried
+    tried = {name for each in found.notes.tried for name in each.layers}
+    assert tried <= set(notes_of(quantized(choices), CPU).int8)
+    for name in found.notes.chosen.layers:
+        assert not {label(node) for node in found.network.placement.weights.values()} & {name}
