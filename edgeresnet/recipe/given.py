@@ -117,7 +117,8 @@ class Source(Section):
         description="Where the images come from: a folder with one folder per class or a .tar of it, shards of "
         "WebDataset as in `val-{000..049}.tar`, a .csv or .json list, an .npz file, `digits` (comes with edgeresnet) "
         "or `cifar10`. For calibration also `training`. With `task: segmentation`: a folder of images, a list of "
-        "images and masks, a .json of COCO, shards with `0001.mask.png`, or `digits-scenes` (comes with edgeresnet). "
+        "images and masks, a .json of COCO, an .npz file with `masks`, shards with `0001.mask.png`, or `digits-scenes` "
+        "(comes with edgeresnet). "
         "With `task: detection`: a folder of images, a list of images and boxes, a .json of COCO, or `digits-scenes`.",
     )
     masks: str | None = Field(
@@ -147,7 +148,7 @@ class Source(Section):
     @property
     def has_masks_itself(self) -> bool:
         """Whether its masks come with the images: not those of a folder."""
-        return self.source == SCENES or self.source.lower().endswith((".csv", ".json", ".tar"))
+        return self.source == SCENES or self.source.lower().endswith((".csv", ".json", ".npz", ".tar"))
 
     @model_validator(mode="after")
     def _cifar10_alone(self) -> Source:

@@ -17,6 +17,7 @@ from PIL import Image
 from edgeresnet import images, recipe
 from edgeresnet.errors import ImagesError, RecipeError
 from edgeresnet.images import Samples, choose, masks
+from edgeresnet.images.survey import survey
 from edgeresnet.portable.tasks.masks import IGNORED
 from edgeresnet.store import Store
 
@@ -447,3 +448,38 @@ def test_a_recipe_without_masks_is_what_it_was() -> None:
     assert "masks" not in written["images"]["evaluation"]  # type: ignore[index]
     segmentation = recipe.parse(wanted(images__evaluation="digits-scenes", images__ignore_index=0))
     assert recipe.parse(segmentation.to_json()) == segmentation
+
+
+def test_arrays_may_have_masks(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "set.npz"
+    pixels, drawn = rng.integers(0, 256, (6, 8, 8), np.uint8), rng.integers(0, 4, (6, 8, 8))
+    drawn[0, 0] = 255
+    np.savez(path, train_images=pixels[:4], train_masks=drawn[:4], test_images=pixels[4:], test_masks=drawn[4:])
+    training, evaluation = opened(str(path), slot="training"), opened(str(path))
+    assert (len(training), len(evaluation), evaluation.mask(1).tolist()) == (4, 2, drawn[5].tolist())
+    assert np.unique(training.mask(0)).tolist() == [0, 1, 2, 3, IGNORED]
+    part = pickle.loads(pickle.dumps(training.part(2, 4)))
+    assert part.mask(1).tolist() == drawn[3].tolist()
+    assert part.identity == training.subset(np.arange(2, 4)).identity
+    np.savez(path, images=pixels, masks=drawn)
+    assert opened(str(path)).identity != training.identity
+    assert survey(path).masks
+    with pytest.raises(ImagesError, match=r"set\.npz:masks\[0\] has the number 3"):
+        opened(str(path), model__classes=3).mask(0)
+
+
+@pytest.mark.parametrize(
+    ("masks", "words"),
+    [
+        (np.zeros((5, 8, 8), int), r"set\.npz:masks is int64 5×8×8, but images has 6 images"),
+        (np.zeros((6, 8, 8), np.float32), r"set\.npz:masks is float32 6×8×8, but images has 6 images"),
+        (np.zeros((6, 8, 9), int), r"set\.npz:masks\[0\] has 9×8 pixels, but its image .* has 8×8"),
+        (None, r"set\.npz holds images, but no evaluation images with masks under these names"),
+    ],
+)
+def test_arrays_that_are_not_masks_are_refused(tmp_path: Path, masks: np.ndarray | None, words: str) -> None:
+    path = tmp_path / "set.npz"
+    given: dict[str, Any] = {} if masks is None else {"masks": masks}
+    np.savez(path, images=np.zeros((6, 8, 8), np.uint8), **given)
+    with pytest.raises(ImagesError, match=words):
+        opened(str(path)).mask(0)

@@ -16,7 +16,7 @@ from ...portable.documents import form_of, reason, shown
 from ...recipe import Source
 from ...store import Store
 from .. import place
-from . import coco, coco_boxes, masked, pairing, voc, webdataset
+from . import arrays, coco, coco_boxes, masked, pairing, voc, webdataset
 from .arrays import Arrays, digits, npz
 from .boxed import Boxed
 from .cifar import cifar10
@@ -79,7 +79,7 @@ def open_masked(
         return scenes(slot)
     path, given = Path(os.path.expanduser(named.source)), Names.read(Path(os.path.expanduser(names))) if names else None
     with _refused(path):
-        return _masked(path, named.masks, store, given, classes, ignored)
+        return _masked(path, named.masks, slot, store, given, classes, ignored)
 
 
 def open_boxed(
@@ -157,7 +157,7 @@ def pairs_at(path: Path, mask_path: Path | None) -> Masked | None:
     """Open images with masks to look at them: of a folder, or of what has masks itself; None where there are none."""
     with _refused(path):
         if mask_path or _has_masks(path):
-            source, masks, classes = _pairs(path, mask_path, None, None, IGNORE_INDEX)
+            source, masks, classes = _pairs(path, mask_path, None, None, None, IGNORE_INDEX)
             return Masked(source, masks, classes)
     return None
 
@@ -197,15 +197,23 @@ def _has_masks(path: Path) -> bool:
         return False
     if kind == ".json":
         return coco.is_coco(held := coco.load(path)) and not (coco.has(held, "bbox") and not coco.has(held, _DRAWN))
+    if kind == ".npz":
+        return arrays.has_masks(path)
     return pairing.is_list(path, masked.MASK) if kind == ".csv" else kind == ".tar" and webdataset.has_masks(path)
 
 
 def _masked(
-    path: Path, mask_path: str | None, store: Store | None, names: Names | None, classes: int | None, ignored: int
+    path: Path,
+    mask_path: str | None,
+    slot: str,
+    store: Store | None,
+    names: Names | None,
+    classes: int | None,
+    ignored: int,
 ) -> Masked:
     """Open images with masks, and settle what their numbers are called."""
     drawn_at = Path(os.path.expanduser(mask_path)) if mask_path else None
-    source, masks, known = _pairs(path, drawn_at, store, names, ignored)
+    source, masks, known = _pairs(path, drawn_at, slot, store, names, ignored)
     if not known and names is None and classes is None:
         hint = "set `model.classes`, with the background, or name the classes in `images.names`"
         raise ImagesError(f"the masks of {shown(path)}", "do not say how many classes there are", hint=hint)
@@ -213,7 +221,7 @@ def _masked(
 
 
 def _pairs(
-    path: Path, drawn_at: Path | None, store: Store | None, names: Names | None, ignored: int
+    path: Path, drawn_at: Path | None, slot: str | None, store: Store | None, names: Names | None, ignored: int
 ) -> tuple[ImageSource, Masks, tuple[str, ...]]:
     """Return images, their masks, and the classes where the file names them."""
     described = drawn_at or path
@@ -226,6 +234,8 @@ def _pairs(
         return *masked.of_folders(path, drawn_at, store, ignored), ()
     if path.suffix.lower() in (".csv", ".json"):
         return *masked.of_list(path, store, ignored), ()
+    if path.suffix.lower() == ".npz":
+        return *arrays.masked(path, slot, ignored), ()
     return *webdataset.masked(path, store, ignored), ()
 
 

@@ -23,8 +23,11 @@ PARTS = {"training": ("train",), "evaluation": ("test", "val", "valid"), "calibr
 _PAIRS = (
     ("images", "labels"), ("x", "y"), ("X", "y"), ("data", "labels"), ("data", "target"), ("arr_0", "arr_1"),
 )  # fmt: skip
+_MASKED = (("images", "masks"), ("x", "masks"), ("X", "masks"))
 _LARGEST_PACKED = 1 << 34  # bytes
 _SAVE = "save them as np.savez(FILE, images=…, labels=…): uint8 or uint16, N×H×W or N×H×W×3, and N integers or words"
+_SAVE_MASKS = "save them as np.savez(FILE, images=…, masks=…): masks are N×H×W integers, one class number per pixel"
+_EVERY = ("", "train", *PARTS["evaluation"])
 
 
 class Arrays:
@@ -65,6 +68,31 @@ class Arrays:
         return found
 
 
+class ArrayMasks:
+    """Masks in an array, N×H×W. `ignored` is the number of pixels without a label."""
+
+    def __init__(self, title: str, numbers: np.ndarray, ignored: int):
+        self._title, self._numbers, self.ignored = title, numbers, ignored
+        self.hashes = [hashlib.sha256(mask.tobytes()).digest() for mask in numbers]
+        self._places: Sequence[int] = range(len(numbers))
+
+    def name(self, index: int) -> str:
+        return f"{self._title}[{self._places[index]}]"
+
+    def read(self, index: int, size: tuple[int, int]) -> np.ndarray:
+        return np.asarray(self._numbers[index], np.int64)
+
+    def files(self) -> Sequence[str]:
+        return ()
+
+    def part(self, indices: Sequence[int]) -> ArrayMasks:
+        found = copy.copy(self)
+        found._numbers = np.array(self._numbers[indices])
+        found.hashes = [self.hashes[index] for index in indices]
+        found._places = [self._places[index] for index in indices]
+        return found
+
+
 def digits(*, evaluation: bool) -> Arrays:
     """Return the shipped handwritten digits: 1,797, of which 450 are set aside for evaluation."""
     path = shipped("calibration_data") / "digits.npz"
@@ -92,10 +120,31 @@ def npz(path: Path, slot: str) -> Arrays:
     raise ImagesError(shown(path), f"holds {_some(keys)}, but no {what} under these names", hint=_SAVE)
 
 
+def has_masks(path: Path) -> bool:
+    """Return whether an .npz file has masks next to its images."""
+    keys = _keys(path)
+    return any(_pair(keys, part, True, _MASKED) for part in _EVERY)
+
+
+def masked(path: Path, slot: str | None, ignored: int) -> tuple[Arrays, ArrayMasks]:
+    """Read the images and masks of an .npz file: those of a slot, or the first ones that there are."""
+    keys = _keys(path)
+    for part in ("", *PARTS[slot]) if slot else _EVERY:
+        pair = _pair(keys, part, True, _MASKED)
+        if pair and pair[1]:
+            images, masks, title = _arrays(path, pair[0], None), _array(path, pair[1]), f"{shown(path)}:{pair[1]}"
+            if masks.ndim != 3 or len(masks) != len(images.labels) or masks.dtype.kind not in "iu":
+                problem = f"is {_words(masks)}, but {pair[0]} has {len(images.labels)} images"
+                raise ImagesError(title, problem, hint="give masks as N×H×W integers, one for each image")
+            return images, ArrayMasks(title, masks, ignored)
+    what = f"{slot} images with masks" if slot else "images with masks"
+    raise ImagesError(shown(path), f"holds {_some(keys)}, but no {what} under these names", hint=_SAVE_MASKS)
+
+
 def parts(path: Path) -> dict[str, Arrays]:
     """Read all that an .npz file holds, by part; by the file's own name where it has no parts."""
     keys = _keys(path)
-    pairs = {part or path.name: _pair(keys, part, False) for part in ("", "train", *PARTS["evaluation"])}
+    pairs = {part or path.name: _pair(keys, part, False) for part in _EVERY}
     found = {part: _arrays(path, *pair) for part, pair in pairs.items() if pair}
     if not found:
         raise ImagesError(shown(path), f"holds {_some(keys)}, but no images under these names", hint=_SAVE)
@@ -116,10 +165,12 @@ def _readable(path: Path) -> contextlib.AbstractContextManager[None]:
     return foreign(lambda reason: ImagesError(shown(path), f"cannot be read as an .npz file: {reason}", hint=_SAVE))
 
 
-def _pair(keys: Sequence[str], part: str, labelled: bool) -> tuple[str, str | None] | None:
+def _pair(
+    keys: Sequence[str], part: str, labelled: bool, pairs: Sequence[tuple[str, str]] = _PAIRS
+) -> tuple[str, str | None] | None:
     """Return the names under which images and their labels are stored; None where they are not."""
     spelled = ["{}"] if not part else [f"{part}_{{}}", f"{{}}_{part}"]
-    for images, labels in _PAIRS:
+    for images, labels in pairs:
         for form in spelled:
             if form.format(images) in keys and (form.format(labels) in keys or not labelled):
                 return form.format(images), form.format(labels) if form.format(labels) in keys else None

@@ -6,10 +6,8 @@ evaluation have digits of their own.
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Sequence
-from hashlib import sha256
 
 import numpy as np
 from PIL import Image
@@ -18,7 +16,7 @@ from ...portable.tasks.average_precision import Labelled
 from ...portable.tasks.masks import IGNORED
 from ..boxes import Drawn
 from . import boxed
-from .arrays import Arrays, digits
+from .arrays import ArrayMasks, Arrays, digits
 from .boxed import Boxed
 from .masked import Masked
 
@@ -34,37 +32,10 @@ _GRAINS = (4, 8, 16, SIDE)  # of a texture: values to a side
 _INSIDE = 112  # of 255: ink from which a pixel is the digit's
 
 
-class ArrayMasks:
-    """Masks in an array, N×H×W."""
-
-    ignored = IGNORED
-
-    def __init__(self, title: str, numbers: np.ndarray):
-        self._title, self._numbers = title, numbers
-        self.hashes = [sha256(mask.tobytes()).digest() for mask in numbers]
-        self._places: Sequence[int] = range(len(numbers))
-
-    def name(self, index: int) -> str:
-        return f"{self._title}[{self._places[index]}]"
-
-    def read(self, index: int, size: tuple[int, int]) -> np.ndarray:
-        return self._numbers[index].astype(np.int32)
-
-    def files(self) -> Sequence[str]:
-        return ()
-
-    def part(self, indices: Sequence[int]) -> ArrayMasks:
-        found = copy.copy(self)
-        found._numbers = np.array(self._numbers[indices])
-        found.hashes = [self.hashes[index] for index in indices]
-        found._places = [self._places[index] for index in indices]
-        return found
-
-
 def scenes(slot: str) -> Masked:
     """Return the scenes of a slot: gray, with masks of eleven classes, of which 0 is the background."""
     pixels, numbers, _ = _drawn(slot)
-    return Masked(_images(pixels), ArrayMasks(f"{SCENES} masks", numbers), CLASSES)
+    return Masked(_images(pixels), ArrayMasks(f"{SCENES} masks", numbers, IGNORED), CLASSES)
 
 
 def boxed_scenes(slot: str, names: Sequence[str] | None = None, classes: int | None = None) -> Boxed:
