@@ -129,7 +129,7 @@ def check_rows(path: Path, rows: int, detector: Detector) -> None:
 
 
 def classes_in(outputs: Sequence[Value], anchors: int) -> int | None:
-    """Return for how many classes there are logits; None where shapes do not show it. A cell has so many `anchors`."""
+    """Return for how many classes there are logits; None where shapes do not show it. `anchors` are those of a cell."""
     shapes = [each.shape or () for each in outputs]
     if len(shapes) == 1:
         last = shapes[0][2] if len(shapes[0]) == 3 else None
@@ -183,7 +183,7 @@ def _rows(path: Path, outputs: Sequence[Value], shapes: Sequence[_Shape], classe
     for output, shape in zip(outputs, shapes, strict=True):
         if shape[2] not in (classes, OFFSETS) and shape[1] in (classes, OFFSETS):
             raise _turned(path, output, shape, (0, 2, 1))
-        if shape[2] not in (classes, OFFSETS):
+        if shape[2] not in (classes, OFFSETS, None):
             raise _refused(path, outputs, f"has {len(outputs)} outputs", f", and the images have {classes} classes")
     pairs = _paired(path, outputs, [shape[2] for shape in shapes], classes, OFFSETS, [shape[1] for shape in shapes])
     return Parts(classes, *pairs)
@@ -209,8 +209,8 @@ def _paired(
     sizes: Sequence[int | None],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:  # fmt: skip
     """Return the places of scores and of boxes, the largest level first."""
-    if scores == boxes:
-        found = _by_names(path, outputs)
+    if scores == boxes or None in widths:
+        found = _by_names(path, outputs, "has four classes" if scores == boxes else "does not declare all sides")
     else:
         places = range(len(widths))
         found = tuple(tuple(each for each in places if widths[each] == width) for width in (scores, boxes))
@@ -226,14 +226,13 @@ def _paired(
     return one, other
 
 
-def _by_names(path: Path, outputs: Sequence[Value]) -> tuple[tuple[int, ...], ...]:
-    """Return the places of scores and boxes, where there are four classes, so that shapes are alike."""
+def _by_names(path: Path, outputs: Sequence[Value], problem: str) -> tuple[tuple[int, ...], ...]:
+    """Return the places of scores and boxes by their names, where shapes do not show them."""
     kinds = [(bool(_SCORES.search(each.name)), bool(_BOXES.search(each.name))) for each in outputs]
     if any(one == other for one, other in kinds):
         raise ModelError(
             str(path),
-            f"has four classes, so that shapes do not show which of {listed([each.name for each in outputs], 60)} are "
-            "scores",
+            f"{problem}, so that shapes do not show which of {listed([each.name for each in outputs], 60)} are scores",
             hint="rename its outputs: scores, boxes (`torch.onnx.export(…, output_names=['scores', 'boxes'])`)",
         )
     return tuple(tuple(at for at, each in enumerate(kinds) if each[kind]) for kind in (0, 1))

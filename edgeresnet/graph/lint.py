@@ -150,8 +150,8 @@ def _refuse_suppression(file: OnnxFile, classes: int, task: tasks.LearnedTask) -
 
         raise ModelError(
             str(file.path),
-            "suppresses boxes itself, and only the network before that becomes INT8",
-            hint=f"{suppressing.how_to_take_out(file.path)}. As `model.candidate` it is judged as it is",
+            "suppresses boxes itself: INT8 is of the network before that (as `model.candidate` it is judged as it is)",
+            hint=suppressing.how_to_take_out(file.path),
         )
 
 

@@ -12,21 +12,19 @@ from ..portable import onnx_file
 from ..portable.documents import shown
 from .one_output import ONLY_PLACES, ends
 
-_MOST = 10  # names in a hint: two for each level
+_LONGEST = 170  # characters of a line that a message shows without a cut
 _IN_TORCH = "`network.forward = lambda images: network.head(list(network.backbone(images).values()))`"
 
 
 def how_to_take_out(path: Path) -> str:
-    """Return the line that writes the network before the suppression, and the one for torchvision's networks."""
-    line = ""
+    """Return the line that writes the network before the suppression; else the one for torchvision's networks."""
     hint = "export it again; `onnx.checker` reports more"
     with foreign(lambda reason: ModelError(shown(path), f"is not a valid ONNX model: {reason}", hint=hint)):
-        model = onnx.load(path, load_external_data=False)
-        image, names = onnx_file.read(path).inputs[0].name, answers(model)
-        if 2 <= len(names) <= _MOST:
-            line = f"`onnx.utils.extract_model({path.name!r}, 'raw.onnx', [{image!r}], {names!r})`"
-    torch = f"{'or ' if line else ''}export it from torchvision with {_IN_TORCH}"
-    return f"take it out with {line}, {torch}" if line else torch
+        image, names = onnx_file.read(path).inputs[0], answers(onnx.load(path, load_external_data=False))
+    line = f"`onnx.utils.extract_model({path.name!r}, 'raw.onnx', [{image.name!r}], {names!r})`"
+    if len(names) > 1 and len(image.shape or ()) == 4 and len(line) <= _LONGEST:
+        return f"write that: {line}"
+    return f"export that: in torchvision, {_IN_TORCH}"
 
 
 def answers(model: onnx.ModelProto) -> list[str]:

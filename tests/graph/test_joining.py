@@ -76,6 +76,14 @@ def test_names_decide_where_there_are_four_classes() -> None:
         parts(outputs(*shapes), 4)
 
 
+def test_names_decide_where_sides_are_not_known() -> None:
+    shapes: list[Shape] = [(None, None, None), (None, None, None)]
+    found = parts(outputs(*shapes, names="/head/regression_head/Concat_6 /head/classification_head/Concat_6"))
+    assert (found.scores, found.boxes) == ((1,), (0,))
+    with pytest.raises(ModelError, match="does not declare all sides, so that shapes do not show"):
+        parts(outputs(*shapes))
+
+
 @pytest.mark.parametrize(
     ("given", "problem", "hint"),
     [

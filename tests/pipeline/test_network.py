@@ -21,7 +21,13 @@ def wanted(task: str, arch: str) -> recipe.Recipe:
 
 @pytest.mark.parametrize(
     ("task", "arch", "own"),
-    [("classification", "fcn_resnet50", "segmentation"), ("segmentation", "resnet50", "classification")],
+    [
+        ("classification", "fcn_resnet50", "segmentation"),
+        ("segmentation", "resnet50", "classification"),
+        ("detection", "resnet50", "classification"),
+        ("classification", "retinanet_resnet50_fpn", "detection"),
+        ("segmentation", "retinanet_cifar_resnet8", "detection"),
+    ],
 )
 def test_a_network_for_another_task_is_refused(task: str, arch: str, own: str) -> None:
     with pytest.raises(ModelError, match=f"{arch} is a network for {own}, but the recipe's task is {task}") as caught:
