@@ -384,6 +384,26 @@ def test_init_knows_segmentation(command: Command, tmp_path: Path) -> None:
     assert "images.evaluation.masks needs `task: segmentation`" in problem
 
 
+def test_init_knows_detection(command: Command, tmp_path: Path) -> None:
+    _, err = expect(0, command("init", "--task", "detection"))
+    digits = recipe.load("recipe.yaml")
+    assert (digits.task, digits.model.arch, digits.preprocessing.crop) == (
+        "detection",
+        "retinanet_cifar_resnet8",
+        "center",
+    )
+    assert "padded" not in err
+    given = ("--checkpoint", "net.onnx", "--classes", 3, "--size", 64, "--mean", 0.5, "--std", 0.2)
+    _, err = expect(0, command("init", "mine.yaml", *given, "--evaluation", "data/val", "--boxes", "val.json"))
+    mine, text = recipe.load("mine.yaml"), Path("mine.yaml").read_text()
+    assert mine.images.evaluation
+    assert (mine.task, mine.images.evaluation.boxes, mine.preprocessing.crop) == ("detection", "val.json", "pad")
+    assert "images are padded" in err
+    assert "points of mAP are lost" in text
+    problem = err_of(2, command("init", "bad.yaml", *given, "--evaluation", "x", "--boxes", "y", "--masks", "z"))
+    assert "needs `task: " in problem
+
+
 def test_clean_empties_a_store_and_refuses_another_folder(
     command: Command, stored: Command, own_store: Store, tmp_path: Path
 ) -> None:
