@@ -17,6 +17,7 @@ from _peers import serve
 
 from edgeresnet import targets
 from edgeresnet.quantization import calibration, engine, equalize, ranges, sensitivity, session
+from edgeresnet.quantization.net import unshare
 from edgeresnet.report.summary import quantizing_sentences
 
 
@@ -40,6 +41,7 @@ def ours(onnx_file: Path, images: Path, dialect: str, effort: str, residual: str
             yield some(wanted[start : start + size])
 
     model = onnx.load(onnx_file)
+    unshare(model)
     equalizer = equalize.Equalizer(model, some(learn[: sensitivity.observed(tuple(shape))]), 0)
     views = ranges.Views(ranges.Ranges(), ranges.Ranges(), equalizer.of)
     ranges.collect(model, batches(), views)

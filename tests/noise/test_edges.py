@@ -98,7 +98,7 @@ def test_a_detector_is_diagnosed_level_by_level() -> None:
     found = _found(model, nets.images(4), confirm=2)
     rows = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     assert (found.anchors, found.pixels, found.unit) == (4 * rows, None, "anchor")
-    assert found.agreement == 1 - found.flips / found.anchors
+    assert found.agreement == 1 - found.flips / (4 * rows)
     assert {"logits.last", "logits.last (2)", "logits.last (3)"} <= {layer.name for layer in found.layers}
     assert not [cause for cause in found.causes if cause.code == "preprocessing"]
     assert found.float_layers == ()
