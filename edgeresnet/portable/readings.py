@@ -83,8 +83,10 @@ def _score(measured: Measured, promise: Promise, looks: int) -> Reading:
     return _scored(measured.shipped.accuracy, z_for(looks))
 
 
-def _flips(measured: Measured, promise: Promise, looks: int) -> Reading:
+def _flips(measured: Measured, promise: Promise, looks: int) -> Reading | str:
     found, z = measured.shipped.accuracy, z_for(looks)
+    if found.uncompared:
+        return found.uncompared
     return Reading(found.flips_pct, found.flips_interval_pct(z), found.images, lambda k: found.flips_interval_pct(z, k))
 
 

@@ -11,7 +11,7 @@ from ..frozen import OMIT, dataclass
 from . import precision
 from .agreement import Agreement
 from .image_scores import ClassStatistics, ImageScores, ScoreName, Statistics
-from .precision import Matched
+from .precision import SURE, Matched
 
 MAP = ScoreName("mAP", "mAP", "map")
 _STATISTICS = Statistics(
@@ -51,6 +51,13 @@ class BoxAccuracy(ImageScores):
         return self.now is not None and bool(self.now.objects.any())
 
     @property
+    def uncompared(self) -> str:
+        """Why no box is compared with the reference's; empty where some are."""
+        return "" if any(self.agreement.parts) else f"neither FP32 nor it finds a box with a score of {SURE:g} or more"
+
+    @property
     def agreeing(self) -> str:
         """How many answers are the reference's, as the beginning of a sentence."""
+        if self.uncompared:
+            return f"0 of 0 boxes with a score of {SURE:g} or more are"
         return f"{self.agree_pct:.2f} % of the boxes are"

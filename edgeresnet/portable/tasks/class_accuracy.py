@@ -59,6 +59,11 @@ class Accuracy:
         return f"{self.agree} of {self.images} answers are"
 
     @property
+    def uncompared(self) -> str:
+        """Why no answer is compared with the reference's; empty where some are."""
+        return ""
+
+    @property
     def flips_pct(self) -> float:
         return 100 * (self.images - self.agree) / max(self.images, 1)
 

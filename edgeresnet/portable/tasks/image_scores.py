@@ -84,6 +84,11 @@ class ImageScores:
         return 100 * self.agreement.share
 
     @property
+    def uncompared(self) -> str:
+        """Why no part of an answer is compared with the reference's; empty where some are."""
+        return ""
+
+    @property
     def flips_pct(self) -> float:
         return 100 - self.agree_pct
 

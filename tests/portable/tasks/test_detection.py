@@ -208,6 +208,10 @@ def test_each_promise_is_judged_and_a_network_without_boxes_breaks_it() -> None:
     assert "% of boxes changed" in good[3].reason
     bad = judging.judge(promises, "x", result(NOTHING, labels_of()))
     assert [each.verdict for each in bad] == ["BROKEN"] * 4, bad
+    unsure = np.where(np.arange(CLASSES + 4) < CLASSES, FP32 - 4, FP32)  # scores are below 0.5
+    (none,) = judging.judge(promises[3:], "x", result(unsure, labels_of(), unsure))
+    assert none.verdict == "NOT_MEASURED"
+    assert none.reason == "neither FP32 nor it finds a box with a score of 0.5 or more"
     (absent,) = judging.judge([Promise("min_ap_pct", 50, "d")], "x", result(FP32, labels_of()))
     assert (absent.verdict, absent.reason) == ("NOT_MEASURED", "no evaluation image has the class d")
     unlabelled = judging.judge(promises, "x", result(FP32, None))

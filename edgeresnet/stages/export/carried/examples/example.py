@@ -1,6 +1,6 @@
 """Calls what deploy.py built, in Python: `python3 examples/example.py photograph.jpg`, from anywhere.
 
-Reads the image with Pillow or OpenCV, whichever is here, and prints the three best answers; of a detector, the boxes.
+Reads the image with Pillow or OpenCV, whichever is here, and prints the three best answers; of a detector, ten boxes.
 """
 
 import importlib
@@ -32,7 +32,7 @@ def main(photograph: Path) -> None:
         outputs = bundle.outputs
         logits, _, boxes = outputs.of_task.seen(outputs.kept(logits[None]), outputs)
         if boxes is not None:
-            for (left, top, width, height), number, score in zip(*boxes, strict=True):
+            for (left, top, width, height), number, score in list(zip(*boxes, strict=True))[:10]:
                 place = f"{width:.1f} × {height:.1f} pixels at {left:.1f}, {top:.1f}"
                 print(f"{bundle.about.classes[number]}: {score:.2f}, {place}")
             return
