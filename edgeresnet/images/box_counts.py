@@ -127,8 +127,13 @@ def _summed(
         {names[number]: images[number] for number in ranked},
         crowds,
         empty,
-        (*_outside(drawn, sizes), *_flat(drawn), *doubts),
+        (*_none(objects), *_outside(drawn, sizes), *_flat(drawn), *doubts),
     )
+
+
+def _none(objects: Mapping[int, int]) -> Iterable[str]:
+    if not objects:
+        yield "none of these images has an object, so no accuracy can be measured: take other images, or more of them"
 
 
 def _outside(drawn: Sequence[Drawn], sizes: Mapping[int, tuple[int, int]]) -> Iterable[str]:

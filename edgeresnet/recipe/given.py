@@ -215,7 +215,7 @@ def _of_other_tasks(named: Mapping[str, Source], ignored: int, task: str) -> lis
         if each.boxes is not None and not of_task.has_boxes:
             wrong.append(f"images.{slot}.boxes {_needs('detection')}")
         if each.source == SCENES and not (of_task.has_masks or of_task.has_boxes):
-            wrong.append(f"images.{slot}: {SCENES} {_needs('segmentation')}")
+            wrong.append(f"images.{slot}: {SCENES} {_needs('segmentation` or `task: detection')}")
     return wrong + (
         [f"images.ignore_index {_needs('segmentation')}"] if ignored != _NO_MASK and not of_task.has_masks else []
     )

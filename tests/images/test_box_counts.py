@@ -58,6 +58,11 @@ def test_photographs_that_exif_turns_are_doubted_where_nothing_shows_how_they_we
     assert "EXIF turns 1 of 2 photographs: their boxes must be in pixels of the photographs as they are" in doubts(path)
 
 
+def test_images_of_which_none_has_an_object_are_doubted(tmp_path: Path) -> None:
+    samples = opened(written(tmp_path, held(box(5, 90))))
+    assert "none of these images has an object" in box_counts.of_samples(samples.subset([1])).doubts[0]
+
+
 def test_a_crop_that_cuts_objects_off_is_doubted(tmp_path: Path) -> None:
     content = held(box(5, 90, [0, 0, 3, 8]), box(5, 7, [8, 0, 8, 8]))
     content["images"][0] |= {"width": 24}

@@ -120,6 +120,8 @@ def test_a_box_of_no_number_is_refused(tmp_path: Path) -> None:
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImagesError, match=r"has no box: no image has an object"):
         opened(written(tmp_path, held()))
+    with pytest.raises(ImagesError, match=r"has crowds alone, and no object"):
+        opened(written(tmp_path, held(box(5, 90, iscrowd=1))))
     content = held(box(5, 90))
     content["images"][1]["file_name"] = "c.png"
     with pytest.raises(ImagesError, match=r"has 1 of 2 images that do not exist below .*: c\.png"):

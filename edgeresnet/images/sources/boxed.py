@@ -79,5 +79,7 @@ def numbered(
 
 def check_any(drawn: Sequence[Drawn], where: str) -> None:
     """Refuse a set in which no image has an object."""
-    if not any(len(each.objects.boxes) for each in drawn):
-        raise ImagesError(where, "has no box: no image has an object", hint="give images with objects, and their boxes")
+    if all(each.objects.crowd.all() for each in drawn):
+        crowds = any(len(each.objects.boxes) for each in drawn)
+        problem = "has crowds alone, and no object" if crowds else "has no box: no image has an object"
+        raise ImagesError(where, problem, hint="give images with objects, and their boxes")
