@@ -33,7 +33,7 @@ from .quantized import (
 __all__ = ["ERROR", "WARNING", "Compiler", "Finding", "findings"]
 
 _SCALING = {"never": (), "normalised": ("BatchNormalization",), "scaled": ("Mul", "BatchNormalization")}
-_EVERY_FILE: tuple[Rule, ...] = (maps.resizing,)
+_EVERY_FILE: tuple[Rule, ...] = (maps.resizing, maps.reshaping)
 
 
 def findings(model: onnx.ModelProto, target: str, dialect: Dialect) -> list[Finding]:
@@ -368,5 +368,6 @@ _RULES: tuple[Rule, ...] = (
     _residual,
     _signed,
     maps.joining,
+    maps.answering,
     maps.resized,
 )

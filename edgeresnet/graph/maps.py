@@ -1,4 +1,4 @@
-"""Rules of `accepts` for networks that answer for each pixel: resizing and concatenation.
+"""Rules of `accepts` for networks that answer for each pixel or anchor: resizing, concatenation, and their end.
 
 What TensorRT refuses is what TensorRT-RTX 1.7.1's parser reported; what OpenVINO refuses or computes otherwise is what
 2026.4.1 did. Concatenations were timed with OpenVINO and onnxruntime 1.32.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .findings import ERROR, WARNING, Compiler, Finding
-from .quantized import DEQUANTIZE, QUANTIZE, Node, Plan, attribute, title, zero_point
+from .quantized import DEQUANTIZE, MOVES, QUANTIZE, Node, Plan, attribute, title, zero_point
 
 _PLACES = {"half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"}
 
@@ -50,10 +50,43 @@ def _open_sizes(plan: Plan, node: Node) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def reshaping(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
+    """Check a Reshape to one image in a file whose batch may vary: float networks have the same rule."""
+    for node in plan.nodes if compiler.symmetric and plan.open_batch else ():
+        if node.op_type != "Reshape" or plan.is_constant(node.input[0]):
+            continue
+        sides = plan.value(node.input[1])
+        if sides is not None and len(sides) > 1 and sides[0] == 1:
+            yield Finding(
+                ERROR, "reshape-batch", title(node), f"it makes {' × '.join(map(str, sides))} numbers of any batch",
+                "its builder refuses that for more than one image",
+                "export it with a fixed batch, or with 0 for the first side: as many as there are",
+            )  # fmt: skip
+
+
+def answering(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
+    """Check a concatenation that is the answer, or is moved to be the answer."""
+    for node in plan.nodes:
+        if node.op_type == "Concat" and _is_answer(plan, node) and _rounded(plan, node):
+            yield Finding(
+                WARNING, "concat-answer", title(node), "it joins the answer, and its result is quantized",
+                "numbers of different ranges have one scale then, and no layer computes faster",
+                "leave what follows the last layers in float",
+            )  # fmt: skip
+
+
+def _is_answer(plan: Plan, node: Node) -> bool:
+    """Return whether a node's result reaches the end, and only through nodes that move or round it."""
+    takers = [taker for name in node.output for taker in plan.takers[name]]
+    moved = all(taker.op_type in {QUANTIZE, DEQUANTIZE, "Concat", *MOVES} for taker in takers)
+    ends = any(name in plan.outputs for name in node.output)
+    return moved and (ends or bool(takers)) and all(_is_answer(plan, taker) for taker in takers)
+
+
 def joining(plan: Plan, compiler: Compiler) -> Iterator[Finding]:
     """Check a concatenation whose result is INT8, or whose parts are."""
     for node in plan.nodes:
-        if node.op_type != "Concat" or all(plan.is_constant(name) for name in node.input):
+        if node.op_type != "Concat" or all(plan.is_constant(name) for name in node.input) or _is_answer(plan, node):
             continue
         made = [plan.maker.get(name) for name in node.input]
         int8 = [each is not None and each.op_type == DEQUANTIZE for each in made]

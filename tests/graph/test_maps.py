@@ -14,7 +14,7 @@ from edgeresnet import targets
 from edgeresnet.targets import tensorrt_rtx
 
 from .quantized import Net
-from .rtx import needs_rtx
+from .rtx import needs_rtx, parsed_and_built
 from .running import answers, openvino_answers, sqnr
 from .test_accepts import rules
 
@@ -157,3 +157,48 @@ def test_a_concatenation_of_shapes_is_none() -> None:
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "n"))
     model.graph.node.append(helper.make_node("Concat", ["n", "n"], ["nn"], axis=0, name="shape"))
     assert rules(model) == set()
+
+
+def ended(first: int, *, batch: int | str = "batch", answer: str = "float") -> onnx.ModelProto:
+    """Return a network that ends as a detector does: logits and offsets of each cell in rows, next to each other."""
+    net = Net()
+    value = net.qdq("image")
+    parts = []
+    for name, columns in (("logits.rows", 12), ("offsets.rows", 4)):
+        weights = net.dq_weights(f"w.{name}", 2 * columns, 3, 3, 3)
+        bias = net.hold(f"b.{name}", np.zeros(2 * columns, np.float32))
+        found = net.conv(value, f"{name}.conv", weights, bias)
+        found = net.add("Reshape", [found, net.hold(f"{name}.a", np.array([first, 2, columns, 64]))], f"{name}.apart")
+        found = net.add("Transpose", [found], f"{name}.moved", perm=[0, 3, 1, 2])
+        found = net.add("Reshape", [found, net.hold(f"{name}.b", np.array([first, 128, columns]))], name)
+        parts.append(net.qdq(found) if answer == "all INT8" else found)
+    joined = net.add("Concat", parts, "logits" if answer == "float" else "joined", axis=2)
+    if answer != "float":
+        net.qdq(joined, as_name="answer")
+        net.add("Identity", ["answer.dq"], "logits")
+    return net.model(batch=batch)
+
+
+@pytest.mark.parametrize("target", NVIDIA)
+def test_a_reshape_to_one_image_of_an_open_batch_is_refused(target: str) -> None:
+    assert rules(ended(1), target) == {"reshape-batch"}
+    assert rules(ended(0), target) == rules(ended(1, batch=1), target) == set()
+
+
+def test_openvino_takes_a_reshape_to_one_image_as_it_is() -> None:
+    assert "reshape-batch" not in rules(ended(1), "openvino")
+
+
+@pytest.mark.parametrize("target", [*NVIDIA, "onnxruntime", "openvino"])
+@pytest.mark.parametrize("answer", ["all INT8", "joined INT8"])
+def test_an_answer_that_is_rounded_after_it_is_joined_is_a_warning(target: str, answer: str) -> None:
+    found = {rule for rule in rules(ended(0, answer=answer), target) if "concat" in rule}
+    assert found == {"concat-answer"}
+
+
+@needs_rtx
+@pytest.mark.slow
+def test_tensorrt_rtx_refuses_several_images_where_one_is_written() -> None:
+    assert parsed_and_built(ended(0))
+    with pytest.raises(AssertionError):
+        parsed_and_built(ended(1))
