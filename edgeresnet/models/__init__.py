@@ -66,9 +66,9 @@ def build(arch: str, classes: int, channels: int, arguments: Mapping[str, Argume
 
     check_arch(arch)
     if recipe.module_of_factory(arch):
-        from . import factories
+        from . import detectors, factories
 
-        network = factories.build(arch, classes, channels, arguments or {})
+        network = detectors.taken_apart(factories.build(arch, classes, channels, arguments or {}))
     else:
         network = _named(arch).build(arch, classes, channels)
     network.register_forward_hook(_one_tensor)
@@ -151,3 +151,7 @@ def check_answer(network: nn.Module, spec: NetworkSpec, size: int) -> None:
             f"returns shape {shape} for two images instead of {task.shown(2, spec.classes)}",
             hint=f"it must return {task.wanted}; `model.classes` is the number of classes",
         )
+    if task.detector is not None:
+        from . import detectors
+
+        detectors.check_anchors(network, task.detector, title)

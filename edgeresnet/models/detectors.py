@@ -9,18 +9,21 @@ Of Faster R-CNN the answer is images × cells × numbers: features, a logit for 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, FeaturePyramidNetwork
 
+from ..errors import ModelError
 from ..portable.tasks import two_stage
+from ..portable.tasks.two_stage import AnyDetector
 from . import anchors, cifar, names, zoo
 
+_Anchors: TypeAlias = tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]
 _SMALL_CONVOLUTIONS = 2  # of each small head; torchvision's have four
 
 
@@ -37,15 +40,34 @@ def build(arch: str, classes: int, channels: int) -> nn.Module:
     return _small(SmallBody(depth, shortcut, width, channels), width, classes)
 
 
+def taken_apart(network: nn.Module) -> nn.Module:
+    """Return what learns of a RetinaNet that somebody built of torchvision's parts; any other network as it is."""
+    if not isinstance(network, RetinaNet):
+        return network
+    theirs = network.anchor_generator
+    sizes = tuple(tuple(map(float, each)) for each in theirs.sizes)
+    return OneTensor(network.backbone, network.head, (sizes, tuple(map(float, theirs.aspect_ratios[0]))))
+
+
+def check_anchors(network: nn.Module, detector: AnyDetector | None, arch: str) -> None:
+    """Refuse anchors that are not those of a network that somebody built."""
+    own = getattr(network, "own_anchors", None)
+    if own and detector and own != (detector.sizes, detector.ratios):
+        sizes, ratios = ([list(each) for each in own[0]], list(own[1]))
+        hint = f"set `model.anchors` to {{sizes: {sizes}, ratios: {ratios}}}".replace(".0,", ",").replace(".0]", "]")
+        raise ModelError(arch, "has other anchors than the recipe", hint=hint)
+
+
 class OneTensor(nn.Module):
     """The parts of a RetinaNet that learn: logits and offsets of each anchor, next to each other."""
 
     backbone: Any
     head: Any
 
-    def __init__(self, backbone: nn.Module, head: nn.Module):
+    def __init__(self, backbone: nn.Module, head: nn.Module, own_anchors: _Anchors | None = None):
         super().__init__()
         self.backbone, self.head = backbone, head
+        self.own_anchors = own_anchors  # of a network that somebody built: sizes and ratios
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found = self.head(list(self.backbone(x).values()))

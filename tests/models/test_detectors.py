@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from edgeresnet.errors import ModelError
 from edgeresnet.models import anchors, checkpoint, detectors, names, plans, pyramids, recognise, shapes
 from edgeresnet.portable.tasks.detector import Detector
 from edgeresnet.portable.tasks.two_stage import TwoStage
+from edgeresnet.stages.specs import Architecture
 
 from .networks import enlivened, lively
 
@@ -140,3 +142,29 @@ def test_weights_that_torchvision_published_divide_by_the_variance_alone(tmp_pat
             checkpoint.load_into(ours, tmp_path / "net.pth", "fasterrcnn_resnet50_fpn")
             found = ours.eval()(images)[0, 256 + 64 + 16 :][:4, :256]
             assert bool((found - wanted).abs().max() > 1e-3 * wanted.abs().max()) == apart
+
+
+OWN = """
+from torchvision.models import resnet18
+from torchvision.models.detection import RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+
+
+def make(classes):
+    backbone = resnet_fpn_backbone(backbone_name="resnet18", weights=None, returned_layers=[3, 4])
+    anchors = AnchorGenerator(((32, 48), (64, 96), (128, 192)), ((0.5, 1.0),) * 3)
+    return RetinaNet(backbone, classes, anchor_generator=anchors)
+"""
+
+
+def test_somebodys_retinanet_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_retinanet.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    network = models.build("own_retinanet.py:make", 6, 3)
+    own = Detector(64, 6, (4, 2, 1), ((32, 48), (64, 96), (128, 192)), (0.5, 1.0))
+    models.check_answer(network, Architecture("theirs", 6, 3, task="detection", detector=own), 64)
+    other = replace(own, sizes=((16, 48), *own.sizes[1:]))
+    with pytest.raises(ModelError, match="theirs has other anchors than the recipe") as caught:
+        models.check_answer(network, Architecture("theirs", 6, 3, task="detection", detector=other), 64)
+    assert "{sizes: [[32, 48], [64, 96], [128, 192]], ratios: [0.5, 1]}" in caught.value.hint
