@@ -24,7 +24,10 @@ def detector(recipe: Recipe, arch: str | None, classes: int, onnx: OnnxFile | No
     if given is None and own:
         return own
     levels = len(given.sizes) if given else len(anchors.SIZES)
-    grids = own.grids if own else _grids(size, levels, cell_anchors(recipe), onnx)
+    if given and given.stride:
+        grids = anchors.grids(size, given.stride, levels)
+    else:
+        grids = own.grids if own else _grids(size, levels, cell_anchors(recipe), onnx)
     return given.detector(size, classes, grids) if given else anchors.usual(size, classes, grids)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,11 @@ class Anchors(Section):
     )
     ratios: Annotated[tuple[Ratio, ...], Field(min_length=1, max_length=64)] = Field(
         (0.5, 1.0, 2.0), description="Heights of anchors by their widths, the same for all levels."
+    )
+    stride: Literal[1, 2, 4, 8, 16, 32, 64] | None = Field(
+        None,
+        description="Pixels from a cell of the finest level to the next one; each level has the double. Unset: as an "
+        "ONNX file's shapes show it, else 8.",
     )
     least: float = Field(0.05, ge=0, lt=1, description="Smallest score of a box.")
     overlap: float = Field(

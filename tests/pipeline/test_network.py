@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgeresnet import recipe
 from edgeresnet.errors import ModelError
-from edgeresnet.pipeline import network
+from edgeresnet.pipeline import detecting, network
+from edgeresnet.portable.onnx_file import FLOAT, OnnxFile, Value
 
 pytestmark = pytest.mark.unit
 
@@ -98,3 +100,25 @@ def test_a_detector_of_two_stages_is_neither_trained_nor_pruned_nor_searched(giv
     read = read.model_copy(update={"model": read.model.model_copy(update={"checkpoint": None})})
     with pytest.raises(ModelError, match=f"fasterrcnn_resnet50_fpn {why}"):
         network._architecture(read, {}, None)
+
+
+@pytest.mark.parametrize(("stride", "grids"), [(None, (8, 4)), (4, (16, 8))])
+def test_your_own_network_has_its_own_stride(stride: int | None, grids: tuple[int, ...]) -> None:
+    anchors = {"sizes": [[10, 20], [30, 40]], "stride": stride}
+    model = {"arch": "my.module:make", "classes": 3, "checkpoint": "x.pth", "anchors": anchors}
+    raw = {"version": 1, "task": "detection", "model": model}
+    about = recipe.parse({**raw, "preprocessing": {"size": 64, "mean": [0.5], "std": [0.5]}})
+    found = detecting.detector(about, "my.module:make", 3, None)
+    assert found is not None
+    assert found.grids == grids
+
+
+@pytest.mark.parametrize(("rows", "grids"), [(360, (12, 6)), (90, (6, 3)), (None, (6, 3))])
+def test_the_rows_of_a_file_show_its_stride(rows: int | None, grids: tuple[int, ...]) -> None:
+    model = {"classes": 3, "checkpoint": "x.onnx", "anchors": {"sizes": [[10, 20], [30, 40]], "ratios": [1]}}
+    raw = {"version": 1, "task": "detection", "model": model}
+    about = recipe.parse({**raw, "preprocessing": {"size": 48, "mean": [0.5], "std": [0.5]}})
+    file = OnnxFile(Path("x.onnx"), (), (Value("all", FLOAT, (None, rows, 7)),), frozenset(), {}, ())
+    found = detecting.detector(about, None, 3, file)
+    assert found is not None
+    assert found.grids == grids
