@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,9 +11,7 @@ from ..images import Samples
 from ..portable.tasks.masks import Packed
 from ..portable.tasks.objects import Objects
 from ..tasks.detection import ABSENT, CROWD
-
-if TYPE_CHECKING:
-    from .batches import Moves
+from .moves import Moves
 
 _LEAST = 0.25  # of an object, that must be left in the image: else it is as a crowd
 

@@ -28,7 +28,8 @@ from ..recipe import Recover, Train
 from ..store import write_bytes
 from . import parts, process_group
 from . import precision as precisions
-from .batches import Moves, Split
+from .batches import Split
+from .moves import Moves
 
 STATE = "state.pt"
 Teach = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # images and logits → how far a teacher's answers are

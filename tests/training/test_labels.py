@@ -15,8 +15,8 @@ from edgeresnet.portable.tasks.masks import Packed
 from edgeresnet.portable.tasks.objects import Objects
 from edgeresnet.recipe import Augment
 from edgeresnet.tasks.detection import ABSENT, CROWD
-from edgeresnet.training.batches import Moves
 from edgeresnet.training.labels import Labels, labels_of
+from edgeresnet.training.moves import Moves
 
 HOW = Augment(flip=True, shift=3)
 SIDE = 16

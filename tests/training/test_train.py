@@ -26,8 +26,8 @@ from edgeresnet.stages.specs import Architecture, TrainInputs, TrainSpec
 from edgeresnet.stages.train import METRICS, train
 from edgeresnet.store import Given
 from edgeresnet.training import parts, precision
-from edgeresnet.training.batches import Moves
 from edgeresnet.training.loop import STATE, Training
+from edgeresnet.training.moves import Moves
 
 from ..conftest import tiny
 
