@@ -257,7 +257,7 @@ class Recipe(Section):
             raise ValueError(f"verify.threshold is for one class per image, not for {self.task}: remove it")
         self.promises.check_task(self.task)
         onnx, images, calibration = is_onnx(self.model.checkpoint), self.images, self.images.calibration
-        wrong = {
+        wrong: dict[str, object] = {
             "images.training is missing: `train` needs it": self.train and not images.training,
             "model.checkpoint is missing: name a file of weights, or add a `train` section": not self.train
             and not self.model.checkpoint,

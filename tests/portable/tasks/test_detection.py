@@ -247,7 +247,9 @@ def test_labels_and_expected_answers_travel_in_files(tmp_path: Path) -> None:
     assert TASK.read_labels(tmp_path) is None
     TASK.write_labels(labels_of(), tmp_path)
     TASK.write_expected(OUTPUTS.kept(ROUGH), tmp_path)
-    assert np.array_equal(TASK.read_labels(tmp_path).boxes, labels_of().boxes)
+    read: Objects | None = TASK.read_labels(tmp_path)
+    assert read is not None
+    assert np.array_equal(read.boxes, labels_of().boxes)
     assert np.array_equal(TASK.read_expected(tmp_path).found.scores, OUTPUTS.kept(ROUGH).found.scores)
 
 
@@ -261,9 +263,10 @@ def test_a_device_cannot_return_counts_of_other_boxes() -> None:
         TASK.check_counts(good, expected, None, OUTPUTS)
     found = good.shipped.accuracy
     assert isinstance(found, BoxAccuracy)
-    other = labels_of(answers(seed=5))
+    other = TASK.against(expected, labels_of(answers(seed=5)), OUTPUTS)(OUTPUTS.kept(ROUGH))
+    assert isinstance(other, BoxAccuracy)
     wrong = [
-        replace(found, now=TASK.against(expected, other, OUTPUTS)(OUTPUTS.kept(ROUGH)).now),
+        replace(found, now=other.now),
         replace(found, agreement=Agreement(found.agreement.agree, found.agreement.agree)),
         replace(found, agreement=Agreement(found.agreement.agree[1:], found.agreement.parts[1:])),
     ]
