@@ -42,6 +42,7 @@ class Dialect:
     zero_points: str = "never"  # of signed activations: "never", "where-closer" to FP32, "always" (they are uint8)
     integer_bias: bool = False  # of a Gemm, in 32 bits: only with it is the Gemm computed as INT8
     float_additions: str = "never"  # or of an Add next to "normalised" values, or "scaled" ones: attention too
+    rounds_for_all: bool = field(default=False, metadata=OMIT)  # a layer is INT8 where all readers get rounded values
     image_zeros: str = field(default="one", metadata=OMIT)  # of padded images: "one", or "per-channel" on this x86
 
 

@@ -121,6 +121,9 @@ def place(net: Net, dialect: Dialect, exclude: tuple[str, ...] = (), *, deep: bo
     for node in reversed(net.nodes):  # readers first: what feeds a quantized reader may be INT8 itself
         if node.kind in POOLING and _all_read_quantized(found, net, node.name):
             _quantize(found, net, dialect, node, 0)
+    if dialect.rounds_for_all:
+        made = found.points.keys() & found.weights.keys()
+        found.reads |= {(reader.name, slot) for name in made for reader, slot in net.readers.get(name, [])}
     _pass_on(found, net, dialect)
     found.padded = {found.source(node.inputs[0]) for node in net.nodes if node.kind == "Pad"} & found.points.keys()
     for node in net.nodes:

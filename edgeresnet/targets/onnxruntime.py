@@ -60,7 +60,12 @@ class OnnxRuntime:
     # Convolutions of uint8 are a tenth faster than those of int8. A Gemm with a float bias dequantizes its weights in
     # each inference, and computes with them in float.
     dialect = Dialect(
-        activations="u8-after-relu", residual="both", channel_multiple=16, zero_points="always", integer_bias=True
+        activations="u8-after-relu",
+        residual="both",
+        channel_multiple=16,
+        zero_points="always",
+        integer_bias=True,
+        rounds_for_all=True,
     )
     options = Options
 

@@ -11,6 +11,7 @@ import pytest
 from edgeresnet import targets
 from edgeresnet.graph import accepts
 from edgeresnet.graph.quantized import Plan
+from edgeresnet.portable import codec
 from edgeresnet.portable.session import Dialect
 from edgeresnet.quantization import placement as places
 from edgeresnet.quantization import qdq
@@ -23,6 +24,7 @@ from .nets import (
     CPU,
     DIALECTS,
     RESIDUAL,
+    SIZE,
     TENSORRT,
     Make,
     Maker,
@@ -110,6 +112,22 @@ def test_a_reader_of_a_quantized_tensor_reads_what_is_quantized(make: Make, dial
     net, found = placed(make(), dialect)
     read = [node.inputs[slot] for node in net.nodes for slot in (0, 1) if (node.name, slot) in found.reads]
     assert set(read) == set(found.points)
+
+
+@pytest.mark.parametrize("rounds_for_all", [False, True])
+def test_a_layer_that_is_also_an_answer_is_rounded_for_it_where_the_compiler_needs_that(rounds_for_all: bool) -> None:
+    net = Maker()
+    features = net.conv(net.relu(net.conv("image", "c1", 8)), "c2", 8)
+    net.cat("logits", features, net.conv(features, "c3", 4))
+    _, found = placed(net.model(12, SIZE, SIZE), replace(BOTH, rounds_for_all=rounds_for_all))
+    assert ("c3_out", 0) in found.reads
+    assert (("logits", 0) in found.reads) == rounds_for_all
+    assert ("logits", 1) not in found.reads
+
+
+def test_onnxruntime_rounds_for_all_and_a_dialect_that_does_not_has_its_old_key() -> None:
+    assert targets.get("onnxruntime").dialect.rounds_for_all
+    assert "rounds_for_all" not in codec.encode(BOTH)
 
 
 @dialects

@@ -19,7 +19,7 @@ from edgeresnet.portable.tasks.precision import Matched, agreement, matches
 
 pytestmark = pytest.mark.unit
 
-BOX, FAR, ELSEWHERE = (0, 0, 10, 10), (50, 50, 10, 10), (100, 0, 10, 10)
+BOX, FAR, AWAY = (0, 0, 10, 10), (50, 50, 10, 10), (100, 0, 10, 10)
 SHORT = (0, 0, 10, 7.2)  # its IoU with BOX is 0.72: 5 of 10 thresholds
 
 
@@ -62,7 +62,7 @@ def random_images(count: int, classes: int, seed: int = 0, shift: float = 1.0) -
 
 # Two images: in the first all is found, one object imprecisely; in the second one of two, after a box that is wrong.
 LABELS = labelled([(BOX, 0), (FAR, 2)], [(BOX, 0), (FAR, 0)])
-ANSWERS = found([(SHORT, 0, 0.9), (FAR, 2, 0.8)], [(ELSEWHERE, 0, 0.7), (FAR, 0, 0.6), (BOX, 3, 0.5)])
+ANSWERS = found([(SHORT, 0, 0.9), (FAR, 2, 0.8)], [(AWAY, 0, 0.7), (FAR, 0, 0.6), (BOX, 3, 0.5)])
 
 
 def test_scores_by_hand() -> None:
@@ -93,7 +93,7 @@ def test_images_and_classes_without_objects_have_no_score() -> None:
 
 
 def test_only_the_hundred_most_probable_boxes_of_a_class_count() -> None:
-    wrong = [(ELSEWHERE, 0, 0.9)] * 99
+    wrong = [(AWAY, 0, 0.9)] * 99
     assert matches(labelled([(BOX, 0)]), found([*wrong, (BOX, 0, 0.5)]), 1).map == pytest.approx(1 / 100)
     assert matches(labelled([(BOX, 0)]), found([*wrong, (FAR, 0, 0.6), (BOX, 0, 0.5)]), 1).map == 0
 
@@ -157,7 +157,7 @@ def test_damaged_text_is_refused(name: str, text: str) -> None:
 
 def test_agreement_by_hand() -> None:
     before = found([(BOX, 0, 0.9), (FAR, 0, 0.8), (FAR, 1, 0.7), (BOX, 0, 0.4)], [], [(BOX, 0, 0.9)], [(BOX, 0, 0.5)])
-    now = found([(SHORT, 0, 0.6), (FAR, 1, 0.5), (ELSEWHERE, 0, 0.9)], [], [(BOX, 1, 0.9)], [])
+    now = found([(SHORT, 0, 0.6), (FAR, 1, 0.5), (AWAY, 0, 0.9)], [], [(BOX, 1, 0.9)], [])
     found_both = agreement(before, now)
     assert found_both.agree == (2, 0, 0, 0)
     assert found_both.parts == (4, 0, 2, 1)
