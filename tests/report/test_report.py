@@ -254,7 +254,8 @@ def test_what_a_devices_own_decoding_changes_is_a_note() -> None:
     about["results"]["openvino"]["decoding"] = {"opencv": changed, "pillow": same, "other": None}
     notes = [note for note in summary.of(runs.decoded(about)).notes if "decoded with" in note]
     assert notes == [
-        "openvino: decoded with opencv on the device, the answers of 2 of 16 images change (0.60 levels on average, 9 at most)"
+        "openvino: decoded with opencv on the device, the answers of 2 of 16 images change (0.60 levels on average, "
+        "9 at most)"
     ]
 
 
