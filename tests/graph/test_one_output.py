@@ -10,14 +10,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeresnet import tasks
+from edgeresnet import targets, tasks
 from edgeresnet.context import Context
 from edgeresnet.errors import ModelError
 from edgeresnet.graph import adopt, deliver, lint, one_output
 from edgeresnet.portable import onnx_file
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.portable.tasks.detector import Detector
+from edgeresnet.portable.tasks.task import Outputs
 from edgeresnet.stages import trace
+from edgeresnet.stages.compile import compile_network
+from edgeresnet.stages.specs import CompileInputs, CompileSpec
+from edgeresnet.store import Given
 
 from .running import answers, openvino_answers
 
@@ -175,6 +179,17 @@ def test_boxes_that_a_network_suppressed_become_rows(single: bool, tmp_path: Pat
         np.testing.assert_allclose(found[0, : len(wanted), 4], 1 / (1 + np.exp(-wanted[:, 0])), rtol=1e-5)
         np.testing.assert_array_equal(found[0, : len(wanted), 5], np.abs(wanted[:, 1]).astype(int))
         assert not found[0, len(wanted) :].any()
+
+
+def test_what_is_compiled_of_a_candidate_has_one_output(tmp_path: Path) -> None:
+    path = suppressed(tmp_path)
+    target = targets.get("onnxruntime")
+    spec = CompileSpec("onnxruntime", target.options(), joins=DETECTOR)
+    (tmp_path / "out").mkdir()
+    compile_network(CompileInputs(Given("c", path)), spec, tmp_path / "out", Context(0, tmp_path))
+    answer = target.load(tmp_path / "out").infer(GIVEN[:1])
+    kept = Outputs("detection", 10, SIZE, DETECTOR).kept(answer)
+    assert kept.found.counts.tolist() == [int((GIVEN[:1].reshape(-1, 4)[:, 0] > 0.5).sum())]
 
 
 def test_a_candidate_with_several_outputs_gets_one(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from edgeresnet.portable import codec
 from edgeresnet.portable.measure import TimingPlan
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.portable.session import Dialect
+from edgeresnet.portable.tasks.detector import Detector
 from edgeresnet.recipe.sections import Prune, Quantize, Recover, Trace, Train
 from edgeresnet.stages import candidates, int8, specs
 from edgeresnet.store import Artifact, Given, ManifestRecord, Parent
@@ -57,6 +58,18 @@ DIALECT_JSON = {
     "zero_points": "never",
     "integer_bias": False,
     "float_additions": "never",
+}
+DETECTOR = Detector(8, 3, (4,), ((2.0, 3.0),), (1.0,), most=7)
+DETECTOR_JSON = {
+    "size": 8,
+    "classes": 3,
+    "grids": [4],
+    "sizes": [[2.0, 3.0]],
+    "ratios": [1.0],
+    "least": 0.05,
+    "overlap": 0.5,
+    "candidates": 1000,
+    "most": 7,
 }
 PLAN, PLAN_JSON = TimingPlan(5, 30.0), {"processes": 5, "seconds": 30.0}
 OPTIONS = targets.get("onnxruntime").options()
@@ -164,6 +177,21 @@ BUNDLE_JSON = {
         (
             specs.CompileSpec("onnxruntime", OPTIONS, PIXELS, "int8#2"),
             {"target": "onnxruntime", "options": OPTIONS_JSON, "preprocessing": PIXELS_JSON, "build": "int8#2"},
+        ),
+        (
+            specs.CompileSpec("onnxruntime", OPTIONS, joins=DETECTOR),
+            {"target": "onnxruntime", "options": OPTIONS_JSON, "joins": DETECTOR_JSON},
+        ),
+        (
+            specs.TraceSpec(specs.Architecture("x", 3, 1, task="detection", detector=DETECTOR), Trace()),
+            {
+                "arch": "x",
+                "classes": 3,
+                "channels": 1,
+                "task": "detection",
+                "detector": DETECTOR_JSON,
+                "trace": {"batch": "dynamic"},
+            },
         ),
         (
             specs.VerifySpec("openvino", PLAN, "int8"),
