@@ -28,7 +28,8 @@ class Measure:
         self.value = value
         nothing = np.zeros((images, 0))
         self.objects = np.column_stack([nothing, *(each.objects for each in matches)])  # images × classes
-        self.hits = np.column_stack([nothing, *map(_hits, matches)])  # images × classes and thresholds
+        few = nothing.astype(np.uint16)
+        self.hits = np.column_stack([few, *map(_hits, matches)])  # images × classes and thresholds
         self.without = np.column_stack([nothing, *map(without_each, matches)])  # images × classes
 
 
@@ -144,7 +145,8 @@ def _influence(
 def _hits(found: Matches) -> np.ndarray:
     """Return how many objects are found in each image (rows) at each threshold."""
     rows = found.correct & ~found.ignored
-    return np.stack([np.bincount(found.image[row], minlength=len(found.objects)) for row in rows], axis=1)
+    counts = [np.bincount(found.image[row], minlength=len(found.objects)) for row in rows]
+    return np.stack(counts, axis=1).astype(np.uint16)
 
 
 def _mean(without: np.ndarray) -> np.ndarray:
