@@ -91,13 +91,12 @@ def test_all_wrong_keys_at_once_each_with_its_path_and_the_nearest_word() -> Non
             {"task": "detection", "images": {"training": "a.json"}, "train__label_smoothing": 0.1, "promises": {}},
             "train.label_smoothing is for one class per image or pixel, not for boxes: remove it",
         ),
-        (
-            {"task": "detection", "images": {"training": "a.json"}, "prune": {"macs": 0.5}, "promises": {}, **OWN},
-            "prune: your own detector cannot be pruned",
-        ),
         ({"model__anchors": {"sizes": [[8], [16]]}}, "model.anchors needs `task: detection`"),
         ({"model__anchors": {"sizes": [[8], [16, 22]]}}, "model.anchors: sizes must have as many sizes for each level"),
-        ({"task": "detection", "images": {}, "verify": {"threshold": 0.5}}, "verify.threshold is for one class per image"),
+        (
+            {"task": "detection", "images": {}, "verify": {"threshold": 0.5}},
+            "verify.threshold is for one class per image",
+        ),
         ({"model__anchors": {"sizes": []}}, "model.anchors.sizes: "),
         ({"images__calibration": "evaluation"}, "must not come from the evaluation images"),
         ({"images__evaluation": {"from": "x", "download": True}}, "can only be set with `from: cifar10`"),

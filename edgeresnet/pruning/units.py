@@ -107,6 +107,15 @@ def of(network: nn.Module, channels: int, size: int) -> Cuttable:
     return Cuttable(tuple(pools), tuple(_layers(network, channels, size)), vectors)
 
 
+def shows_channels(network: nn.Module) -> bool:
+    """Return whether a detector's last layers can be seen before their numbers are put next to each other."""
+    if not isinstance(network, detectors.OneTensor):
+        return False
+    heads = (getattr(network.head, f"{name}_head", None) for name in ("classification", "regression"))
+    wanted = zip(heads, ("cls_logits", "bbox_reg"), strict=True)
+    return all(hasattr(head, "conv") and hasattr(head, last) for head, last in wanted)
+
+
 @dataclass
 class _Unit:
     channels: dict[Place, list[int]]

@@ -16,7 +16,7 @@ from ..portable.result import Promise
 from ..portable.tasks import DEFAULT, TaskName
 from ..portable.tasks.task import of_answers, task_of
 from .anchors import Anchors
-from .base import Expression, Section, is_onnx, module_of_factory
+from .base import Expression, Section, is_onnx
 from .given import Images, Model, Source
 from .learning import Augment, Learning, Prune, Recover, Train
 
@@ -278,10 +278,7 @@ class Recipe(Section):
             and calibration.source == "training"
             and not images.training,
         }
-        boxes, own = task_of(self.task).has_boxes, module_of_factory(self.model.arch or "")
-        wrong["prune: your own detector cannot be pruned, for it hides its channels: use a RetinaNet by its name"] = (
-            self.prune and boxes and own
-        )
+        boxes = task_of(self.task).has_boxes
         for name in ("train", "recover"):
             smoothed = boxes and (learning := getattr(self, name)) and learning.label_smoothing
             wrong[f"{name}.label_smoothing is for one class per image or pixel, not for boxes: remove it"] = smoothed

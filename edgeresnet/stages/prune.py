@@ -40,6 +40,12 @@ def prune(inputs: PruneInputs, spec: PruneSpec, out: Path, ctx: Context) -> Prun
     torch.set_num_threads(machine.cores())
     network = checkpoint.network_of(inputs.network, spec.network)
     models.check_answer(network, spec.network, size)
+    if spec.network.detector and not units.shows_channels(network):
+        raise ModelError(
+            str(spec.network.arch),
+            "cannot be pruned: how it joins the answers of its levels hides its channels",
+            hint="return torchvision's RetinaNet from your function, with torchvision's head",
+        )
     cuttable = units.of(network, spec.network.channels, size)
     if plan.importance == "taylor":
         assert inputs.training is not None  # the planner hands them in

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from edgeresnet import images, models, recipe
 from edgeresnet.context import Context
+from edgeresnet.errors import ModelError
 from edgeresnet.images import Samples
 from edgeresnet.models import anchors, checkpoint, recognise, shapes
 from edgeresnet.notes import TrainNotes
+from edgeresnet.portable.tasks.detector import Detector
+from edgeresnet.pruning import units
 from edgeresnet.recipe import Prune, Recover, Train
 from edgeresnet.stages import recover
 from edgeresnet.stages.prune import prune
@@ -115,3 +118,45 @@ def test_it_is_pruned_and_recovers(trained: tuple[Path, TrainNotes], samples: Sa
     other = models.build(ARCH, 12, 1)
     checkpoint.load_into(other, out / checkpoint.FILE, ARCH, but=HEAD)
     assert other.state_dict()[f"{HEAD}bias"].unique().tolist() == [pytest.approx(-math.log(99))]  # objects are few
+
+
+OWN = """
+import torch
+from torch import nn
+from torchvision.models.resnet import resnet18
+from torchvision.models.detection import RetinaNet, anchor_utils, backbone_utils
+
+
+def whole(classes):
+    backbone = backbone_utils._resnet_fpn_extractor(resnet18(norm_layer=nn.BatchNorm2d), 5, returned_layers=[3, 4])
+    sizes = ((16,), (32,), (64,))
+    return RetinaNet(backbone, classes, anchor_generator=anchor_utils.AnchorGenerator(sizes, ((1.0,),) * 3))
+
+
+class Plain(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body, self.numbers = nn.Conv2d(1, 8, 3, 2, 1), nn.Conv2d(8, classes + 4, 1)
+
+    def forward(self, x):
+        return self.numbers(self.body(x)).flatten(2).transpose(1, 2)
+"""
+
+
+def test_a_detector_that_hides_its_channels_is_not_pruned(samples: Samples, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    arch = f"{tmp_path / 'own.py'}:Plain"
+    save_file(models.build(arch, 10, 1).state_dict(), tmp_path / "w.safetensors")
+    detector = Detector(SIDE, 10, grids=(16,), sizes=((8.0,),), ratios=(1.0,))
+    about = Architecture(arch, 10, 1, task="detection", detector=detector)
+    spec = PruneSpec(about, Prune(macs=0.6), 4, samples.preprocessing, seed=0)
+    with pytest.raises(ModelError, match="cannot be pruned: how it joins"):
+        prune(PruneInputs(Given("d", tmp_path / "w.safetensors")), spec, tmp_path, Context(0, tmp_path))
+
+
+def test_the_channels_of_a_retinanet_that_a_function_returns_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    network = models.build(f"{tmp_path / 'own.py'}:whole", 10, 3)
+    assert units.shows_channels(network)
+    ends = {pool.title for pool in units.of(network, 3, 64).pools if not pool.may_be_cut}
+    assert ends == {HEAD.removesuffix("."), "head.regression_head.bbox_reg"}
