@@ -17,6 +17,7 @@ from .. import limits
 from ..codec import CodecError
 from ..frozen import dataclass
 from ..intervals import Z95, Interval
+from . import image_precision
 from .agreement import Agreement
 from .average_precision import (
     MOST,
@@ -159,14 +160,17 @@ class Matched:
 
     @functools.cached_property
     def _map_of_images(self) -> np.ndarray:
-        places = _places(self.boxes.image * self.classes + self.boxes.number)
-        sums, classes = np.zeros(self.images), np.zeros(self.images)
-        for image, number, objects in zip(*(each.tolist() for each in self.counts), strict=True):
-            part = places.get(image * self.classes + number)
-            classes[image] += 1
-            if part is not None and self.boxes.correct[part].any():
-                each = average_precision([_matches(self.boxes, part, np.array([objects]))])
-                sums[image] += each.mean
+        boxes, counts = self.boxes, self.counts
+        keys = counts.image * self.classes + counts.number
+        wanted = boxes.image * self.classes + boxes.number
+        group = np.searchsorted(keys, wanted)
+        there = np.flatnonzero(np.isin(wanted, keys))
+        order = there[np.argsort(group[there], kind="stable")]
+        correct, ignored = ((each[order] & _BITS[:, None]) > 0 for each in (boxes.correct, boxes.ignored))
+        sums = np.bincount(
+            counts.image, image_precision.of_groups(group[order], correct, ignored, counts.objects), self.images
+        )
+        classes = np.bincount(counts.image, minlength=self.images)
         return np.divide(sums, classes, out=np.full(self.images, np.nan), where=classes > 0)
 
 
