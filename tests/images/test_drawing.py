@@ -45,7 +45,7 @@ def test_labels_objects_and_others_have_their_colours() -> None:
     assert picture is not None
     assert edge(picture, 21, 41, 81, 101) == {drawing.CORRECT}
     assert edge(picture, 120, 120, 170, 180) == {drawing.OTHER}
-    assert edge(picture, 30, 130, 70, 170) == {(128, 128, 128)}, "less than half a score is no answer"
+    assert edge(picture, 30, 130, 70, 170) == {(128, 128, 128)}, "a score below a half does not count"
     other = drawing.drawn(seen((21, 41, 60, 60, 1, 0.9)), gray(), CLASSES, labels)
     assert other is not None
     assert edge(other, 21, 41, 81, 101) == {drawing.OTHER}, "another class"
