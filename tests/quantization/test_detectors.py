@@ -25,7 +25,9 @@ from ..graph.running import answers, sqnr
 from .nets import (
     CPU,
     DIALECTS,
+    SIZE,
     TENSORRT,
+    Maker,
     batches,
     constants,
     equalize,
@@ -182,16 +184,30 @@ def test_openvino_runs_all_in_int8_but_what_joins_the_rows(residual: str, tmp_pa
     assert set(ends) == {"f32"}
 
 
-def test_onnxruntime_computes_all_in_int8_but_the_last_layers(tmp_path: Path) -> None:
-    model = engine.stand_in(detector(), engine.Choices(targets.get("onnxruntime").dialect))
+def optimized(model: onnx.ModelProto, folder: Path) -> list[str]:
+    """Return the operators that onnxruntime runs."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
+
+
+def test_onnxruntime_computes_all_in_int8_but_the_last_layers(tmp_path: Path) -> None:
+    model = engine.stand_in(detector(), engine.Choices(targets.get("onnxruntime").dialect))
+    kinds = optimized(model, tmp_path)
     assert kinds.count("QLinearAdd") == 1
     assert kinds.count("Conv") == 6  # two heads on three levels
     assert kinds.count("QLinearConv") == len(Net(detector()).weighted()) - 6
+
+
+def test_onnxruntime_computes_a_layer_in_int8_that_is_an_answer_and_is_read(tmp_path: Path) -> None:
+    net = Maker()
+    features = net.conv(net.relu(net.conv("image", "c1", 8)), "c2", 8)
+    net.cat("logits", features, net.conv(features, "c3", 4))  # as the first stage of Faster R-CNN answers
+    model = engine.stand_in(net.model(12, SIZE, SIZE), engine.Choices(targets.get("onnxruntime").dialect))
+    kinds = optimized(model, tmp_path)
+    assert (kinds.count("QLinearConv"), kinds.count("Conv")) == (2, 1)
 
 
 @needs_rtx
