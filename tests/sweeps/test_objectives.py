@@ -21,6 +21,8 @@ pytestmark = pytest.mark.unit
         ("max top1", Objective("max", "top1", "openvino")),
         ("min p50 openvino", Objective("min", "p50", "openvino")),
         ("max recall 'polar bear' openvino", Objective("max", "recall", "openvino", "polar bear")),
+        ("max ap 'polar bear' openvino", Objective("max", "ap", "openvino", "polar bear")),
+        ("max map", Objective("max", "map", "openvino")),
     ],
 )
 def test_an_objective_is_a_direction_a_metric_and_a_target(text: str, found: Objective) -> None:
@@ -47,6 +49,11 @@ def test_an_objective_is_a_direction_a_metric_and_a_target(text: str, found: Obj
 def test_a_wrong_objective_names_what_to_write(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         objectives.parse(text, ["aa", "openvino"])
+
+
+def test_a_metric_of_another_task_is_not_read() -> None:
+    found = objectives.read(_measured(), Objective("max", "map", "x"))
+    assert found == "map is not a metric of classification"
 
 
 def test_every_metric_is_read_off_a_result_in_the_direction_of_its_promise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from edgeresnet.errors import ArtifactError, TargetError
 from edgeresnet.portable import codec, judging
 from edgeresnet.portable.codec import CodecError
+from edgeresnet.portable.evaluation import Answers
 from edgeresnet.portable.result import AnyAccuracy, Measured, Promise
 from edgeresnet.portable.tasks.agreement import Agreement
 from edgeresnet.portable.tasks.average_precision import average_precision, matched
@@ -22,6 +24,7 @@ from edgeresnet.portable.tasks.detector import Detector
 from edgeresnet.portable.tasks.objects import Objects
 from edgeresnet.portable.tasks.overlap import Overlaps
 from edgeresnet.portable.tasks.task import Outputs
+from edgeresnet.shards import evaluating
 
 from .. import results
 
@@ -80,6 +83,17 @@ def test_what_is_kept_travels_as_arrays() -> None:
     for other in (parts, restored):
         assert np.array_equal(whole.sampled, other.sampled)
         assert all(np.array_equal(each, other.found.arrays()[name]) for name, each in whole.found.arrays().items())
+
+
+def test_parts_that_workers_answered_are_merged_as_one() -> None:
+    outputs: Outputs = pickle.loads(pickle.dumps(OUTPUTS))
+    parts = [
+        evaluating.packed(np.arange(first, end), Answers(outputs.kept(ROUGH[first:end]), []), outputs)
+        for first, end in ((0, 16), (16, IMAGES))
+    ]
+    indices, found = evaluating.merged((evaluating.unpacked(part, outputs) for part in parts), outputs)
+    assert indices.tolist() == list(range(IMAGES))
+    assert np.array_equal(found.given.found.boxes, OUTPUTS.kept(ROUGH).found.boxes)
 
 
 def test_rows_of_a_fixed_lattice_are_kept() -> None:
