@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,20 @@ BUNDLE_JSON = {
         (
             specs.VerifySpec("openvino", None, "fp32"),
             {"target": "openvino", "latency": None, "candidate": "fp32"},
+        ),
+        (
+            specs.VerifySpec("openvino", None, "fp32", "detection", DETECTOR),
+            {
+                "target": "openvino",
+                "latency": None,
+                "candidate": "fp32",
+                "task": "detection",
+                "detector": DETECTOR_JSON,
+            },
+        ),
+        (
+            replace(BUNDLE, task="detection", detector=DETECTOR),
+            {**BUNDLE_JSON, "task": "detection", "detector": DETECTOR_JSON},
         ),
         (specs.DeviceSpec("tensorrt"), {"on": "tensorrt"}),
         (BUNDLE, BUNDLE_JSON),
