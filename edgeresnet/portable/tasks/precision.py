@@ -192,7 +192,8 @@ def matches(labels: Objects, found: Found, classes: int) -> Matched:
 def agreement(before: Found, now: Found) -> Agreement:
     """Return how many of the probable boxes both networks found, image by image; raise ValueError for other images.
 
-    Boxes of a class whose IoU is at least a half are the same, each at most once: those first that overlap most.
+    Boxes of a class whose IoU is at least a half are the same, each at most once: those first that overlap most. Boxes
+    without area, which lie outside of their image, are none.
     """
     if len(before) != len(now):
         raise ValueError(f"boxes were found for {len(now)} images, and by the reference for {len(before)}")
@@ -292,7 +293,7 @@ def _to_last_object(boxes: Boxes) -> Boxes:
 
 def _agreeing(before: Detected, now: Detected) -> tuple[int, int]:
     """Return how many boxes of an image both have, and how many any has."""
-    one, other = ([column[each.scores >= SURE] for column in each] for each in (before, now))
+    one, other = ([column[_probable(each)] for column in each] for each in (before, now))
     if not len(one[0]) or not len(other[0]):
         return 0, len(one[0]) + len(other[0])
     overlap = iou(one[0], other[0], np.zeros(len(other[0]), bool))
@@ -306,6 +307,10 @@ def _agreeing(before: Detected, now: Detected) -> tuple[int, int]:
             free[0][row] = free[1][column] = False
             pairs += 1
     return pairs, len(one[0]) + len(other[0]) - pairs
+
+
+def _probable(found: Detected) -> np.ndarray:
+    return np.asarray((found.scores >= SURE) & (found.boxes[:, 2:] > 0).all(1))
 
 
 def _check_counts(matched: Matched) -> None:

@@ -155,6 +155,14 @@ def test_damaged_text_is_refused(name: str, text: str) -> None:
         codec.decode(Matched, {**codec.encode(matches(LABELS, ANSWERS, 4)), name: text})
 
 
+def test_boxes_without_area_do_not_make_a_network_differ_from_itself() -> None:
+    edge = Detected(
+        np.array([[8, 0, 0, 5], [0, 0, 4, 4]], np.float32), np.array([0, 0]), np.array([0.9, 0.8], np.float32)
+    )
+    same = agreement(Found.of([edge]), Found.of([edge]))
+    assert (same.agree, same.parts) == ((1,), (1,))
+
+
 def test_agreement_by_hand() -> None:
     before = found([(BOX, 0, 0.9), (FAR, 0, 0.8), (FAR, 1, 0.7), (BOX, 0, 0.4)], [], [(BOX, 0, 0.9)], [(BOX, 0, 0.5)])
     now = found([(SHORT, 0, 0.6), (FAR, 1, 0.5), (AWAY, 0, 0.9)], [], [(BOX, 1, 0.9)], [])
