@@ -221,7 +221,8 @@ def _random(arch: str, args: argparse.Namespace, kind: Kind) -> tuple[nn.Module,
             nn.init.normal_(layer.bias, std=0.1)  # a trained network's convolutions have biases
     network.train()
     with torch.no_grad():
-        for part in np.array_split(normalised(calibration.subset(range(_SOME))), _SOME // 8):
+        some = normalised(calibration.subset(range(min(_SOME, len(calibration)))))
+        for part in np.array_split(some, -(-len(some) // 8)):
             network(torch.from_numpy(part))
     return network.eval(), calibration, evaluation
 
