@@ -46,7 +46,7 @@ def network() -> FasterRCNN:
         (found.rpn.head.conv[0][0].weight, 0.02),
         (found.rpn.head.cls_logits.weight, 0.02),
         (found.rpn.head.bbox_pred.weight, 0.005),
-        (last.cls_score.weight, 0.05),
+        (last.cls_score.weight, 0.15),
         (last.bbox_pred.weight, 0.02),
     ):
         nn.init.normal_(weight, std=spread)
