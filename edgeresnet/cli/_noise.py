@@ -203,7 +203,7 @@ def _of_files(asked: Asked, store: Store, listener: Listener) -> _Subject:
                 "Quantize FP32 again with the worst layer in float:",
                 [*words, "--exclude", layer, "--output", "new.onnx" if target else "int8"],
             ),
-            ("Or let `--exclude auto --max-drop-pp 1` search the layers to leave.",),
+            *_searched("--exclude auto --max-drop-pp 1", networks),
         ],
     )
 
@@ -245,7 +245,7 @@ def _of_run(asked: Asked, store: Store, listener: Listener) -> _Subject:
         if not is_newest:
             return [(f"Leave the worst layer in float, in the recipe: `quantize: {{exclude: {value}}}`",)]
         words = ["edgeresnet", "verify", "--set", f"quantize.exclude={value}"]
-        return [_typed("Repeat the run with the worst layer in float:", words), *_searched(recipe)]
+        return [_typed("Repeat the run with the worst layer in float:", words), *_searched_by(recipe, networks)]
 
     return _Subject(networks, *_images_of(recipe, asked, store), left_in_float)
 
@@ -265,7 +265,7 @@ def _of_recipe(asked: Asked, store: Store, listener: Listener) -> _Subject:
             return [_of_candidate(layer)]
         value = _expressions(wanted, layer, floats)
         words = ["edgeresnet", "run", name, *changes, "--set", f"quantize.exclude={value}"]
-        return [_typed("Run it with the worst layer in float:", words), *_searched(wanted)]
+        return [_typed("Run it with the worst layer in float:", words), *_searched_by(wanted, networks)]
 
     return _Subject(networks, *_images_of(wanted, asked, store), left_in_float)
 
@@ -288,12 +288,17 @@ def _expressions(recipe: Recipe, layer: str, floats: list[str]) -> str:
     return f"[{', '.join(every)}]" if plain else json.dumps(every, ensure_ascii=False)
 
 
-def _searched(recipe: Recipe) -> list[Advice]:
-    """Return how the layers are searched; nothing where they were."""
+def _searched_by(recipe: Recipe, networks: Networks) -> list[Advice]:
+    """Return how a recipe searches the layers; nothing where it did."""
     assert recipe.quantize is not None
     promised = recipe.promises.max_drop_pp is not None or recipe.promises.max_flips_pct is not None
     options = "--set quantize.exclude=auto" + ("" if promised else " --set promises.max_drop_pp=1")
-    return [] if recipe.quantize.is_searched else [(f"Or let `{options}` search the layers to leave.",)]
+    return [] if recipe.quantize.is_searched else _searched(options, networks)
+
+
+def _searched(options: str, networks: Networks) -> list[Advice]:
+    """Return how the layers are searched; nothing where that is refused."""
+    return [(f"Or let `{options}` search the layers to leave.",)] if networks.searchable else []
 
 
 def _of_candidate(layer: str) -> Advice:

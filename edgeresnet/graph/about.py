@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "edgeresnet."
 FLOAT_NCHW = "float32 NCHW"  # the input of a network without such an entry
+CELLS = "cells"
 _HINT = "export the file again: its metadata was changed after edgeresnet wrote it"
 
 
@@ -36,6 +37,7 @@ class About:
     largest_weight: int | None = None  # of an INT8 network: 127, or less for CPUs that saturate
     parents: Mapping[str, str] = field(default_factory=dict)  # what it was made from, by digest
     version: str | None = None  # the edgeresnet that wrote it
+    answers: str = ""  # CELLS: it has a row for each cell, as the first of two stages does
 
 
 def write(model: onnx.ModelProto, about: About) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
+from ..quantization import answers
 from . import causes, scan
 from . import confirm as confirming
 from .causes.evidence import Evidence
@@ -45,21 +46,21 @@ def diagnose(
     evidence = Evidence(pair, found, ranges, images, rounded, exact, calibration, compiler)
     named = causes.find(evidence, progress)
     flips = confirming.compared(found.exact, found.given, found.unit).flips
-    answers = found.exact.size // found.exact.shape[-1]
+    compared = answers.top(found.exact, found.unit).size
     return NoiseDiagnosis(
         network=network,
         reference=reference,
         images=len(images),
         sqnr_db=found.sqnr_db(),
         flips=flips,
-        agreement=1 - flips / answers,
+        agreement=1 - flips / compared,
         explained=found.explained(),
         layers=_layers(pair, found, measured, flips),
         causes=named,
         float_layers=tuple(pair.floats),
         seconds=time.monotonic() - began,
-        pixels=answers if found.unit == "pixel" else None,
-        anchors=answers if found.unit == "anchor" else None,
+        pixels=compared if found.unit == "pixel" else None,
+        anchors=compared if found.unit in ("anchor", "cell") else None,
     )
 
 

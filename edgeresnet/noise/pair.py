@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..quantization import answers
 from ..quantization import placement as places
+from ..quantization.answers import Unit
 from ..quantization.net import Constants, Net, Node
 from ..quantization.torch_net import OPERATORS, TorchNet
 from . import absorbed, fit
@@ -55,6 +56,7 @@ class Pair:
     runner: TorchNet
     layers: list[Layer]
     answers: np.ndarray  # the FP32 network's logits of the first images, of maps at some places
+    unit: Unit  # what these are rows of
     floats: dict[str, str] = field(default_factory=dict)  # weighted layers left in float: name → output
 
     def exact(self, node: Node) -> dict[str, Tensor]:
@@ -81,11 +83,11 @@ def read(exact: onnx.ModelProto, rounded: onnx.ModelProto, images: np.ndarray) -
     runner = TorchNet(net)
     net.constants = _InTorch(net.constants, runner)
     found = _Matching(stripped, net, runner, original)
-    layers, answers = found.run(torch.from_numpy(np.array(images[:_FEW], np.float32)))
+    layers, expected = found.run(torch.from_numpy(np.array(images[:_FEW], np.float32)))
     layers = _unique(layers)
     int8 = {layer.node.name for layer in layers if layer.weighted}
     floats = {found.names[node.name]: node.name for node in _weighted(net) if node.name not in int8}
-    return Pair(net, runner, layers, answers, floats)
+    return Pair(net, runner, layers, expected, answers.unit_of(exact), floats)
 
 
 class _InTorch(Constants):

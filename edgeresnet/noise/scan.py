@@ -162,7 +162,7 @@ class _Batch:
         total = ((given - exact) * signs).double().flatten(1).sum(1).numpy()
         few = (answers.sampled(each.numpy()) for each in (exact, given))
         loud = float(np.square(exact.numpy(), dtype=np.float64).sum())
-        return self._moved, total, *few, self._signal, self._apart, loud, answers.unit_of(exact.dim())
+        return self._moved, total, *few, self._signal, self._apart, loud, self._pair.unit
 
 
 def as_tensor(images: np.ndarray) -> Tensor:

@@ -30,7 +30,7 @@ from ..portable import onnx_file
 from ..portable.documents import shown
 from ..portable.onnx_file import OnnxFile
 from ..portable.result import Measured
-from ..quantization import placement
+from ..quantization import answers, placement
 from ..quantization.net import Net
 from ..quantization.torch_net import OPERATORS
 from ..recipe import Recipe, is_onnx
@@ -59,6 +59,11 @@ class Networks:
     others: tuple[str, ...] = ()  # targets that have other INT8 networks
     compiler: Compiler | None = None  # of the target, where it is here
     kept_float: frozenset[str] = frozenset()  # layers that the quantizer left in float on purpose
+
+    @property
+    def searchable(self) -> bool:
+        """Whether `exclude: auto` may search its layers: a detector of two stages is refused there."""
+        return answers.unit_of(self.exact) != "cell"
 
     def explained(self, found: NoiseDiagnosis) -> NoiseDiagnosis:
         """Return a diagnosis without causes that are on purpose: layers that a recipe or a search leaves in float."""

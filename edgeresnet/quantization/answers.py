@@ -1,6 +1,6 @@
-"""What a network answers, as rows of numbers: one for an image, or one for each of some pixels or anchors of it.
+"""What a network answers, as rows of numbers: one for an image, or one for each of some pixels, anchors or cells of it.
 
-Those of all pixels or anchors would not fit into memory. The places that are looked at are always the same.
+Those of all would not fit into memory. The places that are looked at are always the same.
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ from typing import Literal
 import numpy as np
 import onnx
 
+from ..graph import about
 from . import session
 
-Unit = Literal["image", "pixel", "anchor"]
+Unit = Literal["image", "pixel", "anchor", "cell"]
 
 _EDGE = 32  # pixels of a lattice whose answers stand for those of all
-_ANCHORS = 1024  # the same of anchors
+_ANCHORS = 1024  # the same of anchors, and of cells
 _OFFSETS = 4  # of a box, after an anchor's logits
+_OF_CELL = 3  # anchors of a cell of Faster R-CNN; their logits and offsets are at the end of its row
 _UNITS: dict[int, Unit] = {3: "anchor", 4: "pixel"}
 
 
-def unit_of(dimensions: int) -> Unit:
-    """Return what has an answer of its own: a complete image, each pixel, or each anchor of a detector."""
-    return _UNITS.get(dimensions, "image")
-
-
-def unit_of_model(model: onnx.ModelProto) -> Unit:
-    """Return the same of a network's file."""
-    return unit_of(len(model.graph.output[0].type.tensor_type.shape.dim))
+def unit_of(model: onnx.ModelProto) -> Unit:
+    """Return what has a row of its own: a complete image, each pixel, or each anchor or cell of a detector."""
+    if about.entry({each.key: each.value for each in model.metadata_props}, "answers") == about.CELLS:
+        return "cell"
+    return _UNITS.get(len(model.graph.output[0].type.tensor_type.shape.dim), "image")
 
 
 def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
@@ -39,13 +38,13 @@ def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
 
 
 def rows(answer: np.ndarray) -> np.ndarray:
-    """Return answers as rows: of images, or of some pixels or anchors of each image."""
+    """Return answers as rows: of images, or of some pixels, anchors or cells of each image."""
     few = sampled(answer)
     return few.reshape(-1, few.shape[-1])
 
 
 def sampled(answer: np.ndarray) -> np.ndarray:
-    """Return answers as images × numbers, or as images × places × numbers: of some pixels or anchors."""
+    """Return answers as images × numbers, or as images × places × numbers: of some pixels, anchors or cells."""
     if answer.ndim == 4:
         high, wide = (_lattice(side, _EDGE) for side in answer.shape[2:])
         few = answer[:, :, high][:, :, :, wide]
@@ -54,7 +53,13 @@ def sampled(answer: np.ndarray) -> np.ndarray:
 
 
 def top(found: np.ndarray, unit: Unit) -> np.ndarray:
-    """Return the class that each row answers. That of an anchor is -1 where no class is as probable as not."""
+    """Return the class that each row answers. That of an anchor is -1 where no class is as probable as not.
+
+    Of a cell it is a number for each anchor: 0 where an object is as probable as not, else -1.
+    """
+    if unit == "cell":
+        first = found.shape[-1] - _OF_CELL * (1 + _OFFSETS)
+        return np.where(found[..., first : first + _OF_CELL] > 0, 0, -1)
     if unit != "anchor":
         return np.asarray(found.argmax(-1))
     logits = found[..., :-_OFFSETS]

@@ -364,7 +364,7 @@ class Evaluation:
     """Adds how closely an INT8 network answers the held-out images as the FP32 network does."""
 
     def __init__(self, model: onnx.ModelProto, images: np.ndarray):
-        self._images, self._unit = images, answers.unit_of_model(model)
+        self._images, self._unit = images, answers.unit_of(model)
         self._expected = answers.answers(model, images) if len(images) else None
 
     def __call__(self, found: Quantized) -> Quantized:
@@ -375,5 +375,5 @@ class Evaluation:
             same = answers.top(given, self._unit) == answers.top(self._expected, self._unit)
             found.agree, found.held_out = int(same.sum()), len(self._images)
             found.pixels = len(given) if self._unit == "pixel" else None
-            found.anchors = len(given) if self._unit == "anchor" else None
+            found.anchors = same.size if self._unit in ("anchor", "cell") else None
         return found

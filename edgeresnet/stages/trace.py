@@ -47,7 +47,8 @@ def trace(inputs: TraceInputs, spec: TraceSpec, out: Path, ctx: Context) -> Trac
     model = traced.model
     if spec.trace.batch != "dynamic":
         canonical.set_batch(model, spec.trace.batch)
-    about.write(model, about.About(classes=tuple(samples.classes), preprocessing=samples.preprocessing))
+    rows = about.CELLS if traced.second else ""
+    about.write(model, about.About(tuple(samples.classes), samples.preprocessing, answers=rows))
     difference = _difference(model, images, traced.expected)
     if not difference <= PARITY:
         raise ModelError(

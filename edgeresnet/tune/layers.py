@@ -51,7 +51,7 @@ class Outlook:
     def on(exact: onnx.ModelProto, images: np.ndarray, goals: Goals) -> Outlook:
         """Run as many of the images as are needed in the FP32 network."""
         few = images[: enough(len(images), images.shape[1:])]
-        return Outlook(few, answers.answers(exact, few), goals, answers.unit_of_model(exact))
+        return Outlook(few, answers.answers(exact, few), goals, answers.unit_of(exact))
 
     def judged_with(self, networks: int) -> Outlook:
         """Return forecasts of the verdict that each of several networks gets, which are judged at once."""

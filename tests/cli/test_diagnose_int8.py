@@ -23,6 +23,7 @@ from PIL import Image
 import edgeresnet
 from edgeresnet import cli, errors, images, pipeline, recipe, targets
 from edgeresnet.cli import _noise
+from edgeresnet.graph import about as description
 from edgeresnet.noise.diagnosis import NoiseDiagnosis
 from edgeresnet.pipeline import diagnosing
 from edgeresnet.portable import codec
@@ -287,7 +288,12 @@ def test_expressions_are_added_to_those_of_the_recipe(given: object, expected: l
     raw = int8_recipe()
     recipe.change(raw, (f"quantize.exclude={_noise._expressions(wanted, expected[-1], ['^found$'])}",))
     assert patterns(raw) == tuple(expected)
-    assert bool(_noise._searched(wanted)) is (given != "auto")
+    one = onnx.ModelProto()
+    one.graph.output.add()
+    about = diagnosing.Networks(one, one, "", "")
+    assert bool(_noise._searched_by(wanted, about)) is (given != "auto")
+    description.write(one, description.About(answers=description.CELLS))
+    assert not _noise._searched_by(wanted, about), "it is refused for the first of two stages"
 
 
 def test_a_lost_artifact_is_named(diagnose: Command, own: Path) -> None:

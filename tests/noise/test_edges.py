@@ -104,6 +104,14 @@ def test_a_detector_is_diagnosed_level_by_level() -> None:
     assert found.float_layers == ()
 
 
+def test_flips_of_a_first_stage_are_objects_of_anchors() -> None:
+    found = _found(nets.cells(), nets.images(4), confirm=1)
+    assert (found.anchors, found.pixels, found.unit) == (4 * 3 * nets.SIZE**2, None, "anchor")
+    assert found.agreement == 1 - found.flips / (4 * 3 * nets.SIZE**2)
+    assert found.agreement > 0.9
+    assert not [cause for cause in found.causes if cause.code == "preprocessing"]
+
+
 def test_answers_of_large_maps_are_those_of_some_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     every = _found(nets.pyramid(), nets.images(4), confirm=1)
     monkeypatch.setattr(answers, "_EDGE", 4)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -19,11 +20,12 @@ from edgeresnet import pipeline, predict, recipe
 from edgeresnet.portable import evaluation
 from edgeresnet.portable.tasks.task import outputs_of
 from edgeresnet.portable.tasks.two_stage import FILE, TwoStage
+from edgeresnet.quantization import answers
 from edgeresnet.runs import Run
 from edgeresnet.stages.export import contents
 from edgeresnet.store import Store
 
-from ..conftest import folder_of, result_of
+from ..conftest import folder_of, result_of, traced
 from ..models.networks import enlivened
 
 pytestmark = pytest.mark.slow
@@ -113,6 +115,7 @@ def test_int8_is_near_and_a_picture_has_boxes(run: tuple[Path, Store, Run]) -> N
     accuracy = result_of(done, "openvino").variants["int8"].accuracy
     assert accuracy.sqnr_db is not None
     assert accuracy.sqnr_db > 15
+    assert answers.unit_of(onnx.load(traced(done))) == "cell"
     found = predict.predict(store, done, folder / "val" / "0.png", None, 3)
     assert found.keys() >= {"openvino fp32", "openvino int8"}
     assert all(each.seen.boxes is not None and len(each.seen.boxes.scores) for each in found.values())

@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeresnet import targets
+from edgeresnet.graph import about
 from edgeresnet.images import Samples
 from edgeresnet.images.sources import Arrays
 from edgeresnet.notes import QuantizeNotes, TraceNotes
@@ -243,6 +244,19 @@ def retina(classes: int = 3) -> onnx.ModelProto:
         parts.append(net.add("Concat", of_levels, f"{head}_all", axis=1))
     net.add("Concat", parts, "logits", axis=2)
     return net.model(2 * sum((SIZE >> number) ** 2 for number in range(3)), classes + 4)
+
+
+def cells() -> onnx.ModelProto:
+    """The first stage of a Faster R-CNN: a row for each cell of a level, with features, logits and offsets."""
+    net = Maker()
+    features = net.relu(net.conv(net.relu(net.conv("image", "c1", 8)), "c2", 8))
+    shared = net.relu(net.conv(features, "rpn.conv", 8))
+    parts = features, net.conv(shared, "rpn.logits", 3), net.conv(shared, "rpn.offsets", 12)
+    rows = net.anchors(net.cat("parts", *parts), 8 + 15, SIZE)
+    net.add("Identity", [rows], "logits")
+    model = net.model(SIZE**2, 8 + 15)
+    about.write(model, about.About(answers=about.CELLS))
+    return model
 
 
 DENSE = {

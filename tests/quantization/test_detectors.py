@@ -13,6 +13,8 @@ import pytest
 
 from edgeresnet import targets
 from edgeresnet.graph import accepts, half
+from edgeresnet.models import anchors
+from edgeresnet.portable.tasks.two_stage import TwoStage
 from edgeresnet.quantization import answers as rows_of
 from edgeresnet.quantization import engine, gradient, qdq, reads
 from edgeresnet.quantization.net import Net, unshare
@@ -29,6 +31,7 @@ from .nets import (
     TENSORRT,
     Maker,
     batches,
+    cells,
     constants,
     equalize,
     images,
@@ -162,7 +165,26 @@ def test_held_out_images_are_compared_anchor_by_anchor(monkeypatch: pytest.Monke
 def test_an_anchor_answers_a_class_only_where_it_is_as_probable_as_not() -> None:
     rows = np.array([[-1, -2, 9, 9, 9, 9], [-1, 0.1, 0, 0, 0, 0], [3, 1, 0, 0, 0, 0]], np.float32)
     assert rows_of.top(rows, "anchor").tolist() == [-1, 1, 0]
-    assert rows_of.unit_of_model(detector()) == "anchor"
+    assert rows_of.unit_of(detector()) == "anchor"
+
+
+def test_a_cell_answers_for_each_of_its_anchors_whether_there_is_an_object() -> None:
+    about = anchors.of("fasterrcnn_resnet50_fpn", 64, 3)
+    assert isinstance(about, TwoStage)
+    row = np.full((1, about.columns), 9.0, np.float32)
+    row[0, about.features : about.features + about.anchors_of_cell] = [-1, 0.5, 2]
+    assert rows_of.top(row, "cell").tolist() == [[-1, 0, 0]]
+
+
+def test_held_out_images_of_a_first_stage_are_compared_by_their_objects() -> None:
+    found = int8(cells(), CPU)
+    held_out = notes_of(found, CPU).held_out
+    assert rows_of.unit_of(found.executed()) == "cell"
+    assert (held_out.anchors, held_out.unit) == (16 * SIZE**2 * 3, "anchors")
+    given, exact = (answers(each, images(16, seed=9)) for each in (found.model(), cells()))
+    flips = ((given[..., 8:11] > 0) != (exact[..., 8:11] > 0)).mean()
+    assert 0 < flips < 0.1
+    assert held_out.agree / held_out.answers == pytest.approx(1 - flips, abs=0.02)
 
 
 @pytest.mark.parametrize("residual", ["shortcut", "both"])

@@ -28,7 +28,7 @@ def causes(evidence: Evidence) -> Iterator[Cause]:
 def _unsure(evidence: Evidence) -> Iterator[Cause]:
     logits = evidence.scan.exact
     classes = logits.shape[-1]
-    if evidence.scan.unit == "anchor":
+    if evidence.scan.unit in ("anchor", "cell"):
         return  # almost all anchors are background, whatever the images are
     found = softmax(logits.reshape(-1, classes))
     top, chance = float(np.median(found.max(1))), 1 / classes
