@@ -50,7 +50,7 @@ class EdgeresnetError(Exception):
         return found
 
     def __reduce__(self) -> tuple:  # errors cross process borders with their hint
-        return _rebuild, (type(self), self.subject, self.problem, self.hint)
+        return _rebuild, (type(self), self.subject, self.problem, self.hint), dict(self.__dict__)
 
 
 class RecipeError(EdgeresnetError):
@@ -66,7 +66,13 @@ class ImagesError(EdgeresnetError):
 
 
 class ModelError(EdgeresnetError):
-    """A checkpoint, an architecture, or a traced graph."""
+    """A checkpoint, an architecture, or a traced graph. `lines` of Python do what the hint says: they are for copying,
+    so each is printed whole.
+    """
+
+    def __init__(self, subject: str, problem: str, *, hint: str, lines: Sequence[str] = ()) -> None:
+        super().__init__(subject, problem, hint=hint)
+        self.lines = tuple(lines)
 
 
 class ArtifactError(EdgeresnetError):

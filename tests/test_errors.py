@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeresnet import errors
+from edgeresnet import cli, errors
 
 pytestmark = pytest.mark.unit
 
@@ -26,6 +26,18 @@ def test_an_error_crosses_a_process_with_its_hint() -> None:
     there = pickle.loads(pickle.dumps(errors.TargetError("it", "went wrong", hint="do this").within("OpenVINO")))
     assert (there.message, there.hint, there.exit_code) == ("OpenVINO: it went wrong", "do this", 4)
     assert (there.subject, there.problem) == ("OpenVINO: it", "went wrong")
+
+
+def test_what_an_error_has_more_crosses_as_well() -> None:
+    given = errors.ModelError("it", "went wrong", hint="run the lines", lines=["import onnx"]).within("OpenVINO")
+    assert pickle.loads(pickle.dumps(given)).lines == ("import onnx",)
+
+
+def test_lines_to_copy_are_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["import onnx", f"onnx.utils.extract_model('{'a' * 200}', ['{'b' * 200}'])"]
+    with pytest.raises(SystemExit):
+        cli._exit_for(errors.ModelError("it", "went wrong", hint="run the lines", lines=lines))
+    assert capsys.readouterr().err.splitlines() == ["error: it went wrong (run the lines)", *lines]
 
 
 @pytest.mark.parametrize(

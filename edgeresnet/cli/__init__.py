@@ -13,7 +13,7 @@ import traceback
 import click
 
 from .._version import __version__
-from ..errors import EdgeresnetError, RecipeError, closed, machine_error
+from ..errors import EdgeresnetError, ModelError, RecipeError, closed, machine_error
 from . import _output
 
 # In the order in which a newcomer meets them; each name is a module of this package with a command of that name.
@@ -130,6 +130,9 @@ def _exit_for(problem: Exception) -> None:
         for line in known.problems:
             _output.problem(line)
     _output.error(known.message, known.hint)
+    if isinstance(known, ModelError):
+        for line in known.lines:
+            _output.echo(line, err=True)
     sys.exit(known.exit_code)
 
 

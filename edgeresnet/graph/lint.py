@@ -75,7 +75,7 @@ def reference(
             "`edgeresnet verify INT8.onnx --reference FP32.onnx`; "
             "`edgeresnet inspect INT8.onnx --target T` reports whether a compiler accepts it",
         )
-    _refuse_suppression(file, classes, task)
+    _refuse_suppression(file, preprocessing, classes, task)
     fixed = _fits(file, preprocessing, classes, (FLOAT, *task.kinds), task)
     if wanted is not None and fixed is not None and wanted != fixed:
         raise ModelError(
@@ -143,15 +143,17 @@ def _fits_ready(file: OnnxFile, preprocessing: Preprocessing, ready: Ready) -> i
     return batch
 
 
-def _refuse_suppression(file: OnnxFile, classes: int, task: tasks.LearnedTask) -> None:
+def _refuse_suppression(file: OnnxFile, preprocessing: Preprocessing, classes: int, task: tasks.LearnedTask) -> None:
     """Refuse a detector that suppresses boxes itself: INT8 is of the network before that."""
     if isinstance(task.detector, Detector) and (_SUPPRESSES & file.operators or _ready(file, classes, task)):
         from . import suppressing  # needs onnx, and only where a file is refused
 
+        hint, lines = suppressing.how_to_take_out(file.path, preprocessing)
         raise ModelError(
             str(file.path),
             "suppresses boxes itself: INT8 is of the network before that (as `model.candidate` it is judged as it is)",
-            hint=suppressing.how_to_take_out(file.path),
+            hint=hint,
+            lines=lines,
         )
 
 

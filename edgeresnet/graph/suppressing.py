@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -10,21 +11,42 @@ import onnx
 from ..errors import ModelError, foreign
 from ..portable import onnx_file
 from ..portable.documents import shown
+from ..portable.preprocessing import Preprocessing
 from .one_output import ONLY_PLACES, ends
 
-_LONGEST = 170  # characters of a line that a message shows without a cut
-_IN_TORCH = "`network.forward = lambda images: network.head(list(network.backbone(images).values()))`"
+_LONGEST = 280  # characters of a line
+_MOST = 2_000  # characters of all lines: no file of somebody fills a screen
+_IN_TORCH = "network.forward = lambda images: network.head(list(network.backbone(images).values()))"
+_Lines = tuple[str, ...]
 
 
-def how_to_take_out(path: Path) -> str:
-    """Return the line that writes the network before the suppression; else the one for torchvision's networks."""
+def how_to_take_out(path: Path, preprocessing: Preprocessing) -> tuple[str, _Lines]:
+    """Return a hint, and the two lines of Python that write the network before the suppression as an ONNX file.
+
+    torchvision's networks of a single image scale it themselves, so these are exported again.
+    """
     hint = "export it again; `onnx.checker` reports more"
     with foreign(lambda reason: ModelError(shown(path), f"is not a valid ONNX model: {reason}", hint=hint)):
         image, names = onnx_file.read(path).inputs[0], answers(onnx.load(path, load_external_data=False))
-    line = f"`onnx.utils.extract_model({path.name!r}, 'raw.onnx', [{image.name!r}], {names!r})`"
-    if len(names) > 1 and len(image.shape or ()) == 4 and len(line) <= _LONGEST:
-        return f"write that: {line}"
-    return f"export that: in torchvision, {_IN_TORCH}"
+    if len(image.shape or ()) != 4:
+        given = ", ".join(map(str, (1, preprocessing.channels, preprocessing.size, preprocessing.size)))
+        again = f"torch.onnx.export(network, torch.zeros({given}), 'raw.onnx', output_names=['scores', 'boxes'])"
+        return "export that network again; in torchvision with the two lines below", (_IN_TORCH, again)
+    lines = extracting(path, image.name, names)
+    if len(names) < 2 or not lines:
+        return "export it without that, with scores and offsets of all anchors as outputs", ()
+    return "the two lines below write that, as raw.onnx", lines
+
+
+def extracting(path: Path, image: str, names: Sequence[str]) -> _Lines:
+    """Return two lines that write the part of a file that ends in these tensors; none for names that fill a screen.
+
+    The second is on several lines of a terminal where its names are long.
+    """
+    before, each = f"onnx.utils.extract_model({str(path)!r}, 'raw.onnx', [{image!r}], [", [repr(name) for name in names]
+    line = f"{before}{', '.join(each)}])"
+    lines = ("import onnx", *([line] if len(line) <= _LONGEST else [before, *(f"    {name}," for name in each), "])"]))
+    return lines if all(len(each) <= _LONGEST for each in lines) and sum(map(len, lines)) <= _MOST else ()
 
 
 def answers(model: onnx.ModelProto) -> list[str]:

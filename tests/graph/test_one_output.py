@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeresnet import targets, tasks
 from edgeresnet.context import Context
 from edgeresnet.errors import ModelError
-from edgeresnet.graph import adopt, deliver, lint, one_output
+from edgeresnet.graph import adopt, deliver, lint, one_output, suppressing
 from edgeresnet.portable import onnx_file
 from edgeresnet.portable.preprocessing import Preprocessing
 from edgeresnet.portable.tasks.detector import Detector
@@ -204,7 +207,7 @@ def test_a_candidate_with_several_outputs_gets_one(tmp_path: Path) -> None:
     assert onnx.load(out) == model
 
 
-def test_a_suppression_is_refused_with_the_line_that_takes_it_out(tmp_path: Path) -> None:
+def test_a_suppression_is_refused_with_the_two_lines_that_take_it_out(tmp_path: Path) -> None:
     path = written(tmp_path, "two")
     model = onnx.load(path)
     box, cls = (value.name for value in model.graph.output)
@@ -216,14 +219,41 @@ def test_a_suppression_is_refused_with_the_line_that_takes_it_out(tmp_path: Path
     onnx.save(model, path)
     with pytest.raises(ModelError, match="suppresses boxes itself") as caught:
         lint.reference(onnx_file.read(path), IMAGES, CLASSES, None, TASK)
-    line = f"onnx.utils.extract_model('net.onnx', 'raw.onnx', ['x'], ['{cls}', '{box}'])"
-    assert caught.value.hint == f"write that: `{line}`"
-    onnx.utils.extract_model(path, str(tmp_path / "raw.onnx"), ["x"], [cls, box])
-    assert lint.reference(onnx_file.read(tmp_path / "raw.onnx"), IMAGES, CLASSES, None, TASK) is None
+    line = f"onnx.utils.extract_model({str(path)!r}, 'raw.onnx', ['x'], ['{cls}', '{box}'])"
+    assert caught.value.lines == ("import onnx", line)
+    raw = pasted(caught.value, tmp_path)
+    assert lint.reference(onnx_file.read(raw), IMAGES, CLASSES, None, TASK) is None
+    expected = answers(onnx.load(written(tmp_path, "one")), GIVEN)
+    np.testing.assert_allclose(answers(adopt.adopt(raw, IMAGES, CLASSES, TASK).model, GIVEN), expected, atol=1e-5)
+
+
+def pasted(problem: ModelError, folder: Path) -> Path:
+    """Run the lines of an error in a Python of its own; return the file that they write."""
+    subprocess.run([sys.executable, "-c", "\n".join(problem.lines)], cwd=folder, check=True, capture_output=True)
+    return folder / "raw.onnx"
+
+
+def test_long_names_are_on_lines_of_their_own(tmp_path: Path) -> None:
+    names = [f"/head/classification_head/{'long ' * 6}{number}/Concat_output_0" for number in range(10)]
+    lines = suppressing.extracting(tmp_path / "it's.onnx", "x", names)
+    call = ast.parse("\n".join(lines)).body[1]
+    assert isinstance(call, ast.Expr)
+    assert isinstance(call.value, ast.Call)
+    assert [ast.literal_eval(each) for each in call.value.args] == [
+        str(tmp_path / "it's.onnx"),
+        "raw.onnx",
+        ["x"],
+        names,
+    ]
+    assert max(map(len, lines)) <= 280
+    assert suppressing.extracting(tmp_path / "net.onnx", "x", ["n" * 300]) == ()
+    assert suppressing.extracting(tmp_path / "net.onnx", "x", names * 10) == ()
 
 
 def test_torchvisions_network_of_one_image_is_exported_again(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="judged as it is") as caught:
         lint.reference(onnx_file.read(suppressed(tmp_path, single=True)), IMAGES, CLASSES, None, TASK)
-    assert "network.forward = lambda images: network.head(" in caught.value.hint
-    assert len(caught.value.hint) < 200
+    assert "in torchvision with the two lines below" in caught.value.hint
+    forward, export = caught.value.lines
+    assert forward.startswith("network.forward = lambda images: network.head(")
+    assert "torch.zeros(1, 3, 8, 8), 'raw.onnx'" in export
