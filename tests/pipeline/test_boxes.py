@@ -212,6 +212,65 @@ def test_what_another_tool_damaged_breaks_the_verdict(squares: Path, tmp_path: P
     assert verdicts(run) == dict.fromkeys(("max_drop_pp", "min_map_pct", "min_ap_pct red", "max_flips_pct"), "BROKEN")
 
 
+def test_a_candidate_that_suppresses_boxes_itself_is_judged(squares: Path, tmp_path: Path) -> None:
+    write_suppressing(squares / "net.onnx", tmp_path / "whole.onnx")
+    given = model(squares / "net.onnx", candidate=str(tmp_path / "whole.onnx"))
+    run = run_on(quick(squares, model=given), tmp_path / "store")
+    assert run.verdict == "KEPT"
+    found = boxes_of(run, "onnxruntime", "candidate")
+    assert found.agree_pct > 99.9
+    assert abs(found.drop_pp) < 0.01
+    assert found.images == IMAGES
+
+
+def write_suppressing(path: Path, out: Path) -> None:
+    """Write a network that makes boxes of its answers for one image, and removes those that overlap."""
+    net = onnx.load(path)
+    steps = np.arange(SIDE // CELL, dtype=np.float32) * CELL
+    corners = np.stack([np.tile(steps, len(steps)), np.repeat(steps, len(steps))], 1)
+    tensors = {
+        "widths": np.array([3, 2, 2]),
+        "cell": np.float32(CELL),
+        "corners": corners,
+        "half": np.float32(CELL / 2),
+        "first": np.array([0]),
+        "second": np.array(1),
+        "third": np.array(2),
+        "most": np.array(100),
+        "overlap": np.float32(0.5),
+        "least": np.float32(0.05),
+    }
+    nodes = [
+        helper.make_node("Split", ["rows", "widths"], ["logits", "moves", "stretch"], axis=2),
+        helper.make_node("Mul", ["moves", "cell"], ["moved"]),
+        helper.make_node("Add", ["moved", "corners"], ["middle"]),
+        helper.make_node("Exp", ["stretch"], ["times"]),
+        helper.make_node("Mul", ["times", "half"], ["reach"]),
+        helper.make_node("Sub", ["middle", "reach"], ["begin"]),
+        helper.make_node("Add", ["middle", "reach"], ["end"]),
+        helper.make_node("Concat", ["begin", "end"], ["all boxes"], axis=2),
+        helper.make_node("Sigmoid", ["logits"], ["all scores"]),
+        helper.make_node("Transpose", ["all scores"], ["by class"], perm=[0, 2, 1]),
+        helper.make_node("NonMaxSuppression", ["all boxes", "by class", "most", "overlap", "least"], ["kept"]),
+        helper.make_node("GatherND", ["by class", "kept"], ["scores"]),
+        helper.make_node("Gather", ["kept", "second"], ["labels"], axis=1),
+        helper.make_node("Gather", ["kept", "third"], ["which"], axis=1),
+        helper.make_node("Squeeze", ["all boxes", "first"], ["one image"]),
+        helper.make_node("Gather", ["one image", "which"], ["boxes"], axis=0),
+    ]
+    net.graph.node.extend(nodes)
+    net.graph.initializer.extend(numpy_helper.from_array(np.asarray(each), name) for name, each in tensors.items())
+    net.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    del net.graph.output[:]
+    kinds = (
+        ("boxes", TensorProto.FLOAT, ["n", 4]),
+        ("scores", TensorProto.FLOAT, ["n"]),
+        ("labels", TensorProto.INT64, ["n"]),
+    )
+    net.graph.output.extend(helper.make_tensor_value_info(*each) for each in kinds)
+    onnx.save(net, out)
+
+
 def test_a_network_that_finds_nothing_shows_nothing(squares: Path, tmp_path: Path) -> None:
     write_network(tmp_path / "net.onnx", lambda weights: weights - np.eye(4, dtype=np.float32)[3] * 99)
     raw = {**quick(squares, model=model(tmp_path / "net.onnx")), "promises": {"max_drop_pp": 8, "max_flips_pct": 15}}
