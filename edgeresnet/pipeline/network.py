@@ -30,6 +30,8 @@ from . import choice, detecting
 from .choice import Choice, ImageSets
 
 GIVEN_WEIGHTS = "given-weights"  # the code of a warning about them
+DETECTOR_SIZE = "detector-size"
+_SIDE = 32  # pixels: torchvision's detectors fill images up to a multiple
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def _architecture(
     channels = recipe.preprocessing.channels
     if arch in names.TWO_STAGE:
         _check_two_stages(recipe, arch)
+    if arch in (*names.TORCHVISION_DETECTORS, *names.TWO_STAGE):
+        warnings += _about_size(recipe)
     detector = detecting.detector(recipe, arch, classes, onnx)
     if arch is None:  # an ONNX file holds its own
         return Architecture(None, classes, channels, task=recipe.task, detector=detector), None, ()
@@ -149,6 +153,16 @@ def _check_two_stages(recipe: Recipe, arch: str) -> None:
     for given, problem, hint in refused:
         if given:
             raise ModelError(arch, problem, hint=hint)
+
+
+def _about_size(recipe: Recipe) -> list[RunWarning]:
+    """Return a warning about a size at which torchvision finds other boxes with the given weights."""
+    size = recipe.preprocessing.size
+    if size % _SIDE == 0 or not recipe.model.checkpoint or recipe.train:
+        return []
+    near = " or ".join(str(each) for each in (size // _SIDE * _SIDE, -(-size // _SIDE) * _SIDE) if each)
+    text = f"32 does not divide its size, {size}: torchvision fills such images up, so its boxes differ; use {near}"
+    return [RunWarning(DETECTOR_SIZE, text, subject=recipe.model.checkpoint)]
 
 
 def _built(arch: str, classes: int, channels: int, arguments: Arguments | None = None) -> Architecture:

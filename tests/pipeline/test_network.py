@@ -102,6 +102,36 @@ def test_a_detector_of_two_stages_is_neither_trained_nor_pruned_nor_searched(giv
         network._architecture(read, {}, None)
 
 
+@pytest.mark.parametrize(
+    ("arch", "size", "near"),
+    [
+        ("fasterrcnn_resnet50_fpn", 100, "96 or 128"),
+        ("retinanet_resnet50_fpn", 300, "288 or 320"),
+        ("retinanet_resnet50_fpn_v2", 20, "32"),
+        ("retinanet_resnet50_fpn", 800, ""),
+        ("retinanet_cifar_resnet8", 100, ""),
+    ],
+)
+def test_a_size_that_torchvision_would_fill_up_is_warned_of(
+    arch: str, size: int, near: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "_recognised", lambda recipe: (None, []))
+    model = {"arch": arch, "classes": 3, "checkpoint": "x.pth"}
+    about = {"size": size, "mean": [0.5], "std": [0.5]}
+    raw = {"version": 1, "task": "detection", "model": model, "preprocessing": about}
+    _, _, warnings = network._architecture(recipe.parse(raw), {}, None)
+    assert [each.code for each in warnings] == (["detector-size"] if near else [])
+    assert all(each.text.endswith(f"use {near}") for each in warnings)
+
+
+def test_a_network_that_learns_at_such_a_size_finds_its_own_boxes() -> None:
+    model = {"arch": "retinanet_resnet50_fpn", "classes": 3, "checkpoint": "x.pth"}
+    images = {"training": {"from": "images", "boxes": "a.json"}}
+    about = {"size": 100, "mean": [0.5], "std": [0.5]}
+    raw = {"version": 1, "task": "detection", "model": model, "preprocessing": about, "images": images}
+    assert not network._about_size(recipe.parse({**raw, "train": {"epochs": 1}}))
+
+
 @pytest.mark.parametrize(("stride", "grids"), [(None, (8, 4)), (4, (16, 8))])
 def test_your_own_network_has_its_own_stride(stride: int | None, grids: tuple[int, ...]) -> None:
     anchors = {"sizes": [[10, 20], [30, 40]], "stride": stride}
