@@ -10,6 +10,11 @@ from .recognised import Recognised
 
 _PROPOSES, _JUDGES = "rpn.head.", "roi_heads."
 _SCORES = f"{_JUDGES}box_predictor.cls_score.weight"
+_OTHERS = {  # networks of torchvision that have no name here, by the beginning of a tensor's name
+    f"{_JUDGES}mask_": "Mask R-CNN",
+    f"{_JUDGES}keypoint_": "Keypoint R-CNN",
+    f"{_JUDGES}box_head.5.": "version 2 of Faster R-CNN",
+}
 _WIDTH, _HIDDEN, _CELLS, _ANCHORS, _LEVELS = 256, 1024, 49, 3, 4
 
 
@@ -17,15 +22,24 @@ def recognise(shapes: Mapping[str, Shape]) -> Recognised | None:
     """Recognise such a network; return None for others."""
     held = plans.without_counters({pyramids.current(name): shape for name, shape in shapes.items()})
     last, stem = held.get(_SCORES, ()), held.get(f"{pyramids.BODY}conv1.weight", ())
-    if len(last) != 2 or len(stem) != 4:
+    if len(last) != 2:
         return None
-    classes, channels = last[0], stem[1]
-    counts = f"{classes} classes with the background, {channels} channel{'' if channels == 1 else 's'}"
+    classes, channels = last[0], stem[1] if len(stem) == 4 else 0
+    counts = f"{classes} classes with the background"
+    counts += f", {channels} channel{'' if channels == 1 else 's'}" if channels else ""
     for arch in names.TWO_STAGE:
         if tensors(arch, classes, channels) == held:
             return Recognised((arch,), classes, channels, f"Faster R-CNN, torchvision's, with ResNet-50-FPN, {counts}")
     hint = f"known detectors of two stages: {', '.join(names.TWO_STAGE)}, unpruned and without masks or key points"
-    return Recognised((), classes, channels, f"a detector of two stages that is not built here, {counts}", hint=hint)
+    words = f"{_kind(held)} is not built here, {counts}"
+    return Recognised((), classes, channels, words, hint=hint)
+
+
+def _kind(held: Mapping[str, Shape]) -> str:
+    """Return what a network is that has no name here, as the beginning of a clause."""
+    shown = (name for part, name in _OTHERS.items() if any(each.startswith(part) for each in held))
+    found = next(shown, "")
+    return f"{found}, which" if found else "a detector of two stages that"
 
 
 def tensors(arch: str, classes: int, channels: int) -> dict[str, Shape]:
