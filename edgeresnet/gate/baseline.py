@@ -22,7 +22,7 @@ from ..portable.documents import Missing, Unreadable, shown
 from ..portable.frozen import dataclass
 from ..portable.result import Promise
 from ..portable.tasks import DEFAULT, TaskName
-from ..portable.tasks.task import task_of
+from ..portable.tasks.task import Task, task_of
 from ..runs import Margins, Run, Undecided
 from .record import CPU_SPEED, TargetRecord, target_record
 
@@ -146,19 +146,28 @@ def _recorded(run: Run, margins: Margins) -> Baseline:
 
 def remarks(baseline: Baseline) -> list[str]:
     """Return what its reviewer should know: what is in it, and where it is too weak to decide anything."""
-    found = [each for name, record in baseline.targets.items() for each in _remarks(name, record, baseline.margins)]
+    task, found = task_of(baseline.task), list[str]()
+    for name, record in baseline.targets.items():
+        found.append(f"{name} {record.ships}: {_score(task, record)} on {record.images} images; times {_times(record)}")
+        found += _remarks(name, record, baseline.margins)
     if baseline.margins.max_loss_pp is not None:
         loss = Promise("max_loss_pp", baseline.margins.max_loss_pp)
-        too_fine = judging.too_fine(loss, readings.KINDS["max_drop_pp"], baseline.images.count, task_of(baseline.task))
+        too_fine = judging.too_fine(loss, readings.KINDS["max_drop_pp"], baseline.images.count, task)
         found += [too_fine] if too_fine else []
     return found
 
 
-def _remarks(name: str, record: TargetRecord, margins: Margins) -> list[str]:
+def _score(task: Task, record: TargetRecord) -> str:
+    return f"{task.score_name.short} {record.score_pct:.2f} %"
+
+
+def _times(record: TargetRecord) -> str:
     ratios = {("plain Python" if key == CPU_SPEED else key): each.ratio for key, each in record.times.items()}
-    times = ", ".join(f"{ratio:g} of {comparison}" for comparison, ratio in ratios.items())
-    found = [f"{name} {record.ships}: {record.score_pct:.2f} % of {record.images} images; times {times}"]
-    found += [f"{name}: {sentence}. So its times are noisy" for sentence in record.warnings]
+    return ", ".join(f"{ratio:g} of {comparison}" for comparison, ratio in ratios.items())
+
+
+def _remarks(name: str, record: TargetRecord, margins: Margins) -> list[str]:
+    found = [f"{name}: {sentence}. So its times are noisy" for sentence in record.warnings]
     if record.disturbed and margins.max_runtime_slowdown_pct is not None:
         found.append(f"{name}: max_runtime_slowdown_pct can therefore never be BROKEN. Measure while nothing else runs")
     processes = min(len(each.processes) for each in record.times.values())

@@ -19,8 +19,8 @@ from ..text import on_one_line
 from . import decode
 from .coloured import colour_of, coloured
 
-LABEL, CORRECT, OTHER = (46, 139, 70), (0, 92, 200), (204, 85, 0)
-_FOUND = 0.5  # IoU from which a box is an object
+LABEL, CORRECT, OTHER, NEITHER = (46, 139, 70), (0, 92, 200), (204, 85, 0), (105, 105, 105)
+_FOUND = 0.5  # IoU from which a box is an object; and the part of a box that is in a crowd
 _LONGEST = 20  # letters of a name
 _LEAST = 9  # pixels of a letter's height
 _LINE, _LINES = 110, 16  # parts of a picture: the width of an outline, the height of a line of text
@@ -50,12 +50,14 @@ def drawn(seen: Seen, image: Image.Image, classes: Sequence[str], labels: Seen |
     if labels is None or labels.boxes is None:
         outlines = [_by_class(classes, *each) for each in zip(sure.numbers, sure.scores, strict=True)]
     elif seen is labels:
-        outlines = [Outline(LABEL, _called(classes, number)) for number in sure.numbers]
-    else:
-        right = _are_objects(sure, labels.boxes)
+        colours = np.where(_crowd(labels)[:, None], NEITHER, LABEL)
         outlines = [
-            Outline(CORRECT if is_object else OTHER, f"{_called(classes, number)} {score:.2f}")
-            for number, score, is_object in zip(sure.numbers, sure.scores, right, strict=True)
+            Outline(_colour(each), _called(classes, number)) for number, each in zip(sure.numbers, colours, strict=True)
+        ]
+    else:
+        outlines = [
+            Outline(_colour(each), f"{_called(classes, number)} {score:.2f}")
+            for number, score, each in zip(sure.numbers, sure.scores, _judged(sure, labels), strict=True)
         ]
     return outlined(image, sure.boxes, outlines)
 
@@ -118,11 +120,24 @@ def _called(classes: Sequence[str], number: int) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
-def _are_objects(found: Detected, labels: Detected) -> list[bool]:
-    """Return which boxes lie on an object of their class."""
-    overlap = iou(found.boxes, labels.boxes, np.zeros(len(labels.boxes), bool))
-    same = found.numbers[:, None] == labels.numbers[None]
-    return [bool(each) for each in ((overlap >= _FOUND) & same).any(1)]
+def _judged(found: Detected, labels: Seen) -> np.ndarray:
+    """Return the colour of each box: it lies on an object of its class, in a crowd of its class, or on neither."""
+    assert labels.boxes is not None
+    crowd = _crowd(labels)
+    there = iou(found.boxes, labels.boxes.boxes, crowd) >= _FOUND
+    there &= found.numbers[:, None] == labels.boxes.numbers[None]
+    is_object, in_crowd = ((there & kind).any(1)[:, None] for kind in (~crowd, crowd))
+    return np.where(is_object, CORRECT, np.where(in_crowd, NEITHER, OTHER))
+
+
+def _crowd(labels: Seen) -> np.ndarray:
+    assert labels.boxes is not None
+    return np.zeros(len(labels.boxes.boxes), bool) if labels.crowd is None else labels.crowd
+
+
+def _colour(numbers: np.ndarray) -> tuple[int, int, int]:
+    red, green, blue = numbers.tolist()
+    return red, green, blue
 
 
 def _within(box: np.ndarray, size: tuple[int, int]) -> _Place:

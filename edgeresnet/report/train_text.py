@@ -55,8 +55,8 @@ def render(trained: Trained) -> str:
     if trained.evaluation:
         found = trained.evaluation
         low, high = found.score_interval_pct()
-        sentence = f"{found.score_pct:.2f} % of {found.images} images, 95 % interval {low:.2f} to {high:.2f}"
-        parts.append(wrapped(f"evaluation: {sentence}"))
+        score = f"{found.name.short} {found.score_pct:.2f} % on {found.images} images"
+        parts.append(wrapped(f"evaluation: {score}, 95 % interval {low:.2f} to {high:.2f}"))
     parts += [wrapped(f"note: {warning}") for warning in trained.warnings]
     parts.append(f"{trained.file or trained.artifact}, digest {trained.digest[:12]}")
     return "\n\n".join(parts) + "\n"

@@ -43,7 +43,7 @@ def test_weights_in_better_weights_out(command: Command, given: Path, tmp_path: 
     assert " ".join(out.split()).count(said) == 1, "its weights are random"
     assert "validation loss █" in out
     assert "evaluation: " in out
-    assert "% of 450 images, 95 % interval" in out
+    assert "% on 450 images, 95 % interval" in out
     assert out.splitlines()[-1].startswith("w.safetensors, digest ")
     assert all(len(line) <= 80 for line in out.splitlines())
     assert "epoch 3: loss" in err

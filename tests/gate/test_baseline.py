@@ -324,7 +324,7 @@ def test_a_reviewer_is_told_where_it_is_too_weak_to_decide() -> None:
 
     run = runs.altered(runs.run(), lambda result: runs.with_latencies(result, short_and_busy))
     found = gate.remarks(gate.of(run, gate.Margins(max_loss_pp=0.1)))
-    assert found[0].startswith("openvino int8: 89.")
+    assert found[0].startswith("openvino int8: top-1 89.")
     assert "openvino: other programs used 2.0 CPUs during the measurement. So its times are noisy" in found
     assert any("one process does not show" in sentence for sentence in found)
     assert any(

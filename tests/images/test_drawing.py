@@ -51,6 +51,20 @@ def test_labels_objects_and_others_have_their_colours() -> None:
     assert edge(other, 21, 41, 81, 101) == {drawing.OTHER}, "another class"
 
 
+def test_crowds_and_boxes_in_them_count_neither_way() -> None:
+    labels = seen((20, 40, 160, 60, 0, 1.0), (20, 120, 60, 60, 0, 1.0))._replace(crowd=np.array([True, False]))
+    people = drawing.drawn(labels, gray(), CLASSES, labels)
+    assert people is not None
+    assert edge(people, 20, 40, 180, 100) == {drawing.NEITHER}
+    assert edge(people, 20, 120, 80, 180) == {drawing.LABEL}
+    found = seen((30, 50, 40, 45, 0, 0.9), (100, 50, 40, 45, 1, 0.8), (21, 121, 60, 60, 0, 0.7))
+    picture = drawing.drawn(found, gray(), CLASSES, labels)
+    assert picture is not None
+    assert edge(picture, 30, 50, 70, 95) == {drawing.NEITHER}
+    assert edge(picture, 100, 50, 140, 95) == {drawing.OTHER}, "the crowd is of another class"
+    assert edge(picture, 21, 121, 81, 181) == {drawing.CORRECT}
+
+
 def test_names_of_two_boxes_do_not_cover_each_other() -> None:
     first, second = (20, 40, 60, 60), (24, 44, 60, 60)
     one = drawing.outlined(gray(), np.array([first]), [drawing.Outline((255, 0, 0), "cat 0.9")])

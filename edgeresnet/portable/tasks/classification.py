@@ -16,6 +16,8 @@ from ..frozen import dataclass
 from ..intervals import Z95, better_than_chance, mcnemar, wilson
 from ..result import Accuracy, Measured, Variant
 from . import TaskName
+from .class_accuracy import TOP1
+from .image_scores import ScoreName
 from .task import AGAIN, Change, ClassAccuracy, Compare, OnHub, Outputs, Seen
 
 _LABELS, _EXPECTED = "labels.npy", "expected.npy"
@@ -31,6 +33,7 @@ class Classification:
     has_boxes: bool = False
     drawn: str = ""
     legend: str = ""
+    score_name: ScoreName = TOP1
     class_score: str = "recall"
     on_hub: OnHub = OnHub("image-classification", "accuracy", "A classifier of images")
     promises: tuple[str, ...] = (

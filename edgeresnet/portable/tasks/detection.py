@@ -16,9 +16,9 @@ from ..result import Measured
 from . import TaskName, precision
 from .agreement import Agreement
 from .average_precision import Detected
-from .box_accuracy import OF_CLASSES, BoxAccuracy
+from .box_accuracy import MAP, OF_CLASSES, BoxAccuracy
 from .detector import COLUMNS, read_rows
-from .image_scores import ClassStatistics
+from .image_scores import ClassStatistics, ScoreName
 from .objects import Found, Objects
 from .precision import Matched
 from .scored_images import ScoredImages
@@ -55,8 +55,9 @@ class Detection(ScoredImages):
     drawn: str = "boxes"
     legend: str = (
         "Boxes with a score of 0.5 or more are drawn. Labels are green. A box on an object of its class is blue, and "
-        "any other is orange."
+        "any other is orange. Regions that count neither for nor against a network are gray, and so are boxes in them."
     )
+    score_name: ScoreName = MAP
     class_score: str = "AP"
     on_hub: OnHub = OnHub("object-detection", "mean_average_precision", "A network that finds objects in an image")
     promises: tuple[str, ...] = ("max_drop_pp", "min_map_pct", "min_ap_pct", "max_flips_pct")
@@ -139,7 +140,8 @@ class Detection(ScoredImages):
 
     def labels_seen(self, labels: Objects, outputs: Outputs) -> Seen:
         found = labels[0]
-        return _seen(Detected(found.boxes, found.numbers, np.ones(len(found.numbers), np.float32)), outputs)
+        boxes = Detected(found.boxes, found.numbers, np.ones(len(found.numbers), np.float32))
+        return _seen(boxes, outputs)._replace(crowd=found.crowd.astype(bool))
 
     def check_counts(self, measured: Measured, expected: Detections, labels: Objects | None, outputs: Outputs) -> None:
         before = None if labels is None else self.counts(labels, expected, outputs)

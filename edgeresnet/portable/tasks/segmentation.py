@@ -12,8 +12,8 @@ from ..frozen import dataclass
 from ..result import Measured
 from . import TaskName, overlap
 from .agreement import Agreement
-from .image_scores import ClassStatistics
-from .mask_accuracy import OF_CLASSES, MaskAccuracy
+from .image_scores import ClassStatistics, ScoreName
+from .mask_accuracy import MIOU, OF_CLASSES, MaskAccuracy
 from .masks import IGNORED, Packed
 from .overlap import Overlaps
 from .scored_images import ScoredImages
@@ -48,6 +48,7 @@ class Segmentation(ScoredImages):
     has_boxes: bool = False
     drawn: str = "masks"
     legend: str = ""
+    score_name: ScoreName = MIOU
     class_score: str = "IoU"
     on_hub: OnHub = OnHub("image-segmentation", "mean_iou", "A network that gives a class to each pixel")
     promises: tuple[str, ...] = ("max_drop_pp", "min_miou_pct", "min_iou_pct", "max_flips_pct")

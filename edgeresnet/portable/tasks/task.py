@@ -14,6 +14,7 @@ from ..frozen import dataclass
 from ..intervals import Z95, Interval
 from . import DEFAULT, TaskName, member
 from .average_precision import Detected
+from .image_scores import ScoreName
 from .two_stage import AnyDetector, SecondStage, TwoStage
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Seen(NamedTuple):
     classes: np.ndarray
     mask: np.ndarray | None = None
     boxes: Detected | None = None
+    crowd: np.ndarray | None = None  # of boxes that are labels: those that count neither for nor against a network
 
 
 class Change(NamedTuple):
@@ -105,6 +107,10 @@ class Task(Protocol):
     @property
     def legend(self) -> str:
         """What the colours of these mean, in sentences; may be empty."""
+
+    @property
+    def score_name(self) -> ScoreName:
+        """What the metric is called."""
 
     @property
     def class_score(self) -> str:

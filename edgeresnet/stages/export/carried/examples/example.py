@@ -30,9 +30,10 @@ def main(photograph: Path) -> None:
         logits = inference.infer(session, taken)[0]
     if logits.ndim > 1:  # of each class: its part of all pixels, or its best box
         outputs = bundle.outputs
-        logits, _, boxes = outputs.of_task.seen(outputs.kept(logits[None]), outputs)
-        if boxes is not None:
-            for (left, top, width, height), number, score in list(zip(*boxes, strict=True))[:10]:
+        seen = outputs.of_task.seen(outputs.kept(logits[None]), outputs)
+        logits = seen.classes
+        if seen.boxes is not None:
+            for (left, top, width, height), number, score in list(zip(*seen.boxes, strict=True))[:10]:
                 place = f"{width:.1f} × {height:.1f} pixels at {left:.1f}, {top:.1f}"
                 print(f"{bundle.about.classes[number]}: {score:.2f}, {place}")
             return
