@@ -48,7 +48,7 @@ class Box:
 
     @property
     def line(self) -> str:
-        place = f"{self.width:.1f} × {self.height:.1f} pixels, from {self.left:.1f}, {self.top:.1f}"
+        place = f"{self.width:.1f} × {self.height:.1f} pixels, left {self.left:.1f}, top {self.top:.1f}"
         return f"{100 * self.score:6.2f} %  {on_one_line(self.label)}: {place}"
 
 

@@ -155,7 +155,9 @@ def networks(run: Run, store: Store) -> dict[str, Path]:
 
 def _accuracy(variant: Variant) -> dict[str, float]:
     counts = variant.accuracy
-    found: dict[str, float] = {"images": counts.images, "agree_pct": counts.agree_pct}
+    found: dict[str, float] = {"images": counts.images}
+    if not counts.uncompared:
+        found["agree_pct"] = counts.agree_pct
     if counts.sqnr_db is not None:
         found["sqnr_db"] = counts.sqnr_db
     if not counts.has_labels:

@@ -212,7 +212,7 @@ def _row(result: Measured, name: str, variant: Variant) -> tuple[str, ...]:
         f"{name} (ships)" if name == result.ships else name,
         summary.score_cell(accuracy),
         summary.drop_cell(accuracy),
-        summary.percent(accuracy.agree_pct),
+        summary.agree_cell(accuracy),
         summary.p50_cell(latency),
         _times_fp32(result, name),
         f"{variant.size_mb:.2f}",

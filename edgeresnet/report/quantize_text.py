@@ -115,6 +115,6 @@ def _evaluation_sentence(accuracy: AnyAccuracy, flipped: str) -> str:
     score = summary.percent(accuracy.score_pct)
     return (
         f"{accuracy.images} evaluation images, in onnxruntime before any compiler: {accuracy.name.short} {score}, "
-        f"drop {drop} points ({interval}), {summary.percent(accuracy.agree_pct)} same {flipped}, "
+        f"drop {drop} points ({interval}), {summary.same_answers(accuracy, flipped)}, "
         f"SQNR {summary.sqnr_cell(accuracy)}"
     )

@@ -178,7 +178,7 @@ def _table(result: Measured, look: Look, *, few: bool) -> str:
 def _row(result: Measured, name: str, places: int) -> tuple[str, ...]:
     variant = result.variants[name]
     accuracy, latency = variant.accuracy, variant.latency
-    score, agree = ("", summary.percent(accuracy.agree_pct))
+    score, agree = "", summary.agree_cell(accuracy)
     if accuracy.has_labels:
         score, agree = summary.percent(accuracy.score_pct), ""
     times = _times_cell(result, name, variant, places)

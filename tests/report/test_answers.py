@@ -66,8 +66,8 @@ def test_boxes_are_listed_with_their_place_in_the_image() -> None:
     seen = predict._placed(Seen(np.zeros(2), boxes=BOXES), (64, 320), prepared)
     lines = [each.line for each in predict._ranked(seen, CLASSES, 5)]
     assert lines == [
-        " 90.00 %  dog: 16.0 × 80.0 pixels, from 4.0, 20.0",
-        " 70.00 %  cat: 12.0 × 60.0 pixels, from 40.0, 200.0",
+        " 90.00 %  dog: 16.0 × 80.0 pixels, left 4.0, top 20.0",
+        " 70.00 %  cat: 12.0 × 60.0 pixels, left 40.0, top 200.0",
     ]
     assert len(predict._ranked(seen, CLASSES, 1)) == 1
     classes = predict._ranked(Seen(np.array([0.25, 0.75])), CLASSES, 2)

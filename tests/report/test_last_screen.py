@@ -142,6 +142,10 @@ def test_one_target_in_full() -> None:
         "  int8     92.00 %  +3.00 (+1.04 to +5.74)   0.808  2.50 (2.50 to 2.50)  0.25",
     ]
     assert "  ✓ max_drop_pp 5: 3.00 points lost (1.20 to 4.80)" in shown
+    won = screen(runs.run(verdicts=[runs.verdict(value=-0.07, low=-1.0, high=0.86)]))
+    assert "  ✓ max_drop_pp 5: 0.07 points gained (-0.86 to 1.00)" in won
+    same = screen(runs.run(verdicts=[runs.verdict(value=-0.001, low=-1.0, high=1.0)]))
+    assert "  ✓ max_drop_pp 5: 0.00 points lost (-1.00 to 1.00)" in same
     assert "  ✗ min_top1_pct 97: 92.00 % (88.40 to 94.50)" in shown
     assert "  ? min_recall_pct 90 of class cat: 91.00 % found (84.00 to 95.00)" in shown
     assert "  ! max_peak_memory_mb 9: not measured: this system does not report it" in shown

@@ -53,7 +53,7 @@ class BoxAccuracy(ImageScores):
     @property
     def uncompared(self) -> str:
         """Why no box is compared with the reference's; empty where some are."""
-        return "" if any(self.agreement.parts) else f"neither FP32 nor it finds a box with a score of {SURE:g} or more"
+        return "" if any(self.agreement.parts) else f"no box has a score of {SURE:g} or more"
 
     @property
     def agreeing(self) -> str:

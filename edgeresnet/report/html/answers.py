@@ -27,7 +27,7 @@ def section(seen: Summary, extras: Extras) -> Markup | None:
     origins = between(", ", (digest(verify_origin(seen.run, each.target)) for each in measured))
     caption = el("p", "From ", origins, class_="caption")
     if not changed:
-        return el("section", el("p", f"All {task.drawn} are the same as in FP32."), caption, class_="flips")
+        return el("section", el("p", _unchanged(task, measured)), caption, class_="flips")
     shown = extras.drawn.images
     why = extras.no_pictures or ("" if shown else "Pictures are looked up by `edgeresnet report --format html`.")
     return el(
@@ -43,6 +43,11 @@ def section(seen: Summary, extras: Extras) -> Markup | None:
 
 def _drawable(seen: Summary) -> list[Measured]:
     return [each for each in seen.run.measured if each.shipped.accuracy.has_image_scores]
+
+
+def _unchanged(task: Task, measured: list[Measured]) -> str:
+    why = [each.shipped.accuracy.uncompared for each in measured]
+    return f"Nothing is compared: {why[0]}." if all(why) else f"All {task.drawn} are the same as in FP32."
 
 
 def _words(task: Task, changed: int, images: int, shown: int) -> str:

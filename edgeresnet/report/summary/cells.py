@@ -86,6 +86,22 @@ def drop_cell(accuracy: AnyAccuracy) -> str:
     return f"{signed(accuracy.drop_pp)} ({span(accuracy.drop_interval_pp())})"
 
 
+def points(drop: float) -> str:
+    """Return a drop in words: "1.11 points lost", or "0.07 points gained"."""
+    shown = f"{abs(drop):.2f}"
+    return f"{shown} points {'gained' if drop < 0 and float(shown) else 'lost'}"
+
+
+def agree_cell(accuracy: AnyAccuracy) -> str:
+    """Return how many answers are the reference's: "99.00 %", or "not known" where there is none to compare."""
+    return "not known" if accuracy.uncompared else percent(accuracy.agree_pct)
+
+
+def same_answers(accuracy: AnyAccuracy, flipped: str) -> str:
+    """Return the same in words: "99.00 % same boxes", or why no answer is compared."""
+    return accuracy.uncompared or f"{percent(accuracy.agree_pct)} same {flipped}"
+
+
 def flips_cell(accuracy: AnyAccuracy) -> str:
     """Return how many images were lost and won: "10/5"; empty without labels."""
     return f"{accuracy.lost}/{accuracy.won}" if accuracy.has_labels else ""
@@ -93,7 +109,7 @@ def flips_cell(accuracy: AnyAccuracy) -> str:
 
 def accuracy_cells(accuracy: AnyAccuracy, size_mb: float) -> tuple[str, ...]:
     """Return the cells under `accuracy_columns`."""
-    agree = percent(accuracy.agree_pct)
+    agree = agree_cell(accuracy)
     return score_cell(accuracy), drop_cell(accuracy), agree, flips_cell(accuracy), f"{size_mb:.2f}"
 
 

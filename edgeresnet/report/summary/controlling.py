@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...notes import ControlNotes, QuantizeNotes
 from ...runs import Run
+from .cells import points
 from .choosing import taken_layers
 
 _NAMED = 3  # layers by name; `--json` has all
@@ -67,7 +68,7 @@ def _forecast(control: ControlNotes, flipped: str) -> str:
     chosen = control.chosen
     return (
         f"forecast on {control.images} calibration images, without labels: {chosen.flips_pct:.2f} % of {flipped} "
-        f"changed, {chosen.drop_pp:.2f} points lost, probabilities changed by {chosen.confidence_change:.4f} on average"
+        f"changed, {points(chosen.drop_pp)}, probabilities changed by {chosen.confidence_change:.4f} on average"
     )
 
 

@@ -9,7 +9,7 @@ from ...portable.result import AnyAccuracy, Deferred, Measured, NotMeasured, Run
 from ...portable.tasks.task import task_of
 from ...portable.tasks.two_stage import TwoStage
 from ...runs import Run, model_of
-from .cells import percent, sqnr_cell
+from .cells import percent, points, same_answers, sqnr_cell
 from .classes import ClassChange, classes_without_images
 from .short import chance_sentence
 
@@ -76,8 +76,11 @@ def int8_loss_sentence(result: Measured) -> str:
     adds = _noise(compiled) > _MORE * _noise(written)
     word = "adds noise" if adds else "adds none"
     same = task_of(result.task).flipped
-    before, after = (f"{sqnr_cell(each)}, {percent(each.agree_pct)} same {same}" for each in (written, compiled))
-    loses = f"loses {written.drop_pp:.2f} points" if written.has_labels else f"changes {same}"
+    before, after = (f"{sqnr_cell(each)}, {same_answers(each, same)}" for each in (written, compiled))
+    loses = f"changes {same}"
+    if written.has_labels:
+        amount, how = points(written.drop_pp).rsplit(" ", 1)
+        loses = f"{'gains' if how == 'gained' else 'loses'} {amount}"
     return f"{result.target} int8: quantization {loses} ({before}); compilation {word} ({after})"
 
 

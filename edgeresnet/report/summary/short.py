@@ -14,7 +14,7 @@ from ...portable.machine import Machine
 from ...portable.result import Measured, Result, RunWarning, Verdict, Word
 from ...portable.tasks.task import task_of
 from ...runs import Run
-from .cells import ms, p50_words, percent
+from .cells import agree_cell, ms, p50_words, percent, points
 
 Choices = tuple[str, ...]
 
@@ -95,7 +95,8 @@ def promise_choices(verdict: Verdict, result: Result, shortened: Callable[[str],
     if verdict.value is None or unit is None:
         word = "not measured: " if verdict.verdict == "NOT_MEASURED" else ""
         return (f"{name}: {word}{verdict.reason}",)
-    shown = f"{name}: {_number(verdict.value, unit)} {unit}"
+    verdict, unit = _above_nought(verdict, unit)
+    shown = f"{name}: {_number(verdict.value or 0, unit)} {unit}"
     full = f"{shown}{_interval(verdict, unit)}"
     builds = len(result.builds()) if isinstance(result, Measured) else 1
     worst = f", worst of {builds} builds" if builds > 1 else ""
@@ -131,9 +132,9 @@ def target_choices(result: Measured, verdicts: Sequence[Verdict]) -> Choices:
     """Return a target in one line: what would ship, its numbers, and how many promises have which verdict."""
     variant, word = result.shipped, called(result.ships)
     accuracy, latency = variant.accuracy, variant.latency
-    score = percent(accuracy.score_pct) if accuracy.has_labels else f"agrees {percent(accuracy.agree_pct)}"
+    score = percent(accuracy.score_pct) if accuracy.has_labels else f"agreement {agree_cell(accuracy)}"
     parts = [f"{word} {score}"]
-    parts += [f"{accuracy.drop_pp:.2f} points lost"] if accuracy.has_labels and result.ships != "fp32" else []
+    parts += [points(accuracy.drop_pp)] if accuracy.has_labels and result.ships != "fp32" else []
     parts += [p50_words(latency)] if latency and latency.p50 is not None else []
     counted = counts_by_verdict(verdicts)
     first = [f"{promises(len(verdicts))} kept"] if {each.verdict for each in verdicts} == {"KEPT"} else counted
@@ -197,7 +198,17 @@ def _counted(count: int, every: int) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    return ms(value) if unit in ("ms", "MB", "mJ") else f"{value:.{4 if unit == _CHANGE else 2}f}"
+    text = ms(value) if unit in ("ms", "MB", "mJ") else f"{value:.{4 if unit == _CHANGE else 2}f}"
+    return text if float(text) else text.removeprefix("-")
+
+
+def _above_nought(verdict: Verdict, unit: str) -> tuple[Verdict, str]:
+    """Return points that were gained as such, with their interval and unit, and no loss below 0."""
+    value, below = verdict.value, readings.KINDS[verdict.promise.kind].below
+    if not below or value is None or float(_number(value, unit)) >= 0:
+        return verdict, unit
+    low, high = (None if end is None else -end for end in (verdict.high, verdict.low))
+    return replace(verdict, value=-value, low=low, high=high), below
 
 
 def _interval(verdict: Verdict, unit: str) -> str:

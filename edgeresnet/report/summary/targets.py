@@ -11,7 +11,7 @@ from ...portable.tasks.task import task_of
 from ...runs import Run
 from ...text import as_sentence
 from .amounts import short_cells
-from .cells import ms, p50_words, percent, score_name, span
+from .cells import ms, p50_words, percent, same_answers, score_name, span
 from .classes import ClassChange, class_changes
 from .speedups import shipped_speedups
 
@@ -84,7 +84,7 @@ def _score(result: Measured) -> Metric:
     accuracy = result.shipped.accuracy
     label = accuracy.name.title
     if not accuracy.has_labels:
-        agree = f"{percent(accuracy.agree_pct)} same {task_of(result.task).flipped} as FP32"
+        agree = accuracy.uncompared or f"{same_answers(accuracy, task_of(result.task).flipped)} as FP32"
         return Metric(label, "not known", ("the images have no labels", agree))
     (least, most), (low, high) = accuracy.before_interval_pct(), accuracy.score_interval_pct()
     return Metric(

@@ -24,6 +24,7 @@ from edgeresnet.portable.tasks.detector import Detector
 from edgeresnet.portable.tasks.objects import Objects
 from edgeresnet.portable.tasks.overlap import Overlaps
 from edgeresnet.portable.tasks.task import Outputs
+from edgeresnet.report.summary import cells
 from edgeresnet.shards import evaluating
 
 from .. import results
@@ -225,7 +226,11 @@ def test_each_promise_is_judged_and_a_network_without_boxes_breaks_it() -> None:
     unsure = np.where(np.arange(CLASSES + 4) < CLASSES, FP32 - 4, FP32)  # scores are below 0.5
     (none,) = judging.judge(promises[3:], "x", result(unsure, labels_of(), unsure))
     assert none.verdict == "NOT_MEASURED"
-    assert none.reason == "neither FP32 nor it finds a box with a score of 0.5 or more"
+    assert none.reason == "no box has a score of 0.5 or more"
+    accuracy = result(unsure, labels_of(), unsure).shipped.accuracy
+    assert cells.accuracy_cells(accuracy, 1.0)[2] == "not known"
+    assert cells.same_answers(accuracy, "boxes") == none.reason
+    assert cells.agree_cell(result(FP32, labels_of()).shipped.accuracy) == "100.00 %"
     (absent,) = judging.judge([Promise("min_ap_pct", 50, "d")], "x", result(FP32, labels_of()))
     assert (absent.verdict, absent.reason) == ("NOT_MEASURED", "no evaluation image has the class d")
     unlabelled = judging.judge(promises, "x", result(FP32, None))
