@@ -12,6 +12,9 @@ from onnxscript import ir
 from .reshapes import numbers_of, sides_of
 
 _SCALES, _SIZES = 2, 3  # inputs of a Resize
+_ROUNDED = "round_prefer_floor"
+_PLACES = {"asymmetric", "half_pixel", "pytorch_half_pixel"}
+_DIGITS = 1e-6  # of float32, with what runtimes compute of a scale
 
 
 def settle(graph: ir.Graph) -> bool:
@@ -46,16 +49,31 @@ def _scales(node: ir.Node) -> np.ndarray | None:
     for old, new in zip(before, after, strict=True):
         if old == new:
             found.append(1.0)
-        elif isinstance(old, int) and isinstance(new, int) and old > 0 and _exact(node, old, new):
-            found.append(new / old)
+        elif isinstance(old, int) and isinstance(new, int) and old > 0 and _same_pixels(node, old, new):
+            found.append(_scale(old, new))
         else:
             return None
     return np.array(found, np.float32)
 
 
-def _exact(node: ir.Node, old: int, new: int) -> bool:
-    """Return whether a scale gives this size, and the same pixels: the nearest one may hang on the last digit."""
+def _scale(old: int, new: int) -> float:
+    """Return the smallest float32 that gives this size: one below is cut to a pixel less."""
     scale = np.float32(new / old)
-    return int(np.floor(old * scale)) == new and (
-        new % old == 0 or node.attributes.get_string("mode", "nearest") == "linear"
-    )
+    return float(scale if float(scale) * old >= new else np.nextafter(scale, np.float32(np.inf)))
+
+
+def _same_pixels(node: ir.Node, old: int, new: int) -> bool:
+    """Return whether a scale gives the same pixels as the size: the nearest one may hang on the last digit."""
+    mode, way = (node.attributes.get_string(*each) for each in (("mode", "nearest"), ("nearest_mode", _ROUNDED)))
+    if mode == "linear" or new % old == 0:
+        return True
+    place = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    if mode != "nearest" or place not in _PLACES:
+        return False
+    pixels = np.arange(new)
+    places = pixels * old / new if place == "asymmetric" else (pixels + 0.5) * old / new - 0.5
+    edges = places + 0.5 if (way or "").startswith("round") else places  # where a whole number is, the pixel changes
+    unsure = np.abs(edges - np.round(edges)) < _DIGITS * old
+    if place == "asymmetric":
+        unsure[0] = False  # 0 is exact
+    return not unsure.any()

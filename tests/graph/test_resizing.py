@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
+from onnxscript import ir
 
-from edgeresnet.graph import canonical
+from edgeresnet.graph import canonical, resizing
 
+from .rtx import needs_rtx, parsed_and_built
 from .test_canonical import _CONV, _HEAD, _model, _same
 
 _COMPUTED = ["Shape c -> s start=0 end=2", "Concat s to -> sizes axis=0"]
@@ -37,6 +39,9 @@ def _kinds(sides: list[int], how: str, before: list[str] = _COMPUTED) -> set[str
         ([4, 4], "mode='linear' coordinate_transformation_mode='pytorch_half_pixel'"),
         ([24, 8], "mode='nearest' nearest_mode='floor' coordinate_transformation_mode='asymmetric'"),
         ([17, 17], "mode='linear' coordinate_transformation_mode='align_corners'"),
+        ([15, 15], "mode='nearest' nearest_mode='floor' coordinate_transformation_mode='asymmetric'"),
+        ([15, 11], "mode='nearest' nearest_mode='ceil' coordinate_transformation_mode='asymmetric'"),
+        ([15, 7], "mode='nearest' nearest_mode='floor'"),
     ],
 )
 def test_computed_sizes_become_scales(sides: list[int], how: str, before: list[str]) -> None:
@@ -47,8 +52,28 @@ def test_computed_sizes_become_scales(sides: list[int], how: str, before: list[s
     np.testing.assert_allclose(onnx.numpy_helper.to_array(scales), [1, 1, sides[0] / 8, sides[1] / 8], rtol=1e-6)
 
 
-def test_a_nearest_pixel_must_not_hang_on_the_last_digit() -> None:
-    assert "Shape" in _kinds([17, 17], "mode='nearest' coordinate_transformation_mode='half_pixel'")
+@pytest.mark.parametrize(
+    ("side", "how"),
+    [
+        (17, "coordinate_transformation_mode='half_pixel'"),
+        (12, "nearest_mode='floor' coordinate_transformation_mode='asymmetric'"),
+        (15, "nearest_mode='floor' coordinate_transformation_mode='align_corners'"),
+    ],
+)
+def test_a_nearest_pixel_must_not_hang_on_the_last_digit(side: int, how: str) -> None:
+    assert "Shape" in _kinds([side, side], f"mode='nearest' {how}")
+
+
+def test_every_finer_level_of_a_pyramid_gets_a_scale_that_gives_its_size() -> None:
+    node = ir.node("Resize", [], {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"})
+    for new in range(3, 1200, 2):
+        old = (new + 1) // 2
+        assert resizing._same_pixels(node, old, new)
+        scale = np.float32(resizing._scale(old, new))
+        assert int(np.float32(old) * scale) == int(old * float(scale)) == new
+        pixels = np.arange(new, dtype=np.float32)
+        for places in (pixels / scale, pixels * (1 / scale), pixels / float(scale)):
+            np.testing.assert_array_equal(np.floor(places), np.arange(new) * old // new)
 
 
 def test_a_ratio_that_must_be_kept_stays() -> None:
@@ -62,3 +87,9 @@ def test_sizes_of_some_axes_stay() -> None:
     node.attribute.append(helper.make_attribute("axes", [2, 3]))
     made = canonical.canonical(onnx.shape_inference.infer_shapes(model))
     assert len(next(node for node in made.graph.node if node.op_type == "Resize").input) == 4
+
+
+@needs_rtx
+def test_tensorrts_parser_takes_scales_that_are_no_whole_numbers() -> None:
+    odd = _resized([15, 13], "mode='nearest' nearest_mode='floor' coordinate_transformation_mode='asymmetric'")
+    assert "RESIZE FLOAT" in parsed_and_built(canonical.canonical(odd))
