@@ -113,9 +113,9 @@ def test_a_stage_is_made_and_no_other(trained: Trained, store: Path, monkeypatch
 
     opened, real = list[str](), images.open_samples
 
-    def open_samples(recipe: Recipe, slot: str, store: Store) -> images.Samples:
+    def open_samples(recipe: Recipe, slot: str, *others: Any) -> images.Samples:
         opened.append(slot)
-        return real(recipe, slot, store)
+        return real(recipe, slot, *others)
 
     monkeypatch.setattr(images, "open_samples", open_samples)
     made = edgeresnet.make(tiny(), "trace", store=store, listener=Ended())

@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -29,6 +29,7 @@ from edgeresnet.graph import deliver
 from edgeresnet.images import sources
 from edgeresnet.notes import TraceNotes
 from edgeresnet.portable import manifest, onnx_file
+from edgeresnet.portable.tasks import TaskName
 from edgeresnet.stages.export import contents, write
 from edgeresnet.stages.export.write import archive
 from edgeresnet.store import Store
@@ -243,7 +244,7 @@ def test_what_devices_need_is_carried_verbatim_and_no_more(made: Path) -> None:
     assert {path.parts[0] for path in carried_files} == {"__init__.py", "errors.py", "portable", "stages", "targets"}
     assert not (there / "targets" / "openvino.py").exists()
     roots = [there / "stages/export/on_device.py", there / "targets/onnxruntime.py", made / "examples" / "example.py"]
-    roots += [there / "portable/tasks" / f"{task}.py" for task in ("classification", "segmentation")]  # by their names
+    roots += [there / "portable/tasks" / f"{task}.py" for task in get_args(TaskName)]  # by their names
     portable = {path.relative_to(there / "portable") for path in (there / "portable").rglob("*.py")}
     given = {path.relative_to(there / "portable") for path in roots if "portable" in path.parts}
     every = {path for path in portable if path.name != "__init__.py"}
