@@ -72,8 +72,10 @@ class Commands(click.Group):
 def cli(ctx: click.Context) -> None:
     """Decide whether a trained ResNet may ship to a device.
 
-    A recipe names the network, the images, the targets and the promises. A run
-    measures the network on each target, and ends with a verdict.
+    The ResNet may be a classifier, or the body of a network that segments
+    images or finds objects in them. A recipe names the network, the images,
+    the targets and the promises. A run measures the network on each target,
+    and ends with a verdict.
 
     \b
     edgeresnet init              write a recipe to start from

@@ -67,7 +67,7 @@ weights_output = option(
     group=OUTPUT,
     help="File to write the weights to, ending in .safetensors.",
 )
-KINDS = "class folders, or a .csv, .json, .npz or .tar file."
+KINDS = "class folders, or a .csv, .json, .npz or .tar file. With masks or boxes, a plain folder will do."
 _LABELS = {"masks": "segmentation", "boxes": "detection"}  # option → the task whose labels it names
 _WHERE = {"masks": "a folder, or a .json of COCO", "boxes": "a .json of COCO, or a folder of Pascal VOC"}
 

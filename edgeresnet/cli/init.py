@@ -44,7 +44,7 @@ _INT8 = """
 quantize: {effort: fast}
 """
 _NO_INT8 = """
-# INT8, if you remove the # of the next line and add `calibration: FOLDER` to `images`.
+# INT8, if you remove the # of the next line and add `calibration: %s` to `images`.
 # quantize: {effort: fast}
 """
 
@@ -159,7 +159,7 @@ def init(
         preprocessing=", ".join(f"{key}: {value}" for key, value in known.preprocessing.items()),
         images=", ".join(f"{slot}: {_written(given)}" for slot, given in sets.items() if given) or kind.images,
         train="" if checkpoint else kind.train,
-        quantize=_INT8 if calibration else _NO_INT8,
+        quantize=_INT8 if calibration else _NO_INT8 % ("FOLDER" if mine else "{from: training, count: 128}"),
         drop=2.0,
         targets="\n".join(f"  {name}: {{}}" for name in about.targets or _one_shot.CPU_TARGETS),
     )

@@ -11,6 +11,7 @@ from . import _complete, _help, _options, _output
 
 @_help.command(
     "edgeresnet inspect net.onnx --target tensorrt",
+    "edgeresnet inspect val2017 --boxes instances_val2017.json",
 )
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @_help.option(

@@ -12,6 +12,7 @@ from . import _complete, _help, _options, _output
 
 @_help.command(
     "edgeresnet predict picture.jpg --top 3",
+    "edgeresnet predict picture.jpg --output boxes.png",
 )
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_help.option("--run", "run_name", shell_complete=_complete.runs, show_default="newest", help="Id of the run.")
@@ -44,7 +45,7 @@ def predict(
     store_root: Path,
     as_json: bool,
 ) -> None:
-    """Show how the compiled networks of a run classify IMAGE.
+    """Show what the compiled networks of a run see in IMAGE.
 
     Prints the most likely classes for each target, with their probability. In segmentation, prints each class's share
     of the pixels. In detection, prints boxes with their score and their place in IMAGE. --output draws masks and boxes.
