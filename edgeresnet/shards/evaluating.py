@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,14 +39,16 @@ class Evaluating:
     network: evaluation.Network
     source: Source
     outputs: Outputs
+    second: Source | None = None  # the weights of a detector's second stage, too large to travel with each shard
 
     def __call__(self, part: Part) -> bytes:
         opened, samples = _opened(self), part.samples.arrived()
+        outputs = self.outputs.with_second(self.second.fetched() if self.second else None)
         seen: list[np.ndarray] = []
         done = part.shard.first
 
         def batches() -> Iterator[np.ndarray]:
-            for batch in samples.batches(self.outputs.batch(inference.BATCH), may_be_none=True):
+            for batch in samples.batches(outputs.batch(inference.BATCH), may_be_none=True):
                 seen.append(batch.indices + part.shard.first)
                 yield self.network.images(batch.pixels, samples.preprocessing)
 
@@ -55,12 +58,10 @@ class Evaluating:
 
         with evaluation.as_failure(lambda: done):
             repeat = opened.is_due()
-            given = inference.predict(
-                opened.session, batches(), count, before=done, repeat=repeat, outputs=self.outputs
-            )
+            given = inference.predict(opened.session, batches(), count, before=done, repeat=repeat, outputs=outputs)
             layers = opened.session.layers() if part.shard.first == 0 else []
         indices = np.concatenate([*seen, np.empty(0, np.int64)])
-        return packed(indices, evaluation.Answers(given, layers), self.outputs)
+        return packed(indices, evaluation.Answers(given, layers), outputs)
 
 
 class _Opened:
@@ -96,6 +97,7 @@ def answers(
     source: Source,
     samples: Samples,
     outputs: Outputs,
+    second: Source | None,
     folder: Path,
     on_done: Callable[[int], None],
 ) -> tuple[np.ndarray, evaluation.Answers]:
@@ -103,7 +105,7 @@ def answers(
     shards = cut(len(samples), inference.BATCH, IMAGES)
     found = gather(
         workers,
-        Evaluating(target, network, source, outputs),
+        Evaluating(target, network, source, replace(outputs, second=None), second),
         shards,
         lambda shard: Part(shard, samples.part(shard.first, shard.stop)),
         folder,

@@ -55,7 +55,7 @@ def verify(inputs: VerifyInputs, spec: VerifySpec, out: Path, ctx: Context) -> V
     answered, indices = {}, np.empty(0, np.int64)
     for name in list(networks):
         try:
-            indices, answered[name] = _answers(name, target, inputs.variants[name], samples, outputs, ctx)
+            indices, answered[name] = _answers(name, target, inputs, samples, outputs, ctx)
         except TargetError as problem:
             if not evaluation.may_miss(name, spec.ships):
                 raise
@@ -145,9 +145,10 @@ def as_written(artifact: Artifact) -> AnyAccuracy:
 
 
 def _answers(
-    name: str, target: Target, variant: Artifact, samples: Samples, outputs: Outputs, ctx: Context
+    name: str, target: Target, inputs: VerifyInputs, samples: Samples, outputs: Outputs, ctx: Context
 ) -> tuple[np.ndarray, evaluation.Answers]:
     """Return which images were evaluated and the answers to them, which an interrupted run may have stored."""
+    variant = inputs.variants[name]
     network = _network(variant)
     path = ctx.scratch / f"{name}-{network.digest[:12]}.npz"
     if path.is_file():
@@ -159,7 +160,9 @@ def _answers(
 
     if ctx.workers and len(samples) > evaluating.IMAGES:
         source, folder = Source.of(variant, ctx.shared), path.with_suffix("")
-        indices, found = evaluating.answers(ctx.workers, target, network, source, samples, outputs, folder, count)
+        second = Source.of(inputs.second, ctx.shared) if inputs.second else None
+        given = target, network, source, samples, outputs, second, folder, count
+        indices, found = evaluating.answers(ctx.workers, *given)
         if len(indices):  # else this process reports why no image can be read
             return indices, found
     seen: list[np.ndarray] = []
