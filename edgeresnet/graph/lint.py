@@ -29,6 +29,7 @@ _QUANTIZED = {
 
 
 _SUPPRESSES = {"NonMaxSuppression"}
+_SIGMOIDS = {"Sigmoid", "QLinearSigmoid"}
 _CLASSES = tasks.of(tasks.CLASSIFICATION)
 
 
@@ -97,6 +98,8 @@ def candidate(
     ready = _ready(file, classes, task)
     kinds = (FLOAT, FLOAT16, *task.kinds)
     fixed = _fits_ready(file, preprocessing, ready) if ready else _fits(file, preprocessing, classes, kinds, task)
+    if not ready:
+        _refuse_rounded_scores(file, classes, task)
     own = (file.inputs[0].shape or ())[-3:]
     if channels_last((None, *own), (preprocessing.channels,)):
         raise ModelError(
@@ -155,6 +158,17 @@ def _refuse_suppression(file: OnnxFile, preprocessing: Preprocessing, classes: i
             hint=hint,
             lines=lines,
         )
+
+
+def _refuse_rounded_scores(file: OnnxFile, classes: int, task: tasks.LearnedTask) -> None:
+    """Refuse a detector with a Sigmoid whose results are rounded: it is not taken off, so scores were probabilities."""
+    if isinstance(task.detector, Detector) and "DequantizeLinear" in file.operators and _SIGMOIDS & file.operators:
+        from . import suppressing  # needs onnx, and only such a file needs it
+
+        scores = joining.parts(file.path, file.outputs, classes, task.detector).scores
+        if found := suppressing.how_to_unround(file.path, scores):
+            problem = "rounds its scores to INT8 behind a Sigmoid"
+            raise ModelError(str(file.path), problem, hint=found[0], lines=found[1])
 
 
 def compared(file: OnnxFile, preprocessing: Preprocessing, classes: int, task: tasks.LearnedTask = _CLASSES) -> None:

@@ -5,7 +5,7 @@ Changes models in place, and never what they compute before their outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ SIGMOID = "Sigmoid"
 _JOINED = "joined"
 _ROW = 6  # left, top, right, bottom, score, class
 _MOST = 300  # rows, where their number varies
-ONLY_PLACES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat"}
+ONLY_PLACES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Cast"}
 
 
 def joined(path: Path, detector: Detector) -> onnx.ModelProto | None:
@@ -165,14 +165,21 @@ class _Names:
         return name
 
 
-def ends(makers: Mapping[str, onnx.NodeProto], name: str) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes that compute a value, before those that only move numbers."""
-    node = makers.get(name)
-    if node is not None and node.op_type in ONLY_PLACES:
-        for each in node.input if node.op_type == "Concat" else node.input[:1]:
-            yield from ends(makers, each)
-    elif node is not None:
-        yield node
+def ends(
+    makers: Mapping[str, onnx.NodeProto], name: str, through: Collection[str] = ONLY_PLACES
+) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes that compute a value, each once, before those of `through`: they only move numbers."""
+    left, seen = [name], set[str]()
+    while left:
+        name = left.pop()
+        node = makers.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op_type in through:
+            left.extend(reversed(node.input if node.op_type == "Concat" else node.input[:1]))
+        else:
+            yield node
 
 
 def _moving(makers: Mapping[str, onnx.NodeProto], names: Iterable[str]) -> set[int]:

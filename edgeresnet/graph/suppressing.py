@@ -1,9 +1,11 @@
-"""How the suppression of boxes is taken out of somebody's ONNX file: which tensors are the network's own answers."""
+"""How what follows a detector's answers is taken out of somebody's ONNX file: a suppression of boxes, and a Sigmoid
+whose results are rounded to INT8.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import onnx
@@ -12,11 +14,15 @@ from ..errors import ModelError, foreign
 from ..portable import onnx_file
 from ..portable.documents import shown
 from ..portable.preprocessing import Preprocessing
-from .one_output import ONLY_PLACES, ends
+from .one_output import ONLY_PLACES, SIGMOID, ends
+from .quantized import DEQUANTIZE, QUANTIZE
 
 _LONGEST = 280  # characters of a line
 _MOST = 2_000  # characters of all lines: no file of somebody fills a screen
 _IN_TORCH = "network.forward = lambda images: network.head(list(network.backbone(images).values()))"
+_INVALID = "export it again; `onnx.checker` reports more"
+_ROUNDS = {QUANTIZE, DEQUANTIZE}
+_SIGMOIDS = {SIGMOID, "QLinearSigmoid"}
 _Lines = tuple[str, ...]
 
 
@@ -25,8 +31,7 @@ def how_to_take_out(path: Path, preprocessing: Preprocessing) -> tuple[str, _Lin
 
     torchvision's networks of a single image scale it themselves, so these are exported again.
     """
-    hint = "export it again; `onnx.checker` reports more"
-    with foreign(lambda reason: ModelError(shown(path), f"is not a valid ONNX model: {reason}", hint=hint)):
+    with foreign(lambda reason: ModelError(shown(path), f"is not a valid ONNX model: {reason}", hint=_INVALID)):
         image, names = onnx_file.read(path).inputs[0], answers(onnx.load(path, load_external_data=False))
     if len(image.shape or ()) != 4:
         given = ", ".join(map(str, (1, preprocessing.channels, preprocessing.size, preprocessing.size)))
@@ -36,6 +41,31 @@ def how_to_take_out(path: Path, preprocessing: Preprocessing) -> tuple[str, _Lin
     if len(names) < 2 or not lines:
         return "export it without that, with scores and offsets of all anchors as outputs", ()
     return "the two lines below write that, as raw.onnx", lines
+
+
+def how_to_unround(path: Path, scores: Collection[int]) -> tuple[str, _Lines] | None:
+    """Return a hint, and two lines that write the network before Sigmoids whose results are rounded to INT8.
+
+    `scores` are the places of outputs. None: there is no such Sigmoid. One that stays makes probabilities of scores.
+    """
+    with foreign(lambda reason: ModelError(shown(path), f"is not a valid ONNX model: {reason}", hint=_INVALID)):
+        graph = onnx.load(path, load_external_data=False).graph
+    makers = {name: node for node in graph.node for name in node.output}
+    names, found, plain = [value.name for value in graph.output], False, True
+    for place in scores:
+        taken_off = {id(node) for node in ends(makers, names[place])}
+        all_of_it = ends(makers, names[place], ONLY_PLACES | _ROUNDS)
+        found |= any(node.op_type in _SIGMOIDS and id(node) not in taken_off for node in all_of_it)
+        before = [
+            node.input[0] for node in ends(makers, names[place], {"Identity", *_ROUNDS}) if node.op_type == SIGMOID
+        ]
+        plain &= len(before) == 1
+        names[place] = before[0] if before else names[place]
+    if not found:
+        return None
+    lines = extracting(path, graph.input[0].name, names) if plain else ()
+    hint = "the two lines below write it, as raw.onnx" if lines else "convert it without its Sigmoid"
+    return f"edgeresnet applies one itself, so give it the network before that: {hint}", lines
 
 
 def extracting(path: Path, image: str, names: Sequence[str]) -> _Lines:

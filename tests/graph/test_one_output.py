@@ -129,6 +129,59 @@ def test_a_sigmoid_that_something_else_reads_stays(tmp_path: Path) -> None:
     assert "Sigmoid" in {node.op_type for node in found.model.graph.node}
 
 
+def rounded(path: Path, output: int, *, after: str = "") -> Path:
+    """Write Q and DQ behind one output; after an operator, where that is named."""
+    model = onnx.load(path)
+    name = model.graph.output[output].name
+    if after:
+        model.graph.node.append(helper.make_node(after, [name], ["scores"]))
+        name = "scores"
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1 / 255), "scale"))
+    model.graph.initializer.append(numpy_helper.from_array(np.uint8(0), "zero"))
+    model.graph.node.append(helper.make_node("QuantizeLinear", [name, "scale", "zero"], ["q"]))
+    model.graph.node.append(helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["dq"]))
+    model.graph.output[output].name = "dq"
+    onnx.save(model, path)
+    return path
+
+
+def test_scores_that_are_rounded_behind_a_sigmoid_are_refused(tmp_path: Path) -> None:
+    expected = answers(onnx.load(written(tmp_path, "one")), GIVEN)
+    path = rounded(written(tmp_path, "two"), 1, after="Sigmoid")
+    with pytest.raises(ModelError, match="rounds its scores to INT8 behind a Sigmoid") as caught:
+        lint.candidate(onnx_file.read(path), IMAGES, CLASSES, None, TASK)
+    assert "the two lines below write it" in caught.value.hint
+    raw = pasted(caught.value, tmp_path)
+    lint.candidate(onnx_file.read(raw), IMAGES, CLASSES, None, TASK)
+    model = one_output.joined(raw, DETECTOR)
+    assert model is not None
+    np.testing.assert_allclose(answers(model, GIVEN), expected, atol=1e-5)
+    with pytest.raises(ModelError, match="behind a Sigmoid") as caught:
+        lint.candidate(onnx_file.read(rounded(written(tmp_path, "one with scores"), 0)), IMAGES, CLASSES, None, TASK)
+    assert "convert it without its Sigmoid" in caught.value.hint
+    assert not caught.value.lines
+
+
+def test_logits_that_are_rounded_are_taken(tmp_path: Path) -> None:
+    path = rounded(written(tmp_path, "scores"), 0)  # the boxes: their sisters have a Sigmoid, which is taken off
+    lint.candidate(onnx_file.read(path), IMAGES, CLASSES, None, TASK)
+    lint.candidate(onnx_file.read(rounded(written(tmp_path, "two"), 1)), IMAGES, CLASSES, None, TASK)
+
+
+def test_a_sigmoid_in_half_precision_is_taken_off(tmp_path: Path) -> None:
+    expected = answers(onnx.load(written(tmp_path, "one")), GIVEN)
+    path = written(tmp_path, "two")
+    model = onnx.load(path)
+    half = helper.make_node("Cast", [model.graph.output[1].name], ["half"], to=TensorProto.FLOAT16)
+    back = helper.make_node("Cast", ["shares"], ["scores"], to=TensorProto.FLOAT)
+    model.graph.node.extend([half, helper.make_node("Sigmoid", ["half"], ["shares"]), back])
+    model.graph.output[1].name = "scores"
+    onnx.save(model, path)
+    joined = one_output.joined(path, DETECTOR)
+    assert joined is not None
+    np.testing.assert_allclose(answers(joined, GIVEN), expected, rtol=1e-3, atol=1e-2)
+
+
 def test_a_classifiers_file_still_needs_one_output(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="has 1 inputs and 2 outputs instead of one each"):
         lint.reference(onnx_file.read(written(tmp_path, "two")), IMAGES, CLASSES, None)
