@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,11 +122,17 @@ def test_int8_is_near_and_a_picture_has_boxes(run: tuple[Path, Store, Run]) -> N
     assert all(each.seen.boxes is not None and len(each.seen.boxes.scores) for each in found.values())
 
 
-def test_a_bundle_has_the_second_stage(run: tuple[Path, Store, Run]) -> None:
-    _, _, done = run
-    folder = folder_of(done, "export:onnxruntime") / "bundle"
+def test_a_bundle_has_the_second_stage_and_its_result_is_collected(
+    run: tuple[Path, Store, Run], tmp_path: Path
+) -> None:
+    _, store, done = run
+    folder = tmp_path / "bundle"
+    shutil.copytree(folder_of(done, "export:onnxruntime") / "bundle", folder)
     assert (folder / contents.NETWORKS / FILE).is_file()
     words = [sys.executable, "deploy.py", "--processes", "1", "--seconds", "0.2", "--rebuilds", "1"]
     ran = subprocess.run(words, cwd=folder, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert "100.00 % of the boxes are those of FP32" in ran.stdout
+    collected = result_of(pipeline.collect(folder / "result.json", store), "onnxruntime")
+    assert collected.detector == result_of(done, "openvino").detector
+    assert collected.variants.keys() >= {"fp32", "int8"}
