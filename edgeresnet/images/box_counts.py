@@ -150,10 +150,10 @@ def _outside(drawn: Sequence[Drawn], sizes: Mapping[int, tuple[int, int]]) -> It
     outside = np.flatnonzero(beyond > _ROUNDED)
     if len(outside):
         first = there[int(np.searchsorted(np.cumsum(counts), outside[0], side="right"))][0]
-        words = (
-            "1 box ends outside its image" if len(outside) == 1 else f"{len(outside)} boxes end outside their images"
-        )
-        yield f"{words}, by up to {beyond.max():.0f} pixels, and these are cut off there ({first.name})"
+        words, pixels = f"{len(outside)} boxes end outside their images, by up to", f"{beyond.max():.0f} pixels"
+        words = "1 box ends outside its image, by" if len(outside) == 1 else words
+        cut = "is cut off there" if len(outside) == 1 else "these are cut off there"
+        yield f"{words} {pixels}, and {cut} ({first.name})"
 
 
 def _flat(drawn: Sequence[Drawn]) -> Iterable[str]:

@@ -146,7 +146,8 @@ def _boxes(about: ImagesReport) -> Iterator[str]:
     yield from (f"  {doubt}" for doubt in about.boxes.doubts)
     if about.wrong_boxes:
         named = _named([f"{name} {why}" for name, why in about.wrong_boxes], "; ")
-        yield f"  error: the boxes of {len(about.wrong_boxes)} images cannot be used: {named}"
+        count = len(about.wrong_boxes)
+        yield f"  error: the boxes of {count} image{'' if count == 1 else 's'} cannot be used: {named}"
 
 
 def _named(words: Sequence[str], between: str = ", ") -> str:

@@ -47,6 +47,8 @@ def test_boxes_outside_and_without_area_are_doubted(tmp_path: Path) -> None:
     found = doubts(written(tmp_path, held(*things)))
     assert "2 boxes end outside their images, by up to 7 pixels, and these are cut off there (" in found
     assert "1 box has no area, and is left out (" in found
+    one = doubts(written(tmp_path, held(box(5, 7, [6, 6, 9, 3.5]))))
+    assert "1 box ends outside its image, by 7 pixels, and is cut off there (" in one
     assert "set.json:a.png)" in found
 
 
@@ -90,7 +92,7 @@ def test_a_survey_counts_objects_and_names_what_cannot_be_used(tmp_path: Path) -
     Image.new("L", (9, 8)).save(path / "1.png")
     found = inspect_images(path, None, drawn)
     assert (found.wrong, len(found.wrong_boxes)) == (True, 1)
-    assert "error: the boxes of 1 images cannot be used: " in " ".join(images_text(found).split())
+    assert "error: the boxes of 1 image cannot be used: " in " ".join(images_text(found).split())
 
 
 def test_a_file_of_coco_shows_boxes_and_masks_where_it_has_them(tmp_path: Path) -> None:
