@@ -1,7 +1,8 @@
 """Turns a shape that is computed at run time from the batch and numbers only into numbers.
 
 `x.view(x.size(0), -1)` and TensorFlow's Flatten leave such arithmetic behind, which quantizers and compilers cannot
-handle. Other computed shapes stay. A reshape into the shape that is there already is removed.
+handle. Other computed shapes stay. A reshape into the shape that is there already is removed. A fixed batch in a shape
+becomes 0, as many as there are: calibration runs several images at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ _Numbers = list[int | str]  # a side that may vary has a name
 
 def settle(graph: ir.Graph) -> bool:
     """Rewrite a graph in place; return whether a shape became numbers, or a reshape was removed."""
-    return any([_count(graph, node) or _leave_out(node) for node in list(graph) if node.op_type == "Reshape"])
+    return any([_count(graph, node) or _leave_out(node) or _open(graph, node) for node in _reshapes(graph)])
+
+
+def _reshapes(graph: ir.Graph) -> list[ir.Node]:
+    return [node for node in graph if node.op_type == "Reshape"]
 
 
 def _leave_out(node: ir.Node) -> bool:
@@ -35,7 +40,18 @@ def _count(graph: ir.Graph, node: ir.Node) -> bool:
     sides, to = sides_of(data), numbers_of(shape)
     if shape is None or not sides or not to or ir.convenience.get_const_tensor(shape) is not None:
         return False
-    if to[0] != sides[0] or not all(isinstance(number, int) for number in to[1:]):
+    return to[0] == sides[0] and _write(graph, node, to)
+
+
+def _open(graph: ir.Graph, node: ir.Node) -> bool:
+    """Write 0 for a fixed batch, where the first side stays."""
+    sides, to = sides_of(node.inputs[0]), numbers_of(node.inputs[1])
+    return bool(sides and to and to[0] == sides[0] and 0 not in to) and _write(graph, node, to or [])
+
+
+def _write(graph: ir.Graph, node: ir.Node, to: _Numbers) -> bool:
+    """Make a shape numbers with as many images as there are; return whether its other sides are known."""
+    if not all(isinstance(number, int) for number in to[1:]):
         return False
     name = f"{node.outputs[0].name}.shape"
     numbers = np.array([0, *to[1:]], np.int64)  # 0: as many as there are

@@ -128,6 +128,28 @@ def test_a_bias_has_a_number_for_each_output(bias: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(numpy_helper.to_array(held), np.ones(4))
 
 
+@pytest.mark.parametrize("attribute", ["", " allowzero=1"], ids=["", "as torch writes it"])
+def test_a_fixed_batch_in_a_reshape_is_as_many_as_there_are(attribute: str) -> None:
+    # torch writes the batch of its example into every shape, and calibration runs several images at once.
+    lines = [
+        "Conv x w -> c", f"Reshape c heads -> v{attribute}", "Transpose v -> t perm=[0,3,4,1,2]",
+        f"Reshape t rows -> y{attribute}",
+    ]  # fmt: skip
+    heads, rows = (np.array(each, np.int64) for each in ([1, -1, 4, 8, 8], [1, 128, 4]))
+    model = _model(lines, {"w": _CONV["w"], "heads": heads, "rows": rows})
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 128, 4]))
+    made = canonical.canonical(model)
+    images = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    expected = np.concatenate([answers(model, image[None]) for image in images])
+    assert canonical.canonical(made).SerializeToString() == made.SerializeToString()
+    np.testing.assert_allclose(answers(made, images[:1]), expected[:1], rtol=1e-4, atol=1e-4)
+    for value in (made.graph.input[0], made.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del made.graph.value_info[:]
+    np.testing.assert_allclose(answers(made, images), expected, rtol=1e-4, atol=1e-4)
+
+
 KEPT: dict[str, tuple[list[str], Mapping[str, object], list[str]]] = {
     "bn before a convolution": (
         ["BatchNormalization x n -> a", "Conv a w -> c", "Relu c -> z", *_HEAD],
