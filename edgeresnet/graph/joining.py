@@ -190,6 +190,8 @@ def _rows(path: Path, outputs: Sequence[Value], shapes: Sequence[_Shape], classe
 
 
 def _maps(path: Path, outputs: Sequence[Value], shapes: Sequence[_Shape], classes: int, detector: Detector) -> Parts:
+    if len(shapes) > 2 and any(each[1] is None or each[2] is None for each in shapes):
+        raise _of_unknown_size(path, outputs)  # which axis has the channels, is not shown either
     anchors = len(detector.sizes[0]) * len(detector.ratios)
     last = all(_is_last(each) for each in shapes)
     widths = [each[3 if last else 1] for each in shapes]
@@ -217,7 +219,7 @@ def _paired(
     if len(found[0]) != len(found[1]):
         raise _refused(path, outputs, f"has {len(found[0])} outputs of scores and {len(found[1])} of boxes")
     if len(found[0]) > 1 and None in sizes:
-        raise _refused(path, outputs, "has levels of unknown size")
+        raise _of_unknown_size(path, outputs)
     one, other = (tuple(sorted(each, key=lambda place: -(sizes[place] or 0))) for each in found)
     if any(sizes[a] != sizes[b] for a, b in zip(one, other, strict=True)):
         raise _refused(path, outputs, "has scores and boxes for different levels")
@@ -260,9 +262,16 @@ def _turned(path: Path, output: Value, shape: _Shape, perm: tuple[int, ...]) -> 
     )
 
 
-def _refused(path: Path, outputs: Sequence[Value], problem: str, why: str = "") -> ModelError:
+def _of_unknown_size(path: Path, outputs: Sequence[Value]) -> ModelError:
+    hint = "write sizes into the file: `onnx.shape_inference.infer_shapes_path(path, out, data_prop=True)`"
+    return _refused(path, outputs, "has levels of unknown size", hint=hint)
+
+
+def _refused(
+    path: Path, outputs: Sequence[Value], problem: str, why: str = "", hint: str = f"a detector answers {_WANTED}"
+) -> ModelError:
     shown = listed([f"{each.name} ({_product(each.shape or ())})" for each in outputs], 100)
-    return ModelError(str(path), f"{problem}: {shown}{why}", hint=f"a detector answers {_WANTED}")
+    return ModelError(str(path), f"{problem}: {shown}{why}", hint=hint)
 
 
 def _product(shape: _Shape) -> str:
