@@ -161,7 +161,7 @@ def _about_size(recipe: Recipe) -> list[RunWarning]:
     if size % _SIDE == 0 or not recipe.model.checkpoint or recipe.train:
         return []
     near = " or ".join(str(each) for each in (size // _SIDE * _SIDE, -(-size // _SIDE) * _SIDE) if each)
-    text = f"32 does not divide its size, {size}: torchvision fills such images up, so its boxes differ; use {near}"
+    text = f"32 does not divide the size {size}: torchvision fills such images up, and its boxes differ; use {near}"
     return [RunWarning(DETECTOR_SIZE, text, subject=recipe.model.checkpoint)]
 
 
