@@ -96,7 +96,8 @@ class Verify(Section):
         None,
         gt=0,
         lt=1,
-        description="Probability from which on an answer is accepted. Set: reports count the images that cross it.",
+        description="Probability from which on an answer is accepted. Set: reports count the images that cross it. Only in "
+        "classification.",
     )
 
     def plan(self, *, throughput: bool = False) -> TimingPlan:
@@ -155,9 +156,11 @@ class Promises(Section):
         description="Largest loss of top-1 (in segmentation: of mIoU, in detection: of mAP) compared with FP32, in "
         "percentage points.",
     )
-    min_top1_pct: float | None = Field(None, ge=0, le=100, description="Smallest top-1 accuracy, in percent.")
+    min_top1_pct: float | None = Field(
+        None, ge=0, le=100, description="Smallest top-1 accuracy, in percent. Only in classification."
+    )
     min_recall_pct: dict[str, Annotated[float, Field(ge=0, le=100)]] | None = Field(
-        None, description="Smallest recall per class, in percent, as in {cat: 90}."
+        None, description="Smallest recall per class, in percent, as in {cat: 90}. Only in classification."
     )
     min_miou_pct: float | None = Field(
         None, ge=0, le=100, description="Smallest mean intersection over union, in percent. Only in segmentation."
@@ -180,7 +183,10 @@ class Promises(Section):
         "detection: share of boxes with a score of 0.5 or more that only one of both networks finds.",
     )
     max_confidence_change: float | None = Field(
-        None, ge=0, le=1, description="Largest mean change of the probability of FP32's answers, from 0 to 1."
+        None,
+        ge=0,
+        le=1,
+        description="Largest mean change of the probability of FP32's answers, from 0 to 1. Only in classification.",
     )
     min_speedup_fp32: float | None = Field(None, gt=0, description="Smallest speed-up over FP32 on the same target.")
     min_speedup_half: float | None = Field(

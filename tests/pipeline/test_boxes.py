@@ -349,7 +349,7 @@ def test_a_device_measures_boxes_as_the_host_does(squares: Path, tmp_path: Path,
     assert boxes_of(collected) == boxes_of(detected[1])
     example = [sys.executable, "examples/example.py", str(next((bundle / "samples").glob("*.jpg")))]
     shown = subprocess.run(example, cwd=bundle, capture_output=True, text=True, check=True).stdout
-    assert " pixels at " in shown
+    assert " pixels, left " in shown
     document = json.loads((bundle / "result.json").read_text())
     document["result"]["variants"]["int8"]["accuracy"]["agreement"]["parts"][0] += 1
     document["result"]["variants"]["int8"]["accuracy"]["agreement"]["agree"][0] += 1

@@ -34,7 +34,7 @@ def main(photograph: Path) -> None:
         logits = seen.classes
         if seen.boxes is not None:
             for (left, top, width, height), number, score in list(zip(*seen.boxes, strict=True))[:10]:
-                place = f"{width:.1f} × {height:.1f} pixels at {left:.1f}, {top:.1f}"
+                place = f"{width:.1f} × {height:.1f} pixels, left {left:.1f}, top {top:.1f}"
                 print(f"{bundle.about.classes[number]}: {score:.2f}, {place}")
             return
     for answer in logits.argsort()[::-1][:3]:
