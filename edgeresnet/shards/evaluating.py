@@ -97,9 +97,9 @@ def answers(
     source: Source,
     samples: Samples,
     outputs: Outputs,
-    second: Source | None,
     folder: Path,
     on_done: Callable[[int], None],
+    second: Source | None = None,
 ) -> tuple[np.ndarray, evaluation.Answers]:
     """Return which images workers evaluated, and the answers to them: as one process gives them."""
     shards = cut(len(samples), inference.BATCH, IMAGES)

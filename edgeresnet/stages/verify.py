@@ -161,7 +161,7 @@ def _answers(
     if ctx.workers and len(samples) > evaluating.IMAGES:
         source, folder = Source.of(variant, ctx.shared), path.with_suffix("")
         second = Source.of(inputs.second, ctx.shared) if inputs.second else None
-        given = target, network, source, samples, outputs, second, folder, count
+        given = target, network, source, samples, outputs, folder, count, second
         indices, found = evaluating.answers(ctx.workers, *given)
         if len(indices):  # else this process reports why no image can be read
             return indices, found

@@ -51,7 +51,7 @@ def test_weights_of_the_second_stage_are_read_by_workers(tmp_path: Path, monkeyp
     outputs, workers = Outputs("detection", 3, 32, TWO, weights()), Travelled()
     named: Any = SimpleNamespace(name="target", on_card=False)
     network: Any = SimpleNamespace(digest="network")
-    given = named, network, found, samples, outputs, found, tmp_path / "parts", lambda done: None
+    given = named, network, found, samples, outputs, tmp_path / "parts", lambda done: None, found
     _, answers = evaluating.answers(workers, *given)
     assert pickle.loads(workers.sent).outputs.second is None
     assert np.array_equal(answers.given.found.boxes, outputs.kept(answer).found.boxes)
