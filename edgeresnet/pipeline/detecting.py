@@ -5,12 +5,15 @@ Reads shapes of outputs. Imports no torch and no onnx.
 
 from __future__ import annotations
 
+from ..errors import ModelError
 from ..graph import joining
 from ..models import anchors
 from ..portable.onnx_file import OnnxFile
+from ..portable.tasks.detector import Detector
 from ..portable.tasks.task import task_of
 from ..portable.tasks.two_stage import AnyDetector
 from ..recipe import Recipe
+from ..recipe.anchors import Anchors
 
 _STRIDES = (8, 4, 16, 2, 32)  # of the finest level, the usual one first
 
@@ -23,6 +26,8 @@ def detector(recipe: Recipe, arch: str | None, classes: int, onnx: OnnxFile | No
     own = anchors.of(arch or "", size, classes)
     if given is None and own:
         return own
+    if given and isinstance(own, Detector):
+        _check_number(given, own, arch or "")
     levels = len(given.sizes) if given else len(anchors.SIZES)
     if given and given.stride:
         grids = anchors.grids(size, given.stride, levels)
@@ -35,6 +40,14 @@ def cell_anchors(recipe: Recipe) -> int:
     """Return how many anchors a cell has."""
     given = recipe.model.anchors
     return len(given.sizes[0]) * len(given.ratios) if given else len(anchors.SIZES[0]) * len(anchors.RATIOS)
+
+
+def _check_number(given: Anchors, own: Detector, arch: str) -> None:
+    """Refuse anchors for which a known network does not have as many answers."""
+    has, wanted = (f"{len(of.sizes)} × {len(of.sizes[0]) * len(of.ratios)}" for of in (own, given))
+    if has != wanted:
+        problem = f"has {has} anchors (levels × anchors in a cell), but `model.anchors` has {wanted}"
+        raise ModelError(arch, problem, hint="give as many anchors as the network has, or remove `model.anchors`")
 
 
 def _grids(size: int, levels: int, each: int, onnx: OnnxFile | None) -> tuple[int, ...]:

@@ -75,6 +75,21 @@ def test_anchors_of_a_recipe_are_the_networks() -> None:
 
 
 @pytest.mark.parametrize(
+    ("anchors", "has"),
+    [
+        ({"sizes": [[10, 20], [30, 40]]}, "2 × 6"),
+        ({"sizes": [[10], [20], [30]], "ratios": [1]}, "3 × 1"),
+    ],
+)
+def test_anchors_that_a_known_network_cannot_have_are_refused(anchors: dict[str, Any], has: str) -> None:
+    model = {"arch": "retinanet_cifar_resnet8", "classes": 3, "checkpoint": "x.pth", "anchors": anchors}
+    raw = {"version": 1, "task": "detection", "model": model}
+    about = recipe.parse({**raw, "preprocessing": {"size": 64, "mean": [0.5], "std": [0.5]}})
+    with pytest.raises(ModelError, match=rf"has 3 × 6 anchors .*, but `model.anchors` has {has}"):
+        detecting.detector(about, "retinanet_cifar_resnet8", 3, None)
+
+
+@pytest.mark.parametrize(
     ("given", "why"),
     [
         ({"train": {"epochs": 1}, "images": {"training": {"from": "images", "boxes": "a.json"}}}, "cannot be trained"),
