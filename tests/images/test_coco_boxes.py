@@ -105,6 +105,7 @@ def test_boxes_without_area_are_left_out_and_counted(tmp_path: Path) -> None:
         (box(5, 90, [1, 2, -3, 4]), r"annotation 2 of .* has a box of -3×4 pixels: a side is negative"),
         (box(5, 90, [1, 2, 3, 10**400]), r"has a box of numbers that are not pixels"),
         (box(5, 90, [1e300, 2, 3, 4]), r"has a box of numbers that are not pixels"),
+        (box(5, 90, iscrowd="0"), r"annotation 2 of .* has `iscrowd: 0`, which is neither 0 nor 1"),
     ],
 )
 def test_what_is_wrong_with_an_annotation_is_said(tmp_path: Path, annotation: dict[str, Any], words: str) -> None:
@@ -124,8 +125,9 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         opened(written(tmp_path, held(box(5, 90, iscrowd=1))))
     content = held(box(5, 90))
     content["images"][1]["file_name"] = "c.png"
-    with pytest.raises(ImagesError, match=r"has 1 of 2 images that do not exist below .*: c\.png"):
+    with pytest.raises(ImagesError, match=r"has 1 of 2 images that do not exist below .*: c\.png") as no:
         opened(written(tmp_path, content))
+    assert "this file as its boxes" in no.value.hint
     with pytest.raises(ImagesError, match=r"has no list of categories"):
         opened({"from": str(tmp_path), "boxes": written(tmp_path, [box(5, 90)])})
     (tmp_path / "boxes.txt").write_text("0 0.5 0.5 0.1 0.1")

@@ -191,8 +191,17 @@ def _is_background(name: str) -> bool:
     return name.lower() == BACKGROUND
 
 
-def images(path: Path, held: object, root: Path) -> dict[int, Entry]:
-    """Return the entry of each image's id, in the order of names."""
+def crowd(where: str, entry: Mapping[str, Any]) -> bool:
+    """Return whether an annotation marks a region of many objects; refuse what is neither 0 nor 1."""
+    given = entry.get("iscrowd") or 0
+    if given not in (0, 1):
+        problem = f"has `iscrowd: {shortened(str(given), 40)}`, which is neither 0 nor 1"
+        raise ImagesError(where, problem, hint="write 1 for a region of many objects, and 0 for one object")
+    return bool(given)
+
+
+def images(path: Path, held: object, root: Path, labels: str = "masks") -> dict[int, Entry]:
+    """Return the entry of each image's id, in the order of names. `labels` is what the file is to its images."""
     found: dict[int, Entry] = {}
     for entry in _entries(path, held, "images"):
         number, name = entry.get("id"), entry.get("file_name")
@@ -207,7 +216,7 @@ def images(path: Path, held: object, root: Path) -> dict[int, Entry]:
             absent.add(name)
     if absent.count or not found:
         problem = f"has {absent.count} of {len(found)} images that do not exist below {shown(root)}: {absent}"
-        hint = "name their folder as the source, and this file as its masks"
+        hint = f"name their folder as the source, and this file as its {labels}"
         raise ImagesError(shown(path), problem if found else "has no images", hint=hint)
     if len({each.name for each in found.values()}) < len(found):
         raise ImagesError(shown(path), "names an image's file twice", hint="give each image one entry")
@@ -229,5 +238,5 @@ def _shapes(
         drawn = entry.get("segmentation")
         if not drawn or not isinstance(drawn, list | dict):
             raise ImagesError(where, "has no shape, only a box or nothing", hint="give polygons or run lengths")
-        found[entry["image_id"]].append(Shape(numbers[entry["category_id"]], bool(entry.get("iscrowd")), drawn))
+        found[entry["image_id"]].append(Shape(numbers[entry["category_id"]], crowd(where, entry), drawn))
     return found

@@ -25,12 +25,12 @@ def opened(
     """Open what a file holds. Its images lie below a folder; `classes` is how many the network has, where known."""
     known = coco.categories(path, held)
     ordered, numbers = boxed.numbered(known, names, classes, shown(path))
-    entries = coco.images(path, held, root)
+    entries = coco.images(path, held, root, "boxes")
     read: dict[int, Reading] = defaultdict(Reading)
     for where, entry in coco.annotated(path, held, known, entries):
-        box, number = _box(where, entry), numbers[entry["category_id"]]
+        box, number, crowd = _box(where, entry), numbers[entry["category_id"]], coco.crowd(where, entry)
         try:
-            read[entry["image_id"]].add(box, number, crowd=bool(entry.get("iscrowd")))
+            read[entry["image_id"]].add(box, number, crowd=crowd)
         except ValueError as problem:
             raise ImagesError(where, str(problem), hint=_BOX) from problem
     drawn = [read[number].drawn(f"{shown(path)}:{each.name}", each.size) for number, each in entries.items()]
