@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeresnet import tracking
 from edgeresnet.errors import ArtifactError, TargetError
 from edgeresnet.portable import codec, judging
 from edgeresnet.portable.codec import CodecError
@@ -227,7 +228,9 @@ def test_each_promise_is_judged_and_a_network_without_boxes_breaks_it() -> None:
     (none,) = judging.judge(promises[3:], "x", result(unsure, labels_of(), unsure))
     assert none.verdict == "NOT_MEASURED"
     assert none.reason == "no box has a score of 0.5 or more"
-    accuracy = result(unsure, labels_of(), unsure).shipped.accuracy
+    shipped = result(unsure, labels_of(), unsure).shipped
+    accuracy = shipped.accuracy
+    assert "agree_pct" not in tracking._accuracy(shipped)
     assert cells.accuracy_cells(accuracy, 1.0)[2] == "not known"
     assert cells.same_answers(accuracy, "boxes") == none.reason
     assert cells.agree_cell(result(FP32, labels_of()).shipped.accuracy) == "100.00 %"
