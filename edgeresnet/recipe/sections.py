@@ -96,8 +96,8 @@ class Verify(Section):
         None,
         gt=0,
         lt=1,
-        description="Probability from which on an answer is accepted. Set: reports count the images that cross it. Only in "
-        "classification.",
+        description="Probability from which on an answer is accepted. Set: reports count the images that cross it. "
+        "Only in classification.",
     )
 
     def plan(self, *, throughput: bool = False) -> TimingPlan:

@@ -11,6 +11,7 @@ import pytest
 from edgeresnet import report, text
 from edgeresnet.portable import codec
 from edgeresnet.portable.result import Word
+from edgeresnet.report import summary
 from edgeresnet.report.lines import Look
 from edgeresnet.report.terminal import LONGEST, Files
 from edgeresnet.runs import Part, Run
@@ -144,6 +145,8 @@ def test_one_target_in_full() -> None:
     assert "  ✓ max_drop_pp 5: 3.00 points lost (1.20 to 4.80)" in shown
     won = screen(runs.run(verdicts=[runs.verdict(value=-0.07, low=-1.0, high=0.86)]))
     assert "  ✓ max_drop_pp 5: 0.07 points gained (-0.86 to 1.00)" in won
+    words = [summary.cells.points(drop) for drop in (1.114, 0.0, -0.001, -0.07)]
+    assert words == ["1.11 points lost", "0.00 points lost", "0.00 points lost", "0.07 points gained"]
     same = screen(runs.run(verdicts=[runs.verdict(value=-0.001, low=-1.0, high=1.0)]))
     assert "  ✓ max_drop_pp 5: 0.00 points lost (-1.00 to 1.00)" in same
     assert "  ✗ min_top1_pct 97: 92.00 % (88.40 to 94.50)" in shown

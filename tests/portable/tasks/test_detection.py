@@ -25,6 +25,7 @@ from edgeresnet.portable.tasks.detector import Detector
 from edgeresnet.portable.tasks.objects import Objects
 from edgeresnet.portable.tasks.overlap import Overlaps
 from edgeresnet.portable.tasks.task import Outputs
+from edgeresnet.report.html import answers as answers_shown
 from edgeresnet.report.summary import cells
 from edgeresnet.shards import evaluating
 
@@ -233,6 +234,9 @@ def test_each_promise_is_judged_and_a_network_without_boxes_breaks_it() -> None:
     assert "agree_pct" not in tracking._accuracy(shipped)
     assert cells.accuracy_cells(accuracy, 1.0)[2] == "not known"
     assert cells.same_answers(accuracy, "boxes") == none.reason
+    unchanged = answers_shown._unchanged(TASK, [result(unsure, labels_of(), unsure)])
+    assert unchanged == "Nothing is compared: no box has a score of 0.5 or more."
+    assert answers_shown._unchanged(TASK, [result(FP32, labels_of())]) == "All boxes are the same as in FP32."
     assert cells.agree_cell(result(FP32, labels_of()).shipped.accuracy) == "100.00 %"
     (absent,) = judging.judge([Promise("min_ap_pct", 50, "d")], "x", result(FP32, labels_of()))
     assert (absent.verdict, absent.reason) == ("NOT_MEASURED", "no evaluation image has the class d")
