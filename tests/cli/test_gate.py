@@ -104,7 +104,7 @@ def test_margins_stay_when_the_rest_is_renewed(gate: Gate, tmp_path: Path) -> No
     path.write_text(json.dumps(by_hand))
     run_again(tmp_path, fresh(predicted=runs.incorrect_for(0.05)))
     assert gate()[0] == 3
-    assert "openvino int8: 84." in out_of(0, gate("--update", "--max-growth-pct", "7"))
+    assert "openvino int8: top-1 84." in out_of(0, gate("--update", "--max-growth-pct", "7"))
     assert json.loads(path.read_text())["margins"] == {**by_hand["margins"], "max_growth_pct": 7.0}
     assert gate()[0] == 0
     assert gate("--update", "--max-loss-pp", "none")[0] == 0
@@ -121,7 +121,7 @@ def test_an_update_shows_what_it_replaces_and_which_margins_fail(gate: Gate, tmp
     assert "KEPT openvino max_slowdown_pct half: 28.00 % faster than in the baseline" in words
     assert "The old baseline's margins would have failed this run: openvino max_loss_pp BROKEN." in words
     assert err == "wrote gate.json\n"
-    assert "openvino int8: 84." in words
+    assert "openvino int8: top-1 84." in words
     again = " ".join(out_of(0, gate("--update")).split())
     assert "This run fails no margin of the old baseline." in again
     out, err = expect(0, gate("--update", "--json"))
