@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from .. import images, targets, tasks
+from .. import images, targets
 from ..errors import EdgeresnetError, ImagesError, ModelError, listed
 from ..graph import adopt, lint, quantized
 from ..images import Samples, choose
@@ -79,7 +79,8 @@ def of_files(
     given = recipe.model.checkpoint
     about = check_files(int8, given)
     exact = _traced(recipe, store, listener)
-    classes, task = exact.graph.output[0].type.tensor_type.shape.dim[1].dim_value, tasks.of(recipe.task)
+    architecture = resolving.resolve(recipe, store).network.architecture
+    classes, task = architecture.classes, architecture.learned
     lint.compared(about, recipe.preprocessing, classes, task)
     rounded = adopt.adopt(int8, recipe.preprocessing, classes, task).model
     name = Path(given or recipe.model.title).name

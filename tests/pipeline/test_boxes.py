@@ -19,6 +19,8 @@ from PIL import Image
 
 from edgeresnet import gate, pipeline, predict, recipe, report
 from edgeresnet.errors import ArtifactError
+from edgeresnet.pipeline import diagnosing
+from edgeresnet.pipeline.listener import Listener
 from edgeresnet.portable.tasks.box_accuracy import BoxAccuracy
 from edgeresnet.portable.tasks.precision import Matched
 from edgeresnet.report import card, compare_text, compared, summary, terminal
@@ -278,6 +280,15 @@ def test_a_network_that_finds_nothing_shows_nothing(squares: Path, tmp_path: Pat
     assert run.verdict == "NOT_MEASURED"
     assert any("FP32 has a mAP of 0.00 %" in note for note in summary.of(run).notes)
     assert "the network answers no box in any image" in run.verdicts[1].reason
+
+
+def test_an_int8_file_is_compared_with_the_network_that_it_was_made_of(
+    detected: tuple[Store, Run], squares: Path
+) -> None:
+    store, run = detected
+    int8 = next(Path(step.path or "") for step in run.steps if step.id == "quantize:onnxruntime") / "model.onnx"
+    found = diagnosing.of_files(recipe.parse(quick(squares)), int8, store, Listener())
+    assert [side.dim_value for side in found.rounded.graph.output[0].type.tensor_type.shape.dim][1:] == [16, 7]
 
 
 def test_every_report_shows_the_precision_before_and_now(detected: tuple[Store, Run]) -> None:
