@@ -123,12 +123,17 @@ def fitting(labels: Labels, classes: int) -> Labels:
 def check_order(path: Path, classes: Sequence[str]) -> None:
     """Refuse images whose classes are those of the weights in another order: each label would be another class's."""
     labels = labels_of(path)
-    names = labels.names if labels else ()
+    if labels:
+        file = labels.file
+        refuse_order(labels.names, classes, file, f"use its order: `images.names: {file}`, --names {file}")
+
+
+def refuse_order(names: Sequence[str], classes: Sequence[str], file: str, hint: str) -> None:
+    """Raise ModelError if the images' classes are these names of a file in another order."""
     if list(names) != list(classes) and sorted(names) == sorted(classes):
         at = next(number for number, pair in enumerate(zip(names, classes, strict=True)) if len(set(pair)) > 1)
         problem = f"names class {at} {quoted(names[at], 40)}, but that of the images is {quoted(classes[at], 40)}"
-        file = labels.file if labels else ""
-        raise ModelError(file, problem, hint=f"use its order: `images.names: {file}`, --names {file}")
+        raise ModelError(file, problem, hint=hint)
 
 
 def convention_of(path: Path) -> Convention | None:

@@ -5,6 +5,7 @@ Reads names, shapes and graphs; loads no weights.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -248,13 +249,25 @@ def _classes(recipe: Recipe, samples: ImageSets, found: Recognised | None, onnx:
 
 
 def _check_order(recipe: Recipe, samples: ImageSets) -> None:
-    """Refuse labelled images whose classes the weights' folder names in another order."""
+    """Refuse labelled images whose classes the weights' folder, or the file itself, names in another order."""
     new_head = recipe.train is not None and recipe.train.head == "new"
     if recipe.model.checkpoint is None or recipe.images.names or new_head:
         return
+    path = _path(recipe.model.checkpoint, "checkpoint")
+    hint = "write its classes into a file, one per line in its order, and set `images.names`, --names, to that"
     for slot, given in samples.items():
         if slot != "calibration" and given.value.classes:
-            hub.check_order(_path(recipe.model.checkpoint, "checkpoint"), given.value.classes)
+            hub.check_order(path, given.value.classes)
+            hub.refuse_order(_own_labels(path), given.value.classes, str(path), hint)
+
+
+def _own_labels(path: Path) -> list[str]:
+    """Return the classes that a file of weights of edgeresnet names, in its order; none of another file."""
+    try:
+        found = json.loads(shapes.metadata(path).get("labels", "[]"))
+    except ValueError:
+        return []
+    return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else []
 
 
 def _weights(recipe: Recipe) -> NetworkFile | None:

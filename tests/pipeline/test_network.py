@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -167,3 +170,26 @@ def test_the_rows_of_a_file_show_its_stride(rows: int | None, grids: tuple[int, 
     found = detecting.detector(about, None, 3, file)
     assert found is not None
     assert found.grids == grids
+
+
+@pytest.mark.parametrize("held", ["[]", "{", '["cat", 1]', '["cat", "dog", "fox"]'])
+def test_labels_that_say_nothing_about_the_order_are_no_reason_to_refuse(held: str, tmp_path: Path) -> None:
+    refused(tmp_path, held, ("dog", "cat"))
+
+
+def test_classes_of_images_in_another_order_than_those_of_own_weights(tmp_path: Path) -> None:
+    refused(tmp_path, '["cat", "dog"]', ("cat", "dog"))
+    with pytest.raises(ModelError, match=r"names class 0 'cat', but that of the images is 'dog'") as caught:
+        refused(tmp_path, '["cat", "dog"]', ("dog", "cat"))
+    assert "set `images.names`" in caught.value.hint
+
+
+def refused(folder: Path, labels: str, classes: tuple[str, ...]) -> None:
+    """Check images with these classes against weights that hold these labels; raise what is raised."""
+    header = json.dumps({"__metadata__": {"labels": labels}}).encode()
+    path = folder / "weights.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    about = wanted("detection", "retinanet_cifar_resnet8")
+    model = about.model.model_copy(update={"checkpoint": str(path)})
+    given: Any = {"evaluation": SimpleNamespace(value=SimpleNamespace(classes=classes))}
+    network._check_order(about.model_copy(update={"model": model}), given)
